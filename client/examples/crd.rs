@@ -1,0 +1,10 @@
+//! Prints the custom resource definition: `cargo run --package mcsa-client --example crd > manifests/crd.yaml`.
+
+use kube::CustomResourceExt;
+use mcsa_client::ServiceAccountImport;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("# Generated: cargo run --package mcsa-client --example crd > manifests/crd.yaml");
+    print!("{}", serde_saphyr::to_string(&ServiceAccountImport::crd())?);
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The names that importer, webhook, command line and consumers agree on.
+//!
+//! They are those of the first multicluster-service-account (2018-2020), so that its manifests
+//! keep working, and what has been added since. None of them may change.
+
+/// API group of the `ServiceAccountImport`, and prefix of our labels and annotations.
+pub const GROUP: &str = "multicluster.admiralty.io";
+
+/// Namespace of the importer, the webhook and the links in a target, and of the links' identities
+/// in a source.
+pub const SYSTEM_NAMESPACE: &str = "multicluster-service-account";
+
+/// Label of a namespace (value [`ENABLED`]) whose annotated pods the webhook serves.
+pub const NAMESPACE_LABEL: &str = "multicluster-service-account";
+
+/// Value of [`NAMESPACE_LABEL`].
+pub const ENABLED: &str = "enabled";
+
+/// On a pod, an annotation: the imports to mount, separated by commas. On a Secret, a label: the
+/// import that it belongs to, as [`crate::names::label_value`] writes it.
+pub const IMPORT_NAME: &str = "multicluster.admiralty.io/service-account-import.name";
+
+/// Where a pod finds its imports: a folder for each, named after the import.
+pub const MOUNT_ROOT: &str = "/var/run/secrets/admiralty.io/serviceaccountimports";
+
+/// Label (value `"true"`) of a Secret that is a link, and of the import that keeps it fresh.
+pub const LINK_LABEL: &str = "multicluster.admiralty.io/link";
+
+/// Field manager of all that the importer writes, and of the first credential of a link.
+pub const FIELD_MANAGER: &str = "multicluster-service-account";
+
+/// On an import's Secret and on a link: the UID of the source's `kube-system` namespace, which
+/// stands for the cluster's identity.
+pub const CLUSTER_UID: &str = "multicluster.admiralty.io/cluster-uid";
+
+/// On an import's Secret: the source's name, as the import says it.
+pub const CLUSTER_NAME: &str = "multicluster.admiralty.io/cluster-name";
+
+/// On an import's Secret: when the token expires, RFC 3339, by the source's clock.
+pub const EXPIRATION_TIME: &str = "multicluster.admiralty.io/expiration-time";
+
+/// On an import's Secret: when the importer replaces the token, RFC 3339, by the importer's clock.
+pub const REFRESH_TIME: &str = "multicluster.admiralty.io/refresh-time";
+
+/// On an import's Secret: the UID of the service account in the source that the token is for.
+pub const SERVICE_ACCOUNT_UID: &str = "multicluster.admiralty.io/service-account-uid";
+
+/// On an import's Secret: a digest of all that it was made from, but the token.
+pub const FINGERPRINT: &str = "multicluster.admiralty.io/fingerprint";
+
+/// On a link's service account in the source: the UID of the target's `kube-system` namespace.
+pub const TARGET_UID: &str = "multicluster.admiralty.io/target-uid";
+
+/// The keys of an import's Secret.
+pub mod key {
+    /// URL of the source's API server.
+    pub const SERVER: &str = "server";
+    /// PEM bundle that the API server's certificate is verified with; absent where the system's
+    /// own roots do it.
+    pub const CA: &str = "ca.crt";
+    /// The service account's namespace.
+    pub const NAMESPACE: &str = "namespace";
+    /// The bearer token.
+    pub const TOKEN: &str = "token";
+    /// A kubeconfig that names its neighbours `token` and `ca.crt`: for use from the mount.
+    pub const CONFIG: &str = "config";
+    /// A kubeconfig that holds everything: for readers of the Secret.
+    pub const KUBECONFIG: &str = "kubeconfig";
+}

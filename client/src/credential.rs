@@ -1,0 +1,270 @@
+//! One credential, and its forms as the values of a Secret.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::ByteString;
+use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use crate::api::{ItemValue, SecretItem};
+use crate::contract::key;
+
+/// How to reach the API server of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// URL of the API server.
+    pub server: String,
+    /// PEM bundle that its certificate is verified with. None: the system's own roots.
+    pub ca_bundle: Option<String>,
+    /// Name that the certificate is verified for, where it is not the URL's host.
+    pub tls_server_name: Option<String>,
+    /// HTTP or SOCKS5 proxy on the way there.
+    pub proxy_url: Option<String>,
+}
+
+/// All that a consumer needs to act as a service account of a source.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Name of the context, cluster and user in the kubeconfigs: the import's.
+    pub name: String,
+    /// The source's name.
+    pub cluster_name: String,
+    /// Where the source's API server is.
+    pub endpoint: Endpoint,
+    /// The service account's namespace.
+    pub namespace: String,
+    /// The bearer token. It does not print itself.
+    pub token: SecretString,
+}
+
+/// A kubeconfig could not be written as YAML.
+#[derive(Debug, thiserror::Error)]
+#[error("can't write the kubeconfig of {name}: {source}")]
+pub struct FormatError {
+    name: String,
+    source: serde_saphyr::ser::Error,
+}
+
+impl Credential {
+    /// The values of the Secret: under the usual keys, or under those of `items` if there are any.
+    ///
+    /// # Errors
+    /// When a kubeconfig can't be written.
+    pub fn data(&self, items: &[SecretItem]) -> Result<BTreeMap<String, ByteString>, FormatError> {
+        if !items.is_empty() {
+            return items
+                .iter()
+                .map(|item| Ok((item.key.clone(), ByteString(self.value(item.value)?.into_bytes()))))
+                .collect();
+        }
+        let usual = [
+            (key::SERVER, ItemValue::Server),
+            (key::NAMESPACE, ItemValue::Namespace),
+            (key::TOKEN, ItemValue::Token),
+            (key::CONFIG, ItemValue::KubeconfigFiles),
+            (key::KUBECONFIG, ItemValue::Kubeconfig),
+        ];
+        let ca = self.endpoint.ca_bundle.is_some().then_some((key::CA, ItemValue::CABundle));
+        usual
+            .into_iter()
+            .chain(ca)
+            .map(|(key, value)| Ok((key.to_owned(), ByteString(self.value(value)?.into_bytes()))))
+            .collect()
+    }
+
+    /// A kubeconfig that holds everything.
+    ///
+    /// # Errors
+    /// When it can't be written as YAML.
+    pub fn kubeconfig(&self) -> Result<String, FormatError> {
+        self.yaml(
+            AuthInfo { token: Some(self.token.clone()), ..Default::default() },
+            Cluster {
+                certificate_authority_data: self.endpoint.ca_bundle.as_ref().map(|ca| STANDARD.encode(ca)),
+                ..Default::default()
+            },
+        )
+    }
+
+    /// A kubeconfig whose token and CA are the files `token` and `ca.crt` beside it, so that
+    /// clients see each refresh of the mount. kubectl and client-go resolve relative names against
+    /// the kubeconfig's own folder.
+    ///
+    /// # Errors
+    /// When it can't be written as YAML.
+    pub fn kubeconfig_files(&self) -> Result<String, FormatError> {
+        self.yaml(
+            AuthInfo { token_file: Some(key::TOKEN.into()), ..Default::default() },
+            Cluster {
+                certificate_authority: self.endpoint.ca_bundle.as_ref().map(|_| key::CA.into()),
+                ..Default::default()
+            },
+        )
+    }
+
+    fn yaml(&self, user: AuthInfo, cluster: Cluster) -> Result<String, FormatError> {
+        let name = &self.name;
+        let kubeconfig = Kubeconfig {
+            api_version: Some("v1".into()),
+            kind: Some("Config".into()),
+            current_context: Some(name.clone()),
+            clusters: vec![NamedCluster {
+                name: name.clone(),
+                cluster: Some(Cluster {
+                    server: Some(self.endpoint.server.clone()),
+                    tls_server_name: self.endpoint.tls_server_name.clone(),
+                    proxy_url: self.endpoint.proxy_url.clone(),
+                    ..cluster
+                }),
+                ..Default::default()
+            }],
+            auth_infos: vec![NamedAuthInfo {
+                name: name.clone(),
+                auth_info: Some(user),
+                ..Default::default()
+            }],
+            contexts: vec![NamedContext {
+                name: name.clone(),
+                context: Some(Context {
+                    cluster: name.clone(),
+                    user: Some(name.clone()),
+                    namespace: Some(self.namespace.clone()),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        serde_saphyr::to_string(&kubeconfig).map_err(|source| FormatError { name: name.clone(), source })
+    }
+
+    fn value(&self, value: ItemValue) -> Result<String, FormatError> {
+        let ca = self.endpoint.ca_bundle.as_deref().unwrap_or_default();
+        Ok(match value {
+            ItemValue::Server => self.endpoint.server.clone(),
+            ItemValue::CABundle => ca.to_owned(),
+            ItemValue::Namespace => self.namespace.clone(),
+            ItemValue::Token => self.token.expose_secret().to_owned(),
+            ItemValue::Kubeconfig => self.kubeconfig()?,
+            ItemValue::KubeconfigFiles => self.kubeconfig_files()?,
+            ItemValue::ClusterName => self.cluster_name.clone(),
+            ItemValue::ArgoCDConfig => self.argo_cd_config(),
+            ItemValue::RestConfig => self.rest_config(),
+        })
+    }
+
+    /// <https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/#clusters>
+    fn argo_cd_config(&self) -> String {
+        let mut tls = json!({ "insecure": false });
+        if let Some(ca) = &self.endpoint.ca_bundle {
+            tls["caData"] = STANDARD.encode(ca).into();
+        }
+        if let Some(name) = &self.endpoint.tls_server_name {
+            tls["serverName"] = name.as_str().into();
+        }
+        let mut config = json!({ "bearerToken": self.token.expose_secret(), "tlsClientConfig": tls });
+        if let Some(proxy) = &self.endpoint.proxy_url {
+            config["proxyUrl"] = proxy.as_str().into();
+        }
+        config.to_string()
+    }
+
+    /// <https://pkg.go.dev/k8s.io/client-go/rest#Config>, whose `CAData` is base64 in JSON.
+    fn rest_config(&self) -> String {
+        let mut tls = json!({ "Insecure": false });
+        if let Some(ca) = &self.endpoint.ca_bundle {
+            tls["CAData"] = STANDARD.encode(ca).into();
+        }
+        if let Some(name) = &self.endpoint.tls_server_name {
+            tls["ServerName"] = name.as_str().into();
+        }
+        json!({
+            "Host": self.endpoint.server,
+            "BearerToken": self.token.expose_secret(),
+            "TLSClientConfig": tls,
+        })
+        .to_string()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn credential() -> Credential {
+        Credential {
+            name: "c2-pod-lister".into(),
+            cluster_name: "c2".into(),
+            endpoint: Endpoint {
+                server: "https://c2.example:6443".into(),
+                ca_bundle: Some("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".into()),
+                tls_server_name: None,
+                proxy_url: None,
+            },
+            namespace: "default".into(),
+            token: "t0ken".to_owned().into(),
+        }
+    }
+
+    fn keys(data: &BTreeMap<String, ByteString>) -> Vec<&str> {
+        data.keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_usual_keys() {
+        let data = credential().data(&[]).unwrap();
+        assert_eq!(keys(&data), ["ca.crt", "config", "kubeconfig", "namespace", "server", "token"]);
+        assert_eq!(data["token"].0, b"t0ken");
+    }
+
+    #[test]
+    fn no_ca_means_the_systems_roots() {
+        let mut credential = credential();
+        credential.endpoint.ca_bundle = None;
+        let data = credential.data(&[]).unwrap();
+        assert!(!data.contains_key("ca.crt"));
+        assert!(!credential.kubeconfig_files().unwrap().contains("certificate-authority"));
+    }
+
+    #[test]
+    fn the_kubeconfigs_read_back_as_what_they_were_made_from() {
+        let mut credential = credential();
+        // Names that YAML would take for something else than a string.
+        for (name, namespace) in [("c2-pod-lister", "default"), ("1.0", "true"), ("0x10", "null"), ("1e3", "on")] {
+            credential.name = name.into();
+            credential.namespace = namespace.into();
+            let whole = Kubeconfig::from_yaml(&credential.kubeconfig().unwrap()).unwrap();
+            assert_eq!(whole.current_context.as_deref(), Some(name));
+            let context = whole.contexts[0].context.as_ref().unwrap();
+            assert_eq!(context.namespace.as_deref(), Some(namespace));
+            let user = whole.auth_infos[0].auth_info.as_ref().unwrap();
+            assert_eq!(user.token.as_ref().unwrap().expose_secret(), "t0ken");
+
+            let files = Kubeconfig::from_yaml(&credential.kubeconfig_files().unwrap()).unwrap();
+            let user = files.auth_infos[0].auth_info.as_ref().unwrap();
+            assert_eq!((user.token_file.as_deref(), user.token.is_some()), (Some("token"), false));
+            let cluster = files.clusters[0].cluster.as_ref().unwrap();
+            assert_eq!(cluster.certificate_authority.as_deref(), Some("ca.crt"));
+        }
+    }
+
+    #[test]
+    fn items_are_all_that_there_is() {
+        let items = [
+            SecretItem { key: "name".into(), value: ItemValue::ClusterName },
+            SecretItem { key: "config".into(), value: ItemValue::ArgoCDConfig },
+        ];
+        let data = credential().data(&items).unwrap();
+        assert_eq!(keys(&data), ["config", "name"]);
+        let config: serde_json::Value = serde_json::from_slice(&data["config"].0).unwrap();
+        assert_eq!(config["bearerToken"], "t0ken");
+        assert_eq!(config["tlsClientConfig"]["insecure"], false);
+    }
+
+    #[test]
+    fn a_credential_does_not_print_its_token() {
+        assert!(!format!("{:?}", credential()).contains("t0ken"));
+    }
+}

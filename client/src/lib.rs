@@ -1,0 +1,34 @@
+//! Service accounts of other clusters, imported: the `ServiceAccountImport` API, the form of the
+//! Secrets that hold its credentials, and [`kube::Config`]s made from them.
+//!
+//! A program in a pod that was annotated with the name of an import needs one line:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = mcsa_client::config::import("c2-pod-lister")?;
+//! let client = kube::Client::try_from(config)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`config`] | kube configs from the imports that are mounted in this pod |
+//! | [`api`] | the `ServiceAccountImport` resource |
+//! | [`contract`] | the names that all parts agree on: annotations, labels, keys, paths |
+//! | [`credential`] | one credential, and its forms as the values of a Secret |
+//! | [`secret`] | the Secret that an import owns, whole |
+//! | [`link`] | a link: the importer's own credential to one source, read from its Secret |
+//! | [`token`] | what a service account token says of itself |
+
+pub mod api;
+pub mod config;
+pub mod contract;
+pub mod credential;
+pub mod link;
+pub mod names;
+pub mod secret;
+pub mod token;
+
+pub use api::{ServiceAccountImport, ServiceAccountImportSpec, ServiceAccountImportStatus};
+pub use secrecy::{ExposeSecret, SecretString};

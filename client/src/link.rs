@@ -1,0 +1,197 @@
+//! A link: the importer's own credential to one source, read from its Secret.
+//!
+//! A Secret of the system namespace with the label [`contract::LINK_LABEL`] and the key
+//! `kubeconfig` is a link, whether an import made it or a person. It is data, never a program:
+//! what would run a command or read a file of the importer's is refused.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::Secret;
+use kube::config::{Cluster, Kubeconfig};
+use kube::{Config, ResourceExt};
+
+use crate::contract::{self, key};
+use crate::credential::Endpoint;
+
+/// The way into one source.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The source's name: what imports say as `clusterName`.
+    pub cluster_name: String,
+    /// UID of the source that the link was made for, where it is pinned.
+    pub cluster_uid: Option<String>,
+    /// Where the source is; its imports' Secrets say the same.
+    pub endpoint: Endpoint,
+    /// How the importer itself connects.
+    pub config: Config,
+}
+
+/// A Secret with the label of a link is none.
+#[derive(Debug, thiserror::Error)]
+#[error("Secret {namespace}/{name} is no usable link: {problem}")]
+pub struct LinkError {
+    namespace: String,
+    name: String,
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("it has no key {}; put a kubeconfig there, or run kubemcsa bootstrap again", key::KUBECONFIG)]
+    Missing,
+    #[error("the value of {} is not UTF-8", key::KUBECONFIG)]
+    NotText,
+    // kube's own message would quote the YAML, and with it the token.
+    #[error("the value of {} is not a kubeconfig", key::KUBECONFIG)]
+    NotAKubeconfig,
+    #[error("its kubeconfig has no current-context whose cluster has a server")]
+    NoCluster,
+    #[error("its kubeconfig has {0}, which a link must not have: put the data itself there")]
+    Refused(&'static str),
+    #[error("its certificate-authority-data is not the base64 of a PEM bundle")]
+    NotACertificate,
+    #[error("its kubeconfig can't be used: {0}")]
+    Unusable(&'static str),
+}
+
+/// Name of the source that a link's Secret is for: what its annotation says, else its own name.
+pub fn cluster_name(secret: &Secret) -> String {
+    secret.annotations().get(contract::CLUSTER_NAME).cloned().unwrap_or_else(|| secret.name_any())
+}
+
+impl Link {
+    /// Reads the link in `secret`.
+    ///
+    /// # Errors
+    /// When the Secret holds no kubeconfig, or one that refers to anything outside itself. The
+    /// error names the Secret and the field, and never contains a value.
+    pub fn read(secret: &Secret) -> Result<Self, LinkError> {
+        read(secret).map_err(|problem| LinkError {
+            namespace: secret.namespace().unwrap_or_default(),
+            name: secret.name_any(),
+            problem,
+        })
+    }
+}
+
+fn read(secret: &Secret) -> Result<Link, Problem> {
+    let value = secret.data.as_ref().and_then(|data| data.get(key::KUBECONFIG)).ok_or(Problem::Missing)?;
+    let text = std::str::from_utf8(&value.0).map_err(|_| Problem::NotText)?;
+    let kubeconfig = Kubeconfig::from_yaml(text).map_err(|_| Problem::NotAKubeconfig)?;
+    let cluster = current_cluster(&kubeconfig).ok_or(Problem::NoCluster)?;
+    let endpoint = Endpoint {
+        server: cluster.server.clone().ok_or(Problem::NoCluster)?,
+        ca_bundle: ca_bundle(cluster)?,
+        tls_server_name: cluster.tls_server_name.clone(),
+        proxy_url: cluster.proxy_url.clone(),
+    };
+    refuse_what_is_no_data(&kubeconfig)?;
+    let config = Config::try_from(kubeconfig).map_err(|error| Problem::Unusable(unusable(&error)))?;
+    Ok(Link {
+        cluster_name: cluster_name(secret),
+        cluster_uid: secret.annotations().get(contract::CLUSTER_UID).cloned(),
+        endpoint,
+        config,
+    })
+}
+
+fn current_cluster(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
+    let current = kubeconfig.current_context.as_deref()?;
+    let context = kubeconfig.contexts.iter().find(|named| named.name == current)?.context.as_ref()?;
+    kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()
+}
+
+fn ca_bundle(cluster: &Cluster) -> Result<Option<String>, Problem> {
+    let Some(data) = &cluster.certificate_authority_data else { return Ok(None) };
+    let pem = STANDARD.decode(data).map_err(|_| Problem::NotACertificate)?;
+    let pem = String::from_utf8(pem).map_err(|_| Problem::NotACertificate)?;
+    if !pem.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(Problem::NotACertificate);
+    }
+    Ok(Some(pem))
+}
+
+fn refuse_what_is_no_data(kubeconfig: &Kubeconfig) -> Result<(), Problem> {
+    for cluster in kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref()) {
+        if cluster.insecure_skip_tls_verify == Some(true) {
+            return Err(Problem::Refused("insecure-skip-tls-verify"));
+        }
+        if cluster.certificate_authority.is_some() {
+            return Err(Problem::Refused("certificate-authority"));
+        }
+    }
+    for user in kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref()) {
+        let refused = [
+            (user.exec.is_some(), "exec"),
+            (user.auth_provider.is_some(), "auth-provider"),
+            (user.token_file.is_some(), "tokenFile"),
+            (user.client_certificate.is_some(), "client-certificate"),
+            (user.client_key.is_some(), "client-key"),
+        ];
+        if let Some((_, field)) = refused.into_iter().find(|(present, _)| *present) {
+            return Err(Problem::Refused(field));
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong, without kube's message, which can contain values.
+fn unusable(error: &kube::config::KubeconfigError) -> &'static str {
+    use kube::config::KubeconfigError as E;
+    match error {
+        E::ParseClusterUrl(_) => "its server is no URL",
+        E::ParseProxyUrl(_) => "its proxy-url is no URL",
+        E::ParseCertificates(_) | E::LoadCertificateAuthority(_) => {
+            "its certificate-authority-data is no PEM bundle"
+        }
+        _ => "it is not complete",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::tests::credential;
+    use k8s_openapi::ByteString;
+    use rstest::rstest;
+
+    fn secret(kubeconfig: &str) -> Secret {
+        let mut secret = Secret {
+            data: Some([(key::KUBECONFIG.to_owned(), ByteString(kubeconfig.as_bytes().to_vec()))].into()),
+            ..Default::default()
+        };
+        secret.metadata.name = Some("c2".into());
+        secret.metadata.namespace = Some(contract::SYSTEM_NAMESPACE.into());
+        secret
+    }
+
+    #[test]
+    fn what_a_credential_writes_is_a_link() {
+        let credential = credential();
+        let mut secret = secret(&credential.kubeconfig().unwrap());
+        let link = Link::read(&secret).unwrap();
+        assert_eq!((link.cluster_name.as_str(), link.cluster_uid), ("c2", None));
+        assert_eq!(link.endpoint, credential.endpoint);
+
+        let annotations = [(contract::CLUSTER_NAME, "prod"), (contract::CLUSTER_UID, "u-1")];
+        secret.annotations_mut().extend(annotations.map(|(key, value)| (key.into(), value.into())));
+        let link = Link::read(&secret).unwrap();
+        assert_eq!((link.cluster_name.as_str(), link.cluster_uid.as_deref()), ("prod", Some("u-1")));
+    }
+
+    #[rstest]
+    #[case("token: t0ken", "tokenFile: /etc/shadow", "tokenFile")]
+    #[case("token: t0ken", "exec: {command: sh, args: [-c, id]}", "exec")]
+    #[case("server: ", "insecure-skip-tls-verify: true\n    server: ", "insecure-skip-tls-verify")]
+    #[case("server: ", "certificate-authority: /etc/passwd\n    server: ", "certificate-authority")]
+    #[case("current-context: c2-pod-lister", "current-context: other", "current-context")]
+    #[case("clusters:", "clusters: t0ken", "not a kubeconfig")]
+    #[case("https://c2", "https://c 2", "server is no URL")]
+    fn a_link_is_data_and_errors_quote_none(#[case] from: &str, #[case] to: &str, #[case] said: &str) {
+        let whole = credential().kubeconfig().unwrap();
+        let spoiled = whole.replacen(from, to, 1);
+        assert_ne!(whole, spoiled, "the case replaces nothing in:\n{whole}");
+        let error = Link::read(&secret(&spoiled)).unwrap_err().to_string();
+        assert!(error.contains("multicluster-service-account/c2") && error.contains(said), "{error}");
+        assert!(!error.contains("t0ken"), "{error}");
+    }
+}

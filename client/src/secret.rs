@@ -1,0 +1,172 @@
+//! The Secret that an import owns, whole.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
+
+use crate::api::{ServiceAccountImport, ServiceAccountImportSpec};
+use crate::contract;
+use crate::credential::{Credential, Endpoint, FormatError};
+use crate::names::{label_value, short_hash};
+
+/// What is known about the token in a Secret, kept as annotations on that Secret: a restarted
+/// importer learns from them that nothing is due, without reading a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// When the token expires, by the source's clock.
+    pub expires_at: Timestamp,
+    /// When to replace it, by the importer's clock. None: at once (the importer takes it over).
+    pub refresh_at: Option<Timestamp>,
+    /// UID of the service account that the token is for.
+    pub service_account_uid: String,
+    /// UID of the source, where it is known.
+    pub cluster_uid: Option<String>,
+    /// [`fingerprint`] of what the Secret was made from.
+    pub fingerprint: String,
+}
+
+impl Provenance {
+    /// Reads it from a Secret's annotations; none when one is missing or was spoiled.
+    pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let time = |key| annotations.get(key)?.parse().ok();
+        Some(Self {
+            expires_at: time(contract::EXPIRATION_TIME)?,
+            refresh_at: time(contract::REFRESH_TIME),
+            service_account_uid: annotations.get(contract::SERVICE_ACCOUNT_UID)?.clone(),
+            cluster_uid: annotations.get(contract::CLUSTER_UID).cloned(),
+            fingerprint: annotations.get(contract::FINGERPRINT)?.clone(),
+        })
+    }
+
+    fn annotations(&self) -> impl Iterator<Item = (String, String)> {
+        [
+            (contract::EXPIRATION_TIME, Some(self.expires_at.to_string())),
+            (contract::REFRESH_TIME, self.refresh_at.map(|time| time.to_string())),
+            (contract::SERVICE_ACCOUNT_UID, Some(self.service_account_uid.clone())),
+            (contract::CLUSTER_UID, self.cluster_uid.clone()),
+            (contract::FINGERPRINT, Some(self.fingerprint.clone())),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    }
+}
+
+/// A digest of all that an import's Secret is made from, but the token: when it differs from the
+/// one on the Secret, the Secret is not what it should be.
+pub fn fingerprint(spec: &ServiceAccountImportSpec, link: bool, endpoint: &Endpoint) -> String {
+    let Endpoint { server, ca_bundle, tls_server_name, proxy_url } = endpoint;
+    let inputs = serde_json::json!([spec, link, server, ca_bundle, tls_server_name, proxy_url]);
+    short_hash(inputs.to_string().as_bytes(), 16)
+}
+
+/// The Secret of `import`: its name, owner, labels, annotations and values.
+///
+/// # Errors
+/// When a kubeconfig can't be written.
+pub fn build(
+    import: &ServiceAccountImport,
+    credential: &Credential,
+    provenance: &Provenance,
+) -> Result<Secret, FormatError> {
+    let template = import.spec.secret.clone().unwrap_or_default();
+    // Ours come last: those of the spec can't replace them.
+    let mut labels = template.labels;
+    labels.insert(contract::IMPORT_NAME.into(), label_value(&import.name_any()));
+    if import.is_link() {
+        labels.insert(contract::LINK_LABEL.into(), "true".into());
+    } else {
+        // Only bootstrap and the importer make links; a template must not.
+        labels.remove(contract::LINK_LABEL);
+    }
+    let mut annotations = template.annotations;
+    annotations.retain(|key, _| !key.starts_with(contract::GROUP));
+    annotations.insert(contract::CLUSTER_NAME.into(), import.spec.cluster_name.clone());
+    annotations.extend(provenance.annotations());
+    Ok(Secret {
+        metadata: ObjectMeta {
+            name: Some(import.secret_name()),
+            namespace: import.namespace(),
+            owner_references: import.owner_reference().map(|owner| vec![owner]),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            ..Default::default()
+        },
+        type_: Some("Opaque".into()),
+        data: Some(credential.data(&template.items)?),
+        ..Default::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::SecretTemplate;
+    use crate::credential::tests::credential;
+
+    fn import(namespace: &str) -> ServiceAccountImport {
+        let mut import = ServiceAccountImport::new("c2-pod-lister", ServiceAccountImportSpec::default());
+        import.metadata.namespace = Some(namespace.into());
+        import.metadata.uid = Some("u-1".into());
+        import
+    }
+
+    fn provenance() -> Provenance {
+        Provenance {
+            expires_at: Timestamp::from_second(4600).unwrap(),
+            refresh_at: Timestamp::from_second(3600).ok(),
+            service_account_uid: "u-2".into(),
+            cluster_uid: Some("u-3".into()),
+            fingerprint: "f".into(),
+        }
+    }
+
+    #[test]
+    fn provenance_survives_the_secret() {
+        let secret = build(&import("default"), &credential(), &provenance()).unwrap();
+        assert_eq!(Provenance::read(secret.annotations()), Some(provenance()));
+        assert_eq!(secret.owner_references()[0].controller, Some(true));
+    }
+
+    #[test]
+    fn a_template_cannot_replace_what_is_ours() {
+        let mut import = import("default");
+        let ours = [contract::IMPORT_NAME, contract::LINK_LABEL, contract::EXPIRATION_TIME, contract::CLUSTER_UID];
+        let forged: BTreeMap<_, _> = ours.iter().map(|key| (key.to_string(), "true".to_owned())).collect();
+        import.spec.secret =
+            Some(SecretTemplate { labels: forged.clone(), annotations: forged, ..Default::default() });
+        let secret = build(&import, &credential(), &provenance()).unwrap();
+        assert_eq!(secret.labels()[contract::IMPORT_NAME], "c2-pod-lister");
+        assert!(!secret.labels().contains_key(contract::LINK_LABEL));
+        assert_eq!(Provenance::read(secret.annotations()), Some(provenance()));
+    }
+
+    #[test]
+    fn only_a_labelled_import_of_the_system_namespace_makes_a_link() {
+        let mut import = import("default");
+        import.metadata.labels = Some([(contract::LINK_LABEL.to_owned(), "true".to_owned())].into());
+        let labels = |import: &_| build(import, &credential(), &provenance()).unwrap().metadata.labels.unwrap();
+        assert!(!labels(&import).contains_key(contract::LINK_LABEL));
+        import.metadata.namespace = Some(contract::SYSTEM_NAMESPACE.into());
+        assert!(labels(&import).contains_key(contract::LINK_LABEL));
+    }
+
+    #[test]
+    fn the_fingerprint_changes_with_each_input() {
+        let (spec, endpoint) = (ServiceAccountImportSpec::default(), credential().endpoint);
+        let base = fingerprint(&spec, false, &endpoint);
+        let moved = Endpoint { server: "https://elsewhere".into(), ..endpoint.clone() };
+        let recertified = Endpoint { ca_bundle: Some("other".into()), ..endpoint.clone() };
+        let longer = ServiceAccountImportSpec { expiration_seconds: 7200, ..spec.clone() };
+        for other in [
+            fingerprint(&spec, false, &moved),
+            fingerprint(&spec, false, &recertified),
+            fingerprint(&longer, false, &endpoint),
+            fingerprint(&spec, true, &endpoint),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+}

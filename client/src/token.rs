@@ -1,0 +1,111 @@
+//! What a service account token says of itself.
+//!
+//! The claims are read, not verified: only the API server that minted a token can do that, and
+//! only it needs to. Source: KEP-1205 (bound service account tokens).
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+/// The claims of a bound service account token that matter to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// When the source issued the token, by its clock.
+    pub issued_at: Timestamp,
+    /// When the token expires, by the source's clock.
+    pub expires_at: Timestamp,
+    /// Namespace of the service account.
+    pub namespace: String,
+    /// Name of the service account.
+    pub service_account: String,
+    /// UID of the service account: another one after it was deleted and recreated.
+    pub service_account_uid: String,
+}
+
+/// The token is not one that a Kubernetes API server mints for a service account.
+#[derive(Debug, thiserror::Error)]
+#[error("not a bound service account token: {0}")]
+pub struct NotAServiceAccountToken(&'static str);
+
+impl Claims {
+    /// Reads the claims of `token`.
+    ///
+    /// # Errors
+    /// When it is no JWT with the claims of a bound service account token. The error never
+    /// contains any part of the token.
+    pub fn of(token: &SecretString) -> Result<Self, NotAServiceAccountToken> {
+        let mut parts = token.expose_secret().split('.');
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(NotAServiceAccountToken("it does not have the three parts of a JWT"));
+        };
+        let payload = URL_SAFE_NO_PAD
+            .decode(payload)
+            .map_err(|_| NotAServiceAccountToken("its payload is not base64url"))?;
+        // serde's message could quote the payload; it is left out.
+        let payload: Payload = serde_json::from_slice(&payload)
+            .map_err(|_| NotAServiceAccountToken("its payload has not the expected claims"))?;
+        let time = |seconds| {
+            Timestamp::from_second(seconds).map_err(|_| NotAServiceAccountToken("its times are out of range"))
+        };
+        Ok(Self {
+            issued_at: time(payload.iat)?,
+            expires_at: time(payload.exp)?,
+            namespace: payload.kubernetes.namespace,
+            service_account: payload.kubernetes.serviceaccount.name,
+            service_account_uid: payload.kubernetes.serviceaccount.uid,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    iat: i64,
+    exp: i64,
+    #[serde(rename = "kubernetes.io")]
+    kubernetes: Kubernetes,
+}
+
+#[derive(Deserialize)]
+struct Kubernetes {
+    namespace: String,
+    serviceaccount: Reference,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    name: String,
+    uid: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(payload: &str) -> SecretString {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload)).into()
+    }
+
+    #[test]
+    fn claims_are_read() {
+        let claims = Claims::of(&token(
+            r#"{"iat":1000,"exp":4600,"kubernetes.io":{"namespace":"default","serviceaccount":{"name":"pod-lister","uid":"u-1"}}}"#,
+        ))
+        .unwrap();
+        assert_eq!(claims.issued_at.as_second(), 1000);
+        assert_eq!(claims.expires_at.as_second(), 4600);
+        assert_eq!((claims.namespace.as_str(), claims.service_account.as_str()), ("default", "pod-lister"));
+        assert_eq!(claims.service_account_uid, "u-1");
+    }
+
+    #[test]
+    fn nonsense_is_refused_without_being_quoted() {
+        for text in ["", "secret", "a.b", "a.b.c.d", "a.!!.c", "e30.bm8.x"] {
+            let error = Claims::of(&text.to_owned().into()).unwrap_err().to_string();
+            assert!(error.starts_with("not a bound service account token"), "{error}");
+            assert!(text.is_empty() || !error.contains(text), "{error}");
+        }
+    }
+}
