@@ -257,6 +257,9 @@ spec:
         let committed = include_str!("../../manifests/crd.yaml");
         let committed: serde_json::Value = serde_saphyr::from_str(committed).unwrap();
         let generated = serde_json::to_value(ServiceAccountImport::crd()).unwrap();
-        assert_eq!(committed, generated, "run: cargo run --package mcsa-client --example crd > manifests/crd.yaml");
+        assert_eq!(
+            committed, generated,
+            "run: cargo run --package mcsa-client --example crd > manifests/crd.yaml"
+        );
     }
 }

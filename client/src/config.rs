@@ -102,10 +102,9 @@ pub fn imports() -> Result<BTreeMap<String, Config>, ConfigError> {
 pub async fn load(context: Option<&str>) -> Result<Config, ConfigError> {
     if let Some(context) = context {
         let options = KubeConfigOptions { context: Some(context.into()), ..Default::default() };
-        return Config::from_kubeconfig(&options).await.map_err(|source| ConfigError::Context {
-            context: context.into(),
-            source: Box::new(source),
-        });
+        return Config::from_kubeconfig(&options)
+            .await
+            .map_err(|source| ConfigError::Context { context: context.into(), source: Box::new(source) });
     }
     let root = mount_root();
     let names = mounted(&root)?;
@@ -190,7 +189,10 @@ mod tests {
     fn what_is_not_mounted_is_named() {
         let root = tempfile::tempdir().unwrap();
         let error = import_in(root.path(), "absent").unwrap_err().to_string();
-        assert!(error.contains("import absent is not mounted") && error.contains(contract::IMPORT_NAME), "{error}");
+        assert!(
+            error.contains("import absent is not mounted") && error.contains(contract::IMPORT_NAME),
+            "{error}"
+        );
         assert!(matches!(import_in(root.path(), "../x"), Err(ConfigError::InvalidName(_))));
     }
 

@@ -47,30 +47,34 @@ pub struct FormatError {
     source: serde_saphyr::ser::Error,
 }
 
+/// What a Secret holds: the items that its import chose, or the usual ones if it chose none.
+pub fn items(chosen: &[SecretItem], endpoint: &Endpoint) -> Vec<SecretItem> {
+    if !chosen.is_empty() {
+        return chosen.to_vec();
+    }
+    let ca = endpoint.ca_bundle.is_some().then_some((key::CA, ItemValue::CABundle));
+    [
+        (key::SERVER, ItemValue::Server),
+        (key::NAMESPACE, ItemValue::Namespace),
+        (key::TOKEN, ItemValue::Token),
+        (key::CONFIG, ItemValue::KubeconfigFiles),
+        (key::KUBECONFIG, ItemValue::Kubeconfig),
+    ]
+    .into_iter()
+    .chain(ca)
+    .map(|(key, value)| SecretItem { key: key.to_owned(), value })
+    .collect()
+}
+
 impl Credential {
-    /// The values of the Secret: under the usual keys, or under those of `items` if there are any.
+    /// The values of the Secret, by their keys: those of [`items`].
     ///
     /// # Errors
     /// When a kubeconfig can't be written.
-    pub fn data(&self, items: &[SecretItem]) -> Result<BTreeMap<String, ByteString>, FormatError> {
-        if !items.is_empty() {
-            return items
-                .iter()
-                .map(|item| Ok((item.key.clone(), ByteString(self.value(item.value)?.into_bytes()))))
-                .collect();
-        }
-        let usual = [
-            (key::SERVER, ItemValue::Server),
-            (key::NAMESPACE, ItemValue::Namespace),
-            (key::TOKEN, ItemValue::Token),
-            (key::CONFIG, ItemValue::KubeconfigFiles),
-            (key::KUBECONFIG, ItemValue::Kubeconfig),
-        ];
-        let ca = self.endpoint.ca_bundle.is_some().then_some((key::CA, ItemValue::CABundle));
-        usual
+    pub fn data(&self, chosen: &[SecretItem]) -> Result<BTreeMap<String, ByteString>, FormatError> {
+        items(chosen, &self.endpoint)
             .into_iter()
-            .chain(ca)
-            .map(|(key, value)| Ok((key.to_owned(), ByteString(self.value(value)?.into_bytes()))))
+            .map(|item| Ok((item.key, ByteString(self.value(item.value)?.into_bytes()))))
             .collect()
     }
 
@@ -232,7 +236,9 @@ pub(crate) mod tests {
     fn the_kubeconfigs_read_back_as_what_they_were_made_from() {
         let mut credential = credential();
         // Names that YAML would take for something else than a string.
-        for (name, namespace) in [("c2-pod-lister", "default"), ("1.0", "true"), ("0x10", "null"), ("1e3", "on")] {
+        for (name, namespace) in
+            [("c2-pod-lister", "default"), ("1.0", "true"), ("0x10", "null"), ("1e3", "on")]
+        {
             credential.name = name.into();
             credential.namespace = namespace.into();
             let whole = Kubeconfig::from_yaml(&credential.kubeconfig().unwrap()).unwrap();

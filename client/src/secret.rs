@@ -133,7 +133,8 @@ mod tests {
     #[test]
     fn a_template_cannot_replace_what_is_ours() {
         let mut import = import("default");
-        let ours = [contract::IMPORT_NAME, contract::LINK_LABEL, contract::EXPIRATION_TIME, contract::CLUSTER_UID];
+        let ours =
+            [contract::IMPORT_NAME, contract::LINK_LABEL, contract::EXPIRATION_TIME, contract::CLUSTER_UID];
         let forged: BTreeMap<_, _> = ours.iter().map(|key| (key.to_string(), "true".to_owned())).collect();
         import.spec.secret =
             Some(SecretTemplate { labels: forged.clone(), annotations: forged, ..Default::default() });
@@ -147,7 +148,8 @@ mod tests {
     fn only_a_labelled_import_of_the_system_namespace_makes_a_link() {
         let mut import = import("default");
         import.metadata.labels = Some([(contract::LINK_LABEL.to_owned(), "true".to_owned())].into());
-        let labels = |import: &_| build(import, &credential(), &provenance()).unwrap().metadata.labels.unwrap();
+        let labels =
+            |import: &_| build(import, &credential(), &provenance()).unwrap().metadata.labels.unwrap();
         assert!(!labels(&import).contains_key(contract::LINK_LABEL));
         import.metadata.namespace = Some(contract::SYSTEM_NAMESPACE.into());
         assert!(labels(&import).contains_key(contract::LINK_LABEL));

@@ -1,0 +1,17 @@
+//! The importer's command line.
+
+use mcsa_runtime::cluster::ClusterArgs;
+use mcsa_runtime::logs::LogArgs;
+
+/// Keeps tokens of other clusters' service accounts fresh in the Secrets of this cluster.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "mcsa-importer", version)]
+pub struct Args {
+    /// The target: the cluster whose imports are served.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// Logs.
+    #[command(flatten)]
+    pub logs: LogArgs,
+}

@@ -1,0 +1,170 @@
+//! Second step: is a token due, or when will it be?
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::secret_state::SecretState;
+
+/// However short the tokens are that a source grants, it is not asked more often.
+const MIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What is to be done about an import now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Mint a token.
+    Mint(Why),
+    /// Nothing before this time.
+    Wait(Timestamp),
+}
+
+/// Why a token is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// There is no Secret.
+    Missing,
+    /// Someone else wrote into the Secret.
+    Edited,
+    /// The import or the link asks for something else than the Secret was made from.
+    Changed,
+    /// The Secret is the one that bootstrap made.
+    TakenOver,
+    /// The token's time is up.
+    TimeIsUp,
+}
+
+/// What a decision is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The import's Secret, if there is one.
+    pub secret: Option<&'a SecretState>,
+    /// What the Secret should be made from.
+    pub fingerprint: &'a str,
+    /// The keys that it should have.
+    pub keys: &'a BTreeSet<String>,
+    /// The cluster that its token should be of, where the link says it.
+    pub cluster_uid: Option<&'a str>,
+}
+
+/// Decides whether a token is due.
+pub fn decide(facts: Facts<'_>, now: Timestamp) -> Decision {
+    let Some(secret) = facts.secret else { return Decision::Mint(Why::Missing) };
+    let Some(provenance) = &secret.provenance else { return Decision::Mint(Why::Edited) };
+    if secret.was_touched() || secret.keys != *facts.keys {
+        return Decision::Mint(Why::Edited);
+    }
+    let other_cluster = facts.cluster_uid.is_some() && facts.cluster_uid != provenance.cluster_uid.as_deref();
+    if provenance.fingerprint != facts.fingerprint || other_cluster {
+        return Decision::Mint(Why::Changed);
+    }
+    match provenance.refresh_at {
+        None => Decision::Mint(Why::TakenOver),
+        Some(time) if time <= now => Decision::Mint(Why::TimeIsUp),
+        Some(time) => Decision::Wait(time),
+    }
+}
+
+/// When to replace a token that was granted `now` for `lifetime`: when what is left of it is
+/// max(20 % of the lifetime, min(300 s, 50 % of the lifetime)), less up to 10 % of the lifetime by
+/// `jitter` (0..1), so that imports declared together do not stay together.
+pub fn refresh_time(now: Timestamp, lifetime: Duration, jitter: f64) -> Timestamp {
+    let rest = lifetime.mul_f64(0.2).max(Duration::from_secs(300).min(lifetime / 2));
+    let rest = rest.saturating_sub(lifetime.mul_f64(0.1 * jitter.clamp(0.0, 1.0)));
+    let wait = lifetime.saturating_sub(rest).max(MIN_INTERVAL);
+    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mcsa_client::contract;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    const NOW: i64 = 1_000_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[rstest]
+    #[case::an_hour(3600, 0.0, 3600 - 720)]
+    #[case::an_hour_with_all_jitter(3600, 1.0, 3600 - 360)]
+    #[case::the_shortest(600, 0.0, 300)]
+    #[case::the_shortest_with_all_jitter(600, 1.0, 360)]
+    #[case::a_day(86_400, 0.0, 69_120)]
+    #[case::where_the_rules_meet(1500, 0.0, 1200)]
+    #[case::a_minute(60, 0.0, 30)]
+    #[case::a_second_never_spins(1, 0.0, 10)]
+    #[case::nothing_never_spins(0, 1.0, 10)]
+    fn tokens_are_replaced_in_time(#[case] lifetime: u64, #[case] jitter: f64, #[case] after: i64) {
+        assert_eq!(refresh_time(at(NOW), Duration::from_secs(lifetime), jitter), at(NOW + after));
+    }
+
+    fn annotations() -> Value {
+        json!({
+            contract::EXPIRATION_TIME: at(NOW + 600).to_string(),
+            contract::REFRESH_TIME: at(NOW + 300).to_string(),
+            contract::SERVICE_ACCOUNT_UID: "sa",
+            contract::CLUSTER_UID: "c2",
+            contract::FINGERPRINT: "f",
+        })
+    }
+
+    fn secret(annotations: Value, others: Value) -> SecretState {
+        let time = at(NOW).to_string();
+        let later = at(NOW + 1).to_string();
+        SecretState::read(
+            &serde_json::from_value(json!({
+                "annotations": annotations,
+                "managedFields": [
+                    { "manager": contract::FIELD_MANAGER, "time": time, "fieldsV1": { "f:data": { "f:token": {} } } },
+                    { "manager": "kubectl", "time": later, "fieldsV1": others },
+                ],
+            }))
+            .unwrap(),
+        )
+    }
+
+    fn without(key: &str) -> Value {
+        let mut annotations = annotations();
+        annotations.as_object_mut().unwrap().remove(key);
+        annotations
+    }
+
+    fn with(key: &str, value: &str) -> Value {
+        let mut annotations = annotations();
+        annotations[key] = value.into();
+        annotations
+    }
+
+    #[rstest]
+    #[case::fresh(secret(annotations(), json!({})), Decision::Wait(at(NOW + 300)))]
+    #[case::value_edited(secret(annotations(), json!({ "f:data": { "f:token": {} } })), Decision::Mint(Why::Edited))]
+    #[case::key_added(secret(annotations(), json!({ "f:data": { "f:more": {} } })), Decision::Mint(Why::Edited))]
+    #[case::annotation_lost(secret(without(contract::FINGERPRINT), json!({})), Decision::Mint(Why::Edited))]
+    #[case::time_spoiled(secret(with(contract::EXPIRATION_TIME, "soon"), json!({})), Decision::Mint(Why::Edited))]
+    #[case::bootstrapped(secret(without(contract::REFRESH_TIME), json!({})), Decision::Mint(Why::TakenOver))]
+    #[case::changed(secret(with(contract::FINGERPRINT, "g"), json!({})), Decision::Mint(Why::Changed))]
+    #[case::other_cluster(secret(with(contract::CLUSTER_UID, "c3"), json!({})), Decision::Mint(Why::Changed))]
+    #[case::labelled_by_others(
+        secret(annotations(), json!({ "f:metadata": { "f:labels": { "f:team": {} } } })),
+        Decision::Wait(at(NOW + 300))
+    )]
+    fn decisions(#[case] secret: SecretState, #[case] expected: Decision) {
+        let keys = ["token".to_owned()].into();
+        let facts = Facts { secret: Some(&secret), fingerprint: "f", keys: &keys, cluster_uid: Some("c2") };
+        assert_eq!(decide(facts, at(NOW)), expected);
+    }
+
+    #[test]
+    fn the_time_comes() {
+        let (secret, keys) = (secret(annotations(), json!({})), ["token".to_owned()].into());
+        let facts = Facts { secret: Some(&secret), fingerprint: "f", keys: &keys, cluster_uid: None };
+        assert_eq!(decide(facts, at(NOW + 299)), Decision::Wait(at(NOW + 300)));
+        assert_eq!(decide(facts, at(NOW + 300)), Decision::Mint(Why::TimeIsUp));
+        assert_eq!(decide(Facts { secret: None, ..facts }, at(NOW)), Decision::Mint(Why::Missing));
+    }
+}

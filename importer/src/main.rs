@@ -1,0 +1,18 @@
+//! The importer's process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use mcsa_importer::args::Args;
+use mcsa_runtime::{exit, logs, tls};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tls::install_provider();
+    exit::report("mcsa-importer", run(Args::parse()).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    logs::init(&args.logs)?;
+    mcsa_importer::run(args).await
+}

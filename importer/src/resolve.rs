@@ -1,0 +1,85 @@
+//! First step: which link, and is the Secret ours?
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use mcsa_client::ServiceAccountImport;
+use mcsa_client::credential::items;
+use mcsa_client::secret::fingerprint;
+
+use crate::cache::{Cache, ObjectKey, secret_key};
+use crate::failure::{Failure, Reason};
+use crate::secret_state::SecretState;
+use crate::source::Source;
+
+/// An import of which all is known that a decision needs.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The import.
+    pub import: Arc<ServiceAccountImport>,
+    /// The source of its service account.
+    pub source: Arc<Source>,
+    /// Key of its Secret.
+    pub secret_key: ObjectKey,
+    /// Its Secret, if there is one; it is ours.
+    pub secret: Option<SecretState>,
+    /// What the Secret should be made from.
+    pub fingerprint: String,
+    /// The keys that the Secret should have.
+    pub keys: BTreeSet<String>,
+}
+
+/// Finds the link and the Secret of an import.
+///
+/// # Errors
+/// When there is no usable link, or the Secret's name is taken.
+pub fn resolve(
+    cache: &Cache,
+    key: &ObjectKey,
+    import: Arc<ServiceAccountImport>,
+) -> Result<Resolved, Failure> {
+    let secret_key = secret_key(key, &import);
+    let secret = cache.secret(&secret_key);
+    if let Some(secret) = &secret {
+        ensure_owned(&secret_key, secret, &import)?;
+    }
+    let cluster = &import.spec.cluster_name;
+    let link = cache.link(cluster).ok_or_else(|| {
+        Failure::new(
+            Reason::ClusterNotLinked,
+            format!("there is no link to {cluster}; run kubemcsa bootstrap with --source-name {cluster}"),
+        )
+    })?;
+    let source = link.source.map_err(|problem| Failure::new(Reason::InvalidLink, problem))?;
+    let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
+    Ok(Resolved {
+        keys: items(chosen, source.endpoint()).into_iter().map(|item| item.key).collect(),
+        fingerprint: fingerprint(&import.spec, import.is_link(), source.endpoint()),
+        secret_key,
+        secret,
+        source,
+        import,
+    })
+}
+
+/// Makes sure that a Secret is controlled by this very import.
+///
+/// # Errors
+/// When it is not: its name is taken.
+pub fn ensure_owned(
+    secret_key: &ObjectKey,
+    secret: &SecretState,
+    import: &ServiceAccountImport,
+) -> Result<(), Failure> {
+    if secret.owner_uid.is_some() && secret.owner_uid == import.uid() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Reason::SecretNameConflict,
+        format!(
+            "Secret {secret_key} is there and not owned by this import, so it is left alone; delete or rename \
+             it, or make an import of another name or with another spec.secret.name"
+        ),
+    ))
+}

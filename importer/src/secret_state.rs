@@ -1,0 +1,199 @@
+//! What can be known of a Secret without reading it.
+//!
+//! The importer watches only the metadata of Secrets. Their managed fields tell which keys there
+//! are and who wrote them when, so an edited or lost value is seen, also after a restart, while no
+//! token is ever read (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::api::ObjectMeta;
+use mcsa_client::contract::{FIELD_MANAGER, GROUP};
+use mcsa_client::secret::Provenance;
+use serde_json::Value;
+
+/// A Secret, by its metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretState {
+    /// UID of the Secret.
+    pub uid: String,
+    /// The version that this is about.
+    pub resource_version: String,
+    /// UID of the import that controls it.
+    pub owner_uid: Option<String>,
+    /// What its annotations say of its token.
+    pub provenance: Option<Provenance>,
+    /// Its keys.
+    pub keys: BTreeSet<String>,
+    /// When the importer last wrote it.
+    written_at: Option<Timestamp>,
+    /// When someone else last wrote a value, or a label or annotation of ours.
+    touched_at: Option<Timestamp>,
+    /// A digest of what others wrote into it of ours.
+    foreign: u64,
+    /// What `foreign` was when the importer itself last wrote; none after a restart.
+    baseline: Option<u64>,
+    /// Labels and annotations that the importer wrote, without the prefix of ours: those of the
+    /// import's template.
+    pub template: BTreeMap<TemplateField, BTreeSet<String>>,
+}
+
+/// Where a template's entries go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TemplateField {
+    /// `metadata.labels`
+    Labels,
+    /// `metadata.annotations`
+    Annotations,
+}
+
+impl SecretState {
+    /// Reads the state from a Secret's metadata, which is needed no more then.
+    pub fn read(metadata: &ObjectMeta) -> Self {
+        let mut state = Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            owner_uid: metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .find(|owner| owner.controller == Some(true))
+                .map(|owner| owner.uid.clone()),
+            provenance: metadata.annotations.as_ref().and_then(Provenance::read),
+            keys: BTreeSet::new(),
+            written_at: None,
+            touched_at: None,
+            foreign: 0,
+            baseline: None,
+            template: BTreeMap::new(),
+        };
+        for entry in metadata.managed_fields.iter().flatten() {
+            state.add(entry);
+        }
+        state
+    }
+
+    /// The state as the importer itself just wrote it: what others wrote before is settled, even
+    /// where they still own a value that did not change.
+    pub fn as_written(self) -> Self {
+        Self { baseline: Some(self.foreign), ..self }
+    }
+
+    /// The state as the watch tells it, after the one that was known.
+    pub fn after(self, known: &Self) -> Self {
+        if self.uid == known.uid { Self { baseline: known.baseline, ..self } } else { self }
+    }
+
+    /// Whether someone else wrote into it since the importer last did. After a restart only the
+    /// times of the managed fields tell, in whole seconds.
+    pub fn was_touched(&self) -> bool {
+        match self.baseline {
+            Some(baseline) => self.foreign != baseline,
+            None => self.touched_at > self.written_at,
+        }
+    }
+
+    /// Whether the Secret's watch has nothing newer than `other` to tell. API servers' resource
+    /// versions can be compared as numbers (KEP-5504); what is no number is taken as newer.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        let version = |state: &Self| state.resource_version.parse::<u64>().ok();
+        self.uid == other.uid && version(self).is_some_and(|mine| version(other).is_some_and(|v| mine < v))
+    }
+
+    fn add(&mut self, entry: &ManagedFieldsEntry) {
+        let Some(fields) = &entry.fields_v1 else { return };
+        let time = entry.time.as_ref().map(|time| time.0);
+        let data = names(&fields.0, &["f:data"]);
+        let labels = names(&fields.0, &["f:metadata", "f:labels"]);
+        let annotations = names(&fields.0, &["f:metadata", "f:annotations"]);
+        self.keys.extend(data.iter().cloned());
+        if entry.manager.as_deref() == Some(FIELD_MANAGER) {
+            self.written_at = self.written_at.max(time);
+            for (field, names) in [(TemplateField::Labels, labels), (TemplateField::Annotations, annotations)]
+            {
+                let theirs = names.into_iter().filter(|name| !is_ours(name));
+                self.template.entry(field).or_default().extend(theirs);
+            }
+        } else if !data.is_empty() || labels.iter().chain(&annotations).any(|name| is_ours(name)) {
+            self.touched_at = self.touched_at.max(time);
+            let mut hasher = DefaultHasher::new();
+            (self.foreign, &entry.manager, &entry.operation, time, fields.0.to_string()).hash(&mut hasher);
+            self.foreign = hasher.finish();
+        }
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with(GROUP)
+}
+
+/// The names of the fields below `path` in a FieldsV1, without their `f:`.
+fn names(fields: &Value, path: &[&str]) -> BTreeSet<String> {
+    let found = path.iter().try_fold(fields, |value, step| value.get(step));
+    let object = found.and_then(Value::as_object);
+    object.into_iter().flatten().filter_map(|(name, _)| Some(name.strip_prefix("f:")?.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn entry(manager: &str, second: i64, fields: Value) -> Value {
+        let time = Timestamp::from_second(second).unwrap().to_string();
+        json!({ "manager": manager, "operation": "Update", "fieldsType": "FieldsV1", "time": time, "fieldsV1": fields })
+    }
+
+    fn state(entries: Vec<Value>) -> SecretState {
+        let metadata =
+            json!({ "name": "a-token", "uid": "u", "resourceVersion": "7", "managedFields": entries });
+        SecretState::read(&serde_json::from_value(metadata).unwrap())
+    }
+
+    fn ours(second: i64) -> Value {
+        let fields = json!({
+            "f:data": { ".": {}, "f:token": {}, "f:server": {} },
+            "f:metadata": { "f:annotations": { ".": {}, "f:multicluster.admiralty.io/cluster-uid": {}, "f:team": {} } },
+        });
+        entry(FIELD_MANAGER, second, fields)
+    }
+
+    #[test]
+    fn what_only_we_wrote_is_untouched() {
+        let state = state(vec![ours(10)]);
+        assert_eq!(state.keys, ["server".to_owned(), "token".to_owned()].into());
+        assert!(!state.was_touched());
+        assert_eq!(state.template[&TemplateField::Annotations], ["team".to_owned()].into());
+    }
+
+    #[test]
+    fn a_value_that_someone_else_wrote_later_is_seen() {
+        let edit = |second| entry("kubectl-edit", second, json!({ "f:data": { "f:token": {} } }));
+        assert!(state(vec![ours(10), edit(11)]).was_touched());
+        // A field that others once wrote, and we have since, is as it should be.
+        assert!(!state(vec![ours(12), edit(11)]).was_touched());
+        // While the importer runs, it knows what it wrote, and the same second is told apart.
+        let written = state(vec![ours(10)]).as_written();
+        assert!(!written.was_touched());
+        assert!(state(vec![ours(10), edit(10)]).after(&written).was_touched());
+    }
+
+    #[test]
+    fn a_value_that_others_still_own_is_settled_once_we_wrote_again() {
+        let copy = entry("velero", 11, json!({ "f:data": { "f:server": {} } }));
+        let written = state(vec![ours(11), copy.clone()]).as_written();
+        assert!(!written.was_touched());
+        assert!(!state(vec![ours(11), copy]).after(&written).was_touched());
+    }
+
+    #[test]
+    fn others_may_annotate_and_label() {
+        let fields = json!({ "f:metadata": { "f:annotations": { "f:reflector/allowed": {} } } });
+        assert!(!state(vec![ours(10), entry("reflector", 11, fields)]).was_touched());
+        let fields =
+            json!({ "f:metadata": { "f:annotations": { "f:multicluster.admiralty.io/refresh-time": {} } } });
+        assert!(state(vec![ours(10), entry("kubectl-annotate", 11, fields)]).was_touched());
+    }
+}
