@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kube::Config;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -79,7 +79,7 @@ pub enum ConfigError {
 /// # Errors
 /// When it is not mounted, or what is mounted can't be used.
 pub fn import(name: &str) -> Result<Config, ConfigError> {
-    import_in(&mount_root(), name)
+    Mounts::default().import(name)
 }
 
 /// The configs of all mounted imports, by name.
@@ -87,8 +87,7 @@ pub fn import(name: &str) -> Result<Config, ConfigError> {
 /// # Errors
 /// When one of them can't be used, or the folder can't be listed. No folder is no import.
 pub fn imports() -> Result<BTreeMap<String, Config>, ConfigError> {
-    let root = mount_root();
-    mounted(&root)?.into_iter().map(|name| import_in(&root, &name).map(|config| (name, config))).collect()
+    Mounts::default().imports()
 }
 
 /// A config for a program that should run anywhere, from the first of these that there is:
@@ -106,63 +105,94 @@ pub async fn load(context: Option<&str>) -> Result<Config, ConfigError> {
             .await
             .map_err(|source| ConfigError::Context { context: context.into(), source: Box::new(source) });
     }
-    let root = mount_root();
-    let names = mounted(&root)?;
+    let mounts = Mounts::default();
+    let names = mounts.names()?;
     match names.as_slice() {
-        [] => Config::incluster().map_err(|source| ConfigError::Nothing { root, source: Box::new(source) }),
-        [name] => import_in(&root, name),
+        [] => Config::incluster()
+            .map_err(|source| ConfigError::Nothing { root: mounts.root, source: Box::new(source) }),
+        [name] => mounts.import(name),
         _ => Err(ConfigError::Ambiguous(names)),
     }
 }
 
-fn mount_root() -> PathBuf {
-    std::env::var_os(MOUNT_ROOT_ENV).map_or_else(|| contract::MOUNT_ROOT.into(), PathBuf::from)
+/// A folder with a folder for each import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounts {
+    root: PathBuf,
 }
 
-fn import_in(root: &Path, name: &str) -> Result<Config, ConfigError> {
-    if !is_dns_subdomain(name) {
-        return Err(ConfigError::InvalidName(name.into()));
+impl Default for Mounts {
+    /// The folder that [`MOUNT_ROOT_ENV`] names, or [`crate::contract::MOUNT_ROOT`].
+    fn default() -> Self {
+        let root = std::env::var_os(MOUNT_ROOT_ENV);
+        Self { root: root.map_or_else(|| contract::MOUNT_ROOT.into(), PathBuf::from) }
     }
-    let folder = root.join(name);
-    let path = folder.join(key::CONFIG);
-    if !path.exists() {
-        return Err(ConfigError::NotMounted { name: name.into(), root: root.into() });
-    }
-    let unusable = |source| ConfigError::Kubeconfig { name: name.into(), source: Box::new(source) };
-    let kubeconfig = Kubeconfig::read_from(&path).map_err(unusable)?;
-    let mut config = Config::try_from(kubeconfig).map_err(unusable)?;
-    // A kubeconfig alone makes kube read the CA once; this has it re-read like the token.
-    let ca = folder.join(key::CA);
-    config.root_cert_file = ca.exists().then_some(ca);
-    Ok(config)
 }
 
-/// Names of the mounted imports, sorted. The kubelet's own links in a volume begin with two dots;
-/// an import's name can't.
-fn mounted(root: &Path) -> Result<Vec<String>, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { path: root.into(), source };
-    let entries = match std::fs::read_dir(root) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(unreadable)?;
-        if let Some(name) = entry.file_name().to_str().filter(|name| is_dns_subdomain(name))
-            && entry.path().is_dir()
-        {
-            names.push(name.to_owned());
+impl Mounts {
+    /// The imports in the folder `root`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Like [`import`], from this folder.
+    ///
+    /// # Errors
+    /// As for [`import`].
+    pub fn import(&self, name: &str) -> Result<Config, ConfigError> {
+        if !is_dns_subdomain(name) {
+            return Err(ConfigError::InvalidName(name.into()));
         }
+        let folder = self.root.join(name);
+        let path = folder.join(key::CONFIG);
+        if !path.exists() {
+            return Err(ConfigError::NotMounted { name: name.into(), root: self.root.clone() });
+        }
+        let unusable = |source| ConfigError::Kubeconfig { name: name.into(), source: Box::new(source) };
+        let kubeconfig = Kubeconfig::read_from(&path).map_err(unusable)?;
+        let mut config = Config::try_from(kubeconfig).map_err(unusable)?;
+        // A kubeconfig alone makes kube read the CA once; this has it re-read like the token.
+        let ca = folder.join(key::CA);
+        config.root_cert_file = ca.exists().then_some(ca);
+        Ok(config)
     }
-    names.sort();
-    Ok(names)
+
+    /// Like [`imports`], from this folder.
+    ///
+    /// # Errors
+    /// As for [`imports`].
+    pub fn imports(&self) -> Result<BTreeMap<String, Config>, ConfigError> {
+        self.names()?.into_iter().map(|name| self.import(&name).map(|config| (name, config))).collect()
+    }
+
+    /// Names of the mounted imports, sorted. The kubelet's own links in a volume begin with two
+    /// dots; an import's name can't.
+    fn names(&self) -> Result<Vec<String>, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: self.root.clone(), source };
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            if let Some(name) = entry.file_name().to_str().filter(|name| is_dns_subdomain(name))
+                && entry.path().is_dir()
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::credential::tests::credential;
+    use std::path::Path;
 
     /// Writes an import the way the kubelet mounts it.
     fn mount(root: &Path, name: &str) {
@@ -177,7 +207,7 @@ mod tests {
     fn a_mounted_import_gives_a_config_that_re_reads_its_files() {
         let root = tempfile::tempdir().unwrap();
         mount(root.path(), "c2-pod-lister");
-        let config = import_in(root.path(), "c2-pod-lister").unwrap();
+        let config = Mounts::at(root.path()).import("c2-pod-lister").unwrap();
         assert_eq!(config.cluster_url, "https://c2.example:6443/");
         assert_eq!(config.default_namespace, "default");
         let folder = root.path().join("c2-pod-lister");
@@ -188,12 +218,12 @@ mod tests {
     #[test]
     fn what_is_not_mounted_is_named() {
         let root = tempfile::tempdir().unwrap();
-        let error = import_in(root.path(), "absent").unwrap_err().to_string();
+        let error = Mounts::at(root.path()).import("absent").unwrap_err().to_string();
         assert!(
             error.contains("import absent is not mounted") && error.contains(contract::IMPORT_NAME),
             "{error}"
         );
-        assert!(matches!(import_in(root.path(), "../x"), Err(ConfigError::InvalidName(_))));
+        assert!(matches!(Mounts::at(root.path()).import("../x"), Err(ConfigError::InvalidName(_))));
     }
 
     #[test]
@@ -203,7 +233,8 @@ mod tests {
         mount(root.path(), "a");
         std::fs::create_dir(root.path().join("..data")).unwrap();
         std::fs::write(root.path().join("file"), "").unwrap();
-        assert_eq!(mounted(root.path()).unwrap(), ["a", "b"]);
-        assert!(mounted(&root.path().join("absent")).unwrap().is_empty());
+        let names: Vec<_> = Mounts::at(root.path()).imports().unwrap().into_keys().collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(Mounts::at(root.path().join("absent")).imports().unwrap().is_empty());
     }
 }

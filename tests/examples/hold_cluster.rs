@@ -1,0 +1,18 @@
+//! Starts a cluster, prints its folder and process ids, and waits to be killed.
+//!
+//! With the argument `keep` it leaves the cluster running and ends; the last line is then the command
+//! that stops the cluster.
+
+use mcsa_tests::Cluster;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let cluster = Cluster::start("held").await?;
+    println!("{}", cluster.dir().display());
+    println!("{}", cluster.pids().map(|pid| pid.to_string()).join(" "));
+    if std::env::args().nth(1).as_deref() == Some("keep") {
+        println!("{}", cluster.keep()?.stop_command);
+        return Ok(());
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,116 @@
+//! The command lines of the three programs that a cluster is made of.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::binaries::Binaries;
+use crate::process::Process;
+
+/// What the programs of one cluster have to agree on.
+#[derive(Debug)]
+pub(crate) struct Components {
+    pub(crate) binaries: &'static Binaries,
+    pub(crate) dir: PathBuf,
+    /// The admin's.
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) etcd_port: u16,
+    pub(crate) api_server_port: u16,
+    /// The issuer of the cluster's tokens: its own, as for clusters in the world.
+    pub(crate) issuer: String,
+    pub(crate) audit_log: bool,
+    pub(crate) api_server_args: Vec<String>,
+}
+
+impl Components {
+    /// The address of the API server.
+    pub(crate) fn server(&self) -> String {
+        format!("https://127.0.0.1:{}", self.api_server_port)
+    }
+
+    pub(crate) fn audit_log_path(&self) -> PathBuf {
+        self.dir.join("audit.jsonl")
+    }
+
+    /// etcd's data, many times the size of the logs, goes with it also when the logs stay.
+    pub(crate) fn spawn_etcd(&self) -> anyhow::Result<Process> {
+        let data = self.dir.join("etcd");
+        self.spawn("etcd", &self.etcd(), data.as_os_str())
+    }
+
+    pub(crate) fn spawn_api_server(&self) -> anyhow::Result<Process> {
+        self.spawn("kube-apiserver", &self.api_server(), OsStr::new(""))
+    }
+
+    pub(crate) fn spawn_controller_manager(&self) -> anyhow::Result<Process> {
+        self.spawn("kube-controller-manager", &self.controller_manager(), OsStr::new(""))
+    }
+
+    fn spawn(&self, name: &str, command: &Command, leftovers: &OsStr) -> anyhow::Result<Process> {
+        let log = self.dir.join(format!("{name}.log"));
+        Process::spawn_with_leftovers(name.to_owned(), command, log, leftovers)
+    }
+
+    fn etcd(&self) -> Command {
+        let clients = format!("http://127.0.0.1:{}", self.etcd_port);
+        let mut etcd = Command::new(&self.binaries.etcd);
+        etcd.arg("--data-dir").arg(self.dir.join("etcd"));
+        etcd.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
+        // There are no peers; port 0 is any.
+        etcd.args(["--listen-peer-urls", "http://127.0.0.1:0"]);
+        etcd.args(["--unsafe-no-fsync", "--log-level", "warn"]);
+        etcd
+    }
+
+    fn api_server(&self) -> Command {
+        let mut server = Command::new(&self.binaries.kube_apiserver);
+        server.args([
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+            format!("--secure-port={}", self.api_server_port),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            // Would refuse to publish a loopback address.
+            "--endpoint-reconciler-type=none".to_owned(),
+            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--enable-admission-plugins=NodeRestriction".to_owned(),
+            "--allow-privileged".to_owned(),
+            format!("--service-account-issuer={}", self.issuer),
+            self.file("--client-ca-file", "ca.crt"),
+            self.file("--tls-cert-file", "apiserver.crt"),
+            self.file("--tls-private-key-file", "apiserver.key"),
+            self.file("--service-account-key-file", "sa.key"),
+            self.file("--service-account-signing-key-file", "sa.key"),
+        ]);
+        if self.audit_log {
+            server.args([
+                self.file("--audit-policy-file", "audit-policy.yaml"),
+                self.file("--audit-log-path", "audit.jsonl"),
+            ]);
+        }
+        server.args(&self.api_server_args);
+        server
+    }
+
+    fn controller_manager(&self) -> Command {
+        let mut manager = Command::new(&self.binaries.kube_controller_manager);
+        manager.args([
+            self.file("--kubeconfig", "controller-manager.kubeconfig"),
+            self.file("--service-account-private-key-file", "sa.key"),
+            self.file("--root-ca-file", "ca.crt"),
+            self.file("--cluster-signing-cert-file", "ca.crt"),
+            self.file("--cluster-signing-key-file", "ca.key"),
+            "--use-service-account-credentials".to_owned(),
+            "--secure-port=0".to_owned(),
+            "--leader-elect=false".to_owned(),
+            // Controllers wait for no rate limit of their own; tests wait for controllers.
+            "--kube-api-qps=1000".to_owned(),
+            "--kube-api-burst=1000".to_owned(),
+        ]);
+        manager
+    }
+
+    fn file(&self, flag: &str, name: &str) -> String {
+        format!("{flag}={}", self.dir.join(name).display())
+    }
+}

@@ -1,0 +1,61 @@
+//! Kubeconfigs: of one cluster, and of several in one file.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use base64::prelude::{BASE64_STANDARD, Engine};
+use kube::config::Kubeconfig;
+use kube::{Client, Config};
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::pki::Identity;
+
+/// A kubeconfig whose context, cluster and user are named after the cluster.
+pub(crate) fn kubeconfig(
+    name: &str,
+    server: &str,
+    authority: &str,
+    user: &Identity,
+) -> anyhow::Result<Kubeconfig> {
+    let encode = |pem: &str| BASE64_STANDARD.encode(pem);
+    let value = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {
+            "server": server,
+            "certificate-authority-data": encode(authority),
+        }}],
+        "users": [{"name": name, "user": {
+            "client-certificate-data": encode(&user.certificate),
+            "client-key-data": encode(&user.key),
+        }}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    });
+    serde_json::from_value(value).with_context(|| format!("composing the kubeconfig of {name}"))
+}
+
+/// Writes one kubeconfig with a context for each cluster; the first is the current one.
+pub fn merged_kubeconfig(clusters: &[&Cluster], path: impl AsRef<Path>) -> anyhow::Result<()> {
+    let mut merged = Kubeconfig::default();
+    for cluster in clusters {
+        merged = merged.merge(cluster.kubeconfig_value())?;
+    }
+    write(&merged, path.as_ref())
+}
+
+/// A client for the current context.
+pub(crate) fn client(kubeconfig: Kubeconfig) -> anyhow::Result<Client> {
+    crate::init();
+    let mut config = Config::try_from(kubeconfig)?;
+    // A proxy from the environment does not lead to our loopback.
+    config.proxy_url = None;
+    Ok(Client::try_from(config)?)
+}
+
+pub(crate) fn write(kubeconfig: &Kubeconfig, path: &Path) -> anyhow::Result<()> {
+    let yaml = serde_saphyr::to_string(kubeconfig).context("writing a kubeconfig as YAML")?;
+    fs::write(path, yaml).with_context(|| format!("writing {}", path.display()))
+}

@@ -1,0 +1,68 @@
+//! Real Kubernetes for tests: a [`Cluster`] is an etcd, an API server and a controller manager on
+//! loopback ports, ready in seconds and gone with the test, however the test ends.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use mcsa_tests::{Cluster, eventually};
+//!
+//! let cluster = Cluster::start("c1").await?;
+//! cluster.kubectl(["create", "namespace", "demo"]).await?;
+//! eventually("the default service account", async || {
+//!     cluster.kubectl(["-n", "demo", "get", "serviceaccount", "default"]).await
+//! })
+//! .await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Beside it: [`Process`] (a program that never outlives the test), [`Proxy`] (a network that fails
+//! when told to), [`eventually`] (waiting that says what it waited for), [`program()`] (this
+//! workspace's own binaries).
+
+// Test support: where it cannot go on, the test has failed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod audit;
+mod binaries;
+mod cache;
+mod cluster;
+mod components;
+mod eventually;
+mod folder;
+mod kubeconfig;
+mod kubectl;
+mod pki;
+mod ports;
+mod process;
+mod programs;
+mod proxy;
+mod scene;
+mod shared;
+mod start;
+
+pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
+pub use binaries::{Binaries, binaries, kubernetes_version};
+pub use cluster::{Cluster, Kept};
+pub use eventually::{eventually, eventually_within, try_eventually};
+pub use kubeconfig::merged_kubeconfig;
+pub use kubectl::kubectl;
+pub use process::Process;
+pub use programs::{example, program};
+pub use proxy::{Fault, Proxy};
+pub use scene::{Imports, kubemcsa, kubemcsa_ok, mount, pod_lister, pod_lister_import};
+pub use shared::pair;
+pub use start::ClusterBuilder;
+
+/// Installs the TLS provider that kube's clients need; any number of times, from any thread.
+pub fn init() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // An error means that the test installed a provider itself, which is as good.
+    ONCE.call_once(|| drop(rustls::crypto::aws_lc_rs::default_provider().install_default()));
+}
+
+/// One line on the real stderr: the test harness captures what `eprintln!` writes, and somebody who
+/// waits five minutes for a first build should see why.
+fn note(line: impl std::fmt::Display) {
+    use std::io::Write;
+    drop(writeln!(std::io::stderr(), "[mcsa-tests] {line}"));
+}

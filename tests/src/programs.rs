@@ -1,0 +1,91 @@
+//! This workspace's own binaries, built when a test needs them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{LazyLock, mpsc};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::note;
+
+const PACKAGES: [&str; 3] = ["kubemcsa", "mcsa-importer", "mcsa-webhook"];
+
+/// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-webhook`), built once
+/// per process with the profile, and into the target folder, of the caller. Panics when the build
+/// fails, with what cargo said.
+pub fn program(name: &str) -> PathBuf {
+    static FOLDER: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+        let packages: Vec<_> = PACKAGES.iter().flat_map(|package| ["-p", package]).collect();
+        build(&packages).map_err(|error| format!("{error:#}"))
+    });
+    assert!(PACKAGES.contains(&name), "no program is called {name:?}, only {PACKAGES:?}");
+    match &*FOLDER {
+        Ok(folder) => folder.join(name),
+        Err(error) => panic!("building {name}: {error}"),
+    }
+}
+
+/// The path of an example of this package, built like a [`program()`].
+pub fn example(name: &str) -> PathBuf {
+    match build(&["-p", env!("CARGO_PKG_NAME"), "--example", name]) {
+        Ok(folder) => folder.join("examples").join(name),
+        Err(error) => panic!("building the example {name}: {error:#}"),
+    }
+}
+
+/// Builds with cargo, and gives the folder of the caller's profile.
+fn build(selection: &[&str]) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let folder = profile_folder(&own)?;
+    let (target, profile) = (folder.parent(), folder.file_name());
+    let (target, profile) =
+        target.zip(profile).with_context(|| format!("{} is in no target folder", own.display()))?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--target-dir"]).arg(target).arg("--profile");
+    cargo.arg(if profile == "debug" { "dev".as_ref() } else { profile });
+    cargo.args(selection).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+
+    let output = patiently(&selection.join(" "), || cargo.output()).context("running cargo")?;
+    if !output.status.success() {
+        bail!("cargo build {} failed:\n{}", selection.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(folder.to_path_buf())
+}
+
+/// Says what is being built when that takes longer than a second.
+fn patiently<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let (done, finished) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if finished.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                note(format_args!("cargo build {what} ..."));
+            }
+        });
+        let value = work();
+        drop(done);
+        value
+    })
+}
+
+/// `target/debug` for `target/debug/deps/some_test`, `target/debug/examples/some` and
+/// `target/debug/some`.
+fn profile_folder(executable: &Path) -> anyhow::Result<&Path> {
+    let folder = executable.parent().context("this executable has no folder")?;
+    match folder.file_name().and_then(|name| name.to_str()) {
+        Some("deps" | "examples") => folder.parent().context("the target folder has no parent"),
+        _ => Ok(folder),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_folder_is_found_from_each_kind_of_executable() {
+        for executable in ["/t/debug/deps/end_to_end-0123", "/t/debug/examples/quickstart", "/t/debug/tool"] {
+            assert_eq!(profile_folder(Path::new(executable)).unwrap(), Path::new("/t/debug"));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! From a name to a cluster that is ready.
+
+use std::fmt::Display;
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::config::Kubeconfig;
+use kube::{Api, Client};
+use tokio::time::timeout;
+
+use crate::binaries::binaries;
+use crate::cluster::Cluster;
+use crate::components::Components;
+use crate::folder::Folder;
+use crate::pki::Pki;
+use crate::ports::Port;
+use crate::process::Process;
+use crate::{audit, kubeconfig};
+
+/// How long the components together may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a cluster is to be like; from [`Cluster::builder`].
+#[derive(Clone, Debug)]
+pub struct ClusterBuilder {
+    name: String,
+    audit_log: bool,
+    api_server_args: Vec<String>,
+}
+
+impl ClusterBuilder {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), audit_log: false, api_server_args: Vec::new() }
+    }
+
+    /// Adds a flag for kube-apiserver, as `--name=value`; it wins over ours.
+    #[must_use]
+    pub fn api_server_arg(mut self, arg: impl Into<String>) -> Self {
+        self.api_server_args.push(arg.into());
+        self
+    }
+
+    /// Has the API server log each request for [`Cluster::audit_events`].
+    #[must_use]
+    pub fn audit_log(mut self) -> Self {
+        self.audit_log = true;
+        self
+    }
+
+    /// Starts the cluster, and waits until it is ready: the API server says so, and pods can be created
+    /// in the namespace `default`.
+    pub async fn start(self) -> anyhow::Result<Cluster> {
+        crate::init();
+        ensure!(
+            !self.name.is_empty()
+                && self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)),
+            "{:?} is no name for a cluster: letters, digits, `-` and `.` only",
+            self.name
+        );
+        for _ in 0..2 {
+            match self.try_start().await {
+                Err(error) if is_port_taken(&error) => continue,
+                other => return other,
+            }
+        }
+        self.try_start().await
+    }
+
+    async fn try_start(&self) -> anyhow::Result<Cluster> {
+        let binaries = binaries().await?;
+        let name = self.name.clone();
+        // Making keys takes long enough to stall a runtime with one thread.
+        let pki = tokio::task::spawn_blocking(move || Pki::new(&name)).await??;
+        let mut folder = Folder::create(&self.name)?;
+        let ports = [Port::reserve()?, Port::reserve()?];
+        let components = Components {
+            binaries,
+            dir: folder.path().to_path_buf(),
+            kubeconfig: folder.join("kubeconfig"),
+            api_server_port: ports[0].number,
+            etcd_port: ports[1].number,
+            issuer: format!("https://{}.example", self.name),
+            audit_log: self.audit_log,
+            api_server_args: self.api_server_args.clone(),
+        };
+        let kubeconfig = write_files(&components, &pki, &self.name)?;
+        let client = kubeconfig::client(kubeconfig.clone())?;
+        match boot(&components, &client).await {
+            Ok([etcd, api_server, controller_manager]) => Ok(Cluster {
+                controller_manager: Mutex::new(Arc::new(controller_manager)),
+                api_server: Mutex::new(Arc::new(api_server)),
+                etcd: Arc::new(etcd),
+                components,
+                name: self.name.clone(),
+                authority: pki.authority(),
+                kubeconfig,
+                folder,
+                _ports: ports,
+            }),
+            Err(error) => {
+                if !is_port_taken(&error) {
+                    folder.stay();
+                }
+                Err(error.context(format!("starting cluster {}", self.name)))
+            }
+        }
+    }
+}
+
+/// The API server keeps trying until etcd answers, so both start at once.
+async fn boot(components: &Components, client: &Client) -> anyhow::Result<[Process; 3]> {
+    let etcd = components.spawn_etcd()?;
+    let api_server = components.spawn_api_server()?;
+    wait_until_ready(&[&etcd, &api_server], client).await?;
+    let controller_manager = components.spawn_controller_manager()?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
+    wait_for("the default service account", &[&etcd, &api_server, &controller_manager], async || {
+        accounts.get("default").await
+    })
+    .await?;
+    Ok([etcd, api_server, controller_manager])
+}
+
+/// Waits until the API server calls itself ready.
+pub(crate) async fn wait_until_ready(processes: &[&Process], client: &Client) -> anyhow::Result<()> {
+    wait_for("the API server to be ready", processes, async || {
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        client.request_text(request).await.map_err(anyhow::Error::from)
+    })
+    .await
+    .map(drop)
+}
+
+/// Polls until `probe` is `Ok`, unless one of the processes ends first.
+async fn wait_for<T, E: Display>(
+    what: &str,
+    processes: &[&Process],
+    probe: impl AsyncFn() -> Result<T, E>,
+) -> anyhow::Result<T> {
+    let start = Instant::now();
+    loop {
+        let seen = match timeout(PATIENCE, probe()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(seen)) => format!("{seen:#}"),
+            Err(_) => format!("no answer within {PATIENCE:?}"),
+        };
+        processes.iter().try_for_each(|process| process.check())?;
+        if start.elapsed() > LIMIT {
+            let suspect =
+                processes.last().map(|process| format!("{}: {}", process.name(), process.describe_log()));
+            bail!("waited {LIMIT:?} for {what}, last seen: {seen}\n{}", suspect.unwrap_or_default());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Puts what the components read into the cluster's folder, and gives the admin's kubeconfig.
+fn write_files(components: &Components, pki: &Pki, name: &str) -> anyhow::Result<Kubeconfig> {
+    let write = |file: &str, content: &str| {
+        let path = components.dir.join(file);
+        fs::write(&path, content).with_context(|| format!("writing {}", path.display()))
+    };
+    write("ca.crt", &pki.authority())?;
+    write("ca.key", &pki.authority_key())?;
+    write("apiserver.crt", &pki.api_server.certificate)?;
+    write("apiserver.key", &pki.api_server.key)?;
+    write("sa.key", &pki.service_account_key)?;
+    write("audit-policy.yaml", audit::POLICY)?;
+    let kubeconfig = |user: &str, group| {
+        let identity = pki.client(user, group)?;
+        kubeconfig::kubeconfig(name, &components.server(), &pki.authority(), &identity)
+    };
+    let manager = kubeconfig("system:kube-controller-manager", None)?;
+    kubeconfig::write(&manager, &components.dir.join("controller-manager.kubeconfig"))?;
+    let admin = kubeconfig("admin", Some("system:masters"))?;
+    kubeconfig::write(&admin, &components.kubeconfig)?;
+    Ok(admin)
+}
+
+/// Ports are reserved against other tests, not against the rest of the machine.
+fn is_port_taken(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains("address already in use")
+}

@@ -1,0 +1,112 @@
+//! Programs under supervision, and waiting.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::ensure;
+use mcsa_tests::{Process, eventually, eventually_within, try_eventually};
+use tempfile::TempDir;
+
+/// A shell script that runs until it is told to end, and has said that it is up.
+async fn script(folder: &TempDir, text: &str) -> anyhow::Result<Process> {
+    let mut command = Command::new("sh");
+    command.args(["-c", text]).env("WORD", "hello").current_dir(folder.path());
+    let process = Process::spawn("script", &command, folder.path().join("script.log"))?;
+    eventually("the script is up", async || {
+        ensure!(process.log().contains("up"), "its log is {:?}", process.log());
+        Ok(())
+    })
+    .await;
+    Ok(process)
+}
+
+#[tokio::test]
+async fn sigterm_reaches_the_program_itself() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let text = "trap 'echo bye; exit 7' TERM; echo $$ $WORD $(pwd) up; while :; do sleep 0.02; done";
+    let process = script(&folder, text).await?;
+    let log = process.log();
+    let words: Vec<_> = log.split_whitespace().collect();
+    assert_eq!(words[..2], [process.id().to_string().as_str(), "hello"]);
+    assert!(words[2].ends_with(folder.path().file_name().and_then(|name| name.to_str()).unwrap()));
+    assert!(process.is_running());
+    assert_eq!(process.terminate().await?.code(), Some(7));
+    assert!(!process.is_running());
+    assert!(process.log().ends_with("bye\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_that_ends_says_why() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let process = script(&folder, "echo up; echo no disk >&2; exit 3").await?;
+    assert_eq!(process.wait(Duration::from_secs(10)).await?.code(), Some(3));
+    let error = process.check().unwrap_err().to_string();
+    for part in ["script ended", "exit status: 3", "script.log", "no disk"] {
+        assert!(error.contains(part), "{part:?} is missing in: {error}");
+    }
+    assert!(process.terminate().await.is_err());
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_program_is_suspended_resumed_and_killed() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let process = script(&folder, "echo up; while :; do sleep 0.02; done").await?;
+    let state = || std::fs::read_to_string(format!("/proc/{}/stat", process.id()));
+    assert!(process.rss_kib().is_some_and(|kib| kib > 0));
+    process.suspend()?;
+    eventually("it is stopped", async || {
+        let state = state()?;
+        ensure!(state.contains(") T "), "{state}");
+        Ok(())
+    })
+    .await;
+    process.resume()?;
+    eventually("it goes on", async || {
+        let state = state()?;
+        ensure!(!state.contains(") T "), "{state}");
+        Ok(())
+    })
+    .await;
+    process.suspend()?;
+    process.kill();
+    assert!(!process.is_running());
+    assert_eq!(process.rss_kib(), None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn waiting_ends_with_what_was_seen_last() {
+    let mut tries = 0;
+    let error = try_eventually(Duration::from_millis(300), "the third try", async || {
+        tries += 1;
+        Err::<(), _>(format!("try {tries}"))
+    })
+    .await
+    .unwrap_err()
+    .to_string();
+    assert!(error.starts_with("waited ") && error.contains(" for the third try; last seen: try "), "{error}");
+    assert!(tries > 2, "{tries}");
+}
+
+#[tokio::test]
+async fn waiting_gives_the_value() {
+    let mut tries = 0;
+    let value = eventually("the third try", async || {
+        tries += 1;
+        if tries == 3 { Ok(tries) } else { Err(format!("try {tries}")) }
+    })
+    .await;
+    assert_eq!(value, 3);
+}
+
+#[tokio::test]
+#[should_panic(expected = "for an answer; the last try did not return")]
+async fn a_probe_that_hangs_is_not_waited_for() {
+    eventually_within(Duration::from_millis(50), "an answer", async || {
+        std::future::pending::<Result<(), String>>().await
+    })
+    .await;
+}

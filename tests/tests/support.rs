@@ -1,0 +1,194 @@
+//! The library itself: clusters, and that nothing of them is left.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use mcsa_tests::{
+    Cluster, Process, eventually, example, kubectl, kubernetes_version, merged_kubeconfig, pair,
+};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_pod_is_created_and_deleted() -> anyhow::Result<()> {
+    let (c1, _) = pair().await;
+    let pods: Api<Pod> = Api::default_namespaced(c1.client());
+    let pod = serde_json::from_value(json!({
+        "metadata": {"name": "pending"},
+        "spec": {"containers": [{"name": "main", "image": "none"}]},
+    }))?;
+    let created = pods.create(&PostParams::default(), &pod).await?;
+    let account = created.spec.and_then(|spec| spec.service_account_name);
+    assert_eq!(account.as_deref(), Some("default"));
+    pods.delete("pending", &DeleteParams::default()).await?;
+    eventually("the pod is gone", async || match pods.get_opt("pending").await? {
+        None => Ok(()),
+        Some(pod) => Err(anyhow::anyhow!("still there: {:?}", pod.metadata)),
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_clusters_share_nothing() -> anyhow::Result<()> {
+    let (c1, c2) = pair().await;
+    assert_ne!(c1.server(), c2.server());
+    assert_ne!(c1.ca_pem(), c2.ca_pem());
+    c1.kubectl(["create", "configmap", "only-in-c1"]).await?;
+
+    let folder = tempfile::tempdir()?;
+    let merged = folder.path().join("merged");
+    merged_kubeconfig(&[c1, c2], &merged)?;
+    kubectl(&merged, ["--context", "c1", "get", "configmap", "only-in-c1"]).await?;
+    let missing = kubectl(&merged, ["--context", "c2", "get", "configmap", "only-in-c1"]).await;
+    let message = missing.expect_err("c2 has what was put into c1").to_string();
+    assert!(message.contains("NotFound"), "{message}");
+
+    let both = std::env::join_paths([c1.kubeconfig(), c2.kubeconfig()])?;
+    let contexts = kubectl(&both, ["config", "get-contexts", "-o", "name"]).await?;
+    assert_eq!(contexts, "c1\nc2\n");
+    let version = c1.client().apiserver_version().await?;
+    assert_eq!(version.git_version, kubernetes_version());
+    Ok(())
+}
+
+/// A component that held another's pipe would not notice that we are gone.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn our_pipes_are_not_inherited() -> anyhow::Result<()> {
+    let (c1, c2) = pair().await;
+    let ours = pipes(std::process::id(), true)?;
+    assert!(ours.len() >= 6, "one for each component: {ours:?}");
+    for pid in c1.pids().into_iter().chain(c2.pids()) {
+        let shared: Vec<_> = pipes(pid, false)?.intersection(&ours).cloned().collect();
+        assert_eq!(shared, Vec::<PathBuf>::new(), "process {pid} has them too");
+    }
+    Ok(())
+}
+
+/// The pipes that a process has open. Those that it opened itself are closed on exec; others, such
+/// as cargo's job server, came from its parent.
+#[cfg(target_os = "linux")]
+fn pipes(pid: u32, closed_on_exec: bool) -> anyhow::Result<BTreeSet<PathBuf>> {
+    const O_CLOEXEC: u32 = 0o2_000_000;
+    let mut pipes = BTreeSet::new();
+    for descriptor in std::fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
+        // Other tests open and close files meanwhile.
+        let Ok(target) = descriptor.path().read_link() else { continue };
+        let number = descriptor.file_name().into_string().unwrap_or_default();
+        let Ok(info) = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")) else { continue };
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).context("no flags")?;
+        let flags = u32::from_str_radix(flags.trim(), 8)?;
+        if target.to_string_lossy().starts_with("pipe:") && (!closed_on_exec || flags & O_CLOEXEC != 0) {
+            pipes.insert(target);
+        }
+    }
+    Ok(pipes)
+}
+
+#[tokio::test]
+async fn data_survives_the_api_server() -> anyhow::Result<()> {
+    let cluster = Cluster::builder("c3").audit_log().start().await?;
+    cluster.kubectl(["create", "configmap", "kept", "--from-literal=a=b"]).await?;
+    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client());
+    let port = cluster.port();
+
+    cluster.stop_api_server();
+    assert!(maps.get("kept").await.is_err());
+    cluster.start_api_server().await?;
+
+    assert_eq!(cluster.port(), port);
+    let map = maps.get("kept").await?;
+    assert_eq!(map.data.and_then(|data| data.get("a").cloned()).as_deref(), Some("b"));
+
+    let created = |event: &&mcsa_tests::AuditEvent| {
+        let object = event.object_ref.as_ref();
+        event.verb == "create" && object.is_some_and(|object| object.name == "kept")
+    };
+    let events = cluster.audit_events()?;
+    let created: Vec<_> = events.iter().filter(created).collect();
+    assert_eq!(created.len(), 1);
+    assert_eq!(created[0].user.username, "admin");
+    assert_eq!(created[0].response_status.as_ref().map(|status| status.code), Some(201));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dropped_cluster_leaves_nothing() -> anyhow::Result<()> {
+    let cluster = Cluster::start("c4").await?;
+    let (dir, pids) = (cluster.dir().to_path_buf(), cluster.pids());
+    drop(cluster);
+    assert!(!dir.exists());
+    pids.into_iter().try_for_each(is_gone)
+}
+
+#[tokio::test]
+async fn a_failed_start_names_component_and_log() {
+    let failed = Cluster::builder("c5").api_server_arg("--no-such-flag").start().await;
+    let error = format!("{:#}", failed.expect_err("a flag that does not exist was accepted"));
+    for part in
+        ["starting cluster c5", "kube-apiserver ended", "kube-apiserver.log", "unknown flag: --no-such-flag"]
+    {
+        assert!(error.contains(part), "{part:?} is missing in: {error}");
+    }
+    let log = error.split_whitespace().find(|word| word.ends_with("kube-apiserver.log"));
+    let folder = log.and_then(|log| Path::new(log).parent()).expect("the error names the log");
+    assert!(folder.exists(), "the folder is there to be read");
+    std::fs::remove_dir_all(folder).expect("the folder is ours");
+}
+
+#[tokio::test]
+async fn a_killed_process_leaves_no_component() -> anyhow::Result<()> {
+    let logs = tempfile::tempdir()?;
+    let holder = Process::spawn("holder", &Command::new(example("hold_cluster")), logs.path().join("log"))?;
+    let (dir, pids) = eventually("the cluster is held", async || held(&holder.log())).await;
+    for pid in &pids {
+        ensure!(is_gone(*pid).is_err(), "{pid} does not run");
+    }
+    holder.kill();
+    eventually("the components are gone", async || pids.iter().try_for_each(|pid| is_gone(*pid))).await;
+    eventually(
+        "etcd's data is gone",
+        async || {
+            if dir.join("etcd").exists() { Err("it is there") } else { Ok(()) }
+        },
+    )
+    .await;
+    assert!(dir.join("kube-apiserver.log").exists(), "the logs are there to be read");
+    Ok(std::fs::remove_dir_all(dir)?)
+}
+
+#[tokio::test]
+async fn a_kept_cluster_lives_until_it_is_stopped() -> anyhow::Result<()> {
+    let holder = Command::new(example("hold_cluster")).arg("keep").stdin(Stdio::null()).output()?;
+    ensure!(holder.status.success(), "{}", String::from_utf8_lossy(&holder.stderr));
+    let output = String::from_utf8(holder.stdout)?;
+    let (dir, pids) = held(&output)?;
+    let listed = kubectl(dir.join("kubeconfig"), ["get", "namespaces"]).await;
+
+    let stop = output.lines().last().context("no stop command")?;
+    ensure!(Command::new("sh").args(["-c", stop]).status()?.success(), "{stop}");
+    eventually("the components are gone", async || pids.iter().try_for_each(|pid| is_gone(*pid))).await;
+    assert!(!dir.exists());
+    listed.map(drop)
+}
+
+/// The folder and process ids that `hold_cluster` prints.
+fn held(output: &str) -> anyhow::Result<(PathBuf, Vec<u32>)> {
+    let mut lines = output.lines().skip_while(|line| !line.starts_with('/'));
+    let dir = lines.next().with_context(|| format!("no folder in {output:?}"))?;
+    let pids = lines.next().context("no process ids yet")?;
+    Ok((dir.into(), pids.split(' ').map(str::parse).collect::<Result<_, _>>()?))
+}
+
+/// A zombie counts as gone: whoever it was left to has not looked yet.
+fn is_gone(pid: u32) -> anyhow::Result<()> {
+    let ps = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output()?;
+    let state = String::from_utf8(ps.stdout)?;
+    ensure!(state.is_empty() || state.starts_with('Z'), "process {pid} is there, in state {state}");
+    Ok(())
+}
