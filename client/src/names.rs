@@ -27,11 +27,17 @@ pub fn label_value(name: &str) -> String {
 /// get the same label, even where they agree once they are cut or their dots are replaced.
 pub fn dns_label(prefix: &str, name: &str) -> String {
     let label = format!("{prefix}{}", name.replace('.', "-"));
-    if label.len() <= LABEL_MAX && !name.contains('.') {
+    if label.len() <= LABEL_MAX && !name.contains('.') && !ends_like_a_hash(name) {
         return label;
     }
     let hash = short_hash(name.as_bytes(), HASH_DIGITS);
     format!("{}-{hash}", head(&label, LABEL_MAX - HASH_DIGITS - 1))
+}
+
+/// A name that ends like a hash gets one of its own, or it could be the label of another name.
+fn ends_like_a_hash(name: &str) -> bool {
+    let end = name.rsplit('-').next().unwrap_or_default();
+    end.len() == HASH_DIGITS && end.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn cut(name: &str, max: usize) -> String {
@@ -95,7 +101,10 @@ mod tests {
     #[test]
     fn dots_and_dashes_stay_apart() {
         assert_eq!(dns_label("sai-", "a-b"), "sai-a-b");
-        assert_ne!(dns_label("sai-", "a.b"), "sai-a-b");
+        let dotted = dns_label("sai-", "a.b");
+        assert_ne!(dotted, "sai-a-b");
+        // Not even a name that was made up for it.
+        assert_ne!(dns_label("sai-", dotted.trim_start_matches("sai-")), dotted);
     }
 
     #[test]

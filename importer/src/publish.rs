@@ -48,16 +48,27 @@ pub async fn publish(client: &Client, resolved: &Resolved, minted: &Minted) -> R
             Err(error) => return Err(not_written(key, &error)),
         }
         // It is not as we thought: it was made, changed or deleted meanwhile, or has lost its label.
-        let found = secrets.get_metadata_opt(&key.name).await.map_err(|error| not_written(key, &error))?;
-        known = found.map(|found| SecretState::read(&found.metadata));
-        if let Some(known) = &known {
-            ensure_owned(key, known, &resolved.import)?;
-        }
+        known = look(client, resolved).await?;
     }
     Err(Failure::new(
         Reason::SecretNotWritten,
         format!("Secret {key} keeps changing: {last}; it is tried again"),
     ))
+}
+
+/// Looks for the import's Secret, also where it is out of the watch's sight.
+///
+/// # Errors
+/// When the Secret's name is taken, or the target does not say.
+pub async fn look(client: &Client, resolved: &Resolved) -> Result<Option<SecretState>, Failure> {
+    let key = &resolved.secret_key;
+    let secrets = Api::<Secret>::namespaced(client.clone(), &key.namespace);
+    let found = secrets.get_metadata_opt(&key.name).await.map_err(|error| not_written(key, &error))?;
+    let found = found.map(|found| SecretState::read(&found.metadata));
+    if let Some(found) = &found {
+        ensure_owned(key, found, &resolved.import)?;
+    }
+    Ok(found)
 }
 
 async fn create(secrets: &Api<Secret>, secret: &Secret) -> Result<SecretState, kube::Error> {

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::decide::{Decision, Facts, decide};
 use crate::failure::{Failure, Reason, back_off};
 use crate::mint::{Minted, mint};
-use crate::publish::publish;
+use crate::publish::{look, publish};
 use crate::report::{Outcome, report};
 use crate::resolve::{Resolved, resolve};
 use crate::secret_state::SecretState;
@@ -74,7 +74,12 @@ impl Reconciler {
         key: &ObjectKey,
         import: &Arc<ServiceAccountImport>,
     ) -> Result<Timestamp, Failure> {
-        let resolved = resolve(&self.cache, key, import.clone())?;
+        let mut resolved = resolve(&self.cache, key, import.clone())?;
+        if resolved.secret.is_none() && self.has_failed(key) {
+            // Before another token is minted in vain: the name may be taken by a Secret that the
+            // watch does not see.
+            resolved.secret = look(&self.client, &resolved).await?;
+        }
         let facts = Facts {
             secret: resolved.secret.as_ref(),
             fingerprint: &resolved.fingerprint,
@@ -137,11 +142,15 @@ impl Reconciler {
             Err(error) => {
                 let cluster = &import.spec.cluster_name;
                 tracing::warn!(
-                    cluster, namespace = key.namespace, import = key.name, %error, "can't write status or event"
+                    cluster, namespace = key.namespace, import = key.name, %error, "can't write the status"
                 );
                 false
             }
         }
+    }
+
+    fn has_failed(&self, key: &ObjectKey) -> bool {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
     }
 
     /// Counts failures in a row.

@@ -50,8 +50,11 @@ pub async fn report(
         Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(None),
         Err(error) => return Err(error),
     };
-    if let Some(event) = event(import, &status) {
-        recorder.publish(&event, &import.object_ref(&())).await?;
+    if let Some(event) = event(import, &status)
+        && let Err(error) = recorder.publish(&event, &import.object_ref(&())).await
+    {
+        // The status says the same, and an event that came late would only confuse.
+        tracing::warn!(namespace = import.namespace(), import = import.name_any(), %error, "can't write an event");
     }
     Ok(Some(written))
 }

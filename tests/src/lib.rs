@@ -37,6 +37,7 @@ mod process;
 mod programs;
 mod proxy;
 mod scene;
+mod servants;
 mod shared;
 mod start;
 
@@ -50,6 +51,7 @@ pub use process::Process;
 pub use programs::{example, program};
 pub use proxy::{Fault, Proxy};
 pub use scene::{Imports, kubemcsa, kubemcsa_ok, mount, pod_lister, pod_lister_import};
+pub use servants::Servants;
 pub use shared::pair;
 pub use start::ClusterBuilder;
 

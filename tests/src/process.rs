@@ -176,7 +176,7 @@ impl Process {
     }
 
     /// Lets it live on when we end; from here on its process id is all there is.
-    pub(crate) fn keep(&self) -> anyhow::Result<()> {
+    pub fn keep(&self) -> anyhow::Result<()> {
         self.check()?;
         let pipe = lock(&self.pipe).take();
         let mut pipe = pipe.with_context(|| format!("{} is kept already", self.name))?;

@@ -5,33 +5,30 @@ use std::process::{Command, Stdio};
 use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use crate::note;
 
 const PACKAGES: [&str; 3] = ["kubemcsa", "mcsa-importer", "mcsa-webhook"];
 
 /// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-webhook`), built once
-/// per process with the profile, and into the target folder, of the caller. Panics when the build
-/// fails, with what cargo said.
-pub fn program(name: &str) -> PathBuf {
+/// per process with the profile, and into the target folder, of the caller.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     static FOLDER: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
         let packages: Vec<_> = PACKAGES.iter().flat_map(|package| ["-p", package]).collect();
         build(&packages).map_err(|error| format!("{error:#}"))
     });
-    assert!(PACKAGES.contains(&name), "no program is called {name:?}, only {PACKAGES:?}");
+    ensure!(PACKAGES.contains(&name), "no program is called {name:?}, only {PACKAGES:?}");
     match &*FOLDER {
-        Ok(folder) => folder.join(name),
-        Err(error) => panic!("building {name}: {error}"),
+        Ok(folder) => Ok(folder.join(name)),
+        Err(error) => bail!("building {name}: {error}"),
     }
 }
 
-/// The path of an example of this package, built like a [`program()`].
-pub fn example(name: &str) -> PathBuf {
-    match build(&["-p", env!("CARGO_PKG_NAME"), "--example", name]) {
-        Ok(folder) => folder.join("examples").join(name),
-        Err(error) => panic!("building the example {name}: {error:#}"),
-    }
+/// The path of an example of one of this workspace's packages, built like a [`program()`].
+pub fn example(package: &str, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = build(&["-p", package, "--example", name]);
+    Ok(folder.with_context(|| format!("building the example {name}"))?.join("examples").join(name))
 }
 
 /// Builds with cargo, and gives the folder of the caller's profile.

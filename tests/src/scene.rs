@@ -15,15 +15,14 @@ use crate::cluster::Cluster;
 use crate::programs::program;
 
 /// Runs `kubemcsa` with `KUBECONFIG` set, and gives all that it said.
-pub fn kubemcsa<'a>(kubeconfig: &Path, args: impl IntoIterator<Item = &'a str>) -> Output {
-    let mut command = Command::new(program("kubemcsa"));
-    command.env("KUBECONFIG", kubeconfig).env("RUST_LOG", "trace").args(args);
-    command.output().expect("kubemcsa was just built")
+pub fn kubemcsa<'a>(kubeconfig: &Path, args: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Output> {
+    let mut command = Command::new(program("kubemcsa")?);
+    Ok(command.env("KUBECONFIG", kubeconfig).env("RUST_LOG", "trace").args(args).output()?)
 }
 
 /// Runs `kubemcsa`, which has to succeed, and gives its stdout.
 pub fn kubemcsa_ok<'a>(kubeconfig: &Path, args: impl IntoIterator<Item = &'a str>) -> anyhow::Result<String> {
-    let output = kubemcsa(kubeconfig, args);
+    let output = kubemcsa(kubeconfig, args)?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "kubemcsa ended with {}:\n{stderr}", output.status);
     Ok(String::from_utf8(output.stdout)?)

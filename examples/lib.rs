@@ -1,0 +1,8 @@
+//! What a newcomer runs and copies.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `quickstart` | the main job, from nothing, on two real clusters: `cargo run --example quickstart` |
+//! | `list_remote_pods` | what a program in a pod looks like |
+//! | `import.yaml` | "I want the service account default/pod-lister of c2" |
+//! | `pod.yaml`, `deployment.yaml` | pods that get it mounted |

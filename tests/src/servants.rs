@@ -1,0 +1,68 @@
+//! Importer and webhook, as processes beside a target that has no nodes.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::Api;
+
+use crate::cluster::Cluster;
+use crate::eventually::eventually;
+use crate::ports::Port;
+use crate::process::Process;
+use crate::programs::program;
+
+/// The processes that serve a target.
+#[derive(Debug)]
+pub struct Servants {
+    /// The importer.
+    pub importer: Process,
+    /// The webhook, which the API server calls by URL.
+    pub webhook: Process,
+    _port: Port,
+}
+
+impl Servants {
+    /// Starts both, with their logs in `folder` and what is logged as for `RUST_LOG`, and waits until
+    /// they serve. The target needs to have been installed into.
+    pub async fn start(target: &Cluster, folder: &Path, log: &str) -> anyhow::Result<Self> {
+        let port = Port::reserve()?;
+        let address = format!("127.0.0.1:{}", port.number);
+        let url = format!("https://{address}/mutate-pods");
+        let spawn = |name: &str, args: &[&str]| {
+            let mut command = Command::new(program(name)?);
+            command.arg("--kubeconfig").arg(target.kubeconfig()).arg("--log").arg(log).args(args);
+            Process::spawn(name, &command, folder.join(format!("{name}.log")))
+        };
+        let servants = Self {
+            importer: spawn("mcsa-importer", &[])?,
+            webhook: spawn("mcsa-webhook", &["--listen", &address, "--url", &url])?,
+            _port: port,
+        };
+        eventually("importer and webhook serve", async || servants.serve(target, &url).await).await;
+        Ok(servants)
+    }
+
+    /// Leaves both running when this process ends; returns a shell command line that ends them.
+    pub fn keep(&self) -> anyhow::Result<String> {
+        self.importer.keep()?;
+        self.webhook.keep()?;
+        Ok(format!("kill {} {}", self.importer.id(), self.webhook.id()))
+    }
+
+    async fn serve(&self, target: &Cluster, url: &str) -> anyhow::Result<()> {
+        self.importer.check()?;
+        self.webhook.check()?;
+        ensure!(self.importer.log().contains("ready"), "the importer is not ready: {}", self.importer.log());
+        let configurations = Api::<MutatingWebhookConfiguration>::all(target.client());
+        let configuration = configurations.get("multicluster-service-account-webhook").await?;
+        let webhook = configuration.webhooks.iter().flatten().next().context("no webhook in it")?;
+        let client = &webhook.client_config;
+        ensure!(
+            client.url.as_deref() == Some(url) && client.ca_bundle.is_some(),
+            "not registered: {client:?}"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,369 @@
+//! The main job with the real binaries: kubemcsa links two clusters, importer and webhook run as
+//! processes, pods and clients use what they make. All of it logs at trace level, for the last test.
+
+// A helper of tests: where there is no world, each of them has failed.
+#![allow(clippy::panic)]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+use k8s_openapi::api::core::v1::{Container, Pod, Secret};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client};
+use mcsa_client::config::Mounts;
+use mcsa_client::contract::{IMPORT_NAME, MOUNT_ROOT};
+use mcsa_tests::{
+    Cluster, Imports, Servants, binaries, eventually, kubectl, kubemcsa_ok, merged_kubeconfig, mount, pair,
+    pod_lister, pod_lister_import,
+};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+/// Two linked clusters, and what serves the target.
+struct World {
+    target: &'static Cluster,
+    source: &'static Cluster,
+    servants: Servants,
+    kubeconfig: PathBuf,
+    folder: TempDir,
+}
+
+/// The world that the tests of this file share; they keep apart by namespaces.
+async fn world() -> &'static World {
+    static WORLD: OnceCell<World> = OnceCell::const_new();
+    let world = WORLD.get_or_try_init(async || {
+        let (target, source) = pair().await;
+        let folder = tempfile::tempdir()?;
+        let kubeconfig = folder.path().join("kubeconfig");
+        merged_kubeconfig(&[target, source], &kubeconfig)?;
+        kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
+        // The seed's command, as written.
+        kubemcsa_ok(&kubeconfig, ["bootstrap", "--target-context", "c1", "--source-context", "c2"])?;
+        let servants = Servants::start(target, folder.path(), "trace").await?;
+        anyhow::Ok(World { target, source, servants, kubeconfig, folder })
+    });
+    world.await.unwrap_or_else(|error| panic!("no world to test in: {error:#}"))
+}
+
+impl World {
+    /// A namespace of this name in both clusters: in the source with the service account `pod-lister`,
+    /// in the target with the webhook turned on. Returns the imports there.
+    async fn namespace(&self, name: &str) -> anyhow::Result<Imports> {
+        pod_lister(self.source, name).await?;
+        self.target.kubectl(["create", "namespace", name]).await?;
+        self.target.kubectl(["label", "namespace", name, "multicluster-service-account=enabled"]).await?;
+        Ok(Imports::of(self.target.client(), name))
+    }
+
+    /// A ready import of the pod-lister of a namespace.
+    async fn import(&self, imports: &Imports, name: &str, namespace: &str) -> anyhow::Result<()> {
+        imports.create(&pod_lister_import(name, "c2", namespace)).await?;
+        eventually(format!("import {namespace}/{name} is ready"), async || imports.ready(name).await).await;
+        Ok(())
+    }
+
+    async fn create_pod(&self, namespace: &str, pod: serde_json::Value) -> anyhow::Result<Pod> {
+        let pods = Api::<Pod>::namespaced(self.target.client(), namespace);
+        Ok(pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?)
+    }
+}
+
+fn pod(name: &str, imports: Option<&str>) -> serde_json::Value {
+    let annotations = imports.map(|imports| json!({ IMPORT_NAME: imports }));
+    json!({
+        "metadata": { "name": name, "annotations": annotations },
+        "spec": {
+            "initContainers": [
+                { "name": "init", "image": "i" },
+                { "name": "sidecar", "image": "i", "restartPolicy": "Always" },
+            ],
+            "containers": [
+                { "name": "one", "image": "i", "volumeMounts": [{ "name": "own", "mountPath": "/own" }] },
+                { "name": "two", "image": "i" },
+            ],
+            "volumes": [{ "name": "own", "emptyDir": {} }],
+        },
+    })
+}
+
+/// The mount of an import in a container, as (volume, read-only).
+fn mounted(container: &Container, import: &str) -> Option<(String, bool)> {
+    let path = format!("{MOUNT_ROOT}/{import}");
+    let mount = container.volume_mounts.iter().flatten().find(|mount| mount.mount_path == path)?;
+    Some((mount.name.clone(), mount.read_only == Some(true)))
+}
+
+/// The Secret behind a volume.
+fn secret_of(pod: &Pod, volume: &str) -> Option<String> {
+    let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
+    volumes.iter().find(|found| found.name == volume)?.secret.as_ref()?.secret_name.clone()
+}
+
+async fn may(client: &Client, namespace: &str, verb: &str, resource: &str) -> anyhow::Result<bool> {
+    let review = json!({ "spec": { "resourceAttributes": { "namespace": namespace, "verb": verb, "resource": resource } } });
+    let reviews = Api::<SelfSubjectAccessReview>::all(client.clone());
+    let review = reviews.create(&PostParams::default(), &serde_json::from_value(review)?).await?;
+    Ok(review.status.context("no answer")?.allowed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_is_that_service_account_and_no_more() -> anyhow::Result<()> {
+    let world = world().await;
+    let imports = world.namespace("identity").await?;
+    world.import(&imports, "a", "identity").await?;
+    let root = tempfile::tempdir()?;
+    mount(root.path(), "a", &imports.values("a-token").await?)?;
+    let config = Mounts::at(root.path()).import("a")?;
+    ensure!(config.default_namespace == "identity", "{}", config.default_namespace);
+    let client = Client::try_from(config)?;
+
+    let reviews = Api::<SelfSubjectReview>::all(client.clone());
+    let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
+    ensure!(user.as_deref() == Some("system:serviceaccount:identity:pod-lister"), "{user:?}");
+    ensure!(may(&client, "identity", "list", "pods").await?, "it can't list pods");
+    ensure!(!may(&client, "identity", "list", "secrets").await?, "it can list secrets");
+    ensure!(!may(&client, "default", "list", "pods").await?, "it can list pods elsewhere");
+    ensure!(Api::<Pod>::default_namespaced(client).list(&ListParams::default()).await?.items.is_empty());
+
+    let said = world.target.kubectl(["-n", "identity", "get", "events", "-o", "name"]).await?;
+    ensure!(said.lines().count() == 1, "one event for one import, not: {said}");
+    let table = world.target.kubectl(["-n", "identity", "get", "sai"]).await?;
+    let words: Vec<_> = table.lines().last().context("no import")?.split_whitespace().collect();
+    ensure!(words[..5] == ["a", "c2", "identity", "pod-lister", "True"], "{table}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_works_from_the_mount() -> anyhow::Result<()> {
+    let world = world().await;
+    let imports = world.namespace("merged").await?;
+    world.namespace("merged-too").await?;
+    world.source.kubectl(["-n", "merged", "run", "nginx", "--image=nginx"]).await?;
+    world.import(&imports, "a", "merged").await?;
+    world.import(&imports, "b", "merged-too").await?;
+    let root = tempfile::tempdir()?;
+    let a = mount(root.path(), "a", &imports.values("a-token").await?)?.join("config");
+    let b = mount(root.path(), "b", &imports.values("b-token").await?)?.join("config");
+    let pods = kubectl(&a, ["get", "pods", "-o", "name"]).await?;
+    ensure!(pods.trim() == "pod/nginx", "{pods}");
+    let both = std::env::join_paths([&a, &b])?;
+    ensure!(kubectl(&both, ["--context", "a", "get", "pods", "-o", "name"]).await?.trim() == "pod/nginx");
+    ensure!(kubectl(&both, ["--context", "b", "get", "pods", "-o", "name"]).await?.trim().is_empty());
+    let whole = root.path().join("kubeconfig");
+    std::fs::write(&whole, &imports.values("a-token").await?["kubeconfig"])?;
+    ensure!(kubectl(&whole, ["get", "pods", "-o", "name"]).await?.trim() == "pod/nginx");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_annotated_pod_has_the_import_in_each_container() -> anyhow::Result<()> {
+    let world = world().await;
+    let imports = world.namespace("mounts").await?;
+    world.import(&imports, "a", "mounts").await?;
+    world.import(&imports, "b.c", "mounts").await?;
+    let stored = world.create_pod("mounts", pod("both", Some("a, b.c"))).await?;
+    let spec = stored.spec.as_ref().context("spec")?;
+    let containers: Vec<_> = spec.init_containers.iter().flatten().chain(&spec.containers).collect();
+    ensure!(containers.len() == 4, "{}", containers.len());
+    for (import, secret) in [("a", "a-token"), ("b.c", "b.c-token")] {
+        for container in &containers {
+            let (volume, read_only) =
+                mounted(container, import).with_context(|| format!("{} has no mount", container.name))?;
+            ensure!(read_only && secret_of(&stored, &volume).as_deref() == Some(secret), "{container:?}");
+        }
+    }
+    ensure!(spec.volumes.iter().flatten().any(|volume| volume.name == "own" && volume.empty_dir.is_some()));
+
+    // A pod that is sent again as it was stored gets nothing twice.
+    let mut again = serde_json::to_value(&stored)?;
+    again["metadata"] = json!({ "name": "again", "annotations": stored.metadata.annotations });
+    let again = world.create_pod("mounts", again).await?;
+    let count = |pod: &Pod| pod.spec.as_ref().map(|spec| spec.volumes.iter().flatten().count());
+    ensure!(count(&again) == count(&stored), "{again:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_work_as_they_are() -> anyhow::Result<()> {
+    let world = world().await;
+    let imports = world.namespace("examples").await?;
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let apply = async |file: &str| {
+        world.target.kubectl(["-n", "examples", "apply", "-f", &format!("{examples}/{file}")]).await
+    };
+    world.source.kubectl(["-n", "default", "create", "serviceaccount", "pod-lister"]).await?;
+    apply("import.yaml").await?;
+    eventually("the example's import is ready", async || imports.ready("c2-pod-lister").await).await;
+    apply("pod.yaml").await?;
+    apply("deployment.yaml").await?;
+    let pods = Api::<Pod>::namespaced(world.target.client(), "examples");
+    eventually("the Deployment's pods have the import", async || {
+        let pods = pods.list(&ListParams::default().labels("app=lister")).await?.items;
+        ensure!(pods.len() == 2, "{} pods", pods.len());
+        for pod in &pods {
+            let containers = pod.spec.as_ref().map(|spec| &spec.containers);
+            let found = containers
+                .into_iter()
+                .flatten()
+                .all(|container| mounted(container, "c2-pod-lister").is_some());
+            ensure!(found, "{pod:?}");
+        }
+        Ok(())
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_can_t_have_its_import_is_told_so() -> anyhow::Result<()> {
+    let world = world().await;
+    let imports = world.namespace("refusals").await?;
+    let error = world.create_pod("refusals", pod("p", Some("absent"))).await.unwrap_err().to_string();
+    ensure!(error.contains("absent") && error.contains("refusals"), "{error}");
+    let error = world.create_pod("refusals", pod("p", Some("Not_A_Name"))).await.unwrap_err().to_string();
+    ensure!(error.contains("Not_A_Name"), "{error}");
+
+    world.import(&imports, "a", "refusals").await?;
+    let mut taken = pod("p", Some("a"));
+    taken["spec"]["containers"][1]["volumeMounts"] =
+        json!([{ "name": "own", "mountPath": format!("{MOUNT_ROOT}/a/") }]);
+    let error = world.create_pod("refusals", taken).await.unwrap_err().to_string();
+    ensure!(error.contains("two") && error.contains(&format!("{MOUNT_ROOT}/a")), "{error}");
+
+    // An import without a credential yet lets the pod through; the kubelet waits for the Secret.
+    let mut waiting = pod_lister_import("waiting", "c2", "refusals");
+    waiting.spec.cluster_name = "not-linked".into();
+    imports.create(&waiting).await?;
+    eventually("the import says that there is no link", async || {
+        imports.condition("waiting", "Ready", "False", Some("ClusterNotLinked")).await
+    })
+    .await;
+    let file = world.folder.path().join("waiting.json");
+    let mut manifest = pod("waits", Some("waiting"));
+    manifest["apiVersion"] = "v1".into();
+    manifest["kind"] = "Pod".into();
+    std::fs::write(&file, manifest.to_string())?;
+    let mut create = Command::new(&binaries().await?.kubectl);
+    create
+        .arg("--kubeconfig")
+        .arg(world.target.kubeconfig())
+        .args(["-n", "refusals", "create", "-f"])
+        .arg(&file);
+    let output = create.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{said}");
+    ensure!(
+        said.contains("Warning") && said.contains("waiting") && said.contains("ClusterNotLinked"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_pods_and_namespaces_are_untouched() -> anyhow::Result<()> {
+    let world = world().await;
+    world.namespace("untouched").await?;
+    let stored = world.create_pod("untouched", pod("plain", None)).await?;
+    let ours = |pod: &Pod| {
+        let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+        volumes.into_iter().flatten().any(|volume| volume.name.starts_with("sai-"))
+    };
+    ensure!(!ours(&stored), "{stored:?}");
+    // Without the label, the annotation means nothing, not even that the import has to be there.
+    world.target.kubectl(["create", "namespace", "not-enabled"]).await?;
+    world.target.kubectl(["-n", "not-enabled", "create", "serviceaccount", "default"]).await.ok();
+    let stored = eventually("the namespace takes pods", async || {
+        world.create_pod("not-enabled", pod("annotated", Some("absent"))).await
+    })
+    .await;
+    ensure!(!ours(&stored), "{stored:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_refreshes_itself_like_any_import() -> anyhow::Result<()> {
+    let world = world().await;
+    let links = Imports::of(world.target.client(), "multicluster-service-account");
+    // Bootstrap minted the first token; the importer takes over at once.
+    let link = eventually("the link's import is ready", async || links.ready("c2").await).await;
+    ensure!(link.status.context("status")?.refresh_time.is_some(), "not taken over");
+    let before = links.values("c2-token").await?;
+    links.secrets.delete("c2-token", &Default::default()).await?;
+    // With its Secret, the link itself is gone: bootstrap mends that.
+    kubemcsa_ok(&world.kubeconfig, ["bootstrap", "--target-context", "c1", "--source-context", "c2"])?;
+    let after = links.values("c2-token").await?;
+    ensure!(before["token"] != after["token"] && before["server"] == after["server"]);
+    eventually("the link's import is ready again", async || {
+        links.condition("c2", "Refreshed", "True", None).await
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exported_service_account_is_a_secret_to_apply() -> anyhow::Result<()> {
+    let world = world().await;
+    world.namespace("exported").await?;
+    let yaml = kubemcsa_ok(
+        &world.kubeconfig,
+        ["export", "pod-lister", "--context", "c2", "-n", "exported", "--as", "copy"],
+    )?;
+    let file = world.folder.path().join("exported.yaml");
+    std::fs::write(&file, yaml)?;
+    world.target.kubectl(["-n", "exported", "apply", "-f", &file.display().to_string()]).await?;
+    let values = Imports::of(world.target.client(), "exported").values("copy").await?;
+    let root = tempfile::tempdir()?;
+    let config = mount(root.path(), "copy", &values)?.join("config");
+    kubectl(&config, ["get", "pods"]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_is_ever_printed() -> anyhow::Result<()> {
+    let world = world().await;
+    let imports = world.namespace("silent").await?;
+    world.import(&imports, "a", "silent").await?;
+    let first = imports.values("a-token").await?["token"].clone();
+    imports.secrets.delete("a-token", &Default::default()).await?;
+    eventually("the Secret is back", async || imports.values("a-token").await).await;
+    let stored = world.create_pod("silent", pod("p", Some("a"))).await?;
+    let bootstrap = ["bootstrap", "--target-context", "c1", "--source-context", "c2"];
+    let output = mcsa_tests::kubemcsa(&world.kubeconfig, bootstrap)?;
+    let manifests = kubemcsa_ok(&world.kubeconfig, bootstrap.into_iter().chain(["-o", "yaml"]))?;
+
+    let secrets = Api::<Secret>::all(world.target.client());
+    let secrets = secrets.list(&ListParams::default().labels(IMPORT_NAME)).await?;
+    let mut tokens: Vec<String> = vec![first];
+    for secret in secrets {
+        let token = secret.data.unwrap_or_default().remove("token").context("a Secret without a token")?;
+        tokens.push(String::from_utf8(token.0)?);
+    }
+    ensure!(tokens.len() > 2 && tokens.iter().all(|token| token.len() > 100), "{} tokens", tokens.len());
+    let dump = async |what: &str| world.target.kubectl(["get", what, "--all-namespaces", "-o", "yaml"]).await;
+    let outputs = [
+        ("the importer's log", world.servants.importer.log()),
+        ("the webhook's log", world.servants.webhook.log()),
+        ("kubemcsa's output", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()),
+        ("kubemcsa's manifests", manifests),
+        ("events", dump("events").await?),
+        ("imports", dump("serviceaccountimports").await?),
+        ("the pod", serde_json::to_string(&stored)?),
+    ];
+    for (what, text) in &outputs {
+        ensure!(!text.is_empty(), "{what}: nothing to look at");
+        for token in &tokens {
+            // The signature alone would do for an attacker who knows the rest.
+            let signature = token.rsplit('.').next().context("no signature")?;
+            ensure!(!text.contains(signature), "a token stands in {what}");
+        }
+    }
+    for (what, log) in &outputs[..2] {
+        ensure!(log.contains("TRACE"), "{what} is not at trace level");
+    }
+    Ok(())
+}

@@ -1,0 +1,266 @@
+use super::*;
+use axum::body::{Body, to_bytes};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use kube::Client;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tower::{ServiceExt, service_fn};
+
+/// An API server with imports `ready` and `new` in the namespace `default`, and trouble with the
+/// namespace `broken`.
+fn api_server() -> Client {
+    let import = |name: &str, status: Value| {
+        let value = json!({
+            "apiVersion": "multicluster.admiralty.io/v1alpha1",
+            "kind": "ServiceAccountImport",
+            "metadata": { "name": name, "namespace": "default" },
+            "spec": { "clusterName": "c2", "namespace": "default", "name": "pod-lister" },
+            "status": status,
+        });
+        (200, value)
+    };
+    let condition = |type_: &str, status: &str| {
+        json!({
+            "type": type_, "status": status, "reason": "ClusterNotLinked", "message": "no link to c2\nrun bootstrap",
+            "lastTransitionTime": "2024-01-01T00:00:00Z",
+        })
+    };
+    let failure = |code: u16, message: &str| {
+        let reason = if code == 404 { "NotFound" } else { "InternalError" };
+        let status = json!({ "status": "Failure", "code": code, "reason": reason, "message": message });
+        (code, status)
+    };
+    let service = service_fn(move |request: http::Request<kube::client::Body>| {
+        let path =
+            request.uri().path().trim_start_matches("/apis/multicluster.admiralty.io/v1alpha1/namespaces/");
+        let (code, body) = match path {
+            "default/serviceaccountimports/ready" => {
+                let secrets = json!([{ "name": "ready-token" }]);
+                import("ready", json!({ "secrets": secrets, "conditions": [condition("Ready", "True")] }))
+            }
+            "default/serviceaccountimports/new" => {
+                import("new", json!({ "conditions": [condition("Refreshed", "False")] }))
+            }
+            path if path.starts_with("default/") => failure(404, "not found"),
+            _ => failure(500, "etcd is away"),
+        };
+        let body = kube::client::Body::from(serde_json::to_vec(&body).unwrap());
+        async move { http::Response::builder().status(code).body(body) }
+    });
+    Client::new(service, "default")
+}
+
+async fn send(request: http::Request<Body>) -> (u16, Vec<u8>) {
+    let server = Server { imports: Arc::new(Imports::new(api_server())), readiness: Arc::default() };
+    let response = router(server).oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    (status, to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec())
+}
+
+async fn post_body(body: impl Into<Body>) -> (u16, Vec<u8>) {
+    let request = http::Request::post(PATH).header("content-type", "application/json; charset=utf-8");
+    send(request.body(body.into()).unwrap()).await
+}
+
+fn request(namespace: &str, object: &Value) -> Value {
+    json!({
+        "uid": "7", "kind": { "group": "", "version": "v1", "kind": "Pod" },
+        "resource": { "group": "", "version": "v1", "resource": "pods" },
+        "namespace": namespace, "operation": "CREATE", "object": object, "oldObject": null, "dryRun": false,
+        "userInfo": { "username": "jane" }, "options": null,
+    })
+}
+
+fn review_of(request: Value) -> Value {
+    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request })
+}
+
+fn pod(annotation: &str) -> Value {
+    let annotations = json!({ "multicluster.admiralty.io/service-account-import.name": annotation });
+    // The object's own namespace is not what counts.
+    let metadata = json!({ "generateName": "job-", "namespace": "elsewhere", "annotations": annotations });
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": { "containers": [{ "name": "main" }] } })
+}
+
+async fn answer(review: &Value) -> Value {
+    let (status, body) = post_body(review.to_string()).await;
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&answer["apiVersion"], &answer["kind"]), (&review["apiVersion"], &review["kind"]));
+    assert_eq!(answer["response"]["uid"], "7");
+    answer["response"].clone()
+}
+
+#[tokio::test]
+async fn an_import_is_mounted() {
+    let response = answer(&review_of(request("default", &pod("ready")))).await;
+    assert_eq!(response["allowed"], true);
+    assert_eq!(response["patchType"], "JSONPatch");
+    let patch = STANDARD.decode(response["patch"].as_str().unwrap()).unwrap();
+    let mut after = pod("ready");
+    json_patch::patch(&mut after, &serde_json::from_slice::<json_patch::Patch>(&patch).unwrap()).unwrap();
+    assert_eq!(after["spec"]["volumes"][0]["secret"], json!({ "secretName": "ready-token" }));
+    assert_eq!(response.get("warnings"), None);
+}
+
+#[tokio::test]
+async fn an_import_without_credential_is_mounted_with_a_warning() {
+    let response = answer(&review_of(request("default", &pod("ready,new")))).await;
+    assert_eq!(response["allowed"], true);
+    let [warning] = response["warnings"].as_array().unwrap().as_slice() else { panic!("{response}") };
+    assert_eq!(
+        warning,
+        "ServiceAccountImport default/new has no credential yet: the pod starts as soon as Secret new-token is there \
+         (ClusterNotLinked: no link to c2 run bootstrap)"
+    );
+}
+
+#[rstest]
+#[case::missing(
+    "default",
+    "ready,a",
+    403,
+    "no such import: create ServiceAccountImport default/a, or remove it"
+)]
+#[case::several_missing("default", "b,ready,a", 403, "create ServiceAccountImport default/b, default/a,")]
+#[case::invalid("default", "ready;a", 403, r#""ready;a""#)]
+#[case::unknown("broken", "ready", 503, "broken/ready could not be looked up: etcd is away; try again")]
+#[tokio::test]
+async fn denials(
+    #[case] namespace: &str,
+    #[case] annotation: &str,
+    #[case] code: u16,
+    #[case] message: &str,
+) {
+    let response = answer(&review_of(request(namespace, &pod(annotation)))).await;
+    assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(code)));
+    let text = response["status"]["message"].as_str().unwrap();
+    assert!(text.contains(message), "{text}");
+    assert_eq!(response.get("patch"), None);
+}
+
+#[tokio::test]
+async fn many_missing_imports_make_a_short_message() {
+    let names: Vec<_> = (0..500).map(|i| format!("import-{i}")).collect();
+    let response = answer(&review_of(request("default", &pod(&names.join(","))))).await;
+    let text = response["status"]["message"].as_str().unwrap();
+    assert!(text.len() < 500 && text.contains("default/import-9 and 490 more"), "{text}");
+}
+
+#[rstest]
+#[case::no_annotation("/request/object/metadata/annotations", json!({}))]
+#[case::no_annotations("/request/object/metadata/annotations", json!(null))]
+#[case::mirror(
+    "/request/object/metadata/annotations",
+    json!({
+        "kubernetes.io/config.mirror": "x", "multicluster.admiralty.io/service-account-import.name": "a",
+    })
+)]
+#[case::no_names(
+    "/request/object/metadata/annotations",
+    json!({ "multicluster.admiralty.io/service-account-import.name": " , " })
+)]
+#[case::update("/request/operation", json!("UPDATE"))]
+#[case::delete("/request/operation", json!("DELETE"))]
+#[case::deployment("/request/kind", json!({ "group": "apps", "version": "v1", "kind": "Deployment" }))]
+#[case::pod_of_another_group("/request/kind", json!({ "group": "example.com", "version": "v1", "kind": "Pod" }))]
+#[case::subresource("/request/subResource", json!("binding"))]
+#[tokio::test]
+async fn untouched(#[case] field: &str, #[case] value: Value) {
+    let mut request = request("default", &pod("a"));
+    request["subResource"] = json!("");
+    let mut review = review_of(request);
+    *review.pointer_mut(field).unwrap() = value;
+    assert_eq!(answer(&review).await, json!({ "uid": "7", "allowed": true }));
+}
+
+#[rstest]
+#[case::empty(b"")]
+#[case::no_json(b"pod")]
+#[case::half(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"#)]
+#[case::not_utf_8(b"{\"apiVersion\":\"\xff\"}")]
+#[case::null(b"null")]
+#[case::number(b"7")]
+#[case::list(b"[]")]
+#[case::two(b"{} {}")]
+#[case::nothing(b"{}")]
+#[case::no_request(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}"#)]
+#[case::null_request(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":null}"#)]
+#[case::empty_request(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{}}"#)]
+#[case::wrong_types(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":{}}}"#)]
+#[case::older(br#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{"uid":"7"}}"#)]
+#[case::other_kind(br#"{"apiVersion":"admission.k8s.io/v1","kind":"Pod","request":{"uid":"7"}}"#)]
+#[tokio::test]
+async fn no_reviews(#[case] body: &[u8]) {
+    let (status, message) = post_body(body.to_vec()).await;
+    let message = String::from_utf8(message).unwrap();
+    assert_eq!(status, 400, "{message}");
+    assert_eq!(message.trim_end().lines().count(), 1, "{message:?}");
+}
+
+#[rstest]
+#[case("/request/namespace", json!(null))]
+#[case("/request/namespace", json!(""))]
+#[case("/request/object", json!(null))]
+#[case("/request/object", json!(7))]
+#[case("/request/object/metadata/annotations", json!([]))]
+#[case("/request/object/spec/containers", json!("none"))]
+#[case("/request/object/spec/containers/0/volumeMounts", json!({}))]
+#[tokio::test]
+async fn no_pods(#[case] field: &str, #[case] value: Value) {
+    let mut object = pod("ready");
+    object["spec"]["containers"][0]["volumeMounts"] = json!([]);
+    let mut review = review_of(request("default", &object));
+    *review.pointer_mut(field).unwrap() = value;
+    assert_eq!(post_body(review.to_string()).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_review_cut_anywhere_is_refused() {
+    let review = review_of(request("default", &pod("ready"))).to_string();
+    for end in 0..review.len() {
+        assert_eq!(post_body(review.as_bytes()[..end].to_vec()).await.0, 400, "at {end}");
+    }
+}
+
+#[tokio::test]
+async fn deep_nesting_is_refused() {
+    assert_eq!(post_body("[".repeat(1_000_000)).await.0, 400);
+    let object: Value = json!({});
+    let deep = format!("{}{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
+    let review = review_of(request("default", &object))
+        .to_string()
+        .replace("\"object\":{}", &format!("\"object\":{deep}"));
+    assert_eq!(post_body(review).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    assert_eq!(post_body(" ".repeat(BODY_LIMIT)).await.0, 400);
+    assert_eq!(post_body(" ".repeat(BODY_LIMIT + 1)).await.0, 413);
+}
+
+#[rstest]
+#[case(None)]
+#[case(Some("text/plain"))]
+#[case(Some("application/yaml"))]
+#[case(Some("application/jsonp"))]
+#[tokio::test]
+async fn another_content_type_is_refused(#[case] content_type: Option<&str>) {
+    let mut request = http::Request::post(PATH);
+    if let Some(content_type) = content_type {
+        request = request.header("content-type", content_type);
+    }
+    assert_eq!(send(request.body(Body::from("{}")).unwrap()).await.0, 415);
+}
+
+#[rstest]
+#[case("/healthz", 200, "ok\n")]
+#[case("/readyz", 503, "imports: not yet\ncertificate: not yet\nregistration: not yet\n")]
+#[case("/mutate-pods", 405, "")]
+#[case("/", 404, "")]
+#[tokio::test]
+async fn what_else_is_served(#[case] path: &str, #[case] code: u16, #[case] text: &str) {
+    let (status, body) = send(http::Request::get(path).body(Body::empty()).unwrap()).await;
+    assert_eq!((status, String::from_utf8(body).unwrap().as_str()), (code, text));
+}
