@@ -34,7 +34,8 @@ mod tests {
 
     #[test]
     fn causes_are_said_once_and_on_one_line() {
-        let error = Err::<(), _>(anyhow::anyhow!("refused\nby peer")).context("c2: can't connect").unwrap_err();
+        let error =
+            Err::<(), _>(anyhow::anyhow!("refused\nby peer")).context("c2: can't connect").unwrap_err();
         assert_eq!(line(&error), "c2: can't connect: refused by peer");
         let error = Err::<(), _>(anyhow::anyhow!("refused")).context("can't connect: refused").unwrap_err();
         assert_eq!(line(&error), "can't connect: refused");

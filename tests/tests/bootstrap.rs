@@ -29,6 +29,13 @@ async fn versions(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, String>>
     Ok(rows.map(|(object, version)| (object.trim().to_owned(), version.to_owned())).collect())
 }
 
+/// Waits until the controller manager has written its findings into the policy's status, once.
+async fn settled(source: &Cluster) -> anyhow::Result<()> {
+    let checked = "--for=jsonpath={.status.observedGeneration}";
+    let policy = "validatingadmissionpolicy/multicluster-service-account-link";
+    source.kubectl(["wait", checked, policy, "--timeout=30s"]).await.map(drop)
+}
+
 /// One kubeconfig for two clusters.
 fn merged(clusters: &[&Cluster]) -> anyhow::Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
@@ -67,6 +74,7 @@ async fn twice_is_once() -> anyhow::Result<()> {
 
     kubemcsa_ok(&kubeconfig, bootstrap)?;
     link_works(&c1, &c2).await?;
+    settled(&c2).await?;
     let once = (versions(&c1).await?, versions(&c2).await?);
     kubemcsa_ok(&kubeconfig, bootstrap)?;
     let twice = (versions(&c1).await?, versions(&c2).await?);
@@ -96,6 +104,7 @@ async fn interrupted_after_any_line_and_repeated_it_ends_right() -> anyhow::Resu
     ensure!(interrupted > 5, "only {interrupted} lines to be interrupted after");
     kubemcsa_ok(Path::new("/nonexistent"), bootstrap)?;
     link_works(&c1, &c2).await?;
+    settled(&c2).await?;
     let once = (versions(&c1).await?, versions(&c2).await?);
     kubemcsa_ok(Path::new("/nonexistent"), bootstrap)?;
     ensure!((versions(&c1).await?, versions(&c2).await?) == once, "a further run changed something");
@@ -138,9 +147,10 @@ async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
     refused(&kubeconfig, &contexts("c1", "c1"), &["--allow-self"])?;
     let text = std::fs::read_to_string(&kubeconfig)?;
     let alias = folder.path().join("alias");
-    std::fs::write(&alias, std::fs::read_to_string(c1.kubeconfig())?.replace("c1", "alias"))?;
+    std::fs::write(&alias, text.replace(": c1\n", ": alias\n"))?;
     let alias = alias.display().to_string();
-    refused(&kubeconfig, &["--target-context", "c1", "--source-kubeconfig", &alias], &["--allow-self"])?;
+    let twin = ["--target-context", "c1", "--source-kubeconfig", &alias, "--source-context", "alias"];
+    refused(&kubeconfig, &twin, &["--allow-self"])?;
 
     // Loopback, where the target is another host; nothing is called to find out.
     let remote = folder.path().join("remote");

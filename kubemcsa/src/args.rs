@@ -1,0 +1,49 @@
+//! The commands.
+
+use crate::{bootstrap, export, install, version};
+
+/// Service accounts of other clusters, imported.
+///
+/// YAML goes to stdout and nothing else does; progress and warnings go to stderr.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage.
+#[derive(Debug, clap::Parser)]
+#[command(name = "kubemcsa", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Installs the importer and the webhook into a target
+    Install(install::Args),
+    /// Links a target to a source: imports in the target may then name the source
+    Bootstrap(Box<bootstrap::Args>),
+    /// Prints a Secret with a token of a service account of the current context
+    Export(export::Args),
+    /// Prints the version
+    Version(version::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Install(args) => install::run(args).await,
+            Command::Bootstrap(args) => bootstrap::run(*args).await,
+            Command::Export(args) => export::run(args).await,
+            Command::Version(args) => version::run(args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,118 @@
+//! Refuses names that are somebody else's already, before anything is written.
+
+use anyhow::bail;
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL, SYSTEM_NAMESPACE, TARGET_UID};
+
+use super::connect::Connected;
+use super::{source, target};
+use crate::{apply, object};
+
+/// Refuses, or doesn't.
+///
+/// # Errors
+/// When the target's name in the source, or the source's in the target, is somebody else's; with
+/// the mend.
+pub async fn claim(connected: &Connected) -> anyhow::Result<()> {
+    of_target(connected).await?;
+    of_source(connected).await
+}
+
+/// Refuses a name that another target has, or that somebody gave to something else.
+async fn of_target(connected: &Connected) -> anyhow::Result<()> {
+    for object in [source::service_account(connected)?, source::bound_secret(connected)?] {
+        let stored = apply::read(&connected.source, &object).await?;
+        let Some(taken) = stored.and_then(|stored| taken_from_target(&stored, &connected.target_uid)) else {
+            continue;
+        };
+        let name = &connected.target.name;
+        bail!(
+            "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, delete what it had: {} -n \
+             {SYSTEM_NAMESPACE} delete serviceaccount,secret {name}",
+            connected.source.name,
+            object::title(&object),
+            connected.plan.args.again_with("--target-name", &format!("{name}-2")),
+            connected.plan.source.chosen.kubectl(),
+        );
+    }
+    Ok(())
+}
+
+/// Why an object that is there is not this target's, if it is not.
+fn taken_from_target(stored: &DynamicObject, target_uid: &str) -> Option<String> {
+    match stored.annotations().get(TARGET_UID) {
+        Some(uid) if uid == target_uid => None,
+        Some(uid) => {
+            Some(format!("belongs to a target of the same name, whose UID is {uid} and not {target_uid}"))
+        }
+        None => Some("is there already, and no link's".into()),
+    }
+}
+
+/// Refuses a name that another source has, or that somebody gave to an import that is no link.
+async fn of_source(connected: &Connected) -> anyhow::Result<()> {
+    let import = object::dynamic(&target::import(connected))?;
+    let Some(stored) = apply::read(&connected.target, &import).await? else { return Ok(()) };
+    let Some(taken) = taken_from_source(&stored, &connected.source_uid) else { return Ok(()) };
+    let name = &connected.source.name;
+    bail!(
+        "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, delete its link first: {} -n \
+         {SYSTEM_NAMESPACE} delete serviceaccountimport {name}",
+        connected.target.name,
+        object::title(&import),
+        connected.plan.args.again_with("--source-name", &format!("{name}-2")),
+        connected.plan.target.chosen.kubectl(),
+    );
+}
+
+fn taken_from_source(stored: &DynamicObject, source_uid: &str) -> Option<String> {
+    if stored.labels().get(LINK_LABEL).is_none_or(|value| value != "true") {
+        return Some("is there already, and no link".into());
+    }
+    match stored.annotations().get(CLUSTER_UID) {
+        Some(uid) if uid != source_uid => {
+            Some(format!("links a source of the same name, whose UID is {uid} and not {source_uid}"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ServiceAccount;
+    use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(Some("u-1"), None)]
+    #[case(Some("u-2"), Some("whose UID is u-2 and not u-1"))]
+    #[case(None, Some("no link's"))]
+    fn a_name_belongs_to_one_target(#[case] annotated: Option<&str>, #[case] said: Option<&str>) {
+        let mut account = ServiceAccount::default();
+        let annotation = annotated.map(|uid| (TARGET_UID.to_owned(), uid.to_owned()));
+        account.annotations_mut().extend(annotation);
+        let taken = taken_from_target(&object::dynamic(&account).unwrap(), "u-1");
+        assert_eq!(taken.is_some(), said.is_some());
+        assert!(taken.unwrap_or_default().contains(said.unwrap_or_default()));
+    }
+
+    #[rstest]
+    #[case("true", Some("u-2"), None)]
+    #[case("true", None, None)]
+    #[case("true", Some("u-3"), Some("whose UID is u-3 and not u-2"))]
+    #[case("false", Some("u-2"), Some("no link"))]
+    fn a_name_belongs_to_one_source(
+        #[case] link: &str,
+        #[case] annotated: Option<&str>,
+        #[case] said: Option<&str>,
+    ) {
+        let mut import = ServiceAccountImport::new("c2", ServiceAccountImportSpec::default());
+        import.labels_mut().insert(LINK_LABEL.into(), link.into());
+        import.annotations_mut().extend(annotated.map(|uid| (CLUSTER_UID.to_owned(), uid.to_owned())));
+        let taken = taken_from_source(&object::dynamic(&import).unwrap(), "u-2");
+        assert_eq!(taken.is_some(), said.is_some());
+        assert!(taken.unwrap_or_default().contains(said.unwrap_or_default()));
+    }
+}

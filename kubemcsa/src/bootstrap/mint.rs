@@ -1,0 +1,77 @@
+//! The first token of the link, with the administrator's rights; each later one the importer mints
+//! with the one before it.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use mcsa_client::SecretString;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::credential::Credential;
+use mcsa_client::secret::{self, Provenance};
+
+use super::connect::Connected;
+use super::source::Granted;
+use super::target::{Declared, LIFETIME};
+
+/// The link's Secret, whole, not yet written.
+pub struct Minted {
+    /// The Secret.
+    pub secret: Secret,
+}
+
+/// Mints.
+///
+/// # Errors
+/// When the source refuses, or what it grants can't be put into a Secret.
+pub async fn mint(connected: &Connected, granted: &Granted, declared: &Declared) -> anyhow::Result<Minted> {
+    let (token, expires_at) = request(connected, granted).await?;
+    let import = &declared.import;
+    let credential = Credential {
+        name: import.name_any(),
+        cluster_name: import.spec.cluster_name.clone(),
+        endpoint: connected.plan.endpoint.clone(),
+        namespace: import.spec.namespace.clone(),
+        token,
+    };
+    let provenance = Provenance {
+        expires_at,
+        refresh_at: None,
+        service_account_uid: granted.service_account_uid.clone(),
+        cluster_uid: Some(connected.source_uid.clone()),
+        fingerprint: secret::fingerprint(&import.spec, import.is_link(), &credential.endpoint),
+    };
+    Ok(Minted { secret: secret::build(import, &credential, &provenance)? })
+}
+
+async fn request(connected: &Connected, granted: &Granted) -> anyhow::Result<(SecretString, Timestamp)> {
+    let (source, name) = (&connected.source, &connected.target.name);
+    let accounts: Api<ServiceAccount> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
+    let request = token_request(name, Some(&granted.bound_secret_uid), LIFETIME);
+    let doing = format!("mint a token of service account {SYSTEM_NAMESPACE}/{name}");
+    let params = PostParams::default();
+    let call = accounts.create_token_request(name, &params, &request);
+    let status = source.call(&doing, call).await?.status;
+    let status =
+        status.with_context(|| format!("{}: can't {doing}: the answer has no token", source.name))?;
+    Ok((status.token.into(), status.expiration_timestamp.0))
+}
+
+/// A request for a token that is bound to the Secret `name`.
+pub fn token_request(name: &str, secret_uid: Option<&str>, seconds: i64) -> TokenRequest {
+    TokenRequest {
+        spec: TokenRequestSpec {
+            expiration_seconds: Some(seconds),
+            bound_object_ref: Some(BoundObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some("Secret".into()),
+                name: Some(name.to_owned()),
+                uid: secret_uid.map(Into::into),
+            }),
+            ..Default::default()
+        },
+        ..Default::default()
+    }
+}

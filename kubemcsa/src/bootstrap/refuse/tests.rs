@@ -1,0 +1,150 @@
+use super::*;
+use rstest::rstest;
+use std::path::PathBuf;
+
+const LOOPBACK: &str = "https://127.0.0.1:6441";
+const REACHABLE: &str = "https://c2.example:6443";
+
+fn chosen(name: &str, server: &str) -> Chosen {
+    Chosen {
+        context: format!("admin@{name}"),
+        cluster_name: name.into(),
+        server: server.into(),
+        ca_bundle: Some("CA of the kubeconfig".into()),
+        ..Default::default()
+    }
+}
+
+/// From a kubeconfig of its own.
+fn elsewhere(name: &str) -> Chosen {
+    Chosen { file: Some("other.kubeconfig".into()), ..chosen(name, REACHABLE) }
+}
+
+fn args() -> Args {
+    Args {
+        target_context: Some("admin@c1".into()),
+        source_context: Some("admin@c2".into()),
+        ..Default::default()
+    }
+}
+
+fn refused(args: Args, target: Chosen, source: Chosen) -> String {
+    plan(args, target, source, None).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn the_usual_pair() {
+    let plan = plan(args(), chosen("c1", "https://c1"), chosen("c2", REACHABLE), None).unwrap();
+    assert_eq!((plan.target.name.as_str(), plan.source.name.as_str()), ("c1", "c2"));
+    assert_eq!(plan.endpoint.server, REACHABLE);
+    assert_eq!(plan.endpoint.ca_bundle.as_deref(), Some("CA of the kubeconfig"));
+    assert!(!plan.same_host_only);
+}
+
+#[rstest]
+#[case(
+    "https://c1",
+    LOOPBACK,
+    None,
+    Err("c2: https://127.0.0.1:6441 is a loopback address, which c1 can't reach")
+)]
+#[case("https://c1", LOOPBACK, None, Err("run: kubemcsa"))]
+#[case("https://c1", LOOPBACK, Some(REACHABLE), Ok(false))]
+#[case("https://c1", REACHABLE, Some(LOOPBACK), Ok(true))]
+#[case(LOOPBACK, "https://localhost:6442", None, Ok(true))]
+#[case(LOOPBACK, REACHABLE, None, Ok(false))]
+#[case(LOOPBACK, "https://0.0.0.0:6442", None, Err("no address of a machine"))]
+#[case("https://c1", REACHABLE, Some("https://[::]:6442"), Err("no address of a machine"))]
+#[case(
+    "https://c1",
+    "http://c2",
+    None,
+    Err("the kubeconfig's server is \"http://c2\"; it must begin with https://")
+)]
+#[case(
+    "https://c1",
+    REACHABLE,
+    Some("c2:6443"),
+    Err("--source-server is \"c2:6443\"; it must begin with https://")
+)]
+fn addresses(
+    #[case] target: &str,
+    #[case] source: &str,
+    #[case] given: Option<&str>,
+    #[case] expected: Result<bool, &str>,
+) {
+    let args = Args { source_server: given.map(Into::into), ..args() };
+    match (plan(args, chosen("c1", target), chosen("c2", source), None), expected) {
+        (Ok(plan), Ok(same_host_only)) => {
+            assert_eq!(plan.same_host_only, same_host_only);
+            assert_eq!(plan.endpoint.server, given.unwrap_or(source));
+        }
+        (Err(error), Err("run: kubemcsa")) => {
+            let mend = "kubemcsa bootstrap --target-context admin@c1 --source-context admin@c2 \
+                        --source-server https://ADDRESS:6441";
+            assert!(error.to_string().contains(mend), "{error}");
+        }
+        (Err(error), Err(said)) => assert!(error.to_string().contains(said), "{error}"),
+        (got, _) => panic!("{got:?}"),
+    }
+}
+
+#[rstest]
+#[case("c1", "c1", "target and source are both called c1")]
+#[case("gke_project_zone_prod", "c2", "--target-name gke-project-zone-prod")]
+#[case("c1", "arn:aws:eks:eu-1:1:cluster/prod", "--source-name arn-aws-eks-eu-1-1-cluster-prod")]
+#[case("c1", "___", "--source-name NAME")]
+#[case("importer", "c2", "importer can't be the name of the target")]
+#[case("default", "c2", "--target-name default-cluster")]
+fn names(#[case] target: &str, #[case] source: &str, #[case] said: &str) {
+    let error = refused(args(), chosen(target, "https://c1"), elsewhere(source));
+    assert!(error.contains(said), "{error}");
+}
+
+#[test]
+fn given_names_come_before_those_of_the_kubeconfig() {
+    let args = Args { target_name: Some("prod".into()), source_name: Some("edge".into()), ..args() };
+    let plan = plan(args, chosen("kubernetes", "https://c1"), elsewhere("kubernetes"), None).unwrap();
+    assert_eq!((plan.target.name.as_str(), plan.source.name.as_str()), ("prod", "edge"));
+}
+
+#[test]
+fn one_context_for_both_only_where_that_is_meant() {
+    let same = || chosen("c1", REACHABLE);
+    assert!(refused(args(), same(), same()).contains("the same context admin@c1"));
+    let meant = Args { allow_self: true, ..args() };
+    assert!(plan(meant, same(), same(), None).is_ok());
+    // kubeadm gives all clusters the same context, each in a file of its own.
+    let file = |file: &str, name: &str| Chosen { file: Some(PathBuf::from(file)), ..chosen(name, REACHABLE) };
+    let mut other = file("b", "c2");
+    other.context = "admin@c1".into();
+    assert!(plan(args(), file("a", "c1"), other, None).is_ok());
+}
+
+#[test]
+fn a_link_always_verifies() {
+    let insecure = || Chosen { insecure: true, ca_bundle: None, ..chosen("c2", REACHABLE) };
+    let error = refused(args(), chosen("c1", "https://c1"), insecure());
+    assert!(error.contains("insecure-skip-tls-verify") && error.contains("--source-ca-file FILE"), "{error}");
+    let plan = plan(args(), chosen("c1", "https://c1"), insecure(), Some("CA of the file".into())).unwrap();
+    assert_eq!(plan.endpoint.ca_bundle.as_deref(), Some("CA of the file"));
+}
+
+#[rstest]
+#[case(None, None, Err("socks5://localhost:1080 is a proxy on a loopback address"))]
+#[case(None, Some("http://proxy:3128"), Ok(Some("http://proxy:3128")))]
+#[case(Some(REACHABLE), None, Ok(None))]
+#[case(None, Some("proxy"), Err("the proxy is \"proxy\""))]
+fn the_kubeconfigs_proxy_is_ours_and_not_the_targets(
+    #[case] server: Option<&str>,
+    #[case] proxy: Option<&str>,
+    #[case] expected: Result<Option<&str>, &str>,
+) {
+    let source = Chosen { proxy_url: Some("socks5://localhost:1080".into()), ..chosen("c2", REACHABLE) };
+    let args = Args { source_server: server.map(Into::into), proxy_url: proxy.map(Into::into), ..args() };
+    match (plan(args, chosen("c1", "https://c1"), source, None), expected) {
+        (Ok(plan), Ok(proxy)) => assert_eq!(plan.endpoint.proxy_url.as_deref(), proxy),
+        (Err(error), Err(said)) => assert!(error.to_string().contains(said), "{error}"),
+        (got, _) => panic!("{got:?}"),
+    }
+}

@@ -1,0 +1,250 @@
+//! Calls that did not work: which cluster, what was tried, and the mend.
+
+use std::io;
+use std::time::Duration;
+
+use kube::client::AuthError;
+
+/// How long one call may take.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A call that did not work.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}", call.cluster, self.explain())]
+pub struct CallError {
+    call: Box<Call>,
+    problem: Problem,
+}
+
+/// What was tried.
+#[derive(Debug)]
+pub struct Call {
+    /// The cluster's name.
+    pub cluster: String,
+    /// URL of its API server.
+    pub address: String,
+    /// As whom, such as `context c1`.
+    pub identity: String,
+    /// A verb and its object.
+    pub doing: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Problem {
+    Deadline,
+    Unreachable(String),
+    Certificate(String),
+    /// Of somebody whom the CA knows, for other names.
+    CertificateName(String),
+    Credentials(String),
+    Unauthorized,
+    Forbidden(String),
+    Api {
+        code: u16,
+        reason: String,
+        message: String,
+    },
+    Other(String),
+}
+
+impl Call {
+    /// It failed with this error.
+    pub fn failed(self, error: &kube::Error) -> CallError {
+        CallError { problem: classify(error), call: Box::new(self) }
+    }
+
+    /// It took too long.
+    pub fn timed_out(self) -> CallError {
+        CallError { problem: Problem::Deadline, call: Box::new(self) }
+    }
+}
+
+impl CallError {
+    /// Nobody answered, or somebody whom the CA doesn't know.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.problem, Problem::Deadline | Problem::Unreachable(_) | Problem::Certificate(_))
+    }
+
+    /// The API server has no such object, or no such resource.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.problem, Problem::Api { code: 404, .. })
+    }
+
+    /// Somebody else was there first: the object exists already, or is not the one that we read.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.problem, Problem::Api { code: 409, .. })
+    }
+
+    /// The caller is not known.
+    pub fn is_unauthorized(&self) -> bool {
+        self.problem == Problem::Unauthorized
+    }
+
+    /// What was refused, in the API server's words, if it was.
+    pub fn refusal(&self) -> Option<&str> {
+        match &self.problem {
+            Problem::Forbidden(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    fn explain(&self) -> String {
+        let Call { address, identity, doing, .. } = &*self.call;
+        match &self.problem {
+            Problem::Deadline => format!(
+                "can't {doing}: no answer from {address} within {} s; is the cluster up, and the address right?",
+                DEADLINE.as_secs()
+            ),
+            Problem::Unreachable(cause) => format!(
+                "can't {doing}: {address} can't be reached: {cause}; is the cluster up, and the address right?"
+            ),
+            Problem::Certificate(cause) => format!(
+                "can't {doing}: the certificate of {address} is not accepted: {cause}; is the CA that signed it given?"
+            ),
+            Problem::CertificateName(cause) => format!(
+                "can't {doing}: the certificate of {address} is for other names: {cause}; give one of them as the host, \
+                 or as the TLS server name"
+            ),
+            Problem::Credentials(cause) => format!("can't {doing}: the credentials of {identity}: {cause}"),
+            Problem::Unauthorized => format!(
+                "can't {doing}: {address} does not accept the credentials of {identity}; log in again, or choose \
+                 another context"
+            ),
+            Problem::Forbidden(message) => {
+                format!("{identity} may not {doing}: {message}; choose a context that has the right to")
+            }
+            Problem::Api { reason, message, .. } if message.is_empty() => format!("can't {doing}: {reason}"),
+            Problem::Api { message, .. } | Problem::Other(message) => format!("can't {doing}: {message}"),
+        }
+    }
+}
+
+fn classify(error: &kube::Error) -> Problem {
+    match error {
+        kube::Error::Api(status) => {
+            let message = first_line(&status.message);
+            let terminating = status
+                .details
+                .iter()
+                .flat_map(|details| &details.causes)
+                .any(|cause| cause.reason == "NamespaceTerminating");
+            match status.code {
+                401 => Problem::Unauthorized,
+                403 if terminating => Problem::Api {
+                    code: 403,
+                    reason: status.reason.clone(),
+                    message: format!("{message}; run this again when it is gone"),
+                },
+                403 => Problem::Forbidden(message),
+                code => Problem::Api { code, reason: status.reason.clone(), message },
+            }
+        }
+        kube::Error::Auth(error) => Problem::Credentials(credentials(error)),
+        kube::Error::Service(_) | kube::Error::HyperError(_) => {
+            // What a tower layer made of a credential problem is below it.
+            let mut cause: &dyn std::error::Error = error;
+            loop {
+                if let Some(error) = cause.downcast_ref::<AuthError>() {
+                    return Problem::Credentials(credentials(error));
+                }
+                if let Some(error) = cause.downcast_ref::<io::Error>()
+                    && error.kind() == io::ErrorKind::TimedOut
+                {
+                    return Problem::Deadline;
+                }
+                match cause.source() {
+                    Some(below) => cause = below,
+                    None => {
+                        let cause = first_line(&cause.to_string());
+                        return if cause.contains("not valid for name") {
+                            Problem::CertificateName(cause)
+                        } else if cause.contains("certificate") {
+                            Problem::Certificate(cause)
+                        } else {
+                            Problem::Unreachable(cause)
+                        };
+                    }
+                }
+            }
+        }
+        // kube's message would quote the answer, which can be a token.
+        kube::Error::SerdeError(_) => Problem::Other("the answer is not what Kubernetes would say".into()),
+        other => Problem::Other(first_line(&other.to_string())),
+    }
+}
+
+/// What a plugin printed to stdout can be a token, so none of it is shown.
+fn credentials(error: &AuthError) -> String {
+    match error {
+        AuthError::AuthExecRun { cmd, out } => {
+            let said = first_line(String::from_utf8_lossy(&out.stderr).trim());
+            format!("the plugin {cmd} failed ({}): {said}", out.status)
+        }
+        AuthError::AuthExecStart(error) => format!("their plugin can't be started: {error}"),
+        AuthError::AuthExecParse(_) => "their plugin printed no ExecCredential".into(),
+        AuthError::ReadTokenFile(error, path) => format!("{}: {error}", path.display()),
+        AuthError::ParseTokenKey(_) => "the answer of their provider can't be read".into(),
+        other => first_line(&other.to_string()),
+    }
+}
+
+/// A proxy's answer can be a whole page.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(600) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+    use rstest::rstest;
+
+    fn said(error: &kube::Error) -> String {
+        let call = Call {
+            cluster: "c2".into(),
+            address: "https://c2:6443".into(),
+            identity: "context admin".into(),
+            doing: "read namespace kube-system".into(),
+        };
+        call.failed(error).to_string()
+    }
+
+    #[rstest]
+    #[case(
+        401,
+        "",
+        "c2: can't read namespace kube-system: https://c2:6443 does not accept the credentials of context admin"
+    )]
+    #[case(
+        403,
+        "User \"dev\" cannot get",
+        "c2: context admin may not read namespace kube-system: User \"dev\" cannot get"
+    )]
+    #[case(500, "etcd is away\nstack", "c2: can't read namespace kube-system: etcd is away")]
+    #[case(502, "", "c2: can't read namespace kube-system: Failure")]
+    fn answers(#[case] code: u16, #[case] message: &str, #[case] start: &str) {
+        let error = kube::Error::Api(Status::failure(message, "Failure").with_code(code).boxed());
+        let said = said(&error);
+        assert!(said.starts_with(start) && !said.contains("stack"), "{said}");
+    }
+
+    #[test]
+    fn no_answer() {
+        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "refused by peer");
+        let error = said(&kube::Error::Service(refused.into()));
+        assert!(error.contains("https://c2:6443 can't be reached: refused by peer"), "{error}");
+        let late = io::Error::new(io::ErrorKind::TimedOut, "late");
+        let error = said(&kube::Error::Service(late.into()));
+        assert!(error.contains("no answer from https://c2:6443 within 10 s"), "{error}");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_answer_is_not_quoted() {
+        let nonsense = serde_json::from_str::<u8>("\"t0ken\"").unwrap_err();
+        assert!(!said(&kube::Error::SerdeError(nonsense)).contains("t0ken"));
+    }
+}

@@ -1,0 +1,28 @@
+//! `kubemcsa`: links clusters, so that pods of one act as service accounts of another.
+
+mod apply;
+mod args;
+mod bootstrap;
+mod call;
+mod cluster;
+mod crd;
+mod export;
+mod install;
+mod kubeconfig;
+mod manifests;
+mod object;
+mod output;
+mod reach;
+mod times;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    mcsa_runtime::tls::install_provider();
+    let cli = args::Cli::parse();
+    mcsa_runtime::exit::report("kubemcsa", cli.run().await)
+}

@@ -1,0 +1,119 @@
+//! The files of manifests/, compiled in: what `kubectl apply -k manifests` would apply.
+
+use anyhow::Context;
+use kube::api::DynamicObject;
+
+use crate::object;
+
+const NAMESPACE: (&str, &str) = ("namespace.yaml", include_str!("../../manifests/namespace.yaml"));
+const CRD: (&str, &str) = ("crd.yaml", include_str!("../../manifests/crd.yaml"));
+
+/// The files that kustomization.yaml lists, in its order, each with its name.
+pub const FILES: [(&str, &str); 4] = [
+    NAMESPACE,
+    CRD,
+    ("importer.yaml", include_str!("../../manifests/importer.yaml")),
+    ("webhook.yaml", include_str!("../../manifests/webhook.yaml")),
+];
+
+/// All objects.
+pub fn objects() -> anyhow::Result<Vec<DynamicObject>> {
+    FILES.iter().try_fold(Vec::new(), |mut objects, (name, text)| {
+        objects.extend(object::parse(text).with_context(|| format!("manifests/{name}"))?);
+        Ok(objects)
+    })
+}
+
+/// The system namespace.
+pub fn namespace() -> anyhow::Result<DynamicObject> {
+    first(NAMESPACE)
+}
+
+/// The custom resource definition.
+pub fn crd() -> anyhow::Result<DynamicObject> {
+    first(CRD)
+}
+
+fn first((name, text): (&str, &str)) -> anyhow::Result<DynamicObject> {
+    object::parse(text)?.into_iter().next().with_context(|| format!("manifests/{name} is empty"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::ResourceExt;
+    use mcsa_client::contract;
+    use serde_json::Value;
+
+    fn find(kind: &str, name: &str) -> DynamicObject {
+        let found = |object: &DynamicObject| object::kind(object) == kind && object.name_any() == name;
+        objects().unwrap().into_iter().find(found).unwrap_or_else(|| panic!("no {kind} {name}"))
+    }
+
+    #[test]
+    fn the_kustomization_lists_what_is_embedded() {
+        let text = include_str!("../../manifests/kustomization.yaml");
+        let kustomization: Value = serde_saphyr::from_str(text).unwrap();
+        let listed: Vec<_> =
+            kustomization["resources"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert_eq!(listed, FILES.map(|(name, _)| name));
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests")).unwrap();
+        assert_eq!(folder.count(), FILES.len() + 1, "a file that kustomization.yaml does not list");
+    }
+
+    #[test]
+    fn all_is_in_the_system_namespace() {
+        for object in objects().unwrap() {
+            let namespace = object.namespace();
+            assert!(namespace.is_none_or(|namespace| namespace == contract::SYSTEM_NAMESPACE), "{object:?}");
+        }
+        assert_eq!(namespace().unwrap().name_any(), contract::SYSTEM_NAMESPACE);
+    }
+
+    #[test]
+    fn the_webhook_is_called_for_what_the_contract_says() {
+        let configuration = find("MutatingWebhookConfiguration", "multicluster-service-account-webhook");
+        let webhook = &configuration.data["webhooks"][0];
+        let enabled = &webhook["namespaceSelector"]["matchExpressions"][0];
+        assert_eq!(enabled["key"], contract::NAMESPACE_LABEL);
+        assert_eq!(enabled["values"][0], contract::ENABLED);
+        let excluded = &webhook["namespaceSelector"]["matchExpressions"][1]["values"];
+        assert!(excluded.as_array().unwrap().contains(&contract::SYSTEM_NAMESPACE.into()));
+        let condition = webhook["matchConditions"][0]["expression"].as_str().unwrap();
+        assert!(condition.contains(&format!("'{}' in object.metadata.annotations", contract::IMPORT_NAME)));
+        assert_eq!(webhook["name"], format!("pods.{}", contract::GROUP));
+        assert!(webhook["clientConfig"].get("caBundle").is_none());
+    }
+
+    #[test]
+    fn the_webhook_is_called_where_it_listens() {
+        let configuration = find("MutatingWebhookConfiguration", "multicluster-service-account-webhook");
+        let reference = &configuration.data["webhooks"][0]["clientConfig"]["service"];
+        let service = find("Service", reference["name"].as_str().unwrap());
+        assert_eq!(service.namespace().as_deref(), reference["namespace"].as_str());
+        assert_eq!(service.data["spec"]["ports"][0]["port"], reference["port"]);
+        let deployment = find("Deployment", "webhook");
+        let template = &deployment.data["spec"]["template"];
+        let port = &template["spec"]["containers"][0]["ports"][0];
+        assert_eq!(service.data["spec"]["ports"][0]["targetPort"], port["name"]);
+        assert_eq!(port["containerPort"], 9443);
+        for (key, value) in service.data["spec"]["selector"].as_object().unwrap() {
+            assert_eq!(&template["metadata"]["labels"][key], value);
+        }
+    }
+
+    #[test]
+    fn every_container_is_restricted() {
+        for name in ["importer", "webhook"] {
+            let pod = find("Deployment", name).data["spec"]["template"]["spec"].clone();
+            assert_eq!(pod["serviceAccountName"], name);
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+            let container = &pod["containers"][0];
+            assert_eq!(container["image"], format!("multicluster-service-account/{name}:0.1.0"));
+            let security = &container["securityContext"];
+            assert_eq!(security["readOnlyRootFilesystem"], true);
+            assert_eq!(security["allowPrivilegeEscalation"], false);
+            assert_eq!(security["capabilities"]["drop"][0], "ALL");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Objects of any kind, and what they are called.
+
+use anyhow::Context;
+use kube::ResourceExt;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use serde::Serialize;
+
+/// A typed object as one of any kind.
+pub fn dynamic(object: &impl Serialize) -> anyhow::Result<DynamicObject> {
+    let value = serde_json::to_value(object).context("can't write an object as JSON")?;
+    serde_json::from_value(value).context("can't read an object from JSON")
+}
+
+/// The objects of a YAML text that is compiled in.
+pub fn parse(text: &str) -> anyhow::Result<Vec<DynamicObject>> {
+    let values: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).context("not YAML")?;
+    values.into_iter().map(|value| serde_json::from_value(value).context("not an object")).collect()
+}
+
+/// Its kind; empty when it has none.
+pub fn kind(object: &DynamicObject) -> &str {
+    object.types.as_ref().map_or("", |types| types.kind.as_str())
+}
+
+/// Under which path the API server has it.
+pub fn resource(object: &DynamicObject) -> ApiResource {
+    let (group, version) = object
+        .types
+        .as_ref()
+        .map(|types| types.api_version.split_once('/').unwrap_or(("", &types.api_version)))
+        .unwrap_or_default();
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind(object)))
+}
+
+/// What a person calls it: `service account multicluster-service-account/c1`.
+pub fn title(object: &DynamicObject) -> String {
+    titled(kind(object), object.namespace().as_deref(), &object.name_any())
+}
+
+/// What a person calls the object of this kind, namespace and name.
+pub fn titled(kind: &str, namespace: Option<&str>, name: &str) -> String {
+    let namespace = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    format!("{} {namespace}{name}", words(kind))
+}
+
+fn words(kind: &str) -> String {
+    let mut words = String::new();
+    for letter in kind.chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("ServiceAccount", Some("kube-system"), "service account kube-system/x")]
+    #[case("Namespace", None, "namespace x")]
+    #[case("ValidatingAdmissionPolicy", None, "validating admission policy x")]
+    fn titles(#[case] kind: &str, #[case] namespace: Option<&str>, #[case] expected: &str) {
+        assert_eq!(titled(kind, namespace, "x"), expected);
+    }
+
+    #[test]
+    fn the_core_group_and_the_others() {
+        let objects = parse(
+            "{apiVersion: v1, kind: Namespace, metadata: {name: a}}\n---\n\
+             {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: b}}",
+        )
+        .unwrap();
+        assert_eq!(
+            (resource(&objects[0]).group.as_str(), resource(&objects[0]).version.as_str()),
+            ("", "v1")
+        );
+        assert_eq!(resource(&objects[1]).group, "rbac.authorization.k8s.io");
+        assert_eq!(resource(&objects[1]).plural, "clusterroles");
+    }
+}

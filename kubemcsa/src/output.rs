@@ -1,0 +1,70 @@
+//! What people read goes to stderr, each line marked with its cluster; what programs read goes to
+//! stdout.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::apply::Outcome;
+
+/// How objects are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// YAML documents.
+    Yaml,
+}
+
+const CLUSTER: Style = AnsiColor::Cyan.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+/// A line about a cluster.
+pub fn say(cluster: &str, text: &str) {
+    anstream::eprintln!("{CLUSTER}{cluster}{CLUSTER:#}  {text}");
+}
+
+/// A line about something in a cluster that is not as it should be.
+pub fn warn(cluster: &str, text: &str) {
+    say(cluster, &format!("{WARNING}warning:{WARNING:#} {text}"));
+}
+
+/// What became of an object.
+pub fn outcome(cluster: &str, title: &str, outcome: Outcome) {
+    let style = match outcome {
+        Outcome::Created => AnsiColor::Green.on_default(),
+        Outcome::Changed => AnsiColor::Yellow.on_default(),
+        Outcome::Unchanged => Style::new().dimmed(),
+    };
+    say(cluster, &format!("{title} {style}{}{style:#}", outcome.word()));
+}
+
+/// What would become of an object.
+pub fn rehearsed(cluster: &str, title: &str, outcome: Outcome) {
+    match outcome {
+        Outcome::Unchanged => self::outcome(cluster, title, outcome),
+        _ => say(cluster, &format!("{title} would be {}", outcome.word())),
+    }
+}
+
+/// Lines for pasting, without a mark.
+pub fn paste(text: &str) {
+    anstream::eprintln!("\n{text}");
+}
+
+/// One YAML document on stdout.
+pub fn yaml(value: &impl Serialize) -> anyhow::Result<()> {
+    text(&serde_saphyr::to_string(value).context("can't write YAML")?)
+}
+
+/// The same, between other documents, with what it is as a comment.
+pub fn document(comment: &str, value: &impl Serialize) -> anyhow::Result<()> {
+    text(&format!("---\n# {comment}\n"))?;
+    yaml(value)
+}
+
+/// Text on stdout. A reader that has gone (`| head`) is an error, not a panic.
+pub fn text(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("can't write to stdout")
+}
