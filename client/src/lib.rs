@@ -19,7 +19,7 @@
 //! | [`credential`] | one credential, and its forms as the values of a Secret |
 //! | [`secret`] | the Secret that an import owns, whole |
 //! | [`link`] | a link: the importer's own credential to one source, read from its Secret |
-//! | [`token`] | what a service account token says of itself |
+//! | [`token`] | how a token is asked for, and what it says of itself |
 
 pub mod api;
 pub mod config;

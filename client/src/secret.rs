@@ -1,5 +1,7 @@
 //! The Secret that an import owns, whole.
 
+mod state;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -11,6 +13,8 @@ use crate::api::{ServiceAccountImport, ServiceAccountImportSpec};
 use crate::contract;
 use crate::credential::{Credential, Endpoint, FormatError};
 use crate::names::{label_value, short_hash};
+
+pub use state::SecretState;
 
 /// What is known about the token in a Secret, kept as annotations on that Secret: a restarted
 /// importer learns from them that nothing is due, without reading a token.

@@ -1,12 +1,31 @@
-//! What a service account token says of itself.
+//! How a service account token is asked for, and what it says of itself.
 //!
 //! The claims are read, not verified: only the API server that minted a token can do that, and
 //! only it needs to. Source: KEP-1205 (bound service account tokens).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+
+/// A request for a token of that lifetime in seconds: for the API server itself where no audience is
+/// named, and bound to a Secret of the service account's namespace where one is.
+pub fn request(expiration_seconds: i64, audiences: &[String], bound_secret: Option<&str>) -> TokenRequest {
+    TokenRequest {
+        spec: TokenRequestSpec {
+            audiences: audiences.to_vec(),
+            expiration_seconds: Some(expiration_seconds),
+            bound_object_ref: bound_secret.map(|name| BoundObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some("Secret".into()),
+                name: Some(name.to_owned()),
+                uid: None,
+            }),
+        },
+        ..Default::default()
+    }
+}
 
 /// The claims of a bound service account token that matter to us.
 #[derive(Clone, Debug, PartialEq, Eq)]

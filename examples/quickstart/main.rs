@@ -83,7 +83,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     narrator.yaml(steps::IMPORT);
     let ready_after = demo.declare_import().await?;
     narrator.done(&format!("Ready {} ms after it was declared", ready_after.as_millis()));
-    narrator.output(&demo.c1.kubectl(["get", "serviceaccountimports"]).await?);
+    narrator.output(&demo.c1.kubectl(["-n", "demo", "get", "serviceaccountimports"]).await?);
 
     narrator.step("In c1: a pod that names the import, in a namespace that lets the webhook work");
     narrator.yaml(steps::POD);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::secret_state::SecretState;
+use mcsa_client::secret::SecretState;
 
 /// However short the tokens are that a source grants, it is not asked more often.
 const MIN_INTERVAL: Duration = Duration::from_secs(10);

@@ -25,7 +25,6 @@ pub mod queue;
 pub mod reconcile;
 pub mod report;
 pub mod resolve;
-pub mod secret_state;
 pub mod source;
 pub mod watch;
 

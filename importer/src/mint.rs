@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use kube::ResourceExt;
+use mcsa_client::SecretString;
 use mcsa_client::credential::Credential;
 use mcsa_client::secret::Provenance;
-use mcsa_client::token::Claims;
-use mcsa_client::{SecretString, ServiceAccountImportSpec};
+use mcsa_client::token::{Claims, request};
 
 use crate::decide::refresh_time;
 use crate::failure::{Failure, Reason};
@@ -42,7 +41,8 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     let Resolved { import, source, .. } = resolved;
     let spec = &import.spec;
     let mut cluster_uid = source.verify().await?;
-    let answer = source.request_token(&spec.namespace, &spec.name, &request(spec)).await?;
+    let request = request(spec.expiration_seconds, &spec.audiences, spec.bound_secret.as_deref());
+    let answer = source.request_token(&spec.namespace, &spec.name, &request).await?;
     let token: SecretString = answer.status.map(|status| status.token).unwrap_or_default().into();
     let claims = Claims::of(&token).map_err(|error| {
         let account = format!("{}/{}", spec.namespace, spec.name);
@@ -76,20 +76,4 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
 /// from ours does no harm.
 fn lifetime(claims: &Claims) -> Duration {
     Duration::try_from(claims.expires_at.duration_since(claims.issued_at)).unwrap_or_default()
-}
-
-fn request(spec: &ServiceAccountImportSpec) -> TokenRequest {
-    TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: spec.audiences.clone(),
-            expiration_seconds: Some(spec.expiration_seconds),
-            bound_object_ref: spec.bound_secret.as_ref().map(|name| BoundObjectReference {
-                api_version: Some("v1".into()),
-                kind: Some("Secret".into()),
-                name: Some(name.clone()),
-                uid: None,
-            }),
-        },
-        ..Default::default()
-    }
 }

@@ -5,19 +5,17 @@
 //! never overwritten, not even between a look and a write. (Server-side apply has no "only if it
 //! is not there", and costs the API server more.)
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use mcsa_client::contract::FIELD_MANAGER;
-use mcsa_client::secret::build;
-use serde_json::{Value, json};
+use mcsa_client::secret::{SecretState, build};
+use mcsa_runtime::errors;
 
+use crate::cache::ObjectKey;
 use crate::failure::{Failure, Reason};
 use crate::mint::Minted;
 use crate::resolve::{Resolved, ensure_owned};
-use crate::secret_state::{SecretState, TemplateField};
 
 /// How often a Secret may change under our hands before we come back later.
 const TRIES: usize = 3;
@@ -83,84 +81,18 @@ async fn update(
 ) -> Result<SecretState, kube::Error> {
     let name = secret.metadata.name.as_deref().unwrap_or_default();
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-    let patch = Patch::Merge(changes(secret, known));
+    let patch = Patch::Merge(known.update(secret));
     secrets
         .patch_metadata(name, &parameters, &patch)
         .await
         .map(|updated| SecretState::read(&updated.metadata))
 }
 
-/// The merge patch that makes the known Secret the wanted one: what is not wanted any more is
-/// taken away, and labels and annotations of others stay.
-fn changes(secret: &Secret, known: &SecretState) -> Value {
-    let labels = secret.metadata.labels.clone().unwrap_or_default();
-    let annotations = secret.metadata.annotations.clone().unwrap_or_default();
-    let data: BTreeMap<_, _> =
-        secret.data.iter().flatten().map(|(key, value)| (key.clone(), json!(value))).collect();
-    let none = BTreeSet::new();
-    let written = |field| known.template.get(&field).unwrap_or(&none);
-    json!({
-        "metadata": {
-            "uid": known.uid,
-            "resourceVersion": known.resource_version,
-            "labels": replacing(written(TemplateField::Labels), text(labels)),
-            "annotations": replacing(written(TemplateField::Annotations), text(annotations)),
-        },
-        "data": replacing(&known.keys, data),
-    })
-}
-
-fn text(entries: BTreeMap<String, String>) -> BTreeMap<String, Value> {
-    entries.into_iter().map(|(key, value)| (key, Value::String(value))).collect()
-}
-
-fn replacing(old: &BTreeSet<String>, new: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
-    let mut entries: BTreeMap<_, _> = old.iter().map(|key| (key.clone(), Value::Null)).collect();
-    entries.extend(new);
-    entries
-}
-
 fn is_namespace_missing(status: &kube::core::Status) -> bool {
     status.details.as_ref().is_some_and(|details| details.kind == "namespaces")
 }
 
-fn not_written(key: &crate::cache::ObjectKey, error: &kube::Error) -> Failure {
-    let problem = match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
-    };
+fn not_written(key: &ObjectKey, error: &kube::Error) -> Failure {
+    let problem = errors::line(error);
     Failure::new(Reason::SecretNotWritten, format!("the target does not accept Secret {key}: {problem}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_wanted_any_more_is_taken_away() {
-        let secret: Secret = serde_json::from_value(json!({
-            "metadata": { "labels": { "new": "1" }, "annotations": {} },
-            "data": { "token": "dA==" },
-        }))
-        .unwrap();
-        let known = SecretState::read(
-            &serde_json::from_value(json!({
-                "uid": "u",
-                "resourceVersion": "7",
-                "managedFields": [{
-                    "manager": FIELD_MANAGER,
-                    "fieldsV1": {
-                        "f:data": { "f:token": {}, "f:old": {} },
-                        "f:metadata": { "f:labels": { "f:former": {} } },
-                    },
-                }],
-            }))
-            .unwrap(),
-        );
-        let changes = changes(&secret, &known);
-        assert_eq!(changes["data"], json!({ "old": null, "token": "dA==" }));
-        assert_eq!(changes["metadata"]["labels"], json!({ "former": null, "new": "1" }));
-        assert_eq!(changes["metadata"]["uid"], "u");
-        assert_eq!(changes["metadata"]["resourceVersion"], "7");
-    }
 }

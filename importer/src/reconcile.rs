@@ -16,7 +16,7 @@ use crate::mint::{Minted, mint};
 use crate::publish::{look, publish};
 use crate::report::{Outcome, report};
 use crate::resolve::{Resolved, resolve};
-use crate::secret_state::SecretState;
+use mcsa_client::secret::SecretState;
 
 /// What all reconciliations share.
 pub struct Reconciler {

@@ -11,7 +11,7 @@ use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::secret_state::SecretState;
+use mcsa_client::secret::SecretState;
 
 /// An event's note may have this many characters.
 const NOTE_MAX: usize = 1000;

@@ -10,8 +10,8 @@ use mcsa_client::secret::fingerprint;
 
 use crate::cache::{Cache, ObjectKey, secret_key};
 use crate::failure::{Failure, Reason};
-use crate::secret_state::SecretState;
 use crate::source::Source;
+use mcsa_client::secret::SecretState;
 
 /// An import of which all is known that a decision needs.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use mcsa_client::credential::Endpoint;
 use mcsa_client::link::Link;
+use mcsa_runtime::errors;
 use tokio::time::timeout;
 
 use crate::failure::{Failure, Reason};
@@ -108,7 +109,7 @@ impl Source {
         let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
         let what = format!("a token of {namespace}/{service_account}");
         let parameters = PostParams::default();
-        self.answer(&what, accounts.create_subresource("token", service_account, &parameters, request)).await
+        self.answer(&what, accounts.create_token_request(service_account, &parameters, request)).await
     }
 
     async fn answer<T>(
@@ -138,7 +139,7 @@ impl Source {
 
     fn failure(&self, what: &str, error: &kube::Error) -> Failure {
         let kube::Error::Api(status) = error else {
-            return self.unreachable(what, &chain(error));
+            return self.unreachable(what, &errors::line(error));
         };
         let name = &self.name;
         let kind = status.details.as_ref().map_or("", |details| details.kind.as_str());
@@ -164,18 +165,4 @@ impl Source {
             ..Failure::new(reason, format!("{name} refuses {what}: {}; {mend}", status.message))
         }
     }
-}
-
-/// The error with its causes, each once; kube and hyper keep what happened at the end.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
-        cause = error.source();
-    }
-    line
 }

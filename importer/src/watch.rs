@@ -15,8 +15,8 @@ use mcsa_client::link::{Link, cluster_name};
 use crate::cache::{Cache, LinkEntry, ObjectKey};
 use crate::clock::Clock;
 use crate::queue::Queue;
-use crate::secret_state::SecretState;
 use crate::source::Source;
+use mcsa_client::secret::SecretState;
 
 /// What a watch fills.
 #[derive(Clone)]

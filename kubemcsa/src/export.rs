@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
@@ -13,7 +12,7 @@ use mcsa_client::api::MIN_EXPIRATION_SECONDS;
 use mcsa_client::contract;
 use mcsa_client::credential::{Credential, Endpoint};
 use mcsa_client::names::is_dns_subdomain;
-use mcsa_client::token::Claims;
+use mcsa_client::token::{self, Claims};
 
 use crate::cluster::Cluster;
 use crate::kubeconfig::Chosen;
@@ -75,10 +74,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn mint(cluster: &Cluster, namespace: &str, args: &Args) -> anyhow::Result<(String, Timestamp)> {
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), namespace);
-    let request = TokenRequest {
-        spec: TokenRequestSpec { expiration_seconds: Some(args.duration.as_secs()), ..Default::default() },
-        ..Default::default()
-    };
+    let request = token::request(args.duration.as_secs(), &[], None);
     let doing = format!("mint a token of service account {namespace}/{}", args.name);
     let params = PostParams::default();
     let call = accounts.create_token_request(&args.name, &params, &request);

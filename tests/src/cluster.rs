@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use anyhow::Context;
 use kube::Client;
 use kube::config::Kubeconfig;
 
@@ -114,6 +115,18 @@ impl Cluster {
     /// each `#[tokio::test]` has its own.
     pub fn client(&self) -> Client {
         kubeconfig::client(self.kubeconfig_value()).expect("the kubeconfig is our own")
+    }
+
+    /// Writes a kubeconfig with which one acts as a service account of this cluster, for a day. Context
+    /// and cluster are named as in the admin's.
+    pub async fn kubeconfig_of(&self, namespace: &str, service_account: &str) -> anyhow::Result<PathBuf> {
+        let token = self
+            .kubectl(["-n", namespace, "create", "token", service_account, "--duration=24h"])
+            .await
+            .with_context(|| format!("minting a token of {namespace}/{service_account}"))?;
+        let path = self.dir().join(format!("{namespace}.{service_account}.kubeconfig"));
+        kubeconfig::write(&kubeconfig::with_token(self.kubeconfig_value(), token.trim()), &path)?;
+        Ok(path)
     }
 
     /// Runs kubectl as the admin, and gives its stdout.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use base64::prelude::{BASE64_STANDARD, Engine};
-use kube::config::Kubeconfig;
+use kube::config::{AuthInfo, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
 
@@ -35,6 +35,15 @@ pub(crate) fn kubeconfig(
         "current-context": name,
     });
     serde_json::from_value(value).with_context(|| format!("composing the kubeconfig of {name}"))
+}
+
+/// The same clusters, for whoever has this token.
+pub(crate) fn with_token(mut kubeconfig: Kubeconfig, token: &str) -> Kubeconfig {
+    for user in &mut kubeconfig.auth_infos {
+        let token = Some(token.to_owned().into());
+        user.auth_info = Some(AuthInfo { token, ..Default::default() });
+    }
+    kubeconfig
 }
 
 /// Writes one kubeconfig with a context for each cluster; the first is the current one.

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use crate::cluster::Cluster;
 use crate::eventually::eventually;
@@ -24,20 +25,22 @@ pub struct Servants {
 }
 
 impl Servants {
-    /// Starts both, with their logs in `folder` and what is logged as for `RUST_LOG`, and waits until
-    /// they serve. The target needs to have been installed into.
+    /// Starts both, each as its own service account, with the rights that it was installed with; with
+    /// their logs in `folder` and what is logged as for `RUST_LOG`. Waits until they serve.
     pub async fn start(target: &Cluster, folder: &Path, log: &str) -> anyhow::Result<Self> {
         let port = Port::reserve()?;
         let address = format!("127.0.0.1:{}", port.number);
         let url = format!("https://{address}/mutate-pods");
-        let spawn = |name: &str, args: &[&str]| {
-            let mut command = Command::new(program(name)?);
-            command.arg("--kubeconfig").arg(target.kubeconfig()).arg("--log").arg(log).args(args);
-            Process::spawn(name, &command, folder.join(format!("{name}.log")))
+        let spawn = async |service_account: &str, args: &[&str]| {
+            let name = format!("mcsa-{service_account}");
+            let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, service_account).await?;
+            let mut command = Command::new(program(&name)?);
+            command.arg("--kubeconfig").arg(kubeconfig).arg("--log").arg(log).args(args);
+            Process::spawn(&name, &command, folder.join(format!("{name}.log")))
         };
         let servants = Self {
-            importer: spawn("mcsa-importer", &[])?,
-            webhook: spawn("mcsa-webhook", &["--listen", &address, "--url", &url])?,
+            importer: spawn("importer", &[]).await?,
+            webhook: spawn("webhook", &["--listen", &address, "--url", &url]).await?,
             _port: port,
         };
         eventually("importer and webhook serve", async || servants.serve(target, &url).await).await;

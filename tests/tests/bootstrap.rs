@@ -164,18 +164,7 @@ async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
 
     // Rights that are missing: a user who may do nothing in the source.
     c2.kubectl(["-n", "default", "create", "serviceaccount", "nobody"]).await?;
-    let token = c2.kubectl(["-n", "default", "create", "token", "nobody"]).await?;
-    let nobody = folder.path().join("nobody");
-    let kubeconfig_of_nobody = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c2\ncontexts: [{{name: c2, context: {{cluster: c2, user: u}}}}]\n\
-         users: [{{name: u, user: {{token: {}}}}}]\nclusters: [{{name: c2, cluster: {{server: \"{}\", \
-         certificate-authority-data: {}}}}}]\n",
-        token.trim(),
-        c2.server(),
-        base64_of(c2.ca_pem()),
-    );
-    std::fs::write(&nobody, kubeconfig_of_nobody)?;
-    let nobody = nobody.display().to_string();
+    let nobody = c2.kubeconfig_of("default", "nobody").await?.display().to_string();
     refused(
         &kubeconfig,
         &["--target-context", "c1", "--source-kubeconfig", &nobody],
@@ -186,9 +175,4 @@ async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
     after.1.retain(|object, _| !object.ends_with("nobody"));
     ensure!(before == after, "a refusal changed something");
     Ok(())
-}
-
-fn base64_of(text: &str) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(text)
 }

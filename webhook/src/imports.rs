@@ -13,11 +13,11 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::api::{READY, REFRESHED};
+use mcsa_runtime::errors;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::ready::{Part, Readiness};
-use crate::text::why;
 
 /// How long one review may ask the API server for what the cache does not have. The API server
 /// waits 5 s for our answer.
@@ -123,7 +123,7 @@ impl Imports {
         match timeout_at(deadline, api.get_opt(name)).await {
             Ok(Ok(Some(import))) => Found::Import(Record::of(&import)),
             Ok(Ok(None)) => Found::Nothing,
-            Ok(Err(error)) => Found::Unknown(why(error)),
+            Ok(Err(error)) => Found::Unknown(errors::line(&error)),
             Err(_) => Found::Unknown("the API server did not answer in time".to_owned()),
         }
     }
@@ -161,7 +161,7 @@ fn trouble(error: watcher::Error) -> String {
             "this cluster has no ServiceAccountImports: run kubemcsa install, or kubectl apply -k manifests"
                 .to_owned()
         }
-        _ => format!("can't watch ServiceAccountImports: {}", why(error)),
+        _ => format!("can't watch ServiceAccountImports: {}", errors::line(&error)),
     }
 }
 

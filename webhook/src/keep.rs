@@ -16,6 +16,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
 use kube::{Api, Client};
+use mcsa_runtime::errors;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::info;
 
@@ -25,7 +26,6 @@ use crate::certificate::Certificate;
 use crate::ready::{Part, Readiness};
 use crate::register::{self, CONFIGURATION};
 use crate::store::Store;
-use crate::text::why;
 
 /// How often all is checked though nothing was heard of.
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -84,7 +84,7 @@ impl Keeper {
                     Some(Ok(Some(configuration))) => seen = Seen::Configuration(Box::new(configuration)),
                     Some(Ok(None)) => seen = Seen::Nothing,
                     Some(Err(error)) => {
-                        let reason = format!("can't watch MutatingWebhookConfiguration {CONFIGURATION}: {}", why(error));
+                        let reason = format!("can't watch MutatingWebhookConfiguration {CONFIGURATION}: {}", errors::line(&error));
                         self.readiness.explain(Part::Registration, reason);
                         continue;
                     }
@@ -155,7 +155,7 @@ impl Keeper {
                 return Ok(Registered::Yes);
             }
             Ok(Err(kube::Error::Api(status))) if status.is_conflict() => return Ok(Registered::Outdated),
-            Ok(Err(error)) => why(error),
+            Ok(Err(error)) => errors::line(&error),
             Err(_) => "the API server did not answer in time".to_owned(),
         };
         Err(format!("can't patch MutatingWebhookConfiguration {CONFIGURATION}: {reason}"))

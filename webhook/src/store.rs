@@ -10,13 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_runtime::errors;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use tracing::info;
 
 use crate::FIELD_MANAGER;
 use crate::certificate::Certificate;
-use crate::text::why;
 
 /// Name of the Secret, in the system namespace.
 pub const SECRET: &str = "webhook-tls";
@@ -135,7 +135,7 @@ impl Store {
             // Gone between our two calls, there before our create, changed before our update.
             Ok(Err(kube::Error::Api(status))) if verb != "get" && status.code == 409 => Ok(None),
             Ok(Err(kube::Error::Api(status))) if verb == "update" && status.is_not_found() => Ok(None),
-            Ok(Err(error)) => Err(StoreError::Call { verb, reason: why(error) }),
+            Ok(Err(error)) => Err(StoreError::Call { verb, reason: errors::line(&error) }),
             Err(_) => {
                 Err(StoreError::Call { verb, reason: "the API server did not answer in time".to_owned() })
             }

@@ -14,10 +14,10 @@ use kube::{Api, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::link::Link;
 use mcsa_client::secret::Provenance;
+use mcsa_client::token;
 use tokio::time::{Instant, sleep};
 
 use super::connect::Connected;
-use super::mint::token_request;
 use super::source::{Granted, LINK};
 use super::target::LIFETIME;
 use crate::call::CallError;
@@ -121,7 +121,7 @@ async fn until_it_may_mint(as_link: &Cluster) -> anyhow::Result<()> {
 /// policy isn't seen yet, that token is dropped.
 async fn until_it_is_held(as_link: &Cluster, name: &str) -> anyhow::Result<bool> {
     let accounts: Api<ServiceAccount> = Api::namespaced(as_link.client.clone(), SYSTEM_NAMESPACE);
-    let request = token_request(name, None, LIFETIME + 1);
+    let request = token::request(LIFETIME + 1, &[], None);
     let params = PostParams { dry_run: true, ..Default::default() };
     let deadline = Instant::now() + SEEN_WITHIN;
     loop {

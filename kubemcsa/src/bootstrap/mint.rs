@@ -3,7 +3,6 @@
 
 use anyhow::Context;
 use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
@@ -11,6 +10,7 @@ use mcsa_client::SecretString;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::credential::Credential;
 use mcsa_client::secret::{self, Provenance};
+use mcsa_client::token;
 
 use super::connect::Connected;
 use super::source::Granted;
@@ -27,7 +27,7 @@ pub struct Minted {
 /// # Errors
 /// When the source refuses, or what it grants can't be put into a Secret.
 pub async fn mint(connected: &Connected, granted: &Granted, declared: &Declared) -> anyhow::Result<Minted> {
-    let (token, expires_at) = request(connected, granted).await?;
+    let (token, expires_at) = request(connected).await?;
     let import = &declared.import;
     let credential = Credential {
         name: import.name_any(),
@@ -46,10 +46,10 @@ pub async fn mint(connected: &Connected, granted: &Granted, declared: &Declared)
     Ok(Minted { secret: secret::build(import, &credential, &provenance)? })
 }
 
-async fn request(connected: &Connected, granted: &Granted) -> anyhow::Result<(SecretString, Timestamp)> {
+async fn request(connected: &Connected) -> anyhow::Result<(SecretString, Timestamp)> {
     let (source, name) = (&connected.source, &connected.target.name);
     let accounts: Api<ServiceAccount> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
-    let request = token_request(name, Some(&granted.bound_secret_uid), LIFETIME);
+    let request = token::request(LIFETIME, &[], Some(name));
     let doing = format!("mint a token of service account {SYSTEM_NAMESPACE}/{name}");
     let params = PostParams::default();
     let call = accounts.create_token_request(name, &params, &request);
@@ -57,21 +57,4 @@ async fn request(connected: &Connected, granted: &Granted) -> anyhow::Result<(Se
     let status =
         status.with_context(|| format!("{}: can't {doing}: the answer has no token", source.name))?;
     Ok((status.token.into(), status.expiration_timestamp.0))
-}
-
-/// A request for a token that is bound to the Secret `name`.
-pub fn token_request(name: &str, secret_uid: Option<&str>, seconds: i64) -> TokenRequest {
-    TokenRequest {
-        spec: TokenRequestSpec {
-            expiration_seconds: Some(seconds),
-            bound_object_ref: Some(BoundObjectReference {
-                api_version: Some("v1".into()),
-                kind: Some("Secret".into()),
-                name: Some(name.to_owned()),
-                uid: secret_uid.map(Into::into),
-            }),
-            ..Default::default()
-        },
-        ..Default::default()
-    }
 }

@@ -1,18 +1,21 @@
-//! What can be known of a Secret without reading it.
+//! What can be known of an import's Secret without reading it, and how it is then updated.
 //!
 //! The importer watches only the metadata of Secrets. Their managed fields tell which keys there
 //! are and who wrote them when, so an edited or lost value is seen, also after a restart, while no
 //! token is ever read (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::ObjectMeta;
-use mcsa_client::contract::{FIELD_MANAGER, GROUP};
-use mcsa_client::secret::Provenance;
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::contract::{FIELD_MANAGER, GROUP};
+use crate::secret::Provenance;
 
 /// A Secret, by its metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,18 +38,10 @@ pub struct SecretState {
     foreign: u64,
     /// What `foreign` was when the importer itself last wrote; none after a restart.
     baseline: Option<u64>,
-    /// Labels and annotations that the importer wrote, without the prefix of ours: those of the
-    /// import's template.
-    pub template: BTreeMap<TemplateField, BTreeSet<String>>,
-}
-
-/// Where a template's entries go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TemplateField {
-    /// `metadata.labels`
-    Labels,
-    /// `metadata.annotations`
-    Annotations,
+    /// Labels that the importer wrote: our own, and those of the import's template.
+    labels: BTreeSet<String>,
+    /// Annotations that the importer wrote, likewise.
+    annotations: BTreeSet<String>,
 }
 
 impl SecretState {
@@ -67,7 +62,8 @@ impl SecretState {
             touched_at: None,
             foreign: 0,
             baseline: None,
-            template: BTreeMap::new(),
+            labels: BTreeSet::new(),
+            annotations: BTreeSet::new(),
         };
         for entry in metadata.managed_fields.iter().flatten() {
             state.add(entry);
@@ -102,6 +98,21 @@ impl SecretState {
         self.uid == other.uid && version(self).is_some_and(|mine| version(other).is_some_and(|v| mine < v))
     }
 
+    /// The merge patch that makes this Secret the wanted one, if it still is the one that this is
+    /// about. What is not wanted any more is taken away; labels and annotations of others stay.
+    pub fn update(&self, wanted: &Secret) -> Value {
+        let Secret { metadata, data, .. } = wanted;
+        json!({
+            "metadata": {
+                "uid": self.uid,
+                "resourceVersion": self.resource_version,
+                "labels": replacing(&self.labels, metadata.labels.iter().flatten()),
+                "annotations": replacing(&self.annotations, metadata.annotations.iter().flatten()),
+            },
+            "data": replacing(&self.keys, data.iter().flatten()),
+        })
+    }
+
     fn add(&mut self, entry: &ManagedFieldsEntry) {
         let Some(fields) = &entry.fields_v1 else { return };
         let time = entry.time.as_ref().map(|time| time.0);
@@ -111,11 +122,8 @@ impl SecretState {
         self.keys.extend(data.iter().cloned());
         if entry.manager.as_deref() == Some(FIELD_MANAGER) {
             self.written_at = self.written_at.max(time);
-            for (field, names) in [(TemplateField::Labels, labels), (TemplateField::Annotations, annotations)]
-            {
-                let theirs = names.into_iter().filter(|name| !is_ours(name));
-                self.template.entry(field).or_default().extend(theirs);
-            }
+            self.labels.extend(labels);
+            self.annotations.extend(annotations);
         } else if !data.is_empty() || labels.iter().chain(&annotations).any(|name| is_ours(name)) {
             self.touched_at = self.touched_at.max(time);
             let mut hasher = DefaultHasher::new();
@@ -123,6 +131,15 @@ impl SecretState {
             self.foreign = hasher.finish();
         }
     }
+}
+
+fn replacing<'a, V: Serialize + 'a>(
+    old: &BTreeSet<String>,
+    new: impl Iterator<Item = (&'a String, &'a V)>,
+) -> Map<String, Value> {
+    let mut entries: Map<_, _> = old.iter().map(|key| (key.clone(), Value::Null)).collect();
+    entries.extend(new.map(|(key, value)| (key.clone(), json!(value))));
+    entries
 }
 
 fn is_ours(name: &str) -> bool {
@@ -165,7 +182,7 @@ mod tests {
         let state = state(vec![ours(10)]);
         assert_eq!(state.keys, ["server".to_owned(), "token".to_owned()].into());
         assert!(!state.was_touched());
-        assert_eq!(state.template[&TemplateField::Annotations], ["team".to_owned()].into());
+        assert!(state.annotations.contains("team"));
     }
 
     #[test]
@@ -195,5 +212,19 @@ mod tests {
         let fields =
             json!({ "f:metadata": { "f:annotations": { "f:multicluster.admiralty.io/refresh-time": {} } } });
         assert!(state(vec![ours(10), entry("kubectl-annotate", 11, fields)]).was_touched());
+    }
+
+    #[test]
+    fn an_update_takes_away_what_is_not_wanted_any_more() {
+        let wanted = json!({ "metadata": { "labels": { "new": "1" } }, "data": { "token": "dA==" } });
+        let update = state(vec![ours(10)]).update(&serde_json::from_value(wanted).unwrap());
+        assert_eq!(update["data"], json!({ "server": null, "token": "dA==" }));
+        let annotations = json!({ "team": null, "multicluster.admiralty.io/cluster-uid": null });
+        assert_eq!(update["metadata"]["annotations"], annotations);
+        assert_eq!(update["metadata"]["labels"], json!({ "new": "1" }));
+        assert_eq!(
+            (&update["metadata"]["uid"], &update["metadata"]["resourceVersion"]),
+            (&json!("u"), &json!("7"))
+        );
     }
 }
