@@ -51,6 +51,20 @@ pub const FINGERPRINT: &str = "multicluster.admiralty.io/fingerprint";
 /// On a link's service account in the source: the UID of the target's `kube-system` namespace.
 pub const TARGET_UID: &str = "multicluster.admiralty.io/target-uid";
 
+/// The names by which manifests and webhook know each other.
+pub mod webhook {
+    /// The MutatingWebhookConfiguration.
+    pub const CONFIGURATION: &str = "multicluster-service-account-webhook";
+    /// The entry in it.
+    pub const ENTRY: &str = "pods.multicluster.admiralty.io";
+    /// The Service in front of the replicas, in the system namespace.
+    pub const SERVICE: &str = "webhook";
+    /// The path at which pods are reviewed.
+    pub const PATH: &str = "/mutate-pods";
+    /// The Secret with the serving certificate, in the system namespace.
+    pub const CERTIFICATE: &str = "webhook-tls";
+}
+
 /// The keys of an import's Secret.
 pub mod key {
     /// URL of the source's API server.

@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_webhook_is_called_for_what_the_contract_says() {
-        let configuration = find("MutatingWebhookConfiguration", "multicluster-service-account-webhook");
+        let configuration = find("MutatingWebhookConfiguration", contract::webhook::CONFIGURATION);
         let webhook = &configuration.data["webhooks"][0];
         let enabled = &webhook["namespaceSelector"]["matchExpressions"][0];
         assert_eq!(enabled["key"], contract::NAMESPACE_LABEL);
@@ -81,15 +81,17 @@ mod tests {
         assert!(excluded.as_array().unwrap().contains(&contract::SYSTEM_NAMESPACE.into()));
         let condition = webhook["matchConditions"][0]["expression"].as_str().unwrap();
         assert!(condition.contains(&format!("'{}' in object.metadata.annotations", contract::IMPORT_NAME)));
-        assert_eq!(webhook["name"], format!("pods.{}", contract::GROUP));
+        assert_eq!(webhook["name"], contract::webhook::ENTRY);
         assert!(webhook["clientConfig"].get("caBundle").is_none());
     }
 
     #[test]
     fn the_webhook_is_called_where_it_listens() {
-        let configuration = find("MutatingWebhookConfiguration", "multicluster-service-account-webhook");
+        let configuration = find("MutatingWebhookConfiguration", contract::webhook::CONFIGURATION);
         let reference = &configuration.data["webhooks"][0]["clientConfig"]["service"];
-        let service = find("Service", reference["name"].as_str().unwrap());
+        assert_eq!(reference["path"], contract::webhook::PATH);
+        assert_eq!(reference["name"], contract::webhook::SERVICE);
+        let service = find("Service", contract::webhook::SERVICE);
         assert_eq!(service.namespace().as_deref(), reference["namespace"].as_str());
         assert_eq!(service.data["spec"]["ports"][0]["port"], reference["port"]);
         let deployment = find("Deployment", "webhook");

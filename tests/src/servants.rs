@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
-use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
 
 use crate::cluster::Cluster;
 use crate::eventually::eventually;
@@ -30,7 +30,7 @@ impl Servants {
     pub async fn start(target: &Cluster, folder: &Path, log: &str) -> anyhow::Result<Self> {
         let port = Port::reserve()?;
         let address = format!("127.0.0.1:{}", port.number);
-        let url = format!("https://{address}/mutate-pods");
+        let url = format!("https://{address}{}", webhook::PATH);
         let spawn = async |service_account: &str, args: &[&str]| {
             let name = format!("mcsa-{service_account}");
             let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, service_account).await?;
@@ -59,9 +59,9 @@ impl Servants {
         self.webhook.check()?;
         ensure!(self.importer.log().contains("ready"), "the importer is not ready: {}", self.importer.log());
         let configurations = Api::<MutatingWebhookConfiguration>::all(target.client());
-        let configuration = configurations.get("multicluster-service-account-webhook").await?;
-        let webhook = configuration.webhooks.iter().flatten().next().context("no webhook in it")?;
-        let client = &webhook.client_config;
+        let configuration = configurations.get(webhook::CONFIGURATION).await?;
+        let entry = configuration.webhooks.iter().flatten().next().context("no webhook in it")?;
+        let client = &entry.client_config;
         ensure!(
             client.url.as_deref() == Some(url) && client.ca_bundle.is_some(),
             "not registered: {client:?}"

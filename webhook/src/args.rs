@@ -5,10 +5,9 @@ use std::str::FromStr;
 
 use http::Uri;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::contract::webhook::{PATH, SERVICE};
 use mcsa_runtime::cluster::ClusterArgs;
 use mcsa_runtime::logs::LogArgs;
-
-use crate::{PATH, SERVICE};
 
 /// Mounts the credentials of ServiceAccountImports into the pods that name them
 #[derive(Clone, Debug, clap::Parser)]

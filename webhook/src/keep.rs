@@ -16,6 +16,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
 use kube::{Api, Client};
+use mcsa_client::contract::webhook::{CONFIGURATION, ENTRY};
 use mcsa_runtime::errors;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::info;
@@ -24,7 +25,7 @@ use crate::FIELD_MANAGER;
 use crate::args::WebhookUrl;
 use crate::certificate::Certificate;
 use crate::ready::{Part, Readiness};
-use crate::register::{self, CONFIGURATION};
+use crate::register;
 use crate::store::Store;
 
 /// How often all is checked though nothing was heard of.
@@ -151,7 +152,7 @@ impl Keeper {
         let reason = match timeout(DEADLINE, api.patch(CONFIGURATION, &params, &patch)).await {
             Ok(Ok(_)) => {
                 let by = self.url.as_ref().map_or("service", WebhookUrl::as_str);
-                info!(configuration = CONFIGURATION, webhook = register::WEBHOOK, by, "registered");
+                info!(configuration = CONFIGURATION, webhook = ENTRY, by, "registered");
                 return Ok(Registered::Yes);
             }
             Ok(Err(kube::Error::Api(status))) if status.is_conflict() => return Ok(Registered::Outdated),

@@ -37,12 +37,6 @@ use ready::Readiness;
 use server::Server;
 use store::Store;
 
-/// Path at which pods are reviewed.
-pub const PATH: &str = "/mutate-pods";
-
-/// Name of the Service in front of the replicas.
-pub const SERVICE: &str = "webhook";
-
 /// Field manager of what the webhook writes.
 const FIELD_MANAGER: &str = "multicluster-service-account-webhook";
 

@@ -7,21 +7,15 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ServiceReference, WebhookClientConfig,
 };
 use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::contract::webhook::{CONFIGURATION, ENTRY, PATH, SERVICE};
 use serde_json::json;
 
 use crate::args::WebhookUrl;
-use crate::{PATH, SERVICE};
-
-/// Name of the configuration.
-pub const CONFIGURATION: &str = "multicluster-service-account-webhook";
-
-/// Name of our entry in it.
-pub const WEBHOOK: &str = "pods.multicluster.admiralty.io";
 
 /// The configuration is there, and our entry is not.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "MutatingWebhookConfiguration {CONFIGURATION} has no webhook {WEBHOOK}: run kubemcsa install, or kubectl apply -k \
+    "MutatingWebhookConfiguration {CONFIGURATION} has no webhook {ENTRY}: run kubemcsa install, or kubectl apply -k \
      manifests"
 )]
 pub struct NoEntry;
@@ -38,7 +32,7 @@ pub fn patch(
     ca: &str,
 ) -> Result<Option<Patch>, NoEntry> {
     let mut entries = configuration.webhooks.iter().flatten().enumerate();
-    let (index, entry) = entries.find(|(_, entry)| entry.name == WEBHOOK).ok_or(NoEntry)?;
+    let (index, entry) = entries.find(|(_, entry)| entry.name == ENTRY).ok_or(NoEntry)?;
     let wanted = wanted(&entry.client_config, url, ca);
     if entry.client_config == wanted {
         return Ok(None);
@@ -96,7 +90,7 @@ mod tests {
                     "sideEffects": "None", "admissionReviewVersions": ["v1"],
                 },
                 {
-                    "name": WEBHOOK, "clientConfig": client_config, "younger": true,
+                    "name": ENTRY, "clientConfig": client_config, "younger": true,
                     "sideEffects": "None", "admissionReviewVersions": ["v1"],
                 },
             ],

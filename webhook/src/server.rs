@@ -11,10 +11,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use mcsa_client::contract::webhook::PATH;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::PATH;
 use crate::imports::Imports;
 use crate::ready::Readiness;
 use crate::review::review;

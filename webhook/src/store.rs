@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::contract::webhook::CERTIFICATE;
 use mcsa_runtime::errors;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -17,9 +18,6 @@ use tracing::info;
 
 use crate::FIELD_MANAGER;
 use crate::certificate::Certificate;
-
-/// Name of the Secret, in the system namespace.
-pub const SECRET: &str = "webhook-tls";
 
 const TYPE: &str = "kubernetes.io/tls";
 const CA: &str = "ca.crt";
@@ -36,7 +34,7 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A call to the API server failed.
-    #[error("can't {verb} Secret {SYSTEM_NAMESPACE}/{SECRET}: {reason}")]
+    #[error("can't {verb} Secret {SYSTEM_NAMESPACE}/{CERTIFICATE}: {reason}")]
     Call {
         /// What was tried.
         verb: &'static str,
@@ -53,7 +51,7 @@ pub enum StoreError {
     },
     /// Someone else wrote the Secret, each time.
     #[error(
-        "Secret {SYSTEM_NAMESPACE}/{SECRET} is being changed by others all the time; is another program using it?"
+        "Secret {SYSTEM_NAMESPACE}/{CERTIFICATE} is being changed by others all the time; is another program using it?"
     )]
     Contended,
 }
@@ -87,7 +85,7 @@ impl Store {
     /// When the Secret can't be read or written.
     pub async fn shared(&self) -> Result<Certificate, StoreError> {
         for _ in 0..ATTEMPTS {
-            let stored = self.call("get", self.secrets.get_opt(SECRET)).await?.flatten();
+            let stored = self.call("get", self.secrets.get_opt(CERTIFICATE)).await?.flatten();
             let reason = match stored.as_ref().map(read) {
                 None => "there was none".to_owned(),
                 Some(Err(key)) => format!("the Secret had no {key}"),
@@ -98,7 +96,7 @@ impl Store {
             };
             let made = self.unshared()?;
             if self.write(stored, &made).await? {
-                info!(secret = SECRET, names = self.names.join(", "), reason, "made a certificate");
+                info!(secret = CERTIFICATE, names = self.names.join(", "), reason, "made a certificate");
                 return Ok(made);
             }
         }
@@ -113,10 +111,10 @@ impl Store {
             // Its resourceVersion goes along: it is the precondition.
             Some(secret) => {
                 let secret = Secret { data, ..secret };
-                self.call("update", self.secrets.replace(SECRET, &params, &secret)).await?
+                self.call("update", self.secrets.replace(CERTIFICATE, &params, &secret)).await?
             }
             None => {
-                let metadata = ObjectMeta { name: Some(SECRET.to_owned()), ..Default::default() };
+                let metadata = ObjectMeta { name: Some(CERTIFICATE.to_owned()), ..Default::default() };
                 let secret = Secret { metadata, data, type_: Some(TYPE.to_owned()), ..Default::default() };
                 self.call("create", self.secrets.create(&params, &secret)).await?
             }

@@ -1,7 +1,7 @@
 //! What is refused before anything is connected to. All that it needs is in the flags and the
 //! kubeconfigs, and a [`Plan`] comes from nowhere else.
 
-use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
 use mcsa_client::credential::Endpoint;
 use mcsa_client::names::is_dns_subdomain;
 
@@ -11,7 +11,7 @@ use crate::reach::{self, Reach};
 
 /// Names that service accounts or Secrets of the system namespace have already where the source is
 /// a target too: a link's identity must not get their rights.
-const TAKEN: [&str; 5] = ["default", "importer", "launcher", "webhook", "webhook-tls"];
+const TAKEN: [&str; 5] = ["default", "importer", "launcher", webhook::SERVICE, webhook::CERTIFICATE];
 
 /// The import of a link is named after the source, and its Secret gets `-token`.
 const LONGEST_SOURCE_NAME: usize = 247;

@@ -71,7 +71,7 @@ fn with_version(mut secret: Value, version: &str) -> Value {
 
 fn secret_with(certificate: &Certificate, version: &str) -> Value {
     let metadata = ObjectMeta {
-        name: Some(SECRET.to_owned()),
+        name: Some(CERTIFICATE.to_owned()),
         labels: Some([("kept".to_owned(), "yes".to_owned())].into()),
         ..Default::default()
     };
