@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::runtime::watcher::Event;
 use mcsa_client::ServiceAccountImport;
+use mcsa_client::secret::SecretState;
 
 use crate::source::Source;
-use mcsa_client::secret::SecretState;
 
 /// Namespace and name of an import or a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

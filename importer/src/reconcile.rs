@@ -7,6 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::events::Recorder;
 use kube::{Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
+use mcsa_client::secret::SecretState;
+use mcsa_runtime::errors;
 
 use crate::cache::{Cache, ObjectKey, secret_key};
 use crate::clock::Clock;
@@ -16,7 +18,6 @@ use crate::mint::{Minted, mint};
 use crate::publish::{look, publish};
 use crate::report::{Outcome, report};
 use crate::resolve::{Resolved, resolve};
-use mcsa_client::secret::SecretState;
 
 /// What all reconciliations share.
 pub struct Reconciler {
@@ -142,7 +143,11 @@ impl Reconciler {
             Err(error) => {
                 let cluster = &import.spec.cluster_name;
                 tracing::warn!(
-                    cluster, namespace = key.namespace, import = key.name, %error, "can't write the status"
+                    cluster,
+                    namespace = key.namespace,
+                    import = key.name,
+                    error = errors::line(&error),
+                    "can't write the status"
                 );
                 false
             }

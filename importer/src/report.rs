@@ -7,11 +7,12 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt};
 use mcsa_client::api::{READY, REFRESHED, SecretReference};
 use mcsa_client::contract::FIELD_MANAGER;
+use mcsa_client::secret::SecretState;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
+use mcsa_runtime::errors;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use mcsa_client::secret::SecretState;
 
 /// An event's note may have this many characters.
 const NOTE_MAX: usize = 1000;
@@ -54,7 +55,12 @@ pub async fn report(
         && let Err(error) = recorder.publish(&event, &import.object_ref(&())).await
     {
         // The status says the same, and an event that came late would only confuse.
-        tracing::warn!(namespace = import.namespace(), import = import.name_any(), %error, "can't write an event");
+        tracing::warn!(
+            namespace = import.namespace(),
+            import = import.name_any(),
+            error = errors::line(&error),
+            "can't write an event"
+        );
     }
     Ok(Some(written))
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::credential::items;
+use mcsa_client::secret::SecretState;
 use mcsa_client::secret::fingerprint;
 
 use crate::cache::{Cache, ObjectKey, secret_key};
 use crate::failure::{Failure, Reason};
 use crate::source::Source;
-use mcsa_client::secret::SecretState;
 
 /// An import of which all is known that a decision needs.
 #[derive(Clone, Debug)]

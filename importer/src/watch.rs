@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::PartialObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_client::link::{Link, cluster_name};
+use mcsa_client::secret::SecretState;
+use mcsa_runtime::errors;
 
 use crate::cache::{Cache, LinkEntry, ObjectKey};
 use crate::clock::Clock;
 use crate::queue::Queue;
 use crate::source::Source;
-use mcsa_client::secret::SecretState;
 
 /// What a watch fills.
 #[derive(Clone)]
@@ -33,39 +34,36 @@ pub struct Watched {
 
 /// Watches the imports of all namespaces.
 pub async fn imports(client: Client, watched: Watched) {
-    let events = watcher(Api::<ServiceAccountImport>::all(client), watcher::Config::default());
-    let events = events.map_ok(|event| {
-        map(event, |mut import: ServiceAccountImport| {
-            import.metadata.managed_fields = None;
-            import.metadata.annotations = None;
-            (object_key(&import), import)
-        })
-    });
-    watched.follow("imports", events, |cache, event| cache.see_import(event)).await;
+    // A guard for each: one that can't be read must not keep the others from being listed.
+    let api = Api::<DeserializeGuard<ServiceAccountImport>>::all(client);
+    let events = watcher(api, watcher::Config::default());
+    watched.follow("imports", events, import, Cache::see_import).await;
 }
 
 /// Watches the metadata of the imports' Secrets.
 pub async fn secrets(client: Client, watched: Watched) {
     let config = watcher::Config::default().labels(IMPORT_NAME);
     let events = watcher(Api::<PartialObjectMeta<Secret>>::all(client), config);
-    let events = events
-        .map_ok(|event| map(event, |secret| (object_key(&secret), SecretState::read(&secret.metadata))));
-    watched.follow("secrets", events, |cache, event| cache.see_secret(event)).await;
+    let state =
+        |secret: PartialObjectMeta<Secret>| Some((object_key(&secret), SecretState::read(&secret.metadata)));
+    watched.follow("secrets", events, state, Cache::see_secret).await;
 }
 
 /// Watches the links, which are few, whole.
 pub async fn links(client: Client, watched: Watched) {
     let config = watcher::Config::default().labels(&format!("{LINK_LABEL}=true"));
     let events = watcher(Api::<Secret>::namespaced(client, SYSTEM_NAMESPACE), config);
-    let events = events.map_ok(|event| map(event, |secret| (secret.name_any(), link_entry(&secret))));
-    watched.follow("links", events, |cache, event| cache.see_link(event)).await;
+    let link = |secret: Secret| Some((secret.name_any(), link_entry(&secret)));
+    watched.follow("links", events, link, Cache::see_link).await;
 }
 
 impl Watched {
-    async fn follow<T>(
+    /// Follows a watch for ever. An object that `read` gives nothing for is passed over.
+    async fn follow<O, T>(
         &self,
         what: &'static str,
-        events: impl Stream<Item = watcher::Result<Event<T>>>,
+        events: impl Stream<Item = watcher::Result<Event<O>>>,
+        read: impl Fn(O) -> Option<T>,
         see: impl Fn(&Cache, Event<T>) -> Vec<ObjectKey>,
     ) {
         let mut events = std::pin::pin!(events.default_backoff());
@@ -73,7 +71,7 @@ impl Watched {
             match event {
                 Ok(event) => {
                     let complete = matches!(event, Event::InitDone);
-                    for key in see(&self.cache, event) {
+                    for key in map(event, &read).map(|event| see(&self.cache, event)).unwrap_or_default() {
                         self.schedule(key);
                     }
                     if complete {
@@ -81,7 +79,13 @@ impl Watched {
                         self.synced.notify_one();
                     }
                 }
-                Err(error) => tracing::warn!(watch = what, %error, "watch interrupted; it is resumed"),
+                Err(error) => {
+                    tracing::warn!(
+                        watch = what,
+                        error = errors::line(&error),
+                        "watch interrupted; it is resumed"
+                    );
+                }
             }
         }
     }
@@ -94,10 +98,36 @@ impl Watched {
     }
 }
 
+fn map<O, T>(event: Event<O>, read: impl Fn(O) -> Option<T>) -> Option<Event<T>> {
+    match event {
+        Event::Apply(object) => read(object).map(Event::Apply),
+        Event::Delete(object) => read(object).map(Event::Delete),
+        Event::InitApply(object) => read(object).map(Event::InitApply),
+        Event::Init => Some(Event::Init),
+        Event::InitDone => Some(Event::InitDone),
+    }
+}
+
+fn import(guard: DeserializeGuard<ServiceAccountImport>) -> Option<(ObjectKey, ServiceAccountImport)> {
+    let key = object_key(&guard);
+    match guard.0 {
+        Ok(mut import) => {
+            import.metadata.managed_fields = None;
+            import.metadata.annotations = None;
+            Some((key, import))
+        }
+        Err(error) => {
+            let error = error.to_string();
+            tracing::warn!(namespace = key.namespace, import = key.name, error, "can't read this import");
+            None
+        }
+    }
+}
+
 fn link_entry(secret: &Secret) -> LinkEntry {
     let source = Link::read(secret)
         .map_err(|error| error.to_string())
-        .and_then(|link| Source::new(link).map_err(|error| error.to_string()));
+        .and_then(|link| Source::new(link).map_err(|error| errors::line(&error)));
     let cluster_name = cluster_name(secret);
     match &source {
         Ok(source) => tracing::info!(cluster = cluster_name, server = source.endpoint().server, "link"),
@@ -110,12 +140,20 @@ fn object_key(object: &impl ResourceExt) -> ObjectKey {
     ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
-fn map<A, B>(event: Event<A>, convert: impl FnOnce(A) -> B) -> Event<B> {
-    match event {
-        Event::Apply(object) => Event::Apply(convert(object)),
-        Event::Delete(object) => Event::Delete(convert(object)),
-        Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(convert(object)),
-        Event::InitDone => Event::InitDone,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_import_that_cannot_be_read_is_passed_over() {
+        let object = |cluster: serde_json::Value| {
+            json!({
+                "metadata": { "namespace": "default", "name": "a" },
+                "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
+            })
+        };
+        assert!(import(serde_json::from_value(object("c2".into())).unwrap()).is_some());
+        assert!(import(serde_json::from_value(object(7.into())).unwrap()).is_none());
     }
 }
