@@ -34,8 +34,10 @@ pub struct Figures {
 impl Figures {
     /// Measures what there is to measure now.
     pub fn measure(total: Duration, ready_after: Duration, servants: &Servants, programs: &Programs) -> Self {
-        let memory = |kib: Option<u64>| {
-            kib.map_or("unknown on this system".into(), |kib| format!("{:.1} MiB", kib as f64 / 1024.0))
+        let kind = if cfg!(debug_assertions) { "debug build" } else { "release build" };
+        let memory = |kib: Option<u64>| match kib {
+            Some(kib) => format!("{:.1} MiB ({kind})", kib as f64 / 1024.0),
+            None => "unknown on this system".into(),
         };
         let mut rows = vec![
             ("from nothing to done", format!("{:.1} s", total.as_secs_f64())),
@@ -43,7 +45,6 @@ impl Figures {
             ("importer, memory at rest", memory(servants.importer.rss_kib())),
             ("webhook, memory at rest", memory(servants.webhook.rss_kib())),
         ];
-        let kind = if cfg!(debug_assertions) { "debug build" } else { "release build" };
         for (name, path) in [
             ("kubemcsa", &programs.kubemcsa),
             ("mcsa-importer", &programs.importer),
