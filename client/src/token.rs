@@ -40,6 +40,8 @@ pub struct Claims {
     pub service_account: String,
     /// UID of the service account: another one after it was deleted and recreated.
     pub service_account_uid: String,
+    /// UID of the Secret that the token is bound to, if it is bound to one.
+    pub bound_secret_uid: Option<String>,
 }
 
 /// The token is not one that a Kubernetes API server mints for a service account.
@@ -75,6 +77,7 @@ impl Claims {
             namespace: payload.kubernetes.namespace,
             service_account: payload.kubernetes.serviceaccount.name,
             service_account_uid: payload.kubernetes.serviceaccount.uid,
+            bound_secret_uid: payload.kubernetes.secret.map(|secret| secret.uid),
         })
     }
 }
@@ -91,6 +94,7 @@ struct Payload {
 struct Kubernetes {
     namespace: String,
     serviceaccount: Reference,
+    secret: Option<Reference>,
 }
 
 #[derive(Deserialize)]
@@ -110,13 +114,14 @@ mod tests {
     #[test]
     fn claims_are_read() {
         let claims = Claims::of(&token(
-            r#"{"iat":1000,"exp":4600,"kubernetes.io":{"namespace":"default","serviceaccount":{"name":"pod-lister","uid":"u-1"}}}"#,
+            r#"{"iat":1000,"exp":4600,"kubernetes.io":{"namespace":"default","serviceaccount":{"name":"pod-lister","uid":"u-1"},"secret":{"name":"c1","uid":"u-2"}}}"#,
         ))
         .unwrap();
         assert_eq!(claims.issued_at.as_second(), 1000);
         assert_eq!(claims.expires_at.as_second(), 4600);
         assert_eq!((claims.namespace.as_str(), claims.service_account.as_str()), ("default", "pod-lister"));
         assert_eq!(claims.service_account_uid, "u-1");
+        assert_eq!(claims.bound_secret_uid.as_deref(), Some("u-2"));
     }
 
     #[test]

@@ -2,11 +2,25 @@
 
 use std::error::Error;
 
+/// More of a message than this says nothing more.
+const MESSAGE_MAX: usize = 600;
+
+/// A message of someone else's, fit for a log line or a status: on one line, and not without end.
+pub fn short(message: &str) -> String {
+    let line = message.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty());
+    let line = line.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MESSAGE_MAX) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
 /// The error and its causes on one line, each said once, as many errors print their cause
-/// themselves; of an API server's refusal, its message alone.
+/// themselves; of an API server's refusal, its message alone. An answer that could not be read is
+/// not quoted: it may hold a token.
 pub fn line(error: &(dyn Error + 'static)) -> String {
-    if let Some(message) = causes(error).find_map(refusal) {
-        return message.replace('\n', " ");
+    if let Some(message) = causes(error).find_map(said_by_kube) {
+        return short(&message);
     }
     let mut line = String::new();
     for cause in causes(error).map(ToString::to_string) {
@@ -16,24 +30,25 @@ pub fn line(error: &(dyn Error + 'static)) -> String {
             line = format!("{line}: {cause}");
         }
     }
-    line.replace('\n', " ")
+    short(&line)
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// kube prints all fields of the API server's answer.
-fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
-    match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) if !status.message.is_empty() => Some(status.message.clone()),
+/// kube prints all fields of a refusal, and of an answer that it can't read whatever serde quotes.
+fn said_by_kube(error: &(dyn Error + 'static)) -> Option<String> {
+    match error.downcast_ref::<kube::Error>()? {
+        kube::Error::Api(status) if !status.message.is_empty() => Some(status.message.clone()),
+        kube::Error::SerdeError(_) => Some("the answer is not what Kubernetes would say".into()),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use super::{line, short};
     use anyhow::Context;
 
     #[test]
@@ -49,5 +64,17 @@ mod tests {
     fn a_refusal_is_its_message() {
         let status = kube::core::Status::failure("quota exceeded", "Forbidden").with_code(403);
         assert_eq!(line(&kube::Error::Api(status.boxed())), "quota exceeded");
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_quoted() {
+        let nonsense = serde_json::from_str::<u8>("\"t0ken\"").unwrap_err();
+        assert!(!line(&kube::Error::SerdeError(nonsense)).contains("t0ken"));
+    }
+
+    #[test]
+    fn a_message_is_one_line_and_not_without_end() {
+        assert_eq!(short("a\nb\t c"), "a b c");
+        assert!(short(&"ä".repeat(100_000)).chars().count() < 700);
     }
 }
