@@ -36,7 +36,7 @@ pub const CLUSTER_UID: &str = "multicluster.admiralty.io/cluster-uid";
 /// On an import's Secret: the source's name, as the import says it.
 pub const CLUSTER_NAME: &str = "multicluster.admiralty.io/cluster-name";
 
-/// On an import's Secret: when the token expires, RFC 3339, by the source's clock.
+/// On an import's Secret: when the token expires, RFC 3339, by the importer's clock.
 pub const EXPIRATION_TIME: &str = "multicluster.admiralty.io/expiration-time";
 
 /// On an import's Secret: when the importer replaces the token, RFC 3339, by the importer's clock.

@@ -47,12 +47,13 @@ pub struct FormatError {
     source: serde_saphyr::ser::Error,
 }
 
-/// What a Secret holds: the items that its import chose, or the usual ones if it chose none.
-pub fn items(chosen: &[SecretItem], endpoint: &Endpoint) -> Vec<SecretItem> {
+/// What a Secret holds: the items that its import chose, or the usual ones if it chose none; among
+/// these a CA bundle, where the source needs one.
+pub fn items(chosen: &[SecretItem], with_ca: bool) -> Vec<SecretItem> {
     if !chosen.is_empty() {
         return chosen.to_vec();
     }
-    let ca = endpoint.ca_bundle.is_some().then_some((key::CA, ItemValue::CABundle));
+    let ca = with_ca.then_some((key::CA, ItemValue::CABundle));
     [
         (key::SERVER, ItemValue::Server),
         (key::NAMESPACE, ItemValue::Namespace),
@@ -72,7 +73,7 @@ impl Credential {
     /// # Errors
     /// When a kubeconfig can't be written.
     pub fn data(&self, chosen: &[SecretItem]) -> Result<BTreeMap<String, ByteString>, FormatError> {
-        items(chosen, &self.endpoint)
+        items(chosen, self.endpoint.ca_bundle.is_some())
             .into_iter()
             .map(|item| Ok((item.key, ByteString(self.value(item.value)?.into_bytes()))))
             .collect()

@@ -45,6 +45,8 @@ enum Problem {
     NotAKubeconfig,
     #[error("its kubeconfig has no current-context whose cluster has a server")]
     NoCluster,
+    #[error("its server does not begin with https://, and tokens must not travel in the clear")]
+    NotHttps,
     #[error("its kubeconfig has {0}, which a link must not have: put the data itself there")]
     Refused(&'static str),
     #[error("its certificate-authority-data is not the base64 of a PEM bundle")]
@@ -78,6 +80,9 @@ fn read(secret: &Secret) -> Result<Link, Problem> {
     let text = std::str::from_utf8(&value.0).map_err(|_| Problem::NotText)?;
     let kubeconfig = Kubeconfig::from_yaml(text).map_err(|_| Problem::NotAKubeconfig)?;
     let cluster = current_cluster(&kubeconfig).ok_or(Problem::NoCluster)?;
+    if !cluster.server.as_deref().is_some_and(|server| server.starts_with("https://")) {
+        return Err(Problem::NotHttps);
+    }
     let endpoint = Endpoint {
         server: cluster.server.clone().ok_or(Problem::NoCluster)?,
         ca_bundle: ca_bundle(cluster)?,
@@ -184,6 +189,7 @@ mod tests {
     #[case("server: ", "insecure-skip-tls-verify: true\n    server: ", "insecure-skip-tls-verify")]
     #[case("server: ", "certificate-authority: /etc/passwd\n    server: ", "certificate-authority")]
     #[case("current-context: c2-pod-lister", "current-context: other", "current-context")]
+    #[case("https://c2", "http://c2", "https://")]
     #[case("clusters:", "clusters: t0ken", "not a kubeconfig")]
     #[case("https://c2", "https://c 2", "server is no URL")]
     fn a_link_is_data_and_errors_quote_none(#[case] from: &str, #[case] to: &str, #[case] said: &str) {

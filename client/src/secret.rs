@@ -20,7 +20,7 @@ pub use state::SecretState;
 /// importer learns from them that nothing is due, without reading a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provenance {
-    /// When the token expires, by the source's clock.
+    /// When the token expires, by the clock of whoever wrote the Secret.
     pub expires_at: Timestamp,
     /// When to replace it, by the importer's clock. None: at once (the importer takes it over).
     pub refresh_at: Option<Timestamp>,

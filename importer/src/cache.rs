@@ -1,6 +1,6 @@
 //! What the watches have seen, in the form that a reconciliation needs.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +9,9 @@ use mcsa_client::ServiceAccountImport;
 use mcsa_client::secret::SecretState;
 
 use crate::source::Source;
+
+/// How many deleted Secrets are remembered: more than there can be writes on the way.
+const DELETED: usize = 1024;
 
 /// Namespace and name of an import or a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +51,8 @@ struct State {
     links: Mirror<String, LinkEntry>,
     /// The imports that want a Secret of this name.
     by_secret: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// UIDs of the Secrets that were deleted last: the answer to our own write may come later.
+    deleted: VecDeque<String>,
 }
 
 impl Cache {
@@ -74,29 +79,39 @@ impl Cache {
         named.min_by_key(|(secret, _)| *secret).map(|(_, link)| link.clone())
     }
 
-    /// Keeps what the importer itself just wrote, ahead of the watch.
+    /// Keeps what the importer itself just wrote, unless the watch was faster and knows better.
     pub fn wrote_secret(&self, key: ObjectKey, secret: SecretState) {
-        self.state().secrets.set(key, secret.as_written());
+        let mut state = self.state();
+        if state.deleted.contains(&secret.uid) {
+            return;
+        }
+        let written = secret.as_written();
+        let newest = match state.secrets.objects.get(&key) {
+            Some(known) if written.is_older_than(known) => known.clone().after(&written),
+            _ => written,
+        };
+        state.secrets.set(key, newest);
     }
 
-    /// Keeps the status that the importer itself just wrote, ahead of the watch.
-    pub fn wrote_status(&self, key: &ObjectKey, import: ServiceAccountImport) {
+    /// Keeps the status that the importer itself just wrote. Only that: whatever else the answer
+    /// says, the watch may have told newer, or is still to tell.
+    pub fn wrote_status(&self, key: &ObjectKey, written: ServiceAccountImport) {
         if let Some(known) = self.state().imports.objects.get_mut(key)
-            && known.metadata.uid == import.metadata.uid
+            && known.metadata.uid == written.metadata.uid
         {
-            *known = Arc::new(import);
+            Arc::make_mut(known).status = written.status;
         }
     }
 
     /// Follows the watch of imports; returns those whose wish may have changed.
-    pub fn see_import(&self, event: Event<(ObjectKey, ServiceAccountImport)>) -> Vec<ObjectKey> {
+    pub fn see_import(&self, event: Event<(ObjectKey, Option<ServiceAccountImport>)>) -> Vec<ObjectKey> {
         let mut state = self.state();
         match event {
-            Event::Apply((key, import)) | Event::InitApply((key, import)) => {
+            Event::Apply((key, Some(import))) | Event::InitApply((key, Some(import))) => {
                 let changed = state.set_import(key.clone(), import);
                 if changed { vec![key] } else { Vec::new() }
             }
-            Event::Delete((key, _)) => {
+            Event::Delete((key, _)) | Event::Apply((key, None)) | Event::InitApply((key, None)) => {
                 let gone = state.imports.objects.remove_entry(&key);
                 state.forget_wishes(gone)
             }
@@ -122,9 +137,13 @@ impl Cache {
             Event::Delete((key, gone)) => match state.secrets.objects.get(&key) {
                 Some(known) if known.uid == gone.uid => {
                     state.secrets.objects.remove(&key);
+                    state.note_deleted(gone.uid);
                     vec![key]
                 }
-                _ => Vec::new(),
+                _ => {
+                    state.note_deleted(gone.uid);
+                    Vec::new()
+                }
             },
             Event::Init => {
                 state.secrets.begin();
@@ -197,6 +216,13 @@ impl State {
         keys
     }
 
+    fn note_deleted(&mut self, uid: String) {
+        self.deleted.push_back(uid);
+        if self.deleted.len() > DELETED {
+            self.deleted.pop_front();
+        }
+    }
+
     fn set_secret(&mut self, key: ObjectKey, secret: SecretState) -> bool {
         let secret = match self.secrets.objects.get(&key) {
             None => secret,
@@ -251,5 +277,94 @@ impl<K: Clone + Eq + Hash, V> Mirror<K, V> {
             .into_iter()
             .filter_map(|key| self.objects.remove_entry(&key))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mcsa_client::ServiceAccountImportStatus;
+    use mcsa_client::contract::FIELD_MANAGER;
+    use serde_json::json;
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey { namespace: "default".into(), name: name.into() }
+    }
+
+    fn import(generation: i64, cluster: &str) -> ServiceAccountImport {
+        let import = json!({
+            "metadata": { "namespace": "default", "name": "a", "uid": "u", "generation": generation },
+            "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
+        });
+        serde_json::from_value(import).unwrap()
+    }
+
+    fn secret(uid: &str, version: u64, others: &[&str]) -> SecretState {
+        let entry =
+            |manager: &str| json!({ "manager": manager, "fieldsV1": { "f:data": { "f:token": {} } } });
+        let entries: Vec<_> = [FIELD_MANAGER].iter().chain(others).map(|manager| entry(manager)).collect();
+        let metadata =
+            json!({ "uid": uid, "resourceVersion": version.to_string(), "managedFields": entries });
+        SecretState::read(&serde_json::from_value(metadata).unwrap())
+    }
+
+    fn apply(cache: &Cache, import: ServiceAccountImport) -> Vec<ObjectKey> {
+        cache.see_import(Event::Apply((key("a"), Some(import))))
+    }
+
+    #[test]
+    fn a_spec_that_changes_while_the_status_is_written_is_not_lost() {
+        let written = |generation, cluster| {
+            let status =
+                Some(ServiceAccountImportStatus { observed_generation: Some(1), ..Default::default() });
+            ServiceAccountImport { status, ..import(generation, cluster) }
+        };
+        // The answer knows the new spec before the watch does: the watch still has to tell.
+        let cache = Cache::default();
+        apply(&cache, import(1, "c2"));
+        cache.wrote_status(&key("a"), written(2, "c3"));
+        assert_eq!(apply(&cache, import(2, "c3")), [key("a")]);
+        // The watch knew it before the late answer to a write about the old one.
+        let cache = Cache::default();
+        apply(&cache, import(2, "c3"));
+        cache.wrote_status(&key("a"), written(1, "c2"));
+        let known = cache.import(&key("a")).unwrap();
+        assert_eq!((known.spec.cluster_name.as_str(), known.status.is_some()), ("c3", true));
+    }
+
+    #[test]
+    fn an_edit_that_the_watch_told_before_the_answer_to_our_write_is_seen() {
+        let cache = Cache::default();
+        cache.see_secret(Event::Apply((key("a-token"), secret("s", 8, &["kubectl-edit"]))));
+        cache.wrote_secret(key("a-token"), secret("s", 7, &[]));
+        let known = cache.secret(&key("a-token")).unwrap();
+        assert_eq!(known.resource_version, "8");
+        assert!(known.was_touched());
+    }
+
+    #[test]
+    fn a_secret_that_was_deleted_before_the_answer_to_our_write_is_gone() {
+        let cache = Cache::default();
+        cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[]))));
+        cache.see_secret(Event::Delete((key("a-token"), secret("s", 8, &[]))));
+        cache.wrote_secret(key("a-token"), secret("s", 7, &[]));
+        assert_eq!(cache.secret(&key("a-token")), None);
+        // Another one of that name is another one, and an older deletion does not concern it.
+        cache.wrote_secret(key("a-token"), secret("t", 9, &[]));
+        cache.see_secret(Event::Delete((key("a-token"), secret("s", 8, &[]))));
+        assert!(cache.secret(&key("a-token")).is_some());
+    }
+
+    #[test]
+    fn what_is_not_listed_again_is_gone_and_so_is_what_can_t_be_read() {
+        let cache = Cache::default();
+        apply(&cache, import(1, "c2"));
+        cache.see_import(Event::Init);
+        assert!(cache.import(&key("a")).is_some(), "during a relist, all is still there");
+        cache.see_import(Event::InitDone);
+        assert!(cache.import(&key("a")).is_none());
+        apply(&cache, import(1, "c2"));
+        cache.see_import(Event::Apply((key("a"), None)));
+        assert!(cache.import(&key("a")).is_none());
     }
 }

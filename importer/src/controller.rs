@@ -32,7 +32,7 @@ pub async fn run(client: Client, clock: Clock, shutdown: impl Future<Output = ()
         client: client.clone(),
         cache: cache.clone(),
         clock,
-        failures: Default::default(),
+        histories: Default::default(),
     });
 
     let mut watches = JoinSet::new();

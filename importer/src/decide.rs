@@ -22,8 +22,10 @@ pub enum Decision {
 /// Why a token is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// There is no Secret.
+    /// There is no Secret yet.
     Missing,
+    /// There was a Secret.
+    Lost,
     /// Someone else wrote into the Secret.
     Edited,
     /// The import or the link asks for something else than the Secret was made from.
@@ -39,6 +41,8 @@ pub enum Why {
 pub struct Facts<'a> {
     /// The import's Secret, if there is one.
     pub secret: Option<&'a SecretState>,
+    /// Whether there was one before.
+    pub had_secret: bool,
     /// What the Secret should be made from.
     pub fingerprint: &'a str,
     /// The keys that it should have.
@@ -49,7 +53,9 @@ pub struct Facts<'a> {
 
 /// Decides whether a token is due.
 pub fn decide(facts: Facts<'_>, now: Timestamp) -> Decision {
-    let Some(secret) = facts.secret else { return Decision::Mint(Why::Missing) };
+    let Some(secret) = facts.secret else {
+        return Decision::Mint(if facts.had_secret { Why::Lost } else { Why::Missing });
+    };
     let Some(provenance) = &secret.provenance else { return Decision::Mint(Why::Edited) };
     if secret.was_touched() || secret.keys != *facts.keys {
         return Decision::Mint(Why::Edited);
@@ -155,16 +161,30 @@ mod tests {
     )]
     fn decisions(#[case] secret: SecretState, #[case] expected: Decision) {
         let keys = ["token".to_owned()].into();
-        let facts = Facts { secret: Some(&secret), fingerprint: "f", keys: &keys, cluster_uid: Some("c2") };
+        let facts = Facts {
+            secret: Some(&secret),
+            had_secret: true,
+            fingerprint: "f",
+            keys: &keys,
+            cluster_uid: Some("c2"),
+        };
         assert_eq!(decide(facts, at(NOW)), expected);
     }
 
     #[test]
     fn the_time_comes() {
         let (secret, keys) = (secret(annotations(), json!({})), ["token".to_owned()].into());
-        let facts = Facts { secret: Some(&secret), fingerprint: "f", keys: &keys, cluster_uid: None };
+        let facts = Facts {
+            secret: Some(&secret),
+            had_secret: true,
+            fingerprint: "f",
+            keys: &keys,
+            cluster_uid: None,
+        };
         assert_eq!(decide(facts, at(NOW + 299)), Decision::Wait(at(NOW + 300)));
         assert_eq!(decide(facts, at(NOW + 300)), Decision::Mint(Why::TimeIsUp));
-        assert_eq!(decide(Facts { secret: None, ..facts }, at(NOW)), Decision::Mint(Why::Missing));
+        let none = Facts { secret: None, ..facts };
+        assert_eq!(decide(none, at(NOW)), Decision::Mint(Why::Lost));
+        assert_eq!(decide(Facts { had_secret: false, ..none }, at(NOW)), Decision::Mint(Why::Missing));
     }
 }

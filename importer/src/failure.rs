@@ -74,7 +74,8 @@ impl Failure {
 }
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(300);
+/// The longest wait between two tries.
+pub const LAST_RETRY: Duration = Duration::from_secs(300);
 
 /// How long to wait after the given number of failures in a row: twice as long each time, up to
 /// five minutes, of which a random part (`random` in 0..1) between half and all, so that imports

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod controller;
 pub mod decide;
 pub mod failure;
+pub mod history;
 pub mod mint;
 pub mod publish;
 pub mod queue;
@@ -26,6 +27,7 @@ pub mod reconcile;
 pub mod report;
 pub mod resolve;
 pub mod source;
+pub mod target;
 pub mod watch;
 
 use std::time::Duration;

@@ -26,6 +26,15 @@ impl Minted {
         &self.credential
     }
 
+    /// Whether it still is what would be minted now.
+    pub fn is_good_for(&self, resolved: &Resolved, now: Timestamp) -> bool {
+        let Provenance { fingerprint, refresh_at, cluster_uid, .. } = &self.provenance;
+        let pinned = &resolved.cluster_uid;
+        *fingerprint == resolved.fingerprint
+            && refresh_at.is_some_and(|time| time > now)
+            && (pinned.is_none() || pinned == cluster_uid)
+    }
+
     /// What is noted beside it.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
@@ -40,7 +49,7 @@ impl Minted {
 pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure> {
     let Resolved { import, source, .. } = resolved;
     let spec = &import.spec;
-    let mut cluster_uid = source.verify().await?;
+    let mut cluster_uid = identified(resolved).await?;
     let request = request(spec.expiration_seconds, &spec.audiences, spec.bound_secret.as_deref());
     let answer = source.request_token(&spec.namespace, &spec.name, &request).await?;
     let token: SecretString = answer.status.map(|status| status.token).unwrap_or_default().into();
@@ -48,16 +57,25 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
         let account = format!("{}/{}", spec.namespace, spec.name);
         Failure::new(Reason::SourceFailed, format!("{} answered for {account}: {error}", spec.cluster_name))
     })?;
+    if (&claims.namespace, &claims.service_account) != (&spec.namespace, &spec.name) {
+        let message = format!(
+            "{} answered with a token of {}/{} instead of {}/{}",
+            spec.cluster_name, claims.namespace, claims.service_account, spec.namespace, spec.name
+        );
+        return Err(Failure::new(Reason::SourceFailed, message));
+    }
     let known = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());
     if known.is_some_and(|known| known.service_account_uid != claims.service_account_uid) {
         // The account was recreated, or another cluster answers by now.
         source.doubt();
-        cluster_uid = source.verify().await?;
+        cluster_uid = identified(resolved).await?;
     }
+    // By the source's clock alone, and added to ours: clocks that differ do no harm.
+    let lifetime = Duration::try_from(claims.expires_at.duration_since(claims.issued_at)).unwrap_or_default();
     Ok(Minted {
         provenance: Provenance {
-            expires_at: claims.expires_at,
-            refresh_at: Some(refresh_time(now, lifetime(&claims), fastrand::f64())),
+            expires_at: now.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
+            refresh_at: Some(refresh_time(now, lifetime, fastrand::f64())),
             service_account_uid: claims.service_account_uid,
             cluster_uid: Some(cluster_uid),
             fingerprint: resolved.fingerprint.clone(),
@@ -72,8 +90,20 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     })
 }
 
-/// How long the token was granted for, by the source's clock alone, so that a clock that differs
-/// from ours does no harm.
-fn lifetime(claims: &Claims) -> Duration {
-    Duration::try_from(claims.expires_at.duration_since(claims.issued_at)).unwrap_or_default()
+/// The UID of the cluster that answers, if it is the one that the link was made for.
+async fn identified(resolved: &Resolved) -> Result<String, Failure> {
+    let Resolved { import, source, cluster_uid: pinned, .. } = resolved;
+    let uid = source.cluster_uid().await?;
+    match pinned {
+        Some(pinned) if *pinned != uid => Err(Failure::new(
+            Reason::ClusterIdentityMismatch,
+            format!(
+                "the cluster at {} has the UID {uid}, but the link {} was made for {pinned}; if it was replaced on \
+                 purpose, unlink it and run kubemcsa bootstrap again",
+                source.endpoint().server,
+                import.spec.cluster_name
+            ),
+        )),
+        _ => Ok(uid),
+    }
 }

@@ -16,6 +16,7 @@ use crate::cache::ObjectKey;
 use crate::failure::{Failure, Reason};
 use crate::mint::Minted;
 use crate::resolve::{Resolved, ensure_owned};
+use crate::target::in_time;
 
 /// How often a Secret may change under our hands before we come back later.
 const TRIES: usize = 3;
@@ -61,7 +62,8 @@ pub async fn publish(client: &Client, resolved: &Resolved, minted: &Minted) -> R
 pub async fn look(client: &Client, resolved: &Resolved) -> Result<Option<SecretState>, Failure> {
     let key = &resolved.secret_key;
     let secrets = Api::<Secret>::namespaced(client.clone(), &key.namespace);
-    let found = secrets.get_metadata_opt(&key.name).await.map_err(|error| not_written(key, &error))?;
+    let found =
+        in_time(secrets.get_metadata_opt(&key.name)).await.map_err(|error| not_written(key, &error))?;
     let found = found.map(|found| SecretState::read(&found.metadata));
     if let Some(found) = &found {
         ensure_owned(key, found, &resolved.import)?;
@@ -71,7 +73,7 @@ pub async fn look(client: &Client, resolved: &Resolved) -> Result<Option<SecretS
 
 async fn create(secrets: &Api<Secret>, secret: &Secret) -> Result<SecretState, kube::Error> {
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-    secrets.create(&parameters, secret).await.map(|created| SecretState::read(&created.metadata))
+    in_time(secrets.create(&parameters, secret)).await.map(|created| SecretState::read(&created.metadata))
 }
 
 async fn update(
@@ -94,5 +96,17 @@ fn is_namespace_missing(status: &kube::core::Status) -> bool {
 
 fn not_written(key: &ObjectKey, error: &kube::Error) -> Failure {
     let problem = errors::line(error);
-    Failure::new(Reason::SecretNotWritten, format!("the target does not accept Secret {key}: {problem}"))
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 422) => Failure::new(
+            Reason::InvalidSpec,
+            format!(
+                "the target finds Secret {key} invalid: {problem}; change the import's spec.secret, or, if the \
+                 Secret was made immutable, delete it"
+            ),
+        ),
+        _ => Failure::new(
+            Reason::SecretNotWritten,
+            format!("the target does not accept Secret {key}: {problem}; it is tried again"),
+        ),
+    }
 }

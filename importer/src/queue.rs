@@ -84,6 +84,12 @@ impl Queue {
     }
 }
 
+impl Lane {
+    fn is_empty(&self) -> bool {
+        self.running == 0 && self.due.is_empty()
+    }
+}
+
 enum Next {
     Due(ObjectKey),
     At(Timestamp),
@@ -99,8 +105,11 @@ impl State {
         });
         let earliest = place.due.map_or(time, |due| due.min(time));
         if place.running.is_none() {
-            if let (Some(due), Some(lane)) = (place.due, self.lanes.get_mut(&place.lane)) {
-                lane.due.remove(&(due, key.clone()));
+            if let (Some(due), Some(old)) = (place.due, self.lanes.get_mut(&place.lane)) {
+                old.due.remove(&(due, key.clone()));
+                if old.is_empty() {
+                    self.lanes.remove(&place.lane);
+                }
             }
             self.lanes.entry(lane.to_owned()).or_default().due.insert((earliest, key));
         }
@@ -133,7 +142,7 @@ impl State {
             && let Some(lane) = self.lanes.get_mut(&name)
         {
             lane.running -= 1;
-            if lane.running == 0 && lane.due.is_empty() {
+            if lane.is_empty() {
                 self.lanes.remove(&name);
             }
         }
@@ -220,7 +229,6 @@ mod tests {
         state.done(&key("a"), None);
         assert_eq!(take(&mut state, 9).as_deref(), Some("a"));
         state.done(&key("a"), None);
-        assert!(state.lanes.values().all(|lane| lane.due.is_empty() && lane.running == 0));
-        assert!(state.places.is_empty());
+        assert!(state.lanes.is_empty() && state.places.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! One reconciliation: resolve, decide, mint, publish, report.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::events::Recorder;
@@ -13,10 +13,11 @@ use mcsa_runtime::errors;
 use crate::cache::{Cache, ObjectKey, secret_key};
 use crate::clock::Clock;
 use crate::decide::{Decision, Facts, decide};
-use crate::failure::{Failure, Reason, back_off};
+use crate::failure::{Failure, Reason};
+use crate::history::History;
 use crate::mint::{Minted, mint};
 use crate::publish::{look, publish};
-use crate::report::{Outcome, report};
+use crate::report::{Outcome, Reported, report};
 use crate::resolve::{Resolved, resolve};
 
 /// What all reconciliations share.
@@ -29,20 +30,17 @@ pub struct Reconciler {
     pub clock: Clock,
     /// Writes events.
     pub recorder: Recorder,
-    /// How often in a row each import has failed.
-    pub failures: Mutex<HashMap<ObjectKey, u32>>,
+    /// What is remembered of imports with something amiss.
+    pub histories: Mutex<HashMap<ObjectKey, History>>,
 }
 
 impl Reconciler {
     /// Reconciles one import, and says when it is due again; never, when it is gone. Its Secret is
     /// not ours to delete: the target's garbage collector does that, without any source.
     pub async fn reconcile(&self, key: &ObjectKey) -> Option<Timestamp> {
-        let import = self.cache.import(key).filter(|import| import.metadata.deletion_timestamp.is_none());
-        let Some(import) = import else {
-            self.count_failure(key, false);
-            return None;
-        };
-        let result = self.refresh(key, &import).await;
+        let mut history = self.histories().remove(key).unwrap_or_default();
+        let import = self.cache.import(key).filter(|import| import.metadata.deletion_timestamp.is_none())?;
+        let result = self.refresh(key, &import, &mut history).await;
         if let Err(failure) = &result {
             tracing::warn!(
                 cluster = import.spec.cluster_name,
@@ -54,16 +52,35 @@ impl Reconciler {
             );
         }
         let secret = self.own_secret(key, &import);
-        let reported = self.report(key, &import, secret.as_ref(), result.as_ref().err()).await;
-        let failures = self.count_failure(key, result.is_err() || !reported);
-        let now = self.clock.now();
-        let next = match &result {
-            Ok(time) if reported => *time,
-            Ok(_) => later(now, back_off(failures, fastrand::f64())),
-            Err(failure) => {
-                later(now, failure.retry_after.unwrap_or_else(|| back_off(failures, fastrand::f64())))
+        let outcome = Outcome { secret: secret.as_ref(), failure: result.as_ref().err() };
+        let reported = report(&self.client, &self.recorder, &import, outcome, self.clock.now()).await;
+        let is_reported = reported.is_ok();
+        match reported {
+            Ok(Reported::Gone) => return None,
+            Ok(Reported::Unchanged) => {}
+            Ok(Reported::Written(written)) => self.cache.wrote_status(key, *written),
+            Err(error) => {
+                tracing::warn!(
+                    cluster = import.spec.cluster_name,
+                    namespace = key.namespace,
+                    import = key.name,
+                    error = errors::line(&error),
+                    "can't write the status"
+                );
             }
+        }
+        let now = self.clock.now();
+        let next = match result {
+            Ok(time) if is_reported => {
+                history.succeeded();
+                time
+            }
+            Ok(_) => later(now, history.failed(None, fastrand::f64())),
+            Err(failure) => later(now, history.failed(failure.retry_after, fastrand::f64())),
         };
+        if !history.is_over(now) {
+            self.histories().insert(key.clone(), history);
+        }
         // When the token expires, the status has to say so.
         let expiry = secret.and_then(|secret| secret.provenance).map(|token| token.expires_at);
         Some(expiry.filter(|expiry| *expiry > now).map_or(next, |expiry| next.min(expiry)))
@@ -74,25 +91,43 @@ impl Reconciler {
         &self,
         key: &ObjectKey,
         import: &Arc<ServiceAccountImport>,
+        history: &mut History,
     ) -> Result<Timestamp, Failure> {
         let mut resolved = resolve(&self.cache, key, import.clone())?;
-        if resolved.secret.is_none() && self.has_failed(key) {
+        if resolved.secret.is_none() && history.has_failed() {
             // Before another token is minted in vain: the name may be taken by a Secret that the
             // watch does not see.
             resolved.secret = look(&self.client, &resolved).await?;
         }
         let facts = Facts {
             secret: resolved.secret.as_ref(),
+            had_secret: import.status.as_ref().is_some_and(|status| !status.secrets.is_empty()),
             fingerprint: &resolved.fingerprint,
             keys: &resolved.keys,
-            cluster_uid: resolved.source.pinned_uid(),
+            cluster_uid: resolved.cluster_uid.as_deref(),
         };
-        let why = match decide(facts, self.clock.now()) {
+        let now = self.clock.now();
+        let why = match decide(facts, now) {
             Decision::Wait(time) => return Ok(time),
             Decision::Mint(why) => why,
         };
-        let (resolved, minted) = self.mint(key, resolved).await?;
-        let published = publish(&self.client, &resolved, &minted).await?;
+        let allowed = history.may_mint_at(why, now);
+        if allowed > now {
+            return Ok(allowed);
+        }
+        let (resolved, minted) = match history.unpublished.take() {
+            Some(minted) if minted.is_good_for(&resolved, now) => (resolved, minted),
+            _ => self.mint(key, resolved).await?,
+        };
+        history.minted(why, now);
+        let published = match publish(&self.client, &resolved, &minted).await {
+            Ok(published) => published,
+            Err(failure) => {
+                // Kept for the next try: what the target does not accept must not cost a token each time.
+                history.unpublished = Some(minted);
+                return Err(failure);
+            }
+        };
         self.cache.wrote_secret(resolved.secret_key.clone(), published);
         let token = minted.provenance();
         tracing::info!(
@@ -125,49 +160,8 @@ impl Reconciler {
         (secret.owner_uid.is_some() && secret.owner_uid == import.uid()).then_some(secret)
     }
 
-    async fn report(
-        &self,
-        key: &ObjectKey,
-        import: &ServiceAccountImport,
-        secret: Option<&SecretState>,
-        failure: Option<&Failure>,
-    ) -> bool {
-        let outcome = Outcome { secret, failure };
-        match report(&self.client, &self.recorder, import, outcome, self.clock.now()).await {
-            Ok(written) => {
-                if let Some(written) = written {
-                    self.cache.wrote_status(key, written);
-                }
-                true
-            }
-            Err(error) => {
-                let cluster = &import.spec.cluster_name;
-                tracing::warn!(
-                    cluster,
-                    namespace = key.namespace,
-                    import = key.name,
-                    error = errors::line(&error),
-                    "can't write the status"
-                );
-                false
-            }
-        }
-    }
-
-    fn has_failed(&self, key: &ObjectKey) -> bool {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
-    }
-
-    /// Counts failures in a row.
-    fn count_failure(&self, key: &ObjectKey, failed: bool) -> u32 {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if !failed {
-            failures.remove(key);
-            return 0;
-        }
-        let count = failures.entry(key.clone()).or_default();
-        *count = count.saturating_add(1);
-        *count
+    fn histories(&self) -> MutexGuard<'_, HashMap<ObjectKey, History>> {
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,12 +7,14 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt};
 use mcsa_client::api::{READY, REFRESHED, SecretReference};
 use mcsa_client::contract::FIELD_MANAGER;
+use mcsa_client::credential::items;
 use mcsa_client::secret::SecretState;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 use mcsa_runtime::errors;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::target::in_time;
 
 /// An event's note may have this many characters.
 const NOTE_MAX: usize = 1000;
@@ -26,33 +28,43 @@ pub struct Outcome<'a> {
     pub failure: Option<&'a Failure>,
 }
 
-/// Writes the status, if it says anything new, and returns the import as it is then.
+/// What became of the status.
+#[derive(Debug)]
+pub enum Reported {
+    /// It says so already.
+    Unchanged,
+    /// It was written; the import as it is then.
+    Written(Box<ServiceAccountImport>),
+    /// The import is gone, or another one of the same name, which has its own turn.
+    Gone,
+}
+
+/// Writes the status, if it says anything new.
 ///
 /// # Errors
-/// When the target does not accept it. An import that is gone is none.
+/// When the target does not accept it.
 pub async fn report(
     client: &Client,
     recorder: &Recorder,
     import: &ServiceAccountImport,
     outcome: Outcome<'_>,
     now: Timestamp,
-) -> Result<Option<ServiceAccountImport>, kube::Error> {
+) -> Result<Reported, kube::Error> {
     let status = status(import, outcome, now);
     if import.status.as_ref() == Some(&status) {
-        return Ok(None);
+        return Ok(Reported::Unchanged);
     }
     let imports =
         Api::<ServiceAccountImport>::namespaced(client.clone(), &import.namespace().unwrap_or_default());
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
     let patch = Patch::Merge(json!({ "metadata": { "uid": import.uid() }, "status": whole(&status) }));
-    let written = match imports.patch_status(&import.name_any(), &parameters, &patch).await {
+    let written = match in_time(imports.patch_status(&import.name_any(), &parameters, &patch)).await {
         Ok(written) => written,
-        // Deleted meanwhile, or another one of the same name, which has its own turn.
-        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(None),
+        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(Reported::Gone),
         Err(error) => return Err(error),
     };
     if let Some(event) = event(import, &status)
-        && let Err(error) = recorder.publish(&event, &import.object_ref(&())).await
+        && let Err(error) = in_time(recorder.publish(&event, &import.object_ref(&()))).await
     {
         // The status says the same, and an event that came late would only confuse.
         tracing::warn!(
@@ -62,7 +74,7 @@ pub async fn report(
             "can't write an event"
         );
     }
-    Ok(Some(written))
+    Ok(Reported::Written(Box::new(written)))
 }
 
 /// The status that an import should have. It is equal to the one it has when there is nothing new.
@@ -86,7 +98,12 @@ pub fn status(
                 .map_or(Time(seconds(now)), |before| before.last_transition_time.clone()),
         }
     };
+    let whole = outcome.secret.is_some_and(|secret| is_whole(import, secret));
     let ready = match (provenance, outcome.failure) {
+        (Some(_), _) if !whole => {
+            let message = format!("someone else changed Secret {secret_name}; the importer puts it right");
+            condition(READY, false, "SecretEdited", message)
+        }
         (Some(token), _) if token.expires_at > now => {
             let message = format!("Secret {secret_name} holds a token until {}", token.expires_at);
             condition(READY, true, "TokenValid", message)
@@ -110,6 +127,13 @@ pub fn status(
         refresh_time: provenance.and_then(|token| token.refresh_at).map(|time| Time(seconds(time))),
         service_account_uid: provenance.map(|token| token.service_account_uid.clone()),
     }
+}
+
+/// Whether the Secret holds what the importer wrote, as far as its metadata tells.
+fn is_whole(import: &ServiceAccountImport, secret: &SecretState) -> bool {
+    let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
+    // Whether there has to be a CA bundle is the link's to say, which may be gone.
+    !secret.was_touched() && items(chosen, false).iter().all(|item| secret.keys.contains(&item.key))
 }
 
 /// Times in Kubernetes' objects are whole seconds; others would not read back equal.
@@ -170,7 +194,14 @@ mod tests {
     }
 
     fn secret(expires: i64) -> SecretState {
-        let metadata = json!({ "annotations": {
+        let keys = ["server", "namespace", "token", "config", "kubeconfig"];
+        holding(&keys, expires)
+    }
+
+    fn holding(keys: &[&str], expires: i64) -> SecretState {
+        let fields: serde_json::Map<_, _> = keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
+        let written = json!([{ "manager": FIELD_MANAGER, "fieldsV1": { "f:data": fields } }]);
+        let metadata = json!({ "managedFields": written, "annotations": {
             contract::EXPIRATION_TIME: at(expires).to_string(),
             contract::REFRESH_TIME: at(expires - 300).to_string(),
             contract::SERVICE_ACCOUNT_UID: "sa",
@@ -194,6 +225,14 @@ mod tests {
         assert_eq!(condition(&before, REFRESHED), ("False", "SourceUnreachable"));
         let after = status(&import(), outcome, at(NOW + 600));
         assert_eq!(condition(&after, READY), ("False", "TokenExpired"));
+    }
+
+    #[test]
+    fn a_secret_that_someone_else_emptied_is_not_ready() {
+        let failure = Failure::new(Reason::SourceUnreachable, "c2 is away");
+        let emptied = holding(&["server"], NOW + 600);
+        let outcome = Outcome { secret: Some(&emptied), failure: Some(&failure) };
+        assert_eq!(condition(&status(&import(), outcome, at(NOW)), READY), ("False", "SecretEdited"));
     }
 
     #[test]

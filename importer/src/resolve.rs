@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
+use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
 use mcsa_client::credential::items;
 use mcsa_client::secret::SecretState;
 use mcsa_client::secret::fingerprint;
@@ -28,24 +29,37 @@ pub struct Resolved {
     pub fingerprint: String,
     /// The keys that the Secret should have.
     pub keys: BTreeSet<String>,
+    /// UID of the cluster that the link was made for, where it is pinned.
+    pub cluster_uid: Option<String>,
 }
 
 /// Finds the link and the Secret of an import.
 ///
 /// # Errors
-/// When there is no usable link, or the Secret's name is taken.
+/// When there is no usable link, the Secret's name is taken, or the import asks for a link's own
+/// identity.
 pub fn resolve(
     cache: &Cache,
     key: &ObjectKey,
     import: Arc<ServiceAccountImport>,
 ) -> Result<Resolved, Failure> {
+    if import.spec.namespace == SYSTEM_NAMESPACE && !import.is_link() {
+        // It would be the link itself, with all that it may mint, in anyone's namespace.
+        let message = format!(
+            "spec.namespace is {SYSTEM_NAMESPACE}, whose service accounts are those of links; import one of \
+             another namespace"
+        );
+        return Err(Failure::new(Reason::InvalidSpec, message));
+    }
     let secret_key = secret_key(key, &import);
     let secret = cache.secret(&secret_key);
     if let Some(secret) = &secret {
         ensure_owned(&secret_key, secret, &import)?;
     }
     let cluster = &import.spec.cluster_name;
-    let link = cache.link(cluster).ok_or_else(|| {
+    // The two watches may tell in either order that a link's Secret was deleted.
+    let link = cache.link(cluster).filter(|_| !import.is_link() || secret.is_some());
+    let link = link.ok_or_else(|| {
         Failure::new(
             Reason::ClusterNotLinked,
             format!("there is no link to {cluster}; run kubemcsa bootstrap with --source-name {cluster}"),
@@ -54,8 +68,16 @@ pub fn resolve(
     let source = link.source.map_err(|problem| Failure::new(Reason::InvalidLink, problem))?;
     let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
     Ok(Resolved {
-        keys: items(chosen, source.endpoint()).into_iter().map(|item| item.key).collect(),
+        keys: items(chosen, source.endpoint().ca_bundle.is_some()).into_iter().map(|item| item.key).collect(),
         fingerprint: fingerprint(&import.spec, import.is_link(), source.endpoint()),
+        // Bootstrap says it on the link's import, too, where it can't be lost with the Secret.
+        cluster_uid: import
+            .annotations()
+            .get(CLUSTER_UID)
+            .filter(|_| import.is_link())
+            .map(String::as_str)
+            .or(source.pinned_uid())
+            .map(str::to_owned),
         secret_key,
         secret,
         source,

@@ -10,12 +10,9 @@ use kube::{Api, Client};
 use mcsa_client::credential::Endpoint;
 use mcsa_client::link::Link;
 use mcsa_runtime::errors;
-use tokio::time::timeout;
 
 use crate::failure::{Failure, Reason};
-
-/// How long a source may take to answer.
-const DEADLINE: Duration = Duration::from_secs(10);
+use crate::target::{DEADLINE, in_time};
 
 /// A source, as one link leads to it. A changed link is another source.
 pub struct Source {
@@ -61,12 +58,11 @@ impl Source {
         self.pinned_uid.as_deref()
     }
 
-    /// Makes sure that this is the cluster that the link was made for, and returns its UID. The
-    /// cluster is asked once, and again after each doubt.
+    /// The UID of the cluster that answers. It is asked once, and again after each doubt.
     ///
     /// # Errors
-    /// When it is another one, or does not say.
-    pub async fn verify(&self) -> Result<String, Failure> {
+    /// When it does not say.
+    pub async fn cluster_uid(&self) -> Result<String, Failure> {
         let known = self.known_uid.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(uid) = known {
             return Ok(uid);
@@ -75,23 +71,11 @@ impl Source {
         let namespaces = Api::<Namespace>::all(self.client.clone());
         let namespace = self.answer(what, namespaces.get("kube-system")).await?;
         let uid = namespace.metadata.uid.unwrap_or_default();
-        if let Some(pinned) = &self.pinned_uid
-            && *pinned != uid
-        {
-            return Err(Failure::new(
-                Reason::ClusterIdentityMismatch,
-                format!(
-                    "the cluster at {} has the UID {uid}, but the link {} was made for {pinned}; if it was \
-                     replaced on purpose, unlink it and run kubemcsa bootstrap again",
-                    self.endpoint.server, self.name
-                ),
-            ));
-        }
         *self.known_uid.lock().unwrap_or_else(PoisonError::into_inner) = Some(uid.clone());
         Ok(uid)
     }
 
-    /// Has the next [`Source::verify`] ask the cluster.
+    /// Has the next [`Source::cluster_uid`] ask the cluster.
     pub fn doubt(&self) {
         *self.known_uid.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -117,10 +101,9 @@ impl Source {
         what: &str,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Failure> {
-        let failure = match timeout(DEADLINE, call).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => self.failure(what, &error),
-            Err(_) => self.unreachable(what, &format!("no answer within {} s", DEADLINE.as_secs())),
+        let failure = match in_time(call).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => self.failure(what, &error),
         };
         if matches!(failure.reason, Reason::SourceUnreachable | Reason::LinkUnauthorized) {
             self.doubt();
@@ -162,7 +145,10 @@ impl Source {
         let retry_after = status.details.as_ref().map(|details| u64::from(details.retry_after_seconds));
         Failure {
             retry_after: retry_after.filter(|seconds| *seconds > 0).map(Duration::from_secs),
-            ..Failure::new(reason, format!("{name} refuses {what}: {}; {mend}", status.message))
+            ..Failure::new(
+                reason,
+                format!("{name} refuses {what}: {}; {mend}", errors::short(&status.message)),
+            )
         }
     }
 }

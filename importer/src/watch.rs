@@ -9,7 +9,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
-use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
+use mcsa_client::contract::{CLUSTER_UID, IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_client::link::{Link, cluster_name};
 use mcsa_client::secret::SecretState;
 use mcsa_runtime::errors;
@@ -45,7 +45,7 @@ pub async fn secrets(client: Client, watched: Watched) {
     let config = watcher::Config::default().labels(IMPORT_NAME);
     let events = watcher(Api::<PartialObjectMeta<Secret>>::all(client), config);
     let state =
-        |secret: PartialObjectMeta<Secret>| Some((object_key(&secret), SecretState::read(&secret.metadata)));
+        |secret: PartialObjectMeta<Secret>| (object_key(&secret), SecretState::read(&secret.metadata));
     watched.follow("secrets", events, state, Cache::see_secret).await;
 }
 
@@ -53,17 +53,17 @@ pub async fn secrets(client: Client, watched: Watched) {
 pub async fn links(client: Client, watched: Watched) {
     let config = watcher::Config::default().labels(&format!("{LINK_LABEL}=true"));
     let events = watcher(Api::<Secret>::namespaced(client, SYSTEM_NAMESPACE), config);
-    let link = |secret: Secret| Some((secret.name_any(), link_entry(&secret)));
+    let link = |secret: Secret| (secret.name_any(), link_entry(&secret));
     watched.follow("links", events, link, Cache::see_link).await;
 }
 
 impl Watched {
-    /// Follows a watch for ever. An object that `read` gives nothing for is passed over.
+    /// Follows a watch for ever.
     async fn follow<O, T>(
         &self,
         what: &'static str,
         events: impl Stream<Item = watcher::Result<Event<O>>>,
-        read: impl Fn(O) -> Option<T>,
+        read: impl Fn(O) -> T,
         see: impl Fn(&Cache, Event<T>) -> Vec<ObjectKey>,
     ) {
         let mut events = std::pin::pin!(events.default_backoff());
@@ -71,7 +71,7 @@ impl Watched {
             match event {
                 Ok(event) => {
                     let complete = matches!(event, Event::InitDone);
-                    for key in map(event, &read).map(|event| see(&self.cache, event)).unwrap_or_default() {
+                    for key in see(&self.cache, map(event, &read)) {
                         self.schedule(key);
                     }
                     if complete {
@@ -98,28 +98,29 @@ impl Watched {
     }
 }
 
-fn map<O, T>(event: Event<O>, read: impl Fn(O) -> Option<T>) -> Option<Event<T>> {
+fn map<O, T>(event: Event<O>, read: impl Fn(O) -> T) -> Event<T> {
     match event {
-        Event::Apply(object) => read(object).map(Event::Apply),
-        Event::Delete(object) => read(object).map(Event::Delete),
-        Event::InitApply(object) => read(object).map(Event::InitApply),
-        Event::Init => Some(Event::Init),
-        Event::InitDone => Some(Event::InitDone),
+        Event::Apply(object) => Event::Apply(read(object)),
+        Event::Delete(object) => Event::Delete(read(object)),
+        Event::InitApply(object) => Event::InitApply(read(object)),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
     }
 }
 
-fn import(guard: DeserializeGuard<ServiceAccountImport>) -> Option<(ObjectKey, ServiceAccountImport)> {
+/// The import, if it can be read. One that can't be is as good as gone.
+fn import(guard: DeserializeGuard<ServiceAccountImport>) -> (ObjectKey, Option<ServiceAccountImport>) {
     let key = object_key(&guard);
     match guard.0 {
         Ok(mut import) => {
             import.metadata.managed_fields = None;
-            import.metadata.annotations = None;
-            Some((key, import))
+            import.annotations_mut().retain(|key, _| key == CLUSTER_UID);
+            (key, Some(import))
         }
         Err(error) => {
             let error = error.to_string();
             tracing::warn!(namespace = key.namespace, import = key.name, error, "can't read this import");
-            None
+            (key, None)
         }
     }
 }
@@ -153,7 +154,7 @@ mod tests {
                 "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
             })
         };
-        assert!(import(serde_json::from_value(object("c2".into())).unwrap()).is_some());
-        assert!(import(serde_json::from_value(object(7.into())).unwrap()).is_none());
+        assert!(import(serde_json::from_value(object("c2".into())).unwrap()).1.is_some());
+        assert!(import(serde_json::from_value(object(7.into())).unwrap()).1.is_none());
     }
 }

@@ -13,7 +13,10 @@ use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 use mcsa_importer::clock::Clock;
 use mcsa_importer::controller;
-use mcsa_tests::{Cluster, Imports, eventually, eventually_within, mount, pod_lister, pod_lister_import};
+use mcsa_tests::{
+    Cluster, Fault, Imports, Proxy, eventually, eventually_within, kubemcsa_ok, merged_kubeconfig, mount,
+    pod_lister, pod_lister_import,
+};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -161,7 +164,7 @@ async fn a_secret_is_repaired_or_left_to_its_owner() -> anyhow::Result<()> {
     let keys: Vec<_> = whole.keys().map(String::as_str).collect();
     ensure!(keys == ["ca.crt", "config", "kubeconfig", "namespace", "server", "token"], "{keys:?}");
 
-    // Edits of any kind, each by a manager of its own.
+    // Edits of any kind.
     let data = |patch: serde_json::Value| json!({ "data": patch });
     for (edit, patch) in [
         ("a value is changed", data(json!({ "token": "c3RvbGVu" }))),
@@ -263,7 +266,7 @@ async fn links_come_change_and_go() -> anyhow::Result<()> {
     ensure!(imports.values("a-token").await? == first, "the credential was touched");
 
     // Back, at another address: every import follows.
-    let proxy = mcsa_tests::Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     link_by_hand(&target, &source).await?;
     eventually("the import is refreshed", async || imports.condition("a", "Refreshed", "True", None).await)
         .await;
@@ -281,7 +284,7 @@ async fn links_come_change_and_go() -> anyhow::Result<()> {
 
     // Away, and hostile: said, and the token that works is kept.
     let working = imports.values("a-token").await?;
-    proxy.set(mcsa_tests::Fault::Refuse);
+    proxy.set(Fault::Refuse);
     importer.clock.turn(SignedDuration::from_mins(55));
     eventually("the import says that the source is away", async || {
         imports.condition("a", "Refreshed", "False", Some("SourceUnreachable")).await
@@ -289,8 +292,17 @@ async fn links_come_change_and_go() -> anyhow::Result<()> {
     .await;
     imports.ready("a").await?;
     ensure!(imports.values("a-token").await? == working, "the credential was touched");
-    proxy.set(mcsa_tests::Fault::Pass);
+    proxy.set(Fault::Pass);
     eventually("the import recovers", async || imports.condition("a", "Refreshed", "True", None).await).await;
+
+    // A link's own identity, which would be the link itself, is not for import.
+    let mut stolen = pod_lister_import("stolen", "c2", SYSTEM_NAMESPACE);
+    stolen.spec.name = "c1".into();
+    imports.create(&stolen).await?;
+    eventually("the import is told so", async || {
+        imports.condition("stolen", "Ready", "False", Some("InvalidSpec")).await
+    })
+    .await;
 
     // What is asked for in vain is said with its name.
     let mut absent = pod_lister_import("absent", "c2", "lister");
@@ -304,6 +316,89 @@ async fn links_come_change_and_go() -> anyhow::Result<()> {
     ensure!(message.contains("lister/nobody") && message.contains("create the service account"), "{message}");
     source.kubectl(["-n", "lister", "create", "serviceaccount", "nobody"]).await?;
     eventually("it is ready once the account is there", async || imports.ready("absent").await).await;
+    importer.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_refreshes_itself_in_time() -> anyhow::Result<()> {
+    let (target, source) =
+        tokio::try_join!(Cluster::start("c1"), Cluster::builder("c2").audit_log().start())?;
+    let kubeconfig = target.dir().join("merged");
+    merged_kubeconfig(&[&target, &source], &kubeconfig)?;
+    kubemcsa_ok(&kubeconfig, ["bootstrap", "--target-context", "c1", "--source-context", "c2"])?;
+    pod_lister(&source, "lister").await?;
+    let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
+    let bootstrapped = links.values("c2-token").await?["token"].clone();
+    let importer = Importer::start(target.client());
+    let refresh_time = async || {
+        let status = links.ready("c2").await?.status.context("status")?;
+        Ok::<_, anyhow::Error>(status.refresh_time.context("refresh time")?.0)
+    };
+    let first = eventually("the importer takes the link over", refresh_time).await;
+    let taken_over = links.values("c2-token").await?["token"].clone();
+    ensure!(taken_over != bootstrapped, "the token is still bootstrap's");
+
+    importer.clock.turn(first.duration_since(importer.clock.now()) + SignedDuration::from_secs(1));
+    eventually("the link is refreshed", async || {
+        ensure!(refresh_time().await? > first, "not yet");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await;
+    ensure!(links.values("c2-token").await?["token"] != taken_over, "the token is the same");
+    let imports = Imports::of(target.client(), "default");
+    imports.create(&pod_lister_import("a", "c2", "lister")).await?;
+    eventually("the refreshed link serves", async || imports.ready("a").await).await;
+    importer.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_hangs_and_a_writer_that_insists_harm_no_one_else() -> anyhow::Result<()> {
+    let (target, source) = linked().await?;
+    pod_lister(&source, "lister").await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
+    proxy.set(Fault::Hang);
+    let hanging = std::fs::read_to_string(source.kubeconfig())?.replace(&source.server(), &proxy.url());
+    let secret = json!({
+        "metadata": { "name": "c3", "labels": { LINK_LABEL: "true" } },
+        "stringData": { "kubeconfig": hanging },
+    });
+    let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
+    links.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+    let imports = Imports::of(target.client(), "default");
+    for i in 0..20 {
+        imports.create(&pod_lister_import(&format!("hangs-{i}"), "c3", "lister")).await?;
+    }
+    let importer = Importer::start(target.client());
+    eventually("the hanging source is called", async || {
+        ensure!(proxy.connections() > 0, "no connection yet");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await;
+    imports.create(&pod_lister_import("a", "c2", "lister")).await?;
+    eventually("the other source's import is ready", async || imports.ready("a").await).await;
+    for i in 0..20 {
+        let waiting = imports.api.get(&format!("hangs-{i}")).await?.status;
+        ensure!(waiting.is_none(), "the source that hangs was given up before the other was served");
+    }
+    eventually("the hanging source is given up", async || {
+        imports.condition("hangs-0", "Ready", "False", Some("SourceUnreachable")).await
+    })
+    .await;
+
+    // Another controller that insists on a key of its own in our Secret.
+    let minted = tokens_minted(&source)?;
+    for i in 0..100 {
+        let patch = json!({ "stringData": { "extra": i.to_string() } });
+        imports.secrets.patch("a-token", &PatchParams::default(), &Patch::Merge(patch)).await?;
+    }
+    eventually("the last edit is repaired", async || {
+        let values = imports.values("a-token").await?;
+        ensure!(!values.contains_key("extra"), "still there");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await;
+    let repairs = tokens_minted(&source)? - minted;
+    ensure!((1..=12).contains(&repairs), "{repairs} tokens were minted for 100 edits");
     importer.stop().await
 }
 

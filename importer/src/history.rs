@@ -1,0 +1,121 @@
+//! What is remembered of an import from one turn to the next: only of those with something amiss.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::decide::Why;
+use crate::failure::{LAST_RETRY, back_off};
+use crate::mint::Minted;
+
+/// So many repairs in a row are made at once: a person at work, or a tool that writes once more.
+const REPAIRS_AT_ONCE: u32 = 5;
+
+/// After so long without one, a repair is no longer in a row with the last.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// What happened to an import of late.
+#[derive(Debug, Default)]
+pub struct History {
+    failures: u32,
+    repairs: u32,
+    repaired_at: Option<Timestamp>,
+    /// A token that was minted and could not be written yet.
+    pub unpublished: Option<Minted>,
+}
+
+impl History {
+    /// Whether the last try failed.
+    pub fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Notes a success.
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+        self.unpublished = None;
+    }
+
+    /// Notes a failure; returns how long to wait, at least `wished` by the API server if it asked.
+    pub fn failed(&mut self, wished: Option<Duration>, random: f64) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let wait = back_off(self.failures, random);
+        wished.map_or(wait, |wished| wished.clamp(wait, LAST_RETRY))
+    }
+
+    /// When a token may be minted for this reason. A Secret that someone else keeps writing, or a
+    /// spec that keeps changing, must not have us mint without end.
+    pub fn may_mint_at(&self, why: Why, now: Timestamp) -> Timestamp {
+        match self.repaired_at {
+            Some(last) if is_repair(why) && self.repairs >= REPAIRS_AT_ONCE => {
+                last + back_off(self.repairs - REPAIRS_AT_ONCE + 1, 1.0)
+            }
+            _ => now,
+        }
+    }
+
+    /// Notes that a token was minted.
+    pub fn minted(&mut self, why: Why, now: Timestamp) {
+        if !is_repair(why) {
+            return;
+        }
+        let quiet = QUIET + back_off(self.repairs, 1.0);
+        let in_a_row = self.repaired_at.is_some_and(|last| now.duration_since(last).unsigned_abs() < quiet);
+        self.repairs = if in_a_row { self.repairs.saturating_add(1) } else { 1 };
+        self.repaired_at = Some(now);
+    }
+
+    /// Whether there is nothing to remember.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let quiet = QUIET + back_off(self.repairs, 1.0);
+        let repaired = self.repaired_at.is_some_and(|last| now.duration_since(last).unsigned_abs() < quiet);
+        self.failures == 0 && self.unpublished.is_none() && !repaired
+    }
+}
+
+/// Not the first token of an import, and not one whose time had come.
+fn is_repair(why: Why) -> bool {
+    matches!(why, Why::Edited | Why::Lost | Why::Changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::SignedDuration;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn repairs_without_end_are_slowed_down() {
+        let mut history = History::default();
+        let mut now = at(0);
+        for _ in 0..REPAIRS_AT_ONCE {
+            assert_eq!(history.may_mint_at(Why::Edited, now), now);
+            history.minted(Why::Edited, now);
+        }
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            assert_eq!(history.may_mint_at(Why::Edited, now), now + SignedDuration::from_secs(seconds));
+            now = history.may_mint_at(Why::Edited, now);
+            history.minted(Why::Edited, now);
+        }
+        // What is due by the clock is not a repair.
+        assert_eq!(history.may_mint_at(Why::TimeIsUp, now), now);
+        assert!(!history.is_over(now));
+        now += SignedDuration::from_secs(361);
+        history.minted(Why::Edited, now);
+        assert_eq!(history.may_mint_at(Why::Edited, now), now, "a quiet time ends the row");
+    }
+
+    #[test]
+    fn what_the_api_server_wishes_counts_within_bounds() {
+        let mut history = History::default();
+        assert_eq!(history.failed(Some(Duration::from_secs(7)), 1.0), Duration::from_secs(7));
+        assert_eq!(history.failed(Some(Duration::from_secs(1)), 1.0), Duration::from_secs(2));
+        assert_eq!(history.failed(Some(Duration::MAX), 1.0), LAST_RETRY);
+        assert!(history.has_failed() && !history.is_over(at(0)));
+        history.succeeded();
+        assert!(history.is_over(at(0)));
+    }
+}
