@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mcsa_runtime::errors;
+
 /// Reason of the condition `Refreshed=False`. These names are part of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -67,9 +69,9 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure without a wish from the API server.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry_after: None }
+    /// A failure without a wish from the API server. What a source said in the message is cut short.
+    pub fn new(reason: Reason, message: impl AsRef<str>) -> Self {
+        Self { reason, message: errors::short(message.as_ref()), retry_after: None }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use mcsa_client::SecretString;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::credential::Credential;
 use mcsa_client::secret::Provenance;
 use mcsa_client::token::{Claims, request};
@@ -98,10 +99,10 @@ async fn identified(resolved: &Resolved) -> Result<String, Failure> {
         Some(pinned) if *pinned != uid => Err(Failure::new(
             Reason::ClusterIdentityMismatch,
             format!(
-                "the cluster at {} has the UID {uid}, but the link {} was made for {pinned}; if it was replaced on \
-                 purpose, unlink it and run kubemcsa bootstrap again",
+                "the cluster at {} has the UID {uid}, but the link {cluster} was made for {pinned}; if it was \
+                 replaced on purpose, delete import {SYSTEM_NAMESPACE}/{cluster} and run kubemcsa bootstrap again",
                 source.endpoint().server,
-                import.spec.cluster_name
+                cluster = import.spec.cluster_name,
             ),
         )),
         _ => Ok(uid),

@@ -145,10 +145,7 @@ impl Source {
         let retry_after = status.details.as_ref().map(|details| u64::from(details.retry_after_seconds));
         Failure {
             retry_after: retry_after.filter(|seconds| *seconds > 0).map(Duration::from_secs),
-            ..Failure::new(
-                reason,
-                format!("{name} refuses {what}: {}; {mend}", errors::short(&status.message)),
-            )
+            ..Failure::new(reason, format!("{name} refuses {what}: {}; {mend}", status.message))
         }
     }
 }

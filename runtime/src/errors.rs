@@ -3,7 +3,7 @@
 use std::error::Error;
 
 /// More of a message than this says nothing more.
-const MESSAGE_MAX: usize = 600;
+const MESSAGE_MAX: usize = 800;
 
 /// A message of someone else's, fit for a log line or a status: on one line, and not without end.
 pub fn short(message: &str) -> String {
@@ -75,6 +75,6 @@ mod tests {
     #[test]
     fn a_message_is_one_line_and_not_without_end() {
         assert_eq!(short("a\nb\t c"), "a b c");
-        assert!(short(&"ä".repeat(100_000)).chars().count() < 700);
+        assert!(short(&"ä".repeat(100_000)).chars().count() < 900);
     }
 }
