@@ -47,6 +47,11 @@ pub struct FormatError {
     source: serde_saphyr::ser::Error,
 }
 
+/// The bytes as a PEM bundle, if there is a certificate in them.
+pub fn pem_bundle(bytes: Vec<u8>) -> Option<String> {
+    String::from_utf8(bytes).ok().filter(|pem| pem.contains("-----BEGIN CERTIFICATE-----"))
+}
+
 /// What a Secret holds: the items that its import chose, or the usual ones if it chose none; among
 /// these a CA bundle, where the source needs one.
 pub fn items(chosen: &[SecretItem], with_ca: bool) -> Vec<SecretItem> {

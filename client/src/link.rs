@@ -10,7 +10,7 @@ use kube::config::{Cluster, Kubeconfig};
 use kube::{Config, ResourceExt};
 
 use crate::contract::{self, key};
-use crate::credential::Endpoint;
+use crate::credential::{Endpoint, pem_bundle};
 
 /// The way into one source.
 #[derive(Clone, Debug)]
@@ -108,11 +108,7 @@ fn current_cluster(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
 fn ca_bundle(cluster: &Cluster) -> Result<Option<String>, Problem> {
     let Some(data) = &cluster.certificate_authority_data else { return Ok(None) };
     let pem = STANDARD.decode(data).map_err(|_| Problem::NotACertificate)?;
-    let pem = String::from_utf8(pem).map_err(|_| Problem::NotACertificate)?;
-    if !pem.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(Problem::NotACertificate);
-    }
-    Ok(Some(pem))
+    pem_bundle(pem).map(Some).ok_or(Problem::NotACertificate)
 }
 
 fn refuse_what_is_no_data(kubeconfig: &Kubeconfig) -> Result<(), Problem> {

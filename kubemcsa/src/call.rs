@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use kube::client::AuthError;
+use mcsa_runtime::errors;
 
 /// How long one call may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -122,7 +123,7 @@ impl CallError {
 fn classify(error: &kube::Error) -> Problem {
     match error {
         kube::Error::Api(status) => {
-            let message = first_line(&status.message);
+            let message = errors::short(&status.message);
             let terminating = status
                 .details
                 .iter()
@@ -155,7 +156,7 @@ fn classify(error: &kube::Error) -> Problem {
                 match cause.source() {
                     Some(below) => cause = below,
                     None => {
-                        let cause = first_line(&cause.to_string());
+                        let cause = errors::short(&cause.to_string());
                         return if cause.contains("not valid for name") {
                             Problem::CertificateName(cause)
                         } else if cause.contains("certificate") {
@@ -167,9 +168,7 @@ fn classify(error: &kube::Error) -> Problem {
                 }
             }
         }
-        // kube's message would quote the answer, which can be a token.
-        kube::Error::SerdeError(_) => Problem::Other("the answer is not what Kubernetes would say".into()),
-        other => Problem::Other(first_line(&other.to_string())),
+        other => Problem::Other(errors::line(other)),
     }
 }
 
@@ -177,23 +176,14 @@ fn classify(error: &kube::Error) -> Problem {
 fn credentials(error: &AuthError) -> String {
     match error {
         AuthError::AuthExecRun { cmd, out } => {
-            let said = first_line(String::from_utf8_lossy(&out.stderr).trim());
+            let said = errors::short(&String::from_utf8_lossy(&out.stderr));
             format!("the plugin {cmd} failed ({}): {said}", out.status)
         }
         AuthError::AuthExecStart(error) => format!("their plugin can't be started: {error}"),
         AuthError::AuthExecParse(_) => "their plugin printed no ExecCredential".into(),
         AuthError::ReadTokenFile(error, path) => format!("{}: {error}", path.display()),
         AuthError::ParseTokenKey(_) => "the answer of their provider can't be read".into(),
-        other => first_line(&other.to_string()),
-    }
-}
-
-/// A proxy's answer can be a whole page.
-fn first_line(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(600) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line.to_owned(),
+        other => errors::short(&other.to_string()),
     }
 }
 
@@ -224,12 +214,12 @@ mod tests {
         "User \"dev\" cannot get",
         "c2: context admin may not read namespace kube-system: User \"dev\" cannot get"
     )]
-    #[case(500, "etcd is away\nstack", "c2: can't read namespace kube-system: etcd is away")]
+    #[case(500, "etcd is\naway", "c2: can't read namespace kube-system: etcd is away")]
     #[case(502, "", "c2: can't read namespace kube-system: Failure")]
     fn answers(#[case] code: u16, #[case] message: &str, #[case] start: &str) {
         let error = kube::Error::Api(Status::failure(message, "Failure").with_code(code).boxed());
         let said = said(&error);
-        assert!(said.starts_with(start) && !said.contains("stack"), "{said}");
+        assert!(said.starts_with(start), "{said}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::Config;
 use kube::config::{Cluster, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use mcsa_client::credential::pem_bundle;
 
 /// A context, and the cluster that it names. Plain data, but for the kubeconfig itself.
 #[derive(Clone, Debug, Default)]
@@ -125,13 +126,14 @@ impl Chosen {
 
     /// kubectl, with the flags that make it use this context.
     pub fn kubectl(&self) -> String {
-        let file = self.file.as_ref().map(|file| format!(" --kubeconfig {}", quote(&file.to_string_lossy())));
-        format!("kubectl{} --context {}", file.unwrap_or_default(), quote(&self.context))
+        let file =
+            self.file.as_ref().map(|file| format!(" --kubeconfig {}", shell_quote(&file.to_string_lossy())));
+        format!("kubectl{} --context {}", file.unwrap_or_default(), shell_quote(&self.context))
     }
 }
 
 /// A word as a shell reads it back.
-pub fn quote(word: &str) -> String {
+pub fn shell_quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -169,20 +171,7 @@ fn ca_bundle(cluster: &Cluster) -> Result<Option<String>, String> {
         (None, Some(path)) => std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?,
         (None, None) => return Ok(None),
     };
-    pem_bundle(pem).map(Some)
-}
-
-/// The bytes as a PEM bundle.
-///
-/// # Errors
-/// When there is no certificate in them.
-pub fn pem_bundle(bytes: Vec<u8>) -> Result<String, String> {
-    let pem = String::from_utf8(bytes).map_err(|_| "it is no PEM bundle".to_owned())?;
-    if pem.contains("-----BEGIN CERTIFICATE-----") {
-        Ok(pem)
-    } else {
-        Err("it has no PEM certificate".into())
-    }
+    pem_bundle(pem).map(Some).ok_or_else(|| "there is no PEM certificate in it".to_owned())
 }
 
 #[cfg(test)]
@@ -235,6 +224,6 @@ current-context: admin@one
     #[case("it's", r"'it'\''s'")]
     #[case("$(id)", "'$(id)'")]
     fn words_for_a_shell(#[case] word: &str, #[case] quoted: &str) {
-        assert_eq!(quote(word), quoted);
+        assert_eq!(shell_quote(word), quoted);
     }
 }

@@ -1,5 +1,8 @@
 //! What people read goes to stderr, each line marked with its cluster; what programs read goes to
 //! stdout.
+//!
+//! Nothing ends half done because stderr can't be written to: what can't be said there is not said
+//! (`eprintln!` would panic). Whoever asked for stdout, however, must not take a part for the whole.
 
 use std::io::{self, Write};
 
@@ -21,7 +24,7 @@ const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
 /// A line about a cluster.
 pub fn say(cluster: &str, text: &str) {
-    anstream::eprintln!("{CLUSTER}{cluster}{CLUSTER:#}  {text}");
+    drop(writeln!(anstream::stderr(), "{CLUSTER}{cluster}{CLUSTER:#}  {text}"));
 }
 
 /// A line about something in a cluster that is not as it should be.
@@ -49,7 +52,7 @@ pub fn rehearsed(cluster: &str, title: &str, outcome: Outcome) {
 
 /// Lines for pasting, without a mark.
 pub fn paste(text: &str) {
-    anstream::eprintln!("\n{text}");
+    drop(writeln!(anstream::stderr(), "\n{text}"));
 }
 
 /// One YAML document on stdout.

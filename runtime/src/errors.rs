@@ -17,10 +17,10 @@ pub fn short(message: &str) -> String {
 
 /// The error and its causes on one line, each said once, as many errors print their cause
 /// themselves; of an API server's refusal, its message alone. An answer that could not be read is
-/// not quoted: it may hold a token.
+/// not quoted: it may hold a token. As long as it is; see [`short`].
 pub fn line(error: &(dyn Error + 'static)) -> String {
     if let Some(message) = causes(error).find_map(said_by_kube) {
-        return short(&message);
+        return message.replace('\n', " ");
     }
     let mut line = String::new();
     for cause in causes(error).map(ToString::to_string) {
@@ -30,7 +30,7 @@ pub fn line(error: &(dyn Error + 'static)) -> String {
             line = format!("{line}: {cause}");
         }
     }
-    short(&line)
+    line.replace('\n', " ")
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

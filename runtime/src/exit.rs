@@ -1,5 +1,6 @@
 //! How a process ends: one line that says why, and a code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::errors;
@@ -10,7 +11,8 @@ pub fn report(name: &str, result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{name}: {}", errors::line(error.as_ref()));
+            // Whether anyone reads it or not.
+            let _ = writeln!(std::io::stderr(), "{name}: {}", errors::line(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -1,16 +1,20 @@
 //! `kubemcsa bootstrap`: once, twice, interrupted, and refused.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
 use mcsa_client::link::Link;
-use mcsa_tests::{Cluster, kubemcsa, kubemcsa_ok, merged_kubeconfig, pair, program};
+use mcsa_tests::{
+    Cluster, Fault, Imports, Proxy, eventually, kubemcsa, kubemcsa_ok, merged_kubeconfig, pair, program,
+};
 use tempfile::TempDir;
 
 /// The kinds of which bootstrap makes objects, on either side.
@@ -86,14 +90,46 @@ async fn twice_is_once() -> anyhow::Result<()> {
     kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
     ensure!(versions(&c1).await? == once, "install twice is not install once");
 
-    // Both ways: c2 becomes a target, too.
-    kubemcsa_ok(&kubeconfig, ["bootstrap", "--target-context", "c2", "--source-context", "c1"])?;
-    link_works(&c2, &c1).await
+    // Both ways: c2 becomes a target, too. That nobody hears what is said changes nothing.
+    for stderr in unheard()? {
+        let mut command = Command::new(program("kubemcsa")?);
+        command.args(["bootstrap", "--target-context", "c2", "--source-context", "c1"]);
+        let status = command.env("KUBECONFIG", &kubeconfig).stderr(stderr).status()?;
+        ensure!(status.success(), "unheard, it ended with {status}");
+        link_works(&c2, &c1).await?;
+    }
+    Ok(())
+}
+
+/// A full disk, where there is a device that stands for one, and a pipe that its reader has closed.
+fn unheard() -> anyhow::Result<impl Iterator<Item = Stdio>> {
+    let full = File::options().write(true).open("/dev/full").map(Stdio::from);
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    Ok(full.into_iter().chain([Stdio::from(writer)]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_revoked_is_made_anew_at_once() -> anyhow::Result<()> {
+    let (c1, c2) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
+    let (_folder, kubeconfig) = merged(&[&c1, &c2])?;
+    let bootstrap = ["bootstrap", "--target-context", "c1", "--source-context", "c2"];
+    let links = Imports::of(c1.client(), SYSTEM_NAMESPACE);
+    kubemcsa_ok(&kubeconfig, bootstrap)?;
+    // The API server has just seen the token, and will take it for good for 10 s.
+    link_works(&c1, &c2).await?;
+    let revoked = links.values("c2-token").await?;
+    c2.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "secret", "c1"]).await?;
+    kubemcsa_ok(&kubeconfig, bootstrap)?;
+    ensure!(links.values("c2-token").await?[key::TOKEN] != revoked[key::TOKEN], "the dead token was kept");
+    link_works(&c1, &c2).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupted_after_any_line_and_repeated_it_ends_right() -> anyhow::Result<()> {
-    let (c1, c2) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
+    // The source grants no more than an hour of the day that is asked for.
+    let source = Cluster::builder("c2").api_server_arg("--service-account-max-token-expiration=1h");
+    let (c1, c2) = tokio::try_join!(Cluster::start("c1"), source.start())?;
     // The seed's other command: two kubeconfig files.
     let (target, source) = (c1.kubeconfig().display().to_string(), c2.kubeconfig().display().to_string());
     let bootstrap = ["bootstrap", "--target-kubeconfig", &target, "--source-kubeconfig", &source];
@@ -122,6 +158,58 @@ fn kill_after(lines: usize, args: &[&str]) -> anyhow::Result<bool> {
     Ok(said == lines && !status.success())
 }
 
+/// Nothing is printed between mint and publish, so here it is calls that are cut off.
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_off_with_a_token_in_hand_and_repeated_it_ends_right() -> anyhow::Result<()> {
+    let source = Cluster::builder("c2").audit_log();
+    let (c1, c2) = tokio::try_join!(Cluster::start("c1"), source.start())?;
+    let to_c1 = Proxy::start(([127, 0, 0, 1], c1.port()).into()).await?;
+    let to_c2 = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
+    let (_folder, kubeconfig) = merged(&[&c1, &c2])?;
+    let text = std::fs::read_to_string(&kubeconfig)?;
+    std::fs::write(
+        &kubeconfig,
+        text.replace(&c1.server(), &to_c1.url()).replace(&c2.server(), &to_c2.url()),
+    )?;
+    let bootstrap = ["bootstrap", "--target-context", "c1", "--source-context", "c2"];
+    let minted = || -> anyhow::Result<usize> {
+        let events = c2.audit_events()?;
+        // The link itself asks for one, too, to see that it is refused.
+        let asked = events.iter().filter(|event| event.user.username == "admin");
+        let objects = asked.filter_map(|event| event.object_ref.as_ref());
+        Ok(objects.filter(|object| object.subresource == "token" && object.name == "c1").count())
+    };
+
+    // Once there is a token, the source is lost before it was tried, or the target before it was written.
+    for (lost, said) in [(&to_c2, "c2: "), (&to_c1, "c1: can't create secret ")] {
+        // Long enough to be cut off in the middle.
+        to_c2.set(Fault::Delay(Duration::from_millis(50)));
+        let before = minted()?;
+        let mut command = Command::new(program("kubemcsa")?);
+        command.env("KUBECONFIG", &kubeconfig).args(bootstrap).stderr(Stdio::piped());
+        let child = command.spawn()?;
+        eventually("a token is minted", async || {
+            ensure!(minted()? > before, "none yet");
+            Ok(())
+        })
+        .await;
+        lost.set(Fault::Refuse);
+        let output = child.wait_with_output()?;
+        let stderr = String::from_utf8(output.stderr)?;
+        let last = stderr.lines().last().unwrap_or_default();
+        ensure!(output.status.code() == Some(1) && last.contains(said), "{stderr}");
+        lost.set(Fault::Pass);
+    }
+    to_c2.set(Fault::Pass);
+    kubemcsa_ok(&kubeconfig, bootstrap)?;
+    link_works(&c1, &c2).await?;
+    settled(&c2).await?;
+    let once = (versions(&c1).await?, versions(&c2).await?);
+    kubemcsa_ok(&kubeconfig, bootstrap)?;
+    ensure!((versions(&c1).await?, versions(&c2).await?) == once, "a further run changed something");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
     let (c1, c2) = pair().await;
@@ -131,11 +219,11 @@ async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
         let args = std::iter::once("bootstrap").chain(args.iter().copied());
         let output = kubemcsa(kubeconfig, args)?;
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let last = stderr.trim().lines().last().unwrap_or_default();
         ensure!(output.status.code() == Some(1), "exit code {:?}: {stderr}", output.status.code());
         ensure!(output.stdout.is_empty(), "it wrote to stdout");
+        ensure!(stderr.trim().lines().count() == 1, "more than one line:\n{stderr}");
         for word in said {
-            ensure!(last.contains(word), "{word:?} is not in the last line of:\n{stderr}");
+            ensure!(stderr.contains(word), "{word:?} is not in: {stderr}");
         }
         Ok(())
     };
@@ -162,17 +250,21 @@ async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
     std::fs::write(&dead, text.replace(&c2.server(), "https://127.0.0.1:1"))?;
     refused(&dead, &contexts("c1", "c2"), &["c2", "https://127.0.0.1:1"])?;
 
-    // Rights that are missing: a user who may do nothing in the source.
-    c2.kubectl(["-n", "default", "create", "serviceaccount", "nobody"]).await?;
+    // Rights that are missing: a user who may do nothing in the source, or in the target.
+    for cluster in [c1, c2] {
+        cluster.kubectl(["-n", "default", "create", "serviceaccount", "nobody"]).await?;
+    }
     let nobody = c2.kubeconfig_of("default", "nobody").await?.display().to_string();
-    refused(
-        &kubeconfig,
-        &["--target-context", "c1", "--source-kubeconfig", &nobody],
-        &["c2", "kube-system"],
-    )?;
+    let args = ["--target-context", "c1", "--source-kubeconfig", &nobody];
+    refused(&kubeconfig, &args, &["c2: ", "may not", "kube-system"])?;
+    let nobody = c1.kubeconfig_of("default", "nobody").await?.display().to_string();
+    let args = ["--target-kubeconfig", &nobody, "--source-context", "c2"];
+    refused(&kubeconfig, &args, &["c1: ", "may not", "kube-system"])?;
 
     let mut after = (versions(c1).await?, versions(c2).await?);
-    after.1.retain(|object, _| !object.ends_with("nobody"));
+    for versions in [&mut after.0, &mut after.1] {
+        versions.retain(|object, _| !object.ends_with("nobody"));
+    }
     ensure!(before == after, "a refusal changed something");
     Ok(())
 }

@@ -3,7 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use mcsa_client::contract::webhook::CONFIGURATION;
 use mcsa_tests::{Cluster, kubemcsa, kubemcsa_ok};
+use serde_json::json;
 
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
 
@@ -38,5 +44,28 @@ async fn kubectl_and_kubemcsa_install_the_same() -> anyhow::Result<()> {
     let output = kubemcsa(cluster.kubeconfig(), ["install", "--no-wait"])?;
     let said = String::from_utf8(output.stderr)?;
     ensure!(said.lines().filter(|line| line.ends_with("created")).count() == 1, "{said}");
+
+    // The webhook has registered itself by a URL: that stays, and the rest is put right.
+    let configurations = Api::<MutatingWebhookConfiguration>::all(cluster.client());
+    let by_url = json!({
+        "url": "https://127.0.0.1:9443/mutate-pods",
+        "caBundle": BASE64_STANDARD.encode(cluster.ca_pem()),
+    });
+    let patch = json!([
+        { "op": "replace", "path": "/webhooks/0/clientConfig", "value": by_url },
+        { "op": "replace", "path": "/webhooks/0/timeoutSeconds", "value": 30 },
+    ]);
+    let patch = Patch::<()>::Json(serde_json::from_value(patch)?);
+    configurations.patch(CONFIGURATION, &PatchParams::default(), &patch).await?;
+    for outcome in ["changed", "unchanged"] {
+        let output = kubemcsa(cluster.kubeconfig(), ["install", "--no-wait"])?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.success(), "{said}");
+        let lines: Vec<_> = said.lines().filter(|line| line.contains(CONFIGURATION)).collect();
+        ensure!(lines.iter().any(|line| line.contains("https://127.0.0.1:9443/mutate-pods")), "{said}");
+        ensure!(lines.iter().any(|line| line.ends_with(&format!(" {outcome}"))), "{said}");
+        let entry = configurations.get(CONFIGURATION).await?.webhooks.unwrap_or_default().remove(0);
+        ensure!(json!(entry.client_config) == by_url && entry.timeout_seconds == Some(5), "{entry:?}");
+    }
     Ok(())
 }

@@ -109,7 +109,8 @@ impl Keeper {
                 return false;
             }
         };
-        // First the registration: if that fails, the API server still trusts what is served.
+        // First the registration, then what is served. In between, and until other replicas have
+        // followed, the API server may be shown a certificate that it does not trust.
         let registered = match seen {
             Seen::NotYet => true,
             Seen::Nothing => {

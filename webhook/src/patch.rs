@@ -132,6 +132,7 @@ struct Container<'a> {
 fn containers(spec: &PodSpec) -> impl Iterator<Item = Container<'_>> {
     let init = spec.init_containers.iter().flatten().map(|c| (&c.name, &c.volume_mounts)).enumerate();
     let main = spec.containers.iter().map(|c| (&c.name, &c.volume_mounts)).enumerate();
+    // A new pod has none; `kubectl debug` goes through pods/ephemeralcontainers, not registered.
     let ephemeral =
         spec.ephemeral_containers.iter().flatten().map(|c| (&c.name, &c.volume_mounts)).enumerate();
     let init = init.map(|container| ("initContainers", container));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::kubeconfig::quote;
+use crate::kubeconfig::shell_quote;
 use crate::output::Format;
 
 /// Which clusters to link, and how the target reaches the source.
@@ -80,7 +80,7 @@ impl Args {
         let mut command = "kubemcsa bootstrap".to_owned();
         let kept = flags.into_iter().filter(|(name, _)| *name != flag);
         for (name, value) in kept.filter_map(|(name, value)| Some((name, value?))) {
-            command.push_str(&format!(" {name} {}", quote(&value)));
+            command.push_str(&format!(" {name} {}", shell_quote(&value)));
         }
         if self.allow_self {
             command.push_str(" --allow-self");

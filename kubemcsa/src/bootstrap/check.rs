@@ -117,11 +117,12 @@ async fn until_it_may_mint(as_link: &Cluster) -> anyhow::Result<()> {
     }
 }
 
-/// Asks for what the policy refuses: a token of its own account, for a second too long. Where the
-/// policy isn't seen yet, that token is dropped.
+/// Asks for what the policy refuses: a token of its own account, for a second too long. It is bound
+/// as it should be, so that nothing else is wrong with it. Where the policy isn't seen yet, that
+/// token is dropped.
 async fn until_it_is_held(as_link: &Cluster, name: &str) -> anyhow::Result<bool> {
     let accounts: Api<ServiceAccount> = Api::namespaced(as_link.client.clone(), SYSTEM_NAMESPACE);
-    let request = token::request(LIFETIME + 1, &[], None);
+    let request = token::request(LIFETIME + 1, &[], Some(name));
     let params = PostParams { dry_run: true, ..Default::default() };
     let deadline = Instant::now() + SEEN_WITHIN;
     loop {

@@ -20,6 +20,7 @@ mod target;
 use std::path::Path;
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::credential::pem_bundle;
 
 pub use args::Args;
 use check::Checked;
@@ -30,7 +31,7 @@ use source::Granted;
 use target::Declared;
 
 use crate::apply::Outcome;
-use crate::kubeconfig::{Chosen, pem_bundle};
+use crate::kubeconfig::Chosen;
 use crate::output;
 
 /// How often somebody else (an importer at work) may be faster in writing the link's Secret.
@@ -64,7 +65,7 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
 fn ca_file(path: &Path) -> anyhow::Result<String> {
     let failed = |problem: String| anyhow::anyhow!("--source-ca-file {}: {problem}", path.display());
     let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    pem_bundle(bytes).map_err(failed)
+    pem_bundle(bytes).ok_or_else(|| failed("there is no PEM certificate in it".into()))
 }
 
 async fn keep_or_mint(

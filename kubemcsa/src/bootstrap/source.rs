@@ -25,6 +25,8 @@ const RIGHTS: &str = include_str!("rights.yaml");
 pub struct Granted {
     /// UID of the service account.
     pub service_account_uid: String,
+    /// UID of the Secret that its tokens are bound to: another one once they were revoked.
+    pub bound_secret_uid: String,
     /// Whether the source can hold the link to the policy.
     pub policy: bool,
 }
@@ -35,7 +37,7 @@ pub struct Granted {
 /// When an object can't be written.
 pub async fn grant(connected: &Connected) -> anyhow::Result<Granted> {
     let cluster = &connected.source;
-    let (mut policy, mut service_account_uid) = (true, None);
+    let (mut policy, mut service_account_uid, mut bound_secret_uid) = (true, None, None);
     for object in objects(connected)? {
         let title = object::title(&object);
         // The namespace may be a target's too, with labels of its own.
@@ -51,8 +53,10 @@ pub async fn grant(connected: &Connected) -> anyhow::Result<Granted> {
             applied => applied?,
         };
         output::outcome(&cluster.name, &title, applied.outcome);
-        if object::kind(&object) == "ServiceAccount" {
-            service_account_uid = applied.stored.uid();
+        match object::kind(&object) {
+            "ServiceAccount" => service_account_uid = applied.stored.uid(),
+            "Secret" => bound_secret_uid = applied.stored.uid(),
+            _ => {}
         }
     }
     if !policy {
@@ -60,6 +64,7 @@ pub async fn grant(connected: &Connected) -> anyhow::Result<Granted> {
     }
     Ok(Granted {
         service_account_uid: service_account_uid.context("the service account has no UID")?,
+        bound_secret_uid: bound_secret_uid.context("the Secret that tokens are bound to has no UID")?,
         policy,
     })
 }

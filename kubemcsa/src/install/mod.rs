@@ -1,6 +1,7 @@
 //! `kubemcsa install`: applies manifests/ to a target, and waits until all of it is ready.
 
 mod order;
+mod registration;
 mod wait;
 
 use std::path::PathBuf;
@@ -47,8 +48,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let identity = format!("context {}", chosen.context);
     let cluster = Cluster::new(&chosen.cluster_name, &identity, chosen.config().await?)?;
 
-    for stage in order::stages(manifests::objects()?) {
-        for object in &stage {
+    for mut stage in order::stages(manifests::objects()?) {
+        for object in &mut stage {
+            registration::keep_urls(&cluster, object).await?;
             let applied = apply::apply(&cluster, object).await?;
             output::outcome(&cluster.name, &object::title(object), applied.outcome);
         }
