@@ -105,3 +105,67 @@ pub fn ensure_owned(
         ),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::LinkEntry;
+    use kube::runtime::watcher::Event;
+    use mcsa_client::contract::LINK_LABEL;
+    use mcsa_client::link::Link;
+    use rstest::rstest;
+    use serde_json::json;
+
+    const CONFIG: &str = "current-context: c\ncontexts: [{name: c, context: {cluster: c}}]\n\
+        clusters: [{name: c, cluster: {server: 'https://c2'}}]\n";
+
+    /// A cache with a link to c2, and with the Secrets of these names, owned by the import `u`.
+    fn cache(secrets: &[&str]) -> Cache {
+        let cache = Cache::default();
+        let secret = json!({ "metadata": { "name": "c2" }, "stringData": {}, "data": {} });
+        let mut secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret).unwrap();
+        let value = k8s_openapi::ByteString(CONFIG.as_bytes().to_vec());
+        secret.data = Some([("kubeconfig".to_owned(), value)].into());
+        let source = Source::new(Link::read(&secret).unwrap()).unwrap();
+        let link = LinkEntry { cluster_name: "c2".into(), source: Ok(Arc::new(source)) };
+        cache.see_link(Event::Apply(("c2".into(), link)));
+        for name in secrets {
+            let owner =
+                json!([{ "apiVersion": "v1", "kind": "K", "name": "n", "uid": "u", "controller": true }]);
+            let metadata = json!({ "uid": "s", "resourceVersion": "1", "ownerReferences": owner });
+            let state = SecretState::read(&serde_json::from_value(metadata).unwrap());
+            let key = ObjectKey { namespace: SYSTEM_NAMESPACE.into(), name: (*name).into() };
+            cache.see_secret(Event::Apply((key, state)));
+        }
+        cache
+    }
+
+    fn resolved(secrets: &[&str], labels: serde_json::Value, cluster: &str, of: &str) -> Result<(), Reason> {
+        let import = json!({
+            "metadata": { "namespace": SYSTEM_NAMESPACE, "name": "c2", "uid": "u", "labels": labels },
+            "spec": { "clusterName": cluster, "namespace": of, "name": "c1" },
+        });
+        let key = ObjectKey { namespace: SYSTEM_NAMESPACE.into(), name: "c2".into() };
+        let import = Arc::new(serde_json::from_value(import).unwrap());
+        resolve(&cache(secrets), &key, import).map(drop).map_err(|failure| failure.reason)
+    }
+
+    #[rstest]
+    #[case::a_link(&["c2-token"], json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE, Ok(()))]
+    #[case::a_link_without_its_secret(
+        &[], json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE, Err(Reason::ClusterNotLinked)
+    )]
+    #[case::no_link_of_a_link_s_identity(&[], json!({}), "c2", SYSTEM_NAMESPACE, Err(Reason::InvalidSpec))]
+    #[case::an_import(&[], json!({}), "c2", "default", Ok(()))]
+    #[case::of_a_source_without_a_link(&[], json!({}), "c3", "default", Err(Reason::ClusterNotLinked))]
+    #[tokio::test]
+    async fn what_can_be_resolved(
+        #[case] secrets: &[&str],
+        #[case] labels: serde_json::Value,
+        #[case] cluster: &str,
+        #[case] of: &str,
+        #[case] expected: Result<(), Reason>,
+    ) {
+        assert_eq!(resolved(secrets, labels, cluster, of), expected);
+    }
+}

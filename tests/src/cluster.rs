@@ -20,15 +20,15 @@ use crate::{kubeconfig, kubectl, start};
 /// A running etcd, API server and controller manager. There are no nodes and no scheduler: pods can be
 /// created, and stay pending.
 ///
-/// Dropped, or when this process ends in whatever way, all of it is gone. Only its folder with the logs
-/// stays after a panic or a failed start.
+/// Dropped, or when this process ends in whatever way, all of it is gone but the logs, which stay for
+/// an hour. A test says on stderr where they are, when it starts the cluster.
 ///
 /// Some waits are Kubernetes' own and no flag shortens them: a namespace is emptied 5 s after its
 /// deletion at the earliest, a token that was revoked is refused after up to 10 s, and the garbage
 /// collector sees a new CRD after up to 30 s (see [`Cluster::restart_controller_manager`]).
 #[derive(Debug)]
 pub struct Cluster {
-    // Dropped in this order: whoever writes to the folder is gone before the folder is.
+    // Dropped in this order: whoever writes to the folder is gone before the folder is emptied.
     pub(crate) controller_manager: Mutex<Arc<Process>>,
     pub(crate) api_server: Mutex<Arc<Process>>,
     pub(crate) etcd: Arc<Process>,
@@ -94,7 +94,8 @@ impl Cluster {
         self.kubeconfig.clone()
     }
 
-    /// The folder with the logs and keys of this cluster.
+    /// The folder with the logs and keys of this cluster, and a place for what else there is to log or
+    /// to keep secret: of a cluster that is gone, only files `*.log` and `*.jsonl` are left.
     pub fn dir(&self) -> &Path {
         self.folder.path()
     }

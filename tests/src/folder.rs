@@ -1,28 +1,40 @@
-//! The folder of one cluster: gone after a success, there to be read after a failure.
+//! The folder of one cluster: while it lives, all that it needs; then its logs, for an hour.
+//!
+//! Logs stay whatever came of the test: a cluster is dropped before anyone knows, as most tests fail
+//! by returning an error, and nothing tells a destructor of that. So a test names the folder when it
+//! starts the cluster, which is also the only time for clusters that are never dropped. Any other
+//! program, as the quickstart, has a story of its own to tell: there it is named after a panic only.
 
 use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 
-use crate::process::remove_folder;
+use crate::programs::is_test;
 use crate::{cache, note};
 
-/// How long the logs of a process that is gone stay.
+/// How long the logs of a cluster that is gone stay.
 const RETENTION: Duration = Duration::from_secs(3600);
+
+/// Locked while the cluster lives, so that no other process sweeps its folder.
+const LOCK: &str = "lock";
+
+/// Left in a folder that is to outlive its process.
+const KEPT: &str = "kept";
 
 /// A folder that is locked while the process that made it lives.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    stay: bool,
+    handed_over: bool,
     _lock: File,
 }
 
 impl Folder {
-    /// Makes the folder of a cluster, and sweeps those of processes that are gone.
+    /// Makes the folder of a cluster, and sweeps those of clusters that are gone.
     pub(crate) fn create(cluster: &str) -> anyhow::Result<Self> {
         let clusters = cache::folder("clusters")?;
         sweep(&clusters);
@@ -33,9 +45,16 @@ impl Folder {
             .tempdir_in(&clusters)
             .with_context(|| format!("making a folder for cluster {cluster} in {}", clusters.display()))?
             .keep();
-        let lock = cache::lock_file(&path.join("lock"))?;
-        lock.try_lock().with_context(|| format!("locking {}", path.display()))?;
-        Ok(Self { path, stay: false, _lock: lock })
+        let lock = cache::lock_file(&path.join(LOCK))?;
+        // Waits for whoever takes it for abandoned at this very moment, and finds nothing to sweep.
+        lock.lock().with_context(|| format!("locking {}", path.display()))?;
+        if is_test() {
+            // The harness names threads after their tests.
+            let thread = std::thread::current();
+            let test = thread.name().unwrap_or("a test");
+            note(format_args!("{test}: {cluster} logs to {}", path.display()));
+        }
+        Ok(Self { path, handed_over: false, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -46,59 +65,78 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// Leaves the folder to be read, and says where it is.
-    pub(crate) fn stay(&mut self) {
-        self.stay = true;
-        let mut logs: Vec<_> = files(&self.path).filter(|file| file.ends_with(".log")).collect();
-        logs.sort();
-        note(format_args!("the folder {} is kept: {}", self.path.display(), logs.join(", ")));
-    }
-
     /// Leaves the folder to whoever stops the cluster; it is never swept.
     pub(crate) fn hand_over(&mut self) -> anyhow::Result<PathBuf> {
-        self.stay = true;
-        fs::write(self.join("kept"), "")?;
+        self.handed_over = true;
+        fs::write(self.join(KEPT), "")?;
         Ok(self.path.clone())
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if !self.stay && std::thread::panicking() {
-            self.stay();
+        if self.handed_over {
+            return;
         }
-        if !self.stay
-            && let Err(error) = remove_folder(&self.path)
-        {
-            note(format_args!("removing {}: {error}", self.path.display()));
+        if let Err(error) = leave_logs(&self.path) {
+            note(format_args!("emptying {}: {error}", self.path.display()));
+        }
+        if std::thread::panicking() && !is_test() {
+            note(format_args!("the logs are in {}", self.path.display()));
         }
     }
 }
 
-fn files(folder: &Path) -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
-}
-
-/// What is left of a dead process: its logs stay for an hour, etcd's data goes at once.
+/// What is left of clusters that are gone: their logs stay for an hour, all else goes at once.
 fn sweep(clusters: &Path) {
-    for name in files(clusters) {
-        let folder = clusters.join(name);
-        if folder.join("kept").exists() || !is_abandoned(&folder) {
+    for entry in fs::read_dir(clusters).into_iter().flatten().flatten() {
+        let folder = entry.path();
+        if folder.join(KEPT).exists() {
             continue;
         }
-        // Errors: another process sweeps too.
-        if age(&folder).is_some_and(|age| age > RETENTION) {
-            drop(fs::remove_dir_all(&folder));
-        } else {
-            drop(fs::remove_dir_all(folder.join("etcd")));
+        // Without a lock file it is about to be made, or already on its way out.
+        let Ok(lock) = File::open(folder.join(LOCK)) else { continue };
+        if lock.try_lock().is_err() {
+            continue;
         }
+        // An error means that something in it is still being written; the next sweep comes.
+        drop(match age(&folder) {
+            Some(age) if age > RETENTION => fs::remove_dir_all(&folder),
+            _ => leave_logs(&folder),
+        });
     }
 }
 
-/// Without a lock file it is about to be made, or already on its way out.
-fn is_abandoned(folder: &Path) -> bool {
-    File::open(folder.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
+/// Removes etcd's data, which is many times the size of the logs, keys, kubeconfigs, and what else
+/// was put there.
+fn leave_logs(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        other => return ignore(ErrorKind::NotFound, other.map(drop)),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        // Supervisors remove, too.
+        if entry.file_type()?.is_dir() {
+            leave_logs(&path)?;
+            let removed = ignore(ErrorKind::DirectoryNotEmpty, fs::remove_dir(&path));
+            ignore(ErrorKind::NotFound, removed)?;
+        } else if !is_log(&path) {
+            ignore(ErrorKind::NotFound, fs::remove_file(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn ignore(kind: ErrorKind, result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.kind() == kind { Ok(()) } else { Err(error) })
+}
+
+/// The lock is kept for the sweep.
+fn is_log(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == LOCK)
+        || path.extension().is_some_and(|extension| extension == "log" || extension == "jsonl")
 }
 
 /// The time since anything in it was last written.

@@ -17,7 +17,8 @@
 //!
 //! Beside it: [`Process`] (a program that never outlives the test), [`Proxy`] (a network that fails
 //! when told to), [`eventually`] (waiting that says what it waited for), [`program()`] (this
-//! workspace's own binaries).
+//! workspace's own binaries), [`Servants`] (importer and webhook as processes), [`Imports`] (the
+//! imports of a namespace, and their Secrets).
 
 // Test support: where it cannot go on, the test has failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -50,7 +51,10 @@ pub use kubectl::kubectl;
 pub use process::Process;
 pub use programs::{example, program};
 pub use proxy::{Fault, Proxy};
-pub use scene::{Imports, kubemcsa, kubemcsa_ok, mount, pod_lister, pod_lister_import};
+pub use scene::{
+    Imports, Run, bootstrap, install_and_link, kubemcsa, kubemcsa_ok, kubemcsa_runs, mount, pod_lister,
+    pod_lister_import,
+};
 pub use servants::Servants;
 pub use shared::pair;
 pub use start::ClusterBuilder;

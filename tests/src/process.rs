@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -217,18 +217,4 @@ impl Drop for Process {
             self.kill();
         }
     }
-}
-
-/// Removes a folder in which a killed process may still have been writing.
-pub(crate) fn remove_folder(folder: &Path) -> std::io::Result<()> {
-    for _ in 0..20 {
-        match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            other => return other,
-        }
-    }
-    fs::remove_dir_all(folder)
 }

@@ -65,6 +65,12 @@ fn patiently<T>(what: &str, work: impl FnOnce() -> T) -> T {
     })
 }
 
+/// Whether this is a test that cargo built, and no example or tool.
+pub(crate) fn is_test() -> bool {
+    let own = std::env::current_exe();
+    own.is_ok_and(|own| own.parent().is_some_and(|folder| folder.ends_with("deps")))
+}
+
 /// `target/debug` for `target/debug/deps/some_test`, `target/debug/examples/some` and
 /// `target/debug/some`.
 fn profile_folder(executable: &Path) -> anyhow::Result<&Path> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Secret;
@@ -12,12 +13,34 @@ use kube::{Api, Client};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
 use crate::cluster::Cluster;
+use crate::kubeconfig::merged_kubeconfig;
 use crate::programs::program;
+
+/// A run of `kubemcsa` that is over.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its arguments, joined by spaces.
+    pub args: String,
+    /// What it wrote to stdout and stderr; of an export only stderr, as its stdout is a credential.
+    pub said: String,
+}
+
+static RUNS: Mutex<Vec<Run>> = Mutex::new(Vec::new());
 
 /// Runs `kubemcsa` with `KUBECONFIG` set, and gives all that it said.
 pub fn kubemcsa<'a>(kubeconfig: &Path, args: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Output> {
+    let args: Vec<_> = args.into_iter().collect();
     let mut command = Command::new(program("kubemcsa")?);
-    Ok(command.env("KUBECONFIG", kubeconfig).env("RUST_LOG", "trace").args(args).output()?)
+    let output = command.env("KUBECONFIG", kubeconfig).env("RUST_LOG", "trace").args(&args).output()?;
+    let stdout = if args.first() == Some(&"export") { &[] } else { &output.stdout[..] };
+    let said = String::from_utf8_lossy(&[stdout, &output.stderr].concat()).into_owned();
+    RUNS.lock().unwrap_or_else(PoisonError::into_inner).push(Run { args: args.join(" "), said });
+    Ok(output)
+}
+
+/// What [`kubemcsa`] has been run for in this process so far, by any test.
+pub fn kubemcsa_runs() -> Vec<Run> {
+    RUNS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Runs `kubemcsa`, which has to succeed, and gives its stdout.
@@ -26,6 +49,22 @@ pub fn kubemcsa_ok<'a>(kubeconfig: &Path, args: impl IntoIterator<Item = &'a str
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "kubemcsa ended with {}:\n{stderr}", output.status);
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Installs into `target`, and links it to `source`. Returns a kubeconfig with both, which goes with
+/// the target.
+pub fn install_and_link(target: &Cluster, source: &Cluster) -> anyhow::Result<PathBuf> {
+    let kubeconfig = target.dir().join("kubeconfig-of-both");
+    merged_kubeconfig(&[target, source], &kubeconfig)?;
+    kubemcsa_ok(&kubeconfig, ["install", "--context", target.name(), "--no-wait"])?;
+    bootstrap(&kubeconfig, target, source)?;
+    Ok(kubeconfig)
+}
+
+/// Links `target` to `source`, or mends the link.
+pub fn bootstrap(kubeconfig: &Path, target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
+    let args = ["bootstrap", "--target-context", target.name(), "--source-context", source.name()];
+    kubemcsa_ok(kubeconfig, args).map(drop)
 }
 
 /// Makes, in `source`, the namespace and in it the service account `pod-lister`, which may list pods

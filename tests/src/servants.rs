@@ -1,6 +1,6 @@
 //! Importer and webhook, as processes beside a target that has no nodes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
@@ -27,6 +27,8 @@ pub struct Servants {
 impl Servants {
     /// Starts both, each as its own service account, with the rights that it was installed with; with
     /// their logs in `folder` and what is logged as for `RUST_LOG`. Waits until they serve.
+    ///
+    /// In [`Cluster::dir`], the logs stay when the cluster is gone.
     pub async fn start(target: &Cluster, folder: &Path, log: &str) -> anyhow::Result<Self> {
         let port = Port::reserve()?;
         let address = format!("127.0.0.1:{}", port.number);
@@ -36,7 +38,7 @@ impl Servants {
             let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, service_account).await?;
             let mut command = Command::new(program(&name)?);
             command.arg("--kubeconfig").arg(kubeconfig).arg("--log").arg(log).args(args);
-            Process::spawn(&name, &command, folder.join(format!("{name}.log")))
+            Process::spawn(&name, &command, unused(folder, &name))
         };
         let servants = Self {
             importer: spawn("importer", &[]).await?,
@@ -68,4 +70,11 @@ impl Servants {
         );
         Ok(())
     }
+}
+
+/// A log of its own for each start: who looks for `ready` does not find that of the one before.
+fn unused(folder: &Path, name: &str) -> PathBuf {
+    let again = (2..).map(|count| format!("{name}-{count}.log"));
+    let mut paths = std::iter::once(format!("{name}.log")).chain(again).map(|file| folder.join(file));
+    paths.find(|path| !path.exists()).unwrap_or_else(|| folder.join(name))
 }

@@ -8,8 +8,7 @@ use crate::cluster::Cluster;
 /// The clusters `c1` and `c2`, started by the first test that asks.
 ///
 /// Tests keep apart by namespaces and names; one that harms a cluster, or counts its calls, starts
-/// its own. The two are never dropped: they end with the process, their logs stay for an hour, since
-/// nobody is left who would know whether the tests failed.
+/// its own. The two are never dropped: they end with the process.
 pub async fn pair() -> &'static (Cluster, Cluster) {
     static PAIR: OnceCell<(Cluster, Cluster)> = OnceCell::const_new();
     let started = PAIR.get_or_try_init(async || try_join!(Cluster::start("c1"), Cluster::start("c2"))).await;

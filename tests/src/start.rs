@@ -77,7 +77,7 @@ impl ClusterBuilder {
         let name = self.name.clone();
         // Making keys takes long enough to stall a runtime with one thread.
         let pki = tokio::task::spawn_blocking(move || Pki::new(&name)).await??;
-        let mut folder = Folder::create(&self.name)?;
+        let folder = Folder::create(&self.name)?;
         let ports = [Port::reserve()?, Port::reserve()?];
         let components = Components {
             binaries,
@@ -103,12 +103,7 @@ impl ClusterBuilder {
                 folder,
                 _ports: ports,
             }),
-            Err(error) => {
-                if !is_port_taken(&error) {
-                    folder.stay();
-                }
-                Err(error.context(format!("starting cluster {}", self.name)))
-            }
+            Err(error) => Err(error.context(format!("starting cluster {}", self.name))),
         }
     }
 }

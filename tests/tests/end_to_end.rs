@@ -4,23 +4,25 @@
 // A helper of tests: where there is no world, each of them has failed.
 #![allow(clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, Engine};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use k8s_openapi::api::core::v1::{Container, Pod, Secret};
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use mcsa_client::config::Mounts;
-use mcsa_client::contract::{IMPORT_NAME, MOUNT_ROOT};
+use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, MOUNT_ROOT, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    Cluster, Imports, Servants, binaries, eventually, kubectl, kubemcsa_ok, merged_kubeconfig, mount, pair,
-    pod_lister, pod_lister_import,
+    Cluster, Imports, Servants, binaries, eventually, install_and_link, kubectl, kubemcsa_ok, kubemcsa_runs,
+    mount, pair, pod_lister, pod_lister_import,
 };
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 /// Two linked clusters, and what serves the target.
@@ -29,7 +31,8 @@ struct World {
     source: &'static Cluster,
     servants: Servants,
     kubeconfig: PathBuf,
-    folder: TempDir,
+    /// The first token, which bootstrap minted and the importer replaces at once.
+    first_token: BTreeSet<String>,
 }
 
 /// The world that the tests of this file share; they keep apart by namespaces.
@@ -37,14 +40,10 @@ async fn world() -> &'static World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
     let world = WORLD.get_or_try_init(async || {
         let (target, source) = pair().await;
-        let folder = tempfile::tempdir()?;
-        let kubeconfig = folder.path().join("kubeconfig");
-        merged_kubeconfig(&[target, source], &kubeconfig)?;
-        kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
-        // The seed's command, as written.
-        kubemcsa_ok(&kubeconfig, ["bootstrap", "--target-context", "c1", "--source-context", "c2"])?;
-        let servants = Servants::start(target, folder.path(), "trace").await?;
-        anyhow::Ok(World { target, source, servants, kubeconfig, folder })
+        let kubeconfig = install_and_link(target, source)?;
+        let first_token = tokens(target).await?;
+        let servants = Servants::start(target, target.dir(), "trace").await?;
+        anyhow::Ok(World { target, source, servants, kubeconfig, first_token })
     });
     world.await.unwrap_or_else(|error| panic!("no world to test in: {error:#}"))
 }
@@ -243,7 +242,7 @@ async fn a_pod_that_can_t_have_its_import_is_told_so() -> anyhow::Result<()> {
         imports.condition("waiting", "Ready", "False", Some("ClusterNotLinked")).await
     })
     .await;
-    let file = world.folder.path().join("waiting.json");
+    let file = world.target.dir().join("waiting.json");
     let mut manifest = pod("waits", Some("waiting"));
     manifest["apiVersion"] = "v1".into();
     manifest["kind"] = "Pod".into();
@@ -286,26 +285,6 @@ async fn other_pods_and_namespaces_are_untouched() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_refreshes_itself_like_any_import() -> anyhow::Result<()> {
-    let world = world().await;
-    let links = Imports::of(world.target.client(), "multicluster-service-account");
-    // Bootstrap minted the first token; the importer takes over at once.
-    let link = eventually("the link's import is ready", async || links.ready("c2").await).await;
-    ensure!(link.status.context("status")?.refresh_time.is_some(), "not taken over");
-    let before = links.values("c2-token").await?;
-    links.secrets.delete("c2-token", &Default::default()).await?;
-    // With its Secret, the link itself is gone: bootstrap mends that.
-    kubemcsa_ok(&world.kubeconfig, ["bootstrap", "--target-context", "c1", "--source-context", "c2"])?;
-    let after = links.values("c2-token").await?;
-    ensure!(before["token"] != after["token"] && before["server"] == after["server"]);
-    eventually("the link's import is ready again", async || {
-        links.condition("c2", "Refreshed", "True", None).await
-    })
-    .await;
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_exported_service_account_is_a_secret_to_apply() -> anyhow::Result<()> {
     let world = world().await;
     world.namespace("exported").await?;
@@ -313,7 +292,7 @@ async fn an_exported_service_account_is_a_secret_to_apply() -> anyhow::Result<()
         &world.kubeconfig,
         ["export", "pod-lister", "--context", "c2", "-n", "exported", "--as", "copy"],
     )?;
-    let file = world.folder.path().join("exported.yaml");
+    let file = world.target.dir().join("exported.yaml");
     std::fs::write(&file, yaml)?;
     world.target.kubectl(["-n", "exported", "apply", "-f", &file.display().to_string()]).await?;
     let values = Imports::of(world.target.client(), "exported").values("copy").await?;
@@ -323,47 +302,123 @@ async fn an_exported_service_account_is_a_secret_to_apply() -> anyhow::Result<()
     Ok(())
 }
 
+/// The tokens of all imports and links of a target, now.
+async fn tokens(target: &Cluster) -> anyhow::Result<BTreeSet<String>> {
+    let secrets = Api::<Secret>::all(target.client());
+    let secrets = secrets.list(&ListParams::default().labels(IMPORT_NAME)).await?;
+    let token = |secret: Secret| secret.data?.remove("token");
+    let tokens = secrets.into_iter().map(|secret| token(secret).context("a Secret without a token"));
+    tokens.map(|token| Ok(String::from_utf8(token?.0)?)).collect()
+}
+
+/// All forms in which a token may stand in a text without spaces: as it is, in a larger text that was
+/// encoded as base64, as in a printed Secret, and as bytes, as in a Secret that was printed for
+/// debugging. Only the signature is looked for, which is what an attacker can't guess.
+fn forms(token: &str) -> anyhow::Result<Vec<String>> {
+    let (_, signature) = token.rsplit_once('.').context("a token without a signature")?;
+    ensure!(signature.len() > 100, "a signature of {} characters", signature.len());
+    let bytes: Vec<_> = signature.bytes().map(|byte| byte.to_string()).collect();
+    let encoded = (0..3).map(|before| {
+        let encoded = BASE64_STANDARD_NO_PAD.encode(" ".repeat(before) + signature);
+        // The first and last characters depend on the neighbours, too.
+        encoded[4..encoded.len() - 4].to_owned()
+    });
+    Ok(encoded.chain([signature.to_owned(), bytes.join(",")]).collect())
+}
+
+#[test]
+fn a_token_is_found_in_any_form() -> anyhow::Result<()> {
+    let token = format!("header.claims.{}", "Signature-0123_".repeat(20));
+    let forms = forms(&token)?;
+    for before in ["", "1", "12", "123"] {
+        let text = BASE64_STANDARD.encode(format!("{before}{token} and more"));
+        ensure!(forms.iter().any(|form| text.contains(form)), "not found after {before:?}");
+    }
+    let text = format!("{:?}", ByteString(token.into_bytes())).replace(' ', "");
+    ensure!(forms.iter().any(|form| text.contains(form)), "not found in {text}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_is_ever_printed() -> anyhow::Result<()> {
     let world = world().await;
     let imports = world.namespace("silent").await?;
-    world.import(&imports, "a", "silent").await?;
-    let first = imports.values("a-token").await?["token"].clone();
-    imports.secrets.delete("a-token", &Default::default()).await?;
-    eventually("the Secret is back", async || imports.values("a-token").await).await;
-    let stored = world.create_pod("silent", pod("p", Some("a"))).await?;
-    let bootstrap = ["bootstrap", "--target-context", "c1", "--source-context", "c2"];
-    let output = mcsa_tests::kubemcsa(&world.kubeconfig, bootstrap)?;
-    let manifests = kubemcsa_ok(&world.kubeconfig, bootstrap.into_iter().chain(["-o", "yaml"]))?;
+    let mut minted = world.first_token.clone();
+    ensure!(minted.len() == 1, "bootstrap has minted {} tokens", minted.len());
 
-    let secrets = Api::<Secret>::all(world.target.client());
-    let secrets = secrets.list(&ListParams::default().labels(IMPORT_NAME)).await?;
-    let mut tokens: Vec<String> = vec![first];
-    for secret in secrets {
-        let token = secret.data.unwrap_or_default().remove("token").context("a Secret without a token")?;
-        tokens.push(String::from_utf8(token.0)?);
+    // A token for each way to one.
+    world.import(&imports, "a", "silent").await?;
+    minted.extend(tokens(world.target).await?);
+    let first = imports.values("a-token").await?["token"].clone();
+    let edit = json!({ "stringData": { "token": "edited" } });
+    imports.secrets.patch("a-token", &PatchParams::default(), &Patch::Merge(edit)).await?;
+    let second = eventually("the edit is repaired", async || {
+        let token = imports.values("a-token").await?["token"].clone();
+        ensure!(token != "edited" && token != first, "it is not");
+        Ok(token)
+    })
+    .await;
+    imports.secrets.delete("a-token", &Default::default()).await?;
+    let third = eventually("the Secret is back", async || imports.values("a-token").await).await;
+    minted.extend([first, second, third["token"].clone()]);
+    let export = ["export", "pod-lister", "--context", "c2", "-n", "silent"];
+    let exported: Secret = serde_saphyr::from_str(&kubemcsa_ok(&world.kubeconfig, export)?)?;
+    let exported = exported.data.and_then(|mut data| data.remove("token")).context("nothing exported")?;
+    minted.insert(String::from_utf8(exported.0)?);
+
+    // What can't be used is complained about, and what can't be parsed is easily quoted.
+    let broken = world.source.kubectl(["create", "token", "default"]).await?.trim().to_owned();
+    let secret = json!({
+        "metadata": { "name": "broken", "labels": { LINK_LABEL: "true" } },
+        "stringData": { "kubeconfig": format!("users: [{{name: c2, user: {{token: {broken}\n") },
+    });
+    let links = Imports::of(world.target.client(), SYSTEM_NAMESPACE);
+    links.secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+    imports.create(&pod_lister_import("broken", "broken", "silent")).await?;
+    eventually("the import says that its link is broken", async || {
+        imports.condition("broken", "Ready", "False", Some("InvalidLink")).await
+    })
+    .await;
+    minted.insert(broken);
+
+    world.create_pod("silent", pod("p", Some("a"))).await?;
+    let bootstrap = ["bootstrap", "--target-context", "c1", "--source-context", "c2"];
+    for more in [&["-o", "yaml"][..], &["--dry-run"], &[]] {
+        kubemcsa_ok(&world.kubeconfig, bootstrap.into_iter().chain(more.iter().copied()))?;
     }
-    ensure!(tokens.len() > 2 && tokens.iter().all(|token| token.len() > 100), "{} tokens", tokens.len());
-    let dump = async |what: &str| world.target.kubectl(["get", what, "--all-namespaces", "-o", "yaml"]).await;
-    let outputs = [
-        ("the importer's log", world.servants.importer.log()),
-        ("the webhook's log", world.servants.webhook.log()),
-        ("kubemcsa's output", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()),
-        ("kubemcsa's manifests", manifests),
-        ("events", dump("events").await?),
-        ("imports", dump("serviceaccountimports").await?),
-        ("the pod", serde_json::to_string(&stored)?),
+    minted.extend(tokens(world.target).await?);
+    ensure!(minted.len() > 6, "only {} tokens", minted.len());
+
+    let mut texts = vec![
+        ("the importer's log".to_owned(), world.servants.importer.log()),
+        ("the webhook's log".to_owned(), world.servants.webhook.log()),
     ];
-    for (what, text) in &outputs {
-        ensure!(!text.is_empty(), "{what}: nothing to look at");
-        for token in &tokens {
-            // The signature alone would do for an attacker who knows the rest.
-            let signature = token.rsplit('.').next().context("no signature")?;
-            ensure!(!text.contains(signature), "a token stands in {what}");
-        }
-    }
-    for (what, log) in &outputs[..2] {
+    for (what, log) in &texts {
         ensure!(log.contains("TRACE"), "{what} is not at trace level");
+    }
+    let runs = kubemcsa_runs();
+    for subcommand in ["install", "bootstrap", "export"] {
+        ensure!(runs.iter().any(|run| run.args.starts_with(subcommand)), "no {subcommand} among {runs:?}");
+    }
+    texts.extend(runs.into_iter().map(|run| (format!("what kubemcsa {} said", run.args), run.said)));
+    let in_both = "namespaces,serviceaccounts,configmaps,clusterroles,clusterrolebindings,roles,rolebindings";
+    let in_target = "events,pods,serviceaccountimports,deployments,services,mutatingwebhookconfigurations";
+    // Secrets, too: nothing of ours is to store a token in a source.
+    let in_source = "events,secrets,validatingadmissionpolicies,validatingadmissionpolicybindings";
+    for (cluster, kinds) in [(world.target, in_target), (world.source, in_source)] {
+        let kinds = format!("{in_both},{kinds}");
+        let dump = cluster.kubectl(["get", &kinds, "--all-namespaces", "-o", "yaml"]).await?;
+        texts.push((format!("the {kinds} of {}", cluster.name()), dump));
+    }
+    for (what, text) in &mut texts {
+        ensure!(!text.is_empty(), "{what}: nothing to look at");
+        text.retain(|character| !character.is_whitespace());
+    }
+    for token in &minted {
+        for form in forms(token)? {
+            let found = texts.iter().find(|(_, text)| text.contains(&form));
+            ensure!(found.is_none(), "a token stands in {}", found.map_or("", |(what, _)| what));
+        }
     }
     Ok(())
 }

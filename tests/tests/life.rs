@@ -26,8 +26,7 @@ async fn create_pod(cluster: &Cluster, name: &str, import: Option<&str>) -> anyh
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_comes_back_and_goes_on() -> anyhow::Result<()> {
     let (c1, c2) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
-    let folder = tempfile::tempdir()?;
-    let kubeconfig = folder.path().join("kubeconfig");
+    let kubeconfig = c1.dir().join("merged");
     merged_kubeconfig(&[&c1, &c2], &kubeconfig)?;
     kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
     kubemcsa_ok(&kubeconfig, ["bootstrap", "--target-context", "c1", "--source-context", "c2"])?;
@@ -35,7 +34,7 @@ async fn what_ends_comes_back_and_goes_on() -> anyhow::Result<()> {
     c1.kubectl(["create", "namespace", "life"]).await?;
     c1.kubectl(["label", "namespace", "life", "multicluster-service-account=enabled"]).await?;
     let imports = Imports::of(c1.client(), "life");
-    let servants = Servants::start(&c1, folder.path(), "info").await?;
+    let servants = Servants::start(&c1, c1.dir(), "info").await?;
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
     eventually("the namespace takes pods", async || create_pod(&c1, "first", None).await).await;
@@ -72,7 +71,7 @@ async fn what_ends_comes_back_and_goes_on() -> anyhow::Result<()> {
     imports.create(&pod_lister_import("c", "c2", "lister")).await?;
 
     // They come back to what happened in between.
-    let servants = Servants::start(&c1, folder.path(), "info").await?;
+    let servants = Servants::start(&c1, c1.dir(), "info").await?;
     eventually("the lost Secret is back", async || imports.values("a-token").await).await;
     eventually("the new import is ready", async || imports.ready("c").await).await;
     eventually("a pod is admitted", async || create_pod(&c1, "after-restart", Some("c")).await).await;
@@ -81,7 +80,7 @@ async fn what_ends_comes_back_and_goes_on() -> anyhow::Result<()> {
     servants.importer.kill();
     servants.webhook.kill();
     imports.create(&pod_lister_import("d", "c2", "lister")).await?;
-    let _servants = Servants::start(&c1, folder.path(), "info").await?;
+    let _servants = Servants::start(&c1, c1.dir(), "info").await?;
     eventually("the import is ready", async || imports.ready("d").await).await;
     eventually("a pod is admitted", async || create_pod(&c1, "after-kill", Some("d")).await).await;
     Ok(())

@@ -118,12 +118,55 @@ async fn data_survives_the_api_server() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_dropped_cluster_leaves_nothing() -> anyhow::Result<()> {
+async fn a_dropped_cluster_leaves_nothing_but_logs() -> anyhow::Result<()> {
     let cluster = Cluster::start("c4").await?;
     let (dir, pids) = (cluster.dir().to_path_buf(), cluster.pids());
+    std::fs::create_dir_all(dir.join("own/secret"))?;
+    std::fs::write(dir.join("own/program.log"), "said")?;
+    std::fs::write(dir.join("own/secret/kubeconfig"), "secret")?;
     drop(cluster);
-    assert!(!dir.exists());
+    let left = files(&dir)?;
+    let components = ["etcd.log", "kube-apiserver.log", "kube-controller-manager.log"];
+    assert_eq!(left, components.into_iter().chain(["lock", "own/program.log"]).map(PathBuf::from).collect());
+    std::fs::remove_dir_all(dir)?;
     pids.into_iter().try_for_each(is_gone)
+}
+
+#[tokio::test]
+async fn a_failed_test_leaves_logs_and_names_them() -> anyhow::Result<()> {
+    const THIS: &str = "a_failed_test_leaves_logs_and_names_them";
+    const FAIL_BY: &str = "MCSA_TEST_FAIL_BY";
+    // Run by itself, below, this very test is the one that fails.
+    match std::env::var(FAIL_BY).as_deref() {
+        Ok("error") => {
+            let _cluster = Cluster::start("failed").await?;
+            anyhow::bail!("on purpose")
+        }
+        Ok("panic") => {
+            let _cluster = Cluster::start("failed").await?;
+            panic!("on purpose")
+        }
+        Ok("pair") => {
+            pair().await;
+            anyhow::bail!("on purpose")
+        }
+        _ => {}
+    }
+    for (way, clusters) in [("error", 1), ("panic", 1), ("pair", 2)] {
+        let this = std::env::current_exe()?;
+        let output = Command::new(this).env(FAIL_BY, way).args(["--exact", THIS]).output()?;
+        ensure!(output.status.code() == Some(101), "it did not fail by {way}: {output:?}");
+        let said = String::from_utf8(output.stderr)?;
+        let names = said.lines().filter(|line| line.contains(THIS));
+        let named: Vec<_> =
+            names.filter_map(|line| Some(PathBuf::from(line.split_once(" logs to ")?.1))).collect();
+        ensure!(named.len() == clusters, "failed by {way}, it names {named:?}: {said}");
+        for dir in named {
+            ensure!(dir.join("kube-apiserver.log").metadata()?.len() > 0, "{} is empty", dir.display());
+            std::fs::remove_dir_all(dir)?;
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -180,6 +223,23 @@ async fn a_kept_cluster_lives_until_it_is_stopped() -> anyhow::Result<()> {
     eventually("the components are gone", async || pids.iter().try_for_each(|pid| is_gone(*pid))).await;
     assert!(!dir.exists());
     listed.map(drop)
+}
+
+/// The files below a folder.
+fn files(root: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.strip_prefix(root)?.to_path_buf());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The folder and process ids that `hold_cluster` prints.
