@@ -14,8 +14,8 @@ use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 use mcsa_importer::clock::Clock;
 use mcsa_importer::controller;
 use mcsa_tests::{
-    Cluster, Fault, Imports, Proxy, eventually, eventually_within, kubemcsa_ok, merged_kubeconfig, mount,
-    pod_lister, pod_lister_import,
+    Cluster, Fault, Imports, Proxy, eventually, eventually_within, install_and_link, mount, pod_lister,
+    pod_lister_import,
 };
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -323,9 +323,7 @@ async fn links_come_change_and_go() -> anyhow::Result<()> {
 async fn a_link_refreshes_itself_in_time() -> anyhow::Result<()> {
     let (target, source) =
         tokio::try_join!(Cluster::start("c1"), Cluster::builder("c2").audit_log().start())?;
-    let kubeconfig = target.dir().join("merged");
-    merged_kubeconfig(&[&target, &source], &kubeconfig)?;
-    kubemcsa_ok(&kubeconfig, ["bootstrap", "--target-context", "c1", "--source-context", "c2"])?;
+    install_and_link(&target, &source)?;
     pod_lister(&source, "lister").await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     let bootstrapped = links.values("c2-token").await?["token"].clone();

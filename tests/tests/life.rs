@@ -6,9 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use mcsa_client::contract::{IMPORT_NAME, webhook};
-use mcsa_tests::{
-    Cluster, Imports, Servants, eventually, kubemcsa_ok, merged_kubeconfig, pod_lister, pod_lister_import,
-};
+use mcsa_tests::{Cluster, Imports, Servants, eventually, install_and_link, pod_lister, pod_lister_import};
 use serde_json::json;
 
 async fn create_pod(cluster: &Cluster, name: &str, import: Option<&str>) -> anyhow::Result<bool> {
@@ -26,10 +24,7 @@ async fn create_pod(cluster: &Cluster, name: &str, import: Option<&str>) -> anyh
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_comes_back_and_goes_on() -> anyhow::Result<()> {
     let (c1, c2) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
-    let kubeconfig = c1.dir().join("merged");
-    merged_kubeconfig(&[&c1, &c2], &kubeconfig)?;
-    kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
-    kubemcsa_ok(&kubeconfig, ["bootstrap", "--target-context", "c1", "--source-context", "c2"])?;
+    install_and_link(&c1, &c2)?;
     pod_lister(&c2, "lister").await?;
     c1.kubectl(["create", "namespace", "life"]).await?;
     c1.kubectl(["label", "namespace", "life", "multicluster-service-account=enabled"]).await?;
