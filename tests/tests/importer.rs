@@ -363,7 +363,9 @@ async fn a_source_that_hangs_and_a_writer_that_insists_harm_no_one_else() -> any
     let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
     links.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
     let imports = Imports::of(target.client(), "default");
-    for i in 0..20 {
+    // So many that, if they held back others, those would not be ready before this test gives up: eight
+    // at a time, ten seconds each.
+    for i in 0..60 {
         imports.create(&pod_lister_import(&format!("hangs-{i}"), "c3", "lister")).await?;
     }
     let importer = Importer::start(target.client());
@@ -374,10 +376,6 @@ async fn a_source_that_hangs_and_a_writer_that_insists_harm_no_one_else() -> any
     .await;
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     eventually("the other source's import is ready", async || imports.ready("a").await).await;
-    for i in 0..20 {
-        let waiting = imports.api.get(&format!("hangs-{i}")).await?.status;
-        ensure!(waiting.is_none(), "the source that hangs was given up before the other was served");
-    }
     eventually("the hanging source is given up", async || {
         imports.condition("hangs-0", "Ready", "False", Some("SourceUnreachable")).await
     })
