@@ -105,14 +105,7 @@ pub async fn load(context: Option<&str>) -> Result<Config, ConfigError> {
             .await
             .map_err(|source| ConfigError::Context { context: context.into(), source: Box::new(source) });
     }
-    let mounts = Mounts::default();
-    let names = mounts.names()?;
-    match names.as_slice() {
-        [] => Config::incluster()
-            .map_err(|source| ConfigError::Nothing { root: mounts.root, source: Box::new(source) }),
-        [name] => mounts.import(name),
-        _ => Err(ConfigError::Ambiguous(names)),
-    }
+    Mounts::default().only_or_in_cluster()
 }
 
 /// A folder with a folder for each import.
@@ -163,6 +156,17 @@ impl Mounts {
     /// As for [`imports`].
     pub fn imports(&self) -> Result<BTreeMap<String, Config>, ConfigError> {
         self.names()?.into_iter().map(|name| self.import(&name).map(|config| (name, config))).collect()
+    }
+
+    /// The config of the one import there is, or where there is none, of the pod itself.
+    fn only_or_in_cluster(&self) -> Result<Config, ConfigError> {
+        let names = self.names()?;
+        match names.as_slice() {
+            [] => Config::incluster()
+                .map_err(|source| ConfigError::Nothing { root: self.root.clone(), source: Box::new(source) }),
+            [name] => self.import(name),
+            _ => Err(ConfigError::Ambiguous(names)),
+        }
     }
 
     /// Names of the mounted imports, sorted. The kubelet's own links in a volume begin with two
@@ -224,6 +228,17 @@ mod tests {
             "{error}"
         );
         assert!(matches!(Mounts::at(root.path()).import("../x"), Err(ConfigError::InvalidName(_))));
+    }
+
+    #[test]
+    fn without_a_context_the_one_import_counts_and_two_are_ambiguous() {
+        let root = tempfile::tempdir().unwrap();
+        let mounts = Mounts::at(root.path());
+        mount(root.path(), "a");
+        assert_eq!(mounts.only_or_in_cluster().unwrap().cluster_url, "https://c2.example:6443/");
+        mount(root.path(), "b");
+        let error = mounts.only_or_in_cluster().unwrap_err().to_string();
+        assert!(error.contains("2 imports are mounted (a, b)"), "{error}");
     }
 
     #[test]

@@ -133,18 +133,17 @@ impl Cache {
             Event::Apply((key, secret)) | Event::InitApply((key, secret)) => {
                 if state.set_secret(key.clone(), secret) { vec![key] } else { Vec::new() }
             }
-            // One that was made again meanwhile, by ourselves, is another one.
-            Event::Delete((key, gone)) => match state.secrets.objects.get(&key) {
-                Some(known) if known.uid == gone.uid => {
+            Event::Delete((key, gone)) => {
+                // One that was made again meanwhile, by ourselves, is another one.
+                let known = state.secrets.objects.get(&key).is_some_and(|known| known.uid == gone.uid);
+                state.note_deleted(gone.uid);
+                if known {
                     state.secrets.objects.remove(&key);
-                    state.note_deleted(gone.uid);
                     vec![key]
-                }
-                _ => {
-                    state.note_deleted(gone.uid);
+                } else {
                     Vec::new()
                 }
-            },
+            }
             Event::Init => {
                 state.secrets.begin();
                 Vec::new()

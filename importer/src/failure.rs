@@ -27,7 +27,7 @@ pub enum Reason {
     BoundSecretNotFound,
     /// The link may not mint this token.
     Forbidden,
-    /// An API server finds what the import asks for invalid.
+    /// What the import asks for is invalid, or a link's own identity.
     InvalidSpec,
     /// The Secret's name is taken.
     SecretNameConflict,

@@ -73,7 +73,8 @@ pub async fn look(client: &Client, resolved: &Resolved) -> Result<Option<SecretS
 
 async fn create(secrets: &Api<Secret>, secret: &Secret) -> Result<SecretState, kube::Error> {
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-    in_time(secrets.create(&parameters, secret)).await.map(|created| SecretState::read(&created.metadata))
+    let created = in_time(secrets.create(&parameters, secret)).await?;
+    Ok(SecretState::read(&created.metadata))
 }
 
 async fn update(
@@ -84,10 +85,8 @@ async fn update(
     let name = secret.metadata.name.as_deref().unwrap_or_default();
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
     let patch = Patch::Merge(known.update(secret));
-    secrets
-        .patch_metadata(name, &parameters, &patch)
-        .await
-        .map(|updated| SecretState::read(&updated.metadata))
+    let updated = in_time(secrets.patch_metadata(name, &parameters, &patch)).await?;
+    Ok(SecretState::read(&updated.metadata))
 }
 
 fn is_namespace_missing(status: &kube::core::Status) -> bool {
