@@ -47,8 +47,9 @@ impl History {
     /// spec that keeps changing, must not have us mint without end.
     pub fn may_mint_at(&self, why: Why, now: Timestamp) -> Timestamp {
         match self.repaired_at {
+            // A clock that was set back must not make this longer.
             Some(last) if is_repair(why) && self.repairs >= REPAIRS_AT_ONCE => {
-                last + back_off(self.repairs - REPAIRS_AT_ONCE + 1, 1.0)
+                last.min(now) + back_off(self.repairs - REPAIRS_AT_ONCE + 1, 1.0)
             }
             _ => now,
         }
@@ -59,17 +60,19 @@ impl History {
         if !is_repair(why) {
             return;
         }
-        let quiet = QUIET + back_off(self.repairs, 1.0);
-        let in_a_row = self.repaired_at.is_some_and(|last| now.duration_since(last).unsigned_abs() < quiet);
-        self.repairs = if in_a_row { self.repairs.saturating_add(1) } else { 1 };
+        self.repairs = if self.is_repairing(now) { self.repairs.saturating_add(1) } else { 1 };
         self.repaired_at = Some(now);
     }
 
     /// Whether there is nothing to remember.
     pub fn is_over(&self, now: Timestamp) -> bool {
+        self.failures == 0 && self.unpublished.is_none() && !self.is_repairing(now)
+    }
+
+    /// Whether a repair now would be in a row with the last.
+    fn is_repairing(&self, now: Timestamp) -> bool {
         let quiet = QUIET + back_off(self.repairs, 1.0);
-        let repaired = self.repaired_at.is_some_and(|last| now.duration_since(last).unsigned_abs() < quiet);
-        self.failures == 0 && self.unpublished.is_none() && !repaired
+        self.repaired_at.is_some_and(|last| now.duration_since(last).unsigned_abs() < quiet)
     }
 }
 
@@ -100,6 +103,11 @@ mod tests {
             now = history.may_mint_at(Why::Edited, now);
             history.minted(Why::Edited, now);
         }
+        assert_eq!(
+            history.may_mint_at(Why::Edited, at(-99_999)),
+            at(-99_999 + 300),
+            "the clock was set back"
+        );
         // What is due by the clock is not a repair.
         assert_eq!(history.may_mint_at(Why::TimeIsUp, now), now);
         assert!(!history.is_over(now));
