@@ -3,6 +3,8 @@
 pub mod cluster;
 pub mod errors;
 pub mod exit;
+pub mod lease;
 pub mod logs;
+pub mod probes;
 pub mod signals;
 pub mod tls;

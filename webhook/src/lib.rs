@@ -64,7 +64,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let imports = Arc::new(Imports::new(client.clone()));
     let router = server::router(Server { imports: imports.clone(), readiness: readiness.clone() });
 
-    let listener = server::listen(args.listen).with_context(|| format!("can't listen at {}", args.listen))?;
+    let listener = mcsa_runtime::probes::listen(args.listen)
+        .with_context(|| format!("can't listen at {}", args.listen))?;
     let address = listener.local_addr()?;
     let handle = Handle::new();
     let server = from_tcp_rustls(listener, tls.clone())?.handle(handle.clone());

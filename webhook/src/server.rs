@@ -1,7 +1,5 @@
 //! What is served: reviews, and whether this replica is alive and ready.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,21 +40,6 @@ pub fn router(server: Server) -> Router {
         .route("/readyz", get(readyz))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(Arc::new(server))
-}
-
-/// Listens at this address. Where `[::]` was wanted and the node has no IPv6, at `0.0.0.0`.
-///
-/// # Errors
-/// When the address can't be had.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address).or_else(|error| {
-        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
-        let fallback =
-            address.is_ipv6() && address.ip().is_unspecified() && error.kind() != io::ErrorKind::AddrInUse;
-        if fallback { TcpListener::bind(any) } else { Err(error) }
-    })?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 async fn mutate_pods(State(server): State<Arc<Server>>, request: Request) -> Response {

@@ -1,0 +1,212 @@
+//! The right to write, which ends by itself.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::layer::FenceLayer;
+
+/// How late a sleeper may notice that a machine was suspended: timers stand still meanwhile.
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// A point in time, by both clocks.
+///
+/// The monotonic clock stands still while Linux is suspended, and the wall clock can be set back:
+/// the one that says that more time has passed is believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    /// This one.
+    pub(super) fn now() -> Self {
+        Self { monotonic: Instant::now(), wall: SystemTime::now() }
+    }
+
+    fn since(self, earlier: Self) -> Duration {
+        let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
+        self.monotonic.saturating_duration_since(earlier.monotonic).max(wall)
+    }
+}
+
+/// One stretch of time for which the lease is held, renewals and all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Term {
+    number: u64,
+    /// When the last renewal was sent, and how long it is good for.
+    renewed: Option<(Moment, Duration)>,
+}
+
+impl Term {
+    fn left(&self, now: Moment) -> Option<Duration> {
+        let (sent, length) = self.renewed?;
+        length.checked_sub(now.since(sent)).filter(|left| !left.is_zero())
+    }
+}
+
+/// The right to write, as long as the lease is held.
+///
+/// Whether it is open follows from the time, and not from what some task has noticed: a process
+/// that was frozen past the end of its lease finds it closed when it wakes.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    term: watch::Sender<Term>,
+}
+
+impl Fence {
+    /// For a process that has no rival: without leader election, and in tests.
+    pub fn always_open() -> Self {
+        Self { term: watch::Sender::new(Term { number: 0, renewed: Some((Moment::now(), Duration::MAX)) }) }
+    }
+
+    /// For a candidate, until [`hold`](super::hold) opens it.
+    pub fn closed_at_first() -> Self {
+        Self { term: watch::Sender::new(Term::default()) }
+    }
+
+    /// Whether this process may write.
+    pub fn is_open(&self) -> bool {
+        self.term.borrow().left(Moment::now()).is_some()
+    }
+
+    /// Waits until this process may write.
+    pub async fn opened(&self) {
+        let mut changes = self.term.subscribe();
+        while !self.is_open() {
+            // The sender lives as long as `self`, so `changed` can't end with an error.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Waits until this process may not write, or could not for a while: what a term has begun
+    /// does not go on in the next.
+    pub async fn closed(&self) {
+        self.ended(self.term()).await;
+    }
+
+    /// Refuses what would write while the fence is closed; for [`kube::client::ClientBuilder`].
+    pub fn layer(&self) -> FenceLayer {
+        FenceLayer::new(self.clone())
+    }
+
+    pub(super) fn term(&self) -> u64 {
+        self.term.borrow().number
+    }
+
+    /// How long this term still has; none when it has ended.
+    pub(super) fn left(&self, term: u64) -> Option<Duration> {
+        let current = *self.term.borrow();
+        current.left(Moment::now()).filter(|_| current.number == term)
+    }
+
+    pub(super) async fn ended(&self, term: u64) {
+        let mut changes = self.term.subscribe();
+        while let Some(left) = self.left(term) {
+            let _ = timeout(left.min(RECHECK), changes.changed()).await;
+        }
+    }
+
+    /// Opens the fence for `length` from `sent` on, or leaves it open for that long.
+    pub(super) fn extend(&self, sent: Moment, length: Duration) {
+        self.term.send_modify(|term| {
+            if term.left(Moment::now()).is_none() {
+                term.number += 1;
+            }
+            term.renewed = Some((sent, length));
+        });
+    }
+
+    pub(super) fn close(&self) {
+        self.term.send_modify(|term| term.renewed = None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use rstest::rstest;
+    use tokio::time::advance;
+
+    const LENGTH: Duration = Duration::from_secs(12);
+
+    fn opened() -> Fence {
+        let fence = Fence::closed_at_first();
+        fence.extend(Moment::now(), LENGTH);
+        fence
+    }
+
+    /// Lets time pass as it does for a frozen process: no task runs.
+    fn freeze(by: Duration) {
+        advance(by).now_or_never();
+    }
+
+    #[rstest]
+    #[case::just_sent(0, 0, true)]
+    #[case::in_time(11, 11, true)]
+    #[case::at_the_end(12, 12, false)]
+    #[case::suspended(1, 60, false)]
+    #[case::clock_set_back(1, -3600, true)]
+    #[case::clock_set_back_does_not_prolong(12, -3600, false)]
+    #[tokio::test(start_paused = true)]
+    async fn both_clocks_close_a_term(#[case] monotonic: u64, #[case] wall: i64, #[case] open: bool) {
+        let sent = Moment::now();
+        let shift = Duration::from_secs(wall.unsigned_abs());
+        let now = Moment {
+            monotonic: sent.monotonic + Duration::from_secs(monotonic),
+            wall: if wall < 0 { sent.wall - shift } else { sent.wall + shift },
+        };
+        let term = Term { number: 1, renewed: Some((sent, LENGTH)) };
+        assert_eq!(term.left(now).is_some(), open);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_was_frozen_finds_it_closed() {
+        let fence = opened();
+        assert!(fence.is_open());
+        freeze(LENGTH);
+        assert!(!fence.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_alone_wakes_who_waits_for_the_end() {
+        let fence = opened();
+        let start = Instant::now();
+        fence.closed().await;
+        assert!(start.elapsed() >= LENGTH && start.elapsed() < LENGTH + RECHECK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_prolongs_a_term_and_does_not_revive_one() {
+        let fence = opened();
+        let term = fence.term();
+        freeze(LENGTH / 2);
+        fence.extend(Moment::now(), LENGTH);
+        assert!(fence.left(term).is_some_and(|left| left > LENGTH / 2));
+        freeze(LENGTH);
+        fence.extend(Moment::now(), LENGTH);
+        assert!(fence.is_open());
+        assert_eq!(fence.left(term), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_came_too_late_opens_nothing() {
+        let sent = Moment::now();
+        freeze(LENGTH);
+        let fence = Fence::closed_at_first();
+        fence.extend(sent, LENGTH);
+        assert!(!fence.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_election_it_never_closes() {
+        let fence = Fence::always_open();
+        freeze(Duration::from_secs(3_000_000));
+        assert!(fence.is_open());
+        assert!(fence.closed().now_or_never().is_none());
+        fence.opened().await;
+    }
+}

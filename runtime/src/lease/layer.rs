@@ -1,0 +1,198 @@
+//! The fence in the way of requests.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use http::{Method, Request};
+use tower::{BoxError, Layer, Service};
+
+use super::fence::Fence;
+use crate::errors;
+
+/// A request was refused, or abandoned on its way, because another replica may be writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this replica does not hold the lease, and must leave writing to the one that does")]
+pub struct LeaseLost;
+
+impl LeaseLost {
+    /// Whether this is why the error came about, a [`kube::Error`] for example.
+    pub fn caused(error: &(dyn Error + 'static)) -> bool {
+        errors::causes(error).any(|cause| cause.is::<Self>())
+    }
+}
+
+/// Puts a [`Fence`] in the way of requests, but of those that only read.
+#[derive(Clone, Debug)]
+pub struct FenceLayer {
+    fence: Fence,
+}
+
+impl FenceLayer {
+    pub(super) fn new(fence: Fence) -> Self {
+        Self { fence }
+    }
+}
+
+impl<S> Layer<S> for FenceLayer {
+    type Service = Fenced<S>;
+
+    fn layer(&self, inner: S) -> Fenced<S> {
+        Fenced { fence: self.fence.clone(), inner }
+    }
+}
+
+/// A service behind a [`Fence`].
+#[derive(Clone, Debug)]
+pub struct Fenced<S> {
+    fence: Fence,
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for Fenced<S>
+where
+    S: Service<Request<B>>,
+    S::Response: 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let term = self.fence.term();
+        let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if !only_reads && self.fence.left(term).is_none() {
+            return Box::pin(async { Err(LeaseLost.into()) });
+        }
+        let answer = self.inner.call(request);
+        let answer = async { answer.await.map_err(Into::into) };
+        if only_reads { Box::pin(answer) } else { Box::pin(within(self.fence.clone(), term, answer)) }
+    }
+}
+
+/// The answer, unless the term ends before.
+async fn within<T>(
+    fence: Fence,
+    term: u64,
+    answer: impl Future<Output = Result<T, BoxError>>,
+) -> Result<T, BoxError> {
+    let mut answer = pin!(answer);
+    let mut ended = pin!(fence.ended(term));
+    poll_fn(|context| {
+        // `ended` only wakes us. Its timer may not have fired yet in a process that was frozen, and
+        // one poll more of the answer could send the request.
+        if fence.left(term).is_none() || ended.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(LeaseLost.into()));
+        }
+        answer.as_mut().poll(context)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{pending, ready};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::super::fence::Moment;
+    use super::*;
+    use anyhow::Context as _;
+    use futures::FutureExt;
+    use http::Response;
+    use kube::client::{Body, ClientBuilder};
+    use rstest::rstest;
+    use tokio::time::{Instant, advance};
+    use tower::{ServiceExt, service_fn};
+
+    const LENGTH: Duration = Duration::from_secs(12);
+
+    fn opened() -> Fence {
+        let fence = Fence::closed_at_first();
+        fence.extend(Moment::now(), LENGTH);
+        fence
+    }
+
+    fn request(method: &str) -> Request<Body> {
+        Request::builder().method(method).body(Body::empty()).unwrap()
+    }
+
+    #[rstest]
+    #[case::get("GET", false, 1)]
+    #[case::head("HEAD", false, 1)]
+    #[case::post("POST", false, 0)]
+    #[case::put("PUT", false, 0)]
+    #[case::patch("PATCH", false, 0)]
+    #[case::delete("DELETE", false, 0)]
+    #[case::open("POST", true, 1)]
+    #[tokio::test]
+    async fn a_closed_fence_lets_only_reads_pass(
+        #[case] method: &str,
+        #[case] open: bool,
+        #[case] calls: usize,
+    ) {
+        let called = Arc::new(AtomicUsize::new(0));
+        let inner = service_fn(|_: Request<Body>| {
+            called.fetch_add(1, Ordering::Relaxed);
+            ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+        });
+        let fence = if open { opened() } else { Fence::closed_at_first() };
+        let answer = fence.layer().layer(inner).oneshot(request(method)).await;
+        assert_eq!(answer.is_err_and(|error| error.is::<LeaseLost>()), calls == 0);
+        assert_eq!(called.load(Ordering::Relaxed), calls);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_an_answer_is_abandoned_when_the_term_ends() {
+        let inner = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
+        let start = Instant::now();
+        let answer = opened().layer().layer(inner).oneshot(request("PATCH")).await;
+        assert!(answer.unwrap_err().is::<LeaseLost>());
+        assert!(start.elapsed() < LENGTH + Duration::from_secs(1));
+    }
+
+    #[rstest]
+    #[case::standing_by(false)]
+    // What it would write is of another time.
+    #[case::leading_again(true)]
+    #[tokio::test(start_paused = true)]
+    async fn a_frozen_request_is_not_polled_when_the_process_wakes(#[case] leads_again: bool) {
+        let fence = opened();
+        let mut polls = 0;
+        let answer = poll_fn(|_| {
+            polls += 1;
+            Poll::<Result<(), BoxError>>::Pending
+        });
+        {
+            let mut request = pin!(within(fence.clone(), fence.term(), answer));
+            assert!(request.as_mut().now_or_never().is_none());
+            advance(LENGTH).now_or_never();
+            if leads_again {
+                fence.extend(Moment::now(), LENGTH);
+            }
+            assert!(request.now_or_never().unwrap().unwrap_err().is::<LeaseLost>());
+        }
+        assert_eq!(polls, 1);
+    }
+
+    #[tokio::test]
+    async fn the_reason_is_found_in_kubes_error() {
+        let inner = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
+        let fence = Fence::closed_at_first();
+        let client = ClientBuilder::new(inner, "default").with_layer(&fence.layer()).build();
+        let error = client.send(request("POST")).await.unwrap_err();
+        assert!(LeaseLost::caused(&error));
+        let error = Err::<(), _>(error).context("can't publish").unwrap_err();
+        assert!(LeaseLost::caused(error.as_ref()));
+        assert!(!LeaseLost::caused(&kube::Error::TlsRequired));
+    }
+}

@@ -1,0 +1,258 @@
+//! Whether a long-running binary is alive and ready, and its metrics, over plain HTTP.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+/// <https://prometheus.io/docs/specs/om/open_metrics_spec/#overall-structure>
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How long a connection may take for its one request. Prometheus waits 10 s, kubelets less.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// More connections than this at a time wait for their turn.
+const CONNECTIONS: usize = 128;
+
+/// Where a binary tells how it is. Every long-running binary has this flag.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ProbeArgs {
+    /// Address for /healthz, /readyz and /metrics over plain HTTP; port 0 takes a free one, `off` serves none
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
+    pub probe_address: ProbeAddress,
+}
+
+/// An address to serve at, or nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeAddress {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+/// What is neither an address nor `off`.
+#[derive(Debug, thiserror::Error)]
+#[error("wanted: IP:PORT, [IPv6]:PORT or `off`")]
+pub struct AddressError;
+
+impl FromStr for ProbeAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text.parse().map(Self::At).map_err(|_| AddressError),
+        }
+    }
+}
+
+/// Says that all is well, or what is not.
+pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What there is to tell.
+pub struct Probes {
+    /// Whether the process works; if not, it is restarted.
+    pub alive: Check,
+    /// Whether the process can do its job now.
+    pub ready: Check,
+    /// What it counts.
+    pub metrics: Registry,
+}
+
+/// The address is ours; callers wait until [`Listener::serve`] answers them.
+#[derive(Debug)]
+pub struct Listener {
+    listener: Option<tokio::net::TcpListener>,
+}
+
+impl ProbeArgs {
+    /// Listens at that address.
+    ///
+    /// # Errors
+    /// When the address can't be had.
+    pub fn listen(&self) -> anyhow::Result<Listener> {
+        let ProbeAddress::At(address) = self.probe_address else { return Ok(Listener { listener: None }) };
+        let listener = listen(address)
+            .and_then(tokio::net::TcpListener::from_std)
+            .with_context(|| format!("can't listen at --probe-address {address}"))?;
+        let address = listener.local_addr().context("--probe-address")?;
+        info!(%address, "serving /healthz, /readyz and /metrics");
+        Ok(Listener { listener: Some(listener) })
+    }
+}
+
+/// Listens at this address. Where `[::]` was wanted and the node has no IPv6, at `0.0.0.0`.
+///
+/// # Errors
+/// When the address can't be had.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).or_else(|error| {
+        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
+        let fallback =
+            address.is_ipv6() && address.ip().is_unspecified() && error.kind() != io::ErrorKind::AddrInUse;
+        if fallback { TcpListener::bind(any) } else { Err(error) }
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+impl Listener {
+    /// Answers for as long as it is polled; or no one, when that was wanted.
+    pub async fn serve(self, probes: Probes) -> Infallible {
+        let Some(listener) = self.listener else { return std::future::pending().await };
+        let service = TowerToHyperService::new(router(probes));
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            // Never closed, so that there is always a slot to come.
+            let slot = slots.clone().acquire_owned().await.ok();
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Too many open files, for one, would come back at once.
+                    warn!(%error, "can't accept a connection for probes or metrics");
+                    sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            let connection = http1::Builder::new()
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service.clone());
+            tokio::spawn(async move {
+                // A caller who breaks off is no concern of ours.
+                let _ = timeout(DEADLINE, connection).await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+fn router(probes: Probes) -> Router {
+    Router::new()
+        .route("/healthz", get(async |State(probes): State<Arc<Probes>>| verdict(&probes.alive)))
+        .route("/readyz", get(async |State(probes): State<Arc<Probes>>| verdict(&probes.ready)))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(probes))
+}
+
+fn verdict(check: &Check) -> Response {
+    match check() {
+        Ok(()) => "ok\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
+    }
+}
+
+async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
+    let mut text = String::new();
+    match encode(&mut text, &probes.metrics) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "a metric can't be encoded\n").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use clap::Parser;
+    use prometheus_client::metrics::counter::Counter;
+    use rstest::rstest;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tower::ServiceExt;
+
+    #[derive(clap::Parser)]
+    struct Args {
+        #[command(flatten)]
+        probes: ProbeArgs,
+    }
+
+    fn args(address: &str) -> ProbeArgs {
+        Args::parse_from(["test", "--probe-address", address]).probes
+    }
+
+    fn probes() -> Probes {
+        let mut metrics = Registry::default();
+        let mints: Counter = Counter::default();
+        mints.inc();
+        metrics.register("mints", "Tokens", mints);
+        Probes { alive: Box::new(|| Ok(())), ready: Box::new(|| Err("imports: not yet".into())), metrics }
+    }
+
+    #[rstest]
+    #[case("GET", "/healthz", 200, "ok\n")]
+    #[case("HEAD", "/healthz", 200, "")]
+    #[case("GET", "/readyz", 503, "imports: not yet\n")]
+    #[case("GET", "/metrics", 200, "# HELP mints Tokens.\n# TYPE mints counter\nmints_total 1\n# EOF\n")]
+    #[case("POST", "/metrics", 405, "")]
+    #[case("GET", "/", 404, "")]
+    #[tokio::test]
+    async fn routes(#[case] method: &str, #[case] path: &str, #[case] status: u16, #[case] text: &str) {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let answer = router(probes()).oneshot(request).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        if path == "/metrics" && status == 200 {
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], OPENMETRICS);
+        }
+        assert_eq!(to_bytes(answer.into_body(), 1000).await.unwrap(), text);
+    }
+
+    #[tokio::test]
+    async fn answers_over_http() {
+        let listener = args("127.0.0.1:0").listen().unwrap();
+        let address = listener.listener.as_ref().unwrap().local_addr().unwrap();
+        let server = tokio::spawn(listener.serve(probes()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+        server.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_says_nothing_is_let_go() {
+        let listener = args("127.0.0.1:0").listen().unwrap();
+        let address = listener.listener.as_ref().unwrap().local_addr().unwrap();
+        let server = tokio::spawn(listener.serve(probes()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let error = args(&address).listen().unwrap_err();
+        assert!(error.to_string().contains("--probe-address") && error.to_string().contains(&address));
+    }
+
+    #[rstest]
+    #[case("off", Some(ProbeAddress::Off))]
+    #[case("127.0.0.1:0", Some(ProbeAddress::At(SocketAddr::from(([127, 0, 0, 1], 0)))))]
+    #[case("[::]:8080", Some(ProbeAddress::At(SocketAddr::from(([0; 16], 8080)))))]
+    #[case(":8080", None)]
+    #[case("", None)]
+    fn addresses(#[case] text: &str, #[case] address: Option<ProbeAddress>) {
+        assert_eq!(text.parse().ok(), address);
+    }
+}
