@@ -192,11 +192,18 @@ fn default_expiration_seconds() -> i64 {
     DEFAULT_EXPIRATION_SECONDS
 }
 
+impl ServiceAccountImportSpec {
+    /// Name of the Secret of the import of this name.
+    pub fn secret_name(&self, import: &str) -> String {
+        let named = self.secret.as_ref().and_then(|secret| secret.name.clone());
+        named.unwrap_or_else(|| format!("{import}-token"))
+    }
+}
+
 impl ServiceAccountImport {
     /// Name of the Secret that this import owns, or would own. It never changes.
     pub fn secret_name(&self) -> String {
-        let named = self.spec.secret.as_ref().and_then(|secret| secret.name.clone());
-        named.unwrap_or_else(|| format!("{}-token", self.name_any()))
+        self.spec.secret_name(&self.name_any())
     }
 
     /// The reference by which a Secret belongs to this import; none before the API server has

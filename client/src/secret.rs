@@ -14,7 +14,7 @@ use crate::contract;
 use crate::credential::{Credential, Endpoint, FormatError};
 use crate::names::{label_value, short_hash};
 
-pub use state::SecretState;
+pub use state::{Names, Owner, SecretState};
 
 /// What is known about the token in a Secret, kept as annotations on that Secret: a restarted
 /// importer learns from them that nothing is due, without reading a token.

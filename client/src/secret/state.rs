@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -21,15 +22,15 @@ use crate::secret::Provenance;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretState {
     /// UID of the Secret.
-    pub uid: String,
+    pub uid: Box<str>,
     /// The version that this is about.
-    pub resource_version: String,
-    /// UID of the import that controls it.
-    pub owner_uid: Option<String>,
+    pub resource_version: Box<str>,
+    /// The object that controls it.
+    pub owner: Option<Owner>,
     /// What its annotations say of its token.
     pub provenance: Option<Provenance>,
-    /// Its keys.
-    pub keys: BTreeSet<String>,
+    /// What it holds. Many Secrets are alike in that; whoever keeps many may have them share it.
+    pub names: Arc<Names>,
     /// When the importer last wrote it.
     written_at: Option<Timestamp>,
     /// When someone else last wrote a value, or a label or annotation of ours.
@@ -38,6 +39,22 @@ pub struct SecretState {
     foreign: u64,
     /// What `foreign` was when the importer itself last wrote; none after a restart.
     baseline: Option<u64>,
+}
+
+/// The object that controls a Secret: its import, if it is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its UID.
+    pub uid: Box<str>,
+}
+
+/// Names of a Secret's values, labels and annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Names {
+    /// The keys of its values.
+    pub keys: BTreeSet<String>,
     /// Labels that the importer wrote: our own, and those of the import's template.
     labels: BTreeSet<String>,
     /// Annotations that the importer wrote, likewise.
@@ -47,28 +64,26 @@ pub struct SecretState {
 impl SecretState {
     /// Reads the state from a Secret's metadata, which is needed no more then.
     pub fn read(metadata: &ObjectMeta) -> Self {
+        let owners = metadata.owner_references.iter().flatten();
+        let mut owner = owners
+            .filter(|owner| owner.controller == Some(true))
+            .map(|owner| Owner { name: owner.name.as_str().into(), uid: owner.uid.as_str().into() });
         let mut state = Self {
-            uid: metadata.uid.clone().unwrap_or_default(),
-            resource_version: metadata.resource_version.clone().unwrap_or_default(),
-            owner_uid: metadata
-                .owner_references
-                .iter()
-                .flatten()
-                .find(|owner| owner.controller == Some(true))
-                .map(|owner| owner.uid.clone()),
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
+            resource_version: metadata.resource_version.as_deref().unwrap_or_default().into(),
+            owner: owner.next(),
             provenance: metadata.annotations.as_ref().and_then(Provenance::read),
-            keys: BTreeSet::new(),
+            names: Arc::default(),
             written_at: None,
             touched_at: None,
             foreign: 0,
             baseline: None,
-            labels: BTreeSet::new(),
-            annotations: BTreeSet::new(),
         };
+        let mut names = Names::default();
         for entry in metadata.managed_fields.iter().flatten() {
-            state.add(entry);
+            state.add(entry, &mut names);
         }
-        state
+        Self { names: Arc::new(names), ..state }
     }
 
     /// The state as the importer itself just wrote it: what others wrote before is settled, even
@@ -94,8 +109,7 @@ impl SecretState {
     /// Whether the Secret's watch has nothing newer than `other` to tell. API servers' resource
     /// versions can be compared as numbers (KEP-5504); what is no number is taken as newer.
     pub fn is_older_than(&self, other: &Self) -> bool {
-        let version = |state: &Self| state.resource_version.parse::<u64>().ok();
-        self.uid == other.uid && version(self).is_some_and(|mine| version(other).is_some_and(|v| mine < v))
+        self.uid == other.uid && self.version().zip(other.version()).is_some_and(|(mine, other)| mine < other)
     }
 
     /// The merge patch that makes this Secret the wanted one, if it still is the one that this is
@@ -106,24 +120,28 @@ impl SecretState {
             "metadata": {
                 "uid": self.uid,
                 "resourceVersion": self.resource_version,
-                "labels": replacing(&self.labels, metadata.labels.iter().flatten()),
-                "annotations": replacing(&self.annotations, metadata.annotations.iter().flatten()),
+                "labels": replacing(&self.names.labels, metadata.labels.iter().flatten()),
+                "annotations": replacing(&self.names.annotations, metadata.annotations.iter().flatten()),
             },
-            "data": replacing(&self.keys, data.iter().flatten()),
+            "data": replacing(&self.names.keys, data.iter().flatten()),
         })
     }
 
-    fn add(&mut self, entry: &ManagedFieldsEntry) {
+    fn version(&self) -> Option<u64> {
+        self.resource_version.parse().ok()
+    }
+
+    fn add(&mut self, entry: &ManagedFieldsEntry, names: &mut Names) {
         let Some(fields) = &entry.fields_v1 else { return };
         let time = entry.time.as_ref().map(|time| time.0);
-        let data = names(&fields.0, &["f:data"]);
-        let labels = names(&fields.0, &["f:metadata", "f:labels"]);
-        let annotations = names(&fields.0, &["f:metadata", "f:annotations"]);
-        self.keys.extend(data.iter().cloned());
+        let data = names_below(&fields.0, &["f:data"]);
+        let labels = names_below(&fields.0, &["f:metadata", "f:labels"]);
+        let annotations = names_below(&fields.0, &["f:metadata", "f:annotations"]);
+        names.keys.extend(data.iter().cloned());
         if entry.manager.as_deref() == Some(FIELD_MANAGER) {
             self.written_at = self.written_at.max(time);
-            self.labels.extend(labels);
-            self.annotations.extend(annotations);
+            names.labels.extend(labels);
+            names.annotations.extend(annotations);
         } else if !data.is_empty() || labels.iter().chain(&annotations).any(|name| is_ours(name)) {
             self.touched_at = self.touched_at.max(time);
             let mut hasher = DefaultHasher::new();
@@ -147,7 +165,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// The names of the fields below `path` in a FieldsV1, without their `f:`.
-fn names(fields: &Value, path: &[&str]) -> BTreeSet<String> {
+fn names_below(fields: &Value, path: &[&str]) -> BTreeSet<String> {
     let found = path.iter().try_fold(fields, |value, step| value.get(step));
     let object = found.and_then(Value::as_object);
     object.into_iter().flatten().filter_map(|(name, _)| Some(name.strip_prefix("f:")?.to_owned())).collect()
@@ -180,9 +198,9 @@ mod tests {
     #[test]
     fn what_only_we_wrote_is_untouched() {
         let state = state(vec![ours(10)]);
-        assert_eq!(state.keys, ["server".to_owned(), "token".to_owned()].into());
+        assert_eq!(state.names.keys, ["server".to_owned(), "token".to_owned()].into());
         assert!(!state.was_touched());
-        assert!(state.annotations.contains("team"));
+        assert!(state.names.annotations.contains("team"));
     }
 
     #[test]
