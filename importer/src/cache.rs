@@ -1,31 +1,65 @@
 //! What the watches have seen, in the form that a reconciliation needs.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::hash::Hash;
+mod mirror;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use kube::runtime::watcher::Event;
-use mcsa_client::ServiceAccountImport;
-use mcsa_client::secret::SecretState;
+use mcsa_client::secret::{Names, SecretState};
 
+use self::mirror::Mirror;
+use crate::import::Import;
+use crate::key::ObjectKey;
 use crate::source::Source;
+use crate::status::Shown;
 
 /// How many deleted Secrets are remembered: more than there can be writes on the way.
 const DELETED: usize = 1024;
 
-/// Namespace and name of an import or a Secret.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectKey {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
+/// Imports, the metadata of their Secrets, and links.
+#[derive(Debug, Default)]
+pub struct Cache {
+    state: Mutex<State>,
 }
 
-impl std::fmt::Display for ObjectKey {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}/{}", self.namespace, self.name)
-    }
+#[derive(Debug, Default)]
+struct State {
+    imports: Mirror<ObjectKey, Known>,
+    secrets: Mirror<ObjectKey, SecretState>,
+    /// By name of the link's Secret.
+    links: Mirror<String, LinkEntry>,
+    /// Secrets are much alike: those that hold the same share the names of it.
+    names: HashSet<Arc<Names>>,
+    /// UIDs of the Secrets that were deleted last: the answer to our own write may come later.
+    deleted: VecDeque<Box<str>>,
+}
+
+/// An import, and what else is known of it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The import.
+    pub import: Arc<Import>,
+    /// What its status says.
+    pub shown: Shown,
+    /// What its source told of the service account, where the Secret's token is not of that one.
+    pub account: Option<Account>,
+    /// The version that this is about; 0 where it is no number.
+    version: u64,
+    /// The lifetime in seconds that its user was last told to be shorter than what was asked for.
+    told_lifetime: Option<u64>,
+}
+
+/// A service account, as its source tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// It is there, with this UID.
+    Is(Arc<str>),
+    /// It was deleted.
+    Gone,
 }
 
 /// A link as its Secret was last seen: the source that it leads to, or why it leads nowhere.
@@ -37,46 +71,61 @@ pub struct LinkEntry {
     pub source: Result<Arc<Source>, String>,
 }
 
-/// Imports, the metadata of their Secrets, and links.
-#[derive(Debug, Default)]
-pub struct Cache {
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    imports: Mirror<ObjectKey, Arc<ServiceAccountImport>>,
-    secrets: Mirror<ObjectKey, SecretState>,
-    /// By name of the link's Secret.
-    links: Mirror<String, LinkEntry>,
-    /// The imports that want a Secret of this name.
-    by_secret: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
-    /// UIDs of the Secrets that were deleted last: the answer to our own write may come later.
-    deleted: VecDeque<String>,
+/// An import as a watch tells of it.
+#[derive(Debug)]
+pub struct SeenImport {
+    /// The import.
+    pub import: Import,
+    /// What its status says.
+    pub shown: Shown,
+    /// The version that this is about; 0 where it is no number.
+    pub version: u64,
 }
 
 impl Cache {
+    /// Forgets the links, and with them ends what works for their sources.
+    pub fn forget_links(&self) {
+        self.state().links = Mirror::default();
+    }
+
     /// Whether each watch has told all that there is.
     pub fn is_synced(&self) -> bool {
         let state = self.state();
-        state.imports.synced && state.secrets.synced && state.links.synced
+        state.imports.is_synced() && state.secrets.is_synced() && state.links.is_synced()
     }
 
     /// The import, if it is still there.
-    pub fn import(&self, key: &ObjectKey) -> Option<Arc<ServiceAccountImport>> {
-        self.state().imports.objects.get(key).cloned()
+    pub fn import(&self, key: &ObjectKey) -> Option<Known> {
+        self.state().imports.get(key).cloned()
     }
 
     /// The Secret of this name, as far as it bears our label.
     pub fn secret(&self, key: &ObjectKey) -> Option<SecretState> {
-        self.state().secrets.objects.get(key).cloned()
+        self.state().secrets.get(key).cloned()
     }
 
     /// The link to a source. Where there are several, that of the first Secret by name.
     pub fn link(&self, cluster_name: &str) -> Option<LinkEntry> {
         let state = self.state();
-        let named = state.links.objects.iter().filter(|(_, link)| link.cluster_name == cluster_name);
+        let named = state.links.iter().filter(|(_, link)| link.cluster_name == cluster_name);
         named.min_by_key(|(secret, _)| *secret).map(|(_, link)| link.clone())
+    }
+
+    /// The link that was last seen in a Secret of the system namespace.
+    pub fn link_in(&self, secret: &str) -> Option<LinkEntry> {
+        self.state().links.get(secret).cloned()
+    }
+
+    /// The imports of one source.
+    pub fn imports_of(&self, cluster_name: &str) -> Vec<ObjectKey> {
+        self.state().imports_where(|import| import.spec.cluster_name == cluster_name)
+    }
+
+    /// The service accounts of a source that are imported.
+    pub fn accounts_of(&self, cluster_name: &str) -> HashSet<ObjectKey> {
+        let state = self.state();
+        let imports = state.imports.iter().map(|(_, known)| &known.import);
+        imports.filter(|import| import.spec.cluster_name == cluster_name).map(|it| it.account_key()).collect()
     }
 
     /// Keeps what the importer itself just wrote, unless the watch was faster and knows better.
@@ -86,42 +135,69 @@ impl Cache {
             return;
         }
         let written = secret.as_written();
-        let newest = match state.secrets.objects.get(&key) {
+        let newest = match state.secrets.get(&key) {
             Some(known) if written.is_older_than(known) => known.clone().after(&written),
             _ => written,
         };
+        let newest = state.sharing(newest);
         state.secrets.set(key, newest);
     }
 
     /// Keeps the status that the importer itself just wrote. Only that: whatever else the answer
     /// says, the watch may have told newer, or is still to tell.
-    pub fn wrote_status(&self, key: &ObjectKey, written: ServiceAccountImport) {
-        if let Some(known) = self.state().imports.objects.get_mut(key)
-            && known.metadata.uid == written.metadata.uid
+    pub fn wrote_status(&self, written: &SeenImport) {
+        if let Some(known) = self.state().imports.get_mut(&written.import.key)
+            && known.import.uid == written.import.uid
+            && known.version <= written.version
         {
-            Arc::make_mut(known).status = written.status;
+            known.shown = written.shown;
+            known.version = written.version;
         }
     }
 
-    /// Follows the watch of imports; returns those whose wish may have changed.
-    pub fn see_import(&self, event: Event<(ObjectKey, Option<ServiceAccountImport>)>) -> Vec<ObjectKey> {
+    /// The import's token is of this service account now.
+    pub fn minted_for(&self, key: &ObjectKey) {
+        if let Some(known) = self.state().imports.get_mut(key) {
+            known.account = None;
+        }
+    }
+
+    /// Notes the lifetime, in seconds, that the import's user is told of; whether that is news.
+    pub fn tells_lifetime(&self, key: &ObjectKey, seconds: Option<u64>) -> bool {
+        self.state().imports.get_mut(key).is_some_and(|known| {
+            std::mem::replace(&mut known.told_lifetime, seconds) != seconds && seconds.is_some()
+        })
+    }
+
+    /// After the clock was set back, the times on the Secrets say nothing: each is due at once.
+    pub fn distrust_times(&self) -> Vec<ObjectKey> {
+        let mut state = self.state();
+        for secret in state.secrets.values_mut() {
+            if let Some(provenance) = &mut secret.provenance {
+                provenance.refresh_at = Some(Timestamp::MIN);
+            }
+        }
+        state.imports_where(|_| true)
+    }
+
+    /// Follows the watch of imports; returns those that may need something else than before.
+    pub fn see_import(&self, event: Event<(ObjectKey, Option<SeenImport>)>) -> Vec<ObjectKey> {
         let mut state = self.state();
         match event {
-            Event::Apply((key, Some(import))) | Event::InitApply((key, Some(import))) => {
-                let changed = state.set_import(key.clone(), import);
-                if changed { vec![key] } else { Vec::new() }
+            Event::Apply((key, Some(seen))) | Event::InitApply((key, Some(seen))) => {
+                if state.set_import(seen) { vec![key] } else { Vec::new() }
             }
             Event::Delete((key, _)) | Event::Apply((key, None)) | Event::InitApply((key, None)) => {
-                let gone = state.imports.objects.remove_entry(&key);
-                state.forget_wishes(gone)
+                state.imports.remove(&key);
+                Vec::new()
             }
             Event::Init => {
                 state.imports.begin();
                 Vec::new()
             }
             Event::InitDone => {
-                let gone = state.imports.end();
-                state.forget_wishes(gone)
+                state.imports.end();
+                Vec::new()
             }
         }
     }
@@ -129,28 +205,28 @@ impl Cache {
     /// Follows the watch of Secrets' metadata; returns the imports that want a changed one.
     pub fn see_secret(&self, event: Event<(ObjectKey, SecretState)>) -> Vec<ObjectKey> {
         let mut state = self.state();
-        let changed = match event {
-            Event::Apply((key, secret)) | Event::InitApply((key, secret)) => {
-                if state.set_secret(key.clone(), secret) { vec![key] } else { Vec::new() }
-            }
+        match event {
+            Event::Apply((key, secret)) | Event::InitApply((key, secret)) => state.set_secret(key, secret),
             Event::Delete((key, gone)) => {
                 // One that was made again meanwhile, by ourselves, is another one.
-                let known = state.secrets.objects.get(&key).is_some_and(|known| known.uid == gone.uid);
+                let is_known = state.secrets.get(&key).is_some_and(|known| known.uid == gone.uid);
+                let wanting = wanting(&key, [Some(&gone)]);
                 state.note_deleted(gone.uid);
-                if known {
-                    state.secrets.objects.remove(&key);
-                    vec![key]
-                } else {
-                    Vec::new()
+                if !is_known {
+                    return Vec::new();
                 }
+                state.secrets.remove(&key);
+                wanting
             }
             Event::Init => {
                 state.secrets.begin();
                 Vec::new()
             }
-            Event::InitDone => state.secrets.end().into_iter().map(|(key, _)| key).collect(),
-        };
-        changed.iter().flat_map(|key| state.by_secret.get(key).into_iter().flatten().cloned()).collect()
+            Event::InitDone => {
+                let gone = state.secrets.end();
+                gone.iter().flat_map(|(key, secret)| wanting(key, [Some(secret)])).collect()
+            }
+        }
     }
 
     /// Follows the watch of links; returns the imports of each source whose link changed.
@@ -162,7 +238,7 @@ impl Cache {
                 let before = links.set(name, link.clone());
                 before.into_iter().chain([link]).collect()
             }
-            Event::Delete((name, _)) => links.objects.remove(&name).into_iter().collect(),
+            Event::Delete((name, _)) => links.remove(&name).into_iter().collect(),
             Event::Init => {
                 links.begin();
                 Vec::new()
@@ -170,14 +246,28 @@ impl Cache {
             Event::InitDone => links.end().into_iter().map(|(_, link)| link).collect(),
         };
         let clusters: BTreeSet<String> = touched.into_iter().map(|link| link.cluster_name).collect();
-        let of_cluster = |import: &ServiceAccountImport| clusters.contains(import.spec.cluster_name.as_str());
-        state
-            .imports
-            .objects
-            .iter()
-            .filter(|(_, import)| of_cluster(import))
-            .map(|(key, _)| key.clone())
-            .collect()
+        state.imports_where(|import| clusters.contains(import.spec.cluster_name.as_str()))
+    }
+
+    /// A source tells of a service account; returns the imports that are not of this one.
+    pub fn see_account(&self, cluster_name: &str, account: &ObjectKey, told: &Account) -> Vec<ObjectKey> {
+        self.state().set_accounts(|import| import.is_for(cluster_name, account).then(|| told.clone()))
+    }
+
+    /// A source told which service accounts there are; returns the imports that are not of these.
+    pub fn see_accounts(&self, cluster_name: &str, told: &HashMap<ObjectKey, Account>) -> Vec<ObjectKey> {
+        self.state().set_accounts(|import| {
+            let is_of_source = import.spec.cluster_name == cluster_name;
+            is_of_source.then(|| told.get(&import.account_key()).cloned()).flatten()
+        })
+    }
+
+    /// All imports and links, for whoever counts them.
+    pub fn count(&self, mut see: impl FnMut(&Import, &Shown)) -> BTreeMap<String, bool> {
+        let state = self.state();
+        state.imports.iter().for_each(|(_, known)| see(&known.import, &known.shown));
+        let is_up = |link: &LinkEntry| link.source.as_ref().is_ok_and(|source| source.is_up());
+        state.links.iter().map(|(_, link)| (link.cluster_name.clone(), is_up(link))).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -186,184 +276,96 @@ impl Cache {
 }
 
 impl State {
-    /// Whether the import wants something else than before: its status and the like don't count.
-    fn set_import(&mut self, key: ObjectKey, import: ServiceAccountImport) -> bool {
-        let wish = |import: &ServiceAccountImport| {
-            (import.metadata.uid.clone(), import.metadata.generation, import.is_link())
+    fn imports_where(&self, is_meant: impl Fn(&Import) -> bool) -> Vec<ObjectKey> {
+        let meant = self.imports.iter().filter(|(_, known)| is_meant(&known.import));
+        meant.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Whether the import wants something else than before, or its status is not what we wrote.
+    fn set_import(&mut self, seen: SeenImport) -> bool {
+        let SeenImport { import, shown, version } = seen;
+        let wish = |import: &Import| (import.generation, import.is_link, import.is_deleted);
+        let key = import.key.clone();
+        let known = self.imports.get(&key).filter(|known| known.import.uid == import.uid);
+        let Some(known) = known else {
+            let (account, told_lifetime) = (None, None);
+            self.imports.set(key, Known { import: Arc::new(import), shown, account, version, told_lifetime });
+            return true;
         };
-        let new = wish(&import);
-        self.by_secret.entry(secret_key(&key, &import)).or_default().insert(key.clone());
-        self.imports.set(key, Arc::new(import)).is_none_or(|old| wish(&old) != new)
-    }
-
-    /// Forgets which Secrets the imports wanted that are gone; returns their keys.
-    fn forget_wishes(
-        &mut self,
-        gone: impl IntoIterator<Item = (ObjectKey, Arc<ServiceAccountImport>)>,
-    ) -> Vec<ObjectKey> {
-        let mut keys = Vec::new();
-        for (key, import) in gone {
-            let secret = secret_key(&key, &import);
-            if let Some(imports) = self.by_secret.get_mut(&secret) {
-                imports.remove(&key);
-                if imports.is_empty() {
-                    self.by_secret.remove(&secret);
-                }
-            }
-            keys.push(key);
+        if version < known.version {
+            // Our own write was answered first; the watch will tell what came of both.
+            self.imports.keep(&key);
+            return false;
         }
-        keys
+        let news = wish(&known.import) != wish(&import) || !known.shown.says_the_same_as(&shown);
+        let import = if *known.import == import { known.import.clone() } else { Arc::new(import) };
+        let known = Known { import, shown, version, ..known.clone() };
+        self.imports.set(key, known);
+        news
     }
 
-    fn note_deleted(&mut self, uid: String) {
+    fn set_secret(&mut self, key: ObjectKey, secret: SecretState) -> Vec<ObjectKey> {
+        let secret = match self.secrets.get(&key) {
+            None => secret,
+            Some(known) if secret.is_older_than(known) => {
+                self.secrets.keep(&key);
+                return Vec::new();
+            }
+            Some(known) => secret.after(known),
+        };
+        let secret = self.sharing(secret);
+        let before = self.secrets.set(key.clone(), secret.clone());
+        if before.as_ref() == Some(&secret) {
+            Vec::new()
+        } else {
+            wanting(&key, [before.as_ref(), Some(&secret)])
+        }
+    }
+
+    fn set_accounts(&mut self, told: impl Fn(&Import) -> Option<Account>) -> Vec<ObjectKey> {
+        let Self { imports, secrets, .. } = self;
+        let mut changed = Vec::new();
+        for known in imports.values_mut() {
+            let Some(account) = told(&known.import) else { continue };
+            let provenance =
+                secrets.get(&known.import.secret_key()).and_then(|secret| secret.provenance.as_ref());
+            let held = provenance.map(|token| token.service_account_uid.as_str());
+            let is_news = match (&account, held) {
+                (Account::Is(uid), Some(held)) => held != &**uid,
+                // It may have been waited for.
+                (Account::Is(_), None) => true,
+                (Account::Gone, held) => held.is_some(),
+            };
+            known.account = is_news.then_some(account);
+            if is_news {
+                changed.push(known.import.key.clone());
+            }
+        }
+        changed
+    }
+
+    fn note_deleted(&mut self, uid: Box<str>) {
         self.deleted.push_back(uid);
         if self.deleted.len() > DELETED {
             self.deleted.pop_front();
         }
     }
 
-    fn set_secret(&mut self, key: ObjectKey, secret: SecretState) -> bool {
-        let secret = match self.secrets.objects.get(&key) {
-            None => secret,
-            Some(known) if secret.is_older_than(known) => {
-                self.secrets.keep(&key);
-                return false;
-            }
-            Some(known) => secret.after(known),
-        };
-        let before = self.secrets.set(key, secret.clone());
-        before.is_none_or(|before| before != secret)
+    /// The same, with its names shared.
+    fn sharing(&mut self, mut secret: SecretState) -> SecretState {
+        if let Some(names) = self.names.get(&secret.names) {
+            secret.names = names.clone();
+            return secret;
+        }
+        self.names.retain(|names| Arc::strong_count(names) > 1);
+        self.names.insert(secret.names.clone());
+        secret
     }
 }
 
-/// The key of the Secret that an import wants.
-pub fn secret_key(key: &ObjectKey, import: &ServiceAccountImport) -> ObjectKey {
-    ObjectKey { namespace: key.namespace.clone(), name: import.secret_name() }
-}
-
-/// The objects of one watch. During a relist, what is not listed again is forgotten at its end.
-#[derive(Debug)]
-struct Mirror<K, V> {
-    objects: HashMap<K, V>,
-    unlisted: HashSet<K>,
-    synced: bool,
-}
-
-impl<K, V> Default for Mirror<K, V> {
-    fn default() -> Self {
-        Self { objects: HashMap::new(), unlisted: HashSet::new(), synced: false }
-    }
-}
-
-impl<K: Clone + Eq + Hash, V> Mirror<K, V> {
-    fn begin(&mut self) {
-        self.unlisted = self.objects.keys().cloned().collect();
-    }
-
-    fn set(&mut self, key: K, value: V) -> Option<V> {
-        self.keep(&key);
-        self.objects.insert(key, value)
-    }
-
-    fn keep(&mut self, key: &K) {
-        self.unlisted.remove(key);
-    }
-
-    /// Forgets what was not listed, and says what that was.
-    fn end(&mut self) -> Vec<(K, V)> {
-        self.synced = true;
-        std::mem::take(&mut self.unlisted)
-            .into_iter()
-            .filter_map(|key| self.objects.remove_entry(&key))
-            .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use mcsa_client::ServiceAccountImportStatus;
-    use mcsa_client::contract::FIELD_MANAGER;
-    use serde_json::json;
-
-    fn key(name: &str) -> ObjectKey {
-        ObjectKey { namespace: "default".into(), name: name.into() }
-    }
-
-    fn import(generation: i64, cluster: &str) -> ServiceAccountImport {
-        let import = json!({
-            "metadata": { "namespace": "default", "name": "a", "uid": "u", "generation": generation },
-            "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
-        });
-        serde_json::from_value(import).unwrap()
-    }
-
-    fn secret(uid: &str, version: u64, others: &[&str]) -> SecretState {
-        let entry =
-            |manager: &str| json!({ "manager": manager, "fieldsV1": { "f:data": { "f:token": {} } } });
-        let entries: Vec<_> = [FIELD_MANAGER].iter().chain(others).map(|manager| entry(manager)).collect();
-        let metadata =
-            json!({ "uid": uid, "resourceVersion": version.to_string(), "managedFields": entries });
-        SecretState::read(&serde_json::from_value(metadata).unwrap())
-    }
-
-    fn apply(cache: &Cache, import: ServiceAccountImport) -> Vec<ObjectKey> {
-        cache.see_import(Event::Apply((key("a"), Some(import))))
-    }
-
-    #[test]
-    fn a_spec_that_changes_while_the_status_is_written_is_not_lost() {
-        let written = |generation, cluster| {
-            let status =
-                Some(ServiceAccountImportStatus { observed_generation: Some(1), ..Default::default() });
-            ServiceAccountImport { status, ..import(generation, cluster) }
-        };
-        // The answer knows the new spec before the watch does: the watch still has to tell.
-        let cache = Cache::default();
-        apply(&cache, import(1, "c2"));
-        cache.wrote_status(&key("a"), written(2, "c3"));
-        assert_eq!(apply(&cache, import(2, "c3")), [key("a")]);
-        // The watch knew it before the late answer to a write about the old one.
-        let cache = Cache::default();
-        apply(&cache, import(2, "c3"));
-        cache.wrote_status(&key("a"), written(1, "c2"));
-        let known = cache.import(&key("a")).unwrap();
-        assert_eq!((known.spec.cluster_name.as_str(), known.status.is_some()), ("c3", true));
-    }
-
-    #[test]
-    fn an_edit_that_the_watch_told_before_the_answer_to_our_write_is_seen() {
-        let cache = Cache::default();
-        cache.see_secret(Event::Apply((key("a-token"), secret("s", 8, &["kubectl-edit"]))));
-        cache.wrote_secret(key("a-token"), secret("s", 7, &[]));
-        let known = cache.secret(&key("a-token")).unwrap();
-        assert_eq!(known.resource_version, "8");
-        assert!(known.was_touched());
-    }
-
-    #[test]
-    fn a_secret_that_was_deleted_before_the_answer_to_our_write_is_gone() {
-        let cache = Cache::default();
-        cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[]))));
-        cache.see_secret(Event::Delete((key("a-token"), secret("s", 8, &[]))));
-        cache.wrote_secret(key("a-token"), secret("s", 7, &[]));
-        assert_eq!(cache.secret(&key("a-token")), None);
-        // Another one of that name is another one, and an older deletion does not concern it.
-        cache.wrote_secret(key("a-token"), secret("t", 9, &[]));
-        cache.see_secret(Event::Delete((key("a-token"), secret("s", 8, &[]))));
-        assert!(cache.secret(&key("a-token")).is_some());
-    }
-
-    #[test]
-    fn what_is_not_listed_again_is_gone_and_so_is_what_can_t_be_read() {
-        let cache = Cache::default();
-        apply(&cache, import(1, "c2"));
-        cache.see_import(Event::Init);
-        assert!(cache.import(&key("a")).is_some(), "during a relist, all is still there");
-        cache.see_import(Event::InitDone);
-        assert!(cache.import(&key("a")).is_none());
-        apply(&cache, import(1, "c2"));
-        cache.see_import(Event::Apply((key("a"), None)));
-        assert!(cache.import(&key("a")).is_none());
-    }
+/// The imports that want a Secret: those that own it, or did, and the one that it is named after.
+fn wanting<'a>(key: &ObjectKey, states: impl IntoIterator<Item = Option<&'a SecretState>>) -> Vec<ObjectKey> {
+    let owners = states.into_iter().flatten().filter_map(|secret| Some(&*secret.owner.as_ref()?.name));
+    let names: BTreeSet<&str> = owners.chain(key.name().strip_suffix("-token")).collect();
+    names.into_iter().map(|name| ObjectKey::new(key.namespace(), name)).collect()
 }

@@ -3,13 +3,16 @@
 //! Due times are kept as wall-clock times and not as timers: a timer does not run while a machine
 //! is suspended, and does not follow a clock that is set.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 /// How late a step of the clock, or a machine's waking up, may be noticed.
 const RECHECK: Duration = Duration::from_secs(5);
+
+/// A clock that goes back by less is corrected, not set: all times here have more slack than that.
+const SLACK: SignedDuration = SignedDuration::from_secs(30);
 
 /// The system's clock, which a test can turn.
 #[derive(Clone, Debug)]
@@ -41,16 +44,36 @@ impl Clock {
             if !rest.is_positive() {
                 return;
             }
-            let nap = rest.unsigned_abs().min(RECHECK);
-            // The sender lives as long as `self`, so `changed` can't end with an error.
-            let _ = tokio::time::timeout(nap, turned.changed()).await;
+            nap(&mut turned, rest.unsigned_abs().min(RECHECK)).await;
         }
     }
+
+    /// Waits until the clock is set back, and says by how much.
+    pub async fn set_back(&self) -> SignedDuration {
+        let mut turned = self.offset.subscribe();
+        let (mut before, mut since) = (self.now(), Instant::now());
+        loop {
+            nap(&mut turned, RECHECK).await;
+            let passed = SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX);
+            let back = passed.saturating_sub(self.now().duration_since(before));
+            if back > SLACK {
+                return back;
+            }
+            (before, since) = (self.now(), Instant::now());
+        }
+    }
+}
+
+/// Waits for so long, or until the clock is turned.
+async fn nap(turned: &mut watch::Receiver<SignedDuration>, time: Duration) {
+    // Whoever waits holds the clock, so `changed` can't end with an error.
+    let _ = tokio::time::timeout(time, turned.changed()).await;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
 
     #[tokio::test]
     async fn a_sleeper_wakes_when_the_clock_is_turned() {
@@ -63,5 +86,16 @@ mod tests {
         clock.turn(SignedDuration::from_hours(25));
         sleeper.await.unwrap();
         assert!(clock.now() > tomorrow);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_is_noticed_and_one_that_is_set_forward_is_none() {
+        let clock = Clock::system();
+        let mut watched = std::pin::pin!(clock.set_back());
+        assert!(watched.as_mut().now_or_never().is_none());
+        clock.turn(SignedDuration::from_hours(3));
+        assert!(watched.as_mut().now_or_never().is_none());
+        clock.turn(SignedDuration::from_hours(-2));
+        assert_eq!(watched.await.as_secs_f64().round(), 7200.0);
     }
 }

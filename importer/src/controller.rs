@@ -1,75 +1,139 @@
-//! The loop: from what is due to a reconciliation each, until it is told to stop.
+//! The loop: from what is due to a reconciliation each, while this replica leads.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
-use tokio::sync::Notify;
+use mcsa_runtime::lease::Fence;
 use tokio::task::JoinSet;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::health::{BEAT, Health};
+use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::reconcile::Reconciler;
+use crate::target::Target;
 use crate::watch::{self, Watched};
 
 /// How long running reconciliations may take to end when the importer stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Reconciles the imports of the target until `shutdown`.
-///
-/// # Errors
-/// When a task of the controller ends by itself, which none should.
-pub async fn run(client: Client, clock: Clock, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let cache = Arc::new(Cache::default());
-    let queue = Arc::new(Queue::new(clock.clone()));
-    let synced = Arc::new(Notify::new());
-    let watched =
-        Watched { cache: cache.clone(), queue: queue.clone(), clock: clock.clone(), synced: synced.clone() };
-    let reconciler = Arc::new(Reconciler {
-        recorder: Recorder::new(client.clone(), Reporter::from("multicluster-service-account-importer")),
-        client: client.clone(),
-        cache: cache.clone(),
-        clock,
-        histories: Default::default(),
-    });
+/// The controller, at rest.
+pub struct Controller {
+    client: Client,
+    reconciler: Arc<Reconciler>,
+    queue: Arc<Queue>,
+    health: Health,
+}
 
-    let mut watches = JoinSet::new();
-    watches.spawn(watch::imports(client.clone(), watched.clone()));
-    watches.spawn(watch::secrets(client.clone(), watched.clone()));
-    watches.spawn(watch::links(client, watched));
-    let mut running = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-
-    // Before all is known, a Secret or a link that is there would seem to be missing.
-    while !cache.is_synced() {
-        tokio::select! {
-            () = synced.notified() => {}
-            () = &mut shutdown => return Ok(()),
-            ended = watches.join_next() => anyhow::bail!("a watch ended: {ended:?}"),
-        }
+impl Controller {
+    /// For the target that `client` leads to. Writing, it uses `writer`, which has the fence in its way.
+    pub fn new(client: Client, writer: Client, fence: Fence, clock: Clock, metrics: Metrics) -> Self {
+        let cache = Arc::new(Cache::default());
+        let queue = Arc::new(Queue::new(clock.clone()));
+        let target = Target::new(writer, metrics.clone());
+        let health = Health::new(cache.clone(), queue.clone());
+        let histories = Default::default();
+        let reconciler = Arc::new(Reconciler { target, fence, cache, clock, metrics, histories });
+        Self { client, reconciler, queue, health }
     }
-    tracing::info!("ready");
-    loop {
-        tokio::select! {
-            key = queue.next() => {
-                let (reconciler, queue) = (reconciler.clone(), queue.clone());
-                running.spawn(async move {
-                    let next = reconciler.reconcile(&key).await;
-                    queue.done(&key, next);
-                });
+
+    /// For a target without rivals, as tests have it.
+    pub fn alone(client: Client, clock: Clock) -> Self {
+        let metrics = Metrics::new(&mut Default::default());
+        Self::new(client.clone(), client, Fence::always_open(), clock, metrics)
+    }
+
+    /// Answers the probes.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// What the watches have seen.
+    pub fn cache(&self) -> Arc<Cache> {
+        self.reconciler.cache.clone()
+    }
+
+    /// Reconciles the imports of the target until `shutdown`.
+    ///
+    /// # Errors
+    /// When a task of the controller ends by itself, which none should.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { client, reconciler, queue, health } = self;
+        let Reconciler { cache, clock, fence, metrics, .. } = &*reconciler;
+        let watched = Watched {
+            cache: cache.clone(),
+            queue: queue.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            is_synced: tokio::sync::watch::Sender::new(false),
+        };
+        // Also while another replica leads, so as to know all when it is our turn.
+        let mut watches = JoinSet::new();
+        watches.spawn(watch::imports(client.clone(), watched.clone()));
+        watches.spawn(watch::secrets(client.clone(), watched.clone()));
+        watches.spawn(watch::links(client, watched.clone()));
+        watches.spawn(distrust(watched.clone()));
+        let mut running = JoinSet::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut beat = tokio::time::interval(BEAT);
+        let mut is_leading = false;
+
+        // Before all is known, a Secret or a link that is there would seem to be missing.
+        let mut synced = std::pin::pin!(watched.synced());
+        loop {
+            tokio::select! {
+                () = &mut synced => break,
+                _ = beat.tick() => health.beat(),
+                () = &mut shutdown => return Ok(()),
+                ended = watches.join_next() => bail!("a watch ended: {ended:?}"),
             }
-            Some(ended) = running.join_next() => ended?,
-            ended = watches.join_next() => anyhow::bail!("a watch ended: {ended:?}"),
-            () = &mut shutdown => break,
         }
+        tracing::info!("ready");
+        loop {
+            tokio::select! {
+                key = queue.next(), if is_leading => {
+                    let (reconciler, queue) = (reconciler.clone(), queue.clone());
+                    running.spawn(async move {
+                        let next = reconciler.reconcile(&key).await;
+                        queue.done(&key, next);
+                    });
+                }
+                () = fence.opened(), if !is_leading => {
+                    is_leading = true;
+                    tracing::info!("leading");
+                }
+                // What still runs ends by itself: the fence is in its way.
+                () = fence.closed(), if is_leading => {
+                    is_leading = false;
+                    tracing::warn!("leading no more");
+                }
+                Some(ended) = running.join_next() => ended?,
+                _ = beat.tick() => health.beat(),
+                ended = watches.join_next() => bail!("a watch ended: {ended:?}"),
+                () = &mut shutdown => break,
+            }
+        }
+        let drained = async { while running.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!(
+                "some reconciliations did not end in time; what they minted is minted again at the next start"
+            );
+        }
+        drop(running);
+        cache.forget_links();
+        Ok(())
     }
-    let drained = async { while running.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!(
-            "some reconciliations did not end in time; what they minted is minted again at the next start"
-        );
+}
+
+/// Has each token replaced when the clock was set back: the times that are noted beside them have
+/// not come by when they should.
+async fn distrust(watched: Watched) {
+    loop {
+        let by = watched.clock.set_back().await;
+        tracing::warn!(seconds = by.as_secs(), "the clock was set back; all tokens are refreshed");
+        watched.hurry(watched.cache.distrust_times());
     }
-    Ok(())
 }

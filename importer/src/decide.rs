@@ -7,8 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use mcsa_client::secret::SecretState;
 
+use crate::cache::Account;
+
 /// However short the tokens are that a source grants, it is not asked more often.
 const MIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Clocks of two replicas may differ by so much.
+const SLACK: Duration = Duration::from_secs(60);
 
 /// What is to be done about an import now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +39,26 @@ pub enum Why {
     TakenOver,
     /// The token's time is up.
     TimeIsUp,
+    /// The service account was deleted, and may have been made anew.
+    Recreated,
+    /// The clock was set back since the token was minted.
+    ClockSetBack,
+}
+
+impl Why {
+    /// The name, as logs and metrics say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "Missing",
+            Self::Lost => "Lost",
+            Self::Edited => "Edited",
+            Self::Changed => "Changed",
+            Self::TakenOver => "TakenOver",
+            Self::TimeIsUp => "TimeIsUp",
+            Self::Recreated => "Recreated",
+            Self::ClockSetBack => "ClockSetBack",
+        }
+    }
 }
 
 /// What a decision is made from.
@@ -49,6 +74,10 @@ pub struct Facts<'a> {
     pub keys: &'a BTreeSet<String>,
     /// The cluster that its token should be of, where the link says it.
     pub cluster_uid: Option<&'a str>,
+    /// What the source told of the service account, if its token is not of that one.
+    pub account: Option<&'a Account>,
+    /// The lifetime that the import asks for: no token has a longer one.
+    pub asked: Duration,
 }
 
 /// Decides whether a token is due.
@@ -57,12 +86,21 @@ pub fn decide(facts: Facts<'_>, now: Timestamp) -> Decision {
         return Decision::Mint(if facts.had_secret { Why::Lost } else { Why::Missing });
     };
     let Some(provenance) = &secret.provenance else { return Decision::Mint(Why::Edited) };
-    if secret.was_touched() || secret.keys != *facts.keys {
+    if secret.was_touched() || secret.names.keys != *facts.keys {
         return Decision::Mint(Why::Edited);
     }
     let other_cluster = facts.cluster_uid.is_some() && facts.cluster_uid != provenance.cluster_uid.as_deref();
     if provenance.fingerprint != facts.fingerprint || other_cluster {
         return Decision::Mint(Why::Changed);
+    }
+    if facts
+        .account
+        .is_some_and(|account| *account != Account::Is(provenance.service_account_uid.as_str().into()))
+    {
+        return Decision::Mint(Why::Recreated);
+    }
+    if provenance.expires_at > after(now, facts.asked + SLACK) {
+        return Decision::Mint(Why::ClockSetBack);
     }
     match provenance.refresh_at {
         None => Decision::Mint(Why::TakenOver),
@@ -77,7 +115,11 @@ pub fn decide(facts: Facts<'_>, now: Timestamp) -> Decision {
 pub fn refresh_time(now: Timestamp, lifetime: Duration, jitter: f64) -> Timestamp {
     let rest = lifetime.mul_f64(0.2).max(Duration::from_secs(300).min(lifetime / 2));
     let rest = rest.saturating_sub(lifetime.mul_f64(0.1 * jitter.clamp(0.0, 1.0)));
-    let wait = lifetime.saturating_sub(rest).max(MIN_INTERVAL);
+    after(now, lifetime.saturating_sub(rest).max(MIN_INTERVAL))
+}
+
+/// The time that is so much after `now`.
+pub fn after(now: Timestamp, wait: Duration) -> Timestamp {
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     now.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
@@ -160,27 +202,42 @@ mod tests {
         Decision::Wait(at(NOW + 300))
     )]
     fn decisions(#[case] secret: SecretState, #[case] expected: Decision) {
-        let keys = ["token".to_owned()].into();
-        let facts = Facts {
-            secret: Some(&secret),
+        assert_eq!(decide(facts(&secret, &["token".to_owned()].into()), at(NOW)), expected);
+    }
+
+    fn facts<'a>(secret: &'a SecretState, keys: &'a BTreeSet<String>) -> Facts<'a> {
+        Facts {
+            secret: Some(secret),
             had_secret: true,
             fingerprint: "f",
-            keys: &keys,
+            keys,
             cluster_uid: Some("c2"),
-        };
-        assert_eq!(decide(facts, at(NOW)), expected);
+            account: None,
+            asked: Duration::from_secs(600),
+        }
+    }
+
+    #[test]
+    fn another_service_account_needs_another_token() {
+        let (secret, keys) = (secret(annotations(), json!({})), ["token".to_owned()].into());
+        let told =
+            |account: Account| decide(Facts { account: Some(&account), ..facts(&secret, &keys) }, at(NOW));
+        assert_eq!(told(Account::Is("sa".into())), Decision::Wait(at(NOW + 300)));
+        assert_eq!(told(Account::Is("other".into())), Decision::Mint(Why::Recreated));
+        assert_eq!(told(Account::Gone), Decision::Mint(Why::Recreated));
+    }
+
+    #[test]
+    fn a_token_of_the_future_was_minted_by_another_clock() {
+        let (secret, keys) = (secret(annotations(), json!({})), ["token".to_owned()].into());
+        assert_eq!(decide(facts(&secret, &keys), at(NOW - 60)), Decision::Wait(at(NOW + 300)));
+        assert_eq!(decide(facts(&secret, &keys), at(NOW - 61)), Decision::Mint(Why::ClockSetBack));
     }
 
     #[test]
     fn the_time_comes() {
         let (secret, keys) = (secret(annotations(), json!({})), ["token".to_owned()].into());
-        let facts = Facts {
-            secret: Some(&secret),
-            had_secret: true,
-            fingerprint: "f",
-            keys: &keys,
-            cluster_uid: None,
-        };
+        let facts = facts(&secret, &keys);
         assert_eq!(decide(facts, at(NOW + 299)), Decision::Wait(at(NOW + 300)));
         assert_eq!(decide(facts, at(NOW + 300)), Decision::Mint(Why::TimeIsUp));
         let none = Facts { secret: None, ..facts };

@@ -2,11 +2,32 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mcsa_runtime::errors;
 
-/// Reason of the condition `Refreshed=False`. These names are part of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Reason of the condition `Refreshed=False`. These names are part of the API.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason {
+            $($(#[$doc])* $name),*
+        }
+
+        impl Reason {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The name as it stands in the condition.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name)),*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     /// There is no link to the source.
     ClusterNotLinked,
     /// The Secret of the link can't be used.
@@ -31,29 +52,12 @@ pub enum Reason {
     InvalidSpec,
     /// The Secret's name is taken.
     SecretNameConflict,
-    /// The target does not accept the Secret.
+    /// A quota of the import's namespace leaves no room for the Secret.
+    QuotaExceeded,
+    /// The import's namespace is being deleted.
+    NamespaceTerminating,
+    /// The target does not accept the Secret for another reason.
     SecretNotWritten,
-}
-
-impl Reason {
-    /// The name as it stands in the condition.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClusterNotLinked => "ClusterNotLinked",
-            Self::InvalidLink => "InvalidLink",
-            Self::LinkUnauthorized => "LinkUnauthorized",
-            Self::SourceUnreachable => "SourceUnreachable",
-            Self::SourceFailed => "SourceFailed",
-            Self::Throttled => "Throttled",
-            Self::ClusterIdentityMismatch => "ClusterIdentityMismatch",
-            Self::ServiceAccountNotFound => "ServiceAccountNotFound",
-            Self::BoundSecretNotFound => "BoundSecretNotFound",
-            Self::Forbidden => "Forbidden",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::SecretNameConflict => "SecretNameConflict",
-            Self::SecretNotWritten => "SecretNotWritten",
-        }
-    }
 }
 
 /// A reconciliation that did not succeed: what was tried on which object, and what to do.
@@ -64,28 +68,45 @@ pub struct Failure {
     pub reason: Reason,
     /// For people: which object, what is wrong with it, and the mend.
     pub message: String,
-    /// How long the API server asked us to wait.
-    pub retry_after: Option<Duration>,
+    /// Not to be tried again before.
+    pub retry: Retry,
+}
+
+/// When a failed reconciliation is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// By the import's own back-off, and not within this time, which the API server asked for.
+    BackOff(Duration),
+    /// Nothing was tried, as the source is given a rest until this time.
+    NotBefore(Timestamp),
 }
 
 impl Failure {
     /// A failure without a wish from the API server. What a source said in the message is cut short.
     pub fn new(reason: Reason, message: impl AsRef<str>) -> Self {
-        Self { reason, message: errors::short(message.as_ref()), retry_after: None }
+        let retry = Retry::BackOff(Duration::ZERO);
+        Self { reason, message: errors::short(message.as_ref()), retry }
     }
 }
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// However it falls, a retry waits so long.
+const MIN_RETRY: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
 pub const LAST_RETRY: Duration = Duration::from_secs(300);
 
-/// How long to wait after the given number of failures in a row: twice as long each time, up to
-/// five minutes, of which a random part (`random` in 0..1) between half and all, so that imports
-/// that failed together do not retry together.
+/// The longest wait after the given number of failures in a row: a second, twice as long each time,
+/// and five minutes at most.
+pub fn longest_wait(failures: u32) -> Duration {
+    let doublings = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    FIRST_RETRY.saturating_mul(doublings).min(LAST_RETRY)
+}
+
+/// How long to wait after the given number of failures in a row: a random part (`random` in 0..1) of
+/// the longest wait, so that what failed together is not tried again together
+/// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>, "full jitter").
 pub fn back_off(failures: u32, random: f64) -> Duration {
-    let doubled =
-        FIRST_RETRY.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
-    doubled.min(LAST_RETRY).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
+    longest_wait(failures).mul_f64(random.clamp(0.0, 1.0)).max(MIN_RETRY)
 }
 
 #[cfg(test)]
@@ -94,11 +115,12 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(1, 0.0, 500)]
+    #[case(1, 0.0, 100)]
     #[case(1, 1.0, 1_000)]
+    #[case(4, 0.5, 4_000)]
     #[case(4, 1.0, 8_000)]
     #[case(40, 1.0, 300_000)]
-    #[case(u32::MAX, 0.0, 150_000)]
+    #[case(u32::MAX, 0.5, 150_000)]
     fn retries_back_off(#[case] failures: u32, #[case] random: f64, #[case] millis: u64) {
         assert_eq!(back_off(failures, random), Duration::from_millis(millis));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::decide::Why;
-use crate::failure::{LAST_RETRY, back_off};
+use crate::failure::{LAST_RETRY, back_off, longest_wait};
 use crate::mint::Minted;
 
 /// So many repairs in a row are made at once: a person at work, or a tool that writes once more.
@@ -36,11 +36,11 @@ impl History {
         self.unpublished = None;
     }
 
-    /// Notes a failure; returns how long to wait, at least `wished` by the API server if it asked.
-    pub fn failed(&mut self, wished: Option<Duration>, random: f64) -> Duration {
+    /// Notes a failure; returns how long to wait, at least what the API server `wished`.
+    pub fn failed(&mut self, wished: Duration, random: f64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let wait = back_off(self.failures, random);
-        wished.map_or(wait, |wished| wished.clamp(wait, LAST_RETRY))
+        wished.clamp(wait, LAST_RETRY)
     }
 
     /// When a token may be minted for this reason. A Secret that someone else keeps writing, or a
@@ -49,7 +49,7 @@ impl History {
         match self.repaired_at {
             // A clock that was set back must not make this longer.
             Some(last) if is_repair(why) && self.repairs >= REPAIRS_AT_ONCE => {
-                last.min(now) + back_off(self.repairs - REPAIRS_AT_ONCE + 1, 1.0)
+                last.min(now) + longest_wait(self.repairs - REPAIRS_AT_ONCE + 1)
             }
             _ => now,
         }
@@ -71,14 +71,14 @@ impl History {
 
     /// Whether a repair now would be in a row with the last.
     fn is_repairing(&self, now: Timestamp) -> bool {
-        let quiet = QUIET + back_off(self.repairs, 1.0);
+        let quiet = QUIET + longest_wait(self.repairs);
         self.repaired_at.is_some_and(|last| now.duration_since(last).unsigned_abs() < quiet)
     }
 }
 
 /// Not the first token of an import, and not one whose time had come.
 fn is_repair(why: Why) -> bool {
-    matches!(why, Why::Edited | Why::Lost | Why::Changed)
+    matches!(why, Why::Edited | Why::Lost | Why::Changed | Why::Recreated)
 }
 
 #[cfg(test)]
@@ -119,9 +119,9 @@ mod tests {
     #[test]
     fn what_the_api_server_wishes_counts_within_bounds() {
         let mut history = History::default();
-        assert_eq!(history.failed(Some(Duration::from_secs(7)), 1.0), Duration::from_secs(7));
-        assert_eq!(history.failed(Some(Duration::from_secs(1)), 1.0), Duration::from_secs(2));
-        assert_eq!(history.failed(Some(Duration::MAX), 1.0), LAST_RETRY);
+        assert_eq!(history.failed(Duration::from_secs(7), 1.0), Duration::from_secs(7));
+        assert_eq!(history.failed(Duration::from_secs(1), 1.0), Duration::from_secs(2));
+        assert_eq!(history.failed(Duration::MAX, 1.0), LAST_RETRY);
         assert!(history.has_failed() && !history.is_over(at(0)));
         history.succeeded();
         assert!(history.is_over(at(0)));

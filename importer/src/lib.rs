@@ -1,7 +1,7 @@
 //! The ServiceAccountImport controller.
 //!
 //! Three watches fill a cache and a queue; for each import whose time has come, one reconciliation
-//! runs these steps, each a file with a type of its own:
+//! of the replica that leads runs these steps, each a file with a type of its own:
 //!
 //! | step | question |
 //! | --- | --- |
@@ -11,15 +11,22 @@
 //! | [`publish`] | into the Secret, in one write |
 //! | [`report`] | status and event |
 //!
-//! [`decide`] and the refresh rule are pure functions; the others are as thin as I/O can be.
+//! [`decide`], the refresh rule and the [`status`] are pure functions; the others are as thin as I/O
+//! can be.
 
+pub mod accounts;
 pub mod args;
 pub mod cache;
 pub mod clock;
 pub mod controller;
+pub mod count;
 pub mod decide;
 pub mod failure;
+pub mod health;
 pub mod history;
+pub mod import;
+pub mod key;
+pub mod metrics;
 pub mod mint;
 pub mod publish;
 pub mod queue;
@@ -27,32 +34,73 @@ pub mod reconcile;
 pub mod report;
 pub mod resolve;
 pub mod source;
+pub mod status;
 pub mod target;
 pub mod watch;
 
-use std::time::Duration;
-
 use anyhow::Context;
+use futures::future::OptionFuture;
 use kube::Client;
+use kube::client::ClientBuilder;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_runtime::lease::{self, Fence};
+use mcsa_runtime::probes::Probes;
+use prometheus_client::registry::Registry;
+use tokio::sync::oneshot;
 
 use crate::args::Args;
 use crate::clock::Clock;
+use crate::controller::Controller;
+use crate::metrics::Metrics;
+use crate::source::wire;
+
+/// Name of the Lease that the leader holds.
+const LEASE: &str = "importer";
 
 /// Runs the importer until a signal ends it.
 ///
 /// # Errors
-/// When the target's config can't be loaded, or a watch ends, which none should.
+/// When the target's config can't be loaded, the address for probes can't be had, or a task ends,
+/// which none should.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = mcsa_runtime::signals::shutdown()?;
     let mut config = args.cluster.config().await?;
     tracing::info!(target_server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
-    // A failed call is the queue's to repeat, with what is known by then.
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(10));
-    let client = Client::try_from(config).context("client for the target")?;
-    let signal = async move {
-        let signal = shutdown.await;
-        tracing::info!(signal, "stopping");
+    wire::harden(&mut config);
+    let candidate = args.lease.candidate(SYSTEM_NAMESPACE, LEASE);
+    let fence = if candidate.is_some() { Fence::closed_at_first() } else { Fence::always_open() };
+    let client = Client::try_from(config.clone()).context("client for the target")?;
+    let writer = ClientBuilder::try_from(config)?.with_layer(&fence.layer()).build();
+
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let controller = Controller::new(client.clone(), writer, fence.clone(), Clock::system(), metrics.clone());
+    let (cache, health) = (controller.cache(), controller.health());
+    let leads = fence.clone();
+    metrics::expose(&mut registry, move || {
+        count::count(&cache, leads.is_open(), Clock::system().now(), &metrics)
+    });
+    let (alive, ready) = (health.clone(), health);
+    let probes = Probes {
+        alive: Box::new(move || alive.live()),
+        ready: Box::new(move || ready.ready()),
+        metrics: registry,
     };
-    controller::run(client, Clock::system(), signal).await
+    let served = args.probes.listen()?.serve(probes);
+
+    let (done, is_done) = oneshot::channel::<()>();
+    let held = OptionFuture::from(candidate.map(|candidate| lease::hold(client, candidate, fence, is_done)));
+    let controlled = async {
+        let signal = async {
+            tracing::info!(signal = shutdown.await, "stopping");
+        };
+        let result = controller.run(signal).await;
+        // Only now may another replica start: nothing is under way any more.
+        drop(done);
+        result
+    };
+    tokio::select! {
+        (result, _) = async { tokio::join!(controlled, held) } => result,
+        never = served => match never {},
+    }
 }

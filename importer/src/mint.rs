@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use kube::ResourceExt;
+use jiff::{SignedDuration, Timestamp};
 use mcsa_client::SecretString;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::credential::Credential;
 use mcsa_client::secret::Provenance;
 use mcsa_client::token::{Claims, request};
 
-use crate::decide::refresh_time;
+use crate::decide::{after, refresh_time};
 use crate::failure::{Failure, Reason};
 use crate::resolve::Resolved;
 
@@ -19,6 +18,7 @@ use crate::resolve::Resolved;
 pub struct Minted {
     credential: Credential,
     provenance: Provenance,
+    lifetime: Duration,
 }
 
 impl Minted {
@@ -36,6 +36,11 @@ impl Minted {
             && (pinned.is_none() || pinned == cluster_uid)
     }
 
+    /// How long the source lets it live.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
     /// What is noted beside it.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
@@ -50,18 +55,21 @@ impl Minted {
 pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure> {
     let Resolved { import, source, .. } = resolved;
     let spec = &import.spec;
+    source.admit()?;
     let mut cluster_uid = identified(resolved).await?;
+    let account = import.account_key();
     let request = request(spec.expiration_seconds, &spec.audiences, spec.bound_secret.as_deref());
-    let answer = source.request_token(&spec.namespace, &spec.name, &request).await?;
-    let token: SecretString = answer.status.map(|status| status.token).unwrap_or_default().into();
+    let answer = source.request_token(&account, &request).await?;
+    let (token, granted_until) =
+        answer.status.map(|status| (status.token, status.expiration_timestamp.0)).unwrap_or_default();
+    let token: SecretString = token.into();
     let claims = Claims::of(&token).map_err(|error| {
-        let account = format!("{}/{}", spec.namespace, spec.name);
         Failure::new(Reason::SourceFailed, format!("{} answered for {account}: {error}", spec.cluster_name))
     })?;
     if (&claims.namespace, &claims.service_account) != (&spec.namespace, &spec.name) {
         let message = format!(
-            "{} answered with a token of {}/{} instead of {}/{}",
-            spec.cluster_name, claims.namespace, claims.service_account, spec.namespace, spec.name
+            "{} answered with a token of {}/{} instead of {account}",
+            spec.cluster_name, claims.namespace, claims.service_account
         );
         return Err(Failure::new(Reason::SourceFailed, message));
     }
@@ -71,18 +79,24 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
         source.doubt();
         cluster_uid = identified(resolved).await?;
     }
-    // By the source's clock alone, and added to ours: clocks that differ do no harm.
-    let lifetime = Duration::try_from(claims.expires_at.duration_since(claims.issued_at)).unwrap_or_default();
+    // By the source's clock alone, and added to ours: clocks that differ do no harm. The claims may
+    // promise more than was granted: an API server extends tokens of 3607 seconds to a year, for
+    // clients that never reload one.
+    let until = claims.expires_at.min(granted_until);
+    let lifetime =
+        until.duration_since(claims.issued_at).min(SignedDuration::from_secs(spec.expiration_seconds));
+    let lifetime = Duration::try_from(lifetime).unwrap_or_default();
     Ok(Minted {
+        lifetime,
         provenance: Provenance {
-            expires_at: now.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
+            expires_at: after(now, lifetime),
             refresh_at: Some(refresh_time(now, lifetime, fastrand::f64())),
             service_account_uid: claims.service_account_uid,
             cluster_uid: Some(cluster_uid),
             fingerprint: resolved.fingerprint.clone(),
         },
         credential: Credential {
-            name: import.name_any(),
+            name: import.key.name().to_owned(),
             cluster_name: spec.cluster_name.clone(),
             endpoint: source.endpoint().clone(),
             namespace: spec.namespace.clone(),
@@ -96,15 +110,17 @@ async fn identified(resolved: &Resolved) -> Result<String, Failure> {
     let Resolved { import, source, cluster_uid: pinned, .. } = resolved;
     let uid = source.cluster_uid().await?;
     match pinned {
-        Some(pinned) if *pinned != uid => Err(Failure::new(
-            Reason::ClusterIdentityMismatch,
-            format!(
+        Some(pinned) if *pinned != uid => {
+            let message = format!(
                 "the cluster at {} has the UID {uid}, but the link {cluster} was made for {pinned}; if it was \
                  replaced on purpose, delete import {SYSTEM_NAMESPACE}/{cluster} and run kubemcsa bootstrap again",
                 source.endpoint().server,
                 cluster = import.spec.cluster_name,
-            ),
-        )),
+            );
+            let failure = Failure::new(Reason::ClusterIdentityMismatch, message);
+            source.mistrust(&failure);
+            Err(failure)
+        }
         _ => Ok(uid),
     }
 }

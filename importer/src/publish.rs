@@ -6,17 +6,17 @@
 //! is not there", and costs the API server more.)
 
 use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
 use mcsa_client::contract::FIELD_MANAGER;
 use mcsa_client::secret::{SecretState, build};
 use mcsa_runtime::errors;
 
-use crate::cache::ObjectKey;
 use crate::failure::{Failure, Reason};
+use crate::key::ObjectKey;
 use crate::mint::Minted;
 use crate::resolve::{Resolved, ensure_owned};
-use crate::target::in_time;
+use crate::target::Target;
 
 /// How often a Secret may change under our hands before we come back later.
 const TRIES: usize = 3;
@@ -25,17 +25,16 @@ const TRIES: usize = 3;
 ///
 /// # Errors
 /// When the Secret's name is taken, or the target does not accept it.
-pub async fn publish(client: &Client, resolved: &Resolved, minted: &Minted) -> Result<SecretState, Failure> {
+pub async fn publish(target: &Target, resolved: &Resolved, minted: &Minted) -> Result<SecretState, Failure> {
     let key = &resolved.secret_key;
-    let secrets = Api::<Secret>::namespaced(client.clone(), &key.namespace);
-    let secret = build(&resolved.import, minted.credential(), minted.provenance())
+    let secret = build(&resolved.import.object(), minted.credential(), minted.provenance())
         .map_err(|error| Failure::new(Reason::InvalidSpec, error.to_string()))?;
     let mut known = resolved.secret.clone();
     let mut last = String::new();
     for _ in 0..TRIES {
         let written = match &known {
-            None => create(&secrets, &secret).await,
-            Some(known) => update(&secrets, &secret, known).await,
+            None => create(target, key, &secret).await,
+            Some(known) => update(target, key, &secret, known).await,
         };
         match written {
             Ok(state) => return Ok(state),
@@ -47,7 +46,7 @@ pub async fn publish(client: &Client, resolved: &Resolved, minted: &Minted) -> R
             Err(error) => return Err(not_written(key, &error)),
         }
         // It is not as we thought: it was made, changed or deleted meanwhile, or has lost its label.
-        known = look(client, resolved).await?;
+        known = look(target, resolved).await?;
     }
     Err(Failure::new(
         Reason::SecretNotWritten,
@@ -59,11 +58,11 @@ pub async fn publish(client: &Client, resolved: &Resolved, minted: &Minted) -> R
 ///
 /// # Errors
 /// When the Secret's name is taken, or the target does not say.
-pub async fn look(client: &Client, resolved: &Resolved) -> Result<Option<SecretState>, Failure> {
+pub async fn look(target: &Target, resolved: &Resolved) -> Result<Option<SecretState>, Failure> {
     let key = &resolved.secret_key;
-    let secrets = Api::<Secret>::namespaced(client.clone(), &key.namespace);
-    let found =
-        in_time(secrets.get_metadata_opt(&key.name)).await.map_err(|error| not_written(key, &error))?;
+    let secrets = secrets(target, key);
+    let found = target.call(secrets.get_metadata_opt(key.name())).await;
+    let found = found.map_err(|error| not_written(key, &error))?;
     let found = found.map(|found| SecretState::read(&found.metadata));
     if let Some(found) = &found {
         ensure_owned(key, found, &resolved.import)?;
@@ -71,21 +70,26 @@ pub async fn look(client: &Client, resolved: &Resolved) -> Result<Option<SecretS
     Ok(found)
 }
 
-async fn create(secrets: &Api<Secret>, secret: &Secret) -> Result<SecretState, kube::Error> {
+fn secrets(target: &Target, key: &ObjectKey) -> Api<Secret> {
+    Api::namespaced(target.client.clone(), key.namespace())
+}
+
+async fn create(target: &Target, key: &ObjectKey, secret: &Secret) -> kube::Result<SecretState> {
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-    let created = in_time(secrets.create(&parameters, secret)).await?;
+    let created = target.call(secrets(target, key).create(&parameters, secret)).await?;
     Ok(SecretState::read(&created.metadata))
 }
 
 async fn update(
-    secrets: &Api<Secret>,
+    target: &Target,
+    key: &ObjectKey,
     secret: &Secret,
     known: &SecretState,
-) -> Result<SecretState, kube::Error> {
-    let name = secret.metadata.name.as_deref().unwrap_or_default();
+) -> kube::Result<SecretState> {
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
     let patch = Patch::Merge(known.update(secret));
-    let updated = in_time(secrets.patch_metadata(name, &parameters, &patch)).await?;
+    let secrets = secrets(target, key);
+    let updated = target.call(secrets.patch_metadata(key.name(), &parameters, &patch)).await?;
     Ok(SecretState::read(&updated.metadata))
 }
 
@@ -93,9 +97,32 @@ fn is_namespace_missing(status: &kube::core::Status) -> bool {
     status.details.as_ref().is_some_and(|details| details.kind == "namespaces")
 }
 
+/// <https://kubernetes.io/docs/reference/using-api/api-concepts/>: the cause is the only thing to tell
+/// it by.
+fn is_terminating(status: &kube::core::Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 fn not_written(key: &ObjectKey, error: &kube::Error) -> Failure {
-    let problem = errors::line(error);
+    let (problem, namespace) = (errors::line(error), key.namespace());
     match error {
+        kube::Error::Api(status) if is_terminating(status) => Failure::new(
+            Reason::NamespaceTerminating,
+            format!("namespace {namespace} is being deleted, so there can be no Secret {key}: {problem}"),
+        ),
+        kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
+            let mend =
+                format!("raise the quota of namespace {namespace}, or delete Secrets that nobody needs");
+            Failure::new(Reason::QuotaExceeded, format!("no room for Secret {key}: {problem}; {mend}"))
+        }
+        kube::Error::Api(status) if status.code == 403 => Failure::new(
+            Reason::SecretNotWritten,
+            format!(
+                "the target forbids Secret {key}: {problem}; if the importer's own rights are missing, run \
+                 kubemcsa install"
+            ),
+        ),
         kube::Error::Api(status) if matches!(status.code, 400 | 422) => Failure::new(
             Reason::InvalidSpec,
             format!(

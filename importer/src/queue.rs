@@ -1,17 +1,19 @@
 //! Which import is worked on when.
 //!
 //! Imports wait in lanes, one for each source, and each lane has its own limit: however many
-//! imports of a source that hangs are due, they hold back none of another source. An import is
-//! never worked on twice at a time.
+//! imports of a source that hangs are due, they hold back none of another source. In a lane, what
+//! changed comes before what is due by the clock, which has time left. An import is never worked on
+//! twice at a time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::cache::ObjectKey;
 use crate::clock::Clock;
+use crate::key::ObjectKey;
 
 /// How many imports of one source are worked on at a time.
 const LANE_LIMIT: usize = 8;
@@ -24,23 +26,34 @@ pub struct Queue {
     changed: Notify,
 }
 
+/// When an import's turn is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// At once, as the first who asked so.
+    Now(u64),
+    /// When it is this time.
+    At(Timestamp),
+}
+
 #[derive(Debug, Default)]
 struct State {
     lanes: HashMap<String, Lane>,
     places: HashMap<ObjectKey, Place>,
+    /// Counts those who asked for a turn at once.
+    asked: u64,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    due: BTreeSet<(Timestamp, ObjectKey)>,
-    running: usize,
+    waiting: BTreeSet<(Turn, ObjectKey)>,
+    running: BTreeMap<ObjectKey, Instant>,
 }
 
 #[derive(Debug)]
 struct Place {
     lane: String,
-    /// When it is due: in the lane, or, while it runs, again.
-    due: Option<Timestamp>,
+    /// When its turn is: in the lane, or, while it runs, again.
+    turn: Option<Turn>,
     /// The lane that its run counts in.
     running: Option<String>,
 }
@@ -51,9 +64,13 @@ impl Queue {
         Self { clock, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Has `key` worked on at `time` in the lane of its source, or earlier if it already is to be.
-    pub fn schedule(&self, key: ObjectKey, lane: &str, time: Timestamp) {
-        self.state().schedule(key, lane, time);
+    /// Has `key` worked on at once, in the lane of its source.
+    pub fn hurry(&self, key: ObjectKey, lane: &str) {
+        let mut state = self.state();
+        state.asked += 1;
+        let turn = Turn::Now(state.asked);
+        state.schedule(key, lane, turn);
+        drop(state);
         self.changed.notify_one();
     }
 
@@ -79,6 +96,20 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// Since when the import runs that has been running for the longest time.
+    pub fn oldest_run(&self) -> Option<Duration> {
+        let state = self.state();
+        state.lanes.values().flat_map(|lane| lane.running.values()).map(Instant::elapsed).max()
+    }
+
+    /// How many imports of each source wait though their turn has come.
+    pub fn overdue(&self) -> HashMap<String, usize> {
+        let (state, now) = (self.state(), self.clock.now());
+        let is_due = |turn: &Turn| !matches!(turn, Turn::At(time) if *time > now);
+        let due = |lane: &Lane| lane.waiting.iter().take_while(|(turn, _)| is_due(turn)).count();
+        state.lanes.iter().map(|(name, lane)| (name.clone(), due(lane))).collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,7 +117,7 @@ impl Queue {
 
 impl Lane {
     fn is_empty(&self) -> bool {
-        self.running == 0 && self.due.is_empty()
+        self.running.is_empty() && self.waiting.is_empty()
     }
 }
 
@@ -97,40 +128,41 @@ enum Next {
 }
 
 impl State {
-    fn schedule(&mut self, key: ObjectKey, lane: &str, time: Timestamp) {
+    fn schedule(&mut self, key: ObjectKey, lane: &str, turn: Turn) {
         let place = self.places.entry(key.clone()).or_insert_with(|| Place {
             lane: lane.to_owned(),
-            due: None,
+            turn: None,
             running: None,
         });
-        let earliest = place.due.map_or(time, |due| due.min(time));
+        let first = place.turn.map_or(turn, |known| known.min(turn));
         if place.running.is_none() {
-            if let (Some(due), Some(old)) = (place.due, self.lanes.get_mut(&place.lane)) {
-                old.due.remove(&(due, key.clone()));
+            if let (Some(known), Some(old)) = (place.turn, self.lanes.get_mut(&place.lane)) {
+                old.waiting.remove(&(known, key.clone()));
                 if old.is_empty() {
                     self.lanes.remove(&place.lane);
                 }
             }
-            self.lanes.entry(lane.to_owned()).or_default().due.insert((earliest, key));
+            self.lanes.entry(lane.to_owned()).or_default().waiting.insert((first, key));
         }
-        place.due = Some(earliest);
+        place.turn = Some(first);
         if place.lane != lane {
             place.lane = lane.to_owned();
         }
     }
 
     fn take(&mut self, now: Timestamp) -> Next {
-        let open = self.lanes.iter().filter(|(_, lane)| lane.running < LANE_LIMIT);
-        let first = open.filter_map(|(name, lane)| Some((lane.due.first()?.0, name))).min();
-        let Some((time, name)) = first.map(|(time, name)| (time, name.clone())) else { return Next::Nothing };
-        if time > now {
-            return Next::At(time);
+        let open = self.lanes.iter().filter(|(_, lane)| lane.running.len() < LANE_LIMIT);
+        let first = open.filter_map(|(name, lane)| Some((lane.waiting.first()?.0, name))).min();
+        let Some((turn, name)) = first.map(|(turn, name)| (turn, name.clone())) else { return Next::Nothing };
+        match turn {
+            Turn::At(time) if time > now => return Next::At(time),
+            _ => {}
         }
         let Some(lane) = self.lanes.get_mut(&name) else { return Next::Nothing };
-        let Some((_, key)) = lane.due.pop_first() else { return Next::Nothing };
-        lane.running += 1;
+        let Some((_, key)) = lane.waiting.pop_first() else { return Next::Nothing };
+        lane.running.insert(key.clone(), Instant::now());
         if let Some(place) = self.places.get_mut(&key) {
-            place.due = None;
+            place.turn = None;
             place.running = Some(name);
         }
         Next::Due(key)
@@ -141,14 +173,14 @@ impl State {
         if let Some(name) = place.running.take()
             && let Some(lane) = self.lanes.get_mut(&name)
         {
-            lane.running -= 1;
+            lane.running.remove(key);
             if lane.is_empty() {
                 self.lanes.remove(&name);
             }
         }
-        let again = [place.due, next].into_iter().flatten().min();
-        if let Some(time) = again {
-            self.schedule(key.clone(), &place.lane, time);
+        let again = [place.turn, next.map(Turn::At)].into_iter().flatten().min();
+        if let Some(turn) = again {
+            self.schedule(key.clone(), &place.lane, turn);
         }
     }
 }
@@ -158,16 +190,20 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> ObjectKey {
-        ObjectKey { namespace: "default".into(), name: name.into() }
+        ObjectKey::new("default", name)
     }
 
-    fn at(second: i64) -> Timestamp {
+    fn time(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
+    fn at(second: i64) -> Turn {
+        Turn::At(time(second))
+    }
+
     fn take(state: &mut State, now: i64) -> Option<String> {
-        match state.take(at(now)) {
-            Next::Due(key) => Some(key.name),
+        match state.take(time(now)) {
+            Next::Due(key) => Some(key.name().to_owned()),
             _ => None,
         }
     }
@@ -193,13 +229,24 @@ mod tests {
     }
 
     #[test]
+    fn what_changed_comes_before_what_is_overdue() {
+        let mut state = State::default();
+        state.schedule(key("overdue"), "c2", at(1));
+        state.schedule(key("second"), "c3", Turn::Now(2));
+        state.schedule(key("first"), "c2", Turn::Now(1));
+        state.schedule(key("overdue-too"), "c3", at(0));
+        let turns: Vec<_> = std::iter::from_fn(|| take(&mut state, 9)).collect();
+        assert_eq!(turns, ["first", "second", "overdue-too", "overdue"]);
+    }
+
+    #[test]
     fn an_import_never_runs_twice_at_a_time_and_a_change_meanwhile_is_not_lost() {
         let mut state = State::default();
         state.schedule(key("a"), "c2", at(1));
         assert_eq!(take(&mut state, 1).as_deref(), Some("a"));
         state.schedule(key("a"), "c2", at(2));
         assert_eq!(take(&mut state, 9), None);
-        state.done(&key("a"), Some(at(100)));
+        state.done(&key("a"), Some(time(100)));
         assert_eq!(take(&mut state, 9).as_deref(), Some("a"));
     }
 

@@ -2,34 +2,44 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-use kube::runtime::events::Recorder;
-use kube::{Client, ResourceExt};
-use mcsa_client::ServiceAccountImport;
+use jiff::Timestamp;
+use kube::runtime::events::EventType;
 use mcsa_client::secret::SecretState;
 use mcsa_runtime::errors;
+use mcsa_runtime::lease::Fence;
 
-use crate::cache::{Cache, ObjectKey, secret_key};
+use crate::cache::{Cache, Known};
 use crate::clock::Clock;
-use crate::decide::{Decision, Facts, decide};
-use crate::failure::{Failure, Reason};
+use crate::decide::{Decision, Facts, after, decide};
+use crate::failure::{Failure, Reason, Retry};
 use crate::history::History;
+use crate::import::Import;
+use crate::key::ObjectKey;
+use crate::metrics::Metrics;
 use crate::mint::{Minted, mint};
 use crate::publish::{look, publish};
-use crate::report::{Outcome, Reported, report};
-use crate::resolve::{Resolved, resolve};
+use crate::report::{Reported, event, report, tell};
+use crate::resolve::{Resolved, is_owned, resolve};
+use crate::status::Outcome;
+use crate::target::Target;
+
+/// What waits for a source's rest to end does not all come at once then.
+const SPREAD: Duration = Duration::from_secs(1);
 
 /// What all reconciliations share.
 pub struct Reconciler {
-    /// The target.
-    pub client: Client,
+    /// The cluster whose imports are served.
+    pub target: Target,
+    /// Whether this replica may write.
+    pub fence: Fence,
     /// What the watches have seen.
     pub cache: Arc<Cache>,
     /// The wall clock.
     pub clock: Clock,
-    /// Writes events.
-    pub recorder: Recorder,
+    /// Counts what happens.
+    pub metrics: Metrics,
     /// What is remembered of imports with something amiss.
     pub histories: Mutex<HashMap<ObjectKey, History>>,
 }
@@ -38,45 +48,46 @@ impl Reconciler {
     /// Reconciles one import, and says when it is due again; never, when it is gone. Its Secret is
     /// not ours to delete: the target's garbage collector does that, without any source.
     pub async fn reconcile(&self, key: &ObjectKey) -> Option<Timestamp> {
+        let start = Instant::now();
         let mut history = self.histories().remove(key).unwrap_or_default();
-        let import = self.cache.import(key).filter(|import| import.metadata.deletion_timestamp.is_none())?;
-        let result = self.refresh(key, &import, &mut history).await;
+        let known = self.cache.import(key).filter(|known| !known.import.is_deleted)?;
+        let result = self.refresh(&known, &mut history).await;
+        if !self.fence.is_open() {
+            // Whatever came of it: whoever leads next looks for itself, which may be us.
+            return Some(self.clock.now());
+        }
         if let Err(failure) = &result {
-            tracing::warn!(
-                cluster = import.spec.cluster_name,
-                namespace = key.namespace,
-                import = key.name,
-                reason = failure.reason.as_str(),
-                "{}",
-                failure.message
-            );
+            self.note(&known.import, failure);
         }
-        let secret = self.own_secret(key, &import);
+        let secret = self.own_secret(&known.import);
         let outcome = Outcome { secret: secret.as_ref(), failure: result.as_ref().err() };
-        let reported = report(&self.client, &self.recorder, &import, outcome, self.clock.now()).await;
-        let is_reported = reported.is_ok();
-        match reported {
-            Ok(Reported::Gone) => return None,
-            Ok(Reported::Unchanged) => {}
-            Ok(Reported::Written(written)) => self.cache.wrote_status(key, *written),
-            Err(error) => {
-                tracing::warn!(
-                    cluster = import.spec.cluster_name,
-                    namespace = key.namespace,
-                    import = key.name,
-                    error = errors::line(&error),
-                    "can't write the status"
-                );
-            }
-        }
+        let is_reported =
+            match report(&self.target, &known.import, &known.shown, outcome, self.clock.now()).await {
+                Ok(Reported::Gone) => return None,
+                Ok(Reported::Unchanged) => true,
+                Ok(Reported::Written(written)) => {
+                    self.cache.wrote_status(&written);
+                    true
+                }
+                Err(error) => {
+                    let (cluster, error) = (&known.import.spec.cluster_name, errors::line(&error));
+                    let (namespace, import) = (key.namespace(), key.name());
+                    tracing::warn!(cluster, namespace, import, error, "can't write the status");
+                    false
+                }
+            };
+        self.metrics.reconciled(start.elapsed());
         let now = self.clock.now();
         let next = match result {
             Ok(time) if is_reported => {
                 history.succeeded();
                 time
             }
-            Ok(_) => later(now, history.failed(None, fastrand::f64())),
-            Err(failure) => later(now, history.failed(failure.retry_after, fastrand::f64())),
+            Ok(_) => after(now, history.failed(Duration::ZERO, fastrand::f64())),
+            Err(failure) => match failure.retry {
+                Retry::BackOff(wished) => after(now, history.failed(wished, fastrand::f64())),
+                Retry::NotBefore(time) => after(time, SPREAD.mul_f64(fastrand::f64())),
+            },
         };
         if !history.is_over(now) {
             self.histories().insert(key.clone(), history);
@@ -87,24 +98,22 @@ impl Reconciler {
     }
 
     /// Makes sure that the Secret holds a fresh token; returns when it is due again.
-    async fn refresh(
-        &self,
-        key: &ObjectKey,
-        import: &Arc<ServiceAccountImport>,
-        history: &mut History,
-    ) -> Result<Timestamp, Failure> {
-        let mut resolved = resolve(&self.cache, key, import.clone())?;
+    async fn refresh(&self, known: &Known, history: &mut History) -> Result<Timestamp, Failure> {
+        let import = &known.import;
+        let mut resolved = resolve(&self.cache, import.clone())?;
         if resolved.secret.is_none() && history.has_failed() {
             // Before another token is minted in vain: the name may be taken by a Secret that the
             // watch does not see.
-            resolved.secret = look(&self.client, &resolved).await?;
+            resolved.secret = look(&self.target, &resolved).await?;
         }
         let facts = Facts {
             secret: resolved.secret.as_ref(),
-            had_secret: import.status.as_ref().is_some_and(|status| !status.secrets.is_empty()),
+            had_secret: known.shown.has_secret,
             fingerprint: &resolved.fingerprint,
             keys: &resolved.keys,
             cluster_uid: resolved.cluster_uid.as_deref(),
+            account: known.account.as_ref(),
+            asked: asked(import),
         };
         let now = self.clock.now();
         let why = match decide(facts, now) {
@@ -117,10 +126,14 @@ impl Reconciler {
         }
         let (resolved, minted) = match history.unpublished.take() {
             Some(minted) if minted.is_good_for(&resolved, now) => (resolved, minted),
-            _ => self.mint(key, resolved).await?,
+            _ => {
+                let minted = self.mint(resolved).await?;
+                self.metrics.minted(&import.spec.cluster_name, why.as_str());
+                minted
+            }
         };
         history.minted(why, now);
-        let published = match publish(&self.client, &resolved, &minted).await {
+        let published = match publish(&self.target, &resolved, &minted).await {
             Ok(published) => published,
             Err(failure) => {
                 // Kept for the next try: what the target does not accept must not cost a token each time.
@@ -129,16 +142,20 @@ impl Reconciler {
             }
         };
         self.cache.wrote_secret(resolved.secret_key.clone(), published);
+        self.cache.minted_for(&import.key);
         let token = minted.provenance();
         tracing::info!(
-            cluster = import.spec.cluster_name, namespace = key.namespace, import = key.name,
-            secret = resolved.secret_key.name, ?why, expires_at = %token.expires_at, "refreshed"
+            cluster = import.spec.cluster_name, namespace = import.key.namespace(), import = import.key.name(),
+            reason = why.as_str(), secret = resolved.secret_key.name(), expires_at = %token.expires_at,
+            "refreshed"
         );
+        self.tell_lifetime(import, minted.lifetime()).await;
         Ok(token.refresh_at.unwrap_or(token.expires_at))
     }
 
     /// Mints; when the source refuses the link's token, once more with what the link holds by now.
-    async fn mint(&self, key: &ObjectKey, resolved: Resolved) -> Result<(Resolved, Minted), Failure> {
+    async fn mint(&self, resolved: Resolved) -> Result<(Resolved, Minted), Failure> {
+        let token = resolved.source.token_number();
         let failure = match mint(&resolved, self.clock.now()).await {
             Ok(minted) => return Ok((resolved, minted)),
             Err(failure) => failure,
@@ -146,18 +163,46 @@ impl Reconciler {
         if failure.reason != Reason::LinkUnauthorized {
             return Err(failure);
         }
-        let renewed = resolve(&self.cache, key, resolved.import.clone())?;
-        if Arc::ptr_eq(&renewed.source, &resolved.source) {
+        let renewed = resolve(&self.cache, resolved.import.clone())?;
+        if Arc::ptr_eq(&renewed.source, &resolved.source) && renewed.source.token_number() == token {
             return Err(failure);
         }
         let minted = mint(&renewed, self.clock.now()).await?;
         Ok((renewed, minted))
     }
 
+    /// Tells the import's user, once, that the source lets tokens live shorter than was asked for.
+    async fn tell_lifetime(&self, import: &Import, lifetime: Duration) {
+        let short = (lifetime < asked(import)).then_some(lifetime.as_secs());
+        if !self.cache.tells_lifetime(&import.key, short) {
+            return;
+        }
+        let cluster = &import.spec.cluster_name;
+        let note = format!(
+            "{cluster} lets tokens live {} s, not the {} s of spec.expirationSeconds; they are refreshed in time",
+            lifetime.as_secs(),
+            import.spec.expiration_seconds,
+        );
+        let (namespace, name, reason) = (import.key.namespace(), import.key.name(), "ShortLived");
+        tracing::warn!(cluster, namespace, import = name, reason, "{note}");
+        tell(&self.target, import, event(EventType::Normal, reason, &note)).await;
+    }
+
+    fn note(&self, import: &Import, failure: &Failure) {
+        let (cluster, reason) = (&import.spec.cluster_name, failure.reason.as_str());
+        let (namespace, name) = (import.key.namespace(), import.key.name());
+        if let Retry::NotBefore(_) = failure.retry {
+            // Said by the one who tried.
+            tracing::debug!(cluster, namespace, import = name, reason, "{}", failure.message);
+        } else {
+            self.metrics.failed(cluster, reason);
+            tracing::warn!(cluster, namespace, import = name, reason, "{}", failure.message);
+        }
+    }
+
     /// The import's Secret as it is now, if it is its own.
-    fn own_secret(&self, key: &ObjectKey, import: &ServiceAccountImport) -> Option<SecretState> {
-        let secret = self.cache.secret(&secret_key(key, import))?;
-        (secret.owner_uid.is_some() && secret.owner_uid == import.uid()).then_some(secret)
+    fn own_secret(&self, import: &Import) -> Option<SecretState> {
+        self.cache.secret(&import.secret_key()).filter(|secret| is_owned(secret, import))
     }
 
     fn histories(&self) -> MutexGuard<'_, HashMap<ObjectKey, History>> {
@@ -165,7 +210,6 @@ impl Reconciler {
     }
 }
 
-fn later(now: Timestamp, wait: std::time::Duration) -> Timestamp {
-    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
+fn asked(import: &Import) -> Duration {
+    Duration::from_secs(import.spec.expiration_seconds.try_into().unwrap_or_default())
 }

@@ -3,22 +3,22 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube::ResourceExt;
-use mcsa_client::ServiceAccountImport;
-use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
+use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::credential::items;
 use mcsa_client::secret::SecretState;
 use mcsa_client::secret::fingerprint;
 
-use crate::cache::{Cache, ObjectKey, secret_key};
+use crate::cache::Cache;
 use crate::failure::{Failure, Reason};
+use crate::import::Import;
+use crate::key::ObjectKey;
 use crate::source::Source;
 
 /// An import of which all is known that a decision needs.
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// The import.
-    pub import: Arc<ServiceAccountImport>,
+    pub import: Arc<Import>,
     /// The source of its service account.
     pub source: Arc<Source>,
     /// Key of its Secret.
@@ -38,12 +38,8 @@ pub struct Resolved {
 /// # Errors
 /// When there is no usable link, the Secret's name is taken, or the import asks for a link's own
 /// identity.
-pub fn resolve(
-    cache: &Cache,
-    key: &ObjectKey,
-    import: Arc<ServiceAccountImport>,
-) -> Result<Resolved, Failure> {
-    if import.spec.namespace == SYSTEM_NAMESPACE && !import.is_link() {
+pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> {
+    if import.spec.namespace == SYSTEM_NAMESPACE && !import.is_link {
         // It would be the link itself, with all that it may mint, in anyone's namespace.
         let message = format!(
             "spec.namespace is {SYSTEM_NAMESPACE}, whose service accounts are those of links; import one of \
@@ -51,14 +47,14 @@ pub fn resolve(
         );
         return Err(Failure::new(Reason::InvalidSpec, message));
     }
-    let secret_key = secret_key(key, &import);
+    let secret_key = import.secret_key();
     let secret = cache.secret(&secret_key);
     if let Some(secret) = &secret {
         ensure_owned(&secret_key, secret, &import)?;
     }
     let cluster = &import.spec.cluster_name;
     // The two watches may tell in either order that a link's Secret was deleted.
-    let link = cache.link(cluster).filter(|_| !import.is_link() || secret.is_some());
+    let link = cache.link(cluster).filter(|_| !import.is_link || secret.is_some());
     let link = link.ok_or_else(|| {
         Failure::new(
             Reason::ClusterNotLinked,
@@ -69,15 +65,9 @@ pub fn resolve(
     let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
     Ok(Resolved {
         keys: items(chosen, source.endpoint().ca_bundle.is_some()).into_iter().map(|item| item.key).collect(),
-        fingerprint: fingerprint(&import.spec, import.is_link(), source.endpoint()),
+        fingerprint: fingerprint(&import.spec, import.is_link, source.endpoint()),
         // Bootstrap says it on the link's import, too, where it can't be lost with the Secret.
-        cluster_uid: import
-            .annotations()
-            .get(CLUSTER_UID)
-            .filter(|_| import.is_link())
-            .map(String::as_str)
-            .or(source.pinned_uid())
-            .map(str::to_owned),
+        cluster_uid: import.pinned_uid.as_deref().or(source.pinned_uid()).map(str::to_owned),
         secret_key,
         secret,
         source,
@@ -89,12 +79,8 @@ pub fn resolve(
 ///
 /// # Errors
 /// When it is not: its name is taken.
-pub fn ensure_owned(
-    secret_key: &ObjectKey,
-    secret: &SecretState,
-    import: &ServiceAccountImport,
-) -> Result<(), Failure> {
-    if secret.owner_uid.is_some() && secret.owner_uid == import.uid() {
+pub fn ensure_owned(secret_key: &ObjectKey, secret: &SecretState, import: &Import) -> Result<(), Failure> {
+    if is_owned(secret, import) {
         return Ok(());
     }
     Err(Failure::new(
@@ -106,13 +92,21 @@ pub fn ensure_owned(
     ))
 }
 
+/// Whether a Secret is controlled by this very import.
+pub fn is_owned(secret: &SecretState, import: &Import) -> bool {
+    secret.owner.as_ref().is_some_and(|owner| !owner.uid.is_empty() && owner.uid == import.uid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cache::LinkEntry;
+    use crate::clock::Clock;
+    use crate::metrics::Metrics;
     use kube::runtime::watcher::Event;
     use mcsa_client::contract::LINK_LABEL;
     use mcsa_client::link::Link;
+    use prometheus_client::registry::Registry;
     use rstest::rstest;
     use serde_json::json;
 
@@ -126,15 +120,16 @@ mod tests {
         let mut secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret).unwrap();
         let value = k8s_openapi::ByteString(CONFIG.as_bytes().to_vec());
         secret.data = Some([("kubeconfig".to_owned(), value)].into());
-        let source = Source::new(Link::read(&secret).unwrap()).unwrap();
-        let link = LinkEntry { cluster_name: "c2".into(), source: Ok(Arc::new(source)) };
+        let metrics = Metrics::new(&mut Registry::default());
+        let source = Source::new(Link::read(&secret).unwrap(), None, &Clock::system(), &metrics);
+        let link = LinkEntry { cluster_name: "c2".into(), source: Ok(source.unwrap()) };
         cache.see_link(Event::Apply(("c2".into(), link)));
         for name in secrets {
             let owner =
                 json!([{ "apiVersion": "v1", "kind": "K", "name": "n", "uid": "u", "controller": true }]);
             let metadata = json!({ "uid": "s", "resourceVersion": "1", "ownerReferences": owner });
             let state = SecretState::read(&serde_json::from_value(metadata).unwrap());
-            let key = ObjectKey { namespace: SYSTEM_NAMESPACE.into(), name: (*name).into() };
+            let key = ObjectKey::new(SYSTEM_NAMESPACE, name);
             cache.see_secret(Event::Apply((key, state)));
         }
         cache
@@ -145,9 +140,8 @@ mod tests {
             "metadata": { "namespace": SYSTEM_NAMESPACE, "name": "c2", "uid": "u", "labels": labels },
             "spec": { "clusterName": cluster, "namespace": of, "name": "c1" },
         });
-        let key = ObjectKey { namespace: SYSTEM_NAMESPACE.into(), name: "c2".into() };
-        let import = Arc::new(serde_json::from_value(import).unwrap());
-        resolve(&cache(secrets), &key, import).map(drop).map_err(|failure| failure.reason)
+        let import = Arc::new(Import::of(serde_json::from_value(import).unwrap()));
+        resolve(&cache(secrets), import).map(drop).map_err(|failure| failure.reason)
     }
 
     #[rstest]

@@ -1,8 +1,13 @@
-//! A source: the API server that a link leads to, and the three calls that are made there.
+//! A source: the API server that a link leads to, and the calls that are made there.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+mod breaker;
+pub(crate) mod wire;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PostParams;
@@ -10,18 +15,32 @@ use kube::{Api, Client};
 use mcsa_client::credential::Endpoint;
 use mcsa_client::link::Link;
 use mcsa_runtime::errors;
+use tokio::task::JoinSet;
 
-use crate::failure::{Failure, Reason};
-use crate::target::{DEADLINE, in_time};
+use self::breaker::Breaker;
+use self::wire::Wire;
+use crate::clock::Clock;
+use crate::failure::{Failure, Reason, Retry};
+use crate::key::ObjectKey;
+use crate::metrics::Metrics;
+use crate::target::in_time;
 
-/// A source, as one link leads to it. A changed link is another source.
+/// A source, as a link leads to it. A link whose token alone was refreshed leads to the same source,
+/// by the same connections; any other change makes another one.
 pub struct Source {
     name: String,
     endpoint: Endpoint,
     pinned_uid: Option<String>,
-    client: Client,
+    wire: Wire,
+    clock: Clock,
+    metrics: Metrics,
     /// The UID that the cluster gave, until there is a reason to ask again.
     known_uid: Mutex<Option<String>>,
+    breaker: Mutex<Breaker>,
+    /// Whether its service accounts are being watched, or may not be.
+    is_watched: AtomicBool,
+    /// What works for this source alone, and ends with it.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 impl std::fmt::Debug for Source {
@@ -31,21 +50,45 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
-    /// The source that `link` leads to. Nothing is connected yet.
+    /// The source that `link` leads to: the `known` one, if only the link's token is new. Nothing is
+    /// connected yet.
     ///
     /// # Errors
     /// When no client can be made, as from a CA bundle that is none.
-    pub fn new(link: Link) -> Result<Self, kube::Error> {
-        let mut config = link.config;
-        config.default_retry = false;
-        config.connect_timeout = Some(DEADLINE / 2);
-        Ok(Self {
-            name: link.cluster_name,
-            endpoint: link.endpoint,
-            pinned_uid: link.cluster_uid,
-            client: Client::try_from(config)?,
+    pub fn new(
+        link: Link,
+        known: Option<Arc<Self>>,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Arc<Self>> {
+        let Link { cluster_name, cluster_uid, endpoint, config } = link;
+        let is_same = |known: &Self| {
+            (&known.name, &known.endpoint, &known.pinned_uid) == (&cluster_name, &endpoint, &cluster_uid)
+        };
+        if let Some(known) = known.filter(|known| is_same(known))
+            && known.wire.renew(&config)?
+        {
+            // What was refused may be granted now.
+            known.breaker().answered();
+            return Ok(known);
+        }
+        Ok(Arc::new(Self {
+            name: cluster_name,
+            endpoint,
+            pinned_uid: cluster_uid,
+            wire: Wire::new(config)?,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
             known_uid: Mutex::default(),
-        })
+            breaker: Mutex::default(),
+            is_watched: AtomicBool::new(true),
+            tasks: Mutex::default(),
+        }))
+    }
+
+    /// The source's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// How consumers reach it.
@@ -58,6 +101,43 @@ impl Source {
         self.pinned_uid.as_deref()
     }
 
+    /// A client with the link's present token, for what is no call of an import's.
+    pub fn client(&self) -> Client {
+        self.wire.client()
+    }
+
+    /// Which of the link's tokens is used: another number for each.
+    pub fn token_number(&self) -> u64 {
+        self.wire.token_number()
+    }
+
+    /// Whether it answered when it was last called, and its service accounts are watched if they may be.
+    pub fn is_up(&self) -> bool {
+        self.breaker().is_closed() && self.is_watched.load(Ordering::Relaxed)
+    }
+
+    /// Notes how the watch of its service accounts goes; whether that is news.
+    pub fn set_watched(&self, is_watched: bool) -> bool {
+        let is_news = self.is_watched.swap(is_watched, Ordering::Relaxed) != is_watched;
+        if is_watched && is_news {
+            self.breaker().answered();
+        }
+        is_news
+    }
+
+    /// Runs a task for as long as there is this source.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+    }
+
+    /// Lets a call of an import's through, if the source is not to be left alone for now.
+    ///
+    /// # Errors
+    /// What is known of the source, and until when it rests.
+    pub fn admit(&self) -> Result<(), Failure> {
+        self.breaker().admit(self.clock.now())
+    }
+
     /// The UID of the cluster that answers. It is asked once, and again after each doubt.
     ///
     /// # Errors
@@ -68,7 +148,7 @@ impl Source {
             return Ok(uid);
         }
         let what = "its identity (get namespace kube-system)";
-        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let namespaces = Api::<Namespace>::all(self.client());
         let namespace = self.answer(what, namespaces.get("kube-system")).await?;
         let uid = namespace.metadata.uid.unwrap_or_default();
         *self.known_uid.lock().unwrap_or_else(PoisonError::into_inner) = Some(uid.clone());
@@ -80,20 +160,25 @@ impl Source {
         *self.known_uid.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Another cluster answers: nothing is asked of it for a while.
+    pub fn mistrust(&self, failure: &Failure) {
+        self.doubt();
+        self.failed(failure, Duration::ZERO, self.clock.now());
+    }
+
     /// Mints a token of a service account.
     ///
     /// # Errors
     /// When the source does not answer, or refuses.
     pub async fn request_token(
         &self,
-        namespace: &str,
-        service_account: &str,
+        account: &ObjectKey,
         request: &TokenRequest,
     ) -> Result<TokenRequest, Failure> {
-        let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
-        let what = format!("a token of {namespace}/{service_account}");
+        let accounts = Api::<ServiceAccount>::namespaced(self.client(), account.namespace());
+        let what = format!("a token of {account}");
         let parameters = PostParams::default();
-        self.answer(&what, accounts.create_token_request(service_account, &parameters, request)).await
+        self.answer(&what, accounts.create_token_request(account.name(), &parameters, request)).await
     }
 
     async fn answer<T>(
@@ -101,30 +186,43 @@ impl Source {
         what: &str,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Failure> {
-        let failure = match in_time(call).await {
-            Ok(answer) => return Ok(answer),
+        let start = Instant::now();
+        let answer = in_time(call).await;
+        self.metrics.source_answered(&self.name, start.elapsed());
+        let failure = match answer {
+            Ok(answer) => {
+                self.breaker().answered();
+                return Ok(answer);
+            }
             Err(error) => self.failure(what, &error),
         };
         if matches!(failure.reason, Reason::SourceUnreachable | Reason::LinkUnauthorized) {
             self.doubt();
         }
+        let wished = match failure.retry {
+            Retry::BackOff(wished) => wished,
+            Retry::NotBefore(_) => Duration::ZERO,
+        };
+        self.failed(&failure, wished, self.clock.now());
         Err(failure)
     }
 
-    fn unreachable(&self, what: &str, problem: &str) -> Failure {
-        let Self { name, endpoint, .. } = self;
-        let message = format!(
-            "asking {name} at {} for {what}: {problem}; check that it is up and that the importer can reach it",
-            endpoint.server
-        );
-        Failure::new(Reason::SourceUnreachable, message)
+    fn failed(&self, failure: &Failure, wished: Duration, now: Timestamp) {
+        self.breaker().failed(failure, wished, now, fastrand::f64());
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failure(&self, what: &str, error: &kube::Error) -> Failure {
+        let Self { name, endpoint, .. } = self;
         let kube::Error::Api(status) = error else {
-            return self.unreachable(what, &errors::line(error));
+            let (problem, server) = (errors::line(error), &endpoint.server);
+            let mend = "check that it is up and that the importer can reach it";
+            let message = format!("asking {name} at {server} for {what}: {problem}; {mend}");
+            return Failure::new(Reason::SourceUnreachable, message);
         };
-        let name = &self.name;
         let kind = status.details.as_ref().map_or("", |details| details.kind.as_str());
         let (reason, mend) = match (status.code, kind) {
             (401, _) => (Reason::LinkUnauthorized, "run kubemcsa bootstrap again for this source"),
@@ -140,11 +238,16 @@ impl Source {
             ),
             (400 | 422, _) => (Reason::InvalidSpec, "change the import's spec"),
             (429, _) => (Reason::Throttled, "it is asked again later"),
+            (502..=504, _) => (
+                Reason::SourceUnreachable,
+                "check that it is up, and what stands before it; it is asked again later",
+            ),
             _ => (Reason::SourceFailed, "it is asked again later"),
         };
-        let retry_after = status.details.as_ref().map(|details| u64::from(details.retry_after_seconds));
+        let said = status.details.as_ref().map_or(0, |details| details.retry_after_seconds.into());
+        let wished = self.wire.take_retry_after().max(Duration::from_secs(said));
         Failure {
-            retry_after: retry_after.filter(|seconds| *seconds > 0).map(Duration::from_secs),
+            retry: Retry::BackOff(wished),
             ..Failure::new(reason, format!("{name} refuses {what}: {}; {mend}", status.message))
         }
     }

@@ -1,9 +1,18 @@
-//! Calls to the target, which have to be answered in time like those to a source.
+//! Calls to the target: so many at a time, each with a deadline like those to a source.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use tokio::sync::Semaphore;
+
+use crate::metrics::Metrics;
 
 /// How long an API server may take to answer.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How many calls are made at a time, of whichever sources' imports.
+const CALLS: usize = 32;
 
 /// The answer, or an error when it does not come in time.
 ///
@@ -13,5 +22,36 @@ pub async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Re
     match tokio::time::timeout(DEADLINE, call).await {
         Ok(answer) => answer,
         Err(_) => Err(kube::Error::Service(format!("no answer within {} s", DEADLINE.as_secs()).into())),
+    }
+}
+
+/// The cluster whose imports are served.
+pub struct Target {
+    /// Its client, which writes only while this replica leads.
+    pub client: Client,
+    /// Writes events.
+    pub recorder: Recorder,
+    calls: Semaphore,
+    metrics: Metrics,
+}
+
+impl Target {
+    /// The target that `client` leads to.
+    pub fn new(client: Client, metrics: Metrics) -> Self {
+        let recorder = Recorder::new(client.clone(), Reporter::from("multicluster-service-account-importer"));
+        Self { client, recorder, calls: Semaphore::new(CALLS), metrics }
+    }
+
+    /// Makes a call.
+    ///
+    /// # Errors
+    /// Those of the call, and when it is not answered in time.
+    pub async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+        // The semaphore is never closed, so there always is a permit.
+        let _permit = self.calls.acquire().await;
+        let start = Instant::now();
+        let answer = in_time(call).await;
+        self.metrics.target_answered(start.elapsed());
+        answer
     }
 }

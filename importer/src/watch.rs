@@ -9,15 +9,20 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
-use mcsa_client::contract::{CLUSTER_UID, IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
+use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_client::link::{Link, cluster_name};
 use mcsa_client::secret::SecretState;
 use mcsa_runtime::errors;
 
-use crate::cache::{Cache, LinkEntry, ObjectKey};
+use crate::accounts;
+use crate::cache::{Cache, LinkEntry, SeenImport};
 use crate::clock::Clock;
+use crate::import::Import;
+use crate::key::ObjectKey;
+use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::source::Source;
+use crate::status::Shown;
 
 /// What a watch fills.
 #[derive(Clone)]
@@ -28,8 +33,10 @@ pub struct Watched {
     pub queue: Arc<Queue>,
     /// The wall clock.
     pub clock: Clock,
-    /// Told whenever a watch has told all that there is.
-    pub synced: Arc<tokio::sync::Notify>,
+    /// Counts what happens.
+    pub metrics: Metrics,
+    /// Whether each watch has told all that there is.
+    pub is_synced: tokio::sync::watch::Sender<bool>,
 }
 
 /// Watches the imports of all namespaces.
@@ -45,7 +52,7 @@ pub async fn secrets(client: Client, watched: Watched) {
     let config = watcher::Config::default().labels(IMPORT_NAME);
     let events = watcher(Api::<PartialObjectMeta<Secret>>::all(client), config);
     let state =
-        |secret: PartialObjectMeta<Secret>| (object_key(&secret), SecretState::read(&secret.metadata));
+        |secret: PartialObjectMeta<Secret>| (ObjectKey::of(&secret), SecretState::read(&secret.metadata));
     watched.follow("secrets", events, state, Cache::see_secret).await;
 }
 
@@ -53,7 +60,7 @@ pub async fn secrets(client: Client, watched: Watched) {
 pub async fn links(client: Client, watched: Watched) {
     let config = watcher::Config::default().labels(&format!("{LINK_LABEL}=true"));
     let events = watcher(Api::<Secret>::namespaced(client, SYSTEM_NAMESPACE), config);
-    let link = |secret: Secret| (secret.name_any(), link_entry(&secret));
+    let link = |secret: Secret| (secret.name_any(), watched.link_entry(&secret));
     watched.follow("links", events, link, Cache::see_link).await;
 }
 
@@ -71,15 +78,14 @@ impl Watched {
             match event {
                 Ok(event) => {
                     let complete = matches!(event, Event::InitDone);
-                    for key in see(&self.cache, map(event, &read)) {
-                        self.schedule(key);
-                    }
+                    self.hurry(see(&self.cache, map(event, &read)));
                     if complete {
                         tracing::debug!(watch = what, "all listed");
-                        self.synced.notify_one();
+                        self.is_synced.send_replace(self.cache.is_synced());
                     }
                 }
                 Err(error) => {
+                    self.metrics.watch_interrupted(what);
                     tracing::warn!(
                         watch = what,
                         error = errors::line(&error),
@@ -90,11 +96,38 @@ impl Watched {
         }
     }
 
-    fn schedule(&self, key: ObjectKey) {
-        // An import that is gone needs no turn: nothing is left of it but its entries here.
-        if let Some(import) = self.cache.import(&key) {
-            self.queue.schedule(key, &import.spec.cluster_name, self.clock.now());
+    /// Waits until each watch has told all that there is.
+    pub async fn synced(&self) {
+        // Whoever waits holds the sender, so this can't end with an error.
+        let _ = self.is_synced.subscribe().wait_for(|is_synced| *is_synced).await;
+    }
+
+    /// Has imports worked on at once.
+    pub fn hurry(&self, keys: Vec<ObjectKey>) {
+        for key in keys {
+            // An import that is gone needs no turn: nothing is left of it but its entries here.
+            if let Some(known) = self.cache.import(&key) {
+                self.queue.hurry(key, &known.import.spec.cluster_name);
+            }
         }
+    }
+
+    fn link_entry(&self, secret: &Secret) -> LinkEntry {
+        let known = self.cache.link_in(&secret.name_any()).and_then(|link| link.source.ok());
+        let source = Link::read(secret).map_err(|error| error.to_string()).and_then(|link| {
+            let source = Source::new(link, known.clone(), &self.clock, &self.metrics);
+            source.map_err(|error| errors::line(error.as_ref()))
+        });
+        let cluster_name = cluster_name(secret);
+        match &source {
+            Ok(source) if known.is_some_and(|known| Arc::ptr_eq(&known, source)) => {}
+            Ok(source) => {
+                tracing::info!(cluster = cluster_name, server = source.endpoint().server, "link");
+                source.spawn(accounts::follow(Arc::downgrade(source), self.clone()));
+            }
+            Err(problem) => tracing::warn!(cluster = cluster_name, reason = "InvalidLink", "{problem}"),
+        }
+        LinkEntry { cluster_name, source }
     }
 }
 
@@ -109,36 +142,28 @@ fn map<O, T>(event: Event<O>, read: impl Fn(O) -> T) -> Event<T> {
 }
 
 /// The import, if it can be read. One that can't be is as good as gone.
-fn import(guard: DeserializeGuard<ServiceAccountImport>) -> (ObjectKey, Option<ServiceAccountImport>) {
-    let key = object_key(&guard);
+fn import(guard: DeserializeGuard<ServiceAccountImport>) -> (ObjectKey, Option<SeenImport>) {
+    let key = ObjectKey::of(&guard);
     match guard.0 {
-        Ok(mut import) => {
-            import.metadata.managed_fields = None;
-            import.annotations_mut().retain(|key, _| key == CLUSTER_UID);
-            (key, Some(import))
-        }
+        Ok(import) => (key, Some(seen(import))),
         Err(error) => {
-            let error = error.to_string();
-            tracing::warn!(namespace = key.namespace, import = key.name, error, "can't read this import");
+            let (namespace, import, error) = (key.namespace(), key.name(), error.to_string());
+            tracing::warn!(namespace, import, error, "can't read this import");
             (key, None)
         }
     }
 }
 
-fn link_entry(secret: &Secret) -> LinkEntry {
-    let source = Link::read(secret)
-        .map_err(|error| error.to_string())
-        .and_then(|link| Source::new(link).map_err(|error| errors::line(&error)));
-    let cluster_name = cluster_name(secret);
-    match &source {
-        Ok(source) => tracing::info!(cluster = cluster_name, server = source.endpoint().server, "link"),
-        Err(problem) => tracing::warn!(cluster = cluster_name, reason = "InvalidLink", "{problem}"),
+/// The import as it is kept.
+pub fn seen(mut object: ServiceAccountImport) -> SeenImport {
+    let status = object.status.take();
+    // API servers' resource versions can be compared as numbers (KEP-5504).
+    let version = object.metadata.resource_version.as_ref().and_then(|version| version.parse().ok());
+    SeenImport {
+        import: Import::of(object),
+        shown: Shown::of(status.as_ref()),
+        version: version.unwrap_or_default(),
     }
-    LinkEntry { cluster_name, source: source.map(Arc::new) }
-}
-
-fn object_key(object: &impl ResourceExt) -> ObjectKey {
-    ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
 #[cfg(test)]

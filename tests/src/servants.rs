@@ -41,7 +41,8 @@ impl Servants {
             Process::spawn(&name, &command, unused(folder, &name))
         };
         let servants = Self {
-            importer: spawn("importer", &[]).await?,
+            // A short lease: the next importer waits for it when this one is killed.
+            importer: spawn("importer", &["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]).await?,
             webhook: spawn("webhook", &["--listen", &address, "--url", &url]).await?,
             _port: port,
         };
@@ -59,7 +60,11 @@ impl Servants {
     async fn serve(&self, target: &Cluster, url: &str) -> anyhow::Result<()> {
         self.importer.check()?;
         self.webhook.check()?;
-        ensure!(self.importer.log().contains("ready"), "the importer is not ready: {}", self.importer.log());
+        ensure!(
+            self.importer.log().contains("leading"),
+            "the importer does not lead: {}",
+            self.importer.log()
+        );
         let configurations = Api::<MutatingWebhookConfiguration>::all(target.client());
         let configuration = configurations.get(webhook::CONFIGURATION).await?;
         let entry = configuration.webhooks.iter().flatten().next().context("no webhook in it")?;

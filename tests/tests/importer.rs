@@ -12,7 +12,7 @@ use mcsa_client::config::Mounts;
 use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 use mcsa_importer::clock::Clock;
-use mcsa_importer::controller;
+use mcsa_importer::controller::Controller;
 use mcsa_tests::{
     Cluster, Fault, Imports, Proxy, eventually, eventually_within, install_and_link, mount, pod_lister,
     pod_lister_import,
@@ -33,7 +33,7 @@ impl Importer {
         let clock = Clock::system();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { drop(stopped.await) };
-        let task = tokio::spawn(controller::run(client, clock.clone(), shutdown));
+        let task = tokio::spawn(Controller::alone(client, clock.clone()).run(shutdown));
         Self { clock, stop, task }
     }
 

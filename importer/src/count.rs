@@ -1,0 +1,94 @@
+//! How things are, counted at each scrape from what the importer knows anyway.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::cache::Cache;
+use crate::metrics::{ImportState, Metrics, Snapshot, SourceSnapshot};
+use crate::status::Shown;
+
+/// Counts imports and links; what was counted of sources that have neither any more is forgotten.
+pub fn count(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -> Snapshot {
+    let mut sources: BTreeMap<String, SourceSnapshot> = BTreeMap::new();
+    let links = cache.count(|import, shown| {
+        if !sources.contains_key(&import.spec.cluster_name) {
+            sources.insert(import.spec.cluster_name.clone(), SourceSnapshot::default());
+        }
+        if let Some(source) = sources.get_mut(&import.spec.cluster_name) {
+            add(source, shown, now);
+        }
+    });
+    for (name, is_up) in links {
+        sources.entry(name).or_default().link_up = Some(is_up);
+    }
+    metrics.keep_sources(|source| sources.contains_key(source));
+    Snapshot { leads, sources }
+}
+
+fn add(source: &mut SourceSnapshot, shown: &Shown, now: Timestamp) {
+    let state = ImportState {
+        ready: shown.ready.is_some_and(|ready| ready.status),
+        reason: shown.refreshed.map_or(ImportState::PENDING, |refreshed| refreshed.reason).to_owned(),
+    };
+    *source.imports.entry(state).or_default() += 1;
+    source.soonest_expiry = [source.soonest_expiry, shown.expires_at].into_iter().flatten().min();
+    source.overdue += u64::from(shown.refresh_at.is_none_or(|time| time <= now));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::SeenImport;
+    use crate::import::Import;
+    use crate::watch::seen;
+    use kube::runtime::watcher::Event;
+    use mcsa_client::ServiceAccountImport;
+    use prometheus_client::registry::Registry;
+    use serde_json::json;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn see(cache: &Cache, name: &str, cluster: &str, status: serde_json::Value) {
+        let import = json!({
+            "metadata": { "namespace": "default", "name": name, "uid": name },
+            "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
+            "status": status,
+        });
+        let import: ServiceAccountImport = serde_json::from_value(import).unwrap();
+        let seen: SeenImport = seen(import);
+        let Import { key, .. } = &seen.import;
+        cache.see_import(Event::Apply((key.clone(), Some(seen))));
+    }
+
+    #[test]
+    fn imports_are_counted_by_source_and_state() {
+        let (cache, metrics) = (Cache::default(), Metrics::new(&mut Registry::default()));
+        let ready = |expires: i64| {
+            let condition = |type_: &str, reason: &str| {
+                json!({ "type": type_, "status": "True", "reason": reason, "message": "",
+                        "lastTransitionTime": at(0).to_string() })
+            };
+            json!({
+                "conditions": [condition("Ready", "TokenValid"), condition("Refreshed", "Refreshed")],
+                "expirationTime": at(expires).to_string(), "refreshTime": at(expires - 300).to_string(),
+            })
+        };
+        see(&cache, "a", "c2", ready(2000));
+        see(&cache, "b", "c2", ready(1200));
+        see(&cache, "c", "c3", json!(null));
+        let Snapshot { sources, .. } = count(&cache, true, at(1000), &metrics);
+        let state = |ready, reason: &str| ImportState { ready, reason: reason.into() };
+        let c2 = SourceSnapshot {
+            link_up: None,
+            imports: [(state(true, "Refreshed"), 2)].into(),
+            soonest_expiry: Some(at(1200)),
+            overdue: 1,
+        };
+        let pending = [(state(false, ImportState::PENDING), 1)].into();
+        let c3 = SourceSnapshot { imports: pending, overdue: 1, ..Default::default() };
+        assert_eq!(sources, [("c2".to_owned(), c2), ("c3".to_owned(), c3)].into());
+    }
+}
