@@ -48,7 +48,7 @@ pub struct Known {
     /// What its source told of the service account, where the Secret's token is not of that one.
     pub account: Option<Account>,
     /// The version that this is about; 0 where it is no number.
-    version: u64,
+    pub version: u64,
     /// The lifetime in seconds that its user was last told to be shorter than what was asked for.
     told_lifetime: Option<u64>,
 }
@@ -145,13 +145,12 @@ impl Cache {
 
     /// Keeps the status that the importer itself just wrote. Only that: whatever else the answer
     /// says, the watch may have told newer, or is still to tell.
-    pub fn wrote_status(&self, written: &SeenImport) {
-        if let Some(known) = self.state().imports.get_mut(&written.import.key)
-            && known.import.uid == written.import.uid
-            && known.version <= written.version
+    pub fn wrote_status(&self, import: &Import, shown: Shown, version: u64) {
+        if let Some(known) = self.state().imports.get_mut(&import.key)
+            && known.import.uid == import.uid
+            && known.version <= version
         {
-            known.shown = written.shown;
-            known.version = written.version;
+            (known.shown, known.version) = (shown, version);
         }
     }
 

@@ -6,7 +6,9 @@ use clap::Parser;
 use mcsa_importer::args::Args;
 use mcsa_runtime::{exit, logs, tls};
 
-#[tokio::main]
+// It waits for API servers most of its time: more threads, on nodes with many cores, would only
+// cost memory.
+#[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     tls::install_provider();
     exit::report("mcsa-importer", run(Args::parse()).await)

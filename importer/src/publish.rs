@@ -6,8 +6,9 @@
 //! is not there", and costs the API server more.)
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::Request;
+use kube::{Api, Resource};
 use mcsa_client::contract::FIELD_MANAGER;
 use mcsa_client::secret::{SecretState, build};
 use mcsa_runtime::errors;
@@ -60,7 +61,7 @@ pub async fn publish(target: &Target, resolved: &Resolved, minted: &Minted) -> R
 /// When the Secret's name is taken, or the target does not say.
 pub async fn look(target: &Target, resolved: &Resolved) -> Result<Option<SecretState>, Failure> {
     let key = &resolved.secret_key;
-    let secrets = secrets(target, key);
+    let secrets = Api::<Secret>::namespaced(target.client.clone(), key.namespace());
     let found = target.call(secrets.get_metadata_opt(key.name())).await;
     let found = found.map_err(|error| not_written(key, &error))?;
     let found = found.map(|found| SecretState::read(&found.metadata));
@@ -70,14 +71,15 @@ pub async fn look(target: &Target, resolved: &Resolved) -> Result<Option<SecretS
     Ok(found)
 }
 
-fn secrets(target: &Target, key: &ObjectKey) -> Api<Secret> {
-    Api::namespaced(target.client.clone(), key.namespace())
+fn secrets(key: &ObjectKey) -> Request {
+    Request::new(Secret::url_path(&(), Some(key.namespace())))
 }
 
 async fn create(target: &Target, key: &ObjectKey, secret: &Secret) -> kube::Result<SecretState> {
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-    let created = target.call(secrets(target, key).create(&parameters, secret)).await?;
-    Ok(SecretState::read(&created.metadata))
+    let secret = serde_json::to_vec(secret).map_err(kube::Error::SerdeError)?;
+    let created = target.write(secrets(key).create(&parameters, secret)).await?;
+    Ok(SecretState::read(&created))
 }
 
 async fn update(
@@ -88,9 +90,8 @@ async fn update(
 ) -> kube::Result<SecretState> {
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
     let patch = Patch::Merge(known.update(secret));
-    let secrets = secrets(target, key);
-    let updated = target.call(secrets.patch_metadata(key.name(), &parameters, &patch)).await?;
-    Ok(SecretState::read(&updated.metadata))
+    let updated = target.write(secrets(key).patch(key.name(), &parameters, &patch)).await?;
+    Ok(SecretState::read(&updated))
 }
 
 fn is_namespace_missing(status: &kube::core::Status) -> bool {

@@ -61,21 +61,20 @@ impl Reconciler {
         }
         let secret = self.own_secret(&known.import);
         let outcome = Outcome { secret: secret.as_ref(), failure: result.as_ref().err() };
-        let is_reported =
-            match report(&self.target, &known.import, &known.shown, outcome, self.clock.now()).await {
-                Ok(Reported::Gone) => return None,
-                Ok(Reported::Unchanged) => true,
-                Ok(Reported::Written(written)) => {
-                    self.cache.wrote_status(&written);
-                    true
-                }
-                Err(error) => {
-                    let (cluster, error) = (&known.import.spec.cluster_name, errors::line(&error));
-                    let (namespace, import) = (key.namespace(), key.name());
-                    tracing::warn!(cluster, namespace, import, error, "can't write the status");
-                    false
-                }
-            };
+        let is_reported = match report(&self.target, &known, outcome, self.clock.now()).await {
+            Ok(Reported::Unchanged) => true,
+            Ok(Reported::Written(shown, version)) => {
+                self.cache.wrote_status(&known.import, shown, version);
+                true
+            }
+            Ok(Reported::Outdated) => false,
+            Err(error) => {
+                let (cluster, error) = (&known.import.spec.cluster_name, errors::line(&error));
+                let (namespace, import) = (key.namespace(), key.name());
+                tracing::warn!(cluster, namespace, import, error, "can't write the status");
+                false
+            }
+        };
         self.metrics.reconciled(start.elapsed());
         let now = self.clock.now();
         let next = match result {

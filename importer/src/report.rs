@@ -1,19 +1,22 @@
 //! Last step: the status, and an event when things turn.
+//!
+//! The status is put, on condition that the import still is the one that we know. That costs the API
+//! server less than a patch, and a replica that was frozen with a write on its way can't put back
+//! what another one has written since.
 
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use kube::Resource;
+use kube::api::{ObjectMeta, PostParams};
+use kube::core::Request;
 use kube::runtime::events::{Event, EventType};
-use kube::{Api, Resource};
 use mcsa_client::contract::FIELD_MANAGER;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 use mcsa_runtime::errors;
-use serde_json::json;
 
-use crate::cache::SeenImport;
+use crate::cache::Known;
 use crate::import::Import;
-use crate::status::{Outcome, Shown, status, whole};
+use crate::status::{Outcome, Shown, status};
 use crate::target::Target;
-use crate::watch::seen;
 
 /// An event's note may have this many characters.
 const NOTE_MAX: usize = 1000;
@@ -23,10 +26,10 @@ const NOTE_MAX: usize = 1000;
 pub enum Reported {
     /// It says so already.
     Unchanged,
-    /// It was written; the import as it is then.
-    Written(Box<SeenImport>),
-    /// The import is gone, or another one of the same name, which has its own turn.
-    Gone,
+    /// It was written: what it says, and the version that the import has since.
+    Written(Shown, u64),
+    /// The import is not the one that we know; the watch will tell.
+    Outdated,
 }
 
 /// Writes the status, if it says anything new.
@@ -35,28 +38,38 @@ pub enum Reported {
 /// When the target does not accept it.
 pub async fn report(
     target: &Target,
-    import: &Import,
-    shown: &Shown,
+    known: &Known,
     outcome: Outcome<'_>,
     now: Timestamp,
 ) -> Result<Reported, kube::Error> {
+    let Known { import, shown, version, .. } = known;
     let status = status(import, shown, outcome, now);
     let shows = Shown::of(Some(&status));
     if shown.says_the_same_as(&shows) {
         return Ok(Reported::Unchanged);
     }
-    let imports = Api::<ServiceAccountImport>::namespaced(target.client.clone(), import.key.namespace());
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-    let patch = Patch::Merge(json!({ "metadata": { "uid": import.uid }, "status": whole(&status) }));
-    let written = match target.call(imports.patch_status(import.key.name(), &parameters, &patch)).await {
-        Ok(written) => seen(written),
-        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(Reported::Gone),
+    let mut object = import.object();
+    object.metadata.resource_version = Some(version.to_string());
+    object.status = Some(status.clone());
+    let object = serde_json::to_vec(&object).map_err(kube::Error::SerdeError)?;
+    let imports = Request::new(ServiceAccountImport::url_path(&(), Some(import.key.namespace())));
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+    let put = imports.replace_subresource("status", import.key.name(), &parameters, object);
+    let written = match target.write(put).await {
+        Ok(written) => written,
+        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(Reported::Outdated),
         Err(error) => return Err(error),
     };
     if let Some(event) = turn(shown, &shows, &status) {
         tell(target, import, event).await;
     }
-    Ok(Reported::Written(Box::new(written)))
+    Ok(Reported::Written(shows, version_of(&written)))
+}
+
+/// The number in a resource version; 0 where it is none. API servers' resource versions can be
+/// compared as numbers (KEP-5504).
+pub fn version_of(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// Writes an event. The status says the same, so one that can't be written now is let go: later, it

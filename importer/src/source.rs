@@ -34,8 +34,10 @@ pub struct Source {
     wire: Wire,
     clock: Clock,
     metrics: Metrics,
-    /// The UID that the cluster gave, until there is a reason to ask again.
-    known_uid: Mutex<Option<String>>,
+    /// The UID that the cluster gave. Who asks for it holds the lock, so that one asks for all.
+    known_uid: tokio::sync::Mutex<Option<String>>,
+    /// Whether there is a reason to ask again.
+    is_doubted: AtomicBool,
     breaker: Mutex<Breaker>,
     /// Whether its service accounts are being watched, or may not be.
     is_watched: AtomicBool,
@@ -79,7 +81,8 @@ impl Source {
             wire: Wire::new(config)?,
             clock: clock.clone(),
             metrics: metrics.clone(),
-            known_uid: Mutex::default(),
+            known_uid: Default::default(),
+            is_doubted: AtomicBool::new(false),
             breaker: Mutex::default(),
             is_watched: AtomicBool::new(true),
             tasks: Mutex::default(),
@@ -143,21 +146,31 @@ impl Source {
     /// # Errors
     /// When it does not say.
     pub async fn cluster_uid(&self) -> Result<String, Failure> {
-        let known = self.known_uid.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(uid) = known {
-            return Ok(uid);
+        let mut known = match self.known_uid.try_lock() {
+            Ok(known) => known,
+            Err(_) => {
+                let known = self.known_uid.lock().await;
+                // Who asked may have found out that nobody answers.
+                self.admit()?;
+                known
+            }
+        };
+        let is_doubted = self.is_doubted.swap(false, Ordering::Relaxed);
+        if let Some(uid) = known.as_ref().filter(|_| !is_doubted) {
+            return Ok(uid.clone());
         }
+        *known = None;
         let what = "its identity (get namespace kube-system)";
         let namespaces = Api::<Namespace>::all(self.client());
         let namespace = self.answer(what, namespaces.get("kube-system")).await?;
         let uid = namespace.metadata.uid.unwrap_or_default();
-        *self.known_uid.lock().unwrap_or_else(PoisonError::into_inner) = Some(uid.clone());
+        *known = Some(uid.clone());
         Ok(uid)
     }
 
     /// Has the next [`Source::cluster_uid`] ask the cluster.
     pub fn doubt(&self) {
-        *self.known_uid.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.is_doubted.store(true, Ordering::Relaxed);
     }
 
     /// Another cluster answers: nothing is asked of it for a while.

@@ -8,7 +8,7 @@ use mcsa_client::ServiceAccountImportStatus;
 use mcsa_client::api::{READY, REFRESHED, SecretReference};
 use mcsa_client::credential::items;
 use mcsa_client::secret::SecretState;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::failure::{Failure, Reason};
 use crate::import::Import;
@@ -66,7 +66,7 @@ impl Shown {
             })
         };
         let mut hasher = DefaultHasher::new();
-        whole(status).to_string().hash(&mut hasher);
+        json!(status).to_string().hash(&mut hasher);
         Self {
             digest: Some(hasher.finish()),
             ready: turn(READY),
@@ -157,18 +157,6 @@ fn is_whole(import: &Import, secret: &SecretState) -> bool {
 /// Times in Kubernetes' objects are whole seconds; others would not read back equal.
 fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-/// The status as a merge patch: what is not there any more is null.
-pub fn whole(status: &ServiceAccountImportStatus) -> Value {
-    json!({
-        "secrets": status.secrets,
-        "observedGeneration": status.observed_generation,
-        "conditions": status.conditions,
-        "expirationTime": status.expiration_time,
-        "refreshTime": status.refresh_time,
-        "serviceAccountUID": status.service_account_uid,
-    })
 }
 
 #[cfg(test)]

@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use kube::Client;
+use http::Request;
+use http::header::{ACCEPT, HeaderValue};
+use kube::api::ObjectMeta;
+use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
+use kube::{Client, core::request};
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
@@ -13,6 +17,8 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How many calls are made at a time, of whichever sources' imports.
 const CALLS: usize = 32;
+
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// The answer, or an error when it does not come in time.
 ///
@@ -40,6 +46,18 @@ impl Target {
     pub fn new(client: Client, metrics: Metrics) -> Self {
         let recorder = Recorder::new(client.clone(), Reporter::from("multicluster-service-account-importer"));
         Self { client, recorder, calls: Semaphore::new(CALLS), metrics }
+    }
+
+    /// Writes, and gives the metadata of what is there then: the rest is what was sent, and need not
+    /// travel back (<https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables>).
+    ///
+    /// # Errors
+    /// Those of the call, and when it is not answered in time.
+    pub async fn write(&self, request: Result<Request<Vec<u8>>, request::Error>) -> kube::Result<ObjectMeta> {
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA));
+        let answer: PartialObjectMeta = self.call(self.client.request(request)).await?;
+        Ok(answer.metadata)
     }
 
     /// Makes a call.

@@ -21,6 +21,7 @@ use crate::import::Import;
 use crate::key::ObjectKey;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
+use crate::report::version_of;
 use crate::source::Source;
 use crate::status::Shown;
 
@@ -157,13 +158,8 @@ fn import(guard: DeserializeGuard<ServiceAccountImport>) -> (ObjectKey, Option<S
 /// The import as it is kept.
 pub fn seen(mut object: ServiceAccountImport) -> SeenImport {
     let status = object.status.take();
-    // API servers' resource versions can be compared as numbers (KEP-5504).
-    let version = object.metadata.resource_version.as_ref().and_then(|version| version.parse().ok());
-    SeenImport {
-        import: Import::of(object),
-        shown: Shown::of(status.as_ref()),
-        version: version.unwrap_or_default(),
-    }
+    let version = version_of(&object.metadata);
+    SeenImport { import: Import::of(object), shown: Shown::of(status.as_ref()), version }
 }
 
 #[cfg(test)]

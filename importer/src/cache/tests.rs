@@ -42,18 +42,22 @@ fn apply(cache: &Cache, import: SeenImport) -> Vec<ObjectKey> {
     cache.see_import(Event::Apply((key("a"), Some(import))))
 }
 
+fn wrote_status(cache: &Cache, written: &SeenImport) {
+    cache.wrote_status(&written.import, written.shown, written.version);
+}
+
 #[test]
 fn a_spec_that_changes_while_the_status_is_written_is_not_lost() {
     // The answer knows the new spec before the watch does: the watch still has to tell.
     let cache = Cache::default();
     apply(&cache, import(1, 1, "c2"));
-    cache.wrote_status(&with_status(import(3, 2, "c3"), 1));
+    wrote_status(&cache, &with_status(import(3, 1, "c2"), 1));
     assert_eq!(apply(&cache, import(2, 2, "c3")), [], "of this, the next event will tell");
     assert_eq!(apply(&cache, with_status(import(3, 2, "c3"), 1)), [key("a")]);
     // The watch knew it before the late answer to a write about the old one.
     let cache = Cache::default();
     apply(&cache, with_status(import(3, 2, "c3"), 1));
-    cache.wrote_status(&import(2, 1, "c2"));
+    wrote_status(&cache, &import(2, 1, "c2"));
     let known = cache.import(&key("a")).unwrap();
     assert_eq!(known.import.spec.cluster_name, "c3");
     assert!(!known.shown.says_the_same_as(&Shown::default()));
@@ -63,7 +67,7 @@ fn a_spec_that_changes_while_the_status_is_written_is_not_lost() {
 fn our_own_status_is_no_news_and_that_of_others_is() {
     let cache = Cache::default();
     assert_eq!(apply(&cache, import(1, 1, "c2")), [key("a")]);
-    cache.wrote_status(&with_status(import(2, 1, "c2"), 1));
+    wrote_status(&cache, &with_status(import(2, 1, "c2"), 1));
     assert_eq!(apply(&cache, with_status(import(2, 1, "c2"), 1)), []);
     assert_eq!(apply(&cache, import(3, 1, "c2")), [key("a")], "someone emptied it");
 }
