@@ -4,17 +4,17 @@
 //! Nothing of a service account is kept but its UID, and that only of those that are imported.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use mcsa_runtime::errors;
-use tokio::task::JoinSet;
 
 use crate::cache::Account;
 use crate::key::ObjectKey;
@@ -24,48 +24,63 @@ use crate::watch::Watched;
 /// How often it is looked whether other namespaces are imported from, or other rights were granted.
 const RECHECK: Duration = Duration::from_secs(300);
 
+/// How long a source that forbids everything is left alone.
+const PAUSE: Duration = Duration::from_secs(60);
+
 /// Follows the service accounts of a source: all, or, where the link may not see all, those of the
 /// namespaces that are imported from. Where it may not see these either, their imports find out at
 /// the next refresh.
-pub async fn follow(source: std::sync::Weak<Source>, watched: Watched) {
-    watched.synced().await;
+///
+/// It holds on to neither, since it belongs to the source, and the source to the cache.
+pub async fn follow(source: Weak<Source>, watched: Weak<Watched>) {
+    let Some((follower, mut is_synced)) = Follower::of(&source, &watched) else { return };
+    // Ends with an error when nobody is left to tell.
+    if is_synced.wait_for(|is_synced| *is_synced).await.is_err() {
+        return;
+    }
+    let client = follower.client.clone();
     loop {
-        let Some(told) = Told::of(&source, &watched) else { return };
-        let client = told.client.clone();
-        told.follow(Api::all(client), None).await;
-        tracing::debug!(cluster = told.cluster_name, "the link may not watch all service accounts");
-        let namespaces: HashSet<String> = {
-            let accounts = watched.cache.accounts_of(&told.cluster_name);
-            accounts.iter().map(|account| account.namespace().to_owned()).collect()
-        };
-        let mut watches = JoinSet::new();
-        for namespace in namespaces {
-            let Some(told) = Told::of(&source, &watched) else { return };
-            let accounts = Api::namespaced(told.client.clone(), &namespace);
-            watches.spawn(async move { told.follow(accounts, Some(&namespace)).await });
+        follower.follow(Api::all(client.clone()), None).await;
+        tracing::debug!(cluster = follower.cluster_name, "the link may not watch all service accounts");
+        let each = follower.namespaces().into_iter().map(async |namespace| {
+            follower.follow(Api::namespaced(client.clone(), &namespace), Some(&namespace)).await;
+        });
+        // They end when they are forbidden; the others go on until it is time to look again.
+        drop(tokio::time::timeout(RECHECK, join_all(each)).await);
+        if watched.strong_count() == 0 {
+            return;
         }
-        tokio::time::sleep(RECHECK).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Where what a source tells goes to.
-struct Told {
-    source: std::sync::Weak<Source>,
+/// Tells the cache and the queue what a source says.
+struct Follower {
+    source: Weak<Source>,
+    watched: Weak<Watched>,
     client: Client,
     cluster_name: String,
-    watched: Watched,
 }
 
-impl Told {
-    /// None when there is no such source any more.
-    fn of(source: &std::sync::Weak<Source>, watched: &Watched) -> Option<Self> {
-        let strong = source.upgrade()?;
-        Some(Self {
+impl Follower {
+    fn of(
+        source: &Weak<Source>,
+        watched: &Weak<Watched>,
+    ) -> Option<(Self, tokio::sync::watch::Receiver<bool>)> {
+        let (there, target) = source.upgrade().zip(watched.upgrade())?;
+        let follower = Self {
             source: source.clone(),
-            client: strong.client(),
-            cluster_name: strong.name().to_owned(),
             watched: watched.clone(),
-        })
+            client: there.client(),
+            cluster_name: there.name().to_owned(),
+        };
+        Some((follower, target.is_synced.subscribe()))
+    }
+
+    /// The namespaces that are imported from.
+    fn namespaces(&self) -> HashSet<String> {
+        let accounts = self.watched.upgrade().map(|watched| watched.cache.accounts_of(&self.cluster_name));
+        accounts.iter().flatten().map(|account| account.namespace().to_owned()).collect()
     }
 
     /// Follows a watch until the source forbids it.
@@ -74,12 +89,18 @@ impl Told {
         let mut events = std::pin::pin!(events.default_backoff());
         let mut told = HashMap::new();
         while let Some(event) = events.next().await {
+            let Some(watched) = self.watched.upgrade() else { return };
+            let cache = &watched.cache;
             let changed = match event {
-                Ok(Event::Apply(account)) => self.see(&ObjectKey::of(&account), uid(&account)),
-                Ok(Event::Delete(account)) => self.see(&ObjectKey::of(&account), Account::Gone),
+                Ok(Event::Apply(account)) => {
+                    cache.see_account(&self.cluster_name, &ObjectKey::of(&account), &uid(&account))
+                }
+                Ok(Event::Delete(account)) => {
+                    cache.see_account(&self.cluster_name, &ObjectKey::of(&account), &Account::Gone)
+                }
                 Ok(Event::Init) => {
                     // Those that are not listed now are gone.
-                    let accounts = self.watched.cache.accounts_of(&self.cluster_name).into_iter();
+                    let accounts = cache.accounts_of(&self.cluster_name).into_iter();
                     let is_meant =
                         |account: &ObjectKey| namespace.is_none_or(|name| name == account.namespace());
                     told = accounts.filter(is_meant).map(|account| (account, Account::Gone)).collect();
@@ -91,42 +112,37 @@ impl Told {
                     }
                     Vec::new()
                 }
-                Ok(Event::InitDone) => {
-                    let told = std::mem::take(&mut told);
-                    let mut changed = self.watched.cache.see_accounts(&self.cluster_name, &told);
-                    if self.note(true) {
-                        tracing::info!(cluster = self.cluster_name, "its service accounts are watched again");
-                        // What waits for its next try need not wait any longer.
-                        changed.extend(self.watched.cache.imports_of(&self.cluster_name));
-                    }
-                    changed
-                }
+                Ok(Event::InitDone) => cache.see_accounts(&self.cluster_name, &std::mem::take(&mut told)),
                 Err(error) if is_forbidden(&error) => {
-                    self.note(true);
+                    self.note(&watched, true);
                     return;
                 }
                 Err(error) => {
-                    if self.note(false) {
-                        let error = errors::line(&error);
+                    if self.note(&watched, false) {
+                        let error = errors::short(&errors::line(&error));
                         tracing::warn!(
                             cluster = self.cluster_name,
                             error,
                             "can't watch its service accounts"
                         );
                     }
-                    Vec::new()
+                    continue;
                 }
             };
-            self.watched.hurry(changed);
+            self.note(&watched, true);
+            watched.hurry(changed);
         }
     }
 
-    fn see(&self, key: &ObjectKey, told: Account) -> Vec<ObjectKey> {
-        self.watched.cache.see_account(&self.cluster_name, key, &told)
-    }
-
-    fn note(&self, is_watched: bool) -> bool {
-        self.source.upgrade().is_some_and(|source| source.set_watched(is_watched))
+    /// Notes whether the source answers; whether that is news.
+    fn note(&self, watched: &Watched, is_watched: bool) -> bool {
+        let is_news = self.source.upgrade().is_some_and(|source| source.set_watched(is_watched));
+        if is_news && is_watched {
+            tracing::info!(cluster = self.cluster_name, "it answers again");
+            // What waits for its next try need not wait any longer.
+            watched.hurry(watched.cache.imports_of(&self.cluster_name));
+        }
+        is_news
     }
 }
 

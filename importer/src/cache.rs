@@ -83,11 +83,6 @@ pub struct SeenImport {
 }
 
 impl Cache {
-    /// Forgets the links, and with them ends what works for their sources.
-    pub fn forget_links(&self) {
-        self.state().links = Mirror::default();
-    }
-
     /// Whether each watch has told all that there is.
     pub fn is_synced(&self) -> bool {
         let state = self.state();

@@ -24,7 +24,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Controller {
     client: Client,
     reconciler: Arc<Reconciler>,
-    queue: Arc<Queue>,
     health: Health,
 }
 
@@ -36,8 +35,8 @@ impl Controller {
         let target = Target::new(writer, metrics.clone());
         let health = Health::new(cache.clone(), queue.clone());
         let histories = Default::default();
-        let reconciler = Arc::new(Reconciler { target, fence, cache, clock, metrics, histories });
-        Self { client, reconciler, queue, health }
+        let reconciler = Arc::new(Reconciler { target, fence, cache, queue, clock, metrics, histories });
+        Self { client, reconciler, health }
     }
 
     /// For a target without rivals, as tests have it.
@@ -61,15 +60,16 @@ impl Controller {
     /// # Errors
     /// When a task of the controller ends by itself, which none should.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { client, reconciler, queue, health } = self;
-        let Reconciler { cache, clock, fence, metrics, .. } = &*reconciler;
-        let watched = Watched {
+        let Self { client, reconciler, health } = self;
+        let Reconciler { cache, queue, clock, fence, metrics, .. } = &*reconciler;
+        let watched = Arc::new(Watched {
             cache: cache.clone(),
             queue: queue.clone(),
+            fence: fence.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
             is_synced: tokio::sync::watch::Sender::new(false),
-        };
+        });
         // Also while another replica leads, so as to know all when it is our turn.
         let mut watches = JoinSet::new();
         watches.spawn(watch::imports(client.clone(), watched.clone()));
@@ -95,10 +95,10 @@ impl Controller {
         loop {
             tokio::select! {
                 key = queue.next(), if is_leading => {
-                    let (reconciler, queue) = (reconciler.clone(), queue.clone());
+                    let reconciler = reconciler.clone();
                     running.spawn(async move {
                         let next = reconciler.reconcile(&key).await;
-                        queue.done(&key, next);
+                        reconciler.queue.done(&key, next);
                     });
                 }
                 () = fence.opened(), if !is_leading => {
@@ -122,15 +122,13 @@ impl Controller {
                 "some reconciliations did not end in time; what they minted is minted again at the next start"
             );
         }
-        drop(running);
-        cache.forget_links();
         Ok(())
     }
 }
 
 /// Has each token replaced when the clock was set back: the times that are noted beside them have
 /// not come by when they should.
-async fn distrust(watched: Watched) {
+async fn distrust(watched: Arc<Watched>) {
     loop {
         let by = watched.clock.set_back().await;
         tracing::warn!(seconds = by.as_secs(), "the clock was set back; all tokens are refreshed");

@@ -74,8 +74,9 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
         return Err(Failure::new(Reason::SourceFailed, message));
     }
     let known = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());
-    if known.is_some_and(|known| known.service_account_uid != claims.service_account_uid) {
-        // The account was recreated, or another cluster answers by now.
+    let is_recreated = known.is_some_and(|known| known.service_account_uid != claims.service_account_uid);
+    if is_recreated || source.is_doubtful() {
+        // Another cluster may have answered: then its token goes nowhere.
         source.doubt();
         cluster_uid = identified(resolved).await?;
     }

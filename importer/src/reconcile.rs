@@ -20,6 +20,7 @@ use crate::key::ObjectKey;
 use crate::metrics::Metrics;
 use crate::mint::{Minted, mint};
 use crate::publish::{look, publish};
+use crate::queue::Queue;
 use crate::report::{Reported, event, report, tell};
 use crate::resolve::{Resolved, is_owned, resolve};
 use crate::status::Outcome;
@@ -36,6 +37,8 @@ pub struct Reconciler {
     pub fence: Fence,
     /// What the watches have seen.
     pub cache: Arc<Cache>,
+    /// The imports that are due.
+    pub queue: Arc<Queue>,
     /// The wall clock.
     pub clock: Clock,
     /// Counts what happens.
@@ -52,6 +55,7 @@ impl Reconciler {
         let mut history = self.histories().remove(key).unwrap_or_default();
         let known = self.cache.import(key).filter(|known| !known.import.is_deleted)?;
         let result = self.refresh(&known, &mut history).await;
+        self.wake_waiting(&known.import.spec.cluster_name);
         if !self.fence.is_open() {
             // Whatever came of it: whoever leads next looks for itself, which may be us.
             return Some(self.clock.now());
@@ -196,6 +200,16 @@ impl Reconciler {
         } else {
             self.metrics.failed(cluster, reason);
             tracing::warn!(cluster, namespace, import = name, reason, "{}", failure.message);
+        }
+    }
+
+    /// Has the imports that wait for their source's rest to end try at once, now that it answers.
+    fn wake_waiting(&self, cluster_name: &str) {
+        let source = self.cache.link(cluster_name).and_then(|link| link.source.ok());
+        if source.is_some_and(|source| source.take_recovered()) {
+            for key in self.cache.imports_of(cluster_name) {
+                self.queue.hurry(key, cluster_name);
+            }
         }
     }
 

@@ -106,6 +106,7 @@ mod tests {
     use kube::runtime::watcher::Event;
     use mcsa_client::contract::LINK_LABEL;
     use mcsa_client::link::Link;
+    use mcsa_runtime::lease::Fence;
     use prometheus_client::registry::Registry;
     use rstest::rstest;
     use serde_json::json;
@@ -121,7 +122,13 @@ mod tests {
         let value = k8s_openapi::ByteString(CONFIG.as_bytes().to_vec());
         secret.data = Some([("kubeconfig".to_owned(), value)].into());
         let metrics = Metrics::new(&mut Registry::default());
-        let source = Source::new(Link::read(&secret).unwrap(), None, &Clock::system(), &metrics);
+        let source = Source::new(
+            Link::read(&secret).unwrap(),
+            None,
+            &Fence::always_open(),
+            &Clock::system(),
+            &metrics,
+        );
         let link = LinkEntry { cluster_name: "c2".into(), source: Ok(source.unwrap()) };
         cache.see_link(Event::Apply(("c2".into(), link)));
         for name in secrets {

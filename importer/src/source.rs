@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PostParams;
@@ -15,9 +14,10 @@ use kube::{Api, Client};
 use mcsa_client::credential::Endpoint;
 use mcsa_client::link::Link;
 use mcsa_runtime::errors;
+use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::task::JoinSet;
 
-use self::breaker::Breaker;
+use self::breaker::{Breaker, is_of_the_source};
 use self::wire::Wire;
 use crate::clock::Clock;
 use crate::failure::{Failure, Reason, Retry};
@@ -39,6 +39,8 @@ pub struct Source {
     /// Whether there is a reason to ask again.
     is_doubted: AtomicBool,
     breaker: Mutex<Breaker>,
+    /// Whether it answers again, and those who wait for that were not told yet.
+    has_recovered: AtomicBool,
     /// Whether its service accounts are being watched, or may not be.
     is_watched: AtomicBool,
     /// What works for this source alone, and ends with it.
@@ -60,6 +62,7 @@ impl Source {
     pub fn new(
         link: Link,
         known: Option<Arc<Self>>,
+        fence: &Fence,
         clock: &Clock,
         metrics: &Metrics,
     ) -> anyhow::Result<Arc<Self>> {
@@ -70,20 +73,21 @@ impl Source {
         if let Some(known) = known.filter(|known| is_same(known))
             && known.wire.renew(&config)?
         {
-            // What was refused may be granted now.
-            known.breaker().answered();
+            // What was refused may be granted now; all of its imports look at once.
+            let _ = known.breaker().answered();
             return Ok(known);
         }
         Ok(Arc::new(Self {
             name: cluster_name,
             endpoint,
             pinned_uid: cluster_uid,
-            wire: Wire::new(config)?,
+            wire: Wire::new(config, fence)?,
             clock: clock.clone(),
             metrics: metrics.clone(),
             known_uid: Default::default(),
             is_doubted: AtomicBool::new(false),
             breaker: Mutex::default(),
+            has_recovered: AtomicBool::new(false),
             is_watched: AtomicBool::new(true),
             tasks: Mutex::default(),
         }))
@@ -123,9 +127,14 @@ impl Source {
     pub fn set_watched(&self, is_watched: bool) -> bool {
         let is_news = self.is_watched.swap(is_watched, Ordering::Relaxed) != is_watched;
         if is_watched && is_news {
-            self.breaker().answered();
+            self.answered();
         }
         is_news
+    }
+
+    /// Whether it answers again after a rest, said once: others wait for that.
+    pub fn take_recovered(&self) -> bool {
+        self.has_recovered.swap(false, Ordering::Relaxed)
     }
 
     /// Runs a task for as long as there is this source.
@@ -141,7 +150,12 @@ impl Source {
         self.breaker().admit(self.clock.now())
     }
 
-    /// The UID of the cluster that answers. It is asked once, and again after each doubt.
+    /// Whether another cluster may have come to its address since it was last asked for its UID.
+    pub fn is_doubtful(&self) -> bool {
+        self.wire.has_new_connection()
+    }
+
+    /// The UID of the cluster that answers. It is asked once for each connection, and after each doubt.
     ///
     /// # Errors
     /// When it does not say.
@@ -155,7 +169,7 @@ impl Source {
                 known
             }
         };
-        let is_doubted = self.is_doubted.swap(false, Ordering::Relaxed);
+        let is_doubted = self.is_doubted.swap(false, Ordering::Relaxed) | self.wire.take_new_connection();
         if let Some(uid) = known.as_ref().filter(|_| !is_doubted) {
             return Ok(uid.clone());
         }
@@ -176,7 +190,7 @@ impl Source {
     /// Another cluster answers: nothing is asked of it for a while.
     pub fn mistrust(&self, failure: &Failure) {
         self.doubt();
-        self.failed(failure, Duration::ZERO, self.clock.now());
+        self.failed(failure, Duration::ZERO);
     }
 
     /// Mints a token of a service account.
@@ -204,9 +218,11 @@ impl Source {
         self.metrics.source_answered(&self.name, start.elapsed());
         let failure = match answer {
             Ok(answer) => {
-                self.breaker().answered();
+                self.answered();
                 return Ok(answer);
             }
+            // Not the source's doing.
+            Err(error) if LeaseLost::caused(&error) => return Err(self.failure(what, &error)),
             Err(error) => self.failure(what, &error),
         };
         if matches!(failure.reason, Reason::SourceUnreachable | Reason::LinkUnauthorized) {
@@ -216,12 +232,22 @@ impl Source {
             Retry::BackOff(wished) => wished,
             Retry::NotBefore(_) => Duration::ZERO,
         };
-        self.failed(&failure, wished, self.clock.now());
+        self.failed(&failure, wished);
         Err(failure)
     }
 
-    fn failed(&self, failure: &Failure, wished: Duration, now: Timestamp) {
-        self.breaker().failed(failure, wished, now, fastrand::f64());
+    fn answered(&self) {
+        if self.breaker().answered() {
+            self.has_recovered.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn failed(&self, failure: &Failure, wished: Duration) {
+        if is_of_the_source(failure.reason) {
+            self.breaker().failed(failure, wished, self.clock.now(), fastrand::f64());
+        } else {
+            self.answered();
+        }
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {

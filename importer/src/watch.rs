@@ -13,6 +13,7 @@ use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_client::link::{Link, cluster_name};
 use mcsa_client::secret::SecretState;
 use mcsa_runtime::errors;
+use mcsa_runtime::lease::Fence;
 
 use crate::accounts;
 use crate::cache::{Cache, LinkEntry, SeenImport};
@@ -25,13 +26,14 @@ use crate::report::version_of;
 use crate::source::Source;
 use crate::status::Shown;
 
-/// What a watch fills.
-#[derive(Clone)]
+/// What the watches fill.
 pub struct Watched {
     /// What the watches have seen.
     pub cache: Arc<Cache>,
     /// The imports that are due.
     pub queue: Arc<Queue>,
+    /// Whether this replica may write, in sources as well.
+    pub fence: Fence,
     /// The wall clock.
     pub clock: Clock,
     /// Counts what happens.
@@ -41,7 +43,7 @@ pub struct Watched {
 }
 
 /// Watches the imports of all namespaces.
-pub async fn imports(client: Client, watched: Watched) {
+pub async fn imports(client: Client, watched: Arc<Watched>) {
     // A guard for each: one that can't be read must not keep the others from being listed.
     let api = Api::<DeserializeGuard<ServiceAccountImport>>::all(client);
     let events = watcher(api, watcher::Config::default());
@@ -49,7 +51,7 @@ pub async fn imports(client: Client, watched: Watched) {
 }
 
 /// Watches the metadata of the imports' Secrets.
-pub async fn secrets(client: Client, watched: Watched) {
+pub async fn secrets(client: Client, watched: Arc<Watched>) {
     let config = watcher::Config::default().labels(IMPORT_NAME);
     let events = watcher(Api::<PartialObjectMeta<Secret>>::all(client), config);
     let state =
@@ -58,7 +60,7 @@ pub async fn secrets(client: Client, watched: Watched) {
 }
 
 /// Watches the links, which are few, whole.
-pub async fn links(client: Client, watched: Watched) {
+pub async fn links(client: Client, watched: Arc<Watched>) {
     let config = watcher::Config::default().labels(&format!("{LINK_LABEL}=true"));
     let events = watcher(Api::<Secret>::namespaced(client, SYSTEM_NAMESPACE), config);
     let link = |secret: Secret| (secret.name_any(), watched.link_entry(&secret));
@@ -113,10 +115,10 @@ impl Watched {
         }
     }
 
-    fn link_entry(&self, secret: &Secret) -> LinkEntry {
+    fn link_entry(self: &Arc<Self>, secret: &Secret) -> LinkEntry {
         let known = self.cache.link_in(&secret.name_any()).and_then(|link| link.source.ok());
         let source = Link::read(secret).map_err(|error| error.to_string()).and_then(|link| {
-            let source = Source::new(link, known.clone(), &self.clock, &self.metrics);
+            let source = Source::new(link, known.clone(), &self.fence, &self.clock, &self.metrics);
             source.map_err(|error| errors::line(error.as_ref()))
         });
         let cluster_name = cluster_name(secret);
@@ -124,7 +126,7 @@ impl Watched {
             Ok(source) if known.is_some_and(|known| Arc::ptr_eq(&known, source)) => {}
             Ok(source) => {
                 tracing::info!(cluster = cluster_name, server = source.endpoint().server, "link");
-                source.spawn(accounts::follow(Arc::downgrade(source), self.clone()));
+                source.spawn(accounts::follow(Arc::downgrade(source), Arc::downgrade(self)));
             }
             Err(problem) => tracing::warn!(cluster = cluster_name, reason = "InvalidLink", "{problem}"),
         }

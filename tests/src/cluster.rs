@@ -110,6 +110,11 @@ impl Cluster {
         lock(&self.api_server).clone()
     }
 
+    /// The controller manager's process, to suspend it, or to read its log.
+    pub fn controller_manager(&self) -> Arc<Process> {
+        lock(&self.controller_manager).clone()
+    }
+
     /// A new client for the admin, outside of any rate limit.
     ///
     /// New at each call: a client's connections belong to the async runtime that it was made in, and
@@ -180,7 +185,7 @@ impl Cluster {
     }
 
     fn processes(&self) -> [Arc<Process>; 3] {
-        [self.etcd.clone(), self.api_server(), lock(&self.controller_manager).clone()]
+        [self.etcd.clone(), self.api_server(), self.controller_manager()]
     }
 }
 

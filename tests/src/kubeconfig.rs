@@ -55,8 +55,16 @@ pub fn merged_kubeconfig(clusters: &[&Cluster], path: impl AsRef<Path>) -> anyho
     write(&merged, path.as_ref())
 }
 
+/// The same clusters, all at another address.
+pub fn kubeconfig_at(mut kubeconfig: Kubeconfig, server: &str) -> Kubeconfig {
+    for cluster in kubeconfig.clusters.iter_mut().filter_map(|cluster| cluster.cluster.as_mut()) {
+        cluster.server = Some(server.to_owned());
+    }
+    kubeconfig
+}
+
 /// A client for the current context.
-pub(crate) fn client(kubeconfig: Kubeconfig) -> anyhow::Result<Client> {
+pub fn client(kubeconfig: Kubeconfig) -> anyhow::Result<Client> {
     crate::init();
     let mut config = Config::try_from(kubeconfig)?;
     // A proxy from the environment does not lead to our loopback.

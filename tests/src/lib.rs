@@ -17,7 +17,8 @@
 //!
 //! Beside it: [`Process`] (a program that never outlives the test), [`Proxy`] (a network that fails
 //! when told to), [`eventually`] (waiting that says what it waited for), [`program()`] (this
-//! workspace's own binaries), [`Servants`] (importer and webhook as processes), [`Imports`] (the
+//! workspace's own binaries), [`Servants`] (importer and webhook as processes), [`Importer`] (in the
+//! test's own process, with a clock to turn), [`linked`] (two clusters and a link), [`Imports`] (the
 //! imports of a namespace, and their Secrets).
 
 // Test support: where it cannot go on, the test has failed.
@@ -30,8 +31,10 @@ mod cluster;
 mod components;
 mod eventually;
 mod folder;
+mod importer;
 mod kubeconfig;
 mod kubectl;
+mod links;
 mod pki;
 mod ports;
 mod process;
@@ -46,8 +49,10 @@ pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
 pub use binaries::{Binaries, binaries, kubernetes_version};
 pub use cluster::{Cluster, Kept};
 pub use eventually::{eventually, eventually_within, try_eventually};
-pub use kubeconfig::merged_kubeconfig;
+pub use importer::Importer;
+pub use kubeconfig::{client, kubeconfig_at, merged_kubeconfig};
 pub use kubectl::kubectl;
+pub use links::{link_by_hand, link_with, linked, linked_to, tokens_minted, tokens_minted_in};
 pub use process::Process;
 pub use programs::{example, program};
 pub use proxy::{Fault, Proxy};

@@ -7,78 +7,15 @@ use jiff::SignedDuration;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client, CustomResourceExt};
+use kube::{Api, Client};
+use mcsa_client::ServiceAccountImportSpec;
 use mcsa_client::config::Mounts;
 use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
-use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
-use mcsa_importer::clock::Clock;
-use mcsa_importer::controller::Controller;
 use mcsa_tests::{
-    Cluster, Fault, Imports, Proxy, eventually, eventually_within, install_and_link, mount, pod_lister,
-    pod_lister_import,
+    Cluster, Fault, Importer, Imports, Proxy, eventually, eventually_within, install_and_link, link_by_hand,
+    linked, mount, pod_lister, pod_lister_import, tokens_minted,
 };
 use serde_json::json;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-
-/// A running importer.
-struct Importer {
-    clock: Clock,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Importer {
-    fn start(client: Client) -> Self {
-        let clock = Clock::system();
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async { drop(stopped.await) };
-        let task = tokio::spawn(Controller::alone(client, clock.clone()).run(shutdown));
-        Self { clock, stop, task }
-    }
-
-    async fn stop(self) -> anyhow::Result<()> {
-        drop(self.stop);
-        self.task.await?
-    }
-}
-
-/// A target with the CRD, a source that counts its calls, and a link made by hand.
-async fn linked() -> anyhow::Result<(Cluster, Cluster)> {
-    let (target, source) =
-        tokio::try_join!(Cluster::start("c1"), Cluster::builder("c2").audit_log().start())?;
-    let crd = serde_json::to_string(&ServiceAccountImport::crd())?;
-    let file = target.dir().join("crd.json");
-    std::fs::write(&file, crd)?;
-    target.kubectl(["apply", "-f", &file.display().to_string()]).await?;
-    target.kubectl(["wait", "--for=condition=Established", "crd", ServiceAccountImport::crd_name()]).await?;
-    target.kubectl(["create", "namespace", SYSTEM_NAMESPACE]).await?;
-    link_by_hand(&target, &source).await?;
-    Ok((target, source))
-}
-
-/// What an administrator can do without kubemcsa: any kubeconfig, under a label.
-async fn link_by_hand(target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
-    let kubeconfig = std::fs::read_to_string(source.kubeconfig())?;
-    let secret = json!({
-        "metadata": { "name": source.name(), "labels": { LINK_LABEL: "true" } },
-        "stringData": { "kubeconfig": kubeconfig },
-    });
-    let secrets = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
-    secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
-    Ok(())
-}
-
-fn tokens_minted(source: &Cluster) -> anyhow::Result<usize> {
-    let is_token = |event: &&mcsa_tests::AuditEvent| {
-        let object = event.object_ref.as_ref();
-        object.is_some_and(|object| object.resource == "serviceaccounts" && object.subresource == "token")
-    };
-    let events = source.audit_events()?;
-    let minted = events.iter().filter(is_token).filter(|event| event.stage == "ResponseComplete");
-    // The controller manager's own controllers request tokens, too.
-    Ok(minted.filter(|event| !event.user.username.starts_with("system:kube-controller")).count())
-}
 
 /// The unique id of the token that a client is known by in its cluster.
 async fn credential_id(client: &Client) -> anyhow::Result<String> {

@@ -54,17 +54,14 @@ impl Breaker {
         Ok(())
     }
 
-    /// The source answered, whatever it said.
-    pub fn answered(&mut self) {
-        *self = Self::default();
+    /// The source answered, whatever it said; whether that is news.
+    pub fn answered(&mut self) -> bool {
+        !std::mem::take(self).is_closed()
     }
 
-    /// A call failed; the source rests if it would have failed for any import. At least `wished`
-    /// long, if the source asked for that, and otherwise by back-off with `random` in 0..1.
+    /// A call failed in a way that any other would have ([`is_of_the_source`]). The source rests at
+    /// least as long as it `wished`, if it did, and otherwise by back-off with `random` in 0..1.
     pub fn failed(&mut self, failure: &Failure, wished: Duration, now: Timestamp, random: f64) {
-        if !is_of_the_source(failure.reason) {
-            return self.answered();
-        }
         if self.open.as_ref().is_some_and(|open| !open.probing) {
             // One of those that were under way together.
             return;
@@ -81,7 +78,7 @@ impl Breaker {
 }
 
 /// Whether it is the source that failed, and not what one import asked of it.
-fn is_of_the_source(reason: Reason) -> bool {
+pub fn is_of_the_source(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::SourceUnreachable
@@ -127,7 +124,7 @@ mod tests {
         fail(&mut breaker, 2);
         assert_eq!(told(&mut breaker, 3), Some(Retry::NotBefore(at(4))), "twice as long");
         assert_eq!(told(&mut breaker, 4), None);
-        breaker.answered();
+        assert!(breaker.answered() && !breaker.answered());
         assert!(breaker.is_closed());
         assert_eq!(told(&mut breaker, 4), None);
     }
@@ -155,11 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn what_one_import_asks_in_vain_is_an_answer_and_wishes_count() {
+    fn wishes_count() {
         let mut breaker = Breaker::default();
-        let missing = Failure::new(Reason::ServiceAccountNotFound, "no");
-        breaker.failed(&missing, Duration::ZERO, at(0), 1.0);
-        assert!(breaker.is_closed());
         let throttled = Failure::new(Reason::Throttled, "slow down");
         breaker.failed(&throttled, Duration::from_secs(30), at(0), 1.0);
         assert_eq!(told(&mut breaker, 1), Some(Retry::NotBefore(at(30))));

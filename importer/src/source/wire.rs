@@ -1,20 +1,28 @@
 //! The connections to a source, whose token changes while they stay.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use http::{Request, Response};
+use hyper_util::client::legacy::connect::HttpInfo;
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use mcsa_client::ExposeSecret;
+use mcsa_runtime::lease::Fence;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
 /// A connection that is silent for so long is dead: API servers send a bookmark on each watch every
 /// minute (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>).
 const SILENCE: Duration = Duration::from_secs(100);
+
+/// How many connections are remembered: many more than there are at a time.
+const CONNECTIONS: usize = 256;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -35,6 +43,27 @@ pub(super) struct Wire {
     way: u64,
     token: Arc<RwLock<Token>>,
     retry_after: Arc<Mutex<Duration>>,
+    connections: Arc<Connections>,
+}
+
+/// The connections that have answered so far, by our own address of each.
+#[derive(Default)]
+struct Connections {
+    known: Mutex<HashSet<SocketAddr>>,
+    is_new: AtomicBool,
+}
+
+impl Connections {
+    fn note<B>(&self, response: &Response<B>) {
+        let Some(info) = response.extensions().get::<HttpInfo>() else { return };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= CONNECTIONS {
+            known.clear();
+        }
+        if known.insert(info.local_addr()) {
+            self.is_new.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The value of the header, which does not print itself, and its number. A link that authenticates
@@ -46,7 +75,7 @@ struct Token {
 }
 
 impl Wire {
-    pub(super) fn new(mut config: Config) -> anyhow::Result<Self> {
+    pub(super) fn new(mut config: Config, fence: &Fence) -> anyhow::Result<Self> {
         let way = way(&config)?;
         let token = Arc::new(RwLock::new(Token { header: header(&config)?, number: 0 }));
         let retry_after = Arc::new(Mutex::new(Duration::ZERO));
@@ -61,20 +90,23 @@ impl Wire {
                 request
             }
         };
+        let connections = Arc::new(Connections::default());
         let note = {
-            let retry_after = retry_after.clone();
+            let (retry_after, connections) = (retry_after.clone(), connections.clone());
             move |response: Response<_>| {
                 if let Some(seconds) = wished(&response) {
                     *retry_after.lock().unwrap_or_else(PoisonError::into_inner) = seconds;
                 }
+                connections.note(&response);
                 response
             }
         };
         let client = ClientBuilder::try_from(config)?
             .with_layer(&MapRequestLayer::new(authorize))
             .with_layer(&MapResponseLayer::new(note))
+            .with_layer(&fence.layer())
             .build();
-        Ok(Self { client, way, token, retry_after })
+        Ok(Self { client, way, token, retry_after, connections })
     }
 
     pub(super) fn client(&self) -> Client {
@@ -96,6 +128,17 @@ impl Wire {
             *token = Token { header, number: token.number + 1 };
         }
         Ok(true)
+    }
+
+    /// Whether an answer came by a connection that had not answered before, said once: another
+    /// cluster may be at its end.
+    pub(super) fn take_new_connection(&self) -> bool {
+        self.connections.is_new.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether there is one of which this was not said yet.
+    pub(super) fn has_new_connection(&self) -> bool {
+        self.connections.is_new.load(Ordering::Relaxed)
     }
 
     /// How long the source last wished not to be called, said once. kube does not read the header,

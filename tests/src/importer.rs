@@ -1,0 +1,66 @@
+//! The importer in this process, where a test can turn its clock, and end it between two steps.
+
+use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use mcsa_importer::clock::Clock;
+use mcsa_importer::controller::Controller;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::scene::Imports;
+
+/// A running importer.
+#[derive(Debug)]
+pub struct Importer {
+    /// Its clock.
+    pub clock: Clock,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Importer {
+    /// Starts it, with the identity and the way to the target that `client` has.
+    pub fn start(client: Client) -> Self {
+        let clock = Clock::system();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async { drop(stopped.await) };
+        let task = tokio::spawn(Controller::alone(client, clock.clone()).run(shutdown));
+        Self { clock, stop, task }
+    }
+
+    /// Stops it as SIGTERM does.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        drop(self.stop);
+        self.task.await?
+    }
+
+    /// Ends it at once, as SIGKILL does, whatever it is doing.
+    pub async fn kill(self) {
+        self.task.abort();
+        drop(self.task.await);
+    }
+
+    /// Turns its clock to the moment when the import is due for a refresh.
+    pub async fn turn_to_refresh(&self, imports: &Imports, name: &str) -> anyhow::Result<()> {
+        let refresh = imports.refresh_time(name).await?;
+        self.turn_to(refresh + SignedDuration::from_secs(1));
+        Ok(())
+    }
+
+    /// Turns its clock to a time, or leaves it where it is past that.
+    pub fn turn_to(&self, time: Timestamp) {
+        let rest = time.duration_since(self.clock.now());
+        if rest.is_positive() {
+            self.clock.turn(rest);
+        }
+    }
+}
+
+impl Imports {
+    /// When the import's token is to be replaced, as its status says.
+    pub async fn refresh_time(&self, name: &str) -> anyhow::Result<Timestamp> {
+        let status = self.api.get(name).await?.status.context("the import has no status")?;
+        Ok(status.refresh_time.context("the import's status has no refresh time")?.0)
+    }
+}

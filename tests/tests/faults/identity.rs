@@ -1,0 +1,89 @@
+//! The source has another certificate authority, or is another cluster.
+
+use anyhow::{Context, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use kube::config::Kubeconfig;
+use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
+use mcsa_tests::{Cluster, Importer, Imports, Proxy, eventually, link_with, linked_to, pod_lister};
+use serde_json::json;
+
+use crate::{Subject, for_a_day};
+
+/// A link whose token several clusters take, and whose bundle several certificates pass.
+fn link(server: &str, authorities: &[&str]) -> anyhow::Result<Kubeconfig> {
+    Ok(serde_json::from_value(json!({
+        "current-context": "c2",
+        "contexts": [{ "name": "c2", "context": { "cluster": "c2", "user": "c2" } }],
+        "users": [{ "name": "c2", "user": { "token": "static" } }],
+        "clusters": [{ "name": "c2", "cluster": {
+            "server": server,
+            "certificate-authority-data": BASE64_STANDARD.encode(authorities.concat()),
+        } }],
+    }))?)
+}
+
+async fn uid(cluster: &Cluster) -> anyhow::Result<String> {
+    let namespaces = Api::<Namespace>::all(cluster.client());
+    namespaces.get("kube-system").await?.metadata.uid.context("a namespace has a UID")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_takes_the_place_of_the_source() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let tokens = folder.path().join("tokens.csv");
+    std::fs::write(&tokens, "static,link,link,system:masters\n")?;
+    let with_token =
+        |name: &str| Cluster::builder(name).api_server_arg(format!("--token-auth-file={}", tokens.display()));
+    let other = with_token("c3").audit_log();
+    let ((target, source), other) = tokio::try_join!(linked_to(with_token("c2")), other.start())?;
+    tokio::try_join!(pod_lister(&source, "lister"), pod_lister(&other, "lister"))?;
+    let address = |cluster: &Cluster| ([127, 0, 0, 1], cluster.port()).into();
+    let proxy = Proxy::start(address(&source)).await?;
+    link_with(&target, "c2", &link(&proxy.url(), &[source.ca_pem()])?).await?;
+    let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
+    let pin = json!({ "metadata": { "annotations": { CLUSTER_UID: uid(&source).await? } } });
+    links.patch("c2", &PatchParams::default(), &Patch::Merge(pin)).await?;
+    let importer = Importer::start(target.client());
+    let imports = Imports::of(target.client(), "default");
+    let subject = |name| Subject { importer: &importer, imports: &imports, name };
+    imports.create(&for_a_day("a", "c2")).await?;
+    let a = subject("a");
+    a.ready().await;
+
+    // Another cluster answers, whose certificate does not pass.
+    proxy.retarget(address(&other));
+    imports.create(&for_a_day("b", "c2")).await?;
+    subject("b").fails("SourceUnreachable").await?;
+    a.fails_unharmed("SourceUnreachable").await?;
+    proxy.retarget(address(&source));
+    importer.clock.turn(SignedDuration::from_mins(5));
+    subject("b").ready().await;
+
+    // A bundle that is extended, as for a rotation, is in each Secret.
+    let both = [source.ca_pem(), other.ca_pem()];
+    link_with(&target, "c2", &link(&proxy.url(), &both)?).await?;
+    eventually("the Secret has both authorities", async || {
+        let bundle = a.values().await?["ca.crt"].clone();
+        ensure!(both.iter().all(|authority| bundle.contains(authority)), "{bundle}");
+        imports.condition("a", "Refreshed", "True", None).await
+    })
+    .await;
+
+    // Now the other passes, takes the link's token, and is still another: neither an import that is
+    // new nor one that is due gets a token of it.
+    proxy.retarget(address(&other));
+    imports.create(&for_a_day("c", "c2")).await?;
+    let said = subject("c").fails("ClusterIdentityMismatch").await?;
+    ensure!(said.contains(&proxy.url()) && said.contains(&uid(&other).await?), "{said}");
+    a.fails_unharmed("ClusterIdentityMismatch").await?;
+    ensure!(imports.secrets.get_opt("c-token").await?.is_none(), "there is a token of it");
+
+    proxy.retarget(address(&source));
+    a.recovers().await?;
+    subject("c").ready().await;
+    importer.stop().await
+}

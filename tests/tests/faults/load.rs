@@ -1,0 +1,77 @@
+//! The importer is told to end while it has much to do.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use kube::api::ListParams;
+use mcsa_tests::{
+    Fault, Imports, Proxy, Servants, eventually, eventually_within, kubeconfig_at, kubemcsa_ok, link_with,
+    linked, pod_lister, pod_lister_import, tokens_minted_in,
+};
+
+const IMPORTS: usize = 300;
+/// Imports of one source that are worked on at a time.
+const IN_FLIGHT: usize = 8;
+
+/// How many imports are ready.
+async fn ready(imports: &Imports) -> anyhow::Result<usize> {
+    let all = imports.api.list(&ListParams::default()).await?;
+    let ready =
+        all.iter().filter(|import| import.condition("Ready").is_some_and(|ready| ready.status == "True"));
+    Ok(ready.count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_in_the_middle_of_three_hundred_imports() -> anyhow::Result<()> {
+    let (target, source) = linked().await?;
+    pod_lister(&source, "lister").await?;
+    kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
+    let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
+    link_with(&target, "c2", &kubeconfig_at(source.kubeconfig_value(), &proxy.url())).await?;
+    let imports = Imports::of(target.client(), "default");
+    stream::iter(0..IMPORTS)
+        .map(|i| pod_lister_import(&format!("import-{i}"), "c2", "lister"))
+        .map(|import| {
+            let imports = &imports;
+            async move { imports.create(&import).await.map(drop) }
+        })
+        .buffer_unordered(16)
+        .try_collect::<()>()
+        .await?;
+
+    // So far away that it is not done before we look.
+    proxy.set(Fault::Delay(Duration::from_millis(100)));
+    let servants = Servants::start(&target, target.dir(), "info").await?;
+    eventually("it is at work", async || {
+        let minted = tokens_minted_in(&source, "lister")?;
+        ensure!(minted > IN_FLIGHT, "{minted} tokens");
+        anyhow::Ok(())
+    })
+    .await;
+    let status = servants.importer.terminate().await?;
+    ensure!(status.success(), "it ended with {status}: {}", servants.importer.log_tail(5));
+    let done = ready(&imports).await?;
+    ensure!((1..IMPORTS).contains(&done), "{done} imports are ready: it was not in the middle");
+
+    proxy.set(Fault::Pass);
+    drop(servants);
+    let _servants = Servants::start(&target, target.dir(), "info").await?;
+    eventually_within(Duration::from_secs(60), "all are ready", async || {
+        let ready = ready(&imports).await?;
+        ensure!(ready == IMPORTS, "{ready} are");
+        anyhow::Ok(())
+    })
+    .await;
+    let minted = tokens_minted_in(&source, "lister")?;
+    ensure!((IMPORTS..=IMPORTS + IN_FLIGHT).contains(&minted), "{minted} tokens for {IMPORTS} imports");
+    for i in 0..IMPORTS {
+        let name = format!("import-{i}-token");
+        let values = imports.values(&name).await?;
+        let whole = ["ca.crt", "config", "kubeconfig", "namespace", "server", "token"];
+        ensure!(values.keys().eq(whole), "{name} has only {:?}", values.keys());
+        let token = values.get("token").filter(|token| !token.is_empty()).context("an empty token")?;
+        ensure!(values["kubeconfig"].contains(token), "{name} holds two tokens");
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! The source answers, and refuses: who the link is, what it may do, how often.
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
+use kube::api::PostParams;
+use kube::config::Kubeconfig;
+use kube::{Api, Client, Config};
+use mcsa_tests::{
+    Cluster, Fault, Importer, Imports, Proxy, client, eventually, link_with, linked, pod_lister,
+};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::{Subject, for_a_day};
+
+/// A kubeconfig of the link's own service account, `links/c1`.
+async fn identity(source: &Cluster) -> anyhow::Result<Kubeconfig> {
+    Ok(Kubeconfig::read_from(source.kubeconfig_of("links", "c1").await?)?)
+}
+
+/// Waits until the source answers that identity with this status.
+async fn answers(kubeconfig: &Kubeconfig, code: u16) -> anyhow::Result<()> {
+    let mut config = Config::try_from(kubeconfig.clone())?;
+    config.proxy_url = None;
+    // Else a client waits for better times by itself.
+    config.default_retry = false;
+    let reviews = Api::<SelfSubjectReview>::all(Client::try_from(config)?);
+    eventually(format!("the source answers the link with {code}"), async || {
+        match reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await {
+            Err(kube::Error::Api(status)) if status.code == code => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_refuses_the_link() -> anyhow::Result<()> {
+    let (target, source) = linked().await?;
+    pod_lister(&source, "lister").await?;
+    let role = |name: &'static str, verbs: &'static str, resources: &'static str| {
+        ["create", "clusterrole", name, verbs, resources]
+    };
+    let bind = |name: &'static str| {
+        ["create", "clusterrolebinding", name, "--serviceaccount=links:c1", "--clusterrole", name]
+    };
+    for args in [
+        &["create", "namespace", "links"][..],
+        &["-n", "links", "create", "serviceaccount", "c1"],
+        &role("reader", "--verb=get,list,watch", "--resource=serviceaccounts,namespaces"),
+        &role("minter", "--verb=create", "--resource=serviceaccounts/token"),
+        &bind("reader"),
+        &bind("minter"),
+    ] {
+        source.kubectl(args).await?;
+    }
+    let link = identity(&source).await?;
+    link_with(&target, "c2", &link).await?;
+    let importer = Importer::start(target.client());
+    let imports = Imports::of(target.client(), "default");
+    imports.create(&for_a_day("a", "c2")).await?;
+    let a = Subject { importer: &importer, imports: &imports, name: "a" };
+    a.ready().await;
+
+    // 401: its identity is gone. A link with another identity mends it at once.
+    let before = a.values().await?;
+    source.kubectl(["-n", "links", "delete", "serviceaccount", "c1"]).await?;
+    answers(&link, 401).await?;
+    let said = a.fails_unharmed("LinkUnauthorized").await?;
+    ensure!(said.contains("kubemcsa bootstrap") && said.contains("c2"), "{said}");
+    source.kubectl(["-n", "links", "create", "serviceaccount", "c1"]).await?;
+    let link = identity(&source).await?;
+    link_with(&target, "c2", &link).await?;
+    a.has_another(&before).await;
+
+    // 403: it may not mint.
+    source.kubectl(["delete", "clusterrolebinding", "minter"]).await?;
+    let review = ["auth", "can-i", "create", "serviceaccounts", "--subresource=token", "-n", "lister"];
+    let may_mint = async || {
+        let whom = ["--as=system:serviceaccount:links:c1"];
+        source.kubectl(review.iter().chain(&whom)).await.is_ok()
+    };
+    eventually("the source has noticed", async || if may_mint().await { Err("not yet") } else { Ok(()) })
+        .await;
+    let said = a.fails_unharmed("Forbidden").await?;
+    ensure!(said.contains("lister/pod-lister") && said.contains("c2"), "{said}");
+    source.kubectl(bind("minter")).await?;
+    eventually("the source has noticed", async || if may_mint().await { Ok(()) } else { Err("not yet") })
+        .await;
+    a.recovers().await?;
+
+    // 429: the source takes no request of its any more.
+    let throttle = throttle(&source, &link).await?;
+    answers(&link, 429).await?;
+    let said = a.fails_unharmed("Throttled").await?;
+    ensure!(said.contains("c2"), "{said}");
+    drop(throttle);
+    source.kubectl(["delete", "flowschema", "no-links"]).await?;
+    a.recovers().await?;
+    importer.stop().await.context("stopping")
+}
+
+/// Has API Priority and Fairness turn away whatever the link asks, until what this returns is dropped.
+///
+/// A level without a single seat still lets through one request at a time, so one is held there: by an
+/// admission webhook that does not answer.
+async fn throttle(source: &Cluster, link: &Kubeconfig) -> anyhow::Result<Throttle> {
+    let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
+    proxy.set(Fault::Hang);
+    let webhook = json!({
+        "metadata": { "name": "hangs" },
+        "webhooks": [{
+            "name": "hangs.example.com",
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "timeoutSeconds": 30,
+            "clientConfig": { "url": proxy.url() },
+            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "links" } },
+            "rules": [{
+                "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"],
+                "resources": ["serviceaccounts/token"],
+            }],
+        }],
+    });
+    let level = json!({
+        "metadata": { "name": "none" },
+        "spec": { "type": "Limited", "limited": {
+            "nominalConcurrencyShares": 0,
+            // Nor may it borrow from other levels.
+            "borrowingLimitPercent": 0,
+            "limitResponse": { "type": "Reject" },
+        } },
+    });
+    let account = json!({ "namespace": "links", "name": "c1" });
+    let everything = json!({
+        "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": true,
+    });
+    let schema = json!({
+        "metadata": { "name": "no-links" },
+        "spec": {
+            "priorityLevelConfiguration": { "name": "none" },
+            "matchingPrecedence": 2,
+            "rules": [{
+                "subjects": [{ "kind": "ServiceAccount", "serviceAccount": account }],
+                "resourceRules": [everything],
+            }],
+        },
+    });
+    let (admin, parameters) = (source.client(), PostParams::default());
+    let webhooks = Api::<ValidatingWebhookConfiguration>::all(admin.clone());
+    webhooks.create(&parameters, &serde_json::from_value(webhook)?).await?;
+    let levels = Api::<PriorityLevelConfiguration>::all(admin.clone());
+    levels.create(&parameters, &serde_json::from_value(level)?).await?;
+    let schemas = Api::<FlowSchema>::all(admin);
+    schemas.create(&parameters, &serde_json::from_value(schema)?).await?;
+
+    let accounts = Api::<ServiceAccount>::namespaced(client(link.clone())?, "links");
+    let held = tokio::spawn(async move {
+        loop {
+            drop(accounts.create_token_request("c1", &PostParams::default(), &Default::default()).await);
+        }
+    });
+    Ok(Throttle { held, _proxy: proxy })
+}
+
+struct Throttle {
+    held: JoinHandle<()>,
+    _proxy: Proxy,
+}
+
+impl Drop for Throttle {
+    fn drop(&mut self) {
+        self.held.abort();
+    }
+}

@@ -1,0 +1,93 @@
+//! The importer was cut off from the target for so long that its watches can't be resumed.
+
+use anyhow::{Context, ensure};
+use futures::TryStreamExt;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
+use kube::core::ApiResource;
+use kube::{Api, Client};
+use mcsa_client::ServiceAccountImport;
+use mcsa_tests::{
+    Cluster, Fault, Importer, Imports, Proxy, client, eventually, kubeconfig_at, linked, pod_lister,
+    pod_lister_import, tokens_minted_in,
+};
+use serde_json::json;
+
+use crate::Subject;
+
+/// The version of all that there is, at which a watch could begin.
+async fn version(client: &Client) -> anyhow::Result<String> {
+    let api = Api::<ServiceAccountImport>::all(client.clone());
+    api.list(&ListParams::default()).await?.metadata.resource_version.context("a list has a version")
+}
+
+/// Whether a watch that begins at this version is told that it is too old.
+async fn is_expired(client: &Client, version: &str) -> anyhow::Result<bool> {
+    let resource = ApiResource::erase::<ServiceAccountImport>(&());
+    let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
+    let mut events = Box::pin(api.watch(&WatchParams::default().timeout(5), version).await?);
+    let first = events.try_next().await?;
+    Ok(matches!(first, Some(WatchEvent::Error(status)) if status.code == 410))
+}
+
+/// How often these were listed in all namespaces, by whom is no component of the cluster.
+fn lists(target: &Cluster, resource: &str) -> anyhow::Result<usize> {
+    let events = target.audit_events()?.into_iter().filter(|event| {
+        let object = event.object_ref.as_ref();
+        event.verb == "list"
+            && !event.user.username.starts_with("system:")
+            && !event.user_agent.starts_with("kubectl")
+            && object.is_some_and(|object| object.resource == resource && object.namespace.is_empty())
+    });
+    Ok(events.count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_is_too_old_is_begun_anew() -> anyhow::Result<()> {
+    let (target, source) = linked().await?;
+    // Else its garbage collector learns of imports after half a minute.
+    target.restart_controller_manager()?;
+    pod_lister(&source, "lister").await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
+    let importer = Importer::start(client(kubeconfig_at(target.kubeconfig_value(), &proxy.url()))?);
+    let imports = Imports::of(target.client(), "default");
+    let subject = |name| Subject { importer: &importer, imports: &imports, name };
+    for name in ["deleted", "edited", "lost"] {
+        imports.create(&pod_lister_import(name, "c2", "lister")).await?;
+        subject(name).ready().await;
+    }
+    let (edited, lost) = (subject("edited").values().await?, subject("lost").values().await?);
+
+    // What happens while the importer is cut off; then the API server forgets the past.
+    proxy.set(Fault::Refuse);
+    let old = version(&target.client()).await?;
+    imports.api.delete("deleted", &Default::default()).await?;
+    imports.create(&pod_lister_import("made", "c2", "lister")).await?;
+    let edit = Patch::Merge(json!({ "stringData": { "token": "edited" } }));
+    imports.secrets.patch("edited-token", &PatchParams::default(), &edit).await?;
+    imports.secrets.delete("lost-token", &Default::default()).await?;
+    target.stop_api_server();
+    target.start_api_server().await?;
+    ensure!(is_expired(&target.client(), &old).await?, "a watch can still begin at {old}");
+    let listed = (lists(&target, "serviceaccountimports")?, lists(&target, "secrets")?);
+    proxy.set(Fault::Pass);
+
+    subject("made").ready().await;
+    eventually("the edited Secret is repaired", async || {
+        let token = subject("edited").values().await?["token"].clone();
+        ensure!(token != "edited" && token != edited["token"], "it is not");
+        anyhow::Ok(())
+    })
+    .await;
+    eventually("the lost Secret is back", async || subject("lost").values().await).await;
+    subject("lost").has_another(&lost).await;
+    eventually("the deleted import's Secret is gone", async || {
+        let left = imports.secrets.get_opt("deleted-token").await?;
+        ensure!(left.is_none(), "it is there");
+        anyhow::Ok(())
+    })
+    .await;
+    ensure!(lists(&target, "serviceaccountimports")? > listed.0, "imports were not listed again");
+    ensure!(lists(&target, "secrets")? > listed.1, "Secrets were not listed again");
+    ensure!(tokens_minted_in(&source, "lister")? == 3 + 3, "one for each that is new, edited or lost");
+    importer.stop().await
+}

@@ -1,0 +1,162 @@
+//! Several importers, of which one works.
+
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_tests::{
+    AuditEvent, Cluster, Imports, Process, eventually, install_and_link, pod_lister, pod_lister_import,
+    program,
+};
+
+/// Two clusters that count their calls, and a way for several importers to be told apart.
+struct Scene {
+    target: Cluster,
+    source: Cluster,
+}
+
+impl Scene {
+    async fn start() -> anyhow::Result<Self> {
+        let cluster = |name| Cluster::builder(name).audit_log().start();
+        let (target, source) = tokio::try_join!(cluster("c1"), cluster("c2"))?;
+        install_and_link(&target, &source)?;
+        pod_lister(&source, "lister").await?;
+        Ok(Self { target, source })
+    }
+
+    /// An importer with an identity of its own, which the audit log knows it by.
+    async fn importer(&self, name: &str) -> anyhow::Result<Replica> {
+        let account = format!("--serviceaccount={SYSTEM_NAMESPACE}:{name}");
+        for object in [
+            ["serviceaccount", name, "--dry-run=none"],
+            ["clusterrolebinding", name, "--clusterrole=multicluster-service-account-importer"],
+            ["rolebinding", name, "--role=importer"],
+        ] {
+            let of_whom = (object[0] != "serviceaccount").then_some(account.as_str());
+            let args = ["-n", SYSTEM_NAMESPACE, "create"].into_iter().chain(object).chain(of_whom);
+            self.target.kubectl(args).await?;
+        }
+        let kubeconfig = self.target.kubeconfig_of(SYSTEM_NAMESPACE, name).await?;
+        let mut command = Command::new(program("mcsa-importer")?);
+        command.arg("--kubeconfig").arg(kubeconfig).env("HOSTNAME", name);
+        command.args(["--lease-duration", "3", "--probe-address", "127.0.0.1:0"]);
+        let process = Process::spawn(name, &command, self.target.dir().join(format!("{name}.log")))?;
+        eventually(format!("{name} is ready"), async || said(&process, "ready")).await;
+        Ok(Replica { name: name.into(), process })
+    }
+
+    async fn wait_for_leader(&self, replica: &Replica) {
+        let leases = Api::<Lease>::namespaced(self.target.client(), SYSTEM_NAMESPACE);
+        eventually(format!("{} leads", replica.name), async || {
+            let spec = leases.get("importer").await?.spec.context("spec")?;
+            let holder = spec.holder_identity.unwrap_or_default();
+            ensure!(holder.starts_with(&format!("{}_", replica.name)), "{holder:?} does");
+            anyhow::Ok(())
+        })
+        .await;
+    }
+
+    /// What was asked by each caller, but for leases, in the order of the answers.
+    fn asked(&self) -> anyhow::Result<Vec<Asked>> {
+        let events =
+            self.target.audit_events()?.into_iter().filter(|event| event.stage == "ResponseComplete");
+        let caller =
+            |event: &AuditEvent| event.user.username.rsplit(':').next().unwrap_or_default().to_owned();
+        Ok(events
+            .filter_map(|event| {
+                let resource = event.object_ref.as_ref()?.resource.clone();
+                Some(Asked { caller: caller(&event), verb: event.verb.clone(), resource })
+            })
+            .collect())
+    }
+}
+
+#[derive(Debug)]
+struct Asked {
+    caller: String,
+    verb: String,
+    resource: String,
+}
+
+impl Asked {
+    fn is_write(&self) -> bool {
+        !["get", "list", "watch"].contains(&self.verb.as_str())
+    }
+}
+
+struct Replica {
+    name: String,
+    process: Process,
+}
+
+fn said(process: &Process, what: &str) -> anyhow::Result<()> {
+    process.check()?;
+    ensure!(process.log().contains(what), "{} has not said {what:?}", process.name());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_works_and_one_that_was_frozen_works_no_more() -> anyhow::Result<()> {
+    let scene = Scene::start().await?;
+    let imports = Imports::of(scene.target.client(), "default");
+    let first = scene.importer("first").await?;
+    scene.wait_for_leader(&first).await;
+    let second = scene.importer("second").await?;
+    imports.create(&pod_lister_import("a", "c2", "lister")).await?;
+    eventually("the import is ready", async || imports.ready("a").await).await;
+
+    // Frozen at work, and for longer than the lease lasts.
+    let names: Vec<_> = (0..60).map(|i| format!("load-{i}")).collect();
+    for name in &names {
+        imports.create(&pod_lister_import(name, "c2", "lister")).await?;
+    }
+    first.process.suspend()?;
+    scene.wait_for_leader(&second).await;
+    for name in &names {
+        eventually(format!("{name} is ready"), async || imports.ready(name).await).await;
+    }
+    first.process.resume()?;
+    eventually("the first knows that it does not lead", async || said(&first.process, "leading no more"))
+        .await;
+    eventually("the first stands by", async || said(&first.process, "stands by")).await;
+    imports.create(&pod_lister_import("b", "c2", "lister")).await?;
+    eventually("the import is ready", async || imports.ready("b").await).await;
+
+    let asked = scene.asked()?;
+    let taken = asked.iter().position(|it| it.caller == "second" && it.resource == "leases" && it.is_write());
+    let (before, after) = asked.split_at(taken.context("the second has written no lease")?);
+    let written = |asked: &[Asked], caller: &str| {
+        let writes =
+            asked.iter().filter(|it| it.caller == caller && it.resource != "leases" && it.is_write());
+        writes.map(|it| format!("{it:?}")).collect::<Vec<_>>()
+    };
+    ensure!(
+        !written(before, "first").is_empty() && !written(after, "second").is_empty(),
+        "they did not work"
+    );
+    ensure!(written(before, "second").is_empty(), "the second wrote: {:?}", written(before, "second"));
+    ensure!(written(after, "first").is_empty(), "the first wrote: {:?}", written(after, "first"));
+    // What the first had under way was minted again, and nothing else.
+    let minted = tokens_minted(&scene.source)?;
+    ensure!((62..=70).contains(&minted), "{minted} tokens for 62 imports");
+
+    // Told to stop, the second gives the lease back, and the first works again.
+    let status = second.process.terminate().await?;
+    ensure!(status.success() && second.process.log().contains("gave back"), "{}", second.process.log_tail(5));
+    scene.wait_for_leader(&first).await;
+    imports.create(&pod_lister_import("c", "c2", "lister")).await?;
+    eventually("the import is ready", async || imports.ready("c").await).await;
+    Ok(())
+}
+
+fn tokens_minted(source: &Cluster) -> anyhow::Result<usize> {
+    let by_link = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:c1");
+    let is_token = |event: &AuditEvent| {
+        let object = event.object_ref.as_ref();
+        event.user.username == by_link
+            && object.is_some_and(|object| object.subresource == "token" && object.namespace == "lister")
+    };
+    Ok(source.audit_events()?.iter().filter(|event| is_token(event)).count())
+}
