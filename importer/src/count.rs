@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::cache::Cache;
+use crate::import::Import;
 use crate::metrics::{ImportState, Metrics, Snapshot, SourceSnapshot};
 use crate::status::Shown;
 
@@ -16,7 +17,7 @@ pub fn count(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -> S
             sources.insert(import.spec.cluster_name.clone(), SourceSnapshot::default());
         }
         if let Some(source) = sources.get_mut(&import.spec.cluster_name) {
-            add(source, shown, now);
+            add(source, import, shown, now);
         }
     });
     for (name, is_up) in links {
@@ -26,21 +27,18 @@ pub fn count(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -> S
     Snapshot { leads, sources }
 }
 
-fn add(source: &mut SourceSnapshot, shown: &Shown, now: Timestamp) {
+fn add(source: &mut SourceSnapshot, import: &Import, shown: &Shown, now: Timestamp) {
     let state = ImportState {
         ready: shown.ready.is_some_and(|ready| ready.status),
-        reason: shown.refreshed.map_or(ImportState::PENDING, |refreshed| refreshed.reason).to_owned(),
+        reason: shown.refreshed.map_or(ImportState::PENDING, |refreshed| refreshed.reason),
     };
-    *source.imports.entry(state).or_default() += 1;
-    source.soonest_expiry = [source.soonest_expiry, shown.expires_at].into_iter().flatten().min();
-    source.overdue += u64::from(shown.refresh_at.is_none_or(|time| time <= now));
+    source.count(state, shown.expires_at, shown.refresh_at.or(import.created_at), now);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cache::SeenImport;
-    use crate::import::Import;
     use crate::watch::seen;
     use kube::runtime::watcher::Event;
     use mcsa_client::ServiceAccountImport;
@@ -53,7 +51,7 @@ mod tests {
 
     fn see(cache: &Cache, name: &str, cluster: &str, status: serde_json::Value) {
         let import = json!({
-            "metadata": { "namespace": "default", "name": name, "uid": name },
+            "metadata": { "namespace": "default", "name": name, "uid": name, "creationTimestamp": at(0).to_string() },
             "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
             "status": status,
         });
@@ -80,7 +78,7 @@ mod tests {
         see(&cache, "b", "c2", ready(1200));
         see(&cache, "c", "c3", json!(null));
         let Snapshot { sources, .. } = count(&cache, true, at(1000), &metrics);
-        let state = |ready, reason: &str| ImportState { ready, reason: reason.into() };
+        let state = |ready, reason| ImportState { ready, reason };
         let c2 = SourceSnapshot {
             link_up: None,
             imports: [(state(true, "Refreshed"), 2)].into(),

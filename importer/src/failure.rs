@@ -60,6 +60,21 @@ reasons! {
     SecretNotWritten,
 }
 
+impl Reason {
+    /// Those that whoever declared the import, or owns the service account, has to mend: nobody else
+    /// need be called for them.
+    pub const OWNERS_TO_MEND: [Self; 8] = [
+        Self::ClusterNotLinked,
+        Self::ServiceAccountNotFound,
+        Self::BoundSecretNotFound,
+        Self::Forbidden,
+        Self::InvalidSpec,
+        Self::SecretNameConflict,
+        Self::QuotaExceeded,
+        Self::NamespaceTerminating,
+    ];
+}
+
 /// A reconciliation that did not succeed: what was tried on which object, and what to do.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: {message}", reason.as_str())]

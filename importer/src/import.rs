@@ -1,5 +1,6 @@
 //! An import as it is kept in memory: what a reconciliation needs, and nothing else.
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
@@ -15,6 +16,8 @@ pub struct Import {
     pub uid: Box<str>,
     /// The generation of its spec.
     pub generation: Option<i64>,
+    /// When it was declared.
+    pub created_at: Option<Timestamp>,
     /// Whether it keeps a link fresh.
     pub is_link: bool,
     /// Whether it is about to go.
@@ -34,6 +37,7 @@ impl Import {
             key: ObjectKey::of(&object),
             uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
             generation: object.metadata.generation,
+            created_at: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
             is_link,
             is_deleted: object.metadata.deletion_timestamp.is_some(),
             pinned_uid: pinned.map(|uid| uid.as_str().into()),

@@ -205,7 +205,10 @@ impl Source {
         let accounts = Api::<ServiceAccount>::namespaced(self.client(), account.namespace());
         let what = format!("a token of {account}");
         let parameters = PostParams::default();
-        self.answer(&what, accounts.create_token_request(account.name(), &parameters, request)).await
+        let request = accounts.create_token_request(account.name(), &parameters, request);
+        let answer = self.answer(&what, request).await?;
+        self.answered();
+        Ok(answer)
     }
 
     async fn answer<T>(
@@ -217,10 +220,7 @@ impl Source {
         let answer = in_time(call).await;
         self.metrics.source_answered(&self.name, start.elapsed());
         let failure = match answer {
-            Ok(answer) => {
-                self.answered();
-                return Ok(answer);
-            }
+            Ok(answer) => return Ok(answer),
             // Not the source's doing.
             Err(error) if LeaseLost::caused(&error) => return Err(self.failure(what, &error)),
             Err(error) => self.failure(what, &error),

@@ -11,9 +11,7 @@ pub(crate) fn folder(name: &str) -> anyhow::Result<PathBuf> {
     let root = set("MCSA_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("mcsa")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/mcsa")))
-        .context(
-            "none of MCSA_CACHE, XDG_CACHE_HOME and HOME is set: nowhere to keep Kubernetes' binaries",
-        )?;
+        .context("none of MCSA_CACHE, XDG_CACHE_HOME and HOME is set: nowhere to keep what tests need")?;
     let folder = root.join(name);
     fs::create_dir_all(&folder).with_context(|| format!("creating the folder {}", folder.display()))?;
     // Children get these paths, and some run in a folder of their own.

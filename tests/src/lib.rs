@@ -19,7 +19,7 @@
 //! when told to), [`eventually`] (waiting that says what it waited for), [`program()`] (this
 //! workspace's own binaries), [`Servants`] (importer and webhook as processes), [`Importer`] (in the
 //! test's own process, with a clock to turn), [`linked`] (two clusters and a link), [`Imports`] (the
-//! imports of a namespace, and their Secrets).
+//! imports of a namespace, and their Secrets), [`promtool()`] (Prometheus' judgement of a [`Scrape`]).
 
 // Test support: where it cannot go on, the test has failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -31,6 +31,7 @@ mod cluster;
 mod components;
 mod eventually;
 mod folder;
+mod go_tools;
 mod importer;
 mod kubeconfig;
 mod kubectl;
@@ -39,6 +40,7 @@ mod pki;
 mod ports;
 mod process;
 mod programs;
+mod prometheus;
 mod proxy;
 mod scene;
 mod servants;
@@ -55,6 +57,7 @@ pub use kubectl::kubectl;
 pub use links::{link_by_hand, link_with, linked, linked_to, tokens_minted, tokens_minted_in};
 pub use process::Process;
 pub use programs::{example, program};
+pub use prometheus::{Scrape, promtool};
 pub use proxy::{Fault, Proxy};
 pub use scene::{
     Imports, Run, bootstrap, install_and_link, kubemcsa, kubemcsa_ok, kubemcsa_runs, mount, pod_lister,

@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::PREFIX;
+use crate::failure::Reason;
+use crate::status::SUCCEEDED;
 
 /// How things are, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,24 +34,53 @@ pub struct SourceSnapshot {
     pub imports: BTreeMap<ImportState, u64>,
     /// When the first of the tokens in its imports' Secrets expires, or did.
     pub soonest_expiry: Option<Timestamp>,
-    /// How many of its imports should have a new token by now, and have none, for whatever reason:
-    /// those that wait for their next try after a failure count, too.
+    /// How many of its imports should have a new token by now, and have none.
     pub overdue: u64,
 }
 
 /// What an import's conditions say.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImportState {
     /// Whether the condition `Ready` is true.
     pub ready: bool,
-    /// The reason of the condition `Refreshed`, or [`ImportState::PENDING`].
-    pub reason: String,
+    /// The reason of the condition `Refreshed`, or [`ImportState::PENDING`]. One of our own: anyone who
+    /// may write a status could else make up series without end.
+    pub reason: &'static str,
 }
 
 impl ImportState {
     /// The reason of an import that has no conditions yet.
     pub const PENDING: &str = "Pending";
+    fn is_failure(&self) -> bool {
+        self.reason != Self::PENDING && self.reason != SUCCEEDED
+    }
 }
+
+impl SourceSnapshot {
+    /// Counts one import in, with when its token expires, and when it should be, or should have been,
+    /// replaced: of an import that has none, since it was declared.
+    ///
+    /// One that its owners have to mend is counted by its state alone. Whoever is called at night
+    /// because a token expires can do nothing about it.
+    pub fn count(
+        &mut self,
+        state: ImportState,
+        expires_at: Option<Timestamp>,
+        due_at: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        *self.imports.entry(state).or_default() += 1;
+        if Reason::OWNERS_TO_MEND.iter().any(|reason| reason.as_str() == state.reason) {
+            return;
+        }
+        self.soonest_expiry = self.soonest_expiry.into_iter().chain(expires_at).min();
+        let is_late = due_at.is_some_and(|due| now.duration_since(due) > GRACE);
+        self.overdue += u64::from(state.is_failure() || is_late);
+    }
+}
+
+/// What is due is not done at once. Where imports are many, a few are always due.
+const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Has each scrape of `registry` ask how things are.
 pub fn expose(registry: &mut Registry, snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) {
@@ -92,7 +123,7 @@ impl Collector for Gauges {
         let imports = sources.iter().flat_map(|(name, source)| {
             source.imports.iter().map(move |(state, count)| {
                 let ready = if state.ready { "true" } else { "false" };
-                ([("source", name.as_str()), ("ready", ready), ("reason", &state.reason)], *count)
+                ([("source", name.as_str()), ("ready", ready), ("reason", state.reason)], *count)
             })
         });
         gauge(&mut encoder, "imports", "Imports, by what their conditions say.", None, imports)
@@ -122,6 +153,8 @@ fn gauge<L: EncodeLabelSet, V: EncodeGaugeValue>(
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use rstest::rstest;
+
     use super::*;
     use crate::metrics::samples;
 
@@ -131,8 +164,12 @@ mod tests {
         samples(&registry)
     }
 
-    fn state(ready: bool, reason: &str) -> ImportState {
-        ImportState { ready, reason: reason.into() }
+    fn state(ready: bool, reason: &'static str) -> ImportState {
+        ImportState { ready, reason }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
     }
 
     fn sources() -> BTreeMap<String, SourceSnapshot> {
@@ -185,5 +222,32 @@ mod tests {
         assert!(samples(&registry).concat().contains("c2"));
         now.lock().unwrap().sources.clear();
         assert_eq!(samples(&registry), ["mcsa_importer_leader 1"]);
+    }
+
+    #[rstest]
+    #[case::not_due("Refreshed", Some(1), 0)]
+    #[case::due_a_moment_ago("Refreshed", Some(-60), 0)]
+    #[case::late("Refreshed", Some(-61), 1)]
+    #[case::new("Pending", Some(-5), 0)]
+    #[case::new_and_late("Pending", Some(-61), 1)]
+    #[case::failing("SourceUnreachable", Some(1), 1)]
+    #[case::for_its_owner_to_mend("ServiceAccountNotFound", Some(-99), 0)]
+    #[case::never_due("Refreshed", None, 0)]
+    fn what_is_late(#[case] reason: &'static str, #[case] due: Option<i64>, #[case] overdue: u64) {
+        let mut source = SourceSnapshot::default();
+        source.count(state(true, reason), Some(at(9)), due.map(at), at(0));
+        assert_eq!(source.overdue, overdue);
+    }
+
+    #[test]
+    fn the_first_token_to_expire_counts_and_not_one_that_waits_for_its_owner() {
+        let mut source = SourceSnapshot::default();
+        source.count(state(false, "Forbidden"), Some(at(-9)), None, at(0));
+        assert_eq!(source.soonest_expiry, None);
+        source.count(state(true, "Refreshed"), Some(at(7)), None, at(0));
+        source.count(state(false, "Pending"), None, None, at(0));
+        source.count(state(true, "Refreshed"), Some(at(5)), None, at(0));
+        assert_eq!(source.soonest_expiry, Some(at(5)));
+        assert_eq!(source.imports[&state(true, "Refreshed")], 2);
     }
 }
