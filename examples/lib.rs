@@ -6,3 +6,4 @@
 //! | `list_remote_pods` | what a program in a pod looks like |
 //! | `import.yaml` | "I want the service account default/pod-lister of c2" |
 //! | `pod.yaml`, `deployment.yaml` | pods that get it mounted |
+//! | `consumers/` | imports whose Secrets Argo CD, Flux, Cluster API and MultiKueue read |

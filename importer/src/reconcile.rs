@@ -75,7 +75,8 @@ impl Reconciler {
             Err(error) => {
                 let (cluster, error) = (&known.import.spec.cluster_name, errors::line(&error));
                 let (namespace, import) = (key.namespace(), key.name());
-                tracing::warn!(cluster, namespace, import, error, "can't write the status");
+                let reason = "StatusNotWritten";
+                tracing::warn!(cluster, namespace, import, reason, error, "can't write the status");
                 false
             }
         };

@@ -80,7 +80,8 @@ pub async fn tell(target: &Target, import: &Import, event: Event) {
     if let Err(error) = written.await {
         let (cluster, namespace, import) =
             (&import.spec.cluster_name, import.key.namespace(), import.key.name());
-        tracing::warn!(cluster, namespace, import, error = errors::line(&error), "can't write an event");
+        let (reason, error) = ("EventNotWritten", errors::line(&error));
+        tracing::warn!(cluster, namespace, import, reason, error, "can't write an event");
     }
 }
 

@@ -151,7 +151,7 @@ fn import(guard: DeserializeGuard<ServiceAccountImport>) -> (ObjectKey, Option<S
         Ok(import) => (key, Some(seen(import))),
         Err(error) => {
             let (namespace, import, error) = (key.namespace(), key.name(), error.to_string());
-            tracing::warn!(namespace, import, error, "can't read this import");
+            tracing::warn!(namespace, import, reason = "Unreadable", error, "can't read this import");
             (key, None)
         }
     }

@@ -8,8 +8,9 @@ use kube::Api;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{
     AuditEvent, Cluster, Imports, Process, eventually, install_and_link, pod_lister, pod_lister_import,
-    program,
+    program, tokens_minted_in,
 };
+use serde_json::Value;
 
 /// Two clusters that count their calls, and a way for several importers to be told apart.
 struct Scene {
@@ -41,7 +42,7 @@ impl Scene {
         let kubeconfig = self.target.kubeconfig_of(SYSTEM_NAMESPACE, name).await?;
         let mut command = Command::new(program("mcsa-importer")?);
         command.arg("--kubeconfig").arg(kubeconfig).env("HOSTNAME", name);
-        command.args(["--lease-duration", "3", "--probe-address", "127.0.0.1:0"]);
+        command.args(["--lease-duration", "3", "--probe-address", "127.0.0.1:0", "--log-format", "json"]);
         let process = Process::spawn(name, &command, self.target.dir().join(format!("{name}.log")))?;
         eventually(format!("{name} is ready"), async || said(&process, "ready")).await;
         Ok(Replica { name: name.into(), process })
@@ -139,7 +140,7 @@ async fn one_works_and_one_that_was_frozen_works_no_more() -> anyhow::Result<()>
     ensure!(written(before, "second").is_empty(), "the second wrote: {:?}", written(before, "second"));
     ensure!(written(after, "first").is_empty(), "the first wrote: {:?}", written(after, "first"));
     // What the first had under way was minted again, and nothing else.
-    let minted = tokens_minted(&scene.source)?;
+    let minted = tokens_minted_in(&scene.source, "lister")?;
     ensure!((62..=70).contains(&minted), "{minted} tokens for 62 imports");
 
     // Told to stop, the second gives the lease back, and the first works again.
@@ -148,15 +149,17 @@ async fn one_works_and_one_that_was_frozen_works_no_more() -> anyhow::Result<()>
     scene.wait_for_leader(&first).await;
     imports.create(&pod_lister_import("c", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("c").await).await;
-    Ok(())
-}
 
-fn tokens_minted(source: &Cluster) -> anyhow::Result<usize> {
-    let by_link = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:c1");
-    let is_token = |event: &AuditEvent| {
-        let object = event.object_ref.as_ref();
-        event.user.username == by_link
-            && object.is_some_and(|object| object.subresource == "token" && object.namespace == "lister")
-    };
-    Ok(source.audit_events()?.iter().filter(|event| is_token(event)).count())
+    // Each line is for machines, and each about an import says which, and why.
+    let mut absent = pod_lister_import("absent", "c2", "lister");
+    absent.spec.name = "nobody".into();
+    imports.create(&absent).await?;
+    eventually("the failure is logged", async || said(&first.process, "ServiceAccountNotFound")).await;
+    for line in first.process.log().lines().chain(second.process.log().lines()) {
+        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        let says = |field: &str| line[field].is_string();
+        let is_whole = ["cluster", "namespace", "reason"].into_iter().all(says);
+        ensure!(!says("import") || is_whole, "{line}");
+    }
+    Ok(())
 }
