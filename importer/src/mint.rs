@@ -81,7 +81,7 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
         cluster_uid = identified(resolved).await?;
     }
     // By the source's clock alone, and added to ours: clocks that differ do no harm. The claims may
-    // promise more than was granted: an API server extends tokens of 3607 seconds to a year, for
+    // promise more than was granted: an API server may extend tokens of 3607 seconds to a year, for
     // clients that never reload one.
     let until = claims.expires_at.min(granted_until);
     let lifetime =

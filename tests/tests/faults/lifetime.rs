@@ -3,6 +3,7 @@
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::config::Kubeconfig;
 use mcsa_client::ServiceAccountImport;
@@ -55,6 +56,17 @@ async fn a_token_that_the_source_shortens_is_used_as_granted() -> anyhow::Result
     importer.turn_to_refresh(&imports, "a").await?;
     a.has_another(&first).await;
     ensure!(tokens_minted_in(&source, "lister")? == 3, "more than one token for a refresh");
+    let told = Api::<Event>::namespaced(target.client(), "default").list(&Default::default()).await?;
+    let told = told.items.into_iter().filter(|event| event.reason.as_deref() == Some("ShortLived"));
+    let told: Vec<_> = told
+        .filter(|event| event.regarding.as_ref().is_some_and(|it| it.name.as_deref() == Some("a")))
+        .collect();
+    ensure!(told.len() == 1 && told[0].series.is_none(), "not told once: {told:?}");
+
+    // A clock that is set back does not keep a token for longer than it lives.
+    let second = a.values().await?;
+    importer.clock.turn(SignedDuration::from_hours(-2));
+    a.has_another(&second).await;
     importer.stop().await
 }
 

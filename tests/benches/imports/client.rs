@@ -1,0 +1,16 @@
+//! A client as the importer makes it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kube::Client;
+use mcsa_runtime::cluster::ClusterArgs;
+
+/// A client for the current context of a kubeconfig: without retries, which are the queue's business.
+pub async fn of(kubeconfig: &Path) -> anyhow::Result<Client> {
+    let cluster = ClusterArgs { kubeconfig: Some(kubeconfig.to_path_buf()), ..Default::default() };
+    let mut config = cluster.config().await?;
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    Ok(Client::try_from(config)?)
+}

@@ -1,0 +1,238 @@
+//! From what was measured to what is told: every figure with its limit or peer beside it.
+
+use std::time::Duration;
+
+use crate::bare::{Done, Loop, Loops};
+use crate::cold::Cold;
+use crate::restart::Restart;
+use crate::round::Round;
+use crate::spent::Spent;
+use crate::table::{Row, Section};
+use crate::trickle::Trickle;
+use crate::usage::Memory;
+
+/// All that was measured.
+pub struct Figures {
+    /// The limit.
+    pub bare: Loops,
+    /// From cold.
+    pub cold: Cold,
+    /// Memory, with all imports there and nothing to do.
+    pub idle: Memory,
+    /// Started again.
+    pub restart: Restart,
+    /// Declared one by one.
+    pub trickle: Trickle,
+    /// A refresh round.
+    pub round: Round,
+}
+
+impl Figures {
+    /// The table.
+    pub fn sections(&self) -> Vec<Section> {
+        vec![
+            self.throughput(),
+            self.processors(),
+            self.calls(),
+            self.memory(),
+            self.latency(),
+            self.again(),
+            self.rounds(),
+        ]
+    }
+
+    /// The importer's rate from cold, as a share of a loop's.
+    pub fn share(&self, kind: Loop) -> f64 {
+        self.cold.rate() / self.bare.of(kind).rate()
+    }
+
+    /// As much, by the processor time of all who are part of it.
+    pub fn processor_share(&self, kind: Loop) -> f64 {
+        let Done { spent, imports, .. } = self.bare.of(kind);
+        per_import(spent.ours(), imports) / per_import(self.cold.spent.ours(), self.cold.imports)
+    }
+
+    fn throughput(&self) -> Section {
+        let bare = |kind| format!("{:.1}", self.bare.of(kind).rate());
+        let limit = Loop::MergePatch;
+        Section {
+            title: "From cold: all imports are there, none has a Secret, the importer starts",
+            rows: vec![
+                Row::new("share of the bare loop's rate", ratio(self.share(limit)), "1.00; aim 0.85"),
+                Row::new("the same, by processor time", ratio(self.processor_share(limit)), "1.00"),
+                Row::new("of the rate of the lean loop", ratio(self.share(Loop::Lean)), "1.00"),
+                Row::new("the same, by processor time", ratio(self.processor_share(Loop::Lean)), "1.00"),
+                Row::new(
+                    "imports per second",
+                    format!("{:.1}", self.cold.rate()),
+                    format!("{} bare loop: token, Secret, status by merge patch", bare(limit)),
+                ),
+                Row::new(
+                    "",
+                    "",
+                    format!(
+                        "{} lean loop: PUT, and answers of metadata alone, as the importer",
+                        bare(Loop::Lean)
+                    ),
+                ),
+                Row::new("", "", format!("{} bare loop with the status by PUT", bare(Loop::Put))),
+                Row::new("", "", format!("{} bare loop without a status", bare(Loop::NoStatus))),
+                Row::new("seconds in all", format!("{:.1}", self.cold.took.as_secs_f64()), ""),
+            ],
+        }
+    }
+
+    /// Steadier than times on a machine that others use, too.
+    fn processors(&self) -> Section {
+        let (ours, imports) = (self.cold.spent, self.cold.imports);
+        let row = |what, part: fn(Spent) -> Duration| {
+            let bare = |kind| {
+                let Done { spent, imports, .. } = self.bare.of(kind);
+                per_import(part(spent), imports)
+            };
+            let beside = format!(
+                "{:.2} bare loop, {:.2} lean loop, {:.2} with PUT, {:.2} without status",
+                bare(Loop::MergePatch),
+                bare(Loop::Lean),
+                bare(Loop::Put),
+                bare(Loop::NoStatus)
+            );
+            Row::new(what, format!("{:.2}", per_import(part(ours), imports)), beside)
+        };
+        Section {
+            title: "Processor time of the same, in ms per import",
+            rows: vec![
+                row("all", Spent::ours),
+                row("of it the importer, or the loop in its place", |spent| spent.worker),
+                row("of it the target's API server, etcd and controllers", |spent| spent.target),
+                row("of it those of the sources", |spent| spent.sources),
+                row("beside it whatever else ran on this machine: noise", Spent::others),
+            ],
+        }
+    }
+
+    fn calls(&self) -> Section {
+        let (target, sources, imports) = (self.cold.target, self.cold.sources, self.cold.imports);
+        let each = |count: u64| format!("{:.3}", count as f64 / imports as f64);
+        Section {
+            title: "Calls of the same, per import",
+            rows: vec![
+                Row::new("source: tokens minted", each(sources.tokens), "1; aim 1"),
+                Row::new("target: Secrets created", each(target.secrets_created), "1"),
+                Row::new("target: Secrets changed", each(target.secrets_changed), "0"),
+                Row::new("target: statuses written", each(target.statuses), "1"),
+                Row::new("target: events written", each(target.events), "0 in the bare loop"),
+                Row::new(
+                    "all others but lists and watches, in all",
+                    format!("{}", sources.others + target.others),
+                    "1 for each source: who are you?",
+                ),
+            ],
+        }
+    }
+
+    fn memory(&self) -> Section {
+        let show = |kib| format!("{:.1}", mib(kib));
+        Section {
+            title: "The importer's memory, in MiB",
+            rows: vec![
+                Row::new("at its peak, from cold", show(self.cold.peak_kib), "aim 64"),
+                Row::new("idle, after that", show(self.idle.rss_kib), "aim 32"),
+            ],
+        }
+    }
+
+    fn latency(&self) -> Section {
+        let (idle, busy) = (&self.trickle, &self.round.trickle);
+        Section {
+            title: "From declared to ready, one import every 100 ms",
+            rows: vec![
+                Row::new(
+                    "idle: half of them within",
+                    millis(idle.percentile(50)),
+                    format!(
+                        "{} a token, a Secret and a status, one after the other",
+                        millis(self.bare.alone())
+                    ),
+                ),
+                Row::new("idle: 99 % of them within", millis(idle.percentile(99)), ""),
+                Row::new("during a refresh round: half of them within", millis(busy.percentile(50)), ""),
+                Row::new(
+                    "during a refresh round: 99 % of them within",
+                    millis(busy.percentile(99)),
+                    "aim 300 ms",
+                ),
+            ],
+        }
+    }
+
+    fn again(&self) -> Section {
+        let Restart { took, target, sources } = &self.restart;
+        Section {
+            title: "Killed and started again, with all imports there and none due",
+            rows: vec![
+                Row::new("ready after", millis(*took), ""),
+                Row::new("tokens minted", format!("{}", sources.tokens), "aim 0"),
+                Row::new(
+                    "other writes",
+                    format!("{}", target.writes() + sources.writes() - sources.tokens),
+                    "0",
+                ),
+                Row::new(
+                    "lists, and watches that ended",
+                    format!("{}", target.lists + sources.lists),
+                    "three watches: each ends, and lists again by pages of 500",
+                ),
+            ],
+        }
+    }
+
+    fn rounds(&self) -> Section {
+        let each = self.round.per_refresh();
+        let (mean, peak) = (self.round.mean(), self.round.peak());
+        let bare = self.bare.of(Loop::MergePatch);
+        let bare = per_import(bare.spent.worker, bare.imports);
+        Section {
+            title: "A refresh round, spread over a tenth of the lifetime",
+            rows: vec![
+                Row::new(
+                    "refreshes per second, mean",
+                    format!("{mean:.1}"),
+                    format!("{:.1} bare loop: what there is", self.bare.of(Loop::MergePatch).rate()),
+                ),
+                Row::new(
+                    "refreshes in the second that had most",
+                    format!("{peak}"),
+                    format!("{:.1} times the mean", peak as f64 / mean),
+                ),
+                Row::new("source: tokens per refresh", format!("{:.3}", each.tokens), "1"),
+                Row::new("target: Secret writes per refresh", format!("{:.3}", each.secrets), "1"),
+                Row::new("target: status writes per refresh", format!("{:.3}", each.statuses), "1"),
+                Row::new("target: events per refresh", format!("{:.3}", each.events), "0"),
+                Row::new(
+                    "importer's CPU seconds per 1,000 refreshes",
+                    format!("{:.2}", self.round.cpu_per_refresh().as_secs_f64() * 1000.0),
+                    format!("{bare:.2} bare loop"),
+                ),
+            ],
+        }
+    }
+}
+
+fn per_import(time: Duration, imports: usize) -> f64 {
+    time.as_secs_f64() * 1000.0 / imports.max(1) as f64
+}
+
+/// KiB as MiB.
+pub fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
+}
+
+/// As it is printed.
+pub fn millis(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
+fn ratio(ratio: f64) -> String {
+    format!("{ratio:.2}")
+}

@@ -1,0 +1,57 @@
+//! `cargo bench --bench imports -- --imports 10000 --sources 10`: what the importer costs on real API
+//! servers, each figure beside the limit or the peer that was measured in the same run.
+//!
+//! Figures are no test: the exit code says only whether they could be measured.
+
+mod aims;
+mod args;
+mod bare;
+mod calls;
+mod client;
+mod cold;
+mod figures;
+mod importer;
+mod observer;
+mod one_import;
+mod phases;
+mod plan;
+mod progress;
+mod restart;
+mod round;
+mod scene;
+mod spent;
+mod table;
+mod trickle;
+mod turned;
+mod usage;
+
+use std::process::ExitCode;
+
+use crate::args::Args;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    mcsa_tests::init();
+    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    let run = async {
+        tokio::select! {
+            result = run(args) => result,
+            // Returning drops the clusters, and what is dropped is gone.
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        }
+    };
+    match run.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("imports: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    match &args.as_importer {
+        Some(kubeconfig) => turned::serve(kubeconfig).await,
+        None => phases::run(&args).await,
+    }
+}

@@ -1,0 +1,159 @@
+//! What the bare loop does for one import.
+
+use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::Request;
+use kube::{Api, Client, Resource, ResourceExt};
+use mcsa_client::api::{READY, REFRESHED, SecretReference};
+use mcsa_client::contract::FIELD_MANAGER;
+use mcsa_client::credential::Credential;
+use mcsa_client::link::Link;
+use mcsa_client::secret::{Provenance, build};
+use mcsa_client::token::{Claims, request};
+use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
+use mcsa_importer::target::Target;
+use serde_json::json;
+
+use crate::bare::Loop;
+
+/// One source, as the importer reaches it.
+pub struct Source<'a> {
+    link: &'a Link,
+    client: Client,
+}
+
+impl<'a> Source<'a> {
+    /// That of a link.
+    pub fn of(link: &'a Link) -> anyhow::Result<Self> {
+        let mut config = link.config.clone();
+        config.default_retry = false;
+        Ok(Self { link, client: Client::try_from(config)? })
+    }
+
+    /// What imports call it.
+    pub fn name(&self) -> &str {
+        &self.link.cluster_name
+    }
+
+    /// Mints a token, creates the Secret, and does what else the loop does.
+    pub async fn serve(
+        &self,
+        target: &Target,
+        kind: Loop,
+        import: &ServiceAccountImport,
+    ) -> anyhow::Result<()> {
+        let (credential, provenance) = self.mint(import).await?;
+        let secret = build(import, &credential, &provenance)?;
+        let status = status(import, &provenance);
+        if kind == Loop::Lean {
+            return lean(target, import, &secret, status).await;
+        }
+        let target = &target.client;
+        let secrets = Api::<Secret>::namespaced(target.clone(), &import.namespace().unwrap_or_default());
+        secrets.create(&parameters(), &secret).await?;
+        match kind {
+            Loop::MergePatch => patch(target, import, &status).await,
+            Loop::Put => put(target, import, status).await,
+            Loop::NoStatus | Loop::Lean => Ok(()),
+        }
+    }
+
+    async fn mint(&self, import: &ServiceAccountImport) -> anyhow::Result<(Credential, Provenance)> {
+        let spec = &import.spec;
+        let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), &spec.namespace);
+        let request = request(spec.expiration_seconds, &[], None);
+        let answer = accounts.create_token_request(&spec.name, &PostParams::default(), &request).await?;
+        let token = answer.status.context("an answer without a token")?.token.into();
+        let claims = Claims::of(&token)?;
+        let provenance = Provenance {
+            expires_at: claims.expires_at,
+            refresh_at: claims.expires_at.checked_sub(SignedDuration::from_mins(5)).ok(),
+            // No importer compares them; they are as long as they would be.
+            cluster_uid: Some(claims.service_account_uid.clone()),
+            fingerprint: "0123456789abcdef".into(),
+            service_account_uid: claims.service_account_uid,
+        };
+        let credential = Credential {
+            name: import.name_any(),
+            cluster_name: spec.cluster_name.clone(),
+            endpoint: self.link.endpoint.clone(),
+            namespace: spec.namespace.clone(),
+            token,
+        };
+        Ok((credential, provenance))
+    }
+}
+
+async fn patch(
+    target: &Client,
+    import: &ServiceAccountImport,
+    status: &ServiceAccountImportStatus,
+) -> anyhow::Result<()> {
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+    let patch = Patch::Merge(json!({ "metadata": { "uid": import.uid() }, "status": status }));
+    neighbours(target, import).patch_status(&import.name_any(), &parameters, &patch).await?;
+    Ok(())
+}
+
+async fn put(
+    target: &Client,
+    import: &ServiceAccountImport,
+    status: ServiceAccountImportStatus,
+) -> anyhow::Result<()> {
+    let whole = ServiceAccountImport { status: Some(status), ..import.clone() };
+    neighbours(target, import).replace_status(&import.name_any(), &parameters(), &whole).await?;
+    Ok(())
+}
+
+/// As the importer does it: nothing of what is sent comes back.
+async fn lean(
+    target: &Target,
+    import: &ServiceAccountImport,
+    secret: &Secret,
+    status: ServiceAccountImportStatus,
+) -> anyhow::Result<()> {
+    let namespace = import.namespace();
+    let secrets = Request::new(Secret::url_path(&(), namespace.as_deref()));
+    target.write(secrets.create(&parameters(), serde_json::to_vec(secret)?)).await?;
+    let whole = serde_json::to_vec(&ServiceAccountImport { status: Some(status), ..import.clone() })?;
+    let imports = Request::new(ServiceAccountImport::url_path(&(), namespace.as_deref()));
+    target.write(imports.replace_subresource("status", &import.name_any(), &parameters(), whole)).await?;
+    Ok(())
+}
+
+fn parameters() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() }
+}
+
+fn neighbours(target: &Client, import: &ServiceAccountImport) -> Api<ServiceAccountImport> {
+    Api::namespaced(target.clone(), &import.namespace().unwrap_or_default())
+}
+
+/// A status with all that the importer's has.
+fn status(import: &ServiceAccountImport, provenance: &Provenance) -> ServiceAccountImportStatus {
+    let name = import.secret_name();
+    let seconds = |time: Timestamp| Time(Timestamp::from_second(time.as_second()).unwrap_or(time));
+    let condition = |type_: &str, reason: &str, message: String| Condition {
+        type_: type_.into(),
+        status: "True".into(),
+        reason: reason.into(),
+        message,
+        observed_generation: import.metadata.generation,
+        last_transition_time: seconds(Timestamp::now()),
+    };
+    let message = format!("Secret {name} holds a token until {}", provenance.expires_at);
+    ServiceAccountImportStatus {
+        secrets: vec![SecretReference { name }],
+        observed_generation: import.metadata.generation,
+        conditions: vec![
+            condition(READY, "TokenValid", message),
+            condition(REFRESHED, "Refreshed", "the last try succeeded".into()),
+        ],
+        expiration_time: Some(seconds(provenance.expires_at)),
+        refresh_time: provenance.refresh_at.map(seconds),
+        service_account_uid: Some(provenance.service_account_uid.clone()),
+    }
+}

@@ -1,0 +1,127 @@
+//! Which imports there are, of which service accounts.
+
+use std::ops::Range;
+
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+
+use crate::args::Args;
+
+/// Namespaces in the target for each [`Group`], and in each source for service accounts.
+pub const NAMESPACES: usize = 20;
+
+/// How many imports share a service account.
+const IMPORTS_PER_ACCOUNT: usize = 10;
+
+/// How many refreshes a second a round should come to, where the shortest lifetime allows it.
+const REFRESHES_PER_SECOND: f64 = 28.0;
+
+/// Imports that are declared together, in namespaces of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// What the importer serves.
+    Served,
+    /// What is worked on without an importer.
+    Bare,
+    /// What is declared one by one.
+    Trickle,
+}
+
+/// How many imports, of how many sources, with which lifetime.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// All imports that the importer serves.
+    pub imports: usize,
+    /// The sources that they are of, in turn.
+    pub sources: usize,
+    /// The lifetime of their tokens.
+    pub expiration_seconds: i64,
+}
+
+impl Group {
+    /// Its namespaces in the target.
+    pub fn namespaces(self) -> impl Iterator<Item = String> {
+        (0..NAMESPACES).map(move |index| self.namespace(index))
+    }
+
+    /// What the names of its namespaces, and of no others, begin with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Served => "served-",
+            Self::Bare => "bare-",
+            Self::Trickle => "trickle-",
+        }
+    }
+
+    fn namespace(self, index: usize) -> String {
+        format!("{}{:02}", self.prefix(), index % NAMESPACES)
+    }
+}
+
+impl Plan {
+    /// A round of refreshes is spread over a tenth of the lifetime: that long has the lifetime to be
+    /// for the API servers of one machine to keep up with it. And no refresh must be due before the
+    /// round is measured: that takes longer with more clusters.
+    pub fn new(args: &Args) -> Self {
+        let (imports, sources) = (args.imports as usize, args.sources as usize);
+        let lifetime = (10.0 * imports as f64 / REFRESHES_PER_SECOND) as i64;
+        let least = if sources == 1 { 600 } else { 1800 };
+        Self { imports, sources, expiration_seconds: lifetime.clamp(least, 86_400) }
+    }
+
+    /// The name of a source, and of its link.
+    pub fn source_name(index: usize) -> String {
+        format!("c{}", index + 2)
+    }
+
+    /// Some imports of a group.
+    pub fn imports(self, group: Group, range: Range<usize>) -> impl Iterator<Item = ServiceAccountImport> {
+        range.map(move |index| self.import(group, index))
+    }
+
+    /// The service accounts of each source: as many as all its imports need.
+    pub fn accounts(self) -> impl Iterator<Item = ServiceAccount> {
+        let count = self.imports.div_ceil(self.sources).div_ceil(IMPORTS_PER_ACCOUNT);
+        (0..count).map(|index| {
+            let mut account = ServiceAccount::default();
+            account.metadata.namespace = Some(account_namespace(index));
+            account.metadata.name = Some(account_name(index));
+            account
+        })
+    }
+
+    /// The namespaces of the service accounts.
+    pub fn account_namespaces() -> impl Iterator<Item = String> {
+        (0..NAMESPACES).map(account_namespace)
+    }
+
+    fn import(self, group: Group, index: usize) -> ServiceAccountImport {
+        // Any index has an account, also one beyond the imports that are planned for.
+        let account = index % self.imports / self.sources / IMPORTS_PER_ACCOUNT;
+        let spec = ServiceAccountImportSpec {
+            cluster_name: Self::source_name(index % self.sources),
+            namespace: account_namespace(account),
+            name: account_name(account),
+            expiration_seconds: self.expiration_seconds,
+            ..Default::default()
+        };
+        let mut import = ServiceAccountImport::new(&format!("import-{index:05}"), spec);
+        import.metadata.namespace = Some(group.namespace(index / self.sources));
+        import
+    }
+}
+
+/// A namespace of this name.
+pub fn namespace(name: String) -> Namespace {
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some(name);
+    namespace
+}
+
+fn account_namespace(index: usize) -> String {
+    format!("accounts-{:02}", index % NAMESPACES)
+}
+
+fn account_name(index: usize) -> String {
+    format!("account-{index:04}")
+}

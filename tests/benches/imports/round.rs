@@ -1,0 +1,106 @@
+//! A refresh round: every import comes to its refresh time, within a tenth of the lifetime.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use crate::calls::{Calls, Counts};
+use crate::observer::{Observer, Seen};
+use crate::plan::Group;
+use crate::scene::{Access, Scene};
+use crate::spent::Spent;
+use crate::trickle::{self, Trickle};
+use crate::turned::Turned;
+
+/// How it went.
+pub struct Round {
+    /// When each import was refreshed, since the first.
+    pub refreshes: Vec<Duration>,
+    /// In the target, those for the imports that were declared meanwhile among them.
+    pub target: Counts,
+    /// In the sources; as well.
+    pub sources: Counts,
+    /// What it cost; as well.
+    pub spent: Spent,
+    /// Imports that were declared meanwhile.
+    pub trickle: Trickle,
+}
+
+/// Calls for one refresh.
+#[derive(Clone, Copy, Debug)]
+pub struct PerRefresh {
+    /// TokenRequests in the source.
+    pub tokens: f64,
+    /// Writes of Secrets in the target.
+    pub secrets: f64,
+    /// Writes of statuses in the target.
+    pub statuses: f64,
+    /// Writes of events in the target.
+    pub events: f64,
+}
+
+impl PerRefresh {
+    /// All of them.
+    pub fn all(&self) -> f64 {
+        self.tokens + self.secrets + self.statuses + self.events
+    }
+}
+
+impl Round {
+    /// The calls for one refresh, without those for the trickle: of each kind, one for each import.
+    pub fn per_refresh(&self) -> PerRefresh {
+        let (refreshes, new) = (self.refreshes.len() as f64, self.trickle.count() as f64);
+        PerRefresh {
+            tokens: (self.sources.tokens as f64 - new) / refreshes,
+            // Those of new imports are not changed, but created.
+            secrets: self.target.secrets_changed as f64 / refreshes,
+            statuses: (self.target.statuses as f64 - new) / refreshes,
+            events: (self.target.events as f64 - new).max(0.0) / refreshes,
+        }
+    }
+
+    /// The importer's processor time for each refresh, and each new import.
+    pub fn cpu_per_refresh(&self) -> Duration {
+        self.spent.worker.div_f64((self.refreshes.len() + self.trickle.count()) as f64)
+    }
+
+    /// Refreshes a second.
+    pub fn mean(&self) -> f64 {
+        let last = self.refreshes.last().copied().unwrap_or_default();
+        self.refreshes.len() as f64 / last.as_secs_f64().max(1.0)
+    }
+
+    /// Refreshes in the second that had most.
+    pub fn peak(&self) -> usize {
+        let seconds = self.refreshes.chunk_by(|a, b| a.as_secs() == b.as_secs());
+        seconds.map(<[_]>::len).max().unwrap_or_default()
+    }
+}
+
+/// Measures it, and in its midst a trickle of `count` imports. No other importer runs.
+pub async fn run(scene: &Scene, access: &Access, observer: &Observer, count: usize) -> anyhow::Result<Round> {
+    let mut importer = Turned::start(&scene.target, &access.importer).await?;
+    let served = Group::Served.prefix();
+    let earliest = observer.find(served, Seen::refresh_time).into_iter().min();
+    let earliest = earliest.context("no import says when it is refreshed")?;
+    let (target, sources) = (Calls::of(&scene.target).await?, Calls::of_all(&scene.sources).await?);
+    let before = Spent::so_far(scene, importer.id()?)?;
+    let begun = Instant::now();
+    importer.turn(earliest.duration_since(Timestamp::now())).await?;
+
+    let refreshed = |seen: &Seen| seen.refreshed.filter(|time| *time > begun);
+    let (some, all) = (scene.plan.imports / 4, scene.plan.imports);
+    importer.explain(observer.all(served, some, "refreshed", refreshed).await)?;
+    let trickle = importer.explain(trickle::run(scene, observer, count).await)?;
+    let refreshes = importer.explain(observer.all(served, all, "refreshed", refreshed).await)?;
+    let spent = Spent::so_far(scene, importer.id()?)?.since(before);
+    let first = refreshes.first().copied().unwrap_or(begun);
+    Ok(Round {
+        refreshes: refreshes.iter().map(|time| time.duration_since(first)).collect(),
+        target: Calls::of(&scene.target).await?.since(&target),
+        sources: Calls::of_all(&scene.sources).await?.since(&sources),
+        spent,
+        trickle,
+    })
+}

@@ -1,0 +1,157 @@
+//! The clusters, linked, with service accounts; and imports by the thousand.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use futures::future::{try_join, try_join_all};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use mcsa_client::ServiceAccountImport;
+use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
+use mcsa_client::link::Link;
+use mcsa_tests::{Cluster, bootstrap, kubemcsa_ok, merged_kubeconfig};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::client;
+use crate::plan::{self, Group, Plan};
+
+/// How many objects are made at a time.
+const AT_A_TIME: usize = 32;
+
+/// A target that is linked to all sources.
+pub struct Scene {
+    /// The target.
+    pub target: Cluster,
+    /// The sources.
+    pub sources: Vec<Cluster>,
+    /// Which imports there are to be.
+    pub plan: Plan,
+}
+
+/// Ways into the clusters, for who is measured.
+pub struct Access {
+    /// The kubeconfig of the importer's own service account in the target.
+    pub importer: PathBuf,
+    /// The target, for the bare loop: the importer's rights, and the right to put a status besides.
+    pub target: Client,
+    /// The links to the sources, in their order.
+    pub links: Vec<Link>,
+}
+
+impl Scene {
+    /// Starts the clusters.
+    pub async fn start(plan: Plan) -> anyhow::Result<Self> {
+        let names: Vec<_> = (0..plan.sources).map(Plan::source_name).collect();
+        let sources = try_join_all(names.iter().map(|name| Cluster::start(name)));
+        let (target, sources) = try_join(Cluster::start("c1"), sources).await?;
+        Ok(Self { target, sources, plan })
+    }
+
+    /// Installs into the target, and links it to each source.
+    pub fn link(&self) -> anyhow::Result<()> {
+        let all: Vec<_> = std::iter::once(&self.target).chain(&self.sources).collect();
+        let kubeconfig = self.target.dir().join("kubeconfig-of-all");
+        merged_kubeconfig(&all, &kubeconfig)?;
+        kubemcsa_ok(&kubeconfig, ["install", "--context", self.target.name(), "--no-wait"])?;
+        for source in &self.sources {
+            bootstrap(&kubeconfig, &self.target, source)?;
+        }
+        // Else its garbage collector learns of imports in the midst of a measurement.
+        self.target.restart_controller_manager()
+    }
+
+    /// Makes all namespaces and service accounts.
+    pub async fn furnish(&self) -> anyhow::Result<()> {
+        let groups = [Group::Served, Group::Bare, Group::Trickle];
+        let namespaces = groups.into_iter().flat_map(Group::namespaces).map(plan::namespace);
+        create_namespaces(&self.target.client(), namespaces).await?;
+        for source in &self.sources {
+            let client = source.client();
+            create_namespaces(&client, Plan::account_namespaces().map(plan::namespace)).await?;
+            create(&client, self.plan.accounts()).await.map(drop)?;
+        }
+        Ok(())
+    }
+
+    /// Declares imports.
+    pub async fn declare(
+        &self,
+        imports: impl IntoIterator<Item = ServiceAccountImport>,
+    ) -> anyhow::Result<Vec<ServiceAccountImport>> {
+        create(&self.target.client(), imports).await
+    }
+
+    /// Deletes the imports of a group, and their Secrets: there are better things to measure than a
+    /// garbage collector.
+    pub async fn delete(&self, group: Group) -> anyhow::Result<()> {
+        let client = self.target.client();
+        let secrets = ListParams::default().labels(IMPORT_NAME);
+        for namespace in group.namespaces() {
+            let imports = Api::<ServiceAccountImport>::namespaced(client.clone(), &namespace);
+            imports.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+            let of_namespace = Api::<Secret>::namespaced(client.clone(), &namespace);
+            of_namespace.delete_collection(&DeleteParams::default(), &secrets).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the ways into the linked clusters.
+    pub async fn access(&self) -> anyhow::Result<Access> {
+        let account = format!("{SYSTEM_NAMESPACE}:bare");
+        let status = "--resource=serviceaccountimports.multicluster.admiralty.io/status";
+        let importer = "--clusterrole=multicluster-service-account-importer";
+        for args in [
+            &["create", "serviceaccount", "bare", "--namespace", SYSTEM_NAMESPACE][..],
+            &["create", "clusterrole", "bare", "--verb=update", status],
+            &["create", "clusterrolebinding", "bare", "--clusterrole=bare", "--serviceaccount", &account],
+            &["create", "clusterrolebinding", "bare-importer", importer, "--serviceaccount", &account],
+        ] {
+            self.target.kubectl(args).await?;
+        }
+        let kubeconfig = self.target.kubeconfig_of(SYSTEM_NAMESPACE, "bare").await?;
+        Ok(Access {
+            importer: self.target.kubeconfig_of(SYSTEM_NAMESPACE, "importer").await?,
+            target: client::of(&kubeconfig).await?,
+            links: self.links().await?,
+        })
+    }
+
+    async fn links(&self) -> anyhow::Result<Vec<Link>> {
+        let secrets = Api::<Secret>::namespaced(self.target.client(), SYSTEM_NAMESPACE);
+        let secrets = secrets.list(&ListParams::default().labels(LINK_LABEL)).await?;
+        let links: Vec<_> = secrets.iter().map(Link::read).collect::<Result<_, _>>()?;
+        let of = |source: &Cluster| links.iter().find(|link| link.cluster_name == source.name()).cloned();
+        let links = self.sources.iter().map(|source| of(source).context("a source has no link"));
+        links.collect()
+    }
+}
+
+async fn create_namespaces(
+    client: &Client,
+    namespaces: impl IntoIterator<Item = Namespace>,
+) -> anyhow::Result<()> {
+    let api = &Api::<Namespace>::all(client.clone());
+    let created = stream::iter(namespaces)
+        .map(async |namespace| api.create(&PostParams::default(), &namespace).await.map(drop))
+        .buffer_unordered(AT_A_TIME);
+    Ok(created.try_collect().await?)
+}
+
+async fn create<K>(client: &Client, objects: impl IntoIterator<Item = K>) -> anyhow::Result<Vec<K>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + Debug + Serialize + DeserializeOwned,
+{
+    let created = stream::iter(objects)
+        .map(async |object| {
+            let api = Api::<K>::namespaced(client.clone(), &object.namespace().unwrap_or_default());
+            api.create(&PostParams::default(), &object).await
+        })
+        .buffer_unordered(AT_A_TIME);
+    Ok(created.try_collect().await?)
+}

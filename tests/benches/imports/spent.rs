@@ -1,0 +1,86 @@
+//! Which of the processes spent how much time on the processors.
+
+use std::ops::AddAssign;
+use std::time::{Duration, Instant};
+
+use crate::scene::Scene;
+use crate::usage::{cpu, machine_cpu};
+
+/// How long [`settle`] waits.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Processor time of a span of time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// Of the one who works: the importer, or in its place the bench, which has a watch as well.
+    pub worker: Duration,
+    /// Of the target's API server, store and controllers.
+    pub target: Duration,
+    /// Of those of all sources.
+    pub sources: Duration,
+    /// Of the whole machine: whoever else is on it is noise.
+    pub machine: Duration,
+}
+
+impl Spent {
+    /// That of all time so far.
+    pub fn so_far(scene: &Scene, worker: u32) -> anyhow::Result<Self> {
+        let sum = |ids: &[u32]| ids.iter().map(|&id| cpu(id)).sum::<anyhow::Result<Duration>>();
+        let sources: Vec<_> = scene.sources.iter().flat_map(|source| source.pids()).collect();
+        Ok(Self {
+            worker: cpu(worker)?,
+            target: sum(&scene.target.pids())?,
+            sources: sum(&sources)?,
+            machine: machine_cpu()?,
+        })
+    }
+
+    /// The same, before there is a worker.
+    pub fn without_worker(scene: &Scene) -> anyhow::Result<Self> {
+        Ok(Self { worker: Duration::ZERO, ..Self::so_far(scene, std::process::id())? })
+    }
+
+    /// What came to it since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            worker: self.worker.saturating_sub(before.worker),
+            target: self.target.saturating_sub(before.target),
+            sources: self.sources.saturating_sub(before.sources),
+            machine: self.machine.saturating_sub(before.machine),
+        }
+    }
+
+    /// Of all who are part of this.
+    pub fn ours(self) -> Duration {
+        self.worker + self.target + self.sources
+    }
+
+    /// Of all others.
+    pub fn others(self) -> Duration {
+        self.machine.saturating_sub(self.ours())
+    }
+}
+
+impl AddAssign for Spent {
+    fn add_assign(&mut self, more: Self) {
+        self.worker += more.worker;
+        self.target += more.target;
+        self.sources += more.sources;
+        self.machine += more.machine;
+    }
+}
+
+/// Waits until the clusters have no more to do than when they are idle, as far as that ever comes.
+pub async fn settle(scene: &Scene) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    // An idle cluster takes a few hundredths of a processor.
+    let idle = Duration::from_millis(150 + 50 * scene.sources.len() as u64);
+    while begun.elapsed() < PATIENCE {
+        let before = Spent::so_far(scene, std::process::id())?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if Spent::so_far(scene, std::process::id())?.since(before).ours() < idle {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Imports that are declared one by one: how long until each is ready?
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use kube::Api;
+use kube::api::PostParams;
+use mcsa_client::ServiceAccountImport;
+
+use crate::observer::{Observer, key};
+use crate::plan::Group;
+use crate::scene::Scene;
+
+/// Between two declarations.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// From declared to ready, of each import, in order.
+pub struct Trickle(Vec<Duration>);
+
+impl Trickle {
+    /// How many imports it was.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The time within which this share of the imports was ready.
+    pub fn percentile(&self, percent: usize) -> Duration {
+        let rank = (self.0.len() * percent).div_ceil(100).max(1);
+        self.0.get(rank - 1).copied().unwrap_or_default()
+    }
+}
+
+/// Declares `count` imports, and deletes them when all are ready.
+pub async fn run(scene: &Scene, observer: &Observer, count: usize) -> anyhow::Result<Trickle> {
+    let client = scene.target.client();
+    let mut declared = Vec::new();
+    let mut ticks = tokio::time::interval(INTERVAL);
+    for import in scene.plan.imports(Group::Trickle, 0..count) {
+        let key = key(&import);
+        let api = Api::<ServiceAccountImport>::namespaced(client.clone(), &key.0);
+        if declared.is_empty() {
+            // The first create of a kind can take an API server seconds.
+            let rehearsal = PostParams { dry_run: true, ..Default::default() };
+            api.create(&rehearsal, &import).await?;
+        }
+        ticks.tick().await;
+        let begun = Instant::now();
+        api.create(&PostParams::default(), &import).await?;
+        declared.push((key, begun));
+    }
+    observer.all(Group::Trickle.prefix(), count, "ready", |seen| seen.ready).await?;
+    let took = declared.iter().map(|(key, begun)| {
+        let ready = observer.ready(key).context("an import is gone")?;
+        Ok(ready.duration_since(*begun))
+    });
+    let mut took = took.collect::<anyhow::Result<Vec<_>>>()?;
+    took.sort_unstable();
+    scene.delete(Group::Trickle).await?;
+    observer.none(Group::Trickle.prefix()).await?;
+    Ok(Trickle(took))
+}
