@@ -46,6 +46,8 @@ struct Route {
     fault: Fault,
     /// Goes up when the connections made so far have to end.
     epoch: u64,
+    /// Connections with a smaller number forward nothing any more.
+    first_heard: usize,
 }
 
 impl Proxy {
@@ -54,7 +56,7 @@ impl Proxy {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("binding a port for a proxy")?;
         let port = listener.local_addr()?.port();
-        let (route, routes) = watch::channel(Route { target, fault: Fault::Pass, epoch: 0 });
+        let (route, routes) = watch::channel(Route { target, fault: Fault::Pass, epoch: 0, first_heard: 0 });
         let accepted = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(accept(listener, routes, accepted.clone()));
         Ok(Self { port, route, accepted, task })
@@ -83,6 +85,12 @@ impl Proxy {
         });
     }
 
+    /// Has the connections made so far forward nothing any more, and end never, as when something on
+    /// the way has forgotten them. New ones are not concerned.
+    pub fn silence(&self) {
+        self.route.send_modify(|route| route.first_heard = self.connections());
+    }
+
     /// Puts something else behind the same address. Existing connections are reset.
     pub fn retarget(&self, target: SocketAddr) {
         self.route.send_modify(|route| {
@@ -98,6 +106,13 @@ impl Drop for Proxy {
     }
 }
 
+/// A connection: which one it is, and of which epoch.
+#[derive(Clone, Copy, Debug)]
+struct Which {
+    number: usize,
+    epoch: u64,
+}
+
 async fn accept(listener: TcpListener, routes: watch::Receiver<Route>, accepted: Arc<AtomicUsize>) {
     // Owns the connections, so that they end with this task.
     let mut connections = JoinSet::new();
@@ -105,8 +120,8 @@ async fn accept(listener: TcpListener, routes: watch::Receiver<Route>, accepted:
         tokio::select! {
             connection = listener.accept() => {
                 let Ok((client, _)) = connection else { continue };
-                accepted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(serve(client, routes.clone()));
+                let number = accepted.fetch_add(1, Ordering::SeqCst);
+                connections.spawn(serve(client, number, routes.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -114,14 +129,15 @@ async fn accept(listener: TcpListener, routes: watch::Receiver<Route>, accepted:
 }
 
 /// One connection, from its acceptance to its end. An error ends it, as it would in a real network.
-async fn serve(mut client: TcpStream, mut routes: watch::Receiver<Route>) -> io::Result<()> {
+async fn serve(mut client: TcpStream, number: usize, mut routes: watch::Receiver<Route>) -> io::Result<()> {
     client.set_nodelay(true)?;
     let Route { epoch, fault, .. } = *routes.borrow();
+    let is = Which { number, epoch };
     if fault == Fault::Refuse {
         return client.set_zero_linger();
     }
-    let Some(route) = forwarding(&mut routes, epoch).await else { return client.set_zero_linger() };
-    let ended = forward(&mut client, route.target, &routes, epoch).await;
+    let Some(route) = forwarding(&mut routes, is).await else { return client.set_zero_linger() };
+    let ended = forward(&mut client, route.target, &routes, is).await;
     if routes.borrow().epoch != epoch || ended.is_err() {
         // Closed with it set, a socket resets its connection instead of ending it politely.
         client.set_zero_linger()?;
@@ -133,7 +149,7 @@ async fn forward(
     client: &mut TcpStream,
     target: SocketAddr,
     routes: &watch::Receiver<Route>,
-    epoch: u64,
+    is: Which,
 ) -> io::Result<()> {
     let mut server = TcpStream::connect(target).await?;
     server.set_nodelay(true)?;
@@ -143,11 +159,11 @@ async fn forward(
     tokio::select! {
         both = async {
             tokio::try_join!(
-                pump(from_client, to_server, routes.clone(), epoch),
-                pump(from_server, to_client, routes.clone(), epoch),
+                pump(from_client, to_server, routes.clone(), is),
+                pump(from_server, to_client, routes.clone(), is),
             )
         } => both.map(drop),
-        _ = changes.wait_for(|route| route.epoch != epoch) => Ok(()),
+        _ = changes.wait_for(|route| route.epoch != is.epoch) => Ok(()),
     }
 }
 
@@ -155,12 +171,12 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut routes: watch::Receiver<Route>,
-    epoch: u64,
+    is: Which,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let length = from.read(&mut buffer).await?;
-        let Some(route) = forwarding(&mut routes, epoch).await else {
+        let Some(route) = forwarding(&mut routes, is).await else {
             return Err(io::ErrorKind::ConnectionReset.into());
         };
         if length == 0 {
@@ -174,7 +190,8 @@ async fn pump(
 }
 
 /// Waits until something may be forwarded; none when the connection has to end.
-async fn forwarding(routes: &mut watch::Receiver<Route>, epoch: u64) -> Option<Route> {
-    let route = *routes.wait_for(|route| route.epoch != epoch || route.fault != Fault::Hang).await.ok()?;
-    (route.epoch == epoch).then_some(route)
+async fn forwarding(routes: &mut watch::Receiver<Route>, is: Which) -> Option<Route> {
+    let forwards = |route: &Route| route.fault != Fault::Hang && is.number >= route.first_heard;
+    let route = *routes.wait_for(|route| route.epoch != is.epoch || forwards(route)).await.ok()?;
+    (route.epoch == is.epoch).then_some(route)
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use kube::{Api, Client, Config};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{
     AuditEvent, Cluster, Imports, Process, eventually, install_and_link, pod_lister, pod_lister_import,
@@ -92,6 +92,18 @@ struct Replica {
     process: Process,
 }
 
+impl Replica {
+    /// What it answers at its own address, which it logs.
+    async fn get(&self, path: &str) -> anyhow::Result<String> {
+        let log = self.process.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let address = lines.find_map(|line| Some(line["address"].as_str()?.to_owned()));
+        let address = address.with_context(|| format!("no address in: {log}"))?;
+        let client = Client::try_from(Config::new(format!("http://{address}").parse()?))?;
+        Ok(client.request_text(http::Request::get(path).body(Vec::new())?).await?)
+    }
+}
+
 fn said(process: &Process, what: &str) -> anyhow::Result<()> {
     process.check()?;
     ensure!(process.log().contains(what), "{} has not said {what:?}", process.name());
@@ -105,6 +117,12 @@ async fn one_works_and_one_that_was_frozen_works_no_more() -> anyhow::Result<()>
     let first = scene.importer("first").await?;
     scene.wait_for_leader(&first).await;
     let second = scene.importer("second").await?;
+    // Both are well; one works.
+    for (replica, leads) in [(&first, "1"), (&second, "0")] {
+        ensure!(replica.get("/healthz").await? == "ok\n" && replica.get("/readyz").await? == "ok\n");
+        let metrics = replica.get("/metrics").await?;
+        ensure!(metrics.contains(&format!("mcsa_importer_leader {leads}\n")), "{metrics}");
+    }
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
 

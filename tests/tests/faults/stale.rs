@@ -1,10 +1,13 @@
-//! The importer was cut off from the target for so long that its watches can't be resumed.
+//! The importer was cut off from the target: for so long that its watches can't be resumed, or without
+//! being told.
+
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures::TryStreamExt;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use kube::core::ApiResource;
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 use mcsa_client::ServiceAccountImport;
 use mcsa_tests::{
     Cluster, Fault, Importer, Imports, Proxy, client, eventually, kubeconfig_at, linked, pod_lister,
@@ -89,5 +92,27 @@ async fn a_watch_that_is_too_old_is_begun_anew() -> anyhow::Result<()> {
     ensure!(lists(&target, "serviceaccountimports")? > listed.0, "imports were not listed again");
     ensure!(lists(&target, "secrets")? > listed.1, "Secrets were not listed again");
     ensure!(tokens_minted_in(&source, "lister")? == 3 + 3, "one for each that is new, edited or lost");
+    importer.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_falls_silent_is_begun_anew() -> anyhow::Result<()> {
+    let (target, source) = linked().await?;
+    pod_lister(&source, "lister").await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
+    let mut config = Config::try_from(kubeconfig_at(target.kubeconfig_value(), &proxy.url()))?;
+    config.proxy_url = None;
+    // As the importer has it, but for the length: a test does not wait for two bookmarks.
+    config.read_timeout = Some(Duration::from_secs(3));
+    config.reset_reader_on_write = true;
+    let importer = Importer::start(Client::try_from(config)?);
+    let imports = Imports::of(target.client(), "default");
+    let subject = |name| Subject { importer: &importer, imports: &imports, name };
+    imports.create(&pod_lister_import("a", "c2", "lister")).await?;
+    subject("a").ready().await;
+
+    proxy.silence();
+    imports.create(&pod_lister_import("b", "c2", "lister")).await?;
+    subject("b").ready().await;
     importer.stop().await
 }
