@@ -125,7 +125,7 @@ impl Figures {
                 Row::new(
                     "all others but lists and watches, in all",
                     format!("{}", sources.others + target.others),
-                    "1 for each source: who are you?",
+                    "who are you, once for each connection",
                 ),
             ],
         }

@@ -37,7 +37,7 @@ pub struct Scene {
 pub struct Access {
     /// The kubeconfig of the importer's own service account in the target.
     pub importer: PathBuf,
-    /// The target, for the bare loop: the importer's rights, and the right to put a status besides.
+    /// The target, for the bare loop: the importer's rights, and the right to patch a status besides.
     pub target: Client,
     /// The links to the sources, in their order.
     pub links: Vec<Link>,
@@ -107,7 +107,7 @@ impl Scene {
         let importer = "--clusterrole=multicluster-service-account-importer";
         for args in [
             &["create", "serviceaccount", "bare", "--namespace", SYSTEM_NAMESPACE][..],
-            &["create", "clusterrole", "bare", "--verb=update", status],
+            &["create", "clusterrole", "bare", "--verb=patch", status],
             &["create", "clusterrolebinding", "bare", "--clusterrole=bare", "--serviceaccount", &account],
             &["create", "clusterrolebinding", "bare-importer", importer, "--serviceaccount", &account],
         ] {
