@@ -3,7 +3,7 @@
 //!
 //! Nothing of a service account is kept but its UID, and that only of those that are imported.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ use crate::watch::Watched;
 
 /// How often it is looked whether other namespaces are imported from, or other rights were granted.
 const RECHECK: Duration = Duration::from_secs(300);
+
+/// In how many namespaces at most, where not all can be watched: each takes a connection.
+const NAMESPACES: usize = 32;
 
 /// How long a source that forbids everything is left alone.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -77,10 +80,10 @@ impl Follower {
         Some((follower, target.is_synced.subscribe()))
     }
 
-    /// The namespaces that are imported from.
-    fn namespaces(&self) -> HashSet<String> {
-        let accounts = self.watched.upgrade().map(|watched| watched.cache.accounts_of(&self.cluster_name));
-        accounts.iter().flatten().map(|account| account.namespace().to_owned()).collect()
+    /// Some namespaces of which tokens were minted. Names that anyone can make up are not followed.
+    fn namespaces(&self) -> Vec<String> {
+        let Some(watched) = self.watched.upgrade() else { return Vec::new() };
+        watched.cache.namespaces_of(&self.cluster_name).into_iter().take(NAMESPACES).collect()
     }
 
     /// Follows a watch until the source forbids it.
@@ -92,23 +95,27 @@ impl Follower {
             let Some(watched) = self.watched.upgrade() else { return };
             let cache = &watched.cache;
             let changed = match event {
-                Ok(Event::Apply(account)) => {
-                    cache.see_account(&self.cluster_name, &ObjectKey::of(&account), &uid(&account))
-                }
-                Ok(Event::Delete(account)) => {
-                    cache.see_account(&self.cluster_name, &ObjectKey::of(&account), &Account::Gone)
-                }
+                Ok(Event::Apply(account)) => cache.see_account(
+                    &self.cluster_name,
+                    &ObjectKey::of(&account),
+                    &Account::Is(uid(&account)),
+                ),
+                Ok(Event::Delete(account)) => cache.see_account(
+                    &self.cluster_name,
+                    &ObjectKey::of(&account),
+                    &Account::Gone(uid(&account)),
+                ),
                 Ok(Event::Init) => {
                     // Those that are not listed now are gone.
                     let accounts = cache.accounts_of(&self.cluster_name).into_iter();
                     let is_meant =
                         |account: &ObjectKey| namespace.is_none_or(|name| name == account.namespace());
-                    told = accounts.filter(is_meant).map(|account| (account, Account::Gone)).collect();
+                    told = accounts.filter(is_meant).map(|account| (account, None)).collect();
                     Vec::new()
                 }
                 Ok(Event::InitApply(account)) => {
                     if let Some(told) = told.get_mut(&ObjectKey::of(&account)) {
-                        *told = uid(&account);
+                        *told = Some(uid(&account));
                     }
                     Vec::new()
                 }
@@ -138,16 +145,15 @@ impl Follower {
     fn note(&self, watched: &Watched, is_watched: bool) -> bool {
         let is_news = self.source.upgrade().is_some_and(|source| source.set_watched(is_watched));
         if is_news && is_watched {
-            tracing::info!(cluster = self.cluster_name, "it answers again");
-            // What waits for its next try need not wait any longer.
-            watched.hurry(watched.cache.imports_of(&self.cluster_name));
+            tracing::info!(cluster = self.cluster_name, "its service accounts are watched again");
+            watched.hurry(self.source.upgrade().map(|source| source.woken()).unwrap_or_default());
         }
         is_news
     }
 }
 
-fn uid(account: &PartialObjectMeta<ServiceAccount>) -> Account {
-    Account::Is(Arc::from(account.metadata.uid.as_deref().unwrap_or_default()))
+fn uid(account: &PartialObjectMeta<ServiceAccount>) -> Arc<str> {
+    account.metadata.uid.as_deref().unwrap_or_default().into()
 }
 
 fn is_forbidden(error: &watcher::Error) -> bool {

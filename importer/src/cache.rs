@@ -12,6 +12,7 @@ use kube::runtime::watcher::Event;
 use mcsa_client::secret::{Names, SecretState};
 
 use self::mirror::Mirror;
+use crate::history::History;
 use crate::import::Import;
 use crate::key::ObjectKey;
 use crate::source::Source;
@@ -34,6 +35,8 @@ struct State {
     links: Mirror<String, LinkEntry>,
     /// Secrets are much alike: those that hold the same share the names of it.
     names: HashSet<Arc<Names>>,
+    /// Of imports with something amiss.
+    histories: HashMap<ObjectKey, History>,
     /// UIDs of the Secrets that were deleted last: the answer to our own write may come later.
     deleted: VecDeque<Box<str>>,
 }
@@ -49,6 +52,8 @@ pub struct Known {
     pub account: Option<Account>,
     /// The version that this is about; 0 where it is no number.
     pub version: u64,
+    /// What we are writing into the status: the watch may tell of it before the answer does.
+    writing: Option<Shown>,
     /// The lifetime in seconds that its user was last told to be shorter than what was asked for.
     told_lifetime: Option<u64>,
 }
@@ -58,8 +63,18 @@ pub struct Known {
 pub enum Account {
     /// It is there, with this UID.
     Is(Arc<str>),
-    /// It was deleted.
-    Gone,
+    /// The one with this UID was deleted.
+    Gone(Arc<str>),
+}
+
+impl Account {
+    /// Whether a token of the service account with this UID is good.
+    pub fn allows(&self, uid: &str) -> bool {
+        match self {
+            Self::Is(now) => **now == *uid,
+            Self::Gone(gone) => **gone != *uid,
+        }
+    }
 }
 
 /// A link as its Secret was last seen: the source that it leads to, or why it leads nowhere.
@@ -111,9 +126,12 @@ impl Cache {
         self.state().links.get(secret).cloned()
     }
 
-    /// The imports of one source.
-    pub fn imports_of(&self, cluster_name: &str) -> Vec<ObjectKey> {
-        self.state().imports_where(|import| import.spec.cluster_name == cluster_name)
+    /// The namespaces of a source that have had tokens minted.
+    pub fn namespaces_of(&self, cluster_name: &str) -> BTreeSet<String> {
+        let state = self.state();
+        let served = state.imports.iter().map(|(_, known)| known).filter(|known| known.shown.has_secret);
+        let own = served.filter(|known| known.import.spec.cluster_name == cluster_name);
+        own.map(|known| known.import.spec.namespace.clone()).collect()
     }
 
     /// The service accounts of a source that are imported.
@@ -138,6 +156,13 @@ impl Cache {
         state.secrets.set(key, newest);
     }
 
+    /// The importer itself is about to write this status.
+    pub fn writes_status(&self, import: &Import, shown: Shown) {
+        if let Some(known) = self.state().imports.get_mut(&import.key) {
+            known.writing = Some(shown);
+        }
+    }
+
     /// Keeps the status that the importer itself just wrote. Only that: whatever else the answer
     /// says, the watch may have told newer, or is still to tell.
     pub fn wrote_status(&self, import: &Import, shown: Shown, version: u64) {
@@ -149,10 +174,25 @@ impl Cache {
         }
     }
 
-    /// The import's token is of this service account now.
-    pub fn minted_for(&self, key: &ObjectKey) {
-        if let Some(known) = self.state().imports.get_mut(key) {
+    /// What was told of the service account is settled, if that is all that was told.
+    pub fn settle(&self, key: &ObjectKey, account: Option<&Account>) {
+        if let Some(known) = self.state().imports.get_mut(key)
+            && known.account.as_ref() == account
+        {
             known.account = None;
+        }
+    }
+
+    /// What is remembered of an import with something amiss.
+    pub fn take_history(&self, key: &ObjectKey) -> History {
+        self.state().histories.remove(key).unwrap_or_default()
+    }
+
+    /// Remembers it, for as long as there is the import.
+    pub fn keep_history(&self, import: &Import, history: History) {
+        let mut state = self.state();
+        if state.imports.get(&import.key).is_some_and(|known| known.import.uid == import.uid) {
+            state.histories.insert(import.key.clone(), history);
         }
     }
 
@@ -163,18 +203,19 @@ impl Cache {
         })
     }
 
-    /// After the clock was set back, the times on the Secrets say nothing: each is due at once.
-    pub fn distrust_times(&self) -> Vec<ObjectKey> {
+    /// After the clock was set back, the times on the Secrets say nothing: each is due `now`.
+    pub fn distrust_times(&self, now: Timestamp) -> Vec<ObjectKey> {
         let mut state = self.state();
         for secret in state.secrets.values_mut() {
             if let Some(provenance) = &mut secret.provenance {
-                provenance.refresh_at = Some(Timestamp::MIN);
+                provenance.refresh_at = Some(now);
             }
         }
         state.imports_where(|_| true)
     }
 
-    /// Follows the watch of imports; returns those that may need something else than before.
+    /// Follows the watch of imports; returns those that may need something else than before, or that
+    /// are gone.
     pub fn see_import(&self, event: Event<(ObjectKey, Option<SeenImport>)>) -> Vec<ObjectKey> {
         let mut state = self.state();
         match event {
@@ -183,15 +224,17 @@ impl Cache {
             }
             Event::Delete((key, _)) | Event::Apply((key, None)) | Event::InitApply((key, None)) => {
                 state.imports.remove(&key);
-                Vec::new()
+                state.histories.remove(&key);
+                vec![key]
             }
             Event::Init => {
                 state.imports.begin();
                 Vec::new()
             }
             Event::InitDone => {
-                state.imports.end();
-                Vec::new()
+                let gone: Vec<_> = state.imports.end().into_iter().map(|(key, _)| key).collect();
+                state.histories.retain(|key, _| !gone.contains(key));
+                gone
             }
         }
     }
@@ -243,16 +286,25 @@ impl Cache {
         state.imports_where(|import| clusters.contains(import.spec.cluster_name.as_str()))
     }
 
-    /// A source tells of a service account; returns the imports that are not of this one.
+    /// A source tells of a service account; returns the imports whose tokens are not of this one.
     pub fn see_account(&self, cluster_name: &str, account: &ObjectKey, told: &Account) -> Vec<ObjectKey> {
-        self.state().set_accounts(|import| import.is_for(cluster_name, account).then(|| told.clone()))
+        self.state().set_accounts(|import, _| import.is_for(cluster_name, account).then(|| told.clone()))
     }
 
-    /// A source told which service accounts there are; returns the imports that are not of these.
-    pub fn see_accounts(&self, cluster_name: &str, told: &HashMap<ObjectKey, Account>) -> Vec<ObjectKey> {
-        self.state().set_accounts(|import| {
-            let is_of_source = import.spec.cluster_name == cluster_name;
-            is_of_source.then(|| told.get(&import.account_key()).cloned()).flatten()
+    /// A source told the UIDs of these service accounts, or none where there is none; returns the
+    /// imports whose tokens are not of these.
+    pub fn see_accounts(
+        &self,
+        cluster_name: &str,
+        told: &HashMap<ObjectKey, Option<Arc<str>>>,
+    ) -> Vec<ObjectKey> {
+        self.state().set_accounts(|import, held| {
+            if import.spec.cluster_name != cluster_name {
+                return None;
+            }
+            // Whichever one there was is gone.
+            let gone = || held.map(|uid| Account::Gone(uid.into()));
+            told.get(&import.account_key())?.clone().map(Account::Is).or_else(gone)
         })
     }
 
@@ -278,12 +330,14 @@ impl State {
     /// Whether the import wants something else than before, or its status is not what we wrote.
     fn set_import(&mut self, seen: SeenImport) -> bool {
         let SeenImport { import, shown, version } = seen;
-        let wish = |import: &Import| (import.generation, import.is_link, import.is_deleted);
+        let wish = |it: &Import| (it.generation, it.is_link, it.is_deleted, it.pinned_uid.clone());
         let key = import.key.clone();
         let known = self.imports.get(&key).filter(|known| known.import.uid == import.uid);
         let Some(known) = known else {
-            let (account, told_lifetime) = (None, None);
-            self.imports.set(key, Known { import: Arc::new(import), shown, account, version, told_lifetime });
+            self.histories.remove(&key);
+            let import = Arc::new(import);
+            let known = Known { import, shown, account: None, version, writing: None, told_lifetime: None };
+            self.imports.set(key, known);
             return true;
         };
         if version < known.version {
@@ -291,7 +345,9 @@ impl State {
             self.imports.keep(&key);
             return false;
         }
-        let news = wish(&known.import) != wish(&import) || !known.shown.says_the_same_as(&shown);
+        let is_ours = |ours: &Shown| ours.says_the_same_as(&shown);
+        let is_ours = is_ours(&known.shown) || known.writing.as_ref().is_some_and(is_ours);
+        let news = wish(&known.import) != wish(&import) || !is_ours;
         let import = if *known.import == import { known.import.clone() } else { Arc::new(import) };
         let known = Known { import, shown, version, ..known.clone() };
         self.imports.set(key, known);
@@ -301,7 +357,7 @@ impl State {
     fn set_secret(&mut self, key: ObjectKey, secret: SecretState) -> Vec<ObjectKey> {
         let secret = match self.secrets.get(&key) {
             None => secret,
-            Some(known) if secret.is_older_than(known) => {
+            Some(known) if secret.is_no_newer_than(known) => {
                 self.secrets.keep(&key);
                 return Vec::new();
             }
@@ -316,19 +372,19 @@ impl State {
         }
     }
 
-    fn set_accounts(&mut self, told: impl Fn(&Import) -> Option<Account>) -> Vec<ObjectKey> {
+    /// `told` is given the UID that the import's token is of.
+    fn set_accounts(&mut self, told: impl Fn(&Import, Option<&str>) -> Option<Account>) -> Vec<ObjectKey> {
         let Self { imports, secrets, .. } = self;
         let mut changed = Vec::new();
         for known in imports.values_mut() {
-            let Some(account) = told(&known.import) else { continue };
             let provenance =
                 secrets.get(&known.import.secret_key()).and_then(|secret| secret.provenance.as_ref());
             let held = provenance.map(|token| token.service_account_uid.as_str());
-            let is_news = match (&account, held) {
-                (Account::Is(uid), Some(held)) => held != &**uid,
+            let Some(account) = told(&known.import, held) else { continue };
+            let is_news = match held {
+                Some(held) => !account.allows(held),
                 // It may have been waited for.
-                (Account::Is(_), None) => true,
-                (Account::Gone, held) => held.is_some(),
+                None => matches!(account, Account::Is(_)),
             };
             known.account = is_news.then_some(account);
             if is_news {

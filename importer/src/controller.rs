@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use kube::Client;
 use mcsa_runtime::lease::Fence;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cache::Cache;
@@ -15,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::reconcile::Reconciler;
 use crate::target::Target;
-use crate::watch::{self, Watched};
+use crate::watch::{self as follow, Watched};
 
 /// How long running reconciliations may take to end when the importer stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -25,6 +26,7 @@ pub struct Controller {
     client: Client,
     reconciler: Arc<Reconciler>,
     health: Health,
+    is_synced: watch::Sender<bool>,
 }
 
 impl Controller {
@@ -34,9 +36,8 @@ impl Controller {
         let queue = Arc::new(Queue::new(clock.clone()));
         let target = Target::new(writer, metrics.clone());
         let health = Health::new(cache.clone(), queue.clone());
-        let histories = Default::default();
-        let reconciler = Arc::new(Reconciler { target, fence, cache, queue, clock, metrics, histories });
-        Self { client, reconciler, health }
+        let reconciler = Arc::new(Reconciler { target, fence, cache, queue, clock, metrics });
+        Self { client, reconciler, health, is_synced: watch::Sender::new(false) }
     }
 
     /// For a target without rivals, as tests have it.
@@ -50,6 +51,12 @@ impl Controller {
         self.health.clone()
     }
 
+    /// Waits until all that there is was listed, or the controller has ended.
+    pub fn synced(&self) -> impl Future<Output = ()> + use<> {
+        let mut is_synced = self.is_synced.subscribe();
+        async move { drop(is_synced.wait_for(|is_synced| *is_synced).await) }
+    }
+
     /// What the watches have seen.
     pub fn cache(&self) -> Arc<Cache> {
         self.reconciler.cache.clone()
@@ -60,7 +67,8 @@ impl Controller {
     /// # Errors
     /// When a task of the controller ends by itself, which none should.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { client, reconciler, health } = self;
+        let mut synced = std::pin::pin!(self.synced());
+        let Self { client, reconciler, health, is_synced } = self;
         let Reconciler { cache, queue, clock, fence, metrics, .. } = &*reconciler;
         let watched = Arc::new(Watched {
             cache: cache.clone(),
@@ -68,13 +76,13 @@ impl Controller {
             fence: fence.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            is_synced: tokio::sync::watch::Sender::new(false),
+            is_synced,
         });
         // Also while another replica leads, so as to know all when it is our turn.
         let mut watches = JoinSet::new();
-        watches.spawn(watch::imports(client.clone(), watched.clone()));
-        watches.spawn(watch::secrets(client.clone(), watched.clone()));
-        watches.spawn(watch::links(client, watched.clone()));
+        watches.spawn(follow::imports(client.clone(), watched.clone()));
+        watches.spawn(follow::secrets(client.clone(), watched.clone()));
+        watches.spawn(follow::links(client, watched.clone()));
         watches.spawn(distrust(watched.clone()));
         let mut running = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
@@ -82,7 +90,6 @@ impl Controller {
         let mut is_leading = false;
 
         // Before all is known, a Secret or a link that is there would seem to be missing.
-        let mut synced = std::pin::pin!(watched.synced());
         loop {
             tokio::select! {
                 () = &mut synced => break,
@@ -132,6 +139,6 @@ async fn distrust(watched: Arc<Watched>) {
     loop {
         let by = watched.clock.set_back().await;
         tracing::warn!(seconds = by.as_secs(), "the clock was set back; all tokens are refreshed");
-        watched.hurry(watched.cache.distrust_times());
+        watched.hurry(watched.cache.distrust_times(watched.clock.now()));
     }
 }

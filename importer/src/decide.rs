@@ -86,17 +86,14 @@ pub fn decide(facts: Facts<'_>, now: Timestamp) -> Decision {
         return Decision::Mint(if facts.had_secret { Why::Lost } else { Why::Missing });
     };
     let Some(provenance) = &secret.provenance else { return Decision::Mint(Why::Edited) };
-    if secret.was_touched() || secret.names.keys != *facts.keys {
+    if secret.was_touched() || (secret.is_tracked() && secret.names.keys != *facts.keys) {
         return Decision::Mint(Why::Edited);
     }
     let other_cluster = facts.cluster_uid.is_some() && facts.cluster_uid != provenance.cluster_uid.as_deref();
     if provenance.fingerprint != facts.fingerprint || other_cluster {
         return Decision::Mint(Why::Changed);
     }
-    if facts
-        .account
-        .is_some_and(|account| *account != Account::Is(provenance.service_account_uid.as_str().into()))
-    {
+    if facts.account.is_some_and(|account| !account.allows(&provenance.service_account_uid)) {
         return Decision::Mint(Why::Recreated);
     }
     if provenance.expires_at > after(now, facts.asked + SLACK) {
@@ -224,7 +221,7 @@ mod tests {
             |account: Account| decide(Facts { account: Some(&account), ..facts(&secret, &keys) }, at(NOW));
         assert_eq!(told(Account::Is("sa".into())), Decision::Wait(at(NOW + 300)));
         assert_eq!(told(Account::Is("other".into())), Decision::Mint(Why::Recreated));
-        assert_eq!(told(Account::Gone), Decision::Mint(Why::Recreated));
+        assert_eq!(told(Account::Gone("sa".into())), Decision::Mint(Why::Recreated));
     }
 
     #[test]

@@ -56,6 +56,8 @@ reasons! {
     QuotaExceeded,
     /// The import's namespace is being deleted.
     NamespaceTerminating,
+    /// Someone else keeps changing the Secret, or the spec keeps changing: the next token waits.
+    TooManyRepairs,
     /// The target does not accept the Secret for another reason.
     SecretNotWritten,
 }
@@ -92,7 +94,9 @@ pub struct Failure {
 pub enum Retry {
     /// By the import's own back-off, and not within this time, which the API server asked for.
     BackOff(Duration),
-    /// Nothing was tried, as the source is given a rest until this time.
+    /// Nothing was tried, as the source is given a rest until this time, or until it answers.
+    Rest(Timestamp),
+    /// Nothing was tried, and nothing is before this time.
     NotBefore(Timestamp),
 }
 

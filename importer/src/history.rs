@@ -18,6 +18,7 @@ const QUIET: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct History {
     failures: u32,
+    unreported: u32,
     repairs: u32,
     repaired_at: Option<Timestamp>,
     /// A token that was minted and could not be written yet.
@@ -64,9 +65,20 @@ impl History {
         self.repaired_at = Some(now);
     }
 
+    /// Notes that the status says what it should.
+    pub fn was_reported(&mut self) {
+        self.unreported = 0;
+    }
+
+    /// Notes that the status could not be written; returns how long to wait.
+    pub fn was_not_reported(&mut self, random: f64) -> Duration {
+        self.unreported = self.unreported.saturating_add(1);
+        back_off(self.unreported, random)
+    }
+
     /// Whether there is nothing to remember.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        self.failures == 0 && self.unpublished.is_none() && !self.is_repairing(now)
+        self.failures == 0 && self.unreported == 0 && self.unpublished.is_none() && !self.is_repairing(now)
     }
 
     /// Whether a repair now would be in a row with the last.

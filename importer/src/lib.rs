@@ -21,6 +21,7 @@ pub mod clock;
 pub mod controller;
 pub mod count;
 pub mod decide;
+pub mod event;
 pub mod failure;
 pub mod health;
 pub mod history;
@@ -89,7 +90,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let served = args.probes.listen()?.serve(probes);
 
     let (done, is_done) = oneshot::channel::<()>();
-    let held = OptionFuture::from(candidate.map(|candidate| lease::hold(client, candidate, fence, is_done)));
+    let synced = controller.synced();
+    let held = OptionFuture::from(candidate.map(async |candidate| {
+        // Who can't list what there is must not keep the lease from others.
+        synced.await;
+        lease::hold(client, candidate, fence, is_done).await;
+    }));
     let controlled = async {
         let signal = async {
             tracing::info!(signal = shutdown.await, "stopping");

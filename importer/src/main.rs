@@ -6,9 +6,9 @@ use clap::Parser;
 use mcsa_importer::args::Args;
 use mcsa_runtime::{exit, logs, tls};
 
-// It waits for API servers most of its time: more threads, on nodes with many cores, would only
-// cost memory.
-#[tokio::main(worker_threads = 2)]
+// It waits for API servers most of its time: a thread of their own for each core would only cost
+// memory.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     tls::install_provider();
     exit::report("mcsa-importer", run(Args::parse()).await)

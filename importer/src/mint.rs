@@ -9,9 +9,11 @@ use mcsa_client::credential::Credential;
 use mcsa_client::secret::Provenance;
 use mcsa_client::token::{Claims, request};
 
+use crate::cache::Account;
 use crate::decide::{after, refresh_time};
 use crate::failure::{Failure, Reason};
 use crate::resolve::Resolved;
+use crate::source::Admission;
 
 /// A fresh credential. Only [`mint`] makes one.
 #[derive(Debug)]
@@ -27,13 +29,14 @@ impl Minted {
         &self.credential
     }
 
-    /// Whether it still is what would be minted now.
-    pub fn is_good_for(&self, resolved: &Resolved, now: Timestamp) -> bool {
+    /// Whether it still is what would be minted now, as far as the source has told of the service account.
+    pub fn is_good_for(&self, resolved: &Resolved, account: Option<&Account>, now: Timestamp) -> bool {
         let Provenance { fingerprint, refresh_at, cluster_uid, .. } = &self.provenance;
         let pinned = &resolved.cluster_uid;
         *fingerprint == resolved.fingerprint
             && refresh_at.is_some_and(|time| time > now)
             && (pinned.is_none() || pinned == cluster_uid)
+            && account.is_none_or(|account| account.allows(&self.provenance.service_account_uid))
     }
 
     /// How long the source lets it live.
@@ -55,11 +58,11 @@ impl Minted {
 pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure> {
     let Resolved { import, source, .. } = resolved;
     let spec = &import.spec;
-    source.admit()?;
-    let mut cluster_uid = identified(resolved).await?;
+    let admission = source.admit()?;
+    let mut cluster_uid = identified(resolved, admission).await?;
     let account = import.account_key();
     let request = request(spec.expiration_seconds, &spec.audiences, spec.bound_secret.as_deref());
-    let answer = source.request_token(&account, &request).await?;
+    let answer = source.request_token(admission, &account, &request).await?;
     let (token, granted_until) =
         answer.status.map(|status| (status.token, status.expiration_timestamp.0)).unwrap_or_default();
     let token: SecretString = token.into();
@@ -78,7 +81,7 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     if is_recreated || source.is_doubtful() {
         // Another cluster may have answered: then its token goes nowhere.
         source.doubt();
-        cluster_uid = identified(resolved).await?;
+        cluster_uid = identified(resolved, admission).await?;
     }
     // By the source's clock alone, and added to ours: clocks that differ do no harm. The claims may
     // promise more than was granted: an API server may extend tokens of 3607 seconds to a year, for
@@ -107,9 +110,9 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
 }
 
 /// The UID of the cluster that answers, if it is the one that the link was made for.
-async fn identified(resolved: &Resolved) -> Result<String, Failure> {
+async fn identified(resolved: &Resolved, admission: Admission) -> Result<String, Failure> {
     let Resolved { import, source, cluster_uid: pinned, .. } = resolved;
-    let uid = source.cluster_uid().await?;
+    let uid = source.cluster_uid(admission).await?;
     match pinned {
         Some(pinned) if *pinned != uid => {
             let message = format!(
@@ -119,7 +122,7 @@ async fn identified(resolved: &Resolved) -> Result<String, Failure> {
                 cluster = import.spec.cluster_name,
             );
             let failure = Failure::new(Reason::ClusterIdentityMismatch, message);
-            source.mistrust(&failure);
+            source.mistrust(admission, &failure);
             Err(failure)
         }
         _ => Ok(uid),

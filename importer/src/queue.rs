@@ -74,6 +74,11 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// Has `key` worked on no more.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.state().forget(key);
+    }
+
     /// The next import that is due. It counts as running until [`Queue::done`].
     pub async fn next(&self) -> ObjectKey {
         loop {
@@ -100,14 +105,6 @@ impl Queue {
     pub fn oldest_run(&self) -> Option<Duration> {
         let state = self.state();
         state.lanes.values().flat_map(|lane| lane.running.values()).map(Instant::elapsed).max()
-    }
-
-    /// How many imports of each source wait though their turn has come.
-    pub fn overdue(&self) -> HashMap<String, usize> {
-        let (state, now) = (self.state(), self.clock.now());
-        let is_due = |turn: &Turn| !matches!(turn, Turn::At(time) if *time > now);
-        let due = |lane: &Lane| lane.waiting.iter().take_while(|(turn, _)| is_due(turn)).count();
-        state.lanes.iter().map(|(name, lane)| (name.clone(), due(lane))).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,6 +145,21 @@ impl State {
         if place.lane != lane {
             place.lane = lane.to_owned();
         }
+    }
+
+    fn forget(&mut self, key: &ObjectKey) {
+        let Some(place) = self.places.get_mut(key) else { return };
+        let turn = place.turn.take();
+        if place.running.is_some() {
+            return;
+        }
+        if let (Some(turn), Some(lane)) = (turn, self.lanes.get_mut(&place.lane)) {
+            lane.waiting.remove(&(turn, key.clone()));
+            if lane.is_empty() {
+                self.lanes.remove(&place.lane);
+            }
+        }
+        self.places.remove(key);
     }
 
     fn take(&mut self, now: Timestamp) -> Next {
@@ -264,6 +276,19 @@ mod tests {
         assert_eq!(take(&mut state, 9), None);
         state.done(&key("hangs-0"), None);
         assert!(take(&mut state, 9).is_some_and(|name| name.starts_with("hangs")));
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_is_forgotten() {
+        let mut state = State::default();
+        state.schedule(key("waits"), "c2", at(9));
+        state.forget(&key("waits"));
+        state.schedule(key("runs"), "c2", at(1));
+        assert_eq!(take(&mut state, 1).as_deref(), Some("runs"));
+        state.schedule(key("runs"), "c2", at(2));
+        state.forget(&key("runs"));
+        state.done(&key("runs"), None);
+        assert!(state.lanes.is_empty() && state.places.is_empty());
     }
 
     #[test]

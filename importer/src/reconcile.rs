@@ -1,18 +1,17 @@
 //! One reconciliation: resolve, decide, mint, publish, report.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::runtime::events::EventType;
-use mcsa_client::secret::SecretState;
+use mcsa_client::secret::{Provenance, SecretState};
 use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
 
 use crate::cache::{Cache, Known};
 use crate::clock::Clock;
 use crate::decide::{Decision, Facts, after, decide};
+use crate::event::{Told, tell};
 use crate::failure::{Failure, Reason, Retry};
 use crate::history::History;
 use crate::import::Import;
@@ -21,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::mint::{Minted, mint};
 use crate::publish::{look, publish};
 use crate::queue::Queue;
-use crate::report::{Reported, event, report, tell};
+use crate::report::{Reported, report};
 use crate::resolve::{Resolved, is_owned, resolve};
 use crate::status::Outcome;
 use crate::target::Target;
@@ -43,8 +42,6 @@ pub struct Reconciler {
     pub clock: Clock,
     /// Counts what happens.
     pub metrics: Metrics,
-    /// What is remembered of imports with something amiss.
-    pub histories: Mutex<HashMap<ObjectKey, History>>,
 }
 
 impl Reconciler {
@@ -52,53 +49,66 @@ impl Reconciler {
     /// not ours to delete: the target's garbage collector does that, without any source.
     pub async fn reconcile(&self, key: &ObjectKey) -> Option<Timestamp> {
         let start = Instant::now();
-        let mut history = self.histories().remove(key).unwrap_or_default();
         let known = self.cache.import(key).filter(|known| !known.import.is_deleted)?;
+        let import = &known.import;
+        let mut history = self.cache.take_history(key);
         let result = self.refresh(&known, &mut history).await;
-        self.wake_waiting(&known.import.spec.cluster_name);
+        self.wake_waiting(import, result.as_ref().err());
         if !self.fence.is_open() {
             // Whatever came of it: whoever leads next looks for itself, which may be us.
+            self.cache.keep_history(import, history);
             return Some(self.clock.now());
         }
         if let Err(failure) = &result {
-            self.note(&known.import, failure);
+            self.note(import, failure);
         }
-        let secret = self.own_secret(&known.import);
+        let secret = self.own_secret(import);
         let outcome = Outcome { secret: secret.as_ref(), failure: result.as_ref().err() };
-        let is_reported = match report(&self.target, &known, outcome, self.clock.now()).await {
-            Ok(Reported::Unchanged) => true,
-            Ok(Reported::Written(shown, version)) => {
-                self.cache.wrote_status(&known.import, shown, version);
-                true
-            }
-            Ok(Reported::Outdated) => false,
-            Err(error) => {
-                let (cluster, error) = (&known.import.spec.cluster_name, errors::line(&error));
-                let (namespace, import) = (key.namespace(), key.name());
-                let reason = "StatusNotWritten";
-                tracing::warn!(cluster, namespace, import, reason, error, "can't write the status");
-                false
-            }
-        };
+        let is_reported = self.report(&known, outcome).await;
         self.metrics.reconciled(start.elapsed());
         let now = self.clock.now();
-        let next = match result {
-            Ok(time) if is_reported => {
+        let mut next = match result {
+            Ok(time) => {
                 history.succeeded();
                 time
             }
-            Ok(_) => after(now, history.failed(Duration::ZERO, fastrand::f64())),
             Err(failure) => match failure.retry {
                 Retry::BackOff(wished) => after(now, history.failed(wished, fastrand::f64())),
-                Retry::NotBefore(time) => after(time, SPREAD.mul_f64(fastrand::f64())),
+                Retry::Rest(time) => after(time, SPREAD.mul_f64(fastrand::f64())),
+                Retry::NotBefore(time) => time,
             },
         };
+        if is_reported {
+            history.was_reported();
+        } else {
+            next = next.min(after(now, history.was_not_reported(fastrand::f64())));
+        }
         if !history.is_over(now) {
-            self.histories().insert(key.clone(), history);
+            self.cache.keep_history(import, history);
         }
         // When the token expires, the status has to say so.
         let expiry = secret.and_then(|secret| secret.provenance).map(|token| token.expires_at);
         Some(expiry.filter(|expiry| *expiry > now).map_or(next, |expiry| next.min(expiry)))
+    }
+
+    /// Writes the status; whether it says now what it should.
+    async fn report(&self, known: &Known, outcome: Outcome<'_>) -> bool {
+        let import = &known.import;
+        match report(&self.target, &self.cache, known, outcome, self.clock.now()).await {
+            Ok(Reported::Unchanged) => true,
+            Ok(Reported::Written(shown, version)) => {
+                self.cache.wrote_status(import, shown, version);
+                true
+            }
+            Ok(Reported::Outdated) => false,
+            Err(error) => {
+                let (cluster, error) = (&import.spec.cluster_name, errors::line(&error));
+                let (namespace, name) = (import.key.namespace(), import.key.name());
+                let reason = "StatusNotWritten";
+                tracing::warn!(cluster, namespace, import = name, reason, error, "can't write the status");
+                false
+            }
+        }
     }
 
     /// Makes sure that the Secret holds a fresh token; returns when it is due again.
@@ -124,19 +134,22 @@ impl Reconciler {
             Decision::Wait(time) => return Ok(time),
             Decision::Mint(why) => why,
         };
-        let allowed = history.may_mint_at(why, now);
-        if allowed > now {
-            return Ok(allowed);
-        }
+        let account = known.account.as_ref();
         let (resolved, minted) = match history.unpublished.take() {
-            Some(minted) if minted.is_good_for(&resolved, now) => (resolved, minted),
+            Some(minted) if minted.is_good_for(&resolved, account, now) => (resolved, minted),
             _ => {
+                let has_expired = |token: &Provenance| token.expires_at <= now;
+                let token = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());
+                let allowed = history.may_mint_at(why, now);
+                if allowed > now && !token.is_some_and(has_expired) {
+                    return Err(too_many_repairs(&resolved, allowed));
+                }
                 let minted = self.mint(resolved).await?;
+                history.minted(why, now);
                 self.metrics.minted(&import.spec.cluster_name, why.as_str());
                 minted
             }
         };
-        history.minted(why, now);
         let published = match publish(&self.target, &resolved, &minted).await {
             Ok(published) => published,
             Err(failure) => {
@@ -146,7 +159,7 @@ impl Reconciler {
             }
         };
         self.cache.wrote_secret(resolved.secret_key.clone(), published);
-        self.cache.minted_for(&import.key);
+        self.cache.settle(&import.key, account);
         let token = minted.provenance();
         tracing::info!(
             cluster = import.spec.cluster_name, namespace = import.key.namespace(), import = import.key.name(),
@@ -189,13 +202,14 @@ impl Reconciler {
         );
         let (namespace, name, reason) = (import.key.namespace(), import.key.name(), "ShortLived");
         tracing::warn!(cluster, namespace, import = name, reason, "{note}");
-        tell(&self.target, import, event(EventType::Normal, reason, &note)).await;
+        let told = Told { is_warning: false, reason, note };
+        tell(&self.target, import, told, self.clock.now()).await;
     }
 
     fn note(&self, import: &Import, failure: &Failure) {
         let (cluster, reason) = (&import.spec.cluster_name, failure.reason.as_str());
         let (namespace, name) = (import.key.namespace(), import.key.name());
-        if let Retry::NotBefore(_) = failure.retry {
+        if let Retry::Rest(_) = failure.retry {
             // Said by the one who tried.
             tracing::debug!(cluster, namespace, import = name, reason, "{}", failure.message);
         } else {
@@ -204,13 +218,16 @@ impl Reconciler {
         }
     }
 
-    /// Has the imports that wait for their source's rest to end try at once, now that it answers.
-    fn wake_waiting(&self, cluster_name: &str) {
-        let source = self.cache.link(cluster_name).and_then(|link| link.source.ok());
-        if source.is_some_and(|source| source.take_recovered()) {
-            for key in self.cache.imports_of(cluster_name) {
-                self.queue.hurry(key, cluster_name);
-            }
+    /// Has the imports that wait for their source try at once when it answers; one that is told to
+    /// wait is noted.
+    fn wake_waiting(&self, import: &Import, failure: Option<&Failure>) {
+        let cluster_name = &import.spec.cluster_name;
+        let Some(source) = self.cache.link(cluster_name).and_then(|link| link.source.ok()) else { return };
+        if matches!(failure, Some(Failure { retry: Retry::Rest(_), .. })) {
+            source.wait(&import.key);
+        }
+        for key in source.woken() {
+            self.queue.hurry(key, cluster_name);
         }
     }
 
@@ -218,10 +235,15 @@ impl Reconciler {
     fn own_secret(&self, import: &Import) -> Option<SecretState> {
         self.cache.secret(&import.secret_key()).filter(|secret| is_owned(secret, import))
     }
+}
 
-    fn histories(&self) -> MutexGuard<'_, HashMap<ObjectKey, History>> {
-        self.histories.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn too_many_repairs(resolved: &Resolved, until: Timestamp) -> Failure {
+    let message = format!(
+        "Secret {} was made anew several times in a row, as someone else keeps changing it, or the import's spec \
+         keeps changing; see who that is (its managed fields tell); the next time is {until:.0}",
+        resolved.secret_key
+    );
+    Failure { retry: Retry::NotBefore(until), ..Failure::new(Reason::TooManyRepairs, message) }
 }
 
 fn asked(import: &Import) -> Duration {

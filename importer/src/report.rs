@@ -8,18 +8,15 @@ use jiff::Timestamp;
 use kube::Resource;
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::Request;
-use kube::runtime::events::{Event, EventType};
+use mcsa_client::api::{READY, REFRESHED};
 use mcsa_client::contract::FIELD_MANAGER;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
-use mcsa_runtime::errors;
 
-use crate::cache::Known;
-use crate::import::Import;
+use crate::cache::{Cache, Known};
+use crate::event::{Told, tell};
+use crate::failure::{Failure, Retry};
 use crate::status::{Outcome, Shown, status};
 use crate::target::Target;
-
-/// An event's note may have this many characters.
-const NOTE_MAX: usize = 1000;
 
 /// What became of the status.
 #[derive(Debug)]
@@ -38,6 +35,7 @@ pub enum Reported {
 /// When the target does not accept it.
 pub async fn report(
     target: &Target,
+    cache: &Cache,
     known: &Known,
     outcome: Outcome<'_>,
     now: Timestamp,
@@ -48,6 +46,7 @@ pub async fn report(
     if shown.says_the_same_as(&shows) {
         return Ok(Reported::Unchanged);
     }
+    cache.writes_status(import, shows);
     let mut object = import.object();
     object.metadata.resource_version = Some(version.to_string());
     object.status = Some(status.clone());
@@ -60,8 +59,10 @@ pub async fn report(
         Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(Reported::Outdated),
         Err(error) => return Err(error),
     };
-    if let Some(event) = turn(shown, &shows, &status) {
-        tell(target, import, event).await;
+    // Of the imports that wait for a source, one has tried, and tells.
+    let waits = matches!(outcome.failure, Some(Failure { retry: Retry::Rest(_), .. }));
+    if let Some(turn) = turn(shown, &shows, &status).filter(|_| !waits) {
+        tell(target, import, turn, now).await;
     }
     Ok(Reported::Written(shows, version_of(&written)))
 }
@@ -72,45 +73,26 @@ pub fn version_of(metadata: &ObjectMeta) -> u64 {
     metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// Writes an event. The status says the same, so one that can't be written now is let go: later, it
-/// would only confuse.
-pub async fn tell(target: &Target, import: &Import, event: Event) {
-    let about = import.object().object_ref(&());
-    let written = target.call(async { target.recorder.publish(&event, &about).await });
-    if let Err(error) = written.await {
-        let (cluster, namespace, import) =
-            (&import.spec.cluster_name, import.key.namespace(), import.key.name());
-        let (reason, error) = ("EventNotWritten", errors::line(&error));
-        tracing::warn!(cluster, namespace, import, reason, error, "can't write an event");
-    }
-}
-
-/// An event about an import.
-pub fn event(type_: EventType, reason: &str, note: &str) -> Event {
-    let note = Some(note.chars().take(NOTE_MAX).collect());
-    Event { type_, reason: reason.into(), note, action: "Refresh".into(), secondary: None }
-}
-
 /// An event when things turn, for the worse or back for the better; none for a success like any
 /// other, which the status tells.
-fn turn(before: &Shown, now: &Shown, status: &ServiceAccountImportStatus) -> Option<Event> {
+fn turn(before: &Shown, now: &Shown, status: &ServiceAccountImportStatus) -> Option<Told> {
     let reason = |shown: &Shown| shown.refreshed.map(|turn| (turn.status, turn.reason));
-    let (is_well, what) = reason(now)?;
-    if reason(before).map_or(is_well, |before| before == (is_well, what)) {
-        return None;
-    }
-    let message = |index: usize| status.conditions.get(index).map(|condition| condition.message.as_str());
-    let [ready, refreshed] = [message(0)?, message(1)?];
-    Some(match is_well {
-        true => event(EventType::Normal, "Recovered", ready),
-        false => event(EventType::Warning, what, refreshed),
-    })
+    let (is_well, reason) = match (reason(before), reason(now)?) {
+        (None, (true, _)) => return None,
+        (before, now) if before == Some(now) => return None,
+        (_, (true, _)) => (true, "Recovered"),
+        (_, (false, reason)) => (false, reason),
+    };
+    let type_ = if is_well { READY } else { REFRESHED };
+    let condition = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some(Told { is_warning: !is_well, reason, note: condition.message.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Failure, Reason};
+    use crate::failure::Reason;
+    use crate::import::Import;
     use mcsa_client::ServiceAccountImportSpec;
     use rstest::rstest;
 
@@ -133,6 +115,6 @@ mod tests {
             told = turn(&before, &now, &status);
             before = now;
         }
-        assert_eq!(told.map(|event| event.reason).as_deref(), expected);
+        assert_eq!(told.map(|told| told.reason), expected);
     }
 }

@@ -3,6 +3,7 @@
 mod breaker;
 pub(crate) mod wire;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use mcsa_runtime::errors;
 use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::task::JoinSet;
 
+pub use self::breaker::Admission;
 use self::breaker::{Breaker, is_of_the_source};
 use self::wire::Wire;
 use crate::clock::Clock;
@@ -39,8 +41,8 @@ pub struct Source {
     /// Whether there is a reason to ask again.
     is_doubted: AtomicBool,
     breaker: Mutex<Breaker>,
-    /// Whether it answers again, and those who wait for that were not told yet.
-    has_recovered: AtomicBool,
+    /// The imports that wait for it to answer.
+    waiting: Mutex<HashSet<ObjectKey>>,
     /// Whether its service accounts are being watched, or may not be.
     is_watched: AtomicBool,
     /// What works for this source alone, and ends with it.
@@ -73,8 +75,8 @@ impl Source {
         if let Some(known) = known.filter(|known| is_same(known))
             && known.wire.renew(&config)?
         {
-            // What was refused may be granted now; all of its imports look at once.
-            let _ = known.breaker().answered();
+            // What was refused may be granted now.
+            known.breaker().reset();
             return Ok(known);
         }
         Ok(Arc::new(Self {
@@ -87,7 +89,7 @@ impl Source {
             known_uid: Default::default(),
             is_doubted: AtomicBool::new(false),
             breaker: Mutex::default(),
-            has_recovered: AtomicBool::new(false),
+            waiting: Mutex::default(),
             is_watched: AtomicBool::new(true),
             tasks: Mutex::default(),
         }))
@@ -127,14 +129,19 @@ impl Source {
     pub fn set_watched(&self, is_watched: bool) -> bool {
         let is_news = self.is_watched.swap(is_watched, Ordering::Relaxed) != is_watched;
         if is_watched && is_news {
-            self.answered();
+            self.breaker().reached();
         }
         is_news
     }
 
-    /// Whether it answers again after a rest, said once: others wait for that.
-    pub fn take_recovered(&self) -> bool {
-        self.has_recovered.swap(false, Ordering::Relaxed)
+    /// Notes that an import waits for the source to answer.
+    pub fn wait(&self, import: &ObjectKey) {
+        self.waiting().insert(import.clone());
+    }
+
+    /// The imports that need not wait any longer, said once.
+    pub fn woken(&self) -> Vec<ObjectKey> {
+        if self.breaker().is_closed() { self.waiting().drain().collect() } else { Vec::new() }
     }
 
     /// Runs a task for as long as there is this source.
@@ -146,7 +153,7 @@ impl Source {
     ///
     /// # Errors
     /// What is known of the source, and until when it rests.
-    pub fn admit(&self) -> Result<(), Failure> {
+    pub fn admit(&self) -> Result<Admission, Failure> {
         self.breaker().admit(self.clock.now())
     }
 
@@ -159,13 +166,13 @@ impl Source {
     ///
     /// # Errors
     /// When it does not say.
-    pub async fn cluster_uid(&self) -> Result<String, Failure> {
+    pub async fn cluster_uid(&self, admission: Admission) -> Result<String, Failure> {
         let mut known = match self.known_uid.try_lock() {
             Ok(known) => known,
             Err(_) => {
                 let known = self.known_uid.lock().await;
                 // Who asked may have found out that nobody answers.
-                self.admit()?;
+                self.breaker().check(admission)?;
                 known
             }
         };
@@ -176,7 +183,7 @@ impl Source {
         *known = None;
         let what = "its identity (get namespace kube-system)";
         let namespaces = Api::<Namespace>::all(self.client());
-        let namespace = self.answer(what, namespaces.get("kube-system")).await?;
+        let namespace = self.answer(admission, what, namespaces.get("kube-system")).await?;
         let uid = namespace.metadata.uid.unwrap_or_default();
         *known = Some(uid.clone());
         Ok(uid)
@@ -188,9 +195,9 @@ impl Source {
     }
 
     /// Another cluster answers: nothing is asked of it for a while.
-    pub fn mistrust(&self, failure: &Failure) {
+    pub fn mistrust(&self, admission: Admission, failure: &Failure) {
         self.doubt();
-        self.failed(failure, Duration::ZERO);
+        self.failed(admission, failure, Duration::ZERO);
     }
 
     /// Mints a token of a service account.
@@ -199,6 +206,7 @@ impl Source {
     /// When the source does not answer, or refuses.
     pub async fn request_token(
         &self,
+        admission: Admission,
         account: &ObjectKey,
         request: &TokenRequest,
     ) -> Result<TokenRequest, Failure> {
@@ -206,17 +214,18 @@ impl Source {
         let what = format!("a token of {account}");
         let parameters = PostParams::default();
         let request = accounts.create_token_request(account.name(), &parameters, request);
-        let answer = self.answer(&what, request).await?;
-        self.answered();
+        let answer = self.answer(admission, &what, request).await?;
+        self.breaker().answered(admission);
         Ok(answer)
     }
 
     async fn answer<T>(
         &self,
+        admission: Admission,
         what: &str,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Failure> {
-        let start = Instant::now();
+        let (start, token) = (Instant::now(), self.token_number());
         let answer = in_time(call).await;
         self.metrics.source_answered(&self.name, start.elapsed());
         let failure = match answer {
@@ -225,29 +234,32 @@ impl Source {
             Err(error) if LeaseLost::caused(&error) => return Err(self.failure(what, &error)),
             Err(error) => self.failure(what, &error),
         };
+        if failure.reason == Reason::LinkUnauthorized && self.token_number() != token {
+            // It was the token of before that was refused.
+            return Err(failure);
+        }
         if matches!(failure.reason, Reason::SourceUnreachable | Reason::LinkUnauthorized) {
             self.doubt();
         }
         let wished = match failure.retry {
             Retry::BackOff(wished) => wished,
-            Retry::NotBefore(_) => Duration::ZERO,
+            Retry::Rest(_) | Retry::NotBefore(_) => Duration::ZERO,
         };
-        self.failed(&failure, wished);
+        self.failed(admission, &failure, wished);
         Err(failure)
     }
 
-    fn answered(&self) {
-        if self.breaker().answered() {
-            self.has_recovered.store(true, Ordering::Relaxed);
+    fn failed(&self, admission: Admission, failure: &Failure, wished: Duration) {
+        let mut breaker = self.breaker();
+        if is_of_the_source(failure.reason) {
+            breaker.failed(admission, failure, wished, self.clock.now(), fastrand::f64());
+        } else {
+            breaker.answered(admission);
         }
     }
 
-    fn failed(&self, failure: &Failure, wished: Duration) {
-        if is_of_the_source(failure.reason) {
-            self.breaker().failed(failure, wished, self.clock.now(), fastrand::f64());
-        } else {
-            self.answered();
-        }
+    fn waiting(&self) -> MutexGuard<'_, HashSet<ObjectKey>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {

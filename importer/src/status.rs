@@ -151,7 +151,8 @@ pub fn status(
 fn is_whole(import: &Import, secret: &SecretState) -> bool {
     let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
     // Whether there has to be a CA bundle is the link's to say, which may be gone.
-    !secret.was_touched() && items(chosen, false).iter().all(|item| secret.names.keys.contains(&item.key))
+    let has = |key: &String| !secret.is_tracked() || secret.names.keys.contains(key);
+    !secret.was_touched() && items(chosen, false).iter().all(|item| has(&item.key))
 }
 
 /// Times in Kubernetes' objects are whole seconds; others would not read back equal.

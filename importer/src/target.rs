@@ -6,7 +6,6 @@ use http::Request;
 use http::header::{ACCEPT, HeaderValue};
 use kube::api::ObjectMeta;
 use kube::core::PartialObjectMeta;
-use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, core::request};
 use tokio::sync::Semaphore;
 
@@ -15,8 +14,8 @@ use crate::metrics::Metrics;
 /// How long an API server may take to answer.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How many calls are made at a time, of whichever sources' imports.
-const CALLS: usize = 32;
+/// How many calls are made at a time, of whichever sources' imports. Each takes a connection.
+const CALLS: usize = 16;
 
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
@@ -35,8 +34,6 @@ pub async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Re
 pub struct Target {
     /// Its client, which writes only while this replica leads.
     pub client: Client,
-    /// Writes events.
-    pub recorder: Recorder,
     calls: Semaphore,
     metrics: Metrics,
 }
@@ -44,8 +41,7 @@ pub struct Target {
 impl Target {
     /// The target that `client` leads to.
     pub fn new(client: Client, metrics: Metrics) -> Self {
-        let recorder = Recorder::new(client.clone(), Reporter::from("multicluster-service-account-importer"));
-        Self { client, recorder, calls: Semaphore::new(CALLS), metrics }
+        Self { client, calls: Semaphore::new(CALLS), metrics }
     }
 
     /// Writes, and gives the metadata of what is there then: the rest is what was sent, and need not
@@ -65,10 +61,13 @@ impl Target {
     /// # Errors
     /// Those of the call, and when it is not answered in time.
     pub async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-        // The semaphore is never closed, so there always is a permit.
-        let _permit = self.calls.acquire().await;
         let start = Instant::now();
-        let answer = in_time(call).await;
+        let answer = in_time(async {
+            // The semaphore is never closed, so there always is a permit to come.
+            let _permit = self.calls.acquire().await;
+            call.await
+        });
+        let answer = answer.await;
         self.metrics.target_answered(start.elapsed());
         answer
     }

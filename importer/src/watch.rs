@@ -99,18 +99,12 @@ impl Watched {
         }
     }
 
-    /// Waits until each watch has told all that there is.
-    pub async fn synced(&self) {
-        // Whoever waits holds the sender, so this can't end with an error.
-        let _ = self.is_synced.subscribe().wait_for(|is_synced| *is_synced).await;
-    }
-
-    /// Has imports worked on at once.
+    /// Has imports worked on at once. Those that are gone need no turn: nothing is left of them.
     pub fn hurry(&self, keys: Vec<ObjectKey>) {
         for key in keys {
-            // An import that is gone needs no turn: nothing is left of it but its entries here.
-            if let Some(known) = self.cache.import(&key) {
-                self.queue.hurry(key, &known.import.spec.cluster_name);
+            match self.cache.import(&key) {
+                Some(known) => self.queue.hurry(key, &known.import.spec.cluster_name),
+                None => self.queue.forget(&key),
             }
         }
     }

@@ -31,6 +31,8 @@ pub struct SecretState {
     pub provenance: Option<Provenance>,
     /// What it holds. Many Secrets are alike in that; whoever keeps many may have them share it.
     pub names: Arc<Names>,
+    /// Whether there is an entry of the importer's.
+    is_tracked: bool,
     /// When the importer last wrote it.
     written_at: Option<Timestamp>,
     /// When someone else last wrote a value, or a label or annotation of ours.
@@ -74,6 +76,7 @@ impl SecretState {
             owner: owner.next(),
             provenance: metadata.annotations.as_ref().and_then(Provenance::read),
             names: Arc::default(),
+            is_tracked: false,
             written_at: None,
             touched_at: None,
             foreign: 0,
@@ -104,6 +107,19 @@ impl SecretState {
             Some(baseline) => self.foreign != baseline,
             None => self.touched_at > self.written_at,
         }
+    }
+
+    /// Whether its managed fields tell what the importer wrote. Someone may have cleared them, and an API
+    /// server does not begin anew by itself
+    /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields>).
+    pub fn is_tracked(&self) -> bool {
+        self.is_tracked
+    }
+
+    /// Whether this is `other`, or what it was before.
+    pub fn is_no_newer_than(&self, other: &Self) -> bool {
+        self.is_older_than(other)
+            || (&self.uid, &self.resource_version) == (&other.uid, &other.resource_version)
     }
 
     /// Whether the Secret's watch has nothing newer than `other` to tell. API servers' resource
@@ -139,6 +155,7 @@ impl SecretState {
         let annotations = names_below(&fields.0, &["f:metadata", "f:annotations"]);
         names.keys.extend(data.iter().cloned());
         if entry.manager.as_deref() == Some(FIELD_MANAGER) {
+            self.is_tracked = true;
             self.written_at = self.written_at.max(time);
             names.labels.extend(labels);
             names.annotations.extend(annotations);

@@ -70,6 +70,10 @@ fn our_own_status_is_no_news_and_that_of_others_is() {
     wrote_status(&cache, &with_status(import(2, 1, "c2"), 1));
     assert_eq!(apply(&cache, with_status(import(2, 1, "c2"), 1)), []);
     assert_eq!(apply(&cache, import(3, 1, "c2")), [key("a")], "someone emptied it");
+    // Told before our own write is answered.
+    let written = with_status(import(4, 1, "c2"), 7);
+    cache.writes_status(&written.import, written.shown);
+    assert_eq!(apply(&cache, written), []);
 }
 
 #[test]
@@ -101,7 +105,7 @@ fn what_is_not_listed_again_is_gone_and_so_is_what_can_t_be_read() {
     apply(&cache, import(1, 1, "c2"));
     cache.see_import(Event::Init);
     assert!(cache.import(&key("a")).is_some(), "during a relist, all is still there");
-    cache.see_import(Event::InitDone);
+    assert_eq!(cache.see_import(Event::InitDone), [key("a")]);
     assert!(cache.import(&key("a")).is_none());
     apply(&cache, import(1, 1, "c2"));
     cache.see_import(Event::Apply((key("a"), None)));
@@ -111,16 +115,16 @@ fn what_is_not_listed_again_is_gone_and_so_is_what_can_t_be_read() {
 #[test]
 fn a_secret_s_owner_is_told_before_and_after_and_so_is_its_namesake() {
     let cache = Cache::default();
-    let named = |name: &str| {
-        let mut secret = secret("s", 7, &[]);
+    let named = |version, name: &str| {
+        let mut secret = secret("s", version, &[]);
         secret.owner = Some(mcsa_client::secret::Owner { name: name.into(), uid: "u".into() });
         secret
     };
-    assert_eq!(cache.see_secret(Event::Apply((key("c-token"), named("a")))), [key("a"), key("c")]);
-    assert_eq!(cache.see_secret(Event::Apply((key("c-token"), named("a")))), [], "nothing new");
-    let told = cache.see_secret(Event::Apply((key("c-token"), named("b"))));
+    assert_eq!(cache.see_secret(Event::Apply((key("c-token"), named(7, "a")))), [key("a"), key("c")]);
+    assert_eq!(cache.see_secret(Event::Apply((key("c-token"), named(7, "a")))), [], "nothing new");
+    let told = cache.see_secret(Event::Apply((key("c-token"), named(8, "b"))));
     assert_eq!(told, [key("a"), key("b"), key("c")]);
-    assert_eq!(cache.see_secret(Event::Delete((key("c-token"), named("b")))), [key("b"), key("c")]);
+    assert_eq!(cache.see_secret(Event::Delete((key("c-token"), named(9, "b")))), [key("b"), key("c")]);
 }
 
 #[test]
@@ -142,17 +146,20 @@ fn an_account_that_is_another_one_by_now_concerns_its_imports() {
     assert_eq!(see(Account::Is("sa".into())), [key("a")], "it may have been waited for");
     cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[]))));
     assert_eq!(see(Account::Is("sa".into())), []);
-    assert_eq!(cache.see_account("c3", &account, &Account::Gone), []);
-    assert_eq!(see(Account::Gone), [key("a")]);
+    assert_eq!(cache.see_account("c3", &account, &Account::Gone("sa".into())), []);
+    assert_eq!(see(Account::Gone("earlier".into())), []);
+    assert_eq!(see(Account::Gone("sa".into())), [key("a")]);
     assert_eq!(see(Account::Is("other".into())), [key("a")]);
     assert_eq!(cache.import(&key("a")).unwrap().account, Some(Account::Is("other".into())));
-    cache.minted_for(&key("a"));
+    cache.settle(&key("a"), Some(&Account::Gone("sa".into())));
+    assert!(cache.import(&key("a")).unwrap().account.is_some(), "more was told meanwhile");
+    cache.settle(&key("a"), Some(&Account::Is("other".into())));
     assert_eq!(cache.import(&key("a")).unwrap().account, None);
     // One that is not listed any more was deleted while nobody looked.
-    let told = |account: Account| [(ObjectKey::new("default", "pod-lister"), account)].into();
+    let told = |uid: Option<&str>| [(account.clone(), uid.map(Arc::from))].into();
     assert_eq!(cache.see_accounts("c2", &HashMap::new()), [], "it was not asked about this one");
-    assert_eq!(cache.see_accounts("c2", &told(Account::Gone)), [key("a")]);
-    assert_eq!(cache.see_accounts("c2", &told(Account::Is("sa".into()))), []);
+    assert_eq!(cache.see_accounts("c2", &told(None)), [key("a")]);
+    assert_eq!(cache.see_accounts("c2", &told(Some("sa"))), []);
 }
 
 #[test]
@@ -160,7 +167,10 @@ fn when_the_clock_was_set_back_each_token_is_due() {
     let cache = Cache::default();
     apply(&cache, import(1, 1, "c2"));
     cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[]))));
-    assert_eq!(cache.distrust_times(), [key("a")]);
+    let now = "2026-01-01T00:30:00Z".parse().unwrap();
+    assert_eq!(cache.distrust_times(now), [key("a")]);
+    // The same version, told again, changes nothing.
+    assert_eq!(cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[])))), []);
     let provenance = cache.secret(&key("a-token")).unwrap().provenance.unwrap();
-    assert_eq!(provenance.refresh_at, Some(Timestamp::MIN));
+    assert_eq!(provenance.refresh_at, Some(now));
 }
