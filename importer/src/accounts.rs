@@ -19,6 +19,7 @@ use mcsa_runtime::errors;
 use crate::cache::Account;
 use crate::key::ObjectKey;
 use crate::source::Source;
+use crate::source::wire::is_uid;
 use crate::watch::Watched;
 
 /// How often it is looked whether other namespaces are imported from, or other rights were granted.
@@ -153,7 +154,7 @@ impl Follower {
 }
 
 fn uid(account: &PartialObjectMeta<ServiceAccount>) -> Arc<str> {
-    account.metadata.uid.as_deref().unwrap_or_default().into()
+    account.metadata.uid.as_deref().filter(|uid| is_uid(uid)).unwrap_or_default().into()
 }
 
 fn is_forbidden(error: &watcher::Error) -> bool {

@@ -14,6 +14,7 @@ use crate::decide::{after, refresh_time};
 use crate::failure::{Failure, Reason};
 use crate::resolve::Resolved;
 use crate::source::Admission;
+use crate::source::wire::is_uid;
 
 /// A fresh credential. Only [`mint`] makes one.
 #[derive(Debug)]
@@ -74,6 +75,10 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
             "{} answered with a token of {}/{} instead of {account}",
             spec.cluster_name, claims.namespace, claims.service_account
         );
+        return Err(Failure::new(Reason::SourceFailed, message));
+    }
+    if !is_uid(&claims.service_account_uid) {
+        let message = format!("{} answered for {account} with what is no UID", spec.cluster_name);
         return Err(Failure::new(Reason::SourceFailed, message));
     }
     let known = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());

@@ -46,7 +46,7 @@ pub async fn report(
     if shown.says_the_same_as(&shows) {
         return Ok(Reported::Unchanged);
     }
-    cache.writes_status(import, shows);
+    cache.writes_status(import, &shows);
     let mut object = import.object();
     object.metadata.resource_version = Some(version.to_string());
     object.status = Some(status.clone());

@@ -185,6 +185,10 @@ impl Source {
         let namespaces = Api::<Namespace>::all(self.client());
         let namespace = self.answer(admission, what, namespaces.get("kube-system")).await?;
         let uid = namespace.metadata.uid.unwrap_or_default();
+        if !wire::is_uid(&uid) {
+            let message = format!("{} answers for {what} with what is no UID", self.name);
+            return Err(Failure::new(Reason::SourceFailed, message));
+        }
         *known = Some(uid.clone());
         Ok(uid)
     }
@@ -296,9 +300,8 @@ impl Source {
             _ => (Reason::SourceFailed, "it is asked again later"),
         };
         let said = status.details.as_ref().map_or(0, |details| details.retry_after_seconds.into());
-        let wished = self.wire.take_retry_after().max(Duration::from_secs(said));
         Failure {
-            retry: Retry::BackOff(wished),
+            retry: Retry::BackOff(Duration::from_secs(said)),
             ..Failure::new(reason, format!("{name} refuses {what}: {}; {mend}", status.message))
         }
     }

@@ -29,7 +29,6 @@ pub struct Outcome<'a> {
 /// thousand bytes; this has a hundred.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// Of the whole status; none where there is no status.
     digest: Option<u64>,
     /// The condition `Ready`.
     pub ready: Option<Turn>,
@@ -75,6 +74,11 @@ impl Shown {
             expires_at: status.expiration_time.as_ref().map(|time| time.0),
             refresh_at: status.refresh_time.as_ref().map(|time| time.0),
         }
+    }
+
+    /// Of the whole status; none where there is none. Equal where the very same is said.
+    pub fn digest(&self) -> Option<u64> {
+        self.digest
     }
 
     /// Whether `other` says the very same.

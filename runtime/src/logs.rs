@@ -29,8 +29,10 @@ pub struct LogArgs {
 /// # Errors
 /// When the filter can't be parsed, or logging was started before.
 pub fn init(args: &LogArgs) -> anyhow::Result<()> {
-    // kube logs answers that it can't read as they are, and they may hold a token.
-    let filter = EnvFilter::try_new(format!("{},kube_client::client=error", args.log))
+    // kube logs answers that it can't read as they are, and they may hold a token; its watcher logs
+    // refusals with all of their fields, and who watches says the same in one line.
+    let quiet = "kube_client::client=error,kube_runtime::watcher=error";
+    let filter = EnvFilter::try_new(format!("{},{quiet}", args.log))
         .map_err(|error| anyhow::anyhow!("--log {:?} (or RUST_LOG) is no log filter: {error}", args.log))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {

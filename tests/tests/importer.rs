@@ -324,6 +324,10 @@ async fn a_source_that_hangs_and_a_writer_that_insists_harm_no_one_else() -> any
         let patch = json!({ "stringData": { "extra": i.to_string() } });
         imports.secrets.patch("a-token", &PatchParams::default(), &Patch::Merge(patch)).await?;
     }
+    eventually("it is said that this goes on", async || {
+        imports.condition("a", "Refreshed", "False", Some("TooManyRepairs")).await
+    })
+    .await;
     eventually("the last edit is repaired", async || {
         let values = imports.values("a-token").await?;
         ensure!(!values.contains_key("extra"), "still there");

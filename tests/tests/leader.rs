@@ -27,24 +27,29 @@ impl Scene {
         Ok(Self { target, source })
     }
 
-    /// An importer with an identity of its own, which the audit log knows it by.
+    /// An importer with an identity of its own, which the audit log knows it by, ready to work.
     async fn importer(&self, name: &str) -> anyhow::Result<Replica> {
         let account = format!("--serviceaccount={SYSTEM_NAMESPACE}:{name}");
-        for object in [
-            ["serviceaccount", name, "--dry-run=none"],
-            ["clusterrolebinding", name, "--clusterrole=multicluster-service-account-importer"],
-            ["rolebinding", name, "--role=importer"],
-        ] {
-            let of_whom = (object[0] != "serviceaccount").then_some(account.as_str());
-            let args = ["-n", SYSTEM_NAMESPACE, "create"].into_iter().chain(object).chain(of_whom);
-            self.target.kubectl(args).await?;
-        }
+        let role = "--clusterrole=multicluster-service-account-importer";
+        self.target.kubectl(["create", "clusterrolebinding", name, role, &account]).await?;
+        let replica = self.candidate(name).await?;
+        eventually(format!("{name} is ready"), async || said(&replica.process, "ready")).await;
+        Ok(replica)
+    }
+
+    /// One that may take the lease, and nothing else.
+    async fn candidate(&self, name: &str) -> anyhow::Result<Replica> {
+        let account = format!("--serviceaccount={SYSTEM_NAMESPACE}:{name}");
+        let create = ["-n", SYSTEM_NAMESPACE, "create"];
+        self.target.kubectl([&create[..], &["serviceaccount", name]].concat()).await?;
+        self.target
+            .kubectl([&create[..], &["rolebinding", name, "--role=importer", &account]].concat())
+            .await?;
         let kubeconfig = self.target.kubeconfig_of(SYSTEM_NAMESPACE, name).await?;
         let mut command = Command::new(program("mcsa-importer")?);
         command.arg("--kubeconfig").arg(kubeconfig).env("HOSTNAME", name);
         command.args(["--lease-duration", "3", "--probe-address", "127.0.0.1:0", "--log-format", "json"]);
         let process = Process::spawn(name, &command, self.target.dir().join(format!("{name}.log")))?;
-        eventually(format!("{name} is ready"), async || said(&process, "ready")).await;
         Ok(Replica { name: name.into(), process })
     }
 
@@ -99,7 +104,9 @@ impl Replica {
         let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let address = lines.find_map(|line| Some(line["address"].as_str()?.to_owned()));
         let address = address.with_context(|| format!("no address in: {log}"))?;
-        let client = Client::try_from(Config::new(format!("http://{address}").parse()?))?;
+        let mut config = Config::new(format!("http://{address}").parse()?);
+        config.default_retry = false;
+        let client = Client::try_from(config)?;
         Ok(client.request_text(http::Request::get(path).body(Vec::new())?).await?)
     }
 }
@@ -107,6 +114,19 @@ impl Replica {
 fn said(process: &Process, what: &str) -> anyhow::Result<()> {
     process.check()?;
     ensure!(process.log().contains(what), "{} has not said {what:?}", process.name());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_list_does_not_lead() -> anyhow::Result<()> {
+    let scene = Scene::start().await?;
+    let blind = scene.candidate("blind").await?;
+    eventually("it finds out that it can't", async || said(&blind.process, "watch interrupted")).await;
+    let able = scene.importer("able").await?;
+    scene.wait_for_leader(&able).await;
+    ensure!(!blind.process.log().contains("holds the lease"), "{}", blind.process.log());
+    let error = blind.get("/readyz").await.err().context("it calls itself ready")?;
+    ensure!(error.to_string().contains("503") || error.to_string().contains("not listed"), "{error}");
     Ok(())
 }
 

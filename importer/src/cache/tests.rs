@@ -72,7 +72,7 @@ fn our_own_status_is_no_news_and_that_of_others_is() {
     assert_eq!(apply(&cache, import(3, 1, "c2")), [key("a")], "someone emptied it");
     // Told before our own write is answered.
     let written = with_status(import(4, 1, "c2"), 7);
-    cache.writes_status(&written.import, written.shown);
+    cache.writes_status(&written.import, &written.shown);
     assert_eq!(apply(&cache, written), []);
 }
 

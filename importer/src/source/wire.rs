@@ -1,5 +1,8 @@
 //! The connections to a source, whose token changes while they stay.
 
+mod answer;
+mod refusal;
+
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -8,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Request, Response};
 use hyper_util::client::legacy::connect::HttpInfo;
 use kube::client::{Body, ClientBuilder};
@@ -16,6 +19,8 @@ use kube::{Client, Config};
 use mcsa_client::ExposeSecret;
 use mcsa_runtime::lease::Fence;
 use tower::util::{MapRequestLayer, MapResponseLayer};
+
+use self::answer::GuardLayer;
 
 /// A connection that is silent for so long is dead: API servers send a bookmark on each watch every
 /// minute (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>).
@@ -36,13 +41,17 @@ pub fn harden(config: &mut Config) {
     config.reset_reader_on_write = true;
 }
 
-/// A client, what it sends with each request, and what came back with the last.
+/// Whether this may be a UID: they have 36 characters, and a source may say anything.
+pub(crate) fn is_uid(uid: &str) -> bool {
+    (1..=128).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// A client, and what it sends with each request.
 pub(super) struct Wire {
     client: Client,
     /// A digest of all that a new token leaves as it is.
     way: u64,
     token: Arc<RwLock<Token>>,
-    retry_after: Arc<Mutex<Duration>>,
     connections: Arc<Connections>,
 }
 
@@ -78,7 +87,6 @@ impl Wire {
     pub(super) fn new(mut config: Config, fence: &Fence) -> anyhow::Result<Self> {
         let way = way(&config)?;
         let token = Arc::new(RwLock::new(Token { header: header(&config)?, number: 0 }));
-        let retry_after = Arc::new(Mutex::new(Duration::ZERO));
         config.auth_info.token = None;
         harden(&mut config);
         let authorize = {
@@ -92,21 +100,19 @@ impl Wire {
         };
         let connections = Arc::new(Connections::default());
         let note = {
-            let (retry_after, connections) = (retry_after.clone(), connections.clone());
+            let connections = connections.clone();
             move |response: Response<_>| {
-                if let Some(seconds) = wished(&response) {
-                    *retry_after.lock().unwrap_or_else(PoisonError::into_inner) = seconds;
-                }
                 connections.note(&response);
                 response
             }
         };
         let client = ClientBuilder::try_from(config)?
+            .with_layer(&GuardLayer)
             .with_layer(&MapRequestLayer::new(authorize))
             .with_layer(&MapResponseLayer::new(note))
             .with_layer(&fence.layer())
             .build();
-        Ok(Self { client, way, token, retry_after, connections })
+        Ok(Self { client, way, token, connections })
     }
 
     pub(super) fn client(&self) -> Client {
@@ -140,18 +146,6 @@ impl Wire {
     pub(super) fn has_new_connection(&self) -> bool {
         self.connections.is_new.load(Ordering::Relaxed)
     }
-
-    /// How long the source last wished not to be called, said once. kube does not read the header,
-    /// and API servers that reject a call for its priority send nothing else
-    /// (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>).
-    pub(super) fn take_retry_after(&self) -> Duration {
-        std::mem::take(&mut *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn wished<B>(response: &Response<B>) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 fn header(config: &Config) -> anyhow::Result<Option<HeaderValue>> {

@@ -2,6 +2,7 @@
 //! credential which works is left alone, and that all is well again afterwards.
 
 mod away;
+mod hostile;
 mod identity;
 mod killed;
 mod lifetime;

@@ -1,0 +1,177 @@
+//! What is kept of a source's refusal.
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
+use kube::core::Status;
+use kube::core::response::{StatusCause, StatusDetails};
+use serde_json::Value;
+
+/// Of a message, so many characters; of what is a name, fewer.
+const MESSAGE: usize = 1000;
+const NAME: usize = 253;
+
+/// So many causes. An object that is wrong in more ways is mended step by step.
+const CAUSES: usize = 10;
+
+const REDACTED: &str = "[redacted]";
+
+/// The Status that a source has answered with, within bounds and without tokens. Of any other body,
+/// such as a proxy's page that repeats the request, nothing is kept.
+///
+/// How long the source wishes not to be called is in the details, for kube does not read headers, and
+/// API servers that reject a call for its priority send nothing else
+/// (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>).
+pub fn refusal(code: StatusCode, headers: &HeaderMap, body: &[u8], token: &str) -> Status {
+    let http = format!("HTTP {}", code.as_u16());
+    if code.is_redirection() {
+        let message = format!("{http}, a redirection, and none is followed");
+        return Status::failure(&message, "").with_code(StatusCode::BAD_GATEWAY.as_u16());
+    }
+    let clean = |text: &str, most: usize| redacted(text, token).chars().take(most).collect::<String>();
+    let said = said(body).unwrap_or_default();
+    let details = said.details.unwrap_or_else(nothing);
+    let details = StatusDetails {
+        name: clean(&details.name, NAME),
+        group: clean(&details.group, NAME),
+        kind: clean(&details.kind, NAME),
+        uid: clean(&details.uid, NAME),
+        causes: details.causes.iter().take(CAUSES).map(|cause| cleaned(cause, clean)).collect(),
+        retry_after_seconds: match details.retry_after_seconds {
+            0 => wished(headers),
+            seconds => seconds,
+        },
+    };
+    let message = if said.message.is_empty() { http } else { clean(&said.message, MESSAGE) };
+    let code = if said.code == 0 { code.as_u16() } else { said.code };
+    Status::failure(&message, &clean(&said.reason, NAME)).with_code(code).with_details(details)
+}
+
+/// Kubernetes' own answer, if it is one; kube would take any JSON object for it.
+fn said(body: &[u8]) -> Option<Status> {
+    let said = serde_json::from_slice::<Value>(body).ok()?;
+    let is_status = said["kind"] == "Status" && said["apiVersion"] == "v1";
+    serde_json::from_value(said).ok().filter(|_| is_status)
+}
+
+/// In seconds. Kubernetes does not use the other form, a date.
+fn wished(headers: &HeaderMap) -> u32 {
+    let value = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.parse().ok()).unwrap_or_default()
+}
+
+fn cleaned(cause: &StatusCause, clean: impl Fn(&str, usize) -> String) -> StatusCause {
+    StatusCause {
+        reason: clean(&cause.reason, NAME),
+        message: clean(&cause.message, MESSAGE),
+        field: clean(&cause.field, NAME),
+    }
+}
+
+fn nothing() -> StatusDetails {
+    let nothing = String::new;
+    StatusDetails {
+        name: nothing(),
+        group: nothing(),
+        kind: nothing(),
+        uid: nothing(),
+        causes: Vec::new(),
+        retry_after_seconds: 0,
+    }
+}
+
+/// The text without this token, and without any other that looks like a JWT.
+fn redacted(text: &str, token: &str) -> String {
+    let text = if token.is_empty() { text.to_owned() } else { text.replace(token, REDACTED) };
+    let (mut clean, mut rest) = (String::new(), text.as_str());
+    while let Some(start) = rest.find("eyJ") {
+        let (before, found) = rest.split_at(start);
+        let (word, after) = found.split_at(found.find(|c| !is_of_a_jwt(c)).unwrap_or(found.len()));
+        let parts = word.split('.').filter(|part| !part.is_empty()).count();
+        clean.push_str(before);
+        clean.push_str(if parts >= 3 { REDACTED } else { word });
+        rest = after;
+    }
+    clean + rest
+}
+
+fn is_of_a_jwt(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    const TOKEN: &str = "opaque-t0ken";
+    const JWT: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln-bmF0_dXJl";
+
+    fn refused(code: u16, retry_after: Option<&'static str>, body: &str) -> Status {
+        let headers = retry_after.map(|value| (RETRY_AFTER, http::HeaderValue::from_static(value)));
+        let code = StatusCode::from_u16(code).unwrap();
+        refusal(code, &headers.into_iter().collect(), body.as_bytes(), TOKEN)
+    }
+
+    fn status(code: u16, message: &str, details: &str) -> String {
+        let message = Value::from(message);
+        format!(
+            r#"{{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": {message},
+                "reason": "R", "details": {details}, "code": {code}}}"#
+        )
+    }
+
+    #[rstest]
+    #[case::page(502, &format!("<html>authorization: Bearer {TOKEN}</html>"), 502, "HTTP 502")]
+    #[case::priority_and_fairness(429, "Too many requests, please try again later.\n", 429, "HTTP 429")]
+    #[case::nothing(503, "", 503, "HTTP 503")]
+    #[case::other_json(401, r#"{"message": "no", "code": 200}"#, 401, "HTTP 401")]
+    #[case::no_object(500, "[1]", 500, "HTTP 500")]
+    #[case::status_of_wrong_types(
+        500,
+        r#"{"kind": "Status", "apiVersion": "v1", "code": "x"}"#,
+        500,
+        "HTTP 500"
+    )]
+    #[case::redirection(302, "<a href=x>", 502, "HTTP 302, a redirection, and none is followed")]
+    #[case::status(403, &status(403, "may not", "null"), 403, "may not")]
+    #[case::status_without_code(403, &status(0, "may not", "null"), 403, "may not")]
+    #[case::status_without_message(403, &status(403, "", "null"), 403, "HTTP 403")]
+    #[case::token(403, &status(403, &format!("'{TOKEN}'?"), "null"), 403, "'[redacted]'?")]
+    #[case::jwt(400, &status(400, &format!("<{JWT}> eyJ a.b.c"), "null"), 400, "<[redacted]> eyJ a.b.c")]
+    fn what_is_kept(
+        #[case] code: u16,
+        #[case] body: &str,
+        #[case] kept_code: u16,
+        #[case] kept_message: &str,
+    ) {
+        let Status { code, message, .. } = refused(code, None, body);
+        assert_eq!((code, message.as_str()), (kept_code, kept_message));
+    }
+
+    #[rstest]
+    #[case::header(Some("1"), "plain".into(), 1)]
+    #[case::status(None, status(429, "m", r#"{"retryAfterSeconds": 7}"#), 7)]
+    #[case::both(Some("1"), status(429, "m", r#"{"retryAfterSeconds": 7}"#), 7)]
+    #[case::header_of_a_status(Some("3"), status(429, "m", r#"{"kind": "x"}"#), 3)]
+    #[case::date(Some("Wed, 21 Oct 2015 07:28:00 GMT"), "plain".into(), 0)]
+    #[case::neither(None, "plain".into(), 0)]
+    fn how_long_it_wishes_not_to_be_called(
+        #[case] header: Option<&'static str>,
+        #[case] body: String,
+        #[case] seconds: u32,
+    ) {
+        assert_eq!(refused(429, header, &body).details.unwrap().retry_after_seconds, seconds);
+    }
+
+    #[test]
+    fn details_are_kept_within_bounds() {
+        let cause = format!(r#"{{"reason": "r", "message": "{TOKEN}", "field": "f"}}"#);
+        let causes = vec![cause; 100].join(",");
+        let details = format!(r#"{{"name": "{JWT}", "kind": "secrets", "causes": [{causes}]}}"#);
+        let kept = refused(404, None, &status(404, &"ä".repeat(20_000), &details));
+        assert_eq!((kept.code, kept.reason.as_str(), kept.message.chars().count()), (404, "R", MESSAGE));
+        let details = kept.details.unwrap();
+        assert_eq!((details.kind.as_str(), details.name.as_str()), ("secrets", REDACTED));
+        assert_eq!((details.causes.len(), details.causes[0].message.as_str()), (CAUSES, REDACTED));
+    }
+}
