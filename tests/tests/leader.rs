@@ -73,7 +73,8 @@ impl Scene {
         Ok(events
             .filter_map(|event| {
                 let resource = event.object_ref.as_ref()?.resource.clone();
-                Some(Asked { caller: caller(&event), verb: event.verb.clone(), resource })
+                let code = event.response_status.as_ref()?.code;
+                Some(Asked { code, caller: caller(&event), verb: event.verb.clone(), resource })
             })
             .collect())
     }
@@ -81,14 +82,17 @@ impl Scene {
 
 #[derive(Debug)]
 struct Asked {
+    code: u16,
     caller: String,
     verb: String,
     resource: String,
 }
 
 impl Asked {
+    /// Whether it has changed anything. What was already with a connection of the frozen process may
+    /// still be sent; it comes too late, and is refused.
     fn is_write(&self) -> bool {
-        !["get", "list", "watch"].contains(&self.verb.as_str())
+        !["get", "list", "watch"].contains(&self.verb.as_str()) && self.code < 300
     }
 }
 

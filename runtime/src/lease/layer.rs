@@ -86,8 +86,9 @@ async fn within<T>(
     let mut answer = pin!(answer);
     let mut ended = pin!(fence.ended(term));
     poll_fn(|context| {
-        // `ended` only wakes us. Its timer may not have fired yet in a process that was frozen, and
-        // one poll more of the answer could send the request.
+        // `ended` only wakes us: its timer may not have fired yet in a process that was frozen. What was
+        // handed to a connection before, hyper may still send; that a write is on condition of what
+        // was known is what makes it fail then.
         if fence.left(term).is_none() || ended.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(LeaseLost.into()));
         }
