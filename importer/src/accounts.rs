@@ -18,8 +18,7 @@ use mcsa_runtime::errors;
 
 use crate::cache::Account;
 use crate::key::ObjectKey;
-use crate::source::Source;
-use crate::source::wire::is_uid;
+use crate::source::{Source, is_uid};
 use crate::watch::Watched;
 
 /// How often it is looked whether other namespaces are imported from, or other rights were granted.
@@ -95,17 +94,11 @@ impl Follower {
         while let Some(event) = events.next().await {
             let Some(watched) = self.watched.upgrade() else { return };
             let cache = &watched.cache;
+            let see =
+                |account: &_, told| cache.see_account(&self.cluster_name, &ObjectKey::of(account), &told);
             let changed = match event {
-                Ok(Event::Apply(account)) => cache.see_account(
-                    &self.cluster_name,
-                    &ObjectKey::of(&account),
-                    &Account::Is(uid(&account)),
-                ),
-                Ok(Event::Delete(account)) => cache.see_account(
-                    &self.cluster_name,
-                    &ObjectKey::of(&account),
-                    &Account::Gone(uid(&account)),
-                ),
+                Ok(Event::Apply(account)) => see(&account, Account::Is(uid(&account))),
+                Ok(Event::Delete(account)) => see(&account, Account::Gone(uid(&account))),
                 Ok(Event::Init) => {
                     // Those that are not listed now are gone.
                     let accounts = cache.accounts_of(&self.cluster_name).into_iter();

@@ -1,5 +1,6 @@
 //! What the watches have seen, in the form that a reconciliation needs.
 
+mod known;
 mod mirror;
 #[cfg(test)]
 mod tests;
@@ -11,11 +12,11 @@ use jiff::Timestamp;
 use kube::runtime::watcher::Event;
 use mcsa_client::secret::{Names, SecretState};
 
+pub use self::known::{Account, Known, LinkEntry, SeenImport, version_of};
 use self::mirror::Mirror;
 use crate::history::History;
 use crate::import::Import;
 use crate::key::ObjectKey;
-use crate::source::Source;
 use crate::status::Shown;
 
 /// How many deleted Secrets are remembered: more than there can be writes on the way.
@@ -41,62 +42,6 @@ struct State {
     deleted: VecDeque<Box<str>>,
 }
 
-/// An import, and what else is known of it.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// The import.
-    pub import: Arc<Import>,
-    /// What its status says.
-    pub shown: Shown,
-    /// What its source told of the service account, where the Secret's token is not of that one.
-    pub account: Option<Account>,
-    /// The version that this is about; 0 where it is no number.
-    pub version: u64,
-    /// What we are writing into the status: the watch may tell of it before the answer does.
-    writing: Option<u64>,
-    /// The lifetime in seconds that its user was last told to be shorter than what was asked for.
-    told_lifetime: Option<u64>,
-}
-
-/// A service account, as its source tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Account {
-    /// It is there, with this UID.
-    Is(Arc<str>),
-    /// The one with this UID was deleted.
-    Gone(Arc<str>),
-}
-
-impl Account {
-    /// Whether a token of the service account with this UID is good.
-    pub fn allows(&self, uid: &str) -> bool {
-        match self {
-            Self::Is(now) => **now == *uid,
-            Self::Gone(gone) => **gone != *uid,
-        }
-    }
-}
-
-/// A link as its Secret was last seen: the source that it leads to, or why it leads nowhere.
-#[derive(Clone, Debug)]
-pub struct LinkEntry {
-    /// The source's name.
-    pub cluster_name: String,
-    /// The source, or what is wrong with the Secret.
-    pub source: Result<Arc<Source>, String>,
-}
-
-/// An import as a watch tells of it.
-#[derive(Debug)]
-pub struct SeenImport {
-    /// The import.
-    pub import: Import,
-    /// What its status says.
-    pub shown: Shown,
-    /// The version that this is about; 0 where it is no number.
-    pub version: u64,
-}
-
 impl Cache {
     /// Whether each watch has told all that there is.
     pub fn is_synced(&self) -> bool {
@@ -116,9 +61,7 @@ impl Cache {
 
     /// The link to a source. Where there are several, that of the first Secret by name.
     pub fn link(&self, cluster_name: &str) -> Option<LinkEntry> {
-        let state = self.state();
-        let named = state.links.iter().filter(|(_, link)| link.cluster_name == cluster_name);
-        named.min_by_key(|(secret, _)| *secret).map(|(_, link)| link.clone())
+        self.state().link(cluster_name).cloned()
     }
 
     /// The link that was last seen in a Secret of the system namespace.
@@ -223,8 +166,8 @@ impl Cache {
                 if state.set_import(seen) { vec![key] } else { Vec::new() }
             }
             Event::Delete((key, _)) | Event::Apply((key, None)) | Event::InitApply((key, None)) => {
-                state.imports.remove(&key);
-                state.histories.remove(&key);
+                let gone = state.imports.remove(&key);
+                state.forget(&key, gone);
                 vec![key]
             }
             Event::Init => {
@@ -232,9 +175,12 @@ impl Cache {
                 Vec::new()
             }
             Event::InitDone => {
-                let gone: Vec<_> = state.imports.end().into_iter().map(|(key, _)| key).collect();
-                state.histories.retain(|key, _| !gone.contains(key));
-                gone
+                let gone = state.imports.end().into_iter();
+                gone.map(|(key, known)| {
+                    state.forget(&key, Some(known));
+                    key
+                })
+                .collect()
             }
         }
     }
@@ -288,7 +234,7 @@ impl Cache {
 
     /// A source tells of a service account; returns the imports whose tokens are not of this one.
     pub fn see_account(&self, cluster_name: &str, account: &ObjectKey, told: &Account) -> Vec<ObjectKey> {
-        self.state().set_accounts(|import, _| import.is_for(cluster_name, account).then(|| told.clone()))
+        self.state().set_accounts(|import| import.is_for(cluster_name, account).then(|| Some(told.clone())))
     }
 
     /// A source told the UIDs of these service accounts, or none where there is none; returns the
@@ -298,13 +244,10 @@ impl Cache {
         cluster_name: &str,
         told: &HashMap<ObjectKey, Option<Arc<str>>>,
     ) -> Vec<ObjectKey> {
-        self.state().set_accounts(|import, held| {
-            if import.spec.cluster_name != cluster_name {
-                return None;
-            }
-            // Whichever one there was is gone.
-            let gone = || held.map(|uid| Account::Gone(uid.into()));
-            told.get(&import.account_key())?.clone().map(Account::Is).or_else(gone)
+        self.state().set_accounts(|import| {
+            let is_of_source = import.spec.cluster_name == cluster_name;
+            let told = is_of_source.then(|| told.get(&import.account_key())).flatten()?;
+            Some(told.clone().map(Account::Is))
         })
     }
 
@@ -322,6 +265,20 @@ impl Cache {
 }
 
 impl State {
+    fn link(&self, cluster_name: &str) -> Option<&LinkEntry> {
+        let named = self.links.iter().filter(|(_, link)| link.cluster_name == cluster_name);
+        named.min_by_key(|(secret, _)| *secret).map(|(_, link)| link)
+    }
+
+    /// Forgets what else is kept of an import that is gone.
+    fn forget(&mut self, key: &ObjectKey, gone: Option<Known>) {
+        self.histories.remove(key);
+        let link = gone.and_then(|known| self.link(&known.import.spec.cluster_name));
+        if let Some(source) = link.and_then(|link| link.source.as_ref().ok()) {
+            source.wait_no_more(key);
+        }
+    }
+
     fn imports_where(&self, is_meant: impl Fn(&Import) -> bool) -> Vec<ObjectKey> {
         let meant = self.imports.iter().filter(|(_, known)| is_meant(&known.import));
         meant.map(|(key, _)| key.clone()).collect()
@@ -372,15 +329,17 @@ impl State {
         }
     }
 
-    /// `told` is given the UID that the import's token is of.
-    fn set_accounts(&mut self, told: impl Fn(&Import, Option<&str>) -> Option<Account>) -> Vec<ObjectKey> {
+    /// What is `told` of an import's service account, if anything: none is there where it is none.
+    fn set_accounts(&mut self, told: impl Fn(&Import) -> Option<Option<Account>>) -> Vec<ObjectKey> {
         let Self { imports, secrets, .. } = self;
         let mut changed = Vec::new();
         for known in imports.values_mut() {
+            let Some(told) = told(&known.import) else { continue };
             let provenance =
                 secrets.get(&known.import.secret_key()).and_then(|secret| secret.provenance.as_ref());
             let held = provenance.map(|token| token.service_account_uid.as_str());
-            let Some(account) = told(&known.import, held) else { continue };
+            // Whichever one there was is gone.
+            let Some(account) = told.or_else(|| held.map(|uid| Account::Gone(uid.into()))) else { continue };
             let is_news = match held {
                 Some(held) => !account.allows(held),
                 // It may have been waited for.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use kube::Client;
 use mcsa_runtime::lease::Fence;
-use tokio::sync::watch;
+use tokio::sync::watch::Sender;
 use tokio::task::JoinSet;
 
 use crate::cache::Cache;
@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::reconcile::Reconciler;
 use crate::target::Target;
-use crate::watch::{self as follow, Watched};
+use crate::watch::{self, Watched};
 
 /// How long running reconciliations may take to end when the importer stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ pub struct Controller {
     client: Client,
     reconciler: Arc<Reconciler>,
     health: Health,
-    is_synced: watch::Sender<bool>,
+    is_synced: Sender<bool>,
 }
 
 impl Controller {
@@ -37,7 +37,7 @@ impl Controller {
         let target = Target::new(writer, metrics.clone());
         let health = Health::new(cache.clone(), queue.clone());
         let reconciler = Arc::new(Reconciler { target, fence, cache, queue, clock, metrics });
-        Self { client, reconciler, health, is_synced: watch::Sender::new(false) }
+        Self { client, reconciler, health, is_synced: Sender::new(false) }
     }
 
     /// For a target without rivals, as tests have it.
@@ -80,9 +80,9 @@ impl Controller {
         });
         // Also while another replica leads, so as to know all when it is our turn.
         let mut watches = JoinSet::new();
-        watches.spawn(follow::imports(client.clone(), watched.clone()));
-        watches.spawn(follow::secrets(client.clone(), watched.clone()));
-        watches.spawn(follow::links(client, watched.clone()));
+        watches.spawn(watch::imports(client.clone(), watched.clone()));
+        watches.spawn(watch::secrets(client.clone(), watched.clone()));
+        watches.spawn(watch::links(client, watched.clone()));
         watches.spawn(distrust(watched.clone()));
         let mut running = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);

@@ -39,7 +39,6 @@ fn add(source: &mut SourceSnapshot, import: &Import, shown: &Shown, now: Timesta
 mod tests {
     use super::*;
     use crate::cache::SeenImport;
-    use crate::watch::seen;
     use kube::runtime::watcher::Event;
     use mcsa_client::ServiceAccountImport;
     use prometheus_client::registry::Registry;
@@ -56,7 +55,7 @@ mod tests {
             "status": status,
         });
         let import: ServiceAccountImport = serde_json::from_value(import).unwrap();
-        let seen: SeenImport = seen(import);
+        let seen = SeenImport::of(import);
         let Import { key, .. } = &seen.import;
         cache.see_import(Event::Apply((key.clone(), Some(seen))));
     }

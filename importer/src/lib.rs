@@ -20,6 +20,7 @@ pub mod cache;
 pub mod clock;
 pub mod controller;
 pub mod count;
+pub mod deadline;
 pub mod decide;
 pub mod event;
 pub mod failure;
@@ -53,7 +54,6 @@ use crate::args::Args;
 use crate::clock::Clock;
 use crate::controller::Controller;
 use crate::metrics::Metrics;
-use crate::source::wire;
 
 /// Name of the Lease that the leader holds.
 const LEASE: &str = "importer";
@@ -67,7 +67,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = mcsa_runtime::signals::shutdown()?;
     let mut config = args.cluster.config().await?;
     tracing::info!(target_server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
-    wire::harden(&mut config);
+    deadline::harden(&mut config);
     let candidate = args.lease.candidate(SYSTEM_NAMESPACE, LEASE);
     let fence = if candidate.is_some() { Fence::closed_at_first() } else { Fence::always_open() };
     let client = Client::try_from(config.clone()).context("client for the target")?;
@@ -75,12 +75,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let controller = Controller::new(client.clone(), writer, fence.clone(), Clock::system(), metrics.clone());
+    let clock = Clock::system();
+    let controller = Controller::new(client.clone(), writer, fence.clone(), clock.clone(), metrics.clone());
     let (cache, health) = (controller.cache(), controller.health());
     let leads = fence.clone();
-    metrics::expose(&mut registry, move || {
-        count::count(&cache, leads.is_open(), Clock::system().now(), &metrics)
-    });
+    metrics::expose(&mut registry, move || count::count(&cache, leads.is_open(), clock.now(), &metrics));
     let (alive, ready) = (health.clone(), health);
     let probes = Probes {
         alive: Box::new(move || alive.live()),

@@ -13,8 +13,7 @@ use crate::cache::Account;
 use crate::decide::{after, refresh_time};
 use crate::failure::{Failure, Reason};
 use crate::resolve::Resolved;
-use crate::source::Admission;
-use crate::source::wire::is_uid;
+use crate::source::{Admission, is_uid};
 
 /// A fresh credential. Only [`mint`] makes one.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 //! is not there", and costs the API server more.)
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::core::Request;
 use kube::{Api, Resource};
 use mcsa_client::contract::FIELD_MANAGER;
@@ -17,7 +17,7 @@ use crate::failure::{Failure, Reason};
 use crate::key::ObjectKey;
 use crate::mint::Minted;
 use crate::resolve::{Resolved, ensure_owned};
-use crate::target::Target;
+use crate::target::{Target, parameters};
 
 /// How often a Secret may change under our hands before we come back later.
 const TRIES: usize = 3;
@@ -76,9 +76,8 @@ fn secrets(key: &ObjectKey) -> Request {
 }
 
 async fn create(target: &Target, key: &ObjectKey, secret: &Secret) -> kube::Result<SecretState> {
-    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
     let secret = serde_json::to_vec(secret).map_err(kube::Error::SerdeError)?;
-    let created = target.write(secrets(key).create(&parameters, secret)).await?;
+    let created = target.write(secrets(key).create(&parameters(), secret)).await?;
     Ok(SecretState::read(&created))
 }
 

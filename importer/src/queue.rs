@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::key::ObjectKey;
 
 /// How many imports of one source are worked on at a time.
-const LANE_LIMIT: usize = 8;
+pub const LANE_LIMIT: usize = 8;
 
 /// Imports, by the time when they are due.
 #[derive(Debug)]

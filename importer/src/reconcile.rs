@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::mint::{Minted, mint};
 use crate::publish::{look, publish};
 use crate::queue::Queue;
-use crate::report::{Reported, report};
+use crate::report::report;
 use crate::resolve::{Resolved, is_owned, resolve};
 use crate::status::Outcome;
 use crate::target::Target;
@@ -95,12 +95,7 @@ impl Reconciler {
     async fn report(&self, known: &Known, outcome: Outcome<'_>) -> bool {
         let import = &known.import;
         match report(&self.target, &self.cache, known, outcome, self.clock.now()).await {
-            Ok(Reported::Unchanged) => true,
-            Ok(Reported::Written(shown, version)) => {
-                self.cache.wrote_status(import, shown, version);
-                true
-            }
-            Ok(Reported::Outdated) => false,
+            Ok(is_reported) => is_reported,
             Err(error) => {
                 let (cluster, error) = (&import.spec.cluster_name, errors::line(&error));
                 let (namespace, name) = (import.key.namespace(), import.key.name());

@@ -6,30 +6,18 @@
 
 use jiff::Timestamp;
 use kube::Resource;
-use kube::api::{ObjectMeta, PostParams};
 use kube::core::Request;
 use mcsa_client::api::{READY, REFRESHED};
-use mcsa_client::contract::FIELD_MANAGER;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 
-use crate::cache::{Cache, Known};
+use crate::cache::{Cache, Known, version_of};
 use crate::event::{Told, tell};
 use crate::failure::{Failure, Retry};
 use crate::status::{Outcome, Shown, status};
-use crate::target::Target;
+use crate::target::{Target, parameters};
 
-/// What became of the status.
-#[derive(Debug)]
-pub enum Reported {
-    /// It says so already.
-    Unchanged,
-    /// It was written: what it says, and the version that the import has since.
-    Written(Shown, u64),
-    /// The import is not the one that we know; the watch will tell.
-    Outdated,
-}
-
-/// Writes the status, if it says anything new.
+/// Writes the status, if it says anything new. Says whether it is as it should be then; if not, the
+/// import is not the one that we know, and the watch will tell.
 ///
 /// # Errors
 /// When the target does not accept it.
@@ -39,12 +27,12 @@ pub async fn report(
     known: &Known,
     outcome: Outcome<'_>,
     now: Timestamp,
-) -> Result<Reported, kube::Error> {
+) -> kube::Result<bool> {
     let Known { import, shown, version, .. } = known;
     let status = status(import, shown, outcome, now);
     let shows = Shown::of(Some(&status));
     if shown.says_the_same_as(&shows) {
-        return Ok(Reported::Unchanged);
+        return Ok(true);
     }
     cache.writes_status(import, &shows);
     let mut object = import.object();
@@ -52,25 +40,19 @@ pub async fn report(
     object.status = Some(status.clone());
     let object = serde_json::to_vec(&object).map_err(kube::Error::SerdeError)?;
     let imports = Request::new(ServiceAccountImport::url_path(&(), Some(import.key.namespace())));
-    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-    let put = imports.replace_subresource("status", import.key.name(), &parameters, object);
+    let put = imports.replace_subresource("status", import.key.name(), &parameters(), object);
     let written = match target.write(put).await {
         Ok(written) => written,
-        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(Reported::Outdated),
+        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(false),
         Err(error) => return Err(error),
     };
+    cache.wrote_status(import, shows, version_of(&written));
     // Of the imports that wait for a source, one has tried, and tells.
     let waits = matches!(outcome.failure, Some(Failure { retry: Retry::Rest(_), .. }));
     if let Some(turn) = turn(shown, &shows, &status).filter(|_| !waits) {
         tell(target, import, turn, now).await;
     }
-    Ok(Reported::Written(shows, version_of(&written)))
-}
-
-/// The number in a resource version; 0 where it is none. API servers' resource versions can be
-/// compared as numbers (KEP-5504).
-pub fn version_of(metadata: &ObjectMeta) -> u64 {
-    metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
+    Ok(true)
 }
 
 /// An event when things turn, for the worse or back for the better; none for a success like any

@@ -1,7 +1,7 @@
 //! A source: the API server that a link leads to, and the calls that are made there.
 
 mod breaker;
-pub(crate) mod wire;
+mod wire;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,10 +22,10 @@ pub use self::breaker::Admission;
 use self::breaker::{Breaker, is_of_the_source};
 use self::wire::Wire;
 use crate::clock::Clock;
+use crate::deadline::in_time;
 use crate::failure::{Failure, Reason, Retry};
 use crate::key::ObjectKey;
 use crate::metrics::Metrics;
-use crate::target::in_time;
 
 /// A source, as a link leads to it. A link whose token alone was refreshed leads to the same source,
 /// by the same connections; any other change makes another one.
@@ -47,6 +47,11 @@ pub struct Source {
     is_watched: AtomicBool,
     /// What works for this source alone, and ends with it.
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// Whether this may be a UID: they have 36 characters, and a source may say anything.
+pub fn is_uid(uid: &str) -> bool {
+    (1..=128).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl std::fmt::Debug for Source {
@@ -139,6 +144,11 @@ impl Source {
         self.waiting().insert(import.clone());
     }
 
+    /// Notes that an import waits no more, as it is gone.
+    pub fn wait_no_more(&self, import: &ObjectKey) {
+        self.waiting().remove(import);
+    }
+
     /// The imports that need not wait any longer, said once.
     pub fn woken(&self) -> Vec<ObjectKey> {
         if self.breaker().is_closed() { self.waiting().drain().collect() } else { Vec::new() }
@@ -185,9 +195,11 @@ impl Source {
         let namespaces = Api::<Namespace>::all(self.client());
         let namespace = self.answer(admission, what, namespaces.get("kube-system")).await?;
         let uid = namespace.metadata.uid.unwrap_or_default();
-        if !wire::is_uid(&uid) {
+        if !is_uid(&uid) {
             let message = format!("{} answers for {what} with what is no UID", self.name);
-            return Err(Failure::new(Reason::SourceFailed, message));
+            let failure = Failure::new(Reason::SourceFailed, message);
+            self.failed(admission, &failure, Duration::ZERO);
+            return Err(failure);
         }
         *known = Some(uid.clone());
         Ok(uid)

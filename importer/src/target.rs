@@ -1,33 +1,26 @@
 //! Calls to the target: so many at a time, each with a deadline like those to a source.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Request;
 use http::header::{ACCEPT, HeaderValue};
-use kube::api::ObjectMeta;
+use kube::api::{ObjectMeta, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::{Client, core::request};
+use mcsa_client::contract::FIELD_MANAGER;
 use tokio::sync::Semaphore;
 
+use crate::deadline::in_time;
 use crate::metrics::Metrics;
-
-/// How long an API server may take to answer.
-pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How many calls are made at a time, of whichever sources' imports. Each takes a connection.
 const CALLS: usize = 16;
 
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// The answer, or an error when it does not come in time.
-///
-/// # Errors
-/// Those of the call, and that one.
-pub async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    match tokio::time::timeout(DEADLINE, call).await {
-        Ok(answer) => answer,
-        Err(_) => Err(kube::Error::Service(format!("no answer within {} s", DEADLINE.as_secs()).into())),
-    }
+/// Under whose name is written.
+pub fn parameters() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() }
 }
 
 /// The cluster whose imports are served.

@@ -18,13 +18,10 @@ use mcsa_runtime::lease::Fence;
 use crate::accounts;
 use crate::cache::{Cache, LinkEntry, SeenImport};
 use crate::clock::Clock;
-use crate::import::Import;
 use crate::key::ObjectKey;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::report::version_of;
 use crate::source::Source;
-use crate::status::Shown;
 
 /// What the watches fill.
 pub struct Watched {
@@ -142,20 +139,13 @@ fn map<O, T>(event: Event<O>, read: impl Fn(O) -> T) -> Event<T> {
 fn import(guard: DeserializeGuard<ServiceAccountImport>) -> (ObjectKey, Option<SeenImport>) {
     let key = ObjectKey::of(&guard);
     match guard.0 {
-        Ok(import) => (key, Some(seen(import))),
+        Ok(import) => (key, Some(SeenImport::of(import))),
         Err(error) => {
             let (namespace, import, error) = (key.namespace(), key.name(), error.to_string());
             tracing::warn!(namespace, import, reason = "Unreadable", error, "can't read this import");
             (key, None)
         }
     }
-}
-
-/// The import as it is kept.
-pub fn seen(mut object: ServiceAccountImport) -> SeenImport {
-    let status = object.status.take();
-    let version = version_of(&object.metadata);
-    SeenImport { import: Import::of(object), shown: Shown::of(status.as_ref()), version }
 }
 
 #[cfg(test)]

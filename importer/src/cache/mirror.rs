@@ -7,7 +7,8 @@ use std::hash::Hash;
 /// The objects of one watch. During a relist, what is not listed again is forgotten at its end.
 #[derive(Debug)]
 pub(super) struct Mirror<K, V> {
-    objects: HashMap<K, V>,
+    /// Boxed: a third of a hash map's places is empty, and these are large.
+    objects: HashMap<K, Box<V>>,
     unlisted: HashSet<K>,
     is_synced: bool,
 }
@@ -27,28 +28,28 @@ impl<K: Clone + Eq + Hash, V> Mirror<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.objects.get(key)
+        self.objects.get(key).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.objects.get_mut(key)
+        self.objects.get_mut(key).map(Box::as_mut)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.objects.iter()
+        self.objects.iter().map(|(key, value)| (key, value.as_ref()))
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.objects.values_mut()
+        self.objects.values_mut().map(Box::as_mut)
     }
 
     pub(super) fn set(&mut self, key: K, value: V) -> Option<V> {
         self.keep(&key);
-        self.objects.insert(key, value)
+        self.objects.insert(key, Box::new(value)).map(|before| *before)
     }
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        self.objects.remove(key)
+        self.objects.remove(key).map(|gone| *gone)
     }
 
     /// A relist begins.
@@ -67,6 +68,7 @@ impl<K: Clone + Eq + Hash, V> Mirror<K, V> {
         std::mem::take(&mut self.unlisted)
             .into_iter()
             .filter_map(|key| self.objects.remove_entry(&key))
+            .map(|(key, gone)| (key, *gone))
             .collect()
     }
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::deadline::DEADLINE;
 use crate::decide::after;
 use crate::failure::{Failure, Reason, Retry, back_off};
-use crate::target::DEADLINE;
 
 /// The longest rest. A minute's calls of a source that is away cost nothing, and it is noticed soon
 /// when it is back.

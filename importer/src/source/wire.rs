@@ -8,7 +8,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use anyhow::Context;
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -21,30 +20,10 @@ use mcsa_runtime::lease::Fence;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use self::answer::GuardLayer;
-
-/// A connection that is silent for so long is dead: API servers send a bookmark on each watch every
-/// minute (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>).
-const SILENCE: Duration = Duration::from_secs(100);
+use crate::deadline::harden;
 
 /// How many connections are remembered: many more than there are at a time.
 const CONNECTIONS: usize = 256;
-
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(5);
-
-/// Makes a client of this config find out soon that nobody answers.
-pub fn harden(config: &mut Config) {
-    // A failed call is the queue's to repeat, with what is known by then.
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(SILENCE);
-    config.reset_reader_on_write = true;
-}
-
-/// Whether this may be a UID: they have 36 characters, and a source may say anything.
-pub(crate) fn is_uid(uid: &str) -> bool {
-    (1..=128).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_graphic())
-}
 
 /// A client, and what it sends with each request.
 pub(super) struct Wire {

@@ -125,15 +125,15 @@ impl Fence {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use futures::FutureExt;
     use rstest::rstest;
     use tokio::time::advance;
 
-    const LENGTH: Duration = Duration::from_secs(12);
+    pub const LENGTH: Duration = Duration::from_secs(12);
 
-    fn opened() -> Fence {
+    pub fn opened() -> Fence {
         let fence = Fence::closed_at_first();
         fence.extend(Moment::now(), LENGTH);
         fence

@@ -106,6 +106,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::fence::Moment;
+    use super::super::fence::tests::{LENGTH, opened};
     use super::*;
     use anyhow::Context as _;
     use futures::FutureExt;
@@ -114,14 +115,6 @@ mod tests {
     use rstest::rstest;
     use tokio::time::{Instant, advance};
     use tower::{ServiceExt, service_fn};
-
-    const LENGTH: Duration = Duration::from_secs(12);
-
-    fn opened() -> Fence {
-        let fence = Fence::closed_at_first();
-        fence.extend(Moment::now(), LENGTH);
-        fence
-    }
 
     fn request(method: &str) -> Request<Body> {
         Request::builder().method(method).body(Body::empty()).unwrap()

@@ -12,6 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
 use mcsa_importer::metrics::Metrics;
+use mcsa_importer::queue::LANE_LIMIT;
 use mcsa_importer::target::Target;
 use prometheus_client::registry::Registry;
 
@@ -19,9 +20,6 @@ use crate::one_import::Source;
 use crate::plan::Group;
 use crate::scene::{Access, Scene};
 use crate::spent::{Spent, settle};
-
-/// How many imports of one source the importer works on at a time.
-const LANE_LIMIT: usize = 8;
 
 /// How many imports each lane has in each turn: at its end, some lanes are empty before others.
 const LANE_LENGTH: usize = 25;

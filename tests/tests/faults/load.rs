@@ -5,14 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::api::ListParams;
+use mcsa_importer::queue::LANE_LIMIT;
 use mcsa_tests::{
     Fault, Imports, Proxy, Servants, eventually, eventually_within, kubeconfig_at, kubemcsa_ok, link_with,
     linked, pod_lister, pod_lister_import, tokens_minted_in,
 };
 
 const IMPORTS: usize = 300;
-/// Imports of one source that are worked on at a time.
-const IN_FLIGHT: usize = 8;
 
 /// How many imports are ready.
 async fn ready(imports: &Imports) -> anyhow::Result<usize> {
@@ -45,7 +44,7 @@ async fn sigterm_in_the_middle_of_three_hundred_imports() -> anyhow::Result<()> 
     let servants = Servants::start(&target, target.dir(), "info").await?;
     eventually("it is at work", async || {
         let minted = tokens_minted_in(&source, "lister")?;
-        ensure!(minted > IN_FLIGHT, "{minted} tokens");
+        ensure!(minted > LANE_LIMIT, "{minted} tokens");
         anyhow::Ok(())
     })
     .await;
@@ -64,7 +63,7 @@ async fn sigterm_in_the_middle_of_three_hundred_imports() -> anyhow::Result<()> 
     })
     .await;
     let minted = tokens_minted_in(&source, "lister")?;
-    ensure!((IMPORTS..=IMPORTS + IN_FLIGHT).contains(&minted), "{minted} tokens for {IMPORTS} imports");
+    ensure!((IMPORTS..=IMPORTS + LANE_LIMIT).contains(&minted), "{minted} tokens for {IMPORTS} imports");
     for i in 0..IMPORTS {
         let name = format!("import-{i}-token");
         let values = imports.values(&name).await?;

@@ -1,0 +1,81 @@
+//! What is kept of an import, a service account and a link.
+
+use std::sync::Arc;
+
+use kube::api::ObjectMeta;
+use mcsa_client::ServiceAccountImport;
+
+use crate::import::Import;
+use crate::source::Source;
+use crate::status::Shown;
+
+/// An import, and what else is known of it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The import.
+    pub import: Arc<Import>,
+    /// What its status says.
+    pub shown: Shown,
+    /// What its source told of the service account, where the Secret's token is not of that one.
+    pub account: Option<Account>,
+    /// The version that this is about; 0 where it is no number.
+    pub version: u64,
+    /// What we are writing into the status: the watch may tell of it before the answer does.
+    pub(super) writing: Option<u64>,
+    /// The lifetime in seconds that its user was last told to be shorter than what was asked for.
+    pub(super) told_lifetime: Option<u64>,
+}
+
+/// A service account, as its source tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// It is there, with this UID.
+    Is(Arc<str>),
+    /// The one with this UID was deleted.
+    Gone(Arc<str>),
+}
+
+impl Account {
+    /// Whether a token of the service account with this UID is good.
+    pub fn allows(&self, uid: &str) -> bool {
+        match self {
+            Self::Is(now) => **now == *uid,
+            Self::Gone(gone) => **gone != *uid,
+        }
+    }
+}
+
+/// A link as its Secret was last seen: the source that it leads to, or why it leads nowhere.
+#[derive(Clone, Debug)]
+pub struct LinkEntry {
+    /// The source's name.
+    pub cluster_name: String,
+    /// The source, or what is wrong with the Secret.
+    pub source: Result<Arc<Source>, String>,
+}
+
+/// An import as a watch tells of it.
+#[derive(Debug)]
+pub struct SeenImport {
+    /// The import.
+    pub import: Import,
+    /// What its status says.
+    pub shown: Shown,
+    /// The version that this is about; 0 where it is no number.
+    pub version: u64,
+}
+
+impl SeenImport {
+    /// What is kept of the object.
+    pub fn of(mut object: ServiceAccountImport) -> Self {
+        let status = object.status.take();
+        let version = version_of(&object.metadata);
+        Self { import: Import::of(object), shown: Shown::of(status.as_ref()), version }
+    }
+}
+
+/// The number in a resource version; 0 where it is none. API servers' resource versions can be
+/// compared as numbers (KEP-5504).
+pub fn version_of(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
