@@ -91,11 +91,13 @@ async fn hostile_sources_harm_no_other() -> anyhow::Result<()> {
     let imports = Imports::of(target.client(), "default");
     let page = "<html>Bad gateway. Your request: AUTHORIZATION</html>";
     let status = r#"{"kind": "Status", "apiVersion": "v1", "code": 403, "message": "no, AUTHORIZATION"}"#;
+    let namespace = r#"{"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "kube-system"}}"#;
     let cases = [
         ("endless", Answer::Endless, "SourceUnreachable", "longer than 1 MiB"),
         ("page", Answer::Says(502, page), "SourceUnreachable", "HTTP 502"),
         ("elsewhere", Answer::Says(302, page), "SourceUnreachable", "HTTP 302"),
         ("status", Answer::Says(403, status), "Forbidden", "no, authorization: Bearer [redacted];"),
+        ("no-uid", Answer::Says(200, namespace), "SourceFailed", "what is no UID"),
         ("no-object", Answer::Says(200, r#"["AUTHORIZATION"]"#), "SourceUnreachable", "not what Kubernetes"),
     ];
     for (name, answer, ..) in &cases {
