@@ -64,8 +64,9 @@ impl Subject<'_> {
     /// Waits until it has another token than `before`, and is all right.
     async fn has_another(&self, before: &BTreeMap<String, String>) {
         eventually(format!("{} is refreshed", self.name), async || {
-            let values = self.values().await?;
-            ensure!(values["token"] != before["token"], "it has the token of before");
+            let import = self.imports.api.get(self.name).await?;
+            let (values, says) = (self.values().await?, import.condition("Refreshed"));
+            ensure!(values["token"] != before["token"], "it has the token of before, and says {says:?}");
             self.imports.condition(self.name, "Refreshed", "True", None).await
         })
         .await;
