@@ -20,7 +20,6 @@ pub mod cache;
 pub mod clock;
 pub mod controller;
 pub mod count;
-pub mod deadline;
 pub mod decide;
 pub mod event;
 pub mod failure;
@@ -65,9 +64,8 @@ const LEASE: &str = "importer";
 /// which none should.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = mcsa_runtime::signals::shutdown()?;
-    let mut config = args.cluster.config().await?;
+    let config = args.cluster.config().await?;
     tracing::info!(target_server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
-    deadline::harden(&mut config);
     let candidate = args.lease.candidate(SYSTEM_NAMESPACE, LEASE);
     let fence = if candidate.is_some() { Fence::closed_at_first() } else { Fence::always_open() };
     let client = Client::try_from(config.clone()).context("client for the target")?;

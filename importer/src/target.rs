@@ -8,9 +8,9 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::{Client, core::request};
 use mcsa_client::contract::FIELD_MANAGER;
+use mcsa_runtime::deadline::in_time;
 use tokio::sync::Semaphore;
 
-use crate::deadline::in_time;
 use crate::metrics::Metrics;
 
 /// How many calls are made at a time, of whichever sources' imports. Each takes a connection.

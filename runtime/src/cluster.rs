@@ -6,6 +6,8 @@ use anyhow::Context;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+use crate::deadline::harden;
+
 /// Which cluster to work in.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ClusterArgs {
@@ -19,11 +21,17 @@ pub struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    /// The config of that cluster.
+    /// The config of that cluster, for clients that find out soon that nobody answers.
     ///
     /// # Errors
     /// When the kubeconfig or the context can't be loaded, or there is neither and this is no pod.
     pub async fn config(&self) -> anyhow::Result<Config> {
+        let mut config = self.load().await?;
+        harden(&mut config);
+        Ok(config)
+    }
+
+    async fn load(&self) -> anyhow::Result<Config> {
         let options = KubeConfigOptions { context: self.context.clone(), ..Default::default() };
         if let Some(path) = &self.kubeconfig {
             let file = Kubeconfig::read_from(path)?;

@@ -40,8 +40,6 @@ use store::Store;
 /// Field manager of what the webhook writes.
 const FIELD_MANAGER: &str = "multicluster-service-account-webhook";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How long requests in flight may take to finish when the process is told to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -51,11 +49,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// When it can't start, or can't go on.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = signals::shutdown()?;
-    let mut config = args.cluster.config().await?;
-    // The watches back off by themselves, and a review has no time for it.
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    let client = Client::try_from(config)?;
+    let client = Client::try_from(args.cluster.config().await?)?;
 
     // Served before the shared certificate is had, so that probes can tell what is missing.
     let store = Store::new(client.clone(), args.names());

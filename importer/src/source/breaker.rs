@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mcsa_runtime::deadline::DEADLINE;
 
-use crate::deadline::DEADLINE;
 use crate::decide::after;
 use crate::failure::{Failure, Reason, Retry, back_off};
 

@@ -16,11 +16,11 @@ use hyper_util::client::legacy::connect::HttpInfo;
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use mcsa_client::ExposeSecret;
+use mcsa_runtime::deadline::harden;
 use mcsa_runtime::lease::Fence;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use self::answer::GuardLayer;
-use crate::deadline::harden;
 
 /// How many connections are remembered: many more than there are at a time.
 const CONNECTIONS: usize = 256;

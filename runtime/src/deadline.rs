@@ -1,4 +1,4 @@
-//! How long an API server, the target or a source, may leave us waiting.
+//! How long an API server may leave us waiting.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// Makes a client of this config find out soon that nobody answers.
 pub fn harden(config: &mut Config) {
-    // A failed call is the queue's to repeat, with what is known by then.
+    // A failed call is the caller's to repeat, with what is known by then.
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(SILENCE);
