@@ -22,17 +22,17 @@ async fn a_source_that_is_away() -> anyhow::Result<()> {
     a.ready().await;
 
     proxy.set(Fault::Refuse);
-    let said = a.fails_unharmed("SourceUnreachable").await?;
-    ensure!(said.contains(&proxy.url()), "{said}");
+    let failed = a.fails_unharmed("SourceUnreachable").await?;
+    ensure!(failed.said.contains(&proxy.url()), "{}", failed.said);
     proxy.set(Fault::Pass);
-    a.recovers().await?;
+    a.recovers(&failed).await;
 
     // Whatever hangs is cut off in the end.
     proxy.set(Fault::Hang);
-    let said = a.fails_unharmed("SourceUnreachable").await?;
-    ensure!(said.contains(&proxy.url()), "{said}");
+    let failed = a.fails_unharmed("SourceUnreachable").await?;
+    ensure!(failed.said.contains(&proxy.url()), "{}", failed.said);
     proxy.set(Fault::Cut);
-    a.recovers().await?;
+    a.recovers(&failed).await;
 
     // Cut between two calls: the next has a connection of its own.
     let (before, connections) = (a.values().await?, proxy.connections());

@@ -79,11 +79,11 @@ async fn a_cluster_that_takes_the_place_of_the_source() -> anyhow::Result<()> {
     imports.create(&for_a_day("c", "c2")).await?;
     let said = subject("c").fails("ClusterIdentityMismatch").await?;
     ensure!(said.contains(&proxy.url()) && said.contains(&uid(&other).await?), "{said}");
-    a.fails_unharmed("ClusterIdentityMismatch").await?;
+    let failed = a.fails_unharmed("ClusterIdentityMismatch").await?;
     ensure!(imports.secrets.get_opt("c-token").await?.is_none(), "there is a token of it");
 
     proxy.retarget(address(&source));
-    a.recovers().await?;
+    a.recovers(&failed).await;
     subject("c").ready().await;
     importer.stop().await
 }

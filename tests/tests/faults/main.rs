@@ -32,6 +32,12 @@ struct Subject<'a> {
     name: &'a str,
 }
 
+/// What an import said when its refresh failed, and the credential that it keeps.
+struct Unharmed {
+    said: String,
+    values: BTreeMap<String, String>,
+}
+
 impl Subject<'_> {
     async fn values(&self) -> anyhow::Result<BTreeMap<String, String>> {
         self.imports.values(&format!("{}-token", self.name)).await
@@ -51,14 +57,14 @@ impl Subject<'_> {
         Ok(failed.condition("Refreshed").context("no condition")?.message.clone())
     }
 
-    /// Has its refresh fail for this reason, which must do no harm to the credential; gives what it says.
-    async fn fails_unharmed(&self, reason: &str) -> anyhow::Result<String> {
-        let before = self.values().await?;
+    /// Has its refresh fail for this reason, which must do no harm to the credential.
+    async fn fails_unharmed(&self, reason: &str) -> anyhow::Result<Unharmed> {
+        let values = self.values().await?;
         self.importer.turn_to_refresh(self.imports, self.name).await?;
         let said = self.fails(reason).await?;
-        ensure!(self.values().await? == before, "the credential was touched");
+        ensure!(self.values().await? == values, "the credential was touched");
         self.imports.ready(self.name).await.context("the credential still works")?;
-        Ok(said)
+        Ok(Unharmed { said, values })
     }
 
     /// Waits until it has another token than `before`, and is all right.
@@ -72,11 +78,9 @@ impl Subject<'_> {
         .await;
     }
 
-    /// Lets any back-off be over, and waits until it is refreshed.
-    async fn recovers(&self) -> anyhow::Result<()> {
-        let before = self.values().await?;
+    /// Lets any back-off be over, and waits until it is refreshed; it may have been by itself.
+    async fn recovers(&self, failed: &Unharmed) {
         self.importer.clock.turn(SignedDuration::from_mins(5));
-        self.has_another(&before).await;
-        Ok(())
+        self.has_another(&failed.values).await;
     }
 }

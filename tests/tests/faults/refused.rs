@@ -68,15 +68,14 @@ async fn a_source_that_refuses_the_link() -> anyhow::Result<()> {
     a.ready().await;
 
     // 401: its identity is gone. A link with another identity mends it at once.
-    let before = a.values().await?;
     source.kubectl(["-n", "links", "delete", "serviceaccount", "c1"]).await?;
     answers(&link, 401).await?;
-    let said = a.fails_unharmed("LinkUnauthorized").await?;
-    ensure!(said.contains("kubemcsa bootstrap") && said.contains("c2"), "{said}");
+    let failed = a.fails_unharmed("LinkUnauthorized").await?;
+    ensure!(failed.said.contains("kubemcsa bootstrap") && failed.said.contains("c2"), "{}", failed.said);
     source.kubectl(["-n", "links", "create", "serviceaccount", "c1"]).await?;
     let link = identity(&source).await?;
     link_with(&target, "c2", &link).await?;
-    a.has_another(&before).await;
+    a.has_another(&failed.values).await;
 
     // 403: it may not mint.
     source.kubectl(["delete", "clusterrolebinding", "minter"]).await?;
@@ -87,23 +86,23 @@ async fn a_source_that_refuses_the_link() -> anyhow::Result<()> {
     };
     eventually("the source has noticed", async || if may_mint().await { Err("not yet") } else { Ok(()) })
         .await;
-    let said = a.fails_unharmed("Forbidden").await?;
-    ensure!(said.contains("lister/pod-lister") && said.contains("c2"), "{said}");
+    let failed = a.fails_unharmed("Forbidden").await?;
+    ensure!(failed.said.contains("lister/pod-lister") && failed.said.contains("c2"), "{}", failed.said);
     source.kubectl(bind("minter")).await?;
     eventually("the source has noticed", async || if may_mint().await { Ok(()) } else { Err("not yet") })
         .await;
-    a.recovers().await?;
+    a.recovers(&failed).await;
 
     // 429: the source takes no request of its any more.
     let throttle = throttle(&source, &link).await?;
     answers(&link, 429).await?;
-    let said = a.fails_unharmed("Throttled").await?;
-    ensure!(said.contains("c2"), "{said}");
+    let failed = a.fails_unharmed("Throttled").await?;
+    ensure!(failed.said.contains("c2"), "{}", failed.said);
     drop(throttle);
     source.kubectl(["delete", "flowschema", "no-links"]).await?;
     // Else it is refused once more, and told to come back after a minute.
     answers(&link, 201).await?;
-    a.recovers().await?;
+    a.recovers(&failed).await;
     importer.stop().await.context("stopping")
 }
 
