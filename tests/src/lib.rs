@@ -38,6 +38,7 @@ mod kubectl;
 mod links;
 mod pki;
 mod ports;
+mod probe;
 mod process;
 mod programs;
 mod prometheus;

@@ -127,9 +127,14 @@ impl Process {
         format!("its log {} ends with:\n{}", self.log.display(), self.log_tail(15))
     }
 
-    /// Asks it to end (SIGTERM) and waits for its exit status, up to a minute.
+    /// Asks it to end (SIGTERM).
+    pub fn ask_to_end(&self) -> anyhow::Result<()> {
+        self.signal("TERM")
+    }
+
+    /// Asks it to end and waits for its exit status, up to a minute.
     pub async fn terminate(&self) -> anyhow::Result<ExitStatus> {
-        self.signal("TERM")?;
+        self.ask_to_end()?;
         self.wait(GRACE).await
     }
 

@@ -91,6 +91,11 @@ impl Proxy {
         self.route.send_modify(|route| route.first_heard = self.connections());
     }
 
+    /// Leads new connections elsewhere, as a Service does; existing ones stay.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.route.send_modify(|route| route.target = target);
+    }
+
     /// Puts something else behind the same address. Existing connections are reset.
     pub fn retarget(&self, target: SocketAddr) {
         self.route.send_modify(|route| {

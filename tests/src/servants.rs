@@ -43,7 +43,21 @@ impl Servants {
         let servants = Self {
             // A short lease: the next importer waits for it when this one is killed.
             importer: spawn("importer", &["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]).await?,
-            webhook: spawn("webhook", &["--listen", &address, "--url", &url]).await?,
+            // No Service before it, from which it would have to be taken first.
+            webhook: spawn(
+                "webhook",
+                &[
+                    "--listen",
+                    &address,
+                    "--url",
+                    &url,
+                    "--probe-address",
+                    "127.0.0.1:0",
+                    "--shutdown-delay",
+                    "0",
+                ],
+            )
+            .await?,
             _port: port,
         };
         eventually("importer and webhook serve", async || servants.serve(target, &url).await).await;
@@ -59,7 +73,7 @@ impl Servants {
 
     async fn serve(&self, target: &Cluster, url: &str) -> anyhow::Result<()> {
         self.importer.check()?;
-        self.webhook.check()?;
+        self.webhook.get("/readyz").await?;
         ensure!(
             self.importer.log().contains("leading"),
             "the importer does not lead: {}",

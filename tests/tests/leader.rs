@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, Client, Config};
+use kube::Api;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{
     AuditEvent, Cluster, Imports, Process, eventually, install_and_link, pod_lister, pod_lister_import,
@@ -101,20 +101,6 @@ struct Replica {
     process: Process,
 }
 
-impl Replica {
-    /// What it answers at its own address, which it logs.
-    async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let log = self.process.log();
-        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let address = lines.find_map(|line| Some(line["address"].as_str()?.to_owned()));
-        let address = address.with_context(|| format!("no address in: {log}"))?;
-        let mut config = Config::new(format!("http://{address}").parse()?);
-        config.default_retry = false;
-        let client = Client::try_from(config)?;
-        Ok(client.request_text(http::Request::get(path).body(Vec::new())?).await?)
-    }
-}
-
 fn said(process: &Process, what: &str) -> anyhow::Result<()> {
     process.check()?;
     ensure!(process.log().contains(what), "{} has not said {what:?}", process.name());
@@ -129,7 +115,7 @@ async fn who_cannot_list_does_not_lead() -> anyhow::Result<()> {
     let able = scene.importer("able").await?;
     scene.wait_for_leader(&able).await;
     ensure!(!blind.process.log().contains("holds the lease"), "{}", blind.process.log());
-    let error = blind.get("/readyz").await.err().context("it calls itself ready")?;
+    let error = blind.process.get("/readyz").await.err().context("it calls itself ready")?;
     ensure!(error.to_string().contains("503") || error.to_string().contains("not listed"), "{error}");
     Ok(())
 }
@@ -143,8 +129,11 @@ async fn one_works_and_one_that_was_frozen_works_no_more() -> anyhow::Result<()>
     let second = scene.importer("second").await?;
     // Both are well; one works.
     for (replica, leads) in [(&first, "1"), (&second, "0")] {
-        ensure!(replica.get("/healthz").await? == "ok\n" && replica.get("/readyz").await? == "ok\n");
-        let metrics = replica.get("/metrics").await?;
+        ensure!(
+            replica.process.get("/healthz").await? == "ok\n"
+                && replica.process.get("/readyz").await? == "ok\n"
+        );
+        let metrics = replica.process.get("/metrics").await?;
         ensure!(metrics.contains(&format!("mcsa_importer_leader {leads}\n")), "{metrics}");
     }
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;

@@ -9,7 +9,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use kube::api::DeleteParams;
-use kube::{Client, Config};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_importer::failure::Reason;
 use mcsa_tests::{
@@ -43,25 +42,14 @@ impl Importer {
             "3",
         ]);
         let importer = Self(Process::spawn(name, &command, target.dir().join(format!("{name}.log")))?);
-        eventually("the importer serves metrics", async || importer.scrape().await).await;
+        eventually("the importer serves metrics", async || importer.0.scrape().await).await;
         Ok(importer)
-    }
-
-    /// What a Prometheus would read now.
-    async fn scrape(&self) -> anyhow::Result<Scrape> {
-        self.0.check()?;
-        let log = self.0.log();
-        let served = log.lines().find(|line| line.contains("/metrics"));
-        let address = served.and_then(|line| line.split_once("address=")?.1.split_whitespace().next());
-        let address = address.with_context(|| format!("no address in: {log}"))?;
-        let client = Client::try_from(Config::new(format!("http://{address}").parse()?))?;
-        Ok(Scrape::new(client.request_text(http::Request::get("/metrics").body(Vec::new())?).await?))
     }
 
     /// The first scrape that is as `awaited`.
     async fn says(&self, what: &str, awaited: impl Fn(&Scrape) -> bool) -> Scrape {
         eventually(what, async || {
-            let scrape = self.scrape().await?;
+            let scrape = self.0.scrape().await?;
             ensure!(awaited(&scrape), "it says:\n{}", scrape.text());
             Ok(scrape)
         })
@@ -267,7 +255,7 @@ async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
     let refreshed =
         |scrape: &Scrape| scrape.value("mcsa_importer_imports", "reason=\"Refreshed\"") == Some(2.0);
     let well = leader.says("link and import are well", refreshed).await;
-    let well = State::now("all is well", [well, other.scrape().await?]);
+    let well = State::now("all is well", [well, other.0.scrape().await?]);
 
     let mut absent = pod_lister_import("absent", SOURCE, "lister");
     absent.spec.name = "nobody".into();

@@ -9,6 +9,8 @@ use kube::core::Status;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::metrics::ReviewResult;
+
 /// The only version of `AdmissionReview` that is spoken here.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
 
@@ -145,6 +147,18 @@ impl Answer {
             patch_type: None,
             warnings: Vec::new(),
         })
+    }
+
+    /// What came of the question.
+    pub fn result(&self) -> ReviewResult {
+        let Response { allowed, patch, status, .. } = &self.response;
+        let code = status.as_ref().map_or(0, |status| status.code);
+        match (allowed, patch, code) {
+            (true, Some(_), _) => ReviewResult::Patched,
+            (true, None, _) => ReviewResult::Unchanged,
+            (false, _, 503) => ReviewResult::Unknown,
+            (false, ..) => ReviewResult::Denied,
+        }
     }
 
     fn new(response: Response) -> Self {

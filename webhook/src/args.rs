@@ -8,6 +8,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::contract::webhook::{PATH, SERVICE};
 use mcsa_runtime::cluster::ClusterArgs;
 use mcsa_runtime::logs::LogArgs;
+use mcsa_runtime::probes::ProbeArgs;
 
 /// Mounts the credentials of ServiceAccountImports into the pods that name them
 #[derive(Clone, Debug, clap::Parser)]
@@ -21,9 +22,17 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     pub url: Option<WebhookUrl>,
 
+    /// How long to go on serving after SIGTERM, until all that call have heard that this replica ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub shutdown_delay: u16,
+
     /// Which cluster to work in.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+
+    /// Where it tells how it is.
+    #[command(flatten)]
+    pub probes: ProbeArgs,
 
     /// Where logs go.
     #[command(flatten)]

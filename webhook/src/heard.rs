@@ -34,7 +34,10 @@ impl Heard {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|time| time.elapsed())
     }
 
-    fn listen<B: Body>(&self, response: Response<B>) -> Response<impl Body<Data = B::Data, Error = B::Error> + use<B>> {
+    fn listen<B: Body>(
+        &self,
+        response: Response<B>,
+    ) -> Response<impl Body<Data = B::Data, Error = B::Error> + use<B>> {
         // A refusal tells nothing of imports.
         let heard = response.status().is_success().then(|| self.clone());
         response.map(|body| {

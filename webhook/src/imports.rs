@@ -97,6 +97,12 @@ impl Imports {
         anyhow::bail!("the watch of ServiceAccountImports ended")
     }
 
+    /// How many are known.
+    pub fn count(&self) -> u64 {
+        let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
+        u64::try_from(records.0.len()).unwrap_or(u64::MAX)
+    }
+
     /// Looks for imports of this namespace, in the cache first. The answers are in the order of
     /// the names.
     pub async fn find<'a>(&self, namespace: &str, names: &[&'a str]) -> Vec<(&'a str, Found)> {

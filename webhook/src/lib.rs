@@ -1,21 +1,26 @@
 //! The automount webhook: a pod whose annotation names ServiceAccountImports gets their Secrets
 //! mounted, in every container.
 //!
-//! A review's way through the files: [`server`] → [`review`] ([`admission`]: what is asked;
-//! [`annotation`]: which imports are named; [`imports`]: are they there; [`patch`]: what is added).
-//! Beside it, [`keep`] holds the serving certificate ([`certificate`], [`store`]) and the webhook
-//! configuration ([`register`]) right; [`ready`] says what is missing.
+//! A review's way through the files: [`serve`] → [`server`] ([`budget`]: is there room) → [`review`]
+//! ([`admission`]: what is asked; [`annotation`]: which imports are named; [`imports`]: are they there,
+//! and [`heard`]: how sure is that; [`patch`]: what is added). Beside it, [`keep`] holds the serving
+//! certificate ([`certificate`], [`store`]) and the webhook configuration ([`register`]) right;
+//! [`ready`] says what is missing, and [`metrics`] how it goes.
 
 pub mod admission;
 pub mod annotation;
 pub mod args;
+pub mod budget;
 pub mod certificate;
+pub mod heard;
 pub mod imports;
 pub mod keep;
+pub mod metrics;
 pub mod patch;
 pub mod ready;
 pub mod register;
 pub mod review;
+pub mod serve;
 pub mod server;
 pub mod store;
 mod text;
@@ -24,24 +29,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum_server::Handle;
-use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
+use axum_server::tls_rustls::RustlsConfig;
 use kube::Client;
+use mcsa_runtime::probes::{self, Probes};
 use mcsa_runtime::signals;
+use prometheus_client::registry::Registry;
+use tokio::time::sleep;
 use tracing::info;
 
 pub use args::Args;
+use heard::Heard;
 use imports::Imports;
 use keep::Keeper;
+use metrics::{Metrics, Snapshot};
 use ready::Readiness;
+use serve::Serving;
 use server::Server;
 use store::Store;
 
 /// Field manager of what the webhook writes.
 const FIELD_MANAGER: &str = "multicluster-service-account-webhook";
-
-/// How long requests in flight may take to finish when the process is told to end.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -49,34 +56,58 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// When it can't start, or can't go on.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = signals::shutdown()?;
-    let client = Client::try_from(args.cluster.config().await?)?;
+    let config = args.cluster.config().await?;
+    let heard = Heard::default();
+    let imports = Arc::new(Imports::new(heard.client(config.clone())?));
+    let client = Client::try_from(config)?;
 
-    // Served before the shared certificate is had, so that probes can tell what is missing.
+    // Served before the shared certificate is had: it takes its time, and callers are none yet.
     let store = Store::new(client.clone(), args.names());
     let tls = RustlsConfig::from_config(store.unshared()?.server_config()?);
     let readiness = Arc::new(Readiness::default());
-    let imports = Arc::new(Imports::new(client.clone()));
-    let router = server::router(Server { imports: imports.clone(), readiness: readiness.clone() });
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let snapshot = {
+        let (imports, readiness) = (imports.clone(), readiness.clone());
+        move || Snapshot {
+            parts: readiness.parts(),
+            imports: imports.count(),
+            cache_age: heard.age(),
+            certificate_expiry: None,
+        }
+    };
+    metrics::expose(&mut registry, snapshot);
+    let ready = readiness.clone();
+    let probes =
+        Probes { alive: Box::new(|| Ok(())), ready: Box::new(move || ready.verdict()), metrics: registry };
+    let probed = args.probes.listen()?.serve(probes);
 
-    let listener = mcsa_runtime::probes::listen(args.listen)
-        .with_context(|| format!("can't listen at {}", args.listen))?;
+    let listener = probes::listen(args.listen).with_context(|| format!("can't listen at {}", args.listen))?;
     let address = listener.local_addr()?;
-    let handle = Handle::new();
-    let server = from_tcp_rustls(listener, tls.clone())?.handle(handle.clone());
-    let server = tokio::spawn(server.serve(router.into_make_service()));
+    let router = server::router(Server { imports: imports.clone(), metrics, budget: Default::default() });
+    let serving = Serving::start(listener, tls.clone(), router)?;
     info!(version = env!("CARGO_PKG_VERSION"), %address, "listening");
 
     let keeper = Keeper { client, store, url: args.url, tls, readiness: readiness.clone() };
-    let keeper = tokio::spawn(keeper.run());
-    let watch = tokio::spawn(async move { imports.watch(&readiness).await });
-    // Both run for ever: the one that ends first is the reason to end.
+    let delay = Duration::from_secs(args.shutdown_delay.into());
+    let ended = async {
+        info!(signal = shutdown.await, "stopping");
+        readiness.stop();
+        // Whoever has not heard of it yet is still served. A second signal is for who can't wait.
+        let hurry = signals::shutdown()?;
+        tokio::select! {
+            () = sleep(delay) => {}
+            signal = hurry => info!(signal, "stopping now"),
+        }
+        serving.end().await
+    };
+    // Three run for ever: should one of them end, that is the reason to end.
     tokio::select! {
-        signal = shutdown => info!(signal, "stopping"),
-        ended = keeper => match ended?? {},
-        ended = watch => match ended?? {},
+        ended = ended => ended?,
+        failed = keeper.run() => match failed? {},
+        failed = imports.watch(&readiness) => match failed? {},
+        never = probed => match never {},
     }
-    handle.graceful_shutdown(Some(DRAIN));
-    server.await??;
     info!("stopped");
     Ok(())
 }

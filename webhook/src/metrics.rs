@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -132,8 +131,7 @@ impl Collector for Gauges {
         let help = "Whether a part of what the job needs stands.";
         let mut ready = encoder.encode_descriptor("ready", help, None, MetricType::Gauge)?;
         for (part, stands) in parts {
-            let gauge = ready.encode_family(&[("part", part.name())])?;
-            ConstGauge::new(u64::from(stands)).encode(gauge)?;
+            ready.encode_family(&[("part", part.name())])?.encode_gauge(&u64::from(stands))?;
         }
         encoder
             .encode_descriptor("imports", "Imports that are known.", None, MetricType::Gauge)?

@@ -1,6 +1,7 @@
 //! Whether this replica can do its job, and what is missing.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::{info, warn};
@@ -17,7 +18,11 @@ pub enum Part {
 }
 
 impl Part {
-    fn name(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Imports, Self::Certificate, Self::Registration];
+
+    /// As probes, metrics and logs call it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Imports => "imports",
             Self::Certificate => "certificate",
@@ -29,12 +34,13 @@ impl Part {
 /// What stands, and why the rest does not.
 pub struct Readiness {
     missing: Mutex<BTreeMap<Part, String>>,
+    is_stopping: AtomicBool,
 }
 
 impl Default for Readiness {
     fn default() -> Self {
-        let parts = [Part::Imports, Part::Certificate, Part::Registration];
-        Self { missing: Mutex::new(parts.into_iter().map(|part| (part, "not yet".to_owned())).collect()) }
+        let missing = Part::ALL.map(|part| (part, "not yet".to_owned()));
+        Self { missing: Mutex::new(missing.into()), is_stopping: AtomicBool::new(false) }
     }
 }
 
@@ -73,10 +79,27 @@ impl Readiness {
         }
     }
 
-    /// A line for each part that does not stand; none when all do.
-    pub fn missing(&self) -> Vec<String> {
+    /// From now on, no one should come here any more.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the job can be done here.
+    ///
+    /// # Errors
+    /// A line for each reason why not.
+    pub fn verdict(&self) -> Result<(), String> {
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.iter().map(|(part, reason)| format!("{}: {reason}", part.name())).collect()
+        let stopping = self.is_stopping.load(Ordering::Relaxed).then(|| "stopping".to_owned());
+        let parts = missing.iter().map(|(part, reason)| format!("{}: {reason}", part.name()));
+        let reasons: Vec<_> = stopping.into_iter().chain(parts).collect();
+        if reasons.is_empty() { Ok(()) } else { Err(reasons.join("\n")) }
+    }
+
+    /// Whether each part stands.
+    pub fn parts(&self) -> [(Part, bool); Part::ALL.len()] {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        Part::ALL.map(|part| (part, !missing.contains_key(&part)))
     }
 }
 
@@ -89,12 +112,16 @@ mod tests {
         let readiness = Readiness::default();
         readiness.set(Part::Imports, Ok(()));
         readiness.set(Part::Certificate, Err("no rights".into()));
-        assert_eq!(readiness.missing(), ["certificate: no rights", "registration: not yet"]);
+        assert_eq!(readiness.verdict().unwrap_err(), "certificate: no rights\nregistration: not yet");
         readiness.explain(Part::Certificate, "still none".into());
         readiness.explain(Part::Imports, "the watch broke off".into());
-        assert_eq!(readiness.missing(), ["certificate: still none", "registration: not yet"]);
+        assert_eq!(readiness.verdict().unwrap_err(), "certificate: still none\nregistration: not yet");
+        let stands = [(Part::Imports, true), (Part::Certificate, false), (Part::Registration, false)];
+        assert_eq!(readiness.parts(), stands);
         readiness.set(Part::Certificate, Ok(()));
         readiness.set(Part::Registration, Ok(()));
-        assert!(readiness.missing().is_empty());
+        assert_eq!(readiness.verdict(), Ok(()));
+        readiness.stop();
+        assert_eq!(readiness.verdict().unwrap_err(), "stopping");
     }
 }

@@ -1,77 +1,75 @@
-//! What is served: reviews, and whether this replica is alive and ready.
+//! What is served over TLS: reviews, and nothing else.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use axum::{Json, Router};
 use mcsa_client::contract::webhook::PATH;
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::budget::{BODY_LIMIT, Budget, Room};
 use crate::imports::Imports;
-use crate::ready::Readiness;
+use crate::metrics::{Metrics, ReviewResult};
 use crate::review::review;
 
-/// The largest review that is read. The API server stores objects of at most 1.5 MiB; a review
-/// has two, and its own text.
-const BODY_LIMIT: usize = 7 * 1024 * 1024;
-
-/// How long a body may take to come. The API server waits 5 s for our answer.
+/// How long a body may take to come, waiting for room included. The API server waits 5 s for our
+/// answer.
 const BODY_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What the routes need.
+/// What a review needs.
 pub struct Server {
     /// The imports that pods may name.
     pub imports: Arc<Imports>,
-    /// What stands, and what does not.
-    pub readiness: Arc<Readiness>,
+    /// Counts what is answered.
+    pub metrics: Metrics,
+    /// How much may be in memory.
+    pub budget: Budget,
 }
 
 /// The routes.
 pub fn router(server: Server) -> Router {
     Router::new()
         .route(PATH, post(mutate_pods))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(Arc::new(server))
 }
 
 async fn mutate_pods(State(server): State<Arc<Server>>, request: Request) -> Response {
-    let body = match read(request).await {
-        Ok(body) => body,
-        Err((status, reason)) => return refuse(status, reason),
+    let start = Instant::now();
+    let (result, response) = match read(&server.budget, request).await {
+        Ok((body, _room)) => match review(&body, &server.imports).await {
+            Ok(answer) => (answer.result(), Json(answer).into_response()),
+            Err(malformed) => refuse(StatusCode::BAD_REQUEST, malformed.to_string()),
+        },
+        Err((status, reason)) => refuse(status, reason),
     };
-    match review(&body, &server.imports).await {
-        Ok(answer) => Json(answer).into_response(),
-        Err(malformed) => refuse(StatusCode::BAD_REQUEST, malformed.to_string()),
-    }
+    server.metrics.answered(result, start.elapsed());
+    response
 }
 
-async fn readyz(State(server): State<Arc<Server>>) -> Response {
-    let missing = server.readiness.missing();
-    if missing.is_empty() {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n").into_response()
-    }
-}
-
-async fn read(request: Request) -> Result<Bytes, (StatusCode, String)> {
+/// The body, and the room that it takes.
+async fn read(budget: &Budget, request: Request) -> Result<(Bytes, Room<'_>), (StatusCode, String)> {
     if !is_json(request.headers()) {
-        return Err((
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "wanted: Content-Type: application/json".to_owned(),
-        ));
+        let reason = "wanted: Content-Type: application/json".to_owned();
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     }
-    match timeout(BODY_DEADLINE, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(rejection)) => Err((rejection.status(), rejection.body_text())),
+    let size = request.headers().get(header::CONTENT_LENGTH);
+    let size = size.and_then(|size| size.to_str().ok()?.parse().ok());
+    let body = async {
+        let Some(room) = budget.room(size).await else {
+            return Err((StatusCode::SERVICE_UNAVAILABLE, "there is no room for it".to_owned()));
+        };
+        let body = Bytes::from_request(request, &()).await;
+        Ok((body.map_err(|rejection| (rejection.status(), rejection.body_text()))?, room))
+    };
+    match timeout(BODY_DEADLINE, body).await {
+        Ok(read) => read,
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned())),
     }
 }
@@ -82,9 +80,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn refuse(status: StatusCode, reason: String) -> Response {
+fn refuse(status: StatusCode, reason: String) -> (ReviewResult, Response) {
     warn!(status = status.as_u16(), reason, "refused a request that is no review");
-    (status, reason + "\n").into_response()
+    let is_dropped = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+    let result = if is_dropped { ReviewResult::Dropped } else { ReviewResult::Refused };
+    (result, (status, reason + "\n").into_response())
 }
 
 #[cfg(test)]
