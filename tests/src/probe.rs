@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use kube::{Client, Config};
 
+use crate::eventually::eventually;
 use crate::process::Process;
 use crate::prometheus::Scrape;
 
@@ -21,6 +22,16 @@ impl Process {
     /// What a Prometheus would read now.
     pub async fn scrape(&self) -> anyhow::Result<Scrape> {
         Ok(Scrape::new(self.get("/metrics").await?))
+    }
+
+    /// The first scrape that is as `awaited`.
+    pub async fn says(&self, what: &str, awaited: impl Fn(&Scrape) -> bool) -> Scrape {
+        eventually(what, async || {
+            let scrape = self.scrape().await?;
+            ensure!(awaited(&scrape), "it says:\n{}", scrape.text());
+            Ok(scrape)
+        })
+        .await
     }
 
     /// The address in the first line of its log that says `what`.

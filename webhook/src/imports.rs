@@ -14,6 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::api::{READY, REFRESHED};
 use mcsa_runtime::errors;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -23,8 +24,8 @@ use crate::ready::{Part, Readiness};
 /// waits 5 s for our answer.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// How many imports of one review are asked for at a time.
-const CONCURRENCY: usize = 8;
+/// How many imports are asked for at a time, by whichever reviews. Each takes a connection.
+const CALLS: usize = 16;
 
 /// How many imports a page of the list has: what is in memory before it becomes a record.
 const PAGE: u32 = 100;
@@ -64,13 +65,14 @@ pub enum Found {
 /// What is known of all imports.
 pub struct Imports {
     client: Client,
+    calls: Semaphore,
     records: RwLock<Records>,
 }
 
 impl Imports {
     /// Nothing is known before [`Self::watch`] runs: each import is asked for.
     pub fn new(client: Client) -> Self {
-        Self { client, records: RwLock::default() }
+        Self { client, calls: Semaphore::new(CALLS), records: RwLock::default() }
     }
 
     /// Keeps the records, for ever.
@@ -108,7 +110,7 @@ impl Imports {
     pub async fn find<'a>(&self, namespace: &str, names: &[&'a str]) -> Vec<(&'a str, Found)> {
         let deadline = Instant::now() + DEADLINE;
         let searches: Vec<_> = names.iter().map(|&name| self.search(namespace, name, deadline)).collect();
-        stream::iter(searches).buffered(CONCURRENCY).collect().await
+        stream::iter(searches).buffered(CALLS).collect().await
     }
 
     async fn search<'a>(&self, namespace: &str, name: &'a str, deadline: Instant) -> (&'a str, Found) {
@@ -126,7 +128,12 @@ impl Imports {
     // The watch may be a moment behind: import and pod are often applied together.
     async fn ask(&self, namespace: &str, name: &str, deadline: Instant) -> Found {
         let api: Api<ServiceAccountImport> = Api::namespaced(self.client.clone(), namespace);
-        match timeout_at(deadline, api.get_opt(name)).await {
+        let call = async {
+            // Never closed.
+            let _turn = self.calls.acquire().await.ok();
+            api.get_opt(name).await
+        };
+        match timeout_at(deadline, call).await {
             Ok(Ok(Some(import))) => Found::Import(Record::of(&import)),
             Ok(Ok(None)) => Found::Nothing,
             Ok(Err(error)) => Found::Unknown(errors::line(&error)),

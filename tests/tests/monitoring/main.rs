@@ -1,0 +1,189 @@
+//! manifests/monitoring, judged by promtool against what real importers and webhooks say at `/metrics`:
+//! where all is well, no alert fires; in each trouble, the one that is for it.
+
+mod judge;
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use kube::api::DeleteParams;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_importer::failure::Reason;
+use mcsa_tests::{
+    Cluster, Fault, Imports, Process, Proxy, Scrape, Servants, eventually, install_and_link, kubemcsa_ok,
+    pod_lister, pod_lister_import, program, promtool,
+};
+use serde_json::Value;
+
+use crate::judge::{Dashboard, Rules, State, judge, object, parse};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/monitoring");
+const SOURCE: &str = "c2";
+const EXPIRY: &str = "mcsa_importer_soonest_expiry_timestamp_seconds";
+const OVERDUE: &str = "mcsa_importer_overdue_imports";
+
+/// An importer with a port of its own for its metrics.
+async fn importer(target: &Cluster, name: &str) -> anyhow::Result<Process> {
+    let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, "importer").await?;
+    let mut command = Command::new(program("mcsa-importer")?);
+    command.arg("--kubeconfig").arg(kubeconfig);
+    command.args(["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]);
+    let importer = Process::spawn(name, &command, target.dir().join(format!("{name}.log")))?;
+    eventually("the importer serves metrics", async || importer.scrape().await).await;
+    Ok(importer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
+    let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start(SOURCE))?;
+    let kubeconfig = install_and_link(&target, &source)?;
+    let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
+    let server = proxy.url();
+    let contexts = ["--target-context", target.name(), "--source-context", source.name()];
+    kubemcsa_ok(&kubeconfig, [&["bootstrap"][..], &contexts, &["--source-server", &server]].concat())?;
+    pod_lister(&source, "lister").await?;
+    let imports = Imports::of(target.client(), "default");
+
+    let leader = importer(&target, "leader").await?;
+    leader
+        .says("the first importer leads", |scrape| scrape.value("mcsa_importer_leader", "") == Some(1.0))
+        .await;
+    let other = importer(&target, "other").await?;
+    imports.create(&pod_lister_import("a", SOURCE, "lister")).await?;
+    eventually("the import is ready", async || imports.ready("a").await).await;
+    let refreshed =
+        |scrape: &Scrape| scrape.value("mcsa_importer_imports", "reason=\"Refreshed\"") == Some(2.0);
+    let well = leader.says("link and import are well", refreshed).await;
+    let well = State::now("importer", "all is well", [well, other.scrape().await?]);
+
+    let mut absent = pod_lister_import("absent", SOURCE, "lister");
+    absent.spec.name = "nobody".into();
+    imports.create(&absent).await?;
+    let failing = |scrape: &Scrape| scrape.value("mcsa_importer_imports", "ServiceAccountNotFound").is_some();
+    let absent =
+        State::now("importer", "no such service account", [leader.says("one import fails", failing).await]);
+    imports.api.delete("absent", &DeleteParams::default()).await?;
+
+    proxy.set(Fault::Refuse);
+    imports.create(&pod_lister_import("b", SOURCE, "lister")).await?;
+    let down = |scrape: &Scrape| {
+        let overdue = scrape.value(OVERDUE, "").unwrap_or_default();
+        scrape.value("mcsa_importer_link_up", "") == Some(0.0) && overdue > 0.0
+    };
+    let down = leader.says("the link is down", down).await;
+    let expiry = down.value(EXPIRY, "").context("no token expires")?;
+    let down = State::now("importer", "the link is down", [down]);
+    let expired = down.at("tokens expire", expiry);
+    // What an importer says only when something is wrong with it, and what none says.
+    let late = State::now("importer", "refreshes are late", [well.replicas[0].with(OVERDUE, "1")]);
+    let none = State::now("importer", "no importer", []);
+
+    let (rules, dashboard) = (Rules::read().await?, Dashboard::read().await?);
+    let expressions = dashboard.expressions().filter(|expression| expression.contains("mcsa_importer"));
+    let (failures, others): (Vec<_>, Vec<_>) =
+        expressions.partition(|expression| expression.contains("failures"));
+    ensure!(!failures.is_empty() && !others.is_empty(), "the dashboard shows nothing");
+    let tests = vec![
+        well.fires(&[], &rules),
+        absent.fires(&["McsaImportsFail"], &rules),
+        down.fires(&["McsaLinkDown"], &rules),
+        expired.fires(&["McsaLinkDown", "McsaTokensExpire"], &rules),
+        late.fires(&["McsaRefreshesLate"], &rules),
+        none.fires(&["McsaImporterHasNoLeader"], &rules),
+        absent.begun().fires(&[], &rules),
+        down.begun().fires(&[], &rules),
+        late.begun().fires(&[], &rules),
+        none.begun().fires(&[], &rules),
+        well.answers(&others),
+        absent.answers(&failures),
+    ];
+    judge(target.dir(), &rules, tests).await?;
+    parse(target.dir(), &well.replicas[0]).await?;
+    parse(target.dir(), &absent.replicas[0]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_trouble_of_a_webhook_has_its_alert() -> anyhow::Result<()> {
+    let target = Cluster::start("c1").await?;
+    kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
+    let servants = Servants::start(&target, target.dir(), "info").await?;
+    target.kubectl(["label", "namespace", "default", "multicluster-service-account=enabled"]).await?;
+    let annotation = "--annotations=multicluster.admiralty.io/service-account-import.name=absent";
+    let run = ["run", "pod", "--image=i", "--dry-run=server", annotation];
+    eventually("a pod is denied", async || match target.kubectl(run).await {
+        Err(error) if error.to_string().contains("no such import") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+
+    let denied = |scrape: &Scrape| scrape.value("mcsa_webhook_reviews_total", "denied") == Some(1.0);
+    let well = servants.webhook.says("a pod was denied", denied).await;
+    let expiry = well.value("mcsa_webhook_certificate_expiry_timestamp_seconds", "").context("no expiry")?;
+    let state = |name, scrape: Scrape| State::now("webhook", name, [scrape.clone(), scrape]);
+    let well = state("all is well", well);
+    let scrape = || well.replicas[0].clone();
+    let unready = state("no webhook is ready", scrape().with("mcsa_webhook_ready", "0"));
+    let none = State::now("webhook", "no webhook", []);
+    let old = state("the cache is old", scrape().with("mcsa_webhook_cache_age_seconds", "200"));
+    let refused = state("requests are refused", scrape().with("mcsa_webhook_reviews_total", "7"));
+    let expires = well.at("the certificate expires", expiry - 86_400.0);
+
+    let (rules, dashboard) = (Rules::read().await?, Dashboard::read().await?);
+    let expressions: Vec<_> =
+        dashboard.expressions().filter(|expression| expression.contains("mcsa_webhook")).collect();
+    ensure!(!expressions.is_empty(), "the dashboard shows nothing");
+    let tests = vec![
+        well.fires(&[], &rules),
+        unready.fires(&["McsaWebhookIsNotReady"], &rules),
+        none.fires(&["McsaWebhookIsNotReady"], &rules),
+        old.fires(&["McsaWebhookCacheIsOld"], &rules),
+        refused.fires(&["McsaWebhookDoesNotAnswer"], &rules),
+        expires.fires(&["McsaWebhookCertificateExpires"], &rules),
+        none.begun().fires(&[], &rules),
+        old.begun().fires(&[], &rules),
+        well.answers(&expressions),
+    ];
+    judge(target.dir(), &rules, tests).await?;
+    parse(target.dir(), &well.replicas[0]).await
+}
+
+#[tokio::test]
+async fn the_rules_are_valid_and_know_all_reasons() -> anyhow::Result<()> {
+    let rules = Rules::read().await?;
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), rules.text()?)?;
+    promtool(["check".as_ref(), "rules".as_ref(), "--lint-fatal".as_ref(), file.path().as_os_str()]).await?;
+    for alert in rules.alerts() {
+        let severity = alert.labels.get("severity").map(String::as_str);
+        ensure!(matches!(severity, Some("critical" | "warning")), "{}: {severity:?}", alert.alert);
+    }
+    let fail = rules.alerts().find(|alert| alert.alert == "McsaImportsFail").context("no such alert")?;
+    let reasons = fail.expr.split('"').nth(1).context("no reasons")?;
+    ensure!(reasons.split('|').eq(Reason::OWNERS_TO_MEND.map(Reason::as_str)), "{reasons}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_monitors_find_their_pods() -> anyhow::Result<()> {
+    for binary in ["importer", "webhook"] {
+        let monitor = object("PodMonitor", binary).await?;
+        let manifest = Path::new(FOLDER).with_file_name(format!("{binary}.yaml"));
+        let objects = std::fs::read_to_string(manifest)?;
+        let objects =
+            objects.split("\n---\n").map(serde_saphyr::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+        let is_meant = |object: &&Value| object["kind"] == "Deployment";
+        let deployment = objects.iter().find(is_meant).context("no Deployment")?;
+        let pod = &deployment["spec"]["template"];
+        for (name, value) in monitor["spec"]["selector"]["matchLabels"].as_object().context("no selector")? {
+            ensure!(pod["metadata"]["labels"][name] == *value, "pods are not labelled {name}: {value}");
+        }
+        ensure!(monitor["metadata"]["namespace"] == deployment["metadata"]["namespace"]);
+        let port = &monitor["spec"]["podMetricsEndpoints"][0]["port"];
+        let ports = pod["spec"]["containers"][0]["ports"].as_array().context("the container has no ports")?;
+        ensure!(ports.iter().any(|one| one["name"] == *port), "no port {port} in {ports:?}");
+    }
+    let labels = &object("ConfigMap", "multicluster-service-account-dashboard").await?["metadata"]["labels"];
+    ensure!(labels["grafana_dashboard"] == "1", "{labels}");
+    Ok(())
+}
