@@ -20,6 +20,10 @@ pub const ENABLED: &str = "enabled";
 /// import that it belongs to, as [`crate::names::label_value`] writes it.
 pub const IMPORT_NAME: &str = "multicluster.admiralty.io/service-account-import.name";
 
+/// On a pod, an annotation: with the value `"true"`, the variable `KUBECONFIG` of its containers is to
+/// name the kubeconfigs of its imports.
+pub const KUBECONFIG_ENV: &str = "multicluster.admiralty.io/kubeconfig-env";
+
 /// Where a pod finds its imports: a folder for each, named after the import.
 pub const MOUNT_ROOT: &str = "/var/run/secrets/admiralty.io/serviceaccountimports";
 
@@ -55,8 +59,12 @@ pub const TARGET_UID: &str = "multicluster.admiralty.io/target-uid";
 pub mod webhook {
     /// The MutatingWebhookConfiguration.
     pub const CONFIGURATION: &str = "multicluster-service-account-webhook";
-    /// The entry in it.
+    /// The entry in it for new pods.
     pub const ENTRY: &str = "pods.multicluster.admiralty.io";
+    /// The entry in it for ephemeral containers, which are added to pods that run.
+    pub const DEBUGGING_ENTRY: &str = "ephemeralcontainers.multicluster.admiralty.io";
+    /// All entries in it, in their order.
+    pub const ENTRIES: [&str; 2] = [ENTRY, DEBUGGING_ENTRY];
     /// The Service in front of the replicas, in the system namespace.
     pub const SERVICE: &str = "webhook";
     /// The path at which pods are reviewed.

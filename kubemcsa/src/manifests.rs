@@ -74,22 +74,25 @@ mod tests {
     #[test]
     fn the_webhook_is_called_for_what_the_contract_says() {
         let configuration = find("MutatingWebhookConfiguration", contract::webhook::CONFIGURATION);
-        let webhook = &configuration.data["webhooks"][0];
-        let enabled = &webhook["namespaceSelector"]["matchExpressions"][0];
-        assert_eq!(enabled["key"], contract::NAMESPACE_LABEL);
-        assert_eq!(enabled["values"][0], contract::ENABLED);
-        let excluded = &webhook["namespaceSelector"]["matchExpressions"][1]["values"];
-        assert!(excluded.as_array().unwrap().contains(&contract::SYSTEM_NAMESPACE.into()));
-        let condition = webhook["matchConditions"][0]["expression"].as_str().unwrap();
-        assert!(condition.contains(&format!("'{}' in object.metadata.annotations", contract::IMPORT_NAME)));
-        assert_eq!(webhook["name"], contract::webhook::ENTRY);
-        assert!(webhook["clientConfig"].get("caBundle").is_none());
+        let webhooks = configuration.data["webhooks"].as_array().unwrap();
+        assert!(webhooks.iter().map(|webhook| &webhook["name"]).eq(contract::webhook::ENTRIES));
+        for webhook in webhooks {
+            let enabled = &webhook["namespaceSelector"]["matchExpressions"][0];
+            assert_eq!(enabled["key"], contract::NAMESPACE_LABEL);
+            assert_eq!(enabled["values"][0], contract::ENABLED);
+            let excluded = &webhook["namespaceSelector"]["matchExpressions"][1]["values"];
+            assert!(excluded.as_array().unwrap().contains(&contract::SYSTEM_NAMESPACE.into()));
+            let condition = webhook["matchConditions"][0]["expression"].as_str().unwrap();
+            assert!(condition.contains(&format!("'{}' in ", contract::IMPORT_NAME)));
+            assert!(webhook["clientConfig"].get("caBundle").is_none());
+        }
     }
 
     #[test]
     fn the_webhook_is_called_where_it_listens() {
         let configuration = find("MutatingWebhookConfiguration", contract::webhook::CONFIGURATION);
         let reference = &configuration.data["webhooks"][0]["clientConfig"]["service"];
+        assert_eq!(reference, &configuration.data["webhooks"][1]["clientConfig"]["service"]);
         assert_eq!(reference["path"], contract::webhook::PATH);
         assert_eq!(reference["name"], contract::webhook::SERVICE);
         let service = find("Service", contract::webhook::SERVICE);

@@ -3,13 +3,17 @@
 //!
 //! kube's own type writes a patch as an array of numbers; the API says base64.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use json_patch::Patch;
 use kube::core::Status;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use crate::json::{Object, Text, is_deep};
 use crate::metrics::ReviewResult;
+use crate::pod::Pod;
+use crate::text;
 
 /// The only version of `AdmissionReview` that is spoken here.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
@@ -20,10 +24,20 @@ const KIND: &str = "AdmissionReview";
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
     /// No JSON, or none that reads as a review.
-    #[error("the body is no AdmissionReview: {0}")]
-    Json(#[source] serde_json::Error),
+    #[error("the body is no AdmissionReview: {problem}")]
+    Json {
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// Objects in objects in objects.
+    #[error("the body is no AdmissionReview: it is nested too deep")]
+    Deep,
     /// A review of another version, or something else.
-    #[error("the body is {kind:?} of {api_version:?}; wanted: {KIND:?} of {API_VERSION:?}")]
+    #[error(
+        "the body is {} of {}; wanted: {KIND:?} of {API_VERSION:?}",
+        text::quote(kind),
+        text::quote(api_version)
+    )]
     Type {
         /// Its apiVersion.
         api_version: String,
@@ -39,84 +53,163 @@ pub enum Malformed {
     /// A creation without what is to be created.
     #[error("the request creates a pod and has no object")]
     NoObject,
-    /// What is to be created is not what the request says.
-    #[error("the request's object is no Pod: {0}")]
-    NotAPod(#[source] serde_json::Error),
 }
 
 /// What the API server is about to do.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Request {
+#[derive(Debug)]
+pub struct Request<'a> {
     /// Goes back with the answer.
-    pub uid: String,
-    kind: Kind,
-    #[serde(default)]
-    sub_resource: Option<String>,
-    operation: String,
+    pub uid: Cow<'a, str>,
+    /// What it is.
+    pub event: Event,
     /// Where it happens. The object's own namespace may still be empty.
-    #[serde(default)]
-    pub namespace: Option<String>,
+    pub namespace: Cow<'a, str>,
     /// What is to be stored.
-    #[serde(default)]
-    pub object: Option<Value>,
+    pub pod: Pod<'a>,
+    /// What is stored so far.
+    pub stored: Pod<'a>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Kind {
-    #[serde(default)]
-    group: String,
-    kind: String,
+/// What happens to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It is created.
+    Creation,
+    /// Ephemeral containers are added to it, as `kubectl debug` does.
+    Debugging,
+    /// Nothing that concerns its imports; or it is no pod.
+    Other,
 }
 
-impl Request {
-    /// Reads the question.
+impl<'a> Request<'a> {
+    /// Reads the question, in one pass over its text.
     ///
     /// # Errors
     /// When it is none.
-    pub fn read(body: &[u8]) -> Result<Self, Malformed> {
-        let review: Question = serde_json::from_slice(body).map_err(Malformed::Json)?;
-        if review.api_version != API_VERSION || review.kind != KIND {
-            return Err(Malformed::Type { api_version: review.api_version, kind: review.kind });
+    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+        if is_deep(body) {
+            return Err(Malformed::Deep);
         }
-        let request = review.request.ok_or(Malformed::NoRequest)?;
-        Self::deserialize(request).map_err(Malformed::Json)
+        // All of it, also what is skipped; then no string needs to be looked at again for that.
+        let body = str::from_utf8(body).map_err(|error| Malformed::Json { problem: error.to_string() })?;
+        let Object(review) =
+            serde_json::from_str::<Object<Review>>(body).map_err(|error| explain(body, error))?;
+        Type { api_version: review.api_version, kind: review.kind }.check()?;
+        let Object(asked) = review.request.ok_or(Malformed::NoRequest)?;
+        let event = asked.event();
+        if event != Event::Other && asked.namespace.is_empty() {
+            return Err(Malformed::NoNamespace);
+        }
+        if event == Event::Creation && asked.object.is_none() {
+            return Err(Malformed::NoObject);
+        }
+        let pod = |object: Option<Object<_>>| object.map(|Object(pod)| pod).unwrap_or_default();
+        let (pod, stored) = (pod(asked.object), pod(asked.old_object));
+        Ok(Self { uid: asked.uid, event, namespace: asked.namespace.0, pod, stored })
     }
+}
 
-    /// Whether a pod is being created.
-    pub fn creates_pod(&self) -> bool {
-        self.operation == "CREATE"
-            && self.kind.group.is_empty()
-            && self.kind.kind == "Pod"
-            && self.sub_resource.as_deref().unwrap_or_default().is_empty()
+/// Why this is no review. Another version's request may look different: that it is another one says
+/// more than the first difference.
+#[cold]
+fn explain(body: &str, error: serde_json::Error) -> Malformed {
+    if let Ok(Object(found)) = serde_json::from_str::<Object<Type>>(body)
+        && let Err(other) = found.check()
+    {
+        return other;
+    }
+    let mut problem = error.to_string();
+    if error.is_data() {
+        // Once more, for the path.
+        let mut json = serde_json::Deserializer::from_str(body);
+        if let Err(error) = serde_path_to_error::deserialize::<_, Object<Review>>(&mut json) {
+            problem = format!("{}: {problem}", error.path());
+        }
+    }
+    Malformed::Json { problem: text::line(&problem) }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Review<'a> {
+    #[serde(borrow)]
+    api_version: Text<'a>,
+    #[serde(borrow)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    request: Option<Object<Asked<'a>>>,
+}
+
+/// What kind of thing a body is.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Type<'a> {
+    #[serde(borrow)]
+    api_version: Text<'a>,
+    #[serde(borrow)]
+    kind: Text<'a>,
+}
+
+impl Type<'_> {
+    fn check(self) -> Result<(), Malformed> {
+        if &*self.api_version == API_VERSION && &*self.kind == KIND {
+            return Ok(());
+        }
+        Err(Malformed::Type { api_version: self.api_version.0.into(), kind: self.kind.0.into() })
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Question {
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
-    // Read after the version is known to be ours: another one's request may look different.
-    #[serde(default)]
-    request: Option<Value>,
+struct Asked<'a> {
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Object<Kind<'a>>,
+    #[serde(borrow, default)]
+    sub_resource: Text<'a>,
+    #[serde(borrow)]
+    operation: Cow<'a, str>,
+    #[serde(borrow, default)]
+    namespace: Text<'a>,
+    #[serde(borrow, default)]
+    object: Option<Object<Pod<'a>>>,
+    #[serde(borrow, default)]
+    old_object: Option<Object<Pod<'a>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Kind<'a> {
+    #[serde(borrow)]
+    group: Text<'a>,
+    #[serde(borrow)]
+    kind: Text<'a>,
+}
+
+impl Asked<'_> {
+    fn event(&self) -> Event {
+        match (&*self.kind.group, &*self.kind.kind, &*self.sub_resource, &*self.operation) {
+            ("", "Pod", "", "CREATE") => Event::Creation,
+            ("", "Pod", "ephemeralcontainers", "UPDATE") => Event::Debugging,
+            _ => Event::Other,
+        }
+    }
 }
 
 /// The answer, as it is sent.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct Answer<'a> {
     api_version: &'static str,
     kind: &'static str,
-    response: Response,
+    response: Response<'a>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Response {
-    uid: String,
+struct Response<'a> {
+    uid: Cow<'a, str>,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
@@ -128,16 +221,16 @@ struct Response {
     warnings: Vec<String>,
 }
 
-impl Answer {
+impl<'a> Answer<'a> {
     /// Let it happen, with these changes, and tell the user these things.
-    pub fn allow(uid: String, patch: &Patch, warnings: Vec<String>) -> Self {
+    pub fn allow(uid: Cow<'a, str>, patch: &Patch, warnings: Vec<String>) -> Self {
         let patch = (!patch.0.is_empty()).then(|| STANDARD.encode(patch.to_string()));
         let patch_type = patch.is_some().then_some("JSONPatch");
         Self::new(Response { uid, allowed: true, status: None, patch, patch_type, warnings })
     }
 
     /// Refuse it, for this reason.
-    pub fn deny(uid: String, status: Status) -> Self {
+    pub fn deny(uid: Cow<'a, str>, status: Status) -> Self {
         let status = Some(status);
         Self::new(Response {
             uid,
@@ -161,7 +254,7 @@ impl Answer {
         }
     }
 
-    fn new(response: Response) -> Self {
+    fn new(response: Response<'a>) -> Self {
         Self { api_version: API_VERSION, kind: KIND, response }
     }
 }

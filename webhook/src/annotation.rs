@@ -1,4 +1,4 @@
-//! The pod's annotation: which imports it names.
+//! The pod's annotations: which imports it names, and how it wants them.
 
 use std::collections::HashSet;
 
@@ -6,22 +6,32 @@ use mcsa_client::{contract, names};
 
 use crate::text::quote;
 
-/// An entry of the annotation that no import can have as its name.
+/// An annotation says something that can't be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "annotation {} names {name}, which can't be the name of a ServiceAccountImport: wanted are names of lowercase \
-     letters, digits, '-' and '.', separated by commas, such as c2-pod-lister,c3-pod-lister",
-    contract::IMPORT_NAME
-)]
-pub struct InvalidName {
-    name: String,
+pub enum Invalid {
+    /// An entry that no import can have as its name.
+    #[error(
+        "annotation {} names {name}, which can't be the name of a ServiceAccountImport: wanted are names of lowercase \
+         letters, digits, '-' and '.', separated by commas, such as c2-pod-lister,c3-pod-lister",
+        contract::IMPORT_NAME
+    )]
+    Name {
+        /// The entry.
+        name: String,
+    },
+    /// Neither yes nor no.
+    #[error("annotation {} is {value}; wanted: \"true\" or \"false\"", contract::KUBECONFIG_ENV)]
+    Choice {
+        /// What it says.
+        value: String,
+    },
 }
 
-/// The names in the annotation's value, in its order, each once.
+/// The names in the value of [`contract::IMPORT_NAME`], in its order, each once.
 ///
 /// # Errors
 /// When one of them is not the name of any object.
-pub fn names(value: &str) -> Result<Vec<&str>, InvalidName> {
+pub fn names(value: &str) -> Result<Vec<&str>, Invalid> {
     let mut seen = HashSet::new();
     value
         .split(',')
@@ -29,10 +39,26 @@ pub fn names(value: &str) -> Result<Vec<&str>, InvalidName> {
         .filter(|name| !name.is_empty() && seen.insert(*name))
         .map(
             |name| {
-                if names::is_dns_subdomain(name) { Ok(name) } else { Err(InvalidName { name: quote(name) }) }
+                if names::is_dns_subdomain(name) {
+                    Ok(name)
+                } else {
+                    Err(Invalid::Name { name: quote(name) })
+                }
             },
         )
         .collect()
+}
+
+/// Whether the value of [`contract::KUBECONFIG_ENV`] says yes.
+///
+/// # Errors
+/// When it says neither yes nor no.
+pub fn kubeconfig_env(value: Option<&str>) -> Result<bool, Invalid> {
+    match value {
+        Some("true") => Ok(true),
+        None | Some("" | "false") => Ok(false),
+        Some(value) => Err(Invalid::Choice { value: quote(value) }),
+    }
 }
 
 #[cfg(test)]
@@ -70,5 +96,19 @@ mod tests {
     fn a_long_value_makes_a_short_message() {
         let message = names(&"ä".repeat(100_000)).unwrap_err().to_string();
         assert!(message.len() < 600, "{}", message.len());
+    }
+
+    #[rstest]
+    #[case(None, Ok(false))]
+    #[case(Some(""), Ok(false))]
+    #[case(Some("false"), Ok(false))]
+    #[case(Some("true"), Ok(true))]
+    #[case(Some("True"), Err("\"True\""))]
+    #[case(Some("yes\n"), Err("\"yes\\n\""))]
+    fn choices(#[case] value: Option<&str>, #[case] expected: Result<bool, &str>) {
+        let expected = expected.map_err(|quoted| {
+            format!("annotation multicluster.admiralty.io/kubeconfig-env is {quoted}; wanted: \"true\" or \"false\"")
+        });
+        assert_eq!(kubeconfig_env(value).map_err(|invalid| invalid.to_string()), expected);
     }
 }

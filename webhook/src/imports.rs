@@ -1,5 +1,6 @@
 //! What is known of each import: a small record, kept by a watch over all of them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::pin;
@@ -11,8 +12,8 @@ use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use mcsa_client::ServiceAccountImport;
-use mcsa_client::api::{READY, REFRESHED};
+use mcsa_client::api::{ItemValue, READY, REFRESHED, SecretItem};
+use mcsa_client::{ServiceAccountImport, contract};
 use mcsa_runtime::errors;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -40,6 +41,8 @@ pub struct Record {
     pub secret: String,
     /// Whether the Secret holds a credential.
     pub credential: Credential,
+    /// The key of the Secret that is a kubeconfig for use from the mount, if one is.
+    pub kubeconfig: Option<Cow<'static, str>>,
 }
 
 /// Whether an import's Secret holds a credential.
@@ -200,8 +203,22 @@ impl Record {
                 .find(|&type_| !is_true(type_) && reason(import, type_).is_some());
             Credential::Absent(untrue.and_then(|type_| reason(import, type_)))
         };
-        Self { secret: import.secret_name(), credential }
+        let items = import.spec.secret.as_ref().map(|secret| secret.items.as_slice()).unwrap_or_default();
+        Self { secret: import.secret_name(), credential, kubeconfig: kubeconfig(items) }
     }
+}
+
+/// The key under which these items have a kubeconfig. One that names the files beside it sees each
+/// refresh, and is of use only where they have the names that it knows.
+fn kubeconfig(items: &[SecretItem]) -> Option<Cow<'static, str>> {
+    if items.is_empty() {
+        return Some(contract::key::CONFIG.into());
+    }
+    let has = |key: &str, value| items.iter().any(|item| item.key == key && item.value == value);
+    let beside = has(contract::key::TOKEN, ItemValue::Token) && has(contract::key::CA, ItemValue::CABundle);
+    let key_of = |value| items.iter().find(|item| item.value == value).map(|item| item.key.clone().into());
+    let of_files = if beside { key_of(ItemValue::KubeconfigFiles) } else { None };
+    of_files.or_else(|| key_of(ItemValue::Kubeconfig))
 }
 
 fn reason(import: &ServiceAccountImport, type_: &str) -> Option<String> {
@@ -264,7 +281,33 @@ mod tests {
     )]
     fn records(#[case] status: Value, #[case] credential: Credential) {
         let import = serde_json::from_value(import(status)).unwrap();
-        assert_eq!(Record::of(&import), Record { secret: "a-token".into(), credential });
+        let kubeconfig = Some("config".into());
+        assert_eq!(Record::of(&import), Record { secret: "a-token".into(), credential, kubeconfig });
+    }
+
+    #[rstest]
+    #[case::usual(json!([]), Some("config"))]
+    #[case::files(
+        json!([["token", "Token"], ["ca.crt", "CABundle"], ["all", "Kubeconfig"], ["c", "KubeconfigFiles"]]),
+        Some("c")
+    )]
+    #[case::without_the_token(json!([["ca.crt", "CABundle"], ["c", "KubeconfigFiles"]]), None)]
+    #[case::token_of_another_name(
+        json!([["t", "Token"], ["ca.crt", "CABundle"], ["c", "KubeconfigFiles"], ["all", "Kubeconfig"]]),
+        Some("all")
+    )]
+    #[case::something_else_named_token(
+        json!([["token", "Server"], ["ca.crt", "CABundle"], ["c", "KubeconfigFiles"]]),
+        None
+    )]
+    #[case::without_the_ca(json!([["token", "Token"], ["c", "KubeconfigFiles"]]), None)]
+    #[case::something_else_named_config(json!([["config", "ArgoCDConfig"]]), None)]
+    fn kubeconfigs(#[case] items: Value, #[case] expected: Option<&str>) {
+        let item = |item: &Value| json!({ "key": item[0], "value": item[1] });
+        let mut import = import(json!({}));
+        import["spec"]["secret"] =
+            json!({ "items": items.as_array().unwrap().iter().map(item).collect::<Vec<_>>() });
+        assert_eq!(Record::of(&serde_json::from_value(import).unwrap()).kubeconfig.as_deref(), expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ServiceReference, WebhookClientConfig,
 };
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::contract::webhook::{CONFIGURATION, ENTRY, PATH, SERVICE};
+use mcsa_client::contract::webhook::{CONFIGURATION, ENTRIES, ENTRY, PATH, SERVICE};
 use serde_json::json;
 
 use crate::args::WebhookUrl;
@@ -31,21 +31,22 @@ pub fn patch(
     url: Option<&WebhookUrl>,
     ca: &str,
 ) -> Result<Option<Patch>, NoEntry> {
-    let mut entries = configuration.webhooks.iter().flatten().enumerate();
-    let (index, entry) = entries.find(|(_, entry)| entry.name == ENTRY).ok_or(NoEntry)?;
-    let wanted = wanted(&entry.client_config, url, ca);
-    if entry.client_config == wanted {
-        return Ok(None);
+    let entries = configuration.webhooks.iter().flatten().enumerate();
+    let ours: Vec<_> = entries.filter(|(_, entry)| ENTRIES.contains(&entry.name.as_str())).collect();
+    if ours.is_empty() {
+        return Err(NoEntry);
     }
     let replace = |path, value| PatchOperation::Replace(ReplaceOperation { path, value });
     let version = PointerBuf::from_tokens(["metadata", "resourceVersion"]);
-    let client_config = PointerBuf::from_tokens(["webhooks", &index.to_string(), "clientConfig"]);
-    // The version is the precondition. A replacement of the whole object would lose fields that are
-    // younger than our types.
-    Ok(Some(Patch(vec![
-        replace(version, json!(configuration.metadata.resource_version)),
-        replace(client_config, json!(wanted)),
-    ])))
+    let mut operations = vec![replace(version, json!(configuration.metadata.resource_version))];
+    for (index, entry) in ours {
+        let wanted = wanted(&entry.client_config, url, ca);
+        if entry.client_config != wanted {
+            let client_config = PointerBuf::from_tokens(["webhooks", &index.to_string(), "clientConfig"]);
+            operations.push(replace(client_config, json!(wanted)));
+        }
+    }
+    Ok((operations.len() > 1).then_some(Patch(operations)))
 }
 
 fn wanted(present: &WebhookClientConfig, url: Option<&WebhookUrl>, ca: &str) -> WebhookClientConfig {

@@ -1,22 +1,16 @@
 //! One review: which imports does the pod name, are they there, what is added.
 
 use json_patch::Patch;
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use kube::core::Status;
 use mcsa_client::contract;
-use serde::Deserialize;
 use tracing::{debug, info};
 
-use crate::admission::{Answer, Malformed, Request};
-use crate::annotation::{self, InvalidName};
-use crate::imports::{Credential, Found, Imports};
-use crate::patch::{self, Conflict, Import};
+use crate::admission::{Answer, Event, Malformed, Request};
+use crate::annotation::{self, Invalid};
+use crate::imports::{Credential, Found, Imports, Record};
+use crate::patch::{self, Conflict, Import, Wanted};
+use crate::pod::Pod;
 use crate::text::quote;
-
-/// Of a pod that the kubelet runs by itself: what the API server shows is only its mirror, and
-/// may not refer to any Secret.
-const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// How many imports a message names.
 const NAMED: usize = 10;
@@ -25,31 +19,29 @@ const NAMED: usize = 10;
 ///
 /// # Errors
 /// When the body is no review.
-pub async fn review(body: &[u8], imports: &Imports) -> Result<Answer, Malformed> {
-    let request = Request::read(body)?;
-    if !request.creates_pod() {
-        return Ok(Answer::allow(request.uid, &Patch(Vec::new()), Vec::new()));
-    }
-    let namespace =
-        request.namespace.filter(|namespace| !namespace.is_empty()).ok_or(Malformed::NoNamespace)?;
-    let object = request.object.ok_or(Malformed::NoObject)?;
-    let pod = Pod::deserialize(object).map_err(Malformed::NotAPod)?;
-    match admit(&pod, &namespace, imports).await {
+pub async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<Answer<'a>, Malformed> {
+    let Request { uid, event, namespace, pod, stored } = Request::read(body)?;
+    let admitted = match event {
+        Event::Creation => create(&pod, &namespace, imports).await,
+        Event::Debugging => Ok(debugging(&pod, &stored, &namespace, imports).await),
+        Event::Other => Ok(Admitted::default()),
+    };
+    match admitted {
         Ok(Admitted { patch, warnings }) => {
             let operations = patch.0.len();
-            debug!(namespace, pod = name(&pod), operations, warnings = warnings.len(), "admitted");
-            Ok(Answer::allow(request.uid, &patch, warnings))
+            debug!(%namespace, pod = pod.name(), ?event, operations, warnings = warnings.len(), "admitted");
+            Ok(Answer::allow(uid, &patch, warnings))
         }
         Err(denial) => {
-            let import =
-                pod.annotations().get(contract::IMPORT_NAME).map(|value| quote(value)).unwrap_or_default();
-            info!(namespace, pod = name(&pod), %import, reason = denial.to_string(), "denied");
-            Ok(Answer::deny(request.uid, denial.status()))
+            let import = pod.imports().map(quote).unwrap_or_default();
+            info!(%namespace, pod = pod.name(), %import, reason = denial.to_string(), "denied");
+            Ok(Answer::deny(uid, denial.status()))
         }
     }
 }
 
-/// A pod that may be created, with what is to be added.
+/// What may happen, and what is to be added.
+#[derive(Default)]
 struct Admitted {
     patch: Patch,
     warnings: Vec<String>,
@@ -59,7 +51,7 @@ struct Admitted {
 #[derive(Debug, thiserror::Error)]
 enum Denial {
     #[error(transparent)]
-    InvalidName(#[from] InvalidName),
+    Invalid(#[from] Invalid),
     #[error(
         "no such import: create ServiceAccountImport {imports}, or remove it from annotation {} of the pod",
         contract::IMPORT_NAME
@@ -75,51 +67,88 @@ impl Denial {
     fn status(&self) -> Status {
         let (code, reason) = match self {
             Self::Unknown { .. } => (503, "ServiceUnavailable"),
-            Self::InvalidName(_) | Self::Missing { .. } | Self::Conflict(_) => (403, "Forbidden"),
+            Self::Invalid(_) | Self::Missing { .. } | Self::Conflict(_) => (403, "Forbidden"),
         };
         Status::failure(&self.to_string(), reason).with_code(code)
     }
 }
 
-async fn admit(pod: &Pod, namespace: &str, imports: &Imports) -> Result<Admitted, Denial> {
-    let names = match pod.annotations().get(contract::IMPORT_NAME) {
-        Some(value) if !pod.annotations().contains_key(MIRROR) => annotation::names(value)?,
-        _ => Vec::new(),
-    };
+async fn create(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admitted, Denial> {
+    let Some(named) = pod.imports() else { return Ok(Admitted::default()) };
+    let names = annotation::names(named)?;
+    let kubeconfig_env = annotation::kubeconfig_env(pod.kubeconfig_env())?;
     let found = imports.find(namespace, &names).await;
-    let (wanted, warnings) = decide(namespace, found)?;
+    let (wanted, warnings) = decide(namespace, found, kubeconfig_env)?;
     Ok(Admitted { patch: patch::patch(pod, &wanted)?, warnings })
 }
 
-/// What to mount and what to warn of, unless an import is not there.
-fn decide(namespace: &str, found: Vec<(&str, Found)>) -> Result<(Vec<Import>, Vec<String>), Denial> {
-    let (mut wanted, mut warnings) = (Vec::new(), Vec::new());
+/// Whoever debugs a pod gets what there is, and is never refused for what there is not. The pod as it
+/// is stored says what it has: the API server takes nothing from the update but ephemeral containers.
+async fn debugging(pod: &Pod<'_>, stored: &Pod<'_>, namespace: &str, imports: &Imports) -> Admitted {
+    let names = stored.imports().and_then(|named| annotation::names(named).ok()).unwrap_or_default();
+    let kubeconfig_env = annotation::kubeconfig_env(stored.kubeconfig_env()).unwrap_or_default();
+    let found = imports.find(namespace, &names).await.into_iter().filter_map(|(name, found)| match found {
+        Found::Import(record) => Some(import(name, record)),
+        Found::Nothing | Found::Unknown(_) => None,
+    });
+    let wanted = Wanted { imports: found.collect(), kubeconfig_env };
+    Admitted { patch: patch::patch_debugging(pod, stored, &wanted), warnings: Vec::new() }
+}
+
+fn import(name: &str, record: Record) -> Import {
+    Import { name: name.to_owned(), secret: record.secret, kubeconfig: record.kubeconfig }
+}
+
+/// What to add and what to warn of, unless an import is not there.
+fn decide(
+    namespace: &str,
+    found: Vec<(&str, Found)>,
+    kubeconfig_env: bool,
+) -> Result<(Wanted, Vec<String>), Denial> {
+    let (mut imports, mut warnings) = (Vec::new(), Vec::new());
     let (mut missing, mut unknown) = (Vec::new(), None);
     for (name, found) in found {
-        let import = format!("{namespace}/{name}");
         match found {
             Found::Import(record) => {
-                if let Credential::Absent(reason) = record.credential {
-                    warnings.push(warning(&import, &record.secret, reason));
-                }
-                wanted.push(Import { name: name.to_owned(), secret: record.secret });
+                warnings.extend(warn(namespace, name, &record, kubeconfig_env));
+                imports.push(import(name, record));
             }
-            Found::Nothing => missing.push(import),
-            Found::Unknown(reason) => unknown = unknown.or(Some(Denial::Unknown { import, reason })),
+            Found::Nothing => missing.push(format!("{namespace}/{name}")),
+            Found::Unknown(reason) => {
+                let import = format!("{namespace}/{name}");
+                unknown = unknown.or(Some(Denial::Unknown { import, reason }));
+            }
         }
     }
     if !missing.is_empty() {
         return Err(Denial::Missing { imports: list(&missing) });
     }
-    unknown.map_or(Ok((wanted, warnings)), Err)
+    unknown.map_or(Ok((Wanted { imports, kubeconfig_env }, warnings)), Err)
 }
 
-/// The reason comes last: the API server may cut a warning after 256 characters.
-fn warning(import: &str, secret: &str, reason: Option<String>) -> String {
-    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!(
-        "ServiceAccountImport {import} has no credential yet: the pod starts as soon as Secret {secret} is there{reason}"
-    )
+/// What the pod will have to do without, for a while or for good.
+fn warn(
+    namespace: &str,
+    name: &str,
+    record: &Record,
+    kubeconfig_env: bool,
+) -> impl Iterator<Item = String> + use<> {
+    let no_credential = match &record.credential {
+        Credential::Present => None,
+        Credential::Absent(reason) => {
+            // The reason comes last: the API server may cut a warning after 256 characters.
+            let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            Some(format!(
+                "ServiceAccountImport {namespace}/{name} has no credential yet: the pod starts as soon as Secret {} \
+                 is there{reason}",
+                record.secret
+            ))
+        }
+    };
+    let no_kubeconfig = (kubeconfig_env && record.kubeconfig.is_none()).then(|| {
+        format!("ServiceAccountImport {namespace}/{name} has no kubeconfig among its items: KUBECONFIG leaves it out")
+    });
+    no_credential.into_iter().chain(no_kubeconfig)
 }
 
 fn list(imports: &[String]) -> String {
@@ -130,8 +159,5 @@ fn list(imports: &[String]) -> String {
     }
 }
 
-/// What the user knows the pod by; a controller leaves the end of the name to the API server.
-fn name(pod: &Pod) -> &str {
-    let names = [&pod.metadata.name, &pod.metadata.generate_name];
-    names.into_iter().flatten().find(|name| !name.is_empty()).map(String::as_str).unwrap_or_default()
-}
+#[cfg(test)]
+mod tests;

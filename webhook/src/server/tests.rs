@@ -229,7 +229,7 @@ async fn a_review_cut_anywhere_is_refused() {
 async fn deep_nesting_is_refused() {
     assert_eq!(post_body("[".repeat(1_000_000)).await.0, 400);
     let object: Value = json!({});
-    let deep = format!("{}{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
+    let deep = format!("{}{}", r#"{"a":"#.repeat(100_000), "{}".to_owned() + &"}".repeat(100_000));
     let review = review_of(request("default", &object))
         .to_string()
         .replace("\"object\":{}", &format!("\"object\":{deep}"));

@@ -1,0 +1,52 @@
+//! `kubectl debug` of a pod that runs.
+
+use k8s_openapi::api::core::v1::EphemeralContainer;
+use kube::api::PatchParams;
+
+use super::*;
+
+/// The ephemeral containers of a pod, as containers.
+async fn ephemeral(pods: &Api<Pod>, name: &str) -> anyhow::Result<(PodSpec, Vec<Container>)> {
+    let spec = pods.get(name).await?.spec.context("spec")?;
+    let containers = spec.ephemeral_containers.iter().flatten();
+    let container = |container: &EphemeralContainer| serde_json::from_value(serde_json::to_value(container)?);
+    let containers = containers.map(container).collect::<Result<_, _>>()?;
+    Ok((spec, containers))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_container_gets_what_its_pod_has() -> anyhow::Result<()> {
+    let World { cluster, .. } = world().await;
+    let pods = enabled(cluster, "debugging").await?;
+    imports(cluster, "debugging").await?;
+    let debug = async |pod: &str, name: &str| {
+        let args = ["-n", "debugging", "debug", pod, "--image=i", "-c", name, "--profile=general"];
+        cluster.kubectl(args).await
+    };
+    pods.create(&PostParams::default(), &pod("p", annotations())?).await?;
+    let before = pods.get("p").await?;
+    for name in ["first", "second"] {
+        debug("p", name).await?;
+    }
+    let (spec, containers) = ephemeral(&pods, "p").await?;
+    ensure!(containers.len() == 2, "{containers:?}");
+    for container in &containers {
+        ensure!(["a", "b.c", "bare"].iter().all(|import| has(&spec, container, import)), "{container:?}");
+        let expected = format!("{MOUNT_ROOT}/b.c/value:{MOUNT_ROOT}/a/config");
+        ensure!(variable(container, "KUBECONFIG") == Some(&expected), "{container:?}");
+    }
+    let mut after = pods.get("p").await?.spec.context("spec")?;
+    after.ephemeral_containers = None;
+    ensure!(Some(&after) == before.spec.as_ref(), "something else was changed: {after:?}");
+
+    // An import that the pod was created without can't be had any more, and stops no one.
+    pods.create(&PostParams::default(), &pod("late", json!({ IMPORT_NAME: "a" }))?).await?;
+    let patch = json!({ "metadata": { "annotations": { IMPORT_NAME: "bare,a,gone", KUBECONFIG_ENV: "?" } } });
+    pods.patch("late", &PatchParams::default(), &kube::api::Patch::Merge(patch)).await?;
+    debug("late", "debug").await?;
+    let (spec, containers) = ephemeral(&pods, "late").await?;
+    let [container] = containers.as_slice() else { anyhow::bail!("{containers:?}") };
+    ensure!(has(&spec, container, "a") && !has(&spec, container, "bare"), "{container:?}");
+    ensure!(variable(container, "KUBECONFIG").is_none(), "{container:?}");
+    Ok(())
+}

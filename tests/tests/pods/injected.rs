@@ -1,0 +1,63 @@
+//! Another admission plugin adds a container after the webhook has seen the pod.
+
+use super::*;
+
+/// Adds a container to pods that have the import `a` by now, so never before the webhook.
+fn injector() -> Value {
+    // No match condition: the API server calls only those once more that it has called before.
+    let container = "Object.spec.containers{name: 'injected', image: 'i'}";
+    let condition = "object.spec.volumes.exists(v, v.name == 'sai-a') && \
+                     !object.spec.containers.exists(c, c.name == 'injected')";
+    let addition = format!("JSONPatch{{op: 'add', path: '/spec/containers/0', value: {container}}}");
+    let expression = format!("[{addition}].filter(addition, {condition})");
+    let rule = json!({
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
+    });
+    let namespace = json!({ "matchLabels": { "kubernetes.io/metadata.name": "injected" } });
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": { "name": "injector" },
+        "spec": {
+            "matchConstraints": { "namespaceSelector": namespace, "resourceRules": [rule] },
+            "reinvocationPolicy": "IfNeeded",
+            "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": expression } }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": { "name": "injector" },
+        "spec": { "policyName": "injector" },
+    });
+    json!({ "apiVersion": "v1", "kind": "List", "items": [policy, binding] })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_injected_later_gets_the_import_too() -> anyhow::Result<()> {
+    let World { cluster, .. } = world().await;
+    let pods = enabled(cluster, "injected").await?;
+    imports(cluster, "injected").await?;
+    let file = cluster.dir().join("injector.json");
+    std::fs::write(&file, injector().to_string())?;
+    cluster.kubectl(["apply", "-f", &file.display().to_string()]).await?;
+    let dry_run = PostParams { dry_run: true, ..Default::default() };
+    // The API server takes a moment to know the policy.
+    let stored = eventually("a container is injected", async || {
+        let stored = pods.create(&dry_run, &pod("p", annotations())?).await?;
+        ensure!(spec(&stored)?.containers.len() == 3, "{stored:?}");
+        Ok(stored)
+    })
+    .await;
+    let spec = spec(&stored)?;
+    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
+        for import in ["a", "b.c", "bare"] {
+            ensure!(has(spec, container, import), "{} lacks {import}: {stored:?}", container.name);
+        }
+        let ours = container.volume_mounts.iter().flatten();
+        let ours = ours.filter(|mount| mount.mount_path.starts_with(MOUNT_ROOT));
+        ensure!(ours.count() == 3, "something twice: {container:?}");
+        ensure!(variable(container, "KUBECONFIG").is_some(), "{container:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! JSON as the API server means it, `null` for nothing; and borrowed from the text, not copied.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+/// How deep objects and lists may be nested; a pod's are not even 20 deep.
+const DEPTH: usize = 128;
+
+/// A text, which only holds memory of its own where it has escapes. `null` is the empty one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text<'a>(pub Cow<'a, str>);
+
+/// An object: a derived `Deserialize` alone would also take a list, of the fields in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object<T>(pub T);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(text.into()))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(text.to_owned().into()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ObjectVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+/// Whether this is nested deeper than anything that the API server sends. What is not looked at is
+/// skipped without recursion, so this is no danger here; but it is no review either.
+pub fn is_deep(json: &[u8]) -> bool {
+    let (mut depth, mut bytes) = (0_usize, json.iter());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+        if depth > DEPTH {
+            return true;
+        }
+    }
+    false
+}
+
+fn skip_string<'a>(bytes: &mut impl Iterator<Item = &'a u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde::Deserialize;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    struct Pair<'a> {
+        #[serde(borrow)]
+        left: Text<'a>,
+        #[serde(borrow)]
+        right: Option<Text<'a>>,
+    }
+
+    #[rstest]
+    #[case("{}", "", None)]
+    #[case(r#"{"left":null,"right":null}"#, "", None)]
+    #[case(r#"{"left":"a","right":"\u0062","other":[{}]}"#, "a", Some("b"))]
+    fn objects(#[case] json: &str, #[case] left: &str, #[case] right: Option<&str>) {
+        let Object(pair) = serde_json::from_str::<Object<Pair>>(json).unwrap();
+        assert_eq!((&*pair.left, pair.right.as_deref()), (left, right));
+        assert!(matches!(pair.left.0, Cow::Borrowed(_)) || left.is_empty());
+    }
+
+    #[rstest]
+    #[case("null")]
+    #[case("[]")]
+    #[case(r#"["a","b"]"#)]
+    #[case("7")]
+    #[case(r#"{"left":7}"#)]
+    #[case(r#"{"right":{}}"#)]
+    fn no_objects(#[case] json: &str) {
+        assert!(serde_json::from_str::<Object<Pair>>(json).is_err());
+    }
+
+    #[rstest]
+    #[case("{}", false)]
+    #[case(&"[".repeat(DEPTH), false)]
+    #[case(&"[".repeat(DEPTH + 1), true)]
+    #[case(&"[]".repeat(DEPTH + 1), false)]
+    #[case(&format!("\"{}\"", "[".repeat(DEPTH + 1)), false)]
+    #[case(&format!(r#""\"{}""#, "[".repeat(DEPTH + 1)), false)]
+    #[case(&format!(r#""\\"{}"#, "[".repeat(DEPTH + 1)), true)]
+    fn depth(#[case] json: &str, #[case] deep: bool) {
+        assert_eq!(is_deep(json.as_bytes()), deep);
+    }
+}

@@ -1,0 +1,145 @@
+//! Whatever comes in, something sensible goes out.
+
+use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+/// Any JSON of a few levels; also the names of fields and values that mean something.
+fn any_json() -> impl Strategy<Value = Value> {
+    let word = select(vec![
+        "",
+        "name",
+        "secret",
+        "items",
+        "mountPath",
+        "a",
+        "/own",
+        "KUBECONFIG",
+        "CREATE",
+        "Pod",
+        "\n\u{0}ä",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            vec((word.clone(), inner), 0..4).prop_map(|fields| {
+                Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+            }),
+        ]
+    })
+}
+
+fn any_review() -> impl Strategy<Value = Value> {
+    let names = select(vec!["a", "bare,a", "gone", "A,,", " , "]);
+    let created = (names, select(vec!["true", "false", "?"])).prop_map(|(names, env)| creation(names, env));
+    prop_oneof![
+        created,
+        Just(debugging(json!({ NAMES: "a", "multicluster.admiralty.io/kubeconfig-env": "true" })))
+    ]
+}
+
+/// The path of everything in a document.
+fn places(value: &Value, path: &str, places: &mut Vec<String>) {
+    places.push(path.to_owned());
+    let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+    match value {
+        Value::Object(fields) => {
+            fields
+                .iter()
+                .for_each(|(key, value)| self::places(value, &format!("{path}/{}", escaped(key)), places));
+        }
+        Value::Array(items) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(i, value)| self::places(value, &format!("{path}/{i}"), places));
+        }
+        _ => {}
+    }
+}
+
+/// Whether what comes back is a response to the review, or says in a line why there is none.
+async fn is_answered(body: &[u8]) -> Result<(), TestCaseError> {
+    match super::super::review(body, &imports()).await {
+        Ok(answer) => {
+            let answer = serde_json::to_value(answer).unwrap();
+            // What is skipped may be what is JSON only in its form, such as 1e999.
+            let review: Value = serde_json::from_slice(body).unwrap_or_default();
+            let response = &answer["response"];
+            prop_assert_eq!(&answer["apiVersion"], "admission.k8s.io/v1");
+            prop_assert_eq!(&answer["kind"], "AdmissionReview");
+            prop_assert_eq!(response["allowed"] == true, response.get("status").is_none());
+            if review.is_object() {
+                prop_assert_eq!(&response["uid"], &review["request"]["uid"]);
+                let after = patched(response, review["request"]["object"].clone());
+                prop_assert!(after.is_ok(), "{after:?}");
+            }
+        }
+        Err(malformed) => {
+            let message = malformed.to_string();
+            prop_assert!(message.len() < 2_000 && !message.contains('\n'), "{}", message);
+        }
+    }
+    Ok(())
+}
+
+fn patched(response: &Value, mut object: Value) -> Result<Value, json_patch::PatchError> {
+    if let Some(patch) = response["patch"].as_str() {
+        let patch: json_patch::Patch = serde_json::from_slice(&STANDARD.decode(patch).unwrap()).unwrap();
+        json_patch::patch(&mut object, &patch)?;
+    }
+    Ok(object)
+}
+
+fn run(future: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_answered(bytes in vec(any::<u8>(), 0..200)) {
+        run(is_answered(&bytes))?;
+    }
+
+    #[test]
+    fn any_json_anywhere_is_answered(
+        mut review in any_review(),
+        changes in vec((any::<Index>(), any_json()), 1..3),
+    ) {
+        for (at, value) in changes {
+            let mut paths = Vec::new();
+            places(&review, "", &mut paths);
+            *review.pointer_mut(&paths[at.index(paths.len())]).unwrap() = value;
+        }
+        run(is_answered(review.to_string().as_bytes()))?;
+    }
+
+    #[test]
+    fn any_damage_is_answered(
+        review in any_review(),
+        changes in vec((any::<Index>(), any::<u8>()), 0..4),
+        end in any::<Index>(),
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = review.to_string().into_bytes();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if cut {
+            bytes.truncate(end.index(bytes.len()));
+        }
+        run(is_answered(&bytes))?;
+    }
+}
