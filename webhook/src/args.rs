@@ -1,9 +1,12 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use http::Uri;
+use jiff::SignedDuration;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::contract::webhook::{PATH, SERVICE};
 use mcsa_runtime::cluster::ClusterArgs;
@@ -25,6 +28,9 @@ pub struct Args {
     /// How long to go on serving after SIGTERM, until all that call have heard that this replica ends
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub shutdown_delay: u16,
+    /// The serving certificate.
+    #[command(flatten)]
+    pub certificate: CertificateArgs,
 
     /// Which cluster to work in.
     #[command(flatten)]
@@ -37,6 +43,85 @@ pub struct Args {
     /// Where logs go.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// Where the serving certificate is from, and how it changes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CertificateArgs {
+    /// Serve the certificate in this file (PEM, with its intermediates), read again each second, instead of
+    /// making one
+    #[arg(long, value_name = "PATH", requires = "tls_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "PATH", requires = "tls_cert_file")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Have the API server trust the authorities in this file (PEM) [default: whom the webhook configuration
+    /// says, which is someone else's to fill in]
+    #[arg(long, value_name = "PATH", requires = "tls_cert_file")]
+    pub ca_file: Option<PathBuf>,
+
+    /// How long a certificate of our own making is valid; another one is made after two thirds of it
+    #[arg(
+        long, value_name = "DURATION", default_value = "2160h", value_parser = duration,
+        conflicts_with = "tls_cert_file"
+    )]
+    pub certificate_lifetime: Duration,
+
+    /// How long the API servers trust a certificate's authority before it is served, and after; longer than
+    /// they, and files in two pods, take to learn of a change
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    pub certificate_overlap: Duration,
+}
+
+/// A certificate would expire before another one may take its place.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "--certificate-lifetime {lifetime:?} is too short: wanted: at least nine times --certificate-overlap {overlap:?}"
+)]
+pub struct LifetimeError {
+    lifetime: Duration,
+    overlap: Duration,
+}
+
+impl CertificateArgs {
+    /// Whether a certificate lives long enough to be replaced in time.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check(&self) -> Result<(), LifetimeError> {
+        let (lifetime, overlap) = (self.certificate_lifetime, self.certificate_overlap);
+        // The last third is for the overlaps before and after, and one more should something be slow.
+        if lifetime / 9 < overlap { Err(LifetimeError { lifetime, overlap }) } else { Ok(()) }
+    }
+
+    /// The files, if the certificate is from files.
+    pub fn files(&self) -> Option<Paths> {
+        let (chain, key) = self.tls_cert_file.clone().zip(self.tls_key_file.clone())?;
+        Some(Paths { chain, key, authorities: self.ca_file.clone() })
+    }
+}
+
+/// Where the certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Of the certificate and its intermediates.
+    pub chain: PathBuf,
+    /// Of its key.
+    pub key: PathBuf,
+    /// Of the authorities that the API server is to trust.
+    pub authorities: Option<PathBuf>,
+}
+
+/// As Go's and cert-manager's durations, such as `2160h` or `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wanted = || "wanted: a duration of a second or more, such as 2160h, 90m or 30s".to_owned();
+    let duration: SignedDuration = text.parse().map_err(|_| wanted())?;
+    let duration = Duration::try_from(duration).map_err(|_| wanted())?;
+    // What a certificate can express.
+    let possible = Duration::from_secs(1)..=Duration::from_secs(100 * 365 * 24 * 3600);
+    if possible.contains(&duration) { Ok(duration) } else { Err(wanted()) }
 }
 
 impl Args {
@@ -89,11 +174,17 @@ impl FromStr for WebhookUrl {
         if uri.path() == "/" {
             return refuse("it has no path");
         }
-        match uri.host().map(|host| host.trim_start_matches('[').trim_end_matches(']')) {
-            None | Some("") => refuse("it has no host"),
-            Some(host) => Ok(Self { text: text.to_owned(), host: host.to_owned() }),
+        match host(&uri) {
+            None => refuse("it has no host"),
+            Some(host) => Ok(Self { text: text.to_owned(), host }),
         }
     }
+}
+
+/// The name or address, as in a certificate.
+pub(crate) fn host(uri: &Uri) -> Option<String> {
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then(|| host.to_owned())
 }
 
 #[cfg(test)]
@@ -113,6 +204,40 @@ mod tests {
         let names = args.names();
         assert!(names.contains(&"webhook.multicluster-service-account.svc".to_owned()));
         assert!(names.contains(&"webhook.multicluster-service-account.svc.cluster.local".to_owned()));
+    }
+
+    #[rstest]
+    #[case(&[], true)]
+    #[case(&["--tls-cert-file=a", "--tls-key-file=b"], true)]
+    #[case(&["--tls-cert-file=a", "--tls-key-file=b", "--ca-file=c", "--certificate-overlap=5m"], true)]
+    #[case(&["--tls-cert-file=a"], false)]
+    #[case(&["--tls-key-file=b"], false)]
+    #[case(&["--ca-file=c"], false)]
+    #[case(&["--tls-cert-file=a", "--tls-key-file=b", "--certificate-lifetime=24h"], false)]
+    #[case(&["--certificate-lifetime=24h", "--certificate-overlap=90s"], true)]
+    #[case(&["--certificate-lifetime=1"], false)]
+    #[case(&["--certificate-lifetime=-24h"], false)]
+    #[case(&["--certificate-lifetime=0s"], false)]
+    #[case(&["--certificate-lifetime=1000000000h"], false)]
+    fn certificate_flags(#[case] flags: &[&str], #[case] fine: bool) {
+        let parsed = Args::try_parse_from([&["mcsa-webhook"], flags].concat());
+        assert_eq!(parsed.is_ok(), fine, "{parsed:?}");
+    }
+
+    #[rstest]
+    #[case("9s", "1s", true)]
+    #[case("8s", "1s", false)]
+    #[case("2160h", "1m", true)]
+    #[case("24h", "3h", false)]
+    fn a_certificate_outlives_its_overlaps(
+        #[case] lifetime: &str,
+        #[case] overlap: &str,
+        #[case] fine: bool,
+    ) {
+        let flags =
+            [format!("--certificate-lifetime={lifetime}"), format!("--certificate-overlap={overlap}")];
+        let args = Args::parse_from(["mcsa-webhook".to_owned()].into_iter().chain(flags));
+        assert_eq!(args.certificate.check().is_ok(), fine);
     }
 
     #[rstest]

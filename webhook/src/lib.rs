@@ -1,37 +1,33 @@
 //! The automount webhook: a pod whose annotation names ServiceAccountImports gets their Secrets
 //! mounted, in every container.
 //!
-//! A review's way through the files: [`serve`] → [`server`] ([`budget`]: is there room) → [`review`]
-//! ([`admission`]: what is asked; [`annotation`]: which imports are named; [`imports`]: are they there,
-//! and [`heard`]: how sure is that; [`patch`]: what is added). Beside it, [`keep`] holds the serving
-//! certificate ([`certificate`], [`store`]) and the webhook configuration ([`register`]) right;
-//! [`ready`] says what is missing, and [`metrics`] how it goes.
+//! A review's way through the files: [`listener`] → [`server`] ([`budget`]: is there room) → [`review`]
+//! ([`admission`]: what is asked; [`pod`]: about which pod; [`annotation`]: which imports does it name;
+//! [`imports`]: are they there, and [`heard`]: how sure is that; [`patch`]: what is added). Beside it,
+//! [`keep`] holds the serving certificate and the webhook configuration right; [`ready`] says what is
+//! missing, and [`metrics`] how it goes.
 
 pub mod admission;
 pub mod annotation;
 pub mod args;
 pub mod budget;
-pub mod certificate;
 pub mod heard;
 pub mod imports;
 mod json;
 pub mod keep;
+pub mod listener;
 pub mod metrics;
 pub mod patch;
 pub mod pod;
 pub mod ready;
-pub mod register;
 pub mod review;
-pub mod serve;
 pub mod server;
-pub mod store;
 mod text;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum_server::tls_rustls::RustlsConfig;
 use kube::Client;
 use mcsa_runtime::probes::{self, Probes};
 use mcsa_runtime::signals;
@@ -43,11 +39,10 @@ pub use args::Args;
 use heard::Heard;
 use imports::Imports;
 use keep::Keeper;
+use listener::Listener;
 use metrics::{Metrics, Snapshot};
 use ready::Readiness;
-use serve::Serving;
 use server::Server;
-use store::Store;
 
 /// Field manager of what the webhook writes.
 const FIELD_MANAGER: &str = "multicluster-service-account-webhook";
@@ -63,19 +58,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let imports = Arc::new(Imports::new(heard.client(config.clone())?));
     let client = Client::try_from(config)?;
 
-    // Served before the shared certificate is had: it takes its time, and callers are none yet.
-    let store = Store::new(client.clone(), args.names());
-    let tls = RustlsConfig::from_config(store.unshared()?.server_config()?);
     let readiness = Arc::new(Readiness::default());
+    let keeper = Keeper::new(&args, client, readiness.clone())?;
+
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let snapshot = {
-        let (imports, readiness) = (imports.clone(), readiness.clone());
+        let (imports, readiness, expiry) = (imports.clone(), readiness.clone(), keeper.expiry());
         move || Snapshot {
             parts: readiness.parts(),
             imports: imports.count(),
             cache_age: heard.age(),
-            certificate_expiry: None,
+            certificate_expiry: *expiry.borrow(),
         }
     };
     metrics::expose(&mut registry, snapshot);
@@ -87,10 +81,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let listener = probes::listen(args.listen).with_context(|| format!("can't listen at {}", args.listen))?;
     let address = listener.local_addr()?;
     let router = server::router(Server { imports: imports.clone(), metrics, budget: Default::default() });
-    let serving = Serving::start(listener, tls.clone(), router)?;
+    let listener = Listener::start(listener, keeper.tls(), router)?;
     info!(version = env!("CARGO_PKG_VERSION"), %address, "listening");
 
-    let keeper = Keeper { client, store, url: args.url, tls, readiness: readiness.clone() };
     let delay = Duration::from_secs(args.shutdown_delay.into());
     let ended = async {
         info!(signal = shutdown.await, "stopping");
@@ -101,7 +94,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             () = sleep(delay) => {}
             signal = hurry => info!(signal, "stopping now"),
         }
-        serving.end().await
+        listener.end().await
     };
     // Three run for ever: should one of them end, that is the reason to end.
     tokio::select! {

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 pub enum Part {
     /// All imports have been listed.
     Imports,
-    /// The certificate that is served is the one that all replicas share.
+    /// A certificate is served, and its time is not over.
     Certificate,
     /// The API server knows where to call, and whom to trust.
     Registration,

@@ -46,7 +46,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         plan.expiration_seconds,
         kubernetes_version(),
     );
-    table::print(&title, &figures.sections(), &aims::of(&figures));
+    table::print(&title, "importer", &figures.sections(), &aims::of(&figures));
     Ok(())
 }
 

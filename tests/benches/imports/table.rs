@@ -26,16 +26,16 @@ pub struct Aim {
 }
 
 impl Row {
-    /// A figure of the importer's, beside its limit or peer.
+    /// A figure of what is measured, beside its limit or peer.
     pub fn new(what: &'static str, figure: impl Into<String>, beside: impl Into<String>) -> Self {
         Self { what, figure: figure.into(), beside: beside.into() }
     }
 }
 
-/// Prints it all.
-pub fn print(title: &str, sections: &[Section], aims: &[Aim]) {
+/// Prints it all, `subject` being what is measured.
+pub fn print(title: &str, subject: &str, sections: &[Section], aims: &[Aim]) {
     println!("\n{title}\n");
-    println!("{:58}{:>12}   limit or peer", "", "importer");
+    println!("{:58}{subject:>12}   limit or peer", "");
     for Section { title, rows } in sections {
         println!("{title}");
         for Row { what, figure, beside } in rows {

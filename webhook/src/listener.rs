@@ -1,4 +1,4 @@
-//! The TLS server: how a caller is served, and how serving ends.
+//! The TLS listener: how callers are served, and how serving ends.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
 use hyper_util::rt::TokioTimer;
 use tokio::task::JoinHandle;
@@ -17,19 +18,21 @@ const SILENCE: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// A server that runs.
-pub struct Serving {
+pub struct Listener {
     handle: Handle<SocketAddr>,
     task: JoinHandle<io::Result<()>>,
 }
 
-impl Serving {
+impl Listener {
     /// Serves `router` at `listener`, with the certificate that is in `tls` when a caller comes.
     ///
     /// # Errors
     /// When the listener is of no use.
     pub fn start(listener: TcpListener, tls: RustlsConfig, router: Router) -> io::Result<Self> {
         let handle = Handle::new();
-        let mut server = from_tcp_rustls(listener, tls)?.handle(handle.clone());
+        let server = from_tcp_rustls(listener, tls)?.handle(handle.clone());
+        // An answer is not to wait for the caller's word that it has the one before.
+        let mut server = server.map(|acceptor| acceptor.acceptor(NoDelayAcceptor));
         // API servers keep one connection for months; those that are gone must not pile up.
         let http = server.http_builder();
         http.http1().timer(TokioTimer::new()).header_read_timeout(SILENCE);

@@ -1,0 +1,190 @@
+//! Pods created in a real API server, which tells itself how long its webhooks took.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use http::Request;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use mcsa_client::contract::MOUNT_ROOT;
+use mcsa_client::contract::webhook::{ENTRY, PATH};
+use mcsa_tests::try_eventually;
+use serde_json::json;
+
+use crate::both::Both;
+use crate::load::at_rate;
+use crate::pods::{KINDS, pod};
+use crate::scene::{Scene, import_name, namespace_of};
+use crate::server::Server;
+use crate::tally::{Sample, Tally};
+use crate::tls::Authority;
+
+/// Creations a second, for each of the three kinds of namespaces.
+const RATE: f64 = 20.0;
+
+const METRIC: &str = "apiserver_admission_webhook_admission_duration_seconds";
+const LIMITED: &str = "bench-limited";
+const PLAIN: &str = "bench-plain";
+const LIMIT_ENTRY: &str = "limit.multicluster.admiralty.io";
+
+/// How it went.
+pub struct FromApiServer {
+    /// What the API server says of the calls.
+    pub calls: Both<Histogram>,
+    /// What its client saw of the creations.
+    pub creations: Both<Tally>,
+    /// The same where no webhook is called.
+    pub plain: Tally,
+}
+
+/// A histogram of Prometheus.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram {
+    /// How many calls.
+    pub count: f64,
+    sum: f64,
+    /// By their upper bounds, in milliseconds: how many calls took at most as long.
+    buckets: BTreeMap<u64, f64>,
+}
+
+impl Histogram {
+    /// How long a call took in the mean.
+    pub fn mean(&self) -> Duration {
+        Duration::from_secs_f64(self.sum / self.count.max(1.0))
+    }
+
+    /// The bound of the bucket that holds this percentile, in milliseconds.
+    pub fn bound(&self, percent: f64) -> Option<u64> {
+        let rank = self.count * percent / 100.0;
+        self.buckets.iter().find(|&(_, &count)| count >= rank).map(|(&bound, _)| bound)
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        let less = |(bound, count): (&u64, &f64)| {
+            (*bound, count - before.buckets.get(bound).copied().unwrap_or_default())
+        };
+        Self {
+            count: self.count - before.count,
+            sum: self.sum - before.sum,
+            buckets: self.buckets.iter().map(less).collect(),
+        }
+    }
+}
+
+/// Measures it, in rehearsal: the API server does all but store the pods.
+pub async fn run(
+    scene: &Scene,
+    limit: &Server,
+    authority: &Authority,
+    window: Duration,
+) -> anyhow::Result<FromApiServer> {
+    scene.namespace(LIMITED, &json!({ "bench": "limit" })).await?;
+    scene.namespace(PLAIN, &json!({})).await?;
+    register(scene, limit, authority).await?;
+    let client = scene.cluster.client();
+    for (namespace, entry) in
+        [(namespace_of(0).as_str(), Some(ENTRY)), (LIMITED, Some(LIMIT_ENTRY)), (PLAIN, None)]
+    {
+        let what = format!("pods to be created in {namespace}");
+        try_eventually(Duration::from_secs(20), what, async || {
+            create(&client, namespace, 0).await.map_err(anyhow::Error::msg)?;
+            let Some(entry) = entry else { return Ok(()) };
+            ensure!(histogram(&client, entry).await?.count > 0.0, "{entry} was not called");
+            Ok(())
+        })
+        .await?;
+    }
+    let histograms = async || {
+        anyhow::Ok(Both {
+            webhook: histogram(&client, ENTRY).await?,
+            limit: histogram(&client, LIMIT_ENTRY).await?,
+        })
+    };
+    let before = histograms().await?;
+    let creator = client.clone();
+    let samples = at_rate(3.0 * RATE, window, move |index| {
+        let client = creator.clone();
+        async move { create(&client, &namespace(index), index / 3).await }
+    });
+    let samples = samples.await?;
+    let after = histograms().await?;
+    let of =
+        |kind: usize| samples.iter().filter(|sample: &&Sample| sample.index % 3 == kind).cloned().collect();
+    Ok(FromApiServer {
+        calls: Both {
+            webhook: after.webhook.since(&before.webhook),
+            limit: after.limit.since(&before.limit),
+        },
+        creations: Both { webhook: of(0), limit: of(1) },
+        plain: of(2),
+    })
+}
+
+/// The three kinds take turns.
+fn namespace(index: usize) -> String {
+    match index % 3 {
+        0 => namespace_of(0),
+        1 => LIMITED.to_owned(),
+        _ => PLAIN.to_owned(),
+    }
+}
+
+async fn create(client: &Client, namespace: &str, kind: usize) -> Result<(), String> {
+    let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
+    let body = pod(kind % KINDS, &import_name(0)).to_string().into_bytes();
+    let request = Request::post(path).header("content-type", "application/json").body(body);
+    let request = request.map_err(|error| error.to_string())?;
+    let created = client.request_text(request).await.map_err(|error| error.to_string())?;
+    let (is_mounted, is_wanted) = (created.contains(MOUNT_ROOT), namespace == namespace_of(0));
+    if is_mounted == is_wanted { Ok(()) } else { Err(format!("a pod in {namespace} is not as it should be")) }
+}
+
+/// Has the limit called as the webhook is, in a namespace of its own.
+async fn register(scene: &Scene, limit: &Server, authority: &Authority) -> anyhow::Result<()> {
+    let configuration = json!({
+        "metadata": { "name": "bench-limit" },
+        "webhooks": [{
+            "name": LIMIT_ENTRY,
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "timeoutSeconds": 5,
+            "clientConfig": {
+                "url": format!("https://{}{PATH}", limit.place.address),
+                "caBundle": ByteString(authority.pem().into_bytes()),
+            },
+            "rules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                "resources": ["pods"], "scope": "Namespaced" }],
+            "namespaceSelector": { "matchLabels": { "bench": "limit" } },
+        }],
+    });
+    let api = Api::<MutatingWebhookConfiguration>::all(scene.cluster.client());
+    api.create(&PostParams::default(), &serde_json::from_value(configuration)?).await?;
+    Ok(())
+}
+
+/// What the API server has counted of an entry so far.
+async fn histogram(client: &Client, entry: &str) -> anyhow::Result<Histogram> {
+    let metrics = client.request_text(Request::get("/metrics").body(Vec::new())?).await?;
+    let mut histogram = Histogram::default();
+    for line in metrics.lines().filter_map(|line| line.strip_prefix(METRIC)) {
+        let (series, value) = line.rsplit_once(' ').with_context(|| format!("no metric: {line}"))?;
+        if !series.contains(&format!("name=\"{entry}\"")) {
+            continue;
+        }
+        let value: f64 = value.parse().with_context(|| format!("no metric: {line}"))?;
+        let bound =
+            series.split_once("le=\"").and_then(|(_, rest)| rest.split('"').next()?.parse::<f64>().ok());
+        match bound {
+            _ if series.starts_with("_count") => histogram.count += value,
+            _ if series.starts_with("_sum") => histogram.sum += value,
+            Some(bound) if bound.is_finite() => {
+                *histogram.buckets.entry((bound * 1000.0).round() as u64).or_default() += value;
+            }
+            _ => {}
+        }
+    }
+    Ok(histogram)
+}

@@ -1,0 +1,76 @@
+//! Requests at a fixed rate, or so many at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::tally::Sample;
+
+/// Sends requests when they are due, however many are still on their way, and counts from when each was
+/// due: waiting is not hidden, neither the server's nor our own.
+///
+/// A thread of its own keeps the time: tokio's timers are good to a millisecond, which is about as long
+/// as an answer takes.
+pub async fn at_rate<F>(
+    rate: f64,
+    window: Duration,
+    request: impl Fn(usize) -> F + Send + 'static,
+) -> anyhow::Result<Vec<Sample>>
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let count = (window.as_secs_f64() * rate) as usize;
+    let (answered, mut samples) = mpsc::unbounded_channel();
+    let runtime = Handle::current();
+    let pace = move || {
+        let begun = Instant::now();
+        for index in 0..count {
+            let due = begun + Duration::from_secs_f64(index as f64 / rate);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let (request, answered) = (request(index), answered.clone());
+            runtime.spawn(async move {
+                let error = request.await.err();
+                drop(answered.send(Sample { index, latency: due.elapsed(), error }));
+            });
+        }
+    };
+    let pacing = tokio::task::spawn_blocking(pace);
+    let mut all = Vec::with_capacity(count);
+    while let Some(sample) = samples.recv().await {
+        all.push(sample);
+    }
+    pacing.await?;
+    Ok(all)
+}
+
+/// Sends requests for this long, the next one as soon as one of so many is answered.
+pub async fn at_a_time<F>(
+    at_a_time: usize,
+    window: Duration,
+    request: impl Fn(usize) -> F + Send + Sync + 'static,
+) -> anyhow::Result<Vec<Sample>>
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let (request, next) = (Arc::new(request), Arc::new(AtomicUsize::new(0)));
+    let end = Instant::now() + window;
+    let one_by_one = (0..at_a_time).map(|_| {
+        let (request, next) = (request.clone(), next.clone());
+        tokio::spawn(async move {
+            let mut samples = Vec::new();
+            while Instant::now() < end {
+                let (index, begun) = (next.fetch_add(1, Ordering::Relaxed), Instant::now());
+                let error = request(index).await.err();
+                samples.push(Sample { index, latency: begun.elapsed(), error });
+            }
+            samples
+        })
+    });
+    let samples = join_all(one_by_one).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(samples.into_iter().flatten().collect())
+}

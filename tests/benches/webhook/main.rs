@@ -1,0 +1,65 @@
+//! `cargo bench --bench webhook`: what the webhook costs a cluster, over TLS and from a real API server,
+//! each figure beside that of a handler that answers without looking, measured in the same run.
+//!
+//! `-- --imports 1000 --seconds 2` is a quick look. Figures are no test: the exit code says only whether
+//! they could be measured. The table is on stdout, progress on stderr.
+
+mod aims;
+mod api_server;
+mod args;
+mod both;
+mod climb;
+mod connection;
+mod figures;
+mod limit;
+mod load;
+mod memory;
+mod noise;
+mod phases;
+mod pods;
+#[path = "../imports/progress.rs"]
+mod progress;
+mod restarts;
+mod reviews;
+mod rounds;
+mod scene;
+mod sections;
+mod server;
+mod service;
+mod swaps;
+#[path = "../imports/table.rs"]
+mod table;
+mod tally;
+mod tls;
+mod units;
+#[path = "../imports/usage.rs"]
+mod usage;
+
+use std::process::ExitCode;
+
+use crate::args::Args;
+
+fn main() -> ExitCode {
+    mcsa_tests::init();
+    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    let ended = match &args.as_limit {
+        Some(folder) => limit::serve(args.listen, folder),
+        None => measure(&args),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("webhook: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn measure(args: &Args) -> anyhow::Result<()> {
+    tokio::select! {
+        result = phases::run(args) => result,
+        // Returning drops the cluster, and what is dropped is gone.
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    }
+}

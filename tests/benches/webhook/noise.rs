@@ -1,0 +1,34 @@
+//! What else ran on this machine.
+
+use std::time::{Duration, Instant};
+
+use crate::both::Both;
+use crate::scene::Scene;
+use crate::usage::{cpu, machine_cpu};
+
+/// The beginning of a span of time.
+pub struct Noise {
+    begun: Instant,
+    machine: Duration,
+    ours: Duration,
+}
+
+impl Noise {
+    /// Begins.
+    pub fn begin(scene: &Scene, servers: Both<u32>) -> anyhow::Result<Self> {
+        Ok(Self { begun: Instant::now(), machine: machine_cpu()?, ours: ours(scene, servers)? })
+    }
+
+    /// How many processors were busy with others, in the mean.
+    pub fn end(self, scene: &Scene, servers: Both<u32>) -> anyhow::Result<f64> {
+        let ours = ours(scene, servers)?.saturating_sub(self.ours);
+        let others = machine_cpu()?.saturating_sub(self.machine).saturating_sub(ours);
+        Ok(others.as_secs_f64() / self.begun.elapsed().as_secs_f64())
+    }
+}
+
+/// The processor time of all who are part of this.
+fn ours(scene: &Scene, servers: Both<u32>) -> anyhow::Result<Duration> {
+    let own = [std::process::id(), servers.webhook, servers.limit];
+    own.into_iter().chain(scene.cluster.pids()).map(cpu).sum()
+}

@@ -1,0 +1,123 @@
+//! All phases, in their order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use mcsa_tests::{kubernetes_version, program};
+use tokio::time::sleep;
+
+use crate::args::Args;
+use crate::both::Both;
+use crate::figures::{Figures, Footprint};
+use crate::memory::Highest;
+use crate::noise::Noise;
+use crate::progress::Progress;
+use crate::reviews::{Answer, Reviews};
+use crate::rounds::{Load, Side, take_turns};
+use crate::scene::Scene;
+use crate::server::{Identity, Place, Server};
+use crate::tls::Authority;
+use crate::usage::Memory;
+use crate::{aims, api_server, climb, restarts, swaps, table};
+
+/// How many reviews are on their way where there is no rate.
+const AT_A_TIME: usize = 16;
+
+/// How long a server is left alone before its memory at rest is looked at.
+const REST: Duration = Duration::from_secs(3);
+
+/// Runs them, and prints the table. A phase that could not be measured leaves the others their figures.
+pub async fn run(args: &Args) -> anyhow::Result<()> {
+    let mut progress = Progress::new();
+    progress.phase("building the programs, and Kubernetes if this machine has not done so before");
+    program("mcsa-webhook")?;
+    mcsa_tests::binaries().await?;
+    progress.phase("starting a cluster");
+    let scene = Scene::start().await?;
+    let reviews = Arc::new(Reviews::new(args.imports as usize));
+    let [smallest, middle, largest] = reviews.sizes();
+    eprintln!("reviews of {smallest:.1} to {largest:.1} KB, half of them up to {middle:.1}");
+    let figures = measure(args, &scene, &reviews, &mut progress).await?;
+    progress.done();
+    let kind = if cfg!(debug_assertions) { "debug build" } else { "release build" };
+    let title = format!(
+        "{} imports, reviews of {smallest:.1} to {largest:.1} KB (half of them up to {middle:.1}), {} connections; \
+         {kind}, Kubernetes {}",
+        args.imports,
+        args.connections,
+        kubernetes_version(),
+    );
+    table::print(&title, "webhook", &figures.sections(), &aims::of(&figures));
+    let failures: Vec<_> = figures.failures().collect();
+    if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("; ")) }
+}
+
+async fn measure(
+    args: &Args,
+    scene: &Scene,
+    reviews: &Arc<Reviews>,
+    progress: &mut Progress,
+) -> anyhow::Result<Figures> {
+    progress.phase("the webhook, while all imports are declared");
+    let (empty, watched) = while_declared(args, scene).await?;
+    progress.phase("the webhook and the limit, at rest");
+    let authority = Authority::new()?;
+    let folder = tempfile::tempdir_in(scene.cluster.dir())?;
+    let sides = sides(args, scene, folder.path(), &authority).await?;
+    sleep(REST).await;
+    let ids = sides.map(|side| side.server.id());
+    let before = Both { webhook: Memory::of(ids.webhook)?, limit: Memory::of(ids.limit)? };
+    let highest = ids.map(|&id| Highest::of(id));
+
+    progress.phase(format!("{} reviews a second", args.rate));
+    let noise = Noise::begin(scene, ids)?;
+    let steady = take_turns(&sides, Load::Rate(args.rate.into()), reviews, args.round(), args.rounds).await?;
+    let noise = noise.end(scene, ids)?;
+    let during = highest.map(Highest::kib);
+    progress.phase(format!("{AT_A_TIME} reviews at a time"));
+    let full = take_turns(&sides, Load::AtATime(AT_A_TIME), reviews, args.round() / 2, args.rounds).await?;
+    progress.phase("more and more reviews a second");
+    let highest_rate = climb::run(&sides, reviews, args.rate.into()).await?;
+    progress.phase("pods, created in the API server");
+    let from_api_server =
+        api_server::run(scene, &sides.limit.server, &authority, args.all_rounds() / 2).await;
+    let overloaded = highest.map(Highest::kib);
+    sleep(REST).await;
+    let after = Both { webhook: Memory::of(ids.webhook)?, limit: Memory::of(ids.limit)? };
+    sides.webhook.server.terminate().await?;
+
+    progress.phase("the same rate, while the certificate is swapped");
+    let swaps = swaps::run(args, scene, sides.limit.server, reviews, &authority).await;
+    progress.phase("the same rate, while one of two replicas is restarted");
+    let restarts = restarts::run(args, scene, reviews).await;
+    let footprint = Footprint { empty, watched, before, during, overloaded, after };
+    Ok(Figures { noise, steady, full, highest_rate, from_api_server, footprint, swaps, restarts })
+}
+
+/// The memory of a webhook that knows no import, and then has seen each come and become ready.
+async fn while_declared(args: &Args, scene: &Scene) -> anyhow::Result<(Memory, Memory)> {
+    let place = Place::free()?;
+    let webhook = Server::webhook(scene, "early", place, place, Identity::Own).await?;
+    sleep(REST).await;
+    let empty = Memory::of(webhook.id())?;
+    scene.declare(args.imports as usize).await?;
+    sleep(REST).await;
+    let watched = Memory::of(webhook.id())?;
+    webhook.terminate().await?;
+    Ok((empty, watched))
+}
+
+async fn sides(
+    args: &Args,
+    scene: &Scene,
+    folder: &Path,
+    authority: &Authority,
+) -> anyhow::Result<Both<Side>> {
+    let place = Place::free()?;
+    let webhook = Server::webhook(scene, "steady", place, place, Identity::Own).await?;
+    let limit = Server::limit(scene, &authority.issue(folder)?, authority).await?;
+    let side = |server, answer| Side::new(args.connections, server, answer, Duration::MAX);
+    Ok(Both { webhook: side(webhook, Answer::Patch), limit: side(limit, Answer::Nothing) })
+}

@@ -1,0 +1,98 @@
+//! A cluster with the manifests installed, and imports by the thousand; no importer runs.
+
+use std::path::PathBuf;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use mcsa_client::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
+use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+use mcsa_tests::{Cluster, kubemcsa_ok};
+use serde_json::{Value, json};
+
+/// How many namespaces there are, with the webhook turned on.
+pub const NAMESPACES: usize = 20;
+
+/// How many imports are made at a time.
+const AT_A_TIME: usize = 32;
+
+/// The cluster.
+pub struct Scene {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The kubeconfig of the webhook's own service account.
+    pub kubeconfig: PathBuf,
+}
+
+/// The name of an import.
+pub fn import_name(index: usize) -> String {
+    format!("import-{index:05}")
+}
+
+/// Where an import is.
+pub fn namespace_of(import: usize) -> String {
+    format!("bench-{:02}", import % NAMESPACES)
+}
+
+impl Scene {
+    /// Starts the cluster, and installs into it.
+    pub async fn start() -> anyhow::Result<Self> {
+        let cluster = Cluster::start("c1").await?;
+        kubemcsa_ok(cluster.kubeconfig(), ["install", "--no-wait"])?;
+        let kubeconfig = cluster.kubeconfig_of(SYSTEM_NAMESPACE, "webhook").await?;
+        let scene = Self { cluster, kubeconfig };
+        for index in 0..NAMESPACES {
+            scene.namespace(&namespace_of(index), &json!({ NAMESPACE_LABEL: ENABLED })).await?;
+        }
+        Ok(scene)
+    }
+
+    /// Makes a namespace with these labels.
+    pub async fn namespace(&self, name: &str, labels: &Value) -> anyhow::Result<()> {
+        let namespace = json!({ "metadata": { "name": name, "labels": labels } });
+        let api = Api::<Namespace>::all(self.cluster.client());
+        api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
+        Ok(())
+    }
+
+    /// Declares imports, and has each say that it is ready, as an importer does.
+    pub async fn declare(&self, count: usize) -> anyhow::Result<()> {
+        let client = &self.cluster.client();
+        let declared = stream::iter(0..count)
+            .map(async |index| {
+                let api = Api::<ServiceAccountImport>::namespaced(client.clone(), &namespace_of(index));
+                let spec = ServiceAccountImportSpec {
+                    cluster_name: "c2".to_owned(),
+                    namespace: "payments".to_owned(),
+                    name: "checkout".to_owned(),
+                    expiration_seconds: 3600,
+                    ..Default::default()
+                };
+                let import = ServiceAccountImport::new(&import_name(index), spec);
+                api.create(&PostParams::default(), &import).await?;
+                let status = Patch::Merge(json!({ "status": status(&import) }));
+                api.patch_status(&import_name(index), &PatchParams::default(), &status).await.map(drop)
+            })
+            .buffer_unordered(AT_A_TIME);
+        Ok(declared.try_collect().await?)
+    }
+}
+
+fn status(import: &ServiceAccountImport) -> Value {
+    let condition = |type_: &str, reason: &str, message: &str| {
+        json!({ "type": type_, "status": "True", "reason": reason, "message": message,
+            "lastTransitionTime": "2026-03-01T09:30:00Z", "observedGeneration": 1 })
+    };
+    json!({
+        "secrets": [{ "name": import.secret_name() }],
+        "observedGeneration": 1,
+        "conditions": [
+            condition("Ready", "TokenValid", "the Secret holds a token that has not expired"),
+            condition("Refreshed", "Refreshed", "a token was minted and stored"),
+        ],
+        "expirationTime": "2026-03-01T10:30:00Z",
+        "refreshTime": "2026-03-01T10:12:00Z",
+        "serviceAccountUID": "7c2de3b5-1f8e-4a07-9d44-5b0f0a6f3c21",
+    })
+}

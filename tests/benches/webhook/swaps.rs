@@ -1,0 +1,71 @@
+//! The certificate is another one each second, and so are the connections.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::args::Args;
+use crate::both::Both;
+use crate::reviews::{Answer, Reviews};
+use crate::rounds::{Load, Rounds, Side, take_turns};
+use crate::scene::Scene;
+use crate::server::{Identity, Place, Server};
+use crate::tls::Authority;
+
+/// How long a certificate is in the folder, and a connection in use.
+const EACH: Duration = Duration::from_secs(1);
+
+/// How it went.
+pub struct Swaps {
+    /// The webhook, with swaps; the limit, with new connections alone.
+    pub rounds: Both<Rounds>,
+    /// How many certificates were put into the folder.
+    pub swaps: usize,
+    /// How many of them were shown.
+    pub shown: usize,
+    /// How many connections were made to the webhook.
+    pub connections: usize,
+}
+
+/// Measures it: a webhook that reads its certificate from files, and the limit at hand.
+pub async fn run(
+    args: &Args,
+    scene: &Scene,
+    limit: Server,
+    reviews: &Arc<Reviews>,
+    authority: &Authority,
+) -> anyhow::Result<Swaps> {
+    let folder = tempfile::tempdir_in(scene.cluster.dir())?;
+    let place = Place::free()?;
+    let mounted = authority.issue(folder.path())?;
+    let identity = Identity::Files(&mounted, authority);
+    let webhook = Server::webhook(scene, "swaps", place, place, identity).await?;
+    let side = |server, answer| Side::new(args.connections, server, answer, EACH);
+    let sides = Both { webhook: side(webhook, Answer::Patch), limit: side(limit, Answer::Nothing) };
+
+    let load = Load::Rate(args.rate.into());
+    let mut swaps = 1;
+    let rounds = tokio::select! {
+        rounds = take_turns(&sides, load, reviews, args.round(), args.rounds) => rounds?,
+        error = swap(authority, folder.path(), &mut swaps) => return Err(error),
+    };
+    let service = &sides.webhook.service;
+    Ok(Swaps { rounds, swaps, shown: service.certificates(), connections: service.opened() })
+}
+
+/// Swaps for as long as it goes well.
+async fn swap(authority: &Authority, root: &Path, swaps: &mut usize) -> anyhow::Error {
+    let mut ticks = interval(EACH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        if let Err(error) = authority.issue(root).context("swapping the certificate") {
+            return error;
+        }
+        *swaps += 1;
+    }
+}

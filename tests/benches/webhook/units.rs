@@ -1,0 +1,23 @@
+//! Figures, as they are printed.
+
+use std::time::Duration;
+
+/// A time.
+pub fn millis(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// KiB as MiB.
+pub fn mib(kib: u64) -> String {
+    format!("{:.1}", kib as f64 / 1024.0)
+}
+
+/// A share, if there is anything to have a share of.
+pub fn ratio(ratio: f64) -> String {
+    if ratio.is_finite() { format!("{ratio:.2}") } else { "unknown".to_owned() }
+}
+
+/// What has no use for a fraction.
+pub fn whole(number: f64) -> String {
+    format!("{number:.0}")
+}

@@ -1,0 +1,197 @@
+//! Certificates from files, which change as a kubelet changes them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::ensure;
+use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::contract::webhook::{CERTIFICATE, CONFIGURATION, PATH};
+use mcsa_tests::{eventually, mount};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ProtocolVersion;
+use rustls::version::{TLS12, TLS13};
+use serde_json::json;
+
+use crate::client::{call, call_with};
+use crate::load::Load;
+use crate::manifests::{self, documents};
+use crate::world::{Replica, World};
+
+/// An authority that signs for the webhook.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> anyhow::Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Puts a new certificate where the webhook looks.
+    fn issue(&self, volume: &Volume) -> anyhow::Result<()> {
+        self.issue_until(volume, rcgen::date_time_ymd(2100, 1, 1))
+    }
+
+    fn issue_until(&self, volume: &Volume, end: time::OffsetDateTime) -> anyhow::Result<()> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
+        params.not_after = end;
+        let chain = params.signed_by(&key, &self.0)?.pem();
+        volume.put([("tls.crt", chain), ("tls.key", key.serialize_pem()), ("ca.crt", self.pem())])
+    }
+}
+
+/// A Secret's volume, as a kubelet makes it.
+struct Volume(tempfile::TempDir);
+
+impl Volume {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self(tempfile::tempdir()?))
+    }
+
+    fn put(&self, files: [(&str, String); 3]) -> anyhow::Result<()> {
+        let files: BTreeMap<_, _> = files.into_iter().map(|(key, text)| (key.to_owned(), text)).collect();
+        mount(self.0.path(), "tls", &files).map(drop)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join("tls").join(name)
+    }
+
+    fn flags(&self) -> [String; 4] {
+        let flag = |flag: &str, name| format!("--{flag}={}", self.file(name).display());
+        [
+            "--certificate-overlap=1s".to_owned(),
+            flag("tls-cert-file", "tls.crt"),
+            flag("tls-key-file", "tls.key"),
+            flag("ca-file", "ca.crt"),
+        ]
+    }
+}
+
+/// Waits until the webhook has said this.
+async fn says(webhook: &Replica, what: &str) {
+    eventually(format!("the webhook says {what:?}"), async || {
+        webhook.process.check()?;
+        ensure!(webhook.process.log().contains(what), "it does not");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_swapped_fail_no_request() -> anyhow::Result<()> {
+    let world = Arc::new(World::start().await?);
+    let (volume, first, second) = (Volume::new()?, Authority::new()?, Authority::new()?);
+    first.issue(&volume)?;
+    let flags = volume.flags();
+    let webhook = world.webhook("webhook", &flags.each_ref().map(String::as_str)).await?;
+    let mut load = Load::on(&world, &[webhook.address]).await;
+    let shown =
+        async || Ok::<_, anyhow::Error>(call(webhook.address, &world.bundle().await?).await?.certificate);
+    for authority in [&first, &first, &second, &second, &first] {
+        let before = shown().await?;
+        authority.issue(&volume)?;
+        eventually("the new certificate is served", async || {
+            load.check().await?;
+            ensure!(shown().await? != before, "it is not");
+            Ok(())
+        })
+        .await;
+        load.goes_on().await?;
+    }
+    eventually("only the authority of the files is trusted", async || {
+        let bundle = world.bundle().await?;
+        ensure!(bundle == first.pem().replace("\r\n", "\n"), "{bundle}");
+        Ok(())
+    })
+    .await;
+    let seen = load.end().await?;
+    ensure!(seen[0].len() == 6, "{} certificates have been served", seen[0].len());
+
+    // The other half of a pair is no certificate: what is served stays.
+    let before = shown().await?;
+    let key = KeyPair::generate()?.serialize_pem();
+    let chain = std::fs::read_to_string(volume.file("tls.crt"))?;
+    volume.put([("tls.crt", chain), ("tls.key", key), ("ca.crt", first.pem())])?;
+    says(&webhook, "can't be served").await;
+    ensure!(shown().await? == before, "something else is served");
+    world.review().await?;
+    ensure!(world.secrets().get_opt(CERTIFICATE).await?.is_none(), "a Secret was made for nobody");
+
+    for (versions, version) in [(&[&TLS12], ProtocolVersion::TLSv1_2), (&[&TLS13], ProtocolVersion::TLSv1_3)]
+    {
+        for protocol in [&b"h2"[..], b"http/1.1"] {
+            let shown = call_with(webhook.address, &first.pem(), versions, protocol).await?;
+            ensure!(shown.version == Some(version) && shown.protocol.as_deref() == Some(protocol));
+            // It is for reviews, which are posted, and nothing else.
+            ensure!(shown.get(PATH).await? == 405, "{version:?} {protocol:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_to_trust_may_be_someone_else_s_to_say() -> anyhow::Result<()> {
+    let world = Arc::new(World::start().await?);
+    // With the rights that it has beside cert-manager, and none else.
+    let ours: Vec<_> = documents(manifests::CERT_MANAGER).await?;
+    let ours = ours.into_iter().filter(|object| object["apiVersion"] != "cert-manager.io/v1");
+    let file = world.cluster.dir().join("manifests.json");
+    std::fs::write(
+        &file,
+        json!({ "apiVersion": "v1", "kind": "List", "items": Vec::from_iter(ours) }).to_string(),
+    )?;
+    let file = file.display().to_string();
+    world.cluster.kubectl(["apply", "--server-side", "--force-conflicts", "-f", &file]).await?;
+    world.cluster.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "role,rolebinding", "webhook"]).await?;
+    let inject = async |pem: Option<String>| {
+        let ca_bundle = pem.map(|pem| ByteString(pem.into_bytes()));
+        let client = json!({ "url": world.url(), "caBundle": ca_bundle });
+        let set = |index| json!({ "op": "replace", "path": format!("/webhooks/{index}/clientConfig"), "value": client });
+        world.edit(json!([set(0), set(1)])).await
+    };
+    inject(None).await?;
+
+    let (volume, first, second) = (Volume::new()?, Authority::new()?, Authority::new()?);
+    let flags = volume.flags();
+    let flags = flags.each_ref().map(String::as_str);
+    let webhook = world.webhook_that_is_told_nothing("webhook", &flags[..3]).await?;
+    says(&webhook, "can't read").await;
+    first.issue_until(&volume, rcgen::date_time_ymd(2000, 1, 1))?;
+    says(&webhook, "expired at 2000-01-01").await;
+    first.issue(&volume)?;
+    says(&webhook, "the API server would refuse what is served").await;
+    let shown = call(webhook.address, &first.pem()).await?;
+    let before = shown.certificate.clone();
+    let error = webhook.process.get("/readyz").await.unwrap_err().to_string();
+    ensure!(error.contains("registration: the API server would refuse"), "{error}");
+
+    inject(Some(first.pem())).await?;
+    let mut load = Load::on(&world, &[webhook.address]).await;
+    eventually("the webhook is ready", async || webhook.process.get("/readyz").await).await;
+    second.issue(&volume)?;
+    load.goes_on().await?;
+    ensure!(call(webhook.address, &first.pem()).await?.certificate == before, "nobody trusts what is served");
+    inject(Some(first.pem() + &second.pem())).await?;
+    eventually("the second is served", async || {
+        load.check().await?;
+        call(webhook.address, &second.pem()).await
+    })
+    .await;
+    inject(Some(second.pem())).await?;
+    load.end().await?;
+    let managers =
+        world.configurations().get(CONFIGURATION).await?.metadata.managed_fields.unwrap_or_default();
+    let wrote =
+        |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some("multicluster-service-account-webhook");
+    ensure!(!managers.iter().any(wrote), "the webhook has written the configuration");
+    Ok(())
+}

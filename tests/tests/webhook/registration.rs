@@ -1,0 +1,48 @@
+//! The webhook configuration, and who edits it.
+
+use anyhow::ensure;
+use mcsa_client::contract::webhook::CONFIGURATION;
+use mcsa_tests::eventually;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_bundle_is_put_right_in_each_entry() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let webhook = world.webhook("webhook", &["--certificate-overlap=1s"]).await?;
+    world.is_reviewed().await;
+    let ours = world.kept("ca.crt").await?;
+
+    let others = serde_json::to_value(k8s_openapi::ByteString(world.cluster.ca_pem().as_bytes().to_vec()))?;
+    let with_others = world.cluster.ca_pem().to_owned() + &ours;
+    let with_others = serde_json::to_value(k8s_openapi::ByteString(with_others.into_bytes()))?;
+    let set = |index: usize, value: &Value| json!({ "op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": value });
+    let unset = |index| json!({ "op": "remove", "path": format!("/webhooks/{index}/clientConfig/caBundle") });
+    for edit in [
+        json!([set(0, &others)]),
+        json!([set(1, &others)]),
+        json!([set(0, &with_others), set(1, &others)]),
+        json!([unset(0)]),
+        json!([set(0, &json!("")), unset(1)]),
+        json!([{ "op": "replace", "path": "/webhooks/0/clientConfig/url", "value": "https://192.0.2.1/mutate-pods" }]),
+        json!([{ "op": "remove", "path": "/webhooks/1" }]),
+    ] {
+        world.edit(edit.clone()).await?;
+        eventually(format!("it is right again after {edit}"), async || {
+            webhook.process.check()?;
+            let bundles = world.bundles().await?;
+            ensure!(bundles.iter().all(|bundle| *bundle == ours), "{bundles:?}");
+            let configuration = world.configurations().get(CONFIGURATION).await?;
+            for entry in configuration.webhooks.unwrap_or_default() {
+                let url = entry.client_config.url.unwrap_or_default();
+                ensure!(url == world.url(), "{url}");
+            }
+            Ok(())
+        })
+        .await;
+        world.is_reviewed().await;
+    }
+    ensure!(world.kept("ca.crt").await? == ours, "another certificate was made");
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! A cluster whose pods are reviewed, and the webhook's replicas as processes.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, Config};
+use mcsa_client::contract::webhook::{CERTIFICATE, CONFIGURATION, PATH};
+use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
+use mcsa_tests::{Cluster, Imports, Process, Proxy, eventually, kubemcsa_ok, pod_lister_import, program};
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "reviewed";
+
+/// A target with an import, and an address at which the API server calls the webhook.
+pub struct World {
+    pub cluster: Cluster,
+    /// In the place of a Service.
+    pub proxy: Proxy,
+    pub imports: Imports,
+    pods: Api<Pod>,
+}
+
+/// A running webhook.
+pub struct Replica {
+    pub process: Process,
+    pub address: SocketAddr,
+}
+
+impl World {
+    pub async fn start() -> anyhow::Result<Self> {
+        let cluster = Cluster::start("c1").await?;
+        kubemcsa_ok(cluster.kubeconfig(), ["install", "--no-wait"])?;
+        cluster.kubectl(["create", "namespace", NAMESPACE]).await?;
+        cluster.kubectl(["label", "namespace", NAMESPACE, "multicluster-service-account=enabled"]).await?;
+        // It never gets a credential; the pods that name it are let through all the same.
+        let imports = Imports::of(cluster.client(), NAMESPACE);
+        eventually("an import can be created", async || {
+            imports.create(&pod_lister_import("a", "nowhere", "default")).await
+        })
+        .await;
+        eventually("pods have a service account", async || {
+            cluster.kubectl(["-n", NAMESPACE, "get", "serviceaccount", "default"]).await
+        })
+        .await;
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut config = Config::try_from(cluster.kubeconfig_value())?;
+        // Else a client makes up for what was refused.
+        config.default_retry = false;
+        let pods = Api::namespaced(Client::try_from(config)?, NAMESPACE);
+        Ok(Self { proxy: Proxy::start(nobody).await?, cluster, imports, pods })
+    }
+
+    /// Starts a replica, with these flags; the API server calls the one that was started last.
+    pub async fn webhook(&self, name: &str, flags: &[&str]) -> anyhow::Result<Replica> {
+        self.webhook_that_is_told_nothing(name, &[&["--url", &self.url()], flags].concat()).await
+    }
+
+    /// Starts a replica that does not know where it is called.
+    pub async fn webhook_that_is_told_nothing(&self, name: &str, flags: &[&str]) -> anyhow::Result<Replica> {
+        let replica = self.replica(name, &self.kubeconfig().await?, flags).await?;
+        self.proxy.retarget(replica.address);
+        Ok(replica)
+    }
+
+    /// Starts a replica that goes this way to its API server, and is not called yet.
+    pub async fn replica(&self, name: &str, kubeconfig: &Path, flags: &[&str]) -> anyhow::Result<Replica> {
+        let mut command = Command::new(program("mcsa-webhook")?);
+        command.arg("--kubeconfig").arg(kubeconfig).args(["--log", "trace", "--listen", "127.0.0.1:0"]);
+        command.args(["--probe-address", "127.0.0.1:0"]).args(flags);
+        let log = self.cluster.dir().join(format!("{name}.log"));
+        let process = Process::spawn(name, &command, log)?;
+        let address = eventually("the webhook listens", async || process.address("listening")).await;
+        Ok(Replica { process, address })
+    }
+
+    /// What the webhook may do.
+    pub async fn kubeconfig(&self) -> anyhow::Result<PathBuf> {
+        self.cluster.kubeconfig_of(SYSTEM_NAMESPACE, "webhook").await
+    }
+
+    pub fn url(&self) -> String {
+        self.proxy.url() + PATH
+    }
+
+    /// Creates a pod that names the import, and keeps nothing of it.
+    pub async fn review(&self) -> anyhow::Result<()> {
+        self.review_of("a").await
+    }
+
+    /// Creates a pod that names this import, and keeps nothing of it.
+    pub async fn review_of(&self, import: &str) -> anyhow::Result<()> {
+        let params = PostParams { dry_run: true, ..Default::default() };
+        let pod = json!({
+            "metadata": { "generateName": "p-", "annotations": { IMPORT_NAME: import } },
+            "spec": { "containers": [{ "name": "main", "image": "none" }] },
+        });
+        let stored = self.pods.create(&params, &serde_json::from_value(pod)?).await?;
+        let volumes = stored.spec.and_then(|spec| spec.volumes).unwrap_or_default();
+        ensure!(volumes.iter().any(|volume| volume.name.starts_with("sai-")), "nothing is mounted");
+        Ok(())
+    }
+
+    /// Waits until pods are reviewed.
+    pub async fn is_reviewed(&self) {
+        eventually("pods are reviewed", async || self.review().await).await;
+    }
+
+    pub fn configurations(&self) -> Api<MutatingWebhookConfiguration> {
+        Api::all(self.cluster.client())
+    }
+
+    /// Whom each of our entries trusts.
+    pub async fn bundles(&self) -> anyhow::Result<Vec<String>> {
+        let configuration = self.configurations().get(CONFIGURATION).await?;
+        let entries = configuration.webhooks.unwrap_or_default().into_iter();
+        let bundles = entries.map(|entry| entry.client_config.ca_bundle.unwrap_or_default().0);
+        bundles.map(|pem| Ok(String::from_utf8(pem)?)).collect()
+    }
+
+    /// Whom the entry for pods trusts.
+    pub async fn bundle(&self) -> anyhow::Result<String> {
+        Ok(self.bundles().await?.swap_remove(0))
+    }
+
+    /// Edits the configuration.
+    pub async fn edit(&self, operations: Value) -> anyhow::Result<()> {
+        let patch = Patch::<()>::Json(serde_json::from_value(operations)?);
+        self.configurations().patch(CONFIGURATION, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    pub fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.cluster.client(), SYSTEM_NAMESPACE)
+    }
+
+    /// A value of the webhook's Secret.
+    pub async fn kept(&self, key: &str) -> anyhow::Result<String> {
+        let data = self.secrets().get(CERTIFICATE).await?.data.unwrap_or_default();
+        let value = data.get(key).with_context(|| format!("no {key} in the Secret"))?;
+        Ok(String::from_utf8(value.0.clone())?)
+    }
+}

@@ -1,0 +1,268 @@
+//! The serving certificate: how one is made, and what is wrong with one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose,
+};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, Error as TlsError, ServerConfig};
+use secrecy::{ExposeSecret, SecretString};
+use time::OffsetDateTime;
+
+use crate::keep::authorities::Authorities;
+
+/// How far the API server's clock may be behind ours.
+const SKEW: SignedDuration = SignedDuration::from_hours(1);
+
+/// A certificate and its key, which belong together.
+#[derive(Clone)]
+pub struct Certificate {
+    /// The chain that the server shows, in PEM.
+    pub chain: String,
+    /// The server's key, in PEM.
+    pub key: SecretString,
+    /// From when on it is valid.
+    pub start: Timestamp,
+    /// When it expires.
+    pub end: Timestamp,
+    /// The server that shows it.
+    pub config: Arc<ServerConfig>,
+    server: CertificateDer<'static>,
+    intermediates: Vec<CertificateDer<'static>>,
+}
+
+/// Why a certificate is of no use.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Problem {
+    /// A part of it is no PEM, or is missing.
+    #[error("{0} can't be read")]
+    Unreadable(&'static str),
+    /// It can't be served, such as with another certificate's key.
+    #[error("it can't be served: {0}")]
+    Unservable(TlsError),
+    /// A client that trusts the authorities would not accept it.
+    #[error("it can't be verified: {0}")]
+    Unverifiable(TlsError),
+    /// A client that calls this name would not accept it.
+    #[error("it can't be verified as {name}: {error}")]
+    Misnamed {
+        /// The name.
+        name: String,
+        /// What the client would say.
+        error: TlsError,
+    },
+    /// Its time has not come.
+    #[error("it is valid from {0} on only")]
+    Early(Timestamp),
+    /// Its time is over.
+    #[error("it expired at {0}")]
+    Expired(Timestamp),
+    /// None can be made.
+    #[error("none can be made: {0}")]
+    Unmakeable(String),
+}
+
+impl Certificate {
+    /// Makes one for these DNS names and addresses, with an authority of its own, whose key is gone
+    /// at once.
+    ///
+    /// # Errors
+    /// When a name is none that a certificate can have.
+    pub fn make(
+        names: &[String],
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<(Self, Authorities), Problem> {
+        make(names, lifetime, now).map_err(|error| Problem::Unmakeable(error.to_string())).and_then(
+            |(authority, chain, key)| Ok((Self::read(&chain, key)?, Authorities::read(authority.as_bytes()))),
+        )
+    }
+
+    /// Reads one from PEM.
+    ///
+    /// # Errors
+    /// When certificate and key can't be read, or do not belong together.
+    pub fn read(chain: &str, key: SecretString) -> Result<Self, Problem> {
+        const UNREADABLE: Problem = Problem::Unreadable("the certificate");
+        let all: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|_| UNREADABLE)?;
+        let (server, intermediates) = all.split_first().ok_or(UNREADABLE)?;
+        let (start, end) = validity(server).ok_or(UNREADABLE)?;
+        let der = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes())
+            .map_err(|_| Problem::Unreadable("the key"))?;
+        let mut config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(all.clone(), der)
+            .map_err(Problem::Unservable)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self {
+            chain: chain.to_owned(),
+            start,
+            end,
+            config: Arc::new(config),
+            server: server.clone(),
+            intermediates: intermediates.to_vec(),
+            key,
+        })
+    }
+
+    /// What is wrong with it at this time, for a server with these names whose clients trust these
+    /// authorities, if anything.
+    pub fn problem(&self, authorities: &Authorities, names: &[String], now: Timestamp) -> Option<Problem> {
+        let wrong = || {
+            self.check_time(now)?;
+            self.check_names(names)?;
+            self.check_signature(authorities, now)
+        };
+        wrong().err()
+    }
+
+    /// Whether this is its time.
+    ///
+    /// # Errors
+    /// When it is too early, or too late.
+    pub fn check_time(&self, now: Timestamp) -> Result<(), Problem> {
+        if now < self.start {
+            Err(Problem::Early(self.start))
+        } else if now > self.end {
+            Err(Problem::Expired(self.end))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether it is for a server with all these names.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check_names(&self, names: &[String]) -> Result<(), Problem> {
+        let parsed = ParsedCertificate::try_from(&self.server).map_err(Problem::Unverifiable)?;
+        names.iter().try_for_each(|name| {
+            let verified = ServerName::try_from(name.as_str())
+                .map_err(|error| TlsError::General(error.to_string()))
+                .and_then(|server_name| verify_server_name(&parsed, &server_name));
+            verified.map_err(|error| Problem::Misnamed { name: name.clone(), error })
+        })
+    }
+
+    fn check_signature(&self, authorities: &Authorities, now: Timestamp) -> Result<(), Problem> {
+        // Also where it calls itself an authority, as one that openssl has made does: what is
+        // trusted itself needs no signature.
+        if authorities.contains(&self.server) {
+            return Ok(());
+        }
+        let clock = UnixTime::since_unix_epoch(now.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs());
+        let provider = CryptoProvider::get_default()
+            .ok_or_else(|| Problem::Unverifiable(TlsError::General("no TLS provider".to_owned())))?;
+        let algorithms = provider.signature_verification_algorithms.all;
+        ParsedCertificate::try_from(&self.server)
+            .and_then(|parsed| {
+                let roots = authorities.roots();
+                verify_server_cert_signed_by_trust_anchor(
+                    &parsed,
+                    &roots,
+                    &self.intermediates,
+                    clock,
+                    algorithms,
+                )
+            })
+            .map_err(|error| match error {
+                // Ours are all of one name.
+                TlsError::InvalidCertificate(
+                    CertificateError::UnknownIssuer | CertificateError::BadSignature,
+                ) => Problem::Unverifiable(TlsError::General("signed by none who is trusted".to_owned())),
+                error => Problem::Unverifiable(error),
+            })
+    }
+
+    /// Those of the authorities which it can be verified by, alone.
+    pub fn signers(&self, authorities: &Authorities, now: Timestamp) -> Authorities {
+        let signs = |der: &&Vec<u8>| {
+            let alone = [(*der).clone()].into_iter().collect();
+            self.check_signature(&alone, now).is_ok()
+        };
+        authorities.iter().filter(signs).cloned().collect()
+    }
+
+    /// When it is due for replacement: two thirds of its lifetime, as it was made.
+    pub fn renewal(&self) -> Timestamp {
+        let made = self.start + SKEW;
+        let start = if made < self.end { made } else { self.start };
+        start + self.end.duration_since(start) / 3 * 2
+    }
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        // The key is the one that belongs to it.
+        self.server == other.server && self.intermediates == other.intermediates
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a certificate until {}", self.end)
+    }
+}
+
+/// The authority's certificate, the server's, and its key.
+fn make(
+    names: &[String],
+    lifetime: Duration,
+    now: Timestamp,
+) -> Result<(String, String, SecretString), rcgen::Error> {
+    let params = |names, common_name| params(names, common_name, now - SKEW, now + lifetime);
+    let mut ca = params(&[], "multicluster-service-account-webhook CA")?;
+    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
+
+    let mut server = params(names, "multicluster-service-account-webhook")?;
+    server.use_authority_key_identifier_extension = true;
+    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate()?;
+    let chain = server.signed_by(&key, &ca)?;
+    Ok((ca.pem(), chain.pem(), key.serialize_pem().into()))
+}
+
+fn params(
+    names: &[String],
+    common_name: &str,
+    start: Timestamp,
+    end: Timestamp,
+) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.not_before = date(start);
+    params.not_after = date(end);
+    Ok(params)
+}
+
+/// 1970 where it can't be expressed, which is to say expired.
+fn date(time: Timestamp) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(time.as_second()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// From when to when a certificate is valid.
+fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let validity = certificate.validity();
+    let start = Timestamp::from_second(validity.not_before.timestamp()).ok()?;
+    let end = Timestamp::from_second(validity.not_after.timestamp()).ok()?;
+    Some((start, end))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

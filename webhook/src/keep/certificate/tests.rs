@@ -1,0 +1,104 @@
+use rstest::rstest;
+
+use super::*;
+
+pub(crate) const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+const DAY: i64 = 24;
+
+pub(crate) fn names() -> Vec<String> {
+    ["webhook.example.svc", "192.0.2.1", "2001:db8::1"].map(str::to_owned).to_vec()
+}
+
+/// A certificate of 90 days for [`names`], and its authority.
+pub(crate) fn made() -> (Certificate, Authorities) {
+    made_at(NOW)
+}
+
+pub(crate) fn made_at(now: Timestamp) -> (Certificate, Authorities) {
+    mcsa_runtime::tls::install_provider();
+    Certificate::make(&names(), Duration::from_secs(90 * 24 * 3600), now).unwrap()
+}
+
+#[rstest]
+#[case::new(0, None)]
+#[case::clock_a_little_behind(-1, None)]
+#[case::clock_far_behind(-2, Some("valid from 2027-01-15T07:00:00Z"))]
+#[case::last_day(89 * DAY, None)]
+#[case::expired(91 * DAY, Some("expired at 2027-04-15T08:00:00Z"))]
+fn ages(#[case] after_hours: i64, #[case] expected: Option<&str>) {
+    let (certificate, authorities) = made();
+    let problem = certificate.problem(&authorities, &names(), NOW + SignedDuration::from_hours(after_hours));
+    match (problem.map(|problem| problem.to_string()), expected) {
+        (None, None) => {}
+        (Some(problem), Some(expected)) => assert!(problem.contains(expected), "{problem}"),
+        (problem, expected) => panic!("{problem:?}, not {expected:?}"),
+    }
+}
+
+#[rstest]
+#[case::fewer(&["192.0.2.1"], true)]
+#[case::another_name(&["webhook.example.svc", "other.example.svc"], false)]
+#[case::another_address(&["192.0.2.2"], false)]
+#[case::no_name(&["a b"], false)]
+fn covered_names(#[case] names: &[&str], #[case] fine: bool) {
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let (certificate, authorities) = made();
+    assert_eq!(certificate.problem(&authorities, &names, NOW).is_none(), fine);
+}
+
+#[rstest]
+#[case::three_months(90 * 24 * 3600, 60 * DAY * 3600)]
+#[case::seconds(30, 20)]
+fn the_skew_is_no_part_of_the_lifetime(#[case] lifetime: u64, #[case] renewal: i64) {
+    mcsa_runtime::tls::install_provider();
+    let (certificate, _) = Certificate::make(&names(), Duration::from_secs(lifetime), NOW).unwrap();
+    assert_eq!(certificate.renewal().duration_since(NOW).as_secs(), renewal);
+    assert_eq!(certificate.end.duration_since(NOW).unsigned_abs().as_secs(), lifetime);
+}
+
+#[test]
+fn signers_are_those_that_alone_verify_it() {
+    let ((one, ours), (_, others)) = (made(), made());
+    let both = ours.clone().and(&others);
+    assert_eq!(one.signers(&both, NOW), ours);
+    assert!(one.signers(&others, NOW).is_empty());
+    let problem = one.problem(&others, &names(), NOW).unwrap().to_string();
+    assert!(problem.contains("signed by none who is trusted"), "{problem}");
+}
+
+#[test]
+fn the_key_of_another_is_refused() {
+    let ((one, _), (other, _)) = (made(), made());
+    let mixed = Certificate::read(&one.chain, other.key).unwrap_err();
+    assert!(matches!(mixed, Problem::Unservable(_)), "{mixed}");
+}
+
+#[test]
+fn one_that_signed_itself_is_trusted_as_it_is() {
+    mcsa_runtime::tls::install_provider();
+    let mut params = CertificateParams::new(names()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    let certificate = Certificate::read(&pem, key.serialize_pem().into()).unwrap();
+    assert_eq!(certificate.problem(&Authorities::read(pem.as_bytes()), &names(), NOW), None);
+}
+
+#[rstest]
+#[case("")]
+#[case("x")]
+#[case("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]
+#[case("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")]
+fn garbage(#[case] pem: &str) {
+    let (made, _) = made();
+    assert!(Certificate::read(pem, made.key).is_err());
+    assert!(Certificate::read(&made.chain, pem.into()).is_err());
+}
+
+#[test]
+fn the_key_is_not_printed() {
+    let (made, _) = made();
+    let key = made.key.expose_secret().lines().nth(1).unwrap();
+    assert!(!format!("{made:?}").contains(key));
+}

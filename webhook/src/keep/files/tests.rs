@@ -1,0 +1,136 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use rstest::rstest;
+use tempfile::TempDir;
+
+use super::*;
+use crate::keep::certificate::tests::{NOW, made, made_at};
+use jiff::SignedDuration;
+
+/// A Secret's volume, as a kubelet makes it: files that are links through a link that is swapped.
+struct Volume(TempDir);
+
+impl Volume {
+    fn new() -> Self {
+        let volume = Self(tempfile::tempdir().unwrap());
+        for name in ["tls.crt", "tls.key", "ca.crt"] {
+            symlink(Path::new("..data").join(name), volume.file(name)).unwrap();
+        }
+        volume
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn put(&self, version: &str, certificate: &Certificate, authorities: &Authorities) {
+        let folder = self.0.path().join(version);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("tls.crt"), &certificate.chain).unwrap();
+        fs::write(folder.join("tls.key"), certificate.key.expose_secret()).unwrap();
+        fs::write(folder.join("ca.crt"), authorities.pem()).unwrap();
+        symlink(version, self.file("..data_tmp")).unwrap();
+        fs::rename(self.file("..data_tmp"), self.file("..data")).unwrap();
+    }
+
+    fn files(&self) -> Files {
+        Files::new(Paths {
+            chain: self.file("tls.crt"),
+            key: self.file("tls.key"),
+            authorities: Some(self.file("ca.crt")),
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_swap_is_noticed_and_nothing_else_is() {
+    let volume = Volume::new();
+    let (one, other) = (made(), made());
+    volume.put("1", &one.0, &one.1);
+    let mut files = volume.files();
+    assert!(files.read().await);
+    assert_eq!(
+        files.wanted(NOW),
+        Ok(Wanted { certificate: one.0.clone(), authorities: Some(one.1.clone()) })
+    );
+    volume.put("2", &one.0, &one.1);
+    assert!(!files.read().await, "the contents are the same");
+    volume.put("3", &other.0, &other.1);
+    assert!(files.read().await);
+    assert_eq!(files.wanted(NOW), Ok(Wanted { certificate: other.0, authorities: Some(other.1.clone()) }));
+    volume.put("4", &one.0, &one.1.and(&other.1));
+    assert!(files.read().await);
+}
+
+#[tokio::test]
+async fn a_look_in_the_middle_of_a_swap_is_followed_by_another() {
+    let volume = Volume::new();
+    let (one, other) = (made(), made());
+    let mut mixed = one.0.clone();
+    mixed.key = other.0.key;
+    volume.put("1", &mixed, &one.1);
+    let mut files = volume.files();
+    assert!(files.read().await);
+    let problem = files.wanted(NOW).unwrap_err();
+    assert!(problem.contains("tls.key") && problem.contains("can't be served"), "{problem}");
+    assert!(!files.read().await, "that is no news");
+    volume.put("2", &one.0, &one.1);
+    assert!(files.read().await);
+    assert_eq!(files.wanted(NOW).unwrap().certificate, one.0);
+}
+
+#[rstest]
+#[case("tls.crt", "")]
+#[case("tls.key", "x")]
+#[case("ca.crt", "x")]
+#[tokio::test]
+async fn what_is_wrong_is_said(#[case] name: &str, #[case] text: &str) {
+    let volume = Volume::new();
+    let one = made();
+    volume.put("1", &one.0, &one.1);
+    let mut files = volume.files();
+    files.read().await;
+    fs::write(volume.file(name), text).unwrap();
+    assert!(files.read().await);
+    let problem = files.wanted(NOW).unwrap_err();
+    assert!(problem.contains(name), "{problem}");
+    assert!(!files.read().await);
+
+    fs::remove_file(volume.file(name)).unwrap();
+    assert!(files.read().await);
+    let problem = files.wanted(NOW).unwrap_err();
+    assert!(problem.contains(name) && problem.contains("No such file"), "{problem}");
+    fs::write(volume.file(name), vec![b'x'; 2 << 20]).unwrap();
+    assert!(files.read().await);
+    assert!(files.wanted(NOW).unwrap_err().contains("too large"));
+}
+
+#[tokio::test]
+async fn its_time_is_minded() {
+    let volume = Volume::new();
+    let one = made_at(NOW + SignedDuration::from_hours(2));
+    volume.put("1", &one.0, &one.1);
+    let mut files = volume.files();
+    files.read().await;
+    assert!(files.wanted(NOW).unwrap_err().contains("valid from"));
+    assert!(files.wanted(NOW + SignedDuration::from_hours(2)).is_ok());
+    assert!(files.wanted(NOW + SignedDuration::from_hours(24 * 100)).unwrap_err().contains("expired"));
+}
+
+#[tokio::test]
+async fn a_look_that_was_broken_off_is_made_up_for() {
+    let volume = Volume::new();
+    let one = made();
+    volume.put("1", &one.0, &one.1);
+    let mut files = volume.files();
+    while !files.due {
+        // What else the keeper waits for is there first.
+        if futures::poll!(std::pin::pin!(files.news())).is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    files.news().await;
+    assert!(files.wanted(NOW).is_ok() && !files.due);
+}

@@ -1,0 +1,138 @@
+//! The Secret by which replicas and restarts share their certificates.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt};
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::contract::webhook::CERTIFICATE;
+use mcsa_runtime::errors;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
+
+use crate::FIELD_MANAGER;
+use crate::keep::authorities::Authorities;
+use crate::keep::certificate::{Certificate, Problem};
+use crate::keep::rotate::Kept;
+
+const TYPE: &str = "kubernetes.io/tls";
+const AUTHORITIES: &str = "ca.crt";
+const CURRENT: Pair = ("tls.crt", "tls.key");
+const NEXT: Pair = ("next.crt", "next.key");
+
+/// The keys of a certificate and of its key.
+type Pair = (&'static str, &'static str);
+
+/// How long one call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A call to the API server failed.
+#[derive(Debug, thiserror::Error)]
+#[error("can't {verb} Secret {SYSTEM_NAMESPACE}/{CERTIFICATE}: {reason}")]
+pub struct StoreError {
+    verb: &'static str,
+    reason: String,
+}
+
+/// Where the certificates are kept.
+#[derive(Clone)]
+pub struct Store {
+    secrets: Api<Secret>,
+}
+
+impl Store {
+    /// The Secret of this cluster.
+    pub fn new(client: Client) -> Self {
+        Self { secrets: Api::namespaced(client, SYSTEM_NAMESPACE) }
+    }
+
+    /// To watch it with.
+    pub fn api(&self) -> Api<Secret> {
+        self.secrets.clone()
+    }
+
+    /// Whether the Secret is still as it was seen.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub async fn is_as(&self, seen: Option<&Secret>) -> Result<bool, StoreError> {
+        let found = self.call("get", self.secrets.get_opt(CERTIFICATE)).await?.flatten();
+        let version = |secret: &Secret| (secret.uid(), secret.resource_version());
+        Ok(found.as_ref().map(version) == seen.map(version))
+    }
+
+    /// Whether it was written, and nobody else was faster.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub async fn write(&self, seen: Option<&Secret>, kept: &Kept) -> Result<bool, StoreError> {
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
+        let data = Some(data(kept));
+        let written = match seen {
+            // Its resourceVersion goes along: it is the precondition.
+            Some(secret) => {
+                let secret = Secret { data, ..secret.clone() };
+                self.call("update", self.secrets.replace(CERTIFICATE, &params, &secret)).await?
+            }
+            None => {
+                let metadata = ObjectMeta { name: Some(CERTIFICATE.to_owned()), ..Default::default() };
+                let secret = Secret { metadata, data, type_: Some(TYPE.to_owned()), ..Default::default() };
+                self.call("create", self.secrets.create(&params, &secret)).await?
+            }
+        };
+        Ok(written.is_some())
+    }
+
+    /// What the call gave; nothing if another replica's write was in between.
+    async fn call<T>(
+        &self,
+        verb: &'static str,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<Option<T>, StoreError> {
+        match timeout(DEADLINE, call).await {
+            Ok(Ok(result)) => Ok(Some(result)),
+            // There before our create, changed or gone before our update.
+            Ok(Err(kube::Error::Api(status))) if verb != "get" && status.code == 409 => Ok(None),
+            Ok(Err(kube::Error::Api(status))) if verb == "update" && status.is_not_found() => Ok(None),
+            Ok(Err(error)) => Err(StoreError { verb, reason: errors::line(&error) }),
+            Err(_) => Err(StoreError { verb, reason: "the API server did not answer in time".to_owned() }),
+        }
+    }
+}
+
+/// What is in the Secret.
+pub fn read(secret: &Secret) -> Kept {
+    let value = |key| secret.data.as_ref().and_then(|data: &BTreeMap<_, ByteString>| data.get(key));
+    let text = |key: &'static str| {
+        let text = value(key).and_then(|value| String::from_utf8(value.0.clone()).ok());
+        text.ok_or(Problem::Unreadable(key))
+    };
+    let pair = |(chain, key): Pair| Certificate::read(&text(chain)?, SecretString::from(text(key)?));
+    let has_next = value(NEXT.0).or(value(NEXT.1)).is_some();
+    Kept {
+        authorities: value(AUTHORITIES).map(|pem| Authorities::read(&pem.0)).unwrap_or_default(),
+        current: pair(CURRENT),
+        next: has_next.then(|| pair(NEXT)),
+    }
+}
+
+fn data(kept: &Kept) -> BTreeMap<String, ByteString> {
+    let mut data = BTreeMap::new();
+    let mut put = |key: &str, text: &str| data.insert(key.to_owned(), ByteString(text.as_bytes().to_vec()));
+    put(AUTHORITIES, &kept.authorities.pem());
+    let next = kept.next.as_ref();
+    for (pair, certificate) in [(CURRENT, Some(&kept.current)), (NEXT, next)] {
+        if let Some(Ok(certificate)) = certificate {
+            put(pair.0, &certificate.chain);
+            put(pair.1, certificate.key.expose_secret());
+        }
+    }
+    data
+}
+
+#[cfg(test)]
+mod tests;
