@@ -54,7 +54,7 @@ results! {
     Unknown = "unknown",
     /// No review: an HTTP status of 4xx.
     Refused = "refused",
-    /// Too much is being read already, or what was to be read did not come: an HTTP status of 5xx, or 408.
+    /// What was to be read did not come in time, or there was no room for it: HTTP status 408.
     Dropped = "dropped",
 }
 

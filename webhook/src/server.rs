@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -13,7 +12,7 @@ use mcsa_client::contract::webhook::PATH;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::budget::{BODY_LIMIT, Budget, Room};
+use crate::budget::{Budget, Held, Unread};
 use crate::imports::Imports;
 use crate::metrics::{Metrics, ReviewResult};
 use crate::review::review;
@@ -34,16 +33,13 @@ pub struct Server {
 
 /// The routes.
 pub fn router(server: Server) -> Router {
-    Router::new()
-        .route(PATH, post(mutate_pods))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(Arc::new(server))
+    Router::new().route(PATH, post(mutate_pods)).with_state(Arc::new(server))
 }
 
 async fn mutate_pods(State(server): State<Arc<Server>>, request: Request) -> Response {
     let start = Instant::now();
     let (result, response) = match read(&server.budget, request).await {
-        Ok((body, _room)) => match review(&body, &server.imports).await {
+        Ok(body) => match review(&body, &server.imports).await {
             Ok(answer) => (answer.result(), Json(answer).into_response()),
             Err(malformed) => refuse(StatusCode::BAD_REQUEST, malformed.to_string()),
         },
@@ -53,25 +49,22 @@ async fn mutate_pods(State(server): State<Arc<Server>>, request: Request) -> Res
     response
 }
 
-/// The body, and the room that it takes.
-async fn read(budget: &Budget, request: Request) -> Result<(Bytes, Room<'_>), (StatusCode, String)> {
+async fn read(budget: &Budget, request: Request) -> Result<Held<'_>, (StatusCode, String)> {
     if !is_json(request.headers()) {
         let reason = "wanted: Content-Type: application/json".to_owned();
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     }
-    let size = request.headers().get(header::CONTENT_LENGTH);
-    let size = size.and_then(|size| size.to_str().ok()?.parse().ok());
-    let body = async {
-        let Some(room) = budget.room(size).await else {
-            return Err((StatusCode::SERVICE_UNAVAILABLE, "there is no room for it".to_owned()));
-        };
-        let body = Bytes::from_request(request, &()).await;
-        Ok((body.map_err(|rejection| (rejection.status(), rejection.body_text()))?, room))
+    let problem = match timeout(BODY_DEADLINE, budget.read(request.into_body())).await {
+        Ok(Ok(body)) => return Ok(body),
+        Ok(Err(unread)) => unread,
+        Err(_) => Unread::Late,
     };
-    match timeout(BODY_DEADLINE, body).await {
-        Ok(read) => read,
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned())),
-    }
+    let status = match problem {
+        Unread::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+        Unread::BrokeOff => StatusCode::BAD_REQUEST,
+        Unread::Late => StatusCode::REQUEST_TIMEOUT,
+    };
+    Err((status, problem.to_string()))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -82,8 +75,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn refuse(status: StatusCode, reason: String) -> (ReviewResult, Response) {
     warn!(status = status.as_u16(), reason, "refused a request that is no review");
-    let is_dropped = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
-    let result = if is_dropped { ReviewResult::Dropped } else { ReviewResult::Refused };
+    let is_late = status == StatusCode::REQUEST_TIMEOUT;
+    let result = if is_late { ReviewResult::Dropped } else { ReviewResult::Refused };
     (result, (status, reason + "\n").into_response())
 }
 

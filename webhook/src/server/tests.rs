@@ -1,4 +1,5 @@
 use super::*;
+use crate::budget::BODY_LIMIT;
 use axum::body::{Body, to_bytes};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::Client;
