@@ -36,9 +36,10 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
 use kube::{Api, Client};
 use mcsa_client::contract::webhook::CONFIGURATION;
+use mcsa_runtime::deadline::in_time;
 use mcsa_runtime::errors;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use self::authorities::Authorities;
@@ -57,9 +58,6 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 
 /// When to try again what failed.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// How long the write may take.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What is kept right, and with what.
 pub struct Keeper {
@@ -239,19 +237,20 @@ impl Keeper {
         self.pace.write(clock);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
         let patch: Patch<()> = Patch::Json(patch);
-        let reason = match timeout(DEADLINE, self.api.patch(CONFIGURATION, &params, &patch)).await {
-            Ok(Ok(_)) => {
+        match in_time(self.api.patch(CONFIGURATION, &params, &patch)).await {
+            Ok(_) => {
                 let by = self.url.as_ref().map_or("service", WebhookUrl::as_str);
                 let authorities = authorities.as_ref().map(Authorities::len);
                 info!(configuration = CONFIGURATION, by, authorities, "registered");
-                return Ok(Some(RETRY));
+                Ok(Some(RETRY))
             }
             // Someone, mostly another replica, has changed it: the watch will say how.
-            Ok(Err(kube::Error::Api(status))) if status.is_conflict() => return Ok(Some(RETRY)),
-            Ok(Err(error)) => errors::line(&error),
-            Err(_) => "the API server did not answer in time".to_owned(),
-        };
-        Err(format!("can't patch MutatingWebhookConfiguration {CONFIGURATION}: {reason}"))
+            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Some(RETRY)),
+            Err(error) => {
+                let reason = errors::line(&error);
+                Err(format!("can't patch MutatingWebhookConfiguration {CONFIGURATION}: {reason}"))
+            }
+        }
     }
 
     /// Whether the API server calls us, and accepts what it is shown.

@@ -1,7 +1,6 @@
 //! The Secret by which replicas and restarts share their certificates.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -10,9 +9,9 @@ use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::contract::webhook::CERTIFICATE;
+use mcsa_runtime::deadline::in_time;
 use mcsa_runtime::errors;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::timeout;
 
 use crate::FIELD_MANAGER;
 use crate::keep::authorities::Authorities;
@@ -26,9 +25,6 @@ const NEXT: Pair = ("next.crt", "next.key");
 
 /// The keys of a certificate and of its key.
 type Pair = (&'static str, &'static str);
-
-/// How long one call may take.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A call to the API server failed.
 #[derive(Debug, thiserror::Error)]
@@ -93,13 +89,12 @@ impl Store {
         verb: &'static str,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<Option<T>, StoreError> {
-        match timeout(DEADLINE, call).await {
-            Ok(Ok(result)) => Ok(Some(result)),
+        match in_time(call).await {
+            Ok(result) => Ok(Some(result)),
             // There before our create, changed or gone before our update.
-            Ok(Err(kube::Error::Api(status))) if verb != "get" && status.code == 409 => Ok(None),
-            Ok(Err(kube::Error::Api(status))) if verb == "update" && status.is_not_found() => Ok(None),
-            Ok(Err(error)) => Err(StoreError { verb, reason: errors::line(&error) }),
-            Err(_) => Err(StoreError { verb, reason: "the API server did not answer in time".to_owned() }),
+            Err(kube::Error::Api(status)) if verb != "get" && status.code == 409 => Ok(None),
+            Err(kube::Error::Api(status)) if verb == "update" && status.is_not_found() => Ok(None),
+            Err(error) => Err(StoreError { verb, reason: errors::line(&error) }),
         }
     }
 }
