@@ -10,7 +10,7 @@ use json_patch::Patch;
 use kube::core::Status;
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Object, Text, is_deep};
+use crate::json::{Object, Text};
 use crate::metrics::ReviewResult;
 use crate::pod::Pod;
 use crate::text;
@@ -29,9 +29,6 @@ pub enum Malformed {
         /// What is wrong, and where.
         problem: String,
     },
-    /// Objects in objects in objects.
-    #[error("the body is no AdmissionReview: it is nested too deep")]
-    Deep,
     /// A review of another version, or something else.
     #[error(
         "the body is {} of {}; wanted: {KIND:?} of {API_VERSION:?}",
@@ -87,9 +84,6 @@ impl<'a> Request<'a> {
     /// # Errors
     /// When it is none.
     pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
-        if is_deep(body) {
-            return Err(Malformed::Deep);
-        }
         // All of it, also what is skipped; then no string needs to be looked at again for that.
         let body = str::from_utf8(body).map_err(|error| Malformed::Json { problem: error.to_string() })?;
         let Object(review) =

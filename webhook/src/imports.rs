@@ -1,24 +1,26 @@
-//! What is known of each import: a small record, kept by a watch over all of them.
+//! What is known of all imports, kept by a watch over them.
 
-use std::borrow::Cow;
+mod record;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::StreamExt;
+use futures::future::join_all;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use mcsa_client::api::{ItemValue, READY, REFRESHED, SecretItem};
-use mcsa_client::{ServiceAccountImport, contract};
+use mcsa_client::ServiceAccountImport;
 use mcsa_runtime::errors;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+pub use self::record::{Credential, Record};
 use crate::ready::{Part, Readiness};
 
 /// How long one review may ask the API server for what the cache does not have. The API server
@@ -29,30 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const CALLS: usize = 16;
 
 /// How many imports a page of the list has: what is in memory before it becomes a record.
-const PAGE: u32 = 100;
-
-/// The longest text of a record: an import's message may have 32 KiB, a warning 256 characters.
-const TEXT: usize = 120;
-
-/// What a pod needs to know of an import.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The Secret that holds the credential, or will.
-    pub secret: String,
-    /// Whether the Secret holds a credential.
-    pub credential: Credential,
-    /// The key of the Secret that is a kubeconfig for use from the mount, if one is.
-    pub kubeconfig: Option<Cow<'static, str>>,
-}
-
-/// Whether an import's Secret holds a credential.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credential {
-    /// It does.
-    Present,
-    /// It does not yet, and this is what the importer says about it, if anything.
-    Absent(Option<String>),
-}
+const PAGE: u32 = 50;
 
 /// What became of the search for an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +61,8 @@ impl Imports {
     ///
     /// # Errors
     /// When the watch ends, which it never does by itself.
-    pub async fn watch(&self, readiness: &Readiness) -> anyhow::Result<Infallible> {
-        let api: Api<DeserializeGuard<ServiceAccountImport>> = Api::all(self.client.clone());
+    pub async fn watch(&self, client: Client, readiness: &Readiness) -> anyhow::Result<Infallible> {
+        let api: Api<DeserializeGuard<ServiceAccountImport>> = Api::all(client);
         let mut events = pin!(watcher(api, Config::default().page_size(PAGE)).default_backoff());
         let mut listed = Records::default();
         while let Some(event) = events.next().await {
@@ -112,20 +91,17 @@ impl Imports {
     /// the names.
     pub async fn find<'a>(&self, namespace: &str, names: &[&'a str]) -> Vec<(&'a str, Found)> {
         let deadline = Instant::now() + DEADLINE;
-        let searches: Vec<_> = names.iter().map(|&name| self.search(namespace, name, deadline)).collect();
-        stream::iter(searches).buffered(CALLS).collect().await
-    }
-
-    async fn search<'a>(&self, namespace: &str, name: &'a str, deadline: Instant) -> (&'a str, Found) {
-        match self.cached(namespace, name) {
-            Some(record) => (name, Found::Import(record)),
-            None => (name, self.ask(namespace, name, deadline).await),
-        }
+        let searches = names.iter().map(|&name| async move {
+            match self.cached(namespace, name) {
+                Some(record) => (name, Found::Import(record)),
+                None => (name, self.ask(namespace, name, deadline).await),
+            }
+        });
+        join_all(searches).await
     }
 
     fn cached(&self, namespace: &str, name: &str) -> Option<Record> {
-        let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
-        records.0.get(&key(namespace, name)).cloned()
+        self.records.read().unwrap_or_else(PoisonError::into_inner).get(namespace, name)
     }
 
     // The watch may be a moment behind: import and pod are often applied together.
@@ -149,14 +125,22 @@ impl Imports {
     }
 }
 
+/// The records, but for those that are as usual: of most imports, the name is all that is kept.
 #[derive(Default)]
-struct Records(HashMap<String, Record>);
+struct Records(HashMap<Box<str>, Option<Box<Record>>>);
 
 impl Records {
+    fn get(&self, namespace: &str, name: &str) -> Option<Record> {
+        let record = self.0.get(&*key(namespace, name))?;
+        Some(record.as_deref().cloned().unwrap_or_else(|| Record::usual(name)))
+    }
+
     fn apply(&mut self, import: DeserializeGuard<ServiceAccountImport>) {
         match &import.0 {
             Ok(valid) => {
-                self.0.insert(key_of(valid), Record::of(valid));
+                let record = Record::of(valid);
+                let is_usual = record == Record::usual(&valid.name_any());
+                self.0.insert(key_of(valid), (!is_usual).then(|| Box::new(record)));
             }
             Err(error) => {
                 let import_name = key_of(&import);
@@ -182,155 +166,57 @@ fn trouble(error: watcher::Error) -> String {
 }
 
 /// Neither a namespace nor a name has a slash.
-fn key(namespace: &str, name: &str) -> String {
-    format!("{namespace}/{name}")
+fn key(namespace: &str, name: &str) -> Box<str> {
+    format!("{namespace}/{name}").into()
 }
 
-fn key_of(import: &impl ResourceExt) -> String {
+fn key_of(import: &impl ResourceExt) -> Box<str> {
     key(&import.namespace().unwrap_or_default(), &import.name_any())
-}
-
-impl Record {
-    fn of(import: &ServiceAccountImport) -> Self {
-        let is_true = |type_| import.condition(type_).is_some_and(|condition| condition.status == "True");
-        let named = import.status.as_ref().is_some_and(|status| !status.secrets.is_empty());
-        let credential = if named && is_true(READY) {
-            Credential::Present
-        } else {
-            // Why the last try failed says more than that there is nothing.
-            let untrue = [REFRESHED, READY]
-                .into_iter()
-                .find(|&type_| !is_true(type_) && reason(import, type_).is_some());
-            Credential::Absent(untrue.and_then(|type_| reason(import, type_)))
-        };
-        let items = import.spec.secret.as_ref().map(|secret| secret.items.as_slice()).unwrap_or_default();
-        Self { secret: import.secret_name(), credential, kubeconfig: kubeconfig(items) }
-    }
-}
-
-/// The key under which these items have a kubeconfig. One that names the files beside it sees each
-/// refresh, and is of use only where they have the names that it knows.
-fn kubeconfig(items: &[SecretItem]) -> Option<Cow<'static, str>> {
-    if items.is_empty() {
-        return Some(contract::key::CONFIG.into());
-    }
-    let has = |key: &str, value| items.iter().any(|item| item.key == key && item.value == value);
-    let beside = has(contract::key::TOKEN, ItemValue::Token) && has(contract::key::CA, ItemValue::CABundle);
-    let key_of = |value| items.iter().find(|item| item.value == value).map(|item| item.key.clone().into());
-    let of_files = if beside { key_of(ItemValue::KubeconfigFiles) } else { None };
-    of_files.or_else(|| key_of(ItemValue::Kubeconfig))
-}
-
-fn reason(import: &ServiceAccountImport, type_: &str) -> Option<String> {
-    let condition = import.condition(type_)?;
-    let text = format!("{}: {}", condition.reason, condition.message);
-    // The API server drops a warning that has a line break.
-    let text = text.split(|c: char| c.is_control() || c.is_whitespace()).collect::<Vec<_>>().join(" ");
-    let short: String = text.chars().take(TEXT).collect();
-    Some(if short.len() < text.len() { format!("{short}...") } else { short })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rstest::rstest;
     use serde_json::{Value, json};
 
-    fn import(status: Value) -> Value {
-        json!({
+    fn import(name: &str, cluster: Value) -> DeserializeGuard<ServiceAccountImport> {
+        let ready = json!({
+            "type": "Ready", "status": "True", "reason": "Ready", "message": "",
+            "lastTransitionTime": "2024-01-01T00:00:00Z",
+        });
+        let import = json!({
             "apiVersion": "multicluster.admiralty.io/v1alpha1",
             "kind": "ServiceAccountImport",
-            "metadata": { "name": "a", "namespace": "default" },
-            "spec": { "clusterName": "c2", "namespace": "default", "name": "pod-lister" },
-            "status": status,
-        })
-    }
-
-    fn condition(type_: &str, status: &str, message: &str) -> Value {
-        json!({
-            "type": type_, "status": status, "reason": "Because", "message": message,
-            "lastTransitionTime": "2024-01-01T00:00:00Z",
-        })
-    }
-
-    #[rstest]
-    #[case(json!({}), Credential::Absent(None))]
-    #[case(json!({ "secrets": [{ "name": "a-token" }] }), Credential::Absent(None))]
-    #[case(json!({ "conditions": [condition("Ready", "True", "")] }), Credential::Absent(None))]
-    #[case(
-        json!({ "secrets": [{ "name": "a-token" }], "conditions": [condition("Ready", "True", "")] }),
-        Credential::Present
-    )]
-    #[case(
-        json!({
-            "secrets": [{ "name": "a-token" }],
-            "conditions": [condition("Ready", "True", ""), condition("Refreshed", "False", "late")],
-        }),
-        Credential::Present
-    )]
-    #[case(
-        json!({ "conditions": [condition("Ready", "False", "empty"), condition("Refreshed", "False", "no\nlink")] }),
-        Credential::Absent(Some("Because: no link".into()))
-    )]
-    #[case(
-        json!({
-            "secrets": [{ "name": "a-token" }],
-            "conditions": [condition("Refreshed", "True", ""), condition("Ready", "False", "expired")],
-        }),
-        Credential::Absent(Some("Because: expired".into()))
-    )]
-    fn records(#[case] status: Value, #[case] credential: Credential) {
-        let import = serde_json::from_value(import(status)).unwrap();
-        let kubeconfig = Some("config".into());
-        assert_eq!(Record::of(&import), Record { secret: "a-token".into(), credential, kubeconfig });
-    }
-
-    #[rstest]
-    #[case::usual(json!([]), Some("config"))]
-    #[case::files(
-        json!([["token", "Token"], ["ca.crt", "CABundle"], ["all", "Kubeconfig"], ["c", "KubeconfigFiles"]]),
-        Some("c")
-    )]
-    #[case::without_the_token(json!([["ca.crt", "CABundle"], ["c", "KubeconfigFiles"]]), None)]
-    #[case::token_of_another_name(
-        json!([["t", "Token"], ["ca.crt", "CABundle"], ["c", "KubeconfigFiles"], ["all", "Kubeconfig"]]),
-        Some("all")
-    )]
-    #[case::something_else_named_token(
-        json!([["token", "Server"], ["ca.crt", "CABundle"], ["c", "KubeconfigFiles"]]),
-        None
-    )]
-    #[case::without_the_ca(json!([["token", "Token"], ["c", "KubeconfigFiles"]]), None)]
-    #[case::something_else_named_config(json!([["config", "ArgoCDConfig"]]), None)]
-    fn kubeconfigs(#[case] items: Value, #[case] expected: Option<&str>) {
-        let item = |item: &Value| json!({ "key": item[0], "value": item[1] });
-        let mut import = import(json!({}));
-        import["spec"]["secret"] =
-            json!({ "items": items.as_array().unwrap().iter().map(item).collect::<Vec<_>>() });
-        assert_eq!(Record::of(&serde_json::from_value(import).unwrap()).kubeconfig.as_deref(), expected);
-    }
-
-    #[test]
-    fn a_record_is_short() {
-        let status = json!({ "conditions": [condition("Ready", "False", &"ä".repeat(32_000))] });
-        let Credential::Absent(Some(text)) =
-            Record::of(&serde_json::from_value(import(status)).unwrap()).credential
-        else {
-            panic!("no reason");
-        };
-        assert!(text.chars().count() < 130, "{text}");
+            "metadata": { "name": name, "namespace": "default" },
+            "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
+            "status": { "secrets": [{ "name": format!("{name}-token") }], "conditions": [ready] },
+        });
+        serde_json::from_value(import).unwrap()
     }
 
     #[test]
     fn one_bad_import_leaves_the_others() {
         let mut records = Records::default();
-        records.apply(serde_json::from_value(import(json!({}))).unwrap());
-        let mut bad = import(json!({}));
-        bad["metadata"]["name"] = "b".into();
-        bad["spec"]["clusterName"] = 7.into();
-        records.apply(serde_json::from_value(bad).unwrap());
-        assert_eq!(records.0.keys().collect::<Vec<_>>(), ["default/a"]);
-        records.delete(&serde_json::from_value(import(json!({}))).unwrap());
+        records.apply(import("a", "c2".into()));
+        records.apply(import("b", 7.into()));
+        assert_eq!(records.0.keys().map(|key| &**key).collect::<Vec<_>>(), ["default/a"]);
+        records.delete(&import("a", "c2".into()));
         assert!(records.0.is_empty());
+    }
+
+    #[test]
+    fn what_is_usual_takes_no_memory_and_all_else_is_kept() {
+        let mut records = Records::default();
+        let usual = import("a", "c2".into());
+        let mut other = import("b", "c2".into());
+        other.0.as_mut().unwrap().status = None;
+        let expected = [&usual, &other].map(|import| Record::of(import.0.as_ref().unwrap()));
+        assert_eq!(expected[0], Record::usual("a"));
+        records.apply(usual);
+        records.apply(other);
+        assert!(records.0["default/a"].is_none() && records.0["default/b"].is_some());
+        let found = ["a", "b"].map(|name| records.get("default", name).unwrap());
+        assert_eq!(found, expected);
+        assert_eq!(records.get("default", "c"), None);
     }
 }

@@ -8,9 +8,6 @@ use std::ops::Deref;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-/// How deep objects and lists may be nested; a pod's are not even 20 deep.
-const DEPTH: usize = 128;
-
 /// A text, which only holds memory of its own where it has escapes. `null` is the empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text<'a>(pub Cow<'a, str>);
@@ -83,34 +80,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// Whether this is nested deeper than anything that the API server sends. What is not looked at is
-/// skipped without recursion, so this is no danger here; but it is no review either.
-pub fn is_deep(json: &[u8]) -> bool {
-    let (mut depth, mut bytes) = (0_usize, json.iter());
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => skip_string(&mut bytes),
-            _ => {}
-        }
-        if depth > DEPTH {
-            return true;
-        }
-    }
-    false
-}
-
-fn skip_string<'a>(bytes: &mut impl Iterator<Item = &'a u8>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => drop(bytes.next()),
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,17 +114,5 @@ mod tests {
     #[case(r#"{"right":{}}"#)]
     fn no_objects(#[case] json: &str) {
         assert!(serde_json::from_str::<Object<Pair>>(json).is_err());
-    }
-
-    #[rstest]
-    #[case("{}", false)]
-    #[case(&"[".repeat(DEPTH), false)]
-    #[case(&"[".repeat(DEPTH + 1), true)]
-    #[case(&"[]".repeat(DEPTH + 1), false)]
-    #[case(&format!("\"{}\"", "[".repeat(DEPTH + 1)), false)]
-    #[case(&format!(r#""\"{}""#, "[".repeat(DEPTH + 1)), false)]
-    #[case(&format!(r#""\\"{}"#, "[".repeat(DEPTH + 1)), true)]
-    fn depth(#[case] json: &str, #[case] deep: bool) {
-        assert_eq!(is_deep(json.as_bytes()), deep);
     }
 }

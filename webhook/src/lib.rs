@@ -55,8 +55,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = signals::shutdown()?;
     let config = args.cluster.config().await?;
     let heard = Heard::default();
-    let imports = Arc::new(Imports::new(heard.client(config.clone())?));
+    let watcher = heard.client(config.clone())?;
     let client = Client::try_from(config)?;
+    let imports = Arc::new(Imports::new(client.clone()));
 
     let readiness = Arc::new(Readiness::default());
     let keeper = Keeper::new(&args, client, readiness.clone())?;
@@ -100,7 +101,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tokio::select! {
         ended = ended => ended?,
         failed = keeper.run() => match failed? {},
-        failed = imports.watch(&readiness) => match failed? {},
+        failed = imports.watch(watcher, &readiness) => match failed? {},
         never = probed => match never {},
     }
     info!("stopped");

@@ -1,0 +1,168 @@
+//! What is kept of an import.
+
+use std::borrow::Cow;
+
+use mcsa_client::api::{ItemValue, READY, REFRESHED, SecretItem};
+use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec, contract};
+
+/// The longest text of a record: an import's message may have 32 KiB, a warning 256 characters.
+const TEXT: usize = 120;
+
+/// What a pod needs to know of an import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The Secret that holds the credential, or will.
+    pub secret: String,
+    /// Whether the Secret holds a credential.
+    pub credential: Credential,
+    /// The key of the Secret that is a kubeconfig for use from the mount, if one is.
+    pub kubeconfig: Option<Cow<'static, str>>,
+}
+
+/// Whether an import's Secret holds a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// It does.
+    Present,
+    /// It does not yet, and this is what the importer says about it, if anything.
+    Absent(Option<String>),
+}
+
+impl Record {
+    /// That of an import of this name to which nothing special applies.
+    pub fn usual(name: &str) -> Self {
+        let secret = ServiceAccountImportSpec::default().secret_name(name);
+        Self { secret, credential: Credential::Present, kubeconfig: kubeconfig(&[]) }
+    }
+
+    /// What is kept of the import.
+    pub fn of(import: &ServiceAccountImport) -> Self {
+        let is_true = |type_| import.condition(type_).is_some_and(|condition| condition.status == "True");
+        let named = import.status.as_ref().is_some_and(|status| !status.secrets.is_empty());
+        let credential = if named && is_true(READY) {
+            Credential::Present
+        } else {
+            // Why the last try failed says more than that there is nothing.
+            let untrue = [REFRESHED, READY]
+                .into_iter()
+                .find(|&type_| !is_true(type_) && reason(import, type_).is_some());
+            Credential::Absent(untrue.and_then(|type_| reason(import, type_)))
+        };
+        let items = import.spec.secret.as_ref().map(|secret| secret.items.as_slice()).unwrap_or_default();
+        Self { secret: import.secret_name(), credential, kubeconfig: kubeconfig(items) }
+    }
+}
+
+/// The key under which these items have a kubeconfig. One that names the files beside it sees each
+/// refresh, and is of use only where they have the names that it knows.
+fn kubeconfig(items: &[SecretItem]) -> Option<Cow<'static, str>> {
+    if items.is_empty() {
+        return Some(contract::key::CONFIG.into());
+    }
+    let has = |key: &str, value| items.iter().any(|item| item.key == key && item.value == value);
+    let beside = has(contract::key::TOKEN, ItemValue::Token) && has(contract::key::CA, ItemValue::CABundle);
+    let key_of = |value| items.iter().find(|item| item.value == value).map(|item| item.key.clone().into());
+    let of_files = if beside { key_of(ItemValue::KubeconfigFiles) } else { None };
+    of_files.or_else(|| key_of(ItemValue::Kubeconfig))
+}
+
+fn reason(import: &ServiceAccountImport, type_: &str) -> Option<String> {
+    let condition = import.condition(type_)?;
+    let text = format!("{}: {}", condition.reason, condition.message);
+    // The API server drops a warning that has a line break.
+    let text = text.split(|c: char| c.is_control() || c.is_whitespace()).collect::<Vec<_>>().join(" ");
+    let short: String = text.chars().take(TEXT).collect();
+    Some(if short.len() < text.len() { format!("{short}...") } else { short })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    fn import(status: Value) -> Value {
+        json!({
+            "apiVersion": "multicluster.admiralty.io/v1alpha1",
+            "kind": "ServiceAccountImport",
+            "metadata": { "name": "a", "namespace": "default" },
+            "spec": { "clusterName": "c2", "namespace": "default", "name": "pod-lister" },
+            "status": status,
+        })
+    }
+
+    fn condition(type_: &str, status: &str, message: &str) -> Value {
+        json!({
+            "type": type_, "status": status, "reason": "Because", "message": message,
+            "lastTransitionTime": "2024-01-01T00:00:00Z",
+        })
+    }
+
+    #[rstest]
+    #[case(json!({}), Credential::Absent(None))]
+    #[case(json!({ "secrets": [{ "name": "a-token" }] }), Credential::Absent(None))]
+    #[case(json!({ "conditions": [condition("Ready", "True", "")] }), Credential::Absent(None))]
+    #[case(
+        json!({ "secrets": [{ "name": "a-token" }], "conditions": [condition("Ready", "True", "")] }),
+        Credential::Present
+    )]
+    #[case(
+        json!({
+            "secrets": [{ "name": "a-token" }],
+            "conditions": [condition("Ready", "True", ""), condition("Refreshed", "False", "late")],
+        }),
+        Credential::Present
+    )]
+    #[case(
+        json!({ "conditions": [condition("Ready", "False", "empty"), condition("Refreshed", "False", "no\nlink")] }),
+        Credential::Absent(Some("Because: no link".into()))
+    )]
+    #[case(
+        json!({
+            "secrets": [{ "name": "a-token" }],
+            "conditions": [condition("Refreshed", "True", ""), condition("Ready", "False", "expired")],
+        }),
+        Credential::Absent(Some("Because: expired".into()))
+    )]
+    fn records(#[case] status: Value, #[case] credential: Credential) {
+        let import = serde_json::from_value(import(status)).unwrap();
+        let kubeconfig = Some("config".into());
+        assert_eq!(Record::of(&import), Record { secret: "a-token".into(), credential, kubeconfig });
+    }
+
+    #[rstest]
+    #[case::usual(json!([]), Some("config"))]
+    #[case::files(
+        json!([["token", "Token"], ["ca.crt", "CABundle"], ["all", "Kubeconfig"], ["c", "KubeconfigFiles"]]),
+        Some("c")
+    )]
+    #[case::without_the_token(json!([["ca.crt", "CABundle"], ["c", "KubeconfigFiles"]]), None)]
+    #[case::token_of_another_name(
+        json!([["t", "Token"], ["ca.crt", "CABundle"], ["c", "KubeconfigFiles"], ["all", "Kubeconfig"]]),
+        Some("all")
+    )]
+    #[case::something_else_named_token(
+        json!([["token", "Server"], ["ca.crt", "CABundle"], ["c", "KubeconfigFiles"]]),
+        None
+    )]
+    #[case::without_the_ca(json!([["token", "Token"], ["c", "KubeconfigFiles"]]), None)]
+    #[case::something_else_named_config(json!([["config", "ArgoCDConfig"]]), None)]
+    fn kubeconfigs(#[case] items: Value, #[case] expected: Option<&str>) {
+        let item = |item: &Value| json!({ "key": item[0], "value": item[1] });
+        let mut import = import(json!({}));
+        import["spec"]["secret"] =
+            json!({ "items": items.as_array().unwrap().iter().map(item).collect::<Vec<_>>() });
+        assert_eq!(Record::of(&serde_json::from_value(import).unwrap()).kubeconfig.as_deref(), expected);
+    }
+
+    #[test]
+    fn a_record_is_short() {
+        let status = json!({ "conditions": [condition("Ready", "False", &"ä".repeat(32_000))] });
+        let Credential::Absent(Some(text)) =
+            Record::of(&serde_json::from_value(import(status)).unwrap()).credential
+        else {
+            panic!("no reason");
+        };
+        assert!(text.chars().count() < 130, "{text}");
+    }
+}
