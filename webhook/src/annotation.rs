@@ -1,10 +1,13 @@
 //! The pod's annotations: which imports it names, and how it wants them.
 
-use std::collections::HashSet;
-
-use mcsa_client::{contract, names};
+use mcsa_client::contract;
+use mcsa_client::names::is_dns_subdomain;
 
 use crate::text::quote;
+
+/// How many imports a pod may name. The API server may take an annotation of a quarter of a million
+/// characters, and each import is looked up and mounted in each container.
+const MOST: usize = 64;
 
 /// An annotation says something that can't be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +22,9 @@ pub enum Invalid {
         /// The entry.
         name: String,
     },
+    /// More than any pod needs.
+    #[error("annotation {} names more than {MOST} ServiceAccountImports; name fewer", contract::IMPORT_NAME)]
+    TooMany,
     /// Neither yes nor no.
     #[error("annotation {} is {value}; wanted: \"true\" or \"false\"", contract::KUBECONFIG_ENV)]
     Choice {
@@ -30,23 +36,22 @@ pub enum Invalid {
 /// The names in the value of [`contract::IMPORT_NAME`], in its order, each once.
 ///
 /// # Errors
-/// When one of them is not the name of any object.
+/// When one of them is not the name of any object, or there are too many.
 pub fn names(value: &str) -> Result<Vec<&str>, Invalid> {
-    let mut seen = HashSet::new();
-    value
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty() && seen.insert(*name))
-        .map(
-            |name| {
-                if names::is_dns_subdomain(name) {
-                    Ok(name)
-                } else {
-                    Err(Invalid::Name { name: quote(name) })
-                }
-            },
-        )
-        .collect()
+    let mut names: Vec<&str> = Vec::new();
+    for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        if !is_dns_subdomain(name) {
+            return Err(Invalid::Name { name: quote(name) });
+        }
+        if names.contains(&name) {
+            continue;
+        }
+        if names.len() == MOST {
+            return Err(Invalid::TooMany);
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
 
 /// Whether the value of [`contract::KUBECONFIG_ENV`] says yes.
@@ -90,6 +95,13 @@ mod tests {
         let message = names(value).unwrap_err().to_string();
         assert!(message.contains(quoted) && message.contains("separated by commas"), "{message}");
         assert!(!message.contains('\n'));
+    }
+
+    #[test]
+    fn more_than_any_pod_needs_are_too_many() {
+        let many = |count: usize| (0..count).map(|i| format!("a{i},a{i}")).collect::<Vec<_>>().join(",");
+        assert_eq!(names(&many(64)).unwrap().len(), 64);
+        assert_eq!(names(&many(65)), Err(Invalid::TooMany));
     }
 
     #[test]

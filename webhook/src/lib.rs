@@ -1,7 +1,7 @@
 //! The automount webhook: a pod whose annotation names ServiceAccountImports gets their Secrets
 //! mounted, in every container.
 //!
-//! A review's way through the files: [`listener`] → [`server`] ([`budget`]: is there room) → [`review`]
+//! A review's way through the files: [`listener`] (`callers`: who is connected) → [`server`] ([`budget`]: is there room) → [`review`]
 //! ([`admission`]: what is asked; [`pod`]: about which pod; [`annotation`]: which imports does it name;
 //! [`imports`]: are they there, and [`heard`]: how sure is that; [`patch`]: what is added). Beside it,
 //! [`keep`] holds the serving certificate and the webhook configuration right; [`ready`] says what is
@@ -11,6 +11,7 @@ pub mod admission;
 pub mod annotation;
 pub mod args;
 pub mod budget;
+mod callers;
 pub mod heard;
 pub mod imports;
 mod json;
@@ -81,7 +82,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let listener = probes::listen(args.listen).with_context(|| format!("can't listen at {}", args.listen))?;
     let address = listener.local_addr()?;
-    let router = server::router(Server { imports: imports.clone(), metrics, budget: Default::default() });
+    let (budget, refused) = Default::default();
+    let router = server::router(Server { imports: imports.clone(), metrics, budget, refused });
     let listener = Listener::start(listener, keeper.tls(), router)?;
     info!(version = env!("CARGO_PKG_VERSION"), %address, "listening");
 

@@ -11,6 +11,8 @@ use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
 use hyper_util::rt::TokioTimer;
 use tokio::task::JoinHandle;
 
+use crate::callers::Limited;
+
 /// A caller who is silent for so long is asked whether he is still there, or sent away.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -32,7 +34,7 @@ impl Listener {
         let handle = Handle::new();
         let server = from_tcp_rustls(listener, tls)?.handle(handle.clone());
         // An answer is not to wait for the caller's word that it has the one before.
-        let mut server = server.map(|acceptor| acceptor.acceptor(NoDelayAcceptor));
+        let mut server = server.map(|acceptor| Limited::new(acceptor.acceptor(NoDelayAcceptor)));
         // API servers keep one connection for months; those that are gone must not pile up.
         let http = server.http_builder();
         http.http1().timer(TokioTimer::new()).header_read_timeout(SILENCE);

@@ -54,7 +54,7 @@ results! {
     Unknown = "unknown",
     /// No review: an HTTP status of 4xx.
     Refused = "refused",
-    /// What was to be read did not come in time, or there was no room for it: HTTP status 408.
+    /// It did not come whole in time (HTTP status 408), or the caller did not wait for the answer.
     Dropped = "dropped",
 }
 

@@ -1,6 +1,6 @@
 //! What is served over TLS: reviews, and nothing else.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
@@ -18,8 +18,11 @@ use crate::metrics::{Metrics, ReviewResult};
 use crate::review::review;
 
 /// How long a body may take to come, waiting for room included. The API server waits 5 s for our
-/// answer.
-const BODY_DEADLINE: Duration = Duration::from_secs(5);
+/// answer, and imports may have to be looked up.
+const BODY_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Whoever sends what is no review is logged once in this time; each is counted.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// What a review needs.
 pub struct Server {
@@ -29,6 +32,8 @@ pub struct Server {
     pub metrics: Metrics,
     /// How much may be in memory.
     pub budget: Budget,
+    /// When a refusal was logged last.
+    pub refused: Mutex<Option<Instant>>,
 }
 
 /// The routes.
@@ -37,16 +42,47 @@ pub fn router(server: Server) -> Router {
 }
 
 async fn mutate_pods(State(server): State<Arc<Server>>, request: Request) -> Response {
-    let start = Instant::now();
-    let (result, response) = match read(&server.budget, request).await {
+    // Counted also when the caller goes away before there is an answer.
+    let mut counted =
+        Counted { metrics: &server.metrics, start: Instant::now(), result: ReviewResult::Dropped };
+    let refusal = match read(&server.budget, request).await {
         Ok(body) => match review(&body, &server.imports).await {
-            Ok(answer) => (answer.result(), Json(answer).into_response()),
-            Err(malformed) => refuse(StatusCode::BAD_REQUEST, malformed.to_string()),
+            Ok(answer) => {
+                counted.result = answer.result();
+                return Json(answer).into_response();
+            }
+            Err(malformed) => (StatusCode::BAD_REQUEST, malformed.to_string()),
         },
-        Err((status, reason)) => refuse(status, reason),
+        Err(refusal) => refusal,
     };
-    server.metrics.answered(result, start.elapsed());
-    response
+    if refusal.0 != StatusCode::REQUEST_TIMEOUT {
+        counted.result = ReviewResult::Refused;
+    }
+    server.refuse(refusal)
+}
+
+/// Counts a request, however it ends.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    start: Instant,
+    result: ReviewResult,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.answered(self.result, self.start.elapsed());
+    }
+}
+
+impl Server {
+    fn refuse(&self, (status, reason): (StatusCode, String)) -> Response {
+        let mut last = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() > QUIET) {
+            *last = Some(Instant::now());
+            warn!(status = status.as_u16(), reason, "refused a request that is no review");
+        }
+        (status, reason + "\n").into_response()
+    }
 }
 
 async fn read(budget: &Budget, request: Request) -> Result<Held<'_>, (StatusCode, String)> {
@@ -71,13 +107,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/json")
-}
-
-fn refuse(status: StatusCode, reason: String) -> (ReviewResult, Response) {
-    warn!(status = status.as_u16(), reason, "refused a request that is no review");
-    let is_late = status == StatusCode::REQUEST_TIMEOUT;
-    let result = if is_late { ReviewResult::Dropped } else { ReviewResult::Refused };
-    (result, (status, reason + "\n").into_response())
 }
 
 #[cfg(test)]

@@ -3,9 +3,15 @@
 use std::collections::BTreeSet;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+
+use crate::keep::certificate::validity;
+
+/// How many are kept in case someone still needs them. Two are enough for a rotation.
+const MOST: usize = 8;
 
 /// What a client that trusts these authorities has as its roots.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -62,11 +68,14 @@ impl Authorities {
         self.0.iter()
     }
 
-    /// For the verification of what they signed.
-    pub fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(self.0.iter().map(|der| CertificateDer::from(der.as_slice())));
-        roots
+    /// Of those whose time is not over, the newest: what is kept in case someone still needs it must
+    /// not add up.
+    #[must_use]
+    pub fn newest(&self, now: Timestamp) -> Self {
+        let age = |der: &Vec<u8>| Some((validity(der).filter(|(_, end)| *end > now)?.0, der.clone()));
+        let mut ages: Vec<_> = self.iter().filter_map(age).collect();
+        ages.sort();
+        ages.into_iter().rev().take(MOST).map(|(_, der)| der).collect()
     }
 }
 
@@ -101,7 +110,8 @@ fn encode(der: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::keep::certificate::Certificate;
-    use crate::keep::certificate::tests::{NOW, made};
+    use crate::keep::certificate::tests::{NOW, made, made_at};
+    use jiff::SignedDuration;
     use rstest::rstest;
 
     #[test]
@@ -115,6 +125,16 @@ mod tests {
         assert_eq!(Authorities::read(read.pem().as_bytes()), both);
         assert_eq!(both.also_in(&one), one);
         assert_eq!((both.len(), one.also_in(&other).is_empty()), (2, true));
+    }
+
+    #[test]
+    fn of_many_the_newest_are_kept() {
+        let at = |day: i64| NOW + SignedDuration::from_hours(24 * day);
+        let each: Vec<_> = (0..20).map(|day| made_at(at(day)).1).collect();
+        let all = each.iter().fold(Authorities::default(), Authorities::and);
+        let newest = each[12..].iter().fold(Authorities::default(), Authorities::and);
+        assert_eq!(all.newest(at(20)), newest);
+        assert_eq!(all.newest(at(200)), Authorities::default(), "all have expired");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub fn bundle(
     Facts { wanted, served, present, trust, settled, now, clock }: Facts<'_>,
 ) -> (Authorities, Option<Duration>) {
     let needed = served.map_or_else(|| wanted.clone(), |served| wanted.clone().and(&served.signers));
-    let others = present.without(&needed);
+    let others = present.without(&needed).newest(now);
     if others.is_empty() {
         return (needed, None);
     }
@@ -97,9 +97,10 @@ mod tests {
         let both = old.1.and(&new.1);
         trust.observe(&both, names(), start);
         assert_eq!(after(60, &new.1, Some(&new), &trust, start), (both.clone(), Some(60)));
-        assert_eq!(after(120, &new.1, Some(&new), &trust, start), (new.1.clone(), None));
+        assert_eq!(after(120, &new.1, Some(&new), &trust, start), (both.clone(), Some(480)));
+        assert_eq!(after(600, &new.1, Some(&new), &trust, start), (new.1.clone(), None));
         // It was wanted late: other replicas may not have followed.
-        let late = start + Duration::from_secs(300);
+        let late = start + Duration::from_secs(900);
         assert_eq!(after(1, &new.1, Some(&new), &trust, late), (both, Some(59)));
         assert_eq!(after(60, &new.1, Some(&new), &trust, late), (new.1.clone(), None));
     }
@@ -119,8 +120,8 @@ mod tests {
         trust.observe(&ours.1, names(), start);
         let both = ours.1.clone().and(&theirs.1);
         trust.observe(&both, names(), start + Duration::from_secs(600));
-        assert_eq!(after(600, &ours.1, Some(&ours), &trust, start), (both.clone(), Some(120)));
-        assert_eq!(after(719, &ours.1, Some(&ours), &trust, start), (both, Some(1)));
-        assert_eq!(after(720, &ours.1, Some(&ours), &trust, start), (ours.1.clone(), None));
+        assert_eq!(after(600, &ours.1, Some(&ours), &trust, start), (both.clone(), Some(600)));
+        assert_eq!(after(1199, &ours.1, Some(&ours), &trust, start), (both, Some(1)));
+        assert_eq!(after(1200, &ours.1, Some(&ours), &trust, start), (ours.1.clone(), None));
     }
 }

@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, Error as TlsError, ServerConfig};
+use rustls::{CertificateError, Error as TlsError, RootCertStore, ServerConfig};
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 
@@ -161,36 +161,36 @@ impl Certificate {
         if authorities.contains(&self.server) {
             return Ok(());
         }
-        let clock = UnixTime::since_unix_epoch(now.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs());
-        let provider = CryptoProvider::get_default()
-            .ok_or_else(|| Problem::Unverifiable(TlsError::General("no TLS provider".to_owned())))?;
-        let algorithms = provider.signature_verification_algorithms.all;
-        ParsedCertificate::try_from(&self.server)
-            .and_then(|parsed| {
-                let roots = authorities.roots();
-                verify_server_cert_signed_by_trust_anchor(
-                    &parsed,
-                    &roots,
-                    &self.intermediates,
-                    clock,
-                    algorithms,
-                )
-            })
-            .map_err(|error| match error {
-                // Ours are all of one name.
-                TlsError::InvalidCertificate(
+        // One at a time: who verifies gives up after a hundred tries, and authorities of one name have
+        // each to be tried.
+        let mut problem =
+            Problem::Unverifiable(TlsError::General("signed by none who is trusted".to_owned()));
+        for authority in authorities.iter() {
+            match self.check_signed_by(authority, now) {
+                Ok(()) => return Ok(()),
+                Err(TlsError::InvalidCertificate(
                     CertificateError::UnknownIssuer | CertificateError::BadSignature,
-                ) => Problem::Unverifiable(TlsError::General("signed by none who is trusted".to_owned())),
-                error => Problem::Unverifiable(error),
-            })
+                )) => {}
+                Err(error) => problem = Problem::Unverifiable(error),
+            }
+        }
+        Err(problem)
+    }
+
+    fn check_signed_by(&self, authority: &[u8], now: Timestamp) -> Result<(), TlsError> {
+        let clock = UnixTime::since_unix_epoch(now.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs());
+        let provider =
+            CryptoProvider::get_default().ok_or_else(|| TlsError::General("no TLS provider".to_owned()))?;
+        let algorithms = provider.signature_verification_algorithms.all;
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(authority))?;
+        let parsed = ParsedCertificate::try_from(&self.server)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &self.intermediates, clock, algorithms)
     }
 
     /// Those of the authorities which it can be verified by, alone.
     pub fn signers(&self, authorities: &Authorities, now: Timestamp) -> Authorities {
-        let signs = |der: &&Vec<u8>| {
-            let alone = [(*der).clone()].into_iter().collect();
-            self.check_signature(&alone, now).is_ok()
-        };
+        let signs = |der: &&Vec<u8>| *self.server == ***der || self.check_signed_by(der, now).is_ok();
         authorities.iter().filter(signs).cloned().collect()
     }
 
@@ -221,8 +221,9 @@ fn make(
     lifetime: Duration,
     now: Timestamp,
 ) -> Result<(String, String, SecretString), rcgen::Error> {
-    let params = |names, common_name| params(names, common_name, now - SKEW, now + lifetime);
-    let mut ca = params(&[], "multicluster-service-account-webhook CA")?;
+    let params = |names, common_name: &str| params(names, common_name, now - SKEW, now + lifetime);
+    // A name of its own: who verifies need not try the others.
+    let mut ca = params(&[], &format!("multicluster-service-account-webhook CA {}", now.as_microsecond()))?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
@@ -256,7 +257,7 @@ fn date(time: Timestamp) -> OffsetDateTime {
 }
 
 /// From when to when a certificate is valid.
-fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
+pub fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let validity = certificate.validity();
     let start = Timestamp::from_second(validity.not_before.timestamp()).ok()?;

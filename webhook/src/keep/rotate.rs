@@ -76,7 +76,13 @@ pub fn decide(facts: Facts<'_>) -> Step {
     };
     let current = match current {
         Ok(current) => current,
-        Err(problem) => return restore(facts, problem.to_string()),
+        // The next one is as good as any that could be made, and may be trusted already.
+        Err(problem) => match &kept.next {
+            Some(Ok(next)) if good(next).is_none() => {
+                return Step::Promote(Kept { current: Ok(next.clone()), next: None, ..kept.clone() });
+            }
+            _ => return restore(facts, problem.to_string()),
+        },
     };
     let signers = current.signers(&kept.authorities, now);
     let prepare = |reason: String| {
@@ -110,7 +116,7 @@ fn restore(Facts { kept, served, names, now, .. }: Facts<'_>, reason: String) ->
     let good = |served: &&Served| served.certificate.problem(&served.signers, names, now).is_none();
     let served = served.filter(good);
     // Others may still serve what these have signed.
-    let known = kept.map(|kept| kept.authorities.clone()).unwrap_or_default();
+    let known = kept.map(|kept| kept.authorities.newest(now)).unwrap_or_default();
     match served {
         Some(Served { certificate, signers }) => {
             Step::Prepare { current: Some(certificate.clone()), authorities: known.and(signers), reason }

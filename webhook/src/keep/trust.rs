@@ -9,6 +9,10 @@ use tokio::time::Instant;
 use crate::keep::authorities::Authorities;
 use crate::keep::certificate::{Certificate, Problem};
 
+/// How many overlaps an authority of someone else stays: longer than another replica's files may be
+/// behind ours, or ahead.
+const FOREIGN: u32 = 10;
+
 /// What has been seen of the configuration's caBundle. It is of this process's memory: one that has
 /// just started counts from when it first looked, which is late, never early.
 #[derive(Debug)]
@@ -80,11 +84,11 @@ impl Trust {
         !signers(one).also_in(&signers(other)).is_empty()
     }
 
-    /// Those of these authorities that came less than two overlaps ago, and how long until the
+    /// Those of these authorities that came less than [`FOREIGN`] overlaps ago, and how long until the
     /// first of them did not: they may be what another replica is about to need.
     pub fn recent(&self, authorities: &Authorities, clock: Instant) -> (Authorities, Option<Duration>) {
         let wait = |der: &Vec<u8>| {
-            self.since.get(der).map_or(self.overlap, |&since| left(since, self.overlap * 2, clock))
+            self.since.get(der).map_or(self.overlap, |&since| left(since, self.overlap * FOREIGN, clock))
         };
         let recent: Authorities = authorities.iter().filter(|der| !wait(der).is_zero()).cloned().collect();
         let first = recent.iter().map(wait).min();
@@ -122,7 +126,7 @@ mod tests {
         assert_eq!(trust.wait(&one, 1, NOW, at(30)), Some(Duration::from_secs(30)));
         assert_eq!(trust.wait(&one, 2, NOW, at(30)), Some(Duration::from_secs(90)));
         assert_eq!(trust.wait(&one, 1, NOW, at(61)), Some(Duration::ZERO));
-        assert_eq!(trust.recent(&ours.clone().and(&others), at(120)), (others.clone(), Some(OVERLAP / 2)));
+        assert_eq!(trust.recent(&ours.clone().and(&others), at(600)), (others.clone(), Some(OVERLAP / 2)));
         trust.observe(&others, names(), at(70));
         assert_eq!(trust.since(&one, NOW), None);
         trust.observe(&ours, names(), at(80));

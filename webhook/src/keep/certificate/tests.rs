@@ -102,3 +102,10 @@ fn the_key_is_not_printed() {
     let key = made.key.expose_secret().lines().nth(1).unwrap();
     assert!(!format!("{made:?}").contains(key));
 }
+
+#[test]
+fn it_is_found_among_many_authorities() {
+    let (one, its) = made();
+    let many = (0..120).fold(its, |all, _| all.and(&made().1));
+    assert_eq!(one.problem(&many, &names(), NOW), None);
+}

@@ -163,7 +163,7 @@ fn nothing_good_goes_on_as_nothing() {
     assert_eq!(prepared(World::new(None).decide(SECOND)), (None, Authorities::default()));
     assert_eq!(prepared(World::new(None).serving(&expired).decide(SECOND)).0, None);
     let world = World::new(Some(kept(&expired)));
-    assert_eq!(prepared(world.decide(SECOND)), (None, expired.1));
+    assert_eq!(prepared(world.decide(SECOND)), (None, Authorities::default()), "it has expired, too");
     let names = ["another.example.svc".to_owned()];
     let (kept, trust, clock) = (kept(&misnamed), Trust::new(OVERLAP), Instant::now());
     let facts = Facts {
@@ -176,6 +176,29 @@ fn nothing_good_goes_on_as_nothing() {
         clock,
     };
     assert_eq!(prepared(decide(facts)), (None, misnamed.1));
+}
+
+#[test]
+fn a_next_one_takes_over_at_once_when_the_current_one_is_no_good() {
+    let (expired, next) = (made_at(NOW - days(91)), made());
+    let authorities = expired.1.clone().and(&next.1);
+    let secret = Kept { authorities: authorities.clone(), next: Some(Ok(next.0.clone())), ..kept(&expired) };
+    let promoted = Kept { authorities, ..kept(&next) };
+    assert_eq!(World::new(Some(secret)).decide(SECOND), Step::Promote(promoted));
+}
+
+#[test]
+fn however_often_it_is_spoilt_authorities_do_not_add_up() {
+    let served = made();
+    let mut secret = kept(&served);
+    for _ in 0..200 {
+        secret.current = Err(Problem::Unreadable("tls.key"));
+        let world = World::new(Some(secret.clone())).serving(&served);
+        let (_, authorities) = prepared(world.decide(SECOND));
+        secret.authorities = authorities.and(&made().1);
+    }
+    assert!(secret.authorities.len() <= 10, "{:?}", secret.authorities);
+    assert_eq!(served.0.problem(&secret.authorities, &names(), NOW), None, "it is trusted on");
 }
 
 #[rstest]
