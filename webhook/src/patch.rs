@@ -159,7 +159,8 @@ impl<'a> Place<'a> {
     }
 
     /// Another volume at the path is as good as ours if it is the same Secret. Mounts above and below
-    /// are not in the way: the kubelet makes folders for them, and runtimes mount the outer one first.
+    /// are not in the way: runtimes mount the outer one first, and make folders for the inner one where they
+    /// may write.
     fn lacks_mount(&self, spec: &Spec, container: &Container) -> Result<bool, Conflict> {
         let mut mounts = container.volume_mounts.iter().flatten();
         let Some(mount) = mounts.find(|mount| self.is_at(&mount.mount_path)) else { return Ok(true) };

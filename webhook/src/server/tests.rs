@@ -2,7 +2,10 @@ use super::*;
 use crate::budget::BODY_LIMIT;
 use axum::body::{Body, to_bytes};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::{FutureExt, stream};
 use kube::Client;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
@@ -51,11 +54,13 @@ fn api_server() -> Client {
     Client::new(service, "default")
 }
 
-async fn send(request: http::Request<Body>) -> (u16, Vec<u8>) {
+fn server(registry: &mut Registry) -> Server {
     let imports = Arc::new(Imports::new(api_server()));
-    let metrics = Metrics::new(&mut Default::default());
-    let server = Server { imports, metrics, budget: Budget::default(), refused: Mutex::default() };
-    let response = router(server).oneshot(request).await.unwrap();
+    Server { imports, metrics: Metrics::new(registry), budget: Budget::default(), refused: Mutex::default() }
+}
+
+async fn send(request: http::Request<Body>) -> (u16, Vec<u8>) {
+    let response = router(server(&mut Registry::default())).oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     (status, to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec())
 }
@@ -244,6 +249,30 @@ async fn another_content_type_is_refused(#[case] content_type: Option<&str>) {
         request = request.header("content-type", content_type);
     }
     assert_eq!(send(request.body(Body::from("{}")).unwrap()).await.0, 415);
+}
+
+#[tokio::test]
+async fn each_request_is_counted_also_when_the_caller_goes_away() {
+    let mut registry = Registry::default();
+    let router = router(server(&mut registry));
+    let post = |body: Body| {
+        let request = http::Request::post(PATH).header("content-type", "application/json");
+        router.clone().oneshot(request.body(body).unwrap())
+    };
+    for annotation in ["ready", "", "a"] {
+        post(review_of(request("default", &pod(annotation))).to_string().into()).await.unwrap();
+    }
+    post(review_of(request("broken", &pod("ready"))).to_string().into()).await.unwrap();
+    post("no review".into()).await.unwrap();
+    let endless = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    assert!(post(endless).now_or_never().is_none());
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    for result in ReviewResult::ALL {
+        let line = format!("mcsa_webhook_reviews_total{{result=\"{}\"}} 1", result.as_str());
+        assert!(text.lines().any(|said| said == line), "no {line} in:\n{text}");
+    }
+    assert!(text.contains("mcsa_webhook_review_duration_seconds_count 6"), "{text}");
 }
 
 #[rstest]
