@@ -58,7 +58,7 @@ async fn what_is_trusted_stays_served_until_another_is() -> anyhow::Result<()> {
 
     world.let_register(true).await?;
     eventually("the next certificate is served", async || {
-        load.check().await?;
+        load.check()?;
         let shown = call(webhook.address, &world.bundle().await?).await?;
         ensure!(shown.certificate != before, "that of before is");
         Ok(())

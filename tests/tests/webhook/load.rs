@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
+use mcsa_tests::eventually;
 use tokio::task::JoinSet;
 
 use crate::client::call;
@@ -19,6 +20,7 @@ pub struct Load {
     reviews: Arc<AtomicUsize>,
     writers: JoinSet<anyhow::Result<()>>,
     callers: JoinSet<anyhow::Result<Seen>>,
+    failed: Option<String>,
 }
 
 /// The certificates that one replica has shown.
@@ -33,6 +35,7 @@ impl Load {
             reviews: Arc::default(),
             writers: JoinSet::new(),
             callers: JoinSet::new(),
+            failed: None,
         };
         for _ in 0..3 {
             let (world, stop, reviews) = (load.world.clone(), load.stop.clone(), load.reviews.clone());
@@ -50,26 +53,27 @@ impl Load {
         load
     }
 
-    /// Fails as soon as a request has.
-    pub async fn check(&mut self) -> anyhow::Result<()> {
-        if let Some(ended) = self.writers.try_join_next() {
-            ended??;
+    /// Fails once a request has, and from then on.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        let writers = std::iter::from_fn(|| self.writers.try_join_next()).map(|ended| ended?);
+        let callers = std::iter::from_fn(|| self.callers.try_join_next()).map(|ended| ended?.map(drop));
+        if let Some(Err(error)) = writers.chain(callers).find(Result::is_err) {
+            self.failed = Some(format!("{error:#}"));
         }
-        if let Some(ended) = self.callers.try_join_next() {
-            ended??;
-        }
-        Ok(())
+        self.failed.clone().map_or(Ok(()), |failed| Err(anyhow!(failed)))
     }
 
     /// Waits for another hundred reviews.
     pub async fn goes_on(&mut self) -> anyhow::Result<()> {
-        let before = self.reviews.load(Ordering::SeqCst);
-        while self.reviews.load(Ordering::SeqCst) < before + 100 {
-            self.check().await?;
-            tokio::task::yield_now().await;
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        Ok(())
+        let reviews = self.reviews.clone();
+        let wanted = reviews.load(Ordering::SeqCst) + 100;
+        eventually("pods are reviewed", async || {
+            let reviews = reviews.load(Ordering::SeqCst);
+            ensure!(reviews >= wanted || self.check().is_err(), "{reviews} reviews, not {wanted}");
+            Ok(())
+        })
+        .await;
+        self.check()
     }
 
     /// Ends it; no request may have failed. Gives what each replica has shown.

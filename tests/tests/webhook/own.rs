@@ -39,7 +39,7 @@ async fn rotations_fail_no_request() -> anyhow::Result<()> {
     let mut before = both_show(&world, &replicas).await?;
     for _ in 0..2 {
         before = eventually_within(Duration::from_secs(90), "both serve another certificate", async || {
-            load.check().await?;
+            load.check()?;
             let now = both_show(&world, &replicas).await?;
             ensure!(now != before, "they serve that of before");
             Ok(now)
@@ -72,7 +72,7 @@ async fn a_secret_that_is_lost_fails_no_request() -> anyhow::Result<()> {
             }
         }
         eventually("the rotation to another certificate is over", async || {
-            load.check().await?;
+            load.check()?;
             ensure!(both_show(&world, &replicas).await? != before, "that of before is served");
             ensure!(world.kept("next.crt").await.is_err(), "another one is to come");
             let (kept, bundle) = (world.kept("ca.crt").await?, world.bundle().await?);
