@@ -28,6 +28,7 @@ pub struct Args {
     /// How long to go on serving after SIGTERM, until all that call have heard that this replica ends
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub shutdown_delay: u16,
+
     /// The serving certificate.
     #[command(flatten)]
     pub certificate: CertificateArgs,

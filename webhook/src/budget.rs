@@ -5,11 +5,13 @@
 //! says much and sends nothing keeps nobody waiting.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use axum::body::Body;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 /// The largest review that is read, in bytes. The API server stores objects of at most 1.5 MiB; a
 /// review has two, and its own text.
@@ -20,6 +22,10 @@ const TOTAL: usize = 32 * 1024 * 1024;
 
 /// As much as most reviews are, made room for at once.
 const USUAL: u64 = 32 * 1024;
+
+/// How long a body may take to come, waiting for room included. The API server waits 5 s for our
+/// answer, and imports may have to be looked up.
+const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Room for bodies.
 pub struct Budget(Semaphore);
@@ -56,7 +62,11 @@ impl Budget {
     ///
     /// # Errors
     /// When it is too long, or does not come.
-    pub async fn read(&self, mut body: Body) -> Result<Held<'_>, Unread> {
+    pub async fn read(&self, body: Body) -> Result<Held<'_>, Unread> {
+        timeout(DEADLINE, self.collect(body)).await.unwrap_or(Err(Unread::Late))
+    }
+
+    async fn collect(&self, mut body: Body) -> Result<Held<'_>, Unread> {
         let said = body.size_hint().lower();
         if said > BODY_LIMIT as u64 {
             return Err(Unread::TooLong);
@@ -121,6 +131,11 @@ mod tests {
         assert!((&mut slow).now_or_never().is_none());
         assert!(budget.0.available_permits() >= TOTAL - 1000 * 1024);
         assert_eq!(budget.read(body(BODY_LIMIT, true)).await.unwrap().len(), BODY_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_come_is_not_waited_for() {
+        assert!(matches!(Budget::default().read(body(1024, false)).await, Err(Unread::Late)));
     }
 
     #[tokio::test]

@@ -255,13 +255,12 @@ impl Keeper {
 
     /// Whether the API server calls us, and accepts what it is shown.
     fn judge(&mut self, now: Timestamp) {
-        let missing =
-            |what: &str| Err(format!("{what}: run kubemcsa install, or kubectl apply -k manifests"));
         let state = match (&self.seen, self.serving.served()) {
             (Seen::NotYet, _) => return,
-            (Seen::Nothing, _) => {
-                missing(&format!("MutatingWebhookConfiguration {CONFIGURATION} does not exist"))
-            }
+            (Seen::Nothing, _) => Err(format!(
+                "MutatingWebhookConfiguration {CONFIGURATION} does not exist: run kubemcsa install, or kubectl \
+                 apply -k manifests"
+            )),
             (Seen::Configuration(_, Err(error)), _) => Err(error.to_string()),
             (Seen::Configuration(..), None) => return,
             (Seen::Configuration(_, Ok(registered)), Some(served)) => {

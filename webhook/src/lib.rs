@@ -82,8 +82,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let listener = probes::listen(args.listen).with_context(|| format!("can't listen at {}", args.listen))?;
     let address = listener.local_addr()?;
-    let (budget, refused) = Default::default();
-    let router = server::router(Server { imports: imports.clone(), metrics, budget, refused });
+    let router = server::router(Server::new(imports.clone(), metrics));
     let listener = Listener::start(listener, keeper.tls(), router)?;
     info!(version = env!("CARGO_PKG_VERSION"), %address, "listening");
 

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use mcsa_client::contract::webhook::PATH;
-use tokio::time::timeout;
 use tracing::warn;
 
 use crate::budget::{Budget, Held, Unread};
@@ -17,23 +16,16 @@ use crate::imports::Imports;
 use crate::metrics::{Metrics, ReviewResult};
 use crate::review::review;
 
-/// How long a body may take to come, waiting for room included. The API server waits 5 s for our
-/// answer, and imports may have to be looked up.
-const BODY_DEADLINE: Duration = Duration::from_secs(2);
-
 /// Whoever sends what is no review is logged once in this time; each is counted.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// What a review needs.
 pub struct Server {
-    /// The imports that pods may name.
-    pub imports: Arc<Imports>,
-    /// Counts what is answered.
-    pub metrics: Metrics,
-    /// How much may be in memory.
-    pub budget: Budget,
+    imports: Arc<Imports>,
+    metrics: Metrics,
+    budget: Budget,
     /// When a refusal was logged last.
-    pub refused: Mutex<Option<Instant>>,
+    refused: Mutex<Option<Instant>>,
 }
 
 /// The routes.
@@ -75,6 +67,11 @@ impl Drop for Counted<'_> {
 }
 
 impl Server {
+    /// Pods may name these imports; what is answered is counted.
+    pub fn new(imports: Arc<Imports>, metrics: Metrics) -> Self {
+        Self { imports, metrics, budget: Budget::default(), refused: Mutex::default() }
+    }
+
     fn refuse(&self, (status, reason): (StatusCode, String)) -> Response {
         let mut last = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| last.elapsed() > QUIET) {
@@ -90,17 +87,14 @@ async fn read(budget: &Budget, request: Request) -> Result<Held<'_>, (StatusCode
         let reason = "wanted: Content-Type: application/json".to_owned();
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     }
-    let problem = match timeout(BODY_DEADLINE, budget.read(request.into_body())).await {
-        Ok(Ok(body)) => return Ok(body),
-        Ok(Err(unread)) => unread,
-        Err(_) => Unread::Late,
-    };
-    let status = match problem {
-        Unread::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-        Unread::BrokeOff => StatusCode::BAD_REQUEST,
-        Unread::Late => StatusCode::REQUEST_TIMEOUT,
-    };
-    Err((status, problem.to_string()))
+    budget.read(request.into_body()).await.map_err(|unread| {
+        let status = match unread {
+            Unread::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Unread::BrokeOff => StatusCode::BAD_REQUEST,
+            Unread::Late => StatusCode::REQUEST_TIMEOUT,
+        };
+        (status, unread.to_string())
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -55,8 +55,7 @@ fn api_server() -> Client {
 }
 
 fn server(registry: &mut Registry) -> Server {
-    let imports = Arc::new(Imports::new(api_server()));
-    Server { imports, metrics: Metrics::new(registry), budget: Budget::default(), refused: Mutex::default() }
+    Server::new(Arc::new(Imports::new(api_server())), Metrics::new(registry))
 }
 
 async fn send(request: http::Request<Body>) -> (u16, Vec<u8>) {
