@@ -109,6 +109,33 @@ mod tests {
     }
 
     #[test]
+    fn both_are_there_when_a_node_is_not() {
+        for name in ["importer", "webhook"] {
+            let deployment = find("Deployment", name).data;
+            assert_eq!(deployment["spec"]["replicas"], 2);
+            let pod = &deployment["spec"]["template"]["spec"];
+            assert_eq!(pod["topologySpreadConstraints"][0]["topologyKey"], "kubernetes.io/hostname");
+            assert!(pod["containers"][0]["resources"]["requests"]["memory"].is_string());
+            let budget = find("PodDisruptionBudget", name).data;
+            assert_eq!(budget["spec"]["maxUnavailable"], 1);
+            assert_eq!(budget["spec"]["selector"], deployment["spec"]["selector"]);
+        }
+        let webhook = find("Deployment", "webhook").data;
+        let pod = &webhook["spec"]["template"]["spec"];
+        let quota =
+            &find("ResourceQuota", "critical-pods").data["spec"]["scopeSelector"]["matchExpressions"][0];
+        assert_eq!(quota["values"][0], pod["priorityClassName"]);
+        assert_eq!(webhook["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+        // Its own end comes before the kubelet's.
+        let delay = pod["containers"][0]["args"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find_map(|arg| arg.as_str()?.strip_prefix("--shutdown-delay=")?.parse::<i64>().ok());
+        assert!(delay.unwrap() + 5 < pod["terminationGracePeriodSeconds"].as_i64().unwrap());
+    }
+
+    #[test]
     fn every_container_is_restricted() {
         for name in ["importer", "webhook"] {
             let pod = find("Deployment", name).data["spec"]["template"]["spec"].clone();
