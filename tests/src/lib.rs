@@ -62,7 +62,7 @@ pub use prometheus::{Scrape, promtool};
 pub use proxy::{Fault, Proxy};
 pub use scene::{
     Imports, Run, bootstrap, install_and_link, kubemcsa, kubemcsa_ok, kubemcsa_runs, mount, pod_lister,
-    pod_lister_import,
+    pod_lister_import, takes_pods,
 };
 pub use servants::Servants;
 pub use shared::pair;

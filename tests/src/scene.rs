@@ -13,6 +13,7 @@ use kube::{Api, Client};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
 use crate::cluster::Cluster;
+use crate::eventually::eventually;
 use crate::kubeconfig::merged_kubeconfig;
 use crate::programs::program;
 
@@ -97,6 +98,14 @@ pub fn pod_lister_import(name: &str, cluster: &str, namespace: &str) -> ServiceA
         ..Default::default()
     };
     ServiceAccountImport::new(name, spec)
+}
+
+/// Waits until a namespace takes pods, which its default service account is needed for.
+pub async fn takes_pods(cluster: &Cluster, namespace: &str) {
+    eventually(format!("{namespace} takes pods"), async || {
+        cluster.kubectl(["-n", namespace, "get", "serviceaccount", "default"]).await
+    })
+    .await;
 }
 
 /// The imports of one namespace of the target, and their Secrets.

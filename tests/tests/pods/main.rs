@@ -17,7 +17,7 @@ use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::api::{ItemValue, SecretItem, SecretTemplate};
 use mcsa_client::contract::{IMPORT_NAME, KUBECONFIG_ENV, MOUNT_ROOT};
-use mcsa_tests::{Cluster, Imports, Servants, eventually, kubemcsa_ok, pod_lister_import};
+use mcsa_tests::{Cluster, Imports, Servants, eventually, kubemcsa_ok, pod_lister_import, takes_pods};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -45,13 +45,6 @@ async fn enabled(cluster: &Cluster, name: &str) -> anyhow::Result<Api<Pod>> {
     cluster.kubectl(["label", "namespace", name, "multicluster-service-account=enabled"]).await?;
     takes_pods(cluster, name).await;
     Ok(Api::namespaced(cluster.client(), name))
-}
-
-async fn takes_pods(cluster: &Cluster, namespace: &str) {
-    eventually(format!("the service account of {namespace}"), async || {
-        cluster.kubectl(["-n", namespace, "get", "serviceaccount", "default"]).await
-    })
-    .await;
 }
 
 /// Declares the imports `a`; `b.c`, whose kubeconfig is in another file; and `bare`, which has none.

@@ -11,7 +11,9 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config};
 use mcsa_client::contract::webhook::{CERTIFICATE, CONFIGURATION, PATH};
 use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
-use mcsa_tests::{Cluster, Imports, Process, Proxy, eventually, kubemcsa_ok, pod_lister_import, program};
+use mcsa_tests::{
+    Cluster, Imports, Process, Proxy, eventually, kubemcsa_ok, pod_lister_import, program, takes_pods,
+};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "reviewed";
@@ -43,10 +45,7 @@ impl World {
             imports.create(&pod_lister_import("a", "nowhere", "default")).await
         })
         .await;
-        eventually("pods have a service account", async || {
-            cluster.kubectl(["-n", NAMESPACE, "get", "serviceaccount", "default"]).await
-        })
-        .await;
+        takes_pods(&cluster, NAMESPACE).await;
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let mut config = Config::try_from(cluster.kubeconfig_value())?;
         // Else a client makes up for what was refused.
