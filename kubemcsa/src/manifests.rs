@@ -58,7 +58,8 @@ mod tests {
             kustomization["resources"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         assert_eq!(listed, FILES.map(|(name, _)| name));
         let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests")).unwrap();
-        let files = folder.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_file()));
+        let yaml = |path: std::path::PathBuf| path.extension().is_some_and(|extension| extension == "yaml");
+        let files = folder.filter(|entry| entry.as_ref().is_ok_and(|entry| yaml(entry.path())));
         assert_eq!(files.count(), FILES.len() + 1, "a file that kustomization.yaml does not list");
     }
 

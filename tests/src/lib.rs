@@ -19,7 +19,8 @@
 //! when told to), [`eventually`] (waiting that says what it waited for), [`program()`] (this
 //! workspace's own binaries), [`Servants`] (importer and webhook as processes), [`Importer`] (in the
 //! test's own process, with a clock to turn), [`linked`] (two clusters and a link), [`Imports`] (the
-//! imports of a namespace, and their Secrets), [`promtool()`] (Prometheus' judgement of a [`Scrape`]).
+//! imports of a namespace, and their Secrets), [`promtool()`] (Prometheus' judgement of a [`Scrape`]),
+//! [`helm()`] (who installs the chart).
 
 // Test support: where it cannot go on, the test has failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -32,6 +33,7 @@ mod components;
 mod eventually;
 mod folder;
 mod go_tools;
+mod helm;
 mod importer;
 mod kubeconfig;
 mod kubectl;
@@ -52,6 +54,7 @@ pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
 pub use binaries::{Binaries, binaries, kubernetes_version};
 pub use cluster::{Cluster, Kept};
 pub use eventually::{eventually, eventually_within, try_eventually};
+pub use helm::helm;
 pub use importer::Importer;
 pub use kubeconfig::{client, kubeconfig_at, merged_kubeconfig};
 pub use kubectl::kubectl;

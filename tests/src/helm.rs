@@ -1,0 +1,78 @@
+//! Helm, as those use it who install the chart.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use crate::cache;
+use crate::go_tools::GoTools;
+
+/// Runs helm with `KUBECONFIG` set to `kubeconfig`, and gives its stdout; an error when it fails, with
+/// its stderr.
+///
+/// It is the one that `HELM` names, or is built in the cache folder, like Kubernetes' binaries. What
+/// else the user has set for it, or has in its folders, it does not see.
+pub async fn helm<A: AsRef<OsStr>>(
+    kubeconfig: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = A>,
+) -> anyhow::Result<String> {
+    static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
+    let found = FOUND.get_or_try_init(async || tokio::task::spawn_blocking(find).await?).await?;
+    let mut command = Command::new(found);
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("HELM_") {
+            command.env_remove(variable);
+        }
+    }
+    let home = cache::folder("helm-home")?;
+    for folder in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+        command.env(folder, &home);
+    }
+    command.args(args).env("KUBECONFIG", kubeconfig).stdin(Stdio::null()).kill_on_drop(true);
+    let shown = command.as_std().get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
+    let output = command.output().await.with_context(|| format!("running {}", found.display()))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("helm {shown} ended with {}: {}", output.status, stderr.trim());
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("the output of helm {shown} is not UTF-8"))
+}
+
+fn find() -> anyhow::Result<PathBuf> {
+    if let Some(set) = std::env::var_os("HELM").filter(|value| !value.is_empty()) {
+        return Ok(set.into());
+    }
+    Ok(tools().build()?.join("helm"))
+}
+
+fn tools() -> GoTools {
+    let tools = GoTools {
+        name: "helm",
+        folder: "helm",
+        go_mod: include_str!("../helm/go.mod"),
+        module: "helm.sh/helm/v4",
+        flags: Vec::new(),
+        takes: "three minutes",
+        instead: ", or set HELM to one that you have",
+        renamed: &[],
+    };
+    // Without the version, it knows only its minor one.
+    let version = format!("-s -w -X helm.sh/helm/v4/internal/version.version={}", tools.version());
+    GoTools { flags: vec!["-ldflags".into(), version], ..tools }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_its_version() {
+        let helm = tools().build().unwrap().join("helm");
+        let output = std::process::Command::new(helm).args(["version", "--template={{.Version}}"]).output();
+        assert_eq!(String::from_utf8(output.unwrap().stdout).unwrap(), tools().version());
+    }
+}

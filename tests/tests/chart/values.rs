@@ -1,0 +1,165 @@
+//! What the values change, and which are refused.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_tests::helm;
+use serde_json::{Value, json};
+
+use crate::CHART;
+use crate::rendered::rendered;
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// The Deployment of a binary, by these values of it.
+async fn deployment(binary: &str, values: &[&str]) -> anyhow::Result<Value> {
+    let values: Vec<_> = values.iter().map(|value| format!("{binary}.{value}")).collect();
+    let values: Vec<_> = values.iter().map(String::as_str).collect();
+    rendered(&values).await?.remove(&format!("Deployment {SYSTEM_NAMESPACE}/{binary}"))
+}
+
+/// The same with another value at a path.
+fn with(mut object: Value, path: &str, value: Value) -> anyhow::Result<Value> {
+    let (parent, name) = path.rsplit_once('/').context("a path begins with a slash")?;
+    object.pointer_mut(parent).with_context(|| format!("there is no {parent}"))?[name] = value;
+    Ok(object)
+}
+
+#[tokio::test]
+async fn the_image_is_whose_one_says() -> anyhow::Result<()> {
+    for binary in ["importer", "webhook"] {
+        for (values, image) in [
+            (&["image.repository=example.com/x"][..], "example.com/x:0.1.0"),
+            (&["image.tag=v7"], &format!("{SYSTEM_NAMESPACE}/{binary}:v7")),
+            (
+                &["image.tag=v7", &format!("image.digest={DIGEST}")],
+                &format!("{SYSTEM_NAMESPACE}/{binary}@{DIGEST}"),
+            ),
+        ] {
+            let found = deployment(binary, values).await?;
+            let found = &found["spec"]["template"]["spec"]["containers"][0]["image"];
+            ensure!(found == image, "{binary} with {values:?}: {found}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_value_is_one_field() -> anyhow::Result<()> {
+    const POD: &str = "/spec/template/spec";
+    let pod = |field: &str| format!("{POD}/{field}");
+    let container = |field: &str| format!("{POD}/containers/0/{field}");
+    let toleration = json!([{ "key": "k", "operator": "Exists" }]);
+    for binary in ["importer", "webhook"] {
+        let by_default = deployment(binary, &[]).await?;
+        let mut resources = by_default.pointer(&container("resources")).cloned().unwrap_or_default();
+        resources["limits"]["memory"] = "1Gi".into();
+        for (values, path, value) in [
+            (&["replicas=5"][..], "/spec/replicas".to_owned(), json!(5)),
+            (&["image.pullPolicy=Always"], container("imagePullPolicy"), json!("Always")),
+            (&["image.pullSecrets[0].name=s"], pod("imagePullSecrets"), json!([{ "name": "s" }])),
+            (&["resources.limits.memory=1Gi"], container("resources"), resources),
+            (&["nodeSelector.disk=ssd"], pod("nodeSelector"), json!({ "disk": "ssd" })),
+            (
+                &["tolerations[0].key=k", "tolerations[0].operator=Exists"],
+                pod("tolerations"),
+                toleration.clone(),
+            ),
+            (&["affinity.any=thing"], pod("affinity"), json!({ "any": "thing" })),
+            (&["priorityClassName=high"], pod("priorityClassName"), json!("high")),
+            (
+                &["extraEnv[0].name=RUST_LOG", "extraEnv[0].value=debug"],
+                container("env"),
+                json!([{ "name": "RUST_LOG", "value": "debug" }]),
+            ),
+        ] {
+            let found = deployment(binary, values).await?;
+            let expected = with(by_default.clone(), &path, value)?;
+            ensure!(found == expected, "{binary} with {values:?}: {found:#}\nand should be {expected:#}");
+        }
+    }
+    Ok(())
+}
+
+/// No flag is taken twice.
+#[tokio::test]
+async fn an_argument_takes_the_place_of_the_one_that_is_there() -> anyhow::Result<()> {
+    let values = ["extraArgs={--lease-duration=30,--log-format=text}"];
+    let importer = deployment("importer", &values).await?;
+    let args = &importer["spec"]["template"]["spec"]["containers"][0]["args"];
+    ensure!(
+        *args == json!(["--probe-address=[::]:8080", "--lease-duration=30", "--log-format=text"]),
+        "{args}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_a_class_of_kubernetes_own_needs_a_quota() -> anyhow::Result<()> {
+    let quota = format!("ResourceQuota {SYSTEM_NAMESPACE}/critical-pods");
+    let mut critical = rendered(&["webhook.priorityClassName=system-node-critical"]).await?;
+    let scope = &critical.get_mut(&quota)?["spec"]["scopeSelector"]["matchExpressions"][0]["values"];
+    ensure!(*scope == json!(["system-node-critical"]), "{scope}");
+    ensure!(rendered(&["webhook.priorityClassName=high"]).await?.remove(&quota).is_err(), "there is a quota");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_misspelt_or_mistyped_is_refused_by_its_name() -> anyhow::Result<()> {
+    for (value, said) in [
+        ("webhok.enabled=false", "'webhok' not allowed"),
+        ("importer.replica=3", "at '/importer': additional properties 'replica' not allowed"),
+        ("importer.image.tagg=v1", "at '/importer/image': additional properties 'tagg' not allowed"),
+        (
+            "importer.resources.limit.memory=1Gi",
+            "at '/importer/resources': additional properties 'limit' not allowed",
+        ),
+        ("importer.replicas=three", "at '/importer/replicas': got string, want integer"),
+        ("importer.image.tag=1", "at '/importer/image/tag': got number, want string"),
+        ("importer.image.digest=e3b0", "at '/importer/image/digest': 'e3b0' does not match"),
+        ("importer.namespaces=a", "at '/importer/namespaces': got string, want array"),
+        ("importer.namespaces={A}", "at '/importer/namespaces/0': 'A' does not match"),
+        ("webhook.enabled=yes", "at '/webhook/enabled': got string, want boolean"),
+        (
+            "webhook.certificates=certmanager",
+            "at '/webhook/certificates': value must be one of 'own', 'cert-manager'",
+        ),
+        ("metrics.podMonitors=true", "at '/metrics/podMonitors': got boolean, want object"),
+        ("crd.kept=false", "at '/crd': additional properties 'kept' not allowed"),
+    ] {
+        let error = rendered(&[value]).await.err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(error.contains(said), "of {value} it says {error:?}");
+    }
+    // Helm gives these to each chart that another one has.
+    rendered(&["global.anything=1"]).await.map(drop)
+}
+
+/// Each value that one can set, one can read of.
+#[tokio::test]
+async fn the_values_are_all_that_the_schema_knows() -> anyhow::Result<()> {
+    let values: Value = serde_saphyr::from_str(&helm("/nonexistent", ["show", "values", CHART]).await?)?;
+    let schema: Value = serde_json::from_slice(&std::fs::read(Path::new(CHART).join("values.schema.json"))?)?;
+    let mut unlike = Vec::new();
+    agree(&mut unlike, "", &values, &schema, &schema);
+    ensure!(unlike.is_empty(), "{}", unlike.join("\n"));
+    Ok(())
+}
+
+/// Goes into all that the schema has properties of.
+fn agree(unlike: &mut Vec<String>, at: &str, values: &Value, schema: &Value, root: &Value) {
+    let referred = schema["$ref"].as_str().and_then(|path| root.pointer(path.strip_prefix('#')?));
+    let Some(properties) = referred.unwrap_or(schema)["properties"].as_object() else { return };
+    // What Kubernetes has the say of.
+    if at.ends_with("/resources") {
+        return;
+    }
+    for (name, schema) in properties {
+        let at = format!("{at}/{name}");
+        match values.get(name) {
+            Some(values) => agree(unlike, &at, values, schema, root),
+            None if at == "/global" => {}
+            None => unlike.push(format!("{at} is in values.schema.json, and not in values.yaml")),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! May this service account do that? As the API server answers it.
+
+use std::fmt::{self, Display};
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+
+/// One question of many.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The service account, in the system namespace.
+    pub account: &'a str,
+    pub verb: &'a str,
+    pub what: What<'a>,
+}
+
+/// What it would do that to.
+#[derive(Clone, Copy, Debug)]
+pub enum What<'a> {
+    Resource {
+        group: &'a str,
+        /// With its subresource, after a slash.
+        resource: &'a str,
+        /// None is cluster-wide.
+        namespace: Option<&'a str>,
+        name: Option<&'a str>,
+    },
+    /// That of a URL.
+    Path(&'a str),
+}
+
+impl Question<'_> {
+    /// Whether it is about a namespace, this one.
+    pub fn is_in(&self, place: &str) -> bool {
+        matches!(self.what, What::Resource { namespace: Some(namespace), .. } if namespace == place)
+    }
+
+    /// Asks the API server, as an administrator.
+    pub async fn ask(&self, client: &Client) -> anyhow::Result<bool> {
+        let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{}", self.account);
+        let own = format!("system:serviceaccounts:{SYSTEM_NAMESPACE}");
+        let groups = ["system:authenticated".into(), "system:serviceaccounts".into(), own];
+        let mut spec =
+            SubjectAccessReviewSpec { user: Some(user), groups: Some(groups.into()), ..Default::default() };
+        let verb = Some(self.verb.to_owned());
+        match self.what {
+            What::Path(path) => {
+                let path = Some(path.to_owned());
+                spec.non_resource_attributes = Some(NonResourceAttributes { path, verb });
+            }
+            What::Resource { group, resource, namespace, name } => {
+                let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+                spec.resource_attributes = Some(ResourceAttributes {
+                    verb,
+                    group: Some(group.to_owned()),
+                    resource: Some(resource.to_owned()),
+                    subresource: Some(subresource.to_owned()),
+                    namespace: namespace.map(str::to_owned),
+                    name: name.map(str::to_owned),
+                    ..ResourceAttributes::default()
+                });
+            }
+        }
+        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+        let reviews = Api::<SubjectAccessReview>::all(client.clone());
+        let answer =
+            reviews.create(&PostParams::default(), &review).await.with_context(|| self.to_string())?;
+        let status = answer.status.with_context(|| format!("no answer: {self}"))?;
+        ensure!(status.evaluation_error.is_none(), "{self}: {:?}", status.evaluation_error);
+        Ok(status.allowed)
+    }
+}
+
+/// `importer: get secrets in kube-system`, as the core group goes without saying.
+impl Display for Question<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {} ", self.account, self.verb)?;
+        match self.what {
+            What::Path(path) => write!(formatter, "{path}"),
+            What::Resource { group, resource, namespace, name } => {
+                write!(formatter, "{resource}")?;
+                if !group.is_empty() {
+                    write!(formatter, " of {group}")?;
+                }
+                match namespace {
+                    Some(namespace) => write!(formatter, " in {namespace}")?,
+                    None => write!(formatter, " cluster-wide")?,
+                }
+                name.iter().try_for_each(|name| write!(formatter, " named {name}"))
+            }
+        }
+    }
+}
