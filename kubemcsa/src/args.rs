@@ -1,6 +1,6 @@
 //! The commands.
 
-use crate::{bootstrap, export, install, version};
+use crate::{bootstrap, completion, export, install, man, version};
 
 /// Service accounts of other clusters, imported.
 ///
@@ -21,6 +21,11 @@ enum Command {
     Bootstrap(Box<bootstrap::Args>),
     /// Prints a Secret with a token of a service account of the current context
     Export(export::Args),
+    /// Prints what a shell reads to complete commands and flags
+    Completion(completion::Args),
+    /// Writes the manual pages
+    #[command(hide = true)]
+    Man(man::Args),
     /// Prints the version
     Version(version::Args),
 }
@@ -32,6 +37,8 @@ impl Cli {
             Command::Install(args) => install::run(args).await,
             Command::Bootstrap(args) => bootstrap::run(*args).await,
             Command::Export(args) => export::run(args).await,
+            Command::Completion(args) => completion::run(args),
+            Command::Man(args) => man::run(args),
             Command::Version(args) => version::run(args),
         }
     }

@@ -143,7 +143,8 @@ mod tests {
             assert_eq!(pod["serviceAccountName"], name);
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
             let container = &pod["containers"][0];
-            assert_eq!(container["image"], format!("multicluster-service-account/{name}:0.1.0"));
+            let version = env!("CARGO_PKG_VERSION");
+            assert_eq!(container["image"], format!("multicluster-service-account/{name}:{version}"));
             let security = &container["securityContext"];
             assert_eq!(security["readOnlyRootFilesystem"], true);
             assert_eq!(security["allowPrivilegeEscalation"], false);

@@ -1,0 +1,59 @@
+//! Whether a binary runs where there is nothing else.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use object::LittleEndian;
+use object::elf::{EM_AARCH64, EM_X86_64, PT_INTERP};
+use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
+
+use crate::Arch;
+
+/// Refuses a binary that asks for a loader, which an image from scratch does not have, or that is for
+/// other machines.
+pub(crate) fn ensure_static(path: &Path, arch: Arch) -> anyhow::Result<()> {
+    let content = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    check(&content, arch).with_context(|| format!("{} can't be in an image", path.display()))
+}
+
+fn check(content: &[u8], arch: Arch) -> anyhow::Result<()> {
+    let elf = ElfFile64::<LittleEndian>::parse(content).context("it is no ELF file of 64 bits")?;
+    let machine = match arch {
+        Arch::Amd64 => EM_X86_64,
+        Arch::Arm64 => EM_AARCH64,
+    };
+    ensure!(elf.elf_header().e_machine(LittleEndian) == machine, "it is not for {arch}");
+    let loader = elf.elf_program_headers().iter().any(|header| header.p_type(LittleEndian) == PT_INTERP);
+    ensure!(!loader, "it is linked dynamically, although it was built with crt-static");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn a_test_is_linked_dynamically() {
+        let own = std::env::current_exe().unwrap();
+        let error = ensure_static(&own, Arch::host().unwrap()).unwrap_err();
+        assert!(format!("{error:#}").ends_with("although it was built with crt-static"), "{error:#}");
+    }
+
+    #[test]
+    fn what_is_no_binary_is_refused() {
+        let error = check(b"#!/bin/sh", Arch::Amd64).unwrap_err();
+        assert!(error.to_string().starts_with("it is no ELF file"), "{error:#}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_for_other_machines_is_refused() {
+        let other = match Arch::host().unwrap() {
+            Arch::Amd64 => Arch::Arm64,
+            Arch::Arm64 => Arch::Amd64,
+        };
+        let error = ensure_static(&std::env::current_exe().unwrap(), other).unwrap_err();
+        assert!(format!("{error:#}").ends_with(&format!("it is not for {other}")), "{error:#}");
+    }
+}

@@ -1,0 +1,90 @@
+//! The command line, with its completions and manual.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+use crate::archive::{Content, Tree};
+use crate::compile::{self, cargo, compile};
+use crate::{Arch, VERSION, say};
+
+/// What it says itself, whatever machine it is for.
+pub(crate) struct Said {
+    /// What `kubemcsa install` would apply.
+    pub manifests: String,
+    /// Files of the archive: completions and manual pages.
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Asks one that is built for this machine as developers build it.
+pub(crate) fn ask() -> anyhow::Result<Said> {
+    say(format_args!("asking kubemcsa for manifests, completions and manual pages"));
+    let mut files = BTreeMap::new();
+    for (shell, file) in [("bash", "kubemcsa.bash"), ("zsh", "_kubemcsa"), ("fish", "kubemcsa.fish")] {
+        files.insert(format!("completions/{file}"), run(&["completion", shell])?.into_bytes());
+    }
+    let pages = tempfile::tempdir().context("making a folder for manual pages")?;
+    let folder = pages.path().to_str().context("the path of the folder for temporary files is no text")?;
+    run(&["man", "--output", folder])?;
+    for page in fs::read_dir(pages.path()).context("reading the manual pages")? {
+        let page = page.context("reading the manual pages")?;
+        let content = fs::read(page.path()).context("reading the manual pages")?;
+        files.insert(format!("man/{}", page.file_name().to_string_lossy()), content);
+    }
+    Ok(Said { manifests: run(&["install", "--output", "yaml"])?, files })
+}
+
+/// The name of the archive with the program for an architecture, and its content.
+pub(crate) fn package(arch: Arch, said: &Said) -> anyhow::Result<(String, Vec<u8>)> {
+    let binary = compile(arch, &compile::KUBEMCSA)?;
+    Ok((format!("kubemcsa-{VERSION}-linux-{arch}.tar.gz"), archive(&binary, said)?))
+}
+
+fn archive(binary: &Path, said: &Said) -> anyhow::Result<Vec<u8>> {
+    let mut tree = Tree::default();
+    tree.file("kubemcsa", Content::Host(binary.to_path_buf()), 0o755)?;
+    tree.file("LICENSE", Content::Host(compile::root().join("LICENSE")), 0o644)?;
+    for (path, content) in &said.files {
+        tree.bytes(path, content.clone(), 0o644)?;
+    }
+    tree.tar_gz()
+}
+
+fn run(arguments: &[&str]) -> anyhow::Result<String> {
+    let what = || format!("kubemcsa {}", arguments.join(" "));
+    let mut kubemcsa = cargo(&["run", "--quiet", "--locked", "--package", "kubemcsa", "--"]);
+    let output = kubemcsa.args(arguments).output().context("running cargo")?;
+    if !output.status.success() {
+        bail!("{} failed: {}", what(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{} printed what is no text", what()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_has_the_program_and_what_belongs_to_it() {
+        let file = |path: &str| (path.to_owned(), path.as_bytes().to_vec());
+        let files = [file("man/kubemcsa.1"), file("completions/_kubemcsa")].into();
+        let said = Said { manifests: String::new(), files };
+        let content = archive(&compile::root().join("Cargo.toml"), &said).unwrap();
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(content.as_slice()));
+        let entries = archive.entries().unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            (entry.path().unwrap().display().to_string(), entry.header().mode().unwrap())
+        });
+        let expected = [
+            ("LICENSE", 0o644),
+            ("completions/", 0o755),
+            ("completions/_kubemcsa", 0o644),
+            ("kubemcsa", 0o755),
+            ("man/", 0o755),
+            ("man/kubemcsa.1", 0o644),
+        ];
+        assert!(entries.eq(expected.map(|(path, mode)| (path.to_owned(), mode))));
+    }
+}

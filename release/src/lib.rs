@@ -1,0 +1,48 @@
+//! What is released, made from this work tree: images, without an engine, and all that goes with them.
+//!
+//! Tests use it to have our images, and to make their own:
+//!
+//! ```no_run
+//! use mcsa_release::{Arch, Image, images};
+//! # use std::path::Path;
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let arch = Arch::host()?;
+//! let importer = images(arch, Path::new("dist"))?.importer.archive;
+//! let kubectl = Image::new("test/kubectl:1", arch)
+//!     .file("/kubectl", "/usr/local/bin/kubectl", 0o755)
+//!     .entrypoint(["/kubectl"])
+//!     .write(Path::new("kubectl.tar"))?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod arch;
+mod archive;
+mod certificates;
+mod changelog;
+mod chart;
+mod compile;
+mod digest;
+mod elf;
+mod image;
+mod images;
+mod kubemcsa;
+mod monitoring;
+mod release;
+mod toolchain;
+
+pub use arch::Arch;
+pub use changelog::Changes;
+pub use image::{Image, Written};
+pub use images::{Images, NOBODY, folders, images};
+pub use release::release;
+
+/// The version of all that is made here: that of the workspace, in the root `Cargo.toml`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A line about what is being done, on stderr, whether anyone reads it or not.
+fn say(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    drop(writeln!(std::io::stderr(), "{line}"));
+}

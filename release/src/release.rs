@@ -1,0 +1,98 @@
+//! All of a release in one folder.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::changelog::{self, Changes};
+use crate::compile::root;
+use crate::digest::sha256;
+use crate::toolchain::Toolchain;
+use crate::{Arch, VERSION, archive, chart, images, kubemcsa, monitoring};
+
+/// The file with the hashes of all others, as `sha256sum --check` reads it.
+const SUMS: &str = "SHA256SUMS";
+
+/// Makes all files of a release, and gives their paths. The same work tree gives the same bytes.
+pub fn release(archs: &[Arch], output: &Path, changes: Changes) -> anyhow::Result<Vec<PathBuf>> {
+    // First what is refused, before anyone waits for compilers.
+    let path = root().join("CHANGELOG.md");
+    let changelog = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    changelog::check(&changelog, VERSION, changes)?;
+    for arch in archs {
+        Toolchain::find(*arch)?;
+    }
+    let mut files = Files { folder: output, names: Vec::new() };
+    let (name, content) = chart::package(&root().join("manifests/helm"), VERSION)?;
+    files.write(&name, &content)?;
+    files.write("monitoring.yaml", monitoring::render(&root().join("manifests/monitoring"))?.as_bytes())?;
+
+    let said = kubemcsa::ask()?;
+    files.write("install.yaml", said.manifests.as_bytes())?;
+    for arch in archs {
+        let (name, content) = kubemcsa::package(*arch, &said)?;
+        files.write(&name, &content)?;
+        for image in images(*arch, output)?.all() {
+            files.add(&image.archive)?;
+        }
+    }
+    files.sum()
+}
+
+/// What has been made so far. Other files of the folder, such as those of an earlier release, are left alone.
+struct Files<'a> {
+    folder: &'a Path,
+    names: Vec<String>,
+}
+
+impl Files<'_> {
+    fn write(&mut self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+        archive::write(&self.folder.join(name), content)?;
+        self.names.push(name.into());
+        Ok(())
+    }
+
+    /// One that is there already.
+    fn add(&mut self, path: &Path) -> anyhow::Result<()> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        self.names.push(name.with_context(|| format!("{} is no file name", path.display()))?.into());
+        Ok(())
+    }
+
+    /// Writes the hashes, and gives all paths.
+    fn sum(mut self) -> anyhow::Result<Vec<PathBuf>> {
+        self.names.sort();
+        let mut sums = String::new();
+        for name in &self.names {
+            let path = self.folder.join(name);
+            let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            writeln!(sums, "{}  {name}", sha256(&content))?;
+        }
+        self.write(SUMS, sums.as_bytes())?;
+        Ok(self.names.iter().map(|name| self.folder.join(name)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_of_what_was_made() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("image.tar"), "abc").unwrap();
+        fs::write(folder.path().join("of-an-earlier-release"), "").unwrap();
+        let mut files = Files { folder: folder.path(), names: Vec::new() };
+        files.write("install.yaml", b"").unwrap();
+        files.add(&folder.path().join("image.tar")).unwrap();
+        let paths = files.sum().unwrap();
+        assert_eq!(paths, ["image.tar", "install.yaml", SUMS].map(|name| folder.path().join(name)));
+        assert_eq!(
+            fs::read_to_string(folder.path().join(SUMS)).unwrap(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  image.tar\n\
+             e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  install.yaml\n"
+        );
+    }
+}

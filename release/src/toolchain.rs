@@ -1,0 +1,108 @@
+//! What has to be on a machine before it can build static binaries.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::ensure;
+
+use crate::Arch;
+
+/// The C compiler that compiles and links for an architecture.
+#[derive(Debug)]
+pub(crate) struct Toolchain {
+    pub cc: String,
+    /// Whether it is that of this machine, which cargo finds by itself.
+    pub own: bool,
+}
+
+impl Toolchain {
+    /// Finds it, or says all that is missing and how to install it.
+    pub fn find(arch: Arch) -> anyhow::Result<Self> {
+        let own = cfg!(target_os = "linux") && Arch::host().is_ok_and(|host| host == arch);
+        let cc = if own { "cc".into() } else { format!("{}-linux-gnu-gcc", arch.cpu()) };
+        let mut missing = Vec::new();
+        if !has_rust_target(&arch.target()) {
+            missing.push(format!("Rust's standard library for it (rustup target add {})", arch.target()));
+        }
+        if !runs(&cc) {
+            missing.push(format!("the C compiler {cc} (on Debian: apt-get install {})", packages(arch, own)));
+        } else if !has_static_libc(&cc) {
+            let packages = packages(arch, own);
+            missing.push(format!(
+                "the static C library, libc.a, of {cc} (on Debian: apt-get install {packages})"
+            ));
+        } else if glibc_minor(&cc).is_none_or(|minor| minor < RESOLVES) {
+            missing.push(format!(
+                "glibc 2.{RESOLVES} or newer for {cc}: what is linked to another one statically resolves no \
+                 names (build on a newer distribution)"
+            ));
+        }
+        ensure!(
+            missing.is_empty(),
+            "to build static binaries for {arch}, install {}",
+            missing.join(", and ")
+        );
+        Ok(Self { cc, own })
+    }
+}
+
+/// Since 2.34, glibc reads /etc/hosts and asks DNS servers without loading libraries for it.
+const RESOLVES: u32 = 34;
+
+/// Debian's packages with the C compiler and the static C library.
+fn packages(arch: Arch, own: bool) -> &'static str {
+    match arch {
+        _ if own => "gcc libc6-dev",
+        Arch::Amd64 => "gcc-x86-64-linux-gnu libc6-dev-amd64-cross",
+        Arch::Arm64 => "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    }
+}
+
+fn has_rust_target(target: &str) -> bool {
+    let folder = output(Command::new("rustc").args(["--print", "target-libdir", "--target", target]));
+    folder.is_some_and(|folder| Path::new(folder.trim()).is_dir())
+}
+
+fn runs(cc: &str) -> bool {
+    output(Command::new(cc).arg("--version")).is_some()
+}
+
+/// A compiler that has no such file gives back its name alone.
+fn has_static_libc(cc: &str) -> bool {
+    let path = output(Command::new(cc).arg("-print-file-name=libc.a"));
+    path.is_some_and(|path| Path::new(path.trim()).is_absolute())
+}
+
+fn glibc_minor(cc: &str) -> Option<u32> {
+    let macros =
+        output(Command::new(cc).args(["-dM", "-E", "-include", "features.h", "-x", "c", "/dev/null"]))?;
+    macros.lines().find_map(|line| line.strip_prefix("#define __GLIBC_MINOR__ ")?.trim().parse().ok())
+}
+
+/// What a program says on stdout when all is well.
+fn output(command: &mut Command) -> Option<String> {
+    // rustc reads the work tree's rust-toolchain.toml.
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_that_is_missing_has_nothing() {
+        let missing = "no-such-linux-gnu-gcc";
+        assert!(!runs(missing) && !has_static_libc(missing) && glibc_minor(missing).is_none());
+        assert!(!has_rust_target("no-such-target"));
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn the_compiler_of_this_machine_says_what_it_has() {
+        assert!(runs("cc"));
+        assert!(glibc_minor("cc").is_some());
+        assert!(has_rust_target(&Arch::host().unwrap().target()));
+    }
+}
