@@ -69,6 +69,8 @@ pub mod webhook {
     pub const SERVICE: &str = "webhook";
     /// The path at which pods are reviewed.
     pub const PATH: &str = "/mutate-pods";
+    /// Field manager of all that the webhook writes.
+    pub const FIELD_MANAGER: &str = "multicluster-service-account-webhook";
     /// The Secret with the serving certificate, in the system namespace.
     pub const CERTIFICATE: &str = "webhook-tls";
 }

@@ -62,10 +62,34 @@ pub fn is_dns_subdomain(name: &str) -> bool {
         })
 }
 
+/// The name of a namespace, as a flag gives it.
+///
+/// # Errors
+/// When it can be that of none: a namespace's name is a DNS-1123 label.
+pub fn namespace(name: &str) -> Result<String, String> {
+    if name.len() <= LABEL_MAX && !name.contains('.') && is_dns_subdomain(name) {
+        return Ok(name.to_owned());
+    }
+    Err(format!(
+        "no namespace can be called that: it takes lower-case letters, digits and -, at most {LABEL_MAX} characters"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[rstest]
+    #[case("team-a", true)]
+    #[case(&"a".repeat(63), true)]
+    #[case(&"a".repeat(64), false)]
+    #[case("a.b", false)]
+    #[case("", false)]
+    #[case(" a", false)]
+    fn namespaces(#[case] name: &str, #[case] valid: bool) {
+        assert_eq!(namespace(name).is_ok(), valid);
+    }
 
     #[rstest]
     #[case("c2-pod-lister", true)]

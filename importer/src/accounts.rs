@@ -150,7 +150,8 @@ fn uid(account: &PartialObjectMeta<ServiceAccount>) -> Arc<str> {
     account.metadata.uid.as_deref().filter(|uid| is_uid(uid)).unwrap_or_default().into()
 }
 
-fn is_forbidden(error: &watcher::Error) -> bool {
+/// Whether a watch can't begin, or go on, for lack of a right.
+pub fn is_forbidden(error: &watcher::Error) -> bool {
     use watcher::Error as E;
     let (E::InitialListFailed(kube::Error::Api(status))
     | E::WatchStartFailed(kube::Error::Api(status))

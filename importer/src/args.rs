@@ -1,5 +1,6 @@
 //! The importer's command line.
 
+use mcsa_client::names::namespace;
 use mcsa_runtime::cluster::ClusterArgs;
 use mcsa_runtime::lease::LeaseArgs;
 use mcsa_runtime::logs::LogArgs;
@@ -13,6 +14,10 @@ pub struct Args {
     #[command(flatten)]
     pub cluster: ClusterArgs,
 
+    /// Namespaces whose imports are served, with a Role in each; those of others are ignored [default: all]
+    #[arg(long, value_name = "NS,...", value_delimiter = ',', value_parser = namespace)]
+    pub namespaces: Vec<String>,
+
     /// Leader election.
     #[command(flatten)]
     pub lease: LeaseArgs,
@@ -24,4 +29,27 @@ pub struct Args {
     /// Logs.
     #[command(flatten)]
     pub logs: LogArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(&[], Some(&[][..]))]
+    #[case(&["--namespaces=a,b"], Some(&["a", "b"][..]))]
+    #[case(&["--namespaces", "a", "--namespaces", "b,a"], Some(&["a", "b", "a"][..]))]
+    // Whoever meant some must not get all.
+    #[case(&["--namespaces="], None)]
+    #[case(&["--namespaces=a,,b"], None)]
+    #[case(&["--namespaces=a, b"], None)]
+    #[case(&["--namespaces=*"], None)]
+    #[case(&["--namespaces=a.b"], None)]
+    fn namespaces_by_name(#[case] args: &[&str], #[case] expected: Option<&[&str]>) {
+        let parsed = Args::try_parse_from([&["mcsa-importer"], args].concat());
+        let named = parsed.ok().map(|args| args.namespaces);
+        assert_eq!(named, expected.map(|names| names.iter().map(ToString::to_string).collect()));
+    }
 }

@@ -2,6 +2,7 @@
 
 mod known;
 mod mirror;
+mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -14,22 +15,27 @@ use mcsa_client::secret::{Names, SecretState};
 
 pub use self::known::{Account, Known, LinkEntry, SeenImport, version_of};
 use self::mirror::Mirror;
+use self::progress::Progress;
 use crate::history::History;
 use crate::import::Import;
 use crate::key::ObjectKey;
+use crate::scope::Scope;
 use crate::status::Shown;
 
 /// How many deleted Secrets are remembered: more than there can be writes on the way.
 const DELETED: usize = 1024;
 
 /// Imports, the metadata of their Secrets, and links.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cache {
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Where imports are served, and how far the watches there are.
+    scopes: BTreeMap<Scope, Progress>,
+    links_are_listed: bool,
     imports: Mirror<ObjectKey, Known>,
     secrets: Mirror<ObjectKey, SecretState>,
     /// By name of the link's Secret.
@@ -43,10 +49,46 @@ struct State {
 }
 
 impl Cache {
-    /// Whether each watch has told all that there is.
+    /// An empty cache for watches of these scopes.
+    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
+        let scopes = scopes.into_iter().map(|scope| (scope, Progress::default())).collect();
+        Self { state: Mutex::new(State { scopes, ..State::default() }) }
+    }
+
+    /// Whether all that there is was told, or can't be told for lack of a right.
     pub fn is_synced(&self) -> bool {
         let state = self.state();
-        state.imports.is_synced() && state.secrets.is_synced() && state.links.is_synced()
+        let is_settled = |progress: &Progress| progress.is_listed || progress.is_forbidden;
+        state.links_are_listed && state.scopes.values().all(is_settled)
+    }
+
+    /// The namespaces that the importer is confined to, and whether it knows what is in them.
+    pub fn namespaces(&self) -> BTreeMap<String, bool> {
+        let state = self.state();
+        let is_known = |progress: &Progress| progress.is_listed && !progress.is_forbidden;
+        let named = state.scopes.iter().filter_map(|(scope, it)| Some((scope.namespace()?, is_known(it))));
+        named.map(|(name, is_known)| (name.to_owned(), is_known)).collect()
+    }
+
+    /// Notes that a scope can't be listed for lack of a right, or can be after all; whether that is news.
+    pub fn note_forbidden(&self, scope: &Scope, is_forbidden: bool) -> bool {
+        let mut state = self.state();
+        let progress = state.scopes.get_mut(scope);
+        progress.is_some_and(|it| std::mem::replace(&mut it.is_forbidden, is_forbidden) != is_forbidden)
+    }
+
+    /// Notes that the watch of a scope's imports has ended. Nothing tells when it is resumed but what it
+    /// tells then.
+    pub fn note_interrupted(&self, scope: &Scope) {
+        self.state().progress(scope).is_interrupted = true;
+    }
+
+    /// Whether a scope's imports are to be listed, or to be listed anew, now. A list that is under way is
+    /// not interrupted, however much is lost meanwhile.
+    pub fn wants_imports(&self, scope: &Scope) -> bool {
+        let mut state = self.state();
+        let progress = state.progress(scope);
+        progress.wants_imports && !progress.lists_imports
     }
 
     /// The import, if it is still there.
@@ -157,10 +199,13 @@ impl Cache {
         state.imports_where(|_| true)
     }
 
-    /// Follows the watch of imports; returns those that may need something else than before, or that
-    /// are gone.
-    pub fn see_import(&self, event: Event<(ObjectKey, Option<SeenImport>)>) -> Vec<ObjectKey> {
+    /// Follows the watch of a scope's imports; returns those that may need something else than before, or
+    /// that are gone, or whose Secrets are.
+    pub fn see_import(&self, scope: &Scope, event: Event<(ObjectKey, Option<SeenImport>)>) -> Vec<ObjectKey> {
         let mut state = self.state();
+        if matches!(event, Event::Apply(_) | Event::Delete(_) | Event::InitDone) {
+            state.progress(scope).is_interrupted = false;
+        }
         match event {
             Event::Apply((key, Some(seen))) | Event::InitApply((key, Some(seen))) => {
                 if state.set_import(seen) { vec![key] } else { Vec::new() }
@@ -171,22 +216,31 @@ impl Cache {
                 vec![key]
             }
             Event::Init => {
-                state.imports.begin();
+                let progress = state.progress(scope);
+                (progress.lists_imports, progress.wants_imports) = (true, false);
+                state.imports.begin(|key| scope.holds(key));
                 Vec::new()
             }
             Event::InitDone => {
-                let gone = state.imports.end().into_iter();
-                gone.map(|(key, known)| {
+                let progress = state.progress(scope);
+                (progress.lists_imports, progress.is_listed) = (false, true);
+                let mut concerned = state.lost_secrets(scope);
+                for (key, known) in state.imports.end(|key| scope.holds(key)) {
                     state.forget(&key, Some(known));
-                    key
-                })
-                .collect()
+                    concerned.push(key);
+                }
+                concerned
             }
         }
     }
 
-    /// Follows the watch of Secrets' metadata; returns the imports that want a changed one.
-    pub fn see_secret(&self, event: Event<(ObjectKey, SecretState)>) -> Vec<ObjectKey> {
+    /// Follows the watch of the metadata of a scope's Secrets; returns the imports that want a changed one.
+    ///
+    /// The two watches have no common order: of a Secret that went with its import, we may hear first.
+    /// While both are there, that is a matter of milliseconds, and the garbage collector takes longer. When
+    /// they were cut off, however, it may be half a minute; so what is lost then is kept as it was until the
+    /// imports have been listed anew, and costs no token if its import is gone.
+    pub fn see_secret(&self, scope: &Scope, event: Event<(ObjectKey, SecretState)>) -> Vec<ObjectKey> {
         let mut state = self.state();
         match event {
             Event::Apply((key, secret)) | Event::InitApply((key, secret)) => state.set_secret(key, secret),
@@ -198,16 +252,25 @@ impl Cache {
                 if !is_known {
                     return Vec::new();
                 }
+                if state.progress(scope).is_interrupted {
+                    state.secrets.lose(key);
+                    state.progress(scope).wants_imports = true;
+                    return Vec::new();
+                }
                 state.secrets.remove(&key);
                 wanting
             }
             Event::Init => {
-                state.secrets.begin();
+                state.progress(scope).lists_secrets = true;
+                state.secrets.begin(|key| scope.holds(key));
                 Vec::new()
             }
             Event::InitDone => {
-                let gone = state.secrets.end();
-                gone.iter().flat_map(|(key, secret)| wanting(key, [Some(secret)])).collect()
+                let is_lossy = state.secrets.lacks(|key| scope.holds(key));
+                let progress = state.progress(scope);
+                progress.lists_secrets = false;
+                progress.wants_imports |= is_lossy || !progress.is_listed;
+                Vec::new()
             }
         }
     }
@@ -223,10 +286,14 @@ impl Cache {
             }
             Event::Delete((name, _)) => links.remove(&name).into_iter().collect(),
             Event::Init => {
-                links.begin();
+                links.begin(|_| true);
                 Vec::new()
             }
-            Event::InitDone => links.end().into_iter().map(|(_, link)| link).collect(),
+            Event::InitDone => {
+                let gone = links.end(|_| true);
+                state.links_are_listed = true;
+                gone.into_iter().map(|(_, link)| link).collect()
+            }
         };
         let clusters: BTreeSet<String> = touched.into_iter().map(|link| link.cluster_name).collect();
         state.imports_where(|import| clusters.contains(import.spec.cluster_name.as_str()))
@@ -264,7 +331,29 @@ impl Cache {
     }
 }
 
+impl Default for Cache {
+    /// For watches of all namespaces.
+    fn default() -> Self {
+        Self::new([Scope::All])
+    }
+}
+
 impl State {
+    fn progress(&mut self, scope: &Scope) -> &mut Progress {
+        self.scopes.entry(scope.clone()).or_default()
+    }
+
+    /// Forgets the Secrets that were lost before the imports, of which all is known now, began to be
+    /// listed; returns the imports that want them.
+    fn lost_secrets(&mut self, scope: &Scope) -> Vec<ObjectKey> {
+        let Progress { wants_imports, lists_secrets, .. } = *self.progress(scope);
+        if wants_imports || lists_secrets {
+            return Vec::new();
+        }
+        let lost = self.secrets.end(|key| scope.holds(key));
+        lost.iter().flat_map(|(key, secret)| wanting(key, [Some(secret)])).collect()
+    }
+
     fn link(&self, cluster_name: &str) -> Option<&LinkEntry> {
         let named = self.links.iter().filter(|(_, link)| link.cluster_name == cluster_name);
         named.min_by_key(|(secret, _)| *secret).map(|(_, link)| link)

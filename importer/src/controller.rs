@@ -1,5 +1,6 @@
 //! The loop: from what is due to a reconciliation each, while this replica leads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::health::{BEAT, Health};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::reconcile::Reconciler;
+use crate::scope::Scope;
 use crate::target::Target;
 use crate::watch::{self, Watched};
 
@@ -24,26 +26,35 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// The controller, at rest.
 pub struct Controller {
     client: Client,
+    scopes: BTreeSet<Scope>,
     reconciler: Arc<Reconciler>,
     health: Health,
     is_synced: Sender<bool>,
 }
 
 impl Controller {
-    /// For the target that `client` leads to. Writing, it uses `writer`, which has the fence in its way.
-    pub fn new(client: Client, writer: Client, fence: Fence, clock: Clock, metrics: Metrics) -> Self {
-        let cache = Arc::new(Cache::default());
+    /// For these scopes of the target that `client` leads to. Writing, it uses `writer`, which has the
+    /// fence in its way.
+    pub fn new(
+        client: Client,
+        writer: Client,
+        scopes: BTreeSet<Scope>,
+        fence: Fence,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
+        let cache = Arc::new(Cache::new(scopes.iter().cloned()));
         let queue = Arc::new(Queue::new(clock.clone()));
         let target = Target::new(writer, metrics.clone());
         let health = Health::new(cache.clone(), queue.clone());
         let reconciler = Arc::new(Reconciler { target, fence, cache, queue, clock, metrics });
-        Self { client, reconciler, health, is_synced: Sender::new(false) }
+        Self { client, scopes, reconciler, health, is_synced: Sender::new(false) }
     }
 
     /// For a target without rivals, as tests have it.
     pub fn alone(client: Client, clock: Clock) -> Self {
         let metrics = Metrics::new(&mut Default::default());
-        Self::new(client.clone(), client, Fence::always_open(), clock, metrics)
+        Self::new(client.clone(), client, [Scope::All].into(), Fence::always_open(), clock, metrics)
     }
 
     /// Answers the probes.
@@ -68,7 +79,7 @@ impl Controller {
     /// When a task of the controller ends by itself, which none should.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let mut synced = std::pin::pin!(self.synced());
-        let Self { client, reconciler, health, is_synced } = self;
+        let Self { client, scopes, reconciler, health, is_synced } = self;
         let Reconciler { cache, queue, clock, fence, metrics, .. } = &*reconciler;
         let watched = Arc::new(Watched {
             cache: cache.clone(),
@@ -80,8 +91,9 @@ impl Controller {
         });
         // Also while another replica leads, so as to know all when it is our turn.
         let mut watches = JoinSet::new();
-        watches.spawn(watch::imports(client.clone(), watched.clone()));
-        watches.spawn(watch::secrets(client.clone(), watched.clone()));
+        for scope in scopes {
+            watches.spawn(watch::scope(client.clone(), scope, watched.clone()));
+        }
         watches.spawn(watch::links(client, watched.clone()));
         watches.spawn(distrust(watched.clone()));
         let mut running = JoinSet::new();

@@ -24,7 +24,7 @@ pub fn count(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -> S
         sources.entry(name).or_default().link_up = Some(is_up);
     }
     metrics.keep_sources(|source| sources.contains_key(source));
-    Snapshot { leads, sources }
+    Snapshot { leads, sources, namespaces: cache.namespaces() }
 }
 
 fn add(source: &mut SourceSnapshot, import: &Import, shown: &Shown, now: Timestamp) {
@@ -39,6 +39,7 @@ fn add(source: &mut SourceSnapshot, import: &Import, shown: &Shown, now: Timesta
 mod tests {
     use super::*;
     use crate::cache::SeenImport;
+    use crate::scope::Scope;
     use kube::runtime::watcher::Event;
     use mcsa_client::ServiceAccountImport;
     use prometheus_client::registry::Registry;
@@ -57,7 +58,7 @@ mod tests {
         let import: ServiceAccountImport = serde_json::from_value(import).unwrap();
         let seen = SeenImport::of(import);
         let Import { key, .. } = &seen.import;
-        cache.see_import(Event::Apply((key.clone(), Some(seen))));
+        cache.see_import(&Scope::All, Event::Apply((key.clone(), Some(seen))));
     }
 
     #[test]

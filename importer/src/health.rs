@@ -43,7 +43,8 @@ impl Health {
         verdict(silent, self.queue.oldest_run())
     }
 
-    /// Whether it knows all imports, Secrets and links; one that stands by does, too.
+    /// Whether it knows all imports, Secrets and links; one that stands by does, too. Namespaces that it is
+    /// confined to and has no right to are not waited for: one that was deleted must stop no roll-out.
     ///
     /// # Errors
     /// When it does not.

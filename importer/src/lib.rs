@@ -1,7 +1,7 @@
 //! The ServiceAccountImport controller.
 //!
-//! Three watches fill a cache and a queue; for each import whose time has come, one reconciliation
-//! of the replica that leads runs these steps, each a file with a type of its own:
+//! Watches of imports, Secrets and links fill a cache and a queue; for each import whose time has come,
+//! one reconciliation of the replica that leads runs these steps, each a file with a type of its own:
 //!
 //! | step | question |
 //! | --- | --- |
@@ -34,6 +34,7 @@ pub mod queue;
 pub mod reconcile;
 pub mod report;
 pub mod resolve;
+pub mod scope;
 pub mod source;
 pub mod status;
 pub mod target;
@@ -53,6 +54,7 @@ use crate::args::Args;
 use crate::clock::Clock;
 use crate::controller::Controller;
 use crate::metrics::Metrics;
+use crate::scope::Scope;
 
 /// Name of the Lease that the leader holds.
 const LEASE: &str = "importer";
@@ -74,7 +76,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let clock = Clock::system();
-    let controller = Controller::new(client.clone(), writer, fence.clone(), clock.clone(), metrics.clone());
+    let scopes = Scope::of(&args.namespaces);
+    let controller =
+        Controller::new(client.clone(), writer, scopes, fence.clone(), clock.clone(), metrics.clone());
     let (cache, health) = (controller.cache(), controller.health());
     let leads = fence.clone();
     metrics::expose(&mut registry, move || count::count(&cache, leads.is_open(), clock.now(), &metrics));

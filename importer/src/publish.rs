@@ -120,7 +120,7 @@ fn not_written(key: &ObjectKey, error: &kube::Error) -> Failure {
             Reason::SecretNotWritten,
             format!(
                 "the target forbids Secret {key}: {problem}; if the importer's own rights are missing, run \
-                 kubemcsa install"
+                 kubemcsa install, with its --namespaces if it is confined"
             ),
         ),
         kube::Error::Api(status) if matches!(status.code, 400 | 422) => Failure::new(

@@ -103,6 +103,7 @@ mod tests {
     use crate::cache::LinkEntry;
     use crate::clock::Clock;
     use crate::metrics::Metrics;
+    use crate::scope::Scope;
     use kube::runtime::watcher::Event;
     use mcsa_client::contract::LINK_LABEL;
     use mcsa_client::link::Link;
@@ -137,7 +138,7 @@ mod tests {
             let metadata = json!({ "uid": "s", "resourceVersion": "1", "ownerReferences": owner });
             let state = SecretState::read(&serde_json::from_value(metadata).unwrap());
             let key = ObjectKey::new(SYSTEM_NAMESPACE, name);
-            cache.see_secret(Event::Apply((key, state)));
+            cache.see_secret(&Scope::All, Event::Apply((key, state)));
         }
         cache
     }

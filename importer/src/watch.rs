@@ -1,27 +1,34 @@
-//! The three watches, each into the cache, and into the queue what that changes.
+//! The watches, each into the cache, and into the queue what that changes: two of each scope, and one of
+//! the links.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_client::link::{Link, cluster_name};
 use mcsa_client::secret::SecretState;
 use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
+use tokio::sync::Notify;
 
-use crate::accounts;
+use crate::accounts::{self, is_forbidden};
 use crate::cache::{Cache, LinkEntry, SeenImport};
 use crate::clock::Clock;
 use crate::key::ObjectKey;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
+use crate::scope::Scope;
 use crate::source::Source;
+
+/// How long a namespace that may be listed no more is left alone, before it is listed anew.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// What the watches fill.
 pub struct Watched {
@@ -35,64 +42,129 @@ pub struct Watched {
     pub clock: Clock,
     /// Counts what happens.
     pub metrics: Metrics,
-    /// Whether each watch has told all that there is.
+    /// Whether each watch has told all that there is, but for those that lack a right and may.
     pub is_synced: tokio::sync::watch::Sender<bool>,
 }
 
-/// Watches the imports of all namespaces.
-pub async fn imports(client: Client, watched: Arc<Watched>) {
-    // A guard for each: one that can't be read must not keep the others from being listed.
-    let api = Api::<DeserializeGuard<ServiceAccountImport>>::all(client);
-    let events = watcher(api, watcher::Config::default());
-    watched.follow("imports", events, import, Cache::see_import).await;
+/// Watches the imports of a scope, and the metadata of their Secrets.
+pub async fn scope(client: Client, scope: Scope, watched: Arc<Watched>) {
+    let wanted = Notify::new();
+    let imports = imports(client.clone(), &scope, &watched, &wanted);
+    tokio::join!(secrets(client, &scope, &watched, &wanted), imports);
 }
 
-/// Watches the metadata of the imports' Secrets.
-pub async fn secrets(client: Client, watched: Arc<Watched>) {
-    let config = watcher::Config::default().labels(IMPORT_NAME);
-    let events = watcher(Api::<PartialObjectMeta<Secret>>::all(client), config);
+async fn secrets(client: Client, scope: &Scope, watched: &Watched, wanted: &Notify) {
+    let api = scope.api::<PartialObjectMeta<Secret>>(client);
     let state =
         |secret: PartialObjectMeta<Secret>| (ObjectKey::of(&secret), SecretState::read(&secret.metadata));
-    watched.follow("secrets", events, state, Cache::see_secret).await;
+    let see = |event| {
+        let concerned = watched.cache.see_secret(scope, event);
+        watched.want_imports(scope, wanted);
+        concerned
+    };
+    loop {
+        let events = watcher(api.clone(), watcher::Config::default().labels(IMPORT_NAME));
+        watched.follow("secrets", scope, events, state, see).await;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Lists the imports when they are wanted: after the Secrets, and whenever some of these were lost.
+async fn imports(client: Client, scope: &Scope, watched: &Watched, wanted: &Notify) {
+    // A guard for each: one that can't be read must not keep the others from being listed.
+    let api = scope.api::<DeserializeGuard<ServiceAccountImport>>(client);
+    let see = |event| {
+        let concerned = watched.cache.see_import(scope, event);
+        watched.want_imports(scope, wanted);
+        concerned
+    };
+    wanted.notified().await;
+    loop {
+        let events = watcher(api.clone(), watcher::Config::default());
+        let events = events.inspect_err(|_| watched.cache.note_interrupted(scope));
+        let follow = async {
+            watched.follow("imports", scope, events, import, see).await;
+            tokio::time::sleep(PAUSE).await;
+        };
+        tokio::select! {
+            () = follow => {}
+            () = wanted.notified() => {}
+        }
+    }
 }
 
 /// Watches the links, which are few, whole.
 pub async fn links(client: Client, watched: Arc<Watched>) {
     let config = watcher::Config::default().labels(&format!("{LINK_LABEL}=true"));
-    let events = watcher(Api::<Secret>::namespaced(client, SYSTEM_NAMESPACE), config);
+    let system = Scope::Namespace(SYSTEM_NAMESPACE.into());
+    let events = watcher(system.api::<Secret>(client), config);
     let link = |secret: Secret| (secret.name_any(), watched.link_entry(&secret));
-    watched.follow("links", events, link, Cache::see_link).await;
+    watched.follow("links", &system, events, link, |event| watched.cache.see_link(event)).await;
 }
 
 impl Watched {
-    /// Follows a watch for ever.
+    /// Follows a watch for ever; that of a namespace which may be absent, until it may be watched no more:
+    /// only a list tells when it may be again.
     async fn follow<O, T>(
         &self,
         what: &'static str,
+        scope: &Scope,
         events: impl Stream<Item = watcher::Result<Event<O>>>,
         read: impl Fn(O) -> T,
-        see: impl Fn(&Cache, Event<T>) -> Vec<ObjectKey>,
+        see: impl Fn(Event<T>) -> Vec<ObjectKey>,
     ) {
+        let namespace = scope.namespace();
         let mut events = std::pin::pin!(events.default_backoff());
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
                     let complete = matches!(event, Event::InitDone);
-                    self.hurry(see(&self.cache, map(event, &read)));
+                    self.hurry(see(map(event, &read)));
                     if complete {
-                        tracing::debug!(watch = what, "all listed");
+                        tracing::debug!(watch = what, namespace, "all listed");
+                        if self.cache.note_forbidden(scope, false) {
+                            tracing::info!(namespace, "imports of this namespace can be listed now");
+                        }
                         self.is_synced.send_replace(self.cache.is_synced());
+                    }
+                }
+                Err(error) if scope.may_be_absent() && is_forbidden(&error) => {
+                    self.note_forbidden(what, scope, &error);
+                    if !matches!(error, watcher::Error::InitialListFailed(_)) {
+                        return;
                     }
                 }
                 Err(error) => {
                     self.metrics.watch_interrupted(what);
                     tracing::warn!(
                         watch = what,
+                        namespace,
                         error = errors::line(&error),
                         "watch interrupted; it is resumed"
                     );
                 }
             }
+        }
+    }
+
+    /// Says once what is missing. The others go on.
+    fn note_forbidden(&self, what: &'static str, scope: &Scope, error: &watcher::Error) {
+        if self.cache.note_forbidden(scope, true) {
+            tracing::warn!(
+                watch = what,
+                namespace = scope.namespace(),
+                error = errors::line(error),
+                "imports of this namespace can't be listed, and are not served until they can be: if there is \
+                 such a namespace, its Role is missing (run kubemcsa install --namespaces with all that are to \
+                 be served); if there is none any more, take it out of --namespaces"
+            );
+        }
+        self.is_synced.send_replace(self.cache.is_synced());
+    }
+
+    fn want_imports(&self, scope: &Scope, wanted: &Notify) {
+        if self.cache.wants_imports(scope) {
+            wanted.notify_one();
         }
     }
 

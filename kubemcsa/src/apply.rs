@@ -21,6 +21,8 @@ pub enum Outcome {
     Changed,
     /// It was there, like this.
     Unchanged,
+    /// It was there, and is gone.
+    Removed,
 }
 
 impl Outcome {
@@ -30,6 +32,7 @@ impl Outcome {
             Self::Created => "created",
             Self::Changed => "changed",
             Self::Unchanged => "unchanged",
+            Self::Removed => "removed",
         }
     }
 }
@@ -129,7 +132,8 @@ fn same(before: &DynamicObject, after: &DynamicObject) -> bool {
     essence(before) == essence(after)
 }
 
-fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObject> {
+/// Where it is, or would be.
+pub fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObject> {
     let resource = object::resource(object);
     match object.namespace() {
         Some(namespace) => Api::namespaced_with(cluster.client.clone(), &namespace, &resource),

@@ -1,6 +1,6 @@
 //! The commands.
 
-use crate::{bootstrap, completion, export, install, man, version};
+use crate::{bootstrap, completion, export, install, man, uninstall, version};
 
 /// Service accounts of other clusters, imported.
 ///
@@ -17,6 +17,8 @@ pub struct Cli {
 enum Command {
     /// Installs the importer and the webhook into a target
     Install(install::Args),
+    /// Takes importer and webhook back out of a target; imports stay, unless told otherwise
+    Uninstall(uninstall::Args),
     /// Links a target to a source: imports in the target may then name the source
     Bootstrap(Box<bootstrap::Args>),
     /// Prints a Secret with a token of a service account of the current context
@@ -35,6 +37,7 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Install(args) => install::run(args).await,
+            Command::Uninstall(args) => uninstall::run(args).await,
             Command::Bootstrap(args) => bootstrap::run(*args).await,
             Command::Export(args) => export::run(args).await,
             Command::Completion(args) => completion::run(args),

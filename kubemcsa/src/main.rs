@@ -6,6 +6,7 @@ mod bootstrap;
 mod call;
 mod cluster;
 mod completion;
+mod confined;
 mod crd;
 mod export;
 mod install;
@@ -15,7 +16,9 @@ mod manifests;
 mod object;
 mod output;
 mod reach;
+mod remove;
 mod times;
+mod uninstall;
 mod version;
 
 use std::process::ExitCode;

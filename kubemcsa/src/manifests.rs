@@ -16,9 +16,25 @@ pub const FILES: [(&str, &str); 4] = [
     ("webhook.yaml", include_str!("../../manifests/webhook.yaml")),
 ];
 
+/// Files that kubectl applies beside these in some targets, each with its name.
+const BESIDE: [(&str, &str); 3] = [
+    ("monitoring/prometheusrule.yaml", include_str!("../../manifests/monitoring/prometheusrule.yaml")),
+    ("monitoring/podmonitor.yaml", include_str!("../../manifests/monitoring/podmonitor.yaml")),
+    ("cert-manager/certificate.yaml", include_str!("../../manifests/cert-manager/certificate.yaml")),
+];
+
 /// All objects.
 pub fn objects() -> anyhow::Result<Vec<DynamicObject>> {
-    FILES.iter().try_fold(Vec::new(), |mut objects, (name, text)| {
+    all(&FILES)
+}
+
+/// The objects that are applied beside these in targets with the Prometheus operator, or cert-manager.
+pub fn beside() -> anyhow::Result<Vec<DynamicObject>> {
+    all(&BESIDE)
+}
+
+fn all(files: &[(&str, &str)]) -> anyhow::Result<Vec<DynamicObject>> {
+    files.iter().try_fold(Vec::new(), |mut objects, (name, text)| {
         objects.extend(object::parse(text).with_context(|| format!("manifests/{name}"))?);
         Ok(objects)
     })

@@ -3,7 +3,11 @@
 use anyhow::Context;
 use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use mcsa_client::contract::SYSTEM_NAMESPACE;
 use serde::Serialize;
+
+/// Label of all that is installed; its value is [`SYSTEM_NAMESPACE`].
+pub const PART_OF: &str = "app.kubernetes.io/part-of";
 
 /// A typed object as one of any kind.
 pub fn dynamic(object: &impl Serialize) -> anyhow::Result<DynamicObject> {
@@ -20,6 +24,11 @@ pub fn parse(text: &str) -> anyhow::Result<Vec<DynamicObject>> {
 /// Its kind; empty when it has none.
 pub fn kind(object: &DynamicObject) -> &str {
     object.types.as_ref().map_or("", |types| types.kind.as_str())
+}
+
+/// Whether it says that it is one of those that are installed.
+pub fn is_ours(object: &DynamicObject) -> bool {
+    object.labels().get(PART_OF).is_some_and(|value| value == SYSTEM_NAMESPACE)
 }
 
 /// Under which path the API server has it.
@@ -43,7 +52,8 @@ pub fn titled(kind: &str, namespace: Option<&str>, name: &str) -> String {
     format!("{} {namespace}{name}", words(kind))
 }
 
-fn words(kind: &str) -> String {
+/// A kind in words.
+pub fn words(kind: &str) -> String {
     let mut words = String::new();
     for letter in kind.chars() {
         if letter.is_uppercase() && !words.is_empty() {

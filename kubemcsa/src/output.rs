@@ -36,7 +36,7 @@ pub fn warn(cluster: &str, text: &str) {
 pub fn outcome(cluster: &str, title: &str, outcome: Outcome) {
     let style = match outcome {
         Outcome::Created => AnsiColor::Green.on_default(),
-        Outcome::Changed => AnsiColor::Yellow.on_default(),
+        Outcome::Changed | Outcome::Removed => AnsiColor::Yellow.on_default(),
         Outcome::Unchanged => Style::new().dimmed(),
     };
     say(cluster, &format!("{title} {style}{}{style:#}", outcome.word()));

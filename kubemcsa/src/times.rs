@@ -1,4 +1,6 @@
-//! Times, as people read them.
+//! Times, as people read and write them.
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,6 +21,13 @@ pub fn in_words(duration: SignedDuration) -> String {
 /// RFC 3339, without fractions.
 pub fn to_the_second(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A duration as a flag gives it, such as 90s.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let example = || "a duration such as 90s or 5m".to_owned();
+    let duration: SignedDuration = text.parse().map_err(|_| example())?;
+    Duration::try_from(duration).map_err(|_| example())
 }
 
 #[cfg(test)]

@@ -69,3 +69,84 @@ async fn kubectl_and_kubemcsa_install_the_same() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Which of the importer's rights there are.
+async fn rights(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let mut rights = Vec::new();
+    for kind in ["clusterrole", "clusterrolebinding", "role", "rolebinding"] {
+        let rows = "jsonpath={range .items[*]}{.metadata.namespace}{\"\\n\"}{end}";
+        let name = "--field-selector=metadata.name=multicluster-service-account-importer";
+        let listed = cluster.kubectl(["get", kind, "-A", name, "-o", rows]).await?;
+        rights.extend(listed.lines().map(|namespace| format!("{kind} {namespace}").trim().to_owned()));
+    }
+    Ok(rights)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_granted_than_was_asked_for() -> anyhow::Result<()> {
+    let cluster = Cluster::start("c1").await?;
+    let install = |namespaces: &[&str]| -> anyhow::Result<(bool, String)> {
+        let args = [&["install", "--no-wait"], namespaces].concat();
+        let output = kubemcsa(cluster.kubeconfig(), args)?;
+        Ok((output.status.success(), String::from_utf8(output.stderr)?))
+    };
+    let removed = |said: &str| {
+        said.lines().filter(|line| line.ends_with("removed")).map(str::to_owned).collect::<Vec<_>>()
+    };
+
+    // What can't be is said before anything is done.
+    cluster.kubectl(["create", "namespace", "a"]).await?;
+    let (ok, said) = install(&["--namespaces", "a,b"])?;
+    ensure!(!ok && said.contains("no namespace b") && said.contains("create namespace b"), "{said}");
+    ensure!(cluster.kubectl(["get", "namespace", "-o", "name"]).await?.find("multicluster").is_none());
+    ensure!(kubemcsa(cluster.kubeconfig(), ["install", "--namespaces="])?.status.code() == Some(2));
+
+    // From all to some, to fewer, and back to all.
+    cluster.kubectl(["create", "namespace", "b"]).await?;
+    ensure!(install(&[])?.0);
+    ensure!(rights(&cluster).await? == ["clusterrole", "clusterrolebinding"]);
+    let (ok, said) = install(&["--namespaces", "a,b"])?;
+    ensure!(ok && removed(&said).len() == 2 && removed(&said)[0].contains("cluster role"), "{said}");
+    let system = "multicluster-service-account";
+    let each = |namespaces: &[&str]| {
+        let of = |kind: &str| namespaces.iter().map(move |ns| format!("{kind} {ns}")).collect::<Vec<_>>();
+        [of("role"), of("rolebinding")].concat()
+    };
+    ensure!(rights(&cluster).await? == each(&["a", "b", system]));
+    let args = "jsonpath={.spec.template.spec.containers[0].args[*]}";
+    let args = cluster.kubectl(["-n", system, "get", "deployment", "importer", "-o", args]).await?;
+    ensure!(args.ends_with(" --namespaces=a,b"), "{args}");
+
+    // The same twice, and the same as what is printed.
+    let (ok, said) = install(&["--namespaces", "a,b"])?;
+    ensure!(ok && said.lines().all(|line| line.ends_with("unchanged")), "{said}");
+    let yaml = kubemcsa_ok(Path::new("/nonexistent"), ["install", "-o", "yaml", "--namespaces", "a,b"])?;
+    let file = cluster.dir().join("confined.yaml");
+    std::fs::write(&file, &yaml)?;
+    let objects = yaml.lines().filter(|line| line.starts_with("kind: ")).count();
+    let diff = ["diff", "--server-side", "--field-manager=kubemcsa", "-f", &file.display().to_string()];
+    ensure!(cluster.kubectl(diff).await?.is_empty() && objects == said.lines().count(), "{yaml}");
+
+    let (ok, said) = install(&["--namespaces", "a"])?;
+    ensure!(ok && removed(&said).len() == 2 && removed(&said)[0].contains("role b/"), "{said}");
+    ensure!(rights(&cluster).await? == each(&["a", system]));
+    // Someone else's of that name is none of ours.
+    cluster
+        .kubectl([
+            "-n",
+            "b",
+            "create",
+            "role",
+            &format!("{system}-importer"),
+            "--verb=get",
+            "--resource=pods",
+        ])
+        .await?;
+    let (ok, said) = install(&[])?;
+    ensure!(ok && removed(&said).len() == 4, "{said}");
+    ensure!(rights(&cluster).await? == ["clusterrole", "clusterrolebinding", "role b"]);
+    let args =
+        cluster.kubectl(["-n", system, "get", "deployment", "importer", "-o", "jsonpath={.spec}"]).await?;
+    ensure!(!args.contains("--namespaces"), "{args}");
+    Ok(())
+}

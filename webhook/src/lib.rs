@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
+use mcsa_client::contract::webhook::FIELD_MANAGER;
 use mcsa_runtime::probes::{self, Probes};
 use mcsa_runtime::signals;
 use prometheus_client::registry::Registry;
@@ -44,9 +45,6 @@ use listener::Listener;
 use metrics::{Metrics, Snapshot};
 use ready::Readiness;
 use server::Server;
-
-/// Field manager of what the webhook writes.
-const FIELD_MANAGER: &str = "multicluster-service-account-webhook";
 
 /// Serves until SIGTERM or SIGINT.
 ///

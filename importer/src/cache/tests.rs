@@ -39,7 +39,7 @@ fn secret(uid: &str, version: u64, others: &[&str]) -> SecretState {
 }
 
 fn apply(cache: &Cache, import: SeenImport) -> Vec<ObjectKey> {
-    cache.see_import(Event::Apply((key("a"), Some(import))))
+    cache.see_import(&Scope::All, Event::Apply((key("a"), Some(import))))
 }
 
 fn wrote_status(cache: &Cache, written: &SeenImport) {
@@ -79,7 +79,7 @@ fn our_own_status_is_no_news_and_that_of_others_is() {
 #[test]
 fn an_edit_that_the_watch_told_before_the_answer_to_our_write_is_seen() {
     let cache = Cache::default();
-    cache.see_secret(Event::Apply((key("a-token"), secret("s", 8, &["kubectl-edit"]))));
+    cache.see_secret(&Scope::All, Event::Apply((key("a-token"), secret("s", 8, &["kubectl-edit"]))));
     cache.wrote_secret(key("a-token"), secret("s", 7, &[]));
     let known = cache.secret(&key("a-token")).unwrap();
     assert_eq!(&*known.resource_version, "8");
@@ -89,13 +89,13 @@ fn an_edit_that_the_watch_told_before_the_answer_to_our_write_is_seen() {
 #[test]
 fn a_secret_that_was_deleted_before_the_answer_to_our_write_is_gone() {
     let cache = Cache::default();
-    cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[]))));
-    cache.see_secret(Event::Delete((key("a-token"), secret("s", 8, &[]))));
+    cache.see_secret(&Scope::All, Event::Apply((key("a-token"), secret("s", 7, &[]))));
+    cache.see_secret(&Scope::All, Event::Delete((key("a-token"), secret("s", 8, &[]))));
     cache.wrote_secret(key("a-token"), secret("s", 7, &[]));
     assert_eq!(cache.secret(&key("a-token")), None);
     // Another one of that name is another one, and an older deletion does not concern it.
     cache.wrote_secret(key("a-token"), secret("t", 9, &[]));
-    cache.see_secret(Event::Delete((key("a-token"), secret("s", 8, &[]))));
+    cache.see_secret(&Scope::All, Event::Delete((key("a-token"), secret("s", 8, &[]))));
     assert!(cache.secret(&key("a-token")).is_some());
 }
 
@@ -103,13 +103,159 @@ fn a_secret_that_was_deleted_before_the_answer_to_our_write_is_gone() {
 fn what_is_not_listed_again_is_gone_and_so_is_what_can_t_be_read() {
     let cache = Cache::default();
     apply(&cache, import(1, 1, "c2"));
-    cache.see_import(Event::Init);
+    cache.see_import(&Scope::All, Event::Init);
     assert!(cache.import(&key("a")).is_some(), "during a relist, all is still there");
-    assert_eq!(cache.see_import(Event::InitDone), [key("a")]);
+    assert_eq!(cache.see_import(&Scope::All, Event::InitDone), [key("a")]);
     assert!(cache.import(&key("a")).is_none());
     apply(&cache, import(1, 1, "c2"));
-    cache.see_import(Event::Apply((key("a"), None)));
+    cache.see_import(&Scope::All, Event::Apply((key("a"), None)));
     assert!(cache.import(&key("a")).is_none());
+}
+
+/// Lists the Secrets of all namespaces: of these names.
+fn list_secrets(cache: &Cache, names: &[&str]) -> Vec<ObjectKey> {
+    let listed = names.iter().map(|name| Event::InitApply((key(name), secret(name, 7, &[]))));
+    let events = std::iter::once(Event::Init).chain(listed).chain([Event::InitDone]);
+    events.flat_map(|event| cache.see_secret(&Scope::All, event)).collect()
+}
+
+#[test]
+fn imports_are_listed_after_their_secrets() {
+    let cache = Cache::default();
+    assert!(!cache.wants_imports(&Scope::All), "each would seem to need a token");
+    list_secrets(&cache, &["a-token"]);
+    assert!(cache.wants_imports(&Scope::All) && !cache.is_synced());
+    cache.see_import(&Scope::All, Event::Init);
+    assert!(!cache.wants_imports(&Scope::All));
+    cache.see_import(&Scope::All, Event::InitDone);
+    cache.see_link(Event::InitDone);
+    // That of the links is no scope of its own.
+    cache.note_forbidden(&Scope::Namespace("system".into()), false);
+    assert!(cache.is_synced());
+}
+
+#[test]
+fn a_secret_that_is_not_listed_again_is_missed_once_the_imports_are() {
+    let cache = Cache::default();
+    apply(&cache, import(1, 1, "c2"));
+    list_secrets(&cache, &["a-token"]);
+    cache.see_import(&Scope::All, Event::Init);
+    cache.see_import(&Scope::All, Event::InitApply((key("a"), Some(import(1, 1, "c2")))));
+    cache.see_import(&Scope::All, Event::InitDone);
+
+    // Its import may have gone before it: a list that began earlier does not tell.
+    cache.see_import(&Scope::All, Event::Init);
+    assert_eq!(list_secrets(&cache, &[]), []);
+    assert!(!cache.wants_imports(&Scope::All), "first, that list is to end");
+    assert!(cache.secret(&key("a-token")).is_some(), "whoever looks meanwhile would have a token minted");
+    cache.see_import(&Scope::All, Event::InitApply((key("a"), Some(import(1, 1, "c2")))));
+    assert_eq!(cache.see_import(&Scope::All, Event::InitDone), []);
+    assert!(cache.wants_imports(&Scope::All) && cache.secret(&key("a-token")).is_some());
+    cache.see_import(&Scope::All, Event::Init);
+    cache.see_import(&Scope::All, Event::InitApply((key("a"), Some(import(1, 1, "c2")))));
+    assert_eq!(cache.see_import(&Scope::All, Event::InitDone), [key("a")], "its Secret is lost");
+    assert_eq!(cache.secret(&key("a-token")), None);
+}
+
+#[test]
+fn a_secret_that_is_lost_comes_back_or_is_lost_again() {
+    let cache = Cache::default();
+    list_secrets(&cache, &["a-token", "b-token"]);
+    list_secrets(&cache, &[]);
+    cache.see_import(&Scope::All, Event::Init);
+    cache.see_secret(&Scope::All, Event::Apply((key("a-token"), secret("s", 9, &[]))));
+    // While Secrets are listed once more, nothing is missed.
+    cache.see_secret(&Scope::All, Event::Init);
+    assert_eq!(cache.see_import(&Scope::All, Event::InitDone), []);
+    cache.see_secret(&Scope::All, Event::InitApply((key("a-token"), secret("s", 9, &[]))));
+    cache.see_secret(&Scope::All, Event::InitDone);
+    assert!(cache.wants_imports(&Scope::All));
+    cache.see_import(&Scope::All, Event::Init);
+    assert_eq!(cache.see_import(&Scope::All, Event::InitDone), [key("a"), key("b")], "owner and namesake");
+    assert!(cache.secret(&key("a-token")).is_some() && cache.secret(&key("b-token")).is_none());
+}
+
+#[test]
+fn a_secret_that_is_deleted_while_imports_are_out_of_sight_is_missed_later() {
+    let cache = Cache::default();
+    apply(&cache, import(1, 1, "c2"));
+    list_secrets(&cache, &["a-token", "b-token"]);
+    cache.see_import(&Scope::All, Event::Init);
+    cache.see_import(&Scope::All, Event::InitDone);
+    let delete = |name: &str| cache.see_secret(&Scope::All, Event::Delete((key(name), secret(name, 9, &[]))));
+    cache.note_interrupted(&Scope::All);
+    assert_eq!(delete("a-token"), []);
+    assert!(cache.wants_imports(&Scope::All) && cache.secret(&key("a-token")).is_some());
+    // The answer to a write that was on its way does not bring it back.
+    cache.wrote_secret(key("a-token"), secret("a-token", 8, &[]));
+    cache.see_import(&Scope::All, Event::Init);
+    assert_eq!(cache.see_import(&Scope::All, Event::InitDone), [key("a")]);
+    assert_eq!(cache.secret(&key("a-token")), None);
+    // In sight again, they are told of as they go.
+    assert_eq!(delete("b-token"), [key("a"), key("b")]);
+}
+
+#[test]
+fn a_relist_of_one_namespace_concerns_no_other() {
+    let [a, b] = ["a", "b"].map(|name| Scope::Namespace(name.into()));
+    let cache = Cache::new([a.clone(), b.clone()]);
+    let own = |scope: &Scope, name: &str| ObjectKey::new(scope.namespace().unwrap(), name);
+    let imports = |scope: &Scope, event| cache.see_import(scope, event);
+    let secrets = |scope: &Scope, event| cache.see_secret(scope, event);
+    cache.see_link(Event::InitDone);
+    for scope in [&a, &b] {
+        assert!(!cache.is_synced());
+        secrets(scope, Event::Init);
+        secrets(scope, Event::InitApply((own(scope, "a-token"), secret("s", 7, &[]))));
+        secrets(scope, Event::InitDone);
+        imports(scope, Event::Init);
+        let mut seen = import(1, 1, "c2");
+        seen.import.key = own(scope, "a");
+        imports(scope, Event::InitApply((own(scope, "a"), Some(seen))));
+        imports(scope, Event::InitDone);
+    }
+    assert!(cache.is_synced());
+
+    // Both at once: each ends for itself.
+    imports(&a, Event::Init);
+    imports(&b, Event::Init);
+    assert_eq!(imports(&a, Event::InitDone), [own(&a, "a")]);
+    assert!(cache.import(&own(&a, "a")).is_none() && cache.import(&own(&b, "a")).is_some());
+    assert_eq!(imports(&b, Event::InitDone), [own(&b, "a")]);
+    secrets(&b, Event::Init);
+    secrets(&b, Event::InitDone);
+    assert!(cache.wants_imports(&b) && !cache.wants_imports(&a));
+    imports(&a, Event::Init);
+    assert_eq!(imports(&a, Event::InitDone), []);
+    assert!(cache.secret(&own(&b, "a-token")).is_some(), "the imports of its own namespace decide");
+    imports(&b, Event::Init);
+    assert_eq!(imports(&b, Event::InitDone), [own(&b, "a")]);
+    assert!(cache.secret(&own(&a, "a-token")).is_some() && cache.secret(&own(&b, "a-token")).is_none());
+}
+
+#[test]
+fn a_namespace_that_can_t_be_listed_is_not_waited_for() {
+    let [a, b] = ["a", "b"].map(|name| Scope::Namespace(name.into()));
+    let cache = Cache::new([a.clone(), b.clone()]);
+    let served = |expected: [bool; 2]| {
+        let namespaces: Vec<_> = cache.namespaces().into_iter().collect();
+        assert_eq!(namespaces, [("a".to_owned(), expected[0]), ("b".to_owned(), expected[1])]);
+    };
+    cache.see_link(Event::InitDone);
+    cache.see_secret(&a, Event::InitDone);
+    cache.see_import(&a, Event::InitDone);
+    served([true, false]);
+    assert!(!cache.is_synced(), "it may be there in a moment");
+    assert!(cache.note_forbidden(&b, true) && !cache.note_forbidden(&b, true), "it is said once");
+    assert!(cache.is_synced());
+    cache.see_secret(&b, Event::InitDone);
+    assert!(cache.note_forbidden(&b, false) && !cache.note_forbidden(&a, false));
+    assert!(cache.wants_imports(&b));
+    cache.see_import(&b, Event::Init);
+    cache.see_import(&b, Event::InitDone);
+    served([true, true]);
+    cache.note_forbidden(&a, true);
+    served([false, true]);
 }
 
 #[test]
@@ -120,18 +266,28 @@ fn a_secret_s_owner_is_told_before_and_after_and_so_is_its_namesake() {
         secret.owner = Some(mcsa_client::secret::Owner { name: name.into(), uid: "u".into() });
         secret
     };
-    assert_eq!(cache.see_secret(Event::Apply((key("c-token"), named(7, "a")))), [key("a"), key("c")]);
-    assert_eq!(cache.see_secret(Event::Apply((key("c-token"), named(7, "a")))), [], "nothing new");
-    let told = cache.see_secret(Event::Apply((key("c-token"), named(8, "b"))));
+    assert_eq!(
+        cache.see_secret(&Scope::All, Event::Apply((key("c-token"), named(7, "a")))),
+        [key("a"), key("c")]
+    );
+    assert_eq!(
+        cache.see_secret(&Scope::All, Event::Apply((key("c-token"), named(7, "a")))),
+        [],
+        "nothing new"
+    );
+    let told = cache.see_secret(&Scope::All, Event::Apply((key("c-token"), named(8, "b"))));
     assert_eq!(told, [key("a"), key("b"), key("c")]);
-    assert_eq!(cache.see_secret(Event::Delete((key("c-token"), named(9, "b")))), [key("b"), key("c")]);
+    assert_eq!(
+        cache.see_secret(&Scope::All, Event::Delete((key("c-token"), named(9, "b")))),
+        [key("b"), key("c")]
+    );
 }
 
 #[test]
 fn secrets_that_hold_the_same_share_their_names() {
     let cache = Cache::default();
     for name in ["a-token", "b-token"] {
-        cache.see_secret(Event::Apply((key(name), secret(name, 7, &[]))));
+        cache.see_secret(&Scope::All, Event::Apply((key(name), secret(name, 7, &[]))));
     }
     let names = |name| cache.secret(&key(name)).unwrap().names;
     assert!(Arc::ptr_eq(&names("a-token"), &names("b-token")));
@@ -144,7 +300,7 @@ fn an_account_that_is_another_one_by_now_concerns_its_imports() {
     let account = ObjectKey::new("default", "pod-lister");
     let see = |told| cache.see_account("c2", &account, &told);
     assert_eq!(see(Account::Is("sa".into())), [key("a")], "it may have been waited for");
-    cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[]))));
+    cache.see_secret(&Scope::All, Event::Apply((key("a-token"), secret("s", 7, &[]))));
     assert_eq!(see(Account::Is("sa".into())), []);
     assert_eq!(cache.see_account("c3", &account, &Account::Gone("sa".into())), []);
     assert_eq!(see(Account::Gone("earlier".into())), []);
@@ -166,11 +322,11 @@ fn an_account_that_is_another_one_by_now_concerns_its_imports() {
 fn when_the_clock_was_set_back_each_token_is_due() {
     let cache = Cache::default();
     apply(&cache, import(1, 1, "c2"));
-    cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[]))));
+    cache.see_secret(&Scope::All, Event::Apply((key("a-token"), secret("s", 7, &[]))));
     let now = "2026-01-01T00:30:00Z".parse().unwrap();
     assert_eq!(cache.distrust_times(now), [key("a")]);
     // The same version, told again, changes nothing.
-    assert_eq!(cache.see_secret(Event::Apply((key("a-token"), secret("s", 7, &[])))), []);
+    assert_eq!(cache.see_secret(&Scope::All, Event::Apply((key("a-token"), secret("s", 7, &[])))), []);
     let provenance = cache.secret(&key("a-token")).unwrap().provenance.unwrap();
     assert_eq!(provenance.refresh_at, Some(now));
 }

@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub leads: bool,
     /// The sources that have a link, or imports.
     pub sources: BTreeMap<String, SourceSnapshot>,
+    /// The namespaces that it is confined to, and whether it knows what is in them.
+    pub namespaces: BTreeMap<String, bool>,
 }
 
 /// How things are with one source.
@@ -101,13 +103,19 @@ impl fmt::Debug for Gauges {
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Snapshot { leads, sources } = (self.snapshot)();
+        let Snapshot { leads, sources, namespaces } = (self.snapshot)();
         encoder
             .encode_descriptor("leader", "Whether this replica leads.", None, MetricType::Gauge)?
             .encode_gauge(&u64::from(leads))?;
         if !leads {
             return Ok(());
         }
+        let help = "Whether the imports of a namespace that the importer is confined to are served.";
+        // Not just `namespace`: by that, Prometheus means the importer's own.
+        let served = namespaces
+            .iter()
+            .map(|(name, is_served)| ([("import_namespace", name.as_str())], u64::from(*is_served)));
+        gauge(&mut encoder, "namespace_served", help, None, served)?;
         let of_each = |value: fn(&SourceSnapshot) -> Option<i64>| {
             let value = move |(name, source)| Some(([("source", name)], value(source)?));
             sources.iter().filter_map(value)
@@ -191,9 +199,12 @@ mod tests {
 
     #[test]
     fn the_leader_says_how_things_are() {
-        let samples = exposed(Snapshot { leads: true, sources: sources() });
+        let namespaces = [("a".to_owned(), true), ("b".to_owned(), false)].into();
+        let samples = exposed(Snapshot { leads: true, sources: sources(), namespaces });
         let expected = [
             r#"mcsa_importer_leader 1"#,
+            r#"mcsa_importer_namespace_served{import_namespace="a"} 1"#,
+            r#"mcsa_importer_namespace_served{import_namespace="b"} 0"#,
             r#"mcsa_importer_link_up{source="c2"} 1"#,
             r#"mcsa_importer_soonest_expiry_timestamp_seconds{source="c2"} 1800000000"#,
             r#"mcsa_importer_overdue_imports{source="c2"} 3"#,
@@ -208,14 +219,14 @@ mod tests {
 
     #[test]
     fn what_two_replicas_would_count_double_only_the_leader_says() {
-        let follows = Snapshot { leads: false, sources: sources() };
+        let follows = Snapshot { leads: false, sources: sources(), ..Default::default() };
         assert_eq!(exposed(follows), ["mcsa_importer_leader 0"]);
         assert_eq!(exposed(Snapshot { leads: true, ..Default::default() }), ["mcsa_importer_leader 1"]);
     }
 
     #[test]
     fn a_source_that_is_gone_leaves_no_gauge_behind() {
-        let now = Arc::new(Mutex::new(Snapshot { leads: true, sources: sources() }));
+        let now = Arc::new(Mutex::new(Snapshot { leads: true, sources: sources(), ..Default::default() }));
         let mut registry = Registry::default();
         let asked = now.clone();
         expose(&mut registry, move || asked.lock().unwrap().clone());

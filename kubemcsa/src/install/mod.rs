@@ -1,5 +1,6 @@
 //! `kubemcsa install`: applies manifests/ to a target, and waits until all of it is ready.
 
+mod namespaces;
 mod order;
 mod registration;
 mod wait;
@@ -7,10 +8,14 @@ mod wait;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mcsa_client::names::namespace;
+
+use crate::apply::Outcome;
 use crate::cluster::Cluster;
 use crate::kubeconfig::Chosen;
 use crate::output::{self, Format};
-use crate::{apply, crd, manifests, object};
+use crate::times::duration;
+use crate::{apply, confined, crd, manifests, object, remove};
 
 /// Where to install, and how long to wait.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,6 +27,10 @@ pub struct Args {
     /// Kubeconfig file [default: KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+
+    /// Namespaces whose imports are served, by a Role in each; those of others are ignored [default: all]
+    #[arg(long, value_name = "NS,...", value_delimiter = ',', value_parser = namespace)]
+    namespaces: Vec<String>,
 
     /// Print the manifests instead of applying them; no cluster is needed
     #[arg(short, long, value_enum, value_name = "FORMAT")]
@@ -39,16 +48,15 @@ pub struct Args {
 /// Installs, or prints.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.output.is_some() {
-        // The files as they are, with their comments.
-        return manifests::FILES.iter().try_for_each(|(name, text)| {
-            output::text(&format!("---\n# manifests/{name}\n{}\n", text.trim_end()))
-        });
+        return manifests::FILES.iter().try_for_each(|file| print(file, &args.namespaces));
     }
     let chosen = Chosen::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
     let identity = format!("context {}", chosen.context);
     let cluster = Cluster::new(&chosen.cluster_name, &identity, chosen.config().await?)?;
+    namespaces::ensure_there(&cluster, &args.namespaces, &chosen.kubectl()).await?;
 
-    for mut stage in order::stages(manifests::objects()?) {
+    let objects = confined::confine(manifests::objects()?, &args.namespaces)?;
+    for mut stage in order::stages(objects.clone()) {
         for object in &mut stage {
             registration::keep_urls(&cluster, object).await?;
             let applied = apply::apply(&cluster, object).await?;
@@ -58,14 +66,27 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             crd::established(&cluster, args.timeout).await?;
         }
     }
+    // No more than was asked for stays granted, whatever was installed before.
+    for object in confined::obsolete(confined::granted(&cluster).await?, &objects) {
+        remove::remove(&cluster, &object).await?;
+        output::outcome(&cluster.name, &object::title(&object), Outcome::Removed);
+    }
     if !args.no_wait {
         wait::until_available(&cluster, args.timeout, &chosen.kubectl()).await?;
     }
     Ok(())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let example = || "a duration such as 90s or 5m".to_owned();
-    let duration: jiff::SignedDuration = text.parse().map_err(|_| example())?;
-    Duration::try_from(duration).map_err(|_| example())
+/// Prints a file as it is, with its comments, unless what is in it depends on the namespaces.
+fn print((name, text): &(&str, &str), namespaces: &[String]) -> anyhow::Result<()> {
+    let objects = object::parse(text)?;
+    let confined = confined::confine(objects.clone(), namespaces)?;
+    if confined == objects {
+        return output::text(&format!("---\n# manifests/{name}\n{}\n", text.trim_end()));
+    }
+    let among = namespaces.join(", ");
+    confined.iter().try_for_each(|object| {
+        let title = object::title(object);
+        output::document(&format!("manifests/{name}, confined to {among}: {title}"), object)
+    })
 }

@@ -45,29 +45,6 @@ async fn kustomized(folder: &str) -> anyhow::Result<Objects> {
     Objects::parse(&kubectl("/nonexistent", ["kustomize", &format!("{ROOT}/{folder}")]).await?)
 }
 
-/// The manifests for a target whose importer serves these namespaces alone: where its ClusterRole was, it
-/// has a Role in each, and in its own, where links are.
-fn confined(mut objects: Objects, namespaces: &[&str]) -> anyhow::Result<Objects> {
-    const NAME: &str = "multicluster-service-account-importer";
-    let role = objects.remove(&format!("ClusterRole {NAME}"))?;
-    let binding = objects.remove(&format!("ClusterRoleBinding {NAME}"))?;
-    for namespace in namespaces.iter().chain(&[SYSTEM_NAMESPACE]) {
-        for (object, kind) in [(&role, "Role"), (&binding, "RoleBinding")] {
-            let mut object = object.clone();
-            object["kind"] = kind.into();
-            object["metadata"]["namespace"] = (*namespace).into();
-            if kind == "RoleBinding" {
-                object["roleRef"]["kind"] = "Role".into();
-            }
-            objects.insert(object)?;
-        }
-    }
-    let deployment = objects.get_mut(&format!("Deployment {SYSTEM_NAMESPACE}/importer"))?;
-    let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array_mut();
-    args.context("no arguments")?.push(format!("--namespaces={}", namespaces.join(",")).into());
-    Ok(objects)
-}
-
 fn of_webhook(object: &Value) -> bool {
     object["metadata"]["labels"]["app.kubernetes.io/name"] == "webhook"
 }
@@ -143,10 +120,10 @@ async fn without_the_webhook_nothing_of_it_is_there() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_importer_of_some_namespaces_has_roles_there_alone() -> anyhow::Result<()> {
-    let expected = confined(installed(&[])?, &["a", "b"])?;
+    let expected = installed(&["--namespaces", "a,b"])?;
     rendered_but_kept(&["importer.namespaces={a,b}"]).await?.are(&expected)?;
     // Its own is among those that it serves, and named twice is named once.
-    let expected = confined(installed(&[])?, &["a", SYSTEM_NAMESPACE])?;
+    let expected = installed(&["--namespaces", &format!("a,{SYSTEM_NAMESPACE}")])?;
     let own = format!("importer.namespaces={{a,{SYSTEM_NAMESPACE},a}}");
     rendered_but_kept(&[&own]).await?.are(&expected)
 }

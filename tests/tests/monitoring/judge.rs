@@ -11,7 +11,10 @@ use mcsa_tests::{Scrape, kubectl, promtool};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{FOLDER, SOURCE};
+use crate::{FOLDER, NAMESPACE, SOURCE};
+
+/// What an alert can be about, by the label that says so.
+const SUBJECTS: [(&str, &str); 2] = [("source", SOURCE), ("import_namespace", NAMESPACE)];
 
 /// In minutes: longer than any alert waits before it fires.
 const LONG: u32 = 15;
@@ -75,15 +78,20 @@ impl Rules {
 impl Alert {
     /// As promtool expects it to fire.
     fn fired(&self, binary: &str) -> Value {
-        let fill_in = |text: &String| text.replace("{{ $labels.source }}", SOURCE);
+        let subject = |label: &str| format!("{{{{ $labels.{label} }}}}");
+        let fill_in = |text: &String| {
+            SUBJECTS.iter().fold(text.clone(), |text, (label, value)| text.replace(&subject(label), value))
+        };
         let annotations: BTreeMap<_, _> =
             self.annotations.iter().map(|(name, text)| (name, fill_in(text))).collect();
         let mut labels = self.labels.clone();
         if !self.expr.starts_with("absent") {
             labels.extend(target_labels(binary).map(|(name, value)| (name.to_owned(), value)));
         }
-        if self.annotations.values().any(|text| text.contains("$labels.source")) {
-            labels.insert("source".into(), SOURCE.into());
+        for (label, value) in SUBJECTS {
+            if self.annotations.values().any(|text| text.contains(&subject(label))) {
+                labels.insert(label.into(), value.into());
+            }
         }
         json!({ "exp_labels": labels, "exp_annotations": annotations })
     }

@@ -20,8 +20,10 @@ use crate::judge::{Dashboard, Rules, State, judge, object, parse};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/monitoring");
 const SOURCE: &str = "c2";
+const NAMESPACE: &str = "team";
 const EXPIRY: &str = "mcsa_importer_soonest_expiry_timestamp_seconds";
 const OVERDUE: &str = "mcsa_importer_overdue_imports";
+const SERVED: &str = "mcsa_importer_namespace_served";
 
 /// An importer with a port of its own for its metrics.
 async fn importer(target: &Cluster, name: &str) -> anyhow::Result<Process> {
@@ -78,6 +80,13 @@ async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
     // What an importer says only when something is wrong with it, and what none says.
     let late = State::now("importer", "refreshes are late", [well.replicas[0].with(OVERDUE, "1")]);
     let none = State::now("importer", "no importer", []);
+    // What it says besides when it is confined.
+    let confined = |is_served: u8| {
+        let sample = format!("{SERVED}{{import_namespace=\"{NAMESPACE}\"}} {is_served}\n");
+        [Scrape::new(sample + well.replicas[0].text())]
+    };
+    let served = State::now("importer", "a namespace is served", confined(1));
+    let not_served = State::now("importer", "a namespace is not served", confined(0));
 
     let (rules, dashboard) = (Rules::read().await?, Dashboard::read().await?);
     let expressions = dashboard.expressions().filter(|expression| expression.contains("mcsa_importer"));
@@ -91,6 +100,9 @@ async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
         expired.fires(&["McsaLinkDown", "McsaTokensExpire"], &rules),
         late.fires(&["McsaRefreshesLate"], &rules),
         none.fires(&["McsaImporterHasNoLeader"], &rules),
+        served.fires(&[], &rules),
+        not_served.fires(&["McsaNamespaceNotServed"], &rules),
+        not_served.begun().fires(&[], &rules),
         absent.begun().fires(&[], &rules),
         down.begun().fires(&[], &rules),
         late.begun().fires(&[], &rules),

@@ -1,0 +1,40 @@
+//! Deletion of one object, as it was read: one of the same name that somebody made since stays.
+
+use kube::ResourceExt;
+use kube::api::{DeleteParams, DynamicObject, Preconditions};
+
+use crate::apply;
+use crate::call::CallError;
+use crate::cluster::Cluster;
+use crate::object;
+
+/// Has it deleted, and what it owns after it. One that is gone already is as good.
+///
+/// # Errors
+/// When it can't be deleted, or is another one by now.
+pub async fn remove(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
+    delete(cluster, stored, Preconditions { uid: stored.uid(), resource_version: None }).await
+}
+
+/// [`remove`], of an object in which nothing has changed since it was read either, such as its owner.
+///
+/// # Errors
+/// When it can't be deleted, or was changed.
+pub async fn remove_unchanged(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
+    let resource_version = stored.resource_version();
+    delete(cluster, stored, Preconditions { uid: stored.uid(), resource_version }).await
+}
+
+async fn delete(
+    cluster: &Cluster,
+    stored: &DynamicObject,
+    preconditions: Preconditions,
+) -> Result<(), CallError> {
+    let params = DeleteParams::background().preconditions(preconditions);
+    let doing = format!("delete {}", object::title(stored));
+    let (api, name) = (apply::api(cluster, stored), stored.name_any());
+    match cluster.call(&doing, api.delete(&name, &params)).await {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
+}

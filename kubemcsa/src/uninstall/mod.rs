@@ -1,0 +1,63 @@
+//! `kubemcsa uninstall`: takes back what install made, so that nothing is broken at any moment.
+//!
+//! look → refuse → take, and, with `--delete-imports`, imports → system → report. Each step begins with
+//! what there is: interrupted anywhere, a second run finishes.
+
+mod gone;
+mod imports;
+mod look;
+mod order;
+mod refuse;
+mod report;
+mod system;
+mod take;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::kubeconfig::Chosen;
+use crate::times::duration;
+use take::Taker;
+
+/// From where to uninstall, and how much.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Context of the target [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+
+    /// Kubeconfig file [default: KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Also delete all imports with their Secrets, the links, their definition and the system namespace
+    #[arg(long)]
+    delete_imports: bool,
+
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// How long to wait until something is gone, such as 90s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    timeout: Duration,
+}
+
+/// Uninstalls, or says what would be done.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let chosen = Chosen::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
+    let identity = format!("context {}", chosen.context);
+    let cluster = Cluster::new(&chosen.cluster_name, &identity, chosen.config().await?)?;
+    let mut taker = Taker::new(cluster, args.timeout, args.dry_run);
+
+    let found = look::look(&taker.cluster).await?;
+    refuse::refuse(&taker.cluster, &found.others, &chosen.kubectl())?;
+    let links = imports::links(&taker.cluster).await?;
+    take::take(&mut taker, &found).await?;
+    if args.delete_imports {
+        imports::take(&mut taker).await?;
+        system::take(&mut taker, &found.others).await?;
+    }
+    report::report(&taker, &chosen, &links, args.delete_imports).await
+}

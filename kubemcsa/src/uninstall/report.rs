@@ -1,0 +1,89 @@
+//! Last step: what is kept and how to remove it, and who still trusts this cluster.
+
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+
+use super::imports::{self, Link};
+use super::take::Taker;
+use crate::kubeconfig::{Chosen, shell_quote};
+use crate::{apply, manifests, output};
+
+/// Says it.
+///
+/// # Errors
+/// When the cluster can't be asked what is left.
+pub async fn report(
+    taker: &Taker,
+    chosen: &Chosen,
+    links: &[Link],
+    delete_imports: bool,
+) -> anyhow::Result<()> {
+    let say = |text: &str| output::say(&taker.cluster.name, text);
+    if taker.taken == 0 {
+        say("nothing to remove");
+    }
+    if !delete_imports {
+        let kept = kept(taker, links).await?;
+        if !kept.is_empty() {
+            say(&format!("kept: {}", kept.join(", ")));
+            say(&format!("to remove that, too: {} --delete-imports", again(chosen)));
+        }
+    }
+    links.iter().for_each(|link| say(&trust(link)));
+    Ok(())
+}
+
+async fn kept(taker: &Taker, links: &[Link]) -> anyhow::Result<Vec<String>> {
+    let cluster = &taker.cluster;
+    let imports = imports::list(cluster).await?.iter().filter(|import| !imports::is_link(import)).count();
+    let mut kept = Vec::new();
+    match imports {
+        0 => {}
+        1 => kept.push("an import with its Secret, which nothing keeps fresh".into()),
+        more => kept.push(format!("{more} imports with their Secrets, which nothing keeps fresh")),
+    }
+    if !links.is_empty() {
+        let names: Vec<_> = links.iter().map(|link| link.cluster_name.as_str()).collect();
+        kept.push(format!("the links to {}, which hold credentials", names.join(" and ")));
+    }
+    if apply::read(cluster, &manifests::crd()?).await?.is_some() {
+        kept.push("the definition of ServiceAccountImport".into());
+    }
+    if apply::read(cluster, &manifests::namespace()?).await?.is_some() {
+        kept.push(format!("namespace {SYSTEM_NAMESPACE}"));
+    }
+    Ok(kept)
+}
+
+fn again(chosen: &Chosen) -> String {
+    let file =
+        chosen.file.as_ref().map(|file| format!(" --kubeconfig {}", shell_quote(&file.to_string_lossy())));
+    format!("kubemcsa uninstall{} --context {}", file.unwrap_or_default(), shell_quote(&chosen.context))
+}
+
+fn trust(link: &Link) -> String {
+    let source = &link.cluster_name;
+    match &link.identity {
+        Some(identity) => format!(
+            "{source} still trusts its link; to end that, in {source}: kubectl -n {SYSTEM_NAMESPACE} delete \
+             serviceaccount,secret {identity}; and if no other target is linked to it: kubectl delete namespace \
+             {SYSTEM_NAMESPACE}"
+        ),
+        None => format!("{source} still trusts its link, which was made by hand, and so is to be revoked"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_a_source_s_trust() {
+        let link = |identity: Option<&str>| Link {
+            cluster_name: "c2".into(),
+            identity: identity.map(str::to_owned),
+        };
+        let delete = "kubectl -n multicluster-service-account delete serviceaccount,secret c1";
+        assert!(trust(&link(Some("c1"))).contains(delete));
+        assert!(!trust(&link(None)).contains("kubectl"));
+    }
+}

@@ -1,0 +1,125 @@
+//! An importer that is confined to namespaces: with a Role in each, and no right in any other.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::ensure;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_tests::{
+    AuditEvent, Cluster, Imports, Process, bootstrap, eventually, eventually_within, kubemcsa_ok,
+    merged_kubeconfig, pod_lister, pod_lister_import, program, tokens_minted_in,
+};
+
+/// A namespace that can't be listed is asked for again after half a minute, and at most twice that.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Starts an importer with the rights that are installed for it, confined to a namespace that it has no
+/// right to beside two that it has.
+async fn importer(target: &Cluster, name: &str) -> anyhow::Result<Process> {
+    let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, "importer").await?;
+    let mut command = Command::new(program("mcsa-importer")?);
+    command.arg("--kubeconfig").arg(kubeconfig).args(["--namespaces", "a,b", "--namespaces", "late,a"]);
+    command.args(["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]);
+    let process = Process::spawn(name, &command, target.dir().join(format!("{name}.log")))?;
+    eventually("the importer leads", async || {
+        process.check()?;
+        ensure!(process.log().contains(" leading"), "{}", process.log());
+        anyhow::Ok(())
+    })
+    .await;
+    Ok(process)
+}
+
+/// Waits until the importer says, in this metric, whether a namespace is served.
+async fn is_served(importer: &Process, namespace: &str, served: u8) {
+    let sample = format!("mcsa_importer_namespace_served{{import_namespace=\"{namespace}\"}} {served}");
+    eventually_within(PATIENCE, &sample, async || {
+        let metrics = importer.get("/metrics").await?;
+        ensure!(metrics.lines().any(|line| line == sample), "{metrics}");
+        anyhow::Ok(())
+    })
+    .await;
+}
+
+fn install(kubeconfig: &Path, namespaces: &str) -> anyhow::Result<()> {
+    let args = ["install", "--context", "c1", "--no-wait", "--namespaces", namespaces];
+    kubemcsa_ok(kubeconfig, args).map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_where_it_has_a_role_and_asks_nowhere_else() -> anyhow::Result<()> {
+    let cluster = |name| Cluster::builder(name).audit_log().start();
+    let (target, source) = tokio::try_join!(cluster("c1"), cluster("c2"))?;
+    for namespace in ["a", "b", "other"] {
+        target.kubectl(["create", "namespace", namespace]).await?;
+    }
+    let kubeconfig = target.dir().join("kubeconfig-of-both");
+    merged_kubeconfig(&[&target, &source], &kubeconfig)?;
+    install(&kubeconfig, "a,b")?;
+    bootstrap(&kubeconfig, &target, &source)?;
+    pod_lister(&source, "lister").await?;
+    let imports = |namespace| Imports::of(target.client(), namespace);
+    imports("other").create(&pod_lister_import("ignored", "c2", "lister")).await?;
+
+    // What is missing of one namespace is in no other's way, and is said.
+    let first = importer(&target, "first").await?;
+    for namespace in ["a", "b"] {
+        imports(namespace).create(&pod_lister_import("i", "c2", "lister")).await?;
+        eventually(format!("{namespace} is served"), async || imports(namespace).ready("i").await).await;
+    }
+    ensure!(first.get("/readyz").await? == "ok\n");
+    is_served(&first, "late", 0).await;
+    is_served(&first, "a", 1).await;
+    is_served(&first, SYSTEM_NAMESPACE, 1).await;
+
+    // It comes, and so does its Role.
+    target.kubectl(["create", "namespace", "late"]).await?;
+    imports("late").create(&pod_lister_import("i", "c2", "lister")).await?;
+    install(&kubeconfig, "a,b,late")?;
+    eventually_within(PATIENCE, "late is served", async || imports("late").ready("i").await).await;
+    is_served(&first, "late", 1).await;
+    let log = first.log();
+    let said = |what: &str| log.lines().filter(|line| line.contains(what) && line.contains("late")).count();
+    ensure!(said("can't be listed") == 1 && said("can be listed now") == 1, "{log}");
+    // The link is kept fresh like any other import.
+    let links = imports(SYSTEM_NAMESPACE);
+    eventually("the link is ready", async || links.ready("c2").await).await;
+    ensure!(first.terminate().await?.success(), "{}", first.log_tail(5));
+
+    // A Role that is lost for a while costs no token: imports are known after their Secrets.
+    let minted = tokens_minted_in(&source, "lister")?;
+    ensure!(minted == 3, "{minted} tokens for three imports");
+    install(&kubeconfig, "a,late")?;
+    let second = importer(&target, "second").await?;
+    is_served(&second, "b", 0).await;
+    install(&kubeconfig, "a,b,late")?;
+    is_served(&second, "b", 1).await;
+    imports("b").create(&pod_lister_import("next", "c2", "lister")).await?;
+    eventually("b is served again", async || imports("b").ready("next").await).await;
+    let minted = tokens_minted_in(&source, "lister")?;
+    ensure!(minted == 4, "{minted} tokens for four imports");
+
+    let ignored = imports("other").api.get("ignored").await?;
+    ensure!(ignored.status.is_none(), "{:?}", ignored.status);
+    let secrets = imports("other").secrets.list(&Default::default()).await?.items;
+    ensure!(secrets.is_empty(), "there are {} Secrets in a namespace that is not served", secrets.len());
+    calls_are_as_granted(&target.audit_events()?)
+}
+
+/// No call concerns the cluster as a whole, or a namespace that was not named; none is refused but for
+/// the Roles that were missing.
+fn calls_are_as_granted(events: &[AuditEvent]) -> anyhow::Result<()> {
+    let importer = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:importer");
+    let calls: Vec<_> = events.iter().filter(|event| event.user.username == importer).collect();
+    ensure!(calls.len() > 20, "{} calls", calls.len());
+    for call in calls {
+        let namespace = call.object_ref.as_ref().map_or("", |object| object.namespace.as_str());
+        ensure!(["a", "b", "late", SYSTEM_NAMESPACE].contains(&namespace), "{call:?}");
+        let is_refused = call.response_status.as_ref().is_some_and(|status| status.code == 403);
+        let is_missing =
+            ["b", "late"].contains(&namespace) && ["list", "watch"].contains(&call.verb.as_str());
+        ensure!(!is_refused || is_missing, "{call:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,359 @@
+//! What was installed is taken back: no pod is refused at any moment, and what is kept still works.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::PostParams;
+use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
+use mcsa_tests::{
+    Cluster, Imports, Process, Servants, eventually, install_and_link, kubemcsa, pod_lister,
+    pod_lister_import, program, takes_pods, tokens_minted_in,
+};
+use serde_json::json;
+
+const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
+const WITH_CERT_MANAGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/cert-manager");
+
+/// All kinds of objects that are installed, or made later.
+const KINDS: &str = "mutatingwebhookconfiguration,deployment,replicaset,pod,service,poddisruptionbudget,\
+                     resourcequota,serviceaccount,clusterrole,clusterrolebinding,role,rolebinding,lease";
+
+/// A pod that names an import, in a namespace that has turned the webhook on.
+async fn create_pod(target: &Cluster, import: &str) -> anyhow::Result<()> {
+    let pod = json!({
+        "metadata": { "generateName": "p-", "annotations": { IMPORT_NAME: import } },
+        "spec": { "containers": [{ "name": "one", "image": "i" }] },
+    });
+    let pods = Api::<Pod>::namespaced(target.client(), "life");
+    pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
+        .await
+        .map(drop)
+        .context("a pod is refused")
+}
+
+/// Uninstalls; whether that succeeded, and what was said.
+fn uninstall(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<(bool, String)> {
+    let output = kubemcsa(kubeconfig, [&["uninstall", "--context", "c1"], args].concat())?;
+    ensure!(output.stdout.is_empty(), "stdout is for YAML");
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(said.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")), "{said}");
+    Ok((output.status.success(), said))
+}
+
+/// What was removed, or would be.
+fn removed(said: &str) -> Vec<String> {
+    let lines = said.lines().filter_map(|line| line.strip_suffix(" removed"));
+    lines.map(|line| line.trim_end_matches(" would be").to_owned()).collect()
+}
+
+/// What is left of the installation, beside what is kept.
+async fn left(target: &Cluster) -> anyhow::Result<Vec<String>> {
+    let ours = format!("app.kubernetes.io/part-of={SYSTEM_NAMESPACE}");
+    let labelled = target.kubectl(["get", KINDS, "-A", "-l", &ours, "-o", "name"]).await?;
+    let made = ["-n", SYSTEM_NAMESPACE, "get", "secret/webhook-tls", "lease/importer", "--ignore-not-found"];
+    let made = target.kubectl([&made[..], &["-o", "name"]].concat()).await?;
+    Ok(labelled.lines().chain(made.lines()).map(str::to_owned).collect())
+}
+
+/// The same without what Kubernetes makes of it, which takes a moment.
+async fn installed(target: &Cluster) -> anyhow::Result<Vec<String>> {
+    let is_made = |line: &String| ["pod/", "replicaset.apps/"].iter().any(|kind| line.starts_with(kind));
+    Ok(left(target).await?.into_iter().filter(|line| !is_made(line)).collect())
+}
+
+/// What is left when imports, links and namespace are to go as well.
+async fn left_of_all(target: &Cluster) -> anyhow::Result<Vec<String>> {
+    let mut left = left(target).await?;
+    for kind in ["namespace", "customresourcedefinition", "secret"] {
+        let listed = target.kubectl(["get", kind, "-A", "-o", "name"]).await?;
+        let ours = |line: &&str| ["multicluster", "-token"].iter().any(|name| line.contains(name));
+        left.extend(listed.lines().filter(ours).map(str::to_owned));
+    }
+    Ok(left)
+}
+
+/// An installed and linked target with the namespace `life`, its source, and the kubeconfig of both.
+async fn scene() -> anyhow::Result<(Cluster, Cluster, std::path::PathBuf)> {
+    let source = Cluster::builder("c2").audit_log().start();
+    let (target, source) = tokio::try_join!(Cluster::start("c1"), source)?;
+    let kubeconfig = install_and_link(&target, &source)?;
+    pod_lister(&source, "lister").await?;
+    target.kubectl(["create", "namespace", "life"]).await?;
+    target.kubectl(["label", "namespace", "life", "multicluster-service-account=enabled"]).await?;
+    takes_pods(&target, "life").await;
+    // Else its garbage collector learns of imports after half a minute.
+    target.restart_controller_manager()?;
+    Ok((target, source, kubeconfig))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> {
+    let (target, source, kubeconfig) = scene().await?;
+    let imports = Imports::of(target.client(), "life");
+    let servants = Servants::start(&target, target.dir(), "info").await?;
+    imports.create(&pod_lister_import("i", "c2", "lister")).await?;
+    eventually("the import is ready", async || imports.ready("i").await).await;
+    create_pod(&target, "i").await?;
+    let before = (imports.values("i-token").await?, installed(&target).await?);
+    eventually("the webhook is asked", async || match create_pod(&target, "absent").await {
+        Ok(()) => Err("a pod whose import is absent is created"),
+        Err(_) => Ok(()),
+    })
+    .await;
+
+    let (ok, all) = uninstall(&kubeconfig, &["--dry-run", "--delete-imports"])?;
+    ensure!(ok && all.contains("secret life/i-token would be removed"), "{all}");
+    let (ok, rehearsed) = uninstall(&kubeconfig, &["--dry-run"])?;
+    ensure!(ok && removed(&rehearsed).len() > 15 && !rehearsed.contains("life"), "{rehearsed}");
+    ensure!(installed(&target).await? == before.1, "a dry run has removed something");
+
+    // All the while, pods are created; the webhook ends with its pods, as on a node.
+    let run = tokio::task::spawn_blocking({
+        let kubeconfig = kubeconfig.clone();
+        move || uninstall(&kubeconfig, &[])
+    });
+    let creating = async {
+        let mut created = 0;
+        while !run.is_finished() {
+            create_pod(&target, "i").await?;
+            created += 1;
+        }
+        anyhow::Ok(created)
+    };
+    let node = async {
+        eventually("the webhook's pods are gone", async || {
+            let webhook = "app.kubernetes.io/name=webhook";
+            let pods = ["-n", SYSTEM_NAMESPACE, "get", "deployment,pod", "-l", webhook, "-o", "name"];
+            let pods = target.kubectl(pods).await?;
+            ensure!(pods.is_empty(), "{pods}");
+            anyhow::Ok(())
+        })
+        .await;
+        servants.webhook.kill();
+    };
+    let (created, ()) = tokio::join!(creating, node);
+    let created = created?;
+    let (ok, said) = run.await??;
+    ensure!(ok && created > 0 && removed(&said) == removed(&rehearsed), "{created} pods: {said}");
+    ensure!(said.contains("--delete-imports") && said.contains("delete serviceaccount,secret c1"), "{said}");
+    ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
+    servants.importer.kill();
+    create_pod(&target, "absent").await.context("nobody is asked any more")?;
+    ensure!(imports.values("i-token").await? == before.0, "the credential was touched");
+    let (ok, said) = uninstall(&kubeconfig, &[])?;
+    ensure!(ok && said.contains("nothing to remove") && said.contains("kept: an import"), "{said}");
+
+    // Installed again, it goes on where it was.
+    let minted = tokens_minted_in(&source, "lister")?;
+    let args = ["install", "--context", "c1", "--no-wait"];
+    ensure!(kubemcsa(&kubeconfig, args)?.status.success());
+    let servants = Servants::start(&target, target.dir(), "info").await?;
+    imports.create(&pod_lister_import("next", "c2", "lister")).await?;
+    eventually("the next import is ready", async || imports.ready("next").await).await;
+    imports.ready("i").await?;
+    ensure!(imports.values("i-token").await? == before.0, "a token was minted that was not due");
+    ensure!(tokens_minted_in(&source, "lister")? == minted + 1, "more than one token for one import");
+    drop(servants);
+
+    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok, "{said}");
+    for gone in [
+        "import life/i",
+        "import life/next",
+        "secret life/i-token",
+        "/c2",
+        "namespace multicluster-service-account",
+    ] {
+        ensure!(removed(&said).iter().any(|line| line.ends_with(gone)), "{gone:?} is not said: {said}");
+    }
+    ensure!(left_of_all(&target).await?.is_empty(), "{:?}", left_of_all(&target).await?);
+    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok && said.contains("nothing to remove") && said.lines().count() == 1, "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whenever_it_is_killed_the_next_run_finishes() -> anyhow::Result<()> {
+    let (target, _source, kubeconfig) = scene().await?;
+    let imports = Imports::of(target.client(), "life");
+    let servants = Servants::start(&target, target.dir(), "info").await?;
+    for name in ["i", "j", "k"] {
+        imports.create(&pod_lister_import(name, "c2", "lister")).await?;
+        eventually(format!("{name} is ready"), async || imports.ready(name).await).await;
+    }
+    drop(servants);
+    for lines in [1, 2, 5, 13, 21, 24] {
+        let mut command = Command::new(program("kubemcsa")?);
+        command.env("KUBECONFIG", &kubeconfig).args(["uninstall", "--context", "c1", "--delete-imports"]);
+        let log = target.dir().join(format!("uninstall-{lines}.log"));
+        let run = Process::spawn(format!("uninstall-{lines}"), &command, log)?;
+        let is_far = || {
+            let said = run.log().lines().count();
+            ensure!(said >= lines || !run.is_running(), "{said} lines");
+            anyhow::Ok(())
+        };
+        eventually("it is on its way", async || is_far()).await;
+        run.kill();
+        create_pod(&target, "i").await?;
+    }
+    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok && left_of_all(&target).await?.is_empty(), "{:?}: {said}", left_of_all(&target).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_go_without_the_garbage_collector() -> anyhow::Result<()> {
+    let (target, _source, kubeconfig) = scene().await?;
+    let imports = Imports::of(target.client(), "life");
+    let servants = Servants::start(&target, target.dir(), "info").await?;
+    imports.create(&pod_lister_import("i", "c2", "lister")).await?;
+    eventually("the import is ready", async || imports.ready("i").await).await;
+    drop(servants);
+    let theirs = json!({ "metadata": { "name": "theirs", "labels": { IMPORT_NAME: "i" } } });
+    imports.secrets.create(&PostParams::default(), &serde_json::from_value(theirs)?).await?;
+    target.controller_manager().kill();
+
+    // Nobody empties the namespace either: that is said.
+    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
+    ensure!(
+        !ok && said.contains("namespace multicluster-service-account is still there after 2 s"),
+        "{said}"
+    );
+    let secrets = imports.secrets.list(&Default::default()).await?.items;
+    let names: Vec<_> = secrets.iter().filter_map(|secret| secret.metadata.name.as_deref()).collect();
+    ensure!(names == ["theirs"], "{names:?}");
+    ensure!(target.kubectl(["get", "customresourcedefinitions", "-o", "name"]).await?.is_empty());
+    target.restart_controller_manager()?;
+    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok, "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
+    let target = Cluster::start("c1").await?;
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && said.lines().count() == 1 && said.contains("nothing to remove"), "{said}");
+
+    // Half of an installation, and in it someone else's Service of our name.
+    let manifest = |name: &str| format!("{MANIFESTS}/{name}.yaml");
+    target.kubectl(["apply", "-f", &manifest("namespace")]).await?;
+    target.kubectl(["apply", "-f", &manifest("importer")]).await?;
+    let system = ["-n", SYSTEM_NAMESPACE];
+    target
+        .kubectl([&system[..], &["create", "service", "clusterip", "webhook", "--tcp=80"]].concat())
+        .await?;
+    target.kubectl([&system[..], &["create", "secret", "generic", "webhook-tls"]].concat()).await?;
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && removed(&said).iter().any(|line| line.contains("deployment")), "{said}");
+    for kept in
+        ["service multicluster-service-account/webhook", "secret multicluster-service-account/webhook-tls"]
+    {
+        ensure!(said.contains(&format!("{kept} is left alone")), "{kept}: {said}");
+    }
+    ensure!(said.contains("namespace multicluster-service-account is left alone"), "{said}");
+    ensure!(left(&target).await? == ["secret/webhook-tls"], "{:?}", left(&target).await?);
+    for theirs in ["service/webhook", "secret/webhook-tls"] {
+        target.kubectl([&system[..], &["delete", theirs]].concat()).await?;
+    }
+
+    // A configuration that is not marked as ours calls our webhook: without it, pods would be refused.
+    target.kubectl(["apply", "-k", MANIFESTS]).await?;
+    let label = ["mutatingwebhookconfiguration", "multicluster-service-account-webhook"];
+    target.kubectl([&["label"], &label[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
+    let all = installed(&target).await?;
+    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(!ok && said.contains("delete mutatingwebhookconfiguration"), "{said}");
+    ensure!(installed(&target).await? == all, "something was removed");
+    target.kubectl([&["delete"], &label[..]].concat()).await?;
+
+    // The definition is another program's, and so may imports be.
+    let definition = ["customresourcedefinition", "serviceaccountimports.multicluster.admiralty.io"];
+    target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of=shop"]].concat()).await?;
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && said.contains("imports are left alone"), "{said}");
+    target.kubectl(["get", "namespace", SYSTEM_NAMESPACE]).await?;
+    target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
+
+    // The cluster is a source, too: its targets need the namespace.
+    target.kubectl([&system[..], &["create", "serviceaccount", "c9"]].concat()).await?;
+    let annotate = ["annotate", "serviceaccount", "c9", "multicluster.admiralty.io/target-uid=u"];
+    target.kubectl([&system[..], &annotate].concat()).await?;
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && said.contains("the identities of c9"), "{said}");
+    target.kubectl([&system[..], &["delete", "serviceaccount", "c9"]].concat()).await?;
+
+    // Something in it has a finalizer: that is said, and the next run goes on.
+    let held = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "namespace": SYSTEM_NAMESPACE, "name": "held", "finalizers": ["example.com/held"] },
+    });
+    let file = target.dir().join("held.json");
+    std::fs::write(&file, held.to_string())?;
+    target.kubectl(["create", "-f", &file.display().to_string()]).await?;
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "15s"])?;
+    ensure!(!ok && said.contains("example.com/held"), "{said}");
+    let free = ["patch", "configmap", "held", "--type=merge", "-p", "{\"metadata\":{\"finalizers\":null}}"];
+    target.kubectl([&system[..], &free].concat()).await?;
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "60s"])?;
+    ensure!(ok && left_of_all(&target).await?.is_empty(), "{said}");
+    Ok(())
+}
+
+/// Defines kinds of other programs, of which anything may be said.
+async fn define(target: &Cluster, group: &str, version: &str, kinds: &[&str]) -> anyhow::Result<()> {
+    for kind in kinds {
+        let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
+        let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": { "name": format!("{plural}.{group}") },
+            "spec": {
+                "group": group, "scope": "Namespaced",
+                "names": { "kind": kind, "singular": singular, "plural": plural },
+                "versions": [{
+                    "name": version, "served": true, "storage": true, "schema": { "openAPIV3Schema": schema },
+                }],
+            },
+        });
+        let file = target.dir().join(format!("{plural}.json"));
+        std::fs::write(&file, definition.to_string())?;
+        target.kubectl(["create", "-f", &file.display().to_string()]).await?;
+        let name = format!("customresourcedefinition/{plural}.{group}");
+        target.kubectl(["wait", "--for=condition=Established", &name]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_added_to_it_goes_with_it() -> anyhow::Result<()> {
+    let target = Cluster::start("c1").await?;
+    define(&target, "cert-manager.io", "v1", &["Certificate", "Issuer"]).await?;
+    define(&target, "monitoring.coreos.com", "v1", &["PodMonitor", "PrometheusRule"]).await?;
+    target.kubectl(["apply", "-k", WITH_CERT_MANAGER]).await?;
+    target.kubectl(["apply", "-k", &format!("{MANIFESTS}/monitoring")]).await?;
+    let system = ["-n", SYSTEM_NAMESPACE];
+    for (secret, certificate) in [("webhook-tls", "webhook"), ("webhook-ca", "webhook-ca")] {
+        target.kubectl([&system[..], &["create", "secret", "generic", secret]].concat()).await?;
+        let annotation = format!("cert-manager.io/certificate-name={certificate}");
+        target.kubectl([&system[..], &["annotate", "secret", secret, &annotation]].concat()).await?;
+    }
+    // Confined since, by Roles in some namespaces.
+    target.kubectl(["create", "namespace", "team"]).await?;
+    let args = ["install", "--context", "c1", "--no-wait", "--namespaces", "team"];
+    ensure!(kubemcsa(target.kubeconfig(), args)?.status.success());
+
+    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(ok && !said.contains("left alone"), "{said}");
+    ensure!(said.contains("role team/multicluster-service-account-importer removed"), "{said}");
+    ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
+    let added = "certificates,issuers,podmonitors,prometheusrules,secrets";
+    let added = target.kubectl([&system[..], &["get", added, "-o", "name"]].concat()).await?;
+    ensure!(added.is_empty(), "{added}");
+    let maps = target.kubectl([&system[..], &["get", "configmaps", "-o", "name"]].concat()).await?;
+    ensure!(maps == "configmap/kube-root-ca.crt\n", "{maps}");
+    Ok(())
+}
