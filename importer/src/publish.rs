@@ -32,7 +32,9 @@ pub async fn publish(target: &Target, resolved: &Resolved, minted: &Minted) -> R
         .map_err(|error| Failure::new(Reason::InvalidSpec, error.to_string()))?;
     let mut known = resolved.secret.clone();
     let mut last = String::new();
-    for _ in 0..TRIES {
+    // Whoever changes a link's Secret says where the source is: then the credential is no more right.
+    let tries = if resolved.import.is_link { 1 } else { TRIES };
+    for _ in 0..tries {
         let written = match &known {
             None => create(target, key, &secret).await,
             Some(known) => update(target, key, &secret, known).await,
@@ -51,7 +53,7 @@ pub async fn publish(target: &Target, resolved: &Resolved, minted: &Minted) -> R
     }
     Err(Failure::new(
         Reason::SecretNotWritten,
-        format!("Secret {key} keeps changing: {last}; it is tried again"),
+        format!("Secret {key} has changed meanwhile: {last}; it is tried again"),
     ))
 }
 

@@ -28,6 +28,9 @@ use crate::target::Target;
 /// What waits for a source's rest to end does not all come at once then.
 const SPREAD: Duration = Duration::from_secs(1);
 
+/// How long a link is left alone at most that its two watches tell different things of.
+const UNSETTLED: Duration = Duration::from_secs(1);
+
 /// What all reconciliations share.
 pub struct Reconciler {
     /// The cluster whose imports are served.
@@ -127,6 +130,8 @@ impl Reconciler {
         let now = self.clock.now();
         let why = match decide(facts, now) {
             Decision::Wait(time) => return Ok(time),
+            // The watch that is late wakes us.
+            Decision::Mint(_) if !resolved.is_settled() => return Ok(after(now, UNSETTLED)),
             Decision::Mint(why) => why,
         };
         let account = known.account.as_ref();

@@ -31,6 +31,20 @@ pub struct Resolved {
     pub keys: BTreeSet<String>,
     /// UID of the cluster that the link was made for, where it is pinned.
     pub cluster_uid: Option<String>,
+    /// Of a link: the version of its own Secret that says where the source is.
+    link_version: Option<String>,
+}
+
+impl Resolved {
+    /// Whether what is to be written follows from what is there. A link's Secret says where the source is,
+    /// and bootstrap may have changed that: two watches tell of it, one of the values and one of the
+    /// version, in either order, and what only one of them knows would be overwritten by what was before.
+    pub fn is_settled(&self) -> bool {
+        match (&self.link_version, &self.secret) {
+            (Some(read), Some(known)) => **read == *known.resource_version,
+            _ => true,
+        }
+    }
 }
 
 /// Finds the link and the Secret of an import.
@@ -67,6 +81,11 @@ pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> 
         keys: items(chosen, source.endpoint().ca_bundle.is_some()).into_iter().map(|item| item.key).collect(),
         fingerprint: fingerprint(&import.spec, import.is_link, source.endpoint()),
         // Bootstrap says it on the link's import, too, where it can't be lost with the Secret.
+        link_version: import
+            .is_link
+            .then(|| cache.link_in(secret_key.name()))
+            .flatten()
+            .map(|own| own.version),
         cluster_uid: import.pinned_uid.as_deref().or(source.pinned_uid()).map(str::to_owned),
         secret_key,
         secret,
@@ -112,11 +131,18 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
+    const VERSION: &str = "1";
+
     const CONFIG: &str = "current-context: c\ncontexts: [{name: c, context: {cluster: c}}]\n\
         clusters: [{name: c, cluster: {server: 'https://c2'}}]\n";
 
     /// A cache with a link to c2, and with the Secrets of these names, owned by the import `u`.
     fn cache(secrets: &[&str]) -> Cache {
+        cache_with(secrets, VERSION)
+    }
+
+    /// Its link was read from this version of the Secret `c2-token`.
+    fn cache_with(secrets: &[&str], version: &str) -> Cache {
         let cache = Cache::default();
         let secret = json!({ "metadata": { "name": "c2" }, "stringData": {}, "data": {} });
         let mut secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret).unwrap();
@@ -130,12 +156,13 @@ mod tests {
             &Clock::system(),
             &metrics,
         );
-        let link = LinkEntry { cluster_name: "c2".into(), source: Ok(source.unwrap()) };
-        cache.see_link(Event::Apply(("c2".into(), link)));
+        let link =
+            LinkEntry { cluster_name: "c2".into(), version: version.into(), source: Ok(source.unwrap()) };
+        cache.see_link(Event::Apply(("c2-token".into(), link)));
         for name in secrets {
             let owner =
                 json!([{ "apiVersion": "v1", "kind": "K", "name": "n", "uid": "u", "controller": true }]);
-            let metadata = json!({ "uid": "s", "resourceVersion": "1", "ownerReferences": owner });
+            let metadata = json!({ "uid": "s", "resourceVersion": VERSION, "ownerReferences": owner });
             let state = SecretState::read(&serde_json::from_value(metadata).unwrap());
             let key = ObjectKey::new(SYSTEM_NAMESPACE, name);
             cache.see_secret(&Scope::All, Event::Apply((key, state)));
@@ -143,13 +170,25 @@ mod tests {
         cache
     }
 
-    fn resolved(secrets: &[&str], labels: serde_json::Value, cluster: &str, of: &str) -> Result<(), Reason> {
+    fn import(labels: serde_json::Value, cluster: &str, of: &str) -> Arc<Import> {
         let import = json!({
             "metadata": { "namespace": SYSTEM_NAMESPACE, "name": "c2", "uid": "u", "labels": labels },
             "spec": { "clusterName": cluster, "namespace": of, "name": "c1" },
         });
-        let import = Arc::new(Import::of(serde_json::from_value(import).unwrap()));
-        resolve(&cache(secrets), import).map(drop).map_err(|failure| failure.reason)
+        Arc::new(Import::of(serde_json::from_value(import).unwrap()))
+    }
+
+    #[rstest]
+    #[case::as_it_is("1", true)]
+    #[case::the_values_are_older("0", false)]
+    #[case::the_values_are_newer("2", false)]
+    #[tokio::test]
+    async fn a_link_is_settled_when_both_watches_agree(#[case] read_from: &str, #[case] expected: bool) {
+        let cache = cache_with(&["c2-token"], read_from);
+        let link = import(json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE);
+        assert_eq!(resolve(&cache, link).unwrap().is_settled(), expected);
+        // What others write into its Secret, an import puts right, whatever that is.
+        assert!(resolve(&cache, import(json!({}), "c2", "default")).unwrap().is_settled());
     }
 
     #[rstest]
@@ -168,6 +207,7 @@ mod tests {
         #[case] of: &str,
         #[case] expected: Result<(), Reason>,
     ) {
-        assert_eq!(resolved(secrets, labels, cluster, of), expected);
+        let resolved = resolve(&cache(secrets), import(labels, cluster, of));
+        assert_eq!(resolved.map(drop).map_err(|failure| failure.reason), expected);
     }
 }

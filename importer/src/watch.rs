@@ -193,7 +193,7 @@ impl Watched {
             }
             Err(problem) => tracing::warn!(cluster = cluster_name, reason = "InvalidLink", "{problem}"),
         }
-        LinkEntry { cluster_name, source }
+        LinkEntry { cluster_name, version: secret.resource_version().unwrap_or_default(), source }
     }
 }
 

@@ -34,7 +34,7 @@ pub fn kubernetes_version() -> &'static str {
 
 fn find() -> anyhow::Result<Binaries> {
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let tools = GoTools { flags: vec!["-ldflags".into(), ldflags()], ..kubernetes() };
+    let tools = stamped(kubernetes());
     let find = |name: &str| match &assets {
         Some(assets) if assets.join(name).exists() => Ok(assets.join(name)),
         Some(assets) => {
@@ -58,6 +58,7 @@ fn kubernetes() -> GoTools {
         go_mod: include_str!("../kubernetes/go.mod"),
         module: "k8s.io/kubernetes",
         flags: Vec::new(),
+        packages: "tool",
         takes: "five minutes",
         instead: ", or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, kube-controller-manager, \
                   etcd and kubectl",
@@ -65,13 +66,13 @@ fn kubernetes() -> GoTools {
     }
 }
 
-/// Without these the server calls itself v0.0.0.
-fn ldflags() -> String {
-    let version = kubernetes_version();
+/// The tools, built to say which version they are: without this they call themselves v0.0.0.
+pub(crate) fn stamped(tools: GoTools) -> GoTools {
+    let version = tools.version();
     let mut numbers = version.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     let package = "k8s.io/component-base/version";
-    format!(
-        "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
-    )
+    let stamp =
+        format!("-X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}");
+    GoTools { flags: vec!["-ldflags".into(), format!("-s -w {stamp}")], ..tools }
 }

@@ -12,6 +12,7 @@ use kube::config::Kubeconfig;
 use crate::audit::{self, AuditEvent};
 use crate::components::Components;
 use crate::folder::Folder;
+use crate::pki::Pki;
 use crate::ports::Port;
 use crate::process::Process;
 use crate::start::ClusterBuilder;
@@ -35,6 +36,7 @@ pub struct Cluster {
     pub(crate) components: Components,
     pub(crate) name: String,
     pub(crate) authority: String,
+    pub(crate) pki: Pki,
     pub(crate) kubeconfig: Kubeconfig,
     pub(crate) folder: Folder,
     pub(crate) _ports: [Port; 2],
@@ -69,7 +71,7 @@ impl Cluster {
         &self.name
     }
 
-    /// The API server's address, `https://127.0.0.1:<port>`.
+    /// The API server's address, `https://<address>:<port>`.
     pub fn server(&self) -> String {
         self.components.server()
     }

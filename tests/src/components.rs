@@ -1,10 +1,13 @@
 //! The command lines of the three programs that a cluster is made of.
 
 use std::ffi::OsStr;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use crate::binaries::Binaries;
+use crate::node::Network;
 use crate::process::Process;
 
 /// What the programs of one cluster have to agree on.
@@ -14,6 +17,10 @@ pub(crate) struct Components {
     pub(crate) dir: PathBuf,
     /// The admin's.
     pub(crate) kubeconfig: PathBuf,
+    /// Where the API server listens.
+    pub(crate) address: Ipv4Addr,
+    /// The network that all of it runs in, where that is not this machine's own.
+    pub(crate) network: Option<Arc<Network>>,
     pub(crate) etcd_port: u16,
     pub(crate) api_server_port: u16,
     /// The issuer of the cluster's tokens: its own, as for clusters in the world.
@@ -25,7 +32,7 @@ pub(crate) struct Components {
 impl Components {
     /// The address of the API server.
     pub(crate) fn server(&self) -> String {
-        format!("https://127.0.0.1:{}", self.api_server_port)
+        format!("https://{}:{}", self.address, self.api_server_port)
     }
 
     pub(crate) fn audit_log_path(&self) -> PathBuf {
@@ -48,7 +55,8 @@ impl Components {
 
     fn spawn(&self, name: &str, command: &Command, leftovers: &OsStr) -> anyhow::Result<Process> {
         let log = self.dir.join(format!("{name}.log"));
-        Process::spawn_with_leftovers(name.to_owned(), command, log, leftovers)
+        let inside = self.network.as_ref().map(|network| network.command(command));
+        Process::spawn_with_leftovers(name.to_owned(), inside.as_ref().unwrap_or(command), log, leftovers)
     }
 
     fn etcd(&self) -> Command {
@@ -67,10 +75,10 @@ impl Components {
         server.args([
             format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
             format!("--secure-port={}", self.api_server_port),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--advertise-address=127.0.0.1".to_owned(),
+            format!("--bind-address={}", self.address),
+            format!("--advertise-address={}", self.address),
             // Would refuse to publish a loopback address.
-            "--endpoint-reconciler-type=none".to_owned(),
+            format!("--endpoint-reconciler-type={}", if self.address.is_loopback() { "none" } else { "lease" }),
             "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
@@ -79,6 +87,11 @@ impl Components {
             self.file("--client-ca-file", "ca.crt"),
             self.file("--tls-cert-file", "apiserver.crt"),
             self.file("--tls-private-key-file", "apiserver.key"),
+            // For the logs of pods, and to run something in them.
+            self.file("--kubelet-client-certificate", "kubelet-client.crt"),
+            self.file("--kubelet-client-key", "kubelet-client.key"),
+            self.file("--kubelet-certificate-authority", "ca.crt"),
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
             self.file("--service-account-key-file", "sa.key"),
             self.file("--service-account-signing-key-file", "sa.key"),
         ]);

@@ -24,6 +24,8 @@ pub(crate) struct GoTools {
     pub module: &'static str,
     /// More arguments of `go build`.
     pub flags: Vec<String>,
+    /// What is built: `tool`, the go.mod's tools, or `.`, a program of our own.
+    pub packages: &'static str,
     /// How long somebody has to wait who builds them.
     pub takes: &'static str,
     /// What to do instead of building them, for somebody without Go.
@@ -36,7 +38,8 @@ impl GoTools {
     /// Their version, as `v1.36.3`.
     pub fn version(&self) -> &'static str {
         let required = |line: &'static str| {
-            let (module, version) = line.trim().split_once(' ')?;
+            let line = line.trim();
+            let (module, version) = line.strip_prefix("require ").unwrap_or(line).split_once(' ')?;
             (module == self.module).then(|| version.split(' ').next()).flatten()
         };
         self.go_mod.lines().find_map(required).expect("the go.mod requires the module of its tools")
@@ -90,7 +93,7 @@ impl GoTools {
         }
         note(format_args!("building {self}, once; this takes about {}", self.takes));
         let mut go = Command::new("go");
-        go.args(["build", "-v"]).args(&self.flags).arg("-o").arg(output).arg("tool");
+        go.args(["build", "-v"]).args(&self.flags).arg("-o").arg(output).arg(self.packages);
         let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder);
         go.current_dir(module).env("CGO_ENABLED", "0").env("GOWORK", "off");
         let log = output.with_extension("log");

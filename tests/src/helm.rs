@@ -56,6 +56,7 @@ fn tools() -> GoTools {
         go_mod: include_str!("../helm/go.mod"),
         module: "helm.sh/helm/v4",
         flags: Vec::new(),
+        packages: "tool",
         takes: "three minutes",
         instead: ", or set HELM to one that you have",
         renamed: &[],

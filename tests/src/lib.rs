@@ -20,12 +20,14 @@
 //! workspace's own binaries), [`Servants`] (importer and webhook as processes), [`Importer`] (in the
 //! test's own process, with a clock to turn), [`linked`] (two clusters and a link), [`Imports`] (the
 //! imports of a namespace, and their Secrets), [`promtool()`] (Prometheus' judgement of a [`Scrape`]),
-//! [`helm()`] (who installs the chart).
+//! [`helm()`] (who installs the chart), [`Node`] (a cluster whose pods run), [`Installed`] (a node on
+//! which all of ours does).
 
 // Test support: where it cannot go on, the test has failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audit;
+mod authority;
 mod binaries;
 mod cache;
 mod cluster;
@@ -35,9 +37,11 @@ mod folder;
 mod go_tools;
 mod helm;
 mod importer;
+mod installed;
 mod kubeconfig;
 mod kubectl;
 mod links;
+mod node;
 mod pki;
 mod ports;
 mod probe;
@@ -50,15 +54,18 @@ mod servants;
 mod shared;
 mod start;
 
+pub use authority::NextAuthority;
 pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
 pub use binaries::{Binaries, binaries, kubernetes_version};
 pub use cluster::{Cluster, Kept};
 pub use eventually::{eventually, eventually_within, try_eventually};
 pub use helm::helm;
 pub use importer::Importer;
+pub use installed::{Installed, Lister, images, pod};
 pub use kubeconfig::{client, kubeconfig_at, merged_kubeconfig};
 pub use kubectl::kubectl;
 pub use links::{link_by_hand, link_with, linked, linked_to, tokens_minted, tokens_minted_in};
+pub use node::{Node, NodeBuilder, READY, TOOLS};
 pub use process::Process;
 pub use programs::{example, program};
 pub use prometheus::{Scrape, promtool};

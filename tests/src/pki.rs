@@ -1,5 +1,7 @@
 //! Each cluster's own certificate authority, and what it signs.
 
+use std::net::Ipv4Addr;
+
 use anyhow::Context;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -28,15 +30,16 @@ pub(crate) struct Pki {
 }
 
 impl Pki {
-    pub(crate) fn new(cluster: &str) -> anyhow::Result<Self> {
+    /// `address` is where the API server listens.
+    pub(crate) fn new(cluster: &str, address: Ipv4Addr) -> anyhow::Result<Self> {
         let mut params = params(&format!("{cluster}-ca"), None, &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)
             .with_context(|| format!("making the certificate authority of {cluster}"))?;
-        let mut params = self::params("kube-apiserver", None, &API_SERVER_NAMES)?;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let api_server = sign(&authority, params)?;
+        let address = address.to_string();
+        let names: Vec<_> = API_SERVER_NAMES.into_iter().chain([&*address]).collect();
+        let api_server = serve(&authority, "kube-apiserver", &names)?;
         let service_account_key =
             KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?.serialize_pem();
         Ok(Self { authority, api_server, service_account_key })
@@ -50,12 +53,27 @@ impl Pki {
         self.authority.key().serialize_pem()
     }
 
+    /// A certificate for a server that is called by these names.
+    pub(crate) fn server(&self, user: &str, names: &[&str]) -> anyhow::Result<Identity> {
+        serve(&self.authority, user, names)
+    }
+
     /// A client certificate: the common name is the user, the organization its group.
     pub(crate) fn client(&self, user: &str, group: Option<&str>) -> anyhow::Result<Identity> {
         let mut params = params(user, group, &[])?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         sign(&self.authority, params)
     }
+}
+
+fn serve(
+    authority: &CertifiedIssuer<'static, KeyPair>,
+    common_name: &str,
+    names: &[&str],
+) -> anyhow::Result<Identity> {
+    let mut params = params(common_name, None, names)?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    sign(authority, params)
 }
 
 fn sign(

@@ -39,6 +39,7 @@ fn find() -> anyhow::Result<PathBuf> {
         module: "github.com/prometheus/prometheus",
         // Without the clients of all clouds, among which a Prometheus can discover what to scrape.
         flags: ["-tags", "remove_all_sd", "-ldflags", "-s -w"].map(str::to_owned).into(),
+        packages: "tool",
         takes: "two minutes",
         instead: ", or set PROMTOOL to one that you have",
         renamed: &[],

@@ -28,12 +28,12 @@ pub enum Fault {
     Delay(Duration),
 }
 
-/// A TCP proxy on a loopback port. Dropped, it closes its port and all connections.
+/// A TCP proxy on a port of its own. Dropped, it closes its port and all connections.
 ///
 /// It belongs to the async runtime that it was started in.
 #[derive(Debug)]
 pub struct Proxy {
-    port: u16,
+    address: SocketAddr,
     route: watch::Sender<Route>,
     accepted: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -51,25 +51,29 @@ struct Route {
 }
 
 impl Proxy {
-    /// Starts a proxy in front of `target`, passing.
+    /// Starts a proxy on loopback in front of `target`, passing.
     pub async fn start(target: SocketAddr) -> anyhow::Result<Self> {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("binding a port for a proxy")?;
-        let port = listener.local_addr()?.port();
+        Self::start_at(Ipv4Addr::LOCALHOST, target).await
+    }
+
+    /// Starts a proxy at an address of this machine in front of `target`, passing.
+    pub async fn start_at(address: Ipv4Addr, target: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((address, 0)).await.context("binding a port for a proxy")?;
+        let address = listener.local_addr()?;
         let (route, routes) = watch::channel(Route { target, fault: Fault::Pass, epoch: 0, first_heard: 0 });
         let accepted = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(accept(listener, routes, accepted.clone()));
-        Ok(Self { port, route, accepted, task })
+        Ok(Self { address, route, accepted, task })
     }
 
-    /// The proxy's port on 127.0.0.1.
+    /// The proxy's port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
-    /// The proxy's address, `https://127.0.0.1:<port>`; clusters' certificates are valid for it.
+    /// The proxy's address, `https://<address>:<port>`; clusters' certificates are valid for it.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://{}", self.address)
     }
 
     /// How many connections it has accepted so far, refused ones included.

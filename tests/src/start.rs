@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::binaries::binaries;
 use crate::cluster::Cluster;
 use crate::components::Components;
 use crate::folder::Folder;
+use crate::node::Network;
 use crate::pki::Pki;
 use crate::ports::Port;
 use crate::process::Process;
@@ -32,17 +34,41 @@ pub struct ClusterBuilder {
     name: String,
     audit_log: bool,
     api_server_args: Vec<String>,
+    address: Ipv4Addr,
+    network: Option<Arc<Network>>,
 }
 
 impl ClusterBuilder {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), audit_log: false, api_server_args: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            audit_log: false,
+            api_server_args: Vec::new(),
+            address: Ipv4Addr::LOCALHOST,
+            network: None,
+        }
     }
 
     /// Adds a flag for kube-apiserver, as `--name=value`; it wins over ours.
     #[must_use]
     pub fn api_server_arg(mut self, arg: impl Into<String>) -> Self {
         self.api_server_args.push(arg.into());
+        self
+    }
+
+    /// Has the API server listen at an address of this machine other than 127.0.0.1, for pods of a
+    /// [`Node`](crate::Node).
+    #[must_use]
+    pub fn address(mut self, address: Ipv4Addr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Has all of it run in a network of its own, as the control plane of a node there.
+    #[must_use]
+    pub(crate) fn inside(mut self, network: Arc<Network>) -> Self {
+        self.address = network.node();
+        self.network = Some(network);
         self
     }
 
@@ -76,13 +102,16 @@ impl ClusterBuilder {
         let binaries = binaries().await?;
         let name = self.name.clone();
         // Making keys takes long enough to stall a runtime with one thread.
-        let pki = tokio::task::spawn_blocking(move || Pki::new(&name)).await??;
+        let address = self.address;
+        let pki = tokio::task::spawn_blocking(move || Pki::new(&name, address)).await??;
         let folder = Folder::create(&self.name)?;
         let ports = [Port::reserve()?, Port::reserve()?];
         let components = Components {
             binaries,
             dir: folder.path().to_path_buf(),
             kubeconfig: folder.join("kubeconfig"),
+            address,
+            network: self.network.clone(),
             api_server_port: ports[0].number,
             etcd_port: ports[1].number,
             issuer: format!("https://{}.example", self.name),
@@ -99,6 +128,7 @@ impl ClusterBuilder {
                 components,
                 name: self.name.clone(),
                 authority: pki.authority(),
+                pki,
                 kubeconfig,
                 folder,
                 _ports: ports,
@@ -166,6 +196,9 @@ fn write_files(components: &Components, pki: &Pki, name: &str) -> anyhow::Result
     write("apiserver.crt", &pki.api_server.certificate)?;
     write("apiserver.key", &pki.api_server.key)?;
     write("sa.key", &pki.service_account_key)?;
+    let kubelet_client = pki.client("kube-apiserver-kubelet-client", Some("system:masters"))?;
+    write("kubelet-client.crt", &kubelet_client.certificate)?;
+    write("kubelet-client.key", &kubelet_client.key)?;
     write("audit-policy.yaml", audit::POLICY)?;
     let kubeconfig = |user: &str, group| {
         let identity = pki.client(user, group)?;

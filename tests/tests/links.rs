@@ -1,14 +1,16 @@
 //! Links, and what the importer does with them: each test harms its clusters, or counts their calls.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
+use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
-use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
+use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, REFRESH_TIME, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    AuditEvent, AuditObject, Cluster, Imports, Servants, bootstrap, eventually, install_and_link, pod_lister,
-    pod_lister_import,
+    AuditEvent, AuditObject, Cluster, Imports, Proxy, Servants, bootstrap, eventually, install_and_link,
+    kubemcsa_ok, pod_lister, pod_lister_import,
 };
 use serde_json::json;
 
@@ -71,6 +73,30 @@ async fn a_link_that_is_lost_stays_so_until_bootstrap() -> anyhow::Result<()> {
     // And it leads to the source.
     pod_lister(&linked.source, "unlinked").await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
+    Ok(())
+}
+
+/// Bootstrap writes the link's Secret, and so does the importer, which takes it over at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_bootstrap_says_stands() -> anyhow::Result<()> {
+    let linked = Linked::start().await?;
+    let links = Imports::of(linked.target.client(), SYSTEM_NAMESPACE);
+    let api_server = SocketAddr::from((Ipv4Addr::LOCALHOST, linked.source.port()));
+    let ways = [Proxy::start(api_server).await?, Proxy::start(api_server).await?];
+    for way in ways.iter().cycle().take(10) {
+        let (target, source) = (linked.target.name(), linked.source.name());
+        let args = ["bootstrap", "--target-context", target, "--source-context", source];
+        let server = way.url();
+        kubemcsa_ok(&linked.kubeconfig, args.into_iter().chain(["--source-server", &server]))?;
+        eventually("the importer has taken over", async || {
+            let secret = links.secrets.get("c2-token").await?;
+            ensure!(secret.annotations().contains_key(REFRESH_TIME), "it has not");
+            Ok(())
+        })
+        .await;
+        let now = &links.values("c2-token").await?["server"];
+        ensure!(*now == server, "bootstrap said {server}, the link says {now}");
+    }
     Ok(())
 }
 

@@ -50,6 +50,8 @@ impl Account {
 pub struct LinkEntry {
     /// The source's name.
     pub cluster_name: String,
+    /// The version of the Secret that this was read from.
+    pub version: String,
     /// The source, or what is wrong with the Secret.
     pub source: Result<Arc<Source>, String>,
 }

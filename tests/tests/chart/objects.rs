@@ -20,11 +20,6 @@ impl Objects {
         Ok(objects)
     }
 
-    pub fn insert(&mut self, object: Value) -> anyhow::Result<()> {
-        self.0.insert(title(&object)?, object);
-        Ok(())
-    }
-
     pub fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
     }
