@@ -38,7 +38,7 @@ pub(crate) const WEBHOOK: Program = Program {
     linking: Linking::Static,
 };
 pub(crate) const LIST_REMOTE_PODS: Program = Program {
-    selection: &["-p", "mcsa-examples", "--example", "list_remote_pods"],
+    selection: &["-p", "mcsa-client", "--example", "list_remote_pods"],
     file: "examples/list_remote_pods",
     linking: Linking::Static,
 };
