@@ -72,7 +72,8 @@ pub(crate) fn stamped(tools: GoTools) -> GoTools {
     let mut numbers = version.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     let package = "k8s.io/component-base/version";
-    let stamp =
-        format!("-X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}");
+    let stamp = format!(
+        "-X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+    );
     GoTools { flags: vec!["-ldflags".into(), format!("-s -w {stamp}")], ..tools }
 }

@@ -78,7 +78,10 @@ impl Components {
             format!("--bind-address={}", self.address),
             format!("--advertise-address={}", self.address),
             // Would refuse to publish a loopback address.
-            format!("--endpoint-reconciler-type={}", if self.address.is_loopback() { "none" } else { "lease" }),
+            format!(
+                "--endpoint-reconciler-type={}",
+                if self.address.is_loopback() { "none" } else { "lease" }
+            ),
             "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),

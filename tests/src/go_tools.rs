@@ -18,7 +18,8 @@ pub(crate) struct GoTools {
     pub name: &'static str,
     /// The folder of the go.mod, below that of this package; and theirs in the cache.
     pub folder: &'static str,
-    /// The contents of the go.mod, the one place that says which version this is.
+    /// The contents of the go.mod, the one place that says which version this is; and of what else decides
+    /// what is built.
     pub go_mod: &'static str,
     /// The module that they are of.
     pub module: &'static str,

@@ -50,12 +50,13 @@ mod programs;
 mod prometheus;
 mod proxy;
 mod scene;
+mod secrecy;
 mod servants;
 mod shared;
 mod start;
 
-pub use authority::NextAuthority;
 pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
+pub use authority::NextAuthority;
 pub use binaries::{Binaries, binaries, kubernetes_version};
 pub use cluster::{Cluster, Kept};
 pub use eventually::{eventually, eventually_within, try_eventually};
@@ -74,6 +75,7 @@ pub use scene::{
     Imports, Run, bootstrap, install_and_link, kubemcsa, kubemcsa_ok, kubemcsa_runs, mount, pod_lister,
     pod_lister_import, takes_pods,
 };
+pub use secrecy::{tokens, unsaid};
 pub use servants::Servants;
 pub use shared::pair;
 pub use start::ClusterBuilder;

@@ -1,0 +1,51 @@
+//! From nothing to pods that call the source, step by step.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use mcsa_tests::{Installed, eventually};
+
+/// The namespace of the listers.
+pub const NAMESPACE: &str = "shop";
+
+/// How long each step took.
+#[derive(Clone, Copy, Debug)]
+pub struct Journey {
+    /// Two clusters and a node; the images are loaded.
+    pub boot: Duration,
+    /// `kubemcsa install`, until the pods are available.
+    pub install: Duration,
+    /// `kubemcsa bootstrap`.
+    pub bootstrap: Duration,
+    /// An import, until it is ready.
+    pub import: Duration,
+    /// A Deployment, until both its pods have listed the source's.
+    pub deployment: Duration,
+}
+
+/// Travels.
+pub async fn run(
+    boot: impl AsyncFnOnce() -> anyhow::Result<Option<Installed>>,
+) -> anyhow::Result<(Journey, Installed)> {
+    let mut start = Instant::now();
+    let mut lap = || std::mem::replace(&mut start, Instant::now()).elapsed();
+    let installed = boot().await?.context("no node can run here")?;
+    let boot = lap();
+    installed.install()?;
+    let install = lap();
+    installed.bootstrap(&["--source-server", &installed.source.server()])?;
+    let bootstrap = lap();
+    let imports = installed.namespace(NAMESPACE).await?;
+    lap();
+    installed.import(&imports, NAMESPACE).await?;
+    let import = lap();
+    installed.deploy_listers(NAMESPACE).await?;
+    eventually("both pods have listed", async || {
+        let listers = installed.listers(NAMESPACE)?;
+        ensure!(listers.len() == 2 && listers.iter().all(|lister| !lister.listed.is_empty()), "{listers:?}");
+        Ok(())
+    })
+    .await;
+    let deployment = lap();
+    Ok((Journey { boot, install, bootstrap, import, deployment }, installed))
+}

@@ -1,0 +1,63 @@
+//! `cargo bench --bench node`: the whole path on a real node, from images, each figure beside its limit or
+//! peer of the same run. Linux and root are needed.
+//!
+//! Figures are no test: the exit code says only whether they could be measured.
+
+mod args;
+mod journey;
+mod memory;
+mod refresh;
+mod sections;
+mod starts;
+#[path = "../imports/table.rs"]
+mod table;
+mod words;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use mcsa_tests::{Installed, Node, images};
+
+use crate::args::Args;
+use crate::memory::Memory;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    mcsa_tests::init();
+    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    let run = async {
+        tokio::select! {
+            result = run(&args) => result,
+            // Returning drops the node, and what is dropped is gone.
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        }
+    };
+    match run.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("node: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> anyhow::Result<()> {
+    let images = images().await?;
+    let (journey, installed) = journey::run(|| Installed::bare(Node::builder("c1"))).await?;
+    let rest = Memory::of(&installed.node)?;
+    let starts = starts::measure(&installed, args.rounds).await?;
+    let refreshes = refresh::measure(&installed, args.refreshes).await?;
+    starts::declare(&installed, args.imports).await.context("declaring many imports")?;
+    let full = Memory::of(&installed.node)?;
+    let sections = [
+        sections::images(images),
+        sections::journey(&journey),
+        sections::starts(&starts),
+        sections::refreshes(&refreshes),
+        sections::memory(&rest, &full),
+    ];
+    let title =
+        format!("One node, two pods each of importer and webhook, {} imports in the end", args.imports);
+    table::print(&title, "here", &sections, &sections::aims(images));
+    Ok(())
+}

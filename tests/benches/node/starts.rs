@@ -1,0 +1,95 @@
+//! From `kubectl apply` of an import and a pod to the pod's first successful call in the source.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::PostParams;
+use mcsa_client::contract::IMPORT_NAME;
+use mcsa_tests::{Imports, Installed, READY, eventually, eventually_within, images, pod, pod_lister_import};
+use serde_json::{Value, json};
+
+use crate::journey::NAMESPACE;
+
+/// How long the pods of one kind took to say something.
+#[derive(Clone, Debug, Default)]
+pub struct Starts {
+    /// An import and a pod that names it, until it has listed the source's pods.
+    pub imported: Vec<Duration>,
+    /// The same program in a pod that names none, until it says so.
+    pub plain: Vec<Duration>,
+}
+
+/// One after the other, in turns.
+pub async fn measure(installed: &Installed, rounds: u32) -> anyhow::Result<Starts> {
+    let imports = Imports::of(installed.node.client(), NAMESPACE);
+    let mut starts = Starts::default();
+    for round in 0..rounds {
+        let name = format!("start-{round}");
+        let begin = Instant::now();
+        // As `kubectl apply -f` of one file with both: the pod may be there before the token.
+        imports.create(&pod_lister_import(&name, installed.source.name(), NAMESPACE)).await?;
+        run(installed, &name, json!({ IMPORT_NAME: name }), &name, " pods in namespace ").await?;
+        starts.imported.push(begin.elapsed());
+        let begin = Instant::now();
+        run(installed, &format!("plain-{round}"), Value::Null, &name, &name).await?;
+        starts.plain.push(begin.elapsed());
+    }
+    Ok(starts)
+}
+
+/// Creates a pod, and waits until it has written that.
+async fn run(
+    installed: &Installed,
+    name: &str,
+    annotations: Value,
+    import: &str,
+    awaited: &str,
+) -> anyhow::Result<()> {
+    let mut pod = pod(&images().await?.list_remote_pods.name, annotations, &[import]);
+    pod["metadata"]["name"] = name.into();
+    pod["spec"]["restartPolicy"] = "OnFailure".into();
+    let pods = Api::<Pod>::namespaced(installed.node.client(), NAMESPACE);
+    eventually("the webhook knows the import", async || {
+        pods.create(&PostParams::default(), &serde_json::from_value(pod.clone())?)
+            .await
+            .map_err(anyhow::Error::from)
+    })
+    .await;
+    let folder = format!("{NAMESPACE}_{name}_");
+    eventually(format!("pod {name} writes {awaited:?}"), async || {
+        let logs = installed.node.pod_logs()?.into_iter();
+        let said: String =
+            logs.filter(|(path, _)| path.to_string_lossy().contains(&folder)).map(|(_, log)| log).collect();
+        ensure!(said.contains(awaited), "{said}");
+        Ok(())
+    })
+    .await;
+    pods.delete(name, &Default::default()).await?;
+    Ok(())
+}
+
+/// So many imports, all of them ready.
+pub async fn declare(installed: &Installed, count: u32) -> anyhow::Result<()> {
+    let imports = Imports::of(installed.node.client(), NAMESPACE);
+    let declare = |number: u32| {
+        let imports = &imports;
+        async move { imports.create(&pod_lister_import(&format!("many-{number}"), "c2", NAMESPACE)).await }
+    };
+    stream::iter(0..count).map(declare).buffer_unordered(16).try_for_each(async |_| Ok(())).await?;
+    eventually_within(READY, "all imports are ready", async || {
+        let all = imports.api.list(&Default::default()).await?;
+        let waiting = all.iter().filter(|import| !is_ready(import)).count();
+        ensure!(waiting == 0, "{waiting} are not");
+        Ok(())
+    })
+    .await;
+    Ok(())
+}
+
+fn is_ready(import: &mcsa_client::ServiceAccountImport) -> bool {
+    let conditions = import.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}

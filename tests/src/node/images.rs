@@ -1,0 +1,39 @@
+//! What pods are made of: this workspace's own images, and two for tests.
+
+use std::path::Path;
+
+use anyhow::Context;
+use mcsa_release::{Arch, Image, NOBODY};
+
+use super::programs;
+use crate::binaries::Binaries;
+
+/// The image of a pod's first container, which only has to be there.
+pub(crate) const PAUSE: &str = "docker.io/mcsa-tests/pause:1";
+
+/// A shell with the usual tools, and kubectl.
+pub const TOOLS: &str = "docker.io/mcsa-tests/tools:1";
+
+/// The names that busybox goes by in [`TOOLS`].
+const TOOL_NAMES: [&str; 8] = ["sh", "cat", "env", "grep", "ls", "nslookup", "sleep", "wget"];
+
+/// Writes the images of the tests into a folder.
+pub(crate) fn write(folder: &Path, binaries: &Binaries) -> anyhow::Result<Vec<std::path::PathBuf>> {
+    let arch = Arch::host()?;
+    let busybox = programs::find("busybox").context("busybox is gone")?;
+    let pause = Image::new(PAUSE, arch).file("/bin/busybox", &busybox, 0o755).entrypoint([
+        "/bin/busybox",
+        "sleep",
+        "infinity",
+    ]);
+    let mut tools = Image::new(TOOLS, arch)
+        .file("/bin/busybox", &busybox, 0o755)
+        .file("/bin/kubectl", &binaries.kubectl, 0o755)
+        .env("PATH", "/bin")
+        .user(NOBODY, NOBODY);
+    for name in TOOL_NAMES {
+        tools = tools.symlink(&format!("/bin/{name}"), "busybox");
+    }
+    let archives = [(pause, "pause.tar"), (tools, "tools.tar")];
+    archives.iter().map(|(image, file)| Ok(image.write(&folder.join(file))?.archive)).collect()
+}

@@ -1,0 +1,206 @@
+//! From nothing to pods that call the source; and what happens to pods that can't.
+
+use anyhow::ensure;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use mcsa_client::contract::{IMPORT_NAME, KUBECONFIG_ENV, MOUNT_ROOT, SYSTEM_NAMESPACE};
+use mcsa_tests::{Installed, Node, TOOLS, eventually, link_with, pod, pod_lister_import};
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_act_in_the_source() -> anyhow::Result<()> {
+    let Some(installed) = Installed::start(Node::builder("c1")).await? else { return Ok(()) };
+    at_rest(&installed).await?;
+    lists_with_the_client_crate(&installed).await?;
+    kubectl_needs_to_know_nothing(&installed).await?;
+    a_source_may_have_a_name(&installed).await?;
+    nothing_happens_where_nobody_asked(&installed).await?;
+    a_pod_waits_for_its_import(&installed).await
+}
+
+/// The system namespace enforces the restricted standard, and both were let in.
+async fn at_rest(installed: &Installed) -> anyhow::Result<()> {
+    let pods = Api::<Pod>::namespaced(installed.node.client(), SYSTEM_NAMESPACE);
+    let restarts: Vec<_> = pods
+        .list(&ListParams::default())
+        .await?
+        .iter()
+        .map(|pod| {
+            let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+            (pod.name_any(), statuses.map(|status| status.restart_count).sum::<i32>())
+        })
+        .collect();
+    ensure!(restarts.len() == 4 && restarts.iter().all(|(_, count)| *count == 0), "{restarts:?}");
+    Ok(())
+}
+
+async fn lists_with_the_client_crate(installed: &Installed) -> anyhow::Result<()> {
+    let imports = installed.namespace("shop").await?;
+    installed.import(&imports, "shop").await?;
+    installed.deploy_listers("shop").await?;
+    installed.available("shop", "lister").await?;
+    let server = format!("{}/", installed.source.server());
+    eventually("both pods have listed the source's pods", async || {
+        let listers = installed.listers("shop")?;
+        ensure!(
+            listers.len() == 2 && listers.iter().all(|lister| lister.listed.contains(&server)),
+            "{listers:?}"
+        );
+        ensure!(listers.iter().all(|lister| lister.failed.is_empty()), "{listers:?}");
+        Ok(())
+    })
+    .await;
+    let log = installed.node.kubectl(["-n", "shop", "logs", "deployment/lister"]).await?;
+    ensure!(log.contains("1 pods in namespace shop") && log.contains("shop/nginx Pending"), "{log}");
+    Ok(())
+}
+
+async fn kubectl_needs_to_know_nothing(installed: &Installed) -> anyhow::Result<()> {
+    let annotations = json!({ IMPORT_NAME: "c2-pod-lister", KUBECONFIG_ENV: "true" });
+    create(installed, "shop", "kubectl", annotations, &["kubectl", "get", "pods", "--output=name"]).await?;
+    let said = finished(installed, "shop", "kubectl").await?;
+    ensure!(said == "pod/nginx\n", "{said}");
+    Ok(())
+}
+
+/// A link whose server is a name that only pods can resolve, by the cluster's own DNS.
+async fn a_source_may_have_a_name(installed: &Installed) -> anyhow::Result<()> {
+    let (node, source) = (&installed.node, &installed.source);
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": "source", "namespace": "default" },
+        "spec": { "clusterIP": "None", "ports": [{ "port": source.port() }] },
+    });
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "source", "namespace": "default", "labels": { "kubernetes.io/service-name": "source" },
+        },
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": [node.host().to_string()] }],
+        "ports": [{ "port": source.port() }],
+    });
+    let file = node.dir().join("service.json");
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": [service, slice] });
+    std::fs::write(&file, list.to_string())?;
+    node.kubectl(["apply", "-f", &file.display().to_string()]).await?;
+    let server = format!("https://source.default.svc.cluster.local:{}", source.port());
+    let mut kubeconfig = mcsa_tests::kubeconfig_at(source.kubeconfig_value(), &server);
+    for cluster in kubeconfig.clusters.iter_mut().filter_map(|cluster| cluster.cluster.as_mut()) {
+        cluster.tls_server_name = Some("localhost".to_owned());
+    }
+    link_with(node, "named", &kubeconfig).await?;
+
+    let imports = mcsa_tests::Imports::of(node.client(), "shop");
+    imports.create(&pod_lister_import("named", "named", "shop")).await?;
+    eventually("the import of a source with a name is ready", async || imports.ready("named").await).await;
+    let annotations = json!({ IMPORT_NAME: "named" });
+    let config = format!("--kubeconfig={MOUNT_ROOT}/named/config");
+    create(
+        installed,
+        "shop",
+        "named",
+        annotations.clone(),
+        &["kubectl", &config, "get", "pods", "-o", "name"],
+    )
+    .await?;
+    let said = finished(installed, "shop", "named").await?;
+    ensure!(said == "pod/nginx\n", "{said}");
+
+    let image = &mcsa_tests::images().await?.list_remote_pods.name;
+    create_from(installed, "shop", "rust", image, annotations, &["named"]).await?;
+    let said = finished(installed, "shop", "rust").await?;
+    ensure!(said.contains(&format!("of {server}/")), "{said}");
+    Ok(())
+}
+
+/// In a namespace without the label, the annotation is an annotation.
+async fn nothing_happens_where_nobody_asked(installed: &Installed) -> anyhow::Result<()> {
+    installed.node.kubectl(["create", "namespace", "aside"]).await?;
+    mcsa_tests::takes_pods(&installed.node, "aside").await;
+    let annotations = json!({ IMPORT_NAME: "no-such-import" });
+    create(installed, "aside", "aside", annotations, &["ls", "/"]).await?;
+    let said = finished(installed, "aside", "aside").await?;
+    // There is a /var only where something is mounted below it: the service account is.
+    let pod = Api::<Pod>::namespaced(installed.node.client(), "aside").get("aside").await?;
+    let volumes = serde_json::to_string(&pod.spec.map(|spec| spec.volumes))?;
+    ensure!(said.contains("bin") && !volumes.contains("secretName"), "{said}{volumes}");
+    Ok(())
+}
+
+/// An import that does not exist is a refusal, one without a token is a wait.
+async fn a_pod_waits_for_its_import(installed: &Installed) -> anyhow::Result<()> {
+    let annotations = json!({ IMPORT_NAME: "late" });
+    let args = ["cat", &format!("{MOUNT_ROOT}/late/namespace")];
+    let refused = create(installed, "shop", "early", annotations.clone(), &args).await;
+    let message = refused.err().map(|error| error.to_string()).unwrap_or_default();
+    ensure!(message.contains("\"late\"") || message.contains("shop/late"), "{message:?}");
+
+    let imports = mcsa_tests::Imports::of(installed.node.client(), "shop");
+    let mut import = pod_lister_import("late", "c2", "shop");
+    import.spec.name = "comes-later".to_owned();
+    imports.create(&import).await?;
+    create(installed, "shop", "early", annotations, &args).await?;
+    eventually("the kubelet misses the Secret", async || {
+        let events = installed.node.kubectl(["-n", "shop", "get", "events", "-o", "json"]).await?;
+        ensure!(events.contains("secret \\\"late-token\\\" not found"), "{events}");
+        Ok(())
+    })
+    .await;
+    installed.source.kubectl(["-n", "shop", "create", "serviceaccount", "comes-later"]).await?;
+    let said = finished(installed, "shop", "early").await?;
+    ensure!(said == "shop", "{said}");
+    Ok(())
+}
+
+/// Runs a command in a pod of the tools' image.
+async fn create(
+    installed: &Installed,
+    namespace: &str,
+    name: &str,
+    annotations: Value,
+    args: &[&str],
+) -> kube::Result<Pod> {
+    create_from(installed, namespace, name, TOOLS, annotations, args).await
+}
+
+async fn create_from(
+    installed: &Installed,
+    namespace: &str,
+    name: &str,
+    image: &str,
+    annotations: Value,
+    args: &[&str],
+) -> kube::Result<Pod> {
+    let mut pod = pod(image, annotations, args);
+    pod["metadata"]["name"] = name.into();
+    pod["spec"]["restartPolicy"] = "Never".into();
+    let pods = Api::<Pod>::namespaced(installed.node.client(), namespace);
+    let pod = serde_json::from_value(pod).map_err(kube::Error::SerdeError)?;
+    pods.create(&PostParams::default(), &pod).await
+}
+
+/// What a pod wrote, once it has ended well.
+async fn finished(installed: &Installed, namespace: &str, name: &str) -> anyhow::Result<String> {
+    let pods = Api::<Pod>::namespaced(installed.node.client(), namespace);
+    mcsa_tests::eventually_within(
+        mcsa_tests::READY,
+        format!("pod {namespace}/{name} has ended well"),
+        async || {
+            let pod = pods.get(name).await?;
+            let status = pod.status.unwrap_or_default();
+            ensure!(
+                status.phase.as_deref() == Some("Succeeded"),
+                "{}: {}",
+                serde_json::to_string(&status)?,
+                pods.logs(name, &Default::default()).await.unwrap_or_default()
+            );
+            Ok(())
+        },
+    )
+    .await;
+    Ok(pods.logs(name, &Default::default()).await?)
+}

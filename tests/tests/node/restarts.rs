@@ -1,0 +1,208 @@
+//! Importer and webhook are killed and replaced while others work.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client, Config};
+use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
+use mcsa_tests::{
+    Imports, Installed, Node, eventually, images, pod, pod_lister_import, tokens, tokens_minted_in, unsaid,
+};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_notices() -> anyhow::Result<()> {
+    let Some(installed) = Installed::start(Node::builder("c1")).await? else { return Ok(()) };
+    let imports = installed.namespace("shop").await?;
+    installed.import(&imports, "shop").await?;
+    let before = tokens(&installed.node).await?;
+    let refused = Arc::new(AtomicUsize::new(0));
+    let creation = Busy::begin(creation(&installed, refused.clone())?);
+    let declaration = Busy::begin(declaration(imports.clone()));
+
+    roll(&installed).await?;
+    let count = refused.load(Ordering::SeqCst);
+    ensure!(count == 0, "{count} pods were refused during a roll-out");
+    for program in ["importer", "webhook"] {
+        for _ in 0..2 {
+            kill_one(&installed, program).await?;
+            installed.serves().await?;
+        }
+    }
+    let (created, failed) = creation.end().await?;
+    ensure!(failed.is_empty(), "{} pods created, and: {failed:?}", created.len());
+    let (declared, failed) = declaration.end().await?;
+    ensure!(failed.is_empty(), "{failed:?}");
+    for name in &declared {
+        eventually(format!("import {name} is ready"), async || imports.ready(name).await).await;
+    }
+    // One for each, and the one that was there before.
+    let minted = tokens_minted_in(&installed.source, "shop")?;
+    ensure!(minted == declared.len() + 1, "{minted} tokens for {} imports", declared.len() + 1);
+    nothing_was_said(&installed, &before).await
+}
+
+/// Everything that importer and webhook wrote, before they were killed, and after.
+async fn nothing_was_said(installed: &Installed, before: &BTreeSet<String>) -> anyhow::Result<()> {
+    let tokens = before | &tokens(&installed.node).await?;
+    let logs = installed.node.pod_logs()?;
+    let ours = logs.into_iter().map(|(path, log)| (path.display().to_string(), log));
+    let ours: Vec<_> = ours.filter(|(path, _)| path.contains(SYSTEM_NAMESPACE)).collect();
+    for program in ["importer", "webhook"] {
+        let traced = |(path, log): &&(String, String)| path.contains(program) && log.contains("TRACE");
+        let count = ours.iter().filter(traced).count();
+        ensure!(count > 2, "{count} logs of the {program} at trace level");
+    }
+    unsaid(&tokens, ours)
+}
+
+/// How often something is done.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How many refusals, all in all, are as many as by a webhook that is away.
+const PATIENCE: usize = 300;
+
+/// Somebody who does the same thing again and again, whatever happens.
+struct Busy {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<(Vec<String>, Vec<String>)>,
+}
+
+impl Busy {
+    /// `work` gets a number and does it once, giving the name of what it made.
+    fn begin<F: Future<Output = anyhow::Result<String>> + Send>(
+        work: impl Fn(usize) -> F + Send + 'static,
+    ) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let (mut done, mut failed) = (Vec::new(), Vec::new());
+            let mut ticks = tokio::time::interval(TICK);
+            for number in 0.. {
+                ticks.tick().await;
+                if *stopped.borrow() {
+                    break;
+                }
+                match work(number).await {
+                    Ok(name) => done.push(name),
+                    Err(error) => failed.push(format!("{error:#}")),
+                }
+            }
+            (done, failed)
+        });
+        Self { stop, task }
+    }
+
+    /// What was done, and what failed.
+    async fn end(self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+        self.stop.send(true)?;
+        Ok(self.task.await?)
+    }
+}
+
+/// Creates pods that name an import; no scheduler is to look at them.
+///
+/// An API server does not ask a second time when the webhook that it asks is killed in that moment: it
+/// refuses the pod, which is counted, and whoever creates pods tries again, as controllers do.
+fn creation(
+    installed: &Installed,
+    refused: Arc<AtomicUsize>,
+) -> anyhow::Result<impl Fn(usize) -> BoxFuture<'static, anyhow::Result<String>> + Send + 'static> {
+    let mut config = Config::try_from(installed.node.kubeconfig_value())?;
+    config.default_retry = false;
+    config.proxy_url = None;
+    let pods = Api::<Pod>::namespaced(Client::try_from(config)?, "shop");
+    Ok(move |number| {
+        let (pods, refused) = (pods.clone(), refused.clone());
+        async move {
+            let name = format!("pod-{number}");
+            let mut pod = pod("none", json!({ IMPORT_NAME: "c2-pod-lister" }), &[]);
+            pod["metadata"]["name"] = name.clone().into();
+            pod["spec"]["schedulingGates"] = json!([{ "name": "example.com/never" }]);
+            let pod = serde_json::from_value(pod)?;
+            let pod = loop {
+                match pods.create(&PostParams::default(), &pod).await {
+                    Ok(pod) => break pod,
+                    Err(error) => {
+                        let count = refused.fetch_add(1, Ordering::SeqCst);
+                        ensure!(count < PATIENCE, "{name} is refused again and again: {error}");
+                        tokio::time::sleep(TICK).await;
+                    }
+                }
+            };
+            let volumes = pod.spec.context("no spec")?.volumes.unwrap_or_default();
+            let mut secrets =
+                volumes.iter().filter_map(|volume| volume.secret.as_ref()?.secret_name.as_deref());
+            ensure!(
+                secrets.any(|name| name == "c2-pod-lister-token"),
+                "{name} was let through without its import"
+            );
+            Ok(name)
+        }
+        .boxed()
+    })
+}
+
+/// Declares imports.
+fn declaration(
+    imports: Imports,
+) -> impl Fn(usize) -> BoxFuture<'static, anyhow::Result<String>> + Send + 'static {
+    move |number| {
+        let imports = imports.clone();
+        async move {
+            let name = format!("import-{number}");
+            imports.create(&pod_lister_import(&name, "c2", "shop")).await?;
+            Ok(name)
+        }
+        .boxed()
+    }
+}
+
+/// Another image for both, which says all that it can say.
+async fn roll(installed: &Installed) -> anyhow::Result<()> {
+    let images = images().await?;
+    for (name, image) in [("importer", &images.importer.name), ("webhook", &images.webhook.name)] {
+        let next = format!("{}-next", image);
+        installed.node.tag(image, &next)?;
+        let patch = json!({ "spec": { "template": { "spec": { "containers": [
+            { "name": name, "image": next, "env": [{ "name": "RUST_LOG", "value": "trace" }] },
+        ] } } } });
+        let patch = patch.to_string();
+        installed
+            .node
+            .kubectl(["-n", SYSTEM_NAMESPACE, "patch", "deployment", name, "--patch", &patch])
+            .await?;
+    }
+    installed.serves().await
+}
+
+/// Kills the process of one pod, as the kernel does when memory runs out, and waits until the kubelet
+/// has started it again.
+async fn kill_one(installed: &Installed, program: &str) -> anyhow::Result<()> {
+    let restarts = async || restarts(installed, program).await;
+    let before = restarts().await?;
+    let victim = installed.node.processes(program)?.into_iter().next().context("none runs")?;
+    installed.node.run("sh", &["-c", "kill -KILL $0", &victim])?;
+    eventually(format!("a {program} that was killed has been started again"), async || {
+        let now = restarts().await?;
+        ensure!(now > before, "{now} restarts, as before");
+        Ok(())
+    })
+    .await;
+    Ok(())
+}
+
+async fn restarts(installed: &Installed, program: &str) -> anyhow::Result<i32> {
+    let pods = Api::<Pod>::namespaced(installed.node.client(), SYSTEM_NAMESPACE);
+    let pods = pods.list(&ListParams::default().labels(&format!("app.kubernetes.io/name={program}"))).await?;
+    let statuses = pods.into_iter().filter_map(|pod| pod.status?.container_statuses).flatten();
+    Ok(statuses.map(|status| status.restart_count).sum())
+}
