@@ -9,9 +9,10 @@ const NAMESPACE: (&str, &str) = ("namespace.yaml", include_str!("../../manifests
 const CRD: (&str, &str) = ("crd.yaml", include_str!("../../manifests/crd.yaml"));
 
 /// The files that kustomization.yaml lists, in its order, each with its name.
-pub const FILES: [(&str, &str); 4] = [
+pub const FILES: [(&str, &str); 5] = [
     NAMESPACE,
     CRD,
+    ("policy.yaml", include_str!("../../manifests/policy.yaml")),
     ("importer.yaml", include_str!("../../manifests/importer.yaml")),
     ("webhook.yaml", include_str!("../../manifests/webhook.yaml")),
 ];
@@ -122,6 +123,23 @@ mod tests {
         assert_eq!(port["containerPort"], 9443);
         for (key, value) in service.data["spec"]["selector"].as_object().unwrap() {
             assert_eq!(&template["metadata"]["labels"][key], value);
+        }
+    }
+
+    #[test]
+    fn the_policy_speaks_of_what_the_contract_names() {
+        let name = "multicluster-service-account-secrets";
+        let policy = find("ValidatingAdmissionPolicy", name).data["spec"].to_string();
+        let binding = find("ValidatingAdmissionPolicyBinding", name);
+        assert_eq!(binding.data["spec"]["policyName"], name);
+        let system = contract::SYSTEM_NAMESPACE;
+        let users = ["importer", "webhook"].map(|name| find("ServiceAccount", name).name_any());
+        let users = users.map(|name| format!("'system:serviceaccount:{system}:{name}'"));
+        let names =
+            [system, contract::webhook::CERTIFICATE, contract::IMPORT_NAME].map(|it| format!("'{it}'"));
+        let group = format!("'{}/'", contract::GROUP);
+        for said in users.iter().chain(&names).chain([&group]) {
+            assert!(policy.contains(said), "{said} is not in {policy}");
         }
     }
 

@@ -137,6 +137,12 @@ impl Cluster {
         Ok(path)
     }
 
+    /// A new client for a service account of this cluster, with the rights that it has.
+    pub async fn client_of(&self, namespace: &str, service_account: &str) -> anyhow::Result<Client> {
+        let kubeconfig = self.kubeconfig_of(namespace, service_account).await?;
+        kubeconfig::client(Kubeconfig::read_from(kubeconfig)?)
+    }
+
     /// Runs kubectl as the admin, and gives its stdout.
     pub async fn kubectl<A: AsRef<OsStr>>(
         &self,

@@ -3,11 +3,13 @@
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_importer::clock::Clock;
 use mcsa_importer::controller::Controller;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::cluster::Cluster;
 use crate::scene::Imports;
 
 /// A running importer.
@@ -20,6 +22,11 @@ pub struct Importer {
 }
 
 impl Importer {
+    /// Starts it as the importer that is installed in a target: what it may not do there, fails.
+    pub async fn of(target: &Cluster) -> anyhow::Result<Self> {
+        Ok(Self::start(target.client_of(SYSTEM_NAMESPACE, "importer").await?))
+    }
+
     /// Starts it, with the identity and the way to the target that `client` has.
     pub fn start(client: Client) -> Self {
         let clock = Clock::system();

@@ -3,17 +3,17 @@
 use anyhow::Context;
 use futures::try_join;
 use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::config::Kubeconfig;
-use kube::{Api, CustomResourceExt};
-use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
 use serde_json::json;
 
 use crate::cluster::Cluster;
+use crate::scene::kubemcsa_ok;
 use crate::start::ClusterBuilder;
 
-/// A target `c1` with the CRD, a source `c2`, and a link made by hand; both log their calls.
+/// A target `c1` with an installation, a source `c2`, and a link made by hand; both log their calls.
 pub async fn linked() -> anyhow::Result<(Cluster, Cluster)> {
     linked_to(Cluster::builder("c2")).await
 }
@@ -21,11 +21,7 @@ pub async fn linked() -> anyhow::Result<(Cluster, Cluster)> {
 /// [`linked`], with a source that has something special about it.
 pub async fn linked_to(source: ClusterBuilder) -> anyhow::Result<(Cluster, Cluster)> {
     let (target, source) = try_join!(Cluster::builder("c1").audit_log().start(), source.audit_log().start())?;
-    let file = target.dir().join("crd.json");
-    std::fs::write(&file, serde_json::to_string(&ServiceAccountImport::crd())?)?;
-    target.kubectl(["apply", "-f", &file.display().to_string()]).await?;
-    target.kubectl(["wait", "--for=condition=Established", "crd", ServiceAccountImport::crd_name()]).await?;
-    target.kubectl(["create", "namespace", SYSTEM_NAMESPACE]).await?;
+    kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
     link_by_hand(&target, &source).await?;
     Ok((target, source))
 }

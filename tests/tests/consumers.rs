@@ -245,7 +245,7 @@ fn shape(secret: &Secret) -> impl PartialEq + std::fmt::Debug + use<> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_consumer_gets_the_secret_that_it_reads() -> anyhow::Result<()> {
     let (target, source) = linked().await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     type Read = fn(&Secret) -> anyhow::Result<Access>;
     for (example, read) in [
         ("argocd", argo_cd as Read),
@@ -288,7 +288,7 @@ async fn each_consumer_gets_the_secret_that_it_reads() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_adds_to_the_secret_and_takes_nothing_from_it() -> anyhow::Result<()> {
     let (target, source) = linked().await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let example = Example::read("argocd")?;
     let imports = example.apply(&target, &source).await?;
     let before = eventually("the import is ready", async || {

@@ -30,7 +30,7 @@ async fn credential_id(client: &Client) -> anyhow::Result<String> {
 async fn a_token_lives_on() -> anyhow::Result<()> {
     let (target, source) = linked().await?;
     pod_lister(&source, "lister").await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     let mut import = pod_lister_import("short", "c2", "lister");
     import.spec.expiration_seconds = 600;
@@ -52,7 +52,7 @@ async fn a_token_lives_on() -> anyhow::Result<()> {
 
     // Restarted, the importer knows from the Secret that nothing is due.
     importer.stop().await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     imports.create(&pod_lister_import("second", "c2", "lister")).await?;
     eventually("the second import is ready", async || imports.ready("second").await).await;
     ensure!(tokens_minted(&source)? == 2, "a restart mints nothing that is not due");
@@ -93,7 +93,7 @@ async fn a_secret_is_repaired_or_left_to_its_owner() -> anyhow::Result<()> {
     let (target, source) = linked().await?;
     target.restart_controller_manager()?;
     pod_lister(&source, "lister").await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
@@ -186,7 +186,7 @@ async fn a_secret_is_repaired_or_left_to_its_owner() -> anyhow::Result<()> {
 async fn links_come_change_and_go() -> anyhow::Result<()> {
     let (target, source) = linked().await?;
     pod_lister(&source, "lister").await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
@@ -264,7 +264,7 @@ async fn a_link_refreshes_itself_in_time() -> anyhow::Result<()> {
     pod_lister(&source, "lister").await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     let bootstrapped = links.values("c2-token").await?["token"].clone();
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let refresh_time = async || {
         let status = links.ready("c2").await?.status.context("status")?;
         Ok::<_, anyhow::Error>(status.refresh_time.context("refresh time")?.0)
@@ -305,7 +305,7 @@ async fn a_source_that_hangs_and_a_writer_that_insists_harm_no_one_else() -> any
     for i in 0..60 {
         imports.create(&pod_lister_import(&format!("hangs-{i}"), "c3", "lister")).await?;
     }
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     eventually("the hanging source is called", async || {
         ensure!(proxy.connections() > 0, "no connection yet");
         Ok::<_, anyhow::Error>(())
@@ -353,7 +353,7 @@ async fn another_cluster_behind_the_address_gets_no_token() -> anyhow::Result<()
     let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
     let pin = json!({ "metadata": { "annotations": { mcsa_client::contract::CLUSTER_UID: "another" } } });
     links.patch("c2", &PatchParams::default(), &Patch::Merge(pin)).await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     eventually("the import says that it is another cluster", async || {

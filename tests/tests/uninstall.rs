@@ -19,7 +19,8 @@ const WITH_CERT_MANAGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../example
 
 /// All kinds of objects that are installed, or made later.
 const KINDS: &str = "mutatingwebhookconfiguration,deployment,replicaset,pod,service,poddisruptionbudget,\
-                     resourcequota,serviceaccount,clusterrole,clusterrolebinding,role,rolebinding,lease";
+                     resourcequota,serviceaccount,clusterrole,clusterrolebinding,role,rolebinding,lease,\
+                     validatingadmissionpolicy,validatingadmissionpolicybinding";
 
 /// A pod that names an import, in a namespace that has turned the webhook on.
 async fn create_pod(target: &Cluster, import: &str) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use crate::object;
 
 /// The objects in stages; within one, in their own order.
 pub fn stages(objects: Vec<DynamicObject>) -> Vec<Vec<DynamicObject>> {
-    let mut stages: [Vec<_>; 4] = Default::default();
+    let mut stages: [Vec<_>; 5] = Default::default();
     for object in objects {
         stages[stage(object::kind(&object))].push(object);
     }
@@ -22,9 +22,11 @@ fn stage(kind: &str) -> usize {
     match kind {
         "Namespace" => 0,
         "CustomResourceDefinition" => 1,
+        // What is refused before anyone is allowed to try it.
+        "ValidatingAdmissionPolicy" | "ValidatingAdmissionPolicyBinding" => 2,
         // Rights before the pods that need them.
-        "ServiceAccount" | "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => 2,
-        _ => 3,
+        "ServiceAccount" | "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => 3,
+        _ => 4,
     }
 }
 
@@ -39,8 +41,9 @@ mod tests {
         let kinds: Vec<Vec<_>> =
             stages.iter().map(|stage| stage.iter().map(object::kind).collect()).collect();
         assert_eq!(kinds[..2], [vec!["Namespace"], vec!["CustomResourceDefinition"]]);
-        assert!(kinds[2].contains(&"ServiceAccount") && kinds[2].contains(&"RoleBinding"));
-        assert!(kinds[3].contains(&"Deployment") && kinds[3].contains(&"MutatingWebhookConfiguration"));
-        assert_eq!(kinds.len(), 4);
+        assert_eq!(kinds[2], ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]);
+        assert!(kinds[3].contains(&"ServiceAccount") && kinds[3].contains(&"RoleBinding"));
+        assert!(kinds[4].contains(&"Deployment") && kinds[4].contains(&"MutatingWebhookConfiguration"));
+        assert_eq!(kinds.len(), 5);
     }
 }

@@ -23,6 +23,7 @@ fn stage(kind: &str) -> usize {
         "ClusterRoleBinding" | "RoleBinding" | "ClusterRole" | "Role" | "ServiceAccount" => 2,
         // Nobody is left who would make these anew, or has the right to.
         "Secret" | "Lease" => 4,
+        // Among them the policy that holds those who have rights, until nobody has.
         _ => 3,
     }
 }
@@ -40,5 +41,6 @@ mod tests {
         assert_eq!(kinds[1], ["Deployment", "Deployment"]);
         assert!(kinds[2].iter().any(|kind| kind == "ServiceAccount"));
         assert!(kinds[3].iter().any(|kind| kind == "Service"));
+        assert!(kinds[3].iter().any(|kind| kind == "ValidatingAdmissionPolicy"));
     }
 }

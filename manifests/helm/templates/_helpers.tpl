@@ -66,13 +66,13 @@ default's place: nobody takes one twice.
 # What is wanted. Imports are never written, only their status is.
 - apiGroups: [multicluster.admiralty.io]
   resources: [serviceaccountimports]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [multicluster.admiralty.io]
   resources: [serviceaccountimports/status]
   verbs: [update]
 # Only links, in our own namespace, are read whole; of all others, only the metadata is listed, watched
-# and got. RBAC has no words for that. There is no delete: the garbage collector deletes what an import
-# owned.
+# and got. RBAC has no words for that. policy.yaml says which may be written. There is no delete: the
+# garbage collector deletes what an import owned.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]

@@ -16,7 +16,7 @@ mod words;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use mcsa_tests::{Installed, Node, images};
+use mcsa_tests::{Installed, Node, images, program};
 
 use crate::args::Args;
 use crate::memory::Memory;
@@ -43,6 +43,8 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     let images = images().await?;
+    // Nor is this to be waited for later, when time counts.
+    program("kubemcsa")?;
     let (journey, installed) = journey::run(|| Installed::bare(Node::builder("c1"))).await?;
     let rest = Memory::of(&installed.node)?;
     let starts = starts::measure(&installed, args.rounds).await?;

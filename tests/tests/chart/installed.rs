@@ -53,6 +53,8 @@ impl Release<'_> {
             "Role webhook".into(),
             format!("ClusterRole {CONFIGURATION}"),
             "ClusterRoleBinding multicluster-service-account-importer".into(),
+            "ValidatingAdmissionPolicy multicluster-service-account-secrets".into(),
+            "ValidatingAdmissionPolicyBinding multicluster-service-account-secrets".into(),
         ] {
             eventually(format!("{gone} is gone"), async || match self.get(&gone).await {
                 Err(error) if error.to_string().contains("NotFound") => Ok(()),

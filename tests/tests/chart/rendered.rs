@@ -149,10 +149,13 @@ async fn the_definition_can_be_let_go_and_left_out() -> anyhow::Result<()> {
 /// A chart can't read what is not below its folder.
 #[test]
 fn what_the_chart_has_twice_is_the_same() -> anyhow::Result<()> {
-    let mut files = ["crd.yaml", "monitoring/dashboard.json", "monitoring/prometheusrule.yaml"].map(|file| {
-        let original = Path::new(ROOT).join("manifests").join(file);
-        (original.file_name().map(ToOwned::to_owned), original)
-    });
+    let mut files =
+        ["crd.yaml", "policy.yaml", "monitoring/dashboard.json", "monitoring/prometheusrule.yaml"].map(
+            |file| {
+                let original = Path::new(ROOT).join("manifests").join(file);
+                (original.file_name().map(ToOwned::to_owned), original)
+            },
+        );
     files.sort();
     let folder = Path::new(CHART).join("files");
     let there = fs::read_dir(&folder)?.map(|file| Ok(Some(file?.file_name())));

@@ -15,7 +15,7 @@ async fn a_source_that_is_away() -> anyhow::Result<()> {
     pod_lister(&source, "lister").await?;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     link_with(&target, "c2", &kubeconfig_at(source.kubeconfig_value(), &proxy.url())).await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&for_a_day("a", "c2")).await?;
     let a = Subject { importer: &importer, imports: &imports, name: "a" };
@@ -63,7 +63,7 @@ async fn nineteen_sources_that_hang_do_not_delay_the_twentieth() -> anyhow::Resu
             stuck.push(name);
         }
     }
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     eventually("all nineteen are called", async || {
         ensure!(proxy.connections() >= 19, "{} connections", proxy.connections());
         anyhow::Ok(())

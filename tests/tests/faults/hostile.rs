@@ -105,7 +105,7 @@ async fn hostile_sources_harm_no_other() -> anyhow::Result<()> {
         imports.create(&for_a_day(name, name)).await?;
     }
     imports.create(&for_a_day("a", "c2")).await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let a = Subject { importer: &importer, imports: &imports, name: "a" };
     a.ready().await;
     for (name, _, reason, words) in cases {

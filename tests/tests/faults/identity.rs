@@ -47,7 +47,7 @@ async fn a_cluster_that_takes_the_place_of_the_source() -> anyhow::Result<()> {
     let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
     let pin = json!({ "metadata": { "annotations": { CLUSTER_UID: uid(&source).await? } } });
     links.patch("c2", &PatchParams::default(), &Patch::Merge(pin)).await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     let subject = |name| Subject { importer: &importer, imports: &imports, name };
     imports.create(&for_a_day("a", "c2")).await?;

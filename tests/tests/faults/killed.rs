@@ -4,11 +4,10 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::config::Kubeconfig;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{
-    Fault, Importer, Imports, Proxy, client, eventually, kubeconfig_at, kubemcsa_ok, link_with, linked,
-    pod_lister, pod_lister_import, tokens_minted_in,
+    Fault, Importer, Imports, Proxy, client, eventually, kubeconfig_at, link_with, linked, pod_lister,
+    pod_lister_import, tokens_minted_in,
 };
 use serde_json::{Value, json};
 
@@ -92,16 +91,13 @@ async fn allow_status(target: &mcsa_tests::Cluster, verbs: Value) -> anyhow::Res
 async fn before_it_has_written_the_status() -> anyhow::Result<()> {
     let (target, source) = linked().await?;
     pod_lister(&source, "lister").await?;
-    kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
-    let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, "importer").await?;
-    let start = || anyhow::Ok(Importer::start(client(Kubeconfig::read_from(&kubeconfig)?)?));
     let review = ["auth", "can-i", "update", "serviceaccountimports", "--subresource=status"];
     let whom = format!("--as=system:serviceaccount:{SYSTEM_NAMESPACE}:importer");
     let may_update = async || target.kubectl(review.iter().copied().chain([whom.as_str()])).await.is_ok();
 
     allow_status(&target, json!(["deletecollection"])).await?;
     eventually("it may not", async || if may_update().await { Err("it may") } else { Ok(()) }).await;
-    let importer = start()?;
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     let published = eventually("the Secret is there", async || imports.values("a-token").await).await;
@@ -110,7 +106,7 @@ async fn before_it_has_written_the_status() -> anyhow::Result<()> {
 
     allow_status(&target, json!(["update"])).await?;
     eventually("it may", async || if may_update().await { Ok(()) } else { Err("it may not") }).await;
-    let importer = start()?;
+    let importer = Importer::of(&target).await?;
     let import = eventually("the import is ready", async || imports.ready("a").await).await;
     ensure!(import.status.context("status")?.secrets.iter().map(|secret| &secret.name).eq(["a-token"]));
     ensure!(imports.values("a-token").await? == published, "published anew");

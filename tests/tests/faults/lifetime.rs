@@ -34,7 +34,7 @@ async fn a_token_that_the_source_shortens_is_used_as_granted() -> anyhow::Result
     let stingy = Cluster::builder("c2").api_server_arg("--service-account-max-token-expiration=1h");
     let (target, source) = linked_to(stingy).await?;
     pod_lister(&source, "lister").await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     let start = Timestamp::now();
     imports.create(&for_a_day("a", "c2")).await?;
@@ -76,7 +76,7 @@ async fn a_token_that_the_source_shortens_is_used_as_granted() -> anyhow::Result
 async fn a_token_of_the_kubelets_lifetime_is_no_exception() -> anyhow::Result<()> {
     let (target, source) = linked().await?;
     pod_lister(&source, "lister").await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     let mut import = pod_lister_import("a", "c2", "lister");
     import.spec.expiration_seconds = 3607;
@@ -93,7 +93,7 @@ async fn a_token_of_the_kubelets_lifetime_is_no_exception() -> anyhow::Result<()
 async fn a_service_account_that_was_recreated_is_noticed() -> anyhow::Result<()> {
     let (target, source) = linked().await?;
     pod_lister(&source, "lister").await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&for_a_day("a", "c2")).await?;
     let a = Subject { importer: &importer, imports: &imports, name: "a" };

@@ -61,7 +61,7 @@ async fn a_source_that_refuses_the_link() -> anyhow::Result<()> {
     }
     let link = identity(&source).await?;
     link_with(&target, "c2", &link).await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&for_a_day("a", "c2")).await?;
     let a = Subject { importer: &importer, imports: &imports, name: "a" };

@@ -36,7 +36,7 @@ async fn a_quota_costs_no_token_each_time() -> anyhow::Result<()> {
         quota.status.and_then(|status| status.used).context("it does not")
     })
     .await;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "full");
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     let a = Subject { importer: &importer, imports: &imports, name: "a" };
@@ -72,7 +72,7 @@ async fn a_namespace_that_ends_needs_no_source() -> anyhow::Result<()> {
     let maps = Api::<ConfigMap>::namespaced(target.client(), "ends");
     let held = json!({ "metadata": { "name": "held", "finalizers": ["example.com/hold"] } });
     maps.create(&PostParams::default(), &serde_json::from_value(held)?).await?;
-    let importer = Importer::start(target.client());
+    let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "ends");
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     let a = Subject { importer: &importer, imports: &imports, name: "a" };

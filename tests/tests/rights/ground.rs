@@ -11,23 +11,23 @@ use serde::Deserialize;
 
 use crate::list::List;
 
-/// What is no one's resource and yet in rules, by group.
-const VIRTUAL: [(&str, &str); 15] = [
-    ("", "groups"),
-    ("", "nodes/configz"),
-    ("", "nodes/healthz"),
-    ("", "nodes/log"),
-    ("", "nodes/metrics"),
-    ("", "nodes/pods"),
-    ("", "nodes/stats"),
-    ("", "users"),
-    ("authentication.k8s.io", "uids"),
-    ("authentication.k8s.io", "userextras/scopes"),
-    ("certificates.k8s.io", "signers"),
-    ("policy", "podsecuritypolicies"),
-    ("*", "*"),
-    ("*", "*/scale"),
-    ("*", "*/status"),
+/// What is no one's resource and yet in rules, by group; and whether it is in namespaces.
+const VIRTUAL: [(&str, &str, bool); 15] = [
+    ("", "groups", false),
+    ("", "nodes/configz", false),
+    ("", "nodes/healthz", false),
+    ("", "nodes/log", false),
+    ("", "nodes/metrics", false),
+    ("", "nodes/pods", false),
+    ("", "nodes/stats", false),
+    ("", "users", false),
+    ("authentication.k8s.io", "uids", false),
+    ("authentication.k8s.io", "userextras/scopes", false),
+    ("certificates.k8s.io", "signers", false),
+    ("policy", "podsecuritypolicies", true),
+    ("*", "*", true),
+    ("*", "*/scale", true),
+    ("*", "*/status", true),
 ];
 
 /// Besides those that the API server tells of.
@@ -46,10 +46,26 @@ const PATHS: [&str; 8] = [
 pub struct Ground {
     /// The service accounts of the list, each with the names that there are rights of.
     pub accounts: Vec<(String, BTreeSet<String>)>,
-    /// Groups, and their resources and subresources.
-    pub resources: BTreeSet<(String, String)>,
+    /// All resources and subresources.
+    pub resources: BTreeSet<Resource>,
     /// The non-resource URLs.
     pub paths: BTreeSet<String>,
+}
+
+/// What there are rights to.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub struct Resource {
+    pub group: String,
+    /// With its subresource, after a slash.
+    pub name: String,
+    /// To what is not, a right in a namespace is none.
+    pub is_in_namespaces: bool,
+}
+
+impl Resource {
+    fn new(group: &str, name: &str, is_in_namespaces: bool) -> Self {
+        Self { group: group.to_owned(), name: name.to_owned(), is_in_namespaces }
+    }
 }
 
 impl Ground {
@@ -64,9 +80,8 @@ impl Ground {
 }
 
 /// What discovery tells of, in all versions.
-async fn resources(client: &Client) -> anyhow::Result<BTreeSet<(String, String)>> {
-    let mut resources =
-        BTreeSet::from(VIRTUAL.map(|(group, resource)| (group.to_owned(), resource.to_owned())));
+async fn resources(client: &Client) -> anyhow::Result<BTreeSet<Resource>> {
+    let mut resources = BTreeSet::from(VIRTUAL.map(|(group, name, scope)| Resource::new(group, name, scope)));
     let mut lists = Vec::new();
     for version in client.list_core_api_versions().await?.versions {
         lists.push(("".to_owned(), client.list_core_api_resources(&version).await?));
@@ -77,17 +92,16 @@ async fn resources(client: &Client) -> anyhow::Result<BTreeSet<(String, String)>
         }
     }
     for (group, list) in lists {
-        resources.extend(list.resources.into_iter().map(|resource| (group.clone(), resource.name)));
-        resources.insert((group, "*".to_owned()));
+        resources.extend(list.resources.iter().map(|it| {
+            // Who asks for a namespace is in it already.
+            let is_namespace = it.name.split('/').next() == Some("namespaces");
+            Resource::new(&group, &it.name, it.namespaced || is_namespace)
+        }));
+        resources.insert(Resource::new(&group, "*", true));
     }
     // A walk through nothing would find nothing.
-    for (group, resource) in
-        [("", "pods/exec"), ("multicluster.admiralty.io", "serviceaccountimports/status")]
-    {
-        ensure!(
-            resources.contains(&(group.to_owned(), resource.to_owned())),
-            "discovery does not tell of {resource}"
-        );
+    for (group, name) in [("", "pods/exec"), ("multicluster.admiralty.io", "serviceaccountimports/status")] {
+        ensure!(resources.contains(&Resource::new(group, name, true)), "discovery does not tell of {name}");
     }
     Ok(resources)
 }

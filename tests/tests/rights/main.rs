@@ -3,6 +3,7 @@
 mod ground;
 mod list;
 mod question;
+mod thief;
 mod walk;
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;

@@ -5,30 +5,27 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use kube::Client;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use crate::ground::Ground;
+use crate::ground::{Ground, Resource};
 use crate::list::List;
 use crate::question::{Question, What};
 
-/// Those of requests, those that someone checks for besides, and all.
-const VERBS: [&str; 17] = [
-    "get",
-    "list",
-    "watch",
-    "create",
-    "update",
-    "patch",
-    "delete",
-    "deletecollection",
-    "approve",
-    "attest",
-    "bind",
-    "escalate",
-    "impersonate",
-    "impersonate:user-info",
-    "sign",
-    "use",
-    "*",
+/// Those of requests. A rule that has `*` has all of these.
+const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
+/// Those that someone checks for besides, each of some resources, whatever their group.
+const VERBS_OF: [(&str, &[&str]); 9] = [
+    ("clusterroles", &["bind", "escalate"]),
+    ("roles", &["bind", "escalate"]),
+    ("groups", &IMPERSONATE),
+    ("serviceaccounts", &IMPERSONATE),
+    ("uids", &IMPERSONATE),
+    ("userextras/scopes", &IMPERSONATE),
+    ("users", &IMPERSONATE),
+    ("podsecuritypolicies", &["use"]),
+    ("signers", &["approve", "attest", "sign"]),
 ];
+
+const IMPERSONATE: [&str; 2] = ["impersonate", "impersonate:user-info"];
 
 const PATH_VERBS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "options", "*"];
 
@@ -73,8 +70,12 @@ fn questions<'a>(ground: &'a Ground, namespaces: &[&'a str]) -> Vec<Question<'a>
             let named = namespace.is_none_or(|namespace| namespace == SYSTEM_NAMESPACE);
             let names = names.iter().filter(|_| named).map(|name| Some(name.as_str()));
             for name in names.chain([None]) {
-                for (group, resource) in &ground.resources {
-                    add(&VERBS, What::Resource { group, resource, namespace, name });
+                let there = |it: &&Resource| namespace.is_none() || it.is_in_namespaces;
+                for Resource { group, name: resource, .. } in ground.resources.iter().filter(there) {
+                    let what = What::Resource { group, resource, namespace, name };
+                    add(&VERBS, what);
+                    let besides = VERBS_OF.iter().filter(|(of, _)| of == resource);
+                    besides.for_each(|(_, verbs)| add(verbs, what));
                 }
             }
         }
