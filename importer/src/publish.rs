@@ -22,28 +22,34 @@ use crate::target::{Target, parameters};
 /// How often a Secret may change under our hands before we come back later.
 const TRIES: usize = 3;
 
-/// Writes the credential into the import's Secret.
+/// Writes the credential into the import's Secret; nothing, when that is a link's and has changed: whoever
+/// changes it says where the source is, and then the credential may be no more right.
 ///
 /// # Errors
 /// When the Secret's name is taken, or the target does not accept it.
-pub async fn publish(target: &Target, resolved: &Resolved, minted: &Minted) -> Result<SecretState, Failure> {
+pub async fn publish(
+    target: &Target,
+    resolved: &Resolved,
+    minted: &Minted,
+) -> Result<Option<SecretState>, Failure> {
     let key = &resolved.secret_key;
     let secret = build(&resolved.import.object(), minted.credential(), minted.provenance())
         .map_err(|error| Failure::new(Reason::InvalidSpec, error.to_string()))?;
     let mut known = resolved.secret.clone();
     let mut last = String::new();
-    // Whoever changes a link's Secret says where the source is: then the credential is no more right.
-    let tries = if resolved.import.is_link { 1 } else { TRIES };
-    for _ in 0..tries {
+    for _ in 0..TRIES {
         let written = match &known {
             None => create(target, key, &secret).await,
             Some(known) => update(target, key, &secret, known).await,
         };
         match written {
-            Ok(state) => return Ok(state),
+            Ok(state) => return Ok(Some(state)),
             Err(kube::Error::Api(status))
                 if matches!(status.code, 404 | 409) && !is_namespace_missing(&status) =>
             {
+                if resolved.import.is_link {
+                    return Ok(None);
+                }
                 last = status.message.clone();
             }
             Err(error) => return Err(not_written(key, &error)),
@@ -53,7 +59,7 @@ pub async fn publish(target: &Target, resolved: &Resolved, minted: &Minted) -> R
     }
     Err(Failure::new(
         Reason::SecretNotWritten,
-        format!("Secret {key} has changed meanwhile: {last}; it is tried again"),
+        format!("Secret {key} keeps changing: {last}; it is tried again"),
     ))
 }
 

@@ -21,7 +21,7 @@ use crate::mint::{Minted, mint};
 use crate::publish::{look, publish};
 use crate::queue::Queue;
 use crate::report::report;
-use crate::resolve::{Resolved, is_owned, resolve};
+use crate::resolve::{Resolved, is_owned, not_linked, resolve};
 use crate::status::Outcome;
 use crate::target::Target;
 
@@ -30,6 +30,14 @@ const SPREAD: Duration = Duration::from_secs(1);
 
 /// How long a link is left alone at most that its two watches tell different things of.
 const UNSETTLED: Duration = Duration::from_secs(1);
+
+/// When an import is due again.
+enum Next {
+    /// All is as it should be until then.
+    Due(Timestamp),
+    /// It is not known yet what should be: nothing was done, and nothing is said about it.
+    Unsettled(Timestamp),
+}
 
 /// What all reconciliations share.
 pub struct Reconciler {
@@ -62,6 +70,14 @@ impl Reconciler {
             self.cache.keep_history(import, history);
             return Some(self.clock.now());
         }
+        let result = match result {
+            Ok(Next::Unsettled(time)) => {
+                self.cache.keep_history(import, history);
+                return Some(time);
+            }
+            Ok(Next::Due(time)) => Ok(time),
+            Err(failure) => Err(failure),
+        };
         if let Err(failure) = &result {
             self.note(import, failure);
         }
@@ -110,13 +126,16 @@ impl Reconciler {
     }
 
     /// Makes sure that the Secret holds a fresh token; returns when it is due again.
-    async fn refresh(&self, known: &Known, history: &mut History) -> Result<Timestamp, Failure> {
+    async fn refresh(&self, known: &Known, history: &mut History) -> Result<Next, Failure> {
         let import = &known.import;
         let mut resolved = resolve(&self.cache, import.clone())?;
-        if resolved.secret.is_none() && history.has_failed() {
+        if resolved.secret.is_none() && (history.has_failed() || import.is_link) {
             // Before another token is minted in vain: the name may be taken by a Secret that the
-            // watch does not see.
+            // watch does not see. Of a link's Secret, two watches tell in either order that it is gone.
             resolved.secret = look(&self.target, &resolved).await?;
+        }
+        if resolved.secret.is_none() && import.is_link {
+            return Err(not_linked(&import.spec.cluster_name));
         }
         let facts = Facts {
             secret: resolved.secret.as_ref(),
@@ -129,9 +148,9 @@ impl Reconciler {
         };
         let now = self.clock.now();
         let why = match decide(facts, now) {
-            Decision::Wait(time) => return Ok(time),
+            Decision::Wait(time) => return Ok(Next::Due(time)),
             // The watch that is late wakes us.
-            Decision::Mint(_) if !resolved.is_settled() => return Ok(after(now, UNSETTLED)),
+            Decision::Mint(_) if !resolved.is_settled() => return Ok(Next::Unsettled(after(now, UNSETTLED))),
             Decision::Mint(why) => why,
         };
         let account = known.account.as_ref();
@@ -151,7 +170,11 @@ impl Reconciler {
             }
         };
         let published = match publish(&self.target, &resolved, &minted).await {
-            Ok(published) => published,
+            Ok(Some(published)) => published,
+            Ok(None) => {
+                history.unpublished = Some(minted);
+                return Ok(Next::Unsettled(after(now, UNSETTLED)));
+            }
             Err(failure) => {
                 // Kept for the next try: what the target does not accept must not cost a token each time.
                 history.unpublished = Some(minted);
@@ -167,7 +190,7 @@ impl Reconciler {
             "refreshed"
         );
         self.tell_lifetime(import, minted.lifetime()).await;
-        Ok(token.refresh_at.unwrap_or(token.expires_at))
+        Ok(Next::Due(token.refresh_at.unwrap_or(token.expires_at)))
     }
 
     /// Mints; when the source refuses the link's token, once more with what the link holds by now.

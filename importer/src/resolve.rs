@@ -67,14 +67,7 @@ pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> 
         ensure_owned(&secret_key, secret, &import)?;
     }
     let cluster = &import.spec.cluster_name;
-    // The two watches may tell in either order that a link's Secret was deleted.
-    let link = cache.link(cluster).filter(|_| !import.is_link || secret.is_some());
-    let link = link.ok_or_else(|| {
-        Failure::new(
-            Reason::ClusterNotLinked,
-            format!("there is no link to {cluster}; run kubemcsa bootstrap with --source-name {cluster}"),
-        )
-    })?;
+    let link = cache.link(cluster).ok_or_else(|| not_linked(cluster))?;
     let source = link.source.map_err(|problem| Failure::new(Reason::InvalidLink, problem))?;
     let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
     Ok(Resolved {
@@ -92,6 +85,13 @@ pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> 
         source,
         import,
     })
+}
+
+/// That there is no link to this source.
+pub fn not_linked(cluster: &str) -> Failure {
+    let message =
+        format!("there is no link to {cluster}; run kubemcsa bootstrap with --source-name {cluster}");
+    Failure::new(Reason::ClusterNotLinked, message)
 }
 
 /// Makes sure that a Secret is controlled by this very import.
@@ -193,9 +193,6 @@ mod tests {
 
     #[rstest]
     #[case::a_link(&["c2-token"], json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE, Ok(()))]
-    #[case::a_link_without_its_secret(
-        &[], json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE, Err(Reason::ClusterNotLinked)
-    )]
     #[case::no_link_of_a_link_s_identity(&[], json!({}), "c2", SYSTEM_NAMESPACE, Err(Reason::InvalidSpec))]
     #[case::an_import(&[], json!({}), "c2", "default", Ok(()))]
     #[case::of_a_source_without_a_link(&[], json!({}), "c3", "default", Err(Reason::ClusterNotLinked))]

@@ -26,6 +26,13 @@ pub fn kind(object: &DynamicObject) -> &str {
     object.types.as_ref().map_or("", |types| types.kind.as_str())
 }
 
+/// Helm's release that an object belongs to, as people call it.
+pub fn helm_release(object: &DynamicObject) -> Option<String> {
+    let annotation = |name: &str| object.annotations().get(&format!("meta.helm.sh/{name}"));
+    let (name, namespace) = annotation("release-name").zip(annotation("release-namespace"))?;
+    Some(format!("release {name} in namespace {namespace}"))
+}
+
 /// Whether it says that it is one of those that are installed.
 pub fn is_ours(object: &DynamicObject) -> bool {
     object.labels().get(PART_OF).is_some_and(|value| value == SYSTEM_NAMESPACE)

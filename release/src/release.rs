@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -21,6 +22,14 @@ pub fn release(archs: &[Arch], output: &Path, changes: Changes) -> anyhow::Resul
     let path = root().join("CHANGELOG.md");
     let changelog = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     changelog::check(&changelog, VERSION, changes)?;
+    // Until all is there, nothing says that it is whole.
+    let sums = output.join(SUMS);
+    match fs::remove_file(&sums) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing {}", sums.display()));
+        }
+        _ => {}
+    }
     for arch in archs {
         Toolchain::find(*arch)?;
     }

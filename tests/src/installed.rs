@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::contract::{IMPORT_NAME, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
-use mcsa_release::{Arch, Images};
+use mcsa_release::{Arch, Images, NOBODY};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -18,7 +18,7 @@ use crate::eventually::eventually;
 use crate::kubeconfig::merged_kubeconfig;
 use crate::node::{Node, NodeBuilder, READY};
 use crate::scene::{Imports, kubemcsa_ok, pod_lister, pod_lister_import, takes_pods};
-use crate::{cache, note};
+use crate::{note, programs};
 
 /// A node that has our images, and a source that its pods reach; both log their calls.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ pub fn pod(image: &str, annotations: Value, args: &[&str]) -> Value {
         "spec": {
             "terminationGracePeriodSeconds": 0,
             "securityContext": {
-                "runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": { "type": "RuntimeDefault" },
+                "runAsNonRoot": true, "runAsUser": NOBODY, "seccompProfile": { "type": "RuntimeDefault" },
             },
             "containers": [{
                 "name": "main",
@@ -189,7 +189,8 @@ pub async fn images() -> anyhow::Result<&'static Images> {
         note(
             "building the images of importer, webhook and list_remote_pods; the first time, that takes minutes",
         );
-        mcsa_release::images(Arch::host()?, &cache::folder("images")?)
+        // Another checkout's are others.
+        mcsa_release::images(Arch::host()?, &programs::target_folder()?.join("images"))
     };
     IMAGES.get_or_try_init(async || tokio::task::spawn_blocking(build).await?).await.context("making images")
 }

@@ -2,7 +2,9 @@
 //! DNS.
 //!
 //! All of it is in namespaces of its own (`network.rs`, `machine.rs`), so that nothing of this machine is
-//! changed, several can run side by side, and the kernel tidies up, however a test ends.
+//! changed, several can run side by side, and the kernel ends and unmounts all of it, however a test ends.
+//! What a node that was killed may leave, control groups without processes and one end of a cable, goes when
+//! the next one starts.
 
 mod groups;
 mod images;
@@ -45,7 +47,7 @@ use crate::process::Process;
 /// How long a node, or a pod on it, may take to be ready.
 pub const READY: Duration = Duration::from_secs(90);
 
-/// A [`Cluster`] with one node. Dropped, or when this process ends in whatever way, all of it is gone.
+/// A [`Cluster`] with one node. Dropped, or when this process ends in whatever way, nothing of it runs.
 #[derive(Debug)]
 pub struct Node {
     // Dropped in this order.

@@ -65,6 +65,13 @@ fn patiently<T>(what: &str, work: impl FnOnce() -> T) -> T {
     })
 }
 
+/// The folder into which the caller was built.
+pub(crate) fn target_folder() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let target = profile_folder(&own)?.parent();
+    target.map(Path::to_path_buf).with_context(|| format!("{} is in no target folder", own.display()))
+}
+
 /// Whether this is a test that cargo built, and no example or tool.
 pub(crate) fn is_test() -> bool {
     let own = std::env::current_exe();

@@ -142,7 +142,11 @@ async fn no_more_is_granted_than_was_asked_for() -> anyhow::Result<()> {
             "--resource=pods",
         ])
         .await?;
+    // Whoever upgrades as everybody does takes no more than there was.
     let (ok, said) = install(&[])?;
+    ensure!(!ok && said.contains("--namespaces a") && said.contains("--all-namespaces"), "{said}");
+    ensure!(!rights(&cluster).await?.contains(&"clusterrole".to_owned()));
+    let (ok, said) = install(&["--all-namespaces"])?;
     ensure!(ok && removed(&said).len() == 4, "{said}");
     ensure!(rights(&cluster).await? == ["clusterrole", "clusterrolebinding", "role b"]);
     let args =

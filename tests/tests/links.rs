@@ -49,6 +49,16 @@ async fn a_link_that_is_lost_stays_so_until_bootstrap() -> anyhow::Result<()> {
     ensure!(link.status.context("status")?.refresh_time.is_some(), "not taken over");
     let before = links.values("c2-token").await?;
 
+    // What goes out of the sight of one watch is there, as the other one tells.
+    let no_label = json!({ "metadata": { "labels": { IMPORT_NAME: null } } });
+    links.secrets.patch("c2-token", &PatchParams::default(), &Patch::Merge(no_label)).await?;
+    eventually("the link's Secret has its label again", async || {
+        let secret = links.secrets.get("c2-token").await?;
+        ensure!(secret.labels().contains_key(IMPORT_NAME), "it has not");
+        Ok(())
+    })
+    .await;
+
     links.secrets.delete("c2-token", &Default::default()).await?;
     eventually("the link's import says that there is no link", async || {
         links.condition("c2", "Refreshed", "False", Some("ClusterNotLinked")).await

@@ -28,6 +28,7 @@ use connect::Connected;
 use keep::Found;
 use refuse::Plan;
 use source::Granted;
+pub use source::binding_name;
 use target::Declared;
 
 use crate::apply::Outcome;

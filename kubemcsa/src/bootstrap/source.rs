@@ -103,9 +103,14 @@ fn identity(connected: &Connected) -> ObjectMeta {
     }
 }
 
+/// Name of the ClusterRoleBinding of a link's identity.
+pub fn binding_name(target: &str) -> String {
+    format!("{LINK}-{target}")
+}
+
 fn binding(target: &str) -> anyhow::Result<DynamicObject> {
     object::dynamic(&ClusterRoleBinding {
-        metadata: ObjectMeta { name: Some(format!("{LINK}-{target}")), ..Default::default() },
+        metadata: ObjectMeta { name: Some(binding_name(target)), ..Default::default() },
         role_ref: RoleRef {
             api_group: "rbac.authorization.k8s.io".into(),
             kind: "ClusterRole".into(),

@@ -32,6 +32,10 @@ pub struct Args {
     #[arg(long, value_name = "NS,...", value_delimiter = ',', value_parser = namespace)]
     namespaces: Vec<String>,
 
+    /// Serve the imports of all namespaces, where an importer so far was confined to some
+    #[arg(long, conflicts_with = "namespaces")]
+    all_namespaces: bool,
+
     /// Print the manifests instead of applying them; no cluster is needed
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     output: Option<Format>,
@@ -54,25 +58,36 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let identity = format!("context {}", chosen.context);
     let cluster = Cluster::new(&chosen.cluster_name, &identity, chosen.config().await?)?;
     namespaces::ensure_there(&cluster, &args.namespaces, &chosen.kubectl()).await?;
+    let granted = confined::granted(&cluster).await?;
+    if args.namespaces.is_empty() && !args.all_namespaces {
+        namespaces::ensure_not_confined(&cluster, &granted)?;
+    }
 
     let objects = confined::confine(manifests::objects()?, &args.namespaces)?;
+    let mut release = None;
     for mut stage in order::stages(objects.clone()) {
         for object in &mut stage {
             registration::keep_urls(&cluster, object).await?;
             let applied = apply::apply(&cluster, object).await?;
             output::outcome(&cluster.name, &object::title(object), applied.outcome);
+            release = release.or_else(|| object::helm_release(&applied.stored));
         }
         if stage.iter().any(order::is_definition) {
             crd::established(&cluster, args.timeout).await?;
         }
     }
-    // No more than was asked for stays granted, whatever was installed before.
-    for object in confined::obsolete(confined::granted(&cluster).await?, &objects) {
-        remove::remove(&cluster, &object).await?;
-        output::outcome(&cluster.name, &object::title(&object), Outcome::Removed);
+    if let Some(release) = release {
+        let said = format!("Helm's {release} had installed this; its next upgrade takes --force-conflicts");
+        output::warn(&cluster.name, &said);
     }
     if !args.no_wait {
         wait::until_available(&cluster, args.timeout, &chosen.kubectl()).await?;
+    }
+    // No more than was asked for stays granted, whatever was installed before. Those who are no more
+    // needed may have needed it until now.
+    for object in confined::obsolete(granted, &objects) {
+        remove::remove(&cluster, &object).await?;
+        output::outcome(&cluster.name, &object::title(&object), Outcome::Removed);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::bail;
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectMeta, TypeMeta};
 use kube::{Api, Resource, ResourceExt};
@@ -20,6 +21,9 @@ use crate::{apply, manifests, object, output, remove};
 
 /// How many objects are listed at a time.
 const PAGE: u32 = 500;
+
+/// How many deletions are on their way at once.
+const AT_A_TIME: usize = 16;
 
 /// A link, and whom its source knows by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,20 +108,24 @@ pub async fn take(taker: &mut Taker) -> anyhow::Result<()> {
 
 /// Those that someone declares meanwhile go, too.
 async fn take_imports(taker: &mut Taker) -> anyhow::Result<()> {
-    let deadline = Instant::now() + taker.timeout;
+    let mut deadline = Instant::now() + taker.timeout;
     loop {
         let imports = list(&taker.cluster).await?;
         let Some(last) = imports.last() else { return Ok(()) };
-        for import in imports.iter().filter(|import| import.metadata.deletion_timestamp.is_none()) {
-            if !taker.dry_run {
-                remove::remove(&taker.cluster, import).await?;
-            }
-            taker.took(import);
+        let new: Vec<_> = imports.iter().filter(|it| it.metadata.deletion_timestamp.is_none()).collect();
+        if !taker.dry_run {
+            let cluster = &taker.cluster;
+            let removals = new.iter().map(|import| remove::remove(cluster, import));
+            stream::iter(removals).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
         }
+        new.iter().for_each(|import| taker.took(import));
         if taker.dry_run {
             return Ok(());
         }
-        if Instant::now() >= deadline {
+        // However many there are, each has the same time to go.
+        if !new.is_empty() {
+            deadline = Instant::now() + taker.timeout;
+        } else if Instant::now() >= deadline {
             bail!("{}", still_there(&taker.cluster, last, taker.timeout));
         }
         sleep(PAUSE).await;
@@ -128,20 +136,25 @@ async fn take_imports(taker: &mut Taker) -> anyhow::Result<()> {
 /// owners are.
 async fn take_secrets(taker: &Taker) -> anyhow::Result<Vec<DynamicObject>> {
     let mut taken = Vec::new();
-    let deadline = Instant::now() + taker.timeout;
+    let mut deadline = Instant::now() + taker.timeout;
+    let mut before = usize::MAX;
     loop {
         let left = owned_secrets(&taker.cluster).await?;
         let Some(last) = left.last() else { return Ok(taken) };
-        if Instant::now() >= deadline {
+        if left.len() < before {
+            deadline = Instant::now() + taker.timeout;
+        } else if Instant::now() >= deadline {
             bail!("{}", still_there(&taker.cluster, last, taker.timeout));
         }
-        for secret in &left {
+        before = left.len();
+        let removals = left.iter().map(async |secret| {
             match remove::remove_unchanged(&taker.cluster, secret).await {
                 // It has changed since, its owner perhaps.
-                Err(error) if error.is_conflict() => {}
-                removed => removed?,
+                Err(error) if error.is_conflict() => Ok(()),
+                removed => removed,
             }
-        }
+        });
+        stream::iter(removals).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
         taken.extend(left);
         sleep(PAUSE).await;
     }

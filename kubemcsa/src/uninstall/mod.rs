@@ -52,10 +52,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut taker = Taker::new(cluster, args.timeout, args.dry_run);
 
     let found = look::look(&taker.cluster).await?;
-    refuse::refuse(&taker.cluster, &found.others, &chosen.kubectl())?;
+    refuse::refuse(&taker.cluster, &found.ours, &chosen.kubectl()).await?;
     let links = imports::links(&taker.cluster).await?;
     take::take(&mut taker, &found).await?;
     if args.delete_imports {
+        // Whoever is interrupted here finds no links any more that would tell.
+        report::say_who_trusts(&taker, &links);
         imports::take(&mut taker).await?;
         system::take(&mut taker, &found.others).await?;
     }

@@ -5,7 +5,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use super::imports::{self, Link};
 use super::take::Taker;
 use crate::kubeconfig::{Chosen, shell_quote};
-use crate::{apply, manifests, output};
+use crate::{apply, bootstrap, manifests, output};
 
 /// Says it.
 ///
@@ -28,8 +28,13 @@ pub async fn report(
             say(&format!("to remove that, too: {} --delete-imports", again(chosen)));
         }
     }
-    links.iter().for_each(|link| say(&trust(link)));
+    say_who_trusts(taker, links);
     Ok(())
+}
+
+/// Says which sources still trust this cluster, and how to end that.
+pub fn say_who_trusts(taker: &Taker, links: &[Link]) {
+    links.iter().for_each(|link| output::say(&taker.cluster.name, &trust(link)));
 }
 
 async fn kept(taker: &Taker, links: &[Link]) -> anyhow::Result<Vec<String>> {
@@ -65,8 +70,8 @@ fn trust(link: &Link) -> String {
     match &link.identity {
         Some(identity) => format!(
             "{source} still trusts its link; to end that, in {source}: kubectl -n {SYSTEM_NAMESPACE} delete \
-             serviceaccount,secret {identity}; and if no other target is linked to it: kubectl delete namespace \
-             {SYSTEM_NAMESPACE}"
+             serviceaccount,secret {identity}; kubectl delete clusterrolebinding {}",
+            bootstrap::binding_name(identity)
         ),
         None => format!("{source} still trusts its link, which was made by hand, and so is to be revoked"),
     }
@@ -82,8 +87,9 @@ mod tests {
             cluster_name: "c2".into(),
             identity: identity.map(str::to_owned),
         };
-        let delete = "kubectl -n multicluster-service-account delete serviceaccount,secret c1";
-        assert!(trust(&link(Some("c1"))).contains(delete));
+        let delete = "kubectl -n multicluster-service-account delete serviceaccount,secret c1; \
+                      kubectl delete clusterrolebinding multicluster-service-account-link-c1";
+        assert!(trust(&link(Some("c1"))).ends_with(delete));
         assert!(!trust(&link(None)).contains("kubectl"));
     }
 }

@@ -74,6 +74,13 @@ pub async fn take(taker: &mut Taker, found: &Found) -> anyhow::Result<()> {
             until_pods_are_gone(taker, &deployments).await?;
         }
     }
+    if let Some(release) = found.ours.iter().find_map(object::helm_release) {
+        let said = format!(
+            "Helm still lists {release}: helm uninstall ends that, and deletes all imports if its value crd.keep is \
+             false"
+        );
+        output::warn(&taker.cluster.name, &said);
+    }
     for object in &found.others {
         let said = format!("{} is left alone: nothing marks it as ours", object::title(object));
         output::warn(&taker.cluster.name, &said);

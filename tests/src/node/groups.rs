@@ -2,10 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 
 use super::network::Network;
+use crate::note;
+
+const TRIES: u32 = 60;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A control group in each hierarchy of this machine, for all pods of a node.
 #[derive(Debug)]
@@ -15,14 +20,18 @@ pub(crate) struct Groups {
 
 impl Groups {
     pub(crate) fn make(network: &Network) -> anyhow::Result<Self> {
-        let groups = Self { name: format!("mcsa{}", network.number()) };
-        // Those of one that was killed.
-        groups.remove();
+        let groups = Self { name: name(network.number()) };
         for folder in groups.folders() {
             fs::create_dir_all(&folder)
                 .with_context(|| format!("making the control group {}", folder.display()))?;
         }
         Ok(groups)
+    }
+
+    /// Removes what a node of this number left, that was killed.
+    pub(crate) fn sweep(number: u8) {
+        // Without a drop: there is nobody to wait for.
+        std::mem::ManuallyDrop::new(Self { name: name(number) }).remove();
     }
 
     /// As the kubelet calls it.
@@ -49,9 +58,21 @@ impl Groups {
 }
 
 impl Drop for Groups {
+    /// Those who were killed are in them for a moment more.
     fn drop(&mut self) {
-        self.remove();
+        for _ in 0..TRIES {
+            self.remove();
+            if !self.folders().iter().any(|folder| folder.exists()) {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        note(format_args!("the control groups {} are still there", self.path()));
     }
+}
+
+fn name(number: u8) -> String {
+    format!("mcsa{number}")
 }
 
 /// Control groups are removed from the leaves up; what is in them can't be.

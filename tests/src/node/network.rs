@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
+use super::groups::Groups;
 use super::programs;
 use crate::cache;
 use crate::eventually::try_eventually;
@@ -84,8 +85,6 @@ impl Network {
         .await?;
         let (cable, holder) = (cable(self.number), self.holder.id());
         let (node, host) = (self.node(), self.host());
-        // Left by one that was killed.
-        drop(Command::new("ip").args(["link", "del", &cable]).output());
         run(&format!("ip link add {cable} type veth peer name eth0 netns {holder}"))?;
         run(&format!("ip address add {host}/30 dev {cable}"))?;
         run(&format!("ip link set {cable} up"))?;
@@ -102,25 +101,38 @@ impl Network {
 }
 
 impl Drop for Network {
-    /// The kernel would do it, a moment after the last process.
+    /// The kernel would do it, a while after the last process.
     fn drop(&mut self) {
-        drop(Command::new("ip").args(["link", "del", &cable(self.number)]).output());
+        unplug(self.number);
     }
+}
+
+/// Takes away this machine's end, and with it the other one.
+fn unplug(number: u8) {
+    drop(Command::new("ip").args(["link", "del", &cable(number)]).output());
 }
 
 fn cable(number: u8) -> String {
     format!("mcsa{number}")
 }
 
+/// The first number that is free; what was left by nodes that were killed is swept away.
 fn reserve() -> anyhow::Result<(u8, File)> {
     let folder = cache::folder("networks")?;
+    let mut reserved = None;
     for number in NUMBERS {
-        let lock = cache::lock_file(&folder.join(number.to_string()))?;
+        let path = folder.join(number.to_string());
+        if reserved.is_some() && !path.exists() {
+            break;
+        }
+        let lock = cache::lock_file(&path)?;
         if lock.try_lock().is_ok() {
-            return Ok((number, lock));
+            unplug(number);
+            Groups::sweep(number);
+            reserved = reserved.or(Some((number, lock)));
         }
     }
-    bail!("no free network found after {} tries", NUMBERS.len())
+    reserved.with_context(|| format!("no free network found after {} tries", NUMBERS.len()))
 }
 
 /// `command` as the last arguments of another one.
