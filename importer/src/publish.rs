@@ -8,8 +8,8 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::core::Request;
-use kube::{Api, Resource};
-use mcsa_client::contract::FIELD_MANAGER;
+use kube::{Api, Resource, ResourceExt};
+use mcsa_client::contract::{FIELD_MANAGER, IMPORT_NAME};
 use mcsa_client::secret::{SecretState, build};
 use mcsa_runtime::errors;
 
@@ -55,7 +55,7 @@ pub async fn publish(
             Err(error) => return Err(not_written(key, &error)),
         }
         // It is not as we thought: it was made, changed or deleted meanwhile, or has lost its label.
-        known = look(target, resolved).await?;
+        known = look(target, resolved).await?.map(|found| found.state);
     }
     Err(Failure::new(
         Reason::SecretNotWritten,
@@ -63,20 +63,27 @@ pub async fn publish(
     ))
 }
 
+/// A Secret that was looked for.
+pub struct Found {
+    /// How it is.
+    pub state: SecretState,
+    /// Whether it has the label by which the watch sees it.
+    pub is_in_sight: bool,
+}
+
 /// Looks for the import's Secret, also where it is out of the watch's sight.
 ///
 /// # Errors
 /// When the Secret's name is taken, or the target does not say.
-pub async fn look(target: &Target, resolved: &Resolved) -> Result<Option<SecretState>, Failure> {
+pub async fn look(target: &Target, resolved: &Resolved) -> Result<Option<Found>, Failure> {
     let key = &resolved.secret_key;
     let secrets = Api::<Secret>::namespaced(target.client.clone(), key.namespace());
     let found = target.call(secrets.get_metadata_opt(key.name())).await;
     let found = found.map_err(|error| not_written(key, &error))?;
-    let found = found.map(|found| SecretState::read(&found.metadata));
-    if let Some(found) = &found {
-        ensure_owned(key, found, &resolved.import)?;
-    }
-    Ok(found)
+    let Some(found) = found else { return Ok(None) };
+    let state = SecretState::read(&found.metadata);
+    ensure_owned(key, &state, &resolved.import)?;
+    Ok(Some(Found { state, is_in_sight: found.labels().contains_key(IMPORT_NAME) }))
 }
 
 fn secrets(key: &ObjectKey) -> Request {

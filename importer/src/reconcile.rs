@@ -10,7 +10,7 @@ use mcsa_runtime::lease::Fence;
 
 use crate::cache::{Cache, Known};
 use crate::clock::Clock;
-use crate::decide::{Decision, Facts, after, decide};
+use crate::decide::{Decision, Facts, Why, after, decide};
 use crate::event::{Told, tell};
 use crate::failure::{Failure, Reason, Retry};
 use crate::history::History;
@@ -129,10 +129,13 @@ impl Reconciler {
     async fn refresh(&self, known: &Known, history: &mut History) -> Result<Next, Failure> {
         let import = &known.import;
         let mut resolved = resolve(&self.cache, import.clone())?;
+        let mut is_in_sight = true;
         if resolved.secret.is_none() && (history.has_failed() || import.is_link) {
             // Before another token is minted in vain: the name may be taken by a Secret that the
             // watch does not see. Of a link's Secret, two watches tell in either order that it is gone.
-            resolved.secret = look(&self.target, &resolved).await?;
+            let found = look(&self.target, &resolved).await?;
+            is_in_sight = found.as_ref().is_none_or(|found| found.is_in_sight);
+            resolved.secret = found.map(|found| found.state);
         }
         if resolved.secret.is_none() && import.is_link {
             return Err(not_linked(&import.spec.cluster_name));
@@ -147,7 +150,12 @@ impl Reconciler {
             asked: asked(import),
         };
         let now = self.clock.now();
-        let why = match decide(facts, now) {
+        let decision = match decide(facts, now) {
+            // The label comes back by a write, like all that is edited.
+            Decision::Wait(_) if !is_in_sight => Decision::Mint(Why::Edited),
+            decision => decision,
+        };
+        let why = match decision {
             Decision::Wait(time) => return Ok(Next::Due(time)),
             // The watch that is late wakes us.
             Decision::Mint(_) if !resolved.is_settled() => return Ok(Next::Unsettled(after(now, UNSETTLED))),

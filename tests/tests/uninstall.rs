@@ -12,7 +12,7 @@ use mcsa_tests::{
     Cluster, Imports, Process, Servants, eventually, install_and_link, kubemcsa, pod_lister,
     pod_lister_import, program, takes_pods, tokens_minted_in,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
 const WITH_CERT_MANAGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/cert-manager");
@@ -186,6 +186,7 @@ async fn whenever_it_is_killed_the_next_run_finishes() -> anyhow::Result<()> {
         eventually(format!("{name} is ready"), async || imports.ready(name).await).await;
     }
     drop(servants);
+    let mut told = String::new();
     for lines in [1, 2, 5, 13, 21, 24] {
         let mut command = Command::new(program("kubemcsa")?);
         command.env("KUBECONFIG", &kubeconfig).args(["uninstall", "--context", "c1", "--delete-imports"]);
@@ -198,9 +199,14 @@ async fn whenever_it_is_killed_the_next_run_finishes() -> anyhow::Result<()> {
         };
         eventually("it is on its way", async || is_far()).await;
         run.kill();
+        told += &run.log();
         create_pod(&target, "i").await?;
     }
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(
+        (told + &said).contains("c2 still trusts its link"),
+        "no run said who still trusts the target: {said}"
+    );
     ensure!(ok && left_of_all(&target).await?.is_empty(), "{:?}: {said}", left_of_all(&target).await?);
     Ok(())
 }
@@ -269,7 +275,17 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     let (ok, said) = uninstall(target.kubeconfig(), &[])?;
     ensure!(!ok && said.contains("delete mutatingwebhookconfiguration"), "{said}");
     ensure!(installed(&target).await? == all, "something was removed");
+    // Whatever its name.
+    let mut copy: Value =
+        serde_json::from_str(&target.kubectl([&["get", "-o", "json"], &label[..]].concat()).await?)?;
+    copy["metadata"] = json!({ "name": "their-own" });
+    let file = target.dir().join("their-own.json");
+    std::fs::write(&file, copy.to_string())?;
+    target.kubectl(["create", "-f", &file.display().to_string()]).await?;
     target.kubectl([&["delete"], &label[..]].concat()).await?;
+    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(!ok && said.contains("delete mutatingwebhookconfiguration their-own"), "{said}");
+    target.kubectl(["delete", label[0], "their-own"]).await?;
 
     // The definition is another program's, and so may imports be.
     let definition = ["customresourcedefinition", "serviceaccountimports.multicluster.admiralty.io"];
