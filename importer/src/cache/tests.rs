@@ -1,4 +1,5 @@
 use super::*;
+use kube::runtime::watcher::Event;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{self, FIELD_MANAGER};
 use serde_json::json;
