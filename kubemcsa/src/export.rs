@@ -51,8 +51,7 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let chosen = Chosen::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
     let endpoint = endpoint(&chosen)?;
-    let identity = format!("context {}", chosen.context);
-    let cluster = Cluster::new(&chosen.cluster_name, &identity, chosen.config().await?)?;
+    let cluster = chosen.connect().await?;
     let namespace =
         args.namespace.clone().or(chosen.namespace.clone()).unwrap_or_else(|| "default".to_owned());
 

@@ -76,6 +76,15 @@ impl Chosen {
             .map_err(failed)
     }
 
+    /// A connection to its cluster, under the cluster's name.
+    ///
+    /// # Errors
+    /// When its credentials or its CA can't be used.
+    pub async fn connect(&self) -> anyhow::Result<crate::cluster::Cluster> {
+        let identity = format!("context {}", self.context);
+        Ok(crate::cluster::Cluster::new(&self.cluster_name, &identity, self.config().await?)?)
+    }
+
     fn choose(kubeconfig: Kubeconfig, context: Option<&str>, flags: &str) -> Result<Self, Problem> {
         let contexts = || kubeconfig.contexts.iter().map(|named| named.name.clone()).collect();
         let flag = || format!("{flags}context");

@@ -17,6 +17,7 @@ mod object;
 mod output;
 mod reach;
 mod remove;
+mod target;
 mod times;
 mod uninstall;
 mod version;

@@ -5,28 +5,21 @@ mod order;
 mod registration;
 mod wait;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use mcsa_client::names::namespace;
 
 use crate::apply::Outcome;
-use crate::cluster::Cluster;
-use crate::kubeconfig::Chosen;
 use crate::output::{self, Format};
+use crate::target::TargetArgs;
 use crate::times::duration;
 use crate::{apply, confined, crd, manifests, object, remove};
 
 /// Where to install, and how long to wait.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Context of the target [default: the current one]
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
-
-    /// Kubeconfig file [default: KUBECONFIG, else ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetArgs,
 
     /// Namespaces whose imports are served, by a Role in each; those of others are ignored [default: all]
     #[arg(long, value_name = "NS,...", value_delimiter = ',', value_parser = namespace)]
@@ -54,9 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.output.is_some() {
         return manifests::FILES.iter().try_for_each(|file| print(file, &args.namespaces));
     }
-    let chosen = Chosen::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
-    let identity = format!("context {}", chosen.context);
-    let cluster = Cluster::new(&chosen.cluster_name, &identity, chosen.config().await?)?;
+    let (chosen, cluster) = args.target.connect().await?;
     namespaces::ensure_there(&cluster, &args.namespaces, &chosen.kubectl()).await?;
     let granted = confined::granted(&cluster).await?;
     if args.namespaces.is_empty() && !args.all_namespaces {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ApiResource, DynamicObject, ListParams, ObjectMeta, TypeMeta};
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, TypeMeta};
 use kube::{Api, Resource, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{GROUP, LINK_LABEL, SYSTEM_NAMESPACE};
@@ -58,20 +58,13 @@ pub async fn list(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError> {
     // Whatever is in them: one that can't be read goes like the others.
     let resource = ApiResource::erase::<ServiceAccountImport>(&());
     let api = Api::<DynamicObject>::all_with(cluster.client.clone(), &resource);
-    let types = types::<ServiceAccountImport>();
-    let mut imports = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let page = match cluster.call("list imports", api.list(&params)).await {
-            Err(error) if error.is_not_found() => return Ok(imports),
-            page => page?,
-        };
-        imports.extend(page.items.into_iter().map(|it| DynamicObject { types: Some(types.clone()), ..it }));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(imports),
-        }
-    }
+    let page = async |params: &ListParams| api.list(params).await;
+    let imports = match pages(cluster, "list imports", ListParams::default(), page).await {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        imports => imports?,
+    };
+    let types = Some(types::<ServiceAccountImport>());
+    Ok(imports.into_iter().map(|it| DynamicObject { types: types.clone(), ..it }).collect())
 }
 
 /// Whether it is the import of a link.
@@ -176,20 +169,30 @@ async fn secrets(
     api: Api<Secret>,
     params: ListParams,
 ) -> Result<Vec<DynamicObject>, CallError> {
-    let mut params = params.limit(PAGE);
-    let mut secrets = Vec::new();
-    loop {
-        let page = cluster.call("list the metadata of secrets", api.list_metadata(&params)).await?;
-        secrets.extend(page.items.into_iter().map(|secret| by_metadata(secret.metadata)));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(secrets),
-        }
-    }
+    let page = async |params: &ListParams| api.list_metadata(params).await;
+    let secrets = pages(cluster, "list the metadata of secrets", params, page).await?;
+    let types = Some(types::<Secret>());
+    let by_metadata = |metadata| DynamicObject { types: types.clone(), metadata, data: Default::default() };
+    Ok(secrets.into_iter().map(|secret| by_metadata(secret.metadata)).collect())
 }
 
-fn by_metadata(metadata: ObjectMeta) -> DynamicObject {
-    DynamicObject { types: Some(types::<Secret>()), metadata, data: serde_json::Value::Null }
+/// All objects of a list that is told page by page.
+async fn pages<T: Clone>(
+    cluster: &Cluster,
+    doing: &str,
+    params: ListParams,
+    page: impl AsyncFn(&ListParams) -> kube::Result<ObjectList<T>>,
+) -> Result<Vec<T>, CallError> {
+    let mut params = params.limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let page = cluster.call(doing, page(&params)).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
 }
 
 fn types<K: Resource<DynamicType = ()>>() -> TypeMeta {

@@ -12,24 +12,17 @@ mod report;
 mod system;
 mod take;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cluster::Cluster;
-use crate::kubeconfig::Chosen;
+use crate::target::TargetArgs;
 use crate::times::duration;
 use take::Taker;
 
 /// From where to uninstall, and how much.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Context of the target [default: the current one]
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
-
-    /// Kubeconfig file [default: KUBECONFIG, else ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetArgs,
 
     /// Also delete all imports with their Secrets, the links, their definition and the system namespace
     #[arg(long)]
@@ -46,9 +39,7 @@ pub struct Args {
 
 /// Uninstalls, or says what would be done.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let chosen = Chosen::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
-    let identity = format!("context {}", chosen.context);
-    let cluster = Cluster::new(&chosen.cluster_name, &identity, chosen.config().await?)?;
+    let (chosen, cluster) = args.target.connect().await?;
     let mut taker = Taker::new(cluster, args.timeout, args.dry_run);
 
     let found = look::look(&taker.cluster).await?;
