@@ -27,14 +27,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     mcsa_tests::init();
-    let run = async {
-        tokio::select! {
-            result = run(Args::parse()) => result,
-            // Returning drops the clusters, and what is dropped is gone.
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-        }
-    };
-    match run.await {
+    match mcsa_tests::unless_interrupted(run(Args::parse())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("quickstart: {error:#}");

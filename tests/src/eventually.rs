@@ -29,6 +29,14 @@ pub async fn eventually_within<T, E: Display>(
     }
 }
 
+/// Does a work to its end, unless somebody presses Ctrl-C: then it is dropped, and with it what it started.
+pub async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
+    }
+}
+
 /// [`eventually_within`] with an error instead of a panic.
 pub async fn try_eventually<T, E: Display>(
     deadline: Duration,

@@ -2,14 +2,13 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::Stdio;
 
-use anyhow::{Context, bail};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use crate::cache;
 use crate::go_tools::GoTools;
+use crate::kubectl::stdout;
 
 /// Runs helm with `KUBECONFIG` set to `kubeconfig`, and gives its stdout; an error when it fails, with
 /// its stderr.
@@ -32,14 +31,7 @@ pub async fn helm<A: AsRef<OsStr>>(
     for folder in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
         command.env(folder, &home);
     }
-    command.args(args).env("KUBECONFIG", kubeconfig).stdin(Stdio::null()).kill_on_drop(true);
-    let shown = command.as_std().get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
-    let output = command.output().await.with_context(|| format!("running {}", found.display()))?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!("helm {shown} ended with {}: {}", output.status, stderr.trim());
-    }
-    String::from_utf8(output.stdout).with_context(|| format!("the output of helm {shown} is not UTF-8"))
+    stdout(command.args(args).env("KUBECONFIG", kubeconfig), "helm").await
 }
 
 fn find() -> anyhow::Result<PathBuf> {

@@ -59,7 +59,7 @@ pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
 pub use authority::NextAuthority;
 pub use binaries::{Binaries, binaries, kubernetes_version};
 pub use cluster::{Cluster, Kept};
-pub use eventually::{eventually, eventually_within, try_eventually};
+pub use eventually::{eventually, eventually_within, try_eventually, unless_interrupted};
 pub use helm::helm;
 pub use importer::Importer;
 pub use installed::{Installed, Lister, images, pod};

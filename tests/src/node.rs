@@ -6,6 +6,7 @@
 //! What a node that was killed may leave, control groups without processes and one end of a cable, goes when
 //! the next one starts.
 
+mod command;
 mod groups;
 mod images;
 mod machine;
@@ -21,7 +22,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use futures::try_join;
 use jiff::Timestamp;
@@ -33,9 +34,9 @@ use kube::api::PostParams;
 pub use self::images::TOOLS;
 pub(crate) use self::network::Network;
 
+use self::command::output;
 use self::groups::Groups;
 use self::machine::Machine;
-use self::network::output;
 use self::services::Services;
 use crate::binaries::binaries;
 use crate::cluster::Cluster;
@@ -68,6 +69,12 @@ struct Running {
     containerd: Process,
     kubelet: Process,
     kube_proxy: Process,
+}
+
+impl Running {
+    fn processes(&self) -> [&Process; 3] {
+        [&self.containerd, &self.kubelet, &self.kube_proxy]
+    }
 }
 
 /// What a node is to be like; from [`Node::builder`].
@@ -122,7 +129,14 @@ impl NodeBuilder {
         if self.audit_log {
             builder = builder.audit_log();
         }
-        let (cluster, (machine, containerd)) = try_join!(builder.start(), power_on(&services, &network))?;
+        let power_on = async {
+            let (machine, containerd) = power_on(&services, &network).await?;
+            for archive in images::write(&services.dir, binaries().await?)? {
+                load(&services, &machine, &archive)?;
+            }
+            Ok((machine, containerd))
+        };
+        let (cluster, (machine, containerd)) = try_join!(builder.start(), power_on)?;
         let rights = serde_json::from_value(Services::coredns_rights())?;
         Api::<ClusterRoleBinding>::all(cluster.client()).create(&PostParams::default(), &rights).await?;
         let beside = |name: &str, command: Command| {
@@ -227,9 +241,7 @@ impl Node {
         {
             let running = self.running();
             running.machine.stop();
-            for process in [&running.containerd, &running.kubelet, &running.kube_proxy] {
-                process.kill();
-            }
+            running.processes().into_iter().for_each(Process::kill);
         }
         self.network.clear()?;
         let (machine, containerd) = power_on(&self.services, &self.network).await?;
@@ -242,31 +254,20 @@ impl Node {
     async fn ready(&self, since: Timestamp) -> anyhow::Result<()> {
         let nodes = Api::<NodeObject>::all(self.cluster.client());
         try_eventually(READY, format!("node {} to be ready", self.services.name), async || {
-            {
-                let running = self.running();
-                for process in [
-                    &running.containerd,
-                    &running.kubelet,
-                    &running.kube_proxy,
-                    &self.scheduler,
-                    &self.coredns,
-                ] {
-                    process.check()?;
-                }
-            }
+            let beside = [&self.scheduler, &self.coredns];
+            self.running().processes().into_iter().chain(beside).try_for_each(Process::check)?;
             let node = nodes.get(&self.services.name).await?;
             let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
             let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
-            match ready {
-                Some(ready)
-                    if ready.status == "True"
-                        && ready.last_heartbeat_time.as_ref().is_some_and(|time| time.0 >= since) =>
-                {
-                    Ok(())
-                }
-                Some(other) => bail!("{}", other.message.as_deref().unwrap_or_default()),
-                None => bail!("no condition yet"),
-            }
+            let ready = ready.context("no condition yet")?;
+            let is_new = ready.last_heartbeat_time.as_ref().is_some_and(|time| time.0 >= since);
+            ensure!(
+                ready.status == "True" && is_new,
+                "{:?}, last heard {:?}",
+                ready.message,
+                ready.last_heartbeat_time
+            );
+            Ok(())
         })
         .await
     }
@@ -276,7 +277,7 @@ impl Node {
     }
 }
 
-/// A machine with containerd on it, which has the images that all pods need.
+/// A machine with containerd on it, which keeps its images when the power is cut.
 async fn power_on(services: &Services, network: &Network) -> anyhow::Result<(Machine, Process)> {
     let machine = Machine::start(&services.dir, network).await?;
     let command = machine.command(&services.containerd()?);
@@ -286,9 +287,6 @@ async fn power_on(services: &Services, network: &Network) -> anyhow::Result<(Mac
         output(&mut machine.command(&services::ctr(&services.programs.containerd, &["version"])))
     })
     .await?;
-    for archive in images::write(&services.dir, binaries().await?)? {
-        load(services, &machine, &archive)?;
-    }
     Ok((machine, containerd))
 }
 

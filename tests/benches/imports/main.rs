@@ -27,26 +27,16 @@ mod usage;
 
 use std::process::ExitCode;
 
+use mcsa_runtime::exit;
+use mcsa_tests::unless_interrupted;
+
 use crate::args::Args;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     mcsa_tests::init();
     let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
-    let run = async {
-        tokio::select! {
-            result = run(args) => result,
-            // Returning drops the clusters, and what is dropped is gone.
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-        }
-    };
-    match run.await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("imports: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::report("imports", unless_interrupted(run(args)).await)
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {

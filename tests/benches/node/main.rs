@@ -16,7 +16,8 @@ mod words;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use mcsa_tests::{Installed, Node, images, program};
+use mcsa_runtime::exit;
+use mcsa_tests::{Installed, Node, images, program, unless_interrupted};
 
 use crate::args::Args;
 use crate::memory::Memory;
@@ -25,20 +26,7 @@ use crate::memory::Memory;
 async fn main() -> ExitCode {
     mcsa_tests::init();
     let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
-    let run = async {
-        tokio::select! {
-            result = run(&args) => result,
-            // Returning drops the node, and what is dropped is gone.
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-        }
-    };
-    match run.await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("node: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::report("node", unless_interrupted(run(&args)).await)
 }
 
 async fn run(args: &Args) -> anyhow::Result<()> {

@@ -57,9 +57,5 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn measure(args: &Args) -> anyhow::Result<()> {
-    tokio::select! {
-        result = phases::run(args) => result,
-        // Returning drops the cluster, and what is dropped is gone.
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-    }
+    mcsa_tests::unless_interrupted(phases::run(args)).await
 }

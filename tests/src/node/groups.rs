@@ -21,39 +21,16 @@ pub(crate) struct Groups {
 impl Groups {
     pub(crate) fn make(network: &Network) -> anyhow::Result<Self> {
         let groups = Self { name: name(network.number()) };
-        for folder in groups.folders() {
+        for folder in folders(&groups.name) {
             fs::create_dir_all(&folder)
                 .with_context(|| format!("making the control group {}", folder.display()))?;
         }
         Ok(groups)
     }
 
-    /// Removes what a node of this number left, that was killed.
-    pub(crate) fn sweep(number: u8) {
-        // Without a drop: there is nobody to wait for.
-        std::mem::ManuallyDrop::new(Self { name: name(number) }).remove();
-    }
-
     /// As the kubelet calls it.
     pub(crate) fn path(&self) -> String {
         format!("/{}", self.name)
-    }
-
-    /// One with version 2; several with version 1, some of which are links to others.
-    fn folders(&self) -> Vec<PathBuf> {
-        let root = Path::new("/sys/fs/cgroup");
-        if root.join("cgroup.controllers").exists() {
-            return vec![root.join(&self.name)];
-        }
-        let all = fs::read_dir(root).into_iter().flatten().flatten();
-        let hierarchies = all.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        hierarchies.map(|entry| entry.path().join(&self.name)).collect()
-    }
-
-    fn remove(&self) {
-        for folder in self.folders() {
-            remove(&folder);
-        }
     }
 }
 
@@ -61,8 +38,8 @@ impl Drop for Groups {
     /// Those who were killed are in them for a moment more.
     fn drop(&mut self) {
         for _ in 0..TRIES {
-            self.remove();
-            if !self.folders().iter().any(|folder| folder.exists()) {
+            remove_all(&self.name);
+            if !folders(&self.name).iter().any(|folder| folder.exists()) {
                 return;
             }
             std::thread::sleep(PAUSE);
@@ -71,8 +48,28 @@ impl Drop for Groups {
     }
 }
 
+/// Removes what a node of this number left, that was killed.
+pub(crate) fn sweep(number: u8) {
+    remove_all(&name(number));
+}
+
 fn name(number: u8) -> String {
     format!("mcsa{number}")
+}
+
+/// One with version 2; several with version 1, some of which are links to others.
+fn folders(name: &str) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    if root.join("cgroup.controllers").exists() {
+        return vec![root.join(name)];
+    }
+    let all = fs::read_dir(root).into_iter().flatten().flatten();
+    let hierarchies = all.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    hierarchies.map(|entry| entry.path().join(name)).collect()
+}
+
+fn remove_all(name: &str) {
+    folders(name).iter().for_each(|folder| remove(folder));
 }
 
 /// Control groups are removed from the leaves up; what is in them can't be.

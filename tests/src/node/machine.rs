@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-use super::network::{LIMIT, Network, wrapped};
+use super::command::wrapped;
+use super::network::{LIMIT, Network};
 use crate::cache;
 use crate::eventually::try_eventually;
 use crate::process::Process;

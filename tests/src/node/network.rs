@@ -1,16 +1,15 @@
 //! A network of a node's own: what happens in it changes nothing of this machine's.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
-use super::groups::Groups;
-use super::programs;
+use super::command::{output, wrapped};
+use super::{groups, programs};
 use crate::cache;
 use crate::eventually::try_eventually;
 use crate::process::Process;
@@ -128,38 +127,15 @@ fn reserve() -> anyhow::Result<(u8, File)> {
         let lock = cache::lock_file(&path)?;
         if lock.try_lock().is_ok() {
             unplug(number);
-            Groups::sweep(number);
+            groups::sweep(number);
             reserved = reserved.or(Some((number, lock)));
         }
     }
     reserved.with_context(|| format!("no free network found after {} tries", NUMBERS.len()))
 }
 
-/// `command` as the last arguments of another one.
-pub(crate) fn wrapped(program: &str, args: impl IntoIterator<Item = OsString>, command: &Command) -> Command {
-    let mut wrapped = Command::new(program);
-    wrapped.args(args).arg(command.get_program()).args(command.get_args());
-    for (key, value) in command.get_envs() {
-        match value {
-            Some(value) => wrapped.env(key, value),
-            None => wrapped.env_remove(key),
-        };
-    }
-    wrapped
-}
-
 fn run(line: &str) -> anyhow::Result<()> {
     let mut words = line.split(' ');
     let mut command = Command::new(words.next().unwrap_or_default());
     output(command.args(words)).map(drop)
-}
-
-/// Runs a command, and gives its stdout; an error when it fails, with its stderr.
-pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
-    let shown = format!("{command:?}");
-    let output = command.output().with_context(|| format!("running {shown}"))?;
-    if !output.status.success() {
-        bail!("{shown} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -17,8 +17,8 @@ async fn all_comes_back() -> anyhow::Result<()> {
     installed.available("shop", "lister").await?;
     without_a_webhook(&installed).await?;
 
-    let before = installed.source.audit_events()?.len();
     installed.node.reboot().await?;
+    let before = installed.source.audit_events()?.len();
     installed.serves().await?;
     eventually_within(READY, "the pods of before list again", async || {
         let restarts = restarts(&installed, "shop").await?;
