@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt};
 use mcsa_client::contract::{IMPORT_NAME, KUBECONFIG_ENV, MOUNT_ROOT, SYSTEM_NAMESPACE};
 use mcsa_tests::{
     Imports, Installed, Node, READY, TOOLS, eventually, eventually_within, images, kubeconfig_at, link_with,
-    pod, pod_lister_import, takes_pods,
+    pod, pod_lister_import, takes_pods, tokens, unsaid,
 };
 use serde_json::{Value, json};
 
@@ -19,7 +19,10 @@ async fn pods_act_in_the_source() -> anyhow::Result<()> {
     kubectl_needs_to_know_nothing(&installed).await?;
     a_source_may_have_a_name(&installed).await?;
     nothing_happens_where_nobody_asked(&installed).await?;
-    a_pod_waits_for_its_import(&installed).await
+    a_pod_waits_for_its_import(&installed).await?;
+    // Neither by ours, nor by those who use them.
+    let logs = installed.node.pod_logs()?.into_iter().filter(|(_, log)| !log.is_empty());
+    unsaid(&tokens(&installed.node).await?, logs.map(|(path, log)| (path.display().to_string(), log)))
 }
 
 /// The system namespace enforces the restricted standard, and both were let in.
