@@ -1,6 +1,6 @@
 //! The commands.
 
-use crate::{bootstrap, completion, export, install, man, uninstall, version};
+use crate::{bootstrap, completion, export, install, links, man, uninstall, version};
 
 /// Service accounts of other clusters, imported.
 ///
@@ -21,6 +21,8 @@ enum Command {
     Uninstall(uninstall::Args),
     /// Links a target to a source: imports in the target may then name the source
     Bootstrap(Box<bootstrap::Args>),
+    /// Lists the links of a target: the sources that its imports may name
+    Links(links::Args),
     /// Prints a Secret with a token of a service account of the current context
     Export(export::Args),
     /// Prints what a shell reads to complete commands and flags
@@ -39,6 +41,7 @@ impl Cli {
             Command::Install(args) => install::run(args).await,
             Command::Uninstall(args) => uninstall::run(args).await,
             Command::Bootstrap(args) => bootstrap::run(*args).await,
+            Command::Links(args) => links::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Completion(args) => completion::run(args),
             Command::Man(args) => man::run(args),

@@ -55,6 +55,11 @@ pub fn paste(text: &str) {
     drop(writeln!(anstream::stderr(), "\n{text}"));
 }
 
+/// One JSON document on stdout.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    text(&format!("{}\n", serde_json::to_string_pretty(value).context("can't write JSON")?))
+}
+
 /// One YAML document on stdout.
 pub fn yaml(value: &impl Serialize) -> anyhow::Result<()> {
     text(&serde_saphyr::to_string(value).context("can't write YAML")?)
@@ -68,6 +73,14 @@ pub fn document(comment: &str, value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Text on stdout. A reader that has gone (`| head`) is an error, not a panic.
 pub fn text(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
+    write(io::stdout().lock(), text)
+}
+
+/// Text with colours, which only a terminal sees.
+pub fn styled(text: &str) -> anyhow::Result<()> {
+    write(anstream::stdout().lock(), text)
+}
+
+fn write(mut stdout: impl Write, text: &str) -> anyhow::Result<()> {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("can't write to stdout")
 }

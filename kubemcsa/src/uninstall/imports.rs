@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, TypeMeta};
+use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Resource, ResourceExt};
 use mcsa_client::ServiceAccountImport;
-use mcsa_client::contract::{GROUP, LINK_LABEL, SYSTEM_NAMESPACE};
+use mcsa_client::contract::{GROUP, SYSTEM_NAMESPACE};
 use mcsa_client::link::cluster_name;
 use tokio::time::{Instant, sleep};
 
@@ -17,10 +17,7 @@ use super::look::is_ours;
 use super::take::Taker;
 use crate::call::CallError;
 use crate::cluster::Cluster;
-use crate::{apply, manifests, object, output, remove};
-
-/// How many objects are listed at a time.
-const PAGE: u32 = 500;
+use crate::{apply, list, manifests, object, output, remove};
 
 /// How many deletions are on their way at once.
 const AT_A_TIME: usize = 16;
@@ -43,34 +40,11 @@ pub async fn links(cluster: &Cluster) -> Result<Vec<Link>, CallError> {
     for secret in link_secrets(cluster).await? {
         links.insert(cluster_name(&Secret { metadata: secret.metadata, ..Default::default() }), None);
     }
-    for import in list(cluster).await?.iter().filter(|import| is_link(import)) {
+    for import in list::imports(cluster, Some(SYSTEM_NAMESPACE), list::links()).await? {
         let text = |field: &str| import.data["spec"][field].as_str().map(str::to_owned);
         links.insert(text("clusterName").unwrap_or_default(), text("name"));
     }
     Ok(links.into_iter().map(|(cluster_name, identity)| Link { cluster_name, identity }).collect())
-}
-
-/// All imports, links among them; none where they are not even defined.
-///
-/// # Errors
-/// When the cluster can't be asked.
-pub async fn list(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError> {
-    // Whatever is in them: one that can't be read goes like the others.
-    let resource = ApiResource::erase::<ServiceAccountImport>(&());
-    let api = Api::<DynamicObject>::all_with(cluster.client.clone(), &resource);
-    let page = async |params: &ListParams| api.list(params).await;
-    let imports = match pages(cluster, "list imports", ListParams::default(), page).await {
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        imports => imports?,
-    };
-    let types = Some(types::<ServiceAccountImport>());
-    Ok(imports.into_iter().map(|it| DynamicObject { types: types.clone(), ..it }).collect())
-}
-
-/// Whether it is the import of a link.
-pub fn is_link(import: &DynamicObject) -> bool {
-    import.namespace().as_deref() == Some(SYSTEM_NAMESPACE)
-        && import.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
 }
 
 /// Removes them all, and waits until they are gone.
@@ -103,7 +77,7 @@ pub async fn take(taker: &mut Taker) -> anyhow::Result<()> {
 async fn take_imports(taker: &mut Taker) -> anyhow::Result<()> {
     let mut deadline = Instant::now() + taker.timeout;
     loop {
-        let imports = list(&taker.cluster).await?;
+        let imports = list::imports(&taker.cluster, None, ListParams::default()).await?;
         let Some(last) = imports.last() else { return Ok(()) };
         let new: Vec<_> = imports.iter().filter(|it| it.metadata.deletion_timestamp.is_none()).collect();
         if !taker.dry_run {
@@ -161,7 +135,7 @@ async fn owned_secrets(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallErro
 
 async fn link_secrets(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError> {
     let system = Api::<Secret>::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
-    secrets(cluster, system, ListParams::default().labels(&format!("{LINK_LABEL}=true"))).await
+    secrets(cluster, system, list::links()).await
 }
 
 async fn secrets(
@@ -170,33 +144,10 @@ async fn secrets(
     params: ListParams,
 ) -> Result<Vec<DynamicObject>, CallError> {
     let page = async |params: &ListParams| api.list_metadata(params).await;
-    let secrets = pages(cluster, "list the metadata of secrets", params, page).await?;
-    let types = Some(types::<Secret>());
+    let secrets = list::pages(cluster, "list the metadata of secrets", params, page).await?;
+    let types = Some(list::types::<Secret>());
     let by_metadata = |metadata| DynamicObject { types: types.clone(), metadata, data: Default::default() };
     Ok(secrets.into_iter().map(|secret| by_metadata(secret.metadata)).collect())
-}
-
-/// All objects of a list that is told page by page.
-async fn pages<T: Clone>(
-    cluster: &Cluster,
-    doing: &str,
-    params: ListParams,
-    page: impl AsyncFn(&ListParams) -> kube::Result<ObjectList<T>>,
-) -> Result<Vec<T>, CallError> {
-    let mut params = params.limit(PAGE);
-    let mut all = Vec::new();
-    loop {
-        let page = cluster.call(doing, page(&params)).await?;
-        all.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(all),
-        }
-    }
-}
-
-fn types<K: Resource<DynamicType = ()>>() -> TypeMeta {
-    TypeMeta { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned() }
 }
 
 fn is_owned(secret: &DynamicObject) -> bool {

@@ -1,11 +1,12 @@
 //! Last step: what is kept and how to remove it, and who still trusts this cluster.
 
+use kube::api::ListParams;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::imports::{self, Link};
+use super::imports::Link;
 use super::take::Taker;
 use crate::kubeconfig::{Chosen, shell_quote};
-use crate::{apply, bootstrap, manifests, output};
+use crate::{apply, bootstrap, list, manifests, output};
 
 /// Says it.
 ///
@@ -39,7 +40,11 @@ pub fn say_who_trusts(taker: &Taker, links: &[Link]) {
 
 async fn kept(taker: &Taker, links: &[Link]) -> anyhow::Result<Vec<String>> {
     let cluster = &taker.cluster;
-    let imports = imports::list(cluster).await?.iter().filter(|import| !imports::is_link(import)).count();
+    let imports = list::imports(cluster, None, ListParams::default())
+        .await?
+        .iter()
+        .filter(|import| !list::is_link(import))
+        .count();
     let mut kept = Vec::new();
     match imports {
         0 => {}
