@@ -84,18 +84,41 @@ pub async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<Applied,
     patch(cluster, object, &PatchParams::apply(FIELD_MANAGER).force()).await
 }
 
+/// An object as it is, and as it would be.
+#[derive(Clone, Debug)]
+pub struct Rehearsed {
+    /// None: it is not there.
+    pub before: Option<DynamicObject>,
+    /// None: it would be gone.
+    pub after: Option<DynamicObject>,
+}
+
+impl Rehearsed {
+    /// What would become of it.
+    pub fn outcome(&self) -> Outcome {
+        match (&self.before, &self.after) {
+            (None, _) => Outcome::Created,
+            (Some(_), None) => Outcome::Removed,
+            (Some(before), Some(after)) if same(before, after) => Outcome::Unchanged,
+            (Some(_), Some(_)) => Outcome::Changed,
+        }
+    }
+}
+
 /// What [`apply`] would do, by the API server's own dry run.
 ///
 /// # Errors
 /// When it can't be read, or would not be accepted.
-pub async fn rehearse(cluster: &Cluster, object: &DynamicObject) -> Result<Outcome, CallError> {
+pub async fn rehearse(cluster: &Cluster, object: &DynamicObject) -> Result<Rehearsed, CallError> {
     let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
-    match patch(cluster, object, &params).await {
-        Ok(applied) => Ok(applied.outcome),
+    let before = read(cluster, object).await?;
+    let after = match patch(cluster, object, &params).await {
+        Ok(applied) => applied.stored,
         // Its namespace or its definition would have been created before it.
-        Err(error) if error.is_not_found() && object.namespace().is_some() => Ok(Outcome::Created),
-        Err(error) => Err(error),
-    }
+        Err(error) if error.is_not_found() && object.namespace().is_some() => object.clone(),
+        Err(error) => return Err(error),
+    };
+    Ok(Rehearsed { before, after: Some(after) })
 }
 
 async fn patch(
@@ -116,20 +139,21 @@ async fn patch(
     Ok(Applied { outcome, stored })
 }
 
-/// A dry run keeps the resource version, and a controller that writes a status between our two
-/// calls changes it: what people wrote decides.
 fn same(before: &DynamicObject, after: &DynamicObject) -> bool {
-    let essence = |object: &DynamicObject| {
-        let mut object = object.clone();
-        object.metadata.resource_version = None;
-        object.metadata.managed_fields = None;
-        object.metadata.generation = None;
-        if let Some(fields) = object.data.as_object_mut() {
-            fields.remove("status");
-        }
-        object
-    };
     essence(before) == essence(after)
+}
+
+/// What people wrote of an object. A dry run keeps the resource version, and a controller that writes a
+/// status between our two calls changes it: neither tells whether something changed.
+pub fn essence(object: &DynamicObject) -> DynamicObject {
+    let mut object = object.clone();
+    object.metadata.resource_version = None;
+    object.metadata.managed_fields = None;
+    object.metadata.generation = None;
+    if let Some(fields) = object.data.as_object_mut() {
+        fields.remove("status");
+    }
+    object
 }
 
 /// Where it is, or would be.

@@ -1,6 +1,7 @@
 //! The commands.
 
-use crate::{bootstrap, completion, export, install, links, man, uninstall, version};
+use crate::allow::{self, Change};
+use crate::{bootstrap, completion, export, install, links, man, rotate, uninstall, unlink, version};
 
 /// Service accounts of other clusters, imported.
 ///
@@ -21,6 +22,14 @@ enum Command {
     Uninstall(uninstall::Args),
     /// Links a target to a source: imports in the target may then name the source
     Bootstrap(Box<bootstrap::Args>),
+    /// Lets a target import more service accounts of a source
+    Allow(allow::Args),
+    /// Lets a target import fewer service accounts of a source
+    Deny(allow::Args),
+    /// Replaces a link's credential: whatever was stolen of the old one stops working
+    Rotate(rotate::Args),
+    /// Removes a link, from both sides
+    Unlink(unlink::Args),
     /// Lists the links of a target: the sources that its imports may name
     Links(links::Args),
     /// Prints a Secret with a token of a service account of the current context
@@ -41,6 +50,10 @@ impl Cli {
             Command::Install(args) => install::run(args).await,
             Command::Uninstall(args) => uninstall::run(args).await,
             Command::Bootstrap(args) => bootstrap::run(*args).await,
+            Command::Allow(args) => allow::run(args, Change::Allow).await,
+            Command::Deny(args) => allow::run(args, Change::Deny).await,
+            Command::Rotate(args) => rotate::run(args).await,
+            Command::Unlink(args) => unlink::run(args).await,
             Command::Links(args) => links::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Completion(args) => completion::run(args),

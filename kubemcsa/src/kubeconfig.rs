@@ -81,8 +81,19 @@ impl Chosen {
     /// # Errors
     /// When its credentials or its CA can't be used.
     pub async fn connect(&self) -> anyhow::Result<crate::cluster::Cluster> {
-        let identity = format!("context {}", self.context);
-        Ok(crate::cluster::Cluster::new(&self.cluster_name, &identity, self.config().await?)?)
+        self.connect_as(&self.cluster_name).await
+    }
+
+    /// A connection to its cluster, under this name. A credential plugin that it runs, or a person who is
+    /// asked by one, keeps nobody else waiting.
+    ///
+    /// # Errors
+    /// When its credentials or its CA can't be used.
+    pub async fn connect_as(&self, name: &str) -> anyhow::Result<crate::cluster::Cluster> {
+        let (name, identity) = (name.to_owned(), format!("context {}", self.context));
+        let config = self.config().await?;
+        let connect = move || crate::cluster::Cluster::new(&name, &identity, config);
+        Ok(tokio::task::spawn_blocking(connect).await??)
     }
 
     fn choose(kubeconfig: Kubeconfig, context: Option<&str>, flags: &str) -> Result<Self, Problem> {

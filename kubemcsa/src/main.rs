@@ -1,5 +1,6 @@
 //! `kubemcsa`: links clusters, so that pods of one act as service accounts of another.
 
+mod allow;
 mod apply;
 mod args;
 mod bootstrap;
@@ -8,9 +9,12 @@ mod cluster;
 mod completion;
 mod confined;
 mod crd;
+mod diff;
 mod export;
+mod gone;
 mod install;
 mod kubeconfig;
+mod link;
 mod linked;
 mod links;
 mod list;
@@ -20,10 +24,14 @@ mod object;
 mod output;
 mod reach;
 mod remove;
+mod rotate;
 mod table;
+mod taker;
 mod target;
 mod times;
 mod uninstall;
+mod unlink;
+mod usage;
 mod version;
 
 use std::process::ExitCode;
@@ -33,6 +41,9 @@ use clap::Parser;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     mcsa_runtime::tls::install_provider();
-    let cli = args::Cli::parse();
-    mcsa_runtime::exit::report("kubemcsa", cli.run().await)
+    let ended = args::Cli::parse().run().await;
+    if let Some(usage) = ended.as_ref().err().and_then(|error| error.downcast_ref::<clap::Error>()) {
+        usage.exit();
+    }
+    mcsa_runtime::exit::report("kubemcsa", ended)
 }

@@ -20,6 +20,7 @@ pub enum Format {
 }
 
 const CLUSTER: Style = AnsiColor::Cyan.on_default().bold();
+const FAILED: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
 /// A line about a cluster.
@@ -30,6 +31,11 @@ pub fn say(cluster: &str, text: &str) {
 /// A line about something in a cluster that is not as it should be.
 pub fn warn(cluster: &str, text: &str) {
     say(cluster, &format!("{WARNING}warning:{WARNING:#} {text}"));
+}
+
+/// A line about what could not be done, where something else goes on.
+pub fn failed(cluster: &str, text: &str) {
+    say(cluster, &format!("{FAILED}failed:{FAILED:#} {text}"));
 }
 
 /// What became of an object.

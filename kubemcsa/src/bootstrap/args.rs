@@ -2,27 +2,21 @@
 
 use std::path::PathBuf;
 
-use crate::kubeconfig::shell_quote;
+use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
+use crate::link::grants::Grant;
+use crate::link::target::LONGEST;
 use crate::output::Format;
+use crate::times;
 
-/// Which clusters to link, and how the target reaches the source.
+/// Which clusters to link, how the target reaches the source, and what it may import from there.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
-    /// Context of the target [default: the current one]
-    #[arg(long, value_name = "NAME", help_heading = "Target: receives credentials")]
-    pub target_context: Option<String>,
+    #[command(flatten)]
+    pub target: TargetFlags,
 
-    /// Kubeconfig file of the target [default: KUBECONFIG, else ~/.kube/config]
-    #[arg(long, value_name = "FILE", help_heading = "Target: receives credentials")]
-    pub target_kubeconfig: Option<PathBuf>,
-
-    /// What the source calls the target [default: the name of the context's cluster]
-    #[arg(long, value_name = "NAME", help_heading = "Target: receives credentials")]
-    pub target_name: Option<String>,
-
-    /// Context of the source [default: the current one]
-    #[arg(long, value_name = "NAME", help_heading = "Source: owns the service accounts")]
-    pub source_context: Option<String>,
+    /// Context of the source [default: the current one]; repeat it to link several, side by side
+    #[arg(long = "source-context", value_name = "NAME", help_heading = "Source: owns the service accounts")]
+    pub source_contexts: Vec<String>,
 
     /// Kubeconfig file of the source [default: KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE", help_heading = "Source: owns the service accounts")]
@@ -32,79 +26,112 @@ pub struct Args {
     #[arg(long, value_name = "NAME", help_heading = "Source: owns the service accounts")]
     pub source_name: Option<String>,
 
-    /// URL of the source's API server for the target [default: the kubeconfig's]
-    #[arg(long, value_name = "URL", help_heading = "Way from target to source")]
-    pub source_server: Option<String>,
+    #[command(flatten)]
+    pub way: WayFlags,
 
-    /// PEM file of the CAs that the source's certificate is verified with [default: the kubeconfig's, else the system's]
-    #[arg(long, value_name = "FILE", help_heading = "Way from target to source")]
-    pub source_ca_file: Option<PathBuf>,
+    /// What the target may import, and nothing else: the service accounts of a namespace, or one of
+    /// them; repeatable [default: what it was allowed before, and everything at first]
+    #[arg(long, value_name = "NAMESPACE[/NAME]", help_heading = "Rights")]
+    pub allow: Vec<Grant>,
 
-    /// Name that the source's certificate is verified for [default: the kubeconfig's, else the URL's host]
-    #[arg(long, value_name = "NAME", help_heading = "Way from target to source")]
-    pub tls_server_name: Option<String>,
-
-    /// HTTP or SOCKS5 proxy between target and source [default: the kubeconfig's, unless there is --source-server]
-    #[arg(long, value_name = "URL", help_heading = "Way from target to source")]
-    pub proxy_url: Option<String>,
+    /// Lifetime of the link's own tokens, 10m to 24h [default: as it was, and 24h at first]
+    #[arg(long, value_name = "DURATION", value_parser = link_ttl, help_heading = "Rights")]
+    pub link_ttl: Option<i64>,
 
     /// Let the target be the source
     #[arg(long)]
     pub allow_self: bool,
 
-    /// Say what would be done, by the API servers' own dry run; nothing is written or minted
+    /// Show what would change on both sides, by the API servers' own dry run; nothing is written or minted
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Print the objects for both sides, but the link's token; nothing is written
-    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    /// Print the objects instead, but the link's token; nothing is written
+    #[arg(short, long, value_enum, value_name = "FORMAT", conflicts_with = "dry_run")]
     pub output: Option<Format>,
+
+    /// Print those for one side only, so that they can be applied there
+    #[arg(long, value_enum, value_name = "SIDE", requires = "output")]
+    pub side: Option<OneSide>,
+}
+
+/// Of which side objects are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OneSide {
+    /// Identity and rights.
+    Source,
+    /// The link's import, and what it needs.
+    Target,
 }
 
 impl Args {
-    /// This command again, with another value of one flag: the mend that an error prints.
-    pub fn again_with(&self, flag: &str, value: &str) -> String {
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let flags = [
-            ("--target-context", self.target_context.clone()),
-            ("--target-kubeconfig", path(&self.target_kubeconfig)),
-            ("--target-name", self.target_name.clone()),
-            ("--source-context", self.source_context.clone()),
-            ("--source-kubeconfig", path(&self.source_kubeconfig)),
-            ("--source-name", self.source_name.clone()),
-            ("--source-server", self.source_server.clone()),
-            ("--source-ca-file", path(&self.source_ca_file)),
-            ("--tls-server-name", self.tls_server_name.clone()),
-            ("--proxy-url", self.proxy_url.clone()),
-        ];
-        let mut command = "kubemcsa bootstrap".to_owned();
-        let kept = flags.into_iter().filter(|(name, _)| *name != flag);
-        for (name, value) in kept.filter_map(|(name, value)| Some((name, value?))) {
-            command.push_str(&format!(" {name} {}", shell_quote(&value)));
+    /// Why these can't go together, if they can't: what clap can't tell.
+    pub fn conflict(&self) -> Option<&'static str> {
+        let of_one = self.source_name.is_some()
+            || self.way.source_server.is_some()
+            || self.way.source_ca_file.is_some()
+            || self.way.tls_server_name.is_some()
+            || self.output.is_some();
+        (self.source_contexts.len() > 1 && of_one).then_some(
+            "--source-name, --source-server, --source-ca-file, --tls-server-name and --output are about one source: \
+             give one --source-context with them",
+        )
+    }
+
+    /// The flags of the link to one source.
+    pub fn flags(&self, source_context: Option<&String>) -> Flags {
+        let allow = self.allow.iter().map(|grant| ("--allow", grant.to_string()));
+        let link_ttl = self.link_ttl.map(|seconds| ("--link-ttl", format!("{seconds}s")));
+        Flags {
+            command: "bootstrap",
+            target: self.target.clone(),
+            source: SourceFlags {
+                context: source_context.cloned(),
+                kubeconfig: self.source_kubeconfig.clone(),
+                name: self.source_name.clone(),
+            },
+            way: self.way.clone(),
+            allow_self: self.allow_self,
+            others: allow.chain(link_ttl).collect(),
         }
-        if self.allow_self {
-            command.push_str(" --allow-self");
-        }
-        // Not quoted: a value in capitals is for people to replace.
-        format!("{command} {flag} {value}")
+    }
+}
+
+fn link_ttl(text: &str) -> Result<i64, String> {
+    let seconds = times::duration(text)?.as_secs();
+    match i64::try_from(seconds) {
+        Ok(seconds) if (mcsa_client::api::MIN_EXPIRATION_SECONDS..=LONGEST).contains(&seconds) => Ok(seconds),
+        _ => Err("API servers mint for 10m at least, and links get 24h at most".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("24h", Some(86_400))]
+    #[case("10m", Some(600))]
+    #[case("599s", None)]
+    #[case("25h", None)]
+    #[case("soon", None)]
+    fn lifetimes(#[case] text: &str, #[case] seconds: Option<i64>) {
+        assert_eq!(link_ttl(text).ok(), seconds);
+    }
 
     #[test]
-    fn a_mend_replaces_its_flag_and_keeps_the_others() {
-        let args = Args {
-            target_context: Some("c1".into()),
-            source_context: Some("my c2".into()),
-            source_name: Some("C2".into()),
-            ..Default::default()
-        };
-        assert_eq!(
-            args.again_with("--source-name", "c2"),
-            "kubemcsa bootstrap --target-context c1 --source-context 'my c2' --source-name c2"
-        );
+    fn a_mend_grants_no_more_than_was_to_be() {
+        let args = Args { allow: vec!["team-a".parse().unwrap()], link_ttl: Some(600), ..Default::default() };
+        let mend = args.flags(None).again_with("--source-name", "c2");
+        assert_eq!(mend, "kubemcsa bootstrap --allow team-a --link-ttl 600s --source-name c2");
+    }
+
+    #[test]
+    fn what_is_about_one_source_is_for_one() {
+        let two = vec!["c2".to_owned(), "c3".to_owned()];
+        let args = Args { source_contexts: two, ..Default::default() };
+        assert_eq!(args.conflict(), None);
+        assert!(Args { source_name: Some("c2".into()), ..args }.conflict().is_some());
     }
 }

@@ -1,66 +1,87 @@
-//! `kubemcsa bootstrap`: links a target to a source.
+//! `kubemcsa bootstrap`: links a target to a source, or to several.
 //!
-//! refuse → connect → claim → source → target → keep, or mint → check → publish → report. Each step
-//! takes what the one before it gives, and does nothing that is done already: interrupted anywhere,
-//! a second run finishes.
+//! The steps are those of [`crate::link`]. Interrupted anywhere, a second run finishes.
 
 mod args;
-mod check;
-mod claim;
-mod connect;
-mod keep;
-mod mint;
-mod publish;
-mod refuse;
+mod many;
 mod rehearse;
 mod report;
-mod source;
-mod target;
 
 use std::path::Path;
 
-use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::credential::pem_bundle;
 
 pub use args::Args;
-use check::Checked;
-use connect::Connected;
-use keep::Found;
-use refuse::Plan;
-use source::Granted;
-pub use source::binding_name;
-use target::Declared;
 
-use crate::apply::Outcome;
-use crate::kubeconfig::Chosen;
-use crate::output;
-
-/// How often somebody else (an importer at work) may be faster in writing the link's Secret.
-const TRIES: usize = 5;
+use crate::link::connect::{self, Connected};
+use crate::link::grants::{self, Grant, Grants, Stored};
+use crate::link::refuse::{self, Plan, Way};
+use crate::link::source::Granted;
+use crate::link::voice::Voice;
+use crate::link::{check::Checked, claim, interim, renew, source, target};
+use crate::usage;
 
 /// Links, or says or prints what would be done.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connected = connect::connect(plan(args)?).await?;
-    if connected.plan.args.output.is_some() {
-        return report::print(&connected);
+    if let Some(conflict) = args.conflict() {
+        return Err(usage::error("bootstrap", conflict));
+    }
+    if args.source_contexts.len() > 1 {
+        return many::run(args).await;
+    }
+    let (plan, way) = plan(&args, args.source_contexts.first())?;
+    let connected = connect::connect(plan, Voice::Lines).await?;
+    let wish = Wish::of(&args);
+    if args.output.is_some() {
+        return report::print(&connected, &wish, args.side).await;
     }
     claim::claim(&connected).await?;
-    if connected.plan.args.dry_run {
-        return rehearse::rehearse(&connected).await;
+    if args.dry_run {
+        return rehearse::rehearse(&connected, &wish).await;
     }
-    let granted = source::grant(&connected).await?;
-    let declared = target::declare(&connected).await?;
-    let checked = keep_or_mint(&connected, &granted, &declared).await?;
-    report::report(&connected, &checked).await
+    target::prepare(&connected.target, &connected.voice).await?;
+    let linked = link(&connected, &way, &wish).await?;
+    report::report(&connected, &way, &linked).await
 }
 
-fn plan(args: Args) -> anyhow::Result<Plan> {
-    let target =
-        Chosen::load(args.target_kubeconfig.as_deref(), args.target_context.as_deref(), "--target-")?;
-    let source =
-        Chosen::load(args.source_kubeconfig.as_deref(), args.source_context.as_deref(), "--source-")?;
-    let ca_file = args.source_ca_file.as_deref().map(ca_file).transpose()?;
-    Ok(refuse::plan(args, target, source, ca_file)?)
+/// What a link is to be allowed, as the flags say it.
+pub struct Wish {
+    /// What it may import; empty: as it was, and everything at first.
+    allow: Vec<Grant>,
+    /// The lifetime of its tokens in seconds; none: as it was, and the longest at first.
+    seconds: Option<i64>,
+}
+
+/// A link that was made, or found to be right.
+pub struct Made {
+    /// What it may do.
+    granted: Granted,
+    /// That it works.
+    checked: Checked,
+}
+
+impl Wish {
+    fn of(args: &Args) -> Self {
+        Self { allow: args.allow.clone(), seconds: args.link_ttl }
+    }
+
+    /// What the link is to be granted. Run again without a wish, bootstrap never widens what a link may.
+    fn grants(&self, stored: &Stored) -> Grants {
+        if self.allow.is_empty() {
+            stored.grants.clone().unwrap_or(Grants::Everything)
+        } else {
+            self.allow.iter().collect()
+        }
+    }
+}
+
+fn plan(args: &Args, source_context: Option<&String>) -> anyhow::Result<(Plan, Way)> {
+    let flags = args.flags(source_context);
+    let (target, source) = (flags.target.choose()?, flags.source.choose()?);
+    let ca_file = args.way.source_ca_file.as_deref().map(ca_file).transpose()?;
+    let plan = refuse::plan(flags, target, source)?;
+    let way = refuse::way(&plan, ca_file)?;
+    Ok((plan, way))
 }
 
 fn ca_file(path: &Path) -> anyhow::Result<String> {
@@ -69,28 +90,34 @@ fn ca_file(path: &Path) -> anyhow::Result<String> {
     pem_bundle(bytes).ok_or_else(|| failed("there is no PEM certificate in it".into()))
 }
 
-async fn keep_or_mint(
-    connected: &Connected,
-    granted: &Granted,
-    declared: &Declared,
-) -> anyhow::Result<Checked> {
-    let mut tries = TRIES;
-    loop {
-        let worn = match keep::look(connected, granted, declared).await? {
-            Found::Good(secret) => {
-                let title = format!("secret {SYSTEM_NAMESPACE}/{}", declared.import.secret_name());
-                output::outcome(&connected.target.name, &title, Outcome::Unchanged);
-                return check::check(connected, granted, &secret).await;
-            }
-            Found::Worn(secret) => Some(secret),
-            Found::Nothing => None,
+/// Links two clusters whose names are free, in a target that can have links.
+async fn link(connected: &Connected, way: &Way, wish: &Wish) -> anyhow::Result<Made> {
+    let stored = grants::stored(&connected.source, &connected.target.name).await?;
+    let granted = source::grant(connected, &wish.grants(&stored), &stored).await?;
+    let declared = target::declare(connected, wish.seconds).await?;
+    let checked = renew::keep_or_mint(connected, &way.endpoint, &granted, &declared).await?;
+    // Of a rotation that was interrupted.
+    interim::clear(connected).await?;
+    Ok(Made { granted, checked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_wish_nothing_is_widened() {
+        let stored = |grants| Stored { grants, objects: Vec::new() };
+        let granted = |allow: &[&str], before: Option<&str>| {
+            let grant = |text: &&str| text.parse::<Grant>().unwrap();
+            let wish = Wish { allow: allow.iter().map(grant).collect(), seconds: None };
+            let before = before.map(|text| [grant(&text)].iter().collect());
+            wish.grants(&stored(before)).to_string()
         };
-        let minted = mint::mint(connected, granted, declared).await?;
-        let checked = check::check(connected, granted, &minted.secret).await?;
-        match publish::publish(connected, &minted, &checked, worn.as_ref()).await {
-            Ok(()) => return Ok(checked),
-            Err(error) if error.is_conflict() && tries > 1 => tries -= 1,
-            Err(error) => return Err(error.into()),
-        }
+        assert_eq!(granted(&[], None), "everything");
+        assert_eq!(granted(&[], Some("a")), "a");
+        assert_eq!(granted(&["b"], Some("a")), "b");
+        let everything = Wish { allow: vec!["b".parse().unwrap()], seconds: None };
+        assert_eq!(everything.grants(&stored(Some(Grants::Everything))).to_string(), "b");
     }
 }

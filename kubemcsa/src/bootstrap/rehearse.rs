@@ -1,27 +1,44 @@
-//! `--dry-run`: what would be done, as the API servers see it.
+//! `--dry-run`: what would change, as the API servers see it. The changes go to stdout, and what would
+//! become of each object to stderr.
 
 use kube::api::DynamicObject;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::connect::Connected;
-use super::{source, target};
-use crate::apply::{self, Outcome};
+use super::Wish;
+use crate::apply::{self, Rehearsed};
 use crate::cluster::Cluster;
-use crate::{object, output};
+use crate::link::connect::Connected;
+use crate::link::{grants, source, target};
+use crate::{diff, object, output};
 
-/// Says what would become of each object.
+/// Shows what would become of each object.
 ///
 /// # Errors
 /// When something would be refused.
-pub async fn rehearse(connected: &Connected) -> anyhow::Result<()> {
+pub async fn rehearse(connected: &Connected, wish: &Wish) -> anyhow::Result<()> {
     let (source, target) = (&connected.source, &connected.target);
-    for object in source::objects(connected)? {
-        one(source, &object).await?;
+    let stored = grants::stored(source, &target.name).await?;
+    let wanted = wish.grants(&stored);
+    let objects = source::objects(connected, &wanted)?;
+    for object in &objects {
+        match one(source, object).await {
+            Err(error) if source::is_policy(object) && error.is_not_found() => {
+                // Once, not for the binding too.
+                if object::kind(object) == "ValidatingAdmissionPolicy" {
+                    output::warn(&source.name, &source::no_policy(&wanted));
+                }
+            }
+            shown => show(source, object, shown?)?,
+        }
     }
-    for object in target::objects(connected)? {
-        one(target, &object).await?;
+    for object in stored.beyond(&objects) {
+        show(source, object, Rehearsed { before: Some(object.clone()), after: None })?;
     }
-    let name = target::import(connected).secret_name();
+    let seconds = target::lifetime(connected, wish.seconds).await?;
+    for object in target::objects(connected, seconds)? {
+        show(target, &object, one(target, &object).await?)?;
+    }
+    let name = target::import(connected, seconds).secret_name();
     output::say(
         &target.name,
         &format!(
@@ -31,23 +48,18 @@ pub async fn rehearse(connected: &Connected) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn one(cluster: &Cluster, object: &DynamicObject) -> anyhow::Result<()> {
+async fn one(cluster: &Cluster, object: &DynamicObject) -> Result<Rehearsed, crate::call::CallError> {
     // What is there of these is left as it is.
-    let kept = matches!(object::kind(object), "Namespace" | "CustomResourceDefinition");
-    let outcome = if kept && apply::is_there(cluster, object).await? {
-        Outcome::Unchanged
-    } else {
-        match apply::rehearse(cluster, object).await {
-            Err(error) if source::is_policy(object) && error.is_not_found() => {
-                // Once, not for the binding too.
-                if object::kind(object) == "ValidatingAdmissionPolicy" {
-                    output::warn(&cluster.name, source::NO_POLICY);
-                }
-                return Ok(());
-            }
-            outcome => outcome?,
-        }
-    };
-    output::rehearsed(&cluster.name, &object::title(object), outcome);
-    Ok(())
+    let is_kept = matches!(object::kind(object), "Namespace" | "CustomResourceDefinition");
+    if is_kept && let Some(stored) = apply::read(cluster, object).await? {
+        return Ok(Rehearsed { before: Some(stored.clone()), after: Some(stored) });
+    }
+    apply::rehearse(cluster, object).await
+}
+
+fn show(cluster: &Cluster, object: &DynamicObject, rehearsed: Rehearsed) -> anyhow::Result<()> {
+    let title = object::title(object);
+    output::rehearsed(&cluster.name, &title, rehearsed.outcome());
+    let label = format!("{}: {title}", cluster.name);
+    output::styled(&diff::diff(&label, rehearsed.before.as_ref(), rehearsed.after.as_ref())?)
 }

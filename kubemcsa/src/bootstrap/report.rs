@@ -5,10 +5,11 @@ use kube::{Api, Resource};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::check::Checked;
-use super::connect::Connected;
-use super::refuse::elsewhere;
-use super::{source, target};
+use super::args::OneSide;
+use super::{Made, Wish};
+use crate::link::connect::Connected;
+use crate::link::refuse::{Way, elsewhere};
+use crate::link::{grants, source, target};
 use crate::times::to_the_second;
 use crate::{object, output};
 
@@ -16,37 +17,36 @@ use crate::{object, output};
 ///
 /// # Errors
 /// When the example can't be written as YAML.
-pub async fn report(connected: &Connected, checked: &Checked) -> anyhow::Result<()> {
+pub async fn report(connected: &Connected, way: &Way, made: &Made) -> anyhow::Result<()> {
     let (target, source) = (&connected.target, &connected.source);
-    for line in granted(&target.name, checked.policy) {
-        output::say(&source.name, &line);
-    }
-    let kubectl = connected.plan.source.chosen.kubectl();
     output::say(
         &source.name,
-        &format!("to revoke it: {kubectl} -n {SYSTEM_NAMESPACE} delete secret {}", target.name),
+        &format!("granted to {}, as service account {SYSTEM_NAMESPACE}/{}:", target.name, target.name),
     );
-    if let Some(expires_at) = checked.expires_at {
+    for sentence in made.granted.grants.sentences(&target.name, made.checked.policy) {
+        output::say(&source.name, &format!("- {sentence}"));
+    }
+    let flags = &connected.plan.flags;
+    output::say(&source.name, &format!("to change that: {}; or deny", flags.of("allow", "NAMESPACE[/NAME]")));
+    output::say(&source.name, &format!("to end it: {}", flags.of("unlink", "")));
+    if let Some(expires_at) = made.checked.expires_at {
         output::say(
             &target.name,
             &format!(
                 "linked to {} at {}; the link's token expires at {}, and the importer refreshes it",
                 source.name,
-                connected.plan.endpoint.server,
+                way.endpoint.server,
                 to_the_second(expires_at)
             ),
         );
     }
-    if connected.plan.same_host_only {
+    if way.same_host_only {
         output::warn(
             &target.name,
             &format!(
                 "{} works only for an importer that runs on this machine; for importers in pods run: {}",
-                connected.plan.endpoint.server,
-                connected
-                    .plan
-                    .args
-                    .again_with("--source-server", &elsewhere(&connected.plan.endpoint.server))
+                way.endpoint.server,
+                connected.plan.flags.again_with("--source-server", &elsewhere(&way.endpoint.server))
             ),
         );
     }
@@ -62,38 +62,30 @@ pub async fn report(connected: &Connected, checked: &Checked) -> anyhow::Result<
     Ok(())
 }
 
-/// Prints the objects for both sides instead.
+/// Prints the objects for both sides instead, or for one.
 ///
 /// # Errors
-/// When stdout can't be written to.
-pub fn print(connected: &Connected) -> anyhow::Result<()> {
+/// When a cluster can't be asked what there is, or stdout can't be written to.
+pub async fn print(connected: &Connected, wish: &Wish, only: Option<OneSide>) -> anyhow::Result<()> {
+    let (source, target) = (&connected.source, &connected.target);
+    let stored = grants::stored(source, &target.name).await?;
+    let seconds = target::lifetime(connected, wish.seconds).await?;
     let sides = [
-        ("source", &connected.source.name, source::objects(connected)?),
-        ("target", &connected.target.name, target::objects(connected)?),
+        (OneSide::Source, "source", &source.name, source::objects(connected, &wish.grants(&stored))?),
+        (OneSide::Target, "target", &target.name, target::objects(connected, seconds)?),
     ];
-    for (side, name, objects) in sides {
+    for (_, side, name, objects) in
+        sides.into_iter().filter(|(side, ..)| only.is_none_or(|only| only == *side))
+    {
         for object in objects {
             output::document(&format!("{name} (the {side}): {}", object::title(&object)), &object)?;
         }
     }
     output::say(
-        &connected.target.name,
+        &target.name,
         "printed, not applied; the link's token is not among it: after applying, bootstrap without -o mints it",
     );
     Ok(())
-}
-
-fn granted(target: &str, policy: bool) -> [String; 3] {
-    let limits = if policy {
-        format!(", but for those in kube-* and {SYSTEM_NAMESPACE}, for at most 24 hours")
-    } else {
-        " without exception, for any time".into()
-    };
-    [
-        format!("granted to {target}, as service account {SYSTEM_NAMESPACE}/{target}:"),
-        format!("- tokens of all service accounts{limits}; each has the rights of its service account"),
-        "- to read service accounts, and which cluster this is; no Secrets, no pods, nothing else".into(),
-    ]
 }
 
 /// Whoever runs the importer outside the cluster knows that there is no Deployment.

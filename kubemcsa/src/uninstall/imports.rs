@@ -12,11 +12,11 @@ use mcsa_client::contract::{GROUP, SYSTEM_NAMESPACE};
 use mcsa_client::link::cluster_name;
 use tokio::time::{Instant, sleep};
 
-use super::gone::{PAUSE, still_there};
 use super::look::is_ours;
-use super::take::Taker;
 use crate::call::CallError;
 use crate::cluster::Cluster;
+use crate::gone::{PAUSE, still_there};
+use crate::taker::Taker;
 use crate::{apply, list, manifests, object, output, remove};
 
 /// How many deletions are on their way at once.

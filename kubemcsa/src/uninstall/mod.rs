@@ -3,7 +3,6 @@
 //! look → refuse → take, and, with `--delete-imports`, imports → system → report. Each step begins with
 //! what there is: interrupted anywhere, a second run finishes.
 
-mod gone;
 mod imports;
 mod look;
 mod order;
@@ -14,9 +13,9 @@ mod take;
 
 use std::time::Duration;
 
+use crate::taker::Taker;
 use crate::target::TargetArgs;
 use crate::times::duration;
-use take::Taker;
 
 /// From where to uninstall, and how much.
 #[derive(Clone, Debug, clap::Args)]

@@ -4,9 +4,9 @@ use kube::api::ListParams;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::imports::Link;
-use super::take::Taker;
 use crate::kubeconfig::{Chosen, shell_quote};
-use crate::{apply, bootstrap, list, manifests, output};
+use crate::taker::Taker;
+use crate::{apply, list, manifests, output};
 
 /// Says it.
 ///
@@ -74,9 +74,8 @@ fn trust(link: &Link) -> String {
     let source = &link.cluster_name;
     match &link.identity {
         Some(identity) => format!(
-            "{source} still trusts its link; to end that, in {source}: kubectl -n {SYSTEM_NAMESPACE} delete \
-             serviceaccount,secret {identity}; kubectl delete clusterrolebinding {}",
-            bootstrap::binding_name(identity)
+            "{source} still trusts its link; to end that: kubemcsa unlink --target-name {} --source-context CONTEXT",
+            shell_quote(identity)
         ),
         None => format!("{source} still trusts its link, which was made by hand, and so is to be revoked"),
     }
@@ -92,9 +91,8 @@ mod tests {
             cluster_name: "c2".into(),
             identity: identity.map(str::to_owned),
         };
-        let delete = "kubectl -n multicluster-service-account delete serviceaccount,secret c1; \
-                      kubectl delete clusterrolebinding multicluster-service-account-link-c1";
-        assert!(trust(&link(Some("c1"))).ends_with(delete));
-        assert!(!trust(&link(None)).contains("kubectl"));
+        let unlink = "kubemcsa unlink --target-name c1 --source-context CONTEXT";
+        assert!(trust(&link(Some("c1"))).ends_with(unlink));
+        assert!(!trust(&link(None)).contains("kubemcsa"));
     }
 }

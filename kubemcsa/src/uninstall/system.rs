@@ -1,14 +1,12 @@
 //! With `--delete-imports`: the definition of imports, and the system namespace.
 
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{DynamicObject, ListParams};
-use kube::{Api, ResourceExt};
-use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::look::is_ours;
-use super::take::Taker;
-use crate::call::CallError;
-use crate::cluster::Cluster;
+use crate::link::identities;
+use crate::taker::Taker;
 use crate::{apply, manifests, object, output};
 
 /// Removes both, and waits until they are gone, unless somebody needs them.
@@ -27,7 +25,7 @@ pub async fn take(taker: &mut Taker, others: &[DynamicObject]) -> anyhow::Result
     let Some(namespace) = apply::read(&taker.cluster, &manifests::namespace()?).await? else { return Ok(()) };
     // All that is in it would go with it.
     let theirs = others.iter().find(|object| object.namespace().as_deref() == Some(SYSTEM_NAMESPACE));
-    let targets = targets(&taker.cluster).await?;
+    let targets = identities::targets(&taker.cluster).await?;
     if !is_ours(&namespace) {
         left_alone(taker, &namespace, "nothing marks it as ours");
     } else if let Some(theirs) = theirs {
@@ -40,14 +38,6 @@ pub async fn take(taker: &mut Taker, others: &[DynamicObject]) -> anyhow::Result
         taker.take(&namespace).await?;
     }
     Ok(())
-}
-
-/// The targets that are linked to this cluster as their source.
-async fn targets(cluster: &Cluster) -> Result<Vec<String>, CallError> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
-    let listed = cluster.call("list service accounts", accounts.list(&ListParams::default())).await?;
-    let identities = listed.items.iter().filter(|account| account.annotations().contains_key(TARGET_UID));
-    Ok(identities.map(ResourceExt::name_any).collect())
 }
 
 fn left_alone(taker: &Taker, object: &DynamicObject, why: &str) {

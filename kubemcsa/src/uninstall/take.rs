@@ -1,7 +1,6 @@
 //! Third step: what is installed, taken back. Imports and links are none of it.
 
 use std::fmt::Debug;
-use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -12,53 +11,14 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
-use super::gone::{PAUSE, until_gone};
 use super::look::Found;
 use super::order;
-use crate::apply::Outcome;
 use crate::call::CallError;
 use crate::cluster::Cluster;
+use crate::gone::PAUSE;
 use crate::object::PART_OF;
-use crate::{object, output, remove};
-
-/// Removes objects, or only says that it would.
-pub struct Taker {
-    /// The target.
-    pub cluster: Cluster,
-    /// How long to wait until something is gone.
-    pub timeout: Duration,
-    /// Whether nothing is to be removed.
-    pub dry_run: bool,
-    /// How much was removed, or would be.
-    pub taken: usize,
-}
-
-impl Taker {
-    /// That has taken nothing yet.
-    pub fn new(cluster: Cluster, timeout: Duration, dry_run: bool) -> Self {
-        Self { cluster, timeout, dry_run, taken: 0 }
-    }
-
-    /// Removes an object, and waits until it is gone.
-    ///
-    /// # Errors
-    /// When it can't be removed, or is not gone in time.
-    pub async fn take(&mut self, object: &DynamicObject) -> anyhow::Result<()> {
-        if !self.dry_run {
-            remove::remove(&self.cluster, object).await?;
-            until_gone(&self.cluster, object, self.timeout).await?;
-        }
-        self.took(object);
-        Ok(())
-    }
-
-    /// Says that an object was removed, or would be.
-    pub fn took(&mut self, object: &DynamicObject) {
-        self.taken += 1;
-        let say = if self.dry_run { output::rehearsed } else { output::outcome };
-        say(&self.cluster.name, &object::title(object), Outcome::Removed);
-    }
-}
+use crate::taker::Taker;
+use crate::{object, output};
 
 /// Takes back what is ours, and says what is not.
 ///

@@ -12,7 +12,6 @@ use super::connect::Connected;
 use super::mint::Minted;
 use crate::apply::Outcome;
 use crate::call::CallError;
-use crate::output;
 
 /// Writes what was minted and checked, over `worn` if there is one.
 ///
@@ -43,6 +42,6 @@ pub async fn publish(
             Outcome::Changed
         }
     };
-    output::outcome(&cluster.name, &title, outcome);
+    connected.voice.outcome(&cluster.name, &title, outcome);
     Ok(())
 }

@@ -5,7 +5,7 @@ use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
 use mcsa_client::credential::Endpoint;
 use mcsa_client::names::is_dns_subdomain;
 
-use super::args::Args;
+use super::flags::Flags;
 use crate::kubeconfig::Chosen;
 use crate::reach::{self, Reach};
 
@@ -16,19 +16,24 @@ const TAKEN: [&str; 5] = ["default", "importer", "launcher", webhook::SERVICE, w
 /// The import of a link is named after the source, and its Secret gets `-token`.
 const LONGEST_SOURCE_NAME: usize = 247;
 
-/// What is to be linked, after all that can be refused without asking a cluster was not.
+/// Which link a command is about, after all that can be refused without asking a cluster was not.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Who receives credentials.
     pub target: Side,
     /// Who owns the service accounts.
     pub source: Side,
-    /// How the target reaches the source.
-    pub endpoint: Endpoint,
-    /// The endpoint works only for an importer on the same machine.
-    pub same_host_only: bool,
     /// The flags.
-    pub args: Args,
+    pub flags: Flags,
+}
+
+/// How the target reaches the source.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Address, and all that belongs to it.
+    pub endpoint: Endpoint,
+    /// It works only for an importer on the same machine.
+    pub same_host_only: bool,
 }
 
 /// One of the two clusters.
@@ -77,30 +82,38 @@ pub enum Refusal {
     Unverified { cluster: String, context: String, mend: String },
 }
 
-/// The plan, or why there is none. `ca_file` is what is in the file that the flag names.
+/// The plan, or why there is none.
 ///
 /// # Errors
-/// When a name, an address or the pair can't be used.
-pub fn plan(args: Args, target: Chosen, source: Chosen, ca_file: Option<String>) -> Result<Plan, Refusal> {
-    if !args.allow_self && (&target.file, &target.context) == (&source.file, &source.context) {
+/// When a name or the pair can't be used.
+pub fn plan(flags: Flags, target: Chosen, source: Chosen) -> Result<Plan, Refusal> {
+    if !flags.allow_self && (&target.file, &target.context) == (&source.file, &source.context) {
         return Err(Refusal::SameContext { context: target.context });
     }
-    let target = side(&args, "target", "--target-name", args.target_name.as_deref(), target)?;
-    let source = side(&args, "source", "--source-name", args.source_name.as_deref(), source)?;
-    if TAKEN.contains(&target.name.as_str()) {
-        let mend = args.again_with("--target-name", &format!("{}-cluster", target.name));
-        return Err(Refusal::Taken { name: target.name, mend });
-    }
-    if !args.allow_self && target.name == source.name {
-        let mend = args.again_with("--source-name", &format!("{}-source", source.name));
+    let target = self::target(&flags, target)?;
+    let source = side(&flags, "source", "--source-name", flags.source.name.as_deref(), source)?;
+    if !flags.allow_self && target.name == source.name {
+        let mend = flags.again_with("--source-name", &format!("{}-source", source.name));
         return Err(Refusal::SameName { name: source.name, mend });
     }
-    let (endpoint, same_host_only) = endpoint(&args, &target, &source, ca_file)?;
-    Ok(Plan { target, source, endpoint, same_host_only, args })
+    Ok(Plan { target, source, flags })
+}
+
+/// The target alone.
+///
+/// # Errors
+/// When its name can't be used.
+pub fn target(flags: &Flags, chosen: Chosen) -> Result<Side, Refusal> {
+    let target = side(flags, "target", "--target-name", flags.target.name.as_deref(), chosen)?;
+    if TAKEN.contains(&target.name.as_str()) {
+        let mend = flags.again_with("--target-name", &format!("{}-cluster", target.name));
+        return Err(Refusal::Taken { name: target.name, mend });
+    }
+    Ok(target)
 }
 
 fn side(
-    args: &Args,
+    flags: &Flags,
     side: &'static str,
     flag: &str,
     given: Option<&str>,
@@ -110,7 +123,7 @@ fn side(
     if is_dns_subdomain(&name) && name.len() <= LONGEST_SOURCE_NAME {
         return Ok(Side { name, chosen });
     }
-    let mend = args.again_with(flag, &similar(&name).unwrap_or_else(|| "NAME".into()));
+    let mend = flags.again_with(flag, &similar(&name).unwrap_or_else(|| "NAME".into()));
     Err(Refusal::Name { cluster: name, side, mend })
 }
 
@@ -126,13 +139,13 @@ fn similar(name: &str) -> Option<String> {
     Some(labels.join(".")).filter(|name| is_dns_subdomain(name))
 }
 
-fn endpoint(
-    args: &Args,
-    target: &Side,
-    source: &Side,
-    ca_file: Option<String>,
-) -> Result<(Endpoint, bool), Refusal> {
-    let chosen = &source.chosen;
+/// The way from the target to the source. `ca_file` is what is in the file that the flag names.
+///
+/// # Errors
+/// When an address can't be used, or nothing verifies the certificate.
+pub fn way(plan: &Plan, ca_file: Option<String>) -> Result<Way, Refusal> {
+    let Plan { target, source, flags } = plan;
+    let (chosen, args) = (&source.chosen, &flags.way);
     let address = |what, problem| Refusal::Address { cluster: source.name.clone(), what, problem };
     let given = args.source_server.is_some();
     let server = args.source_server.clone().unwrap_or_else(|| chosen.server.clone());
@@ -144,7 +157,7 @@ fn endpoint(
         url: url.to_owned(),
         nature,
         target: target.name.clone(),
-        mend: args.again_with(flag, value),
+        mend: flags.again_with(flag, value),
     };
     match reach {
         Reach::Unspecified => {
@@ -171,7 +184,7 @@ fn endpoint(
         return Err(Refusal::Unverified {
             cluster: source.name.clone(),
             context: chosen.context.clone(),
-            mend: args.again_with("--source-ca-file", "FILE"),
+            mend: flags.again_with("--source-ca-file", "FILE"),
         });
     }
     let endpoint = Endpoint {
@@ -180,7 +193,7 @@ fn endpoint(
         tls_server_name: args.tls_server_name.clone().or_else(|| chosen.tls_server_name.clone()),
         proxy_url,
     };
-    Ok((endpoint, reach == Reach::Loopback || proxy_reach == Reach::Loopback))
+    Ok(Way { endpoint, same_host_only: reach == Reach::Loopback || proxy_reach == Reach::Loopback })
 }
 
 /// An address like this one for people to fill in.

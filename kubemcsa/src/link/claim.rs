@@ -32,7 +32,7 @@ async fn of_target(connected: &Connected) -> anyhow::Result<()> {
              {SYSTEM_NAMESPACE} delete serviceaccount,secret {name}",
             connected.source.name,
             object::title(&object),
-            connected.plan.args.again_with("--target-name", &format!("{name}-2")),
+            connected.plan.flags.again_with("--target-name", &format!("{name}-2")),
             connected.plan.source.chosen.kubectl(),
         );
     }
@@ -52,7 +52,7 @@ fn taken_from_target(stored: &DynamicObject, target_uid: &str) -> Option<String>
 
 /// Refuses a name that another source has, or that somebody gave to an import that is no link.
 async fn of_source(connected: &Connected) -> anyhow::Result<()> {
-    let import = object::dynamic(&target::import(connected))?;
+    let import = object::dynamic(&target::import(connected, target::LONGEST))?;
     let Some(stored) = apply::read(&connected.target, &import).await? else { return Ok(()) };
     let Some(taken) = taken_from_source(&stored, &connected.source_uid) else { return Ok(()) };
     let name = &connected.source.name;
@@ -61,7 +61,7 @@ async fn of_source(connected: &Connected) -> anyhow::Result<()> {
          {SYSTEM_NAMESPACE} delete serviceaccountimport {name}",
         connected.target.name,
         object::title(&import),
-        connected.plan.args.again_with("--source-name", &format!("{name}-2")),
+        connected.plan.flags.again_with("--source-name", &format!("{name}-2")),
         connected.plan.target.chosen.kubectl(),
     );
 }

@@ -8,13 +8,13 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::SecretString;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::credential::Credential;
+use mcsa_client::credential::{Credential, Endpoint};
 use mcsa_client::secret::{self, Provenance};
 use mcsa_client::token;
 
 use super::connect::Connected;
 use super::source::Granted;
-use super::target::{Declared, LIFETIME};
+use super::target::Declared;
 
 /// The link's Secret, whole, not yet written.
 pub struct Minted {
@@ -26,13 +26,32 @@ pub struct Minted {
 ///
 /// # Errors
 /// When the source refuses, or what it grants can't be put into a Secret.
-pub async fn mint(connected: &Connected, granted: &Granted, declared: &Declared) -> anyhow::Result<Minted> {
-    let (token, expires_at) = request(connected).await?;
+pub async fn mint(
+    connected: &Connected,
+    endpoint: &Endpoint,
+    granted: &Granted,
+    declared: &Declared,
+) -> anyhow::Result<Minted> {
+    bound_to(&connected.target.name, connected, endpoint, granted, declared).await
+}
+
+/// Mints a token that is bound to the Secret of this name.
+///
+/// # Errors
+/// When the source refuses, or what it grants can't be put into a Secret.
+pub async fn bound_to(
+    secret: &str,
+    connected: &Connected,
+    endpoint: &Endpoint,
+    granted: &Granted,
+    declared: &Declared,
+) -> anyhow::Result<Minted> {
     let import = &declared.import;
+    let (token, expires_at) = request(connected, import.spec.expiration_seconds, secret).await?;
     let credential = Credential {
         name: import.name_any(),
         cluster_name: import.spec.cluster_name.clone(),
-        endpoint: connected.plan.endpoint.clone(),
+        endpoint: endpoint.clone(),
         namespace: import.spec.namespace.clone(),
         token,
     };
@@ -46,10 +65,14 @@ pub async fn mint(connected: &Connected, granted: &Granted, declared: &Declared)
     Ok(Minted { secret: secret::build(import, &credential, &provenance)? })
 }
 
-async fn request(connected: &Connected) -> anyhow::Result<(SecretString, Timestamp)> {
+async fn request(
+    connected: &Connected,
+    seconds: i64,
+    secret: &str,
+) -> anyhow::Result<(SecretString, Timestamp)> {
     let (source, name) = (&connected.source, &connected.target.name);
     let accounts: Api<ServiceAccount> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
-    let request = token::request(LIFETIME, &[], Some(name));
+    let request = token::request(seconds, &[], Some(secret));
     let doing = format!("mint a token of service account {SYSTEM_NAMESPACE}/{name}");
     let params = PostParams::default();
     let call = accounts.create_token_request(name, &params, &request);

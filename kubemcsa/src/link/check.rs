@@ -18,11 +18,11 @@ use mcsa_client::token;
 use tokio::time::{Instant, sleep};
 
 use super::connect::Connected;
-use super::source::{Granted, LINK};
-use super::target::LIFETIME;
+use super::grants::{Grants, LINK};
+use super::source::{Granted, missing_without_policy};
+use super::target::LONGEST;
 use crate::call::CallError;
 use crate::cluster::Cluster;
-use crate::output;
 
 /// API servers see new rights and policies a moment after they were written.
 const SEEN_WITHIN: Duration = Duration::from_secs(15);
@@ -41,16 +41,16 @@ pub struct Checked {
 /// # Errors
 /// When it leads to another cluster, is not accepted, or has not its rights.
 pub async fn check(connected: &Connected, granted: &Granted, secret: &Secret) -> anyhow::Result<Checked> {
+    let voice = &connected.voice;
     let expires_at = Provenance::read(secret.annotations()).map(|provenance| provenance.expires_at);
     let link = Link::read(secret)?;
+    let server = link.endpoint.server.clone();
     let name = &connected.source.name;
     let as_link = Cluster::new(name, &format!("the link of {}", connected.target.name), link.config)?;
     match retried(&as_link).await {
-        Err(error) if error.is_unreachable() && connected.plan.args.source_server.is_some() => {
-            output::warn(
-                name,
-                &format!("the link was not tried: --source-server does not work from here ({error})"),
-            );
+        // The address may be one that only the target reaches.
+        Err(error) if error.is_unreachable() && server != connected.plan.source.chosen.server => {
+            voice.warn(name, &format!("the link was not tried: {server} does not work from here ({error})"));
             return Ok(Checked { expires_at, policy: granted.policy });
         }
         Err(error) => return Err(error.into()),
@@ -63,8 +63,8 @@ pub async fn check(connected: &Connected, granted: &Granted, secret: &Secret) ->
         ),
         Ok(_) => {}
     }
-    until_it_may_mint(&as_link).await?;
-    let policy = granted.policy && until_it_is_held(&as_link, &connected.target.name).await?;
+    until_it_may_mint(&as_link, &granted.grants, &connected.target.name).await?;
+    let policy = granted.policy && until_it_is_held(&as_link, connected, &granted.grants).await?;
     Ok(Checked { expires_at, policy })
 }
 
@@ -83,7 +83,9 @@ async fn retried(as_link: &Cluster) -> Result<String, CallError> {
     }
 }
 
-async fn until_it_may_mint(as_link: &Cluster) -> anyhow::Result<()> {
+/// What every link may mint at least is a token of its own.
+async fn until_it_may_mint(as_link: &Cluster, grants: &Grants, target: &str) -> anyhow::Result<()> {
+    let own = *grants != Grants::Everything;
     let reviews: Api<SelfSubjectAccessReview> = Api::all(as_link.client.clone());
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
@@ -91,6 +93,8 @@ async fn until_it_may_mint(as_link: &Cluster) -> anyhow::Result<()> {
                 verb: Some("create".into()),
                 resource: Some("serviceaccounts".into()),
                 subresource: Some("token".into()),
+                namespace: own.then(|| SYSTEM_NAMESPACE.to_owned()),
+                name: own.then(|| target.to_owned()),
                 ..Default::default()
             }),
             ..Default::default()
@@ -120,9 +124,10 @@ async fn until_it_may_mint(as_link: &Cluster) -> anyhow::Result<()> {
 /// Asks for what the policy refuses: a token of its own account, for a second too long. It is bound
 /// as it should be, so that nothing else is wrong with it. Where the policy isn't seen yet, that
 /// token is dropped.
-async fn until_it_is_held(as_link: &Cluster, name: &str) -> anyhow::Result<bool> {
+async fn until_it_is_held(as_link: &Cluster, connected: &Connected, grants: &Grants) -> anyhow::Result<bool> {
+    let name = &connected.target.name;
     let accounts: Api<ServiceAccount> = Api::namespaced(as_link.client.clone(), SYSTEM_NAMESPACE);
-    let request = token::request(LIFETIME + 1, &[], Some(name));
+    let request = token::request(LONGEST + 1, &[], Some(name));
     let params = PostParams { dry_run: true, ..Default::default() };
     let deadline = Instant::now() + SEEN_WITHIN;
     loop {
@@ -131,14 +136,12 @@ async fn until_it_is_held(as_link: &Cluster, name: &str) -> anyhow::Result<bool>
             Err(error) if error.refusal().is_some_and(|message| message.contains(LINK)) => return Ok(true),
             Err(error) => return Err(error.into()),
             Ok(_) if Instant::now() >= deadline => {
-                output::warn(
-                    &as_link.name,
-                    &format!(
-                        "the admission policy is not enforced {} s after it was applied: the link may get tokens of \
-                         kube-system, of other links, or of more than 24 hours",
-                        SEEN_WITHIN.as_secs()
-                    ),
+                let said = format!(
+                    "the admission policy is not enforced {} s after it was applied: nothing keeps the link {}",
+                    SEEN_WITHIN.as_secs(),
+                    missing_without_policy(grants)
                 );
+                connected.voice.warn(&as_link.name, &said);
                 return Ok(false);
             }
             Ok(_) => sleep(PAUSE).await,

@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE, key};
 use mcsa_client::credential::Endpoint;
 use mcsa_client::link::Link;
-use mcsa_client::secret::Provenance;
+use mcsa_client::secret::{self, Provenance};
 use mcsa_client::token::Claims;
 use mcsa_client::{ExposeSecret, SecretString};
 
@@ -35,6 +35,8 @@ pub enum Found {
 struct Wanted<'a> {
     endpoint: &'a Endpoint,
     cluster_uid: &'a str,
+    /// Of the import as it is now.
+    fingerprint: &'a str,
     granted: &'a Granted,
     now: Timestamp,
 }
@@ -43,7 +45,12 @@ struct Wanted<'a> {
 ///
 /// # Errors
 /// When the Secret can't be read, or is somebody else's.
-pub async fn look(connected: &Connected, granted: &Granted, declared: &Declared) -> anyhow::Result<Found> {
+pub async fn look(
+    connected: &Connected,
+    endpoint: &Endpoint,
+    granted: &Granted,
+    declared: &Declared,
+) -> anyhow::Result<Found> {
     let name = declared.import.secret_name();
     let secrets: Api<Secret> = Api::namespaced(connected.target.client.clone(), SYSTEM_NAMESPACE);
     let doing = format!("read secret {SYSTEM_NAMESPACE}/{name}");
@@ -58,12 +65,9 @@ pub async fn look(connected: &Connected, granted: &Granted, declared: &Declared)
             connected.plan.target.chosen.kubectl(),
         );
     }
-    let wanted = Wanted {
-        endpoint: &connected.plan.endpoint,
-        cluster_uid: &connected.source_uid,
-        granted,
-        now: Timestamp::now(),
-    };
+    let (cluster_uid, now) = (connected.source_uid.as_str(), Timestamp::now());
+    let fingerprint = &secret::fingerprint(&declared.import.spec, true, endpoint);
+    let wanted = Wanted { endpoint, cluster_uid, fingerprint, granted, now };
     if is_whole(&secret, &wanted) && works(connected, &secret).await? {
         Ok(Found::Good(secret))
     } else {
@@ -84,6 +88,7 @@ fn is_whole(secret: &Secret, wanted: &Wanted) -> bool {
     secret.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
         && link.endpoint == *wanted.endpoint
         && link.cluster_uid.as_deref() == Some(wanted.cluster_uid)
+        && provenance.fingerprint == wanted.fingerprint
         && provenance.service_account_uid == wanted.granted.service_account_uid
         // The source still accepts a token for 10 s after its Secret was deleted.
         && claims.bound_secret_uid.as_ref() == Some(&wanted.granted.bound_secret_uid)
@@ -122,6 +127,7 @@ async fn works(connected: &Connected, secret: &Secret) -> anyhow::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::grants::Grants;
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     use mcsa_client::credential::Credential;
     use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec, secret};
@@ -161,10 +167,17 @@ mod tests {
     }
 
     fn does(secret: &Secret, [server, cluster_uid, account, bound]: [&str; 4], age: SignedDuration) -> bool {
-        let granted =
-            Granted { service_account_uid: account.into(), bound_secret_uid: bound.into(), policy: true };
+        let granted = Granted {
+            service_account_uid: account.into(),
+            bound_secret_uid: bound.into(),
+            policy: true,
+            grants: Grants::Everything,
+        };
         let (endpoint, now) = (endpoint(server), Timestamp::UNIX_EPOCH + age);
-        is_whole(secret, &Wanted { endpoint: &endpoint, cluster_uid, granted: &granted, now })
+        is_whole(
+            secret,
+            &Wanted { endpoint: &endpoint, cluster_uid, fingerprint: "f", granted: &granted, now },
+        )
     }
 
     const AS_IT_IS: [&str; 4] = ["https://c2", "cluster", "account", "bound"];

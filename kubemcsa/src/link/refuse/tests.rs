@@ -2,6 +2,8 @@ use super::*;
 use rstest::rstest;
 use std::path::PathBuf;
 
+use crate::link::flags::{SourceFlags, TargetFlags, WayFlags};
+
 const LOOPBACK: &str = "https://127.0.0.1:6441";
 const REACHABLE: &str = "https://c2.example:6443";
 
@@ -20,25 +22,37 @@ fn elsewhere(name: &str) -> Chosen {
     Chosen { file: Some("other.kubeconfig".into()), ..chosen(name, REACHABLE) }
 }
 
-fn args() -> Args {
-    Args {
-        target_context: Some("admin@c1".into()),
-        source_context: Some("admin@c2".into()),
+fn flags() -> Flags {
+    Flags {
+        command: "bootstrap",
+        target: TargetFlags { context: Some("admin@c1".into()), ..Default::default() },
+        source: SourceFlags { context: Some("admin@c2".into()), ..Default::default() },
         ..Default::default()
     }
 }
 
-fn refused(args: Args, target: Chosen, source: Chosen) -> String {
-    plan(args, target, source, None).map(|_| ()).unwrap_err().to_string()
+fn planned(
+    flags: Flags,
+    target: Chosen,
+    source: Chosen,
+    ca_file: Option<String>,
+) -> Result<(Plan, Way), Refusal> {
+    let plan = plan(flags, target, source)?;
+    let way = way(&plan, ca_file)?;
+    Ok((plan, way))
+}
+
+fn refused(flags: Flags, target: Chosen, source: Chosen) -> String {
+    planned(flags, target, source, None).map(|_| ()).unwrap_err().to_string()
 }
 
 #[test]
 fn the_usual_pair() {
-    let plan = plan(args(), chosen("c1", "https://c1"), chosen("c2", REACHABLE), None).unwrap();
+    let (plan, way) = planned(flags(), chosen("c1", "https://c1"), chosen("c2", REACHABLE), None).unwrap();
     assert_eq!((plan.target.name.as_str(), plan.source.name.as_str()), ("c1", "c2"));
-    assert_eq!(plan.endpoint.server, REACHABLE);
-    assert_eq!(plan.endpoint.ca_bundle.as_deref(), Some("CA of the kubeconfig"));
-    assert!(!plan.same_host_only);
+    assert_eq!(way.endpoint.server, REACHABLE);
+    assert_eq!(way.endpoint.ca_bundle.as_deref(), Some("CA of the kubeconfig"));
+    assert!(!way.same_host_only);
 }
 
 #[rstest]
@@ -73,11 +87,11 @@ fn addresses(
     #[case] given: Option<&str>,
     #[case] expected: Result<bool, &str>,
 ) {
-    let args = Args { source_server: given.map(Into::into), ..args() };
-    match (plan(args, chosen("c1", target), chosen("c2", source), None), expected) {
-        (Ok(plan), Ok(same_host_only)) => {
-            assert_eq!(plan.same_host_only, same_host_only);
-            assert_eq!(plan.endpoint.server, given.unwrap_or(source));
+    let way = WayFlags { source_server: given.map(Into::into), ..Default::default() };
+    match (planned(Flags { way, ..flags() }, chosen("c1", target), chosen("c2", source), None), expected) {
+        (Ok((_, way)), Ok(same_host_only)) => {
+            assert_eq!(way.same_host_only, same_host_only);
+            assert_eq!(way.endpoint.server, given.unwrap_or(source));
         }
         (Err(error), Err("run: kubemcsa")) => {
             let mend = "kubemcsa bootstrap --target-context admin@c1 --source-context admin@c2 \
@@ -97,37 +111,40 @@ fn addresses(
 #[case("importer", "c2", "importer can't be the name of the target")]
 #[case("default", "c2", "--target-name default-cluster")]
 fn names(#[case] target: &str, #[case] source: &str, #[case] said: &str) {
-    let error = refused(args(), chosen(target, "https://c1"), elsewhere(source));
+    let error = refused(flags(), chosen(target, "https://c1"), elsewhere(source));
     assert!(error.contains(said), "{error}");
 }
 
 #[test]
 fn given_names_come_before_those_of_the_kubeconfig() {
-    let args = Args { target_name: Some("prod".into()), source_name: Some("edge".into()), ..args() };
-    let plan = plan(args, chosen("kubernetes", "https://c1"), elsewhere("kubernetes"), None).unwrap();
+    let mut flags = flags();
+    flags.target.name = Some("prod".into());
+    flags.source.name = Some("edge".into());
+    let plan = plan(flags, chosen("kubernetes", "https://c1"), elsewhere("kubernetes")).unwrap();
     assert_eq!((plan.target.name.as_str(), plan.source.name.as_str()), ("prod", "edge"));
 }
 
 #[test]
 fn one_context_for_both_only_where_that_is_meant() {
     let same = || chosen("c1", REACHABLE);
-    assert!(refused(args(), same(), same()).contains("the same context admin@c1"));
-    let meant = Args { allow_self: true, ..args() };
-    assert!(plan(meant, same(), same(), None).is_ok());
+    assert!(refused(flags(), same(), same()).contains("the same context admin@c1"));
+    let meant = Flags { allow_self: true, ..flags() };
+    assert!(planned(meant, same(), same(), None).is_ok());
     // kubeadm gives all clusters the same context, each in a file of its own.
     let file = |file: &str, name: &str| Chosen { file: Some(PathBuf::from(file)), ..chosen(name, REACHABLE) };
     let mut other = file("b", "c2");
     other.context = "admin@c1".into();
-    assert!(plan(args(), file("a", "c1"), other, None).is_ok());
+    assert!(planned(flags(), file("a", "c1"), other, None).is_ok());
 }
 
 #[test]
 fn a_link_always_verifies() {
     let insecure = || Chosen { insecure: true, ca_bundle: None, ..chosen("c2", REACHABLE) };
-    let error = refused(args(), chosen("c1", "https://c1"), insecure());
+    let error = refused(flags(), chosen("c1", "https://c1"), insecure());
     assert!(error.contains("insecure-skip-tls-verify") && error.contains("--source-ca-file FILE"), "{error}");
-    let plan = plan(args(), chosen("c1", "https://c1"), insecure(), Some("CA of the file".into())).unwrap();
-    assert_eq!(plan.endpoint.ca_bundle.as_deref(), Some("CA of the file"));
+    let ca_file = Some("CA of the file".into());
+    let (_, way) = planned(flags(), chosen("c1", "https://c1"), insecure(), ca_file).unwrap();
+    assert_eq!(way.endpoint.ca_bundle.as_deref(), Some("CA of the file"));
 }
 
 #[rstest]
@@ -141,9 +158,10 @@ fn the_kubeconfigs_proxy_is_ours_and_not_the_targets(
     #[case] expected: Result<Option<&str>, &str>,
 ) {
     let source = Chosen { proxy_url: Some("socks5://localhost:1080".into()), ..chosen("c2", REACHABLE) };
-    let args = Args { source_server: server.map(Into::into), proxy_url: proxy.map(Into::into), ..args() };
-    match (plan(args, chosen("c1", "https://c1"), source, None), expected) {
-        (Ok(plan), Ok(proxy)) => assert_eq!(plan.endpoint.proxy_url.as_deref(), proxy),
+    let given = |value: Option<&str>| value.map(str::to_owned);
+    let way = WayFlags { source_server: given(server), proxy_url: given(proxy), ..Default::default() };
+    match (planned(Flags { way, ..flags() }, chosen("c1", "https://c1"), source, None), expected) {
+        (Ok((_, way)), Ok(proxy)) => assert_eq!(way.endpoint.proxy_url.as_deref(), proxy),
         (Err(error), Err(said)) => assert!(error.to_string().contains(said), "{error}"),
         (got, _) => panic!("{got:?}"),
     }

@@ -1,0 +1,46 @@
+//! Keeps the link's credential if it does, or mints, checks and publishes another.
+
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::credential::Endpoint;
+
+use super::check::{self, Checked};
+use super::connect::Connected;
+use super::keep::{self, Found};
+use super::source::Granted;
+use super::target::Declared;
+use super::{mint, publish};
+use crate::apply::Outcome;
+
+/// How often somebody else (an importer at work) may be faster in writing the link's Secret.
+const TRIES: usize = 5;
+
+/// Makes sure that the target has a credential that works.
+///
+/// # Errors
+/// When one can't be minted or written, or does not work.
+pub async fn keep_or_mint(
+    connected: &Connected,
+    endpoint: &Endpoint,
+    granted: &Granted,
+    declared: &Declared,
+) -> anyhow::Result<Checked> {
+    let mut tries = TRIES;
+    loop {
+        let worn = match keep::look(connected, endpoint, granted, declared).await? {
+            Found::Good(secret) => {
+                let title = format!("secret {SYSTEM_NAMESPACE}/{}", declared.import.secret_name());
+                connected.voice.outcome(&connected.target.name, &title, Outcome::Unchanged);
+                return check::check(connected, granted, &secret).await;
+            }
+            Found::Worn(secret) => Some(secret),
+            Found::Nothing => None,
+        };
+        let minted = mint::mint(connected, endpoint, granted, declared).await?;
+        let checked = check::check(connected, granted, &minted.secret).await?;
+        match publish::publish(connected, &minted, &checked, worn.as_ref()).await {
+            Ok(()) => return Ok(checked),
+            Err(error) if error.is_conflict() && tries > 1 => tries -= 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

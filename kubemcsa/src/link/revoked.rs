@@ -1,0 +1,38 @@
+//! Seeing that a token is dead: what was stolen is worth nothing any more.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::config::AuthInfo;
+use mcsa_client::SecretString;
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::Cluster;
+use crate::kubeconfig::Chosen;
+
+/// An API server takes a token that it has just seen for good for 10 s, and several may stand behind one
+/// address.
+const DEAD_WITHIN: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits until the source refuses the token; whether it did.
+///
+/// # Errors
+/// When the source can't be asked.
+pub async fn until_refused(source: &Cluster, chosen: &Chosen, token: SecretString) -> anyhow::Result<bool> {
+    let mut config = chosen.config().await?;
+    config.auth_info = AuthInfo { token: Some(token), ..Default::default() };
+    let thief = Cluster::new(&source.name, "the old token", config)?;
+    let namespaces: Api<Namespace> = Api::all(thief.client.clone());
+    let deadline = Instant::now() + DEAD_WITHIN;
+    loop {
+        match thief.call("read namespace kube-system", namespaces.get("kube-system")).await {
+            Err(error) if error.is_unauthorized() => return Ok(true),
+            Err(error) if error.refusal().is_none() => return Err(error.into()),
+            // Whether it may or not: it is still known.
+            _ if Instant::now() >= deadline => return Ok(false),
+            _ => sleep(PAUSE).await,
+        }
+    }
+}

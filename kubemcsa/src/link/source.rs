@@ -1,0 +1,198 @@
+//! The link's identity in the source: a service account, the Secret that its tokens are bound to,
+//! and what it may do.
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use kube::ResourceExt;
+use kube::api::{DynamicObject, ObjectMeta};
+use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
+
+use super::connect::Connected;
+use super::grants::{Grants, Stored};
+use super::voice::Voice;
+use crate::apply::Outcome;
+use crate::call::CallError;
+use crate::cluster::Cluster;
+use crate::{apply, manifests, object, remove};
+
+/// What all links share.
+const RIGHTS: &str = include_str!("rights.yaml");
+
+/// The identity, as the source has it.
+#[derive(Debug)]
+pub struct Granted {
+    /// UID of the service account.
+    pub service_account_uid: String,
+    /// UID of the Secret that its tokens are bound to: another one once they were revoked.
+    pub bound_secret_uid: String,
+    /// Whether the source can hold the link to the policy.
+    pub policy: bool,
+    /// What the link may import.
+    pub grants: Grants,
+}
+
+/// What nothing keeps a link from where no policy holds it.
+pub fn missing_without_policy(grants: &Grants) -> &'static str {
+    match grants {
+        Grants::Everything => "from tokens of kube-system, of other links, or of more than 24 hours",
+        Grants::Only(_) => {
+            "from tokens of more than 24 hours, or from some of its own that outlive their revocation"
+        }
+    }
+}
+
+/// The warning where the source has no such policies.
+pub fn no_policy(grants: &Grants) -> String {
+    format!(
+        "this API server is older than ValidatingAdmissionPolicy (Kubernetes 1.30): nothing keeps the link {}",
+        missing_without_policy(grants)
+    )
+}
+
+/// Makes the identity, and gives it these rights and no others of ours.
+///
+/// # Errors
+/// When an object can't be written.
+pub async fn grant(connected: &Connected, grants: &Grants, stored: &Stored) -> anyhow::Result<Granted> {
+    let (cluster, voice) = (&connected.source, &connected.voice);
+    let policy = share(cluster, voice, grants).await?;
+    let service_account_uid = written(cluster, voice, &service_account(connected)?).await?.uid();
+    let bound_secret_uid = written(cluster, voice, &bound_secret(connected)?).await?.uid();
+    put(cluster, voice, &connected.target.name, grants, stored).await?;
+    Ok(Granted {
+        service_account_uid: service_account_uid.context("the service account has no UID")?,
+        bound_secret_uid: bound_secret_uid.context("the Secret that tokens are bound to has no UID")?,
+        policy,
+        grants: grants.clone(),
+    })
+}
+
+/// Writes what all links share; whether the source can hold them to the policy.
+///
+/// # Errors
+/// When an object can't be written.
+pub async fn share(cluster: &Cluster, voice: &Voice, grants: &Grants) -> anyhow::Result<bool> {
+    let namespace = manifests::namespace()?;
+    // It may be a target's too, with labels of its own.
+    if apply::is_there(cluster, &namespace).await? {
+        voice.outcome(&cluster.name, &object::title(&namespace), Outcome::Unchanged);
+    } else {
+        written(cluster, voice, &namespace).await?;
+    }
+    let mut policy = true;
+    for object in shared()? {
+        match written(cluster, voice, &object).await {
+            Err(error) if is_policy(&object) && error.is_not_found() => policy = false,
+            written => drop(written?),
+        }
+    }
+    if !policy {
+        voice.warn(&cluster.name, &no_policy(grants));
+    }
+    Ok(policy)
+}
+
+/// Gives a target these rights, and then takes back those that it had beyond them.
+///
+/// # Errors
+/// When an object can't be written or removed, or somebody else changed one since it was read.
+pub async fn put(
+    cluster: &Cluster,
+    voice: &Voice,
+    target: &str,
+    grants: &Grants,
+    stored: &Stored,
+) -> anyhow::Result<()> {
+    let wanted = grants.objects(target)?;
+    for object in &wanted {
+        // Two who change what one link may: the second has to look again.
+        let versioned = stored.at_its_version(object);
+        written(cluster, voice, &versioned).await.map_err(|error| in_its_namespace(error, object))?;
+    }
+    for object in stored.beyond(&wanted) {
+        remove::remove(cluster, object).await?;
+        voice.outcome(&cluster.name, &object::title(object), Outcome::Removed);
+    }
+    Ok(())
+}
+
+async fn written(
+    cluster: &Cluster,
+    voice: &Voice,
+    object: &DynamicObject,
+) -> Result<DynamicObject, CallError> {
+    let applied = apply::apply(cluster, object).await?;
+    voice.outcome(&cluster.name, &object::title(object), applied.outcome);
+    Ok(applied.stored)
+}
+
+/// A namespace that grants name is never made: it would be one with a typing error.
+fn in_its_namespace(error: CallError, object: &DynamicObject) -> anyhow::Error {
+    let namespace = object.namespace().filter(|namespace| namespace != SYSTEM_NAMESPACE);
+    match namespace {
+        Some(namespace) if error.is_not_found() => anyhow::anyhow!(
+            "{error}; create namespace {namespace} first, or leave it out, and run this again"
+        ),
+        _ => error.into(),
+    }
+}
+
+/// All that a source gets, in the order of writing: the policy holds before there is anyone to
+/// hold.
+pub fn objects(connected: &Connected, grants: &Grants) -> anyhow::Result<Vec<DynamicObject>> {
+    let mut objects = vec![manifests::namespace()?];
+    objects.extend(shared()?);
+    objects.extend([service_account(connected)?, bound_secret(connected)?]);
+    objects.extend(grants.objects(&connected.target.name)?);
+    Ok(objects)
+}
+
+/// What all links of a source share, but the namespace.
+pub fn shared() -> anyhow::Result<Vec<DynamicObject>> {
+    object::parse(RIGHTS).context("rights.yaml")
+}
+
+/// Whether a source that doesn't know this kind can still be linked.
+pub fn is_policy(object: &DynamicObject) -> bool {
+    object::kind(object).starts_with("ValidatingAdmissionPolicy")
+}
+
+/// The service account that the link's tokens are for.
+pub fn service_account(connected: &Connected) -> anyhow::Result<DynamicObject> {
+    object::dynamic(&ServiceAccount { metadata: identity(connected), ..Default::default() })
+}
+
+/// The Secret that they are bound to.
+pub fn bound_secret(connected: &Connected) -> anyhow::Result<DynamicObject> {
+    let metadata = identity(connected);
+    object::dynamic(&Secret { metadata, type_: Some("Opaque".into()), ..Default::default() })
+}
+
+fn identity(connected: &Connected) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(connected.target.name.clone()),
+        namespace: Some(SYSTEM_NAMESPACE.into()),
+        annotations: Some([(TARGET_UID.to_owned(), connected.target_uid.clone())].into()),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::grants::LINK;
+
+    #[test]
+    fn the_rights_are_those_of_the_contract() {
+        let objects = shared().unwrap();
+        assert!(objects[..3].iter().all(|object| object.name_any() == LINK));
+        let policy = serde_json::to_string(&objects[0].data).unwrap();
+        assert!(policy.contains(&format!("system:serviceaccount:{SYSTEM_NAMESPACE}:")));
+        assert_eq!(objects[1].data["spec"]["policyName"], LINK);
+        let role = &objects[2].data["rules"];
+        assert_eq!(role[0]["verbs"], serde_json::json!(["create"]));
+        for role in &objects[2..] {
+            assert!(!role.data["rules"].to_string().contains("secrets"));
+        }
+    }
+}

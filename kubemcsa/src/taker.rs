@@ -1,0 +1,49 @@
+//! Removal, or a rehearsal of it.
+
+use std::time::Duration;
+
+use kube::api::DynamicObject;
+
+use crate::apply::Outcome;
+use crate::cluster::Cluster;
+use crate::gone::until_gone;
+use crate::{object, output, remove};
+
+/// Removes objects, or only says that it would.
+pub struct Taker {
+    /// Where.
+    pub cluster: Cluster,
+    /// How long to wait until something is gone.
+    pub timeout: Duration,
+    /// Whether nothing is to be removed.
+    pub dry_run: bool,
+    /// How much was removed, or would be.
+    pub taken: usize,
+}
+
+impl Taker {
+    /// That has taken nothing yet.
+    pub fn new(cluster: Cluster, timeout: Duration, dry_run: bool) -> Self {
+        Self { cluster, timeout, dry_run, taken: 0 }
+    }
+
+    /// Removes an object, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it can't be removed, or is not gone in time.
+    pub async fn take(&mut self, object: &DynamicObject) -> anyhow::Result<()> {
+        if !self.dry_run {
+            remove::remove(&self.cluster, object).await?;
+            until_gone(&self.cluster, object, self.timeout).await?;
+        }
+        self.took(object);
+        Ok(())
+    }
+
+    /// Says that an object was removed, or would be.
+    pub fn took(&mut self, object: &DynamicObject) {
+        self.taken += 1;
+        let say = if self.dry_run { output::rehearsed } else { output::outcome };
+        say(&self.cluster.name, &object::title(object), Outcome::Removed);
+    }
+}
