@@ -155,10 +155,13 @@ impl Reconciler {
             Decision::Wait(_) if !is_in_sight => Decision::Mint(Why::Edited),
             decision => decision,
         };
+        if !resolved.is_settled() {
+            // The watch that is late wakes us. Until then, nothing is said either: who rotates a link takes
+            // what its import says for what is used.
+            return Ok(Next::Unsettled(after(now, UNSETTLED)));
+        }
         let why = match decision {
             Decision::Wait(time) => return Ok(Next::Due(time)),
-            // The watch that is late wakes us.
-            Decision::Mint(_) if !resolved.is_settled() => return Ok(Next::Unsettled(after(now, UNSETTLED))),
             Decision::Mint(why) => why,
         };
         let account = known.account.as_ref();

@@ -56,18 +56,19 @@ pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     let target = known_target(&flags, &source).await?;
     let voice = Voice::Lines;
     let mut tries = TRIES;
-    let (before, after) = loop {
+    let (before, after, policy) = loop {
         let stored = grants::stored(&source, &target).await?;
         let before = stored.grants.clone().unwrap_or(Grants::Only(Default::default()));
         let after =
             changed(&args, change, &before).map_err(|whole| refused(whole, &flags, &target, &before))?;
-        source::share(&source, &voice, &after).await?;
+        source::ensure_namespaces(&source, &after, &stored).await?;
+        let policy = source::share(&source, &voice, &after).await?;
         match source::put(&source, &voice, &target, &after, &stored).await {
             Err(error) if is_conflict(&error) && tries > 1 => tries -= 1,
-            put => break put.map(|()| (before, after))?,
+            put => break put.map(|()| (before, after, policy))?,
         }
     };
-    for sentence in after.sentences(&target, true) {
+    for sentence in after.sentences(&target, policy) {
         output::say(&source.name, &sentence);
     }
     if change == Change::Deny && before != after {

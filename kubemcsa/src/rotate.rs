@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use mcsa_client::api::ServiceAccountImport;
@@ -22,6 +22,7 @@ use crate::link::check::{self, Checked};
 use crate::link::connect::{self, Connected};
 use crate::link::flags::{Flags, SourceFlags, TargetFlags};
 use crate::link::grants;
+use crate::link::mint::Kind;
 use crate::link::source::Granted;
 use crate::link::target::Declared;
 use crate::link::voice::Voice;
@@ -62,13 +63,20 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     claim::claim(&connected).await?;
     let mut standing = look(&connected).await?;
 
-    let secret = interim::create(&connected).await?;
-    let checked = replace(&connected, &standing, &secret).await?;
-    until_taken(&connected, &standing, &checked).await?;
+    let interim = interim::create(&connected).await?;
+    let half = SignedDuration::from_secs(standing.declared.import.spec.expiration_seconds / 2);
+    // An importer takes over what is to be refreshed at once, and binds it to what is about to go.
+    let refresh_at = Timestamp::now() + half;
+    replace(&connected, &standing, Kind { bound_to: &interim, refresh_at: Some(refresh_at) }).await?;
+    let is_interim = |told: Timestamp| told.as_second() == refresh_at.as_second();
+    let has_importer = until_told(&connected, &standing, is_interim).await?;
 
     standing.granted.bound_secret_uid = renew_bound_secret(&connected).await?;
-    let checked = replace(&connected, &standing, &connected.target.name).await?;
-    until_taken(&connected, &standing, &checked).await?;
+    let usual = Kind { bound_to: &connected.target.name, refresh_at: None };
+    let checked = replace(&connected, &standing, usual).await?;
+    if has_importer {
+        until_told(&connected, &standing, |told| !is_interim(told)).await?;
+    }
     interim::clear(&connected).await?;
     report(&connected, standing.old, &checked).await
 }
@@ -110,10 +118,10 @@ async fn look(connected: &Connected) -> anyhow::Result<Standing> {
     Ok(Standing { declared: Declared { import }, endpoint: old.endpoint.clone(), granted, old })
 }
 
-/// Puts a token that is bound to this Secret in the place of the one that there is.
-async fn replace(connected: &Connected, standing: &Standing, bound_to: &str) -> anyhow::Result<Checked> {
+/// Puts another token in the place of the one that there is.
+async fn replace(connected: &Connected, standing: &Standing, kind: Kind<'_>) -> anyhow::Result<Checked> {
     let Standing { declared, endpoint, granted, .. } = standing;
-    let minted = mint::bound_to(bound_to, connected, endpoint, granted, declared).await?;
+    let minted = mint::mint_as(kind, connected, endpoint, granted, declared).await?;
     let checked = check::check(connected, granted, &minted.secret).await?;
     let mut tries = TRIES;
     loop {
@@ -146,8 +154,13 @@ async fn renew_bound_secret(connected: &Connected) -> anyhow::Result<String> {
     applied.stored.uid().context("the Secret that tokens are bound to has no UID")
 }
 
-/// Waits until the importer says that it has the token. Where none runs, there is nobody to wait for.
-async fn until_taken(connected: &Connected, standing: &Standing, checked: &Checked) -> anyhow::Result<()> {
+/// Waits until the importer tells of the link's import that it is to be refreshed at such a time; whether
+/// it did. It is then known to use that token. Where no importer runs, there is nobody to wait for.
+async fn until_told(
+    connected: &Connected,
+    standing: &Standing,
+    is_awaited: impl Fn(Timestamp) -> bool,
+) -> anyhow::Result<bool> {
     let imports: Api<ServiceAccountImport> =
         Api::namespaced(connected.target.client.clone(), SYSTEM_NAMESPACE);
     let (target, name) = (&connected.target, standing.declared.import.name_any());
@@ -155,18 +168,16 @@ async fn until_taken(connected: &Connected, standing: &Standing, checked: &Check
     let deadline = Instant::now() + TAKEN_WITHIN;
     loop {
         let import = target.call(&doing, imports.get(&name)).await?;
-        let told = import.status.and_then(|status| status.expiration_time).map(|time| time.0);
-        if told.is_some() && told.map(Timestamp::as_second) == checked.expires_at.map(Timestamp::as_second) {
-            return Ok(());
+        if import.status.and_then(|status| status.refresh_time).is_some_and(|time| is_awaited(time.0)) {
+            return Ok(true);
         }
         if Instant::now() >= deadline {
             let said = format!(
-                "no importer has taken the token within {} s; one that runs and has the old one takes it when that is \
-                 refused",
+                "no importer has taken the new token within {} s; one that runs takes it once the old one is refused",
                 TAKEN_WITHIN.as_secs()
             );
             connected.voice.warn(&target.name, &said);
-            return Ok(());
+            return Ok(false);
         }
         sleep(PAUSE).await;
     }

@@ -53,7 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         });
         (context, made.map(drop))
     });
-    summary(stream::iter(each).buffer_unordered(AT_A_TIME).collect().await)
+    summary(stream::iter(each).buffered(AT_A_TIME).collect().await)
 }
 
 /// Links one; what is said of it then.

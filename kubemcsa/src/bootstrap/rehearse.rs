@@ -19,6 +19,7 @@ pub async fn rehearse(connected: &Connected, wish: &Wish) -> anyhow::Result<()> 
     let (source, target) = (&connected.source, &connected.target);
     let stored = grants::stored(source, &target.name).await?;
     let wanted = wish.grants(&stored);
+    source::ensure_namespaces(source, &wanted, &stored).await?;
     let objects = source::objects(connected, &wanted)?;
     for object in &objects {
         match one(source, object).await {

@@ -32,22 +32,32 @@ pub async fn mint(
     granted: &Granted,
     declared: &Declared,
 ) -> anyhow::Result<Minted> {
-    bound_to(&connected.target.name, connected, endpoint, granted, declared).await
+    let usual = Kind { bound_to: &connected.target.name, refresh_at: None };
+    mint_as(usual, connected, endpoint, granted, declared).await
 }
 
-/// Mints a token that is bound to the Secret of this name.
+/// What is special about a token.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind<'a> {
+    /// The Secret that it is bound to.
+    pub bound_to: &'a str,
+    /// When the importer is to replace it; none: at once.
+    pub refresh_at: Option<Timestamp>,
+}
+
+/// [`mint`], of a token that is not the usual one.
 ///
 /// # Errors
 /// When the source refuses, or what it grants can't be put into a Secret.
-pub async fn bound_to(
-    secret: &str,
+pub async fn mint_as(
+    kind: Kind<'_>,
     connected: &Connected,
     endpoint: &Endpoint,
     granted: &Granted,
     declared: &Declared,
 ) -> anyhow::Result<Minted> {
     let import = &declared.import;
-    let (token, expires_at) = request(connected, import.spec.expiration_seconds, secret).await?;
+    let (token, expires_at) = request(connected, import.spec.expiration_seconds, kind.bound_to).await?;
     let credential = Credential {
         name: import.name_any(),
         cluster_name: import.spec.cluster_name.clone(),
@@ -57,7 +67,7 @@ pub async fn bound_to(
     };
     let provenance = Provenance {
         expires_at,
-        refresh_at: None,
+        refresh_at: kind.refresh_at,
         service_account_uid: granted.service_account_uid.clone(),
         cluster_uid: Some(connected.source_uid.clone()),
         fingerprint: secret::fingerprint(&import.spec, import.is_link(), &credential.endpoint),

@@ -1,10 +1,10 @@
 //! The link's identity in the source: a service account, the Secret that its tokens are bound to,
 //! and what it may do.
 
-use anyhow::Context;
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::ResourceExt;
+use anyhow::{Context, bail};
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use kube::api::{DynamicObject, ObjectMeta};
+use kube::{Api, ResourceExt};
 use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 
 use super::connect::Connected;
@@ -55,6 +55,7 @@ pub fn no_policy(grants: &Grants) -> String {
 /// When an object can't be written.
 pub async fn grant(connected: &Connected, grants: &Grants, stored: &Stored) -> anyhow::Result<Granted> {
     let (cluster, voice) = (&connected.source, &connected.voice);
+    ensure_namespaces(cluster, grants, stored).await?;
     let policy = share(cluster, voice, grants).await?;
     let service_account_uid = written(cluster, voice, &service_account(connected)?).await?.uid();
     let bound_secret_uid = written(cluster, voice, &bound_secret(connected)?).await?.uid();
@@ -107,7 +108,7 @@ pub async fn put(
     for object in &wanted {
         // Two who change what one link may: the second has to look again.
         let versioned = stored.at_its_version(object);
-        written(cluster, voice, &versioned).await.map_err(|error| in_its_namespace(error, object))?;
+        written(cluster, voice, &versioned).await?;
     }
     for object in stored.beyond(&wanted) {
         remove::remove(cluster, object).await?;
@@ -126,15 +127,25 @@ async fn written(
     Ok(applied.stored)
 }
 
-/// A namespace that grants name is never made: it would be one with a typing error.
-fn in_its_namespace(error: CallError, object: &DynamicObject) -> anyhow::Error {
-    let namespace = object.namespace().filter(|namespace| namespace != SYSTEM_NAMESPACE);
-    match namespace {
-        Some(namespace) if error.is_not_found() => anyhow::anyhow!(
-            "{error}; create namespace {namespace} first, or leave it out, and run this again"
-        ),
-        _ => error.into(),
+/// Refuses to grant what is in a namespace that is not there, before anything is written: it is never made,
+/// as its name may be a typing error.
+///
+/// # Errors
+/// When there is no such namespace, or the source can't be asked.
+pub async fn ensure_namespaces(cluster: &Cluster, grants: &Grants, stored: &Stored) -> anyhow::Result<()> {
+    let Grants::Only(namespaces) = grants else { return Ok(()) };
+    let known: Vec<_> = stored.objects.iter().filter_map(ResourceExt::namespace).collect();
+    let api: Api<Namespace> = Api::all(cluster.client.clone());
+    for namespace in namespaces.keys().filter(|namespace| !known.contains(namespace)) {
+        let doing = format!("read namespace {namespace}");
+        if cluster.call(&doing, api.get_metadata_opt(namespace)).await?.is_none() {
+            bail!(
+                "{}: there is no namespace {namespace}; create it first, or leave it out: nothing was granted",
+                cluster.name
+            );
+        }
     }
+    Ok(())
 }
 
 /// All that a source gets, in the order of writing: the policy holds before there is anyone to

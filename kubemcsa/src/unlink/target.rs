@@ -83,22 +83,32 @@ pub async fn take(taker: &mut Taker, link: &Link, keep_secrets: bool) -> anyhow:
 /// Says what is left of it.
 pub fn report(taker: &Taker, link: &Link, keep_secrets: bool) {
     let Link { source, imports, .. } = link;
-    if imports.is_empty() {
+    if let Some(those) = told(imports.len(), source) {
+        let secrets = if keep_secrets { "with" } else { "without" };
+        let said = format!("{those}, {secrets} a Secret, and ClusterNotLinked until there is a link again");
+        output::say(&taker.cluster.name, &said);
+    }
+    if link.links.is_empty() {
         return;
     }
-    let secrets = if keep_secrets { "with their Secrets" } else { "without their Secrets" };
-    let said = format!(
-        "{} imports name {source}: they stay, {secrets}, and say ClusterNotLinked until there is a link again",
-        imports.len()
-    );
-    output::say(&taker.cluster.name, &said);
     let expiries = imports.iter().filter_map(|import| import.status.as_ref()?.expiration_time.as_ref());
-    if let Some(last) = expiries.map(|time| time.0).filter(|time| *time > Timestamp::now()).max() {
-        let said = format!(
-            "the tokens that they had got stay valid in {source} until they expire, the last at {}",
-            to_the_second(last)
-        );
-        output::warn(&taker.cluster.name, &said);
+    let last = expiries.map(|time| time.0).filter(|time| *time > Timestamp::now()).max();
+    let last = last.map(|time| format!(": those of imports by {}", to_the_second(time)));
+    output::warn(
+        &taker.cluster.name,
+        &format!(
+            "tokens that the link got of other service accounts stay valid in {source} until they expire, within 24 \
+             hours at most{}",
+            last.unwrap_or_default()
+        ),
+    );
+}
+
+fn told(imports: usize, source: &str) -> Option<String> {
+    match imports {
+        0 => None,
+        1 => Some(format!("an import names {source}: it stays")),
+        more => Some(format!("{more} imports name {source}: they stay")),
     }
 }
 

@@ -1,0 +1,133 @@
+//! `bootstrap --allow`, `allow`, `deny`: what a target may import, and nothing else.
+
+use anyhow::ensure;
+use mcsa_tests::{eventually, pod_lister_import};
+
+use super::{BOTH, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_allowed_can_be_imported() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let imports = world.accounts().await?;
+    let said = world.refused(&["bootstrap", "--allow", "team-a", "--allow", "nowhere"])?;
+    ensure!(said.contains("no namespace nowhere"), "{said}");
+    ensure!(world.traces().await?.is_empty(), "a refusal has left something: {:?}", world.traces().await?);
+
+    world.run(&["bootstrap", "--allow", "team-a"])?;
+    let _importer = world.importer().await?;
+    for namespace in ["team-a", "team-b"] {
+        imports.create(&pod_lister_import(namespace, "c2", namespace)).await?;
+    }
+    eventually("what is allowed is imported", async || imports.ready("team-a").await).await;
+    let forbidden = async || imports.condition("team-b", "Refreshed", "False", Some("Forbidden")).await;
+    eventually("what is not is forbidden", forbidden).await;
+    eventually("the link can refresh itself", async || {
+        world.links().condition("c2", "Refreshed", "True", None).await
+    })
+    .await;
+
+    // Whoever mends a link grants nothing by that.
+    world.run(&["bootstrap"])?;
+    ensure!(granted(&world).await?.contains("team-a/"), "{}", granted(&world).await?);
+    ensure!(!granted(&world).await?.contains("clusterrole/multicluster-service-account-link"));
+
+    // Twice is once, and one account of a namespace is one.
+    for _ in 0..2 {
+        world.run(&["allow", "team-b/pod-lister"])?;
+    }
+    eventually("what was forbidden is imported", async || imports.ready("team-b").await).await;
+    world.source.kubectl(["-n", "team-b", "create", "serviceaccount", "other"]).await?;
+    let mut other = pod_lister_import("other", "c2", "team-b");
+    other.spec.name = "other".into();
+    imports.create(&other).await?;
+    eventually("another account of the namespace is forbidden", async || {
+        imports.condition("other", "Refreshed", "False", Some("Forbidden")).await
+    })
+    .await;
+
+    for _ in 0..2 {
+        world.run(&["deny", "team-a", "team-b/pod-lister"])?;
+    }
+    let roles = granted(&world).await?;
+    ensure!(!roles.contains("team-a/") && !roles.contains("team-b/"), "{roles}");
+    // A token that still works is left alone (design invariant 6).
+    imports.ready("team-a").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_can_be_narrowed_and_widened_again() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.accounts().await?;
+    world.run(&["bootstrap"])?;
+    let said = world.refused(&["deny", "team-a"])?;
+    ensure!(said.contains("may import everything") && said.contains("--allow NAMESPACE"), "{said}");
+
+    // What would change is shown, and nothing does.
+    let before = granted(&world).await?;
+    let diff = world.run(&["bootstrap", "--allow", "team-a", "--dry-run"])?;
+    let taken = "-  name: multicluster-service-account-link-c1";
+    ensure!(diff.contains(taken) && diff.contains("+  namespace: team-a"), "{diff}");
+    ensure!(granted(&world).await? == before, "a dry run changed something");
+
+    world.run(&["bootstrap", "--allow", "team-a"])?;
+    ensure!(!granted(&world).await?.contains("clusterrole/multicluster-service-account-link"));
+    ensure!(
+        world.run(&["bootstrap", "--allow", "team-a", "--dry-run"])?.is_empty(),
+        "there is nothing to change"
+    );
+    let said = world.refused(&["deny", "team-a/pod-lister"])?;
+    ensure!(said.contains("all of namespace team-a"), "{said}");
+    world.run(&["allow", "--everything"])?;
+    let roles = granted(&world).await?;
+    ensure!(roles == before, "not as it was:\n{roles}\n{before}");
+
+    // A source's owners need no access to the target; a target that is not linked is told apart.
+    let named =
+        |name: &'static str| ["deny", "--everything", "--target-name", name, "--source-context", "c2"];
+    mcsa_tests::kubemcsa_ok(&world.kubeconfig, named("c1"))?;
+    let output = mcsa_tests::kubemcsa(&world.kubeconfig, named("c3"))?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1) && said.contains("those that are: c1"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_side_can_be_applied_by_hand() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.accounts().await?;
+    for (side, cluster) in [("source", &world.source), ("target", &world.target)] {
+        let args = ["bootstrap", "--allow", "team-a", "-o", "yaml", "--side", side];
+        let yaml = mcsa_tests::kubemcsa_ok(&world.kubeconfig, args.into_iter().chain(BOTH))?;
+        let has = |key: &str| yaml.lines().any(|line| line.trim_start().starts_with(key));
+        ensure!(!has("token:") && !has("data:"), "there is a secret in it:\n{yaml}");
+        let file = cluster.dir().join("link.yaml");
+        std::fs::write(&file, yaml)?;
+        let file = file.display().to_string();
+        cluster.kubectl(["apply", "--server-side", "--field-manager", "gitops", "-f", &file]).await?;
+        cluster.kubectl(["apply", "--server-side", "--field-manager", "gitops", "-f", &file]).await?;
+    }
+    // All that is left to do is the token; nobody undoes what the other has applied.
+    world.run(&["bootstrap"])?;
+    world.links().values("c2-token").await?;
+    ensure!(granted(&world).await?.contains("team-a/"), "{}", granted(&world).await?);
+    Ok(())
+}
+
+/// What the source has of grants: bindings with their roles, and where they are.
+async fn granted(world: &World) -> anyhow::Result<String> {
+    let columns =
+        "custom-columns=NS:.metadata.namespace,NAME:.metadata.name,KIND:.roleRef.kind,ROLE:.roleRef.name";
+    let args = ["get", "rolebindings,clusterrolebindings", "-A", "--no-headers", "-o", columns];
+    let all = world.source.kubectl(args).await?;
+    let mut ours: Vec<_> = all
+        .lines()
+        .filter(|line| line.contains("multicluster-service-account"))
+        .map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            format!("{}/{} -> {}/{}", words[0], words[1], words[2].to_lowercase(), words[3])
+        })
+        .collect();
+    ours.sort();
+    Ok(ours.join("\n"))
+}

@@ -1,0 +1,79 @@
+//! Killed at any step: the link works, and another run finishes.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
+use mcsa_tests::{eventually, pod_lister_import, program};
+
+use super::{BOTH, World};
+
+/// Runs a command about the link, and ends it by a signal once it has said `lines` lines; whether that
+/// was before it was done.
+fn interrupt(world: &World, command: &[&str], lines: usize, signal: &str) -> anyhow::Result<bool> {
+    let mut child = Command::new(program("kubemcsa")?);
+    child.env("KUBECONFIG", &world.kubeconfig).args(command).args(BOTH);
+    let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+    let stderr = child.stderr.take().context("stderr is piped")?;
+    let said = BufReader::new(stderr).lines().take(lines).count();
+    Command::new("sh").args(["-c", &format!("kill -s {signal} {}", child.id())]).status()?;
+    let status = child.wait()?;
+    Ok(said == lines && !status.success())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_is_interrupted_harms_no_import() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let imports = world.accounts().await?;
+    world.run(&["bootstrap"])?;
+    let _importer = world.importer().await?;
+    eventually("the importer has the link", async || world.links().ready("c2").await).await;
+    let mut steps = 0;
+    for signal in ["INT", "KILL"] {
+        let mut lines = 0;
+        while interrupt(&world, &["rotate"], lines, signal)? {
+            let name = format!("import-{}-{lines}", signal.to_lowercase());
+            imports.create(&pod_lister_import(&name, "c2", "team-a")).await?;
+            eventually(format!("{name} is ready, after {signal} at line {lines}"), async || {
+                imports.ready(&name).await
+            })
+            .await;
+            // Either finishes: the one what the other has begun, too.
+            if lines % 2 == 0 {
+                world.run(&["bootstrap"])?;
+            }
+            lines += 1;
+        }
+        steps += lines;
+    }
+    ensure!(steps > 10, "only {steps} lines to be interrupted after");
+    let before = world.links().values("c2-token").await?;
+    world.run(&["rotate"])?;
+    ensure!(
+        world.links().values("c2-token").await?[key::TOKEN] != before[key::TOKEN],
+        "the token is the old one"
+    );
+    let left = world.source.kubectl(["-n", SYSTEM_NAMESPACE, "get", "secrets", "-o", "name"]).await?;
+    ensure!(left.trim() == "secret/c1", "left: {left}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bootstrap_and_unlink_finish_what_was_interrupted() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.accounts().await?;
+    for command in [&["bootstrap", "--allow", "team-a"][..], &["unlink"]] {
+        let mut lines = 0;
+        while interrupt(&world, command, lines, "INT")? {
+            lines += 1;
+        }
+        ensure!(lines > 3, "only {lines} lines to be interrupted after");
+        world.run(command)?;
+        match command[0] {
+            "bootstrap" => drop(world.stolen().await?.apiserver_version().await?),
+            _ => ensure!(world.traces().await?.is_empty(), "left: {:?}", world.traces().await?),
+        }
+    }
+    Ok(())
+}

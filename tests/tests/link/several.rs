@@ -1,0 +1,85 @@
+//! Several at once: sources of one `bootstrap`, and people who run it at the same time.
+
+use std::process::{Command, Stdio};
+
+use anyhow::ensure;
+use kube::config::Kubeconfig;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_tests::{Cluster, Imports, client, eventually, kubemcsa, program};
+
+use super::{BOTH, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_fails_does_not_stop_the_others() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let third = Cluster::start("c3").await?;
+    let mut all = Kubeconfig::read_from(&world.kubeconfig)?.merge(third.kubeconfig_value())?;
+    // One that nobody is at home at, and one whose context leads nowhere.
+    let mut dead = third.kubeconfig_value();
+    dead =
+        serde_json::from_str(&serde_json::to_string(&dead)?.replace(&third.server(), "https://127.0.0.1:1"))?;
+    dead = serde_json::from_str(&serde_json::to_string(&dead)?.replace("\"c3\"", "\"dead\""))?;
+    all = all.merge(dead)?;
+    let kubeconfig = world.target.dir().join("kubeconfig-of-all");
+    std::fs::write(&kubeconfig, serde_json::to_string(&all)?)?;
+
+    let sources = ["c2", "dead", "nowhere", "c3"].map(|context| ["--source-context", context]).concat();
+    let bootstrap = || {
+        let args =
+            ["bootstrap", "--target-context", "c1", "--allow", "default"].into_iter().chain(sources.clone());
+        kubemcsa(&kubeconfig, args)
+    };
+    for _ in 0..2 {
+        let output = bootstrap()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{}: {said}", output.status);
+        for (context, says) in
+            [("c2", "linked to c1"), ("c3", "linked to c1"), ("dead", "failed"), ("nowhere", "failed")]
+        {
+            let lines: Vec<_> =
+                said.lines().filter(|line| line.starts_with(&format!("{context}  "))).collect();
+            ensure!(lines.len() == 1 && lines[0].contains(says), "of {context}: {lines:?}\n{said}");
+        }
+        let last = said.lines().last().unwrap_or_default();
+        ensure!(last.contains("2 of 4 sources are done") && last.contains("dead, nowhere"), "{last}");
+    }
+    let links = Imports::of(world.target.client(), SYSTEM_NAMESPACE);
+    for source in ["c2", "c3"] {
+        let values = links.values(&format!("{source}-token")).await?;
+        let link = client(Kubeconfig::from_yaml(&values["kubeconfig"])?)?;
+        link.apiserver_version().await?;
+    }
+
+    // What is about one source can't be about two; that is wrong usage.
+    let args = ["bootstrap", "--source-context", "c2", "--source-context", "c3", "--source-name", "x"];
+    ensure!(kubemcsa(&kubeconfig, args)?.status.code() == Some(2));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_at_the_same_time_make_one_link() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let _importer = world.importer().await?;
+    for round in 0..3 {
+        let start = || {
+            let mut command = Command::new(program("kubemcsa")?);
+            command.env("KUBECONFIG", &world.kubeconfig).arg("bootstrap").args(BOTH);
+            anyhow::Ok(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?)
+        };
+        let both = [start()?, start()?];
+        for one in both {
+            let output = one.wait_with_output()?;
+            ensure!(output.status.success(), "round {round}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        eventually("the importer has the link", async || {
+            world.links().condition("c2", "Refreshed", "True", None).await
+        })
+        .await;
+        world.stolen().await?.apiserver_version().await?;
+        if round == 1 {
+            // Anew, from nothing on either side.
+            world.run(&["unlink"])?;
+        }
+    }
+    Ok(())
+}
