@@ -1,11 +1,16 @@
 //! The commands.
 
+use clap::{CommandFactory, FromArgMatches};
+
 use crate::allow::{self, Change};
-use crate::{bootstrap, completion, export, install, links, man, rotate, uninstall, unlink, version};
+use crate::{
+    bootstrap, completion, export, install, links, man, program, reference, rotate, uninstall, unlink,
+    version,
+};
 
 /// Service accounts of other clusters, imported.
 ///
-/// YAML goes to stdout and nothing else does; progress and warnings go to stderr.
+/// What was asked for goes to stdout, and nothing else does; progress and warnings go to stderr.
 /// Exit codes: 0 done, 1 failed, 2 wrong usage.
 #[derive(Debug, clap::Parser)]
 #[command(name = "kubemcsa", version, max_term_width = 100)]
@@ -39,11 +44,20 @@ enum Command {
     /// Writes the manual pages
     #[command(hide = true)]
     Man(man::Args),
+    /// Prints the command reference
+    #[command(hide = true)]
+    Reference(reference::Args),
     /// Prints the version
     Version(version::Args),
 }
 
 impl Cli {
+    /// Reads the command line; where it is wrong, says so and ends.
+    pub fn read() -> Self {
+        let matches = Self::command().bin_name(program::name()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
@@ -58,6 +72,7 @@ impl Cli {
             Command::Export(args) => export::run(args).await,
             Command::Completion(args) => completion::run(args),
             Command::Man(args) => man::run(args),
+            Command::Reference(args) => reference::run(args),
             Command::Version(args) => version::run(args),
         }
     }
@@ -65,8 +80,7 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
-    use clap::CommandFactory;
+    use super::*;
 
     #[test]
     fn the_flags_are_consistent() {

@@ -1,42 +1,84 @@
-//! `kubemcsa completion`: what a shell reads to complete commands and flags.
+//! `kubemcsa completion`: what a shell reads to complete commands, flags and names of contexts. The
+//! script asks the program itself, so it fits whichever version is installed.
 
 use anyhow::Context;
 use clap::{Command, CommandFactory};
-use clap_complete::Shell;
+use clap_complete::CompleteEnv;
+use clap_complete::engine::CompletionCandidate;
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+use kube::config::Kubeconfig;
 
 use crate::args::Cli;
 use crate::output;
 
+/// The variable by which a script asks; it names the shell.
+const ASKED: &str = "KUBEMCSA_COMPLETE";
+
+/// What kubectl runs to complete `kubectl mcsa`, as a program `kubectl_complete-mcsa` on the PATH
+/// (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>). Fish's form is kubectl's, too.
+const FOR_KUBECTL: &str = "\
+#!/bin/sh
+KUBEMCSA_COMPLETE=fish kubectl-mcsa -- kubemcsa \"$@\"
+echo :4
+";
+
 /// For which shell.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The shell
+    /// The shell; or kubectl, for a program kubectl_complete-mcsa on the PATH
     #[arg(value_enum)]
     shell: Supported,
 }
 
-/// The shells that each release has completions for.
+/// Who completes.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Supported {
     Bash,
     Zsh,
     Fish,
+    Kubectl,
 }
 
-/// Prints the completions.
+/// Prints the script.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let shell = match args.shell {
-        Supported::Bash => Shell::Bash,
-        Supported::Zsh => Shell::Zsh,
-        Supported::Fish => Shell::Fish,
-    };
-    // Not straight to stdout: a reader that has gone would be a panic.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command(), "kubemcsa", &mut script);
-    output::text(&String::from_utf8(script).context("the completions are no text")?)
+    output::text(&script(args.shell)?)
 }
 
-/// clap_complete offers what is hidden, too.
+/// Completes, if it is a shell that asks; whether it was.
+///
+/// # Errors
+/// When stdout can't be written to.
+pub fn asked() -> Result<bool, clap::Error> {
+    let folder = std::env::current_dir().ok();
+    CompleteEnv::with_factory(command).var(ASKED).try_complete(std::env::args_os(), folder.as_deref())
+}
+
+/// The contexts that a flag can name. Where there is no kubeconfig, there is nothing to offer.
+pub fn contexts() -> Vec<CompletionCandidate> {
+    let kubeconfig = Kubeconfig::read().unwrap_or_default();
+    kubeconfig
+        .contexts
+        .into_iter()
+        .map(|named| {
+            let cluster = named.context.map(|context| format!("cluster {}", context.cluster));
+            CompletionCandidate::new(named.name).help(cluster.map(Into::into))
+        })
+        .collect()
+}
+
+fn script(shell: Supported) -> anyhow::Result<String> {
+    let shell: &dyn EnvCompleter = match shell {
+        Supported::Bash => &Bash,
+        Supported::Zsh => &Zsh,
+        Supported::Fish => &Fish,
+        Supported::Kubectl => return Ok(FOR_KUBECTL.to_owned()),
+    };
+    let mut script = Vec::new();
+    shell.write_registration(ASKED, "kubemcsa", "kubemcsa", "kubemcsa", &mut script)?;
+    String::from_utf8(script).context("the completions are no text")
+}
+
+/// Hidden commands are offered where nothing else fits.
 fn command() -> Command {
     let all = Cli::command();
     let shown = all.get_subcommands().filter(|command| !command.is_hide_set());
@@ -49,18 +91,29 @@ fn command() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
 
     #[rstest::rstest]
-    #[case(Shell::Bash)]
-    #[case(Shell::Zsh)]
-    #[case(Shell::Fish)]
-    fn commands_are_offered_unless_they_are_hidden(#[case] shell: Shell) {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut command(), "kubemcsa", &mut script);
-        let script = String::from_utf8(script).unwrap();
-        for shown in ["install", "bootstrap", "completion", "kubeconfig", "version"] {
-            assert!(script.contains(shown), "{shown}");
-        }
-        assert!(!script.contains("manual pages") && !script.contains("kubemcsa__subcmd__man"));
+    #[case(&["kubemcsa", ""], &["install", "bootstrap", "completion"])]
+    #[case(&["kubemcsa", "bootstrap", "--target-c"], &["--target-context"])]
+    #[case(&["kubemcsa", "completion", "k"], &["kubectl"])]
+    fn what_is_offered(#[case] words: &[&str], #[case] expected: &[&str]) {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let last = words.len() - 1;
+        let offered = clap_complete::engine::complete(&mut command(), words, last, None).unwrap();
+        let offered: Vec<_> =
+            offered.iter().map(|it| it.get_value().to_string_lossy().into_owned()).collect();
+        assert!(expected.iter().all(|expected| offered.contains(&(*expected).to_owned())), "{offered:?}");
+        assert!(!offered.contains(&"man".to_owned()), "{offered:?}");
+    }
+
+    #[rstest::rstest]
+    #[case(Supported::Bash)]
+    #[case(Supported::Zsh)]
+    #[case(Supported::Fish)]
+    #[case(Supported::Kubectl)]
+    fn a_script_asks_the_program(#[case] shell: Supported) {
+        let script = script(shell).unwrap();
+        assert!(script.contains(ASKED), "{script}");
     }
 }

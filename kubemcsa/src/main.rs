@@ -22,7 +22,9 @@ mod man;
 mod manifests;
 mod object;
 mod output;
+mod program;
 mod reach;
+mod reference;
 mod remove;
 mod rotate;
 mod table;
@@ -36,14 +38,25 @@ mod version;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use mcsa_runtime::errors;
+
+fn main() -> ExitCode {
+    // Before there is a second thread: a shell's question is in the environment.
+    match completion::asked() {
+        Ok(false) => run(),
+        Ok(true) => ExitCode::SUCCESS,
+        Err(error) => error.exit(),
+    }
+}
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     mcsa_runtime::tls::install_provider();
-    let ended = args::Cli::parse().run().await;
+    let ended = args::Cli::read().run().await;
     if let Some(usage) = ended.as_ref().err().and_then(|error| error.downcast_ref::<clap::Error>()) {
         usage.exit();
     }
-    mcsa_runtime::exit::report("kubemcsa", ended)
+    let told =
+        |error: anyhow::Error| anyhow::anyhow!("{}", program::as_called(&errors::line(error.as_ref())));
+    mcsa_runtime::exit::report(program::name(), ended.map_err(told))
 }

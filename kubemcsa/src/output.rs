@@ -11,6 +11,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::apply::Outcome;
+use crate::program;
 
 /// How objects are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,6 +26,7 @@ const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
 /// A line about a cluster.
 pub fn say(cluster: &str, text: &str) {
+    let text = program::as_called(text);
     drop(writeln!(anstream::stderr(), "{CLUSTER}{cluster}{CLUSTER:#}  {text}"));
 }
 
@@ -58,7 +60,7 @@ pub fn rehearsed(cluster: &str, title: &str, outcome: Outcome) {
 
 /// Lines for pasting, without a mark.
 pub fn paste(text: &str) {
-    drop(writeln!(anstream::stderr(), "\n{text}"));
+    drop(writeln!(anstream::stderr(), "\n{}", program::as_called(text)));
 }
 
 /// One JSON document on stdout.

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
+use clap_complete::engine::ArgValueCandidates;
+
 use crate::cluster::Cluster;
+use crate::completion::contexts;
 use crate::kubeconfig::Chosen;
 
 /// A target.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TargetArgs {
     /// Context of the target [default: the current one]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(contexts))]
     context: Option<String>,
 
     /// Kubeconfig file [default: KUBECONFIG, else ~/.kube/config]

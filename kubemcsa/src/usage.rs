@@ -4,10 +4,11 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use crate::args::Cli;
+use crate::program;
 
 /// Flags that can't go together.
 pub fn error(command: &str, problem: &str) -> anyhow::Error {
-    let mut cli = Cli::command();
+    let mut cli = Cli::command().bin_name(program::name());
     cli.build();
     let mut fallback = cli.clone();
     let command = cli.find_subcommand_mut(command).unwrap_or(&mut fallback);

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap_complete::engine::ArgValueCandidates;
+
+use crate::completion::contexts;
 use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
 use crate::link::grants::Grant;
 use crate::link::target::LONGEST;
@@ -15,7 +18,7 @@ pub struct Args {
     pub target: TargetFlags,
 
     /// Context of the source [default: the current one]; repeat it to link several, side by side
-    #[arg(long = "source-context", value_name = "NAME", help_heading = "Source: owns the service accounts")]
+    #[arg(long = "source-context", value_name = "NAME", add = ArgValueCandidates::new(contexts), help_heading = "Source: owns the service accounts")]
     pub source_contexts: Vec<String>,
 
     /// Kubeconfig file of the source [default: KUBECONFIG, else ~/.kube/config]

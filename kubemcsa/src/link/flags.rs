@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap_complete::engine::ArgValueCandidates;
+
+use crate::completion::contexts;
 use crate::kubeconfig::{ChoiceError, Chosen, shell_quote};
 
 /// Which target.
@@ -12,6 +15,7 @@ pub struct TargetFlags {
         id = "target_context",
         long = "target-context",
         value_name = "NAME",
+        add = ArgValueCandidates::new(contexts),
         help_heading = "Target: receives credentials"
     )]
     pub context: Option<String>,
@@ -43,6 +47,7 @@ pub struct SourceFlags {
         id = "source_context",
         long = "source-context",
         value_name = "NAME",
+        add = ArgValueCandidates::new(contexts),
         help_heading = "Source: owns the service accounts"
     )]
     pub context: Option<String>,
