@@ -36,6 +36,10 @@ enum Command {
         /// See what a release would be, of changes that CHANGELOG.md calls Unreleased
         #[arg(long)]
         unreleased: bool,
+
+        /// Where the files are to be downloaded from: also write mcsa.yaml, by which Krew installs kubectl mcsa
+        #[arg(long, value_name = "URL")]
+        download_url: Option<String>,
     },
 }
 
@@ -67,10 +71,11 @@ impl Cli {
                 }
                 Ok(())
             }
-            Command::All { common, unreleased } => {
+            Command::All { common, unreleased, download_url } => {
                 let archs: Vec<_> = common.archs()?.into_iter().collect();
                 let changes = if unreleased { Changes::Unreleased } else { Changes::OfThisVersion };
-                release(&archs, &common.output, changes)?.iter().try_for_each(|file| print(file, ""))
+                let files = release(&archs, &common.output, changes, download_url.as_deref())?;
+                files.iter().try_for_each(|file| print(file, ""))
             }
         }
     }

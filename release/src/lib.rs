@@ -27,6 +27,7 @@ mod digest;
 mod elf;
 mod image;
 mod images;
+mod krew;
 mod kubemcsa;
 mod monitoring;
 mod release;

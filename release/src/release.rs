@@ -11,13 +11,20 @@ use crate::changelog::{self, Changes};
 use crate::compile::root;
 use crate::digest::sha256;
 use crate::toolchain::Toolchain;
-use crate::{Arch, VERSION, archive, chart, images, kubemcsa, monitoring};
+use crate::{Arch, VERSION, archive, chart, images, krew, kubemcsa, monitoring};
 
 /// The file with the hashes of all others, as `sha256sum --check` reads it.
 const SUMS: &str = "SHA256SUMS";
 
 /// Makes all files of a release, and gives their paths. The same work tree gives the same bytes.
-pub fn release(archs: &[Arch], output: &Path, changes: Changes) -> anyhow::Result<Vec<PathBuf>> {
+///
+/// `url` is where they are to be downloaded from; without it there is no manifest for Krew, which names it.
+pub fn release(
+    archs: &[Arch],
+    output: &Path,
+    changes: Changes,
+    url: Option<&str>,
+) -> anyhow::Result<Vec<PathBuf>> {
     // First what is refused, before anyone waits for compilers.
     let path = root().join("CHANGELOG.md");
     let changelog = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -40,12 +47,19 @@ pub fn release(archs: &[Arch], output: &Path, changes: Changes) -> anyhow::Resul
 
     let said = kubemcsa::ask()?;
     files.write("install.yaml", said.manifests.as_bytes())?;
+    let mut programs = Vec::new();
     for arch in archs {
         let (name, content) = kubemcsa::package(*arch, &said)?;
         files.write(&name, &content)?;
+        programs.push((*arch, name, content));
         for image in images(*arch, output)?.all() {
             files.add(&image.archive)?;
         }
+    }
+    if let Some(url) = url {
+        let archives: Vec<_> =
+            programs.iter().map(|(arch, name, content)| (*arch, name.as_str(), content.as_slice())).collect();
+        files.write(krew::FILE, krew::manifest(url, &archives)?.as_bytes())?;
     }
     files.sum()
 }
