@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::ByteString;
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{ItemValue, SecretItem};
 use crate::contract::key;
@@ -115,39 +115,19 @@ impl Credential {
     }
 
     fn yaml(&self, user: AuthInfo, cluster: Cluster) -> Result<String, FormatError> {
-        let name = &self.name;
-        let kubeconfig = Kubeconfig {
-            api_version: Some("v1".into()),
-            kind: Some("Config".into()),
-            current_context: Some(name.clone()),
-            clusters: vec![NamedCluster {
-                name: name.clone(),
-                cluster: Some(Cluster {
-                    server: Some(self.endpoint.server.clone()),
-                    tls_server_name: self.endpoint.tls_server_name.clone(),
-                    proxy_url: self.endpoint.proxy_url.clone(),
-                    ..cluster
-                }),
-                ..Default::default()
-            }],
-            auth_infos: vec![NamedAuthInfo {
-                name: name.clone(),
-                auth_info: Some(user),
-                ..Default::default()
-            }],
-            contexts: vec![NamedContext {
-                name: name.clone(),
-                context: Some(Context {
-                    cluster: name.clone(),
-                    user: Some(name.clone()),
-                    namespace: Some(self.namespace.clone()),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            }],
-            ..Default::default()
+        let cluster = Cluster {
+            server: Some(self.endpoint.server.clone()),
+            tls_server_name: self.endpoint.tls_server_name.clone(),
+            proxy_url: self.endpoint.proxy_url.clone(),
+            ..cluster
         };
-        serde_saphyr::to_string(&kubeconfig).map_err(|source| FormatError { name: name.clone(), source })
+        let name = &self.name;
+        self.write(&kubeconfig(&Names { context: name, cluster: name, user: name }, self, user, cluster))
+    }
+
+    /// A kubeconfig as YAML.
+    pub(crate) fn write(&self, kubeconfig: &Kubeconfig) -> Result<String, FormatError> {
+        serde_saphyr::to_string(kubeconfig).map_err(|source| FormatError { name: self.name.clone(), source })
     }
 
     fn value(&self, value: ItemValue) -> Result<String, FormatError> {
@@ -160,13 +140,13 @@ impl Credential {
             ItemValue::Kubeconfig => self.kubeconfig()?,
             ItemValue::KubeconfigFiles => self.kubeconfig_files()?,
             ItemValue::ClusterName => self.cluster_name.clone(),
-            ItemValue::ArgoCDConfig => self.argo_cd_config(),
-            ItemValue::RestConfig => self.rest_config(),
+            ItemValue::ArgoCDConfig => self.argo_cd_config().to_string(),
+            ItemValue::RestConfig => self.rest_config().to_string(),
         })
     }
 
     /// <https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/#clusters>
-    fn argo_cd_config(&self) -> String {
+    pub(crate) fn argo_cd_config(&self) -> Value {
         let mut tls = json!({ "insecure": false });
         if let Some(ca) = &self.endpoint.ca_bundle {
             tls["caData"] = STANDARD.encode(ca).into();
@@ -178,11 +158,11 @@ impl Credential {
         if let Some(proxy) = &self.endpoint.proxy_url {
             config["proxyUrl"] = proxy.as_str().into();
         }
-        config.to_string()
+        config
     }
 
     /// <https://pkg.go.dev/k8s.io/client-go/rest#Config>, whose `CAData` is base64 in JSON.
-    fn rest_config(&self) -> String {
+    pub(crate) fn rest_config(&self) -> Value {
         let mut tls = json!({ "Insecure": false });
         if let Some(ca) = &self.endpoint.ca_bundle {
             tls["CAData"] = STANDARD.encode(ca).into();
@@ -195,7 +175,50 @@ impl Credential {
             "BearerToken": self.token.expose_secret(),
             "TLSClientConfig": tls,
         })
-        .to_string()
+    }
+}
+
+/// What a kubeconfig calls its one context, cluster and user.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names<'a> {
+    pub(crate) context: &'a str,
+    pub(crate) cluster: &'a str,
+    pub(crate) user: &'a str,
+}
+
+/// A kubeconfig with one context, in the service account's namespace.
+pub(crate) fn kubeconfig(
+    names: &Names<'_>,
+    credential: &Credential,
+    user: AuthInfo,
+    cluster: Cluster,
+) -> Kubeconfig {
+    let [context, cluster_name, user_name] = [names.context, names.cluster, names.user].map(str::to_owned);
+    Kubeconfig {
+        api_version: Some("v1".into()),
+        kind: Some("Config".into()),
+        current_context: Some(context.clone()),
+        clusters: vec![NamedCluster {
+            name: cluster_name.clone(),
+            cluster: Some(cluster),
+            ..Default::default()
+        }],
+        auth_infos: vec![NamedAuthInfo {
+            name: user_name.clone(),
+            auth_info: Some(user),
+            ..Default::default()
+        }],
+        contexts: vec![NamedContext {
+            name: context,
+            context: Some(Context {
+                cluster: cluster_name,
+                user: Some(user_name),
+                namespace: Some(credential.namespace.clone()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }],
+        ..Default::default()
     }
 }
 

@@ -17,6 +17,7 @@
 //! | [`api`] | the `ServiceAccountImport` resource |
 //! | [`contract`] | the names that all parts agree on: annotations, labels, keys, paths |
 //! | [`credential`] | one credential, and its forms as the values of a Secret |
+//! | [`formats`] | the same credential, as other programs read it |
 //! | [`secret`] | the Secret that an import owns, whole |
 //! | [`link`] | a link: the importer's own credential to one source, read from its Secret |
 //! | [`token`] | how a token is asked for, and what it says of itself |
@@ -25,6 +26,7 @@ pub mod api;
 pub mod config;
 pub mod contract;
 pub mod credential;
+pub mod formats;
 pub mod link;
 pub mod names;
 pub mod secret;

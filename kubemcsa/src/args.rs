@@ -4,7 +4,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::allow::{self, Change};
 use crate::{
-    bootstrap, completion, export, install, links, man, program, reference, rotate, uninstall, unlink,
+    bootstrap, completion, export, graph, install, links, man, program, reference, rotate, uninstall, unlink,
     version,
 };
 
@@ -37,8 +37,10 @@ enum Command {
     Unlink(unlink::Args),
     /// Lists the links of a target: the sources that its imports may name
     Links(links::Args),
-    /// Prints a Secret with a token of a service account of the current context
-    Export(export::Args),
+    /// Prints a token of a service account of the current context, in the form that a consumer reads
+    Export(Box<export::Args>),
+    /// Draws who in which cluster holds which identity where, and what it may do there
+    Graph(graph::Args),
     /// Prints what a shell reads to complete commands and flags
     Completion(completion::Args),
     /// Writes the manual pages
@@ -69,7 +71,8 @@ impl Cli {
             Command::Rotate(args) => rotate::run(args).await,
             Command::Unlink(args) => unlink::run(args).await,
             Command::Links(args) => links::run(args).await,
-            Command::Export(args) => export::run(args).await,
+            Command::Export(args) => export::run(*args).await,
+            Command::Graph(args) => graph::run(args).await,
             Command::Completion(args) => completion::run(args),
             Command::Man(args) => man::run(args),
             Command::Reference(args) => reference::run(args),

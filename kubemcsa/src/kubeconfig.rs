@@ -66,14 +66,9 @@ impl Chosen {
     /// # Errors
     /// When there is no such kubeconfig or context.
     pub fn load(file: Option<&Path>, context: Option<&str>, flags: &str) -> Result<Self, ChoiceError> {
-        let place = place(file);
-        let failed = |problem| ChoiceError { place: place.clone(), problem };
-        let kubeconfig = file
-            .map_or_else(Kubeconfig::read, Kubeconfig::read_from)
-            .map_err(|error| failed(unread(&error)))?;
-        Self::choose(kubeconfig, context, flags)
+        Self::choose(read(file)?, context, flags)
             .map(|chosen| Self { file: file.map(Path::to_owned), ..chosen })
-            .map_err(failed)
+            .map_err(|problem| ChoiceError { place: place(file), problem })
     }
 
     /// A connection to its cluster, under the cluster's name.
@@ -150,6 +145,19 @@ impl Chosen {
             self.file.as_ref().map(|file| format!(" --kubeconfig {}", shell_quote(&file.to_string_lossy())));
         format!("kubectl{} --context {}", file.unwrap_or_default(), shell_quote(&self.context))
     }
+}
+
+/// The names of all contexts, in their order.
+///
+/// # Errors
+/// When there is no such kubeconfig.
+pub fn contexts(file: Option<&Path>) -> Result<Vec<String>, ChoiceError> {
+    Ok(read(file)?.contexts.into_iter().map(|named| named.name).collect())
+}
+
+fn read(file: Option<&Path>) -> Result<Kubeconfig, ChoiceError> {
+    let read = file.map_or_else(Kubeconfig::read, Kubeconfig::read_from);
+    read.map_err(|error| ChoiceError { place: place(file), problem: unread(&error) })
 }
 
 /// A word as a shell reads it back.

@@ -12,6 +12,7 @@ mod crd;
 mod diff;
 mod export;
 mod gone;
+mod graph;
 mod install;
 mod kubeconfig;
 mod link;

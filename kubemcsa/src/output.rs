@@ -11,6 +11,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::apply::Outcome;
+use crate::call::CallError;
 use crate::program;
 
 /// How objects are printed.
@@ -38,6 +39,13 @@ pub fn warn(cluster: &str, text: &str) {
 /// A line about what could not be done, where something else goes on.
 pub fn failed(cluster: &str, text: &str) {
     say(cluster, &format!("{FAILED}failed:{FAILED:#} {text}"));
+}
+
+/// The same of an error, which begins with its cluster's name.
+pub fn warn_of(error: &CallError) {
+    let said = error.to_string();
+    let (cluster, text) = said.split_once(": ").unwrap_or(("", &said));
+    warn(cluster, text);
 }
 
 /// What became of an object.

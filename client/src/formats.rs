@@ -1,0 +1,89 @@
+//! Credentials as other programs read them: a kubeconfig, or a Secret with the name, the labels and the
+//! keys that the program looks for.
+//!
+//! All are functions of an [`Exported`], and none of them reads or writes anything.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ObjectMeta;
+
+use crate::credential::Credential;
+
+pub mod argo_cd;
+pub mod argo_workflows;
+pub mod kubeconfigs;
+
+/// A credential, and what a consumer is told beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Exported<'a> {
+    /// The credential. Its `cluster_name` is what the consumer calls the cluster.
+    pub credential: &'a Credential,
+    /// The service account.
+    pub service_account: &'a str,
+    /// Whether the consumer makes sure that it talks to the source.
+    pub verification: Verification,
+}
+
+/// How a consumer knows the source's API server. An [`Endpoint`](crate::credential::Endpoint) has no
+/// such choice: what the importer writes is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// By its certificate.
+    Certificate,
+    /// Not at all: whoever is on the way can read the token, and answer in the source's place.
+    Nothing,
+}
+
+impl Exported<'_> {
+    fn cluster_name(&self) -> &str {
+        &self.credential.cluster_name
+    }
+
+    fn is_insecure(&self) -> bool {
+        self.verification == Verification::Nothing
+    }
+}
+
+/// A Secret with these labels and one value after the other.
+fn secret<const L: usize, const V: usize>(
+    name: String,
+    labels: [(&str, &str); L],
+    values: [(&str, String); V],
+) -> Secret {
+    let labels: BTreeMap<_, _> =
+        labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let values = values.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())));
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name),
+            labels: Some(labels).filter(|labels| !labels.is_empty()),
+            ..Default::default()
+        },
+        type_: Some("Opaque".into()),
+        data: Some(values.collect()),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::tests::credential;
+
+    /// Those of the credential of the tests, each way.
+    pub(super) fn each(check: impl Fn(Exported<'_>)) {
+        let credential = credential();
+        for verification in [Verification::Certificate, Verification::Nothing] {
+            check(Exported { credential: &credential, service_account: "pod-lister", verification });
+        }
+    }
+
+    /// A value of a Secret, as text.
+    pub(super) fn value(secret: &Secret, key: &str) -> String {
+        let data = secret.data.as_ref().unwrap();
+        assert_eq!(data.keys().filter(|other| *other == key).count(), 1, "{:?}", data.keys());
+        String::from_utf8(data[key].0.clone()).unwrap()
+    }
+}
