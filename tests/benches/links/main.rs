@@ -1,0 +1,47 @@
+//! `cargo bench --bench links`: how long a person waits for kubemcsa, beside kubectl doing the same in the
+//! same run.
+//!
+//! Figures are no test: the exit code says only whether they could be measured.
+
+mod args;
+mod many;
+mod one;
+mod scene;
+#[path = "../imports/table.rs"]
+mod table;
+mod tables;
+#[path = "../node/words.rs"]
+#[allow(dead_code)]
+mod words;
+
+use std::process::ExitCode;
+
+use mcsa_runtime::exit;
+use mcsa_tests::{program, unless_interrupted};
+
+use crate::args::Args;
+use crate::scene::Scene;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    mcsa_tests::init();
+    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    exit::report("links", unless_interrupted(run(&args)).await)
+}
+
+async fn run(args: &Args) -> anyhow::Result<()> {
+    // Not to be waited for later, when time counts.
+    program("kubemcsa")?;
+    let scene = Scene::start(args.sources).await?;
+    let one = one::measure(&scene, args.rounds).await?;
+    let many = many::measure(&scene).await?;
+    let tables = tables::measure(&scene, args.links, args.rounds).await?;
+    let title = format!("kubemcsa on loopback, {} real sources", args.sources);
+    table::print(
+        &title,
+        "kubemcsa",
+        &[one.section(), many.section(), tables.section()],
+        &[one.aim(), many.aim(), tables.aim()],
+    );
+    Ok(())
+}
