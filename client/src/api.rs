@@ -152,7 +152,7 @@ pub struct ServiceAccountImportStatus {
     pub observed_generation: Option<i64>,
 
     /// `Ready`: the Secret holds a token that has not expired. `Refreshed`: the last try to keep it
-    /// fresh succeeded.
+    /// fresh succeeded. `Reachable`, of a link, if somebody asked: the source answered the importer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -168,6 +168,10 @@ pub struct ServiceAccountImportStatus {
     /// UID of the service account in the source.
     #[serde(default, rename = "serviceAccountUID", skip_serializing_if = "Option::is_none")]
     pub service_account_uid: Option<String>,
+
+    /// The request for a check, of those on a link's import, that the condition `Reachable` answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_request: Option<String>,
 }
 
 /// A Secret in the import's namespace.
@@ -182,6 +186,10 @@ pub const READY: &str = "Ready";
 
 /// Type of the condition that says whether the last try to keep the token fresh succeeded.
 pub const REFRESHED: &str = "Refreshed";
+
+/// Type of the condition of a link's import that says whether its source answered the importer when it
+/// was last asked to find out.
+pub const REACHABLE: &str = "Reachable";
 
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";

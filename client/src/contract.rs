@@ -52,6 +52,10 @@ pub const SERVICE_ACCOUNT_UID: &str = "multicluster.admiralty.io/service-account
 /// On an import's Secret: a digest of all that it was made from, but the token.
 pub const FINGERPRINT: &str = "multicluster.admiralty.io/fingerprint";
 
+/// On a link's import: when somebody last asked whether its source can be reached from inside the target,
+/// RFC 3339. The importer answers each value once, in the import's status.
+pub const CHECK_REQUESTED: &str = "multicluster.admiralty.io/check-requested";
+
 /// On a link's service account in the source: the UID of the target's `kube-system` namespace.
 pub const TARGET_UID: &str = "multicluster.admiralty.io/target-uid";
 

@@ -62,6 +62,11 @@ pub fn is_dns_subdomain(name: &str) -> bool {
         })
 }
 
+/// The names in a list of names that are separated by commas, as an annotation has it.
+pub fn listed(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|name| !name.is_empty())
+}
+
 /// The name of a namespace, as a flag gives it.
 ///
 /// # Errors

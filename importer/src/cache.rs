@@ -1,5 +1,6 @@
 //! What the watches have seen, in the form that a reconciliation needs.
 
+mod checks;
 mod follow;
 mod known;
 mod mirror;
@@ -13,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use mcsa_client::secret::{Names, SecretState};
 
+use self::checks::Check;
+pub use self::checks::{Question, SeenCheck};
 pub use self::known::{Account, Known, LinkEntry, SeenImport, version_of};
 use self::mirror::Mirror;
 use self::progress::Progress;
@@ -44,6 +47,8 @@ struct State {
     names: HashSet<Arc<Names>>,
     /// Of imports with something amiss.
     histories: HashMap<ObjectKey, History>,
+    /// Of links that were asked about.
+    checks: BTreeMap<ObjectKey, Check>,
     /// UIDs of the Secrets that were deleted last: the answer to our own write may come later.
     deleted: VecDeque<Box<str>>,
 }
@@ -233,6 +238,7 @@ impl State {
     /// Forgets what else is kept of an import that is gone.
     fn forget(&mut self, key: &ObjectKey, gone: Option<Known>) {
         self.histories.remove(key);
+        self.checks.remove(key);
         let link = gone.and_then(|known| self.link(&known.import.spec.cluster_name));
         if let Some(source) = link.and_then(|link| link.source.as_ref().ok()) {
             source.wait_no_more(key);
@@ -246,12 +252,14 @@ impl State {
 
     /// Whether the import wants something else than before, or its status is not what we wrote.
     fn set_import(&mut self, seen: SeenImport) -> bool {
-        let SeenImport { import, shown, version } = seen;
+        let SeenImport { import, shown, version, check } = seen;
         let wish = |it: &Import| (it.generation, it.is_link, it.is_deleted, it.pinned_uid.clone());
         let key = import.key.clone();
         let known = self.imports.get(&key).filter(|known| known.import.uid == import.uid);
         let Some(known) = known else {
             self.histories.remove(&key);
+            self.checks.remove(&key);
+            self.see_check(&key, check);
             let import = Arc::new(import);
             let known = Known { import, shown, account: None, version, writing: None, told_lifetime: None };
             self.imports.set(key, known);
@@ -262,11 +270,13 @@ impl State {
             self.imports.keep(&key);
             return false;
         }
+        let known = known.clone();
+        self.see_check(&key, check);
         let is_ours = shown.digest() == known.shown.digest()
             || (known.writing.is_some() && shown.digest() == known.writing);
         let news = wish(&known.import) != wish(&import) || !is_ours;
         let import = if *known.import == import { known.import.clone() } else { Arc::new(import) };
-        let known = Known { import, shown, version, ..known.clone() };
+        let known = Known { import, shown, version, ..known };
         self.imports.set(key, known);
         news
     }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::bail;
 use kube::Client;
 use mcsa_runtime::lease::Fence;
+use tokio::sync::Notify;
 use tokio::sync::watch::Sender;
 use tokio::task::JoinSet;
 
 use crate::cache::Cache;
+use crate::check;
 use crate::clock::Clock;
 use crate::health::{BEAT, Health};
 use crate::metrics::Metrics;
@@ -88,6 +90,7 @@ impl Controller {
             clock: clock.clone(),
             metrics: metrics.clone(),
             is_synced,
+            asked: Notify::new(),
         });
         // Also while another replica leads, so as to know all when it is our turn.
         let mut watches = JoinSet::new();
@@ -95,6 +98,7 @@ impl Controller {
             watches.spawn(watch::scope(client.clone(), scope, watched.clone()));
         }
         watches.spawn(watch::links(client, watched.clone()));
+        watches.spawn(check::answer_all(watched.clone()));
         watches.spawn(distrust(watched.clone()));
         let mut running = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);

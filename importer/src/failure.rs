@@ -36,6 +36,8 @@ reasons! {
     LinkUnauthorized,
     /// The source does not answer.
     SourceUnreachable,
+    /// Whoever answers at the source's address has a certificate that the link does not accept.
+    SourceNotTrusted,
     /// The source answers with an error of its own.
     SourceFailed,
     /// The source asks for fewer calls.

@@ -11,12 +11,15 @@
 //! | [`publish`] | into the Secret, in one write |
 //! | [`report`] | status and event |
 //!
+//! Beside them, [`check`] answers those who ask whether a source can be reached.
+//!
 //! [`decide`], the refresh rule and the [`status`] are pure functions; the others are as thin as I/O
 //! can be.
 
 pub mod accounts;
 pub mod args;
 pub mod cache;
+pub mod check;
 pub mod clock;
 pub mod controller;
 pub mod count;

@@ -113,19 +113,22 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     })
 }
 
+/// That another cluster answers than the one that the link was made for.
+pub fn another(cluster: &str, server: &str, uid: &str, pinned: &str) -> Failure {
+    let message = format!(
+        "the cluster at {server} has the UID {uid}, but the link {cluster} was made for {pinned}; if it was \
+         replaced on purpose, delete import {SYSTEM_NAMESPACE}/{cluster} and run kubemcsa bootstrap again"
+    );
+    Failure::new(Reason::ClusterIdentityMismatch, message)
+}
+
 /// The UID of the cluster that answers, if it is the one that the link was made for.
 async fn identified(resolved: &Resolved, admission: Admission) -> Result<String, Failure> {
     let Resolved { import, source, cluster_uid: pinned, .. } = resolved;
     let uid = source.cluster_uid(admission).await?;
     match pinned {
         Some(pinned) if *pinned != uid => {
-            let message = format!(
-                "the cluster at {} has the UID {uid}, but the link {cluster} was made for {pinned}; if it was \
-                 replaced on purpose, delete import {SYSTEM_NAMESPACE}/{cluster} and run kubemcsa bootstrap again",
-                source.endpoint().server,
-                cluster = import.spec.cluster_name,
-            );
-            let failure = Failure::new(Reason::ClusterIdentityMismatch, message);
+            let failure = another(&import.spec.cluster_name, &source.endpoint().server, &uid, pinned);
             source.mistrust(admission, &failure);
             Err(failure)
         }

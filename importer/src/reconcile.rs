@@ -82,7 +82,9 @@ impl Reconciler {
             self.note(import, failure);
         }
         let secret = self.own_secret(import);
-        let outcome = Outcome { secret: secret.as_ref(), failure: result.as_ref().err() };
+        let answer = import.is_link.then(|| self.cache.answer(key)).flatten();
+        let failure = result.as_ref().err();
+        let outcome = Outcome { secret: secret.as_ref(), failure, answer: answer.as_deref() };
         let is_reported = self.report(&known, outcome).await;
         self.metrics.reconciled(start.elapsed());
         let now = self.clock.now();

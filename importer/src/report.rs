@@ -91,7 +91,7 @@ mod tests {
         let (mut before, mut told) = (Shown::default(), None);
         for failure in failures {
             let failure = failure.map(|reason| Failure::new(reason, "what is wrong"));
-            let outcome = Outcome { secret: None, failure: failure.as_ref() };
+            let outcome = Outcome { secret: None, failure: failure.as_ref(), answer: None };
             let status = status(&import, &before, outcome, Timestamp::UNIX_EPOCH);
             let now = Shown::of(Some(&status));
             told = turn(&before, &now, &status);

@@ -1,6 +1,7 @@
 //! A source: the API server that a link leads to, and the calls that are made there.
 
 mod breaker;
+mod probe;
 mod wire;
 
 use std::collections::HashSet;
@@ -15,12 +16,13 @@ use kube::{Api, Client};
 use mcsa_client::credential::Endpoint;
 use mcsa_client::link::Link;
 use mcsa_runtime::deadline::in_time;
-use mcsa_runtime::errors;
+use mcsa_runtime::errors::{self, CertificateError};
 use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::task::JoinSet;
 
 pub use self::breaker::Admission;
 use self::breaker::{Breaker, is_of_the_source};
+pub use self::probe::Answered;
 use self::wire::Wire;
 use crate::clock::Clock;
 use crate::failure::{Failure, Reason, Retry};
@@ -47,6 +49,29 @@ pub struct Source {
     is_watched: AtomicBool,
     /// What works for this source alone, and ends with it.
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// What is asked for a cluster's identity, as messages say it.
+const IDENTITY: &str = "its identity (get namespace kube-system)";
+
+/// What is wrong with a certificate, and what to do about it.
+fn not_trusted(certificate: &CertificateError) -> &'static str {
+    match certificate {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for other names; run kubemcsa bootstrap again with one of them as the host of \
+             --source-server, or as --tls-server-name"
+        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid at this time; renew it there, or set the clocks right"
+        }
+        _ => {
+            "its certificate is not signed by the CA that the link has; if that has changed on purpose, run kubemcsa \
+             bootstrap again for this source"
+        }
+    }
 }
 
 /// Whether this may be a UID: they have 36 characters, and a source may say anything.
@@ -191,7 +216,7 @@ impl Source {
             return Ok(uid.clone());
         }
         *known = None;
-        let what = "its identity (get namespace kube-system)";
+        let what = IDENTITY;
         let namespaces = Api::<Namespace>::all(self.client());
         let namespace = self.answer(admission, what, namespaces.get("kube-system")).await?;
         let uid = namespace.metadata.uid.unwrap_or_default();
@@ -254,7 +279,8 @@ impl Source {
             // It was the token of before that was refused.
             return Err(failure);
         }
-        if matches!(failure.reason, Reason::SourceUnreachable | Reason::LinkUnauthorized) {
+        let doubts = [Reason::SourceUnreachable, Reason::SourceNotTrusted, Reason::LinkUnauthorized];
+        if doubts.contains(&failure.reason) {
             self.doubt();
         }
         let wished = match failure.retry {
@@ -286,9 +312,12 @@ impl Source {
         let Self { name, endpoint, .. } = self;
         let kube::Error::Api(status) = error else {
             let (problem, server) = (errors::line(error), &endpoint.server);
-            let mend = "check that it is up and that the importer can reach it";
+            let (reason, mend) = match errors::certificate(error) {
+                None => (Reason::SourceUnreachable, "check that it is up and that the importer can reach it"),
+                Some(certificate) => (Reason::SourceNotTrusted, not_trusted(certificate)),
+            };
             let message = format!("asking {name} at {server} for {what}: {problem}; {mend}");
-            return Failure::new(Reason::SourceUnreachable, message);
+            return Failure::new(reason, message);
         };
         let kind = status.details.as_ref().map_or("", |details| details.kind.as_str());
         let (reason, mend) = match (status.code, kind) {

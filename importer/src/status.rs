@@ -10,6 +10,7 @@ use mcsa_client::credential::items;
 use mcsa_client::secret::SecretState;
 use serde_json::json;
 
+use crate::check::Answer;
 use crate::failure::{Failure, Reason};
 use crate::import::Import;
 
@@ -23,6 +24,8 @@ pub struct Outcome<'a> {
     pub secret: Option<&'a SecretState>,
     /// Why the reconciliation did not succeed, if so.
     pub failure: Option<&'a Failure>,
+    /// Of a link: what whoever asked last is told.
+    pub answer: Option<&'a Answer>,
 }
 
 /// What the status of an import says, as far as the next report has to know. A status has some two
@@ -144,10 +147,14 @@ pub fn status(
     ServiceAccountImportStatus {
         secrets: outcome.secret.map(|_| SecretReference { name: secret_name }).into_iter().collect(),
         observed_generation: import.generation,
-        conditions: vec![ready, refreshed],
+        conditions: [ready, refreshed]
+            .into_iter()
+            .chain(outcome.answer.map(|answer| answer.condition.clone()))
+            .collect(),
         expiration_time: provenance.map(|token| Time(seconds(token.expires_at))),
         refresh_time: provenance.and_then(|token| token.refresh_at).map(|time| Time(seconds(time))),
         service_account_uid: provenance.map(|token| token.service_account_uid.clone()),
+        checked_request: outcome.answer.map(|answer| answer.request.clone()),
     }
 }
 
@@ -160,7 +167,7 @@ fn is_whole(import: &Import, secret: &SecretState) -> bool {
 }
 
 /// Times in Kubernetes' objects are whole seconds; others would not read back equal.
-fn seconds(time: Timestamp) -> Timestamp {
+pub fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
@@ -212,7 +219,7 @@ mod tests {
     fn a_failed_refresh_leaves_a_working_token_ready() {
         let failure = Failure::new(Reason::SourceUnreachable, "c2 is away");
         let secret = secret(NOW + 600);
-        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure) };
+        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), answer: None };
         let before = first(outcome, NOW);
         assert_eq!(condition(&before, READY), ("True", "TokenValid"));
         assert_eq!(condition(&before, REFRESHED), ("False", "SourceUnreachable"));
@@ -223,14 +230,14 @@ mod tests {
     fn a_secret_that_someone_else_emptied_is_not_ready() {
         let failure = Failure::new(Reason::SourceUnreachable, "c2 is away");
         let emptied = holding(&["server"], NOW + 600);
-        let outcome = Outcome { secret: Some(&emptied), failure: Some(&failure) };
+        let outcome = Outcome { secret: Some(&emptied), failure: Some(&failure), answer: None };
         assert_eq!(condition(&first(outcome, NOW), READY), ("False", "SecretEdited"));
     }
 
     #[test]
     fn nothing_new_is_nothing_to_write() {
         let secret = secret(NOW + 600);
-        let outcome = Outcome { secret: Some(&secret), failure: None };
+        let outcome = Outcome { secret: Some(&secret), failure: None, answer: None };
         let before = first(outcome, NOW);
         let shown = Shown::of(Some(&before));
         let after = status(&import(), &shown, outcome, at(NOW + 5));
@@ -248,9 +255,10 @@ mod tests {
     #[test]
     fn transition_times_change_with_the_status_alone() {
         let secret = secret(NOW + 600);
-        let shown = Shown::of(Some(&first(Outcome { secret: Some(&secret), failure: None }, NOW)));
+        let shown =
+            Shown::of(Some(&first(Outcome { secret: Some(&secret), failure: None, answer: None }, NOW)));
         let failure = Failure::new(Reason::Forbidden, "no");
-        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure) };
+        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), answer: None };
         let failed = status(&import(), &shown, outcome, at(NOW + 9));
         let time = |type_| {
             let found = failed.conditions.iter().find(|condition| condition.type_ == type_);
@@ -262,7 +270,7 @@ mod tests {
     #[test]
     fn without_a_secret_it_is_said_why() {
         let failure = Failure::new(Reason::ClusterNotLinked, "there is no link to c2");
-        let status = first(Outcome { secret: None, failure: Some(&failure) }, NOW);
+        let status = first(Outcome { secret: None, failure: Some(&failure), answer: None }, NOW);
         assert_eq!(condition(&status, READY), ("False", "ClusterNotLinked"));
         assert!(status.secrets.is_empty() && status.expiration_time.is_none());
     }

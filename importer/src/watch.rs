@@ -44,6 +44,8 @@ pub struct Watched {
     pub metrics: Metrics,
     /// Whether each watch has told all that there is, but for those that lack a right and may.
     pub is_synced: tokio::sync::watch::Sender<bool>,
+    /// Told when somebody asks about a link.
+    pub asked: Notify,
 }
 
 /// Watches the imports of a scope, and the metadata of their Secrets.
@@ -75,6 +77,9 @@ async fn imports(client: Client, scope: &Scope, watched: &Watched, wanted: &Noti
     let api = scope.api::<DeserializeGuard<ServiceAccountImport>>(client);
     let see = |event| {
         let concerned = watched.cache.see_import(scope, event);
+        if watched.cache.is_asked() {
+            watched.asked.notify_one();
+        }
         watched.want_imports(scope, wanted);
         concerned
     };

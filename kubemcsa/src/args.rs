@@ -4,8 +4,8 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::allow::{self, Change};
 use crate::{
-    bootstrap, completion, export, graph, install, links, man, program, reference, rotate, uninstall, unlink,
-    version,
+    bootstrap, check, completion, export, graph, imports, install, links, man, program, reference, rotate,
+    uninstall, unlink, version,
 };
 
 /// Service accounts of other clusters, imported.
@@ -37,6 +37,10 @@ enum Command {
     Unlink(unlink::Args),
     /// Lists the links of a target: the sources that its imports may name
     Links(links::Args),
+    /// Lists the imports of a target, and whether each is kept fresh
+    Imports(imports::Args),
+    /// Finds out why something does not work, with a command that mends it; exit code 1 if there are problems
+    Check(check::Args),
     /// Prints a token of a service account of the current context, in the form that a consumer reads
     Export(Box<export::Args>),
     /// Draws who in which cluster holds which identity where, and what it may do there
@@ -71,6 +75,8 @@ impl Cli {
             Command::Rotate(args) => rotate::run(args).await,
             Command::Unlink(args) => unlink::run(args).await,
             Command::Links(args) => links::run(args).await,
+            Command::Imports(args) => imports::run(args).await,
+            Command::Check(args) => check::run(args).await,
             Command::Export(args) => export::run(*args).await,
             Command::Graph(args) => graph::run(args).await,
             Command::Completion(args) => completion::run(args),

@@ -56,16 +56,25 @@ impl Linked {
 /// # Errors
 /// When the cluster can't be asked.
 pub async fn all(cluster: &Cluster) -> Result<Vec<Linked>, CallError> {
-    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
-    let page = async |params: &ListParams| secrets.list(params).await;
     let (secrets, imports) = tokio::join!(
-        list::pages(cluster, "list the secrets of links", list::links(), page),
+        secrets(cluster),
         list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::links()),
     );
     Ok(pair(secrets?, imports?))
 }
 
-fn pair(secrets: Vec<Secret>, imports: Vec<ServiceAccountImport>) -> Vec<Linked> {
+/// The Secrets of links.
+///
+/// # Errors
+/// When the cluster can't be asked.
+pub async fn secrets(cluster: &Cluster) -> Result<Vec<Secret>, CallError> {
+    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
+    let page = async |params: &ListParams| secrets.list(params).await;
+    list::pages(cluster, "list the secrets of links", list::links(), page).await
+}
+
+/// Imports and Secrets that belong together, and those that are alone.
+pub fn pair(secrets: Vec<Secret>, imports: Vec<ServiceAccountImport>) -> Vec<Linked> {
     let mut secrets: BTreeMap<_, _> = secrets.into_iter().map(|it| (it.name_any(), it)).collect();
     let kept = imports.into_iter().map(|import| Linked {
         cluster_name: import.spec.cluster_name.clone(),

@@ -27,14 +27,29 @@ pub async fn pages<T: Clone>(
     params: ListParams,
     page: impl AsyncFn(&ListParams) -> kube::Result<ObjectList<T>>,
 ) -> Result<Vec<T>, CallError> {
-    let mut params = params.limit(PAGE);
     let mut all = Vec::new();
+    each_page(cluster, doing, params, page, |page| all.extend(page)).await?;
+    Ok(all)
+}
+
+/// The same for whoever needs not keep them all.
+///
+/// # Errors
+/// When a page can't be read.
+pub async fn each_page<T: Clone>(
+    cluster: &Cluster,
+    doing: &str,
+    params: ListParams,
+    page: impl AsyncFn(&ListParams) -> kube::Result<ObjectList<T>>,
+    mut see: impl FnMut(Vec<T>),
+) -> Result<(), CallError> {
+    let mut params = params.limit(PAGE);
     loop {
         let page = cluster.call(doing, page(&params)).await?;
-        all.extend(page.items);
+        see(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
-            None => return Ok(all),
+            None => return Ok(()),
         }
     }
 }

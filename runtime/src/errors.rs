@@ -1,6 +1,9 @@
 //! Errors as people read them.
 
 use std::error::Error;
+use std::io;
+
+pub use rustls::CertificateError;
 
 /// More of a message than this says nothing more.
 const MESSAGE_MAX: usize = 800;
@@ -33,6 +36,22 @@ pub fn line(error: &(dyn Error + 'static)) -> String {
     line.replace('\n', " ")
 }
 
+/// Why the certificate of whoever answered is not accepted, if that is what went wrong.
+pub fn certificate<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    std::iter::successors(Some(error), |&error| below(error)).find_map(|cause| match cause.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(problem)) => Some(problem),
+        _ => None,
+    })
+}
+
+/// What an I/O error was made of is not its cause, but it itself.
+fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => error.get_ref().map(|inner| inner as _),
+        None => error.source(),
+    }
+}
+
 /// The error, its cause, the cause of that, and so on.
 pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'static),
@@ -51,7 +70,7 @@ fn said_by_kube(error: &(dyn Error + 'static)) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{line, short};
+    use super::{CertificateError, certificate, line, short};
     use anyhow::Context;
 
     #[test]
@@ -61,6 +80,18 @@ mod tests {
         assert_eq!(line(error.as_ref()), "c2: can't connect: refused by peer");
         let error = Err::<(), _>(anyhow::anyhow!("refused")).context("can't connect: refused").unwrap_err();
         assert_eq!(line(error.as_ref()), "can't connect: refused");
+    }
+
+    #[test]
+    fn a_certificate_is_found_wherever_it_is_in_an_error() {
+        let tls = || rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let io = |error: rustls::Error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+        let nested = std::io::Error::other(io(tls()));
+        for error in [kube::Error::Service(tls().into()), kube::Error::Service(nested.into())] {
+            assert_eq!(certificate(&error), Some(&CertificateError::UnknownIssuer), "{error:?}");
+        }
+        let other = io(rustls::Error::DecryptError);
+        assert_eq!(certificate(&kube::Error::Service(other.into())), None);
     }
 
     #[test]

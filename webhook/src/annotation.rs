@@ -1,7 +1,7 @@
 //! The pod's annotations: which imports it names, and how it wants them.
 
 use mcsa_client::contract;
-use mcsa_client::names::is_dns_subdomain;
+use mcsa_client::names::{is_dns_subdomain, listed};
 
 use crate::text::quote;
 
@@ -39,7 +39,7 @@ pub enum Invalid {
 /// When one of them is not the name of any object, or there are too many.
 pub fn names(value: &str) -> Result<Vec<&str>, Invalid> {
     let mut names: Vec<&str> = Vec::new();
-    for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    for name in listed(value) {
         if !is_dns_subdomain(name) {
             return Err(Invalid::Name { name: quote(name) });
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kube::api::ObjectMeta;
 use mcsa_client::ServiceAccountImport;
 
+use super::checks::SeenCheck;
 use crate::import::Import;
 use crate::source::Source;
 use crate::status::Shown;
@@ -65,6 +66,8 @@ pub struct SeenImport {
     pub shown: Shown,
     /// The version that this is about; 0 where it is no number.
     pub version: u64,
+    /// Of a link: what is asked about it, and what was answered.
+    pub check: Option<SeenCheck>,
 }
 
 impl SeenImport {
@@ -72,7 +75,8 @@ impl SeenImport {
     pub fn of(mut object: ServiceAccountImport) -> Self {
         let status = object.status.take();
         let version = version_of(&object.metadata);
-        Self { import: Import::of(object), shown: Shown::of(status.as_ref()), version }
+        let check = object.is_link().then(|| SeenCheck::of(&object, status.as_ref()));
+        Self { import: Import::of(object), shown: Shown::of(status.as_ref()), version, check }
     }
 }
 

@@ -14,7 +14,7 @@ fn import(version: u64, generation: i64, cluster: &str) -> SeenImport {
         "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
     });
     let import: ServiceAccountImport = serde_json::from_value(import).unwrap();
-    SeenImport { shown: Shown::default(), import: Import::of(import), version }
+    SeenImport { shown: Shown::default(), import: Import::of(import), version, check: None }
 }
 
 fn with_status(seen: SeenImport, observed: i64) -> SeenImport {

@@ -109,8 +109,17 @@ impl Breaker {
 
     /// The source can be reached, as others than imports have found out.
     pub fn reached(&mut self) {
-        if self.open.as_ref().is_some_and(|open| open.why.reason == Reason::SourceUnreachable) {
+        let is_away =
+            |why: &Failure| matches!(why.reason, Reason::SourceUnreachable | Reason::SourceNotTrusted);
+        if self.open.as_ref().is_some_and(|open| is_away(&open.why)) {
             self.close();
+        }
+    }
+
+    /// Any call would fail like this, as others than imports have found out.
+    pub fn found_out(&mut self, failure: &Failure, now: Timestamp, random: f64) {
+        if self.is_closed() && is_of_the_source(failure.reason) {
+            self.failed(Admission(self.epoch), failure, Duration::ZERO, now, random);
         }
     }
 
@@ -130,6 +139,7 @@ pub fn is_of_the_source(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::SourceUnreachable
+            | Reason::SourceNotTrusted
             | Reason::LinkUnauthorized
             | Reason::Throttled
             | Reason::ClusterIdentityMismatch
@@ -216,6 +226,19 @@ mod tests {
         breaker.reset();
         let call = breaker.admit(at(1)).unwrap();
         fail(&mut breaker, call, 1);
+        breaker.reached();
+        assert!(breaker.is_closed());
+    }
+
+    #[test]
+    fn what_others_find_out_opens_it_and_makes_no_rest_longer() {
+        let mut breaker = Breaker::default();
+        breaker.found_out(&failure(Reason::Forbidden), at(0), 1.0);
+        assert!(breaker.is_closed(), "that is no fault of the source");
+        for now in [0, 1] {
+            breaker.found_out(&failure(Reason::SourceNotTrusted), at(now), 1.0);
+        }
+        assert_eq!(told(&mut breaker, 0), Retry::Rest(at(1)));
         breaker.reached();
         assert!(breaker.is_closed());
     }

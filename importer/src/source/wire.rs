@@ -28,6 +28,9 @@ const CONNECTIONS: usize = 256;
 /// A client, and what it sends with each request.
 pub(super) struct Wire {
     client: Client,
+    /// The way there, without the token.
+    config: Config,
+    fence: Fence,
     /// A digest of all that a new token leaves as it is.
     way: u64,
     token: Arc<RwLock<Token>>,
@@ -68,30 +71,14 @@ impl Wire {
         let token = Arc::new(RwLock::new(Token { header: header(&config)?, number: 0 }));
         config.auth_info.token = None;
         harden(&mut config);
-        let authorize = {
-            let token = token.clone();
-            move |mut request: Request<Body>| {
-                if let Some(header) = &token.read().unwrap_or_else(PoisonError::into_inner).header {
-                    request.headers_mut().insert(AUTHORIZATION, header.clone());
-                }
-                request
-            }
-        };
         let connections = Arc::new(Connections::default());
-        let note = {
-            let connections = connections.clone();
-            move |response: Response<_>| {
-                connections.note(&response);
-                response
-            }
-        };
-        let client = ClientBuilder::try_from(config)?
-            .with_layer(&GuardLayer)
-            .with_layer(&MapRequestLayer::new(authorize))
-            .with_layer(&MapResponseLayer::new(note))
-            .with_layer(&fence.layer())
-            .build();
-        Ok(Self { client, way, token, connections })
+        let client = connect(&config, &token, &connections, fence)?;
+        Ok(Self { client, config, fence: fence.clone(), way, token, connections })
+    }
+
+    /// A client like the other one, with no connection yet.
+    pub(super) fn fresh(&self) -> anyhow::Result<Client> {
+        connect(&self.config, &self.token, &Arc::default(), &self.fence)
     }
 
     pub(super) fn client(&self) -> Client {
@@ -125,6 +112,32 @@ impl Wire {
     pub(super) fn has_new_connection(&self) -> bool {
         self.connections.is_new.load(Ordering::Relaxed)
     }
+}
+
+fn connect(
+    config: &Config,
+    token: &Arc<RwLock<Token>>,
+    connections: &Arc<Connections>,
+    fence: &Fence,
+) -> anyhow::Result<Client> {
+    let (token, connections) = (token.clone(), connections.clone());
+    let authorize = move |mut request: Request<Body>| {
+        if let Some(header) = &token.read().unwrap_or_else(PoisonError::into_inner).header {
+            request.headers_mut().insert(AUTHORIZATION, header.clone());
+        }
+        request
+    };
+    let note = move |response: Response<_>| {
+        connections.note(&response);
+        response
+    };
+    let client = ClientBuilder::try_from(config.clone())?
+        .with_layer(&GuardLayer)
+        .with_layer(&MapRequestLayer::new(authorize))
+        .with_layer(&MapResponseLayer::new(note))
+        .with_layer(&fence.layer())
+        .build();
+    Ok(client)
 }
 
 fn header(config: &Config) -> anyhow::Result<Option<HeaderValue>> {

@@ -155,5 +155,6 @@ fn status(import: &ServiceAccountImport, provenance: &Provenance) -> ServiceAcco
         expiration_time: Some(seconds(provenance.expires_at)),
         refresh_time: provenance.refresh_at.map(seconds),
         service_account_uid: Some(provenance.service_account_uid.clone()),
+        checked_request: None,
     }
 }

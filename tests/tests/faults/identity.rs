@@ -57,8 +57,9 @@ async fn a_cluster_that_takes_the_place_of_the_source() -> anyhow::Result<()> {
     // Another cluster answers, whose certificate does not pass.
     proxy.retarget(address(&other));
     imports.create(&for_a_day("b", "c2")).await?;
-    subject("b").fails("SourceUnreachable").await?;
-    a.fails_unharmed("SourceUnreachable").await?;
+    let said = subject("b").fails("SourceNotTrusted").await?;
+    ensure!(said.contains("not signed by the CA that the link has"), "{said}");
+    a.fails_unharmed("SourceNotTrusted").await?;
     proxy.retarget(address(&source));
     importer.clock.turn(SignedDuration::from_mins(5));
     subject("b").ready().await;

@@ -1,0 +1,223 @@
+//! Whether a source can be reached from here, for those who ask by an annotation on its link's import
+//! (`kubemcsa check`). From where they are, they could only guess.
+//!
+//! It is no part of a reconciliation: no import waits for what people want to know, the link's own
+//! included. Only the answer is written by one, like all that a status says.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use mcsa_client::ServiceAccountImportStatus;
+use mcsa_client::api::REACHABLE;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::cache::Question;
+use crate::failure::{Failure, Reason};
+use crate::mint::another;
+use crate::resolve::not_linked;
+use crate::source::{Answered, Source};
+use crate::status::seconds;
+use crate::watch::Watched;
+
+/// Clocks that differ by no more are as good as the same: tokens are not accepted before their time, and
+/// clients have leeways of about that.
+const SKEW: SignedDuration = SignedDuration::from_secs(30);
+
+/// Reason of `Reachable=True`.
+const ANSWERED: &str = "Answered";
+
+/// Reason of `Reachable=True` where the source has another time.
+const SKEWED: &str = "ClockSkewed";
+
+/// What somebody who asked is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The request that it answers.
+    pub request: String,
+    /// The condition `Reachable`.
+    pub condition: Condition,
+}
+
+impl Answer {
+    /// The answer that a status has.
+    pub fn of(status: &ServiceAccountImportStatus) -> Option<Self> {
+        let found = status.conditions.iter().find(|condition| condition.type_ == REACHABLE)?;
+        Some(Self { request: status.checked_request.clone()?, condition: found.clone() })
+    }
+
+    fn new(question: &Question, answered: Result<Answered, Failure>, now: Timestamp) -> Self {
+        let cluster = &question.import.spec.cluster_name;
+        let (status, reason, message) = match answered {
+            Ok(answered) => match answered.ahead.filter(|ahead| ahead.abs() > SKEW) {
+                None => {
+                    ("True", ANSWERED, format!("{cluster} answers, and is the cluster that the link is for"))
+                }
+                Some(ahead) => ("True", SKEWED, skewed(cluster, ahead)),
+            },
+            Err(failure) => ("False", failure.reason.as_str(), failure.message),
+        };
+        let before = question.before.as_ref().map(|answer| &answer.condition);
+        let same = before.filter(|before| before.status == status);
+        Self {
+            request: question.request.to_string(),
+            condition: Condition {
+                type_: REACHABLE.into(),
+                status: status.into(),
+                reason: reason.into(),
+                message,
+                observed_generation: question.import.generation,
+                last_transition_time: same
+                    .map_or_else(|| Time(seconds(now)), |before| before.last_transition_time.clone()),
+            },
+        }
+    }
+}
+
+fn skewed(cluster: &str, ahead: SignedDuration) -> String {
+    let which = if ahead.is_positive() { "ahead of" } else { "behind" };
+    format!(
+        "{cluster} answers, but its clock is {} s {which} the importer's; set the one right that is wrong",
+        ahead.abs().as_secs()
+    )
+}
+
+/// Answers all who ask, while this replica leads.
+pub async fn answer_all(watched: Arc<Watched>) {
+    // Before all is known, a link that is there would seem to be missing.
+    drop(watched.is_synced.subscribe().wait_for(|is_synced| *is_synced).await);
+    let mut running = JoinSet::new();
+    loop {
+        watched.fence.opened().await;
+        let (questions, later) = watched.cache.questions(Instant::now());
+        for question in questions {
+            running.spawn(find_out(question, watched.clone()));
+        }
+        let later = async {
+            match later {
+                Some(time) => sleep_until(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = watched.asked.notified() => {}
+            () = later => {}
+            Some(_) = running.join_next() => {}
+        }
+    }
+}
+
+async fn find_out(question: Question, watched: Arc<Watched>) {
+    let Watched { cache, queue, fence, clock, .. } = &*watched;
+    let (key, cluster) = (&question.import.key, &question.import.spec.cluster_name);
+    let link = || {
+        let link = cache.link(cluster).ok_or_else(|| not_linked(cluster))?;
+        link.source.map_err(|problem| Failure::new(Reason::InvalidLink, problem))
+    };
+    let source = link();
+    let answered = match &source {
+        Ok(source) => ask(source, &question).await,
+        Err(failure) => Err(failure.clone()),
+    };
+    // What was found out of another way in, or is another replica's to say, is no answer.
+    let is_same = match (&source, &link()) {
+        (Ok(asked), Ok(now)) => Arc::ptr_eq(asked, now),
+        (asked, now) => asked.is_ok() == now.is_ok(),
+    };
+    let answer = (is_same && fence.is_open()).then(|| Answer::new(&question, answered, clock.now()));
+    if let Some(Answer { condition, .. }) = &answer {
+        let reason = &condition.reason;
+        tracing::info!(cluster, import = key.name(), reason, "asked, and answered: {}", condition.message);
+    }
+    cache.found_out(key, answer);
+    queue.hurry(key.clone(), cluster);
+    if let Ok(source) = source {
+        for key in source.woken() {
+            queue.hurry(key, cluster);
+        }
+    }
+}
+
+async fn ask(source: &Source, question: &Question) -> Result<Answered, Failure> {
+    let answered = source.probe().await?;
+    let pinned = question.import.pinned_uid.as_deref().or(source.pinned_uid());
+    match pinned {
+        Some(pinned) if *pinned != *answered.cluster_uid => {
+            let server = &source.endpoint().server;
+            Err(another(source.name(), server, &answered.cluster_uid, pinned))
+        }
+        _ => Ok(answered),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::Import;
+    use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+    use rstest::rstest;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn question(before: Option<&Answer>) -> Question {
+        let spec = ServiceAccountImportSpec { cluster_name: "c2".into(), ..Default::default() };
+        Question {
+            import: Arc::new(Import::of(ServiceAccountImport::new("c2", spec))),
+            request: "2026-01-01T00:00:00Z".into(),
+            before: before.cloned().map(Arc::new),
+        }
+    }
+
+    fn answered(ahead: Option<i64>) -> Result<Answered, Failure> {
+        Ok(Answered { cluster_uid: "u".into(), ahead: ahead.map(SignedDuration::from_secs) })
+    }
+
+    #[rstest]
+    #[case::well(answered(Some(0)), "True", "Answered", "c2 answers")]
+    #[case::that_tells_no_time(answered(None), "True", "Answered", "c2 answers")]
+    #[case::a_little_off(answered(Some(-30)), "True", "Answered", "c2 answers")]
+    #[case::ahead(answered(Some(95)), "True", "ClockSkewed", "95 s ahead of the importer's")]
+    #[case::behind(answered(Some(-31)), "True", "ClockSkewed", "31 s behind the importer's")]
+    #[case::away(
+        Err(Failure::new(Reason::SourceUnreachable, "nobody answers")),
+        "False",
+        "SourceUnreachable",
+        "nobody answers"
+    )]
+    fn answers(
+        #[case] answered: Result<Answered, Failure>,
+        #[case] status: &str,
+        #[case] reason: &str,
+        #[case] said: &str,
+    ) {
+        let Answer { request, condition } = Answer::new(&question(None), answered, at(7));
+        assert_eq!((condition.status.as_str(), condition.reason.as_str()), (status, reason));
+        assert!(condition.message.contains(said), "{}", condition.message);
+        assert_eq!(request, "2026-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_transition_is_a_change_of_the_status() {
+        let since = |answer: &Answer| answer.condition.last_transition_time.0;
+        let first = Answer::new(&question(None), answered(None), at(1));
+        let second = Answer::new(&question(Some(&first)), answered(Some(99)), at(2));
+        let failure = Failure::new(Reason::Forbidden, "no");
+        let third = Answer::new(&question(Some(&second)), Err(failure), at(3));
+        assert_eq!([&first, &second, &third].map(since), [at(1), at(1), at(3)]);
+    }
+
+    #[test]
+    fn an_answer_is_read_back_from_the_status() {
+        let answer = Answer::new(&question(None), answered(None), at(1));
+        let status = ServiceAccountImportStatus {
+            conditions: vec![answer.condition.clone()],
+            checked_request: Some(answer.request.clone()),
+            ..Default::default()
+        };
+        assert_eq!(Answer::of(&status), Some(answer));
+        assert_eq!(Answer::of(&ServiceAccountImportStatus { checked_request: None, ..status }), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! Asking a source who it is because a person wants to know: now, whatever is known of it.
+
+use std::time::Instant;
+
+use http::Request;
+use http::header::{ACCEPT, DATE, HeaderMap};
+use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::client::Body;
+use kube::core::PartialObjectMeta;
+use kube::core::Status;
+use mcsa_runtime::deadline::in_time;
+
+use super::{IDENTITY, Source, is_uid};
+use crate::failure::{Failure, Reason};
+
+const PATH: &str = "/api/v1/namespaces/kube-system";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// The answer of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The UID of the cluster that answered.
+    pub cluster_uid: String,
+    /// By how much its clock is ahead of ours, where it told the time.
+    pub ahead: Option<SignedDuration>,
+}
+
+impl Source {
+    /// Asks by a new connection, with the link's present token, and past any rest: an old connection stays
+    /// while the certificate, the address or a firewall has changed. What comes of it counts for imports, too.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub async fn probe(&self) -> Result<Answered, Failure> {
+        let (start, token) = (Instant::now(), self.token_number());
+        let answer = in_time(self.ask()).await;
+        self.metrics.source_answered(&self.name, start.elapsed());
+        let answer = answer.map_err(|error| self.failure(IDENTITY, &error)).and_then(|answered| {
+            let message = || format!("{} answers for {IDENTITY} with what is no UID", self.name);
+            let is_uid = is_uid(&answered.cluster_uid);
+            is_uid.then_some(answered).ok_or_else(|| Failure::new(Reason::SourceFailed, message()))
+        });
+        match &answer {
+            Ok(_) => self.breaker().reached(),
+            // Else it was the token of before.
+            Err(failure) if self.token_number() == token => {
+                self.breaker().found_out(failure, self.clock.now(), fastrand::f64());
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    async fn ask(&self) -> kube::Result<Answered> {
+        let client = self.wire.fresh().map_err(|error| kube::Error::Service(error.into()))?;
+        let request = Request::get(PATH).header(ACCEPT, METADATA).body(Body::empty());
+        let sent = self.clock.now();
+        let answer = client.send(request.map_err(kube::Error::HttpError)?).await?;
+        let now = middle(sent, self.clock.now());
+        let (parts, body) = answer.into_parts();
+        let body = body.collect_bytes().await?;
+        if !parts.status.is_success() {
+            let status: Status = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
+            return Err(kube::Error::Api(status.boxed()));
+        }
+        let namespace: PartialObjectMeta<Namespace> =
+            serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
+        Ok(Answered {
+            cluster_uid: namespace.metadata.uid.unwrap_or_default(),
+            ahead: date(&parts.headers).map(|date| date.duration_since(now)),
+        })
+    }
+}
+
+/// The clock of whoever answered was read between the two.
+fn middle(sent: Timestamp, received: Timestamp) -> Timestamp {
+    sent.saturating_add(received.duration_since(sent) / 2).unwrap_or(received)
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc9110#field.date>
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    rfc2822::DateTimeParser::new().parse_timestamp(headers.get(DATE)?.as_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(Some("Thu, 01 Jan 1970 00:01:40 GMT"), Some(100))]
+    #[case(Some("now"), None)]
+    #[case(None, None)]
+    fn the_time_that_a_source_tells(#[case] value: Option<&'static str>, #[case] second: Option<i64>) {
+        let headers = value.map(|value| (DATE, HeaderValue::from_static(value))).into_iter().collect();
+        assert_eq!(date(&headers).map(Timestamp::as_second), second);
+    }
+}

@@ -1,0 +1,53 @@
+//! What is wrong with importer and webhook.
+
+use anyhow::ensure;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use kube::api::{Patch, PatchParams};
+use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
+use mcsa_tests::{eventually, pod_lister_import};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+
+use crate::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_importer_that_has_ended_is_not_asked() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    eventually("all is well", async || world.check()?.all_well()).await;
+    let imports = world.namespace("team").await?;
+    world.servants.importer.terminate().await?;
+    imports.create(&pod_lister_import("a", "c2", "team")).await?;
+    let checked = world.check()?;
+    let mend = checked.problem("ImporterNotRunning", "importer")?;
+    ensure!(mend.contains("describe pods -l app.kubernetes.io/name=importer"), "{mend}");
+    ensure!(!checked.said.contains("asking the importer"), "{}", checked.said);
+    ensure!(checked.report["problems"] == 1, "one cause, one problem: {:#}", checked.report);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_nobody_replaces() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    eventually("all is well", async || world.check()?.all_well()).await;
+    world.servants.webhook.kill();
+    let mut params = CertificateParams::new(vec!["webhook".to_owned()])?;
+    params.not_before = OffsetDateTime::now_utc() - Duration::days(84);
+    params.not_after = OffsetDateTime::now_utc() + Duration::days(6);
+    let certificate = params.self_signed(&KeyPair::generate()?)?.pem();
+    let secrets = world.links().secrets;
+    let patch = json!({ "data": { "tls.crt": BASE64_STANDARD.encode(certificate) } });
+    secrets.patch(webhook::CERTIFICATE, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    let checked = world.check()?;
+    let mend = checked.problem("WebhookCertificateEnds", webhook::CERTIFICATE)?;
+    ensure!(
+        mend.ends_with(&format!("-n {SYSTEM_NAMESPACE} delete secret {}", webhook::CERTIFICATE)),
+        "{mend}"
+    );
+    checked.problem("WebhookNotTrusted", webhook::CONFIGURATION)?;
+    world.target.kubectl(["label", "namespace", "default", "multicluster-service-account=enabled"]).await?;
+    world.target.kubectl(["delete", "mutatingwebhookconfiguration", webhook::CONFIGURATION]).await?;
+    world.check()?.problem("NotInstalled", webhook::CONFIGURATION)?;
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! What is wrong in the target: namespaces, pods, and what is installed.
+
+use anyhow::ensure;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::Api;
+use kube::api::PostParams;
+use mcsa_client::contract::IMPORT_NAME;
+use mcsa_tests::{Cluster, eventually, kubemcsa, kubemcsa_ok, pod_lister_import, tokens, unsaid};
+use serde_json::json;
+
+use crate::{World, check, paste};
+
+fn deployment(name: &str, import: &str) -> anyhow::Result<Deployment> {
+    let labels = json!({ "app": name });
+    let template = json!({
+        "metadata": { "labels": labels, "annotations": { IMPORT_NAME: import } },
+        "spec": { "containers": [{ "name": "main", "image": "none" }] },
+    });
+    let spec = json!({ "replicas": 3, "selector": { "matchLabels": labels }, "template": template });
+    Ok(serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec }))?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let (target, source) = (&world.target, &world.source);
+    let imports = world.namespace("team").await?;
+    imports.create(&pod_lister_import("a", "c2", "team")).await?;
+    eventually("the import is ready", async || imports.ready("a").await).await;
+    let checked = eventually("all is well", async || {
+        let checked = world.check()?;
+        checked.all_well().map(|()| checked)
+    })
+    .await;
+    ensure!(checked.said.contains("1 link, 1 import, 0 pods"), "{}", checked.said);
+    world.check()?.all_well()?;
+    check(&world.kubeconfig, &["-n", "team", "--context", "c1"])?.all_well()?;
+
+    // Who may look and not ask is told so.
+    let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"] }]);
+    let reader = serde_json::from_value(json!({ "metadata": { "name": "reader" }, "rules": rules }))?;
+    Api::<ClusterRole>::all(target.client()).create(&PostParams::default(), &reader).await?;
+    target.kubectl(["create", "serviceaccount", "reader"]).await?;
+    let bound = ["clusterrolebinding", "reader", "--clusterrole=reader", "--serviceaccount=default:reader"];
+    target.kubectl(["create"].iter().chain(&bound)).await?;
+    let checked = check(&target.kubeconfig_of("default", "reader").await?, &[])?;
+    ensure!(checked.code == Some(0) && checked.report["warnings"] == 1, "{:#}", checked.report);
+    checked.finding("NotAsked", "*")?;
+
+    // The webhook does not hear of the pods of a namespace that has not turned it on.
+    let deployments = Api::<Deployment>::namespaced(target.client(), "team");
+    deployments.create(&PostParams::default(), &deployment("lister", "a")?).await?;
+    deployments.create(&PostParams::default(), &deployment("lost", "b")?).await?;
+    let mend = eventually("the namespace is to be labelled", async || {
+        let checked = world.check()?;
+        let message = &checked.finding("NamespaceNotEnabled", "team")?["message"];
+        ensure!(message.as_str().is_some_and(|said| said.contains("6 pods")), "{message}");
+        checked.problem("NamespaceNotEnabled", "team")
+    })
+    .await;
+    paste(&mend, target, source).await?;
+
+    // By now it would, but pods that are there are not changed.
+    let checked = world.check()?;
+    checked.problem("PodNamesNoImport", "lost")?;
+    let mend = checked.problem("PodWithoutMount", "lister")?;
+    ensure!(mend == "kubectl --context c1 -n team rollout restart deployment lister", "{mend}");
+    ensure!(checked.report["problems"] == 2, "told once for each controller: {:#}", checked.report);
+    paste(&mend, target, source).await?;
+    // No pod of the new ones is ever ready here, so none of the old is taken away.
+    target.kubectl(["-n", "team", "delete", "pods", "--all", "--force", "--grace-period=0"]).await?;
+    let mend =
+        eventually("new pods are refused", async || world.check()?.problem("PodsRefused", "lost")).await;
+    ensure!(mend == "kubectl --context c1 -n team get serviceaccountimports", "{mend}");
+    deployments.delete("lost", &Default::default()).await?;
+    eventually("all is well again", async || world.check()?.all_well()).await;
+
+    // One that waits is told of with why.
+    imports.create(&pod_lister_import("away", "c2", "nowhere")).await?;
+    let lacks = eventually("the service account is missing", async || {
+        world.check()?.problem("ServiceAccountNotFound", "away")
+    })
+    .await;
+    ensure!(
+        lacks == "kubectl --context SOURCE_CONTEXT -n nowhere create serviceaccount pod-lister",
+        "{lacks}"
+    );
+    deployments.create(&PostParams::default(), &deployment("waits", "away")?).await?;
+    eventually("pods wait", async || {
+        let checked = world.check()?;
+        let finding = checked.finding("PodWaitsForSecret", "waits")?;
+        ensure!(finding["severity"] == "Warning", "{finding}");
+        Ok(())
+    })
+    .await;
+    source.kubectl(["create", "namespace", "nowhere"]).await?;
+    paste(&lacks, target, source).await?;
+    eventually("all is well once more", async || world.check()?.all_well()).await;
+
+    // For people, and as tables.
+    imports.create(&pod_lister_import("b", "c3", "team")).await?;
+    eventually("there is no link", async || world.check()?.problem("ClusterNotLinked", "b")).await;
+    let output = kubemcsa(&world.kubeconfig, ["check"])?;
+    let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    let mend =
+        "\n    kubemcsa bootstrap --target-context c1 --source-name c3 --source-context SOURCE_CONTEXT\n";
+    ensure!(stdout.starts_with("problem  service account import team/b: ClusterNotLinked\n"), "{stdout}");
+    ensure!(stdout.contains(mend) && stderr.contains("1 problem, 0 warnings"), "{stdout} {stderr}");
+    let table = kubemcsa_ok(&world.kubeconfig, ["imports", "--cluster", "c2", "-o", "wide"])?;
+    ensure!(table.lines().count() == 3 && table.contains("team/pod-lister"), "{table}");
+    let table = kubemcsa_ok(&world.kubeconfig, ["imports", "-n", "team"])?;
+    ensure!(table.contains("ClusterNotLinked") && !table.contains("multicluster-service-account"), "{table}");
+    let listed: serde_json::Value =
+        serde_json::from_str(&kubemcsa_ok(&world.kubeconfig, ["imports", "-o", "json"])?)?;
+    ensure!(listed.as_array().is_some_and(|all| all.len() == 3), "{listed}");
+
+    let said = mcsa_tests::kubemcsa_runs().into_iter().filter(|run| !run.said.is_empty());
+    let said = said.map(|run| (run.args, run.said)).chain([("log".into(), world.servants.importer.log())]);
+    unsaid(&tokens(target).await?, said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_with_nothing_and_a_caller_with_no_rights() -> anyhow::Result<()> {
+    let target = Cluster::start("c1").await?;
+    let checked = check(target.kubeconfig(), &[])?;
+    let mend = checked.problem("NotInstalled", "importer")?;
+    ensure!(mend.starts_with("kubemcsa install --context c1"), "{mend}");
+    ensure!(checked.report["problems"] == 1, "{:#}", checked.report);
+
+    kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
+    let checked = check(target.kubeconfig(), &[])?;
+    checked.problem("ImporterNotRunning", "importer")?;
+    checked.problem("WebhookNotRunning", "webhook")?;
+    ensure!(checked.report["problems"] == 2, "{:#}", checked.report);
+
+    target.kubectl(["create", "serviceaccount", "nobody"]).await?;
+    let nobody = target.kubeconfig_of("default", "nobody").await?;
+    let checked = check(&nobody, &[])?;
+    // Who sees no imports has not checked them; all else that can't be seen is no problem.
+    checked.problem("NotSeen", "*")?;
+    ensure!(checked.code == Some(1), "{:#}", checked.report);
+    ensure!(checked.report["warnings"].as_u64() > Some(5), "{:#}", checked.report);
+
+    // Nobody at all is another matter.
+    target.stop_api_server();
+    let output = kubemcsa(target.kubeconfig(), ["check", "-o", "json"])?;
+    ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{output:?}");
+    let output = kubemcsa(target.kubeconfig(), ["check", "--timeout", "soon"])?;
+    ensure!(output.status.code() == Some(2), "{output:?}");
+    Ok(())
+}
