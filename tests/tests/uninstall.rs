@@ -139,7 +139,10 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
     let created = created?;
     let (ok, said) = run.await??;
     ensure!(ok && created > 0 && removed(&said) == removed(&rehearsed), "{created} pods: {said}");
-    ensure!(said.contains("--delete-imports") && said.contains("delete serviceaccount,secret c1"), "{said}");
+    ensure!(
+        said.contains("--delete-imports") && said.contains("kubemcsa unlink --source-only --target-name c1"),
+        "{said}"
+    );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
     servants.importer.kill();
     create_pod(&target, "absent").await.context("nobody is asked any more")?;

@@ -3,9 +3,10 @@
 use anyhow::bail;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL, SYSTEM_NAMESPACE, TARGET_UID};
+use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL, TARGET_UID};
 
 use super::connect::Connected;
+use super::flags::{Flags, SourceFlags, TargetFlags};
 use super::{source, target};
 use crate::{apply, object};
 
@@ -28,12 +29,11 @@ async fn of_target(connected: &Connected) -> anyhow::Result<()> {
         };
         let name = &connected.target.name;
         bail!(
-            "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, delete what it had: {} -n \
-             {SYSTEM_NAMESPACE} delete serviceaccount,secret {name}",
+            "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, remove what it had: {}",
             connected.source.name,
             object::title(&object),
             connected.plan.flags.again_with("--target-name", &format!("{name}-2")),
-            connected.plan.source.chosen.kubectl(),
+            source_only(&connected.plan.flags, name),
         );
     }
     Ok(())
@@ -57,13 +57,24 @@ async fn of_source(connected: &Connected) -> anyhow::Result<()> {
     let Some(taken) = taken_from_source(&stored, &connected.source_uid) else { return Ok(()) };
     let name = &connected.source.name;
     bail!(
-        "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, delete its link first: {} -n \
-         {SYSTEM_NAMESPACE} delete serviceaccountimport {name}",
+        "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, remove its link first: {}",
         connected.target.name,
         object::title(&import),
         connected.plan.flags.again_with("--source-name", &format!("{name}-2")),
-        connected.plan.target.chosen.kubectl(),
+        local_only(&connected.plan.flags, name),
     );
+}
+
+/// The command that cleans the source of a target that is gone.
+fn source_only(flags: &Flags, target: &str) -> String {
+    let target = TargetFlags { name: Some(target.to_owned()), ..Default::default() };
+    Flags { target, ..flags.clone() }.of("unlink", "--source-only")
+}
+
+/// The command that cleans the target of a source that is gone.
+fn local_only(flags: &Flags, source: &str) -> String {
+    let source = SourceFlags { name: Some(source.to_owned()), ..Default::default() };
+    Flags { source, ..flags.clone() }.of("unlink", "--local-only")
 }
 
 fn taken_from_source(stored: &DynamicObject, source_uid: &str) -> Option<String> {

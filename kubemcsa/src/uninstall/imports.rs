@@ -9,7 +9,6 @@ use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Resource, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{GROUP, SYSTEM_NAMESPACE};
-use mcsa_client::link::cluster_name;
 use tokio::time::{Instant, sleep};
 
 use super::look::is_ours;
@@ -21,31 +20,6 @@ use crate::{apply, list, manifests, object, output, remove};
 
 /// How many deletions are on their way at once.
 const AT_A_TIME: usize = 16;
-
-/// A link, and whom its source knows by it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// The source's name.
-    pub cluster_name: String,
-    /// The service account in the source; none of a link that was made by hand.
-    pub identity: Option<String>,
-}
-
-/// The links that there are.
-///
-/// # Errors
-/// When the cluster can't be asked.
-pub async fn links(cluster: &Cluster) -> Result<Vec<Link>, CallError> {
-    let mut links: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for secret in link_secrets(cluster).await? {
-        links.insert(cluster_name(&Secret { metadata: secret.metadata, ..Default::default() }), None);
-    }
-    for import in list::imports(cluster, Some(SYSTEM_NAMESPACE), list::links()).await? {
-        let text = |field: &str| import.data["spec"][field].as_str().map(str::to_owned);
-        links.insert(text("clusterName").unwrap_or_default(), text("name"));
-    }
-    Ok(links.into_iter().map(|(cluster_name, identity)| Link { cluster_name, identity }).collect())
-}
 
 /// Removes them all, and waits until they are gone.
 ///

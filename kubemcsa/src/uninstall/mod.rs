@@ -13,6 +13,7 @@ mod take;
 
 use std::time::Duration;
 
+use crate::linked;
 use crate::taker::Taker;
 use crate::target::TargetArgs;
 use crate::times::duration;
@@ -43,7 +44,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let found = look::look(&taker.cluster).await?;
     refuse::refuse(&taker.cluster, &found.ours, &chosen.kubectl()).await?;
-    let links = imports::links(&taker.cluster).await?;
+    let links = linked::all(&taker.cluster).await?;
     take::take(&mut taker, &found).await?;
     if args.delete_imports {
         // Whoever is interrupted here finds no links any more that would tell.

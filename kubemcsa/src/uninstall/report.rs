@@ -3,8 +3,8 @@
 use kube::api::ListParams;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::imports::Link;
 use crate::kubeconfig::{Chosen, shell_quote};
+use crate::linked::Linked;
 use crate::taker::Taker;
 use crate::{apply, list, manifests, output};
 
@@ -15,7 +15,7 @@ use crate::{apply, list, manifests, output};
 pub async fn report(
     taker: &Taker,
     chosen: &Chosen,
-    links: &[Link],
+    links: &[Linked],
     delete_imports: bool,
 ) -> anyhow::Result<()> {
     let say = |text: &str| output::say(&taker.cluster.name, text);
@@ -34,11 +34,11 @@ pub async fn report(
 }
 
 /// Says which sources still trust this cluster, and how to end that.
-pub fn say_who_trusts(taker: &Taker, links: &[Link]) {
+pub fn say_who_trusts(taker: &Taker, links: &[Linked]) {
     links.iter().for_each(|link| output::say(&taker.cluster.name, &trust(link)));
 }
 
-async fn kept(taker: &Taker, links: &[Link]) -> anyhow::Result<Vec<String>> {
+async fn kept(taker: &Taker, links: &[Linked]) -> anyhow::Result<Vec<String>> {
     let cluster = &taker.cluster;
     let imports = list::imports(cluster, None, ListParams::default())
         .await?
@@ -70,12 +70,13 @@ fn again(chosen: &Chosen) -> String {
     format!("kubemcsa uninstall{} --context {}", file.unwrap_or_default(), shell_quote(&chosen.context))
 }
 
-fn trust(link: &Link) -> String {
+fn trust(link: &Linked) -> String {
     let source = &link.cluster_name;
-    match &link.identity {
-        Some(identity) => format!(
-            "{source} still trusts its link; to end that: kubemcsa unlink --target-name {} --source-context CONTEXT",
-            shell_quote(identity)
+    match &link.import {
+        Some(import) => format!(
+            "{source} still trusts its link; to end that: kubemcsa unlink --source-only --target-name {} \
+             --source-context CONTEXT",
+            shell_quote(&import.spec.name)
         ),
         None => format!("{source} still trusts its link, which was made by hand, and so is to be revoked"),
     }
@@ -84,15 +85,15 @@ fn trust(link: &Link) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
     #[test]
     fn what_ends_a_source_s_trust() {
-        let link = |identity: Option<&str>| Link {
-            cluster_name: "c2".into(),
-            identity: identity.map(str::to_owned),
-        };
-        let unlink = "kubemcsa unlink --target-name c1 --source-context CONTEXT";
-        assert!(trust(&link(Some("c1"))).ends_with(unlink));
+        let spec = ServiceAccountImportSpec { name: "c1".into(), ..Default::default() };
+        let import = ServiceAccountImport::new("c2", spec);
+        let link = |import| Linked { cluster_name: "c2".into(), import, secret: None };
+        let unlink = "kubemcsa unlink --source-only --target-name c1 --source-context CONTEXT";
+        assert!(trust(&link(Some(import))).ends_with(unlink));
         assert!(!trust(&link(None)).contains("kubemcsa"));
     }
 }

@@ -1,5 +1,6 @@
 //! The life of a link: what it may import, another credential, its end; and what whoever stole it can do.
 
+mod expired;
 mod grants;
 mod interrupted;
 mod rotate;

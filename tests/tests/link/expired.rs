@@ -1,0 +1,54 @@
+//! A link whose token ran out while no importer was there to refresh it.
+
+use anyhow::{Context, ensure};
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use k8s_openapi::ByteString;
+use mcsa_client::contract::key;
+use mcsa_tests::kubemcsa;
+use serde_json::Value;
+
+use super::World;
+
+/// The token as it will be in a day and a minute: what it says of itself is over.
+fn aged(token: &str) -> anyhow::Result<String> {
+    let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();
+    let mut claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(&parts[1])?)?;
+    for claim in ["iat", "nbf", "exp"] {
+        let time = claims[claim].as_i64().with_context(|| format!("{claim} is no time"))?;
+        claims[claim] = (time - 86_460).into();
+    }
+    parts[1] = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
+    Ok(parts.join("."))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bootstrap_again_mends_it_and_check_says_so() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.run(&["bootstrap"])?;
+    let mut secret = world.links().secrets.get("c2-token").await?;
+    let data = secret.data.as_mut().context("no data")?;
+    let token = String::from_utf8(data[key::TOKEN].0.clone())?;
+    for value in data.values_mut() {
+        let text = String::from_utf8(value.0.clone())?;
+        *value = ByteString(text.replace(&token, &aged(&token)?).into_bytes());
+    }
+    world.links().secrets.replace("c2-token", &Default::default(), &secret).await?;
+
+    let table = mcsa_tests::kubemcsa_ok(&world.kubeconfig, ["links", "--context", "c1"])?;
+    ensure!(table.contains("Expired") && table.contains(" ago"), "{table}");
+    let output = kubemcsa(&world.kubeconfig, ["check", "--context", "c1", "-o", "json"])?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    let findings = report["findings"].as_array().context("no findings")?;
+    let finding = findings.iter().find(|finding| finding["reason"] == "LinkExpired");
+    let mend = finding.with_context(|| format!("{report:#}"))?["mend"].as_str().context("no mend")?;
+
+    // What check says, is what helps; only the source's context is for people to know.
+    let words: Vec<_> = mend.split_whitespace().map(|word| word.replace("SOURCE_CONTEXT", "c2")).collect();
+    ensure!(words[0] == "kubemcsa", "{mend}");
+    mcsa_tests::kubemcsa_ok(&world.kubeconfig, words[1..].iter().map(String::as_str))?;
+    world.stolen().await?.apiserver_version().await?;
+    let table = mcsa_tests::kubemcsa_ok(&world.kubeconfig, ["links", "--context", "c1"])?;
+    ensure!(!table.contains("Expired"), "{table}");
+    Ok(())
+}
