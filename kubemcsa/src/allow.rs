@@ -6,7 +6,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use crate::cluster::Cluster;
 use crate::link::connect;
-use crate::link::flags::{Flags, SourceFlags, TargetFlags};
+use crate::link::flags::{Flags, LinkFlags};
 use crate::link::grants::{self, Grant, Grants, Whole};
 use crate::link::voice::Voice;
 use crate::link::{identities, refuse, source};
@@ -27,10 +27,7 @@ pub struct Args {
     everything: bool,
 
     #[command(flatten)]
-    target: TargetFlags,
-
-    #[command(flatten)]
-    source: SourceFlags,
+    link: LinkFlags,
 }
 
 /// What is to be changed.
@@ -44,12 +41,7 @@ pub enum Change {
 
 /// Changes it.
 pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
-    let flags = Flags {
-        command: if change == Change::Allow { "allow" } else { "deny" },
-        target: args.target.clone(),
-        source: args.source.clone(),
-        ..Default::default()
-    };
+    let flags = args.link.clone().of(if change == Change::Allow { "allow" } else { "deny" });
     let chosen = flags.source.choose()?;
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let source = chosen.connect_as(&name).await?;

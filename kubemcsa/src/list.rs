@@ -1,6 +1,7 @@
 //! What a cluster has of a kind, read page by page.
 
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, TypeMeta};
+use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
@@ -15,6 +16,17 @@ const PAGE: u32 = 500;
 /// The selector of links: their Secrets, and the imports that keep these fresh.
 pub fn links() -> ListParams {
     ListParams::default().labels(&format!("{LINK_LABEL}=true"))
+}
+
+/// Those of a namespace, or of all.
+pub fn within<K>(cluster: &Cluster, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
+        None => Api::all(cluster.client.clone()),
+    }
 }
 
 /// All objects of a list that is told page by page.

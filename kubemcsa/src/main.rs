@@ -25,6 +25,7 @@ mod man;
 mod manifests;
 mod object;
 mod output;
+mod pod;
 mod program;
 mod reach;
 mod reference;

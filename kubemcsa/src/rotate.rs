@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use crate::apply::Outcome;
 use crate::link::check::{self, Checked};
 use crate::link::connect::{self, Connected};
-use crate::link::flags::{Flags, SourceFlags, TargetFlags};
+use crate::link::flags::LinkFlags;
 use crate::link::grants;
 use crate::link::mint::Kind;
 use crate::link::source::Granted;
@@ -41,10 +41,7 @@ const TRIES: usize = 5;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    target: TargetFlags,
-
-    #[command(flatten)]
-    source: SourceFlags,
+    link: LinkFlags,
 }
 
 /// A link as it stands, about to get another credential.
@@ -57,7 +54,7 @@ struct Standing {
 
 /// Rotates.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let flags = Flags { command: "rotate", target: args.target, source: args.source, ..Default::default() };
+    let flags = args.link.of("rotate");
     let plan = refuse::plan(flags.clone(), flags.target.choose()?, flags.source.choose()?)?;
     let connected = connect::connect(plan, Voice::Lines).await?;
     claim::claim(&connected).await?;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use mcsa_client::contract::IMPORT_NAME;
+use mcsa_client::names::listed;
 
-use crate::object;
+use crate::{object, pod};
 
 /// Of a pod, what matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,11 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Who made an object.
+    pub fn of(object: &impl Resource) -> Option<Self> {
+        pod::controller(object).map(|(kind, name)| Self { kind, name })
+    }
+
     /// What people call it.
     pub fn title(&self) -> String {
         object::titled(&self.kind, None, &self.name)
@@ -50,10 +55,13 @@ impl Seen {
         }
         let seen = Self {
             namespace: pod.namespace().unwrap_or_default(),
-            owner: owner(pod.owner_references())
-                .unwrap_or_else(|| Owner { kind: "Pod".into(), name: pod.name_any() }),
+            owner: Owner::of(pod).unwrap_or_else(|| Owner { kind: "Pod".into(), name: pod.name_any() }),
             secrets: pod.spec.as_ref().map(secrets).unwrap_or_default(),
-            imports: pod.annotations().get(IMPORT_NAME).map(|names| listed(names)).unwrap_or_default(),
+            imports: pod
+                .annotations()
+                .get(IMPORT_NAME)
+                .map(|names| listed(names).map(str::to_owned).collect())
+                .unwrap_or_default(),
         };
         (!seen.secrets.is_empty() || !seen.imports.is_empty()).then_some(seen)
     }
@@ -62,12 +70,6 @@ impl Seen {
     pub fn holds(&self, import: &str, secret: &str) -> bool {
         self.secrets.contains(secret) || self.imports.contains(import)
     }
-}
-
-/// The controller among the owners.
-pub fn owner(references: &[OwnerReference]) -> Option<Owner> {
-    let controller = references.iter().find(|owner| owner.controller == Some(true))?;
-    Some(Owner { kind: controller.kind.clone(), name: controller.name.clone() })
 }
 
 /// How many pods of whom hold an import. Whose parents are not known counts for itself.
@@ -86,16 +88,8 @@ pub fn count(
     holders
 }
 
-fn listed(names: &str) -> BTreeSet<String> {
-    names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
 fn secrets(spec: &PodSpec) -> BTreeSet<String> {
-    let volumes = spec.volumes.iter().flatten().flat_map(|volume| {
-        let whole = volume.secret.as_ref().and_then(|secret| secret.secret_name.clone());
-        let projected = volume.projected.iter().flat_map(|it| it.sources.iter().flatten());
-        whole.into_iter().chain(projected.filter_map(|source| Some(source.secret.as_ref()?.name.clone())))
-    });
+    let volumes = spec.volumes.iter().flatten().flat_map(pod::secrets);
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     volumes.chain(containers.flat_map(variables)).collect()
 }

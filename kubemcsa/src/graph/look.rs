@@ -10,7 +10,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::holders::{self, Owner, Parents, Seen};
+use super::holders::{Owner, Parents, Seen};
 use super::view::{ImportSeen, LinkSeen, View};
 use crate::call::CallError;
 use crate::cluster::Cluster;
@@ -95,7 +95,7 @@ fn known<T>(result: Result<T, CallError>) -> Option<T> {
 
 /// The pods of namespaces that have imports. Only what matters of a page is kept.
 async fn pods(cluster: &Cluster, namespace: Option<&str>, holding: &BTreeSet<String>) -> Option<Vec<Seen>> {
-    let api: Api<Pod> = scoped(cluster, namespace);
+    let api: Api<Pod> = list::within(cluster, namespace);
     let page = async |params: &ListParams| {
         let list = api.list(params).await?;
         let items = list.items.iter().filter_map(Seen::of).filter(|pod| holding.contains(&pod.namespace));
@@ -123,23 +123,13 @@ where
     if !needed {
         return Vec::new();
     }
-    let api: Api<K> = scoped(cluster, namespace);
+    let api: Api<K> = list::within(cluster, namespace);
     let page = async |params: &ListParams| api.list_metadata(params).await;
     let doing = format!("list {}", K::plural(&()));
     let objects = known(list::pages(cluster, &doing, ListParams::default(), page).await).unwrap_or_default();
     let pair = |object: &PartialObjectMeta<K>| {
         let owned = Owner { kind: K::kind(&()).into_owned(), name: object.name_any() };
-        Some(((object.namespace()?, owned), holders::owner(object.owner_references())?))
+        Some(((object.namespace()?, owned), Owner::of(object)?))
     };
     objects.iter().filter_map(pair).collect()
-}
-
-fn scoped<K>(cluster: &Cluster, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
-        None => Api::all(cluster.client.clone()),
-    }
 }

@@ -70,6 +70,16 @@ pub struct SourceFlags {
     pub name: Option<String>,
 }
 
+/// Which link.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct LinkFlags {
+    #[command(flatten)]
+    pub target: TargetFlags,
+
+    #[command(flatten)]
+    pub source: SourceFlags,
+}
+
 /// How the target reaches the source.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct WayFlags {
@@ -105,6 +115,13 @@ pub struct Flags {
     pub allow_self: bool,
     /// What else was said, as it is repeated.
     pub others: Vec<(&'static str, String)>,
+}
+
+impl LinkFlags {
+    /// The flags of a command that has these.
+    pub fn of(self, command: &'static str) -> Flags {
+        Flags { command, target: self.target, source: self.source, ..Default::default() }
+    }
 }
 
 impl TargetFlags {

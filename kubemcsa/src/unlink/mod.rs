@@ -12,7 +12,7 @@ use anyhow::bail;
 
 use crate::cluster::Cluster;
 use crate::link::connect;
-use crate::link::flags::{Flags, SourceFlags, TargetFlags};
+use crate::link::flags::{Flags, LinkFlags};
 use crate::link::refuse;
 use crate::taker::Taker;
 use crate::times::duration;
@@ -22,10 +22,7 @@ use crate::{output, usage};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    target: TargetFlags,
-
-    #[command(flatten)]
-    source: SourceFlags,
+    link: LinkFlags,
 
     /// Clean the target only, as the source is gone for good, or somebody else's
     #[arg(long)]
@@ -50,12 +47,7 @@ pub struct Args {
 
 /// Unlinks, or says what would be done.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let flags = Flags {
-        command: "unlink",
-        target: args.target.clone(),
-        source: args.source.clone(),
-        ..Default::default()
-    };
+    let flags = args.link.clone().of("unlink");
     if args.local_only {
         local_only(&args, &flags).await
     } else if args.source_only {

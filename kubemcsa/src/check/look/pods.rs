@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Container, Pod as CorePod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Container, Pod as CorePod, PodSpec};
 use kube::api::ListParams;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use mcsa_client::contract::IMPORT_NAME;
 use mcsa_client::names::listed;
 
@@ -15,6 +15,7 @@ use crate::check::facts::{Facts, Pod};
 use crate::check::judge::is_told_of;
 use crate::cluster::Cluster;
 use crate::list;
+use crate::pod::{controller, secrets};
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
@@ -26,11 +27,7 @@ const MOST: usize = 200;
 
 /// Looks in all namespaces, or in one.
 pub async fn look(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Pod>, CallError> {
-    let client = cluster.client.clone();
-    let api: Api<CorePod> = match namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
-    };
+    let api: Api<CorePod> = list::within(cluster, namespace);
     let page = async |params: &ListParams| api.list(params).await;
     let mut pods = Vec::new();
     list::each_page(cluster, "list pods", ListParams::default(), page, |page| {
@@ -67,17 +64,6 @@ fn pod(pod: CorePod) -> Option<Pod> {
 
 fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     spec.containers.iter().chain(spec.init_containers.iter().flatten())
-}
-
-fn secrets(volume: &Volume) -> Vec<String> {
-    let own = volume.secret.iter().filter_map(|secret| secret.secret_name.clone());
-    let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-    own.chain(sources.filter_map(|source| Some(source.secret.as_ref()?.name.clone()))).collect()
-}
-
-fn controller(object: &impl Resource) -> Option<(String, String)> {
-    let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true))?;
-    Some((owner.kind.clone(), owner.name.clone()))
 }
 
 /// Finds out what has made the ReplicaSets of those pods that something is wrong with: that is what people

@@ -13,11 +13,7 @@ use crate::list;
 
 /// Looks in all namespaces, or in one.
 pub async fn look(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Refused>, CallError> {
-    let client = cluster.client.clone();
-    let api: Api<Deployment> = match namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
-    };
+    let api: Api<Deployment> = list::within(cluster, namespace);
     let page = async |params: &ListParams| api.list(params).await;
     let mut refused = Vec::new();
     list::each_page(cluster, "list deployments", ListParams::default(), page, |page| {
