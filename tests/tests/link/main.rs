@@ -3,6 +3,7 @@
 mod expired;
 mod grants;
 mod interrupted;
+mod old;
 mod rotate;
 mod several;
 mod thief;
@@ -16,7 +17,9 @@ use anyhow::{Context, ensure};
 use kube::Client;
 use kube::config::Kubeconfig;
 use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
-use mcsa_tests::{Cluster, Importer, Imports, client, kubemcsa, kubemcsa_ok, merged_kubeconfig, pod_lister};
+use mcsa_tests::{
+    Cluster, ClusterBuilder, Importer, Imports, client, kubemcsa, kubemcsa_ok, merged_kubeconfig, pod_lister,
+};
 
 /// The flags that name the two.
 const BOTH: [&str; 4] = ["--target-context", "c1", "--source-context", "c2"];
@@ -30,7 +33,12 @@ struct World {
 
 impl World {
     async fn start() -> anyhow::Result<Self> {
-        let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
+        Self::with(Cluster::builder("c2")).await
+    }
+
+    /// The same, with a source that has something special about it.
+    async fn with(source: ClusterBuilder) -> anyhow::Result<Self> {
+        let (target, source) = tokio::try_join!(Cluster::start("c1"), source.start())?;
         let kubeconfig = target.dir().join("kubeconfig-of-both");
         merged_kubeconfig(&[&target, &source], &kubeconfig)?;
         kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
@@ -81,9 +89,11 @@ impl World {
 
     /// All that a source has because of links.
     async fn traces(&self) -> anyhow::Result<BTreeSet<String>> {
-        let kinds = "serviceaccounts,secrets,clusterroles,clusterrolebindings,roles,rolebindings,\
-                     validatingadmissionpolicies,validatingadmissionpolicybindings,namespaces";
-        let found = self.source.kubectl(["get", kinds, "--all-namespaces", "-o", "name"]).await?;
+        let kinds = "serviceaccounts,secrets,clusterroles,clusterrolebindings,roles,rolebindings,namespaces";
+        let mut found = self.source.kubectl(["get", kinds, "--all-namespaces", "-o", "name"]).await?;
+        // An old source has no such kinds.
+        let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+        found += &self.source.kubectl(["get", policies, "-o", "name"]).await.unwrap_or_default();
         let system = self
             .source
             .kubectl(["-n", SYSTEM_NAMESPACE, "get", "serviceaccounts,secrets", "-o", "name"])
