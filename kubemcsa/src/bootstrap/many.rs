@@ -49,7 +49,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         };
         voice.end(|| match &made {
             Ok(said) => output::say(&said.0, &said.1),
-            Err(error) => output::failed(&context, &errors::line(error.as_ref())),
+            Err(error) => tell(&context, error),
         });
         (context, made.map(drop))
     });
@@ -76,6 +76,12 @@ async fn one(
     Ok((source.clone(), linked))
 }
 
+/// Most errors begin with the cluster's name, and so does the line.
+fn tell(context: &str, error: &anyhow::Error) {
+    let said = errors::line(error.as_ref());
+    output::failed(context, said.strip_prefix(&format!("{context}: ")).unwrap_or(&said));
+}
+
 async fn rehearse_each(
     plans: Vec<(String, anyhow::Result<(Plan, Way)>)>,
     target: &Reached,
@@ -88,7 +94,7 @@ async fn rehearse_each(
             Err(error) => Err(error),
         };
         if let Err(error) = &rehearsed {
-            output::failed(&context, &errors::line(error.as_ref()));
+            tell(&context, error);
         }
         ended.push((context, rehearsed));
     }
