@@ -3,7 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use kube::client::AuthError;
+use kube::client::{AuthError, RustlsTlsError};
+use kube::config::{AuthInfo, ExecConfig};
 use mcsa_runtime::errors;
 
 /// How long one call may take.
@@ -26,8 +27,19 @@ pub struct Call {
     pub address: String,
     /// As whom, such as `context c1`.
     pub identity: String,
+    /// The plugin that gives their credentials, if one does.
+    pub plugin: Plugin,
     /// A verb and its object.
     pub doing: String,
+}
+
+/// A credential plugin, as the kubeconfig has it: without its arguments and variables, which may be secret.
+#[derive(Clone, Debug, Default)]
+pub struct Plugin {
+    /// Its command.
+    pub command: String,
+    /// How it is installed, in the words of whoever wrote the kubeconfig.
+    pub install_hint: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +63,7 @@ enum Problem {
 impl Call {
     /// It failed with this error.
     pub fn failed(self, error: &kube::Error) -> CallError {
-        CallError { problem: classify(error), call: Box::new(self) }
+        CallError { problem: classify(error, &self.plugin), call: Box::new(self) }
     }
 
     /// It took too long.
@@ -120,7 +132,26 @@ impl CallError {
     }
 }
 
-fn classify(error: &kube::Error) -> Problem {
+impl Plugin {
+    /// The one of these credentials.
+    pub fn of(user: &AuthInfo) -> Self {
+        let command = |exec: &ExecConfig| exec.command.clone().unwrap_or_default();
+        Self {
+            command: user.exec.as_ref().map(command).unwrap_or_default(),
+            install_hint: user.exec.as_ref().and_then(|exec| exec.install_hint.clone()),
+        }
+    }
+
+    fn missing(&self) -> String {
+        let hint = self
+            .install_hint
+            .as_deref()
+            .map_or_else(|| "install it, or choose another context".to_owned(), errors::short);
+        format!("their plugin {} is not there; {hint}", self.command)
+    }
+}
+
+fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
     match error {
         kube::Error::Api(status) => {
             let message = errors::short(&status.message);
@@ -140,13 +171,24 @@ fn classify(error: &kube::Error) -> Problem {
                 code => Problem::Api { code, reason: status.reason.clone(), message },
             }
         }
-        kube::Error::Auth(error) => Problem::Credentials(credentials(error)),
+        kube::Error::Auth(error) => Problem::Credentials(credentials(error, plugin)),
+        kube::Error::InferKubeconfig(error) => Problem::Credentials(errors::line(error)),
+        // The message may quote a line of it.
+        kube::Error::RustlsTls(RustlsTlsError::InvalidIdentityPem(_)) => {
+            Problem::Credentials("their client certificate or its key is no PEM".into())
+        }
+        kube::Error::RustlsTls(
+            error @ (RustlsTlsError::MissingPrivateKey
+            | RustlsTlsError::MissingCertificate
+            | RustlsTlsError::InvalidPrivateKey(_)
+            | RustlsTlsError::UnknownPrivateKeyFormat),
+        ) => Problem::Credentials(errors::line(error)),
         kube::Error::Service(_) | kube::Error::HyperError(_) => {
             // What a tower layer made of a credential problem is below it.
             let mut cause: &dyn std::error::Error = error;
             loop {
                 if let Some(error) = cause.downcast_ref::<AuthError>() {
-                    return Problem::Credentials(credentials(error));
+                    return Problem::Credentials(credentials(error, plugin));
                 }
                 if let Some(error) = cause.downcast_ref::<io::Error>()
                     && error.kind() == io::ErrorKind::TimedOut
@@ -172,15 +214,27 @@ fn classify(error: &kube::Error) -> Problem {
     }
 }
 
-/// What a plugin printed to stdout can be a token, so none of it is shown.
-fn credentials(error: &AuthError) -> String {
+/// What a plugin printed to stdout can be a token, and its command line and variables a secret, so none
+/// of it is shown. Unless it is never to ask anyone, its stderr is our own.
+fn credentials(error: &AuthError, plugin: &Plugin) -> String {
+    let command = &plugin.command;
     match error {
-        AuthError::AuthExecRun { cmd, out } => {
+        AuthError::AuthExecRun { out, .. } => {
             let said = errors::short(&String::from_utf8_lossy(&out.stderr));
-            format!("the plugin {cmd} failed ({}): {said}", out.status)
+            let said = if said.is_empty() { "what it said is above" } else { &said };
+            format!(
+                "their plugin {command} failed ({}): {said}; log in again, or choose another context",
+                out.status
+            )
         }
-        AuthError::AuthExecStart(error) => format!("their plugin can't be started: {error}"),
-        AuthError::AuthExecParse(_) => "their plugin printed no ExecCredential".into(),
+        AuthError::AuthExecStart(error) if error.kind() == io::ErrorKind::NotFound => plugin.missing(),
+        AuthError::AuthExecStart(error) => format!("their plugin {command} can't be started: {error}"),
+        AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => format!(
+            "their plugin {command} printed no ExecCredential with a status; is it the right one, and called as it \
+             should be?"
+        ),
+        AuthError::MalformedTokenExpirationDate(_) => "their expirationTimestamp is no time".into(),
+        AuthError::InvalidBearerToken(_) => "their token has characters that no token has".into(),
         AuthError::ReadTokenFile(error, path) => format!("{}: {error}", path.display()),
         AuthError::ParseTokenKey(_) => "the answer of their provider can't be read".into(),
         other => errors::short(&other.to_string()),
@@ -199,6 +253,7 @@ mod tests {
             address: "https://c2:6443".into(),
             identity: "context admin".into(),
             doing: "read namespace kube-system".into(),
+            plugin: Plugin { command: "aws".into(), install_hint: Some("apt install\naws".into()) },
         };
         call.failed(error).to_string()
     }
@@ -230,6 +285,16 @@ mod tests {
         let late = io::Error::new(io::ErrorKind::TimedOut, "late");
         let error = said(&kube::Error::Service(late.into()));
         assert!(error.contains("no answer from https://c2:6443 within 10 s"), "{error}");
+    }
+
+    #[test]
+    fn a_plugin_that_is_not_installed() {
+        let missing = AuthError::AuthExecStart(io::ErrorKind::NotFound.into());
+        let error = said(&kube::Error::Auth(missing));
+        assert!(
+            error.ends_with("of context admin: their plugin aws is not there; apt install aws"),
+            "{error}"
+        );
     }
 
     #[test]

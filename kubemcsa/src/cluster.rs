@@ -1,21 +1,29 @@
 //! A connection to one cluster.
 
 use k8s_openapi::api::core::v1::Namespace;
+use kube::client::ClientBuilder;
+use kube::client::retry::RetryPolicy;
 use kube::{Api, Client, Config, ResourceExt};
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
 
-use crate::call::{Call, CallError, DEADLINE};
+use crate::call::{Call, CallError, DEADLINE, Plugin};
+
+/// How many calls may be on their way.
+const CALLS_AT_ONCE: usize = 64;
 
 /// One cluster, as somebody in it.
 #[derive(Clone)]
 pub struct Cluster {
     /// What the lines about it are marked with.
     pub name: String,
-    /// URL of its API server.
+    /// URL of its API server, and the proxy on the way there.
     pub address: String,
     /// As whom we call it, such as `context c1`.
     pub identity: String,
     /// The client.
     pub client: Client,
+    plugin: Plugin,
 }
 
 impl Cluster {
@@ -28,13 +36,19 @@ impl Cluster {
         config.read_timeout = Some(DEADLINE);
         config.write_timeout = Some(DEADLINE);
         config.default_retry = false;
-        let address = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let mut address = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        if let Some(proxy) = &config.proxy_url {
+            // Without its path and its password.
+            let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
+            address = format!("{address} (by proxy {}{port})", proxy.host().unwrap_or_default());
+        }
+        let plugin = Plugin::of(&config.auth_info);
         let (cluster, identity) = (name.to_owned(), identity.to_owned());
-        match Client::try_from(config) {
-            Ok(client) => Ok(Self { name: cluster, address, identity, client }),
+        match client(config) {
+            Ok(client) => Ok(Self { name: cluster, address, identity, client, plugin }),
             Err(error) => {
                 let doing = "prepare the connection".into();
-                Err(Call { cluster, address, identity, doing }.failed(&error))
+                Err(Call { cluster, address, identity, plugin, doing }.failed(&error))
             }
         }
     }
@@ -52,6 +66,7 @@ impl Cluster {
             cluster: self.name.clone(),
             address: self.address.clone(),
             identity: self.identity.clone(),
+            plugin: self.plugin.clone(),
             doing: doing.into(),
         };
         match tokio::time::timeout(DEADLINE, call).await {
@@ -69,4 +84,12 @@ impl Cluster {
         let namespace = self.call("read namespace kube-system", namespaces.get("kube-system")).await?;
         Ok(namespace.uid().unwrap_or_default())
     }
+}
+
+/// A client that asks again, a few times within the deadline of a call, where an API server says that it is
+/// busy: with too many calls, or with a definition that has just changed. kube's own does so for minutes.
+fn client(config: Config) -> kube::Result<Client> {
+    let again = RetryLayer::new(RetryPolicy::default());
+    let builder = ClientBuilder::try_from(config)?;
+    Ok(builder.with_layer(&BufferLayer::new(CALLS_AT_ONCE)).with_layer(&again).build())
 }

@@ -6,10 +6,9 @@ use clap::{Command, CommandFactory};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
-use kube::config::Kubeconfig;
 
 use crate::args::Cli;
-use crate::output;
+use crate::{kubeconfig, output};
 
 /// The variable by which a script asks; it names the shell.
 const ASKED: &str = "KUBEMCSA_COMPLETE";
@@ -55,9 +54,10 @@ pub fn asked() -> Result<bool, clap::Error> {
 
 /// The contexts that a flag can name. Where there is no kubeconfig, there is nothing to offer.
 pub fn contexts() -> Vec<CompletionCandidate> {
-    let kubeconfig = Kubeconfig::read().unwrap_or_default();
+    let kubeconfig = kubeconfig::read(None, "--");
     kubeconfig
-        .contexts
+        .map(|kubeconfig| kubeconfig.contexts)
+        .unwrap_or_default()
         .into_iter()
         .map(|named| {
             let cluster = named.context.map(|context| format!("cluster {}", context.cluster));

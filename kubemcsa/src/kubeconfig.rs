@@ -1,13 +1,18 @@
 //! One context of a kubeconfig: which cluster it is about, and how this machine reaches it.
 
+mod files;
+pub mod proxy;
+mod user;
+
 use std::path::{Path, PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http::Uri;
 use kube::Config;
-use kube::config::{Cluster, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use mcsa_client::credential::pem_bundle;
 
-/// A context, and the cluster that it names. Plain data, but for the kubeconfig itself.
+/// A context, and the cluster and the user that it names.
 #[derive(Clone, Debug, Default)]
 pub struct Chosen {
     /// The kubeconfig file, where a flag named one.
@@ -28,8 +33,10 @@ pub struct Chosen {
     pub tls_server_name: Option<String>,
     /// Proxy on this machine's way there.
     pub proxy_url: Option<String>,
-    /// All of it.
-    pub kubeconfig: Kubeconfig,
+    /// All that is said about the cluster.
+    pub cluster: Cluster,
+    /// Whom it is used as.
+    pub user: AuthInfo,
 }
 
 /// No context could be chosen.
@@ -42,17 +49,23 @@ pub struct ChoiceError {
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
+    #[error("there is no such file; name one that there is with {flag}, or in KUBECONFIG")]
+    NotThere { flag: String },
     #[error("can't be read: {0}")]
     Unreadable(String),
     // The parser's own message quotes the text, and with it credentials.
     #[error("is not the YAML of a kubeconfig")]
     NotAKubeconfig,
-    #[error("has no current context; choose one with {flag}: {}", list(contexts))]
+    #[error("has no contexts; name another file with {flag}, or in KUBECONFIG")]
+    NoContexts { flag: String },
+    #[error("has no current context; choose one with {flag}: {}", contexts.join(", "))]
     NoCurrentContext { flag: String, contexts: Vec<String> },
-    #[error("has no context {context:?}; choose one with {flag}: {}", list(contexts))]
+    #[error("has no context {context:?}; choose one with {flag}: {}", contexts.join(", "))]
     NoSuchContext { context: String, flag: String, contexts: Vec<String> },
     #[error("context {0} names a cluster that is not there, or that has no server")]
     NoCluster(String),
+    #[error("context {0} names user {1}, who is not there")]
+    NoUser(String, String),
     #[error("the certificate authority of cluster {0} can't be used: {1}")]
     NoAuthority(String, String),
     #[error("context {0} can't be used: {1}")]
@@ -66,9 +79,10 @@ impl Chosen {
     /// # Errors
     /// When there is no such kubeconfig or context.
     pub fn load(file: Option<&Path>, context: Option<&str>, flags: &str) -> Result<Self, ChoiceError> {
-        Self::choose(read(file)?, context, flags)
+        let kubeconfig = read(file, flags)?;
+        Self::choose(kubeconfig, context, flags)
             .map(|chosen| Self { file: file.map(Path::to_owned), ..chosen })
-            .map_err(|problem| ChoiceError { place: place(file), problem })
+            .map_err(|problem| ChoiceError { place: files::titled(&files::paths(file)), problem })
     }
 
     /// A connection to its cluster, under the cluster's name.
@@ -86,7 +100,7 @@ impl Chosen {
     /// When its credentials or its CA can't be used.
     pub async fn connect_as(&self, name: &str) -> anyhow::Result<crate::cluster::Cluster> {
         let (name, identity) = (name.to_owned(), format!("context {}", self.context));
-        let config = self.config().await?;
+        let config = self.config()?;
         let connect = move || crate::cluster::Cluster::new(&name, &identity, config);
         Ok(tokio::task::spawn_blocking(connect).await??)
     }
@@ -94,6 +108,9 @@ impl Chosen {
     fn choose(kubeconfig: Kubeconfig, context: Option<&str>, flags: &str) -> Result<Self, Problem> {
         let contexts = || kubeconfig.contexts.iter().map(|named| named.name.clone()).collect();
         let flag = || format!("{flags}context");
+        if kubeconfig.contexts.is_empty() {
+            return Err(Problem::NoContexts { flag: format!("{flags}kubeconfig") });
+        }
         let name = match context.or(kubeconfig.current_context.as_deref()) {
             Some(name) if !name.is_empty() => name.to_owned(),
             _ => return Err(Problem::NoCurrentContext { flag: flag(), contexts: contexts() }),
@@ -101,29 +118,35 @@ impl Chosen {
         let Some(context) = kubeconfig.contexts.iter().find(|named| named.name == name) else {
             return Err(Problem::NoSuchContext { context: name, flag: flag(), contexts: contexts() });
         };
-        let (cluster_name, namespace) = match &context.context {
-            Some(context) => (context.cluster.clone(), context.namespace.clone()),
-            None => return Err(Problem::NoCluster(name)),
-        };
+        let Some(context) = &context.context else { return Err(Problem::NoCluster(name)) };
+        let cluster_name = context.cluster.clone();
         let cluster = kubeconfig.clusters.iter().find(|named| named.name == cluster_name);
         let Some((cluster, server)) = cluster
-            .and_then(|named| named.cluster.as_ref())
-            .and_then(|cluster| Some((cluster, cluster.server.clone()?)))
+            .and_then(|named| named.cluster.clone())
+            .and_then(|cluster| cluster.server.clone().map(|server| (cluster, server)))
         else {
             return Err(Problem::NoCluster(name));
+        };
+        let user = match context.user.as_deref().filter(|user| !user.is_empty()) {
+            None => AuthInfo::default(),
+            Some(user) => match kubeconfig.auth_infos.iter().find(|named| named.name == user) {
+                Some(named) => named.auth_info.clone().unwrap_or_default(),
+                None => return Err(Problem::NoUser(name, user.to_owned())),
+            },
         };
         Ok(Self {
             file: None,
             context: name,
-            namespace,
-            ca_bundle: ca_bundle(cluster)
+            namespace: context.namespace.clone().filter(|namespace| !namespace.is_empty()),
+            ca_bundle: ca_bundle(&cluster)
                 .map_err(|problem| Problem::NoAuthority(cluster_name.clone(), problem))?,
             cluster_name,
             server,
             insecure: cluster.insecure_skip_tls_verify == Some(true),
             tls_server_name: cluster.tls_server_name.clone().filter(|name| !name.is_empty()),
             proxy_url: cluster.proxy_url.clone().filter(|url| !url.is_empty()),
-            kubeconfig,
+            cluster,
+            user,
         })
     }
 
@@ -131,12 +154,22 @@ impl Chosen {
     ///
     /// # Errors
     /// When the context is not complete.
-    pub async fn config(&self) -> Result<Config, ChoiceError> {
-        let options = KubeConfigOptions { context: Some(self.context.clone()), ..Default::default() };
-        Config::from_custom_kubeconfig(self.kubeconfig.clone(), &options).await.map_err(|error| ChoiceError {
-            place: place(self.file.as_deref()),
-            problem: Problem::Unusable(self.context.clone(), error.to_string()),
+    pub fn config(&self) -> Result<Config, ChoiceError> {
+        self.configured().map_err(|problem| ChoiceError {
+            place: files::titled(&files::paths(self.file.as_deref())),
+            problem: Problem::Unusable(self.context.clone(), problem),
         })
+    }
+
+    fn configured(&self) -> Result<Config, String> {
+        let server: Uri = self.server.parse().map_err(|_| format!("{:?} is no URL", self.server))?;
+        let mut config = Config::new(server);
+        config.proxy_url = proxy::on_the_way_to(&config.cluster_url, self.proxy_url.as_deref())?;
+        config.root_cert = self.ca_bundle.as_deref().map(certificates).transpose()?;
+        config.accept_invalid_certs = self.insecure;
+        config.tls_server_name = self.tls_server_name.clone();
+        config.auth_info = user::credentials(self.user.clone(), &self.cluster)?;
+        Ok(config)
     }
 
     /// kubectl, with the flags that make it use this context.
@@ -147,17 +180,13 @@ impl Chosen {
     }
 }
 
-/// The names of all contexts, in their order.
+/// The kubeconfig that a flag names, else the one that kubectl would read. `flags` as of [`Chosen::load`].
 ///
 /// # Errors
-/// When there is no such kubeconfig.
-pub fn contexts(file: Option<&Path>) -> Result<Vec<String>, ChoiceError> {
-    Ok(read(file)?.contexts.into_iter().map(|named| named.name).collect())
-}
-
-fn read(file: Option<&Path>) -> Result<Kubeconfig, ChoiceError> {
-    let read = file.map_or_else(Kubeconfig::read, Kubeconfig::read_from);
-    read.map_err(|error| ChoiceError { place: place(file), problem: unread(&error) })
+/// When there is none, or it can't be read.
+pub fn read(file: Option<&Path>, flags: &str) -> Result<Kubeconfig, ChoiceError> {
+    files::read(&files::paths(file), flags)
+        .map_err(|(paths, problem)| ChoiceError { place: files::titled(&paths), problem })
 }
 
 /// A word as a shell reads it back.
@@ -170,36 +199,22 @@ pub fn shell_quote(word: &str) -> String {
     }
 }
 
-fn place(file: Option<&Path>) -> String {
-    match (file, std::env::var_os("KUBECONFIG")) {
-        (Some(file), _) => format!("kubeconfig {}", file.display()),
-        (None, Some(files)) if !files.is_empty() => format!("kubeconfig {}", files.to_string_lossy()),
-        _ => "kubeconfig ~/.kube/config".into(),
-    }
-}
-
-fn list(contexts: &[String]) -> String {
-    if contexts.is_empty() { "there is none".into() } else { contexts.join(", ") }
-}
-
-fn unread(error: &KubeconfigError) -> Problem {
-    match error {
-        KubeconfigError::ReadConfig(error, path) => {
-            Problem::Unreadable(format!("{}: {error}", path.display()))
-        }
-        KubeconfigError::Parse(_) => Problem::NotAKubeconfig,
-        other => Problem::Unreadable(other.to_string()),
-    }
-}
-
 fn ca_bundle(cluster: &Cluster) -> Result<Option<String>, String> {
     let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     let pem = match (set(&cluster.certificate_authority_data), set(&cluster.certificate_authority)) {
-        (Some(data), _) => STANDARD.decode(data).map_err(|error| error.to_string())?,
+        (Some(data), _) => STANDARD.decode(user::unbroken(&data)).map_err(|error| error.to_string())?,
         (None, Some(path)) => std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?,
         (None, None) => return Ok(None),
     };
     pem_bundle(pem).map(Some).ok_or_else(|| "there is no PEM certificate in it".to_owned())
+}
+
+/// What is in a PEM bundle, as kube takes it.
+fn certificates(bundle: &str) -> Result<Vec<Vec<u8>>, String> {
+    let begun = bundle.split("-----BEGIN CERTIFICATE-----").skip(1);
+    let texts = begun.map(|rest| rest.split_once("-----").map_or(rest, |(text, _)| text));
+    let decoded = texts.map(|text| STANDARD.decode(user::unbroken(text)));
+    decoded.collect::<Result<_, _>>().map_err(|error| format!("its certificate authority is no PEM: {error}"))
 }
 
 #[cfg(test)]
@@ -215,6 +230,9 @@ contexts:
 - {name: admin@one, context: {cluster: one, user: x}}
 - {name: admin@two, context: {cluster: two, user: x, namespace: team}}
 - {name: lost, context: {cluster: nowhere, user: x}}
+- {name: nobody, context: {cluster: one, user: nobody}}
+users:
+- {name: x}
 current-context: admin@one
 ";
 
@@ -236,10 +254,11 @@ current-context: admin@one
     #[case(
         TWO,
         Some("three"),
-        "no context \"three\"; choose one with --source-context: admin@one, admin@two, lost"
+        "no context \"three\"; choose one with --source-context: admin@one, admin@two, lost, nobody"
     )]
     #[case(TWO, Some("lost"), "context lost names a cluster that is not there")]
-    #[case("contexts: []", None, "no current context; choose one with --source-context: there is none")]
+    #[case(TWO, Some("nobody"), "context nobody names user nobody")]
+    #[case("current-context: one", None, "no contexts; name another file with --source-kubeconfig")]
     fn what_is_not_there(#[case] text: &str, #[case] context: Option<&str>, #[case] said: &str) {
         let error = choose(text, context).unwrap_err();
         assert!(error.contains(said), "{error}");

@@ -4,6 +4,7 @@
 //! Nothing ends half done because stderr can't be written to: what can't be said there is not said
 //! (`eprintln!` would panic). Whoever asked for stdout, however, must not take a part for the whole.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -11,7 +12,6 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::apply::Outcome;
-use crate::call::CallError;
 use crate::program;
 
 /// How objects are printed.
@@ -42,7 +42,7 @@ pub fn failed(cluster: &str, text: &str) {
 }
 
 /// The same of an error, which begins with its cluster's name.
-pub fn warn_of(error: &CallError) {
+pub fn warn_of(error: &impl Display) {
     let said = error.to_string();
     let (cluster, text) = said.split_once(": ").unwrap_or(("", &said));
     warn(cluster, text);

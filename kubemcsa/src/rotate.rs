@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use mcsa_client::api::ServiceAccountImport;
 use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
@@ -59,6 +60,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let connected = connect::connect(plan, Voice::Lines).await?;
     claim::claim(&connected).await?;
     let mut standing = look(&connected).await?;
+    ensure_replaceable(&connected, &standing).await?;
 
     let interim = interim::create(&connected).await?;
     let half = SignedDuration::from_secs(standing.declared.import.spec.expiration_seconds / 2);
@@ -113,6 +115,19 @@ async fn look(connected: &Connected) -> anyhow::Result<Standing> {
         grants: stored.grants.unwrap_or(grants::Grants::Only(Default::default())),
     };
     Ok(Standing { declared: Declared { import }, endpoint: old.endpoint.clone(), granted, old })
+}
+
+/// Refuses whoever may not write the link's Secret, before anything is made in the source; by the API
+/// server's own dry run.
+async fn ensure_replaceable(connected: &Connected, standing: &Standing) -> anyhow::Result<()> {
+    let target = &connected.target;
+    let secrets: Api<Secret> = Api::namespaced(target.client.clone(), SYSTEM_NAMESPACE);
+    let name = standing.declared.import.secret_name();
+    let params = PatchParams { dry_run: true, ..Default::default() };
+    let unchanged = Patch::Merge(serde_json::json!({}));
+    let call = secrets.patch(&name, &params, &unchanged);
+    target.call(&format!("update secret {SYSTEM_NAMESPACE}/{name}"), call).await?;
+    Ok(())
 }
 
 /// Puts another token in the place of the one that there is.

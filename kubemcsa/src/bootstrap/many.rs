@@ -8,11 +8,10 @@ use indicatif::MultiProgress;
 use mcsa_runtime::errors;
 
 use super::{Args, Made, Wish, link, plan, rehearse};
-use crate::link::claim;
 use crate::link::connect::{self, Reached};
 use crate::link::refuse::{Plan, Way};
-use crate::link::target;
 use crate::link::voice::Voice;
+use crate::link::{claim, permitted, target};
 use crate::output;
 use crate::times::to_the_second;
 
@@ -68,6 +67,7 @@ async fn one(
     let source = connect::reach(&plan.source).await?;
     let connected = connect::pair(plan, target.clone(), source, voice)?;
     claim::claim(&connected).await?;
+    permitted::ensure(&connected).await?;
     let Made { granted, checked } = link(&connected, way, wish).await?;
     let until = checked.expires_at.map(|time| format!(", with a token until {}", to_the_second(time)));
     let (target, source) = (&connected.target.name, &connected.source.name);

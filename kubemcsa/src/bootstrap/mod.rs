@@ -18,7 +18,7 @@ use crate::link::grants::{self, Grant, Grants, Stored};
 use crate::link::refuse::{self, Plan, Way};
 use crate::link::source::Granted;
 use crate::link::voice::Voice;
-use crate::link::{check::Checked, claim, interim, renew, source, target};
+use crate::link::{check::Checked, claim, interim, permitted, renew, source, target};
 use crate::usage;
 
 /// Links, or says or prints what would be done.
@@ -39,6 +39,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.dry_run {
         return rehearse::rehearse(&connected, &wish).await;
     }
+    permitted::ensure(&connected).await?;
     target::prepare(&connected.target, &connected.voice).await?;
     let linked = link(&connected, &way, &wish).await?;
     report::report(&connected, &way, &linked).await

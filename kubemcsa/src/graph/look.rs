@@ -26,19 +26,17 @@ pub struct Looked {
     pub view: View,
 }
 
-/// Looks at a cluster. What can't be read is told, and left out; none if that is everything.
-pub async fn look(chosen: &Chosen, namespace: Option<&str>) -> Option<Looked> {
-    let name = &chosen.cluster_name;
-    let told = |error: &anyhow::Error| output::warn(name, &format!("left out: {error}"));
-    let cluster = chosen.connect().await.map_err(|error| told(&error)).ok()?;
+/// Looks at a cluster. What can't be read is told, and left out.
+///
+/// # Errors
+/// When that is everything.
+pub async fn look(chosen: &Chosen, namespace: Option<&str>) -> anyhow::Result<Looked> {
+    let cluster = chosen.connect().await?;
     let (uid, imports) =
         tokio::join!(cluster.uid(), list::readable_imports(&cluster, namespace, ListParams::default()));
     let (uid, imports) = match (uid, imports) {
         // One line is enough of a cluster that is away.
-        (Err(error), Err(_)) => {
-            output::warn_of(&error);
-            return None;
-        }
+        (Err(error), Err(_)) => return Err(error.into()),
         (uid, imports) => (known(uid), known(imports)),
     };
     let is_here = |it: &&Linked| it.import.is_none() && namespace.is_none_or(|name| name == SYSTEM_NAMESPACE);
@@ -67,7 +65,7 @@ pub async fn look(chosen: &Chosen, namespace: Option<&str>) -> Option<Looked> {
         view.pods = pods(&cluster, namespace, &holding).await;
         view.parents = parents(&cluster, namespace, view.pods.as_deref().unwrap_or_default()).await;
     }
-    Some(Looked { clusters: vec![cluster], view })
+    Ok(Looked { clusters: vec![cluster], view })
 }
 
 /// Each cluster once, by its UID: several contexts may lead to one, and not each of them sees all.

@@ -27,7 +27,15 @@ use args::Format;
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let chosen = chosen(&args)?;
     let looked = join_all(chosen.iter().map(|chosen| look::look(chosen, args.namespace.as_deref()))).await;
-    let looked: Vec<_> = look::once(looked.into_iter().flatten());
+    let mut seen = Vec::new();
+    for looked in looked {
+        match looked {
+            Ok(looked) => seen.push(looked),
+            Err(error) if chosen.len() == 1 => return Err(error),
+            Err(error) => output::warn_of(&error),
+        }
+    }
+    let looked: Vec<_> = look::once(seen);
     ensure!(!looked.is_empty(), "none of the clusters could be read");
     let views: Vec<_> = looked.iter().map(|it| &it.view).collect();
     let resolved = resolve::resolve(&views);
@@ -58,7 +66,8 @@ fn chosen(args: &Args) -> anyhow::Result<Vec<Chosen>> {
         let named = if named.is_empty() { vec![None] } else { named };
         return Ok(named.into_iter().map(load).collect::<Result<_, _>>()?);
     }
-    let names = kubeconfig::contexts(args.kubeconfig.as_deref())?;
+    let kubeconfig = kubeconfig::read(args.kubeconfig.as_deref(), "--")?;
+    let names: Vec<_> = kubeconfig.contexts.into_iter().map(|named| named.name).collect();
     if names.is_empty() {
         bail!("the kubeconfig has no context");
     }

@@ -111,7 +111,7 @@ fn token(secret: &Secret) -> Option<SecretString> {
 /// link's own may work from the target only.
 async fn works(connected: &Connected, secret: &Secret) -> anyhow::Result<bool> {
     let Some(token) = token(secret) else { return Ok(false) };
-    let mut config = connected.plan.source.chosen.config().await?;
+    let mut config = connected.plan.source.chosen.config()?;
     config.auth_info = AuthInfo { token: Some(token), ..Default::default() };
     let cluster = Cluster::new(&connected.source.name, "the link", config)?;
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());

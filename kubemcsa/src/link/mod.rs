@@ -1,6 +1,6 @@
 //! One link, from both sides. Its steps are those of `kubemcsa bootstrap`, in this order: refuse →
-//! connect → claim → source (grants) → target → keep, or mint → check → publish. Each takes what the
-//! one before it gives, and does nothing that is done already.
+//! connect → claim → permitted → source (grants) → target → keep, or mint → check → publish. Each
+//! takes what the one before it gives, and does nothing that is done already.
 
 pub mod check;
 pub mod claim;
@@ -11,6 +11,7 @@ pub mod identities;
 pub mod interim;
 pub mod keep;
 pub mod mint;
+pub mod permitted;
 pub mod publish;
 pub mod refuse;
 pub mod renew;

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the source can't be asked.
 pub async fn until_refused(source: &Cluster, chosen: &Chosen, token: SecretString) -> anyhow::Result<bool> {
-    let mut config = chosen.config().await?;
+    let mut config = chosen.config()?;
     config.auth_info = AuthInfo { token: Some(token), ..Default::default() };
     let thief = Cluster::new(&source.name, "the old token", config)?;
     let namespaces: Api<Namespace> = Api::all(thief.client.clone());

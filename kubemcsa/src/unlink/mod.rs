@@ -67,6 +67,7 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     })?;
     let identity = source::look(&source.cluster, &plan.target.name, Some(&target.uid)).await?;
     let link = target::look(&target.cluster, &plan.source.name, Some(&source.uid)).await?;
+    target::ensure_removable(&target.cluster, &link, args.keep_secrets).await?;
     let mut on_source = taker(args, source.cluster);
     source::take(&mut on_source, &identity).await?;
     let mut on_target = taker(args, target.cluster);
@@ -82,7 +83,6 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
 }
 
 async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
-    let side = refuse::target(flags, flags.target.choose()?)?;
     let source = match (&flags.source.name, &flags.source.context, &flags.source.kubeconfig) {
         (Some(name), ..) => name.clone(),
         (None, None, None) => {
@@ -93,6 +93,7 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
         }
         _ => flags.source.choose()?.cluster_name,
     };
+    let side = refuse::target(flags, flags.target.choose()?)?;
     let target = connect::reach(&side).await?;
     let link = target::look(&target.cluster, &source, None).await?;
     let mut taker = taker(args, target.cluster);

@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::linked::{self, Linked};
 use crate::taker::Taker;
 use crate::times::to_the_second;
-use crate::{list, object, output};
+use crate::{list, object, output, remove};
 
 /// What a target has of a source.
 pub struct Link {
@@ -57,27 +57,39 @@ pub async fn look(target: &Cluster, source: &str, source_uid: Option<&str>) -> a
     Ok(Link { source: source.to_owned(), links, imports })
 }
 
-/// Removes it. Imports stay: they are what people asked for, and work again once there is a link.
+/// Refuses whoever may not remove it, before anything is removed in the source.
+///
+/// # Errors
+/// When something could not be removed.
+pub async fn ensure_removable(target: &Cluster, link: &Link, keep_secrets: bool) -> anyhow::Result<()> {
+    for object in objects(target, link, keep_secrets).await? {
+        remove::rehearse(target, &object).await?;
+    }
+    Ok(())
+}
+
+/// Removes it.
 ///
 /// # Errors
 /// When something can't be removed.
 pub async fn take(taker: &mut Taker, link: &Link, keep_secrets: bool) -> anyhow::Result<()> {
-    for linked in &link.links {
-        if let Some(import) = &linked.import {
-            taker.take(&object::dynamic(import)?).await?;
-        }
-        if let Some(secret) = &linked.secret {
-            taker.take(&by_metadata(secret)).await?;
-        }
-    }
-    if !keep_secrets {
-        for import in &link.imports {
-            if let Some(secret) = own_secret(&taker.cluster, import).await? {
-                taker.take(&by_metadata(&secret)).await?;
-            }
-        }
+    for object in objects(&taker.cluster, link, keep_secrets).await? {
+        taker.take(&object).await?;
     }
     Ok(())
+}
+
+/// What goes. Imports stay: they are what people asked for, and work again once there is a link.
+async fn objects(target: &Cluster, link: &Link, keep_secrets: bool) -> anyhow::Result<Vec<DynamicObject>> {
+    let mut objects = Vec::new();
+    for linked in &link.links {
+        objects.extend(linked.import.as_ref().map(object::dynamic).transpose()?);
+        objects.extend(linked.secret.as_ref().map(by_metadata));
+    }
+    for import in link.imports.iter().filter(|_| !keep_secrets) {
+        objects.extend(own_secret(target, import).await?.as_ref().map(by_metadata));
+    }
+    Ok(objects)
 }
 
 /// Says what is left of it.

@@ -1,0 +1,78 @@
+//! The proxy between this machine and an API server, as kubectl chooses it: the kubeconfig's always;
+//! else the environment's, but for the hosts of `NO_PROXY` and for this machine itself. (kube looks
+//! for the proxy's own host in `NO_PROXY`.)
+
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
+
+use crate::reach::{self, Reach};
+
+/// The proxy on the way to `server`, if there is one.
+///
+/// # Errors
+/// When it can't be used. It is not quoted, as its password may be in it.
+pub fn on_the_way_to(server: &Uri, configured: Option<&str>) -> Result<Option<Uri>, String> {
+    match configured {
+        Some(url) => usable(url).ok_or("proxy-url").map(Some),
+        None => from_environment(server, &variable("HTTPS_PROXY"), &variable("NO_PROXY")),
+    }
+    .map_err(|place| {
+        format!("the proxy in {place} is no URL that begins with http://, https:// or socks5://")
+    })
+}
+
+/// In capitals or not, as others have it.
+fn variable(name: &str) -> String {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    set(name).or_else(|| set(&name.to_ascii_lowercase())).unwrap_or_default()
+}
+
+fn from_environment(server: &Uri, proxy: &str, without: &str) -> Result<Option<Uri>, &'static str> {
+    let here = matches!(reach::of(&server.to_string()), Ok(Reach::Loopback));
+    let matcher = Matcher::builder().all("http://any").no(without.replace("*.", ".")).build();
+    if proxy.is_empty() || here || matcher.intercept(server).is_none() {
+        return Ok(None);
+    }
+    let proxy = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+    usable(&proxy).ok_or("HTTPS_PROXY").map(Some)
+}
+
+fn usable(url: &str) -> Option<Uri> {
+    reach::of_proxy(url).ok().and_then(|_| url.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("https://10.1.2.3:6443", "proxy:3128", "10.0.0.0/8,.corp,", None)]
+    #[case("https://c2.corp", "proxy:3128", "10.0.0.0/8,.corp,", None)]
+    #[case("https://c2.corp", "proxy:3128", "*.corp", None)]
+    #[case("https://c2.example", "proxy:3128", "10.0.0.0/8,.corp,", Some("http://proxy:3128/"))]
+    #[case(
+        "https://c2.example",
+        "http://me:pass@10.0.0.1:3128",
+        "10.0.0.0/8",
+        Some("http://me:pass@10.0.0.1:3128/")
+    )]
+    #[case("https://c2.example", "http://proxy", "*", None)]
+    #[case("https://127.0.0.1:6443", "http://proxy", "", None)]
+    #[case("https://c2.example", "", "", None)]
+    fn environments(
+        #[case] server: &str,
+        #[case] proxy: &str,
+        #[case] without: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let chosen = from_environment(&server.parse().unwrap(), proxy, without).unwrap();
+        assert_eq!(chosen.map(|url| url.to_string()).as_deref(), expected);
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_not_quoted() {
+        let error = on_the_way_to(&Uri::from_static("https://c2"), Some("ftp://me:pass@proxy")).unwrap_err();
+        assert!(!error.contains("pass") && error.contains("proxy-url"), "{error}");
+    }
+}

@@ -1,0 +1,139 @@
+//! What all commands have in common: whatever kubeconfigs people have, whatever is wrong with a cluster,
+//! once and twice, and what they print.
+
+mod away;
+mod kubeconfigs;
+mod output;
+mod proxy;
+mod table;
+mod twice;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::ensure;
+use kube::config::Kubeconfig;
+use mcsa_tests::{Cluster, program};
+
+/// What this machine has of its own, and commands would listen to.
+const ENVIRONMENT: [&str; 10] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "RUST_BACKTRACE",
+];
+
+/// A run of `kubemcsa` that is over.
+#[derive(Clone, Debug)]
+struct Ended {
+    args: String,
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    /// What it wrote to stdout, if it succeeded.
+    fn ok(self) -> anyhow::Result<String> {
+        ensure!(self.code == Some(0), "{}: exit code {:?}:\n{}", self.args, self.code, self.stderr);
+        Ok(self.stdout)
+    }
+
+    /// It said in one last line, with all of these words, why it did nothing, and nothing on stdout.
+    fn refused(&self, words: &[&str]) -> anyhow::Result<()> {
+        let Self { args, code, stdout, stderr } = self;
+        ensure!(*code == Some(1) && stdout.is_empty(), "{args}: exit code {code:?}:\n{stdout}{stderr}");
+        ensure!(!stderr.contains("panicked"), "{args}: {stderr}");
+        let errors = stderr.lines().filter(|line| line.starts_with("kubemcsa: ")).count();
+        let last = stderr.lines().last().unwrap_or_default();
+        ensure!(errors == 1 && last.starts_with("kubemcsa: "), "{args}: no one error line:\n{stderr}");
+        for word in words {
+            ensure!(last.contains(word), "{args}: {word:?} is not in: {last}");
+        }
+        Ok(())
+    }
+}
+
+/// `kubemcsa` with this `KUBECONFIG` and these arguments.
+fn command<'a>(
+    kubeconfig: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = &'a str>,
+) -> anyhow::Result<Command> {
+    let mut command = Command::new(program("kubemcsa")?);
+    for variable in ENVIRONMENT {
+        command.env_remove(variable);
+    }
+    command.env("KUBECONFIG", kubeconfig).args(args);
+    Ok(command)
+}
+
+/// Runs it to its end, while others go on.
+async fn ended(mut command: Command) -> anyhow::Result<Ended> {
+    let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+    let args = args.join(" ");
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    let text = |bytes| String::from_utf8(bytes);
+    Ok(Ended { args, code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
+}
+
+async fn run<'a>(
+    kubeconfig: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = &'a str>,
+) -> anyhow::Result<Ended> {
+    ended(command(kubeconfig, args)?).await
+}
+
+/// Writes kubeconfigs into one file; the first's context is the current one.
+fn write(kubeconfigs: impl IntoIterator<Item = Kubeconfig>, path: &Path) -> anyhow::Result<PathBuf> {
+    let merged = kubeconfigs.into_iter().try_fold(Kubeconfig::default(), Kubeconfig::merge)?;
+    std::fs::write(path, serde_saphyr::to_string(&merged)?)?;
+    Ok(path.to_owned())
+}
+
+/// The kinds of which commands make objects.
+const KINDS: &str = "namespaces,serviceaccounts,secrets,clusterroles,clusterrolebindings,roles,rolebindings,\
+    validatingadmissionpolicies,validatingadmissionpolicybindings,customresourcedefinitions,deployments,services,\
+    mutatingwebhookconfigurations,poddisruptionbudgets";
+
+/// Objects, each with what changes when someone changes it.
+type State = BTreeMap<String, String>;
+
+/// All objects that commands may have changed. Where one has a generation, its status is its
+/// controller's.
+async fn state(cluster: &Cluster) -> anyhow::Result<State> {
+    let columns = "custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name,UID:.metadata.uid,\
+                   GENERATION:.metadata.generation,VERSION:.metadata.resourceVersion";
+    let get = async |kinds| {
+        cluster.kubectl(["get", kinds, "--all-namespaces", "--no-headers", "-o", columns]).await
+    };
+    let mut said = get(KINDS).await?;
+    // A source has no such kind.
+    said += &get("serviceaccountimports").await.unwrap_or_default();
+    let rows = said.lines().filter_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        // Made and kept by controllers.
+        ["ServiceAccount", _, "default", ..] | ["ClusterRole", _, "admin" | "edit" | "view", ..] => None,
+        [kind, namespace, name, uid, "<none>", version] => {
+            Some((format!("{kind} {namespace}/{name}"), format!("{uid} {version}")))
+        }
+        [kind, namespace, name, uid, generation, _] => {
+            Some((format!("{kind} {namespace}/{name}"), format!("{uid} {generation}")))
+        }
+        _ => None,
+    });
+    Ok(rows.collect())
+}
+
+/// What is not the same in both.
+fn differences(before: &State, after: &State) -> Vec<String> {
+    let changed = before.iter().filter(|(name, version)| after.get(*name) != Some(version));
+    let added = after.iter().filter(|(name, _)| !before.contains_key(*name));
+    changed.chain(added).map(|(name, _)| name.clone()).collect()
+}
