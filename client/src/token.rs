@@ -40,8 +40,17 @@ pub struct Claims {
     pub service_account: String,
     /// UID of the service account: another one after it was deleted and recreated.
     pub service_account_uid: String,
-    /// UID of the Secret that the token is bound to, if it is bound to one.
-    pub bound_secret_uid: Option<String>,
+    /// The Secret that the token is bound to, if it is bound to one.
+    pub bound_secret: Option<BoundSecret>,
+}
+
+/// A Secret that a token ends with.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct BoundSecret {
+    /// Its name, in the namespace of the service account.
+    pub name: String,
+    /// Its UID: another one after it was deleted and recreated.
+    pub uid: String,
 }
 
 /// The token is not one that a Kubernetes API server mints for a service account.
@@ -77,7 +86,7 @@ impl Claims {
             namespace: payload.kubernetes.namespace,
             service_account: payload.kubernetes.serviceaccount.name,
             service_account_uid: payload.kubernetes.serviceaccount.uid,
-            bound_secret_uid: payload.kubernetes.secret.map(|secret| secret.uid),
+            bound_secret: payload.kubernetes.secret,
         })
     }
 }
@@ -94,7 +103,7 @@ struct Payload {
 struct Kubernetes {
     namespace: String,
     serviceaccount: Reference,
-    secret: Option<Reference>,
+    secret: Option<BoundSecret>,
 }
 
 #[derive(Deserialize)]
@@ -121,7 +130,8 @@ mod tests {
         assert_eq!(claims.expires_at.as_second(), 4600);
         assert_eq!((claims.namespace.as_str(), claims.service_account.as_str()), ("default", "pod-lister"));
         assert_eq!(claims.service_account_uid, "u-1");
-        assert_eq!(claims.bound_secret_uid.as_deref(), Some("u-2"));
+        let bound = claims.bound_secret.unwrap();
+        assert_eq!((bound.name.as_str(), bound.uid.as_str()), ("c1", "u-2"));
     }
 
     #[test]

@@ -42,6 +42,13 @@ impl Linked {
         self.claims().map(|claims| claims.expires_at)
     }
 
+    /// The Secret in the source that its token is bound to, where that is not the one that its import names: of a
+    /// rotation that was interrupted. Whoever deletes the usual one does not revoke it.
+    pub fn interim(&self) -> Option<String> {
+        let usual = self.import.as_ref()?.spec.bound_secret.as_ref()?;
+        self.claims()?.bound_secret.map(|secret| secret.name).filter(|name| name != usual)
+    }
+
     /// Namespace and name of the service account that the source knows the target by.
     pub fn identity(&self) -> Option<(String, String)> {
         match &self.import {

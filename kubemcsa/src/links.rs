@@ -94,6 +94,11 @@ pub fn health(linked: &Linked, now: Timestamp) -> Health {
         return Health::bad("Expired", "its token has expired; run kubemcsa bootstrap again");
     }
     let Some(import) = &linked.import else { return Health::good("ByHand") };
+    if let Some(secret) = linked.interim() {
+        let message =
+            format!("its token is bound to secret {secret} of a rotation; run kubemcsa rotate again");
+        return Health::bad("RotationUnfinished", message);
+    }
     for condition in [REFRESHED, READY].iter().filter_map(|type_| import.condition(type_)) {
         if condition.status != "True" {
             return Health::bad(&condition.reason, &condition.message);

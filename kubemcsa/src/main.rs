@@ -17,6 +17,7 @@ mod graph;
 mod imports;
 mod install;
 mod kubeconfig;
+mod lease;
 mod link;
 mod linked;
 mod links;

@@ -19,6 +19,7 @@ use mcsa_client::link::Link;
 use tokio::time::{Instant, sleep};
 
 use crate::apply::Outcome;
+use crate::cluster::Cluster;
 use crate::link::check::{self, Checked};
 use crate::link::connect::{self, Connected};
 use crate::link::flags::LinkFlags;
@@ -29,7 +30,7 @@ use crate::link::target::Declared;
 use crate::link::voice::Voice;
 use crate::link::{claim, interim, mint, publish, refuse, revoked, source, target};
 use crate::times::to_the_second;
-use crate::{apply, object, output, remove};
+use crate::{apply, lease, object, output, remove};
 
 /// An importer at work takes another token within a moment.
 const TAKEN_WITHIN: Duration = Duration::from_secs(15);
@@ -167,7 +168,7 @@ async fn renew_bound_secret(connected: &Connected) -> anyhow::Result<String> {
 }
 
 /// Waits until the importer tells of the link's import that it is to be refreshed at such a time; whether
-/// it did. It is then known to use that token. Where no importer runs, there is nobody to wait for.
+/// it did. It is then known to use that token.
 async fn until_told(
     connected: &Connected,
     standing: &Standing,
@@ -177,6 +178,13 @@ async fn until_told(
         Api::namespaced(connected.target.client.clone(), SYSTEM_NAMESPACE);
     let (target, name) = (&connected.target, standing.declared.import.name_any());
     let doing = format!("read service account import {SYSTEM_NAMESPACE}/{name}");
+    // Nobody to wait for.
+    if !has_importer(target).await {
+        connected
+            .voice
+            .warn(&target.name, "no importer is running; one that is started will use the new token");
+        return Ok(false);
+    }
     let deadline = Instant::now() + TAKEN_WITHIN;
     loop {
         let import = target.call(&doing, imports.get(&name)).await?;
@@ -192,6 +200,15 @@ async fn until_told(
             return Ok(false);
         }
         sleep(PAUSE).await;
+    }
+}
+
+/// What can't be asked may be there.
+async fn has_importer(target: &Cluster) -> bool {
+    match lease::read(target).await {
+        Ok(Some(lease)) => lease::is_renewed(target, &lease, TAKEN_WITHIN).await,
+        Ok(None) => false,
+        Err(_) => true,
     }
 }
 

@@ -7,22 +7,18 @@ mod webhook;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{ENABLED, GROUP, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
-use tokio::time::{Instant, sleep};
 
 use super::facts::{self, Deployed, Facts, Importer, Unseen};
 use crate::call::CallError;
 use crate::cluster::Cluster;
-use crate::{linked, list};
-
-const PAUSE: Duration = Duration::from_millis(500);
+use crate::{lease, linked, list};
 
 /// Looks at all that matters, in all namespaces or one. What the caller may not see is noted.
 ///
@@ -114,13 +110,13 @@ async fn has_crd(cluster: &Cluster) -> Result<bool, CallError> {
 
 async fn importer(cluster: &Cluster, patience: Duration) -> Seen<Importer> {
     let mut unseen = Vec::new();
-    let (deployment, lease) = tokio::join!(deployment(cluster, "importer"), lease(cluster));
+    let (deployment, lease) = tokio::join!(deployment(cluster, "importer"), lease::read(cluster));
     let deployment = note(deployment, "Deployment", Some(SYSTEM_NAMESPACE), &mut unseen);
     let lease = note(lease, "Lease", Some(SYSTEM_NAMESPACE), &mut unseen);
     let is_seen = deployment.is_some() && lease.is_some();
     let (deployment, lease) = (deployment.flatten(), lease.flatten());
     let is_leading = match &lease {
-        Some(lease) => is_renewed(cluster, lease, patience).await,
+        Some(lease) => lease::is_renewed(cluster, lease, patience).await,
         None => false,
     };
     let what = Importer {
@@ -136,44 +132,6 @@ async fn importer(cluster: &Cluster, patience: Duration) -> Seen<Importer> {
 async fn deployment(cluster: &Cluster, name: &str) -> Result<Option<Deployment>, CallError> {
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
     cluster.call(&format!("read deployment {SYSTEM_NAMESPACE}/{name}"), deployments.get_opt(name)).await
-}
-
-async fn lease(cluster: &Cluster) -> Result<Option<Lease>, CallError> {
-    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
-    cluster.call(&format!("read lease {SYSTEM_NAMESPACE}/importer"), leases.get_opt("importer")).await
-}
-
-/// Whether somebody holds it. The time of its renewal is another machine's: where that looks wrong, it is
-/// watched for as long as it is good.
-async fn is_renewed(cluster: &Cluster, first: &Lease, patience: Duration) -> bool {
-    let Some(spec) = &first.spec else { return false };
-    let seconds = spec.lease_duration_seconds.unwrap_or_default().max(0);
-    let is_held = |lease: &Lease| {
-        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
-        holder.is_some_and(|holder| !holder.is_empty())
-    };
-    let renewed = spec.renew_time.as_ref().map(|time| time.0);
-    if is_held(first) && is_fresh(renewed, seconds, Timestamp::now()) {
-        return true;
-    }
-    // One that nobody holds is taken at once, where there is anybody.
-    let wait = if is_held(first) { Duration::from_secs(seconds.unsigned_abs().into()) } else { 4 * PAUSE };
-    let end = Instant::now() + wait.min(patience);
-    while Instant::now() < end {
-        sleep(PAUSE).await;
-        match lease(cluster).await {
-            Ok(Some(now)) if is_held(&now) && now.spec != first.spec => return true,
-            Ok(Some(_)) => {}
-            Ok(None) | Err(_) => return false,
-        }
-    }
-    false
-}
-
-/// A clock that is a lease's duration ahead of ours or behind tells nothing.
-fn is_fresh(renewed: Option<Timestamp>, seconds: i32, now: Timestamp) -> bool {
-    let age = renewed.map(|time| now.duration_since(time));
-    age.is_some_and(|age| age.abs() < SignedDuration::from_secs(seconds.into()))
 }
 
 /// How many of its pods there are.
@@ -232,17 +190,6 @@ mod tests {
     use super::*;
     use rstest::rstest;
     use serde_json::json;
-
-    #[rstest]
-    #[case(Some(990), true)]
-    #[case(Some(984), false)]
-    #[case(Some(1010), true)]
-    #[case(Some(9000), false)]
-    #[case(None, false)]
-    fn a_lease_is_fresh(#[case] renewed: Option<i64>, #[case] expected: bool) {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        assert_eq!(is_fresh(renewed.map(at), 15, at(1000)), expected);
-    }
 
     #[rstest]
     #[case(json!(["--log-format=json"]), None)]

@@ -91,7 +91,7 @@ fn is_whole(secret: &Secret, wanted: &Wanted) -> bool {
         && provenance.fingerprint == wanted.fingerprint
         && provenance.service_account_uid == wanted.granted.service_account_uid
         // The source still accepts a token for 10 s after its Secret was deleted.
-        && claims.bound_secret_uid.as_ref() == Some(&wanted.granted.bound_secret_uid)
+        && claims.bound_secret.as_ref().map(|secret| &secret.uid) == Some(&wanted.granted.bound_secret_uid)
         && claims.expires_at.duration_since(wanted.now) > too_little(&claims)
 }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::ensure;
-use mcsa_tests::{Cluster, Fault, Importer, Proxy, kubeconfig_at, takes_pods};
+use mcsa_tests::{Cluster, Fault, Proxy, kubeconfig_at, takes_pods};
 
 use super::table::COMMANDS;
 use super::{differences, run, state, write};
@@ -30,14 +30,11 @@ async fn the_second_time_changes_nothing() -> anyhow::Result<()> {
     let kubeconfig = write(both, &target.dir().join("kubeconfig-of-both"))?;
     for command in COMMANDS {
         let renews = command.name() == "rotate";
-        // Who takes over what a rotation makes; else it is waited for in vain.
-        let importer = if renews { Some(Importer::of(&target).await?) } else { None };
         ways.iter().for_each(|way| way.set(SLOW));
         let first = run(&kubeconfig, command.args()).await?.ok()?;
         ways.iter().for_each(|way| way.set(Fault::Pass));
         let once = (state(&target).await?, state(&source).await?);
         let second = run(&kubeconfig, command.args()).await?.ok()?;
-        drop(importer);
         match command.name() {
             "export" => ensure!(shape(&first) == shape(&second), "export printed another kind of Secret"),
             name => ensure!(first == second, "{name} printed\n{first}and then\n{second}"),

@@ -27,7 +27,7 @@ async fn a_rotation_that_is_interrupted_harms_no_import() -> anyhow::Result<()> 
     let world = World::start().await?;
     let imports = world.accounts().await?;
     world.run(&["bootstrap"])?;
-    let _importer = world.importer().await?;
+    let _servants = world.servants().await?;
     eventually("the importer has the link", async || world.links().ready("c2").await).await;
     let mut steps = 0;
     for signal in ["INT", "KILL"] {

@@ -18,7 +18,7 @@ use kube::Client;
 use kube::config::Kubeconfig;
 use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
 use mcsa_tests::{
-    Cluster, ClusterBuilder, Importer, Imports, client, kubemcsa, kubemcsa_ok, merged_kubeconfig, pod_lister,
+    Cluster, ClusterBuilder, Imports, Servants, client, kubemcsa, kubemcsa_ok, merged_kubeconfig, pod_lister,
 };
 
 /// The flags that name the two.
@@ -63,8 +63,9 @@ impl World {
         Ok(stderr)
     }
 
-    async fn importer(&self) -> anyhow::Result<Importer> {
-        Importer::of(&self.target).await
+    /// Starts what serves the target.
+    async fn servants(&self) -> anyhow::Result<Servants> {
+        Servants::start(&self.target, self.target.dir(), "info").await
     }
 
     /// Service accounts to import, one in each of two namespaces of the source; and a namespace to import

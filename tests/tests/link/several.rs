@@ -59,7 +59,7 @@ async fn a_source_that_fails_does_not_stop_the_others() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_at_the_same_time_make_one_link() -> anyhow::Result<()> {
     let world = World::start().await?;
-    let _importer = world.importer().await?;
+    let _servants = world.servants().await?;
     for round in 0..3 {
         let start = || {
             let mut command = Command::new(program("kubemcsa")?);

@@ -10,7 +10,7 @@ use super::{BOTH, World};
 async fn both_sides_are_clean_and_another_link_can_follow() -> anyhow::Result<()> {
     let world = World::start().await?;
     let imports = world.accounts().await?;
-    let _importer = world.importer().await?;
+    let _servants = world.servants().await?;
     ensure!(world.traces().await?.is_empty(), "there is something before the first link");
     for keeps in [false, true] {
         world.run(&["bootstrap"])?;
