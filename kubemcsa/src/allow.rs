@@ -63,7 +63,11 @@ pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     for sentence in after.sentences(&target, policy) {
         output::say(&source.name, &sentence);
     }
-    if change == Change::Deny && before != after {
+    if before == after {
+        let said =
+            if change == Change::Deny { "could not import that before" } else { "could import that before" };
+        output::say(&source.name, &format!("nothing is changed: {target} {said}"));
+    } else if change == Change::Deny {
         let said =
             "tokens that were minted before stay valid until they expire; the imports then say Forbidden";
         output::warn(&source.name, said);

@@ -16,15 +16,17 @@ use mcsa_client::api::ServiceAccountImport;
 use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 use mcsa_client::credential::Endpoint;
 use mcsa_client::link::Link;
+use mcsa_client::secret::{self, Provenance};
 use tokio::time::{Instant, sleep};
 
 use crate::apply::Outcome;
 use crate::cluster::Cluster;
 use crate::link::check::{self, Checked};
 use crate::link::connect::{self, Connected};
-use crate::link::flags::LinkFlags;
-use crate::link::grants;
+use crate::link::flags::{Flags, LinkFlags};
+use crate::link::grants::{self, Grants};
 use crate::link::mint::Kind;
+use crate::link::revoked::Seen;
 use crate::link::source::Granted;
 use crate::link::target::Declared;
 use crate::link::voice::Voice;
@@ -78,7 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         until_told(&connected, &standing, |told| !is_interim(told)).await?;
     }
     interim::clear(&connected).await?;
-    report(&connected, standing.old, &checked).await
+    report(&connected, standing, &checked).await
 }
 
 async fn look(connected: &Connected) -> anyhow::Result<Standing> {
@@ -102,20 +104,32 @@ async fn look(connected: &Connected) -> anyhow::Result<Standing> {
     };
     let old = Link::read(&secret)
         .map_err(|error| anyhow::anyhow!("{}: {error}; to make another: {again}", target.name))?;
+    let endpoint = old.endpoint.clone();
+    let written = Provenance::read(secret.annotations()).map(|provenance| provenance.fingerprint);
+    if written != Some(secret::fingerprint(&import.spec, import.is_link(), &endpoint)) {
+        bail!(
+            "{}: secret {SYSTEM_NAMESPACE}/{name} leads to {}, and neither bootstrap nor the importer has written that \
+             there; no token is sent to it. To say where {} is: {again}",
+            target.name,
+            endpoint.server,
+            source.name
+        );
+    }
     let account = apply::read(source, &source::service_account(connected)?).await?;
     let Some(account) = account.filter(|account| account.annotations().contains_key(TARGET_UID)) else {
         bail!("{}: it does not know {} any more; to link them again: {again}", source.name, target.name);
     };
     let stored = grants::stored(source, &target.name).await?;
-    let policy = apply::read(source, &source::shared()?.remove(0)).await?.is_some();
+    let grants = stored.grants.unwrap_or(Grants::Only(Default::default()));
+    let policy = source::share(source, &connected.voice, &grants).await?;
     let granted = Granted {
         service_account_uid: account.uid().unwrap_or_default(),
         // No token is bound to what is there now.
         bound_secret_uid: String::new(),
         policy,
-        grants: stored.grants.unwrap_or(grants::Grants::Only(Default::default())),
+        grants,
     };
-    Ok(Standing { declared: Declared { import }, endpoint: old.endpoint.clone(), granted, old })
+    Ok(Standing { declared: Declared { import }, endpoint, granted, old })
 }
 
 /// Refuses whoever may not write the link's Secret, before anything is made in the source; by the API
@@ -212,7 +226,8 @@ async fn has_importer(target: &Cluster) -> bool {
     }
 }
 
-async fn report(connected: &Connected, old: Link, checked: &Checked) -> anyhow::Result<()> {
+async fn report(connected: &Connected, standing: Standing, checked: &Checked) -> anyhow::Result<()> {
+    let Standing { old, granted, .. } = standing;
     let (source, target) = (&connected.source, &connected.target);
     if let Some(expires_at) = checked.expires_at {
         let said = format!("has another credential to {}, until {}", source.name, to_the_second(expires_at));
@@ -220,7 +235,7 @@ async fn report(connected: &Connected, old: Link, checked: &Checked) -> anyhow::
     }
     let Some(token) = old.config.auth_info.token else { return Ok(()) };
     output::say(&source.name, "waiting until it refuses the old token");
-    if revoked::until_refused(source, &connected.plan.source.chosen, token).await? {
+    if revoked::until_refused(source, &connected.plan.source.chosen, token).await? == Seen::Dead {
         output::say(&source.name, "the old token is refused, and so is every other that the link had");
         return Ok(());
     }
@@ -230,6 +245,7 @@ async fn report(connected: &Connected, old: Link, checked: &Checked) -> anyhow::
         source.name,
         target.name,
         connected.plan.flags.of("unlink", ""),
-        connected.plan.flags.of("bootstrap", "")
+        Flags { others: granted.grants.flags(), command: "bootstrap", ..connected.plan.flags.clone() }
+            .again(),
     )
 }

@@ -7,8 +7,10 @@ mod many;
 mod rehearse;
 mod report;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use anyhow::Context;
 use mcsa_client::credential::pem_bundle;
 
 pub use args::Args;
@@ -22,7 +24,9 @@ use crate::link::{check::Checked, claim, interim, permitted, renew, source, targ
 use crate::usage;
 
 /// Links, or says or prints what would be done.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub async fn run(mut args: Args) -> anyhow::Result<()> {
+    let mut seen = BTreeSet::new();
+    args.source_contexts.retain(|context| seen.insert(context.clone()));
     if let Some(conflict) = args.conflict() {
         return Err(usage::error("bootstrap", conflict));
     }
@@ -32,10 +36,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (plan, way) = plan(&args, args.source_contexts.first())?;
     let connected = connect::connect(plan, Voice::Lines).await?;
     let wish = Wish::of(&args);
+    claim::claim(&connected).await?;
     if args.output.is_some() {
         return report::print(&connected, &wish, args.side).await;
     }
-    claim::claim(&connected).await?;
     if args.dry_run {
         return rehearse::rehearse(&connected, &wish).await;
     }
@@ -66,13 +70,32 @@ impl Wish {
         Self { allow: args.allow.clone(), seconds: args.link_ttl }
     }
 
-    /// What the link is to be granted. Run again without a wish, bootstrap never widens what a link may.
-    fn grants(&self, stored: &Stored) -> Grants {
-        if self.allow.is_empty() {
-            stored.grants.clone().unwrap_or(Grants::Everything)
-        } else {
-            self.allow.iter().collect()
+    /// What the link is to be granted; none where nobody can tell. Run again without a wish, bootstrap never
+    /// widens what a link may.
+    fn grants(&self, stored: &Stored) -> Option<Grants> {
+        match &stored.grants {
+            _ if !self.allow.is_empty() => Some(self.allow.iter().collect()),
+            Some(_) if stored.is_ambiguous() => None,
+            stored => Some(stored.clone().unwrap_or(Grants::Everything)),
         }
+    }
+
+    /// The same, or what to say instead.
+    ///
+    /// # Errors
+    /// When nobody can tell.
+    fn grants_of(&self, connected: &Connected, stored: &Stored) -> anyhow::Result<Grants> {
+        let flags = &connected.plan.flags;
+        self.grants(stored).with_context(|| {
+            format!(
+                "{}: {} is bound to everything, and to Roles in some namespaces, too: say which is meant: {} --allow \
+                 NAMESPACE[/NAME], or: {}",
+                connected.source.name,
+                connected.target.name,
+                flags.of("bootstrap", ""),
+                flags.of("allow", "--everything"),
+            )
+        })
     }
 }
 
@@ -94,7 +117,7 @@ fn ca_file(path: &Path) -> anyhow::Result<String> {
 /// Links two clusters whose names are free, in a target that can have links.
 async fn link(connected: &Connected, way: &Way, wish: &Wish) -> anyhow::Result<Made> {
     let stored = grants::stored(&connected.source, &connected.target.name).await?;
-    let granted = source::grant(connected, &wish.grants(&stored), &stored).await?;
+    let granted = source::grant(connected, &wish.grants_of(connected, &stored)?, &stored).await?;
     let declared = target::declare(connected, wish.seconds).await?;
     let checked = renew::keep_or_mint(connected, &way.endpoint, &granted, &declared).await?;
     // Of a rotation that was interrupted.
@@ -113,12 +136,23 @@ mod tests {
             let grant = |text: &&str| text.parse::<Grant>().unwrap();
             let wish = Wish { allow: allow.iter().map(grant).collect(), seconds: None };
             let before = before.map(|text| [grant(&text)].iter().collect());
-            wish.grants(&stored(before)).to_string()
+            wish.grants(&stored(before)).unwrap().to_string()
         };
         assert_eq!(granted(&[], None), "everything");
         assert_eq!(granted(&[], Some("a")), "a");
         assert_eq!(granted(&["b"], Some("a")), "b");
         let everything = Wish { allow: vec!["b".parse().unwrap()], seconds: None };
-        assert_eq!(everything.grants(&stored(Some(Grants::Everything))).to_string(), "b");
+        assert_eq!(everything.grants(&stored(Some(Grants::Everything))).unwrap().to_string(), "b");
+    }
+
+    #[test]
+    fn of_two_forms_nobody_can_tell_which_is_meant() {
+        let narrow: Grants = [&"a".parse().unwrap()].into_iter().collect();
+        let mut objects = narrow.objects("c1").unwrap();
+        objects.extend(Grants::Everything.objects("c1").unwrap());
+        let stored = Stored { grants: Some(Grants::Everything), objects };
+        let wish = |allow| Wish { allow, seconds: None };
+        assert_eq!(wish(Vec::new()).grants(&stored), None);
+        assert_eq!(wish(vec!["a".parse().unwrap()]).grants(&stored), Some(narrow));
     }
 }

@@ -18,7 +18,7 @@ use crate::{diff, object, output};
 pub async fn rehearse(connected: &Connected, wish: &Wish) -> anyhow::Result<()> {
     let (source, target) = (&connected.source, &connected.target);
     let stored = grants::stored(source, &target.name).await?;
-    let wanted = wish.grants(&stored);
+    let wanted = wish.grants_of(connected, &stored)?;
     source::ensure_namespaces(source, &wanted, &stored).await?;
     let objects = source::objects(connected, &wanted)?;
     for object in &objects {

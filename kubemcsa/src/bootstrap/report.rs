@@ -8,8 +8,9 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use super::args::OneSide;
 use super::{Made, Wish};
 use crate::link::connect::Connected;
+use crate::link::grants::{self, Grants};
 use crate::link::refuse::{Way, elsewhere};
-use crate::link::{grants, source, target};
+use crate::link::{source, target};
 use crate::times::to_the_second;
 use crate::{object, output};
 
@@ -27,7 +28,13 @@ pub async fn report(connected: &Connected, way: &Way, made: &Made) -> anyhow::Re
         output::say(&source.name, &format!("- {sentence}"));
     }
     let flags = &connected.plan.flags;
-    output::say(&source.name, &format!("to change that: {}; or deny", flags.of("allow", "NAMESPACE[/NAME]")));
+    let change = match made.granted.grants {
+        Grants::Everything => {
+            format!("to narrow that: {} --allow NAMESPACE[/NAME]", flags.of("bootstrap", ""))
+        }
+        Grants::Only(_) => format!("to change that: {}; or deny", flags.of("allow", "NAMESPACE[/NAME]")),
+    };
+    output::say(&source.name, &change);
     output::say(&source.name, &format!("to end it: {}", flags.of("unlink", "")));
     if let Some(expires_at) = made.checked.expires_at {
         output::say(
@@ -70,8 +77,13 @@ pub async fn print(connected: &Connected, wish: &Wish, only: Option<OneSide>) ->
     let (source, target) = (&connected.source, &connected.target);
     let stored = grants::stored(source, &target.name).await?;
     let seconds = target::lifetime(connected, wish.seconds).await?;
+    let on_source = source::objects(connected, &wish.grants_of(connected, &stored)?)?;
+    for object in stored.beyond(&on_source) {
+        let said = format!("delete {}, too: by it {} has more than that", object::title(object), target.name);
+        output::warn(&source.name, &said);
+    }
     let sides = [
-        (OneSide::Source, "source", &source.name, source::objects(connected, &wish.grants(&stored))?),
+        (OneSide::Source, "source", &source.name, on_source),
         (OneSide::Target, "target", &target.name, target::objects(connected, seconds)?),
     ];
     for (_, side, name, objects) in

@@ -1,4 +1,4 @@
-//! Refuses names that are somebody else's already, before anything is written.
+//! Refuses names that are somebody else's already, or not the link's own, before anything is written.
 
 use anyhow::bail;
 use kube::ResourceExt;
@@ -7,7 +7,7 @@ use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL, TARGET_UID};
 
 use super::connect::Connected;
 use super::flags::{Flags, SourceFlags, TargetFlags};
-use super::{source, target};
+use super::{identities, source, target};
 use crate::{apply, object};
 
 /// Refuses, or doesn't.
@@ -17,7 +17,8 @@ use crate::{apply, object};
 /// the mend.
 pub async fn claim(connected: &Connected) -> anyhow::Result<()> {
     of_target(connected).await?;
-    of_source(connected).await
+    of_source(connected).await?;
+    warn_of_others(connected).await
 }
 
 /// Refuses a name that another target has, or that somebody gave to something else.
@@ -54,8 +55,18 @@ fn taken_from_target(stored: &DynamicObject, target_uid: &str) -> Option<String>
 async fn of_source(connected: &Connected) -> anyhow::Result<()> {
     let import = object::dynamic(&target::import(connected, target::LONGEST))?;
     let Some(stored) = apply::read(&connected.target, &import).await? else { return Ok(()) };
-    let Some(taken) = taken_from_source(&stored, &connected.source_uid) else { return Ok(()) };
     let name = &connected.source.name;
+    if let Some(known) = known_by_another_name(&stored, &connected.target.name) {
+        let (flags, target) = (&connected.plan.flags, &connected.target.name);
+        bail!(
+            "{target}: {name} knows this target as {known}, and not as {target}; run: {}; or, to have it known as \
+             {target}, first: {} --target-name {known}",
+            flags.again_with("--target-name", known),
+            Flags { target: TargetFlags { name: None, ..flags.target.clone() }, ..flags.clone() }
+                .of("unlink", ""),
+        );
+    }
+    let Some(taken) = taken_from_source(&stored, &connected.source_uid) else { return Ok(()) };
     bail!(
         "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, remove its link first: {}",
         connected.target.name,
@@ -63,6 +74,29 @@ async fn of_source(connected: &Connected) -> anyhow::Result<()> {
         connected.plan.flags.again_with("--source-name", &format!("{name}-2")),
         local_only(&connected.plan.flags, name),
     );
+}
+
+/// What the source knows the target as, by the import of a link that is there, if by another name: its
+/// identity would be left behind, with all of its rights.
+fn known_by_another_name<'a>(stored: &'a DynamicObject, target: &str) -> Option<&'a str> {
+    let is_link = stored.labels().get(LINK_LABEL).is_some_and(|value| value == "true");
+    stored.data["spec"]["name"].as_str().filter(|known| is_link && *known != target)
+}
+
+/// Warns of other names that the source knows this very target by: of a link that was forgotten.
+async fn warn_of_others(connected: &Connected) -> anyhow::Result<()> {
+    let (source, target) = (&connected.source, &connected.target);
+    for name in identities::names_of(source, &connected.target_uid).await? {
+        if name != target.name {
+            let said = format!(
+                "it knows {} as {name}, too, with rights of its own; if no link uses that: {}",
+                target.name,
+                source_only(&connected.plan.flags, &name)
+            );
+            connected.voice.warn(&source.name, &said);
+        }
+    }
+    Ok(())
 }
 
 /// The command that cleans the source of a target that is gone.
@@ -107,6 +141,21 @@ mod tests {
         let taken = taken_from_target(&object::dynamic(&account).unwrap(), "u-1");
         assert_eq!(taken.is_some(), said.is_some());
         assert!(taken.unwrap_or_default().contains(said.unwrap_or_default()));
+    }
+
+    #[rstest]
+    #[case("true", "c1", None)]
+    #[case("true", "c1-old", Some("c1-old"))]
+    #[case("false", "c1-old", None)]
+    fn a_link_has_one_name_for_its_target(
+        #[case] label: &str,
+        #[case] name: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let spec = ServiceAccountImportSpec { name: name.into(), ..Default::default() };
+        let mut import = ServiceAccountImport::new("c2", spec);
+        import.labels_mut().insert(LINK_LABEL.into(), label.into());
+        assert_eq!(known_by_another_name(&object::dynamic(&import).unwrap(), "c1"), expected);
     }
 
     #[rstest]

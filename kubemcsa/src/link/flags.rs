@@ -78,6 +78,10 @@ pub struct LinkFlags {
 
     #[command(flatten)]
     pub source: SourceFlags,
+
+    /// Of a target that is its own source
+    #[arg(long)]
+    pub allow_self: bool,
 }
 
 /// How the target reaches the source.
@@ -120,7 +124,8 @@ pub struct Flags {
 impl LinkFlags {
     /// The flags of a command that has these.
     pub fn of(self, command: &'static str) -> Flags {
-        Flags { command, target: self.target, source: self.source, ..Default::default() }
+        let Self { target, source, allow_self } = self;
+        Flags { command, target, source, allow_self, ..Default::default() }
     }
 }
 
@@ -145,6 +150,11 @@ impl SourceFlags {
 }
 
 impl Flags {
+    /// This command again.
+    pub fn again(&self) -> String {
+        self.as_command(self.command, "")
+    }
+
     /// This command again, with another value of one flag: the mend that an error prints.
     pub fn again_with(&self, flag: &str, value: &str) -> String {
         // Not quoted: a value in capitals is for people to replace.
@@ -153,7 +163,7 @@ impl Flags {
 
     /// Another command about the same link, with its arguments.
     pub fn of(&self, command: &str, arguments: &str) -> String {
-        let flags = Self { way: WayFlags::default(), allow_self: false, others: Vec::new(), ..self.clone() };
+        let flags = Self { way: WayFlags::default(), others: Vec::new(), ..self.clone() };
         flags.as_command(&format!("{command} {arguments}"), "").replace("  ", " ").trim_end().to_owned()
     }
 

@@ -88,6 +88,16 @@ impl<'a> FromIterator<&'a Grant> for Grants {
 }
 
 impl Grants {
+    /// The flags of `kubemcsa bootstrap` that grant the same again.
+    pub fn flags(&self) -> Vec<(&'static str, String)> {
+        let Self::Only(namespaces) = self else { return Vec::new() };
+        let each = namespaces.iter().flat_map(|(namespace, names)| match names {
+            Names::All => vec![namespace.clone()],
+            Names::These(names) => names.iter().map(|name| format!("{namespace}/{name}")).collect(),
+        });
+        each.map(|grant| ("--allow", grant)).collect()
+    }
+
     /// Adds what is not granted yet.
     pub fn allow(&mut self, Grant { namespace, name }: &Grant) {
         let Self::Only(namespaces) = self else { return };
@@ -157,7 +167,7 @@ impl Grants {
             }
         }
         sentences.push(format!(
-            "{target} can do nothing else as itself; with a token it can do all that the token's service account can"
+            "kubemcsa has granted {target} nothing else; with a token it can do all that the token's service account can"
         ));
         sentences
     }
@@ -165,14 +175,10 @@ impl Grants {
 
 impl fmt::Display for Grants {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Only(namespaces) = self else { return formatter.write_str("everything") };
-        let grants: Vec<_> = namespaces
-            .iter()
-            .flat_map(|(namespace, names)| match names {
-                Names::All => vec![namespace.clone()],
-                Names::These(names) => names.iter().map(|name| format!("{namespace}/{name}")).collect(),
-            })
-            .collect();
+        if *self == Self::Everything {
+            return formatter.write_str("everything");
+        }
+        let grants: Vec<_> = self.flags().into_iter().map(|(_, grant)| grant).collect();
         formatter.write_str(if grants.is_empty() { "nothing" } else { "" })?;
         formatter.write_str(&grants.join(", "))
     }

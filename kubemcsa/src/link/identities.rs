@@ -14,11 +14,25 @@ use crate::list;
 /// # Errors
 /// When the source can't be asked.
 pub async fn targets(source: &Cluster) -> Result<Vec<String>, CallError> {
+    Ok(all(source).await?.iter().map(ResourceExt::name_any).collect())
+}
+
+/// The names by which it knows the target of this UID.
+///
+/// # Errors
+/// When the source can't be asked.
+pub async fn names_of(source: &Cluster, target_uid: &str) -> Result<Vec<String>, CallError> {
+    let accounts = all(source).await?;
+    let its = accounts.iter().filter(|account| account.annotations()[TARGET_UID] == target_uid);
+    Ok(its.map(ResourceExt::name_any).collect())
+}
+
+async fn all(source: &Cluster) -> Result<Vec<ServiceAccount>, CallError> {
     let accounts: Api<ServiceAccount> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
     let page = async |params: &ListParams| accounts.list(params).await;
-    let listed = list::pages(source, "list service accounts", ListParams::default(), page).await?;
-    let identities = listed.iter().filter(|account| account.annotations().contains_key(TARGET_UID));
-    Ok(identities.map(ResourceExt::name_any).collect())
+    let mut accounts = list::pages(source, "list service accounts", ListParams::default(), page).await?;
+    accounts.retain(|account| account.annotations().contains_key(TARGET_UID));
+    Ok(accounts)
 }
 
 /// The UID of the target of this name; none: the source knows no such target.

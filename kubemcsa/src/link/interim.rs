@@ -13,10 +13,10 @@ use crate::call::CallError;
 use crate::cluster::Cluster;
 use crate::{list, object, remove};
 
-/// Label of such a Secret; its value is the target's name.
+/// Label and annotation of such a Secret; the value is the target's name, of which a label may have a part.
 const ROTATION: &str = "multicluster.admiralty.io/rotation-of";
 
-/// Makes one. No target can have a name like its.
+/// Makes one. Should there be a target of its name one day, that is refused: the Secret says whose it is.
 ///
 /// # Errors
 /// When it can't be written.
@@ -24,9 +24,15 @@ pub async fn create(connected: &Connected) -> anyhow::Result<String> {
     let target = &connected.target.name;
     let secret = Secret {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{target}-rotation-")),
+            generate_name: Some("rotation-".into()),
             labels: Some([(ROTATION.to_owned(), label_value(target))].into()),
-            annotations: Some([(TARGET_UID.to_owned(), connected.target_uid.clone())].into()),
+            annotations: Some(
+                [
+                    (ROTATION.to_owned(), target.clone()),
+                    (TARGET_UID.to_owned(), connected.target_uid.clone()),
+                ]
+                .into(),
+            ),
             ..Default::default()
         },
         type_: Some("Opaque".into()),
@@ -53,7 +59,8 @@ pub async fn left(source: &Cluster, target: &str) -> Result<Vec<DynamicObject>, 
     let found = list::pages(source, "list the secrets of rotations", params, page).await?;
     let types = Some(list::types::<Secret>());
     let secret = |metadata| DynamicObject { types: types.clone(), metadata, data: Default::default() };
-    Ok(found.into_iter().map(|found| secret(found.metadata)).collect())
+    let found = found.into_iter().map(|found| secret(found.metadata));
+    Ok(found.filter(|secret| secret.annotations().get(ROTATION).is_some_and(|of| of == target)).collect())
 }
 
 /// Removes them, and with them the tokens that are bound to them.

@@ -16,23 +16,33 @@ use crate::kubeconfig::Chosen;
 const DEAD_WITHIN: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits until the source refuses the token; whether it did.
+/// What the source makes of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It knows it no more.
+    Dead,
+    /// It still accepts it.
+    Alive,
+}
+
+/// Waits until the source refuses the token.
 ///
 /// # Errors
-/// When the source can't be asked.
-pub async fn until_refused(source: &Cluster, chosen: &Chosen, token: SecretString) -> anyhow::Result<bool> {
+/// When it can't be asked all that time.
+pub async fn until_refused(source: &Cluster, chosen: &Chosen, token: SecretString) -> anyhow::Result<Seen> {
     let mut config = chosen.config()?;
     config.auth_info = AuthInfo { token: Some(token), ..Default::default() };
     let thief = Cluster::new(&source.name, "the old token", config)?;
     let namespaces: Api<Namespace> = Api::all(thief.client.clone());
     let deadline = Instant::now() + DEAD_WITHIN;
     loop {
-        match thief.call("read namespace kube-system", namespaces.get("kube-system")).await {
-            Err(error) if error.is_unauthorized() => return Ok(true),
-            Err(error) if error.refusal().is_none() => return Err(error.into()),
+        let answer = thief.call("read namespace kube-system", namespaces.get("kube-system")).await;
+        match answer {
+            Err(error) if error.is_unauthorized() => return Ok(Seen::Dead),
+            Err(error) if error.refusal().is_none() && Instant::now() >= deadline => return Err(error.into()),
             // Whether it may or not: it is still known.
-            _ if Instant::now() >= deadline => return Ok(false),
-            _ => sleep(PAUSE).await,
+            Ok(_) | Err(_) if Instant::now() >= deadline => return Ok(Seen::Alive),
+            Ok(_) | Err(_) => sleep(PAUSE).await,
         }
     }
 }

@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 
 use super::connect::Connected;
-use super::grants::{Grants, Stored};
+use super::grants::{self, Grants, Stored};
 use super::voice::Voice;
 use crate::apply::Outcome;
 use crate::call::CallError;
@@ -57,9 +57,10 @@ pub async fn grant(connected: &Connected, grants: &Grants, stored: &Stored) -> a
     let (cluster, voice) = (&connected.source, &connected.voice);
     ensure_namespaces(cluster, grants, stored).await?;
     let policy = share(cluster, voice, grants).await?;
+    // Before there is anyone to have them: who is interrupted here finds what was to be granted.
+    put(cluster, voice, &connected.target.name, grants, stored).await?;
     let service_account_uid = written(cluster, voice, &service_account(connected)?).await?.uid();
     let bound_secret_uid = written(cluster, voice, &bound_secret(connected)?).await?.uid();
-    put(cluster, voice, &connected.target.name, grants, stored).await?;
     Ok(Granted {
         service_account_uid: service_account_uid.context("the service account has no UID")?,
         bound_secret_uid: bound_secret_uid.context("the Secret that tokens are bound to has no UID")?,
@@ -93,7 +94,8 @@ pub async fn share(cluster: &Cluster, voice: &Voice, grants: &Grants) -> anyhow:
     Ok(policy)
 }
 
-/// Gives a target these rights, and then takes back those that it had beyond them.
+/// Gives a target these rights, and takes back those that it had beyond them: Roles first, and the right to
+/// everything last, for until then the others may be in its place.
 ///
 /// # Errors
 /// When an object can't be written or removed, or somebody else changed one since it was read.
@@ -105,16 +107,51 @@ pub async fn put(
     stored: &Stored,
 ) -> anyhow::Result<()> {
     let wanted = grants.objects(target)?;
+    let (within, everywhere): (Vec<_>, Vec<_>) =
+        stored.beyond(&wanted).partition(|object| object.namespace().is_some());
+    if *grants != Grants::Everything {
+        take_back(cluster, voice, &within).await?;
+    }
     for object in &wanted {
         // Two who change what one link may: the second has to look again.
         let versioned = stored.at_its_version(object);
-        written(cluster, voice, &versioned).await?;
+        written(cluster, voice, &versioned).await.map_err(|error| unbindable(error, object))?;
     }
-    for object in stored.beyond(&wanted) {
-        remove::remove(cluster, object).await?;
+    if *grants == Grants::Everything {
+        take_back(cluster, voice, &within).await?;
+    }
+    take_back(cluster, voice, &everywhere).await?;
+    let now = grants::stored(cluster, target).await?;
+    if now.grants.as_ref() != Some(grants) || now.is_ambiguous() {
+        let has = now.grants.map_or_else(|| "nothing".to_owned(), |grants| grants.to_string());
+        bail!(
+            "{}: somebody else has changed what {target} may import, which is {has} now, and not {grants}; agree, and \
+             run this again",
+            cluster.name
+        );
+    }
+    Ok(())
+}
+
+async fn take_back(cluster: &Cluster, voice: &Voice, objects: &[&DynamicObject]) -> Result<(), CallError> {
+    for object in objects {
+        remove::remove_unchanged(cluster, object).await?;
         voice.outcome(&cluster.name, &object::title(object), Outcome::Removed);
     }
     Ok(())
+}
+
+/// A binding to another role is nobody's to change, but by deleting it.
+fn unbindable(error: CallError, object: &DynamicObject) -> anyhow::Error {
+    if !error.to_string().contains("cannot change roleRef") {
+        return error.into();
+    }
+    let namespace = object.namespace().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+    let (kind, name) = (object::kind(object).to_lowercase(), object.name_any());
+    anyhow::anyhow!(
+        "{error}; somebody else has bound another role by that name: look at it, and delete it there by: kubectl{namespace} \
+         delete {kind} {name}; then run this again"
+    )
 }
 
 async fn written(

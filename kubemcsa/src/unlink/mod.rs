@@ -8,8 +8,6 @@ mod target;
 
 use std::time::Duration;
 
-use anyhow::bail;
-
 use crate::cluster::Cluster;
 use crate::link::connect;
 use crate::link::flags::{Flags, LinkFlags};
@@ -29,7 +27,7 @@ pub struct Args {
     local_only: bool,
 
     /// Clean the source only, as the target is gone for good; it is known by --target-name then
-    #[arg(long, requires = "target_name", conflicts_with = "local_only")]
+    #[arg(long, requires = "target_name", conflicts_with_all = ["local_only", "target_context", "target_kubeconfig"])]
     source_only: bool,
 
     /// Leave the Secrets of the source's imports, whose tokens work until they expire
@@ -66,7 +64,8 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
         anyhow::anyhow!("{error}; where the source is gone for good, clean the target alone: {local}")
     })?;
     let identity = source::look(&source.cluster, &plan.target.name, Some(&target.uid)).await?;
-    let link = target::look(&target.cluster, &plan.source.name, Some(&source.uid)).await?;
+    let link =
+        target::look(&target.cluster, &plan.source.name, Some(&source.uid), Some(&plan.target.name)).await?;
     target::ensure_removable(&target.cluster, &link, args.keep_secrets).await?;
     let mut on_source = taker(args, source.cluster);
     source::take(&mut on_source, &identity).await?;
@@ -95,7 +94,7 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     };
     let side = refuse::target(flags, flags.target.choose()?)?;
     let target = connect::reach(&side).await?;
-    let link = target::look(&target.cluster, &source, None).await?;
+    let link = target::look(&target.cluster, &source, None, None).await?;
     let mut taker = taker(args, target.cluster);
     target::take(&mut taker, &link, args.keep_secrets).await?;
     end(&[&taker], &side.name, &source);
@@ -112,9 +111,6 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
 }
 
 async fn source_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
-    if flags.target.context.is_some() || flags.target.kubeconfig.is_some() {
-        bail!("--source-only asks no target: leave out --target-context and --target-kubeconfig");
-    }
     let chosen = flags.source.choose()?;
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let target = flags.target.name.clone().unwrap_or_default();

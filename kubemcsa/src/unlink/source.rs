@@ -1,24 +1,24 @@
 //! The source's side: the target's identity and rights; with the last one, what all links share.
 
-use std::fmt::Debug;
-
 use anyhow::bail;
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
-use kube::api::{DynamicObject, ListParams, ObjectMeta};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectMeta};
+use kube::discovery::{Discovery, Scope, verbs};
 use kube::{Api, Resource, ResourceExt};
 use mcsa_client::SecretString;
 use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::apply;
+use crate::call::CallError;
 use crate::cluster::Cluster;
 use crate::kubeconfig::Chosen;
+use crate::link::grants::Grants;
+use crate::link::revoked::Seen;
+use crate::link::voice::Voice;
 use crate::link::{grants, identities, interim, revoked, source};
 use crate::taker::Taker;
-use crate::{list, manifests, object, output};
+use crate::{manifests, object, output};
 
 /// What is in every namespace.
 const MADE_BY_THE_CLUSTER: [&str; 2] = ["default", "kube-root-ca.crt"];
@@ -83,56 +83,78 @@ pub async fn take(taker: &mut Taker, identity: &Identity) -> anyhow::Result<()> 
     for object in &identity.objects {
         taker.take(object).await?;
     }
-    let mut others = identities::targets(&taker.cluster).await?;
-    others.retain(|other| *other != identity.target);
-    if others.is_empty() {
-        take_shared(taker).await?;
-    } else {
-        let said =
-            format!("kept, for {}: the admission policy and the cluster roles of links", others.join(", "));
-        output::say(&taker.cluster.name, &said);
-    }
-    Ok(())
+    take_shared(taker, &identity.target).await
 }
 
-/// The policy goes last: until then, someone may be held by it.
-async fn take_shared(taker: &mut Taker) -> anyhow::Result<()> {
+/// The policy goes last: until then, someone may be held by it. Whoever is linked meanwhile gets it back.
+async fn take_shared(taker: &mut Taker, target: &str) -> anyhow::Result<()> {
     for object in source::shared()?.iter().rev() {
+        let others = others(&taker.cluster, target).await?;
+        if !others.is_empty() {
+            let kept = "the admission policy and the cluster roles of links";
+            output::say(&taker.cluster.name, &format!("kept, for {}: {kept}", others.join(", ")));
+            break;
+        }
         if let Some(stored) = apply::read(&taker.cluster, object).await? {
             taker.take(&stored).await?;
         }
     }
+    if !others(&taker.cluster, target).await?.is_empty() {
+        if !taker.dry_run {
+            source::share(&taker.cluster, &Voice::Lines, &Grants::Everything).await?;
+        }
+        return Ok(());
+    }
     // With nothing in it but what the cluster itself puts there, it is of no use.
     if let Some(namespace) = apply::read(&taker.cluster, &manifests::namespace()?).await?
         && object::is_ours(&namespace)
-        && is_empty(&taker.cluster).await?
     {
-        taker.take(&namespace).await?;
+        let say =
+            |text: &str| output::say(&taker.cluster.name, &format!("namespace {SYSTEM_NAMESPACE} {text}"));
+        if taker.dry_run {
+            say("would be removed, unless there is more in it");
+        } else if is_empty(&taker.cluster).await {
+            taker.take(&namespace).await?;
+        } else {
+            say("is kept, as there is more in it");
+        }
     }
     Ok(())
 }
 
-/// Whether nobody uses the system namespace for anything else: it may be a target's, too.
-async fn is_empty(cluster: &Cluster) -> anyhow::Result<bool> {
-    let mut left = names::<Secret>(cluster).await?;
-    left.extend(names::<ServiceAccount>(cluster).await?);
-    left.extend(names::<ConfigMap>(cluster).await?);
-    left.extend(names::<Deployment>(cluster).await?);
-    left.extend(names::<Pod>(cluster).await?);
-    left.retain(|name| !MADE_BY_THE_CLUSTER.contains(&name.as_str()));
-    let imports = list::imports(cluster, Some(SYSTEM_NAMESPACE), ListParams::default()).await?;
-    Ok(left.is_empty() && imports.is_empty())
+/// The other targets that are linked.
+async fn others(source: &Cluster, target: &str) -> Result<Vec<String>, CallError> {
+    let mut targets = identities::targets(source).await?;
+    targets.retain(|other| other != target);
+    Ok(targets)
 }
 
-async fn names<K>(cluster: &Cluster) -> anyhow::Result<Vec<String>>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-{
-    let api: Api<K> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
-    let page = async |params: &ListParams| api.list_metadata(params).await;
-    let doing = format!("list {}s", object::words(&K::kind(&())));
-    let found = list::pages(cluster, &doing, ListParams::default(), page).await?;
-    Ok(found.iter().map(ResourceExt::name_any).collect())
+/// Whether nobody uses the system namespace for anything else: it may be a target's, too. What can't be
+/// looked at may be there.
+async fn is_empty(cluster: &Cluster) -> bool {
+    let Ok(discovery) = Discovery::new(cluster.client.clone()).run().await else { return false };
+    for group in discovery.groups() {
+        for (resource, capabilities) in group.recommended_resources() {
+            let is_listed = capabilities.supports_operation(verbs::LIST);
+            if capabilities.scope != Scope::Namespaced || !is_listed || is_told_by_others(&resource) {
+                continue;
+            }
+            let api =
+                Api::<DynamicObject>::namespaced_with(cluster.client.clone(), SYSTEM_NAMESPACE, &resource);
+            let found = cluster.call("list what is there", api.list_metadata(&ListParams::default())).await;
+            let is_left = |name: &String| !MADE_BY_THE_CLUSTER.contains(&name.as_str());
+            match found {
+                Ok(found) if !found.iter().map(ResourceExt::name_any).any(|name| is_left(&name)) => {}
+                _ => return false,
+            }
+        }
+    }
+    true
+}
+
+/// Events are about others, and go by themselves.
+fn is_told_by_others(resource: &ApiResource) -> bool {
+    resource.kind == "Event"
 }
 
 /// Waits until the source refuses the link's token.
@@ -141,7 +163,7 @@ where
 /// When it can't be asked, or does not.
 pub async fn until_refused(source: &Cluster, chosen: &Chosen, token: SecretString) -> anyhow::Result<()> {
     output::say(&source.name, "waiting until it refuses the link's token");
-    if revoked::until_refused(source, chosen, token).await? {
+    if revoked::until_refused(source, chosen, token).await? == Seen::Dead {
         output::say(&source.name, "the link's token is refused");
         return Ok(());
     }

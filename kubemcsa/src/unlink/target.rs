@@ -36,11 +36,27 @@ impl Link {
 /// Looks.
 ///
 /// # Errors
-/// When the target can't be asked, or the link is to another source of that name.
-pub async fn look(target: &Cluster, source: &str, source_uid: Option<&str>) -> anyhow::Result<Link> {
+/// When the target can't be asked, or the link is to another source of that name, or by another name of the
+/// target's.
+pub async fn look(
+    target: &Cluster,
+    source: &str,
+    source_uid: Option<&str>,
+    known_as: Option<&str>,
+) -> anyhow::Result<Link> {
     let mut links = linked::all(target).await?;
     links.retain(|link| link.cluster_name == source);
     for import in links.iter().filter_map(|link| link.import.as_ref()) {
+        let name = &import.spec.name;
+        if let Some(given) = known_as
+            && name != given
+        {
+            bail!(
+                "{}: {source} knows this target as {name}, and not as {given}: nothing is removed; run this again with \
+                 --target-name {name}",
+                target.name
+            );
+        }
         let uid = import.annotations().get(CLUSTER_UID);
         if let (Some(uid), Some(source_uid)) = (uid, source_uid)
             && uid != source_uid

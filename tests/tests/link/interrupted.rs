@@ -60,6 +60,43 @@ async fn a_rotation_that_is_interrupted_harms_no_import() -> anyhow::Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_interrupted_while_narrowing_has_widened_nothing() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.accounts().await?;
+    let everything = "clusterrolebinding.rbac.authorization.k8s.io/multicluster-service-account-link-c1";
+    let mut lines = 0;
+    while interrupt(&world, &["bootstrap", "--allow", "team-a"], lines, "KILL")? {
+        let has_identity = world.traces().await?.contains("serviceaccount/c1");
+        world.run(&["bootstrap"])?;
+        let is_wide = world.traces().await?.contains(everything);
+        ensure!(
+            !(has_identity && is_wide),
+            "killed after {lines} lines, and run again without a word of rights"
+        );
+        world.forget()?;
+        lines += 1;
+    }
+    ensure!(lines > 0, "it was never interrupted");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_check_tell_of_a_rotation_that_was_interrupted() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.run(&["bootstrap"])?;
+    // Without an importer, nobody takes it further.
+    let is_interim = || anyhow::Ok(world.table()?.contains("RotationUnfinished"));
+    let mut lines = 0;
+    while interrupt(&world, &["rotate"], lines, "KILL")? && !is_interim()? {
+        lines += 1;
+    }
+    ensure!(is_interim()?, "{}", world.table()?);
+    world.run(&["rotate"])?;
+    ensure!(!is_interim()?, "{}", world.table()?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bootstrap_and_unlink_finish_what_was_interrupted() -> anyhow::Result<()> {
     let world = World::start().await?;
     world.accounts().await?;

@@ -3,6 +3,7 @@
 mod expired;
 mod grants;
 mod interrupted;
+mod mistaken;
 mod old;
 mod rotate;
 mod several;
@@ -76,6 +77,19 @@ impl World {
         }
         self.target.kubectl(["create", "namespace", "demo"]).await?;
         Ok(Imports::of(self.target.client(), "demo"))
+    }
+
+    /// Ends the link on both sides, without waiting until its token is refused.
+    fn forget(&self) -> anyhow::Result<()> {
+        let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", "c2"];
+        kubemcsa_ok(&self.kubeconfig, local)?;
+        let remote = ["unlink", "--source-only", "--target-name", "c1", "--source-context", "c2"];
+        kubemcsa_ok(&self.kubeconfig, remote).map(drop)
+    }
+
+    /// What `kubemcsa links` prints.
+    fn table(&self) -> anyhow::Result<String> {
+        kubemcsa_ok(&self.kubeconfig, ["links", "--context", "c1"])
     }
 
     fn links(&self) -> Imports {

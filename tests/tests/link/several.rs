@@ -56,6 +56,30 @@ async fn a_source_that_fails_does_not_stop_the_others() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Two who do not agree what a link may import: whoever succeeds has told the truth.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_differ_nobody_is_told_what_is_not_so() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.accounts().await?;
+    let everything = "clusterrolebinding.rbac.authorization.k8s.io/multicluster-service-account-link-c1";
+    for _ in 0..3 {
+        let start = |allow: &[&str]| {
+            let mut command = Command::new(program("kubemcsa")?);
+            command.env("KUBECONFIG", &world.kubeconfig).arg("bootstrap").args(BOTH).args(allow);
+            anyhow::Ok(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?)
+        };
+        let (bare, narrow) = (start(&[])?, start(&["--allow", "team-a"])?);
+        let ended = [bare.wait_with_output()?, narrow.wait_with_output()?];
+        let is_wide = world.traces().await?.contains(everything);
+        let said = ended.each_ref().map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+        let are_done = ended.each_ref().map(|output| output.status.success());
+        ensure!(!(is_wide && are_done == [true, true]), "{}\nand\n{}", said[0], said[1]);
+        world.run(&["bootstrap", "--allow", "team-a"])?;
+        world.forget()?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_at_the_same_time_make_one_link() -> anyhow::Result<()> {
     let world = World::start().await?;

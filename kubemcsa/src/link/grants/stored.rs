@@ -25,6 +25,12 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Whether there are both forms, the right to everything and Roles for some, so that nobody can tell which
+    /// of them is meant.
+    pub fn is_ambiguous(&self) -> bool {
+        self.grants == Some(Grants::Everything) && self.objects.len() > 1
+    }
+
     /// The object as it is to be written: over the one that was read, if there is one, and no other.
     pub fn at_its_version(&self, object: &DynamicObject) -> DynamicObject {
         let title = object::title(object);
