@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::DynamicObject;
 
 use crate::apply::Outcome;
 use crate::cluster::Cluster;
 use crate::gone::until_gone;
 use crate::{object, output, remove};
+
+/// How many deletions are on their way at once.
+pub const AT_A_TIME: usize = 16;
 
 /// Removes objects, or only says that it would.
 pub struct Taker {
@@ -37,6 +41,19 @@ impl Taker {
             until_gone(&self.cluster, object, self.timeout).await?;
         }
         self.took(object);
+        Ok(())
+    }
+
+    /// Removes objects that nothing holds, many at once.
+    ///
+    /// # Errors
+    /// When one can't be removed.
+    pub async fn take_all(&mut self, objects: &[DynamicObject]) -> anyhow::Result<()> {
+        if !self.dry_run {
+            let removals = objects.iter().map(|object| remove::remove(&self.cluster, object));
+            stream::iter(removals).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+        }
+        objects.iter().for_each(|object| self.took(object));
         Ok(())
     }
 

@@ -36,6 +36,13 @@ pub async fn report(connected: &Connected, way: &Way, made: &Made) -> anyhow::Re
     };
     output::say(&source.name, &change);
     output::say(&source.name, &format!("to end it: {}", flags.of("unlink", "")));
+    if connected.plan.flags.others.iter().any(|(flag, _)| *flag == "--link-ttl") {
+        let said = format!(
+            "tokens that the link got before live as long as they did; to end them: {}",
+            flags.of("rotate", "")
+        );
+        output::say(&source.name, &said);
+    }
     if let Some(expires_at) = made.checked.expires_at {
         output::say(
             &target.name,

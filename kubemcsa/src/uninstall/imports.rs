@@ -15,11 +15,8 @@ use super::look::is_ours;
 use crate::call::CallError;
 use crate::cluster::Cluster;
 use crate::gone::{PAUSE, still_there};
-use crate::taker::Taker;
+use crate::taker::{AT_A_TIME, Taker};
 use crate::{apply, list, manifests, object, output, remove};
-
-/// How many deletions are on their way at once.
-const AT_A_TIME: usize = 16;
 
 /// Removes them all, and waits until they are gone.
 ///

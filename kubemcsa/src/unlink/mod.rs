@@ -64,13 +64,19 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
         anyhow::anyhow!("{error}; where the source is gone for good, clean the target alone: {local}")
     })?;
     let identity = source::look(&source.cluster, &plan.target.name, Some(&target.uid)).await?;
-    let link =
-        target::look(&target.cluster, &plan.source.name, Some(&source.uid), Some(&plan.target.name)).await?;
-    target::ensure_removable(&target.cluster, &link, args.keep_secrets).await?;
+    let link = target::look(
+        &target.cluster,
+        &plan.source.name,
+        Some(&source.uid),
+        Some(&plan.target.name),
+        args.keep_secrets,
+    )
+    .await?;
+    target::ensure_removable(&target.cluster, &link).await?;
     let mut on_source = taker(args, source.cluster);
     source::take(&mut on_source, &identity).await?;
     let mut on_target = taker(args, target.cluster);
-    target::take(&mut on_target, &link, args.keep_secrets).await?;
+    target::take(&mut on_target, &link).await?;
     if !args.dry_run
         && let Some(token) = link.token()
     {
@@ -94,9 +100,9 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     };
     let side = refuse::target(flags, flags.target.choose()?)?;
     let target = connect::reach(&side).await?;
-    let link = target::look(&target.cluster, &source, None, None).await?;
+    let link = target::look(&target.cluster, &source, None, None, args.keep_secrets).await?;
     let mut taker = taker(args, target.cluster);
-    target::take(&mut taker, &link, args.keep_secrets).await?;
+    target::take(&mut taker, &link).await?;
     end(&[&taker], &side.name, &source);
     target::report(&taker, &link, args.keep_secrets);
     let name = link.identity().unwrap_or(side.name);

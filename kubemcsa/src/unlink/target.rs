@@ -1,11 +1,13 @@
 //! The target's side: the link's import and Secret, and the Secrets of the imports from that source.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DynamicObject, ListParams, ObjectMeta};
 use kube::{Api, ResourceExt};
-use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
+use mcsa_client::contract::{CLUSTER_UID, IMPORT_NAME};
 use mcsa_client::{SecretString, ServiceAccountImport};
 
 use crate::cluster::Cluster;
@@ -19,9 +21,21 @@ pub struct Link {
     source: String,
     links: Vec<Linked>,
     imports: Vec<ServiceAccountImport>,
+    /// Of the imports; none where they are to stay.
+    secrets: Vec<DynamicObject>,
 }
 
 impl Link {
+    /// The link's own import and Secret.
+    fn own(&self) -> anyhow::Result<Vec<DynamicObject>> {
+        let mut objects = Vec::new();
+        for linked in &self.links {
+            objects.extend(linked.import.as_ref().map(object::dynamic).transpose()?);
+            objects.extend(linked.secret.as_ref().map(|secret| by_metadata(secret.metadata.clone())));
+        }
+        Ok(objects)
+    }
+
     /// The link's token, if there is one.
     pub fn token(&self) -> Option<SecretString> {
         self.links.iter().find_map(|link| link.link()?.ok()?.config.auth_info.token)
@@ -43,6 +57,7 @@ pub async fn look(
     source: &str,
     source_uid: Option<&str>,
     known_as: Option<&str>,
+    keep_secrets: bool,
 ) -> anyhow::Result<Link> {
     let mut links = linked::all(target).await?;
     links.retain(|link| link.cluster_name == source);
@@ -70,42 +85,49 @@ pub async fn look(
     }
     let mut imports = list::readable_imports(target, None, ListParams::default()).await?;
     imports.retain(|import| !import.is_link() && import.spec.cluster_name == source);
-    Ok(Link { source: source.to_owned(), links, imports })
+    let secrets =
+        if keep_secrets || imports.is_empty() { Vec::new() } else { secrets_of(target, &imports).await? };
+    Ok(Link { source: source.to_owned(), links, imports, secrets })
 }
 
-/// Refuses whoever may not remove it, before anything is removed in the source.
+/// Refuses whoever may not remove it, before anything is removed in the source: of many Secrets, in each
+/// namespace one is asked about, as rights are the same for all.
 ///
 /// # Errors
 /// When something could not be removed.
-pub async fn ensure_removable(target: &Cluster, link: &Link, keep_secrets: bool) -> anyhow::Result<()> {
-    for object in objects(target, link, keep_secrets).await? {
-        remove::rehearse(target, &object).await?;
+pub async fn ensure_removable(target: &Cluster, link: &Link) -> anyhow::Result<()> {
+    let mut namespaces = BTreeSet::new();
+    let samples = link.secrets.iter().filter(|secret| namespaces.insert(secret.namespace()));
+    for object in link.own()?.iter().chain(samples) {
+        remove::rehearse(target, object).await?;
     }
     Ok(())
 }
 
-/// Removes it.
+/// Removes it. Imports stay: they are what people asked for, and work again once there is a link.
 ///
 /// # Errors
 /// When something can't be removed.
-pub async fn take(taker: &mut Taker, link: &Link, keep_secrets: bool) -> anyhow::Result<()> {
-    for object in objects(&taker.cluster, link, keep_secrets).await? {
+pub async fn take(taker: &mut Taker, link: &Link) -> anyhow::Result<()> {
+    for object in link.own()? {
         taker.take(&object).await?;
     }
-    Ok(())
+    taker.take_all(&link.secrets).await
 }
 
-/// What goes. Imports stay: they are what people asked for, and work again once there is a link.
-async fn objects(target: &Cluster, link: &Link, keep_secrets: bool) -> anyhow::Result<Vec<DynamicObject>> {
-    let mut objects = Vec::new();
-    for linked in &link.links {
-        objects.extend(linked.import.as_ref().map(object::dynamic).transpose()?);
-        objects.extend(linked.secret.as_ref().map(by_metadata));
-    }
-    for import in link.imports.iter().filter(|_| !keep_secrets) {
-        objects.extend(own_secret(target, import).await?.as_ref().map(by_metadata));
-    }
-    Ok(objects)
+/// The Secrets that these imports own, found by their label.
+async fn secrets_of(
+    target: &Cluster,
+    imports: &[ServiceAccountImport],
+) -> anyhow::Result<Vec<DynamicObject>> {
+    let uids: BTreeSet<_> = imports.iter().filter_map(ResourceExt::uid).collect();
+    let api: Api<Secret> = Api::all(target.client.clone());
+    let page = async |params: &ListParams| api.list_metadata(params).await;
+    let labelled = ListParams::default().labels(IMPORT_NAME);
+    let found = list::pages(target, "list the metadata of imports' secrets", labelled, page).await?;
+    let own =
+        found.into_iter().filter(|secret| secret.owner_references().iter().any(|it| uids.contains(&it.uid)));
+    Ok(own.map(|secret| by_metadata(secret.metadata)).collect())
 }
 
 /// Says what is left of it.
@@ -140,21 +162,6 @@ fn told(imports: usize, source: &str) -> Option<String> {
     }
 }
 
-/// The Secret that an import keeps, if it is its own.
-async fn own_secret(target: &Cluster, import: &ServiceAccountImport) -> anyhow::Result<Option<Secret>> {
-    let (namespace, name) = (import.namespace().unwrap_or_default(), import.secret_name());
-    let secrets: Api<Secret> = Api::namespaced(target.client.clone(), &namespace);
-    let doing = format!("read the metadata of secret {namespace}/{name}");
-    let found = target.call(&doing, secrets.get_metadata_opt(&name)).await?;
-    let secret = found.map(|found| Secret { metadata: found.metadata, ..Default::default() });
-    let uid = import.uid().unwrap_or_default();
-    let is_own = |secret: &Secret| secret.owner_references().iter().any(|owner| owner.uid == uid);
-    Ok(secret.filter(is_own))
-}
-
-fn by_metadata(secret: &Secret) -> DynamicObject {
-    let types = Some(list::types::<Secret>());
-    let mut metadata = secret.metadata.clone();
-    metadata.namespace.get_or_insert_with(|| SYSTEM_NAMESPACE.into());
-    DynamicObject { types, metadata, data: Default::default() }
+fn by_metadata(metadata: ObjectMeta) -> DynamicObject {
+    DynamicObject { types: Some(list::types::<Secret>()), metadata, data: Default::default() }
 }
