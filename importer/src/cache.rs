@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use mcsa_client::secret::{Names, SecretState};
+use tokio::time::Instant;
 
 use self::checks::Check;
 pub use self::checks::{Question, SeenCheck};
@@ -49,6 +50,8 @@ struct State {
     histories: HashMap<ObjectKey, History>,
     /// Of links that were asked about.
     checks: BTreeMap<ObjectKey, Check>,
+    /// When each source was last asked on behalf of people, as long as that matters.
+    asked: BTreeMap<String, Instant>,
     /// UIDs of the Secrets that were deleted last: the answer to our own write may come later.
     deleted: VecDeque<Box<str>>,
 }

@@ -13,8 +13,9 @@ use mcsa_client::api::REACHABLE;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cache::Question;
+use crate::cache::{Cache, Question};
 use crate::failure::{Failure, Reason};
+use crate::key::ObjectKey;
 use crate::mint::another;
 use crate::resolve::not_linked;
 use crate::source::{Answered, Source};
@@ -111,6 +112,7 @@ pub async fn answer_all(watched: Arc<Watched>) {
 async fn find_out(question: Question, watched: Arc<Watched>) {
     let Watched { cache, queue, fence, clock, .. } = &*watched;
     let (key, cluster) = (&question.import.key, &question.import.spec.cluster_name);
+    let asking = Asking { cache, key, answer: None };
     let link = || {
         let link = cache.link(cluster).ok_or_else(|| not_linked(cluster))?;
         link.source.map_err(|problem| Failure::new(Reason::InvalidLink, problem))
@@ -130,12 +132,31 @@ async fn find_out(question: Question, watched: Arc<Watched>) {
         let reason = &condition.reason;
         tracing::info!(cluster, import = key.name(), reason, "asked, and answered: {}", condition.message);
     }
-    cache.found_out(key, answer);
+    asking.end(answer);
     queue.hurry(key.clone(), cluster);
     if let Ok(source) = source {
         for key in source.woken() {
             queue.hurry(key, cluster);
         }
+    }
+}
+
+/// A question until it has ended. However it ends, the next one can be asked.
+struct Asking<'a> {
+    cache: &'a Cache,
+    key: &'a ObjectKey,
+    answer: Option<Answer>,
+}
+
+impl Asking<'_> {
+    fn end(mut self, answer: Option<Answer>) {
+        self.answer = answer;
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.cache.found_out(self.key, self.answer.take());
     }
 }
 
@@ -154,9 +175,14 @@ async fn ask(source: &Source, question: &Question) -> Result<Answered, Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::SeenImport;
     use crate::import::Import;
+    use crate::scope::Scope;
+    use kube::runtime::watcher::Event;
+    use mcsa_client::contract::{CHECK_REQUESTED, LINK_LABEL, SYSTEM_NAMESPACE};
     use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
     use rstest::rstest;
+    use serde_json::json;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -219,5 +245,25 @@ mod tests {
         };
         assert_eq!(Answer::of(&status), Some(answer));
         assert_eq!(Answer::of(&ServiceAccountImportStatus { checked_request: None, ..status }), None);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_ends_in_a_panic_is_asked_again() {
+        let link = json!({
+            "metadata": { "namespace": SYSTEM_NAMESPACE, "name": "c2", "uid": "u", "resourceVersion": "1",
+                          "labels": { LINK_LABEL: "true" },
+                          "annotations": { CHECK_REQUESTED: "2026-01-01T00:00:00Z" } },
+            "spec": { "clusterName": "c2", "namespace": SYSTEM_NAMESPACE, "name": "c1" },
+        });
+        let (cache, seen) = (Cache::default(), SeenImport::of(serde_json::from_value(link).unwrap()));
+        let key = seen.import.key.clone();
+        cache.see_import(&Scope::All, Event::Apply((key.clone(), Some(seen))));
+        assert_eq!(cache.questions(Instant::now()).0.len(), 1);
+        assert!(!cache.is_asked(), "it is being asked");
+        let ended = std::panic::catch_unwind(|| {
+            let _asking = Asking { cache: &cache, key: &key, answer: None };
+            panic!("as a bug would have it");
+        });
+        assert!(ended.is_err() && cache.is_asked());
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use mcsa_client::SecretString;
-use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::credential::Credential;
 use mcsa_client::secret::Provenance;
 use mcsa_client::token::{Claims, request};
@@ -117,7 +116,7 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
 pub fn another(cluster: &str, server: &str, uid: &str, pinned: &str) -> Failure {
     let message = format!(
         "the cluster at {server} has the UID {uid}, but the link {cluster} was made for {pinned}; if it was \
-         replaced on purpose, delete import {SYSTEM_NAMESPACE}/{cluster} and run kubemcsa bootstrap again"
+         replaced on purpose, run kubemcsa unlink --local-only --source-name {cluster}, and kubemcsa bootstrap again"
     );
     Failure::new(Reason::ClusterIdentityMismatch, message)
 }

@@ -74,6 +74,15 @@ fn not_trusted(certificate: &CertificateError) -> &'static str {
     }
 }
 
+/// What to do about a refusal: no grant helps where a policy is against it.
+fn not_allowed(message: &str) -> &'static str {
+    if message.contains("ValidatingAdmissionPolicy") {
+        "change the import's spec, or ask the source's owners"
+    } else {
+        "allow it in the source: kubemcsa allow, or ask its owners"
+    }
+}
+
 /// Whether this may be a UID: they have 36 characters, and a source may say anything.
 pub fn is_uid(uid: &str) -> bool {
     (1..=128).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_graphic())
@@ -322,9 +331,7 @@ impl Source {
         let kind = status.details.as_ref().map_or("", |details| details.kind.as_str());
         let (reason, mend) = match (status.code, kind) {
             (401, _) => (Reason::LinkUnauthorized, "run kubemcsa bootstrap again for this source"),
-            (403, _) => {
-                (Reason::Forbidden, "allow it in the source: run kubemcsa bootstrap again, or ask its owners")
-            }
+            (403, _) => (Reason::Forbidden, not_allowed(&status.message)),
             (404, "secrets") => {
                 (Reason::BoundSecretNotFound, "create it in the source, or change spec.boundSecret")
             }
@@ -345,5 +352,21 @@ impl Source {
             retry: Retry::BackOff(Duration::from_secs(said)),
             ..Failure::new(reason, format!("{name} refuses {what}: {}; {mend}", status.message))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::by_its_rights("User \"c1\" cannot create resource \"serviceaccounts/token\"", "kubemcsa allow")]
+    #[case::by_the_policy(
+        "serviceaccounts \"a\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no",
+        "change the import's spec"
+    )]
+    fn who_is_refused_is_told_what_helps(#[case] message: &str, #[case] expected: &str) {
+        assert!(not_allowed(message).contains(expected));
     }
 }

@@ -49,8 +49,6 @@ pub(super) struct Check {
     shown: Option<Arc<Answer>>,
     /// An answer that is to stand there.
     found: Option<Arc<Answer>>,
-    /// When the source was last asked.
-    asked: Option<Instant>,
     is_asking: bool,
 }
 
@@ -95,14 +93,17 @@ impl Cache {
     /// just.
     pub fn questions(&self, now: Instant) -> (Vec<Question>, Option<Instant>) {
         let mut state = self.state();
-        let State { checks, imports, .. } = &mut *state;
+        let State { checks, imports, asked, .. } = &mut *state;
+        asked.retain(|_, time| *time + PAUSE > now);
         let (mut questions, mut later) = (Vec::new(), None::<Instant>);
         for (key, check) in checks.iter_mut().filter(|(_, check)| check.is_open()) {
             let (Some(known), Some(request)) = (imports.get(key), check.requested.clone()) else { continue };
-            match check.asked.map(|asked| asked + PAUSE).filter(|time| *time > now) {
+            let source = &known.import.spec.cluster_name;
+            match asked.get(source).map(|time| *time + PAUSE) {
                 Some(time) => later = Some(later.map_or(time, |earlier| earlier.min(time))),
                 None => {
-                    (check.asked, check.is_asking) = (Some(now), true);
+                    asked.insert(source.clone(), now);
+                    check.is_asking = true;
                     let before = check.answer().cloned();
                     questions.push(Question { import: known.import.clone(), request, before });
                 }
@@ -203,6 +204,19 @@ mod tests {
         assert!(!cache.is_asked());
         see(&cache, 6, None, Some(SECOND));
         assert_eq!(cache.answer(&key).map(|answer| answer.request.clone()), Some(SECOND.into()), "it stays");
+    }
+
+    #[tokio::test]
+    async fn who_makes_the_import_anew_waits_too() {
+        let (cache, key, now) = (Cache::default(), ObjectKey::new(SYSTEM_NAMESPACE, "c2"), Instant::now());
+        see(&cache, 1, Some(FIRST), None);
+        assert_eq!(requests(&cache, now), [FIRST]);
+        cache.see_import(&Scope::All, Event::Delete((key, None)));
+        see(&cache, 2, Some(SECOND), None);
+        assert_eq!(cache.questions(now + PAUSE / 2).1, Some(now + PAUSE));
+        assert_eq!(requests(&cache, now + PAUSE), [SECOND]);
+        assert_eq!(requests(&cache, now + 3 * PAUSE), [""; 0]);
+        assert!(cache.state().asked.is_empty(), "what was long ago is not remembered");
     }
 
     #[tokio::test]

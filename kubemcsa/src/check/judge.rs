@@ -1,5 +1,7 @@
 //! Third step: what follows from the facts. A pure function, a file for each kind of object.
 
+mod advice;
+mod again;
 mod importer;
 mod imports;
 mod links;

@@ -7,6 +7,7 @@ mod webhook;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anyhow::ensure;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
@@ -23,15 +24,19 @@ use crate::{lease, linked, list};
 /// Looks at all that matters, in all namespaces or one. What the caller may not see is noted.
 ///
 /// # Errors
-/// When the target does not answer, or does not know the caller.
+/// When the target does not answer, does not know the caller, or has no such namespace.
 pub async fn look(cluster: &Cluster, namespace: Option<&str>, patience: Duration) -> anyhow::Result<Facts> {
-    let has_crd = has_crd(cluster).await?;
-    let (importer, webhook, secrets, imports, namespaces, pods, refused) = tokio::join!(
+    let (has_crd, namespaces) = tokio::join!(has_crd(cluster), namespaces(cluster, namespace));
+    let has_crd = has_crd?;
+    if let (Some(name), Ok(found)) = (namespace, &namespaces) {
+        // Nothing would be found in it, and that would look well.
+        ensure!(found.contains_key(name), "there is no namespace {name} in {}", cluster.name);
+    }
+    let (importer, webhook, secrets, imports, pods, refused) = tokio::join!(
         importer(cluster, patience),
         webhook::look(cluster),
         linked::secrets(cluster),
         imports(cluster, namespace),
-        namespaces(cluster, namespace),
         pods::look(cluster, namespace),
         refused::look(cluster, namespace),
     );

@@ -48,34 +48,54 @@ impl Mend {
         format!("kubemcsa install{}", self.target.kubectl().trim_start_matches("kubectl"))
     }
 
+    /// Installs an importer that is confined to these namespaces.
+    pub fn confine<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> String {
+        let namespaces = namespaces.collect::<Vec<_>>().join(",");
+        format!("{} --namespaces {}", self.install(), shell_quote(&namespaces))
+    }
+
     /// Turns the webhook on in a namespace.
     pub fn enable(&self, namespace: &str) -> String {
         self.kubectl(&["label", "namespace", namespace, &format!("{NAMESPACE_LABEL}={ENABLED}")])
     }
 
-    /// Makes the link to a source anew, by the way that it has.
-    pub fn bootstrap(&self, source: &str, link: Option<&Linked>) -> String {
+    /// Makes the link to a source anew, by the way that it has, and allowed this; nothing: what it was before.
+    pub fn bootstrap(&self, source: &str, link: Option<&Linked>, allow: &[String]) -> String {
         let way = link.and_then(Linked::link).and_then(Result::ok);
-        self.again(source, link, way)
+        self.flags(source, link, way, allow).again_with("--source-context", SOURCE)
     }
 
     /// The same, by whichever way the source's context has.
-    pub fn bootstrap_elsewhere(&self, source: &str, link: Option<&Linked>) -> String {
-        self.again(source, link, None)
+    pub fn bootstrap_elsewhere(&self, source: &str, link: Option<&Linked>, allow: &[String]) -> String {
+        self.flags(source, link, None, allow).again_with("--source-context", SOURCE)
     }
 
     /// The same, by an address that the target reaches, which only people know.
-    pub fn bootstrap_at_another_address(&self, source: &str, link: Option<&Linked>) -> String {
-        let mut flags = self.flags(source, link, None);
+    pub fn bootstrap_at_another_address(
+        &self,
+        source: &str,
+        link: Option<&Linked>,
+        allow: &[String],
+    ) -> String {
+        let mut flags = self.flags(source, link, None, allow);
         flags.source.context = Some(SOURCE.to_owned());
         flags.again_with("--source-server", "https://ADDRESS_THAT_THE_TARGET_REACHES")
     }
 
-    fn again(&self, source: &str, link: Option<&Linked>, way: Option<Link>) -> String {
-        self.flags(source, link, way).again_with("--source-context", SOURCE)
+    /// Makes a link anew to another cluster, which has the source's place.
+    pub fn replace(&self, source: &str, link: Option<&Linked>, allow: &[String]) -> String {
+        let unlink = self.flags(source, link, None, &[]).of("unlink", "--local-only");
+        format!("{unlink} && {}", self.bootstrap(source, link, allow))
     }
 
-    fn flags(&self, source: &str, link: Option<&Linked>, way: Option<Link>) -> Flags {
+    /// Has a link get another credential.
+    pub fn rotate(&self, source: &str, link: &Linked) -> String {
+        let mut flags = self.flags(source, Some(link), None, &[]);
+        flags.source.context = Some(SOURCE.to_owned());
+        flags.of("rotate", "")
+    }
+
+    fn flags(&self, source: &str, link: Option<&Linked>, way: Option<Link>, allow: &[String]) -> Flags {
         let way = way.map(|link| link.endpoint);
         Flags {
             command: "bootstrap",
@@ -92,6 +112,7 @@ impl Mend {
                 proxy_url: way.and_then(|way| way.proxy_url).filter(|url| !url.contains('@')),
                 ..Default::default()
             },
+            others: allow.iter().map(|grant| ("--allow", grant.clone())).collect(),
             ..Default::default()
         }
     }
@@ -145,7 +166,7 @@ pub mod tests {
         );
         assert_eq!(mend.install(), "kubemcsa install --kubeconfig '/tmp/a b' --context 'my c1'");
         assert_eq!(
-            mend.bootstrap("c2", None),
+            mend.bootstrap("c2", None, &[]),
             "kubemcsa bootstrap --target-context 'my c1' --target-kubeconfig '/tmp/a b' --source-name c2 \
              --source-context SOURCE_CONTEXT"
         );

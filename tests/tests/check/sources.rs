@@ -39,7 +39,8 @@ async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
     ensure!(mend.contains("--source-server https://ADDRESS") && mend.contains("--target-name c1"), "{mend}");
     source.kubectl(["get", "namespaces"]).await?;
     let message = checked.finding("SourceUnreachable", "c2")?["message"].to_string();
-    ensure!(message.contains(&proxy.url()), "{message}");
+    ensure!(message.contains(&proxy.url()) && message.contains("see first whether c2 is up"), "{message}");
+    ensure!(!message.contains("ServiceError"), "{message}");
     // Whoever does not even answer is told of in time.
     proxy.set(Fault::Hang);
     world.check()?.problem("SourceUnreachable", "c2")?;

@@ -36,6 +36,10 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
     ensure!(checked.said.contains("1 link, 1 import, 0 pods"), "{}", checked.said);
     world.check()?.all_well()?;
     check(&world.kubeconfig, &["-n", "team", "--context", "c1"])?.all_well()?;
+    let nowhere = kubemcsa(&world.kubeconfig, ["check", "-n", "tema"])?;
+    let said = String::from_utf8(nowhere.stderr)?;
+    ensure!(nowhere.status.code() == Some(1) && said.contains("no namespace tema in c1"), "{said}");
+    ensure!(said.lines().count() == 1 && nowhere.stdout.is_empty(), "{said}");
 
     // Who may look and not ask is told so.
     let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"] }]);
@@ -98,13 +102,24 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
     paste(&lacks, target, source).await?;
     eventually("all is well once more", async || world.check()?.all_well()).await;
 
+    // What no grant makes good is mended in the import.
+    imports.create(&pod_lister_import("long", "c2", "team")).await?;
+    let patch = ["patch", "serviceaccountimport", "long", "--type=merge", "-p"];
+    let wish = r#"{"spec":{"expirationSeconds":90000}}"#;
+    target.kubectl(["-n", "team"].iter().chain(&patch).chain(&[wish])).await?;
+    let mend = eventually("it wants too much", async || world.check()?.problem("Forbidden", "long")).await;
+    ensure!(mend.contains("expirationSeconds"), "{mend}");
+    paste(&mend.replace('\'', ""), target, source).await?;
+    eventually("it gets less", async || world.check()?.all_well()).await;
+    target.kubectl(["-n", "team", "delete", "serviceaccountimport", "long"]).await?;
+
     // For people, and as tables.
     imports.create(&pod_lister_import("b", "c3", "team")).await?;
     eventually("there is no link", async || world.check()?.problem("ClusterNotLinked", "b")).await;
     let output = kubemcsa(&world.kubeconfig, ["check"])?;
     let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
-    let mend =
-        "\n    kubemcsa bootstrap --target-context c1 --source-name c3 --source-context SOURCE_CONTEXT\n";
+    let mend = "\n    kubemcsa bootstrap --target-context c1 --source-name c3 --allow team/pod-lister --source-context \
+                SOURCE_CONTEXT\n";
     ensure!(stdout.starts_with("problem  service account import team/b: ClusterNotLinked\n"), "{stdout}");
     ensure!(stdout.contains(mend) && stderr.contains("1 problem, 0 warnings"), "{stdout} {stderr}");
     let table = kubemcsa_ok(&world.kubeconfig, ["imports", "--cluster", "c2", "-o", "wide"])?;

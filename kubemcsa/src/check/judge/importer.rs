@@ -41,7 +41,7 @@ fn has_answered(facts: &Facts) -> bool {
 fn not_running(facts: &Facts, deployed: Option<&Deployed>, mend: &Mend) -> Finding {
     let pods = match deployed {
         Some(Deployed { wanted: 0, .. }) => "it is scaled to no pods".to_owned(),
-        Some(Deployed { wanted, available }) => format!("{available} of {wanted} pods are available"),
+        Some(Deployed { wanted, available }) => format!("pods available: {available} of {wanted}"),
         None => "it has no Deployment here".to_owned(),
     };
     let lease = match renewed(&facts.importer) {

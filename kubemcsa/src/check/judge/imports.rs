@@ -2,26 +2,25 @@
 //!
 //! What a source or a link does to all its imports is told once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
+use super::advice::{Advice, Refused, advise, refused};
 use super::links::{is_about_reaching, is_reached, link_to};
-use super::state::{Said, is_of_the_source, is_passing, is_unseen, mend_of, said, subject};
+use super::state::{Said, is_of_the_source, is_passing, is_unseen, said, subject};
 use crate::check::facts::Facts;
-use crate::check::finding::{Finding, Severity};
+use crate::check::finding::{Finding, Severity, Subject};
 use crate::check::mend::Mend;
 
 /// The rules; what was `told` of links is not told of their imports again.
 pub fn judge(facts: &Facts, told: &[Finding], mend: &Mend) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = Vec::from_iter(not_served(facts, mend));
     let mut alike: BTreeMap<Alike, Vec<(&ServiceAccountImport, Said)>> = BTreeMap::new();
-    for import in facts.other_imports() {
-        if !is_served(facts, import) {
-            findings.push(not_served(facts, import, mend));
-        } else if is_unseen(import, facts.now) {
+    for import in facts.other_imports().filter(|import| is_served(facts, import)) {
+        if is_unseen(import, facts.now) {
             // Nobody sees any of them where nobody is.
             findings.extend(works(facts).then(|| not_reconciled(import, mend)));
         } else if let Some(said) = said(import) {
@@ -52,9 +51,12 @@ impl Alike {
     fn of(import: &ServiceAccountImport, said: &Said) -> Self {
         let spec = &import.spec;
         let is_of_the_source = is_of_the_source(&said.reason);
+        let account = || (spec.namespace.clone(), spec.name.clone());
         let what = match said.reason.as_str() {
             _ if is_of_the_source => Default::default(),
-            "Forbidden" | "ServiceAccountNotFound" => (spec.namespace.clone(), spec.name.clone()),
+            // Others are the imports' own to mend.
+            "Forbidden" if refused(import, &said.message) == Refused::NotAllowed => account(),
+            "ServiceAccountNotFound" => account(),
             _ => (import.namespace().unwrap_or_default(), import.name_any()),
         };
         Self { source: spec.cluster_name.clone(), reason: said.reason.clone(), is_of_the_source, what }
@@ -69,9 +71,8 @@ fn failed(facts: &Facts, imports: &[(&ServiceAccountImport, Said)], mend: &Mend)
         count => format!(" (and {count} other imports say the same)"),
     };
     let link = link_to(facts, &import.spec.cluster_name);
-    let command = mend_of(&said.reason, import, link, mend);
-    let problem =
-        Finding::problem(subject(import), &said.reason, format!("{}{others}", said.message), command);
+    let Advice { message, mend } = advise(facts, said, import, link, mend);
+    let problem = Finding::problem(subject(import), &said.reason, format!("{message}{others}"), mend);
     Some(if is_about_reaching(&said.reason) && link.is_some_and(|link| is_reached(facts, link)) {
         let message =
             format!("{}; the importer has reached the source just now, so this should pass", problem.message);
@@ -97,14 +98,25 @@ fn is_served(facts: &Facts, import: &ServiceAccountImport) -> bool {
         .is_none_or(|served| namespace == SYSTEM_NAMESPACE || served.contains(&namespace))
 }
 
-fn not_served(facts: &Facts, import: &ServiceAccountImport, mend: &Mend) -> Finding {
-    let namespace = import.namespace().unwrap_or_default();
-    let served: Vec<_> = facts.importer.confined.iter().flatten().cloned().collect();
-    let message =
-        format!("the importer is confined to {}, and {namespace} is not among them", served.join(", "));
-    let all = [served, vec![namespace]].concat().join(",");
-    let command = format!("{} --namespaces {all}", mend.install());
-    Finding::problem(subject(import), "NotServed", message, command)
+/// One command for all namespaces: by one for each, the last would undo the others.
+fn not_served(facts: &Facts, mend: &Mend) -> Option<Finding> {
+    let served = facts.importer.confined.as_ref()?;
+    let missed = facts.other_imports().filter(|import| !is_served(facts, import));
+    let missed: BTreeSet<_> = missed.filter_map(ResourceExt::namespace).collect();
+    let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let is = match missed.len() {
+        0 => return None,
+        1 => "is not one of them",
+        _ => "are not among them",
+    };
+    let message = format!(
+        "the importer is confined to {}; there are imports in {}, which {is}",
+        list(served),
+        list(&missed)
+    );
+    let command = mend.confine(served.union(&missed).map(String::as_str));
+    let object = Subject::namespaced("Deployment", SYSTEM_NAMESPACE, "importer");
+    Some(Finding::problem(object, "NotServed", message, command))
 }
 
 /// That nobody takes care of it.
@@ -142,7 +154,10 @@ mod tests {
     )]
     #[case::unlinked(
         Some("ClusterNotLinked"),
-        Some("kubemcsa bootstrap --target-context c1 --source-name c2 --source-context SOURCE_CONTEXT")
+        Some(
+            "kubemcsa bootstrap --target-context c1 --source-name c2 --allow default/pod-lister --source-context \
+             SOURCE_CONTEXT"
+        )
     )]
     #[case::taken(Some("SecretNameConflict"), Some("kubectl --context c1 -n team describe secret a-token"))]
     #[case::without_room(Some("QuotaExceeded"), Some("kubectl --context c1 -n team describe resourcequota"))]
@@ -222,15 +237,18 @@ mod tests {
     }
 
     #[rstest]
-    #[case("team", None)]
-    #[case("elsewhere", Some("kubemcsa install --context c1 --namespaces team,elsewhere"))]
-    #[case(SYSTEM_NAMESPACE, None)]
-    fn a_namespace_that_is_not_served(#[case] namespace: &str, #[case] expected: Option<&str>) {
+    #[case(&["team"], None)]
+    #[case(&["elsewhere"], Some("kubemcsa install --context c1 --namespaces elsewhere,team"))]
+    #[case(&["z", "b", "team", "z"], Some("kubemcsa install --context c1 --namespaces b,team,z"))]
+    #[case(&[SYSTEM_NAMESPACE], None)]
+    fn namespaces_that_are_not_served(#[case] namespaces: &[&str], #[case] expected: Option<&str>) {
         let confined = Some(["team".to_owned()].into());
         let importer = Importer { confined, ..facts().importer };
-        let imports = samples::imports([import(namespace, "a", "c2", tried(true, None))]);
-        let findings = judge(&Facts { importer, imports, ..facts() }, &mend());
-        assert_eq!(findings.first().map(|finding| finding.mend.as_str()), expected);
-        assert!(findings.iter().all(|finding| finding.reason == "NotServed"));
+        let named = namespaces.iter().enumerate();
+        let named = named.map(|(i, namespace)| import(namespace, &format!("a{i}"), "c2", tried(true, None)));
+        let findings = judge(&Facts { importer, imports: samples::imports(named), ..facts() }, &mend());
+        let found = findings.iter().map(|it| (it.reason.as_str(), it.object.name.as_str(), it.mend.as_str()));
+        let expected = expected.map(|mend| ("NotServed", "importer", mend));
+        assert_eq!(Vec::from_iter(found), Vec::from_iter(expected));
     }
 }

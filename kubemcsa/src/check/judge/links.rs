@@ -6,7 +6,9 @@ use mcsa_client::ServiceAccountImport;
 use mcsa_client::api::REACHABLE;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::state::{Said, is_passing, is_unseen, mend_of, said, subject};
+use super::advice::{Advice, advise};
+use super::again::{allowed, named};
+use super::state::{Said, is_passing, is_unseen, said, subject};
 use crate::check::ask::is_answered;
 use crate::check::facts::{Asked, Facts};
 use crate::check::finding::{Finding, Severity, Subject};
@@ -28,18 +30,34 @@ fn judge_one(facts: &Facts, link: &Linked, mend: &Mend) -> Vec<Finding> {
     if let Some(finding) = fundamental {
         return vec![finding];
     }
-    let told = answer.and_then(|answer| told(answer, import, link, mend));
+    let told = answer.and_then(|answer| told(facts, answer, import, link, mend));
     let reported = said(import).filter(|said| told.as_ref().is_none_or(|told| told.reason != said.reason));
     // What was tried just now tells more than what was tried earlier.
     let is_stale =
         |said: &Said| is_about_reaching(&said.reason) && answer.is_some_and(|it| it.status == "True");
     let reported = reported.filter(|said| !is_stale(said)).map(|said| {
-        let command = mend_of(&said.reason, import, Some(link), mend);
-        let problem = Finding::problem(subject(import), &said.reason, said.message, command);
+        let problem = problem(facts, &said, import, link, mend);
         let severity = if is_passing(&said.reason) { Severity::Warning } else { Severity::Problem };
         Finding { severity, ..problem }
     });
-    told.into_iter().chain(reported).chain(unanswered(facts, import, mend)).collect()
+    let rotation = rotation(link, import, mend);
+    told.into_iter().chain(reported).chain(rotation).chain(unanswered(facts, import, mend)).collect()
+}
+
+fn problem(facts: &Facts, said: &Said, import: &ServiceAccountImport, link: &Linked, mend: &Mend) -> Finding {
+    let Advice { message, mend } = advise(facts, said, import, Some(link), mend);
+    Finding::problem(subject(import), &said.reason, message, mend)
+}
+
+/// A link works in the middle of a rotation, too; but whoever then revokes it as usual, does not.
+fn rotation(link: &Linked, import: &ServiceAccountImport, mend: &Mend) -> Option<Finding> {
+    let (interim, usual) = (link.interim()?, import.spec.bound_secret.as_deref()?);
+    let source = &link.cluster_name;
+    let message = format!(
+        "a rotation of the link to {source} was interrupted, or is not over yet: its token is bound to secret \
+         {SYSTEM_NAMESPACE}/{interim} there, so that deleting {SYSTEM_NAMESPACE}/{usual} does not revoke it"
+    );
+    Some(Finding::warning(subject(import), "RotationUnfinished", message, mend.rotate(source, link)))
 }
 
 /// A link that a person made is nobody's to refresh, and there is no import to ask about.
@@ -51,7 +69,7 @@ fn by_hand(facts: &Facts, link: &Linked, mend: &Mend) -> Option<Finding> {
             object,
             "InvalidLink",
             error.to_string(),
-            mend.bootstrap_elsewhere(source, None),
+            mend.bootstrap_elsewhere(source, None, &named(facts, source)),
         ));
     }
     let end = link.expires_at().filter(|end| *end <= facts.now)?;
@@ -59,7 +77,9 @@ fn by_hand(facts: &Facts, link: &Linked, mend: &Mend) -> Option<Finding> {
         "the token of the link to {source} expired at {}, and nobody refreshes it",
         to_the_second(end)
     );
-    Some(Finding::problem(object, "LinkExpired", message, mend.bootstrap(source, Some(link))))
+    let command = mend.bootstrap(source, Some(link), &allowed(facts, source, Some(link)));
+    let Advice { message, mend } = Advice::again(message, Some(link), command);
+    Some(Finding::problem(object, "LinkExpired", message, mend))
 }
 
 /// What is wrong with what a link's Secret holds.
@@ -67,7 +87,7 @@ fn of_the_secret(facts: &Facts, link: &Linked, answer: Option<&Condition>, mend:
     let (import, source) = (link.import.as_ref()?, &link.cluster_name);
     let problem =
         |reason: &str, message: String, mend| Finding::problem(subject(import), reason, message, mend);
-    let elsewhere = || mend.bootstrap_elsewhere(source, Some(link));
+    let elsewhere = || mend.bootstrap_elsewhere(source, Some(link), &[]);
     match link.link() {
         None if facts.sees_link_secrets => {
             let secret = import.secret_name();
@@ -85,7 +105,9 @@ fn of_the_secret(facts: &Facts, link: &Linked, answer: Option<&Condition>, mend:
         "the token of the link to {source} expired at {}, and a link whose token has expired can't refresh itself",
         to_the_second(end)
     );
-    Some(problem("LinkExpired", message, mend.bootstrap(source, Some(link))))
+    let Advice { message, mend } =
+        Advice::again(message, Some(link), mend.bootstrap(source, Some(link), &[]));
+    Some(problem("LinkExpired", message, mend))
 }
 
 fn not_reconciled(facts: &Facts, import: &ServiceAccountImport, mend: &Mend) -> Option<Finding> {
@@ -100,11 +122,17 @@ fn answer<'a>(facts: &Facts, import: &'a ServiceAccountImport) -> Option<&'a Con
 }
 
 /// What the importer found out when it was asked.
-fn told(answer: &Condition, import: &ServiceAccountImport, link: &Linked, mend: &Mend) -> Option<Finding> {
+fn told(
+    facts: &Facts,
+    answer: &Condition,
+    import: &ServiceAccountImport,
+    link: &Linked,
+    mend: &Mend,
+) -> Option<Finding> {
     let Condition { reason, message, .. } = answer;
     if answer.status != "True" {
-        let command = mend_of(reason, import, Some(link), mend);
-        return Some(Finding::problem(subject(import), reason, message, command));
+        let said = Said { reason: reason.clone(), message: message.clone() };
+        return Some(problem(facts, &said, import, link, mend));
     }
     let shows = Mend::in_source(&["get", "--raw", "/readyz", "-v=8"]);
     (reason == "ClockSkewed").then(|| Finding::warning(subject(import), reason, message, shows))
@@ -149,7 +177,7 @@ pub fn link_to<'a>(facts: &'a Facts, source: &str) -> Option<&'a Linked> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::judge::samples::{NOW, at, condition, facts, link, link_secret};
+    use crate::check::judge::samples::{NOW, at, condition, facts, link, link_secret, link_secret_of};
     use crate::check::mend::tests::mend;
     use rstest::rstest;
     use serde_json::{Value, json};
@@ -225,6 +253,23 @@ mod tests {
         );
         let links = Some(vec![expired(answered("True", "Answered"))]);
         assert_eq!(judge(&Facts { links, ..facts }, &mend()), [], "it is our clock that is wrong");
+    }
+
+    #[rstest]
+    #[case::usual(json!({ "name": "c1", "uid": "s" }), None)]
+    #[case::interim(
+        json!({ "name": "c1-rotation-x", "uid": "s" }),
+        Some(
+            "kubemcsa rotate --target-context c1 --target-name c1 --source-context SOURCE_CONTEXT --source-name c2"
+        )
+    )]
+    fn a_rotation_that_was_interrupted(#[case] bound_to: Value, #[case] expected: Option<&str>) {
+        let secret = link_secret_of(NOW + 3600, Some(bound_to));
+        let mut link = link("c2", answered("True", "Answered"), Some(secret));
+        link.import.as_mut().unwrap().spec.bound_secret = Some("c1".into());
+        let findings = judge(&Facts { asked: asked(), links: Some(vec![link]), ..facts() }, &mend());
+        let found = findings.first().map(|it| (it.reason.as_str(), it.severity, it.mend.as_str()));
+        assert_eq!(found, expected.map(|mend| ("RotationUnfinished", Severity::Warning, mend)));
     }
 
     #[test]

@@ -111,47 +111,49 @@ fn owner(pod: &Pod) -> Subject {
 impl Alike {
     fn finding(self, pods: &[&Pod], mend: &Mend) -> Finding {
         let Self { object, wrong } = self;
-        let (namespace, count) = (pods.first().map_or("", |pod| &*pod.namespace), how_many(pods.len()));
+        let namespace = pods.first().map_or("", |pod| &*pod.namespace);
+        // One pod names, and many name.
+        let (count, s, it, they) = match pods.len() {
+            1 => ("1 pod".to_owned(), "s", "it", "it was"),
+            count => (format!("{count} pods"), "", "them", "they were"),
+        };
         match wrong {
             Wrong::NotEnabled => {
                 let message = format!(
-                    "{count} here name imports, and the webhook is not turned on: label the namespace, and make the \
-                     pods anew"
+                    "{count} here name{s} imports, and the webhook is not turned on: label the namespace, and make {it} \
+                     anew"
                 );
                 Finding::problem(object, "NamespaceNotEnabled", message, mend.enable(namespace))
             }
             Wrong::NeverEnabled => {
                 let message = format!(
-                    "{count} here name imports, and the webhook never changes pods of {namespace}: label {NAMESPACE_LABEL} \
-                     has no effect; run them elsewhere, or mount the Secrets by hand"
+                    "{count} here name{s} imports, and the webhook never changes pods of {namespace}: label \
+                     {NAMESPACE_LABEL} has no effect; run {it} elsewhere, or mount the Secrets by hand"
                 );
                 let pods = mend.in_namespace(namespace, &["get", "pods"]);
                 Finding::problem(object, "NamespaceNotEnabled", message, pods)
             }
             Wrong::NoImport(name) => {
-                let message = format!("{count} name import {name}, which is not in namespace {namespace}");
+                let message = format!("{count} name{s} import {name}, which is not in namespace {namespace}");
                 let imports = mend.in_namespace(namespace, &["get", "serviceaccountimports"]);
                 Finding::problem(object, "PodNamesNoImport", message, imports)
             }
             Wrong::NoMount(name) => {
+                let does = if pods.len() == 1 { "does" } else { "do" };
                 let message = format!(
-                    "{count} name import {name} and do not have it, as they were made before the import, the webhook or \
-                     the namespace's label"
+                    "{count} name{s} import {name} and {does} not have it, as {they} made before the import, the webhook \
+                     or the namespace's label"
                 );
                 let again = again(&object, pods, mend);
                 Finding::problem(object, "PodWithoutMount", message, again)
             }
             Wrong::Waits(name) => {
-                let message = format!("{count} wait for the Secret of import {name}, which is not ready");
+                let message = format!("{count} wait{s} for the Secret of import {name}, which is not ready");
                 let words = ["describe", "serviceaccountimport", &name];
                 Finding::warning(object, "PodWaitsForSecret", message, mend.in_namespace(namespace, &words))
             }
         }
     }
-}
-
-fn how_many(pods: usize) -> String {
-    if pods == 1 { "1 pod".into() } else { format!("{pods} pods") }
 }
 
 /// Has the pods made anew: by who can do that one by one, else by deleting them.
@@ -254,6 +256,21 @@ mod tests {
         let findings = judge(&Facts { refused: Some(vec![refused]), ..target(Vec::new()) }, &mend());
         assert_eq!(findings[0].reason, "PodsRefused");
         assert_eq!(findings[0].mend, format!("kubectl --context c1 {expected}"));
+    }
+
+    #[rstest]
+    #[case("off", "1 pod here names imports", "2 pods here name imports")]
+    #[case("kube-system", "1 pod here names imports", "2 pods here name imports")]
+    #[case("empty", "1 pod names import a", "2 pods name import a")]
+    #[case("on", "1 pod names import a and does not", "2 pods name import a and do not")]
+    #[case("waiting", "1 pod waits for", "2 pods wait for")]
+    fn one_pod_names_and_many_name(#[case] namespace: &str, #[case] one: &str, #[case] many: &str) {
+        let secrets: &[&str] = if namespace == "waiting" { &["a-token"] } else { &[] };
+        let pod = || pod(namespace, secrets, &[]);
+        for (pods, expected) in [(vec![pod()], one), (vec![pod(), pod()], many)] {
+            let findings = judge(&target(pods), &mend());
+            assert!(findings[0].message.starts_with(expected), "{findings:?}");
+        }
     }
 
     #[test]

@@ -72,9 +72,14 @@ pub fn link(source: &str, status: Value, secret: Option<Secret>) -> Linked {
 
 /// The Secret of a link to https://c2 whose token expires then.
 pub fn link_secret(expires: i64) -> Secret {
+    link_secret_of(expires, None)
+}
+
+/// The same, with a token that is bound to this Secret of the source.
+pub fn link_secret_of(expires: i64, bound_to: Option<Value>) -> Secret {
     let account = json!({ "name": "c1", "uid": "u" });
     let claims = json!({ "iat": expires - 3600, "exp": expires,
-        "kubernetes.io": { "namespace": SYSTEM_NAMESPACE, "serviceaccount": account } });
+        "kubernetes.io": { "namespace": SYSTEM_NAMESPACE, "serviceaccount": account, "secret": bound_to } });
     let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
     let kubeconfig = json!({
         "current-context": "c", "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],

@@ -1,14 +1,11 @@
-//! What an import says of itself, and what to do about it.
+//! What an import says of itself.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::api::{READY, REFRESHED};
-use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use crate::check::finding::Subject;
-use crate::check::mend::Mend;
-use crate::linked::Linked;
 
 /// An importer that is there has seen an import long before.
 const SOON: SignedDuration = SignedDuration::from_secs(30);
@@ -69,36 +66,4 @@ pub fn is_of_the_source(reason: &str) -> bool {
 /// Whether nothing is to be done but to wait.
 pub fn is_passing(reason: &str) -> bool {
     matches!(reason, "Throttled" | "NamespaceTerminating")
-}
-
-/// The mend for an import that says this.
-pub fn mend_of(reason: &str, import: &ServiceAccountImport, link: Option<&Linked>, mend: &Mend) -> String {
-    let spec = &import.spec;
-    let namespace = import.namespace().unwrap_or_default();
-    match reason {
-        "ClusterNotLinked" | "InvalidLink" => mend.bootstrap_elsewhere(&spec.cluster_name, link),
-        "LinkUnauthorized" | "SourceNotTrusted" => mend.bootstrap(&spec.cluster_name, link),
-        // The service account of a link is bootstrap's to make, and so are its rights.
-        "Forbidden" | "ServiceAccountNotFound" | "BoundSecretNotFound" if import.is_link() => {
-            mend.bootstrap(&spec.cluster_name, link)
-        }
-        "SourceUnreachable" => mend.bootstrap_at_another_address(&spec.cluster_name, link),
-        "SourceFailed" | "Throttled" => Mend::in_source(&["get", "--raw", "/readyz?verbose"]),
-        "ClusterIdentityMismatch" => {
-            let name = link.and_then(|link| link.import.as_ref()).map(ResourceExt::name_any);
-            let name = name.unwrap_or_else(|| spec.cluster_name.clone());
-            mend.in_namespace(SYSTEM_NAMESPACE, &["delete", "serviceaccountimport", &name])
-        }
-        "Forbidden" => mend.allow(link, &spec.namespace, &spec.name),
-        "ServiceAccountNotFound" => {
-            Mend::in_source(&["-n", &spec.namespace, "create", "serviceaccount", &spec.name])
-        }
-        "BoundSecretNotFound" => {
-            let secret = spec.bound_secret.as_deref().unwrap_or_default();
-            Mend::in_source(&["-n", &spec.namespace, "create", "secret", "generic", secret])
-        }
-        "SecretNameConflict" => mend.in_namespace(&namespace, &["describe", "secret", &import.secret_name()]),
-        "QuotaExceeded" => mend.in_namespace(&namespace, &["describe", "resourcequota"]),
-        _ => mend.describe(import),
-    }
 }

@@ -62,7 +62,7 @@ fn not_running(webhook: &Webhook, entries: &[Entry], mend: &Mend) -> Option<Find
         }
         Some(Deployed { wanted, .. }) => {
             let describe = ["describe", "pods", "-l", "app.kubernetes.io/name=webhook"];
-            (format!("none of its {wanted} pods is available, {effect}"), mend.in_system(&describe))
+            (format!("pods available: 0 of {wanted}, {effect}"), mend.in_system(&describe))
         }
     };
     let object = Subject::namespaced("Deployment", SYSTEM_NAMESPACE, "webhook");
