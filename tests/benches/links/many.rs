@@ -25,7 +25,7 @@ pub async fn measure(scene: &Scene) -> anyhow::Result<Many> {
     let mut one_by_one = Duration::ZERO;
     for name in &names {
         let both = ["--target-context", "c1", "--source-context", name];
-        scene.time(&[&["unlink"], &both[..]].concat())?;
+        scene.forget(name)?;
         one_by_one += scene.time(&[&["bootstrap"], &both[..]].concat())?;
     }
     Ok(Many { sources: names.len(), together: first, again, one_by_one })

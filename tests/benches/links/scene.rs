@@ -32,6 +32,14 @@ impl Scene {
         Ok(Self { target, sources, kubeconfig })
     }
 
+    /// Ends the link to a source, without waiting until its token is refused.
+    pub fn forget(&self, source: &str) -> anyhow::Result<()> {
+        let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", source];
+        kubemcsa_ok(&self.kubeconfig, local)?;
+        let remote = ["unlink", "--source-only", "--target-name", "c1", "--source-context", source];
+        kubemcsa_ok(&self.kubeconfig, remote).map(drop)
+    }
+
     /// How long a run of kubemcsa takes.
     pub fn time(&self, args: &[&str]) -> anyhow::Result<Duration> {
         let start = Instant::now();
