@@ -32,8 +32,9 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> anyhow::Result<()> {
     // Not to be waited for later, when time counts.
     program("kubemcsa")?;
-    let scene = Scene::start(args.sources).await?;
+    let mut scene = Scene::start().await?;
     let one = one::measure(&scene, args.rounds).await?;
+    scene.grow(args.sources).await?;
     let many = many::measure(&scene).await?;
     let tables = tables::measure(&scene, args.links, args.rounds).await?;
     let title = format!("kubemcsa on loopback, {} real sources", args.sources);

@@ -20,16 +20,25 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Starts all clusters.
-    pub async fn start(sources: u32) -> anyhow::Result<Self> {
+    /// Starts a target, and the first source.
+    pub async fn start() -> anyhow::Result<Self> {
         let target = Cluster::start("c1").await?;
-        let start = async |number: u32| Cluster::start(&format!("s{number}")).await;
-        let sources: Vec<_> = stream::iter((0..sources).map(start)).buffered(AT_A_TIME).try_collect().await?;
         let kubeconfig = target.dir().join("kubeconfig-of-all");
-        let all: Vec<_> = std::iter::once(&target).chain(&sources).collect();
-        merged_kubeconfig(&all, &kubeconfig)?;
-        kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
-        Ok(Self { target, sources, kubeconfig })
+        let mut scene = Self { target, sources: Vec::new(), kubeconfig };
+        scene.grow(1).await?;
+        kubemcsa_ok(&scene.kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
+        Ok(scene)
+    }
+
+    /// Starts sources until there are so many.
+    pub async fn grow(&mut self, sources: u32) -> anyhow::Result<()> {
+        let start = async |number: u32| Cluster::start(&format!("s{number}")).await;
+        let there = u32::try_from(self.sources.len())?;
+        let more: Vec<_> =
+            stream::iter((there..sources).map(start)).buffered(AT_A_TIME).try_collect().await?;
+        self.sources.extend(more);
+        let all: Vec<_> = std::iter::once(&self.target).chain(&self.sources).collect();
+        merged_kubeconfig(&all, &self.kubeconfig)
     }
 
     /// Ends the link to a source, without waiting until its token is refused.
