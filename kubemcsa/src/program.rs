@@ -2,13 +2,14 @@
 //! `kubectl mcsa`; what they are told to run next has to be called so, too.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::LazyLock;
 
 /// Its usual name.
 const NAME: &str = "kubemcsa";
 
-static CALLED: LazyLock<&str> = LazyLock::new(|| called(&std::env::args().next().unwrap_or_default()));
+static CALLED: LazyLock<&str> = LazyLock::new(|| called(&std::env::args_os().next().unwrap_or_default()));
 
 /// The name that it was called by.
 pub fn name() -> &'static str {
@@ -20,7 +21,7 @@ pub fn as_called(text: &str) -> Cow<'_, str> {
     with_name(text, name())
 }
 
-fn called(program: &str) -> &'static str {
+fn called(program: &OsStr) -> &'static str {
     // kubectl finds its plugins by this.
     match Path::new(program).file_stem().and_then(|stem| stem.to_str()) {
         Some("kubectl-mcsa") => "kubectl mcsa",
@@ -47,6 +48,6 @@ mod tests {
     #[case("kubectl-mcsa.exe", "run kubectl mcsa bootstrap again")]
     #[case("", "run kubemcsa bootstrap again")]
     fn what_to_run_next_is_called_as_this_was(#[case] program: &str, #[case] expected: &str) {
-        assert_eq!(with_name("run kubemcsa bootstrap again", called(program)), expected);
+        assert_eq!(with_name("run kubemcsa bootstrap again", called(program.as_ref())), expected);
     }
 }

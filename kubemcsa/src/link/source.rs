@@ -185,13 +185,13 @@ pub async fn ensure_namespaces(cluster: &Cluster, grants: &Grants, stored: &Stor
     Ok(())
 }
 
-/// All that a source gets, in the order of writing: the policy holds before there is anyone to
-/// hold.
+/// All that a source gets, in the order of writing: policy and rights are there before there is anyone to
+/// have them.
 pub fn objects(connected: &Connected, grants: &Grants) -> anyhow::Result<Vec<DynamicObject>> {
     let mut objects = vec![manifests::namespace()?];
     objects.extend(shared()?);
-    objects.extend([service_account(connected)?, bound_secret(connected)?]);
     objects.extend(grants.objects(&connected.target.name)?);
+    objects.extend([service_account(connected)?, bound_secret(connected)?]);
     Ok(objects)
 }
 
