@@ -4,16 +4,14 @@
 use anyhow::bail;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
+use crate::call::CallError;
 use crate::cluster::Cluster;
 use crate::link::connect;
 use crate::link::flags::{Flags, LinkFlags};
 use crate::link::grants::{self, Grant, Grants, Whole};
 use crate::link::voice::Voice;
-use crate::link::{identities, refuse, source};
+use crate::link::{TRIES, identities, refuse, source};
 use crate::output;
-
-/// How often somebody else may be faster in changing the same rights.
-const TRIES: usize = 5;
 
 /// Which service accounts, and of which link.
 #[derive(Clone, Debug, clap::Args)]
@@ -135,5 +133,5 @@ fn refused((grant, whole): (Grant, Whole), flags: &Flags, target: &str, before: 
 }
 
 fn is_conflict(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<crate::call::CallError>().is_some_and(crate::call::CallError::is_conflict)
+    error.downcast_ref().is_some_and(CallError::is_conflict)
 }

@@ -56,6 +56,15 @@ async fn of_source(connected: &Connected) -> anyhow::Result<()> {
     let import = object::dynamic(&target::import(connected, target::LONGEST))?;
     let Some(stored) = apply::read(&connected.target, &import).await? else { return Ok(()) };
     let name = &connected.source.name;
+    if let Some(taken) = taken_from_source(&stored, &connected.source_uid) {
+        bail!(
+            "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, remove its link first: {}",
+            connected.target.name,
+            object::title(&import),
+            connected.plan.flags.again_with("--source-name", &format!("{name}-2")),
+            local_only(&connected.plan.flags, name),
+        );
+    }
     if let Some(known) = known_by_another_name(&stored, &connected.target.name) {
         let (flags, target) = (&connected.plan.flags, &connected.target.name);
         bail!(
@@ -66,14 +75,7 @@ async fn of_source(connected: &Connected) -> anyhow::Result<()> {
                 .of("unlink", ""),
         );
     }
-    let Some(taken) = taken_from_source(&stored, &connected.source_uid) else { return Ok(()) };
-    bail!(
-        "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, remove its link first: {}",
-        connected.target.name,
-        object::title(&import),
-        connected.plan.flags.again_with("--source-name", &format!("{name}-2")),
-        local_only(&connected.plan.flags, name),
-    );
+    Ok(())
 }
 
 /// What the source knows the target as, by the import of a link that is there, if by another name: its

@@ -19,3 +19,6 @@ pub mod revoked;
 pub mod source;
 pub mod target;
 pub mod voice;
+
+/// How often somebody else (an importer at work, another administrator) may be faster in writing an object.
+pub const TRIES: usize = 5;

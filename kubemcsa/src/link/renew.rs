@@ -8,11 +8,8 @@ use super::connect::Connected;
 use super::keep::{self, Found};
 use super::source::Granted;
 use super::target::Declared;
-use super::{mint, publish};
+use super::{TRIES, mint, publish};
 use crate::apply::Outcome;
-
-/// How often somebody else (an importer at work) may be faster in writing the link's Secret.
-const TRIES: usize = 5;
 
 /// Makes sure that the target has a credential that works.
 ///

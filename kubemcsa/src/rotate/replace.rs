@@ -11,11 +11,8 @@ use crate::apply::Outcome;
 use crate::link::check::{self, Checked};
 use crate::link::connect::Connected;
 use crate::link::mint::Kind;
-use crate::link::{mint, publish, source};
+use crate::link::{TRIES, mint, publish, source};
 use crate::{apply, object, remove};
-
-/// How often somebody else (an importer at work) may be faster in writing the link's Secret.
-const TRIES: usize = 5;
 
 /// Puts another token in the place of the one that there is.
 ///
