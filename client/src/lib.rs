@@ -23,11 +23,13 @@
 //! | [`token`] | how a token is asked for, and what it says of itself |
 
 pub mod api;
+pub mod clusters;
 pub mod config;
 pub mod contract;
 pub mod credential;
 pub mod formats;
 pub mod link;
+pub mod live;
 pub mod names;
 pub mod secret;
 pub mod token;

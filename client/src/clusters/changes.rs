@@ -1,0 +1,53 @@
+//! What becomes of a set, as a stream.
+
+use std::collections::VecDeque;
+
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::watch;
+
+use super::{Member, Members};
+
+/// A change of a [`Clusters`](super::Clusters).
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A cluster is in the set.
+    Joined(Member),
+    /// It has another address, authority or default namespace. Its clients know already.
+    Changed(Member),
+    /// It is in the set no more.
+    Left(Member),
+}
+
+/// The changes from no members at all to those of now, and on from there.
+pub(super) fn changes(
+    members: watch::Receiver<Members>,
+) -> impl Stream<Item = Change> + Send + Unpin + 'static {
+    let state = (members, Members::default(), VecDeque::new(), true);
+    stream::unfold(state, |(mut members, mut known, mut changes, mut is_first)| async move {
+        loop {
+            if let Some(change) = changes.pop_front() {
+                return Some((change, (members, known, changes, is_first)));
+            }
+            if !std::mem::take(&mut is_first) {
+                members.changed().await.ok()?;
+            }
+            let now = members.borrow_and_update().clone();
+            changes = differences(&known, &now);
+            known = now;
+        }
+    })
+    .boxed()
+}
+
+/// Who leaves comes before who joins, as it may be in the place of the former.
+fn differences(old: &Members, new: &Members) -> VecDeque<Change> {
+    let stays =
+        |set: &Members, member: &Member| set.get(member.name()).is_some_and(|other| other.is_same(member));
+    let left = old.values().filter(|member| !stays(new, member)).cloned().map(Change::Left);
+    let come = new.values().filter_map(|member| match old.get(member.name()) {
+        Some(known) if !known.is_same(member) => Some(Change::Joined(member.clone())),
+        Some(known) => (known.revision != member.revision).then(|| Change::Changed(member.clone())),
+        None => Some(Change::Joined(member.clone())),
+    });
+    left.chain(come).collect()
+}
