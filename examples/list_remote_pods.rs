@@ -11,29 +11,29 @@ use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
+use mcsa_client::config;
+use mcsa_client::live::LiveConfig;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let import = args.next().unwrap_or_else(|| "c2-pod-lister".into());
-    let Some(seconds) = args.next() else { return list(&import).await };
+    let remote = config::import(&import)?;
+    let Some(seconds) = args.next() else { return list(&remote).await };
     let seconds = seconds.parse().with_context(|| format!("{seconds:?} is no number of seconds"))?;
     loop {
         // One that fails is no reason to stop: the next may be minutes after a source has come back.
-        if let Err(error) = list(&import).await {
+        if let Err(error) = list(&remote).await {
             eprintln!("{error:#}");
         }
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 }
 
-/// With a configuration of now: a client keeps the address and the authority that it was made with.
-async fn list(import: &str) -> anyhow::Result<()> {
-    let config = mcsa_client::config::import(import)?;
-    let (server, namespace) = (config.cluster_url.clone(), config.default_namespace.clone());
-    let pods = Api::<Pod>::default_namespaced(Client::try_from(config)?);
-    let pods = pods.list(&Default::default()).await?;
+async fn list(remote: &LiveConfig) -> anyhow::Result<()> {
+    let pods = Api::<Pod>::default_namespaced(remote.client()).list(&Default::default()).await?;
+    let (server, namespace) = (remote.config().cluster_url, remote.default_namespace());
     println!("{} pods in namespace {namespace} of {server}", pods.items.len());
     for pod in pods {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Unknown");

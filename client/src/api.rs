@@ -227,6 +227,12 @@ impl ServiceAccountImport {
             && self.labels().get(contract::LINK_LABEL).is_some_and(|value| value == "true")
     }
 
+    /// Why the importer could not do its work, in its words, if it could not.
+    pub fn says(&self) -> Option<&str> {
+        let failed = |type_| self.condition(type_).filter(|condition| condition.status == "False");
+        failed(REFRESHED).or_else(|| failed(READY)).map(|condition| condition.message.as_str())
+    }
+
     /// The condition of this type, if the importer has set it.
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         self.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)

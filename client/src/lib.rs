@@ -5,8 +5,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = mcsa_client::config::import("c2-pod-lister")?;
-//! let client = kube::Client::try_from(config)?;
+//! let client: kube::Client = mcsa_client::config::import("c2-pod-lister")?.client();
 //! # Ok(())
 //! # }
 //! ```

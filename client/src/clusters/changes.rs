@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 
-use super::{Member, Members};
+use super::Member;
+use super::set::Members;
 
 /// A change of a [`Clusters`](super::Clusters).
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ fn differences(old: &Members, new: &Members) -> VecDeque<Change> {
     let left = old.values().filter(|member| !stays(new, member)).cloned().map(Change::Left);
     let come = new.values().filter_map(|member| match old.get(member.name()) {
         Some(known) if !known.is_same(member) => Some(Change::Joined(member.clone())),
-        Some(known) => (known.revision != member.revision).then(|| Change::Changed(member.clone())),
+        Some(known) => (!known.leads_as(member)).then(|| Change::Changed(member.clone())),
         None => Some(Change::Joined(member.clone())),
     });
     left.chain(come).collect()

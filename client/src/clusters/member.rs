@@ -7,25 +7,44 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::{OnceCell, watch};
 
-use crate::live::{Health, Pulse};
+use crate::live::{Access, Health, Pulse, Wire};
 
 /// One cluster of a [`Clusters`](super::Clusters). Cheap to clone: all clones are the same member.
 #[derive(Clone)]
 pub struct Member {
-    pub(super) inner: Arc<Inner>,
+    inner: Arc<Inner>,
+    client: Client,
     /// Grows each time that it leads elsewhere.
-    pub(super) revision: u64,
+    revision: u64,
 }
 
-pub(super) struct Inner {
+struct Inner {
+    name: Arc<str>,
+    access: Access,
+    is_local: bool,
+    /// The UID that the importer made sure of, or that was asked for.
+    uid: OnceCell<String>,
+    is_pinned: bool,
+    pulse: Pulse,
+}
+
+/// What a member is made of.
+pub(super) struct Joining {
     pub(super) name: Arc<str>,
-    pub(super) client: Client,
+    pub(super) access: Access,
     pub(super) is_local: bool,
-    pub(super) uid: OnceCell<String>,
-    pub(super) pulse: Pulse,
+    pub(super) uid: Option<String>,
 }
 
 impl Member {
+    pub(super) fn new(joining: Joining) -> Self {
+        let Joining { name, access, is_local, uid } = joining;
+        let pulse = Pulse::default();
+        let client = Wire::new(access.clone(), Some(pulse.clone())).into_client();
+        let (is_pinned, uid) = (uid.is_some(), OnceCell::new_with(uid));
+        Self { inner: Arc::new(Inner { name, access, is_local, uid, is_pinned, pulse }), client, revision: 0 }
+    }
+
     /// Its name in the set.
     pub fn name(&self) -> &Arc<str> {
         &self.inner.name
@@ -33,13 +52,15 @@ impl Member {
 
     /// A client that works for as long as the member is in the set: addresses, authorities and tokens
     /// may change meanwhile. All clients of a member share their connections.
+    ///
+    /// While the cluster is known not to answer, its requests fail at once.
     pub fn client(&self) -> Client {
-        self.inner.client.clone()
+        self.client.clone()
     }
 
     /// The namespace to use where none is named: that of the service account.
     pub fn default_namespace(&self) -> &str {
-        self.inner.client.default_namespace()
+        self.client.default_namespace()
     }
 
     /// Whether this is the cluster that the program itself runs in.
@@ -49,7 +70,7 @@ impl Member {
 
     /// How it is doing.
     pub fn health(&self) -> Health {
-        self.inner.pulse.watch().borrow().clone()
+        self.inner.pulse.health()
     }
 
     /// How it is doing, and each change of that.
@@ -57,30 +78,80 @@ impl Member {
         self.inner.pulse.watch()
     }
 
-    /// The UID of its namespace `kube-system`, which stands for the cluster's identity. It is asked once.
+    /// Waits until it is not known to be away.
+    pub async fn present(&self) {
+        let mut health = self.watch_health();
+        // The sender lives as long as this member.
+        let _ = health.wait_for(|health| !health.is_away()).await;
+    }
+
+    /// Waits until it is known to be away.
+    pub async fn away(&self) {
+        self.inner.pulse.away().await;
+    }
+
+    /// The UID of its namespace `kube-system`, which stands for the cluster's identity: the one that the
+    /// importer made sure of, where the member is an import that is watched; else it is asked once.
     ///
     /// # Errors
     /// When the cluster does not say; as when the service account may not `get` that namespace.
     pub async fn cluster_uid(&self) -> kube::Result<&str> {
-        let ask = || async {
-            let namespace = Api::<Namespace>::all(self.client()).get_metadata("kube-system").await?;
-            namespace.uid().ok_or_else(|| kube::Error::Service("kube-system has no UID".into()))
-        };
-        self.inner.uid.get_or_try_init(ask).await.map(String::as_str)
+        self.inner.uid.get_or_try_init(|| ask_for_uid(self.client())).await.map(String::as_str)
+    }
+
+    /// Like [`Self::cluster_uid`], of the cluster that answers now.
+    ///
+    /// What the importer made sure of is not asked again: no other cluster takes the token.
+    ///
+    /// # Errors
+    /// As for [`Self::cluster_uid`].
+    pub async fn present_cluster_uid(&self) -> kube::Result<String> {
+        match self.inner.uid.get() {
+            Some(uid) if self.inner.is_pinned => Ok(uid.clone()),
+            _ => ask_for_uid(self.client()).await,
+        }
     }
 
     /// Whether both are the same joining of the same cluster.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
+
+    /// Whether both lead to the same place.
+    pub(super) fn leads_as(&self, other: &Self) -> bool {
+        self.is_same(other) && self.revision == other.revision
+    }
+
+    /// The same, as it leads elsewhere now.
+    pub(super) fn revised(&self) -> Self {
+        let inner = self.inner.clone();
+        let client = Wire::new(inner.access.clone(), Some(inner.pulse.clone())).into_client();
+        Self { inner, client, revision: self.revision + 1 }
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.inner.access
+    }
+
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.inner.pulse
+    }
+}
+
+async fn ask_for_uid(client: Client) -> kube::Result<String> {
+    let namespace = Api::<Namespace>::all(client).get_metadata("kube-system").await?;
+    namespace.uid().ok_or_else(|| kube::Error::Service("its namespace kube-system has no UID".into()))
 }
 
 impl fmt::Debug for Member {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { name, access, .. } = &*self.inner;
+        let health = self.health();
         formatter
             .debug_struct("Member")
-            .field("name", &self.inner.name)
-            .field("health", &self.health())
+            .field("name", name)
+            .field("access", access)
+            .field("health", &health)
             .finish()
     }
 }

@@ -1,4 +1,18 @@
-//! Configs that stay right.
+//! Configs that stay right: what they are made from is read again while it is in use.
+//!
+//! A [`kube::Config`] is what it was when it was made. A [`LiveConfig`] remembers where it came from, and its
+//! clients work on when the token, the authority or the address there changes: without a restart, and without
+//! a failed request.
+
+mod config;
+mod digest;
 mod health;
-pub use health::Health;
-pub(crate) use health::Pulse;
+mod origin;
+mod wire;
+
+pub use self::config::LiveConfig;
+pub use self::health::Health;
+pub(crate) use self::health::{Pulse, Verdict};
+pub(crate) use self::origin::{Origin, with_its_token};
+pub use self::wire::Access;
+pub(crate) use self::wire::Wire;

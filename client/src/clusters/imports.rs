@@ -1,0 +1,300 @@
+//! Members that are imports of an API server.
+//!
+//! Imports are watched, and the Secret of one is read when its status tells of a new token: that takes the
+//! rights to `list` and `watch` imports, and to `get` their Secrets, and no right to list Secrets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tracing::{info, warn};
+
+use super::member::Joining;
+use super::set::Set;
+use crate::ServiceAccountImport;
+use crate::config::{ConfigError, read_secret};
+use crate::contract;
+use crate::live::{LiveConfig, Origin};
+
+/// How many Secrets are read at a time.
+const AT_A_TIME: usize = 8;
+
+/// How often those are tried again that could not join.
+const AGAIN: Duration = Duration::from_secs(30);
+
+type Name = dyn Fn(&ServiceAccountImport) -> String + Send + Sync;
+
+/// Imports that are to be members.
+#[derive(Clone)]
+#[must_use]
+pub struct Imports {
+    client: Client,
+    namespace: Option<String>,
+    labels: Option<String>,
+    name: Arc<Name>,
+}
+
+impl Imports {
+    /// The imports of a namespace, by their names. `client` is one of the cluster that has them.
+    pub fn of(client: &Client, namespace: &str) -> Self {
+        let name = |import: &ServiceAccountImport| import.name_any();
+        Self { client: client.clone(), namespace: Some(namespace.into()), labels: None, name: Arc::new(name) }
+    }
+
+    /// The imports of all namespaces, as `<namespace>.<name>`.
+    pub fn of_all_namespaces(client: &Client) -> Self {
+        let name = |import: &ServiceAccountImport| {
+            format!("{}.{}", import.namespace().unwrap_or_default(), import.name_any())
+        };
+        Self { client: client.clone(), namespace: None, labels: None, name: Arc::new(name) }
+    }
+
+    /// Those that have these labels, as in `kubectl get -l`.
+    pub fn labels(mut self, selector: &str) -> Self {
+        self.labels = Some(selector.to_owned());
+        self
+    }
+
+    /// By other names; as by `spec.clusterName`, where there is one import of each cluster. Of two with one
+    /// name, the first to come is in the set.
+    pub fn named(mut self, name: impl Fn(&ServiceAccountImport) -> String + Send + Sync + 'static) -> Self {
+        self.name = Arc::new(name);
+        self
+    }
+
+    /// Keeps the set as these imports are. `is_listed` is called when all of the first list were tried.
+    pub(super) async fn feed(self, set: Set, is_listed: impl FnOnce()) {
+        let api = match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let config = watcher::Config { label_selector: self.labels.clone(), ..Default::default() };
+        let mut events = pin!(watcher(api, config).default_backoff());
+        let mut feed = Feed::new(self, set);
+        let mut again = tokio::time::interval(AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_listed = Some(is_listed);
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(event)) => feed.hear(event),
+                    Some(Err(error)) => feed.complain(&error),
+                    None => return,
+                },
+                Some(read) = feed.reading.join_next() => if let Ok((key, read)) = read {
+                    feed.take(&key, read);
+                },
+                _ = again.tick() => feed.try_again(),
+            }
+            if feed.is_listed
+                && feed.reading.is_empty()
+                && let Some(is_listed) = is_listed.take()
+            {
+                is_listed();
+            }
+        }
+    }
+}
+
+/// An import, by namespace and name.
+type Key = (String, String);
+
+type Read = Result<(kube::Config, Option<String>), ConfigError>;
+
+struct Feed {
+    imports: Imports,
+    set: Set,
+    known: BTreeMap<Key, Known>,
+    /// Seen in a list that has not ended yet.
+    listed: BTreeSet<Key>,
+    is_listed: bool,
+    reading: JoinSet<(Key, Read)>,
+    places: Arc<Semaphore>,
+    is_cut_off: bool,
+}
+
+struct Known {
+    import: ServiceAccountImport,
+    member: Option<Joined>,
+    problem: Option<String>,
+}
+
+struct Joined {
+    name: Arc<str>,
+    live: LiveConfig,
+    uid: Option<String>,
+}
+
+impl Feed {
+    fn new(imports: Imports, set: Set) -> Self {
+        Self {
+            imports,
+            set,
+            known: BTreeMap::new(),
+            listed: BTreeSet::new(),
+            is_listed: false,
+            reading: JoinSet::new(),
+            places: Arc::new(Semaphore::new(AT_A_TIME)),
+            is_cut_off: false,
+        }
+    }
+
+    fn hear(&mut self, event: Event<ServiceAccountImport>) {
+        self.is_cut_off = false;
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(import) => {
+                self.listed.insert(key(&import));
+                self.note(import);
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed);
+                let gone: Vec<_> = self.known.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+                gone.iter().for_each(|key| self.forget(key));
+                self.is_listed = true;
+            }
+            Event::Apply(import) => self.note(import),
+            Event::Delete(import) => self.forget(&key(&import)),
+        }
+    }
+
+    /// Has the Secret read, if it may be another than was read.
+    fn note(&mut self, import: ServiceAccountImport) {
+        let key = key(&import);
+        let secret = |import: &ServiceAccountImport| {
+            let status = import.status.as_ref();
+            let times = status.map(|status| (status.expiration_time.clone(), status.refresh_time.clone()));
+            (import.uid(), import.secret_name(), times)
+        };
+        let entry = self.known.get_mut(&key);
+        let is_news = entry.as_ref().is_none_or(|known| secret(&known.import) != secret(&import));
+        match entry {
+            Some(known) => known.import = import,
+            None => drop(self.known.insert(key.clone(), Known { import, member: None, problem: None })),
+        }
+        if is_news {
+            self.read(key);
+        }
+    }
+
+    fn read(&mut self, key: Key) {
+        let Some(known) = self.known.get(&key) else { return };
+        let secrets = Api::<Secret>::namespaced(self.imports.client.clone(), &key.0);
+        let (name, places) = (known.import.secret_name(), self.places.clone());
+        self.reading.spawn(async move {
+            let _place = places.acquire_owned().await;
+            let refused =
+                |problem| ConfigError::Secret { namespace: key.0.clone(), name: name.clone(), problem };
+            let read = match secrets.get(&name).await {
+                Ok(secret) => match read_secret(&secret) {
+                    Ok(config) => Ok((config, secret.annotations().get(contract::CLUSTER_UID).cloned())),
+                    Err(error) => Err(refused(error.into())),
+                },
+                Err(error) => Err(refused(error.into())),
+            };
+            (key, read)
+        });
+    }
+
+    fn take(&mut self, key: &Key, read: Read) {
+        let Some(known) = self.known.get_mut(key) else { return };
+        let import = &known.import;
+        let problem = match read {
+            Err(error) if import.says().is_some() => Some(error.explained(import)),
+            Err(error) => Some(error),
+            Ok((config, uid)) => match &known.member {
+                Some(joined) if joined.uid == uid => joined.live.take(config).err(),
+                _ => {
+                    // Another cluster is another member.
+                    if let Some(joined) = known.member.take() {
+                        leave(&self.set, joined, key);
+                    }
+                    match join(&self.imports, &self.set, import, config, uid) {
+                        Ok(joined) => {
+                            known.member = Some(joined);
+                            None
+                        }
+                        Err(error) => Some(error),
+                    }
+                }
+            },
+        };
+        let problem = problem.map(|error| error.to_string());
+        if problem.is_some() && problem != known.problem {
+            let (import, problem) = (format!("{}/{}", key.0, key.1), problem.as_deref());
+            warn!(import, problem, "can't be taken as a member as it is now; it is tried again");
+        }
+        known.problem = problem;
+    }
+
+    fn try_again(&mut self) {
+        if !self.reading.is_empty() {
+            return;
+        }
+        let unhappy = |(_, known): &(&Key, &Known)| known.problem.is_some();
+        let keys: Vec<_> = self.known.iter().filter(unhappy).map(|(key, _)| key.clone()).collect();
+        keys.into_iter().for_each(|key| self.read(key));
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(joined) = self.known.remove(key).and_then(|known| known.member) {
+            leave(&self.set, joined, key);
+        }
+    }
+
+    fn complain(&mut self, error: &watcher::Error) {
+        if !std::mem::replace(&mut self.is_cut_off, true) {
+            let namespace = self.imports.namespace.as_deref().unwrap_or("all namespaces");
+            warn!(namespace, %error, "can't watch imports; it is tried again, and all members stay");
+        }
+    }
+}
+
+fn join(
+    imports: &Imports,
+    set: &Set,
+    import: &ServiceAccountImport,
+    config: kube::Config,
+    uid: Option<String>,
+) -> Result<Joined, ConfigError> {
+    let (namespace, secret) = (import.namespace().unwrap_or_default(), import.secret_name());
+    let client = imports.client.clone();
+    let origin =
+        Origin::Secret { client, namespace, name: secret, read: Arc::new(|secret| Ok(read_secret(secret)?)) };
+    let live = LiveConfig::new(origin, config)?;
+    let name: Arc<str> = (imports.name)(import).into();
+    let joining =
+        Joining { name: name.clone(), access: live.clone().into(), is_local: false, uid: uid.clone() };
+    if !set.join(joining) {
+        return Err(ConfigError::SameName(name.to_string()));
+    }
+    info!(cluster = &*name, import = %ObjectRef::from_obj(import), "joined");
+    Ok(Joined { name, live, uid })
+}
+
+fn leave(set: &Set, joined: Joined, key: &Key) {
+    info!(cluster = &*joined.name, import = format!("{}/{}", key.0, key.1), "left");
+    set.leave(&joined.name);
+}
+
+fn key(import: &ServiceAccountImport) -> Key {
+    (import.namespace().unwrap_or_default(), import.name_any())
+}
+
+impl fmt::Debug for Imports {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, labels, .. } = self;
+        formatter.debug_struct("Imports").field("namespace", namespace).field("labels", labels).finish()
+    }
+}

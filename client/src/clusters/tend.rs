@@ -1,0 +1,137 @@
+//! What is done for each member: it is asked how it is, and followed where it leads.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use kube::Client;
+use kube::client::Body;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::{Member, set::Members};
+use crate::live::{Health, Wire};
+
+/// How long a member may be unheard of before it is asked how it is.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long it may take to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// From one time that it is asked to the next, at least.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Tends a member for as long as it is one.
+pub(super) async fn tend(member: Member, members: watch::Sender<Members>) {
+    let client = Wire::new(member.access().clone(), None).into_client();
+    let mut way = member.access().watch_way();
+    let mut away_for = Duration::ZERO;
+    loop {
+        let asked = Instant::now();
+        let health = tokio::select! {
+            health = ask(&client) => health,
+            () = leads_elsewhere(&mut way) => {
+                revise(&member, &members);
+                continue;
+            }
+        };
+        away_for = if health.is_away() { (away_for * 2).clamp(PAUSE, SILENCE) } else { Duration::ZERO };
+        note(&member, health);
+        tokio::select! {
+            () = due(&member, asked, away_for) => {}
+            () = leads_elsewhere(&mut way) => revise(&member, &members),
+        }
+    }
+}
+
+/// Waits until it is time to ask again.
+async fn due(member: &Member, asked: Instant, away_for: Duration) {
+    let soonest = asked + PAUSE.max(away_for);
+    if !away_for.is_zero() {
+        return sleep_until(soonest).await;
+    }
+    tokio::select! {
+        () = unheard(member) => {}
+        () = member.pulse().doubted() => {}
+    }
+    sleep_until(soonest).await;
+}
+
+/// Waits until the member has been silent for a while, with nothing to tell that it is there.
+async fn unheard(member: &Member) {
+    loop {
+        let heard = member.pulse().heard().unwrap_or_else(Instant::now);
+        if heard.elapsed() >= SILENCE {
+            return;
+        }
+        sleep_until(heard + SILENCE).await;
+    }
+}
+
+async fn leads_elsewhere(way: &mut Option<watch::Receiver<u64>>) {
+    match way {
+        Some(receiver) => {
+            if receiver.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn revise(member: &Member, members: &watch::Sender<Members>) {
+    debug!(cluster = &**member.name(), "leads elsewhere");
+    members.send_if_modified(|members| {
+        let Some(known) = Arc::make_mut(members).get_mut(member.name()) else { return false };
+        let is_it = known.is_same(member);
+        if is_it {
+            *known = known.revised();
+        }
+        is_it
+    });
+}
+
+/// Asks the API server whether it is ready, which it says whoever asks, and however busy it is
+/// (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/#health-check-concurrency-exemption>).
+async fn ask(client: &Client) -> Health {
+    let Ok(request) = Request::get("/readyz").body(Body::empty()) else { return Health::Unknown };
+    let away = |problem: String, is_silent| Health::Away { problem: problem.into(), is_silent };
+    match timeout(DEADLINE, client.send(request)).await {
+        Err(_) => away(format!("no answer within {} s", DEADLINE.as_secs()), true),
+        Ok(Err(error)) => away(line(&error), false),
+        Ok(Ok(response)) if response.status() == StatusCode::UNAUTHORIZED => Health::Unauthorized,
+        Ok(Ok(response)) if response.status().is_server_error() => {
+            away(format!("it says that it is not ready ({})", response.status().as_u16()), false)
+        }
+        Ok(Ok(_)) => Health::Ready,
+    }
+}
+
+fn note(member: &Member, health: Health) {
+    let (cluster, known) = (&**member.name(), member.health());
+    match &health {
+        Health::Away { problem, .. } if !known.is_away() => warn!(cluster, problem = &**problem, "is away"),
+        Health::Unauthorized if known != health => {
+            warn!(cluster, "does not accept the credential (401): it has expired or was revoked");
+        }
+        Health::Ready if !matches!(known, Health::Ready | Health::Unknown) => info!(cluster, "is back"),
+        _ => {}
+    }
+    member.pulse().note(health);
+}
+
+/// The error with its causes, in a line. Some repeat their cause.
+fn line(error: &dyn StdError) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !line.contains(&said) {
+            line = format!("{line}: {said}");
+        }
+        cause = error.source();
+    }
+    line
+}

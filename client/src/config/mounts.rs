@@ -1,0 +1,193 @@
+//! Imports that are mounted.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use kube::Config;
+use kube::config::Kubeconfig;
+
+use super::ConfigError;
+use crate::contract::{self, key};
+use crate::live::{LiveConfig, Origin, with_its_token};
+use crate::names::is_dns_subdomain;
+
+/// Environment variable that names another folder than [`crate::contract::MOUNT_ROOT`].
+pub const MOUNT_ROOT_ENV: &str = "MCSA_MOUNT_ROOT";
+
+/// How often a mount is read anew that was replaced while it was read.
+const TRIES: u32 = 5;
+
+/// Why a mount could not be read.
+enum Gone {
+    /// For the time being: it was replaced.
+    Meanwhile(ConfigError),
+    Always(ConfigError),
+}
+
+/// A folder with a folder for each import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounts {
+    root: PathBuf,
+}
+
+impl Default for Mounts {
+    /// The folder that [`MOUNT_ROOT_ENV`] names, or [`crate::contract::MOUNT_ROOT`].
+    fn default() -> Self {
+        let root = std::env::var_os(MOUNT_ROOT_ENV);
+        Self { root: root.map_or_else(|| contract::MOUNT_ROOT.into(), PathBuf::from) }
+    }
+}
+
+impl Mounts {
+    /// The imports in the folder `root`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Like [`import`], from this folder.
+    ///
+    /// # Errors
+    /// As for [`import`].
+    pub fn import(&self, name: &str) -> Result<LiveConfig, ConfigError> {
+        LiveConfig::of_files(Origin::Mount { mounts: self.clone(), name: name.into() })
+    }
+
+    /// Like [`imports`], from this folder.
+    ///
+    /// # Errors
+    /// As for [`imports`].
+    pub fn imports(&self) -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
+        self.names()?.into_iter().map(|name| self.import(&name).map(|config| (name, config))).collect()
+    }
+
+    /// The config of the one import there is, or where there is none, of the pod itself.
+    pub(super) fn only_or_in_cluster(&self) -> Result<LiveConfig, ConfigError> {
+        let names = self.names()?;
+        match names.as_slice() {
+            [] => super::in_cluster()
+                .map_err(|source| ConfigError::Nothing { root: self.root.clone(), source: Box::new(source) }),
+            [name] => self.import(name),
+            _ => Err(ConfigError::Ambiguous(names)),
+        }
+    }
+
+    /// What is mounted as the import `name`, all of one time.
+    pub(crate) fn read(&self, name: &str) -> Result<Config, ConfigError> {
+        if !is_dns_subdomain(name) {
+            return Err(ConfigError::InvalidName(name.into()));
+        }
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.read_once(name) {
+                // The folder that was being read has been replaced, and is gone.
+                Err(Gone::Meanwhile(_)) if tries < TRIES => {}
+                Err(Gone::Meanwhile(error) | Gone::Always(error)) => return Err(error),
+                Ok(config) => return Ok(config),
+            }
+        }
+    }
+
+    fn read_once(&self, name: &str) -> Result<Config, Gone> {
+        let path = self.root.join(name).join(key::CONFIG);
+        // The kubelet replaces all files at once by turning a link: who follows it first reads but one side.
+        let not_mounted = |_| ConfigError::NotMounted { name: name.into(), root: self.root.clone() };
+        let path = path.canonicalize().map_err(not_mounted).map_err(Gone::Always)?;
+        let unusable = |source| {
+            let error = ConfigError::kubeconfig(name, &source);
+            if path.exists() { Gone::Always(error) } else { Gone::Meanwhile(error) }
+        };
+        let kubeconfig = Kubeconfig::read_from(&path).map_err(unusable)?;
+        let config = Config::try_from(kubeconfig).map_err(unusable)?;
+        with_its_token(config)
+            .map_err(|error| if path.exists() { Gone::Always(error) } else { Gone::Meanwhile(error) })
+    }
+
+    /// Names of the mounted imports, sorted. The kubelet's own links in a volume begin with two
+    /// dots; an import's name can't.
+    pub(crate) fn names(&self) -> Result<Vec<String>, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: self.root.clone(), source };
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            if let Some(name) = entry.file_name().to_str().filter(|name| is_dns_subdomain(name))
+                && entry.path().is_dir()
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::tests::credential;
+    use secrecy::ExposeSecret;
+    use std::path::Path;
+
+    /// Writes an import the way the kubelet mounts it.
+    fn mount(root: &Path, name: &str) {
+        let folder = root.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let authority = rcgen::generate_simple_self_signed([]).unwrap().cert.pem();
+        let mut credential = credential();
+        credential.endpoint.ca_bundle = Some(authority);
+        for (key, value) in credential.data(&[]).unwrap() {
+            std::fs::write(folder.join(key), value.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_mounted_import_is_read_whole() {
+        let root = tempfile::tempdir().unwrap();
+        mount(root.path(), "c2-pod-lister");
+        let config = Mounts::at(root.path()).read("c2-pod-lister").unwrap();
+        assert_eq!(config.cluster_url, "https://c2.example:6443/");
+        assert_eq!(config.default_namespace, "default");
+        assert_eq!(config.root_cert.unwrap().len(), 1);
+        assert_eq!(config.auth_info.token.unwrap().expose_secret(), "t0ken");
+    }
+
+    #[test]
+    fn what_is_not_mounted_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let error = Mounts::at(root.path()).read("absent").unwrap_err().to_string();
+        assert!(
+            error.contains("import absent is not mounted") && error.contains(contract::IMPORT_NAME),
+            "{error}"
+        );
+        assert!(matches!(Mounts::at(root.path()).read("../x"), Err(ConfigError::InvalidName(_))));
+    }
+
+    #[test]
+    fn without_a_context_the_one_import_counts_and_two_are_ambiguous() {
+        let root = tempfile::tempdir().unwrap();
+        let mounts = Mounts::at(root.path());
+        mount(root.path(), "a");
+        assert_eq!(mounts.only_or_in_cluster().unwrap().config().cluster_url, "https://c2.example:6443/");
+        mount(root.path(), "b");
+        let error = mounts.only_or_in_cluster().unwrap_err().to_string();
+        assert!(error.contains("2 imports are mounted (a, b)"), "{error}");
+    }
+
+    #[test]
+    fn only_imports_are_listed() {
+        let root = tempfile::tempdir().unwrap();
+        mount(root.path(), "b");
+        mount(root.path(), "a");
+        std::fs::create_dir(root.path().join("..data")).unwrap();
+        std::fs::write(root.path().join("file"), "").unwrap();
+        let names: Vec<_> = Mounts::at(root.path()).imports().unwrap().into_keys().collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(Mounts::at(root.path().join("absent")).imports().unwrap().is_empty());
+    }
+}

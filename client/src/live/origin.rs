@@ -1,0 +1,135 @@
+//! Where a config comes from, and comes from again.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::config::Kubeconfig;
+use kube::{Api, Client, Config};
+
+use crate::config::{ConfigError, Mounts};
+
+/// How often what is in use is read again: files, which costs next to nothing.
+const FILES: Duration = Duration::from_secs(1);
+
+/// And what another API server has. Those who watch their imports know earlier.
+const SECRET: Duration = Duration::from_secs(60);
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Makes a config of a Secret.
+pub(crate) type ReadSecret =
+    Arc<dyn Fn(&Secret) -> Result<Config, Box<dyn std::error::Error + Send + Sync>> + Send + Sync>;
+
+/// Where a config comes from.
+#[derive(Clone)]
+pub(crate) enum Origin {
+    /// An import that is mounted.
+    Mount { mounts: Mounts, name: String },
+    /// A Secret that an API server has.
+    Secret { client: Client, namespace: String, name: String, read: ReadSecret },
+    /// A context of the kubeconfig: the current one, where none is named.
+    Context { context: Option<String> },
+    /// The service account of the pod.
+    InCluster,
+    /// A value. Files that it names are read again all the same.
+    Value(Box<Config>),
+}
+
+impl Origin {
+    /// What is there now, with the token itself in it.
+    pub(crate) async fn read(&self) -> Result<Config, ConfigError> {
+        match self {
+            Self::Secret { client, namespace, name, read } => {
+                let refused = |problem| ConfigError::Secret {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                    problem,
+                };
+                let api = Api::<Secret>::namespaced(client.clone(), namespace);
+                let secret = api.get(name).await.map_err(|error| refused(Box::new(error)))?;
+                read(&secret).map(patient).map_err(refused)
+            }
+            files => files.read_files(),
+        }
+    }
+
+    /// Like [`Self::read`], of what is on this machine.
+    pub(crate) fn read_files(&self) -> Result<Config, ConfigError> {
+        let config = match self {
+            Self::Mount { mounts, name } => return mounts.read(name).map(patient),
+            Self::Context { context } => of_context(context.as_deref())?,
+            Self::InCluster => {
+                Config::incluster().map_err(|source| ConfigError::InCluster(Box::new(source)))?
+            }
+            Self::Value(config) => (**config).clone(),
+            Self::Secret { namespace, name, .. } => {
+                let (namespace, name) = (namespace.clone(), name.clone());
+                return Err(ConfigError::Secret {
+                    namespace,
+                    name,
+                    problem: "it is on no file system".into(),
+                });
+            }
+        };
+        with_its_token(config).map(patient)
+    }
+
+    /// Whether reading takes a request.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self, Self::Secret { .. })
+    }
+
+    /// How old what was read may be.
+    pub(crate) fn is_stale_after(&self) -> Duration {
+        if self.is_remote() { SECRET } else { FILES }
+    }
+}
+
+/// Tells of a cluster that is away before everyone has lost patience.
+fn patient(mut config: Config) -> Config {
+    config.connect_timeout = Some(config.connect_timeout.map_or(CONNECT, |time| time.min(CONNECT)));
+    // Re-read with all the rest.
+    config.root_cert_file = None;
+    config
+}
+
+fn of_context(context: Option<&str>) -> Result<Config, ConfigError> {
+    let unusable = |source| ConfigError::context(context, source);
+    let kubeconfig = Kubeconfig::read().map_err(unusable)?;
+    let named = context.map_or(kubeconfig.current_context.clone(), |name| Some(name.to_owned()));
+    let kubeconfig = Kubeconfig { current_context: named, ..kubeconfig };
+    Config::try_from(kubeconfig).map_err(unusable)
+}
+
+/// With the token that is in the token's file: kube would take up to a minute to look there again.
+pub(crate) fn with_its_token(mut config: Config) -> Result<Config, ConfigError> {
+    if let Some(file) = config.auth_info.token_file.take() {
+        let path = PathBuf::from(file);
+        let token = read_to_string(&path)?;
+        config.auth_info.token = Some(token.trim_end().to_owned().into());
+    }
+    Ok(config)
+}
+
+fn read_to_string(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|source: io::Error| ConfigError::Unreadable { path: path.into(), source })
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mount { name, .. } => write!(formatter, "mounted import {name}"),
+            Self::Secret { namespace, name, .. } => write!(formatter, "Secret {namespace}/{name}"),
+            Self::Context { context: Some(context) } => write!(formatter, "context {context}"),
+            Self::Context { context: None } => formatter.write_str("the current context"),
+            Self::InCluster => formatter.write_str("the pod's service account"),
+            Self::Value(config) => write!(formatter, "a config for {}", config.cluster_url),
+        }
+    }
+}
