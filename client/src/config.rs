@@ -12,15 +12,16 @@
 //! Outside a pod, the environment variable [`MOUNT_ROOT_ENV`] names another folder. The default namespace of
 //! an import's config is that of the service account in the source.
 
+mod contexts;
 mod error;
 mod mounts;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::config::Kubeconfig;
 use kube::{Api, Client};
 
+pub use self::contexts::Contexts;
 pub use self::error::ConfigError;
 pub use self::mounts::{MOUNT_ROOT_ENV, Mounts};
 use crate::ServiceAccountImport;
@@ -69,7 +70,7 @@ pub async fn from_import(client: &Client, namespace: &str, name: &str) -> Result
 /// # Errors
 /// When there is no such context, or it can't be used.
 pub fn context(name: Option<&str>) -> Result<LiveConfig, ConfigError> {
-    LiveConfig::of_files(Origin::Context { context: name.map(str::to_owned) })
+    Contexts::of_the_user().context(name)
 }
 
 /// The configs of all contexts of the kubeconfig, by name.
@@ -77,7 +78,7 @@ pub fn context(name: Option<&str>) -> Result<LiveConfig, ConfigError> {
 /// # Errors
 /// When there is no kubeconfig, or one of its contexts can't be used.
 pub fn contexts() -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
-    context_names()?.into_iter().map(|name| context(Some(&name)).map(|config| (name, config))).collect()
+    Contexts::of_the_user().contexts()
 }
 
 /// The config of the pod's own service account.
@@ -97,15 +98,32 @@ pub fn in_cluster() -> Result<LiveConfig, ConfigError> {
 /// # Errors
 /// When what comes first can't be used, or there is none of them.
 pub fn load(context: Option<&str>) -> Result<LiveConfig, ConfigError> {
-    match context {
-        Some(name) => self::context(Some(name)),
-        None => Mounts::default().only_or_in_cluster(),
+    let mounts = Mounts::default();
+    let mounted = if context.is_none() { mounts.names()? } else { Vec::new() };
+    match choose(context, &mounted) {
+        Choice::Context(name) => self::context(Some(name)),
+        Choice::Import(name) => mounts.import(name),
+        Choice::Ambiguous => Err(ConfigError::Ambiguous(mounted)),
+        Choice::InCluster => in_cluster().map_err(|source| mounts.nothing(source)),
     }
 }
 
-pub(crate) fn context_names() -> Result<Vec<String>, ConfigError> {
-    let kubeconfig = Kubeconfig::read().map_err(|source| ConfigError::context(None, source))?;
-    Ok(kubeconfig.contexts.into_iter().map(|named| named.name).collect())
+/// What [`load`] loads.
+#[derive(Debug, PartialEq, Eq)]
+enum Choice<'a> {
+    Context(&'a str),
+    Import(&'a str),
+    Ambiguous,
+    InCluster,
+}
+
+fn choose<'a>(context: Option<&'a str>, mounted: &'a [String]) -> Choice<'a> {
+    match (context, mounted) {
+        (Some(name), _) => Choice::Context(name),
+        (None, [name]) => Choice::Import(name),
+        (None, []) => Choice::InCluster,
+        (None, _) => Choice::Ambiguous,
+    }
 }
 
 /// The config in an import's Secret.
@@ -115,4 +133,26 @@ pub(crate) fn read_secret(secret: &Secret) -> Result<kube::Config, crate::link::
 
 fn code(error: &kube::Error) -> Option<u16> {
     if let kube::Error::Api(status) = error { Some(status.code) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(Some("c1"), &[], Choice::Context("c1"))]
+    #[case(Some("c1"), &["a"], Choice::Context("c1"))]
+    #[case(Some("c1"), &["a", "b"], Choice::Context("c1"))]
+    #[case(None, &["a"], Choice::Import("a"))]
+    #[case(None, &["a", "b"], Choice::Ambiguous)]
+    #[case(None, &[], Choice::InCluster)]
+    fn the_order_of_load(
+        #[case] context: Option<&str>,
+        #[case] mounted: &[&str],
+        #[case] expected: Choice<'_>,
+    ) {
+        let mounted: Vec<_> = mounted.iter().map(ToString::to_string).collect();
+        assert_eq!(choose(context, &mounted), expected);
+    }
 }

@@ -9,7 +9,7 @@ use super::imports::Imports;
 use super::member::Joining;
 use super::polled::Polled;
 use super::set::Set;
-use crate::config::{ConfigError, Mounts};
+use crate::config::{ConfigError, Contexts, Mounts};
 use crate::live::Access;
 
 /// Of whom a [`Clusters`] is made. A name belongs to who has it first.
@@ -51,15 +51,16 @@ impl ClustersBuilder {
         self
     }
 
-    /// These contexts of the kubeconfig, by their names.
-    pub fn contexts<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.polled.push(Polled::Contexts(Some(names.into_iter().map(Into::into).collect())));
+    /// These contexts of a kubeconfig, by their names.
+    pub fn contexts<N: Into<String>>(mut self, of: Contexts, names: impl IntoIterator<Item = N>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        self.polled.push(Polled::Contexts(of, Some(names)));
         self
     }
 
-    /// All contexts of the kubeconfig that can be used, by their names.
-    pub fn all_contexts(mut self) -> Self {
-        self.polled.push(Polled::Contexts(None));
+    /// All contexts of a kubeconfig that can be used, by their names.
+    pub fn all_contexts(mut self, of: Contexts) -> Self {
+        self.polled.push(Polled::Contexts(of, None));
         self
     }
 

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::member::Joining;
 use super::set::Set;
-use crate::config::{self, ConfigError, Mounts};
+use crate::config::{ConfigError, Contexts, Mounts};
 use crate::live::LiveConfig;
 
 /// How often the list is looked at.
@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub(super) enum Polled {
     Mounted(Mounts),
     /// The contexts of these names, or all.
-    Contexts(Option<Vec<String>>),
+    Contexts(Contexts, Option<Vec<String>>),
 }
 
 /// Those who joined by one list, and what is wrong with others.
@@ -33,21 +33,21 @@ impl Polled {
     fn names(&self) -> Result<Vec<String>, ConfigError> {
         match self {
             Self::Mounted(mounts) => mounts.names(),
-            Self::Contexts(Some(names)) => Ok(names.clone()),
-            Self::Contexts(None) => config::context_names(),
+            Self::Contexts(_, Some(names)) => Ok(names.clone()),
+            Self::Contexts(contexts, None) => contexts.names(),
         }
     }
 
     fn open(&self, name: &str) -> Result<LiveConfig, ConfigError> {
         match self {
             Self::Mounted(mounts) => mounts.import(name),
-            Self::Contexts(_) => config::context(Some(name)),
+            Self::Contexts(contexts, _) => contexts.context(Some(name)),
         }
     }
 
     /// Whether what can't be used should end the program before it begins.
     fn is_asked_for_by_name(&self) -> bool {
-        matches!(self, Self::Contexts(Some(_)))
+        matches!(self, Self::Contexts(_, Some(_)))
     }
 
     /// The first look.

@@ -61,15 +61,8 @@ impl Mounts {
         self.names()?.into_iter().map(|name| self.import(&name).map(|config| (name, config))).collect()
     }
 
-    /// The config of the one import there is, or where there is none, of the pod itself.
-    pub(super) fn only_or_in_cluster(&self) -> Result<LiveConfig, ConfigError> {
-        let names = self.names()?;
-        match names.as_slice() {
-            [] => super::in_cluster()
-                .map_err(|source| ConfigError::Nothing { root: self.root.clone(), source: Box::new(source) }),
-            [name] => self.import(name),
-            _ => Err(ConfigError::Ambiguous(names)),
-        }
+    pub(super) fn nothing(&self, source: ConfigError) -> ConfigError {
+        ConfigError::Nothing { root: self.root.clone(), source: Box::new(source) }
     }
 
     /// What is mounted as the import `name`, all of one time.
@@ -166,17 +159,6 @@ mod tests {
             "{error}"
         );
         assert!(matches!(Mounts::at(root.path()).read("../x"), Err(ConfigError::InvalidName(_))));
-    }
-
-    #[test]
-    fn without_a_context_the_one_import_counts_and_two_are_ambiguous() {
-        let root = tempfile::tempdir().unwrap();
-        let mounts = Mounts::at(root.path());
-        mount(root.path(), "a");
-        assert_eq!(mounts.only_or_in_cluster().unwrap().config().cluster_url, "https://c2.example:6443/");
-        mount(root.path(), "b");
-        let error = mounts.only_or_in_cluster().unwrap_err().to_string();
-        assert!(error.contains("2 imports are mounted (a, b)"), "{error}");
     }
 
     #[test]

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::config::Kubeconfig;
 use kube::{Api, Client, Config};
 
-use crate::config::{ConfigError, Mounts};
+use crate::config::{ConfigError, Contexts, Mounts};
 
 /// How often what is in use is read again: files, which costs next to nothing.
 const FILES: Duration = Duration::from_secs(1);
@@ -32,8 +31,8 @@ pub(crate) enum Origin {
     Mount { mounts: Mounts, name: String },
     /// A Secret that an API server has.
     Secret { client: Client, namespace: String, name: String, read: ReadSecret },
-    /// A context of the kubeconfig: the current one, where none is named.
-    Context { context: Option<String> },
+    /// A context of a kubeconfig: the current one, where none is named.
+    Context { contexts: Contexts, context: Option<String> },
     /// The service account of the pod.
     InCluster,
     /// A value. Files that it names are read again all the same.
@@ -62,7 +61,7 @@ impl Origin {
     pub(crate) fn read_files(&self) -> Result<Config, ConfigError> {
         let config = match self {
             Self::Mount { mounts, name } => return mounts.read(name).map(patient),
-            Self::Context { context } => of_context(context.as_deref())?,
+            Self::Context { contexts, context } => return contexts.read(context.as_deref()).map(patient),
             Self::InCluster => {
                 Config::incluster().map_err(|source| ConfigError::InCluster(Box::new(source)))?
             }
@@ -98,14 +97,6 @@ fn patient(mut config: Config) -> Config {
     config
 }
 
-fn of_context(context: Option<&str>) -> Result<Config, ConfigError> {
-    let unusable = |source| ConfigError::context(context, source);
-    let kubeconfig = Kubeconfig::read().map_err(unusable)?;
-    let named = context.map_or(kubeconfig.current_context.clone(), |name| Some(name.to_owned()));
-    let kubeconfig = Kubeconfig { current_context: named, ..kubeconfig };
-    Config::try_from(kubeconfig).map_err(unusable)
-}
-
 /// With the token that is in the token's file: kube would take up to a minute to look there again.
 pub(crate) fn with_its_token(mut config: Config) -> Result<Config, ConfigError> {
     if let Some(file) = config.auth_info.token_file.take() {
@@ -126,8 +117,8 @@ impl fmt::Display for Origin {
         match self {
             Self::Mount { name, .. } => write!(formatter, "mounted import {name}"),
             Self::Secret { namespace, name, .. } => write!(formatter, "Secret {namespace}/{name}"),
-            Self::Context { context: Some(context) } => write!(formatter, "context {context}"),
-            Self::Context { context: None } => formatter.write_str("the current context"),
+            Self::Context { context: Some(context), .. } => write!(formatter, "context {context}"),
+            Self::Context { context: None, .. } => formatter.write_str("the current context"),
             Self::InCluster => formatter.write_str("the pod's service account"),
             Self::Value(config) => write!(formatter, "a config for {}", config.cluster_url),
         }

@@ -1,0 +1,60 @@
+//! Contexts of a kubeconfig.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kube::Config;
+use kube::config::Kubeconfig;
+
+use super::ConfigError;
+use crate::live::{LiveConfig, Origin, with_its_token};
+
+/// The contexts of a kubeconfig.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contexts {
+    file: Option<PathBuf>,
+}
+
+impl Contexts {
+    /// Those of the files that `KUBECONFIG` names, or of `~/.kube/config`.
+    pub fn of_the_user() -> Self {
+        Self::default()
+    }
+
+    /// Those of one file.
+    pub fn at(file: impl Into<PathBuf>) -> Self {
+        Self { file: Some(file.into()) }
+    }
+
+    /// Like [`super::context()`], from this kubeconfig.
+    ///
+    /// # Errors
+    /// As for [`super::context()`].
+    pub fn context(&self, name: Option<&str>) -> Result<LiveConfig, ConfigError> {
+        LiveConfig::of_files(Origin::Context { contexts: self.clone(), context: name.map(str::to_owned) })
+    }
+
+    /// Like [`super::contexts`], from this kubeconfig.
+    ///
+    /// # Errors
+    /// As for [`super::contexts`].
+    pub fn contexts(&self) -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
+        self.names()?.into_iter().map(|name| self.context(Some(&name)).map(|config| (name, config))).collect()
+    }
+
+    pub(crate) fn names(&self) -> Result<Vec<String>, ConfigError> {
+        let kubeconfig = self.kubeconfig().map_err(|source| ConfigError::context(None, source))?;
+        Ok(kubeconfig.contexts.into_iter().map(|named| named.name).collect())
+    }
+
+    pub(crate) fn read(&self, context: Option<&str>) -> Result<Config, ConfigError> {
+        let unusable = |source| ConfigError::context(context, source);
+        let kubeconfig = self.kubeconfig().map_err(unusable)?;
+        let current_context = context.map(str::to_owned).or(kubeconfig.current_context);
+        with_its_token(Config::try_from(Kubeconfig { current_context, ..kubeconfig }).map_err(unusable)?)
+    }
+
+    fn kubeconfig(&self) -> Result<Kubeconfig, kube::config::KubeconfigError> {
+        self.file.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from)
+    }
+}

@@ -1,0 +1,249 @@
+//! The live set: who joins, changes and leaves, and how each is doing.
+
+use std::time::Duration;
+
+use anyhow::{bail, ensure};
+use futures::StreamExt;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::config::Kubeconfig;
+use mcsa_client::clusters::{Change, Clusters, Imports as Watched};
+use mcsa_client::config::{Contexts, Mounts};
+use mcsa_client::live::{Health, LiveConfig};
+use mcsa_tests::{
+    Cluster, Fault, Imports, Proxy, eventually, kubeconfig_at, merged_kubeconfig, mount, pair,
+    pod_lister_import,
+};
+use rstest::rstest;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::identity::{Identity, write_secret};
+
+fn names(clusters: &Clusters) -> Vec<String> {
+    clusters.members().iter().map(|member| member.name().to_string()).collect()
+}
+
+async fn next(changes: &mut (impl futures::Stream<Item = Change> + Unpin)) -> anyhow::Result<String> {
+    let change = timeout(Duration::from_secs(60), changes.next()).await?;
+    Ok(match change {
+        Some(Change::Joined(member)) => format!("{} joined", member.name()),
+        Some(Change::Changed(member)) => format!("{} changed", member.name()),
+        Some(Change::Left(member)) => format!("{} left", member.name()),
+        None => "the end".into(),
+    })
+}
+
+async fn becomes(clusters: &Clusters, name: &str, expected: impl Fn(&Health) -> bool) {
+    eventually(format!("the health of {name}"), async || match clusters.get(name) {
+        Some(member) if expected(&member.health()) => Ok(()),
+        member => Err(format!("{member:?}")),
+    })
+    .await;
+}
+
+fn at(cluster: &Cluster, server: &str) -> anyhow::Result<LiveConfig> {
+    let mut config = kube::Config::try_from(kubeconfig_at(cluster.kubeconfig_value(), server))?;
+    config.proxy_url = None;
+    Ok(LiveConfig::fixed(config)?)
+}
+
+#[rstest]
+#[case::who_refuses(Fault::Refuse, false)]
+#[case::who_is_silent(Fault::Hang, true)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_goes_away_and_comes_back_and_keeps_nobody_waiting(
+    #[case] fault: Fault,
+    #[case] silent: bool,
+) -> anyhow::Result<()> {
+    let (c1, c2) = pair().await;
+    let way = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
+    let clusters =
+        Clusters::builder().local("home", c1.client()).member("c2", at(c2, &way.url())?).start()?;
+    becomes(&clusters, "c2", Health::is_ready).await;
+    assert_eq!(names(&clusters), ["c2", "home"]);
+    assert_eq!(clusters.local().map(|member| member.name().to_string()).as_deref(), Some("home"));
+
+    let member = clusters.get("c2").expect("it is in the set");
+    let waiting = async {
+        // One that is on its way when the cluster falls silent.
+        loop {
+            if let Err(error) = member.client().apiserver_version().await {
+                return error.to_string();
+            }
+        }
+    };
+    let (error, ()) = tokio::join!(waiting, async { way.set(fault) });
+    assert!(!error.is_empty());
+    becomes(
+        &clusters,
+        "c2",
+        |health| matches!(health, Health::Away { is_silent, .. } if *is_silent == silent),
+    )
+    .await;
+    if silent {
+        let before = way.connections();
+        let error = member.client().apiserver_version().await.expect_err("it is away").to_string();
+        assert!(error.contains("away: no answer within"), "{error}");
+        assert_eq!(way.connections(), before, "it was asked all the same");
+    }
+    becomes(&clusters, "home", Health::is_ready).await;
+
+    way.set(Fault::Pass);
+    timeout(Duration::from_secs(30), member.present()).await?;
+    member.client().apiserver_version().await?;
+    becomes(&clusters, "c2", Health::is_ready).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_credential_is_told_from_a_cluster_that_is_away() -> anyhow::Result<()> {
+    let (_, c2) = pair().await;
+    let identity = Identity::new(c2, "revoked").await?;
+    let token = identity.token(c2, "bound").await?;
+    let kubeconfig = Kubeconfig::from_yaml(&identity.credential(&token).kubeconfig()?)?;
+    let live = LiveConfig::fixed(kube::Config::try_from(kubeconfig)?)?;
+    let clusters = Clusters::builder().member("c2", live).start()?;
+    becomes(&clusters, "c2", Health::is_ready).await;
+    identity.revoke(c2, "bound", &token).await?;
+    becomes(&clusters, "c2", |health| *health == Health::Unauthorized).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contexts_and_mounts_come_and_go() -> anyhow::Result<()> {
+    let (c1, c2) = pair().await;
+    let folder = tempfile::tempdir()?;
+    let (kubeconfig, mounts) = (folder.path().join("kubeconfig"), folder.path().join("mounts"));
+    merged_kubeconfig(&[c1], &kubeconfig)?;
+    let identity = Identity::new(c2, "mounted").await?;
+    let token = identity.token(c2, "bound").await?;
+
+    let contexts = Contexts::at(&kubeconfig);
+    let error =
+        Clusters::builder().contexts(contexts.clone(), ["c1", "c3"]).start().expect_err("c3 is no context");
+    assert!(error.to_string().contains("c3"), "{error}");
+
+    let clusters = Clusters::builder().all_contexts(contexts).mounted_at(Mounts::at(&mounts)).start()?;
+    assert_eq!(names(&clusters), ["c1"]);
+    let mut changes = clusters.watch();
+    assert_eq!(next(&mut changes).await?, "c1 joined");
+    merged_kubeconfig(&[c1, c2], &kubeconfig)?;
+    assert_eq!(next(&mut changes).await?, "c2 joined");
+    mount(&mounts, "c2-pod-lister", &identity.values(&token)?)?;
+    assert_eq!(next(&mut changes).await?, "c2-pod-lister joined");
+    assert_eq!(clusters.get("c2-pod-lister").expect("it joined").default_namespace(), "mounted");
+
+    let moved = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
+    mount(&mounts, "c2-pod-lister", &identity.at(&moved.url()).values(&token)?)?;
+    assert_eq!(next(&mut changes).await?, "c2-pod-lister changed");
+    std::fs::remove_dir_all(mounts.join("c2-pod-lister"))?;
+    assert_eq!(next(&mut changes).await?, "c2-pod-lister left");
+    merged_kubeconfig(&[c2], &kubeconfig)?;
+    assert_eq!(next(&mut changes).await?, "c1 left");
+    drop(clusters);
+    assert_eq!(next(&mut changes).await?, "the end");
+    Ok(())
+}
+
+/// A namespace with imports, and somebody who may watch these and get Secrets, and nothing else.
+async fn watcher_in(cluster: &Cluster, namespace: &str) -> anyhow::Result<kube::Client> {
+    let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/crd.yaml");
+    cluster.kubectl(["apply", "--server-side", "-f", crd]).await?;
+    cluster.kubectl(["wait", "--for=condition=Established", "-f", crd]).await?;
+    cluster.kubectl(["create", "namespace", namespace]).await?;
+    for object in [
+        &["serviceaccount", "watcher"][..],
+        &[
+            "role",
+            "watches",
+            "--verb=list,watch",
+            "--resource=serviceaccountimports.multicluster.admiralty.io",
+        ],
+        &["role", "gets", "--verb=get", "--resource=secrets"],
+        &["rolebinding", "watches", "--role=watches", &format!("--serviceaccount={namespace}:watcher")],
+        &["rolebinding", "gets", "--role=gets", &format!("--serviceaccount={namespace}:watcher")],
+    ] {
+        cluster.kubectl(["-n", namespace, "create"].iter().chain(object)).await?;
+    }
+    cluster.client_of(namespace, "watcher").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imports_join_with_their_credential_and_leave_when_they_are_deleted() -> anyhow::Result<()> {
+    let (c1, c2) = pair().await;
+    let client = watcher_in(c1, "team").await?;
+    let imports = Imports::of(c1.client(), "team");
+    let secrets = Api::namespaced(c1.client(), "team");
+    let identity = Identity::new(c2, "imported").await?;
+    let (first, second) = (identity.token(c2, "first").await?, identity.token(c2, "second").await?);
+    let of_team = |name: &str| {
+        let mut import = pod_lister_import(name, "c2", "imported");
+        import.metadata.labels = Some([("team".to_owned(), "a".to_owned())].into());
+        import
+    };
+    // The importer's part: a Secret, then a status that tells of it.
+    let minted = async |name: &str, expires: &str| {
+        let status = json!({ "status": { "expirationTime": expires } });
+        imports.api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await
+    };
+    imports.create(&pod_lister_import("of-nobody", "c2", "imported")).await?;
+    imports.create(&of_team("a")).await?;
+    write_secret(&secrets, "a-token", &identity.values(&first)?, Some("u-1")).await?;
+    write_secret(&secrets, "of-nobody-token", &identity.values(&first)?, Some("u-1")).await?;
+
+    let watched = Watched::of(&client, "team").labels("team=a");
+    let clusters = Clusters::builder().local("home", c1.client()).imports(watched).start()?;
+    clusters.listed().await;
+    assert_eq!(names(&clusters), ["a", "home"]);
+    let mut changes = clusters.watch();
+    assert_eq!(next(&mut changes).await?, "a joined");
+    assert_eq!(next(&mut changes).await?, "home joined");
+    let a = clusters.get("a").expect("it joined");
+    assert_eq!((a.cluster_uid().await?, a.present_cluster_uid().await?.as_str()), ("u-1", "u-1"));
+
+    // One that has no credential yet joins when it has.
+    imports.create(&of_team("b")).await?;
+    write_secret(&secrets, "b-token", &identity.values(&first)?, Some("u-1")).await?;
+    minted("b", "2030-01-01T00:00:00Z").await?;
+    assert_eq!(next(&mut changes).await?, "b joined");
+
+    // A new token is nobody's business: it works, and that is all.
+    write_secret(&secrets, "a-token", &identity.values(&second)?, Some("u-1")).await?;
+    minted("a", "2030-01-01T00:00:00Z").await?;
+    identity.revoke(c2, "first", &first).await?;
+    let pods = Api::<k8s_openapi::api::core::v1::Pod>::default_namespaced(a.client());
+    pods.list(&Default::default()).await?;
+
+    // Another way is a change, another cluster another member, and an end is an end.
+    let moved = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
+    write_secret(&secrets, "a-token", &identity.at(&moved.url()).values(&second)?, Some("u-1")).await?;
+    minted("a", "2030-01-02T00:00:00Z").await?;
+    assert_eq!(next(&mut changes).await?, "a changed");
+    write_secret(&secrets, "a-token", &identity.values(&second)?, Some("u-2")).await?;
+    minted("a", "2030-01-03T00:00:00Z").await?;
+    let both = [next(&mut changes).await?, next(&mut changes).await?];
+    ensure!(both == ["a left", "a joined"], "{both:?}");
+    ensure!(!clusters.get("a").expect("it joined").is_same(&a), "the same member");
+    imports.api.delete("b", &DeleteParams::default()).await?;
+    assert_eq!(next(&mut changes).await?, "b left");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_belongs_to_who_has_it() -> anyhow::Result<()> {
+    let (c1, c2) = pair().await;
+    let twice = Clusters::builder().local("c", c1.client()).member("c", c2.client()).start();
+    match twice {
+        Err(error) => assert!(error.to_string().contains("two clusters are called c"), "{error}"),
+        Ok(clusters) => bail!("{clusters:?}"),
+    }
+    let folder = tempfile::tempdir()?;
+    let kubeconfig = folder.path().join("kubeconfig");
+    merged_kubeconfig(&[c1, c2], &kubeconfig)?;
+    let clusters =
+        Clusters::builder().local("c1", c1.client()).all_contexts(Contexts::at(&kubeconfig)).start()?;
+    assert_eq!(names(&clusters), ["c1", "c2"]);
+    ensure!(clusters.get("c1").expect("it is there").is_local(), "the context took the name");
+    Ok(())
+}

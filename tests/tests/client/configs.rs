@@ -1,0 +1,170 @@
+//! Clients go on while what they are made from changes, wherever that is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, anyhow, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::config::Kubeconfig;
+use mcsa_client::config::{self, Contexts, Mounts};
+use mcsa_client::live::LiveConfig;
+use mcsa_tests::{Cluster, Fault, Imports, Proxy, eventually, mount, pod_lister_import};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::identity::{Identity, write_secret};
+
+const IMPORT: &str = "c2-pod-lister";
+
+/// All places that a config can come from and a test can write to.
+struct Places {
+    folder: PathBuf,
+    home: Cluster,
+}
+
+impl Places {
+    async fn new(home: Cluster, folder: &Path) -> anyhow::Result<Self> {
+        let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/crd.yaml");
+        home.kubectl(["apply", "-f", crd]).await?;
+        home.kubectl(["wait", "--for=condition=Established", "-f", crd]).await?;
+        home.kubectl(["create", "namespace", "home"]).await?;
+        Imports::of(home.client(), "home").create(&pod_lister_import(IMPORT, "c2", "default")).await?;
+        Ok(Self { folder: folder.into(), home })
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.folder.join("token")
+    }
+
+    /// Writes a credential to all of them.
+    async fn write(&self, values: &BTreeMap<String, String>) -> anyhow::Result<()> {
+        mount(&self.folder.join("mounts"), IMPORT, values)?;
+        // A rename, as whoever writes a file that others read should do it.
+        for (file, key) in [(self.kubeconfig(), "kubeconfig"), (self.token_file(), "token")] {
+            let Some(value) = values.get(key) else { continue };
+            let next = file.with_extension("next");
+            std::fs::write(&next, value)?;
+            std::fs::rename(next, file)?;
+        }
+        let name = format!("{IMPORT}-token");
+        write_secret(&Api::namespaced(self.home.client(), "home"), &name, values, None).await
+    }
+
+    async fn configs(&self) -> anyhow::Result<Vec<(&'static str, LiveConfig)>> {
+        let mut fixed = kube::Config::try_from(Kubeconfig::read_from(self.kubeconfig())?)?;
+        fixed.auth_info.token = None;
+        fixed.auth_info.token_file = Some(self.token_file().to_str().context("UTF-8")?.into());
+        Ok(vec![
+            ("the mount", Mounts::at(self.folder.join("mounts")).import(IMPORT)?),
+            ("the Secret", config::from_import(&self.home.client(), "home", IMPORT).await?),
+            ("the context", Contexts::at(self.kubeconfig()).context(Some(IMPORT))?),
+            ("the token's file", LiveConfig::fixed(fixed)?),
+        ])
+    }
+}
+
+/// Somebody who lists pods all the time.
+struct Lister {
+    what: &'static str,
+    listed: Arc<AtomicUsize>,
+    stop: watch::Sender<()>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Lister {
+    fn start(what: &'static str, config: &LiveConfig) -> Self {
+        let pods = Api::<Pod>::default_namespaced(config.client());
+        let (listed, (stop, stopped)) = (Arc::<AtomicUsize>::default(), watch::channel(()));
+        let count = listed.clone();
+        let task = tokio::spawn(async move {
+            while stopped.has_changed().is_ok() {
+                pods.list(&Default::default()).await?;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        Self { what, listed, stop, task }
+    }
+
+    /// Waits for several more answers from now on.
+    async fn goes_on(&self) {
+        let before = self.listed.load(Ordering::Relaxed);
+        eventually(format!("{} is used", self.what), async || {
+            ensure!(!self.task.is_finished(), "it has ended");
+            let more = self.listed.load(Ordering::Relaxed) - before;
+            if more >= 20 { Ok(()) } else { Err(anyhow!("{more} more answers")) }
+        })
+        .await;
+    }
+
+    /// Stops it; an error if any request has failed.
+    async fn stop(self) -> anyhow::Result<()> {
+        drop(self.stop);
+        self.task.await?.with_context(|| format!("a client from {}", self.what))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_fails_while_tokens_addresses_and_authorities_change() -> anyhow::Result<()> {
+    let (home, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
+    let folder = tempfile::tempdir()?;
+    let identity = Identity::new(&source, "default-lister").await?;
+    let way = async || Proxy::start(([127, 0, 0, 1], source.port()).into()).await;
+    let (first_way, second_way, third_way) = (way().await?, way().await?, way().await?);
+    let places = Places::new(home, folder.path()).await?;
+
+    let first = identity.token(&source, "first").await?;
+    let identity = identity.at(&first_way.url());
+    places.write(&identity.values(&first)?).await?;
+    let listers: Vec<_> =
+        places.configs().await?.iter().map(|(what, config)| Lister::start(what, config)).collect();
+    let go_on = async |step| {
+        eprintln!("{step}");
+        futures::future::join_all(listers.iter().map(Lister::goes_on)).await;
+    };
+    go_on("begun").await;
+
+    let second = identity.token(&source, "second").await?;
+    places.write(&identity.values(&second)?).await?;
+    identity.revoke(&source, "first", &first).await?;
+    go_on("with another token").await;
+
+    // What can't be used is no reason to stop.
+    let nonsense = ["config", "kubeconfig", "server"].map(|key| (key.to_owned(), "nonsense".to_owned()));
+    places.write(&nonsense.into()).await?;
+    go_on("beside nonsense").await;
+
+    // The client of a fixed config knows but one address.
+    let mut listers = listers;
+    let fixed = listers.pop().context("four")?;
+    fixed.stop().await?;
+    let go_on = async |step| {
+        eprintln!("{step}");
+        futures::future::join_all(listers.iter().map(Lister::goes_on)).await;
+    };
+    let identity = identity.at(&second_way.url());
+    places.write(&identity.values(&second)?).await?;
+    first_way.set(Fault::Refuse);
+    go_on("at another address").await;
+
+    let next = source.next_authority()?;
+    let both = format!("{}{}", source.ca_pem(), next.ca_pem());
+    places.write(&identity.trusting(&both).values(&second)?).await?;
+    next.takes_over().await?;
+    let identity = identity.at(&third_way.url()).trusting(&next.ca_pem());
+    places.write(&identity.values(&second)?).await?;
+    second_way.set(Fault::Refuse);
+    go_on("with another authority").await;
+
+    for lister in listers {
+        lister.stop().await?;
+    }
+    Ok(())
+}

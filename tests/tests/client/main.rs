@@ -1,0 +1,5 @@
+//! The client crate, as other people's programs use it.
+
+mod clusters;
+mod configs;
+mod identity;
