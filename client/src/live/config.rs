@@ -172,6 +172,12 @@ impl LiveConfig {
     }
 }
 
+impl From<LiveConfig> for Client {
+    fn from(live: LiveConfig) -> Self {
+        live.client()
+    }
+}
+
 impl Shared {
     fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
