@@ -22,14 +22,18 @@
 //! | [`token`] | how a token is asked for, and what it says of itself |
 
 pub mod api;
+#[cfg(feature = "argo")]
+pub mod argo;
 pub mod clusters;
 pub mod config;
 pub mod contract;
 pub mod credential;
 pub mod formats;
+mod kubeconfig;
 pub mod link;
 pub mod live;
 pub mod names;
+pub mod proxy;
 pub mod secret;
 pub mod token;
 

@@ -4,13 +4,12 @@
 //! `kubeconfig` is a link, whether an import made it or a person. It is data, never a program:
 //! what would run a command or read a file of the importer's is refused.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
-use kube::config::{Cluster, Kubeconfig};
 use kube::{Config, ResourceExt};
 
 use crate::contract::{self, key};
-use crate::credential::{Endpoint, pem_bundle};
+use crate::credential::Endpoint;
+use crate::kubeconfig;
 
 /// The way into one source.
 #[derive(Clone, Debug)]
@@ -40,19 +39,22 @@ enum Problem {
     Missing,
     #[error("the value of {} is not UTF-8", key::KUBECONFIG)]
     NotText,
-    // kube's own message would quote the YAML, and with it the token.
     #[error("the value of {} is not a kubeconfig", key::KUBECONFIG)]
     NotAKubeconfig,
-    #[error("its kubeconfig has no current-context whose cluster has a server")]
-    NoCluster,
-    #[error("its server does not begin with https://, and tokens must not travel in the clear")]
-    NotHttps,
     #[error("its kubeconfig has {0}, which a link must not have: put the data itself there")]
     Refused(&'static str),
-    #[error("its certificate-authority-data is not the base64 of a PEM bundle")]
-    NotACertificate,
-    #[error("its kubeconfig can't be used: {0}")]
-    Unusable(&'static str),
+    #[error(transparent)]
+    Kubeconfig(kubeconfig::Problem),
+}
+
+impl From<kubeconfig::Problem> for Problem {
+    fn from(problem: kubeconfig::Problem) -> Self {
+        match problem {
+            kubeconfig::Problem::NotAKubeconfig => Self::NotAKubeconfig,
+            kubeconfig::Problem::Refused(field) => Self::Refused(field),
+            other => Self::Kubeconfig(other),
+        }
+    }
 }
 
 /// Name of the source that a link's Secret is for: what its annotation says, else its own name.
@@ -78,74 +80,13 @@ impl Link {
 fn read(secret: &Secret) -> Result<Link, Problem> {
     let value = secret.data.as_ref().and_then(|data| data.get(key::KUBECONFIG)).ok_or(Problem::Missing)?;
     let text = std::str::from_utf8(&value.0).map_err(|_| Problem::NotText)?;
-    let kubeconfig = Kubeconfig::from_yaml(text).map_err(|_| Problem::NotAKubeconfig)?;
-    let cluster = current_cluster(&kubeconfig).ok_or(Problem::NoCluster)?;
-    if !cluster.server.as_deref().is_some_and(|server| server.starts_with("https://")) {
-        return Err(Problem::NotHttps);
-    }
-    let endpoint = Endpoint {
-        server: cluster.server.clone().ok_or(Problem::NoCluster)?,
-        ca_bundle: ca_bundle(cluster)?,
-        tls_server_name: cluster.tls_server_name.clone(),
-        proxy_url: cluster.proxy_url.clone(),
-    };
-    refuse_what_is_no_data(&kubeconfig)?;
-    let config = Config::try_from(kubeconfig).map_err(|error| Problem::Unusable(unusable(&error)))?;
+    let (endpoint, config) = kubeconfig::read(text, None)?;
     Ok(Link {
         cluster_name: cluster_name(secret),
         cluster_uid: secret.annotations().get(contract::CLUSTER_UID).cloned(),
         endpoint,
         config,
     })
-}
-
-fn current_cluster(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
-    let current = kubeconfig.current_context.as_deref()?;
-    let context = kubeconfig.contexts.iter().find(|named| named.name == current)?.context.as_ref()?;
-    kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()
-}
-
-fn ca_bundle(cluster: &Cluster) -> Result<Option<String>, Problem> {
-    let Some(data) = &cluster.certificate_authority_data else { return Ok(None) };
-    let pem = STANDARD.decode(data).map_err(|_| Problem::NotACertificate)?;
-    pem_bundle(pem).map(Some).ok_or(Problem::NotACertificate)
-}
-
-fn refuse_what_is_no_data(kubeconfig: &Kubeconfig) -> Result<(), Problem> {
-    for cluster in kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref()) {
-        if cluster.insecure_skip_tls_verify == Some(true) {
-            return Err(Problem::Refused("insecure-skip-tls-verify"));
-        }
-        if cluster.certificate_authority.is_some() {
-            return Err(Problem::Refused("certificate-authority"));
-        }
-    }
-    for user in kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref()) {
-        let refused = [
-            (user.exec.is_some(), "exec"),
-            (user.auth_provider.is_some(), "auth-provider"),
-            (user.token_file.is_some(), "tokenFile"),
-            (user.client_certificate.is_some(), "client-certificate"),
-            (user.client_key.is_some(), "client-key"),
-        ];
-        if let Some((_, field)) = refused.into_iter().find(|(present, _)| *present) {
-            return Err(Problem::Refused(field));
-        }
-    }
-    Ok(())
-}
-
-/// What is wrong, without kube's message, which can contain values.
-fn unusable(error: &kube::config::KubeconfigError) -> &'static str {
-    use kube::config::KubeconfigError as E;
-    match error {
-        E::ParseClusterUrl(_) => "its server is no URL",
-        E::ParseProxyUrl(_) => "its proxy-url is no URL",
-        E::ParseCertificates(_) | E::LoadCertificateAuthority(_) => {
-            "its certificate-authority-data is no PEM bundle"
-        }
-        _ => "it is not complete",
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! One context of a kubeconfig: which cluster it is about, and how this machine reaches it.
 
 mod files;
-pub mod proxy;
 mod user;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use http::Uri;
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use mcsa_client::credential::pem_bundle;
+use mcsa_client::proxy;
 
 /// A context, and the cluster and the user that it names.
 #[derive(Clone, Debug, Default)]
@@ -164,7 +164,8 @@ impl Chosen {
     fn configured(&self) -> Result<Config, String> {
         let server: Uri = self.server.parse().map_err(|_| format!("{:?} is no URL", self.server))?;
         let mut config = Config::new(server);
-        config.proxy_url = proxy::on_the_way_to(&config.cluster_url, self.proxy_url.as_deref())?;
+        config.proxy_url = proxy::on_the_way_to(&config.cluster_url, self.proxy_url.as_deref())
+            .map_err(|error| error.to_string())?;
         config.root_cert = self.ca_bundle.as_deref().map(certificates).transpose()?;
         config.accept_invalid_certs = self.insecure;
         config.tls_server_name = self.tls_server_name.clone();

@@ -116,7 +116,7 @@ async fn an_import_is_that_service_account_and_no_more() -> anyhow::Result<()> {
     mount(root.path(), "a", &imports.values("a-token").await?)?;
     let config = Mounts::at(root.path()).import("a")?;
     ensure!(config.default_namespace() == "identity", "{}", config.default_namespace());
-    let client = Client::try_from(config)?;
+    let client = config.client();
 
     let reviews = Api::<SelfSubjectReview>::all(client.clone());
     let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;

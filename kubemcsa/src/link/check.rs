@@ -23,7 +23,6 @@ use super::source::{Granted, missing_without_policy};
 use super::target::LONGEST;
 use crate::call::CallError;
 use crate::cluster::Cluster;
-use crate::kubeconfig::proxy;
 
 /// API servers see new rights and policies a moment after they were written.
 const SEEN_WITHIN: Duration = Duration::from_secs(15);
@@ -44,14 +43,7 @@ pub struct Checked {
 pub async fn check(connected: &Connected, granted: &Granted, secret: &Secret) -> anyhow::Result<Checked> {
     let voice = &connected.voice;
     let expires_at = Provenance::read(secret.annotations()).map(|provenance| provenance.expires_at);
-    let mut link = Link::read(secret)?;
-    // kube's own choice may be another than that of the connection to the source.
-    link.config.proxy_url =
-        proxy::on_the_way_to(&link.config.cluster_url, link.endpoint.proxy_url.as_deref()).map_err(
-            |problem| {
-                anyhow::anyhow!("{}: the link of {}: {problem}", connected.source.name, connected.target.name)
-            },
-        )?;
+    let link = Link::read(secret)?;
     let server = link.endpoint.server.clone();
     let name = &connected.source.name;
     let as_link = Cluster::new(name, &format!("the link of {}", connected.target.name), link.config)?;

@@ -5,20 +5,23 @@
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
-use crate::reach::{self, Reach};
+/// This machine, which no proxy of the environment leads to.
+const HERE: &str = "localhost,localhost.,127.0.0.0/8,::1,::ffff:127.0.0.0/104";
+
+/// A proxy can't be used. It is not quoted, as its password may be in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the proxy in {0} is no URL that begins with http://, https:// or socks5://")]
+pub struct ProxyError(&'static str);
 
 /// The proxy on the way to `server`, if there is one.
 ///
 /// # Errors
-/// When it can't be used. It is not quoted, as its password may be in it.
-pub fn on_the_way_to(server: &Uri, configured: Option<&str>) -> Result<Option<Uri>, String> {
+/// When it can't be used.
+pub fn on_the_way_to(server: &Uri, configured: Option<&str>) -> Result<Option<Uri>, ProxyError> {
     match configured {
-        Some(url) => usable(url).ok_or("proxy-url").map(Some),
+        Some(url) => usable(url).ok_or(ProxyError("proxy-url")).map(Some),
         None => from_environment(server, &variable("HTTPS_PROXY"), &variable("NO_PROXY")),
     }
-    .map_err(|place| {
-        format!("the proxy in {place} is no URL that begins with http://, https:// or socks5://")
-    })
 }
 
 /// In capitals or not, as others have it.
@@ -27,18 +30,19 @@ fn variable(name: &str) -> String {
     set(name).or_else(|| set(&name.to_ascii_lowercase())).unwrap_or_default()
 }
 
-fn from_environment(server: &Uri, proxy: &str, without: &str) -> Result<Option<Uri>, &'static str> {
-    let here = matches!(reach::of(&server.to_string()), Ok(Reach::Loopback));
-    let matcher = Matcher::builder().all("http://any").no(without.replace("*.", ".")).build();
-    if proxy.is_empty() || here || matcher.intercept(server).is_none() {
+fn from_environment(server: &Uri, proxy: &str, without: &str) -> Result<Option<Uri>, ProxyError> {
+    let without = format!("{},{HERE}", without.replace("*.", "."));
+    let matcher = Matcher::builder().all("http://any").no(without).build();
+    if proxy.is_empty() || matcher.intercept(server).is_none() {
         return Ok(None);
     }
     let proxy = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
-    usable(&proxy).ok_or("HTTPS_PROXY").map(Some)
+    usable(&proxy).ok_or(ProxyError("HTTPS_PROXY")).map(Some)
 }
 
 fn usable(url: &str) -> Option<Uri> {
-    reach::of_proxy(url).ok().and_then(|_| url.parse().ok())
+    let url: Uri = url.parse().ok()?;
+    matches!((url.scheme_str(), url.host()), (Some("http" | "https" | "socks5"), Some(_))).then_some(url)
 }
 
 #[cfg(test)]
@@ -59,6 +63,11 @@ mod tests {
     )]
     #[case("https://c2.example", "http://proxy", "*", None)]
     #[case("https://127.0.0.1:6443", "http://proxy", "", None)]
+    #[case("https://[::1]:6443", "http://proxy", "", None)]
+    #[case("https://[::ffff:127.0.0.1]:6443", "http://proxy", "", None)]
+    #[case("https://LOCALHOST:6443", "http://proxy", "", None)]
+    #[case("https://c2.localhost.", "http://proxy", "", None)]
+    #[case("https://mylocalhost", "http://proxy", "", Some("http://proxy/"))]
     #[case("https://c2.example", "", "", None)]
     fn environments(
         #[case] server: &str,
@@ -72,7 +81,8 @@ mod tests {
 
     #[test]
     fn what_is_no_proxy_is_not_quoted() {
-        let error = on_the_way_to(&Uri::from_static("https://c2"), Some("ftp://me:pass@proxy")).unwrap_err();
+        let error = on_the_way_to(&Uri::from_static("https://c2"), Some("ftp://me:pass@proxy"));
+        let error = error.unwrap_err().to_string();
         assert!(!error.contains("pass") && error.contains("proxy-url"), "{error}");
     }
 }

@@ -1,0 +1,151 @@
+//! Kubeconfigs with several clusters, right and wrong.
+
+use super::super::KUBECONFIG;
+use super::super::tests::{assert_is, each, secret};
+use super::*;
+use crate::formats::Verification;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rstest::rstest;
+
+const TWO: &str = "
+clusters:
+- {name: c2, cluster: {server: 'https://c2', certificate-authority-data: CA}}
+- {name: c3, cluster: {server: 'https://c3'}}
+contexts:
+- {name: c2, context: {cluster: c2, user: me, namespace: team}}
+- {name: c3, context: {cluster: c3, user: me, namespace: ''}}
+users:
+- {name: me, user: {token: t0ken}}
+";
+
+fn two() -> String {
+    TWO.replace(
+        "CA}",
+        &(STANDARD.encode("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n") + "}"),
+    )
+}
+
+fn of(text: &str) -> Secret {
+    secret(KUBECONFIG, &[("value", text)])
+}
+
+#[test]
+fn what_is_exported_reads_back() {
+    each(|exported| {
+        let secret = exported.argo_kubeconfig().unwrap();
+        let strict = Reader::default().contexts(&secret);
+        assert_eq!(strict.is_err(), exported.verification == Verification::Nothing);
+        if let Err(error) = strict {
+            let error = error.to_string();
+            assert!(error.contains("context c2") && error.contains("Reader::allow_insecure"), "{error}");
+        }
+        let reader = Reader::default().allow_insecure();
+        let configs = reader.contexts(&secret).unwrap();
+        assert_eq!(configs.keys().collect::<Vec<_>>(), ["c2"]);
+        assert_is(&configs["c2"], &exported);
+        let config = reader.context(&secret, "c2").unwrap();
+        assert_is(&config, &exported);
+        assert_eq!(config.default_namespace, exported.credential.namespace);
+        assert_eq!(reader.managed_namespace(&secret, "c2").unwrap(), exported.credential.namespace);
+    });
+}
+
+#[test]
+fn a_context_for_each_cluster() {
+    let secret = of(&two());
+    let configs = Reader::default().contexts(&secret).unwrap();
+    let urls: Vec<_> =
+        configs.iter().map(|(name, config)| (name.as_str(), config.cluster_url.host())).collect();
+    assert_eq!(urls, [("c2", Some("c2")), ("c3", Some("c3"))]);
+    assert_eq!(configs["c3"].default_namespace, "default");
+    let managed = ["c2", "c3"].map(|name| Reader::default().managed_namespace(&secret, name).unwrap());
+    assert_eq!(managed, ["team", ""]);
+}
+
+#[rstest]
+#[case(
+    "contexts:",
+    "contexts:\n- {name: c2, context: {cluster: c2, user: me}}",
+    "2 contexts that are called c2"
+)]
+#[case(
+    "contexts:",
+    "contexts:\n- {name: a, context: {cluster: c2, user: me}}",
+    "several contexts for cluster c2: a, c2"
+)]
+#[case(
+    "users:",
+    "---\ncontexts:\n- {name: c2, context: {cluster: c3, user: me}}\nusers:",
+    "2 contexts that are called c2"
+)]
+#[case(
+    "name: c2, context",
+    "name: admin, context",
+    "context admin is for cluster c2, and must be called the same"
+)]
+#[case(
+    "clusters:",
+    "clusters:\n- {name: c2, cluster: {server: 'https://t0ken'}}",
+    "2 clusters that are called c2"
+)]
+#[case("users:", "users:\n- {name: me, user: {token: t0ken}}", "2 users that are called me")]
+#[case("clusters:", "clusters:\n- {name: c1, cluster: {server: 'https://c1'}}", "no context c1")]
+#[case("user: me", "user: you", "context c2 names a cluster or a user that is not there")]
+#[case("cluster: c2, user", "cluster: t0, user", "context c2 is for cluster t0")]
+#[case("clusters:", "clusters: t0ken", "it is not a kubeconfig; put")]
+#[case("https://c2", "http://c2", "context c2: its server does not begin with https://")]
+#[case("https://c2", "https://c 2", "context c2: its kubeconfig can't be used: its server is no URL")]
+#[case("token: t0ken", "tokenFile: /etc/shadow", "context c2: it has tokenFile")]
+#[case("token: t0ken", "exec: {command: sh, args: [t0ken]}", "context c2: it has exec")]
+#[case("token: t0ken", "auth-provider: {name: gcp, config: {}}", "context c2: it has auth-provider")]
+#[case("token: t0ken", "toke: t0ken", "context c2: it has no credential")]
+#[case(
+    "certificate-authority-data: ",
+    "certificate-authority-data: t0ken",
+    "context c2: its certificate-authority-data is not"
+)]
+#[case(
+    "certificate-authority-data: ",
+    "certificate-authority: /etc/passwd, x: ",
+    "context c2: it has certificate-authority,"
+)]
+#[case("https://c2'", "https://c2', insecure-skip-tls-verify: true", "Reader::allow_insecure")]
+#[case("https://c2'", "https://c2', proxy-url: 'ftp://me:t0ken@proxy'", "the proxy in proxy-url is no URL")]
+fn what_is_wrong_is_named_and_not_quoted(#[case] from: &str, #[case] to: &str, #[case] said: &str) {
+    let spoiled = two().replacen(from, to, 1);
+    assert_ne!(spoiled, two(), "the case replaces nothing");
+    let error = Reader::default().contexts(&of(&spoiled)).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("Secret argo/kubeconfig, key value") && text.contains(said), "{text}");
+    assert!(!text.contains("t0ken") && !format!("{error:?}").contains("t0ken"), "{text}");
+}
+
+#[rstest]
+#[case(secret(KUBECONFIG, &[]), "it has no keys; put")]
+#[case(secret(KUBECONFIG, &[("config", "t0ken")]), "it has no such key; put")]
+#[case(of(""), "its kubeconfig has no contexts")]
+#[case(of("apiVersion: v1\nkind: Config\n"), "its kubeconfig has no contexts")]
+#[case(of(&STANDARD.encode(two())), "it is the base64 of what should be there")]
+#[case(of("dDBrZW4="), "it is not a kubeconfig")]
+fn what_is_no_kubeconfig(#[case] secret: Secret, #[case] said: &str) {
+    let error = Reader::default().contexts(&secret).unwrap_err().to_string();
+    assert!(error.contains(said) && !error.contains("t0ken"), "{error}");
+}
+
+#[test]
+fn one_cluster_is_not_spoiled_by_another() {
+    let spoiled =
+        of(&two().replacen("https://c3", "http://c3", 1).replacen("contexts:", "contexts:\n- {name: c4}", 1));
+    assert!(Reader::default().contexts(&spoiled).is_err());
+    assert!(Reader::default().context(&spoiled, "c2").is_ok());
+    let error = Reader::default().context(&spoiled, "c5").unwrap_err().to_string();
+    assert!(error.contains("no context c5; add one"), "{error}");
+}
+
+#[test]
+fn an_authority_that_was_encoded_twice() {
+    let ca = STANDARD.encode("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+    let error =
+        Reader::default().contexts(&of(&TWO.replace("CA}", &(STANDARD.encode(&ca) + "}")))).unwrap_err();
+    assert!(error.to_string().contains("encode the PEM once"), "{error}");
+}

@@ -1,0 +1,107 @@
+//! The Secret [`CLUSTERS`](super::CLUSTERS): under each cluster's name client-go's
+//! [`rest.Config`](https://pkg.go.dev/k8s.io/client-go/rest#Config) as JSON. As client-go does, field
+//! names are read in capitals or not, and what is not known is passed over.
+
+mod fields;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Config;
+use kube::config::AuthInfo;
+use serde_json::Value;
+
+use self::fields::Fields;
+use super::Reader;
+use super::error::{ArgoError, Place, Problem, if_encoded, text, with_credential};
+use crate::formats::Verification;
+use crate::kubeconfig::{self, authority, decoded_pem, unbroken, url};
+use crate::proxy;
+
+const MEND: &str = "put the rest config of the cluster there, under the cluster's name, as kubemcsa export --format \
+                    argo-clusters prints it";
+
+impl Reader {
+    /// All clusters of the Secret [`CLUSTERS`](super::CLUSTERS), by name.
+    ///
+    /// # Errors
+    /// When one of them can't be used, or there is none.
+    pub fn rest_configs(self, secret: &Secret) -> Result<BTreeMap<String, Config>, ArgoError> {
+        let names: Vec<_> = secret.data.iter().flatten().map(|(name, _)| name).collect();
+        if names.is_empty() {
+            return Err(Place::of(secret, None).error(Problem::Empty(MEND)));
+        }
+        names.into_iter().map(|name| Ok((name.clone(), self.rest_config(secret, name)?))).collect()
+    }
+
+    /// One cluster of the Secret [`CLUSTERS`](super::CLUSTERS), whatever is there of the others.
+    ///
+    /// # Errors
+    /// When it is not there, or can't be used.
+    pub fn rest_config(self, secret: &Secret, cluster: &str) -> Result<Config, ArgoError> {
+        let read = text(secret, cluster, MEND).and_then(|text| config(text, self.verification()));
+        read.map_err(|problem| Place::of(secret, Some(cluster)).error(problem))
+    }
+}
+
+fn config(text: &str, verification: Verification) -> Result<Config, Problem> {
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        // Its text may quote what it stumbled over.
+        let (line, column) = (error.line(), error.column());
+        if_encoded(text, Problem::NotJson { line, column, mend: MEND })
+    })?;
+    let fields = Fields::of("it", &value)?;
+    let tls = fields.inner("TLSClientConfig")?;
+    fields.refuse(&["BearerTokenFile", "ExecProvider", "AuthProvider"])?;
+    tls.refuse(&["CertFile", "KeyFile", "CAFile"])?;
+
+    let host = fields.text("Host")?.ok_or(Problem::NoField("Host", MEND))?;
+    // client-go takes it for http if nothing else is said about TLS.
+    let server = if host.contains("://") { host.to_owned() } else { format!("https://{host}") };
+    if !server.starts_with("https://") {
+        return Err(kubeconfig::Problem::NotHttps.into());
+    }
+    let ca = tls.text("CAData")?.map(|data| authority("TLSClientConfig.CAData", data)).transpose()?;
+    let insecure = tls.flag("Insecure")?;
+    if insecure && verification == Verification::Certificate {
+        return Err(Problem::Insecure("TLSClientConfig.Insecure"));
+    }
+    if insecure && ca.is_some() {
+        return Err(Problem::InsecureAuthority("TLSClientConfig.Insecure"));
+    }
+
+    let mut config = Config::new(url(&server).ok_or(Problem::NotAUrl("Host"))?);
+    config.proxy_url = proxy::on_the_way_to(&config.cluster_url, None).map_err(Problem::Proxy)?;
+    config.root_cert = ca.map(|(_, certificates)| certificates);
+    config.accept_invalid_certs = insecure;
+    config.tls_server_name = tls.text("ServerName")?.map(str::to_owned);
+    config.disable_compression = fields.flag("DisableCompression")?;
+    config.auth_info = user(&fields, &tls)?;
+    Ok(config)
+}
+
+fn user(fields: &Fields<'_>, tls: &Fields<'_>) -> Result<AuthInfo, Problem> {
+    let (cert, key) = (tls.text("CertData")?, tls.text("KeyData")?);
+    if cert.is_some() != key.is_some() {
+        return Err(Problem::HalfACertificate("TLSClientConfig.CertData", "TLSClientConfig.KeyData"));
+    }
+    let pem = |field, data: &str| decoded_pem(field, data).map(|_| unbroken(data));
+    let impersonated = fields.inner("Impersonate")?;
+    let user = AuthInfo {
+        token: fields.text("BearerToken")?.map(|token| token.to_owned().into()),
+        username: fields.text("Username")?.map(str::to_owned),
+        password: fields.text("Password")?.map(|password| password.to_owned().into()),
+        client_certificate_data: cert.map(|data| pem("TLSClientConfig.CertData", data)).transpose()?,
+        client_key_data: key.map(|data| pem("TLSClientConfig.KeyData", data)).transpose()?.map(Into::into),
+        impersonate: impersonated.text("UserName")?.map(str::to_owned),
+        impersonate_uid: impersonated.text("UID")?.map(str::to_owned),
+        impersonate_groups: impersonated.read("Groups", "a list of text")?,
+        impersonate_user_extra: impersonated.read("Extra", "lists of text by name")?,
+        ..Default::default()
+    };
+    with_credential(&user)?;
+    Ok(user)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! A kubeconfig in a Secret's value. It is data, never a program: what would run a command or read a
+//! file of this machine is refused. No error has a value in it.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::Uri;
+use kube::Config;
+use kube::config::{AuthInfo, Cluster, Kubeconfig};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::credential::{Endpoint, pem_bundle};
+use crate::formats::Verification;
+use crate::proxy::{self, ProxyError};
+
+/// As a kubeconfig calls it.
+pub(crate) const INSECURE: &str = "insecure-skip-tls-verify";
+
+const AUTHORITY: &str = "certificate-authority-data";
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Problem {
+    // kube's own message would quote the YAML, and with it the token.
+    #[error("it is not a kubeconfig")]
+    NotAKubeconfig,
+    #[error("its kubeconfig has no current-context whose cluster has a server")]
+    NoCluster,
+    #[error("its kubeconfig has no context {0} whose cluster is there")]
+    NoContext(String),
+    #[error("its server does not begin with https://, and tokens must not travel in the clear")]
+    NotHttps,
+    #[error("its kubeconfig has {0}, which it must not have: put the data itself there")]
+    Refused(&'static str),
+    #[error("its {0} is not the base64 of a PEM bundle")]
+    NotPem(&'static str),
+    #[error("its {0} is not the base64 of a PEM bundle, but base64 of that: encode the PEM once")]
+    EncodedTwice(&'static str),
+    #[error("its kubeconfig can't be used: {0}")]
+    Unusable(&'static str),
+    #[error("its kubeconfig can't be used: {0}")]
+    Proxy(#[from] ProxyError),
+}
+
+/// Reads what a context says, the current one unless it is named, of a kubeconfig that is data
+/// throughout.
+pub(crate) fn read(text: &str, context: Option<&str>) -> Result<(Endpoint, Config), Problem> {
+    let kubeconfig = parse(text)?;
+    let read = Chosen::of(&kubeconfig, context)?.read(Verification::Certificate)?;
+    for cluster in kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref()) {
+        refuse_cluster(cluster, Verification::Certificate)?;
+    }
+    for user in kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref()) {
+        refuse_user(user)?;
+    }
+    Ok(read)
+}
+
+/// All that is in the YAML, also what is there twice.
+pub(crate) fn parse(text: &str) -> Result<Kubeconfig, Problem> {
+    let documents: Vec<Kubeconfig> =
+        serde_saphyr::from_multiple(text).map_err(|_| Problem::NotAKubeconfig)?;
+    let join = |mut all: Kubeconfig, next: Kubeconfig| {
+        all.clusters.extend(next.clusters);
+        all.auth_infos.extend(next.auth_infos);
+        all.contexts.extend(next.contexts);
+        all.current_context = all.current_context.or(next.current_context);
+        all
+    };
+    Ok(documents.into_iter().reduce(join).unwrap_or_default())
+}
+
+/// A context's cluster and user.
+#[derive(Clone, Copy)]
+pub(crate) struct Chosen<'a> {
+    cluster: &'a Cluster,
+    user: Option<&'a AuthInfo>,
+    namespace: Option<&'a str>,
+}
+
+impl<'a> Chosen<'a> {
+    pub(crate) fn of(kubeconfig: &'a Kubeconfig, context: Option<&str>) -> Result<Self, Problem> {
+        let nothing = || context.map_or(Problem::NoCluster, |name| Problem::NoContext(name.to_owned()));
+        let name = context.or(kubeconfig.current_context.as_deref()).ok_or_else(nothing)?;
+        let context = kubeconfig.contexts.iter().find(|named| named.name == name);
+        let context = context.and_then(|named| named.context.as_ref()).ok_or_else(nothing)?;
+        let cluster = kubeconfig.clusters.iter().find(|named| named.name == context.cluster);
+        let user = kubeconfig.auth_infos.iter().find(|named| context.user.as_ref() == Some(&named.name));
+        Ok(Self {
+            cluster: cluster.and_then(|named| named.cluster.as_ref()).ok_or_else(nothing)?,
+            user: user.and_then(|named| named.auth_info.as_ref()),
+            namespace: context.namespace.as_deref().filter(|namespace| !namespace.is_empty()),
+        })
+    }
+
+    /// Where the cluster is, and how one connects. kube's own way would end where `NO_PROXY` is not as
+    /// it expects.
+    pub(crate) fn read(self, verification: Verification) -> Result<(Endpoint, Config), Problem> {
+        let server = self.cluster.server.as_deref().filter(|server| server.starts_with("https://"));
+        let server = server.ok_or(Problem::NotHttps)?.to_owned();
+        let ca = filled(self.cluster.certificate_authority_data.as_deref());
+        let (ca_bundle, root_cert) = ca.map(|data| authority(AUTHORITY, data)).transpose()?.unzip();
+        let endpoint = Endpoint {
+            server,
+            ca_bundle,
+            tls_server_name: filled(self.cluster.tls_server_name.as_deref()).map(str::to_owned),
+            proxy_url: filled(self.cluster.proxy_url.as_deref()).map(str::to_owned),
+        };
+        refuse_cluster(self.cluster, verification)?;
+        let auth_info = self.user.map(credentials).transpose()?.unwrap_or_default();
+
+        let mut config = Config::new(url(&endpoint.server).ok_or(Problem::Unusable("its server is no URL"))?);
+        config.proxy_url = proxy::on_the_way_to(&config.cluster_url, endpoint.proxy_url.as_deref())?;
+        config.default_namespace = self.namespace.unwrap_or("default").to_owned();
+        config.root_cert = root_cert;
+        config.accept_invalid_certs = self.cluster.insecure_skip_tls_verify == Some(true);
+        config.disable_compression = self.cluster.disable_compression == Some(true);
+        config.tls_server_name = endpoint.tls_server_name.clone();
+        config.auth_info = auth_info;
+        Ok((endpoint, config))
+    }
+}
+
+/// A URL with a host.
+pub(crate) fn url(text: &str) -> Option<Uri> {
+    text.parse().ok().filter(|url: &Uri| url.host().is_some())
+}
+
+/// A PEM bundle of certificates, as text and as kube takes it, from the base64 in `field`.
+pub(crate) fn authority(field: &'static str, data: &str) -> Result<(String, Vec<Vec<u8>>), Problem> {
+    let bundle = pem_bundle(decoded_pem(field, data)?).ok_or(Problem::NotPem(field))?;
+    let parts = pem::parse_many(&bundle).map_err(|_| Problem::NotPem(field))?;
+    let certificates = parts.into_iter().filter(|part| part.tag() == "CERTIFICATE");
+    let certificates: Vec<_> = certificates.map(pem::Pem::into_contents).collect();
+    if certificates.is_empty() { Err(Problem::NotPem(field)) } else { Ok((bundle, certificates)) }
+}
+
+/// PEM, from the base64 in `field`.
+pub(crate) fn decoded_pem(field: &'static str, data: &str) -> Result<Vec<u8>, Problem> {
+    let is_pem = |bytes: &[u8]| bytes.windows(11).any(|window| window == b"-----BEGIN ");
+    let bytes = decoded(data).ok_or(Problem::NotPem(field))?;
+    if is_pem(&bytes) {
+        return Ok(bytes);
+    }
+    let again = std::str::from_utf8(&bytes).ok().and_then(decoded);
+    let twice = again.is_some_and(|bytes| is_pem(&bytes));
+    Err(if twice { Problem::EncodedTwice(field) } else { Problem::NotPem(field) })
+}
+
+/// What this is the base64 of, be it on one line or, as client-go reads it too, on several.
+pub(crate) fn decoded(base64: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(unbroken(base64)).ok()
+}
+
+/// Base64 on one line, as kube reads it.
+pub(crate) fn unbroken(base64: &str) -> String {
+    base64.split_whitespace().collect()
+}
+
+/// Empty is as good as absent.
+fn filled(value: Option<&str>) -> Option<&str> {
+    value.filter(|value| !value.is_empty())
+}
+
+fn refuse_cluster(cluster: &Cluster, verification: Verification) -> Result<(), Problem> {
+    if cluster.insecure_skip_tls_verify == Some(true) && verification == Verification::Certificate {
+        return Err(Problem::Refused(INSECURE));
+    }
+    if cluster.certificate_authority.is_some() {
+        return Err(Problem::Refused("certificate-authority"));
+    }
+    Ok(())
+}
+
+fn refuse_user(user: &AuthInfo) -> Result<(), Problem> {
+    let refused = [
+        (user.exec.is_some(), "exec"),
+        (user.auth_provider.is_some(), "auth-provider"),
+        (user.token_file.is_some(), "tokenFile"),
+        (user.client_certificate.is_some(), "client-certificate"),
+        (user.client_key.is_some(), "client-key"),
+    ];
+    let found = refused.into_iter().find(|(present, _)| *present);
+    found.map_or(Ok(()), |(_, field)| Err(Problem::Refused(field)))
+}
+
+/// What kube takes, without what it has no use for: a misspelt token would be there in the clear.
+fn credentials(user: &AuthInfo) -> Result<AuthInfo, Problem> {
+    refuse_user(user)?;
+    let secret =
+        |value: &Option<SecretString>| value.clone().filter(|value| !value.expose_secret().trim().is_empty());
+    let pem = |field, value: Option<&str>| {
+        let data = filled(value);
+        data.map(|data| decoded_pem(field, data).map(|_| unbroken(data))).transpose()
+    };
+    let key = user.client_key_data.as_ref().map(ExposeSecret::expose_secret);
+    Ok(AuthInfo {
+        username: filled(user.username.as_deref()).map(str::to_owned),
+        password: user.password.clone(),
+        token: secret(&user.token),
+        client_certificate_data: pem("client-certificate-data", user.client_certificate_data.as_deref())?,
+        client_key_data: pem("client-key-data", key)?.map(SecretString::from),
+        extensions: None,
+        other: Default::default(),
+        ..user.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::tests::credential;
+    use rstest::rstest;
+
+    #[test]
+    fn the_current_context_or_the_named_one() {
+        let text = credential().kubeconfig().unwrap();
+        for context in [None, Some("c2-pod-lister")] {
+            let (endpoint, config) = read(&text, context).unwrap();
+            assert_eq!(endpoint, credential().endpoint);
+            assert_eq!(config.cluster_url, "https://c2.example:6443/");
+            assert_eq!(config.root_cert, Some(vec![vec![0]]));
+            assert_eq!(config.auth_info.token.unwrap().expose_secret(), "t0ken");
+        }
+        assert_eq!(read(&text, Some("c3")).unwrap_err(), Problem::NoContext("c3".into()));
+    }
+
+    #[rstest]
+    #[case("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n", Ok(1))]
+    #[case("-----BEGIN CERTIFICATE-----\nAA==\n", Err(Problem::NotPem("ca")))]
+    #[case("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", Err(Problem::NotPem("ca")))]
+    #[case("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n", Err(Problem::NotPem("ca")))]
+    #[case("t0ken", Err(Problem::NotPem("ca")))]
+    #[case(
+        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCkFBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=",
+        Err(Problem::EncodedTwice("ca"))
+    )]
+    fn authorities(#[case] once: &str, #[case] expected: Result<usize, Problem>) {
+        let data = STANDARD.encode(once);
+        let on_two_lines = format!("{}\n  {}\n", &data[..4], &data[4..]);
+        for data in [data, on_two_lines] {
+            let read = authority("ca", &data);
+            assert_eq!(read.map(|(_, certificates)| certificates.len()), expected);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_token_is_not_kept() {
+        let text = credential().kubeconfig().unwrap().replacen("token:", "toke:", 1);
+        let (_, config) = read(&text, None).unwrap();
+        assert!(!format!("{config:?}").contains("t0ken"));
+    }
+}
