@@ -15,15 +15,16 @@
 mod contexts;
 mod error;
 mod mounts;
+mod secret;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 pub use self::contexts::Contexts;
 pub use self::error::ConfigError;
 pub use self::mounts::{MOUNT_ROOT_ENV, Mounts};
+pub(crate) use self::secret::read_secret;
 use crate::ServiceAccountImport;
 use crate::live::{LiveConfig, Origin};
 
@@ -124,11 +125,6 @@ fn choose<'a>(context: Option<&'a str>, mounted: &'a [String]) -> Choice<'a> {
         (None, []) => Choice::InCluster,
         (None, _) => Choice::Ambiguous,
     }
-}
-
-/// The config in an import's Secret.
-pub(crate) fn read_secret(secret: &Secret) -> Result<kube::Config, crate::link::LinkError> {
-    crate::link::Link::read(secret).map(|link| link.config)
 }
 
 fn code(error: &kube::Error) -> Option<u16> {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kube::Config;
-use kube::config::Kubeconfig;
+use kube::config::{Cluster, Kubeconfig};
 
 use super::ConfigError;
 use crate::live::{LiveConfig, Origin, with_its_token};
+use crate::proxy;
 
 /// The contexts of a kubeconfig.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,11 +51,24 @@ impl Contexts {
     pub(crate) fn read(&self, context: Option<&str>) -> Result<Config, ConfigError> {
         let unusable = |source| ConfigError::context(context, source);
         let kubeconfig = self.kubeconfig().map_err(unusable)?;
-        let current_context = context.map(str::to_owned).or(kubeconfig.current_context);
-        with_its_token(Config::try_from(Kubeconfig { current_context, ..kubeconfig }).map_err(unusable)?)
+        let current_context = context.map(str::to_owned).or_else(|| kubeconfig.current_context.clone());
+        let kubeconfig = Kubeconfig { current_context, ..kubeconfig };
+        let proxy = cluster_of(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
+        let mut config = Config::try_from(kubeconfig).map_err(unusable)?;
+        let proxy = proxy.as_deref().filter(|url| !url.is_empty());
+        config.proxy_url = proxy::on_the_way_to(&config.cluster_url, proxy).map_err(|error| {
+            ConfigError::Context { context: context.map(str::to_owned), problem: error.to_string() }
+        })?;
+        with_its_token(config)
     }
 
     fn kubeconfig(&self) -> Result<Kubeconfig, kube::config::KubeconfigError> {
         self.file.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from)
     }
+}
+
+fn cluster_of(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
+    let current = kubeconfig.current_context.as_deref()?;
+    let context = kubeconfig.contexts.iter().find(|named| named.name == current)?.context.as_ref()?;
+    kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()
 }

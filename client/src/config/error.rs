@@ -102,10 +102,6 @@ impl ConfigError {
         Self::Context { context: context.map(str::to_owned), problem: said(&source) }
     }
 
-    pub(crate) fn kubeconfig(import: &str, source: &KubeconfigError) -> Self {
-        Self::Kubeconfig { name: import.to_owned(), problem: said(source) }
-    }
-
     pub(crate) fn import(namespace: &str, name: &str, source: kube::Error) -> Self {
         Self::Import { namespace: namespace.into(), name: name.into(), problem: source.to_string() }
     }

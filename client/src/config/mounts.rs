@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::Config;
-use kube::config::Kubeconfig;
 
 use super::ConfigError;
 use crate::contract::{self, key};
-use crate::live::{LiveConfig, Origin, with_its_token};
+use crate::formats::Verification;
+use crate::kubeconfig;
+use crate::live::{LiveConfig, Origin};
 use crate::names::is_dns_subdomain;
 
 /// Environment variable that names another folder than [`crate::contract::MOUNT_ROOT`].
@@ -87,14 +89,34 @@ impl Mounts {
         // The kubelet replaces all files at once by turning a link: who follows it first reads but one side.
         let not_mounted = |_| ConfigError::NotMounted { name: name.into(), root: self.root.clone() };
         let path = path.canonicalize().map_err(not_mounted).map_err(Gone::Always)?;
-        let unusable = |source| {
-            let error = ConfigError::kubeconfig(name, &source);
-            if path.exists() { Gone::Always(error) } else { Gone::Meanwhile(error) }
+        let unreadable = |path: PathBuf, source| {
+            let error = ConfigError::Unreadable { path, source };
+            if self.root.join(name).join(key::CONFIG).canonicalize().is_ok() {
+                Gone::Meanwhile(error)
+            } else {
+                Gone::Always(error)
+            }
         };
-        let kubeconfig = Kubeconfig::read_from(&path).map_err(unusable)?;
-        let config = Config::try_from(kubeconfig).map_err(unusable)?;
-        with_its_token(config)
-            .map_err(|error| if path.exists() { Gone::Always(error) } else { Gone::Meanwhile(error) })
+        let read = |file: &str| {
+            let path = path.with_file_name(file);
+            std::fs::read_to_string(&path).map_err(|source| unreadable(path, source))
+        };
+        let unusable = |problem: kubeconfig::Problem| {
+            Gone::Always(ConfigError::Kubeconfig { name: name.into(), problem: problem.to_string() })
+        };
+        let mut kubeconfig = kubeconfig::parse(&read(key::CONFIG)?).map_err(unusable)?;
+        for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+            if let Some(file) = cluster.certificate_authority.take() {
+                cluster.certificate_authority_data = Some(STANDARD.encode(read(&file)?));
+            }
+        }
+        for user in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+            if let Some(file) = user.token_file.take() {
+                user.token = Some(read(&file)?.trim_end().to_owned().into());
+            }
+        }
+        let chosen = kubeconfig::Chosen::of(&kubeconfig, None).map_err(unusable)?;
+        Ok(chosen.read(Verification::Certificate).map_err(unusable)?.1)
     }
 
     /// Names of the mounted imports, sorted. The kubelet's own links in a volume begin with two
