@@ -7,9 +7,9 @@ use kube::Config;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::credential::{Endpoint, pem_bundle};
-use crate::formats::Verification;
-use crate::proxy::{self, ProxyError};
+use crate::system::credential::{Endpoint, pem_bundle};
+use crate::system::formats::Verification;
+use crate::system::proxy::{self, ProxyError};
 
 /// As a kubeconfig calls it.
 pub(crate) const INSECURE: &str = "insecure-skip-tls-verify";
@@ -206,7 +206,7 @@ fn credentials(user: &AuthInfo) -> Result<AuthInfo, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::tests::credential;
+    use crate::system::credential::tests::credential;
     use rstest::rstest;
 
     #[test]

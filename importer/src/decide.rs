@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use mcsa_client::secret::SecretState;
+use mcsa_client::system::secret::SecretState;
 
 use crate::cache::Account;
 

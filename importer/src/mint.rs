@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use mcsa_client::SecretString;
-use mcsa_client::credential::Credential;
-use mcsa_client::secret::Provenance;
-use mcsa_client::token::{Claims, request};
+use mcsa_client::system::credential::Credential;
+use mcsa_client::system::secret::Provenance;
+use mcsa_client::system::token::{Claims, request};
 
 use crate::cache::Account;
 use crate::decide::{after, refresh_time};

@@ -10,7 +10,7 @@ use kube::api::{Patch, PatchParams};
 use kube::core::Request;
 use kube::{Api, Resource, ResourceExt};
 use mcsa_client::contract::{FIELD_MANAGER, IMPORT_NAME};
-use mcsa_client::secret::{SecretState, build};
+use mcsa_client::system::secret::{SecretState, build};
 use mcsa_runtime::errors;
 
 use crate::failure::{Failure, Reason};

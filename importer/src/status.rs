@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use mcsa_client::ServiceAccountImportStatus;
 use mcsa_client::api::{READY, REFRESHED, SecretReference};
-use mcsa_client::credential::items;
-use mcsa_client::secret::SecretState;
+use mcsa_client::system::credential::items;
+use mcsa_client::system::secret::SecretState;
 use serde_json::json;
 
 use crate::check::Answer;

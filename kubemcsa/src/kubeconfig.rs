@@ -9,8 +9,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Uri;
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
-use mcsa_client::credential::pem_bundle;
-use mcsa_client::proxy;
+use mcsa_client::system::credential::pem_bundle;
+use mcsa_client::system::proxy;
 
 /// A context, and the cluster and the user that it names.
 #[derive(Clone, Debug, Default)]

@@ -8,8 +8,8 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::link::{Link, LinkError, cluster_name};
-use mcsa_client::token::Claims;
+use mcsa_client::system::link::{Link, LinkError, cluster_name};
+use mcsa_client::system::token::Claims;
 
 use crate::call::CallError;
 use crate::cluster::Cluster;

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::config::Kubeconfig;
 use kube::{Api, Client, ResourceExt};
-use mcsa_client::link::Link;
-use mcsa_client::token::Claims;
+use mcsa_client::system::link::Link;
+use mcsa_client::system::token::Claims;
 use mcsa_tests::{Cluster, client, kubemcsa, kubemcsa_ok, pair, pod_lister, program, unsaid};
 use serde_json::{Value, json};
 

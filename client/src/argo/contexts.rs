@@ -9,8 +9,8 @@ use kube::config::{Context, Kubeconfig};
 
 use super::Reader;
 use super::error::{ArgoError, Place, Problem, if_encoded, text, with_credential};
-use crate::formats::kubeconfigs::VALUE;
 use crate::kubeconfig::{self, Chosen, INSECURE};
+use crate::system::formats::kubeconfigs::VALUE;
 
 const MEND: &str = "put a kubeconfig there, with a context for each cluster, as kubemcsa export --format \
                     argo-kubeconfig prints it";

@@ -7,7 +7,7 @@ use kube::config::AuthInfo;
 use kube::{Resource, ResourceExt};
 
 use crate::kubeconfig::{self, INSECURE, decoded};
-use crate::proxy::ProxyError;
+use crate::system::proxy::ProxyError;
 
 /// A Secret or a config map can't be used: which one, under which key, why, and what to do. It contains no
 /// value.

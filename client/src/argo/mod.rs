@@ -1,5 +1,5 @@
 //! What the designs of multi-cluster workflows for Argo Workflows kept in Secrets, read back as
-//! [`kube::Config`]s. [`formats::argo_workflows`](crate::formats::argo_workflows) writes the same.
+//! [`kube::Config`]s. [`formats::argo_workflows`](crate::system::formats::argo_workflows) writes the same.
 //! <https://github.com/argoproj/argo-workflows/issues/3523>
 //!
 //! | Secret | what is in it | all of it | one cluster |
@@ -37,11 +37,11 @@ pub use self::local::{CONTROLLER_CONFIG_MAP, local_cluster};
 pub use self::log::ClusterLine;
 pub use self::profile::Profile;
 pub use self::profiles::Profiles;
-pub use crate::formats::argo_workflows::{
+pub use crate::system::formats::argo_workflows::{
     CLUSTER_LABEL, CLUSTERS, KUBECONFIG, NAMESPACE, REMOTE_NAMESPACE, WORKFLOW_NAMESPACE,
 };
 
-use crate::formats::Verification;
+use crate::system::formats::Verification;
 
 /// Reads the Secrets, and refuses those that have a cluster's certificate not verified.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,8 +68,8 @@ pub(crate) mod tests {
     use k8s_openapi::ByteString;
     use k8s_openapi::api::core::v1::Secret;
 
-    use crate::credential::{Credential, tests::credential};
-    use crate::formats::{Exported, Verification};
+    use crate::system::credential::{Credential, tests::credential};
+    use crate::system::formats::{Exported, Verification};
 
     /// A Secret of the namespace `argo`.
     pub(super) fn secret(name: &str, values: &[(&str, &str)]) -> Secret {

@@ -14,9 +14,9 @@ use serde_json::Value;
 use self::fields::Fields;
 use super::Reader;
 use super::error::{ArgoError, Place, Problem, if_encoded, text, with_credential};
-use crate::formats::Verification;
 use crate::kubeconfig::{self, authority, decoded_pem, unbroken, url};
-use crate::proxy;
+use crate::system::formats::Verification;
+use crate::system::proxy;
 
 const MEND: &str = "put the rest config of the cluster there, under the cluster's name, as kubemcsa export --format \
                     argo-clusters prints it";

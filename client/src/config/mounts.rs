@@ -9,10 +9,10 @@ use kube::Config;
 
 use super::ConfigError;
 use crate::contract::{self, key};
-use crate::formats::Verification;
 use crate::kubeconfig;
 use crate::live::{LiveConfig, Origin};
-use crate::names::is_dns_subdomain;
+use crate::system::formats::Verification;
+use crate::system::names::is_dns_subdomain;
 
 /// Environment variable that names another folder than [`crate::contract::MOUNT_ROOT`].
 pub const MOUNT_ROOT_ENV: &str = "MCSA_MOUNT_ROOT";
@@ -145,7 +145,7 @@ impl Mounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::tests::credential;
+    use crate::system::credential::tests::credential;
     use secrecy::ExposeSecret;
     use std::path::Path;
 

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Config;
 
 use crate::contract::key;
-use crate::credential::{Credential, Endpoint, pem_bundle};
 use crate::kubeconfig;
+use crate::system::credential::{Credential, Endpoint, pem_bundle};
 
 /// What is wrong with a Secret. No value is in it.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ fn of_kubeconfig(key: &'static str, text: &str) -> Result<Config, Problem> {
 mod tests {
     use super::*;
     use crate::api::{ItemValue, SecretItem};
-    use crate::credential::tests::credential;
+    use crate::system::credential::tests::credential;
     use k8s_openapi::ByteString;
     use rstest::rstest;
     use secrecy::ExposeSecret;

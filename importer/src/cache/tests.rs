@@ -264,7 +264,7 @@ fn a_secret_s_owner_is_told_before_and_after_and_so_is_its_namesake() {
     let cache = Cache::default();
     let named = |version, name: &str| {
         let mut secret = secret("s", version, &[]);
-        secret.owner = Some(mcsa_client::secret::Owner { name: name.into(), uid: "u".into() });
+        secret.owner = Some(mcsa_client::system::secret::Owner { name: name.into(), uid: "u".into() });
         secret
     };
     assert_eq!(

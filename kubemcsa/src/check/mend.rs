@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 use mcsa_client::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
-use mcsa_client::link::Link;
+use mcsa_client::system::link::Link;
 
 use crate::kubeconfig::{Chosen, shell_quote};
 use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};

@@ -14,7 +14,7 @@ mod report;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mcsa_client::names::namespace;
+use mcsa_client::system::names::namespace;
 
 use self::mend::Mend;
 use self::report::Report;

@@ -7,7 +7,7 @@ mod wait;
 
 use std::time::Duration;
 
-use mcsa_client::names::namespace;
+use mcsa_client::system::names::namespace;
 
 use crate::apply::Outcome;
 use crate::output::{self, Format};

@@ -12,9 +12,9 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::link::Link;
-use mcsa_client::secret::Provenance;
-use mcsa_client::token;
+use mcsa_client::system::link::Link;
+use mcsa_client::system::secret::Provenance;
+use mcsa_client::system::token;
 use tokio::time::{Instant, sleep};
 
 use super::connect::Connected;

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DynamicObject, ListParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
-use mcsa_client::names::label_value;
+use mcsa_client::system::names::label_value;
 
 use super::connect::Connected;
 use crate::apply::Outcome;

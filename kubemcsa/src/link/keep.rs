@@ -6,10 +6,10 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::config::AuthInfo;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE, key};
-use mcsa_client::credential::Endpoint;
-use mcsa_client::link::Link;
-use mcsa_client::secret::{self, Provenance};
-use mcsa_client::token::Claims;
+use mcsa_client::system::credential::Endpoint;
+use mcsa_client::system::link::Link;
+use mcsa_client::system::secret::{self, Provenance};
+use mcsa_client::system::token::Claims;
 use mcsa_client::{ExposeSecret, SecretString};
 
 use super::connect::Connected;
@@ -129,8 +129,9 @@ mod tests {
     use super::*;
     use crate::link::grants::Grants;
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    use mcsa_client::credential::Credential;
-    use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec, secret};
+    use mcsa_client::system::credential::Credential;
+    use mcsa_client::system::secret;
+    use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
     use rstest::rstest;
     use serde_json::json;
 

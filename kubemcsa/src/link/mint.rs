@@ -8,9 +8,9 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::SecretString;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::credential::{Credential, Endpoint};
-use mcsa_client::secret::{self, Provenance};
-use mcsa_client::token;
+use mcsa_client::system::credential::{Credential, Endpoint};
+use mcsa_client::system::secret::{self, Provenance};
+use mcsa_client::system::token;
 
 use super::connect::Connected;
 use super::source::Granted;

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{FIELD_MANAGER, SYSTEM_NAMESPACE};
-use mcsa_client::secret::SecretState;
+use mcsa_client::system::secret::SecretState;
 
 use super::check::Checked;
 use super::connect::Connected;

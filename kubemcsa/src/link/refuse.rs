@@ -2,8 +2,8 @@
 //! kubeconfigs, and a [`Plan`] comes from nowhere else.
 
 use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
-use mcsa_client::credential::Endpoint;
-use mcsa_client::names::is_dns_subdomain;
+use mcsa_client::system::credential::Endpoint;
+use mcsa_client::system::names::is_dns_subdomain;
 
 use super::flags::Flags;
 use crate::kubeconfig::Chosen;

@@ -1,7 +1,7 @@
 //! Keeps the link's credential if it does, or mints, checks and publishes another.
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::credential::Endpoint;
+use mcsa_client::system::credential::Endpoint;
 
 use super::check::{self, Checked};
 use super::connect::Connected;

@@ -6,8 +6,8 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use mcsa_client::api::ServiceAccountImport;
 use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
-use mcsa_client::link::Link;
-use mcsa_client::secret::{self, Provenance};
+use mcsa_client::system::link::Link;
+use mcsa_client::system::secret::{self, Provenance};
 
 use super::{Standing, replace};
 use crate::link::connect::Connected;

@@ -13,8 +13,8 @@ mod report;
 mod told;
 
 use jiff::{SignedDuration, Timestamp};
-use mcsa_client::credential::Endpoint;
-use mcsa_client::link::Link;
+use mcsa_client::system::credential::Endpoint;
+use mcsa_client::system::link::Link;
 
 use crate::link::connect;
 use crate::link::flags::LinkFlags;

@@ -9,8 +9,8 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use mcsa_client::SecretString;
 use mcsa_client::contract::CLUSTER_UID;
-use mcsa_client::credential::{Credential, Endpoint};
-use mcsa_client::token;
+use mcsa_client::system::credential::{Credential, Endpoint};
+use mcsa_client::system::token;
 use mcsa_tests::{Cluster, eventually, pod_lister};
 
 /// The service account `pod-lister` of a namespace.

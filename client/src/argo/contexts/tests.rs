@@ -3,7 +3,7 @@
 use super::super::KUBECONFIG;
 use super::super::tests::{assert_is, each, secret};
 use super::*;
-use crate::formats::Verification;
+use crate::system::formats::Verification;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rstest::rstest;
 

@@ -3,8 +3,8 @@
 use super::super::tests::{assert_is, each, secret};
 use super::super::{CLUSTER_LABEL, REMOTE_NAMESPACE, WORKFLOW_NAMESPACE};
 use super::*;
-use crate::credential::tests::credential;
-use crate::formats::{Verification, argo_workflows::Scope};
+use crate::system::credential::tests::credential;
+use crate::system::formats::{Verification, argo_workflows::Scope};
 use kube::ResourceExt;
 use rstest::rstest;
 

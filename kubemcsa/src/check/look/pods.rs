@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod as CorePod, PodSpec};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::IMPORT_NAME;
-use mcsa_client::names::listed;
+use mcsa_client::system::names::listed;
 
 use crate::call::CallError;
 use crate::check::facts::{Facts, Pod};

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{IMPORT_NAME, webhook};
-use mcsa_client::names::listed;
+use mcsa_client::system::names::listed;
 
 use crate::call::CallError;
 use crate::check::facts::Refused;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::kubeconfigs::VALUE;
 use super::{Exported, secret};
 use crate::contract::key;
-use crate::credential::FormatError;
+use crate::system::credential::FormatError;
 
 /// Where Argo Workflows looks for them, unless it is installed elsewhere.
 pub const NAMESPACE: &str = "argo";

@@ -11,8 +11,8 @@ use kube::api::ObjectMeta;
 
 use crate::api::{ServiceAccountImport, ServiceAccountImportSpec};
 use crate::contract;
-use crate::credential::{Credential, Endpoint, FormatError};
-use crate::names::{label_value, short_hash};
+use crate::system::credential::{Credential, Endpoint, FormatError};
+use crate::system::names::{label_value, short_hash};
 
 pub use state::{Names, Owner, SecretState};
 
@@ -108,7 +108,7 @@ pub fn build(
 mod tests {
     use super::*;
     use crate::api::SecretTemplate;
-    use crate::credential::tests::credential;
+    use crate::system::credential::tests::credential;
 
     fn import(namespace: &str) -> ServiceAccountImport {
         let mut import = ServiceAccountImport::new("c2-pod-lister", ServiceAccountImportSpec::default());

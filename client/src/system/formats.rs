@@ -9,7 +9,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 
-use crate::credential::Credential;
+use crate::system::credential::Credential;
 
 pub mod argo_cd;
 pub mod argo_workflows;
@@ -26,7 +26,7 @@ pub struct Exported<'a> {
     pub verification: Verification,
 }
 
-/// How a consumer knows the source's API server. An [`Endpoint`](crate::credential::Endpoint) has no
+/// How a consumer knows the source's API server. An [`Endpoint`](crate::system::credential::Endpoint) has no
 /// such choice: what the importer writes is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verification {
@@ -70,7 +70,7 @@ fn secret<const L: usize, const V: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::tests::credential;
+    use crate::system::credential::tests::credential;
 
     /// Those of the credential of the tests, each way.
     pub(super) fn each(check: impl Fn(Exported<'_>)) {
