@@ -1,5 +1,5 @@
 //! What the designs of multi-cluster workflows for Argo Workflows kept in Secrets, read back as
-//! [`kube::Config`]s. [`formats::argo_workflows`](crate::system::formats::argo_workflows) writes the same.
+//! [`kube::Config`]s. `kubemcsa export` writes the same.
 //! <https://github.com/argoproj/argo-workflows/issues/3523>
 //!
 //! | Secret | what is in it | all of it | one cluster |

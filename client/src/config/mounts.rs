@@ -47,18 +47,18 @@ impl Mounts {
         Self { root: root.into() }
     }
 
-    /// Like [`import`], from this folder.
+    /// Like [`super::import`], from this folder.
     ///
     /// # Errors
-    /// As for [`import`].
+    /// As for [`super::import`].
     pub fn import(&self, name: &str) -> Result<LiveConfig, ConfigError> {
         LiveConfig::of_files(Origin::Mount { mounts: self.clone(), name: name.into() })
     }
 
-    /// Like [`imports`], from this folder.
+    /// Like [`super::imports`], from this folder.
     ///
     /// # Errors
-    /// As for [`imports`].
+    /// As for [`super::imports`].
     pub fn imports(&self) -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
         self.names()?.into_iter().map(|name| self.import(&name).map(|config| (name, config))).collect()
     }
