@@ -17,7 +17,7 @@ pub const NAMESPACE_LABEL: &str = "multicluster-service-account";
 pub const ENABLED: &str = "enabled";
 
 /// On a pod, an annotation: the imports to mount, separated by commas. On a Secret, a label: the
-/// import that it belongs to, as [`crate::system::names::label_value`] writes it.
+/// import that it belongs to, itself, or, over 63 characters, its beginning and a hash.
 pub const IMPORT_NAME: &str = "multicluster.admiralty.io/service-account-import.name";
 
 /// On a pod, an annotation: with the value `"true"`, the variable `KUBECONFIG` of its containers is to
