@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, anyhow, ensure};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
+use kube::api::{Patch, PatchParams};
 use kube::config::Kubeconfig;
+use kube::{Api, Client};
 use mcsa_client::config::{self, Contexts, Mounts};
 use mcsa_client::live::LiveConfig;
-use mcsa_tests::{Cluster, Fault, Imports, Proxy, eventually, mount, pod_lister_import};
+use mcsa_tests::{Cluster, Fault, Imports, Proxy, eventually, mount, pair, pod_lister_import};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -166,5 +168,54 @@ async fn no_request_fails_while_tokens_addresses_and_authorities_change() -> any
     for lister in listers {
         lister.stop().await?;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_without_a_config_says_why() -> anyhow::Result<()> {
+    let (c1, c2) = pair().await;
+    let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/crd.yaml");
+    c1.kubectl(["apply", "--server-side", "-f", crd]).await?;
+    c1.kubectl(["wait", "--for=condition=Established", "-f", crd]).await?;
+    c1.kubectl(["create", "namespace", "why"]).await?;
+    let imports = Imports::of(c1.client(), "why");
+    let says = async |client: &Client, name: &str| match config::from_import(client, "why", name).await {
+        Ok(config) => format!("{config:?}"),
+        Err(error) => error.to_string(),
+    };
+    let said = says(&c1.client(), "absent").await;
+    ensure!(said.contains("import why/absent") && said.contains("not found"), "{said}");
+
+    imports.create(&pod_lister_import("waiting", "c2", "why")).await?;
+    let condition = json!({
+        "type": "Refreshed", "status": "False", "reason": "ClusterNotLinked", "message": "link it",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    let status = json!({ "status": { "conditions": [condition] } });
+    imports.api.patch_status("waiting", &PatchParams::default(), &Patch::Merge(status)).await?;
+    let said = says(&c1.client(), "waiting").await;
+    ensure!(said.contains("waiting-token") && said.contains("the importer says: link it"), "{said}");
+
+    let identity = Identity::new(c2, "why").await?;
+    let token = identity.token(c2, "bound").await?;
+    let mut spoilt = identity.values(&token)?;
+    spoilt.insert("kubeconfig".into(), "users: nonsense".into());
+    write_secret(&imports.secrets, "waiting-token", &spoilt, None).await?;
+    let said = says(&c1.client(), "waiting").await;
+    ensure!(said.contains("Secret why/waiting-token: key kubeconfig: it is not a kubeconfig"), "{said}");
+
+    // Who may read the Secret alone needs no more than that, where it has its usual name.
+    write_secret(&imports.secrets, "waiting-token", &identity.values(&token)?, None).await?;
+    for object in [
+        &["serviceaccount", "reader"][..],
+        &["role", "reads", "--verb=get", "--resource=secrets", "--resource-name=waiting-token"],
+        &["rolebinding", "reads", "--role=reads", "--serviceaccount=why:reader"],
+    ] {
+        c1.kubectl(["-n", "why", "create"].iter().chain(object)).await?;
+    }
+    let reader = c1.client_of("why", "reader").await?;
+    let remote = config::from_import(&reader, "why", "waiting").await?;
+    Api::<Pod>::default_namespaced(remote.client()).list(&Default::default()).await?;
+    ensure!(!format!("{remote:?}").contains("eyJ"), "it shows its token");
     Ok(())
 }
