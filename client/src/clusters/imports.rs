@@ -170,7 +170,9 @@ impl Feed {
     }
 
     /// Has the Secret read, if it may be another than was read.
-    fn note(&mut self, import: ServiceAccountImport) {
+    fn note(&mut self, mut import: ServiceAccountImport) {
+        // As large as all the rest.
+        import.metadata.managed_fields = None;
         let key = key(&import);
         let secret = |import: &ServiceAccountImport| {
             let status = import.status.as_ref();

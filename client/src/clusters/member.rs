@@ -53,7 +53,8 @@ impl Member {
     /// A client that works for as long as the member is in the set: addresses, authorities and tokens
     /// may change meanwhile. All clients of a member share their connections.
     ///
-    /// While the cluster is known not to answer, its requests fail at once.
+    /// Nobody is kept waiting: while the cluster is known not to answer, requests fail at once, and they are not
+    /// retried where the cluster asks for patience (429, 503, 504).
     pub fn client(&self) -> Client {
         self.client.clone()
     }
@@ -83,11 +84,6 @@ impl Member {
         let mut health = self.watch_health();
         // The sender lives as long as this member.
         let _ = health.wait_for(|health| !health.is_away()).await;
-    }
-
-    /// Waits until it is known to be away.
-    pub async fn away(&self) {
-        self.inner.pulse.away().await;
     }
 
     /// The UID of its namespace `kube-system`, which stands for the cluster's identity: the one that the

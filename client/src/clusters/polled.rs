@@ -59,6 +59,9 @@ impl Polled {
         for name in self.names()? {
             match self.open(&name) {
                 Err(error) if self.is_asked_for_by_name() => return Err(error),
+                Ok(_) if self.is_asked_for_by_name() && set.get(&name).is_some() => {
+                    return Err(ConfigError::SameName(name));
+                }
                 opened => known.join(set, &name, opened),
             }
         }

@@ -1,16 +1,16 @@
 //! A config that remembers where it came from.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
+use super::current::Current;
 use super::digest::Digest;
 use super::{Origin, Wire};
 use crate::config::ConfigError;
@@ -44,20 +44,6 @@ struct Shared {
 enum Why {
     ItIsTime,
     ItWasRefused,
-}
-
-/// A client that is begun where it is first used: only there need there be a runtime.
-type Connected = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
-
-/// The one in use.
-#[derive(Clone)]
-pub(super) struct Current {
-    client: Arc<Connected>,
-    /// Another one for each config.
-    pub(super) number: u64,
-    config: Arc<Config>,
-    digest: Digest,
-    read_at: Instant,
 }
 
 impl LiveConfig {
@@ -221,25 +207,6 @@ impl Shared {
             warn!(origin = %self.origin, problem, "can't be read again; what is in use stays");
         }
         *known = problem;
-    }
-}
-
-impl Current {
-    pub(super) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    fn new(config: Config, number: u64) -> kube::Result<Self> {
-        let builder = ClientBuilder::try_from(config.clone())?;
-        let client = LazyLock::new(Box::new(move || builder.build()) as Box<_>);
-        let digest = Digest::of(&config);
-        Ok(Self {
-            client: Arc::new(client),
-            number,
-            config: Arc::new(config),
-            digest,
-            read_at: Instant::now(),
-        })
     }
 }
 

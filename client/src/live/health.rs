@@ -35,6 +35,11 @@ impl Health {
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Away { .. })
     }
+
+    /// Whether it is known to let one wait for an answer that does not come.
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Self::Away { is_silent: true, .. })
+    }
 }
 
 /// What a request tells of a cluster.
@@ -104,11 +109,11 @@ impl Pulse {
         self.0.doubts.notified().await;
     }
 
-    /// Waits until it is known not to answer.
-    pub(crate) async fn away(&self) -> Arc<str> {
+    /// Waits until it is known to let one wait.
+    pub(crate) async fn silent(&self) -> Arc<str> {
         let mut health = self.watch();
         loop {
-            if let Health::Away { problem, .. } = &*health.borrow_and_update() {
+            if let Health::Away { problem, is_silent: true } = &*health.borrow_and_update() {
                 return problem.clone();
             }
             // The sender lives as long as `self`.

@@ -5,6 +5,7 @@
 //! a failed request.
 
 mod config;
+mod current;
 mod digest;
 mod health;
 mod origin;

@@ -1,6 +1,7 @@
 //! What a client of a live config sends its requests by.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
@@ -12,7 +13,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
-use super::{Health, LiveConfig, Pulse, Verdict};
+use super::current::Retry;
+use super::{LiveConfig, Pulse, Verdict};
 
 /// The way into a cluster: a [`LiveConfig`], or a client of the caller's own making.
 #[derive(Clone, Debug)]
@@ -35,7 +37,7 @@ pub(crate) struct Wire {
 /// A cluster is known not to answer, and nobody waits for it.
 #[derive(Debug, thiserror::Error)]
 #[error("the cluster is away: {0}")]
-struct Away(std::sync::Arc<str>);
+struct Away(Arc<str>);
 
 impl Wire {
     pub(crate) fn new(access: impl Into<Access>, pulse: Option<Pulse>) -> Self {
@@ -51,42 +53,39 @@ impl Wire {
     }
 
     async fn send(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        let Some(pulse) = self.pulse.clone() else { return Ok(self.try_twice(request).await?) };
-        if let Health::Away { problem, is_silent: true } = pulse.health() {
-            return Err(Away(problem).into());
-        }
-        // What is away already may have come back; what goes away from now on keeps nobody waiting.
-        let was_away = pulse.health().is_away();
+        let Some(pulse) = self.pulse.clone() else {
+            return Ok(self.ask(request, Retry::AsConfigured).await?);
+        };
         tokio::select! {
-            answer = self.try_twice(request) => Ok(answer?),
-            problem = pulse.away(), if !was_away => Err(Away(problem).into()),
+            biased;
+            problem = pulse.silent() => Err(Away(problem).into()),
+            answer = self.ask(request, Retry::Never) => {
+                pulse.judge(verdict(&answer));
+                Ok(answer?)
+            }
         }
     }
 
-    async fn try_twice(&self, request: Request<Body>) -> kube::Result<Response<Body>> {
-        let answer = match &self.access.0 {
-            Kind::Live(live) => try_twice(live, request).await,
+    async fn ask(&self, request: Request<Body>, retry: Retry) -> kube::Result<Response<Body>> {
+        match &self.access.0 {
+            Kind::Live(live) => try_twice(live, request, retry).await,
             Kind::Client(client) => client.send(request).await,
-        };
-        if let Some(pulse) = &self.pulse {
-            pulse.judge(verdict(&answer));
         }
-        answer
     }
 }
 
 /// Tries it, and again with what is there now if that is something else.
-async fn try_twice(live: &LiveConfig, request: Request<Body>) -> kube::Result<Response<Body>> {
+async fn try_twice(live: &LiveConfig, request: Request<Body>, retry: Retry) -> kube::Result<Response<Body>> {
     let (sent, used) = (Instant::now(), live.fresh());
     let (again, is_safe) = (copy(&request), is_safe(request.method()));
-    let answer = used.client().send(request).await;
+    let answer = used.client(retry).send(request).await;
     let is_worth_it = match &answer {
         Ok(response) => response.status() == StatusCode::UNAUTHORIZED,
         Err(error) => is_safe || was_never_sent(error),
     };
     match again {
         Some(again) if is_worth_it => match live.newer(&used, sent).await {
-            Some(newer) => newer.client().send(again).await,
+            Some(newer) => newer.client(retry).send(again).await,
             None => answer,
         },
         _ => answer,
