@@ -59,6 +59,20 @@ pub const CHECK_REQUESTED: &str = "multicluster.admiralty.io/check-requested";
 /// On a link's service account in the source: the UID of the target's `kube-system` namespace.
 pub const TARGET_UID: &str = "multicluster.admiralty.io/target-uid";
 
+/// How an object in one cluster says that it belongs to one in another.
+pub mod owner {
+    /// Annotation: the owner, whole, as JSON.
+    pub const ANNOTATION: &str = "multicluster.admiralty.io/owner";
+    /// Label: the cluster's name, as it can be a label's value.
+    pub const CLUSTER: &str = "owner.multicluster.admiralty.io/cluster";
+    /// Label: the namespace, absent for owners that are in none.
+    pub const NAMESPACE: &str = "owner.multicluster.admiralty.io/namespace";
+    /// Label: the name, as it can be a label's value.
+    pub const NAME: &str = "owner.multicluster.admiralty.io/name";
+    /// Label: the UID, by which all that belongs to an owner is selected.
+    pub const UID: &str = "owner.multicluster.admiralty.io/uid";
+}
+
 /// The names by which manifests and webhook know each other.
 pub mod webhook {
     /// The MutatingWebhookConfiguration.

@@ -65,6 +65,8 @@ pub mod argo;
 pub mod clusters;
 pub mod config;
 pub mod contract;
+#[cfg(feature = "controller")]
+pub mod controller;
 mod kubeconfig;
 pub mod live;
 #[cfg(feature = "system")]

@@ -25,9 +25,10 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// The path of an example of one of this workspace's packages, built like a [`program()`].
-pub fn example(package: &str, name: &str) -> anyhow::Result<PathBuf> {
-    let folder = build(&["-p", package, "--example", name]);
+/// The path of an example of one of this workspace's packages, built like a [`program()`], with the
+/// features that it takes.
+pub fn example(package: &str, name: &str, features: &str) -> anyhow::Result<PathBuf> {
+    let folder = build(&["-p", package, "--example", name, "--features", features]);
     Ok(folder.with_context(|| format!("building the example {name}"))?.join("examples").join(name))
 }
 

@@ -189,7 +189,7 @@ async fn a_killed_process_leaves_no_component() -> anyhow::Result<()> {
     let logs = tempfile::tempdir()?;
     let holder = Process::spawn(
         "holder",
-        &Command::new(example("mcsa-tests", "hold_cluster")?),
+        &Command::new(example("mcsa-tests", "hold_cluster", "")?),
         logs.path().join("log"),
     )?;
     let (dir, pids) = eventually("the cluster is held", async || held(&holder.log())).await;
@@ -212,7 +212,7 @@ async fn a_killed_process_leaves_no_component() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_kept_cluster_lives_until_it_is_stopped() -> anyhow::Result<()> {
     let holder =
-        Command::new(example("mcsa-tests", "hold_cluster")?).arg("keep").stdin(Stdio::null()).output()?;
+        Command::new(example("mcsa-tests", "hold_cluster", "")?).arg("keep").stdin(Stdio::null()).output()?;
     ensure!(holder.status.success(), "{}", String::from_utf8_lossy(&holder.stderr));
     let output = String::from_utf8(holder.stdout)?;
     let (dir, pids) = held(&output)?;

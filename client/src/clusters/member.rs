@@ -16,15 +16,16 @@ pub struct Member {
     client: Client,
     /// Grows each time that it leads elsewhere.
     revision: u64,
+    /// The UID that was asked for, since it leads there.
+    asked: Arc<OnceCell<String>>,
 }
 
 struct Inner {
     name: Arc<str>,
     access: Access,
     is_local: bool,
-    /// The UID that the importer made sure of, or that was asked for.
-    uid: OnceCell<String>,
-    is_pinned: bool,
+    /// The UID that the importer made sure of.
+    uid: Option<String>,
     pulse: Pulse,
 }
 
@@ -41,8 +42,8 @@ impl Member {
         let Joining { name, access, is_local, uid } = joining;
         let pulse = Pulse::default();
         let client = Wire::new(access.clone(), Some(pulse.clone())).into_client();
-        let (is_pinned, uid) = (uid.is_some(), OnceCell::new_with(uid));
-        Self { inner: Arc::new(Inner { name, access, is_local, uid, is_pinned, pulse }), client, revision: 0 }
+        let inner = Arc::new(Inner { name, access, is_local, uid, pulse });
+        Self { inner, client, revision: 0, asked: Arc::default() }
     }
 
     /// Its name in the set.
@@ -87,12 +88,16 @@ impl Member {
     }
 
     /// The UID of its namespace `kube-system`, which stands for the cluster's identity: the one that the
-    /// importer made sure of, where the member is an import that is watched; else it is asked once.
+    /// importer made sure of, where the member is an import that is watched; else it is asked, once for as
+    /// long as the member leads to the same place.
     ///
     /// # Errors
     /// When the cluster does not say; as when the service account may not `get` that namespace.
     pub async fn cluster_uid(&self) -> kube::Result<&str> {
-        self.inner.uid.get_or_try_init(|| ask_for_uid(self.client())).await.map(String::as_str)
+        match &self.inner.uid {
+            Some(uid) => Ok(uid),
+            None => self.asked.get_or_try_init(|| ask_for_uid(self.client())).await.map(String::as_str),
+        }
     }
 
     /// Like [`Self::cluster_uid`], of the cluster that answers now.
@@ -102,9 +107,9 @@ impl Member {
     /// # Errors
     /// As for [`Self::cluster_uid`].
     pub async fn present_cluster_uid(&self) -> kube::Result<String> {
-        match self.inner.uid.get() {
-            Some(uid) if self.inner.is_pinned => Ok(uid.clone()),
-            _ => ask_for_uid(self.client()).await,
+        match &self.inner.uid {
+            Some(uid) => Ok(uid.clone()),
+            None => ask_for_uid(self.client()).await,
         }
     }
 
@@ -122,7 +127,7 @@ impl Member {
     pub(super) fn revised(&self) -> Self {
         let inner = self.inner.clone();
         let client = Wire::new(inner.access.clone(), Some(inner.pulse.clone())).into_client();
-        Self { inner, client, revision: self.revision + 1 }
+        Self { inner, client, revision: self.revision + 1, asked: Arc::default() }
     }
 
     pub(super) fn access(&self) -> &Access {

@@ -39,6 +39,7 @@ pub use self::imports::Imports;
 use self::member::Joining;
 pub use self::member::Member;
 use self::set::{Set, Tasks};
+use crate::live::Access;
 
 /// A set of clusters that join, change and leave. Cheap to clone: all clones are the same set, and when the
 /// last is dropped, nothing is asked or read any more.
@@ -56,16 +57,30 @@ impl Clusters {
         ClustersBuilder::default()
     }
 
-    /// A set of these clusters, by name, none of which ever joins or leaves. Of two with one name, the first
+    /// A set of these clusters, by name, of which none joins or leaves by itself. Of two with one name, the first
     /// is in it.
     ///
     /// Like all that starts a set, to be called within a tokio runtime.
     pub fn fixed<N: Into<Arc<str>>>(clients: impl IntoIterator<Item = (N, Client)>) -> Self {
         let (set, tasks) = Set::new();
+        let clusters = Self { set, pending: watch::Sender::new(0).subscribe(), _tasks: tasks };
         for (name, client) in clients {
-            set.join(Joining { name: name.into(), access: client.into(), is_local: false, uid: None });
+            clusters.join(name, client);
         }
-        Self { set, pending: watch::Sender::new(0).subscribe(), _tasks: tasks }
+        clusters
+    }
+
+    /// Adds a member, for a set that something of your own feeds; whether its name was free.
+    ///
+    /// To be called within a tokio runtime.
+    pub fn join(&self, name: impl Into<Arc<str>>, access: impl Into<Access>) -> bool {
+        self.set.join(Joining { name: name.into(), access: access.into(), is_local: false, uid: None })
+    }
+
+    /// Removes a member that was added by [`Clusters::join`], or is in a fixed set. One that a feed brought in
+    /// is gone for good as well.
+    pub fn leave(&self, name: &str) {
+        self.set.leave(name);
     }
 
     /// The member of this name.

@@ -11,8 +11,8 @@ use mcsa_client::clusters::{Change, Clusters, Imports as Watched};
 use mcsa_client::config::{Contexts, Mounts};
 use mcsa_client::live::{Health, LiveConfig};
 use mcsa_tests::{
-    Cluster, Fault, Imports, Proxy, eventually, kubeconfig_at, merged_kubeconfig, mount, pair,
-    pod_lister_import,
+    Cluster, Fault, Importer, Imports, Proxy, eventually, kubeconfig_at, link_with, linked,
+    merged_kubeconfig, mount, pair, pod_lister, pod_lister_import,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -246,4 +246,37 @@ async fn a_name_belongs_to_who_has_it() -> anyhow::Result<()> {
     assert_eq!(names(&clusters), ["c1", "c2"]);
     ensure!(clusters.get("c1").expect("it is there").is_local(), "the context took the name");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_importer_a_member_is_but_an_import() -> anyhow::Result<()> {
+    let (target, source) = linked().await?;
+    let importer = Importer::of(&target).await?;
+    let client = watcher_in(&target, "team").await?;
+    let watched = Watched::of(&client, "team").named(|import| import.spec.cluster_name.clone());
+    let clusters = Clusters::builder().imports(watched).start()?;
+    clusters.listed().await;
+    let mut changes = clusters.watch();
+
+    pod_lister(&source, "lister").await?;
+    let imports = Imports::of(target.client(), "team");
+    imports.create(&pod_lister_import("any-name", "c2", "lister")).await?;
+    assert_eq!(next(&mut changes).await?, "c2 joined");
+    let member = clusters.get("c2").expect("it joined");
+    let uid = source.kubectl(["get", "namespace", "kube-system", "-o=jsonpath={.metadata.uid}"]).await?;
+    // The service account itself may not ask for it.
+    assert_eq!(member.cluster_uid().await?, uid.trim());
+    let pods = Api::<k8s_openapi::api::core::v1::Pod>::default_namespaced(member.client());
+    pods.list(&Default::default()).await?;
+
+    // The source moves, and the import with it.
+    let moved = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
+    link_with(&target, "c2", &kubeconfig_at(source.kubeconfig_value(), &moved.url())).await?;
+    assert_eq!(next(&mut changes).await?, "c2 changed");
+    pods.list(&Default::default()).await?;
+    ensure!(moved.connections() > 0, "nobody came by the new way");
+
+    imports.api.delete("any-name", &DeleteParams::default()).await?;
+    assert_eq!(next(&mut changes).await?, "c2 left");
+    importer.stop().await
 }

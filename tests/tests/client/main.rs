@@ -2,4 +2,5 @@
 
 mod clusters;
 mod configs;
+mod examples;
 mod identity;

@@ -1,0 +1,190 @@
+//! What Prometheus is told.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::key::Key;
+use super::queue::{Depth, Queue};
+
+const PREFIX: &str = "multicluster_controller";
+
+/// In seconds: from a call within a machine room to several that each take all of their deadline.
+const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// How a reconciliation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Ok,
+    Error,
+    Panic,
+    Aborted,
+}
+
+const ENDINGS: [(Ending, &str); 4] =
+    [(Ending::Ok, "ok"), (Ending::Error, "error"), (Ending::Panic, "panic"), (Ending::Aborted, "aborted")];
+
+type ByCluster = [(&'static str, Arc<str>); 1];
+type ByTwo = [(&'static str, Arc<str>); 2];
+
+/// What a controller counts. Cheap to clone: all clones are the same.
+///
+/// Nothing is left of a cluster that is in the set no more.
+#[derive(Clone)]
+pub struct Metrics {
+    events: Family<ByTwo, Counter>,
+    reconciliations: Family<ByTwo, Counter>,
+    durations: Family<ByCluster, Histogram, fn() -> Histogram>,
+    interruptions: Family<ByTwo, Counter>,
+    listed: Family<ByCluster, Gauge>,
+    deleted: Family<ByCluster, Counter>,
+    unproven: Family<ByCluster, Gauge>,
+    queue: Arc<Queue<Key>>,
+}
+
+/// What is counted of the reconciliations of one cluster, at hand.
+#[derive(Clone)]
+pub(super) struct Reconciliations {
+    endings: Arc<[Counter; 4]>,
+    durations: Histogram,
+}
+
+impl Metrics {
+    pub(super) fn new(queue: Arc<Queue<Key>>) -> Self {
+        Self {
+            events: Family::default(),
+            reconciliations: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            interruptions: Family::default(),
+            listed: Family::default(),
+            deleted: Family::default(),
+            unproven: Family::default(),
+            queue,
+        }
+    }
+
+    /// Shows all of it in a registry. For several controllers in one registry, give each a
+    /// [`sub_registry_with_label`](Registry::sub_registry_with_label) of its own.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix(PREFIX);
+        registry.register("events", "Objects that watches told of, by cluster and kind", self.events.clone());
+        let help = "Reconciliations that ended, by cluster and how";
+        registry.register("reconciliations", help, self.reconciliations.clone());
+        let help = "How long reconciliations took, by cluster";
+        registry.register_with_unit("reconcile_duration", help, Unit::Seconds, self.durations.clone());
+        let help = "Watches that failed or were begun anew, by cluster and kind";
+        registry.register("watch_interruptions", help, self.interruptions.clone());
+        let help =
+            "Whether a cluster has told of all of its objects that are to be reconciled (1) or not yet (0)";
+        registry.register("listed", help, self.listed.clone());
+        let help = "Objects that were deleted because their owner in another cluster is gone, by cluster";
+        registry.register("orphans_deleted", help, self.deleted.clone());
+        let help = "Objects that may be orphans, which can't be proven, by cluster";
+        registry.register("unproven_orphans", help, self.unproven.clone());
+        registry.register_collector(Box::new(Depths(self.queue.clone())));
+    }
+
+    pub(super) fn events(&self, cluster: &Arc<str>, kind: &Arc<str>) -> Counter {
+        self.events.get_or_create_owned(&by_kind(cluster, kind))
+    }
+
+    pub(super) fn interruptions(&self, cluster: &Arc<str>, kind: &Arc<str>) -> Counter {
+        self.interruptions.get_or_create_owned(&by_kind(cluster, kind))
+    }
+
+    pub(super) fn listed(&self, cluster: &Arc<str>) -> Gauge {
+        self.listed.get_or_create_owned(&by_cluster(cluster))
+    }
+
+    pub(super) fn reconciliations(&self, cluster: &Arc<str>) -> Reconciliations {
+        let endings =
+            ENDINGS.map(|(_, ending)| self.reconciliations.get_or_create_owned(&by_ending(cluster, ending)));
+        let durations = self.durations.get_or_create_owned(&by_cluster(cluster));
+        Reconciliations { endings: Arc::new(endings), durations }
+    }
+
+    pub(super) fn orphan_deleted(&self, cluster: &Arc<str>) {
+        self.deleted.get_or_create(&by_cluster(cluster)).inc();
+    }
+
+    pub(super) fn unproven_orphans(&self, cluster: &Arc<str>, count: usize) {
+        self.unproven.get_or_create(&by_cluster(cluster)).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Drops what was counted of a cluster.
+    pub(super) fn forget(&self, cluster: &Arc<str>, kinds: impl IntoIterator<Item = Arc<str>>) {
+        for kind in kinds {
+            self.events.remove(&by_kind(cluster, &kind));
+            self.interruptions.remove(&by_kind(cluster, &kind));
+        }
+        for (_, ending) in ENDINGS {
+            self.reconciliations.remove(&by_ending(cluster, ending));
+        }
+        self.durations.remove(&by_cluster(cluster));
+        self.listed.remove(&by_cluster(cluster));
+        self.deleted.remove(&by_cluster(cluster));
+        self.unproven.remove(&by_cluster(cluster));
+    }
+}
+
+impl Reconciliations {
+    pub(super) fn ended(&self, ending: Ending, took: Duration) {
+        let counters = ENDINGS.iter().zip(self.endings.iter());
+        for (_, counter) in counters.filter(|((known, _), _)| *known == ending) {
+            counter.inc();
+        }
+        self.durations.observe(took.as_secs_f64());
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn by_cluster(cluster: &Arc<str>) -> ByCluster {
+    [("cluster", cluster.clone())]
+}
+
+fn by_kind(cluster: &Arc<str>, kind: &Arc<str>) -> ByTwo {
+    [("cluster", cluster.clone()), ("kind", kind.clone())]
+}
+
+fn by_ending(cluster: &Arc<str>, ending: &str) -> ByTwo {
+    [("cluster", cluster.clone()), ("result", ending.into())]
+}
+
+/// The queue, counted at each scrape.
+struct Depths(Arc<Queue<Key>>);
+
+impl Collector for Depths {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let depths = self.0.depths();
+        let mut gauge = |name: &str, help: &str, value: fn(&Depth) -> usize| {
+            let kind = ConstGauge::new(0_i64).metric_type();
+            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+            for (cluster, depth) in &depths {
+                let gauge = ConstGauge::new(i64::try_from(value(depth)).unwrap_or(i64::MAX));
+                gauge.encode(metric.encode_family(&by_cluster(cluster))?)?;
+            }
+            Ok(())
+        };
+        gauge("queue_depth", "Objects that wait to be reconciled, by cluster", |depth| depth.waiting)?;
+        gauge("running", "Objects that are being reconciled, by cluster", |depth| depth.running)
+    }
+}
+
+impl fmt::Debug for Depths {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Depths")
+    }
+}

@@ -1,0 +1,152 @@
+use super::*;
+
+type Name = (&'static str, &'static str);
+
+impl Item for Name {
+    type Lane = &'static str;
+
+    fn lane(&self) -> &&'static str {
+        &self.0
+    }
+}
+
+const A: Name = ("c1", "a");
+const B: Name = ("c1", "b");
+const C: Name = ("c2", "c");
+
+fn queue(limit: usize) -> Queue<Name> {
+    let queue = Queue::new(limit);
+    queue.open(&"c1", false);
+    queue.open(&"c2", false);
+    queue
+}
+
+fn due(queue: &Queue<Name>) -> Option<Name> {
+    match queue.state().take(Instant::now()) {
+        Next::Due(item, _) => Some(item),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_waits_once_and_in_turn() {
+    let queue = queue(0);
+    for item in [A, B, A, C] {
+        queue.push(item);
+    }
+    assert_eq!([due(&queue), due(&queue), due(&queue)], [Some(A), Some(C), Some(B)]);
+    assert_eq!(due(&queue), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_while_it_runs_runs_again_and_not_at_once() {
+    let queue = queue(0);
+    queue.push(A);
+    assert_eq!(due(&queue), Some(A));
+    queue.push(A);
+    assert_eq!(due(&queue), None);
+    queue.end(&A, Ended::Well(Some(Duration::from_secs(60))));
+    assert_eq!(due(&queue), Some(A));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_lane_has_a_limit_of_its_own() {
+    let queue = queue(1);
+    for item in [A, B, C] {
+        queue.push(item);
+    }
+    assert_eq!([due(&queue), due(&queue), due(&queue)], [Some(A), Some(C), None]);
+    queue.end(&C, Ended::Well(None));
+    assert_eq!(due(&queue), None);
+    queue.end(&A, Ended::Well(None));
+    assert_eq!(due(&queue), Some(B));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_is_held_keeps_its_items() {
+    let queue = queue(0);
+    queue.open(&"c1", true);
+    queue.push(A);
+    queue.push(C);
+    assert_eq!([due(&queue), due(&queue)], [Some(C), None]);
+    queue.open(&"c1", false);
+    assert_eq!(due(&queue), Some(A));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_due_later_comes_later_or_when_it_changes() {
+    let queue = queue(0);
+    queue.push(A);
+    let start = Instant::now();
+    assert_eq!(queue.next().await, (A, 0));
+    queue.end(&A, Ended::Failed(Some(Duration::from_secs(10))));
+    assert_eq!(queue.next().await, (A, 1));
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+    queue.end(&A, Ended::Failed(Some(Duration::from_secs(10))));
+    queue.push(A);
+    assert_eq!(queue.next().await, (A, 2));
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+    assert!(queue.state().timers.is_empty());
+    queue.end(&A, Ended::Well(Some(Duration::MAX)));
+    assert_eq!(due(&queue), None);
+    queue.push(A);
+    assert_eq!(queue.next().await, (A, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_remembered_without_a_turn_until_the_item_is_forgotten() {
+    let queue = queue(0);
+    let failures = |item| {
+        queue.push(item);
+        let Next::Due(_, failures) = queue.state().take(Instant::now()) else { panic!("nothing is due") };
+        queue.end(&item, Ended::Failed(None));
+        failures
+    };
+    assert_eq!([failures(A), failures(A)], [0, 1]);
+    queue.forget(&A);
+    assert_eq!(failures(A), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_while_it_runs_ends_without_a_trace() {
+    let queue = queue(0);
+    queue.push(A);
+    assert_eq!(due(&queue), Some(A));
+    queue.forget(&A);
+    queue.end(&A, Ended::Failed(Some(Duration::from_secs(1))));
+    assert!(queue.state().timers.is_empty());
+    assert_eq!(queue.depths().len(), 2);
+    queue.push(A);
+    assert_eq!(queue.next().await, (A, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_dropped_is_due_again() {
+    let queue = queue(0);
+    queue.push(A);
+    assert_eq!(due(&queue), Some(A));
+    queue.end(&A, Ended::Dropped);
+    assert_eq!(due(&queue), Some(A));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_is_closed_is_gone_and_opened_again_runs_nothing_twice() {
+    let queue = queue(0);
+    for item in [A, B] {
+        queue.push(item);
+    }
+    assert_eq!(due(&queue), Some(A));
+    queue.close(&"c1");
+    assert_eq!(due(&queue), None);
+    queue.push(A);
+    queue.open(&"c1", false);
+    assert_eq!(due(&queue), None);
+    queue.push(A);
+    assert_eq!(due(&queue), None);
+    queue.end(&A, Ended::Dropped);
+    assert_eq!(due(&queue), Some(A));
+    queue.close(&"c1");
+    queue.end(&A, Ended::Well(Some(Duration::from_secs(1))));
+    assert_eq!(queue.depths().into_iter().map(|(lane, _)| lane).collect::<Vec<_>>(), ["c2"]);
+    assert!(queue.state().timers.is_empty());
+}

@@ -1,0 +1,125 @@
+//! What is known of the objects of all clusters.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kube::Resource;
+use kube::runtime::reflector::{ObjectRef, Store};
+
+use super::key::Key;
+
+/// The stores of a controller, one for each cluster. Cheap to clone: all clones are the same.
+pub struct Stores<K>
+where
+    K: Resource + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    dyntype: K::DynamicType,
+    stores: Arc<RwLock<HashMap<Arc<str>, Known<K>>>>,
+}
+
+struct Known<K>
+where
+    K: Resource + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    store: Store<K>,
+    is_listed: bool,
+}
+
+/// What a cluster's store says of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It is there.
+    Present,
+    /// It is not, or another is under its name.
+    Absent,
+    /// The cluster has not told all of its objects yet.
+    Unknown,
+    /// The cluster has no store.
+    NoStore,
+}
+
+impl<K> Stores<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    pub(super) fn new(dyntype: K::DynamicType) -> Self {
+        Self { dyntype, stores: Arc::default() }
+    }
+
+    /// The object of this name, as its cluster last told. It may have changed or be gone meanwhile.
+    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
+        self.cluster(&key.cluster)?.get(&self.reference(key))
+    }
+
+    /// The store of a cluster: absent for one that is not in the set, or whose objects are not reconciled.
+    ///
+    /// When the cluster leaves, the store stays as it is, and when one of its name joins, that has another.
+    pub fn cluster(&self, name: &str) -> Option<Store<K>> {
+        self.read().get(name).map(|known| known.store.clone())
+    }
+
+    /// The names of all objects in all clusters.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let stores: Vec<_> =
+            self.read().iter().map(|(name, known)| (name.clone(), known.store.clone())).collect();
+        let keys = stores.iter().flat_map(|(name, store)| {
+            store.state().into_iter().map(|object| Key::of(name.clone(), object.as_ref()))
+        });
+        keys.collect()
+    }
+
+    /// Whether an object is there, and is the one with this UID.
+    pub(super) fn presence(&self, key: &Key, uid: &str) -> Presence {
+        let stores = self.read();
+        let Some(known) = stores.get(&key.cluster) else { return Presence::NoStore };
+        if !known.is_listed {
+            return Presence::Unknown;
+        }
+        let object = known.store.get(&self.reference(key));
+        match object.is_some_and(|object| object.meta().uid.as_deref() == Some(uid)) {
+            true => Presence::Present,
+            false => Presence::Absent,
+        }
+    }
+
+    pub(super) fn insert(&self, cluster: Arc<str>, store: Store<K>) {
+        let known = Known { store, is_listed: false };
+        self.stores.write().unwrap_or_else(PoisonError::into_inner).insert(cluster, known);
+    }
+
+    pub(super) fn set_listed(&self, cluster: &str, is_listed: bool) {
+        if let Some(known) = self.stores.write().unwrap_or_else(PoisonError::into_inner).get_mut(cluster) {
+            known.is_listed = is_listed;
+        }
+    }
+
+    pub(super) fn remove(&self, cluster: &str) {
+        self.stores.write().unwrap_or_else(PoisonError::into_inner).remove(cluster);
+    }
+
+    fn reference(&self, key: &Key) -> ObjectRef<K> {
+        let reference = ObjectRef::new_with(&key.name, self.dyntype.clone());
+        match &key.namespace {
+            Some(namespace) => reference.within(namespace),
+            None => reference,
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Arc<str>, Known<K>>> {
+        self.stores.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> Clone for Stores<K>
+where
+    K: Resource + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    fn clone(&self) -> Self {
+        Self { dyntype: self.dyntype.clone(), stores: self.stores.clone() }
+    }
+}

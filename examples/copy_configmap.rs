@@ -1,0 +1,73 @@
+//! Keeps config maps of one cluster alike in all others, and deletes the copies of what is gone.
+//!
+//! ```text
+//! copy_configmap HOME CONTEXT...
+//! ```
+//!
+//! Config maps of the context `HOME` with the label `copy=everywhere` are copied to the namespaces of the same
+//! names in the other contexts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use futures::{StreamExt, future::join_all};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use mcsa_client::clusters::{Clusters, Member};
+use mcsa_client::config::Contexts;
+use mcsa_client::controller::{Controller, Owner, Request};
+
+const NAME: &str = "copy-configmap";
+
+async fn reconcile(request: Request<ConfigMap>, clusters: Arc<Clusters>) -> kube::Result<Action> {
+    let owner = request.owner().await?;
+    let others = clusters.members().into_iter().filter(|member| !member.is_same(&request.member));
+    // One that is away is no reason for the others to wait.
+    let copied = join_all(others.map(|member| copy(member, &request.object, &owner))).await;
+    copied.into_iter().collect::<kube::Result<Vec<_>>>()?;
+    println!("{} is in all clusters", request.key());
+    Ok(Action::await_change())
+}
+
+async fn copy(member: Member, original: &ConfigMap, owner: &Owner) -> kube::Result<()> {
+    let (namespace, name) = (original.namespace().unwrap_or_default(), original.name_any());
+    let mut copy = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(BTreeMap::new()),
+            ..Default::default()
+        },
+        data: original.data.clone(),
+        binary_data: original.binary_data.clone(),
+        immutable: None,
+    };
+    owner.mark(&mut copy);
+    let api = Api::<ConfigMap>::namespaced(member.client(), &namespace);
+    api.patch(&name, &PatchParams::apply(NAME).force(), &Patch::Apply(copy)).await.map(drop)
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let names: Vec<_> = std::env::args().skip(1).collect();
+    let [home, _, ..] = names.as_slice() else { bail!("usage: copy_configmap HOME CONTEXT...") };
+    let clusters = Clusters::builder().contexts(Contexts::of_the_user(), &names).start()?;
+    let home = clusters.get(home).context("it has joined")?;
+    Controller::<ConfigMap>::new(&clusters, watcher::Config::default().labels("copy=everywhere"))
+        .members(move |member| member.is_same(&home))
+        .owns::<ConfigMap>(watcher::Config::default())
+        // Who joins has copies of nothing yet.
+        .reconcile_all_on(clusters.watch().map(drop))
+        .shutdown_on_signal()
+        .run(reconcile, |request, _, _| request.backoff(), Arc::new(clusters))
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                eprintln!("{error}");
+            }
+        })
+        .await;
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! A cluster that is away, beside one that is not.
+
+use mcsa_tests::{Fault, Proxy, kubeconfig_at};
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_away_holds_up_no_other_and_is_listed_anew() -> anyhow::Result<()> {
+    let world = World::new("outage").await?;
+    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    o2.create("stays").await?;
+    o2.create("goes").await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
+    let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
+    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]);
+    let controller = world.parents(&clusters);
+    let (stores, scene) = (controller.stores(), Arc::<Scene>::default());
+    let running = Running::start(controller, &scene);
+    scene.began(&world.key("c2", "goes"), 1).await;
+
+    proxy.set(Fault::Refuse);
+    running.says(&["error", "watching ConfigMap in cluster c2"]).await;
+    o1.create("a").await?;
+    scene.began(&world.key("c1", "a"), 1).await;
+    o2.delete("goes").await?;
+    o2.create("comes").await?;
+    proxy.set(Fault::Pass);
+    scene.began(&world.key("c2", "comes"), 1).await;
+    let gone = Key::new("c2", Some("outage"), "goes");
+    eventually("it is noticed that one has gone", async || {
+        stores.get(&gone).is_none().then_some(()).context("it is in the store")
+    })
+    .await;
+    ensure!(scene.count(&world.key("c2", "stays")) == 1, "{:?}", scene.began.lock());
+    ensure!(
+        running
+            .metric(r#"multicluster_controller_watch_interruptions_total{cluster="c2",kind="ConfigMap"}"#)?
+            > 0.0
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_is_refused_is_told_of_and_tried_again() -> anyhow::Result<()> {
+    let world = World::new("refused").await?;
+    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    world.c2.kubectl(["-n", "refused", "create", "serviceaccount", "later"]).await?;
+    let c2 = world.c2.client_of("refused", "later").await?;
+    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]);
+    let scene = Arc::<Scene>::default();
+    let running = Running::start(world.parents(&clusters), &scene);
+    o1.create("a").await?;
+    o2.create("a").await?;
+    running.says(&["error", "watching ConfigMap in cluster c2", "forbidden"]).await;
+    scene.began(&world.key("c1", "a"), 1).await;
+    ensure!(scene.count(&world.key("c2", "a")) == 0);
+    running.metric_is(r#"multicluster_controller_listed{cluster="c2"}"#, 0.0).await;
+    let bind = [
+        "-n",
+        "refused",
+        "create",
+        "rolebinding",
+        "later",
+        "--clusterrole=edit",
+        "--serviceaccount=refused:later",
+    ];
+    world.c2.kubectl(bind).await?;
+    scene.began(&world.key("c2", "a"), 1).await;
+    ensure!(running.errors().len() < 10, "{:?}", running.errors());
+    Ok(())
+}

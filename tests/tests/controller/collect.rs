@@ -1,0 +1,237 @@
+//! What belongs to an object that is gone is deleted, and nothing else.
+
+use mcsa_client::controller::Owner;
+use mcsa_tests::{Fault, Proxy, kubeconfig_at};
+
+use tokio::sync::mpsc;
+
+use super::*;
+
+const UNPROVEN: &str = r#"multicluster_controller_unproven_orphans{cluster="c2"}"#;
+
+/// A parent `a` in `c1` with a child in `c2`, made by a controller that runs no more.
+async fn family(world: &World) -> anyhow::Result<(Objects, Objects)> {
+    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    o1.create("a").await?;
+    let clusters = world.clusters();
+    let running = Running::start(world.owners(&clusters), &Scene::copying(&clusters));
+    o2.has_child("a").await;
+    drop(running);
+    Ok((o1, o2))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_is_deleted() -> anyhow::Result<()> {
+    let world = World::new("deleted").await?;
+    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    o1.create("a").await?;
+    o1.create("b").await?;
+    let clusters = world.clusters();
+    let running = Running::start(world.owners(&clusters), &Scene::copying(&clusters));
+    o2.has_child("a").await;
+    o2.has_child("b").await;
+    o1.delete("a").await?;
+    o2.has_no_child("a").await;
+    o2.children.get("b").await?;
+    ensure!(running.errors().is_empty(), "{:?}", running.errors());
+    running.metric_is(r#"multicluster_controller_orphans_deleted_total{cluster="c2"}"#, 1.0).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_is_deleted_or_replaced_while_the_controller_is_down() -> anyhow::Result<()> {
+    let world = World::new("down").await?;
+    let (o1, o2) = family(&world).await?;
+    let orphan = o2.children.get("a").await?;
+    o1.delete("a").await?;
+    let clusters = world.clusters();
+    let running = Running::start(world.owners(&clusters), &Arc::default());
+    o2.has_no_child("a").await;
+    drop(running);
+
+    // Another of its name does not inherit.
+    let replaced = o1.create("a").await?;
+    let mut copy = orphan.clone();
+    copy.metadata = ObjectMeta {
+        name: orphan.metadata.name,
+        labels: orphan.metadata.labels,
+        annotations: orphan.metadata.annotations,
+        ..ObjectMeta::default()
+    };
+    o2.children.create(&PostParams::default(), &copy).await?;
+    let _running = Running::start(world.owners(&clusters), &Arc::default());
+    o2.has_no_child("a").await;
+    ensure!(o1.parents.get("a").await?.metadata.uid == replaced.metadata.uid);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_comes_after_its_owner_has_gone() -> anyhow::Result<()> {
+    let world = World::new("late").await?;
+    let (o1, o2) = family(&world).await?;
+    let child = o2.children.get("a").await?;
+    let clusters = world.clusters();
+    let running = Running::start(world.owners(&clusters), &Arc::default());
+    o1.delete("a").await?;
+    o2.has_no_child("a").await;
+    let mut late = Secret::default();
+    late.metadata.name = Some("late".into());
+    late.metadata.labels = child.metadata.labels;
+    late.metadata.annotations = child.metadata.annotations;
+    o2.children.create(&PostParams::default(), &late).await?;
+    o2.has_no_child("late").await;
+    ensure!(running.errors().is_empty(), "{:?}", running.errors());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_of_the_owner_is_away() -> anyhow::Result<()> {
+    let world = World::new("away").await?;
+    let (o1, o2) = family(&world).await?;
+    o1.delete("a").await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], world.c1.port()).into()).await?;
+    proxy.set(Fault::Refuse);
+    let c1 = mcsa_tests::client(kubeconfig_at(world.c1.kubeconfig_value(), &proxy.url()))?;
+    let clusters = Clusters::fixed([("c1", c1), ("c2", world.c2.client())]);
+    let running = Running::start(world.owners(&clusters), &Arc::default());
+    running.says(&["error", "watching ConfigMap in cluster c1"]).await;
+    running.metric_is(r#"multicluster_controller_events_total{cluster="c2",kind="Secret"}"#, 1.0).await;
+    o2.children.get("a").await?;
+    proxy.set(Fault::Pass);
+    o2.has_no_child("a").await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_is_deleted_out_of_sight() -> anyhow::Result<()> {
+    let world = World::new("unseen").await?;
+    let (o1, o2) = family(&world).await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], world.c1.port()).into()).await?;
+    let c1 = mcsa_tests::client(kubeconfig_at(world.c1.kubeconfig_value(), &proxy.url()))?;
+    let clusters = Clusters::fixed([("c1", c1), ("c2", world.c2.client())]);
+    let running = Running::start(world.owners(&clusters), &Arc::default());
+    running.metric_is(r#"multicluster_controller_listed{cluster="c1"}"#, 1.0).await;
+    proxy.set(Fault::Refuse);
+    running.says(&["error", "watching ConfigMap in cluster c1"]).await;
+    o1.delete("a").await?;
+    o2.children.get("a").await?;
+    proxy.set(Fault::Pass);
+    o2.has_no_child("a").await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_cluster_is_under_the_name() -> anyhow::Result<()> {
+    let world = World::new("mistaken").await?;
+    let (_, o2) = family(&world).await?;
+    // It has no such parent, and is not asked for one.
+    let clusters = Clusters::fixed([("c1", world.c2.client()), ("c2", world.c2.client())]);
+    let running = Running::start(world.owners(&clusters), &Arc::default());
+    running.metric_is(UNPROVEN, 1.0).await;
+    o2.children.get("a").await?;
+    drop(running);
+
+    // Nor is the cluster of the owner in the set.
+    let clusters = Clusters::fixed([("c3", world.c1.client()), ("c2", world.c2.client())]);
+    let running = Running::start(world.owners(&clusters), &Arc::default());
+    running.metric_is(UNPROVEN, 1.0).await;
+    o2.children.get("a").await?;
+    ensure!(running.metric(r#"multicluster_controller_orphans_deleted_total{cluster="c2"}"#).is_err());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_of_the_owner_does_not_say() -> anyhow::Result<()> {
+    let world = World::new("forbidden").await?;
+    let (o1, o2) = family(&world).await?;
+    o1.delete("a").await?;
+    for args in [
+        &["-n", "forbidden", "create", "serviceaccount", "lister"][..],
+        &[
+            "-n",
+            "forbidden",
+            "create",
+            "role",
+            "lister",
+            "--verb=list,watch",
+            "--resource=configmaps,secrets",
+        ],
+        &[
+            "-n",
+            "forbidden",
+            "create",
+            "rolebinding",
+            "lister",
+            "--role=lister",
+            "--serviceaccount=forbidden:lister",
+        ],
+        &["create", "clusterrole", "namespaces", "--verb=get", "--resource=namespaces"],
+        &[
+            "create",
+            "clusterrolebinding",
+            "namespaces",
+            "--clusterrole=namespaces",
+            "--serviceaccount=forbidden:lister",
+        ],
+    ] {
+        world.c1.kubectl(args).await?;
+    }
+    let c1 = world.c1.client_of("forbidden", "lister").await?;
+    let clusters = Clusters::fixed([("c1", c1), ("c2", world.c2.client())]);
+    let running = Running::start(world.owners(&clusters), &Arc::default());
+    running.metric_is(UNPROVEN, 1.0).await;
+    o2.children.get("a").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_leader_collects() -> anyhow::Result<()> {
+    let world = World::new("collector").await?;
+    let (o1, o2) = family(&world).await?;
+    o1.delete("a").await?;
+    let clusters = world.clusters();
+    let (leads, leadership) = mpsc::channel(1);
+    let controller = world.owners(&clusters).lead_while(received(leadership));
+    let running = Running::start(controller, &Arc::default());
+    running.metric_is(r#"multicluster_controller_listed{cluster="c1"}"#, 1.0).await;
+    running.metric_is(r#"multicluster_controller_events_total{cluster="c2",kind="Secret"}"#, 1.0).await;
+    o2.children.get("a").await?;
+    leads.send(true).await?;
+    o2.has_no_child("a").await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_hangs_does_not_hold_up_the_collection_for_others() -> anyhow::Result<()> {
+    let world = World::new("lanes").await?;
+    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    o1.create("a").await?;
+    let lost = o2.create("lost").await?;
+    let identity = Api::<Namespace>::all(world.c2.client()).get("kube-system").await?.uid();
+    let owner =
+        Owner::new("hangs", &identity.context("it has none")?, &lost, &()).context("it has no UID")?;
+    o2.delete("lost").await?;
+
+    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
+    let hangs = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
+    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", world.c2.client()), ("hangs", hangs)]);
+    let controller = world
+        .parents(&clusters)
+        .members(|member| &**member.name() != "c2")
+        .owns::<Secret>(watcher::Config::default());
+    let running = Running::start(controller, &Scene::copying(&clusters));
+    o2.has_child("a").await;
+    running.metric_is(r#"multicluster_controller_listed{cluster="hangs"}"#, 1.0).await;
+    proxy.set(Fault::Hang);
+    // So many that, if they had few places to share, the other would come too late for this test.
+    for number in 0..40 {
+        let mut late = Secret::default();
+        late.metadata.name = Some(format!("late-{number}"));
+        owner.mark(&mut late);
+        o2.children.create(&PostParams::default(), &late).await?;
+    }
+    o1.delete("a").await?;
+    o2.has_no_child("a").await;
+    o2.children.get("late-0").await?;
+    Ok(())
+}

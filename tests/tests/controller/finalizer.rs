@@ -1,0 +1,37 @@
+//! Nothing outlives its owner, where a finalizer is asked for.
+
+use mcsa_tests::{Fault, Proxy, kubeconfig_at};
+
+use super::*;
+
+const FINALIZER: &str = "example.com/copies";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_waits_until_nothing_belongs_to_it_any_more() -> anyhow::Result<()> {
+    let world = World::new("finalizer").await?;
+    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
+    let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
+    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]);
+    let scene = Scene::copying(&clusters);
+    let running = Running::start(world.owners(&clusters).finalizer(FINALIZER), &scene);
+    o1.create("a").await?;
+    o2.has_child("a").await;
+    ensure!(o1.parents.get("a").await?.finalizers().contains(&FINALIZER.to_owned()));
+
+    proxy.set(Fault::Refuse);
+    let began = scene.count(&world.key("c1", "a"));
+    o1.delete("a").await?;
+    running.says(&["error", "finalizing c1/finalizer/a: in cluster c2"]).await;
+    ensure!(o1.parents.get("a").await?.metadata.deletion_timestamp.is_some());
+    o2.children.get("a").await?;
+    proxy.set(Fault::Pass);
+    eventually("the owner is gone", async || {
+        ensure!(o1.parents.get_opt("a").await?.is_none(), "still there");
+        Ok(())
+    })
+    .await;
+    ensure!(o2.children.get_opt("a").await?.is_none(), "it outlives its owner");
+    ensure!(scene.count(&world.key("c1", "a")) == began, "it was reconciled while it was deleted");
+    Ok(())
+}
