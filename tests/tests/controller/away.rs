@@ -40,6 +40,59 @@ async fn a_cluster_that_is_away_holds_up_no_other_and_is_listed_anew() -> anyhow
     Ok(())
 }
 
+/// A connection that something on the way has forgotten ends for neither of its ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_falls_silent_holds_up_no_other_and_is_listed_anew() -> anyhow::Result<()> {
+    let world = World::new("silence").await?;
+    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    o2.create("stays").await?;
+    o2.create("goes").await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
+    let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
+    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]);
+    let controller = world.parents(&clusters);
+    let (stores, scene) = (controller.stores(), Arc::<Scene>::default());
+    let _running = Running::start(controller, &scene);
+    scene.began(&world.key("c2", "goes"), 1).await;
+
+    proxy.set(Fault::Hang);
+    silent(&clusters, "c2").await;
+    o1.create("a").await?;
+    scene.began(&world.key("c1", "a"), 1).await;
+    o2.delete("goes").await?;
+    o2.create("comes").await?;
+    proxy.silence();
+    proxy.set(Fault::Pass);
+    scene.began(&world.key("c2", "comes"), 1).await;
+    let gone = Key::new("c2", Some("silence"), "goes");
+    eventually("it is noticed that one has gone", async || {
+        stores.get(&gone).is_none().then_some(()).context("it is in the store")
+    })
+    .await;
+    ensure!(scene.count(&world.key("c2", "stays")) == 1, "{:?}", scene.began.lock());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_silent_from_the_first_is_listed_when_it_answers() -> anyhow::Result<()> {
+    let world = World::new("mute").await?;
+    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
+    proxy.set(Fault::Hang);
+    let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
+    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]);
+    let scene = Arc::<Scene>::default();
+    let _running = Running::start(world.parents(&clusters), &scene);
+    o1.create("a").await?;
+    o2.create("a").await?;
+    scene.began(&world.key("c1", "a"), 1).await;
+    silent(&clusters, "c2").await;
+    proxy.silence();
+    proxy.set(Fault::Pass);
+    scene.began(&world.key("c2", "a"), 1).await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_is_refused_is_told_of_and_tried_again() -> anyhow::Result<()> {
     let world = World::new("refused").await?;

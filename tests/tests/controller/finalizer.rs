@@ -1,14 +1,21 @@
 //! Nothing outlives its owner, where a finalizer is asked for.
 
 use mcsa_tests::{Fault, Proxy, kubeconfig_at};
+use rstest::rstest;
 
 use super::*;
 
 const FINALIZER: &str = "example.com/copies";
 
+#[rstest]
+#[case::of_who_refuses("finalizer", Fault::Refuse)]
+#[case::of_who_is_silent("finalizer-silent", Fault::Hang)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_waits_until_nothing_belongs_to_it_any_more() -> anyhow::Result<()> {
-    let world = World::new("finalizer").await?;
+async fn an_owner_waits_until_nothing_belongs_to_it_any_more(
+    #[case] namespace: &str,
+    #[case] fault: Fault,
+) -> anyhow::Result<()> {
+    let world = World::new(namespace).await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
     let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
@@ -19,10 +26,10 @@ async fn an_owner_waits_until_nothing_belongs_to_it_any_more() -> anyhow::Result
     o2.has_child("a").await;
     ensure!(o1.parents.get("a").await?.finalizers().contains(&FINALIZER.to_owned()));
 
-    proxy.set(Fault::Refuse);
+    proxy.set(fault);
     let began = scene.count(&world.key("c1", "a"));
     o1.delete("a").await?;
-    running.says(&["error", "finalizing c1/finalizer/a: in cluster c2"]).await;
+    running.says(&["error", &format!("finalizing c1/{namespace}/a: in cluster c2")]).await;
     ensure!(o1.parents.get("a").await?.metadata.deletion_timestamp.is_some());
     o2.children.get("a").await?;
     proxy.set(Fault::Pass);

@@ -185,6 +185,16 @@ fn error_policy(request: &Request<ConfigMap>, _: &Failure, _: Arc<Scene>) -> Act
     request.backoff()
 }
 
+/// Waits until a cluster is known not to answer.
+async fn silent(clusters: &Clusters, name: &str) {
+    eventually(format!("{name} is silent"), async || {
+        let member = clusters.get(name).context("it has left")?;
+        ensure!(member.health().is_silent(), "{member:?}");
+        Ok(())
+    })
+    .await;
+}
+
 /// What comes through a channel.
 fn received<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> + Send + 'static {
     stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)))
