@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::{OnceCell, watch};
 
-use crate::live::{Access, Health, Pulse, Wire};
+use crate::live::health::Health;
+use crate::live::{Access, Pulse, Wire};
 
 /// One cluster of a [`Clusters`](super::Clusters). Cheap to clone: all clones are the same member.
 #[derive(Clone)]

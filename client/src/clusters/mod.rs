@@ -40,6 +40,7 @@ use self::member::Joining;
 pub use self::member::Member;
 use self::set::{Set, Tasks};
 use crate::live::Access;
+pub use crate::live::health::Health;
 
 /// A set of clusters that join, change and leave. Cheap to clone: all clones are the same set, and when the
 /// last is dropped, nothing is asked or read any more.

@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::{Member, set::Members};
-use crate::live::{Health, Wire};
+use crate::live::Wire;
+use crate::live::health::Health;
 
 /// How long a member may be unheard of before it is asked how it is.
 const SILENCE: Duration = Duration::from_secs(10);

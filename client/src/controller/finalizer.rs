@@ -15,8 +15,8 @@ use super::collect::{Owned, answered, api, as_seen};
 use super::error::Problem;
 use super::key::Key;
 use super::owner::{Owner, selector_of};
+use crate::clusters::Health;
 use crate::clusters::{Clusters, Member};
-use crate::live::Health;
 
 /// When to look again for what is on its way out; most of it tells by itself.
 const RECHECK: Duration = Duration::from_secs(5);

@@ -45,6 +45,19 @@
 //! - Clusters join and leave while it runs.
 //! - An object may own others in any cluster: [`Owner::mark`] says so, [`Controller::owns`] has the owner reconciled
 //!   when they change, and deletes them when it is gone. What can't be proven to be an orphan is never deleted.
+//!
+//! # Rights
+//!
+//! In each member, of the service account that the member's client is:
+//!
+//! | on | verbs | for |
+//! | --- | --- | --- |
+//! | the kind that is reconciled | `list`, `watch` | being told of it |
+//! | kinds of [`Controller::owns`] and [`Controller::watches`] | `list`, `watch` | being told of them |
+//! | the namespace `kube-system` | `get` | [`Request::owner`] and garbage collection: its UID is the cluster's identity. Not needed of members that are imports which are watched: the importer has made sure of it |
+//! | the kind that is reconciled | `get` | garbage collection: proving that an owner is gone |
+//! | kinds of [`Controller::owns`] | `get`, `delete` | garbage collection |
+//! | the kind that is reconciled | `patch` | [`Controller::finalizer`] |
 
 mod action;
 mod attempt;

@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::error::Trouble;
+use crate::clusters::Health;
 use crate::clusters::Member;
-use crate::live::Health;
 
 /// What is done with events.
 pub(super) trait Sink<K>: Send {

@@ -7,12 +7,11 @@
 mod config;
 mod current;
 mod digest;
-mod health;
+pub(crate) mod health;
 mod origin;
 mod wire;
 
 pub use self::config::LiveConfig;
-pub use self::health::Health;
 pub(crate) use self::health::{Pulse, Verdict};
 pub(crate) use self::origin::{Origin, with_its_token};
 pub use self::wire::Access;

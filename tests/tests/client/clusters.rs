@@ -7,9 +7,9 @@ use futures::StreamExt;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::config::Kubeconfig;
-use mcsa_client::clusters::{Change, Clusters, Imports as Watched};
+use mcsa_client::clusters::{Change, Clusters, Health, Imports as Watched};
 use mcsa_client::config::{Contexts, Mounts};
-use mcsa_client::live::{Health, LiveConfig};
+use mcsa_client::live::LiveConfig;
 use mcsa_tests::{
     Cluster, Fault, Importer, Imports, Proxy, eventually, kubeconfig_at, link_with, linked,
     merged_kubeconfig, mount, pair, pod_lister, pod_lister_import,
