@@ -23,6 +23,28 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A config of one cluster that follows its Secret is a [`LiveConfig`](crate::live::LiveConfig), and such make a
+//! [`Clusters`](crate::clusters::Clusters):
+//!
+//! ```no_run
+//! # async fn example(client: &kube::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use k8s_openapi::api::core::v1::Secret;
+//! use mcsa_client::argo::{CLUSTERS, NAMESPACE, Reader};
+//! use mcsa_client::clusters::Clusters;
+//! use mcsa_client::live::LiveConfig;
+//!
+//! let secret = kube::Api::<Secret>::namespaced(client.clone(), NAMESPACE).get(CLUSTERS).await?;
+//! let mut builder = Clusters::builder().local("cluster-0", client.clone());
+//! for (cluster, _) in Reader::default().rest_configs(&secret)? {
+//!     let name = cluster.clone();
+//!     let read = move |secret: &Secret| Reader::default().rest_config(secret, &name);
+//!     builder = builder.member(cluster, LiveConfig::from_secret(client, NAMESPACE, CLUSTERS, read).await?);
+//! }
+//! let clusters = builder.start()?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod contexts;
 mod error;

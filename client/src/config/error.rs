@@ -11,6 +11,7 @@ use crate::live::Origin;
 
 /// No config could be made. What is shown of it contains no credential.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// The name can't be that of an import, let alone of a folder.
     #[error("{0:?} is no name of an import: a DNS-1123 subdomain, such as c2-pod-lister")]

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 /// How a cluster is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Health {
     /// It was not asked for anything yet.
     #[default]
