@@ -1,32 +1,51 @@
 //! A cluster that is away, beside one that is not.
 
 use mcsa_tests::{Fault, Proxy, kubeconfig_at};
+use rstest::rstest;
 
 use super::*;
 
+/// Two clusters, of which `c2` is behind a proxy.
+async fn behind_a_proxy(world: &World, fault: Fault) -> anyhow::Result<(Clusters, Proxy)> {
+    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
+    proxy.set(fault);
+    let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
+    Ok((Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]), proxy))
+}
+
+#[rstest]
+#[case::who_refuses("refusal", Fault::Refuse)]
+#[case::who_is_silent("silence", Fault::Hang)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_is_away_holds_up_no_other_and_is_listed_anew() -> anyhow::Result<()> {
-    let world = World::new("outage").await?;
+async fn a_cluster_that_is_away_holds_up_no_other_and_is_listed_anew(
+    #[case] namespace: &str,
+    #[case] fault: Fault,
+) -> anyhow::Result<()> {
+    let world = World::new(namespace).await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     o2.create("stays").await?;
     o2.create("goes").await?;
-    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
-    let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
-    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]);
+    let (clusters, proxy) = behind_a_proxy(&world, Fault::Pass).await?;
     let controller = world.parents(&clusters);
     let (stores, scene) = (controller.stores(), Arc::<Scene>::default());
     let running = Running::start(controller, &scene);
+    scene.began(&world.key("c2", "stays"), 1).await;
     scene.began(&world.key("c2", "goes"), 1).await;
 
-    proxy.set(Fault::Refuse);
-    running.says(&["error", "watching ConfigMap in cluster c2"]).await;
+    proxy.set(fault);
+    match fault {
+        Fault::Hang => silent(&clusters, "c2").await,
+        _ => drop(running.says(&["error", "watching ConfigMap in cluster c2"]).await),
+    }
     o1.create("a").await?;
     scene.began(&world.key("c1", "a"), 1).await;
     o2.delete("goes").await?;
     o2.create("comes").await?;
+    // Something on the way has forgotten the connections that hang, and they end for neither of their ends.
+    proxy.silence();
     proxy.set(Fault::Pass);
     scene.began(&world.key("c2", "comes"), 1).await;
-    let gone = Key::new("c2", Some("outage"), "goes");
+    let gone = Key::new("c2", Some(namespace), "goes");
     eventually("it is noticed that one has gone", async || {
         stores.get(&gone).is_none().then_some(()).context("it is in the store")
     })
@@ -40,47 +59,11 @@ async fn a_cluster_that_is_away_holds_up_no_other_and_is_listed_anew() -> anyhow
     Ok(())
 }
 
-/// A connection that something on the way has forgotten ends for neither of its ends.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_falls_silent_holds_up_no_other_and_is_listed_anew() -> anyhow::Result<()> {
-    let world = World::new("silence").await?;
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
-    o2.create("stays").await?;
-    o2.create("goes").await?;
-    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
-    let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
-    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]);
-    let controller = world.parents(&clusters);
-    let (stores, scene) = (controller.stores(), Arc::<Scene>::default());
-    let _running = Running::start(controller, &scene);
-    scene.began(&world.key("c2", "goes"), 1).await;
-
-    proxy.set(Fault::Hang);
-    silent(&clusters, "c2").await;
-    o1.create("a").await?;
-    scene.began(&world.key("c1", "a"), 1).await;
-    o2.delete("goes").await?;
-    o2.create("comes").await?;
-    proxy.silence();
-    proxy.set(Fault::Pass);
-    scene.began(&world.key("c2", "comes"), 1).await;
-    let gone = Key::new("c2", Some("silence"), "goes");
-    eventually("it is noticed that one has gone", async || {
-        stores.get(&gone).is_none().then_some(()).context("it is in the store")
-    })
-    .await;
-    ensure!(scene.count(&world.key("c2", "stays")) == 1, "{:?}", scene.began.lock());
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_is_silent_from_the_first_is_listed_when_it_answers() -> anyhow::Result<()> {
     let world = World::new("mute").await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
-    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
-    proxy.set(Fault::Hang);
-    let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
-    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]);
+    let (clusters, proxy) = behind_a_proxy(&world, Fault::Hang).await?;
     let scene = Arc::<Scene>::default();
     let _running = Running::start(world.parents(&clusters), &scene);
     o1.create("a").await?;
