@@ -1,0 +1,78 @@
+//! Clusters that join and leave.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use mcsa_client::ServiceAccountImport;
+use mcsa_tests::pod_lister_import;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::scene::Scene;
+use crate::watchers::{Sight, Watcher};
+
+/// How often an import comes and goes; the middle time counts.
+const TIMES: usize = 5;
+
+/// How long it took until the first reconciliation, or until a member had left.
+#[derive(Default)]
+pub struct Joins {
+    pub context: Duration,
+    pub context_gone: Duration,
+    pub imports: Vec<Duration>,
+    pub imports_gone: Vec<Duration>,
+    /// A watcher of imports, in this cluster alone.
+    pub watcher: Vec<Duration>,
+    pub watcher_gone: Vec<Duration>,
+}
+
+/// A context comes.
+pub async fn context(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
+    let version = scene.change("context").await?;
+    scene.list(true)?;
+    joins.context = ours.saw(&Sight::Object("c2".into(), version), Instant::now()).await?;
+    Ok(())
+}
+
+/// It goes.
+pub async fn context_gone(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
+    scene.list(false)?;
+    joins.context_gone = ours.saw(&Sight::Gone("c2".into()), Instant::now()).await?;
+    Ok(())
+}
+
+/// Imports come and go, one after the other.
+pub async fn imports(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
+    let grant =
+        "create clusterrolebinding bench --clusterrole=cluster-admin --serviceaccount=default:default";
+    scene.away.kubectl(grant.split(' ')).await?;
+    let kubeconfig = std::fs::read_to_string(scene.away.kubeconfig_of("default", "default").await?)?;
+    let (imports, secrets) = (scene.imports(), Api::<Secret>::default_namespaced(scene.home.client()));
+    let mut watcher = Watcher::of::<ServiceAccountImport>(imports.clone(), Default::default());
+    let create = PostParams::default();
+    for number in 0..TIMES {
+        let version = scene.change(&format!("import {number}")).await?;
+        let name = format!("i{number}");
+        let import = imports.create(&create, &pod_lister_import(&name, "c2", "default")).await?;
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": import.secret_name(), "namespace": "default" },
+            "stringData": { "kubeconfig": kubeconfig },
+        });
+        secrets.create(&create, &serde_json::from_value(secret)?).await?;
+        let status = json!({ "status": { "expirationTime": "2036-01-01T00:00:00Z" } });
+        let begun = Instant::now();
+        let import = imports.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
+        let told = Sight::Object("".into(), import.resource_version().unwrap_or_default());
+        joins.watcher.push(watcher.saw(&told, begun).await?);
+        joins.imports.push(ours.saw(&Sight::Object(name.as_str().into(), version), begun).await?);
+
+        let begun = Instant::now();
+        imports.delete(&name, &Default::default()).await?;
+        joins.watcher_gone.push(watcher.saw(&Sight::Gone("".into()), begun).await?);
+        joins.imports_gone.push(ours.saw(&Sight::Gone(name.into()), begun).await?);
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! API servers that say again what a real one has said: as fast as it is read, so that they are not the limit.
+//! All of them are one server, each with a path of its own.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::{FutureExt, Stream, StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::recording::{Recorded, Recording, list};
+
+/// In each lap, each pod has a version of its own, and by this many more than in the lap before. The versions
+/// of lap 0 are those of the recording.
+pub const LAP: u64 = 10_000_000;
+
+/// One in so many pods changes once more after all laps: one by one, for a controller that is not busy.
+pub const TRICKLE: usize = 5;
+
+/// From one of them to the next, in all servers together.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The servers. Dropped, they are gone.
+pub struct Replay {
+    /// Where they are.
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    recording: Recording,
+    laps: u32,
+    /// The last run whose watches may tell of what changes, and how far.
+    released: watch::Sender<(u32, Stage)>,
+}
+
+/// What watches tell of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Stage {
+    /// Nothing.
+    #[default]
+    Listed,
+    /// All laps.
+    Laps,
+    /// What changes once more.
+    Trickle,
+}
+
+/// A server of so many that a run has.
+#[derive(Clone)]
+struct Shard {
+    shared: Arc<Shared>,
+    of: usize,
+    number: usize,
+}
+
+impl Replay {
+    /// Starts them.
+    pub async fn start(recording: Recording, laps: u32) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Shared { recording, laps, released: watch::Sender::default() };
+        let router = Router::new()
+            .route("/{run}/{of}/{number}/readyz", get(async || "ok"))
+            .route("/{run}/{of}/{number}/api/v1/pods", get(pods))
+            .route("/{run}/release/{stage}", get(release))
+            .with_state(Arc::new(shared));
+        let task = tokio::spawn(async move { drop(axum::serve(listener, router).await) });
+        Ok(Self { address, task })
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The address of one of the servers.
+pub fn url(address: SocketAddr, run: u32, of: u32, number: u32) -> String {
+    format!("http://{address}/{run}/{of}/{number}")
+}
+
+/// Has the watches of a run tell of what changes.
+pub async fn let_go(address: SocketAddr, run: u32, stage: Stage) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request =
+        format!("GET /{run}/release/{stage:?} HTTP/1.1\r\nHost: replay\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    anyhow::ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    Ok(())
+}
+
+async fn release(Path(to): Path<(u32, Stage)>, State(shared): State<Arc<Shared>>) -> &'static str {
+    shared.released.send_replace(to);
+    "ok"
+}
+
+async fn pods(
+    Path((run, of, number)): Path<(u32, usize, usize)>,
+    uri: Uri,
+    State(shared): State<Arc<Shared>>,
+) -> Response {
+    let query: Vec<_> = uri.query().unwrap_or_default().split('&').collect();
+    let value = |name: &str| query.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    if of == 0 || number >= of {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let shard = Shard { shared, of, number };
+    if value("watch") == Some("true") {
+        return Body::from_stream(events(shard, run)).into_response();
+    }
+    let parsed = |name| value(name).and_then(|value| value.parse::<usize>().ok());
+    page(&shard, parsed("continue").unwrap_or(0), parsed("limit")).into_response()
+}
+
+fn page(shard: &Shard, from: usize, limit: Option<usize>) -> Vec<u8> {
+    let left = shard.pods().get(from..).unwrap_or_default();
+    let (some, rest) = left.split_at(limit.unwrap_or(usize::MAX).min(left.len()));
+    let next = match rest.len() {
+        0 => String::new(),
+        rest => format!(r#","continue":"{}","remainingItemCount":{rest}"#, from + some.len()),
+    };
+    let head = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"#;
+    let mut page = format!(r#"{head}"{}"{next}}},"items":["#, LAP - 1).into_bytes();
+    list(some, &mut page);
+    page.extend_from_slice(b"]}\n");
+    page
+}
+
+/// All laps at once and a bookmark, some once more, and nothing after that.
+fn events(shard: Shard, run: u32) -> impl Stream<Item = Result<Vec<u8>, Infallible>> {
+    let begins = |stage| {
+        let mut released = shard.shared.released.subscribe();
+        // The sender lives as long as the server.
+        async move { drop(released.wait_for(|released| *released >= (run, stage)).await) }
+    };
+    let (laps, trickle) = (stream::once(begins(Stage::Laps)), stream::once(begins(Stage::Trickle)));
+    let pause = PAUSE * u32::try_from(shard.of).unwrap_or(u32::MAX);
+    let once_more = shard.clone();
+    let laps = laps.flat_map(move |()| stream::iter(shard.clone().laps()));
+    let trickle = trickle.flat_map(move |()| stream::iter(once_more.clone().once_more()));
+    let trickle = trickle.then(move |event| tokio::time::sleep(pause).map(|()| event));
+    laps.chain(trickle).chain(stream::pending()).map(Ok)
+}
+
+impl Shard {
+    fn pods(&self) -> &[Recorded] {
+        self.shared.recording.shard(self.number, self.of)
+    }
+
+    fn event(&self, lap: u32, pod: usize) -> Vec<u8> {
+        self.pods().get(pod).map(|recorded| recorded.event(version(lap, pod))).unwrap_or_default()
+    }
+
+    fn laps(self) -> impl Iterator<Item = Vec<u8>> {
+        let (laps, pods) = (self.shared.laps, self.pods().len());
+        let steps = (1..=laps).flat_map(move |lap| (0..pods).map(move |pod| (lap, pod)));
+        steps.map(move |(lap, pod)| self.event(lap, pod)).chain([bookmark(version(laps, pods))])
+    }
+
+    fn once_more(self) -> impl Iterator<Item = Vec<u8>> {
+        let (first, pods) = (self.shared.recording.bound(self.number, self.of), self.pods().len());
+        let some = (0..pods).filter(move |pod| (first + pod).is_multiple_of(TRICKLE));
+        some.map(move |pod| self.event(self.shared.laps + 1, pod))
+    }
+}
+
+fn version(lap: u32, pod: usize) -> u64 {
+    u64::from(lap) * LAP + pod as u64
+}
+
+fn bookmark(version: u64) -> Vec<u8> {
+    let object = format!(
+        r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"resourceVersion":"{version}","creationTimestamp":null}},"spec":{{"containers":null}},"status":{{}}}}"#
+    );
+    format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").into_bytes()
+}
