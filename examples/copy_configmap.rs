@@ -1,11 +1,11 @@
-//! Keeps config maps of one cluster alike in all others, and deletes the copies of what is gone.
+//! Keeps config maps of one cluster alike in all others, and deletes the copies of those that are deleted.
 //!
 //! ```text
 //! copy_configmap HOME CONTEXT...
 //! ```
 //!
 //! Config maps of the context `HOME` with the label `copy=everywhere` are copied to the namespaces of the same
-//! names in the other contexts.
+//! names in the other contexts. What is there under a name and is no copy is left alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +47,12 @@ async fn copy(member: Member, original: &ConfigMap, owner: &Owner) -> kube::Resu
     };
     owner.mark(&mut copy);
     let api = Api::<ConfigMap>::namespaced(member.client(), &namespace);
+    if let Some(found) = api.get_metadata_opt(&name).await?
+        && Owner::of(&found.metadata).as_ref() != Some(owner)
+    {
+        let problem = format!("{namespace}/{name} in cluster {} is somebody else's", member.name());
+        return Err(kube::Error::Service(problem.into()));
+    }
     api.patch(&name, &PatchParams::apply(NAME).force(), &Patch::Apply(copy)).await.map(drop)
 }
 

@@ -73,6 +73,18 @@ async fn copy_configmap_copies_mends_and_deletes() -> anyhow::Result<()> {
     c2.kubectl(home.iter().chain(&["delete", "configmap", "a"])).await?;
     is("2").await;
 
+    // What is somebody else's is left alone.
+    for cluster in [c2, c1] {
+        cluster.kubectl(home.iter().chain(&["create", "configmap", "b", "--from-literal=of=us"])).await?;
+    }
+    c1.kubectl(home.iter().chain(&["label", "configmap", "b", "copy=everywhere"])).await?;
+    eventually("it says whose it is", async || {
+        ensure!(process.log().contains("copied/b in cluster c2 is somebody else's"), "{}", process.log());
+        Ok(())
+    })
+    .await;
+    ensure!(copies.get("b").await?.labels().is_empty(), "it was taken over");
+
     // What goes while nobody is there is noticed afterwards.
     ensure!(process.terminate().await?.success(), "{}", process.log());
     c1.kubectl(home.iter().chain(&["delete", "configmap", "a"])).await?;
