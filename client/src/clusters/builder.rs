@@ -74,7 +74,7 @@ impl ClustersBuilder {
     pub fn start(self) -> Result<Clusters, ConfigError> {
         let (set, tasks) = Set::new();
         for (name, access, is_local) in self.fixed {
-            if !set.join(Joining { name: name.clone(), access, is_local, uid: None }) {
+            if set.join(Joining { name: name.clone(), access, is_local, uid: None }).is_none() {
                 return Err(ConfigError::SameName(name.to_string()));
             }
         }

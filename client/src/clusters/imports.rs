@@ -17,10 +17,10 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{info, warn};
 
-use super::member::Joining;
+use super::member::{Joining, Member};
 use super::set::Set;
 use crate::ServiceAccountImport;
 use crate::config::{ConfigError, read_secret};
@@ -29,6 +29,12 @@ use crate::live::{LiveConfig, Origin};
 
 /// How many Secrets are read at a time.
 const AT_A_TIME: usize = 8;
+
+/// How long reading one may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a watch goes on, in seconds: by then, a connection that was forgotten on the way is noticed.
+const WATCH: u32 = 60;
 
 /// How often those are tried again that could not join.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -79,7 +85,8 @@ impl Imports {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let config = watcher::Config { label_selector: self.labels.clone(), ..Default::default() };
+        let config =
+            watcher::Config { label_selector: self.labels.clone(), ..Default::default() }.timeout(WATCH);
         let mut events = pin!(watcher(api, config).default_backoff());
         let mut feed = Feed::new(self, set);
         let mut again = tokio::time::interval(AGAIN);
@@ -131,7 +138,7 @@ struct Known {
 }
 
 struct Joined {
-    name: Arc<str>,
+    member: Member,
     live: LiveConfig,
     uid: Option<String>,
 }
@@ -198,12 +205,13 @@ impl Feed {
             let _place = places.acquire_owned().await;
             let refused =
                 |problem| ConfigError::Secret { namespace: key.0.clone(), name: name.clone(), problem };
-            let read = match secrets.get(&name).await {
-                Ok(secret) => match read_secret(&secret) {
-                    Ok(config) => Ok((config, secret.annotations().get(contract::CLUSTER_UID).cloned())),
+            let read = match timeout(DEADLINE, secrets.get(&name)).await {
+                Ok(Ok(secret)) => match read_secret(&secret) {
+                    Ok(config) => Ok((config, cluster_uid(&secret).map(str::to_owned))),
                     Err(error) => Err(refused(error.into())),
                 },
-                Err(error) => Err(refused(error.into())),
+                Ok(Err(error)) => Err(refused(error.into())),
+                Err(elapsed) => Err(refused(elapsed.into())),
             };
             (key, read)
         });
@@ -272,22 +280,30 @@ fn join(
 ) -> Result<Joined, ConfigError> {
     let (namespace, secret) = (import.namespace().unwrap_or_default(), import.secret_name());
     let client = imports.client.clone();
-    let origin =
-        Origin::Secret { client, namespace, name: secret, read: Arc::new(|secret| Ok(read_secret(secret)?)) };
+    let is_of = uid.clone();
+    let read = move |secret: &Secret| match cluster_uid(secret) == is_of.as_deref() {
+        true => Ok(read_secret(secret)?),
+        // A member is one cluster. The feed makes another one of it.
+        false => Err("it is of another cluster now".into()),
+    };
+    let origin = Origin::Secret { client, namespace, name: secret, read: Arc::new(read) };
     let live = LiveConfig::new(origin, config)?;
     let name: Arc<str> = (imports.name)(import).into();
     let joining =
         Joining { name: name.clone(), access: live.clone().into(), is_local: false, uid: uid.clone() };
-    if !set.join(joining) {
-        return Err(ConfigError::SameName(name.to_string()));
-    }
+    let Some(member) = set.join(joining) else { return Err(ConfigError::SameName(name.to_string())) };
     info!(cluster = &*name, import = %ObjectRef::from_obj(import), "joined");
-    Ok(Joined { name, live, uid })
+    Ok(Joined { member, live, uid })
 }
 
 fn leave(set: &Set, joined: Joined, key: &Key) {
-    info!(cluster = &*joined.name, import = format!("{}/{}", key.0, key.1), "left");
-    set.leave(&joined.name);
+    info!(cluster = &**joined.member.name(), import = format!("{}/{}", key.0, key.1), "left");
+    set.leave(&joined.member);
+}
+
+/// The cluster that the importer made sure of.
+fn cluster_uid(secret: &Secret) -> Option<&str> {
+    secret.annotations().get(contract::CLUSTER_UID).map(String::as_str)
 }
 
 fn key(import: &ServiceAccountImport) -> Key {

@@ -42,7 +42,7 @@ impl Member {
     pub(super) fn new(joining: Joining) -> Self {
         let Joining { name, access, is_local, uid } = joining;
         let pulse = Pulse::default();
-        let client = Wire::new(access.clone(), Some(pulse.clone())).into_client();
+        let client = Wire::of_member(access.clone(), pulse.clone()).into_client();
         let inner = Arc::new(Inner { name, access, is_local, uid, pulse });
         Self { inner, client, revision: 0, asked: Arc::default() }
     }
@@ -56,7 +56,7 @@ impl Member {
     /// may change meanwhile. All clients of a member share their connections.
     ///
     /// Nobody is kept waiting: while the cluster is known not to answer, requests fail at once, and they are not
-    /// retried where the cluster asks for patience (429, 503, 504).
+    /// retried where the cluster asks for patience (429, 503, 504), but by a client that was given for it as it is.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
@@ -101,16 +101,15 @@ impl Member {
         }
     }
 
-    /// Like [`Self::cluster_uid`], of the cluster that answers now.
-    ///
-    /// What the importer made sure of is not asked again: no other cluster takes the token.
+    /// Like [`Self::cluster_uid`], of the cluster that answers now. What the importer made sure of counts only
+    /// where the cluster takes the credential, and does not let it ask (403).
     ///
     /// # Errors
     /// As for [`Self::cluster_uid`].
     pub async fn present_cluster_uid(&self) -> kube::Result<String> {
-        match &self.inner.uid {
-            Some(uid) => Ok(uid.clone()),
-            None => ask_for_uid(self.client()).await,
+        match (ask_for_uid(self.client()).await, &self.inner.uid) {
+            (Err(kube::Error::Api(status)), Some(uid)) if status.code == 403 => Ok(uid.clone()),
+            (asked, _) => asked,
         }
     }
 
@@ -127,7 +126,7 @@ impl Member {
     /// The same, as it leads elsewhere now.
     pub(super) fn revised(&self) -> Self {
         let inner = self.inner.clone();
-        let client = Wire::new(inner.access.clone(), Some(inner.pulse.clone())).into_client();
+        let client = Wire::of_member(inner.access.clone(), inner.pulse.clone()).into_client();
         Self { inner, client, revision: self.revision + 1, asked: Arc::default() }
     }
 

@@ -75,13 +75,17 @@ impl Clusters {
     ///
     /// To be called within a tokio runtime.
     pub fn join(&self, name: impl Into<Arc<str>>, access: impl Into<Access>) -> bool {
-        self.set.join(Joining { name: name.into(), access: access.into(), is_local: false, uid: None })
+        self.set
+            .join(Joining { name: name.into(), access: access.into(), is_local: false, uid: None })
+            .is_some()
     }
 
-    /// Removes a member that was added by [`Clusters::join`], or is in a fixed set. One that a feed brought in
-    /// is gone for good as well.
+    /// Removes a member: for those that were added by [`Clusters::join`], or are in a fixed set. Whom a feed has
+    /// brought in should be left to it.
     pub fn leave(&self, name: &str) {
-        self.set.leave(name);
+        if let Some(member) = self.get(name) {
+            self.set.leave(&member);
+        }
     }
 
     /// The member of this name.
@@ -105,7 +109,8 @@ impl Clusters {
         changes::changes(self.set.members.subscribe())
     }
 
-    /// Waits until all have joined that were there when the set was started, as far as they can be used.
+    /// Waits until all have joined that were there when the set was started, as far as they can be used: for as
+    /// long as imports can't be listed, which is logged. Who has no time for that uses `tokio::time::timeout`.
     pub async fn listed(&self) {
         let mut pending = self.pending.clone();
         // An error means that the feeds are gone, which is when nobody else will join.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::member::Joining;
+use super::member::{Joining, Member};
 use super::set::Set;
 use crate::config::{ConfigError, Contexts, Mounts};
 use crate::live::LiveConfig;
@@ -25,7 +25,9 @@ pub(super) enum Polled {
 /// Those who joined by one list, and what is wrong with others.
 #[derive(Default)]
 pub(super) struct Known {
-    joined: BTreeSet<String>,
+    joined: BTreeMap<String, Member>,
+    /// Who was not on the list when it was last looked at.
+    missing: BTreeSet<String>,
     problems: BTreeMap<String, String>,
 }
 
@@ -75,10 +77,18 @@ impl Polled {
             match self.names() {
                 Ok(names) => {
                     known.leave(&set, &names);
-                    for name in
-                        names.iter().filter(|name| !known.joined.contains(*name)).cloned().collect::<Vec<_>>()
+                    for name in names
+                        .iter()
+                        .filter(|name| !known.joined.contains_key(*name))
+                        .cloned()
+                        .collect::<Vec<_>>()
                     {
-                        known.join(&set, &name, self.open(&name));
+                        // Opening may run a credential plugin.
+                        let opened = match set.get(&name) {
+                            None => self.open(&name),
+                            Some(_) => Err(ConfigError::SameName(name.clone())),
+                        };
+                        known.join(&set, &name, opened);
                     }
                     known.note("", None);
                 }
@@ -94,24 +104,29 @@ impl Known {
             Err(error) => Some(error.to_string()),
             Ok(live) => {
                 let joining = Joining { name: name.into(), access: live.into(), is_local: false, uid: None };
-                if set.join(joining) {
-                    info!(cluster = name, "joined");
-                    self.joined.insert(name.to_owned());
-                    None
-                } else {
-                    Some("there is another cluster of this name".into())
+                match set.join(joining) {
+                    Some(member) => {
+                        info!(cluster = name, "joined");
+                        self.joined.insert(name.to_owned(), member);
+                        None
+                    }
+                    None => Some("there is another cluster of this name".into()),
                 }
             }
         };
         self.note(name, problem);
     }
 
+    /// Who is missing twice in a row has left: a file may be seen half written.
     fn leave(&mut self, set: &Set, names: &[String]) {
-        let gone = |name: &String| !names.contains(name);
-        for name in self.joined.extract_if(.., gone) {
-            info!(cluster = name, "left");
-            set.leave(&name);
+        let missing: BTreeSet<_> = self.joined.keys().filter(|name| !names.contains(name)).cloned().collect();
+        for name in missing.intersection(&self.missing) {
+            if let Some(member) = self.joined.remove(name) {
+                info!(cluster = name, "left");
+                set.leave(&member);
+            }
         }
+        self.missing = missing;
         self.problems.retain(|name, _| names.contains(name) || name.is_empty());
     }
 
@@ -124,6 +139,26 @@ impl Known {
             }
             Some(_) => {}
             None => drop(self.problems.remove(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::Config;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_missing_twice_in_a_row_has_left() {
+        let (set, _tasks) = Set::new();
+        let mut known = Known::default();
+        let live = LiveConfig::fixed(Config::new("https://127.0.0.1:1".parse().unwrap()));
+        known.join(&set, "c2", live);
+        for (names, is_there) in [(&[][..], true), (&["c2"], true), (&[], true), (&[], false)] {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            known.leave(&set, &names);
+            assert_eq!(set.get("c2").is_some(), is_there, "{names:?}");
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The members, and what is done for each of them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tracing::error;
 
 use super::member::{Joining, Member};
 use super::tend;
@@ -36,49 +39,55 @@ impl Set {
         self.members.borrow().get(name).cloned()
     }
 
-    /// Adds a member; whether its name was free.
-    pub(super) fn join(&self, joining: Joining) -> bool {
-        let (name, member) = (joining.name.clone(), Member::new(joining));
-        let is_free = self.members.send_if_modified(|members| {
-            let is_free = !members.contains_key(&name);
-            if is_free {
-                Arc::make_mut(members).insert(name.clone(), member.clone());
-            }
-            is_free
-        });
-        if is_free && let Some(tasks) = self.tasks.upgrade() {
-            let task = tokio::spawn(tend::tend(member, self.members.clone()));
-            tasks.tend(name, task.abort_handle());
+    /// Adds a member, if its name is free.
+    pub(super) fn join(&self, joining: Joining) -> Option<Member> {
+        let tasks = self.tasks.upgrade()?;
+        // Held throughout, so that whoever is in the set is tended, and nobody else.
+        let mut tending = tasks.tending();
+        let name = joining.name.clone();
+        if self.members.borrow().contains_key(&name) {
+            return None;
         }
-        is_free
+        let member = Member::new(joining);
+        let tend = tend::tend(member.clone(), self.members.clone());
+        let task = tokio::spawn(told_of(tend, "who asks a cluster how it is")).abort_handle();
+        tending.insert(name.clone(), task);
+        self.members.send_modify(|members| drop(Arc::make_mut(members).insert(name, member.clone())));
+        Some(member)
     }
 
-    /// Removes a member.
-    pub(super) fn leave(&self, name: &str) {
-        self.members.send_if_modified(|members| Arc::make_mut(members).remove(name).is_some());
-        if let Some(tasks) = self.tasks.upgrade() {
-            tasks.tend_no_more(name);
+    /// Removes a member: this one, and none that has its name since.
+    pub(super) fn leave(&self, member: &Member) {
+        let Some(tasks) = self.tasks.upgrade() else { return };
+        let mut tending = tasks.tending();
+        if !self.get(member.name()).is_some_and(|known| known.is_same(member)) {
+            return;
         }
+        if let Some(task) = tending.remove(member.name()) {
+            task.abort();
+        }
+        self.members.send_modify(|members| drop(Arc::make_mut(members).remove(member.name())));
     }
 
     /// Runs a task for as long as there is the set.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(tasks) = self.tasks.upgrade() {
-            let task = tokio::spawn(task).abort_handle();
+            let task = tokio::spawn(told_of(task, "a feed of clusters")).abort_handle();
             tasks.feeding.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         }
     }
 }
 
-impl Tasks {
-    fn tend(&self, name: Arc<str>, task: AbortHandle) {
-        let former = self.tending.lock().unwrap_or_else(PoisonError::into_inner).insert(name, task);
-        former.inspect(AbortHandle::abort);
+/// A task whose panic, as in a function of the caller's, does not go unnoticed.
+async fn told_of(task: impl Future<Output = ()>, what: &str) {
+    if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+        error!("{what} has panicked, and is no more; members stay as they are");
     }
+}
 
-    fn tend_no_more(&self, name: &str) {
-        let task = self.tending.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        task.inspect(AbortHandle::abort);
+impl Tasks {
+    fn tending(&self) -> MutexGuard<'_, HashMap<Arc<str>, AbortHandle>> {
+        self.tending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,5 +96,32 @@ impl Drop for Tasks {
         let tending = self.tending.get_mut().unwrap_or_else(PoisonError::into_inner);
         let feeding = self.feeding.get_mut().unwrap_or_else(PoisonError::into_inner);
         tending.values().chain(feeding.iter()).for_each(AbortHandle::abort);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_leaves_is_who_joined_and_nobody_else_of_that_name() {
+        let (set, _tasks) = Set::new();
+        let answer =
+            |_: Request<Body>| async { Ok::<_, std::convert::Infallible>(Response::new(Body::empty())) };
+        let client = Client::new(tower::service_fn(answer), "default");
+        let joining =
+            || Joining { name: "c2".into(), access: client.clone().into(), is_local: false, uid: None };
+        let first = set.join(joining()).unwrap();
+        assert!(set.join(joining()).is_none());
+        set.leave(&first);
+        let second = set.join(joining()).unwrap();
+        set.leave(&first);
+        assert!(set.get("c2").unwrap().is_same(&second));
+        set.leave(&second);
+        assert!(set.get("c2").is_none());
     }
 }

@@ -1,6 +1,5 @@
 //! What is done for each member: it is asked how it is, and followed where it leads.
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::{Member, set::Members};
-use crate::live::Wire;
 use crate::live::health::Health;
+use crate::live::{Wire, said};
 
 /// How long a member may be unheard of before it is asked how it is.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -26,13 +25,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Tends a member for as long as it is one.
 pub(super) async fn tend(member: Member, members: watch::Sender<Members>) {
-    let client = Wire::new(member.access().clone(), None).into_client();
+    let client = Wire::asking(member.access().clone()).into_client();
     let mut way = member.access().watch_way();
     let mut away_for = Duration::ZERO;
     loop {
         let asked = Instant::now();
         let health = tokio::select! {
-            health = ask(&client) => health,
+            health = ask_twice(&member, &client) => health,
             () = leads_elsewhere(&mut way) => {
                 revise(&member, &members);
                 continue;
@@ -94,6 +93,17 @@ fn revise(member: &Member, members: &watch::Sender<Members>) {
     });
 }
 
+/// Who is silent is asked once more, by another connection: it may be but the one that nobody is at the other end
+/// of any more, and all watches end with a cluster that is silent.
+async fn ask_twice(member: &Member, client: &Client) -> Health {
+    let health = ask(client).await;
+    if !health.is_silent() {
+        return health;
+    }
+    member.access().reconnect().await;
+    ask(client).await
+}
+
 /// Asks the API server whether it is ready, which it says whoever asks, and however busy it is
 /// (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/#health-check-concurrency-exemption>).
 async fn ask(client: &Client) -> Health {
@@ -101,7 +111,7 @@ async fn ask(client: &Client) -> Health {
     let away = |problem: String, is_silent| Health::Away { problem: problem.into(), is_silent };
     match timeout(DEADLINE, client.send(request)).await {
         Err(_) => away(format!("no answer within {} s", DEADLINE.as_secs()), true),
-        Ok(Err(error)) => away(line(&error), false),
+        Ok(Err(error)) => away(said(&error), false),
         Ok(Ok(response)) if response.status() == StatusCode::UNAUTHORIZED => Health::Unauthorized,
         Ok(Ok(response)) if response.status().is_server_error() => {
             away(format!("it says that it is not ready ({})", response.status().as_u16()), false)
@@ -121,18 +131,4 @@ fn note(member: &Member, health: Health) {
         _ => {}
     }
     member.pulse().note(health);
-}
-
-/// The error with its causes, in a line. Some repeat their cause.
-fn line(error: &dyn StdError) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !line.contains(&said) {
-            line = format!("{line}: {said}");
-        }
-        cause = error.source();
-    }
-    line
 }

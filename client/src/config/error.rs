@@ -107,8 +107,8 @@ impl ConfigError {
         Self::Import { namespace: namespace.into(), name: name.into(), problem: source.to_string() }
     }
 
-    pub(crate) fn unusable(origin: &Origin, error: kube::Error) -> Self {
-        Self::Unusable { origin: origin.to_string(), problem: error.to_string() }
+    pub(crate) fn unusable(origin: &Origin, problem: String) -> Self {
+        Self::Unusable { origin: origin.to_string(), problem }
     }
 
     /// With what the importer says of the import.

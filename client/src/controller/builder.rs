@@ -48,6 +48,7 @@ where
     pub(super) api: fn(Client, Option<&str>, &K::DynamicType) -> Api<K>,
     pub(super) namespace: Option<Arc<str>>,
     pub(super) is_home: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
+    pub(super) modify: Arc<dyn Fn(&mut K) + Send + Sync>,
     pub(super) owned: Vec<(Owned, bool, watcher::Config)>,
     pub(super) watched: Vec<Watched>,
     pub(super) keys: Vec<BoxStream<'static, Key>>,
@@ -88,6 +89,7 @@ where
             api: <K::Scope as Scoped>::api::<K>,
             namespace: None,
             is_home: Arc::new(|_| true),
+            modify: Arc::new(|_| {}),
             owned: Vec::new(),
             watched: Vec::new(),
             keys: Vec::new(),
@@ -121,6 +123,13 @@ where
         self
     }
 
+    /// Changes each object before it is kept and reconciled: what nobody needs of it, such as its managed fields,
+    /// need take no memory.
+    pub fn modify(mut self, change: impl Fn(&mut K) + Send + Sync + 'static) -> Self {
+        self.modify = Arc::new(change);
+        self
+    }
+
     /// Has an object reconciled when something in any member changes that belongs to it by [`Owner::mark`], and
     /// deletes that once the object is gone.
     ///
@@ -129,7 +138,11 @@ where
     /// Something is deleted only when a live look proves that its owner is gone from the very cluster that it was
     /// in. Nothing is deleted while that cluster is away, out of the set, or another one under its name.
     ///
+    /// To be told of what belongs to an object, and have nothing deleted, is what [`Controller::watches`] and
+    /// [`Owner::of`] do.
+    ///
     /// [`Owner::mark`]: super::Owner::mark
+    /// [`Owner::of`]: super::Owner::of
     pub fn owns<Child>(self, config: watcher::Config) -> Self
     where
         Child: Resource,
@@ -217,6 +230,11 @@ where
     ///
     /// Without that, objects go at once, and what belongs to them follows. With it, a member that is away has them
     /// wait until it is back or leaves.
+    ///
+    /// For a clean-up of your own, call [`kube::runtime::finalizer()`] in `reconcile`, with [`Request::api`]; it goes
+    /// with this one if they have other names.
+    ///
+    /// [`Request::api`]: super::Request::api
     pub fn finalizer(mut self, name: &str) -> Self {
         self.finalizer = Some(name.into());
         self
@@ -241,7 +259,20 @@ where
     /// Reconciles, collects and finalizes only while `leadership` last said `true`, which it did not yet at the
     /// beginning, and does no more when it ends. Watches run all the time.
     ///
-    /// With the first `false`, all reconciliations that run are dropped, each where it waits for something.
+    /// With the first `false`, all reconciliations that run are dropped, each where it waits for something. Whoever
+    /// holds a Lease has such a stream; as with a `tokio::sync::watch::Receiver<bool>` that is kept true meanwhile:
+    ///
+    /// ```
+    /// # fn example(leading: tokio::sync::watch::Receiver<bool>) -> impl futures::Stream<Item = bool> + Send {
+    /// futures::stream::unfold((leading, true), |(mut leading, is_first)| async move {
+    ///     if !is_first {
+    ///         leading.changed().await.ok()?;
+    ///     }
+    ///     let is_leading = *leading.borrow_and_update();
+    ///     Some((is_leading, (leading, false)))
+    /// })
+    /// # }
+    /// ```
     pub fn lead_while(mut self, leadership: impl Stream<Item = bool> + Send + 'static) -> Self {
         self.leadership = Some(leadership.boxed());
         self

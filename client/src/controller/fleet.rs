@@ -35,6 +35,7 @@ where
     pub(super) namespace: Option<Arc<str>>,
     pub(super) config: watcher::Config,
     pub(super) is_home: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
+    pub(super) modify: Arc<dyn Fn(&mut K) + Send + Sync>,
     pub(super) owned: Vec<(Owned, watcher::Config)>,
     pub(super) watched: Vec<Watched>,
     pub(super) collect: Option<Arc<Collect>>,
@@ -126,8 +127,15 @@ where
             stores.insert(name.clone(), writer.as_reader());
             queue.open(name, true);
             let listed = metrics.listed(name);
-            let sink =
-                Parents::new(name.clone(), writer, stores.clone(), queue.clone(), collect.clone(), listed);
+            let sink = Parents::new(
+                name.clone(),
+                writer,
+                self.plan.modify.clone(),
+                stores.clone(),
+                queue.clone(),
+                collect.clone(),
+                listed,
+            );
             let api = (self.plan.api)(member.client(), namespace.as_deref(), &kind.dyntype);
             watches.spawn(begin(&self.kind()).run(api, self.plan.config.clone(), sink));
         }
@@ -148,12 +156,13 @@ where
     /// What its watches said may have been another cluster's: nothing is reconciled by it.
     fn lead_elsewhere(&mut self, member: Member) {
         let Some(joined) = self.joined.get_mut(member.name()) else { return self.join(member) };
+        // First: from here on, no list counts that was begun before.
+        joined.anew.send_modify(|number| *number += 1);
         if joined.is_home {
             self.plan.queue.open(member.name(), true);
             self.plan.stores.set_listed(member.name(), false);
         }
         joined.member = member;
-        joined.anew.send_modify(|number| *number += 1);
     }
 
     fn leave(&mut self, name: &Arc<str>) {
@@ -196,6 +205,7 @@ mod tests {
             namespace: None,
             config: controller.config,
             is_home: controller.is_home,
+            modify: controller.modify,
             owned: Vec::new(),
             watched: Vec::new(),
             collect: None,

@@ -24,6 +24,7 @@ where
     cluster: Arc<str>,
     keys: Keys,
     writer: Writer<K>,
+    modify: Arc<dyn Fn(&mut K) + Send + Sync>,
     stores: Stores<K>,
     queue: Arc<Queue<Key>>,
     collect: Option<Arc<Collect>>,
@@ -38,13 +39,14 @@ where
     pub(super) fn new(
         cluster: Arc<str>,
         writer: Writer<K>,
+        modify: Arc<dyn Fn(&mut K) + Send + Sync>,
         stores: Stores<K>,
         queue: Arc<Queue<Key>>,
         collect: Option<Arc<Collect>>,
         listed: Gauge,
     ) -> Self {
         let keys = Keys::of(cluster.clone());
-        Self { cluster, keys, writer, stores, queue, collect, listed }
+        Self { cluster, keys, writer, modify, stores, queue, collect, listed }
     }
 
     fn gone(&mut self, object: &K) {
@@ -98,6 +100,7 @@ where
     K::DynamicType: Eq + Hash + Clone + Send + Sync,
 {
     fn event(&mut self, event: Event<K>) {
+        let event = event.modify(|object| (self.modify)(object));
         match &event {
             Event::Apply(object) => {
                 let key = self.keys.key(object);

@@ -125,6 +125,7 @@ where
             namespace,
             config: self.config,
             is_home: self.is_home,
+            modify: self.modify,
             owned,
             watched: self.watched,
             collect,

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::runtime::utils::Backoff;
@@ -12,11 +13,15 @@ use kube::{Api, Resource};
 use prometheus_client::metrics::counter::Counter;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::error::Trouble;
 use crate::clusters::Health;
 use crate::clusters::Member;
+
+/// How long a page of a list may take: as long as an API server itself gives it
+/// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>, `--request-timeout`).
+const LIST: Duration = Duration::from_secs(60);
 
 /// What is done with events.
 pub(super) trait Sink<K>: Send {
@@ -69,12 +74,28 @@ impl Watch {
         // Not `default_backoff()`: each try begins with an event that would reset it.
         let mut backoff = DefaultBackoff::default();
         let mut health = self.health.clone();
-        while let Some(event) = events.next().await {
+        let begun = *self.anew.borrow();
+        let mut is_listed = false;
+        loop {
+            // A watch may have nothing to tell; a list has, until it ends.
+            let next = match is_listed {
+                true => events.next().await,
+                false => match timeout(LIST, events.next()).await {
+                    Ok(next) => next,
+                    Err(_) => return,
+                },
+            };
+            let Some(event) = next else { return };
             match event {
                 Ok(event) => {
                     match event {
-                        Event::Init => {}
-                        Event::InitDone => backoff.reset(),
+                        Event::Init => is_listed = false,
+                        // What is listed may be of where the cluster led before.
+                        Event::InitDone if *self.anew.borrow() != begun => return,
+                        Event::InitDone => {
+                            is_listed = true;
+                            backoff.reset();
+                        }
                         Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {
                             backoff.reset();
                             self.events.inc();
@@ -129,9 +150,10 @@ mod tests {
     use std::time::Duration;
 
     use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
     use tokio::time::timeout;
 
-    use super::super::fake::Fake;
+    use super::super::fake::{Answer, Fake};
     use super::*;
     use crate::clusters::Clusters;
 
@@ -209,6 +231,20 @@ mod tests {
         scene.lists(&["b"]).await;
         assert_eq!(scene.interruptions.get(), 1);
         assert!(scene.troubles.try_recv().is_err());
+    }
+
+    /// One connection was forgotten on the way; others of the same cluster answer.
+    #[tokio::test(start_paused = true)]
+    async fn a_list_whose_answer_never_comes_is_given_up() {
+        let mut scene = scene();
+        scene.lists(&["a"]).await;
+        let list = json!({ "metadata": { "resourceVersion": "1" }, "items": [] });
+        for answer in [Answer::Never, Answer::Json(200, list)] {
+            scene.fake.answer(http::Method::GET, "/api/v1/configmaps", answer);
+        }
+        scene.anew.send_replace(1);
+        assert_eq!(scene.log.recv().await.unwrap(), "Init");
+        scene.lists(&[]).await;
     }
 
     #[tokio::test(start_paused = true)]

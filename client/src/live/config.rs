@@ -15,8 +15,11 @@ use super::digest::Digest;
 use super::{Origin, Wire};
 use crate::config::ConfigError;
 
-/// How long reading anew may take, while a request waits for it.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a request waits for what is read anew.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long an API server may take to give a Secret.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A config that stays right. Cheap to clone: all clones, and all clients made of them, share what they know
 /// and their connections.
@@ -31,8 +34,8 @@ pub struct LiveConfig {
 struct Shared {
     origin: Origin,
     current: Mutex<Current>,
-    /// Who reads holds it, so that one reads for all.
-    reading: tokio::sync::Mutex<()>,
+    /// Who reads holds it, so that one reads for all. When that was last done, for better or worse.
+    reading: tokio::sync::Mutex<Option<Instant>>,
     /// The digest of where it leads.
     way: watch::Sender<u64>,
     /// What went wrong when it was last read, so that it is said once.
@@ -41,9 +44,12 @@ struct Shared {
 
 /// Why a config is read again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Why {
+pub(super) enum Why {
     ItIsTime,
+    /// The cluster did not accept the credential.
     ItWasRefused,
+    /// The cluster could not be reached.
+    NobodyWasThere,
 }
 
 impl LiveConfig {
@@ -84,7 +90,7 @@ impl LiveConfig {
     }
 
     pub(crate) fn new(origin: Origin, config: Config) -> Result<Self, ConfigError> {
-        let current = Current::new(config, 0).map_err(|error| ConfigError::unusable(&origin, error))?;
+        let current = Current::new(config).map_err(|problem| ConfigError::unusable(&origin, problem))?;
         let shared = Shared {
             origin,
             way: watch::Sender::new(current.digest.way),
@@ -95,9 +101,9 @@ impl LiveConfig {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// A client that works on when the config changes.
+    /// A client that works on when the config changes. Like all of kube's, it is made within a tokio runtime.
     pub fn client(&self) -> Client {
-        Wire::new(self.clone(), None).into_client()
+        Wire::new(self.clone()).into_client()
     }
 
     /// The config as it is now.
@@ -112,9 +118,15 @@ impl LiveConfig {
 
     /// Takes what somebody else has read.
     pub(crate) fn take(&self, config: Config) -> Result<(), ConfigError> {
-        self.shared
-            .take(config, Why::ItIsTime)
-            .map_err(|error| ConfigError::unusable(&self.shared.origin, error))
+        let taken = if self.shared.has(&config) { Ok(()) } else { self.shared.replace(Current::new(config)) };
+        taken.map_err(|problem| ConfigError::unusable(&self.shared.origin, problem))
+    }
+
+    /// Has further requests go by new connections.
+    pub(crate) async fn reconnect(&self) {
+        let config = self.config();
+        // It was made once. If it can't be now, what is in use stays.
+        drop(self.shared.replace(Current::elsewhere(config).await));
     }
 
     /// Changes whenever the config leads elsewhere.
@@ -133,28 +145,42 @@ impl LiveConfig {
             return current;
         }
         let Ok(reading) = self.shared.reading.try_lock() else { return current };
+        self.shared.current().read_at = Instant::now();
         if !self.shared.origin.is_remote() {
-            self.shared.note(self.shared.origin.read_files(), Why::ItIsTime);
-            return self.current();
+            let read = self.shared.origin.read_files();
+            let takes_a_plugin =
+                |config: &Config| config.auth_info.exec.is_some() && !self.shared.has(config);
+            if !read.as_ref().is_ok_and(takes_a_plugin) {
+                let taken = read.and_then(|config| self.take(config));
+                self.shared.complain(taken.err().map(|error| error.to_string()));
+                return self.current();
+            }
         }
         // Nobody waits for it: what is in use works, and where it does not, `newer` is asked.
         drop(reading);
-        self.shared.current().read_at = Instant::now();
-        let live = self.clone();
-        tokio::spawn(async move {
-            let _reading = live.shared.reading.lock().await;
-            live.shared.read(Why::ItIsTime).await;
-        });
+        tokio::spawn(self.clone().read(Why::ItIsTime, Instant::now()));
         current
     }
 
-    /// Another one than was `used` since `sent`, if there is one.
-    pub(super) async fn newer(&self, used: &Current, sent: Instant) -> Option<Current> {
-        let _reading = self.shared.reading.lock().await;
-        if self.current().number == used.number && self.current().read_at <= sent {
-            self.shared.read(Why::ItWasRefused).await;
+    /// Another one than was `used`, if there is one since `sent`.
+    pub(super) async fn newer(&self, used: &Current, sent: Instant, why: Why) -> Option<Current> {
+        if self.current().number == used.number {
+            // A task, as what takes longer than anybody waits is of use to who comes next.
+            let reading = tokio::spawn(self.clone().read(why, sent));
+            drop(timeout(DEADLINE, reading).await);
         }
         Some(self.current()).filter(|current| current.number != used.number)
+    }
+
+    /// Reads it, if nobody has done so since then.
+    async fn read(self, why: Why, since: Instant) {
+        let mut tried = self.shared.reading.lock().await;
+        if tried.is_some_and(|tried| tried > since) {
+            return;
+        }
+        let problem = self.shared.read(why).await.err();
+        self.shared.complain(problem.map(|error| error.to_string()));
+        *tried = Some(Instant::now());
     }
 }
 
@@ -169,33 +195,35 @@ impl Shared {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self, why: Why) {
-        match timeout(DEADLINE, self.origin.read()).await {
-            Ok(read) => self.note(read, why),
-            Err(_) => self.complain(Some("no answer in time".into())),
-        }
-    }
-
-    fn note(&self, read: Result<Config, ConfigError>, why: Why) {
-        let taken = read.and_then(|config| {
-            self.take(config, why).map_err(|error| ConfigError::unusable(&self.origin, error))
-        });
-        self.complain(taken.err().map(|error| error.to_string()));
-    }
-
-    fn take(&self, config: Config, why: Why) -> kube::Result<()> {
-        let digest = Digest::of(&config);
-        let mut current = self.current();
-        current.read_at = Instant::now();
+    async fn read(&self, why: Why) -> Result<(), ConfigError> {
+        let config = timeout(PATIENCE, self.origin.read()).await;
+        let config = config
+            .unwrap_or_else(|_| Err(ConfigError::unusable(&self.origin, "no answer in time".into())))?;
         // A plugin may have another credential where all else is the same.
         let is_worth_asking = why == Why::ItWasRefused && config.auth_info.exec.is_some();
-        if current.digest == digest && !is_worth_asking {
+        if self.has(&config) && !is_worth_asking {
             return Ok(());
         }
-        *current = Current::new(config, current.number + 1)?;
-        debug!(origin = %self.origin, "a new config is in use");
+        let made = Current::elsewhere(config).await;
+        self.replace(made).map_err(|problem| ConfigError::unusable(&self.origin, problem))
+    }
+
+    /// Whether it is the one in use.
+    fn has(&self, config: &Config) -> bool {
+        let mut current = self.current();
+        current.read_at = Instant::now();
+        current.digest == Digest::of(config)
+    }
+
+    fn replace(&self, made: Result<Current, String>) -> Result<(), String> {
+        let mut made = made?;
+        let way = made.digest.way;
+        let mut current = self.current();
+        made.number = current.number + 1;
+        *current = made;
         drop(current);
-        self.way.send_if_modified(|way| std::mem::replace(way, digest.way) != digest.way);
+        debug!(origin = %self.origin, "another client is in use");
+        self.way.send_if_modified(|known| std::mem::replace(known, way) != way);
         Ok(())
     }
 
@@ -216,7 +244,7 @@ impl fmt::Debug for LiveConfig {
         formatter
             .debug_struct("LiveConfig")
             .field("origin", &self.shared.origin.to_string())
-            .field("server", &current.config.cluster_url)
+            .field("server", &current.config.cluster_url.host())
             .finish()
     }
 }

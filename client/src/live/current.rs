@@ -1,20 +1,15 @@
-//! The config in use, and the clients of it.
+//! The config in use, and the client of it.
 
 use std::sync::{Arc, LazyLock};
 
+use http::HeaderValue;
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
+use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::digest::Digest;
-
-/// What is done about answers that ask for patience (429, 503, 504). kube's own way can take minutes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Retry {
-    AsConfigured,
-    /// For who has a way of its own, and others to look after meanwhile.
-    Never,
-}
+use super::said::said;
 
 /// A client that is begun where it is first used: only there need there be a runtime.
 type Connected = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
@@ -24,36 +19,77 @@ type Connected = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 pub(super) struct Current {
     pub(super) config: Arc<Config>,
     pub(super) digest: Digest,
-    /// Another one for each config.
+    /// Another one for each client.
     pub(super) number: u64,
     pub(super) read_at: Instant,
-    patient: Arc<Connected>,
-    impatient: Arc<Connected>,
+    client: Arc<Connected>,
 }
 
 impl Current {
-    pub(super) fn new(config: Config, number: u64) -> kube::Result<Self> {
-        let mut impatient = config.clone();
-        impatient.default_retry = false;
+    /// A credential plugin runs meanwhile, if there is one.
+    pub(super) fn new(config: Config) -> Result<Self, String> {
+        check(&config)?;
+        let mut plain = config.clone();
+        // Whether there are retries is for who sends a request to say.
+        plain.default_retry = false;
+        let builder = ClientBuilder::try_from(plain).map_err(|error| said(&error))?;
         Ok(Self {
-            patient: connected(config.clone())?,
-            impatient: connected(impatient)?,
             digest: Digest::of(&config),
             config: Arc::new(config),
-            number,
+            number: 0,
             read_at: Instant::now(),
+            client: Arc::new(LazyLock::new(Box::new(move || builder.build()))),
         })
     }
 
-    pub(super) fn client(&self, retry: Retry) -> &Client {
-        match retry {
-            Retry::AsConfigured => &self.patient,
-            Retry::Never => &self.impatient,
+    /// [`Self::new`], where nobody else has to wait for the plugin.
+    pub(super) async fn elsewhere(config: Config) -> Result<Self, String> {
+        if config.auth_info.exec.is_none() {
+            return Self::new(config);
         }
+        let made = tokio::task::spawn_blocking(move || Self::new(config)).await;
+        made.unwrap_or_else(|_| Err("its credential plugin can't be used".into()))
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 }
 
-fn connected(config: Config) -> kube::Result<Arc<Connected>> {
-    let builder = ClientBuilder::try_from(config)?;
-    Ok(Arc::new(LazyLock::new(Box::new(move || builder.build()))))
+/// What kube would find out too late, by a panic.
+fn check(config: &Config) -> Result<(), String> {
+    let url = &config.cluster_url;
+    if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
+        return Err("its server is no URL that begins with https:// and has a host".into());
+    }
+    let token = config.auth_info.token.as_ref();
+    if token.is_some_and(|token| HeaderValue::from_str(token.expose_secret()).is_err()) {
+        return Err("its token has characters that no token has".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("https://c2:6443", "t0ken", true)]
+    #[case("http://127.0.0.1", "t0ken", true)]
+    #[case("c2:6443", "t0ken", false)]
+    #[case("/path", "t0ken", false)]
+    #[case("https://c2", "t0\nken", false)]
+    fn what_kube_would_panic_on_is_an_error(
+        #[case] server: &str,
+        #[case] token: &str,
+        #[case] is_good: bool,
+    ) {
+        let mut config = Config::new(server.parse().unwrap());
+        config.auth_info.token = Some(token.to_owned().into());
+        match Current::new(config) {
+            Ok(_) => assert!(is_good),
+            Err(problem) => assert!(!is_good && !problem.contains("t0"), "{problem}"),
+        }
+    }
 }

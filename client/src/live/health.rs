@@ -111,7 +111,7 @@ impl Pulse {
     }
 
     /// Waits until it is known to let one wait.
-    pub(crate) async fn silent(&self) -> Arc<str> {
+    pub(crate) async fn silent(self) -> Arc<str> {
         let mut health = self.watch();
         loop {
             if let Health::Away { problem, is_silent: true } = &*health.borrow_and_update() {

@@ -120,7 +120,9 @@ impl fmt::Display for Origin {
             Self::Context { context: Some(context), .. } => write!(formatter, "context {context}"),
             Self::Context { context: None, .. } => formatter.write_str("the current context"),
             Self::InCluster => formatter.write_str("the pod's service account"),
-            Self::Value(config) => write!(formatter, "a config for {}", config.cluster_url),
+            Self::Value(config) => {
+                write!(formatter, "a config for {}", config.cluster_url.host().unwrap_or_default())
+            }
         }
     }
 }

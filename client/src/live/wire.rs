@@ -1,20 +1,31 @@
 //! What a client of a live config sends its requests by.
 
-use std::error::Error as StdError;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
 use http::{Method, Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
+use kube::client::retry::RetryPolicy;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tower::{BoxError, Service};
+use tower::retry::RetryLayer;
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
-use super::current::Retry;
+use super::answer::{Answer, Away};
+use super::config::Why;
+use super::current::Current;
+use super::said::{find, without_credential};
 use super::{LiveConfig, Pulse, Verdict};
+
+/// What is done about answers that ask for patience (429, 503, 504).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    /// kube's own way, which can take minutes, if the config has it so.
+    AsConfigured,
+    Never,
+}
 
 /// The way into a cluster: a [`LiveConfig`], or a client of the caller's own making.
 #[derive(Clone, Debug)]
@@ -30,18 +41,25 @@ enum Kind {
 #[derive(Clone)]
 pub(crate) struct Wire {
     access: Access,
+    retry: Retry,
     /// Where the cluster's health is noted, and looked at, if somebody asks the cluster how it is.
     pulse: Option<Pulse>,
 }
 
-/// A cluster is known not to answer, and nobody waits for it.
-#[derive(Debug, thiserror::Error)]
-#[error("the cluster is away: {0}")]
-struct Away(Arc<str>);
-
 impl Wire {
-    pub(crate) fn new(access: impl Into<Access>, pulse: Option<Pulse>) -> Self {
-        Self { access: access.into(), pulse }
+    /// For whoever has but this cluster.
+    pub(crate) fn new(access: impl Into<Access>) -> Self {
+        Self { access: access.into(), retry: Retry::AsConfigured, pulse: None }
+    }
+
+    /// For whoever has others to look after meanwhile.
+    pub(crate) fn of_member(access: Access, pulse: Pulse) -> Self {
+        Self { access, retry: Retry::Never, pulse: Some(pulse) }
+    }
+
+    /// For whoever asks how the cluster is.
+    pub(crate) fn asking(access: Access) -> Self {
+        Self { access, retry: Retry::Never, pulse: None }
     }
 
     pub(crate) fn into_client(self) -> Client {
@@ -52,23 +70,25 @@ impl Wire {
         Client::new(self, namespace)
     }
 
-    async fn send(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    async fn send(self, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
         let Some(pulse) = self.pulse.clone() else {
-            return Ok(self.ask(request, Retry::AsConfigured).await?);
+            let answer = self.ask(request).await.map_err(without_credential)?;
+            return Ok(answer.map(Answer::plain));
         };
         tokio::select! {
             biased;
-            problem = pulse.silent() => Err(Away(problem).into()),
-            answer = self.ask(request, Retry::Never) => {
+            problem = pulse.clone().silent() => Err(Away(problem).into()),
+            answer = self.ask(request) => {
                 pulse.judge(verdict(&answer));
-                Ok(answer?)
+                let answer = answer.map_err(without_credential)?;
+                Ok(answer.map(|body| Answer::of(body, pulse)))
             }
         }
     }
 
-    async fn ask(&self, request: Request<Body>, retry: Retry) -> kube::Result<Response<Body>> {
+    async fn ask(&self, request: Request<Body>) -> kube::Result<Response<Body>> {
         match &self.access.0 {
-            Kind::Live(live) => try_twice(live, request, retry).await,
+            Kind::Live(live) => try_twice(live, request, self.retry).await,
             Kind::Client(client) => client.send(request).await,
         }
     }
@@ -76,20 +96,40 @@ impl Wire {
 
 /// Tries it, and again with what is there now if that is something else.
 async fn try_twice(live: &LiveConfig, request: Request<Body>, retry: Retry) -> kube::Result<Response<Body>> {
-    let (sent, used) = (Instant::now(), live.fresh());
+    // What is read from here on is read after it.
+    let used = live.fresh();
+    let sent = Instant::now();
     let (again, is_safe) = (copy(&request), is_safe(request.method()));
-    let answer = used.client(retry).send(request).await;
-    let is_worth_it = match &answer {
-        Ok(response) => response.status() == StatusCode::UNAUTHORIZED,
-        Err(error) => is_safe || was_never_sent(error),
+    let answer = send(&used, request, retry).await;
+    let why = match &answer {
+        Ok(response) if response.status() == StatusCode::UNAUTHORIZED => Some(Why::ItWasRefused),
+        Err(error) if is_safe || was_never_sent(error) => Some(Why::NobodyWasThere),
+        _ => None,
     };
-    match again {
-        Some(again) if is_worth_it => match live.newer(&used, sent).await {
-            Some(newer) => newer.client(retry).send(again).await,
-            None => answer,
-        },
-        _ => answer,
+    let (Some(again), Some(why)) = (again, why) else { return answer };
+    match live.newer(&used, sent, why).await {
+        Some(newer) => send(&newer, again, retry).await,
+        None => answer,
     }
+}
+
+async fn send(current: &Current, request: Request<Body>, retry: Retry) -> kube::Result<Response<Body>> {
+    let client = current.client().clone();
+    match retry == Retry::AsConfigured && current.config.default_retry {
+        true => patiently(client, request).await,
+        false => client.send(request).await,
+    }
+}
+
+/// As kube does it where retries are configured.
+fn patiently(client: Client, request: Request<Body>) -> BoxFuture<'static, kube::Result<Response<Body>>> {
+    let once = service_fn(move |request| {
+        let client = client.clone();
+        async move { client.send(request).await.map_err(BoxError::from) }
+    });
+    let answer = RetryLayer::new(RetryPolicy::server_retry()).layer(once).oneshot(request);
+    let unboxed = |error: BoxError| error.downcast().map_or_else(kube::Error::Service, |error| *error);
+    answer.map_err(unboxed).boxed()
 }
 
 impl From<LiveConfig> for Access {
@@ -114,6 +154,14 @@ impl std::fmt::Debug for Kind {
 }
 
 impl Access {
+    /// Has further requests go by new connections: those that are there may have been forgotten by something on
+    /// the way, and end for neither of their ends. A client of the caller's own making has its own.
+    pub(crate) async fn reconnect(&self) {
+        if let Kind::Live(live) = &self.0 {
+            live.reconnect().await;
+        }
+    }
+
     /// Changes whenever it leads elsewhere, if it ever does.
     pub(crate) fn watch_way(&self) -> Option<watch::Receiver<u64>> {
         match &self.0 {
@@ -124,7 +172,7 @@ impl Access {
 }
 
 impl Service<Request<Body>> for Wire {
-    type Response = Response<Body>;
+    type Response = Response<Answer>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
@@ -153,14 +201,7 @@ fn is_safe(method: &Method) -> bool {
 
 /// Whether no connection was made, so that nobody can have done what was asked for.
 fn was_never_sent(error: &kube::Error) -> bool {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
-        }
-        cause = error.source();
-    }
-    false
+    find::<hyper_util::client::legacy::Error>(error).is_some_and(|error| error.is_connect())
 }
 
 fn verdict(answer: &kube::Result<Response<Body>>) -> Verdict {

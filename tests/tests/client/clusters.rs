@@ -1,5 +1,7 @@
 //! The live set: who joins, changes and leaves, and how each is doing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
@@ -215,6 +217,11 @@ async fn imports_join_with_their_credential_and_leave_when_they_are_deleted() ->
     let pods = Api::<k8s_openapi::api::core::v1::Pod>::default_namespaced(a.client());
     pods.list(&Default::default()).await?;
 
+    // What can't be used leaves its member as it is, and all others alone.
+    let spoilt = identity.values(&"no\ntoken".to_owned().into())?;
+    write_secret(&secrets, "b-token", &spoilt, Some("u-1")).await?;
+    minted("b", "2030-01-02T00:00:00Z").await?;
+
     // Another way is a change, another cluster another member, and an end is an end.
     let moved = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
     write_secret(&secrets, "a-token", &identity.at(&moved.url()).values(&second)?, Some("u-1")).await?;
@@ -279,4 +286,73 @@ async fn with_the_importer_a_member_is_but_an_import() -> anyhow::Result<()> {
     imports.api.delete("any-name", &DeleteParams::default()).await?;
     assert_eq!(next(&mut changes).await?, "c2 left");
     importer.stop().await
+}
+
+/// A client of which one request for a path is never answered.
+fn swallowing(cluster: &Cluster, path: &'static str) -> kube::Client {
+    let (inner, swallowed) = (cluster.client(), Arc::new(AtomicBool::new(false)));
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (inner, swallowed) = (inner.clone(), swallowed.clone());
+        async move {
+            if request.uri().path().ends_with(path) && !swallowed.swap(true, Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            inner.send(request).await
+        }
+    });
+    kube::Client::new(service, "default")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_answer_that_never_comes_keeps_no_import_from_joining() -> anyhow::Result<()> {
+    let (c1, c2) = pair().await;
+    watcher_in(c1, "swallowed").await?;
+    let imports = Imports::of(c1.client(), "swallowed");
+    let identity = Identity::new(c2, "swallowed").await?;
+    let token = identity.token(c2, "bound").await?;
+    for name in ["a", "b"] {
+        imports.create(&pod_lister_import(name, "c2", "swallowed")).await?;
+        write_secret(&imports.secrets, &format!("{name}-token"), &identity.values(&token)?, None).await?;
+    }
+    let watched = Watched::of(&swallowing(c1, "/secrets/a-token"), "swallowed");
+    let clusters = Clusters::builder().imports(watched).start()?;
+    timeout(Duration::from_secs(30), clusters.listed()).await?;
+    assert_eq!(names(&clusters), ["b"]);
+    timeout(Duration::from_secs(60), async {
+        let mut changes = clusters.watch();
+        while let Some(change) = changes.next().await {
+            if matches!(change, Change::Joined(member) if &**member.name() == "a") {
+                return;
+            }
+        }
+    })
+    .await?;
+    Ok(())
+}
+
+/// Between the writing of a Secret and its being heard of by the feed, members are used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_never_becomes_another_cluster() -> anyhow::Result<()> {
+    let (c1, c2) = pair().await;
+    watcher_in(c1, "fooled").await?;
+    let (one, other) = (Identity::new(c2, "fooled-one").await?, Identity::new(c1, "fooled-other").await?);
+    let (old, new) = (one.token(c2, "bound").await?, other.token(c1, "bound").await?);
+    let imports = Imports::of(c1.client(), "fooled");
+    imports.create(&pod_lister_import("remote", "c2", "fooled-one")).await?;
+    write_secret(&imports.secrets, "remote-token", &one.values(&old)?, Some("u-2")).await?;
+    let clusters = Clusters::builder().imports(Watched::of(&c1.client(), "fooled")).start()?;
+    clusters.listed().await;
+    let member = clusters.get("remote").expect("it joined");
+    becomes(&clusters, "remote", Health::is_ready).await;
+
+    // No status is written, so that the feed has nothing to hear of.
+    write_secret(&imports.secrets, "remote-token", &other.values(&new)?, Some("u-1")).await?;
+    one.revoke(c2, "bound", &old).await?;
+    becomes(&clusters, "remote", |health| *health == Health::Unauthorized).await;
+    match member.client().apiserver_version().await {
+        Err(kube::Error::Api(status)) => ensure!(status.code == 401, "{status:?}"),
+        other => bail!("{other:?}"),
+    }
+    ensure!(member.present_cluster_uid().await.is_err(), "it says who it is");
+    Ok(())
 }
