@@ -99,8 +99,8 @@ impl Imports {
                     Some(Err(error)) => feed.complain(&error),
                     None => return,
                 },
-                Some(read) = feed.reading.join_next() => if let Ok((key, read)) = read {
-                    feed.take(&key, read);
+                Some(read) = feed.reading.join_next() => if let Ok((key, number, read)) = read {
+                    feed.take(&key, number, read);
                 },
                 _ = again.tick() => feed.try_again(),
             }
@@ -126,13 +126,17 @@ struct Feed {
     /// Seen in a list that has not ended yet.
     listed: BTreeSet<Key>,
     is_listed: bool,
-    reading: JoinSet<(Key, Read)>,
+    reading: JoinSet<(Key, u64, Read)>,
+    /// How many were begun to be read.
+    begun: u64,
     places: Arc<Semaphore>,
     is_cut_off: bool,
 }
 
 struct Known {
     import: ServiceAccountImport,
+    /// The last time that it was begun to be read: what comes of an earlier one is old.
+    number: u64,
     member: Option<Joined>,
     problem: Option<String>,
 }
@@ -152,6 +156,7 @@ impl Feed {
             listed: BTreeSet::new(),
             is_listed: false,
             reading: JoinSet::new(),
+            begun: 0,
             places: Arc::new(Semaphore::new(AT_A_TIME)),
             is_cut_off: false,
         }
@@ -190,7 +195,9 @@ impl Feed {
         let is_news = entry.as_ref().is_none_or(|known| secret(&known.import) != secret(&import));
         match entry {
             Some(known) => known.import = import,
-            None => drop(self.known.insert(key.clone(), Known { import, member: None, problem: None })),
+            None => {
+                drop(self.known.insert(key.clone(), Known { import, number: 0, member: None, problem: None }))
+            }
         }
         if is_news {
             self.read(key);
@@ -198,7 +205,10 @@ impl Feed {
     }
 
     fn read(&mut self, key: Key) {
-        let Some(known) = self.known.get(&key) else { return };
+        let Some(known) = self.known.get_mut(&key) else { return };
+        self.begun += 1;
+        let number = self.begun;
+        known.number = number;
         let secrets = Api::<Secret>::namespaced(self.imports.client.clone(), &key.0);
         let (name, places) = (known.import.secret_name(), self.places.clone());
         self.reading.spawn(async move {
@@ -213,12 +223,12 @@ impl Feed {
                 Ok(Err(error)) => Err(refused(error.into())),
                 Err(elapsed) => Err(refused(elapsed.into())),
             };
-            (key, read)
+            (key, number, read)
         });
     }
 
-    fn take(&mut self, key: &Key, read: Read) {
-        let Some(known) = self.known.get_mut(key) else { return };
+    fn take(&mut self, key: &Key, number: u64, read: Read) {
+        let Some(known) = self.known.get_mut(key).filter(|known| known.number == number) else { return };
         let import = &known.import;
         let problem = match read {
             Err(error) if import.says().is_some() => Some(error.explained(import)),

@@ -118,15 +118,22 @@ impl LiveConfig {
 
     /// Takes what somebody else has read.
     pub(crate) fn take(&self, config: Config) -> Result<(), ConfigError> {
-        let taken = if self.shared.has(&config) { Ok(()) } else { self.shared.replace(Current::new(config)) };
-        taken.map_err(|problem| ConfigError::unusable(&self.shared.origin, problem))
+        if self.shared.has(&config) {
+            return Ok(());
+        }
+        let made = Current::new(config);
+        let made = made.map_err(|problem| ConfigError::unusable(&self.shared.origin, problem))?;
+        self.shared.replace(made, None);
+        Ok(())
     }
 
     /// Has further requests go by new connections.
     pub(crate) async fn reconnect(&self) {
-        let config = self.config();
+        let used = self.current();
         // It was made once. If it can't be now, what is in use stays.
-        drop(self.shared.replace(Current::elsewhere(config).await));
+        if let Ok(made) = Current::elsewhere((*used.config).clone()).await {
+            self.shared.replace(made, Some(used.number));
+        }
     }
 
     /// Changes whenever the config leads elsewhere.
@@ -196,16 +203,16 @@ impl Shared {
     }
 
     async fn read(&self, why: Why) -> Result<(), ConfigError> {
+        let used = self.current().number;
+        let unusable = |problem| ConfigError::unusable(&self.origin, problem);
         let config = timeout(PATIENCE, self.origin.read()).await;
-        let config = config
-            .unwrap_or_else(|_| Err(ConfigError::unusable(&self.origin, "no answer in time".into())))?;
+        let config = config.unwrap_or_else(|_| Err(unusable("no answer in time".into())))?;
         // A plugin may have another credential where all else is the same.
         let is_worth_asking = why == Why::ItWasRefused && config.auth_info.exec.is_some();
-        if self.has(&config) && !is_worth_asking {
-            return Ok(());
+        if !self.has(&config) || is_worth_asking {
+            self.replace(Current::elsewhere(config).await.map_err(unusable)?, Some(used));
         }
-        let made = Current::elsewhere(config).await;
-        self.replace(made).map_err(|problem| ConfigError::unusable(&self.origin, problem))
+        Ok(())
     }
 
     /// Whether it is the one in use.
@@ -215,16 +222,19 @@ impl Shared {
         current.digest == Digest::of(config)
     }
 
-    fn replace(&self, made: Result<Current, String>) -> Result<(), String> {
-        let mut made = made?;
+    /// Puts another in the place of the one in use: of that one alone, if a number is given, as what somebody else
+    /// has put there since is newer.
+    fn replace(&self, mut made: Current, instead_of: Option<u64>) {
         let way = made.digest.way;
         let mut current = self.current();
+        if instead_of.is_some_and(|number| number != current.number) {
+            return;
+        }
         made.number = current.number + 1;
         *current = made;
         drop(current);
         debug!(origin = %self.origin, "another client is in use");
         self.way.send_if_modified(|known| std::mem::replace(known, way) != way);
-        Ok(())
     }
 
     fn complain(&self, problem: Option<String>) {

@@ -1,8 +1,10 @@
 //! What tells one config from another.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use kube::Config;
+use serde_json::Value;
 
 /// A config, as two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +23,26 @@ impl Digest {
         config.default_namespace.hash(&mut hasher);
         let way = hasher.finish();
         // An exec plugin's arguments are in it as well. What can't be written is no user of ours.
-        serde_json::to_string(&config.auth_info).unwrap_or_default().hash(&mut hasher);
+        add(&serde_json::to_value(&config.auth_info).unwrap_or_default(), &mut hasher);
         for file in [&config.auth_info.client_certificate, &config.auth_info.client_key].into_iter().flatten()
         {
             std::fs::read(file).unwrap_or_default().hash(&mut hasher);
         }
         Self { way, whole: hasher.finish() }
+    }
+}
+
+/// In an order that is always the same: a plugin's variables are in hash maps.
+fn add(value: &Value, hasher: &mut DefaultHasher) {
+    match value {
+        Value::Object(fields) => {
+            let sorted: BTreeMap<_, _> = fields.iter().collect();
+            for (key, value) in sorted {
+                key.hash(hasher);
+                add(value, hasher);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| add(item, hasher)),
+        other => other.to_string().hash(hasher),
     }
 }
