@@ -1,7 +1,6 @@
 //! Live configs beside API servers that answer as no good one does.
 
 use std::convert::Infallible;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -119,8 +118,7 @@ impl http_body::Body for Endless {
 /// A kubeconfig whose user is a plugin that runs this script, which finds its folder in `$D`.
 fn with_plugin(folder: &Path, server: &str, script: &str) -> Contexts {
     let plugin = folder.join("plugin");
-    std::fs::write(&plugin, format!("#!/bin/sh\nD={}\n{script}\n", folder.display())).unwrap();
-    std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(&plugin, format!("D={}\n{script}\n", folder.display())).unwrap();
     let kubeconfig = serde_json::json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -129,7 +127,9 @@ fn with_plugin(folder: &Path, server: &str, script: &str) -> Contexts {
         "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
         "users": [{ "name": "u", "user": { "exec": {
             "apiVersion": "client.authentication.k8s.io/v1",
-            "command": plugin,
+            // The file itself can't be run for as long as a process that another test starts has it open.
+            "command": "sh",
+            "args": [plugin],
             "interactiveMode": "Never",
             "env": [{ "name": "AWS_SECRET_ACCESS_KEY", "value": "env-s3cret" }],
         } } }],
