@@ -1,6 +1,6 @@
 //! Killed at any step: the link works, and another run finishes.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -12,12 +12,16 @@ use super::{BOTH, World};
 /// Runs a command about the link, and ends it by a signal once it has said `lines` lines; whether that
 /// was before it was done.
 fn interrupt(world: &World, command: &[&str], lines: usize, signal: &str) -> anyhow::Result<bool> {
+    // Ready before the command begins, which may be done before a shell has started on a busy machine.
+    let kill = format!("read pid; kill -s {signal} $pid");
+    let mut killer = Command::new("sh").args(["-c", &kill]).stdin(Stdio::piped()).spawn()?;
     let mut child = Command::new(program("kubemcsa")?);
     child.env("KUBECONFIG", &world.kubeconfig).args(command).args(BOTH);
     let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     let stderr = child.stderr.take().context("stderr is piped")?;
     let said = BufReader::new(stderr).lines().take(lines).count();
-    Command::new("sh").args(["-c", &format!("kill -s {signal} {}", child.id())]).status()?;
+    writeln!(killer.stdin.take().context("stdin is piped")?, "{}", child.id())?;
+    killer.wait()?;
     let status = child.wait()?;
     Ok(said == lines && !status.success())
 }
