@@ -1,5 +1,18 @@
 //! A connection to one cluster.
 
+pub mod apply;
+pub mod call;
+pub mod crd;
+pub mod delete;
+pub mod deleter;
+pub mod gone;
+pub mod kubeconfig;
+pub mod lease;
+pub mod list;
+pub mod object;
+pub mod pod;
+pub mod reach;
+
 use k8s_openapi::api::core::v1::Namespace;
 use kube::client::ClientBuilder;
 use kube::client::retry::RetryPolicy;
@@ -7,7 +20,7 @@ use kube::{Api, Client, Config, ResourceExt};
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 
-use crate::call::{Call, CallError, DEADLINE, Plugin};
+use crate::cluster::call::{Call, CallError, DEADLINE, Plugin};
 
 /// How many calls may be on their way.
 const CALLS_AT_ONCE: usize = 64;

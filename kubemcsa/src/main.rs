@@ -1,49 +1,17 @@
 //! `kubemcsa`: links clusters, so that pods of one act as service accounts of another.
 
-mod allow;
-mod apply;
-mod args;
-mod bootstrap;
-mod call;
-mod check;
+mod cli;
 mod cluster;
-mod completion;
-mod confined;
-mod crd;
-mod diff;
-mod export;
-mod gone;
-mod graph;
-mod imports;
-mod install;
-mod kubeconfig;
-mod lease;
+mod commands;
 mod link;
-mod linked;
-mod links;
-mod list;
-mod man;
 mod manifests;
-mod object;
-mod output;
-mod pod;
-mod program;
-mod reach;
-mod reference;
-mod remove;
-mod rotate;
-mod table;
-mod taker;
-mod target;
-mod times;
-mod uninstall;
-mod unlink;
-mod usage;
-mod version;
 
 use std::process::ExitCode;
 
 use mcsa_runtime::errors;
+
+use crate::cli::{args, program};
+use crate::commands::completion;
 
 fn main() -> ExitCode {
     // Before there is a second thread: a shell's question is in the environment.

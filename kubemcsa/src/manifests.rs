@@ -1,9 +1,11 @@
 //! The files of manifests/, compiled in: what `kubectl apply -k manifests` would apply.
 
+pub mod confined;
+
 use anyhow::Context;
 use kube::api::DynamicObject;
 
-use crate::object;
+use crate::cluster::object;
 
 const NAMESPACE: (&str, &str) = ("namespace.yaml", include_str!("../../manifests/namespace.yaml"));
 const CRD: (&str, &str) = ("crd.yaml", include_str!("../../manifests/crd.yaml"));

@@ -7,8 +7,8 @@ use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL, TARGET_UID};
 
 use super::connect::Connected;
 use super::flags::{Flags, SourceFlags, TargetFlags};
-use super::{identities, source, target};
-use crate::{apply, object};
+use super::{authorize, declare, identities};
+use crate::cluster::{apply, object};
 
 /// Refuses, or doesn't.
 ///
@@ -23,7 +23,7 @@ pub async fn claim(connected: &Connected) -> anyhow::Result<()> {
 
 /// Refuses a name that another target has, or that somebody gave to something else.
 async fn of_target(connected: &Connected) -> anyhow::Result<()> {
-    for object in [source::service_account(connected)?, source::bound_secret(connected)?] {
+    for object in [authorize::service_account(connected)?, authorize::bound_secret(connected)?] {
         let stored = apply::read(&connected.source, &object).await?;
         let Some(taken) = stored.and_then(|stored| taken_from_target(&stored, &connected.target_uid)) else {
             continue;
@@ -53,7 +53,7 @@ fn taken_from_target(stored: &DynamicObject, target_uid: &str) -> Option<String>
 
 /// Refuses a name that another source has, or that somebody gave to an import that is no link.
 async fn of_source(connected: &Connected) -> anyhow::Result<()> {
-    let import = object::dynamic(&target::import(connected, target::LONGEST))?;
+    let import = object::dynamic(&declare::import(connected, declare::LONGEST))?;
     let Some(stored) = apply::read(&connected.target, &import).await? else { return Ok(()) };
     let name = &connected.source.name;
     if let Some(taken) = taken_from_source(&stored, &connected.source_uid) {

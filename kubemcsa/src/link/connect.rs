@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 
-use super::refuse::{Plan, Side};
-use super::voice::Voice;
+use super::plan::{Plan, Side};
+use super::progress::Voice;
 use crate::cluster::Cluster;
 
 /// One of the two clusters, reached.

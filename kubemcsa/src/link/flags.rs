@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCandidates;
 
-use crate::completion::contexts;
-use crate::kubeconfig::{ChoiceError, Chosen, shell_quote};
+use crate::cluster::kubeconfig::{ChoiceError, Chosen, shell_quote};
+use crate::commands::completion::contexts;
 
 /// Which target.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -5,9 +5,8 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 
-use crate::call::CallError;
-use crate::cluster::Cluster;
-use crate::list;
+use crate::cluster::call::CallError;
+use crate::cluster::{Cluster, list};
 
 /// The names of all of them.
 ///

@@ -8,10 +8,9 @@ use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 use mcsa_client::system::names::label_value;
 
 use super::connect::Connected;
-use crate::apply::Outcome;
-use crate::call::CallError;
-use crate::cluster::Cluster;
-use crate::{list, object, remove};
+use crate::cluster::apply::Outcome;
+use crate::cluster::call::CallError;
+use crate::cluster::{Cluster, delete, list, object};
 
 /// Label and annotation of such a Secret; the value is the target's name, of which a label may have a part.
 const ROTATION: &str = "multicluster.admiralty.io/rotation-of";
@@ -69,7 +68,7 @@ pub async fn left(source: &Cluster, target: &str) -> Result<Vec<DynamicObject>, 
 /// When one can't be removed.
 pub async fn clear(connected: &Connected) -> anyhow::Result<()> {
     for secret in left(&connected.source, &connected.target.name).await? {
-        remove::remove(&connected.source, &secret).await?;
+        delete::remove(&connected.source, &secret).await?;
         connected.voice.outcome(&connected.source.name, &object::title(&secret), Outcome::Removed);
     }
     Ok(())

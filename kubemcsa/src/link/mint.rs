@@ -12,9 +12,9 @@ use mcsa_client::system::credential::{Credential, Endpoint};
 use mcsa_client::system::secret::{self, Provenance};
 use mcsa_client::system::token;
 
+use super::authorize::Granted;
 use super::connect::Connected;
-use super::source::Granted;
-use super::target::Declared;
+use super::declare::Declared;
 
 /// The link's Secret, whole, not yet written.
 pub struct Minted {

@@ -7,11 +7,11 @@ use kube::{Api, ResourceExt};
 use mcsa_client::contract::{FIELD_MANAGER, SYSTEM_NAMESPACE};
 use mcsa_client::system::secret::SecretState;
 
-use super::check::Checked;
 use super::connect::Connected;
 use super::mint::Minted;
-use crate::apply::Outcome;
-use crate::call::CallError;
+use super::verify::Checked;
+use crate::cluster::apply::Outcome;
+use crate::cluster::call::CallError;
 
 /// Writes what was minted and checked, over `worn` if there is one.
 ///

@@ -3,13 +3,13 @@
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::system::credential::Endpoint;
 
-use super::check::{self, Checked};
+use super::authorize::Granted;
 use super::connect::Connected;
-use super::keep::{self, Found};
-use super::source::Granted;
-use super::target::Declared;
+use super::declare::Declared;
+use super::reuse::{self, Found};
+use super::verify::{self, Checked};
 use super::{TRIES, mint, publish};
-use crate::apply::Outcome;
+use crate::cluster::apply::Outcome;
 
 /// Makes sure that the target has a credential that works.
 ///
@@ -23,17 +23,17 @@ pub async fn keep_or_mint(
 ) -> anyhow::Result<Checked> {
     let mut tries = TRIES;
     loop {
-        let worn = match keep::look(connected, endpoint, granted, declared).await? {
+        let worn = match reuse::look(connected, endpoint, granted, declared).await? {
             Found::Good(secret) => {
                 let title = format!("secret {SYSTEM_NAMESPACE}/{}", declared.import.secret_name());
                 connected.voice.outcome(&connected.target.name, &title, Outcome::Unchanged);
-                return check::check(connected, granted, &secret).await;
+                return verify::check(connected, granted, &secret).await;
             }
             Found::Worn(secret) => Some(secret),
             Found::Nothing => None,
         };
         let minted = mint::mint(connected, endpoint, granted, declared).await?;
-        let checked = check::check(connected, granted, &minted.secret).await?;
+        let checked = verify::check(connected, granted, &minted.secret).await?;
         match publish::publish(connected, &minted, &checked, worn.as_ref()).await {
             Ok(()) => return Ok(checked),
             Err(error) if error.is_conflict() && tries > 1 => tries -= 1,

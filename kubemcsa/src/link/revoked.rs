@@ -9,7 +9,7 @@ use mcsa_client::SecretString;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
-use crate::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::Chosen;
 
 /// An API server takes a token that it has just seen for good for 10 s, and several may stand behind one
 /// address.

@@ -6,7 +6,7 @@ use kube::api::{DynamicObject, ObjectMeta};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::{Grants, Names};
-use crate::object::{self, PART_OF};
+use crate::cluster::object::{self, PART_OF};
 
 /// Name of the ClusterRole of links that may import everything, of the admission policy, and of its
 /// binding.

@@ -11,9 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Grants, Names, binding_name, identity_binding_name};
-use crate::call::CallError;
-use crate::cluster::Cluster;
-use crate::{list, object};
+use crate::cluster::call::CallError;
+use crate::cluster::{Cluster, list, object};
 
 /// What there is of a link's grants.
 #[derive(Clone, Debug)]

@@ -1,0 +1,33 @@
+//! The flags that say which target a command is about.
+
+use std::path::PathBuf;
+
+use clap_complete::engine::ArgValueCandidates;
+
+use crate::cluster::Cluster;
+use crate::cluster::kubeconfig::Chosen;
+use crate::commands::completion::contexts;
+
+/// A target.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TargetArgs {
+    /// Context of the target [default: the current one]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(contexts))]
+    context: Option<String>,
+
+    /// Kubeconfig file [default: KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+}
+
+impl TargetArgs {
+    /// The context that was chosen, and a connection to its cluster.
+    ///
+    /// # Errors
+    /// When there is no such context, or its credentials can't be used.
+    pub async fn connect(&self) -> anyhow::Result<(Chosen, Cluster)> {
+        let chosen = Chosen::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--")?;
+        let cluster = chosen.connect().await?;
+        Ok((chosen, cluster))
+    }
+}

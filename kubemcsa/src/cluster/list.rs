@@ -1,0 +1,122 @@
+//! What a cluster has of a kind, read page by page.
+
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, TypeMeta};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt};
+use mcsa_client::ServiceAccountImport;
+use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
+
+use crate::cli::output;
+use crate::cluster::call::CallError;
+use crate::cluster::{Cluster, object};
+
+/// How many objects are listed at a time.
+const PAGE: u32 = 500;
+
+/// The selector of links: their Secrets, and the imports that keep these fresh.
+pub fn links() -> ListParams {
+    ListParams::default().labels(&format!("{LINK_LABEL}=true"))
+}
+
+/// Those of a namespace, or of all.
+pub fn within<K>(cluster: &Cluster, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
+        None => Api::all(cluster.client.clone()),
+    }
+}
+
+/// All objects of a list that is told page by page.
+///
+/// # Errors
+/// When a page can't be read.
+pub async fn pages<T: Clone>(
+    cluster: &Cluster,
+    doing: &str,
+    params: ListParams,
+    page: impl AsyncFn(&ListParams) -> kube::Result<ObjectList<T>>,
+) -> Result<Vec<T>, CallError> {
+    let mut all = Vec::new();
+    each_page(cluster, doing, params, page, |page| all.extend(page)).await?;
+    Ok(all)
+}
+
+/// The same for whoever needs not keep them all.
+///
+/// # Errors
+/// When a page can't be read.
+pub async fn each_page<T: Clone>(
+    cluster: &Cluster,
+    doing: &str,
+    params: ListParams,
+    page: impl AsyncFn(&ListParams) -> kube::Result<ObjectList<T>>,
+    mut see: impl FnMut(Vec<T>),
+) -> Result<(), CallError> {
+    let mut params = params.limit(PAGE);
+    loop {
+        let page = cluster.call(doing, page(&params)).await?;
+        see(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The imports of a namespace, or of all, links among them; none where they are not even defined.
+///
+/// # Errors
+/// When the cluster can't be asked.
+pub async fn imports(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    params: ListParams,
+) -> Result<Vec<DynamicObject>, CallError> {
+    let resource = ApiResource::erase::<ServiceAccountImport>(&());
+    let client = cluster.client.clone();
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let page = async |params: &ListParams| api.list(params).await;
+    let imports = match pages(cluster, "list imports", params, page).await {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        imports => imports?,
+    };
+    let types = Some(types::<ServiceAccountImport>());
+    Ok(imports.into_iter().map(|it| DynamicObject { types: types.clone(), ..it }).collect())
+}
+
+/// The same, as what they are. One that can't be read is told of, and left out.
+///
+/// # Errors
+/// When the cluster can't be asked.
+pub async fn readable_imports(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    params: ListParams,
+) -> Result<Vec<ServiceAccountImport>, CallError> {
+    let read = |import: DynamicObject| {
+        let title = object::title(&import);
+        let import = import.try_parse();
+        if let Err(error) = &import {
+            output::warn(&cluster.name, &format!("{title} is left out, for it is no valid import: {error}"));
+        }
+        import.ok()
+    };
+    Ok(imports(cluster, namespace, params).await?.into_iter().filter_map(read).collect())
+}
+
+/// Whether it is the import of a link.
+pub fn is_link(import: &DynamicObject) -> bool {
+    import.namespace().as_deref() == Some(SYSTEM_NAMESPACE)
+        && import.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
+}
+
+/// What objects of a kind say of it, which those of lists do not.
+pub fn types<K: Resource<DynamicType = ()>>() -> TypeMeta {
+    TypeMeta { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned() }
+}

@@ -1,0 +1,159 @@
+//! `kubemcsa bootstrap`: links a target to a source, or to several.
+//!
+//! The steps are those of [`crate::link`]. Interrupted anywhere, a second run finishes.
+
+mod args;
+mod dry_run;
+mod report;
+mod several;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::Context;
+use mcsa_client::system::credential::pem_bundle;
+
+pub use args::Args;
+
+use crate::cli::usage;
+use crate::link::authorize::{self, Granted};
+use crate::link::connect::{self, Connected};
+use crate::link::grants::{self, Grant, Grants, Stored};
+use crate::link::plan::{self, Plan, Way};
+use crate::link::progress::Voice;
+use crate::link::verify::Checked;
+use crate::link::{claim, declare, interim, permit, renew};
+
+/// Links, or says or prints what would be done.
+pub async fn run(mut args: Args) -> anyhow::Result<()> {
+    let mut seen = BTreeSet::new();
+    args.source_contexts.retain(|context| seen.insert(context.clone()));
+    if let Some(conflict) = args.conflict() {
+        return Err(usage::error("bootstrap", conflict));
+    }
+    if args.source_contexts.len() > 1 {
+        return several::run(args).await;
+    }
+    let (plan, way) = plan(&args, args.source_contexts.first())?;
+    let connected = connect::connect(plan, Voice::Lines).await?;
+    let wish = Wish::of(&args);
+    claim::claim(&connected).await?;
+    if args.output.is_some() {
+        return report::print(&connected, &wish, args.side).await;
+    }
+    if args.dry_run {
+        return dry_run::rehearse(&connected, &wish).await;
+    }
+    permit::ensure(&connected).await?;
+    declare::prepare(&connected.target, &connected.voice).await?;
+    let linked = link(&connected, &way, &wish).await?;
+    report::report(&connected, &way, &linked).await
+}
+
+/// What a link is to be allowed, as the flags say it.
+pub struct Wish {
+    /// What it may import; empty: as it was, and everything at first.
+    allow: Vec<Grant>,
+    /// The lifetime of its tokens in seconds; none: as it was, and the longest at first.
+    seconds: Option<i64>,
+}
+
+/// A link that was made, or found to be right.
+pub struct Made {
+    /// What it may do.
+    granted: Granted,
+    /// That it works.
+    checked: Checked,
+}
+
+impl Wish {
+    fn of(args: &Args) -> Self {
+        Self { allow: args.allow.clone(), seconds: args.link_ttl }
+    }
+
+    /// What the link is to be granted; none where nobody can tell. Run again without a wish, bootstrap never
+    /// widens what a link may.
+    fn grants(&self, stored: &Stored) -> Option<Grants> {
+        match &stored.grants {
+            _ if !self.allow.is_empty() => Some(self.allow.iter().collect()),
+            Some(_) if stored.is_ambiguous() => None,
+            stored => Some(stored.clone().unwrap_or(Grants::Everything)),
+        }
+    }
+
+    /// The same, or what to say instead.
+    ///
+    /// # Errors
+    /// When nobody can tell.
+    fn grants_of(&self, connected: &Connected, stored: &Stored) -> anyhow::Result<Grants> {
+        let flags = &connected.plan.flags;
+        self.grants(stored).with_context(|| {
+            format!(
+                "{}: {} is bound to everything, and to Roles in some namespaces, too: say which is meant: {} --allow \
+                 NAMESPACE[/NAME], or: {}",
+                connected.source.name,
+                connected.target.name,
+                flags.of("bootstrap", ""),
+                flags.of("allow", "--everything"),
+            )
+        })
+    }
+}
+
+fn plan(args: &Args, source_context: Option<&String>) -> anyhow::Result<(Plan, Way)> {
+    let flags = args.flags(source_context);
+    let (target, source) = (flags.target.choose()?, flags.source.choose()?);
+    let ca_file = args.way.source_ca_file.as_deref().map(ca_file).transpose()?;
+    let plan = plan::plan(flags, target, source)?;
+    let way = plan::way(&plan, ca_file)?;
+    Ok((plan, way))
+}
+
+fn ca_file(path: &Path) -> anyhow::Result<String> {
+    let failed = |problem: String| anyhow::anyhow!("--source-ca-file {}: {problem}", path.display());
+    let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    pem_bundle(bytes).ok_or_else(|| failed("there is no PEM certificate in it".into()))
+}
+
+/// Links two clusters whose names are free, in a target that can have links.
+async fn link(connected: &Connected, way: &Way, wish: &Wish) -> anyhow::Result<Made> {
+    let stored = grants::stored(&connected.source, &connected.target.name).await?;
+    let granted = authorize::grant(connected, &wish.grants_of(connected, &stored)?, &stored).await?;
+    let declared = declare::declare(connected, wish.seconds).await?;
+    let checked = renew::keep_or_mint(connected, &way.endpoint, &granted, &declared).await?;
+    // Of a rotation that was interrupted.
+    interim::clear(connected).await?;
+    Ok(Made { granted, checked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_wish_nothing_is_widened() {
+        let stored = |grants| Stored { grants, objects: Vec::new() };
+        let granted = |allow: &[&str], before: Option<&str>| {
+            let grant = |text: &&str| text.parse::<Grant>().unwrap();
+            let wish = Wish { allow: allow.iter().map(grant).collect(), seconds: None };
+            let before = before.map(|text| [grant(&text)].iter().collect());
+            wish.grants(&stored(before)).unwrap().to_string()
+        };
+        assert_eq!(granted(&[], None), "everything");
+        assert_eq!(granted(&[], Some("a")), "a");
+        assert_eq!(granted(&["b"], Some("a")), "b");
+        let everything = Wish { allow: vec!["b".parse().unwrap()], seconds: None };
+        assert_eq!(everything.grants(&stored(Some(Grants::Everything))).unwrap().to_string(), "b");
+    }
+
+    #[test]
+    fn of_two_forms_nobody_can_tell_which_is_meant() {
+        let narrow: Grants = [&"a".parse().unwrap()].into_iter().collect();
+        let mut objects = narrow.objects("c1").unwrap();
+        objects.extend(Grants::Everything.objects("c1").unwrap());
+        let stored = Stored { grants: Some(Grants::Everything), objects };
+        let wish = |allow| Wish { allow, seconds: None };
+        assert_eq!(wish(Vec::new()).grants(&stored), None);
+        assert_eq!(wish(vec!["a".parse().unwrap()]).grants(&stored), Some(narrow));
+    }
+}

@@ -1,0 +1,140 @@
+//! The flags of `kubemcsa bootstrap`.
+
+use std::path::PathBuf;
+
+use clap_complete::engine::ArgValueCandidates;
+
+use crate::cli::output::Format;
+use crate::cli::times;
+use crate::commands::completion::contexts;
+use crate::link::declare::LONGEST;
+use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
+use crate::link::grants::Grant;
+
+/// Which clusters to link, how the target reaches the source, and what it may import from there.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub target: TargetFlags,
+
+    /// Context of the source [default: the current one]; repeat it to link several, side by side
+    #[arg(long = "source-context", value_name = "NAME", add = ArgValueCandidates::new(contexts), help_heading = "Source: owns the service accounts")]
+    pub source_contexts: Vec<String>,
+
+    /// Kubeconfig file of the source [default: KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE", help_heading = "Source: owns the service accounts")]
+    pub source_kubeconfig: Option<PathBuf>,
+
+    /// What the target calls the source, and imports say as clusterName [default: the name of the context's cluster]
+    #[arg(long, value_name = "NAME", help_heading = "Source: owns the service accounts")]
+    pub source_name: Option<String>,
+
+    #[command(flatten)]
+    pub way: WayFlags,
+
+    /// What the target may import, and nothing else: the service accounts of a namespace, or one of
+    /// them; repeatable [default: what it was allowed before, and everything at first]
+    #[arg(long, value_name = "NAMESPACE[/NAME]", help_heading = "Rights")]
+    pub allow: Vec<Grant>,
+
+    /// Lifetime of the link's own tokens, 10m to 24h [default: as it was, and 24h at first]
+    #[arg(long, value_name = "DURATION", value_parser = link_ttl, help_heading = "Rights")]
+    pub link_ttl: Option<i64>,
+
+    /// Let the target be the source
+    #[arg(long)]
+    pub allow_self: bool,
+
+    /// Show what would change on both sides, by the API servers' own dry run; nothing is written or minted
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print the objects instead, but the link's token; nothing is written
+    #[arg(short, long, value_enum, value_name = "FORMAT", conflicts_with = "dry_run")]
+    pub output: Option<Format>,
+
+    /// Print those for one side only, so that they can be applied there
+    #[arg(long, value_enum, value_name = "SIDE", requires = "output")]
+    pub side: Option<OneSide>,
+}
+
+/// Of which side objects are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OneSide {
+    /// Identity and rights.
+    Source,
+    /// The link's import, and what it needs.
+    Target,
+}
+
+impl Args {
+    /// Why these can't go together, if they can't: what clap can't tell.
+    pub fn conflict(&self) -> Option<&'static str> {
+        let of_one = self.source_name.is_some()
+            || self.way.source_server.is_some()
+            || self.way.source_ca_file.is_some()
+            || self.way.tls_server_name.is_some()
+            || self.output.is_some();
+        (self.source_contexts.len() > 1 && of_one).then_some(
+            "--source-name, --source-server, --source-ca-file, --tls-server-name and --output are about one source: \
+             give one --source-context with them",
+        )
+    }
+
+    /// The flags of the link to one source.
+    pub fn flags(&self, source_context: Option<&String>) -> Flags {
+        let allow = self.allow.iter().map(|grant| ("--allow", grant.to_string()));
+        let link_ttl = self.link_ttl.map(|seconds| ("--link-ttl", format!("{seconds}s")));
+        Flags {
+            command: "bootstrap",
+            target: self.target.clone(),
+            source: SourceFlags {
+                context: source_context.cloned(),
+                kubeconfig: self.source_kubeconfig.clone(),
+                name: self.source_name.clone(),
+            },
+            way: self.way.clone(),
+            allow_self: self.allow_self,
+            others: allow.chain(link_ttl).collect(),
+        }
+    }
+}
+
+fn link_ttl(text: &str) -> Result<i64, String> {
+    let seconds = times::duration(text)?.as_secs();
+    match i64::try_from(seconds) {
+        Ok(seconds) if (mcsa_client::api::MIN_EXPIRATION_SECONDS..=LONGEST).contains(&seconds) => Ok(seconds),
+        _ => Err("API servers mint for 10m at least, and links get 24h at most".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("24h", Some(86_400))]
+    #[case("10m", Some(600))]
+    #[case("599s", None)]
+    #[case("25h", None)]
+    #[case("soon", None)]
+    fn lifetimes(#[case] text: &str, #[case] seconds: Option<i64>) {
+        assert_eq!(link_ttl(text).ok(), seconds);
+    }
+
+    #[test]
+    fn a_mend_grants_no_more_than_was_to_be() {
+        let args = Args { allow: vec!["team-a".parse().unwrap()], link_ttl: Some(600), ..Default::default() };
+        let mend = args.flags(None).again_with("--source-name", "c2");
+        assert_eq!(mend, "kubemcsa bootstrap --allow team-a --link-ttl 600s --source-name c2");
+    }
+
+    #[test]
+    fn what_is_about_one_source_is_for_one() {
+        let two = vec!["c2".to_owned(), "c3".to_owned()];
+        let args = Args { source_contexts: two, ..Default::default() };
+        assert_eq!(args.conflict(), None);
+        assert!(Args { source_name: Some("c2".into()), ..args }.conflict().is_some());
+    }
+}

@@ -1,0 +1,138 @@
+//! The pods that name imports: of ten thousand others, nothing is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::{Container, Pod as CorePod, PodSpec};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use mcsa_client::contract::IMPORT_NAME;
+use mcsa_client::system::names::listed;
+
+use crate::cluster::call::CallError;
+use crate::cluster::pod::{controller, secrets};
+use crate::cluster::{Cluster, list};
+use crate::commands::check::facts::{Facts, Pod};
+use crate::commands::check::judge::is_told_of;
+
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// How many ReplicaSets are read at a time.
+const CALLS: usize = 8;
+
+/// How many are read at most: whoever reads on after so many findings will check again.
+const MOST: usize = 200;
+
+/// Looks in all namespaces, or in one.
+pub async fn look(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Pod>, CallError> {
+    let api: Api<CorePod> = list::within(cluster, namespace);
+    let page = async |params: &ListParams| api.list(params).await;
+    let mut pods = Vec::new();
+    list::each_page(cluster, "list pods", ListParams::default(), page, |page| {
+        pods.extend(page.into_iter().filter_map(pod));
+    })
+    .await?;
+    Ok(pods)
+}
+
+/// What matters of a pod that names imports, and has not come to its end. Of a kubelet's own, the API server
+/// has only a mirror, which the webhook leaves alone.
+fn pod(pod: CorePod) -> Option<Pod> {
+    if pod.annotations().contains_key(MIRROR) {
+        return None;
+    }
+    let imports = listed(pod.annotations().get(IMPORT_NAME)?).map(str::to_owned).collect();
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
+    if pod.metadata.deletion_timestamp.is_some() || matches!(phase, "Succeeded" | "Failed") {
+        return None;
+    }
+    let spec = pod.spec.as_ref();
+    let containers = spec.into_iter().flat_map(containers);
+    let mounts = containers.flat_map(|container| container.volume_mounts.iter().flatten());
+    Some(Pod {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        imports,
+        secrets: spec.into_iter().flat_map(|spec| spec.volumes.iter().flatten()).flat_map(secrets).collect(),
+        mount_paths: mounts.map(|mount| mount.mount_path.trim_end_matches('/').to_owned()).collect(),
+        is_pending: phase == "Pending",
+        controller: controller(&pod),
+    })
+}
+
+fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.containers.iter().chain(spec.init_containers.iter().flatten())
+}
+
+/// Finds out what has made the ReplicaSets of those pods that something is wrong with: that is what people
+/// know. One that can't be read stays what it is.
+pub async fn find_controllers(cluster: &Cluster, facts: &mut Facts) {
+    let pods = facts.pods.take();
+    let wrong = pods.iter().flatten().filter(|pod| is_told_of(facts, pod));
+    let sets = wrong.filter_map(|pod| match &pod.controller {
+        Some((kind, name)) if kind == "ReplicaSet" => Some((pod.namespace.clone(), name.clone())),
+        _ => None,
+    });
+    let sets: BTreeSet<_> = sets.collect();
+    let found = futures::stream::iter(sets).take(MOST).map(async |(namespace, name)| {
+        let api: Api<ReplicaSet> = Api::namespaced(cluster.client.clone(), &namespace);
+        let set = cluster.call("read a replica set", api.get_metadata(&name)).await.ok()?;
+        Some(((namespace, name), controller(&set)?))
+    });
+    let owners: Vec<_> = found.buffer_unordered(CALLS).collect().await;
+    let owners: BTreeMap<_, _> = owners.into_iter().flatten().collect();
+    let mut pods = pods;
+    for pod in pods.iter_mut().flatten() {
+        let set = pod.controller.as_ref().filter(|(kind, _)| kind == "ReplicaSet");
+        let owner = set.and_then(|(_, name)| owners.get(&(pod.namespace.clone(), name.clone())));
+        if let Some(owner) = owner {
+            pod.controller = Some(owner.clone());
+        }
+    }
+    facts.pods = pods;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(annotations: Value, phase: &str) -> Option<Pod> {
+        let read = json!({
+            "metadata": {
+                "namespace": "team", "name": "a-x", "annotations": annotations,
+                "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a", "uid": "u",
+                                      "controller": true }],
+            },
+            "spec": {
+                "volumes": [
+                    { "name": "one", "secret": { "secretName": "one-token" } },
+                    { "name": "two", "projected": { "sources": [{ "secret": { "name": "two-token" } }] } },
+                    { "name": "other", "emptyDir": {} },
+                ],
+                "containers": [{ "name": "main", "volumeMounts": [{ "name": "one", "mountPath": "/creds/" }] }],
+            },
+            "status": { "phase": phase },
+        });
+        pod(serde_json::from_value(read).unwrap())
+    }
+
+    #[test]
+    fn what_is_kept_of_a_pod() {
+        let found = read(json!({ IMPORT_NAME: "one, two" }), "Pending").unwrap();
+        assert_eq!(found.imports, ["one", "two"]);
+        assert_eq!(Vec::from_iter(&found.secrets), ["one-token", "two-token"]);
+        assert_eq!(Vec::from_iter(&found.mount_paths), ["/creds"]);
+        assert_eq!(found.controller, Some(("ReplicaSet".into(), "a".into())));
+        assert!(found.is_pending);
+    }
+
+    #[test]
+    fn a_pod_that_names_no_import_or_has_ended_is_none_of_ours() {
+        assert_eq!(read(json!({}), "Running"), None);
+        assert_eq!(read(json!({ IMPORT_NAME: "one", MIRROR: "x" }), "Running"), None);
+        assert_eq!(read(json!({ IMPORT_NAME: "one" }), "Succeeded"), None);
+        assert_eq!(read(json!({ IMPORT_NAME: "one" }), "Failed"), None);
+    }
+}

@@ -1,0 +1,68 @@
+//! Deployments whose pods the webhook refuses: of pods that were never made, there is nothing else to see.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use mcsa_client::contract::{IMPORT_NAME, webhook};
+use mcsa_client::system::names::listed;
+
+use crate::cluster::call::CallError;
+use crate::cluster::{Cluster, list};
+use crate::commands::check::facts::Refused;
+
+/// Looks in all namespaces, or in one.
+pub async fn look(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Refused>, CallError> {
+    let api: Api<Deployment> = list::within(cluster, namespace);
+    let page = async |params: &ListParams| api.list(params).await;
+    let mut refused = Vec::new();
+    list::each_page(cluster, "list deployments", ListParams::default(), page, |page| {
+        refused.extend(page.into_iter().filter_map(read));
+    })
+    .await?;
+    Ok(refused)
+}
+
+fn read(deployment: Deployment) -> Option<Refused> {
+    let template = &deployment.spec.as_ref()?.template;
+    let imports = template.metadata.as_ref()?.annotations.as_ref()?.get(IMPORT_NAME)?;
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions.iter().find(|it| it.type_ == "ReplicaFailure" && it.status == "True")?;
+    let message = failure.message.clone().filter(|message| message.contains(webhook::ENTRY))?;
+    Some(Refused {
+        namespace: deployment.namespace().unwrap_or_default(),
+        deployment: deployment.name_any(),
+        imports: listed(imports).map(str::to_owned).collect(),
+        message,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    #[rstest]
+    #[case::by_us(
+        "admission webhook \"pods.multicluster.admiralty.io\" denied the request: no",
+        "True",
+        true
+    )]
+    #[case::in_the_past(
+        "admission webhook \"pods.multicluster.admiralty.io\" denied the request: no",
+        "False",
+        false
+    )]
+    #[case::by_others("exceeded quota", "True", false)]
+    fn pods_are_refused(#[case] message: &str, #[case] status: &str, #[case] expected: bool) {
+        let template = json!({ "metadata": { "annotations": { IMPORT_NAME: "a,b" } } });
+        let condition = json!({ "type": "ReplicaFailure", "status": status, "message": message });
+        let deployment = json!({
+            "metadata": { "namespace": "team", "name": "lister" },
+            "spec": { "selector": {}, "template": template },
+            "status": { "conditions": [condition] },
+        });
+        let refused = read(serde_json::from_value(deployment).unwrap());
+        assert_eq!(refused.map(|refused| refused.imports), expected.then(|| vec!["a".into(), "b".into()]));
+    }
+}

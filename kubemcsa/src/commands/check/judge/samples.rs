@@ -1,0 +1,93 @@
+//! What the tables of the rules are made of.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use mcsa_client::ServiceAccountImport;
+use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
+use serde_json::{Value, json};
+
+use crate::commands::check::facts::{Facts, Importer, Imports};
+use crate::link::existing::Linked;
+
+/// The time of all tables.
+pub const NOW: i64 = 1_800_000_000;
+
+pub fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// A target with nothing in it but an importer at work.
+pub fn facts() -> Facts {
+    Facts {
+        now: at(NOW),
+        has_crd: true,
+        importer: Importer { is_leading: true, is_seen: true, ..Default::default() },
+        sees_link_secrets: true,
+        imports: Some(Imports::new()),
+        ..Default::default()
+    }
+}
+
+pub fn condition(type_: &str, status: &str, reason: &str) -> Value {
+    json!({ "type": type_, "status": status, "reason": reason, "message": format!("{reason}, it says"),
+            "lastTransitionTime": at(0).to_string() })
+}
+
+/// An import that was declared a minute ago.
+pub fn import(namespace: &str, name: &str, source: &str, status: Value) -> ServiceAccountImport {
+    let import = json!({
+        "metadata": { "namespace": namespace, "name": name, "generation": 1,
+                      "creationTimestamp": at(NOW - 60).to_string() },
+        "spec": { "clusterName": source, "namespace": "default", "name": "pod-lister" },
+        "status": status,
+    });
+    serde_json::from_value(import).unwrap()
+}
+
+/// The status of an import whose last try came to this.
+pub fn tried(is_ready: bool, failed: Option<&str>) -> Value {
+    let ready = if is_ready { ("True", "TokenValid") } else { ("False", failed.unwrap_or("NoToken")) };
+    let refreshed = failed.map_or(("True", "Refreshed"), |reason| ("False", reason));
+    let conditions = [condition("Ready", ready.0, ready.1), condition("Refreshed", refreshed.0, refreshed.1)];
+    json!({ "conditions": conditions, "observedGeneration": 1 })
+}
+
+pub fn imports(imports: impl IntoIterator<Item = ServiceAccountImport>) -> Option<Imports> {
+    let key = |it: &ServiceAccountImport| (it.metadata.namespace.clone(), it.metadata.name.clone());
+    let keyed = imports.into_iter().map(|import| (key(&import), import));
+    Some(keyed.map(|((namespace, name), it)| ((namespace.unwrap(), name.unwrap()), it)).collect())
+}
+
+/// The link of c1 to a source.
+pub fn link(source: &str, status: Value, secret: Option<Secret>) -> Linked {
+    let mut import = import(SYSTEM_NAMESPACE, source, source, status);
+    import.spec.namespace = SYSTEM_NAMESPACE.into();
+    import.spec.name = "c1".into();
+    import.metadata.labels = Some([(LINK_LABEL.to_owned(), "true".to_owned())].into());
+    Linked { cluster_name: source.into(), import: Some(import), secret }
+}
+
+/// The Secret of a link to https://c2 whose token expires then.
+pub fn link_secret(expires: i64) -> Secret {
+    link_secret_of(expires, None)
+}
+
+/// The same, with a token that is bound to this Secret of the source.
+pub fn link_secret_of(expires: i64, bound_to: Option<Value>) -> Secret {
+    let account = json!({ "name": "c1", "uid": "u" });
+    let claims = json!({ "iat": expires - 3600, "exp": expires,
+        "kubernetes.io": { "namespace": SYSTEM_NAMESPACE, "serviceaccount": account, "secret": bound_to } });
+    let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let kubeconfig = json!({
+        "current-context": "c", "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
+        "clusters": [{ "name": "c", "cluster": { "server": "https://c2" } }],
+        "users": [{ "name": "c", "user": { "token": token } }],
+    });
+    let mut secret = Secret::default();
+    secret.metadata.name = Some("c2-token".into());
+    secret.data = Some([("kubeconfig".to_owned(), ByteString(kubeconfig.to_string().into_bytes()))].into());
+    secret
+}

@@ -1,0 +1,57 @@
+//! `kubemcsa export`: a token of a service account, in the form in which a consumer reads it that no
+//! importer serves.
+//!
+//! endpoint → mint → document
+
+mod args;
+mod document;
+mod endpoint;
+mod mint;
+mod validate;
+
+pub use args::Args;
+
+use jiff::Timestamp;
+
+use crate::cli::output;
+use crate::cli::times::{in_words, to_the_second};
+use crate::cluster::kubeconfig::Chosen;
+use args::Syntax;
+use document::Document;
+
+/// Mints, and prints the document.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    validate::flags(&args)?;
+    let chosen = Chosen::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
+    let endpoint = endpoint::endpoint(&chosen, &args)?;
+    let namespace =
+        args.namespace.clone().or(chosen.namespace.clone()).unwrap_or_else(|| "default".to_owned());
+    let cluster_name = args.cluster_name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
+    // A name that can't be used is told before there is a token.
+    validate::names(&args, &cluster_name)?;
+
+    let cluster = chosen.connect().await?;
+    let minted = mint::mint(&cluster, &namespace, &args).await?;
+    let expires_at = minted.expires_at;
+    let document = document::document(&args, &cluster_name, namespace, endpoint, minted)?;
+    match (&document, args.output) {
+        (Document::Secret(secret), Syntax::Yaml) => output::yaml(secret)?,
+        (Document::Secret(secret), Syntax::Json) => output::json(secret)?,
+        (Document::Kubeconfig(kubeconfig), Syntax::Yaml) => output::yaml(kubeconfig)?,
+        (Document::Kubeconfig(kubeconfig), Syntax::Json) => output::json(kubeconfig)?,
+    }
+
+    let left = expires_at.duration_since(Timestamp::now());
+    output::say(
+        &cluster.name,
+        &format!(
+            "the token expires in {}, at {}; nothing refreshes it",
+            in_words(left),
+            to_the_second(expires_at)
+        ),
+    );
+    if let Some(hint) = document::hint(args.format, &cluster_name) {
+        output::say(&cluster.name, &hint);
+    }
+    Ok(())
+}

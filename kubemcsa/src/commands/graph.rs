@@ -1,0 +1,82 @@
+//! `kubemcsa graph`: who in which cluster holds which identity where, and what it may do there.
+//!
+//! look → resolve → rights → model → render
+
+mod admin;
+mod args;
+mod collect;
+mod holders;
+mod model;
+mod render;
+mod resolve;
+mod rights;
+mod roles;
+mod rules;
+mod view;
+
+pub use args::Args;
+
+use anyhow::{bail, ensure};
+use futures::future::join_all;
+
+use crate::cli::output;
+use crate::cluster::kubeconfig::{self, Chosen};
+use args::Format;
+
+/// Looks at all clusters side by side, and draws what was seen of those that answer.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let chosen = chosen(&args)?;
+    let looked = join_all(chosen.iter().map(|chosen| collect::look(chosen, args.namespace.as_deref()))).await;
+    let mut seen = Vec::new();
+    for looked in looked {
+        match looked {
+            Ok(looked) => seen.push(looked),
+            Err(error) if chosen.len() == 1 => return Err(error),
+            Err(error) => output::warn_of(&error),
+        }
+    }
+    let looked: Vec<_> = collect::once(seen);
+    ensure!(!looked.is_empty(), "none of the clusters could be read");
+    let views: Vec<_> = looked.iter().map(|it| &it.view).collect();
+    let resolved = resolve::resolve(&views);
+
+    let sources = looked.iter().filter(|it| resolved.iter().any(|import| import.source.is(&it.view)));
+    let read = sources.map(async |it| Some((it.view.uid.clone()?, roles::read(&it.clusters).await)));
+    let roles = join_all(read).await.into_iter().flatten().collect();
+
+    let graph = model::build(&views, &resolved, &roles);
+    if graph.imports.is_empty() {
+        let names: Vec<_> = views.iter().map(|view| view.name.as_str()).collect();
+        output::say(&names.join(", "), "there are no imports");
+    }
+    match args.format {
+        Format::Text => output::styled(&render::text::render(&graph)),
+        Format::Dot => output::text(&render::dot::render(&graph)),
+        Format::Mermaid => output::text(&render::mermaid::render(&graph)),
+        Format::Svg => output::text(&render::svg::render(&graph)),
+        Format::Json => output::json(&graph),
+    }
+}
+
+/// The contexts to look at. One that the user named must be there; of all others, a broken one is only told.
+fn chosen(args: &Args) -> anyhow::Result<Vec<Chosen>> {
+    let load = |name: Option<&str>| Chosen::load(args.kubeconfig.as_deref(), name, "--");
+    if !args.all_contexts {
+        let named: Vec<_> = args.contexts.iter().map(|name| Some(name.as_str())).collect();
+        let named = if named.is_empty() { vec![None] } else { named };
+        return Ok(named.into_iter().map(load).collect::<Result<_, _>>()?);
+    }
+    let kubeconfig = kubeconfig::read(args.kubeconfig.as_deref(), "--")?;
+    let names: Vec<_> = kubeconfig.contexts.into_iter().map(|named| named.name).collect();
+    if names.is_empty() {
+        bail!("the kubeconfig has no context");
+    }
+    let loaded = names.iter().filter_map(|name| match load(Some(name)) {
+        Ok(chosen) => Some(chosen),
+        Err(error) => {
+            output::warn(name, &format!("left out: {error}"));
+            None
+        }
+    });
+    Ok(loaded.collect())
+}

@@ -1,0 +1,97 @@
+//! For Mermaid. <https://mermaid.js.org/syntax/flowchart.html>
+
+use super::{has_marks, identities, identity_lines, import_lines, is_marked, namespaces};
+use crate::commands::graph::model::Graph;
+
+/// The flowchart.
+pub fn render(graph: &Graph) -> String {
+    let mut text = String::from("flowchart LR\n");
+    for (place, target) in graph.targets.iter().enumerate() {
+        text.push_str(&format!("  subgraph target{place}[{}]\n", quoted(&[&target.name])));
+        for (number, (name, imports, holders)) in namespaces(graph, place).into_iter().enumerate() {
+            text.push_str(&format!("    subgraph target{place}n{number}[{}]\n", quoted(&[name])));
+            for it in holders {
+                text.push_str(&format!("      holder{it}({})\n", quoted(&[&graph.holders[it].title()])));
+            }
+            for it in imports {
+                let import = &graph.imports[it];
+                let lines = import_lines(import);
+                let mark = if is_marked(graph, import) { ":::marked" } else { "" };
+                text.push_str(&format!("      import{it}[{}]{mark}\n", quoted(&lines)));
+            }
+            text.push_str("    end\n");
+        }
+        text.push_str("  end\n");
+    }
+    for (place, source) in graph.sources.iter().enumerate() {
+        text.push_str(&format!("  subgraph source{place}[{}]\n", quoted(&[&source.name])));
+        for it in identities(graph, place) {
+            let identity = &graph.identities[it];
+            let lines = identity_lines(graph, identity);
+            let mark = if identity.admin.is_empty() { "" } else { ":::marked" };
+            text.push_str(&format!("    identity{it}[{}]{mark}\n", quoted(&lines)));
+        }
+        text.push_str("  end\n");
+    }
+    for (place, import) in graph.imports.iter().enumerate() {
+        for holder in &import.holders {
+            text.push_str(&format!("  holder{holder} --> import{place}\n"));
+        }
+        text.push_str(&format!("  import{place} --> identity{}\n", import.identity));
+    }
+    if has_marks(graph) {
+        text.push_str("  classDef marked fill:#ffebe9,stroke:#cf222e,color:#82071e,stroke-width:2px\n");
+    }
+    text
+}
+
+/// Lines as a quoted string. All that could mean something to Mermaid, or to HTML, is written as the
+/// number of its character.
+fn quoted(lines: &[impl AsRef<str>]) -> String {
+    let escaped = |line: &str| -> String {
+        line.chars()
+            .map(|c| match c {
+                c if c.is_control() => " ".to_owned(),
+                c if c.is_alphanumeric() || " -_./:,()".contains(c) => c.to_string(),
+                c => format!("#{};", u32::from(c)),
+            })
+            .collect()
+    };
+    let lines: Vec<_> = lines.iter().map(|line| escaped(line.as_ref())).collect();
+    format!("\"{}\"", lines.join("<br/>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::graph::model::examples::{large, small};
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(&["plain (1)"], "\"plain (1)\"")]
+    #[case(&["a", "b"], "\"a<br/>b\"")]
+    #[case(&["a\"] --> b"], "\"a#34;#93; --#62; b\"")]
+    #[case(&["<script>"], "\"#60;script#62;\"")]
+    #[case(&["`a` #35; & *"], "\"#96;a#96; #35;35#59; #38; #42;\"")]
+    #[case(&["a\nend"], "\"a end\"")]
+    fn strings(#[case] lines: &[&str], #[case] expected: &str) {
+        assert_eq!(quoted(lines), expected);
+    }
+
+    #[test]
+    fn nodes_and_edges() {
+        let text = render(&small());
+        for line in ["  holder0 --> import0\n", "  import0 --> identity0\n", "(\"3 pods of deployment web\")"]
+        {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+        assert!(!text.contains("marked"), "{text}");
+        let text = render(&large());
+        assert_eq!(text.matches(" --> identity").count(), 21);
+        assert_eq!(
+            text.matches("subgraph").count(),
+            text.lines().filter(|line| line.trim() == "end").count()
+        );
+        assert_eq!(text.matches(":::marked").count(), 4);
+    }
+}

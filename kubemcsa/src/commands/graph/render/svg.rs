@@ -1,0 +1,77 @@
+//! A picture: pods, imports and identities in columns, their clusters around them.
+//!
+//! order → columns → layout → draw
+
+mod columns;
+mod draw;
+mod layout;
+mod order;
+mod pack;
+mod style;
+mod text;
+
+use crate::commands::graph::model::Graph;
+
+/// The picture.
+pub fn render(graph: &Graph) -> String {
+    draw::draw(graph, &layout::layout(graph))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::graph::model::examples::{large, small};
+
+    /// Whether tags are balanced, and attributes quoted: all that can go wrong in what we write.
+    fn is_xml(text: &str) -> bool {
+        let mut open = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('<') {
+            let Some((tag, next)) = after.split_once('>') else { return false };
+            let names = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
+            if before.contains('>') || tag.matches('"').count() % 2 == 1 {
+                return false;
+            }
+            match tag.strip_prefix('/') {
+                Some(name) if open.pop().as_deref() != Some(name) => return false,
+                Some(_) => {}
+                None if tag.ends_with('/') => {}
+                None => open.push(names(tag)),
+            }
+            rest = next;
+        }
+        open.is_empty() && !rest.contains('>')
+    }
+
+    #[test]
+    fn it_is_xml_whatever_the_names() {
+        let mut nasty = small();
+        for name in ["<b>&\"'", "</svg><script>alert(1)</script>", "a\nb\u{0}", "\u{ffff}]]>", "日本語"] {
+            nasty.targets[0].name = name.into();
+            nasty.sources[0].name = name.into();
+            nasty.holders[0].name = name.into();
+            nasty.imports[0].name = name.into();
+            nasty.identities[0].name = name.into();
+            nasty.identities[0].rights = vec![name.into()];
+            let svg = render(&nasty);
+            assert!(is_xml(&svg), "{svg}");
+            assert!(!svg.contains("<script") && !svg.contains('\u{0}'), "{svg}");
+        }
+        for graph in [Graph::default(), small(), large()] {
+            assert!(is_xml(&render(&graph)));
+        }
+    }
+
+    #[test]
+    fn it_refers_to_nothing_outside() {
+        let svg = render(&large()).replace("http://www.w3.org/2000/svg", "");
+        for reference in ["http", "href", "url(", "@import", "<script", "<image", "<foreignObject"] {
+            assert!(!svg.contains(reference), "{reference}");
+        }
+    }
+
+    #[test]
+    fn it_is_the_same_each_time() {
+        assert_eq!(render(&large()), render(&large()));
+    }
+}

@@ -1,0 +1,40 @@
+//! Last step: what the link has now, and the end of what it had.
+
+use anyhow::bail;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+
+use super::Standing;
+use crate::cli::output;
+use crate::cli::times::to_the_second;
+use crate::link::connect::Connected;
+use crate::link::flags::Flags;
+use crate::link::revoked::{self, Seen};
+use crate::link::verify::Checked;
+
+/// Says what the link has now, once the source refuses what it had.
+///
+/// # Errors
+/// When the source can't be asked, or accepts it.
+pub async fn report(connected: &Connected, standing: Standing, checked: &Checked) -> anyhow::Result<()> {
+    let Standing { old, granted, .. } = standing;
+    let (source, target) = (&connected.source, &connected.target);
+    if let Some(expires_at) = checked.expires_at {
+        let said = format!("has another credential to {}, until {}", source.name, to_the_second(expires_at));
+        output::say(&target.name, &said);
+    }
+    let Some(token) = old.config.auth_info.token else { return Ok(()) };
+    output::say(&source.name, "waiting until it refuses the old token");
+    if revoked::until_refused(source, &connected.plan.source.chosen, token).await? == Seen::Dead {
+        output::say(&source.name, "the old token is refused, and so is every other that the link had");
+        return Ok(());
+    }
+    bail!(
+        "{}: the old token is still accepted, so it is not bound to secret {SYSTEM_NAMESPACE}/{}; it ends with the \
+         service account: {}, and then: {}",
+        source.name,
+        target.name,
+        connected.plan.flags.of("unlink", ""),
+        Flags { others: granted.grants.flags(), command: "bootstrap", ..connected.plan.flags.clone() }
+            .again(),
+    )
+}

@@ -1,0 +1,56 @@
+//! `kubemcsa uninstall`: takes back what install made, so that nothing is broken at any moment.
+//!
+//! look → refuse → take, and, with `--delete-imports`, imports → system → report. Each step begins with
+//! what there is: interrupted anywhere, a second run finishes.
+
+mod delete_imports;
+mod delete_installed;
+mod delete_order;
+mod delete_system;
+mod foreign_webhook;
+mod installed;
+mod report;
+
+use std::time::Duration;
+
+use crate::cli::flags::TargetArgs;
+use crate::cli::times::duration;
+use crate::cluster::deleter::Taker;
+use crate::link::existing;
+
+/// From where to uninstall, and how much.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+
+    /// Also delete all imports with their Secrets, the links, their definition and the system namespace
+    #[arg(long)]
+    delete_imports: bool,
+
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// How long to wait until something is gone, such as 90s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    timeout: Duration,
+}
+
+/// Uninstalls, or says what would be done.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let (chosen, cluster) = args.target.connect().await?;
+    let mut taker = Taker::new(cluster, args.timeout, args.dry_run);
+
+    let found = installed::look(&taker.cluster).await?;
+    foreign_webhook::refuse(&taker.cluster, &found.ours, &chosen.kubectl()).await?;
+    let links = existing::all(&taker.cluster).await?;
+    delete_installed::take(&mut taker, &found).await?;
+    if args.delete_imports {
+        // Whoever is interrupted here finds no links any more that would tell.
+        report::say_who_trusts(&taker, &links);
+        delete_imports::take(&mut taker).await?;
+        delete_system::take(&mut taker, &found.others).await?;
+    }
+    report::report(&taker, &chosen, &links, args.delete_imports).await
+}

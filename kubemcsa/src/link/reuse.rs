@@ -1,0 +1,227 @@
+//! Whether the link has a credential already that does: then nothing is minted.
+
+use anyhow::bail;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::config::AuthInfo;
+use kube::{Api, ResourceExt};
+use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE, key};
+use mcsa_client::system::credential::Endpoint;
+use mcsa_client::system::link::Link;
+use mcsa_client::system::secret::{self, Provenance};
+use mcsa_client::system::token::Claims;
+use mcsa_client::{ExposeSecret, SecretString};
+
+use super::authorize::Granted;
+use super::connect::Connected;
+use super::declare::Declared;
+use crate::cluster::Cluster;
+
+/// Of a token that lives for a day, an importer at work leaves hours: one with less has nobody who
+/// refreshes it.
+const TOO_LITTLE: SignedDuration = SignedDuration::from_hours(1);
+
+/// What there is in the place of the link's Secret.
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A credential that does.
+    Good(Secret),
+    /// Ours, but it doesn't do.
+    Worn(Secret),
+}
+
+/// What a good credential is for.
+struct Wanted<'a> {
+    endpoint: &'a Endpoint,
+    cluster_uid: &'a str,
+    /// Of the import as it is now.
+    fingerprint: &'a str,
+    granted: &'a Granted,
+    now: Timestamp,
+}
+
+/// Looks, and tries what is there.
+///
+/// # Errors
+/// When the Secret can't be read, or is somebody else's.
+pub async fn look(
+    connected: &Connected,
+    endpoint: &Endpoint,
+    granted: &Granted,
+    declared: &Declared,
+) -> anyhow::Result<Found> {
+    let name = declared.import.secret_name();
+    let secrets: Api<Secret> = Api::namespaced(connected.target.client.clone(), SYSTEM_NAMESPACE);
+    let doing = format!("read secret {SYSTEM_NAMESPACE}/{name}");
+    let Some(secret) = connected.target.call(&doing, secrets.get_opt(&name)).await? else {
+        return Ok(Found::Nothing);
+    };
+    if !is_owned(&secret, &declared.import.uid().unwrap_or_default()) {
+        bail!(
+            "{}: secret {SYSTEM_NAMESPACE}/{name} is in the place of the link's, and does not belong to its import; if \
+             nobody needs it, delete it and run this again: {} -n {SYSTEM_NAMESPACE} delete secret {name}",
+            connected.target.name,
+            connected.plan.target.chosen.kubectl(),
+        );
+    }
+    let (cluster_uid, now) = (connected.source_uid.as_str(), Timestamp::now());
+    let fingerprint = &secret::fingerprint(&declared.import.spec, true, endpoint);
+    let wanted = Wanted { endpoint, cluster_uid, fingerprint, granted, now };
+    if is_whole(&secret, &wanted) && works(connected, &secret).await? {
+        Ok(Found::Good(secret))
+    } else {
+        Ok(Found::Worn(secret))
+    }
+}
+
+fn is_owned(secret: &Secret, import_uid: &str) -> bool {
+    secret.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == import_uid)
+}
+
+fn is_whole(secret: &Secret, wanted: &Wanted) -> bool {
+    let (Ok(link), Some(provenance)) = (Link::read(secret), Provenance::read(secret.annotations())) else {
+        return false;
+    };
+    let Some(claims) = token(secret).and_then(|token| Claims::of(&token).ok()) else { return false };
+    // Without its label the importer does not see it.
+    secret.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
+        && link.endpoint == *wanted.endpoint
+        && link.cluster_uid.as_deref() == Some(wanted.cluster_uid)
+        && provenance.fingerprint == wanted.fingerprint
+        && provenance.service_account_uid == wanted.granted.service_account_uid
+        // The source still accepts a token for 10 s after its Secret was deleted.
+        && claims.bound_secret.as_ref().map(|secret| &secret.uid) == Some(&wanted.granted.bound_secret_uid)
+        && claims.expires_at.duration_since(wanted.now) > too_little(&claims)
+}
+
+/// A source may grant so short a lifetime that even a new token has little.
+fn too_little(claims: &Claims) -> SignedDuration {
+    TOO_LITTLE.min(claims.expires_at.duration_since(claims.issued_at) / 4)
+}
+
+/// The token by which the importer connects, if it is the one that the Secret says it holds.
+fn token(secret: &Secret) -> Option<SecretString> {
+    let token = Link::read(secret).ok()?.config.auth_info.token?;
+    let said = secret.data.as_ref()?.get(key::TOKEN)?;
+    (said.0 == token.expose_secret().as_bytes()).then_some(token)
+}
+
+/// Whether the source accepts the token. It is asked by the address that works from here: the
+/// link's own may work from the target only.
+async fn works(connected: &Connected, secret: &Secret) -> anyhow::Result<bool> {
+    let Some(token) = token(secret) else { return Ok(false) };
+    let mut config = connected.plan.source.chosen.config()?;
+    config.auth_info = AuthInfo { token: Some(token), ..Default::default() };
+    let cluster = Cluster::new(&connected.source.name, "the link", config)?;
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    match cluster.call("read namespace kube-system as the link", namespaces.get("kube-system")).await {
+        Ok(namespace) => Ok(namespace.uid().as_deref() == Some(&connected.source_uid)),
+        Err(error) if error.is_unauthorized() => Ok(false),
+        // Its rights were granted a moment ago; whether they hold is the last step's question.
+        Err(error) if error.refusal().is_some() => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::grants::Grants;
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use mcsa_client::system::credential::Credential;
+    use mcsa_client::system::secret;
+    use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+    use rstest::rstest;
+    use serde_json::json;
+
+    fn endpoint(server: &str) -> Endpoint {
+        Endpoint { server: server.into(), ca_bundle: None, tls_server_name: None, proxy_url: None }
+    }
+
+    /// With a token that was issued at the epoch.
+    fn stored(lifetime: SignedDuration) -> Secret {
+        let mut import = ServiceAccountImport::new("c2", ServiceAccountImportSpec::default());
+        import.metadata.namespace = Some(SYSTEM_NAMESPACE.into());
+        import.metadata.uid = Some("import".into());
+        import.labels_mut().insert(LINK_LABEL.into(), "true".into());
+        let account = json!({ "name": "c1", "uid": "account" });
+        let bound = json!({ "name": "c1", "uid": "bound" });
+        let of = json!({ "namespace": SYSTEM_NAMESPACE, "serviceaccount": account, "secret": bound });
+        let claims = json!({ "iat": 0, "exp": lifetime.as_secs(), "kubernetes.io": of });
+        let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let credential = Credential {
+            name: "c2".into(),
+            cluster_name: "c2".into(),
+            endpoint: endpoint("https://c2"),
+            namespace: SYSTEM_NAMESPACE.into(),
+            token: token.into(),
+        };
+        let provenance = Provenance {
+            expires_at: Timestamp::UNIX_EPOCH + lifetime,
+            refresh_at: None,
+            service_account_uid: "account".into(),
+            cluster_uid: Some("cluster".into()),
+            fingerprint: "f".into(),
+        };
+        secret::build(&import, &credential, &provenance).unwrap()
+    }
+
+    fn does(secret: &Secret, [server, cluster_uid, account, bound]: [&str; 4], age: SignedDuration) -> bool {
+        let granted = Granted {
+            service_account_uid: account.into(),
+            bound_secret_uid: bound.into(),
+            policy: true,
+            grants: Grants::Everything,
+        };
+        let (endpoint, now) = (endpoint(server), Timestamp::UNIX_EPOCH + age);
+        is_whole(
+            secret,
+            &Wanted { endpoint: &endpoint, cluster_uid, fingerprint: "f", granted: &granted, now },
+        )
+    }
+
+    const AS_IT_IS: [&str; 4] = ["https://c2", "cluster", "account", "bound"];
+
+    #[rstest]
+    #[case(AS_IT_IS, true)]
+    #[case(["https://elsewhere", "cluster", "account", "bound"], false)]
+    #[case(["https://c2", "another", "account", "bound"], false)]
+    #[case(["https://c2", "cluster", "recreated", "bound"], false)]
+    #[case(["https://c2", "cluster", "account", "deleted, and made anew"], false)]
+    fn what_does(#[case] wanted: [&str; 4], #[case] expected: bool) {
+        let secret = stored(SignedDuration::from_hours(24));
+        assert_eq!(does(&secret, wanted, SignedDuration::ZERO), expected);
+    }
+
+    #[rstest]
+    #[case::day(24 * 60, 0, true)]
+    #[case::day_but_for_an_hour(24 * 60, 23 * 60 - 1, true)]
+    #[case::last_hour_of_a_day(24 * 60, 23 * 60, false)]
+    #[case::expired(24 * 60, 24 * 60 + 1, false)]
+    #[case::hour(60, 0, true)]
+    #[case::hour_but_for_a_quarter(60, 44, true)]
+    #[case::last_quarter_of_an_hour(60, 45, false)]
+    #[case::least_that_is_granted(10, 7, true)]
+    #[case::last_quarter_of_the_least(10, 8, false)]
+    fn enough_is_left(#[case] lifetime: i64, #[case] age: i64, #[case] expected: bool) {
+        let secret = stored(SignedDuration::from_mins(lifetime));
+        assert_eq!(does(&secret, AS_IT_IS, SignedDuration::from_mins(age)), expected);
+    }
+
+    #[rstest]
+    #[case(key::KUBECONFIG)]
+    #[case(key::TOKEN)]
+    fn a_secret_that_lacks_a_key_does_not(#[case] key: &str) {
+        let mut secret = stored(SignedDuration::from_hours(24));
+        secret.data.as_mut().unwrap().remove(key).unwrap();
+        assert!(!does(&secret, AS_IT_IS, SignedDuration::ZERO));
+    }
+
+    #[test]
+    fn only_the_import_itself_owns() {
+        let secret = stored(SignedDuration::from_hours(24));
+        assert!(is_owned(&secret, "import"));
+        assert!(!is_owned(&secret, "import of the same name, made later"));
+    }
+}

@@ -1,0 +1,163 @@
+//! An importer that is confined to namespaces: a Role in each, in place of rights in all.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context;
+use kube::api::{DynamicObject, ListParams, TypeMeta};
+use kube::{Api, ResourceExt};
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use serde_json::{Value, json};
+
+use crate::cluster::call::CallError;
+use crate::cluster::{Cluster, object};
+
+/// Name of the ClusterRole with the importer's rights, of the Roles that take its place, and of their
+/// bindings.
+pub const RIGHTS: &str = "multicluster-service-account-importer";
+
+/// The kinds that have that name.
+const KINDS: [&str; 4] = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
+
+/// The objects with the importer confined to these namespaces, where any is named. Links are in the system
+/// namespace, which is always served.
+///
+/// # Errors
+/// When the importer's Deployment has no arguments to add to, which would leave it unconfined.
+pub fn confine(objects: Vec<DynamicObject>, namespaces: &[String]) -> anyhow::Result<Vec<DynamicObject>> {
+    if namespaces.is_empty() {
+        return Ok(objects);
+    }
+    let mut seen = BTreeSet::new();
+    let named: Vec<&str> = namespaces.iter().map(String::as_str).filter(|name| seen.insert(*name)).collect();
+    let mut served = named.clone();
+    if seen.insert(SYSTEM_NAMESPACE) {
+        served.push(SYSTEM_NAMESPACE);
+    }
+    let mut confined = Vec::new();
+    for mut object in objects {
+        match (object::kind(&object), object.name_any().as_str()) {
+            ("ClusterRole", RIGHTS) => {
+                confined.extend(served.iter().map(|namespace| within(&object, "Role", namespace)));
+            }
+            ("ClusterRoleBinding", RIGHTS) => {
+                object.data["roleRef"]["kind"] = "Role".into();
+                confined.extend(served.iter().map(|namespace| within(&object, "RoleBinding", namespace)));
+            }
+            ("Deployment", "importer") => {
+                let args = object.data.pointer_mut("/spec/template/spec/containers/0/args");
+                let args = args.and_then(Value::as_array_mut).context("the importer has no arguments")?;
+                args.push(json!(format!("--namespaces={}", named.join(","))));
+                confined.push(object);
+            }
+            _ => confined.push(object),
+        }
+    }
+    Ok(confined)
+}
+
+/// The same rights, or who has them, in one namespace.
+fn within(object: &DynamicObject, kind: &str, namespace: &str) -> DynamicObject {
+    let mut object = object.clone();
+    if let Some(types) = &mut object.types {
+        kind.clone_into(&mut types.kind);
+    }
+    object.metadata.namespace = Some(namespace.to_owned());
+    object
+}
+
+/// The rights that the cluster has granted to an importer so far, in whichever form.
+///
+/// # Errors
+/// When the cluster can't be asked.
+pub async fn granted(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError> {
+    let mut granted = Vec::new();
+    let params = ListParams::default().fields(&format!("metadata.name={RIGHTS}"));
+    for kind in KINDS {
+        let types = TypeMeta { api_version: "rbac.authorization.k8s.io/v1".into(), kind: kind.into() };
+        let like =
+            DynamicObject { types: Some(types.clone()), metadata: Default::default(), data: Value::Null };
+        let api = Api::<DynamicObject>::all_with(cluster.client.clone(), &object::resource(&like));
+        let doing = format!("list {}s called {RIGHTS}", object::words(kind));
+        let listed = cluster.call(&doing, api.list(&params)).await?;
+        // In a list, they don't say themselves what they are.
+        granted.extend(listed.into_iter().map(|it| DynamicObject { types: Some(types.clone()), ..it }));
+    }
+    Ok(granted)
+}
+
+/// Those that were granted, are ours, and are not among the wanted.
+pub fn obsolete(granted: Vec<DynamicObject>, wanted: &[DynamicObject]) -> Vec<DynamicObject> {
+    let key =
+        |object: &DynamicObject| (object::kind(object).to_owned(), object.namespace(), object.name_any());
+    let wanted: BTreeSet<_> = wanted.iter().map(key).collect();
+    granted.into_iter().filter(|it| object::is_ours(it) && !wanted.contains(&key(it))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifests;
+
+    fn titles(objects: &[DynamicObject]) -> Vec<String> {
+        objects.iter().map(object::title).collect()
+    }
+
+    fn confined(namespaces: &[&str]) -> Vec<DynamicObject> {
+        let namespaces: Vec<_> = namespaces.iter().map(ToString::to_string).collect();
+        confine(manifests::objects().unwrap(), &namespaces).unwrap()
+    }
+
+    #[test]
+    fn roles_take_the_place_of_the_cluster_role() {
+        let (all, confined) = (manifests::objects().unwrap(), confined(&["b", "a", "b"]));
+        let (before, after) = (titles(&all), titles(&confined));
+        let gone: Vec<_> = before.iter().filter(|title| !after.contains(title)).collect();
+        assert_eq!(gone, [&format!("cluster role {RIGHTS}"), &format!("cluster role binding {RIGHTS}")]);
+        let new: Vec<_> = after.iter().filter(|title| !before.contains(title)).cloned().collect();
+        let in_each =
+            |kind| ["b", "a", SYSTEM_NAMESPACE].map(|namespace| format!("{kind} {namespace}/{RIGHTS}"));
+        assert_eq!(new, [in_each("role"), in_each("role binding")].concat());
+        let find = |objects: &[DynamicObject], title: &str| {
+            objects.iter().find(|object| object::title(object) == title).unwrap().clone()
+        };
+        let role = find(&confined, &format!("role a/{RIGHTS}"));
+        let cluster_role = find(&all, &format!("cluster role {RIGHTS}"));
+        assert_eq!(role.data, cluster_role.data);
+        assert_eq!(role.metadata.labels, cluster_role.metadata.labels);
+        let binding = find(&confined, &format!("role binding a/{RIGHTS}")).data;
+        assert_eq!(binding["roleRef"]["kind"], "Role");
+        assert_eq!(
+            binding["subjects"],
+            find(&all, &format!("cluster role binding {RIGHTS}")).data["subjects"]
+        );
+        let importer = format!("deployment {SYSTEM_NAMESPACE}/importer");
+        let args = |objects| {
+            find(objects, &importer).data["spec"]["template"]["spec"]["containers"][0]["args"].clone()
+        };
+        let (args, mut expected) = (args(&confined), args(&all));
+        expected.as_array_mut().unwrap().push("--namespaces=b,a".into());
+        assert_eq!(args, expected);
+    }
+
+    #[test]
+    fn the_system_namespace_may_be_named_and_none_is_all() {
+        let named = titles(&confined(&["a", SYSTEM_NAMESPACE]));
+        assert_eq!(named, titles(&confined(&["a"])));
+        assert_eq!(titles(&confined(&[])), titles(&manifests::objects().unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_wanted_any_more_goes_if_it_is_ours() {
+        let mut granted: Vec<_> = [confined(&["a", "b"]), manifests::objects().unwrap()].concat();
+        granted.retain(|object| object.name_any() == RIGHTS);
+        let theirs = granted.iter_mut().find(|object| object.namespace().as_deref() == Some("b")).unwrap();
+        theirs.metadata.labels = None;
+        let obsolete = titles(&obsolete(granted, &confined(&["a"])));
+        let expected = [
+            format!("role binding b/{RIGHTS}"),
+            format!("cluster role {RIGHTS}"),
+            format!("cluster role binding {RIGHTS}"),
+        ];
+        assert_eq!(obsolete, expected);
+    }
+}
