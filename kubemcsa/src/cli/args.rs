@@ -1,8 +1,10 @@
 //! The commands.
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::program;
+use crate::cli::usage::Usage;
 use crate::commands::allow::{self, Change};
 use crate::commands::{
     bootstrap, check, completion, export, graph, imports, install, links, man, reference, rotate, uninstall,
@@ -81,19 +83,52 @@ impl Cli {
             Command::Export(args) => export::run(*args).await,
             Command::Graph(args) => graph::run(args).await,
             Command::Completion(args) => completion::run(args),
-            Command::Man(args) => man::run(args),
-            Command::Reference(args) => reference::run(args),
+            Command::Man(args) => man::run(args, Self::command()),
+            Command::Reference(args) => reference::run(args, &Self::command()),
             Command::Version(args) => version::run(args),
         }
     }
 }
 
+/// Prints wrong usage as clap prints its own, and exits.
+pub fn exit(usage: &Usage) -> ! {
+    let mut cli = Cli::command().bin_name(program::name());
+    cli.build();
+    let mut fallback = cli.clone();
+    let command = cli.find_subcommand_mut(usage.command).unwrap_or(&mut fallback);
+    command.error(ErrorKind::ArgumentConflict, usage.problem).exit()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     #[test]
     fn the_flags_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[rstest::rstest]
+    #[case(&["kubemcsa", ""], &["install", "bootstrap", "completion"])]
+    #[case(&["kubemcsa", "bootstrap", "--target-c"], &["--target-context"])]
+    #[case(&["kubemcsa", "completion", "k"], &["kubectl"])]
+    fn what_is_offered(#[case] words: &[&str], #[case] expected: &[&str]) {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let last = words.len() - 1;
+        let mut completed = completion::completed(&Cli::command());
+        let offered = clap_complete::engine::complete(&mut completed, words, last, None).unwrap();
+        let offered: Vec<_> =
+            offered.iter().map(|it| it.get_value().to_string_lossy().into_owned()).collect();
+        assert!(expected.iter().all(|expected| offered.contains(&(*expected).to_owned())), "{offered:?}");
+        assert!(!offered.contains(&"man".to_owned()), "{offered:?}");
+    }
+
+    #[test]
+    fn the_committed_page_is_the_generated_one() {
+        let committed = include_str!("../../../docs/commands.md");
+        let mend = "run: cargo run --package kubemcsa -- reference > docs/commands.md";
+        assert!(committed == reference::page(&Cli::command()), "{mend}");
     }
 }

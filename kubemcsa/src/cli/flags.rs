@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap_complete::engine::ArgValueCandidates;
 
 use crate::cluster::Cluster;
-use crate::cluster::kubeconfig::Chosen;
-use crate::commands::completion::contexts;
+use crate::cluster::kubeconfig::{Chosen, contexts};
 
 /// A target.
 #[derive(Clone, Debug, clap::Args)]

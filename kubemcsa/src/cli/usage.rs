@@ -1,16 +1,8 @@
-//! Wrong usage that clap's declarations can't tell: it ends like theirs, with exit code 2.
+//! Wrong usage that clap's declarations can't express; [`super::args`] reports it as clap reports its own.
 
-use clap::CommandFactory;
-use clap::error::ErrorKind;
-
-use crate::cli::args::Cli;
-use crate::cli::program;
-
-/// Flags that can't go together.
-pub fn error(command: &str, problem: &str) -> anyhow::Error {
-    let mut cli = Cli::command().bin_name(program::name());
-    cli.build();
-    let mut fallback = cli.clone();
-    let command = cli.find_subcommand_mut(command).unwrap_or(&mut fallback);
-    command.error(ErrorKind::ArgumentConflict, problem).into()
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct Usage {
+    pub command: &'static str,
+    pub problem: &'static str,
 }

@@ -6,6 +6,7 @@ mod user;
 use std::path::{Path, PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use clap_complete::engine::CompletionCandidate;
 use http::Uri;
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
@@ -188,6 +189,19 @@ impl Chosen {
 pub fn read(file: Option<&Path>, flags: &str) -> Result<Kubeconfig, ChoiceError> {
     files::read(&files::paths(file), flags)
         .map_err(|(paths, problem)| ChoiceError { place: files::titled(&paths), problem })
+}
+
+/// The contexts that a shell completes; none without a kubeconfig.
+pub fn contexts() -> Vec<CompletionCandidate> {
+    read(None, "--")
+        .map(|kubeconfig| kubeconfig.contexts)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|named| {
+            let cluster = named.context.map(|context| format!("cluster {}", context.cluster));
+            CompletionCandidate::new(named.name).help(cluster.map(Into::into))
+        })
+        .collect()
 }
 
 /// A word as a shell reads it back.

@@ -15,7 +15,7 @@ use mcsa_client::system::credential::pem_bundle;
 
 pub use args::Args;
 
-use crate::cli::usage;
+use crate::cli::usage::Usage;
 use crate::link::authorize::{self, Granted};
 use crate::link::connect::{self, Connected};
 use crate::link::grants::{self, Grant, Grants, Stored};
@@ -28,8 +28,8 @@ use crate::link::{claim, declare, interim, permit, renew};
 pub async fn run(mut args: Args) -> anyhow::Result<()> {
     let mut seen = BTreeSet::new();
     args.source_contexts.retain(|context| seen.insert(context.clone()));
-    if let Some(conflict) = args.conflict() {
-        return Err(usage::error("bootstrap", conflict));
+    if let Some(problem) = args.conflict() {
+        return Err(Usage { command: "bootstrap", problem }.into());
     }
     if args.source_contexts.len() > 1 {
         return several::run(args).await;

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::CommandFactory;
-
-use crate::cli::args::Cli;
+use clap::Command;
 
 /// Where to write.
 #[derive(Clone, Debug, clap::Args)]
@@ -17,11 +15,11 @@ pub struct Args {
 }
 
 /// Writes a page for each command.
-pub fn run(args: Args) -> anyhow::Result<()> {
+pub fn run(args: Args, cli: Command) -> anyhow::Result<()> {
     let folder = args.output;
     let write = || {
         fs::create_dir_all(&folder)?;
-        clap_mangen::generate_to(Cli::command(), &folder)
+        clap_mangen::generate_to(cli, &folder)
     };
     write().with_context(|| format!("writing manual pages to {}", folder.display()))
 }

@@ -1,9 +1,8 @@
 //! `kubemcsa reference`: all commands and flags on one page, docs/commands.md.
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_markdown::{MarkdownOptions, help_markdown_command_custom};
 
-use crate::cli::args::Cli;
 use crate::cli::output;
 
 /// No flags.
@@ -11,22 +10,12 @@ use crate::cli::output;
 pub struct Args {}
 
 /// Prints the page.
-pub fn run(_: Args) -> anyhow::Result<()> {
-    output::text(&page())
+pub fn run(_: Args, cli: &Command) -> anyhow::Result<()> {
+    output::text(&page(cli))
 }
 
-fn page() -> String {
+pub fn page(cli: &Command) -> String {
     let options = MarkdownOptions::new().title("Commands of kubemcsa".to_owned()).show_footer(false);
-    let page = help_markdown_command_custom(&Cli::command(), &options);
+    let page = help_markdown_command_custom(cli, &options);
     format!("{}\n", page.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end())
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_committed_page_is_the_generated_one() {
-        let committed = include_str!("../../../docs/commands.md");
-        let mend = "run: cargo run --package kubemcsa -- reference > docs/commands.md";
-        assert!(committed == super::page(), "{mend}");
-    }
 }

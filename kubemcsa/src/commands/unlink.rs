@@ -8,8 +8,9 @@ mod target_side;
 
 use std::time::Duration;
 
+use crate::cli::output;
 use crate::cli::times::duration;
-use crate::cli::{output, usage};
+use crate::cli::usage::Usage;
 use crate::cluster::Cluster;
 use crate::cluster::deleter::Taker;
 use crate::link::flags::{Flags, LinkFlags};
@@ -90,10 +91,8 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     let source = match (&flags.source.name, &flags.source.context, &flags.source.kubeconfig) {
         (Some(name), ..) => name.clone(),
         (None, None, None) => {
-            return Err(usage::error(
-                "unlink",
-                "which source? Say what the target calls it, with --source-name",
-            ));
+            let problem = "which source? Say what the target calls it, with --source-name";
+            return Err(Usage { command: "unlink", problem }.into());
         }
         _ => flags.source.choose()?.cluster_name,
     };

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCandidates;
 
-use crate::cluster::kubeconfig::{ChoiceError, Chosen, shell_quote};
-use crate::commands::completion::contexts;
+use crate::cluster::kubeconfig::{ChoiceError, Chosen, contexts, shell_quote};
 
 /// Which target.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -6,7 +6,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use crate::cli::output::Format;
 use crate::cli::times;
-use crate::commands::completion::contexts;
+use crate::cluster::kubeconfig::contexts;
 use crate::link::declare::LONGEST;
 use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
 use crate::link::grants::Grant;

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use mcsa_client::api::MIN_EXPIRATION_SECONDS;
 use mcsa_client::system::names::{self, is_dns_subdomain};
 
-use crate::commands::completion::contexts;
+use crate::cluster::kubeconfig::contexts;
 
 /// Which service account, and what its credential is printed as.
 #[derive(Clone, Debug, clap::Args)]

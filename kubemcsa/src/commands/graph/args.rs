@@ -6,7 +6,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use mcsa_client::system::names;
 
-use crate::commands::completion::contexts;
+use crate::cluster::kubeconfig::contexts;
 
 /// Which clusters to look at, and how to draw what is seen.
 #[derive(Clone, Debug, clap::Args)]

@@ -10,7 +10,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::advice::{Advice, Refused, advise, refused};
 use super::links::{is_about_reaching, is_reached, link_to};
-use super::state::{Said, is_of_the_source, is_passing, is_unseen, said, subject};
+use super::state::{Said, is_of_the_source, is_passing, is_unseen, not_reconciled, said, subject};
 use crate::commands::check::facts::Facts;
 use crate::commands::check::finding::{Finding, Severity, Subject};
 use crate::commands::check::fix::Mend;
@@ -117,15 +117,6 @@ fn not_served(facts: &Facts, mend: &Mend) -> Option<Finding> {
     let command = mend.confine(served.union(&missed).map(String::as_str));
     let object = Subject::namespaced("Deployment", SYSTEM_NAMESPACE, "importer");
     Some(Finding::problem(object, "NotServed", message, command))
-}
-
-/// That nobody takes care of it.
-pub fn not_reconciled(import: &ServiceAccountImport, mend: &Mend) -> Finding {
-    let message = match &import.status {
-        None => "no importer has seen it yet",
-        Some(_) => "no importer has seen its last change yet",
-    };
-    Finding::problem(subject(import), "NotReconciled", message, mend.describe(import))
 }
 
 #[cfg(test)]

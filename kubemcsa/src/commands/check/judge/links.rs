@@ -8,7 +8,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::advice::{Advice, advise};
 use super::relink::{allowed, named};
-use super::state::{Said, is_passing, is_unseen, said, subject};
+use super::state::{self, Said, is_passing, is_unseen, said, subject};
 use crate::cli::times::to_the_second;
 use crate::commands::check::facts::{Asked, Facts};
 use crate::commands::check::finding::{Finding, Severity, Subject};
@@ -112,7 +112,7 @@ fn of_the_secret(facts: &Facts, link: &Linked, answer: Option<&Condition>, mend:
 
 fn not_reconciled(facts: &Facts, import: &ServiceAccountImport, mend: &Mend) -> Option<Finding> {
     let is_missed = is_unseen(import, facts.now) && may_be_asked(facts);
-    is_missed.then(|| super::imports::not_reconciled(import, mend))
+    is_missed.then(|| state::not_reconciled(import, mend))
 }
 
 /// What the importer answered to this very request. What it answered to an earlier one was so then.

@@ -5,7 +5,8 @@ use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::api::{READY, REFRESHED};
 
-use crate::commands::check::finding::Subject;
+use crate::commands::check::finding::{Finding, Subject};
+use crate::commands::check::fix::Mend;
 
 /// An importer that is there has seen an import long before.
 const SOON: SignedDuration = SignedDuration::from_secs(30);
@@ -66,4 +67,13 @@ pub fn is_of_the_source(reason: &str) -> bool {
 /// Whether nothing is to be done but to wait.
 pub fn is_passing(reason: &str) -> bool {
     matches!(reason, "Throttled" | "NamespaceTerminating")
+}
+
+/// That nobody takes care of it.
+pub fn not_reconciled(import: &ServiceAccountImport, mend: &Mend) -> Finding {
+    let message = match &import.status {
+        None => "no importer has seen it yet",
+        Some(_) => "no importer has seen its last change yet",
+    };
+    Finding::problem(subject(import), "NotReconciled", message, mend.describe(import))
 }

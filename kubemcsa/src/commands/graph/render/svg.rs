@@ -4,6 +4,8 @@
 
 mod columns;
 mod draw;
+mod geometry;
+mod identity_lines;
 mod layout;
 mod order;
 mod pack;

@@ -1,9 +1,10 @@
 //! The columns of a picture: clusters below each other, and in each of them boxes.
 
-use super::layout::{
+use super::geometry::{
     CLUSTER_GAP, GAP, HEAD, HOLDER_WIDTH, IDENTITY_WIDTH, IMPORT_WIDTH, LINE, Label, Layout, MARGIN, NAME,
-    NAMESPACE_GAP, PADDING, Rect, SMALL_HEIGHT, SUBTITLE, TITLE, shown,
+    NAMESPACE_GAP, PADDING, Rect, SMALL_HEIGHT, SUBTITLE, TITLE,
 };
+use super::identity_lines::shown;
 use super::order::Order;
 use super::pack::pack;
 use crate::commands::graph::model::Graph;

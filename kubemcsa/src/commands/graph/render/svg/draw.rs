@@ -1,6 +1,7 @@
 //! The SVG itself. It has no script, and refers to nothing outside itself.
 
-use super::layout::{IDENTITY_TEXT, LINE, Label, Layout, MARGIN, NAME, PADDING, Rect, SMALL, TITLE, shown};
+use super::geometry::{IDENTITY_TEXT, LINE, Label, Layout, MARGIN, NAME, PADDING, Rect, SMALL, TITLE};
+use super::identity_lines::shown;
 use super::style::{Colours, MARKED, PLAIN, STYLE, colours, hue};
 use super::text::{bold, escape, fit, width};
 use crate::commands::graph::model::{Graph, Identity, Import};

@@ -3,152 +3,12 @@
 //! Boxes stand in three columns, and lines run only between columns: none can run through a box.
 
 use super::columns;
+use super::geometry::{
+    AVENUE, FOOT, HEAD, HOLDER_WIDTH, IDENTITY_WIDTH, IMPORT_WIDTH, Label, Layout, MARGIN, PADDING, Rect,
+    STREET,
+};
 use super::order::order;
-use super::text::{bold, wrap};
-use crate::commands::graph::model::{Graph, Identity};
-use crate::commands::graph::render::{MARK, lines};
-
-/// Around everything.
-pub const MARGIN: f64 = 24.0;
-/// The titles of the columns.
-pub const HEAD: f64 = 34.0;
-/// The legend.
-const FOOT: f64 = 46.0;
-/// Around what is in a cluster.
-pub const PADDING: f64 = 16.0;
-/// The title of a cluster.
-pub const TITLE: f64 = 38.0;
-/// The title of a namespace.
-pub const SUBTITLE: f64 = 24.0;
-/// Between boxes.
-pub const GAP: f64 = 10.0;
-/// Between namespaces.
-pub const NAMESPACE_GAP: f64 = 12.0;
-/// Between clusters.
-pub const CLUSTER_GAP: f64 = 26.0;
-/// Between the columns of a target.
-const STREET: f64 = 56.0;
-/// Between targets and sources.
-const AVENUE: f64 = 132.0;
-
-/// Of a holder's box.
-pub const HOLDER_WIDTH: f64 = 230.0;
-/// Of an import's box.
-pub const IMPORT_WIDTH: f64 = 230.0;
-/// Of an identity's box.
-pub const IDENTITY_WIDTH: f64 = 380.0;
-/// Of either of the former.
-pub const SMALL_HEIGHT: f64 = 46.0;
-
-/// The room of an identity's text.
-pub const IDENTITY_TEXT: f64 = IDENTITY_WIDTH - 28.0;
-/// The size of small letters.
-pub const SMALL: f64 = 11.0;
-/// What is above the lines of an identity.
-pub const NAME: f64 = 30.0;
-/// One line of an identity.
-pub const LINE: f64 = 16.0;
-/// At most so many lines of rights.
-const MOST_RIGHTS: usize = 6;
-/// At most so many lines of why it is marked.
-const MOST_MARKS: usize = 4;
-
-/// A rectangle.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rect {
-    /// Left.
-    pub x: f64,
-    /// Top.
-    pub y: f64,
-    /// Width.
-    pub width: f64,
-    /// Height.
-    pub height: f64,
-}
-
-impl Rect {
-    /// Right.
-    pub fn right(&self) -> f64 {
-        self.x + self.width
-    }
-
-    /// Bottom.
-    pub fn bottom(&self) -> f64 {
-        self.y + self.height
-    }
-
-    /// Half way down.
-    pub fn middle(&self) -> f64 {
-        self.y + self.height / 2.0
-    }
-}
-
-/// A title, with the room that it has.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Label {
-    /// What it says.
-    pub text: String,
-    /// Its room.
-    pub room: Rect,
-}
-
-/// Where everything stands; boxes by their places in the graph.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Layout {
-    /// Of the picture.
-    pub width: f64,
-    /// Of the picture.
-    pub height: f64,
-    /// Titles of columns.
-    pub columns: Vec<Label>,
-    /// Titles of namespaces.
-    pub namespaces: Vec<Label>,
-    /// Targets.
-    pub targets: Vec<Rect>,
-    /// Sources.
-    pub sources: Vec<Rect>,
-    /// Holders.
-    pub holders: Vec<Rect>,
-    /// Imports.
-    pub imports: Vec<Rect>,
-    /// Identities.
-    pub identities: Vec<Rect>,
-    /// Top of the legend.
-    pub legend: f64,
-}
-
-/// The lines of an identity's box: why it is marked, and its rights, as many as there is room for.
-pub fn shown(graph: &Graph, identity: &Identity) -> (Vec<String>, Vec<String>) {
-    let rights = some(&lines(graph, identity).rights, MOST_RIGHTS, SMALL);
-    if identity.admin.is_empty() {
-        return (Vec::new(), rights);
-    }
-    let reasons: Vec<_> = identity.admin.iter().map(|reason| format!("it may {reason}")).collect();
-    let heading = [format!("{MARK}, for")];
-    (heading.into_iter().chain(some(&reasons, MOST_MARKS, bold(SMALL))).collect(), rights)
-}
-
-/// Sentences in lines, and, where these would be too many, how many sentences are left out.
-fn some(sentences: &[String], most: usize, size: f64) -> Vec<String> {
-    let mut shown: Vec<String> = Vec::new();
-    for (place, sentence) in sentences.iter().enumerate() {
-        let more = sentences.len() - place;
-        let mut lines = wrap(sentence, size, IDENTITY_TEXT);
-        // The last line is kept for saying that there is more.
-        let room = if more == 1 { most } else { most - 1 };
-        if shown.is_empty() && lines.len() > room {
-            // It is cut where it is drawn.
-            let rest = lines.split_off(room - 1).join(" ");
-            lines.push(rest);
-        }
-        if shown.len() + lines.len() > room {
-            shown.push(format!("and {more} more"));
-            break;
-        }
-        shown.extend(lines);
-    }
-    shown
-}
+use crate::commands::graph::model::Graph;
 
 /// Where everything stands.
 pub fn layout(graph: &Graph) -> Layout {
@@ -188,7 +48,6 @@ pub fn layout(graph: &Graph) -> Layout {
 mod tests {
     use super::*;
     use crate::commands::graph::model::examples::{large, small};
-    use rstest::rstest;
 
     fn overlap(a: &Rect, b: &Rect) -> bool {
         a.x < b.right() && b.x < a.right() && a.y < b.bottom() && b.y < a.bottom()
@@ -233,17 +92,6 @@ mod tests {
             none_overlap(&clusters);
             assert!(clusters.iter().all(|rect| inside(&canvas, rect) && rect.bottom() < layout.legend));
         }
-    }
-
-    #[rstest]
-    #[case(&["a: get pods"], &["a: get pods"])]
-    #[case(&["a: get pods", "b", "c"], &["a: get pods", "b", "c"])]
-    #[case(&["a", "b", "c", "d"], &["a", "b", "and 2 more"])]
-    #[case(&["a: b ccccccccccccccccccccccccccccccccccccccccccccccccc ddddddddddddddddddddddddddddddddddddddd", "b", "c"],
-        &["a: b ccccccccccccccccccccccccccccccccccccccccccccccccc", "ddddddddddddddddddddddddddddddddddddddd", "and 2 more"])]
-    fn as_many_lines_as_there_is_room_for(#[case] sentences: &[&str], #[case] expected: &[&str]) {
-        let sentences: Vec<_> = sentences.iter().map(|it| (*it).to_owned()).collect();
-        assert_eq!(some(&sentences, 3, SMALL), expected);
     }
 
     #[test]
