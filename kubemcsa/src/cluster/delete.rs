@@ -10,31 +10,35 @@ use crate::cluster::{Cluster, apply, object};
 ///
 /// # Errors
 /// When it can't be deleted, or is another one by now.
-pub async fn remove(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
-    delete(cluster, stored, params(stored.uid(), None)).await
+pub async fn delete(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
+    delete_with(cluster, stored, params(stored.uid(), None)).await
 }
 
-/// Finds out whether [`remove`] would be accepted, by the API server's own dry run.
+/// Finds out whether [`delete`] would be accepted, by the API server's own dry run.
 ///
 /// # Errors
 /// When it would not.
 pub async fn rehearse(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
-    delete(cluster, stored, params(stored.uid(), None).dry_run()).await
+    delete_with(cluster, stored, params(stored.uid(), None).dry_run()).await
 }
 
-/// [`remove`], of an object in which nothing has changed since it was read either, such as its owner.
+/// [`delete`], of an object in which nothing has changed since it was read either, such as its owner.
 ///
 /// # Errors
 /// When it can't be deleted, or was changed.
-pub async fn remove_unchanged(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
-    delete(cluster, stored, params(stored.uid(), stored.resource_version())).await
+pub async fn delete_unchanged(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
+    delete_with(cluster, stored, params(stored.uid(), stored.resource_version())).await
 }
 
 fn params(uid: Option<String>, resource_version: Option<String>) -> DeleteParams {
     DeleteParams::background().preconditions(Preconditions { uid, resource_version })
 }
 
-async fn delete(cluster: &Cluster, stored: &DynamicObject, params: DeleteParams) -> Result<(), CallError> {
+async fn delete_with(
+    cluster: &Cluster,
+    stored: &DynamicObject,
+    params: DeleteParams,
+) -> Result<(), CallError> {
     let doing = format!("delete {}", object::title(stored));
     let (api, name) = (apply::api(cluster, stored), stored.name_any());
     match cluster.call(&doing, api.delete(&name, &params)).await {

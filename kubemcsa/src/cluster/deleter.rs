@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, delete, object};
 pub const AT_A_TIME: usize = 16;
 
 /// Removes objects, or only says that it would.
-pub struct Taker {
+pub struct Deleter {
     /// Where.
     pub cluster: Cluster,
     /// How long to wait until something is gone.
@@ -22,25 +22,25 @@ pub struct Taker {
     /// Whether nothing is to be removed.
     pub dry_run: bool,
     /// How much was removed, or would be.
-    pub taken: usize,
+    pub deleted: usize,
 }
 
-impl Taker {
+impl Deleter {
     /// That has taken nothing yet.
     pub fn new(cluster: Cluster, timeout: Duration, dry_run: bool) -> Self {
-        Self { cluster, timeout, dry_run, taken: 0 }
+        Self { cluster, timeout, dry_run, deleted: 0 }
     }
 
     /// Removes an object, and waits until it is gone.
     ///
     /// # Errors
     /// When it can't be removed, or is not gone in time.
-    pub async fn take(&mut self, object: &DynamicObject) -> anyhow::Result<()> {
+    pub async fn delete(&mut self, object: &DynamicObject) -> anyhow::Result<()> {
         if !self.dry_run {
-            delete::remove(&self.cluster, object).await?;
+            delete::delete(&self.cluster, object).await?;
             until_gone(&self.cluster, object, self.timeout).await?;
         }
-        self.took(object);
+        self.record(object);
         Ok(())
     }
 
@@ -48,18 +48,18 @@ impl Taker {
     ///
     /// # Errors
     /// When one can't be removed.
-    pub async fn take_all(&mut self, objects: &[DynamicObject]) -> anyhow::Result<()> {
+    pub async fn delete_all(&mut self, objects: &[DynamicObject]) -> anyhow::Result<()> {
         if !self.dry_run {
-            let removals = objects.iter().map(|object| delete::remove(&self.cluster, object));
+            let removals = objects.iter().map(|object| delete::delete(&self.cluster, object));
             stream::iter(removals).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
         }
-        objects.iter().for_each(|object| self.took(object));
+        objects.iter().for_each(|object| self.record(object));
         Ok(())
     }
 
     /// Says that an object was removed, or would be.
-    pub fn took(&mut self, object: &DynamicObject) {
-        self.taken += 1;
+    pub fn record(&mut self, object: &DynamicObject) {
+        self.deleted += 1;
         let say = if self.dry_run { output::rehearsed } else { output::outcome };
         say(&self.cluster.name, &object::title(object), Outcome::Removed);
     }

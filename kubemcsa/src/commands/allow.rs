@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 use crate::link::flags::{Flags, LinkFlags};
 use crate::link::grants::{self, Grant, Grants, Whole};
-use crate::link::progress::Voice;
+use crate::link::progress::Progress;
 use crate::link::{TRIES, authorize, connect, identities, plan};
 
 /// Which service accounts, and of which link.
@@ -43,7 +43,7 @@ pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let source = chosen.connect_as(&name).await?;
     let target = known_target(&flags, &source).await?;
-    let voice = Voice::Lines;
+    let progress = Progress::Lines;
     let mut tries = TRIES;
     let (before, after, policy) = loop {
         let stored = grants::stored(&source, &target).await?;
@@ -51,8 +51,8 @@ pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
         let after =
             changed(&args, change, &before).map_err(|whole| refused(whole, &flags, &target, &before))?;
         authorize::ensure_namespaces(&source, &after, &stored).await?;
-        let policy = authorize::share(&source, &voice, &after).await?;
-        match authorize::put(&source, &voice, &target, &after, &stored).await {
+        let policy = authorize::share(&source, &progress, &after).await?;
+        match authorize::put(&source, &progress, &target, &after, &stored).await {
             Err(error) if is_conflict(&error) && tries > 1 => tries -= 1,
             put => break put.map(|()| (before, after, policy))?,
         }

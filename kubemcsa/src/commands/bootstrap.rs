@@ -16,11 +16,11 @@ use mcsa_client::system::credential::pem_bundle;
 pub use args::Args;
 
 use crate::cli::usage::Usage;
-use crate::link::authorize::{self, Granted};
+use crate::link::authorize::{self, Authorized};
 use crate::link::connect::{self, Connected};
 use crate::link::grants::{self, Grant, Grants, Stored};
 use crate::link::plan::{self, Plan, Way};
-use crate::link::progress::Voice;
+use crate::link::progress::Progress;
 use crate::link::verify::Checked;
 use crate::link::{claim, declare, interim, permit, renew};
 
@@ -35,7 +35,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<()> {
         return several::run(args).await;
     }
     let (plan, way) = plan(&args, args.source_contexts.first())?;
-    let connected = connect::connect(plan, Voice::Lines).await?;
+    let connected = connect::connect(plan, Progress::Lines).await?;
     let wish = Wish::of(&args);
     claim::claim(&connected).await?;
     if args.output.is_some() {
@@ -45,7 +45,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<()> {
         return dry_run::rehearse(&connected, &wish).await;
     }
     permit::ensure(&connected).await?;
-    declare::prepare(&connected.target, &connected.voice).await?;
+    declare::prepare(&connected.target, &connected.progress).await?;
     let linked = link(&connected, &way, &wish).await?;
     report::report(&connected, &way, &linked).await
 }
@@ -61,7 +61,7 @@ pub struct Wish {
 /// A link that was made, or found to be right.
 pub struct Made {
     /// What it may do.
-    granted: Granted,
+    authorized: Authorized,
     /// That it works.
     checked: Checked,
 }
@@ -118,12 +118,12 @@ fn ca_file(path: &Path) -> anyhow::Result<String> {
 /// Links two clusters whose names are free, in a target that can have links.
 async fn link(connected: &Connected, way: &Way, wish: &Wish) -> anyhow::Result<Made> {
     let stored = grants::stored(&connected.source, &connected.target.name).await?;
-    let granted = authorize::grant(connected, &wish.grants_of(connected, &stored)?, &stored).await?;
+    let authorized = authorize::grant(connected, &wish.grants_of(connected, &stored)?, &stored).await?;
     let declared = declare::declare(connected, wish.seconds).await?;
-    let checked = renew::keep_or_mint(connected, &way.endpoint, &granted, &declared).await?;
+    let checked = renew::keep_or_mint(connected, &way.endpoint, &authorized, &declared).await?;
     // Of a rotation that was interrupted.
     interim::clear(connected).await?;
-    Ok(Made { granted, checked })
+    Ok(Made { authorized, checked })
 }
 
 #[cfg(test)]

@@ -52,8 +52,8 @@ pub enum Format {
 /// Checks. Problems are an error; warnings are not.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let (chosen, cluster) = args.target.connect().await?;
-    let mut facts = collect::look(&cluster, args.namespace.as_deref(), args.timeout).await?;
-    probe::ask(&cluster, &mut facts, args.timeout).await;
+    let mut facts = collect::collect(&cluster, args.namespace.as_deref(), args.timeout).await?;
+    probe::probe(&cluster, &mut facts, args.timeout).await;
     facts.now = Timestamp::now();
     let findings = judge::judge(&facts, &Mend::of(&chosen));
     Report::of(&cluster.name, &facts, &findings).print(args.output)

@@ -26,7 +26,8 @@ use args::Format;
 /// Looks at all clusters side by side, and draws what was seen of those that answer.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let chosen = chosen(&args)?;
-    let looked = join_all(chosen.iter().map(|chosen| collect::look(chosen, args.namespace.as_deref()))).await;
+    let looked =
+        join_all(chosen.iter().map(|chosen| collect::collect(chosen, args.namespace.as_deref()))).await;
     let mut seen = Vec::new();
     for looked in looked {
         match looked {

@@ -78,7 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     // No more than was asked for stays granted, whatever was installed before. Those who are no more
     // needed may have needed it until now.
     for object in confined::obsolete(granted, &objects) {
-        delete::remove(&cluster, &object).await?;
+        delete::delete(&cluster, &object).await?;
         output::outcome(&cluster.name, &object::title(&object), Outcome::Removed);
     }
     Ok(())

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cli::flags::TargetArgs;
 use crate::cli::table::{self, Cell, Column, Row, TableFormat, Width};
 use crate::cli::times::{in_words, to_the_second};
-use crate::link::existing::{self, Linked};
+use crate::link::existing::{self, ExistingLink};
 
 /// Of which target, and how they are printed.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let (_, cluster) = args.target.connect().await?;
     let now = Timestamp::now();
-    let rows: Vec<_> = existing::all(&cluster).await?.iter().map(|link| Entry::of(link, now)).collect();
+    let rows: Vec<_> = existing::list(&cluster).await?.iter().map(|link| Entry::of(link, now)).collect();
     table::print(&rows, args.output, &cluster.name, "there are no links; kubemcsa bootstrap makes them")
 }
 
@@ -67,7 +67,7 @@ impl Health {
 }
 
 impl Entry {
-    fn of(linked: &Linked, now: Timestamp) -> Self {
+    fn of(linked: &ExistingLink, now: Timestamp) -> Self {
         let link = linked.link().and_then(Result::ok);
         let expires_at = linked.expires_at();
         Self {
@@ -84,7 +84,7 @@ impl Entry {
 }
 
 /// What is wrong with a link, the worst first.
-pub fn health(linked: &Linked, now: Timestamp) -> Health {
+pub fn health(linked: &ExistingLink, now: Timestamp) -> Health {
     match linked.link() {
         None => return Health::bad("NoSecret", "it has no Secret; run kubemcsa bootstrap again"),
         Some(Err(error)) => return Health::bad("InvalidLink", error.to_string()),

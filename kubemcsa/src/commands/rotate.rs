@@ -16,11 +16,11 @@ use jiff::{SignedDuration, Timestamp};
 use mcsa_client::system::credential::Endpoint;
 use mcsa_client::system::link::Link;
 
-use crate::link::authorize::{self, Granted};
+use crate::link::authorize::{self, Authorized};
 use crate::link::declare::Declared;
 use crate::link::flags::LinkFlags;
 use crate::link::mint::Kind;
-use crate::link::progress::Voice;
+use crate::link::progress::Progress;
 use crate::link::{claim, connect, interim, plan};
 
 /// Which link.
@@ -37,7 +37,7 @@ pub struct Standing {
     /// Where the source is, as bootstrap or the importer has written it.
     endpoint: Endpoint,
     /// Its identity and rights.
-    granted: Granted,
+    authorized: Authorized,
     /// The credential that it has.
     old: Link,
 }
@@ -46,11 +46,11 @@ pub struct Standing {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let flags = args.link.of("rotate");
     let plan = plan::plan(flags.clone(), flags.target.choose()?, flags.source.choose()?)?;
-    let connected = connect::connect(plan, Voice::Lines).await?;
+    let connected = connect::connect(plan, Progress::Lines).await?;
     claim::claim(&connected).await?;
-    let mut standing = current::look(&connected).await?;
-    standing.granted.policy =
-        authorize::share(&connected.source, &connected.voice, &standing.granted.grants).await?;
+    let mut standing = current::read(&connected).await?;
+    standing.authorized.policy =
+        authorize::share(&connected.source, &connected.progress, &standing.authorized.grants).await?;
 
     let interim = interim::create(&connected).await?;
     let half = SignedDuration::from_secs(standing.declared.import.spec.expiration_seconds / 2);
@@ -61,7 +61,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let is_interim = |told: Timestamp| told.as_second() == refresh_at.as_second();
     let has_importer = pickup::until_told(&connected, &standing, is_interim).await?;
 
-    standing.granted.bound_secret_uid = replace::renew_bound_secret(&connected).await?;
+    standing.authorized.bound_secret_uid = replace::renew_bound_secret(&connected).await?;
     let usual = Kind { bound_to: &connected.target.name, refresh_at: None };
     let checked = replace::replace(&connected, &standing, usual).await?;
     if has_importer {

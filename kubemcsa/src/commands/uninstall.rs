@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::cli::flags::TargetArgs;
 use crate::cli::times::duration;
-use crate::cluster::deleter::Taker;
+use crate::cluster::deleter::Deleter;
 use crate::link::existing;
 
 /// From where to uninstall, and how much.
@@ -40,17 +40,17 @@ pub struct Args {
 /// Uninstalls, or says what would be done.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let (chosen, cluster) = args.target.connect().await?;
-    let mut taker = Taker::new(cluster, args.timeout, args.dry_run);
+    let mut deleter = Deleter::new(cluster, args.timeout, args.dry_run);
 
-    let found = installed::look(&taker.cluster).await?;
-    foreign_webhook::refuse(&taker.cluster, &found.ours, &chosen.kubectl()).await?;
-    let links = existing::all(&taker.cluster).await?;
-    delete_installed::take(&mut taker, &found).await?;
+    let found = installed::find(&deleter.cluster).await?;
+    foreign_webhook::refuse(&deleter.cluster, &found.ours, &chosen.kubectl()).await?;
+    let links = existing::list(&deleter.cluster).await?;
+    delete_installed::delete(&mut deleter, &found).await?;
     if args.delete_imports {
         // Whoever is interrupted here finds no links any more that would tell.
-        report::say_who_trusts(&taker, &links);
-        delete_imports::take(&mut taker).await?;
-        delete_system::take(&mut taker, &found.others).await?;
+        report::say_who_trusts(&deleter, &links);
+        delete_imports::delete(&mut deleter).await?;
+        delete_system::delete(&mut deleter, &found.others).await?;
     }
-    report::report(&taker, &chosen, &links, args.delete_imports).await
+    report::report(&deleter, &chosen, &links, args.delete_imports).await
 }

@@ -12,7 +12,7 @@ use crate::cli::output;
 use crate::cli::times::duration;
 use crate::cli::usage::Usage;
 use crate::cluster::Cluster;
-use crate::cluster::deleter::Taker;
+use crate::cluster::deleter::Deleter;
 use crate::link::flags::{Flags, LinkFlags};
 use crate::link::{connect, plan};
 
@@ -63,8 +63,8 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
         let local = flags.of("unlink", "--local-only");
         anyhow::anyhow!("{error}; where the source is gone for good, clean the target alone: {local}")
     })?;
-    let identity = source_side::look(&source.cluster, &plan.target.name, Some(&target.uid)).await?;
-    let link = target_side::look(
+    let identity = source_side::find(&source.cluster, &plan.target.name, Some(&target.uid)).await?;
+    let link = target_side::find(
         &target.cluster,
         &plan.source.name,
         Some(&source.uid),
@@ -73,10 +73,10 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     )
     .await?;
     target_side::ensure_removable(&target.cluster, &link).await?;
-    let mut on_source = taker(args, source.cluster);
-    source_side::take(&mut on_source, &identity).await?;
-    let mut on_target = taker(args, target.cluster);
-    target_side::take(&mut on_target, &link).await?;
+    let mut on_source = deleter(args, source.cluster);
+    source_side::delete(&mut on_source, &identity).await?;
+    let mut on_target = deleter(args, target.cluster);
+    target_side::delete(&mut on_target, &link).await?;
     if !args.dry_run
         && let Some(token) = link.token()
     {
@@ -98,14 +98,14 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     };
     let side = plan::target(flags, flags.target.choose()?)?;
     let target = connect::reach(&side).await?;
-    let link = target_side::look(&target.cluster, &source, None, None, args.keep_secrets).await?;
-    let mut taker = taker(args, target.cluster);
-    target_side::take(&mut taker, &link).await?;
-    end(&[&taker], &side.name, &source);
-    target_side::report(&taker, &link, args.keep_secrets);
+    let link = target_side::find(&target.cluster, &source, None, None, args.keep_secrets).await?;
+    let mut deleter = deleter(args, target.cluster);
+    target_side::delete(&mut deleter, &link).await?;
+    end(&[&deleter], &side.name, &source);
+    target_side::report(&deleter, &link, args.keep_secrets);
     let name = link.identity().unwrap_or(side.name);
     output::warn(
-        &taker.cluster.name,
+        &deleter.cluster.name,
         &format!(
             "{source} still trusts what it knows as {name}; if it is there: kubemcsa unlink --source-only \
              --target-name {name} --source-context CONTEXT"
@@ -119,22 +119,22 @@ async fn source_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let target = flags.target.name.clone().unwrap_or_default();
     let source = chosen.connect_as(&name).await?;
-    let identity = source_side::look(&source, &target, None).await?;
-    let mut taker = taker(args, source);
-    source_side::take(&mut taker, &identity).await?;
-    end(&[&taker], &target, &name);
+    let identity = source_side::find(&source, &target, None).await?;
+    let mut deleter = deleter(args, source);
+    source_side::delete(&mut deleter, &identity).await?;
+    end(&[&deleter], &target, &name);
     Ok(())
 }
 
-fn taker(args: &Args, cluster: Cluster) -> Taker {
-    Taker::new(cluster, args.timeout, args.dry_run)
+fn deleter(args: &Args, cluster: Cluster) -> Deleter {
+    Deleter::new(cluster, args.timeout, args.dry_run)
 }
 
-fn end(takers: &[&Taker], target: &str, source: &str) {
-    if takers.iter().all(|taker| taker.taken == 0) {
-        for taker in takers {
+fn end(deleters: &[&Deleter], target: &str, source: &str) {
+    if deleters.iter().all(|deleter| deleter.deleted == 0) {
+        for deleter in deleters {
             output::say(
-                &taker.cluster.name,
+                &deleter.cluster.name,
                 &format!("nothing to remove: {target} is not linked to {source}"),
             );
         }

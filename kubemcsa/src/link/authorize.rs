@@ -9,7 +9,7 @@ use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 
 use super::connect::Connected;
 use super::grants::{self, Grants, Stored};
-use super::progress::Voice;
+use super::progress::Progress;
 use crate::cluster::apply::{self, Outcome};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, delete, object};
@@ -20,7 +20,7 @@ const RIGHTS: &str = include_str!("rights.yaml");
 
 /// The identity, as the source has it.
 #[derive(Debug)]
-pub struct Granted {
+pub struct Authorized {
     /// UID of the service account.
     pub service_account_uid: String,
     /// UID of the Secret that its tokens are bound to: another one once they were revoked.
@@ -53,15 +53,15 @@ pub fn no_policy(grants: &Grants) -> String {
 ///
 /// # Errors
 /// When an object can't be written.
-pub async fn grant(connected: &Connected, grants: &Grants, stored: &Stored) -> anyhow::Result<Granted> {
-    let (cluster, voice) = (&connected.source, &connected.voice);
+pub async fn grant(connected: &Connected, grants: &Grants, stored: &Stored) -> anyhow::Result<Authorized> {
+    let (cluster, progress) = (&connected.source, &connected.progress);
     ensure_namespaces(cluster, grants, stored).await?;
-    let policy = share(cluster, voice, grants).await?;
+    let policy = share(cluster, progress, grants).await?;
     // Before there is anyone to have them: who is interrupted here finds what was to be granted.
-    put(cluster, voice, &connected.target.name, grants, stored).await?;
-    let service_account_uid = written(cluster, voice, &service_account(connected)?).await?.uid();
-    let bound_secret_uid = written(cluster, voice, &bound_secret(connected)?).await?.uid();
-    Ok(Granted {
+    put(cluster, progress, &connected.target.name, grants, stored).await?;
+    let service_account_uid = written(cluster, progress, &service_account(connected)?).await?.uid();
+    let bound_secret_uid = written(cluster, progress, &bound_secret(connected)?).await?.uid();
+    Ok(Authorized {
         service_account_uid: service_account_uid.context("the service account has no UID")?,
         bound_secret_uid: bound_secret_uid.context("the Secret that tokens are bound to has no UID")?,
         policy,
@@ -73,23 +73,23 @@ pub async fn grant(connected: &Connected, grants: &Grants, stored: &Stored) -> a
 ///
 /// # Errors
 /// When an object can't be written.
-pub async fn share(cluster: &Cluster, voice: &Voice, grants: &Grants) -> anyhow::Result<bool> {
+pub async fn share(cluster: &Cluster, progress: &Progress, grants: &Grants) -> anyhow::Result<bool> {
     let namespace = manifests::namespace()?;
     // It may be a target's too, with labels of its own.
     if apply::is_there(cluster, &namespace).await? {
-        voice.outcome(&cluster.name, &object::title(&namespace), Outcome::Unchanged);
+        progress.outcome(&cluster.name, &object::title(&namespace), Outcome::Unchanged);
     } else {
-        written(cluster, voice, &namespace).await?;
+        written(cluster, progress, &namespace).await?;
     }
     let mut policy = true;
     for object in shared()? {
-        match written(cluster, voice, &object).await {
+        match written(cluster, progress, &object).await {
             Err(error) if is_policy(&object) && error.is_not_found() => policy = false,
             written => drop(written?),
         }
     }
     if !policy {
-        voice.warn(&cluster.name, &no_policy(grants));
+        progress.warn(&cluster.name, &no_policy(grants));
     }
     Ok(policy)
 }
@@ -101,7 +101,7 @@ pub async fn share(cluster: &Cluster, voice: &Voice, grants: &Grants) -> anyhow:
 /// When an object can't be written or removed, or somebody else changed one since it was read.
 pub async fn put(
     cluster: &Cluster,
-    voice: &Voice,
+    progress: &Progress,
     target: &str,
     grants: &Grants,
     stored: &Stored,
@@ -110,17 +110,17 @@ pub async fn put(
     let (within, everywhere): (Vec<_>, Vec<_>) =
         stored.beyond(&wanted).partition(|object| object.namespace().is_some());
     if *grants != Grants::Everything {
-        take_back(cluster, voice, &within).await?;
+        delete_all(cluster, progress, &within).await?;
     }
     for object in &wanted {
         // Two who change what one link may: the second has to look again.
         let versioned = stored.at_its_version(object);
-        written(cluster, voice, &versioned).await.map_err(|error| unbindable(error, object))?;
+        written(cluster, progress, &versioned).await.map_err(|error| unbindable(error, object))?;
     }
     if *grants == Grants::Everything {
-        take_back(cluster, voice, &within).await?;
+        delete_all(cluster, progress, &within).await?;
     }
-    take_back(cluster, voice, &everywhere).await?;
+    delete_all(cluster, progress, &everywhere).await?;
     let now = grants::stored(cluster, target).await?;
     if now.grants.as_ref() != Some(grants) || now.is_ambiguous() {
         let has = now.grants.map_or_else(|| "nothing".to_owned(), |grants| grants.to_string());
@@ -133,10 +133,14 @@ pub async fn put(
     Ok(())
 }
 
-async fn take_back(cluster: &Cluster, voice: &Voice, objects: &[&DynamicObject]) -> Result<(), CallError> {
+async fn delete_all(
+    cluster: &Cluster,
+    progress: &Progress,
+    objects: &[&DynamicObject],
+) -> Result<(), CallError> {
     for object in objects {
-        delete::remove_unchanged(cluster, object).await?;
-        voice.outcome(&cluster.name, &object::title(object), Outcome::Removed);
+        delete::delete_unchanged(cluster, object).await?;
+        progress.outcome(&cluster.name, &object::title(object), Outcome::Removed);
     }
     Ok(())
 }
@@ -156,11 +160,11 @@ fn unbindable(error: CallError, object: &DynamicObject) -> anyhow::Error {
 
 async fn written(
     cluster: &Cluster,
-    voice: &Voice,
+    progress: &Progress,
     object: &DynamicObject,
 ) -> Result<DynamicObject, CallError> {
     let applied = apply::apply(cluster, object).await?;
-    voice.outcome(&cluster.name, &object::title(object), applied.outcome);
+    progress.outcome(&cluster.name, &object::title(object), applied.outcome);
     Ok(applied.stored)
 }
 

@@ -95,7 +95,7 @@ async fn warn_of_others(connected: &Connected) -> anyhow::Result<()> {
                 target.name,
                 source_only(&connected.plan.flags, &name)
             );
-            connected.voice.warn(&source.name, &said);
+            connected.progress.warn(&source.name, &said);
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use super::plan::{Plan, Side};
-use super::progress::Voice;
+use super::progress::Progress;
 use crate::cluster::Cluster;
 
 /// One of the two clusters, reached.
@@ -28,7 +28,7 @@ pub struct Connected {
     /// UID of the source's `kube-system`.
     pub source_uid: String,
     /// How people are told what happens.
-    pub voice: Voice,
+    pub progress: Progress,
 }
 
 /// Connects to one.
@@ -45,16 +45,16 @@ pub async fn reach(side: &Side) -> anyhow::Result<Reached> {
 ///
 /// # Errors
 /// When a cluster can't be reached or doesn't let us in, or both are one.
-pub async fn connect(plan: Plan, voice: Voice) -> anyhow::Result<Connected> {
+pub async fn connect(plan: Plan, progress: Progress) -> anyhow::Result<Connected> {
     let (target, source) = tokio::join!(reach(&plan.target), reach(&plan.source));
-    pair(plan, target?, source?, voice)
+    pair(plan, target?, source?, progress)
 }
 
 /// Puts two clusters together.
 ///
 /// # Errors
 /// When they are one.
-pub fn pair(plan: Plan, target: Reached, source: Reached, voice: Voice) -> anyhow::Result<Connected> {
+pub fn pair(plan: Plan, target: Reached, source: Reached, progress: Progress) -> anyhow::Result<Connected> {
     if target.uid == source.uid && !plan.flags.allow_self {
         bail!(
             "{} ({}) and {} ({}) are the same cluster: their kube-system has the same UID {}; choose another \
@@ -72,6 +72,6 @@ pub fn pair(plan: Plan, target: Reached, source: Reached, voice: Voice) -> anyho
         source: source.cluster,
         target_uid: target.uid,
         source_uid: source.uid,
-        voice,
+        progress,
     })
 }

@@ -8,7 +8,7 @@ use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
 use super::connect::Connected;
-use super::progress::Voice;
+use super::progress::Progress;
 use crate::cluster::apply::{self, Outcome};
 use crate::cluster::{Cluster, crd, object};
 use crate::manifests;
@@ -30,12 +30,12 @@ pub struct Declared {
 ///
 /// # Errors
 /// When an object can't be written, or imports are not served in time.
-pub async fn prepare(cluster: &Cluster, voice: &Voice) -> anyhow::Result<()> {
+pub async fn prepare(cluster: &Cluster, progress: &Progress) -> anyhow::Result<()> {
     for object in [manifests::namespace()?, manifests::crd()?] {
         // What is there is whoever's who installed it, in their version.
         let there = apply::is_there(cluster, &object).await?;
         let outcome = if there { Outcome::Unchanged } else { apply::apply(cluster, &object).await?.outcome };
-        voice.outcome(&cluster.name, &object::title(&object), outcome);
+        progress.outcome(&cluster.name, &object::title(&object), outcome);
     }
     crd::established(cluster, ESTABLISHED_WITHIN).await
 }
@@ -48,7 +48,7 @@ pub async fn declare(connected: &Connected, seconds: Option<i64>) -> anyhow::Res
     let cluster = &connected.target;
     let import = object::dynamic(&import(connected, lifetime(connected, seconds).await?))?;
     let applied = apply::apply(cluster, &import).await?;
-    connected.voice.outcome(&cluster.name, &object::title(&import), applied.outcome);
+    connected.progress.outcome(&cluster.name, &object::title(&import), applied.outcome);
     let import = applied.stored.try_parse().context("the import that was stored can't be read")?;
     Ok(Declared { import })
 }

@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, list};
 
 /// A link, as the target has it.
 #[derive(Clone, Debug, Default)]
-pub struct Linked {
+pub struct ExistingLink {
     /// The source's name.
     pub cluster_name: String,
     /// The import that keeps it fresh; none of a link that was made by hand.
@@ -25,7 +25,7 @@ pub struct Linked {
     pub secret: Option<Secret>,
 }
 
-impl Linked {
+impl ExistingLink {
     /// What its Secret says of the way into the source; none where there is no Secret.
     pub fn link(&self) -> Option<Result<Link, LinkError>> {
         self.secret.as_ref().map(Link::read)
@@ -61,7 +61,7 @@ impl Linked {
 ///
 /// # Errors
 /// When the cluster can't be asked.
-pub async fn all(cluster: &Cluster) -> Result<Vec<Linked>, CallError> {
+pub async fn list(cluster: &Cluster) -> Result<Vec<ExistingLink>, CallError> {
     let (secrets, imports) = tokio::join!(
         secrets(cluster),
         list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::links()),
@@ -80,15 +80,15 @@ pub async fn secrets(cluster: &Cluster) -> Result<Vec<Secret>, CallError> {
 }
 
 /// Imports and Secrets that belong together, and those that are alone.
-pub fn pair(secrets: Vec<Secret>, imports: Vec<ServiceAccountImport>) -> Vec<Linked> {
+pub fn pair(secrets: Vec<Secret>, imports: Vec<ServiceAccountImport>) -> Vec<ExistingLink> {
     let mut secrets: BTreeMap<_, _> = secrets.into_iter().map(|it| (it.name_any(), it)).collect();
-    let kept = imports.into_iter().map(|import| Linked {
+    let kept = imports.into_iter().map(|import| ExistingLink {
         cluster_name: import.spec.cluster_name.clone(),
         secret: secrets.remove(&import.secret_name()),
         import: Some(import),
     });
     let mut links: Vec<_> = kept.collect();
-    links.extend(secrets.into_values().map(|secret| Linked {
+    links.extend(secrets.into_values().map(|secret| ExistingLink {
         cluster_name: cluster_name(&secret),
         import: None,
         secret: Some(secret),

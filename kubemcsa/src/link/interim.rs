@@ -43,7 +43,7 @@ pub async fn create(connected: &Connected) -> anyhow::Result<String> {
     let call = secrets.create(&params, &secret);
     let created = source.call("create a secret for the rotation", call).await?.name_any();
     let title = object::titled("Secret", Some(SYSTEM_NAMESPACE), &created);
-    connected.voice.outcome(&source.name, &title, Outcome::Created);
+    connected.progress.outcome(&source.name, &title, Outcome::Created);
     Ok(created)
 }
 
@@ -68,8 +68,8 @@ pub async fn left(source: &Cluster, target: &str) -> Result<Vec<DynamicObject>, 
 /// When one can't be removed.
 pub async fn clear(connected: &Connected) -> anyhow::Result<()> {
     for secret in left(&connected.source, &connected.target.name).await? {
-        delete::remove(&connected.source, &secret).await?;
-        connected.voice.outcome(&connected.source.name, &object::title(&secret), Outcome::Removed);
+        delete::delete(&connected.source, &secret).await?;
+        connected.progress.outcome(&connected.source.name, &object::title(&secret), Outcome::Removed);
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use mcsa_client::system::credential::{Credential, Endpoint};
 use mcsa_client::system::secret::{self, Provenance};
 use mcsa_client::system::token;
 
-use super::authorize::Granted;
+use super::authorize::Authorized;
 use super::connect::Connected;
 use super::declare::Declared;
 
@@ -29,11 +29,11 @@ pub struct Minted {
 pub async fn mint(
     connected: &Connected,
     endpoint: &Endpoint,
-    granted: &Granted,
+    authorized: &Authorized,
     declared: &Declared,
 ) -> anyhow::Result<Minted> {
     let usual = Kind { bound_to: &connected.target.name, refresh_at: None };
-    mint_as(usual, connected, endpoint, granted, declared).await
+    mint_as(usual, connected, endpoint, authorized, declared).await
 }
 
 /// What is special about a token.
@@ -53,7 +53,7 @@ pub async fn mint_as(
     kind: Kind<'_>,
     connected: &Connected,
     endpoint: &Endpoint,
-    granted: &Granted,
+    authorized: &Authorized,
     declared: &Declared,
 ) -> anyhow::Result<Minted> {
     let import = &declared.import;
@@ -68,7 +68,7 @@ pub async fn mint_as(
     let provenance = Provenance {
         expires_at,
         refresh_at: kind.refresh_at,
-        service_account_uid: granted.service_account_uid.clone(),
+        service_account_uid: authorized.service_account_uid.clone(),
         cluster_uid: Some(connected.source_uid.clone()),
         fingerprint: secret::fingerprint(&import.spec, import.is_link(), &credential.endpoint),
     };

@@ -8,14 +8,14 @@ use crate::cluster::apply::Outcome;
 
 /// Who speaks about one link.
 #[derive(Clone, Debug)]
-pub enum Voice {
+pub enum Progress {
     /// A line for each step.
     Lines,
     /// One line for all steps, on a terminal; warnings are lines of their own.
     Line(ProgressBar),
 }
 
-impl Voice {
+impl Progress {
     /// One line about a source, below those that there are. Where stderr is no terminal, it is not seen.
     pub fn line(lines: &indicatif::MultiProgress, source: &str) -> Self {
         let line = lines.add(ProgressBar::new_spinner());

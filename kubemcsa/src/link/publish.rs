@@ -42,6 +42,6 @@ pub async fn publish(
             Outcome::Changed
         }
     };
-    connected.voice.outcome(&cluster.name, &title, outcome);
+    connected.progress.outcome(&cluster.name, &title, outcome);
     Ok(())
 }

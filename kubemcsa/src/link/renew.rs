@@ -3,7 +3,7 @@
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::system::credential::Endpoint;
 
-use super::authorize::Granted;
+use super::authorize::Authorized;
 use super::connect::Connected;
 use super::declare::Declared;
 use super::reuse::{self, Found};
@@ -18,22 +18,22 @@ use crate::cluster::apply::Outcome;
 pub async fn keep_or_mint(
     connected: &Connected,
     endpoint: &Endpoint,
-    granted: &Granted,
+    authorized: &Authorized,
     declared: &Declared,
 ) -> anyhow::Result<Checked> {
     let mut tries = TRIES;
     loop {
-        let worn = match reuse::look(connected, endpoint, granted, declared).await? {
+        let worn = match reuse::find(connected, endpoint, authorized, declared).await? {
             Found::Good(secret) => {
                 let title = format!("secret {SYSTEM_NAMESPACE}/{}", declared.import.secret_name());
-                connected.voice.outcome(&connected.target.name, &title, Outcome::Unchanged);
-                return verify::check(connected, granted, &secret).await;
+                connected.progress.outcome(&connected.target.name, &title, Outcome::Unchanged);
+                return verify::check(connected, authorized, &secret).await;
             }
             Found::Worn(secret) => Some(secret),
             Found::Nothing => None,
         };
-        let minted = mint::mint(connected, endpoint, granted, declared).await?;
-        let checked = verify::check(connected, granted, &minted.secret).await?;
+        let minted = mint::mint(connected, endpoint, authorized, declared).await?;
+        let checked = verify::check(connected, authorized, &minted.secret).await?;
         match publish::publish(connected, &minted, &checked, worn.as_ref()).await {
             Ok(()) => return Ok(checked),
             Err(error) if error.is_conflict() && tries > 1 => tries -= 1,

@@ -12,7 +12,7 @@ use mcsa_client::system::secret::{self, Provenance};
 use mcsa_client::system::token::Claims;
 use mcsa_client::{ExposeSecret, SecretString};
 
-use super::authorize::Granted;
+use super::authorize::Authorized;
 use super::connect::Connected;
 use super::declare::Declared;
 use crate::cluster::Cluster;
@@ -37,7 +37,7 @@ struct Wanted<'a> {
     cluster_uid: &'a str,
     /// Of the import as it is now.
     fingerprint: &'a str,
-    granted: &'a Granted,
+    authorized: &'a Authorized,
     now: Timestamp,
 }
 
@@ -45,10 +45,10 @@ struct Wanted<'a> {
 ///
 /// # Errors
 /// When the Secret can't be read, or is somebody else's.
-pub async fn look(
+pub async fn find(
     connected: &Connected,
     endpoint: &Endpoint,
-    granted: &Granted,
+    authorized: &Authorized,
     declared: &Declared,
 ) -> anyhow::Result<Found> {
     let name = declared.import.secret_name();
@@ -67,7 +67,7 @@ pub async fn look(
     }
     let (cluster_uid, now) = (connected.source_uid.as_str(), Timestamp::now());
     let fingerprint = &secret::fingerprint(&declared.import.spec, true, endpoint);
-    let wanted = Wanted { endpoint, cluster_uid, fingerprint, granted, now };
+    let wanted = Wanted { endpoint, cluster_uid, fingerprint, authorized, now };
     if is_whole(&secret, &wanted) && works(connected, &secret).await? {
         Ok(Found::Good(secret))
     } else {
@@ -89,9 +89,9 @@ fn is_whole(secret: &Secret, wanted: &Wanted) -> bool {
         && link.endpoint == *wanted.endpoint
         && link.cluster_uid.as_deref() == Some(wanted.cluster_uid)
         && provenance.fingerprint == wanted.fingerprint
-        && provenance.service_account_uid == wanted.granted.service_account_uid
+        && provenance.service_account_uid == wanted.authorized.service_account_uid
         // The source still accepts a token for 10 s after its Secret was deleted.
-        && claims.bound_secret.as_ref().map(|secret| &secret.uid) == Some(&wanted.granted.bound_secret_uid)
+        && claims.bound_secret.as_ref().map(|secret| &secret.uid) == Some(&wanted.authorized.bound_secret_uid)
         && claims.expires_at.duration_since(wanted.now) > too_little(&claims)
 }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn does(secret: &Secret, [server, cluster_uid, account, bound]: [&str; 4], age: SignedDuration) -> bool {
-        let granted = Granted {
+        let authorized = Authorized {
             service_account_uid: account.into(),
             bound_secret_uid: bound.into(),
             policy: true,
@@ -177,7 +177,7 @@ mod tests {
         let (endpoint, now) = (endpoint(server), Timestamp::UNIX_EPOCH + age);
         is_whole(
             secret,
-            &Wanted { endpoint: &endpoint, cluster_uid, fingerprint: "f", granted: &granted, now },
+            &Wanted { endpoint: &endpoint, cluster_uid, fingerprint: "f", authorized: &authorized, now },
         )
     }
 

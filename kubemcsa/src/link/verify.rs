@@ -17,7 +17,7 @@ use mcsa_client::system::secret::Provenance;
 use mcsa_client::system::token;
 use tokio::time::{Instant, sleep};
 
-use super::authorize::{Granted, missing_without_policy};
+use super::authorize::{Authorized, missing_without_policy};
 use super::connect::Connected;
 use super::declare::LONGEST;
 use super::grants::{Grants, LINK};
@@ -40,8 +40,12 @@ pub struct Checked {
 ///
 /// # Errors
 /// When it leads to another cluster, is not accepted, or has not its rights.
-pub async fn check(connected: &Connected, granted: &Granted, secret: &Secret) -> anyhow::Result<Checked> {
-    let voice = &connected.voice;
+pub async fn check(
+    connected: &Connected,
+    authorized: &Authorized,
+    secret: &Secret,
+) -> anyhow::Result<Checked> {
+    let progress = &connected.progress;
     let expires_at = Provenance::read(secret.annotations()).map(|provenance| provenance.expires_at);
     let link = Link::read(secret)?;
     let server = link.endpoint.server.clone();
@@ -50,8 +54,9 @@ pub async fn check(connected: &Connected, granted: &Granted, secret: &Secret) ->
     match retried(&as_link).await {
         // The address may be one that only the target reaches.
         Err(error) if error.is_unreachable() && server != connected.plan.source.chosen.server => {
-            voice.warn(name, &format!("the link was not tried: {server} does not work from here ({error})"));
-            return Ok(Checked { expires_at, policy: granted.policy });
+            progress
+                .warn(name, &format!("the link was not tried: {server} does not work from here ({error})"));
+            return Ok(Checked { expires_at, policy: authorized.policy });
         }
         Err(error) => return Err(error.into()),
         Ok(uid) if uid != connected.source_uid => bail!(
@@ -63,8 +68,8 @@ pub async fn check(connected: &Connected, granted: &Granted, secret: &Secret) ->
         ),
         Ok(_) => {}
     }
-    until_it_may_mint(&as_link, &granted.grants, &connected.target.name).await?;
-    let policy = granted.policy && until_it_is_held(&as_link, connected, &granted.grants).await?;
+    until_it_may_mint(&as_link, &authorized.grants, &connected.target.name).await?;
+    let policy = authorized.policy && until_it_is_held(&as_link, connected, &authorized.grants).await?;
     Ok(Checked { expires_at, policy })
 }
 
@@ -141,7 +146,7 @@ async fn until_it_is_held(as_link: &Cluster, connected: &Connected, grants: &Gra
                     SEEN_WITHIN.as_secs(),
                     missing_without_policy(grants)
                 );
-                connected.voice.warn(&as_link.name, &said);
+                connected.progress.warn(&as_link.name, &said);
                 return Ok(false);
             }
             Ok(_) => sleep(PAUSE).await,

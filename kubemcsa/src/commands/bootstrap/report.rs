@@ -25,11 +25,11 @@ pub async fn report(connected: &Connected, way: &Way, made: &Made) -> anyhow::Re
         &source.name,
         &format!("granted to {}, as service account {SYSTEM_NAMESPACE}/{}:", target.name, target.name),
     );
-    for sentence in made.granted.grants.sentences(&target.name, made.checked.policy) {
+    for sentence in made.authorized.grants.sentences(&target.name, made.checked.policy) {
         output::say(&source.name, &format!("- {sentence}"));
     }
     let flags = &connected.plan.flags;
-    let change = match made.granted.grants {
+    let change = match made.authorized.grants {
         Grants::Everything => {
             format!("to narrow that: {} --allow NAMESPACE[/NAME]", flags.of("bootstrap", ""))
         }

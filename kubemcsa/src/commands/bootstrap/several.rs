@@ -12,7 +12,7 @@ use crate::cli::output;
 use crate::cli::times::to_the_second;
 use crate::link::connect::{self, Reached};
 use crate::link::plan::{Plan, Way};
-use crate::link::progress::Voice;
+use crate::link::progress::Progress;
 use crate::link::{claim, declare, permit};
 
 /// How many sources are linked at once.
@@ -37,16 +37,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.dry_run {
         return rehearse_each(plans, &target, &wish).await;
     }
-    declare::prepare(&target.cluster, &Voice::Lines).await?;
+    declare::prepare(&target.cluster, &Progress::Lines).await?;
 
     let lines = MultiProgress::new();
     let each = plans.into_iter().map(async |(context, plan)| {
-        let voice = Voice::line(&lines, &context);
+        let progress = Progress::line(&lines, &context);
         let made = match plan {
-            Ok((plan, way)) => one(plan, &way, &target, &wish, voice.clone()).await,
+            Ok((plan, way)) => one(plan, &way, &target, &wish, progress.clone()).await,
             Err(error) => Err(error),
         };
-        voice.end(|| match &made {
+        progress.end(|| match &made {
             Ok(said) => output::say(&said.0, &said.1),
             Err(error) => tell(&context, error),
         });
@@ -61,18 +61,18 @@ async fn one(
     way: &Way,
     target: &Reached,
     wish: &Wish,
-    voice: Voice,
+    progress: Progress,
 ) -> anyhow::Result<(String, String)> {
-    voice.say(&plan.source.name, "connecting");
+    progress.say(&plan.source.name, "connecting");
     let source = connect::reach(&plan.source).await?;
-    let connected = connect::pair(plan, target.clone(), source, voice)?;
+    let connected = connect::pair(plan, target.clone(), source, progress)?;
     claim::claim(&connected).await?;
     permit::ensure(&connected).await?;
-    let Made { granted, checked } = link(&connected, way, wish).await?;
+    let Made { authorized, checked } = link(&connected, way, wish).await?;
     let until = checked.expires_at.map(|time| format!(", with a token until {}", to_the_second(time)));
     let (target, source) = (&connected.target.name, &connected.source.name);
     let linked =
-        format!("linked to {target}, which may import {}{}", granted.grants, until.unwrap_or_default());
+        format!("linked to {target}, which may import {}{}", authorized.grants, until.unwrap_or_default());
     Ok((source.clone(), linked))
 }
 
@@ -103,7 +103,7 @@ async fn rehearse_each(
 
 async fn rehearse_one(plan: Plan, target: &Reached, wish: &Wish) -> anyhow::Result<()> {
     let source = connect::reach(&plan.source).await?;
-    let connected = connect::pair(plan, target.clone(), source, Voice::Lines)?;
+    let connected = connect::pair(plan, target.clone(), source, Progress::Lines)?;
     claim::claim(&connected).await?;
     dry_run::rehearse(&connected, wish).await
 }

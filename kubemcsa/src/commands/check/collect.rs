@@ -25,7 +25,11 @@ use crate::link::existing;
 ///
 /// # Errors
 /// When the target does not answer, does not know the caller, or has no such namespace.
-pub async fn look(cluster: &Cluster, namespace: Option<&str>, patience: Duration) -> anyhow::Result<Facts> {
+pub async fn collect(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    patience: Duration,
+) -> anyhow::Result<Facts> {
     let (has_crd, namespaces) = tokio::join!(has_crd(cluster), namespaces(cluster, namespace));
     let has_crd = has_crd?;
     if let (Some(name), Ok(found)) = (namespace, &namespaces) {
@@ -34,11 +38,11 @@ pub async fn look(cluster: &Cluster, namespace: Option<&str>, patience: Duration
     }
     let (importer, webhook, secrets, imports, pods, refused) = tokio::join!(
         importer(cluster, patience),
-        webhook::look(cluster),
+        webhook::collect(cluster),
         existing::secrets(cluster),
         imports(cluster, namespace),
-        pods::look(cluster, namespace),
-        refused::look(cluster, namespace),
+        pods::collect(cluster, namespace),
+        refused::collect(cluster, namespace),
     );
     let mut unseen = Vec::new();
     let (importer, webhook) = (importer.noted(&mut unseen), webhook.noted(&mut unseen));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use mcsa_client::ServiceAccountImport;
 
-use crate::link::existing::Linked;
+use crate::link::existing::ExistingLink;
 
 /// What is known. What could not be looked at is none, and said among the unseen.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub struct Facts {
     /// The webhook.
     pub webhook: Webhook,
     /// The links.
-    pub links: Option<Vec<Linked>>,
+    pub links: Option<Vec<ExistingLink>>,
     /// Whether the Secrets of links could be read.
     pub sees_link_secrets: bool,
     /// What came of asking the importer about them.

@@ -5,7 +5,7 @@ use mcsa_client::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
 use mcsa_client::system::link::Link;
 
 use crate::cluster::kubeconfig::{Chosen, shell_quote};
-use crate::link::existing::Linked;
+use crate::link::existing::ExistingLink;
 use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
 
 /// A word that is for people to replace.
@@ -60,13 +60,13 @@ impl Mend {
     }
 
     /// Makes the link to a source anew, by the way that it has, and allowed this; nothing: what it was before.
-    pub fn bootstrap(&self, source: &str, link: Option<&Linked>, allow: &[String]) -> String {
-        let way = link.and_then(Linked::link).and_then(Result::ok);
+    pub fn bootstrap(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
+        let way = link.and_then(ExistingLink::link).and_then(Result::ok);
         self.flags(source, link, way, allow).again_with("--source-context", SOURCE)
     }
 
     /// The same, by whichever way the source's context has.
-    pub fn bootstrap_elsewhere(&self, source: &str, link: Option<&Linked>, allow: &[String]) -> String {
+    pub fn bootstrap_elsewhere(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
         self.flags(source, link, None, allow).again_with("--source-context", SOURCE)
     }
 
@@ -74,7 +74,7 @@ impl Mend {
     pub fn bootstrap_at_another_address(
         &self,
         source: &str,
-        link: Option<&Linked>,
+        link: Option<&ExistingLink>,
         allow: &[String],
     ) -> String {
         let mut flags = self.flags(source, link, None, allow);
@@ -83,26 +83,26 @@ impl Mend {
     }
 
     /// Makes a link anew to another cluster, which has the source's place.
-    pub fn replace(&self, source: &str, link: Option<&Linked>, allow: &[String]) -> String {
+    pub fn replace(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
         let unlink = self.flags(source, link, None, &[]).of("unlink", "--local-only");
         format!("{unlink} && {}", self.bootstrap(source, link, allow))
     }
 
     /// Has a link get another credential.
-    pub fn rotate(&self, source: &str, link: &Linked) -> String {
+    pub fn rotate(&self, source: &str, link: &ExistingLink) -> String {
         let mut flags = self.flags(source, Some(link), None, &[]);
         flags.source.context = Some(SOURCE.to_owned());
         flags.of("rotate", "")
     }
 
-    fn flags(&self, source: &str, link: Option<&Linked>, way: Option<Link>, allow: &[String]) -> Flags {
+    fn flags(&self, source: &str, link: Option<&ExistingLink>, way: Option<Link>, allow: &[String]) -> Flags {
         let way = way.map(|link| link.endpoint);
         Flags {
             command: "bootstrap",
             target: TargetFlags {
                 context: Some(self.target.context.clone()),
                 kubeconfig: self.target.file.clone(),
-                name: link.and_then(Linked::identity).map(|(_, name)| name),
+                name: link.and_then(ExistingLink::identity).map(|(_, name)| name),
             },
             source: SourceFlags { name: Some(source.to_owned()), ..Default::default() },
             way: WayFlags {
@@ -118,8 +118,8 @@ impl Mend {
     }
 
     /// Lets a link import a service account.
-    pub fn allow(&self, link: Option<&Linked>, namespace: &str, name: &str) -> String {
-        let target = link.and_then(Linked::identity).map(|(_, name)| name);
+    pub fn allow(&self, link: Option<&ExistingLink>, namespace: &str, name: &str) -> String {
+        let target = link.and_then(ExistingLink::identity).map(|(_, name)| name);
         let target = target.unwrap_or_else(|| self.target.cluster_name.clone());
         let account = format!("{namespace}/{name}");
         format!(

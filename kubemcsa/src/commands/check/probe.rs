@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Asks about each link that has an import, and waits for the answers, but not for ever. Where there is
 /// nobody to answer, or we may not ask, the status has to do.
-pub async fn ask(cluster: &Cluster, facts: &mut Facts, patience: Duration) {
+pub async fn probe(cluster: &Cluster, facts: &mut Facts, patience: Duration) {
     let names: Vec<_> = facts.link_imports().map(ResourceExt::name_any).collect();
     if names.is_empty() || !may_answer(facts) {
         return;

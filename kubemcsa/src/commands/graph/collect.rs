@@ -16,7 +16,7 @@ use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::kubeconfig::Chosen;
 use crate::cluster::{Cluster, list};
-use crate::link::existing::{self, Linked};
+use crate::link::existing::{self, ExistingLink};
 
 /// A cluster that answered: the ways there, and what was seen.
 pub struct Looked {
@@ -30,7 +30,7 @@ pub struct Looked {
 ///
 /// # Errors
 /// When that is everything.
-pub async fn look(chosen: &Chosen, namespace: Option<&str>) -> anyhow::Result<Looked> {
+pub async fn collect(chosen: &Chosen, namespace: Option<&str>) -> anyhow::Result<Looked> {
     let cluster = chosen.connect().await?;
     let (uid, imports) =
         tokio::join!(cluster.uid(), list::readable_imports(&cluster, namespace, ListParams::default()));
@@ -39,10 +39,11 @@ pub async fn look(chosen: &Chosen, namespace: Option<&str>) -> anyhow::Result<Lo
         (Err(error), Err(_)) => return Err(error.into()),
         (uid, imports) => (known(uid), known(imports)),
     };
-    let is_here = |it: &&Linked| it.import.is_none() && namespace.is_none_or(|name| name == SYSTEM_NAMESPACE);
+    let is_here =
+        |it: &&ExistingLink| it.import.is_none() && namespace.is_none_or(|name| name == SYSTEM_NAMESPACE);
     // Who may not even list imports is told so once.
     let links = match &imports {
-        Some(_) => known(existing::all(&cluster).await),
+        Some(_) => known(existing::list(&cluster).await),
         None => None,
     };
     let imports = imports.unwrap_or_default();

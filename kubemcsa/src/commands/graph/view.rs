@@ -7,7 +7,7 @@ use mcsa_client::api::READY;
 use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
 
 use super::holders::{Parents, Seen};
-use crate::link::existing::Linked;
+use crate::link::existing::ExistingLink;
 
 /// A cluster. What could not be read is not there.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +63,7 @@ pub struct ImportSeen {
 
 impl LinkSeen {
     /// By its import and its Secret, either of which may say what it is pinned to.
-    pub fn of(linked: &Linked) -> Self {
+    pub fn of(linked: &ExistingLink) -> Self {
         let import = linked.import.as_ref().and_then(|import| import.annotations().get(CLUSTER_UID).cloned());
         let secret = || linked.secret.as_ref().and_then(|it| it.annotations().get(CLUSTER_UID).cloned());
         Self { cluster_name: linked.cluster_name.clone(), uid: import.or_else(secret) }
@@ -95,7 +95,7 @@ impl ImportSeen {
     }
 
     /// A link that was made by hand, which is a Secret alone; none where that does not tell whose it is.
-    pub fn by_hand(linked: &Linked) -> Option<Self> {
+    pub fn by_hand(linked: &ExistingLink) -> Option<Self> {
         let secret = linked.secret.as_ref()?.name_any();
         Some(Self {
             namespace: SYSTEM_NAMESPACE.into(),

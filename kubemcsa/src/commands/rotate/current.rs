@@ -11,7 +11,7 @@ use mcsa_client::system::secret::{self, Provenance};
 
 use super::{Standing, replace};
 use crate::cluster::{apply, object};
-use crate::link::authorize::{self, Granted};
+use crate::link::authorize::{self, Authorized};
 use crate::link::connect::Connected;
 use crate::link::declare::{self, Declared};
 use crate::link::grants::{self, Grants};
@@ -20,7 +20,7 @@ use crate::link::grants::{self, Grants};
 ///
 /// # Errors
 /// When there is no such link, it is not what was written, or its Secret may not be changed.
-pub async fn look(connected: &Connected) -> anyhow::Result<Standing> {
+pub async fn read(connected: &Connected) -> anyhow::Result<Standing> {
     let (source, target) = (&connected.source, &connected.target);
     let again = connected.plan.flags.of("bootstrap", "");
     let missing = |what: &str| {
@@ -62,7 +62,7 @@ pub async fn look(connected: &Connected) -> anyhow::Result<Standing> {
     };
     let stored = grants::stored(source, &target.name).await?;
     let grants = stored.grants.unwrap_or(Grants::Only(Default::default()));
-    let granted = Granted {
+    let authorized = Authorized {
         service_account_uid: account.uid().unwrap_or_default(),
         // No token is bound to what is there now.
         bound_secret_uid: String::new(),
@@ -70,7 +70,7 @@ pub async fn look(connected: &Connected) -> anyhow::Result<Standing> {
         grants,
     };
     ensure_replaceable(connected, &name).await?;
-    Ok(Standing { declared: Declared { import }, endpoint, granted, old })
+    Ok(Standing { declared: Declared { import }, endpoint, authorized, old })
 }
 
 /// Refuses whoever may not write the link's Secret, before anything is made in the source; by the API

@@ -33,7 +33,7 @@ pub async fn until_told(
     // Nobody to wait for.
     if !has_importer(target).await {
         connected
-            .voice
+            .progress
             .warn(&target.name, "no importer is running; one that is started will use the new token");
         return Ok(false);
     }
@@ -48,7 +48,7 @@ pub async fn until_told(
                 "no importer has taken the new token within {} s; one that runs takes it once the old one is refused",
                 TAKEN_WITHIN.as_secs()
             );
-            connected.voice.warn(&target.name, &said);
+            connected.progress.warn(&target.name, &said);
             return Ok(false);
         }
         sleep(PAUSE).await;

@@ -19,9 +19,9 @@ use crate::link::{TRIES, authorize, publish};
 /// # Errors
 /// When it can't be minted or written, or does not work.
 pub async fn replace(connected: &Connected, standing: &Standing, kind: Kind<'_>) -> anyhow::Result<Checked> {
-    let Standing { declared, endpoint, granted, .. } = standing;
-    let minted = mint::mint_as(kind, connected, endpoint, granted, declared).await?;
-    let checked = verify::check(connected, granted, &minted.secret).await?;
+    let Standing { declared, endpoint, authorized, .. } = standing;
+    let minted = mint::mint_as(kind, connected, endpoint, authorized, declared).await?;
+    let checked = verify::check(connected, authorized, &minted.secret).await?;
     let mut tries = TRIES;
     loop {
         let worn = read(connected, &declared.import.secret_name()).await?;
@@ -52,10 +52,10 @@ pub async fn renew_bound_secret(connected: &Connected) -> anyhow::Result<String>
     let secret = authorize::bound_secret(connected)?;
     let title = object::title(&secret);
     if let Some(old) = apply::read(source, &secret).await? {
-        delete::remove(source, &old).await?;
-        connected.voice.outcome(&source.name, &title, Outcome::Removed);
+        delete::delete(source, &old).await?;
+        connected.progress.outcome(&source.name, &title, Outcome::Removed);
     }
     let applied = apply::apply(source, &secret).await?;
-    connected.voice.outcome(&source.name, &title, applied.outcome);
+    connected.progress.outcome(&source.name, &title, applied.outcome);
     applied.stored.uid().context("the Secret that tokens are bound to has no UID")
 }

@@ -16,7 +16,7 @@ use crate::link::verify::Checked;
 /// # Errors
 /// When the source can't be asked, or accepts it.
 pub async fn report(connected: &Connected, standing: Standing, checked: &Checked) -> anyhow::Result<()> {
-    let Standing { old, granted, .. } = standing;
+    let Standing { old, authorized, .. } = standing;
     let (source, target) = (&connected.source, &connected.target);
     if let Some(expires_at) = checked.expires_at {
         let said = format!("has another credential to {}, until {}", source.name, to_the_second(expires_at));
@@ -34,7 +34,7 @@ pub async fn report(connected: &Connected, standing: Standing, checked: &Checked
         source.name,
         target.name,
         connected.plan.flags.of("unlink", ""),
-        Flags { others: granted.grants.flags(), command: "bootstrap", ..connected.plan.flags.clone() }
+        Flags { others: authorized.grants.flags(), command: "bootstrap", ..connected.plan.flags.clone() }
             .again(),
     )
 }

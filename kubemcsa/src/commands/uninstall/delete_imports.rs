@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::installed::is_ours;
 use crate::cli::output;
 use crate::cluster::call::CallError;
-use crate::cluster::deleter::{AT_A_TIME, Taker};
+use crate::cluster::deleter::{AT_A_TIME, Deleter};
 use crate::cluster::gone::{PAUSE, still_there};
 use crate::cluster::{Cluster, apply, delete, list, object};
 use crate::manifests;
@@ -23,49 +23,49 @@ use crate::manifests;
 ///
 /// # Errors
 /// When something can't be removed, or is not gone in time.
-pub async fn take(taker: &mut Taker) -> anyhow::Result<()> {
-    let definition = apply::read(&taker.cluster, &manifests::crd()?).await?;
+pub async fn delete(deleter: &mut Deleter) -> anyhow::Result<()> {
+    let definition = apply::read(&deleter.cluster, &manifests::crd()?).await?;
     if definition.is_some_and(|definition| !is_ours(&definition)) {
-        output::warn(&taker.cluster.name, "imports are left alone: their definition is someone else's");
+        output::warn(&deleter.cluster.name, "imports are left alone: their definition is someone else's");
         return Ok(());
     }
-    let mut secrets = owned_secrets(&taker.cluster).await?;
-    take_imports(taker).await?;
-    if !taker.dry_run {
-        secrets.extend(take_secrets(taker).await?);
+    let mut secrets = owned_secrets(&deleter.cluster).await?;
+    take_imports(deleter).await?;
+    if !deleter.dry_run {
+        secrets.extend(take_secrets(deleter).await?);
     }
     let secrets: BTreeMap<_, _> = secrets.iter().map(|secret| (object::title(secret), secret)).collect();
-    secrets.into_values().for_each(|secret| taker.took(secret));
-    for link in link_secrets(&taker.cluster).await? {
+    secrets.into_values().for_each(|secret| deleter.record(secret));
+    for link in link_secrets(&deleter.cluster).await? {
         // In a dry run, those of imports are still there.
         if !is_owned(&link) {
-            taker.take(&link).await?;
+            deleter.delete(&link).await?;
         }
     }
     Ok(())
 }
 
 /// Those that someone declares meanwhile go, too.
-async fn take_imports(taker: &mut Taker) -> anyhow::Result<()> {
-    let mut deadline = Instant::now() + taker.timeout;
+async fn take_imports(deleter: &mut Deleter) -> anyhow::Result<()> {
+    let mut deadline = Instant::now() + deleter.timeout;
     loop {
-        let imports = list::imports(&taker.cluster, None, ListParams::default()).await?;
+        let imports = list::imports(&deleter.cluster, None, ListParams::default()).await?;
         let Some(last) = imports.last() else { return Ok(()) };
         let new: Vec<_> = imports.iter().filter(|it| it.metadata.deletion_timestamp.is_none()).collect();
-        if !taker.dry_run {
-            let cluster = &taker.cluster;
-            let removals = new.iter().map(|import| delete::remove(cluster, import));
+        if !deleter.dry_run {
+            let cluster = &deleter.cluster;
+            let removals = new.iter().map(|import| delete::delete(cluster, import));
             stream::iter(removals).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
         }
-        new.iter().for_each(|import| taker.took(import));
-        if taker.dry_run {
+        new.iter().for_each(|import| deleter.record(import));
+        if deleter.dry_run {
             return Ok(());
         }
         // However many there are, each has the same time to go.
         if !new.is_empty() {
-            deadline = Instant::now() + taker.timeout;
+            deadline = Instant::now() + deleter.timeout;
         } else if Instant::now() >= deadline {
-            bail!("{}", still_there(&taker.cluster, last, taker.timeout));
+            bail!("{}", still_there(&deleter.cluster, last, deleter.timeout));
         }
         sleep(PAUSE).await;
     }
@@ -73,21 +73,21 @@ async fn take_imports(taker: &mut Taker) -> anyhow::Result<()> {
 
 /// What the garbage collector has not come to. Once the definition is gone, it can't tell whether their
 /// owners are.
-async fn take_secrets(taker: &Taker) -> anyhow::Result<Vec<DynamicObject>> {
+async fn take_secrets(deleter: &Deleter) -> anyhow::Result<Vec<DynamicObject>> {
     let mut taken = Vec::new();
-    let mut deadline = Instant::now() + taker.timeout;
+    let mut deadline = Instant::now() + deleter.timeout;
     let mut before = usize::MAX;
     loop {
-        let left = owned_secrets(&taker.cluster).await?;
+        let left = owned_secrets(&deleter.cluster).await?;
         let Some(last) = left.last() else { return Ok(taken) };
         if left.len() < before {
-            deadline = Instant::now() + taker.timeout;
+            deadline = Instant::now() + deleter.timeout;
         } else if Instant::now() >= deadline {
-            bail!("{}", still_there(&taker.cluster, last, taker.timeout));
+            bail!("{}", still_there(&deleter.cluster, last, deleter.timeout));
         }
         before = left.len();
         let removals = left.iter().map(async |secret| {
-            match delete::remove_unchanged(&taker.cluster, secret).await {
+            match delete::delete_unchanged(&deleter.cluster, secret).await {
                 // It has changed since, its owner perhaps.
                 Err(error) if error.is_conflict() => Ok(()),
                 removed => removed,

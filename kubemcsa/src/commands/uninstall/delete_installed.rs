@@ -16,7 +16,7 @@ use super::installed::Found;
 use crate::cli::output;
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
-use crate::cluster::deleter::Taker;
+use crate::cluster::deleter::Deleter;
 use crate::cluster::gone::PAUSE;
 use crate::cluster::object::{self, PART_OF};
 
@@ -24,14 +24,14 @@ use crate::cluster::object::{self, PART_OF};
 ///
 /// # Errors
 /// When something can't be removed.
-pub async fn take(taker: &mut Taker, found: &Found) -> anyhow::Result<()> {
+pub async fn delete(deleter: &mut Deleter, found: &Found) -> anyhow::Result<()> {
     for stage in delete_order::stages(&found.ours) {
         for object in &stage {
-            taker.take(object).await?;
+            deleter.delete(object).await?;
         }
         let deployments: Vec<_> = stage.iter().filter(|it| object::kind(it) == "Deployment").collect();
-        if !deployments.is_empty() && !taker.dry_run {
-            until_pods_are_gone(taker, &deployments).await?;
+        if !deployments.is_empty() && !deleter.dry_run {
+            until_pods_are_gone(deleter, &deployments).await?;
         }
     }
     if let Some(release) = found.ours.iter().find_map(object::helm_release) {
@@ -39,23 +39,23 @@ pub async fn take(taker: &mut Taker, found: &Found) -> anyhow::Result<()> {
             "Helm still lists {release}: helm uninstall ends that, and deletes all imports if its value crd.keep is \
              false"
         );
-        output::warn(&taker.cluster.name, &said);
+        output::warn(&deleter.cluster.name, &said);
     }
     for object in &found.others {
         let said = format!("{} is left alone: nothing marks it as ours", object::title(object));
-        output::warn(&taker.cluster.name, &said);
+        output::warn(&deleter.cluster.name, &said);
     }
     Ok(())
 }
 
 /// Until then they serve what was asked before the API server heard that it need not ask. A node that is
 /// lost never says that its pods have ended: they are not waited for without end, and lose their rights.
-async fn until_pods_are_gone(taker: &Taker, deployments: &[&DynamicObject]) -> anyhow::Result<()> {
+async fn until_pods_are_gone(deleter: &Deleter, deployments: &[&DynamicObject]) -> anyhow::Result<()> {
     let names: Vec<_> = deployments.iter().map(|deployment| deployment.name_any()).collect();
     let selector = format!("app.kubernetes.io/name in ({}),{PART_OF}={SYSTEM_NAMESPACE}", names.join(","));
     let params = ListParams::default().labels(&selector);
-    let cluster = &taker.cluster;
-    let deadline = Instant::now() + taker.timeout;
+    let cluster = &deleter.cluster;
+    let deadline = Instant::now() + deleter.timeout;
     let mut said = 0;
     loop {
         // As long as there is one of the first, there may be more of the second.
@@ -65,7 +65,7 @@ async fn until_pods_are_gone(taker: &Taker, deployments: &[&DynamicObject]) -> a
             return Ok(());
         }
         if Instant::now() >= deadline {
-            let seconds = taker.timeout.as_secs();
+            let seconds = deleter.timeout.as_secs();
             let said = format!("still there after {seconds} s, and not waited for: {}", left.join(", "));
             output::warn(&cluster.name, &said);
             return Ok(());

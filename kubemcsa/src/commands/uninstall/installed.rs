@@ -22,7 +22,7 @@ pub struct Found {
 ///
 /// # Errors
 /// When the cluster can't be asked.
-pub async fn look(cluster: &Cluster) -> anyhow::Result<Found> {
+pub async fn find(cluster: &Cluster) -> anyhow::Result<Found> {
     let mut found = Found::default();
     let installed = manifests::objects()?.into_iter().chain(manifests::beside()?).filter(|object| {
         // The importer's rights are in one form or another.

@@ -4,10 +4,10 @@ use kube::api::ListParams;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use crate::cli::output;
-use crate::cluster::deleter::Taker;
+use crate::cluster::deleter::Deleter;
 use crate::cluster::kubeconfig::{Chosen, shell_quote};
 use crate::cluster::{apply, list};
-use crate::link::existing::Linked;
+use crate::link::existing::ExistingLink;
 use crate::manifests;
 
 /// Says it.
@@ -15,33 +15,33 @@ use crate::manifests;
 /// # Errors
 /// When the cluster can't be asked what is left.
 pub async fn report(
-    taker: &Taker,
+    deleter: &Deleter,
     chosen: &Chosen,
-    links: &[Linked],
+    links: &[ExistingLink],
     delete_imports: bool,
 ) -> anyhow::Result<()> {
-    let say = |text: &str| output::say(&taker.cluster.name, text);
-    if taker.taken == 0 {
+    let say = |text: &str| output::say(&deleter.cluster.name, text);
+    if deleter.deleted == 0 {
         say("nothing to remove");
     }
     if !delete_imports {
-        let kept = kept(taker, links).await?;
+        let kept = kept(deleter, links).await?;
         if !kept.is_empty() {
             say(&format!("kept: {}", kept.join(", ")));
             say(&format!("to remove that, too: {} --delete-imports", again(chosen)));
         }
     }
-    say_who_trusts(taker, links);
+    say_who_trusts(deleter, links);
     Ok(())
 }
 
 /// Says which sources still trust this cluster, and how to end that.
-pub fn say_who_trusts(taker: &Taker, links: &[Linked]) {
-    links.iter().for_each(|link| output::say(&taker.cluster.name, &trust(link)));
+pub fn say_who_trusts(deleter: &Deleter, links: &[ExistingLink]) {
+    links.iter().for_each(|link| output::say(&deleter.cluster.name, &trust(link)));
 }
 
-async fn kept(taker: &Taker, links: &[Linked]) -> anyhow::Result<Vec<String>> {
-    let cluster = &taker.cluster;
+async fn kept(deleter: &Deleter, links: &[ExistingLink]) -> anyhow::Result<Vec<String>> {
+    let cluster = &deleter.cluster;
     let imports = list::imports(cluster, None, ListParams::default())
         .await?
         .iter()
@@ -72,7 +72,7 @@ fn again(chosen: &Chosen) -> String {
     format!("kubemcsa uninstall{} --context {}", file.unwrap_or_default(), shell_quote(&chosen.context))
 }
 
-fn trust(link: &Linked) -> String {
+fn trust(link: &ExistingLink) -> String {
     let source = &link.cluster_name;
     match &link.import {
         Some(import) => format!(
@@ -93,7 +93,7 @@ mod tests {
     fn what_ends_a_source_s_trust() {
         let spec = ServiceAccountImportSpec { name: "c1".into(), ..Default::default() };
         let import = ServiceAccountImport::new("c2", spec);
-        let link = |import| Linked { cluster_name: "c2".into(), import, secret: None };
+        let link = |import| ExistingLink { cluster_name: "c2".into(), import, secret: None };
         let unlink = "kubemcsa unlink --source-only --target-name c1 --source-context CONTEXT";
         assert!(trust(&link(Some(import))).ends_with(unlink));
         assert!(!trust(&link(None)).contains("kubemcsa"));

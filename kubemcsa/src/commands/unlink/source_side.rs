@@ -11,11 +11,11 @@ use serde::Serialize;
 
 use crate::cli::output;
 use crate::cluster::call::CallError;
-use crate::cluster::deleter::Taker;
+use crate::cluster::deleter::Deleter;
 use crate::cluster::kubeconfig::Chosen;
 use crate::cluster::{Cluster, apply, object};
 use crate::link::grants::{self, Grants};
-use crate::link::progress::Voice;
+use crate::link::progress::Progress;
 use crate::link::revoked::{self, Seen};
 use crate::link::{authorize, identities, interim};
 use crate::manifests;
@@ -35,7 +35,7 @@ pub struct Identity {
 ///
 /// # Errors
 /// When the source can't be asked, or what is there is another target's, or no link's.
-pub async fn look(source: &Cluster, target: &str, target_uid: Option<&str>) -> anyhow::Result<Identity> {
+pub async fn find(source: &Cluster, target: &str, target_uid: Option<&str>) -> anyhow::Result<Identity> {
     let metadata = || ObjectMeta {
         name: Some(target.to_owned()),
         namespace: Some(SYSTEM_NAMESPACE.into()),
@@ -79,42 +79,42 @@ fn refuse(source: &Cluster, object: &DynamicObject, target_uid: Option<&str>) ->
 ///
 /// # Errors
 /// When something can't be removed.
-pub async fn take(taker: &mut Taker, identity: &Identity) -> anyhow::Result<()> {
+pub async fn delete(deleter: &mut Deleter, identity: &Identity) -> anyhow::Result<()> {
     for object in &identity.objects {
-        taker.take(object).await?;
+        deleter.delete(object).await?;
     }
-    take_shared(taker, &identity.target).await
+    delete_shared(deleter, &identity.target).await
 }
 
 /// The policy goes last: until then, someone may be held by it. Whoever is linked meanwhile gets it back.
-async fn take_shared(taker: &mut Taker, target: &str) -> anyhow::Result<()> {
+async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()> {
     for object in authorize::shared()?.iter().rev() {
-        let others = others(&taker.cluster, target).await?;
+        let others = others(&deleter.cluster, target).await?;
         if !others.is_empty() {
             let kept = "the admission policy and the cluster roles of links";
-            output::say(&taker.cluster.name, &format!("kept, for {}: {kept}", others.join(", ")));
+            output::say(&deleter.cluster.name, &format!("kept, for {}: {kept}", others.join(", ")));
             break;
         }
-        if let Some(stored) = apply::read(&taker.cluster, object).await? {
-            taker.take(&stored).await?;
+        if let Some(stored) = apply::read(&deleter.cluster, object).await? {
+            deleter.delete(&stored).await?;
         }
     }
-    if !others(&taker.cluster, target).await?.is_empty() {
-        if !taker.dry_run {
-            authorize::share(&taker.cluster, &Voice::Lines, &Grants::Everything).await?;
+    if !others(&deleter.cluster, target).await?.is_empty() {
+        if !deleter.dry_run {
+            authorize::share(&deleter.cluster, &Progress::Lines, &Grants::Everything).await?;
         }
         return Ok(());
     }
     // With nothing in it but what the cluster itself puts there, it is of no use.
-    if let Some(namespace) = apply::read(&taker.cluster, &manifests::namespace()?).await?
+    if let Some(namespace) = apply::read(&deleter.cluster, &manifests::namespace()?).await?
         && object::is_ours(&namespace)
     {
         let say =
-            |text: &str| output::say(&taker.cluster.name, &format!("namespace {SYSTEM_NAMESPACE} {text}"));
-        if taker.dry_run {
+            |text: &str| output::say(&deleter.cluster.name, &format!("namespace {SYSTEM_NAMESPACE} {text}"));
+        if deleter.dry_run {
             say("would be removed, unless there is more in it");
-        } else if is_empty(&taker.cluster).await {
-            taker.take(&namespace).await?;
+        } else if is_empty(&deleter.cluster).await {
+            deleter.delete(&namespace).await?;
         } else {
             say("is kept, as there is more in it");
         }

@@ -12,14 +12,14 @@ use mcsa_client::{SecretString, ServiceAccountImport};
 
 use crate::cli::output;
 use crate::cli::times::to_the_second;
-use crate::cluster::deleter::Taker;
+use crate::cluster::deleter::Deleter;
 use crate::cluster::{Cluster, delete, list, object};
-use crate::link::existing::{self, Linked};
+use crate::link::existing::{self, ExistingLink};
 
 /// What a target has of a source.
 pub struct Link {
     source: String,
-    links: Vec<Linked>,
+    links: Vec<ExistingLink>,
     imports: Vec<ServiceAccountImport>,
     /// Of the imports; none where they are to stay.
     secrets: Vec<DynamicObject>,
@@ -43,7 +43,7 @@ impl Link {
 
     /// Whom the source knows by the link.
     pub fn identity(&self) -> Option<String> {
-        self.links.iter().find_map(Linked::identity).map(|(_, name)| name)
+        self.links.iter().find_map(ExistingLink::identity).map(|(_, name)| name)
     }
 }
 
@@ -52,14 +52,14 @@ impl Link {
 /// # Errors
 /// When the target can't be asked, or the link is to another source of that name, or by another name of the
 /// target's.
-pub async fn look(
+pub async fn find(
     target: &Cluster,
     source: &str,
     source_uid: Option<&str>,
     known_as: Option<&str>,
     keep_secrets: bool,
 ) -> anyhow::Result<Link> {
-    let mut links = existing::all(target).await?;
+    let mut links = existing::list(target).await?;
     links.retain(|link| link.cluster_name == source);
     for import in links.iter().filter_map(|link| link.import.as_ref()) {
         let name = &import.spec.name;
@@ -108,11 +108,11 @@ pub async fn ensure_removable(target: &Cluster, link: &Link) -> anyhow::Result<(
 ///
 /// # Errors
 /// When something can't be removed.
-pub async fn take(taker: &mut Taker, link: &Link) -> anyhow::Result<()> {
+pub async fn delete(deleter: &mut Deleter, link: &Link) -> anyhow::Result<()> {
     for object in link.own()? {
-        taker.take(&object).await?;
+        deleter.delete(&object).await?;
     }
-    taker.take_all(&link.secrets).await
+    deleter.delete_all(&link.secrets).await
 }
 
 /// The Secrets that these imports own, found by their label.
@@ -131,12 +131,12 @@ async fn secrets_of(
 }
 
 /// Says what is left of it.
-pub fn report(taker: &Taker, link: &Link, keep_secrets: bool) {
+pub fn report(deleter: &Deleter, link: &Link, keep_secrets: bool) {
     let Link { source, imports, .. } = link;
     if let Some(those) = told(imports.len(), source) {
         let secrets = if keep_secrets { "with" } else { "without" };
         let said = format!("{those}, {secrets} a Secret, and ClusterNotLinked until there is a link again");
-        output::say(&taker.cluster.name, &said);
+        output::say(&deleter.cluster.name, &said);
     }
     if link.links.is_empty() {
         return;
@@ -145,7 +145,7 @@ pub fn report(taker: &Taker, link: &Link, keep_secrets: bool) {
     let last = expiries.map(|time| time.0).filter(|time| *time > Timestamp::now()).max();
     let last = last.map(|time| format!(": those of imports by {}", to_the_second(time)));
     output::warn(
-        &taker.cluster.name,
+        &deleter.cluster.name,
         &format!(
             "tokens that the link got of other service accounts stay valid in {source} until they expire, within 24 \
              hours at most{}",

@@ -25,7 +25,7 @@ const CALLS: usize = 8;
 const MOST: usize = 200;
 
 /// Looks in all namespaces, or in one.
-pub async fn look(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Pod>, CallError> {
+pub async fn collect(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Pod>, CallError> {
     let api: Api<CorePod> = list::within(cluster, namespace);
     let page = async |params: &ListParams| api.list(params).await;
     let mut pods = Vec::new();

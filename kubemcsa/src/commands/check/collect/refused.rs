@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, list};
 use crate::commands::check::facts::Refused;
 
 /// Looks in all namespaces, or in one.
-pub async fn look(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Refused>, CallError> {
+pub async fn collect(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Refused>, CallError> {
     let api: Api<Deployment> = list::within(cluster, namespace);
     let page = async |params: &ListParams| api.list(params).await;
     let mut refused = Vec::new();

@@ -14,7 +14,7 @@ use crate::commands::check::facts::{Certificate, Entry, Webhook};
 const ISSUED_BY: &str = "cert-manager.io/certificate-name";
 
 /// Looks.
-pub async fn look(cluster: &Cluster) -> Seen<Webhook> {
+pub async fn collect(cluster: &Cluster) -> Seen<Webhook> {
     let mut unseen = Vec::new();
     let (deployment, configuration, certificate) =
         tokio::join!(deployment(cluster, "webhook"), configuration(cluster), certificate(cluster));

@@ -8,7 +8,7 @@ use super::relink::{allowed, left_out, named};
 use super::state::Said;
 use crate::commands::check::facts::Facts;
 use crate::commands::check::fix::Mend;
-use crate::link::existing::Linked;
+use crate::link::existing::ExistingLink;
 
 /// The longest lifetime that the admission policy of links allows, and how it says so.
 const LONGEST: i64 = 86_400;
@@ -51,7 +51,7 @@ pub fn advise(
     facts: &Facts,
     said: &Said,
     import: &ServiceAccountImport,
-    link: Option<&Linked>,
+    link: Option<&ExistingLink>,
     mend: &Mend,
 ) -> Advice {
     let spec = &import.spec;
@@ -97,12 +97,12 @@ pub fn advise(
 
 impl Advice {
     /// To make a link anew by this command.
-    pub fn again(message: String, link: Option<&Linked>, command: String) -> Self {
+    pub fn again(message: String, link: Option<&ExistingLink>, command: String) -> Self {
         Self { message: format!("{message}{}", left_out(link, &command)), mend: command }
     }
 }
 
-fn forbidden(said: &Said, import: &ServiceAccountImport, link: Option<&Linked>, mend: &Mend) -> Advice {
+fn forbidden(said: &Said, import: &ServiceAccountImport, link: Option<&ExistingLink>, mend: &Mend) -> Advice {
     let (spec, message) = (&import.spec, &said.message);
     let (namespace, name) = (import.namespace().unwrap_or_default(), import.name_any());
     let of_import = |verb, words: &[&str]| {
@@ -148,7 +148,12 @@ mod tests {
         import
     }
 
-    fn advice(reason: &str, message: &str, import: &ServiceAccountImport, link: Option<&Linked>) -> Advice {
+    fn advice(
+        reason: &str,
+        message: &str,
+        import: &ServiceAccountImport,
+        link: Option<&ExistingLink>,
+    ) -> Advice {
         let said = Said { reason: reason.into(), message: message.into() };
         let facts = Facts { imports: samples::imports([import.clone()]), ..facts() };
         advise(&facts, &said, import, link, &mend())

@@ -14,14 +14,14 @@ use crate::commands::check::facts::{Asked, Facts};
 use crate::commands::check::finding::{Finding, Severity, Subject};
 use crate::commands::check::fix::Mend;
 use crate::commands::check::probe::is_answered;
-use crate::link::existing::Linked;
+use crate::link::existing::ExistingLink;
 
 /// The rules, of each link.
 pub fn judge(facts: &Facts, mend: &Mend) -> Vec<Finding> {
     facts.links.iter().flatten().flat_map(|link| judge_one(facts, link, mend)).collect()
 }
 
-fn judge_one(facts: &Facts, link: &Linked, mend: &Mend) -> Vec<Finding> {
+fn judge_one(facts: &Facts, link: &ExistingLink, mend: &Mend) -> Vec<Finding> {
     let Some(import) = &link.import else { return by_hand(facts, link, mend).into_iter().collect() };
     let answer = answer(facts, import);
     // Whatever else is said of it follows from this.
@@ -44,13 +44,19 @@ fn judge_one(facts: &Facts, link: &Linked, mend: &Mend) -> Vec<Finding> {
     told.into_iter().chain(reported).chain(rotation).chain(unanswered(facts, import, mend)).collect()
 }
 
-fn problem(facts: &Facts, said: &Said, import: &ServiceAccountImport, link: &Linked, mend: &Mend) -> Finding {
+fn problem(
+    facts: &Facts,
+    said: &Said,
+    import: &ServiceAccountImport,
+    link: &ExistingLink,
+    mend: &Mend,
+) -> Finding {
     let Advice { message, mend } = advise(facts, said, import, Some(link), mend);
     Finding::problem(subject(import), &said.reason, message, mend)
 }
 
 /// A link works in the middle of a rotation, too; but whoever then revokes it as usual, does not.
-fn rotation(link: &Linked, import: &ServiceAccountImport, mend: &Mend) -> Option<Finding> {
+fn rotation(link: &ExistingLink, import: &ServiceAccountImport, mend: &Mend) -> Option<Finding> {
     let (interim, usual) = (link.interim()?, import.spec.bound_secret.as_deref()?);
     let source = &link.cluster_name;
     let message = format!(
@@ -61,7 +67,7 @@ fn rotation(link: &Linked, import: &ServiceAccountImport, mend: &Mend) -> Option
 }
 
 /// A link that a person made is nobody's to refresh, and there is no import to ask about.
-fn by_hand(facts: &Facts, link: &Linked, mend: &Mend) -> Option<Finding> {
+fn by_hand(facts: &Facts, link: &ExistingLink, mend: &Mend) -> Option<Finding> {
     let object = Subject::namespaced("Secret", SYSTEM_NAMESPACE, &link.secret.as_ref()?.name_any());
     let source = &link.cluster_name;
     if let Err(error) = link.link()? {
@@ -83,7 +89,12 @@ fn by_hand(facts: &Facts, link: &Linked, mend: &Mend) -> Option<Finding> {
 }
 
 /// What is wrong with what a link's Secret holds.
-fn of_the_secret(facts: &Facts, link: &Linked, answer: Option<&Condition>, mend: &Mend) -> Option<Finding> {
+fn of_the_secret(
+    facts: &Facts,
+    link: &ExistingLink,
+    answer: Option<&Condition>,
+    mend: &Mend,
+) -> Option<Finding> {
     let (import, source) = (link.import.as_ref()?, &link.cluster_name);
     let problem =
         |reason: &str, message: String, mend| Finding::problem(subject(import), reason, message, mend);
@@ -126,7 +137,7 @@ fn told(
     facts: &Facts,
     answer: &Condition,
     import: &ServiceAccountImport,
-    link: &Linked,
+    link: &ExistingLink,
     mend: &Mend,
 ) -> Option<Finding> {
     let Condition { reason, message, .. } = answer;
@@ -147,7 +158,7 @@ pub fn is_about_reaching(reason: &str) -> bool {
 }
 
 /// Whether the importer has just reached the source of a link.
-pub fn is_reached(facts: &Facts, link: &Linked) -> bool {
+pub fn is_reached(facts: &Facts, link: &ExistingLink) -> bool {
     let answer = link.import.as_ref().and_then(|import| answer(facts, import));
     answer.is_some_and(|answer| answer.status == "True")
 }
@@ -170,7 +181,7 @@ fn may_be_asked(facts: &Facts) -> bool {
 }
 
 /// The link to a source, if there is one.
-pub fn link_to<'a>(facts: &'a Facts, source: &str) -> Option<&'a Linked> {
+pub fn link_to<'a>(facts: &'a Facts, source: &str) -> Option<&'a ExistingLink> {
     facts.links.iter().flatten().find(|link| link.cluster_name == source)
 }
 
@@ -287,7 +298,8 @@ mod tests {
     #[case::good(NOW + 60, None)]
     #[case::expired(NOW - 60, Some("LinkExpired"))]
     fn a_link_by_hand(#[case] expires: i64, #[case] expected: Option<&str>) {
-        let link = Linked { cluster_name: "c3".into(), import: None, secret: Some(link_secret(expires)) };
+        let link =
+            ExistingLink { cluster_name: "c3".into(), import: None, secret: Some(link_secret(expires)) };
         let facts = Facts { links: Some(vec![link]), now: at(NOW), ..facts() };
         let findings = judge(&facts, &mend());
         assert_eq!(findings.first().map(|finding| finding.reason.as_str()), expected);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::commands::check::facts::Facts;
-use crate::link::existing::Linked;
+use crate::link::existing::ExistingLink;
 use crate::link::grants::Grant;
 
 /// More than so many are nothing to print.
@@ -14,7 +14,7 @@ const PLACEHOLDER: &str = "NAMESPACE[/NAME]";
 
 /// What a target is to be allowed by a source that may not know it yet: what its imports name, for without a
 /// word it would be everything. A source that knows it has what it may import already.
-pub fn allowed(facts: &Facts, source: &str, link: Option<&Linked>) -> Vec<String> {
+pub fn allowed(facts: &Facts, source: &str, link: Option<&ExistingLink>) -> Vec<String> {
     if link.is_some_and(|link| link.import.is_some()) {
         return Vec::new();
     }
@@ -37,8 +37,8 @@ pub fn named(facts: &Facts, source: &str) -> Vec<String> {
 }
 
 /// What is to be said of a command that makes a link anew, and does not carry all of its way.
-pub fn left_out(link: Option<&Linked>, command: &str) -> String {
-    let Some(Ok(link)) = link.and_then(Linked::link) else { return String::new() };
+pub fn left_out(link: Option<&ExistingLink>, command: &str) -> String {
+    let Some(Ok(link)) = link.and_then(ExistingLink::link) else { return String::new() };
     let way = link.endpoint;
     let flags = [
         ("--source-ca-file", way.ca_bundle.is_some()),

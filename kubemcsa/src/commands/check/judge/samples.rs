@@ -10,7 +10,7 @@ use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
 use serde_json::{Value, json};
 
 use crate::commands::check::facts::{Facts, Importer, Imports};
-use crate::link::existing::Linked;
+use crate::link::existing::ExistingLink;
 
 /// The time of all tables.
 pub const NOW: i64 = 1_800_000_000;
@@ -62,12 +62,12 @@ pub fn imports(imports: impl IntoIterator<Item = ServiceAccountImport>) -> Optio
 }
 
 /// The link of c1 to a source.
-pub fn link(source: &str, status: Value, secret: Option<Secret>) -> Linked {
+pub fn link(source: &str, status: Value, secret: Option<Secret>) -> ExistingLink {
     let mut import = import(SYSTEM_NAMESPACE, source, source, status);
     import.spec.namespace = SYSTEM_NAMESPACE.into();
     import.spec.name = "c1".into();
     import.metadata.labels = Some([(LINK_LABEL.to_owned(), "true".to_owned())].into());
-    Linked { cluster_name: source.into(), import: Some(import), secret }
+    ExistingLink { cluster_name: source.into(), import: Some(import), secret }
 }
 
 /// The Secret of a link to https://c2 whose token expires then.
