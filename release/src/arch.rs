@@ -1,10 +1,10 @@
-//! What machines there are images for.
+//! The architectures that releases are built for.
 
 use std::fmt;
 
 use anyhow::bail;
 
-/// An architecture, by the name that images and Go have for it.
+/// An architecture, named as images and Go name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Arch {
     /// x86-64.
@@ -14,12 +14,12 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// That of this machine.
+    /// The architecture of this machine.
     pub fn host() -> anyhow::Result<Self> {
         match std::env::consts::ARCH {
             "x86_64" => Ok(Self::Amd64),
             "aarch64" => Ok(Self::Arm64),
-            other => bail!("there are images for amd64 and arm64, and this is {other}: choose one by --arch"),
+            other => bail!("releases are built for amd64 and arm64, and this machine is {other}: set --arch"),
         }
     }
 
@@ -28,7 +28,7 @@ impl Arch {
         format!("{}-unknown-linux-gnu", self.cpu())
     }
 
-    /// The name that Rust and GNU have for it.
+    /// The architecture as Rust and GNU name it.
     pub(crate) fn cpu(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64",

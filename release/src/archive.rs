@@ -1,4 +1,4 @@
-//! Archives whose bytes depend on nothing but what is put in: entries are sorted, of root, and of 1970.
+//! Reproducible archives: entries are sorted, belong to root, and date from 1970.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
-/// Files and folders, by their paths: `etc/passwd`.
+/// Files and folders by path, such as `etc/passwd`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     entries: BTreeMap<String, Entry>,
@@ -23,16 +23,14 @@ enum Entry {
     Symlink { target: String },
 }
 
-/// What is in a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    /// Made up here.
     Bytes(Vec<u8>),
-    /// That of a file of this machine, which is read when the archive is made.
+    /// The content of a file of this machine, read when the archive is written.
     Host(PathBuf),
 }
 
-/// What has no entry of its own, but something in it.
+/// A folder that was not added itself, but has entries.
 const PARENT: Entry = Entry::Folder { mode: 0o755 };
 
 impl Tree {
@@ -54,12 +52,11 @@ impl Tree {
 
     fn insert(&mut self, path: &str, entry: Entry) -> anyhow::Result<()> {
         let plain = path.split('/').all(|name| !matches!(name, "" | "." | ".."));
-        ensure!(plain, "{path:?} is no path within an archive");
-        ensure!(self.entries.insert(path.into(), entry).is_none(), "{path} is there twice");
+        ensure!(plain, "{path:?} is not a path within an archive");
+        ensure!(self.entries.insert(path.into(), entry).is_none(), "{path} was added twice");
         Ok(())
     }
 
-    /// The archive.
     pub fn tar(&self) -> anyhow::Result<Vec<u8>> {
         let mut tar = Builder::new(Vec::new());
         for (path, entry) in self.with_parents()? {
@@ -68,12 +65,11 @@ impl Tree {
         Ok(tar.into_inner()?)
     }
 
-    /// The archive, compressed.
     pub fn tar_gz(&self) -> anyhow::Result<Vec<u8>> {
         Ok(gzip(&self.tar()?)?)
     }
 
-    /// Makes a folder with the files of the archive in it. They belong to whoever makes it.
+    /// Writes the entries into a folder, which is created. They belong to the current user.
     pub fn unpack(&self, folder: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
         tar::Archive::new(self.tar()?.as_slice())
@@ -88,7 +84,7 @@ impl Tree {
             for (end, _) in path.match_indices('/') {
                 let parent = &path[..end];
                 if !matches!(all.entry(parent).or_insert(&PARENT), Entry::Folder { .. }) {
-                    bail!("{path} can't be in {parent}, which is no folder");
+                    bail!("{path} can't be in {parent}, which is not a folder");
                 }
             }
         }
@@ -129,14 +125,14 @@ fn append(tar: &mut Builder<Vec<u8>>, path: &str, entry: &Entry) -> anyhow::Resu
     Ok(())
 }
 
-/// Compresses, without a name and a time.
+/// Compresses without a name and a time in the header.
 pub(crate) fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(content)?;
     gzip.finish()
 }
 
-/// Writes a file that is there as a whole or not at all, whoever else writes it; makes its folder.
+/// Writes a file atomically, and creates its folder.
 pub(crate) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let writing = || format!("writing {}", path.display());
     let folder = match path.parent() {
@@ -150,7 +146,7 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Temporary files are their owner's alone, unless told otherwise.
+/// By default, only the owner can read a temporary file.
 fn readable() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -188,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_sorted_after_their_folders() {
+    fn entries_are_sorted_and_follow_their_folders() {
         let entry = |kind, path: &str, mode| (kind, path.to_owned(), mode, None);
         assert_eq!(
             entries(&tree().tar().unwrap()),
@@ -205,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_bytes_twice_whatever_the_order() {
+    fn order_of_insertion_does_not_change_the_bytes() {
         let mut other = Tree::default();
         for (path, entry) in tree().entries.into_iter().rev() {
             other.insert(&path, entry).unwrap();
@@ -214,17 +210,17 @@ mod tests {
     }
 
     #[test]
-    fn compressed_is_the_same_archive() {
+    fn compressed_archive_is_the_same() {
         let mut unpacked = Vec::new();
         let compressed = tree().tar_gz().unwrap();
         flate2::read::GzDecoder::new(compressed.as_slice()).read_to_end(&mut unpacked).unwrap();
         assert_eq!(unpacked, tree().tar().unwrap());
-        // No flags, so no name; and no time.
+        // No flags, so no name, and no time.
         assert_eq!(compressed[3..8], [0; 5]);
     }
 
     #[test]
-    fn long_paths_are_whole() {
+    fn long_path_is_not_cut() {
         let path = format!("{}/{}", "folder".repeat(20), "file".repeat(40));
         let mut tree = Tree::default();
         tree.bytes(&path, "", 0o644).unwrap();
@@ -237,22 +233,22 @@ mod tests {
     #[case("etc/")]
     #[case("../passwd")]
     #[case("")]
-    fn paths_stay_within(#[case] path: &str) {
+    fn path_outside_of_the_archive_is_refused(#[case] path: &str) {
         assert!(Tree::default().bytes(path, "", 0o644).is_err());
     }
 
     #[test]
-    fn nothing_is_there_twice_or_in_a_file() {
+    fn entry_added_twice_or_inside_a_file_is_refused() {
         let error = tree().folder("tmp", 0o755).unwrap_err();
-        assert_eq!(error.to_string(), "tmp is there twice");
+        assert_eq!(error.to_string(), "tmp was added twice");
         let mut tree = tree();
         tree.bytes("etc/passwd/root", "", 0o644).unwrap();
         let error = tree.tar().unwrap_err();
-        assert_eq!(error.to_string(), "etc/passwd/root can't be in etc/passwd, which is no folder");
+        assert_eq!(error.to_string(), "etc/passwd/root can't be in etc/passwd, which is not a folder");
     }
 
     #[test]
-    fn a_file_appears_whole_in_a_folder_that_is_made() {
+    fn write_creates_the_folder_and_replaces_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dist/file");
         write(&path, b"one").unwrap();

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use mcsa_release::{Arch, Changes, folders, images, release};
 
-/// Makes what is released, from this work tree.
+/// Build the files of a release from this work tree.
 ///
-/// What has been written goes to stdout, with its size; progress goes to stderr.
+/// Prints each file and its size to stdout, and progress to stderr.
 #[derive(Debug, clap::Parser)]
 #[command(name = "mcsa-release", version, max_term_width = 100)]
 pub struct Cli {
@@ -19,25 +19,25 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Builds importer, webhook and list-remote-pods, and writes an image archive of each
+    /// Build an image archive of importer, webhook and list-remote-pods
     Images {
         #[command(flatten)]
         common: Common,
 
-        /// Write a folder with the files of each image instead, for a Containerfile to copy
+        /// Write a folder with the files of each image instead, for the Containerfile to copy
         #[arg(long)]
         folders: bool,
     },
-    /// Makes all files of a release, with their hashes
+    /// Build all files of a release, and their hashes
     All {
         #[command(flatten)]
         common: Common,
 
-        /// See what a release would be, of changes that CHANGELOG.md calls Unreleased
+        /// Preview a release whose changes CHANGELOG.md still lists as Unreleased
         #[arg(long)]
         unreleased: bool,
 
-        /// Where the files are to be downloaded from: also write mcsa.yaml, by which Krew installs kubectl mcsa
+        /// Also write mcsa.yaml, the Krew manifest of kubectl mcsa, for files downloaded from this URL
         #[arg(long, value_name = "URL")]
         download_url: Option<String>,
     },
@@ -45,22 +45,21 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// For which machines [default: such as this one]
+    /// Architectures to build for [default: that of this machine]
     #[arg(long, value_enum, value_name = "ARCH", value_delimiter = ',')]
     arch: Vec<Arch>,
 
-    /// Where to write
+    /// Folder to write to
     #[arg(long, value_name = "FOLDER", default_value = "dist")]
     output: PathBuf,
 }
 
 impl Cli {
-    /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Images { common, folders: true } => {
                 let archs = common.archs()?;
-                ensure!(archs.len() == 1, "folders are of one architecture: choose one by --arch");
+                ensure!(archs.len() == 1, "--folders takes one architecture: set one with --arch");
                 archs.iter().try_for_each(|arch| folders(*arch, &common.output))
             }
             Command::Images { common, folders: false } => {
@@ -82,7 +81,6 @@ impl Cli {
 }
 
 impl Common {
-    /// Each once, however often it was said.
     fn archs(&self) -> anyhow::Result<BTreeSet<Arch>> {
         if self.arch.is_empty() {
             return Ok([Arch::host()?].into());
@@ -104,7 +102,7 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     #[test]
-    fn the_flags_are_consistent() {
+    fn flags_are_consistent() {
         Cli::command().debug_assert();
     }
 
@@ -113,9 +111,9 @@ mod tests {
     #[case(&["--arch", "arm64"], &[Arch::Arm64])]
     #[case(&["--arch", "arm64,amd64"], &[Arch::Amd64, Arch::Arm64])]
     #[case(&["--arch", "arm64", "--arch", "arm64"], &[Arch::Arm64])]
-    fn architectures_are_listed_or_repeated(#[case] flags: &[&str], #[case] archs: &[Arch]) {
+    fn arch_takes_a_list_and_may_be_repeated(#[case] flags: &[&str], #[case] archs: &[Arch]) {
         let cli = Cli::try_parse_from([&["mcsa-release", "images"], flags].concat()).unwrap();
-        let Command::Images { common, .. } = cli.command else { panic!("no images") };
+        let Command::Images { common, .. } = cli.command else { panic!("not the command images") };
         assert!(common.archs().unwrap().iter().eq(archs));
     }
 }

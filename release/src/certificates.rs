@@ -1,10 +1,10 @@
-//! Whom TLS trusts where nobody says: Mozilla's certificate authorities, as of `Cargo.lock`.
+//! Mozilla's certificate authorities, in the version of `Cargo.lock`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-/// All of them, as a file.
+/// All of them, as a PEM file.
 pub(crate) fn pem() -> String {
     TLS_SERVER_ROOT_CERTS.iter().map(|certificate| block(certificate)).collect()
 }
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_certificate_is_a_block_of_lines() {
+    fn pem_has_a_block_for_each_certificate() {
         let pem = pem();
         assert!(pem.lines().all(|line| line.len() <= 64));
         let blocks = pem.split_inclusive("-----END CERTIFICATE-----\n");

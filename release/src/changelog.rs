@@ -1,16 +1,16 @@
-//! Whether the changelog knows of the version that is released.
+//! Checks that the changelog lists the version that is released.
 
 use anyhow::{Context, ensure};
 
-/// The heading of what is in no release yet.
+/// The heading of changes that no release has yet.
 const UNRELEASED: &str = "Unreleased";
 
-/// Which heading has to be the newest in `CHANGELOG.md`.
+/// Which heading must be the newest one in `CHANGELOG.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changes {
-    /// That of this version, such as `## 0.1.0` or `## 0.1.0 (2026-11-21)`.
+    /// This version, such as `## 0.1.0` or `## 0.1.0 (2026-11-21)`.
     OfThisVersion,
-    /// `## Unreleased`: this is to see what a release would be.
+    /// `## Unreleased`: the release is only a preview.
     Unreleased,
 }
 
@@ -21,8 +21,8 @@ pub(crate) fn check(changelog: &str, version: &str, changes: Changes) -> anyhow:
     match changes {
         Changes::OfThisVersion if word == UNRELEASED => ensure!(
             false,
-            "the newest heading of CHANGELOG.md is \"{newest}\": call it \"{version}\" to release it, or \
-             pass --unreleased to see what the release would be"
+            "the newest heading of CHANGELOG.md is \"{newest}\": rename it \"{version}\" to release it, or \
+             pass --unreleased to preview the release"
         ),
         Changes::OfThisVersion => ensure!(
             word == version,
@@ -31,7 +31,7 @@ pub(crate) fn check(changelog: &str, version: &str, changes: Changes) -> anyhow:
         ),
         Changes::Unreleased => ensure!(
             word == UNRELEASED,
-            "the newest heading of CHANGELOG.md is \"{newest}\": leave out --unreleased"
+            "the newest heading of CHANGELOG.md is \"{newest}\": drop --unreleased"
         ),
     }
     Ok(())
@@ -47,21 +47,21 @@ mod tests {
     #[case("## 0.1.0 (2026-11-21)", OfThisVersion, "")]
     #[case("## 0.1.0 - 2026-11-21", OfThisVersion, "")]
     #[case("## Unreleased", Unreleased, "")]
-    #[case("## Unreleased", OfThisVersion, "call it \"0.1.0\" to release it")]
+    #[case("## Unreleased", OfThisVersion, "rename it \"0.1.0\" to release it")]
     #[case("## 0.2.0", OfThisVersion, "make them agree")]
     #[case("## 0.1.0-rc.1", OfThisVersion, "make them agree")]
-    #[case("## 0.1.0", Unreleased, "leave out --unreleased")]
+    #[case("## 0.1.0", Unreleased, "drop --unreleased")]
     #[case("", OfThisVersion, "has no heading")]
-    fn the_newest_heading_is_this_version(
+    fn newest_heading_must_be_this_version(
         #[case] heading: &str,
         #[case] changes: Changes,
-        #[case] mend: &str,
+        #[case] fix: &str,
     ) {
         let changelog = format!("# Changelog\n\n{heading}\n\n### Not this\n\n## 0.1.0\n");
         let changelog = if heading.is_empty() { "# Changelog\n" } else { &changelog };
         match check(changelog, "0.1.0", changes) {
-            Ok(()) => assert_eq!(mend, ""),
-            Err(error) => assert!(!mend.is_empty() && error.to_string().contains(mend), "{error}"),
+            Ok(()) => assert_eq!(fix, ""),
+            Err(error) => assert!(!fix.is_empty() && error.to_string().contains(fix), "{error}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The Helm chart, as `helm package` would pack it, but with the same bytes each time.
+//! Packs the Helm chart as `helm package` does, but reproducibly.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::archive::{Content, Tree};
 
-/// What it is called, and its folder in the archive.
+/// The name of the chart, and of its folder in the archive.
 const NAME: &str = "multicluster-service-account";
 
 #[derive(Deserialize)]
@@ -20,7 +20,7 @@ struct Chart {
     app_version: String,
 }
 
-/// The name of the archive and its content.
+/// The name and content of the archive.
 pub(crate) fn package(folder: &Path, version: &str) -> anyhow::Result<(String, Vec<u8>)> {
     let path = folder.join("Chart.yaml");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -31,13 +31,13 @@ pub(crate) fn package(folder: &Path, version: &str) -> anyhow::Result<(String, V
         ("version", &chart.version, version),
         ("appVersion", &chart.app_version, version),
     ] {
-        ensure!(is == should_be, "{field} in {} is {is:?} and should be {should_be:?}", path.display());
+        ensure!(is == should_be, "{field} in {} is {is:?}, not {should_be:?}", path.display());
     }
     let ignored = Ignored::read(&folder.join(".helmignore"))?;
     let mut tree = Tree::default();
     for file in files(folder, &ignored)? {
         let within = file.strip_prefix(folder)?;
-        let within = within.to_str().with_context(|| format!("the path {} is no text", file.display()))?;
+        let within = within.to_str().with_context(|| format!("the path {} is not UTF-8", file.display()))?;
         tree.file(&format!("{NAME}/{within}"), Content::Host(file.clone()), 0o644)?;
     }
     Ok((format!("{NAME}-{version}.tgz"), tree.tar_gz()?))
@@ -50,7 +50,7 @@ struct Ignored {
 }
 
 impl Ignored {
-    /// Of Helm's patterns, those that charts need. Others are refused, not misunderstood.
+    /// Supports names and endings. Helm's other patterns are refused, not misread.
     fn read(path: &Path) -> anyhow::Result<Self> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
@@ -63,7 +63,7 @@ impl Ignored {
                 None => (&mut ignored.names, line.trim_end_matches('/')),
             };
             if literal.contains(['*', '?', '[', '/', '!']) {
-                bail!("{line:?} in {} is neither a name nor an ending, such as *.orig", path.display());
+                bail!("{line:?} in {} is neither a name nor an ending such as *.orig", path.display());
             }
             list.push(literal.to_owned());
         }
@@ -76,7 +76,7 @@ impl Ignored {
     }
 }
 
-/// All other files in a folder, and those within.
+/// All files below a folder that are not ignored.
 fn files(folder: &Path, ignored: &Ignored) -> anyhow::Result<Vec<PathBuf>> {
     let reading = || format!("reading the folder {}", folder.display());
     let mut files = Vec::new();
@@ -85,7 +85,7 @@ fn files(folder: &Path, ignored: &Ignored) -> anyhow::Result<Vec<PathBuf>> {
         if ignored.has(&entry.file_name().to_string_lossy()) {
             continue;
         }
-        // Of a symbolic link, that which it leads to.
+        // Follows symbolic links.
         let path = entry.path();
         let kind = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
         if kind.is_dir() {
@@ -113,7 +113,7 @@ mod tests {
             ("Chart.yaml", text),
             ("values.yaml", "replicas: 2\n"),
             ("templates/importer.yaml", "kind: Deployment\n"),
-            (".helmignore", "# Left behind\n.DS_Store\n*~\n\n*.orig\n"),
+            (".helmignore", "# Ignored\n.DS_Store\n*~\n\n*.orig\n"),
             (".DS_Store", ""),
             ("values.yaml~", ""),
             ("templates/importer.yaml.orig", ""),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn its_files_are_in_a_folder_of_its_name() {
+    fn archive_has_the_files_in_a_folder_named_after_the_chart() {
         let (name, content) = package(chart(CHART).path(), "1.2.3").unwrap();
         assert_eq!(name, "multicluster-service-account-1.2.3.tgz");
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(content.as_slice()));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_files_are_the_same_bytes() {
+    fn package_is_reproducible() {
         assert_eq!(
             package(chart(CHART).path(), "1.2.3").unwrap(),
             package(chart(CHART).path(), "1.2.3").unwrap()
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_link_is_what_it_leads_to() {
+    fn symbolic_link_is_followed() {
         let folder = chart(CHART);
         let plain = package(folder.path(), "1.2.3").unwrap();
         fs::rename(folder.path().join("values.yaml"), folder.path().join("values.orig")).unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_would_be_misunderstood_is_refused() {
+    fn unsupported_ignore_pattern_is_refused() {
         let folder = chart(CHART);
         fs::write(folder.path().join(".helmignore"), "templates/*.orig\n").unwrap();
         let error = package(folder.path(), "1.2.3").unwrap_err().to_string();
@@ -168,7 +168,7 @@ mod tests {
     #[case("\nversion: 1.2.3", "\nversion: 1.2.4", "version in ")]
     #[case("appVersion: 1.2.3", "appVersion: 1.2.4", "appVersion in ")]
     #[case("\nversion: 1.2.3", "", "reading ")]
-    fn a_chart_of_another_version_is_refused(#[case] is: &str, #[case] was: &str, #[case] start: &str) {
+    fn chart_of_another_name_or_version_is_refused(#[case] is: &str, #[case] was: &str, #[case] start: &str) {
         let folder = chart(&CHART.replace(is, was));
         let error = package(folder.path(), "1.2.3").unwrap_err().to_string();
         assert!(error.starts_with(start) && error.contains("Chart.yaml"), "{error}");

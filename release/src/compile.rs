@@ -1,4 +1,4 @@
-//! Release binaries, whose bytes depend on nothing but the work tree, the toolchain and the C library.
+//! Builds release binaries. Their bytes depend only on the work tree, the toolchain and the C library.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,22 +8,22 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
 use crate::toolchain::Toolchain;
-use crate::{Arch, elf, say};
+use crate::{Arch, elf, progress};
 
-/// What cargo is asked for, and the file that comes of it.
+/// What cargo builds, and the file that it writes.
 pub(crate) struct Program {
     selection: &'static [&'static str],
     file: &'static str,
     linking: Linking,
 }
 
-/// Who brings the C library.
+/// Where the C library comes from.
 #[derive(PartialEq, Eq)]
 enum Linking {
-    /// The program: it runs in an image that has nothing else.
+    /// It is part of the program, which runs in an image that has nothing else.
     Static,
-    /// The machine. On people's machines, names are resolved by whatever libraries nsswitch.conf lists, and
-    /// a program that is linked statically crashes when they belong to another glibc than its own.
+    /// It is that of the user's machine. Names are resolved there by the libraries that nsswitch.conf lists,
+    /// and a static program crashes if they belong to another glibc than its own.
     Dynamic,
 }
 
@@ -48,29 +48,28 @@ pub(crate) const KUBEMCSA: Program = Program {
     linking: Linking::Dynamic,
 };
 
-/// This work tree.
+/// The root of this work tree.
 pub(crate) fn root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package)
 }
 
-/// Builds a program, by itself: what others have cargo add to the dependencies that they share is no part
-/// of it.
+/// Builds a program on its own, so that it has no features of dependencies that only other programs ask for.
 pub(crate) fn compile(arch: Arch, program: &Program) -> anyhow::Result<PathBuf> {
     let toolchain = Toolchain::find(arch)?;
     let target = arch.target();
-    // Not where cargo builds otherwise: the flags differ, and neither is to throw away the other's work.
+    // A folder of its own: cargo would rebuild everything at each change of flags.
     let folder = metadata()?.target_directory.join("portable");
-    say(format_args!("building {} for {arch}", program.file));
+    progress(format_args!("building {} for {arch}", program.file));
     let mut cargo = cargo(&["rustc", "--release", "--locked", "--target", &target, "--target-dir"]);
     cargo.arg(&folder).args(program.selection).stdout(Stdio::null());
     if program.linking == Linking::Static {
-        // How the program is linked is its own affair, and all share what they depend upon.
+        // Only for the program itself, so that static and dynamic programs share their dependencies.
         cargo.args(["--", "-Ctarget-feature=+crt-static"]);
     }
-    // This overrules all other variables and files, and does not concern build scripts, as a target is named.
+    // Overrides all other variables and files. Because of --target, it does not apply to build scripts.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(&folder)?);
-    if !toolchain.own {
+    if !toolchain.native {
         let variable = target.replace('-', "_");
         cargo.env(format!("CARGO_TARGET_{}_LINKER", variable.to_uppercase()), &toolchain.cc);
         cargo.env(format!("CC_{variable}"), &toolchain.cc);
@@ -84,25 +83,26 @@ pub(crate) fn compile(arch: Arch, program: &Program) -> anyhow::Result<PathBuf> 
     Ok(binary)
 }
 
-/// Cargo, as it was run itself, in the work tree.
+/// The cargo that runs this program, in the work tree.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root()).stdin(Stdio::null());
     cargo
 }
 
-/// rustc's flags. Where things are on this machine is not in the binaries: another checkout gives the same.
+/// rustc's flags. They keep this machine's paths out of the binaries, so any checkout gives the same bytes.
 fn flags(target_folder: &Path) -> anyhow::Result<OsString> {
     let cargo_home = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
-    let cargo_home = cargo_home.context("neither CARGO_HOME nor HOME is set: where are cargo's sources?")?;
-    // Of several that apply, rustc takes the last.
+    let cargo_home = cargo_home
+        .context("neither CARGO_HOME nor HOME is set: set CARGO_HOME to the folder with cargo's sources")?;
+    // If several apply, rustc takes the last.
     let remaps =
-        [(root(), "/src"), (&cargo_home, "/cargo"), (target_folder, "/target")].map(|(is, called)| {
+        [(root(), "/src"), (&cargo_home, "/cargo"), (target_folder, "/target")].map(|(path, name)| {
             let mut remap = OsString::from("--remap-path-prefix=");
-            remap.push(is);
+            remap.push(path);
             remap.push("=");
-            remap.push(called);
+            remap.push(name);
             remap
         });
     Ok(remaps.join("\u{1f}".as_ref()))
@@ -113,7 +113,6 @@ struct Metadata {
     target_directory: PathBuf,
 }
 
-/// What cargo says of the work tree.
 fn metadata() -> anyhow::Result<Metadata> {
     let output = cargo(&["metadata", "--format-version=1", "--no-deps", "--locked"])
         .output()
@@ -121,7 +120,7 @@ fn metadata() -> anyhow::Result<Metadata> {
     if !output.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    serde_json::from_slice(&output.stdout).context("reading what cargo metadata says")
+    serde_json::from_slice(&output.stdout).context("reading the output of cargo metadata")
 }
 
 #[cfg(test)]
@@ -129,12 +128,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_work_tree_is_where_the_lock_file_is() {
+    fn root_has_the_lock_file() {
         assert!(root().join("Cargo.lock").is_file());
     }
 
     #[test]
-    fn no_path_of_this_machine_is_in_a_binary() {
+    fn flags_remap_the_paths_of_this_machine() {
         let flags = flags(Path::new("/elsewhere/portable")).unwrap().into_string().unwrap();
         let flags: Vec<_> = flags.split('\u{1f}').collect();
         assert_eq!(flags[0], format!("--remap-path-prefix={}=/src", root().display()));
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn cargo_says_where_it_builds() {
+    fn cargo_metadata_has_the_target_folder() {
         assert!(metadata().unwrap().target_directory.is_absolute());
     }
 }

@@ -1,4 +1,4 @@
-//! Contents, by their hashes.
+//! Hashes.
 
 use aws_lc_rs::digest::{SHA256, digest};
 

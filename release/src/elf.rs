@@ -1,4 +1,4 @@
-//! Whether a binary runs where there is nothing else.
+//! Checks that a binary runs in an image that has nothing else.
 
 use std::path::Path;
 
@@ -9,15 +9,14 @@ use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
 
 use crate::Arch;
 
-/// Refuses a binary that asks for a loader, which an image from scratch does not have, or that is for
-/// other machines.
+/// Fails if a binary needs a loader, which an image from scratch does not have, or is for another architecture.
 pub(crate) fn ensure_static(path: &Path, arch: Arch) -> anyhow::Result<()> {
     let content = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     check(&content, arch).with_context(|| format!("{} can't be in an image", path.display()))
 }
 
 fn check(content: &[u8], arch: Arch) -> anyhow::Result<()> {
-    let elf = ElfFile64::<LittleEndian>::parse(content).context("it is no ELF file of 64 bits")?;
+    let elf = ElfFile64::<LittleEndian>::parse(content).context("it is not a 64-bit ELF file")?;
     let machine = match arch {
         Arch::Amd64 => EM_X86_64,
         Arch::Arm64 => EM_AARCH64,
@@ -34,21 +33,21 @@ mod tests {
 
     #[test]
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    fn a_test_is_linked_dynamically() {
+    fn dynamic_binary_is_refused() {
         let own = std::env::current_exe().unwrap();
         let error = ensure_static(&own, Arch::host().unwrap()).unwrap_err();
         assert!(format!("{error:#}").ends_with("although it was built with crt-static"), "{error:#}");
     }
 
     #[test]
-    fn what_is_no_binary_is_refused() {
+    fn script_is_refused() {
         let error = check(b"#!/bin/sh", Arch::Amd64).unwrap_err();
-        assert!(error.to_string().starts_with("it is no ELF file"), "{error:#}");
+        assert!(error.to_string().starts_with("it is not a 64-bit ELF file"), "{error:#}");
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn what_is_for_other_machines_is_refused() {
+    fn binary_for_another_architecture_is_refused() {
         let other = match Arch::host().unwrap() {
             Arch::Amd64 => Arch::Arm64,
             Arch::Arm64 => Arch::Amd64,

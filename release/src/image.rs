@@ -1,4 +1,4 @@
-//! An image, made of nothing but files, without an engine.
+//! An image, built from files without a container engine.
 
 mod layout;
 mod reference;
@@ -12,7 +12,7 @@ use crate::{Arch, certificates};
 use layout::Config;
 use reference::Reference;
 
-/// An image from scratch: what is not put in is not there. Folders on the way to a file are made.
+/// An image from scratch: it has only what is added. Folders on the way to a file are created.
 #[derive(Clone, Debug)]
 pub struct Image {
     name: String,
@@ -28,12 +28,12 @@ enum Entry {
     Symlink(String),
 }
 
-/// An archive that was written.
+/// An image archive on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// The image's name in full, as containerd has it: `docker.io/test/tool:1.0`.
+    /// The image's full name, as containerd has it: `docker.io/test/tool:1.0`.
     pub name: String,
-    /// The file.
+    /// The path of the archive.
     pub archive: PathBuf,
     /// The hash of the image's manifest: `sha256:...`
     pub digest: String,
@@ -42,71 +42,71 @@ pub struct Written {
 }
 
 impl Image {
-    /// Nothing yet. A name without a registry is one of docker.io, without a tag it is the latest.
+    /// An empty image. The registry defaults to docker.io, the tag to latest.
     pub fn new(name: impl Into<String>, arch: Arch) -> Self {
         Self { name: name.into(), arch, entries: Vec::new(), config: Config::default() }
     }
 
-    /// A file of this machine. It is read when the image is written.
+    /// Adds a file of this machine, which is read when the image is written.
     pub fn file(self, path: &str, host: impl Into<PathBuf>, mode: u32) -> Self {
         self.entry(path, Entry::File(Content::Host(host.into()), mode))
     }
 
-    /// A file with this content.
+    /// Adds a file with this content.
     pub fn bytes(self, path: &str, content: impl Into<Vec<u8>>, mode: u32) -> Self {
         self.entry(path, Entry::File(Content::Bytes(content.into()), mode))
     }
 
-    /// A symbolic link.
+    /// Adds a symbolic link.
     pub fn symlink(self, path: &str, target: &str) -> Self {
         self.entry(path, Entry::Symlink(target.into()))
     }
 
-    /// A folder that is empty, or needs another mode than 0755.
+    /// Adds a folder that is empty or needs another mode than 0755.
     pub fn directory(self, path: &str, mode: u32) -> Self {
         self.entry(path, Entry::Folder(mode))
     }
 
-    /// Mozilla's certificate authorities, where TLS libraries look for them.
+    /// Adds Mozilla's certificate authorities where TLS libraries look for them.
     pub fn certificates(self) -> Self {
         self.bytes("/etc/ssl/certs/ca-certificates.crt", certificates::pem(), 0o644)
     }
 
-    /// The program, and its first arguments.
+    /// Sets the program and its first arguments.
     pub fn entrypoint<S: Into<String>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
         self.config.entrypoint = command.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Who the program runs as, unless the pod says otherwise; without this, root.
+    /// Sets the user and group that the program runs as unless the pod sets others. The default is root.
     pub fn user(mut self, user: u32, group: u32) -> Self {
         self.config.user = format!("{user}:{group}");
         self
     }
 
-    /// A variable of the program's environment.
+    /// Adds a variable to the program's environment.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.config.env.push(format!("{name}={value}"));
         self
     }
 
-    /// A label, such as `org.opencontainers.image.title`.
+    /// Adds a label, such as `org.opencontainers.image.title`.
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.config.labels.insert(name.into(), value.into());
         self
     }
 
-    /// Writes the image as an archive that `ctr images import`, `kind load image-archive` and
-    /// `docker load` take. The same image is the same bytes.
+    /// Writes the image as an archive for `ctr images import`, `kind load image-archive` and `docker load`.
+    /// The same image gives the same bytes.
     pub fn write(&self, archive: &Path) -> anyhow::Result<Written> {
-        self.archive(archive).with_context(|| format!("making the image {}", self.name))
+        self.archive(archive).with_context(|| format!("writing the image {}", self.name))
     }
 
-    /// Makes a folder with the image's files, for a Containerfile to copy.
+    /// Writes the image's files into a folder, for a Containerfile to copy.
     pub fn unpack(&self, folder: &Path) -> anyhow::Result<()> {
         self.tree()
             .and_then(|tree| tree.unpack(folder))
-            .with_context(|| format!("making the files of {}", self.name))
+            .with_context(|| format!("writing the files of {}", self.name))
     }
 
     fn archive(&self, archive: &Path) -> anyhow::Result<Written> {
@@ -131,7 +131,7 @@ impl Image {
         let mut tree = Tree::default();
         for (path, entry) in &self.entries {
             let within = path.strip_prefix('/');
-            ensure!(within.is_some(), "the path {path:?} of a file in it does not begin with /");
+            ensure!(within.is_some(), "the path {path:?} in the image does not begin with /");
             let within = within.unwrap_or_default();
             match entry {
                 Entry::Folder(mode) => tree.folder(within, *mode),

@@ -5,64 +5,64 @@ use std::path::Path;
 use anyhow::ensure;
 
 use crate::compile::{self, Program, compile};
-use crate::{Arch, Image, VERSION, Written, say};
+use crate::{Arch, Image, VERSION, Written, progress};
 
-/// User and group that our images run as, and the manifests have pods run as.
+/// The user and group of our images and of the pods in our manifests.
 pub const NOBODY: u32 = 65532;
 
-/// What was written for one architecture.
+/// The image archives of one architecture.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// The controller's.
+    /// The image of the controller.
     pub importer: Written,
-    /// The admission webhook's.
+    /// The image of the admission webhook.
     pub webhook: Written,
-    /// That of `examples/list_remote_pods.rs`.
+    /// The image of `examples/list_remote_pods.rs`.
     pub list_remote_pods: Written,
 }
 
 impl Images {
-    /// All of them.
+    /// All of the images.
     pub fn all(&self) -> [&Written; 3] {
         [&self.importer, &self.webhook, &self.list_remote_pods]
     }
 }
 
-/// One of our images.
-struct Ours {
+/// What one of our images is built from.
+struct Recipe {
     name: &'static str,
     about: &'static str,
-    /// Where the program is in it.
+    /// The program's path in the image.
     path: &'static str,
     program: Program,
 }
 
-const IMPORTER: Ours = Ours {
+const IMPORTER: Recipe = Recipe {
     name: "importer",
-    about: "Mints tokens of service accounts of other clusters, and keeps them fresh in Secrets",
+    about: "Mints tokens of service accounts in other clusters, and keeps them fresh in Secrets",
     path: "/importer",
     program: compile::IMPORTER,
 };
-const WEBHOOK: Ours = Ours {
+const WEBHOOK: Recipe = Recipe {
     name: "webhook",
-    about: "Mounts the credentials of ServiceAccountImports into the pods that name them",
+    about: "Mounts the credentials of ServiceAccountImports into the pods that reference them",
     path: "/webhook",
     program: compile::WEBHOOK,
 };
-const LIST_REMOTE_PODS: Ours = Ours {
+const LIST_REMOTE_PODS: Recipe = Recipe {
     name: "list-remote-pods",
-    about: "An example: lists the pods of another cluster, by an import",
+    about: "An example: lists the pods of another cluster through an import",
     path: "/list_remote_pods",
     program: compile::LIST_REMOTE_PODS,
 };
 
-/// Builds our programs, statically, and writes an image of each: `importer-0.1.0-linux-amd64.tar`, ...
-/// The first time this takes minutes. Several processes may do so at once.
+/// Builds our programs, linked statically, and writes an image of each: `importer-0.1.0-linux-amd64.tar`, ...
+/// The first build takes minutes. Several processes may call this at once.
 pub fn images(arch: Arch, output: &Path) -> anyhow::Result<Images> {
-    let write = |ours: &Ours| {
-        let archive = output.join(format!("{}-{VERSION}-linux-{arch}.tar", ours.name));
-        let written = ours.image(arch, &compile(arch, &ours.program)?).write(&archive)?;
-        small(&written)?;
+    let write = |recipe: &Recipe| {
+        let archive = output.join(format!("{}-{VERSION}-linux-{arch}.tar", recipe.name));
+        let written = recipe.image(arch, &compile(arch, &recipe.program)?).write(&archive)?;
+        ensure_small(&written)?;
         Ok::<_, anyhow::Error>(written)
     };
     Ok(Images {
@@ -72,17 +72,17 @@ pub fn images(arch: Arch, output: &Path) -> anyhow::Result<Images> {
     })
 }
 
-/// Builds our programs, statically, and makes a folder with the files of each image: `importer`, ...
+/// Builds our programs, linked statically, and writes a folder with the files of each image: `importer`, ...
 pub fn folders(arch: Arch, output: &Path) -> anyhow::Result<()> {
-    for ours in [IMPORTER, WEBHOOK, LIST_REMOTE_PODS] {
-        let folder = output.join(ours.name);
-        ours.image(arch, &compile(arch, &ours.program)?).unpack(&folder)?;
-        say(format_args!("{}", folder.display()));
+    for recipe in [IMPORTER, WEBHOOK, LIST_REMOTE_PODS] {
+        let folder = output.join(recipe.name);
+        recipe.image(arch, &compile(arch, &recipe.program)?).unpack(&folder)?;
+        progress(format_args!("{}", folder.display()));
     }
     Ok(())
 }
 
-impl Ours {
+impl Recipe {
     fn image(&self, arch: Arch, binary: &Path) -> Image {
         let label = |image: Image, name: &str, value: &str| match value {
             "" => image,
@@ -90,11 +90,11 @@ impl Ours {
         };
         let image = Image::new(format!("multicluster-service-account/{}:{VERSION}", self.name), arch)
             .file(self.path, binary, 0o755)
-            // For sources whose certificate is of no authority of their own.
+            // For sources whose certificate a public authority issued.
             .certificates()
             .bytes("/etc/passwd", passwd(), 0o644)
             .bytes("/etc/group", format!("root:x:0:\nnonroot:x:{NOBODY}:\n"), 0o644)
-            // The C library has no others built in, and older ones would ask DNS before /etc/hosts.
+            // Only these are built into the C library. Without this file, old versions ask DNS before /etc/hosts.
             .bytes("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n", 0o644)
             .entrypoint([self.path])
             .user(NOBODY, NOBODY);
@@ -116,11 +116,11 @@ fn passwd() -> String {
 
 const MIB: u64 = 1 << 20;
 
-/// Whoever lets an image grow should know.
-fn small(image: &Written) -> anyhow::Result<()> {
+/// Fails if an image grew, so that this does not go unnoticed.
+fn ensure_small(image: &Written) -> anyhow::Result<()> {
     let most = 25 * MIB;
     let size = image.size;
-    ensure!(size < most, "{} has {size} bytes, and should have less than {most}", image.archive.display());
+    ensure!(size < most, "{} has {size} bytes; the limit is {most}", image.archive.display());
     Ok(())
 }
 
@@ -129,14 +129,14 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn image(ours: &Ours) -> (Written, tempfile::TempDir) {
+    fn image(recipe: &Recipe) -> (Written, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let binary = compile::root().join("LICENSE");
-        let written = ours.image(Arch::Amd64, &binary).write(&folder.path().join("image.tar")).unwrap();
+        let written = recipe.image(Arch::Amd64, &binary).write(&folder.path().join("image.tar")).unwrap();
         (written, folder)
     }
 
-    /// What a manifest has pods run.
+    /// The images of the pods in a manifest.
     fn images_of(manifest: &str) -> Vec<String> {
         let text = fs::read_to_string(compile::root().join(manifest)).unwrap();
         let images =
@@ -149,16 +149,16 @@ mod tests {
     #[case("manifests/webhook.yaml", WEBHOOK)]
     #[case("examples/deployment.yaml", LIST_REMOTE_PODS)]
     #[case("examples/pod.yaml", LIST_REMOTE_PODS)]
-    fn manifests_name_the_images_of_this_version(#[case] manifest: &str, #[case] ours: Ours) {
+    fn manifests_use_images_of_this_version(#[case] manifest: &str, #[case] recipe: Recipe) {
         assert!(
-            images_of(manifest).contains(&image(&ours).0.name),
+            images_of(manifest).contains(&image(&recipe).0.name),
             "{manifest} names {:?}",
             images_of(manifest)
         );
     }
 
     #[test]
-    fn pods_run_as_who_is_in_the_image() {
+    fn pods_run_as_the_user_of_the_image() {
         for manifest in ["manifests/importer.yaml", "manifests/webhook.yaml"] {
             let text = fs::read_to_string(compile::root().join(manifest)).unwrap();
             assert!(text.contains(&format!("runAsUser: {NOBODY}\n")), "{manifest}");
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_are_these() {
+    fn image_has_only_these_files() {
         let folder = tempfile::tempdir().unwrap();
         IMPORTER.image(Arch::Amd64, &compile::root().join("LICENSE")).unpack(folder.path()).unwrap();
         let read = |path: &str| fs::read_to_string(folder.path().join(path)).unwrap();
@@ -181,10 +181,10 @@ mod tests {
     }
 
     #[test]
-    fn the_containerfile_makes_the_same_images() {
+    fn containerfile_builds_the_same_images() {
         let read = |name: &str| fs::read_to_string(compile::root().join(name)).unwrap();
         let text = read("Containerfile");
-        for Ours { name, path, .. } in [IMPORTER, WEBHOOK, LIST_REMOTE_PODS] {
+        for Recipe { name, path, .. } in [IMPORTER, WEBHOOK, LIST_REMOTE_PODS] {
             let stage = format!(
                 "FROM scratch AS {name}\nCOPY --from=build /images/{name}/ /\nUSER {NOBODY}:{NOBODY}\n\
                  ENTRYPOINT [\"{path}\"]\n"
@@ -198,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_has_grown_is_refused() {
+    fn large_image_is_refused() {
         let (written, _folder) = image(&WEBHOOK);
-        small(&written).unwrap();
-        assert!(small(&Written { size: 25 * MIB, ..written }).is_err());
+        ensure_small(&written).unwrap();
+        assert!(ensure_small(&Written { size: 25 * MIB, ..written }).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The manifest by which Krew installs kubemcsa as `kubectl mcsa`
+//! The manifest with which Krew installs kubemcsa as `kubectl mcsa`
 //! (<https://krew.sigs.k8s.io/docs/developer-guide/plugin-manifest/>).
 
 use anyhow::Context;
@@ -7,18 +7,18 @@ use serde_json::json;
 use crate::digest::sha256;
 use crate::{Arch, VERSION};
 
-/// Name of the file: Krew's index has one of each plugin's name.
+/// The name of the file: Krew's index requires that of the plugin.
 pub(crate) const FILE: &str = "mcsa.yaml";
 
 const DESCRIPTION: &str = "\
-Links clusters, so that pods and controllers of one act in others with the identity of a service account
-there, by short-lived tokens. Nothing but RBAC objects is installed in the other clusters.
+Links clusters, so that pods and controllers of one cluster use service accounts of another, with short-lived
+tokens. Only RBAC objects are installed in the other cluster.
 ";
 
-/// An archive with the program: for which machines, its name, its bytes.
+/// An archive of kubemcsa: its architecture, name and content.
 pub(crate) type Archive<'a> = (Arch, &'a str, &'a [u8]);
 
-/// The manifest, for archives that are to be downloaded from below `url`.
+/// The manifest for archives that are downloaded from below `url`.
 pub(crate) fn manifest(url: &str, archives: &[Archive<'_>]) -> anyhow::Result<String> {
     let url = url.trim_end_matches('/');
     let platforms: Vec<_> = archives
@@ -40,9 +40,9 @@ pub(crate) fn manifest(url: &str, archives: &[Archive<'_>]) -> anyhow::Result<St
         "spec": {
             "version": format!("v{VERSION}"),
             "homepage": url,
-            "shortDescription": "Import service accounts of other clusters",
+            "shortDescription": "Use service accounts of other clusters",
             "description": DESCRIPTION,
-            "caveats": "To complete names: kubectl mcsa completion kubectl, as a program kubectl_complete-mcsa.\n",
+            "caveats": "To complete names, save the output of \"kubectl mcsa completion kubectl\" in PATH as kubectl_complete-mcsa.\n",
             "platforms": platforms,
         },
     });
@@ -55,7 +55,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn an_archive_is_where_the_manifest_says() {
+    fn manifest_has_url_and_hash_of_each_archive() {
         let archives = [(Arch::Amd64, "a.tar.gz", b"abc".as_slice()), (Arch::Arm64, "b.tar.gz", b"")];
         let manifest = manifest("https://example.com/v1/", &archives).unwrap();
         let manifest: Value = serde_saphyr::from_str(&manifest).unwrap();

@@ -1,4 +1,4 @@
-//! The command line, with its completions and manual.
+//! The archive of the command line, with its completions and manual pages.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,45 +8,45 @@ use anyhow::{Context, bail};
 
 use crate::archive::{Content, Tree};
 use crate::compile::{self, cargo, compile};
-use crate::{Arch, VERSION, say};
+use crate::{Arch, VERSION, progress};
 
-/// What it says itself, whatever machine it is for.
-pub(crate) struct Said {
-    /// What `kubemcsa install` would apply.
+/// What kubemcsa prints about itself. It is the same for each architecture.
+pub(crate) struct Printed {
+    /// The output of `kubemcsa install --output yaml`.
     pub manifests: String,
-    /// Files of the archive: completions and manual pages.
+    /// Completions and manual pages, by their paths in the archive.
     files: BTreeMap<String, Vec<u8>>,
 }
 
-/// Asks one that is built for this machine as developers build it.
-pub(crate) fn ask() -> anyhow::Result<Said> {
-    say(format_args!("asking kubemcsa for manifests, completions and manual pages"));
+/// Runs a debug build for this machine.
+pub(crate) fn print() -> anyhow::Result<Printed> {
+    progress(format_args!("printing the manifests, completions and manual pages of kubemcsa"));
     let mut files = BTreeMap::new();
     for (shell, file) in [("bash", "kubemcsa.bash"), ("zsh", "_kubemcsa"), ("fish", "kubemcsa.fish")] {
         files.insert(format!("completions/{file}"), run(&["completion", shell])?.into_bytes());
     }
-    let pages = tempfile::tempdir().context("making a folder for manual pages")?;
-    let folder = pages.path().to_str().context("the path of the folder for temporary files is no text")?;
+    let pages = tempfile::tempdir().context("creating a folder for manual pages")?;
+    let folder = pages.path().to_str().context("the path of the folder for temporary files is not UTF-8")?;
     run(&["man", "--output", folder])?;
     for page in fs::read_dir(pages.path()).context("reading the manual pages")? {
         let page = page.context("reading the manual pages")?;
         let content = fs::read(page.path()).context("reading the manual pages")?;
         files.insert(format!("man/{}", page.file_name().to_string_lossy()), content);
     }
-    Ok(Said { manifests: run(&["install", "--output", "yaml"])?, files })
+    Ok(Printed { manifests: run(&["install", "--output", "yaml"])?, files })
 }
 
-/// The name of the archive with the program for an architecture, and its content.
-pub(crate) fn package(arch: Arch, said: &Said) -> anyhow::Result<(String, Vec<u8>)> {
+/// The name and content of the archive for an architecture.
+pub(crate) fn package(arch: Arch, printed: &Printed) -> anyhow::Result<(String, Vec<u8>)> {
     let binary = compile(arch, &compile::KUBEMCSA)?;
-    Ok((format!("kubemcsa-{VERSION}-linux-{arch}.tar.gz"), archive(&binary, said)?))
+    Ok((format!("kubemcsa-{VERSION}-linux-{arch}.tar.gz"), archive(&binary, printed)?))
 }
 
-fn archive(binary: &Path, said: &Said) -> anyhow::Result<Vec<u8>> {
+fn archive(binary: &Path, printed: &Printed) -> anyhow::Result<Vec<u8>> {
     let mut tree = Tree::default();
     tree.file("kubemcsa", Content::Host(binary.to_path_buf()), 0o755)?;
     tree.file("LICENSE", Content::Host(compile::root().join("LICENSE")), 0o644)?;
-    for (path, content) in &said.files {
+    for (path, content) in &printed.files {
         tree.bytes(path, content.clone(), 0o644)?;
     }
     tree.tar_gz()
@@ -59,7 +59,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<String> {
     if !output.status.success() {
         bail!("{} failed: {}", what(), String::from_utf8_lossy(&output.stderr).trim());
     }
-    String::from_utf8(output.stdout).with_context(|| format!("{} printed what is no text", what()))
+    String::from_utf8(output.stdout).with_context(|| format!("the output of {} is not UTF-8", what()))
 }
 
 #[cfg(test)]
@@ -67,11 +67,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_archive_has_the_program_and_what_belongs_to_it() {
+    fn archive_has_program_license_completions_and_manual() {
         let file = |path: &str| (path.to_owned(), path.as_bytes().to_vec());
         let files = [file("man/kubemcsa.1"), file("completions/_kubemcsa")].into();
-        let said = Said { manifests: String::new(), files };
-        let content = archive(&compile::root().join("Cargo.toml"), &said).unwrap();
+        let printed = Printed { manifests: String::new(), files };
+        let content = archive(&compile::root().join("Cargo.toml"), &printed).unwrap();
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(content.as_slice()));
         let entries = archive.entries().unwrap().map(|entry| {
             let entry = entry.unwrap();

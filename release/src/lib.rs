@@ -1,6 +1,6 @@
-//! What is released, made from this work tree: images, without an engine, and all that goes with them.
+//! Builds the files of a release from this work tree: images, without a container engine, and everything else.
 //!
-//! Tests use it to have our images, and to make their own:
+//! Tests use it to build our images and their own:
 //!
 //! ```no_run
 //! use mcsa_release::{Arch, Image, images};
@@ -39,11 +39,11 @@ pub use image::{Image, Written};
 pub use images::{Images, NOBODY, folders, images};
 pub use release::release;
 
-/// The version of all that is made here: that of the workspace, in the root `Cargo.toml`.
+/// The version of everything in a release: that of the workspace, in the root `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A line about what is being done, on stderr, whether anyone reads it or not.
-fn say(line: std::fmt::Arguments<'_>) {
+/// Prints progress to stderr. A closed stderr is no failure.
+fn progress(line: std::fmt::Arguments<'_>) {
     use std::io::Write;
     drop(writeln!(std::io::stderr(), "{line}"));
 }

@@ -1,4 +1,4 @@
-//! `mcsa-release`: makes what is released.
+//! `mcsa-release`: builds the files of a release.
 
 mod args;
 
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     match args::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Whether anyone reads it or not. Not `mcsa_runtime`'s report: it would have to be built first.
+            // A closed stderr is no failure. mcsa_runtime's report isn't used: it would have to be built first.
             drop(writeln!(std::io::stderr(), "mcsa-release: {error:#}"));
             ExitCode::FAILURE
         }

@@ -1,4 +1,4 @@
-//! What `kubectl apply -k manifests/monitoring` would apply, as one file.
+//! Renders manifests/monitoring as `kubectl kustomize` would, into one file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::json;
 
-/// Of a kustomization, what that of manifests/monitoring has.
+/// The fields that manifests/monitoring/kustomization.yaml has. Others are refused, not ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Kustomization {
@@ -38,7 +38,7 @@ struct Options {
     labels: BTreeMap<String, String>,
 }
 
-/// The resources as they are, with their comments, and the ConfigMaps that are generated.
+/// The resources, unchanged, and the generated ConfigMaps.
 pub(crate) fn render(folder: &Path) -> anyhow::Result<String> {
     let read = |name: &str| {
         let path = folder.join(name);
@@ -76,7 +76,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn all_is_there_in_the_system_namespace() {
+    fn all_objects_are_in_the_system_namespace() {
         let folder = root().join("manifests/monitoring");
         let objects: Vec<Value> = serde_saphyr::from_multiple(&render(&folder).unwrap()).unwrap();
         let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();

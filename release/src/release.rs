@@ -1,4 +1,4 @@
-//! All of a release in one folder.
+//! Writes all files of a release into one folder.
 
 use std::fmt::Write;
 use std::fs;
@@ -13,23 +13,23 @@ use crate::digest::sha256;
 use crate::toolchain::Toolchain;
 use crate::{Arch, VERSION, archive, chart, images, krew, kubemcsa, monitoring};
 
-/// The file with the hashes of all others, as `sha256sum --check` reads it.
+/// The file with the hashes of all others, in the format of `sha256sum --check`.
 const SUMS: &str = "SHA256SUMS";
 
-/// Makes all files of a release, and gives their paths. The same work tree gives the same bytes.
+/// Writes all files of a release and returns their paths. The same work tree gives the same bytes.
 ///
-/// `url` is where they are to be downloaded from; without it there is no manifest for Krew, which names it.
+/// `url` is where users download them; without it, no manifest for Krew is written.
 pub fn release(
     archs: &[Arch],
     output: &Path,
     changes: Changes,
     url: Option<&str>,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    // First what is refused, before anyone waits for compilers.
+    // Checked before the compilers run, which takes minutes.
     let path = root().join("CHANGELOG.md");
     let changelog = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     changelog::check(&changelog, VERSION, changes)?;
-    // Until all is there, nothing says that it is whole.
+    // Written last: a folder with this file is complete.
     let sums = output.join(SUMS);
     match fs::remove_file(&sums) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -45,11 +45,11 @@ pub fn release(
     files.write(&name, &content)?;
     files.write("monitoring.yaml", monitoring::render(&root().join("manifests/monitoring"))?.as_bytes())?;
 
-    let said = kubemcsa::ask()?;
-    files.write("install.yaml", said.manifests.as_bytes())?;
+    let printed = kubemcsa::print()?;
+    files.write("install.yaml", printed.manifests.as_bytes())?;
     let mut programs = Vec::new();
     for arch in archs {
-        let (name, content) = kubemcsa::package(*arch, &said)?;
+        let (name, content) = kubemcsa::package(*arch, &printed)?;
         files.write(&name, &content)?;
         programs.push((*arch, name, content));
         for image in images(*arch, output)?.all() {
@@ -64,7 +64,7 @@ pub fn release(
     files.sum()
 }
 
-/// What has been made so far. Other files of the folder, such as those of an earlier release, are left alone.
+/// The files written so far. Other files in the folder, such as those of an earlier release, are not touched.
 struct Files<'a> {
     folder: &'a Path,
     names: Vec<String>,
@@ -77,14 +77,14 @@ impl Files<'_> {
         Ok(())
     }
 
-    /// One that is there already.
+    /// Adds a file that is already in the folder.
     fn add(&mut self, path: &Path) -> anyhow::Result<()> {
         let name = path.file_name().and_then(|name| name.to_str());
-        self.names.push(name.with_context(|| format!("{} is no file name", path.display()))?.into());
+        self.names.push(name.with_context(|| format!("{} is not a file name", path.display()))?.into());
         Ok(())
     }
 
-    /// Writes the hashes, and gives all paths.
+    /// Writes the hashes and returns all paths.
     fn sum(mut self) -> anyhow::Result<Vec<PathBuf>> {
         self.names.sort();
         let mut sums = String::new();
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_are_of_what_was_made() {
+    fn sums_cover_only_the_files_of_this_release() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("image.tar"), "abc").unwrap();
         fs::write(folder.path().join("of-an-earlier-release"), "").unwrap();

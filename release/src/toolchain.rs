@@ -1,4 +1,4 @@
-//! What has to be on a machine before it can build static binaries.
+//! Finds what a machine needs to build static binaries.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,29 +11,30 @@ use crate::Arch;
 #[derive(Debug)]
 pub(crate) struct Toolchain {
     pub cc: String,
-    /// Whether it is that of this machine, which cargo finds by itself.
-    pub own: bool,
+    /// Whether it is this machine's own compiler, which cargo finds without help.
+    pub native: bool,
 }
 
 impl Toolchain {
-    /// Finds it, or says all that is missing and how to install it.
+    /// Fails with everything that is missing and how to install it.
     pub fn find(arch: Arch) -> anyhow::Result<Self> {
-        let own = cfg!(target_os = "linux") && Arch::host().is_ok_and(|host| host == arch);
-        let cc = if own { "cc".into() } else { format!("{}-linux-gnu-gcc", arch.cpu()) };
+        let native = cfg!(target_os = "linux") && Arch::host().is_ok_and(|host| host == arch);
+        let cc = if native { "cc".into() } else { format!("{}-linux-gnu-gcc", arch.cpu()) };
         let mut missing = Vec::new();
         if !has_rust_target(&arch.target()) {
-            missing.push(format!("Rust's standard library for it (rustup target add {})", arch.target()));
+            missing.push(format!("Rust's standard library for {arch} (rustup target add {})", arch.target()));
         }
         if !runs(&cc) {
-            missing.push(format!("the C compiler {cc} (on Debian: apt-get install {})", packages(arch, own)));
+            missing
+                .push(format!("the C compiler {cc} (on Debian: apt-get install {})", packages(arch, native)));
         } else if !has_static_libc(&cc) {
-            let packages = packages(arch, own);
+            let packages = packages(arch, native);
             missing.push(format!(
-                "the static C library, libc.a, of {cc} (on Debian: apt-get install {packages})"
+                "the static C library of {cc}, libc.a (on Debian: apt-get install {packages})"
             ));
-        } else if glibc_minor(&cc).is_none_or(|minor| minor < RESOLVES) {
+        } else if glibc_minor(&cc).is_none_or(|minor| minor < MIN_GLIBC_MINOR) {
             missing.push(format!(
-                "glibc 2.{RESOLVES} or newer for {cc}: what is linked to another one statically resolves no \
+                "glibc 2.{MIN_GLIBC_MINOR} or newer for {cc}, as static programs of older ones can't resolve \
                  names (build on a newer distribution)"
             ));
         }
@@ -42,17 +43,17 @@ impl Toolchain {
             "to build static binaries for {arch}, install {}",
             missing.join(", and ")
         );
-        Ok(Self { cc, own })
+        Ok(Self { cc, native })
     }
 }
 
-/// Since 2.34, glibc reads /etc/hosts and asks DNS servers without loading libraries for it.
-const RESOLVES: u32 = 34;
+/// Since 2.34, glibc reads /etc/hosts and queries DNS servers without loading libraries.
+const MIN_GLIBC_MINOR: u32 = 34;
 
-/// Debian's packages with the C compiler and the static C library.
-fn packages(arch: Arch, own: bool) -> &'static str {
+/// The Debian packages of the C compiler and the static C library.
+fn packages(arch: Arch, native: bool) -> &'static str {
     match arch {
-        _ if own => "gcc libc6-dev",
+        _ if native => "gcc libc6-dev",
         Arch::Amd64 => "gcc-x86-64-linux-gnu libc6-dev-amd64-cross",
         Arch::Arm64 => "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     }
@@ -67,7 +68,7 @@ fn runs(cc: &str) -> bool {
     output(Command::new(cc).arg("--version")).is_some()
 }
 
-/// A compiler that has no such file gives back its name alone.
+/// Without such a file, the compiler prints only its name.
 fn has_static_libc(cc: &str) -> bool {
     let path = output(Command::new(cc).arg("-print-file-name=libc.a"));
     path.is_some_and(|path| Path::new(path.trim()).is_absolute())
@@ -79,7 +80,7 @@ fn glibc_minor(cc: &str) -> Option<u32> {
     macros.lines().find_map(|line| line.strip_prefix("#define __GLIBC_MINOR__ ")?.trim().parse().ok())
 }
 
-/// What a program says on stdout when all is well.
+/// A program's stdout, if it succeeds.
 fn output(command: &mut Command) -> Option<String> {
     // rustc reads the work tree's rust-toolchain.toml.
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_compiler_that_is_missing_has_nothing() {
+    fn missing_compiler_has_nothing() {
         let missing = "no-such-linux-gnu-gcc";
         assert!(!runs(missing) && !has_static_libc(missing) && glibc_minor(missing).is_none());
         assert!(!has_rust_target("no-such-target"));
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    fn the_compiler_of_this_machine_says_what_it_has() {
+    fn native_compiler_is_found() {
         assert!(runs("cc"));
         assert!(glibc_minor("cc").is_some());
         assert!(has_rust_target(&Arch::host().unwrap().target()));

@@ -1,5 +1,4 @@
-//! How an image is kept in a file: as an OCI image layout, with the `manifest.json` that Docker reads
-//! beside it, as `docker save` writes both.
+//! The format of an image archive, that of `docker save`: an OCI image layout, and Docker's `manifest.json`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +9,7 @@ use crate::Arch;
 use crate::archive::{self, Tree};
 use crate::digest::sha256;
 
-/// How the program is run.
+/// How a container runs the program.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Config {
     pub user: String,
@@ -21,7 +20,7 @@ pub(super) struct Config {
 
 pub(super) struct Layout {
     pub tree: Tree,
-    /// That of the manifest.
+    /// The digest of the manifest.
     pub digest: String,
 }
 
@@ -29,9 +28,9 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const LONG_AGO: &str = "1970-01-01T00:00:00Z";
+const EPOCH: &str = "1970-01-01T00:00:00Z";
 
-/// The files of a layout with one image of one layer.
+/// A layout with one image of one layer.
 pub(super) fn layout(
     files: &Tree,
     config: &Config,
@@ -44,12 +43,12 @@ pub(super) fn layout(
     let layer = blob(&mut tree, LAYER, archive::gzip(&layer)?)?;
 
     let config = json!({
-        "created": LONG_AGO,
+        "created": EPOCH,
         "architecture": arch.to_string(),
         "os": "linux",
         "config": run(config),
         "rootfs": { "type": "layers", "diff_ids": [diff_id] },
-        "history": [{ "created": LONG_AGO, "created_by": "mcsa-release" }],
+        "history": [{ "created": EPOCH, "created_by": "mcsa-release" }],
     });
     let config = blob(&mut tree, CONFIG, serde_json::to_vec(&config)?)?;
 
@@ -77,7 +76,7 @@ pub(super) fn layout(
     Ok(Layout { tree, digest: format!("sha256:{}", manifest.hex) })
 }
 
-/// What is empty is left out.
+/// Omits what is empty.
 fn run(config: &Config) -> Value {
     let mut run = json!({});
     if !config.user.is_empty() {
@@ -95,7 +94,7 @@ fn run(config: &Config) -> Value {
     run
 }
 
-/// A file that is called by its hash.
+/// A file named after its hash.
 struct Blob {
     media_type: &'static str,
     hex: String,

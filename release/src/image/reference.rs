@@ -1,23 +1,20 @@
-//! Names of images, as Docker and containerd complete them.
+//! Image names, completed as Docker and containerd do.
 
 use anyhow::{bail, ensure};
 
-/// A name with all its parts.
+/// A complete image name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reference {
     registry: String,
     repository: String,
-    /// What of it is the version.
     pub tag: String,
 }
 
 impl Reference {
-    /// Reads a name. What is missing is `docker.io`, its `library`, and the tag `latest`.
+    /// Parses a name. The defaults are `docker.io`, its `library`, and the tag `latest`.
     pub fn parse(name: &str) -> anyhow::Result<Self> {
         if name.contains('@') {
-            bail!(
-                "the image's name {name:?} has a digest, which only follows from what is in it: leave it out"
-            );
+            bail!("the image name {name:?} has a digest, which follows from the content: remove it");
         }
         let (registry, path) = match name.split_once('/') {
             Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
@@ -32,16 +29,16 @@ impl Reference {
         let plain = repository.split('/').all(|part| !part.is_empty() && part.chars().all(lower));
         let tagged = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let tag_plain = (1..=128).contains(&tag.len()) && tag.chars().all(tagged);
-        ensure!(plain && tag_plain, "{name:?} is no name of an image, such as example.com/folder/name:1.0");
+        ensure!(plain && tag_plain, "{name:?} is not an image name such as example.com/folder/name:1.0");
         Ok(Self { registry: registry.into(), repository, tag: tag.into() })
     }
 
-    /// All of it, as containerd has it.
+    /// The complete name, as containerd has it.
     pub fn full(&self) -> String {
         format!("{}/{}:{}", self.registry, self.repository, self.tag)
     }
 
-    /// As Docker shows it, and people write it.
+    /// The name as Docker shows it: without the defaults for the registry.
     pub fn familiar(&self) -> String {
         let full = self.full();
         let short = full.strip_prefix("docker.io/").unwrap_or(&full);
@@ -60,7 +57,7 @@ mod tests {
     #[case("docker.io/test/kubectl", "docker.io/test/kubectl:latest", "test/kubectl:latest")]
     #[case("ghcr.io/a/b/c:1", "ghcr.io/a/b/c:1", "ghcr.io/a/b/c:1")]
     #[case("localhost:5000/a", "localhost:5000/a:latest", "localhost:5000/a:latest")]
-    fn what_is_missing_is_added(#[case] name: &str, #[case] full: &str, #[case] familiar: &str) {
+    fn missing_parts_get_defaults(#[case] name: &str, #[case] full: &str, #[case] familiar: &str) {
         let reference = Reference::parse(name).unwrap();
         assert_eq!((reference.full().as_str(), reference.familiar().as_str()), (full, familiar));
     }
@@ -73,7 +70,7 @@ mod tests {
     #[case("a:b:c")]
     #[case("a b")]
     #[case("a@sha256:0123")]
-    fn what_is_no_name_is_refused(#[case] name: &str) {
+    fn invalid_name_is_refused(#[case] name: &str) {
         assert!(Reference::parse(name).unwrap_err().to_string().contains(&format!("{name:?}")));
     }
 }

@@ -1,4 +1,4 @@
-//! Archives of images, read as engines read them.
+//! Reads image archives as container engines do.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -21,7 +21,7 @@ fn image() -> Image {
         .label("org.opencontainers.image.title", "tool")
 }
 
-/// An archive that was written, and the files in it.
+/// A written archive and the files in it.
 struct Archive {
     written: Written,
     files: BTreeMap<String, Vec<u8>>,
@@ -52,7 +52,7 @@ impl Archive {
         serde_json::from_slice(&self.files[path]).unwrap()
     }
 
-    /// What a descriptor tells of, which must be as it tells.
+    /// The blob of a descriptor, checked against its digest and size.
     fn blob(&self, descriptor: &Value) -> &[u8] {
         let digest = descriptor["digest"].as_str().unwrap();
         let blob = &self.files[&format!("blobs/{}", digest.replace(':', "/"))];
@@ -78,7 +78,7 @@ impl Archive {
 }
 
 #[test]
-fn the_index_leads_to_the_image() {
+fn index_references_the_image() {
     let archive = written(&image());
     assert_eq!(archive.json("oci-layout"), json!({ "imageLayoutVersion": "1.0.0" }));
     let entry = &archive.json("index.json")["manifests"][0];
@@ -104,7 +104,7 @@ fn the_index_leads_to_the_image() {
 }
 
 #[test]
-fn what_docker_reads_leads_to_the_same() {
+fn docker_manifest_references_the_same_blobs() {
     let archive = written(&image());
     let docker = &archive.json("manifest.json")[0];
     assert_eq!(docker["RepoTags"], json!(["test/tool:1.0"]));
@@ -116,14 +116,14 @@ fn what_docker_reads_leads_to_the_same() {
 }
 
 #[test]
-fn nothing_is_in_it_that_is_not_referred_to() {
+fn archive_has_no_unreferenced_blobs() {
     let archive = written(&image());
     let blobs = archive.files.keys().filter(|path| path.starts_with("blobs/sha256/") && !path.ends_with('/'));
     assert_eq!(blobs.count(), 3);
 }
 
 #[test]
-fn the_layer_has_what_was_put_in_and_nothing_else() {
+fn layer_has_only_what_was_added() {
     let layer = files(&written(&image()).layer());
     let paths: Vec<_> = layer.keys().map(String::as_str).collect();
     let etc = ["etc/", "etc/ssl/", "etc/ssl/certs/", "etc/ssl/certs/ca-certificates.crt"];
@@ -132,7 +132,7 @@ fn the_layer_has_what_was_put_in_and_nothing_else() {
 }
 
 #[test]
-fn the_same_image_is_the_same_bytes() {
+fn image_is_reproducible() {
     let [first, second] = [written(&image()), written(&image())];
     assert_eq!(first.files, second.files);
     let read = |archive: &Archive| std::fs::read(&archive.written.archive).unwrap();
@@ -145,22 +145,22 @@ fn the_same_image_is_the_same_bytes() {
 fn errors_name_the_image_and_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let error = |image: Image| format!("{:#}", image.write(&folder.path().join("image.tar")).unwrap_err());
-    let making = "making the image test/tool:1.0";
-    assert_eq!(error(image().bytes("/tool", "", 0o755)), format!("{making}: tool is there twice"));
+    let writing = "writing the image test/tool:1.0";
+    assert_eq!(error(image().bytes("/tool", "", 0o755)), format!("{writing}: tool was added twice"));
     assert_eq!(
         error(image().bytes("relative", "", 0o755)),
-        format!("{making}: the path \"relative\" of a file in it does not begin with /")
+        format!("{writing}: the path \"relative\" in the image does not begin with /")
     );
     let missing = error(image().file("/missing", "/nowhere/missing", 0o755));
     assert!(
-        missing.starts_with(&format!("{making}: archiving missing: reading /nowhere/missing: ")),
+        missing.starts_with(&format!("{writing}: archiving missing: reading /nowhere/missing: ")),
         "{missing}"
     );
     assert!(!folder.path().join("image.tar").exists());
 }
 
 #[test]
-fn its_files_can_be_had_without_an_archive() {
+fn unpack_writes_the_files() {
     let folder = tempfile::tempdir().unwrap();
     image().unpack(&folder.path().join("files")).unwrap();
     assert_eq!(std::fs::read(folder.path().join("files/tool")).unwrap(), b"#!/bin/sh");
