@@ -1,4 +1,4 @@
-{{/* What several objects have alike. */}}
+{{/* Fields that several objects share. */}}
 
 {{- define "mcsa.labels.importer" -}}
 app.kubernetes.io/name: importer
@@ -12,7 +12,7 @@ app.kubernetes.io/component: admission
 app.kubernetes.io/part-of: multicluster-service-account
 {{- end }}
 
-{{/* The fields of a container that say which image, of (dict "image" ... "chart" .Chart). */}}
+{{/* The image fields of a container, from (dict "image" ... "chart" .Chart). */}}
 {{- define "mcsa.image" -}}
 {{- with .image.digest -}}
 image: {{ $.image.repository }}@{{ . }}
@@ -25,8 +25,8 @@ imagePullPolicy: {{ . }}
 {{- end }}
 
 {{/*
-The arguments of a container, of (dict "default" ... "extra" ...). A flag that is given takes the
-default's place: nobody takes one twice.
+The arguments of a container, from (dict "default" ... "extra" ...). An extra flag replaces the default, as the
+programs refuse repeated flags.
 */}}
 {{- define "mcsa.args" -}}
 {{- $given := list }}
@@ -42,7 +42,7 @@ default's place: nobody takes one twice.
 {{- toYaml $args }}
 {{- end }}
 
-{{/* The fields of a pod that say where it runs and how it gets there, of the values of its Deployment. */}}
+{{/* The fields of a pod for scheduling and image pulls, from the values of its Deployment. */}}
 {{- define "mcsa.placement" }}
 {{- with .priorityClassName }}
       priorityClassName: {{ . }}
@@ -61,22 +61,22 @@ default's place: nobody takes one twice.
 {{- end }}
 {{- end }}
 
-{{/* What the importer may do where imports are: in all namespaces, or in each that it serves. */}}
+{{/* The importer's rules for imports: cluster-wide, or in each namespace that it serves. */}}
 {{- define "mcsa.importer.rules" -}}
-# What is wanted. Imports are never written, only their status is.
+# Imports. The importer writes only their status.
 - apiGroups: [multicluster.admiralty.io]
   resources: [serviceaccountimports]
   verbs: [list, watch]
 - apiGroups: [multicluster.admiralty.io]
   resources: [serviceaccountimports/status]
   verbs: [update]
-# Only links, in our own namespace, are read whole; of all others, only the metadata is listed, watched
-# and got. RBAC has no words for that. policy.yaml says which may be written. There is no delete: the
-# garbage collector deletes what an import owned.
+# The importer reads the data of links only, in the system namespace, and the metadata of all other Secrets. RBAC
+# can't express that. policy.yaml limits which Secrets it may write. It needs no delete: the garbage collector
+# deletes the Secret of a deleted import.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]
-# Says on the import what failed, and that it is well again.
+# Events on imports: failures and recoveries.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::{TOKEN, Thief, and, installed, secret, versions};
 
 /// What the policy says.
-const WRONG_TYPE: &str = "the importer writes Secrets of the type Opaque only";
-const OF_NO_IMPORT: &str = "the importer writes the Secrets of imports only";
-const NOT_ITS_OWN: &str = "the importer writes into a Secret only if a ServiceAccountImport controls it";
+const WRONG_TYPE: &str = "the importer may only write Secrets of the type Opaque";
+const OF_NO_IMPORT: &str = "the importer may only write Secrets of imports";
+const NOT_ITS_OWN: &str = "the importer may only update a Secret that a ServiceAccountImport controls";
 
 /// A thief in a namespace with an import and someone else's Secrets.
 struct Scene {

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::{TOKEN, Thief, and, installed, secret, versions};
 
 /// What the policy says.
-const WRONG_NAME: &str = "the webhook writes no Secret but webhook-tls";
-const WRONG_TYPE: &str = "the webhook makes its Secret of the type kubernetes.io/tls only";
+const WRONG_NAME: &str = "the webhook may only write the Secret webhook-tls";
+const WRONG_TYPE: &str = "the webhook may only create its Secret with the type kubernetes.io/tls";
 
 /// The type of what the webhook makes.
 const TLS: &str = "kubernetes.io/tls";
