@@ -26,7 +26,7 @@ fn wrong_of(package: &Package, packages: &[Package]) -> Vec<String> {
     let name = &package.name;
     let Some((_, allowed)) = ALLOWED.iter().find(|(listed, _)| listed == name) else {
         return vec![format!(
-            "{name} is new: add it to ALLOWED in {} and to the code map of ARCHITECTURE.md",
+            "{name} is not in ALLOWED of {}: add it there and to ARCHITECTURE.md, Code map",
             file!()
         )];
     };
@@ -37,11 +37,7 @@ fn wrong_of(package: &Package, packages: &[Package]) -> Vec<String> {
     });
     ours.filter(|dependency| !allowed.contains(&dependency.name.as_str()))
         .map(|dependency| {
-            format!(
-                "{name} must not depend on {}: see the code map of ARCHITECTURE.md and {}",
-                dependency.name,
-                file!()
-            )
+            format!("{name} must not depend on {}: see ARCHITECTURE.md, Code map", dependency.name)
         })
         .collect()
 }

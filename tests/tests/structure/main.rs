@@ -7,6 +7,7 @@ mod graph;
 mod module;
 mod modules;
 mod syntax;
+mod token;
 mod workspace;
 
 use anyhow::{Result, anyhow};
@@ -18,10 +19,9 @@ use std::thread;
 use workspace::Workspace;
 
 /// How many files of a target still are in circles, by its first file. Only lower these.
-const REMAINING: [(&str, usize); 8] = [
+const REMAINING: [(&str, usize); 7] = [
     ("client/src/lib.rs", 13),
     ("importer/src/lib.rs", 16),
-    ("kubemcsa/src/main.rs", 60),
     ("runtime/src/lib.rs", 2),
     ("tests/benches/imports/main.rs", 2),
     ("tests/benches/webhook/main.rs", 2),

@@ -2,8 +2,8 @@
 
 use crate::module::{Module, ModuleId, Name};
 use crate::syntax::{self, Child};
+use crate::token::{Token, tokens};
 use anyhow::{Context, Result, anyhow};
-use proc_macro2::TokenStream;
 use std::path::{Path, PathBuf};
 
 /// The modules of a target, its root first.
@@ -31,13 +31,13 @@ impl Modules {
     fn read_file(&mut self, place: Place, parent: Option<ModuleId>, read: Read) -> Result<ModuleId> {
         let file = place.file.display();
         let text = read(&place.file).with_context(|| format!("{file} does not exist"))?;
-        let tokens = text.parse().map_err(|error| anyhow!("{file}: {error}"))?;
-        self.add(tokens, place, parent, read)
+        let stream = text.parse().map_err(|error| anyhow!("{file}: {error}"))?;
+        self.add(&tokens(stream), place, parent, read)
     }
 
     fn add(
         &mut self,
-        tokens: TokenStream,
+        tokens: &[Token],
         place: Place,
         parent: Option<ModuleId>,
         read: Read,
@@ -46,7 +46,7 @@ impl Modules {
         let (module, children) = syntax::collect(tokens);
         self.0.push(Module { file: place.file.clone(), parent, ..module });
         for Child { name, path, content } in children {
-            let folder = place.folder.join(&name);
+            let folder = place.folder.join(name);
             let child = match (content, path) {
                 (Some(content), _) => self.add(content, Place { folder, ..place.clone() }, Some(id), read)?,
                 (None, Some(path)) => {
@@ -59,7 +59,7 @@ impl Modules {
                     self.read_file(Place { file, folder }, Some(id), read)?
                 }
             };
-            self.0[id].names.entry(name).or_default().push(Name::Module(child));
+            self.0[id].names.entry(name.to_owned()).or_default().push(Name::Module(child));
         }
         Ok(id)
     }

@@ -1,183 +1,150 @@
-//! Collects the names and paths of one module from its tokens: enough for this, and much faster than parsing.
-//! Code under `#[cfg(test)]` is left out.
+//! Collects the names and paths of a module from its tokens, which is enough here and much faster than parsing.
+//! Omits code under `#[cfg(test)]`.
 
 use crate::module::{Module, Name, Segments};
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use crate::token::Token::{self, Braces, Group, Literal, PathSeparator, Punct, Word};
 
 /// `mod name;`, or `mod name { … }`.
-pub struct Child {
-    pub name: String,
+pub struct Child<'a> {
+    pub name: &'a str,
     /// From `#[path = "…"]`.
-    pub path: Option<String>,
-    pub content: Option<TokenStream>,
+    pub path: Option<&'a str>,
+    pub content: Option<&'a [Token]>,
 }
 
-/// The module, still without a file and without its child modules, which come beside it.
-pub fn collect(tokens: TokenStream) -> (Module, Vec<Child>) {
+/// The module, without its file, and its child modules.
+pub fn collect(tokens: &[Token]) -> (Module, Vec<Child<'_>>) {
     let mut collector = Collector::default();
     collector.read(tokens, true);
     (collector.module, collector.children)
 }
 
 #[derive(Default)]
-struct Collector {
+struct Collector<'a> {
     module: Module,
-    children: Vec<Child>,
+    children: Vec<Child<'a>>,
 }
 
-impl Collector {
-    /// `is_top`: outside of functions and all other braces, where names are declared.
-    fn read(&mut self, tokens: TokenStream, is_top: bool) {
-        let tokens: Vec<_> = tokens.into_iter().collect();
-        let mut rest = &tokens[..];
-        let mut file = None;
-        while let Some(token) = rest.first() {
-            rest = match rest {
-                [TokenTree::Punct(hash), TokenTree::Group(attribute), after @ ..]
-                    if hash.as_char() == '#' =>
-                {
-                    if is_for_tests(attribute) {
-                        let end = after.iter().position(ends_item).map_or(after.len(), |end| end + 1);
-                        &after[end..]
-                    } else {
-                        file = file.or(path_attribute(attribute));
-                        self.read_attribute(attribute);
-                        after
+impl<'a> Collector<'a> {
+    /// `is_top`: outside of all braces, where names are declared.
+    fn read(&mut self, mut tokens: &'a [Token], is_top: bool) {
+        let mut path = None;
+        while !tokens.is_empty() {
+            tokens = match tokens {
+                [Punct('#'), Group(attribute), rest @ ..] if is_for_tests(attribute) => after_item(rest),
+                [Punct('#'), Group(attribute), rest @ ..] => {
+                    match &attribute[..] {
+                        [Word(name), Punct('='), Literal(value)] if name == "path" => {
+                            path = Some(value.trim_matches('"'));
+                        }
+                        [.., Group(arguments)] => self.read(arguments, false),
+                        _ => {}
                     }
+                    rest
                 }
-                [TokenTree::Ident(word), after @ ..] if word == "use" => {
-                    let end = after.iter().position(|token| is(token, ';')).unwrap_or(after.len());
-                    self.import(&after[..end], Segments::new());
-                    &after[end..]
+                [Word(keyword), rest @ ..] if keyword == "use" => {
+                    let end = rest.iter().position(|token| matches!(token, Punct(';')));
+                    let (tree, rest) = rest.split_at(end.unwrap_or(rest.len()));
+                    self.import(tree, &[]);
+                    rest
                 }
-                [TokenTree::Ident(word), TokenTree::Ident(name), after @ ..] if is_top && word == "mod" => {
-                    let content = match after.first() {
-                        Some(TokenTree::Group(content)) => Some(content.stream()),
+                [Word(keyword), Word(name), rest @ ..] if is_top && keyword == "mod" => {
+                    let content = match rest {
+                        [Braces(content), ..] => Some(&content[..]),
                         _ => None,
                     };
-                    self.children.push(Child { name: name.to_string(), path: file.take(), content });
-                    &after[1..]
+                    self.children.push(Child { name, path: path.take(), content });
+                    &rest[1..]
                 }
-                [TokenTree::Ident(word), TokenTree::Ident(name), after @ ..]
-                    if is_top && declares(&word.to_string()) =>
-                {
-                    self.declare(&name.to_string());
-                    after
+                [Word(keyword), Word(name), rest @ ..] if is_top && DECLARING.contains(&&keyword[..]) => {
+                    self.declare(name, Name::Item);
+                    rest
                 }
-                [TokenTree::Ident(word), _, TokenTree::Ident(name), after @ ..] if word == "macro_rules" => {
-                    self.declare(&name.to_string());
-                    after
+                [Word(keyword), Punct('!'), Word(name), rest @ ..] if keyword == "macro_rules" => {
+                    self.declare(name, Name::Item);
+                    rest
                 }
-                // A field or a method, not the end of a range; and a lifetime.
-                [TokenTree::Punct(a), TokenTree::Punct(b), after @ ..]
-                    if a.as_char() == '.' && b.as_char() == '.' =>
-                {
-                    after
+                // A range, whose end is a path; a field or a method; a lifetime; a path into another crate.
+                [Punct('.'), Punct('.'), rest @ ..] => rest,
+                [Punct('.' | '\''), Word(_), rest @ ..] => rest,
+                [PathSeparator, rest @ ..] => split_path(rest).1,
+                [Word(_), ..] => {
+                    let (path, rest) = split_path(tokens);
+                    self.module.mentions.push(path);
+                    rest
                 }
-                [TokenTree::Punct(punct), TokenTree::Ident(_), after @ ..]
-                    if ['.', '\''].contains(&punct.as_char()) =>
-                {
-                    after
+                [Braces(inner) | Group(inner), rest @ ..] => {
+                    self.read(inner, false);
+                    rest
                 }
-                [TokenTree::Ident(_), ..] => self.mention(rest, true),
-                [TokenTree::Punct(a), TokenTree::Punct(b), after @ ..]
-                    if a.as_char() == ':' && b.as_char() == ':' =>
-                {
-                    self.mention(after, false)
-                }
-                [_, after @ ..] => {
-                    if let TokenTree::Group(group) = token {
-                        self.read(group.stream(), false);
-                    }
-                    after
-                }
-                [] => rest,
+                [_, rest @ ..] => rest,
+                [] => tokens,
             };
         }
     }
 
-    fn read_attribute(&mut self, attribute: &Group) {
-        for token in attribute.stream() {
-            if let TokenTree::Group(arguments) = token {
-                self.read(arguments.stream(), false);
-            }
-        }
+    fn declare(&mut self, name: &str, meaning: Name) {
+        self.module.names.entry(name.to_owned()).or_default().push(meaning);
     }
 
-    fn declare(&mut self, name: &str) {
-        self.module.names.entry(name.to_owned()).or_default().push(Name::Item);
-    }
-
-    /// Reads the path that `tokens` begin with, and keeps it unless it begins in another crate or a type.
-    fn mention<'a>(&mut self, mut tokens: &'a [TokenTree], keep: bool) -> &'a [TokenTree] {
-        let mut path = Segments::new();
-        while let [TokenTree::Ident(name), after @ ..] = tokens {
-            path.push(name.to_string());
-            tokens = after;
-            match after {
-                [a, b, after @ ..]
-                    if is(a, ':') && is(b, ':') && matches!(after.first(), Some(TokenTree::Ident(_))) =>
-                {
-                    tokens = after;
-                }
-                _ => break,
-            }
-        }
-        if keep {
-            self.module.mentions.push(path);
-        }
-        tokens
-    }
-
-    /// The tree of a `use`, or a part of one.
-    fn import(&mut self, tree: &[TokenTree], mut prefix: Segments) {
+    /// The tree of a `use`, or a part of it after `prefix`.
+    fn import(&mut self, tree: &[Token], prefix: &[String]) {
         match tree {
-            [TokenTree::Ident(name), a, b, rest @ ..] if is(a, ':') && is(b, ':') => {
-                prefix.push(name.to_string());
-                self.import(rest, prefix);
-            }
-            [TokenTree::Group(group)] => {
-                let parts: Vec<_> = group.stream().into_iter().collect();
-                for part in parts.split(|token| is(token, ',')) {
-                    self.import(part, prefix.clone());
+            [Word(name), PathSeparator, rest @ ..] => self.import(rest, &join(prefix, name)),
+            [Braces(parts)] => {
+                for part in parts.split(|token| matches!(token, Punct(','))) {
+                    self.import(part, prefix);
                 }
             }
-            [TokenTree::Punct(star)] if star.as_char() == '*' => self.module.globs.push(prefix),
-            [TokenTree::Ident(name)] => self.import_name(prefix, name.to_string(), None),
-            [TokenTree::Ident(name), _as, TokenTree::Ident(local)] => {
-                self.import_name(prefix, name.to_string(), Some(local.to_string()));
+            [Punct('*')] => self.module.globs.push(prefix.to_vec()),
+            [Word(name)] if name == "self" => {
+                self.import_path(prefix.to_vec(), prefix.last().map_or("", String::as_str));
             }
+            [Word(name)] => self.import_path(join(prefix, name), name),
+            [Word(name), _as, Word(local)] if name == "self" => self.import_path(prefix.to_vec(), local),
+            [Word(name), _as, Word(local)] => self.import_path(join(prefix, name), local),
             _ => {}
         }
     }
 
-    fn import_name(&mut self, mut path: Segments, name: String, local: Option<String>) {
-        if name != "self" {
-            path.push(name);
-        }
-        let Some(local) = local.or(path.last().cloned()) else { return };
+    fn import_path(&mut self, path: Segments, local: &str) {
         self.module.mentions.push(path.clone());
-        self.module.names.entry(local).or_default().push(Name::Import(path));
+        self.declare(local, Name::Import(path));
     }
 }
 
-fn is(token: &TokenTree, punct: char) -> bool {
-    matches!(token, TokenTree::Punct(found) if found.as_char() == punct)
+/// Keywords before the name of an item.
+const DECLARING: [&str; 9] = ["const", "enum", "fn", "mut", "static", "struct", "trait", "type", "union"];
+
+fn is_for_tests(attribute: &[Token]) -> bool {
+    match attribute {
+        [Word(cfg), Group(condition)] => {
+            cfg == "cfg" && matches!(&condition[..], [Word(test)] if test == "test")
+        }
+        _ => false,
+    }
 }
 
-fn ends_item(token: &TokenTree) -> bool {
-    is(token, ';') || matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
+/// The tokens behind the item that `tokens` begin with.
+fn after_item(tokens: &[Token]) -> &[Token] {
+    let end = tokens.iter().position(|token| matches!(token, Punct(';') | Braces(_)));
+    &tokens[end.map_or(tokens.len(), |end| end + 1)..]
 }
 
-fn declares(word: &str) -> bool {
-    ["const", "enum", "fn", "mut", "static", "struct", "trait", "type", "union"].contains(&word)
+/// The path that `tokens` begin with, and the tokens behind it.
+fn split_path(mut tokens: &[Token]) -> (Segments, &[Token]) {
+    let mut path = Segments::new();
+    while let [Word(name), rest @ ..] = tokens {
+        path.push(name.clone());
+        tokens = rest;
+        match rest {
+            [PathSeparator, Word(_), ..] => tokens = &rest[1..],
+            _ => break,
+        }
+    }
+    (path, tokens)
 }
 
-fn is_for_tests(attribute: &Group) -> bool {
-    attribute.stream().to_string().replace(' ', "") == "cfg(test)"
-}
-
-fn path_attribute(attribute: &Group) -> Option<String> {
-    let text = attribute.stream().to_string();
-    Some(text.strip_prefix("path = \"")?.strip_suffix('"')?.to_owned())
+fn join(prefix: &[String], name: &str) -> Segments {
+    [prefix, &[name.to_owned()]].concat()
 }
