@@ -15,10 +15,10 @@ use serde::de::DeserializeOwned;
 
 use super::backoff::Backoff;
 use super::collect::Owned;
-use super::fleet::Watched;
 use super::key::Key;
+use super::map_handler::Others;
+use super::members::Watched;
 use super::metrics::Metrics;
-use super::others::Others;
 use super::owner;
 use super::queue::Queue;
 use super::request::Kind;

@@ -16,18 +16,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::attempt::Work;
 use super::builder::Controller;
 use super::collect::{Collect, Owned};
 use super::error::{Error, Trouble};
 use super::finalizer::Finalizer;
-use super::fleet::{Fleet, Plan};
 use super::key::Key;
-use super::outbox::{Inbox, outbox};
+use super::members::{Fleet, Plan};
+use super::reconcile_loop::{Driver, Reconciled, Shutdown};
+use super::reconciler::Work;
 use super::request::Request;
-use super::run::{Driver, Reconciled, Shutdown};
-use super::runs::Runs;
+use super::results::{Inbox, outbox};
 use super::scope::Scoped;
+use super::tasks::Runs;
 
 /// How many errors of watches wait to be read; more are dropped.
 const TROUBLES: usize = 256;

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::fake::Fake;
+use super::fake_server::Fake;
 use super::*;
 use crate::clusters::Clusters;
 

@@ -153,7 +153,7 @@ mod tests {
     use serde_json::json;
     use tokio::time::timeout;
 
-    use super::super::fake::{Answer, Fake};
+    use super::super::fake_server::{Answer, Fake};
     use super::*;
     use crate::clusters::Clusters;
 

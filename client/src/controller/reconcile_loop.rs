@@ -16,17 +16,17 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::action::requeue_after;
-use super::attempt::{Outcome, Work};
 use super::backoff::Backoff;
 use super::error::{Error, panic_message};
-use super::fleet::Fleet;
 use super::key::Key;
+use super::members::Fleet;
 use super::metrics::{Ending, Reconciliations};
-use super::outbox::Outbox;
 use super::queue::{Ended, Queue};
+use super::reconciler::{Outcome, Work};
 use super::request::{Kind, Request};
-use super::runs::Runs;
+use super::results::Outbox;
 use super::stores::Stores;
+use super::tasks::Runs;
 use crate::clusters::Clusters;
 
 /// Objects that wait for a cluster that is away are not to wait for long when it is back.

@@ -132,7 +132,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controller::fake::{Answer, Fake, status};
+    use crate::controller::fake_server::{Answer, Fake, status};
 
     const PARENT: &str = "/api/v1/namespaces/default/configmaps/parent";
     const CHILD: &str = "/api/v1/namespaces/default/secrets/child";

@@ -4,9 +4,9 @@
 //! listed) is a suspect. Each suspect is looked at live, and deleted only on proof ([`proof`]). What can't be
 //! proven is left, and looked at again: after minutes, and when the owner's cluster is listed anew.
 
-mod ask;
-mod children;
+mod child_handler;
 mod index;
+mod orphan;
 mod proof;
 
 use std::collections::{HashMap, HashSet};
@@ -16,18 +16,18 @@ use std::time::Duration;
 use kube::api::ApiResource;
 use tokio::sync::{mpsc, watch};
 
-use self::ask::Outcome;
-pub(super) use self::ask::{Meta, answered, api, as_seen};
-pub(super) use self::children::Children;
+pub(super) use self::child_handler::Children;
 use self::index::{Index, WatchId};
+use self::orphan::Outcome;
+pub(super) use self::orphan::{Meta, answered, api, as_seen};
 use super::backoff::Backoff;
 use super::error::Trouble;
 use super::key::Key;
 use super::metrics::Metrics;
 use super::owner::Owner;
 use super::queue::{Ended, Item, Queue};
-use super::runs::Runs;
 use super::stores::Presence;
+use super::tasks::Runs;
 use crate::clusters::Clusters;
 
 /// How many suspects are looked at at a time, for each pair of clusters.
@@ -157,7 +157,7 @@ impl Collect {
         let outcome = match self.clusters.get(&suspect.pair.0) {
             Some(_) => {
                 let is_ours = |owner: &Owner| self.is_ours(owner);
-                ask::settle(&self.clusters, &self.owners, &owned.resource, child, is_ours).await
+                orphan::settle(&self.clusters, &self.owners, &owned.resource, child, is_ours).await
             }
             // There may be thousands of these: they are worth no call.
             None => Outcome::Unproven("its owner's cluster is not in the set".into()),

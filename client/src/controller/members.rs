@@ -17,7 +17,7 @@ use super::collect::{self, Children, Collect, Owned};
 use super::error::Trouble;
 use super::key::Key;
 use super::metrics::{Metrics, Reconciliations};
-use super::parents::Parents;
+use super::object_handler::Parents;
 use super::queue::Queue;
 use super::request::Kind;
 use super::stores::Stores;
@@ -187,7 +187,7 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::super::builder::Controller;
-    use super::super::fake::Fake;
+    use super::super::fake_server::Fake;
     use super::super::queue::Ended;
     use super::*;
     use crate::clusters::Clusters;

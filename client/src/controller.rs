@@ -60,28 +60,28 @@
 //! | the kind that is reconciled | `patch` | [`Controller::finalizer`] |
 
 mod action;
-mod attempt;
 mod backoff;
 mod builder;
 mod collect;
 mod error;
 #[cfg(test)]
-mod fake;
+mod fake_server;
 mod finalizer;
-mod fleet;
 mod key;
+mod map_handler;
+mod members;
 mod metrics;
-mod others;
-mod outbox;
+mod object_handler;
 mod owner;
-mod parents;
 mod queue;
+mod reconcile_loop;
+mod reconciler;
 mod request;
-mod run;
-mod runs;
+mod results;
 mod scope;
 mod start;
 mod stores;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -119,7 +119,7 @@ mod tests {
     use kube::ResourceExt;
     use tokio::time::timeout;
 
-    use super::super::fake::Fake;
+    use super::super::fake_server::Fake;
     use super::super::queue::Ended;
     use super::*;
     use crate::clusters::Clusters;
