@@ -1,11 +1,11 @@
-//! Keeps config maps of one cluster alike in all others, and deletes the copies of those that are deleted.
+//! Copies ConfigMaps of one cluster to all others, and deletes the copies when the originals are deleted.
 //!
 //! ```text
 //! copy_configmap HOME CONTEXT...
 //! ```
 //!
-//! Config maps of the context `HOME` with the label `copy=everywhere` are copied to the namespaces of the same
-//! names in the other contexts. What is there under a name and is no copy is left alone.
+//! ConfigMaps of the context `HOME` with the label `copy=everywhere` are copied to the namespaces of the same names in
+//! the other contexts. A ConfigMap that is not a copy is never overwritten.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ const NAME: &str = "copy-configmap";
 async fn reconcile(request: Request<ConfigMap>, clusters: Arc<Clusters>) -> kube::Result<Action> {
     let owner = request.owner().await?;
     let others = clusters.members().into_iter().filter(|member| !member.is_same(&request.member));
-    // One that is away is no reason for the others to wait.
+    // Concurrently, so that an unreachable cluster does not delay the others.
     let copied = join_all(others.map(|member| copy(member, &request.object, &owner))).await;
     copied.into_iter().collect::<kube::Result<Vec<_>>>()?;
-    println!("{} is in all clusters", request.key());
+    println!("copied {} to all clusters", request.key());
     Ok(Action::await_change())
 }
 
@@ -45,12 +45,13 @@ async fn copy(member: Member, original: &ConfigMap, owner: &Owner) -> kube::Resu
         binary_data: original.binary_data.clone(),
         immutable: None,
     };
-    owner.mark(&mut copy);
+    owner.apply_to(&mut copy);
     let api = Api::<ConfigMap>::namespaced(member.client(), &namespace);
     if let Some(found) = api.get_metadata_opt(&name).await?
-        && Owner::of(&found.metadata).as_ref() != Some(owner)
+        && Owner::from_metadata(&found.metadata).as_ref() != Some(owner)
     {
-        let problem = format!("{namespace}/{name} in cluster {} is somebody else's", member.name());
+        let problem =
+            format!("ConfigMap {namespace}/{name} in cluster {} exists, and is not a copy", member.name());
         return Err(kube::Error::Service(problem.into()));
     }
     api.patch(&name, &PatchParams::apply(NAME).force(), &Patch::Apply(copy)).await.map(drop)
@@ -65,7 +66,7 @@ async fn main() -> anyhow::Result<()> {
     Controller::<ConfigMap>::new(&clusters, watcher::Config::default().labels("copy=everywhere"))
         .members(move |member| member.is_same(&home))
         .owns::<ConfigMap>(watcher::Config::default())
-        // Who joins has copies of nothing yet.
+        // A cluster that joins has no copies yet.
         .reconcile_all_on(clusters.watch().map(drop))
         .shutdown_on_signal()
         .run(reconcile, |request, _, _| request.backoff(), Arc::new(clusters))

@@ -1,10 +1,10 @@
-//! The smallest controller over several clusters: it says what becomes of their pods.
+//! The smallest controller for several clusters: prints the phases of their pods.
 //!
 //! ```text
 //! watch_pods [CONTEXT...]
 //! ```
 //!
-//! Of these contexts of the kubeconfig, or, in a pod, of all imports that are mounted.
+//! Without contexts, for use in a pod: the clusters of the mounted imports.
 
 use std::sync::Arc;
 

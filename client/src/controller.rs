@@ -1,8 +1,7 @@
-//! Controllers of objects in several clusters.
+//! Controllers for objects in several clusters.
 //!
-//! A [`Controller`] watches one kind in every member of a [`Clusters`], and has each object reconciled that
-//! changes, in whatever cluster it is. It is to several clusters what kube's
-//! [`Controller`](kube::runtime::Controller) is to one, and used like it:
+//! A [`Controller`] watches one kind in every member of a [`Clusters`], and reconciles each object that changes, in
+//! whichever cluster it is. It is used like kube's [`Controller`](kube::runtime::Controller) for one cluster:
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -30,7 +29,7 @@
 //!     .run(reconcile, error_policy, Arc::new(()))
 //!     .for_each(|result| async move {
 //!         match result {
-//!             Ok((key, _)) => println!("{key} is as it should be"),
+//!             Ok((key, _)) => println!("reconciled {key}"),
 //!             Err(error) => eprintln!("{error}"),
 //!         }
 //!     })
@@ -38,30 +37,32 @@
 //! # }
 //! ```
 //!
-//! What is particular about several clusters:
+//! What several clusters add:
 //!
-//! - A cluster that is away, that hangs, or that refuses a watch holds up no other. Its objects are known as it
-//!   last told; once it answers again, they are listed anew, and what changed meanwhile is reconciled.
-//! - Clusters join and leave while it runs.
-//! - An object may own others in any cluster: [`Owner::mark`] says so, [`Controller::owns`] has the owner reconciled
-//!   when they change, and deletes them when it is gone. What can't be proven to be an orphan is never deleted.
+//! - A cluster that is unreachable, hangs, or refuses a watch does not delay the others. The store keeps its last known
+//!   objects. Once it answers again, its objects are listed, and those that changed are reconciled.
+//! - Clusters join and leave while the controller runs.
+//! - An object may own objects in any cluster. [`Owner::apply_to`] records the owner. [`Controller::owns`] reconciles
+//!   the owner when an owned object changes, and deletes owned objects once the owner is gone. An object is deleted only
+//!   if it is proven to be an orphan.
 //!
 //! # Rights
 //!
-//! In each member, of the service account that the member's client is:
+//! The identity that the controller uses in a member needs there:
 //!
-//! | on | verbs | for |
+//! | resource | verbs | for |
 //! | --- | --- | --- |
-//! | the kind that is reconciled | `list`, `watch` | being told of it |
-//! | kinds of [`Controller::owns`] and [`Controller::watches`] | `list`, `watch` | being told of them |
-//! | the namespace `kube-system` | `get` | [`Request::owner`] and garbage collection: its UID is the cluster's identity. Not needed of members that are imports which are watched: the importer has made sure of it |
-//! | the kind that is reconciled | `get` | garbage collection: proving that an owner is gone |
+//! | the reconciled kind | `list`, `watch` | watching it |
+//! | kinds of [`Controller::owns`] and [`Controller::watches`] | `list`, `watch` | watching them |
+//! | the namespace `kube-system` | `get` | [`Request::owner`] and garbage collection: its UID identifies the cluster. Not needed in members from watched imports, whose clusters the importer has verified |
+//! | the reconciled kind | `get` | garbage collection: proving that an owner is gone |
 //! | kinds of [`Controller::owns`] | `get`, `delete` | garbage collection |
-//! | the kind that is reconciled | `patch` | [`Controller::finalizer`] |
+//! | the reconciled kind | `patch` | [`Controller::finalizer`] |
 
 mod action;
 mod backoff;
 mod builder;
+mod call;
 mod collect;
 mod error;
 #[cfg(test)]
@@ -79,6 +80,7 @@ mod reconciler;
 mod request;
 mod results;
 mod scope;
+mod signal;
 mod start;
 mod stores;
 mod tasks;

@@ -1,23 +1,23 @@
-//! What kube's `Action` says.
+//! Reads kube's `Action`.
 
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
 
-/// When what an action says can't be understood: too soon is better than never.
+/// The delay if an action cannot be parsed. Too early is better than never.
 const FALLBACK: Duration = Duration::from_secs(60);
 
-/// After how long to reconcile again.
+/// The delay of an action.
 ///
-/// kube keeps this to itself: only its `Debug` tells, and that of durations is exact. Should another version
-/// of kube write it differently, the test below fails, and [`FALLBACK`] is what happens.
+/// kube has no getter for it, so this parses the `Debug` output, which is exact for durations. If another version of
+/// kube prints it differently, the test below fails, and the delay is [`FALLBACK`].
 pub(super) fn requeue_after(action: &Action) -> Option<Duration> {
     if *action == Action::await_change() {
         return None;
     }
     let text = format!("{action:?}");
-    let said = text.split_once("Some(").and_then(|(_, rest)| rest.split_once(')'));
-    Some(said.and_then(|(said, _)| duration(said)).unwrap_or(FALLBACK))
+    let delay = text.split_once("Some(").and_then(|(_, rest)| rest.split_once(')'));
+    Some(delay.and_then(|(delay, _)| duration(delay)).unwrap_or(FALLBACK))
 }
 
 fn duration(text: &str) -> Option<Duration> {
@@ -52,12 +52,12 @@ mod tests {
     #[case(Duration::from_secs_f64(1.234_567_891))]
     #[case(Duration::new(86_400, 1))]
     #[case(Duration::MAX)]
-    fn an_action_is_understood(#[case] delay: Duration) {
+    fn the_delay_of_an_action_is_parsed(#[case] delay: Duration) {
         assert_eq!(requeue_after(&Action::requeue(delay)), Some(delay));
     }
 
     #[test]
-    fn to_await_a_change_is_no_delay() {
+    fn await_change_has_no_delay() {
         assert_eq!(requeue_after(&Action::await_change()), None);
     }
 }

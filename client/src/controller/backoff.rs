@@ -1,8 +1,8 @@
-//! How long to wait after failures in a row.
+//! Exponential back-off.
 
 use std::time::Duration;
 
-/// From `min` on, twice as long each time, up to `max`.
+/// Starts at `min`, and doubles up to `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Backoff {
     pub(super) min: Duration,
@@ -10,12 +10,12 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// After so many failures in a row before the last one.
+    /// `failures` is the number of consecutive failures before the latest one.
     pub(super) fn after(self, failures: u32) -> Duration {
         self.jittered(failures, fastrand::f64())
     }
 
-    /// Up to a quarter is taken off, so that what failed at the same time is not tried again at the same time.
+    /// Subtracts up to a quarter, so that items that failed together do not retry together.
     fn jittered(self, failures: u32, random: f64) -> Duration {
         let factor = 2_u32.checked_pow(failures).unwrap_or(u32::MAX);
         self.min.saturating_mul(factor).min(self.max).mul_f64(1.0 - random / 4.0)
@@ -33,7 +33,11 @@ mod tests {
     #[case(3, 0.0, 8_000)]
     #[case(10, 0.0, 300_000)]
     #[case(u32::MAX, 0.0, 300_000)]
-    fn waits_double(#[case] failures: u32, #[case] random: f64, #[case] milliseconds: u64) {
+    fn delays_double_up_to_the_maximum(
+        #[case] failures: u32,
+        #[case] random: f64,
+        #[case] milliseconds: u64,
+    ) {
         let backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(300) };
         assert_eq!(backoff.jittered(failures, random), Duration::from_millis(milliseconds));
     }

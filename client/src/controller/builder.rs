@@ -1,4 +1,4 @@
-//! How a controller is put together.
+//! Configures a controller.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -14,26 +14,25 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use super::backoff::Backoff;
-use super::collect::Owned;
+use super::collect::OwnedKind;
 use super::key::Key;
-use super::map_handler::Others;
-use super::members::Watched;
+use super::map_handler::MapHandler;
 use super::metrics::Metrics;
 use super::owner;
 use super::queue::Queue;
 use super::request::Kind;
 use super::scope::Scoped;
-use super::start::on_signal;
+use super::signal;
 use super::stores::Stores;
-use super::watch::Watch;
+use super::watch::{MappedKind, Watch};
 use crate::clusters::{Clusters, Member};
 
-/// So many reconciliations of one cluster's objects at a time, unless said otherwise.
+/// Default limit of concurrent reconciliations per cluster.
 const CONCURRENCY: usize = 16;
 
 const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(5 * 60) };
 
-/// Has objects of a kind reconciled in every member of a [`Clusters`].
+/// Reconciles the objects of one kind in every member of a [`Clusters`].
 ///
 /// See the [module](super) for an example.
 #[must_use = "a controller does nothing unless it is run"]
@@ -47,10 +46,10 @@ where
     pub(super) kind: Arc<Kind<K::DynamicType>>,
     pub(super) api: fn(Client, Option<&str>, &K::DynamicType) -> Api<K>,
     pub(super) namespace: Option<Arc<str>>,
-    pub(super) is_home: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
+    pub(super) reconciles_in: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
     pub(super) modify: Arc<dyn Fn(&mut K) + Send + Sync>,
-    pub(super) owned: Vec<(Owned, bool, watcher::Config)>,
-    pub(super) watched: Vec<Watched>,
+    pub(super) owned: Vec<(OwnedKind, bool, watcher::Config)>,
+    pub(super) mapped: Vec<MappedKind>,
     pub(super) keys: Vec<BoxStream<'static, Key>>,
     pub(super) resyncs: Vec<BoxStream<'static, ()>>,
     pub(super) finalizer: Option<Arc<str>>,
@@ -69,7 +68,7 @@ where
     K::DynamicType: Eq + Hash + Clone + Send + Sync + 'static,
     K::Scope: Scoped,
 {
-    /// A controller of this kind in these clusters. `config` says which of its objects, and how they are watched.
+    /// A controller for the objects of this kind that `config` selects.
     pub fn new(clusters: &Clusters, config: watcher::Config) -> Self
     where
         K::DynamicType: Default,
@@ -77,7 +76,7 @@ where
         Self::new_with(clusters, config, Default::default())
     }
 
-    /// A controller of a kind that is known at runtime alone.
+    /// [`Controller::new`] for a kind known only at runtime.
     pub fn new_with(clusters: &Clusters, config: watcher::Config, dyntype: K::DynamicType) -> Self {
         let queue = Arc::new(Queue::new(CONCURRENCY));
         let resource = ApiResource::erase::<K>(&dyntype);
@@ -88,10 +87,10 @@ where
             kind: Arc::new(Kind { dyntype, resource }),
             api: <K::Scope as Scoped>::api::<K>,
             namespace: None,
-            is_home: Arc::new(|_| true),
+            reconciles_in: Arc::new(|_| true),
             modify: Arc::new(|_| {}),
             owned: Vec::new(),
-            watched: Vec::new(),
+            mapped: Vec::new(),
             keys: Vec::new(),
             resyncs: Vec::new(),
             finalizer: None,
@@ -104,9 +103,8 @@ where
         }
     }
 
-    /// Watches this namespace of each member instead of all of them: for what is reconciled, what it owns and
-    /// what else is watched, as the rights of a service account may not go further. Kinds that are in no namespace
-    /// are not concerned.
+    /// Watches only this namespace of each member, for the reconciled kind and those of [`Controller::owns`] and
+    /// [`Controller::watches`]. Cluster-scoped kinds are not affected.
     pub fn namespace(mut self, namespace: &str) -> Self
     where
         K::Scope: NamespaceScope,
@@ -115,34 +113,33 @@ where
         self
     }
 
-    /// Reconciles the objects of those members alone. What they own is still looked for in all of them.
+    /// Reconciles only the objects of members for which `filter` returns true. Kinds of [`Controller::owns`] and
+    /// [`Controller::watches`] are watched in all members.
     ///
-    /// Each member is asked for once, when it joins.
-    pub fn members(mut self, is_meant: impl Fn(&Member) -> bool + Send + Sync + 'static) -> Self {
-        self.is_home = Arc::new(is_meant);
+    /// `filter` is called once for each member, when it joins.
+    pub fn members(mut self, filter: impl Fn(&Member) -> bool + Send + Sync + 'static) -> Self {
+        self.reconciles_in = Arc::new(filter);
         self
     }
 
-    /// Changes each object before it is kept and reconciled: what nobody needs of it, such as its managed fields,
-    /// need take no memory.
+    /// Changes each object before it is stored and reconciled, for example to drop its managed fields and save memory.
     pub fn modify(mut self, change: impl Fn(&mut K) + Send + Sync + 'static) -> Self {
         self.modify = Arc::new(change);
         self
     }
 
-    /// Has an object reconciled when something in any member changes that belongs to it by [`Owner::mark`], and
-    /// deletes that once the object is gone.
+    /// Reconciles an object when an object of kind `Child`, in any member, changes whose owner it is by
+    /// [`Owner::apply_to`]. Deletes such a child once its owner is gone.
     ///
-    /// Of objects of this kind, only those with an owner's label are watched, and of them only the metadata.
+    /// Watches only the metadata of objects with an owner label.
     ///
-    /// Something is deleted only when a live look proves that its owner is gone from the very cluster that it was
-    /// in. Nothing is deleted while that cluster is away, out of the set, or another one under its name.
+    /// A child is deleted only if live requests prove that its owner is gone from the very cluster it was in. No child is
+    /// deleted while that cluster is unreachable, is not a member, or if another cluster has its name.
     ///
-    /// To be told of what belongs to an object, and have nothing deleted, is what [`Controller::watches`] and
-    /// [`Owner::of`] do.
+    /// To reconcile owners without deleting children, use [`Controller::watches`] with [`Owner::from_metadata`].
     ///
-    /// [`Owner::mark`]: super::Owner::mark
-    /// [`Owner::of`]: super::Owner::of
+    /// [`Owner::apply_to`]: super::Owner::apply_to
+    /// [`Owner::from_metadata`]: super::Owner::from_metadata
     pub fn owns<Child>(self, config: watcher::Config) -> Self
     where
         Child: Resource,
@@ -152,28 +149,28 @@ where
         self.owns_with::<Child>(config, Default::default())
     }
 
-    /// [`Controller::owns`] for a kind that is known at runtime alone.
+    /// [`Controller::owns`] for a kind known only at runtime.
     pub fn owns_with<Child>(mut self, mut config: watcher::Config, dyntype: Child::DynamicType) -> Self
     where
         Child: Resource,
         Child::Scope: Scoped,
     {
-        let marked = owner::selector();
+        let owned = owner::selector();
         config.label_selector = Some(match config.label_selector {
-            Some(selector) if !selector.is_empty() => format!("{selector},{marked}"),
-            _ => marked.to_owned(),
+            Some(selector) if !selector.is_empty() => format!("{selector},{owned}"),
+            _ => owned.to_owned(),
         });
         let resource = ApiResource::erase::<Child>(&dyntype);
-        let owned = Owned { kind: resource.kind.as_str().into(), resource, namespace: None };
-        self.owned.push((owned, Child::Scope::IS_NARROWED, config));
+        let owned = OwnedKind { kind: resource.kind.as_str().into(), resource, namespace: None };
+        self.owned.push((owned, Child::Scope::IS_NAMESPACED, config));
         self
     }
 
-    /// Has reconciled what the mapper gives for each object of another kind, in any member, that comes, changes
-    /// or goes.
+    /// Reconciles the objects that `mapper` returns for an object of another kind, in any member, when that object is
+    /// created, changed or deleted.
     ///
-    /// What an object concerned is remembered, so that it is reconciled as well when the object has changed, or
-    /// went while its cluster was away. Nothing else is remembered of these objects.
+    /// The previous keys of an object are remembered, and reconciled as well when the object changes, or was deleted
+    /// while its cluster was unreachable. Nothing else is stored of these objects.
     pub fn watches<Other, I>(
         self,
         config: watcher::Config,
@@ -188,7 +185,7 @@ where
         self.watches_with(config, mapper, Other::DynamicType::default())
     }
 
-    /// [`Controller::watches`] for a kind that is known at runtime alone.
+    /// [`Controller::watches`] for a kind known only at runtime.
     pub fn watches_with<Other, I>(
         mut self,
         config: watcher::Config,
@@ -203,36 +200,37 @@ where
     {
         let kind: Arc<str> = Other::kind(&dyntype).into();
         let mapper = Arc::new(mapper);
-        let begin = move |watch: Watch, queue: Arc<Queue<Key>>, namespace: Option<&str>| {
+        let watch = move |watch: Watch, queue: Arc<Queue<Key>>, namespace: Option<&str>| {
             let api = Other::Scope::api::<Other>(watch.member.client(), namespace, &dyntype);
             let (member, kind) = (watch.member.clone(), watch.kind.clone());
-            let sink = Others::new(member, kind, mapper.clone(), queue, watch.troubles.clone());
-            watch.run(api, config.clone(), sink).boxed()
+            let handler = MapHandler::new(member, kind, mapper.clone(), queue, watch.errors.clone());
+            watch.run(api, config.clone(), handler).boxed()
         };
-        self.watched.push(Watched { kind, begin: Arc::new(begin) });
+        self.mapped.push(MappedKind { kind, watch: Arc::new(watch) });
         self
     }
 
-    /// Has an object reconciled whenever its name comes. Names of what is not there are ignored.
+    /// Reconciles the object of each key in the stream. Keys of objects that do not exist are ignored.
     pub fn reconcile_on(mut self, keys: impl Stream<Item = Key> + Send + 'static) -> Self {
         self.keys.push(keys.boxed());
         self
     }
 
-    /// Has all objects of all members reconciled whenever something comes.
+    /// Reconciles all objects of all members for each item in the stream.
     pub fn reconcile_all_on(mut self, triggers: impl Stream<Item = ()> + Send + 'static) -> Self {
         self.resyncs.push(triggers.boxed());
         self
     }
 
-    /// Has an object wait, when it is deleted, until nothing in any member belongs to it any more: what
-    /// [`Controller::owns`] names is deleted first. `reconcile` is not called for an object that is being deleted.
+    /// Adds this finalizer to each object, and removes it from a deleted object once no member has a child of the object.
+    /// The children of the [`Controller::owns`] kinds are deleted first. `reconcile` is not called for objects that are
+    /// being deleted.
     ///
-    /// Without that, objects go at once, and what belongs to them follows. With it, a member that is away has them
-    /// wait until it is back or leaves.
+    /// Without a finalizer, an object is deleted at once, and its children afterwards. With it, deletion waits for
+    /// unreachable members until they answer again or leave.
     ///
-    /// For a clean-up of your own, call [`kube::runtime::finalizer()`] in `reconcile`, with [`Request::api`]; it goes
-    /// with this one if they have other names.
+    /// For a clean-up of your own, call [`kube::runtime::finalizer()`] in `reconcile` with [`Request::api`] and another
+    /// finalizer name.
     ///
     /// [`Request::api`]: super::Request::api
     pub fn finalizer(mut self, name: &str) -> Self {
@@ -240,27 +238,26 @@ where
         self
     }
 
-    /// Reconciles so many objects of one cluster at a time, 16 unless said otherwise; 0 is no limit.
+    /// Limits how many objects of one cluster are reconciled at the same time. The default is 16; 0 means no limit.
     ///
-    /// Each cluster has places of its own: if they were shared, the objects of one that hangs would soon hold
-    /// all of them.
+    /// The limit is per cluster, because the objects of a cluster that hangs would soon exhaust a shared one.
     pub fn concurrency(self, limit: u16) -> Self {
         self.queue.set_limit(limit.into());
         self
     }
 
-    /// How long [`Request::backoff`](super::Request::backoff) waits after the first failure, and at most:
-    /// a second and five minutes unless said otherwise.
+    /// Sets the shortest and the longest delay of [`Request::backoff`](super::Request::backoff). The defaults are one
+    /// second and five minutes.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         self.backoff = Backoff { min, max };
         self
     }
 
-    /// Reconciles, collects and finalizes only while `leadership` last said `true`, which it did not yet at the
-    /// beginning, and does no more when it ends. Watches run all the time.
+    /// Reconciles, deletes orphans and finalizes only while the latest item of `leadership` is true. Starts as a
+    /// follower, and stops leading when the stream ends. Watches always run.
     ///
-    /// With the first `false`, all reconciliations that run are dropped, each where it waits for something. Whoever
-    /// holds a Lease has such a stream; as with a `tokio::sync::watch::Receiver<bool>` that is kept true meanwhile:
+    /// A `false` drops the running reconciliations at their next `.await`. A stream from a
+    /// `tokio::sync::watch::Receiver<bool>`, which is true while this replica holds a Lease:
     ///
     /// ```
     /// # fn example(leading: tokio::sync::watch::Receiver<bool>) -> impl futures::Stream<Item = bool> + Send {
@@ -273,30 +270,30 @@ where
     /// })
     /// # }
     /// ```
-    pub fn lead_while(mut self, leadership: impl Stream<Item = bool> + Send + 'static) -> Self {
+    pub fn run_while_leading(mut self, leadership: impl Stream<Item = bool> + Send + 'static) -> Self {
         self.leadership = Some(leadership.boxed());
         self
     }
 
-    /// Begins nothing new once this is over, and ends when what was begun has ended.
+    /// Once `trigger` resolves, starts no new reconciliation, and ends when the running ones have finished.
     pub fn graceful_shutdown_on(mut self, trigger: impl Future<Output = ()> + Send + 'static) -> Self {
         self.graceful.push(trigger.boxed());
         self
     }
 
-    /// [`Controller::graceful_shutdown_on`] Ctrl-C or SIGTERM. With the second one, it ends at once.
+    /// [`Controller::graceful_shutdown_on`] SIGINT (Ctrl-C) or SIGTERM. A second signal ends the controller at once.
     pub fn shutdown_on_signal(mut self) -> Self {
-        self.graceful.push(on_signal(1).boxed());
-        self.forceful.push(on_signal(2).boxed());
+        self.graceful.push(signal::received(1).boxed());
+        self.forceful.push(signal::received(2).boxed());
         self
     }
 
-    /// What is known of the objects, cluster by cluster; empty until the controller runs.
+    /// The stores of the reconciled objects. They are empty until the controller runs.
     pub fn stores(&self) -> Stores<K> {
         self.stores.clone()
     }
 
-    /// What is counted.
+    /// The controller's metrics.
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
     }

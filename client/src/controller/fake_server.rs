@@ -1,4 +1,4 @@
-//! An API server that has ConfigMaps in one namespace, answers as it is told to, and hangs as it is told to.
+//! A server API server with ConfigMaps in one namespace.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -10,19 +10,19 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Mood {
-    Answers,
-    Refuses(u16),
-    Hangs,
+enum Mode {
+    Serve,
+    Refuse(u16),
+    Hang,
 }
 
 #[derive(Clone)]
-pub(super) struct Fake(Arc<Mutex<State>>);
+pub(super) struct FakeServer(Arc<Mutex<State>>);
 
 struct State {
-    mood: Mood,
+    mode: Mode,
     names: Vec<String>,
-    /// What is answered to requests of that method and path, before all else.
+    /// Answers for a method and path, which take precedence over `mode`.
     answers: Vec<(Method, String, Answer)>,
     requests: Vec<String>,
 }
@@ -34,47 +34,46 @@ pub(super) enum Answer {
     Never,
 }
 
-impl Fake {
-    /// A server with ConfigMaps of these names, and nobody who would change them.
+impl FakeServer {
+    /// A server with ConfigMaps of these names. Its watches emit no events.
     pub(super) fn with(names: &[&str]) -> Self {
-        let state =
-            State { mood: Mood::Answers, names: Vec::new(), answers: Vec::new(), requests: Vec::new() };
-        let fake = Self(Arc::new(Mutex::new(state)));
-        fake.set(names);
-        fake
+        let state = State { mode: Mode::Serve, names: Vec::new(), answers: Vec::new(), requests: Vec::new() };
+        let server = Self(Arc::new(Mutex::new(state)));
+        server.set(names);
+        server
     }
 
-    /// From now on, it has these, and answers.
+    /// Replaces the ConfigMaps, and makes the server answer.
     pub(super) fn set(&self, names: &[&str]) {
         let mut state = self.0.lock().unwrap();
         state.names = names.iter().map(|&name| name.to_owned()).collect();
-        state.mood = Mood::Answers;
+        state.mode = Mode::Serve;
     }
 
     pub(super) fn refuse(&self, code: u16) {
-        self.0.lock().unwrap().mood = Mood::Refuses(code);
+        self.0.lock().unwrap().mode = Mode::Refuse(code);
     }
 
     pub(super) fn hang(&self) {
-        self.0.lock().unwrap().mood = Mood::Hangs;
+        self.0.lock().unwrap().mode = Mode::Hang;
     }
 
-    /// Answers so once; the last such answer for a path stays.
+    /// Adds an answer for a method and path. Each is used once, in order, and the last one again and again.
     pub(super) fn answer(&self, method: Method, path: &str, answer: Answer) {
         self.0.lock().unwrap().answers.push((method, path.to_owned(), answer));
     }
 
-    /// What was asked for, and with what body; but how it is, which each member is asked.
+    /// The received requests with their bodies, except health checks.
     pub(super) fn requests(&self) -> Vec<String> {
         let requests = self.0.lock().unwrap().requests.clone();
         requests.into_iter().filter(|request| !request.contains("/readyz")).collect()
     }
 
     pub(super) fn client(&self) -> Client {
-        let fake = self.clone();
+        let server = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
-            let fake = fake.clone();
-            async move { Ok::<_, Infallible>(fake.respond(request).await) }
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.respond(request).await) }
         });
         Client::new(service, "default")
     }
@@ -110,10 +109,10 @@ impl State {
         if let Some(place) = self.answers.iter().position(matching) {
             return if count > 1 { self.answers.remove(place).2 } else { self.answers[place].2.clone() };
         }
-        match self.mood {
-            Mood::Hangs => Answer::Never,
-            Mood::Refuses(code) => Answer::Json(code, status(code, "Refused", "", "")),
-            Mood::Answers => {
+        match self.mode {
+            Mode::Hang => Answer::Never,
+            Mode::Refuse(code) => Answer::Json(code, status(code, "Refused", "", "")),
+            Mode::Serve => {
                 let object = |name: &String| {
                     json!({"metadata": {
                         "namespace": "default", "name": name, "uid": name, "resourceVersion": "1",
@@ -126,7 +125,7 @@ impl State {
     }
 }
 
-/// What an API server says of an object.
+/// A `Status` about an object.
 pub(super) fn status(code: u16, reason: &str, kind: &str, name: &str) -> Value {
     json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,

@@ -1,4 +1,4 @@
-//! The name of one object among all clusters.
+//! Identifies an object among all clusters.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,25 +7,25 @@ use kube::Resource;
 
 use super::queue::Item;
 
-/// The name of one object among all clusters. Cheap to clone.
+/// The cluster, namespace and name of an object. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// The name of the cluster, as the set of clusters has it.
+    /// The member's name.
     pub cluster: Arc<str>,
-    /// The namespace, of kinds that have one.
+    /// `None` for cluster-scoped kinds.
     pub namespace: Option<Arc<str>>,
     /// The object's name.
     pub name: Arc<str>,
 }
 
 impl Key {
-    /// The key of the object `name` in a namespace of a cluster.
+    /// The key with these parts.
     pub fn new(cluster: impl Into<Arc<str>>, namespace: Option<&str>, name: &str) -> Self {
         Self { cluster: cluster.into(), namespace: namespace.map(Arc::from), name: name.into() }
     }
 
-    /// The key of this object, which is in that cluster.
-    pub fn of(cluster: impl Into<Arc<str>>, object: &impl Resource) -> Self {
+    /// The key of an object in this cluster.
+    pub fn from_object(cluster: impl Into<Arc<str>>, object: &impl Resource) -> Self {
         let meta = object.meta();
         Self::new(cluster, meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default())
     }
@@ -49,23 +49,23 @@ impl fmt::Display for Key {
     }
 }
 
-/// Makes the keys of one cluster. Neighbours in a list are mostly of one namespace, and share its name.
+/// Makes the keys of one cluster. Consecutive keys with the same namespace share its string.
 #[derive(Debug)]
 pub(super) struct Keys {
     cluster: Arc<str>,
-    last: Option<Arc<str>>,
+    namespace: Option<Arc<str>>,
 }
 
 impl Keys {
-    pub(super) fn of(cluster: Arc<str>) -> Self {
-        Self { cluster, last: None }
+    pub(super) fn new(cluster: Arc<str>) -> Self {
+        Self { cluster, namespace: None }
     }
 
     pub(super) fn key(&mut self, object: &impl Resource) -> Key {
         let meta = object.meta();
-        let namespace = meta.namespace.as_deref().map(|namespace| match &self.last {
+        let namespace = meta.namespace.as_deref().map(|namespace| match &self.namespace {
             Some(last) if **last == *namespace => last.clone(),
-            _ => self.last.insert(namespace.into()).clone(),
+            _ => self.namespace.insert(namespace.into()).clone(),
         });
         let name = meta.name.as_deref().unwrap_or_default().into();
         Key { cluster: self.cluster.clone(), namespace, name }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_shown_as_a_path() {
+    fn a_key_is_displayed_as_a_path() {
         assert_eq!(Key::new("c2", Some("default"), "a").to_string(), "c2/default/a");
         assert_eq!(Key::new("c2", None, "a").to_string(), "c2/a");
     }

@@ -1,4 +1,4 @@
-//! Objects that concern what is reconciled, by a mapper.
+//! Handles the events of a [`Controller::watches`](super::Controller::watches) kind in one cluster.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -9,49 +9,49 @@ use kube::Resource;
 use kube::runtime::watcher::Event;
 use tokio::sync::mpsc;
 
-use super::error::{Trouble, panic_message};
+use super::error::{BackgroundError, panic_message};
 use super::key::{Key, Keys};
 use super::queue::Queue;
-use super::watch::Sink;
+use super::watch::EventHandler;
 use crate::clusters::Member;
 
-/// Has reconciled what each object concerns, or did before it changed or went.
-pub(super) struct Others<O, F> {
+/// Enqueues the keys that the mapper returns for an object, and those that it returned before the object changed.
+pub(super) struct MapHandler<O, F> {
     member: Member,
     kind: Arc<str>,
     mapper: Arc<F>,
     queue: Arc<Queue<Key>>,
-    troubles: mpsc::Sender<Trouble>,
+    errors: mpsc::Sender<BackgroundError>,
     keys: Keys,
-    /// Of objects that concern any.
-    concerns: HashMap<Key, Concerns>,
+    /// Only objects with keys.
+    mapped: HashMap<Key, Mapped>,
     list: u32,
     objects: PhantomData<fn(O)>,
 }
 
-struct Concerns {
+struct Mapped {
     keys: Box<[Key]>,
-    /// The list in which it was last seen, or after which it came.
+    /// The number of the latest list when the object was last observed.
     list: u32,
 }
 
-impl<O, F> Others<O, F> {
+impl<O, F> MapHandler<O, F> {
     pub(super) fn new(
         member: Member,
         kind: Arc<str>,
         mapper: Arc<F>,
         queue: Arc<Queue<Key>>,
-        troubles: mpsc::Sender<Trouble>,
+        errors: mpsc::Sender<BackgroundError>,
     ) -> Self {
-        let keys = Keys::of(member.name().clone());
+        let keys = Keys::new(member.name().clone());
         Self {
             member,
             kind,
             mapper,
             queue,
-            troubles,
+            errors,
             keys,
-            concerns: HashMap::new(),
+            mapped: HashMap::new(),
             list: 0,
             objects: PhantomData,
         }
@@ -61,8 +61,7 @@ impl<O, F> Others<O, F> {
         keys.iter().for_each(|key| self.queue.push(key.clone()));
     }
 
-    /// Has reconciled what an object concerns now, and what it did before.
-    fn seen<I>(&mut self, object: O, is_there: bool)
+    fn map<I>(&mut self, object: O, exists: bool)
     where
         O: Resource,
         F: Fn(&Member, O) -> I,
@@ -74,39 +73,39 @@ impl<O, F> Others<O, F> {
             Ok(keys) => keys,
             Err(panic) => {
                 let (kind, message) = (self.kind.clone(), panic_message(panic.as_ref()));
-                let trouble = Trouble::MapperPanicked { kind, key: key.clone(), message };
-                drop(self.troubles.try_send(trouble));
+                let error = BackgroundError::MapperPanicked { kind, key: key.clone(), message };
+                drop(self.errors.try_send(error));
                 Box::default()
             }
         };
         self.push(&keys);
-        let before = if is_there && !keys.is_empty() {
-            self.concerns.insert(key, Concerns { keys, list: self.list })
+        let previous = if exists && !keys.is_empty() {
+            self.mapped.insert(key, Mapped { keys, list: self.list })
         } else {
-            self.concerns.remove(&key)
+            self.mapped.remove(&key)
         };
-        // What it concerns now as well is not in the queue twice.
-        if let Some(before) = before {
-            self.push(&before.keys);
+        // The queue ignores duplicates.
+        if let Some(previous) = previous {
+            self.push(&previous.keys);
         }
     }
 }
 
-impl<O, F, I> Sink<O> for Others<O, F>
+impl<O, F, I> EventHandler<O> for MapHandler<O, F>
 where
     O: Resource,
     F: Fn(&Member, O) -> I + Send + Sync,
     I: IntoIterator<Item = Key>,
 {
-    fn event(&mut self, event: Event<O>) {
+    fn handle(&mut self, event: Event<O>) {
         match event {
             Event::Init => self.list = self.list.wrapping_add(1),
-            Event::Apply(object) | Event::InitApply(object) => self.seen(object, true),
-            Event::Delete(object) => self.seen(object, false),
+            Event::Apply(object) | Event::InitApply(object) => self.map(object, true),
+            Event::Delete(object) => self.map(object, false),
             Event::InitDone => {
                 let list = self.list;
-                for (_, vanished) in self.concerns.extract_if(|_, concerns| concerns.list != list) {
-                    vanished.keys.into_iter().for_each(|key| self.queue.push(key));
+                for (_, gone) in self.mapped.extract_if(|_, mapped| mapped.list != list) {
+                    gone.keys.into_iter().for_each(|key| self.queue.push(key));
                 }
             }
         }
@@ -119,39 +118,40 @@ mod tests {
     use kube::ResourceExt;
     use tokio::time::timeout;
 
-    use super::super::fake_server::Fake;
-    use super::super::queue::Ended;
+    use super::super::fake_server::FakeServer;
+    use super::super::queue::Completion;
     use super::*;
     use crate::clusters::Clusters;
 
-    /// A ConfigMap that concerns the key in its annotation.
-    fn object(name: &str, concerns: &str) -> ConfigMap {
+    /// A ConfigMap whose annotation names the key that it is mapped to.
+    fn object(name: &str, mapped: &str) -> ConfigMap {
         let mut object = ConfigMap::default();
         object.metadata.name = Some(name.into());
-        object.annotations_mut().insert("concerns".into(), concerns.into());
+        object.annotations_mut().insert("mapped".into(), mapped.into());
         object
     }
 
     async fn due(queue: &Queue<Key>) -> Vec<String> {
         let mut due = Vec::new();
         while let Ok((key, _)) = timeout(std::time::Duration::from_secs(1), queue.next()).await {
-            queue.end(&key, Ended::Well(None));
+            queue.complete(&key, Completion::Succeeded(None));
             due.push(key.name.to_string());
         }
         due
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_concerned_hears_of_changes_and_of_what_vanished_out_of_sight() {
+    async fn previous_keys_are_enqueued_when_an_object_changes_or_is_gone() {
         let queue = Arc::new(Queue::new(0));
         queue.open(&"c1".into(), false);
-        let member = Clusters::fixed([("c1", Fake::with(&[]).client())]).get("c1").unwrap();
+        let member = Clusters::fixed([("c1", FakeServer::with(&[]).client())]).get("c1").unwrap();
         let mapper =
-            |_: &Member, object: ConfigMap| Some(Key::new("c1", None, &object.annotations()["concerns"]));
-        let (troubles, _) = mpsc::channel(1);
-        let mut others = Others::new(member, "ConfigMap".into(), Arc::new(mapper), queue.clone(), troubles);
+            |_: &Member, object: ConfigMap| Some(Key::new("c1", None, &object.annotations()["mapped"]));
+        let (errors, _) = mpsc::channel(1);
+        let mut handler =
+            MapHandler::new(member, "ConfigMap".into(), Arc::new(mapper), queue.clone(), errors);
         let mut send =
-            |events: Vec<Event<ConfigMap>>| events.into_iter().for_each(|event| others.event(event));
+            |events: Vec<Event<ConfigMap>>| events.into_iter().for_each(|event| handler.handle(event));
 
         send(vec![
             Event::Init,

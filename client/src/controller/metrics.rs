@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! Metrics for Prometheus.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +17,9 @@ use super::queue::{Depth, Queue};
 
 const PREFIX: &str = "multicluster_controller";
 
-/// In seconds: from a call within a machine room to several that each take all of their deadline.
+/// In seconds, from one request within a data centre to several that each take their whole deadline.
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// How a reconciliation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Ok,
@@ -35,9 +34,9 @@ const ENDINGS: [(Ending, &str); 4] =
 type ByCluster = [(&'static str, Arc<str>); 1];
 type ByTwo = [(&'static str, Arc<str>); 2];
 
-/// What a controller counts. Cheap to clone: all clones are the same.
+/// The metrics of a controller. Clones are cheap, and share the metrics.
 ///
-/// Nothing is left of a cluster that is in the set no more.
+/// The series of a cluster are removed when it leaves.
 #[derive(Clone)]
 pub struct Metrics {
     events: Family<ByTwo, Counter>,
@@ -50,9 +49,9 @@ pub struct Metrics {
     queue: Arc<Queue<Key>>,
 }
 
-/// What is counted of the reconciliations of one cluster, at hand.
+/// The reconciliation metrics of one cluster.
 #[derive(Clone)]
-pub(super) struct Reconciliations {
+pub(super) struct ReconcileMetrics {
     endings: Arc<[Counter; 4]>,
     durations: Histogram,
 }
@@ -71,23 +70,26 @@ impl Metrics {
         }
     }
 
-    /// Shows all of it in a registry. For several controllers in one registry, give each a
-    /// [`sub_registry_with_label`](Registry::sub_registry_with_label) of its own.
+    /// Registers the metrics. If several controllers share a registry, give each its own
+    /// [`sub_registry_with_label`](Registry::sub_registry_with_label).
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix(PREFIX);
-        registry.register("events", "Objects that watches told of, by cluster and kind", self.events.clone());
-        let help = "Reconciliations that ended, by cluster and how";
+        registry.register(
+            "events",
+            "Objects in lists and watch events, by cluster and kind",
+            self.events.clone(),
+        );
+        let help = "Finished reconciliations, by cluster and result";
         registry.register("reconciliations", help, self.reconciliations.clone());
-        let help = "How long reconciliations took, by cluster";
+        let help = "Duration of reconciliations, by cluster";
         registry.register_with_unit("reconcile_duration", help, Unit::Seconds, self.durations.clone());
-        let help = "Watches that failed or were begun anew, by cluster and kind";
+        let help = "Watches that failed or were restarted, by cluster and kind";
         registry.register("watch_interruptions", help, self.interruptions.clone());
-        let help =
-            "Whether a cluster has told of all of its objects that are to be reconciled (1) or not yet (0)";
+        let help = "Whether the reconciled kind has been listed (1) or not yet (0), by cluster";
         registry.register("listed", help, self.listed.clone());
-        let help = "Objects that were deleted because their owner in another cluster is gone, by cluster";
+        let help = "Objects deleted because their owner in another cluster is gone, by cluster";
         registry.register("orphans_deleted", help, self.deleted.clone());
-        let help = "Objects that may be orphans, which can't be proven, by cluster";
+        let help = "Objects kept because they may be orphans, but without proof, by cluster";
         registry.register("unproven_orphans", help, self.unproven.clone());
         registry.register_collector(Box::new(Depths(self.queue.clone())));
     }
@@ -104,11 +106,11 @@ impl Metrics {
         self.listed.get_or_create_owned(&by_cluster(cluster))
     }
 
-    pub(super) fn reconciliations(&self, cluster: &Arc<str>) -> Reconciliations {
+    pub(super) fn reconciliations(&self, cluster: &Arc<str>) -> ReconcileMetrics {
         let endings =
             ENDINGS.map(|(_, ending)| self.reconciliations.get_or_create_owned(&by_ending(cluster, ending)));
         let durations = self.durations.get_or_create_owned(&by_cluster(cluster));
-        Reconciliations { endings: Arc::new(endings), durations }
+        ReconcileMetrics { endings: Arc::new(endings), durations }
     }
 
     pub(super) fn orphan_deleted(&self, cluster: &Arc<str>) {
@@ -119,8 +121,8 @@ impl Metrics {
         self.unproven.get_or_create(&by_cluster(cluster)).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Drops what was counted of a cluster.
-    pub(super) fn forget(&self, cluster: &Arc<str>, kinds: impl IntoIterator<Item = Arc<str>>) {
+    /// Removes the series of a cluster.
+    pub(super) fn remove(&self, cluster: &Arc<str>, kinds: impl IntoIterator<Item = Arc<str>>) {
         for kind in kinds {
             self.events.remove(&by_kind(cluster, &kind));
             self.interruptions.remove(&by_kind(cluster, &kind));
@@ -135,13 +137,13 @@ impl Metrics {
     }
 }
 
-impl Reconciliations {
-    pub(super) fn ended(&self, ending: Ending, took: Duration) {
+impl ReconcileMetrics {
+    pub(super) fn record(&self, ending: Ending, duration: Duration) {
         let counters = ENDINGS.iter().zip(self.endings.iter());
         for (_, counter) in counters.filter(|((known, _), _)| *known == ending) {
             counter.inc();
         }
-        self.durations.observe(took.as_secs_f64());
+        self.durations.observe(duration.as_secs_f64());
     }
 }
 
@@ -163,7 +165,7 @@ fn by_ending(cluster: &Arc<str>, ending: &str) -> ByTwo {
     [("cluster", cluster.clone()), ("result", ending.into())]
 }
 
-/// The queue, counted at each scrape.
+/// Reads the queue at each scrape.
 struct Depths(Arc<Queue<Key>>);
 
 impl Collector for Depths {
@@ -178,8 +180,8 @@ impl Collector for Depths {
             }
             Ok(())
         };
-        gauge("queue_depth", "Objects that wait to be reconciled, by cluster", |depth| depth.waiting)?;
-        gauge("running", "Objects that are being reconciled, by cluster", |depth| depth.running)
+        gauge("queue_depth", "Objects waiting to be reconciled, by cluster", |depth| depth.waiting)?;
+        gauge("running", "Objects being reconciled, by cluster", |depth| depth.running)
     }
 }
 

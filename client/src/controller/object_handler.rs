@@ -1,4 +1,4 @@
-//! The objects that are reconciled, as one cluster tells of them.
+//! Handles the events of the reconciled kind in one cluster.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,14 +9,14 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::collect::Collect;
+use super::collect::Collector;
 use super::key::{Key, Keys};
 use super::queue::Queue;
 use super::stores::Stores;
-use super::watch::Sink;
+use super::watch::EventHandler;
 
-/// Keeps the store of one cluster, and has reconciled what changed.
-pub(super) struct Parents<K>
+/// Updates the store of one cluster, and enqueues changed objects.
+pub(super) struct ObjectHandler<K>
 where
     K: Resource + Clone + 'static,
     K::DynamicType: Eq + Hash + Clone,
@@ -27,11 +27,11 @@ where
     modify: Arc<dyn Fn(&mut K) + Send + Sync>,
     stores: Stores<K>,
     queue: Arc<Queue<Key>>,
-    collect: Option<Arc<Collect>>,
+    collector: Option<Arc<Collector>>,
     listed: Gauge,
 }
 
-impl<K> Parents<K>
+impl<K> ObjectHandler<K>
 where
     K: Resource + Clone + 'static,
     K::DynamicType: Eq + Hash + Clone,
@@ -42,23 +42,23 @@ where
         modify: Arc<dyn Fn(&mut K) + Send + Sync>,
         stores: Stores<K>,
         queue: Arc<Queue<Key>>,
-        collect: Option<Arc<Collect>>,
+        collector: Option<Arc<Collector>>,
         listed: Gauge,
     ) -> Self {
-        let keys = Keys::of(cluster.clone());
-        Self { cluster, keys, writer, modify, stores, queue, collect, listed }
+        let keys = Keys::new(cluster.clone());
+        Self { cluster, keys, writer, modify, stores, queue, collector, listed }
     }
 
-    fn gone(&mut self, object: &K) {
+    fn deleted(&mut self, object: &K) {
         let key = self.keys.key(object);
         self.queue.forget(&key);
-        if let (Some(collect), Some(uid)) = (&self.collect, &object.meta().uid) {
-            collect.parent_gone(&key, uid);
+        if let (Some(collector), Some(uid)) = (&self.collector, &object.meta().uid) {
+            collector.owner_gone(&key, uid);
         }
     }
 
-    /// Has reconciled what is not as it was, and notices what vanished out of sight. What stayed the same is
-    /// left alone: to list anew is no change.
+    /// Enqueues the objects that changed since the previous list, and handles those that are gone. Unchanged objects are
+    /// not enqueued.
     fn listed(&mut self, event: &Event<K>) {
         let reader = self.writer.as_reader();
         let before = reader.state();
@@ -71,21 +71,21 @@ where
                 Some((_, old)) if old.uid == meta.uid && old.resource_version == meta.resource_version => {}
                 Some((known, old)) => {
                     if old.uid != meta.uid {
-                        self.gone(known);
+                        self.deleted(known);
                     }
                     self.queue.push(self.keys.key(object.as_ref()));
                 }
                 None => self.queue.push(self.keys.key(object.as_ref())),
             }
         }
-        for vanished in known.into_values() {
-            self.gone(vanished);
+        for gone in known.into_values() {
+            self.deleted(gone);
         }
         self.stores.set_listed(&self.cluster, true);
         self.listed.set(1);
         self.queue.open(&self.cluster, false);
-        if let Some(collect) = &self.collect {
-            collect.sweep(&self.cluster);
+        if let Some(collector) = &self.collector {
+            collector.cluster_listed(&self.cluster);
         }
     }
 }
@@ -94,12 +94,12 @@ fn name(object: &impl Resource) -> (Option<&str>, Option<&str>) {
     (object.meta().namespace.as_deref(), object.meta().name.as_deref())
 }
 
-impl<K> Sink<K> for Parents<K>
+impl<K> EventHandler<K> for ObjectHandler<K>
 where
     K: Resource + Clone + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Send + Sync,
 {
-    fn event(&mut self, event: Event<K>) {
+    fn handle(&mut self, event: Event<K>) {
         let event = event.modify(|object| (self.modify)(object));
         match &event {
             Event::Apply(object) => {
@@ -109,7 +109,7 @@ where
             }
             Event::Delete(object) => {
                 self.writer.apply_watcher_event(&event);
-                self.gone(object);
+                self.deleted(object);
             }
             Event::Init | Event::InitApply(_) => self.writer.apply_watcher_event(&event),
             Event::InitDone => self.listed(&event),

@@ -1,7 +1,7 @@
-//! Who owns an object, across clusters.
+//! Owners of objects, across clusters.
 //!
-//! An owner reference of Kubernetes can't name another cluster: its garbage collector would find no such owner,
-//! and delete the object. So the owner is written in an annotation, whole, and in labels, to select by.
+//! A Kubernetes owner reference cannot name another cluster: the garbage collector would not find the owner, and delete
+//! the object. So an annotation holds the whole owner, and labels make it selectable.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,19 +13,19 @@ use super::key::Key;
 use crate::contract::owner as names;
 use crate::system::names::{label_value, short_hash};
 
-/// Whom an object belongs to: an object in any cluster.
+/// The owner of an object: an object in any cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
-    /// The cluster's name in the set of whoever wrote this.
+    /// The name of the owner's cluster in the [`Clusters`](crate::clusters::Clusters) of the program that wrote this.
     pub cluster: String,
-    /// The cluster's identity: the UID of its namespace `kube-system`.
+    /// The UID of the namespace `kube-system` in the owner's cluster.
     pub cluster_uid: String,
-    /// The API version by which the owner was known.
+    /// The owner's API version, as the program that wrote this read it.
     pub api_version: String,
     /// The owner's kind.
     pub kind: String,
-    /// The owner's namespace, if it is in one.
+    /// The owner's namespace. `None` for cluster-scoped kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The owner's name.
@@ -35,9 +35,10 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// This object as an owner, which is in a cluster of that name and identity.
+    /// This object as an owner. `cluster` is the name of its cluster, and `cluster_uid` the UID of the cluster's namespace
+    /// `kube-system`.
     ///
-    /// `None` for one that was not read from a cluster: it has no name or no UID.
+    /// `None` if the object has no name or no UID, because it was not read from a cluster.
     pub fn new<K: Resource>(
         cluster: &str,
         cluster_uid: &str,
@@ -57,8 +58,8 @@ impl Owner {
         Some(owner)
     }
 
-    /// Writes the owner into an object that is to belong to it, in place of an earlier one.
-    pub fn mark(&self, object: &mut impl ResourceExt) {
+    /// Makes this the owner of an object, by labels and an annotation. Replaces a previous owner.
+    pub fn apply_to(&self, object: &mut impl ResourceExt) {
         let labels = object.labels_mut();
         labels.insert(names::CLUSTER.into(), label(&self.cluster));
         labels.insert(names::NAME.into(), label(&self.name));
@@ -67,17 +68,17 @@ impl Owner {
             Some(namespace) => drop(labels.insert(names::NAMESPACE.into(), label(namespace))),
             None => drop(labels.remove(names::NAMESPACE)),
         }
-        // It is made of strings alone, which can always be written.
+        // A struct of strings always serializes.
         let json = serde_json::to_string(self).unwrap_or_default();
         object.annotations_mut().insert(names::ANNOTATION.into(), json);
     }
 
-    /// The owner that is written in an object.
+    /// The owner of an object with this metadata.
     ///
-    /// `None` where it can't be told for sure: annotation and label have to agree.
-    pub fn of(meta: &ObjectMeta) -> Option<Self> {
+    /// `None` if there is no valid annotation, or the UID label does not match it.
+    pub fn from_metadata(meta: &ObjectMeta) -> Option<Self> {
         let text = meta.annotations.as_ref()?.get(names::ANNOTATION)?;
-        let owner = read(text).filter(|owner| {
+        let owner = parse(text).filter(|owner| {
             let uid = meta.labels.as_ref().and_then(|labels| labels.get(names::UID));
             uid.is_some_and(|uid| *uid == label(&owner.uid))
         });
@@ -87,36 +88,36 @@ impl Owner {
         owner
     }
 
-    /// The owner's name among all clusters.
+    /// The owner's cluster, namespace and name.
     pub fn key(&self) -> Key {
         Key::new(self.cluster.as_str(), self.namespace.as_deref(), &self.name)
     }
 
-    /// Whether the owner is of this group and kind, in whatever version.
+    /// Whether the owner has this group and kind, in any version.
     pub(super) fn is_a(&self, resource: &ApiResource) -> bool {
         let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
         group == resource.group && self.kind == resource.kind
     }
 }
 
-/// Selects all that says to belong to somebody.
+/// A label selector for all objects with an owner.
 pub(super) fn selector() -> &'static str {
     names::UID
 }
 
-/// Selects what may belong to the owner of this UID.
+/// A label selector for the objects whose owner may have this UID.
 pub(super) fn selector_of(uid: &str) -> String {
     format!("{}={}", names::UID, label(uid))
 }
 
-fn read(text: &str) -> Option<Owner> {
+fn parse(text: &str) -> Option<Owner> {
     let owner: Owner = serde_json::from_str(text).ok()?;
-    let needed =
+    let required =
         [&owner.cluster, &owner.cluster_uid, &owner.api_version, &owner.kind, &owner.name, &owner.uid];
-    needed.iter().all(|text| !text.is_empty()).then_some(owner)
+    required.iter().all(|text| !text.is_empty()).then_some(owner)
 }
 
-/// Once: whoever writes such annotations writes many.
+/// Warns only once per process, since there may be many such objects.
 fn warn(meta: &ObjectMeta) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !WARNED.swap(true, Ordering::Relaxed) {
@@ -124,13 +125,13 @@ fn warn(meta: &ObjectMeta) {
         tracing::warn!(
             namespace,
             name,
-            "the annotation {} names no owner; the object is left alone",
+            "the annotation {} is not a valid owner: ignoring it here and in other objects",
             names::ANNOTATION
         );
     }
 }
 
-/// Names of clusters, and of some kinds, may have characters that a label's value can't.
+/// Makes a valid label value. Names of clusters and of some objects may have characters that label values may not.
 fn label(text: &str) -> String {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let is_end = |c: char| c.is_ascii_alphanumeric();
@@ -158,28 +159,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_marked_is_read_back() {
+    fn an_applied_owner_is_read_back() {
         let (owner, mut child) = (owner(), ConfigMap::default());
-        owner.mark(&mut child);
-        assert_eq!(Owner::of(&child.metadata), Some(owner.clone()));
+        owner.apply_to(&mut child);
+        assert_eq!(Owner::from_metadata(&child.metadata), Some(owner.clone()));
         assert_eq!(owner.key(), Key::new("c1", Some("default"), "a"));
         assert_eq!(child.labels()[names::NAMESPACE], "default");
         assert_eq!(selector_of(&owner.uid), format!("{}={}", names::UID, child.labels()[names::UID]));
     }
 
     #[test]
-    fn another_owner_takes_the_place_of_the_first() {
+    fn a_second_owner_replaces_the_first() {
         let (mut other, mut child) = (owner(), ConfigMap::default());
-        other.mark(&mut child);
+        other.apply_to(&mut child);
         other.namespace = None;
         other.uid = "other".into();
-        other.mark(&mut child);
-        assert_eq!(Owner::of(&child.metadata), Some(other));
+        other.apply_to(&mut child);
+        assert_eq!(Owner::from_metadata(&child.metadata), Some(other));
         assert!(!child.labels().contains_key(names::NAMESPACE));
     }
 
     #[test]
-    fn any_version_of_a_kind_is_the_kind() {
+    fn an_owner_of_any_version_has_the_kind() {
         let resource = ApiResource::erase::<ConfigMap>(&());
         let mut owner = owner();
         assert!(owner.is_a(&resource));
@@ -195,21 +196,21 @@ mod tests {
     #[case("{}")]
     #[case(r#"{"cluster":"c1","clusterUid":"","apiVersion":"v1","kind":"ConfigMap","name":"a","uid":"u"}"#)]
     #[case(r#"{"cluster":"c1","apiVersion":"v1","kind":"ConfigMap","name":"a","uid":"u"}"#)]
-    fn nonsense_names_no_owner(#[case] text: &str) {
+    fn an_invalid_annotation_is_no_owner(#[case] text: &str) {
         let mut child = ConfigMap::default();
         child.labels_mut().insert(names::UID.into(), "u".into());
         child.annotations_mut().insert(names::ANNOTATION.into(), text.into());
-        assert_eq!(Owner::of(&child.metadata), None);
+        assert_eq!(Owner::from_metadata(&child.metadata), None);
     }
 
     #[test]
-    fn a_label_of_another_owner_is_nonsense() {
+    fn a_uid_label_that_does_not_match_is_no_owner() {
         let mut child = ConfigMap::default();
-        owner().mark(&mut child);
+        owner().apply_to(&mut child);
         child.labels_mut().insert(names::UID.into(), "other".into());
-        assert_eq!(Owner::of(&child.metadata), None);
+        assert_eq!(Owner::from_metadata(&child.metadata), None);
         child.labels_mut().clear();
-        assert_eq!(Owner::of(&child.metadata), None);
+        assert_eq!(Owner::from_metadata(&child.metadata), None);
     }
 
     #[rstest]

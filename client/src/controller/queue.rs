@@ -1,30 +1,21 @@
-//! What is worked on when.
+//! A work queue with one lane per cluster.
 //!
-//! Items wait in lanes, each with a limit of its own: however many of a cluster that hangs are due, they hold
-//! back none of another. An item is in the queue once, and is never worked on twice at a time.
+//! Each lane has its own concurrency limit, so that items of a cluster that hangs do not delay those of other clusters.
+//! An item is in the queue at most once, and never runs twice at the same time.
 
+mod item;
 mod lane;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use self::lane::{Lane, Turn};
+pub(super) use self::item::{Completion, Item};
+use self::lane::{Lane, Schedule, Timer};
 
-/// What waits in a queue.
-pub(super) trait Item: Clone + Eq + Hash {
-    /// What has a lane.
-    type Lane: Clone + Eq + Hash;
-
-    /// The lane that it waits in.
-    fn lane(&self) -> &Self::Lane;
-}
-
-/// Items, by when they are due. For one task that takes them.
+/// Items by due time. Only one task may call [`Queue::next`].
 pub(super) struct Queue<T: Item> {
     state: Mutex<State<T>>,
     changed: Notify,
@@ -32,34 +23,23 @@ pub(super) struct Queue<T: Item> {
 
 struct State<T: Item> {
     lanes: HashMap<T::Lane, Lane<T>>,
-    /// Lanes with something to work on now, each once: they take turns.
-    turns: VecDeque<T::Lane>,
-    /// What is due later; the number keeps those of one moment apart.
-    timers: BTreeMap<(Instant, u64), T>,
-    /// Counts those who asked for a turn.
-    asked: u64,
+    /// Lanes with runnable items, each once, served round-robin.
+    runnable: VecDeque<T::Lane>,
+    timers: BTreeMap<Timer, T>,
+    /// The number of the latest push or completion. Orders the items of a lane, and makes timers unique.
+    last_number: u64,
     limit: usize,
 }
 
-/// What came of working on an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// All is well, until then at least.
-    Well(Option<Duration>),
-    /// It failed.
-    Failed(Option<Duration>),
-    /// It was dropped on the way, and is due again.
-    Dropped,
-}
-
 enum Next<T> {
-    /// This one, which failed so many times in a row.
+    /// A due item, and its number of consecutive failures.
     Due(T, u32),
+    /// No item is due before this time.
     At(Instant),
-    Nothing,
+    Empty,
 }
 
-/// What a lane holds.
+/// The number of items in a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Depth {
     pub(super) waiting: usize,
@@ -67,10 +47,15 @@ pub(super) struct Depth {
 }
 
 impl<T: Item> Queue<T> {
-    /// An empty queue, whose lanes work on so many items at a time; 0 is no limit.
+    /// `limit` is the number of items of a lane that may run at the same time. 0: no limit.
     pub(super) fn new(limit: usize) -> Self {
-        let state =
-            State { lanes: HashMap::new(), turns: VecDeque::new(), timers: BTreeMap::new(), asked: 0, limit };
+        let state = State {
+            lanes: HashMap::new(),
+            runnable: VecDeque::new(),
+            timers: BTreeMap::new(),
+            last_number: 0,
+            limit,
+        };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -78,62 +63,59 @@ impl<T: Item> Queue<T> {
         self.state().limit = limit;
     }
 
-    /// Has a lane take items. None of them is worked on while it is held.
-    pub(super) fn open(&self, lane: &T::Lane, is_held: bool) {
-        self.state().open(lane, is_held);
+    /// Creates, pauses or resumes a lane. Items of a paused lane wait.
+    pub(super) fn open(&self, lane: &T::Lane, is_paused: bool) {
+        self.state().open(lane, is_paused);
         self.changed.notify_one();
     }
 
-    /// Drops all that waits in a lane, and takes nothing for it any more.
+    /// Drops the waiting items of a lane, and ignores later pushes to it.
     pub(super) fn close(&self, lane: &T::Lane) {
         self.state().close(lane);
     }
 
-    /// Closes those lanes.
-    pub(super) fn close_where(&self, is_meant: impl Fn(&T::Lane) -> bool) {
+    pub(super) fn close_where(&self, predicate: impl Fn(&T::Lane) -> bool) {
         let mut state = self.state();
-        let meant: Vec<_> = state.lanes.keys().filter(|lane| is_meant(lane)).cloned().collect();
-        for lane in meant {
+        let lanes: Vec<_> = state.lanes.keys().filter(|lane| predicate(lane)).cloned().collect();
+        for lane in lanes {
             state.close(&lane);
         }
     }
 
-    /// Has an item worked on at once; or again, if it is being worked on. Without its lane, it is dropped.
+    /// Makes an item due now, or once it completes if it is running. Ignored if its lane is not open.
     pub(super) fn push(&self, item: T) {
         if self.state().push(item) {
             self.changed.notify_one();
         }
     }
 
-    /// Forgets all about an item, which is not there any more.
+    /// Removes an item and its failure count.
     pub(super) fn forget(&self, item: &T) {
         self.state().forget(item);
     }
 
-    /// The next item that is due, and how many times in a row it has failed. It counts as running until
-    /// [`Queue::end`].
+    /// Waits for the next due item, and returns it with its number of consecutive failures. The item counts as running
+    /// until [`Queue::complete`].
     pub(super) async fn next(&self) -> (T, u32) {
         loop {
             let changed = self.changed.notified();
-            let next = self.state().take(Instant::now());
+            let next = self.state().pop(Instant::now());
             match next {
                 Next::Due(item, failures) => return (item, failures),
                 Next::At(time) => tokio::select! {
                     () = changed => {}
                     () = sleep_until(time) => {}
                 },
-                Next::Nothing => changed.await,
+                Next::Empty => changed.await,
             }
         }
     }
 
-    /// Ends the run of an item.
-    pub(super) fn end(&self, item: &T, ended: Ended) {
-        self.state().end(item, ended);
+    pub(super) fn complete(&self, item: &T, completion: Completion) {
+        self.state().complete(item, completion);
         self.changed.notify_one();
     }
 
-    /// What each lane holds.
     pub(super) fn depths(&self) -> Vec<(T::Lane, Depth)> {
         let state = self.state();
         let depth = |lane: &Lane<T>| Depth { waiting: lane.ready.len(), running: lane.running };
@@ -146,11 +128,11 @@ impl<T: Item> Queue<T> {
 }
 
 impl<T: Item> State<T> {
-    fn open(&mut self, name: &T::Lane, is_held: bool) {
+    fn open(&mut self, name: &T::Lane, is_paused: bool) {
         let lane = self.lanes.entry(name.clone()).or_default();
         lane.is_open = true;
-        lane.is_held = is_held;
-        lane.take_turn(name, self.limit, &mut self.turns);
+        lane.is_paused = is_paused;
+        lane.enqueue_if_runnable(name, self.limit, &mut self.runnable);
     }
 
     fn close(&mut self, name: &T::Lane) {
@@ -158,7 +140,7 @@ impl<T: Item> State<T> {
         for timer in lane.close() {
             self.timers.remove(&timer);
         }
-        // What still runs keeps its place, so that it does not run twice when the lane is opened again.
+        // The lane remembers running items, so that they do not run twice if it is opened again.
         if lane.running == 0 {
             self.lanes.remove(name);
         }
@@ -166,12 +148,12 @@ impl<T: Item> State<T> {
 
     fn push(&mut self, item: T) -> bool {
         let Some(lane) = self.lanes.get_mut(item.lane()).filter(|lane| lane.is_open) else { return false };
-        self.asked += 1;
+        self.last_number += 1;
         let name = item.lane().clone();
-        if let Some(timer) = lane.push(item, self.asked) {
+        if let Some(timer) = lane.push(item, self.last_number) {
             self.timers.remove(&timer);
         }
-        lane.take_turn(&name, self.limit, &mut self.turns);
+        lane.enqueue_if_runnable(&name, self.limit, &mut self.runnable);
         true
     }
 
@@ -182,36 +164,36 @@ impl<T: Item> State<T> {
         }
     }
 
-    fn take(&mut self, now: Instant) -> Next<T> {
+    fn pop(&mut self, now: Instant) -> Next<T> {
         while let Some(timer) = self.timers.first_entry().filter(|timer| timer.key().0 <= now) {
             let item = timer.remove();
             self.push(item);
         }
-        while let Some(name) = self.turns.pop_front() {
+        while let Some(name) = self.runnable.pop_front() {
             let Some(lane) = self.lanes.get_mut(&name) else { continue };
-            lane.has_turn = false;
-            let taken = lane.take(self.limit);
-            lane.take_turn(&name, self.limit, &mut self.turns);
-            if let Some((item, failures)) = taken {
+            lane.is_enqueued = false;
+            let popped = lane.pop(self.limit);
+            lane.enqueue_if_runnable(&name, self.limit, &mut self.runnable);
+            if let Some((item, failures)) = popped {
                 return Next::Due(item, failures);
             }
         }
-        self.timers.first_key_value().map_or(Next::Nothing, |(timer, _)| Next::At(timer.0))
+        self.timers.first_key_value().map_or(Next::Empty, |(timer, _)| Next::At(timer.0))
     }
 
-    fn end(&mut self, item: &T, ended: Ended) {
+    fn complete(&mut self, item: &T, completion: Completion) {
         let name = item.lane();
         let Some(lane) = self.lanes.get_mut(name) else { return };
-        self.asked += 1;
-        match lane.end(item, ended, self.asked) {
-            Turn::At(timer) => drop(self.timers.insert(timer, item.clone())),
+        self.last_number += 1;
+        match lane.complete(item, completion, self.last_number) {
+            Schedule::At(timer) => drop(self.timers.insert(timer, item.clone())),
             _ if !lane.is_open && lane.running == 0 => {
                 self.lanes.remove(name);
                 return;
             }
             _ => {}
         }
-        lane.take_turn(name, self.limit, &mut self.turns);
+        lane.enqueue_if_runnable(name, self.limit, &mut self.runnable);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The task that has objects reconciled.
+//! The main loop of a controller.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -19,54 +19,52 @@ use super::action::requeue_after;
 use super::backoff::Backoff;
 use super::error::{Error, panic_message};
 use super::key::Key;
-use super::members::Fleet;
-use super::metrics::{Ending, Reconciliations};
-use super::queue::{Ended, Queue};
-use super::reconciler::{Outcome, Work};
+use super::members::Members;
+use super::metrics::{Ending, ReconcileMetrics};
+use super::queue::{Completion, Queue};
+use super::reconciler::{Outcome, Reconciler};
 use super::request::{Kind, Request};
-use super::results::Outbox;
+use super::results::Sender;
 use super::stores::Stores;
-use super::tasks::Runs;
+use super::tasks::Tasks;
 use crate::clusters::Clusters;
 
-/// Objects that wait for a cluster that is away are not to wait for long when it is back.
+/// Longest delay before a blocked finalizer is retried, so that objects do not wait long once a cluster is reachable again.
 const BLOCKED: Duration = Duration::from_secs(30);
 
-/// What comes of one reconciliation.
 pub(super) type Reconciled<E> = Result<(Key, Action), Error<E>>;
 
-/// When it ends.
 pub(super) struct Shutdown {
     pub(super) graceful: BoxFuture<'static, ()>,
     pub(super) forceful: BoxFuture<'static, ()>,
 }
 
-/// Has objects reconciled as they become due.
-pub(super) struct Driver<K, E, F, P, C>
+/// Starts a task for each object that is due.
+pub(super) struct ReconcileLoop<K, E, F, P, C>
 where
     K: Resource + 'static,
     K::DynamicType: Eq + Hash + Clone,
     E: std::error::Error + 'static,
 {
     pub(super) kind: Arc<Kind<K::DynamicType>>,
-    pub(super) work: Arc<Work<F, P, C>>,
+    pub(super) reconciler: Arc<Reconciler<F, P, C>>,
     pub(super) backoff: Backoff,
     pub(super) queue: Arc<Queue<Key>>,
     pub(super) stores: Stores<K>,
-    pub(super) fleet: Fleet<K>,
-    pub(super) runs: Runs<Run, Outcome<E>>,
-    pub(super) outbox: Outbox<Reconciled<E>>,
+    pub(super) members: Members<K>,
+    pub(super) running: Tasks<Reconciliation, Outcome<E>>,
+    pub(super) results: Sender<Reconciled<E>>,
 }
 
-/// A reconciliation that runs.
-pub(super) struct Run {
+/// A running reconciliation.
+pub(super) struct Reconciliation {
     key: Key,
     attempt: u32,
-    began: Instant,
-    counts: Reconciliations,
+    started: Instant,
+    metrics: ReconcileMetrics,
 }
 
-impl<K, E, F, Fut, P, C> Driver<K, E, F, P, C>
+impl<K, E, F, Fut, P, C> ReconcileLoop<K, E, F, P, C>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Send + Sync + 'static,
@@ -76,22 +74,23 @@ where
     P: Fn(&Request<K>, &E, Arc<C>) -> Action + Send + Sync + 'static,
     C: Send + Sync + 'static,
 {
-    /// Returns when it was shut down, and has ended what it began.
+    /// Returns after a shutdown, once the running reconciliations have finished or a forceful shutdown aborts them.
+    /// Calls `stopping` when the shutdown begins.
     pub(super) async fn run(
         mut self,
         clusters: Clusters,
-        mut leads: watch::Receiver<bool>,
+        mut leading: watch::Receiver<bool>,
         mut shutdown: Shutdown,
         stopping: impl FnOnce(),
     ) {
         let mut changes = clusters.watch().fuse();
         let mut stopping = Some(stopping);
         loop {
-            let is_leading = *leads.borrow_and_update();
+            let is_leading = *leading.borrow_and_update();
             if !is_leading {
-                self.runs.abort_all();
+                self.running.abort_all();
             }
-            if stopping.is_none() && self.runs.is_empty() {
+            if stopping.is_none() && self.running.is_empty() {
                 return;
             }
             tokio::select! {
@@ -102,14 +101,14 @@ where
                         stopping();
                     }
                 }
-                Ok(()) = leads.changed() => {}
+                Ok(()) = leading.changed() => {}
                 Some(change) = changes.next() => {
-                    if let Some(cluster) = self.fleet.change(change) {
-                        self.runs.abort_where(|run| run.key.cluster == cluster);
+                    if let Some(cluster) = self.members.apply(change) {
+                        self.running.abort_where(|reconciliation| reconciliation.key.cluster == cluster);
                     }
                 }
-                Some((run, result)) = self.runs.next() => self.finish(run, result),
-                (key, attempt) = due(&self.outbox, &self.queue), if is_leading && stopping.is_some() => {
+                Some((reconciliation, result)) = self.running.next() => self.finish(reconciliation, result),
+                (key, attempt) = next(&self.results, &self.queue), if is_leading && stopping.is_some() => {
                     self.start(key, attempt);
                 }
             }
@@ -117,10 +116,11 @@ where
     }
 
     fn start(&mut self, key: Key, attempt: u32) {
-        let (Some((member, counts)), Some(object)) = (self.fleet.home(&key.cluster), self.stores.get(&key))
+        let (Some((member, metrics)), Some(object)) =
+            (self.members.reconciled(&key.cluster), self.stores.get(&key))
         else {
-            // It is gone, which is nothing to tell of.
-            self.queue.end(&key, Ended::Well(None));
+            // The object is gone, which is not an error.
+            self.queue.complete(&key, Completion::Succeeded(None));
             return;
         };
         let request = Request {
@@ -132,27 +132,28 @@ where
             backoff: self.backoff,
         };
         let span = tracing::info_span!("reconciling object", object.key = %key);
-        let run = Run { key, attempt, began: Instant::now(), counts: counts.clone() };
-        self.runs.start(run, self.work.clone().attempt(request).instrument(span));
+        let reconciliation =
+            Reconciliation { key, attempt, started: Instant::now(), metrics: metrics.clone() };
+        self.running.start(reconciliation, self.reconciler.clone().reconcile(request).instrument(span));
     }
 
-    fn finish(&self, run: Run, result: Result<Outcome<E>, JoinError>) {
-        let Run { key, attempt, began, counts } = run;
-        let backoff = Ended::Failed(Some(self.backoff.after(attempt)));
-        let (ending, ended, said) = match result {
+    fn finish(&self, reconciliation: Reconciliation, result: Result<Outcome<E>, JoinError>) {
+        let Reconciliation { key, attempt, started, metrics } = reconciliation;
+        let backoff = Completion::Failed(Some(self.backoff.after(attempt)));
+        let (ending, completion, message) = match result {
             Ok(Outcome::Reconciled(action)) => {
-                let ended = Ended::Well(requeue_after(&action));
-                (Ending::Ok, ended, Some(Ok((key.clone(), action))))
+                let completion = Completion::Succeeded(requeue_after(&action));
+                (Ending::Ok, completion, Some(Ok((key.clone(), action))))
             }
             Ok(Outcome::Failed(error, action)) => {
-                let ended = Ended::Failed(requeue_after(&action));
-                (Ending::Error, ended, Some(Err(Error::ReconcilerFailed(error, key.clone()))))
+                let completion = Completion::Failed(requeue_after(&action));
+                (Ending::Error, completion, Some(Err(Error::ReconcilerFailed(error, key.clone()))))
             }
-            Ok(Outcome::Finalizing(next)) => (Ending::Ok, Ended::Well(next), None),
+            Ok(Outcome::Finalizing(next)) => (Ending::Ok, Completion::Succeeded(next), None),
             Ok(Outcome::Blocked((cluster, problem))) => {
                 let delay = self.backoff.after(attempt).min(BLOCKED);
                 let error = Error::Finalizer { key: key.clone(), cluster, problem };
-                (Ending::Error, Ended::Failed(Some(delay)), Some(Err(error)))
+                (Ending::Error, Completion::Failed(Some(delay)), Some(Err(error)))
             }
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => {
@@ -160,19 +161,19 @@ where
                     let error = Error::Panicked { key: key.clone(), message };
                     (Ending::Panic, backoff, Some(Err(error)))
                 }
-                Err(_) => (Ending::Aborted, Ended::Dropped, None),
+                Err(_) => (Ending::Aborted, Completion::Aborted, None),
             },
         };
-        counts.ended(ending, began.elapsed());
-        self.queue.end(&key, ended);
-        if let Some(said) = said {
-            self.outbox.send(said);
+        metrics.record(ending, started.elapsed());
+        self.queue.complete(&key, completion);
+        if let Some(message) = message {
+            self.results.send(message);
         }
     }
 }
 
-/// Waits for what is next, but not before what came of the others was read.
-async fn due<T>(outbox: &Outbox<T>, queue: &Queue<Key>) -> (Key, u32) {
-    outbox.room().await;
+/// Waits until previous results are read, and then for the next due object.
+async fn next<T>(results: &Sender<T>, queue: &Queue<Key>) -> (Key, u32) {
+    results.wait_for_room().await;
     queue.next().await
 }

@@ -1,4 +1,4 @@
-//! One reconciliation of one object.
+//! Reconciles one object once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,26 +9,25 @@ use kube::runtime::controller::Action;
 use super::finalizer::{Blocked, Finalizer, Step, step};
 use super::request::Request;
 
-/// What the user gave to do.
-pub(super) struct Work<F, P, C> {
+/// The arguments of [`Controller::run`](super::Controller::run).
+pub(super) struct Reconciler<F, P, C> {
     pub(super) reconcile: F,
     pub(super) error_policy: P,
     pub(super) context: Arc<C>,
     pub(super) finalizer: Option<Finalizer>,
 }
 
-/// What came of it.
 #[derive(Debug)]
 pub(super) enum Outcome<E> {
     Reconciled(Action),
     Failed(E, Action),
-    /// Something was done about the finalizer. An event tells when to go on, or this time.
+    /// The finalizer was handled instead of the object. Continue after an event, or this delay.
     Finalizing(Option<Duration>),
     Blocked(Blocked),
 }
 
-impl<F, P, C> Work<F, P, C> {
-    pub(super) async fn attempt<K, Fut, E>(self: Arc<Self>, request: Request<K>) -> Outcome<E>
+impl<F, P, C> Reconciler<F, P, C> {
+    pub(super) async fn reconcile<K, Fut, E>(self: Arc<Self>, request: Request<K>) -> Outcome<E>
     where
         K: Resource,
         F: Fn(Request<K>, Arc<C>) -> Fut,
@@ -38,13 +37,13 @@ impl<F, P, C> Work<F, P, C> {
         if let Some(finalizer) = &self.finalizer {
             let Request { member, key, object, .. } = &request;
             let meta = object.meta();
-            let done = match step(meta, &finalizer.name) {
+            let result = match step(meta, &finalizer.name) {
                 Step::Reconcile => None,
                 Step::Add => Some(finalizer.add(member, key, meta).await),
                 Step::CleanUp => Some(finalizer.clean_up(member, key, object.as_ref()).await),
-                Step::Leave => Some(Ok(None)),
+                Step::Ignore => Some(Ok(None)),
             };
-            match done {
+            match result {
                 None => {}
                 Some(Ok(next)) => return Outcome::Finalizing(next),
                 Some(Err(blocked)) => return Outcome::Blocked(blocked),

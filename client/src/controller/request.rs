@@ -1,4 +1,4 @@
-//! What `reconcile` is asked to do.
+//! The argument of `reconcile`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,18 +13,17 @@ use super::owner::Owner;
 use super::scope::Scoped;
 use crate::clusters::Member;
 
-/// A kind, by its Rust type and as data.
 #[derive(Debug)]
 pub(super) struct Kind<D> {
     pub(super) dyntype: D,
     pub(super) resource: ApiResource,
 }
 
-/// One object to reconcile, and the cluster that it is in.
+/// One object to reconcile, and its cluster.
 pub struct Request<K: Resource> {
-    /// The cluster that the object is in.
+    /// The object's cluster.
     pub member: Member,
-    /// The object, as its cluster last told.
+    /// The object, as last observed.
     pub object: Arc<K>,
     pub(super) key: Key,
     pub(super) kind: Arc<Kind<K::DynamicType>>,
@@ -33,22 +32,22 @@ pub struct Request<K: Resource> {
 }
 
 impl<K: Resource> Request<K> {
-    /// The object's name among all clusters.
+    /// The object's cluster, namespace and name.
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// How many times in a row reconciling this object has failed before.
+    /// The number of consecutive failures to reconcile this object so far.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// To reconcile again after a while, which is twice as long for each failure in a row; with jitter.
+    /// Requeues the object after a delay that doubles with each consecutive failure, with jitter.
     pub fn backoff(&self) -> Action {
         Action::requeue(self.backoff.after(self.attempt))
     }
 
-    /// The API of the object's kind, in its namespace and cluster.
+    /// The API of the object's kind in its cluster and namespace.
     pub fn api(&self) -> Api<K>
     where
         K::Scope: Scoped,
@@ -56,10 +55,10 @@ impl<K: Resource> Request<K> {
         K::Scope::api(self.member.client(), self.key.namespace.as_deref(), &self.kind.dyntype)
     }
 
-    /// The object as the owner of others, in whatever cluster.
+    /// The object as an owner of objects in any cluster.
     ///
     /// # Errors
-    /// When the cluster does not say who it is.
+    /// If the cluster's UID cannot be read.
     pub async fn owner(&self) -> kube::Result<Owner> {
         let uid = self.member.cluster_uid().await?;
         Owner::new(self.member.name(), uid, self.object.as_ref(), &self.kind.dyntype)

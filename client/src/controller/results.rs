@@ -1,19 +1,19 @@
-//! What a controller has to say, until somebody listens.
+//! A channel for the results of reconciliations.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc};
 
-/// How much may wait to be read before nothing new is begun.
+/// [`Sender::wait_for_room`] waits while so many messages are unread.
 const LIMIT: usize = 1024;
 
-pub(super) struct Outbox<T> {
+pub(super) struct Sender<T> {
     sender: mpsc::UnboundedSender<T>,
     backlog: Arc<Backlog>,
 }
 
-pub(super) struct Inbox<T> {
+pub(super) struct Receiver<T> {
     receiver: mpsc::UnboundedReceiver<T>,
     backlog: Arc<Backlog>,
 }
@@ -24,22 +24,21 @@ struct Backlog {
     read: Notify,
 }
 
-/// Sending never waits: whoever has to react at once, as to the loss of leadership, must not. That it stays
-/// bounded is up to the sender, by [`Outbox::room`].
-pub(super) fn outbox<T>() -> (Outbox<T>, Inbox<T>) {
+/// [`Sender::send`] never waits, so that its caller reacts to a loss of leadership at once. The caller keeps the channel
+/// bounded with [`Sender::wait_for_room`].
+pub(super) fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let backlog = Arc::<Backlog>::default();
-    (Outbox { sender, backlog: backlog.clone() }, Inbox { receiver, backlog })
+    (Sender { sender, backlog: backlog.clone() }, Receiver { receiver, backlog })
 }
 
-impl<T> Outbox<T> {
+impl<T> Sender<T> {
     pub(super) fn send(&self, message: T) {
         self.backlog.waiting.fetch_add(1, Ordering::Relaxed);
         drop(self.sender.send(message));
     }
 
-    /// Waits until not too much is left to be read.
-    pub(super) async fn room(&self) {
+    pub(super) async fn wait_for_room(&self) {
         loop {
             let read = self.backlog.read.notified();
             if self.backlog.waiting.load(Ordering::Acquire) < LIMIT {
@@ -50,7 +49,7 @@ impl<T> Outbox<T> {
     }
 }
 
-impl<T> Inbox<T> {
+impl<T> Receiver<T> {
     pub(super) async fn next(&mut self) -> Option<T> {
         let message = self.receiver.recv().await?;
         if self.backlog.waiting.fetch_sub(1, Ordering::AcqRel) == LIMIT {
@@ -66,14 +65,14 @@ mod tests {
     use futures::FutureExt;
 
     #[tokio::test]
-    async fn there_is_room_once_it_is_read() {
-        let (outbox, mut inbox) = outbox();
+    async fn there_is_room_once_messages_are_read() {
+        let (sender, mut receiver) = channel();
         for number in 0..=LIMIT {
-            outbox.send(number);
+            sender.send(number);
         }
-        assert_eq!(inbox.next().await, Some(0));
-        assert_eq!(outbox.room().now_or_never(), None);
-        assert_eq!(inbox.next().await, Some(1));
-        assert_eq!(outbox.room().now_or_never(), Some(()));
+        assert_eq!(receiver.next().await, Some(0));
+        assert_eq!(sender.wait_for_room().now_or_never(), None);
+        assert_eq!(receiver.next().await, Some(1));
+        assert_eq!(sender.wait_for_room().now_or_never(), Some(()));
     }
 }

@@ -1,4 +1,4 @@
-//! Kinds whose objects are in namespaces, and kinds whose are not.
+//! Namespaced and cluster-scoped kinds.
 
 use kube::core::{ClusterResourceScope, DynamicResourceScope, NamespaceResourceScope};
 use kube::{Api, Client, Resource};
@@ -7,14 +7,13 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// The scope of a kind: in namespaces, or not, or known at runtime alone.
-///
-/// It lets a controller be generic over all of them.
+/// The scope of a kind: namespaced, cluster-scoped, or known only at runtime. Makes [`Controller`](super::Controller)
+/// generic over all three.
 pub trait Scoped: sealed::Sealed {
-    /// Whether a namespace narrows down what is asked for.
-    const IS_NARROWED: bool;
+    /// Whether objects of the kind may be in a namespace.
+    const IS_NAMESPACED: bool;
 
-    /// The API of a kind, in this namespace if there is one.
+    /// The API of a kind, confined to a namespace if one is given and the kind is not cluster-scoped.
     fn api<K: Resource<Scope = Self>>(
         client: Client,
         namespace: Option<&str>,
@@ -25,7 +24,7 @@ pub trait Scoped: sealed::Sealed {
 impl sealed::Sealed for ClusterResourceScope {}
 
 impl Scoped for ClusterResourceScope {
-    const IS_NARROWED: bool = false;
+    const IS_NAMESPACED: bool = false;
 
     fn api<K: Resource<Scope = Self>>(client: Client, _: Option<&str>, dyntype: &K::DynamicType) -> Api<K> {
         Api::all_with(client, dyntype)
@@ -35,7 +34,7 @@ impl Scoped for ClusterResourceScope {
 impl sealed::Sealed for NamespaceResourceScope {}
 
 impl Scoped for NamespaceResourceScope {
-    const IS_NARROWED: bool = true;
+    const IS_NAMESPACED: bool = true;
 
     fn api<K: Resource<Scope = Self>>(
         client: Client,
@@ -49,7 +48,7 @@ impl Scoped for NamespaceResourceScope {
 impl sealed::Sealed for DynamicResourceScope {}
 
 impl Scoped for DynamicResourceScope {
-    const IS_NARROWED: bool = true;
+    const IS_NAMESPACED: bool = true;
 
     fn api<K: Resource<Scope = Self>>(
         client: Client,

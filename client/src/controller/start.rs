@@ -1,9 +1,8 @@
-//! How a controller is set going.
+//! Starts a controller.
 
 use std::fmt::Debug;
 use std::future::pending;
 use std::hash::Hash;
-use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -12,25 +11,24 @@ use futures::stream::{self, BoxStream, Stream, StreamExt};
 use kube::Resource;
 use kube::runtime::controller::Action;
 use serde::de::DeserializeOwned;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::builder::Controller;
-use super::collect::{Collect, Owned};
-use super::error::{Error, Trouble};
+use super::collect::{Collector, OwnedKind};
+use super::error::{BackgroundError, Error};
 use super::finalizer::Finalizer;
 use super::key::Key;
-use super::members::{Fleet, Plan};
-use super::reconcile_loop::{Driver, Reconciled, Shutdown};
-use super::reconciler::Work;
+use super::members::{Members, Plan};
+use super::reconcile_loop::{ReconcileLoop, Reconciled, Shutdown};
+use super::reconciler::Reconciler;
 use super::request::Request;
-use super::results::{Inbox, outbox};
+use super::results::{Receiver, channel};
 use super::scope::Scoped;
-use super::tasks::Runs;
+use super::tasks::Tasks;
 
-/// How many errors of watches wait to be read; more are dropped.
-const TROUBLES: usize = 256;
+/// How many [`BackgroundError`]s wait to be read. Further ones are dropped.
+const ERRORS: usize = 256;
 
 impl<K> Controller<K>
 where
@@ -38,11 +36,11 @@ where
     K::DynamicType: Eq + Hash + Clone + Send + Sync + 'static,
     K::Scope: Scoped,
 {
-    /// Runs it, for as long as the stream is polled: what comes of each reconciliation, and what goes wrong.
+    /// Runs the controller. The stream yields the result of each reconciliation, and other errors.
     ///
-    /// Nothing happens before the first poll, and all ends when the stream is dropped. Each reconciliation is a
-    /// task of its own, so that a panic or a long computation in one of them is nobody else's. When nobody reads
-    /// on, nothing new is begun after a while.
+    /// The controller starts when the stream is first polled, and ends when it is dropped. Each reconciliation runs in
+    /// its own task, so that a panic or a long computation does not affect others. If the stream is not polled, no new
+    /// reconciliation starts once 1024 results are waiting.
     pub fn run<F, Fut, P, E, C>(
         self,
         reconcile: F,
@@ -68,26 +66,26 @@ where
         E: std::error::Error + Send + 'static,
         C: Send + Sync + 'static,
     {
-        let (troubles, troubles_read) = mpsc::channel(TROUBLES);
-        let (outbox, inbox) = outbox();
+        let (errors, errors_received) = mpsc::channel(ERRORS);
+        let (results, results_received) = channel();
         let namespace = self.namespace.clone();
-        let confine = |(owned, is_narrowed, config): (Owned, bool, _)| {
-            let namespace = namespace.clone().filter(|_| is_narrowed);
-            (Owned { namespace, ..owned }, config)
+        let confine = |(owned, is_namespaced, config): (OwnedKind, bool, _)| {
+            let namespace = namespace.clone().filter(|_| is_namespaced);
+            (OwnedKind { namespace, ..owned }, config)
         };
         let owned: Vec<_> = self.owned.into_iter().map(confine).collect();
         let kinds: Vec<_> = owned.iter().map(|(owned, _)| owned.clone()).collect();
         let resource = self.kind.resource.clone();
 
         let stores = self.stores.clone();
-        let collect = (!kinds.is_empty()).then(|| {
-            Arc::new(Collect::new(
+        let collector = (!kinds.is_empty()).then(|| {
+            Arc::new(Collector::new(
                 self.clusters.clone(),
                 resource.clone(),
                 kinds.clone(),
                 Box::new(move |key, uid| stores.presence(key, uid)),
                 self.metrics.clone(),
-                troubles.clone(),
+                errors.clone(),
             ))
         });
         let finalizer = self.finalizer.map(|name| Finalizer {
@@ -97,10 +95,10 @@ where
             resource,
         });
 
-        let (leader, leading) = leadership(self.leadership);
+        let (leader, leading) = follow_leadership(self.leadership);
         let mut background = JoinSet::new();
-        if let Some(collect) = &collect {
-            background.spawn(collect.clone().run(leading.clone()));
+        if let Some(collector) = &collector {
+            background.spawn(collector.clone().run(leading.clone()));
         }
         for mut keys in self.keys {
             let queue = self.queue.clone();
@@ -119,30 +117,30 @@ where
             });
         }
 
-        let fleet = Fleet::new(Plan {
+        let members = Members::new(Plan {
             kind: self.kind.clone(),
             api: self.api,
             namespace,
             config: self.config,
-            is_home: self.is_home,
+            reconciles_in: self.reconciles_in,
             modify: self.modify,
             owned,
-            watched: self.watched,
-            collect,
+            mapped: self.mapped,
+            collector,
             stores: self.stores.clone(),
             queue: self.queue.clone(),
             metrics: self.metrics,
-            troubles,
+            errors,
         });
-        let driver = Driver {
+        let reconcile_loop = ReconcileLoop {
             kind: self.kind,
-            work: Arc::new(Work { reconcile, error_policy, context, finalizer }),
+            reconciler: Arc::new(Reconciler { reconcile, error_policy, context, finalizer }),
             backoff: self.backoff,
             queue: self.queue,
             stores: self.stores,
-            fleet,
-            runs: Runs::default(),
-            outbox,
+            members,
+            running: Tasks::default(),
+            results,
         };
         let first = |futures: Vec<_>| match futures.is_empty() {
             true => pending().boxed(),
@@ -153,80 +151,61 @@ where
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let stopping = move || drop(background);
-            driver.run(clusters, leading, shutdown, stopping).await;
+            reconcile_loop.run(clusters, leading, shutdown, stopping).await;
             drop(leader);
         });
-        Running { inbox, troubles: troubles_read, tasks }
+        Running { results: results_received, errors: errors_received, tasks }
     }
 }
 
-/// Whether this replica leads. Watched by a task of its own, to the end: it is not to be noticed late, nor to be
-/// missed while all else is shut down.
-fn leadership(said: Option<BoxStream<'static, bool>>) -> (JoinSet<()>, watch::Receiver<bool>) {
-    let (leads, leading) = watch::channel(said.is_none());
+/// Follows the stream in its own task, so that a loss of leadership is noticed at once, even during shutdown. Without
+/// a stream, this replica always leads.
+fn follow_leadership(stream: Option<BoxStream<'static, bool>>) -> (JoinSet<()>, watch::Receiver<bool>) {
+    let (sender, leading) = watch::channel(stream.is_none());
     let mut task = JoinSet::new();
-    if let Some(mut said) = said {
-        let leads = Leads(leads);
+    if let Some(mut stream) = stream {
+        let leadership = Leadership(sender);
         task.spawn(async move {
-            while let Some(is_leading) = said.next().await {
-                leads.0.send_replace(is_leading);
+            while let Some(is_leading) = stream.next().await {
+                leadership.0.send_replace(is_leading);
             }
         });
     }
     (task, leading)
 }
 
-/// However it ends who says so, this replica leads no more.
-struct Leads(watch::Sender<bool>);
+/// Ends leadership when it is dropped, also by a panic of the stream.
+struct Leadership(watch::Sender<bool>);
 
-impl Drop for Leads {
+impl Drop for Leadership {
     fn drop(&mut self) {
         self.0.send_replace(false);
     }
 }
 
-/// A controller that runs. Dropped, it ends.
+/// A running controller, which ends when this is dropped.
 struct Running<E: std::error::Error + 'static> {
-    inbox: Inbox<Reconciled<E>>,
-    troubles: mpsc::Receiver<Trouble>,
+    results: Receiver<Reconciled<E>>,
+    errors: mpsc::Receiver<BackgroundError>,
     tasks: JoinSet<()>,
 }
 
 impl<E: std::error::Error + Send + 'static> Running<E> {
     async fn next(mut self) -> Option<(Reconciled<E>, Self)> {
         let item = tokio::select! {
-            item = self.inbox.next() => item,
-            Some(trouble) = self.troubles.recv() => Some(Err(trouble.into())),
+            item = self.results.next() => item,
+            Some(error) = self.errors.recv() => Some(Err(error.into())),
         };
         if let Some(item) = item {
             return Some((item, self));
         }
-        // A panic of the user's code, as in the choice of members, is where it would be without tasks.
+        // Resume a panic of the caller's code, such as the filter of `Controller::members`, on the caller's task.
         if let Some(Err(error)) = self.tasks.join_next().await
             && let Ok(panic) = error.try_into_panic()
         {
             resume_unwind(panic);
         }
         None
-    }
-}
-
-/// Ends with the signal of this number, SIGINT or SIGTERM.
-pub(super) async fn on_signal(number: usize) {
-    let wait = async || {
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        for _ in 0..number {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        io::Result::Ok(())
-    };
-    if let Err(error) = wait().await {
-        tracing::error!(%error, "can't listen for signals: they will end the process at once");
-        pending().await
     }
 }
 
@@ -237,18 +216,18 @@ mod tests {
 
     #[rstest]
     #[case::ends(stream::iter([true]).boxed())]
-    #[case::says_so(stream::iter([true, false]).chain(stream::pending()).boxed())]
-    #[case::panics(stream::iter([0, 1]).map(|number| number == 0 || panic!("no more")).boxed())]
+    #[case::stops_leading(stream::iter([true, false]).chain(stream::pending()).boxed())]
+    #[case::panics(stream::iter([0, 1]).map(|item| item == 0 || panic!("broken")).boxed())]
     #[tokio::test(start_paused = true)]
-    async fn leadership_does_not_outlive_who_gives_it(#[case] said: BoxStream<'static, bool>) {
-        let (mut task, leading) = leadership(Some(said));
+    async fn leadership_ends_with_its_stream(#[case] stream: BoxStream<'static, bool>) {
+        let (mut task, leading) = follow_leadership(Some(stream));
         drop(tokio::time::timeout(std::time::Duration::from_secs(3600), task.join_next()).await);
         assert!(!*leading.borrow());
     }
 
     #[tokio::test]
-    async fn without_election_each_leads() {
-        let (_task, leading) = leadership(None);
+    async fn without_a_stream_the_controller_leads() {
+        let (_task, leading) = follow_leadership(None);
         assert!(*leading.borrow());
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of the objects of all clusters.
+//! The reconciled objects of all clusters.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,17 +9,17 @@ use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::key::Key;
 
-/// The stores of a controller, one for each cluster. Cheap to clone: all clones are the same.
+/// The stores of a controller, one per cluster. Clones are cheap, and share the stores.
 pub struct Stores<K>
 where
     K: Resource + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
     dyntype: K::DynamicType,
-    stores: Arc<RwLock<HashMap<Arc<str>, Known<K>>>>,
+    stores: Arc<RwLock<HashMap<Arc<str>, ClusterStore<K>>>>,
 }
 
-struct Known<K>
+struct ClusterStore<K>
 where
     K: Resource + 'static,
     K::DynamicType: Eq + Hash + Clone,
@@ -28,16 +28,15 @@ where
     is_listed: bool,
 }
 
-/// What a cluster's store says of an object.
+/// Whether a cluster's store has an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// It is there.
     Present,
-    /// It is not, or another is under its name.
+    /// Also if an object of that name has another UID.
     Absent,
-    /// The cluster has not told all of its objects yet.
+    /// The cluster is not listed yet.
     Unknown,
-    /// The cluster has no store.
+    /// The cluster is not a member, or its objects are not reconciled.
     NoStore,
 }
 
@@ -50,29 +49,28 @@ where
         Self { dyntype, stores: Arc::default() }
     }
 
-    /// The object of this name, as its cluster last told. It may have changed or be gone meanwhile.
+    /// The object of this key, as last observed. It may have changed or been deleted since.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         self.cluster(&key.cluster)?.get(&self.reference(key))
     }
 
-    /// The store of a cluster: absent for one that is not in the set, or whose objects are not reconciled.
+    /// The store of a cluster. `None` if the cluster is not a member, or its objects are not reconciled.
     ///
-    /// When the cluster leaves, the store stays as it is, and when one of its name joins, that has another.
+    /// The store is no longer updated once the cluster leaves. A cluster that joins under the same name has another store.
     pub fn cluster(&self, name: &str) -> Option<Store<K>> {
         self.read().get(name).map(|known| known.store.clone())
     }
 
-    /// The names of all objects in all clusters.
+    /// The keys of all objects in all clusters.
     pub(super) fn keys(&self) -> Vec<Key> {
         let stores: Vec<_> =
             self.read().iter().map(|(name, known)| (name.clone(), known.store.clone())).collect();
         let keys = stores.iter().flat_map(|(name, store)| {
-            store.state().into_iter().map(|object| Key::of(name.clone(), object.as_ref()))
+            store.state().into_iter().map(|object| Key::from_object(name.clone(), object.as_ref()))
         });
         keys.collect()
     }
 
-    /// Whether an object is there, and is the one with this UID.
     pub(super) fn presence(&self, key: &Key, uid: &str) -> Presence {
         let stores = self.read();
         let Some(known) = stores.get(&key.cluster) else { return Presence::NoStore };
@@ -87,7 +85,7 @@ where
     }
 
     pub(super) fn insert(&self, cluster: Arc<str>, store: Store<K>) {
-        let known = Known { store, is_listed: false };
+        let known = ClusterStore { store, is_listed: false };
         self.stores.write().unwrap_or_else(PoisonError::into_inner).insert(cluster, known);
     }
 
@@ -109,7 +107,7 @@ where
         }
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Arc<str>, Known<K>>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Arc<str>, ClusterStore<K>>> {
         self.stores.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

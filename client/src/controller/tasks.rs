@@ -1,22 +1,22 @@
-//! What is being worked on.
+//! Tasks that work on items.
 
 use std::collections::HashMap;
 
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-/// Items that are worked on, each by a task of its own. Dropped, all of them end.
-pub(super) struct Runs<T, R> {
+/// One task per item. All tasks are aborted when this is dropped.
+pub(super) struct Tasks<T, R> {
     tasks: JoinSet<R>,
     items: HashMap<Id, (T, AbortHandle)>,
 }
 
-impl<T, R: Send + 'static> Runs<T, R> {
+impl<T, R: Send + 'static> Tasks<T, R> {
     pub(super) fn start(&mut self, item: T, work: impl Future<Output = R> + Send + 'static) {
         let handle = self.tasks.spawn(work);
         self.items.insert(handle.id(), (item, handle));
     }
 
-    /// The next whose work ends, and how. `None` without any.
+    /// Waits for a task to end. `None`: no task is running.
     pub(super) async fn next(&mut self) -> Option<(T, Result<R, JoinError>)> {
         let (id, result) = match self.tasks.join_next_with_id().await? {
             Ok((id, result)) => (id, Ok(result)),
@@ -30,10 +30,10 @@ impl<T, R: Send + 'static> Runs<T, R> {
         self.tasks.is_empty()
     }
 
-    /// Ends the work on those items, which still come by [`Runs::next`].
-    pub(super) fn abort_where(&self, is_meant: impl Fn(&T) -> bool) {
+    /// Aborts the tasks of matching items. [`Tasks::next`] still returns them.
+    pub(super) fn abort_where(&self, predicate: impl Fn(&T) -> bool) {
         for (item, handle) in self.items.values() {
-            if is_meant(item) {
+            if predicate(item) {
                 handle.abort();
             }
         }
@@ -44,7 +44,7 @@ impl<T, R: Send + 'static> Runs<T, R> {
     }
 }
 
-impl<T, R: Send + 'static> Default for Runs<T, R> {
+impl<T, R: Send + 'static> Default for Tasks<T, R> {
     fn default() -> Self {
         Self { tasks: JoinSet::new(), items: HashMap::new() }
     }

@@ -13,20 +13,20 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::fake_server::Fake;
+use super::fake_server::FakeServer;
 use super::*;
 use crate::clusters::Clusters;
 
-/// Keys of reconciliations that began, and how many run; those of `slow` run until they are dropped.
+/// Records reconciliations. Those of `slow` run until they are dropped.
 struct Scene {
-    began: mpsc::UnboundedSender<String>,
+    started: mpsc::UnboundedSender<String>,
     running: Mutex<usize>,
     dropped: Notify,
 }
 
-struct Inside(Arc<Scene>);
+struct RunningGuard(Arc<Scene>);
 
-impl Drop for Inside {
+impl Drop for RunningGuard {
     fn drop(&mut self) {
         *self.0.running.lock().unwrap() -= 1;
         self.0.dropped.notify_one();
@@ -35,8 +35,8 @@ impl Drop for Inside {
 
 async fn reconcile(request: Request<ConfigMap>, scene: Arc<Scene>) -> kube::Result<Action> {
     *scene.running.lock().unwrap() += 1;
-    let _inside = Inside(scene.clone());
-    scene.began.send(request.key().to_string()).unwrap();
+    let _guard = RunningGuard(scene.clone());
+    scene.started.send(request.key().to_string()).unwrap();
     if &*request.key().name == "slow" {
         std::future::pending::<()>().await;
     }
@@ -49,7 +49,7 @@ fn error_policy(request: &Request<ConfigMap>, _: &kube::Error, _: Arc<Scene>) ->
 
 struct Running {
     scene: Arc<Scene>,
-    began: mpsc::UnboundedReceiver<String>,
+    started: mpsc::UnboundedReceiver<String>,
     stores: Stores<ConfigMap>,
     metrics: Metrics,
     _task: JoinSet<()>,
@@ -57,18 +57,18 @@ struct Running {
 
 impl Running {
     fn start(clusters: &Clusters) -> Self {
-        let (began, began_read) = mpsc::unbounded_channel();
-        let scene = Arc::new(Scene { began, running: Mutex::new(0), dropped: Notify::new() });
+        let (started, started_received) = mpsc::unbounded_channel();
+        let scene = Arc::new(Scene { started, running: Mutex::new(0), dropped: Notify::new() });
         let controller = Controller::<ConfigMap>::new(clusters, watcher::Config::default());
         let (stores, metrics) = (controller.stores(), controller.metrics());
         let mut task = JoinSet::new();
         task.spawn(controller.run(reconcile, error_policy, scene.clone()).for_each(|_| async {}));
-        Self { scene, began: began_read, stores, metrics, _task: task }
+        Self { scene, started: started_received, stores, metrics, _task: task }
     }
 
-    async fn began(&mut self, key: &str) {
-        let began = timeout(Duration::from_secs(3600), self.began.recv()).await;
-        assert_eq!(began.unwrap().unwrap(), key);
+    async fn started(&mut self, key: &str) {
+        let started = timeout(Duration::from_secs(3600), self.started.recv()).await;
+        assert_eq!(started.unwrap().unwrap(), key);
     }
 
     fn text(&self) -> String {
@@ -80,20 +80,20 @@ impl Running {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_that_hangs_holds_up_no_other() {
-    let (good, bad) = (Fake::with(&["a"]), Fake::with(&[]));
+async fn a_cluster_that_hangs_does_not_delay_others() {
+    let (good, bad) = (FakeServer::with(&["a"]), FakeServer::with(&[]));
     bad.hang();
     let mut running = Running::start(&Clusters::fixed([("bad", bad.client()), ("good", good.client())]));
-    running.began("good/default/a").await;
+    running.started("good/default/a").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_joins_and_leaves() {
-    let clusters = Clusters::fixed([("c1", Fake::with(&["a"]).client())]);
+    let clusters = Clusters::fixed([("c1", FakeServer::with(&["a"]).client())]);
     let mut running = Running::start(&clusters);
-    running.began("c1/default/a").await;
-    clusters.join("c2", Fake::with(&["slow"]).client());
-    running.began("c2/default/slow").await;
+    running.started("c1/default/a").await;
+    clusters.join("c2", FakeServer::with(&["slow"]).client());
+    running.started("c2/default/slow").await;
     let key = Key::new("c2", Some("default"), "slow");
     assert!(running.stores.get(&key).is_some());
     assert!(running.text().contains(r#"cluster="c2""#));
@@ -104,23 +104,23 @@ async fn a_cluster_joins_and_leaves() {
     }
     assert!(running.stores.get(&key).is_none() && running.stores.cluster("c2").is_none());
 
-    clusters.join("c2", Fake::with(&["b"]).client());
-    running.began("c2/default/b").await;
+    clusters.join("c2", FakeServer::with(&["b"]).client());
+    running.started("c2/default/b").await;
     clusters.leave("c2");
-    clusters.join("c3", Fake::with(&["c"]).client());
-    running.began("c3/default/c").await;
+    clusters.join("c3", FakeServer::with(&["c"]).client());
+    running.started("c3/default/c").await;
     let text = running.text();
     assert!(!text.contains(r#"cluster="c2""#), "{text}");
-    assert!(running.began.try_recv().is_err());
+    assert!(running.started.try_recv().is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_member_takes_the_place_of_one_of_its_name() {
-    let clusters = Clusters::fixed([("c1", Fake::with(&["slow"]).client())]);
+async fn a_member_that_rejoins_under_its_name_is_listed() {
+    let clusters = Clusters::fixed([("c1", FakeServer::with(&["slow"]).client())]);
     let mut running = Running::start(&clusters);
-    running.began("c1/default/slow").await;
+    running.started("c1/default/slow").await;
     clusters.leave("c1");
-    clusters.join("c1", Fake::with(&["a"]).client());
-    running.began("c1/default/a").await;
+    clusters.join("c1", FakeServer::with(&["a"]).client());
+    running.started("c1/default/a").await;
     assert_eq!(running.stores.cluster("c1").unwrap().len(), 1);
 }

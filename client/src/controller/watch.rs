@@ -1,4 +1,4 @@
-//! One watch of one kind in one cluster, for as long as the cluster is in the set.
+//! Watches one kind in one cluster while the cluster is a member.
 
 use std::fmt::Debug;
 use std::future::pending;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Resource};
@@ -15,72 +16,84 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::error::Trouble;
-use crate::clusters::Health;
-use crate::clusters::Member;
+use super::error::BackgroundError;
+use super::key::Key;
+use super::queue::Queue;
+use crate::clusters::{Health, Member};
 
-/// How long a page of a list may take: as long as an API server itself gives it
-/// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>, `--request-timeout`).
-const LIST: Duration = Duration::from_secs(60);
+/// Deadline for a page of a list: the API server's default `--request-timeout`
+/// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>).
+const LIST_DEADLINE: Duration = Duration::from_secs(60);
 
-/// What is done with events.
-pub(super) trait Sink<K>: Send {
-    fn event(&mut self, event: Event<K>);
+pub(super) trait EventHandler<K>: Send {
+    fn handle(&mut self, event: Event<K>);
 }
 
-/// One watch of one kind in one cluster.
+/// A kind given to [`Controller::watches`](super::Controller::watches), and a function that runs its watch.
+pub(super) struct MappedKind {
+    pub(super) kind: Arc<str>,
+    pub(super) watch: WatchMapped,
+}
+
+pub(super) type WatchMapped =
+    Arc<dyn Fn(Watch, Arc<Queue<Key>>, Option<&str>) -> BoxFuture<'static, ()> + Send + Sync>;
+
 pub(super) struct Watch {
     pub(super) member: Member,
     pub(super) health: watch::Receiver<Health>,
     pub(super) kind: Arc<str>,
-    /// Changes when the cluster leads elsewhere.
-    pub(super) anew: watch::Receiver<u64>,
-    pub(super) troubles: mpsc::Sender<Trouble>,
+    /// Changes when the member's name points to another cluster: list again.
+    pub(super) restarts: watch::Receiver<u64>,
+    pub(super) errors: mpsc::Sender<BackgroundError>,
     pub(super) events: Counter,
     pub(super) interruptions: Counter,
 }
 
 impl Watch {
-    /// Never returns. A watch that hangs does not end by itself for minutes: once the cluster is known not to
-    /// answer, the watch is dropped, and when it answers again, all is listed anew.
-    pub(super) async fn run<K>(mut self, api: Api<K>, config: watcher::Config, mut sink: impl Sink<K>)
-    where
+    /// Never returns. Drops the watch when the cluster stops answering, since a watch that hangs ends only after minutes.
+    /// Lists again once the cluster answers.
+    pub(super) async fn run<K>(
+        mut self,
+        api: Api<K>,
+        config: watcher::Config,
+        mut handler: impl EventHandler<K>,
+    ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let mut health = self.health.clone();
-        let mut anew = self.anew.clone();
+        let mut restarts = self.restarts.clone();
         loop {
             if health.borrow_and_update().is_silent() {
                 let (cluster, kind) = (self.member.name(), &*self.kind);
-                tracing::info!(%cluster, kind, "the cluster is silent: it is watched again when it answers");
+                tracing::info!(%cluster, kind, "the cluster does not answer: watching again once it does");
             }
             if health.wait_for(|health| !health.is_silent()).await.is_err() {
                 return pending().await;
             }
             tokio::select! {
-                () = self.follow(api.clone(), config.clone(), &mut sink) => {}
-                () = lost(&mut health) => {}
-                () = changed(&mut anew) => {}
+                () = self.watch(api.clone(), config.clone(), &mut handler) => {}
+                () = silent(&mut health) => {}
+                () = changed(&mut restarts) => {}
             }
             self.interruptions.inc();
         }
     }
 
-    async fn follow<K>(&mut self, api: Api<K>, config: watcher::Config, sink: &mut impl Sink<K>)
+    async fn watch<K>(&mut self, api: Api<K>, config: watcher::Config, handler: &mut impl EventHandler<K>)
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let mut events = pin!(watcher(api, config));
-        // Not `default_backoff()`: each try begins with an event that would reset it.
+        // Not `default_backoff()`: each retry starts with an `Init` event, which would reset it.
         let mut backoff = DefaultBackoff::default();
         let mut health = self.health.clone();
-        let begun = *self.anew.borrow();
+        let generation = *self.restarts.borrow();
         let mut is_listed = false;
         loop {
-            // A watch may have nothing to tell; a list has, until it ends.
+            // A watch may be quiet for any time. A list may not.
             let next = match is_listed {
                 true => events.next().await,
-                false => match timeout(LIST, events.next()).await {
+                false => match timeout(LIST_DEADLINE, events.next()).await {
                     Ok(next) => next,
                     Err(_) => return,
                 },
@@ -90,8 +103,8 @@ impl Watch {
                 Ok(event) => {
                     match event {
                         Event::Init => is_listed = false,
-                        // What is listed may be of where the cluster led before.
-                        Event::InitDone if *self.anew.borrow() != begun => return,
+                        // The list may come from the cluster that had the name before.
+                        Event::InitDone if *self.restarts.borrow() != generation => return,
                         Event::InitDone => {
                             is_listed = true;
                             backoff.reset();
@@ -101,19 +114,18 @@ impl Watch {
                             self.events.inc();
                         }
                     }
-                    sink.event(event);
+                    handler.handle(event);
                 }
                 Err(source) => {
                     self.interruptions.inc();
                     health.mark_unchanged();
                     let (cluster, kind) = (self.member.name().clone(), self.kind.clone());
-                    let trouble = Trouble::Watch { cluster, kind, source };
-                    // Whoever reads no errors is not to find them all in memory.
-                    drop(self.troubles.try_send(trouble));
+                    // Dropped if the channel is full: unread errors must not accumulate.
+                    drop(self.errors.try_send(BackgroundError::Watch { cluster, kind, source }));
                     let Some(pause) = backoff.next() else { return };
                     tokio::select! {
                         () = sleep(pause) => {}
-                        () = recovered(&mut health) => {}
+                        () = becomes_ready(&mut health) => {}
                     }
                 }
             }
@@ -121,14 +133,14 @@ impl Watch {
     }
 }
 
-async fn lost(health: &mut watch::Receiver<Health>) {
+async fn silent(health: &mut watch::Receiver<Health>) {
     if health.wait_for(Health::is_silent).await.is_err() {
         pending().await
     }
 }
 
-/// It becomes ready, which it was not: a watch that is refused by a cluster that is well is no news.
-async fn recovered(health: &mut watch::Receiver<Health>) {
+/// Waits until the cluster changes to ready. A ready cluster that refuses the watch has not recovered.
+async fn becomes_ready(health: &mut watch::Receiver<Health>) {
     loop {
         if health.changed().await.is_err() {
             return pending().await;
@@ -139,8 +151,8 @@ async fn recovered(health: &mut watch::Receiver<Health>) {
     }
 }
 
-async fn changed(anew: &mut watch::Receiver<u64>) {
-    if anew.changed().await.is_err() {
+async fn changed(restarts: &mut watch::Receiver<u64>) {
+    if restarts.changed().await.is_err() {
         pending().await
     }
 }
@@ -153,135 +165,135 @@ mod tests {
     use serde_json::json;
     use tokio::time::timeout;
 
-    use super::super::fake_server::{Answer, Fake};
+    use super::super::fake_server::{Answer, FakeServer};
     use super::*;
     use crate::clusters::Clusters;
 
     struct Log(mpsc::UnboundedSender<String>);
 
-    impl Sink<ConfigMap> for Log {
-        fn event(&mut self, event: Event<ConfigMap>) {
+    impl EventHandler<ConfigMap> for Log {
+        fn handle(&mut self, event: Event<ConfigMap>) {
             drop(self.0.send(event.to_string()));
         }
     }
 
     struct Scene {
-        fake: Fake,
+        server: FakeServer,
         health: watch::Sender<Health>,
-        anew: watch::Sender<u64>,
+        restarts: watch::Sender<u64>,
         log: mpsc::UnboundedReceiver<String>,
-        troubles: mpsc::Receiver<Trouble>,
+        errors: mpsc::Receiver<BackgroundError>,
         interruptions: Counter,
         _task: tokio::task::JoinSet<()>,
     }
 
     fn scene() -> Scene {
-        let (fake, log) = (Fake::with(&["a"]), mpsc::unbounded_channel());
-        let (health, anew) = (watch::Sender::new(Health::Unknown), watch::Sender::new(0));
-        let (troubles, troubles_read) = mpsc::channel(8);
+        let (server, log) = (FakeServer::with(&["a"]), mpsc::unbounded_channel());
+        let (health, restarts) = (watch::Sender::new(Health::Unknown), watch::Sender::new(0));
+        let (errors, errors_received) = mpsc::channel(8);
         let interruptions = Counter::default();
-        let member = Clusters::fixed([("c1", fake.client())]).get("c1").unwrap();
+        let member = Clusters::fixed([("c1", server.client())]).get("c1").unwrap();
         let api = Api::all(member.client());
         let watch = Watch {
             member,
             health: health.subscribe(),
             kind: "ConfigMap".into(),
-            anew: anew.subscribe(),
-            troubles,
+            restarts: restarts.subscribe(),
+            errors,
             events: Counter::default(),
             interruptions: interruptions.clone(),
         };
         let mut task = tokio::task::JoinSet::new();
         task.spawn(watch.run(api, watcher::Config::default(), Log(log.0)));
-        Scene { fake, health, anew, log: log.1, troubles: troubles_read, interruptions, _task: task }
+        Scene { server, health, restarts, log: log.1, errors: errors_received, interruptions, _task: task }
     }
 
     impl Scene {
-        async fn says(&mut self, event: &str) {
-            let said = timeout(Duration::from_secs(3600), self.log.recv()).await;
-            assert_eq!(said.unwrap().unwrap(), event);
+        async fn next_is(&mut self, event: &str) {
+            let next = timeout(Duration::from_secs(3600), self.log.recv()).await;
+            assert_eq!(next.unwrap().unwrap(), event);
         }
 
         async fn lists(&mut self, names: &[&str]) {
-            self.says("Init").await;
+            self.next_is("Init").await;
             for name in names {
-                self.says(&format!("InitApply({name})")).await;
+                self.next_is(&format!("InitApply({name})")).await;
             }
-            self.says("InitDone").await;
+            self.next_is("InitDone").await;
         }
 
-        async fn says_nothing(&mut self) {
+        async fn is_quiet(&mut self) {
             assert!(timeout(Duration::from_secs(60), self.log.recv()).await.is_err());
         }
     }
 
-    fn away() -> Health {
+    fn silence() -> Health {
         Health::Away { problem: "it hangs".into(), is_silent: true }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_watch_that_hangs_is_dropped_and_all_is_listed_when_the_cluster_is_back() {
+    async fn a_watch_that_hangs_is_dropped_and_lists_again_once_the_cluster_answers() {
         let mut scene = scene();
         scene.lists(&["a"]).await;
-        scene.says_nothing().await;
-        scene.health.send_replace(away());
-        scene.fake.set(&["b"]);
-        scene.says_nothing().await;
+        scene.is_quiet().await;
+        scene.health.send_replace(silence());
+        scene.server.set(&["b"]);
+        scene.is_quiet().await;
         scene.health.send_replace(Health::Ready);
         scene.lists(&["b"]).await;
         assert_eq!(scene.interruptions.get(), 1);
-        assert!(scene.troubles.try_recv().is_err());
+        assert!(scene.errors.try_recv().is_err());
     }
 
-    /// One connection was forgotten on the way; others of the same cluster answer.
+    /// One connection hangs, and others to the same cluster work.
     #[tokio::test(start_paused = true)]
-    async fn a_list_whose_answer_never_comes_is_given_up() {
+    async fn a_list_that_hangs_is_retried_after_the_deadline() {
         let mut scene = scene();
         scene.lists(&["a"]).await;
         let list = json!({ "metadata": { "resourceVersion": "1" }, "items": [] });
         for answer in [Answer::Never, Answer::Json(200, list)] {
-            scene.fake.answer(http::Method::GET, "/api/v1/configmaps", answer);
+            scene.server.answer(http::Method::GET, "/api/v1/configmaps", answer);
         }
-        scene.anew.send_replace(1);
+        scene.restarts.send_replace(1);
         assert_eq!(scene.log.recv().await.unwrap(), "Init");
         scene.lists(&[]).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cluster_that_leads_elsewhere_is_listed_anew() {
+    async fn another_cluster_under_the_name_is_listed() {
         let mut scene = scene();
         scene.lists(&["a"]).await;
-        scene.fake.set(&["b"]);
-        scene.anew.send_replace(1);
+        scene.server.set(&["b"]);
+        scene.restarts.send_replace(1);
         scene.lists(&["b"]).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_is_told_of_and_tried_again_ever_more_rarely() {
+    async fn a_refused_watch_is_reported_and_retried_with_back_off() {
         let mut scene = scene();
         scene.lists(&["a"]).await;
         scene.health.send_replace(Health::Ready);
-        scene.fake.refuse(403);
-        scene.anew.send_replace(1);
+        scene.server.refuse(403);
+        scene.restarts.send_replace(1);
         let start = tokio::time::Instant::now();
         for _ in 0..8 {
-            assert!(matches!(scene.troubles.recv().await, Some(Trouble::Watch { .. })));
+            assert!(matches!(scene.errors.recv().await, Some(BackgroundError::Watch { .. })));
         }
         assert!(start.elapsed() > Duration::from_secs(30), "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_tried_at_once_when_a_cluster_becomes_ready() {
+    async fn a_watch_is_retried_at_once_when_the_cluster_becomes_ready() {
         let mut scene = scene();
         scene.lists(&["a"]).await;
         scene.health.send_replace(Health::Unauthorized);
-        scene.fake.refuse(401);
-        scene.anew.send_replace(1);
+        scene.server.refuse(401);
+        scene.restarts.send_replace(1);
         for _ in 0..8 {
-            scene.troubles.recv().await.unwrap();
+            scene.errors.recv().await.unwrap();
         }
         while scene.log.try_recv().is_ok() {}
-        scene.fake.set(&["b"]);
+        scene.server.set(&["b"]);
         let start = tokio::time::Instant::now();
         scene.health.send_replace(Health::Ready);
         scene.lists(&["b"]).await;

@@ -191,7 +191,7 @@ async fn only_the_leader_collects() -> anyhow::Result<()> {
     o1.delete("a").await?;
     let clusters = world.clusters();
     let (leads, leadership) = mpsc::channel(1);
-    let controller = world.owners(&clusters).lead_while(received(leadership));
+    let controller = world.owners(&clusters).run_while_leading(received(leadership));
     let running = Running::start(controller, &Arc::default());
     running.metric_is(r#"multicluster_controller_listed{cluster="c1"}"#, 1.0).await;
     running.metric_is(r#"multicluster_controller_events_total{cluster="c2",kind="Secret"}"#, 1.0).await;
@@ -227,7 +227,7 @@ async fn a_cluster_that_hangs_does_not_hold_up_the_collection_for_others() -> an
     for number in 0..40 {
         let mut late = Secret::default();
         late.metadata.name = Some(format!("late-{number}"));
-        owner.mark(&mut late);
+        owner.apply_to(&mut late);
         o2.children.create(&PostParams::default(), &late).await?;
     }
     o1.delete("a").await?;

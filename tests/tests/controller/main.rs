@@ -172,7 +172,7 @@ async fn reconcile(request: Request<ConfigMap>, scene: Arc<Scene>) -> Result<Act
         let secrets = Api::<Secret>::namespaced(member.client(), &namespace);
         let mut secret = Secret::default();
         secret.metadata.name = Some(request.object.name_any());
-        request.owner().await?.mark(&mut secret);
+        request.owner().await?.apply_to(&mut secret);
         match secrets.create(&PostParams::default(), &secret).await {
             Err(kube::Error::Api(status)) if status.is_already_exists() => {}
             other => drop(other?),

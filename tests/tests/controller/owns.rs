@@ -13,7 +13,7 @@ async fn what_changes_in_another_cluster_has_its_owner_reconciled() -> anyhow::R
     let scene = Scene::copying(&clusters);
     let running = Running::start(world.owners(&clusters), &scene);
     o2.has_child("a").await;
-    let owner = Owner::of(&o2.children.get("a").await?.metadata).context("it has no owner")?;
+    let owner = Owner::from_metadata(&o2.children.get("a").await?.metadata).context("it has no owner")?;
     ensure!(owner.cluster == "c1" && Some(&owner.uid) == parent.metadata.uid.as_ref(), "{owner:?}");
     let uid = Api::<Namespace>::all(world.c1.client()).get("kube-system").await?.uid();
     ensure!(Some(owner.cluster_uid) == uid);

@@ -134,7 +134,7 @@ async fn only_the_leader_reconciles() -> anyhow::Result<()> {
     o1.create("a").await?;
     let (leads, leadership) = mpsc::channel(1);
     let slow = Slow::new();
-    let controller = world.parents(&world.clusters()).lead_while(received(leadership));
+    let controller = world.parents(&world.clusters()).run_while_leading(received(leadership));
     let stores = controller.stores();
     let running = Running::read(controller.metrics(), controller.run(slowly, slow_policy, slow.clone()));
     eventually("the watch is warm", async || {

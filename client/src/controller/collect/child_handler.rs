@@ -1,75 +1,78 @@
-//! The objects of one kind in one cluster that say to belong to others.
+//! Handles the events of one owned kind in one cluster.
 
 use std::sync::Arc;
 
 use kube::runtime::watcher::Event;
 
-use super::index::Name;
-use super::{Collect, Meta, WatchId};
+use super::collector::Collector;
+use super::index::{Name, WatchId};
+use crate::controller::call::Meta;
 use crate::controller::key::{Key, Keys};
 use crate::controller::owner::Owner;
 use crate::controller::queue::Queue;
-use crate::controller::watch::Sink;
+use crate::controller::watch::EventHandler;
 
-/// Has the owners reconciled of what changes, and keeps the index right.
-pub(in crate::controller) struct Children {
-    collect: Arc<Collect>,
+/// Enqueues the owners of changed objects, and keeps the collector's index up to date.
+pub(in crate::controller) struct ChildHandler {
+    collector: Arc<Collector>,
     queue: Arc<Queue<Key>>,
     keys: Keys,
     kind: usize,
     watch: WatchId,
 }
 
-impl Children {
-    /// Of a cluster and the kind at this place among those that are owned.
+impl ChildHandler {
+    /// `kind` is an index into the collector's owned kinds.
     pub(in crate::controller) fn new(
-        collect: Arc<Collect>,
+        collector: Arc<Collector>,
         queue: Arc<Queue<Key>>,
         cluster: Arc<str>,
         kind: usize,
     ) -> Self {
-        let watch = collect.index().begin_watch(cluster.clone(), kind);
-        Self { collect, queue, keys: Keys::of(cluster), kind, watch }
+        let watch = collector.index().begin_watch(cluster.clone(), kind);
+        Self { collector, queue, keys: Keys::new(cluster), kind, watch }
     }
 
     fn applied(&mut self, object: &Meta) {
         let child = self.keys.key(object);
-        let Some(owner) = Owner::of(&object.metadata).filter(|owner| owner.is_a(&self.collect.owners)) else {
-            self.gone(child);
+        let Some(owner) =
+            Owner::from_metadata(&object.metadata).filter(|owner| self.collector.is_owner_kind(owner))
+        else {
+            self.removed(child);
             return;
         };
         let key = owner.key();
         let name = Name { namespace: child.namespace.clone(), name: child.name.clone() };
-        let before = self.collect.index().insert(self.watch, name, &key, &owner.uid);
-        if let Some(before) = before {
-            self.queue.push(before);
+        let previous = self.collector.index().insert(self.watch, name, &key, &owner.uid);
+        if let Some(previous) = previous {
+            self.queue.push(previous);
         }
         self.queue.push(key);
-        self.collect.seen(self.kind, &child, &owner);
+        self.collector.child_applied(self.kind, &child, &owner);
     }
 
-    fn gone(&mut self, child: Key) {
+    fn removed(&mut self, child: Key) {
         let name = Name { namespace: child.namespace.clone(), name: child.name.clone() };
-        let owner = self.collect.index().remove(self.watch, &name);
+        let owner = self.collector.index().remove(self.watch, &name);
         if let Some(owner) = owner {
-            self.collect.unseen(self.kind, &child, &owner.cluster);
+            self.collector.child_removed(self.kind, &child, &owner.cluster);
             self.queue.push(owner);
         }
     }
 }
 
-impl Sink<Meta> for Children {
-    fn event(&mut self, event: Event<Meta>) {
+impl EventHandler<Meta> for ChildHandler {
+    fn handle(&mut self, event: Event<Meta>) {
         match event {
-            Event::Init => self.collect.index().begin_list(self.watch),
+            Event::Init => self.collector.index().begin_list(self.watch),
             Event::InitApply(object) | Event::Apply(object) => self.applied(&object),
             Event::Delete(object) => {
                 let child = self.keys.key(&object);
-                self.gone(child);
+                self.removed(child);
             }
             Event::InitDone => {
-                let gone = self.collect.index().end_list(self.watch);
-                for owner in gone {
+                let owners = self.collector.index().end_list(self.watch);
+                for owner in owners {
                     self.queue.push(owner);
                 }
             }
@@ -77,8 +80,8 @@ impl Sink<Meta> for Children {
     }
 }
 
-impl Drop for Children {
+impl Drop for ChildHandler {
     fn drop(&mut self) {
-        self.collect.index().end_watch(self.watch);
+        self.collector.index().end_watch(self.watch);
     }
 }

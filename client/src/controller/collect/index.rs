@@ -1,21 +1,19 @@
-//! Which objects say that they belong to whom: names alone, as there may be tens of thousands.
+//! Which objects have which owners. Holds only names and UIDs: there may be tens of thousands.
 
-use std::collections::hash_map::{Entry, RandomState};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use crate::controller::key::Key;
 
-/// Stands for all that is said of an owner, so that who names one owner's UID and another's name is not taken
-/// for a child of either. It is for finding what to look at, and proves nothing.
-pub(super) type OwnerId = u128;
+/// An owner's key and UID, as claimed by its children; nothing proves them. A child with one owner's UID and the key of
+/// another is a child of neither.
+type Owner = (Key, Box<str>);
 
-/// One watch of children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(in crate::controller) struct WatchId(pub(super) u32);
+pub(super) struct WatchId(u32);
 
-/// A child's name within what one watch sees.
+/// A child's name within its watch.
 #[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Name {
     pub(super) namespace: Option<Arc<str>>,
@@ -24,133 +22,113 @@ pub(super) struct Name {
 
 #[derive(Debug)]
 struct Child {
-    owner: OwnerId,
-    /// The list in which it was last seen, or after which it came.
+    owner: Arc<Owner>,
+    /// The number of the latest list when the child was last observed.
     list: u32,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct Watch {
     cluster: Arc<str>,
-    /// The place of the kind among those that are owned.
+    /// An index into the owned kinds.
     kind: usize,
     children: HashMap<Arc<Name>, Child>,
     list: u32,
 }
 
-#[derive(Debug)]
-struct Owner {
-    key: Key,
-    uid: Box<str>,
-    children: usize,
-}
-
-/// Which objects say that they belong to whom.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    watches: HashMap<WatchId, Watched>,
-    owners: HashMap<OwnerId, Owner>,
-    by_owner: BTreeSet<(OwnerId, WatchId, Arc<Name>)>,
+    watches: HashMap<WatchId, Watch>,
+    owners: HashMap<Arc<Owner>, BTreeSet<(WatchId, Arc<Name>)>>,
     last_watch: u32,
-    hashers: [RandomState; 2],
 }
 
 impl Index {
     pub(super) fn begin_watch(&mut self, cluster: Arc<str>, kind: usize) -> WatchId {
         self.last_watch += 1;
         let id = WatchId(self.last_watch);
-        self.watches.insert(id, Watched { cluster, kind, children: HashMap::new(), list: 0 });
+        self.watches.insert(id, Watch { cluster, kind, children: HashMap::new(), list: 0 });
         id
     }
 
     pub(super) fn begin_list(&mut self, watch: WatchId) {
-        if let Some(watched) = self.watches.get_mut(&watch) {
-            watched.list = watched.list.wrapping_add(1);
+        if let Some(watch) = self.watches.get_mut(&watch) {
+            watch.list = watch.list.wrapping_add(1);
         }
     }
 
-    /// Drops what was not in the list that ends here; gives the owners of that.
-    pub(super) fn end_list(&mut self, watch: WatchId) -> Vec<Key> {
-        let Some(watched) = self.watches.get(&watch) else { return Vec::new() };
-        let gone = watched.children.iter().filter(|(_, child)| child.list != watched.list);
+    /// Removes the children that were not in the list that ends now. Returns their owners.
+    pub(super) fn end_list(&mut self, id: WatchId) -> Vec<Key> {
+        let Some(watch) = self.watches.get(&id) else { return Vec::new() };
+        let gone = watch.children.iter().filter(|(_, child)| child.list != watch.list);
         let gone: Vec<_> = gone.map(|(name, _)| name.clone()).collect();
-        gone.iter().filter_map(|name| self.remove(watch, name)).collect()
+        gone.iter().filter_map(|name| self.remove(id, name)).collect()
     }
 
-    /// Drops all that a watch has seen.
-    pub(super) fn end_watch(&mut self, watch: WatchId) {
-        let Some(watched) = self.watches.remove(&watch) else { return };
-        for (name, child) in watched.children {
-            self.disown(watch, name, child.owner);
+    pub(super) fn end_watch(&mut self, id: WatchId) {
+        let Some(watch) = self.watches.remove(&id) else { return };
+        for (name, child) in watch.children {
+            self.disown(id, name, child.owner);
         }
     }
 
-    /// A child is there, and belongs to that owner; gives whom it belonged to before, if to another.
-    pub(super) fn insert(&mut self, watch: WatchId, name: Name, key: &Key, uid: &str) -> Option<Key> {
-        let owner = self.id(key, uid);
-        let watched = self.watches.get_mut(&watch)?;
-        let list = watched.list;
+    /// Adds or updates a child. Returns the previous owner if that was another one.
+    pub(super) fn insert(&mut self, id: WatchId, name: Name, key: &Key, uid: &str) -> Option<Key> {
+        let owner: Owner = (key.clone(), uid.into());
+        let owner = match self.owners.get_key_value(&owner) {
+            Some((known, _)) => known.clone(),
+            None => Arc::new(owner),
+        };
+        let watch = self.watches.get_mut(&id)?;
         let name = Arc::new(name);
-        let before = match watched.children.entry(name.clone()) {
-            Entry::Occupied(mut known) => {
-                known.get_mut().list = list;
-                if known.get().owner == owner {
-                    return None;
-                }
-                Some(std::mem::replace(&mut known.get_mut().owner, owner))
-            }
+        let child = Child { owner: owner.clone(), list: watch.list };
+        let previous = match watch.children.entry(name.clone()) {
+            Entry::Occupied(mut known) => Some(known.insert(child).owner),
             Entry::Vacant(place) => {
-                place.insert(Child { owner, list });
+                place.insert(child);
                 None
             }
         };
-        let before = before.and_then(|before| self.disown(watch, name.clone(), before));
-        let known = || Owner { key: key.clone(), uid: uid.into(), children: 0 };
-        self.owners.entry(owner).or_insert_with(known).children += 1;
-        self.by_owner.insert((owner, watch, name));
-        before
-    }
-
-    /// A child is gone, or belongs to nobody; gives whom it belonged to.
-    pub(super) fn remove(&mut self, watch: WatchId, name: &Name) -> Option<Key> {
-        let (name, child) = self.watches.get_mut(&watch)?.children.remove_entry(name)?;
-        self.disown(watch, name, child.owner)
-    }
-
-    fn disown(&mut self, watch: WatchId, name: Arc<Name>, owner: OwnerId) -> Option<Key> {
-        self.by_owner.remove(&(owner, watch, name));
-        let Entry::Occupied(mut known) = self.owners.entry(owner) else { return None };
-        known.get_mut().children -= 1;
-        let key = known.get().key.clone();
-        if known.get().children == 0 {
-            known.remove();
+        if previous.as_ref() == Some(&owner) {
+            return None;
         }
-        Some(key)
+        self.owners.entry(owner).or_default().insert((id, name.clone()));
+        Some(self.disown(id, name, previous?))
     }
 
-    /// What belongs to an owner: where it is, and the place of its kind.
+    /// Removes a child. Returns its owner.
+    pub(super) fn remove(&mut self, id: WatchId, name: &Name) -> Option<Key> {
+        let (name, child) = self.watches.get_mut(&id)?.children.remove_entry(name)?;
+        Some(self.disown(id, name, child.owner))
+    }
+
+    fn disown(&mut self, id: WatchId, name: Arc<Name>, owner: Arc<Owner>) -> Key {
+        let key = owner.0.clone();
+        if let Entry::Occupied(mut children) = self.owners.entry(owner) {
+            children.get_mut().remove(&(id, name));
+            if children.get().is_empty() {
+                children.remove();
+            }
+        }
+        key
+    }
+
+    /// The kind and key of each child of an owner.
     pub(super) fn children(&self, key: &Key, uid: &str) -> Vec<(usize, Key)> {
-        let owner = self.id(key, uid);
-        let first = (owner, WatchId(0), Arc::new(Name { namespace: None, name: "".into() }));
-        let of_owner = self.by_owner.range(first..).take_while(|(other, ..)| *other == owner);
-        let child = |(_, watch, name): &(OwnerId, WatchId, Arc<Name>)| {
-            let watched = self.watches.get(watch)?;
+        let child = |(id, name): &(WatchId, Arc<Name>)| {
+            let watch = self.watches.get(id)?;
             let Name { namespace, name } = name.as_ref();
-            let cluster = watched.cluster.clone();
-            Some((watched.kind, Key { cluster, namespace: namespace.clone(), name: name.clone() }))
+            let cluster = watch.cluster.clone();
+            Some((watch.kind, Key { cluster, namespace: namespace.clone(), name: name.clone() }))
         };
-        of_owner.filter_map(child).collect()
+        let owner: Owner = (key.clone(), uid.into());
+        self.owners.get(&owner).into_iter().flatten().filter_map(child).collect()
     }
 
-    /// All owners that are said to be in a cluster.
+    /// The owners that their children claim to be in a cluster.
     pub(super) fn owners(&self, cluster: &str) -> Vec<(Key, Box<str>)> {
-        let owners = self.owners.values().filter(|owner| &*owner.key.cluster == cluster);
-        owners.map(|owner| (owner.key.clone(), owner.uid.clone())).collect()
-    }
-
-    fn id(&self, key: &Key, uid: &str) -> OwnerId {
-        let [high, low] = self.hashers.each_ref().map(|hasher| OwnerId::from(hasher.hash_one((key, uid))));
-        high << 64 | low
+        let owners = self.owners.keys().filter(|owner| &*owner.0.cluster == cluster);
+        owners.map(|owner| owner.as_ref().clone()).collect()
     }
 }
 
@@ -182,18 +160,18 @@ mod tests {
         assert_eq!(index.owners("c1").len(), 2);
         assert_eq!(index.owners("c2"), []);
 
-        // It belongs to another now.
+        // The owner changes.
         assert_eq!(index.insert(c2, name("b"), &q, "uid"), Some(p.clone()));
         assert_eq!(names(&index, &p), ["c1/default/a"]);
         assert_eq!(index.remove(c1, &name("a")), Some(p.clone()));
         assert_eq!(index.remove(c1, &name("a")), None);
         assert_eq!(index.owners("c1"), [(q, "uid".into())]);
         index.end_watch(c2);
-        assert!(index.owners.is_empty() && index.by_owner.is_empty());
+        assert!(index.owners.is_empty());
     }
 
     #[test]
-    fn what_is_not_listed_again_is_gone() {
+    fn a_child_absent_from_the_next_list_is_removed() {
         let mut index = Index::default();
         let (p, q) = (owner("p"), owner("q"));
         let watch = index.begin_watch("c1".into(), 0);
@@ -208,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_borrowed_uid_makes_no_child() {
+    fn a_uid_under_another_key_makes_no_child() {
         let mut index = Index::default();
         let watch = index.begin_watch("c1".into(), 0);
         index.insert(watch, name("forged"), &Key::new("c3", None, "x"), "uid");

@@ -1,77 +1,73 @@
-//! Whether an object is an orphan. What is not proven is not so.
+//! Decides whether an object is an orphan. Without proof it is not.
 
 use kube::Error;
 use kube::api::{ApiResource, ObjectMeta};
 
 use crate::controller::owner::Owner;
 
-/// What a cluster says when it is asked for an owner, live.
+/// A cluster's answer to a GET of an owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// There is one of that name, with this UID.
+pub(super) enum OwnerLookup {
+    /// An object of that name exists and has this UID.
     Found(Option<String>),
-    /// There is none of that name, and such objects are served.
+    /// The kind is served, and has no object of that name.
     Absent,
     /// Anything else.
     Unclear(String),
 }
 
-/// What it says of itself, before and after that: its identity.
+/// A cluster's UID, or why it could not be read.
 pub(super) type Identity = Result<String, String>;
 
-/// What follows for the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Its owner is there.
     Owned,
-    /// Its owner was in this very cluster, and is no more.
+    /// The owner was in this very cluster, and is gone.
     Orphan,
-    /// It can't be told.
     Unproven(String),
 }
 
-/// The answer to a request for the object `name`.
+/// Interprets the result of a GET of the object `name`.
 ///
-/// "Not found" is also what is answered for a kind that is not served, by a cluster whose CRDs are not there
-/// yet, or by anything that is no API server: it counts only if it is said of this very object.
-pub(super) fn answer(resource: &ApiResource, name: &str, said: Result<&ObjectMeta, &Error>) -> Answer {
-    let status = match said {
-        Ok(meta) => return Answer::Found(meta.uid.clone()),
+/// A 404 also comes from a cluster that does not serve the kind (yet), and from servers that are not API servers. It
+/// counts as [`OwnerLookup::Absent`] only if its details name this very object.
+pub(super) fn lookup(resource: &ApiResource, name: &str, result: Result<&ObjectMeta, &Error>) -> OwnerLookup {
+    let status = match result {
+        Ok(meta) => return OwnerLookup::Found(meta.uid.clone()),
         Err(Error::Api(status)) => status,
-        Err(error) => return Answer::Unclear(error.to_string()),
+        Err(error) => return OwnerLookup::Unclear(error.to_string()),
     };
-    let is_of_it = status.details.as_ref().is_some_and(|details| {
+    let names_object = status.details.as_ref().is_some_and(|details| {
         details.name == name && details.kind == resource.plural && details.group == resource.group
     });
-    if status.code == 404 && status.reason == "NotFound" && is_of_it {
-        return Answer::Absent;
+    if status.code == 404 && status.reason == "NotFound" && names_object {
+        return OwnerLookup::Absent;
     }
-    Answer::Unclear(status.to_string())
+    OwnerLookup::Unclear(status.to_string())
 }
 
-/// Whether an object with this owner is an orphan. The identity is asked for before and after, as a name may
-/// lead to another cluster from one call to the next.
-pub(super) fn judge(owner: &Owner, before: &Identity, answer: &Answer, after: &Identity) -> Verdict {
+/// Decides whether an object with this owner is an orphan. `before` and `after` are the cluster's identity before and
+/// after the lookup: the member's name may point to another cluster from one request to the next.
+pub(super) fn judge(owner: &Owner, before: &Identity, lookup: &OwnerLookup, after: &Identity) -> Verdict {
     for identity in [before, after] {
         match identity {
             Ok(uid) if *uid == owner.cluster_uid => {}
             Ok(_) => return Verdict::Unproven(format!("{} is another cluster now", owner.cluster)),
             Err(problem) => {
                 return Verdict::Unproven(format!(
-                    "cluster {} does not say who it is: {problem}",
+                    "cannot read the UID of cluster {}: {problem}",
                     owner.cluster
                 ));
             }
         }
     }
-    match answer {
-        Answer::Found(Some(uid)) if *uid == owner.uid => Verdict::Owned,
-        Answer::Found(Some(_)) | Answer::Absent => Verdict::Orphan,
-        Answer::Found(None) => Verdict::Unproven("the object under the owner's name has no UID".into()),
-        Answer::Unclear(problem) => Verdict::Unproven(format!(
-            "cluster {} does not say whether the owner is there: {problem}",
-            owner.cluster
-        )),
+    match lookup {
+        OwnerLookup::Found(Some(uid)) if *uid == owner.uid => Verdict::Owned,
+        OwnerLookup::Found(Some(_)) | OwnerLookup::Absent => Verdict::Orphan,
+        OwnerLookup::Found(None) => Verdict::Unproven("the object with the owner's name has no UID".into()),
+        OwnerLookup::Unclear(problem) => {
+            Verdict::Unproven(format!("cannot look up the owner in cluster {}: {problem}", owner.cluster))
+        }
     }
 }
 
@@ -100,23 +96,23 @@ mod tests {
     }
 
     #[rstest]
-    #[case::gone(is("cluster"), Answer::Absent, is("cluster"), Some(true))]
-    #[case::replaced(is("cluster"), Answer::Found(Some("other".into())), is("cluster"), Some(true))]
-    #[case::there(is("cluster"), Answer::Found(Some("u".into())), is("cluster"), Some(false))]
-    #[case::no_uid(is("cluster"), Answer::Found(None), is("cluster"), None)]
-    #[case::unclear(is("cluster"), Answer::Unclear("403".into()), is("cluster"), None)]
-    #[case::other_before(is("other"), Answer::Absent, is("cluster"), None)]
-    #[case::other_after(is("cluster"), Answer::Absent, is("other"), None)]
-    #[case::other_that_has_it(is("other"), Answer::Found(Some("u".into())), is("other"), None)]
-    #[case::silent_before(Err("403".into()), Answer::Absent, is("cluster"), None)]
-    #[case::silent_after(is("cluster"), Answer::Absent, Err("timeout".into()), None)]
-    fn only_what_is_proven_is_an_orphan(
+    #[case::gone(is("cluster"), OwnerLookup::Absent, is("cluster"), Some(true))]
+    #[case::replaced(is("cluster"), OwnerLookup::Found(Some("other".into())), is("cluster"), Some(true))]
+    #[case::exists(is("cluster"), OwnerLookup::Found(Some("u".into())), is("cluster"), Some(false))]
+    #[case::no_uid(is("cluster"), OwnerLookup::Found(None), is("cluster"), None)]
+    #[case::unclear(is("cluster"), OwnerLookup::Unclear("403".into()), is("cluster"), None)]
+    #[case::other_before(is("other"), OwnerLookup::Absent, is("cluster"), None)]
+    #[case::other_after(is("cluster"), OwnerLookup::Absent, is("other"), None)]
+    #[case::other_with_the_owner(is("other"), OwnerLookup::Found(Some("u".into())), is("other"), None)]
+    #[case::unreadable_before(Err("403".into()), OwnerLookup::Absent, is("cluster"), None)]
+    #[case::unreadable_after(is("cluster"), OwnerLookup::Absent, Err("timeout".into()), None)]
+    fn only_proof_makes_an_orphan(
         #[case] before: Identity,
-        #[case] answer: Answer,
+        #[case] lookup: OwnerLookup,
         #[case] after: Identity,
         #[case] is_orphan: Option<bool>,
     ) {
-        let verdict = match judge(&owner(), &before, &answer, &after) {
+        let verdict = match judge(&owner(), &before, &lookup, &after) {
             Verdict::Orphan => Some(true),
             Verdict::Owned => Some(false),
             Verdict::Unproven(_) => None,
@@ -137,7 +133,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::of_it(status(404, "NotFound", "a", "configmaps", ""), true)]
+    #[case::of_the_object(status(404, "NotFound", "a", "configmaps", ""), true)]
     #[case::of_another(status(404, "NotFound", "b", "configmaps", ""), false)]
     #[case::of_its_namespace(status(404, "NotFound", "default", "namespaces", ""), false)]
     #[case::of_another_group(status(404, "NotFound", "a", "configmaps", "example.com"), false)]
@@ -146,9 +142,9 @@ mod tests {
     #[case::forbidden(status(403, "Forbidden", "a", "configmaps", ""), false)]
     #[case::unauthorized(status(401, "Unauthorized", "a", "configmaps", ""), false)]
     #[case::broken(status(500, "InternalError", "a", "configmaps", ""), false)]
-    #[case::away(Error::Service("connection refused".into()), false)]
-    fn not_found_counts_only_of_the_object(#[case] error: Error, #[case] is_absent: bool) {
+    #[case::unreachable(Error::Service("connection refused".into()), false)]
+    fn not_found_counts_only_if_it_names_the_object(#[case] error: Error, #[case] is_absent: bool) {
         let resource = ApiResource::erase::<ConfigMap>(&());
-        assert_eq!(answer(&resource, "a", Err(&error)) == Answer::Absent, is_absent);
+        assert_eq!(lookup(&resource, "a", Err(&error)) == OwnerLookup::Absent, is_absent);
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 type Name = (&'static str, &'static str);
@@ -22,14 +24,14 @@ fn queue(limit: usize) -> Queue<Name> {
 }
 
 fn due(queue: &Queue<Name>) -> Option<Name> {
-    match queue.state().take(Instant::now()) {
+    match queue.state().pop(Instant::now()) {
         Next::Due(item, _) => Some(item),
         _ => None,
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_waits_once_and_in_turn() {
+async fn lanes_are_served_round_robin_and_an_item_is_queued_once() {
     let queue = queue(0);
     for item in [A, B, A, C] {
         queue.push(item);
@@ -39,31 +41,31 @@ async fn an_item_waits_once_and_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_while_it_runs_runs_again_and_not_at_once() {
+async fn an_item_pushed_while_it_runs_runs_again_once_it_completes() {
     let queue = queue(0);
     queue.push(A);
     assert_eq!(due(&queue), Some(A));
     queue.push(A);
     assert_eq!(due(&queue), None);
-    queue.end(&A, Ended::Well(Some(Duration::from_secs(60))));
+    queue.complete(&A, Completion::Succeeded(Some(Duration::from_secs(60))));
     assert_eq!(due(&queue), Some(A));
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_lane_has_a_limit_of_its_own() {
+async fn each_lane_has_its_own_limit() {
     let queue = queue(1);
     for item in [A, B, C] {
         queue.push(item);
     }
     assert_eq!([due(&queue), due(&queue), due(&queue)], [Some(A), Some(C), None]);
-    queue.end(&C, Ended::Well(None));
+    queue.complete(&C, Completion::Succeeded(None));
     assert_eq!(due(&queue), None);
-    queue.end(&A, Ended::Well(None));
+    queue.complete(&A, Completion::Succeeded(None));
     assert_eq!(due(&queue), Some(B));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lane_that_is_held_keeps_its_items() {
+async fn a_paused_lane_keeps_its_items() {
     let queue = queue(0);
     queue.open(&"c1", true);
     queue.push(A);
@@ -74,32 +76,32 @@ async fn a_lane_that_is_held_keeps_its_items() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_due_later_comes_later_or_when_it_changes() {
+async fn a_delayed_item_is_due_after_its_delay_or_a_push() {
     let queue = queue(0);
     queue.push(A);
     let start = Instant::now();
     assert_eq!(queue.next().await, (A, 0));
-    queue.end(&A, Ended::Failed(Some(Duration::from_secs(10))));
+    queue.complete(&A, Completion::Failed(Some(Duration::from_secs(10))));
     assert_eq!(queue.next().await, (A, 1));
     assert_eq!(start.elapsed(), Duration::from_secs(10));
-    queue.end(&A, Ended::Failed(Some(Duration::from_secs(10))));
+    queue.complete(&A, Completion::Failed(Some(Duration::from_secs(10))));
     queue.push(A);
     assert_eq!(queue.next().await, (A, 2));
     assert_eq!(start.elapsed(), Duration::from_secs(10));
     assert!(queue.state().timers.is_empty());
-    queue.end(&A, Ended::Well(Some(Duration::MAX)));
+    queue.complete(&A, Completion::Succeeded(Some(Duration::MAX)));
     assert_eq!(due(&queue), None);
     queue.push(A);
     assert_eq!(queue.next().await, (A, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_are_remembered_without_a_turn_until_the_item_is_forgotten() {
+async fn failures_are_counted_until_the_item_is_forgotten() {
     let queue = queue(0);
     let failures = |item| {
         queue.push(item);
-        let Next::Due(_, failures) = queue.state().take(Instant::now()) else { panic!("nothing is due") };
-        queue.end(&item, Ended::Failed(None));
+        let Next::Due(_, failures) = queue.state().pop(Instant::now()) else { panic!("nothing is due") };
+        queue.complete(&item, Completion::Failed(None));
         failures
     };
     assert_eq!([failures(A), failures(A)], [0, 1]);
@@ -108,12 +110,12 @@ async fn failures_are_remembered_without_a_turn_until_the_item_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_while_it_runs_ends_without_a_trace() {
+async fn an_item_forgotten_while_it_runs_leaves_nothing_behind() {
     let queue = queue(0);
     queue.push(A);
     assert_eq!(due(&queue), Some(A));
     queue.forget(&A);
-    queue.end(&A, Ended::Failed(Some(Duration::from_secs(1))));
+    queue.complete(&A, Completion::Failed(Some(Duration::from_secs(1))));
     assert!(queue.state().timers.is_empty());
     assert_eq!(queue.depths().len(), 2);
     queue.push(A);
@@ -121,16 +123,16 @@ async fn what_is_forgotten_while_it_runs_ends_without_a_trace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_dropped_is_due_again() {
+async fn an_aborted_item_is_due_again() {
     let queue = queue(0);
     queue.push(A);
     assert_eq!(due(&queue), Some(A));
-    queue.end(&A, Ended::Dropped);
+    queue.complete(&A, Completion::Aborted);
     assert_eq!(due(&queue), Some(A));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lane_that_is_closed_is_gone_and_opened_again_runs_nothing_twice() {
+async fn a_reopened_lane_runs_no_item_twice() {
     let queue = queue(0);
     for item in [A, B] {
         queue.push(item);
@@ -143,10 +145,10 @@ async fn a_lane_that_is_closed_is_gone_and_opened_again_runs_nothing_twice() {
     assert_eq!(due(&queue), None);
     queue.push(A);
     assert_eq!(due(&queue), None);
-    queue.end(&A, Ended::Dropped);
+    queue.complete(&A, Completion::Aborted);
     assert_eq!(due(&queue), Some(A));
     queue.close(&"c1");
-    queue.end(&A, Ended::Well(Some(Duration::from_secs(1))));
+    queue.complete(&A, Completion::Succeeded(Some(Duration::from_secs(1))));
     assert_eq!(queue.depths().into_iter().map(|(lane, _)| lane).collect::<Vec<_>>(), ["c2"]);
     assert!(queue.state().timers.is_empty());
 }

@@ -1,0 +1,23 @@
+use std::future::pending;
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Resolves when the process has received SIGINT or SIGTERM so many times.
+pub(super) async fn received(count: usize) {
+    let wait = async || {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        for _ in 0..count {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        io::Result::Ok(())
+    };
+    if let Err(error) = wait().await {
+        tracing::error!(%error, "cannot listen for signals: SIGINT and SIGTERM end the process at once");
+        pending().await
+    }
+}
