@@ -1,15 +1,14 @@
-//! What the designs of multi-cluster workflows for Argo Workflows kept in Secrets, read back as
-//! [`kube::Config`]s. `kubemcsa export` writes the same.
-//! <https://github.com/argoproj/argo-workflows/issues/3523>
+//! Reads the Secrets of the multi-cluster designs for Argo Workflows as [`kube::Config`]s. `kubemcsa export` writes the
+//! same formats. <https://github.com/argoproj/argo-workflows/issues/3523>
 //!
-//! | Secret | what is in it | all of it | one cluster |
+//! | Secret | content | all clusters | one cluster |
 //! | --- | --- | --- | --- |
-//! | [`CLUSTERS`] | under each key, which is the cluster's name, client-go's `rest.Config` as JSON | [`Reader::rest_configs`] | [`Reader::rest_config`] |
-//! | [`KUBECONFIG`] | under the key `value` a kubeconfig, whose contexts are called what their clusters are | [`Reader::contexts`] | [`Reader::context`] |
-//! | with the label [`CLUSTER_LABEL`] | under the key `kubeconfig` a kubeconfig: a profile | [`Reader::profiles`] | [`Reader::profile`] |
+//! | [`CLUSTERS`] | under each cluster's name, client-go's `rest.Config` as JSON | [`Reader::rest_configs`] | [`Reader::rest_config`] |
+//! | [`KUBECONFIG`] | under the key `value`, a kubeconfig whose contexts have the names of their clusters | [`Reader::contexts`] | [`Reader::context`] |
+//! | with the label [`CLUSTER_LABEL`] | under the key `kubeconfig`, a kubeconfig: a profile | [`Reader::profiles`] | [`Reader::profile`] |
 //!
-//! The last column is for who reads one Secret again and again, and is not kept from one cluster by what
-//! is wrong with another. All of them are data: what would run a program or read a file is refused.
+//! The functions in the last column ignore errors in the entries of other clusters. Configurations that would run a
+//! program or read a file are refused.
 //!
 //! ```
 //! # fn example(secret: &k8s_openapi::api::core::v1::Secret) -> Result<(), mcsa_client::argo::ArgoError> {
@@ -24,7 +23,7 @@
 //! # }
 //! ```
 //!
-//! A config of one cluster that follows its Secret is a [`LiveConfig`](crate::live::LiveConfig), and such make a
+//! A [`LiveConfig`](crate::live::LiveConfig) follows its Secret, and can be a member of a
 //! [`Clusters`](crate::clusters::Clusters):
 //!
 //! ```no_run
@@ -65,16 +64,16 @@ pub use crate::system::formats::argo_workflows::{
 
 use crate::system::formats::Verification;
 
-/// Reads the Secrets, and refuses those that have a cluster's certificate not verified.
+/// Reads the Secrets. Refuses configurations that disable the verification of certificates, unless
+/// [`Reader::allow_insecure`] allows them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reader {
     insecure: bool,
 }
 
 impl Reader {
-    /// Takes also what has `Insecure` or `insecure-skip-tls-verify`, as `kubemcsa export` writes it if
-    /// it is told to: whoever is on the way to such a cluster can read the token, and answer in the
-    /// cluster's place. Not for production.
+    /// Also accepts `Insecure` and `insecure-skip-tls-verify`, which `kubemcsa export --insecure-skip-tls-verify` writes.
+    /// Anyone on the network path to such a cluster can read the token, and impersonate the cluster. Not for production.
     #[must_use]
     pub fn allow_insecure(self) -> Self {
         Self { insecure: true }
@@ -103,7 +102,7 @@ pub(crate) mod tests {
         secret
     }
 
-    /// Credentials of all that there is to a cluster, as they are exported.
+    /// Calls `check` with each combination of credential and verification.
     pub(super) fn each(check: impl Fn(Exported<'_>)) {
         let mut other: Credential = credential();
         other.endpoint.ca_bundle = None;
@@ -116,8 +115,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What a config read from an exported Secret has to be.
-    pub(super) fn assert_is(config: &kube::Config, exported: &Exported<'_>) {
+    pub(super) fn assert_matches(config: &kube::Config, exported: &Exported<'_>) {
         use crate::ExposeSecret;
         let is_insecure = exported.verification == Verification::Nothing;
         let endpoint = &exported.credential.endpoint;

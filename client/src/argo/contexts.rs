@@ -1,5 +1,5 @@
-//! The Secret [`KUBECONFIG`](super::KUBECONFIG): a kubeconfig with exactly one context for each cluster,
-//! which is called what the cluster is.
+//! The Secret [`KUBECONFIG`](super::KUBECONFIG): a kubeconfig with exactly one context for each cluster, with the
+//! cluster's name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,18 +8,18 @@ use kube::Config;
 use kube::config::{Context, Kubeconfig};
 
 use super::Reader;
-use super::error::{ArgoError, Place, Problem, if_encoded, text, with_credential};
+use super::error::{ArgoError, Place, Problem, if_encoded, require_credential, text};
 use crate::kubeconfig::{self, Chosen, INSECURE};
 use crate::system::formats::kubeconfigs::VALUE;
 
-const MEND: &str = "put a kubeconfig there, with a context for each cluster, as kubemcsa export --format \
+const FIX: &str = "put a kubeconfig there, with a context for each cluster, as kubemcsa export --format \
                     argo-kubeconfig prints it";
 
 impl Reader {
     /// All clusters of the Secret [`KUBECONFIG`](super::KUBECONFIG), by name.
     ///
     /// # Errors
-    /// When there is none, one of them can't be used, or not each has one context of its name.
+    /// If there is no cluster, one of them cannot be used, or one has not exactly one context with its name.
     pub fn contexts(self, secret: &Secret) -> Result<BTreeMap<String, Config>, ArgoError> {
         let kubeconfig = parsed(secret)?;
         let contexts = kubeconfig.contexts.iter().map(|named| named.name.as_str());
@@ -31,20 +31,20 @@ impl Reader {
         names.into_iter().map(|name| Ok((name.to_owned(), self.one(secret, &kubeconfig, name)?))).collect()
     }
 
-    /// One cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG), whatever is there of the others.
+    /// One cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG). Errors of other clusters are ignored.
     ///
     /// # Errors
-    /// When it is not there, has not one context of its name, or can't be used.
+    /// If the cluster does not exist, has not exactly one context with its name, or cannot be used.
     pub fn context(self, secret: &Secret, cluster: &str) -> Result<Config, ArgoError> {
         self.one(secret, &parsed(secret)?, cluster)
     }
 
-    /// The only namespace that is managed of a cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG):
-    /// its context's. Empty, as in [`ClusterLine`](super::ClusterLine), if that names none, which means
-    /// all of them; [`Config::default_namespace`] can't tell that from `default`.
+    /// The only managed namespace of a cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG): its context's namespace.
+    /// Empty, as in [`ClusterLine`](super::ClusterLine), if the context has none: all namespaces are managed.
+    /// [`Config::default_namespace`] would be `default` in that case.
     ///
     /// # Errors
-    /// When there is not one context of that name.
+    /// If there is not exactly one context with that name.
     pub fn managed_namespace(self, secret: &Secret, cluster: &str) -> Result<String, ArgoError> {
         let kubeconfig = parsed(secret)?;
         let context = only(&kubeconfig, cluster).map_err(|problem| place(secret).error(problem))?;
@@ -53,16 +53,21 @@ impl Reader {
 
     fn one(self, secret: &Secret, kubeconfig: &Kubeconfig, name: &str) -> Result<Config, ArgoError> {
         only(kubeconfig, name).map_err(|problem| place(secret).error(problem))?;
-        self.chosen(kubeconfig, Some(name)).map_err(|problem| place(secret).in_context(name).error(problem))
+        self.context_config(kubeconfig, Some(name))
+            .map_err(|problem| place(secret).in_context(name).error(problem))
     }
 
-    /// What a context says, the current one unless it is named.
-    pub(super) fn chosen(self, kubeconfig: &Kubeconfig, context: Option<&str>) -> Result<Config, Problem> {
+    /// The configuration of a context. `None`: the current context.
+    pub(super) fn context_config(
+        self,
+        kubeconfig: &Kubeconfig,
+        context: Option<&str>,
+    ) -> Result<Config, Problem> {
         let (endpoint, config) = Chosen::of(kubeconfig, context)?.read(self.verification())?;
         if config.accept_invalid_certs && endpoint.ca_bundle.is_some() {
             return Err(Problem::InsecureAuthority(INSECURE));
         }
-        with_credential(&config.auth_info)?;
+        require_credential(&config.auth_info)?;
         Ok(config)
     }
 }
@@ -72,20 +77,20 @@ fn place(secret: &Secret) -> Place {
 }
 
 fn parsed(secret: &Secret) -> Result<Kubeconfig, ArgoError> {
-    text(secret, VALUE, MEND)
-        .and_then(|text| kubeconfig_of(text, MEND))
+    text(secret, VALUE, FIX)
+        .and_then(|text| kubeconfig_of(text, FIX))
         .map_err(|problem| place(secret).error(problem))
 }
 
-pub(super) fn kubeconfig_of(text: &str, mend: &'static str) -> Result<Kubeconfig, Problem> {
-    kubeconfig::parse(text).map_err(|_| if_encoded(text, Problem::NotAKubeconfig(mend)))
+pub(super) fn kubeconfig_of(text: &str, fix: &'static str) -> Result<Kubeconfig, Problem> {
+    kubeconfig::parse(text).map_err(|_| if_encoded(text, Problem::NotAKubeconfig(fix)))
 }
 
-/// The one context of a cluster, if there is no doubt about it.
+/// The context of a cluster, if it is unambiguous.
 fn only<'a>(kubeconfig: &'a Kubeconfig, name: &str) -> Result<&'a Context, Problem> {
     let mut contexts = kubeconfig.contexts.iter().filter(|named| named.name == name);
     let context = contexts.next().ok_or_else(|| Problem::NoContext(name.to_owned()))?;
-    alone("contexts", name, 1 + contexts.count())?;
+    check_single("contexts", name, 1 + contexts.count())?;
     let dangling = || Problem::Dangling(name.to_owned());
     let context = context.context.as_ref().ok_or_else(dangling)?;
 
@@ -106,12 +111,12 @@ fn only<'a>(kubeconfig: &'a Kubeconfig, name: &str) -> Result<&'a Context, Probl
     if clusters == 0 || users == 0 {
         return Err(dangling());
     }
-    alone("clusters", name, clusters)?;
-    alone("users", user, users)?;
+    check_single("clusters", name, clusters)?;
+    check_single("users", user, users)?;
     Ok(context)
 }
 
-fn alone(what: &'static str, name: &str, count: usize) -> Result<(), Problem> {
+fn check_single(what: &'static str, name: &str, count: usize) -> Result<(), Problem> {
     let name = name.to_owned();
     if count > 1 { Err(Problem::Several { count, what, name }) } else { Ok(()) }
 }

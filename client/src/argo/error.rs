@@ -1,4 +1,4 @@
-//! What can be wrong, where, and what mends it. No value is ever quoted.
+//! Errors with their place and fix. They never quote a value.
 
 use std::fmt;
 
@@ -9,8 +9,7 @@ use kube::{Resource, ResourceExt};
 use crate::kubeconfig::{self, INSECURE, decoded};
 use crate::system::proxy::ProxyError;
 
-/// A Secret or a config map can't be used: which one, under which key, why, and what to do. It contains no
-/// value.
+/// Why a Secret or ConfigMap cannot be used. The message names the object, the key and the fix, and quotes no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct ArgoError {
@@ -18,7 +17,7 @@ pub struct ArgoError {
     problem: Problem,
 }
 
-/// An object, or what is under a key of it.
+/// An object, or a key of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     kind: &'static str,
@@ -29,78 +28,72 @@ pub(super) struct Place {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("it has no keys; {0}")]
+    #[error("no keys; {0}")]
     Empty(&'static str),
-    #[error("it has no such key; {0}")]
+    #[error("no such key; {0}")]
     NoKey(&'static str),
-    #[error("it is not UTF-8; {0}")]
+    #[error("not UTF-8; {0}")]
     NotText(&'static str),
-    #[error("it is the base64 of what should be there: in data it is encoded once, in stringData not at all")]
+    #[error("base64-encoded twice; encode it once in data, and not at all in stringData")]
     EncodedTwice,
-    #[error("it is no JSON, from line {line}, column {column} on; {mend}")]
-    NotJson { line: usize, column: usize, mend: &'static str },
-    #[error("{0} is not {1}, as it is in client-go")]
+    #[error("invalid JSON at line {line}, column {column}; {fix}")]
+    NotJson { line: usize, column: usize, fix: &'static str },
+    #[error("{0} must be {1}, as in client-go")]
     WrongType(&'static str, &'static str),
-    #[error("it has no {0}; {1}")]
+    #[error("no {0}; {1}")]
     NoField(&'static str, &'static str),
-    #[error("its {0} is no URL; correct it")]
+    #[error("{0} is not a URL; correct it")]
     NotAUrl(&'static str),
-    #[error("it has {0}, which it must not have: put the data itself there")]
+    #[error("{0} is not allowed; replace it with the data itself")]
     Refused(&'static str),
     #[error(
-        "it has {0}, so that whoever is on the way can read the token: put the cluster's certificate authority there, \
-         or have it read with Reader::allow_insecure"
+        "{0} lets anyone on the network path read the token; replace it with the cluster's certificate authority, or \
+         use Reader::allow_insecure"
     )]
     Insecure(&'static str),
-    #[error(
-        "it has {0}, which means that nothing is verified, and a certificate authority; remove one of them"
-    )]
+    #[error("{0} disables verification, but there is a certificate authority; remove one of them")]
     InsecureAuthority(&'static str),
-    #[error("it has one of {0} and {1}; a client certificate is both")]
+    #[error("only one of {0} and {1} is set; a client certificate needs both")]
     HalfACertificate(&'static str, &'static str),
-    #[error("it has no credential; put a token or a client certificate there")]
+    #[error("no credential; add a token or a client certificate")]
     NoCredential,
-    #[error("its {0} is not the base64 of a PEM bundle; kubectl config view --raw has it so")]
+    #[error("{0} is not a base64-encoded PEM bundle; copy it from kubectl config view --raw")]
     NotPem(&'static str),
     #[error("{0}; correct it")]
     Proxy(ProxyError),
-    #[error("it is not a kubeconfig; {0}")]
+    #[error("not a kubeconfig; {0}")]
     NotAKubeconfig(&'static str),
     #[error(transparent)]
     Kubeconfig(kubeconfig::Problem),
 
-    #[error("its kubeconfig has no contexts; it needs one for each cluster, with the cluster's name")]
+    #[error("the kubeconfig has no contexts; add one for each cluster, with the cluster's name")]
     NoContexts,
-    #[error("its kubeconfig has no context {0}; add one for the cluster of that name")]
+    #[error("the kubeconfig has no context {0}; add one for cluster {0}")]
     NoContext(String),
-    #[error("its kubeconfig has {count} {what} that are called {name}; remove all but one")]
+    #[error("the kubeconfig has {count} {what} with the name {name}; remove all but one")]
     Several { count: usize, what: &'static str, name: String },
-    #[error("its kubeconfig has several contexts for cluster {cluster}: {}; remove all but one", contexts.join(", "))]
+    #[error("the kubeconfig has several contexts for cluster {cluster}: {}; remove all but one", contexts.join(", "))]
     SeveralForCluster { cluster: String, contexts: Vec<String> },
-    #[error("context {context} is for cluster {cluster}, and must be called the same: rename one of them")]
+    #[error("context {context} is for cluster {cluster}, but must have its name; rename one of them")]
     Misnamed { context: String, cluster: String },
-    #[error("context {0} names a cluster or a user that is not there; add it")]
+    #[error("context {0} refers to a cluster or user that does not exist; add it")]
     Dangling(String),
 
-    #[error(
-        "its kubeconfig has no current-context whose cluster is there; kubectl config use-context names one"
-    )]
+    #[error("the kubeconfig has no current-context with a cluster; set it with kubectl config use-context")]
     NoCurrentContext,
-    #[error("it has no label {0} with the name of its cluster; add it")]
+    #[error("no label {0}; add it with the name of the cluster")]
     NoLabel(&'static str),
-    #[error(
-        "it has no namespace, which says for which workflows it is; add the annotation {0}, or the namespace"
-    )]
+    #[error("no namespace, so it matches no workflows; add the annotation {0}, or a namespace")]
     NoNamespace(&'static str),
     #[error(
-        "Secret {other} is just as specific for namespace {namespace} of cluster {cluster} and workflows in \
+        "as specific as Secret {other} for namespace {namespace} of cluster {cluster} and workflows in \
          {workflow_namespace}; change an annotation of one of them, or delete it"
     )]
     Ambiguous { other: String, workflow_namespace: String, cluster: String, namespace: String },
 
-    #[error("it is not YAML with text for cluster; correct it")]
+    #[error("not YAML with a string for cluster; correct it")]
     NotYaml,
-    #[error("it names another local cluster than key config; remove one of them")]
+    #[error("the local cluster has another name under key config; remove one of them")]
     TwoNames,
 }
 
@@ -118,9 +111,8 @@ impl From<kubeconfig::Problem> for Problem {
 }
 
 impl Place {
-    /// An object, or what is under its key.
     pub(super) fn of<R: Resource<DynamicType = ()>>(object: &R, key: Option<&str>) -> Self {
-        // Documents that were never applied may have no namespace.
+        // Objects from files may have no namespace.
         let namespace = object.namespace().map(|namespace| namespace + "/").unwrap_or_default();
         Self {
             kind: if R::kind(&()) == "Secret" { "Secret" } else { "ConfigMap" },
@@ -130,7 +122,7 @@ impl Place {
         }
     }
 
-    /// The Secret of this namespace and name.
+    /// `object` is `namespace/name`.
     pub(super) fn secret(object: &str) -> Self {
         Self { kind: "Secret", object: object.to_owned(), key: None, context: None }
     }
@@ -157,22 +149,21 @@ impl fmt::Display for Place {
     }
 }
 
-/// The text under a key.
-pub(super) fn text<'a>(secret: &'a Secret, key: &str, mend: &'static str) -> Result<&'a str, Problem> {
-    let data = secret.data.as_ref().filter(|data| !data.is_empty()).ok_or(Problem::Empty(mend))?;
-    let value = data.get(key).ok_or(Problem::NoKey(mend))?;
-    std::str::from_utf8(&value.0).map_err(|_| Problem::NotText(mend))
+pub(super) fn text<'a>(secret: &'a Secret, key: &str, fix: &'static str) -> Result<&'a str, Problem> {
+    let data = secret.data.as_ref().filter(|data| !data.is_empty()).ok_or(Problem::Empty(fix))?;
+    let value = data.get(key).ok_or(Problem::NoKey(fix))?;
+    std::str::from_utf8(&value.0).map_err(|_| Problem::NotText(fix))
 }
 
-/// Why a text was not what it should be, if that is for its being encoded.
+/// Returns [`Problem::EncodedTwice`] if the text is the base64 of JSON or a kubeconfig, and else `otherwise`.
 pub(super) fn if_encoded(text: &str, otherwise: Problem) -> Problem {
     let once = decoded(text).and_then(|bytes| String::from_utf8(bytes).ok());
-    // JSON, or YAML of more than one word.
+    // JSON and kubeconfigs have a colon.
     if once.is_some_and(|once| once.contains(':')) { Problem::EncodedTwice } else { otherwise }
 }
 
-/// Whether there is anything to say who one is. Nobody exports a cluster for anonymous use.
-pub(super) fn with_credential(user: &AuthInfo) -> Result<(), Problem> {
+/// Anonymous access is an error: it is surely unintended.
+pub(super) fn require_credential(user: &AuthInfo) -> Result<(), Problem> {
     let found = user.token.is_some() || user.client_certificate_data.is_some() || user.username.is_some();
     if found { Ok(()) } else { Err(Problem::NoCredential) }
 }

@@ -1,38 +1,36 @@
-//! What the cluster is called in which the workflows are.
+//! The name of the workflows' own cluster.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Deserialize;
 
 use super::error::{ArgoError, Place, Problem};
 
-/// Name of the config map of the workflow controller.
+/// The name of the workflow controller's ConfigMap.
 pub const CONTROLLER_CONFIG_MAP: &str = "workflow-controller-configmap";
 
-/// The key that has the name, of the map or of the YAML in [`CONFIG`].
+/// The key of the name, in the ConfigMap or in the YAML under [`CONFIG`].
 const CLUSTER: &str = "cluster";
 
-/// The key that has the controller's whole configuration in config maps of the older form.
+/// The key of the whole configuration, in ConfigMaps of the older form.
 /// <https://github.com/argoproj/argo-workflows/blob/main/docs/workflow-controller-configmap.md>
 const CONFIG: &str = "config";
 
-/// What is read of the controller's configuration.
 #[derive(Deserialize)]
 struct Controller {
     cluster: Option<String>,
 }
 
-/// The name of the local cluster, if [`CONTROLLER_CONFIG_MAP`] has one, in either of its forms.
+/// The name of the local cluster in a [`CONTROLLER_CONFIG_MAP`] of either form. `None`: it has no name.
 ///
 /// # Errors
-/// When it is no text, or each form has another one.
+/// If the name is not a string, or the two forms have different names.
 pub fn local_cluster(config_map: &ConfigMap) -> Result<Option<String>, ArgoError> {
     let value = |key: &str| config_map.data.as_ref().and_then(|data| data.get(key));
     let error = |key: &str, problem| Place::of(config_map, Some(key)).error(problem);
     let not_yaml = |key: &str| error(key, Problem::NotYaml);
     let name = |name: Option<String>| name.filter(|name| !name.is_empty());
 
-    // The controller reads each value of the map as YAML, too. What its own default name begins with, YAML
-    // does not allow.
+    // The controller also parses each value as YAML. Its default name starts with `@`, which YAML does not allow.
     let direct = match value(CLUSTER).map(|text| text.trim()) {
         Some(text) if text.starts_with('@') => Some(text.to_owned()),
         Some(text) => serde_saphyr::from_str::<Option<String>>(text).map_err(|_| not_yaml(CLUSTER))?,
@@ -73,18 +71,21 @@ mod tests {
     #[case(&[("config", "parallelism: 10\n")], None)]
     #[case(&[("config", "cluster: cluster-0\nparallelism: 10\n")], Some("cluster-0"))]
     #[case(&[("config", "cluster: main"), ("cluster", "main")], Some("main"))]
-    fn names(#[case] values: &[(&str, &str)], #[case] expected: Option<&str>) {
+    fn a_name_of_either_form_is_read(#[case] values: &[(&str, &str)], #[case] expected: Option<&str>) {
         assert_eq!(local_cluster(&config_map(values)).unwrap().as_deref(), expected);
     }
 
     #[rstest]
-    #[case(&[("cluster", "[t0ken]")], "key cluster: it is not YAML")]
-    #[case(&[("config", "cluster: {a: t0ken}")], "key config: it is not YAML")]
-    #[case(&[("config", "t0ken: [")], "key config: it is not YAML")]
-    #[case(&[("config", "cluster: main"), ("cluster", "t0ken")], "key cluster: it names another")]
-    fn no_names(#[case] values: &[(&str, &str)], #[case] said: &str) {
+    #[case(&[("cluster", "[t0ken]")], "key cluster: not YAML")]
+    #[case(&[("config", "cluster: {a: t0ken}")], "key config: not YAML")]
+    #[case(&[("config", "t0ken: [")], "key config: not YAML")]
+    #[case(&[("config", "cluster: main"), ("cluster", "t0ken")], "key cluster: the local cluster has another name")]
+    fn an_invalid_name_is_an_error_without_its_value(
+        #[case] values: &[(&str, &str)],
+        #[case] expected: &str,
+    ) {
         let error = local_cluster(&config_map(values)).unwrap_err().to_string();
         assert!(error.starts_with("ConfigMap argo/workflow-controller-configmap, "), "{error}");
-        assert!(error.contains(said) && !error.contains("t0ken"), "{error}");
+        assert!(error.contains(expected) && !error.contains("t0ken"), "{error}");
     }
 }

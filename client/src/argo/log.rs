@@ -1,17 +1,18 @@
-//! The line by which people see that a cluster was read.
+//! The log line of the workflow controller for a cluster.
 
 use std::fmt;
 
-/// What the workflow controller logged of each cluster, and its documents told people to look for:
+/// The line that the workflow controller logged for each cluster, which its documentation refers to:
 /// `msg=cluster cluster=cluster-1 managedNamespace=remote`.
 ///
-/// Values are as [logrus](https://github.com/sirupsen/logrus/blob/v1.9.3/text_formatter.go) has them in
-/// its text format: in quotes only where they are more than a word, and nothing at all if they are empty.
+/// Values are formatted as in the text format of
+/// [logrus](https://github.com/sirupsen/logrus/blob/v1.9.3/text_formatter.go): quoted only if they have special
+/// characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterLine<'a> {
     /// The cluster's name.
     pub cluster: &'a str,
-    /// The only namespace of it that is managed. Empty: all of them.
+    /// The only managed namespace of the cluster. Empty: all namespaces.
     pub managed_namespace: &'a str,
 }
 
@@ -35,7 +36,7 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// As Go's `%q` has it. <https://pkg.go.dev/strconv#Quote>
+/// Escapes like Go's `%q`. <https://pkg.go.dev/strconv#Quote>
 fn quoted(c: char, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
     let code = u32::from(c);
     match c {
@@ -48,7 +49,7 @@ fn quoted(c: char, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         '\x0b' => formatter.write_str("\\v"),
         '\x0c' => formatter.write_str("\\f"),
         '\0'..'\x20' | '\x7f' => write!(formatter, "\\x{code:02x}"),
-        // What Rust would escape is what Go says can't be printed.
+        // Rust escapes the characters that Go considers not printable.
         _ if c.is_ascii() || c.escape_debug().len() == 1 => write!(formatter, "{c}"),
         _ if code > 0xffff => write!(formatter, "\\U{code:08x}"),
         _ => write!(formatter, "\\u{code:04x}"),

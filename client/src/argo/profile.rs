@@ -1,8 +1,8 @@
-//! A profile: a Secret with a kubeconfig under the key `kubeconfig`, the name of its cluster as a label,
-//! and annotations that say what it is for.
+//! A profile: a Secret with a kubeconfig under the key `kubeconfig`, the name of its cluster in a label, and annotations
+//! for its scope.
 //!
-//! Argo's own documents told of one for reading and one for writing; which it is was never written on it,
-//! but follows from the rights of who is in it.
+//! Argo's documentation had profiles for reading and for writing. Nothing in the Secret distinguishes them: the
+//! credential's rights do.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Config, ResourceExt};
@@ -12,21 +12,21 @@ use super::error::{ArgoError, Place, Problem, text};
 use super::{CLUSTER_LABEL, REMOTE_NAMESPACE, Reader, WORKFLOW_NAMESPACE};
 use crate::contract::key;
 
-const MEND: &str = "put a kubeconfig there, as kubemcsa export --format argo-profile prints it";
+const FIX: &str = "put a kubeconfig there, as kubemcsa export --format argo-profile prints it";
 
-/// A way into a cluster, and what it is for.
+/// Access to a cluster, and its scope.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// Namespace and name of its Secret, as `namespace/name`.
+    /// The namespace and name of its Secret, as `namespace/name`.
     pub secret: String,
     /// The cluster's name: the value of [`CLUSTER_LABEL`].
     pub cluster: String,
-    /// The namespace of the workflows that it is for; None: any. It is the value of
-    /// [`WORKFLOW_NAMESPACE`], of which empty means any, and without it the Secret's own namespace.
+    /// The namespace of the workflows that may use it. `None`: any. This is the value of [`WORKFLOW_NAMESPACE`], where
+    /// empty means any, or the Secret's namespace without that annotation.
     pub workflow_namespace: Option<String>,
-    /// The namespace of the cluster that it is for; None: any. It is the value of [`REMOTE_NAMESPACE`].
+    /// The namespace of the cluster that it gives access to. `None`: any. This is the value of [`REMOTE_NAMESPACE`].
     pub namespace: Option<String>,
-    /// How one connects: what the current context of its kubeconfig says.
+    /// The configuration of its kubeconfig's current context.
     pub config: Config,
 }
 
@@ -34,19 +34,19 @@ impl Reader {
     /// The profile in a Secret.
     ///
     /// # Errors
-    /// When it is none, or can't be used.
+    /// If the Secret is not a profile, or its kubeconfig cannot be used.
     pub fn profile(self, secret: &Secret) -> Result<Profile, ArgoError> {
         let object = |problem| Place::of(secret, None).error(problem);
         let label = secret.labels().get(CLUSTER_LABEL).filter(|label| !label.is_empty());
         let cluster = label.cloned().ok_or_else(|| object(Problem::NoLabel(CLUSTER_LABEL)))?;
         let annotation = |name: &str| secret.annotations().get(name).cloned();
         let workflow_namespace = annotation(WORKFLOW_NAMESPACE)
-            // Not that a document without a namespace is for all of them.
+            // A Secret without a namespace, from a file, must not match all namespaces.
             .or_else(|| secret.namespace().filter(|namespace| !namespace.is_empty()))
             .ok_or_else(|| object(Problem::NoNamespace(WORKFLOW_NAMESPACE)))?;
-        let config = text(secret, key::KUBECONFIG, MEND)
-            .and_then(|text| kubeconfig_of(text, MEND))
-            .and_then(|kubeconfig| self.chosen(&kubeconfig, None))
+        let config = text(secret, key::KUBECONFIG, FIX)
+            .and_then(|text| kubeconfig_of(text, FIX))
+            .and_then(|kubeconfig| self.context_config(&kubeconfig, None))
             .map_err(|problem| Place::of(secret, Some(key::KUBECONFIG)).error(problem))?;
         let specific = |namespace: String| Some(namespace).filter(|namespace| !namespace.is_empty());
         Ok(Profile {
@@ -60,16 +60,16 @@ impl Reader {
 }
 
 impl Profile {
-    /// Whether it is for this namespace of this cluster, and workflows in that namespace.
+    /// Whether workflows in a namespace may use it for a namespace of a cluster.
     pub fn is_for(&self, workflow_namespace: &str, cluster: &str, namespace: &str) -> bool {
-        let takes = |scope: &Option<String>, wanted: &str| scope.as_deref().is_none_or(|own| own == wanted);
+        let matches =
+            |scope: &Option<String>, wanted: &str| scope.as_deref().is_none_or(|scope| scope == wanted);
         self.cluster == cluster
-            && takes(&self.workflow_namespace, workflow_namespace)
-            && takes(&self.namespace, namespace)
+            && matches(&self.workflow_namespace, workflow_namespace)
+            && matches(&self.namespace, namespace)
     }
 
-    /// How specific it is. The namespace of the workflows comes first: it is whose the profile is, and
-    /// what a tenant was given goes before what all were given.
+    /// How specific it is. The workflows' namespace comes first, so that a tenant's profile precedes a shared one.
     pub(super) fn rank(&self) -> (bool, bool) {
         (self.workflow_namespace.is_some(), self.namespace.is_some())
     }

@@ -1,17 +1,17 @@
-//! All profiles, of which the most specific one is found.
+//! Finds the most specific profile.
 
 use k8s_openapi::api::core::v1::Secret;
 
 use super::error::{ArgoError, Place, Problem};
 use super::{Profile, Reader};
 
-/// Profiles, in the order of their Secrets' names.
+/// Profiles, sorted by the names of their Secrets.
 #[derive(Clone, Debug, Default)]
 pub struct Profiles(Vec<Profile>);
 
 impl Reader {
-    /// The profiles in Secrets, such as those with the label [`CLUSTER_LABEL`](super::CLUSTER_LABEL), and what is
-    /// wrong with the others.
+    /// Reads the profiles in Secrets, usually those with the label [`CLUSTER_LABEL`](super::CLUSTER_LABEL). Returns the
+    /// errors of the others.
     pub fn profiles<'a>(self, secrets: impl IntoIterator<Item = &'a Secret>) -> (Profiles, Vec<ArgoError>) {
         let (mut profiles, mut errors) = (Vec::new(), Vec::new());
         for secret in secrets {
@@ -26,26 +26,26 @@ impl Reader {
 }
 
 impl Profiles {
-    /// [`Reader::profiles`] of the default reader.
+    /// [`Reader::profiles`] with the default reader.
     pub fn read<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> (Self, Vec<ArgoError>) {
         Reader::default().profiles(secrets)
     }
 
-    /// The most specific profile for a namespace of a cluster, and workflows in another namespace. One
-    /// that names the workflows' namespace goes before one that does not, and only then one that names
-    /// the cluster's namespace.
+    /// The most specific profile that workflows in a namespace may use for a namespace of a cluster. A profile for that
+    /// workflow namespace precedes others; then a profile for that namespace of the cluster does.
     ///
     /// # Errors
-    /// When the two most specific ones are for the same.
+    /// If two profiles are equally specific.
     pub fn find(
         &self,
         workflow_namespace: &str,
         cluster: &str,
         namespace: &str,
     ) -> Result<Option<&Profile>, ArgoError> {
-        let fit = || self.iter().filter(|profile| profile.is_for(workflow_namespace, cluster, namespace));
-        let Some(best) = fit().map(Profile::rank).max() else { return Ok(None) };
-        let mut found = fit().filter(|profile| profile.rank() == best);
+        let matching =
+            || self.iter().filter(|profile| profile.is_for(workflow_namespace, cluster, namespace));
+        let Some(best) = matching().map(Profile::rank).max() else { return Ok(None) };
+        let mut found = matching().filter(|profile| profile.rank() == best);
         match (found.next(), found.next()) {
             (Some(one), Some(other)) => Err(Place::secret(&one.secret).error(Problem::Ambiguous {
                 other: other.secret.clone(),
@@ -57,7 +57,7 @@ impl Profiles {
         }
     }
 
-    /// All of them.
+    /// All profiles.
     pub fn iter(&self) -> impl Iterator<Item = &Profile> {
         self.0.iter()
     }

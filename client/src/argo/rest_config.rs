@@ -1,6 +1,6 @@
-//! The Secret [`CLUSTERS`](super::CLUSTERS): under each cluster's name client-go's
-//! [`rest.Config`](https://pkg.go.dev/k8s.io/client-go/rest#Config) as JSON. As client-go does, field
-//! names are read in capitals or not, and what is not known is passed over.
+//! The Secret [`CLUSTERS`](super::CLUSTERS): under each cluster's name, client-go's
+//! [`rest.Config`](https://pkg.go.dev/k8s.io/client-go/rest#Config) as JSON. As in client-go, field names are
+//! case-insensitive, and unknown fields are ignored.
 
 mod fields;
 
@@ -13,50 +13,50 @@ use serde_json::Value;
 
 use self::fields::Fields;
 use super::Reader;
-use super::error::{ArgoError, Place, Problem, if_encoded, text, with_credential};
+use super::error::{ArgoError, Place, Problem, if_encoded, require_credential, text};
 use crate::kubeconfig::{self, authority, decoded_pem, unbroken, url};
 use crate::system::formats::Verification;
 use crate::system::proxy;
 
-const MEND: &str = "put the rest config of the cluster there, under the cluster's name, as kubemcsa export --format \
-                    argo-clusters prints it";
+const FIX: &str = "put the rest config of the cluster there, under the cluster's name, as kubemcsa export --format \
+                   argo-clusters prints it";
 
 impl Reader {
     /// All clusters of the Secret [`CLUSTERS`](super::CLUSTERS), by name.
     ///
     /// # Errors
-    /// When one of them can't be used, or there is none.
+    /// If one of them cannot be used, or there is none.
     pub fn rest_configs(self, secret: &Secret) -> Result<BTreeMap<String, Config>, ArgoError> {
         let names: Vec<_> = secret.data.iter().flatten().map(|(name, _)| name).collect();
         if names.is_empty() {
-            return Err(Place::of(secret, None).error(Problem::Empty(MEND)));
+            return Err(Place::of(secret, None).error(Problem::Empty(FIX)));
         }
         names.into_iter().map(|name| Ok((name.clone(), self.rest_config(secret, name)?))).collect()
     }
 
-    /// One cluster of the Secret [`CLUSTERS`](super::CLUSTERS), whatever is there of the others.
+    /// One cluster of the Secret [`CLUSTERS`](super::CLUSTERS). Errors of other clusters are ignored.
     ///
     /// # Errors
-    /// When it is not there, or can't be used.
+    /// If the cluster does not exist, or cannot be used.
     pub fn rest_config(self, secret: &Secret, cluster: &str) -> Result<Config, ArgoError> {
-        let read = text(secret, cluster, MEND).and_then(|text| config(text, self.verification()));
+        let read = text(secret, cluster, FIX).and_then(|text| config(text, self.verification()));
         read.map_err(|problem| Place::of(secret, Some(cluster)).error(problem))
     }
 }
 
 fn config(text: &str, verification: Verification) -> Result<Config, Problem> {
     let value: Value = serde_json::from_str(text).map_err(|error| {
-        // Its text may quote what it stumbled over.
+        // Not the error's text, which may quote the value.
         let (line, column) = (error.line(), error.column());
-        if_encoded(text, Problem::NotJson { line, column, mend: MEND })
+        if_encoded(text, Problem::NotJson { line, column, fix: FIX })
     })?;
-    let fields = Fields::of("it", &value)?;
+    let fields = Fields::of("the value", &value)?;
     let tls = fields.inner("TLSClientConfig")?;
     fields.refuse(&["BearerTokenFile", "ExecProvider", "AuthProvider"])?;
     tls.refuse(&["CertFile", "KeyFile", "CAFile"])?;
 
-    let host = fields.text("Host")?.ok_or(Problem::NoField("Host", MEND))?;
-    // client-go takes it for http if nothing else is said about TLS.
+    let host = fields.text("Host")?.ok_or(Problem::NoField("Host", FIX))?;
+    // client-go would use HTTP without TLS settings.
     let server = if host.contains("://") { host.to_owned() } else { format!("https://{host}") };
     if !server.starts_with("https://") {
         return Err(kubeconfig::Problem::NotHttps.into());
@@ -95,11 +95,11 @@ fn user(fields: &Fields<'_>, tls: &Fields<'_>) -> Result<AuthInfo, Problem> {
         client_key_data: key.map(|data| pem("TLSClientConfig.KeyData", data)).transpose()?.map(Into::into),
         impersonate: impersonated.text("UserName")?.map(str::to_owned),
         impersonate_uid: impersonated.text("UID")?.map(str::to_owned),
-        impersonate_groups: impersonated.read("Groups", "a list of text")?,
-        impersonate_user_extra: impersonated.read("Extra", "lists of text by name")?,
+        impersonate_groups: impersonated.read("Groups", "a list of strings")?,
+        impersonate_user_extra: impersonated.read("Extra", "a map of string lists")?,
         ..Default::default()
     };
-    with_credential(&user)?;
+    require_credential(&user)?;
     Ok(user)
 }
 

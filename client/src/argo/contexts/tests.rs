@@ -1,7 +1,7 @@
-//! Kubeconfigs with several clusters, right and wrong.
+//! Valid and invalid kubeconfigs with several clusters.
 
 use super::super::KUBECONFIG;
-use super::super::tests::{assert_is, each, secret};
+use super::super::tests::{assert_matches, each, secret};
 use super::*;
 use crate::system::formats::Verification;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -30,7 +30,7 @@ fn of(text: &str) -> Secret {
 }
 
 #[test]
-fn what_is_exported_reads_back() {
+fn an_exported_kubeconfig_is_read_back() {
     each(|exported| {
         let secret = exported.argo_kubeconfig().unwrap();
         let strict = Reader::default().contexts(&secret);
@@ -42,16 +42,16 @@ fn what_is_exported_reads_back() {
         let reader = Reader::default().allow_insecure();
         let configs = reader.contexts(&secret).unwrap();
         assert_eq!(configs.keys().collect::<Vec<_>>(), ["c2"]);
-        assert_is(&configs["c2"], &exported);
+        assert_matches(&configs["c2"], &exported);
         let config = reader.context(&secret, "c2").unwrap();
-        assert_is(&config, &exported);
+        assert_matches(&config, &exported);
         assert_eq!(config.default_namespace, exported.credential.namespace);
         assert_eq!(reader.managed_namespace(&secret, "c2").unwrap(), exported.credential.namespace);
     });
 }
 
 #[test]
-fn a_context_for_each_cluster() {
+fn each_cluster_is_read_from_its_context() {
     let secret = of(&two());
     let configs = Reader::default().contexts(&secret).unwrap();
     let urls: Vec<_> =
@@ -66,7 +66,7 @@ fn a_context_for_each_cluster() {
 #[case(
     "contexts:",
     "contexts:\n- {name: c2, context: {cluster: c2, user: me}}",
-    "2 contexts that are called c2"
+    "2 contexts with the name c2"
 )]
 #[case(
     "contexts:",
@@ -76,74 +76,78 @@ fn a_context_for_each_cluster() {
 #[case(
     "users:",
     "---\ncontexts:\n- {name: c2, context: {cluster: c3, user: me}}\nusers:",
-    "2 contexts that are called c2"
+    "2 contexts with the name c2"
 )]
 #[case(
     "name: c2, context",
     "name: admin, context",
-    "context admin is for cluster c2, and must be called the same"
+    "context admin is for cluster c2, but must have its name"
 )]
 #[case(
     "clusters:",
     "clusters:\n- {name: c2, cluster: {server: 'https://t0ken'}}",
-    "2 clusters that are called c2"
+    "2 clusters with the name c2"
 )]
-#[case("users:", "users:\n- {name: me, user: {token: t0ken}}", "2 users that are called me")]
+#[case("users:", "users:\n- {name: me, user: {token: t0ken}}", "2 users with the name me")]
 #[case("clusters:", "clusters:\n- {name: c1, cluster: {server: 'https://c1'}}", "no context c1")]
-#[case("user: me", "user: you", "context c2 names a cluster or a user that is not there")]
+#[case("user: me", "user: you", "context c2 refers to a cluster or user that does not exist")]
 #[case("cluster: c2, user", "cluster: t0, user", "context c2 is for cluster t0")]
-#[case("clusters:", "clusters: t0ken", "it is not a kubeconfig; put")]
+#[case("clusters:", "clusters: t0ken", "not a kubeconfig; put")]
 #[case("https://c2", "http://c2", "context c2: its server does not begin with https://")]
 #[case("https://c2", "https://c 2", "context c2: its kubeconfig can't be used: its server is no URL")]
-#[case("token: t0ken", "tokenFile: /etc/shadow", "context c2: it has tokenFile")]
-#[case("token: t0ken", "exec: {command: sh, args: [t0ken]}", "context c2: it has exec")]
-#[case("token: t0ken", "auth-provider: {name: gcp, config: {}}", "context c2: it has auth-provider")]
-#[case("token: t0ken", "toke: t0ken", "context c2: it has no credential")]
+#[case("token: t0ken", "tokenFile: /etc/shadow", "context c2: tokenFile is not allowed")]
+#[case("token: t0ken", "exec: {command: sh, args: [t0ken]}", "context c2: exec is not allowed")]
+#[case("token: t0ken", "auth-provider: {name: gcp, config: {}}", "context c2: auth-provider is not allowed")]
+#[case("token: t0ken", "toke: t0ken", "context c2: no credential")]
 #[case(
     "certificate-authority-data: ",
     "certificate-authority-data: t0ken",
-    "context c2: its certificate-authority-data is not"
+    "context c2: certificate-authority-data is not"
 )]
 #[case(
     "certificate-authority-data: ",
     "certificate-authority: /etc/passwd, x: ",
-    "context c2: it has certificate-authority,"
+    "context c2: certificate-authority is not allowed"
 )]
 #[case("https://c2'", "https://c2', insecure-skip-tls-verify: true", "Reader::allow_insecure")]
 #[case("https://c2'", "https://c2', proxy-url: 'ftp://me:t0ken@proxy'", "the proxy in proxy-url is no URL")]
-fn what_is_wrong_is_named_and_not_quoted(#[case] from: &str, #[case] to: &str, #[case] said: &str) {
-    let spoiled = two().replacen(from, to, 1);
-    assert_ne!(spoiled, two(), "the case replaces nothing");
-    let error = Reader::default().contexts(&of(&spoiled)).unwrap_err();
+fn an_error_names_the_field_and_quotes_no_value(
+    #[case] from: &str,
+    #[case] to: &str,
+    #[case] expected: &str,
+) {
+    let changed = two().replacen(from, to, 1);
+    assert_ne!(changed, two(), "the case replaces nothing");
+    let error = Reader::default().contexts(&of(&changed)).unwrap_err();
     let text = error.to_string();
-    assert!(text.starts_with("Secret argo/kubeconfig, key value") && text.contains(said), "{text}");
+    assert!(text.starts_with("Secret argo/kubeconfig, key value") && text.contains(expected), "{text}");
     assert!(!text.contains("t0ken") && !format!("{error:?}").contains("t0ken"), "{text}");
 }
 
 #[rstest]
-#[case(secret(KUBECONFIG, &[]), "it has no keys; put")]
-#[case(secret(KUBECONFIG, &[("config", "t0ken")]), "it has no such key; put")]
-#[case(of(""), "its kubeconfig has no contexts")]
-#[case(of("apiVersion: v1\nkind: Config\n"), "its kubeconfig has no contexts")]
-#[case(of(&STANDARD.encode(two())), "it is the base64 of what should be there")]
-#[case(of("dDBrZW4="), "it is not a kubeconfig")]
-fn what_is_no_kubeconfig(#[case] secret: Secret, #[case] said: &str) {
+#[case(secret(KUBECONFIG, &[]), "no keys; put")]
+#[case(secret(KUBECONFIG, &[("config", "t0ken")]), "no such key; put")]
+#[case(of(""), "the kubeconfig has no contexts")]
+#[case(of("apiVersion: v1\nkind: Config\n"), "the kubeconfig has no contexts")]
+#[case(of(&STANDARD.encode(two())), "base64-encoded twice")]
+#[case(of("dDBrZW4="), "not a kubeconfig")]
+fn a_value_that_is_not_a_kubeconfig_is_an_error(#[case] secret: Secret, #[case] expected: &str) {
     let error = Reader::default().contexts(&secret).unwrap_err().to_string();
-    assert!(error.contains(said) && !error.contains("t0ken"), "{error}");
+    assert!(error.contains(expected) && !error.contains("t0ken"), "{error}");
 }
 
 #[test]
-fn one_cluster_is_not_spoiled_by_another() {
-    let spoiled =
+fn one_cluster_is_read_despite_errors_in_another() {
+    let changed =
         of(&two().replacen("https://c3", "http://c3", 1).replacen("contexts:", "contexts:\n- {name: c4}", 1));
-    assert!(Reader::default().contexts(&spoiled).is_err());
-    assert!(Reader::default().context(&spoiled, "c2").is_ok());
-    let error = Reader::default().context(&spoiled, "c5").unwrap_err().to_string();
+    assert!(Reader::default().contexts(&changed).is_err());
+    assert!(Reader::default().context(&changed, "c2").is_ok());
+    let error = Reader::default().context(&changed, "c5").unwrap_err().to_string();
     assert!(error.contains("no context c5; add one"), "{error}");
 }
 
 #[test]
-fn an_authority_that_was_encoded_twice() {
+fn an_authority_that_is_encoded_twice_is_an_error() {
     let ca = STANDARD.encode("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
     let error =
         Reader::default().contexts(&of(&TWO.replace("CA}", &(STANDARD.encode(&ca) + "}")))).unwrap_err();

@@ -1,6 +1,4 @@
-//! Profiles, and which of them is found.
-
-use super::super::tests::{assert_is, each, secret};
+use super::super::tests::{assert_matches, each, secret};
 use super::super::{CLUSTER_LABEL, REMOTE_NAMESPACE, WORKFLOW_NAMESPACE};
 use super::*;
 use crate::system::credential::tests::credential;
@@ -33,7 +31,7 @@ fn all() -> Vec<Secret> {
 #[case(Scope::default(), Some("argo"), None)]
 #[case(Scope { workflow_namespace: Some("w"), namespace: Some("default") }, Some("w"), Some("default"))]
 #[case(Scope { workflow_namespace: Some(""), namespace: None }, None, None)]
-fn what_is_exported_reads_back(
+fn an_exported_profile_is_read_back(
     #[case] scope: Scope<'_>,
     #[case] workflow_namespace: Option<&str>,
     #[case] namespace: Option<&str>,
@@ -44,7 +42,7 @@ fn what_is_exported_reads_back(
         let strict = Reader::default().profile(&secret);
         assert_eq!(strict.is_err(), exported.verification == Verification::Nothing);
         let profile = Reader::default().allow_insecure().profile(&secret).unwrap();
-        assert_is(&profile.config, &exported);
+        assert_matches(&profile.config, &exported);
         assert_eq!((profile.secret.as_str(), profile.cluster.as_str()), ("argo/argo.c2", "c2"));
         assert_eq!(profile.workflow_namespace.as_deref(), workflow_namespace);
         assert_eq!(profile.namespace.as_deref(), namespace);
@@ -56,10 +54,10 @@ fn what_is_exported_reads_back(
 #[case("argo", "c2", "kube-system", Some("argo/argo"))]
 #[case("other", "c2", "default", Some("argo/any-to-default"))]
 #[case("other", "c2", "kube-system", Some("argo/any"))]
-// What a tenant was given goes before what all were given for that namespace.
+// A tenant's profile precedes a shared one for that namespace.
 #[case("team", "c2", "default", Some("argo/team"))]
 #[case("argo", "c3", "default", None)]
-fn the_most_specific_one(
+fn the_most_specific_profile_is_found(
     #[case] workflow_namespace: &str,
     #[case] cluster: &str,
     #[case] namespace: &str,
@@ -76,7 +74,7 @@ fn the_most_specific_one(
 }
 
 #[test]
-fn two_for_the_same_are_both_named() {
+fn an_ambiguity_names_both_profiles() {
     let mut secrets = all();
     secrets.push(profile("again", None, Some("default")));
     for _ in 0..2 {
@@ -84,39 +82,39 @@ fn two_for_the_same_are_both_named() {
         let error = profiles.find("argo", "c2", "default").unwrap_err().to_string();
         assert!(
             error.starts_with(
-                "Secret argo/again: Secret argo/argo-to-default is just as specific for namespace default"
+                "Secret argo/again: as specific as Secret argo/argo-to-default for namespace default"
             ),
             "{error}"
         );
-        // Others are found all the same.
+        // Other profiles are still found.
         assert!(profiles.find("argo", "c2", "kube-system").unwrap().is_some());
         secrets.reverse();
     }
 }
 
 #[rstest]
-#[case(|secret: &mut Secret| secret.metadata.labels = None, ": it has no label workflows.argoproj.io/cluster")]
-#[case(|secret: &mut Secret| secret.data = None, ", key kubeconfig: it has no keys; put")]
-#[case(|secret: &mut Secret| secret.metadata.namespace = None, ": it has no namespace")]
+#[case(|secret: &mut Secret| secret.metadata.labels = None, ": no label workflows.argoproj.io/cluster")]
+#[case(|secret: &mut Secret| secret.data = None, ", key kubeconfig: no keys; put")]
+#[case(|secret: &mut Secret| secret.metadata.namespace = None, ": no namespace")]
 #[case(
-    |secret: &mut Secret| spoil(secret, "current-context", "x"),
-    ", key kubeconfig: its kubeconfig has no current-context"
+    |secret: &mut Secret| change(secret, "current-context", "x"),
+    ", key kubeconfig: the kubeconfig has no current-context"
 )]
-#[case(|secret: &mut Secret| spoil(secret, "token: t0ken", "exec: {command: t0ken}"), ", key kubeconfig: it has exec")]
-#[case(|secret: &mut Secret| spoil(secret, "clusters:", "clusters: t0ken"), ", key kubeconfig: it is not a kubeconfig; put")]
-fn a_bad_one_is_an_error_beside_the_good_ones(#[case] spoil: fn(&mut Secret), #[case] said: &str) {
+#[case(|secret: &mut Secret| change(secret, "token: t0ken", "exec: {command: t0ken}"), ", key kubeconfig: exec is not allowed")]
+#[case(|secret: &mut Secret| change(secret, "clusters:", "clusters: t0ken"), ", key kubeconfig: not a kubeconfig; put")]
+fn an_invalid_profile_does_not_affect_others(#[case] change: fn(&mut Secret), #[case] expected: &str) {
     let mut bad = profile("bad", None, None);
-    spoil(&mut bad);
+    change(&mut bad);
     let mut secrets = all();
     secrets.insert(0, bad);
     let (profiles, errors) = Profiles::read(&secrets);
     assert_eq!(profiles.iter().count(), 5);
     let [error] = &errors[..] else { panic!("{errors:?}") };
     let text = error.to_string();
-    assert!(text.contains("bad") && text.contains(said) && !text.contains("t0ken"), "{text}");
+    assert!(text.contains("bad") && text.contains(expected) && !text.contains("t0ken"), "{text}");
 }
 
-fn spoil(secret: &mut Secret, from: &str, to: &str) {
+fn change(secret: &mut Secret, from: &str, to: &str) {
     for value in secret.data.iter_mut().flat_map(|data| data.values_mut()) {
         let text = String::from_utf8(value.0.clone()).unwrap();
         assert!(text.contains(from), "{text}");

@@ -1,11 +1,11 @@
-//! A JSON object as Go reads it into a struct.
+//! Reads a JSON object as Go reads it into a struct.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::super::error::Problem;
 
-/// The fields of a struct of client-go. None of them is ever quoted.
+/// The fields of a client-go struct. Errors do not quote values.
 pub(super) struct Fields<'a>(Option<&'a Map<String, Value>>);
 
 impl<'a> Fields<'a> {
@@ -17,30 +17,27 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A field that is a struct.
     pub(super) fn inner(&self, name: &'static str) -> Result<Self, Problem> {
         self.get(name).map_or(Ok(Self(None)), |value| Self::of(name, value))
     }
 
-    /// A field that is text; empty is as good as absent.
+    /// Empty is the same as absent.
     pub(super) fn text(&self, name: &'static str) -> Result<Option<&'a str>, Problem> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-            Some(_) => Err(Problem::WrongType(name, "text")),
+            Some(_) => Err(Problem::WrongType(name, "a string")),
         }
     }
 
-    /// A field that is true or false.
     pub(super) fn flag(&self, name: &'static str) -> Result<bool, Problem> {
         match self.get(name) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
-            Some(_) => Err(Problem::WrongType(name, "true or false")),
+            Some(_) => Err(Problem::WrongType(name, "a boolean")),
         }
     }
 
-    /// A field of another form.
     pub(super) fn read<T: DeserializeOwned>(
         &self,
         name: &'static str,
@@ -50,7 +47,7 @@ impl<'a> Fields<'a> {
         value.map_err(|_| Problem::WrongType(name, form))
     }
 
-    /// Refuses what must not be there, in whatever spelling.
+    /// Fails if one of these fields is set, in any case.
     pub(super) fn refuse(&self, names: &[&'static str]) -> Result<(), Problem> {
         let is_set = |(key, value): (&String, &Value), name: &str| {
             key.eq_ignore_ascii_case(name) && !value.is_null() && value != ""
@@ -60,7 +57,7 @@ impl<'a> Fields<'a> {
         found.map_or(Ok(()), |name| Err(Problem::Refused(name)))
     }
 
-    /// By its exact name, else by one that differs in capitals.
+    /// By exact name, else ignoring case.
     fn get(&self, name: &str) -> Option<&'a Value> {
         let fields = self.0?;
         let otherwise =

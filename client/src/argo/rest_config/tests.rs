@@ -1,7 +1,7 @@
-//! Rest configs, right and wrong.
+//! Valid and invalid rest configs.
 
 use super::super::CLUSTERS;
-use super::super::tests::{assert_is, each, secret};
+use super::super::tests::{assert_matches, each, secret};
 use super::*;
 use crate::ExposeSecret;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -34,7 +34,7 @@ fn read(value: &Value) -> Result<Config, String> {
 }
 
 #[test]
-fn what_is_exported_reads_back() {
+fn an_exported_rest_config_is_read_back() {
     each(|exported| {
         let secret = exported.argo_clusters();
         let name = exported.credential.cluster_name.as_str();
@@ -46,13 +46,13 @@ fn what_is_exported_reads_back() {
         }
         let configs = Reader::default().allow_insecure().rest_configs(&secret).unwrap();
         assert_eq!(configs.keys().collect::<Vec<_>>(), [name]);
-        assert_is(&configs[name], &exported);
-        assert_is(&Reader::default().allow_insecure().rest_config(&secret, name).unwrap(), &exported);
+        assert_matches(&configs[name], &exported);
+        assert_matches(&Reader::default().allow_insecure().rest_config(&secret, name).unwrap(), &exported);
     });
 }
 
 #[test]
-fn names_are_read_as_go_reads_them() {
+fn field_names_are_case_insensitive_as_in_go() {
     let config = json!({
         "host": "c2.example:6443",
         "username": "me",
@@ -73,71 +73,68 @@ fn names_are_read_as_go_reads_them() {
 }
 
 #[rstest]
-#[case(json!({ "Host": null }), "it has no Host")]
+#[case(json!({ "Host": null }), "no Host")]
 #[case(json!({ "Host": "http://c2" }), "https://")]
-#[case(json!({ "Host": "https://c 2" }), "Host is no URL")]
-#[case(json!({ "Host": 1 }), "Host is not text")]
-#[case(json!({ "BearerToken": ["t0ken"] }), "BearerToken is not text")]
+#[case(json!({ "Host": "https://c 2" }), "Host is not a URL")]
+#[case(json!({ "Host": 1 }), "Host must be a string")]
+#[case(json!({ "BearerToken": ["t0ken"] }), "BearerToken must be a string")]
 #[case(json!({ "BearerToken": "" }), "no credential")]
-#[case(json!({ "BearerTokenFile": "/etc/shadow" }), "it has BearerTokenFile")]
-#[case(json!({ "bearerTokenFile": "/etc/shadow", "BearerTokenFile": null }), "it has BearerTokenFile")]
-#[case(json!({ "ExecProvider": { "command": "sh" } }), "it has ExecProvider")]
-#[case(json!({ "AuthProvider": { "name": "gcp" } }), "it has AuthProvider")]
-#[case(json!({ "TLSClientConfig": { "CAFile": "/etc/passwd" } }), "it has CAFile")]
-#[case(json!({ "TLSClientConfig": { "CertFile": "/etc/passwd" } }), "it has CertFile")]
-#[case(json!({ "TLSClientConfig": { "KeyFile": "/etc/passwd" } }), "it has KeyFile")]
+#[case(json!({ "BearerTokenFile": "/etc/shadow" }), "BearerTokenFile is not allowed")]
+#[case(json!({ "bearerTokenFile": "/etc/shadow", "BearerTokenFile": null }), "BearerTokenFile is not allowed")]
+#[case(json!({ "ExecProvider": { "command": "sh" } }), "ExecProvider is not allowed")]
+#[case(json!({ "AuthProvider": { "name": "gcp" } }), "AuthProvider is not allowed")]
+#[case(json!({ "TLSClientConfig": { "CAFile": "/etc/passwd" } }), "CAFile is not allowed")]
+#[case(json!({ "TLSClientConfig": { "CertFile": "/etc/passwd" } }), "CertFile is not allowed")]
+#[case(json!({ "TLSClientConfig": { "KeyFile": "/etc/passwd" } }), "KeyFile is not allowed")]
 #[case(json!({ "TLSClientConfig": { "Insecure": true } }), "Reader::allow_insecure")]
-#[case(json!({ "TLSClientConfig": { "Insecure": "t0ken" } }), "Insecure is not true or false")]
-#[case(json!({ "TLSClientConfig": { "CAData": CA } }), "CAData is not the base64 of a PEM bundle;")]
-#[case(json!({ "TLSClientConfig": { "CAData": STANDARD.encode("t0ken") } }), "CAData is not the base64 of a PEM bundle;")]
+#[case(json!({ "TLSClientConfig": { "Insecure": "t0ken" } }), "Insecure must be a boolean")]
+#[case(json!({ "TLSClientConfig": { "CAData": CA } }), "CAData is not a base64-encoded PEM bundle;")]
+#[case(json!({ "TLSClientConfig": { "CAData": STANDARD.encode("t0ken") } }), "CAData is not a base64-encoded PEM bundle;")]
 #[case(json!({ "TLSClientConfig": { "CAData": STANDARD.encode(STANDARD.encode(CA)) } }), "encode the PEM once")]
-#[case(json!({ "TLSClientConfig": { "CertData": STANDARD.encode(CA) } }), "one of TLSClientConfig.CertData and")]
-#[case(json!({ "TLSClientConfig": "t0ken" }), "TLSClientConfig is not an object")]
-#[case(json!({ "Impersonate": { "Groups": "t0ken" } }), "Groups is not a list of text")]
-fn what_is_wrong_is_named_and_not_quoted(#[case] change: Value, #[case] said: &str) {
+#[case(json!({ "TLSClientConfig": { "CertData": STANDARD.encode(CA) } }), "only one of TLSClientConfig.CertData and")]
+#[case(json!({ "TLSClientConfig": "t0ken" }), "TLSClientConfig must be an object")]
+#[case(json!({ "Impersonate": { "Groups": "t0ken" } }), "Groups must be a list of strings")]
+fn an_error_names_the_field_and_quotes_no_value(#[case] change: Value, #[case] expected: &str) {
     let mut value = whole();
     for (key, change) in change.as_object().unwrap() {
         value[key] = change.clone();
     }
     let error = read(&value).unwrap_err();
-    assert!(error.contains(said), "{error}");
+    assert!(error.contains(expected), "{error}");
 }
 
 #[rstest]
-#[case("", "it is no JSON, from line 1, column 0 on")]
-#[case("{\"BearerToken\": \"t0ken\"", "it is no JSON, from line 1, column 23 on")]
-#[case("Host: t0ken", "it is no JSON")]
-#[case("\"t0ken\"", "it is not an object")]
-#[case("null", "it has no Host")]
-#[case(
-    "eyJIb3N0IjogImh0dHBzOi8vYzIiLCAiQmVhcmVyVG9rZW4iOiAidDBrZW4ifQo=\n",
-    "it is the base64 of what should be there"
-)]
-fn what_is_no_rest_config(#[case] text: &str, #[case] said: &str) {
+#[case("", "invalid JSON at line 1, column 0")]
+#[case("{\"BearerToken\": \"t0ken\"", "invalid JSON at line 1, column 23")]
+#[case("Host: t0ken", "invalid JSON")]
+#[case("\"t0ken\"", "the value must be an object")]
+#[case("null", "no Host")]
+#[case("eyJIb3N0IjogImh0dHBzOi8vYzIiLCAiQmVhcmVyVG9rZW4iOiAidDBrZW4ifQo=\n", "base64-encoded twice")]
+fn a_value_that_is_not_a_rest_config_is_an_error(#[case] text: &str, #[case] expected: &str) {
     let secret = secret(CLUSTERS, &[("c2", text)]);
     let error = Reader::default().rest_config(&secret, "c2").unwrap_err().to_string();
-    assert!(error.contains(said) && !error.contains("t0ken"), "{error}");
+    assert!(error.contains(expected) && !error.contains("t0ken"), "{error}");
 }
 
 #[test]
-fn one_cluster_is_not_spoiled_by_another() {
+fn one_cluster_is_read_despite_errors_in_another() {
     let mut secret = secret(CLUSTERS, &[("c2", &whole().to_string()), ("c3", "t0ken")]);
     assert!(Reader::default().rest_config(&secret, "c2").is_ok());
     let error = Reader::default().rest_configs(&secret).unwrap_err().to_string();
     assert!(error.starts_with("Secret argo/clusters, key c3: "), "{error}");
     let error = Reader::default().rest_config(&secret, "c4").unwrap_err().to_string();
-    assert!(error.starts_with("Secret argo/clusters, key c4: it has no such key; put"), "{error}");
+    assert!(error.starts_with("Secret argo/clusters, key c4: no such key; put"), "{error}");
 
     secret.data.as_mut().unwrap().insert("c3".into(), ByteString(vec![0xff]));
     let error = Reader::default().rest_configs(&secret).unwrap_err().to_string();
-    assert!(error.contains("key c3: it is not UTF-8"), "{error}");
+    assert!(error.contains("key c3: not UTF-8"), "{error}");
     secret.data = None;
     let error = Reader::default().rest_configs(&secret).unwrap_err().to_string();
-    assert!(error.starts_with("Secret argo/clusters: it has no keys; put"), "{error}");
+    assert!(error.starts_with("Secret argo/clusters: no keys; put"), "{error}");
 }
 
 #[test]
-fn a_ca_beside_insecure_is_refused_also_where_insecure_is_allowed() {
+fn insecure_with_an_authority_is_refused_even_if_insecure_is_allowed() {
     let mut value = whole();
     value["TLSClientConfig"]["Insecure"] = json!(true);
     let secret = secret(CLUSTERS, &[("c2", &value.to_string())]);
