@@ -1,16 +1,17 @@
-//! One link, from both sides. Its steps are those of `kubemcsa bootstrap`, in this order: refuse →
-//! connect → claim → permitted → source (grants) → target → keep, or mint → check → publish. Each
-//! takes what the one before it gives, and does nothing that is done already.
+//! One link, from both sides: plan → connect → claim → permit → authorize → bind → declare → reuse, or mint → verify →
+//! publish. Each step takes the result of the one before, and only the step itself constructs its result. A step that
+//! finds its work done changes nothing.
 
 pub mod authorize;
+pub mod bind;
 pub mod claim;
 pub mod connect;
 pub mod declare;
+pub mod desired;
 pub mod existing;
 pub mod flags;
 pub mod grants;
 pub mod identities;
-pub mod interim;
 pub mod mint;
 pub mod permit;
 pub mod plan;
@@ -21,5 +22,5 @@ pub mod reuse;
 pub mod revoked;
 pub mod verify;
 
-/// How often somebody else (an importer at work, another administrator) may be faster in writing an object.
+/// Attempts to write an object that an importer or another administrator changes at the same time.
 pub const TRIES: usize = 5;

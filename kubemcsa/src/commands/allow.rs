@@ -81,7 +81,7 @@ async fn known_target(flags: &Flags, source: &Cluster) -> anyhow::Result<String>
         _ => {
             let side = plan::target(flags, flags.target.choose()?)?;
             let reached = connect::reach(&side).await?;
-            (side.name, Some(reached.uid))
+            (side.name().to_owned(), Some(reached.uid().to_owned()))
         }
     };
     match identities::target_uid(source, &name).await? {

@@ -19,10 +19,11 @@ use crate::cli::usage::Usage;
 use crate::link::authorize::{self, Authorized};
 use crate::link::connect::{self, Connected};
 use crate::link::grants::{self, Grant, Grants, Stored};
+use crate::link::permit::Permitted;
 use crate::link::plan::{self, Plan, Way};
 use crate::link::progress::Progress;
-use crate::link::verify::Checked;
-use crate::link::{claim, declare, interim, permit, renew};
+use crate::link::verify::Verified;
+use crate::link::{bind, claim, declare, permit, renew};
 
 /// Links, or says or prints what would be done.
 pub async fn run(mut args: Args) -> anyhow::Result<()> {
@@ -35,19 +36,18 @@ pub async fn run(mut args: Args) -> anyhow::Result<()> {
         return several::run(args).await;
     }
     let (plan, way) = plan(&args, args.source_contexts.first())?;
-    let connected = connect::connect(plan, Progress::Lines).await?;
     let wish = Wish::of(&args);
-    claim::claim(&connected).await?;
+    let claimed = claim::claim(connect::connect(plan, Progress::Lines).await?).await?;
     if args.output.is_some() {
-        return report::print(&connected, &wish, args.side).await;
+        return report::print(&claimed, &wish, args.side).await;
     }
     if args.dry_run {
-        return dry_run::rehearse(&connected, &wish).await;
+        return dry_run::rehearse(&claimed, &wish).await;
     }
-    permit::ensure(&connected).await?;
-    declare::prepare(&connected.target, &connected.progress).await?;
-    let linked = link(&connected, &way, &wish).await?;
-    report::report(&connected, &way, &linked).await
+    let permitted = permit::permit(claimed).await?;
+    declare::prepare(permitted.target(), permitted.progress()).await?;
+    let linked = link(&permitted, &way, &wish).await?;
+    report::report(&permitted, &way, &linked).await
 }
 
 /// What a link is to be allowed, as the flags say it.
@@ -63,7 +63,7 @@ pub struct Made {
     /// What it may do.
     authorized: Authorized,
     /// That it works.
-    checked: Checked,
+    verified: Verified,
 }
 
 impl Wish {
@@ -86,13 +86,13 @@ impl Wish {
     /// # Errors
     /// When nobody can tell.
     fn grants_of(&self, connected: &Connected, stored: &Stored) -> anyhow::Result<Grants> {
-        let flags = &connected.plan.flags;
+        let flags = connected.plan().flags();
         self.grants(stored).with_context(|| {
             format!(
                 "{}: {} is bound to everything, and to Roles in some namespaces, too: say which is meant: {} --allow \
                  NAMESPACE[/NAME], or: {}",
-                connected.source.name,
-                connected.target.name,
+                connected.source().name,
+                connected.target().name,
                 flags.of("bootstrap", ""),
                 flags.of("allow", "--everything"),
             )
@@ -116,14 +116,16 @@ fn ca_file(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Links two clusters whose names are free, in a target that can have links.
-async fn link(connected: &Connected, way: &Way, wish: &Wish) -> anyhow::Result<Made> {
-    let stored = grants::stored(&connected.source, &connected.target.name).await?;
-    let authorized = authorize::grant(connected, &wish.grants_of(connected, &stored)?, &stored).await?;
-    let declared = declare::declare(connected, wish.seconds).await?;
-    let checked = renew::keep_or_mint(connected, &way.endpoint, &authorized, &declared).await?;
+async fn link(permitted: &Permitted, way: &Way, wish: &Wish) -> anyhow::Result<Made> {
+    let stored = grants::stored(permitted.source(), &permitted.target().name).await?;
+    let wanted = wish.grants_of(permitted, &stored)?;
+    let authorized = authorize::authorize(permitted, &wanted, &stored).await?;
+    let bound = bind::bind(permitted, &authorized).await?;
+    let declared = declare::declare(permitted, wish.seconds).await?;
+    let verified = renew::keep_or_mint(permitted, way.endpoint(), &authorized, &declared, &bound).await?;
     // Of a rotation that was interrupted.
-    interim::clear(connected).await?;
-    Ok(Made { authorized, checked })
+    bind::delete_interim(permitted).await?;
+    Ok(Made { authorized, verified })
 }
 
 #[cfg(test)]

@@ -13,15 +13,12 @@ mod replace;
 mod report;
 
 use jiff::{SignedDuration, Timestamp};
-use mcsa_client::system::credential::Endpoint;
-use mcsa_client::system::link::Link;
 
-use crate::link::authorize::{self, Authorized};
-use crate::link::declare::Declared;
+use self::current::CurrentLink;
+use crate::link::bind::{self, Bound};
 use crate::link::flags::LinkFlags;
-use crate::link::mint::Kind;
 use crate::link::progress::Progress;
-use crate::link::{claim, connect, interim, plan};
+use crate::link::{authorize, claim, connect, permit, plan};
 
 /// Which link.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,43 +27,30 @@ pub struct Args {
     link: LinkFlags,
 }
 
-/// A link as it stands, about to get another credential.
-pub struct Standing {
-    /// Its import.
-    declared: Declared,
-    /// Where the source is, as bootstrap or the importer has written it.
-    endpoint: Endpoint,
-    /// Its identity and rights.
-    authorized: Authorized,
-    /// The credential that it has.
-    old: Link,
-}
-
-/// Rotates.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let flags = args.link.of("rotate");
     let plan = plan::plan(flags.clone(), flags.target.choose()?, flags.source.choose()?)?;
-    let connected = connect::connect(plan, Progress::Lines).await?;
-    claim::claim(&connected).await?;
-    let mut standing = current::read(&connected).await?;
-    standing.authorized.policy =
-        authorize::share(&connected.source, &connected.progress, &standing.authorized.grants).await?;
+    let claimed = claim::claim(connect::connect(plan, Progress::Lines).await?).await?;
+    let CurrentLink { declared, endpoint, identity, credential } = current::read(&claimed).await?;
+    let permitted = permit::permit_rotation(claimed, &declared.import().secret_name()).await?;
+    let authorized = authorize::keep(&permitted, identity).await?;
+    let replace = async |bound: &Bound, refresh_at| {
+        replace::replace(&permitted, &endpoint, &authorized, &declared, bound, refresh_at).await
+    };
 
-    let interim = interim::create(&connected).await?;
-    let half = SignedDuration::from_secs(standing.declared.import.spec.expiration_seconds / 2);
-    // An importer takes over what is to be refreshed at once, and binds it to what is about to go.
+    let interim = bind::bind_interim(&permitted, &authorized).await?;
+    let half = SignedDuration::from_secs(declared.import().spec.expiration_seconds / 2);
+    // An importer replaces at once a token without this time, and binds the new one to the Secret about to be deleted.
     let refresh_at = Timestamp::now() + half;
-    replace::replace(&connected, &standing, Kind { bound_to: &interim, refresh_at: Some(refresh_at) })
-        .await?;
-    let is_interim = |told: Timestamp| told.as_second() == refresh_at.as_second();
-    let has_importer = pickup::until_told(&connected, &standing, is_interim).await?;
+    replace(&interim, Some(refresh_at)).await?;
+    let is_interim = |time: Timestamp| time.as_second() == refresh_at.as_second();
+    let has_importer = pickup::until_picked_up(&permitted, &declared, is_interim).await?;
 
-    standing.authorized.bound_secret_uid = replace::renew_bound_secret(&connected).await?;
-    let usual = Kind { bound_to: &connected.target.name, refresh_at: None };
-    let checked = replace::replace(&connected, &standing, usual).await?;
+    let bound = bind::rebind(&permitted, &authorized).await?;
+    let verified = replace(&bound, None).await?;
     if has_importer {
-        pickup::until_told(&connected, &standing, |told| !is_interim(told)).await?;
+        pickup::until_picked_up(&permitted, &declared, |time| !is_interim(time)).await?;
     }
-    interim::clear(&connected).await?;
-    report::report(&connected, standing, &checked).await
+    bind::delete_interim(&permitted).await?;
+    report::report(&permitted, credential, &authorized, &verified).await
 }

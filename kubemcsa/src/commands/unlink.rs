@@ -57,32 +57,32 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     let plan = plan::plan(flags.clone(), flags.target.choose()?, flags.source.choose()?)?;
-    let (target, source) = tokio::join!(connect::reach(&plan.target), connect::reach(&plan.source));
+    let (target, source) = tokio::join!(connect::reach(plan.target()), connect::reach(plan.source()));
     let target = target?;
     let source = source.map_err(|error| {
         let local = flags.of("unlink", "--local-only");
         anyhow::anyhow!("{error}; where the source is gone for good, clean the target alone: {local}")
     })?;
-    let identity = source_side::find(&source.cluster, &plan.target.name, Some(&target.uid)).await?;
+    let identity = source_side::find(source.cluster(), plan.target().name(), Some(target.uid())).await?;
     let link = target_side::find(
-        &target.cluster,
-        &plan.source.name,
-        Some(&source.uid),
-        Some(&plan.target.name),
+        target.cluster(),
+        plan.source().name(),
+        Some(source.uid()),
+        Some(plan.target().name()),
         args.keep_secrets,
     )
     .await?;
-    target_side::ensure_removable(&target.cluster, &link).await?;
-    let mut on_source = deleter(args, source.cluster);
+    target_side::ensure_removable(target.cluster(), &link).await?;
+    let mut on_source = deleter(args, source.cluster().clone());
     source_side::delete(&mut on_source, &identity).await?;
-    let mut on_target = deleter(args, target.cluster);
+    let mut on_target = deleter(args, target.cluster().clone());
     target_side::delete(&mut on_target, &link).await?;
     if !args.dry_run
         && let Some(token) = link.token()
     {
-        source_side::until_refused(&on_source.cluster, &plan.source.chosen, token).await?;
+        source_side::until_refused(&on_source.cluster, plan.source().chosen(), token).await?;
     }
-    end(&[&on_target, &on_source], &plan.target.name, &plan.source.name);
+    end(&[&on_target, &on_source], plan.target().name(), plan.source().name());
     target_side::report(&on_target, &link, args.keep_secrets);
     Ok(())
 }
@@ -98,12 +98,12 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     };
     let side = plan::target(flags, flags.target.choose()?)?;
     let target = connect::reach(&side).await?;
-    let link = target_side::find(&target.cluster, &source, None, None, args.keep_secrets).await?;
-    let mut deleter = deleter(args, target.cluster);
+    let link = target_side::find(target.cluster(), &source, None, None, args.keep_secrets).await?;
+    let mut deleter = deleter(args, target.cluster().clone());
     target_side::delete(&mut deleter, &link).await?;
-    end(&[&deleter], &side.name, &source);
+    end(&[&deleter], side.name(), &source);
     target_side::report(&deleter, &link, args.keep_secrets);
-    let name = link.identity().unwrap_or(side.name);
+    let name = link.identity().unwrap_or_else(|| side.name().to_owned());
     output::warn(
         &deleter.cluster.name,
         &format!(

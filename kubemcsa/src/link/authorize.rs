@@ -1,34 +1,46 @@
-//! The link's identity in the source: a service account, the Secret that its tokens are bound to,
-//! and what it may do.
+//! The link's service account in the source, and its rights.
 
 use anyhow::{Context, bail};
-use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
-use kube::api::{DynamicObject, ObjectMeta};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::DynamicObject;
 use kube::{Api, ResourceExt};
-use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
+use mcsa_client::contract::TARGET_UID;
 
-use super::connect::Connected;
+use super::claim::Claimed;
+use super::desired;
 use super::grants::{self, Grants, Stored};
+use super::permit::Permitted;
 use super::progress::Progress;
 use crate::cluster::apply::{self, Outcome};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, delete, object};
 use crate::manifests;
 
-/// What all links share.
-const RIGHTS: &str = include_str!("rights.yaml");
+/// The link's service account, and what it may import.
+pub struct Identity {
+    service_account_uid: String,
+    grants: Grants,
+}
 
-/// The identity, as the source has it.
-#[derive(Debug)]
+/// An identity with all the rights that a link needs.
 pub struct Authorized {
-    /// UID of the service account.
-    pub service_account_uid: String,
-    /// UID of the Secret that its tokens are bound to: another one once they were revoked.
-    pub bound_secret_uid: String,
-    /// Whether the source can hold the link to the policy.
-    pub policy: bool,
-    /// What the link may import.
-    pub grants: Grants,
+    identity: Identity,
+    policy: bool,
+}
+
+impl Authorized {
+    pub fn service_account_uid(&self) -> &str {
+        &self.identity.service_account_uid
+    }
+
+    pub fn grants(&self) -> &Grants {
+        &self.identity.grants
+    }
+
+    /// Whether the source can enforce the admission policy.
+    pub fn policy(&self) -> bool {
+        self.policy
+    }
 }
 
 /// What nothing keeps a link from where no policy holds it.
@@ -49,24 +61,39 @@ pub fn no_policy(grants: &Grants) -> String {
     )
 }
 
-/// Makes the identity, and gives it these rights and no others of ours.
-///
-/// # Errors
-/// When an object can't be written.
-pub async fn grant(connected: &Connected, grants: &Grants, stored: &Stored) -> anyhow::Result<Authorized> {
-    let (cluster, progress) = (&connected.source, &connected.progress);
+/// Creates the identity with exactly these rights.
+pub async fn authorize(
+    permitted: &Permitted,
+    grants: &Grants,
+    stored: &Stored,
+) -> anyhow::Result<Authorized> {
+    let (cluster, progress) = (permitted.source(), permitted.progress());
     ensure_namespaces(cluster, grants, stored).await?;
     let policy = share(cluster, progress, grants).await?;
-    // Before there is anyone to have them: who is interrupted here finds what was to be granted.
-    put(cluster, progress, &connected.target.name, grants, stored).await?;
-    let service_account_uid = written(cluster, progress, &service_account(connected)?).await?.uid();
-    let bound_secret_uid = written(cluster, progress, &bound_secret(connected)?).await?.uid();
-    Ok(Authorized {
-        service_account_uid: service_account_uid.context("the service account has no UID")?,
-        bound_secret_uid: bound_secret_uid.context("the Secret that tokens are bound to has no UID")?,
-        policy,
-        grants: grants.clone(),
-    })
+    // Before the service account: after an interruption, the next run finds what was to be granted.
+    put(cluster, progress, &permitted.target().name, grants, stored).await?;
+    let account = written(cluster, progress, &desired::service_account(permitted)?).await?;
+    let service_account_uid = account.uid().context("the service account has no UID")?;
+    Ok(Authorized { identity: Identity { service_account_uid, grants: grants.clone() }, policy })
+}
+
+/// The identity of an existing link.
+pub async fn identity(claimed: &Claimed) -> anyhow::Result<Option<Identity>> {
+    let account = apply::read(claimed.source(), &desired::service_account(claimed)?).await?;
+    let Some(account) = account.filter(|account| account.annotations().contains_key(TARGET_UID)) else {
+        return Ok(None);
+    };
+    let stored = grants::stored(claimed.source(), &claimed.target().name).await?;
+    Ok(Some(Identity {
+        service_account_uid: account.uid().context("the service account has no UID")?,
+        grants: stored.grants.unwrap_or(Grants::Only(Default::default())),
+    }))
+}
+
+/// Updates what all links share; keeps the identity's own rights.
+pub async fn keep(permitted: &Permitted, identity: Identity) -> anyhow::Result<Authorized> {
+    let policy = share(permitted.source(), permitted.progress(), &identity.grants).await?;
+    Ok(Authorized { identity, policy })
 }
 
 /// Writes what all links share; whether the source can hold them to the policy.
@@ -82,9 +109,9 @@ pub async fn share(cluster: &Cluster, progress: &Progress, grants: &Grants) -> a
         written(cluster, progress, &namespace).await?;
     }
     let mut policy = true;
-    for object in shared()? {
+    for object in desired::shared()? {
         match written(cluster, progress, &object).await {
-            Err(error) if is_policy(&object) && error.is_not_found() => policy = false,
+            Err(error) if desired::is_policy(&object) && error.is_not_found() => policy = false,
             written => drop(written?),
         }
     }
@@ -187,64 +214,4 @@ pub async fn ensure_namespaces(cluster: &Cluster, grants: &Grants, stored: &Stor
         }
     }
     Ok(())
-}
-
-/// All that a source gets, in the order of writing: policy and rights are there before there is anyone to
-/// have them.
-pub fn objects(connected: &Connected, grants: &Grants) -> anyhow::Result<Vec<DynamicObject>> {
-    let mut objects = vec![manifests::namespace()?];
-    objects.extend(shared()?);
-    objects.extend(grants.objects(&connected.target.name)?);
-    objects.extend([service_account(connected)?, bound_secret(connected)?]);
-    Ok(objects)
-}
-
-/// What all links of a source share, but the namespace.
-pub fn shared() -> anyhow::Result<Vec<DynamicObject>> {
-    object::parse(RIGHTS).context("rights.yaml")
-}
-
-/// Whether a source that doesn't know this kind can still be linked.
-pub fn is_policy(object: &DynamicObject) -> bool {
-    object::kind(object).starts_with("ValidatingAdmissionPolicy")
-}
-
-/// The service account that the link's tokens are for.
-pub fn service_account(connected: &Connected) -> anyhow::Result<DynamicObject> {
-    object::dynamic(&ServiceAccount { metadata: identity(connected), ..Default::default() })
-}
-
-/// The Secret that they are bound to.
-pub fn bound_secret(connected: &Connected) -> anyhow::Result<DynamicObject> {
-    let metadata = identity(connected);
-    object::dynamic(&Secret { metadata, type_: Some("Opaque".into()), ..Default::default() })
-}
-
-fn identity(connected: &Connected) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(connected.target.name.clone()),
-        namespace: Some(SYSTEM_NAMESPACE.into()),
-        annotations: Some([(TARGET_UID.to_owned(), connected.target_uid.clone())].into()),
-        ..Default::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::link::grants::LINK;
-
-    #[test]
-    fn the_rights_are_those_of_the_contract() {
-        let objects = shared().unwrap();
-        assert!(objects[..3].iter().all(|object| object.name_any() == LINK));
-        let policy = serde_json::to_string(&objects[0].data).unwrap();
-        assert!(policy.contains(&format!("system:serviceaccount:{SYSTEM_NAMESPACE}:")));
-        assert_eq!(objects[1].data["spec"]["policyName"], LINK);
-        let role = &objects[2].data["rules"];
-        assert_eq!(role[0]["verbs"], serde_json::json!(["create"]));
-        for role in &objects[2..] {
-            assert!(!role.data["rules"].to_string().contains("secrets"));
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! Refuses names that are somebody else's already, or not the link's own, before anything is written.
 
+use std::ops::Deref;
+
 use anyhow::bail;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -7,34 +9,41 @@ use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL, TARGET_UID};
 
 use super::connect::Connected;
 use super::flags::{Flags, SourceFlags, TargetFlags};
-use super::{authorize, declare, identities};
+use super::{desired, identities};
 use crate::cluster::{apply, object};
 
-/// Refuses, or doesn't.
-///
-/// # Errors
-/// When the target's name in the source, or the source's in the target, is somebody else's; with
-/// the mend.
-pub async fn claim(connected: &Connected) -> anyhow::Result<()> {
-    of_target(connected).await?;
-    of_source(connected).await?;
-    warn_of_others(connected).await
+/// Two clusters whose names for each other belong to this link, or to nothing.
+pub struct Claimed(Connected);
+
+impl Deref for Claimed {
+    type Target = Connected;
+
+    fn deref(&self) -> &Connected {
+        &self.0
+    }
+}
+
+pub async fn claim(connected: Connected) -> anyhow::Result<Claimed> {
+    of_target(&connected).await?;
+    of_source(&connected).await?;
+    warn_of_others(&connected).await?;
+    Ok(Claimed(connected))
 }
 
 /// Refuses a name that another target has, or that somebody gave to something else.
 async fn of_target(connected: &Connected) -> anyhow::Result<()> {
-    for object in [authorize::service_account(connected)?, authorize::bound_secret(connected)?] {
-        let stored = apply::read(&connected.source, &object).await?;
-        let Some(taken) = stored.and_then(|stored| taken_from_target(&stored, &connected.target_uid)) else {
+    for object in [desired::service_account(connected)?, desired::bound_secret(connected)?] {
+        let stored = apply::read(connected.source(), &object).await?;
+        let Some(taken) = stored.and_then(|stored| taken_from_target(&stored, connected.target_uid())) else {
             continue;
         };
-        let name = &connected.target.name;
+        let name = &connected.target().name;
         bail!(
             "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, remove what it had: {}",
-            connected.source.name,
+            connected.source().name,
             object::title(&object),
-            connected.plan.flags.again_with("--target-name", &format!("{name}-2")),
-            source_only(&connected.plan.flags, name),
+            connected.plan().flags().again_with("--target-name", &format!("{name}-2")),
+            source_only(connected.plan().flags(), name),
         );
     }
     Ok(())
@@ -53,20 +62,20 @@ fn taken_from_target(stored: &DynamicObject, target_uid: &str) -> Option<String>
 
 /// Refuses a name that another source has, or that somebody gave to an import that is no link.
 async fn of_source(connected: &Connected) -> anyhow::Result<()> {
-    let import = object::dynamic(&declare::import(connected, declare::LONGEST))?;
-    let Some(stored) = apply::read(&connected.target, &import).await? else { return Ok(()) };
-    let name = &connected.source.name;
-    if let Some(taken) = taken_from_source(&stored, &connected.source_uid) {
+    let import = object::dynamic(&desired::import(connected, desired::LONGEST))?;
+    let Some(stored) = apply::read(connected.target(), &import).await? else { return Ok(()) };
+    let name = &connected.source().name;
+    if let Some(taken) = taken_from_source(&stored, connected.source_uid()) {
         bail!(
             "{}: {} {taken}; if it is another cluster, run: {}; if {name} was made anew, remove its link first: {}",
-            connected.target.name,
+            connected.target().name,
             object::title(&import),
-            connected.plan.flags.again_with("--source-name", &format!("{name}-2")),
-            local_only(&connected.plan.flags, name),
+            connected.plan().flags().again_with("--source-name", &format!("{name}-2")),
+            local_only(connected.plan().flags(), name),
         );
     }
-    if let Some(known) = known_by_another_name(&stored, &connected.target.name) {
-        let (flags, target) = (&connected.plan.flags, &connected.target.name);
+    if let Some(known) = known_by_another_name(&stored, &connected.target().name) {
+        let (flags, target) = (connected.plan().flags(), &connected.target().name);
         bail!(
             "{target}: {name} knows this target as {known}, and not as {target}; run: {}; or, to have it known as \
              {target}, first: {} --target-name {known}",
@@ -87,15 +96,15 @@ fn known_by_another_name<'a>(stored: &'a DynamicObject, target: &str) -> Option<
 
 /// Warns of other names that the source knows this very target by: of a link that was forgotten.
 async fn warn_of_others(connected: &Connected) -> anyhow::Result<()> {
-    let (source, target) = (&connected.source, &connected.target);
-    for name in identities::names_of(source, &connected.target_uid).await? {
+    let (source, target) = (connected.source(), connected.target());
+    for name in identities::names_of(source, connected.target_uid()).await? {
         if name != target.name {
             let said = format!(
                 "it knows {} as {name}, too, with rights of its own; if no link uses that: {}",
                 target.name,
-                source_only(&connected.plan.flags, &name)
+                source_only(connected.plan().flags(), &name)
             );
-            connected.progress.warn(&source.name, &said);
+            connected.progress().warn(&source.name, &said);
         }
     }
     Ok(())

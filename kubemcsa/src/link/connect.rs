@@ -1,4 +1,4 @@
-//! Connects to both clusters, and reads which clusters they are.
+//! Connects to both clusters and reads their UIDs.
 
 use anyhow::bail;
 
@@ -6,56 +6,71 @@ use super::plan::{Plan, Side};
 use super::progress::Progress;
 use crate::cluster::Cluster;
 
-/// One of the two clusters, reached.
+/// A connection, with the UID of the cluster's `kube-system`.
 #[derive(Clone)]
 pub struct Reached {
-    /// The connection.
-    pub cluster: Cluster,
-    /// UID of its `kube-system`.
-    pub uid: String,
+    cluster: Cluster,
+    uid: String,
 }
 
-/// Both clusters, reached, and not the same one.
+impl Reached {
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+}
+
+/// Connections to two clusters; they are the same cluster only with `--allow-self`.
 pub struct Connected {
-    /// Which link it is.
-    pub plan: Plan,
-    /// Who receives credentials.
-    pub target: Cluster,
-    /// Who owns the service accounts.
-    pub source: Cluster,
-    /// UID of the target's `kube-system`.
-    pub target_uid: String,
-    /// UID of the source's `kube-system`.
-    pub source_uid: String,
-    /// How people are told what happens.
-    pub progress: Progress,
+    plan: Plan,
+    target: Reached,
+    source: Reached,
+    progress: Progress,
 }
 
-/// Connects to one.
-///
-/// # Errors
-/// When it can't be reached, or doesn't let us in.
+impl Connected {
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn target(&self) -> &Cluster {
+        &self.target.cluster
+    }
+
+    pub fn source(&self) -> &Cluster {
+        &self.source.cluster
+    }
+
+    pub fn target_uid(&self) -> &str {
+        &self.target.uid
+    }
+
+    pub fn source_uid(&self) -> &str {
+        &self.source.uid
+    }
+
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+}
+
 pub async fn reach(side: &Side) -> anyhow::Result<Reached> {
-    let cluster = side.chosen.connect_as(&side.name).await?;
+    let cluster = side.chosen().connect_as(side.name()).await?;
     let uid = cluster.uid().await?;
     Ok(Reached { cluster, uid })
 }
 
-/// Connects to both.
-///
-/// # Errors
-/// When a cluster can't be reached or doesn't let us in, or both are one.
 pub async fn connect(plan: Plan, progress: Progress) -> anyhow::Result<Connected> {
-    let (target, source) = tokio::join!(reach(&plan.target), reach(&plan.source));
+    let (target, source) = tokio::join!(reach(plan.target()), reach(plan.source()));
     pair(plan, target?, source?, progress)
 }
 
-/// Puts two clusters together.
-///
-/// # Errors
-/// When they are one.
+/// Refuses two contexts of the same cluster.
 pub fn pair(plan: Plan, target: Reached, source: Reached, progress: Progress) -> anyhow::Result<Connected> {
-    if target.uid == source.uid && !plan.flags.allow_self {
+    if target.uid == source.uid && !plan.flags().allow_self {
         bail!(
             "{} ({}) and {} ({}) are the same cluster: their kube-system has the same UID {}; choose another \
              with --target-context or --source-context, or pass --allow-self",
@@ -66,12 +81,5 @@ pub fn pair(plan: Plan, target: Reached, source: Reached, progress: Progress) ->
             target.uid,
         );
     }
-    Ok(Connected {
-        plan,
-        target: target.cluster,
-        source: source.cluster,
-        target_uid: target.uid,
-        source_uid: source.uid,
-        progress,
-    })
+    Ok(Connected { plan, target, source, progress })
 }

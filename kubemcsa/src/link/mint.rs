@@ -1,5 +1,4 @@
-//! The first token of the link, with the administrator's rights; each later one the importer mints
-//! with the one before it.
+//! The first token of the link, with the administrator's rights; the importer mints each later one with the one before.
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -13,51 +12,32 @@ use mcsa_client::system::secret::{self, Provenance};
 use mcsa_client::system::token;
 
 use super::authorize::Authorized;
-use super::connect::Connected;
+use super::bind::Bound;
 use super::declare::Declared;
+use super::permit::Permitted;
 
-/// The link's Secret, whole, not yet written.
+/// The link's Secret, complete, not yet written.
 pub struct Minted {
-    /// The Secret.
-    pub secret: Secret,
+    secret: Secret,
 }
 
-/// Mints.
-///
-/// # Errors
-/// When the source refuses, or what it grants can't be put into a Secret.
+impl Minted {
+    pub fn into_secret(self) -> Secret {
+        self.secret
+    }
+}
+
+/// `refresh_at`: when the importer replaces the token; `None`: at once.
 pub async fn mint(
-    connected: &Connected,
+    permitted: &Permitted,
     endpoint: &Endpoint,
     authorized: &Authorized,
     declared: &Declared,
+    bound: &Bound,
+    refresh_at: Option<Timestamp>,
 ) -> anyhow::Result<Minted> {
-    let usual = Kind { bound_to: &connected.target.name, refresh_at: None };
-    mint_as(usual, connected, endpoint, authorized, declared).await
-}
-
-/// What is special about a token.
-#[derive(Clone, Copy, Debug)]
-pub struct Kind<'a> {
-    /// The Secret that it is bound to.
-    pub bound_to: &'a str,
-    /// When the importer is to replace it; none: at once.
-    pub refresh_at: Option<Timestamp>,
-}
-
-/// [`mint`], of a token that is not the usual one.
-///
-/// # Errors
-/// When the source refuses, or what it grants can't be put into a Secret.
-pub async fn mint_as(
-    kind: Kind<'_>,
-    connected: &Connected,
-    endpoint: &Endpoint,
-    authorized: &Authorized,
-    declared: &Declared,
-) -> anyhow::Result<Minted> {
-    let import = &declared.import;
-    let (token, expires_at) = request(connected, import.spec.expiration_seconds, kind.bound_to).await?;
+    let import = declared.import();
+    let (token, expires_at) = request(permitted, import.spec.expiration_seconds, bound.name()).await?;
     let credential = Credential {
         name: import.name_any(),
         cluster_name: import.spec.cluster_name.clone(),
@@ -67,20 +47,20 @@ pub async fn mint_as(
     };
     let provenance = Provenance {
         expires_at,
-        refresh_at: kind.refresh_at,
-        service_account_uid: authorized.service_account_uid.clone(),
-        cluster_uid: Some(connected.source_uid.clone()),
+        refresh_at,
+        service_account_uid: authorized.service_account_uid().to_owned(),
+        cluster_uid: Some(permitted.source_uid().to_owned()),
         fingerprint: secret::fingerprint(&import.spec, import.is_link(), &credential.endpoint),
     };
     Ok(Minted { secret: secret::build(import, &credential, &provenance)? })
 }
 
 async fn request(
-    connected: &Connected,
+    permitted: &Permitted,
     seconds: i64,
     secret: &str,
 ) -> anyhow::Result<(SecretString, Timestamp)> {
-    let (source, name) = (&connected.source, &connected.target.name);
+    let (source, name) = (permitted.source(), &permitted.target().name);
     let accounts: Api<ServiceAccount> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
     let request = token::request(seconds, &[], Some(secret));
     let doing = format!("mint a token of service account {SYSTEM_NAMESPACE}/{name}");

@@ -1,20 +1,47 @@
-//! Refuses whoever may write in one of the two clusters only, before anything is written in the other.
+//! Finds out whether the caller may write in both clusters, before anything is written in either.
 
+use std::ops::Deref;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+
+use super::claim::Claimed;
 use super::connect::Connected;
-use super::{authorize, declare};
+use super::desired;
 use crate::cluster::{apply, object};
 
-/// Asks both, by the API servers' own dry run.
-///
-/// # Errors
-/// When the link's import, or the identity of the target, would not be accepted.
-pub async fn ensure(connected: &Connected) -> anyhow::Result<()> {
-    let import = object::dynamic(&declare::import(connected, declare::LONGEST))?;
-    let account = authorize::service_account(connected)?;
+/// Both clusters accepted a dry run of what the caller is about to write.
+pub struct Permitted(Claimed);
+
+impl Deref for Permitted {
+    type Target = Connected;
+
+    fn deref(&self) -> &Connected {
+        &self.0
+    }
+}
+
+/// Dry-runs the link's import in the target, and its service account in the source.
+pub async fn permit(claimed: Claimed) -> anyhow::Result<Permitted> {
+    let import = object::dynamic(&desired::import(&claimed, desired::LONGEST))?;
+    let account = desired::service_account(&claimed)?;
     let (on_target, on_source) = tokio::join!(
-        apply::rehearse(&connected.target, &import),
-        apply::rehearse(&connected.source, &account),
+        apply::rehearse(claimed.target(), &import),
+        apply::rehearse(claimed.source(), &account),
     );
     on_target.and(on_source)?;
-    Ok(())
+    Ok(Permitted(claimed))
+}
+
+/// Dry-runs a change of the Secret of an existing link.
+pub async fn permit_rotation(claimed: Claimed, secret: &str) -> anyhow::Result<Permitted> {
+    let target = claimed.target();
+    let secrets: Api<Secret> = Api::namespaced(target.client.clone(), SYSTEM_NAMESPACE);
+    let params = PatchParams { dry_run: true, ..Default::default() };
+    let unchanged = Patch::Merge(serde_json::json!({}));
+    let call = secrets.patch(secret, &params, &unchanged);
+    target.call(&format!("update secret {SYSTEM_NAMESPACE}/{secret}"), call).await?;
+    Ok(Permitted(claimed))
 }

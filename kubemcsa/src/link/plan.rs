@@ -19,30 +19,59 @@ const LONGEST_SOURCE_NAME: usize = 247;
 /// Which link a command is about, after all that can be refused without asking a cluster was not.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Who receives credentials.
-    pub target: Side,
-    /// Who owns the service accounts.
-    pub source: Side,
-    /// The flags.
-    pub flags: Flags,
+    target: Side,
+    source: Side,
+    flags: Flags,
+}
+
+impl Plan {
+    pub fn target(&self) -> &Side {
+        &self.target
+    }
+
+    pub fn source(&self) -> &Side {
+        &self.source
+    }
+
+    pub fn flags(&self) -> &Flags {
+        &self.flags
+    }
 }
 
 /// How the target reaches the source.
 #[derive(Clone, Debug)]
 pub struct Way {
-    /// Address, and all that belongs to it.
-    pub endpoint: Endpoint,
-    /// It works only for an importer on the same machine.
-    pub same_host_only: bool,
+    endpoint: Endpoint,
+    same_host_only: bool,
+}
+
+impl Way {
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Whether it works only for an importer on this machine.
+    pub fn same_host_only(&self) -> bool {
+        self.same_host_only
+    }
 }
 
 /// One of the two clusters.
 #[derive(Clone, Debug)]
 pub struct Side {
-    /// What the other one calls it.
-    pub name: String,
-    /// The context that we use it by.
-    pub chosen: Chosen,
+    name: String,
+    chosen: Chosen,
+}
+
+impl Side {
+    /// What the other cluster calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn chosen(&self) -> &Chosen {
+        &self.chosen
+    }
 }
 
 /// Why there is nothing to link, and the command that mends it.

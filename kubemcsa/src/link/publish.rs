@@ -1,5 +1,5 @@
-//! Writes the link's Secret the way the importer writes Secrets: created, or patched in one write
-//! that holds only for the object that was read.
+//! Writes the link's Secret as the importer writes Secrets: it creates it, or patches it in one write that holds only
+//! for the object that was read.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -7,41 +7,42 @@ use kube::{Api, ResourceExt};
 use mcsa_client::contract::{FIELD_MANAGER, SYSTEM_NAMESPACE};
 use mcsa_client::system::secret::SecretState;
 
-use super::connect::Connected;
-use super::mint::Minted;
-use super::verify::Checked;
+use super::permit::Permitted;
+use super::verify::Verified;
 use crate::cluster::apply::Outcome;
 use crate::cluster::call::CallError;
+use crate::cluster::object;
 
-/// Writes what was minted and checked, over `worn` if there is one.
-///
-/// # Errors
-/// When it can't be written, or somebody else wrote in between ([`CallError::is_conflict`]).
+/// Replaces `stored`, or creates the Secret; fails with a conflict if someone else wrote it since.
 pub async fn publish(
-    connected: &Connected,
-    minted: &Minted,
-    _: &Checked,
-    worn: Option<&Secret>,
+    permitted: &Permitted,
+    verified: &Verified,
+    stored: Option<&Secret>,
 ) -> Result<(), CallError> {
-    let name = minted.secret.name_any();
-    let title = format!("secret {SYSTEM_NAMESPACE}/{name}");
-    let secrets: Api<Secret> = Api::namespaced(connected.target.client.clone(), SYSTEM_NAMESPACE);
-    let cluster = &connected.target;
-    let outcome = match worn {
+    let secret = verified.secret();
+    let name = secret.name_any();
+    let doing = |verb: &str| format!("{verb} secret {SYSTEM_NAMESPACE}/{name}");
+    let cluster = permitted.target();
+    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
+    let outcome = match stored {
         None => {
             let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-            let call = secrets.create(&params, &minted.secret);
-            cluster.call(&format!("create {title}"), call).await?;
+            let call = secrets.create(&params, secret);
+            cluster.call(&doing("create"), call).await?;
             Outcome::Created
         }
-        Some(worn) => {
+        Some(stored) => {
             let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-            let patch = Patch::Merge(SecretState::read(&worn.metadata).update(&minted.secret));
+            let patch = Patch::Merge(SecretState::read(&stored.metadata).update(secret));
             let call = secrets.patch(&name, &params, &patch);
-            cluster.call(&format!("update {title}"), call).await?;
+            cluster.call(&doing("update"), call).await?;
             Outcome::Changed
         }
     };
-    connected.progress.outcome(&cluster.name, &title, outcome);
+    permitted.progress().outcome(
+        &cluster.name,
+        &object::titled("Secret", Some(SYSTEM_NAMESPACE), &name),
+        outcome,
+    );
     Ok(())
 }

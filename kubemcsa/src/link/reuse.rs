@@ -13,8 +13,10 @@ use mcsa_client::system::token::Claims;
 use mcsa_client::{ExposeSecret, SecretString};
 
 use super::authorize::Authorized;
+use super::bind::Bound;
 use super::connect::Connected;
 use super::declare::Declared;
+use super::permit::Permitted;
 use crate::cluster::Cluster;
 
 /// Of a token that lives for a day, an importer at work leaves hours: one with less has nobody who
@@ -26,9 +28,9 @@ pub enum Found {
     /// Nothing.
     Nothing,
     /// A credential that does.
-    Good(Secret),
+    Usable(Secret),
     /// Ours, but it doesn't do.
-    Worn(Secret),
+    Unusable(Secret),
 }
 
 /// What a good credential is for.
@@ -37,7 +39,8 @@ struct Wanted<'a> {
     cluster_uid: &'a str,
     /// Of the import as it is now.
     fingerprint: &'a str,
-    authorized: &'a Authorized,
+    service_account_uid: &'a str,
+    bound_secret_uid: &'a str,
     now: Timestamp,
 }
 
@@ -46,32 +49,38 @@ struct Wanted<'a> {
 /// # Errors
 /// When the Secret can't be read, or is somebody else's.
 pub async fn find(
-    connected: &Connected,
+    connected: &Permitted,
     endpoint: &Endpoint,
     authorized: &Authorized,
     declared: &Declared,
+    bound: &Bound,
 ) -> anyhow::Result<Found> {
-    let name = declared.import.secret_name();
-    let secrets: Api<Secret> = Api::namespaced(connected.target.client.clone(), SYSTEM_NAMESPACE);
+    let name = declared.import().secret_name();
+    let secrets: Api<Secret> = Api::namespaced(connected.target().client.clone(), SYSTEM_NAMESPACE);
     let doing = format!("read secret {SYSTEM_NAMESPACE}/{name}");
-    let Some(secret) = connected.target.call(&doing, secrets.get_opt(&name)).await? else {
+    let Some(secret) = connected.target().call(&doing, secrets.get_opt(&name)).await? else {
         return Ok(Found::Nothing);
     };
-    if !is_owned(&secret, &declared.import.uid().unwrap_or_default()) {
+    if !is_owned(&secret, &declared.import().uid().unwrap_or_default()) {
         bail!(
             "{}: secret {SYSTEM_NAMESPACE}/{name} is in the place of the link's, and does not belong to its import; if \
              nobody needs it, delete it and run this again: {} -n {SYSTEM_NAMESPACE} delete secret {name}",
-            connected.target.name,
-            connected.plan.target.chosen.kubectl(),
+            connected.target().name,
+            connected.plan().target().chosen().kubectl(),
         );
     }
-    let (cluster_uid, now) = (connected.source_uid.as_str(), Timestamp::now());
-    let fingerprint = &secret::fingerprint(&declared.import.spec, true, endpoint);
-    let wanted = Wanted { endpoint, cluster_uid, fingerprint, authorized, now };
+    let wanted = Wanted {
+        endpoint,
+        cluster_uid: connected.source_uid(),
+        fingerprint: &secret::fingerprint(&declared.import().spec, true, endpoint),
+        service_account_uid: authorized.service_account_uid(),
+        bound_secret_uid: bound.uid(),
+        now: Timestamp::now(),
+    };
     if is_whole(&secret, &wanted) && works(connected, &secret).await? {
-        Ok(Found::Good(secret))
+        Ok(Found::Usable(secret))
     } else {
-        Ok(Found::Worn(secret))
+        Ok(Found::Unusable(secret))
     }
 }
 
@@ -89,9 +98,9 @@ fn is_whole(secret: &Secret, wanted: &Wanted) -> bool {
         && link.endpoint == *wanted.endpoint
         && link.cluster_uid.as_deref() == Some(wanted.cluster_uid)
         && provenance.fingerprint == wanted.fingerprint
-        && provenance.service_account_uid == wanted.authorized.service_account_uid
+        && provenance.service_account_uid == wanted.service_account_uid
         // The source still accepts a token for 10 s after its Secret was deleted.
-        && claims.bound_secret.as_ref().map(|secret| &secret.uid) == Some(&wanted.authorized.bound_secret_uid)
+        && claims.bound_secret.as_ref().map(|secret| secret.uid.as_str()) == Some(wanted.bound_secret_uid)
         && claims.expires_at.duration_since(wanted.now) > too_little(&claims)
 }
 
@@ -111,12 +120,12 @@ fn token(secret: &Secret) -> Option<SecretString> {
 /// link's own may work from the target only.
 async fn works(connected: &Connected, secret: &Secret) -> anyhow::Result<bool> {
     let Some(token) = token(secret) else { return Ok(false) };
-    let mut config = connected.plan.source.chosen.config()?;
+    let mut config = connected.plan().source().chosen().config()?;
     config.auth_info = AuthInfo { token: Some(token), ..Default::default() };
-    let cluster = Cluster::new(&connected.source.name, "the link", config)?;
+    let cluster = Cluster::new(&connected.source().name, "the link", config)?;
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     match cluster.call("read namespace kube-system as the link", namespaces.get("kube-system")).await {
-        Ok(namespace) => Ok(namespace.uid().as_deref() == Some(&connected.source_uid)),
+        Ok(namespace) => Ok(namespace.uid().as_deref() == Some(connected.source_uid())),
         Err(error) if error.is_unauthorized() => Ok(false),
         // Its rights were granted a moment ago; whether they hold is the last step's question.
         Err(error) if error.refusal().is_some() => Ok(true),
@@ -127,7 +136,6 @@ async fn works(connected: &Connected, secret: &Secret) -> anyhow::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::grants::Grants;
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     use mcsa_client::system::credential::Credential;
     use mcsa_client::system::secret;
@@ -168,17 +176,15 @@ mod tests {
     }
 
     fn does(secret: &Secret, [server, cluster_uid, account, bound]: [&str; 4], age: SignedDuration) -> bool {
-        let authorized = Authorized {
-            service_account_uid: account.into(),
-            bound_secret_uid: bound.into(),
-            policy: true,
-            grants: Grants::Everything,
+        let wanted = Wanted {
+            endpoint: &endpoint(server),
+            cluster_uid,
+            fingerprint: "f",
+            service_account_uid: account,
+            bound_secret_uid: bound,
+            now: Timestamp::UNIX_EPOCH + age,
         };
-        let (endpoint, now) = (endpoint(server), Timestamp::UNIX_EPOCH + age);
-        is_whole(
-            secret,
-            &Wanted { endpoint: &endpoint, cluster_uid, fingerprint: "f", authorized: &authorized, now },
-        )
+        is_whole(secret, &wanted)
     }
 
     const AS_IT_IS: [&str; 4] = ["https://c2", "cluster", "account", "bound"];

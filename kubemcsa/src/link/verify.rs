@@ -18,9 +18,9 @@ use mcsa_client::system::token;
 use tokio::time::{Instant, sleep};
 
 use super::authorize::{Authorized, missing_without_policy};
-use super::connect::Connected;
-use super::declare::LONGEST;
+use super::desired::LONGEST;
 use super::grants::{Grants, LINK};
+use super::permit::Permitted;
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 
@@ -28,49 +28,61 @@ use crate::cluster::call::CallError;
 const SEEN_WITHIN: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The link works, as far as can be told from here.
-pub struct Checked {
-    /// When its token expires, by the source's clock.
-    pub expires_at: Option<Timestamp>,
-    /// Whether the source was seen to hold it to the policy.
-    pub policy: bool,
+/// A Secret whose link works, if this machine could try it.
+pub struct Verified {
+    secret: Secret,
+    expires_at: Option<Timestamp>,
+    policy: bool,
 }
 
-/// Uses the link.
-///
-/// # Errors
-/// When it leads to another cluster, is not accepted, or has not its rights.
-pub async fn check(
-    connected: &Connected,
+impl Verified {
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// When the token expires, by the source's clock.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// Whether the source was observed to enforce the policy on this link, or could not be asked.
+    pub fn policy(&self) -> bool {
+        self.policy
+    }
+}
+
+pub async fn verify(
+    permitted: &Permitted,
     authorized: &Authorized,
-    secret: &Secret,
-) -> anyhow::Result<Checked> {
-    let progress = &connected.progress;
+    secret: Secret,
+) -> anyhow::Result<Verified> {
     let expires_at = Provenance::read(secret.annotations()).map(|provenance| provenance.expires_at);
-    let link = Link::read(secret)?;
+    let link = Link::read(&secret)?;
     let server = link.endpoint.server.clone();
-    let name = &connected.source.name;
-    let as_link = Cluster::new(name, &format!("the link of {}", connected.target.name), link.config)?;
+    let name = &permitted.source().name;
+    let chosen = permitted.plan().source().chosen();
+    let as_link = Cluster::new(name, &format!("the link of {}", permitted.target().name), link.config)?;
     match retried(&as_link).await {
         // The address may be one that only the target reaches.
-        Err(error) if error.is_unreachable() && server != connected.plan.source.chosen.server => {
-            progress
+        Err(error) if error.is_unreachable() && server != chosen.server => {
+            permitted
+                .progress()
                 .warn(name, &format!("the link was not tried: {server} does not work from here ({error})"));
-            return Ok(Checked { expires_at, policy: authorized.policy });
+            return Ok(Verified { secret, expires_at, policy: authorized.policy() });
         }
         Err(error) => return Err(error.into()),
-        Ok(uid) if uid != connected.source_uid => bail!(
+        Ok(uid) if uid != permitted.source_uid() => bail!(
             "{name}: {} leads to another cluster than context {}: the UID of its kube-system is {uid}, not {}; correct \
              --source-server or --source-context",
             as_link.address,
-            connected.plan.source.chosen.context,
-            connected.source_uid,
+            chosen.context,
+            permitted.source_uid(),
         ),
         Ok(_) => {}
     }
-    until_it_may_mint(&as_link, &authorized.grants, &connected.target.name).await?;
-    let policy = authorized.policy && until_it_is_held(&as_link, connected, &authorized.grants).await?;
-    Ok(Checked { expires_at, policy })
+    until_it_may_mint(&as_link, authorized.grants(), &permitted.target().name).await?;
+    let policy = authorized.policy() && until_it_is_held(&as_link, permitted, authorized.grants()).await?;
+    Ok(Verified { secret, expires_at, policy })
 }
 
 /// A right that was granted a moment ago may not be seen yet.
@@ -129,8 +141,8 @@ async fn until_it_may_mint(as_link: &Cluster, grants: &Grants, target: &str) -> 
 /// Asks for what the policy refuses: a token of its own account, for a second too long. It is bound
 /// as it should be, so that nothing else is wrong with it. Where the policy isn't seen yet, that
 /// token is dropped.
-async fn until_it_is_held(as_link: &Cluster, connected: &Connected, grants: &Grants) -> anyhow::Result<bool> {
-    let name = &connected.target.name;
+async fn until_it_is_held(as_link: &Cluster, permitted: &Permitted, grants: &Grants) -> anyhow::Result<bool> {
+    let name = &permitted.target().name;
     let accounts: Api<ServiceAccount> = Api::namespaced(as_link.client.clone(), SYSTEM_NAMESPACE);
     let request = token::request(LONGEST + 1, &[], Some(name));
     let params = PostParams { dry_run: true, ..Default::default() };
@@ -146,7 +158,7 @@ async fn until_it_is_held(as_link: &Cluster, connected: &Connected, grants: &Gra
                     SEEN_WITHIN.as_secs(),
                     missing_without_policy(grants)
                 );
-                connected.progress.warn(&as_link.name, &said);
+                permitted.progress().warn(&as_link.name, &said);
                 return Ok(false);
             }
             Ok(_) => sleep(PAUSE).await,

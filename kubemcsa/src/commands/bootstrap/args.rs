@@ -7,7 +7,7 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::cli::output::Format;
 use crate::cli::times;
 use crate::cluster::kubeconfig::contexts;
-use crate::link::declare::LONGEST;
+use crate::link::desired::LONGEST;
 use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
 use crate::link::grants::Grant;
 

@@ -9,21 +9,21 @@ use crate::cli::{diff, output};
 use crate::cluster::apply::{self, Rehearsed};
 use crate::cluster::{Cluster, object};
 use crate::link::connect::Connected;
-use crate::link::{authorize, declare, grants};
+use crate::link::{authorize, declare, desired, grants};
 
 /// Shows what would become of each object.
 ///
 /// # Errors
 /// When something would be refused.
 pub async fn rehearse(connected: &Connected, wish: &Wish) -> anyhow::Result<()> {
-    let (source, target) = (&connected.source, &connected.target);
+    let (source, target) = (connected.source(), connected.target());
     let stored = grants::stored(source, &target.name).await?;
     let wanted = wish.grants_of(connected, &stored)?;
     authorize::ensure_namespaces(source, &wanted, &stored).await?;
-    let objects = authorize::objects(connected, &wanted)?;
+    let objects = desired::source_objects(connected, &wanted)?;
     for object in &objects {
         match one(source, object).await {
-            Err(error) if authorize::is_policy(object) && error.is_not_found() => {
+            Err(error) if desired::is_policy(object) && error.is_not_found() => {
                 // Once, not for the binding too.
                 if object::kind(object) == "ValidatingAdmissionPolicy" {
                     output::warn(&source.name, &authorize::no_policy(&wanted));
@@ -36,10 +36,10 @@ pub async fn rehearse(connected: &Connected, wish: &Wish) -> anyhow::Result<()> 
         show(source, object, Rehearsed { before: Some(object.clone()), after: None })?;
     }
     let seconds = declare::lifetime(connected, wish.seconds).await?;
-    for object in declare::objects(connected, seconds)? {
+    for object in desired::target_objects(connected, seconds)? {
         show(target, &object, one(target, &object).await?)?;
     }
-    let name = declare::import(connected, seconds).secret_name();
+    let name = desired::import(connected, seconds).secret_name();
     output::say(
         &target.name,
         &format!(

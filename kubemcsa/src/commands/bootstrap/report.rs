@@ -13,23 +13,23 @@ use crate::cluster::object;
 use crate::link::connect::Connected;
 use crate::link::grants::{self, Grants};
 use crate::link::plan::{Way, elsewhere};
-use crate::link::{authorize, declare};
+use crate::link::{declare, desired};
 
 /// Says what was granted, and the next command.
 ///
 /// # Errors
 /// When the example can't be written as YAML.
 pub async fn report(connected: &Connected, way: &Way, made: &Made) -> anyhow::Result<()> {
-    let (target, source) = (&connected.target, &connected.source);
+    let (target, source) = (connected.target(), connected.source());
     output::say(
         &source.name,
         &format!("granted to {}, as service account {SYSTEM_NAMESPACE}/{}:", target.name, target.name),
     );
-    for sentence in made.authorized.grants.sentences(&target.name, made.checked.policy) {
+    for sentence in made.authorized.grants().sentences(&target.name, made.verified.policy()) {
         output::say(&source.name, &format!("- {sentence}"));
     }
-    let flags = &connected.plan.flags;
-    let change = match made.authorized.grants {
+    let flags = connected.plan().flags();
+    let change = match made.authorized.grants() {
         Grants::Everything => {
             format!("to narrow that: {} --allow NAMESPACE[/NAME]", flags.of("bootstrap", ""))
         }
@@ -37,43 +37,43 @@ pub async fn report(connected: &Connected, way: &Way, made: &Made) -> anyhow::Re
     };
     output::say(&source.name, &change);
     output::say(&source.name, &format!("to end it: {}", flags.of("unlink", "")));
-    if connected.plan.flags.others.iter().any(|(flag, _)| *flag == "--link-ttl") {
+    if connected.plan().flags().others.iter().any(|(flag, _)| *flag == "--link-ttl") {
         let said = format!(
             "tokens that the link got before live as long as they did; to end them: {}",
             flags.of("rotate", "")
         );
         output::say(&source.name, &said);
     }
-    if let Some(expires_at) = made.checked.expires_at {
+    if let Some(expires_at) = made.verified.expires_at() {
         output::say(
             &target.name,
             &format!(
                 "linked to {} at {}; the link's token expires at {}, and the importer refreshes it",
                 source.name,
-                way.endpoint.server,
+                way.endpoint().server,
                 to_the_second(expires_at)
             ),
         );
     }
-    if way.same_host_only {
+    if way.same_host_only() {
         output::warn(
             &target.name,
             &format!(
                 "{} works only for an importer that runs on this machine; for importers in pods run: {}",
-                way.endpoint.server,
-                connected.plan.flags.again_with("--source-server", &elsewhere(&way.endpoint.server))
+                way.endpoint().server,
+                connected.plan().flags().again_with("--source-server", &elsewhere(&way.endpoint().server))
             ),
         );
     }
     if !has_importer(connected).await {
-        let flags = connected.plan.target.chosen.kubectl().replacen("kubectl", "", 1);
+        let flags = connected.plan().target().chosen().kubectl().replacen("kubectl", "", 1);
         output::say(
             &target.name,
             &format!("there is no importer yet; to install it: kubemcsa install{flags}"),
         );
     }
     output::say(&target.name, "next, import a service account, such as one called pod-lister:");
-    output::paste(&next(&connected.plan.target.chosen.kubectl(), &source.name)?);
+    output::paste(&next(&connected.plan().target().chosen().kubectl(), &source.name)?);
     Ok(())
 }
 
@@ -82,17 +82,17 @@ pub async fn report(connected: &Connected, way: &Way, made: &Made) -> anyhow::Re
 /// # Errors
 /// When a cluster can't be asked what there is, or stdout can't be written to.
 pub async fn print(connected: &Connected, wish: &Wish, only: Option<OneSide>) -> anyhow::Result<()> {
-    let (source, target) = (&connected.source, &connected.target);
+    let (source, target) = (connected.source(), connected.target());
     let stored = grants::stored(source, &target.name).await?;
     let seconds = declare::lifetime(connected, wish.seconds).await?;
-    let on_source = authorize::objects(connected, &wish.grants_of(connected, &stored)?)?;
+    let on_source = desired::source_objects(connected, &wish.grants_of(connected, &stored)?)?;
     for object in stored.beyond(&on_source) {
         let said = format!("delete {}, too: by it {} has more than that", object::title(object), target.name);
         output::warn(&source.name, &said);
     }
     let sides = [
         (OneSide::Source, "source", &source.name, on_source),
-        (OneSide::Target, "target", &target.name, declare::objects(connected, seconds)?),
+        (OneSide::Target, "target", &target.name, desired::target_objects(connected, seconds)?),
     ];
     for (_, side, name, objects) in
         sides.into_iter().filter(|(side, ..)| only.is_none_or(|only| only == *side))
@@ -110,8 +110,8 @@ pub async fn print(connected: &Connected, wish: &Wish, only: Option<OneSide>) ->
 
 /// Whoever runs the importer outside the cluster knows that there is no Deployment.
 async fn has_importer(connected: &Connected) -> bool {
-    let deployments: Api<Deployment> = Api::namespaced(connected.target.client.clone(), SYSTEM_NAMESPACE);
-    let found = connected.target.call("read deployment importer", deployments.get_opt("importer")).await;
+    let deployments: Api<Deployment> = Api::namespaced(connected.target().client.clone(), SYSTEM_NAMESPACE);
+    let found = connected.target().call("read deployment importer", deployments.get_opt("importer")).await;
     !matches!(found, Ok(None))
 }
 

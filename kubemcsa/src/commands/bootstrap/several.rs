@@ -29,7 +29,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let wish = Wish::of(&args);
     // Where no link can be planned, there is no target either.
     let Some(side) =
-        plans.iter().find_map(|(_, plan)| plan.as_ref().ok().map(|(plan, _)| plan.target.clone()))
+        plans.iter().find_map(|(_, plan)| plan.as_ref().ok().map(|(plan, _)| plan.target().clone()))
     else {
         return summary(plans.into_iter().map(|(context, plan)| (context, plan.map(drop))).collect());
     };
@@ -37,7 +37,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.dry_run {
         return rehearse_each(plans, &target, &wish).await;
     }
-    declare::prepare(&target.cluster, &Progress::Lines).await?;
+    declare::prepare(target.cluster(), &Progress::Lines).await?;
 
     let lines = MultiProgress::new();
     let each = plans.into_iter().map(async |(context, plan)| {
@@ -63,16 +63,15 @@ async fn one(
     wish: &Wish,
     progress: Progress,
 ) -> anyhow::Result<(String, String)> {
-    progress.say(&plan.source.name, "connecting");
-    let source = connect::reach(&plan.source).await?;
+    progress.say(plan.source().name(), "connecting");
+    let source = connect::reach(plan.source()).await?;
     let connected = connect::pair(plan, target.clone(), source, progress)?;
-    claim::claim(&connected).await?;
-    permit::ensure(&connected).await?;
-    let Made { authorized, checked } = link(&connected, way, wish).await?;
-    let until = checked.expires_at.map(|time| format!(", with a token until {}", to_the_second(time)));
-    let (target, source) = (&connected.target.name, &connected.source.name);
+    let permitted = permit::permit(claim::claim(connected).await?).await?;
+    let Made { authorized, verified } = link(&permitted, way, wish).await?;
+    let until = verified.expires_at().map(|time| format!(", with a token until {}", to_the_second(time)));
+    let (target, source) = (&permitted.target().name, &permitted.source().name);
     let linked =
-        format!("linked to {target}, which may import {}{}", authorized.grants, until.unwrap_or_default());
+        format!("linked to {target}, which may import {}{}", authorized.grants(), until.unwrap_or_default());
     Ok((source.clone(), linked))
 }
 
@@ -102,10 +101,9 @@ async fn rehearse_each(
 }
 
 async fn rehearse_one(plan: Plan, target: &Reached, wish: &Wish) -> anyhow::Result<()> {
-    let source = connect::reach(&plan.source).await?;
+    let source = connect::reach(plan.source()).await?;
     let connected = connect::pair(plan, target.clone(), source, Progress::Lines)?;
-    claim::claim(&connected).await?;
-    dry_run::rehearse(&connected, wish).await
+    dry_run::rehearse(&*claim::claim(connected).await?, wish).await
 }
 
 /// Which of the two the target would then know by that name, would depend on which comes last.
@@ -113,11 +111,11 @@ fn refuse_one_name_for_two(plans: &[(String, anyhow::Result<(Plan, Way)>)]) -> a
     let mut names = BTreeMap::new();
     for (context, plan) in plans {
         let Ok((plan, _)) = plan else { continue };
-        if let Some(other) = names.insert(&plan.source.name, context) {
+        if let Some(other) = names.insert(plan.source().name(), context) {
             bail!(
                 "contexts {other} and {context} are both of a cluster called {}; link them one at a time, with \
                  --source-name",
-                plan.source.name
+                plan.source().name()
             );
         }
     }

@@ -1,28 +1,30 @@
-//! First step: the link as it stands, and whether it can be rotated by whoever asks.
+//! First step: reads the link, and refuses one that can't be rotated.
 
-use anyhow::{Context, bail};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
-use mcsa_client::api::ServiceAccountImport;
-use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
+use anyhow::bail;
+use kube::ResourceExt;
+use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::system::credential::Endpoint;
 use mcsa_client::system::link::Link;
 use mcsa_client::system::secret::{self, Provenance};
 
-use super::{Standing, replace};
-use crate::cluster::{apply, object};
-use crate::link::authorize::{self, Authorized};
-use crate::link::connect::Connected;
+use super::replace;
+use crate::cluster::object;
+use crate::link::authorize::{self, Identity};
+use crate::link::claim::Claimed;
 use crate::link::declare::{self, Declared};
-use crate::link::grants::{self, Grants};
 
-/// Looks, and refuses what could not be finished.
-///
-/// # Errors
-/// When there is no such link, it is not what was written, or its Secret may not be changed.
-pub async fn read(connected: &Connected) -> anyhow::Result<Standing> {
-    let (source, target) = (&connected.source, &connected.target);
-    let again = connected.plan.flags.of("bootstrap", "");
+/// The link before its rotation.
+pub struct CurrentLink {
+    pub declared: Declared,
+    /// Where bootstrap or the importer wrote that the source is.
+    pub endpoint: Endpoint,
+    pub identity: Identity,
+    pub credential: Link,
+}
+
+pub async fn read(claimed: &Claimed) -> anyhow::Result<CurrentLink> {
+    let (source, target) = (claimed.source(), claimed.target());
+    let again = claimed.plan().flags().of("bootstrap", "");
     let missing = |what: &str| {
         anyhow::anyhow!(
             "{}: {what}, so there is no link to {} to rotate; run: {again}",
@@ -30,18 +32,18 @@ pub async fn read(connected: &Connected) -> anyhow::Result<Standing> {
             source.name
         )
     };
-    let import = object::dynamic(&declare::import(connected, declare::LONGEST))?;
-    let Some(import) = apply::read(target, &import).await? else {
-        bail!(missing(&format!("there is no {}", object::title(&import))));
+    let Some(declared) = declare::existing(claimed).await? else {
+        let title = object::titled("ServiceAccountImport", Some(SYSTEM_NAMESPACE), &source.name);
+        bail!(missing(&format!("there is no {title}")));
     };
-    let import: ServiceAccountImport = import.try_parse().context("the link's import can't be read")?;
+    let import = declared.import();
     let name = import.secret_name();
-    let Some(secret) = replace::read(connected, &name).await? else {
+    let Some(secret) = replace::read(target, &name).await? else {
         bail!(missing(&format!("there is no secret {SYSTEM_NAMESPACE}/{name}")));
     };
-    let old = Link::read(&secret)
+    let credential = Link::read(&secret)
         .map_err(|error| anyhow::anyhow!("{}: {error}; to make another: {again}", target.name))?;
-    let endpoint = old.endpoint.clone();
+    let endpoint = credential.endpoint.clone();
     let written = Provenance::read(secret.annotations()).map(|provenance| provenance.fingerprint);
     if written != Some(secret::fingerprint(&import.spec, import.is_link(), &endpoint)) {
         bail!(
@@ -52,35 +54,12 @@ pub async fn read(connected: &Connected) -> anyhow::Result<Standing> {
             source.name
         );
     }
-    let account = apply::read(source, &authorize::service_account(connected)?).await?;
-    let Some(account) = account.filter(|account| account.annotations().contains_key(TARGET_UID)) else {
+    let Some(identity) = authorize::identity(claimed).await? else {
         bail!(
             "{}: it does not know {} any more; to link them again, with --allow for what may be imported: {again}",
             source.name,
             target.name
         );
     };
-    let stored = grants::stored(source, &target.name).await?;
-    let grants = stored.grants.unwrap_or(Grants::Only(Default::default()));
-    let authorized = Authorized {
-        service_account_uid: account.uid().unwrap_or_default(),
-        // No token is bound to what is there now.
-        bound_secret_uid: String::new(),
-        policy: true,
-        grants,
-    };
-    ensure_replaceable(connected, &name).await?;
-    Ok(Standing { declared: Declared { import }, endpoint, authorized, old })
-}
-
-/// Refuses whoever may not write the link's Secret, before anything is made in the source; by the API
-/// server's own dry run.
-async fn ensure_replaceable(connected: &Connected, name: &str) -> anyhow::Result<()> {
-    let target = &connected.target;
-    let secrets: Api<Secret> = Api::namespaced(target.client.clone(), SYSTEM_NAMESPACE);
-    let params = PatchParams { dry_run: true, ..Default::default() };
-    let unchanged = Patch::Merge(serde_json::json!({}));
-    let call = secrets.patch(name, &params, &unchanged);
-    target.call(&format!("update secret {SYSTEM_NAMESPACE}/{name}"), call).await?;
-    Ok(())
+    Ok(CurrentLink { declared, endpoint, identity, credential })
 }

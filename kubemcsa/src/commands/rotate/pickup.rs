@@ -8,9 +8,9 @@ use mcsa_client::api::ServiceAccountImport;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use tokio::time::{Instant, sleep};
 
-use super::Standing;
 use crate::cluster::{Cluster, lease};
-use crate::link::connect::Connected;
+use crate::link::declare::Declared;
+use crate::link::permit::Permitted;
 
 /// An importer at work takes another token within a moment.
 const TAKEN_WITHIN: Duration = Duration::from_secs(15);
@@ -21,19 +21,18 @@ const PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the target can't be asked.
-pub async fn until_told(
-    connected: &Connected,
-    standing: &Standing,
+pub async fn until_picked_up(
+    permitted: &Permitted,
+    declared: &Declared,
     is_awaited: impl Fn(Timestamp) -> bool,
 ) -> anyhow::Result<bool> {
-    let imports: Api<ServiceAccountImport> =
-        Api::namespaced(connected.target.client.clone(), SYSTEM_NAMESPACE);
-    let (target, name) = (&connected.target, standing.declared.import.name_any());
+    let (target, name) = (permitted.target(), declared.import().name_any());
+    let imports: Api<ServiceAccountImport> = Api::namespaced(target.client.clone(), SYSTEM_NAMESPACE);
     let doing = format!("read service account import {SYSTEM_NAMESPACE}/{name}");
     // Nobody to wait for.
     if !has_importer(target).await {
-        connected
-            .progress
+        permitted
+            .progress()
             .warn(&target.name, "no importer is running; one that is started will use the new token");
         return Ok(false);
     }
@@ -48,7 +47,7 @@ pub async fn until_told(
                 "no importer has taken the new token within {} s; one that runs takes it once the old one is refused",
                 TAKEN_WITHIN.as_secs()
             );
-            connected.progress.warn(&target.name, &said);
+            permitted.progress().warn(&target.name, &said);
             return Ok(false);
         }
         sleep(PAUSE).await;

@@ -2,29 +2,34 @@
 
 use anyhow::bail;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::system::link::Link;
 
-use super::Standing;
 use crate::cli::output;
 use crate::cli::times::to_the_second;
-use crate::link::connect::Connected;
+use crate::link::authorize::Authorized;
 use crate::link::flags::Flags;
+use crate::link::permit::Permitted;
 use crate::link::revoked::{self, Seen};
-use crate::link::verify::Checked;
+use crate::link::verify::Verified;
 
 /// Says what the link has now, once the source refuses what it had.
 ///
 /// # Errors
 /// When the source can't be asked, or accepts it.
-pub async fn report(connected: &Connected, standing: Standing, checked: &Checked) -> anyhow::Result<()> {
-    let Standing { old, authorized, .. } = standing;
-    let (source, target) = (&connected.source, &connected.target);
-    if let Some(expires_at) = checked.expires_at {
+pub async fn report(
+    permitted: &Permitted,
+    credential: Link,
+    authorized: &Authorized,
+    verified: &Verified,
+) -> anyhow::Result<()> {
+    let (source, target, plan) = (permitted.source(), permitted.target(), permitted.plan());
+    if let Some(expires_at) = verified.expires_at() {
         let said = format!("has another credential to {}, until {}", source.name, to_the_second(expires_at));
         output::say(&target.name, &said);
     }
-    let Some(token) = old.config.auth_info.token else { return Ok(()) };
+    let Some(token) = credential.config.auth_info.token else { return Ok(()) };
     output::say(&source.name, "waiting until it refuses the old token");
-    if revoked::until_refused(source, &connected.plan.source.chosen, token).await? == Seen::Dead {
+    if revoked::until_refused(source, plan.source().chosen(), token).await? == Seen::Dead {
         output::say(&source.name, "the old token is refused, and so is every other that the link had");
         return Ok(());
     }
@@ -33,8 +38,7 @@ pub async fn report(connected: &Connected, standing: Standing, checked: &Checked
          service account: {}, and then: {}",
         source.name,
         target.name,
-        connected.plan.flags.of("unlink", ""),
-        Flags { others: authorized.grants.flags(), command: "bootstrap", ..connected.plan.flags.clone() }
-            .again(),
+        plan.flags().of("unlink", ""),
+        Flags { others: authorized.grants().flags(), command: "bootstrap", ..plan.flags().clone() }.again(),
     )
 }

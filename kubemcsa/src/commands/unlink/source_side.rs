@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, apply, object};
 use crate::link::grants::{self, Grants};
 use crate::link::progress::Progress;
 use crate::link::revoked::{self, Seen};
-use crate::link::{authorize, identities, interim};
+use crate::link::{authorize, bind, desired, identities};
 use crate::manifests;
 
 /// What is in every namespace.
@@ -47,7 +47,7 @@ pub async fn find(source: &Cluster, target: &str, target_uid: Option<&str>) -> a
         refuse(source, object, target_uid)?;
     }
     let mut objects: Vec<_> = secret.into_iter().collect();
-    objects.extend(interim::left(source, target).await?);
+    objects.extend(bind::interim(source, target).await?);
     objects.extend(grants::stored(source, target).await?.objects);
     objects.extend(account);
     Ok(Identity { target: target.to_owned(), objects })
@@ -88,7 +88,7 @@ pub async fn delete(deleter: &mut Deleter, identity: &Identity) -> anyhow::Resul
 
 /// The policy goes last: until then, someone may be held by it. Whoever is linked meanwhile gets it back.
 async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()> {
-    for object in authorize::shared()?.iter().rev() {
+    for object in desired::shared()?.iter().rev() {
         let others = others(&deleter.cluster, target).await?;
         if !others.is_empty() {
             let kept = "the admission policy and the cluster roles of links";

@@ -1,0 +1,109 @@
+//! The Secret in the source that the link's tokens are bound to: deleting it revokes them.
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DynamicObject, ListParams, ObjectMeta, PostParams};
+use kube::{Api, ResourceExt};
+use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
+use mcsa_client::system::names::label_value;
+
+use super::authorize::Authorized;
+use super::desired;
+use super::permit::Permitted;
+use crate::cluster::apply::Outcome;
+use crate::cluster::call::CallError;
+use crate::cluster::{Cluster, apply, delete, list, object};
+
+/// Label and annotation of an interim Secret. The value is the target's name; a label may have to shorten it.
+const ROTATION: &str = "multicluster.admiralty.io/rotation-of";
+
+/// An existing Secret to bind tokens to.
+pub struct Bound {
+    name: String,
+    uid: String,
+}
+
+impl Bound {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+}
+
+pub async fn bind(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound> {
+    let secret = desired::bound_secret(permitted)?;
+    let applied = apply::apply(permitted.source(), &secret).await?;
+    permitted.progress().outcome(&permitted.source().name, &object::title(&secret), applied.outcome);
+    let uid = applied.stored.uid().context("the Secret that tokens are bound to has no UID")?;
+    Ok(Bound { name: secret.name_any(), uid })
+}
+
+/// Recreates the Secret, which revokes all tokens that were bound to it.
+pub async fn rebind(permitted: &Permitted, authorized: &Authorized) -> anyhow::Result<Bound> {
+    let secret = desired::bound_secret(permitted)?;
+    let source = permitted.source();
+    if let Some(old) = apply::read(source, &secret).await? {
+        delete::delete(source, &old).await?;
+        permitted.progress().outcome(&source.name, &object::title(&secret), Outcome::Removed);
+    }
+    bind(permitted, authorized).await
+}
+
+/// Creates the Secret that the link's token is bound to while a rotation recreates the usual one. It carries the
+/// target's UID, so that no target of the same name can claim it.
+pub async fn bind_interim(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound> {
+    let target = &permitted.target().name;
+    let secret = Secret {
+        metadata: ObjectMeta {
+            generate_name: Some("rotation-".into()),
+            labels: Some([(ROTATION.to_owned(), label_value(target))].into()),
+            annotations: Some(
+                [
+                    (ROTATION.to_owned(), target.clone()),
+                    (TARGET_UID.to_owned(), permitted.target_uid().to_owned()),
+                ]
+                .into(),
+            ),
+            ..Default::default()
+        },
+        type_: Some("Opaque".into()),
+        ..Default::default()
+    };
+    let source = permitted.source();
+    let secrets: Api<Secret> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
+    let params = PostParams::default();
+    let call = secrets.create(&params, &secret);
+    let created = source.call("create a secret for the rotation", call).await?;
+    permitted.progress().outcome(
+        &source.name,
+        &object::titled("Secret", Some(SYSTEM_NAMESPACE), &created.name_any()),
+        Outcome::Created,
+    );
+    let uid = created.uid().context("the Secret of the rotation has no UID")?;
+    Ok(Bound { name: created.name_any(), uid })
+}
+
+/// Lists the interim Secrets of a target.
+pub async fn interim(source: &Cluster, target: &str) -> Result<Vec<DynamicObject>, CallError> {
+    let secrets: Api<Secret> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
+    let params = ListParams::default().labels(&format!("{ROTATION}={}", label_value(target)));
+    let page = async |params: &ListParams| secrets.list_metadata(params).await;
+    let found = list::pages(source, "list the secrets of rotations", params, page).await?;
+    let types = Some(list::types::<Secret>());
+    let secret = |metadata| DynamicObject { types: types.clone(), metadata, data: Default::default() };
+    let found = found.into_iter().map(|found| secret(found.metadata));
+    Ok(found.filter(|secret| secret.annotations().get(ROTATION).is_some_and(|of| of == target)).collect())
+}
+
+/// Deletes the interim Secrets, which revokes the tokens that are bound to them.
+pub async fn delete_interim(permitted: &Permitted) -> anyhow::Result<()> {
+    let source = permitted.source();
+    for secret in interim(source, &permitted.target().name).await? {
+        delete::delete(source, &secret).await?;
+        permitted.progress().outcome(&source.name, &object::title(&secret), Outcome::Removed);
+    }
+    Ok(())
+}

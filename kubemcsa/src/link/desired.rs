@@ -1,0 +1,99 @@
+//! The objects that a link consists of, as they are to be.
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use kube::api::{DynamicObject, ObjectMeta};
+use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL, SYSTEM_NAMESPACE, TARGET_UID};
+use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+
+use super::connect::Connected;
+use super::grants::Grants;
+use crate::cluster::object;
+use crate::manifests;
+
+/// The longest lifetime of a link's token that the policy allows, in seconds. It is the default, so that links survive
+/// hours without an importer.
+pub const LONGEST: i64 = 86_400;
+
+/// What all links of a source share.
+const RIGHTS: &str = include_str!("rights.yaml");
+
+/// All objects of a source, in the order of writing: the policy and the rights precede the service account.
+pub fn source_objects(connected: &Connected, grants: &Grants) -> anyhow::Result<Vec<DynamicObject>> {
+    let mut objects = vec![manifests::namespace()?];
+    objects.extend(shared()?);
+    objects.extend(grants.objects(&connected.target().name)?);
+    objects.extend([service_account(connected)?, bound_secret(connected)?]);
+    Ok(objects)
+}
+
+/// The objects that all links of a source share, except the namespace.
+pub fn shared() -> anyhow::Result<Vec<DynamicObject>> {
+    object::parse(RIGHTS).context("rights.yaml")
+}
+
+/// Whether a source can be linked without this kind.
+pub fn is_policy(object: &DynamicObject) -> bool {
+    object::kind(object).starts_with("ValidatingAdmissionPolicy")
+}
+
+pub fn service_account(connected: &Connected) -> anyhow::Result<DynamicObject> {
+    object::dynamic(&ServiceAccount { metadata: metadata(connected), ..Default::default() })
+}
+
+/// The Secret that the link's tokens are bound to.
+pub fn bound_secret(connected: &Connected) -> anyhow::Result<DynamicObject> {
+    let metadata = metadata(connected);
+    object::dynamic(&Secret { metadata, type_: Some("Opaque".into()), ..Default::default() })
+}
+
+fn metadata(connected: &Connected) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(connected.target().name.clone()),
+        namespace: Some(SYSTEM_NAMESPACE.into()),
+        annotations: Some([(TARGET_UID.to_owned(), connected.target_uid().to_owned())].into()),
+        ..Default::default()
+    }
+}
+
+/// All objects of a target except the link's Secret.
+pub fn target_objects(connected: &Connected, seconds: i64) -> anyhow::Result<Vec<DynamicObject>> {
+    Ok(vec![manifests::namespace()?, manifests::crd()?, object::dynamic(&import(connected, seconds))?])
+}
+
+pub fn import(connected: &Connected, seconds: i64) -> ServiceAccountImport {
+    let spec = ServiceAccountImportSpec {
+        cluster_name: connected.source().name.clone(),
+        namespace: SYSTEM_NAMESPACE.into(),
+        name: connected.target().name.clone(),
+        expiration_seconds: seconds,
+        bound_secret: Some(connected.target().name.clone()),
+        ..Default::default()
+    };
+    let mut import = ServiceAccountImport::new(&connected.source().name, spec);
+    import.metadata.namespace = Some(SYSTEM_NAMESPACE.into());
+    import.metadata.labels = Some([(LINK_LABEL.to_owned(), "true".to_owned())].into());
+    import.metadata.annotations = Some([(CLUSTER_UID.to_owned(), connected.source_uid().to_owned())].into());
+    import
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::grants::LINK;
+    use kube::ResourceExt;
+
+    #[test]
+    fn the_rights_are_those_of_the_contract() {
+        let objects = shared().unwrap();
+        assert!(objects[..3].iter().all(|object| object.name_any() == LINK));
+        let policy = serde_json::to_string(&objects[0].data).unwrap();
+        assert!(policy.contains(&format!("system:serviceaccount:{SYSTEM_NAMESPACE}:")));
+        assert_eq!(objects[1].data["spec"]["policyName"], LINK);
+        let role = &objects[2].data["rules"];
+        assert_eq!(role[0]["verbs"], serde_json::json!(["create"]));
+        for role in &objects[2..] {
+            assert!(!role.data["rules"].to_string().contains("secrets"));
+        }
+    }
+}
