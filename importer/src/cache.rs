@@ -1,6 +1,7 @@
 //! What the watches have seen, in the form that a reconciliation needs.
 
 mod checks;
+pub mod count;
 mod follow;
 mod known;
 mod mirror;
@@ -20,11 +21,11 @@ pub use self::checks::{Question, SeenCheck};
 pub use self::known::{Account, Known, LinkEntry, SeenImport, version_of};
 use self::mirror::Mirror;
 use self::progress::Progress;
-use crate::history::History;
-use crate::import::Import;
-use crate::key::ObjectKey;
-use crate::scope::Scope;
-use crate::status::Shown;
+use crate::model::import::Import;
+use crate::model::key::ObjectKey;
+use crate::model::scope::Scope;
+use crate::model::status::Shown;
+use crate::reconcile::history::History;
 
 /// How many deleted Secrets are remembered: more than there can be writes on the way.
 const DELETED: usize = 1024;

@@ -14,12 +14,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cache::{Cache, Question};
-use crate::failure::{Failure, Reason};
-use crate::key::ObjectKey;
 use crate::mint::another;
+use crate::model::failure::{Failure, Reason};
+use crate::model::key::ObjectKey;
+use crate::model::status::seconds;
 use crate::resolve::not_linked;
 use crate::source::{Answered, Source};
-use crate::status::seconds;
 use crate::watch::Watched;
 
 /// Clocks that differ by no more are as good as the same: tokens are not accepted before their time, and
@@ -176,8 +176,8 @@ async fn ask(source: &Source, question: &Question) -> Result<Answered, Failure> 
 mod tests {
     use super::*;
     use crate::cache::SeenImport;
-    use crate::import::Import;
-    use crate::scope::Scope;
+    use crate::model::import::Import;
+    use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
     use mcsa_client::contract::{CHECK_REQUESTED, LINK_LABEL, SYSTEM_NAMESPACE};
     use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};

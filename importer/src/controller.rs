@@ -1,5 +1,7 @@
 //! The loop: from what is due to a reconciliation each, while this replica leads.
 
+pub mod health;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +16,11 @@ use tokio::task::JoinSet;
 use crate::cache::Cache;
 use crate::check;
 use crate::clock::Clock;
-use crate::health::{BEAT, Health};
+use crate::controller::health::{BEAT, Health};
 use crate::metrics::Metrics;
+use crate::model::scope::Scope;
 use crate::queue::Queue;
 use crate::reconcile::Reconciler;
-use crate::scope::Scope;
 use crate::target::Target;
 use crate::watch::{self, Watched};
 

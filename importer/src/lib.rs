@@ -16,30 +16,21 @@
 //! [`decide`], the refresh rule and the [`status`] are pure functions; the others are as thin as I/O
 //! can be.
 
-pub mod accounts;
 pub mod args;
 pub mod cache;
 pub mod check;
 pub mod clock;
 pub mod controller;
-pub mod count;
 pub mod decide;
-pub mod event;
-pub mod failure;
-pub mod health;
-pub mod history;
-pub mod import;
-pub mod key;
 pub mod metrics;
 pub mod mint;
+pub mod model;
 pub mod publish;
 pub mod queue;
 pub mod reconcile;
 pub mod report;
 pub mod resolve;
-pub mod scope;
 pub mod source;
-pub mod status;
 pub mod target;
 pub mod watch;
 
@@ -57,7 +48,7 @@ use crate::args::Args;
 use crate::clock::Clock;
 use crate::controller::Controller;
 use crate::metrics::Metrics;
-use crate::scope::Scope;
+use crate::model::scope::Scope;
 
 /// Name of the Lease that the leader holds.
 const LEASE: &str = "importer";
@@ -84,7 +75,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Controller::new(client.clone(), writer, scopes, fence.clone(), clock.clone(), metrics.clone());
     let (cache, health) = (controller.cache(), controller.health());
     let leads = fence.clone();
-    metrics::expose(&mut registry, move || count::count(&cache, leads.is_open(), clock.now(), &metrics));
+    metrics::expose(&mut registry, move || {
+        cache::count::count(&cache, leads.is_open(), clock.now(), &metrics)
+    });
     let (alive, ready) = (health.clone(), health);
     let probes = Probes {
         alive: Box::new(move || alive.live()),

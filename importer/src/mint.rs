@@ -10,7 +10,7 @@ use mcsa_client::system::token::{Claims, request};
 
 use crate::cache::Account;
 use crate::decide::{after, refresh_time};
-use crate::failure::{Failure, Reason};
+use crate::model::failure::{Failure, Reason};
 use crate::resolve::Resolved;
 use crate::source::{Admission, is_uid};
 

@@ -13,9 +13,9 @@ use mcsa_client::contract::{FIELD_MANAGER, IMPORT_NAME};
 use mcsa_client::system::secret::{SecretState, build};
 use mcsa_runtime::errors;
 
-use crate::failure::{Failure, Reason};
-use crate::key::ObjectKey;
 use crate::mint::Minted;
+use crate::model::failure::{Failure, Reason};
+use crate::model::key::ObjectKey;
 use crate::resolve::{Resolved, ensure_owned};
 use crate::target::{Target, parameters};
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::key::ObjectKey;
+use crate::model::key::ObjectKey;
 
 /// How many imports of one source are worked on at a time.
 pub const LANE_LIMIT: usize = 8;

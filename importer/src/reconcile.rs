@@ -1,5 +1,7 @@
 //! One reconciliation: resolve, decide, mint, publish, report.
 
+pub mod history;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,19 +13,19 @@ use mcsa_runtime::lease::Fence;
 use crate::cache::{Cache, Known};
 use crate::clock::Clock;
 use crate::decide::{Decision, Facts, Why, after, decide};
-use crate::event::{Told, tell};
-use crate::failure::{Failure, Reason, Retry};
-use crate::history::History;
-use crate::import::Import;
-use crate::key::ObjectKey;
 use crate::metrics::Metrics;
 use crate::mint::{Minted, mint};
+use crate::model::failure::{Failure, Reason, Retry};
+use crate::model::import::Import;
+use crate::model::key::ObjectKey;
+use crate::model::status::Outcome;
 use crate::publish::{look, publish};
 use crate::queue::Queue;
+use crate::reconcile::history::History;
 use crate::report::report;
 use crate::resolve::{Resolved, is_owned, not_linked, resolve};
-use crate::status::Outcome;
 use crate::target::Target;
+use crate::target::event::{Told, tell};
 
 /// What waits for a source's rest to end does not all come at once then.
 const SPREAD: Duration = Duration::from_secs(1);

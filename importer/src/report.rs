@@ -11,9 +11,9 @@ use mcsa_client::api::{READY, REFRESHED};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 
 use crate::cache::{Cache, Known, version_of};
-use crate::event::{Told, tell};
-use crate::failure::{Failure, Retry};
-use crate::status::{Outcome, Shown, status};
+use crate::model::failure::{Failure, Retry};
+use crate::model::status::{Outcome, Shown, status};
+use crate::target::event::{Told, tell};
 use crate::target::{Target, parameters};
 
 /// Writes the status, if it says anything new. Says whether it is as it should be then; if not, the
@@ -73,8 +73,8 @@ fn turn(before: &Shown, now: &Shown, status: &ServiceAccountImportStatus) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Reason;
-    use crate::import::Import;
+    use crate::model::failure::Reason;
+    use crate::model::import::Import;
     use mcsa_client::ServiceAccountImportSpec;
     use rstest::rstest;
 

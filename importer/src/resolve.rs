@@ -9,9 +9,9 @@ use mcsa_client::system::secret::SecretState;
 use mcsa_client::system::secret::fingerprint;
 
 use crate::cache::Cache;
-use crate::failure::{Failure, Reason};
-use crate::import::Import;
-use crate::key::ObjectKey;
+use crate::model::failure::{Failure, Reason};
+use crate::model::import::Import;
+use crate::model::key::ObjectKey;
 use crate::source::Source;
 
 /// An import of which all is known that a decision needs.
@@ -122,7 +122,7 @@ mod tests {
     use crate::cache::LinkEntry;
     use crate::clock::Clock;
     use crate::metrics::Metrics;
-    use crate::scope::Scope;
+    use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
     use mcsa_client::contract::LINK_LABEL;
     use mcsa_client::system::link::Link;

@@ -1,8 +1,8 @@
 //! A source: the API server that a link leads to, and the calls that are made there.
 
 mod breaker;
+mod client;
 mod probe;
-mod wire;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,12 +22,12 @@ use tokio::task::JoinSet;
 
 pub use self::breaker::Admission;
 use self::breaker::{Breaker, is_of_the_source};
+use self::client::Wire;
 pub use self::probe::Answered;
-use self::wire::Wire;
 use crate::clock::Clock;
-use crate::failure::{Failure, Reason, Retry};
-use crate::key::ObjectKey;
 use crate::metrics::Metrics;
+use crate::model::failure::{Failure, Reason, Retry};
+use crate::model::key::ObjectKey;
 
 /// A source, as a link leads to it. A link whose token alone was refreshed leads to the same source,
 /// by the same connections; any other change makes another one.

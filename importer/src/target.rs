@@ -1,5 +1,7 @@
 //! Calls to the target: so many at a time, each with a deadline like those to a source.
 
+pub mod event;
+
 use std::time::Instant;
 
 use http::Request;

@@ -1,6 +1,8 @@
 //! The watches, each into the cache, and into the queue what that changes: two of each scope, and one of
 //! the links.
 
+pub mod accounts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +20,13 @@ use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
 use tokio::sync::Notify;
 
-use crate::accounts::{self, is_forbidden};
+use self::accounts::is_forbidden;
 use crate::cache::{Cache, LinkEntry, SeenImport};
 use crate::clock::Clock;
-use crate::key::ObjectKey;
 use crate::metrics::Metrics;
+use crate::model::key::ObjectKey;
+use crate::model::scope::Scope;
 use crate::queue::Queue;
-use crate::scope::Scope;
 use crate::source::Source;
 
 /// How long a namespace that may be listed no more is left alone, before it is listed anew.

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::{Cache, State};
 use crate::check::Answer;
-use crate::import::Import;
-use crate::key::ObjectKey;
+use crate::model::import::Import;
+use crate::model::key::ObjectKey;
 
 /// How long a source is not asked again on behalf of people, however many ask.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -139,7 +139,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::cache::SeenImport;
-    use crate::scope::Scope;
+    use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
     use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
     use serde_json::json;

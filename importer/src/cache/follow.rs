@@ -7,8 +7,8 @@ use mcsa_client::system::secret::SecretState;
 
 use super::progress::Progress;
 use super::{Cache, LinkEntry, SeenImport, State, wanting};
-use crate::key::ObjectKey;
-use crate::scope::Scope;
+use crate::model::key::ObjectKey;
+use crate::model::scope::Scope;
 
 impl Cache {
     /// Notes that the watch of a scope's imports has ended. Nothing tells when it is resumed but what it

@@ -6,9 +6,9 @@ use kube::api::ObjectMeta;
 use mcsa_client::ServiceAccountImport;
 
 use super::checks::SeenCheck;
-use crate::import::Import;
+use crate::model::import::Import;
+use crate::model::status::Shown;
 use crate::source::Source;
-use crate::status::Shown;
 
 /// An import, and what else is known of it.
 #[derive(Clone, Debug)]

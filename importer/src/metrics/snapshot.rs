@@ -13,8 +13,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::PREFIX;
-use crate::failure::Reason;
-use crate::status::SUCCEEDED;
+use crate::model::failure::Reason;
+use crate::model::status::SUCCEEDED;
 
 /// How things are, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use mcsa_runtime::deadline::DEADLINE;
 
 use crate::decide::after;
-use crate::failure::{Failure, Reason, Retry, back_off};
+use crate::model::failure::{Failure, Reason, Retry, back_off};
 
 /// The longest rest. A minute's calls of a source that is away cost nothing, and it is noticed soon
 /// when it is back.

@@ -13,7 +13,7 @@ use kube::core::Status;
 use mcsa_runtime::deadline::in_time;
 
 use super::{IDENTITY, Source, is_uid};
-use crate::failure::{Failure, Reason};
+use crate::model::failure::{Failure, Reason};
 
 const PATH: &str = "/api/v1/namespaces/kube-system";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";

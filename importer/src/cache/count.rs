@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::cache::Cache;
-use crate::import::Import;
 use crate::metrics::{ImportState, Metrics, Snapshot, SourceSnapshot};
-use crate::status::Shown;
+use crate::model::import::Import;
+use crate::model::status::Shown;
 
 /// Counts imports and links; what was counted of sources that have neither any more is forgotten.
 pub fn count(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -> Snapshot {
@@ -39,7 +39,7 @@ fn add(source: &mut SourceSnapshot, import: &Import, shown: &Shown, now: Timesta
 mod tests {
     use super::*;
     use crate::cache::SeenImport;
-    use crate::scope::Scope;
+    use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
     use mcsa_client::ServiceAccountImport;
     use prometheus_client::registry::Registry;

@@ -11,8 +11,8 @@ use mcsa_client::system::secret::SecretState;
 use serde_json::json;
 
 use crate::check::Answer;
-use crate::failure::{Failure, Reason};
-use crate::import::Import;
+use crate::model::failure::{Failure, Reason};
+use crate::model::import::Import;
 
 /// Reason of `Refreshed=True`.
 pub const SUCCEEDED: &str = "Refreshed";

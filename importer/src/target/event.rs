@@ -9,7 +9,7 @@ use kube::core::Request;
 use kube::{Resource, ResourceExt};
 use mcsa_runtime::errors;
 
-use crate::import::Import;
+use crate::model::import::Import;
 use crate::target::Target;
 
 /// An event's note may have this many characters.

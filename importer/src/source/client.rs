@@ -1,6 +1,6 @@
 //! The connections to a source, whose token changes while they stay.
 
-mod answer;
+mod guard;
 mod refusal;
 
 use std::collections::HashSet;
@@ -20,7 +20,7 @@ use mcsa_runtime::deadline::harden;
 use mcsa_runtime::lease::Fence;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
-use self::answer::GuardLayer;
+use self::guard::GuardLayer;
 
 /// How many connections are remembered: many more than there are at a time.
 const CONNECTIONS: usize = 256;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::decide::Why;
-use crate::failure::{LAST_RETRY, back_off, longest_wait};
 use crate::mint::Minted;
+use crate::model::failure::{LAST_RETRY, back_off, longest_wait};
 
 /// So many repairs in a row are made at once: a person at work, or a tool that writes once more.
 const REPAIRS_AT_ONCE: u32 = 5;

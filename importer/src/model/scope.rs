@@ -7,7 +7,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use crate::key::ObjectKey;
+use crate::model::key::ObjectKey;
 
 /// What is listed and watched at once. No two of one importer have an object in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

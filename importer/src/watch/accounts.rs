@@ -17,7 +17,7 @@ use kube::{Api, Client};
 use mcsa_runtime::errors;
 
 use crate::cache::Account;
-use crate::key::ObjectKey;
+use crate::model::key::ObjectKey;
 use crate::source::{Source, is_uid};
 use crate::watch::Watched;
 

@@ -5,9 +5,9 @@ use kube::ResourceExt;
 use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
-use crate::key::ObjectKey;
+use crate::model::key::ObjectKey;
 
-/// An import, without its status, of which [`crate::status::Shown`] knows enough.
+/// An import, without its status, of which [`crate::model::status::Shown`] knows enough.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Import {
     /// Its namespace and name.
