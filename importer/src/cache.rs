@@ -18,9 +18,10 @@ use tokio::time::Instant;
 
 use self::checks::Check;
 pub use self::checks::{Question, SeenCheck};
-pub use self::known::{Account, Known, LinkEntry, SeenImport, version_of};
+pub use self::known::{Known, LinkEntry, SeenImport, version_of};
 use self::mirror::Mirror;
 use self::progress::Progress;
+use crate::model::account::Account;
 use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 use crate::model::scope::Scope;

@@ -8,17 +8,15 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use mcsa_client::ServiceAccountImportStatus;
 use mcsa_client::api::REACHABLE;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cache::{Cache, Question};
-use crate::mint::another;
+use crate::clock::seconds;
+use crate::model::check_result::CheckResult;
 use crate::model::failure::{Failure, Reason};
 use crate::model::key::ObjectKey;
-use crate::model::status::seconds;
-use crate::resolve::not_linked;
 use crate::source::{Answered, Source};
 use crate::watch::Watched;
 
@@ -32,47 +30,28 @@ const ANSWERED: &str = "Answered";
 /// Reason of `Reachable=True` where the source has another time.
 const SKEWED: &str = "ClockSkewed";
 
-/// What somebody who asked is told.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// The request that it answers.
-    pub request: String,
-    /// The condition `Reachable`.
-    pub condition: Condition,
-}
-
-impl Answer {
-    /// The answer that a status has.
-    pub fn of(status: &ServiceAccountImportStatus) -> Option<Self> {
-        let found = status.conditions.iter().find(|condition| condition.type_ == REACHABLE)?;
-        Some(Self { request: status.checked_request.clone()?, condition: found.clone() })
-    }
-
-    fn new(question: &Question, answered: Result<Answered, Failure>, now: Timestamp) -> Self {
-        let cluster = &question.import.spec.cluster_name;
-        let (status, reason, message) = match answered {
-            Ok(answered) => match answered.ahead.filter(|ahead| ahead.abs() > SKEW) {
-                None => {
-                    ("True", ANSWERED, format!("{cluster} answers, and is the cluster that the link is for"))
-                }
-                Some(ahead) => ("True", SKEWED, skewed(cluster, ahead)),
-            },
-            Err(failure) => ("False", failure.reason.as_str(), failure.message),
-        };
-        let before = question.before.as_ref().map(|answer| &answer.condition);
-        let same = before.filter(|before| before.status == status);
-        Self {
-            request: question.request.to_string(),
-            condition: Condition {
-                type_: REACHABLE.into(),
-                status: status.into(),
-                reason: reason.into(),
-                message,
-                observed_generation: question.import.generation,
-                last_transition_time: same
-                    .map_or_else(|| Time(seconds(now)), |before| before.last_transition_time.clone()),
-            },
-        }
+fn conclude(question: &Question, answered: Result<Answered, Failure>, now: Timestamp) -> CheckResult {
+    let cluster = &question.import.spec.cluster_name;
+    let (status, reason, message) = match answered {
+        Ok(answered) => match answered.ahead.filter(|ahead| ahead.abs() > SKEW) {
+            None => ("True", ANSWERED, format!("{cluster} answers, and is the cluster that the link is for")),
+            Some(ahead) => ("True", SKEWED, skewed(cluster, ahead)),
+        },
+        Err(failure) => ("False", failure.reason.as_str(), failure.message),
+    };
+    let before = question.before.as_ref().map(|answer| &answer.condition);
+    let same = before.filter(|before| before.status == status);
+    CheckResult {
+        request: question.request.to_string(),
+        condition: Condition {
+            type_: REACHABLE.into(),
+            status: status.into(),
+            reason: reason.into(),
+            message,
+            observed_generation: question.import.generation,
+            last_transition_time: same
+                .map_or_else(|| Time(seconds(now)), |before| before.last_transition_time.clone()),
+        },
     }
 }
 
@@ -114,7 +93,7 @@ async fn find_out(question: Question, watched: Arc<Watched>) {
     let (key, cluster) = (&question.import.key, &question.import.spec.cluster_name);
     let asking = Asking { cache, key, answer: None };
     let link = || {
-        let link = cache.link(cluster).ok_or_else(|| not_linked(cluster))?;
+        let link = cache.link(cluster).ok_or_else(|| Failure::not_linked(cluster))?;
         link.source.map_err(|problem| Failure::new(Reason::InvalidLink, problem))
     };
     let source = link();
@@ -127,8 +106,8 @@ async fn find_out(question: Question, watched: Arc<Watched>) {
         (Ok(asked), Ok(now)) => Arc::ptr_eq(asked, now),
         (asked, now) => asked.is_ok() == now.is_ok(),
     };
-    let answer = (is_same && fence.is_open()).then(|| Answer::new(&question, answered, clock.now()));
-    if let Some(Answer { condition, .. }) = &answer {
+    let answer = (is_same && fence.is_open()).then(|| conclude(&question, answered, clock.now()));
+    if let Some(CheckResult { condition, .. }) = &answer {
         let reason = &condition.reason;
         tracing::info!(cluster, import = key.name(), reason, "asked, and answered: {}", condition.message);
     }
@@ -145,11 +124,11 @@ async fn find_out(question: Question, watched: Arc<Watched>) {
 struct Asking<'a> {
     cache: &'a Cache,
     key: &'a ObjectKey,
-    answer: Option<Answer>,
+    answer: Option<CheckResult>,
 }
 
 impl Asking<'_> {
-    fn end(mut self, answer: Option<Answer>) {
+    fn end(mut self, answer: Option<CheckResult>) {
         self.answer = answer;
     }
 }
@@ -166,7 +145,7 @@ async fn ask(source: &Source, question: &Question) -> Result<Answered, Failure> 
     match pinned {
         Some(pinned) if *pinned != *answered.cluster_uid => {
             let server = &source.endpoint().server;
-            Err(another(source.name(), server, &answered.cluster_uid, pinned))
+            Err(Failure::other_cluster(source.name(), server, &answered.cluster_uid, pinned))
         }
         _ => Ok(answered),
     }
@@ -188,7 +167,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn question(before: Option<&Answer>) -> Question {
+    fn question(before: Option<&CheckResult>) -> Question {
         let spec = ServiceAccountImportSpec { cluster_name: "c2".into(), ..Default::default() };
         Question {
             import: Arc::new(Import::of(ServiceAccountImport::new("c2", spec))),
@@ -219,7 +198,7 @@ mod tests {
         #[case] reason: &str,
         #[case] said: &str,
     ) {
-        let Answer { request, condition } = Answer::new(&question(None), answered, at(7));
+        let CheckResult { request, condition } = conclude(&question(None), answered, at(7));
         assert_eq!((condition.status.as_str(), condition.reason.as_str()), (status, reason));
         assert!(condition.message.contains(said), "{}", condition.message);
         assert_eq!(request, "2026-01-01T00:00:00Z");
@@ -227,24 +206,12 @@ mod tests {
 
     #[test]
     fn a_transition_is_a_change_of_the_status() {
-        let since = |answer: &Answer| answer.condition.last_transition_time.0;
-        let first = Answer::new(&question(None), answered(None), at(1));
-        let second = Answer::new(&question(Some(&first)), answered(Some(99)), at(2));
+        let since = |answer: &CheckResult| answer.condition.last_transition_time.0;
+        let first = conclude(&question(None), answered(None), at(1));
+        let second = conclude(&question(Some(&first)), answered(Some(99)), at(2));
         let failure = Failure::new(Reason::Forbidden, "no");
-        let third = Answer::new(&question(Some(&second)), Err(failure), at(3));
+        let third = conclude(&question(Some(&second)), Err(failure), at(3));
         assert_eq!([&first, &second, &third].map(since), [at(1), at(1), at(3)]);
-    }
-
-    #[test]
-    fn an_answer_is_read_back_from_the_status() {
-        let answer = Answer::new(&question(None), answered(None), at(1));
-        let status = ServiceAccountImportStatus {
-            conditions: vec![answer.condition.clone()],
-            checked_request: Some(answer.request.clone()),
-            ..Default::default()
-        };
-        assert_eq!(Answer::of(&status), Some(answer));
-        assert_eq!(Answer::of(&ServiceAccountImportStatus { checked_request: None, ..status }), None);
     }
 
     #[tokio::test]

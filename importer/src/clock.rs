@@ -70,6 +70,17 @@ async fn nap(turned: &mut watch::Receiver<SignedDuration>, time: Duration) {
     let _ = tokio::time::timeout(time, turned.changed()).await;
 }
 
+/// The time that is so much after `now`.
+pub fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// Times in Kubernetes' objects are whole seconds; others would not read back equal.
+pub fn seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

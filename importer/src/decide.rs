@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use mcsa_client::system::secret::SecretState;
 
-use crate::cache::Account;
+use crate::clock::after;
+use crate::model::account::Account;
 
 /// However short the tokens are that a source grants, it is not asked more often.
 const MIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -113,12 +114,6 @@ pub fn refresh_time(now: Timestamp, lifetime: Duration, jitter: f64) -> Timestam
     let rest = lifetime.mul_f64(0.2).max(Duration::from_secs(300).min(lifetime / 2));
     let rest = rest.saturating_sub(lifetime.mul_f64(0.1 * jitter.clamp(0.0, 1.0)));
     after(now, lifetime.saturating_sub(rest).max(MIN_INTERVAL))
-}
-
-/// The time that is so much after `now`.
-pub fn after(now: Timestamp, wait: Duration) -> Timestamp {
-    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use mcsa_client::system::credential::Credential;
 use mcsa_client::system::secret::Provenance;
 use mcsa_client::system::token::{Claims, request};
 
-use crate::cache::Account;
-use crate::decide::{after, refresh_time};
+use crate::clock::after;
+use crate::decide::refresh_time;
+use crate::model::account::Account;
 use crate::model::failure::{Failure, Reason};
 use crate::resolve::Resolved;
 use crate::source::{Admission, is_uid};
@@ -112,22 +113,14 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     })
 }
 
-/// That another cluster answers than the one that the link was made for.
-pub fn another(cluster: &str, server: &str, uid: &str, pinned: &str) -> Failure {
-    let message = format!(
-        "the cluster at {server} has the UID {uid}, but the link {cluster} was made for {pinned}; if it was \
-         replaced on purpose, run kubemcsa unlink --local-only --source-name {cluster}, and kubemcsa bootstrap again"
-    );
-    Failure::new(Reason::ClusterIdentityMismatch, message)
-}
-
 /// The UID of the cluster that answers, if it is the one that the link was made for.
 async fn identified(resolved: &Resolved, admission: Admission) -> Result<String, Failure> {
     let Resolved { import, source, cluster_uid: pinned, .. } = resolved;
     let uid = source.cluster_uid(admission).await?;
     match pinned {
         Some(pinned) if *pinned != uid => {
-            let failure = another(&import.spec.cluster_name, &source.endpoint().server, &uid, pinned);
+            let failure =
+                Failure::other_cluster(&import.spec.cluster_name, &source.endpoint().server, &uid, pinned);
             source.mistrust(admission, &failure);
             Err(failure)
         }

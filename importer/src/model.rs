@@ -1,5 +1,7 @@
 //! Plain data and pure functions that every step uses.
 
+pub mod account;
+pub mod check_result;
 pub mod failure;
 pub mod import;
 pub mod key;

@@ -11,8 +11,8 @@ use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
 
 use crate::cache::{Cache, Known};
-use crate::clock::Clock;
-use crate::decide::{Decision, Facts, Why, after, decide};
+use crate::clock::{Clock, after};
+use crate::decide::{Decision, Facts, Why, decide};
 use crate::metrics::Metrics;
 use crate::mint::{Minted, mint};
 use crate::model::failure::{Failure, Reason, Retry};
@@ -23,7 +23,7 @@ use crate::publish::{look, publish};
 use crate::queue::Queue;
 use crate::reconcile::history::History;
 use crate::report::report;
-use crate::resolve::{Resolved, is_owned, not_linked, resolve};
+use crate::resolve::{Resolved, is_owned, resolve};
 use crate::target::Target;
 use crate::target::event::{Told, tell};
 
@@ -142,7 +142,7 @@ impl Reconciler {
             resolved.secret = found.map(|found| found.state);
         }
         if resolved.secret.is_none() && import.is_link {
-            return Err(not_linked(&import.spec.cluster_name));
+            return Err(Failure::not_linked(&import.spec.cluster_name));
         }
         let facts = Facts {
             secret: resolved.secret.as_ref(),

@@ -67,7 +67,7 @@ pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> 
         ensure_owned(&secret_key, secret, &import)?;
     }
     let cluster = &import.spec.cluster_name;
-    let link = cache.link(cluster).ok_or_else(|| not_linked(cluster))?;
+    let link = cache.link(cluster).ok_or_else(|| Failure::not_linked(cluster))?;
     let source = link.source.map_err(|problem| Failure::new(Reason::InvalidLink, problem))?;
     let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
     Ok(Resolved {
@@ -85,13 +85,6 @@ pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> 
         source,
         import,
     })
-}
-
-/// That there is no link to this source.
-pub fn not_linked(cluster: &str) -> Failure {
-    let message =
-        format!("there is no link to {cluster}; run kubemcsa bootstrap with --source-name {cluster}");
-    Failure::new(Reason::ClusterNotLinked, message)
 }
 
 /// Makes sure that a Secret is controlled by this very import.

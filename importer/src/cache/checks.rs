@@ -10,7 +10,7 @@ use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 use tokio::time::Instant;
 
 use super::{Cache, State};
-use crate::check::Answer;
+use crate::model::check_result::CheckResult;
 use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 
@@ -26,7 +26,7 @@ pub struct SeenCheck {
     /// The request that was made last.
     pub requested: Option<Box<str>>,
     /// The answer in the status.
-    pub answer: Option<Answer>,
+    pub answer: Option<CheckResult>,
 }
 
 impl SeenCheck {
@@ -36,7 +36,7 @@ impl SeenCheck {
         let is_time = |value: &&String| value.len() <= LONGEST && value.parse::<Timestamp>().is_ok();
         Self {
             requested: value.filter(is_time).map(|value| value.as_str().into()),
-            answer: status.and_then(Answer::of),
+            answer: status.and_then(CheckResult::of),
         }
     }
 }
@@ -46,14 +46,14 @@ impl SeenCheck {
 pub(super) struct Check {
     requested: Option<Box<str>>,
     /// The answer in the status, as the watch tells.
-    shown: Option<Arc<Answer>>,
+    shown: Option<Arc<CheckResult>>,
     /// An answer that is to stand there.
-    found: Option<Arc<Answer>>,
+    found: Option<Arc<CheckResult>>,
     is_asking: bool,
 }
 
 impl Check {
-    fn answer(&self) -> Option<&Arc<Answer>> {
+    fn answer(&self) -> Option<&Arc<CheckResult>> {
         self.found.as_ref().or(self.shown.as_ref())
     }
 
@@ -65,7 +65,8 @@ impl Check {
     fn see(&mut self, seen: SeenCheck) {
         self.requested = seen.requested;
         self.shown = seen.answer.map(Arc::new);
-        let is_answered = |shown: &Arc<Answer>| Some(shown.request.as_str()) == self.requested.as_deref();
+        let is_answered =
+            |shown: &Arc<CheckResult>| Some(shown.request.as_str()) == self.requested.as_deref();
         if self.shown.as_ref().is_some_and(is_answered) {
             self.found = None;
         }
@@ -80,7 +81,7 @@ pub struct Question {
     /// The request that is answered by it.
     pub request: Box<str>,
     /// What the status says of an earlier one.
-    pub before: Option<Arc<Answer>>,
+    pub before: Option<Arc<CheckResult>>,
 }
 
 impl Cache {
@@ -113,7 +114,7 @@ impl Cache {
     }
 
     /// Ends a question: with an answer, or to be asked again.
-    pub fn found_out(&self, key: &ObjectKey, answer: Option<Answer>) {
+    pub fn found_out(&self, key: &ObjectKey, answer: Option<CheckResult>) {
         if let Some(check) = self.state().checks.get_mut(key) {
             check.is_asking = false;
             check.found = answer.map(Arc::new).or(check.found.take());
@@ -121,7 +122,7 @@ impl Cache {
     }
 
     /// What the status of a link's import has to say to whoever asked last.
-    pub fn answer(&self, key: &ObjectKey) -> Option<Arc<Answer>> {
+    pub fn answer(&self, key: &ObjectKey) -> Option<Arc<CheckResult>> {
         self.state().checks.get(key)?.answer().cloned()
     }
 }
@@ -172,10 +173,10 @@ mod tests {
         cache.questions(now).0.iter().map(|question| question.request.to_string()).collect()
     }
 
-    fn answer(request: &str) -> Option<Answer> {
+    fn answer(request: &str) -> Option<CheckResult> {
         let status = json!({ "checkedRequest": request, "conditions": [{ "type": "Reachable", "status": "True",
             "reason": "Answered", "message": "", "lastTransitionTime": FIRST }] });
-        Answer::of(&serde_json::from_value(status).unwrap())
+        CheckResult::of(&serde_json::from_value(status).unwrap())
     }
 
     #[tokio::test]

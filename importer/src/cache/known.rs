@@ -6,6 +6,7 @@ use kube::api::ObjectMeta;
 use mcsa_client::ServiceAccountImport;
 
 use super::checks::SeenCheck;
+use crate::model::account::Account;
 use crate::model::import::Import;
 use crate::model::status::Shown;
 use crate::source::Source;
@@ -25,25 +26,6 @@ pub struct Known {
     pub(super) writing: Option<u64>,
     /// The lifetime in seconds that its user was last told to be shorter than what was asked for.
     pub(super) told_lifetime: Option<u64>,
-}
-
-/// A service account, as its source tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Account {
-    /// It is there, with this UID.
-    Is(Arc<str>),
-    /// The one with this UID was deleted.
-    Gone(Arc<str>),
-}
-
-impl Account {
-    /// Whether a token of the service account with this UID is good.
-    pub fn allows(&self, uid: &str) -> bool {
-        match self {
-            Self::Is(now) => **now == *uid,
-            Self::Gone(gone) => **gone != *uid,
-        }
-    }
 }
 
 /// A link as its Secret was last seen: the source that it leads to, or why it leads nowhere.

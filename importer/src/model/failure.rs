@@ -108,6 +108,22 @@ impl Failure {
         let retry = Retry::BackOff(Duration::ZERO);
         Self { reason, message: errors::short(message.as_ref()), retry }
     }
+
+    /// That there is no link to this source.
+    pub fn not_linked(cluster: &str) -> Self {
+        let message =
+            format!("there is no link to {cluster}; run kubemcsa bootstrap with --source-name {cluster}");
+        Self::new(Reason::ClusterNotLinked, message)
+    }
+
+    /// That another cluster answers than the one that the link was made for.
+    pub fn other_cluster(cluster: &str, server: &str, uid: &str, pinned: &str) -> Self {
+        let message = format!(
+            "the cluster at {server} has the UID {uid}, but the link {cluster} was made for {pinned}; if it was \
+             replaced on purpose, run kubemcsa unlink --local-only --source-name {cluster}, and kubemcsa bootstrap again"
+        );
+        Self::new(Reason::ClusterIdentityMismatch, message)
+    }
 }
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);

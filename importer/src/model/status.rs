@@ -10,7 +10,8 @@ use mcsa_client::system::credential::items;
 use mcsa_client::system::secret::SecretState;
 use serde_json::json;
 
-use crate::check::Answer;
+use crate::clock::seconds;
+use crate::model::check_result::CheckResult;
 use crate::model::failure::{Failure, Reason};
 use crate::model::import::Import;
 
@@ -25,7 +26,7 @@ pub struct Outcome<'a> {
     /// Why the reconciliation did not succeed, if so.
     pub failure: Option<&'a Failure>,
     /// Of a link: what whoever asked last is told.
-    pub answer: Option<&'a Answer>,
+    pub answer: Option<&'a CheckResult>,
 }
 
 /// What the status of an import says, as far as the next report has to know. A status has some two
@@ -164,11 +165,6 @@ fn is_whole(import: &Import, secret: &SecretState) -> bool {
     // Whether there has to be a CA bundle is the link's to say, which may be gone.
     let has = |key: &String| !secret.is_tracked() || secret.names.keys.contains(key);
     !secret.was_touched() && items(chosen, false).iter().all(|item| has(&item.key))
-}
-
-/// Times in Kubernetes' objects are whole seconds; others would not read back equal.
-pub fn seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mcsa_runtime::deadline::DEADLINE;
 
-use crate::decide::after;
+use crate::clock::after;
 use crate::model::failure::{Failure, Reason, Retry, back_off};
 
 /// The longest rest. A minute's calls of a source that is away cost nothing, and it is noticed soon

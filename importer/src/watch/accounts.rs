@@ -16,7 +16,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use mcsa_runtime::errors;
 
-use crate::cache::Account;
+use crate::model::account::Account;
 use crate::model::key::ObjectKey;
 use crate::source::{Source, is_uid};
 use crate::watch::Watched;
