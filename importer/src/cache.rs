@@ -17,7 +17,7 @@ use mcsa_client::system::secret::{Names, SecretState};
 use tokio::time::Instant;
 
 use self::checks::Check;
-pub use self::checks::{Question, SeenCheck};
+pub use self::checks::Question;
 pub use self::known::{Known, LinkEntry, SeenImport, version_of};
 use self::mirror::Mirror;
 use self::progress::Progress;
@@ -26,7 +26,6 @@ use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 use crate::model::scope::Scope;
 use crate::model::status::Shown;
-use crate::reconcile::history::History;
 
 /// How many deleted Secrets are remembered: more than there can be writes on the way.
 const DELETED: usize = 1024;
@@ -48,8 +47,6 @@ struct State {
     links: Mirror<String, LinkEntry>,
     /// Secrets are much alike: those that hold the same share the names of it.
     names: HashSet<Arc<Names>>,
-    /// Of imports with something amiss.
-    histories: HashMap<ObjectKey, History>,
     /// Of links that were asked about.
     checks: BTreeMap<ObjectKey, Check>,
     /// When each source was last asked on behalf of people, as long as that matters.
@@ -164,19 +161,6 @@ impl Cache {
         }
     }
 
-    /// What is remembered of an import with something amiss.
-    pub fn take_history(&self, key: &ObjectKey) -> History {
-        self.state().histories.remove(key).unwrap_or_default()
-    }
-
-    /// Remembers it, for as long as there is the import.
-    pub fn keep_history(&self, import: &Import, history: History) {
-        let mut state = self.state();
-        if state.imports.get(&import.key).is_some_and(|known| known.import.uid == import.uid) {
-            state.histories.insert(import.key.clone(), history);
-        }
-    }
-
     /// Notes the lifetime, in seconds, that the import's user is told of; whether that is news.
     pub fn tells_lifetime(&self, key: &ObjectKey, seconds: Option<u64>) -> bool {
         self.state().imports.get_mut(key).is_some_and(|known| {
@@ -242,7 +226,6 @@ impl State {
 
     /// Forgets what else is kept of an import that is gone.
     fn forget(&mut self, key: &ObjectKey, gone: Option<Known>) {
-        self.histories.remove(key);
         self.checks.remove(key);
         let link = gone.and_then(|known| self.link(&known.import.spec.cluster_name));
         if let Some(source) = link.and_then(|link| link.source.as_ref().ok()) {
@@ -262,7 +245,6 @@ impl State {
         let key = import.key.clone();
         let known = self.imports.get(&key).filter(|known| known.import.uid == import.uid);
         let Some(known) = known else {
-            self.histories.remove(&key);
             self.checks.remove(&key);
             self.see_check(&key, check);
             let import = Arc::new(import);

@@ -18,7 +18,7 @@ use crate::model::check_result::CheckResult;
 use crate::model::failure::{Failure, Reason};
 use crate::model::key::ObjectKey;
 use crate::source::{Answered, Source};
-use crate::watch::Watched;
+use crate::watch::context::Watched;
 
 /// Clocks that differ by no more are as good as the same: tokens are not accepted before their time, and
 /// clients have leeways of about that.

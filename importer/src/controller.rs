@@ -21,8 +21,10 @@ use crate::metrics::Metrics;
 use crate::model::scope::Scope;
 use crate::queue::Queue;
 use crate::reconcile::Reconciler;
+use crate::reconcile::history::Histories;
 use crate::target::Target;
-use crate::watch::{self, Watched};
+use crate::watch;
+use crate::watch::context::Watched;
 
 /// How long running reconciliations may take to end when the importer stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -49,9 +51,10 @@ impl Controller {
     ) -> Self {
         let cache = Arc::new(Cache::new(scopes.iter().cloned()));
         let queue = Arc::new(Queue::new(clock.clone()));
+        let histories = Arc::new(Histories::new(cache.clone()));
         let target = Target::new(writer, metrics.clone());
         let health = Health::new(cache.clone(), queue.clone());
-        let reconciler = Arc::new(Reconciler { target, fence, cache, queue, clock, metrics });
+        let reconciler = Arc::new(Reconciler { target, fence, cache, queue, histories, clock, metrics });
         Self { client, scopes, reconciler, health, is_synced: Sender::new(false) }
     }
 
@@ -84,10 +87,11 @@ impl Controller {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let mut synced = std::pin::pin!(self.synced());
         let Self { client, scopes, reconciler, health, is_synced } = self;
-        let Reconciler { cache, queue, clock, fence, metrics, .. } = &*reconciler;
+        let Reconciler { cache, queue, histories, clock, fence, metrics, .. } = &*reconciler;
         let watched = Arc::new(Watched {
             cache: cache.clone(),
             queue: queue.clone(),
+            histories: histories.clone(),
             fence: fence.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),

@@ -16,23 +16,23 @@
 //! [`decide`], the refresh rule and the [`status`] are pure functions; the others are as thin as I/O
 //! can be.
 
-pub mod args;
-pub mod cache;
-pub mod check;
-pub mod clock;
-pub mod controller;
-pub mod decide;
-pub mod metrics;
-pub mod mint;
-pub mod model;
-pub mod publish;
-pub mod queue;
-pub mod reconcile;
-pub mod report;
-pub mod resolve;
-pub mod source;
-pub mod target;
-pub mod watch;
+mod args;
+mod cache;
+mod check;
+mod clock;
+mod controller;
+mod decide;
+mod metrics;
+mod mint;
+mod model;
+mod publish;
+mod queue;
+mod reconcile;
+mod report;
+mod resolve;
+mod source;
+mod target;
+mod watch;
 
 use anyhow::Context;
 use futures::future::OptionFuture;
@@ -44,11 +44,15 @@ use mcsa_runtime::probes::Probes;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
-use crate::args::Args;
-use crate::clock::Clock;
-use crate::controller::Controller;
-use crate::metrics::Metrics;
 use crate::model::scope::Scope;
+
+pub use crate::args::Args;
+pub use crate::clock::Clock;
+pub use crate::controller::Controller;
+pub use crate::metrics::Metrics;
+pub use crate::model::failure::Reason;
+pub use crate::queue::LANE_LIMIT;
+pub use crate::target::Target;
 
 /// Name of the Lease that the leader holds.
 const LEASE: &str = "importer";

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use mcsa_importer::args::Args;
+use mcsa_importer::Args;
 use mcsa_runtime::{exit, logs, tls};
 
 // It waits for API servers most of its time: a thread of their own for each core would only cost

@@ -10,6 +10,7 @@ use mcsa_client::system::secret::{Provenance, SecretState};
 use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
 
+use self::history::{Histories, History};
 use crate::cache::{Cache, Known};
 use crate::clock::{Clock, after};
 use crate::decide::{Decision, Facts, Why, decide};
@@ -21,7 +22,6 @@ use crate::model::key::ObjectKey;
 use crate::model::status::Outcome;
 use crate::publish::{look, publish};
 use crate::queue::Queue;
-use crate::reconcile::history::History;
 use crate::report::report;
 use crate::resolve::{Resolved, is_owned, resolve};
 use crate::target::Target;
@@ -51,6 +51,8 @@ pub struct Reconciler {
     pub cache: Arc<Cache>,
     /// The imports that are due.
     pub queue: Arc<Queue>,
+    /// What is remembered of imports with something amiss.
+    pub histories: Arc<Histories>,
     /// The wall clock.
     pub clock: Clock,
     /// Counts what happens.
@@ -64,17 +66,17 @@ impl Reconciler {
         let start = Instant::now();
         let known = self.cache.import(key).filter(|known| !known.import.is_deleted)?;
         let import = &known.import;
-        let mut history = self.cache.take_history(key);
+        let mut history = self.histories.take(import);
         let result = self.refresh(&known, &mut history).await;
         self.wake_waiting(import, result.as_ref().err());
         if !self.fence.is_open() {
             // Whatever came of it: whoever leads next looks for itself, which may be us.
-            self.cache.keep_history(import, history);
+            self.histories.keep(import, history);
             return Some(self.clock.now());
         }
         let result = match result {
             Ok(Next::Unsettled(time)) => {
-                self.cache.keep_history(import, history);
+                self.histories.keep(import, history);
                 return Some(time);
             }
             Ok(Next::Due(time)) => Ok(time),
@@ -107,7 +109,7 @@ impl Reconciler {
             next = next.min(after(now, history.was_not_reported(fastrand::f64())));
         }
         if !history.is_over(now) {
-            self.cache.keep_history(import, history);
+            self.histories.keep(import, history);
         }
         // When the token expires, the status has to say so.
         let expiry = secret.and_then(|secret| secret.provenance).map(|token| token.expires_at);

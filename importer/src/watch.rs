@@ -1,7 +1,8 @@
 //! The watches, each into the cache, and into the queue what that changes: two of each scope, and one of
 //! the links.
 
-pub mod accounts;
+mod accounts;
+pub mod context;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,38 +18,17 @@ use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_client::system::link::{Link, cluster_name};
 use mcsa_client::system::secret::SecretState;
 use mcsa_runtime::errors;
-use mcsa_runtime::lease::Fence;
 use tokio::sync::Notify;
 
 use self::accounts::is_forbidden;
-use crate::cache::{Cache, LinkEntry, SeenImport};
-use crate::clock::Clock;
-use crate::metrics::Metrics;
+use self::context::Watched;
+use crate::cache::{LinkEntry, SeenImport};
 use crate::model::key::ObjectKey;
 use crate::model::scope::Scope;
-use crate::queue::Queue;
 use crate::source::Source;
 
 /// How long a namespace that may be listed no more is left alone, before it is listed anew.
 const PAUSE: Duration = Duration::from_secs(10);
-
-/// What the watches fill.
-pub struct Watched {
-    /// What the watches have seen.
-    pub cache: Arc<Cache>,
-    /// The imports that are due.
-    pub queue: Arc<Queue>,
-    /// Whether this replica may write, in sources as well.
-    pub fence: Fence,
-    /// The wall clock.
-    pub clock: Clock,
-    /// Counts what happens.
-    pub metrics: Metrics,
-    /// Whether each watch has told all that there is, but for those that lack a right and may.
-    pub is_synced: tokio::sync::watch::Sender<bool>,
-    /// Told when somebody asks about a link.
-    pub asked: Notify,
-}
 
 /// Watches the imports of a scope, and the metadata of their Secrets.
 pub async fn scope(client: Client, scope: Scope, watched: Arc<Watched>) {
@@ -105,7 +85,7 @@ pub async fn links(client: Client, watched: Arc<Watched>) {
     let config = watcher::Config::default().labels(&format!("{LINK_LABEL}=true"));
     let system = Scope::Namespace(SYSTEM_NAMESPACE.into());
     let events = watcher(system.api::<Secret>(client), config);
-    let link = |secret: Secret| (secret.name_any(), watched.link_entry(&secret));
+    let link = |secret: Secret| (secret.name_any(), link_entry(&watched, &secret));
     watched.follow("links", &system, events, link, |event| watched.cache.see_link(event)).await;
 }
 
@@ -174,34 +154,24 @@ impl Watched {
             wanted.notify_one();
         }
     }
+}
 
-    /// Has imports worked on at once. Those that are gone need no turn: nothing is left of them.
-    pub fn hurry(&self, keys: Vec<ObjectKey>) {
-        for key in keys {
-            match self.cache.import(&key) {
-                Some(known) => self.queue.hurry(key, &known.import.spec.cluster_name),
-                None => self.queue.forget(&key),
-            }
+fn link_entry(watched: &Arc<Watched>, secret: &Secret) -> LinkEntry {
+    let known = watched.cache.link_in(&secret.name_any()).and_then(|link| link.source.ok());
+    let source = Link::read(secret).map_err(|error| error.to_string()).and_then(|link| {
+        let source = Source::new(link, known.clone(), &watched.fence, &watched.clock, &watched.metrics);
+        source.map_err(|error| errors::line(error.as_ref()))
+    });
+    let cluster_name = cluster_name(secret);
+    match &source {
+        Ok(source) if known.is_some_and(|known| Arc::ptr_eq(&known, source)) => {}
+        Ok(source) => {
+            tracing::info!(cluster = cluster_name, server = source.endpoint().server, "link");
+            source.spawn(accounts::follow(Arc::downgrade(source), Arc::downgrade(watched)));
         }
+        Err(problem) => tracing::warn!(cluster = cluster_name, reason = "InvalidLink", "{problem}"),
     }
-
-    fn link_entry(self: &Arc<Self>, secret: &Secret) -> LinkEntry {
-        let known = self.cache.link_in(&secret.name_any()).and_then(|link| link.source.ok());
-        let source = Link::read(secret).map_err(|error| error.to_string()).and_then(|link| {
-            let source = Source::new(link, known.clone(), &self.fence, &self.clock, &self.metrics);
-            source.map_err(|error| errors::line(error.as_ref()))
-        });
-        let cluster_name = cluster_name(secret);
-        match &source {
-            Ok(source) if known.is_some_and(|known| Arc::ptr_eq(&known, source)) => {}
-            Ok(source) => {
-                tracing::info!(cluster = cluster_name, server = source.endpoint().server, "link");
-                source.spawn(accounts::follow(Arc::downgrade(source), Arc::downgrade(self)));
-            }
-            Err(problem) => tracing::warn!(cluster = cluster_name, reason = "InvalidLink", "{problem}"),
-        }
-        LinkEntry { cluster_name, version: secret.resource_version().unwrap_or_default(), source }
-    }
+    LinkEntry { cluster_name, version: secret.resource_version().unwrap_or_default(), source }
 }
 
 fn map<O, T>(event: Event<O>, read: impl Fn(O) -> T) -> Event<T> {

@@ -4,8 +4,8 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_importer::clock::Clock;
-use mcsa_importer::controller::Controller;
+use mcsa_importer::Clock;
+use mcsa_importer::Controller;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

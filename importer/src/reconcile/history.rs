@@ -1,12 +1,17 @@
 //! What is remembered of an import from one turn to the next: only of those with something amiss.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::cache::Cache;
 use crate::decide::Why;
 use crate::mint::Minted;
 use crate::model::failure::{LAST_RETRY, back_off, longest_wait};
+use crate::model::import::Import;
+use crate::model::key::ObjectKey;
 
 /// So many repairs in a row are made at once: a person at work, or a tool that writes once more.
 const REPAIRS_AT_ONCE: u32 = 5;
@@ -93,10 +98,57 @@ fn is_repair(why: Why) -> bool {
     matches!(why, Why::Edited | Why::Lost | Why::Changed | Why::Recreated)
 }
 
+/// The histories that are kept, by import.
+#[derive(Debug)]
+pub struct Histories {
+    cache: Arc<Cache>,
+    kept: Mutex<HashMap<ObjectKey, Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    uid: Box<str>,
+    history: History,
+}
+
+impl Histories {
+    pub fn new(cache: Arc<Cache>) -> Self {
+        Self { cache, kept: Mutex::default() }
+    }
+
+    /// Removes and returns the import's history.
+    pub fn take(&self, import: &Import) -> History {
+        let kept = self.kept().remove(&import.key).filter(|kept| kept.uid == import.uid);
+        kept.map(|kept| kept.history).unwrap_or_default()
+    }
+
+    /// Keeps the history until the import is deleted.
+    pub fn keep(&self, import: &Import, history: History) {
+        // The cache is asked under the lock: an import that is deleted meanwhile is forgotten after this.
+        let mut kept = self.kept();
+        if self.cache.import(&import.key).is_some_and(|known| known.import.uid == import.uid) {
+            kept.insert(import.key.clone(), Kept { uid: import.uid.clone(), history });
+        }
+    }
+
+    /// Drops the history of an import that the cache no longer has.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.kept().remove(key);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<ObjectKey, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::SeenImport;
+    use crate::model::scope::Scope;
     use jiff::SignedDuration;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -137,5 +189,32 @@ mod tests {
         assert!(history.has_failed() && !history.is_over(at(0)));
         history.succeeded();
         assert!(history.is_over(at(0)));
+    }
+
+    #[test]
+    fn history_is_kept_until_its_import_is_deleted() {
+        let cache = Arc::new(Cache::default());
+        let histories = Histories::new(cache.clone());
+        let import = |uid: &str| {
+            let metadata = json!({ "namespace": "default", "name": "a", "uid": uid });
+            let spec = json!({ "clusterName": "c2", "namespace": "default", "name": "pod-lister" });
+            SeenImport::of(serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap())
+        };
+        let keep = || {
+            let mut history = History::default();
+            history.failed(Duration::ZERO, 1.0);
+            histories.keep(&import("u").import, history);
+        };
+        let key = ObjectKey::new("default", "a");
+        keep();
+        assert!(!histories.take(&import("u").import).has_failed(), "the cache does not have the import");
+        cache.see_import(&Scope::All, Event::Apply((key.clone(), Some(import("u")))));
+        keep();
+        assert!(histories.take(&import("u").import).has_failed());
+        keep();
+        assert!(!histories.take(&import("recreated").import).has_failed());
+        keep();
+        histories.forget(&key);
+        assert!(!histories.take(&import("u").import).has_failed());
     }
 }

@@ -16,10 +16,10 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use mcsa_runtime::errors;
 
+use super::context::Watched;
 use crate::model::account::Account;
 use crate::model::key::ObjectKey;
 use crate::source::{Source, is_uid};
-use crate::watch::Watched;
 
 /// How often it is looked whether other namespaces are imported from, or other rights were granted.
 const RECHECK: Duration = Duration::from_secs(300);

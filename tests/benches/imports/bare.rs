@@ -11,9 +11,9 @@ use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
-use mcsa_importer::metrics::Metrics;
-use mcsa_importer::queue::LANE_LIMIT;
-use mcsa_importer::target::Target;
+use mcsa_importer::LANE_LIMIT;
+use mcsa_importer::Metrics;
+use mcsa_importer::Target;
 use prometheus_client::registry::Registry;
 
 use crate::one_import::Source;

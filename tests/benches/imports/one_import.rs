@@ -14,7 +14,7 @@ use mcsa_client::system::link::Link;
 use mcsa_client::system::secret::{Provenance, build};
 use mcsa_client::system::token::{Claims, request};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
-use mcsa_importer::target::Target;
+use mcsa_importer::Target;
 use serde_json::json;
 
 use crate::bare::Loop;

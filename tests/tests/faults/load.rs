@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::api::ListParams;
-use mcsa_importer::queue::LANE_LIMIT;
+use mcsa_importer::LANE_LIMIT;
 use mcsa_tests::{
     Fault, Imports, Proxy, Servants, eventually, eventually_within, kubeconfig_at, kubemcsa_ok, link_with,
     linked, pod_lister, pod_lister_import, tokens_minted_in,

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use kube::api::DeleteParams;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_importer::model::failure::Reason;
+use mcsa_importer::Reason;
 use mcsa_tests::{
     Cluster, Fault, Imports, Process, Proxy, Scrape, Servants, eventually, install_and_link, kubemcsa_ok,
     pod_lister, pod_lister_import, program, promtool,

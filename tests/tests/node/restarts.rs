@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, Config};
 use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
-use mcsa_importer::queue::LANE_LIMIT;
+use mcsa_importer::LANE_LIMIT;
 use mcsa_tests::{
     Imports, Installed, Node, eventually, images, pod, pod_lister_import, tokens, tokens_minted_in, unsaid,
 };
