@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use mcsa_release::{Arch, Changes, folders, images, release};
+use mcsa_release::{Arch, Changes, Profile, folders, images, release};
 
 /// Build the files of a release from this work tree.
 ///
@@ -64,7 +64,7 @@ impl Cli {
             }
             Command::Images { common, folders: false } => {
                 for arch in common.archs()? {
-                    for image in images(arch, &common.output)?.all() {
+                    for image in images(arch, Profile::Release, &common.output)?.all() {
                         print(&image.archive, &image.name)?;
                     }
                 }

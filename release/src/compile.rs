@@ -10,6 +10,25 @@ use serde::Deserialize;
 use crate::toolchain::Toolchain;
 use crate::{Arch, elf, progress};
 
+/// A profile of cargo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Compiles fast: for tests.
+    Dev,
+    /// Small and fast to run: for releases.
+    Release,
+}
+
+impl Profile {
+    /// The profile's name, and the folder it builds into.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Dev => ("dev", "debug"),
+            Self::Release => ("release", "release"),
+        }
+    }
+}
+
 /// What cargo builds, and the file that it writes.
 pub(crate) struct Program {
     selection: &'static [&'static str],
@@ -55,17 +74,19 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// Builds a program on its own, so that it has no features of dependencies that only other programs ask for.
-pub(crate) fn compile(arch: Arch, program: &Program) -> anyhow::Result<PathBuf> {
+pub(crate) fn compile(arch: Arch, profile: Profile, program: &Program) -> anyhow::Result<PathBuf> {
     let toolchain = Toolchain::find(arch)?;
     let target = arch.target();
+    let (profile_name, profile_folder) = profile.names();
     // A folder of its own: cargo would rebuild everything at each change of flags.
     let folder = metadata()?.target_directory.join("portable");
     progress(format_args!("building {} for {arch}", program.file));
-    let mut cargo = cargo(&["rustc", "--release", "--locked", "--target", &target, "--target-dir"]);
+    let mut cargo =
+        cargo(&["rustc", "--profile", profile_name, "--locked", "--target", &target, "--target-dir"]);
     cargo.arg(&folder).args(program.selection).stdout(Stdio::null());
     if program.linking == Linking::Static {
         // Only for the program itself, so that static and dynamic programs share their dependencies.
-        cargo.args(["--", "-Ctarget-feature=+crt-static"]);
+        cargo.args(["--", "-Ctarget-feature=+crt-static", "-Cstrip=symbols"]);
     }
     // Overrides all other variables and files. Because of --target, it does not apply to build scripts.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(&folder)?);
@@ -76,7 +97,7 @@ pub(crate) fn compile(arch: Arch, program: &Program) -> anyhow::Result<PathBuf> 
     }
     let status = cargo.status().context("running cargo")?;
     ensure!(status.success(), "cargo could not build {} for {arch}: see above", program.file);
-    let binary = folder.join(target).join("release").join(program.file);
+    let binary = folder.join(target).join(profile_folder).join(program.file);
     if program.linking == Linking::Static {
         elf::ensure_static(&binary, arch)?;
     }
@@ -87,6 +108,8 @@ pub(crate) fn compile(arch: Arch, program: &Program) -> anyhow::Result<PathBuf> 
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root()).stdin(Stdio::null());
+    // Set by .ci/timed for libtest; build scripts would compile for nightly.
+    cargo.env_remove("RUSTC_BOOTSTRAP");
     cargo
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn print() -> anyhow::Result<Printed> {
 
 /// The name and content of the archive for an architecture.
 pub(crate) fn package(arch: Arch, printed: &Printed) -> anyhow::Result<(String, Vec<u8>)> {
-    let binary = compile(arch, &compile::KUBEMCSA)?;
+    let binary = compile(arch, compile::Profile::Release, &compile::KUBEMCSA)?;
     Ok((format!("kubemcsa-{VERSION}-linux-{arch}.tar.gz"), archive(&binary, printed)?))
 }
 

@@ -3,12 +3,12 @@
 //! Tests use it to build our images and their own:
 //!
 //! ```no_run
-//! use mcsa_release::{Arch, Image, images};
+//! use mcsa_release::{Arch, Image, Profile, images};
 //! # use std::path::Path;
 //!
 //! # fn main() -> anyhow::Result<()> {
 //! let arch = Arch::host()?;
-//! let importer = images(arch, Path::new("dist"))?.importer.archive;
+//! let importer = images(arch, Profile::Release, Path::new("dist"))?.importer.archive;
 //! let kubectl = Image::new("test/kubectl:1", arch)
 //!     .file("/kubectl", "/usr/local/bin/kubectl", 0o755)
 //!     .entrypoint(["/kubectl"])
@@ -35,6 +35,7 @@ mod toolchain;
 
 pub use arch::Arch;
 pub use changelog::Changes;
+pub use compile::Profile;
 pub use image::{Image, Written};
 pub use images::{Images, NOBODY, folders, images};
 pub use release::release;

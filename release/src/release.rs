@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::changelog::{self, Changes};
-use crate::compile::root;
+use crate::compile::{Profile, root};
 use crate::digest::sha256;
 use crate::toolchain::Toolchain;
 use crate::{Arch, VERSION, archive, chart, images, krew, kubemcsa, monitoring};
@@ -52,7 +52,7 @@ pub fn release(
         let (name, content) = kubemcsa::package(*arch, &printed)?;
         files.write(&name, &content)?;
         programs.push((*arch, name, content));
-        for image in images(*arch, output)?.all() {
+        for image in images(*arch, Profile::Release, output)?.all() {
             files.add(&image.archive)?;
         }
     }

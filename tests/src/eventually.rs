@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::{Instant, sleep, timeout_at};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Tries `probe` until it is `Ok`, and gives its value; panics after 30 s.
+/// Tries `probe` until it is `Ok`, and gives its value; panics after a minute.
 ///
 /// The panic says what was awaited, for how long, and the probe's last error: let the probe's error
 /// say what it saw.

@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::contract::{IMPORT_NAME, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
-use mcsa_release::{Arch, Images, NOBODY};
+use mcsa_release::{Arch, Images, NOBODY, Profile};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -189,8 +189,10 @@ pub async fn images() -> anyhow::Result<&'static Images> {
         note(
             "building the images of importer, webhook and list_remote_pods; the first time, that takes minutes",
         );
-        // Another checkout's are others.
-        mcsa_release::images(Arch::host()?, &programs::target_folder()?.join("images"))
+        let target = programs::target_folder()?;
+        // A debug build is enough for tests; `cargo test --release` tests what is released.
+        let profile = if programs::is_debug()? { Profile::Dev } else { Profile::Release };
+        mcsa_release::images(Arch::host()?, profile, &target.join("images"))
     };
     IMAGES.get_or_try_init(async || tokio::task::spawn_blocking(build).await?).await.context("making images")
 }

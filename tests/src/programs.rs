@@ -43,6 +43,8 @@ fn build(selection: &[&str]) -> anyhow::Result<PathBuf> {
     cargo.args(["build", "--quiet", "--target-dir"]).arg(target).arg("--profile");
     cargo.arg(if profile == "debug" { "dev".as_ref() } else { profile });
     cargo.args(selection).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    // Set by .ci/timed for libtest; build scripts would compile for nightly.
+    cargo.env_remove("RUSTC_BOOTSTRAP");
 
     let output = patiently(&selection.join(" "), || cargo.output()).context("running cargo")?;
     if !output.status.success() {
@@ -71,6 +73,11 @@ pub(crate) fn target_folder() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = profile_folder(&own)?.parent();
     target.map(Path::to_path_buf).with_context(|| format!("{} is in no target folder", own.display()))
+}
+
+/// Whether the caller was built with the dev profile.
+pub(crate) fn is_debug() -> anyhow::Result<bool> {
+    Ok(profile_folder(&std::env::current_exe()?)?.ends_with("debug"))
 }
 
 /// Whether this is a test that cargo built, and no example or tool.

@@ -17,9 +17,11 @@ use crate::eventually::eventually;
 use crate::kubeconfig::merged_kubeconfig;
 use crate::programs::program;
 
-/// A run of `kubemcsa` that is over.
+/// A run of `kubemcsa` that has ended.
 #[derive(Clone, Debug)]
 pub struct Run {
+    /// The kubeconfig that it used.
+    kubeconfig: PathBuf,
     /// Its arguments, joined by spaces.
     pub args: String,
     /// What it wrote to stdout and stderr; of an export only stderr, as its stdout is a credential.
@@ -35,13 +37,18 @@ pub fn kubemcsa<'a>(kubeconfig: &Path, args: impl IntoIterator<Item = &'a str>) 
     let output = command.env("KUBECONFIG", kubeconfig).env("RUST_LOG", "trace").args(&args).output()?;
     let stdout = if args.first() == Some(&"export") { &[] } else { &output.stdout[..] };
     let said = String::from_utf8_lossy(&[stdout, &output.stderr].concat()).into_owned();
-    RUNS.lock().unwrap_or_else(PoisonError::into_inner).push(Run { args: args.join(" "), said });
+    RUNS.lock().unwrap_or_else(PoisonError::into_inner).push(Run {
+        kubeconfig: kubeconfig.to_owned(),
+        args: args.join(" "),
+        said,
+    });
     Ok(output)
 }
 
-/// What [`kubemcsa`] has been run for in this process so far, by any test.
-pub fn kubemcsa_runs() -> Vec<Run> {
-    RUNS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+/// The runs of [`kubemcsa`] with this kubeconfig so far.
+pub fn kubemcsa_runs(kubeconfig: &Path) -> Vec<Run> {
+    let runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
+    runs.iter().filter(|run| run.kubeconfig == kubeconfig).cloned().collect()
 }
 
 /// Runs `kubemcsa`, which has to succeed, and gives its stdout.

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
 use mcsa_client::system::link::Link;
 use mcsa_tests::{
-    Cluster, Fault, Imports, Proxy, eventually, kubemcsa, kubemcsa_ok, merged_kubeconfig, pair, program,
+    Cluster, Fault, Imports, Proxy, eventually, kubemcsa, kubemcsa_ok, merged_kubeconfig, program,
 };
 use tempfile::TempDir;
 
@@ -212,7 +212,7 @@ async fn cut_off_with_a_token_in_hand_and_repeated_it_ends_right() -> anyhow::Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = &tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let (folder, kubeconfig) = merged(&[c1, c2])?;
     let before = (versions(c1).await?, versions(c2).await?);
     let refused = |kubeconfig: &Path, args: &[&str], said: &[&str]| {

@@ -1,9 +1,6 @@
 //! The main job with the real binaries: kubemcsa links two clusters, importer and webhook run as
 //! processes, pods and clients use what they make. All of it logs at trace level, for the last test.
 
-// A helper of tests: where there is no world, each of them has failed.
-#![allow(clippy::panic)]
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,15 +15,15 @@ use mcsa_client::config::Mounts;
 use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, MOUNT_ROOT, SYSTEM_NAMESPACE};
 use mcsa_tests::{
     Cluster, Imports, Servants, binaries, eventually, install_and_link, kubectl, kubemcsa_ok, kubemcsa_runs,
-    mount, pair, pod_lister, pod_lister_import, tokens, unsaid,
+    mount, pod_lister, pod_lister_import, tokens, unsaid,
 };
 use serde_json::json;
 use tokio::sync::OnceCell;
 
 /// Two linked clusters, and what serves the target.
 struct World {
-    target: &'static Cluster,
-    source: &'static Cluster,
+    target: Cluster,
+    source: Cluster,
     servants: Servants,
     kubeconfig: PathBuf,
     /// The first token, which bootstrap minted and the importer replaces at once.
@@ -37,10 +34,10 @@ struct World {
 async fn world() -> &'static World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
     let world = WORLD.get_or_try_init(async || {
-        let (target, source) = pair().await;
-        let kubeconfig = install_and_link(target, source)?;
-        let first_token = tokens(target).await?;
-        let servants = Servants::start(target, target.dir(), "trace").await?;
+        let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
+        let kubeconfig = install_and_link(&target, &source)?;
+        let first_token = tokens(&target).await?;
+        let servants = Servants::start(&target, target.dir(), "trace").await?;
         anyhow::Ok(World { target, source, servants, kubeconfig, first_token })
     });
     world.await.unwrap_or_else(|error| panic!("no world to test in: {error:#}"))
@@ -50,7 +47,7 @@ impl World {
     /// A namespace of this name in both clusters: in the source with the service account `pod-lister`,
     /// in the target with the webhook turned on. Returns the imports there.
     async fn namespace(&self, name: &str) -> anyhow::Result<Imports> {
-        pod_lister(self.source, name).await?;
+        pod_lister(&self.source, name).await?;
         self.target.kubectl(["create", "namespace", name]).await?;
         self.target.kubectl(["label", "namespace", name, "multicluster-service-account=enabled"]).await?;
         Ok(Imports::of(self.target.client(), name))
@@ -309,7 +306,7 @@ async fn no_token_is_ever_printed() -> anyhow::Result<()> {
 
     // A token for each way to one.
     world.import(&imports, "a", "silent").await?;
-    minted.extend(tokens(world.target).await?);
+    minted.extend(tokens(&world.target).await?);
     let first = imports.values("a-token").await?["token"].clone();
     let edit = json!({ "stringData": { "token": "edited" } });
     imports.secrets.patch("a-token", &PatchParams::default(), &Patch::Merge(edit)).await?;
@@ -347,7 +344,7 @@ async fn no_token_is_ever_printed() -> anyhow::Result<()> {
     for more in [&["-o", "yaml"][..], &["--dry-run"], &[]] {
         kubemcsa_ok(&world.kubeconfig, bootstrap.into_iter().chain(more.iter().copied()))?;
     }
-    minted.extend(tokens(world.target).await?);
+    minted.extend(tokens(&world.target).await?);
     ensure!(minted.len() > 6, "only {} tokens", minted.len());
 
     let mut texts = vec![
@@ -357,7 +354,7 @@ async fn no_token_is_ever_printed() -> anyhow::Result<()> {
     for (what, log) in &texts {
         ensure!(log.contains("TRACE"), "{what} is not at trace level");
     }
-    let runs = kubemcsa_runs();
+    let runs = kubemcsa_runs(&world.kubeconfig);
     for subcommand in ["install", "bootstrap", "export"] {
         ensure!(runs.iter().any(|run| run.args.starts_with(subcommand)), "no {subcommand} among {runs:?}");
     }
@@ -366,7 +363,7 @@ async fn no_token_is_ever_printed() -> anyhow::Result<()> {
     let in_target = "events,pods,serviceaccountimports,deployments,services,mutatingwebhookconfigurations";
     // Secrets, too: nothing of ours is to store a token in a source.
     let in_source = "events,secrets,validatingadmissionpolicies,validatingadmissionpolicybindings";
-    for (cluster, kinds) in [(world.target, in_target), (world.source, in_source)] {
+    for (cluster, kinds) in [(&world.target, in_target), (&world.source, in_source)] {
         let kinds = format!("{in_both},{kinds}");
         let dump = cluster.kubectl(["get", &kinds, "--all-namespaces", "-o", "yaml"]).await?;
         texts.push((format!("the {kinds} of {}", cluster.name()), dump));

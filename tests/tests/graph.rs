@@ -7,7 +7,7 @@ use kube::config::Kubeconfig;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 use mcsa_tests::{
-    Cluster, Imports, eventually, install_and_link, kubeconfig_at, kubemcsa, kubemcsa_ok, pair, pod_lister,
+    Cluster, Imports, eventually, install_and_link, kubeconfig_at, kubemcsa, kubemcsa_ok, pod_lister,
     pod_lister_import, takes_pods,
 };
 use serde_json::Value;
@@ -41,8 +41,8 @@ spec:
 ";
 
 struct World {
-    target: &'static Cluster,
-    source: &'static Cluster,
+    target: Cluster,
+    source: Cluster,
     /// Of both.
     kubeconfig: PathBuf,
 }
@@ -54,9 +54,9 @@ async fn world() -> anyhow::Result<&'static World> {
 }
 
 async fn make() -> anyhow::Result<World> {
-    let (target, source) = pair().await;
-    let kubeconfig = install_and_link(target, source)?;
-    pod_lister(source, "listed").await?;
+    let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
+    let kubeconfig = install_and_link(&target, &source)?;
+    pod_lister(&source, "listed").await?;
     source.kubectl(["-n", "listed", "create", "serviceaccount", "boss"]).await?;
     let bind = ["create", "clusterrolebinding", "boss", "--clusterrole=cluster-admin"];
     source.kubectl(bind.into_iter().chain(["--serviceaccount=listed:boss"])).await?;
@@ -67,7 +67,7 @@ async fn make() -> anyhow::Result<World> {
     let boss = ServiceAccountImportSpec { name: "boss".into(), ..boss };
     imports.create(&ServiceAccountImport::new("boss", boss)).await?;
     imports.create(&pod_lister_import("lost", "c9", "listed")).await?;
-    takes_pods(target, HERE).await;
+    takes_pods(&target, HERE).await;
     let file = target.dir().join("pods.yaml");
     std::fs::write(&file, PODS)?;
     target.kubectl(["-n", HERE, "apply", "-f", &file.display().to_string()]).await?;
@@ -161,7 +161,7 @@ async fn what_may_not_be_read_is_told_and_the_rest_is_drawn() -> anyhow::Result<
     ensure!(said.is_empty() && !text.contains("cluster-admin"), "{said}{text}");
 
     // It is looked at by somebody who may know which cluster it is, and no more.
-    let source = world.source;
+    let source = &world.source;
     source.kubectl(["-n", "default", "create", "serviceaccount", "passer-by"]).await?;
     let role = ["create", "clusterrole", "passer-by", "--verb=get", "--resource=namespaces"];
     source.kubectl(role.into_iter().chain(["--resource-name=kube-system"])).await?;
@@ -183,7 +183,7 @@ async fn what_may_not_be_read_is_told_and_the_rest_is_drawn() -> anyhow::Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_known_of_a_target_is_not_taken_for_nothing() -> anyhow::Result<()> {
     let world = world().await?;
-    let target = world.target;
+    let target = &world.target;
     target.kubectl(["-n", "default", "create", "serviceaccount", "auditor"]).await?;
     let role = ["create", "clusterrole", "auditor", "--verb=list", "--resource"];
     target.kubectl(role.into_iter().chain(["serviceaccountimports.multicluster.admiralty.io"])).await?;
@@ -209,7 +209,7 @@ async fn what_is_not_known_of_a_target_is_not_taken_for_nothing() -> anyhow::Res
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_by_hand_is_somebodys_identity_too() -> anyhow::Result<()> {
     let world = world().await?;
-    let target = world.target;
+    let target = &world.target;
     let export = ["export", "pod-lister", "-n", "listed", "--context", "c2", "--as", "by-hand-token"];
     let secret = kubemcsa_ok(&world.kubeconfig, export)?;
     let file = target.dir().join("link.yaml");
@@ -261,7 +261,7 @@ async fn a_cluster_is_drawn_once_by_whatever_names() -> anyhow::Result<()> {
     let json: Value = serde_json::from_str(&graph(&path, &["--all-contexts", "--format", "json"])?.0)?;
     ensure!(json["targets"].as_array().is_some_and(|targets| targets.len() == 1), "{}", json["targets"]);
     // Not even where the first to come may see nothing of it.
-    let target = world.target;
+    let target = &world.target;
     target.kubectl(["-n", "default", "create", "serviceaccount", "stranger"]).await?;
     let stranger = target.kubeconfig_of("default", "stranger").await?;
     let role = ["create", "clusterrole", "stranger", "--verb=get", "--resource=namespaces"];

@@ -134,7 +134,7 @@ async fn a_dropped_cluster_leaves_nothing_but_logs() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_failed_test_leaves_logs_and_names_them() -> anyhow::Result<()> {
-    const THIS: &str = "a_failed_test_leaves_logs_and_names_them";
+    const THIS: &str = "support::a_failed_test_leaves_logs_and_names_them";
     const FAIL_BY: &str = "MCSA_TEST_FAIL_BY";
     // Run by itself, below, this very test is the one that fails.
     match std::env::var(FAIL_BY).as_deref() {

@@ -7,11 +7,11 @@ use kube::api::{Patch, PatchParams};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::contract::webhook::CONFIGURATION;
 use mcsa_tests::{
-    Cluster, Imports, bootstrap, eventually, helm, kubemcsa_ok, merged_kubeconfig, pair, pod_lister_import,
+    Cluster, Imports, bootstrap, eventually, helm, kubemcsa_ok, merged_kubeconfig, pod_lister_import,
 };
 use serde_json::{Value, json};
 
-use crate::{CHART, KEPT};
+use super::{CHART, KEPT};
 
 const LABEL: &str = "pod-security.kubernetes.io/enforce";
 
@@ -71,7 +71,7 @@ impl Release<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_system_namespace() -> anyhow::Result<()> {
-    let (cluster, source) = pair().await;
+    let (cluster, source) = &tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let release = Release { cluster, namespace: SYSTEM_NAMESPACE };
     let said = release.helm("install", &[CHART, "--create-namespace"]).await?;
     ensure!(said.contains("kubemcsa bootstrap --target-context"), "{said}");

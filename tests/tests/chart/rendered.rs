@@ -8,8 +8,8 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{helm, kubectl, kubemcsa_ok};
 use serde_json::{Value, json};
 
-use crate::objects::Objects;
-use crate::{CHART, KEEP, KEPT};
+use super::objects::Objects;
+use super::{CHART, KEEP, KEPT};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 

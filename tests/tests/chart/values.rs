@@ -7,8 +7,8 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::helm;
 use serde_json::{Value, json};
 
-use crate::CHART;
-use crate::rendered::rendered;
+use super::CHART;
+use super::rendered::rendered;
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

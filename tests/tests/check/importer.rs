@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use crate::World;
+use super::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_importer_that_has_ended_is_not_asked() -> anyhow::Result<()> {

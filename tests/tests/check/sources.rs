@@ -18,7 +18,7 @@ use mcsa_tests::{
 };
 use serde_json::json;
 
-use crate::World;
+use super::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
@@ -111,7 +111,7 @@ async fn clocks_that_differ_and_links_made_by_hand() -> anyhow::Result<()> {
     leases.patch("importer", &PatchParams::apply("test"), &Patch::Apply(lease)).await?;
 
     importer.clock.turn(SignedDuration::from_mins(-5));
-    let checked = crate::check(&kubeconfig, &[])?;
+    let checked = super::check(&kubeconfig, &[])?;
     let skewed = checked.finding("ClockSkewed", "c2")?;
     let message = skewed["message"].as_str().context("message")?;
     ensure!(skewed["severity"] == "Warning" && message.contains("s ahead of the importer's"), "{message}");
@@ -125,7 +125,7 @@ async fn clocks_that_differ_and_links_made_by_hand() -> anyhow::Result<()> {
         user.auth_info = Some(serde_json::from_value(json!({ "token": token }))?);
     }
     link_with(&target, "c3", &by_hand).await?;
-    let checked = crate::check(&kubeconfig, &[])?;
+    let checked = super::check(&kubeconfig, &[])?;
     let mend = checked.problem("LinkExpired", "c3")?;
     ensure!(mend.contains("--source-name c3") && mend.contains(&source.server()), "{mend}");
     ensure!(!format!("{:#}{}", checked.report, checked.said).contains(&token), "the token is said");

@@ -9,7 +9,7 @@ use mcsa_client::contract::IMPORT_NAME;
 use mcsa_tests::{Cluster, eventually, kubemcsa, kubemcsa_ok, pod_lister_import, tokens, unsaid};
 use serde_json::json;
 
-use crate::{World, check, paste};
+use super::{World, check, paste};
 
 fn deployment(name: &str, import: &str) -> anyhow::Result<Deployment> {
     let labels = json!({ "app": name });
@@ -130,7 +130,7 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
         serde_json::from_str(&kubemcsa_ok(&world.kubeconfig, ["imports", "-o", "json"])?)?;
     ensure!(listed.as_array().is_some_and(|all| all.len() == 3), "{listed}");
 
-    let said = mcsa_tests::kubemcsa_runs().into_iter().filter(|run| !run.said.is_empty());
+    let said = mcsa_tests::kubemcsa_runs(&world.kubeconfig).into_iter().filter(|run| !run.said.is_empty());
     let said = said.map(|run| (run.args, run.said)).chain([("log".into(), world.servants.importer.log())]);
     unsaid(&tokens(target).await?, said)
 }

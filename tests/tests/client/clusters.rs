@@ -20,7 +20,7 @@ use rstest::rstest;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::identity::{Identity, write_secret};
+use super::identity::{Identity, write_secret};
 
 fn names(clusters: &Clusters) -> Vec<String> {
     clusters.members().iter().map(|member| member.name().to_string()).collect()

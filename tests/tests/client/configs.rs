@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::identity::{Identity, write_secret};
+use super::identity::{Identity, write_secret};
 
 const IMPORT: &str = "c2-pod-lister";
 

@@ -7,7 +7,7 @@ use mcsa_tests::{
     pod_lister_import,
 };
 
-use crate::{Subject, for_a_day};
+use super::{Subject, for_a_day};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_is_away() -> anyhow::Result<()> {

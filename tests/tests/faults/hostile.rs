@@ -15,7 +15,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
-use crate::{Subject, for_a_day};
+use super::{Subject, for_a_day};
 
 const TOKEN: &str = "t0ken-of-the-link";
 

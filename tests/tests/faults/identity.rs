@@ -11,7 +11,7 @@ use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
 use mcsa_tests::{Cluster, Importer, Imports, Proxy, eventually, link_with, linked_to, pod_lister};
 use serde_json::json;
 
-use crate::{Subject, for_a_day};
+use super::{Subject, for_a_day};
 
 /// A link whose token several clusters take, and whose bundle several certificates pass.
 fn link(server: &str, authorities: &[&str]) -> anyhow::Result<Kubeconfig> {

@@ -12,7 +12,7 @@ use mcsa_tests::{
     tokens_minted_in,
 };
 
-use crate::{Subject, for_a_day};
+use super::{Subject, for_a_day};
 
 /// Expiry and refresh, as the status says.
 fn times(import: &ServiceAccountImport) -> anyhow::Result<(Timestamp, Timestamp)> {

@@ -14,7 +14,7 @@ use mcsa_tests::{
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::{Subject, for_a_day};
+use super::{Subject, for_a_day};
 
 /// A kubeconfig of the link's own service account, `links/c1`.
 async fn identity(source: &Cluster) -> anyhow::Result<Kubeconfig> {

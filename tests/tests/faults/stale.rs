@@ -15,7 +15,7 @@ use mcsa_tests::{
 };
 use serde_json::json;
 
-use crate::Subject;
+use super::Subject;
 
 /// The version of all that there is, at which a watch could begin.
 async fn version(client: &Client) -> anyhow::Result<String> {

@@ -11,7 +11,7 @@ use mcsa_tests::{
 };
 use serde_json::json;
 
-use crate::Subject;
+use super::Subject;
 
 /// How often the importer has tried in vain to create a Secret in a namespace.
 fn refusals(target: &Cluster, namespace: &str) -> anyhow::Result<usize> {

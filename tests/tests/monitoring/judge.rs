@@ -11,7 +11,7 @@ use mcsa_tests::{Scrape, kubectl, promtool};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{FOLDER, NAMESPACE, SOURCE};
+use super::{FOLDER, NAMESPACE, SOURCE};
 
 /// What an alert can be about, by the label that says so.
 const SUBJECTS: [(&str, &str); 2] = [("source", SOURCE), ("import_namespace", NAMESPACE)];

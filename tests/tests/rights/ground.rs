@@ -9,7 +9,7 @@ use kube::{Api, Client, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use serde::Deserialize;
 
-use crate::list::List;
+use super::list::List;
 
 /// What is no one's resource and yet in rules, by group; and whether it is in namespaces.
 const VIRTUAL: [(&str, &str, bool); 15] = [

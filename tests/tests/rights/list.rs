@@ -5,7 +5,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::{Api, Client};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use crate::question::{Question, What};
+use super::question::{Question, What};
 
 /// That of the RoleBinding that gives a right; none where a ClusterRoleBinding does.
 type Namespace = Option<String>;

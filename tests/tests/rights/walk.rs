@@ -5,9 +5,9 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use kube::Client;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use crate::ground::{Ground, Resource};
-use crate::list::List;
-use crate::question::{Question, What};
+use super::ground::{Ground, Resource};
+use super::list::List;
+use super::question::{Question, What};
 
 /// Those of requests. A rule that has `*` has all of these.
 const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];

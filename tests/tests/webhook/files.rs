@@ -15,10 +15,10 @@ use rustls::ProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 
-use crate::client::{call, call_with};
-use crate::load::Load;
-use crate::manifests::{self, documents};
-use crate::world::{Replica, World};
+use super::client::{call, call_with};
+use super::load::Load;
+use super::manifests::{self, documents};
+use super::world::{Replica, World};
 
 /// An authority that signs for the webhook.
 struct Authority(CertifiedIssuer<'static, KeyPair>);

@@ -7,9 +7,9 @@ use kube::api::DeleteParams;
 use mcsa_client::contract::webhook::CERTIFICATE;
 use mcsa_tests::eventually;
 
-use crate::client::call;
-use crate::load::Load;
-use crate::world::{Replica, World};
+use super::client::call;
+use super::load::Load;
+use super::world::{Replica, World};
 
 const ROLE: &str = "multicluster-service-account-webhook";
 const USER: &str = "--as=system:serviceaccount:multicluster-service-account:webhook";

@@ -9,8 +9,8 @@ use anyhow::{Context, anyhow, ensure};
 use mcsa_tests::eventually;
 use tokio::task::JoinSet;
 
-use crate::client::call;
-use crate::world::World;
+use super::client::call;
+use super::world::World;
 
 /// Pods that are created, and handshakes with each replica by someone who trusts whom the
 /// configuration says.

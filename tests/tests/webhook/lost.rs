@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use kube::config::Kubeconfig;
 use mcsa_tests::{Fault, Proxy, eventually, kubeconfig_at, pod_lister_import};
 
-use crate::world::World;
+use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_decides_from_its_cache_and_says_so() -> anyhow::Result<()> {

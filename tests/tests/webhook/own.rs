@@ -10,9 +10,9 @@ use mcsa_client::contract::webhook::CERTIFICATE;
 use mcsa_tests::{eventually, eventually_within};
 use serde_json::{Value, json};
 
-use crate::client::call;
-use crate::load::Load;
-use crate::world::{Replica, World};
+use super::client::call;
+use super::load::Load;
+use super::world::{Replica, World};
 
 /// Two replicas that serve the same certificate.
 async fn two(flags: &[&str]) -> anyhow::Result<(Arc<World>, [Replica; 2])> {

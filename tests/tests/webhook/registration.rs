@@ -5,7 +5,7 @@ use mcsa_client::contract::webhook::CONFIGURATION;
 use mcsa_tests::eventually;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edited_bundle_is_put_right_in_each_entry() -> anyhow::Result<()> {

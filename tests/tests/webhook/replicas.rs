@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::ensure;
 use mcsa_tests::eventually;
 
-use crate::load::Load;
-use crate::world::World;
+use super::load::Load;
+use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_roll_out_under_load_fails_no_request() -> anyhow::Result<()> {

@@ -1,8 +1,5 @@
 //! Controllers of objects in several clusters, on real API servers.
 
-// Helpers of tests: where they cannot go on, the test has failed.
-#![allow(clippy::unwrap_used)]
-
 mod away;
 mod collect;
 mod finalizer;

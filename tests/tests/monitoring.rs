@@ -16,7 +16,7 @@ use mcsa_tests::{
 };
 use serde_json::Value;
 
-use crate::judge::{Dashboard, Rules, State, judge, object, parse};
+use self::judge::{Dashboard, Rules, State, judge, object, parse};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/monitoring");
 const SOURCE: &str = "c2";

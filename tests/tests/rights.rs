@@ -7,23 +7,23 @@ mod thief;
 mod walk;
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_tests::{helm, kubemcsa_ok, pair};
+use mcsa_tests::{Cluster, helm, kubemcsa_ok};
 
-use list::List;
-use walk::walk;
+use self::list::List;
+use self::walk::walk;
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/helm");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn they_may_do_what_the_list_says() -> anyhow::Result<()> {
-    let (cluster, _) = pair().await;
+    let cluster = Cluster::start("c1").await?;
     kubemcsa_ok(cluster.kubeconfig(), ["install", "--no-wait"])?;
     walk(&cluster.client(), List::read()?, &[SYSTEM_NAMESPACE, "kube-system", "default"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_importer_of_some_namespaces_may_do_it_there_alone() -> anyhow::Result<()> {
-    let (_, cluster) = pair().await;
+    let cluster = Cluster::start("c1").await?;
     for namespace in ["a", "b"] {
         cluster.kubectl(["create", "namespace", namespace]).await?;
     }
