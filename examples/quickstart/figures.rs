@@ -22,7 +22,7 @@ pub fn programs() -> anyhow::Result<Programs> {
         kubemcsa: mcsa_tests::program("kubemcsa")?,
         importer: mcsa_tests::program("mcsa-importer")?,
         webhook: mcsa_tests::program("mcsa-webhook")?,
-        list_remote_pods: mcsa_tests::example("mcsa-client", "list_remote_pods", "")?,
+        list_remote_pods: mcsa_tests::example("list_remote_pods")?,
     })
 }
 

@@ -9,40 +9,42 @@ use anyhow::{Context, bail, ensure};
 
 use crate::note;
 
-const PACKAGES: [&str; 3] = ["kubemcsa", "mcsa-importer", "mcsa-webhook"];
+const PROGRAMS: [&str; 3] = ["kubemcsa", "mcsa-importer", "mcsa-webhook"];
 
 /// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-webhook`), built once
 /// per process with the profile, and into the target folder, of the caller.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
-    static FOLDER: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
-        let packages: Vec<_> = PACKAGES.iter().flat_map(|package| ["-p", package]).collect();
-        build(&packages).map_err(|error| format!("{error:#}"))
-    });
-    ensure!(PACKAGES.contains(&name), "no program is called {name:?}, only {PACKAGES:?}");
+    static FOLDER: LazyLock<Result<PathBuf, String>> =
+        LazyLock::new(|| build("crd").map_err(|error| format!("{error:#}")));
+    ensure!(PROGRAMS.contains(&name), "no program is called {name:?}, only {PROGRAMS:?}");
     match &*FOLDER {
         Ok(folder) => Ok(folder.join(name)),
         Err(error) => bail!("building {name}: {error}"),
     }
 }
 
-/// The path of an example of one of this workspace's packages, built like a [`program()`], with the
-/// features that it takes.
-pub fn example(package: &str, name: &str, features: &str) -> anyhow::Result<PathBuf> {
-    let folder = build(&["-p", package, "--example", name, "--features", features]);
+/// The path of an example of this workspace, built like a [`program()`].
+pub fn example(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = build(name);
     Ok(folder.with_context(|| format!("building the example {name}"))?.join("examples").join(name))
 }
 
-/// Builds with cargo, and gives the folder of the caller's profile.
-fn build(selection: &[&str]) -> anyhow::Result<PathBuf> {
+/// Builds the programs and an example with cargo, and gives the folder of the caller's profile.
+///
+/// Together they give dependencies the features that `cargo test --workspace` gives them, so that none is compiled
+/// twice.
+fn build(example: &str) -> anyhow::Result<PathBuf> {
+    let selection: Vec<_> =
+        PROGRAMS.iter().flat_map(|name| ["--bin", name]).chain(["--example", example]).collect();
     let own = std::env::current_exe()?;
     let folder = profile_folder(&own)?;
     let (target, profile) = (folder.parent(), folder.file_name());
     let (target, profile) =
         target.zip(profile).with_context(|| format!("{} is in no target folder", own.display()))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--target-dir"]).arg(target).arg("--profile");
+    cargo.args(["build", "--quiet", "--workspace", "--target-dir"]).arg(target).arg("--profile");
     cargo.arg(if profile == "debug" { "dev".as_ref() } else { profile });
-    cargo.args(selection).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    cargo.args(&selection).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     // Set by .ci/timed for libtest; build scripts would compile for nightly.
     cargo.env_remove("RUSTC_BOOTSTRAP");
 

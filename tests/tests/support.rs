@@ -187,11 +187,7 @@ async fn a_failed_start_names_component_and_log() {
 #[tokio::test]
 async fn a_killed_process_leaves_no_component() -> anyhow::Result<()> {
     let logs = tempfile::tempdir()?;
-    let holder = Process::spawn(
-        "holder",
-        &Command::new(example("mcsa-tests", "hold_cluster", "")?),
-        logs.path().join("log"),
-    )?;
+    let holder = Process::spawn("holder", &Command::new(example("hold_cluster")?), logs.path().join("log"))?;
     let (dir, pids) = eventually("the cluster is held", async || held(&holder.log())).await;
     for pid in &pids {
         ensure!(is_gone(*pid).is_err(), "{pid} does not run");
@@ -211,8 +207,7 @@ async fn a_killed_process_leaves_no_component() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_kept_cluster_lives_until_it_is_stopped() -> anyhow::Result<()> {
-    let holder =
-        Command::new(example("mcsa-tests", "hold_cluster", "")?).arg("keep").stdin(Stdio::null()).output()?;
+    let holder = Command::new(example("hold_cluster")?).arg("keep").stdin(Stdio::null()).output()?;
     ensure!(holder.status.success(), "{}", String::from_utf8_lossy(&holder.stderr));
     let output = String::from_utf8(holder.stdout)?;
     let (dir, pids) = held(&output)?;

@@ -11,7 +11,7 @@ use mcsa_tests::{Cluster, Process, eventually, example, merged_kubeconfig, pair,
 fn run(name: &str, folder: &Path, clusters: &[&Cluster]) -> anyhow::Result<Process> {
     let kubeconfig = folder.join("kubeconfig");
     merged_kubeconfig(clusters, &kubeconfig)?;
-    let mut command = Command::new(example("mcsa-client", name, "controller")?);
+    let mut command = Command::new(example(name)?);
     command.args(clusters.iter().map(|cluster| cluster.name())).env("KUBECONFIG", kubeconfig);
     Process::spawn(name, &command, folder.join("log"))
 }
