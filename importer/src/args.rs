@@ -6,27 +6,27 @@ use mcsa_runtime::lease::LeaseArgs;
 use mcsa_runtime::logs::LogArgs;
 use mcsa_runtime::probes::ProbeArgs;
 
-/// Keeps tokens of other clusters' service accounts fresh in the Secrets of this cluster.
+/// Keep tokens of other clusters' service accounts fresh in Secrets of this cluster
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "mcsa-importer", version)]
 pub struct Args {
-    /// The target: the cluster whose imports are served.
+    /// The target: the cluster whose imports are served
     #[command(flatten)]
     pub cluster: ClusterArgs,
 
-    /// Namespaces whose imports are served, with a Role in each; those of others are ignored [default: all]
+    /// Serve imports in these namespaces only; each needs a Role [default: all]
     #[arg(long, value_name = "NS,...", value_delimiter = ',', value_parser = namespace)]
     pub namespaces: Vec<String>,
 
-    /// Leader election.
+    /// Leader election
     #[command(flatten)]
     pub lease: LeaseArgs,
 
-    /// Health and metrics.
+    /// Health and metrics
     #[command(flatten)]
     pub probes: ProbeArgs,
 
-    /// Logs.
+    /// Logs
     #[command(flatten)]
     pub logs: LogArgs,
 }
@@ -41,15 +41,15 @@ mod tests {
     #[case(&[], Some(&[][..]))]
     #[case(&["--namespaces=a,b"], Some(&["a", "b"][..]))]
     #[case(&["--namespaces", "a", "--namespaces", "b,a"], Some(&["a", "b", "a"][..]))]
-    // Whoever meant some must not get all.
+    // A malformed list must not mean all namespaces.
     #[case(&["--namespaces="], None)]
     #[case(&["--namespaces=a,,b"], None)]
     #[case(&["--namespaces=a, b"], None)]
     #[case(&["--namespaces=*"], None)]
     #[case(&["--namespaces=a.b"], None)]
-    fn namespaces_by_name(#[case] args: &[&str], #[case] expected: Option<&[&str]>) {
+    fn namespaces_are_parsed(#[case] args: &[&str], #[case] expected: Option<&[&str]>) {
         let parsed = Args::try_parse_from([&["mcsa-importer"], args].concat());
-        let named = parsed.ok().map(|args| args.namespaces);
-        assert_eq!(named, expected.map(|names| names.iter().map(ToString::to_string).collect()));
+        let namespaces = parsed.ok().map(|args| args.namespaces);
+        assert_eq!(namespaces, expected.map(|names| names.iter().map(ToString::to_string).collect()));
     }
 }

@@ -1,8 +1,8 @@
-//! Whether a source can be reached from here, for those who ask by an annotation on its link's import
-//! (`kubemcsa check`). From where they are, they could only guess.
+//! Connectivity checks: `kubemcsa check` requests one by an annotation on the link's import, because only
+//! the importer can tell whether a source is reachable from here.
 //!
-//! It is no part of a reconciliation: no import waits for what people want to know, the link's own
-//! included. Only the answer is written by one, like all that a status says.
+//! Checks run outside reconciliations, so no import waits for them. A reconciliation writes the result into
+//! the status.
 
 use std::sync::Arc;
 
@@ -12,43 +12,46 @@ use mcsa_client::api::REACHABLE;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cache::{Cache, Question};
+use crate::cache::{Cache, CheckRequest};
 use crate::clock::seconds;
 use crate::model::check_result::CheckResult;
 use crate::model::failure::{Failure, Reason};
 use crate::model::key::ObjectKey;
-use crate::source::{Answered, Source};
-use crate::watch::context::Watched;
+use crate::source::{ProbeResult, Source};
+use crate::watch::context::WatchContext;
 
-/// Clocks that differ by no more are as good as the same: tokens are not accepted before their time, and
-/// clients have leeways of about that.
+/// Tolerated clock difference. A token is invalid before its `nbf`; clients usually allow about this much.
 const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// Reason of `Reachable=True`.
 const ANSWERED: &str = "Answered";
 
-/// Reason of `Reachable=True` where the source has another time.
+/// Reason of `Reachable=True` if the clocks differ.
 const SKEWED: &str = "ClockSkewed";
 
-fn conclude(question: &Question, answered: Result<Answered, Failure>, now: Timestamp) -> CheckResult {
-    let cluster = &question.import.spec.cluster_name;
-    let (status, reason, message) = match answered {
-        Ok(answered) => match answered.ahead.filter(|ahead| ahead.abs() > SKEW) {
-            None => ("True", ANSWERED, format!("{cluster} answers, and is the cluster that the link is for")),
+fn conclude(request: &CheckRequest, probed: Result<ProbeResult, Failure>, now: Timestamp) -> CheckResult {
+    let cluster = &request.import.spec.cluster_name;
+    let (status, reason, message) = match probed {
+        Ok(probed) => match probed.ahead.filter(|ahead| ahead.abs() > SKEW) {
+            None => (
+                "True",
+                ANSWERED,
+                format!("{cluster} is reachable and is the cluster that the link was created for"),
+            ),
             Some(ahead) => ("True", SKEWED, skewed(cluster, ahead)),
         },
         Err(failure) => ("False", failure.reason.as_str(), failure.message),
     };
-    let before = question.before.as_ref().map(|answer| &answer.condition);
+    let before = request.before.as_ref().map(|result| &result.condition);
     let same = before.filter(|before| before.status == status);
     CheckResult {
-        request: question.request.to_string(),
+        request: request.request.to_string(),
         condition: Condition {
             type_: REACHABLE.into(),
             status: status.into(),
             reason: reason.into(),
             message,
-            observed_generation: question.import.generation,
+            observed_generation: request.import.generation,
             last_transition_time: same
                 .map_or_else(|| Time(seconds(now)), |before| before.last_transition_time.clone()),
         },
@@ -58,21 +61,21 @@ fn conclude(question: &Question, answered: Result<Answered, Failure>, now: Times
 fn skewed(cluster: &str, ahead: SignedDuration) -> String {
     let which = if ahead.is_positive() { "ahead of" } else { "behind" };
     format!(
-        "{cluster} answers, but its clock is {} s {which} the importer's; set the one right that is wrong",
+        "{cluster} is reachable, but its clock is {} s {which} the importer's; correct the clock that is wrong",
         ahead.abs().as_secs()
     )
 }
 
-/// Answers all who ask, while this replica leads.
-pub async fn answer_all(watched: Arc<Watched>) {
-    // Before all is known, a link that is there would seem to be missing.
-    drop(watched.is_synced.subscribe().wait_for(|is_synced| *is_synced).await);
+/// Runs requested checks while this replica leads.
+pub async fn run(context: Arc<WatchContext>) {
+    // Before the first list is complete, an existing link would seem to be missing.
+    drop(context.is_synced.subscribe().wait_for(|is_synced| *is_synced).await);
     let mut running = JoinSet::new();
     loop {
-        watched.fence.opened().await;
-        let (questions, later) = watched.cache.questions(Instant::now());
-        for question in questions {
-            running.spawn(find_out(question, watched.clone()));
+        context.fence.opened().await;
+        let (requests, later) = context.cache.take_check_requests(Instant::now());
+        for request in requests {
+            running.spawn(run_check(request, context.clone()));
         }
         let later = async {
             match later {
@@ -81,80 +84,80 @@ pub async fn answer_all(watched: Arc<Watched>) {
             }
         };
         tokio::select! {
-            () = watched.asked.notified() => {}
+            () = context.check_requested.notified() => {}
             () = later => {}
             Some(_) = running.join_next() => {}
         }
     }
 }
 
-async fn find_out(question: Question, watched: Arc<Watched>) {
-    let Watched { cache, queue, fence, clock, .. } = &*watched;
-    let (key, cluster) = (&question.import.key, &question.import.spec.cluster_name);
-    let asking = Asking { cache, key, answer: None };
+async fn run_check(request: CheckRequest, context: Arc<WatchContext>) {
+    let WatchContext { cache, queue, fence, clock, .. } = &*context;
+    let (key, cluster) = (&request.import.key, &request.import.spec.cluster_name);
+    let running_check = RunningCheck { cache, key, result: None };
     let link = || {
         let link = cache.link(cluster).ok_or_else(|| Failure::not_linked(cluster))?;
         link.source.map_err(|problem| Failure::new(Reason::InvalidLink, problem))
     };
     let source = link();
-    let answered = match &source {
-        Ok(source) => ask(source, &question).await,
+    let probed = match &source {
+        Ok(source) => probe(source, &request).await,
         Err(failure) => Err(failure.clone()),
     };
-    // What was found out of another way in, or is another replica's to say, is no answer.
+    // Discard the result if the link changed meanwhile, or this replica no longer leads.
     let is_same = match (&source, &link()) {
-        (Ok(asked), Ok(now)) => Arc::ptr_eq(asked, now),
-        (asked, now) => asked.is_ok() == now.is_ok(),
+        (Ok(probed_source), Ok(current)) => Arc::ptr_eq(probed_source, current),
+        (before, current) => before.is_ok() == current.is_ok(),
     };
-    let answer = (is_same && fence.is_open()).then(|| conclude(&question, answered, clock.now()));
-    if let Some(CheckResult { condition, .. }) = &answer {
+    let result = (is_same && fence.is_open()).then(|| conclude(&request, probed, clock.now()));
+    if let Some(CheckResult { condition, .. }) = &result {
         let reason = &condition.reason;
-        tracing::info!(cluster, import = key.name(), reason, "asked, and answered: {}", condition.message);
+        tracing::info!(cluster, import = key.name(), reason, "check finished: {}", condition.message);
     }
-    asking.end(answer);
-    queue.hurry(key.clone(), cluster);
+    running_check.end(result);
+    queue.enqueue(key.clone(), cluster);
     if let Ok(source) = source {
-        for key in source.woken() {
-            queue.hurry(key, cluster);
+        for key in source.take_waiting() {
+            queue.enqueue(key, cluster);
         }
     }
 }
 
-/// A question until it has ended. However it ends, the next one can be asked.
-struct Asking<'a> {
+/// A running check. Dropping it, even by a panic, allows the next one.
+struct RunningCheck<'a> {
     cache: &'a Cache,
     key: &'a ObjectKey,
-    answer: Option<CheckResult>,
+    result: Option<CheckResult>,
 }
 
-impl Asking<'_> {
-    fn end(mut self, answer: Option<CheckResult>) {
-        self.answer = answer;
+impl RunningCheck<'_> {
+    fn end(mut self, result: Option<CheckResult>) {
+        self.result = result;
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for RunningCheck<'_> {
     fn drop(&mut self) {
-        self.cache.found_out(self.key, self.answer.take());
+        self.cache.finish_check(self.key, self.result.take());
     }
 }
 
-async fn ask(source: &Source, question: &Question) -> Result<Answered, Failure> {
-    let answered = source.probe().await?;
-    let pinned = question.import.pinned_uid.as_deref().or(source.pinned_uid());
+async fn probe(source: &Source, request: &CheckRequest) -> Result<ProbeResult, Failure> {
+    let probed = source.probe().await?;
+    let pinned = request.import.pinned_uid.as_deref().or(source.pinned_uid());
     match pinned {
-        Some(pinned) if *pinned != *answered.cluster_uid => {
+        Some(pinned) if *pinned != *probed.cluster_uid => {
             let server = &source.endpoint().server;
-            Err(Failure::other_cluster(source.name(), server, &answered.cluster_uid, pinned))
+            Err(Failure::other_cluster(source.name(), server, &probed.cluster_uid, pinned))
         }
-        _ => Ok(answered),
+        _ => Ok(probed),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::SeenImport;
+    use crate::cache::ObservedImport;
     use crate::model::import::Import;
     use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
@@ -167,70 +170,70 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn question(before: Option<&CheckResult>) -> Question {
+    fn request(before: Option<&CheckResult>) -> CheckRequest {
         let spec = ServiceAccountImportSpec { cluster_name: "c2".into(), ..Default::default() };
-        Question {
+        CheckRequest {
             import: Arc::new(Import::of(ServiceAccountImport::new("c2", spec))),
             request: "2026-01-01T00:00:00Z".into(),
             before: before.cloned().map(Arc::new),
         }
     }
 
-    fn answered(ahead: Option<i64>) -> Result<Answered, Failure> {
-        Ok(Answered { cluster_uid: "u".into(), ahead: ahead.map(SignedDuration::from_secs) })
+    fn probed(ahead: Option<i64>) -> Result<ProbeResult, Failure> {
+        Ok(ProbeResult { cluster_uid: "u".into(), ahead: ahead.map(SignedDuration::from_secs) })
     }
 
     #[rstest]
-    #[case::well(answered(Some(0)), "True", "Answered", "c2 answers")]
-    #[case::that_tells_no_time(answered(None), "True", "Answered", "c2 answers")]
-    #[case::a_little_off(answered(Some(-30)), "True", "Answered", "c2 answers")]
-    #[case::ahead(answered(Some(95)), "True", "ClockSkewed", "95 s ahead of the importer's")]
-    #[case::behind(answered(Some(-31)), "True", "ClockSkewed", "31 s behind the importer's")]
-    #[case::away(
-        Err(Failure::new(Reason::SourceUnreachable, "nobody answers")),
+    #[case::reachable(probed(Some(0)), "True", "Answered", "c2 is reachable and")]
+    #[case::without_a_date(probed(None), "True", "Answered", "c2 is reachable and")]
+    #[case::within_tolerance(probed(Some(-30)), "True", "Answered", "c2 is reachable and")]
+    #[case::ahead(probed(Some(95)), "True", "ClockSkewed", "95 s ahead of the importer's")]
+    #[case::behind(probed(Some(-31)), "True", "ClockSkewed", "31 s behind the importer's")]
+    #[case::unreachable(
+        Err(Failure::new(Reason::SourceUnreachable, "no response")),
         "False",
         "SourceUnreachable",
-        "nobody answers"
+        "no response"
     )]
-    fn answers(
-        #[case] answered: Result<Answered, Failure>,
+    fn conclusions(
+        #[case] probed: Result<ProbeResult, Failure>,
         #[case] status: &str,
         #[case] reason: &str,
-        #[case] said: &str,
+        #[case] expected: &str,
     ) {
-        let CheckResult { request, condition } = conclude(&question(None), answered, at(7));
+        let CheckResult { request, condition } = conclude(&request(None), probed, at(7));
         assert_eq!((condition.status.as_str(), condition.reason.as_str()), (status, reason));
-        assert!(condition.message.contains(said), "{}", condition.message);
+        assert!(condition.message.contains(expected), "{}", condition.message);
         assert_eq!(request, "2026-01-01T00:00:00Z");
     }
 
     #[test]
-    fn a_transition_is_a_change_of_the_status() {
-        let since = |answer: &CheckResult| answer.condition.last_transition_time.0;
-        let first = conclude(&question(None), answered(None), at(1));
-        let second = conclude(&question(Some(&first)), answered(Some(99)), at(2));
+    fn transition_time_changes_only_with_the_status() {
+        let since = |result: &CheckResult| result.condition.last_transition_time.0;
+        let first = conclude(&request(None), probed(None), at(1));
+        let second = conclude(&request(Some(&first)), probed(Some(99)), at(2));
         let failure = Failure::new(Reason::Forbidden, "no");
-        let third = conclude(&question(Some(&second)), Err(failure), at(3));
+        let third = conclude(&request(Some(&second)), Err(failure), at(3));
         assert_eq!([&first, &second, &third].map(since), [at(1), at(1), at(3)]);
     }
 
     #[tokio::test]
-    async fn a_question_that_ends_in_a_panic_is_asked_again() {
+    async fn check_that_panics_runs_again() {
         let link = json!({
             "metadata": { "namespace": SYSTEM_NAMESPACE, "name": "c2", "uid": "u", "resourceVersion": "1",
                           "labels": { LINK_LABEL: "true" },
                           "annotations": { CHECK_REQUESTED: "2026-01-01T00:00:00Z" } },
             "spec": { "clusterName": "c2", "namespace": SYSTEM_NAMESPACE, "name": "c1" },
         });
-        let (cache, seen) = (Cache::default(), SeenImport::of(serde_json::from_value(link).unwrap()));
-        let key = seen.import.key.clone();
-        cache.see_import(&Scope::All, Event::Apply((key.clone(), Some(seen))));
-        assert_eq!(cache.questions(Instant::now()).0.len(), 1);
-        assert!(!cache.is_asked(), "it is being asked");
+        let (cache, observed) = (Cache::default(), ObservedImport::of(serde_json::from_value(link).unwrap()));
+        let key = observed.import.key.clone();
+        cache.observe_import(&Scope::All, Event::Apply((key.clone(), Some(observed))));
+        assert_eq!(cache.take_check_requests(Instant::now()).0.len(), 1);
+        assert!(!cache.has_check_requests(), "it is running");
         let ended = std::panic::catch_unwind(|| {
-            let _asking = Asking { cache: &cache, key: &key, answer: None };
-            panic!("as a bug would have it");
+            let _running = RunningCheck { cache: &cache, key: &key, result: None };
+            panic!("simulated bug");
         });
-        assert!(ended.is_err() && cache.is_asked());
+        assert!(ended.is_err() && cache.has_check_requests());
     }
 }

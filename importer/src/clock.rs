@@ -1,20 +1,20 @@
-//! The wall clock, by which tokens expire.
+//! The wall clock.
 //!
-//! Due times are kept as wall-clock times and not as timers: a timer does not run while a machine
-//! is suspended, and does not follow a clock that is set.
+//! Due times are wall-clock times: a timer stops while a machine is suspended and ignores changes of the
+//! clock, but tokens expire all the same.
 
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-/// How late a step of the clock, or a machine's waking up, may be noticed.
+/// How late a clock step or a resume after suspension may be noticed.
 const RECHECK: Duration = Duration::from_secs(5);
 
-/// A clock that goes back by less is corrected, not set: all times here have more slack than that.
+/// Smaller steps back are ordinary corrections; every margin here is larger.
 const SLACK: SignedDuration = SignedDuration::from_secs(30);
 
-/// The system's clock, which a test can turn.
+/// The system's clock, with an offset that tests can change.
 #[derive(Clone, Debug)]
 pub struct Clock {
     offset: watch::Sender<SignedDuration>,
@@ -26,17 +26,17 @@ impl Clock {
         Self { offset: watch::Sender::new(SignedDuration::ZERO) }
     }
 
-    /// What time it is.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         Timestamp::now().saturating_add(*self.offset.borrow()).unwrap_or(Timestamp::MAX)
     }
 
-    /// Turns the clock for everyone who holds it, as an administrator would.
+    /// Changes the time for all clones of this clock.
     pub fn turn(&self, by: SignedDuration) {
         self.offset.send_modify(|offset| *offset = offset.saturating_add(by));
     }
 
-    /// Waits until it is `time`, however the clock gets there.
+    /// Waits until `time`, even if the clock is set meanwhile.
     pub async fn sleep_until(&self, time: Timestamp) {
         let mut turned = self.offset.subscribe();
         loop {
@@ -48,7 +48,7 @@ impl Clock {
         }
     }
 
-    /// Waits until the clock is set back, and says by how much.
+    /// Waits until the clock is set back; returns by how much.
     pub async fn set_back(&self) -> SignedDuration {
         let mut turned = self.offset.subscribe();
         let (mut before, mut since) = (self.now(), Instant::now());
@@ -64,19 +64,19 @@ impl Clock {
     }
 }
 
-/// Waits for so long, or until the clock is turned.
+/// Sleeps, or until the offset changes.
 async fn nap(turned: &mut watch::Receiver<SignedDuration>, time: Duration) {
-    // Whoever waits holds the clock, so `changed` can't end with an error.
+    // The caller holds the sender, so `changed` can't fail.
     let _ = tokio::time::timeout(time, turned.changed()).await;
 }
 
-/// The time that is so much after `now`.
+/// `now + wait`, saturating.
 pub fn after(now: Timestamp, wait: Duration) -> Timestamp {
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     now.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
-/// Times in Kubernetes' objects are whole seconds; others would not read back equal.
+/// Kubernetes stores whole seconds; a time with a fraction would not read back equal.
 pub fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
@@ -87,7 +87,7 @@ mod tests {
     use futures::FutureExt;
 
     #[tokio::test]
-    async fn a_sleeper_wakes_when_the_clock_is_turned() {
+    async fn sleep_ends_when_the_clock_is_set_forward() {
         let clock = Clock::system();
         let tomorrow = clock.now().saturating_add(SignedDuration::from_hours(24)).unwrap();
         let sleeper = tokio::spawn({
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_that_is_set_back_is_noticed_and_one_that_is_set_forward_is_none() {
+    async fn only_a_step_back_is_reported() {
         let clock = Clock::system();
         let mut watched = std::pin::pin!(clock.set_back());
         assert!(watched.as_mut().now_or_never().is_none());

@@ -1,4 +1,4 @@
-//! The loop: from what is due to a reconciliation each, while this replica leads.
+//! The control loop: starts reconciliations of due imports while this replica leads.
 
 pub mod health;
 
@@ -24,12 +24,12 @@ use crate::reconcile::Reconciler;
 use crate::reconcile::history::Histories;
 use crate::target::Target;
 use crate::watch;
-use crate::watch::context::Watched;
+use crate::watch::context::WatchContext;
 
-/// How long running reconciliations may take to end when the importer stops.
+/// How long running reconciliations may take to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The controller, at rest.
+/// The controller, before it runs.
 pub struct Controller {
     client: Client,
     scopes: BTreeSet<Scope>,
@@ -39,8 +39,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// For these scopes of the target that `client` leads to. Writing, it uses `writer`, which has the
-    /// fence in its way.
+    /// A controller for these scopes of the target. It writes with `writer`, which the fence guards.
     pub fn new(
         client: Client,
         writer: Client,
@@ -58,37 +57,37 @@ impl Controller {
         Self { client, scopes, reconciler, health, is_synced: Sender::new(false) }
     }
 
-    /// For a target without rivals, as tests have it.
-    pub fn alone(client: Client, clock: Clock) -> Self {
+    /// A controller without leader election, for tests.
+    pub fn without_election(client: Client, clock: Clock) -> Self {
         let metrics = Metrics::new(&mut Default::default());
         Self::new(client.clone(), client, [Scope::All].into(), Fence::always_open(), clock, metrics)
     }
 
-    /// Answers the probes.
+    /// The state behind the probes.
     pub fn health(&self) -> Health {
         self.health.clone()
     }
 
-    /// Waits until all that there is was listed, or the controller has ended.
+    /// Waits until everything is listed, or the controller has ended.
     pub fn synced(&self) -> impl Future<Output = ()> + use<> {
         let mut is_synced = self.is_synced.subscribe();
         async move { drop(is_synced.wait_for(|is_synced| *is_synced).await) }
     }
 
-    /// What the watches have seen.
+    /// What the watches have observed.
     pub fn cache(&self) -> Arc<Cache> {
         self.reconciler.cache.clone()
     }
 
-    /// Reconciles the imports of the target until `shutdown`.
+    /// Reconciles imports until `shutdown`.
     ///
     /// # Errors
-    /// When a task of the controller ends by itself, which none should.
+    /// When a task ends unexpectedly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let mut synced = std::pin::pin!(self.synced());
         let Self { client, scopes, reconciler, health, is_synced } = self;
         let Reconciler { cache, queue, histories, clock, fence, metrics, .. } = &*reconciler;
-        let watched = Arc::new(Watched {
+        let context = Arc::new(WatchContext {
             cache: cache.clone(),
             queue: queue.clone(),
             histories: histories.clone(),
@@ -96,28 +95,28 @@ impl Controller {
             clock: clock.clone(),
             metrics: metrics.clone(),
             is_synced,
-            asked: Notify::new(),
+            check_requested: Notify::new(),
         });
-        // Also while another replica leads, so as to know all when it is our turn.
+        // Followers watch, too, so that they can take over at once.
         let mut watches = JoinSet::new();
         for scope in scopes {
-            watches.spawn(watch::scope(client.clone(), scope, watched.clone()));
+            watches.spawn(watch::scope(client.clone(), scope, context.clone()));
         }
-        watches.spawn(watch::links(client, watched.clone()));
-        watches.spawn(check::answer_all(watched.clone()));
-        watches.spawn(distrust(watched.clone()));
+        watches.spawn(watch::links(client, context.clone()));
+        watches.spawn(check::run(context.clone()));
+        watches.spawn(refresh_after_clock_change(context.clone()));
         let mut running = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         let mut beat = tokio::time::interval(BEAT);
         let mut is_leading = false;
 
-        // Before all is known, a Secret or a link that is there would seem to be missing.
+        // Before the first list is complete, existing Secrets and links would seem to be missing.
         loop {
             tokio::select! {
                 () = &mut synced => break,
                 _ = beat.tick() => health.beat(),
                 () = &mut shutdown => return Ok(()),
-                ended = watches.join_next() => bail!("a watch ended: {ended:?}"),
+                ended = watches.join_next() => bail!("a watch task ended: {ended:?}"),
             }
         }
         tracing::info!("ready");
@@ -134,33 +133,32 @@ impl Controller {
                     is_leading = true;
                     tracing::info!("leading");
                 }
-                // What still runs ends by itself: the fence is in its way.
+                // Running reconciliations fail at their next write: the fence is closed.
                 () = fence.closed(), if is_leading => {
                     is_leading = false;
-                    tracing::warn!("leading no more");
+                    tracing::warn!("no longer leading");
                 }
                 Some(ended) = running.join_next() => ended?,
                 _ = beat.tick() => health.beat(),
-                ended = watches.join_next() => bail!("a watch ended: {ended:?}"),
+                ended = watches.join_next() => bail!("a watch task ended: {ended:?}"),
                 () = &mut shutdown => break,
             }
         }
         let drained = async { while running.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::warn!(
-                "some reconciliations did not end in time; what they minted is minted again at the next start"
+                "some reconciliations did not finish in time; their tokens are minted again after the restart"
             );
         }
         Ok(())
     }
 }
 
-/// Has each token replaced when the clock was set back: the times that are noted beside them have
-/// not come by when they should.
-async fn distrust(watched: Arc<Watched>) {
+/// Refreshes all tokens when the clock is set back: their recorded refresh times would come too late.
+async fn refresh_after_clock_change(context: Arc<WatchContext>) {
     loop {
-        let by = watched.clock.set_back().await;
-        tracing::warn!(seconds = by.as_secs(), "the clock was set back; all tokens are refreshed");
-        watched.hurry(watched.cache.distrust_times(watched.clock.now()));
+        let by = context.clock.set_back().await;
+        tracing::warn!(seconds = by.as_secs(), "the clock was set back; refreshing all tokens");
+        context.enqueue(context.cache.mark_all_due(context.clock.now()));
     }
 }

@@ -1,4 +1,4 @@
-//! Second step: is a token due, or when will it be?
+//! Second step: is a token due now, or when?
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,44 +10,44 @@ use mcsa_client::system::secret::SecretState;
 use crate::clock::after;
 use crate::model::account::Account;
 
-/// However short the tokens are that a source grants, it is not asked more often.
+/// Shortest refresh interval, however short the granted tokens are.
 const MIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Clocks of two replicas may differ by so much.
+/// Tolerated clock difference between two replicas.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// What is to be done about an import now.
+/// What to do about an import now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Mint a token.
-    Mint(Why),
-    /// Nothing before this time.
+    Mint(MintReason),
+    /// Do nothing before this time.
     Wait(Timestamp),
 }
 
 /// Why a token is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum MintReason {
     /// There is no Secret yet.
     Missing,
-    /// There was a Secret.
+    /// The Secret was deleted.
     Lost,
-    /// Someone else wrote into the Secret.
+    /// Another client wrote the Secret.
     Edited,
-    /// The import or the link asks for something else than the Secret was made from.
+    /// The import or the link changed.
     Changed,
-    /// The Secret is the one that bootstrap made.
+    /// Bootstrap created the Secret.
     TakenOver,
-    /// The token's time is up.
+    /// The refresh time has come.
     TimeIsUp,
-    /// The service account was deleted, and may have been made anew.
+    /// The service account was deleted, and perhaps recreated.
     Recreated,
     /// The clock was set back since the token was minted.
     ClockSetBack,
 }
 
-impl Why {
-    /// The name, as logs and metrics say it.
+impl MintReason {
+    /// The name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "Missing",
@@ -62,54 +62,54 @@ impl Why {
     }
 }
 
-/// What a decision is made from.
+/// The input of a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The import's Secret, if there is one.
+    /// The import's Secret.
     pub secret: Option<&'a SecretState>,
-    /// Whether there was one before.
+    /// Whether the status names a Secret.
     pub had_secret: bool,
-    /// What the Secret should be made from.
+    /// Digest of what the Secret should be built from.
     pub fingerprint: &'a str,
-    /// The keys that it should have.
+    /// The keys that the Secret should have.
     pub keys: &'a BTreeSet<String>,
-    /// The cluster that its token should be of, where the link says it.
+    /// UID of the source, if the link pins it.
     pub cluster_uid: Option<&'a str>,
-    /// What the source told of the service account, if its token is not of that one.
+    /// The source's report about the service account, if it invalidates the token.
     pub account: Option<&'a Account>,
-    /// The lifetime that the import asks for: no token has a longer one.
-    pub asked: Duration,
+    /// The requested lifetime, which no token exceeds.
+    pub requested_lifetime: Duration,
 }
 
 /// Decides whether a token is due.
 pub fn decide(facts: Facts<'_>, now: Timestamp) -> Decision {
     let Some(secret) = facts.secret else {
-        return Decision::Mint(if facts.had_secret { Why::Lost } else { Why::Missing });
+        return Decision::Mint(if facts.had_secret { MintReason::Lost } else { MintReason::Missing });
     };
-    let Some(provenance) = &secret.provenance else { return Decision::Mint(Why::Edited) };
+    let Some(provenance) = &secret.provenance else { return Decision::Mint(MintReason::Edited) };
     if secret.was_touched() || (secret.is_tracked() && secret.names.keys != *facts.keys) {
-        return Decision::Mint(Why::Edited);
+        return Decision::Mint(MintReason::Edited);
     }
     let other_cluster = facts.cluster_uid.is_some() && facts.cluster_uid != provenance.cluster_uid.as_deref();
     if provenance.fingerprint != facts.fingerprint || other_cluster {
-        return Decision::Mint(Why::Changed);
+        return Decision::Mint(MintReason::Changed);
     }
     if facts.account.is_some_and(|account| !account.allows(&provenance.service_account_uid)) {
-        return Decision::Mint(Why::Recreated);
+        return Decision::Mint(MintReason::Recreated);
     }
-    if provenance.expires_at > after(now, facts.asked + SLACK) {
-        return Decision::Mint(Why::ClockSetBack);
+    if provenance.expires_at > after(now, facts.requested_lifetime + SLACK) {
+        return Decision::Mint(MintReason::ClockSetBack);
     }
     match provenance.refresh_at {
-        None => Decision::Mint(Why::TakenOver),
-        Some(time) if time <= now => Decision::Mint(Why::TimeIsUp),
+        None => Decision::Mint(MintReason::TakenOver),
+        Some(time) if time <= now => Decision::Mint(MintReason::TimeIsUp),
         Some(time) => Decision::Wait(time),
     }
 }
 
-/// When to replace a token that was granted `now` for `lifetime`: when what is left of it is
+/// When to refresh a token that was granted `now` for `lifetime`: when its remaining time is
 /// max(20 % of the lifetime, min(300 s, 50 % of the lifetime)), less up to 10 % of the lifetime by
-/// `jitter` (0..1), so that imports declared together do not stay together.
+/// `jitter` (0..1), which spreads imports that were created together.
 pub fn refresh_time(now: Timestamp, lifetime: Duration, jitter: f64) -> Timestamp {
     let rest = lifetime.mul_f64(0.2).max(Duration::from_secs(300).min(lifetime / 2));
     let rest = rest.saturating_sub(lifetime.mul_f64(0.1 * jitter.clamp(0.0, 1.0)));
@@ -137,9 +137,9 @@ mod tests {
     #[case::a_day(86_400, 0.0, 69_120)]
     #[case::where_the_rules_meet(1500, 0.0, 1200)]
     #[case::a_minute(60, 0.0, 30)]
-    #[case::a_second_never_spins(1, 0.0, 10)]
-    #[case::nothing_never_spins(0, 1.0, 10)]
-    fn tokens_are_replaced_in_time(#[case] lifetime: u64, #[case] jitter: f64, #[case] after: i64) {
+    #[case::one_second(1, 0.0, 10)]
+    #[case::zero(0, 1.0, 10)]
+    fn refresh_times(#[case] lifetime: u64, #[case] jitter: f64, #[case] after: i64) {
         assert_eq!(refresh_time(at(NOW), Duration::from_secs(lifetime), jitter), at(NOW + after));
     }
 
@@ -182,13 +182,13 @@ mod tests {
 
     #[rstest]
     #[case::fresh(secret(annotations(), json!({})), Decision::Wait(at(NOW + 300)))]
-    #[case::value_edited(secret(annotations(), json!({ "f:data": { "f:token": {} } })), Decision::Mint(Why::Edited))]
-    #[case::key_added(secret(annotations(), json!({ "f:data": { "f:more": {} } })), Decision::Mint(Why::Edited))]
-    #[case::annotation_lost(secret(without(contract::FINGERPRINT), json!({})), Decision::Mint(Why::Edited))]
-    #[case::time_spoiled(secret(with(contract::EXPIRATION_TIME, "soon"), json!({})), Decision::Mint(Why::Edited))]
-    #[case::bootstrapped(secret(without(contract::REFRESH_TIME), json!({})), Decision::Mint(Why::TakenOver))]
-    #[case::changed(secret(with(contract::FINGERPRINT, "g"), json!({})), Decision::Mint(Why::Changed))]
-    #[case::other_cluster(secret(with(contract::CLUSTER_UID, "c3"), json!({})), Decision::Mint(Why::Changed))]
+    #[case::value_edited(secret(annotations(), json!({ "f:data": { "f:token": {} } })), Decision::Mint(MintReason::Edited))]
+    #[case::key_added(secret(annotations(), json!({ "f:data": { "f:more": {} } })), Decision::Mint(MintReason::Edited))]
+    #[case::annotation_lost(secret(without(contract::FINGERPRINT), json!({})), Decision::Mint(MintReason::Edited))]
+    #[case::time_spoiled(secret(with(contract::EXPIRATION_TIME, "soon"), json!({})), Decision::Mint(MintReason::Edited))]
+    #[case::bootstrapped(secret(without(contract::REFRESH_TIME), json!({})), Decision::Mint(MintReason::TakenOver))]
+    #[case::changed(secret(with(contract::FINGERPRINT, "g"), json!({})), Decision::Mint(MintReason::Changed))]
+    #[case::other_cluster(secret(with(contract::CLUSTER_UID, "c3"), json!({})), Decision::Mint(MintReason::Changed))]
     #[case::labelled_by_others(
         secret(annotations(), json!({ "f:metadata": { "f:labels": { "f:team": {} } } })),
         Decision::Wait(at(NOW + 300))
@@ -205,35 +205,35 @@ mod tests {
             keys,
             cluster_uid: Some("c2"),
             account: None,
-            asked: Duration::from_secs(600),
+            requested_lifetime: Duration::from_secs(600),
         }
     }
 
     #[test]
-    fn another_service_account_needs_another_token() {
+    fn recreated_service_account_needs_a_token() {
         let (secret, keys) = (secret(annotations(), json!({})), ["token".to_owned()].into());
-        let told =
+        let decide_with =
             |account: Account| decide(Facts { account: Some(&account), ..facts(&secret, &keys) }, at(NOW));
-        assert_eq!(told(Account::Is("sa".into())), Decision::Wait(at(NOW + 300)));
-        assert_eq!(told(Account::Is("other".into())), Decision::Mint(Why::Recreated));
-        assert_eq!(told(Account::Gone("sa".into())), Decision::Mint(Why::Recreated));
+        assert_eq!(decide_with(Account::Exists("sa".into())), Decision::Wait(at(NOW + 300)));
+        assert_eq!(decide_with(Account::Exists("other".into())), Decision::Mint(MintReason::Recreated));
+        assert_eq!(decide_with(Account::Deleted("sa".into())), Decision::Mint(MintReason::Recreated));
     }
 
     #[test]
-    fn a_token_of_the_future_was_minted_by_another_clock() {
+    fn expiry_beyond_the_lifetime_means_the_clock_was_set_back() {
         let (secret, keys) = (secret(annotations(), json!({})), ["token".to_owned()].into());
         assert_eq!(decide(facts(&secret, &keys), at(NOW - 60)), Decision::Wait(at(NOW + 300)));
-        assert_eq!(decide(facts(&secret, &keys), at(NOW - 61)), Decision::Mint(Why::ClockSetBack));
+        assert_eq!(decide(facts(&secret, &keys), at(NOW - 61)), Decision::Mint(MintReason::ClockSetBack));
     }
 
     #[test]
-    fn the_time_comes() {
+    fn token_is_due_at_its_refresh_time() {
         let (secret, keys) = (secret(annotations(), json!({})), ["token".to_owned()].into());
         let facts = facts(&secret, &keys);
         assert_eq!(decide(facts, at(NOW + 299)), Decision::Wait(at(NOW + 300)));
-        assert_eq!(decide(facts, at(NOW + 300)), Decision::Mint(Why::TimeIsUp));
+        assert_eq!(decide(facts, at(NOW + 300)), Decision::Mint(MintReason::TimeIsUp));
         let none = Facts { secret: None, ..facts };
-        assert_eq!(decide(none, at(NOW)), Decision::Mint(Why::Lost));
-        assert_eq!(decide(Facts { had_secret: false, ..none }, at(NOW)), Decision::Mint(Why::Missing));
+        assert_eq!(decide(none, at(NOW)), Decision::Mint(MintReason::Lost));
+        assert_eq!(decide(Facts { had_secret: false, ..none }, at(NOW)), Decision::Mint(MintReason::Missing));
     }
 }

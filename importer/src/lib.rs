@@ -1,20 +1,19 @@
 //! The ServiceAccountImport controller.
 //!
-//! Watches of imports, Secrets and links fill a cache and a queue; for each import whose time has come,
-//! one reconciliation of the replica that leads runs these steps, each a file with a type of its own:
+//! Watches of imports, Secrets and links fill a cache and a queue. The leader takes due imports from the
+//! queue; a reconciliation runs these steps, each a file with its own type:
 //!
 //! | step | question |
 //! | --- | --- |
-//! | [`resolve`] | which link, and is the Secret ours? |
-//! | [`decide`] | is a token due, or when will it be? |
-//! | [`mint`] | a token from the source |
-//! | [`publish`] | into the Secret, in one write |
-//! | [`report`] | status and event |
+//! | [`resolve`] | which link, and does the import own the Secret? |
+//! | [`decide`] | is a token due now, or when? |
+//! | [`mint`] | request a token from the source |
+//! | [`publish`] | write the Secret, in one call |
+//! | [`report`] | write the status, emit an event |
 //!
-//! Beside them, [`check`] answers those who ask whether a source can be reached.
+//! [`check`] handles connectivity checks, which `kubemcsa check` requests.
 //!
-//! [`decide`], the refresh rule and the [`status`] are pure functions; the others are as thin as I/O
-//! can be.
+//! [`decide`] and [`model::status`] are pure functions; I/O is in the other steps.
 
 mod args;
 mod cache;
@@ -54,14 +53,12 @@ pub use crate::model::failure::Reason;
 pub use crate::queue::LANE_LIMIT;
 pub use crate::target::Target;
 
-/// Name of the Lease that the leader holds.
 const LEASE: &str = "importer";
 
-/// Runs the importer until a signal ends it.
+/// Runs the importer until it receives a signal.
 ///
 /// # Errors
-/// When the target's config can't be loaded, the address for probes can't be had, or a task ends,
-/// which none should.
+/// When the target's config can't be loaded, the probe address can't be bound, or a task ends unexpectedly.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = mcsa_runtime::signals::shutdown()?;
     let config = args.cluster.config().await?;
@@ -93,7 +90,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (done, is_done) = oneshot::channel::<()>();
     let synced = controller.synced();
     let held = OptionFuture::from(candidate.map(async |candidate| {
-        // Who can't list what there is must not keep the lease from others.
+        // A replica that can't list must not keep others from the lease.
         synced.await;
         lease::hold(client, candidate, fence, is_done).await;
     }));
@@ -102,7 +99,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             tracing::info!(signal = shutdown.await, "stopping");
         };
         let result = controller.run(signal).await;
-        // Only now may another replica start: nothing is under way any more.
+        // Release the lease only now: no reconciliation is running any more.
         drop(done);
         result
     };

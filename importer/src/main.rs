@@ -1,4 +1,4 @@
-//! The importer's process.
+//! The importer binary.
 
 use std::process::ExitCode;
 
@@ -6,8 +6,7 @@ use clap::Parser;
 use mcsa_importer::Args;
 use mcsa_runtime::{exit, logs, tls};
 
-// It waits for API servers most of its time: a thread of their own for each core would only cost
-// memory.
+// It mostly waits for API servers: a thread per core would only cost memory.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     tls::install_provider();

@@ -1,5 +1,4 @@
-//! What Prometheus is told: what happened is counted here, as it happens; how things are, it asks for
-//! at each scrape ([`expose`]).
+//! Metrics: counters and histograms are here; gauges are computed at each scrape ([`expose`]).
 
 mod snapshot;
 
@@ -21,14 +20,14 @@ pub use snapshot::{ImportState, Snapshot, SourceSnapshot, expose};
 
 const PREFIX: &str = "mcsa_importer";
 
-/// In seconds: from a call within a machine room to several that each take all of their deadline.
+/// Seconds: from a call within a data center to several calls that each reach their deadline.
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// What happens, counted.
+/// Counters and histograms.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    minted: Counts,
-    failures: Counts,
+    minted: SourceCounters,
+    failures: SourceCounters,
     reconciliations: Histogram,
     source_requests: Family<SourceLabel, Histogram, fn() -> Histogram>,
     target_requests: Histogram,
@@ -38,11 +37,11 @@ pub struct Metrics {
 type SourceLabel = [(&'static str, String); 1];
 
 impl Metrics {
-    /// Counts from zero, for all to see in `registry`.
+    /// Registers the metrics.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
-            minted: Counts::by("why"),
-            failures: Counts::by("reason"),
+            minted: SourceCounters::by("why"),
+            failures: SourceCounters::by("reason"),
             reconciliations: histogram(),
             source_requests: Family::new_with_constructor(histogram),
             target_requests: histogram(),
@@ -50,65 +49,65 @@ impl Metrics {
         };
         let registry = registry.sub_registry_with_prefix(PREFIX);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "The importer that runs", Info::new(version));
-        let help = "Tokens that were minted, by source and why they were due";
+        registry.register("build", "Version of the running importer", Info::new(version));
+        let help = "Tokens minted, by source and reason";
         registry.register("tokens_minted", help, metrics.minted.clone());
-        let help = "Reconciliations that failed, by source and reason";
+        let help = "Failed reconciliations, by source and reason";
         registry.register("failures", help, metrics.failures.clone());
         let mut time = |name: &str, help: &str, histogram: Histogram| {
             registry.register_with_unit(name, help, Unit::Seconds, histogram);
         };
-        time("reconcile_duration", "How long reconciliations took", metrics.reconciliations.clone());
+        time("reconcile_duration", "Duration of reconciliations", metrics.reconciliations.clone());
         time(
             "target_request_duration",
-            "How long the target took to answer",
+            "Duration of requests to the target",
             metrics.target_requests.clone(),
         );
         registry.register_with_unit(
             "source_request_duration",
-            "How long a source took to answer, or until it was given up",
+            "Duration of requests to a source, until the response or the deadline",
             Unit::Seconds,
             metrics.source_requests.clone(),
         );
-        let help = "Watches of the target that ended and were begun again, by what is watched";
+        let help = "Interrupted watches of the target, by watched resource";
         registry.register("watch_interruptions", help, metrics.watch_interruptions.clone());
         metrics
     }
 
-    /// A token was minted.
+    /// Counts a minted token.
     pub fn minted(&self, source: &str, why: &str) {
         self.minted.count(source, why);
     }
 
-    /// A reconciliation failed.
+    /// Counts a failed reconciliation.
     pub fn failed(&self, source: &str, reason: &str) {
         self.failures.count(source, reason);
     }
 
-    /// A reconciliation ended, well or not.
+    /// Observes the duration of a reconciliation.
     pub fn reconciled(&self, took: Duration) {
         self.reconciliations.observe(took.as_secs_f64());
     }
 
-    /// A source answered a call, or was given up.
-    pub fn source_answered(&self, source: &str, took: Duration) {
+    /// Observes the duration of a request to a source.
+    pub fn source_responded(&self, source: &str, took: Duration) {
         self.source_requests.get_or_create(&source_label(source)).observe(took.as_secs_f64());
     }
 
-    /// The target answered a call, or was given up.
-    pub fn target_answered(&self, took: Duration) {
+    /// Observes the duration of a request to the target.
+    pub fn target_responded(&self, took: Duration) {
         self.target_requests.observe(took.as_secs_f64());
     }
 
-    /// A watch of the target ended, and is begun again.
+    /// Counts an interrupted watch of the target.
     pub fn watch_interrupted(&self, watch: &'static str) {
         self.watch_interruptions.get_or_create(&[("watch", watch)]).inc();
     }
 
-    /// Drops what was counted of sources that have neither a link nor imports any more. Whoever may
-    /// declare imports chooses these names, so they must not add up.
-    pub fn keep_sources(&self, is_kept: impl Fn(&str) -> bool) {
-        let dropped = [self.minted.keep(&is_kept), self.failures.keep(&is_kept)];
+    /// Drops the series of sources that have neither a link nor imports. Anyone who may create imports
+    /// chooses these names, so they must not accumulate.
+    pub fn retain_sources(&self, is_kept: impl Fn(&str) -> bool) {
+        let dropped = [self.minted.retain(&is_kept), self.failures.retain(&is_kept)];
         for source in dropped.into_iter().flatten() {
             self.source_requests.remove(&source_label(&source));
         }
@@ -123,15 +122,14 @@ fn source_label(source: &str) -> SourceLabel {
     [("source", source.to_owned())]
 }
 
-/// A family of counters by source and one more label, which can forget a source: prometheus-client's
-/// own has to be told each set of labels to forget.
+/// Counters by source and one more label. prometheus-client's own family can't remove all series of a source.
 #[derive(Clone, Debug)]
-struct Counts {
+struct SourceCounters {
     label: &'static str,
     counts: Arc<Mutex<BTreeMap<(String, String), u64>>>,
 }
 
-impl Counts {
+impl SourceCounters {
     fn by(label: &'static str) -> Self {
         Self { label, counts: Arc::default() }
     }
@@ -141,7 +139,7 @@ impl Counts {
     }
 
     /// Returns the sources that were dropped.
-    fn keep(&self, is_kept: &impl Fn(&str) -> bool) -> Vec<String> {
+    fn retain(&self, is_kept: &impl Fn(&str) -> bool) -> Vec<String> {
         let mut dropped = Vec::new();
         self.counts().retain(|(source, _), _| {
             let keeps = is_kept(source);
@@ -158,7 +156,7 @@ impl Counts {
     }
 }
 
-impl EncodeMetric for Counts {
+impl EncodeMetric for SourceCounters {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         for ((source, value), count) in &*self.counts() {
             let labels = [("source", source.as_str()), (self.label, value)];
@@ -188,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happens_is_counted_under_its_name() {
+    fn metrics_are_exposed_by_name() {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         metrics.minted("c2", "TimeIsUp");
@@ -196,8 +194,8 @@ mod tests {
         metrics.minted("c3", "Missing");
         metrics.failed("c2", "Forbidden");
         metrics.reconciled(Duration::from_millis(300));
-        metrics.source_answered("c2", Duration::from_secs(60));
-        metrics.target_answered(Duration::from_millis(1));
+        metrics.source_responded("c2", Duration::from_secs(60));
+        metrics.target_responded(Duration::from_millis(1));
         metrics.watch_interrupted("imports");
         let counted = samples(&registry);
         let version = concat!(r#"mcsa_importer_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#);
@@ -217,13 +215,13 @@ mod tests {
             assert!(counted.iter().any(|sample| sample == expected), "{expected} is not in {counted:#?}");
         }
 
-        metrics.keep_sources(|source| source != "c2");
+        metrics.retain_sources(|source| source != "c2");
         let left = samples(&registry).concat();
         assert!(!left.contains("c2") && left.contains("c3"), "{left}");
     }
 
     #[test]
-    fn a_name_can_not_break_out_of_its_quotes() {
+    fn label_values_are_escaped() {
         let mut registry = Registry::default();
         Metrics::new(&mut registry).failed("c\"2\n\\", "Forbidden");
         let failures = samples(&registry).into_iter().filter(|sample| sample.contains("failures"));

@@ -1,4 +1,4 @@
-//! Third step: a token from the source.
+//! Third step: request a token from the source.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::model::failure::{Failure, Reason};
 use crate::resolve::Resolved;
 use crate::source::{Admission, is_uid};
 
-/// A fresh credential. Only [`mint`] makes one.
+/// A new credential. Only [`mint`] creates one.
 #[derive(Debug)]
 pub struct Minted {
     credential: Credential,
@@ -24,13 +24,13 @@ pub struct Minted {
 }
 
 impl Minted {
-    /// What the consumer gets.
+    /// The content of the Secret.
     pub fn credential(&self) -> &Credential {
         &self.credential
     }
 
-    /// Whether it still is what would be minted now, as far as the source has told of the service account.
-    pub fn is_good_for(&self, resolved: &Resolved, account: Option<&Account>, now: Timestamp) -> bool {
+    /// Whether the import would still get an equivalent token.
+    pub fn is_still_valid(&self, resolved: &Resolved, account: Option<&Account>, now: Timestamp) -> bool {
         let Provenance { fingerprint, refresh_at, cluster_uid, .. } = &self.provenance;
         let pinned = &resolved.cluster_uid;
         *fingerprint == resolved.fingerprint
@@ -39,27 +39,26 @@ impl Minted {
             && account.is_none_or(|account| account.allows(&self.provenance.service_account_uid))
     }
 
-    /// How long the source lets it live.
+    /// The lifetime that the source granted.
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
-    /// What is noted beside it.
+    /// The Secret's annotations about the token.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
     }
 }
 
-/// Mints a token of the import's service account, after making sure that the source is the one
-/// that it should be.
+/// Mints a token for the import's service account, after verifying the source's identity.
 ///
 /// # Errors
-/// When the source does not answer, is another one, or refuses.
+/// When the source does not answer, is another cluster, or refuses.
 pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure> {
     let Resolved { import, source, .. } = resolved;
     let spec = &import.spec;
     let admission = source.admit()?;
-    let mut cluster_uid = identified(resolved, admission).await?;
+    let mut cluster_uid = verified_uid(resolved, admission).await?;
     let account = import.account_key();
     let request = request(spec.expiration_seconds, &spec.audiences, spec.bound_secret.as_deref());
     let answer = source.request_token(admission, &account, &request).await?;
@@ -67,29 +66,35 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
         answer.status.map(|status| (status.token, status.expiration_timestamp.0)).unwrap_or_default();
     let token: SecretString = token.into();
     let claims = Claims::of(&token).map_err(|error| {
-        Failure::new(Reason::SourceFailed, format!("{} answered for {account}: {error}", spec.cluster_name))
+        Failure::new(
+            Reason::SourceFailed,
+            format!("{} returned an unusable token for {account}: {error}", spec.cluster_name),
+        )
     })?;
     if (&claims.namespace, &claims.service_account) != (&spec.namespace, &spec.name) {
         let message = format!(
-            "{} answered with a token of {}/{} instead of {account}",
+            "{} returned a token for {}/{} instead of {account}",
             spec.cluster_name, claims.namespace, claims.service_account
         );
         return Err(Failure::new(Reason::SourceFailed, message));
     }
     if !is_uid(&claims.service_account_uid) {
-        let message = format!("{} answered for {account} with what is no UID", spec.cluster_name);
+        let message = format!(
+            "{} returned a token for {account} with an invalid service account UID",
+            spec.cluster_name
+        );
         return Err(Failure::new(Reason::SourceFailed, message));
     }
     let known = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());
     let is_recreated = known.is_some_and(|known| known.service_account_uid != claims.service_account_uid);
-    if is_recreated || source.is_doubtful() {
-        // Another cluster may have answered: then its token goes nowhere.
-        source.doubt();
-        cluster_uid = identified(resolved, admission).await?;
+    if is_recreated || source.identity_may_have_changed() {
+        // Another cluster may have answered. Then the token must not be used.
+        source.recheck_identity();
+        cluster_uid = verified_uid(resolved, admission).await?;
     }
-    // By the source's clock alone, and added to ours: clocks that differ do no harm. The claims may
-    // promise more than was granted: an API server may extend tokens of 3607 seconds to a year, for
-    // clients that never reload one.
+    // The lifetime by the source's clock, added to the importer's: clocks may differ. The claims may exceed
+    // what was granted: API servers may extend tokens of 3607 seconds to a year, for clients that never
+    // reload them.
     let until = claims.expires_at.min(granted_until);
     let lifetime =
         until.duration_since(claims.issued_at).min(SignedDuration::from_secs(spec.expiration_seconds));
@@ -113,15 +118,15 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     })
 }
 
-/// The UID of the cluster that answers, if it is the one that the link was made for.
-async fn identified(resolved: &Resolved, admission: Admission) -> Result<String, Failure> {
+/// The UID of the cluster that answers, if it is the one that the link pins.
+async fn verified_uid(resolved: &Resolved, admission: Admission) -> Result<String, Failure> {
     let Resolved { import, source, cluster_uid: pinned, .. } = resolved;
     let uid = source.cluster_uid(admission).await?;
     match pinned {
         Some(pinned) if *pinned != uid => {
             let failure =
                 Failure::other_cluster(&import.spec.cluster_name, &source.endpoint().server, &uid, pinned);
-            source.mistrust(admission, &failure);
+            source.reject_identity(admission, &failure);
             Err(failure)
         }
         _ => Ok(uid),

@@ -1,4 +1,4 @@
-//! Plain data and pure functions that every step uses.
+//! Plain data and pure functions that the steps share.
 
 pub mod account;
 pub mod check_result;

@@ -1,9 +1,8 @@
-//! Fourth step: the credential into its Secret, in one write.
+//! Fourth step: write the credential into its Secret, in one call.
 //!
-//! A Secret that is not there is created, which fails where the name is taken; one that is ours is
-//! patched on the condition that it still is the one that we know. So a Secret of someone else is
-//! never overwritten, not even between a look and a write. (Server-side apply has no "only if it
-//! is not there", and costs the API server more.)
+//! A missing Secret is created, which fails if the name is taken. An owned Secret is patched on condition of
+//! its UID and resource version. So a Secret of another owner is never overwritten, not even between a read
+//! and a write. (Server-side apply has no "only if absent", and costs the API server more.)
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
@@ -19,14 +18,14 @@ use crate::model::key::ObjectKey;
 use crate::resolve::{Resolved, ensure_owned};
 use crate::target::{Target, parameters};
 
-/// How often a Secret may change under our hands before we come back later.
+/// Attempts in one reconciliation if the Secret changes concurrently.
 const TRIES: usize = 3;
 
-/// Writes the credential into the import's Secret; nothing, when that is a link's and has changed: whoever
-/// changes it says where the source is, and then the credential may be no more right.
+/// Writes the credential into the import's Secret. Returns `None` if a link's Secret changed concurrently:
+/// its new content may lead to another source, for which the credential is wrong.
 ///
 /// # Errors
-/// When the Secret's name is taken, or the target does not accept it.
+/// When the Secret's name is taken, or the target rejects the write.
 pub async fn publish(
     target: &Target,
     resolved: &Resolved,
@@ -54,27 +53,26 @@ pub async fn publish(
             }
             Err(error) => return Err(not_written(key, &error)),
         }
-        // It is not as we thought: it was made, changed or deleted meanwhile, or has lost its label.
+        // The Secret was created, changed or deleted meanwhile, or lost its label.
         known = look(target, resolved).await?.map(|found| found.state);
     }
     Err(Failure::new(
         Reason::SecretNotWritten,
-        format!("Secret {key} keeps changing: {last}; it is tried again"),
+        format!("Secret {key} keeps changing: {last}; the importer retries"),
     ))
 }
 
-/// A Secret that was looked for.
+/// The Secret, as read from the API server.
 pub struct Found {
-    /// How it is.
     pub state: SecretState,
-    /// Whether it has the label by which the watch sees it.
-    pub is_in_sight: bool,
+    /// Whether it has the label that the watch selects by.
+    pub has_label: bool,
 }
 
-/// Looks for the import's Secret, also where it is out of the watch's sight.
+/// Reads the import's Secret, which the watch misses if it has lost its label.
 ///
 /// # Errors
-/// When the Secret's name is taken, or the target does not say.
+/// When the Secret's name is taken, or the read fails.
 pub async fn look(target: &Target, resolved: &Resolved) -> Result<Option<Found>, Failure> {
     let key = &resolved.secret_key;
     let secrets = Api::<Secret>::namespaced(target.client.clone(), key.namespace());
@@ -83,7 +81,7 @@ pub async fn look(target: &Target, resolved: &Resolved) -> Result<Option<Found>,
     let Some(found) = found else { return Ok(None) };
     let state = SecretState::read(&found.metadata);
     ensure_owned(key, &state, &resolved.import)?;
-    Ok(Some(Found { state, is_in_sight: found.labels().contains_key(IMPORT_NAME) }))
+    Ok(Some(Found { state, has_label: found.labels().contains_key(IMPORT_NAME) }))
 }
 
 fn secrets(key: &ObjectKey) -> Request {
@@ -112,8 +110,7 @@ fn is_namespace_missing(status: &kube::core::Status) -> bool {
     status.details.as_ref().is_some_and(|details| details.kind == "namespaces")
 }
 
-/// <https://kubernetes.io/docs/reference/using-api/api-concepts/>: the cause is the only thing to tell
-/// it by.
+/// Only the cause tells: <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
 fn is_terminating(status: &kube::core::Status) -> bool {
     let mut causes = status.details.iter().flat_map(|details| &details.causes);
     causes.any(|cause| cause.reason == "NamespaceTerminating")
@@ -124,30 +121,29 @@ fn not_written(key: &ObjectKey, error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) if is_terminating(status) => Failure::new(
             Reason::NamespaceTerminating,
-            format!("namespace {namespace} is being deleted, so there can be no Secret {key}: {problem}"),
+            format!("namespace {namespace} is being deleted, so Secret {key} can't be created: {problem}"),
         ),
         kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
-            let mend =
-                format!("raise the quota of namespace {namespace}, or delete Secrets that nobody needs");
-            Failure::new(Reason::QuotaExceeded, format!("no room for Secret {key}: {problem}; {mend}"))
+            let fix = format!("raise the quota of namespace {namespace}, or delete unused Secrets");
+            Failure::new(Reason::QuotaExceeded, format!("can't write Secret {key}: {problem}; {fix}"))
         }
         kube::Error::Api(status) if status.code == 403 => Failure::new(
             Reason::SecretNotWritten,
             format!(
-                "the target forbids Secret {key}: {problem}; if the importer's own rights are missing, run \
-                 kubemcsa install, with its --namespaces if it is confined"
+                "the target forbids writing Secret {key}: {problem}; if the importer lacks rights, run kubemcsa \
+                 install, with --namespaces if the importer is confined"
             ),
         ),
         kube::Error::Api(status) if matches!(status.code, 400 | 422) => Failure::new(
             Reason::InvalidSpec,
             format!(
-                "the target finds Secret {key} invalid: {problem}; change the import's spec.secret, or, if the \
-                 Secret was made immutable, delete it"
+                "the target rejects Secret {key} as invalid: {problem}; change the import's spec.secret, or \
+                 delete the Secret if it is immutable"
             ),
         ),
         _ => Failure::new(
             Reason::SecretNotWritten,
-            format!("the target does not accept Secret {key}: {problem}; it is tried again"),
+            format!("can't write Secret {key}: {problem}; the importer retries"),
         ),
     }
 }

@@ -1,9 +1,8 @@
-//! Which import is worked on when.
+//! The work queue.
 //!
-//! Imports wait in lanes, one for each source, and each lane has its own limit: however many
-//! imports of a source that hangs are due, they hold back none of another source. In a lane, what
-//! changed comes before what is due by the clock, which has time left. An import is never worked on
-//! twice at a time.
+//! Each source has a lane with its own limit: imports of a source that hangs do not delay those of others. In
+//! a lane, changed imports come before those that are due by the clock, whose tokens are still valid for a
+//! while. An import never has two reconciliations at a time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,10 +14,10 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::model::key::ObjectKey;
 
-/// How many imports of one source are worked on at a time.
+/// Maximum number of concurrent reconciliations for one source.
 pub const LANE_LIMIT: usize = 8;
 
-/// Imports, by the time when they are due.
+/// Imports, by due time.
 #[derive(Debug)]
 pub struct Queue {
     clock: Clock,
@@ -26,82 +25,81 @@ pub struct Queue {
     changed: Notify,
 }
 
-/// When an import's turn is.
+/// When an import is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Turn {
-    /// At once, as the first who asked so.
+enum Due {
+    /// At once, in order of enqueueing.
     Now(u64),
-    /// When it is this time.
+    /// At this time.
     At(Timestamp),
 }
 
 #[derive(Debug, Default)]
 struct State {
     lanes: HashMap<String, Lane>,
-    places: HashMap<ObjectKey, Place>,
-    /// Counts those who asked for a turn at once.
-    asked: u64,
+    entries: HashMap<ObjectKey, Entry>,
+    /// Counter that orders `Due::Now`.
+    enqueued: u64,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    waiting: BTreeSet<(Turn, ObjectKey)>,
+    waiting: BTreeSet<(Due, ObjectKey)>,
     running: BTreeMap<ObjectKey, Instant>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Entry {
     lane: String,
-    /// When its turn is: in the lane, or, while it runs, again.
-    turn: Option<Turn>,
-    /// The lane that its run counts in.
+    /// When it is due; while it runs, when it is due again.
+    due: Option<Due>,
+    /// The lane in which it runs.
     running: Option<String>,
 }
 
 impl Queue {
-    /// An empty queue.
     pub fn new(clock: Clock) -> Self {
         Self { clock, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Has `key` worked on at once, in the lane of its source.
-    pub fn hurry(&self, key: ObjectKey, lane: &str) {
+    /// Enqueues `key` for immediate reconciliation, in the lane of its source.
+    pub fn enqueue(&self, key: ObjectKey, lane: &str) {
         let mut state = self.state();
-        state.asked += 1;
-        let turn = Turn::Now(state.asked);
-        state.schedule(key, lane, turn);
+        state.enqueued += 1;
+        let due = Due::Now(state.enqueued);
+        state.schedule(key, lane, due);
         drop(state);
         self.changed.notify_one();
     }
 
-    /// Has `key` worked on no more.
+    /// Removes `key`.
     pub fn forget(&self, key: &ObjectKey) {
         self.state().forget(key);
     }
 
-    /// The next import that is due. It counts as running until [`Queue::done`].
+    /// Waits for the next due import. It counts as running until [`Queue::done`].
     pub async fn next(&self) -> ObjectKey {
         loop {
             let changed = self.changed.notified();
-            let next = self.state().take(self.clock.now());
+            let next = self.state().pop(self.clock.now());
             match next {
-                Next::Due(key) => return key,
-                Next::At(time) => tokio::select! {
+                Head::Ready(key) => return key,
+                Head::At(time) => tokio::select! {
                     () = changed => {}
                     () = self.clock.sleep_until(time) => {}
                 },
-                Next::Nothing => changed.await,
+                Head::Empty => changed.await,
             }
         }
     }
 
-    /// Ends the run of `key`, to be worked on again at `next`, or earlier if it changed meanwhile.
+    /// Ends the run of `key`, and requeues it for `next`, or earlier if it changed meanwhile.
     pub fn done(&self, key: &ObjectKey, next: Option<Timestamp>) {
         self.state().done(key, next);
         self.changed.notify_one();
     }
 
-    /// Since when the import runs that has been running for the longest time.
+    /// Duration of the longest current run.
     pub fn oldest_run(&self) -> Option<Duration> {
         let state = self.state();
         state.lanes.values().flat_map(|lane| lane.running.values()).map(Instant::elapsed).max()
@@ -118,71 +116,71 @@ impl Lane {
     }
 }
 
-enum Next {
-    Due(ObjectKey),
+enum Head {
+    Ready(ObjectKey),
     At(Timestamp),
-    Nothing,
+    Empty,
 }
 
 impl State {
-    fn schedule(&mut self, key: ObjectKey, lane: &str, turn: Turn) {
-        let place = self.places.entry(key.clone()).or_insert_with(|| Place {
+    fn schedule(&mut self, key: ObjectKey, lane: &str, due: Due) {
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
             lane: lane.to_owned(),
-            turn: None,
+            due: None,
             running: None,
         });
-        let first = place.turn.map_or(turn, |known| known.min(turn));
-        if place.running.is_none() {
-            if let (Some(known), Some(old)) = (place.turn, self.lanes.get_mut(&place.lane)) {
+        let first = entry.due.map_or(due, |known| known.min(due));
+        if entry.running.is_none() {
+            if let (Some(known), Some(old)) = (entry.due, self.lanes.get_mut(&entry.lane)) {
                 old.waiting.remove(&(known, key.clone()));
                 if old.is_empty() {
-                    self.lanes.remove(&place.lane);
+                    self.lanes.remove(&entry.lane);
                 }
             }
             self.lanes.entry(lane.to_owned()).or_default().waiting.insert((first, key));
         }
-        place.turn = Some(first);
-        if place.lane != lane {
-            place.lane = lane.to_owned();
+        entry.due = Some(first);
+        if entry.lane != lane {
+            entry.lane = lane.to_owned();
         }
     }
 
     fn forget(&mut self, key: &ObjectKey) {
-        let Some(place) = self.places.get_mut(key) else { return };
-        let turn = place.turn.take();
-        if place.running.is_some() {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let due = entry.due.take();
+        if entry.running.is_some() {
             return;
         }
-        if let (Some(turn), Some(lane)) = (turn, self.lanes.get_mut(&place.lane)) {
-            lane.waiting.remove(&(turn, key.clone()));
+        if let (Some(due), Some(lane)) = (due, self.lanes.get_mut(&entry.lane)) {
+            lane.waiting.remove(&(due, key.clone()));
             if lane.is_empty() {
-                self.lanes.remove(&place.lane);
+                self.lanes.remove(&entry.lane);
             }
         }
-        self.places.remove(key);
+        self.entries.remove(key);
     }
 
-    fn take(&mut self, now: Timestamp) -> Next {
+    fn pop(&mut self, now: Timestamp) -> Head {
         let open = self.lanes.iter().filter(|(_, lane)| lane.running.len() < LANE_LIMIT);
         let first = open.filter_map(|(name, lane)| Some((lane.waiting.first()?.0, name))).min();
-        let Some((turn, name)) = first.map(|(turn, name)| (turn, name.clone())) else { return Next::Nothing };
-        match turn {
-            Turn::At(time) if time > now => return Next::At(time),
+        let Some((due, name)) = first.map(|(due, name)| (due, name.clone())) else { return Head::Empty };
+        match due {
+            Due::At(time) if time > now => return Head::At(time),
             _ => {}
         }
-        let Some(lane) = self.lanes.get_mut(&name) else { return Next::Nothing };
-        let Some((_, key)) = lane.waiting.pop_first() else { return Next::Nothing };
+        let Some(lane) = self.lanes.get_mut(&name) else { return Head::Empty };
+        let Some((_, key)) = lane.waiting.pop_first() else { return Head::Empty };
         lane.running.insert(key.clone(), Instant::now());
-        if let Some(place) = self.places.get_mut(&key) {
-            place.turn = None;
-            place.running = Some(name);
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.due = None;
+            entry.running = Some(name);
         }
-        Next::Due(key)
+        Head::Ready(key)
     }
 
     fn done(&mut self, key: &ObjectKey, next: Option<Timestamp>) {
-        let Some(mut place) = self.places.remove(key) else { return };
-        if let Some(name) = place.running.take()
+        let Some(mut entry) = self.entries.remove(key) else { return };
+        if let Some(name) = entry.running.take()
             && let Some(lane) = self.lanes.get_mut(&name)
         {
             lane.running.remove(key);
@@ -190,9 +188,9 @@ impl State {
                 self.lanes.remove(&name);
             }
         }
-        let again = [place.turn, next.map(Turn::At)].into_iter().flatten().min();
-        if let Some(turn) = again {
-            self.schedule(key.clone(), &place.lane, turn);
+        let again = [entry.due, next.map(Due::At)].into_iter().flatten().min();
+        if let Some(due) = again {
+            self.schedule(key.clone(), &entry.lane, due);
         }
     }
 }
@@ -209,19 +207,19 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn at(second: i64) -> Turn {
-        Turn::At(time(second))
+    fn at(second: i64) -> Due {
+        Due::At(time(second))
     }
 
     fn take(state: &mut State, now: i64) -> Option<String> {
-        match state.take(time(now)) {
-            Next::Due(key) => Some(key.name().to_owned()),
+        match state.pop(time(now)) {
+            Head::Ready(key) => Some(key.name().to_owned()),
             _ => None,
         }
     }
 
     #[test]
-    fn the_earliest_comes_first_and_only_when_it_is_due() {
+    fn imports_come_in_order_of_due_time() {
         let mut state = State::default();
         state.schedule(key("late"), "c2", at(20));
         state.schedule(key("early"), "c3", at(10));
@@ -231,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_earlier_of_two_times_counts() {
+    fn earliest_due_time_wins() {
         let mut state = State::default();
         state.schedule(key("a"), "c2", at(20));
         state.schedule(key("a"), "c2", at(10));
@@ -241,18 +239,18 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_comes_before_what_is_overdue() {
+    fn changed_imports_come_before_overdue_ones() {
         let mut state = State::default();
         state.schedule(key("overdue"), "c2", at(1));
-        state.schedule(key("second"), "c3", Turn::Now(2));
-        state.schedule(key("first"), "c2", Turn::Now(1));
+        state.schedule(key("second"), "c3", Due::Now(2));
+        state.schedule(key("first"), "c2", Due::Now(1));
         state.schedule(key("overdue-too"), "c3", at(0));
-        let turns: Vec<_> = std::iter::from_fn(|| take(&mut state, 9)).collect();
-        assert_eq!(turns, ["first", "second", "overdue-too", "overdue"]);
+        let order: Vec<_> = std::iter::from_fn(|| take(&mut state, 9)).collect();
+        assert_eq!(order, ["first", "second", "overdue-too", "overdue"]);
     }
 
     #[test]
-    fn an_import_never_runs_twice_at_a_time_and_a_change_meanwhile_is_not_lost() {
+    fn change_during_a_run_is_queued_until_it_ends() {
         let mut state = State::default();
         state.schedule(key("a"), "c2", at(1));
         assert_eq!(take(&mut state, 1).as_deref(), Some("a"));
@@ -263,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_holds_back_no_other() {
+    fn full_lane_does_not_delay_others() {
         let mut state = State::default();
         for i in 0..LANE_LIMIT + 5 {
             state.schedule(key(&format!("hangs-{i}")), "c2", at(1));
@@ -279,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_what_is_forgotten() {
+    fn forgotten_imports_leave_nothing_behind() {
         let mut state = State::default();
         state.schedule(key("waits"), "c2", at(9));
         state.forget(&key("waits"));
@@ -288,11 +286,11 @@ mod tests {
         state.schedule(key("runs"), "c2", at(2));
         state.forget(&key("runs"));
         state.done(&key("runs"), None);
-        assert!(state.lanes.is_empty() && state.places.is_empty());
+        assert!(state.lanes.is_empty() && state.entries.is_empty());
     }
 
     #[test]
-    fn an_import_can_change_lanes_waiting_or_running() {
+    fn waiting_and_running_imports_can_change_lanes() {
         let mut state = State::default();
         state.schedule(key("a"), "c2", at(5));
         state.schedule(key("a"), "c3", at(6));
@@ -301,6 +299,6 @@ mod tests {
         state.done(&key("a"), None);
         assert_eq!(take(&mut state, 9).as_deref(), Some("a"));
         state.done(&key("a"), None);
-        assert!(state.lanes.is_empty() && state.places.is_empty());
+        assert!(state.lanes.is_empty() && state.entries.is_empty());
     }
 }

@@ -11,9 +11,9 @@ use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
 
 use self::history::{Histories, History};
-use crate::cache::{Cache, Known};
+use crate::cache::{Cache, CachedImport};
 use crate::clock::{Clock, after};
-use crate::decide::{Decision, Facts, Why, decide};
+use crate::decide::{Decision, Facts, MintReason, decide};
 use crate::metrics::Metrics;
 use crate::mint::{Minted, mint};
 use crate::model::failure::{Failure, Reason, Retry};
@@ -25,68 +25,61 @@ use crate::queue::Queue;
 use crate::report::report;
 use crate::resolve::{Resolved, is_owned, resolve};
 use crate::target::Target;
-use crate::target::event::{Told, tell};
+use crate::target::event::{EventContent, emit};
 
-/// What waits for a source's rest to end does not all come at once then.
+/// Spreads the retries of imports that waited for a source.
 const SPREAD: Duration = Duration::from_secs(1);
 
-/// How long a link is left alone at most that its two watches tell different things of.
-const UNSETTLED: Duration = Duration::from_secs(1);
+/// Longest wait for the two watches of a link's Secret to agree.
+const WATCH_LAG: Duration = Duration::from_secs(1);
 
-/// When an import is due again.
-enum Next {
-    /// All is as it should be until then.
-    Due(Timestamp),
-    /// It is not known yet what should be: nothing was done, and nothing is said about it.
-    Unsettled(Timestamp),
+/// How a refresh ended.
+enum Refresh {
+    /// The Secret is fresh until this time.
+    Done(Timestamp),
+    /// Nothing was done or is reported yet: watches disagree. Retry at this time.
+    Postponed(Timestamp),
 }
 
 /// What all reconciliations share.
 pub struct Reconciler {
-    /// The cluster whose imports are served.
     pub target: Target,
-    /// Whether this replica may write.
     pub fence: Fence,
-    /// What the watches have seen.
     pub cache: Arc<Cache>,
-    /// The imports that are due.
     pub queue: Arc<Queue>,
-    /// What is remembered of imports with something amiss.
     pub histories: Arc<Histories>,
-    /// The wall clock.
     pub clock: Clock,
-    /// Counts what happens.
     pub metrics: Metrics,
 }
 
 impl Reconciler {
-    /// Reconciles one import, and says when it is due again; never, when it is gone. Its Secret is
-    /// not ours to delete: the target's garbage collector does that, without any source.
+    /// Reconciles one import; returns when it is due again, or `None` if it is deleted. The target's garbage
+    /// collector deletes the Secret.
     pub async fn reconcile(&self, key: &ObjectKey) -> Option<Timestamp> {
         let start = Instant::now();
         let known = self.cache.import(key).filter(|known| !known.import.is_deleted)?;
         let import = &known.import;
         let mut history = self.histories.take(import);
         let result = self.refresh(&known, &mut history).await;
-        self.wake_waiting(import, result.as_ref().err());
+        self.enqueue_waiting(import, result.as_ref().err());
         if !self.fence.is_open() {
-            // Whatever came of it: whoever leads next looks for itself, which may be us.
+            // The next leader, possibly this replica, reconciles again.
             self.histories.keep(import, history);
             return Some(self.clock.now());
         }
         let result = match result {
-            Ok(Next::Unsettled(time)) => {
+            Ok(Refresh::Postponed(time)) => {
                 self.histories.keep(import, history);
                 return Some(time);
             }
-            Ok(Next::Due(time)) => Ok(time),
+            Ok(Refresh::Done(time)) => Ok(time),
             Err(failure) => Err(failure),
         };
         if let Err(failure) = &result {
-            self.note(import, failure);
+            self.record_failure(import, failure);
         }
         let secret = self.own_secret(import);
-        let answer = import.is_link.then(|| self.cache.answer(key)).flatten();
+        let answer = import.is_link.then(|| self.cache.check_result(key)).flatten();
         let failure = result.as_ref().err();
         let outcome = Outcome { secret: secret.as_ref(), failure, answer: answer.as_deref() };
         let is_reported = self.report(&known, outcome).await;
@@ -94,30 +87,32 @@ impl Reconciler {
         let now = self.clock.now();
         let mut next = match result {
             Ok(time) => {
-                history.succeeded();
+                history.record_success();
                 time
             }
             Err(failure) => match failure.retry {
-                Retry::BackOff(wished) => after(now, history.failed(wished, fastrand::f64())),
-                Retry::Rest(time) => after(time, SPREAD.mul_f64(fastrand::f64())),
+                Retry::BackOff(retry_after) => {
+                    after(now, history.record_failure(retry_after, fastrand::f64()))
+                }
+                Retry::BreakerOpen(time) => after(time, SPREAD.mul_f64(fastrand::f64())),
                 Retry::NotBefore(time) => time,
             },
         };
         if is_reported {
-            history.was_reported();
+            history.record_status_written();
         } else {
-            next = next.min(after(now, history.was_not_reported(fastrand::f64())));
+            next = next.min(after(now, history.record_status_failure(fastrand::f64())));
         }
-        if !history.is_over(now) {
+        if !history.is_empty_at(now) {
             self.histories.keep(import, history);
         }
-        // When the token expires, the status has to say so.
+        // The status has to change when the token expires.
         let expiry = secret.and_then(|secret| secret.provenance).map(|token| token.expires_at);
         Some(expiry.filter(|expiry| *expiry > now).map_or(next, |expiry| next.min(expiry)))
     }
 
-    /// Writes the status; whether it says now what it should.
-    async fn report(&self, known: &Known, outcome: Outcome<'_>) -> bool {
+    /// Writes the status; returns whether it is up to date.
+    async fn report(&self, known: &CachedImport, outcome: Outcome<'_>) -> bool {
         let import = &known.import;
         match report(&self.target, &self.cache, known, outcome, self.clock.now()).await {
             Ok(is_reported) => is_reported,
@@ -131,16 +126,16 @@ impl Reconciler {
         }
     }
 
-    /// Makes sure that the Secret holds a fresh token; returns when it is due again.
-    async fn refresh(&self, known: &Known, history: &mut History) -> Result<Next, Failure> {
+    /// Makes sure that the Secret holds a fresh token.
+    async fn refresh(&self, known: &CachedImport, history: &mut History) -> Result<Refresh, Failure> {
         let import = &known.import;
         let mut resolved = resolve(&self.cache, import.clone())?;
-        let mut is_in_sight = true;
+        let mut has_label = true;
         if resolved.secret.is_none() && (history.has_failed() || import.is_link) {
-            // Before another token is minted in vain: the name may be taken by a Secret that the
-            // watch does not see. Of a link's Secret, two watches tell in either order that it is gone.
+            // Avoid a useless token: a Secret without the label, which the watch misses, may have the name.
+            // And the two watches of a link's Secret may report its deletion in either order.
             let found = look(&self.target, &resolved).await?;
-            is_in_sight = found.as_ref().is_none_or(|found| found.is_in_sight);
+            has_label = found.as_ref().is_none_or(|found| found.has_label);
             resolved.secret = found.map(|found| found.state);
         }
         if resolved.secret.is_none() && import.is_link {
@@ -148,31 +143,31 @@ impl Reconciler {
         }
         let facts = Facts {
             secret: resolved.secret.as_ref(),
-            had_secret: known.shown.has_secret,
+            had_secret: known.summary.has_secret,
             fingerprint: &resolved.fingerprint,
             keys: &resolved.keys,
             cluster_uid: resolved.cluster_uid.as_deref(),
             account: known.account.as_ref(),
-            asked: asked(import),
+            requested_lifetime: requested_lifetime(import),
         };
         let now = self.clock.now();
         let decision = match decide(facts, now) {
-            // The label comes back by a write, like all that is edited.
-            Decision::Wait(_) if !is_in_sight => Decision::Mint(Why::Edited),
+            // A write restores the label, like any other edit.
+            Decision::Wait(_) if !has_label => Decision::Mint(MintReason::Edited),
             decision => decision,
         };
-        if !resolved.is_settled() {
-            // The watch that is late wakes us. Until then, nothing is said either: who rotates a link takes
-            // what its import says for what is used.
-            return Ok(Next::Unsettled(after(now, UNSETTLED)));
+        if !resolved.watches_agree() {
+            // The late watch enqueues the import. Until then, report nothing: a rotation of the link takes the
+            // import's status for the state of the current Secret.
+            return Ok(Refresh::Postponed(after(now, WATCH_LAG)));
         }
         let why = match decision {
-            Decision::Wait(time) => return Ok(Next::Due(time)),
+            Decision::Wait(time) => return Ok(Refresh::Done(time)),
             Decision::Mint(why) => why,
         };
         let account = known.account.as_ref();
         let (resolved, minted) = match history.unpublished.take() {
-            Some(minted) if minted.is_good_for(&resolved, account, now) => (resolved, minted),
+            Some(minted) if minted.is_still_valid(&resolved, account, now) => (resolved, minted),
             _ => {
                 let has_expired = |token: &Provenance| token.expires_at <= now;
                 let token = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());
@@ -181,7 +176,7 @@ impl Reconciler {
                     return Err(too_many_repairs(&resolved, allowed));
                 }
                 let minted = self.mint(resolved).await?;
-                history.minted(why, now);
+                history.record_mint(why, now);
                 self.metrics.minted(&import.spec.cluster_name, why.as_str());
                 minted
             }
@@ -190,27 +185,27 @@ impl Reconciler {
             Ok(Some(published)) => published,
             Ok(None) => {
                 history.unpublished = Some(minted);
-                return Ok(Next::Unsettled(after(now, UNSETTLED)));
+                return Ok(Refresh::Postponed(after(now, WATCH_LAG)));
             }
             Err(failure) => {
-                // Kept for the next try: what the target does not accept must not cost a token each time.
+                // Keep the token for the next attempt: a failing target must not cost a token each time.
                 history.unpublished = Some(minted);
                 return Err(failure);
             }
         };
-        self.cache.wrote_secret(resolved.secret_key.clone(), published);
-        self.cache.settle(&import.key, account);
+        self.cache.record_written_secret(resolved.secret_key.clone(), published);
+        self.cache.clear_account(&import.key, account);
         let token = minted.provenance();
         tracing::info!(
             cluster = import.spec.cluster_name, namespace = import.key.namespace(), import = import.key.name(),
             reason = why.as_str(), secret = resolved.secret_key.name(), expires_at = %token.expires_at,
             "refreshed"
         );
-        self.tell_lifetime(import, minted.lifetime()).await;
-        Ok(Next::Due(token.refresh_at.unwrap_or(token.expires_at)))
+        self.report_short_lifetime(import, minted.lifetime()).await;
+        Ok(Refresh::Done(token.refresh_at.unwrap_or(token.expires_at)))
     }
 
-    /// Mints; when the source refuses the link's token, once more with what the link holds by now.
+    /// Mints a token. If the source rejects the link's token, retries once with the link's current one.
     async fn mint(&self, resolved: Resolved) -> Result<(Resolved, Minted), Failure> {
         let token = resolved.source.token_number();
         let failure = match mint(&resolved, self.clock.now()).await {
@@ -228,29 +223,29 @@ impl Reconciler {
         Ok((renewed, minted))
     }
 
-    /// Tells the import's user, once, that the source lets tokens live shorter than was asked for.
-    async fn tell_lifetime(&self, import: &Import, lifetime: Duration) {
-        let short = (lifetime < asked(import)).then_some(lifetime.as_secs());
-        if !self.cache.tells_lifetime(&import.key, short) {
+    /// Emits an event, once, if the source grants a shorter lifetime than requested.
+    async fn report_short_lifetime(&self, import: &Import, lifetime: Duration) {
+        let short = (lifetime < requested_lifetime(import)).then_some(lifetime.as_secs());
+        if !self.cache.record_lifetime(&import.key, short) {
             return;
         }
         let cluster = &import.spec.cluster_name;
         let note = format!(
-            "{cluster} lets tokens live {} s, not the {} s of spec.expirationSeconds; they are refreshed in time",
+            "{cluster} grants tokens for {} s instead of the {} s in spec.expirationSeconds; the importer refreshes them in time",
             lifetime.as_secs(),
             import.spec.expiration_seconds,
         );
         let (namespace, name, reason) = (import.key.namespace(), import.key.name(), "ShortLived");
         tracing::warn!(cluster, namespace, import = name, reason, "{note}");
-        let told = Told { is_warning: false, reason, note };
-        tell(&self.target, import, told, self.clock.now()).await;
+        let content = EventContent { is_warning: false, reason, note };
+        emit(&self.target, import, content, self.clock.now()).await;
     }
 
-    fn note(&self, import: &Import, failure: &Failure) {
+    fn record_failure(&self, import: &Import, failure: &Failure) {
         let (cluster, reason) = (&import.spec.cluster_name, failure.reason.as_str());
         let (namespace, name) = (import.key.namespace(), import.key.name());
-        if let Retry::Rest(_) = failure.retry {
-            // Said by the one who tried.
+        if let Retry::BreakerOpen(_) = failure.retry {
+            // The import that made the attempt logs a warning.
             tracing::debug!(cluster, namespace, import = name, reason, "{}", failure.message);
         } else {
             self.metrics.failed(cluster, reason);
@@ -258,20 +253,19 @@ impl Reconciler {
         }
     }
 
-    /// Has the imports that wait for their source try at once when it answers; one that is told to
-    /// wait is noted.
-    fn wake_waiting(&self, import: &Import, failure: Option<&Failure>) {
+    /// Records an import that waits for its source, and enqueues all that wait if the source answers.
+    fn enqueue_waiting(&self, import: &Import, failure: Option<&Failure>) {
         let cluster_name = &import.spec.cluster_name;
         let Some(source) = self.cache.link(cluster_name).and_then(|link| link.source.ok()) else { return };
-        if matches!(failure, Some(Failure { retry: Retry::Rest(_), .. })) {
-            source.wait(&import.key);
+        if matches!(failure, Some(Failure { retry: Retry::BreakerOpen(_), .. })) {
+            source.add_waiting(&import.key);
         }
-        for key in source.woken() {
-            self.queue.hurry(key, cluster_name);
+        for key in source.take_waiting() {
+            self.queue.enqueue(key, cluster_name);
         }
     }
 
-    /// The import's Secret as it is now, if it is its own.
+    /// The current Secret, if the import owns it.
     fn own_secret(&self, import: &Import) -> Option<SecretState> {
         self.cache.secret(&import.secret_key()).filter(|secret| is_owned(secret, import))
     }
@@ -279,13 +273,13 @@ impl Reconciler {
 
 fn too_many_repairs(resolved: &Resolved, until: Timestamp) -> Failure {
     let message = format!(
-        "Secret {} was made anew several times in a row, as someone else keeps changing it, or the import's spec \
-         keeps changing; see who that is (its managed fields tell); the next time is {until:.0}",
+        "Secret {} was rewritten several times in a row, because another client keeps changing it or the import's \
+         spec keeps changing; find that client in the Secret's managedFields; the importer retries at {until:.0}",
         resolved.secret_key
     );
     Failure { retry: Retry::NotBefore(until), ..Failure::new(Reason::TooManyRepairs, message) }
 }
 
-fn asked(import: &Import) -> Duration {
+fn requested_lifetime(import: &Import) -> Duration {
     Duration::from_secs(import.spec.expiration_seconds.try_into().unwrap_or_default())
 }

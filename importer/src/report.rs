@@ -1,8 +1,7 @@
-//! Last step: the status, and an event when things turn.
+//! Last step: write the status, and emit an event if the condition `Refreshed` changed.
 //!
-//! The status is put, on condition that the import still is the one that we know. That costs the API
-//! server less than a patch, and a replica that was frozen with a write on its way can't put back
-//! what another one has written since.
+//! The status is replaced on condition of the resource version. That costs the API server less than a patch,
+//! and a late write of a replica that was frozen can't overwrite a newer status.
 
 use jiff::Timestamp;
 use kube::Resource;
@@ -10,31 +9,31 @@ use kube::core::Request;
 use mcsa_client::api::{READY, REFRESHED};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 
-use crate::cache::{Cache, Known, version_of};
+use crate::cache::{Cache, CachedImport, version_of};
 use crate::model::failure::{Failure, Retry};
-use crate::model::status::{Outcome, Shown, status};
-use crate::target::event::{Told, tell};
+use crate::model::status::{Outcome, StatusSummary, status};
+use crate::target::event::{EventContent, emit};
 use crate::target::{Target, parameters};
 
-/// Writes the status, if it says anything new. Says whether it is as it should be then; if not, the
-/// import is not the one that we know, and the watch will tell.
+/// Writes the status if it changed. Returns whether it is up to date; if not, the import changed meanwhile,
+/// and the watch will enqueue it.
 ///
 /// # Errors
-/// When the target does not accept it.
+/// When the target rejects the write.
 pub async fn report(
     target: &Target,
     cache: &Cache,
-    known: &Known,
+    known: &CachedImport,
     outcome: Outcome<'_>,
     now: Timestamp,
 ) -> kube::Result<bool> {
-    let Known { import, shown, version, .. } = known;
-    let status = status(import, shown, outcome, now);
-    let shows = Shown::of(Some(&status));
-    if shown.says_the_same_as(&shows) {
+    let CachedImport { import, summary, version, .. } = known;
+    let status = status(import, summary, outcome, now);
+    let new_summary = StatusSummary::of(Some(&status));
+    if summary.is_same_as(&new_summary) {
         return Ok(true);
     }
-    cache.writes_status(import, &shows);
+    cache.record_pending_status(import, &new_summary);
     let mut object = import.object();
     object.metadata.resource_version = Some(version.to_string());
     object.status = Some(status.clone());
@@ -46,28 +45,32 @@ pub async fn report(
         Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(false),
         Err(error) => return Err(error),
     };
-    cache.wrote_status(import, shows, version_of(&written));
-    // Of the imports that wait for a source, one has tried, and tells.
-    let waits = matches!(outcome.failure, Some(Failure { retry: Retry::Rest(_), .. }));
-    if let Some(turn) = turn(shown, &shows, &status).filter(|_| !waits) {
-        tell(target, import, turn, now).await;
+    cache.record_written_status(import, new_summary, version_of(&written));
+    // Of the imports that wait for a source, only the one that made the attempt emits an event.
+    let waits = matches!(outcome.failure, Some(Failure { retry: Retry::BreakerOpen(_), .. }));
+    if let Some(event) = transition_event(summary, &new_summary, &status).filter(|_| !waits) {
+        emit(target, import, event, now).await;
     }
     Ok(true)
 }
 
-/// An event when things turn, for the worse or back for the better; none for a success like any
-/// other, which the status tells.
-fn turn(before: &Shown, now: &Shown, status: &ServiceAccountImportStatus) -> Option<Told> {
-    let reason = |shown: &Shown| shown.refreshed.map(|turn| (turn.status, turn.reason));
-    let (is_well, reason) = match (reason(before), reason(now)?) {
+/// The event for a new failure or a recovery; `None` for an ordinary success.
+fn transition_event(
+    before: &StatusSummary,
+    now: &StatusSummary,
+    status: &ServiceAccountImportStatus,
+) -> Option<EventContent> {
+    let reason =
+        |summary: &StatusSummary| summary.refreshed.map(|condition| (condition.status, condition.reason));
+    let (is_recovered, reason) = match (reason(before), reason(now)?) {
         (None, (true, _)) => return None,
         (before, now) if before == Some(now) => return None,
         (_, (true, _)) => (true, "Recovered"),
         (_, (false, reason)) => (false, reason),
     };
-    let type_ = if is_well { READY } else { REFRESHED };
+    let type_ = if is_recovered { READY } else { REFRESHED };
     let condition = status.conditions.iter().find(|condition| condition.type_ == type_)?;
-    Some(Told { is_warning: !is_well, reason, note: condition.message.clone() })
+    Some(EventContent { is_warning: !is_recovered, reason, note: condition.message.clone() })
 }
 
 #[cfg(test)]
@@ -86,17 +89,17 @@ mod tests {
     #[case::again(&[Some(Reason::Forbidden), Some(Reason::Forbidden)], None)]
     #[case::another(&[Some(Reason::Forbidden), Some(Reason::Throttled)], Some("Throttled"))]
     #[case::success(&[Some(Reason::Forbidden), None], Some("Recovered"))]
-    fn events_tell_of_turns(#[case] failures: &[Option<Reason>], #[case] expected: Option<&str>) {
+    fn events_report_transitions(#[case] failures: &[Option<Reason>], #[case] expected: Option<&str>) {
         let import = Import::of(ServiceAccountImport::new("a", ServiceAccountImportSpec::default()));
-        let (mut before, mut told) = (Shown::default(), None);
+        let (mut before, mut event) = (StatusSummary::default(), None);
         for failure in failures {
             let failure = failure.map(|reason| Failure::new(reason, "what is wrong"));
             let outcome = Outcome { secret: None, failure: failure.as_ref(), answer: None };
             let status = status(&import, &before, outcome, Timestamp::UNIX_EPOCH);
-            let now = Shown::of(Some(&status));
-            told = turn(&before, &now, &status);
+            let now = StatusSummary::of(Some(&status));
+            event = transition_event(&before, &now, &status);
             before = now;
         }
-        assert_eq!(told.map(|told| told.reason), expected);
+        assert_eq!(event.map(|event| event.reason), expected);
     }
 }

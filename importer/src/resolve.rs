@@ -1,4 +1,4 @@
-//! First step: which link, and is the Secret ours?
+//! First step: which link, and does the import own the Secret?
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,32 +14,29 @@ use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 use crate::source::Source;
 
-/// An import of which all is known that a decision needs.
+/// An import with its source and Secret.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// The import.
     pub import: Arc<Import>,
-    /// The source of its service account.
     pub source: Arc<Source>,
-    /// Key of its Secret.
     pub secret_key: ObjectKey,
-    /// Its Secret, if there is one; it is ours.
+    /// Its Secret, which it owns.
     pub secret: Option<SecretState>,
-    /// What the Secret should be made from.
+    /// Digest of what the Secret should be built from.
     pub fingerprint: String,
     /// The keys that the Secret should have.
     pub keys: BTreeSet<String>,
-    /// UID of the cluster that the link was made for, where it is pinned.
+    /// UID of the source, if the link pins it.
     pub cluster_uid: Option<String>,
-    /// Of a link: the version of its own Secret that says where the source is.
+    /// For a link: the version of its Secret that the source was read from.
     link_version: Option<String>,
 }
 
 impl Resolved {
-    /// Whether what is to be written follows from what is there. A link's Secret says where the source is,
-    /// and bootstrap may have changed that: two watches tell of it, one of the values and one of the
-    /// version, in either order, and what only one of them knows would be overwritten by what was before.
-    pub fn is_settled(&self) -> bool {
+    /// Whether both watches of a link's Secret have observed the same version. Bootstrap may have just
+    /// changed the address of the source in it. If only one watch, of values or of metadata, has observed
+    /// that, a write would overwrite the change.
+    pub fn watches_agree(&self) -> bool {
         match (&self.link_version, &self.secret) {
             (Some(read), Some(known)) => **read == *known.resource_version,
             _ => true,
@@ -54,10 +51,10 @@ impl Resolved {
 /// identity.
 pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> {
     if import.spec.namespace == SYSTEM_NAMESPACE && !import.is_link {
-        // It would be the link itself, with all that it may mint, in anyone's namespace.
+        // The token would be the link's, with all its rights, in any namespace.
         let message = format!(
-            "spec.namespace is {SYSTEM_NAMESPACE}, whose service accounts are those of links; import one of \
-             another namespace"
+            "spec.namespace is {SYSTEM_NAMESPACE}, which holds the identities of links, and these can't be \
+             imported; import a service account of another namespace"
         );
         return Err(Failure::new(Reason::InvalidSpec, message));
     }
@@ -73,7 +70,7 @@ pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> 
     Ok(Resolved {
         keys: items(chosen, source.endpoint().ca_bundle.is_some()).into_iter().map(|item| item.key).collect(),
         fingerprint: fingerprint(&import.spec, import.is_link, source.endpoint()),
-        // Bootstrap says it on the link's import, too, where it can't be lost with the Secret.
+        // Bootstrap also records the UID on the link's import, where it survives the Secret.
         link_version: import
             .is_link
             .then(|| cache.link_in(secret_key.name()))
@@ -87,10 +84,10 @@ pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> 
     })
 }
 
-/// Makes sure that a Secret is controlled by this very import.
+/// Checks that the import controls the Secret.
 ///
 /// # Errors
-/// When it is not: its name is taken.
+/// When the name is taken.
 pub fn ensure_owned(secret_key: &ObjectKey, secret: &SecretState, import: &Import) -> Result<(), Failure> {
     if is_owned(secret, import) {
         return Ok(());
@@ -98,13 +95,13 @@ pub fn ensure_owned(secret_key: &ObjectKey, secret: &SecretState, import: &Impor
     Err(Failure::new(
         Reason::SecretNameConflict,
         format!(
-            "Secret {secret_key} is there and not owned by this import, so it is left alone; delete or rename \
-             it, or make an import of another name or with another spec.secret.name"
+            "Secret {secret_key} exists and is not owned by this import, so the importer does not write it; \
+             delete it, or create an import with another name or spec.secret.name"
         ),
     ))
 }
 
-/// Whether a Secret is controlled by this very import.
+/// Whether the import controls the Secret.
 pub fn is_owned(secret: &SecretState, import: &Import) -> bool {
     secret.owner.as_ref().is_some_and(|owner| !owner.uid.is_empty() && owner.uid == import.uid)
 }
@@ -129,12 +126,12 @@ mod tests {
     const CONFIG: &str = "current-context: c\ncontexts: [{name: c, context: {cluster: c}}]\n\
         clusters: [{name: c, cluster: {server: 'https://c2'}}]\n";
 
-    /// A cache with a link to c2, and with the Secrets of these names, owned by the import `u`.
+    /// A cache with a link to c2 and these Secrets, owned by the import `u`.
     fn cache(secrets: &[&str]) -> Cache {
         cache_with(secrets, VERSION)
     }
 
-    /// Its link was read from this version of the Secret `c2-token`.
+    /// Same, with the link read from this version of the Secret `c2-token`.
     fn cache_with(secrets: &[&str], version: &str) -> Cache {
         let cache = Cache::default();
         let secret = json!({ "metadata": { "name": "c2" }, "stringData": {}, "data": {} });
@@ -151,14 +148,14 @@ mod tests {
         );
         let link =
             LinkEntry { cluster_name: "c2".into(), version: version.into(), source: Ok(source.unwrap()) };
-        cache.see_link(Event::Apply(("c2-token".into(), link)));
+        cache.observe_link(Event::Apply(("c2-token".into(), link)));
         for name in secrets {
             let owner =
                 json!([{ "apiVersion": "v1", "kind": "K", "name": "n", "uid": "u", "controller": true }]);
             let metadata = json!({ "uid": "s", "resourceVersion": VERSION, "ownerReferences": owner });
             let state = SecretState::read(&serde_json::from_value(metadata).unwrap());
             let key = ObjectKey::new(SYSTEM_NAMESPACE, name);
-            cache.see_secret(&Scope::All, Event::Apply((key, state)));
+            cache.observe_secret(&Scope::All, Event::Apply((key, state)));
         }
         cache
     }
@@ -172,25 +169,25 @@ mod tests {
     }
 
     #[rstest]
-    #[case::as_it_is("1", true)]
-    #[case::the_values_are_older("0", false)]
-    #[case::the_values_are_newer("2", false)]
+    #[case::same_version("1", true)]
+    #[case::older_values("0", false)]
+    #[case::newer_values("2", false)]
     #[tokio::test]
-    async fn a_link_is_settled_when_both_watches_agree(#[case] read_from: &str, #[case] expected: bool) {
+    async fn link_waits_until_both_watches_agree(#[case] read_from: &str, #[case] expected: bool) {
         let cache = cache_with(&["c2-token"], read_from);
         let link = import(json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE);
-        assert_eq!(resolve(&cache, link).unwrap().is_settled(), expected);
-        // What others write into its Secret, an import puts right, whatever that is.
-        assert!(resolve(&cache, import(json!({}), "c2", "default")).unwrap().is_settled());
+        assert_eq!(resolve(&cache, link).unwrap().watches_agree(), expected);
+        // Other imports repair any edit of their Secret at once.
+        assert!(resolve(&cache, import(json!({}), "c2", "default")).unwrap().watches_agree());
     }
 
     #[rstest]
     #[case::a_link(&["c2-token"], json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE, Ok(()))]
-    #[case::no_link_of_a_link_s_identity(&[], json!({}), "c2", SYSTEM_NAMESPACE, Err(Reason::InvalidSpec))]
+    #[case::link_identity(&[], json!({}), "c2", SYSTEM_NAMESPACE, Err(Reason::InvalidSpec))]
     #[case::an_import(&[], json!({}), "c2", "default", Ok(()))]
-    #[case::of_a_source_without_a_link(&[], json!({}), "c3", "default", Err(Reason::ClusterNotLinked))]
+    #[case::without_a_link(&[], json!({}), "c3", "default", Err(Reason::ClusterNotLinked))]
     #[tokio::test]
-    async fn what_can_be_resolved(
+    async fn resolution(
         #[case] secrets: &[&str],
         #[case] labels: serde_json::Value,
         #[case] cluster: &str,

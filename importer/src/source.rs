@@ -1,4 +1,4 @@
-//! A source: the API server that a link leads to, and the calls that are made there.
+//! A source: the API server of a link, and the calls to it.
 
 mod breaker;
 mod client;
@@ -21,69 +21,69 @@ use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::task::JoinSet;
 
 pub use self::breaker::Admission;
-use self::breaker::{Breaker, is_of_the_source};
-use self::client::Wire;
-pub use self::probe::Answered;
+use self::breaker::{Breaker, is_source_failure};
+use self::client::SourceClient;
+pub use self::probe::ProbeResult;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::model::failure::{Failure, Reason, Retry};
 use crate::model::key::ObjectKey;
 
-/// A source, as a link leads to it. A link whose token alone was refreshed leads to the same source,
-/// by the same connections; any other change makes another one.
+/// The source of a link. A refreshed link token keeps the source and its connections; any other change of
+/// the link creates a new `Source`.
 pub struct Source {
     name: String,
     endpoint: Endpoint,
     pinned_uid: Option<String>,
-    wire: Wire,
+    client: SourceClient,
     clock: Clock,
     metrics: Metrics,
-    /// The UID that the cluster gave. Who asks for it holds the lock, so that one asks for all.
+    /// The UID that the cluster reported. The lock is held during the request, so one request serves all.
     known_uid: tokio::sync::Mutex<Option<String>>,
-    /// Whether there is a reason to ask again.
-    is_doubted: AtomicBool,
+    /// Whether the UID has to be requested again.
+    is_identity_stale: AtomicBool,
     breaker: Mutex<Breaker>,
-    /// The imports that wait for it to answer.
+    /// The imports that wait for the source to answer.
     waiting: Mutex<HashSet<ObjectKey>>,
-    /// Whether its service accounts are being watched, or may not be.
+    /// Whether the watch of service accounts works, or is forbidden.
     is_watched: AtomicBool,
-    /// What works for this source alone, and ends with it.
+    /// Tasks that end with this source.
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// What is asked for a cluster's identity, as messages say it.
-const IDENTITY: &str = "its identity (get namespace kube-system)";
+/// The identity request, for messages.
+const IDENTITY: &str = "the cluster identity (namespace kube-system)";
 
-/// What is wrong with a certificate, and what to do about it.
-fn not_trusted(certificate: &CertificateError) -> &'static str {
+/// What is wrong with a certificate, and how to fix it.
+fn certificate_advice(certificate: &CertificateError) -> &'static str {
     match certificate {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is for other names; run kubemcsa bootstrap again with one of them as the host of \
-             --source-server, or as --tls-server-name"
+            "the certificate is for other host names; run kubemcsa bootstrap again with one of them in \
+             --source-server or --tls-server-name"
         }
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid at this time; renew it there, or set the clocks right"
+            "the certificate is expired or not yet valid; renew it in the source, or correct the clocks"
         }
         _ => {
-            "its certificate is not signed by the CA that the link has; if that has changed on purpose, run kubemcsa \
-             bootstrap again for this source"
+            "the certificate is not signed by the link's CA; if the CA changed on purpose, run kubemcsa bootstrap \
+             again for this source"
         }
     }
 }
 
-/// What to do about a refusal: no grant helps where a policy is against it.
-fn not_allowed(message: &str) -> &'static str {
+/// How to fix a refusal. If a policy refuses the request, no grant helps.
+fn forbidden_advice(message: &str) -> &'static str {
     if message.contains("ValidatingAdmissionPolicy") {
         "change the import's spec, or ask the source's owners"
     } else {
-        "allow it in the source: kubemcsa allow, or ask its owners"
+        "allow it in the source with kubemcsa allow, or ask the source's owners"
     }
 }
 
-/// Whether this may be a UID: they have 36 characters, and a source may say anything.
+/// Whether this is a plausible UID (usually 36 characters): a source may return anything.
 pub fn is_uid(uid: &str) -> bool {
     (1..=128).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -95,11 +95,10 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
-    /// The source that `link` leads to: the `known` one, if only the link's token is new. Nothing is
-    /// connected yet.
+    /// The source of `link`: the `known` one if only the link's token is new. It does not connect yet.
     ///
     /// # Errors
-    /// When no client can be made, as from a CA bundle that is none.
+    /// When no client can be built, for example because the CA bundle is invalid.
     pub fn new(
         link: Link,
         known: Option<Arc<Self>>,
@@ -112,9 +111,9 @@ impl Source {
             (&known.name, &known.endpoint, &known.pinned_uid) == (&cluster_name, &endpoint, &cluster_uid)
         };
         if let Some(known) = known.filter(|known| is_same(known))
-            && known.wire.renew(&config)?
+            && known.client.renew(&config)?
         {
-            // What was refused may be granted now.
+            // The new token may be accepted.
             known.breaker().reset();
             return Ok(known);
         }
@@ -122,11 +121,11 @@ impl Source {
             name: cluster_name,
             endpoint,
             pinned_uid: cluster_uid,
-            wire: Wire::new(config, fence)?,
+            client: SourceClient::new(config, fence)?,
             clock: clock.clone(),
             metrics: metrics.clone(),
             known_uid: Default::default(),
-            is_doubted: AtomicBool::new(false),
+            is_identity_stale: AtomicBool::new(false),
             breaker: Mutex::default(),
             waiting: Mutex::default(),
             is_watched: AtomicBool::new(true),
@@ -134,123 +133,123 @@ impl Source {
         }))
     }
 
-    /// The source's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// How consumers reach it.
+    /// The address and CA bundle for consumers.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The UID of the cluster that the link was made for, where it is pinned.
+    /// The UID that the link pins.
     pub fn pinned_uid(&self) -> Option<&str> {
         self.pinned_uid.as_deref()
     }
 
-    /// A client with the link's present token, for what is no call of an import's.
+    /// A client with the link's current token.
     pub fn client(&self) -> Client {
-        self.wire.client()
+        self.client.client()
     }
 
-    /// Which of the link's tokens is used: another number for each.
+    /// Number of the link's current token; changes with each token.
     pub fn token_number(&self) -> u64 {
-        self.wire.token_number()
+        self.client.token_number()
     }
 
-    /// Whether it answered when it was last called, and its service accounts are watched if they may be.
+    /// Whether the last call succeeded, and the watch of service accounts works or is forbidden.
     pub fn is_up(&self) -> bool {
         self.breaker().is_closed() && self.is_watched.load(Ordering::Relaxed)
     }
 
-    /// Notes how the watch of its service accounts goes; whether that is news.
+    /// Records whether the watch of service accounts works; returns whether that changed.
     pub fn set_watched(&self, is_watched: bool) -> bool {
-        let is_news = self.is_watched.swap(is_watched, Ordering::Relaxed) != is_watched;
-        if is_watched && is_news {
+        let is_changed = self.is_watched.swap(is_watched, Ordering::Relaxed) != is_watched;
+        if is_watched && is_changed {
             self.breaker().reached();
         }
-        is_news
+        is_changed
     }
 
-    /// Notes that an import waits for the source to answer.
-    pub fn wait(&self, import: &ObjectKey) {
+    /// Adds an import that waits for the source to answer.
+    pub fn add_waiting(&self, import: &ObjectKey) {
         self.waiting().insert(import.clone());
     }
 
-    /// Notes that an import waits no more, as it is gone.
-    pub fn wait_no_more(&self, import: &ObjectKey) {
+    /// Removes a deleted import from those that wait.
+    pub fn remove_waiting(&self, import: &ObjectKey) {
         self.waiting().remove(import);
     }
 
-    /// The imports that need not wait any longer, said once.
-    pub fn woken(&self) -> Vec<ObjectKey> {
+    /// Takes the waiting imports, if the source answers again.
+    pub fn take_waiting(&self) -> Vec<ObjectKey> {
         if self.breaker().is_closed() { self.waiting().drain().collect() } else { Vec::new() }
     }
 
-    /// Runs a task for as long as there is this source.
+    /// Spawns a task that ends with this source.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
 
-    /// Lets a call of an import's through, if the source is not to be left alone for now.
+    /// Admits a reconciliation's calls, unless the circuit breaker is open.
     ///
     /// # Errors
-    /// What is known of the source, and until when it rests.
+    /// The failure that opened the breaker, and when to retry.
     pub fn admit(&self) -> Result<Admission, Failure> {
         self.breaker().admit(self.clock.now())
     }
 
-    /// Whether another cluster may have come to its address since it was last asked for its UID.
-    pub fn is_doubtful(&self) -> bool {
-        self.wire.has_new_connection()
+    /// Whether a connection is new since the last identity request: another cluster may have answered.
+    pub fn identity_may_have_changed(&self) -> bool {
+        self.client.has_new_connection()
     }
 
-    /// The UID of the cluster that answers. It is asked once for each connection, and after each doubt.
+    /// The UID of the cluster, requested once for each new connection and after [`Source::recheck_identity`].
     ///
     /// # Errors
-    /// When it does not say.
+    /// When the request fails.
     pub async fn cluster_uid(&self, admission: Admission) -> Result<String, Failure> {
         let mut known = match self.known_uid.try_lock() {
             Ok(known) => known,
             Err(_) => {
                 let known = self.known_uid.lock().await;
-                // Who asked may have found out that nobody answers.
-                self.breaker().check(admission)?;
+                // The request of the previous holder may have failed.
+                self.breaker().recheck(admission)?;
                 known
             }
         };
-        let is_doubted = self.is_doubted.swap(false, Ordering::Relaxed) | self.wire.take_new_connection();
-        if let Some(uid) = known.as_ref().filter(|_| !is_doubted) {
+        let is_identity_stale =
+            self.is_identity_stale.swap(false, Ordering::Relaxed) | self.client.take_new_connection();
+        if let Some(uid) = known.as_ref().filter(|_| !is_identity_stale) {
             return Ok(uid.clone());
         }
         *known = None;
         let what = IDENTITY;
         let namespaces = Api::<Namespace>::all(self.client());
-        let namespace = self.answer(admission, what, namespaces.get("kube-system")).await?;
+        let namespace = self.call(admission, what, namespaces.get("kube-system")).await?;
         let uid = namespace.metadata.uid.unwrap_or_default();
         if !is_uid(&uid) {
-            let message = format!("{} answers for {what} with what is no UID", self.name);
+            let message = format!("{} returned an invalid UID for {what}", self.name);
             let failure = Failure::new(Reason::SourceFailed, message);
-            self.failed(admission, &failure, Duration::ZERO);
+            self.record_failure(admission, &failure, Duration::ZERO);
             return Err(failure);
         }
         *known = Some(uid.clone());
         Ok(uid)
     }
 
-    /// Has the next [`Source::cluster_uid`] ask the cluster.
-    pub fn doubt(&self) {
-        self.is_doubted.store(true, Ordering::Relaxed);
+    /// Makes the next [`Source::cluster_uid`] request the UID again.
+    pub fn recheck_identity(&self) {
+        self.is_identity_stale.store(true, Ordering::Relaxed);
     }
 
-    /// Another cluster answers: nothing is asked of it for a while.
-    pub fn mistrust(&self, admission: Admission, failure: &Failure) {
-        self.doubt();
-        self.failed(admission, failure, Duration::ZERO);
+    /// Opens the breaker because another cluster answers.
+    pub fn reject_identity(&self, admission: Admission, failure: &Failure) {
+        self.recheck_identity();
+        self.record_failure(admission, failure, Duration::ZERO);
     }
 
-    /// Mints a token of a service account.
+    /// Requests a token for a service account.
     ///
     /// # Errors
     /// When the source does not answer, or refuses.
@@ -261,15 +260,15 @@ impl Source {
         request: &TokenRequest,
     ) -> Result<TokenRequest, Failure> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client(), account.namespace());
-        let what = format!("a token of {account}");
+        let what = format!("a token for {account}");
         let parameters = PostParams::default();
         let request = accounts.create_token_request(account.name(), &parameters, request);
-        let answer = self.answer(admission, &what, request).await?;
+        let answer = self.call(admission, &what, request).await?;
         self.breaker().answered(admission);
         Ok(answer)
     }
 
-    async fn answer<T>(
+    async fn call<T>(
         &self,
         admission: Admission,
         what: &str,
@@ -277,33 +276,33 @@ impl Source {
     ) -> Result<T, Failure> {
         let (start, token) = (Instant::now(), self.token_number());
         let answer = in_time(call).await;
-        self.metrics.source_answered(&self.name, start.elapsed());
+        self.metrics.source_responded(&self.name, start.elapsed());
         let failure = match answer {
             Ok(answer) => return Ok(answer),
-            // Not the source's doing.
+            // Not the source's fault.
             Err(error) if LeaseLost::caused(&error) => return Err(self.failure(what, &error)),
             Err(error) => self.failure(what, &error),
         };
         if failure.reason == Reason::LinkUnauthorized && self.token_number() != token {
-            // It was the token of before that was refused.
+            // The source rejected the previous token.
             return Err(failure);
         }
-        let doubts = [Reason::SourceUnreachable, Reason::SourceNotTrusted, Reason::LinkUnauthorized];
-        if doubts.contains(&failure.reason) {
-            self.doubt();
+        let identity_doubts = [Reason::SourceUnreachable, Reason::SourceNotTrusted, Reason::LinkUnauthorized];
+        if identity_doubts.contains(&failure.reason) {
+            self.recheck_identity();
         }
-        let wished = match failure.retry {
-            Retry::BackOff(wished) => wished,
-            Retry::Rest(_) | Retry::NotBefore(_) => Duration::ZERO,
+        let retry_after = match failure.retry {
+            Retry::BackOff(retry_after) => retry_after,
+            Retry::BreakerOpen(_) | Retry::NotBefore(_) => Duration::ZERO,
         };
-        self.failed(admission, &failure, wished);
+        self.record_failure(admission, &failure, retry_after);
         Err(failure)
     }
 
-    fn failed(&self, admission: Admission, failure: &Failure, wished: Duration) {
+    fn record_failure(&self, admission: Admission, failure: &Failure, retry_after: Duration) {
         let mut breaker = self.breaker();
-        if is_of_the_source(failure.reason) {
-            breaker.failed(admission, failure, wished, self.clock.now(), fastrand::f64());
+        if is_source_failure(failure.reason) {
+            breaker.failed(admission, failure, retry_after, self.clock.now(), fastrand::f64());
         } else {
             breaker.answered(admission);
         }
@@ -321,36 +320,38 @@ impl Source {
         let Self { name, endpoint, .. } = self;
         let kube::Error::Api(status) = error else {
             let (problem, server) = (errors::line(error), &endpoint.server);
-            let (reason, mend) = match errors::certificate(error) {
-                None => (Reason::SourceUnreachable, "check that it is up and that the importer can reach it"),
-                Some(certificate) => (Reason::SourceNotTrusted, not_trusted(certificate)),
+            let (reason, fix) = match errors::certificate(error) {
+                None => {
+                    (Reason::SourceUnreachable, "check that the source is up and reachable from the importer")
+                }
+                Some(certificate) => (Reason::SourceNotTrusted, certificate_advice(certificate)),
             };
-            let message = format!("asking {name} at {server} for {what}: {problem}; {mend}");
+            let message = format!("can't get {what} from {name} at {server}: {problem}; {fix}");
             return Failure::new(reason, message);
         };
         let kind = status.details.as_ref().map_or("", |details| details.kind.as_str());
-        let (reason, mend) = match (status.code, kind) {
+        let (reason, fix) = match (status.code, kind) {
             (401, _) => (Reason::LinkUnauthorized, "run kubemcsa bootstrap again for this source"),
-            (403, _) => (Reason::Forbidden, not_allowed(&status.message)),
+            (403, _) => (Reason::Forbidden, forbidden_advice(&status.message)),
             (404, "secrets") => {
-                (Reason::BoundSecretNotFound, "create it in the source, or change spec.boundSecret")
+                (Reason::BoundSecretNotFound, "create the Secret in the source, or change spec.boundSecret")
             }
             (404, _) => (
                 Reason::ServiceAccountNotFound,
                 "create the service account in the source, or change spec.namespace and spec.name",
             ),
             (400 | 422, _) => (Reason::InvalidSpec, "change the import's spec"),
-            (429, _) => (Reason::Throttled, "it is asked again later"),
+            (429, _) => (Reason::Throttled, "the importer retries later"),
             (502..=504, _) => (
                 Reason::SourceUnreachable,
-                "check that it is up, and what stands before it; it is asked again later",
+                "check the source and the proxies in front of it; the importer retries later",
             ),
-            _ => (Reason::SourceFailed, "it is asked again later"),
+            _ => (Reason::SourceFailed, "the importer retries later"),
         };
-        let said = status.details.as_ref().map_or(0, |details| details.retry_after_seconds.into());
+        let retry_after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds.into());
         Failure {
-            retry: Retry::BackOff(Duration::from_secs(said)),
-            ..Failure::new(reason, format!("{name} refuses {what}: {}; {mend}", status.message))
+            retry: Retry::BackOff(Duration::from_secs(retry_after)),
+            ..Failure::new(reason, format!("{name} refused {what}: {}; {fix}", status.message))
         }
     }
 }
@@ -361,12 +362,12 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::by_its_rights("User \"c1\" cannot create resource \"serviceaccounts/token\"", "kubemcsa allow")]
-    #[case::by_the_policy(
+    #[case::rbac("User \"c1\" cannot create resource \"serviceaccounts/token\"", "kubemcsa allow")]
+    #[case::admission_policy(
         "serviceaccounts \"a\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no",
         "change the import's spec"
     )]
-    fn who_is_refused_is_told_what_helps(#[case] message: &str, #[case] expected: &str) {
-        assert!(not_allowed(message).contains(expected));
+    fn advice_depends_on_who_refused(#[case] message: &str, #[case] expected: &str) {
+        assert!(forbidden_advice(message).contains(expected));
     }
 }

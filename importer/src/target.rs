@@ -1,4 +1,4 @@
-//! Calls to the target: so many at a time, each with a deadline like those to a source.
+//! Calls to the target, with a concurrency limit and a deadline.
 
 pub mod event;
 
@@ -15,35 +15,35 @@ use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
 
-/// How many calls are made at a time, of whichever sources' imports. Each takes a connection.
+/// Maximum number of concurrent calls, for all sources together. Each takes a connection.
 const CALLS: usize = 16;
 
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// Under whose name is written.
+/// Parameters of writes, with the field manager.
 pub fn parameters() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() }
 }
 
 /// The cluster whose imports are served.
 pub struct Target {
-    /// Its client, which writes only while this replica leads.
+    /// A client that writes only while this replica leads.
     pub client: Client,
     calls: Semaphore,
     metrics: Metrics,
 }
 
 impl Target {
-    /// The target that `client` leads to.
+    /// The target of `client`.
     pub fn new(client: Client, metrics: Metrics) -> Self {
         Self { client, calls: Semaphore::new(CALLS), metrics }
     }
 
-    /// Writes, and gives the metadata of what is there then: the rest is what was sent, and need not
-    /// travel back (<https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables>).
+    /// Writes, and returns only the metadata of the stored object
+    /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables>).
     ///
     /// # Errors
-    /// Those of the call, and when it is not answered in time.
+    /// Errors of the call, and the deadline.
     pub async fn write(&self, request: Result<Request<Vec<u8>>, request::Error>) -> kube::Result<ObjectMeta> {
         let mut request = request.map_err(kube::Error::BuildRequest)?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA));
@@ -54,16 +54,16 @@ impl Target {
     /// Makes a call.
     ///
     /// # Errors
-    /// Those of the call, and when it is not answered in time.
+    /// Errors of the call, and the deadline.
     pub async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
         let start = Instant::now();
         let answer = in_time(async {
-            // The semaphore is never closed, so there always is a permit to come.
+            // The semaphore is never closed.
             let _permit = self.calls.acquire().await;
             call.await
         });
         let answer = answer.await;
-        self.metrics.target_answered(start.elapsed());
+        self.metrics.target_responded(start.elapsed());
         answer
     }
 }

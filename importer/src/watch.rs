@@ -1,5 +1,5 @@
-//! The watches, each into the cache, and into the queue what that changes: two of each scope, and one of
-//! the links.
+//! The watches: two for each scope, and one for links. Each applies events to the cache and enqueues the
+//! imports that they concern.
 
 mod accounts;
 pub mod context;
@@ -21,84 +21,84 @@ use mcsa_runtime::errors;
 use tokio::sync::Notify;
 
 use self::accounts::is_forbidden;
-use self::context::Watched;
-use crate::cache::{LinkEntry, SeenImport};
+use self::context::WatchContext;
+use crate::cache::{LinkEntry, ObservedImport};
 use crate::model::key::ObjectKey;
 use crate::model::scope::Scope;
 use crate::source::Source;
 
-/// How long a namespace that may be listed no more is left alone, before it is listed anew.
+/// Wait before a scope whose watch was forbidden is listed again.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Watches the imports of a scope, and the metadata of their Secrets.
-pub async fn scope(client: Client, scope: Scope, watched: Arc<Watched>) {
-    let wanted = Notify::new();
-    let imports = imports(client.clone(), &scope, &watched, &wanted);
-    tokio::join!(secrets(client, &scope, &watched, &wanted), imports);
+pub async fn scope(client: Client, scope: Scope, context: Arc<WatchContext>) {
+    let list_requested = Notify::new();
+    let imports = imports(client.clone(), &scope, &context, &list_requested);
+    tokio::join!(secrets(client, &scope, &context, &list_requested), imports);
 }
 
-async fn secrets(client: Client, scope: &Scope, watched: &Watched, wanted: &Notify) {
+async fn secrets(client: Client, scope: &Scope, context: &WatchContext, list_requested: &Notify) {
     let api = scope.api::<PartialObjectMeta<Secret>>(client);
     let state =
         |secret: PartialObjectMeta<Secret>| (ObjectKey::of(&secret), SecretState::read(&secret.metadata));
-    let see = |event| {
-        let concerned = watched.cache.see_secret(scope, event);
-        watched.want_imports(scope, wanted);
-        concerned
+    let observe = |event| {
+        let changed = context.cache.observe_secret(scope, event);
+        context.request_import_list(scope, list_requested);
+        changed
     };
     loop {
         let events = watcher(api.clone(), watcher::Config::default().labels(IMPORT_NAME));
-        watched.follow("secrets", scope, events, state, see).await;
+        context.follow("secrets", scope, events, state, observe).await;
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Lists the imports when they are wanted: after the Secrets, and whenever some of these were lost.
-async fn imports(client: Client, scope: &Scope, watched: &Watched, wanted: &Notify) {
-    // A guard for each: one that can't be read must not keep the others from being listed.
+/// Lists the imports after the Secrets, and again whenever Secrets were lost.
+async fn imports(client: Client, scope: &Scope, context: &WatchContext, list_requested: &Notify) {
+    // An import that can't be read must not fail the list.
     let api = scope.api::<DeserializeGuard<ServiceAccountImport>>(client);
-    let see = |event| {
-        let concerned = watched.cache.see_import(scope, event);
-        if watched.cache.is_asked() {
-            watched.asked.notify_one();
+    let observe = |event| {
+        let changed = context.cache.observe_import(scope, event);
+        if context.cache.has_check_requests() {
+            context.check_requested.notify_one();
         }
-        watched.want_imports(scope, wanted);
-        concerned
+        context.request_import_list(scope, list_requested);
+        changed
     };
-    wanted.notified().await;
+    list_requested.notified().await;
     loop {
         let events = watcher(api.clone(), watcher::Config::default());
-        let events = events.inspect_err(|_| watched.cache.note_interrupted(scope));
+        let events = events.inspect_err(|_| context.cache.record_interruption(scope));
         let follow = async {
-            watched.follow("imports", scope, events, import, see).await;
+            context.follow("imports", scope, events, import, observe).await;
             tokio::time::sleep(PAUSE).await;
         };
         tokio::select! {
             () = follow => {}
-            () = wanted.notified() => {}
+            () = list_requested.notified() => {}
         }
     }
 }
 
-/// Watches the links, which are few, whole.
-pub async fn links(client: Client, watched: Arc<Watched>) {
+/// Watches the Secrets of links, with their values.
+pub async fn links(client: Client, context: Arc<WatchContext>) {
     let config = watcher::Config::default().labels(&format!("{LINK_LABEL}=true"));
     let system = Scope::Namespace(SYSTEM_NAMESPACE.into());
     let events = watcher(system.api::<Secret>(client), config);
-    let link = |secret: Secret| (secret.name_any(), link_entry(&watched, &secret));
-    watched.follow("links", &system, events, link, |event| watched.cache.see_link(event)).await;
+    let link = |secret: Secret| (secret.name_any(), link_entry(&context, &secret));
+    context.follow("links", &system, events, link, |event| context.cache.observe_link(event)).await;
 }
 
-impl Watched {
-    /// Follows a watch for ever; that of a namespace which may be absent, until it may be watched no more:
-    /// only a list tells when it may be again.
+impl WatchContext {
+    /// Follows a watch. Returns only if the scope may be absent and watching it is forbidden: the caller has
+    /// to list it again to find out when that changes.
     async fn follow<O, T>(
         &self,
         what: &'static str,
         scope: &Scope,
         events: impl Stream<Item = watcher::Result<Event<O>>>,
         read: impl Fn(O) -> T,
-        see: impl Fn(Event<T>) -> Vec<ObjectKey>,
+        observe: impl Fn(Event<T>) -> Vec<ObjectKey>,
     ) {
         let namespace = scope.namespace();
         let mut events = std::pin::pin!(events.default_backoff());
@@ -106,17 +106,17 @@ impl Watched {
             match event {
                 Ok(event) => {
                     let complete = matches!(event, Event::InitDone);
-                    self.hurry(see(map(event, &read)));
+                    self.enqueue(observe(map(event, &read)));
                     if complete {
-                        tracing::debug!(watch = what, namespace, "all listed");
-                        if self.cache.note_forbidden(scope, false) {
+                        tracing::debug!(watch = what, namespace, "list complete");
+                        if self.cache.record_forbidden(scope, false) {
                             tracing::info!(namespace, "imports of this namespace can be listed now");
                         }
                         self.is_synced.send_replace(self.cache.is_synced());
                     }
                 }
                 Err(error) if scope.may_be_absent() && is_forbidden(&error) => {
-                    self.note_forbidden(what, scope, &error);
+                    self.report_forbidden(what, scope, &error);
                     if !matches!(error, watcher::Error::InitialListFailed(_)) {
                         return;
                     }
@@ -127,39 +127,39 @@ impl Watched {
                         watch = what,
                         namespace,
                         error = errors::line(&error),
-                        "watch interrupted; it is resumed"
+                        "watch interrupted; resuming"
                     );
                 }
             }
         }
     }
 
-    /// Says once what is missing. The others go on.
-    fn note_forbidden(&self, what: &'static str, scope: &Scope, error: &watcher::Error) {
-        if self.cache.note_forbidden(scope, true) {
+    /// Logs a missing right once.
+    fn report_forbidden(&self, what: &'static str, scope: &Scope, error: &watcher::Error) {
+        if self.cache.record_forbidden(scope, true) {
             tracing::warn!(
                 watch = what,
                 namespace = scope.namespace(),
                 error = errors::line(error),
-                "imports of this namespace can't be listed, and are not served until they can be: if there is \
-                 such a namespace, its Role is missing (run kubemcsa install --namespaces with all that are to \
-                 be served); if there is none any more, take it out of --namespaces"
+                "imports of this namespace can't be listed and are not served: if the namespace exists, its Role \
+                 is missing (run kubemcsa install --namespaces with all namespaces to serve); if it does not, \
+                 remove it from --namespaces"
             );
         }
         self.is_synced.send_replace(self.cache.is_synced());
     }
 
-    fn want_imports(&self, scope: &Scope, wanted: &Notify) {
-        if self.cache.wants_imports(scope) {
-            wanted.notify_one();
+    fn request_import_list(&self, scope: &Scope, list_requested: &Notify) {
+        if self.cache.needs_import_list(scope) {
+            list_requested.notify_one();
         }
     }
 }
 
-fn link_entry(watched: &Arc<Watched>, secret: &Secret) -> LinkEntry {
-    let known = watched.cache.link_in(&secret.name_any()).and_then(|link| link.source.ok());
+fn link_entry(context: &Arc<WatchContext>, secret: &Secret) -> LinkEntry {
+    let known = context.cache.link_in(&secret.name_any()).and_then(|link| link.source.ok());
     let source = Link::read(secret).map_err(|error| error.to_string()).and_then(|link| {
-        let source = Source::new(link, known.clone(), &watched.fence, &watched.clock, &watched.metrics);
+        let source = Source::new(link, known.clone(), &context.fence, &context.clock, &context.metrics);
         source.map_err(|error| errors::line(error.as_ref()))
     });
     let cluster_name = cluster_name(secret);
@@ -167,7 +167,7 @@ fn link_entry(watched: &Arc<Watched>, secret: &Secret) -> LinkEntry {
         Ok(source) if known.is_some_and(|known| Arc::ptr_eq(&known, source)) => {}
         Ok(source) => {
             tracing::info!(cluster = cluster_name, server = source.endpoint().server, "link");
-            source.spawn(accounts::follow(Arc::downgrade(source), Arc::downgrade(watched)));
+            source.spawn(accounts::follow(Arc::downgrade(source), Arc::downgrade(context)));
         }
         Err(problem) => tracing::warn!(cluster = cluster_name, reason = "InvalidLink", "{problem}"),
     }
@@ -184,11 +184,11 @@ fn map<O, T>(event: Event<O>, read: impl Fn(O) -> T) -> Event<T> {
     }
 }
 
-/// The import, if it can be read. One that can't be is as good as gone.
-fn import(guard: DeserializeGuard<ServiceAccountImport>) -> (ObjectKey, Option<SeenImport>) {
+/// Reads an import. One that can't be read counts as deleted.
+fn import(guard: DeserializeGuard<ServiceAccountImport>) -> (ObjectKey, Option<ObservedImport>) {
     let key = ObjectKey::of(&guard);
     match guard.0 {
-        Ok(import) => (key, Some(SeenImport::of(import))),
+        Ok(import) => (key, Some(ObservedImport::of(import))),
         Err(error) => {
             let (namespace, import, error) = (key.namespace(), key.name(), error.to_string());
             tracing::warn!(namespace, import, reason = "Unreadable", error, "can't read this import");
@@ -203,7 +203,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_import_that_cannot_be_read_is_passed_over() {
+    fn unreadable_import_is_skipped() {
         let object = |cluster: serde_json::Value| {
             json!({
                 "metadata": { "namespace": "default", "name": "a" },

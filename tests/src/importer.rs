@@ -1,4 +1,4 @@
-//! The importer in this process, where a test can turn its clock, and end it between two steps.
+//! The importer in this process: a test can change its clock, and end it between two steps.
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
@@ -22,17 +22,17 @@ pub struct Importer {
 }
 
 impl Importer {
-    /// Starts it as the importer that is installed in a target: what it may not do there, fails.
+    /// Starts it with the rights of the importer that is installed in the target.
     pub async fn of(target: &Cluster) -> anyhow::Result<Self> {
         Ok(Self::start(target.client_of(SYSTEM_NAMESPACE, "importer").await?))
     }
 
-    /// Starts it, with the identity and the way to the target that `client` has.
+    /// Starts it with this client.
     pub fn start(client: Client) -> Self {
         let clock = Clock::system();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { drop(stopped.await) };
-        let task = tokio::spawn(Controller::alone(client, clock.clone()).run(shutdown));
+        let task = tokio::spawn(Controller::without_election(client, clock.clone()).run(shutdown));
         Self { clock, stop, task }
     }
 
@@ -42,20 +42,20 @@ impl Importer {
         self.task.await?
     }
 
-    /// Ends it at once, as SIGKILL does, whatever it is doing.
+    /// Ends it at once, as SIGKILL does.
     pub async fn kill(self) {
         self.task.abort();
         drop(self.task.await);
     }
 
-    /// Turns its clock to the moment when the import is due for a refresh.
+    /// Sets its clock to just after the import's refresh time.
     pub async fn turn_to_refresh(&self, imports: &Imports, name: &str) -> anyhow::Result<()> {
         let refresh = imports.refresh_time(name).await?;
         self.turn_to(refresh + SignedDuration::from_secs(1));
         Ok(())
     }
 
-    /// Turns its clock to a time, or leaves it where it is past that.
+    /// Sets its clock forward to a time; does nothing if that is past.
     pub fn turn_to(&self, time: Timestamp) {
         let rest = time.duration_since(self.clock.now());
         if rest.is_positive() {
@@ -65,7 +65,7 @@ impl Importer {
 }
 
 impl Imports {
-    /// When the import's token is to be replaced, as its status says.
+    /// The refresh time in the import's status.
     pub async fn refresh_time(&self, name: &str) -> anyhow::Result<Timestamp> {
         let status = self.api.get(name).await?.status.context("the import has no status")?;
         Ok(status.refresh_time.context("the import's status has no refresh time")?.0)

@@ -150,7 +150,7 @@ async fn one_works_and_one_that_was_frozen_works_no_more() -> anyhow::Result<()>
         eventually(format!("{name} is ready"), async || imports.ready(name).await).await;
     }
     first.process.resume()?;
-    eventually("the first knows that it does not lead", async || said(&first.process, "leading no more"))
+    eventually("the first knows that it does not lead", async || said(&first.process, "no longer leading"))
         .await;
     eventually("the first stands by", async || said(&first.process, "stands by")).await;
     imports.create(&pod_lister_import("b", "c2", "lister")).await?;

@@ -1,4 +1,4 @@
-//! What people ask about links, and what they are told. Of links alone: nothing of it is kept for imports.
+//! Check requests and results. Only links have them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,123 +14,121 @@ use crate::model::check_result::CheckResult;
 use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 
-/// How long a source is not asked again on behalf of people, however many ask.
+/// The shortest time between two checks of a source.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A time needs no more, and what is longer is repeated in no status.
-const LONGEST: usize = 64;
+/// Longest accepted request; a time is shorter.
+const MAX_REQUEST_LENGTH: usize = 64;
 
-/// What a watch tells of a link.
+/// The check request and result that a watch reports for a link.
 #[derive(Debug, Default)]
-pub struct SeenCheck {
-    /// The request that was made last.
+pub struct ObservedCheck {
     pub requested: Option<Box<str>>,
-    /// The answer in the status.
-    pub answer: Option<CheckResult>,
+    pub result: Option<CheckResult>,
 }
 
-impl SeenCheck {
-    /// What the import of a link, and its status, say. A request that is no time is none.
+impl ObservedCheck {
+    /// Reads the annotation and the status. A request that is not a time is ignored.
     pub fn of(import: &ServiceAccountImport, status: Option<&ServiceAccountImportStatus>) -> Self {
         let value = import.annotations().get(CHECK_REQUESTED);
-        let is_time = |value: &&String| value.len() <= LONGEST && value.parse::<Timestamp>().is_ok();
+        let is_time =
+            |value: &&String| value.len() <= MAX_REQUEST_LENGTH && value.parse::<Timestamp>().is_ok();
         Self {
             requested: value.filter(is_time).map(|value| value.as_str().into()),
-            answer: status.and_then(CheckResult::of),
+            result: status.and_then(CheckResult::of),
         }
     }
 }
 
-/// What is asked about one link.
+/// State of one link's check.
 #[derive(Debug, Default)]
-pub(super) struct Check {
+pub(super) struct CheckState {
     requested: Option<Box<str>>,
-    /// The answer in the status, as the watch tells.
-    shown: Option<Arc<CheckResult>>,
-    /// An answer that is to stand there.
-    found: Option<Arc<CheckResult>>,
-    is_asking: bool,
+    /// The result in the status, as the watch reports it.
+    in_status: Option<Arc<CheckResult>>,
+    /// A result that is not in the status yet.
+    result: Option<Arc<CheckResult>>,
+    is_running: bool,
 }
 
-impl Check {
-    fn answer(&self) -> Option<&Arc<CheckResult>> {
-        self.found.as_ref().or(self.shown.as_ref())
+impl CheckState {
+    fn result(&self) -> Option<&Arc<CheckResult>> {
+        self.result.as_ref().or(self.in_status.as_ref())
     }
 
     fn is_open(&self) -> bool {
-        let answered = self.answer().map(|answer| answer.request.as_str());
-        !self.is_asking && self.requested.is_some() && self.requested.as_deref() != answered
+        let answered = self.result().map(|result| result.request.as_str());
+        !self.is_running && self.requested.is_some() && self.requested.as_deref() != answered
     }
 
-    fn see(&mut self, seen: SeenCheck) {
-        self.requested = seen.requested;
-        self.shown = seen.answer.map(Arc::new);
-        let is_answered =
-            |shown: &Arc<CheckResult>| Some(shown.request.as_str()) == self.requested.as_deref();
-        if self.shown.as_ref().is_some_and(is_answered) {
-            self.found = None;
+    fn observe(&mut self, observed: ObservedCheck) {
+        self.requested = observed.requested;
+        self.in_status = observed.result.map(Arc::new);
+        let has_result =
+            |in_status: &Arc<CheckResult>| Some(in_status.request.as_str()) == self.requested.as_deref();
+        if self.in_status.as_ref().is_some_and(has_result) {
+            self.result = None;
         }
     }
 }
 
-/// What is to be found out.
+/// A check to run.
 #[derive(Clone, Debug)]
-pub struct Question {
-    /// The import of the link.
+pub struct CheckRequest {
+    /// The link's import.
     pub import: Arc<Import>,
-    /// The request that is answered by it.
+    /// Value of the annotation.
     pub request: Box<str>,
-    /// What the status says of an earlier one.
+    /// The previous result.
     pub before: Option<Arc<CheckResult>>,
 }
 
 impl Cache {
-    /// Whether anything is to be found out, now or after a pause.
-    pub fn is_asked(&self) -> bool {
-        self.state().checks.values().any(Check::is_open)
+    /// Whether a check is requested, to be run now or after the pause.
+    pub fn has_check_requests(&self) -> bool {
+        self.state().checks.values().any(CheckState::is_open)
     }
 
-    /// What is to be found out now, each said once; and when there will be more, which had its answer only
-    /// just.
-    pub fn questions(&self, now: Instant) -> (Vec<Question>, Option<Instant>) {
+    /// Takes the checks to run now; also returns when the next one is due whose source was checked recently.
+    pub fn take_check_requests(&self, now: Instant) -> (Vec<CheckRequest>, Option<Instant>) {
         let mut state = self.state();
-        let State { checks, imports, asked, .. } = &mut *state;
-        asked.retain(|_, time| *time + PAUSE > now);
-        let (mut questions, mut later) = (Vec::new(), None::<Instant>);
+        let State { checks, imports, last_checks, .. } = &mut *state;
+        last_checks.retain(|_, time| *time + PAUSE > now);
+        let (mut requests, mut later) = (Vec::new(), None::<Instant>);
         for (key, check) in checks.iter_mut().filter(|(_, check)| check.is_open()) {
             let (Some(known), Some(request)) = (imports.get(key), check.requested.clone()) else { continue };
             let source = &known.import.spec.cluster_name;
-            match asked.get(source).map(|time| *time + PAUSE) {
+            match last_checks.get(source).map(|time| *time + PAUSE) {
                 Some(time) => later = Some(later.map_or(time, |earlier| earlier.min(time))),
                 None => {
-                    asked.insert(source.clone(), now);
-                    check.is_asking = true;
-                    let before = check.answer().cloned();
-                    questions.push(Question { import: known.import.clone(), request, before });
+                    last_checks.insert(source.clone(), now);
+                    check.is_running = true;
+                    let before = check.result().cloned();
+                    requests.push(CheckRequest { import: known.import.clone(), request, before });
                 }
             }
         }
-        (questions, later)
+        (requests, later)
     }
 
-    /// Ends a question: with an answer, or to be asked again.
-    pub fn found_out(&self, key: &ObjectKey, answer: Option<CheckResult>) {
+    /// Ends a check. Without a result, it runs again.
+    pub fn finish_check(&self, key: &ObjectKey, answer: Option<CheckResult>) {
         if let Some(check) = self.state().checks.get_mut(key) {
-            check.is_asking = false;
-            check.found = answer.map(Arc::new).or(check.found.take());
+            check.is_running = false;
+            check.result = answer.map(Arc::new).or(check.result.take());
         }
     }
 
-    /// What the status of a link's import has to say to whoever asked last.
-    pub fn answer(&self, key: &ObjectKey) -> Option<Arc<CheckResult>> {
-        self.state().checks.get(key)?.answer().cloned()
+    /// The result that the status of a link's import should have.
+    pub fn check_result(&self, key: &ObjectKey) -> Option<Arc<CheckResult>> {
+        self.state().checks.get(key)?.result().cloned()
     }
 }
 
 impl State {
-    pub(super) fn see_check(&mut self, key: &ObjectKey, seen: Option<SeenCheck>) {
-        match seen {
-            Some(seen) => self.checks.entry(key.clone()).or_default().see(seen),
+    pub(super) fn observe_check(&mut self, key: &ObjectKey, observed: Option<ObservedCheck>) {
+        match observed {
+            Some(observed) => self.checks.entry(key.clone()).or_default().observe(observed),
             None => drop(self.checks.remove(key)),
         }
     }
@@ -139,7 +137,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::SeenImport;
+    use crate::cache::ObservedImport;
     use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
     use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
@@ -149,8 +147,8 @@ mod tests {
     const FIRST: &str = "2026-01-01T00:00:00Z";
     const SECOND: &str = "2026-01-01T00:00:01Z";
 
-    /// The import of a link as of this version, with this request and this answer.
-    fn see(cache: &Cache, version: u64, requested: Option<&str>, answered: Option<&str>) {
+    /// Observes a link's import of this version, with this request and result.
+    fn observe(cache: &Cache, version: u64, requested: Option<&str>, answered: Option<&str>) {
         let condition = answered.map(|_| {
             json!({ "type": "Reachable", "status": "True", "reason": "Answered", "message": "",
                     "lastTransitionTime": FIRST })
@@ -165,67 +163,71 @@ mod tests {
             "spec": { "clusterName": "c2", "namespace": SYSTEM_NAMESPACE, "name": "c1" },
             "status": { "checkedRequest": answered, "conditions": Vec::from_iter(condition) },
         });
-        let seen = SeenImport::of(serde_json::from_value(link).unwrap());
-        cache.see_import(&Scope::All, Event::Apply((seen.import.key.clone(), Some(seen))));
+        let observed = ObservedImport::of(serde_json::from_value(link).unwrap());
+        cache.observe_import(&Scope::All, Event::Apply((observed.import.key.clone(), Some(observed))));
     }
 
     fn requests(cache: &Cache, now: Instant) -> Vec<String> {
-        cache.questions(now).0.iter().map(|question| question.request.to_string()).collect()
+        cache.take_check_requests(now).0.iter().map(|check| check.request.to_string()).collect()
     }
 
-    fn answer(request: &str) -> Option<CheckResult> {
+    fn result_of(request: &str) -> Option<CheckResult> {
         let status = json!({ "checkedRequest": request, "conditions": [{ "type": "Reachable", "status": "True",
             "reason": "Answered", "message": "", "lastTransitionTime": FIRST }] });
         CheckResult::of(&serde_json::from_value(status).unwrap())
     }
 
     #[tokio::test]
-    async fn each_request_is_answered_once_and_not_too_often() {
+    async fn requests_are_checked_once_and_rate_limited() {
         let (cache, key, now) = (Cache::default(), ObjectKey::new(SYSTEM_NAMESPACE, "c2"), Instant::now());
-        see(&cache, 1, None, None);
-        assert!(!cache.is_asked(), "nobody asks");
-        see(&cache, 2, Some(FIRST), None);
-        assert!(cache.is_asked());
+        observe(&cache, 1, None, None);
+        assert!(!cache.has_check_requests(), "no request");
+        observe(&cache, 2, Some(FIRST), None);
+        assert!(cache.has_check_requests());
         assert_eq!(requests(&cache, now), [FIRST]);
-        assert_eq!(requests(&cache, now), [""; 0], "it is being asked");
-        // Not yet in the status; what the watch tells meanwhile does not make it forgotten.
-        cache.found_out(&key, answer(FIRST));
-        see(&cache, 3, Some(FIRST), None);
-        assert!(!cache.is_asked());
-        assert_eq!(cache.answer(&key).map(|answer| answer.request.clone()), Some(FIRST.into()));
-        see(&cache, 4, Some(SECOND), Some(FIRST));
-        assert_eq!(cache.questions(now + PAUSE / 2).1, Some(now + PAUSE));
+        assert_eq!(requests(&cache, now), [""; 0], "it is running");
+        // A watch event before the status write does not drop the result.
+        cache.finish_check(&key, result_of(FIRST));
+        observe(&cache, 3, Some(FIRST), None);
+        assert!(!cache.has_check_requests());
+        assert_eq!(cache.check_result(&key).map(|result| result.request.clone()), Some(FIRST.into()));
+        observe(&cache, 4, Some(SECOND), Some(FIRST));
+        assert_eq!(cache.take_check_requests(now + PAUSE / 2).1, Some(now + PAUSE));
         assert_eq!(requests(&cache, now + PAUSE), [SECOND]);
-        // The source became another one while it was asked.
-        cache.found_out(&key, None);
+        // The link changed during the check.
+        cache.finish_check(&key, None);
         assert_eq!(requests(&cache, now + 2 * PAUSE), [SECOND]);
-        // Another replica has answered.
-        see(&cache, 5, Some(SECOND), Some(SECOND));
-        cache.found_out(&key, None);
-        assert!(!cache.is_asked());
-        see(&cache, 6, None, Some(SECOND));
-        assert_eq!(cache.answer(&key).map(|answer| answer.request.clone()), Some(SECOND.into()), "it stays");
+        // Another replica has written the result.
+        observe(&cache, 5, Some(SECOND), Some(SECOND));
+        cache.finish_check(&key, None);
+        assert!(!cache.has_check_requests());
+        observe(&cache, 6, None, Some(SECOND));
+        assert_eq!(
+            cache.check_result(&key).map(|result| result.request.clone()),
+            Some(SECOND.into()),
+            "the result stays"
+        );
     }
 
     #[tokio::test]
-    async fn who_makes_the_import_anew_waits_too() {
+    async fn recreating_the_import_does_not_bypass_the_rate_limit() {
         let (cache, key, now) = (Cache::default(), ObjectKey::new(SYSTEM_NAMESPACE, "c2"), Instant::now());
-        see(&cache, 1, Some(FIRST), None);
+        observe(&cache, 1, Some(FIRST), None);
         assert_eq!(requests(&cache, now), [FIRST]);
-        cache.see_import(&Scope::All, Event::Delete((key, None)));
-        see(&cache, 2, Some(SECOND), None);
-        assert_eq!(cache.questions(now + PAUSE / 2).1, Some(now + PAUSE));
+        cache.observe_import(&Scope::All, Event::Delete((key, None)));
+        observe(&cache, 2, Some(SECOND), None);
+        assert_eq!(cache.take_check_requests(now + PAUSE / 2).1, Some(now + PAUSE));
         assert_eq!(requests(&cache, now + PAUSE), [SECOND]);
         assert_eq!(requests(&cache, now + 3 * PAUSE), [""; 0]);
-        assert!(cache.state().asked.is_empty(), "what was long ago is not remembered");
+        assert!(cache.state().last_checks.is_empty(), "old entries are dropped");
     }
 
     #[tokio::test]
-    async fn what_is_no_time_is_no_request() {
+    async fn request_that_is_not_a_time_is_ignored() {
         let cache = Cache::default();
         for (version, nonsense) in (1..).zip(["", "now", &"2026-01-01T00:00:00Z".repeat(9)]) {
-            see(&cache, version, Some(nonsense), None);
-            assert!(!cache.is_asked(), "{nonsense}");
+            observe(&cache, version, Some(nonsense), None);
+            assert!(!cache.has_check_requests(), "{nonsense}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How things are, counted at each scrape from what the importer knows anyway.
+//! Counts imports and links for the gauges, at each scrape.
 
 use std::collections::BTreeMap;
 
@@ -7,38 +7,38 @@ use jiff::Timestamp;
 use crate::cache::Cache;
 use crate::metrics::{ImportState, Metrics, Snapshot, SourceSnapshot};
 use crate::model::import::Import;
-use crate::model::status::Shown;
+use crate::model::status::StatusSummary;
 
-/// Counts imports and links; what was counted of sources that have neither any more is forgotten.
+/// Counts imports and links, and drops the counters of sources that have neither.
 pub fn count(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -> Snapshot {
     let mut sources: BTreeMap<String, SourceSnapshot> = BTreeMap::new();
-    let links = cache.count(|import, shown| {
+    let links = cache.count(|import, summary| {
         if !sources.contains_key(&import.spec.cluster_name) {
             sources.insert(import.spec.cluster_name.clone(), SourceSnapshot::default());
         }
         if let Some(source) = sources.get_mut(&import.spec.cluster_name) {
-            add(source, import, shown, now);
+            add(source, import, summary, now);
         }
     });
     for (name, is_up) in links {
         sources.entry(name).or_default().link_up = Some(is_up);
     }
-    metrics.keep_sources(|source| sources.contains_key(source));
+    metrics.retain_sources(|source| sources.contains_key(source));
     Snapshot { leads, sources, namespaces: cache.namespaces() }
 }
 
-fn add(source: &mut SourceSnapshot, import: &Import, shown: &Shown, now: Timestamp) {
+fn add(source: &mut SourceSnapshot, import: &Import, summary: &StatusSummary, now: Timestamp) {
     let state = ImportState {
-        ready: shown.ready.is_some_and(|ready| ready.status),
-        reason: shown.refreshed.map_or(ImportState::PENDING, |refreshed| refreshed.reason),
+        ready: summary.ready.is_some_and(|ready| ready.status),
+        reason: summary.refreshed.map_or(ImportState::PENDING, |refreshed| refreshed.reason),
     };
-    source.count(state, shown.expires_at, shown.refresh_at.or(import.created_at), now);
+    source.count(state, summary.expires_at, summary.refresh_at.or(import.created_at), now);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::SeenImport;
+    use crate::cache::ObservedImport;
     use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
     use mcsa_client::ServiceAccountImport;
@@ -49,16 +49,16 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn see(cache: &Cache, name: &str, cluster: &str, status: serde_json::Value) {
+    fn observe(cache: &Cache, name: &str, cluster: &str, status: serde_json::Value) {
         let import = json!({
             "metadata": { "namespace": "default", "name": name, "uid": name, "creationTimestamp": at(0).to_string() },
             "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
             "status": status,
         });
         let import: ServiceAccountImport = serde_json::from_value(import).unwrap();
-        let seen = SeenImport::of(import);
-        let Import { key, .. } = &seen.import;
-        cache.see_import(&Scope::All, Event::Apply((key.clone(), Some(seen))));
+        let observed = ObservedImport::of(import);
+        let Import { key, .. } = &observed.import;
+        cache.observe_import(&Scope::All, Event::Apply((key.clone(), Some(observed))));
     }
 
     #[test]
@@ -74,9 +74,9 @@ mod tests {
                 "expirationTime": at(expires).to_string(), "refreshTime": at(expires - 300).to_string(),
             })
         };
-        see(&cache, "a", "c2", ready(2000));
-        see(&cache, "b", "c2", ready(1200));
-        see(&cache, "c", "c3", json!(null));
+        observe(&cache, "a", "c2", ready(2000));
+        observe(&cache, "b", "c2", ready(1200));
+        observe(&cache, "c", "c3", json!(null));
         let Snapshot { sources, .. } = count(&cache, true, at(1000), &metrics);
         let state = |ready, reason| ImportState { ready, reason };
         let c2 = SourceSnapshot {

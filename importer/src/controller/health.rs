@@ -1,4 +1,4 @@
-//! Whether the importer does its work, for the kubelet's probes.
+//! Liveness and readiness, for the kubelet's probes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use crate::cache::Cache;
 use crate::queue::Queue;
 
-/// How often the loop shows that it turns.
+/// How often the control loop records a heartbeat.
 pub const BEAT: Duration = Duration::from_secs(5);
 
-/// A loop that has not turned for so long does not turn any more.
-const SILENCE: Duration = Duration::from_secs(60);
+/// A loop without a heartbeat for this long is stuck.
+const MAX_HEARTBEAT_AGE: Duration = Duration::from_secs(60);
 
-/// The deadlines of all calls of one reconciliation together end long before.
+/// A run longer than this is stuck: the deadlines of all its calls add up to much less.
 const LONGEST_RUN: Duration = Duration::from_secs(300);
 
-/// Answers the probes.
+/// The state behind the probes.
 #[derive(Clone, Debug)]
 pub struct Health {
     cache: Arc<Cache>,
@@ -24,30 +24,29 @@ pub struct Health {
 }
 
 impl Health {
-    /// Of the controller that works with these.
     pub fn new(cache: Arc<Cache>, queue: Arc<Queue>) -> Self {
         Self { cache, queue, beat: Arc::new(Mutex::new(Instant::now())) }
     }
 
-    /// The loop turns.
+    /// Records a heartbeat of the control loop.
     pub fn beat(&self) {
         *self.beat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Whether the process is worth keeping.
+    /// Whether the process works.
     ///
     /// # Errors
     /// What is stuck.
     pub fn live(&self) -> Result<(), String> {
-        let silent = self.beat.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-        verdict(silent, self.queue.oldest_run())
+        let age = self.beat.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        liveness(age, self.queue.oldest_run())
     }
 
-    /// Whether it knows all imports, Secrets and links; one that stands by does, too. Namespaces that it is
-    /// confined to and has no right to are not waited for: one that was deleted must stop no roll-out.
+    /// Whether imports, Secrets and links are listed; true for followers, too. Forbidden namespaces do not
+    /// count: a deleted one must not block a rollout.
     ///
     /// # Errors
-    /// When it does not.
+    /// What is missing.
     pub fn ready(&self) -> Result<(), String> {
         if self.cache.is_synced() {
             Ok(())
@@ -57,9 +56,9 @@ impl Health {
     }
 }
 
-fn verdict(silent: Duration, oldest_run: Option<Duration>) -> Result<(), String> {
-    if silent > SILENCE {
-        return Err(format!("the controller has not turned for {} s", silent.as_secs()));
+fn liveness(age: Duration, oldest_run: Option<Duration>) -> Result<(), String> {
+    if age > MAX_HEARTBEAT_AGE {
+        return Err(format!("the control loop has been stuck for {} s", age.as_secs()));
     }
     match oldest_run {
         Some(run) if run > LONGEST_RUN => {
@@ -75,12 +74,12 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::turning(5, None, true)]
+    #[case::idle(5, None, true)]
     #[case::working(5, Some(100), true)]
-    #[case::silent(61, None, false)]
-    #[case::stuck(5, Some(301), false)]
-    fn what_is_stuck_is_not_live(#[case] silent: u64, #[case] run: Option<u64>, #[case] live: bool) {
-        let verdict = verdict(Duration::from_secs(silent), run.map(Duration::from_secs));
-        assert_eq!(verdict.is_ok(), live);
+    #[case::loop_stuck(61, None, false)]
+    #[case::run_stuck(5, Some(301), false)]
+    fn stuck_importer_is_not_live(#[case] age: u64, #[case] run: Option<u64>, #[case] live: bool) {
+        let liveness = liveness(Duration::from_secs(age), run.map(Duration::from_secs));
+        assert_eq!(liveness.is_ok(), live);
     }
 }

@@ -1,7 +1,6 @@
-//! How things are, asked for at each scrape.
+//! Gauges, computed at each scrape.
 //!
-//! Asked for, because a gauge that has to be kept right is wrong some day, and one of a source that is
-//! gone would stay for ever.
+//! A gauge that code has to update goes stale, and that of a removed source would stay for ever.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,54 +15,54 @@ use super::PREFIX;
 use crate::model::failure::Reason;
 use crate::model::status::SUCCEEDED;
 
-/// How things are, at one moment.
+/// The values of all gauges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Whether this replica leads. One that does not knows nothing that counts, and says nothing else.
+    /// Whether this replica leads. A follower exposes no other gauge.
     pub leads: bool,
-    /// The sources that have a link, or imports.
+    /// The sources that have a link or imports.
     pub sources: BTreeMap<String, SourceSnapshot>,
-    /// The namespaces that it is confined to, and whether it knows what is in them.
+    /// The namespaces that the importer is confined to, and whether each is served.
     pub namespaces: BTreeMap<String, bool>,
 }
 
-/// How things are with one source.
+/// The gauges of one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceSnapshot {
-    /// Whether its link works; none when it has no link.
+    /// Whether its link works; `None` without a link.
     pub link_up: Option<bool>,
-    /// How many of its imports are in which state.
+    /// Number of imports by state.
     pub imports: BTreeMap<ImportState, u64>,
-    /// When the first of the tokens in its imports' Secrets expires, or did.
+    /// Earliest expiration time of its imports' tokens; may be in the past.
     pub soonest_expiry: Option<Timestamp>,
-    /// How many of its imports should have a new token by now, and have none.
+    /// Number of imports whose refresh is overdue.
     pub overdue: u64,
 }
 
-/// What an import's conditions say.
+/// An import's conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImportState {
     /// Whether the condition `Ready` is true.
     pub ready: bool,
-    /// The reason of the condition `Refreshed`, or [`ImportState::PENDING`]. One of our own: anyone who
-    /// may write a status could else make up series without end.
+    /// The reason of the condition `Refreshed`, or [`ImportState::PENDING`]. Only known reasons: a client that
+    /// may write statuses could otherwise create any number of series.
     pub reason: &'static str,
 }
 
 impl ImportState {
     /// The reason of an import that has no conditions yet.
     pub const PENDING: &str = "Pending";
+
     fn is_failure(&self) -> bool {
         self.reason != Self::PENDING && self.reason != SUCCEEDED
     }
 }
 
 impl SourceSnapshot {
-    /// Counts one import in, with when its token expires, and when it should be, or should have been,
-    /// replaced: of an import that has none, since it was declared.
+    /// Adds an import. `due_at` is its refresh time or, without a token, its creation time.
     ///
-    /// One that its owners have to mend is counted by its state alone. Whoever is called at night
-    /// because a token expires can do nothing about it.
+    /// An import that its owners have to fix counts only by its state: an operator who is paged for an
+    /// expiring token could do nothing about it.
     pub fn count(
         &mut self,
         state: ImportState,
@@ -72,7 +71,7 @@ impl SourceSnapshot {
         now: Timestamp,
     ) {
         *self.imports.entry(state).or_default() += 1;
-        if Reason::OWNERS_TO_MEND.iter().any(|reason| reason.as_str() == state.reason) {
+        if Reason::FIXED_BY_OWNERS.iter().any(|reason| reason.as_str() == state.reason) {
             return;
         }
         self.soonest_expiry = self.soonest_expiry.into_iter().chain(expires_at).min();
@@ -81,10 +80,10 @@ impl SourceSnapshot {
     }
 }
 
-/// What is due is not done at once. Where imports are many, a few are always due.
+/// A due import is overdue after this time. With many imports, a few are always due.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// Has each scrape of `registry` ask how things are.
+/// Registers the gauges; each scrape calls `snapshot`.
 pub fn expose(registry: &mut Registry, snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) {
     let registry = registry.sub_registry_with_prefix(PREFIX);
     registry.register_collector(Box::new(Gauges { snapshot: Box::new(snapshot) }));
@@ -105,13 +104,13 @@ impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Snapshot { leads, sources, namespaces } = (self.snapshot)();
         encoder
-            .encode_descriptor("leader", "Whether this replica leads.", None, MetricType::Gauge)?
+            .encode_descriptor("leader", "Whether this replica is the leader.", None, MetricType::Gauge)?
             .encode_gauge(&u64::from(leads))?;
         if !leads {
             return Ok(());
         }
-        let help = "Whether the imports of a namespace that the importer is confined to are served.";
-        // Not just `namespace`: by that, Prometheus means the importer's own.
+        let help = "Whether the imports of a configured namespace are served.";
+        // Not `namespace`: Prometheus sets that to the importer's own.
         let served = namespaces
             .iter()
             .map(|(name, is_served)| ([("import_namespace", name.as_str())], u64::from(*is_served)));
@@ -122,10 +121,10 @@ impl Collector for Gauges {
         };
         let help = "Whether the link to a source works.";
         gauge(&mut encoder, "link_up", help, None, of_each(|source| source.link_up.map(i64::from)))?;
-        let help = "When the first of the tokens of a source expires.";
+        let help = "Expiration time of the source's token that expires first.";
         let expiry = of_each(|source| Some(source.soonest_expiry?.as_second()));
         gauge(&mut encoder, "soonest_expiry_timestamp", help, Some(&Unit::Seconds), expiry)?;
-        let help = "Imports that should have a new token by now.";
+        let help = "Imports whose refresh is overdue.";
         let overdue = of_each(|source| Some(i64::try_from(source.overdue).unwrap_or(i64::MAX)));
         gauge(&mut encoder, "overdue_imports", help, None, overdue)?;
         let imports = sources.iter().flat_map(|(name, source)| {
@@ -134,11 +133,11 @@ impl Collector for Gauges {
                 ([("source", name.as_str()), ("ready", ready), ("reason", state.reason)], *count)
             })
         });
-        gauge(&mut encoder, "imports", "Imports, by what their conditions say.", None, imports)
+        gauge(&mut encoder, "imports", "Imports, by source and condition.", None, imports)
     }
 }
 
-/// Encodes one gauge of each set of labels; not even its name, when there is none.
+/// Encodes a gauge with a series for each set of labels; nothing if there are none.
 fn gauge<L: EncodeLabelSet, V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_leader_says_how_things_are() {
+    fn leader_exposes_all_gauges() {
         let namespaces = [("a".to_owned(), true), ("b".to_owned(), false)].into();
         let samples = exposed(Snapshot { leads: true, sources: sources(), namespaces });
         let expected = [
@@ -218,18 +217,18 @@ mod tests {
     }
 
     #[test]
-    fn what_two_replicas_would_count_double_only_the_leader_says() {
+    fn follower_exposes_only_leader_gauge() {
         let follows = Snapshot { leads: false, sources: sources(), ..Default::default() };
         assert_eq!(exposed(follows), ["mcsa_importer_leader 0"]);
         assert_eq!(exposed(Snapshot { leads: true, ..Default::default() }), ["mcsa_importer_leader 1"]);
     }
 
     #[test]
-    fn a_source_that_is_gone_leaves_no_gauge_behind() {
+    fn removed_source_has_no_gauges() {
         let now = Arc::new(Mutex::new(Snapshot { leads: true, sources: sources(), ..Default::default() }));
         let mut registry = Registry::default();
-        let asked = now.clone();
-        expose(&mut registry, move || asked.lock().unwrap().clone());
+        let current = now.clone();
+        expose(&mut registry, move || current.lock().unwrap().clone());
         assert!(samples(&registry).concat().contains("c2"));
         now.lock().unwrap().sources.clear();
         assert_eq!(samples(&registry), ["mcsa_importer_leader 1"]);
@@ -242,16 +241,16 @@ mod tests {
     #[case::new("Pending", Some(-5), 0)]
     #[case::new_and_late("Pending", Some(-61), 1)]
     #[case::failing("SourceUnreachable", Some(1), 1)]
-    #[case::for_its_owner_to_mend("ServiceAccountNotFound", Some(-99), 0)]
+    #[case::fixed_by_its_owner("ServiceAccountNotFound", Some(-99), 0)]
     #[case::never_due("Refreshed", None, 0)]
-    fn what_is_late(#[case] reason: &'static str, #[case] due: Option<i64>, #[case] overdue: u64) {
+    fn overdue_imports(#[case] reason: &'static str, #[case] due: Option<i64>, #[case] overdue: u64) {
         let mut source = SourceSnapshot::default();
         source.count(state(true, reason), Some(at(9)), due.map(at), at(0));
         assert_eq!(source.overdue, overdue);
     }
 
     #[test]
-    fn the_first_token_to_expire_counts_and_not_one_that_waits_for_its_owner() {
+    fn soonest_expiry_ignores_imports_that_owners_have_to_fix() {
         let mut source = SourceSnapshot::default();
         source.count(state(false, "Forbidden"), Some(at(-9)), None, at(0));
         assert_eq!(source.soonest_expiry, None);

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-/// A service account, as its source tells.
+/// The last report about a service account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
-    /// It is there, with this UID.
-    Is(Arc<str>),
-    /// The one with this UID was deleted.
-    Gone(Arc<str>),
+    /// It exists, with this UID.
+    Exists(Arc<str>),
+    /// The service account with this UID was deleted.
+    Deleted(Arc<str>),
 }
 
 impl Account {
-    /// Whether a token of the service account with this UID is good.
+    /// Whether a token that was minted for the service account with this UID is still valid.
     pub fn allows(&self, uid: &str) -> bool {
         match self {
-            Self::Is(now) => **now == *uid,
-            Self::Gone(gone) => **gone != *uid,
+            Self::Exists(current) => **current == *uid,
+            Self::Deleted(deleted) => **deleted != *uid,
         }
     }
 }

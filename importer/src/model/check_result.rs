@@ -4,17 +4,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mcsa_client::ServiceAccountImportStatus;
 use mcsa_client::api::REACHABLE;
 
-/// What somebody who asked is told.
+/// The result of a connectivity check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckResult {
-    /// The request that it answers.
+    /// Value of the annotation that requested it.
     pub request: String,
     /// The condition `Reachable`.
     pub condition: Condition,
 }
 
 impl CheckResult {
-    /// The answer that a status has.
+    /// Reads the result from a status.
     pub fn of(status: &ServiceAccountImportStatus) -> Option<Self> {
         let found = status.conditions.iter().find(|condition| condition.type_ == REACHABLE)?;
         Some(Self { request: status.checked_request.clone()?, condition: found.clone() })
@@ -28,7 +28,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     #[test]
-    fn an_answer_is_read_back_from_the_status() {
+    fn result_is_read_back_from_the_status() {
         let condition = Condition {
             type_: REACHABLE.into(),
             status: "True".into(),
@@ -37,13 +37,13 @@ mod tests {
             observed_generation: None,
             last_transition_time: Time(Timestamp::UNIX_EPOCH),
         };
-        let answer = CheckResult { request: "2026-01-01T00:00:00Z".into(), condition };
+        let result = CheckResult { request: "2026-01-01T00:00:00Z".into(), condition };
         let status = ServiceAccountImportStatus {
-            conditions: vec![answer.condition.clone()],
-            checked_request: Some(answer.request.clone()),
+            conditions: vec![result.condition.clone()],
+            checked_request: Some(result.request.clone()),
             ..Default::default()
         };
-        assert_eq!(CheckResult::of(&status), Some(answer));
+        assert_eq!(CheckResult::of(&status), Some(result));
         assert_eq!(CheckResult::of(&ServiceAccountImportStatus { checked_request: None, ..status }), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Why a reconciliation did not succeed, in the words of the import's conditions.
+//! Why a reconciliation failed, as the import's conditions report it.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// All of them.
+            /// All reasons.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The name as it stands in the condition.
+            /// The reason as written in the condition.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name)),*
@@ -36,11 +36,11 @@ reasons! {
     LinkUnauthorized,
     /// The source does not answer.
     SourceUnreachable,
-    /// Whoever answers at the source's address has a certificate that the link does not accept.
+    /// The server at the source's address has a certificate that the link does not trust.
     SourceNotTrusted,
-    /// The source answers with an error of its own.
+    /// The source returned a server error or an invalid response.
     SourceFailed,
-    /// The source asks for fewer calls.
+    /// The source throttles requests (429).
     Throttled,
     /// Another cluster answers at the source's address.
     ClusterIdentityMismatch,
@@ -50,24 +50,23 @@ reasons! {
     BoundSecretNotFound,
     /// The link may not mint this token.
     Forbidden,
-    /// What the import asks for is invalid, or a link's own identity.
+    /// The spec is invalid, or it names a link's own identity.
     InvalidSpec,
-    /// The Secret's name is taken.
+    /// The Secret exists and belongs to another owner.
     SecretNameConflict,
-    /// A quota of the import's namespace leaves no room for the Secret.
+    /// The quota of the import's namespace is exceeded.
     QuotaExceeded,
     /// The import's namespace is being deleted.
     NamespaceTerminating,
-    /// Someone else keeps changing the Secret, or the spec keeps changing: the next token waits.
+    /// Another client keeps changing the Secret, or the spec keeps changing: the next token is delayed.
     TooManyRepairs,
-    /// The target does not accept the Secret for another reason.
+    /// The target rejects the Secret for another reason.
     SecretNotWritten,
 }
 
 impl Reason {
-    /// Those that whoever declared the import, or owns the service account, has to mend: nobody else
-    /// need be called for them.
-    pub const OWNERS_TO_MEND: [Self; 8] = [
+    /// Failures that the owner of the import or of the service account has to fix. They page no operator.
+    pub const FIXED_BY_OWNERS: [Self; 8] = [
         Self::ClusterNotLinked,
         Self::ServiceAccountNotFound,
         Self::BoundSecretNotFound,
@@ -79,68 +78,65 @@ impl Reason {
     ];
 }
 
-/// A reconciliation that did not succeed: what was tried on which object, and what to do.
+/// A failed reconciliation.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: {message}", reason.as_str())]
 pub struct Failure {
-    /// For machines.
     pub reason: Reason,
-    /// For people: which object, what is wrong with it, and the mend.
+    /// What happened to which object, and what to do.
     pub message: String,
-    /// Not to be tried again before.
     pub retry: Retry,
 }
 
 /// When a failed reconciliation is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// By the import's own back-off, and not within this time, which the API server asked for.
+    /// After the import's own back-off, and after this wait at least (`Retry-After`).
     BackOff(Duration),
-    /// Nothing was tried, as the source is given a rest until this time, or until it answers.
-    Rest(Timestamp),
-    /// Nothing was tried, and nothing is before this time.
+    /// After this time, or as soon as the source answers. No attempt was made: its circuit breaker is open.
+    BreakerOpen(Timestamp),
+    /// Retry no earlier than this time; no attempt was made.
     NotBefore(Timestamp),
 }
 
 impl Failure {
-    /// A failure without a wish from the API server. What a source said in the message is cut short.
+    /// A failure that is retried after the back-off. The message is truncated.
     pub fn new(reason: Reason, message: impl AsRef<str>) -> Self {
         let retry = Retry::BackOff(Duration::ZERO);
         Self { reason, message: errors::short(message.as_ref()), retry }
     }
 
-    /// That there is no link to this source.
     pub fn not_linked(cluster: &str) -> Self {
         let message =
-            format!("there is no link to {cluster}; run kubemcsa bootstrap with --source-name {cluster}");
+            format!("there is no link to {cluster}; run kubemcsa bootstrap --source-name {cluster}");
         Self::new(Reason::ClusterNotLinked, message)
     }
 
-    /// That another cluster answers than the one that the link was made for.
+    /// Another cluster answers at the source's address.
     pub fn other_cluster(cluster: &str, server: &str, uid: &str, pinned: &str) -> Self {
         let message = format!(
-            "the cluster at {server} has the UID {uid}, but the link {cluster} was made for {pinned}; if it was \
-             replaced on purpose, run kubemcsa unlink --local-only --source-name {cluster}, and kubemcsa bootstrap again"
+            "the cluster at {server} has UID {uid}, but link {cluster} expects UID {pinned}; if the cluster was \
+             replaced on purpose, run kubemcsa unlink --local-only --source-name {cluster}, then kubemcsa bootstrap"
         );
         Self::new(Reason::ClusterIdentityMismatch, message)
     }
 }
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// However it falls, a retry waits so long.
+/// The shortest wait, whatever the jitter.
 const MIN_RETRY: Duration = Duration::from_millis(100);
-/// The longest wait between two tries.
+/// The longest wait between two attempts.
 pub const LAST_RETRY: Duration = Duration::from_secs(300);
 
-/// The longest wait after the given number of failures in a row: a second, twice as long each time,
-/// and five minutes at most.
+/// The longest wait after this number of consecutive failures: one second, doubled each time, five
+/// minutes at most.
 pub fn longest_wait(failures: u32) -> Duration {
     let doublings = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     FIRST_RETRY.saturating_mul(doublings).min(LAST_RETRY)
 }
 
-/// How long to wait after the given number of failures in a row: a random part (`random` in 0..1) of
-/// the longest wait, so that what failed together is not tried again together
+/// The wait after this number of consecutive failures: a random part (`random` in 0..1) of the longest
+/// wait, which spreads retries of imports that failed together
 /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>, "full jitter").
 pub fn back_off(failures: u32, random: f64) -> Duration {
     longest_wait(failures).mul_f64(random.clamp(0.0, 1.0)).max(MIN_RETRY)

@@ -1,4 +1,4 @@
-//! An import as it is kept in memory: what a reconciliation needs, and nothing else.
+//! An import as the cache keeps it: only the fields that a reconciliation needs.
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -7,29 +7,24 @@ use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
 use crate::model::key::ObjectKey;
 
-/// An import, without its status, of which [`crate::model::status::Shown`] knows enough.
+/// An import without its status, which [`crate::model::status::StatusSummary`] summarizes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Import {
-    /// Its namespace and name.
     pub key: ObjectKey,
-    /// Its UID.
     pub uid: Box<str>,
-    /// The generation of its spec.
     pub generation: Option<i64>,
-    /// When it was declared.
     pub created_at: Option<Timestamp>,
-    /// Whether it keeps a link fresh.
+    /// Whether its Secret is a link's.
     pub is_link: bool,
-    /// Whether it is about to go.
+    /// Whether it has a deletion timestamp.
     pub is_deleted: bool,
-    /// The UID of the source, where bootstrap noted it on a link's import.
+    /// The UID of the source, which bootstrap records on a link's import.
     pub pinned_uid: Option<Box<str>>,
-    /// What it wants.
     pub spec: ServiceAccountImportSpec,
 }
 
 impl Import {
-    /// Takes what is needed from the object.
+    /// Reads the fields from the object.
     pub fn of(object: ServiceAccountImport) -> Self {
         let is_link = object.is_link();
         let pinned = object.annotations().get(CLUSTER_UID).filter(|_| is_link);
@@ -45,7 +40,7 @@ impl Import {
         }
     }
 
-    /// The object, as far as it is known here: enough to own a Secret, and to be spoken of.
+    /// The object with the kept fields: enough for owner references, events and status writes.
     pub fn object(&self) -> ServiceAccountImport {
         let mut object = ServiceAccountImport::new(self.key.name(), self.spec.clone());
         object.metadata.namespace = Some(self.key.namespace().to_owned());
@@ -57,17 +52,17 @@ impl Import {
         object
     }
 
-    /// The key of the Secret that it owns, or would own.
+    /// The key of its Secret.
     pub fn secret_key(&self) -> ObjectKey {
         ObjectKey::new(self.key.namespace(), &self.spec.secret_name(self.key.name()))
     }
 
-    /// The key of the service account in the source.
+    /// The key of its service account in the source.
     pub fn account_key(&self) -> ObjectKey {
         ObjectKey::new(&self.spec.namespace, &self.spec.name)
     }
 
-    /// Whether it is for this service account of this source.
+    /// Whether it imports this service account of this source.
     pub fn is_for(&self, cluster_name: &str, account: &ObjectKey) -> bool {
         self.spec.cluster_name == cluster_name
             && self.spec.name == account.name()
@@ -81,7 +76,7 @@ mod tests {
     use mcsa_client::contract::SYSTEM_NAMESPACE;
 
     #[test]
-    fn what_is_kept_makes_the_same_object() {
+    fn object_is_restored_from_kept_fields() {
         let mut object = ServiceAccountImport::new("c2", ServiceAccountImportSpec::default());
         object.metadata.namespace = Some(SYSTEM_NAMESPACE.into());
         object.metadata.uid = Some("u".into());

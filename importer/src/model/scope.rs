@@ -1,4 +1,4 @@
-//! Where imports are served: in all namespaces, or in those that were named.
+//! Where imports are served: in all namespaces, or in the configured ones.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,18 +9,16 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use crate::model::key::ObjectKey;
 
-/// What is listed and watched at once. No two of one importer have an object in common.
+/// The extent of one watch. The scopes of an importer do not overlap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// All namespaces.
     All,
-    /// One namespace.
     Namespace(Arc<str>),
 }
 
 impl Scope {
-    /// Those of an importer that is confined to these namespaces, or to none. The system namespace is
-    /// always among them: links are imports, too.
+    /// The scopes for these namespaces; none means all namespaces. The system namespace is always
+    /// included: links are imports, too.
     pub fn of(namespaces: &[String]) -> BTreeSet<Self> {
         if namespaces.is_empty() {
             return [Self::All].into();
@@ -29,12 +27,11 @@ impl Scope {
         named.map(|name| Self::Namespace(name.into())).collect()
     }
 
-    /// Whether an object of this name is in it.
     pub fn holds(&self, key: &ObjectKey) -> bool {
         self.namespace().is_none_or(|namespace| namespace == key.namespace())
     }
 
-    /// Its namespace, if it is one.
+    /// The namespace; `None` for all.
     pub fn namespace(&self) -> Option<&str> {
         match self {
             Self::All => None,
@@ -42,13 +39,13 @@ impl Scope {
         }
     }
 
-    /// Whether nothing else waits for it while it can't be listed: a namespace that is not there yet, or
-    /// whose Role is missing, is in no other's way. Without links, however, nothing could be done.
+    /// Whether the importer starts without it: a namespace that does not exist yet, or has no Role, must
+    /// not block the others. The system namespace is required, because it holds the links.
     pub fn may_be_absent(&self) -> bool {
         self.namespace().is_some_and(|namespace| namespace != SYSTEM_NAMESPACE)
     }
 
-    /// The objects in it.
+    /// A client for the objects in it.
     pub fn api<K>(&self, client: Client) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -69,11 +66,14 @@ mod tests {
     #[case(&[], &[None])]
     #[case(&["b", "a", "b"], &[Some("a"), Some("b"), Some(SYSTEM_NAMESPACE)])]
     #[case(&[SYSTEM_NAMESPACE], &[Some(SYSTEM_NAMESPACE)])]
-    fn each_namespace_once_and_the_system_s_own(#[case] named: &[&str], #[case] expected: &[Option<&str>]) {
+    fn scopes_are_distinct_and_include_the_system_namespace(
+        #[case] named: &[&str],
+        #[case] expected: &[Option<&str>],
+    ) {
         let named: Vec<_> = named.iter().map(ToString::to_string).collect();
         let scopes = Scope::of(&named);
         assert_eq!(scopes.iter().map(Scope::namespace).collect::<Vec<_>>(), expected);
         let is_needed = |scope: &&Scope| !scope.may_be_absent();
-        assert_eq!(scopes.iter().filter(is_needed).count(), 1, "where the links are");
+        assert_eq!(scopes.iter().filter(is_needed).count(), 1, "only the system namespace is required");
     }
 }

@@ -1,4 +1,4 @@
-//! What an import's status says: a pure function of what is known.
+//! An import's status, computed by a pure function.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -18,51 +18,43 @@ use crate::model::import::Import;
 /// Reason of `Refreshed=True`.
 pub const SUCCEEDED: &str = "Refreshed";
 
-/// What a reconciliation ended with.
+/// The result of a reconciliation.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
-    /// The import's Secret, if there is one that is its own.
+    /// The Secret that the import owns.
     pub secret: Option<&'a SecretState>,
-    /// Why the reconciliation did not succeed, if so.
+    /// Why the reconciliation failed.
     pub failure: Option<&'a Failure>,
-    /// Of a link: what whoever asked last is told.
+    /// For a link: the latest check result.
     pub answer: Option<&'a CheckResult>,
 }
 
-/// What the status of an import says, as far as the next report has to know. A status has some two
-/// thousand bytes; this has a hundred.
+/// The parts of a status that the next reconciliation needs: a hundred bytes instead of two thousand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
+pub struct StatusSummary {
     digest: Option<u64>,
-    /// The condition `Ready`.
-    pub ready: Option<Turn>,
-    /// The condition `Refreshed`.
-    pub refreshed: Option<Turn>,
-    /// Whether it names a Secret.
+    pub ready: Option<ConditionSummary>,
+    pub refreshed: Option<ConditionSummary>,
     pub has_secret: bool,
-    /// When the token expires.
     pub expires_at: Option<Timestamp>,
-    /// When it is replaced.
     pub refresh_at: Option<Timestamp>,
 }
 
-/// A condition, and since when it is so.
+/// A condition without its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// Whether it is true.
+pub struct ConditionSummary {
     pub status: bool,
-    /// Why. A reason that no importer gives is empty.
+    /// Empty if it is not one of the importer's reasons.
     pub reason: &'static str,
     since: Timestamp,
 }
 
-impl Shown {
-    /// What `status` says.
+impl StatusSummary {
     pub fn of(status: Option<&ServiceAccountImportStatus>) -> Self {
         let Some(status) = status else { return Self::default() };
-        let turn = |type_: &str| {
+        let summarize = |type_: &str| {
             let found = status.conditions.iter().find(|condition| condition.type_ == type_)?;
-            Some(Turn {
+            Some(ConditionSummary {
                 status: found.status == "True",
                 reason: known_reason(&found.reason),
                 since: found.last_transition_time.0,
@@ -72,21 +64,20 @@ impl Shown {
         json!(status).to_string().hash(&mut hasher);
         Self {
             digest: Some(hasher.finish()),
-            ready: turn(READY),
-            refreshed: turn(REFRESHED),
+            ready: summarize(READY),
+            refreshed: summarize(REFRESHED),
             has_secret: !status.secrets.is_empty(),
             expires_at: status.expiration_time.as_ref().map(|time| time.0),
             refresh_at: status.refresh_time.as_ref().map(|time| time.0),
         }
     }
 
-    /// Of the whole status; none where there is none. Equal where the very same is said.
+    /// Digest of the whole status; `None` without a status.
     pub fn digest(&self) -> Option<u64> {
         self.digest
     }
 
-    /// Whether `other` says the very same.
-    pub fn says_the_same_as(&self, other: &Self) -> bool {
+    pub fn is_same_as(&self, other: &Self) -> bool {
         self.digest == other.digest
     }
 }
@@ -100,49 +91,50 @@ fn known_reason(reason: &str) -> &'static str {
         .unwrap_or("")
 }
 
-/// The status that an import should have. It is equal to the one it has when there is nothing new.
+/// The status that an import should have. It equals the current one if nothing changed.
 pub fn status(
     import: &Import,
-    shown: &Shown,
+    summary: &StatusSummary,
     outcome: Outcome<'_>,
     now: Timestamp,
 ) -> ServiceAccountImportStatus {
     let provenance = outcome.secret.and_then(|secret| secret.provenance.as_ref());
     let secret_name = import.spec.secret_name(import.key.name());
-    let condition = |type_: &str, before: Option<Turn>, status: bool, reason: &str, message: String| {
-        let since =
-            before.filter(|before| before.status == status).map_or(seconds(now), |before| before.since);
-        Condition {
-            type_: type_.into(),
-            status: if status { "True" } else { "False" }.into(),
-            reason: reason.into(),
-            message,
-            observed_generation: import.generation,
-            last_transition_time: Time(since),
-        }
-    };
-    let ready = |status, reason: &str, message| condition(READY, shown.ready, status, reason, message);
-    let whole = outcome.secret.is_some_and(|secret| is_whole(import, secret));
+    let condition =
+        |type_: &str, before: Option<ConditionSummary>, status: bool, reason: &str, message: String| {
+            let since =
+                before.filter(|before| before.status == status).map_or(seconds(now), |before| before.since);
+            Condition {
+                type_: type_.into(),
+                status: if status { "True" } else { "False" }.into(),
+                reason: reason.into(),
+                message,
+                observed_generation: import.generation,
+                last_transition_time: Time(since),
+            }
+        };
+    let ready = |status, reason: &str, message| condition(READY, summary.ready, status, reason, message);
+    let is_intact = outcome.secret.is_some_and(|secret| is_intact(import, secret));
     let ready = match (provenance, outcome.failure) {
-        (Some(_), _) if !whole => {
-            let message = format!("someone else changed Secret {secret_name}; the importer puts it right");
+        (Some(_), _) if !is_intact => {
+            let message = format!("another client changed Secret {secret_name}; the importer restores it");
             ready(false, "SecretEdited", message)
         }
         (Some(token), _) if token.expires_at > now => {
-            let message = format!("Secret {secret_name} holds a token until {}", token.expires_at);
+            let message = format!("Secret {secret_name} holds a token until {:.0}", token.expires_at);
             ready(true, "TokenValid", message)
         }
         (Some(token), _) => {
-            let message = format!("the token in Secret {secret_name} expired at {}", token.expires_at);
+            let message = format!("the token in Secret {secret_name} expired at {:.0}", token.expires_at);
             ready(false, "TokenExpired", message)
         }
         (None, Some(failure)) => ready(false, failure.reason.as_str(), failure.message.clone()),
         (None, None) => ready(false, "NoToken", format!("Secret {secret_name} holds no token")),
     };
     let refreshed =
-        |status, reason: &str, message| condition(REFRESHED, shown.refreshed, status, reason, message);
+        |status, reason: &str, message| condition(REFRESHED, summary.refreshed, status, reason, message);
     let refreshed = match outcome.failure {
-        None => refreshed(true, SUCCEEDED, "the last try succeeded".into()),
+        None => refreshed(true, SUCCEEDED, "the last refresh succeeded".into()),
         Some(failure) => refreshed(false, failure.reason.as_str(), failure.message.clone()),
     };
     ServiceAccountImportStatus {
@@ -159,10 +151,10 @@ pub fn status(
     }
 }
 
-/// Whether the Secret holds what the importer wrote, as far as its metadata tells.
-fn is_whole(import: &Import, secret: &SecretState) -> bool {
+/// Whether the Secret's metadata shows the content that the importer wrote.
+fn is_intact(import: &Import, secret: &SecretState) -> bool {
     let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
-    // Whether there has to be a CA bundle is the link's to say, which may be gone.
+    // Only the link tells whether a CA bundle is required, and the link may be gone.
     let has = |key: &String| !secret.is_tracked() || secret.names.keys.contains(key);
     !secret.was_touched() && items(chosen, false).iter().all(|item| has(&item.key))
 }
@@ -203,7 +195,7 @@ mod tests {
     }
 
     fn first(outcome: Outcome<'_>, now: i64) -> ServiceAccountImportStatus {
-        status(&import(), &Shown::default(), outcome, at(now))
+        status(&import(), &StatusSummary::default(), outcome, at(now))
     }
 
     fn condition<'a>(status: &'a ServiceAccountImportStatus, type_: &str) -> (&'a str, &'a str) {
@@ -212,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_refresh_leaves_a_working_token_ready() {
-        let failure = Failure::new(Reason::SourceUnreachable, "c2 is away");
+    fn failed_refresh_keeps_a_valid_token_ready() {
+        let failure = Failure::new(Reason::SourceUnreachable, "c2 is unreachable");
         let secret = secret(NOW + 600);
         let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), answer: None };
         let before = first(outcome, NOW);
@@ -223,39 +215,41 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_someone_else_emptied_is_not_ready() {
-        let failure = Failure::new(Reason::SourceUnreachable, "c2 is away");
+    fn edited_secret_is_not_ready() {
+        let failure = Failure::new(Reason::SourceUnreachable, "c2 is unreachable");
         let emptied = holding(&["server"], NOW + 600);
         let outcome = Outcome { secret: Some(&emptied), failure: Some(&failure), answer: None };
         assert_eq!(condition(&first(outcome, NOW), READY), ("False", "SecretEdited"));
     }
 
     #[test]
-    fn nothing_new_is_nothing_to_write() {
+    fn unchanged_status_is_equal() {
         let secret = secret(NOW + 600);
         let outcome = Outcome { secret: Some(&secret), failure: None, answer: None };
         let before = first(outcome, NOW);
-        let shown = Shown::of(Some(&before));
-        let after = status(&import(), &shown, outcome, at(NOW + 5));
+        let summary = StatusSummary::of(Some(&before));
+        let after = status(&import(), &summary, outcome, at(NOW + 5));
         assert_eq!(after, before);
-        assert!(shown.says_the_same_as(&Shown::of(Some(&after))));
+        assert!(summary.is_same_as(&StatusSummary::of(Some(&after))));
         // As read back from an API server.
         let stored = serde_json::from_value(serde_json::to_value(&before).unwrap()).unwrap();
-        assert!(shown.says_the_same_as(&Shown::of(Some(&stored))));
-        assert!(!shown.says_the_same_as(&Shown::of(None)));
+        assert!(summary.is_same_as(&StatusSummary::of(Some(&stored))));
+        assert!(!summary.is_same_as(&StatusSummary::of(None)));
         let failure = Failure::new(Reason::Forbidden, "no");
         let failed = first(Outcome { failure: Some(&failure), ..outcome }, NOW);
-        assert!(!shown.says_the_same_as(&Shown::of(Some(&failed))));
+        assert!(!summary.is_same_as(&StatusSummary::of(Some(&failed))));
     }
 
     #[test]
-    fn transition_times_change_with_the_status_alone() {
+    fn transition_time_changes_only_with_the_status() {
         let secret = secret(NOW + 600);
-        let shown =
-            Shown::of(Some(&first(Outcome { secret: Some(&secret), failure: None, answer: None }, NOW)));
+        let summary = StatusSummary::of(Some(&first(
+            Outcome { secret: Some(&secret), failure: None, answer: None },
+            NOW,
+        )));
         let failure = Failure::new(Reason::Forbidden, "no");
         let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), answer: None };
-        let failed = status(&import(), &shown, outcome, at(NOW + 9));
+        let failed = status(&import(), &summary, outcome, at(NOW + 9));
         let time = |type_| {
             let found = failed.conditions.iter().find(|condition| condition.type_ == type_);
             found.unwrap().last_transition_time.0
@@ -264,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_secret_it_is_said_why() {
+    fn missing_secret_is_explained_by_ready() {
         let failure = Failure::new(Reason::ClusterNotLinked, "there is no link to c2");
         let status = first(Outcome { secret: None, failure: Some(&failure), answer: None }, NOW);
         assert_eq!(condition(&status, READY), ("False", "ClusterNotLinked"));

@@ -1,10 +1,10 @@
-//! A source that does not answer is given a rest.
+//! Circuit breaker of a source.
 //!
-//! Each import of it would otherwise find out for itself, ten seconds at a time. While the breaker
-//! is open, one probe at a time goes through; what is due meanwhile is told what is known.
+//! Without it, each import would wait ten seconds for a source that does not answer. While the breaker is
+//! open, one probe at a time is admitted; other imports fail at once with the known failure.
 //!
-//! Only the probe's answer counts then: those of calls that were under way when the breaker opened
-//! tell how things were.
+//! Only the probe's response counts then. Responses to calls that started before the breaker opened are
+//! outdated.
 
 use std::time::Duration;
 
@@ -14,18 +14,17 @@ use mcsa_runtime::deadline::DEADLINE;
 use crate::clock::after;
 use crate::model::failure::{Failure, Reason, Retry, back_off};
 
-/// The longest rest. A minute's calls of a source that is away cost nothing, and it is noticed soon
-/// when it is back.
+/// The longest time between probes: one call a minute is cheap, and a recovery is noticed soon.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// A probe that never comes back (its task has ended) must not keep the breaker open: the longest
-/// that its calls can take.
+/// The longest duration of a probe. After it, another probe is admitted, as the task of a probe may have
+/// ended without a result.
 const PROBE: Duration = DEADLINE.saturating_mul(4);
 
 /// Whether a source may be called.
 #[derive(Debug, Default)]
 pub struct Breaker {
-    /// How often it has opened.
+    /// Counts openings and resets.
     epoch: u64,
     failures: u32,
     open: Option<Open>,
@@ -37,25 +36,25 @@ struct Open {
     why: Failure,
 }
 
-/// That a call was let through, and when: it counts until the breaker opens.
+/// Permission for calls. Their results count until the breaker opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission(u64);
 
 impl Breaker {
-    /// Whether the source answered when it was last called.
+    /// Whether the last call succeeded.
     pub fn is_closed(&self) -> bool {
         self.open.is_none()
     }
 
-    /// Lets a call through, or says what is known of the source.
+    /// Admits calls, unless the breaker is open.
     ///
     /// # Errors
-    /// While the source rests.
+    /// The failure that opened the breaker.
     pub fn admit(&mut self, now: Timestamp) -> Result<Admission, Failure> {
         if let Some(open) = &mut self.open {
-            // A clock that was set back must not make this longer.
+            // A clock that was set back must not extend the wait.
             if open.until > now && open.until <= after(now, LONGEST.max(PROBE)) {
-                return Err(Failure { retry: Retry::Rest(open.until), ..open.why.clone() });
+                return Err(Failure { retry: Retry::BreakerOpen(open.until), ..open.why.clone() });
             }
             // This is the probe.
             open.until = after(now, PROBE);
@@ -63,33 +62,33 @@ impl Breaker {
         Ok(Admission(self.epoch))
     }
 
-    /// Whether nothing was found out since a call was let through.
+    /// Checks that the breaker has not opened since the admission.
     ///
     /// # Errors
-    /// What was.
-    pub fn check(&self, admission: Admission) -> Result<(), Failure> {
+    /// The failure that opened it.
+    pub fn recheck(&self, admission: Admission) -> Result<(), Failure> {
         match &self.open {
             Some(open) if admission.0 != self.epoch => {
-                Err(Failure { retry: Retry::Rest(open.until), ..open.why.clone() })
+                Err(Failure { retry: Retry::BreakerOpen(open.until), ..open.why.clone() })
             }
             _ => Ok(()),
         }
     }
 
-    /// The source answered, whatever it said.
+    /// Records a response, whatever its content.
     pub fn answered(&mut self, admission: Admission) {
         if admission.0 == self.epoch {
             self.close();
         }
     }
 
-    /// A call failed in a way that any other would have ([`is_of_the_source`]). The source rests at
-    /// least as long as it `wished`, if it did, and otherwise by back-off with `random` in 0..1.
+    /// Records a failure of the source ([`is_source_failure`]). The breaker opens for `retry_after` at least,
+    /// and for a back-off with `random` in 0..1.
     pub fn failed(
         &mut self,
         admission: Admission,
         failure: &Failure,
-        wished: Duration,
+        retry_after: Duration,
         now: Timestamp,
         random: f64,
     ) {
@@ -98,32 +97,32 @@ impl Breaker {
         }
         self.epoch += 1;
         self.failures = self.failures.saturating_add(1);
-        let rest = back_off(self.failures, random).max(wished).min(LONGEST);
+        let rest = back_off(self.failures, random).max(retry_after).min(LONGEST);
         let why = match self.open.take() {
-            // Told in the same words, so that nothing is news in hundreds of statuses.
+            // Keep the message, so that hundreds of statuses do not change.
             Some(open) if open.why.reason == failure.reason => open.why,
             _ => failure.clone(),
         };
         self.open = Some(Open { until: after(now, rest), why });
     }
 
-    /// The source can be reached, as others than imports have found out.
+    /// A watch or check has reached the source.
     pub fn reached(&mut self) {
-        let is_away =
+        let is_unreachable =
             |why: &Failure| matches!(why.reason, Reason::SourceUnreachable | Reason::SourceNotTrusted);
-        if self.open.as_ref().is_some_and(|open| is_away(&open.why)) {
+        if self.open.as_ref().is_some_and(|open| is_unreachable(&open.why)) {
             self.close();
         }
     }
 
-    /// Any call would fail like this, as others than imports have found out.
-    pub fn found_out(&mut self, failure: &Failure, now: Timestamp, random: f64) {
-        if self.is_closed() && is_of_the_source(failure.reason) {
+    /// A check has failed in a way that any call would.
+    pub fn probe_failed(&mut self, failure: &Failure, now: Timestamp, random: f64) {
+        if self.is_closed() && is_source_failure(failure.reason) {
             self.failed(Admission(self.epoch), failure, Duration::ZERO, now, random);
         }
     }
 
-    /// What it was that failed is there no more: there is another token.
+    /// The link has another token: earlier failures no longer count.
     pub fn reset(&mut self) {
         self.epoch += 1;
         self.close();
@@ -134,8 +133,8 @@ impl Breaker {
     }
 }
 
-/// Whether it is the source that failed, and not what one import asked of it.
-pub fn is_of_the_source(reason: Reason) -> bool {
+/// Whether the failure concerns all calls to the source, not only one import.
+pub fn is_source_failure(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::SourceUnreachable
@@ -155,28 +154,28 @@ mod tests {
     }
 
     fn failure(reason: Reason) -> Failure {
-        Failure::new(reason, "what is wrong")
+        Failure::new(reason, "problem")
     }
 
     fn fail(breaker: &mut Breaker, admission: Admission, now: i64) {
         breaker.failed(admission, &failure(Reason::SourceUnreachable), Duration::ZERO, at(now), 1.0);
     }
 
-    fn told(breaker: &mut Breaker, now: i64) -> Retry {
+    fn retry_at(breaker: &mut Breaker, now: i64) -> Retry {
         breaker.admit(at(now)).unwrap_err().retry
     }
 
     #[test]
-    fn one_probe_at_a_time_goes_through() {
+    fn one_probe_at_a_time_is_admitted() {
         let mut breaker = Breaker::default();
         let call = breaker.admit(at(0)).unwrap();
         fail(&mut breaker, call, 0);
-        assert_eq!(told(&mut breaker, 0), Retry::Rest(at(1)));
+        assert_eq!(retry_at(&mut breaker, 0), Retry::BreakerOpen(at(1)));
         let probe = breaker.admit(at(1)).unwrap();
-        assert!(breaker.check(probe).is_ok() && breaker.check(call).is_err());
-        assert_eq!(told(&mut breaker, 1), Retry::Rest(at(41)), "while it is on its way");
+        assert!(breaker.recheck(probe).is_ok() && breaker.recheck(call).is_err());
+        assert_eq!(retry_at(&mut breaker, 1), Retry::BreakerOpen(at(41)), "the probe is running");
         fail(&mut breaker, probe, 2);
-        assert_eq!(told(&mut breaker, 3), Retry::Rest(at(4)), "twice as long");
+        assert_eq!(retry_at(&mut breaker, 3), Retry::BreakerOpen(at(4)), "twice as long");
         let probe = breaker.admit(at(4)).unwrap();
         breaker.answered(probe);
         assert!(breaker.is_closed());
@@ -184,45 +183,49 @@ mod tests {
     }
 
     #[test]
-    fn what_was_under_way_when_it_opened_does_not_count() {
+    fn calls_from_before_the_opening_do_not_count() {
         let mut breaker = Breaker::default();
         let calls: Vec<_> = (0..8).map(|_| breaker.admit(at(0)).unwrap()).collect();
         for call in &calls[..4] {
             fail(&mut breaker, *call, 0);
         }
-        assert_eq!(told(&mut breaker, 0), Retry::Rest(at(1)), "what fails together counts once");
+        assert_eq!(retry_at(&mut breaker, 0), Retry::BreakerOpen(at(1)), "concurrent failures count once");
         breaker.answered(calls[4]);
-        assert_eq!(told(&mut breaker, 0), Retry::Rest(at(1)), "an answer to an earlier call closes nothing");
+        assert_eq!(
+            retry_at(&mut breaker, 0),
+            Retry::BreakerOpen(at(1)),
+            "a response to an earlier call does not close it"
+        );
     }
 
     #[test]
-    fn rests_have_an_end() {
+    fn open_time_is_bounded() {
         let mut breaker = Breaker::default();
         for now in (0..100_000).step_by(100) {
             let probe = breaker.admit(at(now)).unwrap();
             fail(&mut breaker, probe, now);
         }
-        assert_eq!(told(&mut breaker, 99_901), Retry::Rest(at(99_960)));
+        assert_eq!(retry_at(&mut breaker, 99_901), Retry::BreakerOpen(at(99_960)));
         assert!(breaker.admit(at(0)).is_ok(), "the clock was set back");
     }
 
     #[test]
-    fn a_probe_that_is_lost_is_followed_by_another() {
+    fn lost_probe_is_followed_by_another() {
         let mut breaker = Breaker::default();
         let call = breaker.admit(at(0)).unwrap();
         fail(&mut breaker, call, 0);
         assert!(breaker.admit(at(10)).is_ok());
-        assert_eq!(told(&mut breaker, 49), Retry::Rest(at(50)));
+        assert_eq!(retry_at(&mut breaker, 49), Retry::BreakerOpen(at(50)));
         assert!(breaker.admit(at(50)).is_ok());
     }
 
     #[test]
-    fn wishes_count_and_being_reachable_is_not_all() {
+    fn retry_after_is_respected_and_reachability_does_not_end_throttling() {
         let mut breaker = Breaker::default();
         let call = breaker.admit(at(0)).unwrap();
         breaker.failed(call, &failure(Reason::Throttled), Duration::from_secs(30), at(0), 1.0);
         breaker.reached();
-        assert_eq!(told(&mut breaker, 1), Retry::Rest(at(30)));
+        assert_eq!(retry_at(&mut breaker, 1), Retry::BreakerOpen(at(30)));
         breaker.reset();
         let call = breaker.admit(at(1)).unwrap();
         fail(&mut breaker, call, 1);
@@ -231,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn what_others_find_out_opens_it_and_makes_no_rest_longer() {
+    fn failed_checks_open_it_without_extending_the_wait() {
         let mut breaker = Breaker::default();
-        breaker.found_out(&failure(Reason::Forbidden), at(0), 1.0);
-        assert!(breaker.is_closed(), "that is no fault of the source");
+        breaker.probe_failed(&failure(Reason::Forbidden), at(0), 1.0);
+        assert!(breaker.is_closed(), "not a failure of the source");
         for now in [0, 1] {
-            breaker.found_out(&failure(Reason::SourceNotTrusted), at(now), 1.0);
+            breaker.probe_failed(&failure(Reason::SourceNotTrusted), at(now), 1.0);
         }
-        assert_eq!(told(&mut breaker, 0), Retry::Rest(at(1)));
+        assert_eq!(retry_at(&mut breaker, 0), Retry::BreakerOpen(at(1)));
         breaker.reached();
         assert!(breaker.is_closed());
     }

@@ -1,4 +1,4 @@
-//! The connections to a source, whose token changes while they stay.
+//! The client of a source. Its token changes while its connections stay.
 
 mod guard;
 mod refusal;
@@ -22,22 +22,22 @@ use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use self::guard::GuardLayer;
 
-/// How many connections are remembered: many more than there are at a time.
+/// How many connections are remembered: many more than are open at a time.
 const CONNECTIONS: usize = 256;
 
-/// A client, and what it sends with each request.
-pub(super) struct Wire {
+/// A client, and the token that it sends.
+pub(super) struct SourceClient {
     client: Client,
-    /// The way there, without the token.
+    /// Without the token.
     config: Config,
     fence: Fence,
-    /// A digest of all that a new token leaves as it is.
-    way: u64,
+    /// Digest of the config without the token.
+    digest: u64,
     token: Arc<RwLock<Token>>,
     connections: Arc<Connections>,
 }
 
-/// The connections that have answered so far, by our own address of each.
+/// The connections with a response so far, by local address.
 #[derive(Default)]
 struct Connections {
     known: Mutex<HashSet<SocketAddr>>,
@@ -45,7 +45,7 @@ struct Connections {
 }
 
 impl Connections {
-    fn note<B>(&self, response: &Response<B>) {
+    fn record<B>(&self, response: &Response<B>) {
         let Some(info) = response.extensions().get::<HttpInfo>() else { return };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= CONNECTIONS {
@@ -57,26 +57,26 @@ impl Connections {
     }
 }
 
-/// The value of the header, which does not print itself, and its number. A link that authenticates
-/// by a certificate has no value.
+/// The `Authorization` header, marked sensitive, and its number. A link that uses a client certificate has
+/// none.
 #[derive(Default)]
 struct Token {
     header: Option<HeaderValue>,
     number: u64,
 }
 
-impl Wire {
+impl SourceClient {
     pub(super) fn new(mut config: Config, fence: &Fence) -> anyhow::Result<Self> {
-        let way = way(&config)?;
+        let digest = digest(&config)?;
         let token = Arc::new(RwLock::new(Token { header: header(&config)?, number: 0 }));
         config.auth_info.token = None;
         harden(&mut config);
         let connections = Arc::new(Connections::default());
         let client = connect(&config, &token, &connections, fence)?;
-        Ok(Self { client, config, fence: fence.clone(), way, token, connections })
+        Ok(Self { client, config, fence: fence.clone(), digest, token, connections })
     }
 
-    /// A client like the other one, with no connection yet.
+    /// A client with the same config and no connections.
     pub(super) fn fresh(&self) -> anyhow::Result<Client> {
         connect(&self.config, &self.token, &Arc::default(), &self.fence)
     }
@@ -89,9 +89,9 @@ impl Wire {
         self.token.read().unwrap_or_else(PoisonError::into_inner).number
     }
 
-    /// Takes the token of `config`; whether that was all that is new.
+    /// Takes the token of `config`; returns false if anything else changed.
     pub(super) fn renew(&self, config: &Config) -> anyhow::Result<bool> {
-        if way(config)? != self.way {
+        if digest(config)? != self.digest {
             return Ok(false);
         }
         let header = header(config)?;
@@ -102,13 +102,12 @@ impl Wire {
         Ok(true)
     }
 
-    /// Whether an answer came by a connection that had not answered before, said once: another
-    /// cluster may be at its end.
+    /// Whether a response arrived over a new connection, where another cluster may have answered; resets it.
     pub(super) fn take_new_connection(&self) -> bool {
         self.connections.is_new.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether there is one of which this was not said yet.
+    /// Same, without the reset.
     pub(super) fn has_new_connection(&self) -> bool {
         self.connections.is_new.load(Ordering::Relaxed)
     }
@@ -127,14 +126,14 @@ fn connect(
         }
         request
     };
-    let note = move |response: Response<_>| {
-        connections.note(&response);
+    let record = move |response: Response<_>| {
+        connections.record(&response);
         response
     };
     let client = ClientBuilder::try_from(config.clone())?
         .with_layer(&GuardLayer)
         .with_layer(&MapRequestLayer::new(authorize))
-        .with_layer(&MapResponseLayer::new(note))
+        .with_layer(&MapResponseLayer::new(record))
         .with_layer(&fence.layer())
         .build();
     Ok(client)
@@ -143,16 +142,16 @@ fn connect(
 fn header(config: &Config) -> anyhow::Result<Option<HeaderValue>> {
     let Some(token) = &config.auth_info.token else { return Ok(None) };
     let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
-    let mut value = value.ok().context("its token has characters that no token has")?;
+    let mut value = value.ok().context("the link's token has invalid characters")?;
     value.set_sensitive(true);
     Ok(Some(value))
 }
 
-fn way(config: &Config) -> anyhow::Result<u64> {
+fn digest(config: &Config) -> anyhow::Result<u64> {
     let mut user = config.auth_info.clone();
     let has_token = user.token.take().is_some();
     let mut hasher = DefaultHasher::new();
-    serde_json::to_string(&user).context("its user")?.hash(&mut hasher);
+    serde_json::to_string(&user).context("the kubeconfig's user")?.hash(&mut hasher);
     (has_token, config.proxy_url.as_ref().map(ToString::to_string), &config.tls_server_name)
         .hash(&mut hasher);
     (config.cluster_url.to_string(), &config.root_cert).hash(&mut hasher);

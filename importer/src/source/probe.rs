@@ -1,4 +1,4 @@
-//! Asking a source who it is because a person wants to know: now, whatever is known of it.
+//! The identity request of a connectivity check.
 
 use std::time::Instant;
 
@@ -18,43 +18,42 @@ use crate::model::failure::{Failure, Reason};
 const PATH: &str = "/api/v1/namespaces/kube-system";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// The answer of a source.
+/// The response to a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
-    /// The UID of the cluster that answered.
+pub struct ProbeResult {
     pub cluster_uid: String,
-    /// By how much its clock is ahead of ours, where it told the time.
+    /// How far the source's clock is ahead, if the response has a `Date`.
     pub ahead: Option<SignedDuration>,
 }
 
 impl Source {
-    /// Asks by a new connection, with the link's present token, and past any rest: an old connection stays
-    /// while the certificate, the address or a firewall has changed. What comes of it counts for imports, too.
+    /// Requests the cluster's identity over a new connection, even if the breaker is open: an old connection
+    /// would hide a changed certificate, address or firewall. The breaker records the result.
     ///
     /// # Errors
-    /// When it does not answer, or refuses.
-    pub async fn probe(&self) -> Result<Answered, Failure> {
+    /// When the source does not answer, or refuses.
+    pub async fn probe(&self) -> Result<ProbeResult, Failure> {
         let (start, token) = (Instant::now(), self.token_number());
         let answer = in_time(self.ask()).await;
-        self.metrics.source_answered(&self.name, start.elapsed());
-        let answer = answer.map_err(|error| self.failure(IDENTITY, &error)).and_then(|answered| {
-            let message = || format!("{} answers for {IDENTITY} with what is no UID", self.name);
-            let is_uid = is_uid(&answered.cluster_uid);
-            is_uid.then_some(answered).ok_or_else(|| Failure::new(Reason::SourceFailed, message()))
+        self.metrics.source_responded(&self.name, start.elapsed());
+        let answer = answer.map_err(|error| self.failure(IDENTITY, &error)).and_then(|result| {
+            let message = || format!("{} returned an invalid UID for {IDENTITY}", self.name);
+            let is_uid = is_uid(&result.cluster_uid);
+            is_uid.then_some(result).ok_or_else(|| Failure::new(Reason::SourceFailed, message()))
         });
         match &answer {
             Ok(_) => self.breaker().reached(),
-            // Else it was the token of before.
+            // Otherwise the previous token was used.
             Err(failure) if self.token_number() == token => {
-                self.breaker().found_out(failure, self.clock.now(), fastrand::f64());
+                self.breaker().probe_failed(failure, self.clock.now(), fastrand::f64());
             }
             Err(_) => {}
         }
         answer
     }
 
-    async fn ask(&self) -> kube::Result<Answered> {
-        let client = self.wire.fresh().map_err(|error| kube::Error::Service(error.into()))?;
+    async fn ask(&self) -> kube::Result<ProbeResult> {
+        let client = self.client.fresh().map_err(|error| kube::Error::Service(error.into()))?;
         let request = Request::get(PATH).header(ACCEPT, METADATA).body(Body::empty());
         let sent = self.clock.now();
         let answer = client.send(request.map_err(kube::Error::HttpError)?).await?;
@@ -67,14 +66,14 @@ impl Source {
         }
         let namespace: PartialObjectMeta<Namespace> =
             serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
-        Ok(Answered {
+        Ok(ProbeResult {
             cluster_uid: namespace.metadata.uid.unwrap_or_default(),
             ahead: date(&parts.headers).map(|date| date.duration_since(now)),
         })
     }
 }
 
-/// The clock of whoever answered was read between the two.
+/// The source read its clock about halfway between the two.
 fn middle(sent: Timestamp, received: Timestamp) -> Timestamp {
     sent.saturating_add(received.duration_since(sent) / 2).unwrap_or(received)
 }
@@ -94,7 +93,7 @@ mod tests {
     #[case(Some("Thu, 01 Jan 1970 00:01:40 GMT"), Some(100))]
     #[case(Some("now"), None)]
     #[case(None, None)]
-    fn the_time_that_a_source_tells(#[case] value: Option<&'static str>, #[case] second: Option<i64>) {
+    fn date_header_is_parsed(#[case] value: Option<&'static str>, #[case] second: Option<i64>) {
         let headers = value.map(|value| (DATE, HeaderValue::from_static(value))).into_iter().collect();
         assert_eq!(date(&headers).map(Timestamp::as_second), second);
     }

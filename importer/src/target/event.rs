@@ -1,5 +1,4 @@
-//! Events about imports. The same one twice in a row is never told, so there is nothing to count, and
-//! nothing to remember.
+//! Events about imports. The importer never emits the same event twice in a row, so there is no series.
 
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
@@ -12,36 +11,33 @@ use mcsa_runtime::errors;
 use crate::model::import::Import;
 use crate::target::Target;
 
-/// An event's note may have this many characters.
+/// Maximum length of an event's note, in characters.
 const NOTE_MAX: usize = 1000;
 
-/// A name may have 253 characters; that of an event begins with the import's.
+/// Longest prefix from the import's name; an event's name may have 253 characters.
 const NAME_MAX: usize = 230;
 
 const REPORTER: &str = "multicluster-service-account-importer";
 
-/// What is told of an import.
+/// What an event reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Whether something is wrong.
+pub struct EventContent {
     pub is_warning: bool,
-    /// For machines.
     pub reason: &'static str,
-    /// For people.
     pub note: String,
 }
 
-/// Writes an event. The status says the same, so one that can't be written now is let go: later, it
-/// would only confuse.
-pub async fn tell(target: &Target, import: &Import, told: Told, now: Timestamp) {
-    if let Err(error) = write(target, import, told, now).await {
+/// Emits an event. A failed write is not retried: the status has the same information, and a late event
+/// would be misleading.
+pub async fn emit(target: &Target, import: &Import, content: EventContent, now: Timestamp) {
+    if let Err(error) = write(target, import, content, now).await {
         let (cluster, error) = (&import.spec.cluster_name, errors::line(&error));
         let (namespace, import) = (import.key.namespace(), import.key.name());
         tracing::warn!(cluster, namespace, import, reason = "EventNotWritten", error, "can't write an event");
     }
 }
 
-async fn write(target: &Target, import: &Import, told: Told, now: Timestamp) -> kube::Result<()> {
+async fn write(target: &Target, import: &Import, content: EventContent, now: Timestamp) -> kube::Result<()> {
     let about = import.object();
     let name: String = about.name_any().chars().take(NAME_MAX).collect();
     let event = Event {
@@ -50,9 +46,9 @@ async fn write(target: &Target, import: &Import, told: Told, now: Timestamp) -> 
             namespace: about.namespace(),
             ..Default::default()
         },
-        type_: Some(if told.is_warning { "Warning" } else { "Normal" }.into()),
-        reason: Some(told.reason.into()),
-        note: Some(told.note.chars().take(NOTE_MAX).collect()),
+        type_: Some(if content.is_warning { "Warning" } else { "Normal" }.into()),
+        reason: Some(content.reason.into()),
+        note: Some(content.note.chars().take(NOTE_MAX).collect()),
         action: Some("Refresh".into()),
         event_time: Some(MicroTime(now)),
         regarding: Some(about.object_ref(&())),

@@ -1,7 +1,7 @@
-//! The service accounts of a source, watched where the link may: one that was deleted and made anew
-//! has invalidated the tokens of the old one, and their imports must not wait for their next refresh.
+//! Watches the service accounts of a source, if the link may. A recreated service account invalidates the
+//! tokens of its predecessor, and the imports must not wait for their next refresh.
 //!
-//! Nothing of a service account is kept but its UID, and that only of those that are imported.
+//! Only the UIDs of imported service accounts are kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -16,28 +16,27 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use mcsa_runtime::errors;
 
-use super::context::Watched;
+use super::context::WatchContext;
 use crate::model::account::Account;
 use crate::model::key::ObjectKey;
 use crate::source::{Source, is_uid};
 
-/// How often it is looked whether other namespaces are imported from, or other rights were granted.
+/// How often the set of namespaces and the granted rights are checked again.
 const RECHECK: Duration = Duration::from_secs(300);
 
-/// In how many namespaces at most, where not all can be watched: each takes a connection.
+/// Maximum number of namespaces that are watched one by one; each takes a connection.
 const NAMESPACES: usize = 32;
 
-/// How long a source that forbids everything is left alone.
+/// Wait before another attempt if the source forbids every watch.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Follows the service accounts of a source: all, or, where the link may not see all, those of the
-/// namespaces that are imported from. Where it may not see these either, their imports find out at
-/// the next refresh.
+/// Follows the service accounts of a source: all of them or, if the link may not list all, those in
+/// imported namespaces. If that is forbidden, too, imports notice a change at their next refresh.
 ///
-/// It holds on to neither, since it belongs to the source, and the source to the cache.
-pub async fn follow(source: Weak<Source>, watched: Weak<Watched>) {
-    let Some((follower, mut is_synced)) = Follower::of(&source, &watched) else { return };
-    // Ends with an error when nobody is left to tell.
+/// It holds weak references: this task belongs to the source, and the source to the cache.
+pub async fn follow(source: Weak<Source>, context: Weak<WatchContext>) {
+    let Some((follower, mut is_synced)) = Follower::of(&source, &context) else { return };
+    // Fails when the context is dropped.
     if is_synced.wait_for(|is_synced| *is_synced).await.is_err() {
         return;
     }
@@ -48,19 +47,19 @@ pub async fn follow(source: Weak<Source>, watched: Weak<Watched>) {
         let each = follower.namespaces().into_iter().map(async |namespace| {
             follower.follow(Api::namespaced(client.clone(), &namespace), Some(&namespace)).await;
         });
-        // They end when they are forbidden; the others go on until it is time to look again.
+        // Forbidden watches end; the others run until the next check.
         drop(tokio::time::timeout(RECHECK, join_all(each)).await);
-        if watched.strong_count() == 0 {
+        if context.strong_count() == 0 {
             return;
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Tells the cache and the queue what a source says.
+/// Applies the events of one source to the cache and the queue.
 struct Follower {
     source: Weak<Source>,
-    watched: Weak<Watched>,
+    context: Weak<WatchContext>,
     client: Client,
     cluster_name: String,
 }
@@ -68,81 +67,80 @@ struct Follower {
 impl Follower {
     fn of(
         source: &Weak<Source>,
-        watched: &Weak<Watched>,
+        context: &Weak<WatchContext>,
     ) -> Option<(Self, tokio::sync::watch::Receiver<bool>)> {
-        let (there, target) = source.upgrade().zip(watched.upgrade())?;
+        let (there, target) = source.upgrade().zip(context.upgrade())?;
         let follower = Self {
             source: source.clone(),
-            watched: watched.clone(),
+            context: context.clone(),
             client: there.client(),
             cluster_name: there.name().to_owned(),
         };
         Some((follower, target.is_synced.subscribe()))
     }
 
-    /// Some namespaces of which tokens were minted. Names that anyone can make up are not followed.
+    /// Namespaces with minted tokens, up to the maximum. Unverified namespace names are not watched.
     fn namespaces(&self) -> Vec<String> {
-        let Some(watched) = self.watched.upgrade() else { return Vec::new() };
-        watched.cache.namespaces_of(&self.cluster_name).into_iter().take(NAMESPACES).collect()
+        let Some(context) = self.context.upgrade() else { return Vec::new() };
+        context.cache.namespaces_of(&self.cluster_name).into_iter().take(NAMESPACES).collect()
     }
 
     /// Follows a watch until the source forbids it.
     async fn follow(&self, api: Api<PartialObjectMeta<ServiceAccount>>, namespace: Option<&str>) {
         let events = watcher(api, watcher::Config::default());
         let mut events = std::pin::pin!(events.default_backoff());
-        let mut told = HashMap::new();
+        let mut listed = HashMap::new();
         while let Some(event) = events.next().await {
-            let Some(watched) = self.watched.upgrade() else { return };
-            let cache = &watched.cache;
-            let see =
-                |account: &_, told| cache.see_account(&self.cluster_name, &ObjectKey::of(account), &told);
+            let Some(context) = self.context.upgrade() else { return };
+            let cache = &context.cache;
+            let observe = |account: &_, listed| {
+                cache.observe_account(&self.cluster_name, &ObjectKey::of(account), &listed)
+            };
             let changed = match event {
-                Ok(Event::Apply(account)) => see(&account, Account::Is(uid(&account))),
-                Ok(Event::Delete(account)) => see(&account, Account::Gone(uid(&account))),
+                Ok(Event::Apply(account)) => observe(&account, Account::Exists(uid(&account))),
+                Ok(Event::Delete(account)) => observe(&account, Account::Deleted(uid(&account))),
                 Ok(Event::Init) => {
-                    // Those that are not listed now are gone.
+                    // Accounts that are not listed now are deleted.
                     let accounts = cache.accounts_of(&self.cluster_name).into_iter();
-                    let is_meant =
+                    let matches =
                         |account: &ObjectKey| namespace.is_none_or(|name| name == account.namespace());
-                    told = accounts.filter(is_meant).map(|account| (account, None)).collect();
+                    listed = accounts.filter(matches).map(|account| (account, None)).collect();
                     Vec::new()
                 }
                 Ok(Event::InitApply(account)) => {
-                    if let Some(told) = told.get_mut(&ObjectKey::of(&account)) {
-                        *told = Some(uid(&account));
+                    if let Some(listed) = listed.get_mut(&ObjectKey::of(&account)) {
+                        *listed = Some(uid(&account));
                     }
                     Vec::new()
                 }
-                Ok(Event::InitDone) => cache.see_accounts(&self.cluster_name, &std::mem::take(&mut told)),
+                Ok(Event::InitDone) => {
+                    cache.observe_account_list(&self.cluster_name, &std::mem::take(&mut listed))
+                }
                 Err(error) if is_forbidden(&error) => {
-                    self.note(&watched, true);
+                    self.set_watched(&context, true);
                     return;
                 }
                 Err(error) => {
-                    if self.note(&watched, false) {
+                    if self.set_watched(&context, false) {
                         let error = errors::short(&errors::line(&error));
-                        tracing::warn!(
-                            cluster = self.cluster_name,
-                            error,
-                            "can't watch its service accounts"
-                        );
+                        tracing::warn!(cluster = self.cluster_name, error, "can't watch service accounts");
                     }
                     continue;
                 }
             };
-            self.note(&watched, true);
-            watched.hurry(changed);
+            self.set_watched(&context, true);
+            context.enqueue(changed);
         }
     }
 
-    /// Notes whether the source answers; whether that is news.
-    fn note(&self, watched: &Watched, is_watched: bool) -> bool {
-        let is_news = self.source.upgrade().is_some_and(|source| source.set_watched(is_watched));
-        if is_news && is_watched {
-            tracing::info!(cluster = self.cluster_name, "its service accounts are watched again");
-            watched.hurry(self.source.upgrade().map(|source| source.woken()).unwrap_or_default());
+    /// Records whether the watch works; returns whether that changed.
+    fn set_watched(&self, context: &WatchContext, is_watched: bool) -> bool {
+        let is_changed = self.source.upgrade().is_some_and(|source| source.set_watched(is_watched));
+        if is_changed && is_watched {
+            tracing::info!(cluster = self.cluster_name, "watching service accounts again");
+            context.enqueue(self.source.upgrade().map(|source| source.take_waiting()).unwrap_or_default());
         }
-        is_news
+        is_changed
     }
 }
 
@@ -150,7 +148,7 @@ fn uid(account: &PartialObjectMeta<ServiceAccount>) -> Arc<str> {
     account.metadata.uid.as_deref().filter(|uid| is_uid(uid)).unwrap_or_default().into()
 }
 
-/// Whether a watch can't begin, or go on, for lack of a right.
+/// Whether a watch can't start, or continue, because a right is missing.
 pub fn is_forbidden(error: &watcher::Error) -> bool {
     use watcher::Error as E;
     let (E::InitialListFailed(kube::Error::Api(status))

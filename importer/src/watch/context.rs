@@ -1,4 +1,4 @@
-//! What all watches share.
+//! What watches and checks share.
 
 use std::sync::Arc;
 
@@ -12,32 +12,27 @@ use crate::model::key::ObjectKey;
 use crate::queue::Queue;
 use crate::reconcile::history::Histories;
 
-/// What the watches fill.
-pub struct Watched {
-    /// What the watches have seen.
+/// The cache and queue that the watches fill, and what else they use.
+pub struct WatchContext {
     pub cache: Arc<Cache>,
-    /// The imports that are due.
     pub queue: Arc<Queue>,
-    /// What is remembered of imports with something amiss.
     pub histories: Arc<Histories>,
     /// Whether this replica may write, in sources as well.
     pub fence: Fence,
-    /// The wall clock.
     pub clock: Clock,
-    /// Counts what happens.
     pub metrics: Metrics,
-    /// Whether each watch has told all that there is, but for those that lack a right and may.
+    /// Whether each watch has listed its objects, except forbidden ones that may be absent.
     pub is_synced: tokio::sync::watch::Sender<bool>,
-    /// Told when somebody asks about a link.
-    pub asked: Notify,
+    /// Notified when a check of a link is requested.
+    pub check_requested: Notify,
 }
 
-impl Watched {
-    /// Has imports worked on at once. Those that are gone need no turn: nothing is left of them.
-    pub fn hurry(&self, keys: Vec<ObjectKey>) {
+impl WatchContext {
+    /// Enqueues imports for immediate reconciliation, and forgets deleted ones.
+    pub fn enqueue(&self, keys: Vec<ObjectKey>) {
         for key in keys {
             match self.cache.import(&key) {
-                Some(known) => self.queue.hurry(key, &known.import.spec.cluster_name),
+                Some(known) => self.queue.enqueue(key, &known.import.spec.cluster_name),
                 None => {
                     self.queue.forget(&key);
                     self.histories.forget(&key);

@@ -144,13 +144,13 @@ fn status(import: &ServiceAccountImport, provenance: &Provenance) -> ServiceAcco
         observed_generation: import.metadata.generation,
         last_transition_time: seconds(Timestamp::now()),
     };
-    let message = format!("Secret {name} holds a token until {}", provenance.expires_at);
+    let message = format!("Secret {name} holds a token until {:.0}", provenance.expires_at);
     ServiceAccountImportStatus {
         secrets: vec![SecretReference { name }],
         observed_generation: import.metadata.generation,
         conditions: vec![
             condition(READY, "TokenValid", message),
-            condition(REFRESHED, "Refreshed", "the last try succeeded".into()),
+            condition(REFRESHED, "Refreshed", "the last refresh succeeded".into()),
         ],
         expiration_time: Some(seconds(provenance.expires_at)),
         refresh_time: provenance.refresh_at.map(seconds),

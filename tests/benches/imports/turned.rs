@@ -94,5 +94,5 @@ pub async fn serve(kubeconfig: &Path) -> anyhow::Result<()> {
 
 /// The importer, but for its clock as `mcsa_importer::run` runs it.
 async fn run(client: Client, clock: Clock, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    Controller::alone(client, clock).run(shutdown).await
+    Controller::without_election(client, clock).run(shutdown).await
 }

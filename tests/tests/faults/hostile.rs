@@ -97,7 +97,7 @@ async fn hostile_sources_harm_no_other() -> anyhow::Result<()> {
         ("page", Answer::Says(502, page), "SourceUnreachable", "HTTP 502"),
         ("elsewhere", Answer::Says(302, page), "SourceUnreachable", "HTTP 302"),
         ("status", Answer::Says(403, status), "Forbidden", "no, authorization: Bearer [redacted];"),
-        ("no-uid", Answer::Says(200, namespace), "SourceFailed", "what is no UID"),
+        ("no-uid", Answer::Says(200, namespace), "SourceFailed", "an invalid UID"),
         ("no-object", Answer::Says(200, r#"["AUTHORIZATION"]"#), "SourceUnreachable", "not what Kubernetes"),
     ];
     for (name, answer, ..) in &cases {

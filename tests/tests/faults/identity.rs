@@ -58,7 +58,7 @@ async fn a_cluster_that_takes_the_place_of_the_source() -> anyhow::Result<()> {
     proxy.retarget(address(&other));
     imports.create(&for_a_day("b", "c2")).await?;
     let said = subject("b").fails("SourceNotTrusted").await?;
-    ensure!(said.contains("not signed by the CA that the link has"), "{said}");
+    ensure!(said.contains("not signed by the link's CA"), "{said}");
     a.fails_unharmed("SourceNotTrusted").await?;
     proxy.retarget(address(&source));
     importer.clock.turn(SignedDuration::from_mins(5));

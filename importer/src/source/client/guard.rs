@@ -1,8 +1,8 @@
-//! What a source answers, before anything is made of it.
+//! Bounds and sanitizes a source's responses before kube parses them.
 //!
-//! kube reads each body to its end, and takes that of an error for the error's message. A source may be
-//! broken or hostile: its answers must not fill the memory that all sources share, and what it, or
-//! something before it, repeats of a request must not carry the link's token into a status.
+//! kube reads each body to its end, and uses an error's body as the message. A source may be broken or
+//! hostile: its responses must not exhaust the memory that all sources share, and a body that echoes the
+//! request must not carry the link's token into a status.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,10 +19,10 @@ use super::refusal::refusal;
 
 const MIB: usize = 1 << 20;
 
-/// So much is read of an error's body. Real ones have less than a tenth of that.
+/// Maximum size of an error's body. Real ones are ten times smaller.
 const REFUSAL: usize = 64 << 10;
 
-/// Puts bounds to answers. It belongs where requests have their `Authorization` header already.
+/// Bounds responses. Its place is below the layer that sets the `Authorization` header.
 #[derive(Clone, Copy, Debug)]
 pub struct GuardLayer;
 
@@ -34,14 +34,14 @@ impl<S> Layer<S> for GuardLayer {
     }
 }
 
-/// A service whose answers have bounds.
+/// A service with bounded responses.
 #[derive(Clone, Debug)]
 pub struct Guarded<S> {
     inner: S,
 }
 
-/// The body of an answer as it came, or of the [`refusal`] that was made of it.
-type Answer<B> = Either<Bounded<B>, Full<<B as Body>::Data>>;
+/// The body of a success, or of the [`refusal`] that replaces an error.
+type ResponseBody<B> = Either<Bounded<B>, Full<<B as Body>::Data>>;
 
 impl<S, R, B> Service<Request<R>> for Guarded<S>
 where
@@ -51,7 +51,7 @@ where
     B::Data: AsRef<[u8]> + From<Vec<u8>> + Send,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<Answer<B>>;
+    type Response = Response<ResponseBody<B>>;
     type Error = S::Error;
     type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
 
@@ -68,40 +68,44 @@ where
             if parts.status.is_success() {
                 return Ok(Response::from_parts(parts, Either::Left(Bounded { body, bound, read: 0 })));
             }
-            Ok(refused(parts, body, authorization.as_ref()).await)
+            Ok(status_response(parts, body, authorization.as_ref()).await)
         })
     }
 }
 
-/// The answer that kube is given instead of any but a success.
-async fn refused<B>(mut parts: Parts, body: B, authorization: Option<&HeaderValue>) -> Response<Answer<B>>
+/// Replaces a response other than a success by a `Status`.
+async fn status_response<B>(
+    mut parts: Parts,
+    body: B,
+    authorization: Option<&HeaderValue>,
+) -> Response<ResponseBody<B>>
 where
     B: Body,
     B::Data: From<Vec<u8>>,
     B::Error: Into<BoxError>,
 {
-    // What is longer, or ends early, is no Status.
-    let said = Limited::new(body, REFUSAL).collect().await.map(|body| body.to_bytes());
+    // A body that is too long or incomplete is no Status.
+    let body = Limited::new(body, REFUSAL).collect().await.map(|body| body.to_bytes());
     let authorization = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let token = authorization.split_once(' ').map_or(authorization, |(_, token)| token);
-    let status = refusal(parts.status, &parts.headers, said.as_deref().unwrap_or_default(), token);
+    let status = refusal(parts.status, &parts.headers, body.as_deref().unwrap_or_default(), token);
     let body = serde_json::to_vec(&status).unwrap_or_default();
     parts.headers.clear();
     if !parts.status.is_client_error() && !parts.status.is_server_error() {
-        // Else kube would look for what it asked for in the body.
+        // Otherwise kube would parse the body as a success.
         parts.status = StatusCode::BAD_GATEWAY;
     }
     Response::from_parts(parts, Either::Right(Full::new(body.into())))
 }
 
-/// How long an answer may be.
+/// Maximum size of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bound {
     /// One object.
     Call,
     /// A page of a list.
     List,
-    /// A watch: each line of it, and there may be any number.
+    /// A line of a watch, which has any number of lines.
     Line,
 }
 
@@ -120,7 +124,7 @@ impl Bound {
 
     fn what(self) -> &'static str {
         match self {
-            Self::Call => "the answer",
+            Self::Call => "the response",
             Self::List => "a page of the list",
             Self::Line => "a line of the watch",
         }
@@ -134,17 +138,17 @@ impl Bound {
     }
 }
 
-/// There is more of an answer than there may be.
+/// A response exceeds its bound.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is longer than {} MiB", .0.what(), .0.bytes() / MIB)]
 struct TooLong(Bound);
 
-/// A body that fails where it is longer than it may be.
+/// A body that fails when it exceeds its bound.
 #[derive(Debug)]
 pub struct Bounded<B> {
     body: B,
     bound: Bound,
-    /// In all, or since the last line ended.
+    /// Bytes in total, or of the current line.
     read: usize,
 }
 

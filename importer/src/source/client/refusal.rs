@@ -1,4 +1,4 @@
-//! What is kept of a source's refusal.
+//! Sanitizes a source's error response.
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
@@ -6,30 +6,29 @@ use kube::core::Status;
 use kube::core::response::{StatusCause, StatusDetails};
 use serde_json::Value;
 
-/// Of a message, so many characters; of what is a name, fewer.
+/// Maximum number of characters of a message, and of a name.
 const MESSAGE: usize = 1000;
 const NAME: usize = 253;
 
-/// So many causes. An object that is wrong in more ways is mended step by step.
+/// Maximum number of causes.
 const CAUSES: usize = 10;
 
 const REDACTED: &str = "[redacted]";
 
-/// The Status that a source has answered with, within bounds and without tokens. Of any other body,
-/// such as a proxy's page that repeats the request, nothing is kept.
+/// The `Status` in a source's response, bounded and without tokens. Any other body is dropped, such as a
+/// proxy's page that echoes the request.
 ///
-/// How long the source wishes not to be called is in the details, for kube does not read headers, and
-/// API servers that reject a call for its priority send nothing else
-/// (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>).
+/// `Retry-After` is copied into the details: kube does not read headers, and API Priority and Fairness sends
+/// no Status (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>).
 pub fn refusal(code: StatusCode, headers: &HeaderMap, body: &[u8], token: &str) -> Status {
     let http = format!("HTTP {}", code.as_u16());
     if code.is_redirection() {
-        let message = format!("{http}, a redirection, and none is followed");
+        let message = format!("{http}: redirects are not followed");
         return Status::failure(&message, "").with_code(StatusCode::BAD_GATEWAY.as_u16());
     }
-    let clean = |text: &str, most: usize| redacted(text, token).chars().take(most).collect::<String>();
-    let said = said(body).unwrap_or_default();
-    let details = said.details.unwrap_or_else(nothing);
+    let clean = |text: &str, limit: usize| redacted(text, token).chars().take(limit).collect::<String>();
+    let status = parse(body).unwrap_or_default();
+    let details = status.details.unwrap_or_else(empty_details);
     let details = StatusDetails {
         name: clean(&details.name, NAME),
         group: clean(&details.group, NAME),
@@ -37,24 +36,24 @@ pub fn refusal(code: StatusCode, headers: &HeaderMap, body: &[u8], token: &str) 
         uid: clean(&details.uid, NAME),
         causes: details.causes.iter().take(CAUSES).map(|cause| cleaned(cause, clean)).collect(),
         retry_after_seconds: match details.retry_after_seconds {
-            0 => wished(headers),
+            0 => retry_after(headers),
             seconds => seconds,
         },
     };
-    let message = if said.message.is_empty() { http } else { clean(&said.message, MESSAGE) };
-    let code = if said.code == 0 { code.as_u16() } else { said.code };
-    Status::failure(&message, &clean(&said.reason, NAME)).with_code(code).with_details(details)
+    let message = if status.message.is_empty() { http } else { clean(&status.message, MESSAGE) };
+    let code = if status.code == 0 { code.as_u16() } else { status.code };
+    Status::failure(&message, &clean(&status.reason, NAME)).with_code(code).with_details(details)
 }
 
-/// Kubernetes' own answer, if it is one; kube would take any JSON object for it.
-fn said(body: &[u8]) -> Option<Status> {
-    let said = serde_json::from_slice::<Value>(body).ok()?;
-    let is_status = said["kind"] == "Status" && said["apiVersion"] == "v1";
-    serde_json::from_value(said).ok().filter(|_| is_status)
+/// The body as a Kubernetes `Status`; kube would accept any JSON object.
+fn parse(body: &[u8]) -> Option<Status> {
+    let status = serde_json::from_slice::<Value>(body).ok()?;
+    let is_status = status["kind"] == "Status" && status["apiVersion"] == "v1";
+    serde_json::from_value(status).ok().filter(|_| is_status)
 }
 
-/// In seconds. Kubernetes does not use the other form, a date.
-fn wished(headers: &HeaderMap) -> u32 {
+/// `Retry-After` in seconds. Kubernetes does not use the other form, a date.
+fn retry_after(headers: &HeaderMap) -> u32 {
     let value = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     value.and_then(|value| value.parse().ok()).unwrap_or_default()
 }
@@ -67,19 +66,19 @@ fn cleaned(cause: &StatusCause, clean: impl Fn(&str, usize) -> String) -> Status
     }
 }
 
-fn nothing() -> StatusDetails {
-    let nothing = String::new;
+fn empty_details() -> StatusDetails {
+    let empty_details = String::new;
     StatusDetails {
-        name: nothing(),
-        group: nothing(),
-        kind: nothing(),
-        uid: nothing(),
+        name: empty_details(),
+        group: empty_details(),
+        kind: empty_details(),
+        uid: empty_details(),
         causes: Vec::new(),
         retry_after_seconds: 0,
     }
 }
 
-/// The text without this token, and without any other that looks like a JWT.
+/// The text without this token and without anything that looks like a JWT.
 fn redacted(text: &str, token: &str) -> String {
     let text = if token.is_empty() { text.to_owned() } else { text.replace(token, REDACTED) };
     let (mut clean, mut rest) = (String::new(), text.as_str());
@@ -123,7 +122,7 @@ mod tests {
     #[rstest]
     #[case::page(502, &format!("<html>authorization: Bearer {TOKEN}</html>"), 502, "HTTP 502")]
     #[case::priority_and_fairness(429, "Too many requests, please try again later.\n", 429, "HTTP 429")]
-    #[case::nothing(503, "", 503, "HTTP 503")]
+    #[case::empty_details(503, "", 503, "HTTP 503")]
     #[case::other_json(401, r#"{"message": "no", "code": 200}"#, 401, "HTTP 401")]
     #[case::no_object(500, "[1]", 500, "HTTP 500")]
     #[case::status_of_wrong_types(
@@ -132,13 +131,13 @@ mod tests {
         500,
         "HTTP 500"
     )]
-    #[case::redirection(302, "<a href=x>", 502, "HTTP 302, a redirection, and none is followed")]
+    #[case::redirection(302, "<a href=x>", 502, "HTTP 302: redirects are not followed")]
     #[case::status(403, &status(403, "may not", "null"), 403, "may not")]
     #[case::status_without_code(403, &status(0, "may not", "null"), 403, "may not")]
     #[case::status_without_message(403, &status(403, "", "null"), 403, "HTTP 403")]
     #[case::token(403, &status(403, &format!("'{TOKEN}'?"), "null"), 403, "'[redacted]'?")]
     #[case::jwt(400, &status(400, &format!("<{JWT}> eyJ a.b.c"), "null"), 400, "<[redacted]> eyJ a.b.c")]
-    fn what_is_kept(
+    fn kept_code_and_message(
         #[case] code: u16,
         #[case] body: &str,
         #[case] kept_code: u16,
@@ -155,16 +154,12 @@ mod tests {
     #[case::header_of_a_status(Some("3"), status(429, "m", r#"{"kind": "x"}"#), 3)]
     #[case::date(Some("Wed, 21 Oct 2015 07:28:00 GMT"), "plain".into(), 0)]
     #[case::neither(None, "plain".into(), 0)]
-    fn how_long_it_wishes_not_to_be_called(
-        #[case] header: Option<&'static str>,
-        #[case] body: String,
-        #[case] seconds: u32,
-    ) {
+    fn retry_after_is_kept(#[case] header: Option<&'static str>, #[case] body: String, #[case] seconds: u32) {
         assert_eq!(refused(429, header, &body).details.unwrap().retry_after_seconds, seconds);
     }
 
     #[test]
-    fn details_are_kept_within_bounds() {
+    fn details_are_bounded() {
         let cause = format!(r#"{{"reason": "r", "message": "{TOKEN}", "field": "f"}}"#);
         let causes = vec![cause; 100].join(",");
         let details = format!(r#"{{"name": "{JWT}", "kind": "secrets", "causes": [{causes}]}}"#);

@@ -18,7 +18,7 @@ use tower::util::MapRequestLayer;
 const TOKEN: &str = "opaque-t0ken";
 const CHUNK: usize = 16 << 10;
 
-/// A client of a server that always answers with this body, and sends the token along.
+/// A client that sends the token to a server that always returns this body.
 fn client<B>(
     code: u16,
     headers: &'static [(&'static str, &'static str)],
@@ -47,7 +47,7 @@ fn says(code: u16, headers: &'static [(&'static str, &'static str)], body: &'sta
     client(code, headers, move || kube::client::Body::from(body.as_bytes().to_vec()))
 }
 
-/// A client of a server that says this again and again, and how often it has.
+/// A client of a server that repeats this chunk for ever, and the number of chunks sent.
 fn endless(code: u16, chunk: &'static [u8]) -> (Client, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = sent.clone();
@@ -66,7 +66,7 @@ async fn get(client: Client) -> Error {
 }
 
 #[tokio::test]
-async fn success_is_handed_on() {
+async fn success_is_passed_through() {
     let client = says(200, &[], r#"{"metadata": {"uid": "u"}}"#);
     let namespace = Api::<Namespace>::all(client).get("kube-system").await.unwrap();
     assert_eq!(namespace.metadata.uid.as_deref(), Some("u"));
@@ -87,7 +87,7 @@ async fn success_is_handed_on() {
     &[("location", "https://opaque-t0ken.example")],
     "",
     502,
-    "HTTP 307, a redirection, and none is followed",
+    "HTTP 307: redirects are not followed",
     0
 )]
 #[case::odd_code(999, &[], r#"{"metadata": {"uid": "u"}}"#, 999, "HTTP 999", 0)]
@@ -102,13 +102,13 @@ async fn success_is_handed_on() {
     0
 )]
 #[tokio::test]
-async fn what_kube_makes_of_a_refusal(
+async fn refusals_as_kube_reports_them(
     #[case] code: u16,
     #[case] headers: &'static [(&'static str, &'static str)],
     #[case] body: &'static str,
     #[case] kept_code: u16,
     #[case] message: &str,
-    #[case] wished: u32,
+    #[case] retry_after: u32,
 ) {
     let error = get(says(code, headers, body)).await;
     assert!(!format!("{error:?}").contains(TOKEN));
@@ -116,20 +116,20 @@ async fn what_kube_makes_of_a_refusal(
     assert_eq!((status.code, status.message.as_str()), (kept_code, message));
     let (kind, seconds) =
         status.details.map(|details| (details.kind, details.retry_after_seconds)).unwrap_or_default();
-    assert_eq!((kind.as_str(), seconds), (if code == 404 { "secrets" } else { "" }, wished));
+    assert_eq!((kind.as_str(), seconds), (if code == 404 { "secrets" } else { "" }, retry_after));
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_not_read_to_its_end() {
+async fn endless_response_is_cut_off() {
     let (client, sent) = endless(201, &[b' '; CHUNK]);
     let accounts = Api::<ServiceAccount>::default_namespaced(client);
     let error = accounts.create_token_request("a", &PostParams::default(), &Default::default()).await;
-    assert_eq!(errors::line(&error.unwrap_err()), "ServiceError: the answer is longer than 1 MiB");
+    assert_eq!(errors::line(&error.unwrap_err()), "ServiceError: the response is longer than 1 MiB");
     assert_eq!(sent.load(Ordering::Relaxed), MIB / CHUNK + 1);
 }
 
 #[tokio::test]
-async fn an_endless_page_of_a_list_is_not_read_to_its_end() {
+async fn endless_list_page_is_cut_off() {
     let (client, sent) = endless(200, &[b' '; CHUNK]);
     let error = Api::<ServiceAccount>::all(client).list(&ListParams::default().limit(500)).await.unwrap_err();
     assert!(errors::line(&error).contains("a page of the list is longer than 8 MiB"), "{error}");
@@ -137,7 +137,7 @@ async fn an_endless_page_of_a_list_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn an_endless_refusal_is_not_read_to_its_end() {
+async fn endless_refusal_is_cut_off() {
     let (client, sent) = endless(403, &[b' '; CHUNK]);
     let Error::Api(status) = get(client).await else { panic!("no refusal") };
     assert_eq!((status.code, status.message.as_str()), (403, "HTTP 403"));
@@ -145,7 +145,7 @@ async fn an_endless_refusal_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_watch_is_endless_and_its_lines_are_not() {
+async fn only_lines_of_a_watch_are_bounded() {
     let line = r#"{"type": "BOOKMARK", "object": {"kind": "ServiceAccount", "apiVersion": "v1", "metadata":
         {"resourceVersion": "1"}}}"#;
     let line = line.replace('\n', "") + "\n";
@@ -172,7 +172,7 @@ async fn a_watch_is_endless_and_its_lines_are_not() {
 #[case("/api/v1/namespaces/a/serviceaccounts?&watch=true&limit=500", Bound::Line)]
 #[case("/api/v1/serviceaccounts?watch=1", Bound::Line)]
 #[case("/api/v1/serviceaccounts?watch=false", Bound::Call)]
-fn the_bound_depends_on_the_request(#[case] uri: &str, #[case] bound: Bound) {
+fn bound_depends_on_the_request(#[case] uri: &str, #[case] bound: Bound) {
     let request = |method| Request::builder().method(method).uri(uri).body(()).unwrap();
     assert_eq!(Bound::of(&request("GET")), bound);
     assert_eq!(Bound::of(&request("POST")), Bound::Call);

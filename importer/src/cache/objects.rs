@@ -1,0 +1,62 @@
+//! Cached imports and links.
+
+use std::sync::Arc;
+
+use kube::api::ObjectMeta;
+use mcsa_client::ServiceAccountImport;
+
+use super::checks::ObservedCheck;
+use crate::model::account::Account;
+use crate::model::import::Import;
+use crate::model::status::StatusSummary;
+use crate::source::Source;
+
+/// An import and its state.
+#[derive(Clone, Debug)]
+pub struct CachedImport {
+    pub import: Arc<Import>,
+    pub summary: StatusSummary,
+    /// The source's report about the service account, if it invalidates the Secret's token.
+    pub account: Option<Account>,
+    /// The resource version as a number; 0 if it is none.
+    pub version: u64,
+    /// Digest of the status that is being written: the watch may report it before the response arrives.
+    pub(super) pending_digest: Option<u64>,
+    /// The shortened lifetime, in seconds, that an event reported last.
+    pub(super) reported_lifetime: Option<u64>,
+}
+
+/// A link, as read from its Secret.
+#[derive(Clone, Debug)]
+pub struct LinkEntry {
+    pub cluster_name: String,
+    /// Resource version of the Secret that it was read from.
+    pub version: String,
+    /// The source, or what is wrong with the Secret.
+    pub source: Result<Arc<Source>, String>,
+}
+
+/// An import as a watch reports it.
+#[derive(Debug)]
+pub struct ObservedImport {
+    pub import: Import,
+    pub summary: StatusSummary,
+    /// The resource version as a number; 0 if it is none.
+    pub version: u64,
+    /// For a link: the check request and its result.
+    pub check: Option<ObservedCheck>,
+}
+
+impl ObservedImport {
+    pub fn of(mut object: ServiceAccountImport) -> Self {
+        let status = object.status.take();
+        let version = version_of(&object.metadata);
+        let check = object.is_link().then(|| ObservedCheck::of(&object, status.as_ref()));
+        Self { import: Import::of(object), summary: StatusSummary::of(status.as_ref()), version, check }
+    }
+}
+
+/// The resource version as a number; 0 if it is none. Numbers can be compared (KEP-5504).
+pub fn version_of(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
