@@ -58,11 +58,27 @@ pub use self::local::{CONTROLLER_CONFIG_MAP, local_cluster};
 pub use self::log::ClusterLine;
 pub use self::profile::Profile;
 pub use self::profiles::Profiles;
-pub use crate::system::formats::argo_workflows::{
-    CLUSTER_LABEL, CLUSTERS, KUBECONFIG, NAMESPACE, REMOTE_NAMESPACE, WORKFLOW_NAMESPACE,
-};
 
-use crate::system::formats::Verification;
+use crate::kubeconfig::Verification;
+
+/// Where Argo Workflows looks for them, unless it is installed elsewhere.
+pub const NAMESPACE: &str = "argo";
+
+/// Name of the Secret that has a rest config for each cluster.
+pub const CLUSTERS: &str = "clusters";
+
+/// Name of the Secret that has a kubeconfig with a context for each cluster.
+pub const KUBECONFIG: &str = "kubeconfig";
+
+/// Label of a profile; its value is the cluster's name.
+pub const CLUSTER_LABEL: &str = "workflows.argoproj.io/cluster";
+
+/// Annotation of a profile: the namespace of the workflows that it is for; empty, any. Without it, the
+/// profile's own.
+pub const WORKFLOW_NAMESPACE: &str = "workflows.argoproj.io/workflow-namespace";
+
+/// Annotation of a profile: the namespace of the cluster that it is for. Without it, any.
+pub const REMOTE_NAMESPACE: &str = "workflows.argoproj.io/namespace";
 
 /// Reads the Secrets. Refuses configurations that disable the verification of certificates, unless
 /// [`Reader::allow_insecure`] allows them.
@@ -85,12 +101,9 @@ impl Reader {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use k8s_openapi::ByteString;
     use k8s_openapi::api::core::v1::Secret;
-
-    use crate::system::credential::{Credential, tests::credential};
-    use crate::system::formats::{Exported, Verification};
 
     /// A Secret of the namespace `argo`.
     pub(super) fn secret(name: &str, values: &[(&str, &str)]) -> Secret {
@@ -100,30 +113,5 @@ pub(crate) mod tests {
         secret.metadata.name = Some(name.into());
         secret.metadata.namespace = Some("argo".into());
         secret
-    }
-
-    /// Calls `check` with each combination of credential and verification.
-    pub(super) fn each(check: impl Fn(Exported<'_>)) {
-        let mut other: Credential = credential();
-        other.endpoint.ca_bundle = None;
-        other.endpoint.tls_server_name = Some("kubernetes.default".into());
-        other.namespace = "team-1".into();
-        for credential in [credential(), other] {
-            for verification in [Verification::Certificate, Verification::Nothing] {
-                check(Exported { credential: &credential, service_account: "pod-lister", verification });
-            }
-        }
-    }
-
-    pub(super) fn assert_matches(config: &kube::Config, exported: &Exported<'_>) {
-        use crate::ExposeSecret;
-        let is_insecure = exported.verification == Verification::Nothing;
-        let endpoint = &exported.credential.endpoint;
-        assert_eq!(config.cluster_url, "https://c2.example:6443/");
-        assert_eq!(config.accept_invalid_certs, is_insecure);
-        assert_eq!(config.root_cert.is_some(), endpoint.ca_bundle.is_some() && !is_insecure);
-        assert_eq!(config.tls_server_name, endpoint.tls_server_name);
-        assert_eq!(config.auth_info.token.as_ref().unwrap().expose_secret(), "t0ken");
-        assert!(!format!("{config:?}").contains("t0ken"));
     }
 }

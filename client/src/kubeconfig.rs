@@ -7,17 +7,40 @@ use kube::Config;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::system::credential::{Endpoint, pem_bundle};
-use crate::system::formats::Verification;
-use crate::system::proxy::{self, ProxyError};
+pub mod proxy;
+
+use self::proxy::ProxyError;
 
 /// As a kubeconfig calls it.
 pub(crate) const INSECURE: &str = "insecure-skip-tls-verify";
 
 const AUTHORITY: &str = "certificate-authority-data";
 
+/// How to reach the API server of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// URL of the API server.
+    pub server: String,
+    /// PEM bundle that its certificate is verified with. None: the system's own roots.
+    pub ca_bundle: Option<String>,
+    /// Name that the certificate is verified for, where it is not the URL's host.
+    pub tls_server_name: Option<String>,
+    /// HTTP or SOCKS5 proxy on the way there.
+    pub proxy_url: Option<String>,
+}
+
+/// How a consumer knows the source's API server. An [`Endpoint`] has no
+/// such choice: what the importer writes is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// By its certificate.
+    Certificate,
+    /// Not at all: whoever is on the way can read the token, and answer in the source's place.
+    Nothing,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Problem {
+pub enum Problem {
     // kube's own message would quote the YAML, and with it the token.
     #[error("it is not a kubeconfig")]
     NotAKubeconfig,
@@ -41,7 +64,7 @@ pub(crate) enum Problem {
 
 /// Reads what a context says, the current one unless it is named, of a kubeconfig that is data
 /// throughout.
-pub(crate) fn read(text: &str, context: Option<&str>) -> Result<(Endpoint, Config), Problem> {
+pub fn read(text: &str, context: Option<&str>) -> Result<(Endpoint, Config), Problem> {
     let kubeconfig = parse(text)?;
     let read = Chosen::of(&kubeconfig, context)?.read(Verification::Certificate)?;
     for cluster in kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref()) {
@@ -70,9 +93,9 @@ pub(crate) fn parse(text: &str) -> Result<Kubeconfig, Problem> {
 /// A context's cluster and user.
 #[derive(Clone, Copy)]
 pub(crate) struct Chosen<'a> {
-    cluster: &'a Cluster,
-    user: Option<&'a AuthInfo>,
-    namespace: Option<&'a str>,
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) user: Option<&'a AuthInfo>,
+    pub(crate) namespace: Option<&'a str>,
 }
 
 impl<'a> Chosen<'a> {
@@ -121,6 +144,11 @@ impl<'a> Chosen<'a> {
 /// A URL with a host.
 pub(crate) fn url(text: &str) -> Option<Uri> {
     text.parse().ok().filter(|url: &Uri| url.host().is_some())
+}
+
+/// The bytes as a PEM bundle, if there is a certificate in them.
+pub fn pem_bundle(bytes: Vec<u8>) -> Option<String> {
+    String::from_utf8(bytes).ok().filter(|pem| pem.contains("-----BEGIN CERTIFICATE-----"))
 }
 
 /// A PEM bundle of certificates, as text and as kube takes it, from the base64 in `field`.
@@ -204,22 +232,47 @@ fn credentials(user: &AuthInfo) -> Result<AuthInfo, Problem> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::system::credential::tests::credential;
     use rstest::rstest;
+
+    /// As the importer writes it.
+    pub(crate) const KUBECONFIG: &str = "apiVersion: v1
+kind: Config
+clusters:
+- name: c2-pod-lister
+  cluster:
+    server: https://c2.example:6443
+    certificate-authority-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCkFBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=
+users:
+- name: c2-pod-lister
+  user:
+    token: t0ken
+contexts:
+- name: c2-pod-lister
+  context:
+    cluster: c2-pod-lister
+    user: c2-pod-lister
+    namespace: default
+current-context: c2-pod-lister
+";
 
     #[test]
     fn the_current_context_or_the_named_one() {
-        let text = credential().kubeconfig().unwrap();
+        let endpoint = Endpoint {
+            server: "https://c2.example:6443".into(),
+            ca_bundle: Some("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".into()),
+            tls_server_name: None,
+            proxy_url: None,
+        };
         for context in [None, Some("c2-pod-lister")] {
-            let (endpoint, config) = read(&text, context).unwrap();
-            assert_eq!(endpoint, credential().endpoint);
+            let (read, config) = read(KUBECONFIG, context).unwrap();
+            assert_eq!(read, endpoint);
             assert_eq!(config.cluster_url, "https://c2.example:6443/");
             assert_eq!(config.root_cert, Some(vec![vec![0]]));
             assert_eq!(config.auth_info.token.unwrap().expose_secret(), "t0ken");
         }
-        assert_eq!(read(&text, Some("c3")).unwrap_err(), Problem::NoContext("c3".into()));
+        assert_eq!(read(KUBECONFIG, Some("c3")).unwrap_err(), Problem::NoContext("c3".into()));
     }
 
     #[rstest]
@@ -243,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_token_is_not_kept() {
-        let text = credential().kubeconfig().unwrap().replacen("token:", "toke:", 1);
+        let text = KUBECONFIG.replacen("token:", "toke:", 1);
         let (_, config) = read(&text, None).unwrap();
         assert!(!format!("{config:?}").contains("t0ken"));
     }

@@ -52,8 +52,7 @@
 //!
 //! # Features
 //!
-//! `controller` and `argo` turn on the modules of these names; neither is on by default. `system` is for this
-//! system's own programs, and promises nothing.
+//! `controller` and `argo` turn on the modules of these names; neither is on by default.
 //!
 //! Which Kubernetes [`k8s_openapi`] is for is for the program to choose, as always: depend on it with a feature such
 //! as `v1_33`. Rust 1.91 is needed; a later one may be with a new minor version. kube's types are in this
@@ -67,13 +66,12 @@ pub mod config;
 pub mod contract;
 #[cfg(feature = "controller")]
 pub mod controller;
-mod kubeconfig;
 pub mod live;
-#[cfg(feature = "system")]
-pub mod system;
-#[cfg(not(feature = "system"))]
-#[allow(dead_code)] // Some of what is left of it is for our own programs alone.
-mod system;
+
+// Public for mcsa-credentials only.
+#[doc(hidden)]
+pub mod kubeconfig;
+#[doc(hidden)]
+pub mod names;
 
 pub use api::{ServiceAccountImport, ServiceAccountImportSpec, ServiceAccountImportStatus};
-pub use secrecy::{ExposeSecret, SecretString};

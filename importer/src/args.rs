@@ -1,6 +1,6 @@
 //! The importer's command line.
 
-use mcsa_client::system::names::namespace;
+use mcsa_credentials::names::namespace;
 use mcsa_runtime::cluster::ClusterArgs;
 use mcsa_runtime::lease::LeaseArgs;
 use mcsa_runtime::logs::LogArgs;

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use mcsa_client::system::secret::{Names, SecretState};
+use mcsa_credentials::secret::{Names, SecretState};
 use tokio::time::Instant;
 
 pub use self::checks::CheckRequest;

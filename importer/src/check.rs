@@ -161,8 +161,8 @@ mod tests {
     use crate::model::import::Import;
     use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
-    use mcsa_client::contract::{CHECK_REQUESTED, LINK_LABEL, SYSTEM_NAMESPACE};
     use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+    use mcsa_credentials::contract::{CHECK_REQUESTED, LINK_LABEL, SYSTEM_NAMESPACE};
     use rstest::rstest;
     use serde_json::json;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use mcsa_client::system::secret::SecretState;
+use mcsa_credentials::secret::SecretState;
 
 use crate::clock::after;
 use crate::model::account::Account;
@@ -119,7 +119,7 @@ pub fn refresh_time(now: Timestamp, lifetime: Duration, jitter: f64) -> Timestam
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mcsa_client::contract;
+    use mcsa_credentials::contract;
     use rstest::rstest;
     use serde_json::{Value, json};
 

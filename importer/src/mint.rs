@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mcsa_client::SecretString;
-use mcsa_client::system::credential::Credential;
-use mcsa_client::system::secret::Provenance;
-use mcsa_client::system::token::{Claims, request};
+use mcsa_credentials::SecretString;
+use mcsa_credentials::credential::Credential;
+use mcsa_credentials::secret::Provenance;
+use mcsa_credentials::token::{Claims, request};
 
 use crate::clock::after;
 use crate::decide::refresh_time;

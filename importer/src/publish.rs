@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::core::Request;
 use kube::{Api, Resource, ResourceExt};
-use mcsa_client::contract::{FIELD_MANAGER, IMPORT_NAME};
-use mcsa_client::system::secret::{SecretState, build};
+use mcsa_credentials::contract::{FIELD_MANAGER, IMPORT_NAME};
+use mcsa_credentials::secret::{SecretState, build};
 use mcsa_runtime::errors;
 
 use crate::mint::Minted;

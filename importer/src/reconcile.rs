@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mcsa_client::system::secret::{Provenance, SecretState};
+use mcsa_credentials::secret::{Provenance, SecretState};
 use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
 

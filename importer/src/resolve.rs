@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::system::credential::items;
-use mcsa_client::system::secret::SecretState;
-use mcsa_client::system::secret::fingerprint;
+use mcsa_credentials::credential::items;
+use mcsa_credentials::secret::SecretState;
+use mcsa_credentials::secret::fingerprint;
 
 use crate::cache::Cache;
 use crate::model::failure::{Failure, Reason};
@@ -115,7 +115,7 @@ mod tests {
     use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
     use mcsa_client::contract::LINK_LABEL;
-    use mcsa_client::system::link::Link;
+    use mcsa_credentials::link::Link;
     use mcsa_runtime::lease::Fence;
     use prometheus_client::registry::Registry;
     use rstest::rstest;

@@ -9,7 +9,7 @@ use http::header::{ACCEPT, HeaderValue};
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::{Client, core::request};
-use mcsa_client::contract::FIELD_MANAGER;
+use mcsa_credentials::contract::FIELD_MANAGER;
 use mcsa_runtime::deadline::in_time;
 use tokio::sync::Semaphore;
 

@@ -15,8 +15,8 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
-use mcsa_client::system::link::{Link, cluster_name};
-use mcsa_client::system::secret::SecretState;
+use mcsa_credentials::link::{Link, cluster_name};
+use mcsa_credentials::secret::SecretState;
 use mcsa_runtime::errors;
 use tokio::sync::Notify;
 

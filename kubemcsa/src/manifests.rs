@@ -61,7 +61,7 @@ fn first((name, text): (&str, &str)) -> anyhow::Result<DynamicObject> {
 mod tests {
     use super::*;
     use kube::ResourceExt;
-    use mcsa_client::contract;
+    use mcsa_credentials::contract;
     use serde_json::Value;
 
     fn find(kind: &str, name: &str) -> DynamicObject {

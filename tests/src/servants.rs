@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
-use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 
 use crate::cluster::Cluster;
 use crate::eventually::eventually;

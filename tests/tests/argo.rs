@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{ListParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client, Config};
-use mcsa_client::ExposeSecret;
 use mcsa_client::argo::{self, ClusterLine, Profiles, Reader};
+use mcsa_credentials::ExposeSecret;
 use mcsa_tests::{Cluster, init, kubemcsa_ok, pair, pod_lister, unsaid};
 use serde_json::json;
 

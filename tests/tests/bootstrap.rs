@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
-use mcsa_client::system::link::Link;
+use mcsa_credentials::link::Link;
 use mcsa_tests::{
     Cluster, Fault, Imports, Proxy, eventually, kubemcsa, kubemcsa_ok, merged_kubeconfig, program,
 };

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::config::Kubeconfig;
 use kube::{Api, Client, ResourceExt};
-use mcsa_client::system::link::Link;
-use mcsa_client::system::token::Claims;
+use mcsa_credentials::link::Link;
+use mcsa_credentials::token::Claims;
 use mcsa_tests::{Cluster, client, kubemcsa, kubemcsa_ok, pair, pod_lister, program, unsaid};
 use serde_json::{Value, json};
 
@@ -92,7 +92,7 @@ fn read(format: &str, document: &str) -> anyhow::Result<Kubeconfig> {
     })
 }
 
-fn token(kubeconfig: &Kubeconfig) -> anyhow::Result<mcsa_client::SecretString> {
+fn token(kubeconfig: &Kubeconfig) -> anyhow::Result<mcsa_credentials::SecretString> {
     let user = kubeconfig.auth_infos.first().and_then(|named| named.auth_info.as_ref());
     user.and_then(|user| user.token.clone()).context("no token")
 }
@@ -152,7 +152,7 @@ async fn each_format_is_a_credential_for_its_consumer() -> anyhow::Result<()> {
                 (claims.namespace.as_str(), claims.service_account.as_str()) == ("formats", "pod-lister")
             );
             {
-                use mcsa_client::ExposeSecret;
+                use mcsa_credentials::ExposeSecret;
                 tokens.insert(token.expose_secret().to_owned());
             }
             works(client(read)?, "formats").await.with_context(|| format!("{format} as {syntax}"))?;

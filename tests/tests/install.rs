@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use mcsa_client::contract::webhook::CONFIGURATION;
+use mcsa_credentials::contract::webhook::CONFIGURATION;
 use mcsa_tests::{Cluster, kubemcsa, kubemcsa_ok};
 use serde_json::json;
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use mcsa_client::contract::{IMPORT_NAME, webhook};
+use mcsa_credentials::contract::{IMPORT_NAME, webhook};
 use mcsa_tests::{Cluster, Imports, Servants, eventually, install_and_link, pod_lister, pod_lister_import};
 use serde_json::json;
 

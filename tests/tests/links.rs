@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
-use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, REFRESH_TIME, SYSTEM_NAMESPACE};
+use mcsa_credentials::contract::{IMPORT_NAME, LINK_LABEL, REFRESH_TIME, SYSTEM_NAMESPACE};
 use mcsa_tests::{
     AuditEvent, AuditObject, Cluster, Imports, Proxy, Servants, bootstrap, eventually, install_and_link,
     kubemcsa_ok, pod_lister, pod_lister_import,

@@ -1,7 +1,7 @@
 //! The pod's annotations: which imports it names, and how it wants them.
 
 use mcsa_client::contract;
-use mcsa_client::system::names::{is_dns_subdomain, listed};
+use mcsa_credentials::names::{is_dns_subdomain, listed};
 
 use crate::text::quote;
 

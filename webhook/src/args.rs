@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::Uri;
 use jiff::SignedDuration;
-use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::contract::webhook::{PATH, SERVICE};
+use mcsa_credentials::contract::SYSTEM_NAMESPACE;
+use mcsa_credentials::contract::webhook::{PATH, SERVICE};
 use mcsa_runtime::cluster::ClusterArgs;
 use mcsa_runtime::logs::LogArgs;
 use mcsa_runtime::probes::ProbeArgs;

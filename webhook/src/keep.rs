@@ -35,7 +35,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
 use kube::{Api, Client};
-use mcsa_client::contract::webhook::CONFIGURATION;
+use mcsa_credentials::contract::webhook::CONFIGURATION;
 use mcsa_runtime::deadline::in_time;
 use mcsa_runtime::errors;
 use tokio::sync::watch;

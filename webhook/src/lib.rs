@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
-use mcsa_client::contract::webhook::FIELD_MANAGER;
+use mcsa_credentials::contract::webhook::FIELD_MANAGER;
 use mcsa_runtime::probes::{self, Probes};
 use mcsa_runtime::signals;
 use prometheus_client::registry::Registry;

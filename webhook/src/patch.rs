@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation};
 use mcsa_client::contract::MOUNT_ROOT;
-use mcsa_client::system::names::dns_label;
+use mcsa_credentials::names::dns_label;
 use serde_json::{Value, json};
 
 use crate::pod::{Container, Pod, Spec};

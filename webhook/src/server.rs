@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use mcsa_client::contract::webhook::PATH;
+use mcsa_credentials::contract::webhook::PATH;
 use tracing::warn;
 
 use crate::budget::{Budget, Held, Unread};

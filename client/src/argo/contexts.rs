@@ -10,7 +10,9 @@ use kube::config::{Context, Kubeconfig};
 use super::Reader;
 use super::error::{ArgoError, Place, Problem, if_encoded, require_credential, text};
 use crate::kubeconfig::{self, Chosen, INSECURE};
-use crate::system::formats::kubeconfigs::VALUE;
+
+/// The key that has the kubeconfig.
+const VALUE: &str = "value";
 
 const FIX: &str = "put a kubeconfig there, with a context for each cluster, as kubemcsa export --format \
                     argo-kubeconfig prints it";

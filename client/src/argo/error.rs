@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::config::AuthInfo;
 use kube::{Resource, ResourceExt};
 
+use crate::kubeconfig::proxy::ProxyError;
 use crate::kubeconfig::{self, INSECURE, decoded};
-use crate::system::proxy::ProxyError;
 
 /// Why a Secret or ConfigMap cannot be used. The message names the object, the key and the fix, and quotes no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,9 +14,7 @@ use serde_json::Value;
 use self::fields::Fields;
 use super::Reader;
 use super::error::{ArgoError, Place, Problem, if_encoded, require_credential, text};
-use crate::kubeconfig::{self, authority, decoded_pem, unbroken, url};
-use crate::system::formats::Verification;
-use crate::system::proxy;
+use crate::kubeconfig::{self, Verification, authority, decoded_pem, proxy, unbroken, url};
 
 const FIX: &str = "put the rest config of the cluster there, under the cluster's name, as kubemcsa export --format \
                    argo-clusters prints it";

@@ -7,8 +7,8 @@ use kube::Config;
 use kube::config::{Cluster, Kubeconfig};
 
 use super::ConfigError;
+use crate::kubeconfig::proxy;
 use crate::live::{LiveConfig, Origin, with_its_token};
-use crate::system::proxy;
 
 /// The contexts of a kubeconfig.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,10 +9,9 @@ use kube::Config;
 
 use super::ConfigError;
 use crate::contract::{self, key};
-use crate::kubeconfig;
+use crate::kubeconfig::{self, Verification};
 use crate::live::{LiveConfig, Origin};
-use crate::system::formats::Verification;
-use crate::system::names::is_dns_subdomain;
+use crate::names::is_dns_subdomain;
 
 /// Environment variable that names another folder than [`crate::contract::MOUNT_ROOT`].
 pub const MOUNT_ROOT_ENV: &str = "MCSA_MOUNT_ROOT";
@@ -145,7 +144,7 @@ impl Mounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::credential::tests::credential;
+    use crate::kubeconfig::tests::KUBECONFIG;
     use secrecy::ExposeSecret;
     use std::path::Path;
 
@@ -154,10 +153,14 @@ mod tests {
         let folder = root.join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let authority = rcgen::generate_simple_self_signed([]).unwrap().cert.pem();
-        let mut credential = credential();
-        credential.endpoint.ca_bundle = Some(authority);
-        for (key, value) in credential.data(&[]).unwrap() {
-            std::fs::write(folder.join(key), value.0).unwrap();
+        let lines = KUBECONFIG.lines().map(|line| match line.trim().split_once(": ") {
+            Some(("certificate-authority-data", _)) => "    certificate-authority: ca.crt",
+            Some(("token", _)) => "    tokenFile: token",
+            _ => line,
+        });
+        let config = lines.collect::<Vec<_>>().join("\n");
+        for (key, value) in [("config", config.as_str()), ("token", "t0ken"), ("ca.crt", &authority)] {
+            std::fs::write(folder.join(key), value).unwrap();
         }
     }
 

@@ -1,11 +1,12 @@
 //! The config in an import's Secret, by the API.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Config;
+use kube::config::{AuthInfo, Cluster};
 
 use crate::contract::key;
-use crate::kubeconfig;
-use crate::system::credential::{Credential, Endpoint, pem_bundle};
+use crate::kubeconfig::{self, Chosen, Verification, pem_bundle};
 
 /// What is wrong with a Secret. No value is in it.
 #[derive(Debug, thiserror::Error)]
@@ -32,58 +33,50 @@ pub(crate) fn read_secret(secret: &Secret) -> Result<Config, Problem> {
         let value = secret.data.as_ref().and_then(|data| data.get(key));
         value.map(|value| std::str::from_utf8(&value.0).map_err(|_| Problem::NotText(key))).transpose()
     };
+    let problem = |key| move |problem| Problem::Kubeconfig(key, problem);
     if let Some(text) = text(key::KUBECONFIG)? {
-        return of_kubeconfig(key::KUBECONFIG, text);
+        return kubeconfig::read(text, None).map(|(_, config)| config).map_err(problem(key::KUBECONFIG));
     }
     let (Some(server), Some(token)) = (text(key::SERVER)?, text(key::TOKEN)?) else {
         return Err(Problem::Missing);
     };
     let ca = text(key::CA)?.filter(|pem| !pem.is_empty());
-    let ca_bundle =
-        ca.map(|pem| pem_bundle(pem.as_bytes().to_vec()).ok_or(Problem::NotPem(key::CA))).transpose()?;
-    let credential = Credential {
-        name: "import".into(),
-        cluster_name: String::new(),
-        endpoint: Endpoint {
-            server: server.trim().into(),
-            ca_bundle,
-            tls_server_name: None,
-            proxy_url: None,
-        },
-        namespace: text(key::NAMESPACE)?.unwrap_or("default").trim().into(),
-        token: token.trim().to_owned().into(),
+    let ca = ca.map(|pem| pem_bundle(pem.as_bytes().to_vec()).ok_or(Problem::NotPem(key::CA))).transpose()?;
+    // As a kubeconfig, so that the same checks apply.
+    let cluster = Cluster {
+        server: Some(server.trim().to_owned()),
+        certificate_authority_data: ca.map(|pem| STANDARD.encode(pem)),
+        ..Default::default()
     };
-    // By way of a kubeconfig, so that there is one reading of all of it.
-    let kubeconfig = credential.kubeconfig().map_err(|_| Problem::Missing)?;
-    of_kubeconfig(key::SERVER, &kubeconfig)
-}
-
-fn of_kubeconfig(key: &'static str, text: &str) -> Result<Config, Problem> {
-    kubeconfig::read(text, None)
-        .map(|(_, config)| config)
-        .map_err(|problem| Problem::Kubeconfig(key, problem))
+    let user = AuthInfo { token: Some(token.trim().to_owned().into()), ..Default::default() };
+    let namespace = text(key::NAMESPACE)?.map(str::trim).filter(|namespace| !namespace.is_empty());
+    let chosen = Chosen { cluster: &cluster, user: Some(&user), namespace };
+    chosen.read(Verification::Certificate).map(|(_, config)| config).map_err(problem(key::SERVER))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{ItemValue, SecretItem};
-    use crate::system::credential::tests::credential;
+    use crate::kubeconfig::tests::KUBECONFIG;
     use k8s_openapi::ByteString;
     use rstest::rstest;
     use secrecy::ExposeSecret;
 
-    const USUAL: &[SecretItem] = &[];
+    fn secret(values: &[(&str, &str)]) -> Secret {
+        let value = |(key, value): &(&str, &str)| (key.to_string(), ByteString(value.as_bytes().to_vec()));
+        Secret { data: Some(values.iter().map(value).collect()), ..Default::default() }
+    }
 
     #[rstest]
-    #[case::the_usual_keys(USUAL.to_vec())]
-    #[case::what_one_is_made_of(
-        [("server", ItemValue::Server), ("ca.crt", ItemValue::CABundle), ("token", ItemValue::Token),
-         ("namespace", ItemValue::Namespace)].map(|(key, value)| SecretItem { key: key.into(), value }).to_vec()
-    )]
-    fn secrets(#[case] items: Vec<SecretItem>) {
-        let secret = Secret { data: Some(credential().data(&items).unwrap()), ..Default::default() };
-        let config = read_secret(&secret).unwrap();
+    #[case::kubeconfig(&[("kubeconfig", KUBECONFIG)])]
+    #[case::parts_of_one(&[
+        ("server", "https://c2.example:6443"),
+        ("ca.crt", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"),
+        ("token", "t0ken"),
+        ("namespace", "default"),
+    ])]
+    fn secrets(#[case] values: &[(&str, &str)]) {
+        let config = read_secret(&secret(values)).unwrap();
         assert_eq!(config.cluster_url, "https://c2.example:6443/");
         assert_eq!(config.default_namespace, "default");
         assert_eq!(config.root_cert.unwrap().len(), 1);
@@ -97,9 +90,7 @@ mod tests {
     #[case(&[("server", "http://c2"), ("token", "t0ken")], "key server: its server does not begin with https://")]
     #[case(&[("server", "https://c2"), ("token", "t0ken"), ("ca.crt", "t0ken")], "key ca.crt: it is no PEM")]
     fn no_secrets(#[case] values: &[(&str, &str)], #[case] said: &str) {
-        let value = |(key, value): &(&str, &str)| (key.to_string(), ByteString(value.as_bytes().to_vec()));
-        let secret = Secret { data: Some(values.iter().map(value).collect()), ..Default::default() };
-        let error = read_secret(&secret).unwrap_err().to_string();
+        let error = read_secret(&secret(values)).unwrap_err().to_string();
         assert!(error.contains(said) && !error.contains("t0ken"), "{error}");
     }
 }

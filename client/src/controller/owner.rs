@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 use crate::contract::owner as names;
-use crate::system::names::{label_value, short_hash};
+use crate::names::{label_value, short_hash};
 
 /// The owner of an object: an object in any cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

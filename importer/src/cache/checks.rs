@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use mcsa_client::contract::CHECK_REQUESTED;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
+use mcsa_credentials::contract::CHECK_REQUESTED;
 use tokio::time::Instant;
 
 use super::{Cache, State};
@@ -140,7 +140,7 @@ mod tests {
     use crate::cache::ObservedImport;
     use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
-    use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
+    use mcsa_credentials::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
     use serde_json::json;
     use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::runtime::watcher::Event;
-use mcsa_client::system::secret::SecretState;
+use mcsa_credentials::secret::SecretState;
 
 use super::progress::Progress;
 use super::{Cache, LinkEntry, ObservedImport, State, interested_imports};

@@ -1,7 +1,7 @@
 use super::*;
 use kube::runtime::watcher::Event;
 use mcsa_client::ServiceAccountImport;
-use mcsa_client::contract::{self, FIELD_MANAGER};
+use mcsa_credentials::contract::{self, FIELD_MANAGER};
 use serde_json::json;
 
 fn key(name: &str) -> ObjectKey {
@@ -274,7 +274,7 @@ fn secret_event_enqueues_both_owners_and_the_namesake() {
     let cache = Cache::default();
     let named = |version, name: &str| {
         let mut secret = secret("s", version, &[]);
-        secret.owner = Some(mcsa_client::system::secret::Owner { name: name.into(), uid: "u".into() });
+        secret.owner = Some(mcsa_credentials::secret::Owner { name: name.into(), uid: "u".into() });
         secret
     };
     assert_eq!(

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use mcsa_client::ServiceAccountImportStatus;
 use mcsa_client::api::{READY, REFRESHED, SecretReference};
-use mcsa_client::system::credential::items;
-use mcsa_client::system::secret::SecretState;
+use mcsa_credentials::credential::items;
+use mcsa_credentials::secret::SecretState;
 use serde_json::json;
 
 use crate::clock::seconds;
@@ -162,8 +162,8 @@ fn is_intact(import: &Import, secret: &SecretState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mcsa_client::contract::{self, FIELD_MANAGER};
     use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+    use mcsa_credentials::contract::{self, FIELD_MANAGER};
 
     const NOW: i64 = 1_000_000;
 

@@ -10,8 +10,8 @@ use clap_complete::engine::CompletionCandidate;
 use http::Uri;
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
-use mcsa_client::system::credential::pem_bundle;
-use mcsa_client::system::proxy;
+use mcsa_credentials::credential::pem_bundle;
+use mcsa_credentials::proxy;
 
 /// A context, and the cluster and the user that it names.
 #[derive(Clone, Debug, Default)]

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
-use mcsa_client::system::credential::pem_bundle;
+use mcsa_credentials::credential::pem_bundle;
 
 pub use args::Args;
 

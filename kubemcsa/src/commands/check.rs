@@ -14,7 +14,7 @@ mod report;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mcsa_client::system::names::namespace;
+use mcsa_credentials::names::namespace;
 
 use self::fix::Mend;
 use self::report::Report;

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::api::{READY, REFRESHED};
-use mcsa_client::system::names::namespace;
+use mcsa_credentials::names::namespace;
 use serde::Serialize;
 
 use crate::cli::flags::TargetArgs;

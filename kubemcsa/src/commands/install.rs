@@ -7,7 +7,7 @@ mod wait;
 
 use std::time::Duration;
 
-use mcsa_client::system::names::namespace;
+use mcsa_credentials::names::namespace;
 
 use crate::cli::flags::TargetArgs;
 use crate::cli::output::{self, Format};

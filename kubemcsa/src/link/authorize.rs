@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::DynamicObject;
 use kube::{Api, ResourceExt};
-use mcsa_client::contract::TARGET_UID;
+use mcsa_credentials::contract::TARGET_UID;
 
 use super::claim::Claimed;
 use super::desired;

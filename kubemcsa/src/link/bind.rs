@@ -4,8 +4,8 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DynamicObject, ListParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
-use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
-use mcsa_client::system::names::label_value;
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, TARGET_UID};
+use mcsa_credentials::names::label_value;
 
 use super::authorize::Authorized;
 use super::desired;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use anyhow::bail;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL, TARGET_UID};
+use mcsa_credentials::contract::{CLUSTER_UID, LINK_LABEL, TARGET_UID};
 
 use super::connect::Connected;
 use super::flags::{Flags, SourceFlags, TargetFlags};

@@ -3,8 +3,8 @@
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::{DynamicObject, ObjectMeta};
-use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL, SYSTEM_NAMESPACE, TARGET_UID};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+use mcsa_credentials::contract::{CLUSTER_UID, LINK_LABEL, SYSTEM_NAMESPACE, TARGET_UID};
 
 use super::connect::Connected;
 use super::grants::Grants;

@@ -8,8 +8,8 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::system::link::{Link, LinkError, cluster_name};
-use mcsa_client::system::token::Claims;
+use mcsa_credentials::link::{Link, LinkError, cluster_name};
+use mcsa_credentials::token::Claims;
 
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, list};

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::system::names;
+use mcsa_credentials::names;
 
 pub use objects::{LINK, binding_name, identity_binding_name};
 pub use stored::{Stored, stored};

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, list};

@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
-use mcsa_client::SecretString;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::system::credential::{Credential, Endpoint};
-use mcsa_client::system::secret::{self, Provenance};
-use mcsa_client::system::token;
+use mcsa_credentials::SecretString;
+use mcsa_credentials::credential::{Credential, Endpoint};
+use mcsa_credentials::secret::{self, Provenance};
+use mcsa_credentials::token;
 
 use super::authorize::Authorized;
 use super::bind::Bound;

@@ -1,9 +1,9 @@
 //! What is refused before anything is connected to. All that it needs is in the flags and the
 //! kubeconfigs, and a [`Plan`] comes from nowhere else.
 
-use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
-use mcsa_client::system::credential::Endpoint;
-use mcsa_client::system::names::is_dns_subdomain;
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
+use mcsa_credentials::credential::Endpoint;
+use mcsa_credentials::names::is_dns_subdomain;
 
 use super::flags::Flags;
 use crate::cluster::kubeconfig::Chosen;

@@ -4,8 +4,8 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use mcsa_client::contract::{FIELD_MANAGER, SYSTEM_NAMESPACE};
-use mcsa_client::system::secret::SecretState;
+use mcsa_credentials::contract::{FIELD_MANAGER, SYSTEM_NAMESPACE};
+use mcsa_credentials::secret::SecretState;
 
 use super::permit::Permitted;
 use super::verify::Verified;

@@ -1,7 +1,7 @@
 //! Keeps the link's credential if it is usable; otherwise mints, verifies and publishes another.
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::system::credential::Endpoint;
+use mcsa_credentials::credential::Endpoint;
 
 use super::authorize::Authorized;
 use super::bind::Bound;

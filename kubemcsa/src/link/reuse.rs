@@ -6,11 +6,11 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::config::AuthInfo;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE, key};
-use mcsa_client::system::credential::Endpoint;
-use mcsa_client::system::link::Link;
-use mcsa_client::system::secret::{self, Provenance};
-use mcsa_client::system::token::Claims;
-use mcsa_client::{ExposeSecret, SecretString};
+use mcsa_credentials::credential::Endpoint;
+use mcsa_credentials::link::Link;
+use mcsa_credentials::secret::{self, Provenance};
+use mcsa_credentials::token::Claims;
+use mcsa_credentials::{ExposeSecret, SecretString};
 
 use super::authorize::Authorized;
 use super::bind::Bound;
@@ -137,9 +137,9 @@ async fn works(connected: &Connected, secret: &Secret) -> anyhow::Result<bool> {
 mod tests {
     use super::*;
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    use mcsa_client::system::credential::Credential;
-    use mcsa_client::system::secret;
     use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+    use mcsa_credentials::credential::Credential;
+    use mcsa_credentials::secret;
     use rstest::rstest;
     use serde_json::json;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::config::AuthInfo;
-use mcsa_client::SecretString;
+use mcsa_credentials::SecretString;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;

@@ -12,9 +12,9 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::system::link::Link;
-use mcsa_client::system::secret::Provenance;
-use mcsa_client::system::token;
+use mcsa_credentials::link::Link;
+use mcsa_credentials::secret::Provenance;
+use mcsa_credentials::token;
 use tokio::time::{Instant, sleep};
 
 use super::authorize::{Authorized, missing_without_policy};

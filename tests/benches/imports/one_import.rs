@@ -8,12 +8,12 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Request;
 use kube::{Api, Client, Resource, ResourceExt};
 use mcsa_client::api::{READY, REFRESHED, SecretReference};
-use mcsa_client::contract::FIELD_MANAGER;
-use mcsa_client::system::credential::Credential;
-use mcsa_client::system::link::Link;
-use mcsa_client::system::secret::{Provenance, build};
-use mcsa_client::system::token::{Claims, request};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
+use mcsa_credentials::contract::FIELD_MANAGER;
+use mcsa_credentials::credential::Credential;
+use mcsa_credentials::link::Link;
+use mcsa_credentials::secret::{Provenance, build};
+use mcsa_credentials::token::{Claims, request};
 use mcsa_importer::Target;
 use serde_json::json;
 

@@ -12,7 +12,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
-use mcsa_client::system::link::Link;
+use mcsa_credentials::link::Link;
 use mcsa_tests::{Cluster, bootstrap, kubemcsa_ok, merged_kubeconfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

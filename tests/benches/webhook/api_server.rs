@@ -9,8 +9,8 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use mcsa_client::contract::MOUNT_ROOT;
-use mcsa_client::contract::webhook::{ENTRY, PATH};
+use mcsa_credentials::contract::MOUNT_ROOT;
+use mcsa_credentials::contract::webhook::{ENTRY, PATH};
 use mcsa_tests::try_eventually;
 use serde_json::json;
 

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
-use mcsa_client::contract::webhook::PATH;
+use mcsa_credentials::contract::webhook::PATH;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
-use mcsa_client::contract::webhook::{CONFIGURATION, ENTRY, PATH};
+use mcsa_credentials::contract::webhook::{CONFIGURATION, ENTRY, PATH};
 use mcsa_tests::{Process, program, try_eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

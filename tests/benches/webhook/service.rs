@@ -10,7 +10,7 @@ use anyhow::Context;
 use axum::body::Bytes;
 use http::{Request, header};
 use http_body_util::Full;
-use mcsa_client::contract::webhook::PATH;
+use mcsa_credentials::contract::webhook::PATH;
 use tokio::time::timeout;
 
 use crate::connection::{Connection, Failure};

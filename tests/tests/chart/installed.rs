@@ -4,8 +4,8 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::contract::webhook::CONFIGURATION;
+use mcsa_credentials::contract::SYSTEM_NAMESPACE;
+use mcsa_credentials::contract::webhook::CONFIGURATION;
 use mcsa_tests::{
     Cluster, Imports, bootstrap, eventually, helm, kubemcsa_ok, merged_kubeconfig, pod_lister_import,
 };

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use kube::api::{Patch, PatchParams};
-use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 use mcsa_tests::{eventually, pod_lister_import};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;

@@ -11,7 +11,7 @@ use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::api::{Patch, PatchParams};
 use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
-use mcsa_client::contract::{CHECK_REQUESTED, SYSTEM_NAMESPACE};
+use mcsa_credentials::contract::{CHECK_REQUESTED, SYSTEM_NAMESPACE};
 use mcsa_tests::{
     AuditEvent, Cluster, Fault, Importer, Imports, Proxy, eventually, install_and_link, kubemcsa_ok,
     link_with, pod_lister_import,

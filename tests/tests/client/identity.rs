@@ -7,10 +7,10 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use mcsa_client::SecretString;
 use mcsa_client::contract::CLUSTER_UID;
-use mcsa_client::system::credential::{Credential, Endpoint};
-use mcsa_client::system::token;
+use mcsa_credentials::SecretString;
+use mcsa_credentials::credential::{Credential, Endpoint};
+use mcsa_credentials::token;
 use mcsa_tests::{Cluster, eventually, pod_lister};
 
 /// The service account `pod-lister` of a namespace.

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use kube::config::{AuthInfo, ExecConfig, Kubeconfig, NamedAuthInfo};
-use mcsa_client::ExposeSecret;
+use mcsa_credentials::ExposeSecret;
 use mcsa_tests::{Cluster, kubeconfig_at, pair};
 use serde_json::json;
 use tempfile::TempDir;

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, ensure};
 use k8s_openapi::ByteString;
-use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID, key};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, TARGET_UID, key};
 use mcsa_tests::kubemcsa_ok;
 
 use super::World;

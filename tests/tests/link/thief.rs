@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::system::token;
+use mcsa_credentials::token;
 use mcsa_tests::{eventually_within, pod_lister};
 
 use super::World;

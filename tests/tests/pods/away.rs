@@ -1,7 +1,7 @@
 //! A webhook that is away.
 
 use kube::api::{Patch, PatchParams};
-use mcsa_client::contract::webhook::{CONFIGURATION, DEBUGGING_ENTRY, ENTRIES, ENTRY};
+use mcsa_credentials::contract::webhook::{CONFIGURATION, DEBUGGING_ENTRY, ENTRIES, ENTRY};
 
 use super::*;
 

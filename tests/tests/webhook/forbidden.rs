@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use kube::api::DeleteParams;
-use mcsa_client::contract::webhook::CERTIFICATE;
+use mcsa_credentials::contract::webhook::CERTIFICATE;
 use mcsa_tests::eventually;
 
 use super::client::call;

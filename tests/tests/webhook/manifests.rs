@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::contract::webhook::{CONFIGURATION, SERVICE};
+use mcsa_credentials::contract::SYSTEM_NAMESPACE;
+use mcsa_credentials::contract::webhook::{CONFIGURATION, SERVICE};
 use mcsa_tests::kubectl;
 use mcsa_webhook::Args;
 use serde_json::Value;

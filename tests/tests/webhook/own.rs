@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use kube::api::{DeleteParams, Patch, PatchParams};
-use mcsa_client::contract::webhook::CERTIFICATE;
+use mcsa_credentials::contract::webhook::CERTIFICATE;
 use mcsa_tests::{eventually, eventually_within};
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! The webhook configuration, and who edits it.
 
 use anyhow::ensure;
-use mcsa_client::contract::webhook::CONFIGURATION;
+use mcsa_credentials::contract::webhook::CONFIGURATION;
 use mcsa_tests::eventually;
 use serde_json::{Value, json};
 

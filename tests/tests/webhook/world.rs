@@ -9,8 +9,8 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config};
-use mcsa_client::contract::webhook::{CERTIFICATE, CONFIGURATION, PATH};
-use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
+use mcsa_credentials::contract::webhook::{CERTIFICATE, CONFIGURATION, PATH};
+use mcsa_credentials::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
 use mcsa_tests::{
     Cluster, Imports, Process, Proxy, eventually, kubemcsa_ok, pod_lister_import, program, takes_pods,
 };

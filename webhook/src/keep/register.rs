@@ -6,8 +6,8 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ServiceReference, WebhookClientConfig,
 };
-use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::contract::webhook::{CONFIGURATION, ENTRIES, ENTRY, PATH, SERVICE};
+use mcsa_credentials::contract::SYSTEM_NAMESPACE;
+use mcsa_credentials::contract::webhook::{CONFIGURATION, ENTRIES, ENTRY, PATH, SERVICE};
 use serde_json::json;
 
 use crate::args::{self, WebhookUrl};

@@ -1,9 +1,8 @@
 //! Valid and invalid kubeconfigs with several clusters.
 
 use super::super::KUBECONFIG;
-use super::super::tests::{assert_matches, each, secret};
+use super::super::tests::secret;
 use super::*;
-use crate::system::formats::Verification;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rstest::rstest;
 
@@ -27,27 +26,6 @@ fn two() -> String {
 
 fn of(text: &str) -> Secret {
     secret(KUBECONFIG, &[("value", text)])
-}
-
-#[test]
-fn an_exported_kubeconfig_is_read_back() {
-    each(|exported| {
-        let secret = exported.argo_kubeconfig().unwrap();
-        let strict = Reader::default().contexts(&secret);
-        assert_eq!(strict.is_err(), exported.verification == Verification::Nothing);
-        if let Err(error) = strict {
-            let error = error.to_string();
-            assert!(error.contains("context c2") && error.contains("Reader::allow_insecure"), "{error}");
-        }
-        let reader = Reader::default().allow_insecure();
-        let configs = reader.contexts(&secret).unwrap();
-        assert_eq!(configs.keys().collect::<Vec<_>>(), ["c2"]);
-        assert_matches(&configs["c2"], &exported);
-        let config = reader.context(&secret, "c2").unwrap();
-        assert_matches(&config, &exported);
-        assert_eq!(config.default_namespace, exported.credential.namespace);
-        assert_eq!(reader.managed_namespace(&secret, "c2").unwrap(), exported.credential.namespace);
-    });
 }
 
 #[test]

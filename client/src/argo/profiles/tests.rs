@@ -1,14 +1,13 @@
-use super::super::tests::{assert_matches, each, secret};
+use super::super::tests::secret;
 use super::super::{CLUSTER_LABEL, REMOTE_NAMESPACE, WORKFLOW_NAMESPACE};
 use super::*;
-use crate::system::credential::tests::credential;
-use crate::system::formats::{Verification, argo_workflows::Scope};
+use crate::kubeconfig::tests::KUBECONFIG;
 use kube::ResourceExt;
 use rstest::rstest;
 
 /// A profile of the namespace `argo` for the cluster `c2`.
 fn profile(name: &str, workflow_namespace: Option<&str>, namespace: Option<&str>) -> Secret {
-    let mut secret = secret(name, &[("kubeconfig", &credential().kubeconfig().unwrap())]);
+    let mut secret = secret(name, &[("kubeconfig", KUBECONFIG)]);
     secret.labels_mut().insert(CLUSTER_LABEL.into(), "c2".into());
     let annotations = [(WORKFLOW_NAMESPACE, workflow_namespace), (REMOTE_NAMESPACE, namespace)];
     for (key, value) in annotations.into_iter().filter_map(|(key, value)| Some((key, value?))) {
@@ -25,28 +24,6 @@ fn all() -> Vec<Secret> {
         profile("argo-to-default", None, Some("default")),
         profile("team", Some("team"), Some("")),
     ]
-}
-
-#[rstest]
-#[case(Scope::default(), Some("argo"), None)]
-#[case(Scope { workflow_namespace: Some("w"), namespace: Some("default") }, Some("w"), Some("default"))]
-#[case(Scope { workflow_namespace: Some(""), namespace: None }, None, None)]
-fn an_exported_profile_is_read_back(
-    #[case] scope: Scope<'_>,
-    #[case] workflow_namespace: Option<&str>,
-    #[case] namespace: Option<&str>,
-) {
-    each(|exported| {
-        let mut secret = exported.argo_profile(scope).unwrap();
-        secret.metadata.namespace = Some("argo".into());
-        let strict = Reader::default().profile(&secret);
-        assert_eq!(strict.is_err(), exported.verification == Verification::Nothing);
-        let profile = Reader::default().allow_insecure().profile(&secret).unwrap();
-        assert_matches(&profile.config, &exported);
-        assert_eq!((profile.secret.as_str(), profile.cluster.as_str()), ("argo/argo.c2", "c2"));
-        assert_eq!(profile.workflow_namespace.as_deref(), workflow_namespace);
-        assert_eq!(profile.namespace.as_deref(), namespace);
-    });
 }
 
 #[rstest]

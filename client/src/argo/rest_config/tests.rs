@@ -1,12 +1,12 @@
 //! Valid and invalid rest configs.
 
 use super::super::CLUSTERS;
-use super::super::tests::{assert_matches, each, secret};
+use super::super::tests::secret;
 use super::*;
-use crate::ExposeSecret;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::ByteString;
 use rstest::rstest;
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 const CA: &str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
@@ -31,24 +31,6 @@ fn read(value: &Value) -> Result<Config, String> {
         assert!(!text.contains("t0ken") && !format!("{error:?}").contains("t0ken"), "{text}");
         text
     })
-}
-
-#[test]
-fn an_exported_rest_config_is_read_back() {
-    each(|exported| {
-        let secret = exported.argo_clusters();
-        let name = exported.credential.cluster_name.as_str();
-        let insecure = exported.verification == Verification::Nothing;
-        let strict = Reader::default().rest_configs(&secret);
-        assert_eq!(strict.is_err(), insecure);
-        if let Err(error) = strict {
-            assert!(error.to_string().contains("Reader::allow_insecure"), "{error}");
-        }
-        let configs = Reader::default().allow_insecure().rest_configs(&secret).unwrap();
-        assert_eq!(configs.keys().collect::<Vec<_>>(), [name]);
-        assert_matches(&configs[name], &exported);
-        assert_matches(&Reader::default().allow_insecure().rest_config(&secret, name).unwrap(), &exported);
-    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a kubeconfig says about its user, as kube takes it.
 
 use kube::config::{AuthInfo, Cluster};
-use mcsa_client::{ExposeSecret, SecretString};
+use mcsa_credentials::{ExposeSecret, SecretString};
 
 /// Credentials that kube reads as kubectl would.
 ///

@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 use mcsa_client::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
-use mcsa_client::system::link::Link;
+use mcsa_credentials::link::Link;
 
 use crate::cluster::kubeconfig::{Chosen, shell_quote};
 use crate::link::existing::ExistingLink;

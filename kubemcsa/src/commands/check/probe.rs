@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use mcsa_client::ServiceAccountImport;
-use mcsa_client::contract::{CHECK_REQUESTED, SYSTEM_NAMESPACE};
+use mcsa_credentials::contract::{CHECK_REQUESTED, SYSTEM_NAMESPACE};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 

@@ -6,7 +6,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use jiff::SignedDuration;
 use mcsa_client::api::MIN_EXPIRATION_SECONDS;
-use mcsa_client::system::names::{self, is_dns_subdomain};
+use mcsa_credentials::names::{self, is_dns_subdomain};
 
 use crate::cluster::kubeconfig::contexts;
 

@@ -3,11 +3,11 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use kube::config::Kubeconfig;
-use mcsa_client::contract;
-use mcsa_client::system::credential::{Credential, Endpoint};
-use mcsa_client::system::formats::argo_workflows::{self, Scope};
-use mcsa_client::system::formats::{Exported, Verification, argo_cd, kubeconfigs};
-use mcsa_client::system::token::Claims;
+use mcsa_credentials::contract;
+use mcsa_credentials::credential::{Credential, Endpoint};
+use mcsa_credentials::formats::argo_workflows::{self, Scope};
+use mcsa_credentials::formats::{Exported, Verification, argo_cd, kubeconfigs};
+use mcsa_credentials::token::Claims;
 
 use super::args::{Args, Format};
 use super::mint::Minted;

@@ -1,6 +1,6 @@
 //! The way to the source that the consumer is told.
 
-use mcsa_client::system::credential::Endpoint;
+use mcsa_credentials::credential::Endpoint;
 
 use super::args::{Args, Format};
 use crate::cli::output;

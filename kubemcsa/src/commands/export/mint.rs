@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
-use mcsa_client::SecretString;
-use mcsa_client::system::token;
+use mcsa_credentials::SecretString;
+use mcsa_credentials::token;
 
 use super::args::Args;
 use crate::cluster::Cluster;

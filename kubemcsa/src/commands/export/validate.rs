@@ -1,6 +1,6 @@
 //! What is refused before anything is asked of a cluster.
 
-use mcsa_client::system::names::{is_dns_subdomain, label_value};
+use mcsa_credentials::names::{is_dns_subdomain, label_value};
 
 use super::args::{Args, Format};
 

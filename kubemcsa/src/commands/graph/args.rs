@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCandidates;
 
-use mcsa_client::system::names;
+use mcsa_credentials::names;
 
 use crate::cluster::kubeconfig::contexts;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::{Resource, ResourceExt};
 use mcsa_client::contract::IMPORT_NAME;
-use mcsa_client::system::names::listed;
+use mcsa_credentials::names::listed;
 
 use crate::cluster::{object, pod};
 

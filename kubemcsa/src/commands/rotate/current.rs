@@ -3,9 +3,9 @@
 use anyhow::bail;
 use kube::ResourceExt;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::system::credential::Endpoint;
-use mcsa_client::system::link::Link;
-use mcsa_client::system::secret::{self, Provenance};
+use mcsa_credentials::credential::Endpoint;
+use mcsa_credentials::link::Link;
+use mcsa_credentials::secret::{self, Provenance};
 
 use super::replace;
 use crate::cluster::object;

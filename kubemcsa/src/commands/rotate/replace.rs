@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::system::credential::Endpoint;
+use mcsa_credentials::credential::Endpoint;
 
 use crate::cluster::Cluster;
 use crate::link::authorize::Authorized;

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::system::link::Link;
+use mcsa_credentials::link::Link;
 
 use crate::cli::output;
 use crate::cli::times::to_the_second;

@@ -4,7 +4,7 @@ use anyhow::bail;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, ResourceExt};
-use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 
 use crate::cluster::{Cluster, object};
 

@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 use serde_json::json;
 
 use crate::cluster::object::{self, PART_OF};

@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectMeta};
 use kube::discovery::{Discovery, Scope, verbs};
 use kube::{Api, Resource, ResourceExt};
-use mcsa_client::SecretString;
-use mcsa_client::contract::{SYSTEM_NAMESPACE, TARGET_UID};
+use mcsa_credentials::SecretString;
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 use serde::Serialize;
 
 use crate::cli::output;

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DynamicObject, ListParams, ObjectMeta};
 use kube::{Api, ResourceExt};
+use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{CLUSTER_UID, IMPORT_NAME};
-use mcsa_client::{SecretString, ServiceAccountImport};
+use mcsa_credentials::SecretString;
 
 use crate::cli::output;
 use crate::cli::times::to_the_second;

@@ -4,8 +4,8 @@ use anyhow::ensure;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
-use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_client::contract::webhook::CERTIFICATE;
+use mcsa_credentials::contract::SYSTEM_NAMESPACE;
+use mcsa_credentials::contract::webhook::CERTIFICATE;
 use mcsa_tests::Cluster;
 use serde_json::{Value, json};
 

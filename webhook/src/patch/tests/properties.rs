@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use mcsa_client::system::names::is_dns_subdomain;
+use mcsa_credentials::names::is_dns_subdomain;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

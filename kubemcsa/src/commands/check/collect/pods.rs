@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod as CorePod, PodSpec};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::IMPORT_NAME;
-use mcsa_client::system::names::listed;
+use mcsa_credentials::names::listed;
 
 use crate::cluster::call::CallError;
 use crate::cluster::pod::{controller, secrets};

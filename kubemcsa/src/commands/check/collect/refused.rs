@@ -3,8 +3,8 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use mcsa_client::contract::{IMPORT_NAME, webhook};
-use mcsa_client::system::names::listed;
+use mcsa_credentials::contract::{IMPORT_NAME, webhook};
+use mcsa_credentials::names::listed;
 
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, list};

@@ -3,7 +3,7 @@
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
-use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 
 use super::{Seen, deployed, deployment, note};
 use crate::cluster::Cluster;

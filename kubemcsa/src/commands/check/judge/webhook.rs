@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mcsa_client::contract::{SYSTEM_NAMESPACE, webhook};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 use rustls::RootCertStore;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::CryptoProvider;

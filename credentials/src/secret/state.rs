@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::contract::{FIELD_MANAGER, GROUP};
-use crate::system::secret::Provenance;
+use crate::secret::Provenance;
 
 /// A Secret, by its metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]

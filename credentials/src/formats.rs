@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
+pub use mcsa_client::kubeconfig::Verification;
 
-use crate::system::credential::Credential;
+use crate::credential::Credential;
 
 pub mod argo_cd;
 pub mod argo_workflows;
@@ -24,16 +25,6 @@ pub struct Exported<'a> {
     pub service_account: &'a str,
     /// Whether the consumer makes sure that it talks to the source.
     pub verification: Verification,
-}
-
-/// How a consumer knows the source's API server. An [`Endpoint`](crate::system::credential::Endpoint) has no
-/// such choice: what the importer writes is verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verification {
-    /// By its certificate.
-    Certificate,
-    /// Not at all: whoever is on the way can read the token, and answer in the source's place.
-    Nothing,
 }
 
 impl Exported<'_> {
@@ -70,7 +61,7 @@ fn secret<const L: usize, const V: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::credential::tests::credential;
+    use crate::credential::tests::credential;
 
     /// Those of the credential of the tests, each way.
     pub(super) fn each(check: impl Fn(Exported<'_>)) {

@@ -6,10 +6,10 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Config, ResourceExt};
+use mcsa_client::kubeconfig;
 
 use crate::contract::{self, key};
-use crate::kubeconfig;
-use crate::system::credential::Endpoint;
+use crate::credential::Endpoint;
 
 /// The way into one source.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ fn read(secret: &Secret) -> Result<Link, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::credential::tests::credential;
+    use crate::credential::tests::credential;
     use k8s_openapi::ByteString;
     use rstest::rstest;
 

@@ -5,24 +5,12 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::ByteString;
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
+use mcsa_client::api::{ItemValue, SecretItem};
+pub use mcsa_client::kubeconfig::{Endpoint, pem_bundle};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use crate::api::{ItemValue, SecretItem};
 use crate::contract::key;
-
-/// How to reach the API server of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// URL of the API server.
-    pub server: String,
-    /// PEM bundle that its certificate is verified with. None: the system's own roots.
-    pub ca_bundle: Option<String>,
-    /// Name that the certificate is verified for, where it is not the URL's host.
-    pub tls_server_name: Option<String>,
-    /// HTTP or SOCKS5 proxy on the way there.
-    pub proxy_url: Option<String>,
-}
 
 /// All that a consumer needs to act as a service account of a source.
 #[derive(Clone, Debug)]
@@ -45,11 +33,6 @@ pub struct Credential {
 pub struct FormatError {
     name: String,
     source: serde_saphyr::ser::Error,
-}
-
-/// The bytes as a PEM bundle, if there is a certificate in them.
-pub fn pem_bundle(bytes: Vec<u8>) -> Option<String> {
-    String::from_utf8(bytes).ok().filter(|pem| pem.contains("-----BEGIN CERTIFICATE-----"))
 }
 
 /// What a Secret holds: the items that its import chose, or the usual ones if it chose none; among
@@ -225,6 +208,7 @@ pub(crate) fn kubeconfig(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use mcsa_client::config::Mounts;
 
     pub(crate) fn credential() -> Credential {
         Credential {
@@ -283,6 +267,23 @@ pub(crate) mod tests {
             let cluster = files.clusters[0].cluster.as_ref().unwrap();
             assert_eq!(cluster.certificate_authority.as_deref(), Some("ca.crt"));
         }
+    }
+
+    #[test]
+    fn the_client_reads_a_mounted_credential() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("c2-pod-lister");
+        std::fs::create_dir(&folder).unwrap();
+        let mut credential = credential();
+        credential.endpoint.ca_bundle = Some(rcgen::generate_simple_self_signed([]).unwrap().cert.pem());
+        for (key, value) in credential.data(&[]).unwrap() {
+            std::fs::write(folder.join(key), value.0).unwrap();
+        }
+        let config = Mounts::at(root.path()).import("c2-pod-lister").unwrap().config();
+        assert_eq!(config.cluster_url, "https://c2.example:6443/");
+        assert_eq!(config.default_namespace, "default");
+        assert_eq!(config.root_cert.unwrap().len(), 1);
+        assert_eq!(config.auth_info.token.unwrap().expose_secret(), "t0ken");
     }
 
     #[test]

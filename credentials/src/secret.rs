@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
+use mcsa_client::api::{ServiceAccountImport, ServiceAccountImportSpec};
 
-use crate::api::{ServiceAccountImport, ServiceAccountImportSpec};
 use crate::contract;
-use crate::system::credential::{Credential, Endpoint, FormatError};
-use crate::system::names::{label_value, short_hash};
+use crate::credential::{Credential, Endpoint, FormatError};
+use crate::names::{label_value, short_hash};
 
 pub use state::{Names, Owner, SecretState};
 
@@ -107,8 +107,8 @@ pub fn build(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::SecretTemplate;
-    use crate::system::credential::tests::credential;
+    use crate::credential::tests::credential;
+    use mcsa_client::api::SecretTemplate;
 
     fn import(namespace: &str) -> ServiceAccountImport {
         let mut import = ServiceAccountImport::new("c2-pod-lister", ServiceAccountImportSpec::default());

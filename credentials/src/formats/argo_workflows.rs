@@ -3,31 +3,15 @@
 //! <https://github.com/argoproj/argo-workflows/issues/3523>
 
 use k8s_openapi::api::core::v1::Secret;
+pub use mcsa_client::argo::{
+    CLUSTER_LABEL, CLUSTERS, KUBECONFIG, NAMESPACE, REMOTE_NAMESPACE, WORKFLOW_NAMESPACE,
+};
 use serde_json::json;
 
 use super::kubeconfigs::VALUE;
 use super::{Exported, secret};
 use crate::contract::key;
-use crate::system::credential::FormatError;
-
-/// Where Argo Workflows looks for them, unless it is installed elsewhere.
-pub const NAMESPACE: &str = "argo";
-
-/// Name of the Secret that has a rest config for each cluster.
-pub const CLUSTERS: &str = "clusters";
-
-/// Name of the Secret that has a kubeconfig with a context for each cluster.
-pub const KUBECONFIG: &str = "kubeconfig";
-
-/// Label of a profile; its value is the cluster's name.
-pub const CLUSTER_LABEL: &str = "workflows.argoproj.io/cluster";
-
-/// Annotation of a profile: the namespace of the workflows that it is for; empty, any. Without it, the
-/// profile's own.
-pub const WORKFLOW_NAMESPACE: &str = "workflows.argoproj.io/workflow-namespace";
-
-/// Annotation of a profile: the namespace of the cluster that it is for. Without it, any.
-pub const REMOTE_NAMESPACE: &str = "workflows.argoproj.io/namespace";
+use crate::credential::FormatError;
 
 /// What a profile is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,8 +66,12 @@ impl Exported<'_> {
 mod tests {
     use super::super::tests::{each, value};
     use super::*;
+    use crate::credential::{Credential, tests::credential};
+    use crate::formats::Verification;
     use kube::config::Kubeconfig;
+    use mcsa_client::argo::Reader;
     use rstest::rstest;
+    use secrecy::ExposeSecret;
     use serde_json::Value;
 
     #[test]
@@ -131,6 +119,92 @@ mod tests {
             let kubeconfig = Kubeconfig::from_yaml(&value(&secret, "kubeconfig")).unwrap();
             assert_eq!(kubeconfig.current_context.as_deref(), Some("c2"));
             assert_eq!(kubeconfig.auth_infos[0].name, "pod-lister");
+        });
+    }
+
+    /// Credentials with and without what a cluster may need, as they are exported.
+    fn each_credential(check: impl Fn(Exported<'_>)) {
+        let mut other: Credential = credential();
+        other.endpoint.ca_bundle = None;
+        other.endpoint.tls_server_name = Some("kubernetes.default".into());
+        other.namespace = "team-1".into();
+        for credential in [credential(), other] {
+            for verification in [Verification::Certificate, Verification::Nothing] {
+                check(Exported { credential: &credential, service_account: "pod-lister", verification });
+            }
+        }
+    }
+
+    /// Whether a config read from an exported Secret is the exported one.
+    fn assert_is(config: &kube::Config, exported: &Exported<'_>) {
+        let is_insecure = exported.verification == Verification::Nothing;
+        let endpoint = &exported.credential.endpoint;
+        assert_eq!(config.cluster_url, "https://c2.example:6443/");
+        assert_eq!(config.accept_invalid_certs, is_insecure);
+        assert_eq!(config.root_cert.is_some(), endpoint.ca_bundle.is_some() && !is_insecure);
+        assert_eq!(config.tls_server_name, endpoint.tls_server_name);
+        assert_eq!(config.auth_info.token.as_ref().unwrap().expose_secret(), "t0ken");
+        assert!(!format!("{config:?}").contains("t0ken"));
+    }
+
+    #[test]
+    fn the_client_reads_exported_rest_configs() {
+        each_credential(|exported| {
+            let secret = exported.argo_clusters();
+            let name = exported.credential.cluster_name.as_str();
+            let insecure = exported.verification == Verification::Nothing;
+            let strict = Reader::default().rest_configs(&secret);
+            assert_eq!(strict.is_err(), insecure);
+            if let Err(error) = strict {
+                assert!(error.to_string().contains("Reader::allow_insecure"), "{error}");
+            }
+            let configs = Reader::default().allow_insecure().rest_configs(&secret).unwrap();
+            assert_eq!(configs.keys().collect::<Vec<_>>(), [name]);
+            assert_is(&configs[name], &exported);
+            assert_is(&Reader::default().allow_insecure().rest_config(&secret, name).unwrap(), &exported);
+        });
+    }
+
+    #[test]
+    fn the_client_reads_exported_contexts() {
+        each_credential(|exported| {
+            let secret = exported.argo_kubeconfig().unwrap();
+            let strict = Reader::default().contexts(&secret);
+            assert_eq!(strict.is_err(), exported.verification == Verification::Nothing);
+            if let Err(error) = strict {
+                let error = error.to_string();
+                assert!(error.contains("context c2") && error.contains("Reader::allow_insecure"), "{error}");
+            }
+            let reader = Reader::default().allow_insecure();
+            let configs = reader.contexts(&secret).unwrap();
+            assert_eq!(configs.keys().collect::<Vec<_>>(), ["c2"]);
+            assert_is(&configs["c2"], &exported);
+            let config = reader.context(&secret, "c2").unwrap();
+            assert_is(&config, &exported);
+            assert_eq!(config.default_namespace, exported.credential.namespace);
+            assert_eq!(reader.managed_namespace(&secret, "c2").unwrap(), exported.credential.namespace);
+        });
+    }
+
+    #[rstest]
+    #[case(Scope::default(), Some("argo"), None)]
+    #[case(Scope { workflow_namespace: Some("w"), namespace: Some("default") }, Some("w"), Some("default"))]
+    #[case(Scope { workflow_namespace: Some(""), namespace: None }, None, None)]
+    fn the_client_reads_exported_profiles(
+        #[case] scope: Scope<'_>,
+        #[case] workflow_namespace: Option<&str>,
+        #[case] namespace: Option<&str>,
+    ) {
+        each_credential(|exported| {
+            let mut secret = exported.argo_profile(scope).unwrap();
+            secret.metadata.namespace = Some("argo".into());
+            let strict = Reader::default().profile(&secret);
+            assert_eq!(strict.is_err(), exported.verification == Verification::Nothing);
+            let profile = Reader::default().allow_insecure().profile(&secret).unwrap();
+            assert_is(&profile.config, &exported);
+            assert_eq!((profile.secret.as_str(), profile.cluster.as_str()), ("argo/argo.c2", "c2"));
+            assert_eq!(profile.workflow_namespace.as_deref(), workflow_namespace);
+            assert_eq!(profile.namespace.as_deref(), namespace);
         });
     }
 }

@@ -6,7 +6,7 @@ use kube::config::{AuthInfo, Cluster, Kubeconfig};
 
 use super::{Exported, secret};
 use crate::contract::key;
-use crate::system::credential::{FormatError, Names, kubeconfig};
+use crate::credential::{FormatError, Names, kubeconfig};
 
 /// The key that Flux and Cluster API read.
 pub const VALUE: &str = "value";

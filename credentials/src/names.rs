@@ -1,0 +1,81 @@
+//! Names within Kubernetes' limits.
+
+use mcsa_client::names::{HASH_DIGITS, LABEL_MAX, with_hash};
+pub use mcsa_client::names::{is_dns_subdomain, label_value, short_hash};
+
+/// `prefix` and `name` as one DNS-1123 label, such as a volume's name. Two different names never
+/// get the same label, even if they agree once they are shortened or their dots are replaced.
+pub fn dns_label(prefix: &str, name: &str) -> String {
+    let label = format!("{prefix}{}", name.replace('.', "-"));
+    if label.len() <= LABEL_MAX && !name.contains('.') && !ends_like_a_hash(name) {
+        return label;
+    }
+    with_hash(&label, name)
+}
+
+/// A name that ends like a hash gets one of its own, or it could be the label of another name.
+fn ends_like_a_hash(name: &str) -> bool {
+    let end = name.rsplit('-').next().unwrap_or_default();
+    end.len() == HASH_DIGITS && end.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The names in an annotation's value, which are separated by commas.
+pub fn listed(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|name| !name.is_empty())
+}
+
+/// The name of a namespace, as a flag gives it.
+///
+/// # Errors
+/// When it can be that of none: a namespace's name is a DNS-1123 label.
+pub fn namespace(name: &str) -> Result<String, String> {
+    if name.len() <= LABEL_MAX && !name.contains('.') && is_dns_subdomain(name) {
+        return Ok(name.to_owned());
+    }
+    Err(format!(
+        "no namespace can be called that: it takes lower-case letters, digits and -, at most {LABEL_MAX} characters"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("team-a", true)]
+    #[case(&"a".repeat(63), true)]
+    #[case(&"a".repeat(64), false)]
+    #[case("a.b", false)]
+    #[case("", false)]
+    #[case(" a", false)]
+    fn namespaces(#[case] name: &str, #[case] valid: bool) {
+        assert_eq!(namespace(name).is_ok(), valid);
+    }
+
+    #[test]
+    fn long_names_get_different_labels() {
+        let (a, b) = (format!("{}a", "x".repeat(80)), format!("{}b", "x".repeat(80)));
+        assert_ne!(dns_label("sai-", &a), dns_label("sai-", &b));
+        assert_eq!(dns_label("sai-", &a).len(), 63);
+    }
+
+    #[test]
+    fn names_with_dots_and_dashes_get_different_labels() {
+        assert_eq!(dns_label("sai-", "a-b"), "sai-a-b");
+        let dotted = dns_label("sai-", "a.b");
+        assert_ne!(dotted, "sai-a-b");
+        // Not even a name that was made up for it.
+        assert_ne!(dns_label("sai-", dotted.trim_start_matches("sai-")), dotted);
+    }
+
+    #[test]
+    fn a_shortened_name_is_a_dns_label() {
+        for length in 40..120 {
+            let name = format!("{}.{}", "a".repeat(length / 2), "-b".repeat(length / 2).replace("-b", "b-"));
+            let name = name.trim_end_matches('-');
+            let label = dns_label("sai-", name);
+            assert!(label.len() <= 63 && is_dns_subdomain(&label) && !label.contains('.'), "{label}");
+        }
+    }
+}
