@@ -1,5 +1,5 @@
-//! Reads the Secrets of the multi-cluster designs for Argo Workflows as [`kube::Config`]s. `kubemcsa export` writes the
-//! same formats. <https://github.com/argoproj/argo-workflows/issues/3523>
+//! Reads the Secrets of the multi-cluster designs for Argo Workflows as [`kube::Config`]s. `kubemcsa export` writes
+//! the same formats. <https://github.com/argoproj/argo-workflows/issues/3523>
 //!
 //! | Secret | content | all clusters | one cluster |
 //! | --- | --- | --- | --- |
@@ -88,8 +88,9 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Also accepts `Insecure` and `insecure-skip-tls-verify`, which `kubemcsa export --insecure-skip-tls-verify` writes.
-    /// Anyone on the network path to such a cluster can read the token, and impersonate the cluster. Not for production.
+    /// Also accepts `Insecure` and `insecure-skip-tls-verify`, which `kubemcsa export --insecure-skip-tls-verify`
+    /// writes. Anyone on the network path to such a cluster can read the token, and impersonate the cluster. Not for
+    /// production.
     #[must_use]
     pub fn allow_insecure(self) -> Self {
         Self { insecure: true }

@@ -39,12 +39,12 @@
 //!
 //! What several clusters add:
 //!
-//! - A cluster that is unreachable, hangs, or refuses a watch does not delay the others. The store keeps its last known
-//!   objects. Once it answers again, its objects are listed, and those that changed are reconciled.
+//! - A cluster that is unreachable, hangs, or refuses a watch does not delay the others. The store keeps its last
+//!   known objects. Once it answers again, its objects are listed, and those that changed are reconciled.
 //! - Clusters join and leave while the controller runs.
 //! - An object may own objects in any cluster. [`Owner::apply_to`] records the owner. [`Controller::owns`] reconciles
-//!   the owner when an owned object changes, and deletes owned objects once the owner is gone. An object is deleted only
-//!   if it is proven to be an orphan.
+//!   the owner when an owned object changes, and deletes owned objects once the owner is gone. An object is deleted
+//!   only if it is proven to be an orphan.
 //!
 //! # Rights
 //!

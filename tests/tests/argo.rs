@@ -1,5 +1,4 @@
-//! What multi-cluster workflows for Argo Workflows keep in Secrets: written to a real API, read back from
-//! it, and used.
+//! The Secrets of Argo Workflows' multi-cluster designs: written to a real API server, read back, and used.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +13,10 @@ use mcsa_credentials::ExposeSecret;
 use mcsa_tests::{Cluster, init, kubemcsa_ok, pair, pod_lister, unsaid};
 use serde_json::json;
 
-/// Lists pods where the service account may, and nowhere else.
+/// Lists pods where the service account may, and fails elsewhere.
 async fn works(mut config: Config, namespace: &str) -> anyhow::Result<()> {
     init();
-    ensure!(config.proxy_url.take().is_none(), "there is a proxy on the way to this machine");
+    ensure!(config.proxy_url.take().is_none(), "the config has a proxy");
     let client = Client::try_from(config)?;
     Api::<Pod>::namespaced(client.clone(), namespace).list(&Default::default()).await?;
     let elsewhere = Api::<Pod>::namespaced(client, "default").list(&Default::default()).await;
@@ -25,7 +24,6 @@ async fn works(mut config: Config, namespace: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A Secret that the API has.
 async fn created(
     target: &Cluster,
     namespace: &str,
@@ -40,8 +38,8 @@ async fn created(
     Ok(api.get(name).await?)
 }
 
-/// In the source a service account `pod-lister`, and in the target a namespace for Secrets, both called
-/// `name`; and a kubeconfig of the former.
+/// Creates a namespace `name` in both clusters, with a service account `pod-lister` in the source. Returns the
+/// clusters and a kubeconfig of the service account.
 async fn scene(name: &str) -> anyhow::Result<(&'static Cluster, &'static Cluster, String)> {
     let (target, source) = pair().await;
     pod_lister(source, name).await?;
@@ -108,15 +106,17 @@ async fn profiles() -> anyhow::Result<()> {
         errors.len() == 1 && errors[0].starts_with("Secret profiles/bad, key kubeconfig: "),
         "{errors:?}"
     );
-    ensure!(profiles.find("default", "c2", "profiles")?.is_none(), "it is for workflows of any namespace");
-    ensure!(profiles.find("profiles", "c2", "default")?.is_none(), "it is for any namespace");
-    let found = profiles.find("profiles", "c2", "profiles")?.context("no profile is found")?;
+    ensure!(
+        profiles.find("default", "c2", "profiles")?.is_none(),
+        "the profile is for workflows in any namespace"
+    );
+    ensure!(profiles.find("profiles", "c2", "default")?.is_none(), "the profile is for any namespace");
+    let found = profiles.find("profiles", "c2", "profiles")?.context("no profile found")?;
     works(found.config.clone(), "profiles").await
 }
 
-/// What `kubemcsa export` prints, applied, is read back.
 #[tokio::test(flavor = "multi_thread")]
-async fn exported_and_read_back() -> anyhow::Result<()> {
+async fn an_applied_export_is_read_back() -> anyhow::Result<()> {
     let (target, source, _) = scene("exported").await?;
     let reader = Reader::default();
     let api = Api::<Secret>::namespaced(target.client(), "exported");
@@ -154,7 +154,7 @@ async fn exported_and_read_back() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_local_cluster() -> anyhow::Result<()> {
+async fn the_name_of_the_local_cluster_is_read() -> anyhow::Result<()> {
     let (target, _) = pair().await;
     target.kubectl(["create", "namespace", "local"]).await?;
     let names = BTreeMap::from([("new", "cluster=cluster-0"), ("old", "config=cluster: cluster-0")]);
@@ -167,13 +167,13 @@ async fn the_local_cluster() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A kubeconfig with a token that the API server knows, spoiled in each way that names what is wrong.
+/// With a valid token, in configurations that are invalid in several ways.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_error_has_a_token_in_it() -> anyhow::Result<()> {
+async fn no_error_contains_a_token() -> anyhow::Result<()> {
     let (target, source, kubeconfig) = scene("unsaid").await?;
     let token = token(&kubeconfig)?;
     let rest_config = json!({ "Host": source.server(), "BearerToken": token }).to_string();
-    let spoiled = [
+    let invalid = [
         ("value", BASE64_STANDARD.encode(&kubeconfig)),
         ("value", kubeconfig.replace("token:", "exec:")),
         ("value", kubeconfig.replace("clusters:", &format!("clusters: {token}"))),
@@ -181,17 +181,17 @@ async fn no_error_has_a_token_in_it() -> anyhow::Result<()> {
         ("c2", rest_config.replace("\"Host\":", "\"BearerTokenFile\":")),
         ("c2", BASE64_STANDARD.encode(&rest_config)),
     ];
-    let mut said = Vec::new();
-    for (number, (key, value)) in spoiled.iter().enumerate() {
-        let secret = created(target, "unsaid", &format!("spoiled-{number}"), key, value).await?;
+    let mut errors = Vec::new();
+    for (number, (key, value)) in invalid.iter().enumerate() {
+        let secret = created(target, "unsaid", &format!("invalid-{number}"), key, value).await?;
         let read = if *key == "c2" {
             Reader::default().rest_configs(&secret)
         } else {
             Reader::default().contexts(&secret)
         };
-        let Err(error) = read else { anyhow::bail!("spoiled-{number} is read") };
-        ensure!(error.to_string().contains(&format!("Secret unsaid/spoiled-{number}, key {key}")), "{error}");
-        said.push((format!("spoiled-{number}"), format!("{error} {error:?}")));
+        let Err(error) = read else { anyhow::bail!("invalid-{number} is read") };
+        ensure!(error.to_string().contains(&format!("Secret unsaid/invalid-{number}, key {key}")), "{error}");
+        errors.push((format!("invalid-{number}"), format!("{error} {error:?}")));
     }
-    unsaid(&[token].into(), said)
+    unsaid(&[token].into(), errors)
 }

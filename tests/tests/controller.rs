@@ -1,11 +1,11 @@
-//! Controllers of objects in several clusters, on real API servers.
+//! Controllers for objects in several clusters, on real API servers.
 
-mod away;
 mod collect;
 mod finalizer;
 mod owns;
 mod reconcile;
 mod runs;
+mod unreachable;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 
 type Parents = Controller<ConfigMap>;
 
-/// A namespace in each of the two clusters that all tests share.
+/// A namespace in each of the two clusters that the tests share.
 struct World {
     c1: &'static Cluster,
     c2: &'static Cluster,
@@ -54,7 +54,7 @@ impl World {
         Controller::new(clusters, config).namespace(&self.namespace)
     }
 
-    /// A controller whose parents in `c1` own Secrets.
+    /// A controller that reconciles parents in `c1`, which own Secrets.
     fn owners(&self, clusters: &Clusters) -> Parents {
         self.parents(clusters)
             .members(|member| &**member.name() == "c1")
@@ -103,7 +103,7 @@ impl Objects {
     }
 
     async fn has_child(&self, name: &str) {
-        eventually(format!("{name} is there"), async || self.children.get(name).await).await;
+        eventually(format!("{name} exists"), async || self.children.get(name).await).await;
     }
 
     async fn has_no_child(&self, name: &str) {
@@ -115,7 +115,7 @@ impl Objects {
     }
 }
 
-/// A reconciliation that failed because it was to.
+/// The error of a failed reconciliation.
 #[derive(Debug)]
 struct Failure(String);
 
@@ -133,12 +133,12 @@ impl From<kube::Error> for Failure {
     }
 }
 
-/// What reconciliations are given, and leave behind.
+/// The context of reconciliations.
 #[derive(Default)]
 struct Scene {
-    /// The keys, in the order in which their reconciliations began.
-    began: Mutex<Vec<String>>,
-    /// Where each parent has a Secret.
+    /// The keys of started reconciliations, in order.
+    started: Mutex<Vec<String>>,
+    /// If set, `reconcile` creates a child of each parent.
     copies: Option<Clusters>,
 }
 
@@ -148,21 +148,21 @@ impl Scene {
     }
 
     fn count(&self, key: &str) -> usize {
-        self.began.lock().unwrap().iter().filter(|began| *began == key).count()
+        self.started.lock().unwrap().iter().filter(|started| *started == key).count()
     }
 
-    async fn began(&self, key: &str, times: usize) {
+    async fn started(&self, key: &str, times: usize) {
         eventually(format!("{key} is reconciled {times} times"), async || {
-            ensure!(self.count(key) >= times, "{:?}", self.began.lock().unwrap());
+            ensure!(self.count(key) >= times, "{:?}", self.started.lock().unwrap());
             Ok(())
         })
         .await;
     }
 }
 
-/// Writes down that it was called, and has a Secret of the parent's name in `c2`, which belongs to the parent.
+/// Records the call, and creates a child in `c2` with the parent's name if the scene has `copies`.
 async fn reconcile(request: Request<ConfigMap>, scene: Arc<Scene>) -> Result<Action, Failure> {
-    scene.began.lock().unwrap().push(request.key().to_string());
+    scene.started.lock().unwrap().push(request.key().to_string());
     if let Some(clusters) = &scene.copies {
         let member = clusters.get("c2").ok_or_else(|| Failure("there is no c2".into()))?;
         let namespace = request.object.namespace().unwrap_or_default();
@@ -182,7 +182,7 @@ fn error_policy(request: &Request<ConfigMap>, _: &Failure, _: Arc<Scene>) -> Act
     request.backoff()
 }
 
-/// Waits until a cluster is known not to answer.
+/// Waits until a member counts as silent.
 async fn silent(clusters: &Clusters, name: &str) {
     eventually(format!("{name} is silent"), async || {
         let member = clusters.get(name).context("it has left")?;
@@ -192,14 +192,13 @@ async fn silent(clusters: &Clusters, name: &str) {
     .await;
 }
 
-/// What comes through a channel.
 fn received<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> + Send + 'static {
     stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)))
 }
 
-/// A controller that runs until it is dropped, and what it said.
+/// A running controller and its results. The controller ends when this is dropped.
 struct Running {
-    said: Arc<Mutex<Vec<String>>>,
+    results: Arc<Mutex<Vec<String>>>,
     metrics: Metrics,
     tasks: JoinSet<()>,
 }
@@ -214,9 +213,9 @@ impl Running {
         metrics: Metrics,
         results: impl Stream<Item = Result<(Key, Action), Error<E>>> + Send + 'static,
     ) -> Self {
-        let said = Arc::<Mutex<Vec<String>>>::default();
+        let lines = Arc::<Mutex<Vec<String>>>::default();
         let mut tasks = JoinSet::new();
-        let log = said.clone();
+        let log = lines.clone();
         tasks.spawn(async move {
             let mut results = std::pin::pin!(results);
             while let Some(result) = results.next().await {
@@ -226,25 +225,25 @@ impl Running {
                 });
             }
         });
-        Self { said, metrics, tasks }
+        Self { results: lines, metrics, tasks }
     }
 
-    /// Waits until it said something like that.
-    async fn says(&self, words: &[&str]) -> String {
-        eventually(format!("{words:?} is said"), async || {
-            let said = self.said.lock().unwrap();
-            let line = said.iter().find(|line| words.iter().all(|word| line.contains(word)));
-            line.cloned().with_context(|| format!("{said:?}"))
+    /// Waits for a result that contains all of `words`.
+    async fn result(&self, words: &[&str]) -> String {
+        eventually(format!("a result contains {words:?}"), async || {
+            let results = self.results.lock().unwrap();
+            let line = results.iter().find(|line| words.iter().all(|word| line.contains(word)));
+            line.cloned().with_context(|| format!("{results:?}"))
         })
         .await
     }
 
     fn errors(&self) -> Vec<String> {
-        let said = self.said.lock().unwrap();
-        said.iter().filter(|line| line.starts_with("error: ")).cloned().collect()
+        let results = self.results.lock().unwrap();
+        results.iter().filter(|line| line.starts_with("error: ")).cloned().collect()
     }
 
-    /// The value of a metric whose line begins so.
+    /// The value of a metric. `line` is its name with labels.
     fn metric(&self, line: &str) -> anyhow::Result<f64> {
         let mut registry = prometheus_client::registry::Registry::default();
         self.metrics.register(&mut registry);
@@ -257,7 +256,7 @@ impl Running {
     async fn metric_is(&self, line: &str, value: f64) {
         eventually(format!("{line} is {value}"), async || {
             let found = self.metric(line)?;
-            ensure!(found == value, "it is {found}");
+            ensure!(found == value, "{line} is {found}");
             Ok(())
         })
         .await;
@@ -266,7 +265,7 @@ impl Running {
     async fn ends(mut self) -> anyhow::Result<()> {
         match tokio::time::timeout(Duration::from_secs(30), self.tasks.join_next()).await {
             Ok(Some(ended)) => Ok(ended?),
-            _ => bail!("it does not end"),
+            _ => bail!("the controller does not end"),
         }
     }
 }

@@ -41,9 +41,9 @@ impl Reader {
         self.one(secret, &parsed(secret)?, cluster)
     }
 
-    /// The only managed namespace of a cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG): its context's namespace.
-    /// Empty, as in [`ClusterLine`](super::ClusterLine), if the context has none: all namespaces are managed.
-    /// [`Config::default_namespace`] would be `default` in that case.
+    /// The only managed namespace of a cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG): its context's
+    /// namespace. Empty, as in [`ClusterLine`](super::ClusterLine), if the context has none: all namespaces are
+    /// managed. [`Config::default_namespace`] would be `default` in that case.
     ///
     /// # Errors
     /// If there is not exactly one context with that name.

@@ -1,5 +1,5 @@
-//! A profile: a Secret with a kubeconfig under the key `kubeconfig`, the name of its cluster in a label, and annotations
-//! for its scope.
+//! A profile: a Secret with a kubeconfig under the key `kubeconfig`, the name of its cluster in a label, and
+//! annotations for its scope.
 //!
 //! Argo's documentation had profiles for reading and for writing. Nothing in the Secret distinguishes them: the
 //! credential's rights do.
@@ -21,8 +21,8 @@ pub struct Profile {
     pub secret: String,
     /// The cluster's name: the value of [`CLUSTER_LABEL`].
     pub cluster: String,
-    /// The namespace of the workflows that may use it. `None`: any. This is the value of [`WORKFLOW_NAMESPACE`], where
-    /// empty means any, or the Secret's namespace without that annotation.
+    /// The namespace of the workflows that may use it. `None`: any. This is the value of [`WORKFLOW_NAMESPACE`],
+    /// where empty means any, or the Secret's namespace without that annotation.
     pub workflow_namespace: Option<String>,
     /// The namespace of the cluster that it gives access to. `None`: any. This is the value of [`REMOTE_NAMESPACE`].
     pub namespace: Option<String>,

@@ -10,8 +10,8 @@ use super::{Profile, Reader};
 pub struct Profiles(Vec<Profile>);
 
 impl Reader {
-    /// Reads the profiles in Secrets, usually those with the label [`CLUSTER_LABEL`](super::CLUSTER_LABEL). Returns the
-    /// errors of the others.
+    /// Reads the profiles in Secrets, usually those with the label [`CLUSTER_LABEL`](super::CLUSTER_LABEL). Returns
+    /// the errors of the others.
     pub fn profiles<'a>(self, secrets: impl IntoIterator<Item = &'a Secret>) -> (Profiles, Vec<ArgoError>) {
         let (mut profiles, mut errors) = (Vec::new(), Vec::new());
         for secret in secrets {
@@ -31,8 +31,8 @@ impl Profiles {
         Reader::default().profiles(secrets)
     }
 
-    /// The most specific profile that workflows in a namespace may use for a namespace of a cluster. A profile for that
-    /// workflow namespace precedes others; then a profile for that namespace of the cluster does.
+    /// The most specific profile that workflows in a namespace may use for a namespace of a cluster. A profile for
+    /// that workflow namespace precedes others; then a profile for that namespace of the cluster does.
     ///
     /// # Errors
     /// If two profiles are equally specific.

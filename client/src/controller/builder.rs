@@ -122,7 +122,8 @@ where
         self
     }
 
-    /// Changes each object before it is stored and reconciled, for example to drop its managed fields and save memory.
+    /// Changes each object before it is stored and reconciled, for example to drop its managed fields and save
+    /// memory.
     pub fn modify(mut self, change: impl Fn(&mut K) + Send + Sync + 'static) -> Self {
         self.modify = Arc::new(change);
         self
@@ -133,8 +134,8 @@ where
     ///
     /// Watches only the metadata of objects with an owner label.
     ///
-    /// A child is deleted only if live requests prove that its owner is gone from the very cluster it was in. No child is
-    /// deleted while that cluster is unreachable, is not a member, or if another cluster has its name.
+    /// A child is deleted only if live requests prove that its owner is gone from the very cluster it was in. No
+    /// child is deleted while that cluster is unreachable, is not a member, or if another cluster has its name.
     ///
     /// To reconcile owners without deleting children, use [`Controller::watches`] with [`Owner::from_metadata`].
     ///
@@ -222,15 +223,15 @@ where
         self
     }
 
-    /// Adds this finalizer to each object, and removes it from a deleted object once no member has a child of the object.
-    /// The children of the [`Controller::owns`] kinds are deleted first. `reconcile` is not called for objects that are
-    /// being deleted.
+    /// Adds this finalizer to each object, and removes it from a deleted object once no member has a child of the
+    /// object. The children of the [`Controller::owns`] kinds are deleted first. `reconcile` is not called for
+    /// objects that are being deleted.
     ///
     /// Without a finalizer, an object is deleted at once, and its children afterwards. With it, deletion waits for
     /// unreachable members until they answer again or leave.
     ///
-    /// For a clean-up of your own, call [`kube::runtime::finalizer()`] in `reconcile` with [`Request::api`] and another
-    /// finalizer name.
+    /// For a clean-up of your own, call [`kube::runtime::finalizer()`] in `reconcile` with [`Request::api`] and
+    /// another finalizer name.
     ///
     /// [`Request::api`]: super::Request::api
     pub fn finalizer(mut self, name: &str) -> Self {

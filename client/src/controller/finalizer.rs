@@ -1,7 +1,7 @@
 //! The finalizer that keeps an object until no member has children of it.
 //!
-//! It is added before the object is first reconciled. Once the object is being deleted, its children are deleted, and the
-//! finalizer is removed when live lists of all members find none.
+//! It is added before the object is first reconciled. Once the object is being deleted, its children are deleted, and
+//! the finalizer is removed when live lists of all members find none.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,8 +130,8 @@ impl Finalizer {
         loop {
             let list = match with_deadline(api.list(&params)).await {
                 Ok(list) => list,
-                // The cluster does not serve the kind, so it has no children of it. Should it serve the kind later, and
-                // have some, they are orphans.
+                // The cluster does not serve the kind, so it has no children of it. Should it serve the kind later,
+                // and have some, they are orphans.
                 Err(Problem::Api(kube::Error::Api(status))) if status.code == 404 => return Ok(0),
                 Err(problem) => return Err(problem),
             };

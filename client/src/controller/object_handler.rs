@@ -57,8 +57,8 @@ where
         }
     }
 
-    /// Enqueues the objects that changed since the previous list, and handles those that are gone. Unchanged objects are
-    /// not enqueued.
+    /// Enqueues the objects that changed since the previous list, and handles those that are gone. Unchanged objects
+    /// are not enqueued.
     fn listed(&mut self, event: &Event<K>) {
         let reader = self.writer.as_reader();
         let before = reader.state();

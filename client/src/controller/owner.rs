@@ -1,7 +1,7 @@
 //! Owners of objects, across clusters.
 //!
-//! A Kubernetes owner reference cannot name another cluster: the garbage collector would not find the owner, and delete
-//! the object. So an annotation holds the whole owner, and labels make it selectable.
+//! A Kubernetes owner reference cannot name another cluster: the garbage collector would not find the owner, and
+//! delete the object. So an annotation holds the whole owner, and labels make it selectable.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -35,8 +35,8 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// This object as an owner. `cluster` is the name of its cluster, and `cluster_uid` the UID of the cluster's namespace
-    /// `kube-system`.
+    /// This object as an owner. `cluster` is the name of its cluster, and `cluster_uid` the UID of the cluster's
+    /// namespace `kube-system`.
     ///
     /// `None` if the object has no name or no UID, because it was not read from a cluster.
     pub fn new<K: Resource>(

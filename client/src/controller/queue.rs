@@ -1,7 +1,7 @@
 //! A work queue with one lane per cluster.
 //!
-//! Each lane has its own concurrency limit, so that items of a cluster that hangs do not delay those of other clusters.
-//! An item is in the queue at most once, and never runs twice at the same time.
+//! Each lane has its own concurrency limit, so that items of a cluster that hangs do not delay those of other
+//! clusters. An item is in the queue at most once, and never runs twice at the same time.
 
 mod item;
 mod lane;
@@ -94,8 +94,8 @@ impl<T: Item> Queue<T> {
         self.state().forget(item);
     }
 
-    /// Waits for the next due item, and returns it with its number of consecutive failures. The item counts as running
-    /// until [`Queue::complete`].
+    /// Waits for the next due item, and returns it with its number of consecutive failures. The item counts as
+    /// running until [`Queue::complete`].
     pub(super) async fn next(&self) -> (T, u32) {
         loop {
             let changed = self.changed.notified();

@@ -29,7 +29,8 @@ use super::stores::Stores;
 use super::tasks::Tasks;
 use crate::clusters::Clusters;
 
-/// Longest delay before a blocked finalizer is retried, so that objects do not wait long once a cluster is reachable again.
+/// Longest delay before a blocked finalizer is retried, so that objects do not wait long once a cluster is reachable
+/// again.
 const BLOCKED: Duration = Duration::from_secs(30);
 
 pub(super) type Reconciled<E> = Result<(Key, Action), Error<E>>;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc};
 
-/// [`Sender::wait_for_room`] waits while so many messages are unread.
+/// [`Sender::wait_for_room`] waits while this number of messages is unread.
 const LIMIT: usize = 1024;
 
 pub(super) struct Sender<T> {
@@ -24,8 +24,8 @@ struct Backlog {
     read: Notify,
 }
 
-/// [`Sender::send`] never waits, so that its caller reacts to a loss of leadership at once. The caller keeps the channel
-/// bounded with [`Sender::wait_for_room`].
+/// [`Sender::send`] never waits, so that its caller reacts to a loss of leadership at once. The caller keeps the
+/// channel bounded with [`Sender::wait_for_room`].
 pub(super) fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let backlog = Arc::<Backlog>::default();

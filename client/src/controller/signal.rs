@@ -3,7 +3,7 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Resolves when the process has received SIGINT or SIGTERM so many times.
+/// Resolves once the process has received `count` signals, SIGINT or SIGTERM.
 pub(super) async fn received(count: usize) {
     let wait = async || {
         let (mut interrupt, mut terminate) =

@@ -38,9 +38,9 @@ where
 {
     /// Runs the controller. The stream yields the result of each reconciliation, and other errors.
     ///
-    /// The controller starts when the stream is first polled, and ends when it is dropped. Each reconciliation runs in
-    /// its own task, so that a panic or a long computation does not affect others. If the stream is not polled, no new
-    /// reconciliation starts once 1024 results are waiting.
+    /// The controller starts when the stream is first polled, and ends when it is dropped. Each reconciliation runs
+    /// in its own task, so that a panic or a long computation does not affect others. If the stream is not polled, no
+    /// new reconciliation starts once 1024 results are waiting.
     pub fn run<F, Fut, P, E, C>(
         self,
         reconcile: F,

@@ -56,7 +56,8 @@ where
 
     /// The store of a cluster. `None` if the cluster is not a member, or its objects are not reconciled.
     ///
-    /// The store is no longer updated once the cluster leaves. A cluster that joins under the same name has another store.
+    /// The store is no longer updated once the cluster leaves. A cluster that joins under the same name has another
+    /// store.
     pub fn cluster(&self, name: &str) -> Option<Store<K>> {
         self.read().get(name).map(|known| known.store.clone())
     }

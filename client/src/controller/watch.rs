@@ -50,8 +50,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Never returns. Drops the watch when the cluster stops answering, since a watch that hangs ends only after minutes.
-    /// Lists again once the cluster answers.
+    /// Never returns. Drops the watch when the cluster stops answering, since a watch that hangs ends only after
+    /// minutes. Lists again once the cluster answers.
     pub(super) async fn run<K>(
         mut self,
         api: Api<K>,

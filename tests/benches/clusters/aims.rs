@@ -1,4 +1,4 @@
-//! What the figures should come to.
+//! The aims of the figures.
 
 use crate::compare::{
     KUBE, MANY, ONE, Of, Whose, memory_per_pod, time_per_event, time_per_single_event, times,
@@ -7,20 +7,27 @@ use crate::noticed::Noticed;
 use crate::rounds::Rounds;
 use crate::table::Aim;
 
-/// What is as good as the same.
+/// Up to this ratio, two figures count as equal.
 const SAME: f64 = 1.1;
 
-/// Which aims are met.
 pub fn of(rounds: &Rounds, noticed: &[Noticed]) -> Vec<Aim> {
     let aim = |what: String, whose: (Whose, Whose), of: Of| {
-        let seen = times(rounds, whose, of);
-        Aim { what: format!("{what}, at most {SAME:.2}"), seen: format!("{seen:.2}"), is_met: seen <= SAME }
+        let ratio = times(rounds, whose, of);
+        Aim {
+            what: format!("{what}, at most {SAME:.2}"),
+            figure: format!("{ratio:.2}"),
+            is_met: ratio <= SAME,
+        }
     };
     let (kube, many) = ((ONE, KUBE), (MANY, ONE));
     let spread = format!("over {} clusters", rounds.many_clusters);
     vec![
         aim("processor time per event of one cluster, times kube's".into(), kube, time_per_event),
-        aim("the same, of a thousand events in a second".into(), kube, time_per_single_event),
+        aim(
+            "processor time per event at a thousand events per second, times kube's".into(),
+            kube,
+            time_per_single_event,
+        ),
         aim("memory per pod of one cluster, times kube's".into(), kube, memory_per_pod),
         aim(format!("processor time per event {spread}, times that of one"), many, time_per_event),
         aim(format!("memory per pod {spread}, times that of one"), many, memory_per_pod),
@@ -30,6 +37,6 @@ pub fn of(rounds: &Rounds, noticed: &[Noticed]) -> Vec<Aim> {
 
 fn in_time(noticed: &[Noticed]) -> Aim {
     let late: Vec<_> = noticed.iter().filter(|noticed| !noticed.is_in_time()).map(|late| late.what).collect();
-    let seen = if late.is_empty() { "all".to_owned() } else { format!("not: {}", late.join("; ")) };
-    Aim { what: "what becomes of clusters is noticed in time".into(), seen, is_met: late.is_empty() }
+    let figure = if late.is_empty() { "all".to_owned() } else { format!("not: {}", late.join("; ")) };
+    Aim { what: "changes of clusters are noticed in time".into(), figure, is_met: late.is_empty() }
 }

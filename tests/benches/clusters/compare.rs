@@ -1,24 +1,22 @@
-//! Figures of several rounds, compared.
+//! Compares the figures of several rounds.
 
 use crate::contestant::Figures;
 use crate::rounds::Rounds;
 
-/// A figure of one round.
 pub type Of = fn(&Rounds, &Figures) -> f64;
 
-/// Those of one contestant.
+/// The figures of one contestant.
 pub type Whose = fn(&Rounds) -> &[Figures];
 
-/// kube's controller.
 pub const KUBE: Whose = |rounds| &rounds.kube;
 
-/// Ours, of one cluster.
+/// Our controller of one cluster.
 pub const ONE: Whose = |rounds| &rounds.one;
 
-/// Ours, over a few.
+/// Our controller of a few clusters.
 pub const FEW: Whose = |rounds| &rounds.few;
 
-/// Ours, over many.
+/// Our controller of many clusters.
 pub const MANY: Whose = |rounds| &rounds.many;
 
 /// Processor time, in microseconds.
@@ -26,17 +24,16 @@ pub fn time_per_event(rounds: &Rounds, figures: &Figures) -> f64 {
     figures.changing.as_secs_f64() * 1e6 / rounds.events()
 }
 
-/// The same, of events that come one by one.
+/// Processor time, in microseconds, for events that arrive one by one.
 pub fn time_per_single_event(rounds: &Rounds, figures: &Figures) -> f64 {
     figures.trickling.as_secs_f64() * 1e6 / rounds.single_events()
 }
 
-/// Events in a second.
 pub fn events_per_second(rounds: &Rounds, figures: &Figures) -> f64 {
     rounds.events() / figures.took.as_secs_f64()
 }
 
-/// Reconciliations of an event: those of an object that come fast may be one.
+/// Less than 1 if several events of an object lead to one reconciliation.
 pub fn reconciliations_per_event(rounds: &Rounds, figures: &Figures) -> f64 {
     figures.reconciliations as f64 / rounds.events()
 }
@@ -46,17 +43,17 @@ pub fn time_per_listed_pod(rounds: &Rounds, figures: &Figures) -> f64 {
     figures.listing.as_secs_f64() * 1e6 / f64::from(rounds.pods)
 }
 
-/// Bytes of a pod, of what came with all of them.
+/// In bytes, once all pods are listed.
 pub fn memory_per_pod(rounds: &Rounds, figures: &Figures) -> f64 {
     grown(rounds, figures, figures.listed_kib)
 }
 
-/// The same, where it was highest while all were listed.
+/// In bytes, at the peak while pods were listed.
 pub fn peak_per_pod(rounds: &Rounds, figures: &Figures) -> f64 {
     grown(rounds, figures, figures.peak_kib)
 }
 
-/// The same, when all of them had changed.
+/// In bytes, once all pods have changed.
 pub fn memory_per_changed_pod(rounds: &Rounds, figures: &Figures) -> f64 {
     grown(rounds, figures, figures.changed_kib)
 }
@@ -65,18 +62,18 @@ fn grown(rounds: &Rounds, figures: &Figures, kib: u64) -> f64 {
     kib.saturating_sub(figures.bare_kib) as f64 * 1024.0 / f64::from(rounds.pods)
 }
 
-/// The middle one of all rounds.
-pub fn middle(rounds: &Rounds, whose: Whose, of: Of) -> f64 {
+/// The median of all rounds.
+pub fn median_of(rounds: &Rounds, whose: Whose, of: Of) -> f64 {
     median(whose(rounds).iter().map(|figures| of(rounds, figures)).collect())
 }
 
-/// How many times the one is the other: the middle of what it is in each round.
+/// The median of the ratios of each round.
 pub fn times(rounds: &Rounds, (one, other): (Whose, Whose), of: Of) -> f64 {
-    let pairs = whose_pairs(rounds, one, other);
+    let pairs = pairs_of(rounds, one, other);
     median(pairs.map(|(one, other)| of(rounds, one) / of(rounds, other)).collect())
 }
 
-/// The most of all rounds, in terms of the least: how noisy it was.
+/// The highest figure divided by the lowest: a measure of noise.
 pub fn spread(rounds: &Rounds, whose: Whose, of: Of) -> f64 {
     let all: Vec<_> = whose(rounds).iter().map(|figures| of(rounds, figures)).collect();
     let (least, most) =
@@ -84,7 +81,7 @@ pub fn spread(rounds: &Rounds, whose: Whose, of: Of) -> f64 {
     most / least
 }
 
-fn whose_pairs(rounds: &Rounds, one: Whose, other: Whose) -> impl Iterator<Item = (&Figures, &Figures)> {
+fn pairs_of(rounds: &Rounds, one: Whose, other: Whose) -> impl Iterator<Item = (&Figures, &Figures)> {
     one(rounds).iter().zip(other(rounds))
 }
 

@@ -1,4 +1,4 @@
-//! Who is measured: a controller, in a process of its own, which measures itself.
+//! A measured controller, in its own process, which measures itself.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,25 +20,24 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 
-use crate::replay::{Stage, let_go, url};
+use crate::replay::{Stage, release, url};
 use crate::tally::{Tally, reconcile, reconcile_request};
 use crate::usage::{Memory, cpu};
 
-/// How long memory has to come to rest.
+/// Pause before memory is measured.
 const REST: Duration = Duration::from_millis(500);
 
-/// Who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Who {
-    /// Our controller, over so many clusters.
+    /// Our controller, with this number of clusters.
     Ours(u32),
-    /// kube's own, of one.
+    /// kube's controller of one cluster.
     Kube,
-    /// One who reads what a server says, and does nothing with it.
+    /// Reads the watch, and does nothing with it.
     Reader,
 }
 
-/// What it is to do.
+/// The configuration of a contestant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Contest {
     pub who: Who,
@@ -46,34 +45,33 @@ pub struct Contest {
     pub run: u32,
     pub pods: u32,
     pub laps: u32,
-    /// Of the clusters' authority, in PEM, as it is in any kubeconfig.
+    /// The clusters' certificate authority, in PEM.
     pub authority: String,
 }
 
-/// What came of it.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Figures {
-    /// Resident before it began, in KiB.
+    /// Resident memory before the start, in KiB.
     pub bare_kib: u64,
-    /// Once all pods were listed, and reconciled.
+    /// Resident memory once all pods are listed and reconciled, in KiB.
     pub listed_kib: u64,
-    /// The most until then.
+    /// Peak memory until then, in KiB.
     pub peak_kib: u64,
-    /// When all of them had changed.
+    /// Resident memory once all pods have changed, in KiB.
     pub changed_kib: u64,
-    /// Processor time until all were listed, and reconciled.
+    /// Processor time until all pods are listed and reconciled.
     pub listing: Duration,
     /// Processor time of all laps.
     pub changing: Duration,
-    /// Processor time of those that changed once more, one by one.
+    /// Processor time of the changes that arrive one by one.
     pub trickling: Duration,
-    /// How long all laps took.
+    /// Duration of all laps.
     pub took: Duration,
-    /// How many reconciliations that were.
+    /// Number of reconciliations in all laps.
     pub reconciliations: u64,
 }
 
-/// Does it, and prints what came of it.
+/// Measures, and prints the figures.
 #[tokio::main]
 pub async fn run(contest: &str) -> anyhow::Result<()> {
     let contest: Contest = serde_json::from_str(contest)?;
@@ -103,7 +101,7 @@ async fn measure(contest: &Contest) -> anyhow::Result<Figures> {
         (figures.listed_kib, figures.peak_kib) = (memory.rss_kib, memory.peak_kib);
 
         let (begun, before, reconciliations) = (Instant::now(), cpu(own)?, tally.reconciliations());
-        let_go(contest.server, contest.run, Stage::Laps).await?;
+        release(contest.server, contest.run, Stage::Laps).await?;
         tally.changed.reached().await;
         (figures.took, figures.changing) = (begun.elapsed(), cpu(own)? - before);
         figures.reconciliations = tally.reconciliations() - reconciliations;
@@ -111,7 +109,7 @@ async fn measure(contest: &Contest) -> anyhow::Result<Figures> {
 
         tokio::time::sleep(REST).await;
         let before = cpu(own)?;
-        let_go(contest.server, contest.run, Stage::Trickle).await?;
+        release(contest.server, contest.run, Stage::Trickle).await?;
         tally.trickled.reached().await;
         figures.trickling = cpu(own)? - before;
         anyhow::Ok(figures)
@@ -143,8 +141,8 @@ fn ours(
     let controller = Controller::<Pod>::new(&clusters, watcher::Config::default());
     let results = controller.run(reconcile_request, |_, never, _| match *never {}, tally);
     Ok(async move {
-        results.for_each(async |result| complain(result)).await;
-        // The set of clusters ends with it.
+        results.for_each(async |result| print_error(result)).await;
+        // Keep the clusters until the controller ends.
         drop(clusters);
     })
 }
@@ -153,23 +151,23 @@ fn kubes(contest: &Contest, tally: Arc<Tally>) -> anyhow::Result<impl Future<Out
     let api = Api::<Pod>::all(Client::try_from(config(contest, 1, 0)?)?);
     let controller = runtime::Controller::new(api, watcher::Config::default());
     let results = controller.run(reconcile, |_, never, _| match *never {}, tally);
-    Ok(results.for_each(async |result| complain(result)))
+    Ok(results.for_each(async |result| print_error(result)))
 }
 
-fn complain<T, E: std::error::Error>(result: Result<(T, Action), E>) {
+fn print_error<T, E: std::error::Error>(result: Result<(T, Action), E>) {
     if let Err(error) = result {
         eprintln!("{error}");
     }
 }
 
-/// How fast all of it can be had.
+/// Measures how fast the events can be read.
 async fn read(contest: &Contest) -> anyhow::Result<Figures> {
     let client = Client::try_from(config(contest, 1, 0)?)?;
     let mut body =
         client.send(Request::get("/api/v1/pods?watch=true").body(Body::empty())?).await?.into_body();
     let (own, begun) = (std::process::id(), Instant::now());
     let before = cpu(own)?;
-    let_go(contest.server, contest.run, Stage::Laps).await?;
+    release(contest.server, contest.run, Stage::Laps).await?;
     let mut events = 0;
     while events < contest.pods as usize * contest.laps as usize {
         let Some(frame) = body.frame().await.transpose()? else { bail!("the watch ended") };

@@ -11,44 +11,44 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::scene::Scene;
-use crate::watchers::{Sight, Watcher};
+use crate::watchers::{Observation, Watcher};
 
-/// How often an import comes and goes; the middle time counts.
+/// How often an import is created and deleted; the table shows the median.
 const TIMES: usize = 5;
 
-/// How long it took until the first reconciliation, or until a member had left.
+/// Times until the first reconciliation, or until a member has left.
 #[derive(Default)]
 pub struct Joins {
     pub context: Duration,
     pub context_gone: Duration,
     pub imports: Vec<Duration>,
     pub imports_gone: Vec<Duration>,
-    /// A watcher of imports, in this cluster alone.
+    /// A watcher of imports in one cluster.
     pub watcher: Vec<Duration>,
     pub watcher_gone: Vec<Duration>,
 }
 
-/// A context comes.
+/// Adds a context.
 pub async fn context(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
     let version = scene.change("context").await?;
     scene.list(true)?;
-    joins.context = ours.saw(&Sight::Object("c2".into(), version), Instant::now()).await?;
+    joins.context = ours.observed(&Observation::Object("c2".into(), version), Instant::now()).await?;
     Ok(())
 }
 
-/// It goes.
+/// Removes the context.
 pub async fn context_gone(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
     scene.list(false)?;
-    joins.context_gone = ours.saw(&Sight::Gone("c2".into()), Instant::now()).await?;
+    joins.context_gone = ours.observed(&Observation::Gone("c2".into()), Instant::now()).await?;
     Ok(())
 }
 
-/// Imports come and go, one after the other.
+/// Creates and deletes imports, one after the other.
 pub async fn imports(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
     let grant =
         "create clusterrolebinding bench --clusterrole=cluster-admin --serviceaccount=default:default";
-    scene.away.kubectl(grant.split(' ')).await?;
-    let kubeconfig = std::fs::read_to_string(scene.away.kubeconfig_of("default", "default").await?)?;
+    scene.remote.kubectl(grant.split(' ')).await?;
+    let kubeconfig = std::fs::read_to_string(scene.remote.kubeconfig_of("default", "default").await?)?;
     let (imports, secrets) = (scene.imports(), Api::<Secret>::default_namespaced(scene.home.client()));
     let mut watcher = Watcher::of::<ServiceAccountImport>(imports.clone(), Default::default());
     let create = PostParams::default();
@@ -65,14 +65,14 @@ pub async fn imports(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> an
         let status = json!({ "status": { "expirationTime": "2036-01-01T00:00:00Z" } });
         let begun = Instant::now();
         let import = imports.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
-        let told = Sight::Object("".into(), import.resource_version().unwrap_or_default());
-        joins.watcher.push(watcher.saw(&told, begun).await?);
-        joins.imports.push(ours.saw(&Sight::Object(name.as_str().into(), version), begun).await?);
+        let applied = Observation::Object("".into(), import.resource_version().unwrap_or_default());
+        joins.watcher.push(watcher.observed(&applied, begun).await?);
+        joins.imports.push(ours.observed(&Observation::Object(name.as_str().into(), version), begun).await?);
 
         let begun = Instant::now();
         imports.delete(&name, &Default::default()).await?;
-        joins.watcher_gone.push(watcher.saw(&Sight::Gone("".into()), begun).await?);
-        joins.imports_gone.push(ours.saw(&Sight::Gone(name.into()), begun).await?);
+        joins.watcher_gone.push(watcher.observed(&Observation::Gone("".into()), begun).await?);
+        joins.imports_gone.push(ours.observed(&Observation::Gone(name.into()), begun).await?);
     }
     Ok(())
 }

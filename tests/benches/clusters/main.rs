@@ -1,12 +1,12 @@
-//! `cargo bench --bench clusters`: what a controller over several clusters costs, beside kube's own of one in the
-//! same run, and how long it takes to notice what becomes of clusters.
+//! `cargo bench --bench clusters`: the cost of a controller of several clusters beside kube's controller of one, in
+//! the same run, and how soon it notices changes of clusters.
 //!
-//! What controllers cost is measured upon servers that replay what a real API server has said of pods: real ones
-//! would be the limit. Each controller is a process of its own, all do the same trivial reconciliation, and they
-//! take turns. What becomes of clusters is measured on real ones.
+//! The cost is measured on servers that replay a real API server's lists and events of pods, because real API servers
+//! would be the bottleneck. Each controller has its own process and the same trivial `reconcile`, and they take
+//! turns. Changes of clusters are measured on real clusters.
 //!
-//! `-- --pods 2000 --rounds 2` is a quick look. Figures are no test: the exit code says only whether they could be
-//! measured. The table is on stdout, progress on stderr.
+//! `-- --pods 2000 --rounds 2` is quick. The exit code says only whether the figures could be measured, not whether
+//! the aims are met. The table is on stdout, progress on stderr.
 
 mod aims;
 mod args;
@@ -66,12 +66,12 @@ async fn measure(args: &Args) -> anyhow::Result<()> {
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     let mut progress = Progress::new();
-    progress.phase("what becomes of real clusters");
+    progress.phase("measuring changes of real clusters");
     let noticed = noticed::measure().await?;
-    progress.phase(format!("a real API server tells of {} pods", args.pods));
+    progress.phase(format!("recording {} pods of a real API server", args.pods));
     let recording = Recording::of(args.pods).await?;
     let size = recording.mean_size() as f64 / 1024.0;
-    progress.phase(format!("{} rounds", args.rounds));
+    progress.phase(format!("measuring {} rounds", args.rounds));
     let rounds = Rounds::measure(args, recording).await?;
     progress.done();
     let Rounds { pods, laps, many_clusters: many, .. } = rounds;

@@ -1,4 +1,4 @@
-//! How long it takes until it is noticed that a cluster comes, is lost, comes back, or goes.
+//! How soon the controller notices that a cluster joins, becomes unreachable, answers again, or leaves.
 
 use std::time::Duration;
 
@@ -9,34 +9,32 @@ use crate::table::Row;
 use crate::watchers::Watcher;
 use crate::words::median;
 
-/// From one look at a kubeconfig to the next. Who is missing twice in a row is gone.
+/// Interval of reading a kubeconfig. A context that is missing twice in a row leaves.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// From one time that a cluster in doubt is asked to the next, at least.
+/// Shortest interval of health checks of a cluster in doubt.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a cluster may not answer, which it is asked twice, before it counts as lost.
+/// Deadlines of the two health checks before a cluster counts as unreachable.
 const ASKED: Duration = Duration::from_secs(5 + 5);
 
-/// How long a cluster may be silent before it is asked.
+/// How long a cluster may be silent before a health check.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// From one time that a cluster that is lost is asked to the next, at most.
+/// Longest interval of health checks of an unreachable cluster.
 const BACK: Duration = Duration::from_secs(10);
 
-/// For all that is done beside waiting.
+/// Allowance for everything except waiting.
 const WORK: Duration = Duration::from_secs(1);
 
-/// One of the things to notice.
+/// A change, and how soon it was noticed.
 pub struct Noticed {
-    /// What it is.
     pub what: &'static str,
     took: Duration,
     limit: Duration,
     peer: String,
 }
 
-/// Measures all of them.
 pub async fn measure() -> anyhow::Result<Vec<Noticed>> {
     let scene = Scene::start().await?;
     let mut ours = Watcher::ours(&scene.clusters);
@@ -51,30 +49,33 @@ pub async fn measure() -> anyhow::Result<Vec<Noticed>> {
 
 fn all(joins: &Joins, losses: &Losses) -> Vec<Noticed> {
     let is = |what, took: Duration, limit: Duration, peer| Noticed { what, took, limit: limit + WORK, peer };
-    let there = |peer: Duration| format!("{} a watcher of kube's in one cluster", shown(peer));
-    let lost = |peer: Option<Duration>| peer.map_or("a watcher of kube's not yet".into(), there);
+    let there = |peer: Duration| format!("{} a kube watcher in one cluster", shown(peer));
+    let lost = |peer: Option<Duration>| peer.map_or("a kube watcher not yet".into(), there);
     let import = (median(&joins.imports), there(median(&joins.watcher)));
     let import_gone = (median(&joins.imports_gone), there(median(&joins.watcher_gone)));
     let at_once = Duration::ZERO;
     vec![
-        is("a context comes: first reconciliation", joins.context, LOOK, String::new()),
+        is("a context is added: first reconciliation", joins.context, LOOK, String::new()),
         is("an import gets its credential: first reconciliation", import.0, at_once, import.1),
         is("an API server is killed", losses.killed.0, PAUSE, lost(losses.killed.1)),
-        is("it is back, and something changes", losses.started.0, BACK, there(losses.started.1)),
+        is("it is started, and an object changes", losses.started.0, BACK, there(losses.started.1)),
         is("a cluster hangs", losses.hung.0, SILENCE + ASKED, lost(losses.hung.1)),
-        is("it goes on, and something had changed", losses.freed.0, BACK + ASKED, there(losses.freed.1)),
-        is("an import goes", import_gone.0, at_once, import_gone.1),
-        is("a context goes", joins.context_gone, 2 * LOOK, String::new()),
+        is(
+            "it answers again, and an object had changed",
+            losses.freed.0,
+            BACK + ASKED,
+            there(losses.freed.1),
+        ),
+        is("an import is deleted", import_gone.0, at_once, import_gone.1),
+        is("a context is removed", joins.context_gone, 2 * LOOK, String::new()),
     ]
 }
 
 impl Noticed {
-    /// Whether that took no longer than it may.
     pub fn is_in_time(&self) -> bool {
         self.took <= self.limit
     }
 
-    /// As part of the table.
     pub fn row(&self) -> Row {
         let limit = format!("{} at most", shown(self.limit));
         let beside = if self.peer.is_empty() { limit } else { format!("{limit}; {}", self.peer) };

@@ -1,4 +1,4 @@
-//! Pods as a Deployment makes them and a kubelet reports on them.
+//! Pods of Deployments, with the status that a kubelet reports.
 
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ pub fn pod(number: u32) -> Value {
     })
 }
 
-/// What a kubelet says of it once it runs.
+/// The status that a kubelet reports once the pod runs.
 pub fn running(number: u32) -> Value {
     let app = number / 10;
     let (time, ip) = ("2026-01-01T00:00:10Z", format!("10.{}.{}.7", number / 250, number % 250));
@@ -79,7 +79,7 @@ pub fn running(number: u32) -> Value {
     }})
 }
 
-/// Its name. They sort as their numbers do.
+/// The name of a pod. Names sort like their numbers.
 pub fn name(number: u32) -> String {
     format!("service-{:06}-{number:05}", number / 10)
 }

@@ -1,4 +1,4 @@
-//! What a real API server says of pods: recorded once, to be replayed as often as need be.
+//! Records a real API server's lists and events of pods once, to replay them many times.
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream, try_join};
@@ -12,7 +12,7 @@ use mcsa_tests::Cluster;
 
 use crate::pods;
 
-/// What comes before an object's metadata in an event, and not in a list.
+/// Precedes an object's metadata in an event, but not in a list.
 const KIND: &str = r#""kind":"Pod","apiVersion":"v1","#;
 
 const VERSION: &str = r#""resourceVersion":""#;
@@ -21,17 +21,16 @@ const EVENT: &str = r#"{"type":"MODIFIED","object":"#;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
-/// How many requests there are at a time.
+/// Number of concurrent requests.
 const AT_A_TIME: usize = 32;
 
-/// Pods, each as the API server wrote it, cut in two where its version is.
+/// Pods as the API server serialized them, each split at its resource version.
 pub struct Recording {
     pods: Vec<Recorded>,
-    /// The authority of the API server, in PEM.
+    /// The API server's certificate authority, in PEM.
     pub authority: String,
 }
 
-/// One of them.
 pub struct Recorded {
     before: String,
     version: String,
@@ -39,10 +38,10 @@ pub struct Recorded {
 }
 
 impl Recording {
-    /// Has a real API server tell of so many pods that begin to run.
+    /// Records this number of pods as they start to run.
     pub async fn of(pods: u32) -> anyhow::Result<Self> {
         let cluster = Cluster::start("recorded").await?;
-        // It would delete pods whose owners and nodes are not there.
+        // It would delete pods without owners and nodes.
         cluster.controller_manager().kill();
         let client = cluster.client();
         let api = Api::<Pod>::default_namespaced(client.clone());
@@ -70,27 +69,30 @@ impl Recording {
         Ok(recording)
     }
 
-    /// Those of a shard, of so many.
+    /// The pods of one of `of` shards.
     pub fn shard(&self, number: usize, of: usize) -> &[Recorded] {
         self.pods.get(self.bound(number, of)..self.bound(number + 1, of)).unwrap_or_default()
     }
 
-    /// Where a shard begins.
+    /// The index of a shard's first pod.
     pub fn bound(&self, number: usize, of: usize) -> usize {
         self.pods.len() * number / of
     }
 
-    /// How many bytes one is in JSON, in the mean.
+    /// The mean size of a pod in JSON, in bytes.
     pub fn mean_size(&self) -> usize {
         self.pods.iter().map(|pod| pod.before.len() + pod.after.len()).sum::<usize>() / self.pods.len().max(1)
     }
 
-    /// Makes sure that the lists made of it are the API server's own, to the letter.
+    /// Verifies that a replayed list equals the API server's list.
     async fn check(&self, client: &Client) -> anyhow::Result<()> {
         let page = client.request_text(Request::get(format!("{PODS}?limit=100")).body(Vec::new())?).await?;
         let mut items = Vec::new();
         list(self.pods.get(..100).unwrap_or(&self.pods), &mut items);
-        ensure!(page.contains(std::str::from_utf8(&items)?), "what was recorded is not what is listed");
+        ensure!(
+            page.contains(std::str::from_utf8(&items)?),
+            "the recording differs from the API server's list"
+        );
         Ok(())
     }
 }
@@ -104,7 +106,7 @@ impl Recorded {
         Some(Self { before, version: version.to_owned(), after })
     }
 
-    /// The event that it is modified, and has this version now.
+    /// A modification event with this resource version.
     pub fn event(&self, version: u64) -> Vec<u8> {
         let mut line = Vec::with_capacity(EVENT.len() + self.before.len() + self.after.len() + 24);
         let version = version.to_string();
@@ -115,7 +117,7 @@ impl Recorded {
     }
 }
 
-/// Writes the items of a list.
+/// Appends the items of a list to `into`.
 pub fn list(pods: &[Recorded], into: &mut Vec<u8>) {
     for (number, pod) in pods.iter().enumerate() {
         let before = pod.before.replacen(KIND, "", 1);
@@ -126,7 +128,7 @@ pub fn list(pods: &[Recorded], into: &mut Vec<u8>) {
     }
 }
 
-/// Reads events until there are so many, as they come.
+/// Reads this number of events.
 async fn watch(client: &Client, version: &str, events: usize) -> anyhow::Result<Vec<Recorded>> {
     let uri = format!("{PODS}?watch=true&resourceVersion={version}");
     let mut body = client.send(Request::get(uri).body(Body::empty())?).await?.into_body();
@@ -137,7 +139,7 @@ async fn watch(client: &Client, version: &str, events: usize) -> anyhow::Result<
         let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { continue };
         let lines: Vec<u8> = rest.drain(..=end).collect();
         for line in std::str::from_utf8(&lines)?.lines() {
-            pods.push(Recorded::read(line).with_context(|| format!("unexpected in a watch: {line}"))?);
+            pods.push(Recorded::read(line).with_context(|| format!("unexpected event: {line}"))?);
         }
     }
     Ok(pods)

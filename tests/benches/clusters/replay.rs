@@ -1,5 +1,5 @@
-//! API servers that say again what a real one has said: as fast as it is read, so that they are not the limit.
-//! All of them are one server, each with a path of its own.
+//! API servers that replay a recording as fast as it is read, so that they are not the bottleneck. One server serves
+//! all of them, each under its own path.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,19 +21,18 @@ use tokio::task::JoinHandle;
 
 use crate::recording::{Recorded, Recording, list};
 
-/// In each lap, each pod has a version of its own, and by this many more than in the lap before. The versions
-/// of lap 0 are those of the recording.
+/// The difference between a pod's resource versions in two successive laps. The versions of lap 0 are those of the
+/// recording.
 pub const LAP: u64 = 10_000_000;
 
-/// One in so many pods changes once more after all laps: one by one, for a controller that is not busy.
+/// After all laps, one of this number of pods changes once more, one by one, while the controller is idle.
 pub const TRICKLE: usize = 5;
 
-/// From one of them to the next, in all servers together.
+/// Interval of these changes, in all servers together.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The servers. Dropped, they are gone.
+/// The servers. They end when this is dropped.
 pub struct Replay {
-    /// Where they are.
     pub address: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -41,23 +40,21 @@ pub struct Replay {
 struct Shared {
     recording: Recording,
     laps: u32,
-    /// The last run whose watches may tell of what changes, and how far.
+    /// The latest run and its stage.
     released: watch::Sender<(u32, Stage)>,
 }
 
-/// What watches tell of.
+/// The events that watches have sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Stage {
-    /// Nothing.
     #[default]
     Listed,
-    /// All laps.
     Laps,
-    /// What changes once more.
+    /// The additional changes, one by one.
     Trickle,
 }
 
-/// A server of so many that a run has.
+/// One of the `of` servers of a run.
 #[derive(Clone)]
 struct Shard {
     shared: Arc<Shared>,
@@ -66,7 +63,6 @@ struct Shard {
 }
 
 impl Replay {
-    /// Starts them.
     pub async fn start(recording: Recording, laps: u32) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -74,7 +70,7 @@ impl Replay {
         let router = Router::new()
             .route("/{run}/{of}/{number}/readyz", get(async || "ok"))
             .route("/{run}/{of}/{number}/api/v1/pods", get(pods))
-            .route("/{run}/release/{stage}", get(release))
+            .route("/{run}/release/{stage}", get(set_stage))
             .with_state(Arc::new(shared));
         let task = tokio::spawn(async move { drop(axum::serve(listener, router).await) });
         Ok(Self { address, task })
@@ -87,13 +83,13 @@ impl Drop for Replay {
     }
 }
 
-/// The address of one of the servers.
+/// The URL of a server.
 pub fn url(address: SocketAddr, run: u32, of: u32, number: u32) -> String {
     format!("http://{address}/{run}/{of}/{number}")
 }
 
-/// Has the watches of a run tell of what changes.
-pub async fn let_go(address: SocketAddr, run: u32, stage: Stage) -> anyhow::Result<()> {
+/// Starts a stage of a run.
+pub async fn release(address: SocketAddr, run: u32, stage: Stage) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     let request =
         format!("GET /{run}/release/{stage:?} HTTP/1.1\r\nHost: replay\r\nConnection: close\r\n\r\n");
@@ -104,7 +100,7 @@ pub async fn let_go(address: SocketAddr, run: u32, stage: Stage) -> anyhow::Resu
     Ok(())
 }
 
-async fn release(Path(to): Path<(u32, Stage)>, State(shared): State<Arc<Shared>>) -> &'static str {
+async fn set_stage(Path(to): Path<(u32, Stage)>, State(shared): State<Arc<Shared>>) -> &'static str {
     shared.released.send_replace(to);
     "ok"
 }
@@ -141,14 +137,14 @@ fn page(shard: &Shard, from: usize, limit: Option<usize>) -> Vec<u8> {
     page
 }
 
-/// All laps at once and a bookmark, some once more, and nothing after that.
+/// All laps and a bookmark without pause, then the additional changes, then nothing.
 fn events(shard: Shard, run: u32) -> impl Stream<Item = Result<Vec<u8>, Infallible>> {
-    let begins = |stage| {
+    let start_of = |stage| {
         let mut released = shard.shared.released.subscribe();
-        // The sender lives as long as the server.
+        // Cannot fail: the sender lives as long as the server.
         async move { drop(released.wait_for(|released| *released >= (run, stage)).await) }
     };
-    let (laps, trickle) = (stream::once(begins(Stage::Laps)), stream::once(begins(Stage::Trickle)));
+    let (laps, trickle) = (stream::once(start_of(Stage::Laps)), stream::once(start_of(Stage::Trickle)));
     let pause = PAUSE * u32::try_from(shard.of).unwrap_or(u32::MAX);
     let once_more = shard.clone();
     let laps = laps.flat_map(move |()| stream::iter(shard.clone().laps()));

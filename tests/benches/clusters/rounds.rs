@@ -1,4 +1,4 @@
-//! All who are measured, in turns, so that a noisy minute is everyone's.
+//! Measures all contestants in turns, so that noise affects all of them.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,34 +12,33 @@ use crate::contestant::{Contest, Figures, Who};
 use crate::recording::Recording;
 use crate::replay::{Replay, TRICKLE};
 
-/// How long one of them may take.
+/// Deadline for a contestant.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// How many a few clusters are.
+/// Number of clusters in "a few clusters".
 const FEW: u32 = 2;
 
-/// What came of all rounds.
+/// The figures of all rounds.
 pub struct Rounds {
-    /// How many pods were watched.
+    /// Number of pods.
     pub pods: u32,
-    /// How often each of them changed.
+    /// Number of changes to each pod.
     pub laps: u32,
-    /// How many clusters many are.
+    /// Number of clusters in "many clusters".
     pub many_clusters: u32,
-    /// kube's controller, of one cluster.
+    /// kube's controller of one cluster.
     pub kube: Vec<Figures>,
-    /// Ours, of one.
+    /// Our controller of one cluster.
     pub one: Vec<Figures>,
-    /// Ours, of a few.
+    /// Our controller of a few clusters.
     pub few: Vec<Figures>,
-    /// Ours, of many.
+    /// Our controller of many clusters.
     pub many: Vec<Figures>,
-    /// One who does nothing with what there is to read.
+    /// A reader that does nothing with the events.
     pub reader: Vec<Figures>,
 }
 
 impl Rounds {
-    /// Measures all of them, some times.
     pub async fn measure(args: &Args, recording: Recording) -> anyhow::Result<Self> {
         let Args { pods, laps, clusters, .. } = *args;
         let authority = recording.authority.clone();
@@ -58,18 +57,17 @@ impl Rounds {
         Ok(rounds)
     }
 
-    /// How many events there are in each.
+    /// Number of events in the laps of a round.
     pub fn events(&self) -> f64 {
         f64::from(self.pods) * f64::from(self.laps)
     }
 
-    /// And how many that come one by one.
+    /// Number of events that arrive one by one.
     pub fn single_events(&self) -> f64 {
         (self.pods as usize).div_ceil(TRICKLE) as f64
     }
 }
 
-/// Where they take turns.
 struct Arena {
     contest: Contest,
     logs: TempDir,
@@ -86,8 +84,8 @@ impl Arena {
         let process = Process::spawn(format!("{who:?}"), &command, log)?;
         let status = process.wait(LIMIT).await?;
         let log = process.log();
-        ensure!(status.success(), "{who:?} ended with {status}, and said:\n{log}");
+        ensure!(status.success(), "{who:?} ended with {status}:\n{log}");
         let figures = log.lines().last().and_then(|line| serde_json::from_str(line).ok());
-        figures.with_context(|| format!("{who:?} gave no figures, and said:\n{log}"))
+        figures.with_context(|| format!("{who:?} printed no figures:\n{log}"))
     }
 }

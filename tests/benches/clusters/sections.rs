@@ -1,7 +1,7 @@
-//! The figures as a table.
+//! The sections of the table.
 
 use crate::compare::{
-    FEW, KUBE, MANY, ONE, Of, Whose, events_per_second, memory_per_changed_pod, memory_per_pod, middle,
+    FEW, KUBE, MANY, ONE, Of, Whose, events_per_second, median_of, memory_per_changed_pod, memory_per_pod,
     peak_per_pod, reconciliations_per_event, spread, time_per_event, time_per_listed_pod,
     time_per_single_event, times,
 };
@@ -9,7 +9,6 @@ use crate::noticed::Noticed;
 use crate::rounds::Rounds;
 use crate::table::{Row, Section};
 
-/// All of them.
 pub fn of(rounds: &Rounds, noticed: &[Noticed]) -> Vec<Section> {
     vec![
         events(rounds),
@@ -17,68 +16,64 @@ pub fn of(rounds: &Rounds, noticed: &[Noticed]) -> Vec<Section> {
         listing(rounds),
         memory(rounds),
         Section {
-            title: "Real clusters: until it is noticed",
+            title: "Real clusters: time until a change is noticed",
             rows: noticed.iter().map(Noticed::row).collect(),
         },
     ]
 }
 
 fn events(rounds: &Rounds) -> Section {
-    let rate = |whose| format!("{:.0}/s", middle(rounds, whose, events_per_second));
+    let rate = |whose| format!("{:.0}/s", median_of(rounds, whose, events_per_second));
     let beside = |whose| format!("{} kube's", rate(whose));
-    let reader = middle(rounds, |rounds| &rounds.reader, events_per_second);
-    let ratio = |whose| format!("{:.2}", middle(rounds, whose, reconciliations_per_event));
+    let reader = median_of(rounds, |rounds| &rounds.reader, events_per_second);
+    let ratio = |whose| format!("{:.2}", median_of(rounds, whose, reconciliations_per_event));
     let mut rows = compared(rounds, time_per_event, |micros| format!("{micros:.1} µs"));
     rows.extend([
-        Row::new(
-            "noise: kube's slowest round, in terms of its fastest",
-            noise(rounds, time_per_event),
-            "1.00",
-        ),
-        Row::new("events per second, of one cluster", rate(ONE), beside(KUBE)),
-        Row::new("  of a few clusters together", rate(FEW), beside(KUBE)),
-        Row::new("  of many clusters together", rate(MANY), beside(KUBE)),
-        Row::new("  as one gets them who does nothing with them", "", format!("{reader:.0}/s")),
+        Row::new("noise: kube's slowest round divided by its fastest", noise(rounds, time_per_event), "1.00"),
+        Row::new("events per second, one cluster", rate(ONE), beside(KUBE)),
+        Row::new("  a few clusters together", rate(FEW), beside(KUBE)),
+        Row::new("  many clusters together", rate(MANY), beside(KUBE)),
+        Row::new("  a reader that does nothing with them", "", format!("{reader:.0}/s")),
         Row::new("reconciliations per event", ratio(ONE), format!("{} kube's", ratio(KUBE))),
     ]);
-    Section { title: "Processor time per event; the middle of all rounds", rows }
+    Section { title: "Processor time per event; median of all rounds", rows }
 }
 
 fn single_events(rounds: &Rounds) -> Section {
     let rows = compared(rounds, time_per_single_event, |micros| format!("{micros:.1} µs"));
-    Section { title: "Processor time per event, of a thousand in a second", rows }
+    Section { title: "Processor time per event, at a thousand events per second", rows }
 }
 
 fn listing(rounds: &Rounds) -> Section {
     let rows = compared(rounds, time_per_listed_pod, |micros| format!("{micros:.1} µs"));
-    Section { title: "Processor time per pod that is listed, and reconciled the first time", rows }
+    Section { title: "Processor time per pod, listed and first reconciled", rows }
 }
 
 fn memory(rounds: &Rounds) -> Section {
     let kib = |bytes: f64| format!("{:.2} KiB", bytes / 1024.0);
     let both = |what, of: Of| {
-        let beside = format!("{} kube's", kib(middle(rounds, KUBE, of)));
-        Row::new(what, kib(middle(rounds, ONE, of)), beside)
+        let beside = format!("{} kube's", kib(median_of(rounds, KUBE, of)));
+        Row::new(what, kib(median_of(rounds, ONE, of)), beside)
     };
-    let more = middle(rounds, MANY, memory_per_pod) - middle(rounds, ONE, memory_per_pod);
+    let more = median_of(rounds, MANY, memory_per_pod) - median_of(rounds, ONE, memory_per_pod);
     let each = more * f64::from(rounds.pods) / f64::from(rounds.many_clusters - 1) / 1024.0;
     let mut rows = compared(rounds, memory_per_pod, kib);
     rows.extend([
-        Row::new("noise: kube's most, in terms of its least", noise(rounds, memory_per_pod), "1.00"),
-        Row::new("one more cluster", format!("{each:.0} KiB"), ""),
-        both("the most while they were listed", peak_per_pod),
-        both("when all of them had changed", memory_per_changed_pod),
+        Row::new("noise: kube's highest divided by its lowest", noise(rounds, memory_per_pod), "1.00"),
+        Row::new("per additional cluster", format!("{each:.0} KiB"), ""),
+        both("peak while pods are listed", peak_per_pod),
+        both("once all pods have changed", memory_per_changed_pod),
     ]);
     Section { title: "Resident memory per pod", rows }
 }
 
 fn compared(rounds: &Rounds, of: Of, shown: impl Fn(f64) -> String) -> Vec<Row> {
-    let beside = format!("{} kube's", shown(middle(rounds, KUBE, of)));
+    let beside = format!("{} kube's", shown(median_of(rounds, KUBE, of)));
     let ratio = |what, one: Whose, other: Whose| {
         Row::new(what, format!("{:.2}", times(rounds, (one, other), of)), "1.00")
     };
     vec![
-        Row::new("one cluster", shown(middle(rounds, ONE, of)), beside),
+        Row::new("one cluster", shown(median_of(rounds, ONE, of)), beside),
         ratio("  times kube's", ONE, KUBE),
         ratio("a few clusters, times that of one", FEW, ONE),
         ratio("many clusters, times that of one", MANY, ONE),

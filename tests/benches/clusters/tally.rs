@@ -1,4 +1,4 @@
-//! What reconciliations have seen.
+//! Counts the reconciliations of pods.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,75 +12,73 @@ use tokio::sync::Notify;
 
 use crate::replay::{LAP, TRICKLE};
 
-/// Later than the bench ends; what is reconciled at an interval is the rule among controllers.
+/// After the bench ends. Most controllers requeue at an interval, so this one does too.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
-/// How far it is.
 pub struct Tally {
     laps: u64,
     reconciliations: AtomicU64,
-    /// Each pod was reconciled as it was listed.
+    /// Each pod was reconciled as listed.
     pub listed: Mark,
-    /// Each was reconciled as it was after all laps.
+    /// Each pod was reconciled in its version after all laps.
     pub changed: Mark,
-    /// And so were those that changed once more, one by one.
+    /// Each pod that changed once more was reconciled in that version.
     pub trickled: Mark,
 }
 
-/// So many pods that are reconciled in a certain state.
+/// Counts the pods that were reconciled in a certain version.
 pub struct Mark {
     pods: usize,
-    seen: AtomicUsize,
+    observed: AtomicUsize,
     reached: Notify,
 }
 
 impl Tally {
-    /// Of so many pods, each of which changes so many times, and some once more.
+    /// For this number of pods, each with this number of changes.
     pub fn new(pods: usize, laps: u64) -> Self {
-        let mark = |pods| Mark { pods, seen: AtomicUsize::new(0), reached: Notify::new() };
+        let mark = |pods| Mark { pods, observed: AtomicUsize::new(0), reached: Notify::new() };
         let (listed, changed, trickled) = (mark(pods), mark(pods), mark(pods.div_ceil(TRICKLE)));
         Self { laps, reconciliations: AtomicU64::new(0), listed, changed, trickled }
     }
 
-    /// How many reconciliations there were.
     pub fn reconciliations(&self) -> u64 {
         self.reconciliations.load(Ordering::Relaxed)
     }
 
-    fn note(&self, pod: &Pod) {
+    fn count(&self, pod: &Pod) {
         self.reconciliations.fetch_add(1, Ordering::Relaxed);
         let version =
             pod.metadata.resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
         match version.unwrap_or_default() / LAP {
-            0 => self.listed.note(),
-            lap if lap == self.laps => self.changed.note(),
-            lap if lap > self.laps => self.trickled.note(),
+            0 => self.listed.count(),
+            lap if lap == self.laps => self.changed.count(),
+            lap if lap > self.laps => self.trickled.count(),
             _ => {}
         }
     }
 }
 
 impl Mark {
-    /// Waits until all of them were.
+    /// Waits until all pods are counted.
     pub async fn reached(&self) {
         self.reached.notified().await;
     }
 
-    fn note(&self) {
-        if self.seen.fetch_add(1, Ordering::Relaxed) + 1 == self.pods {
+    fn count(&self) {
+        if self.observed.fetch_add(1, Ordering::Relaxed) + 1 == self.pods {
             self.reached.notify_one();
         }
     }
 }
 
-/// For kube's controller.
+/// The `reconcile` of kube's controller.
 pub async fn reconcile(pod: Arc<Pod>, tally: Arc<Tally>) -> Result<Action, Infallible> {
-    tally.note(&pod);
+    tally.count(&pod);
     Ok(Action::requeue(AGAIN))
 }
 
-/// For ours.
+/// The `reconcile` of our controller.
 pub async fn reconcile_request(request: Request<Pod>, tally: Arc<Tally>) -> Result<Action, Infallible> {
-    tally.note(&request.object);
+    tally.count(&request.object);
     Ok(Action::requeue(AGAIN))
 }

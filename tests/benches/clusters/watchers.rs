@@ -1,4 +1,4 @@
-//! Who notices: a controller of ours in this process, and beside it plain watchers of kube's.
+//! Records when our controller, and kube's watchers beside it, observe changes.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -19,84 +19,84 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-/// How long to wait for anything.
+/// Deadline for an observation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What somebody saw, and when.
+/// An observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sight {
-    /// An object of this version, in this cluster.
+pub enum Observation {
+    /// An object with this resource version, in this cluster.
     Object(Arc<str>, String),
-    /// An object, or a cluster, is there no more.
+    /// An object or cluster is gone.
     Gone(Arc<str>),
-    /// Something is wrong.
-    Trouble,
+    /// The watch failed.
+    Error,
 }
 
-/// What one of them sees. Dropped, it watches no more.
+/// The observations of a watcher, which ends when this is dropped.
 pub struct Watcher {
-    seen: UnboundedReceiver<(Sight, Instant)>,
+    receiver: UnboundedReceiver<(Observation, Instant)>,
     _tasks: JoinSet<()>,
 }
 
 impl Watcher {
-    /// A controller of ours, of one config map in all clusters.
+    /// Our controller of one ConfigMap in all clusters.
     pub fn ours(clusters: &Clusters) -> Self {
-        let (saw, seen) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         let controller = Controller::<ConfigMap>::new(clusters, watched()).namespace("default");
-        let results = controller.run(reconcile, |_, never, _| match *never {}, Arc::new(saw.clone()));
+        let results = controller.run(reconcile, |_, never, _| match *never {}, Arc::new(sender.clone()));
         tasks.spawn(results.for_each(async |_| {}));
-        tasks.spawn(leaves(clusters.watch(), saw));
-        Self { seen, _tasks: tasks }
+        tasks.spawn(observe_leaves(clusters.watch(), sender));
+        Self { receiver, _tasks: tasks }
     }
 
-    /// A watcher of kube's, of one config map.
+    /// kube's watcher of one ConfigMap.
     pub fn of_config_map(api: Api<ConfigMap>) -> Self {
         Self::of(api, watched())
     }
 
-    /// A watcher of kube's.
+    /// kube's watcher.
     pub fn of<K>(api: Api<K>, config: watcher::Config) -> Self
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let (saw, seen) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(watcher(api, config).default_backoff().for_each(move |event| {
-            let sight = match event {
+            let observation = match event {
                 Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                    Some(Sight::Object("".into(), object.resource_version().unwrap_or_default()))
+                    Some(Observation::Object("".into(), object.resource_version().unwrap_or_default()))
                 }
-                Ok(Event::Delete(_)) => Some(Sight::Gone("".into())),
+                Ok(Event::Delete(_)) => Some(Observation::Gone("".into())),
                 Ok(Event::Init | Event::InitDone) => None,
-                Err(_) => Some(Sight::Trouble),
+                Err(_) => Some(Observation::Error),
             };
-            note(&saw, sight);
+            record(&sender, observation);
             std::future::ready(())
         }));
-        Self { seen, _tasks: tasks }
+        Self { receiver, _tasks: tasks }
     }
 
-    /// How long after `since` this was seen.
-    pub async fn saw(&mut self, sight: &Sight, since: Instant) -> anyhow::Result<Duration> {
+    /// Waits for an observation. Returns its time after `since`.
+    pub async fn observed(&mut self, observation: &Observation, since: Instant) -> anyhow::Result<Duration> {
         let seen = async {
             loop {
-                let (seen, at) = self.seen.recv().await.context("nobody watches")?;
-                if seen == *sight {
+                let (seen, at) = self.receiver.recv().await.context("the watcher ended")?;
+                if seen == *observation {
                     return anyhow::Ok(at.duration_since(since));
                 }
             }
         };
         timeout(PATIENCE, seen)
             .await
-            .with_context(|| format!("{sight:?} was not seen within {PATIENCE:?}"))?
+            .with_context(|| format!("{observation:?} was not observed within {PATIENCE:?}"))?
     }
 
-    /// How long after `since` this was seen, if it was up to now.
-    pub fn has_seen(&mut self, sight: &Sight, since: Instant) -> Option<Duration> {
-        while let Ok((seen, at)) = self.seen.try_recv() {
-            if seen == *sight {
+    /// The time of an observation after `since`, if it was made by now.
+    pub fn has_observed(&mut self, observation: &Observation, since: Instant) -> Option<Duration> {
+        while let Ok((seen, at)) = self.receiver.try_recv() {
+            if seen == *observation {
                 return Some(at.duration_since(since));
             }
         }
@@ -110,23 +110,26 @@ fn watched() -> watcher::Config {
 
 async fn reconcile(
     request: Request<ConfigMap>,
-    saw: Arc<UnboundedSender<(Sight, Instant)>>,
+    sender: Arc<UnboundedSender<(Observation, Instant)>>,
 ) -> Result<Action, Infallible> {
     let version = request.object.resource_version().unwrap_or_default();
-    note(&saw, Some(Sight::Object(request.member.name().clone(), version)));
+    record(&sender, Some(Observation::Object(request.member.name().clone(), version)));
     Ok(Action::await_change())
 }
 
-async fn leaves(mut changes: impl Stream<Item = Change> + Unpin, saw: UnboundedSender<(Sight, Instant)>) {
+async fn observe_leaves(
+    mut changes: impl Stream<Item = Change> + Unpin,
+    sender: UnboundedSender<(Observation, Instant)>,
+) {
     while let Some(change) = changes.next().await {
         if let Change::Left(member) = change {
-            note(&saw, Some(Sight::Gone(member.name().clone())));
+            record(&sender, Some(Observation::Gone(member.name().clone())));
         }
     }
 }
 
-fn note(saw: &UnboundedSender<(Sight, Instant)>, sight: Option<Sight>) {
-    if let Some(sight) = sight {
-        drop(saw.send((sight, Instant::now())));
+fn record(sender: &UnboundedSender<(Observation, Instant)>, observation: Option<Observation>) {
+    if let Some(observation) = observation {
+        drop(sender.send((observation, Instant::now())));
     }
 }

@@ -1,4 +1,4 @@
-//! What the figures should come to.
+//! The aims of the figures.
 
 use std::time::Duration;
 
@@ -6,29 +6,28 @@ use crate::bare::Loop;
 use crate::figures::{Figures, mib, millis};
 use crate::table::Aim;
 
-/// What is missing to the whole of the bare loop's rate is watches, queue and cache.
+/// The rest of the bare loop's rate is for watches, queue and cache.
 const SHARE_OF_BARE_LOOP: f64 = 0.85;
 
-/// The most memory that the importer should ever have, in MiB.
+/// Limit of the importer's peak memory, in MiB.
 const PEAK_MIB: f64 = 64.0;
 
-/// The memory that it should have when there is nothing to do, in MiB.
+/// Limit of the importer's memory while idle, in MiB.
 const IDLE_MIB: f64 = 32.0;
 
-/// One TokenRequest, one write of the Secret, one of the status.
+/// One TokenRequest, one write of the Secret, and one of the status.
 const CALLS_PER_REFRESH: f64 = 3.0;
 
-/// From declared to ready, for 99 imports of a hundred, while others are refreshed.
+/// Limit of the p99 from declared to ready, while other imports are refreshed.
 const READY_WITHIN: Duration = Duration::from_millis(300);
 
-/// Which aims are met.
 pub fn of(figures: &Figures) -> Vec<Aim> {
     let Figures { cold, idle, restart, round, .. } = figures;
     let share = figures.share(Loop::MergePatch);
     let (peak, idle) = (mib(cold.peak_kib), mib(idle.rss_kib));
     let calls = round.per_refresh().all();
     let p99 = round.trickle.percentile(99);
-    let aim = |what: String, seen: String, is_met| Aim { what, seen, is_met };
+    let aim = |what: String, figure: String, is_met| Aim { what, figure, is_met };
     vec![
         aim(
             format!("from cold, at least {SHARE_OF_BARE_LOOP} of the bare loop"),
@@ -45,7 +44,7 @@ pub fn of(figures: &Figures) -> Vec<Aim> {
         aim(
             format!("{CALLS_PER_REFRESH} calls per refresh"),
             format!("{calls:.3}"),
-            // A link, or a repetition, may be among ten thousand.
+            // Tolerates a refreshed link or a retry among ten thousand.
             (calls - CALLS_PER_REFRESH).abs() < 0.01,
         ),
         aim(

@@ -1,8 +1,7 @@
-//! The limit: the calls that an import takes, and nothing else.
+//! The limit: only the calls that an import needs.
 //!
-//! No watch, no queue, no cache: a loop over imports that no importer serves, with as many at a time
-//! as the importer has, with its rights, and with Secrets of the same content. No importer that makes
-//! these calls could be faster on these API servers.
+//! A loop without watch, queue or cache over imports that no importer serves, with the importer's concurrency, rights
+//! and Secrets. No importer that makes these calls could be faster on these API servers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,37 +20,36 @@ use crate::plan::Group;
 use crate::scene::{Access, Scene};
 use crate::spent::{Spent, settle};
 
-/// How many imports each lane has in each turn: at its end, some lanes are empty before others.
+/// Number of imports per lane and turn. At the end of a turn, some lanes are empty before others.
 const LANE_LENGTH: usize = 25;
 
-/// How many imports are worked on one at a time.
+/// Number of imports that are handled one at a time.
 const ALONE: usize = 50;
 
-/// What a loop does besides minting a token and creating a Secret.
+/// How a loop writes the status, after minting a token and creating a Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loop {
-    /// It writes the status by a merge patch.
+    /// With a merge patch.
     MergePatch,
-    /// It writes the status as a whole.
+    /// With a PUT.
     Put,
-    /// It writes no status.
+    /// Not at all.
     NoStatus,
-    /// As the second, and each write is answered with the metadata alone: as the importer does.
+    /// With a PUT, and each write is answered with metadata only, like the importer's.
     Lean,
 }
 
-/// What came of one kind of loop.
+/// The figures of one kind of loop.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Done {
-    /// How many imports it went over.
+    /// Number of imports.
     pub imports: usize,
-    /// How long that took.
     pub took: Duration,
-    /// What it cost.
+    /// Processor time.
     pub spent: Spent,
 }
 
-/// What came of all loops.
+/// The figures of all loops.
 #[derive(Default)]
 pub struct Loops {
     done: BTreeMap<Loop, Done>,
@@ -63,31 +61,30 @@ impl Loop {
 }
 
 impl Done {
-    /// Imports a second.
+    /// Imports per second.
     pub fn rate(&self) -> f64 {
         self.imports as f64 / self.took.as_secs_f64()
     }
 }
 
 impl Loops {
-    /// What came of one of them.
     pub fn of(&self, kind: Loop) -> Done {
         self.done.get(&kind).copied().unwrap_or_default()
     }
 
-    /// How long one import takes while no other is worked on: half of them took less.
+    /// The median duration of one import at a time.
     pub fn alone(&self) -> Duration {
         self.alone.get(self.alone.len() / 2).copied().unwrap_or_default()
     }
 
-    /// Runs each kind of loop over at least `count` imports more. They take turns, so that what else
-    /// this machine has to do is spread over all of them.
+    /// Runs each kind of loop over at least `count` more imports. The loops take turns, so that noise affects all of
+    /// them.
     pub async fn run(&mut self, scene: &Scene, access: &Access, count: usize) -> anyhow::Result<()> {
         let turn = LANE_LENGTH * LANE_LIMIT * scene.plan.sources;
         let turns = count.div_ceil(turn) * Loop::ALL.len();
         let imports = scene.plan.imports(Group::Bare, 0..ALONE + turns * turn);
         let mut imports = scene.declare(imports).await?;
-        // As they were planned: of each source in turn.
+        // As planned: of each source in turn.
         imports.sort_by_cached_key(ResourceExt::name_any);
         let sources = access.links.iter().map(Source::of).collect::<anyhow::Result<Vec<_>>>()?;
         settle(scene).await?;
@@ -114,7 +111,7 @@ impl Loops {
     }
 }
 
-/// A lane for each source, as the importer has.
+/// One lane per source, like the importer's.
 struct Lanes<'a> {
     sources: &'a [Source<'a>],
     access: &'a Access,

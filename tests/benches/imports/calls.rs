@@ -1,6 +1,6 @@
-//! What an API server was called for, as it counts that itself.
+//! Counts calls by an API server's own metrics.
 //!
-//! Not from audit logs: writing one costs an API server more than what is measured here.
+//! Not by audit logs: writing them costs an API server more than what is measured here.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,10 @@ use anyhow::Context;
 use futures::future::try_join_all;
 use mcsa_tests::Cluster;
 
-/// The kinds of objects that an importer has rights on, in the target or in a source. That it was the
-/// importer who asked, the numbers don't tell; so nobody else should ask for these meanwhile.
+/// The resources that an importer has rights for, in the target or in a source. The metrics do not name the client,
+/// so no other client may call these at the same time.
 const RESOURCES: [&str; 5] = ["serviceaccountimports", "secrets", "events", "serviceaccounts", "namespaces"];
 
-/// What a call was for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     resource: String,
@@ -20,38 +19,34 @@ struct Kind {
     verb: String,
 }
 
-/// How many calls an API server has answered, by what they were for.
+/// Number of calls that an API server has answered, by resource and verb.
 #[derive(Clone, Debug, Default)]
 pub struct Calls(BTreeMap<Kind, u64>);
 
-/// Calls of a span of time.
+/// The calls during a time span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// TokenRequests.
     pub tokens: u64,
-    /// Secrets created.
     pub secrets_created: u64,
-    /// Secrets changed.
     pub secrets_changed: u64,
-    /// Statuses of imports written.
+    /// Writes of imports' statuses.
     pub statuses: u64,
-    /// Events written.
     pub events: u64,
-    /// Lists, and watches that have ended.
+    /// Lists, and ended watches.
     pub lists: u64,
-    /// All else.
+    /// All other calls.
     pub others: u64,
 }
 
 impl Calls {
-    /// Those of a cluster since its API server started.
+    /// The calls of a cluster since its API server started.
     pub async fn of(cluster: &Cluster) -> anyhow::Result<Self> {
         let request = http::Request::get("/metrics").body(Vec::new())?;
         let text = cluster.client().request_text(request).await;
         parse(&text.with_context(|| format!("reading the metrics of {}", cluster.name()))?)
     }
 
-    /// Those of several clusters together.
+    /// The sum of several clusters.
     pub async fn of_all(clusters: &[Cluster]) -> anyhow::Result<Self> {
         let mut sum = Self::default();
         for Self(calls) in try_join_all(clusters.iter().map(Self::of)).await? {
@@ -62,7 +57,7 @@ impl Calls {
         Ok(sum)
     }
 
-    /// What came to it since `before`.
+    /// The calls since `before`.
     pub fn since(&self, before: &Self) -> Counts {
         let mut counts = Counts::default();
         for (kind, count) in &self.0 {
@@ -73,7 +68,7 @@ impl Calls {
 }
 
 impl Counts {
-    /// All writes, the minting of tokens among them.
+    /// All writes, including TokenRequests.
     pub fn writes(&self) -> u64 {
         self.tokens + self.secrets_created + self.secrets_changed + self.statuses + self.events
     }

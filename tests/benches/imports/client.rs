@@ -1,4 +1,4 @@
-//! A client as the importer makes it.
+//! Makes a client like the importer's.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::Client;
 use mcsa_runtime::cluster::ClusterArgs;
 
-/// A client for the current context of a kubeconfig: without retries, which are the queue's business.
+/// A client for the current context of a kubeconfig, without retries: the importer's queue retries.
 pub async fn of(kubeconfig: &Path) -> anyhow::Result<Client> {
     let cluster = ClusterArgs { kubeconfig: Some(kubeconfig.to_path_buf()), ..Default::default() };
     let mut config = cluster.config().await?;

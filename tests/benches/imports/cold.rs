@@ -1,4 +1,4 @@
-//! From cold: all imports are there, none has a Secret, and the importer starts.
+//! From cold: all imports exist, none has a Secret, and the importer starts.
 
 use std::time::Duration;
 
@@ -10,33 +10,32 @@ use crate::scene::{Access, Scene};
 use crate::spent::{Spent, settle};
 use crate::usage::Memory;
 
-/// The last import is ready before its event is written.
+/// Pause for the event of the last import, which is written after the import is ready.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
-/// How it went.
 pub struct Cold {
-    /// How many imports.
+    /// Number of imports.
     pub imports: usize,
-    /// From the importer's beginning to work to the last import's being ready.
+    /// From the importer's start of work until the last import is ready.
     pub took: Duration,
-    /// In the target.
+    /// Calls in the target.
     pub target: Counts,
-    /// In the sources.
+    /// Calls in the sources.
     pub sources: Counts,
-    /// What it cost.
+    /// Processor time.
     pub spent: Spent,
-    /// The most memory that the importer had.
+    /// The importer's peak memory.
     pub peak_kib: u64,
 }
 
 impl Cold {
-    /// Imports a second.
+    /// Imports per second.
     pub fn rate(&self) -> f64 {
         self.imports as f64 / self.took.as_secs_f64()
     }
 }
 
-/// Measures it. All imports are declared, and no importer runs.
+/// Measures it. All imports must be declared, and no importer may run.
 pub async fn run(scene: &Scene, access: &Access, observer: &Observer) -> anyhow::Result<(Importer, Cold)> {
     let (target, sources) = (Calls::of(&scene.target).await?, Calls::of_all(&scene.sources).await?);
     let before = Spent::without_worker(scene)?;
@@ -57,7 +56,7 @@ pub async fn run(scene: &Scene, access: &Access, observer: &Observer) -> anyhow:
     Ok((importer, cold))
 }
 
-/// The importer's memory once there is nothing to do.
+/// The importer's memory once it is idle.
 pub async fn idle(scene: &Scene, importer: &Importer) -> anyhow::Result<Memory> {
     settle(scene).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;

@@ -1,4 +1,4 @@
-//! From what was measured to what is told: every figure with its limit or peer beside it.
+//! Makes the sections of the table from the measured figures.
 
 use std::time::Duration;
 
@@ -11,24 +11,20 @@ use crate::table::{Row, Section};
 use crate::trickle::Trickle;
 use crate::usage::Memory;
 
-/// All that was measured.
+/// All measured figures.
 pub struct Figures {
-    /// The limit.
+    /// The bare loops: the limit.
     pub bare: Loops,
-    /// From cold.
     pub cold: Cold,
-    /// Memory, with all imports there and nothing to do.
+    /// Memory with all imports, while idle.
     pub idle: Memory,
-    /// Started again.
     pub restart: Restart,
-    /// Declared one by one.
+    /// Imports declared one by one.
     pub trickle: Trickle,
-    /// A refresh round.
     pub round: Round,
 }
 
 impl Figures {
-    /// The table.
     pub fn sections(&self) -> Vec<Section> {
         vec![
             self.throughput(),
@@ -41,12 +37,12 @@ impl Figures {
         ]
     }
 
-    /// The importer's rate from cold, as a share of a loop's.
+    /// The importer's rate from cold divided by a loop's.
     pub fn share(&self, kind: Loop) -> f64 {
         self.cold.rate() / self.bare.of(kind).rate()
     }
 
-    /// As much, by the processor time of all who are part of it.
+    /// The same ratio, computed from the processor time of all measured processes.
     pub fn processor_share(&self, kind: Loop) -> f64 {
         let Done { spent, imports, .. } = self.bare.of(kind);
         per_import(spent.ours(), imports) / per_import(self.cold.spent.ours(), self.cold.imports)
@@ -56,12 +52,12 @@ impl Figures {
         let bare = |kind| format!("{:.1}", self.bare.of(kind).rate());
         let limit = Loop::MergePatch;
         Section {
-            title: "From cold: all imports are there, none has a Secret, the importer starts",
+            title: "From cold: all imports exist, none has a Secret, the importer starts",
             rows: vec![
                 Row::new("share of the bare loop's rate", ratio(self.share(limit)), "1.00; aim 0.85"),
-                Row::new("the same, by processor time", ratio(self.processor_share(limit)), "1.00"),
-                Row::new("of the rate of the lean loop", ratio(self.share(Loop::Lean)), "1.00"),
-                Row::new("the same, by processor time", ratio(self.processor_share(Loop::Lean)), "1.00"),
+                Row::new("  by processor time", ratio(self.processor_share(limit)), "1.00"),
+                Row::new("share of the lean loop's rate", ratio(self.share(Loop::Lean)), "1.00"),
+                Row::new("  by processor time", ratio(self.processor_share(Loop::Lean)), "1.00"),
                 Row::new(
                     "imports per second",
                     format!("{:.1}", self.cold.rate()),
@@ -77,12 +73,12 @@ impl Figures {
                 ),
                 Row::new("", "", format!("{} bare loop with the status by PUT", bare(Loop::Put))),
                 Row::new("", "", format!("{} bare loop without a status", bare(Loop::NoStatus))),
-                Row::new("seconds in all", format!("{:.1}", self.cold.took.as_secs_f64()), ""),
+                Row::new("total seconds", format!("{:.1}", self.cold.took.as_secs_f64()), ""),
             ],
         }
     }
 
-    /// Steadier than times on a machine that others use, too.
+    /// More stable than durations on a shared machine.
     fn processors(&self) -> Section {
         let (ours, imports) = (self.cold.spent, self.cold.imports);
         let row = |what, part: fn(Spent) -> Duration| {
@@ -103,10 +99,10 @@ impl Figures {
             title: "Processor time of the same, in ms per import",
             rows: vec![
                 row("all", Spent::ours),
-                row("of it the importer, or the loop in its place", |spent| spent.worker),
-                row("of it the target's API server, etcd and controllers", |spent| spent.target),
-                row("of it those of the sources", |spent| spent.sources),
-                row("beside it whatever else ran on this machine: noise", Spent::others),
+                row("  of that: importer, or the loop in its place", |spent| spent.worker),
+                row("  of that: target's API server, etcd and controllers", |spent| spent.target),
+                row("  of that: the same of the sources", |spent| spent.sources),
+                row("noise: other processes on this machine", Spent::others),
             ],
         }
     }
@@ -123,9 +119,9 @@ impl Figures {
                 Row::new("target: statuses written", each(target.statuses), "1"),
                 Row::new("target: events written", each(target.events), "0 in the bare loop"),
                 Row::new(
-                    "all others but lists and watches, in all",
+                    "other calls except lists and watches, in total",
                     format!("{}", sources.others + target.others),
-                    "who are you, once for each connection",
+                    "identity checks, one per connection",
                 ),
             ],
         }
@@ -136,8 +132,8 @@ impl Figures {
         Section {
             title: "The importer's memory, in MiB",
             rows: vec![
-                Row::new("at its peak, from cold", show(self.cold.peak_kib), "aim 64"),
-                Row::new("idle, after that", show(self.idle.rss_kib), "aim 32"),
+                Row::new("peak, from cold", show(self.cold.peak_kib), "aim 64"),
+                Row::new("idle afterwards", show(self.idle.rss_kib), "aim 32"),
             ],
         }
     }
@@ -148,20 +144,13 @@ impl Figures {
             title: "From declared to ready, one import every 100 ms",
             rows: vec![
                 Row::new(
-                    "idle: half of them within",
+                    "idle: median",
                     millis(idle.percentile(50)),
-                    format!(
-                        "{} a token, a Secret and a status, one after the other",
-                        millis(self.bare.alone())
-                    ),
+                    format!("{} bare loop, one import at a time", millis(self.bare.alone())),
                 ),
-                Row::new("idle: 99 % of them within", millis(idle.percentile(99)), ""),
-                Row::new("during a refresh round: half of them within", millis(busy.percentile(50)), ""),
-                Row::new(
-                    "during a refresh round: 99 % of them within",
-                    millis(busy.percentile(99)),
-                    "aim 300 ms",
-                ),
+                Row::new("idle: p99", millis(idle.percentile(99)), ""),
+                Row::new("during a refresh round: median", millis(busy.percentile(50)), ""),
+                Row::new("during a refresh round: p99", millis(busy.percentile(99)), "aim 300 ms"),
             ],
         }
     }
@@ -169,7 +158,7 @@ impl Figures {
     fn again(&self) -> Section {
         let Restart { took, target, sources } = &self.restart;
         Section {
-            title: "Killed and started again, with all imports there and none due",
+            title: "Killed and restarted, with all imports and none due",
             rows: vec![
                 Row::new("ready after", millis(*took), ""),
                 Row::new("tokens minted", format!("{}", sources.tokens), "aim 0"),
@@ -179,9 +168,9 @@ impl Figures {
                     "0",
                 ),
                 Row::new(
-                    "lists, and watches that ended",
+                    "lists, and ended watches",
                     format!("{}", target.lists + sources.lists),
-                    "three watches: each ends, and lists again by pages of 500",
+                    "three watches: each ends, and lists again in pages of 500",
                 ),
             ],
         }
@@ -198,10 +187,10 @@ impl Figures {
                 Row::new(
                     "refreshes per second, mean",
                     format!("{mean:.1}"),
-                    format!("{:.1} bare loop: what there is", self.bare.of(Loop::MergePatch).rate()),
+                    format!("{:.1} bare loop: the maximum", self.bare.of(Loop::MergePatch).rate()),
                 ),
                 Row::new(
-                    "refreshes in the second that had most",
+                    "refreshes in the busiest second",
                     format!("{peak}"),
                     format!("{:.1} times the mean", peak as f64 / mean),
                 ),
@@ -223,12 +212,10 @@ fn per_import(time: Duration, imports: usize) -> f64 {
     time.as_secs_f64() * 1000.0 / imports.max(1) as f64
 }
 
-/// KiB as MiB.
 pub fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 
-/// As it is printed.
 pub fn millis(time: Duration) -> String {
     format!("{} ms", time.as_millis())
 }

@@ -1,4 +1,4 @@
-//! The importer as it is shipped: its own binary, with its own rights.
+//! The importer's own binary, with its own rights.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,32 +7,31 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use mcsa_tests::{Cluster, Process, program};
 
-/// How long it may take to know all imports.
+/// Deadline for the importer to become ready.
 pub const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running importer.
 pub struct Importer {
     process: Process,
-    /// When it was started.
     pub started: Instant,
-    /// When it said that it is ready: it knows all there is.
+    /// When it logged that it is ready, and knows all imports.
     pub ready: Instant,
-    /// When it said that it leads, and began to work.
+    /// When it logged that it leads, and started to work.
     pub leading: Instant,
 }
 
 impl Importer {
-    /// Starts it, and waits until it says that it is ready. What it logs is named after the `phase`.
+    /// Starts the importer, and waits until it logs that it is ready. Its log is named after the `phase`.
     pub async fn start(target: &Cluster, kubeconfig: &Path, phase: &str) -> anyhow::Result<Self> {
         let mut command = Command::new(program("mcsa-importer")?);
         command.arg("--kubeconfig").arg(kubeconfig).args(["--probe-address", "127.0.0.1:0"]);
-        // A short lease: the next one waits for it when this one is killed.
+        // A short lease, since the next importer waits for its expiry after this one is killed.
         command.args(["--lease-duration", "3"]);
         let log = target.dir().join(format!("importer-{phase}.log"));
         let started = Instant::now();
         let process = Process::spawn("mcsa-importer", &command, log)?;
-        let said = async |what| {
-            while !says(&process.log(), what) {
+        let logged = async |what| {
+            while !has_logged(&process.log(), what) {
                 process.check()?;
                 if started.elapsed() > READY_WITHIN {
                     bail!("the importer is not {what}; its log ends with:\n{}", process.log_tail(15));
@@ -41,28 +40,27 @@ impl Importer {
             }
             anyhow::Ok(Instant::now())
         };
-        let (ready, leading) = (said("ready").await?, said("leading").await?);
+        let (ready, leading) = (logged("ready").await?, logged("leading").await?);
         Ok(Self { process, started, ready, leading })
     }
 
-    /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Adds to an error what the importer said last.
+    /// Adds the end of the importer's log to an error.
     pub fn explain<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
         self.process.check()?;
         result.with_context(|| format!("the importer's log ends with:\n{}", self.process.log_tail(5)))
     }
 
-    /// Kills it: whoever restarts is not always warned.
+    /// Kills the importer without warning.
     pub fn kill(self) {
         self.process.kill();
     }
 }
 
-/// Whether a log has the line by which the importer says this of itself.
-pub fn says(log: &str, what: &str) -> bool {
+/// Whether the importer has logged this message.
+pub fn has_logged(log: &str, what: &str) -> bool {
     log.lines().any(|line| line.ends_with(&format!(": {what}")))
 }

@@ -1,7 +1,7 @@
-//! `cargo bench --bench imports -- --imports 10000 --sources 10`: what the importer costs on real API
-//! servers, each figure beside the limit or the peer that was measured in the same run.
+//! `cargo bench --bench imports -- --imports 10000 --sources 10`: the cost of the importer on real API servers, each
+//! figure beside a limit or a comparable figure of the same run.
 //!
-//! Figures are no test: the exit code says only whether they could be measured.
+//! The exit code says only whether the figures could be measured, not whether the aims are met.
 
 mod aims;
 mod args;

@@ -1,7 +1,7 @@
-//! Watches the target's imports, and notes when each becomes ready and when each is refreshed.
+//! Watches the target's imports, and records when each becomes ready and when it is refreshed.
 //!
-//! A watch, since a poll would measure its own interval. It runs all the time, also beside the bare
-//! loop: what it costs the target, it costs importer and limit alike.
+//! A watch, because polling would measure its own interval. It also runs beside the bare loops, so that it costs
+//! importer and limit the same.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,41 +17,39 @@ use mcsa_client::api::READY;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 use tokio::task::JoinHandle;
 
-/// As long as anything still happens, there is no hurry.
+/// Deadline without any progress.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Between two looks at what was noted. The notes have their own times.
+/// Interval of reading the records, which have their own times.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Namespace and name.
 pub type Key = (String, String);
 
-/// What is known of the target's imports.
+/// The observed state of the target's imports.
 pub struct Observer {
     seen: Arc<Mutex<HashMap<Key, Seen>>>,
     watch: JoinHandle<()>,
 }
 
-/// What is known of one import.
+/// The observed state of one import.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// When it was first seen to be ready.
+    /// When it was first observed to be ready.
     pub ready: Option<Instant>,
-    /// When it was last seen to have another refresh time, after that.
+    /// When its refresh time last changed after that.
     pub refreshed: Option<Instant>,
-    /// What it says of itself.
     pub status: Option<ServiceAccountImportStatus>,
 }
 
 impl Seen {
-    /// When its next refresh is.
+    /// The time of its next refresh.
     pub fn refresh_time(&self) -> Option<Timestamp> {
         Some(self.status.as_ref()?.refresh_time.as_ref()?.0)
     }
 }
 
 impl Observer {
-    /// Starts watching.
     pub fn start(target: Client) -> Self {
         let seen = Arc::new(Mutex::default());
         let events = watcher(Api::<ServiceAccountImport>::all(target), Config::default());
@@ -62,7 +60,7 @@ impl Observer {
                 while let Some(event) = events.next().await {
                     match event {
                         Ok(event) => note(&mut lock(&seen), event),
-                        Err(error) => eprintln!("watching imports: {error}; going on"),
+                        Err(error) => eprintln!("watching imports: {error}; retrying"),
                     }
                 }
             }
@@ -70,20 +68,19 @@ impl Observer {
         Self { seen, watch }
     }
 
-    /// What `look` finds about the imports of the namespaces whose names begin like this.
+    /// The results of `look` for the imports in namespaces with this name prefix.
     pub fn find<T>(&self, prefix: &str, look: impl Fn(&Seen) -> Option<T>) -> Vec<T> {
         let seen = lock(&self.seen);
         let members = seen.iter().filter(|((namespace, _), _)| namespace.starts_with(prefix));
         members.filter_map(|(_, seen)| look(seen)).collect()
     }
 
-    /// When this import became ready, if it did.
     pub fn ready(&self, key: &Key) -> Option<Instant> {
         lock(&self.seen).get(key)?.ready
     }
 
-    /// Waits until `count` imports of such namespaces are `done`, and returns when each of them was, in
-    /// order. Fails when nothing happens for a minute.
+    /// Waits until `count` imports in namespaces with this name prefix are `done`, and returns their times in order.
+    /// Fails without progress for a minute.
     pub async fn all(
         &self,
         prefix: &str,
@@ -109,7 +106,7 @@ impl Observer {
         }
     }
 
-    /// A few that are not `done`, for an error message.
+    /// A few imports that are not `done`, for an error message.
     fn some_not(&self, prefix: &str, done: impl Fn(&Seen) -> Option<Instant>) -> Vec<(Key, Seen)> {
         let seen = lock(&self.seen);
         let waiting = seen.iter().filter(|((namespace, _), _)| namespace.starts_with(prefix));
@@ -117,11 +114,11 @@ impl Observer {
         waiting.map(|(key, seen)| (key.clone(), seen.clone())).collect()
     }
 
-    /// Waits until none of them is left.
+    /// Waits until none of the imports is left.
     pub async fn none(&self, prefix: &str) -> anyhow::Result<()> {
         let begun = Instant::now();
         while !self.find(prefix, |_| Some(())).is_empty() {
-            ensure!(begun.elapsed() < PATIENCE, "some imports that were deleted are still there");
+            ensure!(begun.elapsed() < PATIENCE, "some deleted imports still exist");
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
@@ -153,7 +150,6 @@ fn see(seen: &mut Seen, import: ServiceAccountImport) {
     }
 }
 
-/// The key of an import.
 pub fn key(import: &ServiceAccountImport) -> Key {
     (import.namespace().unwrap_or_default(), import.name_any())
 }

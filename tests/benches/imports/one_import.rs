@@ -19,26 +19,26 @@ use serde_json::json;
 
 use crate::bare::Loop;
 
-/// One source, as the importer reaches it.
+/// A source, with the importer's way of access.
 pub struct Source<'a> {
     link: &'a Link,
     client: Client,
 }
 
 impl<'a> Source<'a> {
-    /// That of a link.
+    /// The client of a link.
     pub fn of(link: &'a Link) -> anyhow::Result<Self> {
         let mut config = link.config.clone();
         config.default_retry = false;
         Ok(Self { link, client: Client::try_from(config)? })
     }
 
-    /// What imports call it.
+    /// The imports' name for it.
     pub fn name(&self) -> &str {
         &self.link.cluster_name
     }
 
-    /// Mints a token, creates the Secret, and does what else the loop does.
+    /// Mints a token, creates the Secret, and writes the status as the loop requires.
     pub async fn serve(
         &self,
         target: &Target,
@@ -66,12 +66,12 @@ impl<'a> Source<'a> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), &spec.namespace);
         let request = request(spec.expiration_seconds, &[], None);
         let answer = accounts.create_token_request(&spec.name, &PostParams::default(), &request).await?;
-        let token = answer.status.context("an answer without a token")?.token.into();
+        let token = answer.status.context("the answer has no token")?.token.into();
         let claims = Claims::of(&token)?;
         let provenance = Provenance {
             expires_at: claims.expires_at,
             refresh_at: claims.expires_at.checked_sub(SignedDuration::from_mins(5)).ok(),
-            // No importer compares them; they are as long as they would be.
+            // No importer compares these. They have the usual length.
             cluster_uid: Some(claims.service_account_uid.clone()),
             fingerprint: "0123456789abcdef".into(),
             service_account_uid: claims.service_account_uid,
@@ -108,7 +108,7 @@ async fn put(
     Ok(())
 }
 
-/// As the importer does it: nothing of what is sent comes back.
+/// Like the importer: the answer does not repeat the object.
 async fn lean(
     target: &Target,
     import: &ServiceAccountImport,
@@ -132,7 +132,7 @@ fn neighbours(target: &Client, import: &ServiceAccountImport) -> Api<ServiceAcco
     Api::namespaced(target.clone(), &import.namespace().unwrap_or_default())
 }
 
-/// A status with all that the importer's has.
+/// A status with all fields of the importer's.
 fn status(import: &ServiceAccountImport, provenance: &Provenance) -> ServiceAccountImportStatus {
     let name = import.secret_name();
     let seconds = |time: Timestamp| Time(Timestamp::from_second(time.as_second()).unwrap_or(time));

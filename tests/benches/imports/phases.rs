@@ -1,4 +1,4 @@
-//! All phases, in their order.
+//! Runs all phases in order.
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{kubernetes_version, program};
@@ -14,25 +14,25 @@ use crate::scene::{Access, Scene};
 use crate::spent::settle;
 use crate::{aims, cold, restart, round, table, trickle};
 
-/// At least over this many imports goes each kind of bare loop, before and again after the cold run.
+/// Least number of imports of each kind of bare loop, before and again after the cold run.
 const BARE: usize = 500;
 
-/// Runs them, and prints the table.
+/// Runs the phases, and prints the table.
 pub async fn run(args: &Args) -> anyhow::Result<()> {
     let plan = Plan::new(args);
     let mut progress = Progress::new();
-    progress.phase("building the programs, and Kubernetes if this machine has not done so before");
+    progress.phase("building the programs, and Kubernetes if it is not cached");
     program("mcsa-importer")?;
     mcsa_tests::binaries().await?;
     progress.phase(format!("starting {} clusters", plan.sources + 1));
     let scene = Scene::start(plan).await?;
     progress.phase("linking the target to each source");
     scene.link()?;
-    progress.phase("making namespaces and service accounts");
+    progress.phase("creating namespaces and service accounts");
     scene.furnish().await?;
     let access = scene.access().await?;
     let observer = Observer::start(scene.target.client());
-    progress.phase("having the importer take over the links");
+    progress.phase("waiting until the importer has refreshed the links");
     take_over_links(&scene, &access, &observer).await?;
 
     let figures = measure(args, &scene, &access, &observer, &mut progress).await?;
@@ -58,31 +58,31 @@ async fn measure(
     progress: &mut Progress,
 ) -> anyhow::Result<Figures> {
     let mut bare = Loops::default();
-    progress.phase("the bare loops");
+    progress.phase("running the bare loops");
     bare.run(scene, access, BARE).await?;
-    progress.phase("declaring all imports, which nobody serves yet");
+    progress.phase("declaring all imports, without an importer");
     scene.declare(scene.plan.imports(Group::Served, 0..scene.plan.imports)).await?;
     settle(scene).await?;
-    progress.phase("the importer, from cold");
+    progress.phase("running the importer from cold");
     let (importer, cold) = cold::run(scene, access, observer).await?;
-    progress.phase("the importer, idle");
+    progress.phase("waiting until the importer is idle");
     let idle = cold::idle(scene, &importer).await?;
     importer.kill();
-    progress.phase("the importer, started again");
+    progress.phase("restarting the importer");
     let (importer, restart) = restart::run(scene, access).await?;
-    progress.phase("imports that are declared one by one");
+    progress.phase("declaring imports one by one");
     let count = args.trickle as usize;
     let trickle = importer.explain(trickle::run(scene, observer, count).await)?;
     importer.kill();
-    progress.phase("the bare loops again");
+    progress.phase("running the bare loops again");
     bare.run(scene, access, BARE).await?;
-    progress.phase("a refresh round, and in it imports that are declared one by one");
+    progress.phase("running a refresh round, and declaring imports one by one during it");
     let round = round::run(scene, access, observer, count).await?;
     Ok(Figures { bare, cold, idle, restart, trickle, round })
 }
 
-/// A new link's first token is minted by kubemcsa, and replaced by the importer at once: that is not
-/// to be counted with the imports'.
+/// kubemcsa mints the first token of a new link, and the importer replaces it at once. This happens before the
+/// figures are measured.
 async fn take_over_links(scene: &Scene, access: &Access, observer: &Observer) -> anyhow::Result<()> {
     let importer = Importer::start(&scene.target, &access.importer, "links").await?;
     let links = scene.plan.sources;

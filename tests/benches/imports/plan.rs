@@ -1,4 +1,4 @@
-//! Which imports there are, of which service accounts.
+//! The imports and their service accounts.
 
 use std::ops::Range;
 
@@ -7,44 +7,44 @@ use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
 use crate::args::Args;
 
-/// Namespaces in the target for each [`Group`], and in each source for service accounts.
+/// Number of namespaces in the target for each [`Group`], and in each source for service accounts.
 pub const NAMESPACES: usize = 20;
 
-/// How many imports share a service account.
+/// Number of imports per service account.
 const IMPORTS_PER_ACCOUNT: usize = 10;
 
-/// How many refreshes a second a round should come to, where the shortest lifetime allows it.
+/// Target rate of refreshes per second in a round, if the limits of the lifetime allow it.
 const REFRESHES_PER_SECOND: f64 = 28.0;
 
 /// Imports that are declared together, in namespaces of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
-    /// What the importer serves.
+    /// Served by the importer.
     Served,
-    /// What is worked on without an importer.
+    /// Handled by the bare loops.
     Bare,
-    /// What is declared one by one.
+    /// Declared one by one.
     Trickle,
 }
 
-/// How many imports, of how many sources, with which lifetime.
+/// The numbers of imports and sources, and the tokens' lifetime.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// All imports that the importer serves.
+    /// Number of imports that the importer serves.
     pub imports: usize,
-    /// The sources that they are of, in turn.
+    /// Number of sources. Successive imports are of different sources.
     pub sources: usize,
     /// The lifetime of their tokens.
     pub expiration_seconds: i64,
 }
 
 impl Group {
-    /// Its namespaces in the target.
+    /// The group's namespaces in the target.
     pub fn namespaces(self) -> impl Iterator<Item = String> {
         (0..NAMESPACES).map(move |index| self.namespace(index))
     }
 
-    /// What the names of its namespaces, and of no others, begin with.
+    /// The prefix of the group's namespaces, and of no others.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Served => "served-",
@@ -59,9 +59,9 @@ impl Group {
 }
 
 impl Plan {
-    /// A round of refreshes is spread over a tenth of the lifetime: that long has the lifetime to be
-    /// for the API servers of one machine to keep up with it. And no refresh must be due before the
-    /// round is measured: that takes longer with more clusters.
+    /// A round of refreshes is spread over a tenth of the lifetime, so the lifetime must be long enough for the API
+    /// servers of one machine to keep up. No refresh may be due before the round is measured, which is later with
+    /// more clusters.
     pub fn new(args: &Args) -> Self {
         let (imports, sources) = (args.imports as usize, args.sources as usize);
         let lifetime = (10.0 * imports as f64 / REFRESHES_PER_SECOND) as i64;
@@ -74,12 +74,11 @@ impl Plan {
         format!("c{}", index + 2)
     }
 
-    /// Some imports of a group.
     pub fn imports(self, group: Group, range: Range<usize>) -> impl Iterator<Item = ServiceAccountImport> {
         range.map(move |index| self.import(group, index))
     }
 
-    /// The service accounts of each source: as many as all its imports need.
+    /// The service accounts of each source, enough for all its imports.
     pub fn accounts(self) -> impl Iterator<Item = ServiceAccount> {
         let count = self.imports.div_ceil(self.sources).div_ceil(IMPORTS_PER_ACCOUNT);
         (0..count).map(|index| {
@@ -96,7 +95,7 @@ impl Plan {
     }
 
     fn import(self, group: Group, index: usize) -> ServiceAccountImport {
-        // Any index has an account, also one beyond the imports that are planned for.
+        // Indices beyond the planned imports have an account, too.
         let account = index % self.imports / self.sources / IMPORTS_PER_ACCOUNT;
         let spec = ServiceAccountImportSpec {
             cluster_name: Self::source_name(index % self.sources),
@@ -111,7 +110,6 @@ impl Plan {
     }
 }
 
-/// A namespace of this name.
 pub fn namespace(name: String) -> Namespace {
     let mut namespace = Namespace::default();
     namespace.metadata.name = Some(name);

@@ -1,4 +1,4 @@
-//! The importer is started again, with all imports there and none due.
+//! Restarts the importer when no import is due.
 
 use std::time::Duration;
 
@@ -6,20 +6,18 @@ use crate::calls::{Calls, Counts};
 use crate::importer::Importer;
 use crate::scene::{Access, Scene};
 
-/// As long as this after it was ready, what it would do is done.
+/// How long after it is ready the importer may still call.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
-/// How it went.
 pub struct Restart {
-    /// From its start to its being ready.
+    /// From the start until it is ready.
     pub took: Duration,
-    /// In the target.
+    /// Calls in the target.
     pub target: Counts,
-    /// In the sources.
+    /// Calls in the sources.
     pub sources: Counts,
 }
 
-/// Measures it.
 pub async fn run(scene: &Scene, access: &Access) -> anyhow::Result<(Importer, Restart)> {
     let (target, sources) = (Calls::of(&scene.target).await?, Calls::of_all(&scene.sources).await?);
     let importer = Importer::start(&scene.target, &access.importer, "again").await?;

@@ -1,4 +1,4 @@
-//! A refresh round: every import comes to its refresh time, within a tenth of the lifetime.
+//! A refresh round: all imports become due within a tenth of the lifetime.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,16 @@ use crate::spent::Spent;
 use crate::trickle::{self, Trickle};
 use crate::turned::Turned;
 
-/// How it went.
 pub struct Round {
-    /// When each import was refreshed, since the first.
+    /// When each import was refreshed, relative to the first.
     pub refreshes: Vec<Duration>,
-    /// In the target, those for the imports that were declared meanwhile among them.
+    /// Calls in the target, including those for the trickle.
     pub target: Counts,
-    /// In the sources; as well.
+    /// Calls in the sources, including those for the trickle.
     pub sources: Counts,
-    /// What it cost; as well.
+    /// Processor time, including that for the trickle.
     pub spent: Spent,
-    /// Imports that were declared meanwhile.
+    /// Imports that were declared during the round.
     pub trickle: Trickle,
 }
 
@@ -41,49 +40,48 @@ pub struct PerRefresh {
 }
 
 impl PerRefresh {
-    /// All of them.
     pub fn all(&self) -> f64 {
         self.tokens + self.secrets + self.statuses + self.events
     }
 }
 
 impl Round {
-    /// The calls for one refresh, without those for the trickle: of each kind, one for each import.
+    /// The calls for one refresh, without those for the trickle, which is one of each kind per import.
     pub fn per_refresh(&self) -> PerRefresh {
         let (refreshes, new) = (self.refreshes.len() as f64, self.trickle.count() as f64);
         PerRefresh {
             tokens: (self.sources.tokens as f64 - new) / refreshes,
-            // Those of new imports are not changed, but created.
+            // Secrets of new imports are created, not changed.
             secrets: self.target.secrets_changed as f64 / refreshes,
             statuses: (self.target.statuses as f64 - new) / refreshes,
             events: (self.target.events as f64 - new).max(0.0) / refreshes,
         }
     }
 
-    /// The importer's processor time for each refresh, and each new import.
+    /// The importer's processor time per refresh or new import.
     pub fn cpu_per_refresh(&self) -> Duration {
         self.spent.worker.div_f64((self.refreshes.len() + self.trickle.count()) as f64)
     }
 
-    /// Refreshes a second.
+    /// Refreshes per second.
     pub fn mean(&self) -> f64 {
         let last = self.refreshes.last().copied().unwrap_or_default();
         self.refreshes.len() as f64 / last.as_secs_f64().max(1.0)
     }
 
-    /// Refreshes in the second that had most.
+    /// Refreshes in the busiest second.
     pub fn peak(&self) -> usize {
         let seconds = self.refreshes.chunk_by(|a, b| a.as_secs() == b.as_secs());
         seconds.map(<[_]>::len).max().unwrap_or_default()
     }
 }
 
-/// Measures it, and in its midst a trickle of `count` imports. No other importer runs.
+/// Measures a round, and a trickle of `count` imports during it. No other importer may run.
 pub async fn run(scene: &Scene, access: &Access, observer: &Observer, count: usize) -> anyhow::Result<Round> {
     let mut importer = Turned::start(&scene.target, &access.importer).await?;
     let served = Group::Served.prefix();
     let earliest = observer.find(served, Seen::refresh_time).into_iter().min();
-    let earliest = earliest.context("no import says when it is refreshed")?;
+    let earliest = earliest.context("no import has a refresh time")?;
     let (target, sources) = (Calls::of(&scene.target).await?, Calls::of_all(&scene.sources).await?);
     let before = Spent::so_far(scene, importer.id()?)?;
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! The clusters, linked, with service accounts; and imports by the thousand.
+//! Linked clusters with service accounts, and thousands of imports.
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -20,31 +20,26 @@ use serde::de::DeserializeOwned;
 use crate::client;
 use crate::plan::{self, Group, Plan};
 
-/// How many objects are made at a time.
+/// Number of objects created at the same time.
 const AT_A_TIME: usize = 32;
 
-/// A target that is linked to all sources.
 pub struct Scene {
-    /// The target.
     pub target: Cluster,
-    /// The sources.
     pub sources: Vec<Cluster>,
-    /// Which imports there are to be.
     pub plan: Plan,
 }
 
-/// Ways into the clusters, for who is measured.
+/// Credentials for the importer and the bare loops.
 pub struct Access {
     /// The kubeconfig of the importer's own service account in the target.
     pub importer: PathBuf,
-    /// The target, for the bare loop: the importer's rights, and the right to patch a status besides.
+    /// The target, for the bare loops: with the importer's rights, and the right to patch a status.
     pub target: Client,
-    /// The links to the sources, in their order.
+    /// The links to the sources, in the order of `sources`.
     pub links: Vec<Link>,
 }
 
 impl Scene {
-    /// Starts the clusters.
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let names: Vec<_> = (0..plan.sources).map(Plan::source_name).collect();
         let sources = try_join_all(names.iter().map(|name| Cluster::start(name)));
@@ -52,7 +47,7 @@ impl Scene {
         Ok(Self { target, sources, plan })
     }
 
-    /// Installs into the target, and links it to each source.
+    /// Installs in the target, and links it to each source.
     pub fn link(&self) -> anyhow::Result<()> {
         let all: Vec<_> = std::iter::once(&self.target).chain(&self.sources).collect();
         let kubeconfig = self.target.dir().join("kubeconfig-of-all");
@@ -61,11 +56,11 @@ impl Scene {
         for source in &self.sources {
             bootstrap(&kubeconfig, &self.target, source)?;
         }
-        // Else its garbage collector learns of imports in the midst of a measurement.
+        // Otherwise its garbage collector discovers the new kind during a measurement.
         self.target.restart_controller_manager()
     }
 
-    /// Makes all namespaces and service accounts.
+    /// Creates all namespaces and service accounts.
     pub async fn furnish(&self) -> anyhow::Result<()> {
         let groups = [Group::Served, Group::Bare, Group::Trickle];
         let namespaces = groups.into_iter().flat_map(Group::namespaces).map(plan::namespace);
@@ -78,7 +73,6 @@ impl Scene {
         Ok(())
     }
 
-    /// Declares imports.
     pub async fn declare(
         &self,
         imports: impl IntoIterator<Item = ServiceAccountImport>,
@@ -86,8 +80,7 @@ impl Scene {
         create(&self.target.client(), imports).await
     }
 
-    /// Deletes the imports of a group, and their Secrets: there are better things to measure than a
-    /// garbage collector.
+    /// Deletes the imports of a group and their Secrets, so that the garbage collector does not affect the figures.
     pub async fn delete(&self, group: Group) -> anyhow::Result<()> {
         let client = self.target.client();
         let secrets = ListParams::default().labels(IMPORT_NAME);
@@ -100,7 +93,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Makes the ways into the linked clusters.
+    /// Creates the credentials for the linked clusters.
     pub async fn access(&self) -> anyhow::Result<Access> {
         let account = format!("{SYSTEM_NAMESPACE}:bare");
         let status = "--resource=serviceaccountimports.multicluster.admiralty.io/status";

@@ -1,4 +1,4 @@
-//! Which of the processes spent how much time on the processors.
+//! The processor time of the processes.
 
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 use crate::scene::Scene;
 use crate::usage::{cpu, machine_cpu};
 
-/// How long [`settle`] waits.
+/// Deadline of [`settle`].
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Processor time of a span of time.
+/// The processor time during a time span.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
-    /// Of the one who works: the importer, or in its place the bench, which has a watch as well.
+    /// Of the importer, or of the bench in its place, which has a watch as well.
     pub worker: Duration,
-    /// Of the target's API server, store and controllers.
+    /// Of the target's API server, etcd and controllers.
     pub target: Duration,
-    /// Of those of all sources.
+    /// Of the same processes of all sources.
     pub sources: Duration,
-    /// Of the whole machine: whoever else is on it is noise.
+    /// Of the whole machine, including noise.
     pub machine: Duration,
 }
 
 impl Spent {
-    /// That of all time so far.
+    /// The processor time so far.
     pub fn so_far(scene: &Scene, worker: u32) -> anyhow::Result<Self> {
         let sum = |ids: &[u32]| ids.iter().map(|&id| cpu(id)).sum::<anyhow::Result<Duration>>();
         let sources: Vec<_> = scene.sources.iter().flat_map(|source| source.pids()).collect();
@@ -35,12 +35,12 @@ impl Spent {
         })
     }
 
-    /// The same, before there is a worker.
+    /// The processor time so far, without a worker.
     pub fn without_worker(scene: &Scene) -> anyhow::Result<Self> {
         Ok(Self { worker: Duration::ZERO, ..Self::so_far(scene, std::process::id())? })
     }
 
-    /// What came to it since `before`.
+    /// The processor time since `before`.
     pub fn since(self, before: Self) -> Self {
         Self {
             worker: self.worker.saturating_sub(before.worker),
@@ -50,12 +50,12 @@ impl Spent {
         }
     }
 
-    /// Of all who are part of this.
+    /// Of all processes that are measured.
     pub fn ours(self) -> Duration {
         self.worker + self.target + self.sources
     }
 
-    /// Of all others.
+    /// Of all other processes.
     pub fn others(self) -> Duration {
         self.machine.saturating_sub(self.ours())
     }
@@ -70,10 +70,10 @@ impl AddAssign for Spent {
     }
 }
 
-/// Waits until the clusters have no more to do than when they are idle, as far as that ever comes.
+/// Waits until the clusters are as idle as they become, or the deadline passes.
 pub async fn settle(scene: &Scene) -> anyhow::Result<()> {
     let begun = Instant::now();
-    // An idle cluster takes a few hundredths of a processor.
+    // An idle cluster uses a few hundredths of a processor.
     let idle = Duration::from_millis(150 + 50 * scene.sources.len() as u64);
     while begun.elapsed() < PATIENCE {
         let before = Spent::so_far(scene, std::process::id())?;

@@ -1,41 +1,36 @@
-//! The bench's answer: one table, and a line for each aim.
+//! Prints the table, and a line for each aim.
 
-/// What belongs together.
+/// A section of the table.
 pub struct Section {
-    /// What it is about.
     pub title: &'static str,
-    /// The figures.
     pub rows: Vec<Row>,
 }
 
-/// A figure, and what it is to be measured against.
+/// A figure, beside a limit or a comparable figure.
 pub struct Row {
     what: &'static str,
     figure: String,
     beside: String,
 }
 
-/// What the figures should come to.
+/// An aim of the figures.
 pub struct Aim {
-    /// The aim.
     pub what: String,
-    /// The figure.
-    pub seen: String,
-    /// Whether it is met.
+    /// The measured figure.
+    pub figure: String,
     pub is_met: bool,
 }
 
 impl Row {
-    /// A figure of what is measured, beside its limit or peer.
     pub fn new(what: &'static str, figure: impl Into<String>, beside: impl Into<String>) -> Self {
         Self { what, figure: figure.into(), beside: beside.into() }
     }
 }
 
-/// Prints it all, `subject` being what is measured.
+/// Prints the table. `subject` is what is measured.
 pub fn print(title: &str, subject: &str, sections: &[Section], aims: &[Aim]) {
     println!("\n{title}\n");
-    println!("{:58}{subject:>12}   limit or peer", "");
+    println!("{:58}{subject:>12}   compared with", "");
     for Section { title, rows } in sections {
         println!("{title}");
         for Row { what, figure, beside } in rows {
@@ -43,7 +38,7 @@ pub fn print(title: &str, subject: &str, sections: &[Section], aims: &[Aim]) {
         }
     }
     println!("\nAims");
-    for Aim { what, seen, is_met } in aims {
-        println!("  {:8}{what}: {seen}", if *is_met { "met" } else { "NOT MET" });
+    for Aim { what, figure, is_met } in aims {
+        println!("  {:8}{what}: {figure}", if *is_met { "met" } else { "NOT MET" });
     }
 }

@@ -1,4 +1,4 @@
-//! Imports that are declared one by one: how long until each is ready?
+//! The time until imports that are declared one by one are ready.
 
 use std::time::{Duration, Instant};
 
@@ -11,26 +11,25 @@ use crate::observer::{Observer, key};
 use crate::plan::Group;
 use crate::scene::Scene;
 
-/// Between two declarations.
+/// Interval of declarations.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// From declared to ready, of each import, in order.
+/// The times from declared to ready, sorted.
 pub struct Trickle(Vec<Duration>);
 
 impl Trickle {
-    /// How many imports it was.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The time within which this share of the imports was ready.
+    /// A percentile of the times.
     pub fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);
         self.0.get(rank - 1).copied().unwrap_or_default()
     }
 }
 
-/// Declares `count` imports, and deletes them when all are ready.
+/// Declares `count` imports, and deletes them once all are ready.
 pub async fn run(scene: &Scene, observer: &Observer, count: usize) -> anyhow::Result<Trickle> {
     let client = scene.target.client();
     let mut declared = Vec::new();
@@ -39,7 +38,7 @@ pub async fn run(scene: &Scene, observer: &Observer, count: usize) -> anyhow::Re
         let key = key(&import);
         let api = Api::<ServiceAccountImport>::namespaced(client.clone(), &key.0);
         if declared.is_empty() {
-            // The first create of a kind can take an API server seconds.
+            // The first create of a kind can take seconds.
             let rehearsal = PostParams { dry_run: true, ..Default::default() };
             api.create(&rehearsal, &import).await?;
         }
@@ -50,7 +49,7 @@ pub async fn run(scene: &Scene, observer: &Observer, count: usize) -> anyhow::Re
     }
     observer.all(Group::Trickle.prefix(), count, "ready", |seen| seen.ready).await?;
     let took = declared.iter().map(|(key, begun)| {
-        let ready = observer.ready(key).context("an import is gone")?;
+        let ready = observer.ready(key).context("an import was deleted")?;
         Ok(ready.duration_since(*begun))
     });
     let mut took = took.collect::<anyhow::Result<Vec<_>>>()?;

@@ -1,6 +1,6 @@
-//! The importer's library in a process of this executable, with a clock that can be turned.
+//! The importer's library in a process of this executable, with a clock that can be advanced.
 //!
-//! So hours need not be waited for, and memory and CPU can be told from the bench's own.
+//! The bench need not wait for hours, and the importer's memory and CPU are separate from the bench's own.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::oneshot;
 
 use crate::client;
-use crate::importer::{READY_WITHIN, says};
+use crate::importer::{READY_WITHIN, has_logged};
 
-/// An importer whose clock is turned from outside. It ends when this value is dropped, and when the
-/// bench ends in any way, since its stdin does.
+/// An importer whose clock the bench advances. It ends when this is dropped, and when the bench ends in any way,
+/// since that closes its stdin.
 pub struct Turned {
     child: Child,
     stdin: ChildStdin,
@@ -30,34 +30,33 @@ pub struct Turned {
 }
 
 impl Turned {
-    /// Starts it, and waits until it says that it is ready.
+    /// Starts it, and waits until it logs that it is ready.
     pub async fn start(target: &Cluster, kubeconfig: &Path) -> anyhow::Result<Self> {
         let log = target.dir().join("importer-turned.log");
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--as-importer").arg(kubeconfig).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(File::create(&log)?);
-        // Ctrl-C is the bench's to answer.
-        let mut child = command.process_group(0).spawn().context("starting this executable again")?;
-        let stdin = child.stdin.take().context("its stdin is gone")?;
+        // The bench handles Ctrl-C.
+        let mut child = command.process_group(0).spawn().context("starting the importer process")?;
+        let stdin = child.stdin.take().context("the importer process has no stdin")?;
         let mut turned = Self { child, stdin, log };
         let begun = Instant::now();
-        while !says(&turned.log(), "leading") {
+        while !has_logged(&turned.log(), "leading") {
             let ended = turned.child.try_wait()?;
             if ended.is_some() || begun.elapsed() > READY_WITHIN {
-                let said = turned.log();
-                bail!("the importer with a turned clock is not ready ({ended:?}); its log:\n{said}");
+                let log = turned.log();
+                bail!("the importer process is not ready ({ended:?}); its log:\n{log}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(turned)
     }
 
-    /// Its process id.
     pub fn id(&self) -> anyhow::Result<u32> {
-        self.child.id().context("the importer with a turned clock has ended")
+        self.child.id().context("the importer process has ended")
     }
 
-    /// Adds to an error where the importer's side of it is.
+    /// Adds the path of the importer's log to an error.
     pub fn explain<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
         result.with_context(|| format!("the importer's log is {}", self.log.display()))
     }
@@ -66,7 +65,7 @@ impl Turned {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Turns its clock.
+    /// Advances its clock.
     pub async fn turn(&mut self, by: SignedDuration) -> anyhow::Result<()> {
         ensure!(by.is_positive(), "the first refresh was due before its time came to be measured");
         self.stdin.write_all(format!("{}\n", by.as_secs()).as_bytes()).await?;
@@ -74,8 +73,8 @@ impl Turned {
     }
 }
 
-/// What the process does: each line on stdin is the number of seconds that the clock is turned by, and
-/// the end of stdin is the end.
+/// The main function of the process. Each line on stdin is a number of seconds by which to advance the clock. The
+/// process ends with stdin.
 pub async fn serve(kubeconfig: &Path) -> anyhow::Result<()> {
     logs::init(&LogArgs { log_format: LogFormat::Text, log: "info".into() })?;
     let clock = Clock::system();
@@ -92,7 +91,7 @@ pub async fn serve(kubeconfig: &Path) -> anyhow::Result<()> {
     tokio::try_join!(controller, turn).map(drop)
 }
 
-/// The importer, but for its clock as `mcsa_importer::run` runs it.
+/// Runs the importer like `mcsa_importer::run`, except for its clock.
 async fn run(client: Client, clock: Clock, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     Controller::without_election(client, clock).run(shutdown).await
 }

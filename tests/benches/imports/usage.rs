@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-/// Linux counts a process's time in these for whoever reads /proc, whatever the kernel's own tick is.
+/// The unit of processor time in /proc, whatever the kernel's own tick is.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// The memory of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    /// Resident now, in KiB.
+    /// Resident memory, in KiB.
     pub rss_kib: u64,
-    /// The most that ever was.
+    /// Peak resident memory, in KiB.
     pub peak_kib: u64,
 }
 
 impl Memory {
-    /// That of a process.
     pub fn of(id: u32) -> anyhow::Result<Self> {
         let status = read(&format!("/proc/{id}/status"))?;
         let field = |name: &str| {
@@ -30,23 +29,23 @@ impl Memory {
     }
 }
 
-/// The time that a process has spent on a processor.
+/// The processor time of a process.
 pub fn cpu(id: u32) -> anyhow::Result<Duration> {
     let stat = read(&format!("/proc/{id}/stat"))?;
-    // The second field is the program's name in parentheses, and may hold anything; utime and stime
-    // are the 14th and the 15th.
+    // The second field is the program's name in parentheses, with any characters. utime and stime are the 14th and
+    // 15th.
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let times = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
     let ticks: u64 = times.sum::<Result<_, _>>().with_context(|| format!("reading /proc/{id}/stat"))?;
     Ok(ticks_to_time(ticks))
 }
 
-/// The time that all processors of this machine have been busy.
+/// The busy time of all processors of this machine.
 pub fn machine_cpu() -> anyhow::Result<Duration> {
     let stat = read("/proc/stat")?;
     let line = stat.lines().next().unwrap_or_default();
     let fields: Vec<u64> = line.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal; what follows is counted in user already.
+    // user nice system idle iowait irq softirq steal. The next fields are included in user.
     let busy = [0, 1, 2, 5, 6].iter().filter_map(|&field| fields.get(field)).sum();
     Ok(ticks_to_time(busy))
 }

@@ -1,7 +1,7 @@
-//! `cargo bench --bench links`: how long a person waits for kubemcsa, beside kubectl doing the same in the
+//! `cargo bench --bench links`: the duration of kubemcsa commands, beside kubectl commands that do the same, in the
 //! same run.
 //!
-//! Figures are no test: the exit code says only whether they could be measured.
+//! The exit code says only whether the figures could be measured, not whether the aims are met.
 
 mod args;
 mod many;
@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> anyhow::Result<()> {
-    // Not to be waited for later, when time counts.
+    // Build it before anything is timed.
     program("kubemcsa")?;
     let mut scene = Scene::start().await?;
     let one = one::measure(&scene, args.rounds).await?;

@@ -1,4 +1,4 @@
-//! A target, and its sources.
+//! A target and its sources.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -6,21 +6,20 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, TryStreamExt, stream};
 use mcsa_tests::{Cluster, kubemcsa_ok, merged_kubeconfig};
 
-/// How many clusters start at once.
+/// Number of clusters that start at the same time.
 const AT_A_TIME: usize = 4;
 
-/// What is measured upon.
 pub struct Scene {
     /// The target, `c1`.
     pub target: Cluster,
-    /// The sources, `s0` and on.
+    /// The sources, from `s0` on.
     pub sources: Vec<Cluster>,
-    /// A context for each.
+    /// Has a context for each cluster.
     pub kubeconfig: PathBuf,
 }
 
 impl Scene {
-    /// Starts a target, and the first source.
+    /// Starts the target and the first source.
     pub async fn start() -> anyhow::Result<Self> {
         let target = Cluster::start("c1").await?;
         let kubeconfig = target.dir().join("kubeconfig-of-all");
@@ -30,7 +29,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Starts sources until there are so many.
+    /// Starts sources until there are `sources`.
     pub async fn grow(&mut self, sources: u32) -> anyhow::Result<()> {
         let start = async |number: u32| Cluster::start(&format!("s{number}")).await;
         let there = u32::try_from(self.sources.len())?;
@@ -41,7 +40,7 @@ impl Scene {
         merged_kubeconfig(&all, &self.kubeconfig)
     }
 
-    /// Ends the link to a source, without waiting until its token is refused.
+    /// Unlinks a source, without waiting until its token is refused.
     pub fn forget(&self, source: &str) -> anyhow::Result<()> {
         let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", source];
         kubemcsa_ok(&self.kubeconfig, local)?;
@@ -49,7 +48,7 @@ impl Scene {
         kubemcsa_ok(&self.kubeconfig, remote).map(drop)
     }
 
-    /// How long a run of kubemcsa takes.
+    /// Runs kubemcsa, and returns the duration.
     pub fn time(&self, args: &[&str]) -> anyhow::Result<Duration> {
         let start = Instant::now();
         kubemcsa_ok(&self.kubeconfig, args.iter().copied())?;

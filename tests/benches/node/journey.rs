@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use mcsa_tests::{Installed, eventually};
 
-/// The namespace of the listers.
 pub const NAMESPACE: &str = "shop";
 
-/// How long each step took.
+/// The durations of the steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Journey {
-    /// Two clusters and a node; the images are loaded.
+    /// Start two clusters and a node, and load the images.
     pub boot: Duration,
     /// `kubemcsa install`, until the pods are available.
     pub install: Duration,
@@ -19,11 +18,10 @@ pub struct Journey {
     pub bootstrap: Duration,
     /// An import, until it is ready.
     pub import: Duration,
-    /// A Deployment, until both its pods have listed the source's.
+    /// A Deployment, until both its pods have listed pods in the source.
     pub deployment: Duration,
 }
 
-/// Travels.
 pub async fn run(
     boot: impl AsyncFnOnce() -> anyhow::Result<Option<Installed>>,
 ) -> anyhow::Result<(Journey, Installed)> {

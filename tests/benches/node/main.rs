@@ -1,7 +1,7 @@
-//! `cargo bench --bench node`: the whole path on a real node, from images, each figure beside its limit or
-//! peer of the same run. Linux and root are needed.
+//! `cargo bench --bench node`: the whole path on a real node, from images, each figure beside a limit or a comparable
+//! figure of the same run. Needs Linux and root.
 //!
-//! Figures are no test: the exit code says only whether they could be measured.
+//! The exit code says only whether the figures could be measured, not whether the aims are met.
 
 mod args;
 mod journey;
@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     let images = images().await?;
-    // Nor is this to be waited for later, when time counts.
+    // Build it before anything is timed.
     program("kubemcsa")?;
     let (journey, installed) = journey::run(|| Installed::bare(Node::builder("c1"))).await?;
     let rest = Memory::of(&installed.node)?;

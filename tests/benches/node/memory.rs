@@ -1,26 +1,24 @@
-//! What the pods have in memory.
+//! The memory of the pods.
 
 use anyhow::Context;
 use mcsa_tests::Node;
 
-/// Resident memory in KiB, of the pod that has most.
+/// Resident memory in KiB, of the pod that has the most.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Of the importers; the one that works has more than the one that waits.
+    /// Of the importers. The leader has more than the other.
     pub importer: u64,
-    /// Of the webhooks.
     pub webhook: u64,
-    /// Of a neighbour that every node has, written by others.
+    /// For comparison: every node has it.
     pub kube_proxy: u64,
 }
 
 impl Memory {
-    /// Now.
     pub fn of(node: &Node) -> anyhow::Result<Self> {
         let resident = |program: &str| {
             let statuses = node.processes(program)?.into_iter().map(|id| format!("/proc/{id}/status"));
-            let said = statuses.map(|status| node.run("cat", &[&status])).collect::<Result<String, _>>()?;
-            let figures = said
+            let text = statuses.map(|status| node.run("cat", &[&status])).collect::<Result<String, _>>()?;
+            let figures = text
                 .lines()
                 .filter_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
             figures.max().with_context(|| format!("no {program} runs on the node"))

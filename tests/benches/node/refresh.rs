@@ -1,4 +1,4 @@
-//! From a new token in the Secret to the same in the mounts of all pods.
+//! From a new token in the Secret to the same token in the mounts of all pods.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::journey::NAMESPACE;
 
-/// Twice what a kubelet takes at most: a sync each minute, and a cache of a minute's age.
+/// Twice the kubelet's worst case: it syncs every minute, from a cache that is up to a minute old.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// How long each of so many refreshes took to be mounted.
+/// The time that each refresh took to be mounted.
 pub async fn measure(installed: &Installed, rounds: u32) -> anyhow::Result<Vec<Duration>> {
     let imports = Imports::of(installed.node.client(), NAMESPACE);
     let token = async || imports.values("c2-pod-lister-token").await?.remove("token").context("no token");
@@ -23,7 +23,7 @@ pub async fn measure(installed: &Installed, rounds: u32) -> anyhow::Result<Vec<D
         imports.api.patch("c2-pod-lister", &PatchParams::default(), &patch).await?;
         let after = eventually("a new token", async || {
             let after = token().await?;
-            ensure!(after != before, "it is the old one");
+            ensure!(after != before, "it is the old token");
             Ok::<_, anyhow::Error>(after)
         })
         .await;
@@ -31,7 +31,7 @@ pub async fn measure(installed: &Installed, rounds: u32) -> anyhow::Result<Vec<D
         eventually_within(LIMIT, "the new token in all mounts", async || {
             let mounted = installed.node.mounted("token")?;
             let count = mounted.iter().filter(|token| **token == after).count();
-            ensure!(count == 2, "{count} of 2 pods have it");
+            ensure!(count == 2, "{count} of 2 pods have the token");
             Ok(())
         })
         .await;

@@ -1,4 +1,4 @@
-//! The parts of the table.
+//! The sections of the table.
 
 use std::time::Duration;
 
@@ -10,18 +10,16 @@ use crate::starts::Starts;
 use crate::table::{Aim, Row, Section};
 use crate::words::{median, mib, seconds};
 
-/// What an image may have, in bytes.
-const MOST: u64 = 25 << 20;
+/// The largest allowed image, in bytes.
+const LIMIT: u64 = 25 << 20;
 
-/// How large the images are.
 pub fn images(images: &Images) -> Section {
     let names = ["importer's image", "webhook's image", "list-remote-pods' image"];
     let rows = names.into_iter().zip(images.all());
-    let rows = rows.map(|(name, image)| Row::new(name, mib(image.size), format!("{} at most", mib(MOST))));
+    let rows = rows.map(|(name, image)| Row::new(name, mib(image.size), format!("{} at most", mib(LIMIT))));
     Section { title: "Images, as archives", rows: rows.collect() }
 }
 
-/// The steps from nothing.
 pub fn journey(journey: &Journey) -> Section {
     let row = |what, duration| Row::new(what, seconds(duration), "");
     Section {
@@ -31,52 +29,51 @@ pub fn journey(journey: &Journey) -> Section {
             row("kubemcsa install, until all four pods are available", journey.install),
             row("kubemcsa bootstrap", journey.bootstrap),
             row("an import, until it is ready", journey.import),
-            row("a Deployment, until both pods have listed the source's", journey.deployment),
+            row("a Deployment, until both pods have listed source pods", journey.deployment),
         ],
     }
 }
 
-/// What an import adds to the start of a pod.
 pub fn starts(starts: &Starts) -> Section {
     let (imported, plain) = (median(&starts.imported), median(&starts.plain));
     let ratio = imported.as_secs_f64() / plain.as_secs_f64();
     Section {
-        title: "From the creation of import and pod to its first call, beside a pod without import; the middle one",
+        title: "From creating import and pod to its first call, beside a pod without import; median",
         rows: vec![
             Row::new("until the source has answered", seconds(imported), format!("{} limit", seconds(plain))),
-            Row::new("times as long", format!("{ratio:.2}"), "1.00"),
+            Row::new("ratio", format!("{ratio:.2}"), "1.00"),
         ],
     }
 }
 
-/// How late the kubelet is.
 pub fn refreshes(refreshes: &[Duration]) -> Section {
-    let most = refreshes.iter().max().copied().unwrap_or_default();
-    let least = refreshes.iter().min().copied().unwrap_or_default();
-    let beside = "60.0 s syncFrequency, 300.0 s a token's rest";
+    let longest = refreshes.iter().max().copied().unwrap_or_default();
+    let shortest = refreshes.iter().min().copied().unwrap_or_default();
+    let beside = "60.0 s syncFrequency, 300.0 s left of the old token";
     Section {
-        title: "From a token in the Secret to the same token in two pods",
-        rows: vec![Row::new("least", seconds(least), beside), Row::new("most", seconds(most), beside)],
+        title: "From a new token in the Secret to the same token in two pods",
+        rows: vec![
+            Row::new("shortest", seconds(shortest), beside),
+            Row::new("longest", seconds(longest), beside),
+        ],
     }
 }
 
-/// What stays in memory.
 pub fn memory(rest: &Memory, full: &Memory) -> Section {
     let row =
         |what, kib: u64, peer: u64| Row::new(what, mib(kib << 10), format!("{} kube-proxy", mib(peer << 10)));
     Section {
-        title: "Resident memory, of the pod that has most",
+        title: "Resident memory, of the pod that has the most",
         rows: vec![
             row("importer, with a handful of imports", rest.importer, rest.kube_proxy),
-            row("webhook, likewise", rest.webhook, rest.kube_proxy),
+            row("webhook, with a handful of imports", rest.webhook, rest.kube_proxy),
             row("importer, with all imports", full.importer, full.kube_proxy),
-            row("webhook, likewise", full.webhook, full.kube_proxy),
+            row("webhook, with all imports", full.webhook, full.kube_proxy),
         ],
     }
 }
 
-/// What the figures should come to.
 pub fn aims(images: &Images) -> [Aim; 1] {
     let largest = images.all().into_iter().map(|image| image.size).max().unwrap_or_default();
-    [Aim { what: "each image below 25 MiB".to_owned(), seen: mib(largest), is_met: largest < MOST }]
+    [Aim { what: "each image below 25 MiB".to_owned(), figure: mib(largest), is_met: largest < LIMIT }]
 }

@@ -13,23 +13,23 @@ use serde_json::{Value, json};
 
 use crate::journey::NAMESPACE;
 
-/// How long the pods of one kind took to say something.
+/// The durations from creating a pod to its output.
 #[derive(Clone, Debug, Default)]
 pub struct Starts {
-    /// An import and a pod that names it, until it has listed the source's pods.
+    /// An import and a pod that names it, until the pod has listed pods in the source.
     pub imported: Vec<Duration>,
-    /// The same program in a pod that names none, until it says so.
+    /// The same program in a pod without import, until its error message.
     pub plain: Vec<Duration>,
 }
 
-/// One after the other, in turns.
+/// Starts both kinds of pods in turns.
 pub async fn measure(installed: &Installed, rounds: u32) -> anyhow::Result<Starts> {
     let imports = Imports::of(installed.node.client(), NAMESPACE);
     let mut starts = Starts::default();
     for round in 0..rounds {
         let name = format!("start-{round}");
         let begin = Instant::now();
-        // As `kubectl apply -f` of one file with both: the pod may be there before the token.
+        // Like `kubectl apply -f` of one file with both: the pod may exist before the token.
         imports.create(&pod_lister_import(&name, installed.source.name(), NAMESPACE)).await?;
         run(installed, &name, json!({ IMPORT_NAME: name }), &name, " pods in namespace ").await?;
         starts.imported.push(begin.elapsed());
@@ -40,7 +40,7 @@ pub async fn measure(installed: &Installed, rounds: u32) -> anyhow::Result<Start
     Ok(starts)
 }
 
-/// Creates a pod, and waits until it has written that.
+/// Creates a pod, and waits until its log contains `awaited`.
 async fn run(
     installed: &Installed,
     name: &str,
@@ -61,9 +61,9 @@ async fn run(
     let folder = format!("{NAMESPACE}_{name}_");
     eventually(format!("pod {name} writes {awaited:?}"), async || {
         let logs = installed.node.pod_logs()?.into_iter();
-        let said: String =
+        let log: String =
             logs.filter(|(path, _)| path.to_string_lossy().contains(&folder)).map(|(_, log)| log).collect();
-        ensure!(said.contains(awaited), "{said}");
+        ensure!(log.contains(awaited), "{log}");
         Ok(())
     })
     .await;
@@ -71,7 +71,7 @@ async fn run(
     Ok(())
 }
 
-/// So many imports, all of them ready.
+/// Creates imports, and waits until all are ready.
 pub async fn declare(installed: &Installed, count: u32) -> anyhow::Result<()> {
     let imports = Imports::of(installed.node.client(), NAMESPACE);
     let declare = |number: u32| {
@@ -82,7 +82,7 @@ pub async fn declare(installed: &Installed, count: u32) -> anyhow::Result<()> {
     eventually_within(READY, "all imports are ready", async || {
         let all = imports.api.list(&Default::default()).await?;
         let waiting = all.iter().filter(|import| !is_ready(import)).count();
-        ensure!(waiting == 0, "{waiting} are not");
+        ensure!(waiting == 0, "{waiting} imports are not ready");
         Ok(())
     })
     .await;

@@ -1,18 +1,15 @@
-//! Figures as text.
+//! Formats figures.
 
 use std::time::Duration;
 
-/// Seconds.
 pub fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-/// Mebibytes, from bytes.
 pub fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// The middle one.
 pub fn median(durations: &[Duration]) -> Duration {
     let mut sorted = durations.to_vec();
     sorted.sort_unstable();

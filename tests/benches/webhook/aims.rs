@@ -1,4 +1,4 @@
-//! What the figures should come to.
+//! The aims of the figures.
 
 use crate::climb::P99;
 use crate::figures::{Figures, Footprint};
@@ -8,25 +8,25 @@ use crate::swaps::Swaps;
 use crate::table::Aim;
 use crate::units::{mib, millis, ratio};
 
-/// Of the limit's throughput.
+/// Least share of the limit's throughput.
 const SHARE: f64 = 0.8;
 
-/// The most memory with all imports there, in KiB.
+/// Limit of the memory with all imports, in KiB.
 const MEMORY_KIB: u64 = 20 * 1024;
 
-/// Which aims are met. What could not be measured is not.
+/// Aims whose figures could not be measured are not met.
 pub fn of(figures: &Figures) -> Vec<Aim> {
     let unknown = |_: &_| ("not measured".to_owned(), false);
     let swapped = figures.swaps.as_ref().map_or_else(unknown, swapped);
     let restarted = figures.restarts.as_ref().map_or_else(unknown, restarted);
     let fast = format!("p99 under {} at the fixed rate in the best round, and no errors", millis(P99));
-    let aim = |what: String, (seen, is_met): (String, bool)| Aim { what, seen, is_met };
+    let aim = |what: String, (figure, is_met): (String, bool)| Aim { what, figure, is_met };
     vec![
         aim(fast, in_time(&figures.steady.webhook)),
-        aim("the same while the certificate is swapped each second".into(), swapped),
+        aim("the same while the certificate is swapped every second".into(), swapped),
         aim("no errors while one of two replicas is restarted".into(), restarted),
         aim(format!("at least {SHARE} of the limit's throughput"), throughput(figures)),
-        aim(format!("under {} MiB with all imports there", mib(MEMORY_KIB)), memory(&figures.footprint)),
+        aim(format!("under {} MiB with all imports", mib(MEMORY_KIB)), memory(&figures.footprint)),
     ]
 }
 
@@ -36,8 +36,8 @@ fn in_time(rounds: &Rounds) -> (String, bool) {
 }
 
 fn swapped(swaps: &Swaps) -> (String, bool) {
-    let (seen, is_met) = in_time(&swaps.rounds.webhook);
-    (format!("{seen}, {} certificates", swaps.shown), is_met && swaps.shown > 1)
+    let (figure, is_met) = in_time(&swaps.rounds.webhook);
+    (format!("{figure}, {} certificates", swaps.shown), is_met && swaps.shown > 1)
 }
 
 fn restarted(restarts: &Restarts) -> (String, bool) {
@@ -49,12 +49,12 @@ fn throughput(figures: &Figures) -> (String, bool) {
     let Figures { full, highest_rate, .. } = figures;
     let (highest, all) = (ratio(highest_rate.ratio()), ratio(full.map(Rounds::rate).ratio()));
     let cpu = ratio(full.map(Rounds::cpu).inverse());
-    let seen = format!("{highest}, with 16 at a time {all}, and by processor time {cpu}");
-    (seen, highest_rate.ratio() >= SHARE)
+    let figure = format!("{highest}, with 16 at a time {all}, and by processor time {cpu}");
+    (figure, highest_rate.ratio() >= SHARE)
 }
 
 fn memory(footprint: &Footprint) -> (String, bool) {
     let (during, after) = (footprint.during.webhook, footprint.after.webhook.rss_kib);
-    let seen = format!("{} at the fixed rate, {} after more than it can bear", mib(during), mib(after));
-    (seen, during.max(after) < MEMORY_KIB)
+    let figure = format!("{} at the fixed rate, {} after an overload", mib(during), mib(after));
+    (figure, during.max(after) < MEMORY_KIB)
 }

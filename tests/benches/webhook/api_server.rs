@@ -1,4 +1,4 @@
-//! Pods created in a real API server, which tells itself how long its webhooks took.
+//! Creates pods in a real API server, whose metrics have the durations of its webhook calls.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::server::Server;
 use crate::tally::{Sample, Tally};
 use crate::tls::Authority;
 
-/// Creations a second, for each of the three kinds of namespaces.
+/// Creations per second, for each of the three kinds of namespaces.
 const RATE: f64 = 20.0;
 
 const METRIC: &str = "apiserver_admission_webhook_admission_duration_seconds";
@@ -30,33 +30,32 @@ const LIMITED: &str = "bench-limited";
 const PLAIN: &str = "bench-plain";
 const LIMIT_ENTRY: &str = "limit.multicluster.admiralty.io";
 
-/// How it went.
 pub struct FromApiServer {
-    /// What the API server says of the calls.
+    /// The API server's metrics of the calls.
     pub calls: Both<Histogram>,
-    /// What its client saw of the creations.
+    /// The durations of creations, as its client measures them.
     pub creations: Both<Tally>,
-    /// The same where no webhook is called.
+    /// The durations of creations without a webhook.
     pub plain: Tally,
 }
 
-/// A histogram of Prometheus.
+/// A Prometheus histogram.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
-    /// How many calls.
+    /// Number of calls.
     pub count: f64,
     sum: f64,
-    /// By their upper bounds, in milliseconds: how many calls took at most as long.
+    /// Number of calls by upper bound, in milliseconds.
     buckets: BTreeMap<u64, f64>,
 }
 
 impl Histogram {
-    /// How long a call took in the mean.
+    /// The mean duration of a call.
     pub fn mean(&self) -> Duration {
         Duration::from_secs_f64(self.sum / self.count.max(1.0))
     }
 
-    /// The bound of the bucket that holds this percentile, in milliseconds.
+    /// The upper bound of the bucket with this percentile, in milliseconds.
     pub fn bound(&self, percent: f64) -> Option<u64> {
         let rank = self.count * percent / 100.0;
         self.buckets.iter().find(|&(_, &count)| count >= rank).map(|(&bound, _)| bound)
@@ -74,7 +73,7 @@ impl Histogram {
     }
 }
 
-/// Measures it, in rehearsal: the API server does all but store the pods.
+/// Measures with dry runs: the API server does everything except storing the pods.
 pub async fn run(
     scene: &Scene,
     limit: &Server,
@@ -123,7 +122,7 @@ pub async fn run(
     })
 }
 
-/// The three kinds take turns.
+/// Creates pods in the three kinds of namespaces in turns.
 fn namespace(index: usize) -> String {
     match index % 3 {
         0 => namespace_of(0),
@@ -142,7 +141,7 @@ async fn create(client: &Client, namespace: &str, kind: usize) -> Result<(), Str
     if is_mounted == is_wanted { Ok(()) } else { Err(format!("a pod in {namespace} is not as it should be")) }
 }
 
-/// Has the limit called as the webhook is, in a namespace of its own.
+/// Registers the limit like the webhook, for a namespace of its own.
 async fn register(scene: &Scene, limit: &Server, authority: &Authority) -> anyhow::Result<()> {
     let configuration = json!({
         "metadata": { "name": "bench-limit" },
@@ -165,7 +164,7 @@ async fn register(scene: &Scene, limit: &Server, authority: &Authority) -> anyho
     Ok(())
 }
 
-/// What the API server has counted of an entry so far.
+/// The API server's metrics of a webhook so far.
 async fn histogram(client: &Client, entry: &str) -> anyhow::Result<Histogram> {
     let metrics = client.request_text(Request::get("/metrics").body(Vec::new())?).await?;
     let mut histogram = Histogram::default();

@@ -6,58 +6,57 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Measures the webhook under reviews as an API server sends them, each figure beside that of a handler
-/// that answers without looking.
+/// Measures the webhook with reviews like an API server's, beside a handler that allows every pod.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "webhook")]
 pub struct Args {
-    /// How many imports the webhook knows
+    /// Number of imports
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(20..=100_000))]
     pub imports: u32,
 
-    /// Reviews a second where the rate is fixed
+    /// Reviews per second at the fixed rate
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=10_000))]
     pub rate: u32,
 
-    /// How long each round of a phase takes
+    /// Duration of each round of a phase
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
 
-    /// How many rounds each phase has, in which webhook and limit take turns
+    /// Number of rounds per phase, in which webhook and limit take turns
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
 
-    /// Connections to the webhook: each API server keeps one
+    /// Number of connections to the webhook: each API server keeps one
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub connections: u32,
 
-    /// What cargo bench says to each bench
+    /// The flag that cargo bench passes
     #[arg(long, hide = true)]
     pub bench: bool,
 
-    /// Be the limit, with the certificate in this folder
+    /// Run as the limit, with the certificate in this folder
     #[arg(long, hide = true, value_name = "FOLDER")]
     pub as_limit: Option<PathBuf>,
 
-    /// Where the limit serves
+    /// Address of the limit
     #[arg(long, hide = true, value_name = "ADDRESS", default_value_t = (Ipv4Addr::LOCALHOST, 0).into())]
     pub listen: SocketAddr,
 }
 
 impl Args {
-    /// What was asked for; nothing, when it was neither cargo bench nor the bench itself that asked:
-    /// `cargo test --all-targets` runs this program, too, and is not to wait for it.
+    /// `None` unless cargo bench or the bench itself started this process: `cargo test --all-targets` starts it too,
+    /// and must not wait for the bench.
     pub fn wanted() -> Option<Self> {
         let wanted = |arg: String| arg == "--bench" || arg == "--as-limit";
         std::env::args().any(wanted).then(Self::parse)
     }
 
-    /// How long all rounds of one server take.
+    /// The duration of all rounds of one server.
     pub fn all_rounds(&self) -> Duration {
         self.round() * self.rounds
     }
 
-    /// How long a round takes.
+    /// The duration of a round.
     pub fn round(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }

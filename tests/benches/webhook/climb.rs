@@ -1,4 +1,4 @@
-//! How many reviews a second until they take too long?
+//! Finds the highest rate of reviews with answers in time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,34 +8,34 @@ use crate::reviews::Reviews;
 use crate::rounds::{Load, Side, ask};
 use crate::tally::{Sample, Tally};
 
-/// What 99 of 100 reviews must take at most.
+/// Limit of the p99.
 pub const P99: Duration = Duration::from_millis(10);
 
-/// First by so much.
+/// The factor between rates, at first.
 const COARSE: f64 = 1.4;
 
-/// And from there by so much.
+/// The factor between rates, once the first one was too large.
 const FINE: f64 = 1.07;
 
-/// How long each rate is held.
+/// Duration of each rate.
 const WINDOW: Duration = Duration::from_millis(1500);
 
-/// Into so many parts is that divided, of which the middle one counts. A rate that is too high fails all
-/// but the first, whatever else this machine has to do only some.
+/// Number of parts of the duration. The median of their p99s counts: a rate that is too high affects all parts except
+/// the first, noise only some.
 const PARTS: usize = 6;
 
-/// A rate is too high when it was so often in a row.
+/// A rate is too high when it fails this many times in a row.
 const TRIES: usize = 3;
 
 struct Climb {
-    /// The highest rate that went well; 0 where none did.
+    /// The highest rate that succeeded. 0: none did.
     rate: f64,
     step: f64,
     failed: usize,
     is_over: bool,
 }
 
-/// The highest rate of each, from `begin` on.
+/// Finds the highest rate of each, starting at `begin`.
 pub async fn run(sides: &Both<Side>, reviews: &Arc<Reviews>, begin: f64) -> anyhow::Result<Both<f64>> {
     let climb = || Climb { rate: 0.0, step: COARSE, failed: 0, is_over: false };
     let mut climbs = Both { webhook: climb(), limit: climb() };

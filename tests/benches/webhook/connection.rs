@@ -1,4 +1,4 @@
-//! One connection as an API server has it: HTTP/2 over TLS 1.3, and a full handshake each time.
+//! A connection like an API server's: HTTP/2 over TLS 1.3, with a full handshake.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use tokio_rustls::TlsConnector;
 
 use crate::tls::Trust;
 
-/// A connection; its clones share it, and it ends when the last answer of the last clone is there.
+/// A connection. Its clones share it, and it ends with the last answer of the last clone.
 #[derive(Clone)]
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    /// The certificate that the server showed.
+    /// The server's certificate.
     pub certificate: Bytes,
     opened: Instant,
 }
@@ -27,15 +27,14 @@ pub struct Connection {
 /// A request without an answer.
 #[derive(Debug)]
 pub enum Failure {
-    /// The server has let the connection go before it looked at the request, and said so: any client of
-    /// HTTP/2 sends it again on another connection.
+    /// The server closed the connection, and reported that it has not processed the request. HTTP/2 clients retry it
+    /// on another connection.
     Unprocessed,
-    /// Whatever else.
+    /// Any other error.
     Other(String),
 }
 
 impl Connection {
-    /// Connects.
     pub async fn open(address: SocketAddr, trust: &Trust) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.context("connecting")?;
         stream.set_nodelay(true)?;
@@ -45,17 +44,17 @@ impl Connection {
         let certificate = certificate.map(|shown| Bytes::copy_from_slice(shown)).unwrap_or_default();
         let http2 = http2::Builder::new(TokioExecutor::new());
         let (sender, connection) = http2.handshake(TokioIo::new(stream)).await.context("HTTP/2")?;
-        // How it ends, requests are told.
+        // Requests receive the connection's errors.
         tokio::spawn(async { drop(connection.await) });
         Ok(Self { sender, certificate, opened: Instant::now() })
     }
 
-    /// Whether it takes requests, as far as is known.
+    /// Whether it still accepts requests, as far as known.
     pub fn is_open(&self) -> bool {
         !self.sender.is_closed()
     }
 
-    /// How long ago it was opened.
+    /// The time since it was opened.
     pub fn age(&self) -> Duration {
         self.opened.elapsed()
     }

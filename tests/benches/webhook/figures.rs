@@ -1,4 +1,4 @@
-//! All that was measured.
+//! All measured figures.
 
 use crate::api_server::FromApiServer;
 use crate::both::Both;
@@ -9,19 +9,17 @@ use crate::swaps::Swaps;
 use crate::table::Section;
 use crate::usage::Memory;
 
-/// All that was measured.
 pub struct Figures {
-    /// How many processors were busy with something else.
+    /// The number of processors that were busy with other processes.
     pub noise: f64,
     /// At the fixed rate.
     pub steady: Both<Rounds>,
-    /// As many as can be.
+    /// At the highest throughput.
     pub full: Both<Rounds>,
-    /// The highest rate that is answered in time.
+    /// The highest rate with answers in time.
     pub highest_rate: Both<f64>,
-    /// Called by an API server.
+    /// With calls from an API server.
     pub from_api_server: anyhow::Result<FromApiServer>,
-    /// Memory.
     pub footprint: Footprint,
     /// With swaps of the certificate.
     pub swaps: anyhow::Result<Swaps>,
@@ -29,24 +27,23 @@ pub struct Figures {
     pub restarts: anyhow::Result<Restarts>,
 }
 
-/// Memory, at different times.
+/// Memory at different times.
 pub struct Footprint {
-    /// The webhook's, without any import.
+    /// The webhook's, without imports.
     pub empty: Memory,
-    /// The webhook's, after each import was seen to come and to become ready.
+    /// The webhook's, after it observed that each import was created and became ready.
     pub watched: Memory,
-    /// At rest, all imports having been there at the start.
+    /// Idle, with all imports from the start.
     pub before: Both<Memory>,
-    /// The most at the fixed rate, in KiB.
+    /// The peak at the fixed rate, in KiB.
     pub during: Both<u64>,
-    /// The most at any rate, also where it was too high.
+    /// The peak at any rate, including rates that were too high.
     pub overloaded: Both<u64>,
-    /// At rest again.
+    /// Idle again.
     pub after: Both<Memory>,
 }
 
 impl Figures {
-    /// The table.
     pub fn sections(&self) -> Vec<Section> {
         let steady = &self.steady.webhook;
         let mut sections = vec![
@@ -60,7 +57,7 @@ impl Figures {
         sections
     }
 
-    /// What could not be measured, and why.
+    /// What could not be measured, with the error.
     pub fn failures(&self) -> impl Iterator<Item = String> {
         let failures = [
             ("swaps of the certificate", self.swaps.as_ref().err()),

@@ -1,7 +1,7 @@
-//! The limit: the webhook's server, with a handler that answers without looking.
+//! The limit: the webhook's server, with a handler that allows every pod.
 //!
-//! It reads all of a review, as anything that answers must, and keeps of it what the answer needs: the
-//! UID. No webhook on this stack could be faster.
+//! It reads the whole review, as any handler must, and keeps only the UID for the answer. No webhook on this stack
+//! could be faster.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -24,7 +24,7 @@ use serde_json::json;
 
 use crate::tls::{CERTIFICATE, KEY};
 
-/// As many as the webhook has.
+/// The webhook's number of threads.
 const THREADS: usize = 2;
 
 #[derive(Deserialize)]
@@ -37,7 +37,7 @@ struct Request {
     uid: String,
 }
 
-/// Serves, for ever, with the certificate in this folder.
+/// Serves forever, with the certificate in this folder.
 pub fn serve(address: SocketAddr, folder: &Path) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     let listener = TcpListener::bind(address).with_context(|| format!("can't listen at {address}"))?;
@@ -60,7 +60,7 @@ async fn answer(body: Bytes) -> Response {
     }
 }
 
-/// As the webhook's.
+/// Like the webhook's.
 fn config(folder: &Path) -> anyhow::Result<ServerConfig> {
     let chain = fs::read(folder.join(CERTIFICATE))?;
     let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>()?;

@@ -1,4 +1,4 @@
-//! Requests at a fixed rate, or so many at a time.
+//! Sends requests at a fixed rate, or a fixed number at the same time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 
 use crate::tally::Sample;
 
-/// Sends requests when they are due, however many are still on their way, and counts from when each was
-/// due: waiting is not hidden, neither the server's nor our own.
+/// Sends requests when they are due, even if earlier ones have no answer yet, and measures from the time when each
+/// was due. So delays of the server and of the bench itself count.
 ///
-/// A thread of its own keeps the time: tokio's timers are good to a millisecond, which is about as long
-/// as an answer takes.
+/// A separate thread keeps the time: tokio's timers have a resolution of one millisecond, which is about the duration
+/// of an answer.
 pub async fn at_rate<F>(
     rate: f64,
     window: Duration,
@@ -48,7 +48,7 @@ where
     Ok(all)
 }
 
-/// Sends requests for this long, the next one as soon as one of so many is answered.
+/// Sends requests for the duration of the window, each as soon as one of the previous ones is answered.
 pub async fn at_a_time<F>(
     at_a_time: usize,
     window: Duration,

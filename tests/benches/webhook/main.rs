@@ -1,8 +1,8 @@
-//! `cargo bench --bench webhook`: what the webhook costs a cluster, over TLS and from a real API server,
-//! each figure beside that of a handler that answers without looking, measured in the same run.
+//! `cargo bench --bench webhook`: the cost of the webhook, over TLS and from a real API server, each figure beside
+//! that of a handler that allows every pod, in the same run.
 //!
-//! `-- --imports 1000 --seconds 2` is a quick look. Figures are no test: the exit code says only whether
-//! they could be measured. The table is on stdout, progress on stderr.
+//! `-- --imports 1000 --seconds 2` is quick. The exit code says only whether the figures could be measured, not
+//! whether the aims are met. The table is on stdout, progress on stderr.
 
 mod aims;
 mod api_server;

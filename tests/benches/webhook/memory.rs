@@ -1,4 +1,4 @@
-//! A process's memory over time.
+//! The peak memory of a process during a time span.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,17 +8,17 @@ use tokio::task::JoinHandle;
 
 use crate::usage::Memory;
 
-/// How often it is looked at.
+/// Interval of samples.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// The most memory that a process has had since this was made, as far as was seen.
+/// The highest sample of a process's memory since this was created.
 pub struct Highest {
     kib: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
 impl Highest {
-    /// Begins to watch a process.
+    /// Starts to sample a process.
     pub fn of(id: u32) -> Self {
         let kib = Arc::<AtomicU64>::default();
         let highest = kib.clone();
@@ -31,7 +31,7 @@ impl Highest {
         Self { kib, task }
     }
 
-    /// The most so far, in KiB.
+    /// The highest sample so far, in KiB.
     pub fn kib(&self) -> u64 {
         self.kib.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What else ran on this machine.
+//! The load of other processes on this machine.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::both::Both;
 use crate::scene::Scene;
 use crate::usage::{cpu, machine_cpu};
 
-/// The beginning of a span of time.
+/// The start of a time span.
 pub struct Noise {
     begun: Instant,
     machine: Duration,
@@ -14,12 +14,11 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Begins.
     pub fn begin(scene: &Scene, servers: Both<u32>) -> anyhow::Result<Self> {
         Ok(Self { begun: Instant::now(), machine: machine_cpu()?, ours: ours(scene, servers)? })
     }
 
-    /// How many processors were busy with others, in the mean.
+    /// The mean number of processors that were busy with other processes.
     pub fn end(self, scene: &Scene, servers: Both<u32>) -> anyhow::Result<f64> {
         let ours = ours(scene, servers)?.saturating_sub(self.ours);
         let others = machine_cpu()?.saturating_sub(self.machine).saturating_sub(ours);
@@ -27,7 +26,7 @@ impl Noise {
     }
 }
 
-/// The processor time of all who are part of this.
+/// The processor time of all measured processes.
 fn ours(scene: &Scene, servers: Both<u32>) -> anyhow::Result<Duration> {
     let own = [std::process::id(), servers.webhook, servers.limit];
     own.into_iter().chain(scene.cluster.pids()).map(cpu).sum()

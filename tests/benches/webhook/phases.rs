@@ -1,4 +1,4 @@
-//! All phases, in their order.
+//! Runs all phases in order.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use crate::tls::Authority;
 use crate::usage::Memory;
 use crate::{aims, api_server, climb, restarts, swaps, table};
 
-/// How many reviews are on their way where there is no rate.
+/// Number of concurrent reviews where the rate is not fixed.
 const AT_A_TIME: usize = 16;
 
-/// How long a server is left alone before its memory at rest is looked at.
+/// How long a server is idle before its memory is measured.
 const REST: Duration = Duration::from_secs(3);
 
-/// Runs them, and prints the table. A phase that could not be measured leaves the others their figures.
+/// Runs the phases, and prints the table. A phase that fails does not affect the others.
 pub async fn run(args: &Args) -> anyhow::Result<()> {
     let mut progress = Progress::new();
-    progress.phase("building the programs, and Kubernetes if this machine has not done so before");
+    progress.phase("building the programs, and Kubernetes if it is not cached");
     program("mcsa-webhook")?;
     mcsa_tests::binaries().await?;
     progress.phase("starting a cluster");
@@ -60,9 +60,9 @@ async fn measure(
     reviews: &Arc<Reviews>,
     progress: &mut Progress,
 ) -> anyhow::Result<Figures> {
-    progress.phase("the webhook, while all imports are declared");
+    progress.phase("running the webhook while all imports are declared");
     let (empty, watched) = while_declared(args, scene).await?;
-    progress.phase("the webhook and the limit, at rest");
+    progress.phase("starting the webhook and the limit, and waiting until they are idle");
     let authority = Authority::new()?;
     let folder = tempfile::tempdir_in(scene.cluster.dir())?;
     let sides = sides(args, scene, folder.path(), &authority).await?;
@@ -71,16 +71,16 @@ async fn measure(
     let before = Both { webhook: Memory::of(ids.webhook)?, limit: Memory::of(ids.limit)? };
     let highest = ids.map(|&id| Highest::of(id));
 
-    progress.phase(format!("{} reviews a second", args.rate));
+    progress.phase(format!("sending {} reviews per second", args.rate));
     let noise = Noise::begin(scene, ids)?;
     let steady = take_turns(&sides, Load::Rate(args.rate.into()), reviews, args.round(), args.rounds).await?;
     let noise = noise.end(scene, ids)?;
     let during = highest.map(Highest::kib);
     progress.phase(format!("{AT_A_TIME} reviews at a time"));
     let full = take_turns(&sides, Load::AtATime(AT_A_TIME), reviews, args.round() / 2, args.rounds).await?;
-    progress.phase("more and more reviews a second");
+    progress.phase("sending more and more reviews per second");
     let highest_rate = climb::run(&sides, reviews, args.rate.into()).await?;
-    progress.phase("pods, created in the API server");
+    progress.phase("creating pods in the API server");
     let from_api_server =
         api_server::run(scene, &sides.limit.server, &authority, args.all_rounds() / 2).await;
     let overloaded = highest.map(Highest::kib);
@@ -88,15 +88,15 @@ async fn measure(
     let after = Both { webhook: Memory::of(ids.webhook)?, limit: Memory::of(ids.limit)? };
     sides.webhook.server.terminate().await?;
 
-    progress.phase("the same rate, while the certificate is swapped");
+    progress.phase("sending reviews while the certificate is swapped");
     let swaps = swaps::run(args, scene, sides.limit.server, reviews, &authority).await;
-    progress.phase("the same rate, while one of two replicas is restarted");
+    progress.phase("sending reviews while one of two replicas is restarted");
     let restarts = restarts::run(args, scene, reviews).await;
     let footprint = Footprint { empty, watched, before, during, overloaded, after };
     Ok(Figures { noise, steady, full, highest_rate, from_api_server, footprint, swaps, restarts })
 }
 
-/// The memory of a webhook that knows no import, and then has seen each come and become ready.
+/// The memory of a webhook without imports, and after it observed that each import was created and became ready.
 async fn while_declared(args: &Args, scene: &Scene) -> anyhow::Result<(Memory, Memory)> {
     let place = Place::free()?;
     let webhook = Server::webhook(scene, "early", place, place, Identity::Own).await?;

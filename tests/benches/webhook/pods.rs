@@ -1,9 +1,9 @@
-//! Pods as they are after an API server's own admission: with defaults, and a mount for the token.
+//! Pods as an API server sends them to webhooks: with defaults, and a mount for the token.
 
 use mcsa_client::contract::IMPORT_NAME;
 use serde_json::{Map, Value, json};
 
-/// How many kinds of pods there are, from one lean container to several with long lists.
+/// Number of kinds of pods, from one small container to several with long lists.
 pub const KINDS: usize = 20;
 
 /// A pod of a Deployment that names some imports.
@@ -64,12 +64,12 @@ pub fn pod(kind: usize, imports: &str) -> Value {
     pod
 }
 
-/// Such as a job's.
+/// For example a Job's.
 fn is_lean(kind: usize) -> bool {
     kind.is_multiple_of(4)
 }
 
-/// The place of an init container: it has no ports and no probes.
+/// The index of an init container, which has no ports and probes.
 const INIT: usize = 9;
 
 fn container(kind: usize, index: usize) -> Value {
@@ -120,7 +120,7 @@ fn container(kind: usize, index: usize) -> Value {
     container
 }
 
-/// Plain values, and some from elsewhere.
+/// Plain values, and some references.
 fn environment(count: usize) -> Value {
     let variables = (0..count).map(|index| match index % 4 {
         0 => json!({ "name": format!("CHECKOUT_PASSWORD_{index}"), "valueFrom": {
@@ -135,7 +135,7 @@ fn environment(count: usize) -> Value {
 
 const TOKEN: &str = "kube-api-access-x7k2p";
 
-/// What the API server adds by itself.
+/// The volume that the API server adds.
 fn service_account_token() -> Value {
     json!({ "name": TOKEN, "projected": { "defaultMode": 420, "sources": [
         { "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } },
@@ -145,7 +145,7 @@ fn service_account_token() -> Value {
     ] } })
 }
 
-/// Who has set which fields, as managed fields have it: of the whole pod, by one who created it.
+/// Managed fields of the whole pod, owned by its creator.
 pub fn managed_fields(pod: &Value) -> Value {
     let mut owned = json!({ "f:metadata": fields(&pod["metadata"]), "f:spec": fields(&pod["spec"]) });
     if let Some(spec) = owned["f:spec"].as_object_mut() {
@@ -160,7 +160,7 @@ fn fields(value: &Value) -> Value {
         Value::Object(object) => {
             object.iter().map(|(name, value)| (format!("f:{name}"), fields(value))).collect()
         }
-        // Lists whose items are known by a key; others are owned as a whole.
+        // Lists whose items have a key. Other lists are owned as a whole.
         Value::Array(items) if items.iter().all(|item| key(item).is_some()) => {
             items.iter().filter_map(|item| Some((key(item)?, fields(item)))).collect()
         }
@@ -172,7 +172,7 @@ fn fields(value: &Value) -> Value {
 }
 
 fn key(item: &Value) -> Option<String> {
-    // In order of how telling they are.
+    // The most specific key first.
     let key = ["mountPath", "containerPort", "name"].into_iter().find(|key| !item[*key].is_null())?;
     Some(format!("k:{{\"{key}\":{}}}", item[key]))
 }

@@ -1,4 +1,4 @@
-//! Two replicas, of which one after the other is restarted.
+//! Restarts two replicas, one after the other.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,24 +15,21 @@ use crate::server::{Identity, Place, Server, probe};
 use crate::service::Service;
 use crate::tally::Tally;
 
-/// How soon a change of readiness is known to the Service.
+/// Delay until the Service knows that a replica's readiness changed.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
-/// How long both replicas serve before the next one is restarted.
+/// Pause with both replicas before the next one is restarted.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How it went.
 pub struct Restarts {
-    /// The requests.
     pub tally: Tally,
-    /// How many restarts were over before the load was.
+    /// Number of restarts that were complete before the load ended.
     pub count: usize,
 }
 
-/// Measures it.
 pub async fn run(args: &Args, scene: &Scene, reviews: &Arc<Reviews>) -> anyhow::Result<Restarts> {
     let places = [Place::free()?, Place::free()?];
-    // Both are called by one URL, as behind a Service.
+    // Clients use one URL for both, as behind a Service.
     let start = async |place| Server::webhook(scene, "restarts", place, places[0], Identity::Own).await;
     let mut replicas = [start(places[0]).await?, start(places[1]).await?];
     let trust = replicas[0].trust.clone();

@@ -1,4 +1,4 @@
-//! Reviews as an API server writes them, and what is a right answer.
+//! Reviews like an API server's, and the check of their answers.
 
 use axum::body::Bytes;
 use http::StatusCode;
@@ -8,46 +8,44 @@ use serde_json::{Value, json};
 use crate::pods::{KINDS, managed_fields, pod};
 use crate::scene::{import_name, namespace_of};
 
-/// How many different reviews there are.
+/// Number of different reviews.
 const COUNT: usize = 400;
 
-/// A review, ready to be sent.
+/// A serialized review.
 #[derive(Clone, Debug)]
 pub struct Review {
-    /// As it is sent.
     pub body: Bytes,
     uid: String,
 }
 
-/// What an answer has to be, beside being for this review and that the pod is allowed.
+/// What an answer must have, in addition to the review's UID and `allowed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It has a patch.
+    /// A patch.
     Patch,
-    /// It has none.
+    /// No patch.
     Nothing,
 }
 
-/// All of them.
 pub struct Reviews(Vec<Review>);
 
 impl Reviews {
-    /// Reviews of pods that name one or two of so many imports.
+    /// Reviews of pods that name one or two of this number of imports.
     pub fn new(imports: usize) -> Self {
         let reviews = (0..COUNT).map(|index| {
-            // Spread over all imports.
+            // Spread the pods over all imports.
             let import = index * imports / COUNT;
             Review::new(index, &namespace_of(import), pod(index % KINDS, &names(index, import, imports)))
         });
         Self(reviews.collect())
     }
 
-    /// The one for a request.
+    /// The review for a request.
     pub fn get(&self, index: usize) -> Option<&Review> {
         self.0.get(index % self.0.len().max(1))
     }
 
-    /// The smallest, the one in the middle and the largest, in KB.
+    /// The smallest, the median and the largest size, in KB.
     pub fn sizes(&self) -> [f64; 3] {
         let mut sizes: Vec<_> = self.0.iter().map(|review| review.body.len() as f64 / 1000.0).collect();
         sizes.sort_by(f64::total_cmp);
@@ -98,10 +96,8 @@ impl Review {
         Self { body: review.to_string().into(), uid }
     }
 
-    /// Whether this answer is the right one.
-    ///
     /// # Errors
-    /// Why not.
+    /// If the answer is wrong.
     pub fn check(&self, status: StatusCode, body: &[u8], answer: Answer) -> Result<(), String> {
         if status != StatusCode::OK {
             return Err(format!("{status}: {}", String::from_utf8_lossy(body).trim_end()));
@@ -113,13 +109,13 @@ impl Review {
             return Err(format!("denied: {}", status["message"]));
         }
         if uid != self.uid {
-            return Err("the answer is to another review".into());
+            return Err("the answer is for another review".into());
         }
         let patched = patch.is_some_and(|patch| !patch.is_empty());
         if patched == (answer == Answer::Patch) {
             Ok(())
         } else {
-            Err("a patch is missing, or too many".into())
+            Err("a patch is missing, or unexpected".into())
         }
     }
 }

@@ -1,6 +1,5 @@
-//! Rounds of the same load, in which webhook and limit take turns: what else this machine has to do is
-//! spread over both. Of several rounds the middle one is told; the best one is nearest to what the server
-//! would do on a machine of its own.
+//! Rounds of the same load, in which webhook and limit take turns, so that noise affects both. The table shows the
+//! median of the rounds. The best round is closest to an otherwise idle machine.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,25 +14,22 @@ use crate::usage::cpu;
 
 /// A server under load.
 pub struct Side {
-    /// The server.
     pub server: Server,
-    /// The way to it.
+    /// The connections to the server.
     pub service: Arc<Service>,
 }
 
-/// What load there is.
 #[derive(Clone, Copy, Debug)]
 pub enum Load {
-    /// So many reviews a second.
+    /// Reviews per second.
     Rate(f64),
-    /// So many reviews at a time.
+    /// Concurrent reviews.
     AtATime(usize),
 }
 
 /// One round of one server.
 #[derive(Clone, Debug)]
 pub struct Round {
-    /// What came of its requests.
     pub tally: Tally,
     took: Duration,
     cpu: Duration,
@@ -44,13 +40,12 @@ pub struct Round {
 pub struct Rounds(Vec<Round>);
 
 impl Side {
-    /// Ways to a server, of which none is used for longer than `longest`.
+    /// A server and connections to it, each used no longer than `longest`.
     pub fn new(connections: u32, server: Server, answer: Answer, longest: Duration) -> Self {
         let service = Service::new(connections, server.place.address, server.trust.clone(), answer);
         Self { service: Arc::new(service.renewing(longest)), server }
     }
 
-    /// One round.
     pub async fn round(&self, load: Load, reviews: &Arc<Reviews>, window: Duration) -> anyhow::Result<Round> {
         self.service.connect().await?;
         let before = cpu(self.server.id())?;
@@ -62,7 +57,7 @@ impl Side {
     }
 }
 
-/// Has reviews answered, in turn.
+/// Sends the reviews in turn.
 pub async fn ask(
     service: &Arc<Service>,
     load: Load,
@@ -85,7 +80,7 @@ pub async fn ask(
     }
 }
 
-/// So many rounds of both.
+/// Runs `count` rounds of both.
 pub async fn take_turns(
     sides: &Both<Side>,
     load: Load,
@@ -102,49 +97,49 @@ pub async fn take_turns(
 }
 
 impl Rounds {
-    /// In the middle round: the time within which this share of the requests was answered.
+    /// A percentile of the requests' durations. The median of the rounds.
     pub fn percentile(&self, percent: f64) -> Duration {
-        self.middle(|round| round.tally.percentile(percent).as_secs_f64(), Duration::from_secs_f64)
+        self.median(|round| round.tally.percentile(percent).as_secs_f64(), Duration::from_secs_f64)
     }
 
-    /// The same in the best round: noise makes no round better.
+    /// A percentile of the requests' durations in the best round, which has the least noise.
     pub fn best(&self, percent: f64) -> Duration {
         self.0.iter().map(|round| round.tally.percentile(percent)).min().unwrap_or_default()
     }
 
-    /// The slowest request of all rounds.
+    /// The duration of the slowest request of all rounds.
     pub fn slowest(&self) -> Duration {
         self.0.iter().map(|round| round.tally.percentile(100.0)).max().unwrap_or_default()
     }
 
-    /// How many requests there were.
+    /// Number of requests.
     pub fn count(&self) -> usize {
         self.0.iter().map(|round| round.tally.count()).sum()
     }
 
-    /// How many of them failed.
+    /// Number of failed requests.
     pub fn errors(&self) -> usize {
         self.0.iter().map(|round| round.tally.errors()).sum()
     }
 
-    /// How they failed.
+    /// The errors.
     pub fn reasons(&self) -> impl Iterator<Item = String> {
         self.0.iter().flat_map(|round| round.tally.reasons())
     }
 
-    /// Requests a second, in the middle round.
+    /// Requests per second. The median of the rounds.
     pub fn rate(&self) -> f64 {
-        self.middle(|round| round.tally.count() as f64 / round.took.as_secs_f64(), |rate| rate)
+        self.median(|round| round.tally.count() as f64 / round.took.as_secs_f64(), |rate| rate)
     }
 
-    /// The server's processor time per 1,000 requests, in seconds, over all rounds: the kernel tells it by
+    /// The server's processor time per 1,000 requests, in seconds, over all rounds, since the kernel counts
     /// hundredths of a second.
     pub fn cpu(&self) -> f64 {
         let cpu: Duration = self.0.iter().map(|round| round.cpu).sum();
         cpu.as_secs_f64() * 1000.0 / self.count().max(1) as f64
     }
 
-    fn middle<T>(&self, figure: impl Fn(&Round) -> f64, make: impl Fn(f64) -> T) -> T {
+    fn median<T>(&self, figure: impl Fn(&Round) -> f64, make: impl Fn(f64) -> T) -> T {
         let mut figures: Vec<_> = self.0.iter().map(figure).collect();
         figures.sort_by(f64::total_cmp);
         make(figures.get(figures.len() / 2).copied().unwrap_or_default())

@@ -1,4 +1,4 @@
-//! A cluster with the manifests installed, and imports by the thousand; no importer runs.
+//! A cluster with the manifests installed and thousands of imports, without an importer.
 
 use std::path::PathBuf;
 
@@ -11,32 +11,29 @@ use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 use mcsa_tests::{Cluster, kubemcsa_ok};
 use serde_json::{Value, json};
 
-/// How many namespaces there are, with the webhook turned on.
+/// Number of namespaces with the webhook enabled.
 pub const NAMESPACES: usize = 20;
 
-/// How many imports are made at a time.
+/// Number of imports created at the same time.
 const AT_A_TIME: usize = 32;
 
-/// The cluster.
 pub struct Scene {
-    /// The cluster.
     pub cluster: Cluster,
     /// The kubeconfig of the webhook's own service account.
     pub kubeconfig: PathBuf,
 }
 
-/// The name of an import.
 pub fn import_name(index: usize) -> String {
     format!("import-{index:05}")
 }
 
-/// Where an import is.
+/// The namespace of an import.
 pub fn namespace_of(import: usize) -> String {
     format!("bench-{:02}", import % NAMESPACES)
 }
 
 impl Scene {
-    /// Starts the cluster, and installs into it.
+    /// Starts the cluster, and installs the manifests.
     pub async fn start() -> anyhow::Result<Self> {
         let cluster = Cluster::start("c1").await?;
         kubemcsa_ok(cluster.kubeconfig(), ["install", "--no-wait"])?;
@@ -48,7 +45,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Makes a namespace with these labels.
+    /// Creates a namespace with these labels.
     pub async fn namespace(&self, name: &str, labels: &Value) -> anyhow::Result<()> {
         let namespace = json!({ "metadata": { "name": name, "labels": labels } });
         let api = Api::<Namespace>::all(self.cluster.client());
@@ -56,7 +53,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Declares imports, and has each say that it is ready, as an importer does.
+    /// Declares imports, and marks each as ready, as an importer does.
     pub async fn declare(&self, count: usize) -> anyhow::Result<()> {
         let client = &self.cluster.client();
         let declared = stream::iter(0..count)

@@ -1,4 +1,4 @@
-//! The parts of the table: every figure with the limit's beside it.
+//! The sections of the table: each figure beside the limit's.
 
 use crate::api_server::FromApiServer;
 use crate::both::Both;
@@ -10,33 +10,35 @@ use crate::table::{Row, Section};
 use crate::units::{mib, millis, ratio, whole};
 use crate::usage::Memory;
 
-/// How many kinds of errors are told.
+/// Number of errors shown.
 const REASONS: usize = 4;
 
-/// At the fixed rate.
 pub fn steady(rounds: &Both<Rounds>, noise: f64) -> Section {
     let mut rows = latencies(rounds);
-    rows.push(Row::new("processors busy with anything else, in the mean: noise", format!("{noise:.2}"), ""));
+    rows.push(Row::new("noise: mean number of processors busy with others", format!("{noise:.2}"), ""));
     Section {
-        title: "Reviews at the fixed rate, each counted from when it was due; of several rounds the middle one",
+        title: "Reviews at the fixed rate, from the time when each was due; median of the rounds",
         rows,
     }
 }
 
-/// As much as can be.
 pub fn throughput(full: &Both<Rounds>, highest: Both<f64>) -> Section {
     let (rates, cpu) = (full.map(Rounds::rate), full.map(Rounds::cpu));
     Section {
-        title: "Throughput, on a machine that has the load's sender to serve as well",
+        title: "Throughput, on a machine that also runs the load generator",
         rows: vec![
             row("share of the limit's, with a p99 under 10 ms", ratio(highest.ratio()), "1.00; aim 0.80"),
             row(
-                "reviews per second until then",
+                "reviews per second with that p99",
                 whole(highest.webhook),
                 format!("{} limit", whole(highest.limit)),
             ),
-            row("share of the limit's, with 16 reviews at a time", ratio(rates.ratio()), "1.00"),
-            row("reviews per second of these", whole(rates.webhook), format!("{} limit", whole(rates.limit))),
+            row("share of the limit's, with 16 concurrent reviews", ratio(rates.ratio()), "1.00"),
+            row(
+                "reviews per second, with 16 concurrent reviews",
+                whole(rates.webhook),
+                format!("{} limit", whole(rates.limit)),
+            ),
             row("share of the limit's, by processor time", ratio(cpu.inverse()), "1.00"),
             row(
                 "processor time per 1,000 reviews",
@@ -48,7 +50,6 @@ pub fn throughput(full: &Both<Rounds>, highest: Both<f64>) -> Section {
     }
 }
 
-/// With swaps of the certificate.
 pub fn swapped(swaps: &Swaps, steady: &Rounds) -> Section {
     let mut rows = latencies(&swaps.rounds);
     let plain = steady.percentile(99.0);
@@ -58,20 +59,19 @@ pub fn swapped(swaps: &Swaps, steady: &Rounds) -> Section {
         millis(plain),
     ));
     rows.push(row(
-        "certificates shown",
+        "certificates received by connections",
         format!("{}", swaps.shown),
         format!(
-            "{} put into the folder, half of them in the limit's turns; {} connections",
+            "{} written to the folder, half of them in the limit's turns; {} connections",
             swaps.swaps, swaps.connections
         ),
     ));
     Section {
-        title: "The same with a new certificate and new connections each second; the limit keeps its",
+        title: "The same with a new certificate and new connections every second; the limit keeps its certificate",
         rows,
     }
 }
 
-/// With restarts.
 pub fn restarted(restarts: &Restarts, steady: &Rounds) -> Section {
     let tally = &restarts.tally;
     let beside = |percent: f64| format!("{} without restarts", millis(steady.percentile(percent)));
@@ -84,13 +84,12 @@ pub fn restarted(restarts: &Restarts, steady: &Rounds) -> Section {
         row("the slowest", millis(tally.percentile(100.0)), format!("{} without", millis(steady.slowest()))),
     ];
     rows.extend(tally.reasons().into_iter().take(REASONS).map(|reason| row("", "", reason)));
-    Section { title: "The same with two replicas, of which one after the other is restarted", rows }
+    Section { title: "The same with two replicas that are restarted one after the other", rows }
 }
 
-/// What there is in memory.
 pub fn memory(footprint: &Footprint) -> Section {
     let Footprint { empty, watched, before, during, overloaded, after } = footprint;
-    let beside = |kib: u64| format!("{} limit, which knows no imports", mib(kib));
+    let beside = |kib: u64| format!("{} limit, without imports", mib(kib));
     let at_rest = |at: &Both<Memory>| at.map(|memory| memory.rss_kib);
     let (first, last) = (at_rest(before), at_rest(after));
     Section {
@@ -98,16 +97,15 @@ pub fn memory(footprint: &Footprint) -> Section {
         rows: vec![
             row("without imports", mib(empty.rss_kib), ""),
             row("with all imports, before the load", mib(first.webhook), beside(first.limit)),
-            row("the most at the fixed rate", mib(during.webhook), beside(during.limit)),
-            row("the most at any rate", mib(overloaded.webhook), beside(overloaded.limit)),
+            row("peak at the fixed rate", mib(during.webhook), beside(during.limit)),
+            row("peak at any rate", mib(overloaded.webhook), beside(overloaded.limit)),
             row("after the load", mib(last.webhook), beside(last.limit)),
-            row("the most ever, reading all imports among it", mib(after.webhook.peak_kib), ""),
-            row("after each import was seen to come and to become ready", mib(watched.rss_kib), ""),
+            row("peak ever, including the list of all imports", mib(after.webhook.peak_kib), ""),
+            row("after observing each import become ready", mib(watched.rss_kib), ""),
         ],
     }
 }
 
-/// Called by an API server.
 pub fn created(from: &FromApiServer) -> Section {
     let bound = |percent: f64| {
         let bound = from.calls.map(|calls| calls.bound(percent));
@@ -126,16 +124,16 @@ pub fn created(from: &FromApiServer) -> Section {
     let errors = from.creations.map(|tally| format!("{} of {}", tally.errors(), tally.count()));
     let mut rows = vec![
         row("calls", whole(counts.webhook), format!("{} limit", whole(counts.limit))),
-        row("a call, in the mean", millis(means.webhook), format!("{} limit", millis(means.limit))),
+        row("mean duration of a call", millis(means.webhook), format!("{} limit", millis(means.limit))),
     ];
     let pair = |what, (figure, beside): (String, String)| row(what, figure, beside);
-    rows.push(pair("half of the calls within, by the histogram's bounds", bound(50.0)));
+    rows.push(pair("p50 of the calls, by the histogram's bounds", bound(50.0)));
     rows.push(pair("99 % of the calls within, by the histogram's bounds", bound(99.0)));
     rows.push(pair("a pod's creation, p50", creations(50.0)));
     rows.push(pair("a pod's creation, p99", creations(99.0)));
     rows.push(row("errors", errors.webhook, format!("{} limit", errors.limit)));
     rows.extend(from.creations.webhook.reasons().into_iter().take(REASONS).map(|reason| row("", "", reason)));
-    Section { title: "Pods created in an API server, 20 a second, as it and its client say", rows }
+    Section { title: "Pods created in an API server, 20 per second, measured by it and by its client", rows }
 }
 
 fn latencies(rounds: &Both<Rounds>) -> Vec<Row> {
@@ -153,7 +151,7 @@ fn latencies(rounds: &Both<Rounds>) -> Vec<Row> {
         row("p99 in the best round", best.webhook, format!("{} limit; aim 10 ms", best.limit)),
         at("p99.9", 99.9),
         row("the slowest of all rounds", millis(slowest.webhook), format!("{} limit", millis(slowest.limit))),
-        row("p99, in terms of the limit's", ratio(p99.ratio()), "1.00"),
+        row("p99, divided by the limit's", ratio(p99.ratio()), "1.00"),
         row(
             "processor time per 1,000 reviews",
             format!("{:.3} s", cpu.webhook),

@@ -1,5 +1,4 @@
-//! The servers that are measured, each a process of its own: the webhook as it is shipped, with its own
-//! rights, and the limit.
+//! The measured servers, each in its own process: the webhook's own binary, with its own rights, and the limit.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -19,22 +18,21 @@ use crate::connection::Connection;
 use crate::scene::Scene;
 use crate::tls::{Authority, CA, CERTIFICATE, KEY, Trust};
 
-/// How long a server may take to be ready: a webhook reads all imports first.
+/// Deadline for a server to become ready. A webhook lists all imports first.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long a probe waits: a kubelet's default.
+/// Timeout of a probe: the kubelet's default.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Between what the tests' own clusters take and what the kernel gives to outgoing connections.
+/// Ports between those of the test clusters and the kernel's ephemeral ports.
 const PORTS: std::ops::Range<u16> = 30_000..32_000;
 
-/// How long a webhook serves on after SIGTERM, in seconds: our Service knows of it sooner.
+/// How long a webhook still serves after SIGTERM, in seconds. Our Service learns of it sooner.
 const SHUTDOWN_DELAY: &str = "2";
 
-/// Where a server is to be found.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// Where it answers reviews.
+    /// The address for reviews.
     pub address: SocketAddr,
     probes: SocketAddr,
 }
@@ -42,24 +40,23 @@ pub struct Place {
 /// A running server.
 pub struct Server {
     process: Process,
-    /// Where it is to be found.
     pub place: Place,
-    /// Whom its clients trust.
+    /// The authority that its clients trust.
     pub trust: Trust,
 }
 
-/// Where a webhook's certificate is from.
+/// The source of a webhook's certificate.
 #[derive(Clone, Copy)]
 pub enum Identity<'a> {
-    /// It makes one, and registers whom to trust.
+    /// The webhook issues one, and registers the authority.
     Own,
-    /// It reads one from a folder, of this authority.
+    /// The webhook reads one of this authority from a folder.
     Files(&'a Path, &'a Authority),
 }
 
 impl Server {
-    /// Starts a webhook at this place, which has itself called at `called`, and waits until it is ready.
-    /// What it logs is named after the `phase`.
+    /// Starts a webhook, which registers the address `called`, and waits until it is ready. Its log is named after
+    /// the `phase`.
     pub async fn webhook(
         scene: &Scene,
         phase: &str,
@@ -103,12 +100,11 @@ impl Server {
         Ok(server)
     }
 
-    /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Has it end as a kubelet does, and waits.
+    /// Terminates it like a kubelet, and waits for its end.
     pub async fn terminate(&self) -> anyhow::Result<()> {
         let status = self.process.terminate().await?;
         ensure!(status.success(), "{} ended with {status}", self.process.name());
@@ -117,13 +113,13 @@ impl Server {
 }
 
 impl Place {
-    /// One where nobody is.
+    /// Finds a free place.
     pub fn free() -> anyhow::Result<Self> {
         Ok(Self { address: free_address()?, probes: free_address()? })
     }
 }
 
-/// Whether a webhook is ready, as a kubelet finds it out.
+/// Probes a webhook's readiness like a kubelet.
 pub async fn probe(place: Place) -> anyhow::Result<()> {
     let probe = async {
         let mut stream = TcpStream::connect(place.probes).await?;
@@ -136,7 +132,7 @@ pub async fn probe(place: Place) -> anyhow::Result<()> {
     timeout(PROBE_TIMEOUT, probe).await.context("no answer")?
 }
 
-/// What came of something, unless the process ends before it.
+/// Returns a future's result, or an error if the process ends first.
 async fn unless_ended<T>(
     process: &Process,
     something: impl Future<Output = anyhow::Result<T>>,
@@ -163,7 +159,7 @@ fn free_address() -> anyhow::Result<SocketAddr> {
     free.next().context("no free port found")
 }
 
-/// The authority that an API server trusts at this URL, once it has been told.
+/// Waits until an authority is registered for this URL, and returns it.
 async fn registered(scene: &Scene, url: &str) -> anyhow::Result<String> {
     let configurations = Api::<MutatingWebhookConfiguration>::all(scene.cluster.client());
     try_eventually(READY_WITHIN, "the webhook to be registered", async || {

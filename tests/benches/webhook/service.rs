@@ -1,4 +1,4 @@
-//! What is in front of the replicas: it sends connections, not requests, to those that are ready.
+//! A Service in front of the replicas. It distributes connections, not requests, over the ready ones.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -17,13 +17,13 @@ use crate::connection::{Connection, Failure};
 use crate::reviews::{Answer, Review};
 use crate::tls::Trust;
 
-/// How long an API server waits for an answer, as the manifest says it.
+/// An API server's timeout for the webhook, from the manifest.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often a request is sent that was not looked at.
+/// How often a request that was not processed is sent.
 const ATTEMPTS: usize = 3;
 
-/// A few connections, as of a few API servers, to one replica or more.
+/// A few connections, like those of a few API servers, to one or more replicas.
 pub struct Service {
     trust: Trust,
     answer: Answer,
@@ -36,7 +36,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// So many connections to a server, which answers so.
+    /// Connections to a server, and the expected answer.
     pub fn new(connections: u32, address: SocketAddr, trust: Trust, answer: Answer) -> Self {
         Self {
             trust,
@@ -50,27 +50,27 @@ impl Service {
         }
     }
 
-    /// Uses no connection for longer than this.
+    /// Limits the lifetime of connections.
     pub fn renewing(self, longest: Duration) -> Self {
         Self { longest, ..self }
     }
 
-    /// From here on, new connections are to these. Those that are there stay, as behind a real Service.
+    /// Sets the addresses for new connections. Open connections stay, as behind a real Service.
     pub fn set_ready(&self, addresses: Vec<SocketAddr>) {
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
-    /// How many connections were opened so far.
+    /// Number of connections opened so far.
     pub fn opened(&self) -> usize {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// How many certificates were shown so far.
+    /// Number of different certificates received so far.
     pub fn certificates(&self) -> usize {
         self.certificates.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Opens all connections, before time counts.
+    /// Opens all connections before anything is timed.
     pub async fn connect(&self) -> anyhow::Result<()> {
         for _ in &self.connections {
             self.connection().await?;
@@ -78,10 +78,10 @@ impl Service {
         Ok(())
     }
 
-    /// Has a review answered.
+    /// Sends a review, and checks the answer.
     ///
     /// # Errors
-    /// When there is no answer in time, or not the right one.
+    /// If there is no answer in time, or a wrong one.
     pub async fn ask(&self, review: &Review) -> Result<(), String> {
         let asked = timeout(PATIENCE, self.try_ask(review)).await;
         asked.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
@@ -96,10 +96,10 @@ impl Service {
                 Err(Failure::Other(reason)) => return Err(reason),
             }
         }
-        Err(format!("not looked at by {ATTEMPTS} connections"))
+        Err(format!("not processed on {ATTEMPTS} connections"))
     }
 
-    /// The next connection in turn, opened if need be while others wait for it.
+    /// The next connection in turn. If it is closed, opens it while other requests wait.
     async fn connection(&self) -> anyhow::Result<Connection> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
         let place = self.connections.get(turn).context("no connections")?;
@@ -124,11 +124,11 @@ impl Service {
     }
 }
 
-/// As an API server puts it.
+/// A request like an API server's.
 fn request(review: &Review) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(review.body.clone()));
     *request.method_mut() = http::Method::POST;
-    // Only the path matters to the servers; HTTP/2 wants an authority.
+    // The servers use only the path. HTTP/2 requires an authority.
     let uri = format!("https://webhook{PATH}?timeout={}s", PATIENCE.as_secs());
     *request.uri_mut() = uri.parse().unwrap_or_default();
     let json = header::HeaderValue::from_static("application/json");

@@ -1,4 +1,4 @@
-//! The certificate is another one each second, and so are the connections.
+//! Replaces the certificate and the connections every second.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,22 +15,21 @@ use crate::scene::Scene;
 use crate::server::{Identity, Place, Server};
 use crate::tls::Authority;
 
-/// How long a certificate is in the folder, and a connection in use.
+/// Lifetime of a certificate in the folder, and of a connection.
 const EACH: Duration = Duration::from_secs(1);
 
-/// How it went.
 pub struct Swaps {
-    /// The webhook, with swaps; the limit, with new connections alone.
+    /// The webhook with swaps, and the limit with only new connections.
     pub rounds: Both<Rounds>,
-    /// How many certificates were put into the folder.
+    /// Number of certificates written to the folder.
     pub swaps: usize,
-    /// How many of them were shown.
+    /// Number of certificates that connections received.
     pub shown: usize,
-    /// How many connections were made to the webhook.
+    /// Number of connections to the webhook.
     pub connections: usize,
 }
 
-/// Measures it: a webhook that reads its certificate from files, and the limit at hand.
+/// Measures a webhook that reads its certificate from files, and the given limit.
 pub async fn run(
     args: &Args,
     scene: &Scene,
@@ -56,7 +55,7 @@ pub async fn run(
     Ok(Swaps { rounds, swaps, shown: service.certificates(), connections: service.opened() })
 }
 
-/// Swaps for as long as it goes well.
+/// Swaps the certificate until that fails.
 async fn swap(authority: &Authority, root: &Path, swaps: &mut usize) -> anyhow::Error {
     let mut ticks = interval(EACH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,45 +1,42 @@
-//! What came of requests.
+//! The results of requests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One request.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Which one of the load it was.
+    /// The number of the request in the load.
     pub index: usize,
-    /// From when it was due to its answer.
+    /// From the time when the request was due until its answer.
     pub latency: Duration,
-    /// Why the answer was not the right one, if so.
+    /// Why the request failed, or its answer is wrong.
     pub error: Option<String>,
 }
 
-/// Requests of the same kind.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// In order.
+    /// Sorted.
     latencies: Vec<Duration>,
     errors: BTreeMap<String, usize>,
 }
 
 impl Tally {
-    /// How many requests there were.
     pub fn count(&self) -> usize {
         self.latencies.len()
     }
 
-    /// The time within which this share of the requests was answered, rightly or not.
+    /// A percentile of the durations of all requests, including failed ones.
     pub fn percentile(&self, percent: f64) -> Duration {
         let rank = (self.latencies.len() as f64 * percent / 100.0).ceil() as usize;
         self.latencies.get(rank.max(1) - 1).copied().unwrap_or_default()
     }
 
-    /// How many requests failed.
+    /// Number of failed requests.
     pub fn errors(&self) -> usize {
         self.errors.values().sum()
     }
 
-    /// How they failed, the most frequent first.
+    /// The errors, the most frequent first.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons: Vec<_> = self.errors.iter().collect();
         reasons.sort_by_key(|&(_, count)| std::cmp::Reverse(*count));

@@ -1,4 +1,4 @@
-//! An authority, what it signs, and whom a client trusts.
+//! An authority, its certificates, and the trust of clients.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// The file with the certificate in a folder that is mounted as a kubelet does.
+/// The file with the certificate, in a folder that is mounted like a kubelet's.
 pub const CERTIFICATE: &str = "tls.crt";
 
 /// The file with the key.
@@ -27,12 +27,11 @@ pub const CA: &str = "ca.crt";
 /// Signs certificates for this machine's loopback address.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// Whom a client trusts.
+/// The authorities that a client trusts.
 #[derive(Clone)]
 pub struct Trust(Arc<ClientConfig>);
 
 impl Authority {
-    /// A new one.
     pub fn new() -> anyhow::Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -41,13 +40,12 @@ impl Authority {
         Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
     }
 
-    /// Its certificate.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// Puts a new certificate and its key into a folder as a kubelet does: all files change at once.
-    /// Returns the folder.
+    /// Issues a certificate, and writes it and its key to a folder like a kubelet: all files change at once. Returns
+    /// the folder.
     pub fn issue(&self, root: &Path) -> anyhow::Result<PathBuf> {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
         params.distinguished_name.push(DnType::CommonName, "webhook bench");
@@ -63,8 +61,8 @@ impl Authority {
 }
 
 impl Trust {
-    /// In the authorities of a PEM bundle. TLS 1.3, as API servers speak, and no session is resumed, as
-    /// they don't: each connection is shown a certificate.
+    /// Trust in the authorities of a PEM bundle. Like API servers, it uses TLS 1.3 and resumes no session, so each
+    /// connection receives a certificate.
     pub fn new(pem: &str) -> anyhow::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -77,7 +75,7 @@ impl Trust {
         Ok(Self(Arc::new(config)))
     }
 
-    /// As rustls has it.
+    /// As a rustls configuration.
     pub fn config(&self) -> Arc<ClientConfig> {
         self.0.clone()
     }

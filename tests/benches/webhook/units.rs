@@ -1,18 +1,16 @@
-//! Figures, as they are printed.
+//! Formats figures.
 
 use std::time::Duration;
 
-/// A time.
 pub fn millis(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1000.0)
 }
 
-/// KiB as MiB.
 pub fn mib(kib: u64) -> String {
     format!("{:.1}", kib as f64 / 1024.0)
 }
 
-/// A share, if there is anything to have a share of.
+/// A ratio, unless it is undefined.
 pub fn ratio(ratio: f64) -> String {
     if ratio.is_finite() { format!("{ratio:.2}") } else { "unknown".to_owned() }
 }

@@ -1,4 +1,4 @@
-//! What belongs to an object that is gone is deleted, and nothing else.
+//! Orphans are deleted, and nothing else.
 
 use mcsa_client::controller::Owner;
 use mcsa_tests::{Fault, Proxy, kubeconfig_at};
@@ -9,7 +9,7 @@ use super::*;
 
 const UNPROVEN: &str = r#"multicluster_controller_unproven_orphans{cluster="c2"}"#;
 
-/// A parent `a` in `c1` with a child in `c2`, made by a controller that runs no more.
+/// A parent `a` in `c1` with a child in `c2`. The controller that created the child has ended.
 async fn family(world: &World) -> anyhow::Result<(Objects, Objects)> {
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     o1.create("a").await?;
@@ -21,7 +21,7 @@ async fn family(world: &World) -> anyhow::Result<(Objects, Objects)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_is_deleted() -> anyhow::Result<()> {
+async fn a_child_is_deleted_after_its_owner() -> anyhow::Result<()> {
     let world = World::new("deleted").await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     o1.create("a").await?;
@@ -39,7 +39,7 @@ async fn an_owner_is_deleted() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_is_deleted_or_replaced_while_the_controller_is_down() -> anyhow::Result<()> {
+async fn an_owner_deleted_or_replaced_while_the_controller_is_down_is_noticed() -> anyhow::Result<()> {
     let world = World::new("down").await?;
     let (o1, o2) = family(&world).await?;
     let orphan = o2.children.get("a").await?;
@@ -49,7 +49,7 @@ async fn an_owner_is_deleted_or_replaced_while_the_controller_is_down() -> anyho
     o2.has_no_child("a").await;
     drop(running);
 
-    // Another of its name does not inherit.
+    // Another object with the owner's name is not the owner.
     let replaced = o1.create("a").await?;
     let mut copy = orphan.clone();
     copy.metadata = ObjectMeta {
@@ -66,7 +66,7 @@ async fn an_owner_is_deleted_or_replaced_while_the_controller_is_down() -> anyho
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_child_that_comes_after_its_owner_has_gone() -> anyhow::Result<()> {
+async fn a_child_created_after_its_owner_is_gone_is_deleted() -> anyhow::Result<()> {
     let world = World::new("late").await?;
     let (o1, o2) = family(&world).await?;
     let child = o2.children.get("a").await?;
@@ -85,7 +85,7 @@ async fn a_child_that_comes_after_its_owner_has_gone() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cluster_of_the_owner_is_away() -> anyhow::Result<()> {
+async fn no_child_is_deleted_while_the_owners_cluster_is_unreachable() -> anyhow::Result<()> {
     let world = World::new("away").await?;
     let (o1, o2) = family(&world).await?;
     o1.delete("a").await?;
@@ -94,7 +94,7 @@ async fn the_cluster_of_the_owner_is_away() -> anyhow::Result<()> {
     let c1 = mcsa_tests::client(kubeconfig_at(world.c1.kubeconfig_value(), &proxy.url()))?;
     let clusters = Clusters::fixed([("c1", c1), ("c2", world.c2.client())]);
     let running = Running::start(world.owners(&clusters), &Arc::default());
-    running.says(&["error", "watching ConfigMap in cluster c1"]).await;
+    running.result(&["error", "watching ConfigMap in cluster c1"]).await;
     running.metric_is(r#"multicluster_controller_events_total{cluster="c2",kind="Secret"}"#, 1.0).await;
     o2.children.get("a").await?;
     proxy.set(Fault::Pass);
@@ -103,7 +103,7 @@ async fn the_cluster_of_the_owner_is_away() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_is_deleted_out_of_sight() -> anyhow::Result<()> {
+async fn an_owner_deleted_during_an_outage_is_noticed() -> anyhow::Result<()> {
     let world = World::new("unseen").await?;
     let (o1, o2) = family(&world).await?;
     let proxy = Proxy::start(([127, 0, 0, 1], world.c1.port()).into()).await?;
@@ -112,7 +112,7 @@ async fn an_owner_is_deleted_out_of_sight() -> anyhow::Result<()> {
     let running = Running::start(world.owners(&clusters), &Arc::default());
     running.metric_is(r#"multicluster_controller_listed{cluster="c1"}"#, 1.0).await;
     proxy.set(Fault::Refuse);
-    running.says(&["error", "watching ConfigMap in cluster c1"]).await;
+    running.result(&["error", "watching ConfigMap in cluster c1"]).await;
     o1.delete("a").await?;
     o2.children.get("a").await?;
     proxy.set(Fault::Pass);
@@ -121,17 +121,17 @@ async fn an_owner_is_deleted_out_of_sight() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_cluster_is_under_the_name() -> anyhow::Result<()> {
+async fn no_child_is_deleted_by_what_another_cluster_answers() -> anyhow::Result<()> {
     let world = World::new("mistaken").await?;
     let (_, o2) = family(&world).await?;
-    // It has no such parent, and is not asked for one.
+    // The other cluster has no such parent, but its identity is wrong.
     let clusters = Clusters::fixed([("c1", world.c2.client()), ("c2", world.c2.client())]);
     let running = Running::start(world.owners(&clusters), &Arc::default());
     running.metric_is(UNPROVEN, 1.0).await;
     o2.children.get("a").await?;
     drop(running);
 
-    // Nor is the cluster of the owner in the set.
+    // The owner's cluster is not a member.
     let clusters = Clusters::fixed([("c3", world.c1.client()), ("c2", world.c2.client())]);
     let running = Running::start(world.owners(&clusters), &Arc::default());
     running.metric_is(UNPROVEN, 1.0).await;
@@ -141,7 +141,7 @@ async fn another_cluster_is_under_the_name() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cluster_of_the_owner_does_not_say() -> anyhow::Result<()> {
+async fn no_child_is_deleted_if_its_owner_may_not_be_read() -> anyhow::Result<()> {
     let world = World::new("forbidden").await?;
     let (o1, o2) = family(&world).await?;
     o1.delete("a").await?;
@@ -185,7 +185,7 @@ async fn the_cluster_of_the_owner_does_not_say() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_leader_collects() -> anyhow::Result<()> {
+async fn only_the_leader_deletes_orphans() -> anyhow::Result<()> {
     let world = World::new("collector").await?;
     let (o1, o2) = family(&world).await?;
     o1.delete("a").await?;
@@ -202,14 +202,14 @@ async fn only_the_leader_collects() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_hangs_does_not_hold_up_the_collection_for_others() -> anyhow::Result<()> {
+async fn a_cluster_that_hangs_does_not_delay_deletions_for_others() -> anyhow::Result<()> {
     let world = World::new("lanes").await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     o1.create("a").await?;
     let lost = o2.create("lost").await?;
     let identity = Api::<Namespace>::all(world.c2.client()).get("kube-system").await?.uid();
-    let owner =
-        Owner::new("hangs", &identity.context("it has none")?, &lost, &()).context("it has no UID")?;
+    let owner = Owner::new("hangs", &identity.context("kube-system has no UID")?, &lost, &())
+        .context("the owner has no UID")?;
     o2.delete("lost").await?;
 
     let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
@@ -223,7 +223,7 @@ async fn a_cluster_that_hangs_does_not_hold_up_the_collection_for_others() -> an
     o2.has_child("a").await;
     running.metric_is(r#"multicluster_controller_listed{cluster="hangs"}"#, 1.0).await;
     proxy.set(Fault::Hang);
-    // So many that, if they had few places to share, the other would come too late for this test.
+    // So many suspects that the other one would time out if all clusters shared a limit.
     for number in 0..40 {
         let mut late = Secret::default();
         late.metadata.name = Some(format!("late-{number}"));

@@ -1,4 +1,4 @@
-//! Nothing outlives its owner, where a finalizer is asked for.
+//! With a finalizer, an owner outlives its children.
 
 use mcsa_tests::{Fault, Proxy, kubeconfig_at};
 use rstest::rstest;
@@ -8,10 +8,10 @@ use super::*;
 const FINALIZER: &str = "example.com/copies";
 
 #[rstest]
-#[case::of_who_refuses("finalizer", Fault::Refuse)]
-#[case::of_who_is_silent("finalizer-silent", Fault::Hang)]
+#[case::in_a_cluster_that_refuses("finalizer", Fault::Refuse)]
+#[case::in_a_cluster_that_is_silent("finalizer-silent", Fault::Hang)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_waits_until_nothing_belongs_to_it_any_more(
+async fn an_owner_waits_until_its_children_are_gone(
     #[case] namespace: &str,
     #[case] fault: Fault,
 ) -> anyhow::Result<()> {
@@ -27,18 +27,18 @@ async fn an_owner_waits_until_nothing_belongs_to_it_any_more(
     ensure!(o1.parents.get("a").await?.finalizers().contains(&FINALIZER.to_owned()));
 
     proxy.set(fault);
-    let began = scene.count(&world.key("c1", "a"));
+    let started = scene.count(&world.key("c1", "a"));
     o1.delete("a").await?;
-    running.says(&["error", &format!("finalizing c1/{namespace}/a: in cluster c2")]).await;
+    running.result(&["error", &format!("finalizing c1/{namespace}/a: in cluster c2")]).await;
     ensure!(o1.parents.get("a").await?.metadata.deletion_timestamp.is_some());
     o2.children.get("a").await?;
     proxy.set(Fault::Pass);
     eventually("the owner is gone", async || {
-        ensure!(o1.parents.get_opt("a").await?.is_none(), "still there");
+        ensure!(o1.parents.get_opt("a").await?.is_none(), "it still exists");
         Ok(())
     })
     .await;
     ensure!(o2.children.get_opt("a").await?.is_none(), "it outlives its owner");
-    ensure!(scene.count(&world.key("c1", "a")) == began, "it was reconciled while it was deleted");
+    ensure!(scene.count(&world.key("c1", "a")) == started, "it was reconciled while it was deleted");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What is reconciled, and when.
+//! Which objects are reconciled, and when.
 
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::Secret;
@@ -18,26 +18,29 @@ async fn objects_of_all_clusters_are_reconciled() -> anyhow::Result<()> {
     let controller = world.parents(&clusters);
     let (stores, scene) = (controller.stores(), Arc::<Scene>::default());
     let running = Running::start(controller, &scene);
-    scene.began(&world.key("c1", "a"), 1).await;
-    scene.began(&world.key("c2", "a"), 1).await;
+    scene.started(&world.key("c1", "a"), 1).await;
+    scene.started(&world.key("c2", "a"), 1).await;
 
     o2.create("b").await?;
-    scene.began(&world.key("c2", "b"), 1).await;
+    scene.started(&world.key("c2", "b"), 1).await;
     o2.touch("a", "new").await?;
-    scene.began(&world.key("c2", "a"), 2).await;
+    scene.started(&world.key("c2", "a"), 2).await;
     let key = Key::new("c2", Some("all"), "a");
     let seen = stores.get(&key).context("it is not in the store")?;
     ensure!(seen.data.as_ref().is_some_and(|data| data["value"] == "new"), "{seen:?}");
-    ensure!(stores.cluster("c2").is_some_and(|store| store.len() == 2), "c2 has two");
-    ensure!(stores.cluster("c3").is_none(), "c3 is no member");
+    ensure!(
+        stores.cluster("c2").is_some_and(|store| store.len() == 2),
+        "the store of c2 does not have two objects"
+    );
+    ensure!(stores.cluster("c3").is_none(), "c3 has a store");
 
-    // What is gone is no error.
+    // A deleted object is not an error.
     o2.delete("a").await?;
-    eventually("it is forgotten", async || {
+    eventually("the object leaves the store", async || {
         stores.get(&key).is_none().then_some(()).context("it is in the store")
     })
     .await;
-    ensure!(scene.count(&world.key("c1", "a")) == 1, "{:?}", scene.began.lock());
+    ensure!(scene.count(&world.key("c1", "a")) == 1, "{:?}", scene.started.lock());
     ensure!(running.errors().is_empty(), "{:?}", running.errors());
     running.metric_is(r#"multicluster_controller_listed{cluster="c2"}"#, 1.0).await;
     running.metric_is(r#"multicluster_controller_queue_depth{cluster="c2"}"#, 0.0).await;
@@ -47,7 +50,7 @@ async fn objects_of_all_clusters_are_reconciled() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_objects_and_streams_have_objects_reconciled() -> anyhow::Result<()> {
+async fn mapped_objects_and_streams_trigger_reconciliations() -> anyhow::Result<()> {
     let world = World::new("others").await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     o1.create("a").await?;
@@ -66,8 +69,8 @@ async fn other_objects_and_streams_have_objects_reconciled() -> anyhow::Result<(
     let scene = Arc::<Scene>::default();
     let running = Running::start(controller, &scene);
     let (a, b) = (world.key("c1", "a"), world.key("c1", "b"));
-    scene.began(&a, 1).await;
-    scene.began(&b, 1).await;
+    scene.started(&a, 1).await;
+    scene.started(&b, 1).await;
 
     for name in ["bad", "a"] {
         let secret = Secret {
@@ -76,15 +79,15 @@ async fn other_objects_and_streams_have_objects_reconciled() -> anyhow::Result<(
         };
         o2.children.create(&PostParams::default(), &secret).await?;
     }
-    scene.began(&a, 2).await;
-    running.says(&["error", "c2/others/bad", "a mapper that panics"]).await;
+    scene.started(&a, 2).await;
+    running.result(&["error", "c2/others/bad", "a mapper that panics"]).await;
     for name in ["b", "none"] {
         keys.0.send(Key::new("c1", Some("others"), name)).await?;
     }
-    scene.began(&b, 2).await;
+    scene.started(&b, 2).await;
     resyncs.0.send(()).await?;
-    scene.began(&a, 3).await;
-    scene.began(&b, 3).await;
+    scene.started(&a, 3).await;
+    scene.started(&b, 3).await;
     ensure!(running.errors().len() == 1, "{:?}", running.errors());
     Ok(())
 }

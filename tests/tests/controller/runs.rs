@@ -1,4 +1,4 @@
-//! How reconciliations are run: how many, by whom, and what if they fail.
+//! How reconciliations run: panics, limits, leadership and shutdown.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_is_an_error_that_is_tried_again() -> anyhow::Result<()> {
+async fn a_panic_is_reported_and_retried() -> anyhow::Result<()> {
     let world = World::new("panics").await?;
     world.objects(world.c1).create("a").await?;
     world.objects(world.c2).create("a").await?;
@@ -28,7 +28,7 @@ async fn a_panic_is_an_error_that_is_tried_again() -> anyhow::Result<()> {
         Box::pin(reconcile) as std::pin::Pin<Box<dyn Future<Output = _> + Send>>
     };
     let running = Running::read(metrics, controller.run(reconcile, policy, attempts.clone()));
-    running.says(&["error: reconciling c1/panics/a panicked: too early"]).await;
+    running.result(&["error: reconciling c1/panics/a panicked: too early"]).await;
     running
         .metric_is(r#"multicluster_controller_reconciliations_total{cluster="c1",result="ok"}"#, 1.0)
         .await;
@@ -39,35 +39,35 @@ async fn a_panic_is_an_error_that_is_tried_again() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reconciliations that take until they are told to end.
+/// Reconciliations in `c1` wait for a permit.
 struct Slow {
-    doors: Semaphore,
+    permits: Semaphore,
     running: Mutex<BTreeMap<String, usize>>,
     most: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Slow {
     fn new() -> Arc<Self> {
-        Arc::new(Self { doors: Semaphore::new(0), running: Mutex::default(), most: Mutex::default() })
+        Arc::new(Self { permits: Semaphore::new(0), running: Mutex::default(), most: Mutex::default() })
     }
 
-    fn at_once(&self, cluster: &str) -> usize {
+    fn running(&self, cluster: &str) -> usize {
         self.running.lock().unwrap().get(cluster).copied().unwrap_or_default()
     }
 
     async fn are_running(&self, cluster: &str, count: usize) {
-        eventually(format!("{count} run of {cluster}"), async || {
-            let running = self.at_once(cluster);
-            ensure!(running == count, "{running} do");
+        eventually(format!("{count} reconciliations run in {cluster}"), async || {
+            let running = self.running(cluster);
+            ensure!(running == count, "{running} run");
             Ok(())
         })
         .await;
     }
 }
 
-struct Inside(Arc<Slow>, String);
+struct RunningGuard(Arc<Slow>, String);
 
-impl Inside {
+impl RunningGuard {
     fn new(slow: Arc<Slow>, cluster: &str) -> Self {
         let count = {
             let mut running = slow.running.lock().unwrap();
@@ -76,23 +76,23 @@ impl Inside {
             *count
         };
         let mut most = slow.most.lock().unwrap();
-        let most_so_far = most.entry(cluster.into()).or_default();
-        *most_so_far = count.max(*most_so_far);
+        let highest = most.entry(cluster.into()).or_default();
+        *highest = count.max(*highest);
         drop(most);
         Self(slow, cluster.into())
     }
 }
 
-impl Drop for Inside {
+impl Drop for RunningGuard {
     fn drop(&mut self) {
         *self.0.running.lock().unwrap().get_mut(&self.1).unwrap() -= 1;
     }
 }
 
 async fn slowly(request: Request<ConfigMap>, slow: Arc<Slow>) -> Result<Action, Failure> {
-    let _inside = Inside::new(slow.clone(), &request.key().cluster);
+    let _guard = RunningGuard::new(slow.clone(), &request.key().cluster);
     if &*request.key().cluster == "c1" {
-        slow.doors.acquire().await.map_err(|error| Failure(error.to_string()))?.forget();
+        slow.permits.acquire().await.map_err(|error| Failure(error.to_string()))?.forget();
     }
     Ok(Action::await_change())
 }
@@ -102,7 +102,7 @@ fn slow_policy(request: &Request<ConfigMap>, _: &Failure, _: Arc<Slow>) -> Actio
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_cluster_has_places_of_its_own() -> anyhow::Result<()> {
+async fn each_cluster_has_its_own_limit() -> anyhow::Result<()> {
     let world = World::new("places").await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     for name in ["a", "b", "c", "d", "e"] {
@@ -114,14 +114,14 @@ async fn each_cluster_has_places_of_its_own() -> anyhow::Result<()> {
     slow.are_running("c1", 2).await;
     for name in ["a", "b", "c"] {
         o2.create(name).await?;
-        running.says(&[&world.key("c2", name)]).await;
+        running.result(&[&world.key("c2", name)]).await;
     }
-    ensure!(slow.at_once("c1") == 2);
+    ensure!(slow.running("c1") == 2);
     running.metric_is(r#"multicluster_controller_running{cluster="c1"}"#, 2.0).await;
     running.metric_is(r#"multicluster_controller_queue_depth{cluster="c1"}"#, 3.0).await;
-    slow.doors.add_permits(5);
+    slow.permits.add_permits(5);
     for name in ["a", "b", "c", "d", "e"] {
-        running.says(&[&world.key("c1", name)]).await;
+        running.result(&[&world.key("c1", name)]).await;
     }
     ensure!(slow.most.lock().unwrap()["c1"] == 2);
     Ok(())
@@ -137,7 +137,7 @@ async fn only_the_leader_reconciles() -> anyhow::Result<()> {
     let controller = world.parents(&world.clusters()).run_while_leading(received(leadership));
     let stores = controller.stores();
     let running = Running::read(controller.metrics(), controller.run(slowly, slow_policy, slow.clone()));
-    eventually("the watch is warm", async || {
+    eventually("the object is in the store", async || {
         stores.get(&Key::new("c1", Some("leads"), "a")).context("it is not in the store")
     })
     .await;
@@ -150,16 +150,16 @@ async fn only_the_leader_reconciles() -> anyhow::Result<()> {
     running
         .metric_is(r#"multicluster_controller_reconciliations_total{cluster="c1",result="aborted"}"#, 1.0)
         .await;
-    ensure!(running.said.lock().unwrap().is_empty());
+    ensure!(running.results.lock().unwrap().is_empty());
 
     leads.send(true).await?;
-    slow.doors.add_permits(1);
-    running.says(&[&world.key("c1", "a")]).await;
+    slow.permits.add_permits(1);
+    running.result(&[&world.key("c1", "a")]).await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_graceful_shutdown_lets_end_what_was_begun() -> anyhow::Result<()> {
+async fn a_graceful_shutdown_waits_for_running_reconciliations() -> anyhow::Result<()> {
     let world = World::new("shutdown").await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     o1.create("a").await?;
@@ -172,20 +172,20 @@ async fn a_graceful_shutdown_lets_end_what_was_begun() -> anyhow::Result<()> {
     slow.are_running("c1", 1).await;
     drop(stop);
     o2.create("b").await?;
-    eventually("the store is warm", async || {
+    eventually("the object is in the store", async || {
         stores.get(&Key::new("c2", Some("shutdown"), "b")).context("it is not in the store")
     })
     .await;
-    ensure!(slow.at_once("c1") == 1);
-    slow.doors.add_permits(1);
-    let said = running.said.clone();
+    ensure!(slow.running("c1") == 1);
+    slow.permits.add_permits(1);
+    let results = running.results.clone();
     running.ends().await?;
-    ensure!(*said.lock().unwrap() == [world.key("c1", "a")], "{said:?}");
+    ensure!(*results.lock().unwrap() == [world.key("c1", "a")], "{results:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dropped_it_ends() -> anyhow::Result<()> {
+async fn a_dropped_controller_ends() -> anyhow::Result<()> {
     let world = World::new("dropped").await?;
     world.objects(world.c1).create("a").await?;
     let slow = Slow::new();

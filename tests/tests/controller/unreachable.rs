@@ -1,11 +1,11 @@
-//! A cluster that is away, beside one that is not.
+//! An unreachable cluster, beside one that answers.
 
 use mcsa_tests::{Fault, Proxy, kubeconfig_at};
 use rstest::rstest;
 
 use super::*;
 
-/// Two clusters, of which `c2` is behind a proxy.
+/// Two clusters, `c2` behind a proxy.
 async fn behind_a_proxy(world: &World, fault: Fault) -> anyhow::Result<(Clusters, Proxy)> {
     let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
     proxy.set(fault);
@@ -14,10 +14,10 @@ async fn behind_a_proxy(world: &World, fault: Fault) -> anyhow::Result<(Clusters
 }
 
 #[rstest]
-#[case::who_refuses("refusal", Fault::Refuse)]
-#[case::who_is_silent("silence", Fault::Hang)]
+#[case::that_refuses("refusal", Fault::Refuse)]
+#[case::that_is_silent("silence", Fault::Hang)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_is_away_holds_up_no_other_and_is_listed_anew(
+async fn an_unreachable_cluster_does_not_delay_others_and_is_listed_once_it_answers(
     #[case] namespace: &str,
     #[case] fault: Fault,
 ) -> anyhow::Result<()> {
@@ -29,28 +29,28 @@ async fn a_cluster_that_is_away_holds_up_no_other_and_is_listed_anew(
     let controller = world.parents(&clusters);
     let (stores, scene) = (controller.stores(), Arc::<Scene>::default());
     let running = Running::start(controller, &scene);
-    scene.began(&world.key("c2", "stays"), 1).await;
-    scene.began(&world.key("c2", "goes"), 1).await;
+    scene.started(&world.key("c2", "stays"), 1).await;
+    scene.started(&world.key("c2", "goes"), 1).await;
 
     proxy.set(fault);
     match fault {
         Fault::Hang => silent(&clusters, "c2").await,
-        _ => drop(running.says(&["error", "watching ConfigMap in cluster c2"]).await),
+        _ => drop(running.result(&["error", "watching ConfigMap in cluster c2"]).await),
     }
     o1.create("a").await?;
-    scene.began(&world.key("c1", "a"), 1).await;
+    scene.started(&world.key("c1", "a"), 1).await;
     o2.delete("goes").await?;
     o2.create("comes").await?;
-    // Something on the way has forgotten the connections that hang, and they end for neither of their ends.
+    // The network has forgotten the connections that hang, so neither end notices that they are dead.
     proxy.silence();
     proxy.set(Fault::Pass);
-    scene.began(&world.key("c2", "comes"), 1).await;
+    scene.started(&world.key("c2", "comes"), 1).await;
     let gone = Key::new("c2", Some(namespace), "goes");
-    eventually("it is noticed that one has gone", async || {
+    eventually("the deleted object leaves the store", async || {
         stores.get(&gone).is_none().then_some(()).context("it is in the store")
     })
     .await;
-    ensure!(scene.count(&world.key("c2", "stays")) == 1, "{:?}", scene.began.lock());
+    ensure!(scene.count(&world.key("c2", "stays")) == 1, "{:?}", scene.started.lock());
     ensure!(
         running
             .metric(r#"multicluster_controller_watch_interruptions_total{cluster="c2",kind="ConfigMap"}"#)?
@@ -60,7 +60,7 @@ async fn a_cluster_that_is_away_holds_up_no_other_and_is_listed_anew(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_is_silent_from_the_first_is_listed_when_it_answers() -> anyhow::Result<()> {
+async fn a_cluster_that_is_silent_at_start_is_listed_once_it_answers() -> anyhow::Result<()> {
     let world = World::new("mute").await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     let (clusters, proxy) = behind_a_proxy(&world, Fault::Hang).await?;
@@ -68,16 +68,16 @@ async fn a_cluster_that_is_silent_from_the_first_is_listed_when_it_answers() -> 
     let _running = Running::start(world.parents(&clusters), &scene);
     o1.create("a").await?;
     o2.create("a").await?;
-    scene.began(&world.key("c1", "a"), 1).await;
+    scene.started(&world.key("c1", "a"), 1).await;
     silent(&clusters, "c2").await;
     proxy.silence();
     proxy.set(Fault::Pass);
-    scene.began(&world.key("c2", "a"), 1).await;
+    scene.started(&world.key("c2", "a"), 1).await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_that_is_refused_is_told_of_and_tried_again() -> anyhow::Result<()> {
+async fn a_refused_watch_is_reported_and_retried() -> anyhow::Result<()> {
     let world = World::new("refused").await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     world.c2.kubectl(["-n", "refused", "create", "serviceaccount", "later"]).await?;
@@ -87,8 +87,8 @@ async fn a_watch_that_is_refused_is_told_of_and_tried_again() -> anyhow::Result<
     let running = Running::start(world.parents(&clusters), &scene);
     o1.create("a").await?;
     o2.create("a").await?;
-    running.says(&["error", "watching ConfigMap in cluster c2", "forbidden"]).await;
-    scene.began(&world.key("c1", "a"), 1).await;
+    running.result(&["error", "watching ConfigMap in cluster c2", "forbidden"]).await;
+    scene.started(&world.key("c1", "a"), 1).await;
     ensure!(scene.count(&world.key("c2", "a")) == 0);
     running.metric_is(r#"multicluster_controller_listed{cluster="c2"}"#, 0.0).await;
     let bind = [
@@ -101,7 +101,7 @@ async fn a_watch_that_is_refused_is_told_of_and_tried_again() -> anyhow::Result<
         "--serviceaccount=refused:later",
     ];
     world.c2.kubectl(bind).await?;
-    scene.began(&world.key("c2", "a"), 1).await;
+    scene.started(&world.key("c2", "a"), 1).await;
     ensure!(running.errors().len() < 10, "{:?}", running.errors());
     Ok(())
 }
