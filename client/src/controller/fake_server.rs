@@ -1,4 +1,4 @@
-//! A server API server with ConfigMaps in one namespace.
+//! A fake API server with ConfigMaps in one namespace.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -86,7 +86,7 @@ impl FakeServer {
         let answer = {
             let mut state = self.0.lock().unwrap();
             state.requests.push(format!("{} {} {body}", parts.method, parts.uri.path()));
-            state.take(&parts.method, parts.uri.path())
+            state.next_answer(&parts.method, parts.uri.path())
         };
         let (code, body) = match answer {
             Answer::Json(code, value) => (code, value.to_string()),
@@ -103,7 +103,7 @@ impl FakeServer {
 }
 
 impl State {
-    fn take(&mut self, method: &Method, path: &str) -> Answer {
+    fn next_answer(&mut self, method: &Method, path: &str) -> Answer {
         let matching = |(of, at, _): &(Method, String, Answer)| of == method && at == path;
         let count = self.answers.iter().filter(|answer| matching(answer)).count();
         if let Some(place) = self.answers.iter().position(matching) {

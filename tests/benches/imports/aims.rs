@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::bare::Loop;
 use crate::figures::{Figures, mib, millis};
+use crate::one_import::Loop;
 use crate::table::Aim;
 
 /// The rest of the bare loop's rate is for watches, queue and cache.

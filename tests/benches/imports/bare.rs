@@ -15,7 +15,7 @@ use mcsa_importer::Metrics;
 use mcsa_importer::Target;
 use prometheus_client::registry::Registry;
 
-use crate::one_import::Source;
+use crate::one_import::{Loop, Source};
 use crate::plan::Group;
 use crate::scene::{Access, Scene};
 use crate::spent::{Spent, settle};
@@ -25,19 +25,6 @@ const LANE_LENGTH: usize = 25;
 
 /// Number of imports that are handled one at a time.
 const ALONE: usize = 50;
-
-/// How a loop writes the status, after minting a token and creating a Secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Loop {
-    /// With a merge patch.
-    MergePatch,
-    /// With a PUT.
-    Put,
-    /// Not at all.
-    NoStatus,
-    /// With a PUT, and each write is answered with metadata only, like the importer's.
-    Lean,
-}
 
 /// The figures of one kind of loop.
 #[derive(Clone, Copy, Debug, Default)]

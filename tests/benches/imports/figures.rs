@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::bare::{Done, Loop, Loops};
+use crate::bare::{Done, Loops};
 use crate::cold::Cold;
+use crate::one_import::Loop;
 use crate::restart::Restart;
 use crate::round::Round;
 use crate::spent::Spent;

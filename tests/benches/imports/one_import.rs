@@ -17,7 +17,18 @@ use mcsa_credentials::token::{Claims, request};
 use mcsa_importer::Target;
 use serde_json::json;
 
-use crate::bare::Loop;
+/// How a loop writes the status, after minting a token and creating a Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loop {
+    /// With a merge patch.
+    MergePatch,
+    /// With a PUT.
+    Put,
+    /// Not at all.
+    NoStatus,
+    /// With a PUT, and each write is answered with metadata only, like the importer's.
+    Lean,
+}
 
 /// A source, with the importer's way of access.
 pub struct Source<'a> {

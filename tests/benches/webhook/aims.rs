@@ -1,7 +1,8 @@
 //! The aims of the figures.
 
 use crate::climb::P99;
-use crate::figures::{Figures, Footprint};
+use crate::figures::Figures;
+use crate::footprint::Footprint;
 use crate::restarts::Restarts;
 use crate::rounds::Rounds;
 use crate::swaps::Swaps;

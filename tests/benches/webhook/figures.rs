@@ -2,12 +2,12 @@
 
 use crate::api_server::FromApiServer;
 use crate::both::Both;
+use crate::footprint::Footprint;
 use crate::restarts::Restarts;
 use crate::rounds::Rounds;
 use crate::sections;
 use crate::swaps::Swaps;
 use crate::table::Section;
-use crate::usage::Memory;
 
 pub struct Figures {
     /// The number of processors that were busy with other processes.
@@ -25,22 +25,6 @@ pub struct Figures {
     pub swaps: anyhow::Result<Swaps>,
     /// With restarts.
     pub restarts: anyhow::Result<Restarts>,
-}
-
-/// Memory at different times.
-pub struct Footprint {
-    /// The webhook's, without imports.
-    pub empty: Memory,
-    /// The webhook's, after it observed that each import was created and became ready.
-    pub watched: Memory,
-    /// Idle, with all imports from the start.
-    pub before: Both<Memory>,
-    /// The peak at the fixed rate, in KiB.
-    pub during: Both<u64>,
-    /// The peak at any rate, including rates that were too high.
-    pub overloaded: Both<u64>,
-    /// Idle again.
-    pub after: Both<Memory>,
 }
 
 impl Figures {

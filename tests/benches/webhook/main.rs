@@ -11,6 +11,7 @@ mod both;
 mod climb;
 mod connection;
 mod figures;
+mod footprint;
 mod limit;
 mod load;
 mod memory;

@@ -10,7 +10,8 @@ use tokio::time::sleep;
 
 use crate::args::Args;
 use crate::both::Both;
-use crate::figures::{Figures, Footprint};
+use crate::figures::Figures;
+use crate::footprint::Footprint;
 use crate::memory::Highest;
 use crate::noise::Noise;
 use crate::progress::Progress;

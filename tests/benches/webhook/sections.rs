@@ -2,7 +2,7 @@
 
 use crate::api_server::FromApiServer;
 use crate::both::Both;
-use crate::figures::Footprint;
+use crate::footprint::Footprint;
 use crate::restarts::Restarts;
 use crate::rounds::Rounds;
 use crate::swaps::Swaps;
