@@ -11,9 +11,9 @@ use kube::core::Status;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{Object, Text};
+use crate::message;
 use crate::metrics::ReviewResult;
 use crate::pod::Pod;
-use crate::text;
 
 /// The only version of `AdmissionReview` that is spoken here.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
@@ -32,8 +32,8 @@ pub enum Malformed {
     /// A review of another version, or something else.
     #[error(
         "the body is {} of {}; wanted: {KIND:?} of {API_VERSION:?}",
-        text::quote(kind),
-        text::quote(api_version)
+        message::quote(kind),
+        message::quote(api_version)
     )]
     Type {
         /// Its apiVersion.
@@ -120,7 +120,7 @@ fn explain(body: &str, error: serde_json::Error) -> Malformed {
             problem = format!("{}: {problem}", error.path());
         }
     }
-    Malformed::Json { problem: text::line(&problem) }
+    Malformed::Json { problem: message::line(&problem) }
 }
 
 #[derive(Default, Deserialize)]

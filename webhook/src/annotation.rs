@@ -3,7 +3,7 @@
 use mcsa_client::contract;
 use mcsa_credentials::names::{is_dns_subdomain, listed};
 
-use crate::text::quote;
+use crate::message::quote;
 
 /// How many imports a pod may name. The API server may take an annotation of a quarter of a million
 /// characters, and each import is looked up and mounted in each container.

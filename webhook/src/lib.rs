@@ -1,36 +1,35 @@
 //! The automount webhook: a pod whose annotation names ServiceAccountImports gets their Secrets
 //! mounted, in every container.
 //!
-//! A review's way through the files: [`listener`] (`callers`: who is connected) → [`server`] ([`budget`]: is there room) → [`review`]
+//! A review's way through the files: [`listener`] (`connections`: who is connected) → [`server`] ([`body`]: is there room) → [`review`]
 //! ([`admission`]: what is asked; [`pod`]: about which pod; [`annotation`]: which imports does it name;
-//! [`imports`]: are they there, and [`heard`]: how sure is that; [`patch`]: what is added). Beside it,
-//! [`keep`] holds the serving certificate and the webhook configuration right; [`ready`] says what is
+//! [`imports`]: are they there, and [`watch_activity`]: how sure is that; [`patch`]: what is added). Beside it,
+//! [`certificates`] holds the serving certificate and the webhook configuration right; [`ready`] says what is
 //! missing, and [`metrics`] how it goes.
 
 pub mod admission;
 pub mod annotation;
 pub mod args;
-pub mod budget;
-mod callers;
-pub mod heard;
+pub mod body;
+pub mod certificates;
+mod connections;
 pub mod imports;
 mod json;
-pub mod keep;
 pub mod listener;
+mod message;
 pub mod metrics;
 pub mod patch;
 pub mod pod;
 pub mod ready;
 pub mod review;
 pub mod server;
-mod text;
+pub mod watch_activity;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
-use mcsa_credentials::contract::webhook::FIELD_MANAGER;
 use mcsa_runtime::probes::{self, Probes};
 use mcsa_runtime::signals;
 use prometheus_client::registry::Registry;
@@ -38,13 +37,13 @@ use tokio::time::sleep;
 use tracing::info;
 
 pub use args::Args;
-use heard::Heard;
+use certificates::Keeper;
 use imports::Imports;
-use keep::Keeper;
 use listener::Listener;
 use metrics::{Metrics, Snapshot};
 use ready::Readiness;
 use server::Server;
+use watch_activity::Heard;
 
 /// Serves until SIGTERM or SIGINT.
 ///

@@ -11,7 +11,7 @@ use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
 use hyper_util::rt::TokioTimer;
 use tokio::task::JoinHandle;
 
-use crate::callers::Limited;
+use crate::connections::Limited;
 
 /// A caller who is silent for so long is asked whether he is still there, or sent away.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -8,8 +8,8 @@ use mcsa_client::contract::MOUNT_ROOT;
 use mcsa_credentials::names::dns_label;
 use serde_json::{Value, json};
 
+use crate::message::quote;
 use crate::pod::{Container, Pod, Spec};
-use crate::text::quote;
 
 /// The variable by which kubectl and client libraries find their kubeconfigs.
 const KUBECONFIG: &str = "KUBECONFIG";

@@ -8,9 +8,9 @@ use tracing::{debug, info};
 use crate::admission::{Answer, Event, Malformed, Request};
 use crate::annotation::{self, Invalid};
 use crate::imports::{Credential, Found, Imports, Record};
+use crate::message::quote;
 use crate::patch::{self, Conflict, Import, Wanted};
 use crate::pod::Pod;
-use crate::text::quote;
 
 /// How many imports a message names.
 const NAMED: usize = 10;

@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use mcsa_credentials::contract::webhook::PATH;
 use tracing::warn;
 
-use crate::budget::{Budget, Held, Unread};
+use crate::body::{Budget, Held, Unread};
 use crate::imports::Imports;
 use crate::metrics::{Metrics, ReviewResult};
 use crate::review::review;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::budget::BODY_LIMIT;
+use crate::body::BODY_LIMIT;
 use axum::body::{Body, to_bytes};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::{FutureExt, stream};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::keep::authorities::Authorities;
-use crate::keep::certificate::{Certificate, Problem};
+use crate::certificates::authorities::Authorities;
+use crate::certificates::certificate::{Certificate, Problem};
 
 /// How many overlaps an authority of someone else stays: longer than another replica's files may be
 /// behind ours, or ahead.
@@ -109,7 +109,7 @@ pub fn left(since: Instant, duration: Duration, clock: Instant) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keep::certificate::tests::{NOW, made, names};
+    use crate::certificates::certificate::tests::{NOW, made, names};
 
     const OVERLAP: Duration = Duration::from_secs(60);
 

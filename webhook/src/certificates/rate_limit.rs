@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::keep::trust::left;
+use crate::certificates::trust::left;
 
 /// Between two writes.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -1,7 +1,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::keep::certificate::tests::{NOW, made, made_at, names};
+use crate::certificates::certificate::tests::{NOW, made, made_at, names};
 use jiff::SignedDuration;
 
 const OVERLAP: Duration = Duration::from_secs(60);

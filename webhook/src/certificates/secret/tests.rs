@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tower::service_fn;
 
 use super::*;
-use crate::keep::certificate::tests::made;
+use crate::certificates::certificate::tests::made;
 
 /// One Secret in an API server.
 #[derive(Clone, Default)]

@@ -11,7 +11,7 @@ use mcsa_credentials::contract::webhook::{CONFIGURATION, ENTRIES, ENTRY, PATH, S
 use serde_json::json;
 
 use crate::args::{self, WebhookUrl};
-use crate::keep::authorities::Authorities;
+use crate::certificates::authorities::Authorities;
 
 /// The configuration is there, and no entry of ours.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,7 +130,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::Value;
 
-    use crate::keep::certificate::tests::made;
+    use crate::certificates::certificate::tests::made;
 
     fn service(port: i32) -> Value {
         let namespace = "multicluster-service-account";

@@ -10,16 +10,16 @@
 //! configuration has to list, which `register` writes.
 
 mod authorities;
-mod bundle;
+mod ca_bundle;
 mod certificate;
+mod configuration;
 mod files;
-mod own;
-mod pace;
-mod register;
-mod rotate;
+mod generated;
+mod provider;
+mod rate_limit;
+mod rotation;
+mod secret;
 mod serving;
-mod source;
-mod store;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
 use kube::{Api, Client};
-use mcsa_credentials::contract::webhook::CONFIGURATION;
+use mcsa_credentials::contract::webhook::{CONFIGURATION, FIELD_MANAGER};
 use mcsa_runtime::deadline::in_time;
 use mcsa_runtime::errors;
 use tokio::sync::watch;
@@ -43,13 +43,12 @@ use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use self::authorities::Authorities;
-use self::bundle::{Facts, bundle};
-use self::pace::Pace;
-use self::register::{NoEntry, Registered};
+use self::ca_bundle::{Facts, bundle};
+use self::configuration::{NoEntry, Registered};
+use self::provider::Source;
+use self::rate_limit::Pace;
 use self::serving::{Serving, Wanted};
-use self::source::Source;
 use self::trust::Trust;
-use crate::FIELD_MANAGER;
 use crate::args::{Args, WebhookUrl};
 use crate::ready::{Part, Readiness};
 
@@ -161,7 +160,7 @@ impl Keeper {
 
     fn see(&mut self, configuration: Option<MutatingWebhookConfiguration>) {
         self.note(Trouble::Watch, Ok(()));
-        let registered = configuration.as_ref().map(register::read);
+        let registered = configuration.as_ref().map(configuration::read);
         let (trusted, names) = match &registered {
             Some(Ok(Registered { trusted, names, .. })) => (trusted.clone(), names.clone()),
             _ => Default::default(),
@@ -224,7 +223,7 @@ impl Keeper {
             None if self.url.is_none() => return Ok(None),
             None => (None, None),
         };
-        let Some(patch) = register::patch(configuration, self.url.as_ref(), authorities.as_ref()) else {
+        let Some(patch) = configuration::patch(configuration, self.url.as_ref(), authorities.as_ref()) else {
             return Ok(wait);
         };
         if let Some(wait) = self.pace.wait(clock) {

@@ -18,7 +18,7 @@ use rustls::{CertificateError, Error as TlsError, RootCertStore, ServerConfig};
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 
-use crate::keep::authorities::Authorities;
+use crate::certificates::authorities::Authorities;
 
 /// How far the API server's clock may be behind ours.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);

@@ -10,10 +10,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::keep::authorities::Authorities;
-use crate::keep::certificate::{Certificate, Problem};
-use crate::keep::serving::Served;
-use crate::keep::trust::Trust;
+use crate::certificates::authorities::Authorities;
+use crate::certificates::certificate::{Certificate, Problem};
+use crate::certificates::serving::Served;
+use crate::certificates::trust::Trust;
 
 /// What is in the Secret.
 #[derive(Clone, Debug, PartialEq)]

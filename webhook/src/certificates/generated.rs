@@ -13,12 +13,12 @@ use mcsa_runtime::errors;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::keep::certificate::Certificate;
-use crate::keep::pace::Pace;
-use crate::keep::rotate::{Facts, Kept, Step, decide};
-use crate::keep::serving::{Served, Wanted};
-use crate::keep::store::{self, Store};
-use crate::keep::trust::Trust;
+use crate::certificates::certificate::Certificate;
+use crate::certificates::rate_limit::Pace;
+use crate::certificates::rotation::{Facts, Kept, Step, decide};
+use crate::certificates::secret::{self, Store};
+use crate::certificates::serving::{Served, Wanted};
+use crate::certificates::trust::Trust;
 
 /// When to look again should the watch be silent about a write.
 const RETRY: Duration = Duration::from_secs(5);
@@ -65,7 +65,8 @@ impl Own {
     }
 
     fn see(&mut self, secret: Option<Secret>, clock: Instant) {
-        let secret = secret.map(|secret| (store::read(&secret), secret)).map(|(kept, secret)| (secret, kept));
+        let secret =
+            secret.map(|secret| (secret::read(&secret), secret)).map(|(kept, secret)| (secret, kept));
         let current = |secret: &Option<(Secret, Kept)>| secret.as_ref().map(|(_, kept)| kept.current.clone());
         let settled = match &self.seen {
             Some(seen) if current(&seen.secret) == current(&secret) => seen.settled,

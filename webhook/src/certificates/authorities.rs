@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::keep::certificate::validity;
+use crate::certificates::certificate::validity;
 
 /// How many are kept in case someone still needs them. Two are enough for a rotation.
 const MOST: usize = 8;
@@ -109,8 +109,8 @@ fn encode(der: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keep::certificate::Certificate;
-    use crate::keep::certificate::tests::{NOW, made, made_at};
+    use crate::certificates::certificate::Certificate;
+    use crate::certificates::certificate::tests::{NOW, made, made_at};
     use jiff::SignedDuration;
     use rstest::rstest;
 

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::args::Args;
-use crate::keep::files::Files;
-use crate::keep::own::Own;
-use crate::keep::serving::{Served, Wanted};
-use crate::keep::store::Store;
-use crate::keep::trust::Trust;
+use crate::certificates::files::Files;
+use crate::certificates::generated::Own;
+use crate::certificates::secret::Store;
+use crate::certificates::serving::{Served, Wanted};
+use crate::certificates::trust::Trust;
 
 /// A shorter lifetime than this is for tests.
 const SHORT: Duration = Duration::from_secs(3600);

@@ -5,7 +5,7 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::*;
-use crate::keep::certificate::tests::{NOW, made, made_at};
+use crate::certificates::certificate::tests::{NOW, made, made_at};
 use jiff::SignedDuration;
 
 /// A Secret's volume, as a kubelet makes it: files that are links through a link that is swapped.

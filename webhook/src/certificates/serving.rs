@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::keep::authorities::Authorities;
-use crate::keep::certificate::Certificate;
-use crate::keep::trust::Trust;
+use crate::certificates::authorities::Authorities;
+use crate::certificates::certificate::Certificate;
+use crate::certificates::trust::Trust;
 
 /// How long what is served for want of a certificate is valid: nobody trusts it anyway.
 const STOPGAP: Duration = Duration::from_secs(24 * 3600);
@@ -141,7 +141,7 @@ impl Serving {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keep::certificate::tests::{NOW, made, made_at, names};
+    use crate::certificates::certificate::tests::{NOW, made, made_at, names};
     use jiff::SignedDuration;
 
     const OVERLAP: Duration = Duration::from_secs(60);

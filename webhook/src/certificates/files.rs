@@ -9,9 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::args::Paths;
-use crate::keep::authorities::Authorities;
-use crate::keep::certificate::Certificate;
-use crate::keep::serving::Wanted;
+use crate::certificates::authorities::Authorities;
+use crate::certificates::certificate::Certificate;
+use crate::certificates::serving::Wanted;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 

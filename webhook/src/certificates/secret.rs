@@ -8,15 +8,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
-use mcsa_credentials::contract::webhook::CERTIFICATE;
+use mcsa_credentials::contract::webhook::{CERTIFICATE, FIELD_MANAGER};
 use mcsa_runtime::deadline::in_time;
 use mcsa_runtime::errors;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::FIELD_MANAGER;
-use crate::keep::authorities::Authorities;
-use crate::keep::certificate::{Certificate, Problem};
-use crate::keep::rotate::Kept;
+use crate::certificates::authorities::Authorities;
+use crate::certificates::certificate::{Certificate, Problem};
+use crate::certificates::rotation::Kept;
 
 const TYPE: &str = "kubernetes.io/tls";
 const AUTHORITIES: &str = "ca.crt";

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::keep::authorities::Authorities;
-use crate::keep::serving::Served;
-use crate::keep::trust::Trust;
+use crate::certificates::authorities::Authorities;
+use crate::certificates::serving::Served;
+use crate::certificates::trust::Trust;
 
 /// What it follows from.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +52,8 @@ pub fn bundle(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keep::certificate::Certificate;
-    use crate::keep::certificate::tests::{NOW, made, names};
+    use crate::certificates::certificate::Certificate;
+    use crate::certificates::certificate::tests::{NOW, made, names};
 
     const OVERLAP: Duration = Duration::from_secs(60);
 
