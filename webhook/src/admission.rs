@@ -16,13 +16,13 @@ use crate::metrics::ReviewResult;
 use crate::pod::Pod;
 
 /// The only version of `AdmissionReview` that is spoken here.
-pub const API_VERSION: &str = "admission.k8s.io/v1";
+pub(crate) const API_VERSION: &str = "admission.k8s.io/v1";
 
 const KIND: &str = "AdmissionReview";
 
 /// What the API server sent is no question: an answer would have nowhere to go.
 #[derive(Debug, thiserror::Error)]
-pub enum Malformed {
+pub(crate) enum Malformed {
     /// No JSON, or none that reads as a review.
     #[error("the body is no AdmissionReview: {problem}")]
     Json {
@@ -54,7 +54,7 @@ pub enum Malformed {
 
 /// What the API server is about to do.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// Goes back with the answer.
     pub uid: Cow<'a, str>,
     /// What it is.
@@ -69,7 +69,7 @@ pub struct Request<'a> {
 
 /// What happens to a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// It is created.
     Creation,
     /// Ephemeral containers are added to it, as `kubectl debug` does.
@@ -83,7 +83,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// When it is none.
-    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Malformed> {
         // All of it, also what is skipped; then no string needs to be looked at again for that.
         let body = str::from_utf8(body).map_err(|error| Malformed::Json { problem: error.to_string() })?;
         let Object(review) =
@@ -194,7 +194,7 @@ impl Asked<'_> {
 /// The answer, as it is sent.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     api_version: &'static str,
     kind: &'static str,
     response: Response<'a>,
@@ -217,14 +217,14 @@ struct Response<'a> {
 
 impl<'a> Answer<'a> {
     /// Let it happen, with these changes, and tell the user these things.
-    pub fn allow(uid: Cow<'a, str>, patch: &Patch, warnings: Vec<String>) -> Self {
+    pub(crate) fn allow(uid: Cow<'a, str>, patch: &Patch, warnings: Vec<String>) -> Self {
         let patch = (!patch.0.is_empty()).then(|| STANDARD.encode(patch.to_string()));
         let patch_type = patch.is_some().then_some("JSONPatch");
         Self::new(Response { uid, allowed: true, status: None, patch, patch_type, warnings })
     }
 
     /// Refuse it, for this reason.
-    pub fn deny(uid: Cow<'a, str>, status: Status) -> Self {
+    pub(crate) fn deny(uid: Cow<'a, str>, status: Status) -> Self {
         let status = Some(status);
         Self::new(Response {
             uid,
@@ -237,7 +237,7 @@ impl<'a> Answer<'a> {
     }
 
     /// What came of the question.
-    pub fn result(&self) -> ReviewResult {
+    pub(crate) fn result(&self) -> ReviewResult {
         let Response { allowed, patch, status, .. } = &self.response;
         let code = status.as_ref().map_or(0, |status| status.code);
         match (allowed, patch, code) {

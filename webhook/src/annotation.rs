@@ -11,7 +11,7 @@ const MOST: usize = 64;
 
 /// An annotation says something that can't be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
+pub(crate) enum Invalid {
     /// An entry that no import can have as its name.
     #[error(
         "annotation {} names {name}, which can't be the name of a ServiceAccountImport: wanted are names of lowercase \
@@ -37,7 +37,7 @@ pub enum Invalid {
 ///
 /// # Errors
 /// When one of them is not the name of any object, or there are too many.
-pub fn names(value: &str) -> Result<Vec<&str>, Invalid> {
+pub(crate) fn names(value: &str) -> Result<Vec<&str>, Invalid> {
     let mut names: Vec<&str> = Vec::new();
     for name in listed(value) {
         if !is_dns_subdomain(name) {
@@ -58,7 +58,7 @@ pub fn names(value: &str) -> Result<Vec<&str>, Invalid> {
 ///
 /// # Errors
 /// When it says neither yes nor no.
-pub fn kubeconfig_env(value: Option<&str>) -> Result<bool, Invalid> {
+pub(crate) fn kubeconfig_env(value: Option<&str>) -> Result<bool, Invalid> {
     match value {
         Some("true") => Ok(true),
         None | Some("" | "false") => Ok(false),

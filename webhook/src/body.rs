@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 /// The largest review that is read, in bytes. The API server stores objects of at most 1.5 MiB; a
 /// review has two, and its own text.
-pub const BODY_LIMIT: usize = 7 * 1024 * 1024;
+pub(crate) const BODY_LIMIT: usize = 7 * 1024 * 1024;
 
 /// In bytes: some of the largest bodies, or a thousand as they usually are.
 const TOTAL: usize = 32 * 1024 * 1024;
@@ -28,18 +28,18 @@ const USUAL: u64 = 32 * 1024;
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Room for bodies.
-pub struct Budget(Semaphore);
+pub(crate) struct Budget(Semaphore);
 
 /// A body, and the room that it takes.
 #[derive(Debug, Default)]
-pub struct Held<'a> {
+pub(crate) struct Held<'a> {
     bytes: Vec<u8>,
     room: Option<SemaphorePermit<'a>>,
 }
 
 /// A body that is not read, or not to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum Unread {
+pub(crate) enum Unread {
     /// It is too long.
     #[error("the body is longer than {} MiB", BODY_LIMIT >> 20)]
     TooLong,
@@ -62,7 +62,7 @@ impl Budget {
     ///
     /// # Errors
     /// When it is too long, or does not come.
-    pub async fn read(&self, body: Body) -> Result<Held<'_>, Unread> {
+    pub(crate) async fn read(&self, body: Body) -> Result<Held<'_>, Unread> {
         timeout(DEADLINE, self.collect(body)).await.unwrap_or(Err(Unread::Late))
     }
 

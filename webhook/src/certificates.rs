@@ -14,6 +14,8 @@ mod ca_bundle;
 mod certificate;
 mod configuration;
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod generated;
 mod provider;
 mod rate_limit;
@@ -21,6 +23,7 @@ mod rotation;
 mod secret;
 mod serving;
 mod trust;
+mod validity;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -59,7 +62,7 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What is kept right, and with what.
-pub struct Keeper {
+pub(crate) struct Keeper {
     api: Api<MutatingWebhookConfiguration>,
     url: Option<WebhookUrl>,
     source: Source,
@@ -105,7 +108,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When what the command line says of certificates makes no sense.
-    pub fn new(args: &Args, client: Client, readiness: Arc<Readiness>) -> anyhow::Result<Self> {
+    pub(crate) fn new(args: &Args, client: Client, readiness: Arc<Readiness>) -> anyhow::Result<Self> {
         Ok(Self {
             url: args.url.clone(),
             source: Source::of(args, &client)?,
@@ -121,12 +124,12 @@ impl Keeper {
     }
 
     /// What the server shows, always the present certificate.
-    pub fn tls(&self) -> RustlsConfig {
+    pub(crate) fn tls(&self) -> RustlsConfig {
         self.serving.tls()
     }
 
     /// When the certificate that is served expires.
-    pub fn expiry(&self) -> watch::Receiver<Option<Timestamp>> {
+    pub(crate) fn expiry(&self) -> watch::Receiver<Option<Timestamp>> {
         self.serving.expiry()
     }
 
@@ -134,7 +137,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When the watch ends, which it never does by itself.
-    pub async fn run(mut self) -> anyhow::Result<Infallible> {
+    pub(crate) async fn run(mut self) -> anyhow::Result<Infallible> {
         let mut configurations = pin!(watch_object(self.api.clone(), CONFIGURATION).default_backoff());
         let mut due = Instant::now();
         loop {

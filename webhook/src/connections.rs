@@ -26,14 +26,14 @@ const FIRST_WORDS: usize = 24;
 
 /// An acceptor that has these limits, around another one.
 #[derive(Clone, Debug)]
-pub struct Limited<A> {
+pub(crate) struct Limited<A> {
     inner: A,
     places: Arc<Semaphore>,
 }
 
 impl<A> Limited<A> {
     /// With the limits around `inner`.
-    pub fn new(inner: A) -> Self {
+    pub(crate) fn new(inner: A) -> Self {
         Self { inner, places: Arc::new(Semaphore::new(MOST)) }
     }
 }
@@ -64,7 +64,7 @@ where
 }
 
 /// A connection, and its place.
-pub struct Caller<S> {
+pub(crate) struct Caller<S> {
     stream: S,
     heard: usize,
     /// Until the first words.

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-pub use self::record::{Credential, Record};
+pub(crate) use self::record::{Credential, Record};
 use crate::ready::{Part, Readiness};
 
 /// How long one review may ask the API server for what the cache does not have. The API server
@@ -35,7 +35,7 @@ const PAGE: u32 = 50;
 
 /// What became of the search for an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// There it is.
     Import(Record),
     /// There is none.
@@ -45,7 +45,7 @@ pub enum Found {
 }
 
 /// What is known of all imports.
-pub struct Imports {
+pub(crate) struct Imports {
     client: Client,
     calls: Semaphore,
     records: RwLock<Records>,
@@ -53,7 +53,7 @@ pub struct Imports {
 
 impl Imports {
     /// Nothing is known before [`Self::watch`] runs: each import is asked for.
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self { client, calls: Semaphore::new(CALLS), records: RwLock::default() }
     }
 
@@ -61,7 +61,7 @@ impl Imports {
     ///
     /// # Errors
     /// When the watch ends, which it never does by itself.
-    pub async fn watch(&self, client: Client, readiness: &Readiness) -> anyhow::Result<Infallible> {
+    pub(crate) async fn watch(&self, client: Client, readiness: &Readiness) -> anyhow::Result<Infallible> {
         let api: Api<DeserializeGuard<ServiceAccountImport>> = Api::all(client);
         let mut events = pin!(watcher(api, Config::default().page_size(PAGE)).default_backoff());
         let mut listed = Records::default();
@@ -82,14 +82,14 @@ impl Imports {
     }
 
     /// How many are known.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
         u64::try_from(records.0.len()).unwrap_or(u64::MAX)
     }
 
     /// Looks for imports of this namespace, in the cache first. The answers are in the order of
     /// the names.
-    pub async fn find<'a>(&self, namespace: &str, names: &[&'a str]) -> Vec<(&'a str, Found)> {
+    pub(crate) async fn find<'a>(&self, namespace: &str, names: &[&'a str]) -> Vec<(&'a str, Found)> {
         let deadline = Instant::now() + DEADLINE;
         let searches = names.iter().map(|&name| async move {
             match self.cached(namespace, name) {

@@ -10,11 +10,11 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 /// A text, which only holds memory of its own where it has escapes. `null` is the empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text<'a>(pub Cow<'a, str>);
+pub(crate) struct Text<'a>(pub Cow<'a, str>);
 
 /// An object: a derived `Deserialize` alone would also take a list, of the fields in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Object<T>(pub T);
+pub(crate) struct Object<T>(pub T);
 
 impl Deref for Text<'_> {
     type Target = str;

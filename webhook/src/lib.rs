@@ -7,23 +7,23 @@
 //! [`certificates`] holds the serving certificate and the webhook configuration right; [`ready`] says what is
 //! missing, and [`metrics`] how it goes.
 
-pub mod admission;
-pub mod annotation;
-pub mod args;
-pub mod body;
-pub mod certificates;
+mod admission;
+mod annotation;
+mod args;
+mod body;
+mod certificates;
 mod connections;
-pub mod imports;
+mod imports;
 mod json;
-pub mod listener;
+mod listener;
 mod message;
-pub mod metrics;
+mod metrics;
 pub mod patch;
 pub mod pod;
-pub mod ready;
-pub mod review;
-pub mod server;
-pub mod watch_activity;
+mod ready;
+mod review;
+mod server;
+mod watch_activity;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,7 +20,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// A server that runs.
-pub struct Listener {
+pub(crate) struct Listener {
     handle: Handle<SocketAddr>,
     task: JoinHandle<io::Result<()>>,
 }
@@ -30,7 +30,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the listener is of no use.
-    pub fn start(listener: TcpListener, tls: RustlsConfig, router: Router) -> io::Result<Self> {
+    pub(crate) fn start(listener: TcpListener, tls: RustlsConfig, router: Router) -> io::Result<Self> {
         let handle = Handle::new();
         let server = from_tcp_rustls(listener, tls)?.handle(handle.clone());
         // An answer is not to wait for the caller's word that it has the one before.
@@ -47,7 +47,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the server had ended before by itself, which it never does.
-    pub async fn end(self) -> anyhow::Result<()> {
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
         self.handle.graceful_shutdown(Some(DRAIN));
         Ok(self.task.await??)
     }

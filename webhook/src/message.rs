@@ -2,13 +2,13 @@
 
 /// What a user wrote, for a message or the log: escaped, as it comes from anyone; and short, as it
 /// may be of any length.
-pub fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     let (start, rest) = head(name, 80);
     format!("{start:?}{rest}")
 }
 
 /// A message that may quote what anyone wrote: one line, and short.
-pub fn line(message: &str) -> String {
+pub(crate) fn line(message: &str) -> String {
     let (start, rest) = head(message, 300);
     let start: String = start.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     start + rest

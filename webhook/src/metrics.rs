@@ -25,16 +25,16 @@ macro_rules! results {
     ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
         /// What came of a request.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum ReviewResult {
+        pub(crate) enum ReviewResult {
             $($(#[$doc])* $name),*
         }
 
         impl ReviewResult {
             /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name),*];
+            pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
 
             /// As the metric's label has it.
-            pub fn as_str(self) -> &'static str {
+            pub(crate) fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text),*
                 }
@@ -60,14 +60,14 @@ results! {
 
 /// What happens, counted.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     reviews: Family<[(&'static str, &'static str); 1], Counter>,
     durations: Histogram,
 }
 
 impl Metrics {
     /// Counts from zero, for all to see in `registry`.
-    pub fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self { reviews: Family::default(), durations: Histogram::new(BUCKETS) };
         for result in ReviewResult::ALL {
             // There from the start: a rate needs a value before the first event.
@@ -87,7 +87,7 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub fn answered(&self, result: ReviewResult, took: Duration) {
+    pub(crate) fn answered(&self, result: ReviewResult, took: Duration) {
         self.reviews.get_or_create(&label(result)).inc();
         self.durations.observe(took.as_secs_f64());
     }
@@ -99,7 +99,7 @@ fn label(result: ReviewResult) -> [(&'static str, &'static str); 1] {
 
 /// How things are, at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// What the job needs, and whether it stands.
     pub parts: [(Part, bool); Part::ALL.len()],
     /// How many imports are known.
@@ -111,7 +111,7 @@ pub struct Snapshot {
 }
 
 /// Has each scrape of `registry` ask how things are.
-pub fn expose(registry: &mut Registry, snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) {
+pub(crate) fn expose(registry: &mut Registry, snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) {
     let registry = registry.sub_registry_with_prefix(PREFIX);
     registry.register_collector(Box::new(Gauges(Box::new(snapshot))));
 }

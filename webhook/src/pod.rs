@@ -15,140 +15,140 @@ type List<T> = Option<Vec<Object<T>>>;
 pub struct Pod<'a> {
     /// What it is called.
     #[serde(borrow)]
-    pub metadata: Option<Object<Metadata<'a>>>,
+    pub(crate) metadata: Option<Object<Metadata<'a>>>,
     /// What it consists of.
     #[serde(borrow)]
-    pub spec: Option<Object<Spec<'a>>>,
+    pub(crate) spec: Option<Object<Spec<'a>>>,
 }
 
 /// What a pod is called, and what it says to us.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Metadata<'a> {
+pub(crate) struct Metadata<'a> {
     /// Empty where the API server makes the name.
     #[serde(borrow)]
-    pub name: Text<'a>,
+    pub(crate) name: Text<'a>,
     /// The beginning of the name that the API server makes.
     #[serde(borrow)]
-    pub generate_name: Text<'a>,
+    pub(crate) generate_name: Text<'a>,
     /// Those that matter here.
     #[serde(borrow)]
-    pub annotations: Option<Object<Annotations<'a>>>,
+    pub(crate) annotations: Option<Object<Annotations<'a>>>,
 }
 
 /// The annotations that matter here.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Annotations<'a> {
+pub(crate) struct Annotations<'a> {
     /// [`mcsa_client::contract::IMPORT_NAME`].
     #[serde(borrow, rename = "multicluster.admiralty.io/service-account-import.name")]
-    pub imports: Option<Text<'a>>,
+    pub(crate) imports: Option<Text<'a>>,
     /// [`mcsa_client::contract::KUBECONFIG_ENV`].
     #[serde(borrow, rename = "multicluster.admiralty.io/kubeconfig-env")]
-    pub kubeconfig_env: Option<Text<'a>>,
+    pub(crate) kubeconfig_env: Option<Text<'a>>,
     /// Of a pod that the kubelet runs by itself: what the API server shows is only its mirror, and
     /// may not refer to any Secret.
     #[serde(borrow, rename = "kubernetes.io/config.mirror")]
-    pub mirror: Option<Text<'a>>,
+    pub(crate) mirror: Option<Text<'a>>,
 }
 
 /// What a pod consists of.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Spec<'a> {
+pub(crate) struct Spec<'a> {
     /// What containers may mount.
     #[serde(borrow)]
-    pub volumes: List<Volume<'a>>,
+    pub(crate) volumes: List<Volume<'a>>,
     /// Sidecars are among them.
     #[serde(borrow)]
-    pub init_containers: List<Container<'a>>,
+    pub(crate) init_containers: List<Container<'a>>,
     /// The containers proper.
     #[serde(borrow)]
-    pub containers: List<Container<'a>>,
+    pub(crate) containers: List<Container<'a>>,
     /// Those of `kubectl debug`.
     #[serde(borrow)]
-    pub ephemeral_containers: List<Container<'a>>,
+    pub(crate) ephemeral_containers: List<Container<'a>>,
 }
 
 /// A volume.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Volume<'a> {
+pub(crate) struct Volume<'a> {
     /// By which containers mount it.
     #[serde(borrow)]
-    pub name: Text<'a>,
+    pub(crate) name: Text<'a>,
     /// The Secret, if it is one.
     #[serde(borrow)]
-    pub secret: Option<Object<SecretSource<'a>>>,
+    pub(crate) secret: Option<Object<SecretSource<'a>>>,
 }
 
 /// A Secret as a volume.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct SecretSource<'a> {
+pub(crate) struct SecretSource<'a> {
     /// Which Secret.
     #[serde(borrow)]
-    pub secret_name: Text<'a>,
+    pub(crate) secret_name: Text<'a>,
     /// What of it; all where there are none.
-    pub items: Option<Vec<IgnoredAny>>,
+    pub(crate) items: Option<Vec<IgnoredAny>>,
 }
 
 /// What containers of all kinds have in common.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Container<'a> {
+pub(crate) struct Container<'a> {
     /// Its name.
     #[serde(borrow)]
-    pub name: Text<'a>,
+    pub(crate) name: Text<'a>,
     /// Where it has volumes.
     #[serde(borrow)]
-    pub volume_mounts: List<VolumeMount<'a>>,
+    pub(crate) volume_mounts: List<VolumeMount<'a>>,
     /// Its environment, as far as it is said variable by variable.
     #[serde(borrow)]
-    pub env: List<Env<'a>>,
+    pub(crate) env: List<Env<'a>>,
 }
 
 /// Where a container has a volume.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct VolumeMount<'a> {
+pub(crate) struct VolumeMount<'a> {
     /// The volume.
     #[serde(borrow)]
-    pub name: Text<'a>,
+    pub(crate) name: Text<'a>,
     /// Where.
     #[serde(borrow)]
-    pub mount_path: Text<'a>,
+    pub(crate) mount_path: Text<'a>,
     /// What of it; all where this is empty.
     #[serde(borrow)]
-    pub sub_path: Text<'a>,
+    pub(crate) sub_path: Text<'a>,
     /// As `sub_path`, with variables.
     #[serde(borrow)]
-    pub sub_path_expr: Text<'a>,
+    pub(crate) sub_path_expr: Text<'a>,
 }
 
 /// An environment variable.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Env<'a> {
+pub(crate) struct Env<'a> {
     /// Its name.
     #[serde(borrow)]
-    pub name: Text<'a>,
+    pub(crate) name: Text<'a>,
 }
 
 impl<'a> Pod<'a> {
     /// What the user knows it by; a controller leaves the end of the name to the API server.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         let names = self.metadata.iter().flat_map(|metadata| [&metadata.name, &metadata.generate_name]);
         names.map(|name| &**name).find(|name| !name.is_empty()).unwrap_or_default()
     }
 
     /// The imports that it names, as it says them. A mirror names none.
-    pub fn imports(&self) -> Option<&str> {
+    pub(crate) fn imports(&self) -> Option<&str> {
         self.annotations().filter(|annotations| annotations.mirror.is_none())?.imports.as_deref()
     }
 
     /// Whether it wants `KUBECONFIG` to be set, as it says that.
-    pub fn kubeconfig_env(&self) -> Option<&str> {
+    pub(crate) fn kubeconfig_env(&self) -> Option<&str> {
         self.annotations()?.kubeconfig_env.as_deref()
     }
 
@@ -157,7 +157,7 @@ impl<'a> Pod<'a> {
     }
 
     /// Its ephemeral containers.
-    pub fn ephemeral_containers(&self) -> impl Iterator<Item = &Container<'a>> {
+    pub(crate) fn ephemeral_containers(&self) -> impl Iterator<Item = &Container<'a>> {
         let containers = self.spec.iter().flat_map(|spec| &spec.ephemeral_containers);
         containers.flatten().map(|container| &container.0)
     }
@@ -165,12 +165,12 @@ impl<'a> Pod<'a> {
 
 impl<'a> Spec<'a> {
     /// The volume of this name.
-    pub fn volume(&self, name: &str) -> Option<&Volume<'a>> {
+    pub(crate) fn volume(&self, name: &str) -> Option<&Volume<'a>> {
         self.volumes.iter().flatten().map(|volume| &volume.0).find(|volume| &*volume.name == name)
     }
 
     /// Every container, with the field and the index where it stands.
-    pub fn containers(&self) -> impl Iterator<Item = (&'static str, usize, &Container<'a>)> {
+    pub(crate) fn containers(&self) -> impl Iterator<Item = (&'static str, usize, &Container<'a>)> {
         let kinds = [
             ("initContainers", &self.init_containers),
             ("containers", &self.containers),
@@ -185,7 +185,7 @@ impl<'a> Spec<'a> {
 impl Volume<'_> {
     /// Whether it is this Secret, and all of it. How its files look (`defaultMode`), and whether the
     /// pod waits for it (`optional`), is up to whoever made the volume.
-    pub fn is_secret(&self, name: &str) -> bool {
+    pub(crate) fn is_secret(&self, name: &str) -> bool {
         self.secret.as_ref().is_some_and(|secret| {
             &*secret.secret_name == name && secret.items.as_ref().is_none_or(Vec::is_empty)
         })
@@ -194,14 +194,14 @@ impl Volume<'_> {
 
 impl VolumeMount<'_> {
     /// Whether it is all of the volume.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.sub_path.is_empty() && self.sub_path_expr.is_empty()
     }
 }
 
 impl Container<'_> {
     /// Whether it says what this variable is, in whatever way.
-    pub fn sets(&self, variable: &str) -> bool {
+    pub(crate) fn sets(&self, variable: &str) -> bool {
         self.env.iter().flatten().any(|env| &*env.name == variable)
     }
 }

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 /// What the job needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub(crate) enum Part {
     /// All imports have been listed.
     Imports,
     /// A certificate is served, and its time is not over.
@@ -19,10 +19,10 @@ pub enum Part {
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Imports, Self::Certificate, Self::Registration];
+    pub(crate) const ALL: [Self; 3] = [Self::Imports, Self::Certificate, Self::Registration];
 
     /// As probes, metrics and logs call it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Imports => "imports",
             Self::Certificate => "certificate",
@@ -32,7 +32,7 @@ impl Part {
 }
 
 /// What stands, and why the rest does not.
-pub struct Readiness {
+pub(crate) struct Readiness {
     missing: Mutex<BTreeMap<Part, String>>,
     is_stopping: AtomicBool,
 }
@@ -46,7 +46,7 @@ impl Default for Readiness {
 
 impl Readiness {
     /// Notes that a part stands, or why it does not; logged when that is news.
-    pub fn set(&self, part: Part, state: Result<(), String>) {
+    pub(crate) fn set(&self, part: Part, state: Result<(), String>) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         let name = part.name();
         match state {
@@ -66,7 +66,7 @@ impl Readiness {
 
     /// Notes trouble with a part, which does not stop to stand by that: a watch that broke off
     /// leaves what it said last.
-    pub fn explain(&self, part: Part, trouble: String) {
+    pub(crate) fn explain(&self, part: Part, trouble: String) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         match missing.get_mut(&part) {
             Some(reason) if *reason == trouble => {}
@@ -80,7 +80,7 @@ impl Readiness {
     }
 
     /// From now on, no one should come here any more.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
 
@@ -88,7 +88,7 @@ impl Readiness {
     ///
     /// # Errors
     /// A line for each reason why not.
-    pub fn verdict(&self) -> Result<(), String> {
+    pub(crate) fn verdict(&self) -> Result<(), String> {
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         let stopping = self.is_stopping.load(Ordering::Relaxed).then(|| "stopping".to_owned());
         let parts = missing.iter().map(|(part, reason)| format!("{}: {reason}", part.name()));
@@ -97,7 +97,7 @@ impl Readiness {
     }
 
     /// Whether each part stands.
-    pub fn parts(&self) -> [(Part, bool); Part::ALL.len()] {
+    pub(crate) fn parts(&self) -> [(Part, bool); Part::ALL.len()] {
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         Part::ALL.map(|part| (part, !missing.contains_key(&part)))
     }

@@ -19,7 +19,7 @@ const NAMED: usize = 10;
 ///
 /// # Errors
 /// When the body is no review.
-pub async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<Answer<'a>, Malformed> {
+pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<Answer<'a>, Malformed> {
     let Request { uid, event, namespace, pod, stored } = Request::read(body)?;
     let admitted = match event {
         Event::Creation => create(&pod, &namespace, imports).await,

@@ -20,7 +20,7 @@ use crate::review::review;
 const QUIET: Duration = Duration::from_secs(10);
 
 /// What a review needs.
-pub struct Server {
+pub(crate) struct Server {
     imports: Arc<Imports>,
     metrics: Metrics,
     budget: Budget,
@@ -29,7 +29,7 @@ pub struct Server {
 }
 
 /// The routes.
-pub fn router(server: Server) -> Router {
+pub(crate) fn router(server: Server) -> Router {
     Router::new().route(PATH, post(mutate_pods)).with_state(Arc::new(server))
 }
 
@@ -68,7 +68,7 @@ impl Drop for Counted<'_> {
 
 impl Server {
     /// Pods may name these imports; what is answered is counted.
-    pub fn new(imports: Arc<Imports>, metrics: Metrics) -> Self {
+    pub(crate) fn new(imports: Arc<Imports>, metrics: Metrics) -> Self {
         Self { imports, metrics, budget: Budget::default(), refused: Mutex::default() }
     }
 

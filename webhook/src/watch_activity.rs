@@ -16,21 +16,21 @@ use tower::util::MapResponseLayer;
 
 /// When the API server last said something; never, at first.
 #[derive(Clone, Debug, Default)]
-pub struct Heard(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct Heard(Arc<Mutex<Option<Instant>>>);
 
 impl Heard {
     /// A client whose answers are listened to, for one watch and nothing else.
     ///
     /// # Errors
     /// When the config is none that a client can have.
-    pub fn client(&self, config: Config) -> kube::Result<Client> {
+    pub(crate) fn client(&self, config: Config) -> kube::Result<Client> {
         let heard = self.clone();
         let listen = move |response: Response<_>| heard.listen(response);
         Ok(ClientBuilder::try_from(config)?.with_layer(&MapResponseLayer::new(listen)).build())
     }
 
     /// How long ago that was.
-    pub fn age(&self) -> Option<Duration> {
+    pub(crate) fn age(&self) -> Option<Duration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|time| time.elapsed())
     }
 

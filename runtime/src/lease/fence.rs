@@ -5,8 +5,6 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::layer::FenceLayer;
-
 /// How late a sleeper may notice that a machine was suspended: timers stand still meanwhile.
 const RECHECK: Duration = Duration::from_secs(1);
 
@@ -85,11 +83,6 @@ impl Fence {
     /// does not go on in the next.
     pub async fn closed(&self) {
         self.ended(self.term()).await;
-    }
-
-    /// Refuses what would write while the fence is closed; for [`kube::client::ClientBuilder`].
-    pub fn layer(&self) -> FenceLayer {
-        FenceLayer::new(self.clone())
     }
 
     pub(super) fn term(&self) -> u64 {

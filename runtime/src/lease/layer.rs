@@ -29,9 +29,10 @@ pub struct FenceLayer {
     fence: Fence,
 }
 
-impl FenceLayer {
-    pub(super) fn new(fence: Fence) -> Self {
-        Self { fence }
+impl Fence {
+    /// Refuses writing requests while the fence is closed; for [`kube::client::ClientBuilder`].
+    pub fn layer(&self) -> FenceLayer {
+        FenceLayer { fence: self.clone() }
     }
 }
 

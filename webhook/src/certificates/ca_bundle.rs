@@ -12,7 +12,7 @@ use crate::certificates::trust::Trust;
 
 /// What it follows from.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// The authorities of what is to be served.
     pub wanted: &'a Authorities,
     /// What is served.
@@ -32,7 +32,7 @@ pub struct Facts<'a> {
 /// Whom to trust, and when to look again: whoever has signed what is to be served, or what is served.
 /// Who is trusted beside them stays until nobody has needed them for long enough, and until it is
 /// clear that no other replica, whose files may be ahead of ours, is about to need them.
-pub fn bundle(
+pub(crate) fn bundle(
     Facts { wanted, served, present, trust, settled, now, clock }: Facts<'_>,
 ) -> (Authorities, Option<Duration>) {
     let needed = served.map_or_else(|| wanted.clone(), |served| wanted.clone().and(&served.signers));
@@ -53,7 +53,7 @@ pub fn bundle(
 mod tests {
     use super::*;
     use crate::certificates::certificate::Certificate;
-    use crate::certificates::certificate::tests::{NOW, made, names};
+    use crate::certificates::fixtures::{NOW, issue, names};
 
     const OVERLAP: Duration = Duration::from_secs(60);
 
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_is_served_is_trusted_beside_what_is_wanted() {
-        let (old, new) = (made(), made());
+        let (old, new) = (issue(), issue());
         let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
         let both = old.1.clone().and(&new.1);
         assert_eq!(after(0, &new.1, None, &trust, start), (new.1.clone(), None));
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_old_authority_goes_when_nobody_needs_it() {
-        let (old, new) = (made(), made());
+        let (old, new) = (issue(), issue());
         let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
         let both = old.1.and(&new.1);
         trust.observe(&both, names(), start);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn nobody_goes_while_what_is_served_is_not_trusted() {
-        let (old, new) = (made(), made());
+        let (old, new) = (issue(), issue());
         let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
         trust.observe(&old.1, names(), start);
         assert_eq!(after(999, &new.1, Some(&new), &trust, start), (old.1.and(&new.1), None));
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_another_replica_wants_has_its_time() {
-        let (ours, theirs) = (made(), made());
+        let (ours, theirs) = (issue(), issue());
         let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
         trust.observe(&ours.1, names(), start);
         let both = ours.1.clone().and(&theirs.1);

@@ -19,13 +19,14 @@ use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 
 use crate::certificates::authorities::Authorities;
+use crate::certificates::validity::validity;
 
 /// How far the API server's clock may be behind ours.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
 
 /// A certificate and its key, which belong together.
 #[derive(Clone)]
-pub struct Certificate {
+pub(crate) struct Certificate {
     /// The chain that the server shows, in PEM.
     pub chain: String,
     /// The server's key, in PEM.
@@ -42,7 +43,7 @@ pub struct Certificate {
 
 /// Why a certificate is of no use.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// A part of it is no PEM, or is missing.
     #[error("{0} can't be read")]
     Unreadable(&'static str),
@@ -77,12 +78,12 @@ impl Certificate {
     ///
     /// # Errors
     /// When a name is none that a certificate can have.
-    pub fn make(
+    pub(crate) fn issue(
         names: &[String],
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<(Self, Authorities), Problem> {
-        make(names, lifetime, now).map_err(|error| Problem::Unmakeable(error.to_string())).and_then(
+        issue(names, lifetime, now).map_err(|error| Problem::Unmakeable(error.to_string())).and_then(
             |(authority, chain, key)| Ok((Self::read(&chain, key)?, Authorities::read(authority.as_bytes()))),
         )
     }
@@ -91,7 +92,7 @@ impl Certificate {
     ///
     /// # Errors
     /// When certificate and key can't be read, or do not belong together.
-    pub fn read(chain: &str, key: SecretString) -> Result<Self, Problem> {
+    pub(crate) fn read(chain: &str, key: SecretString) -> Result<Self, Problem> {
         const UNREADABLE: Problem = Problem::Unreadable("the certificate");
         let all: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
             .collect::<Result<_, _>>()
@@ -118,7 +119,7 @@ impl Certificate {
 
     /// What is wrong with it at this time, for a server with these names whose clients trust these
     /// authorities, if anything.
-    pub fn problem(&self, authorities: &Authorities, names: &[String], now: Timestamp) -> Option<Problem> {
+    pub(crate) fn problem(&self, authorities: &Authorities, names: &[String], now: Timestamp) -> Option<Problem> {
         let wrong = || {
             self.check_time(now)?;
             self.check_names(names)?;
@@ -131,7 +132,7 @@ impl Certificate {
     ///
     /// # Errors
     /// When it is too early, or too late.
-    pub fn check_time(&self, now: Timestamp) -> Result<(), Problem> {
+    pub(crate) fn check_time(&self, now: Timestamp) -> Result<(), Problem> {
         if now < self.start {
             Err(Problem::Early(self.start))
         } else if now > self.end {
@@ -145,7 +146,7 @@ impl Certificate {
     ///
     /// # Errors
     /// When it is not.
-    pub fn check_names(&self, names: &[String]) -> Result<(), Problem> {
+    pub(crate) fn check_names(&self, names: &[String]) -> Result<(), Problem> {
         let parsed = ParsedCertificate::try_from(&self.server).map_err(Problem::Unverifiable)?;
         names.iter().try_for_each(|name| {
             let verified = ServerName::try_from(name.as_str())
@@ -189,13 +190,13 @@ impl Certificate {
     }
 
     /// Those of the authorities which it can be verified by, alone.
-    pub fn signers(&self, authorities: &Authorities, now: Timestamp) -> Authorities {
+    pub(crate) fn signers(&self, authorities: &Authorities, now: Timestamp) -> Authorities {
         let signs = |der: &&Vec<u8>| *self.server == ***der || self.check_signed_by(der, now).is_ok();
         authorities.iter().filter(signs).cloned().collect()
     }
 
     /// When it is due for replacement: two thirds of its lifetime, as it was made.
-    pub fn renewal(&self) -> Timestamp {
+    pub(crate) fn renewal(&self) -> Timestamp {
         let made = self.start + SKEW;
         let start = if made < self.end { made } else { self.start };
         start + self.end.duration_since(start) / 3 * 2
@@ -216,7 +217,7 @@ impl fmt::Debug for Certificate {
 }
 
 /// The authority's certificate, the server's, and its key.
-fn make(
+fn issue(
     names: &[String],
     lifetime: Duration,
     now: Timestamp,
@@ -256,14 +257,5 @@ fn date(time: Timestamp) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(time.as_second()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// From when to when a certificate is valid.
-pub fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let validity = certificate.validity();
-    let start = Timestamp::from_second(validity.not_before.timestamp()).ok()?;
-    let end = Timestamp::from_second(validity.not_after.timestamp()).ok()?;
-    Some((start, end))
-}
-
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -19,11 +19,11 @@ use crate::certificates::authorities::Authorities;
     "MutatingWebhookConfiguration {CONFIGURATION} has no webhook {ENTRY}: run kubemcsa install, or kubectl apply -k \
      manifests"
 )]
-pub struct NoEntry;
+pub(crate) struct NoEntry;
 
 /// What our entries say.
 #[derive(Debug)]
-pub struct Registered {
+pub(crate) struct Registered {
     /// The authorities that each of them trusts.
     pub trusted: Authorities,
     /// The authorities that one of them trusts.
@@ -38,7 +38,7 @@ pub struct Registered {
 ///
 /// # Errors
 /// When there is none.
-pub fn read(configuration: &MutatingWebhookConfiguration) -> Result<Registered, NoEntry> {
+pub(crate) fn read(configuration: &MutatingWebhookConfiguration) -> Result<Registered, NoEntry> {
     let clients: Vec<_> = ours(configuration).map(|(_, client)| client).collect();
     let bundle = |client: &&WebhookClientConfig| client.ca_bundle.clone().unwrap_or_default().0;
     let mut bundles = clients.iter().map(|client| Authorities::read(&bundle(client)));
@@ -57,7 +57,7 @@ pub fn read(configuration: &MutatingWebhookConfiguration) -> Result<Registered, 
 /// it is so already.
 ///
 /// Which entries there are, and for which namespaces, is the manifest's to say.
-pub fn patch(
+pub(crate) fn patch(
     configuration: &MutatingWebhookConfiguration,
     url: Option<&WebhookUrl>,
     authorities: Option<&Authorities>,
@@ -130,7 +130,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::Value;
 
-    use crate::certificates::certificate::tests::made;
+    use crate::certificates::fixtures::issue;
 
     fn service(port: i32) -> Value {
         let namespace = "multicluster-service-account";
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn by_service() {
-        let ((_, ours), (_, others)) = (made(), made());
+        let ((_, ours), (_, others)) = (issue(), issue());
         let (ca, other, both) = (base64(&ours), base64(&others), base64(&ours.clone().and(&others)));
         let prose = json!(ByteString(format!("ours:\n{}", ours.pem()).into_bytes()));
         for (client_config, port) in [
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn by_url() {
-        let (_, ours) = made();
+        let (_, ours) = issue();
         let ca = base64(&ours);
         let url = "https://192.0.2.1/mutate-pods";
         for (client_config, changes) in [
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn each_entry_of_ours() {
-        let ((_, ours), (_, others)) = (made(), made());
+        let ((_, ours), (_, others)) = (issue(), issue());
         let both = ours.clone().and(&others);
         let of =
             |authorities: &Authorities| json!({ "service": service(443), "caBundle": base64(authorities) });
@@ -258,6 +258,6 @@ mod tests {
     fn a_configuration_without_our_entry_is_left_alone() {
         let stored = parse(&configuration(&[]));
         assert_eq!(read(&stored).unwrap_err(), NoEntry);
-        assert!(patch(&stored, None, Some(&made().1)).is_none());
+        assert!(patch(&stored, None, Some(&issue().1)).is_none());
     }
 }

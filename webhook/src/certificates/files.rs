@@ -20,7 +20,7 @@ const LIMIT: u64 = 1 << 20;
 
 /// The files, and what was in them last.
 #[derive(Debug)]
-pub struct Files {
+pub(crate) struct Files {
     paths: Paths,
     ticks: Interval,
     /// It is time to read, and that has not been done: someone may stop waiting for us at any moment.
@@ -39,14 +39,14 @@ struct Contents {
 
 impl Files {
     /// Nothing has been read yet.
-    pub fn new(paths: Paths) -> Self {
+    pub(crate) fn new(paths: Paths) -> Self {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { paths, ticks, due: false, contents: None, wanted: Err("not yet".to_owned()) }
     }
 
     /// Waits until there is something else in the files.
-    pub async fn news(&mut self) {
+    pub(crate) async fn news(&mut self) {
         loop {
             if !self.due {
                 self.ticks.tick().await;
@@ -64,7 +64,7 @@ impl Files {
     ///
     /// # Errors
     /// When it can't: why not.
-    pub fn wanted(&self, now: Timestamp) -> Result<Wanted, String> {
+    pub(crate) fn wanted(&self, now: Timestamp) -> Result<Wanted, String> {
         let wanted = self.wanted.clone()?;
         let path = self.paths.chain.display();
         wanted

@@ -24,7 +24,7 @@ use crate::certificates::trust::Trust;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The certificates in the Secret.
-pub struct Own {
+pub(crate) struct Own {
     store: Store,
     names: Vec<String>,
     lifetime: Duration,
@@ -42,7 +42,7 @@ struct Seen {
 
 impl Own {
     /// Certificates for these names; nothing has been seen yet.
-    pub fn new(store: Store, names: Vec<String>, lifetime: Duration) -> Self {
+    pub(crate) fn new(store: Store, names: Vec<String>, lifetime: Duration) -> Self {
         let events = watch_object(store.api(), CERTIFICATE).default_backoff().boxed();
         Self { store, names, lifetime, events, seen: None, pace: Pace::default() }
     }
@@ -51,7 +51,7 @@ impl Own {
     ///
     /// # Errors
     /// When it can't be watched for now: why not.
-    pub async fn news(&mut self) -> Result<(), String> {
+    pub(crate) async fn news(&mut self) -> Result<(), String> {
         match self.events.next().await {
             Some(Ok(secret)) => {
                 self.see(secret, Instant::now());
@@ -79,7 +79,7 @@ impl Own {
     ///
     /// # Errors
     /// When it can't: why not.
-    pub fn wanted(&self, now: Timestamp) -> Result<Wanted, String> {
+    pub(crate) fn wanted(&self, now: Timestamp) -> Result<Wanted, String> {
         let kept = match &self.seen {
             None => return Err("not yet".to_owned()),
             Some(Seen { secret: None, .. }) => {
@@ -101,7 +101,7 @@ impl Own {
     ///
     /// # Errors
     /// When it can't be read: why not.
-    pub async fn is_up_to_date(&mut self) -> Result<bool, String> {
+    pub(crate) async fn is_up_to_date(&mut self) -> Result<bool, String> {
         let Some(seen) = &self.seen else { return Ok(false) };
         let secret = seen.secret.as_ref().map(|(secret, _)| secret);
         self.store.is_as(secret).await.map_err(|error| error.to_string())
@@ -112,7 +112,7 @@ impl Own {
     ///
     /// # Errors
     /// When it can't be taken: why not.
-    pub async fn step(
+    pub(crate) async fn step(
         &mut self,
         served: Option<&Served>,
         trust: &Trust,
@@ -129,7 +129,7 @@ impl Own {
         let (kept, what) = match step {
             Step::Wait(wait) => return Ok(wait),
             Step::Prepare { current, authorities, reason } => {
-                let (made, authority) = Certificate::make(&self.names, self.lifetime, now)
+                let (made, authority) = Certificate::issue(&self.names, self.lifetime, now)
                     .map_err(|problem| format!("{}: {problem}", self.names.join(", ")))?;
                 let authorities = authorities.and(&authority);
                 let kept = match current {

@@ -18,7 +18,7 @@ use crate::certificates::trust::Trust;
 const SHORT: Duration = Duration::from_secs(3600);
 
 /// Where the certificate is from.
-pub enum Source {
+pub(crate) enum Source {
     /// We make it, and all replicas share it.
     Own(Box<Own>),
     /// Someone else puts it into files.
@@ -30,7 +30,7 @@ impl Source {
     ///
     /// # Errors
     /// When what it says of lifetimes makes no sense.
-    pub fn of(args: &Args, client: &Client) -> anyhow::Result<Self> {
+    pub(crate) fn of(args: &Args, client: &Client) -> anyhow::Result<Self> {
         if let Some(paths) = args.certificate.files() {
             return Ok(Self::Files(Box::new(Files::new(paths))));
         }
@@ -46,7 +46,7 @@ impl Source {
     ///
     /// # Errors
     /// When that can't be known for now: why not.
-    pub async fn news(&mut self) -> Result<(), String> {
+    pub(crate) async fn news(&mut self) -> Result<(), String> {
         match self {
             Self::Own(own) => own.news().await,
             Self::Files(files) => {
@@ -60,7 +60,7 @@ impl Source {
     ///
     /// # Errors
     /// When there is nothing: why not.
-    pub fn wanted(&self, now: Timestamp) -> Result<Wanted, String> {
+    pub(crate) fn wanted(&self, now: Timestamp) -> Result<Wanted, String> {
         match self {
             Self::Own(own) => own.wanted(now),
             Self::Files(files) => files.wanted(now),
@@ -71,7 +71,7 @@ impl Source {
     ///
     /// # Errors
     /// When that can't be told: why not.
-    pub async fn is_up_to_date(&mut self) -> Result<bool, String> {
+    pub(crate) async fn is_up_to_date(&mut self) -> Result<bool, String> {
         match self {
             Self::Own(own) => own.is_up_to_date().await,
             Self::Files(_) => Ok(true),
@@ -82,7 +82,7 @@ impl Source {
     ///
     /// # Errors
     /// When it can't be taken: why not.
-    pub async fn step(
+    pub(crate) async fn step(
         &mut self,
         served: Option<&Served>,
         trust: &Trust,

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::certificates::trust::left;
-
 /// Between two writes.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -22,21 +20,21 @@ const QUIET: Duration = Duration::from_secs(900);
 
 /// When the last write was, and how many there were in a row.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(crate) struct Pace {
     last: Option<Instant>,
     writes: u32,
 }
 
 impl Pace {
     /// How long the next write has to wait, if it has to.
-    pub fn wait(&self, clock: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, clock: Instant) -> Option<Duration> {
         let doublings = 1_u32.checked_shl(self.writes.saturating_sub(USUAL)).unwrap_or(u32::MAX);
         let pause = PAUSE.saturating_mul(doublings).min(LONGEST);
-        self.last.map(|last| left(last, pause, clock)).filter(|wait| !wait.is_zero())
+        self.last.map(|last| pause.saturating_sub(clock.duration_since(last))).filter(|wait| !wait.is_zero())
     }
 
     /// Something is being written.
-    pub fn write(&mut self, clock: Instant) {
+    pub(crate) fn write(&mut self, clock: Instant) {
         if self.last.is_some_and(|last| clock.duration_since(last) > QUIET) {
             self.writes = 0;
         }

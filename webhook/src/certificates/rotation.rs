@@ -17,7 +17,7 @@ use crate::certificates::trust::Trust;
 
 /// What is in the Secret.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Whom the API server is to trust.
     pub authorities: Authorities,
     /// What all replicas serve.
@@ -28,7 +28,7 @@ pub struct Kept {
 
 /// What a decision follows from.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// What is in the Secret; none if there is no Secret.
     pub kept: Option<&'a Kept>,
     /// What this replica serves.
@@ -47,7 +47,7 @@ pub struct Facts<'a> {
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Make another certificate.
     Prepare {
         /// What is served meanwhile; if there is none, then the new one, at once.
@@ -66,7 +66,7 @@ pub enum Step {
 }
 
 /// Decides what is next.
-pub fn decide(facts: Facts<'_>) -> Step {
+pub(crate) fn decide(facts: Facts<'_>) -> Step {
     let Facts { kept, trust, names, settled, now, clock, .. } = facts;
     let Some(kept) = kept else { return restore(facts, "there is no Secret".to_owned()) };
     let good = |certificate: &Certificate| certificate.problem(&kept.authorities, names, now);

@@ -28,25 +28,25 @@ type Pair = (&'static str, &'static str);
 /// A call to the API server failed.
 #[derive(Debug, thiserror::Error)]
 #[error("can't {verb} Secret {SYSTEM_NAMESPACE}/{CERTIFICATE}: {reason}")]
-pub struct StoreError {
+pub(crate) struct StoreError {
     verb: &'static str,
     reason: String,
 }
 
 /// Where the certificates are kept.
 #[derive(Clone)]
-pub struct Store {
+pub(crate) struct Store {
     secrets: Api<Secret>,
 }
 
 impl Store {
     /// The Secret of this cluster.
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self { secrets: Api::namespaced(client, SYSTEM_NAMESPACE) }
     }
 
     /// To watch it with.
-    pub fn api(&self) -> Api<Secret> {
+    pub(crate) fn api(&self) -> Api<Secret> {
         self.secrets.clone()
     }
 
@@ -54,7 +54,7 @@ impl Store {
     ///
     /// # Errors
     /// When it can't be read.
-    pub async fn is_as(&self, seen: Option<&Secret>) -> Result<bool, StoreError> {
+    pub(crate) async fn is_as(&self, seen: Option<&Secret>) -> Result<bool, StoreError> {
         let found = self.call("get", self.secrets.get_opt(CERTIFICATE)).await?.flatten();
         let version = |secret: &Secret| (secret.uid(), secret.resource_version());
         Ok(found.as_ref().map(version) == seen.map(version))
@@ -64,7 +64,7 @@ impl Store {
     ///
     /// # Errors
     /// When it can't be written.
-    pub async fn write(&self, seen: Option<&Secret>, kept: &Kept) -> Result<bool, StoreError> {
+    pub(crate) async fn write(&self, seen: Option<&Secret>, kept: &Kept) -> Result<bool, StoreError> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
         let data = Some(data(kept));
         let written = match seen {
@@ -99,7 +99,7 @@ impl Store {
 }
 
 /// What is in the Secret.
-pub fn read(secret: &Secret) -> Kept {
+pub(crate) fn read(secret: &Secret) -> Kept {
     let value = |key| secret.data.as_ref().and_then(|data: &BTreeMap<_, ByteString>| data.get(key));
     let text = |key: &'static str| {
         let text = value(key).and_then(|value| String::from_utf8(value.0.clone()).ok());

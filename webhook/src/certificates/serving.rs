@@ -18,7 +18,7 @@ const STOPGAP: Duration = Duration::from_secs(24 * 3600);
 
 /// What is to be served, wherever it is from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The certificate.
     pub certificate: Certificate,
     /// Whom the API server is to trust; none where that is someone else's to say.
@@ -27,7 +27,7 @@ pub struct Wanted {
 
 /// A certificate that is served.
 #[derive(Clone, Debug)]
-pub struct Served {
+pub(crate) struct Served {
     /// The certificate.
     pub certificate: Certificate,
     /// Whom the API server has to trust, as long as it is served.
@@ -36,7 +36,7 @@ pub struct Served {
 
 /// When to switch to what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Switch {
+pub(crate) enum Switch {
     /// At once, for this reason.
     Now(&'static str),
     /// When it has been trusted for long enough.
@@ -47,7 +47,7 @@ pub enum Switch {
 
 /// The one rule by which a certificate takes the place of another. No request fails by it: either
 /// each API server accepts the new one by now, or nothing was accepted before.
-pub fn switch(
+pub(crate) fn switch(
     served: Option<&Certificate>,
     wanted: &Certificate,
     trust: &Trust,
@@ -70,7 +70,7 @@ pub fn switch(
 
 /// The running server's certificate.
 #[derive(Debug)]
-pub struct Serving {
+pub(crate) struct Serving {
     tls: RustlsConfig,
     served: Option<Served>,
     expiry: watch::Sender<Option<Timestamp>>,
@@ -82,30 +82,30 @@ impl Serving {
     ///
     /// # Errors
     /// When the names are none that a certificate can have.
-    pub fn stopgap(names: &[String]) -> anyhow::Result<Self> {
-        let (stopgap, _) = Certificate::make(names, STOPGAP, Timestamp::now())
+    pub(crate) fn stopgap(names: &[String]) -> anyhow::Result<Self> {
+        let (stopgap, _) = Certificate::issue(names, STOPGAP, Timestamp::now())
             .with_context(|| format!("can't make a certificate for {}", names.join(", ")))?;
         let tls = RustlsConfig::from_config(stopgap.config);
         Ok(Self { tls, served: None, expiry: watch::Sender::new(None) })
     }
 
     /// For the server.
-    pub fn tls(&self) -> RustlsConfig {
+    pub(crate) fn tls(&self) -> RustlsConfig {
         self.tls.clone()
     }
 
     /// When what is served expires; none before there is a certificate.
-    pub fn expiry(&self) -> watch::Receiver<Option<Timestamp>> {
+    pub(crate) fn expiry(&self) -> watch::Receiver<Option<Timestamp>> {
         self.expiry.subscribe()
     }
 
     /// What is served.
-    pub fn served(&self) -> Option<&Served> {
+    pub(crate) fn served(&self) -> Option<&Served> {
         self.served.as_ref()
     }
 
     /// Switches to what is wanted if it is time, and says how long until it is.
-    pub fn follow(
+    pub(crate) fn follow(
         &mut self,
         wanted: &Wanted,
         trust: &Trust,
@@ -141,14 +141,14 @@ impl Serving {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certificates::certificate::tests::{NOW, made, made_at, names};
+    use crate::certificates::fixtures::{NOW, issue, issue_at, names};
     use jiff::SignedDuration;
 
     const OVERLAP: Duration = Duration::from_secs(60);
 
     #[test]
     fn the_rule() {
-        let ((old, its), (new, others)) = (made(), made());
+        let ((old, its), (new, others)) = (issue(), issue());
         let mut trust = Trust::new(OVERLAP);
         let start = Instant::now();
         let half = start + OVERLAP / 2;
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn what_has_expired_is_not_waited_with() {
-        let (old, its) = made_at(NOW - SignedDuration::from_hours(91 * 24));
-        let (new, _) = made();
+        let (old, its) = issue_at(NOW - SignedDuration::from_hours(91 * 24));
+        let (new, _) = issue();
         let mut trust = Trust::new(OVERLAP);
         trust.observe(&its, names(), Instant::now());
         assert!(matches!(switch(Some(&old), &new, &trust, NOW, Instant::now()), Switch::Now(_)));

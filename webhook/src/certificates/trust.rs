@@ -16,7 +16,7 @@ const FOREIGN: u32 = 10;
 /// What has been seen of the configuration's caBundle. It is of this process's memory: one that has
 /// just started counts from when it first looked, which is late, never early.
 #[derive(Debug)]
-pub struct Trust {
+pub(crate) struct Trust {
     since: BTreeMap<Vec<u8>, Instant>,
     names: Vec<String>,
     overlap: Duration,
@@ -25,24 +25,24 @@ pub struct Trust {
 impl Trust {
     /// Nobody is trusted yet. All API servers, of which the watch is connected to one, know within
     /// `overlap` what it knows.
-    pub fn new(overlap: Duration) -> Self {
+    pub(crate) fn new(overlap: Duration) -> Self {
         Self { since: BTreeMap::new(), names: Vec::new(), overlap }
     }
 
     /// Notes whom the API server trusts now, and by which names it calls.
-    pub fn observe(&mut self, trusted: &Authorities, names: Vec<String>, clock: Instant) {
+    pub(crate) fn observe(&mut self, trusted: &Authorities, names: Vec<String>, clock: Instant) {
         let since = |der: &Vec<u8>| self.since.get(der).copied().unwrap_or(clock);
         self.since = trusted.iter().map(|der| (der.clone(), since(der))).collect();
         self.names = names;
     }
 
     /// Why the API server would refuse a server with this certificate, if it would.
-    pub fn problem(&self, certificate: &Certificate, now: Timestamp) -> Option<Problem> {
+    pub(crate) fn problem(&self, certificate: &Certificate, now: Timestamp) -> Option<Problem> {
         certificate.problem(&self.trusted(), &self.names, now)
     }
 
     /// Since when the API server would accept it; none if it would not.
-    pub fn since(&self, certificate: &Certificate, now: Timestamp) -> Option<Instant> {
+    pub(crate) fn since(&self, certificate: &Certificate, now: Timestamp) -> Option<Instant> {
         if self.problem(certificate, now).is_some() {
             return None;
         }
@@ -52,7 +52,7 @@ impl Trust {
 
     /// How long until all API servers have accepted it for `overlaps` times the overlap; none if
     /// this one would not yet.
-    pub fn wait(
+    pub(crate) fn wait(
         &self,
         certificate: &Certificate,
         overlaps: u32,
@@ -64,7 +64,7 @@ impl Trust {
 
     /// How long until nobody needs the certificate that this one replaced when things settled: until
     /// all replicas serve this one, and have for a while. None as long as they could not.
-    pub fn outlived(
+    pub(crate) fn outlived(
         &self,
         certificate: &Certificate,
         settled: Instant,
@@ -76,7 +76,7 @@ impl Trust {
     }
 
     /// Whether whoever accepts the one accepts the other, as one authority has signed both.
-    pub fn alike(&self, one: &Certificate, other: &Certificate, now: Timestamp) -> bool {
+    pub(crate) fn alike(&self, one: &Certificate, other: &Certificate, now: Timestamp) -> bool {
         let signers = |certificate: &Certificate| match self.problem(certificate, now) {
             None => certificate.signers(&self.trusted(), now),
             Some(_) => Authorities::default(),
@@ -86,7 +86,7 @@ impl Trust {
 
     /// Those of these authorities that came less than [`FOREIGN`] overlaps ago, and how long until the
     /// first of them did not: they may be what another replica is about to need.
-    pub fn recent(&self, authorities: &Authorities, clock: Instant) -> (Authorities, Option<Duration>) {
+    pub(crate) fn recent(&self, authorities: &Authorities, clock: Instant) -> (Authorities, Option<Duration>) {
         let wait = |der: &Vec<u8>| {
             self.since.get(der).map_or(self.overlap, |&since| left(since, self.overlap * FOREIGN, clock))
         };
@@ -96,26 +96,26 @@ impl Trust {
     }
 
     /// Whom the API server trusts.
-    pub fn trusted(&self) -> Authorities {
+    pub(crate) fn trusted(&self) -> Authorities {
         self.since.keys().cloned().collect()
     }
 }
 
 /// What is left of a duration that began then.
-pub fn left(since: Instant, duration: Duration, clock: Instant) -> Duration {
+pub(crate) fn left(since: Instant, duration: Duration, clock: Instant) -> Duration {
     duration.saturating_sub(clock.duration_since(since))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certificates::certificate::tests::{NOW, made, names};
+    use crate::certificates::fixtures::{NOW, issue, names};
 
     const OVERLAP: Duration = Duration::from_secs(60);
 
     #[test]
     fn trust_counts_from_when_it_was_seen_without_a_break() {
-        let ((one, ours), (_, others)) = (made(), made());
+        let ((one, ours), (_, others)) = (issue(), issue());
         let mut trust = Trust::new(OVERLAP);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn nobody_accepts_another_name() {
-        let (one, ours) = made();
+        let (one, ours) = issue();
         let mut trust = Trust::new(OVERLAP);
         trust.observe(&ours, vec!["other.example.svc".into()], Instant::now());
         assert_eq!(trust.since(&one, NOW), None);
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn two_of_one_authority_are_alike() {
-        let ((one, ours), (other, others)) = (made(), made());
+        let ((one, ours), (other, others)) = (issue(), issue());
         let mut trust = Trust::new(OVERLAP);
         trust.observe(&ours.and(&others), names(), Instant::now());
         assert!(trust.alike(&one, &one, NOW));

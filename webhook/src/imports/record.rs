@@ -10,7 +10,7 @@ const TEXT: usize = 120;
 
 /// What a pod needs to know of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// The Secret that holds the credential, or will.
     pub secret: String,
     /// Whether the Secret holds a credential.
@@ -21,7 +21,7 @@ pub struct Record {
 
 /// Whether an import's Secret holds a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credential {
+pub(crate) enum Credential {
     /// It does.
     Present,
     /// It does not yet, and this is what the importer says about it, if anything.
@@ -30,13 +30,13 @@ pub enum Credential {
 
 impl Record {
     /// That of an import of this name to which nothing special applies.
-    pub fn usual(name: &str) -> Self {
+    pub(crate) fn usual(name: &str) -> Self {
         let secret = ServiceAccountImportSpec::default().secret_name(name);
         Self { secret, credential: Credential::Present, kubeconfig: kubeconfig(&[]) }
     }
 
     /// What is kept of the import.
-    pub fn of(import: &ServiceAccountImport) -> Self {
+    pub(crate) fn of(import: &ServiceAccountImport) -> Self {
         let is_true = |type_| import.condition(type_).is_some_and(|condition| condition.status == "True");
         let named = import.status.as_ref().is_some_and(|status| !status.secrets.is_empty());
         let credential = if named && is_true(READY) {

@@ -1,24 +1,9 @@
 use rstest::rstest;
 
 use super::*;
-
-pub(crate) const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+use crate::certificates::fixtures::{NOW, issue, names};
 
 const DAY: i64 = 24;
-
-pub(crate) fn names() -> Vec<String> {
-    ["webhook.example.svc", "192.0.2.1", "2001:db8::1"].map(str::to_owned).to_vec()
-}
-
-/// A certificate of 90 days for [`names`], and its authority.
-pub(crate) fn made() -> (Certificate, Authorities) {
-    made_at(NOW)
-}
-
-pub(crate) fn made_at(now: Timestamp) -> (Certificate, Authorities) {
-    mcsa_runtime::tls::install_provider();
-    Certificate::make(&names(), Duration::from_secs(90 * 24 * 3600), now).unwrap()
-}
 
 #[rstest]
 #[case::new(0, None)]
@@ -27,7 +12,7 @@ pub(crate) fn made_at(now: Timestamp) -> (Certificate, Authorities) {
 #[case::last_day(89 * DAY, None)]
 #[case::expired(91 * DAY, Some("expired at 2027-04-15T08:00:00Z"))]
 fn ages(#[case] after_hours: i64, #[case] expected: Option<&str>) {
-    let (certificate, authorities) = made();
+    let (certificate, authorities) = issue();
     let problem = certificate.problem(&authorities, &names(), NOW + SignedDuration::from_hours(after_hours));
     match (problem.map(|problem| problem.to_string()), expected) {
         (None, None) => {}
@@ -43,7 +28,7 @@ fn ages(#[case] after_hours: i64, #[case] expected: Option<&str>) {
 #[case::no_name(&["a b"], false)]
 fn covered_names(#[case] names: &[&str], #[case] fine: bool) {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
-    let (certificate, authorities) = made();
+    let (certificate, authorities) = issue();
     assert_eq!(certificate.problem(&authorities, &names, NOW).is_none(), fine);
 }
 
@@ -52,14 +37,14 @@ fn covered_names(#[case] names: &[&str], #[case] fine: bool) {
 #[case::seconds(30, 20)]
 fn the_skew_is_no_part_of_the_lifetime(#[case] lifetime: u64, #[case] renewal: i64) {
     mcsa_runtime::tls::install_provider();
-    let (certificate, _) = Certificate::make(&names(), Duration::from_secs(lifetime), NOW).unwrap();
+    let (certificate, _) = Certificate::issue(&names(), Duration::from_secs(lifetime), NOW).unwrap();
     assert_eq!(certificate.renewal().duration_since(NOW).as_secs(), renewal);
     assert_eq!(certificate.end.duration_since(NOW).unsigned_abs().as_secs(), lifetime);
 }
 
 #[test]
 fn signers_are_those_that_alone_verify_it() {
-    let ((one, ours), (_, others)) = (made(), made());
+    let ((one, ours), (_, others)) = (issue(), issue());
     let both = ours.clone().and(&others);
     assert_eq!(one.signers(&both, NOW), ours);
     assert!(one.signers(&others, NOW).is_empty());
@@ -69,7 +54,7 @@ fn signers_are_those_that_alone_verify_it() {
 
 #[test]
 fn the_key_of_another_is_refused() {
-    let ((one, _), (other, _)) = (made(), made());
+    let ((one, _), (other, _)) = (issue(), issue());
     let mixed = Certificate::read(&one.chain, other.key).unwrap_err();
     assert!(matches!(mixed, Problem::Unservable(_)), "{mixed}");
 }
@@ -91,21 +76,21 @@ fn one_that_signed_itself_is_trusted_as_it_is() {
 #[case("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]
 #[case("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")]
 fn garbage(#[case] pem: &str) {
-    let (made, _) = made();
+    let (made, _) = issue();
     assert!(Certificate::read(pem, made.key).is_err());
     assert!(Certificate::read(&made.chain, pem.into()).is_err());
 }
 
 #[test]
 fn the_key_is_not_printed() {
-    let (made, _) = made();
+    let (made, _) = issue();
     let key = made.key.expose_secret().lines().nth(1).unwrap();
     assert!(!format!("{made:?}").contains(key));
 }
 
 #[test]
 fn it_is_found_among_many_authorities() {
-    let (one, its) = made();
-    let many = (0..120).fold(its, |all, _| all.and(&made().1));
+    let (one, its) = issue();
+    let many = (0..120).fold(its, |all, _| all.and(&issue().1));
     assert_eq!(one.problem(&many, &names(), NOW), None);
 }

@@ -5,7 +5,7 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::*;
-use crate::certificates::certificate::tests::{NOW, made, made_at};
+use crate::certificates::fixtures::{NOW, issue, issue_at};
 use jiff::SignedDuration;
 
 /// A Secret's volume, as a kubelet makes it: files that are links through a link that is swapped.
@@ -46,7 +46,7 @@ impl Volume {
 #[tokio::test]
 async fn a_swap_is_noticed_and_nothing_else_is() {
     let volume = Volume::new();
-    let (one, other) = (made(), made());
+    let (one, other) = (issue(), issue());
     volume.put("1", &one.0, &one.1);
     let mut files = volume.files();
     assert!(files.read().await);
@@ -66,7 +66,7 @@ async fn a_swap_is_noticed_and_nothing_else_is() {
 #[tokio::test]
 async fn a_look_in_the_middle_of_a_swap_is_followed_by_another() {
     let volume = Volume::new();
-    let (one, other) = (made(), made());
+    let (one, other) = (issue(), issue());
     let mut mixed = one.0.clone();
     mixed.key = other.0.key;
     volume.put("1", &mixed, &one.1);
@@ -87,7 +87,7 @@ async fn a_look_in_the_middle_of_a_swap_is_followed_by_another() {
 #[tokio::test]
 async fn what_is_wrong_is_said(#[case] name: &str, #[case] text: &str) {
     let volume = Volume::new();
-    let one = made();
+    let one = issue();
     volume.put("1", &one.0, &one.1);
     let mut files = volume.files();
     files.read().await;
@@ -109,7 +109,7 @@ async fn what_is_wrong_is_said(#[case] name: &str, #[case] text: &str) {
 #[tokio::test]
 async fn its_time_is_minded() {
     let volume = Volume::new();
-    let one = made_at(NOW + SignedDuration::from_hours(2));
+    let one = issue_at(NOW + SignedDuration::from_hours(2));
     volume.put("1", &one.0, &one.1);
     let mut files = volume.files();
     files.read().await;
@@ -121,7 +121,7 @@ async fn its_time_is_minded() {
 #[tokio::test]
 async fn a_look_that_was_broken_off_is_made_up_for() {
     let volume = Volume::new();
-    let one = made();
+    let one = issue();
     volume.put("1", &one.0, &one.1);
     let mut files = volume.files();
     while !files.due {

@@ -1,7 +1,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::certificates::certificate::tests::{NOW, made, made_at, names};
+use crate::certificates::fixtures::{NOW, issue, issue_at, names};
 use jiff::SignedDuration;
 
 const OVERLAP: Duration = Duration::from_secs(60);
@@ -79,7 +79,7 @@ fn prepared(step: Step) -> (Option<Certificate>, Authorities) {
 #[case::two_thirds(60, None)]
 #[case::almost_expired(89, None)]
 fn another_is_made_after_two_thirds(#[case] age: i64, #[case] wait: Option<i64>) {
-    let old = made_at(NOW - days(age));
+    let old = issue_at(NOW - days(age));
     match (World::new(Some(kept(&old))).decide(SECOND), wait) {
         (Step::Wait(Some(waits)), Some(wait)) => assert_eq!(waits, days(wait).unsigned_abs()),
         (step, None) => assert_eq!(prepared(step), old.clone().into_prepared()),
@@ -99,7 +99,7 @@ impl IntoPrepared for (Certificate, Authorities) {
 
 #[test]
 fn the_next_takes_over_when_it_has_been_trusted_for_long_enough() {
-    let (old, new) = (made_at(NOW - days(60)), made());
+    let (old, new) = (issue_at(NOW - days(60)), issue());
     let secret = rotating(&old, &new);
     let both = secret.authorities.clone();
     let world = World::new(Some(secret)).trusting(&old.1, Duration::ZERO);
@@ -122,7 +122,7 @@ fn the_old_authority_goes_when_nobody_needs_it(
     #[case] wait: Option<u64>,
 ) {
     let seconds = Duration::from_secs;
-    let (old, new) = (made_at(NOW - days(60)), made());
+    let (old, new) = (issue_at(NOW - days(60)), issue());
     let both = old.1.and(&new.1);
     let promoted = Kept { authorities: both.clone(), ..kept(&new) };
     let mut world = World::new(Some(promoted)).trusting(&both, seconds(trusted));
@@ -136,7 +136,7 @@ fn the_old_authority_goes_when_nobody_needs_it(
 
 #[test]
 fn no_authority_goes_while_its_successor_is_not_trusted() {
-    let (old, new) = (made(), made());
+    let (old, new) = (issue(), issue());
     let promoted = Kept { authorities: old.1.clone().and(&new.1), ..kept(&new) };
     let world = World::new(Some(promoted)).trusting(&old.1, Duration::ZERO);
     assert_eq!(world.decide(10 * OVERLAP), Step::Wait(None));
@@ -144,7 +144,7 @@ fn no_authority_goes_while_its_successor_is_not_trusted() {
 
 #[test]
 fn what_is_served_goes_on_when_the_secret_is_lost() {
-    let (served, other) = (made(), made());
+    let (served, other) = (issue(), issue());
     let expected = (Some(served.0.clone()), served.1.clone());
     let lost = World::new(None).serving(&served);
     assert_eq!(prepared(lost.decide(SECOND)), expected);
@@ -159,7 +159,7 @@ fn what_is_served_goes_on_when_the_secret_is_lost() {
 
 #[test]
 fn nothing_good_goes_on_as_nothing() {
-    let (expired, misnamed) = (made_at(NOW - days(91)), made());
+    let (expired, misnamed) = (issue_at(NOW - days(91)), issue());
     assert_eq!(prepared(World::new(None).decide(SECOND)), (None, Authorities::default()));
     assert_eq!(prepared(World::new(None).serving(&expired).decide(SECOND)).0, None);
     let world = World::new(Some(kept(&expired)));
@@ -180,7 +180,7 @@ fn nothing_good_goes_on_as_nothing() {
 
 #[test]
 fn a_next_one_takes_over_at_once_when_the_current_one_is_no_good() {
-    let (expired, next) = (made_at(NOW - days(91)), made());
+    let (expired, next) = (issue_at(NOW - days(91)), issue());
     let authorities = expired.1.clone().and(&next.1);
     let secret = Kept { authorities: authorities.clone(), next: Some(Ok(next.0.clone())), ..kept(&expired) };
     let promoted = Kept { authorities, ..kept(&next) };
@@ -189,13 +189,13 @@ fn a_next_one_takes_over_at_once_when_the_current_one_is_no_good() {
 
 #[test]
 fn however_often_it_is_spoilt_authorities_do_not_add_up() {
-    let served = made();
+    let served = issue();
     let mut secret = kept(&served);
     for _ in 0..200 {
         secret.current = Err(Problem::Unreadable("tls.key"));
         let world = World::new(Some(secret.clone())).serving(&served);
         let (_, authorities) = prepared(world.decide(SECOND));
-        secret.authorities = authorities.and(&made().1);
+        secret.authorities = authorities.and(&issue().1);
     }
     assert!(secret.authorities.len() <= 10, "{:?}", secret.authorities);
     assert_eq!(served.0.problem(&secret.authorities, &names(), NOW), None, "it is trusted on");
@@ -203,10 +203,10 @@ fn however_often_it_is_spoilt_authorities_do_not_add_up() {
 
 #[rstest]
 #[case::spoilt(|_: &Certificate| Err(Problem::Unreadable("next.key")))]
-#[case::of_no_known_authority(|_: &Certificate| Ok(made().0))]
+#[case::of_no_known_authority(|_: &Certificate| Ok(issue().0))]
 #[case::old(|old: &Certificate| Ok(old.clone()))]
 fn a_next_one_that_is_no_good_is_made_again(#[case] next: fn(&Certificate) -> Result<Certificate, Problem>) {
-    let old = made_at(NOW - days(60));
+    let old = issue_at(NOW - days(60));
     let secret = Kept { next: Some(next(&old.0)), ..kept(&old) };
     let world = World::new(Some(secret)).trusting(&old.1, Duration::ZERO);
     assert_eq!(prepared(world.decide(10 * OVERLAP)), old.into_prepared());

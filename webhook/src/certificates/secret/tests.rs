@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tower::service_fn;
 
 use super::*;
-use crate::certificates::certificate::tests::made;
+use crate::certificates::fixtures::issue;
 
 /// One Secret in an API server.
 #[derive(Clone, Default)]
@@ -77,13 +77,13 @@ fn stored(kept: &Kept, version: &str) -> Secret {
 }
 
 fn kept() -> Kept {
-    let (certificate, authorities) = made();
+    let (certificate, authorities) = issue();
     Kept { authorities, current: Ok(certificate), next: None }
 }
 
 #[test]
 fn what_is_written_is_read() {
-    let (one, (next, its)) = (kept(), made());
+    let (one, (next, its)) = (kept(), issue());
     assert_eq!(read(&stored(&one, "1")), one);
     let both = Kept { authorities: one.authorities.clone().and(&its), next: Some(Ok(next)), ..one };
     assert_eq!(read(&stored(&both, "1")), both);

@@ -1,0 +1,50 @@
+use super::*;
+use crate::certificates::certificate::Certificate;
+use crate::certificates::fixtures::{NOW, issue, issue_at};
+use jiff::SignedDuration;
+use rstest::rstest;
+
+#[test]
+fn equal_sets_are_the_same_text() {
+    let ((_, one), (_, other)) = (issue(), issue());
+    let both = one.clone().and(&other);
+    let text = format!("one:\n{}a word\n{}{}", one.pem(), other.pem(), one.pem());
+    let read = Authorities::read(text.as_bytes());
+    assert_eq!(read, both);
+    assert_eq!(read.pem(), other.clone().and(&one).pem());
+    assert_eq!(Authorities::read(read.pem().as_bytes()), both);
+    assert_eq!(both.also_in(&one), one);
+    assert_eq!((both.len(), one.also_in(&other).is_empty()), (2, true));
+}
+
+#[test]
+fn of_many_the_newest_are_kept() {
+    let at = |day: i64| NOW + SignedDuration::from_hours(24 * day);
+    let each: Vec<_> = (0..20).map(|day| issue_at(at(day)).1).collect();
+    let all = each.iter().fold(Authorities::default(), Authorities::and);
+    let newest = each[12..].iter().fold(Authorities::default(), Authorities::and);
+    assert_eq!(all.newest(at(20)), newest);
+    assert_eq!(all.newest(at(200)), Authorities::default(), "all have expired");
+}
+
+#[test]
+fn a_certificate_is_read_as_others_write_it() {
+    mcsa_runtime::tls::install_provider();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec![]).unwrap().self_signed(&key).unwrap();
+    let read = Authorities::read(certificate.pem().as_bytes());
+    assert_eq!(read.pem(), certificate.pem().replace("\r\n", "\n"));
+    assert!(read.contains(certificate.der()));
+}
+
+#[rstest]
+#[case("")]
+#[case("x")]
+#[case("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]
+#[case("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")]
+fn garbage_is_skipped(#[case] garbage: &str) {
+    let (certificate, authorities): (Certificate, _) = issue();
+    assert!(Authorities::read(garbage.as_bytes()).is_empty());
+    let read = Authorities::read(format!("{garbage}\n{}", authorities.pem()).as_bytes());
+    assert!(certificate.problem(&read, &[], NOW).is_none());
+}
