@@ -64,7 +64,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let config = args.cluster.config().await?;
     tracing::info!(target_server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
     let candidate = args.lease.candidate(SYSTEM_NAMESPACE, LEASE);
-    let fence = if candidate.is_some() { Fence::closed_at_first() } else { Fence::always_open() };
+    let fence = if candidate.is_some() { Fence::initially_closed() } else { Fence::always_open() };
     let client = Client::try_from(config.clone()).context("client for the target")?;
     let writer = ClientBuilder::try_from(config)?.with_layer(&fence.layer()).build();
 

@@ -15,7 +15,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::link::Link;
-use mcsa_runtime::deadline::in_time;
+use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors::{self, CertificateError};
 use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::task::JoinSet;
@@ -275,7 +275,7 @@ impl Source {
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Failure> {
         let (start, token) = (Instant::now(), self.token_number());
-        let answer = in_time(call).await;
+        let answer = with_deadline(call).await;
         self.metrics.source_responded(&self.name, start.elapsed());
         let failure = match answer {
             Ok(answer) => return Ok(answer),
@@ -320,7 +320,7 @@ impl Source {
         let Self { name, endpoint, .. } = self;
         let kube::Error::Api(status) = error else {
             let (problem, server) = (errors::line(error), &endpoint.server);
-            let (reason, fix) = match errors::certificate(error) {
+            let (reason, fix) = match errors::certificate_error(error) {
                 None => {
                     (Reason::SourceUnreachable, "check that the source is up and reachable from the importer")
                 }

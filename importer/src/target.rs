@@ -10,7 +10,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::{Client, core::request};
 use mcsa_credentials::contract::FIELD_MANAGER;
-use mcsa_runtime::deadline::in_time;
+use mcsa_runtime::deadline::with_deadline;
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
@@ -57,7 +57,7 @@ impl Target {
     /// Errors of the call, and the deadline.
     pub async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
         let start = Instant::now();
-        let answer = in_time(async {
+        let answer = with_deadline(async {
             // The semaphore is never closed.
             let _permit = self.calls.acquire().await;
             call.await

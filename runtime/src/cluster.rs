@@ -1,4 +1,4 @@
-//! The cluster that a binary works in: its own when it runs in a pod, a kubeconfig's elsewhere.
+//! The cluster that a binary works in: its own if it runs in a pod, otherwise a kubeconfig's.
 
 use std::path::PathBuf;
 
@@ -6,28 +6,28 @@ use anyhow::Context;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::deadline::harden;
+use crate::deadline::set_timeouts;
 
-/// Which cluster to work in.
+/// Selects the cluster.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ClusterArgs {
-    /// Kubeconfig file, for running outside the cluster [default: KUBECONFIG; in a pod, its service account]
+    /// Use this kubeconfig file, to run outside the cluster [default: KUBECONFIG; in a pod, its service account]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Context in the kubeconfig [default: its current context]
+    /// Use this context of the kubeconfig [default: its current context]
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
 }
 
 impl ClusterArgs {
-    /// The config of that cluster, for clients that find out soon that nobody answers.
+    /// The client config, with the timeouts of [`set_timeouts`].
     ///
     /// # Errors
-    /// When the kubeconfig or the context can't be loaded, or there is neither and this is no pod.
+    /// If the kubeconfig or the context can't be loaded, or if none is given outside a pod.
     pub async fn config(&self) -> anyhow::Result<Config> {
         let mut config = self.load().await?;
-        harden(&mut config);
+        set_timeouts(&mut config);
         Ok(config)
     }
 
@@ -42,6 +42,6 @@ impl ClusterArgs {
         if self.context.is_some() || std::env::var_os("KUBECONFIG").is_some() {
             return Config::from_kubeconfig(&options).await.context("kubeconfig from KUBECONFIG");
         }
-        Config::incluster().context("this is no pod, and there is neither --kubeconfig nor KUBECONFIG")
+        Config::incluster().context("not running in a pod: set --kubeconfig or KUBECONFIG")
     }
 }

@@ -1,14 +1,14 @@
-//! Errors as people read them.
+//! Formats errors for logs, statuses and the terminal.
 
 use std::error::Error;
 use std::io;
 
 pub use rustls::CertificateError;
 
-/// More of a message than this says nothing more.
+/// In characters.
 const MESSAGE_MAX: usize = 800;
 
-/// A message of someone else's, fit for a log line or a status: on one line, and not without end.
+/// Shortens a foreign message for a log line or a status: one line, at most 800 characters.
 pub fn short(message: &str) -> String {
     let line = message.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty());
     let line = line.collect::<Vec<_>>().join(" ");
@@ -18,11 +18,11 @@ pub fn short(message: &str) -> String {
     }
 }
 
-/// The error and its causes on one line, each said once, as many errors print their cause
-/// themselves; of an API server's refusal, its message alone. An answer that could not be read is
-/// not quoted: it may hold a token. As long as it is; see [`short`].
+/// Formats an error and its causes on one line of any length. Omits causes that are part of the line already,
+/// as many errors print their own cause. Of an API server's error, only the message. Does not quote a response
+/// that can't be parsed, because it may contain a token.
 pub fn line(error: &(dyn Error + 'static)) -> String {
-    if let Some(message) = causes(error).find_map(said_by_kube) {
+    if let Some(message) = causes(error).find_map(kube_message) {
         return message.replace('\n', " ");
     }
     let mut line = String::new();
@@ -36,45 +36,45 @@ pub fn line(error: &(dyn Error + 'static)) -> String {
     line.replace('\n', " ")
 }
 
-/// Why the certificate of whoever answered is not accepted, if that is what went wrong.
-pub fn certificate<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
-    std::iter::successors(Some(error), |&error| below(error)).find_map(|cause| match cause.downcast_ref() {
+/// Why the server's certificate was rejected, if that caused the error.
+pub fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    std::iter::successors(Some(error), |&error| inner(error)).find_map(|cause| match cause.downcast_ref() {
         Some(rustls::Error::InvalidCertificate(problem)) => Some(problem),
         _ => None,
     })
 }
 
-/// What an I/O error was made of is not its cause, but it itself.
-fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+/// The error that an I/O error wraps, which its `source` skips; otherwise the source.
+fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>() {
         Some(error) => error.get_ref().map(|inner| inner as _),
         None => error.source(),
     }
 }
 
-/// The error, its cause, the cause of that, and so on.
+/// The error and its chain of sources.
 pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// kube prints all fields of a refusal, and of an answer that it can't read whatever serde quotes.
-fn said_by_kube(error: &(dyn Error + 'static)) -> Option<String> {
+/// kube itself prints all fields of a status, and what serde quotes of an invalid response.
+fn kube_message(error: &(dyn Error + 'static)) -> Option<String> {
     match error.downcast_ref::<kube::Error>()? {
         kube::Error::Api(status) if !status.message.is_empty() => Some(status.message.clone()),
-        kube::Error::SerdeError(_) => Some("the answer is not what Kubernetes would say".into()),
+        kube::Error::SerdeError(_) => Some("invalid response from the API server".into()),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CertificateError, certificate, line, short};
+    use super::{CertificateError, certificate_error, line, short};
     use anyhow::Context;
 
     #[test]
-    fn causes_are_said_once_and_on_one_line() {
+    fn causes_are_printed_once_and_on_one_line() {
         let error =
             Err::<(), _>(anyhow::anyhow!("refused\nby peer")).context("c2: can't connect").unwrap_err();
         assert_eq!(line(error.as_ref()), "c2: can't connect: refused by peer");
@@ -83,31 +83,31 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_found_wherever_it_is_in_an_error() {
+    fn certificate_error_is_found_at_any_depth() {
         let tls = || rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let io = |error: rustls::Error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
         let nested = std::io::Error::other(io(tls()));
         for error in [kube::Error::Service(tls().into()), kube::Error::Service(nested.into())] {
-            assert_eq!(certificate(&error), Some(&CertificateError::UnknownIssuer), "{error:?}");
+            assert_eq!(certificate_error(&error), Some(&CertificateError::UnknownIssuer), "{error:?}");
         }
         let other = io(rustls::Error::DecryptError);
-        assert_eq!(certificate(&kube::Error::Service(other.into())), None);
+        assert_eq!(certificate_error(&kube::Error::Service(other.into())), None);
     }
 
     #[test]
-    fn a_refusal_is_its_message() {
+    fn api_error_is_reduced_to_its_message() {
         let status = kube::core::Status::failure("quota exceeded", "Forbidden").with_code(403);
         assert_eq!(line(&kube::Error::Api(status.boxed())), "quota exceeded");
     }
 
     #[test]
-    fn an_answer_that_cannot_be_read_is_not_quoted() {
-        let nonsense = serde_json::from_str::<u8>("\"t0ken\"").unwrap_err();
-        assert!(!line(&kube::Error::SerdeError(nonsense)).contains("t0ken"));
+    fn invalid_response_is_not_quoted() {
+        let invalid = serde_json::from_str::<u8>("\"t0ken\"").unwrap_err();
+        assert!(!line(&kube::Error::SerdeError(invalid)).contains("t0ken"));
     }
 
     #[test]
-    fn a_message_is_one_line_and_not_without_end() {
+    fn message_becomes_one_short_line() {
         assert_eq!(short("a\nb\t c"), "a b c");
         assert!(short(&"ä".repeat(100_000)).chars().count() < 900);
     }

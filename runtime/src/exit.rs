@@ -1,17 +1,17 @@
-//! How a process ends: one line that says why, and a code.
+//! Exit codes.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use crate::errors;
 
-/// Exit code 0, or one line on stderr with the error and its causes, and exit code 1. (clap ends
-/// with 2 by itself on wrong usage.)
+/// Returns exit code 0; or prints the error and its causes in one line on stderr, and returns 1. (clap exits
+/// with 2 on wrong usage.)
 pub fn report(name: &str, result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Whether anyone reads it or not.
+            // Nothing is left to do if stderr is closed.
             let _ = writeln!(std::io::stderr(), "{name}: {}", errors::line(error.as_ref()));
             ExitCode::FAILURE
         }

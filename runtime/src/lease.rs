@@ -1,7 +1,7 @@
-//! Leader election: of all replicas, the one that holds a Lease writes.
+//! Leader election: only the replica that holds the Lease writes.
 //!
-//! The record and its times are those of client-go, so that `kubectl get lease` reads as anywhere.
-//! client-go does not stop a leader that has lost its lease without noticing; a [`Fence`] does.
+//! The Lease has the fields of client-go's elections, for `kubectl get lease`. client-go does not stop a leader
+//! that lost its lease unnoticed; a [`Fence`] does.
 //! <https://kubernetes.io/docs/concepts/architecture/leases/>,
 //! <https://pkg.go.dev/k8s.io/client-go/tools/leaderelection>
 
@@ -20,29 +20,29 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 pub use fence::Fence;
-pub use layer::{FenceLayer, Fenced, LeaseLost};
+pub use layer::LeaseLost;
 
 use crate::errors;
 use fence::Moment;
 use record::Observed;
 
-/// How long giving back the lease may take, which is but a courtesy.
+/// Longest wait for the release of the lease, which only saves the next leader time.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Whether replicas elect a leader, and how.
+/// Leader election flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LeaseArgs {
-    /// Work only while holding a Lease; false is for a single replica
+    /// Work only while holding a Lease; set to false only with a single replica
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,
 
-    /// How long others wait for a leader that has fallen silent
+    /// Let another replica lead after a leader has not renewed its Lease for this long
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..))]
     pub lease_duration: u16,
 }
 
 impl LeaseArgs {
-    /// This process as a candidate for a Lease; none when there is no election.
+    /// This process as a candidate for a Lease; `None` without leader election.
     pub fn candidate(&self, namespace: &str, name: &str) -> Option<Candidate> {
         self.leader_elect.then(|| Candidate {
             namespace: namespace.to_owned(),
@@ -53,7 +53,7 @@ impl LeaseArgs {
     }
 }
 
-/// Who competes for which Lease.
+/// A replica that competes for a Lease.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     namespace: String,
@@ -67,36 +67,35 @@ impl Candidate {
         Duration::from_secs(self.seconds.into())
     }
 
-    /// How long a renewal is good for. The fifth that is left is for clocks that do not run at one
-    /// speed, and for writes that the API server is still working on.
+    /// How long a renewal allows writes. The remaining fifth allows for clock drift, and for writes that are
+    /// still in progress.
     fn term(&self) -> Duration {
         self.duration() * 4 / 5
     }
 
-    /// From one try to the next: a leader has two more within its term.
+    /// Time between attempts; after a failed one, a leader has two more before its term ends.
     fn interval(&self) -> Duration {
         self.duration() / 3
     }
 }
 
-/// Which pod this is, and which of its lives: a restarted container does not take itself for the
-/// holder it was.
+/// The pod's name and a random suffix: a restarted container is a new candidate.
 fn identity() -> String {
-    // Container runtimes set it, to the name of the pod.
+    // Container runtimes set HOSTNAME to the name of the pod.
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| format!("pid-{}", std::process::id()));
     format!("{host}_{:016x}", fastrand::u64(..))
 }
 
-/// Competes for the lease until `stop`, then gives it back.
+/// Competes for the lease until `stop` completes, then releases it.
 ///
-/// The fence is open while the lease is held; a leader that loses it stands by and competes again.
-/// The client must not have the fence in its own way. What the leader does should have ended when
-/// `stop` comes, as the next one may start at once.
+/// The fence is open while this candidate holds the lease. A leader that loses the lease competes for it again.
+/// `client` must not use the fence's layer. The leader's work must end before `stop` completes, because the
+/// next leader may start immediately.
 ///
-/// Dropping this future gives nothing back; the fence closes in time by itself.
+/// If this future is dropped, the lease is not released, and the fence closes when the term ends.
 pub async fn hold(client: Client, candidate: Candidate, fence: Fence, stop: impl Future) {
     let api = Api::namespaced(client, &candidate.namespace);
-    let mut election = Election { api, candidate, fence, observed: Observed::default(), standing: None };
+    let mut election = Election { api, candidate, fence, observed: Observed::default(), state: None };
     tokio::select! {
         _ = stop => {}
         never = election.run() => match never {},
@@ -105,9 +104,9 @@ pub async fn hold(client: Client, candidate: Candidate, fence: Fence, stop: impl
     election.release().await;
 }
 
-/// How things stand, as far as a log tells.
+/// State of the election, for the log.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+enum State {
     Leading,
     Following { holder: String },
     Unknown { code: Option<u16>, leading: bool },
@@ -118,48 +117,49 @@ struct Election {
     candidate: Candidate,
     fence: Fence,
     observed: Observed,
-    standing: Option<Standing>,
+    state: Option<State>,
 }
 
 impl Election {
     async fn run(&mut self) -> Infallible {
         loop {
-            // Never later than the interval: the term is counted in intervals.
+            // Jitter only shortens the interval, because the term is a multiple of it.
             let next = Instant::now() + self.candidate.interval().mul_f64(1.0 - 0.2 * fastrand::f64());
-            self.turn().await;
+            self.try_once().await;
             sleep_until(next).await;
         }
     }
 
-    /// One try. A term counts from when it began: others count from when they see it, which is later.
-    async fn turn(&mut self) {
+    /// Makes one attempt. A term starts when its request is sent: other replicas count from when they observe
+    /// the renewal, which is later.
+    async fn try_once(&mut self) {
         let sent = Moment::now();
         let deadline = self.candidate.interval();
         match timeout(deadline, self.compete()).await {
             Ok(Ok(true)) => {
                 self.fence.extend(sent, self.candidate.term());
-                self.note(Standing::Leading, "");
+                self.set_state(State::Leading, "");
             }
             Ok(Ok(false)) => {
-                self.note(Standing::Following { holder: self.observed.holder().to_owned() }, "");
+                self.set_state(State::Following { holder: self.observed.holder().to_owned() }, "");
             }
             Ok(Err(error)) => {
-                let standing = Standing::Unknown { code: code(&error), leading: self.fence.is_open() };
-                self.note(standing, &errors::short(&errors::line(&error)));
+                let state = State::Unknown { code: code(&error), leading: self.fence.is_open() };
+                self.set_state(state, &errors::short(&errors::line(&error)));
             }
             Err(_) => {
-                let standing = Standing::Unknown { code: None, leading: self.fence.is_open() };
-                self.note(standing, "no answer in time");
+                let state = State::Unknown { code: None, leading: self.fence.is_open() };
+                self.set_state(state, "no response in time");
             }
         }
     }
 
-    /// Takes or renews the lease, and says whether it is ours.
+    /// Acquires or renews the lease; returns whether this candidate holds it.
     async fn compete(&mut self) -> kube::Result<bool> {
-        // Who held it last renews what it knows, without asking first.
+        // The last known holder renews without reading first.
         if self.observed.is_held_by(&self.candidate) {
             match self.claim().await {
-                // Changed, or gone.
+                // Changed or deleted.
                 Err(error) if matches!(code(&error), Some(404 | 409)) => {}
                 done => return done.map(|()| true),
             }
@@ -169,7 +169,7 @@ impl Election {
             return Ok(false);
         }
         match self.claim().await {
-            // Someone was faster.
+            // Another replica was faster.
             Err(error) if code(&error) == Some(409) => self.read().await.map(|()| false),
             done => done.map(|()| true),
         }
@@ -177,15 +177,15 @@ impl Election {
 
     async fn read(&mut self) -> kube::Result<()> {
         let lease = self.api.get_opt(&self.candidate.name).await?;
-        self.observed.note(lease);
-        // Taken from us, or deleted: then it may be anyone's by now, and a new term if it is ours.
+        self.observed.update(lease);
+        // Another holder, or deleted: others may hold it by now, so acquiring it again starts a new term.
         if !self.observed.is_held_by(&self.candidate) {
             self.fence.close();
         }
         Ok(())
     }
 
-    /// Writes us down as the holder, on condition that nothing has changed.
+    /// Writes this candidate as the holder, unless the Lease has changed.
     async fn claim(&mut self) -> kube::Result<()> {
         let claim = self.observed.claim(&self.candidate, Timestamp::now());
         let params = PostParams::default();
@@ -193,13 +193,13 @@ impl Election {
             None => self.api.create(&params, &claim).await?,
             Some(_) => self.api.replace(&self.candidate.name, &params, &claim).await?,
         };
-        self.observed.note(Some(lease));
+        self.observed.update(Some(lease));
         Ok(())
     }
 
-    /// Gives back the lease, and says whether it was ours.
-    async fn give_back(&mut self) -> kube::Result<bool> {
-        // A renewal may have been under way when we were told to stop.
+    /// Clears the holder; returns whether this candidate was the holder.
+    async fn clear_holder(&mut self) -> kube::Result<bool> {
+        // `stop` may have interrupted a renewal.
         self.read().await?;
         let Some(lease) = self.observed.lease().filter(|_| self.observed.is_held_by(&self.candidate)) else {
             return Ok(false);
@@ -210,37 +210,37 @@ impl Election {
     }
 
     async fn release(&mut self) {
-        let given_back = timeout(RELEASE_DEADLINE, self.give_back()).await;
+        let released = timeout(RELEASE_DEADLINE, self.clear_holder()).await;
         let lease = &self.candidate.name;
-        match given_back {
-            Ok(Ok(true)) => info!(lease, "gave back the lease"),
+        match released {
+            Ok(Ok(true)) => info!(lease, "released the lease"),
             Ok(Ok(false)) => {}
             Ok(Err(error)) => {
                 let error = errors::short(&errors::line(&error));
-                warn!(lease, error, "can't give back the lease; it will expire");
+                warn!(lease, error, "can't release the lease; it will expire");
             }
-            Err(_) => warn!(lease, "can't give back the lease in time; it will expire"),
+            Err(_) => warn!(lease, "can't release the lease in time; it will expire"),
         }
     }
 
-    /// Logs how things stand, when that is news.
-    fn note(&mut self, standing: Standing, error: &str) {
-        if self.standing.as_ref() == Some(&standing) {
+    /// Logs the state if it has changed.
+    fn set_state(&mut self, state: State, error: &str) {
+        if self.state.as_ref() == Some(&state) {
             return;
         }
         let Candidate { name: lease, identity, .. } = &self.candidate;
-        match &standing {
-            Standing::Leading => info!(lease, identity, "holds the lease"),
-            Standing::Following { holder } => info!(lease, identity, holder, "stands by"),
-            Standing::Unknown { leading, .. } => {
-                warn!(lease, identity, leading, error, "can't take or renew the lease; trying again");
+        match &state {
+            State::Leading => info!(lease, identity, "holds the lease"),
+            State::Following { holder } => info!(lease, identity, holder, "waiting for the lease"),
+            State::Unknown { leading, .. } => {
+                warn!(lease, identity, leading, error, "can't acquire or renew the lease; retrying");
             }
         }
-        self.standing = Some(standing);
+        self.state = Some(state);
     }
 }
 
-/// The code of an API server's refusal.
+/// The HTTP status of an API server's error.
 fn code(error: &kube::Error) -> Option<u16> {
     if let kube::Error::Api(status) = error { Some(status.code) } else { None }
 }

@@ -1,4 +1,4 @@
-//! What each of our binaries needs, and no two of them should do differently.
+//! What every binary shares: TLS provider, logs, signals, exit codes, probes, leader election.
 
 pub mod cluster;
 pub mod deadline;

@@ -1,4 +1,4 @@
-//! Whether a long-running binary is alive and ready, and its metrics, over plain HTTP.
+//! Serves liveness, readiness and metrics over plain HTTP.
 
 use std::convert::Infallible;
 use std::io;
@@ -25,32 +25,32 @@ use tracing::{info, warn};
 /// <https://prometheus.io/docs/specs/om/open_metrics_spec/#overall-structure>
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// How long a connection may take for its one request. Prometheus waits 10 s, kubelets less.
+/// Longest duration of a connection, which serves one request. Prometheus waits 10 s, kubelets less.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// More connections than this at a time wait for their turn.
-const CONNECTIONS: usize = 128;
+/// More concurrent connections wait.
+const MAX_CONNECTIONS: usize = 128;
 
-/// Where a binary tells how it is. Every long-running binary has this flag.
+/// Probe flags of every long-running binary.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ProbeArgs {
-    /// Address for /healthz, /readyz and /metrics over plain HTTP; port 0 takes a free one, `off` serves none
+    /// Serve /healthz, /readyz and /metrics over plain HTTP at this address; port 0 selects a free port, `off` disables them
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     pub probe_address: ProbeAddress,
 }
 
-/// An address to serve at, or nowhere.
+/// Value of `--probe-address`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeAddress {
-    /// Nowhere.
+    /// `off`.
     Off,
-    /// There.
+    /// An address to listen at.
     At(SocketAddr),
 }
 
-/// What is neither an address nor `off`.
+/// The value of `--probe-address` is invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("wanted: IP:PORT, [IPv6]:PORT or `off`")]
+#[error("expected IP:PORT, [IPv6]:PORT or `off`")]
 pub struct AddressError;
 
 impl FromStr for ProbeAddress {
@@ -64,30 +64,30 @@ impl FromStr for ProbeAddress {
     }
 }
 
-/// Says that all is well, or what is not.
+/// Returns the reason if the check fails.
 pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// What there is to tell.
+/// What the endpoints report.
 pub struct Probes {
-    /// Whether the process works; if not, it is restarted.
+    /// `/healthz`: the kubelet restarts the container if it fails.
     pub alive: Check,
-    /// Whether the process can do its job now.
+    /// `/readyz`: Services send no requests here while it fails.
     pub ready: Check,
-    /// What it counts.
+    /// `/metrics`.
     pub metrics: Registry,
 }
 
-/// The address is ours; callers wait until [`Listener::serve`] answers them.
+/// A bound address. Clients wait until [`Listener::serve`] runs.
 #[derive(Debug)]
 pub struct Listener {
     listener: Option<tokio::net::TcpListener>,
 }
 
 impl ProbeArgs {
-    /// Listens at that address.
+    /// Listens at `--probe-address`.
     ///
     /// # Errors
-    /// When the address can't be had.
+    /// If the address can't be bound.
     pub fn listen(&self) -> anyhow::Result<Listener> {
         let ProbeAddress::At(address) = self.probe_address else { return Ok(Listener { listener: None }) };
         let listener = listen(address)
@@ -99,10 +99,10 @@ impl ProbeArgs {
     }
 }
 
-/// Listens at this address. Where `[::]` was wanted and the node has no IPv6, at `0.0.0.0`.
+/// Listens at an address; at `0.0.0.0` instead of `[::]` if the node has no IPv6.
 ///
 /// # Errors
-/// When the address can't be had.
+/// If the address can't be bound.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).or_else(|error| {
         let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
@@ -115,18 +115,18 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Listener {
-    /// Answers for as long as it is polled; or no one, when that was wanted.
+    /// Serves forever; nothing if the flag is `off`.
     pub async fn serve(self, probes: Probes) -> Infallible {
         let Some(listener) = self.listener else { return std::future::pending().await };
         let service = TowerToHyperService::new(router(probes));
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
-            // Never closed, so that there is always a slot to come.
+            // Never fails: the semaphore is never closed.
             let slot = slots.clone().acquire_owned().await.ok();
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Too many open files, for one, would come back at once.
+                    // Errors such as too many open files would recur immediately.
                     warn!(%error, "can't accept a connection for probes or metrics");
                     sleep(Duration::from_secs(1)).await;
                     continue;
@@ -136,7 +136,7 @@ impl Listener {
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service.clone());
             tokio::spawn(async move {
-                // A caller who breaks off is no concern of ours.
+                // The client may close the connection at any time.
                 let _ = timeout(DEADLINE, connection).await;
                 drop(slot);
             });
@@ -146,13 +146,13 @@ impl Listener {
 
 fn router(probes: Probes) -> Router {
     Router::new()
-        .route("/healthz", get(async |State(probes): State<Arc<Probes>>| verdict(&probes.alive)))
-        .route("/readyz", get(async |State(probes): State<Arc<Probes>>| verdict(&probes.ready)))
+        .route("/healthz", get(async |State(probes): State<Arc<Probes>>| respond(&probes.alive)))
+        .route("/readyz", get(async |State(probes): State<Arc<Probes>>| respond(&probes.ready)))
         .route("/metrics", get(metrics))
         .with_state(Arc::new(probes))
 }
 
-fn verdict(check: &Check) -> Response {
+fn respond(check: &Check) -> Response {
     match check() {
         Ok(()) => "ok\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
@@ -194,13 +194,13 @@ mod tests {
         let mints: Counter = Counter::default();
         mints.inc();
         metrics.register("mints", "Tokens", mints);
-        Probes { alive: Box::new(|| Ok(())), ready: Box::new(|| Err("imports: not yet".into())), metrics }
+        Probes { alive: Box::new(|| Ok(())), ready: Box::new(|| Err("imports: not listed".into())), metrics }
     }
 
     #[rstest]
     #[case("GET", "/healthz", 200, "ok\n")]
     #[case("HEAD", "/healthz", 200, "")]
-    #[case("GET", "/readyz", 503, "imports: not yet\n")]
+    #[case("GET", "/readyz", 503, "imports: not listed\n")]
     #[case("GET", "/metrics", 200, "# HELP mints Tokens.\n# TYPE mints counter\nmints_total 1\n# EOF\n")]
     #[case("POST", "/metrics", 405, "")]
     #[case("GET", "/", 404, "")]
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_over_http() {
+    async fn serves_over_http() {
         let listener = args("127.0.0.1:0").listen().unwrap();
         let address = listener.listener.as_ref().unwrap().local_addr().unwrap();
         let server = tokio::spawn(listener.serve(probes()));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_who_says_nothing_is_let_go() {
+    async fn idle_connection_is_closed() {
         let listener = args("127.0.0.1:0").listen().unwrap();
         let address = listener.listener.as_ref().unwrap().local_addr().unwrap();
         let server = tokio::spawn(listener.serve(probes()));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_taken_is_named() {
+    async fn bind_error_names_flag_and_address() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         let error = args(&address).listen().unwrap_err();

@@ -1,16 +1,15 @@
-//! When to stop.
+//! Termination signals.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for SIGTERM (the kubelet's word) or SIGINT (Ctrl-C), and names the one that came.
+/// Waits for SIGTERM (sent by the kubelet) or SIGINT (Ctrl-C), and returns its name.
 ///
-/// The signals are caught from the call on, not from the first poll on, so that one which comes
-/// while the process starts is not lost.
+/// Catches signals from the call on, not from the first poll on, so that none is lost while the process starts.
 ///
 /// # Errors
-/// When the system lets no handler be set.
+/// If the signal handlers can't be installed.
 pub fn shutdown() -> io::Result<impl Future<Output = &'static str> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -152,7 +152,7 @@ async fn one_works_and_one_that_was_frozen_works_no_more() -> anyhow::Result<()>
     first.process.resume()?;
     eventually("the first knows that it does not lead", async || said(&first.process, "no longer leading"))
         .await;
-    eventually("the first stands by", async || said(&first.process, "stands by")).await;
+    eventually("the first stands by", async || said(&first.process, "waiting for the lease")).await;
     imports.create(&pod_lister_import("b", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("b").await).await;
 
@@ -176,7 +176,11 @@ async fn one_works_and_one_that_was_frozen_works_no_more() -> anyhow::Result<()>
 
     // Told to stop, the second gives the lease back, and the first works again.
     let status = second.process.terminate().await?;
-    ensure!(status.success() && second.process.log().contains("gave back"), "{}", second.process.log_tail(5));
+    ensure!(
+        status.success() && second.process.log().contains("released the lease"),
+        "{}",
+        second.process.log_tail(5)
+    );
     scene.wait_for_leader(&first).await;
     imports.create(&pod_lister_import("c", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("c").await).await;

@@ -39,7 +39,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
 use kube::{Api, Client};
 use mcsa_credentials::contract::webhook::{CONFIGURATION, FIELD_MANAGER};
-use mcsa_runtime::deadline::in_time;
+use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -239,7 +239,7 @@ impl Keeper {
         self.pace.write(clock);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
         let patch: Patch<()> = Patch::Json(patch);
-        match in_time(self.api.patch(CONFIGURATION, &params, &patch)).await {
+        match with_deadline(self.api.patch(CONFIGURATION, &params, &patch)).await {
             Ok(_) => {
                 let by = self.url.as_ref().map_or("service", WebhookUrl::as_str);
                 let authorities = authorities.as_ref().map(Authorities::len);

@@ -15,8 +15,8 @@ use http::{Request, Response};
 use hyper_util::client::legacy::connect::HttpInfo;
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
-use mcsa_credentials::ExposeSecret;
-use mcsa_runtime::deadline::harden;
+use mcsa_client::ExposeSecret;
+use mcsa_runtime::deadline::set_timeouts;
 use mcsa_runtime::lease::Fence;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
@@ -70,7 +70,7 @@ impl SourceClient {
         let digest = digest(&config)?;
         let token = Arc::new(RwLock::new(Token { header: header(&config)?, number: 0 }));
         config.auth_info.token = None;
-        harden(&mut config);
+        set_timeouts(&mut config);
         let connections = Arc::new(Connections::default());
         let client = connect(&config, &token, &connections, fence)?;
         Ok(Self { client, config, fence: fence.clone(), digest, token, connections })

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::client::Body;
 use kube::core::PartialObjectMeta;
 use kube::core::Status;
-use mcsa_runtime::deadline::in_time;
+use mcsa_runtime::deadline::with_deadline;
 
 use super::{IDENTITY, Source, is_uid};
 use crate::model::failure::{Failure, Reason};
@@ -34,7 +34,7 @@ impl Source {
     /// When the source does not answer, or refuses.
     pub async fn probe(&self) -> Result<ProbeResult, Failure> {
         let (start, token) = (Instant::now(), self.token_number());
-        let answer = in_time(self.ask()).await;
+        let answer = with_deadline(self.ask()).await;
         self.metrics.source_responded(&self.name, start.elapsed());
         let answer = answer.map_err(|error| self.failure(IDENTITY, &error)).and_then(|result| {
             let message = || format!("{} returned an invalid UID for {IDENTITY}", self.name);

@@ -1,17 +1,17 @@
-//! The right to write, which ends by itself.
+//! The right to write, which expires.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-/// How late a sleeper may notice that a machine was suspended: timers stand still meanwhile.
+/// Interval at which waiters recheck the clocks: timers stop while the machine is suspended.
 const RECHECK: Duration = Duration::from_secs(1);
 
 /// A point in time, by both clocks.
 ///
-/// The monotonic clock stands still while Linux is suspended, and the wall clock can be set back:
-/// the one that says that more time has passed is believed.
+/// The monotonic clock stops while Linux is suspended, and the wall clock can be set back. Durations use the
+/// clock that shows more time has passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     monotonic: Instant,
@@ -19,7 +19,6 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// This one.
     pub(super) fn now() -> Self {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
@@ -30,11 +29,11 @@ impl Moment {
     }
 }
 
-/// One stretch of time for which the lease is held, renewals and all.
+/// A period in which the lease is held, including renewals.
 #[derive(Clone, Copy, Debug, Default)]
 struct Term {
     number: u64,
-    /// When the last renewal was sent, and how long it is good for.
+    /// When the last renewal was sent, and how long it is valid.
     renewed: Option<(Moment, Duration)>,
 }
 
@@ -45,23 +44,23 @@ impl Term {
     }
 }
 
-/// The right to write, as long as the lease is held.
+/// The right to write, while the lease is held.
 ///
-/// Whether it is open follows from the time, and not from what some task has noticed: a process
-/// that was frozen past the end of its lease finds it closed when it wakes.
+/// Whether it is open depends on the clocks only, not on a task that runs: a process that was frozen until its
+/// lease expired finds the fence closed when it resumes.
 #[derive(Clone, Debug)]
 pub struct Fence {
     term: watch::Sender<Term>,
 }
 
 impl Fence {
-    /// For a process that has no rival: without leader election, and in tests.
+    /// A fence that never closes: without leader election, and in tests.
     pub fn always_open() -> Self {
         Self { term: watch::Sender::new(Term { number: 0, renewed: Some((Moment::now(), Duration::MAX)) }) }
     }
 
-    /// For a candidate, until [`hold`](super::hold) opens it.
-    pub fn closed_at_first() -> Self {
+    /// A fence that is closed until [`hold`](super::hold) opens it.
+    pub fn initially_closed() -> Self {
         Self { term: watch::Sender::new(Term::default()) }
     }
 
@@ -79,8 +78,8 @@ impl Fence {
         }
     }
 
-    /// Waits until this process may not write, or could not for a while: what a term has begun
-    /// does not go on in the next.
+    /// Waits until the current term ends, even if a new term begins immediately: work that a term began must
+    /// not continue in the next.
     pub async fn closed(&self) {
         self.ended(self.term()).await;
     }
@@ -89,7 +88,7 @@ impl Fence {
         self.term.borrow().number
     }
 
-    /// How long this term still has; none when it has ended.
+    /// Time until the term ends; `None` if it has ended.
     pub(super) fn left(&self, term: u64) -> Option<Duration> {
         let current = *self.term.borrow();
         current.left(Moment::now()).filter(|_| current.number == term)
@@ -102,7 +101,7 @@ impl Fence {
         }
     }
 
-    /// Opens the fence for `length` from `sent` on, or leaves it open for that long.
+    /// Opens the fence, or keeps it open, until `length` after `sent`.
     pub(super) fn extend(&self, sent: Moment, length: Duration) {
         self.term.send_modify(|term| {
             if term.left(Moment::now()).is_none() {
@@ -127,12 +126,12 @@ pub(super) mod tests {
     pub const LENGTH: Duration = Duration::from_secs(12);
 
     pub fn opened() -> Fence {
-        let fence = Fence::closed_at_first();
+        let fence = Fence::initially_closed();
         fence.extend(Moment::now(), LENGTH);
         fence
     }
 
-    /// Lets time pass as it does for a frozen process: no task runs.
+    /// Advances the clock while no task runs, as for a frozen process.
     fn freeze(by: Duration) {
         advance(by).now_or_never();
     }
@@ -145,7 +144,7 @@ pub(super) mod tests {
     #[case::clock_set_back(1, -3600, true)]
     #[case::clock_set_back_does_not_prolong(12, -3600, false)]
     #[tokio::test(start_paused = true)]
-    async fn both_clocks_close_a_term(#[case] monotonic: u64, #[case] wall: i64, #[case] open: bool) {
+    async fn term_ends_by_either_clock(#[case] monotonic: u64, #[case] wall: i64, #[case] open: bool) {
         let sent = Moment::now();
         let shift = Duration::from_secs(wall.unsigned_abs());
         let now = Moment {
@@ -157,7 +156,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_process_that_was_frozen_finds_it_closed() {
+    async fn fence_is_closed_after_a_freeze() {
         let fence = opened();
         assert!(fence.is_open());
         freeze(LENGTH);
@@ -165,7 +164,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn time_alone_wakes_who_waits_for_the_end() {
+    async fn waiters_wake_when_the_term_expires() {
         let fence = opened();
         let start = Instant::now();
         fence.closed().await;
@@ -173,7 +172,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_renewal_prolongs_a_term_and_does_not_revive_one() {
+    async fn renewal_extends_a_term_but_does_not_revive_it() {
         let fence = opened();
         let term = fence.term();
         freeze(LENGTH / 2);
@@ -186,16 +185,16 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_came_too_late_opens_nothing() {
+    async fn late_renewal_does_not_open_the_fence() {
         let sent = Moment::now();
         freeze(LENGTH);
-        let fence = Fence::closed_at_first();
+        let fence = Fence::initially_closed();
         fence.extend(sent, LENGTH);
         assert!(!fence.is_open());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_an_election_it_never_closes() {
+    async fn always_open_fence_never_closes() {
         let fence = Fence::always_open();
         freeze(Duration::from_secs(3_000_000));
         assert!(fence.is_open());

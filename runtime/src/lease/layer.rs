@@ -1,4 +1,4 @@
-//! The fence in the way of requests.
+//! A tower layer that enforces the fence.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -11,19 +11,19 @@ use tower::{BoxError, Layer, Service};
 use super::fence::Fence;
 use crate::errors;
 
-/// A request was refused, or abandoned on its way, because another replica may be writing.
+/// A request was rejected or abandoned, because another replica may be writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this replica does not hold the lease, and must leave writing to the one that does")]
+#[error("this replica does not hold the lease; only the leader writes")]
 pub struct LeaseLost;
 
 impl LeaseLost {
-    /// Whether this is why the error came about, a [`kube::Error`] for example.
+    /// Whether the error, such as a [`kube::Error`], has this cause.
     pub fn caused(error: &(dyn Error + 'static)) -> bool {
         errors::causes(error).any(|cause| cause.is::<Self>())
     }
 }
 
-/// Puts a [`Fence`] in the way of requests, but of those that only read.
+/// Rejects requests that write while a [`Fence`] is closed.
 #[derive(Clone, Debug)]
 pub struct FenceLayer {
     fence: Fence,
@@ -78,7 +78,7 @@ where
     }
 }
 
-/// The answer, unless the term ends before.
+/// Awaits the response until the term ends.
 async fn within<T>(
     fence: Fence,
     term: u64,
@@ -87,9 +87,8 @@ async fn within<T>(
     let mut answer = pin!(answer);
     let mut ended = pin!(fence.ended(term));
     poll_fn(|context| {
-        // `ended` only wakes us: its timer may not have fired yet in a process that was frozen. What was
-        // handed to a connection before, hyper may still send; that a write is on condition of what
-        // was known is what makes it fail then.
+        // `ended` only wakes this task: its timer may fire late after a freeze. hyper may still send a request
+        // that it has already received; such a write fails by its precondition.
         if fence.left(term).is_none() || ended.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(LeaseLost.into()));
         }
@@ -130,7 +129,7 @@ mod tests {
     #[case::delete("DELETE", false, 0)]
     #[case::open("POST", true, 1)]
     #[tokio::test]
-    async fn a_closed_fence_lets_only_reads_pass(
+    async fn closed_fence_lets_only_reads_pass(
         #[case] method: &str,
         #[case] open: bool,
         #[case] calls: usize,
@@ -140,14 +139,14 @@ mod tests {
             called.fetch_add(1, Ordering::Relaxed);
             ready(Ok::<_, Infallible>(Response::new(Body::empty())))
         });
-        let fence = if open { opened() } else { Fence::closed_at_first() };
+        let fence = if open { opened() } else { Fence::initially_closed() };
         let answer = fence.layer().layer(inner).oneshot(request(method)).await;
         assert_eq!(answer.is_err_and(|error| error.is::<LeaseLost>()), calls == 0);
         assert_eq!(called.load(Ordering::Relaxed), calls);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_without_an_answer_is_abandoned_when_the_term_ends() {
+    async fn pending_request_is_abandoned_when_the_term_ends() {
         let inner = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
         let start = Instant::now();
         let answer = opened().layer().layer(inner).oneshot(request("PATCH")).await;
@@ -157,10 +156,10 @@ mod tests {
 
     #[rstest]
     #[case::standing_by(false)]
-    // What it would write is of another time.
+    // The write belongs to the previous term.
     #[case::leading_again(true)]
     #[tokio::test(start_paused = true)]
-    async fn a_frozen_request_is_not_polled_when_the_process_wakes(#[case] leads_again: bool) {
+    async fn frozen_request_is_not_polled_after_the_freeze(#[case] leads_again: bool) {
         let fence = opened();
         let mut polls = 0;
         let answer = poll_fn(|_| {
@@ -180,9 +179,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_reason_is_found_in_kubes_error() {
+    async fn lease_lost_is_found_in_a_kube_error() {
         let inner = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
-        let fence = Fence::closed_at_first();
+        let fence = Fence::initially_closed();
         let client = ClientBuilder::new(inner, "default").with_layer(&fence.layer()).build();
         let error = client.send(request("POST")).await.unwrap_err();
         assert!(LeaseLost::caused(&error));

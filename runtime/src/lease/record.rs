@@ -1,4 +1,4 @@
-//! What the Lease says, and whether it may be taken.
+//! The observed Lease, and whether it may be acquired.
 
 use std::time::Duration;
 
@@ -9,55 +9,54 @@ use tokio::time::Instant;
 
 use super::Candidate;
 
-/// What a candidate knows of the Lease.
+/// A candidate's view of the Lease.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     lease: Option<Lease>,
-    /// The record, and since when it has not changed. It outlives the object: a deletion does not
-    /// end the term of a holder who has yet to learn of it.
-    record: Option<(LeaseSpec, Instant)>,
+    /// The spec, and since when it has not changed. It is kept when the Lease is deleted, because the holder may
+    /// not have observed the deletion.
+    spec: Option<(LeaseSpec, Instant)>,
 }
 
 impl Observed {
-    /// Takes note of the Lease, or that there is none.
-    pub(super) fn note(&mut self, lease: Option<Lease>) {
+    /// Records the Lease; `None` if it does not exist.
+    pub(super) fn update(&mut self, lease: Option<Lease>) {
         let now = Instant::now();
-        match (&lease, &mut self.record) {
-            (Some(lease), record) => {
+        match (&lease, &mut self.spec) {
+            (Some(lease), known) => {
                 let spec = lease.spec.clone().unwrap_or_default();
-                if record.as_ref().is_none_or(|(known, _)| *known != spec) {
-                    *record = Some((spec, now));
+                if known.as_ref().is_none_or(|(known, _)| *known != spec) {
+                    *known = Some((spec, now));
                 }
             }
-            // Its holder may have renewed it until just now.
+            // Its holder may have renewed it until it was deleted.
             (None, Some((_, since))) if self.lease.is_some() => *since = now,
             (None, _) => {}
         }
         self.lease = lease;
     }
 
-    /// The Lease, unless there is none.
     pub(super) fn lease(&self) -> Option<&Lease> {
         self.lease.as_ref()
     }
 
-    /// Who holds the Lease, or has held the one that is gone; "" when no one does.
+    /// The holder of the Lease, or of the deleted Lease; "" if none.
     pub(super) fn holder(&self) -> &str {
-        self.record.as_ref().and_then(|(spec, _)| spec.holder_identity.as_deref()).unwrap_or_default()
+        self.spec.as_ref().and_then(|(spec, _)| spec.holder_identity.as_deref()).unwrap_or_default()
     }
 
-    /// Whether there is a Lease, and this candidate holds it.
+    /// Whether the Lease exists and this candidate holds it.
     pub(super) fn is_held_by(&self, candidate: &Candidate) -> bool {
         self.lease.is_some() && self.holder() == candidate.identity
     }
 
-    /// Whether the candidate may take or renew the Lease.
+    /// Whether the candidate may acquire or renew the Lease.
     ///
-    /// Time is counted from when *we* saw the record change, by our own clock: the times that it
-    /// names are another machine's.
+    /// A holder's lease expires relative to when this process observed its last renewal, because the times in
+    /// the Lease are from another machine's clock.
     /// <https://pkg.go.dev/k8s.io/client-go/tools/leaderelection>
     pub(super) fn is_open_to(&self, candidate: &Candidate) -> bool {
-        let Some((spec, since)) = &self.record else { return true };
+        let Some((spec, since)) = &self.spec else { return true };
         let holder = self.holder();
         if holder.is_empty() || holder == candidate.identity {
             return true;
@@ -66,7 +65,7 @@ impl Observed {
         since.elapsed() >= seconds.map_or(candidate.duration(), Duration::from_secs)
     }
 
-    /// The Lease as the candidate's own, taken or renewed now.
+    /// The Lease, acquired or renewed by the candidate.
     pub(super) fn claim(&self, candidate: &Candidate, now: Timestamp) -> Lease {
         let mut lease = self.lease.clone().unwrap_or_default();
         lease.metadata.name = Some(candidate.name.clone());
@@ -88,7 +87,7 @@ impl Observed {
     }
 }
 
-/// The Lease as no one's.
+/// The Lease without a holder.
 pub(super) fn released(mut lease: Lease, now: Timestamp) -> Lease {
     let spec = lease.spec.get_or_insert_default();
     spec.holder_identity = Some(String::new());
@@ -130,35 +129,39 @@ mod tests {
     }
 
     #[rstest]
-    #[case::no_one_ever(None, 0, true)]
+    #[case::no_lease(None, 0, true)]
     #[case::no_holder(Some(lease(None, Some(15), 5)), 0, true)]
-    #[case::given_back(Some(lease(Some(""), Some(15), 5)), 0, true)]
-    #[case::our_own(Some(lease(Some("a"), Some(15), 5)), 0, true)]
+    #[case::released(Some(lease(Some(""), Some(15), 5)), 0, true)]
+    #[case::own(Some(lease(Some("a"), Some(15), 5)), 0, true)]
     #[case::held(Some(lease(Some("b"), Some(15), 5)), 14, false)]
     #[case::expired(Some(lease(Some("b"), Some(15), 5)), 15, true)]
-    #[case::the_holders_duration_counts(Some(lease(Some("b"), Some(60), 5)), 59, false)]
-    #[case::ours_when_it_names_none(Some(lease(Some("b"), None, 5)), 14, false)]
-    #[case::ours_when_it_names_nonsense(Some(lease(Some("b"), Some(-1), 5)), 14, false)]
-    #[case::renewed_in_a_far_future(Some(lease(Some("b"), Some(15), 9_999_999_999)), 15, true)]
+    #[case::duration_of_the_holder(Some(lease(Some("b"), Some(60), 5)), 59, false)]
+    #[case::no_duration(Some(lease(Some("b"), None, 5)), 14, false)]
+    #[case::invalid_duration(Some(lease(Some("b"), Some(-1), 5)), 14, false)]
+    #[case::renewed_in_the_future(Some(lease(Some("b"), Some(15), 9_999_999_999)), 15, true)]
     #[tokio::test(start_paused = true)]
-    async fn who_may_take_it(#[case] lease: Option<Lease>, #[case] seconds: u64, #[case] open: bool) {
+    async fn lease_is_open_if_released_or_expired(
+        #[case] lease: Option<Lease>,
+        #[case] seconds: u64,
+        #[case] open: bool,
+    ) {
         let mut observed = Observed::default();
-        observed.note(lease.clone());
+        observed.update(lease.clone());
         advance(Duration::from_secs(seconds)).await;
-        observed.note(lease);
+        observed.update(lease);
         assert_eq!(observed.is_open_to(&candidate()), open);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_renewal_starts_the_wait_again_and_so_does_a_deletion() {
+    async fn renewal_and_deletion_restart_the_wait() {
         let mut observed = Observed::default();
-        observed.note(Some(lease(Some("b"), Some(15), 5)));
+        observed.update(Some(lease(Some("b"), Some(15), 5)));
         advance(Duration::from_secs(14)).await;
-        observed.note(Some(lease(Some("b"), Some(15), 6)));
+        observed.update(Some(lease(Some("b"), Some(15), 6)));
         advance(Duration::from_secs(14)).await;
-        observed.note(None);
+        observed.update(None);
         advance(Duration::from_secs(14)).await;
-        observed.note(None);
+        observed.update(None);
         assert!(!observed.is_open_to(&candidate()));
         advance(Duration::from_secs(1)).await;
         assert!(observed.is_open_to(&candidate()));
@@ -168,25 +171,29 @@ mod tests {
     #[case::created(None, 9, 0)]
     #[case::renewed(Some(lease(Some("a"), Some(15), 5)), 1, 3)]
     #[case::taken_over(Some(lease(Some("b"), Some(60), 5)), 9, 4)]
-    #[case::picked_up(Some(lease(Some(""), Some(15), 5)), 9, 4)]
+    #[case::acquired_after_release(Some(lease(Some(""), Some(15), 5)), 9, 4)]
     #[tokio::test]
-    async fn claims(#[case] before: Option<Lease>, #[case] acquired: i64, #[case] transitions: i32) {
+    async fn claim_counts_transitions(
+        #[case] before: Option<Lease>,
+        #[case] acquired: i64,
+        #[case] transitions: i32,
+    ) {
         let mut observed = Observed::default();
-        observed.note(before.clone());
+        observed.update(before.clone());
         let claim = observed.claim(&candidate(), time(9).0);
         let spec = claim.spec.unwrap();
         assert_eq!(spec.holder_identity.as_deref(), Some("a"));
         assert_eq!(spec.lease_duration_seconds, Some(15));
         assert_eq!((spec.acquire_time, spec.renew_time), (Some(time(acquired)), Some(time(9))));
         assert_eq!(spec.lease_transitions, Some(transitions));
-        // Whose version is sent is what the write is conditional on; what others put there stays.
+        // The version is the precondition; other fields are preserved.
         if let Some(before) = before {
             assert_eq!(claim.metadata, before.metadata);
         }
     }
 
     #[test]
-    fn a_release_leaves_no_holder_and_keeps_the_count() {
+    fn release_clears_the_holder_and_keeps_the_transitions() {
         let spec = released(lease(Some("a"), Some(15), 5), time(9).0).spec.unwrap();
         assert_eq!(spec.holder_identity.as_deref(), Some(""));
         assert_eq!((spec.renew_time, spec.lease_transitions), (Some(time(9)), Some(3)));

@@ -16,18 +16,18 @@ use super::*;
 
 const DURATION: Duration = Duration::from_secs(15);
 
-/// What an API server does with the Lease of these tests.
+/// A fake API server with one Lease.
 #[derive(Clone)]
 struct Server {
     lease: Arc<Mutex<Option<Value>>>,
-    /// The holder after each write, and when it was.
+    /// Time and holder of each write.
     writes: watch::Sender<Vec<(Instant, String)>>,
     health: watch::Sender<Health>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Health {
-    Well,
+    Healthy,
     Hanging,
     Failing,
 }
@@ -37,7 +37,7 @@ impl Server {
         Self {
             lease: Arc::default(),
             writes: watch::Sender::default(),
-            health: watch::Sender::new(Health::Well),
+            health: watch::Sender::new(Health::Healthy),
         }
     }
 
@@ -55,7 +55,7 @@ impl Server {
         let body = body.collect_bytes().await.unwrap();
         let health = *self.health.borrow();
         match health {
-            Health::Well => {}
+            Health::Healthy => {}
             Health::Hanging => std::future::pending().await,
             Health::Failing => return refuse(500, "InternalError"),
         }
@@ -90,7 +90,7 @@ impl Server {
         *lease = Some(new);
     }
 
-    /// Someone edits the Lease by hand.
+    /// Edits the Lease as a user would.
     fn edit(&self, change: impl FnOnce(&mut Value)) {
         let mut lease = self.lease.lock().unwrap();
         let mut new = lease.clone().unwrap();
@@ -106,7 +106,7 @@ impl Server {
         self.lease.lock().unwrap().as_ref().unwrap()["spec"][field].clone()
     }
 
-    /// Waits for so many more writes.
+    /// Waits for this many more writes.
     async fn writes(&self, more: usize) {
         let wanted = self.writes.borrow().len() + more;
         soon(self.writes.subscribe().wait_for(|writes| writes.len() >= wanted)).await.unwrap();
@@ -127,12 +127,12 @@ fn refuse(code: u16, reason: &str) -> Response<Body> {
     Response::builder().status(code).body(Body::from(serde_json::to_vec(&status).unwrap())).unwrap()
 }
 
-/// A wait in vain would be without end, as the clock runs on by itself.
+/// Fails instead of waiting forever, as the paused clock advances.
 async fn soon<T>(event: impl Future<Output = T>) -> T {
-    timeout(DURATION * 100, event).await.expect("what is waited for does not come")
+    timeout(DURATION * 100, event).await.expect("the awaited event does not happen")
 }
 
-/// A replica that competes.
+/// A running candidate.
 struct Replica {
     fence: Fence,
     stop: Option<oneshot::Sender<()>>,
@@ -147,13 +147,13 @@ impl Replica {
             identity: identity.into(),
             seconds: u16::try_from(DURATION.as_secs()).unwrap(),
         };
-        let fence = Fence::closed_at_first();
+        let fence = Fence::initially_closed();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(hold(server.client(), candidate, fence.clone(), stopped));
         Self { fence, stop: Some(stop), task }
     }
 
-    /// One that leads, and one that stands by and has seen as much.
+    /// A leader, and a follower that has observed it.
     async fn leader_and_follower(server: &Server) -> (Self, Self) {
         let leader = Self::start(server, "a");
         soon(leader.fence.opened()).await;
@@ -167,14 +167,14 @@ impl Replica {
         self.task.await.unwrap();
     }
 
-    /// Ends it as a crash would.
+    /// Ends it as a crash does.
     fn kill(&self) {
         self.task.abort();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_is_made_and_renewed() {
+async fn lease_is_created_and_renewed() {
     let server = Server::new();
     let replica = Replica::start(&server, "a");
     soon(replica.fence.opened()).await;
@@ -189,7 +189,7 @@ async fn a_lease_is_made_and_renewed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_one_of_many_leads() {
+async fn only_one_replica_leads() {
     let server = Server::new();
     let replicas: Vec<_> = ["a", "b", "c"].map(|identity| Replica::start(&server, identity)).into();
     server.writes(20).await;
@@ -200,7 +200,7 @@ async fn only_one_of_many_leads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_takes_over_when_the_lease_has_expired_and_not_before() {
+async fn follower_leads_only_after_the_lease_expires() {
     let server = Server::new();
     let (leader, follower) = Replica::leader_and_follower(&server).await;
     leader.kill();
@@ -214,7 +214,7 @@ async fn a_follower_takes_over_when_the_lease_has_expired_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_given_back_is_taken_by_the_next_try() {
+async fn released_lease_is_acquired_by_the_next_attempt() {
     let server = Server::new();
     let (leader, follower) = Replica::leader_and_follower(&server).await;
     let fence = leader.fence.clone();
@@ -227,7 +227,7 @@ async fn what_is_given_back_is_taken_by_the_next_try() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_who_stops_leaves_the_lease_alone() {
+async fn stopped_follower_does_not_write_the_lease() {
     let server = Server::new();
     let (leader, follower) = Replica::leader_and_follower(&server).await;
     let writes = server.writes.borrow().len();
@@ -237,7 +237,7 @@ async fn a_follower_who_stops_leaves_the_lease_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_answer_stopping_does_not_take_long() {
+async fn stop_does_not_wait_for_a_hanging_server() {
     let server = Server::new();
     let replica = Replica::start(&server, "a");
     soon(replica.fence.opened()).await;
@@ -251,7 +251,7 @@ async fn without_an_answer_stopping_does_not_take_long() {
 #[case(Health::Hanging)]
 #[case(Health::Failing)]
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_cannot_renew_stops_before_its_lease_expires(#[case] health: Health) {
+async fn leader_that_cannot_renew_stops_before_its_lease_expires(#[case] health: Health) {
     let server = Server::new();
     let replica = Replica::start(&server, "a");
     server.writes(5).await;
@@ -260,40 +260,40 @@ async fn a_leader_that_cannot_renew_stops_before_its_lease_expires(#[case] healt
     soon(replica.fence.closed()).await;
     assert!(renewed.elapsed() < DURATION);
 
-    // It stays, and leads again when it can.
-    server.health.send_replace(Health::Well);
+    // It leads again when the server recovers.
+    server.health.send_replace(Health::Healthy);
     soon(replica.fence.opened()).await;
     assert_eq!(server.spec("leaseTransitions"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_failed_renewal_ends_no_term() {
+async fn one_failed_renewal_does_not_end_the_term() {
     let server = Server::new();
     let replica = Replica::start(&server, "a");
     server.writes(2).await;
     let term = replica.fence.term();
     server.health.send_replace(Health::Failing);
     sleep(DURATION / 3).await;
-    server.health.send_replace(Health::Well);
+    server.health.send_replace(Health::Healthy);
     server.writes(2).await;
     assert!(replica.fence.left(term).is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_stops_when_the_lease_is_given_to_another() {
+async fn leader_stops_when_the_lease_has_another_holder() {
     let server = Server::new();
     let (leader, follower) = Replica::leader_and_follower(&server).await;
     server.edit(|lease| lease["spec"]["holderIdentity"] = json!("c"));
     let (edited, _) = server.last_write();
     soon(leader.fence.closed()).await;
     assert!(edited.elapsed() <= DURATION / 3);
-    // Which never renews.
+    // The new holder never renews.
     soon(future::select(pin!(leader.fence.opened()), pin!(follower.fence.opened()))).await;
     assert!(edited.elapsed() >= DURATION);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_edit_of_something_else_ends_no_term() {
+async fn unrelated_edit_does_not_end_the_term() {
     let server = Server::new();
     let replica = Replica::start(&server, "a");
     server.writes(2).await;
@@ -305,7 +305,7 @@ async fn an_edit_of_something_else_ends_no_term() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_lease_is_its_holders_to_make_anew_in_a_new_term() {
+async fn holder_recreates_a_deleted_lease_in_a_new_term() {
     let server = Server::new();
     let (leader, follower) = Replica::leader_and_follower(&server).await;
     let term = leader.fence.term();
@@ -317,7 +317,7 @@ async fn a_deleted_lease_is_its_holders_to_make_anew_in_a_new_term() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_does_not_take_a_deleted_lease_before_its_holders_time() {
+async fn follower_acquires_a_deleted_lease_only_after_its_term() {
     let server = Server::new();
     let (leader, follower) = Replica::leader_and_follower(&server).await;
     leader.kill();
@@ -328,7 +328,7 @@ async fn a_follower_does_not_take_a_deleted_lease_before_its_holders_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_whose_answer_was_lost_is_known_again() {
+async fn leader_recognizes_its_write_after_a_lost_response() {
     let server = Server::new();
     let replica = Replica::start(&server, "a");
     server.writes(2).await;
@@ -348,7 +348,7 @@ struct Args {
 #[case(&[], Some(15))]
 #[case(&["--lease-duration", "60"], Some(60))]
 #[case(&["--leader-elect=false"], None)]
-fn candidates(#[case] flags: &[&str], #[case] seconds: Option<u16>) {
+fn candidate_follows_the_flags(#[case] flags: &[&str], #[case] seconds: Option<u16>) {
     let args = Args::parse_from([&["test"], flags].concat()).lease;
     let candidate = args.candidate("ns", "importer");
     assert_eq!(candidate.as_ref().map(|candidate| candidate.seconds), seconds);
@@ -357,6 +357,6 @@ fn candidates(#[case] flags: &[&str], #[case] seconds: Option<u16>) {
 }
 
 #[test]
-fn a_lease_of_no_time_is_refused() {
+fn too_short_lease_duration_is_rejected() {
     assert!(Args::try_parse_from(["test", "--lease-duration", "2"]).is_err());
 }

@@ -98,7 +98,12 @@ async fn hostile_sources_harm_no_other() -> anyhow::Result<()> {
         ("elsewhere", Answer::Says(302, page), "SourceUnreachable", "HTTP 302"),
         ("status", Answer::Says(403, status), "Forbidden", "no, authorization: Bearer [redacted];"),
         ("no-uid", Answer::Says(200, namespace), "SourceFailed", "an invalid UID"),
-        ("no-object", Answer::Says(200, r#"["AUTHORIZATION"]"#), "SourceUnreachable", "not what Kubernetes"),
+        (
+            "no-object",
+            Answer::Says(200, r#"["AUTHORIZATION"]"#),
+            "SourceUnreachable",
+            "invalid response from the API server",
+        ),
     ];
     for (name, answer, ..) in &cases {
         link_with(&target, name, &hostile(*answer)?).await?;

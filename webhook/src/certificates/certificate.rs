@@ -119,7 +119,12 @@ impl Certificate {
 
     /// What is wrong with it at this time, for a server with these names whose clients trust these
     /// authorities, if anything.
-    pub(crate) fn problem(&self, authorities: &Authorities, names: &[String], now: Timestamp) -> Option<Problem> {
+    pub(crate) fn problem(
+        &self,
+        authorities: &Authorities,
+        names: &[String],
+        now: Timestamp,
+    ) -> Option<Problem> {
         let wrong = || {
             self.check_time(now)?;
             self.check_names(names)?;

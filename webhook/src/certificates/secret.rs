@@ -9,7 +9,7 @@ use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::contract::webhook::{CERTIFICATE, FIELD_MANAGER};
-use mcsa_runtime::deadline::in_time;
+use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -88,7 +88,7 @@ impl Store {
         verb: &'static str,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<Option<T>, StoreError> {
-        match in_time(call).await {
+        match with_deadline(call).await {
             Ok(result) => Ok(Some(result)),
             // There before our create, changed or gone before our update.
             Err(kube::Error::Api(status)) if verb != "get" && status.code == 409 => Ok(None),

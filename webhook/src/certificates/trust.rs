@@ -86,7 +86,11 @@ impl Trust {
 
     /// Those of these authorities that came less than [`FOREIGN`] overlaps ago, and how long until the
     /// first of them did not: they may be what another replica is about to need.
-    pub(crate) fn recent(&self, authorities: &Authorities, clock: Instant) -> (Authorities, Option<Duration>) {
+    pub(crate) fn recent(
+        &self,
+        authorities: &Authorities,
+        clock: Instant,
+    ) -> (Authorities, Option<Duration>) {
         let wait = |der: &Vec<u8>| {
             self.since.get(der).map_or(self.overlap, |&since| left(since, self.overlap * FOREIGN, clock))
         };
