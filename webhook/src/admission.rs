@@ -1,7 +1,6 @@
-//! The API server's question and our answer: `AdmissionReview`, as far as a webhook for pods
-//! needs it.
+//! The `AdmissionReview` of a pod: request and response.
 //!
-//! kube's own type writes a patch as an array of numbers; the API says base64.
+//! kube's own type serializes a patch as an array of numbers; the API specifies base64.
 
 use std::borrow::Cow;
 
@@ -15,96 +14,75 @@ use crate::message;
 use crate::metrics::ReviewResult;
 use crate::pod::Pod;
 
-/// The only version of `AdmissionReview` that is spoken here.
 pub(crate) const API_VERSION: &str = "admission.k8s.io/v1";
 
 const KIND: &str = "AdmissionReview";
 
-/// What the API server sent is no question: an answer would have nowhere to go.
+/// The body is not a review that can be answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Malformed {
-    /// No JSON, or none that reads as a review.
-    #[error("the body is no AdmissionReview: {problem}")]
-    Json {
-        /// What is wrong, and where.
-        problem: String,
-    },
-    /// A review of another version, or something else.
+    #[error("body is not an AdmissionReview: {problem}")]
+    Json { problem: String },
     #[error(
-        "the body is {} of {}; wanted: {KIND:?} of {API_VERSION:?}",
+        "body is {} of {}; expected {KIND:?} of {API_VERSION:?}",
         message::quote(kind),
         message::quote(api_version)
     )]
-    Type {
-        /// Its apiVersion.
-        api_version: String,
-        /// Its kind.
-        kind: String,
-    },
-    /// A review that asks nothing.
+    Type { api_version: String, kind: String },
     #[error("the AdmissionReview has no request")]
     NoRequest,
-    /// A pod is always in a namespace.
-    #[error("the request is about a pod and has no namespace")]
+    #[error("the request for a pod has no namespace")]
     NoNamespace,
-    /// A creation without what is to be created.
-    #[error("the request creates a pod and has no object")]
+    #[error("the request to create a pod has no object")]
     NoObject,
 }
 
-/// What the API server is about to do.
+/// An admission request for a pod.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
-    /// Goes back with the answer.
+    /// Repeated in the response.
     pub uid: Cow<'a, str>,
-    /// What it is.
-    pub event: Event,
-    /// Where it happens. The object's own namespace may still be empty.
+    pub operation: Operation,
+    /// The request's namespace; the object's own may still be empty.
     pub namespace: Cow<'a, str>,
-    /// What is to be stored.
     pub pod: Pod<'a>,
-    /// What is stored so far.
+    /// The old object; empty on creation.
     pub stored: Pod<'a>,
 }
 
-/// What happens to a pod.
+/// What the request does to a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// It is created.
-    Creation,
-    /// Ephemeral containers are added to it, as `kubectl debug` does.
-    Debugging,
-    /// Nothing that concerns its imports; or it is no pod.
+pub(crate) enum Operation {
+    Create,
+    /// Adds ephemeral containers, as `kubectl debug` does.
+    Debug,
+    /// Anything else, or not a pod.
     Other,
 }
 
 impl<'a> Request<'a> {
-    /// Reads the question, in one pass over its text.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Malformed> {
-        // All of it, also what is skipped; then no string needs to be looked at again for that.
+    /// Parses a review in one pass.
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
+        // Validating the whole body once avoids validating each string.
         let body = str::from_utf8(body).map_err(|error| Malformed::Json { problem: error.to_string() })?;
         let Object(review) =
             serde_json::from_str::<Object<Review>>(body).map_err(|error| explain(body, error))?;
         Type { api_version: review.api_version, kind: review.kind }.check()?;
-        let Object(asked) = review.request.ok_or(Malformed::NoRequest)?;
-        let event = asked.event();
-        if event != Event::Other && asked.namespace.is_empty() {
+        let Object(request) = review.request.ok_or(Malformed::NoRequest)?;
+        let operation = request.operation();
+        if operation != Operation::Other && request.namespace.is_empty() {
             return Err(Malformed::NoNamespace);
         }
-        if event == Event::Creation && asked.object.is_none() {
+        if operation == Operation::Create && request.object.is_none() {
             return Err(Malformed::NoObject);
         }
         let pod = |object: Option<Object<_>>| object.map(|Object(pod)| pod).unwrap_or_default();
-        let (pod, stored) = (pod(asked.object), pod(asked.old_object));
-        Ok(Self { uid: asked.uid, event, namespace: asked.namespace.0, pod, stored })
+        let (pod, stored) = (pod(request.object), pod(request.old_object));
+        Ok(Self { uid: request.uid, operation, namespace: request.namespace.0, pod, stored })
     }
 }
 
-/// Why this is no review. Another version's request may look different: that it is another one says
-/// more than the first difference.
+/// Explains a parse error. Another version or kind is reported first, because it may explain the error.
 #[cold]
 fn explain(body: &str, error: serde_json::Error) -> Malformed {
     if let Ok(Object(found)) = serde_json::from_str::<Object<Type>>(body)
@@ -114,13 +92,13 @@ fn explain(body: &str, error: serde_json::Error) -> Malformed {
     }
     let mut problem = error.to_string();
     if error.is_data() {
-        // Once more, for the path.
+        // Parse again, to find the path of the field.
         let mut json = serde_json::Deserializer::from_str(body);
         if let Err(error) = serde_path_to_error::deserialize::<_, Object<Review>>(&mut json) {
             problem = format!("{}: {problem}", error.path());
         }
     }
-    Malformed::Json { problem: message::line(&problem) }
+    Malformed::Json { problem: message::one_line(&problem) }
 }
 
 #[derive(Default, Deserialize)]
@@ -131,10 +109,10 @@ struct Review<'a> {
     #[serde(borrow)]
     kind: Text<'a>,
     #[serde(borrow)]
-    request: Option<Object<Asked<'a>>>,
+    request: Option<Object<RawRequest<'a>>>,
 }
 
-/// What kind of thing a body is.
+/// Version and kind of a body.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Type<'a> {
@@ -155,7 +133,7 @@ impl Type<'_> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked<'a> {
+struct RawRequest<'a> {
     #[serde(borrow)]
     uid: Cow<'a, str>,
     #[serde(borrow)]
@@ -181,20 +159,20 @@ struct Kind<'a> {
     kind: Text<'a>,
 }
 
-impl Asked<'_> {
-    fn event(&self) -> Event {
+impl RawRequest<'_> {
+    fn operation(&self) -> Operation {
         match (&*self.kind.group, &*self.kind.kind, &*self.sub_resource, &*self.operation) {
-            ("", "Pod", "", "CREATE") => Event::Creation,
-            ("", "Pod", "ephemeralcontainers", "UPDATE") => Event::Debugging,
-            _ => Event::Other,
+            ("", "Pod", "", "CREATE") => Operation::Create,
+            ("", "Pod", "ephemeralcontainers", "UPDATE") => Operation::Debug,
+            _ => Operation::Other,
         }
     }
 }
 
-/// The answer, as it is sent.
+/// The review that is sent back.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Answer<'a> {
+pub(crate) struct ReviewResponse<'a> {
     api_version: &'static str,
     kind: &'static str,
     response: Response<'a>,
@@ -215,15 +193,13 @@ struct Response<'a> {
     warnings: Vec<String>,
 }
 
-impl<'a> Answer<'a> {
-    /// Let it happen, with these changes, and tell the user these things.
+impl<'a> ReviewResponse<'a> {
     pub(crate) fn allow(uid: Cow<'a, str>, patch: &Patch, warnings: Vec<String>) -> Self {
         let patch = (!patch.0.is_empty()).then(|| STANDARD.encode(patch.to_string()));
         let patch_type = patch.is_some().then_some("JSONPatch");
         Self::new(Response { uid, allowed: true, status: None, patch, patch_type, warnings })
     }
 
-    /// Refuse it, for this reason.
     pub(crate) fn deny(uid: Cow<'a, str>, status: Status) -> Self {
         let status = Some(status);
         Self::new(Response {
@@ -236,7 +212,7 @@ impl<'a> Answer<'a> {
         })
     }
 
-    /// What came of the question.
+    /// The result, for metrics.
     pub(crate) fn result(&self) -> ReviewResult {
         let Response { allowed, patch, status, .. } = &self.response;
         let code = status.as_ref().map_or(0, |status| status.code);

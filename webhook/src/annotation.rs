@@ -1,42 +1,32 @@
-//! The pod's annotations: which imports it names, and how it wants them.
+//! Parses the pod's annotations.
 
 use mcsa_client::contract;
 use mcsa_credentials::names::{is_dns_subdomain, listed};
 
 use crate::message::quote;
 
-/// How many imports a pod may name. The API server may take an annotation of a quarter of a million
-/// characters, and each import is looked up and mounted in each container.
-const MOST: usize = 64;
+/// Imports per pod. An annotation may have 256 KiB, and each import is looked up, and mounted in each container.
+const MAX_IMPORTS: usize = 64;
 
-/// An annotation says something that can't be.
+/// The value of an annotation is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Invalid {
-    /// An entry that no import can have as its name.
     #[error(
-        "annotation {} names {name}, which can't be the name of a ServiceAccountImport: wanted are names of lowercase \
-         letters, digits, '-' and '.', separated by commas, such as c2-pod-lister,c3-pod-lister",
+        "annotation {}: {name} is not a valid ServiceAccountImport name: use names of lowercase letters, digits, '-' and \
+         '.', separated by commas, such as c2-pod-lister,c3-pod-lister",
         contract::IMPORT_NAME
     )]
-    Name {
-        /// The entry.
-        name: String,
-    },
-    /// More than any pod needs.
-    #[error("annotation {} names more than {MOST} ServiceAccountImports; name fewer", contract::IMPORT_NAME)]
+    Name { name: String },
+    #[error(
+        "annotation {} lists more than {MAX_IMPORTS} ServiceAccountImports; list fewer",
+        contract::IMPORT_NAME
+    )]
     TooMany,
-    /// Neither yes nor no.
-    #[error("annotation {} is {value}; wanted: \"true\" or \"false\"", contract::KUBECONFIG_ENV)]
-    Choice {
-        /// What it says.
-        value: String,
-    },
+    #[error("annotation {} is {value}; it must be \"true\" or \"false\"", contract::KUBECONFIG_ENV)]
+    Boolean { value: String },
 }
 
-/// The names in the value of [`contract::IMPORT_NAME`], in its order, each once.
-///
-/// # Errors
-/// When one of them is not the name of any object, or there are too many.
+/// Parses [`contract::IMPORT_NAME`]: names in their order, without duplicates.
 pub(crate) fn names(value: &str) -> Result<Vec<&str>, Invalid> {
     let mut names: Vec<&str> = Vec::new();
     for name in listed(value) {
@@ -46,7 +36,7 @@ pub(crate) fn names(value: &str) -> Result<Vec<&str>, Invalid> {
         if names.contains(&name) {
             continue;
         }
-        if names.len() == MOST {
+        if names.len() == MAX_IMPORTS {
             return Err(Invalid::TooMany);
         }
         names.push(name);
@@ -54,15 +44,12 @@ pub(crate) fn names(value: &str) -> Result<Vec<&str>, Invalid> {
     Ok(names)
 }
 
-/// Whether the value of [`contract::KUBECONFIG_ENV`] says yes.
-///
-/// # Errors
-/// When it says neither yes nor no.
+/// Parses [`contract::KUBECONFIG_ENV`].
 pub(crate) fn kubeconfig_env(value: Option<&str>) -> Result<bool, Invalid> {
     match value {
         Some("true") => Ok(true),
         None | Some("" | "false") => Ok(false),
-        Some(value) => Err(Invalid::Choice { value: quote(value) }),
+        Some(value) => Err(Invalid::Boolean { value: quote(value) }),
     }
 }
 
@@ -80,7 +67,7 @@ mod tests {
     #[case("a.b,a-b", &["a.b", "a-b"])]
     #[case("", &[])]
     #[case(" , ", &[])]
-    fn valid(#[case] value: &str, #[case] expected: &[&str]) {
+    fn valid_names(#[case] value: &str, #[case] expected: &[&str]) {
         assert_eq!(names(value).unwrap(), expected);
     }
 
@@ -91,21 +78,21 @@ mod tests {
     #[case("default/a", r#""default/a""#)]
     #[case("A", r#""A""#)]
     #[case("a\nb", r#""a\nb""#)]
-    fn invalid(#[case] value: &str, #[case] quoted: &str) {
+    fn invalid_names(#[case] value: &str, #[case] quoted: &str) {
         let message = names(value).unwrap_err().to_string();
         assert!(message.contains(quoted) && message.contains("separated by commas"), "{message}");
         assert!(!message.contains('\n'));
     }
 
     #[test]
-    fn more_than_any_pod_needs_are_too_many() {
+    fn too_many_imports_are_rejected() {
         let many = |count: usize| (0..count).map(|i| format!("a{i},a{i}")).collect::<Vec<_>>().join(",");
         assert_eq!(names(&many(64)).unwrap().len(), 64);
         assert_eq!(names(&many(65)), Err(Invalid::TooMany));
     }
 
     #[test]
-    fn a_long_value_makes_a_short_message() {
+    fn message_about_a_long_value_is_short() {
         let message = names(&"ä".repeat(100_000)).unwrap_err().to_string();
         assert!(message.len() < 600, "{}", message.len());
     }
@@ -117,9 +104,9 @@ mod tests {
     #[case(Some("true"), Ok(true))]
     #[case(Some("True"), Err("\"True\""))]
     #[case(Some("yes\n"), Err("\"yes\\n\""))]
-    fn choices(#[case] value: Option<&str>, #[case] expected: Result<bool, &str>) {
+    fn booleans(#[case] value: Option<&str>, #[case] expected: Result<bool, &str>) {
         let expected = expected.map_err(|quoted| {
-            format!("annotation multicluster.admiralty.io/kubeconfig-env is {quoted}; wanted: \"true\" or \"false\"")
+            format!("annotation multicluster.admiralty.io/kubeconfig-env is {quoted}; it must be \"true\" or \"false\"")
         });
         assert_eq!(kubeconfig_env(value).map_err(|invalid| invalid.to_string()), expected);
     }

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command-line flags.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,121 +13,116 @@ use mcsa_runtime::cluster::ClusterArgs;
 use mcsa_runtime::logs::LogArgs;
 use mcsa_runtime::probes::ProbeArgs;
 
-/// Mounts the credentials of ServiceAccountImports into the pods that name them
+/// Mount the credentials of ServiceAccountImports into the pods that name them
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "mcsa-webhook", version)]
 pub struct Args {
-    /// Address to serve on; port 0 takes a free one
+    /// Serve admission requests at this address; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9443")]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
 
-    /// Have the API server call this URL, for running outside the cluster [default: the Service `webhook`]
+    /// Register this URL with the API server, to run outside the cluster [default: the Service `webhook`]
     #[arg(long, value_name = "URL")]
-    pub url: Option<WebhookUrl>,
+    pub(crate) url: Option<WebhookUrl>,
 
-    /// How long to go on serving after SIGTERM, until all that call have heard that this replica ends
+    /// Keep serving this long after SIGTERM, until the API servers no longer route requests to this replica
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub shutdown_delay: u16,
+    pub(crate) shutdown_delay: u16,
 
-    /// The serving certificate.
+    /// Flags of the serving certificate.
     #[command(flatten)]
     pub certificate: CertificateArgs,
 
-    /// Which cluster to work in.
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub(crate) cluster: ClusterArgs,
 
-    /// Where it tells how it is.
     #[command(flatten)]
-    pub probes: ProbeArgs,
+    pub(crate) probes: ProbeArgs,
 
-    /// Where logs go.
+    /// Log flags.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// Where the serving certificate is from, and how it changes.
+/// Flags of the serving certificate.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CertificateArgs {
-    /// Serve the certificate in this file (PEM, with its intermediates), read again each second, instead of
-    /// making one
+    /// Serve the certificate in this file (PEM, with intermediates) instead of generating one; the file is reread
+    /// every second
     #[arg(long, value_name = "PATH", requires = "tls_key_file")]
-    pub tls_cert_file: Option<PathBuf>,
+    pub(crate) tls_cert_file: Option<PathBuf>,
 
-    /// The certificate's private key (PEM)
+    /// Use the private key in this file (PEM)
     #[arg(long, value_name = "PATH", requires = "tls_cert_file")]
-    pub tls_key_file: Option<PathBuf>,
+    pub(crate) tls_key_file: Option<PathBuf>,
 
-    /// Have the API server trust the authorities in this file (PEM) [default: whom the webhook configuration
-    /// says, which is someone else's to fill in]
+    /// Write the certificate authorities in this file (PEM) to the webhook configuration [default: leave its
+    /// caBundle to others, such as cert-manager's CA injector]
     #[arg(long, value_name = "PATH", requires = "tls_cert_file")]
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
 
-    /// How long a certificate of our own making is valid; another one is made after two thirds of it
+    /// Generate certificates that are valid this long; they are rotated after two thirds of it
     #[arg(
         long, value_name = "DURATION", default_value = "2160h", value_parser = duration,
         conflicts_with = "tls_cert_file"
     )]
-    pub certificate_lifetime: Duration,
+    pub(crate) certificate_lifetime: Duration,
 
-    /// How long the API servers trust a certificate's authority before it is served, and after; longer than
-    /// they, and files in two pods, take to learn of a change
+    /// Keep a certificate's authority in the webhook configuration this long before and after serving the
+    /// certificate; must exceed the time in which API servers and mounted files observe a change
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
-    pub certificate_overlap: Duration,
+    pub(crate) certificate_overlap: Duration,
 }
 
-/// A certificate would expire before another one may take its place.
+/// A certificate would expire before it can be replaced.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "--certificate-lifetime {lifetime:?} is too short: wanted: at least nine times --certificate-overlap {overlap:?}"
+    "--certificate-lifetime {lifetime:?} is too short: it must be at least nine times --certificate-overlap {overlap:?}"
 )]
-pub struct LifetimeError {
+pub(crate) struct LifetimeError {
     lifetime: Duration,
     overlap: Duration,
 }
 
 impl CertificateArgs {
-    /// Whether a certificate lives long enough to be replaced in time.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub fn check(&self) -> Result<(), LifetimeError> {
+    /// Checks that a certificate can be replaced before it expires.
+    pub(crate) fn check(&self) -> Result<(), LifetimeError> {
         let (lifetime, overlap) = (self.certificate_lifetime, self.certificate_overlap);
-        // The last third is for the overlaps before and after, and one more should something be slow.
+        // The last third must cover the overlaps before and after, and one more as a reserve.
         if lifetime / 9 < overlap { Err(LifetimeError { lifetime, overlap }) } else { Ok(()) }
     }
 
-    /// The files, if the certificate is from files.
+    /// The files, if `--tls-cert-file` is set.
     pub fn files(&self) -> Option<Paths> {
         let (chain, key) = self.tls_cert_file.clone().zip(self.tls_key_file.clone())?;
         Some(Paths { chain, key, authorities: self.ca_file.clone() })
     }
 }
 
-/// Where the certificate is.
+/// Files of the serving certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
-    /// Of the certificate and its intermediates.
+    /// The certificate and its intermediates.
     pub chain: PathBuf,
-    /// Of its key.
+    /// Its private key.
     pub key: PathBuf,
-    /// Of the authorities that the API server is to trust.
+    /// The authorities for the webhook configuration.
     pub authorities: Option<PathBuf>,
 }
 
-/// As Go's and cert-manager's durations, such as `2160h` or `1m30s`.
+/// Parses a duration like Go and cert-manager, such as `2160h` or `1m30s`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let wanted = || "wanted: a duration of a second or more, such as 2160h, 90m or 30s".to_owned();
-    let duration: SignedDuration = text.parse().map_err(|_| wanted())?;
-    let duration = Duration::try_from(duration).map_err(|_| wanted())?;
-    // What a certificate can express.
-    let possible = Duration::from_secs(1)..=Duration::from_secs(100 * 365 * 24 * 3600);
-    if possible.contains(&duration) { Ok(duration) } else { Err(wanted()) }
+    let invalid = || "expected a duration from 1s to 100 years, such as 2160h, 90m or 30s".to_owned();
+    let duration: SignedDuration = text.parse().map_err(|_| invalid())?;
+    let duration = Duration::try_from(duration).map_err(|_| invalid())?;
+    // The range that a certificate can express.
+    let range = Duration::from_secs(1)..=Duration::from_secs(100 * 365 * 24 * 3600);
+    if range.contains(&duration) { Ok(duration) } else { Err(invalid()) }
 }
 
 impl Args {
-    /// The DNS names and addresses by which the API server may call.
-    pub fn names(&self) -> Vec<String> {
+    /// The DNS names or the address by which the API server calls the webhook.
+    pub(crate) fn names(&self) -> Vec<String> {
         match &self.url {
             Some(url) => vec![url.host.clone()],
             None => {
@@ -138,24 +133,23 @@ impl Args {
     }
 }
 
-/// A URL that a webhook configuration may have.
+/// A valid URL of a webhook configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebhookUrl {
+pub(crate) struct WebhookUrl {
     text: String,
     host: String,
 }
 
 impl WebhookUrl {
-    /// The URL, as it was given.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// A URL that the API server would not call, or in vain.
+/// A URL that the API server would reject, or that does not reach the webhook.
 #[derive(Debug, thiserror::Error)]
-#[error("{problem}; wanted: https://HOST[:PORT]{PATH}")]
-pub struct UrlError {
+#[error("{problem}; expected https://HOST[:PORT]{PATH}")]
+pub(crate) struct UrlError {
     problem: &'static str,
 }
 
@@ -165,24 +159,24 @@ impl FromStr for WebhookUrl {
     // https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#url
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let refuse = |problem| Err(UrlError { problem });
-        let Ok(uri) = text.parse::<Uri>() else { return refuse("it is no URL") };
+        let Ok(uri) = text.parse::<Uri>() else { return refuse("not a URL") };
         if uri.scheme_str() != Some("https") {
-            return refuse("it does not start with https://");
+            return refuse("the URL does not start with https://");
         }
         if text.contains(['@', '?', '#']) {
-            return refuse("it has a user, a query or a fragment");
+            return refuse("the URL has a user, a query or a fragment");
         }
         if uri.path() == "/" {
-            return refuse("it has no path");
+            return refuse("the URL has no path");
         }
         match host(&uri) {
-            None => refuse("it has no host"),
+            None => refuse("the URL has no host"),
             Some(host) => Ok(Self { text: text.to_owned(), host }),
         }
     }
 }
 
-/// The name or address, as in a certificate.
+/// The host of a URL, as in a certificate.
 pub(crate) fn host(uri: &Uri) -> Option<String> {
     let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
     (!host.is_empty()).then(|| host.to_owned())
@@ -195,12 +189,12 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn command_line_is_valid() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn the_service_is_called_by_its_two_names() {
+    fn service_has_two_names() {
         let args = Args::parse_from(["mcsa-webhook"]);
         let names = args.names();
         assert!(names.contains(&"webhook.multicluster-service-account.svc".to_owned()));
@@ -230,11 +224,7 @@ mod tests {
     #[case("8s", "1s", false)]
     #[case("2160h", "1m", true)]
     #[case("24h", "3h", false)]
-    fn a_certificate_outlives_its_overlaps(
-        #[case] lifetime: &str,
-        #[case] overlap: &str,
-        #[case] fine: bool,
-    ) {
+    fn lifetime_must_exceed_the_overlaps(#[case] lifetime: &str, #[case] overlap: &str, #[case] fine: bool) {
         let flags =
             [format!("--certificate-lifetime={lifetime}"), format!("--certificate-overlap={overlap}")];
         let args = Args::parse_from(["mcsa-webhook".to_owned()].into_iter().chain(flags));

@@ -1,8 +1,7 @@
-//! How much of what callers send may be in memory at a time.
+//! Reads request bodies within a memory budget.
 //!
-//! Pods come by the thousand, and whoever reaches the port may send anything: what is held must
-//! depend on neither. Room is taken for what has come, not for what a caller says will come: one who
-//! says much and sends nothing keeps nobody waiting.
+//! Any number of clients may send any amount of data. Only received bytes count towards the budget, not the
+//! Content-Length: a client that announces much and sends nothing blocks no other.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -13,85 +12,80 @@ use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// The largest review that is read, in bytes. The API server stores objects of at most 1.5 MiB; a
-/// review has two, and its own text.
+/// Largest body, in bytes. An object has at most 1.5 MiB; a review contains two.
 pub(crate) const BODY_LIMIT: usize = 7 * 1024 * 1024;
 
-/// In bytes: some of the largest bodies, or a thousand as they usually are.
+/// Total of all bodies, in bytes: four of the largest, or a thousand typical ones.
 const TOTAL: usize = 32 * 1024 * 1024;
 
-/// As much as most reviews are, made room for at once.
-const USUAL: u64 = 32 * 1024;
+/// Initial buffer, in bytes: the size of most reviews.
+const TYPICAL_LENGTH: u64 = 32 * 1024;
 
-/// How long a body may take to come, waiting for room included. The API server waits 5 s for our
-/// answer, and imports may have to be looked up.
+/// Longest time to receive a body, including the wait for the budget. The API server waits 5 s for the response,
+/// and imports may have to be looked up.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Room for bodies.
-pub(crate) struct Budget(Semaphore);
+/// Permits for all bytes that bodies may occupy.
+pub(crate) struct BodyBudget(Semaphore);
 
-/// A body, and the room that it takes.
+/// A body and its share of the budget.
 #[derive(Debug, Default)]
-pub(crate) struct Held<'a> {
+pub(crate) struct BufferedBody<'a> {
     bytes: Vec<u8>,
-    room: Option<SemaphorePermit<'a>>,
+    permit: Option<SemaphorePermit<'a>>,
 }
 
-/// A body that is not read, or not to its end.
+/// The body was not read to its end.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unread {
-    /// It is too long.
-    #[error("the body is longer than {} MiB", BODY_LIMIT >> 20)]
+pub(crate) enum BodyError {
+    #[error("request body exceeds {} MiB", BODY_LIMIT >> 20)]
     TooLong,
-    /// It has not come in time, or there was no room for it.
-    #[error("the body did not come in time")]
-    Late,
-    /// The caller broke off.
-    #[error("the body broke off")]
-    BrokeOff,
+    /// Not received in time, or the budget was exhausted.
+    #[error("request body not received in time")]
+    Timeout,
+    #[error("client aborted the request body")]
+    Aborted,
 }
 
-impl Default for Budget {
+impl Default for BodyBudget {
     fn default() -> Self {
         Self(Semaphore::new(TOTAL))
     }
 }
 
-impl Budget {
-    /// Reads a body, waiting for room as it comes.
-    ///
-    /// # Errors
-    /// When it is too long, or does not come.
-    pub(crate) async fn read(&self, body: Body) -> Result<Held<'_>, Unread> {
-        timeout(DEADLINE, self.collect(body)).await.unwrap_or(Err(Unread::Late))
+impl BodyBudget {
+    /// Reads a body, waiting for the budget as data arrives.
+    pub(crate) async fn read(&self, body: Body) -> Result<BufferedBody<'_>, BodyError> {
+        timeout(DEADLINE, self.collect(body)).await.unwrap_or(Err(BodyError::Timeout))
     }
 
-    async fn collect(&self, mut body: Body) -> Result<Held<'_>, Unread> {
-        let said = body.size_hint().lower();
-        if said > BODY_LIMIT as u64 {
-            return Err(Unread::TooLong);
+    async fn collect(&self, mut body: Body) -> Result<BufferedBody<'_>, BodyError> {
+        let announced = body.size_hint().lower();
+        if announced > BODY_LIMIT as u64 {
+            return Err(BodyError::TooLong);
         }
-        let mut held = Held { bytes: Vec::with_capacity(said.min(USUAL) as usize), room: None };
+        let mut buffer =
+            BufferedBody { bytes: Vec::with_capacity(announced.min(TYPICAL_LENGTH) as usize), permit: None };
         while let Some(frame) = body.frame().await {
-            // What follows a body says nothing to us.
-            let Ok(data) = frame.map_err(|_| Unread::BrokeOff)?.into_data() else { continue };
-            if held.bytes.len() + data.len() > BODY_LIMIT {
-                return Err(Unread::TooLong);
+            // Ignore trailers.
+            let Ok(data) = frame.map_err(|_| BodyError::Aborted)?.into_data() else { continue };
+            if buffer.bytes.len() + data.len() > BODY_LIMIT {
+                return Err(BodyError::TooLong);
             }
-            // Never closed, and never so much.
+            // Neither fails: a frame is shorter than BODY_LIMIT, and the semaphore is never closed.
             let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-            let room = self.0.acquire_many(length).await.map_err(|_| Unread::BrokeOff)?;
-            match &mut held.room {
-                Some(taken) => taken.merge(room),
-                none => *none = Some(room),
+            let permit = self.0.acquire_many(length).await.map_err(|_| BodyError::Aborted)?;
+            match &mut buffer.permit {
+                Some(held) => held.merge(permit),
+                none => *none = Some(permit),
             }
-            held.bytes.extend_from_slice(&data);
+            buffer.bytes.extend_from_slice(&data);
         }
-        Ok(held)
+        Ok(buffer)
     }
 }
 
-impl Deref for Held<'_> {
+impl Deref for BufferedBody<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -105,7 +99,7 @@ mod tests {
     use futures::{FutureExt, StreamExt, stream};
     use std::convert::Infallible;
 
-    /// A body of `length` bytes in pieces, that ends, or that never does.
+    /// A body of `length` bytes in frames; if not `ends`, it stays open.
     fn body(length: usize, ends: bool) -> Body {
         let piece = |_| Ok::<_, Infallible>(vec![b' '; 1024]);
         let pieces = stream::iter(0..length / 1024).map(piece);
@@ -113,19 +107,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_read_to_the_limit() {
-        let budget = Budget::default();
+    async fn body_is_read_up_to_the_limit() {
+        let budget = BodyBudget::default();
         assert_eq!(budget.read(body(BODY_LIMIT, true)).await.unwrap().len(), BODY_LIMIT);
-        assert!(matches!(budget.read(body(BODY_LIMIT + 1024, true)).await, Err(Unread::TooLong)));
-        assert!(matches!(budget.read(body(BODY_LIMIT + 1024, false)).await, Err(Unread::TooLong)));
-        let said = Body::from(vec![b' '; BODY_LIMIT + 1]);
-        assert!(matches!(budget.read(said).await, Err(Unread::TooLong)));
-        assert_eq!(budget.0.available_permits(), TOTAL, "room that was taken is given back");
+        assert!(matches!(budget.read(body(BODY_LIMIT + 1024, true)).await, Err(BodyError::TooLong)));
+        assert!(matches!(budget.read(body(BODY_LIMIT + 1024, false)).await, Err(BodyError::TooLong)));
+        let long = Body::from(vec![b' '; BODY_LIMIT + 1]);
+        assert!(matches!(budget.read(long).await, Err(BodyError::TooLong)));
+        assert_eq!(budget.0.available_permits(), TOTAL, "all permits are returned");
     }
 
     #[tokio::test]
-    async fn what_has_not_come_takes_no_room() {
-        let budget = Budget::default();
+    async fn announced_bytes_do_not_use_the_budget() {
+        let budget = BodyBudget::default();
         let slow: Vec<_> = (0..1000).map(|_| Box::pin(budget.read(body(1024, false)))).collect();
         let mut slow = futures::future::join_all(slow);
         assert!((&mut slow).now_or_never().is_none());
@@ -134,13 +128,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_come_is_not_waited_for() {
-        assert!(matches!(Budget::default().read(body(1024, false)).await, Err(Unread::Late)));
+    async fn incomplete_body_times_out() {
+        assert!(matches!(BodyBudget::default().read(body(1024, false)).await, Err(BodyError::Timeout)));
     }
 
     #[tokio::test]
-    async fn who_finds_no_room_waits() {
-        let budget = Budget::default();
+    async fn body_waits_for_an_exhausted_budget() {
+        let budget = BodyBudget::default();
         let mut held = Vec::new();
         for _ in 0..4 {
             held.push(budget.read(body(BODY_LIMIT, true)).await.unwrap());

@@ -53,7 +53,7 @@ use self::rate_limit::Pace;
 use self::serving::{Serving, Wanted};
 use self::trust::Trust;
 use crate::args::{Args, WebhookUrl};
-use crate::ready::{Part, Readiness};
+use crate::readiness::{Part, Readiness};
 
 /// How often all is checked though nothing was heard of.
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -62,7 +62,7 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What is kept right, and with what.
-pub(crate) struct Keeper {
+pub(crate) struct CertificateController {
     api: Api<MutatingWebhookConfiguration>,
     url: Option<WebhookUrl>,
     source: Source,
@@ -103,7 +103,7 @@ enum Seen {
     Configuration(Box<MutatingWebhookConfiguration>, Result<Registered, NoEntry>),
 }
 
-impl Keeper {
+impl CertificateController {
     /// Nothing is known yet.
     ///
     /// # Errors
@@ -298,7 +298,7 @@ impl Keeper {
             }
             Err(reason) => {
                 if self.troubles.get(&about) != Some(&reason) {
-                    self.readiness.explain(about.part(), reason.clone());
+                    self.readiness.report_problem(about.part(), reason.clone());
                     self.troubles.insert(about, reason);
                 }
                 None

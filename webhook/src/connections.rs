@@ -1,7 +1,6 @@
-//! Who is connected: so many at a time, and none who has nothing to say.
+//! Limits the number of connections, and closes those that send nothing.
 //!
-//! API servers keep a few connections each. Whoever else reaches the port may open thousands, and
-//! leave them.
+//! API servers keep a few connections each. Any other client that reaches the port may open thousands.
 
 use std::io;
 use std::pin::Pin;
@@ -14,65 +13,69 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
-/// Connections at a time; more wait until others have gone. Each takes some 8 KiB.
-const MOST: usize = 4_000;
+/// Concurrent connections; more wait. Each uses about 8 KiB.
+const MAX_CONNECTIONS: usize = 4_000;
 
-/// How long someone who has connected may take for the first words.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time in which a client must send the first bytes.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So many bytes: as long as what a connection of HTTP/2 begins with, and shorter than any request. From
-/// then on, the server has limits of its own.
-const FIRST_WORDS: usize = 24;
+/// Length of the HTTP/2 connection preface, in bytes; every HTTP/1 request is longer. After these bytes, the
+/// HTTP server's own timeouts apply.
+const PREFACE_LENGTH: usize = 24;
 
-/// An acceptor that has these limits, around another one.
+/// Wraps an acceptor with these limits.
 #[derive(Clone, Debug)]
-pub(crate) struct Limited<A> {
+pub(crate) struct LimitedAcceptor<A> {
     inner: A,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
-impl<A> Limited<A> {
-    /// With the limits around `inner`.
+impl<A> LimitedAcceptor<A> {
     pub(crate) fn new(inner: A) -> Self {
-        Self { inner, places: Arc::new(Semaphore::new(MOST)) }
+        Self { inner, slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
     }
 }
 
-impl<A, I, S> Accept<I, S> for Limited<A>
+impl<A, I, S> Accept<I, S> for LimitedAcceptor<A>
 where
     A: Accept<I, S> + Clone + Send + 'static,
     A::Future: Send,
     I: Send + 'static,
     S: Send + 'static,
 {
-    type Stream = Caller<A::Stream>;
+    type Stream = Connection<A::Stream>;
     type Service = A::Service;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
-        let Self { inner, places } = self.clone();
+        let Self { inner, slots } = self.clone();
         Box::pin(async move {
-            // Never closed.
-            let place = places.acquire_owned().await.map_err(io::Error::other)?;
+            // Never fails: the semaphore is never closed.
+            let slot = slots.acquire_owned().await.map_err(io::Error::other)?;
             let (stream, service) = inner.accept(stream, service).await?;
             Ok((
-                Caller { stream, heard: 0, patience: Some(Box::pin(sleep(PATIENCE))), _place: place },
+                Connection {
+                    stream,
+                    received: 0,
+                    deadline: Some(Box::pin(sleep(PREFACE_TIMEOUT))),
+                    _slot: slot,
+                },
                 service,
             ))
         })
     }
 }
 
-/// A connection, and its place.
-pub(crate) struct Caller<S> {
+/// A connection and its slot.
+pub(crate) struct Connection<S> {
     stream: S,
-    heard: usize,
-    /// Until the first words.
-    patience: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    received: usize,
+    /// `None` after the preface.
+    deadline: Option<Pin<Box<Sleep>>>,
+    _slot: OwnedSemaphorePermit,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Caller<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -82,15 +85,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Caller<S> {
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(read) => {
-                this.heard = this.heard.saturating_add(buffer.filled().len() - before);
-                if this.heard >= FIRST_WORDS {
-                    this.patience = None;
+                this.received = this.received.saturating_add(buffer.filled().len() - before);
+                if this.received >= PREFACE_LENGTH {
+                    this.deadline = None;
                 }
                 Poll::Ready(read)
             }
             Poll::Pending => {
-                if let Some(patience) = &mut this.patience {
-                    ready!(patience.as_mut().poll(cx));
+                if let Some(deadline) = &mut this.deadline {
+                    ready!(deadline.as_mut().poll(cx));
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 Poll::Pending
@@ -99,7 +102,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Caller<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Caller<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -133,34 +136,34 @@ mod tests {
     use tokio::time::{advance, timeout};
 
     #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_sent_away() {
-        let (mut caller, stream) = duplex(64);
-        let (mut stream, ()) = Limited::new(DefaultAcceptor).accept(stream, ()).await.unwrap();
-        caller.write_all(b"PRI * ").await.unwrap();
+    async fn silent_connection_times_out() {
+        let (mut client, stream) = duplex(64);
+        let (mut stream, ()) = LimitedAcceptor::new(DefaultAcceptor).accept(stream, ()).await.unwrap();
+        client.write_all(b"PRI * ").await.unwrap();
         stream.read_exact(&mut [0; 6]).await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_said_something_may_think() {
-        let (mut caller, stream) = duplex(64);
-        let (mut stream, ()) = Limited::new(DefaultAcceptor).accept(stream, ()).await.unwrap();
-        caller.write_all(&[7; FIRST_WORDS]).await.unwrap();
-        stream.read_exact(&mut [0; FIRST_WORDS]).await.unwrap();
-        advance(PATIENCE * 10).await;
-        assert!(timeout(PATIENCE, stream.read_u8()).await.is_err(), "still connected");
+    async fn connection_may_pause_after_the_preface() {
+        let (mut client, stream) = duplex(64);
+        let (mut stream, ()) = LimitedAcceptor::new(DefaultAcceptor).accept(stream, ()).await.unwrap();
+        client.write_all(&[7; PREFACE_LENGTH]).await.unwrap();
+        stream.read_exact(&mut [0; PREFACE_LENGTH]).await.unwrap();
+        advance(PREFACE_TIMEOUT * 10).await;
+        assert!(timeout(PREFACE_TIMEOUT, stream.read_u8()).await.is_err(), "still connected");
         stream.write_u8(8).await.unwrap();
-        assert_eq!(caller.read_u8().await.unwrap(), 8);
+        assert_eq!(client.read_u8().await.unwrap(), 8);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn more_than_there_is_place_for_wait() {
-        let acceptor = Limited { inner: DefaultAcceptor, places: Arc::new(Semaphore::new(1)) };
+    async fn connections_over_the_limit_wait() {
+        let acceptor = LimitedAcceptor { inner: DefaultAcceptor, slots: Arc::new(Semaphore::new(1)) };
         let (first, second) = (duplex(64), duplex(64));
         let held = acceptor.accept(first.1, ()).await.unwrap();
         let mut late = acceptor.accept(second.1, ());
-        assert!(timeout(PATIENCE, &mut late).await.is_err());
+        assert!(timeout(PREFACE_TIMEOUT, &mut late).await.is_err());
         drop(held);
-        assert!(timeout(PATIENCE, late).await.is_ok());
+        assert!(timeout(PREFACE_TIMEOUT, late).await.is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of all imports, kept by a watch over them.
+//! A cache of all imports.
 
 mod record;
 
@@ -21,49 +21,42 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 pub(crate) use self::record::{Credential, Record};
-use crate::ready::{Part, Readiness};
+use crate::readiness::{Part, Readiness};
 
-/// How long one review may ask the API server for what the cache does not have. The API server
-/// waits 5 s for our answer.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// Longest time of a review's lookups of imports that are not cached. The API server waits 5 s for the response.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many imports are asked for at a time, by whichever reviews. Each takes a connection.
-const CALLS: usize = 16;
+/// Concurrent lookups of all reviews. Each uses a connection.
+const MAX_LOOKUPS: usize = 16;
 
-/// How many imports a page of the list has: what is in memory before it becomes a record.
-const PAGE: u32 = 50;
+/// Imports per page of the list, which limits how many full objects are in memory.
+const PAGE_SIZE: u32 = 50;
 
-/// What became of the search for an import.
+/// The result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// There it is.
-    Import(Record),
-    /// There is none.
-    Nothing,
-    /// The API server could not be asked, for this reason.
-    Unknown(String),
+pub(crate) enum Lookup {
+    Found(Record),
+    NotFound,
+    /// The API server could not be asked; the reason.
+    Failed(String),
 }
 
-/// What is known of all imports.
 pub(crate) struct Imports {
     client: Client,
-    calls: Semaphore,
+    lookups: Semaphore,
     records: RwLock<Records>,
 }
 
 impl Imports {
-    /// Nothing is known before [`Self::watch`] runs: each import is asked for.
+    /// The cache is empty until [`Self::watch`] runs; then each lookup asks the API server.
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, calls: Semaphore::new(CALLS), records: RwLock::default() }
+        Self { client, lookups: Semaphore::new(MAX_LOOKUPS), records: RwLock::default() }
     }
 
-    /// Keeps the records, for ever.
-    ///
-    /// # Errors
-    /// When the watch ends, which it never does by itself.
+    /// Maintains the cache forever.
     pub(crate) async fn watch(&self, client: Client, readiness: &Readiness) -> anyhow::Result<Infallible> {
         let api: Api<DeserializeGuard<ServiceAccountImport>> = Api::all(client);
-        let mut events = pin!(watcher(api, Config::default().page_size(PAGE)).default_backoff());
+        let mut events = pin!(watcher(api, Config::default().page_size(PAGE_SIZE)).default_backoff());
         let mut listed = Records::default();
         while let Some(event) = events.next().await {
             match event {
@@ -75,48 +68,47 @@ impl Imports {
                 }
                 Ok(Event::Apply(import)) => self.change(|records| records.apply(import)),
                 Ok(Event::Delete(import)) => self.change(|records| records.delete(&import)),
-                Err(error) => readiness.explain(Part::Imports, trouble(error)),
+                Err(error) => readiness.report_problem(Part::Imports, watch_problem(error)),
             }
         }
         anyhow::bail!("the watch of ServiceAccountImports ended")
     }
 
-    /// How many are known.
+    /// Number of cached imports.
     pub(crate) fn count(&self) -> u64 {
         let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
         u64::try_from(records.0.len()).unwrap_or(u64::MAX)
     }
 
-    /// Looks for imports of this namespace, in the cache first. The answers are in the order of
-    /// the names.
-    pub(crate) async fn find<'a>(&self, namespace: &str, names: &[&'a str]) -> Vec<(&'a str, Found)> {
-        let deadline = Instant::now() + DEADLINE;
-        let searches = names.iter().map(|&name| async move {
+    /// Looks up imports of a namespace, first in the cache. The results are in the order of `names`.
+    pub(crate) async fn look_up<'a>(&self, namespace: &str, names: &[&'a str]) -> Vec<(&'a str, Lookup)> {
+        let deadline = Instant::now() + LOOKUP_TIMEOUT;
+        let lookups = names.iter().map(|&name| async move {
             match self.cached(namespace, name) {
-                Some(record) => (name, Found::Import(record)),
-                None => (name, self.ask(namespace, name, deadline).await),
+                Some(record) => (name, Lookup::Found(record)),
+                None => (name, self.get(namespace, name, deadline).await),
             }
         });
-        join_all(searches).await
+        join_all(lookups).await
     }
 
     fn cached(&self, namespace: &str, name: &str) -> Option<Record> {
         self.records.read().unwrap_or_else(PoisonError::into_inner).get(namespace, name)
     }
 
-    // The watch may be a moment behind: import and pod are often applied together.
-    async fn ask(&self, namespace: &str, name: &str, deadline: Instant) -> Found {
+    // The watch may lag: import and pod are often applied together.
+    async fn get(&self, namespace: &str, name: &str, deadline: Instant) -> Lookup {
         let api: Api<ServiceAccountImport> = Api::namespaced(self.client.clone(), namespace);
         let call = async {
-            // Never closed.
-            let _turn = self.calls.acquire().await.ok();
+            // Never fails: the semaphore is never closed.
+            let _permit = self.lookups.acquire().await.ok();
             api.get_opt(name).await
         };
         match timeout_at(deadline, call).await {
-            Ok(Ok(Some(import))) => Found::Import(Record::of(&import)),
-            Ok(Ok(None)) => Found::Nothing,
-            Ok(Err(error)) => Found::Unknown(errors::line(&error)),
-            Err(_) => Found::Unknown("the API server did not answer in time".to_owned()),
+            Ok(Ok(Some(import))) => Lookup::Found(Record::of(&import)),
+            Ok(Ok(None)) => Lookup::NotFound,
+            Ok(Err(error)) => Lookup::Failed(errors::line(&error)),
+            Err(_) => Lookup::Failed("the API server did not answer in time".to_owned()),
         }
     }
 
@@ -125,26 +117,26 @@ impl Imports {
     }
 }
 
-/// The records, but for those that are as usual: of most imports, the name is all that is kept.
+/// Records by namespace and name. `None` stands for [`Record::with_defaults`], to save memory.
 #[derive(Default)]
 struct Records(HashMap<Box<str>, Option<Box<Record>>>);
 
 impl Records {
     fn get(&self, namespace: &str, name: &str) -> Option<Record> {
         let record = self.0.get(&*key(namespace, name))?;
-        Some(record.as_deref().cloned().unwrap_or_else(|| Record::usual(name)))
+        Some(record.as_deref().cloned().unwrap_or_else(|| Record::with_defaults(name)))
     }
 
     fn apply(&mut self, import: DeserializeGuard<ServiceAccountImport>) {
         match &import.0 {
             Ok(valid) => {
                 let record = Record::of(valid);
-                let is_usual = record == Record::usual(&valid.name_any());
-                self.0.insert(key_of(valid), (!is_usual).then(|| Box::new(record)));
+                let is_default = record == Record::with_defaults(&valid.name_any());
+                self.0.insert(key_of(valid), (!is_default).then(|| Box::new(record)));
             }
             Err(error) => {
                 let import_name = key_of(&import);
-                warn!(import = import_name, %error, "can't read a ServiceAccountImport; no pod can name it");
+                warn!(import = import_name, %error, "can't parse ServiceAccountImport; pods that name it are denied");
                 self.0.remove(&import_name);
             }
         }
@@ -155,17 +147,17 @@ impl Records {
     }
 }
 
-fn trouble(error: watcher::Error) -> String {
+fn watch_problem(error: watcher::Error) -> String {
     match &error {
         watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_not_found() => {
-            "this cluster has no ServiceAccountImports: run kubemcsa install, or kubectl apply -k manifests"
+            "the ServiceAccountImport CRD is not installed: run kubemcsa install, or kubectl apply -k manifests"
                 .to_owned()
         }
         _ => format!("can't watch ServiceAccountImports: {}", errors::line(&error)),
     }
 }
 
-/// Neither a namespace nor a name has a slash.
+/// Unambiguous: neither a namespace nor a name contains a slash.
 fn key(namespace: &str, name: &str) -> Box<str> {
     format!("{namespace}/{name}").into()
 }
@@ -195,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_import_leaves_the_others() {
+    fn invalid_import_does_not_affect_others() {
         let mut records = Records::default();
         records.apply(import("a", "c2".into()));
         records.apply(import("b", 7.into()));
@@ -205,14 +197,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_usual_takes_no_memory_and_all_else_is_kept() {
+    fn default_records_are_stored_as_none() {
         let mut records = Records::default();
-        let usual = import("a", "c2".into());
+        let default = import("a", "c2".into());
         let mut other = import("b", "c2".into());
         other.0.as_mut().unwrap().status = None;
-        let expected = [&usual, &other].map(|import| Record::of(import.0.as_ref().unwrap()));
-        assert_eq!(expected[0], Record::usual("a"));
-        records.apply(usual);
+        let expected = [&default, &other].map(|import| Record::of(import.0.as_ref().unwrap()));
+        assert_eq!(expected[0], Record::with_defaults("a"));
+        records.apply(default);
         records.apply(other);
         assert!(records.0["default/a"].is_none() && records.0["default/b"].is_some());
         let found = ["a", "b"].map(|name| records.get("default", name).unwrap());

@@ -1,4 +1,4 @@
-//! JSON as the API server means it, `null` for nothing; and borrowed from the text, not copied.
+//! JSON types that treat `null` as absent, like the API server, and borrow from the input.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,11 +8,11 @@ use std::ops::Deref;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-/// A text, which only holds memory of its own where it has escapes. `null` is the empty one.
+/// A string that is copied only if it contains escapes. `null` is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Text<'a>(pub Cow<'a, str>);
 
-/// An object: a derived `Deserialize` alone would also take a list, of the fields in their order.
+/// An object. A derived `Deserialize` would also accept a list of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Object<T>(pub T);
 
@@ -99,7 +99,7 @@ mod tests {
     #[case("{}", "", None)]
     #[case(r#"{"left":null,"right":null}"#, "", None)]
     #[case(r#"{"left":"a","right":"\u0062","other":[{}]}"#, "a", Some("b"))]
-    fn objects(#[case] json: &str, #[case] left: &str, #[case] right: Option<&str>) {
+    fn objects_are_parsed(#[case] json: &str, #[case] left: &str, #[case] right: Option<&str>) {
         let Object(pair) = serde_json::from_str::<Object<Pair>>(json).unwrap();
         assert_eq!((&*pair.left, pair.right.as_deref()), (left, right));
         assert!(matches!(pair.left.0, Cow::Borrowed(_)) || left.is_empty());
@@ -112,7 +112,7 @@ mod tests {
     #[case("7")]
     #[case(r#"{"left":7}"#)]
     #[case(r#"{"right":{}}"#)]
-    fn no_objects(#[case] json: &str) {
+    fn other_values_are_rejected(#[case] json: &str) {
         assert!(serde_json::from_str::<Object<Pair>>(json).is_err());
     }
 }

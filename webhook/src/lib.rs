@@ -1,11 +1,11 @@
-//! The automount webhook: a pod whose annotation names ServiceAccountImports gets their Secrets
-//! mounted, in every container.
+//! The automount webhook: mounts the Secrets of the ServiceAccountImports that a pod's annotation names, in every
+//! container.
 //!
-//! A review's way through the files: [`listener`] (`connections`: who is connected) → [`server`] ([`body`]: is there room) → [`review`]
-//! ([`admission`]: what is asked; [`pod`]: about which pod; [`annotation`]: which imports does it name;
-//! [`imports`]: are they there, and [`watch_activity`]: how sure is that; [`patch`]: what is added). Beside it,
-//! [`certificates`] holds the serving certificate and the webhook configuration right; [`ready`] says what is
-//! missing, and [`metrics`] how it goes.
+//! A request passes through [`listener`] ([`connections`]: limits) → [`server`] ([`body`]: reads the review) →
+//! [`review`] ([`admission`]: parses it; [`pod`]: the parsed pod; [`annotation`]: the imports that it names;
+//! [`imports`]: looks them up; [`patch`]: the volumes and mounts to add). [`certificates`] maintains the serving
+//! certificate and the webhook configuration. [`watch_activity`] measures how old the cache may be, [`readiness`]
+//! reports what is missing, and [`metrics`] exposes both.
 
 mod admission;
 mod annotation;
@@ -20,7 +20,7 @@ mod message;
 mod metrics;
 pub mod patch;
 pub mod pod;
-mod ready;
+mod readiness;
 mod review;
 mod server;
 mod watch_activity;
@@ -37,70 +37,70 @@ use tokio::time::sleep;
 use tracing::info;
 
 pub use args::Args;
-use certificates::Keeper;
+use certificates::CertificateController;
 use imports::Imports;
 use listener::Listener;
 use metrics::{Metrics, Snapshot};
-use ready::Readiness;
+use readiness::Readiness;
 use server::Server;
-use watch_activity::Heard;
+use watch_activity::WatchActivity;
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it can't start, or can't go on.
+/// If it can't start, or if a permanent task ends.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = signals::shutdown()?;
     let config = args.cluster.config().await?;
-    let heard = Heard::default();
-    let watcher = heard.client(config.clone())?;
+    let activity = WatchActivity::default();
+    let watcher = activity.client(config.clone())?;
     let client = Client::try_from(config)?;
     let imports = Arc::new(Imports::new(client.clone()));
 
     let readiness = Arc::new(Readiness::default());
-    let keeper = Keeper::new(&args, client, readiness.clone())?;
+    let certificates = CertificateController::new(&args, client, readiness.clone())?;
 
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let snapshot = {
-        let (imports, readiness, expiry) = (imports.clone(), readiness.clone(), keeper.expiry());
+        let (imports, readiness, expiry) = (imports.clone(), readiness.clone(), certificates.expiry());
         move || Snapshot {
             parts: readiness.parts(),
             imports: imports.count(),
-            cache_age: heard.age(),
+            cache_age: activity.age(),
             certificate_expiry: *expiry.borrow(),
         }
     };
     metrics::expose(&mut registry, snapshot);
     let ready = readiness.clone();
     let probes =
-        Probes { alive: Box::new(|| Ok(())), ready: Box::new(move || ready.verdict()), metrics: registry };
-    let probed = args.probes.listen()?.serve(probes);
+        Probes { alive: Box::new(|| Ok(())), ready: Box::new(move || ready.check()), metrics: registry };
+    let probe_server = args.probes.listen()?.serve(probes);
 
     let listener = probes::listen(args.listen).with_context(|| format!("can't listen at {}", args.listen))?;
     let address = listener.local_addr()?;
     let router = server::router(Server::new(imports.clone(), metrics));
-    let listener = Listener::start(listener, keeper.tls(), router)?;
+    let listener = Listener::start(listener, certificates.tls(), router)?;
     info!(version = env!("CARGO_PKG_VERSION"), %address, "listening");
 
     let delay = Duration::from_secs(args.shutdown_delay.into());
-    let ended = async {
+    let shut_down = async {
         info!(signal = shutdown.await, "stopping");
         readiness.stop();
-        // Whoever has not heard of it yet is still served. A second signal is for who can't wait.
-        let hurry = signals::shutdown()?;
+        // Keep serving API servers that still route here. A second signal ends the delay.
+        let second_signal = signals::shutdown()?;
         tokio::select! {
             () = sleep(delay) => {}
-            signal = hurry => info!(signal, "stopping now"),
+            signal = second_signal => info!(signal, "stopping now"),
         }
-        listener.end().await
+        listener.shut_down().await
     };
-    // Three run for ever: should one of them end, that is the reason to end.
+    // Three of these never end normally; if one fails, the process ends.
     tokio::select! {
-        ended = ended => ended?,
-        failed = keeper.run() => match failed? {},
-        failed = imports.watch(watcher, &readiness) => match failed? {},
-        never = probed => match never {},
+        result = shut_down => result?,
+        result = certificates.run() => match result? {},
+        result = imports.watch(watcher, &readiness) => match result? {},
+        never = probe_server => match never {},
     }
     info!("stopped");
     Ok(())

@@ -1,4 +1,4 @@
-//! The TLS listener: how callers are served, and how serving ends.
+//! The TLS listener and its graceful shutdown.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,44 +11,38 @@ use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
 use hyper_util::rt::TokioTimer;
 use tokio::task::JoinHandle;
 
-use crate::connections::Limited;
+use crate::connections::LimitedAcceptor;
 
-/// A caller who is silent for so long is asked whether he is still there, or sent away.
-const SILENCE: Duration = Duration::from_secs(30);
+/// Idle time after which HTTP/2 connections are pinged and HTTP/1 connections closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long requests in flight may take to finish when the process is told to end.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Longest wait for requests in flight during shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Listener {
     handle: Handle<SocketAddr>,
     task: JoinHandle<io::Result<()>>,
 }
 
 impl Listener {
-    /// Serves `router` at `listener`, with the certificate that is in `tls` when a caller comes.
-    ///
-    /// # Errors
-    /// When the listener is of no use.
+    /// Serves `router`. Each connection gets the certificate that `tls` contains when it is accepted.
     pub(crate) fn start(listener: TcpListener, tls: RustlsConfig, router: Router) -> io::Result<Self> {
         let handle = Handle::new();
         let server = from_tcp_rustls(listener, tls)?.handle(handle.clone());
-        // An answer is not to wait for the caller's word that it has the one before.
-        let mut server = server.map(|acceptor| Limited::new(acceptor.acceptor(NoDelayAcceptor)));
-        // API servers keep one connection for months; those that are gone must not pile up.
+        // TCP_NODELAY: don't delay a response until the previous one is acknowledged.
+        let mut server = server.map(|acceptor| LimitedAcceptor::new(acceptor.acceptor(NoDelayAcceptor)));
+        // API servers keep connections for months; connections of dead clients must not accumulate.
         let http = server.http_builder();
-        http.http1().timer(TokioTimer::new()).header_read_timeout(SILENCE);
-        http.http2().timer(TokioTimer::new()).keep_alive_interval(SILENCE);
+        http.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
+        http.http2().timer(TokioTimer::new()).keep_alive_interval(IDLE_TIMEOUT);
         let task = tokio::spawn(server.serve(router.into_make_service()));
         Ok(Self { handle, task })
     }
 
-    /// Takes no more connections, has what is in flight finish, and tells callers to go elsewhere.
-    ///
-    /// # Errors
-    /// When the server had ended before by itself, which it never does.
-    pub(crate) async fn end(self) -> anyhow::Result<()> {
-        self.handle.graceful_shutdown(Some(DRAIN));
+    /// Accepts no more connections, and waits for requests in flight. Clients are told to reconnect elsewhere.
+    pub(crate) async fn shut_down(self) -> anyhow::Result<()> {
+        self.handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
         Ok(self.task.await??)
     }
 }

@@ -1,5 +1,4 @@
-//! What Prometheus is told: reviews are counted as they are answered; how things are, it asks for at
-//! each scrape.
+//! Metrics: counters of reviews, and gauges that are computed at each scrape.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,26 +13,24 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::ready::Part;
+use crate::readiness::Part;
 
 const PREFIX: &str = "mcsa_webhook";
 
-/// In seconds: from a review that needs nothing but the cache to one that the API server has given up.
+/// In seconds: from a review that needs only the cache to one that has timed out at the API server.
 const BUCKETS: [f64; 12] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0];
 
 macro_rules! results {
     ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
-        /// What came of a request.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum ReviewResult {
             $($(#[$doc])* $name),*
         }
 
         impl ReviewResult {
-            /// All of them.
             pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// As the metric's label has it.
+            /// Value of the label `result`.
             pub(crate) fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text),*
@@ -44,21 +41,20 @@ macro_rules! results {
 }
 
 results! {
-    /// Allowed, with something added.
+    /// Allowed with a patch.
     Patched = "patched",
-    /// Allowed as it is.
+    /// Allowed without a patch.
     Unchanged = "unchanged",
-    /// Denied: the pod, or what it asks for, is not as it must be.
+    /// Denied because of the pod or its annotations.
     Denied = "denied",
-    /// Denied: an import that is not in the cache could not be looked up.
+    /// Denied because an import could not be looked up.
     Unknown = "unknown",
-    /// No review: an HTTP status of 4xx.
+    /// Not a review: HTTP status 4xx.
     Refused = "refused",
-    /// It did not come whole in time (HTTP status 408), or the caller did not wait for the answer.
+    /// Not received in time (HTTP status 408), or the client closed the connection before the response.
     Dropped = "dropped",
 }
 
-/// What happens, counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     reviews: Family<[(&'static str, &'static str); 1], Counter>,
@@ -66,30 +62,28 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Counts from zero, for all to see in `registry`.
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self { reviews: Family::default(), durations: Histogram::new(BUCKETS) };
         for result in ReviewResult::ALL {
-            // There from the start: a rate needs a value before the first event.
+            // Export zero: a rate needs a value before the first event.
             drop(metrics.reviews.get_or_create(&label(*result)));
         }
         let registry = registry.sub_registry_with_prefix(PREFIX);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The webhook that runs", version);
-        registry.register("reviews", "Requests that were answered, by result", metrics.reviews.clone());
+        registry.register("build", "Version of the webhook", version);
+        registry.register("reviews", "Admission requests by result", metrics.reviews.clone());
         registry.register_with_unit(
             "review_duration",
-            "How long requests took, from their head to their answer",
+            "Duration of admission requests, from their headers to the response",
             Unit::Seconds,
             metrics.durations.clone(),
         );
         metrics
     }
 
-    /// A request was answered.
-    pub(crate) fn answered(&self, result: ReviewResult, took: Duration) {
+    pub(crate) fn record(&self, result: ReviewResult, duration: Duration) {
         self.reviews.get_or_create(&label(result)).inc();
-        self.durations.observe(took.as_secs_f64());
+        self.durations.observe(duration.as_secs_f64());
     }
 }
 
@@ -97,26 +91,25 @@ fn label(result: ReviewResult) -> [(&'static str, &'static str); 1] {
     [("result", result.as_str())]
 }
 
-/// How things are, at one moment.
+/// Values of the gauges.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Snapshot {
-    /// What the job needs, and whether it stands.
+    /// Whether each part is ready.
     pub parts: [(Part, bool); Part::ALL.len()],
-    /// How many imports are known.
+    /// Number of cached imports.
     pub imports: u64,
-    /// How long ago the API server was last heard; none before the first time.
+    /// Time since the API server last sent data on the watch; `None` before the first time.
     pub cache_age: Option<Duration>,
-    /// When the certificate that is served expires.
+    /// When the serving certificate expires.
     pub certificate_expiry: Option<Timestamp>,
 }
 
-/// Has each scrape of `registry` ask how things are.
+/// Computes the gauges at each scrape.
 pub(crate) fn expose(registry: &mut Registry, snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) {
     let registry = registry.sub_registry_with_prefix(PREFIX);
     registry.register_collector(Box::new(Gauges(Box::new(snapshot))));
 }
 
-/// Encodes a [`Snapshot`] at each scrape.
 struct Gauges(Box<dyn Fn() -> Snapshot + Send + Sync>);
 
 impl fmt::Debug for Gauges {
@@ -128,22 +121,22 @@ impl fmt::Debug for Gauges {
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Snapshot { parts, imports, cache_age, certificate_expiry } = (self.0)();
-        let help = "Whether a part of what the job needs stands.";
+        let help = "Whether a part of the webhook is ready (1) or not (0).";
         let mut ready = encoder.encode_descriptor("ready", help, None, MetricType::Gauge)?;
-        for (part, stands) in parts {
-            ready.encode_family(&[("part", part.name())])?.encode_gauge(&u64::from(stands))?;
+        for (part, is_ready) in parts {
+            ready.encode_family(&[("part", part.name())])?.encode_gauge(&u64::from(is_ready))?;
         }
         encoder
-            .encode_descriptor("imports", "Imports that are known.", None, MetricType::Gauge)?
+            .encode_descriptor("imports", "Imports in the cache.", None, MetricType::Gauge)?
             .encode_gauge(&imports)?;
         if let Some(age) = cache_age {
-            let help = "How long ago the API server was last heard; it says something each minute.";
+            let help = "Time since the API server last sent data on the watch of imports; it sends some every minute.";
             encoder
                 .encode_descriptor("cache_age", help, Some(&Unit::Seconds), MetricType::Gauge)?
                 .encode_gauge(&age.as_secs_f64())?;
         }
         if let Some(expiry) = certificate_expiry {
-            let help = "When the certificate that is served expires.";
+            let help = "When the serving certificate expires.";
             let unit = Some(&Unit::Seconds);
             encoder
                 .encode_descriptor("certificate_expiry_timestamp", help, unit, MetricType::Gauge)?
@@ -159,7 +152,7 @@ mod tests {
     use prometheus_client::encoding::text::encode;
 
     #[test]
-    fn what_a_scrape_says() {
+    fn scrape_has_all_metrics() {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         expose(&mut registry, || Snapshot {
@@ -168,7 +161,7 @@ mod tests {
             cache_age: Some(Duration::from_millis(1_500)),
             certificate_expiry: Some(Timestamp::constant(1_800_000_000, 0)),
         });
-        metrics.answered(ReviewResult::Patched, Duration::from_micros(300));
+        metrics.record(ReviewResult::Patched, Duration::from_micros(300));
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [
@@ -182,7 +175,7 @@ mod tests {
             "mcsa_webhook_cache_age_seconds 1.5",
             "mcsa_webhook_certificate_expiry_timestamp_seconds 1800000000",
         ] {
-            assert!(text.lines().any(|said| said == line), "no {line} in:\n{text}");
+            assert!(text.lines().any(|found| found == line), "no {line} in:\n{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is added to a pod: a pure function of the pod and its imports.
+//! Computes the JSON patch of a pod: a pure function of the pod and its imports.
 
 use std::borrow::Cow;
 
@@ -11,128 +11,128 @@ use serde_json::{Value, json};
 use crate::message::quote;
 use crate::pod::{Container, Pod, Spec};
 
-/// The variable by which kubectl and client libraries find their kubeconfigs.
+/// Lists the kubeconfigs of kubectl and client libraries.
 const KUBECONFIG: &str = "KUBECONFIG";
 
 /// An import that a pod names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
-    /// Its name.
+    /// The ServiceAccountImport.
     pub name: String,
-    /// The Secret that holds its credential, or will.
+    /// Its Secret, which may not exist yet.
     pub secret: String,
-    /// The file of the mount that is a kubeconfig, if one is.
+    /// Key of the Secret whose value is a kubeconfig.
     pub kubeconfig: Option<Cow<'static, str>>,
 }
 
-/// What a pod asks for.
+/// What the annotations of a pod request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// The imports, in its order.
+pub struct RequestedImports {
+    /// The imports, in the order of the annotation.
     pub imports: Vec<Import>,
-    /// Whether `KUBECONFIG` is to name their kubeconfigs.
+    /// Whether to set `KUBECONFIG` to their kubeconfigs.
     pub kubeconfig_env: bool,
 }
 
-/// What the pod has already is in the way.
+/// The pod already uses a name or a path that an import needs.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// A container mounts something else where the import belongs.
+    /// A container mounts something else at the path of the import.
     #[error(
-        "container {} mounts {}volume {} at {}, where import {import} belongs: mount it elsewhere, or remove {import} \
-         from the pod's annotation",
+        "container {} mounts {}volume {} at {}, the mount path of ServiceAccountImport {import}: mount it elsewhere, or \
+         remove {import} from the pod's annotation",
         quote(container),
-        if *part { "a subPath of " } else { "" },
+        if *sub_path { "a subPath of " } else { "" },
         quote(volume),
         quote(path)
     )]
     MountPath {
-        /// The container.
+        /// Name of the container.
         container: String,
-        /// The path, as the container says it.
+        /// The path, as written in the pod.
         path: String,
-        /// The volume that is mounted there.
+        /// Name of the mounted volume.
         volume: String,
-        /// Whether only a part of the volume is.
-        part: bool,
+        /// Whether the mount has a subPath.
+        sub_path: bool,
         /// The import.
         import: String,
     },
-    /// A volume has the name of ours, and is another one.
+    /// Another volume has the name of the import's volume.
     #[error(
-        "volume {volume:?} is not Secret {secret} as a whole, for which that name is reserved by import {import}: \
-         rename the volume, or remove {import} from the pod's annotation"
+        "volume {volume:?} is not the whole Secret {secret}, but ServiceAccountImport {import} reserves this name: rename \
+         the volume, or remove {import} from the pod's annotation"
     )]
     Volume {
-        /// The volume.
+        /// Name of the volume.
         volume: String,
-        /// The Secret that it should be.
+        /// The import's Secret.
         secret: String,
         /// The import.
         import: String,
     },
 }
 
-/// What a new pod lacks: for each import a volume, and a mount in every container; where it asks for
-/// it, the variable `KUBECONFIG` in every container. Empty where it lacks nothing. What the pod has is
-/// never changed.
+/// Adds to a new pod what it does not have yet: for each import a volume, and a mount in every container; if
+/// requested, the variable `KUBECONFIG` in every container. Never changes what the pod already has.
 ///
 /// # Errors
-/// When a volume name or a mount path that an import needs is taken by something else.
-pub fn patch(pod: &Pod, wanted: &Wanted) -> Result<Patch, Conflict> {
-    let mut additions = Additions::default();
-    let Some(spec) = &pod.spec else { return Ok(additions.patch()) };
-    let places: Vec<_> = wanted.imports.iter().map(Place::of).collect();
-    let mut missing = Vec::new();
-    for place in &places {
-        if place.lacks_volume(spec)? {
-            missing.push(place.volume());
+/// If the pod uses a volume name or a mount path of an import for something else.
+pub fn patch(pod: &Pod, requested: &RequestedImports) -> Result<Patch, Conflict> {
+    let mut builder = PatchBuilder::default();
+    let Some(spec) = &pod.spec else { return Ok(builder.build()) };
+    let import_mounts: Vec<_> = requested.imports.iter().map(ImportMount::of).collect();
+    let mut volumes = Vec::new();
+    for import_mount in &import_mounts {
+        if import_mount.needs_volume(spec)? {
+            volumes.push(import_mount.volume());
         }
     }
-    additions.add(&["spec", "volumes"], spec.volumes.is_some(), missing);
+    builder.add(&["spec", "volumes"], spec.volumes.is_some(), volumes);
     for (field, index, container) in spec.containers() {
         let mut mounts = Vec::new();
-        for place in &places {
-            if place.lacks_mount(spec, container)? {
-                mounts.push(place.mount());
+        for import_mount in &import_mounts {
+            if import_mount.needs_mount(spec, container)? {
+                mounts.push(import_mount.mount());
             }
         }
-        additions.add_to(field, index, container, mounts, kubeconfigs(&places, wanted));
+        builder.add_to(field, index, container, mounts, kubeconfigs(&import_mounts, requested));
     }
-    Ok(additions.patch())
+    Ok(builder.build())
 }
 
-/// What those ephemeral containers lack that are not in the pod as it is stored. A pod that runs can
-/// have no new volumes, and whoever debugs it is not to be stopped: an import whose volume it does not
-/// have, or that something is in the way of, is left out.
-pub fn patch_debugging(pod: &Pod, stored: &Pod, wanted: &Wanted) -> Patch {
-    let mut additions = Additions::default();
-    let Some(spec) = &stored.spec else { return additions.patch() };
-    let places: Vec<_> = wanted.imports.iter().map(Place::of).collect();
+/// Adds mounts and variables to new ephemeral containers. A running pod can't get new volumes, and debugging must
+/// never be denied: skips imports whose volume the pod does not have, and imports with a conflict.
+pub(crate) fn patch_ephemeral_containers(pod: &Pod, stored: &Pod, requested: &RequestedImports) -> Patch {
+    let mut builder = PatchBuilder::default();
+    let Some(spec) = &stored.spec else { return builder.build() };
+    let import_mounts: Vec<_> = requested.imports.iter().map(ImportMount::of).collect();
     for (index, container) in pod.ephemeral_containers().enumerate() {
         if stored.ephemeral_containers().any(|old| old.name == container.name) {
             continue;
         }
-        let (mut possible, mut mounts) = (Vec::new(), Vec::new());
-        for place in places.iter().filter(|place| place.lacks_volume(spec) == Ok(false)) {
-            let Ok(lacking) = place.lacks_mount(spec, container) else { continue };
-            possible.push(place);
-            mounts.extend(lacking.then(|| place.mount()));
+        let (mut mountable, mut mounts) = (Vec::new(), Vec::new());
+        for import_mount in
+            import_mounts.iter().filter(|import_mount| import_mount.needs_volume(spec) == Ok(false))
+        {
+            let Ok(needed) = import_mount.needs_mount(spec, container) else { continue };
+            mountable.push(import_mount);
+            mounts.extend(needed.then(|| import_mount.mount()));
         }
-        let kubeconfigs = kubeconfigs(possible, wanted);
-        additions.add_to("ephemeralContainers", index, container, mounts, kubeconfigs);
+        let kubeconfigs = kubeconfigs(mountable, requested);
+        builder.add_to("ephemeralContainers", index, container, mounts, kubeconfigs);
     }
-    additions.patch()
+    builder.build()
 }
 
-/// Where an import belongs in a pod.
-struct Place<'a> {
+/// The volume and the mount path of an import.
+struct ImportMount<'a> {
     import: &'a Import,
     volume: String,
     path: String,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ImportMount<'a> {
     fn of(import: &'a Import) -> Self {
         let path = format!("{MOUNT_ROOT}/{}", import.name);
         Self { import, volume: dns_label("sai-", &import.name), path }
@@ -146,7 +146,7 @@ impl<'a> Place<'a> {
         json!({ "name": self.volume, "mountPath": self.path, "readOnly": true })
     }
 
-    fn lacks_volume(&self, spec: &Spec) -> Result<bool, Conflict> {
+    fn needs_volume(&self, spec: &Spec) -> Result<bool, Conflict> {
         match spec.volume(&self.volume) {
             None => Ok(true),
             Some(volume) if volume.is_secret(&self.import.secret) => Ok(false),
@@ -158,10 +158,9 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Another volume at the path is as good as ours if it is the same Secret. Mounts above and below
-    /// are not in the way: runtimes mount the outer one first, and make folders for the inner one where they
-    /// may write.
-    fn lacks_mount(&self, spec: &Spec, container: &Container) -> Result<bool, Conflict> {
+    /// Another volume at the path is accepted if it is the same Secret. Mounts at parent and child paths are no
+    /// conflict: runtimes mount the outer one first, and create directories for the inner one if it is writable.
+    fn needs_mount(&self, spec: &Spec, container: &Container) -> Result<bool, Conflict> {
         let mut mounts = container.volume_mounts.iter().flatten();
         let Some(mount) = mounts.find(|mount| self.is_at(&mount.mount_path)) else { return Ok(true) };
         let volume = &*mount.name;
@@ -173,45 +172,47 @@ impl<'a> Place<'a> {
             container: container.name.to_string(),
             path: mount.mount_path.to_string(),
             volume: volume.to_owned(),
-            part: !mount.is_whole(),
+            sub_path: !mount.is_whole(),
             import: self.import.name.clone(),
         })
     }
 
     fn is_at(&self, path: &str) -> bool {
-        // Each spelling of our path has the name in it, and hardly any other path does.
-        path.contains(&self.import.name) && normal(path) == normal(&self.path)
+        // Each spelling of the path contains the name; this skips most other paths quickly.
+        path.contains(&self.import.name) && components(path) == components(&self.path)
     }
 }
 
-/// The folders of a path. The kubelet takes a relative one as absolute.
-fn normal(path: &str) -> Vec<&str> {
-    let mut folders = Vec::new();
-    for folder in path.split('/') {
-        match folder {
+/// The components of a normalized path. The kubelet treats a relative path as absolute.
+fn components(path: &str) -> Vec<&str> {
+    let mut components = Vec::new();
+    for component in path.split('/') {
+        match component {
             "" | "." => {}
-            ".." => drop(folders.pop()),
-            folder => folders.push(folder),
+            ".." => drop(components.pop()),
+            component => components.push(component),
         }
     }
-    folders
+    components
 }
 
-/// The value of `KUBECONFIG`, if it is wanted and there is any kubeconfig.
-fn kubeconfigs<'a>(places: impl IntoIterator<Item = &'a Place<'a>>, wanted: &Wanted) -> Option<String> {
-    let files = places.into_iter().filter(|_| wanted.kubeconfig_env).filter_map(|place| {
-        let file = place.import.kubeconfig.as_ref()?;
-        Some(format!("{}/{file}", place.path))
+/// The value of `KUBECONFIG`, if it is requested and an import has a kubeconfig.
+fn kubeconfigs<'a>(
+    import_mounts: impl IntoIterator<Item = &'a ImportMount<'a>>,
+    requested: &RequestedImports,
+) -> Option<String> {
+    let files = import_mounts.into_iter().filter(|_| requested.kubeconfig_env).filter_map(|import_mount| {
+        let file = import_mount.import.kubeconfig.as_ref()?;
+        Some(format!("{}/{file}", import_mount.path))
     });
     let files: Vec<_> = files.collect();
     (!files.is_empty()).then(|| files.join(":"))
 }
 
-/// What is added, so far.
 #[derive(Default)]
-struct Additions(Vec<PatchOperation>);
+struct PatchBuilder(Vec<PatchOperation>);
 
-impl Additions {
+impl PatchBuilder {
     fn add_to(
         &mut self,
         field: &str,
@@ -227,7 +228,7 @@ impl Additions {
         self.add(&["spec", field, &index, "env"], container.env.is_some(), env.into_iter().collect());
     }
 
-    /// Adds items to the end of the list at `path`, or makes that list.
+    /// Appends items to the list at `path`, or creates it.
     fn add(&mut self, path: &[&str], exists: bool, items: Vec<Value>) {
         let add = |path, value| PatchOperation::Add(AddOperation { path, value });
         if items.is_empty() {
@@ -241,7 +242,7 @@ impl Additions {
         self.0.extend(items.into_iter().map(|item| add(end.clone(), item)));
     }
 
-    fn patch(self) -> Patch {
+    fn build(self) -> Patch {
         Patch(self.0)
     }
 }

@@ -1,64 +1,61 @@
-//! One review: which imports does the pod name, are they there, what is added.
+//! Reviews a pod: looks up the imports that it names, and returns the patch or a denial.
 
 use json_patch::Patch;
 use kube::core::Status;
 use mcsa_client::contract;
 use tracing::{debug, info};
 
-use crate::admission::{Answer, Event, Malformed, Request};
+use crate::admission::{Malformed, Operation, Request, ReviewResponse};
 use crate::annotation::{self, Invalid};
-use crate::imports::{Credential, Found, Imports, Record};
+use crate::imports::{Credential, Imports, Lookup, Record};
 use crate::message::quote;
-use crate::patch::{self, Conflict, Import, Wanted};
+use crate::patch::{self, Conflict, Import, RequestedImports};
 use crate::pod::Pod;
 
-/// How many imports a message names.
-const NAMED: usize = 10;
+/// Imports that a message lists.
+const MAX_LISTED: usize = 10;
 
-/// Answers a review.
-///
-/// # Errors
-/// When the body is no review.
-pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<Answer<'a>, Malformed> {
-    let Request { uid, event, namespace, pod, stored } = Request::read(body)?;
-    let admitted = match event {
-        Event::Creation => create(&pod, &namespace, imports).await,
-        Event::Debugging => Ok(debugging(&pod, &stored, &namespace, imports).await),
-        Event::Other => Ok(Admitted::default()),
+/// Parses and answers a review.
+pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<ReviewResponse<'a>, Malformed> {
+    let Request { uid, operation, namespace, pod, stored } = Request::parse(body)?;
+    let admitted = match operation {
+        Operation::Create => create(&pod, &namespace, imports).await,
+        Operation::Debug => Ok(debug(&pod, &stored, &namespace, imports).await),
+        Operation::Other => Ok(Admitted::default()),
     };
     match admitted {
         Ok(Admitted { patch, warnings }) => {
-            let operations = patch.0.len();
-            debug!(%namespace, pod = pod.name(), ?event, operations, warnings = warnings.len(), "admitted");
-            Ok(Answer::allow(uid, &patch, warnings))
+            let patches = patch.0.len();
+            debug!(%namespace, pod = pod.name(), ?operation, patches, warnings = warnings.len(), "admitted");
+            Ok(ReviewResponse::allow(uid, &patch, warnings))
         }
         Err(denial) => {
             let import = pod.imports().map(quote).unwrap_or_default();
             info!(%namespace, pod = pod.name(), %import, reason = denial.to_string(), "denied");
-            Ok(Answer::deny(uid, denial.status()))
+            Ok(ReviewResponse::deny(uid, denial.status()))
         }
     }
 }
 
-/// What may happen, and what is to be added.
+/// The pod is allowed, with this patch.
 #[derive(Default)]
 struct Admitted {
     patch: Patch,
     warnings: Vec<String>,
 }
 
-/// Why a pod may not be created.
+/// Why a pod is denied.
 #[derive(Debug, thiserror::Error)]
 enum Denial {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     #[error(
-        "no such import: create ServiceAccountImport {imports}, or remove it from annotation {} of the pod",
+        "ServiceAccountImport not found: {imports}; create it, or remove it from the pod's annotation {}",
         contract::IMPORT_NAME
     )]
     Missing { imports: String },
-    #[error("ServiceAccountImport {import} could not be looked up: {reason}; try again")]
-    Unknown { import: String, reason: String },
+    #[error("can't look up ServiceAccountImport {import}: {reason}; try again")]
+    LookupFailed { import: String, reason: String },
     #[error(transparent)]
     Conflict(#[from] Conflict),
 }
@@ -66,7 +63,7 @@ enum Denial {
 impl Denial {
     fn status(&self) -> Status {
         let (code, reason) = match self {
-            Self::Unknown { .. } => (503, "ServiceUnavailable"),
+            Self::LookupFailed { .. } => (503, "ServiceUnavailable"),
             Self::Invalid(_) | Self::Missing { .. } | Self::Conflict(_) => (403, "Forbidden"),
         };
         Status::failure(&self.to_string(), reason).with_code(code)
@@ -74,59 +71,61 @@ impl Denial {
 }
 
 async fn create(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admitted, Denial> {
-    let Some(named) = pod.imports() else { return Ok(Admitted::default()) };
-    let names = annotation::names(named)?;
+    let Some(annotation) = pod.imports() else { return Ok(Admitted::default()) };
+    let names = annotation::names(annotation)?;
     let kubeconfig_env = annotation::kubeconfig_env(pod.kubeconfig_env())?;
-    let found = imports.find(namespace, &names).await;
-    let (wanted, warnings) = decide(namespace, found, kubeconfig_env)?;
-    Ok(Admitted { patch: patch::patch(pod, &wanted)?, warnings })
+    let lookups = imports.look_up(namespace, &names).await;
+    let (requested, warnings) = decide(namespace, lookups, kubeconfig_env)?;
+    Ok(Admitted { patch: patch::patch(pod, &requested)?, warnings })
 }
 
-/// Whoever debugs a pod gets what there is, and is never refused for what there is not. The pod as it
-/// is stored says what it has: the API server takes nothing from the update but ephemeral containers.
-async fn debugging(pod: &Pod<'_>, stored: &Pod<'_>, namespace: &str, imports: &Imports) -> Admitted {
-    let names = stored.imports().and_then(|named| annotation::names(named).ok()).unwrap_or_default();
+/// Never denies `kubectl debug`: mounts the imports that are available. Uses the stored pod's annotations, because
+/// the API server ignores everything in this update except ephemeral containers.
+async fn debug(pod: &Pod<'_>, stored: &Pod<'_>, namespace: &str, imports: &Imports) -> Admitted {
+    let names =
+        stored.imports().and_then(|annotation| annotation::names(annotation).ok()).unwrap_or_default();
     let kubeconfig_env = annotation::kubeconfig_env(stored.kubeconfig_env()).unwrap_or_default();
-    let found = imports.find(namespace, &names).await.into_iter().filter_map(|(name, found)| match found {
-        Found::Import(record) => Some(import(name, record)),
-        Found::Nothing | Found::Unknown(_) => None,
-    });
-    let wanted = Wanted { imports: found.collect(), kubeconfig_env };
-    Admitted { patch: patch::patch_debugging(pod, stored, &wanted), warnings: Vec::new() }
+    let found =
+        imports.look_up(namespace, &names).await.into_iter().filter_map(|(name, lookup)| match lookup {
+            Lookup::Found(record) => Some(import(name, record)),
+            Lookup::NotFound | Lookup::Failed(_) => None,
+        });
+    let requested = RequestedImports { imports: found.collect(), kubeconfig_env };
+    Admitted { patch: patch::patch_ephemeral_containers(pod, stored, &requested), warnings: Vec::new() }
 }
 
 fn import(name: &str, record: Record) -> Import {
     Import { name: name.to_owned(), secret: record.secret, kubeconfig: record.kubeconfig }
 }
 
-/// What to add and what to warn of, unless an import is not there.
+/// The imports to mount, and warnings. Denies a pod whose imports are missing.
 fn decide(
     namespace: &str,
-    found: Vec<(&str, Found)>,
+    lookups: Vec<(&str, Lookup)>,
     kubeconfig_env: bool,
-) -> Result<(Wanted, Vec<String>), Denial> {
+) -> Result<(RequestedImports, Vec<String>), Denial> {
     let (mut imports, mut warnings) = (Vec::new(), Vec::new());
-    let (mut missing, mut unknown) = (Vec::new(), None);
-    for (name, found) in found {
-        match found {
-            Found::Import(record) => {
+    let (mut missing, mut failed) = (Vec::new(), None);
+    for (name, lookup) in lookups {
+        match lookup {
+            Lookup::Found(record) => {
                 warnings.extend(warn(namespace, name, &record, kubeconfig_env));
                 imports.push(import(name, record));
             }
-            Found::Nothing => missing.push(format!("{namespace}/{name}")),
-            Found::Unknown(reason) => {
+            Lookup::NotFound => missing.push(format!("{namespace}/{name}")),
+            Lookup::Failed(reason) => {
                 let import = format!("{namespace}/{name}");
-                unknown = unknown.or(Some(Denial::Unknown { import, reason }));
+                failed = failed.or(Some(Denial::LookupFailed { import, reason }));
             }
         }
     }
     if !missing.is_empty() {
         return Err(Denial::Missing { imports: list(&missing) });
     }
-    unknown.map_or(Ok((Wanted { imports, kubeconfig_env }, warnings)), Err)
+    failed.map_or(Ok((RequestedImports { imports, kubeconfig_env }, warnings)), Err)
 }
 
-/// What the pod will have to do without, for a while or for good.
+/// Warns of a missing credential or kubeconfig.
 fn warn(
     namespace: &str,
     name: &str,
@@ -136,24 +135,26 @@ fn warn(
     let no_credential = match &record.credential {
         Credential::Present => None,
         Credential::Absent(reason) => {
-            // The reason comes last: the API server may cut a warning after 256 characters.
+            // The reason is last, because the API server may cut warnings after 256 characters.
             let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
             Some(format!(
-                "ServiceAccountImport {namespace}/{name} has no credential yet: the pod starts as soon as Secret {} \
-                 is there{reason}",
+                "ServiceAccountImport {namespace}/{name} has no credential yet: the pod starts when Secret {} \
+                 exists{reason}",
                 record.secret
             ))
         }
     };
     let no_kubeconfig = (kubeconfig_env && record.kubeconfig.is_none()).then(|| {
-        format!("ServiceAccountImport {namespace}/{name} has no kubeconfig among its items: KUBECONFIG leaves it out")
+        format!(
+            "ServiceAccountImport {namespace}/{name} has no kubeconfig item: KUBECONFIG does not include it"
+        )
     });
     no_credential.into_iter().chain(no_kubeconfig)
 }
 
 fn list(imports: &[String]) -> String {
-    let named = imports.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match imports.len().saturating_sub(NAMED) {
+    let named = imports.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match imports.len().saturating_sub(MAX_LISTED) {
         0 => named,
         more => format!("{named} and {more} more"),
     }

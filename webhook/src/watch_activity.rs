@@ -1,8 +1,8 @@
-//! When the API server was last heard: how old what we know may be.
+//! Records when a watch last received data, which bounds the age of the cache.
 //!
-//! A watch that is silent looks like one where nothing happens. API servers break the silence each
-//! minute with a bookmark (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>),
-//! which kube keeps to itself; so it is the bytes of its answers that are listened to.
+//! A dead watch looks like one without changes. API servers send a bookmark every minute
+//! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>), but kube does not expose
+//! bookmarks. So this observes the response bodies.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,43 +14,40 @@ use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tower::util::MapResponseLayer;
 
-/// When the API server last said something; never, at first.
+/// When the API server last sent data; `None` at first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct WatchActivity(Arc<Mutex<Option<Instant>>>);
 
-impl Heard {
-    /// A client whose answers are listened to, for one watch and nothing else.
-    ///
-    /// # Errors
-    /// When the config is none that a client can have.
+impl WatchActivity {
+    /// A client whose responses are observed. Use it for one watch only.
     pub(crate) fn client(&self, config: Config) -> kube::Result<Client> {
-        let heard = self.clone();
-        let listen = move |response: Response<_>| heard.listen(response);
-        Ok(ClientBuilder::try_from(config)?.with_layer(&MapResponseLayer::new(listen)).build())
+        let activity = self.clone();
+        let observe = move |response: Response<_>| activity.observe(response);
+        Ok(ClientBuilder::try_from(config)?.with_layer(&MapResponseLayer::new(observe)).build())
     }
 
-    /// How long ago that was.
+    /// Time since the last data.
     pub(crate) fn age(&self) -> Option<Duration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|time| time.elapsed())
     }
 
-    fn listen<B: Body>(
+    fn observe<B: Body>(
         &self,
         response: Response<B>,
     ) -> Response<impl Body<Data = B::Data, Error = B::Error> + use<B>> {
-        // A refusal tells nothing of imports.
-        let heard = response.status().is_success().then(|| self.clone());
+        // An error says nothing about imports.
+        let activity = response.status().is_success().then(|| self.clone());
         response.map(|body| {
             body.map_frame(move |frame| {
-                if let Some(heard) = &heard {
-                    heard.note();
+                if let Some(activity) = &activity {
+                    activity.record();
                 }
                 frame
             })
         })
     }
 
-    fn note(&self) {
+    fn record(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
@@ -65,12 +62,12 @@ mod tests {
     #[case(200, true)]
     #[case(403, false)]
     #[tokio::test]
-    async fn what_is_said_is_heard(#[case] status: u16, #[case] is_heard: bool) {
-        let heard = Heard::default();
+    async fn data_of_successful_responses_is_recorded(#[case] status: u16, #[case] is_recorded: bool) {
+        let activity = WatchActivity::default();
         let response = Response::builder().status(status).body(Full::new("{}".as_bytes())).unwrap();
-        let response = heard.listen(response);
-        assert_eq!(heard.age(), None, "nothing was read yet");
+        let response = activity.observe(response);
+        assert_eq!(activity.age(), None, "nothing is read yet");
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "{}");
-        assert_eq!(heard.age().is_some(), is_heard);
+        assert_eq!(activity.age().is_some(), is_recorded);
     }
 }

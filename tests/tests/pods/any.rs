@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use json_patch::patch as apply;
-use mcsa_webhook::patch::{Import, Wanted, patch};
+use mcsa_webhook::patch::{Import, RequestedImports, patch};
 use mcsa_webhook::pod::Pod as View;
 use proptest::collection::vec;
 use proptest::option;
@@ -128,7 +128,7 @@ fn any_pod() -> impl Strategy<Value = Value> {
 }
 
 /// Imports with names that are hard to make volumes of.
-fn any_wanted() -> impl Strategy<Value = Wanted> {
+fn any_request() -> impl Strategy<Value = RequestedImports> {
     let long = |end: &str| format!("{}{end}", "x".repeat(63));
     let names =
         ["a", "b.c", "b-c", "0.0", "sai-a", "a-0123456789", &long("a"), &long("b"), &"y.".repeat(120)];
@@ -139,7 +139,7 @@ fn any_wanted() -> impl Strategy<Value = Wanted> {
             kubeconfig: Some("config".into()),
             name,
         };
-        Wanted { imports: names.into_iter().map(import).collect(), kubeconfig_env }
+        RequestedImports { imports: names.into_iter().map(import).collect(), kubeconfig_env }
     })
 }
 
@@ -166,20 +166,20 @@ async fn dry_run(pods: &Api<Pod>, pod: &Value) -> anyhow::Result<Value> {
 }
 
 /// Tries a pod without imports, then with them; none where the first is not accepted.
-async fn try_pod(pods: &Api<Pod>, pod: Value, wanted: &Wanted) -> anyhow::Result<Option<()>> {
+async fn try_pod(pods: &Api<Pod>, pod: Value, requested: &RequestedImports) -> anyhow::Result<Option<()>> {
     let Ok(before) = dry_run(pods, &pod).await else { return Ok(None) };
     let mut patched = before.clone();
-    apply(&mut patched, &patch(&View::deserialize(&before)?, wanted)?)?;
+    apply(&mut patched, &patch(&View::deserialize(&before)?, requested)?)?;
     let after = dry_run(pods, &patched).await.with_context(|| format!("with imports: {patched:#}"))?;
     ensure!(is_kept(&before, &after), "something was changed from {before:#} to {after:#}");
-    ensure!(patch(&View::deserialize(&after)?, wanted)?.is_empty(), "more for {after:#}");
+    ensure!(patch(&View::deserialize(&after)?, requested)?.is_empty(), "more for {after:#}");
     let stored: Pod = serde_json::from_value(after)?;
     let spec = spec(&stored)?;
     for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
-        let lacks = wanted.imports.iter().find(|import| !has(spec, container, &import.name));
+        let lacks = requested.imports.iter().find(|import| !has(spec, container, &import.name));
         ensure!(lacks.is_none(), "{} lacks {lacks:?} in {stored:?}", container.name);
         let sets = container.env.iter().flatten().any(|env| env.name == "KUBECONFIG");
-        ensure!(sets || !wanted.kubeconfig_env, "{container:?}");
+        ensure!(sets || !requested.kubeconfig_env, "{container:?}");
     }
     Ok(Some(()))
 }
@@ -190,12 +190,12 @@ async fn is_accepted_with_imports() -> anyhow::Result<()> {
     let pods = Api::namespaced(cluster.client(), "default");
     // The same pods in each run.
     let mut runner = TestRunner::deterministic();
-    let mut generate = || (any_pod(), any_wanted()).new_tree(&mut runner).map(|tree| tree.current());
+    let mut generate = || (any_pod(), any_request()).new_tree(&mut runner).map(|tree| tree.current());
     let generated = (0..PODS).map(|_| generate()).collect::<Result<Vec<_>, _>>();
     let generated = generated.map_err(|reason| anyhow::anyhow!("{reason}"))?;
-    let tries = generated.into_iter().enumerate().map(async |(i, (spec, wanted))| {
+    let tries = generated.into_iter().enumerate().map(async |(i, (spec, requested))| {
         let pod = json!({ "metadata": { "name": format!("p{i}") }, "spec": spec });
-        try_pod(&pods, pod, &wanted).await
+        try_pod(&pods, pod, &requested).await
     });
     let tried: Vec<_> = stream::iter(tries).buffer_unordered(8).try_collect().await?;
     let accepted = tried.iter().flatten().count();

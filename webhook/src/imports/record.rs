@@ -1,48 +1,45 @@
-//! What is kept of an import.
+//! What the cache keeps of an import.
 
 use std::borrow::Cow;
 
 use mcsa_client::api::{ItemValue, READY, REFRESHED, SecretItem};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec, contract};
 
-/// The longest text of a record: an import's message may have 32 KiB, a warning 256 characters.
-const TEXT: usize = 120;
+/// Longest reason, in characters. A condition's message may have 32 KiB; API servers may cut warnings after 256
+/// characters.
+const MAX_REASON: usize = 120;
 
-/// What a pod needs to know of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The Secret that holds the credential, or will.
+    /// Name of the Secret; it may not exist yet.
     pub secret: String,
-    /// Whether the Secret holds a credential.
     pub credential: Credential,
-    /// The key of the Secret that is a kubeconfig for use from the mount, if one is.
+    /// Key of the Secret whose value is a kubeconfig that works from the mount.
     pub kubeconfig: Option<Cow<'static, str>>,
 }
 
 /// Whether an import's Secret holds a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Credential {
-    /// It does.
     Present,
-    /// It does not yet, and this is what the importer says about it, if anything.
+    /// Not yet; the reason and message of the import's condition.
     Absent(Option<String>),
 }
 
 impl Record {
-    /// That of an import of this name to which nothing special applies.
-    pub(crate) fn usual(name: &str) -> Self {
+    /// The record of a ready import with a default spec.
+    pub(crate) fn with_defaults(name: &str) -> Self {
         let secret = ServiceAccountImportSpec::default().secret_name(name);
         Self { secret, credential: Credential::Present, kubeconfig: kubeconfig(&[]) }
     }
 
-    /// What is kept of the import.
     pub(crate) fn of(import: &ServiceAccountImport) -> Self {
         let is_true = |type_| import.condition(type_).is_some_and(|condition| condition.status == "True");
         let named = import.status.as_ref().is_some_and(|status| !status.secrets.is_empty());
         let credential = if named && is_true(READY) {
             Credential::Present
         } else {
-            // Why the last try failed says more than that there is nothing.
+            // Why the last refresh failed is more useful than why there is no credential.
             let untrue = [REFRESHED, READY]
                 .into_iter()
                 .find(|&type_| !is_true(type_) && reason(import, type_).is_some());
@@ -53,25 +50,26 @@ impl Record {
     }
 }
 
-/// The key under which these items have a kubeconfig. One that names the files beside it sees each
-/// refresh, and is of use only where they have the names that it knows.
+/// The key of the kubeconfig among these items. Prefers one that refers to the token and CA files beside it,
+/// because it stays valid when they are refreshed; it requires their default names.
 fn kubeconfig(items: &[SecretItem]) -> Option<Cow<'static, str>> {
     if items.is_empty() {
         return Some(contract::key::CONFIG.into());
     }
     let has = |key: &str, value| items.iter().any(|item| item.key == key && item.value == value);
-    let beside = has(contract::key::TOKEN, ItemValue::Token) && has(contract::key::CA, ItemValue::CABundle);
+    let has_files =
+        has(contract::key::TOKEN, ItemValue::Token) && has(contract::key::CA, ItemValue::CABundle);
     let key_of = |value| items.iter().find(|item| item.value == value).map(|item| item.key.clone().into());
-    let of_files = if beside { key_of(ItemValue::KubeconfigFiles) } else { None };
+    let of_files = if has_files { key_of(ItemValue::KubeconfigFiles) } else { None };
     of_files.or_else(|| key_of(ItemValue::Kubeconfig))
 }
 
 fn reason(import: &ServiceAccountImport, type_: &str) -> Option<String> {
     let condition = import.condition(type_)?;
     let text = format!("{}: {}", condition.reason, condition.message);
-    // The API server drops a warning that has a line break.
+    // The API server drops warnings that contain line breaks.
     let text = text.split(|c: char| c.is_control() || c.is_whitespace()).collect::<Vec<_>>().join(" ");
-    let short: String = text.chars().take(TEXT).collect();
+    let short: String = text.chars().take(MAX_REASON).collect();
     Some(if short.len() < text.len() { format!("{short}...") } else { short })
 }
 
@@ -124,30 +122,30 @@ mod tests {
         }),
         Credential::Absent(Some("Because: expired".into()))
     )]
-    fn records(#[case] status: Value, #[case] credential: Credential) {
+    fn credential_follows_the_status(#[case] status: Value, #[case] credential: Credential) {
         let import = serde_json::from_value(import(status)).unwrap();
         let kubeconfig = Some("config".into());
         assert_eq!(Record::of(&import), Record { secret: "a-token".into(), credential, kubeconfig });
     }
 
     #[rstest]
-    #[case::usual(json!([]), Some("config"))]
+    #[case::defaults(json!([]), Some("config"))]
     #[case::files(
         json!([["token", "Token"], ["ca.crt", "CABundle"], ["all", "Kubeconfig"], ["c", "KubeconfigFiles"]]),
         Some("c")
     )]
     #[case::without_the_token(json!([["ca.crt", "CABundle"], ["c", "KubeconfigFiles"]]), None)]
-    #[case::token_of_another_name(
+    #[case::token_with_another_key(
         json!([["t", "Token"], ["ca.crt", "CABundle"], ["c", "KubeconfigFiles"], ["all", "Kubeconfig"]]),
         Some("all")
     )]
-    #[case::something_else_named_token(
+    #[case::other_value_named_token(
         json!([["token", "Server"], ["ca.crt", "CABundle"], ["c", "KubeconfigFiles"]]),
         None
     )]
     #[case::without_the_ca(json!([["token", "Token"], ["c", "KubeconfigFiles"]]), None)]
-    #[case::something_else_named_config(json!([["config", "ArgoCDConfig"]]), None)]
-    fn kubeconfigs(#[case] items: Value, #[case] expected: Option<&str>) {
+    #[case::other_value_named_config(json!([["config", "ArgoCDConfig"]]), None)]
+    fn kubeconfig_key_follows_the_items(#[case] items: Value, #[case] expected: Option<&str>) {
         let item = |item: &Value| json!({ "key": item[0], "value": item[1] });
         let mut import = import(json!({}));
         import["spec"]["secret"] =
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_short() {
+    fn long_message_is_truncated() {
         let status = json!({ "conditions": [condition("Ready", "False", &"ä".repeat(32_000))] });
         let Credential::Absent(Some(text)) =
             Record::of(&serde_json::from_value(import(status)).unwrap()).credential

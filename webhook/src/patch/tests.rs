@@ -11,19 +11,19 @@ fn import(name: &str) -> Import {
     Import { name: name.to_owned(), secret: format!("{name}-token"), kubeconfig: Some("config".into()) }
 }
 
-fn wanted(names: &[&str]) -> Wanted {
-    Wanted { imports: names.iter().map(|name| import(name)).collect(), kubeconfig_env: false }
+fn requested(names: &[&str]) -> RequestedImports {
+    RequestedImports { imports: names.iter().map(|name| import(name)).collect(), kubeconfig_env: false }
 }
 
 fn parse(pod: &Value) -> Pod<'_> {
     Pod::deserialize(pod).unwrap()
 }
 
-/// The pod after its patch, which must be a pod, and lack nothing.
-fn patched(pod: &Value, wanted: &Wanted) -> Value {
+/// The patched pod; checks that a second patch is empty.
+fn patched(pod: &Value, requested: &RequestedImports) -> Value {
     let mut after = pod.clone();
-    json_patch::patch(&mut after, &patch(&parse(pod), wanted).unwrap()).unwrap();
-    assert_eq!(patch(&parse(&after), wanted), Ok(Patch(Vec::new())), "twice is once");
+    json_patch::patch(&mut after, &patch(&parse(pod), requested).unwrap()).unwrap();
+    assert_eq!(patch(&parse(&after), requested), Ok(Patch(Vec::new())), "the patch is idempotent");
     after
 }
 
@@ -40,7 +40,7 @@ fn data_mount(path: &str) -> Value {
     json!({ "name": "data", "mountPath": path })
 }
 
-/// Mounts above, below and beside the path of the import `a`.
+/// Mounts at paths around the path of the import `a`.
 fn around() -> Vec<Value> {
     let beside = ["/", "/var/run", MOUNT_ROOT, "/a"].map(str::to_owned);
     let below = ["a/below", "a/..", "ab", "A"].map(|end| format!("{MOUNT_ROOT}/{end}"));
@@ -48,7 +48,7 @@ fn around() -> Vec<Value> {
 }
 
 #[rstest]
-#[case::nothing_there(
+#[case::no_lists(
     json!({ "containers": [{ "name": "main" }] }),
     json!({
         "volumes": [volume("sai-a", "a-token")],
@@ -62,7 +62,7 @@ fn around() -> Vec<Value> {
         "containers": [{ "name": "main", "volumeMounts": [mount("sai-a", "a")] }],
     })
 )]
-#[case::users_own_stay(
+#[case::own_volumes_are_preserved(
     json!({
         "volumes": [{ "name": "data", "emptyDir": {} }],
         "containers": [{ "name": "main", "volumeMounts": [data_mount("/data")] }],
@@ -72,7 +72,7 @@ fn around() -> Vec<Value> {
         "containers": [{ "name": "main", "volumeMounts": [data_mount("/data"), mount("sai-a", "a")] }],
     })
 )]
-#[case::above_and_below_is_not_taken(
+#[case::mounts_at_parent_and_child_paths(
     json!({ "containers": [{ "name": "main", "volumeMounts": around() }] }),
     json!({
         "volumes": [volume("sai-a", "a-token")],
@@ -111,7 +111,7 @@ fn around() -> Vec<Value> {
         ],
     })
 )]
-#[case::null_is_nothing(
+#[case::null_lists(
     json!({ "volumes": null, "initContainers": null, "containers": [{ "name": "main", "volumeMounts": null }] }),
     json!({
         "volumes": [volume("sai-a", "a-token")], "initContainers": null,
@@ -143,7 +143,7 @@ fn around() -> Vec<Value> {
         ],
     })
 )]
-#[case::our_volume_mounted_elsewhere_in_part(
+#[case::sub_path_of_the_volume_mounted_elsewhere(
     json!({ "containers": [{
         "name": "main", "volumeMounts": [{ "name": "sai-a", "mountPath": "/token", "subPath": "token" }],
     }] }),
@@ -155,7 +155,7 @@ fn around() -> Vec<Value> {
         }],
     })
 )]
-#[case::all_there_as_the_api_server_stores_it(
+#[case::complete_as_stored_by_the_api_server(
     json!({
         "volumes": [{ "name": "sai-a", "secret": { "secretName": "a-token", "defaultMode": 420 } }],
         "containers": [{ "name": "main", "volumeMounts": [mount("sai-a", "a")] }],
@@ -165,7 +165,7 @@ fn around() -> Vec<Value> {
         "containers": [{ "name": "main", "volumeMounts": [mount("sai-a", "a")] }],
     })
 )]
-#[case::our_volume_as_its_maker_likes_it(
+#[case::volume_with_other_options(
     json!({
         "volumes": [{
             "name": "sai-a",
@@ -181,17 +181,17 @@ fn around() -> Vec<Value> {
         "containers": [{ "name": "main", "volumeMounts": [mount("sai-a", "a")] }],
     })
 )]
-fn what_is_added(#[case] spec: Value, #[case] expected: Value) {
-    assert_eq!(patched(&json!({ "spec": spec }), &wanted(&["a"]))["spec"], expected);
+fn volumes_and_mounts_are_added(#[case] spec: Value, #[case] expected: Value) {
+    assert_eq!(patched(&json!({ "spec": spec }), &requested(&["a"]))["spec"], expected);
 }
 
 #[test]
-fn the_patch_is_minimal() {
+fn patch_is_minimal() {
     let pod = json!({ "spec": {
         "volumes": [{ "name": "data", "emptyDir": {} }],
         "containers": [{ "name": "main" }, { "name": "other", "volumeMounts": [data_mount("/data")] }],
     } });
-    let operations = patch(&parse(&pod), &wanted(&["b", "a"])).unwrap();
+    let operations = patch(&parse(&pod), &requested(&["b", "a"])).unwrap();
     assert_eq!(
         json!(operations),
         json!([
@@ -211,7 +211,7 @@ fn the_patch_is_minimal() {
 #[case(json!({}))]
 #[case(json!({ "spec": null }))]
 #[case(json!({ "spec": { "containers": [] } }))]
-fn odd_pods(#[case] pod: Value) {
-    patched(&pod, &wanted(&["a"]));
-    assert_eq!(patch(&parse(&pod), &wanted(&[])), Ok(Patch(Vec::new())));
+fn pods_without_containers(#[case] pod: Value) {
+    patched(&pod, &requested(&["a"]));
+    assert_eq!(patch(&parse(&pod), &requested(&[])), Ok(Patch(Vec::new())));
 }

@@ -40,7 +40,7 @@ fn imports() -> Imports {
     Imports::new(Client::new(service, "default"))
 }
 
-/// A pod with something in each field that is looked at.
+/// A pod with a value in each parsed field.
 fn pod(names: &str, kubeconfig_env: &str) -> Value {
     let container = json!({
         "name": "main", "image": "i",
@@ -75,7 +75,7 @@ fn creation(names: &str, kubeconfig_env: &str) -> Value {
     review_of("CREATE", "", pod(names, kubeconfig_env), json!(null))
 }
 
-/// `kubectl debug` of a pod that was admitted, but whose stored annotations are these.
+/// `kubectl debug` of an admitted pod with these stored annotations.
 fn debugging(annotations: Value) -> Value {
     let mut stored = pod("a", "true");
     let volume = json!({ "name": "sai-a", "secret": { "secretName": "a-token" } });
@@ -83,26 +83,26 @@ fn debugging(annotations: Value) -> Value {
     stored["metadata"]["annotations"] = annotations;
     let mut object = stored.clone();
     object["spec"]["ephemeralContainers"] = json!([{ "name": "debug" }]);
-    // A whole pod that is sent without them does not change them.
+    // An update can't change them.
     object["metadata"]["annotations"] = json!(null);
     review_of("UPDATE", "ephemeralcontainers", object, stored)
 }
 
-async fn respond(question: &Value) -> Value {
-    let body = question.to_string();
-    let answer = review(body.as_bytes(), &imports()).await.unwrap();
-    serde_json::to_value(answer).unwrap()["response"].take()
+async fn respond(request: &Value) -> Value {
+    let body = request.to_string();
+    let response = review(body.as_bytes(), &imports()).await.unwrap();
+    serde_json::to_value(response).unwrap()["response"].take()
 }
 
-/// Why this is no review, in one short line.
-async fn refusal(question: &Value) -> String {
-    let body = question.to_string();
+/// The error of an invalid review: one short line.
+async fn parse_error(request: &Value) -> String {
+    let body = request.to_string();
     let message = review(body.as_bytes(), &imports()).await.unwrap_err().to_string();
     assert!(message.len() < 1_000 && !message.contains('\n'), "{message}");
     message
 }
 
-/// What the response adds, as "path: value".
+/// The additions of the patch, as "path: value".
 fn added(response: &Value) -> Vec<String> {
     let Some(patch) = response["patch"].as_str() else { return Vec::new() };
     let patch: Value = serde_json::from_slice(&STANDARD.decode(patch).unwrap()).unwrap();
@@ -113,7 +113,7 @@ fn added(response: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_variable_is_set_where_the_pod_says_so() {
+async fn variable_is_set_if_the_pod_requests_it() {
     let response = respond(&creation("a", "true")).await;
     let path = "/var/run/secrets/admiralty.io/serviceaccountimports/a/config";
     let env = format!(r#"/spec/containers/0/env/-: {{"name":"KUBECONFIG","value":"{path}"}}"#);
@@ -125,15 +125,15 @@ async fn the_variable_is_set_where_the_pod_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_neither_yes_nor_no_is_refused() {
+async fn invalid_boolean_is_denied() {
     let response = respond(&creation("a", "yes")).await;
     assert_eq!(response["allowed"], false);
     let message = response["status"]["message"].as_str().unwrap();
-    assert!(message.contains(r#"kubeconfig-env is "yes"; wanted: "true" or "false""#), "{message}");
+    assert!(message.contains(r#"kubeconfig-env is "yes"; it must be "true" or "false""#), "{message}");
 }
 
 #[tokio::test]
-async fn an_import_without_a_kubeconfig_is_left_out_with_a_warning() {
+async fn import_without_a_kubeconfig_is_skipped_with_a_warning() {
     let response = respond(&creation("a,bare", "true")).await;
     let [warning] = response["warnings"].as_array().unwrap().as_slice() else { panic!("{response}") };
     assert!(warning.as_str().unwrap().contains("default/bare has no kubeconfig"), "{warning}");
@@ -144,14 +144,14 @@ async fn an_import_without_a_kubeconfig_is_left_out_with_a_warning() {
 #[rstest]
 #[case::all(json!({ NAMES: "a", "multicluster.admiralty.io/kubeconfig-env": "true" }), &["volumeMounts", "env"])]
 #[case::no_variable(json!({ NAMES: "a" }), &["volumeMounts"])]
-#[case::an_import_that_is_gone(json!({ NAMES: "gone,a" }), &["volumeMounts"])]
-#[case::no_choice(json!({ NAMES: "a", "multicluster.admiralty.io/kubeconfig-env": "yes" }), &["volumeMounts"])]
+#[case::deleted_import(json!({ NAMES: "gone,a" }), &["volumeMounts"])]
+#[case::invalid_boolean(json!({ NAMES: "a", "multicluster.admiralty.io/kubeconfig-env": "yes" }), &["volumeMounts"])]
 #[case::no_volume(json!({ NAMES: "bare" }), &[])]
-#[case::no_name(json!({ NAMES: "A" }), &[])]
+#[case::invalid_name(json!({ NAMES: "A" }), &[])]
 #[case::no_annotations(json!(null), &[])]
 #[case::mirror(json!({ NAMES: "a", "kubernetes.io/config.mirror": "x" }), &[])]
 #[tokio::test]
-async fn debugging_is_never_refused(#[case] annotations: Value, #[case] fields: &[&str]) {
+async fn debugging_is_never_denied(#[case] annotations: Value, #[case] fields: &[&str]) {
     let response = respond(&debugging(annotations)).await;
     assert_eq!(response["allowed"], true);
     let added: Vec<_> =
@@ -179,34 +179,30 @@ async fn debugging_is_never_refused(#[case] annotations: Value, #[case] fields: 
     "kubeconfig-env: invalid type: boolean `true`, expected a string"
 )]
 #[tokio::test]
-async fn what_is_of_the_wrong_type_is_named(
-    #[case] field: &str,
-    #[case] value: Value,
-    #[case] expected: &str,
-) {
+async fn field_with_a_wrong_type_is_named(#[case] field: &str, #[case] value: Value, #[case] expected: &str) {
     let mut wrong = creation("a", "true");
     *wrong.pointer_mut(field).unwrap() = value;
-    let message = refusal(&wrong).await;
+    let message = parse_error(&wrong).await;
     assert!(message.contains(expected), "{message}");
 }
 
 #[tokio::test]
-async fn another_version_is_named_however_its_request_looks() {
+async fn another_version_is_named() {
     for request in [json!({ "uid": {} }), json!([]), json!(7)] {
         let review = json!({ "apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview", "request": request });
-        let message = refusal(&review).await;
-        assert!(message.contains("v1beta1") && message.contains("wanted"), "{message}");
+        let message = parse_error(&review).await;
+        assert!(message.contains("v1beta1") && message.contains("expected \"AdmissionReview\""), "{message}");
     }
 }
 
 #[tokio::test]
-async fn what_anyone_wrote_makes_no_long_message() {
+async fn message_with_long_user_input_is_short() {
     let long = "a\n".repeat(10_000);
     let (mut kind, mut type_) = (creation("a", "true"), creation("a", "true"));
     kind["kind"] = json!(long);
     type_["request"]["object"]["spec"]["containers"] = json!(long);
     for wrong in [kind, type_] {
-        refusal(&wrong).await;
+        parse_error(&wrong).await;
     }
     for denied in [creation(&long, "true"), creation("a", &long)] {
         let response = respond(&denied).await;
@@ -215,8 +211,8 @@ async fn what_anyone_wrote_makes_no_long_message() {
 }
 
 #[tokio::test]
-async fn what_is_nested_deep_is_skipped_like_anything_else_or_refused() {
-    // Deeper than any stack.
+async fn deeply_nested_value_is_skipped_or_rejected() {
+    // Would overflow the stack if it were parsed recursively.
     let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
     let skipped =
         creation("a", "true").to_string().replace("\"nodeName\":null", &format!("\"nodeName\":{deep}"));

@@ -10,8 +10,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
-/// An API server with imports `ready` and `new` in the namespace `default`, and trouble with the
-/// namespace `broken`.
+/// A fake API server with imports `ready` and `new` in the namespace `default`; it fails for the namespace `broken`.
 fn api_server() -> Client {
     let import = |name: &str, status: Value| {
         let value = json!({
@@ -46,7 +45,7 @@ fn api_server() -> Client {
                 import("new", json!({ "conditions": [condition("Refreshed", "False")] }))
             }
             path if path.starts_with("default/") => failure(404, "not found"),
-            _ => failure(500, "etcd is away"),
+            _ => failure(500, "etcd is unreachable"),
         };
         let body = kube::client::Body::from(serde_json::to_vec(&body).unwrap());
         async move { http::Response::builder().status(code).body(body) }
@@ -84,7 +83,7 @@ fn review_of(request: Value) -> Value {
 
 fn pod(annotation: &str) -> Value {
     let annotations = json!({ "multicluster.admiralty.io/service-account-import.name": annotation });
-    // The object's own namespace is not what counts.
+    // The namespace of the request counts, not this one.
     let metadata = json!({ "generateName": "job-", "namespace": "elsewhere", "annotations": annotations });
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": { "containers": [{ "name": "main" }] } })
 }
@@ -99,7 +98,7 @@ async fn answer(review: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn an_import_is_mounted() {
+async fn import_is_mounted() {
     let response = answer(&review_of(request("default", &pod("ready")))).await;
     assert_eq!(response["allowed"], true);
     assert_eq!(response["patchType"], "JSONPatch");
@@ -111,13 +110,13 @@ async fn an_import_is_mounted() {
 }
 
 #[tokio::test]
-async fn an_import_without_credential_is_mounted_with_a_warning() {
+async fn import_without_credential_is_mounted_with_a_warning() {
     let response = answer(&review_of(request("default", &pod("ready,new")))).await;
     assert_eq!(response["allowed"], true);
     let [warning] = response["warnings"].as_array().unwrap().as_slice() else { panic!("{response}") };
     assert_eq!(
         warning,
-        "ServiceAccountImport default/new has no credential yet: the pod starts as soon as Secret new-token is there \
+        "ServiceAccountImport default/new has no credential yet: the pod starts when Secret new-token exists \
          (ClusterNotLinked: no link to c2 run bootstrap)"
     );
 }
@@ -127,11 +126,16 @@ async fn an_import_without_credential_is_mounted_with_a_warning() {
     "default",
     "ready,a",
     403,
-    "no such import: create ServiceAccountImport default/a, or remove it"
+    "ServiceAccountImport not found: default/a; create it, or remove it"
 )]
-#[case::several_missing("default", "b,ready,a", 403, "create ServiceAccountImport default/b, default/a,")]
+#[case::several_missing("default", "b,ready,a", 403, "ServiceAccountImport not found: default/b, default/a;")]
 #[case::invalid("default", "ready;a", 403, r#""ready;a""#)]
-#[case::unknown("broken", "ready", 503, "broken/ready could not be looked up: etcd is away; try again")]
+#[case::lookup_failed(
+    "broken",
+    "ready",
+    503,
+    "can't look up ServiceAccountImport broken/ready: etcd is unreachable; try again"
+)]
 #[tokio::test]
 async fn denials(
     #[case] namespace: &str,
@@ -147,7 +151,7 @@ async fn denials(
 }
 
 #[tokio::test]
-async fn many_missing_imports_make_a_short_message() {
+async fn message_about_many_missing_imports_is_short() {
     let names: Vec<_> = (0..60).map(|i| format!("import-{i}")).collect();
     let response = answer(&review_of(request("default", &pod(&names.join(","))))).await;
     let text = response["status"]["message"].as_str().unwrap();
@@ -173,7 +177,7 @@ async fn many_missing_imports_make_a_short_message() {
 #[case::pod_of_another_group("/request/kind", json!({ "group": "example.com", "version": "v1", "kind": "Pod" }))]
 #[case::subresource("/request/subResource", json!("binding"))]
 #[tokio::test]
-async fn untouched(#[case] field: &str, #[case] value: Value) {
+async fn other_requests_are_allowed_unchanged(#[case] field: &str, #[case] value: Value) {
     let mut request = request("default", &pod("a"));
     request["subResource"] = json!("");
     let mut review = review_of(request);
@@ -184,21 +188,23 @@ async fn untouched(#[case] field: &str, #[case] value: Value) {
 #[rstest]
 #[case::empty(b"")]
 #[case::no_json(b"pod")]
-#[case::half(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"#)]
+#[case::truncated(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"#)]
 #[case::not_utf_8(b"{\"apiVersion\":\"\xff\"}")]
 #[case::null(b"null")]
 #[case::number(b"7")]
 #[case::list(b"[]")]
-#[case::two(b"{} {}")]
-#[case::nothing(b"{}")]
+#[case::two_documents(b"{} {}")]
+#[case::empty_object(b"{}")]
 #[case::no_request(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}"#)]
 #[case::null_request(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":null}"#)]
 #[case::empty_request(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{}}"#)]
 #[case::wrong_types(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":{}}}"#)]
-#[case::older(br#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{"uid":"7"}}"#)]
+#[case::older_version(
+    br#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{"uid":"7"}}"#
+)]
 #[case::other_kind(br#"{"apiVersion":"admission.k8s.io/v1","kind":"Pod","request":{"uid":"7"}}"#)]
 #[tokio::test]
-async fn no_reviews(#[case] body: &[u8]) {
+async fn invalid_review_is_rejected(#[case] body: &[u8]) {
     let (status, message) = post_body(body.to_vec()).await;
     let message = String::from_utf8(message).unwrap();
     assert_eq!(status, 400, "{message}");
@@ -214,7 +220,7 @@ async fn no_reviews(#[case] body: &[u8]) {
 #[case("/request/object/spec/containers", json!("none"))]
 #[case("/request/object/spec/containers/0/volumeMounts", json!({}))]
 #[tokio::test]
-async fn no_pods(#[case] field: &str, #[case] value: Value) {
+async fn invalid_pod_is_rejected(#[case] field: &str, #[case] value: Value) {
     let mut object = pod("ready");
     object["spec"]["containers"][0]["volumeMounts"] = json!([]);
     let mut review = review_of(request("default", &object));
@@ -223,7 +229,7 @@ async fn no_pods(#[case] field: &str, #[case] value: Value) {
 }
 
 #[tokio::test]
-async fn a_review_cut_anywhere_is_refused() {
+async fn truncated_review_is_rejected() {
     let review = review_of(request("default", &pod("ready"))).to_string();
     for end in 0..review.len() {
         assert_eq!(post_body(review.as_bytes()[..end].to_vec()).await.0, 400, "at {end}");
@@ -231,7 +237,7 @@ async fn a_review_cut_anywhere_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused() {
+async fn body_over_the_limit_is_rejected() {
     assert_eq!(post_body(" ".repeat(BODY_LIMIT)).await.0, 400);
     assert_eq!(post_body(" ".repeat(BODY_LIMIT + 1)).await.0, 413);
 }
@@ -242,7 +248,7 @@ async fn a_body_over_the_limit_is_refused() {
 #[case(Some("application/yaml"))]
 #[case(Some("application/jsonp"))]
 #[tokio::test]
-async fn another_content_type_is_refused(#[case] content_type: Option<&str>) {
+async fn other_content_type_is_rejected(#[case] content_type: Option<&str>) {
     let mut request = http::Request::post(PATH);
     if let Some(content_type) = content_type {
         request = request.header("content-type", content_type);
@@ -251,7 +257,7 @@ async fn another_content_type_is_refused(#[case] content_type: Option<&str>) {
 }
 
 #[tokio::test]
-async fn each_request_is_counted_also_when_the_caller_goes_away() {
+async fn each_request_is_counted_even_if_the_client_disconnects() {
     let mut registry = Registry::default();
     let router = router(server(&mut registry));
     let post = |body: Body| {
@@ -269,7 +275,7 @@ async fn each_request_is_counted_also_when_the_caller_goes_away() {
     encode(&mut text, &registry).unwrap();
     for result in ReviewResult::ALL {
         let line = format!("mcsa_webhook_reviews_total{{result=\"{}\"}} 1", result.as_str());
-        assert!(text.lines().any(|said| said == line), "no {line} in:\n{text}");
+        assert!(text.lines().any(|found| found == line), "no {line} in:\n{text}");
     }
     assert!(text.contains("mcsa_webhook_review_duration_seconds_count 6"), "{text}");
 }
@@ -279,6 +285,6 @@ async fn each_request_is_counted_also_when_the_caller_goes_away() {
 #[case("/metrics", 404)]
 #[case("/", 404)]
 #[tokio::test]
-async fn nothing_else_is_served(#[case] path: &str, #[case] code: u16) {
+async fn other_paths_and_methods_are_rejected(#[case] path: &str, #[case] code: u16) {
     assert_eq!(send(http::Request::get(path).body(Body::empty()).unwrap()).await.0, code);
 }

@@ -1,4 +1,4 @@
-//! What a pod has already, and is in the way, or is not.
+//! Volumes and mounts of the pod that conflict with imports, and some that do not.
 
 use super::*;
 
@@ -9,16 +9,16 @@ use super::*;
 #[case("/var/run/secrets/admiralty.io/./serviceaccountimports/b/../a")]
 #[case("/../var/run/secrets/admiralty.io/serviceaccountimports/a")]
 #[case("var/run/secrets/admiralty.io/serviceaccountimports/a")]
-fn a_taken_path(#[case] path: &str) {
+fn mount_at_the_path_is_a_conflict(#[case] path: &str) {
     let pod = json!({ "spec": {
         "initContainers": [{ "name": "init" }],
         "containers": [{ "name": "main" }, { "name": "other", "volumeMounts": [data_mount(path)] }],
     } });
-    let conflict = patch(&parse(&pod), &wanted(&["a"])).unwrap_err();
+    let conflict = patch(&parse(&pod), &requested(&["a"])).unwrap_err();
     let [container, volume, import] = ["other", "data", "a"].map(str::to_owned);
     assert_eq!(
         conflict,
-        Conflict::MountPath { container, path: path.to_owned(), volume, part: false, import }
+        Conflict::MountPath { container, path: path.to_owned(), volume, sub_path: false, import }
     );
     let message = conflict.to_string();
     assert!(["\"other\"", "\"data\"", path].iter().all(|part| message.contains(part)), "{message}");
@@ -28,25 +28,25 @@ fn a_taken_path(#[case] path: &str) {
 #[case("sai-a", "subPath")]
 #[case("sai-a", "subPathExpr")]
 #[case("mine", "subPath")]
-fn a_part_of_the_secret_is_in_the_way_of_all_of_it(#[case] volume: &str, #[case] field: &str) {
+fn sub_path_at_the_path_is_a_conflict(#[case] volume: &str, #[case] field: &str) {
     let mut part = mount(volume, "a");
     part[field] = "token".into();
     let pod = json!({ "spec": {
         "volumes": [self::volume(volume, "a-token")],
         "containers": [{ "name": "main", "volumeMounts": [part] }],
     } });
-    let message = patch(&parse(&pod), &wanted(&["a"])).unwrap_err().to_string();
+    let message = patch(&parse(&pod), &requested(&["a"])).unwrap_err().to_string();
     assert!(message.contains(&format!("a subPath of volume {volume:?}")), "{message}");
 }
 
 #[test]
-fn our_volume_at_our_path_in_another_spelling_is_ours() {
+fn mount_with_another_spelling_of_the_path_is_accepted() {
     let mount = json!({ "name": "sai-a", "mountPath": format!("{MOUNT_ROOT}//a/") });
     let pod = json!({ "spec": {
         "volumes": [volume("sai-a", "a-token")],
         "containers": [{ "name": "main", "volumeMounts": [mount] }],
     } });
-    assert_eq!(patched(&pod, &wanted(&["a"])), pod);
+    assert_eq!(patched(&pod, &requested(&["a"])), pod);
 }
 
 #[rstest]
@@ -55,18 +55,18 @@ fn our_volume_at_our_path_in_another_spelling_is_ours() {
 #[case(json!({ "name": "sai-a", "secret": { "secretName": "a-token", "items": [{ "key": "k", "path": "p" }] } }))]
 #[case(volume("sai-a", "other"))]
 #[case(json!({ "name": "sai-a", "projected": { "sources": [{ "secret": { "name": "a-token" } }] } }))]
-fn a_taken_volume_name(#[case] volume: Value) {
+fn other_volume_with_the_name_is_a_conflict(#[case] volume: Value) {
     let pod = json!({ "spec": { "volumes": [volume], "containers": [{ "name": "main" }] } });
-    let conflict = patch(&parse(&pod), &wanted(&["a"])).unwrap_err();
+    let conflict = patch(&parse(&pod), &requested(&["a"])).unwrap_err();
     let [volume, secret, import] = ["sai-a", "a-token", "a"].map(str::to_owned);
     assert_eq!(conflict, Conflict::Volume { volume, secret, import });
 }
 
 #[test]
-fn what_a_user_wrote_makes_no_message_longer_than_it_must_be() {
+fn message_with_long_user_input_is_short() {
     let long = "x\n".repeat(10_000);
     let mounts = json!([{ "name": long, "mountPath": format!("{}{MOUNT_ROOT}/a", "/".repeat(10_000)) }]);
     let pod = json!({ "spec": { "containers": [{ "name": long, "volumeMounts": mounts }] } });
-    let message = patch(&parse(&pod), &wanted(&["a"])).unwrap_err().to_string();
+    let message = patch(&parse(&pod), &requested(&["a"])).unwrap_err().to_string();
     assert!(message.len() < 1_000 && !message.contains('\n'), "{message}");
 }

@@ -1,4 +1,4 @@
-//! Ephemeral containers, which are added to a pod that runs.
+//! Ephemeral containers, which are added to a running pod.
 
 use super::*;
 
@@ -10,13 +10,18 @@ fn stored(ephemeral: Value) -> Value {
     } })
 }
 
-/// The ephemeral containers after the patch, which touches nothing else.
-fn patched(stored: &Value, ephemeral: Value, wanted: &Wanted) -> Value {
+/// The patched ephemeral containers; checks that nothing else changes.
+fn patched(stored: &Value, ephemeral: Value, requested: &RequestedImports) -> Value {
     let mut before = stored.clone();
     before["spec"]["ephemeralContainers"] = ephemeral;
     let mut after = before.clone();
-    json_patch::patch(&mut after, &patch_debugging(&parse(&before), &parse(stored), wanted)).unwrap();
-    assert_eq!(patch_debugging(&parse(&after), &parse(stored), wanted), Patch(Vec::new()), "twice is once");
+    json_patch::patch(&mut after, &patch_ephemeral_containers(&parse(&before), &parse(stored), requested))
+        .unwrap();
+    assert_eq!(
+        patch_ephemeral_containers(&parse(&after), &parse(stored), requested),
+        Patch(Vec::new()),
+        "the patch is idempotent"
+    );
     let ephemeral = after["spec"]["ephemeralContainers"].take();
     before["spec"]["ephemeralContainers"].take();
     assert_eq!(after, before);
@@ -28,36 +33,36 @@ fn kubeconfig(imports: &[&str]) -> Value {
     json!({ "name": "KUBECONFIG", "value": files.join(":") })
 }
 
-fn asked(names: &[&str]) -> Wanted {
-    Wanted { kubeconfig_env: true, ..wanted(names) }
+fn with_kubeconfig(names: &[&str]) -> RequestedImports {
+    RequestedImports { kubeconfig_env: true, ..requested(names) }
 }
 
 #[rstest]
 #[case::null(json!(null))]
 #[case::no_other(json!([]))]
-fn a_new_one_gets_what_the_pod_has(#[case] before: Value) {
+fn new_container_gets_the_volumes_of_the_pod(#[case] before: Value) {
     let expected = json!([{
         "name": "debug", "volumeMounts": [mount("sai-b", "b"), mount("sai-a", "a")], "env": [kubeconfig(&["b", "a"])],
     }]);
-    // The pod has no volume of c, and can't have one any more.
-    let wanted = asked(&["b", "c", "a"]);
-    assert_eq!(patched(&stored(before), json!([{ "name": "debug" }]), &wanted), expected);
+    // The pod has no volume for c, and can't get one.
+    let requested = with_kubeconfig(&["b", "c", "a"]);
+    assert_eq!(patched(&stored(before), json!([{ "name": "debug" }]), &requested), expected);
 }
 
 #[test]
-fn an_old_one_stays_as_it_is() {
+fn existing_container_is_unchanged() {
     let old = json!({ "name": "old" });
-    let after = patched(&stored(json!([old])), json!([old, { "name": "new" }]), &wanted(&["a"]));
+    let after = patched(&stored(json!([old])), json!([old, { "name": "new" }]), &requested(&["a"]));
     assert_eq!(after, json!([old, { "name": "new", "volumeMounts": [mount("sai-a", "a")] }]));
 }
 
 #[test]
-fn what_is_in_the_way_is_gone_around() {
+fn conflicting_imports_are_skipped() {
     let taken = mount("data", "a");
     let after = patched(
         &stored(json!([])),
         json!([{ "name": "debug", "volumeMounts": [taken] }]),
-        &asked(&["a", "b"]),
+        &with_kubeconfig(&["a", "b"]),
     );
     let expected = json!([{
         "name": "debug", "volumeMounts": [taken, mount("sai-b", "b")], "env": [kubeconfig(&["b"])],
@@ -65,21 +70,24 @@ fn what_is_in_the_way_is_gone_around() {
     assert_eq!(after, expected);
     let mut stored = stored(json!([]));
     stored["spec"]["volumes"][0] = json!({ "name": "sai-a", "emptyDir": {} });
-    let after = patched(&stored, json!([{ "name": "debug" }]), &wanted(&["a"]));
-    assert_eq!(after, json!([{ "name": "debug" }]), "not ours");
+    let after = patched(&stored, json!([{ "name": "debug" }]), &requested(&["a"]));
+    assert_eq!(after, json!([{ "name": "debug" }]), "the volume is not the Secret");
 }
 
 #[test]
-fn who_mounts_it_himself_still_gets_the_variable() {
+fn container_with_its_own_mount_gets_the_variable() {
     let debug = json!({ "name": "debug", "volumeMounts": [mount("sai-a", "a")] });
-    let after = patched(&stored(json!([])), json!([debug]), &asked(&["a"]));
+    let after = patched(&stored(json!([])), json!([debug]), &with_kubeconfig(&["a"]));
     assert_eq!(after[0]["env"], json!([kubeconfig(&["a"])]));
     assert_eq!(after[0]["volumeMounts"], debug["volumeMounts"]);
 }
 
 #[test]
-fn odd_pods() {
+fn pods_without_containers() {
     for pod in [json!({}), json!({ "spec": null }), json!({ "spec": {} })] {
-        assert_eq!(patch_debugging(&parse(&pod), &parse(&pod), &asked(&["a"])), Patch(Vec::new()));
+        assert_eq!(
+            patch_ephemeral_containers(&parse(&pod), &parse(&pod), &with_kubeconfig(&["a"])),
+            Patch(Vec::new())
+        );
     }
 }

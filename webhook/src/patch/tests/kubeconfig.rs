@@ -5,14 +5,14 @@ use super::*;
 const A: &str = "/var/run/secrets/admiralty.io/serviceaccountimports/a/config";
 const B: &str = "/var/run/secrets/admiralty.io/serviceaccountimports/b/other";
 
-/// `b` has its kubeconfig in another file, `c` has none.
-fn wanted() -> Wanted {
+/// `b` has its kubeconfig under another key, `c` has none.
+fn requested() -> RequestedImports {
     let other = Import { kubeconfig: Some("other".into()), ..import("b") };
     let none = Import { kubeconfig: None, ..import("c") };
-    Wanted { imports: vec![other, none, import("a")], kubeconfig_env: true }
+    RequestedImports { imports: vec![other, none, import("a")], kubeconfig_env: true }
 }
 
-/// A pod whose containers lack nothing but the variable.
+/// A pod whose containers have all mounts, but not the variable.
 fn pod(env: Option<Value>) -> Value {
     let mut container = json!({
         "name": "main", "volumeMounts": [mount("sai-b", "b"), mount("sai-c", "c"), mount("sai-a", "a")],
@@ -36,7 +36,7 @@ fn kubeconfig() -> Value {
 #[case::no_list(None, Some(json!([kubeconfig()])))]
 #[case::null(Some(json!(null)), Some(json!([kubeconfig()])))]
 #[case::empty_list(Some(json!([])), Some(json!([kubeconfig()])))]
-#[case::others_stay(
+#[case::other_variables_are_preserved(
     Some(json!([{ "name": "KUBECONFIG_TOO", "value": "x" }])),
     Some(json!([{ "name": "KUBECONFIG_TOO", "value": "x" }, kubeconfig()]))
 )]
@@ -46,15 +46,18 @@ fn kubeconfig() -> Value {
     Some(json!([{ "name": "KUBECONFIG", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }])),
     None
 )]
-fn in_each_container_that_does_not_set_it(#[case] env: Option<Value>, #[case] expected: Option<Value>) {
+fn variable_is_added_unless_the_container_sets_it(
+    #[case] env: Option<Value>,
+    #[case] expected: Option<Value>,
+) {
     let before = pod(env.clone());
-    assert_eq!(patched(&before, &wanted()), pod(expected.or(env)));
+    assert_eq!(patched(&before, &requested()), pod(expected.or(env)));
 }
 
 #[test]
-fn only_where_it_is_asked_for_and_there_is_one() {
-    let unasked = Wanted { kubeconfig_env: false, ..wanted() };
-    assert_eq!(patched(&pod(None), &unasked), pod(None));
-    let none = Wanted { imports: vec![wanted().imports.remove(1)], ..wanted() };
+fn variable_is_added_only_if_requested_and_a_kubeconfig_exists() {
+    let not_requested = RequestedImports { kubeconfig_env: false, ..requested() };
+    assert_eq!(patched(&pod(None), &not_requested), pod(None));
+    let none = RequestedImports { imports: vec![requested().imports.remove(1)], ..requested() };
     assert_eq!(patched(&pod(None), &none), pod(None));
 }

@@ -1,4 +1,4 @@
-//! What holds for any pod and any imports.
+//! Properties that hold for any pod and any imports.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 
-/// Names that are hard to keep apart: they agree in their first characters, once their dots are
-/// replaced, or end like the hashes that keep cut names apart.
+/// Names whose volume names may collide: with the same first characters, with dots in place of hyphens, or with a
+/// suffix like the hash of a truncated name.
 fn any_name() -> impl Strategy<Value = String> {
     let long = |length: usize| (Just("x".repeat(length)), "[a-z.-]{0,3}[ab]").prop_map(|(a, b)| a + &b);
     prop_oneof![
@@ -20,17 +20,17 @@ fn any_name() -> impl Strategy<Value = String> {
         "[a-b][.-][0-9a-f]{10}",
         any::<bool>().prop_map(|b| dns_label("sai-", if b { "a.b" } else { "c.d" })[4..].to_owned()),
     ]
-    .prop_filter("a name of an object", |name| is_dns_subdomain(name))
+    .prop_filter("a valid object name", |name| is_dns_subdomain(name))
 }
 
-fn any_wanted() -> impl Strategy<Value = Wanted> {
+fn any_request() -> impl Strategy<Value = RequestedImports> {
     let kubeconfig = select(vec![None, Some("config".into()), Some("other".into())]);
     let imports = vec((any_name(), kubeconfig), 0..5);
     (imports, any::<bool>()).prop_map(|(imports, kubeconfig_env)| {
         let mut seen = BTreeSet::new();
         let imports = imports.into_iter().filter(|(name, _)| seen.insert(name.clone()));
         let imports = imports.map(|(name, kubeconfig)| Import { kubeconfig, ..import(&name) });
-        Wanted { imports: imports.collect(), kubeconfig_env }
+        RequestedImports { imports: imports.collect(), kubeconfig_env }
     })
 }
 
@@ -81,7 +81,7 @@ fn any_pod() -> impl Strategy<Value = Value> {
     )
 }
 
-/// Whether `after` is `before` with items at the end of lists and new lists, and no other change.
+/// Whether `after` only adds lists, and items at the end of lists.
 fn only_added(before: &Value, after: &Value) -> bool {
     match (before, after) {
         (Value::Array(before), Value::Array(after)) => {
@@ -96,25 +96,28 @@ fn only_added(before: &Value, after: &Value) -> bool {
     }
 }
 
-/// Checks each container of a pod: all imports are mounted, each once; the variable is there if it is
-/// wanted or was there.
-fn check(pod: &Value, wanted: &Wanted) -> Result<(), TestCaseError> {
+/// Checks that each container mounts each import once, and sets the variable if requested.
+fn check(pod: &Value, requested: &RequestedImports) -> Result<(), TestCaseError> {
     let pod = parse(pod);
     let spec = pod.spec.as_ref().unwrap();
-    let places: Vec<_> = wanted.imports.iter().map(Place::of).collect();
-    let names: BTreeSet<_> = places.iter().map(|place| place.volume.as_str()).collect();
-    prop_assert_eq!(names.len(), places.len(), "each has a volume of its own");
-    for place in &places {
-        prop_assert!(place.volume.len() <= 63 && is_dns_subdomain(&place.volume), "{}", place.volume);
-        let volumes = spec.volumes.iter().flatten().filter(|volume| *volume.name == *place.volume);
-        prop_assert_eq!(volumes.filter(|volume| volume.is_secret(&place.import.secret)).count(), 1);
+    let import_mounts: Vec<_> = requested.imports.iter().map(ImportMount::of).collect();
+    let names: BTreeSet<_> = import_mounts.iter().map(|import_mount| import_mount.volume.as_str()).collect();
+    prop_assert_eq!(names.len(), import_mounts.len(), "volume names are unique");
+    for import_mount in &import_mounts {
+        prop_assert!(
+            import_mount.volume.len() <= 63 && is_dns_subdomain(&import_mount.volume),
+            "{}",
+            import_mount.volume
+        );
+        let volumes = spec.volumes.iter().flatten().filter(|volume| *volume.name == *import_mount.volume);
+        prop_assert_eq!(volumes.filter(|volume| volume.is_secret(&import_mount.import.secret)).count(), 1);
         for (_, _, container) in spec.containers() {
             let mounts = container.volume_mounts.iter().flatten();
-            let ours = mounts.filter(|mount| *mount.mount_path == *place.path);
-            prop_assert_eq!(ours.filter(|mount| *mount.name == *place.volume).count(), 1);
+            let at_path = mounts.filter(|mount| *mount.mount_path == *import_mount.path);
+            prop_assert_eq!(at_path.filter(|mount| *mount.name == *import_mount.volume).count(), 1);
         }
     }
-    if wanted.kubeconfig_env && wanted.imports.iter().any(|import| import.kubeconfig.is_some()) {
+    if requested.kubeconfig_env && requested.imports.iter().any(|import| import.kubeconfig.is_some()) {
         prop_assert!(spec.containers().all(|(_, _, container)| container.sets(KUBECONFIG)));
     }
     Ok(())
@@ -124,63 +127,63 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_pod_gets_each_import_in_each_container(pod in any_pod(), wanted in any_wanted()) {
-        let after = patched(&pod, &wanted);
+    fn every_container_gets_every_import(pod in any_pod(), requested in any_request()) {
+        let after = patched(&pod, &requested);
         prop_assert!(only_added(&pod, &after));
-        check(&after, &wanted)?;
-        prop_assert_eq!(patched(&pod, &wanted), after, "the same each time");
+        check(&after, &requested)?;
+        prop_assert_eq!(patched(&pod, &requested), after, "the patch is idempotent");
     }
 
     #[test]
-    fn what_others_add_in_between_gets_it_too(
+    fn containers_added_by_other_webhooks_get_every_import(
         pod in any_pod(),
-        wanted in any_wanted(),
+        requested in any_request(),
         more in vec((select(vec!["initContainers", "containers"]), any_container(), any::<Index>()), 1..3),
     ) {
-        let mut pod = patched(&pod, &wanted);
+        let mut pod = patched(&pod, &requested);
         for (field, container, at) in more {
             match pod["spec"][field].as_array_mut() {
                 Some(list) => list.insert(at.index(list.len() + 1), container),
                 None => pod["spec"][field] = json!([container]),
             }
         }
-        let after = patched(&pod, &wanted);
+        let after = patched(&pod, &requested);
         prop_assert!(only_added(&pod, &after));
-        check(&after, &wanted)?;
+        check(&after, &requested)?;
     }
 
     #[test]
-    fn a_pod_that_has_a_part_lacks_only_the_rest(
+    fn pod_with_some_imports_gets_the_rest(
         pod in any_pod(),
-        (wanted, some) in any_wanted().prop_flat_map(|wanted| {
-            let imports = wanted.imports.clone();
+        (requested, some) in any_request().prop_flat_map(|requested| {
+            let imports = requested.imports.clone();
             let some = subsequence(imports.clone(), 0..=imports.len());
-            (Just(wanted), some)
+            (Just(requested), some)
         }),
     ) {
-        let some = Wanted { imports: some, kubeconfig_env: false };
+        let some = RequestedImports { imports: some, kubeconfig_env: false };
         let before = patched(&pod, &some);
-        let after = patched(&before, &wanted);
+        let after = patched(&before, &requested);
         prop_assert!(only_added(&before, &after));
-        check(&after, &wanted)?;
+        check(&after, &requested)?;
     }
 
     #[test]
-    fn debugging_touches_only_what_is_new(
+    fn debugging_changes_only_new_containers(
         pod in any_pod(),
-        wanted in any_wanted(),
+        requested in any_request(),
         new in vec(any_container(), 0..3),
     ) {
-        let stored = patched(&pod, &wanted);
+        let stored = patched(&pod, &requested);
         let mut before = stored.clone();
         let kept = before["spec"]["ephemeralContainers"].as_array().cloned().unwrap_or_default();
         before["spec"]["ephemeralContainers"] = [kept.clone(), new].concat().into();
         let mut after = before.clone();
-        let patch = patch_debugging(&parse(&before), &parse(&stored), &wanted);
+        let patch = patch_ephemeral_containers(&parse(&before), &parse(&stored), &requested);
         json_patch::patch(&mut after, &patch).unwrap();
         prop_assert!(only_added(&before, &after));
         prop_assert_eq!(&after["spec"]["ephemeralContainers"].as_array().unwrap()[..kept.len()], kept);
-        let again = patch_debugging(&parse(&after), &parse(&stored), &wanted);
+        let again = patch_ephemeral_containers(&parse(&after), &parse(&stored), &requested);
         prop_assert!(again.is_empty());
         for field in ["volumes", "initContainers", "containers"] {
             prop_assert_eq!(&after["spec"][field], &before["spec"][field]);

@@ -1,11 +1,11 @@
-//! Whatever comes in, something sensible goes out.
+//! Any input gets a valid response or a short error.
 
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Any JSON of a few levels; also the names of fields and values that mean something.
+/// Any JSON of a few levels, including meaningful field names and values.
 fn any_json() -> impl Strategy<Value = Value> {
     let word = select(vec![
         "",
@@ -47,32 +47,32 @@ fn any_review() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// The path of everything in a document.
-fn places(value: &Value, path: &str, places: &mut Vec<String>) {
-    places.push(path.to_owned());
+/// Collects the path of every value in a document.
+fn collect_paths(value: &Value, path: &str, paths: &mut Vec<String>) {
+    paths.push(path.to_owned());
     let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
     match value {
         Value::Object(fields) => {
-            fields
-                .iter()
-                .for_each(|(key, value)| self::places(value, &format!("{path}/{}", escaped(key)), places));
+            fields.iter().for_each(|(key, value)| {
+                self::collect_paths(value, &format!("{path}/{}", escaped(key)), paths)
+            });
         }
         Value::Array(items) => {
             items
                 .iter()
                 .enumerate()
-                .for_each(|(i, value)| self::places(value, &format!("{path}/{i}"), places));
+                .for_each(|(i, value)| self::collect_paths(value, &format!("{path}/{i}"), paths));
         }
         _ => {}
     }
 }
 
-/// Whether what comes back is a response to the review, or says in a line why there is none.
-async fn is_answered(body: &[u8]) -> Result<(), TestCaseError> {
+/// Checks that the result is a valid response, or an error of one short line.
+async fn check(body: &[u8]) -> Result<(), TestCaseError> {
     match super::super::review(body, &imports()).await {
         Ok(answer) => {
             let answer = serde_json::to_value(answer).unwrap();
-            // What is skipped may be what is JSON only in its form, such as 1e999.
+            // Skipped values may have valid JSON syntax but not parse, such as 1e999.
             let review: Value = serde_json::from_slice(body).unwrap_or_default();
             let response = &answer["response"];
             prop_assert_eq!(&answer["apiVersion"], "admission.k8s.io/v1");
@@ -108,25 +108,25 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_bytes_are_answered(bytes in vec(any::<u8>(), 0..200)) {
-        run(is_answered(&bytes))?;
+    fn any_bytes_get_a_result(bytes in vec(any::<u8>(), 0..200)) {
+        run(check(&bytes))?;
     }
 
     #[test]
-    fn any_json_anywhere_is_answered(
+    fn any_json_in_any_field_gets_a_result(
         mut review in any_review(),
         changes in vec((any::<Index>(), any_json()), 1..3),
     ) {
         for (at, value) in changes {
             let mut paths = Vec::new();
-            places(&review, "", &mut paths);
+            collect_paths(&review, "", &mut paths);
             *review.pointer_mut(&paths[at.index(paths.len())]).unwrap() = value;
         }
-        run(is_answered(review.to_string().as_bytes()))?;
+        run(check(review.to_string().as_bytes()))?;
     }
 
     #[test]
-    fn any_damage_is_answered(
+    fn any_damaged_review_gets_a_result(
         review in any_review(),
         changes in vec((any::<Index>(), any::<u8>()), 0..4),
         end in any::<Index>(),
@@ -140,6 +140,6 @@ proptest! {
         if cut {
             bytes.truncate(end.index(bytes.len()));
         }
-        run(is_answered(&bytes))?;
+        run(check(&bytes))?;
     }
 }

@@ -1,4 +1,4 @@
-//! Whether this replica can do its job, and what is missing.
+//! Readiness of this replica, and reasons why it is not ready.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,22 +6,21 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::{info, warn};
 
-/// What the job needs.
+/// A precondition of readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
-    /// All imports have been listed.
+    /// All imports are cached.
     Imports,
-    /// A certificate is served, and its time is not over.
+    /// A valid certificate is served.
     Certificate,
-    /// The API server knows where to call, and whom to trust.
+    /// The webhook configuration has the right address and CA bundle.
     Registration,
 }
 
 impl Part {
-    /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Imports, Self::Certificate, Self::Registration];
 
-    /// As probes, metrics and logs call it.
+    /// Name in probes, metrics and logs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Imports => "imports",
@@ -31,21 +30,21 @@ impl Part {
     }
 }
 
-/// What stands, and why the rest does not.
 pub(crate) struct Readiness {
+    /// Parts that are not ready, with the reason.
     missing: Mutex<BTreeMap<Part, String>>,
     is_stopping: AtomicBool,
 }
 
 impl Default for Readiness {
     fn default() -> Self {
-        let missing = Part::ALL.map(|part| (part, "not yet".to_owned()));
+        let missing = Part::ALL.map(|part| (part, "not checked yet".to_owned()));
         Self { missing: Mutex::new(missing.into()), is_stopping: AtomicBool::new(false) }
     }
 }
 
 impl Readiness {
-    /// Notes that a part stands, or why it does not; logged when that is news.
+    /// Records whether a part is ready. Logs changes.
     pub(crate) fn set(&self, part: Part, state: Result<(), String>) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         let name = part.name();
@@ -64,31 +63,28 @@ impl Readiness {
         }
     }
 
-    /// Notes trouble with a part, which does not stop to stand by that: a watch that broke off
-    /// leaves what it said last.
-    pub(crate) fn explain(&self, part: Part, trouble: String) {
+    /// Records a problem that does not make a ready part unready: after a failed watch, its last result stays valid.
+    pub(crate) fn report_problem(&self, part: Part, problem: String) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         match missing.get_mut(&part) {
-            Some(reason) if *reason == trouble => {}
+            Some(reason) if *reason == problem => {}
             reason => {
-                warn!(part = part.name(), reason = trouble, "trouble; trying again");
+                warn!(part = part.name(), reason = problem, "failed; retrying");
                 if let Some(reason) = reason {
-                    *reason = trouble;
+                    *reason = problem;
                 }
             }
         }
     }
 
-    /// From now on, no one should come here any more.
+    /// Makes this replica unready for good.
     pub(crate) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the job can be done here.
-    ///
     /// # Errors
-    /// A line for each reason why not.
-    pub(crate) fn verdict(&self) -> Result<(), String> {
+    /// One line for each reason why this replica is not ready.
+    pub(crate) fn check(&self) -> Result<(), String> {
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         let stopping = self.is_stopping.load(Ordering::Relaxed).then(|| "stopping".to_owned());
         let parts = missing.iter().map(|(part, reason)| format!("{}: {reason}", part.name()));
@@ -96,7 +92,7 @@ impl Readiness {
         if reasons.is_empty() { Ok(()) } else { Err(reasons.join("\n")) }
     }
 
-    /// Whether each part stands.
+    /// Whether each part is ready.
     pub(crate) fn parts(&self) -> [(Part, bool); Part::ALL.len()] {
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         Part::ALL.map(|part| (part, !missing.contains_key(&part)))
@@ -108,20 +104,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_is_when_nothing_is_missing() {
+    fn replica_is_ready_when_all_parts_are() {
         let readiness = Readiness::default();
         readiness.set(Part::Imports, Ok(()));
         readiness.set(Part::Certificate, Err("no rights".into()));
-        assert_eq!(readiness.verdict().unwrap_err(), "certificate: no rights\nregistration: not yet");
-        readiness.explain(Part::Certificate, "still none".into());
-        readiness.explain(Part::Imports, "the watch broke off".into());
-        assert_eq!(readiness.verdict().unwrap_err(), "certificate: still none\nregistration: not yet");
-        let stands = [(Part::Imports, true), (Part::Certificate, false), (Part::Registration, false)];
-        assert_eq!(readiness.parts(), stands);
+        assert_eq!(readiness.check().unwrap_err(), "certificate: no rights\nregistration: not checked yet");
+        readiness.report_problem(Part::Certificate, "not found".into());
+        readiness.report_problem(Part::Imports, "the watch failed".into());
+        assert_eq!(readiness.check().unwrap_err(), "certificate: not found\nregistration: not checked yet");
+        let parts = [(Part::Imports, true), (Part::Certificate, false), (Part::Registration, false)];
+        assert_eq!(readiness.parts(), parts);
         readiness.set(Part::Certificate, Ok(()));
         readiness.set(Part::Registration, Ok(()));
-        assert_eq!(readiness.verdict(), Ok(()));
+        assert_eq!(readiness.check(), Ok(()));
         readiness.stop();
-        assert_eq!(readiness.verdict().unwrap_err(), "stopping");
+        assert_eq!(readiness.check().unwrap_err(), "stopping");
     }
 }
