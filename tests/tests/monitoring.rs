@@ -124,7 +124,7 @@ async fn each_trouble_of_a_webhook_has_its_alert() -> anyhow::Result<()> {
     let annotation = "--annotations=multicluster.admiralty.io/service-account-import.name=absent";
     let run = ["run", "pod", "--image=i", "--dry-run=server", annotation];
     eventually("a pod is denied", async || match target.kubectl(run).await {
-        Err(error) if error.to_string().contains("no such import") => Ok(()),
+        Err(error) if error.to_string().contains("ServiceAccountImport not found") => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;

@@ -1,13 +1,12 @@
-//! Keeps what is served and what is registered right: whenever the configuration, the Secret or the
-//! files change, when a step is due, and every hour.
+//! Reconciles the serving certificate and the webhook configuration: whenever the configuration, the Secret or the
+//! files change, when a rotation step is due, and every hour.
 //!
-//! They are one task because they are one fact: what is served follows from whom the API server
-//! trusts, and whom it is to trust from what is served.
+//! One task does both because they depend on each other: a certificate is served only when the API server trusts it,
+//! and the API server must trust the certificates that are served.
 //!
-//! What is wanted comes from a `source`: `files`, or our `own` making, kept in a Secret (`store`) and
-//! changed step by step (`rotate`). `trust` is since when the API server trusts whom; by it `serving`
-//! tells when a `certificate` takes the place of another, and `bundle` which `authorities` the
-//! configuration has to list, which `register` writes.
+//! A `provider` supplies the desired certificate: from `files`, or `generated`, stored in a `secret`, and changed by
+//! `rotation`. `trust` records since when the API server trusts which authorities. From it, `serving` decides when to
+//! replace the served certificate, and `ca_bundle` which authorities the `configuration` must list.
 
 mod authorities;
 mod ca_bundle;
@@ -46,159 +45,155 @@ use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use self::authorities::Authorities;
-use self::ca_bundle::{Facts, bundle};
-use self::configuration::{NoEntry, Registered};
-use self::provider::Source;
-use self::rate_limit::Pace;
-use self::serving::{Serving, Wanted};
-use self::trust::Trust;
+use self::ca_bundle::{CaBundleFacts, ca_bundle};
+use self::configuration::{Entries, NoEntry};
+use self::provider::CertificateProvider;
+use self::rate_limit::RateLimit;
+use self::serving::{Desired, Serving};
+use self::trust::TrustHistory;
 use crate::args::{Args, WebhookUrl};
 use crate::readiness::{Part, Readiness};
 
-/// How often all is checked though nothing was heard of.
+/// Longest time between two reconciliations.
 const INTERVAL: Duration = Duration::from_secs(3600);
 
-/// When to try again what failed.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What is kept right, and with what.
 pub(crate) struct CertificateController {
     api: Api<MutatingWebhookConfiguration>,
     url: Option<WebhookUrl>,
-    source: Source,
+    provider: CertificateProvider,
     serving: Serving,
-    trust: Trust,
+    trust: TrustHistory,
     readiness: Arc<Readiness>,
-    seen: Seen,
-    /// What was wanted last, and since when.
-    wanted: Option<(Wanted, Instant)>,
-    pace: Pace,
-    troubles: BTreeMap<Trouble, String>,
+    observed: Observed,
+    /// The last desired certificate, and since when it has not changed.
+    desired: Option<(Desired, Instant)>,
+    rate_limit: RateLimit,
+    /// Reported problems; each is reported once until the task succeeds.
+    problems: BTreeMap<Task, String>,
 }
 
-/// What there may be trouble with; each is said once, and again when it has been over.
+/// A part of the reconciliation that may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Trouble {
+enum Task {
+    /// Watches the configuration.
     Watch,
-    Source,
-    Certificate,
-    Step,
-    Write,
-    Trust,
+    /// Observes the desired certificate.
+    Provide,
+    Serve,
+    Rotate,
+    /// Writes the configuration.
+    Register,
+    /// Checks that the API server accepts the served certificate.
+    Verify,
 }
 
-impl Trouble {
+impl Task {
     fn part(self) -> Part {
         match self {
-            Self::Source | Self::Certificate | Self::Step => Part::Certificate,
-            Self::Watch | Self::Write | Self::Trust => Part::Registration,
+            Self::Provide | Self::Serve | Self::Rotate => Part::Certificate,
+            Self::Watch | Self::Register | Self::Verify => Part::Registration,
         }
     }
 }
 
-/// What the watch last said of the configuration.
-enum Seen {
-    NotYet,
-    Nothing,
-    Configuration(Box<MutatingWebhookConfiguration>, Result<Registered, NoEntry>),
+/// The last observed configuration.
+enum Observed {
+    Unknown,
+    NotFound,
+    Found(Box<MutatingWebhookConfiguration>, Result<Entries, NoEntry>),
 }
 
 impl CertificateController {
-    /// Nothing is known yet.
-    ///
-    /// # Errors
-    /// When what the command line says of certificates makes no sense.
     pub(crate) fn new(args: &Args, client: Client, readiness: Arc<Readiness>) -> anyhow::Result<Self> {
         Ok(Self {
             url: args.url.clone(),
-            source: Source::of(args, &client)?,
+            provider: CertificateProvider::of(args, &client)?,
             api: Api::all(client),
-            serving: Serving::stopgap(&args.names())?,
-            trust: Trust::new(args.certificate.certificate_overlap),
+            serving: Serving::placeholder(&args.names())?,
+            trust: TrustHistory::new(args.certificate.certificate_overlap),
             readiness,
-            seen: Seen::NotYet,
-            wanted: None,
-            pace: Pace::default(),
-            troubles: BTreeMap::new(),
+            observed: Observed::Unknown,
+            desired: None,
+            rate_limit: RateLimit::default(),
+            problems: BTreeMap::new(),
         })
     }
 
-    /// What the server shows, always the present certificate.
+    /// The TLS config of the server; it always contains the current certificate.
     pub(crate) fn tls(&self) -> RustlsConfig {
         self.serving.tls()
     }
 
-    /// When the certificate that is served expires.
+    /// When the served certificate expires.
     pub(crate) fn expiry(&self) -> watch::Receiver<Option<Timestamp>> {
         self.serving.expiry()
     }
 
-    /// Keeps all of it right, for ever.
-    ///
-    /// # Errors
-    /// When the watch ends, which it never does by itself.
+    /// Reconciles forever.
     pub(crate) async fn run(mut self) -> anyhow::Result<Infallible> {
         let mut configurations = pin!(watch_object(self.api.clone(), CONFIGURATION).default_backoff());
         let mut due = Instant::now();
         loop {
             tokio::select! {
                 event = configurations.next() => match event {
-                    Some(Ok(configuration)) => self.see(configuration),
+                    Some(Ok(configuration)) => self.observe(configuration),
                     Some(Err(error)) => {
                         let error = errors::line(&error);
                         let reason = format!("can't watch MutatingWebhookConfiguration {CONFIGURATION}: {error}");
-                        self.note::<()>(Trouble::Watch, Err(reason));
+                        self.report::<()>(Task::Watch, Err(reason));
                         continue;
                     }
                     None => anyhow::bail!("the watch of MutatingWebhookConfiguration {CONFIGURATION} ended"),
                 },
-                news = self.source.news() => if self.note(Trouble::Source, news).is_none() {
+                result = self.provider.changed() => if self.report(Task::Provide, result).is_none() {
                     continue;
                 },
                 () = sleep_until(due) => {}
             }
-            due = Instant::now() + self.check().await;
+            due = Instant::now() + self.reconcile().await;
         }
     }
 
-    fn see(&mut self, configuration: Option<MutatingWebhookConfiguration>) {
-        self.note(Trouble::Watch, Ok(()));
-        let registered = configuration.as_ref().map(configuration::read);
-        let (trusted, names) = match &registered {
-            Some(Ok(Registered { trusted, names, .. })) => (trusted.clone(), names.clone()),
+    fn observe(&mut self, configuration: Option<MutatingWebhookConfiguration>) {
+        self.report(Task::Watch, Ok(()));
+        let entries = configuration.as_ref().map(configuration::read);
+        let (trusted, names) = match &entries {
+            Some(Ok(Entries { trusted, names, .. })) => (trusted.clone(), names.clone()),
             _ => Default::default(),
         };
         self.trust.observe(&trusted, names, Instant::now());
-        self.seen = match configuration.zip(registered) {
-            Some((configuration, registered)) => Seen::Configuration(Box::new(configuration), registered),
-            None => Seen::Nothing,
+        self.observed = match configuration.zip(entries) {
+            Some((configuration, entries)) => Observed::Found(Box::new(configuration), entries),
+            None => Observed::NotFound,
         };
     }
 
-    /// Does what is due, and says when to look again.
-    async fn check(&mut self) -> Duration {
-        let (now, clock) = (Timestamp::now(), Instant::now());
-        let serve = self.serve(now, clock);
-        let registered = self.register(now, clock).await;
-        self.judge(now);
-        let register = self.note(Trouble::Write, registered).unwrap_or(Some(RETRY));
-        let stepped = self.source.step(self.serving.served(), &self.trust, now, clock).await;
-        let step = self.note(Trouble::Step, stepped).unwrap_or(Some(RETRY));
-        [serve, register, step].into_iter().flatten().fold(INTERVAL, Duration::min)
+    /// Returns when the next reconciliation is due.
+    async fn reconcile(&mut self) -> Duration {
+        let (now, instant) = (Timestamp::now(), Instant::now());
+        let serve = self.serve(now, instant);
+        let registered = self.register(now, instant).await;
+        self.set_registration(now);
+        let register = self.report(Task::Register, registered).unwrap_or(Some(RETRY));
+        let rotated = self.provider.rotate(self.serving.served(), &self.trust, now, instant).await;
+        let rotate = self.report(Task::Rotate, rotated).unwrap_or(Some(RETRY));
+        [serve, register, rotate].into_iter().flatten().fold(INTERVAL, Duration::min)
     }
 
-    /// Serves what is wanted as soon as may be, and says when to look again.
-    fn serve(&mut self, now: Timestamp, clock: Instant) -> Option<Duration> {
-        let wanted = self.source.wanted(now);
-        let wait = match self.note(Trouble::Certificate, wanted) {
-            Some(wanted) => {
-                let wait = self.serving.follow(&wanted, &self.trust, now, clock);
-                if self.wanted.as_ref().is_none_or(|(before, _)| *before != wanted) {
-                    self.wanted = Some((wanted, clock));
+    /// Serves the desired certificate when possible; returns when to check again.
+    fn serve(&mut self, now: Timestamp, instant: Instant) -> Option<Duration> {
+        let desired = self.provider.desired(now);
+        let wait = match self.report(Task::Serve, desired) {
+            Some(desired) => {
+                let wait = self.serving.update(&desired, &self.trust, now, instant);
+                if self.desired.as_ref().is_none_or(|(before, _)| *before != desired) {
+                    self.desired = Some((desired, instant));
                 }
                 wait
             }
-            // What is served stays.
+            // Keep serving the current certificate.
             None => Some(RETRY),
         };
         let Some(served) = self.serving.served() else { return wait };
@@ -211,42 +206,50 @@ impl CertificateController {
         Some(wait.map_or(rest, |wait| wait.min(rest)))
     }
 
-    /// Has the configuration say where we are called and whom to trust, and says when to look again.
-    async fn register(&mut self, now: Timestamp, clock: Instant) -> Result<Option<Duration>, String> {
-        let Seen::Configuration(configuration, Ok(registered)) = &self.seen else { return Ok(None) };
-        let Some((wanted, settled)) = &self.wanted else { return Ok(None) };
-        let (authorities, wait) = match &wanted.authorities {
-            Some(wanted) => {
-                let (trust, served, present) = (&self.trust, self.serving.served(), &registered.present);
-                let facts = Facts { wanted, served, present, trust, settled: *settled, now, clock };
-                let (authorities, wait) = bundle(facts);
+    /// Writes address and CA bundle to the configuration; returns when to check again.
+    async fn register(&mut self, now: Timestamp, instant: Instant) -> Result<Option<Duration>, String> {
+        let Observed::Found(configuration, Ok(entries)) = &self.observed else { return Ok(None) };
+        let Some((desired, desired_since)) = &self.desired else { return Ok(None) };
+        let (authorities, wait) = match &desired.authorities {
+            Some(desired) => {
+                let (trust, served, present) = (&self.trust, self.serving.served(), &entries.present);
+                let facts = CaBundleFacts {
+                    desired,
+                    served,
+                    present,
+                    trust,
+                    desired_since: *desired_since,
+                    now,
+                    instant,
+                };
+                let (authorities, wait) = ca_bundle(facts);
                 (Some(authorities), wait)
             }
-            // Neither whom to trust nor where to call is ours to say.
+            // Other clients maintain both the CA bundle and the address.
             None if self.url.is_none() => return Ok(None),
             None => (None, None),
         };
         let Some(patch) = configuration::patch(configuration, self.url.as_ref(), authorities.as_ref()) else {
             return Ok(wait);
         };
-        if let Some(wait) = self.pace.wait(clock) {
+        if let Some(wait) = self.rate_limit.wait(instant) {
             return Ok(Some(wait));
         }
-        // Whose authorities these are, only the newest Secret can tell.
-        if !self.source.is_up_to_date().await? {
+        // With an outdated Secret, this could remove an authority that another replica has just added.
+        if !self.provider.is_up_to_date().await? {
             return Ok(Some(RETRY));
         }
-        self.pace.write(clock);
+        self.rate_limit.record_write(instant);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
         let patch: Patch<()> = Patch::Json(patch);
         match with_deadline(self.api.patch(CONFIGURATION, &params, &patch)).await {
             Ok(_) => {
                 let by = self.url.as_ref().map_or("service", WebhookUrl::as_str);
                 let authorities = authorities.as_ref().map(Authorities::len);
-                info!(configuration = CONFIGURATION, by, authorities, "registered");
+                info!(configuration = CONFIGURATION, by, authorities, "updated the webhook configuration");
                 Ok(Some(RETRY))
             }
-            // Someone, mostly another replica, has changed it: the watch will say how.
+            // Another client, mostly another replica, has changed it; the watch will observe the change.
             Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Some(RETRY)),
             Err(error) => {
                 let reason = errors::line(&error);
@@ -255,51 +258,51 @@ impl CertificateController {
         }
     }
 
-    /// Whether the API server calls us, and accepts what it is shown.
-    fn judge(&mut self, now: Timestamp) {
-        let state = match (&self.seen, self.serving.served()) {
-            (Seen::NotYet, _) => return,
-            (Seen::Nothing, _) => Err(format!(
+    /// Sets whether the API server calls this webhook and accepts its certificate.
+    fn set_registration(&mut self, now: Timestamp) {
+        let state = match (&self.observed, self.serving.served()) {
+            (Observed::Unknown, _) => return,
+            (Observed::NotFound, _) => Err(format!(
                 "MutatingWebhookConfiguration {CONFIGURATION} does not exist: run kubemcsa install, or kubectl \
                  apply -k manifests"
             )),
-            (Seen::Configuration(_, Err(error)), _) => Err(error.to_string()),
-            (Seen::Configuration(..), None) => return,
-            (Seen::Configuration(_, Ok(registered)), Some(served)) => {
+            (Observed::Found(_, Err(error)), _) => Err(error.to_string()),
+            (Observed::Found(..), None) => return,
+            (Observed::Found(_, Ok(entries)), Some(served)) => {
                 match self.trust.problem(&served.certificate, now) {
                     None => Ok(()),
-                    Some(_) if registered.unfilled && self.may_be_public() => Ok(()),
-                    // It was there and may be back in a moment: no reason to have no calls at all.
+                    Some(_) if entries.has_empty_bundle && self.may_be_public() => Ok(()),
+                    // The bundle may be restored soon: stay ready if this replica was ready.
                     Some(problem) => {
-                        let reason = format!("the API server would refuse what is served: {problem}");
-                        self.note::<()>(Trouble::Trust, Err(reason));
+                        let reason = format!("the API server would reject the certificate: {problem}");
+                        self.report::<()>(Task::Verify, Err(reason));
                         return;
                     }
                 }
             }
         };
-        self.note(Trouble::Trust, Ok(()));
+        self.report(Task::Verify, Ok(()));
         self.readiness.set(Part::Registration, state);
     }
 
-    /// Whether whom to trust is not ours to say, and the API server's own system may know: a public
-    /// authority, which signs for no Service.
+    /// Whether the certificate may be from a public authority, which the API server's system trusts: another client
+    /// maintains the CA bundle, and there is a URL, because public authorities issue no certificates for Services.
     fn may_be_public(&self) -> bool {
-        let ours = self.wanted.as_ref().is_some_and(|(wanted, _)| wanted.authorities.is_some());
-        !ours && self.url.is_some()
+        let writes_bundle = self.desired.as_ref().is_some_and(|(desired, _)| desired.authorities.is_some());
+        !writes_bundle && self.url.is_some()
     }
 
-    /// What there is if there is no trouble.
-    fn note<T>(&mut self, about: Trouble, outcome: Result<T, String>) -> Option<T> {
-        match outcome {
+    /// Returns the value of a task's result, or reports its problem.
+    fn report<T>(&mut self, task: Task, result: Result<T, String>) -> Option<T> {
+        match result {
             Ok(value) => {
-                self.troubles.remove(&about);
+                self.problems.remove(&task);
                 Some(value)
             }
             Err(reason) => {
-                if self.troubles.get(&about) != Some(&reason) {
-                    self.readiness.report_problem(about.part(), reason.clone());
-                    self.troubles.insert(about, reason);
+                if self.problems.get(&task) != Some(&reason) {
+                    self.readiness.report_problem(task.part(), reason.clone());
+                    self.problems.insert(task, reason);
                 }
                 None
             }

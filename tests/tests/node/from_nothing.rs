@@ -143,7 +143,7 @@ async fn a_pod_waits_for_its_import(installed: &Installed) -> anyhow::Result<()>
     let args = ["cat", &format!("{MOUNT_ROOT}/late/namespace")];
     let refused = create(installed, "shop", "early", annotations.clone(), &args).await;
     let message = refused.err().map(|error| error.to_string()).unwrap_or_default();
-    ensure!(message.contains("no such import: create ServiceAccountImport shop/late"), "{message:?}");
+    ensure!(message.contains("ServiceAccountImport not found: shop/late; create it"), "{message:?}");
 
     let imports = Imports::of(installed.node.client(), "shop");
     let mut import = pod_lister_import("late", "c2", "shop");

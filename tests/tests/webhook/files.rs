@@ -168,11 +168,11 @@ async fn whom_to_trust_may_be_someone_else_s_to_say() -> anyhow::Result<()> {
     first.issue_until(&volume, rcgen::date_time_ymd(2000, 1, 1))?;
     says(&webhook, "expired at 2000-01-01").await;
     first.issue(&volume)?;
-    says(&webhook, "the API server would refuse what is served").await;
+    says(&webhook, "the API server would reject the certificate").await;
     let shown = call(webhook.address, &first.pem()).await?;
     let before = shown.certificate.clone();
     let error = webhook.process.get("/readyz").await.unwrap_err().to_string();
-    ensure!(error.contains("registration: the API server would refuse"), "{error}");
+    ensure!(error.contains("registration: the API server would reject"), "{error}");
 
     inject(Some(first.pem())).await?;
     let mut load = Load::on(&world, &[webhook.address]).await;

@@ -27,7 +27,7 @@ async fn it_decides_from_its_cache_and_says_so() -> anyhow::Result<()> {
     world.review().await.context("the cache is of no use")?;
     // It can't know of that one, and does not say that it is not there.
     let denied = world.review_of("b").await.err().context("it knows what it can't know")?.to_string();
-    ensure!(denied.contains("/b could not be looked up"), "{denied}");
+    ensure!(denied.contains("can't look up ServiceAccountImport") && denied.contains("/b: "), "{denied}");
     let reviews = replica.scrape().await?.value("mcsa_webhook_reviews_total", "unknown");
     ensure!(reviews == Some(1.0), "{reviews:?} reviews with an unknown import");
     eventually("its cache grows old", async || {

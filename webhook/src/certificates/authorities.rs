@@ -1,4 +1,4 @@
-//! Certificate authorities, as a set: the same ones are written as the same text by each replica.
+//! A set of certificate authorities. Equal sets have the same PEM, so that replicas write the same CA bundle.
 
 use std::collections::BTreeSet;
 
@@ -10,72 +10,63 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::certificates::validity::validity;
 
-/// How many are kept in case someone still needs them. Two are enough for a rotation.
-const MOST: usize = 8;
+/// Authorities to keep that may still be needed. A rotation needs two.
+const MAX_KEPT: usize = 8;
 
-/// What a client that trusts these authorities has as its roots.
+/// Certificates of trusted authorities, in DER.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Authorities(BTreeSet<Vec<u8>>);
 
 impl Authorities {
-    /// Those in a PEM bundle. What is no certificate is skipped, as the API server skips it.
+    /// Parses a PEM bundle. Skips invalid certificates, as the API server does.
     pub(crate) fn read(pem: &[u8]) -> Self {
         let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
         Self(certificates.filter(can_be_trusted).map(|der| der.to_vec()).collect())
     }
 
-    /// As PEM; two equal sets are the same text.
     pub(crate) fn pem(&self) -> String {
         self.0.iter().map(|der| encode(der)).collect()
     }
 
-    /// With those of the other.
     #[must_use]
-    pub(crate) fn and(mut self, other: &Self) -> Self {
+    pub(crate) fn union(mut self, other: &Self) -> Self {
         self.0.extend(other.0.iter().cloned());
         self
     }
 
-    /// Those which the other has, too.
     #[must_use]
-    pub(crate) fn also_in(&self, other: &Self) -> Self {
+    pub(crate) fn intersection(&self, other: &Self) -> Self {
         Self(self.0.intersection(&other.0).cloned().collect())
     }
 
-    /// Those which the other has not.
     #[must_use]
-    pub(crate) fn without(&self, other: &Self) -> Self {
+    pub(crate) fn difference(&self, other: &Self) -> Self {
         Self(self.0.difference(&other.0).cloned().collect())
     }
 
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this certificate is one of them.
     pub(crate) fn contains(&self, der: &[u8]) -> bool {
         self.0.contains(der)
     }
 
-    /// Their certificates, in DER.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Vec<u8>> {
         self.0.iter()
     }
 
-    /// Of those whose time is not over, the newest: what is kept in case someone still needs it must
-    /// not add up.
+    /// The newest authorities that have not expired. Limits how many unneeded authorities accumulate.
     #[must_use]
     pub(crate) fn newest(&self, now: Timestamp) -> Self {
         let age = |der: &Vec<u8>| Some((validity(der).filter(|(_, end)| *end > now)?.0, der.clone()));
         let mut ages: Vec<_> = self.iter().filter_map(age).collect();
         ages.sort();
-        ages.into_iter().rev().take(MOST).map(|(_, der)| der).collect()
+        ages.into_iter().rev().take(MAX_KEPT).map(|(_, der)| der).collect()
     }
 }
 

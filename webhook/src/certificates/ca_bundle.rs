@@ -1,5 +1,5 @@
-//! Whom the configuration is to trust, as a pure function: authorities come before they are needed,
-//! and go after they were.
+//! Decides which authorities the webhook configuration must list, as a pure function: they are added before they
+//! are needed, and removed when no replica needs them.
 
 use std::time::Duration;
 
@@ -8,44 +8,40 @@ use tokio::time::Instant;
 
 use crate::certificates::authorities::Authorities;
 use crate::certificates::serving::Served;
-use crate::certificates::trust::Trust;
+use crate::certificates::trust::TrustHistory;
 
-/// What it follows from.
+/// Inputs of the decision.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts<'a> {
-    /// The authorities of what is to be served.
-    pub wanted: &'a Authorities,
-    /// What is served.
+pub(crate) struct CaBundleFacts<'a> {
+    /// The authorities of the desired certificate.
+    pub desired: &'a Authorities,
     pub served: Option<&'a Served>,
-    /// The authorities that the configuration has.
+    /// The authorities in any entry of the configuration.
     pub present: &'a Authorities,
-    /// Since when.
-    pub trust: &'a Trust,
-    /// Since when what is wanted is as it is.
-    pub settled: Instant,
-    /// By the clock on the wall.
+    pub trust: &'a TrustHistory,
+    /// Since when `desired` has not changed.
+    pub desired_since: Instant,
     pub now: Timestamp,
-    /// By the clock that never jumps.
-    pub clock: Instant,
+    pub instant: Instant,
 }
 
-/// Whom to trust, and when to look again: whoever has signed what is to be served, or what is served.
-/// Who is trusted beside them stays until nobody has needed them for long enough, and until it is
-/// clear that no other replica, whose files may be ahead of ours, is about to need them.
-pub(crate) fn bundle(
-    Facts { wanted, served, present, trust, settled, now, clock }: Facts<'_>,
+/// The authorities, and the time until the next change. They include those of the desired and the served
+/// certificate. Other authorities stay until no replica has served their certificates for long enough, and until no
+/// replica can be about to serve one: another replica's files may be newer.
+pub(crate) fn ca_bundle(
+    CaBundleFacts { desired, served, present, trust, desired_since, now, instant }: CaBundleFacts<'_>,
 ) -> (Authorities, Option<Duration>) {
-    let needed = served.map_or_else(|| wanted.clone(), |served| wanted.clone().and(&served.signers));
-    let others = present.without(&needed).newest(now);
+    let needed = served.map_or_else(|| desired.clone(), |served| desired.clone().union(&served.signers));
+    let others = present.difference(&needed).newest(now);
     if others.is_empty() {
         return (needed, None);
     }
-    match served.and_then(|served| trust.outlived(&served.certificate, settled, now, clock)) {
+    match served.and_then(|served| trust.retirement_wait(&served.certificate, desired_since, now, instant)) {
         Some(Duration::ZERO) => {
-            let (recent, wait) = trust.recent(&others, clock);
-            (needed.and(&recent), wait)
+            let (recent, wait) = trust.recent(&others, instant);
+            (needed.union(&recent), wait)
         }
-        wait => (needed.and(&others), wait),
+        wait => (needed.union(&others), wait),
     }
 }
 
@@ -57,33 +53,39 @@ mod tests {
 
     const OVERLAP: Duration = Duration::from_secs(60);
 
-    type Made = (Certificate, Authorities);
+    type Issued = (Certificate, Authorities);
 
-    /// Who is trusted, so many seconds after the start, when what is wanted is as it has been since
-    /// `settled`, and everyone who is present has been for as long as `trust` says.
+    /// The result `seconds` after `desired_since`; the configuration lists the authorities of `trust`.
     fn after(
         seconds: u64,
-        wanted: &Authorities,
-        served: Option<&Made>,
-        trust: &Trust,
-        settled: Instant,
+        desired: &Authorities,
+        served: Option<&Issued>,
+        trust: &TrustHistory,
+        desired_since: Instant,
     ) -> (Authorities, Option<u64>) {
         let served = served.map(|(certificate, signers)| Served {
             certificate: certificate.clone(),
             signers: signers.clone(),
         });
-        let (present, clock) = (trust.trusted(), settled + Duration::from_secs(seconds));
-        let facts =
-            Facts { wanted, served: served.as_ref(), present: &present, trust, settled, now: NOW, clock };
-        let (authorities, wait) = bundle(facts);
+        let (present, instant) = (trust.trusted(), desired_since + Duration::from_secs(seconds));
+        let facts = CaBundleFacts {
+            desired,
+            served: served.as_ref(),
+            present: &present,
+            trust,
+            desired_since,
+            now: NOW,
+            instant,
+        };
+        let (authorities, wait) = ca_bundle(facts);
         (authorities, wait.map(|wait| wait.as_secs()))
     }
 
     #[test]
-    fn what_is_served_is_trusted_beside_what_is_wanted() {
+    fn bundle_has_authorities_of_the_served_and_desired_certificates() {
         let (old, new) = (issue(), issue());
-        let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
-        let both = old.1.clone().and(&new.1);
+        let (start, mut trust) = (Instant::now(), TrustHistory::new(OVERLAP));
+        let both = old.1.clone().union(&new.1);
         assert_eq!(after(0, &new.1, None, &trust, start), (new.1.clone(), None));
         assert_eq!(after(0, &new.1, Some(&old), &trust, start), (both.clone(), None));
         trust.observe(&both, names(), start);
@@ -91,34 +93,34 @@ mod tests {
     }
 
     #[test]
-    fn the_old_authority_goes_when_nobody_needs_it() {
+    fn old_authority_is_removed_when_unneeded() {
         let (old, new) = (issue(), issue());
-        let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
-        let both = old.1.and(&new.1);
+        let (start, mut trust) = (Instant::now(), TrustHistory::new(OVERLAP));
+        let both = old.1.union(&new.1);
         trust.observe(&both, names(), start);
         assert_eq!(after(60, &new.1, Some(&new), &trust, start), (both.clone(), Some(60)));
         assert_eq!(after(120, &new.1, Some(&new), &trust, start), (both.clone(), Some(480)));
         assert_eq!(after(600, &new.1, Some(&new), &trust, start), (new.1.clone(), None));
-        // It was wanted late: other replicas may not have followed.
+        // The desired certificate changed late: other replicas may still serve the old one.
         let late = start + Duration::from_secs(900);
         assert_eq!(after(1, &new.1, Some(&new), &trust, late), (both, Some(59)));
         assert_eq!(after(60, &new.1, Some(&new), &trust, late), (new.1.clone(), None));
     }
 
     #[test]
-    fn nobody_goes_while_what_is_served_is_not_trusted() {
+    fn no_authority_is_removed_while_the_served_certificate_is_untrusted() {
         let (old, new) = (issue(), issue());
-        let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
+        let (start, mut trust) = (Instant::now(), TrustHistory::new(OVERLAP));
         trust.observe(&old.1, names(), start);
-        assert_eq!(after(999, &new.1, Some(&new), &trust, start), (old.1.and(&new.1), None));
+        assert_eq!(after(999, &new.1, Some(&new), &trust, start), (old.1.union(&new.1), None));
     }
 
     #[test]
-    fn what_another_replica_wants_has_its_time() {
+    fn authority_of_another_replica_is_kept_for_a_while() {
         let (ours, theirs) = (issue(), issue());
-        let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
+        let (start, mut trust) = (Instant::now(), TrustHistory::new(OVERLAP));
         trust.observe(&ours.1, names(), start);
-        let both = ours.1.clone().and(&theirs.1);
+        let both = ours.1.clone().union(&theirs.1);
         trust.observe(&both, names(), start + Duration::from_secs(600));
         assert_eq!(after(600, &ours.1, Some(&ours), &trust, start), (both.clone(), Some(600)));
         assert_eq!(after(1199, &ours.1, Some(&ours), &trust, start), (both, Some(1)));

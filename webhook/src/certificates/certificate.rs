@@ -1,4 +1,4 @@
-//! The serving certificate: how one is made, and what is wrong with one.
+//! The serving certificate: generates and verifies it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,77 +21,60 @@ use time::OffsetDateTime;
 use crate::certificates::authorities::Authorities;
 use crate::certificates::validity::validity;
 
-/// How far the API server's clock may be behind ours.
+/// Tolerated clock skew of the API server.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
 
-/// A certificate and its key, which belong together.
+/// A certificate and its private key.
 #[derive(Clone)]
 pub(crate) struct Certificate {
-    /// The chain that the server shows, in PEM.
+    /// The certificate chain, in PEM.
     pub chain: String,
-    /// The server's key, in PEM.
+    /// The private key, in PEM.
     pub key: SecretString,
-    /// From when on it is valid.
     pub start: Timestamp,
-    /// When it expires.
     pub end: Timestamp,
-    /// The server that shows it.
+    /// A TLS config that serves it.
     pub config: Arc<ServerConfig>,
     server: CertificateDer<'static>,
     intermediates: Vec<CertificateDer<'static>>,
 }
 
-/// Why a certificate is of no use.
+/// Why a certificate is unusable.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Problem {
-    /// A part of it is no PEM, or is missing.
+    /// A part is missing or not valid PEM.
     #[error("{0} can't be read")]
     Unreadable(&'static str),
-    /// It can't be served, such as with another certificate's key.
+    /// For example, the key belongs to another certificate.
     #[error("it can't be served: {0}")]
     Unservable(TlsError),
-    /// A client that trusts the authorities would not accept it.
+    /// Clients that trust the authorities would reject it.
     #[error("it can't be verified: {0}")]
     Unverifiable(TlsError),
-    /// A client that calls this name would not accept it.
-    #[error("it can't be verified as {name}: {error}")]
-    Misnamed {
-        /// The name.
-        name: String,
-        /// What the client would say.
-        error: TlsError,
-    },
-    /// Its time has not come.
-    #[error("it is valid from {0} on only")]
-    Early(Timestamp),
-    /// Its time is over.
+    /// Clients that connect to this name would reject it.
+    #[error("it is not valid for {name}: {error}")]
+    WrongName { name: String, error: TlsError },
+    #[error("it is only valid from {0}")]
+    NotYetValid(Timestamp),
     #[error("it expired at {0}")]
     Expired(Timestamp),
-    /// None can be made.
-    #[error("none can be made: {0}")]
-    Unmakeable(String),
+    #[error("can't generate it: {0}")]
+    NotGenerated(String),
 }
 
 impl Certificate {
-    /// Makes one for these DNS names and addresses, with an authority of its own, whose key is gone
-    /// at once.
-    ///
-    /// # Errors
-    /// When a name is none that a certificate can have.
+    /// Generates a certificate for these DNS names and addresses, and an authority for it, whose key is discarded.
     pub(crate) fn issue(
         names: &[String],
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<(Self, Authorities), Problem> {
-        issue(names, lifetime, now).map_err(|error| Problem::Unmakeable(error.to_string())).and_then(
+        issue(names, lifetime, now).map_err(|error| Problem::NotGenerated(error.to_string())).and_then(
             |(authority, chain, key)| Ok((Self::read(&chain, key)?, Authorities::read(authority.as_bytes()))),
         )
     }
 
-    /// Reads one from PEM.
-    ///
-    /// # Errors
-    /// When certificate and key can't be read, or do not belong together.
+    /// Parses a chain and its key in PEM.
     pub(crate) fn read(chain: &str, key: SecretString) -> Result<Self, Problem> {
         const UNREADABLE: Problem = Problem::Unreadable("the certificate");
         let all: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
@@ -117,29 +100,25 @@ impl Certificate {
         })
     }
 
-    /// What is wrong with it at this time, for a server with these names whose clients trust these
-    /// authorities, if anything.
+    /// Why clients that trust these authorities would reject it now, for a server with these names.
     pub(crate) fn problem(
         &self,
         authorities: &Authorities,
         names: &[String],
         now: Timestamp,
     ) -> Option<Problem> {
-        let wrong = || {
+        let check = || {
             self.check_time(now)?;
             self.check_names(names)?;
             self.check_signature(authorities, now)
         };
-        wrong().err()
+        check().err()
     }
 
-    /// Whether this is its time.
-    ///
-    /// # Errors
-    /// When it is too early, or too late.
+    /// Checks that it is valid now.
     pub(crate) fn check_time(&self, now: Timestamp) -> Result<(), Problem> {
         if now < self.start {
-            Err(Problem::Early(self.start))
+            Err(Problem::NotYetValid(self.start))
         } else if now > self.end {
             Err(Problem::Expired(self.end))
         } else {
@@ -147,30 +126,24 @@ impl Certificate {
         }
     }
 
-    /// Whether it is for a server with all these names.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub(crate) fn check_names(&self, names: &[String]) -> Result<(), Problem> {
+    fn check_names(&self, names: &[String]) -> Result<(), Problem> {
         let parsed = ParsedCertificate::try_from(&self.server).map_err(Problem::Unverifiable)?;
         names.iter().try_for_each(|name| {
             let verified = ServerName::try_from(name.as_str())
                 .map_err(|error| TlsError::General(error.to_string()))
                 .and_then(|server_name| verify_server_name(&parsed, &server_name));
-            verified.map_err(|error| Problem::Misnamed { name: name.clone(), error })
+            verified.map_err(|error| Problem::WrongName { name: name.clone(), error })
         })
     }
 
     fn check_signature(&self, authorities: &Authorities, now: Timestamp) -> Result<(), Problem> {
-        // Also where it calls itself an authority, as one that openssl has made does: what is
-        // trusted itself needs no signature.
+        // A trusted certificate needs no signature, even if it is marked as an authority, as openssl does by default.
         if authorities.contains(&self.server) {
             return Ok(());
         }
-        // One at a time: who verifies gives up after a hundred tries, and authorities of one name have
-        // each to be tried.
+        // One authority at a time: rustls gives up after 100 signature checks, and tries all authorities of a name.
         let mut problem =
-            Problem::Unverifiable(TlsError::General("signed by none who is trusted".to_owned()));
+            Problem::Unverifiable(TlsError::General("not signed by a trusted authority".to_owned()));
         for authority in authorities.iter() {
             match self.check_signed_by(authority, now) {
                 Ok(()) => return Ok(()),
@@ -194,23 +167,23 @@ impl Certificate {
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &self.intermediates, clock, algorithms)
     }
 
-    /// Those of the authorities which it can be verified by, alone.
+    /// The authorities by which it can be verified.
     pub(crate) fn signers(&self, authorities: &Authorities, now: Timestamp) -> Authorities {
         let signs = |der: &&Vec<u8>| *self.server == ***der || self.check_signed_by(der, now).is_ok();
         authorities.iter().filter(signs).cloned().collect()
     }
 
-    /// When it is due for replacement: two thirds of its lifetime, as it was made.
+    /// When it is due for renewal: after two thirds of its lifetime.
     pub(crate) fn renewal(&self) -> Timestamp {
-        let made = self.start + SKEW;
-        let start = if made < self.end { made } else { self.start };
+        let issued = self.start + SKEW;
+        let start = if issued < self.end { issued } else { self.start };
         start + self.end.duration_since(start) / 3 * 2
     }
 }
 
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
-        // The key is the one that belongs to it.
+        // `read` has verified that the key belongs to the certificate.
         self.server == other.server && self.intermediates == other.intermediates
     }
 }
@@ -221,14 +194,14 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The authority's certificate, the server's, and its key.
+/// The authority's certificate, the server's certificate, and its key, in PEM.
 fn issue(
     names: &[String],
     lifetime: Duration,
     now: Timestamp,
 ) -> Result<(String, String, SecretString), rcgen::Error> {
     let params = |names, common_name: &str| params(names, common_name, now - SKEW, now + lifetime);
-    // A name of its own: who verifies need not try the others.
+    // A unique name: verifiers try only the authorities with the name of the issuer.
     let mut ca = params(&[], &format!("multicluster-service-account-webhook CA {}", now.as_microsecond()))?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -257,7 +230,7 @@ fn params(
     Ok(params)
 }
 
-/// 1970 where it can't be expressed, which is to say expired.
+/// 1970, and thus expired, if the time is out of range.
 fn date(time: Timestamp) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(time.as_second()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

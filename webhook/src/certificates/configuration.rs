@@ -1,4 +1,5 @@
-//! Our entries in the webhook configuration: where the API server calls, and whom it trusts there.
+//! This webhook's entries in the MutatingWebhookConfiguration: the address that the API server calls, and the CA
+//! bundle.
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{Patch, PatchOperation, ReplaceOperation};
@@ -13,7 +14,7 @@ use serde_json::json;
 use crate::args::{self, WebhookUrl};
 use crate::certificates::authorities::Authorities;
 
-/// The configuration is there, and no entry of ours.
+/// The configuration has no entry of this webhook.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "MutatingWebhookConfiguration {CONFIGURATION} has no webhook {ENTRY}: run kubemcsa install, or kubectl apply -k \
@@ -21,42 +22,37 @@ use crate::certificates::authorities::Authorities;
 )]
 pub(crate) struct NoEntry;
 
-/// What our entries say.
+/// What this webhook's entries contain.
 #[derive(Debug)]
-pub(crate) struct Registered {
-    /// The authorities that each of them trusts.
+pub(crate) struct Entries {
+    /// Authorities in the CA bundles of all entries.
     pub trusted: Authorities,
-    /// The authorities that one of them trusts.
+    /// Authorities in the CA bundle of any entry.
     pub present: Authorities,
-    /// Whether one has no caBundle, and so trusts whom the API server's own system does.
-    pub unfilled: bool,
-    /// By which names the API server calls.
+    /// Whether an entry has no caBundle. Then the API server trusts its system's authorities.
+    pub has_empty_bundle: bool,
+    /// Hosts that the API server calls.
     pub names: Vec<String>,
 }
 
-/// Reads our entries.
-///
-/// # Errors
-/// When there is none.
-pub(crate) fn read(configuration: &MutatingWebhookConfiguration) -> Result<Registered, NoEntry> {
+pub(crate) fn read(configuration: &MutatingWebhookConfiguration) -> Result<Entries, NoEntry> {
     let clients: Vec<_> = ours(configuration).map(|(_, client)| client).collect();
     let bundle = |client: &&WebhookClientConfig| client.ca_bundle.clone().unwrap_or_default().0;
     let mut bundles = clients.iter().map(|client| Authorities::read(&bundle(client)));
     let first = bundles.next().ok_or(NoEntry)?;
     let (trusted, present) = bundles.fold((first.clone(), first), |(trusted, present), authorities| {
-        (trusted.also_in(&authorities), present.and(&authorities))
+        (trusted.intersection(&authorities), present.union(&authorities))
     });
-    let unfilled = clients.iter().any(|client| bundle(client).is_empty());
+    let has_empty_bundle = clients.iter().any(|client| bundle(client).is_empty());
     let mut names: Vec<_> = clients.iter().filter_map(|client| name(client)).collect();
     names.dedup();
-    Ok(Registered { trusted, present, unfilled, names })
+    Ok(Entries { trusted, present, has_empty_bundle, names })
 }
 
-/// What has to change in the configuration so that the API server calls us, by this URL or else
-/// by the Service, and trusts these authorities, unless that is someone else's to say; nothing if
-/// it is so already.
+/// A patch that makes the API server call this URL, or the Service, and trust these authorities. Without
+/// `authorities`, leaves the CA bundles alone. `None` if nothing has to change.
 ///
-/// Which entries there are, and for which namespaces, is the manifest's to say.
+/// Absent: adding entries, and changing their selectors. They belong to the manifests.
 pub(crate) fn patch(
     configuration: &MutatingWebhookConfiguration,
     url: Option<&WebhookUrl>,
@@ -64,18 +60,17 @@ pub(crate) fn patch(
 ) -> Option<Patch> {
     let replace = |path, value| PatchOperation::Replace(ReplaceOperation { path, value });
     let changes: Vec<_> = ours(configuration)
-        .map(|(index, present)| (index, present, wanted(present, url, authorities)))
-        .filter(|(_, present, wanted)| *present != wanted)
-        .map(|(index, _, wanted)| {
+        .map(|(index, present)| (index, present, desired(present, url, authorities)))
+        .filter(|(_, present, desired)| *present != desired)
+        .map(|(index, _, desired)| {
             let path = PointerBuf::from_tokens(["webhooks", &index.to_string(), "clientConfig"]);
-            replace(path, json!(wanted))
+            replace(path, json!(desired))
         })
         .collect();
     if changes.is_empty() {
         return None;
     }
-    // The version is the precondition. A replacement of the whole object would lose fields that are
-    // younger than our types.
+    // The version is the precondition. Replacing the whole object would lose fields that k8s-openapi does not know.
     let version = PointerBuf::from_tokens(["metadata", "resourceVersion"]);
     let version = replace(version, json!(configuration.metadata.resource_version));
     Some(Patch(std::iter::once(version).chain(changes).collect()))
@@ -87,7 +82,7 @@ fn ours(configuration: &MutatingWebhookConfiguration) -> impl Iterator<Item = (u
     ours.map(|(index, entry)| (index, &entry.client_config))
 }
 
-/// The name in the certificate that the API server asks for.
+/// The host that the API server verifies in the certificate.
 fn name(client: &WebhookClientConfig) -> Option<String> {
     match (&client.url, &client.service) {
         (Some(url), _) => args::host(&url.parse().ok()?),
@@ -96,14 +91,14 @@ fn name(client: &WebhookClientConfig) -> Option<String> {
     }
 }
 
-fn wanted(
+fn desired(
     present: &WebhookClientConfig,
     url: Option<&WebhookUrl>,
     authorities: Option<&Authorities>,
 ) -> WebhookClientConfig {
     let read = |bundle: &ByteString| Authorities::read(&bundle.0);
     let ca_bundle = match authorities {
-        // The same ones as another text: someone else's, such as an older version's.
+        // Compare sets, because another client may format the same bundle differently.
         Some(authorities) if present.ca_bundle.as_ref().map(read).as_ref() != Some(authorities) => {
             Some(ByteString(authorities.pem().into_bytes()))
         }
@@ -112,7 +107,7 @@ fn wanted(
     match url {
         Some(url) => WebhookClientConfig { ca_bundle, service: None, url: Some(url.as_str().to_owned()) },
         None => {
-            // Whoever installed another Service knows why; after a run with --url there is none.
+            // Keep a custom Service. After a run with --url there is none.
             let service = present.service.clone().unwrap_or_else(|| ServiceReference {
                 namespace: SYSTEM_NAMESPACE.to_owned(),
                 name: SERVICE.to_owned(),
@@ -140,7 +135,7 @@ mod tests {
     fn configuration(client_configs: &[(&str, Value)]) -> Value {
         let entry = |(name, client_config): &(&str, Value)| {
             json!({
-                "name": name, "clientConfig": client_config, "younger": true,
+                "name": name, "clientConfig": client_config, "unknownField": true,
                 "sideEffects": "None", "admissionReviewVersions": ["v1"],
             })
         };
@@ -158,8 +153,8 @@ mod tests {
         serde_json::from_value(configuration.clone()).unwrap()
     }
 
-    /// The entry after the registration, if it had to change.
-    fn registered(
+    /// The patched entry, if it had to change.
+    fn patched_entry(
         client_config: &Value,
         url: Option<&WebhookUrl>,
         authorities: Option<&Authorities>,
@@ -169,7 +164,7 @@ mod tests {
         json_patch::patch(&mut after, &patch).unwrap();
         let written = after["webhooks"][1]["clientConfig"].clone();
         let expected = configuration(&[(ENTRY, written.clone())]);
-        assert_eq!(after, expected, "nothing else changes, and the version goes along");
+        assert_eq!(after, expected, "nothing else changes, and the version is a precondition");
         assert_eq!(patch.0[0].path().as_str(), "/metadata/resourceVersion");
         Some(written)
     }
@@ -179,9 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn by_service() {
+    fn service_and_ca_bundle_are_restored() {
         let ((_, ours), (_, others)) = (issue(), issue());
-        let (ca, other, both) = (base64(&ours), base64(&others), base64(&ours.clone().and(&others)));
+        let (ca, other, both) = (base64(&ours), base64(&others), base64(&ours.clone().union(&others)));
         let prose = json!(ByteString(format!("ours:\n{}", ours.pem()).into_bytes()));
         for (client_config, port) in [
             (json!({ "service": service(443) }), Some(443)),
@@ -196,12 +191,12 @@ mod tests {
             (json!({ "url": "https://192.0.2.1/a", "service": service(443), "caBundle": ca }), Some(443)),
         ] {
             let expected = port.map(|port| json!({ "service": service(port), "caBundle": ca }));
-            assert_eq!(registered(&client_config, None, Some(&ours)), expected, "{client_config}");
+            assert_eq!(patched_entry(&client_config, None, Some(&ours)), expected, "{client_config}");
         }
     }
 
     #[test]
-    fn by_url() {
+    fn url_is_registered() {
         let (_, ours) = issue();
         let ca = base64(&ours);
         let url = "https://192.0.2.1/mutate-pods";
@@ -212,8 +207,8 @@ mod tests {
         ] {
             let parsed = url.parse().unwrap();
             let expected = changes.then(|| json!({ "url": url, "caBundle": ca }));
-            assert_eq!(registered(&client_config, Some(&parsed), Some(&ours)), expected);
-            // Whom to trust is someone else's to say.
+            assert_eq!(patched_entry(&client_config, Some(&parsed), Some(&ours)), expected);
+            // Without authorities, the CA bundle does not change.
             let expected = changes.then(|| {
                 let mut expected = json!({ "url": url });
                 if let Some(present) = client_config.get("caBundle") {
@@ -221,19 +216,19 @@ mod tests {
                 }
                 expected
             });
-            assert_eq!(registered(&client_config, Some(&parsed), None), expected);
+            assert_eq!(patched_entry(&client_config, Some(&parsed), None), expected);
         }
     }
 
     #[test]
-    fn each_entry_of_ours() {
+    fn all_entries_are_patched() {
         let ((_, ours), (_, others)) = (issue(), issue());
-        let both = ours.clone().and(&others);
+        let both = ours.clone().union(&others);
         let of =
             |authorities: &Authorities| json!({ "service": service(443), "caBundle": base64(authorities) });
         let mut stored = configuration(&[(ENTRIES[0], of(&both)), (ENTRIES[1], of(&ours))]);
         let read = super::read(&parse(&stored)).unwrap();
-        assert_eq!((&read.trusted, &read.present, read.unfilled), (&ours, &both, false));
+        assert_eq!((&read.trusted, &read.present, read.has_empty_bundle), (&ours, &both, false));
         assert_eq!(read.names, ["webhook.multicluster-service-account.svc"]);
 
         let patch = |stored: &Value| super::patch(&parse(stored), None, Some(&both));
@@ -248,14 +243,14 @@ mod tests {
     #[case(json!({ "url": "https://[::1]:9443/mutate-pods" }), &["::1"])]
     #[case(json!({ "url": "https://webhook.example.com/mutate-pods" }), &["webhook.example.com"])]
     #[case(json!({}), &[])]
-    fn callers(#[case] client_config: Value, #[case] names: &[&str]) {
+    fn called_hosts_are_read(#[case] client_config: Value, #[case] names: &[&str]) {
         let read = read(&parse(&configuration(&[(ENTRY, client_config)]))).unwrap();
         assert_eq!(read.names, names);
-        assert!(read.unfilled && read.present.is_empty());
+        assert!(read.has_empty_bundle && read.present.is_empty());
     }
 
     #[test]
-    fn a_configuration_without_our_entry_is_left_alone() {
+    fn configuration_without_our_entry_is_not_patched() {
         let stored = parse(&configuration(&[]));
         assert_eq!(read(&stored).unwrap_err(), NoEntry);
         assert!(patch(&stored, None, Some(&issue().1)).is_none());

@@ -1,5 +1,5 @@
-//! The certificate from files, as cert-manager and a kubelet keep them: read again each second, by
-//! content, since neither times nor notifications survive a swap of symbolic links.
+//! The certificate from files, as mounted by a kubelet. Rereads them every second and compares contents, because the
+//! kubelet swaps a symbolic link, which neither inotify nor modification times detect reliably.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,25 +11,24 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::args::Paths;
 use crate::certificates::authorities::Authorities;
 use crate::certificates::certificate::Certificate;
-use crate::certificates::serving::Wanted;
+use crate::certificates::serving::Desired;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// More than this is no certificate, and not what an operator wanted to have in memory.
-const LIMIT: u64 = 1 << 20;
+/// Largest file, in bytes.
+const MAX_LENGTH: u64 = 1 << 20;
 
-/// The files, and what was in them last.
+/// The files and their last contents.
 #[derive(Debug)]
 pub(crate) struct Files {
     paths: Paths,
     ticks: Interval,
-    /// It is time to read, and that has not been done: someone may stop waiting for us at any moment.
+    /// A read is due. It survives cancellation of [`Self::changed`].
     due: bool,
     contents: Option<Contents>,
-    wanted: Result<Wanted, String>,
+    desired: Result<Desired, String>,
 }
 
-/// What is in the files.
 #[derive(Debug)]
 struct Contents {
     chain: String,
@@ -38,67 +37,62 @@ struct Contents {
 }
 
 impl Files {
-    /// Nothing has been read yet.
     pub(crate) fn new(paths: Paths) -> Self {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { paths, ticks, due: false, contents: None, wanted: Err("not yet".to_owned()) }
+        Self { paths, ticks, due: false, contents: None, desired: Err("not read yet".to_owned()) }
     }
 
-    /// Waits until there is something else in the files.
-    pub(crate) async fn news(&mut self) {
+    /// Waits until the contents change.
+    pub(crate) async fn changed(&mut self) {
         loop {
             if !self.due {
                 self.ticks.tick().await;
                 self.due = true;
             }
-            let news = self.read().await;
+            let changed = self.read().await;
             self.due = false;
-            if news {
+            if changed {
                 return;
             }
         }
     }
 
-    /// What is in the files, if it can be served at this time.
-    ///
-    /// # Errors
-    /// When it can't: why not.
-    pub(crate) fn wanted(&self, now: Timestamp) -> Result<Wanted, String> {
-        let wanted = self.wanted.clone()?;
+    /// The certificate in the files, if it can be served now; otherwise the reason.
+    pub(crate) fn desired(&self, now: Timestamp) -> Result<Desired, String> {
+        let desired = self.desired.clone()?;
         let path = self.paths.chain.display();
-        wanted
+        desired
             .certificate
             .check_time(now)
             .map_err(|problem| format!("the certificate in {path}: {problem}"))?;
-        Ok(wanted)
+        Ok(desired)
     }
 
-    /// Whether there was something else than before.
+    /// Reads the files; returns whether the result has changed.
     async fn read(&mut self) -> bool {
         let paths = self.paths.clone();
         let contents = match tokio::task::spawn_blocking(move || Contents::read(&paths)).await {
             Ok(contents) => contents,
             Err(error) => Err(error.to_string()),
         };
-        let before = self.wanted.as_ref().err().cloned();
+        let before = self.desired.as_ref().err().cloned();
         match contents {
             Ok(contents) if self.contents.as_ref() == Some(&contents) => return false,
             Ok(contents) => {
-                self.wanted = self.parse(&contents);
+                self.desired = self.parse(&contents);
                 self.contents = Some(contents);
             }
             Err(problem) => {
                 self.contents = None;
-                self.wanted = Err(problem);
+                self.desired = Err(problem);
             }
         }
-        self.wanted.is_ok() || self.wanted.as_ref().err() != before.as_ref()
+        self.desired.is_ok() || self.desired.as_ref().err() != before.as_ref()
     }
 
-    /// Certificate and key from two sides of a swap do not belong together: the next look is at both
-    /// from the same side.
-    fn parse(&self, contents: &Contents) -> Result<Wanted, String> {
+    /// A certificate and a key read before and after a swap do not match; the next read fixes that.
+    fn parse(&self, contents: &Contents) -> Result<Desired, String> {
         let Paths { chain, key, authorities } = &self.paths;
         let certificate = Certificate::read(&contents.chain, contents.key.clone());
         let certificate = certificate.map_err(|problem| {
@@ -111,7 +105,7 @@ impl Files {
             },
             _ => None,
         };
-        Ok(Wanted { certificate, authorities })
+        Ok(Desired { certificate, authorities })
     }
 }
 
@@ -136,8 +130,8 @@ impl PartialEq for Contents {
 fn read(path: &Path) -> Result<String, String> {
     let problem = |problem: &dyn std::fmt::Display| format!("can't read {}: {problem}", path.display());
     let length = std::fs::metadata(path).map_err(|error| problem(&error))?.len();
-    if length > LIMIT {
-        return Err(problem(&"it is too large for a certificate"));
+    if length > MAX_LENGTH {
+        return Err(problem(&"too large for a certificate"));
     }
     std::fs::read_to_string(path).map_err(|error| problem(&error))
 }

@@ -1,4 +1,4 @@
-//! Certificates of our own making, kept in a Secret and rotated there.
+//! Generated certificates, stored and rotated in a Secret.
 
 use std::time::Duration;
 
@@ -14,47 +14,42 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::certificates::certificate::Certificate;
-use crate::certificates::rate_limit::Pace;
-use crate::certificates::rotation::{Facts, Kept, Step, decide};
-use crate::certificates::secret::{self, Store};
-use crate::certificates::serving::{Served, Wanted};
-use crate::certificates::trust::Trust;
+use crate::certificates::rate_limit::RateLimit;
+use crate::certificates::rotation::{RotationFacts, Step, Stored, decide};
+use crate::certificates::secret::{self, SecretStore};
+use crate::certificates::serving::{Desired, Served};
+use crate::certificates::trust::TrustHistory;
 
-/// When to look again should the watch be silent about a write.
+/// When to check again if the watch does not report a write.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The certificates in the Secret.
-pub(crate) struct Own {
-    store: Store,
+pub(crate) struct Generated {
+    store: SecretStore,
     names: Vec<String>,
     lifetime: Duration,
     events: BoxStream<'static, watcher::Result<Option<Secret>>>,
-    seen: Option<Seen>,
-    pace: Pace,
+    observed: Option<ObservedSecret>,
+    rate_limit: RateLimit,
 }
 
-/// The Secret, as it was seen last.
-struct Seen {
-    secret: Option<(Secret, Kept)>,
-    /// Since when its current certificate is as it is.
-    settled: Instant,
+/// The last observed Secret.
+struct ObservedSecret {
+    secret: Option<(Secret, Stored)>,
+    /// Since when its current certificate has not changed.
+    current_since: Instant,
 }
 
-impl Own {
-    /// Certificates for these names; nothing has been seen yet.
-    pub(crate) fn new(store: Store, names: Vec<String>, lifetime: Duration) -> Self {
+impl Generated {
+    pub(crate) fn new(store: SecretStore, names: Vec<String>, lifetime: Duration) -> Self {
         let events = watch_object(store.api(), CERTIFICATE).default_backoff().boxed();
-        Self { store, names, lifetime, events, seen: None, pace: Pace::default() }
+        Self { store, names, lifetime, events, observed: None, rate_limit: RateLimit::default() }
     }
 
-    /// Waits until the Secret is another one.
-    ///
-    /// # Errors
-    /// When it can't be watched for now: why not.
-    pub(crate) async fn news(&mut self) -> Result<(), String> {
+    /// Waits until the Secret changes.
+    pub(crate) async fn changed(&mut self) -> Result<(), String> {
         match self.events.next().await {
             Some(Ok(secret)) => {
-                self.see(secret, Instant::now());
+                self.observe(secret, Instant::now());
                 Ok(())
             }
             Some(Err(error)) => {
@@ -64,90 +59,86 @@ impl Own {
         }
     }
 
-    fn see(&mut self, secret: Option<Secret>, clock: Instant) {
+    fn observe(&mut self, secret: Option<Secret>, instant: Instant) {
         let secret =
-            secret.map(|secret| (secret::read(&secret), secret)).map(|(kept, secret)| (secret, kept));
-        let current = |secret: &Option<(Secret, Kept)>| secret.as_ref().map(|(_, kept)| kept.current.clone());
-        let settled = match &self.seen {
-            Some(seen) if current(&seen.secret) == current(&secret) => seen.settled,
-            _ => clock,
+            secret.map(|secret| (secret::read(&secret), secret)).map(|(stored, secret)| (secret, stored));
+        let current =
+            |secret: &Option<(Secret, Stored)>| secret.as_ref().map(|(_, stored)| stored.current.clone());
+        let current_since = match &self.observed {
+            Some(observed) if current(&observed.secret) == current(&secret) => observed.current_since,
+            _ => instant,
         };
-        self.seen = Some(Seen { secret, settled });
+        self.observed = Some(ObservedSecret { secret, current_since });
     }
 
-    /// What is in the Secret, if it can be served at this time.
-    ///
-    /// # Errors
-    /// When it can't: why not.
-    pub(crate) fn wanted(&self, now: Timestamp) -> Result<Wanted, String> {
-        let kept = match &self.seen {
-            None => return Err("not yet".to_owned()),
-            Some(Seen { secret: None, .. }) => {
-                return Err(format!("there is no Secret {SYSTEM_NAMESPACE}/{CERTIFICATE}"));
+    /// The certificate in the Secret, if it can be served now; otherwise the reason.
+    pub(crate) fn desired(&self, now: Timestamp) -> Result<Desired, String> {
+        let stored = match &self.observed {
+            None => return Err("not read yet".to_owned()),
+            Some(ObservedSecret { secret: None, .. }) => {
+                return Err(format!("Secret {SYSTEM_NAMESPACE}/{CERTIFICATE} does not exist"));
             }
-            Some(Seen { secret: Some((_, kept)), .. }) => kept,
+            Some(ObservedSecret { secret: Some((_, stored)), .. }) => stored,
         };
-        let current = kept.current.clone().and_then(|current| {
-            current.problem(&kept.authorities, &self.names, now).map_or(Ok(current), Err)
+        let current = stored.current.clone().and_then(|current| {
+            current.problem(&stored.authorities, &self.names, now).map_or(Ok(current), Err)
         });
         let problem =
             |problem| format!("the certificate in Secret {SYSTEM_NAMESPACE}/{CERTIFICATE}: {problem}");
         let certificate = current.map_err(problem)?;
-        Ok(Wanted { certificate, authorities: Some(kept.authorities.clone()) })
+        Ok(Desired { certificate, authorities: Some(stored.authorities.clone()) })
     }
 
-    /// Whether the Secret is still what was seen last: others may have written it, and their watch
-    /// be ahead of ours.
-    ///
-    /// # Errors
-    /// When it can't be read: why not.
+    /// Whether the Secret is still the last observed one: another replica may have written it, and this watch may lag.
     pub(crate) async fn is_up_to_date(&mut self) -> Result<bool, String> {
-        let Some(seen) = &self.seen else { return Ok(false) };
-        let secret = seen.secret.as_ref().map(|(secret, _)| secret);
-        self.store.is_as(secret).await.map_err(|error| error.to_string())
+        let Some(observed) = &self.observed else { return Ok(false) };
+        let secret = observed.secret.as_ref().map(|(secret, _)| secret);
+        self.store.is_current(secret).await.map_err(|error| error.to_string())
     }
 
-    /// Takes the step that is next, if one is, and says when to look again: the watch will tell what
-    /// came of it.
-    ///
-    /// # Errors
-    /// When it can't be taken: why not.
-    pub(crate) async fn step(
+    /// Takes the next rotation step, if any; returns when to check again. The watch observes the result.
+    pub(crate) async fn rotate(
         &mut self,
         served: Option<&Served>,
-        trust: &Trust,
+        trust: &TrustHistory,
         now: Timestamp,
-        clock: Instant,
+        instant: Instant,
     ) -> Result<Option<Duration>, String> {
-        let Some(seen) = &self.seen else { return Ok(None) };
-        let kept = seen.secret.as_ref().map(|(_, kept)| kept);
-        let facts = Facts { kept, served, names: &self.names, trust, settled: seen.settled, now, clock };
+        let Some(observed) = &self.observed else { return Ok(None) };
+        let stored = observed.secret.as_ref().map(|(_, stored)| stored);
+        let facts = RotationFacts {
+            stored,
+            served,
+            names: &self.names,
+            trust,
+            current_since: observed.current_since,
+            now,
+            instant,
+        };
         let step = decide(facts);
-        if let (Some(wait), false) = (self.pace.wait(clock), matches!(step, Step::Wait(_))) {
+        if let (Some(wait), false) = (self.rate_limit.wait(instant), matches!(step, Step::Wait(_))) {
             return Ok(Some(wait));
         }
-        let (kept, what) = match step {
+        let (stored, event) = match step {
             Step::Wait(wait) => return Ok(wait),
             Step::Prepare { current, authorities, reason } => {
-                let (made, authority) = Certificate::issue(&self.names, self.lifetime, now)
+                let (new, authority) = Certificate::issue(&self.names, self.lifetime, now)
                     .map_err(|problem| format!("{}: {problem}", self.names.join(", ")))?;
-                let authorities = authorities.and(&authority);
-                let kept = match current {
-                    Some(current) => Kept { authorities, current: Ok(current), next: Some(Ok(made)) },
-                    None => Kept { authorities, current: Ok(made), next: None },
+                let authorities = authorities.union(&authority);
+                let stored = match current {
+                    Some(current) => Stored { authorities, current: Ok(current), next: Some(Ok(new)) },
+                    None => Stored { authorities, current: Ok(new), next: None },
                 };
-                (kept, format!("made another certificate: {reason}"))
+                (stored, format!("generated a certificate: {reason}"))
             }
-            Step::Promote(kept) => (kept, "the next certificate takes over".to_owned()),
-            Step::Retire(kept) => {
-                (kept, "the authority of the last certificate is no more needed".to_owned())
-            }
+            Step::Promote(stored) => (stored, "promoted the next certificate".to_owned()),
+            Step::Retire(stored) => (stored, "removed the authority of the previous certificate".to_owned()),
         };
-        self.pace.write(clock);
-        let secret = seen.secret.as_ref().map(|(secret, _)| secret);
-        if self.store.write(secret, &kept).await.map_err(|error| error.to_string())? {
-            let authorities = kept.authorities.len();
-            info!(secret = CERTIFICATE, authorities, "{what}");
+        self.rate_limit.record_write(instant);
+        let secret = observed.secret.as_ref().map(|(secret, _)| secret);
+        if self.store.write(secret, &stored).await.map_err(|error| error.to_string())? {
+            let authorities = stored.authorities.len();
+            info!(secret = CERTIFICATE, authorities, "{event}");
         }
         Ok(Some(RETRY))
     }

@@ -1,4 +1,4 @@
-//! Where the certificate is from.
+//! Supplies the certificate: from files, or generated.
 
 use std::time::Duration;
 
@@ -9,88 +9,74 @@ use tracing::warn;
 
 use crate::args::Args;
 use crate::certificates::files::Files;
-use crate::certificates::generated::Own;
-use crate::certificates::secret::Store;
-use crate::certificates::serving::{Served, Wanted};
-use crate::certificates::trust::Trust;
+use crate::certificates::generated::Generated;
+use crate::certificates::secret::SecretStore;
+use crate::certificates::serving::{Desired, Served};
+use crate::certificates::trust::TrustHistory;
 
-/// A shorter lifetime than this is for tests.
-const SHORT: Duration = Duration::from_secs(3600);
+/// Shorter lifetimes are for tests.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// Where the certificate is from.
-pub(crate) enum Source {
-    /// We make it, and all replicas share it.
-    Own(Box<Own>),
-    /// Someone else puts it into files.
+pub(crate) enum CertificateProvider {
+    /// Generated, and shared by all replicas.
+    Generated(Box<Generated>),
+    /// Maintained by another program.
     Files(Box<Files>),
 }
 
-impl Source {
-    /// The one that the command line wants.
-    ///
-    /// # Errors
-    /// When what it says of lifetimes makes no sense.
+impl CertificateProvider {
     pub(crate) fn of(args: &Args, client: &Client) -> anyhow::Result<Self> {
         if let Some(paths) = args.certificate.files() {
             return Ok(Self::Files(Box::new(Files::new(paths))));
         }
         args.certificate.check()?;
         let lifetime = args.certificate.certificate_lifetime;
-        if lifetime < SHORT {
-            warn!(?lifetime, "certificates that live for less than an hour are for tests");
+        if lifetime < SHORTEST_LIFETIME {
+            warn!(?lifetime, "certificate lifetimes under an hour are only for tests");
         }
-        Ok(Self::Own(Box::new(Own::new(Store::new(client.clone()), args.names(), lifetime))))
+        Ok(Self::Generated(Box::new(Generated::new(
+            SecretStore::new(client.clone()),
+            args.names(),
+            lifetime,
+        ))))
     }
 
-    /// Waits until there is something else.
-    ///
-    /// # Errors
-    /// When that can't be known for now: why not.
-    pub(crate) async fn news(&mut self) -> Result<(), String> {
+    /// Waits until the certificate changes.
+    pub(crate) async fn changed(&mut self) -> Result<(), String> {
         match self {
-            Self::Own(own) => own.news().await,
+            Self::Generated(generated) => generated.changed().await,
             Self::Files(files) => {
-                files.news().await;
+                files.changed().await;
                 Ok(())
             }
         }
     }
 
-    /// What is to be served at this time.
-    ///
-    /// # Errors
-    /// When there is nothing: why not.
-    pub(crate) fn wanted(&self, now: Timestamp) -> Result<Wanted, String> {
+    pub(crate) fn desired(&self, now: Timestamp) -> Result<Desired, String> {
         match self {
-            Self::Own(own) => own.wanted(now),
-            Self::Files(files) => files.wanted(now),
+            Self::Generated(generated) => generated.desired(now),
+            Self::Files(files) => files.desired(now),
         }
     }
 
-    /// Whether nothing newer is there than what is known.
-    ///
-    /// # Errors
-    /// When that can't be told: why not.
+    /// Whether the last observed certificate is the newest.
     pub(crate) async fn is_up_to_date(&mut self) -> Result<bool, String> {
         match self {
-            Self::Own(own) => own.is_up_to_date().await,
+            Self::Generated(generated) => generated.is_up_to_date().await,
             Self::Files(_) => Ok(true),
         }
     }
 
-    /// Takes the next step of a rotation, if it is ours to rotate, and says when to look again.
-    ///
-    /// # Errors
-    /// When it can't be taken: why not.
-    pub(crate) async fn step(
+    /// Takes the next rotation step of a generated certificate; returns when the next one is due.
+    pub(crate) async fn rotate(
         &mut self,
         served: Option<&Served>,
-        trust: &Trust,
+        trust: &TrustHistory,
         now: Timestamp,
-        clock: Instant,
+        instant: Instant,
     ) -> Result<Option<Duration>, String> {
         match self {
-            Self::Own(own) => own.step(served, trust, now, clock).await,
+            Self::Generated(generated) => generated.rotate(served, trust, now, instant).await,
             Self::Files(_) => Ok(None),
         }
     }

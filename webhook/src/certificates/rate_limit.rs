@@ -1,44 +1,42 @@
-//! The least time between two writes of the same thing: someone else who also insists does not make
-//! us spin.
+//! Limits the rate of writes to an object, in case another client keeps reverting them.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two writes.
+/// Least time between two writes.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// So many writes in a row are what rotations and a few edits take. After them, each pause is twice
-/// as long as the one before.
-const USUAL: u32 = 20;
+/// Writes in a row that rotations and a few edits need. After them, each pause is twice the previous one.
+const BURST: u32 = 20;
 
-/// The longest pause.
-const LONGEST: Duration = Duration::from_secs(300);
+const MAX_PAUSE: Duration = Duration::from_secs(300);
 
-/// After such a time without a write, all is as at first.
-const QUIET: Duration = Duration::from_secs(900);
+/// After this long without a write, the limit is reset.
+const RESET_AFTER: Duration = Duration::from_secs(900);
 
-/// When the last write was, and how many there were in a row.
+/// Time of the last write, and the number of writes in a row.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct RateLimit {
     last: Option<Instant>,
     writes: u32,
 }
 
-impl Pace {
-    /// How long the next write has to wait, if it has to.
-    pub(crate) fn wait(&self, clock: Instant) -> Option<Duration> {
-        let doublings = 1_u32.checked_shl(self.writes.saturating_sub(USUAL)).unwrap_or(u32::MAX);
-        let pause = PAUSE.saturating_mul(doublings).min(LONGEST);
-        self.last.map(|last| pause.saturating_sub(clock.duration_since(last))).filter(|wait| !wait.is_zero())
+impl RateLimit {
+    /// Time until the next write is allowed; `None` if it is allowed now.
+    pub(crate) fn wait(&self, instant: Instant) -> Option<Duration> {
+        let doublings = 1_u32.checked_shl(self.writes.saturating_sub(BURST)).unwrap_or(u32::MAX);
+        let pause = PAUSE.saturating_mul(doublings).min(MAX_PAUSE);
+        self.last
+            .map(|last| pause.saturating_sub(instant.duration_since(last)))
+            .filter(|wait| !wait.is_zero())
     }
 
-    /// Something is being written.
-    pub(crate) fn write(&mut self, clock: Instant) {
-        if self.last.is_some_and(|last| clock.duration_since(last) > QUIET) {
+    pub(crate) fn record_write(&mut self, instant: Instant) {
+        if self.last.is_some_and(|last| instant.duration_since(last) > RESET_AFTER) {
             self.writes = 0;
         }
-        (self.last, self.writes) = (Some(clock), self.writes.saturating_add(1));
+        (self.last, self.writes) = (Some(instant), self.writes.saturating_add(1));
     }
 }
 
@@ -47,27 +45,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_keep_their_distance() {
-        let (start, mut pace) = (Instant::now(), Pace::default());
-        assert_eq!(pace.wait(start), None);
-        pace.write(start);
-        assert_eq!(pace.wait(start), Some(PAUSE));
-        assert_eq!(pace.wait(start + PAUSE / 4), Some(PAUSE * 3 / 4));
-        assert_eq!(pace.wait(start + PAUSE), None);
+    fn second_write_waits() {
+        let (start, mut rate_limit) = (Instant::now(), RateLimit::default());
+        assert_eq!(rate_limit.wait(start), None);
+        rate_limit.record_write(start);
+        assert_eq!(rate_limit.wait(start), Some(PAUSE));
+        assert_eq!(rate_limit.wait(start + PAUSE / 4), Some(PAUSE * 3 / 4));
+        assert_eq!(rate_limit.wait(start + PAUSE), None);
     }
 
     #[test]
-    fn who_insists_for_long_is_answered_ever_later() {
-        let (start, mut pace) = (Instant::now(), Pace::default());
+    fn pauses_grow_after_a_burst() {
+        let (start, mut rate_limit) = (Instant::now(), RateLimit::default());
         let mut waits = Vec::new();
         for _ in 0..100 {
-            pace.write(start);
-            waits.extend(pace.wait(start));
+            rate_limit.record_write(start);
+            waits.extend(rate_limit.wait(start));
         }
         assert!(waits[..20].iter().all(|wait| *wait == PAUSE));
         assert_eq!(waits[20..23], [PAUSE * 2, PAUSE * 4, PAUSE * 8]);
-        assert_eq!(waits[99], LONGEST);
-        pace.write(start + QUIET * 2);
-        assert_eq!(pace.wait(start + QUIET * 2), Some(PAUSE));
+        assert_eq!(waits[99], MAX_PAUSE);
+        rate_limit.record_write(start + RESET_AFTER * 2);
+        assert_eq!(rate_limit.wait(start + RESET_AFTER * 2), Some(PAUSE));
     }
 }

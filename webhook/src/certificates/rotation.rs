@@ -1,9 +1,8 @@
-//! What is next for the certificate in the Secret, as a pure function.
+//! Decides the next rotation step of the certificate in the Secret, as a pure function.
 //!
-//! A rotation is three writes. *Prepare* puts another certificate beside the one that is served,
-//! and its authority beside the other's. *Promote* has all replicas serve it, once all API servers
-//! trust it. *Retire* drops the old authority. Each is on the condition of the Secret's version: of
-//! two replicas that take the same step, one does, and both go on from what it wrote.
+//! A rotation is three writes. *Prepare* adds another certificate and its authority to the Secret. *Promote* makes all
+//! replicas serve it, when all API servers trust it. *Retire* removes the old authority. The Secret's version is the
+//! precondition of each write: if two replicas take the same step, one succeeds, and both continue from its result.
 
 use std::time::Duration;
 
@@ -13,113 +12,112 @@ use tokio::time::Instant;
 use crate::certificates::authorities::Authorities;
 use crate::certificates::certificate::{Certificate, Problem};
 use crate::certificates::serving::Served;
-use crate::certificates::trust::Trust;
+use crate::certificates::trust::TrustHistory;
 
-/// What is in the Secret.
+/// Contents of the Secret.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Kept {
-    /// Whom the API server is to trust.
+pub(crate) struct Stored {
+    /// Authorities that the API server must trust.
     pub authorities: Authorities,
-    /// What all replicas serve.
+    /// The certificate that all replicas serve.
     pub current: Result<Certificate, Problem>,
-    /// What they will serve next, during a rotation.
+    /// During a rotation, the certificate that they will serve next.
     pub next: Option<Result<Certificate, Problem>>,
 }
 
-/// What a decision follows from.
+/// Inputs of the decision.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts<'a> {
-    /// What is in the Secret; none if there is no Secret.
-    pub kept: Option<&'a Kept>,
-    /// What this replica serves.
+pub(crate) struct RotationFacts<'a> {
+    /// `None` if the Secret does not exist.
+    pub stored: Option<&'a Stored>,
     pub served: Option<&'a Served>,
-    /// The names that a certificate is for.
+    /// Names that the certificate must be valid for.
     pub names: &'a [String],
-    /// Whom the API server trusts.
-    pub trust: &'a Trust,
-    /// Since when the Secret's current certificate is as it is.
-    pub settled: Instant,
-    /// By the clock on the wall.
+    pub trust: &'a TrustHistory,
+    /// Since when the Secret's current certificate has not changed.
+    pub current_since: Instant,
     pub now: Timestamp,
-    /// By the clock that never jumps.
-    pub clock: Instant,
+    pub instant: Instant,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
-    /// Make another certificate.
+    /// Generate another certificate.
     Prepare {
-        /// What is served meanwhile; if there is none, then the new one, at once.
+        /// The certificate to serve meanwhile; if `None`, the new one is served immediately.
         current: Option<Certificate>,
-        /// Whom the API server is to trust beside the new authority.
+        /// Authorities that the API server must trust in addition to the new one.
         authorities: Authorities,
-        /// Why another one is needed.
+        /// Why a certificate is needed.
         reason: String,
     },
-    /// Serve the next one.
-    Promote(Kept),
-    /// Trust only who has signed what is served.
-    Retire(Kept),
-    /// Nothing for this long, or until something changes.
+    /// Serve the next certificate.
+    Promote(Stored),
+    /// Remove the authorities that did not sign the served certificate.
+    Retire(Stored),
+    /// Nothing to do for this long, or until something changes.
     Wait(Option<Duration>),
 }
 
-/// Decides what is next.
-pub(crate) fn decide(facts: Facts<'_>) -> Step {
-    let Facts { kept, trust, names, settled, now, clock, .. } = facts;
-    let Some(kept) = kept else { return restore(facts, "there is no Secret".to_owned()) };
-    let good = |certificate: &Certificate| certificate.problem(&kept.authorities, names, now);
-    let current = match &kept.current {
-        Ok(current) => good(current).map_or(Ok(current), Err),
+pub(crate) fn decide(facts: RotationFacts<'_>) -> Step {
+    let RotationFacts { stored, trust, names, current_since, now, instant, .. } = facts;
+    let Some(stored) = stored else { return restore(facts, "the Secret does not exist".to_owned()) };
+    let problem_of = |certificate: &Certificate| certificate.problem(&stored.authorities, names, now);
+    let current = match &stored.current {
+        Ok(current) => problem_of(current).map_or(Ok(current), Err),
         Err(problem) => Err(problem.clone()),
     };
     let current = match current {
         Ok(current) => current,
-        // The next one is as good as any that could be made, and may be trusted already.
-        Err(problem) => match &kept.next {
-            Some(Ok(next)) if good(next).is_none() => {
-                return Step::Promote(Kept { current: Ok(next.clone()), next: None, ..kept.clone() });
+        // Prefer the next certificate to a new one: it may already be trusted.
+        Err(problem) => match &stored.next {
+            Some(Ok(next)) if problem_of(next).is_none() => {
+                return Step::Promote(Stored { current: Ok(next.clone()), next: None, ..stored.clone() });
             }
             _ => return restore(facts, problem.to_string()),
         },
     };
-    let signers = current.signers(&kept.authorities, now);
+    let signers = current.signers(&stored.authorities, now);
     let prepare = |reason: String| {
         let (current, authorities) = (Some(current.clone()), signers.clone());
         Step::Prepare { current, authorities, reason }
     };
-    match &kept.next {
-        Some(Err(problem)) => prepare(format!("the next one: {problem}")),
-        Some(Ok(next)) => match good(next) {
-            Some(problem) => prepare(format!("the next one: {problem}")),
-            None if now >= next.renewal() => prepare("the next one has grown old".to_owned()),
-            None => match trust.wait(next, 1, now, clock) {
+    match &stored.next {
+        Some(Err(problem)) => prepare(format!("the next certificate: {problem}")),
+        Some(Ok(next)) => match problem_of(next) {
+            Some(problem) => prepare(format!("the next certificate: {problem}")),
+            None if now >= next.renewal() => prepare("the next certificate is due for renewal".to_owned()),
+            None => match trust.wait(next, 1, now, instant) {
                 Some(Duration::ZERO) => {
-                    Step::Promote(Kept { current: Ok(next.clone()), next: None, ..kept.clone() })
+                    Step::Promote(Stored { current: Ok(next.clone()), next: None, ..stored.clone() })
                 }
                 wait => Step::Wait(wait),
             },
         },
-        None if now >= current.renewal() => prepare(format!("it expires at {}", current.end)),
-        None if signers != kept.authorities => match trust.outlived(current, settled, now, clock) {
-            Some(Duration::ZERO) => Step::Retire(Kept { authorities: signers, ..kept.clone() }),
-            wait => Step::Wait(wait),
-        },
+        None if now >= current.renewal() => {
+            prepare(format!("the current certificate expires at {}", current.end))
+        }
+        None if signers != stored.authorities => {
+            match trust.retirement_wait(current, current_since, now, instant) {
+                Some(Duration::ZERO) => Step::Retire(Stored { authorities: signers, ..stored.clone() }),
+                wait => Step::Wait(wait),
+            }
+        }
         None => Step::Wait(Some(current.renewal().duration_since(now).unsigned_abs())),
     }
 }
 
-/// Someone has deleted or spoiled the Secret. What is served goes on, so that nobody notices, and
-/// goes soon, as it may have been deleted for a reason.
-fn restore(Facts { kept, served, names, now, .. }: Facts<'_>, reason: String) -> Step {
-    let good = |served: &&Served| served.certificate.problem(&served.signers, names, now).is_none();
-    let served = served.filter(good);
-    // Others may still serve what these have signed.
-    let known = kept.map(|kept| kept.authorities.newest(now)).unwrap_or_default();
+/// Restores a deleted or invalid Secret. Keeps the served certificate, so that no request fails, and prepares its
+/// replacement, because the Secret may have been deleted on purpose.
+fn restore(RotationFacts { stored, served, names, now, .. }: RotationFacts<'_>, reason: String) -> Step {
+    let is_valid = |served: &&Served| served.certificate.problem(&served.signers, names, now).is_none();
+    let served = served.filter(is_valid);
+    // Other replicas may still serve certificates of these authorities.
+    let known = stored.map(|stored| stored.authorities.newest(now)).unwrap_or_default();
     match served {
         Some(Served { certificate, signers }) => {
-            Step::Prepare { current: Some(certificate.clone()), authorities: known.and(signers), reason }
+            Step::Prepare { current: Some(certificate.clone()), authorities: known.union(signers), reason }
         }
         None => Step::Prepare { current: None, authorities: known, reason },
     }

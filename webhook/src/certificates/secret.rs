@@ -1,4 +1,4 @@
-//! The Secret by which replicas and restarts share their certificates.
+//! The Secret that stores the generated certificates for all replicas.
 
 use std::collections::BTreeMap;
 
@@ -15,60 +15,56 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::certificates::authorities::Authorities;
 use crate::certificates::certificate::{Certificate, Problem};
-use crate::certificates::rotation::Kept;
+use crate::certificates::rotation::Stored;
 
 const TYPE: &str = "kubernetes.io/tls";
 const AUTHORITIES: &str = "ca.crt";
 const CURRENT: Pair = ("tls.crt", "tls.key");
 const NEXT: Pair = ("next.crt", "next.key");
 
-/// The keys of a certificate and of its key.
+/// Keys of a certificate and of its private key.
 type Pair = (&'static str, &'static str);
 
 /// A call to the API server failed.
 #[derive(Debug, thiserror::Error)]
 #[error("can't {verb} Secret {SYSTEM_NAMESPACE}/{CERTIFICATE}: {reason}")]
-pub(crate) struct StoreError {
+pub(crate) struct SecretStoreError {
     verb: &'static str,
     reason: String,
 }
 
-/// Where the certificates are kept.
 #[derive(Clone)]
-pub(crate) struct Store {
+pub(crate) struct SecretStore {
     secrets: Api<Secret>,
 }
 
-impl Store {
-    /// The Secret of this cluster.
+impl SecretStore {
     pub(crate) fn new(client: Client) -> Self {
         Self { secrets: Api::namespaced(client, SYSTEM_NAMESPACE) }
     }
 
-    /// To watch it with.
+    /// For watching the Secret.
     pub(crate) fn api(&self) -> Api<Secret> {
         self.secrets.clone()
     }
 
-    /// Whether the Secret is still as it was seen.
-    ///
-    /// # Errors
-    /// When it can't be read.
-    pub(crate) async fn is_as(&self, seen: Option<&Secret>) -> Result<bool, StoreError> {
+    /// Whether the Secret is still the observed one.
+    pub(crate) async fn is_current(&self, observed: Option<&Secret>) -> Result<bool, SecretStoreError> {
         let found = self.call("get", self.secrets.get_opt(CERTIFICATE)).await?.flatten();
         let version = |secret: &Secret| (secret.uid(), secret.resource_version());
-        Ok(found.as_ref().map(version) == seen.map(version))
+        Ok(found.as_ref().map(version) == observed.map(version))
     }
 
-    /// Whether it was written, and nobody else was faster.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub(crate) async fn write(&self, seen: Option<&Secret>, kept: &Kept) -> Result<bool, StoreError> {
+    /// Writes the Secret; returns `false` if it has changed since it was observed.
+    pub(crate) async fn write(
+        &self,
+        observed: Option<&Secret>,
+        stored: &Stored,
+    ) -> Result<bool, SecretStoreError> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
-        let data = Some(data(kept));
-        let written = match seen {
-            // Its resourceVersion goes along: it is the precondition.
+        let data = Some(data(stored));
+        let written = match observed {
+            // Its resourceVersion is the precondition.
             Some(secret) => {
                 let secret = Secret { data, ..secret.clone() };
                 self.call("update", self.secrets.replace(CERTIFICATE, &params, &secret)).await?
@@ -82,24 +78,23 @@ impl Store {
         Ok(written.is_some())
     }
 
-    /// What the call gave; nothing if another replica's write was in between.
+    /// Awaits a call; `None` if another write came first.
     async fn call<T>(
         &self,
         verb: &'static str,
         call: impl Future<Output = kube::Result<T>>,
-    ) -> Result<Option<T>, StoreError> {
+    ) -> Result<Option<T>, SecretStoreError> {
         match with_deadline(call).await {
             Ok(result) => Ok(Some(result)),
-            // There before our create, changed or gone before our update.
+            // Created, changed or deleted by another client.
             Err(kube::Error::Api(status)) if verb != "get" && status.code == 409 => Ok(None),
             Err(kube::Error::Api(status)) if verb == "update" && status.is_not_found() => Ok(None),
-            Err(error) => Err(StoreError { verb, reason: errors::line(&error) }),
+            Err(error) => Err(SecretStoreError { verb, reason: errors::line(&error) }),
         }
     }
 }
 
-/// What is in the Secret.
-pub(crate) fn read(secret: &Secret) -> Kept {
+pub(crate) fn read(secret: &Secret) -> Stored {
     let value = |key| secret.data.as_ref().and_then(|data: &BTreeMap<_, ByteString>| data.get(key));
     let text = |key: &'static str| {
         let text = value(key).and_then(|value| String::from_utf8(value.0.clone()).ok());
@@ -107,19 +102,19 @@ pub(crate) fn read(secret: &Secret) -> Kept {
     };
     let pair = |(chain, key): Pair| Certificate::read(&text(chain)?, SecretString::from(text(key)?));
     let has_next = value(NEXT.0).or(value(NEXT.1)).is_some();
-    Kept {
+    Stored {
         authorities: value(AUTHORITIES).map(|pem| Authorities::read(&pem.0)).unwrap_or_default(),
         current: pair(CURRENT),
         next: has_next.then(|| pair(NEXT)),
     }
 }
 
-fn data(kept: &Kept) -> BTreeMap<String, ByteString> {
+fn data(stored: &Stored) -> BTreeMap<String, ByteString> {
     let mut data = BTreeMap::new();
     let mut put = |key: &str, text: &str| data.insert(key.to_owned(), ByteString(text.as_bytes().to_vec()));
-    put(AUTHORITIES, &kept.authorities.pem());
-    let next = kept.next.as_ref();
-    for (pair, certificate) in [(CURRENT, Some(&kept.current)), (NEXT, next)] {
+    put(AUTHORITIES, &stored.authorities.pem());
+    let next = stored.next.as_ref();
+    for (pair, certificate) in [(CURRENT, Some(&stored.current)), (NEXT, next)] {
         if let Some(Ok(certificate)) = certificate {
             put(pair.0, &certificate.chain);
             put(pair.1, certificate.key.expose_secret());

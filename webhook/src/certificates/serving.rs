@@ -1,4 +1,4 @@
-//! What is served, and when another certificate takes its place.
+//! The served certificate, and when to replace it.
 
 use std::time::Duration;
 
@@ -11,64 +11,60 @@ use tracing::info;
 
 use crate::certificates::authorities::Authorities;
 use crate::certificates::certificate::Certificate;
-use crate::certificates::trust::Trust;
+use crate::certificates::trust::TrustHistory;
 
-/// How long what is served for want of a certificate is valid: nobody trusts it anyway.
-const STOPGAP: Duration = Duration::from_secs(24 * 3600);
+/// Lifetime of the placeholder certificate, which no client trusts.
+const PLACEHOLDER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// What is to be served, wherever it is from.
+/// The certificate that a provider supplies.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Wanted {
-    /// The certificate.
+pub(crate) struct Desired {
     pub certificate: Certificate,
-    /// Whom the API server is to trust; none where that is someone else's to say.
+    /// Authorities that the API server must trust; `None` if another client maintains the CA bundle.
     pub authorities: Option<Authorities>,
 }
 
-/// A certificate that is served.
 #[derive(Clone, Debug)]
 pub(crate) struct Served {
-    /// The certificate.
     pub certificate: Certificate,
-    /// Whom the API server has to trust, as long as it is served.
+    /// Authorities that the API server must trust while the certificate is served.
     pub signers: Authorities,
 }
 
-/// When to switch to what is wanted.
+/// When to serve the desired certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Switch {
-    /// At once, for this reason.
+    /// Immediately, for this reason.
     Now(&'static str),
     /// When it has been trusted for long enough.
-    In(Duration),
-    /// Not before it is trusted.
+    After(Duration),
+    /// It is not trusted yet.
     WhenTrusted,
 }
 
-/// The one rule by which a certificate takes the place of another. No request fails by it: either
-/// each API server accepts the new one by now, or nothing was accepted before.
+/// The only rule for replacing the served certificate. It fails no request: either every API server accepts the new
+/// certificate, or the API server rejects the served one anyway.
 pub(crate) fn switch(
     served: Option<&Certificate>,
-    wanted: &Certificate,
-    trust: &Trust,
+    desired: &Certificate,
+    trust: &TrustHistory,
     now: Timestamp,
-    clock: Instant,
+    instant: Instant,
 ) -> Switch {
-    let Some(served) = served else { return Switch::Now("it is the first") };
+    let Some(served) = served else { return Switch::Now("first certificate") };
     if trust.problem(served, now).is_some() {
-        return Switch::Now("the API server does not trust what was served");
+        return Switch::Now("the API server does not trust the served certificate");
     }
-    if trust.alike(served, wanted, now) {
-        return Switch::Now("the same authority has signed it");
+    if trust.same_signer(served, desired, now) {
+        return Switch::Now("signed by the same authority");
     }
-    match trust.wait(wanted, 1, now, clock) {
-        Some(Duration::ZERO) => Switch::Now("the API server trusts it for long enough"),
-        Some(wait) => Switch::In(wait),
+    match trust.wait(desired, 1, now, instant) {
+        Some(Duration::ZERO) => Switch::Now("trusted for long enough"),
+        Some(wait) => Switch::After(wait),
         None => Switch::WhenTrusted,
     }
 }
 
-/// The running server's certificate.
 #[derive(Debug)]
 pub(crate) struct Serving {
     tls: RustlsConfig,
@@ -77,61 +73,56 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Of a server that shows something for want of a certificate: whoever listens early can tell what
-    /// is missing.
-    ///
-    /// # Errors
-    /// When the names are none that a certificate can have.
-    pub(crate) fn stopgap(names: &[String]) -> anyhow::Result<Self> {
-        let (stopgap, _) = Certificate::issue(names, STOPGAP, Timestamp::now())
-            .with_context(|| format!("can't make a certificate for {}", names.join(", ")))?;
-        let tls = RustlsConfig::from_config(stopgap.config);
+    /// Serves a placeholder until there is a certificate, so that clients get a TLS error that explains the problem.
+    pub(crate) fn placeholder(names: &[String]) -> anyhow::Result<Self> {
+        let (placeholder, _) = Certificate::issue(names, PLACEHOLDER_LIFETIME, Timestamp::now())
+            .with_context(|| format!("can't generate a certificate for {}", names.join(", ")))?;
+        let tls = RustlsConfig::from_config(placeholder.config);
         Ok(Self { tls, served: None, expiry: watch::Sender::new(None) })
     }
 
-    /// For the server.
+    /// The server's TLS config, which follows the served certificate.
     pub(crate) fn tls(&self) -> RustlsConfig {
         self.tls.clone()
     }
 
-    /// When what is served expires; none before there is a certificate.
+    /// When the served certificate expires; `None` while the placeholder is served.
     pub(crate) fn expiry(&self) -> watch::Receiver<Option<Timestamp>> {
         self.expiry.subscribe()
     }
 
-    /// What is served.
     pub(crate) fn served(&self) -> Option<&Served> {
         self.served.as_ref()
     }
 
-    /// Switches to what is wanted if it is time, and says how long until it is.
-    pub(crate) fn follow(
+    /// Serves the desired certificate if it is time; otherwise returns the wait, if known.
+    pub(crate) fn update(
         &mut self,
-        wanted: &Wanted,
-        trust: &Trust,
+        desired: &Desired,
+        trust: &TrustHistory,
         now: Timestamp,
-        clock: Instant,
+        instant: Instant,
     ) -> Option<Duration> {
         let served = self.served.as_ref().map(|served| &served.certificate);
-        if served == Some(&wanted.certificate) {
+        if served == Some(&desired.certificate) {
             return None;
         }
-        match switch(served, &wanted.certificate, trust, now, clock) {
+        match switch(served, &desired.certificate, trust, now, instant) {
             Switch::Now(reason) => {
-                self.serve(wanted, reason, trust, now);
+                self.serve(desired, reason, trust, now);
                 None
             }
-            Switch::In(wait) => Some(wait),
+            Switch::After(wait) => Some(wait),
             Switch::WhenTrusted => None,
         }
     }
 
-    fn serve(&mut self, wanted: &Wanted, reason: &str, trust: &Trust, now: Timestamp) {
-        let certificate = &wanted.certificate;
-        let known = trust.trusted().and(&wanted.authorities.clone().unwrap_or_default());
+    fn serve(&mut self, desired: &Desired, reason: &str, trust: &TrustHistory, now: Timestamp) {
+        let certificate = &desired.certificate;
+        let known = trust.trusted().union(&desired.authorities.clone().unwrap_or_default());
         let signers = certificate.signers(&known, now);
         let trusted = trust.trusted().len();
-        info!(reason, expires = %certificate.end, trusted, "serving another certificate");
+        info!(reason, expires = %certificate.end, trusted, "serving a new certificate");
         self.tls.reload_from_config(certificate.config.clone());
         self.expiry.send_replace(Some(certificate.end));
         self.served = Some(Served { certificate: certificate.clone(), signers });
@@ -147,31 +138,32 @@ mod tests {
     const OVERLAP: Duration = Duration::from_secs(60);
 
     #[test]
-    fn the_rule() {
+    fn certificate_is_replaced_when_trusted() {
         let ((old, its), (new, others)) = (issue(), issue());
-        let mut trust = Trust::new(OVERLAP);
+        let mut trust = TrustHistory::new(OVERLAP);
         let start = Instant::now();
         let half = start + OVERLAP / 2;
-        let switch = |trust: &Trust, served, wanted, clock| switch(served, wanted, trust, NOW, clock);
+        let switch =
+            |trust: &TrustHistory, served, desired, instant| switch(served, desired, trust, NOW, instant);
         let now = |switch: &Switch| matches!(switch, Switch::Now(_));
 
         assert!(now(&switch(&trust, None, &new, start)), "nothing is served");
-        assert!(now(&switch(&trust, Some(&old), &new, start)), "what is served is not trusted");
+        assert!(now(&switch(&trust, Some(&old), &new, start)), "the served certificate is untrusted");
         trust.observe(&its, names(), start);
         assert_eq!(switch(&trust, Some(&old), &new, half), Switch::WhenTrusted);
-        trust.observe(&its.clone().and(&others), names(), half);
-        assert_eq!(switch(&trust, Some(&old), &new, half), Switch::In(OVERLAP));
-        assert_eq!(switch(&trust, Some(&old), &new, start + OVERLAP), Switch::In(OVERLAP / 2));
+        trust.observe(&its.clone().union(&others), names(), half);
+        assert_eq!(switch(&trust, Some(&old), &new, half), Switch::After(OVERLAP));
+        assert_eq!(switch(&trust, Some(&old), &new, start + OVERLAP), Switch::After(OVERLAP / 2));
         assert!(now(&switch(&trust, Some(&old), &new, half + OVERLAP)), "trusted for long enough");
         trust.observe(&others, names(), start);
-        assert!(now(&switch(&trust, Some(&old), &new, start)), "what is served is trusted no more");
+        assert!(now(&switch(&trust, Some(&old), &new, start)), "the served certificate is no longer trusted");
     }
 
     #[test]
-    fn what_has_expired_is_not_waited_with() {
+    fn expired_certificate_is_replaced_at_once() {
         let (old, its) = issue_at(NOW - SignedDuration::from_hours(91 * 24));
         let (new, _) = issue();
-        let mut trust = Trust::new(OVERLAP);
+        let mut trust = TrustHistory::new(OVERLAP);
         trust.observe(&its, names(), Instant::now());
         assert!(matches!(switch(Some(&old), &new, &trust, NOW, Instant::now()), Switch::Now(_)));
     }

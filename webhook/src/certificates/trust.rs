@@ -1,4 +1,4 @@
-//! Since when the API server trusts whom, as the watched configuration says it.
+//! Records since when the API server trusts which authorities, according to the watched configuration.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,39 +9,38 @@ use tokio::time::Instant;
 use crate::certificates::authorities::Authorities;
 use crate::certificates::certificate::{Certificate, Problem};
 
-/// How many overlaps an authority of someone else stays: longer than another replica's files may be
-/// behind ours, or ahead.
-const FOREIGN: u32 = 10;
+/// How many overlaps to keep an authority that this replica does not need: longer than the files of two replicas may
+/// differ.
+const FOREIGN_OVERLAPS: u32 = 10;
 
-/// What has been seen of the configuration's caBundle. It is of this process's memory: one that has
-/// just started counts from when it first looked, which is late, never early.
+/// The observed history of the CA bundle. It is only in memory: after a restart it starts with the first observation,
+/// which is late but never early.
 #[derive(Debug)]
-pub(crate) struct Trust {
+pub(crate) struct TrustHistory {
     since: BTreeMap<Vec<u8>, Instant>,
     names: Vec<String>,
     overlap: Duration,
 }
 
-impl Trust {
-    /// Nobody is trusted yet. All API servers, of which the watch is connected to one, know within
-    /// `overlap` what it knows.
+impl TrustHistory {
+    /// All API servers observe a change within `overlap` of the one that the watch is connected to.
     pub(crate) fn new(overlap: Duration) -> Self {
         Self { since: BTreeMap::new(), names: Vec::new(), overlap }
     }
 
-    /// Notes whom the API server trusts now, and by which names it calls.
-    pub(crate) fn observe(&mut self, trusted: &Authorities, names: Vec<String>, clock: Instant) {
-        let since = |der: &Vec<u8>| self.since.get(der).copied().unwrap_or(clock);
+    /// Records which authorities the API server trusts now, and which hosts it calls.
+    pub(crate) fn observe(&mut self, trusted: &Authorities, names: Vec<String>, instant: Instant) {
+        let since = |der: &Vec<u8>| self.since.get(der).copied().unwrap_or(instant);
         self.since = trusted.iter().map(|der| (der.clone(), since(der))).collect();
         self.names = names;
     }
 
-    /// Why the API server would refuse a server with this certificate, if it would.
+    /// Why the API server would reject this certificate.
     pub(crate) fn problem(&self, certificate: &Certificate, now: Timestamp) -> Option<Problem> {
         certificate.problem(&self.trusted(), &self.names, now)
     }
 
-    /// Since when the API server would accept it; none if it would not.
+    /// Since when the API server accepts this certificate; `None` if it does not.
     pub(crate) fn since(&self, certificate: &Certificate, now: Timestamp) -> Option<Instant> {
         if self.problem(certificate, now).is_some() {
             return None;
@@ -50,64 +49,65 @@ impl Trust {
         signers.iter().filter_map(|der| self.since.get(der).copied()).min()
     }
 
-    /// How long until all API servers have accepted it for `overlaps` times the overlap; none if
-    /// this one would not yet.
+    /// Time until the watched API server has accepted the certificate for `overlaps` overlaps; `None` if it does not
+    /// accept it yet.
     pub(crate) fn wait(
         &self,
         certificate: &Certificate,
         overlaps: u32,
         now: Timestamp,
-        clock: Instant,
+        instant: Instant,
     ) -> Option<Duration> {
-        self.since(certificate, now).map(|since| left(since, self.overlap * overlaps, clock))
+        self.since(certificate, now).map(|since| remaining(since, self.overlap * overlaps, instant))
     }
 
-    /// How long until nobody needs the certificate that this one replaced when things settled: until
-    /// all replicas serve this one, and have for a while. None as long as they could not.
-    pub(crate) fn outlived(
+    /// Time until no replica needs the certificate that this one replaced at `current_since`: until all replicas have
+    /// served this one for a while. `None` if they can't serve it yet.
+    pub(crate) fn retirement_wait(
         &self,
         certificate: &Certificate,
-        settled: Instant,
+        current_since: Instant,
         now: Timestamp,
-        clock: Instant,
+        instant: Instant,
     ) -> Option<Duration> {
-        let trusted = self.wait(certificate, 2, now, clock)?;
-        Some(trusted.max(left(settled, self.overlap, clock)))
+        let trusted = self.wait(certificate, 2, now, instant)?;
+        Some(trusted.max(remaining(current_since, self.overlap, instant)))
     }
 
-    /// Whether whoever accepts the one accepts the other, as one authority has signed both.
-    pub(crate) fn alike(&self, one: &Certificate, other: &Certificate, now: Timestamp) -> bool {
+    /// Whether the same trusted authority signed both, so that clients that accept one accept the other.
+    pub(crate) fn same_signer(&self, one: &Certificate, other: &Certificate, now: Timestamp) -> bool {
         let signers = |certificate: &Certificate| match self.problem(certificate, now) {
             None => certificate.signers(&self.trusted(), now),
             Some(_) => Authorities::default(),
         };
-        !signers(one).also_in(&signers(other)).is_empty()
+        !signers(one).intersection(&signers(other)).is_empty()
     }
 
-    /// Those of these authorities that came less than [`FOREIGN`] overlaps ago, and how long until the
-    /// first of them did not: they may be what another replica is about to need.
+    /// The authorities that were added less than [`FOREIGN_OVERLAPS`] overlaps ago, and the time until the first of
+    /// them is older. Another replica may be about to need them.
     pub(crate) fn recent(
         &self,
         authorities: &Authorities,
-        clock: Instant,
+        instant: Instant,
     ) -> (Authorities, Option<Duration>) {
         let wait = |der: &Vec<u8>| {
-            self.since.get(der).map_or(self.overlap, |&since| left(since, self.overlap * FOREIGN, clock))
+            self.since
+                .get(der)
+                .map_or(self.overlap, |&since| remaining(since, self.overlap * FOREIGN_OVERLAPS, instant))
         };
         let recent: Authorities = authorities.iter().filter(|der| !wait(der).is_zero()).cloned().collect();
         let first = recent.iter().map(wait).min();
         (recent, first)
     }
 
-    /// Whom the API server trusts.
     pub(crate) fn trusted(&self) -> Authorities {
         self.since.keys().cloned().collect()
     }
 }
 
-/// What is left of a duration that began then.
-pub(crate) fn left(since: Instant, duration: Duration, clock: Instant) -> Duration {
-    duration.saturating_sub(clock.duration_since(since))
+/// The rest of a duration that began at `since`.
+fn remaining(since: Instant, duration: Duration, instant: Instant) -> Duration {
+    duration.saturating_sub(instant.duration_since(since))
 }
 
 #[cfg(test)]
@@ -118,19 +118,19 @@ mod tests {
     const OVERLAP: Duration = Duration::from_secs(60);
 
     #[test]
-    fn trust_counts_from_when_it_was_seen_without_a_break() {
+    fn trust_counts_from_the_last_uninterrupted_observation() {
         let ((one, ours), (_, others)) = (issue(), issue());
-        let mut trust = Trust::new(OVERLAP);
+        let mut trust = TrustHistory::new(OVERLAP);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(trust.since(&one, NOW), None);
         trust.observe(&ours, names(), start);
-        trust.observe(&ours.clone().and(&others), names(), at(30));
+        trust.observe(&ours.clone().union(&others), names(), at(30));
         assert_eq!(trust.since(&one, NOW), Some(start));
         assert_eq!(trust.wait(&one, 1, NOW, at(30)), Some(Duration::from_secs(30)));
         assert_eq!(trust.wait(&one, 2, NOW, at(30)), Some(Duration::from_secs(90)));
         assert_eq!(trust.wait(&one, 1, NOW, at(61)), Some(Duration::ZERO));
-        assert_eq!(trust.recent(&ours.clone().and(&others), at(600)), (others.clone(), Some(OVERLAP / 2)));
+        assert_eq!(trust.recent(&ours.clone().union(&others), at(600)), (others.clone(), Some(OVERLAP / 2)));
         trust.observe(&others, names(), at(70));
         assert_eq!(trust.since(&one, NOW), None);
         trust.observe(&ours, names(), at(80));
@@ -138,21 +138,21 @@ mod tests {
     }
 
     #[test]
-    fn nobody_accepts_another_name() {
+    fn certificate_for_another_name_is_not_accepted() {
         let (one, ours) = issue();
-        let mut trust = Trust::new(OVERLAP);
+        let mut trust = TrustHistory::new(OVERLAP);
         trust.observe(&ours, vec!["other.example.svc".into()], Instant::now());
         assert_eq!(trust.since(&one, NOW), None);
-        assert!(!trust.alike(&one, &one, NOW));
-        assert!(matches!(trust.problem(&one, NOW), Some(Problem::Misnamed { .. })));
+        assert!(!trust.same_signer(&one, &one, NOW));
+        assert!(matches!(trust.problem(&one, NOW), Some(Problem::WrongName { .. })));
     }
 
     #[test]
-    fn two_of_one_authority_are_alike() {
+    fn same_signer_requires_a_common_authority() {
         let ((one, ours), (other, others)) = (issue(), issue());
-        let mut trust = Trust::new(OVERLAP);
-        trust.observe(&ours.and(&others), names(), Instant::now());
-        assert!(trust.alike(&one, &one, NOW));
-        assert!(!trust.alike(&one, &other, NOW), "both are trusted, each for its own sake");
+        let mut trust = TrustHistory::new(OVERLAP);
+        trust.observe(&ours.union(&others), names(), Instant::now());
+        assert!(trust.same_signer(&one, &one, NOW));
+        assert!(!trust.same_signer(&one, &other, NOW), "each is trusted by its own authority");
     }
 }

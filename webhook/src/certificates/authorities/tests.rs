@@ -5,30 +5,30 @@ use jiff::SignedDuration;
 use rstest::rstest;
 
 #[test]
-fn equal_sets_are_the_same_text() {
+fn equal_sets_have_the_same_pem() {
     let ((_, one), (_, other)) = (issue(), issue());
-    let both = one.clone().and(&other);
+    let both = one.clone().union(&other);
     let text = format!("one:\n{}a word\n{}{}", one.pem(), other.pem(), one.pem());
     let read = Authorities::read(text.as_bytes());
     assert_eq!(read, both);
-    assert_eq!(read.pem(), other.clone().and(&one).pem());
+    assert_eq!(read.pem(), other.clone().union(&one).pem());
     assert_eq!(Authorities::read(read.pem().as_bytes()), both);
-    assert_eq!(both.also_in(&one), one);
-    assert_eq!((both.len(), one.also_in(&other).is_empty()), (2, true));
+    assert_eq!(both.intersection(&one), one);
+    assert_eq!((both.len(), one.intersection(&other).is_empty()), (2, true));
 }
 
 #[test]
-fn of_many_the_newest_are_kept() {
+fn only_the_newest_are_kept() {
     let at = |day: i64| NOW + SignedDuration::from_hours(24 * day);
     let each: Vec<_> = (0..20).map(|day| issue_at(at(day)).1).collect();
-    let all = each.iter().fold(Authorities::default(), Authorities::and);
-    let newest = each[12..].iter().fold(Authorities::default(), Authorities::and);
+    let all = each.iter().fold(Authorities::default(), Authorities::union);
+    let newest = each[12..].iter().fold(Authorities::default(), Authorities::union);
     assert_eq!(all.newest(at(20)), newest);
     assert_eq!(all.newest(at(200)), Authorities::default(), "all have expired");
 }
 
 #[test]
-fn a_certificate_is_read_as_others_write_it() {
+fn pem_is_the_same_as_from_other_tools() {
     mcsa_runtime::tls::install_provider();
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec![]).unwrap().self_signed(&key).unwrap();

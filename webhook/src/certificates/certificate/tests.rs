@@ -8,10 +8,10 @@ const DAY: i64 = 24;
 #[rstest]
 #[case::new(0, None)]
 #[case::clock_a_little_behind(-1, None)]
-#[case::clock_far_behind(-2, Some("valid from 2027-01-15T07:00:00Z"))]
+#[case::clock_far_behind(-2, Some("only valid from 2027-01-15T07:00:00Z"))]
 #[case::last_day(89 * DAY, None)]
 #[case::expired(91 * DAY, Some("expired at 2027-04-15T08:00:00Z"))]
-fn ages(#[case] after_hours: i64, #[case] expected: Option<&str>) {
+fn certificate_is_valid_during_its_lifetime(#[case] after_hours: i64, #[case] expected: Option<&str>) {
     let (certificate, authorities) = issue();
     let problem = certificate.problem(&authorities, &names(), NOW + SignedDuration::from_hours(after_hours));
     match (problem.map(|problem| problem.to_string()), expected) {
@@ -26,7 +26,7 @@ fn ages(#[case] after_hours: i64, #[case] expected: Option<&str>) {
 #[case::another_name(&["webhook.example.svc", "other.example.svc"], false)]
 #[case::another_address(&["192.0.2.2"], false)]
 #[case::no_name(&["a b"], false)]
-fn covered_names(#[case] names: &[&str], #[case] fine: bool) {
+fn all_names_must_match(#[case] names: &[&str], #[case] fine: bool) {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let (certificate, authorities) = issue();
     assert_eq!(certificate.problem(&authorities, &names, NOW).is_none(), fine);
@@ -35,7 +35,7 @@ fn covered_names(#[case] names: &[&str], #[case] fine: bool) {
 #[rstest]
 #[case::three_months(90 * 24 * 3600, 60 * DAY * 3600)]
 #[case::seconds(30, 20)]
-fn the_skew_is_no_part_of_the_lifetime(#[case] lifetime: u64, #[case] renewal: i64) {
+fn lifetime_excludes_the_skew(#[case] lifetime: u64, #[case] renewal: i64) {
     mcsa_runtime::tls::install_provider();
     let (certificate, _) = Certificate::issue(&names(), Duration::from_secs(lifetime), NOW).unwrap();
     assert_eq!(certificate.renewal().duration_since(NOW).as_secs(), renewal);
@@ -43,24 +43,24 @@ fn the_skew_is_no_part_of_the_lifetime(#[case] lifetime: u64, #[case] renewal: i
 }
 
 #[test]
-fn signers_are_those_that_alone_verify_it() {
+fn only_the_issuer_is_a_signer() {
     let ((one, ours), (_, others)) = (issue(), issue());
-    let both = ours.clone().and(&others);
+    let both = ours.clone().union(&others);
     assert_eq!(one.signers(&both, NOW), ours);
     assert!(one.signers(&others, NOW).is_empty());
     let problem = one.problem(&others, &names(), NOW).unwrap().to_string();
-    assert!(problem.contains("signed by none who is trusted"), "{problem}");
+    assert!(problem.contains("not signed by a trusted authority"), "{problem}");
 }
 
 #[test]
-fn the_key_of_another_is_refused() {
+fn key_of_another_certificate_is_rejected() {
     let ((one, _), (other, _)) = (issue(), issue());
     let mixed = Certificate::read(&one.chain, other.key).unwrap_err();
     assert!(matches!(mixed, Problem::Unservable(_)), "{mixed}");
 }
 
 #[test]
-fn one_that_signed_itself_is_trusted_as_it_is() {
+fn trusted_self_signed_certificate_is_valid() {
     mcsa_runtime::tls::install_provider();
     let mut params = CertificateParams::new(names()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -75,22 +75,22 @@ fn one_that_signed_itself_is_trusted_as_it_is() {
 #[case("x")]
 #[case("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]
 #[case("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")]
-fn garbage(#[case] pem: &str) {
-    let (made, _) = issue();
-    assert!(Certificate::read(pem, made.key).is_err());
-    assert!(Certificate::read(&made.chain, pem.into()).is_err());
+fn invalid_pem_is_rejected(#[case] pem: &str) {
+    let (issued, _) = issue();
+    assert!(Certificate::read(pem, issued.key).is_err());
+    assert!(Certificate::read(&issued.chain, pem.into()).is_err());
 }
 
 #[test]
-fn the_key_is_not_printed() {
-    let (made, _) = issue();
-    let key = made.key.expose_secret().lines().nth(1).unwrap();
-    assert!(!format!("{made:?}").contains(key));
+fn key_is_not_printed() {
+    let (issued, _) = issue();
+    let key = issued.key.expose_secret().lines().nth(1).unwrap();
+    assert!(!format!("{issued:?}").contains(key));
 }
 
 #[test]
-fn it_is_found_among_many_authorities() {
+fn signer_is_found_among_many_authorities() {
     let (one, its) = issue();
-    let many = (0..120).fold(its, |all, _| all.and(&issue().1));
+    let many = (0..120).fold(its, |all, _| all.union(&issue().1));
     assert_eq!(one.problem(&many, &names(), NOW), None);
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::certificates::fixtures::{NOW, issue, issue_at};
 use jiff::SignedDuration;
 
-/// A Secret's volume, as a kubelet makes it: files that are links through a link that is swapped.
+/// A Secret volume like a kubelet's: files are symbolic links through a link that is swapped.
 struct Volume(TempDir);
 
 impl Volume {
@@ -44,27 +44,27 @@ impl Volume {
 }
 
 #[tokio::test]
-async fn a_swap_is_noticed_and_nothing_else_is() {
+async fn only_changed_contents_are_reported() {
     let volume = Volume::new();
     let (one, other) = (issue(), issue());
     volume.put("1", &one.0, &one.1);
     let mut files = volume.files();
     assert!(files.read().await);
     assert_eq!(
-        files.wanted(NOW),
-        Ok(Wanted { certificate: one.0.clone(), authorities: Some(one.1.clone()) })
+        files.desired(NOW),
+        Ok(Desired { certificate: one.0.clone(), authorities: Some(one.1.clone()) })
     );
     volume.put("2", &one.0, &one.1);
     assert!(!files.read().await, "the contents are the same");
     volume.put("3", &other.0, &other.1);
     assert!(files.read().await);
-    assert_eq!(files.wanted(NOW), Ok(Wanted { certificate: other.0, authorities: Some(other.1.clone()) }));
-    volume.put("4", &one.0, &one.1.and(&other.1));
+    assert_eq!(files.desired(NOW), Ok(Desired { certificate: other.0, authorities: Some(other.1.clone()) }));
+    volume.put("4", &one.0, &one.1.union(&other.1));
     assert!(files.read().await);
 }
 
 #[tokio::test]
-async fn a_look_in_the_middle_of_a_swap_is_followed_by_another() {
+async fn mismatched_files_are_reread_after_a_swap() {
     let volume = Volume::new();
     let (one, other) = (issue(), issue());
     let mut mixed = one.0.clone();
@@ -72,12 +72,12 @@ async fn a_look_in_the_middle_of_a_swap_is_followed_by_another() {
     volume.put("1", &mixed, &one.1);
     let mut files = volume.files();
     assert!(files.read().await);
-    let problem = files.wanted(NOW).unwrap_err();
+    let problem = files.desired(NOW).unwrap_err();
     assert!(problem.contains("tls.key") && problem.contains("can't be served"), "{problem}");
-    assert!(!files.read().await, "that is no news");
+    assert!(!files.read().await, "the problem is the same");
     volume.put("2", &one.0, &one.1);
     assert!(files.read().await);
-    assert_eq!(files.wanted(NOW).unwrap().certificate, one.0);
+    assert_eq!(files.desired(NOW).unwrap().certificate, one.0);
 }
 
 #[rstest]
@@ -85,7 +85,7 @@ async fn a_look_in_the_middle_of_a_swap_is_followed_by_another() {
 #[case("tls.key", "x")]
 #[case("ca.crt", "x")]
 #[tokio::test]
-async fn what_is_wrong_is_said(#[case] name: &str, #[case] text: &str) {
+async fn problem_names_the_file(#[case] name: &str, #[case] text: &str) {
     let volume = Volume::new();
     let one = issue();
     volume.put("1", &one.0, &one.1);
@@ -93,44 +93,44 @@ async fn what_is_wrong_is_said(#[case] name: &str, #[case] text: &str) {
     files.read().await;
     fs::write(volume.file(name), text).unwrap();
     assert!(files.read().await);
-    let problem = files.wanted(NOW).unwrap_err();
+    let problem = files.desired(NOW).unwrap_err();
     assert!(problem.contains(name), "{problem}");
     assert!(!files.read().await);
 
     fs::remove_file(volume.file(name)).unwrap();
     assert!(files.read().await);
-    let problem = files.wanted(NOW).unwrap_err();
+    let problem = files.desired(NOW).unwrap_err();
     assert!(problem.contains(name) && problem.contains("No such file"), "{problem}");
     fs::write(volume.file(name), vec![b'x'; 2 << 20]).unwrap();
     assert!(files.read().await);
-    assert!(files.wanted(NOW).unwrap_err().contains("too large"));
+    assert!(files.desired(NOW).unwrap_err().contains("too large"));
 }
 
 #[tokio::test]
-async fn its_time_is_minded() {
+async fn certificate_must_be_valid_now() {
     let volume = Volume::new();
     let one = issue_at(NOW + SignedDuration::from_hours(2));
     volume.put("1", &one.0, &one.1);
     let mut files = volume.files();
     files.read().await;
-    assert!(files.wanted(NOW).unwrap_err().contains("valid from"));
-    assert!(files.wanted(NOW + SignedDuration::from_hours(2)).is_ok());
-    assert!(files.wanted(NOW + SignedDuration::from_hours(24 * 100)).unwrap_err().contains("expired"));
+    assert!(files.desired(NOW).unwrap_err().contains("valid from"));
+    assert!(files.desired(NOW + SignedDuration::from_hours(2)).is_ok());
+    assert!(files.desired(NOW + SignedDuration::from_hours(24 * 100)).unwrap_err().contains("expired"));
 }
 
 #[tokio::test]
-async fn a_look_that_was_broken_off_is_made_up_for() {
+async fn cancelled_read_is_repeated() {
     let volume = Volume::new();
     let one = issue();
     volume.put("1", &one.0, &one.1);
     let mut files = volume.files();
     while !files.due {
-        // What else the keeper waits for is there first.
-        if futures::poll!(std::pin::pin!(files.news())).is_ready() {
+        // Cancelled, as by `select!`.
+        if futures::poll!(std::pin::pin!(files.changed())).is_ready() {
             return;
         }
         tokio::task::yield_now().await;
     }
-    files.news().await;
-    assert!(files.wanted(NOW).is_ok() && !files.due);
+    files.changed().await;
+    assert!(files.desired(NOW).is_ok() && !files.due);
 }

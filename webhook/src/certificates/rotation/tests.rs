@@ -11,27 +11,27 @@ fn days(days: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * days)
 }
 
-/// A Secret, and what else a decision follows from; the time is [`NOW`].
-struct World {
-    kept: Option<Kept>,
+/// Inputs of a decision at [`NOW`].
+struct Scenario {
+    stored: Option<Stored>,
     served: Option<Served>,
-    trust: Trust,
+    trust: TrustHistory,
     start: Instant,
-    settled: Duration,
+    current_since: Duration,
 }
 
-impl World {
-    fn new(kept: Option<Kept>) -> Self {
+impl Scenario {
+    fn new(stored: Option<Stored>) -> Self {
         Self {
-            kept,
+            stored,
             served: None,
-            trust: Trust::new(OVERLAP),
+            trust: TrustHistory::new(OVERLAP),
             start: Instant::now(),
-            settled: Duration::ZERO,
+            current_since: Duration::ZERO,
         }
     }
 
-    /// These have been trusted for so long after the start.
+    /// The API server trusts these since `after` the start.
     fn trusting(mut self, authorities: &Authorities, after: Duration) -> Self {
         self.trust.observe(authorities, names(), self.start + after);
         self
@@ -42,30 +42,30 @@ impl World {
         self
     }
 
-    /// The step, so long after the start.
+    /// The step at `after` the start.
     fn decide(&self, after: Duration) -> Step {
-        decide(Facts {
-            kept: self.kept.as_ref(),
+        decide(RotationFacts {
+            stored: self.stored.as_ref(),
             served: self.served.as_ref(),
             names: &names(),
             trust: &self.trust,
-            settled: self.start + self.settled,
+            current_since: self.start + self.current_since,
             now: NOW,
-            clock: self.start + after,
+            instant: self.start + after,
         })
     }
 }
 
-fn kept(current: &(Certificate, Authorities)) -> Kept {
-    Kept { authorities: current.1.clone(), current: Ok(current.0.clone()), next: None }
+fn stored(current: &(Certificate, Authorities)) -> Stored {
+    Stored { authorities: current.1.clone(), current: Ok(current.0.clone()), next: None }
 }
 
-fn rotating(current: &(Certificate, Authorities), next: &(Certificate, Authorities)) -> Kept {
-    let authorities = current.1.clone().and(&next.1);
-    Kept { authorities, current: Ok(current.0.clone()), next: Some(Ok(next.0.clone())) }
+fn rotating(current: &(Certificate, Authorities), next: &(Certificate, Authorities)) -> Stored {
+    let authorities = current.1.clone().union(&next.1);
+    Stored { authorities, current: Ok(current.0.clone()), next: Some(Ok(next.0.clone())) }
 }
 
-/// What is to be served while another certificate is made, and whose authorities stay.
+/// The certificate to serve meanwhile, and the authorities to keep.
 fn prepared(step: Step) -> (Option<Certificate>, Authorities) {
     match step {
         Step::Prepare { current, authorities, .. } => (current, authorities),
@@ -78,9 +78,9 @@ fn prepared(step: Step) -> (Option<Certificate>, Authorities) {
 #[case::later(59, Some(1))]
 #[case::two_thirds(60, None)]
 #[case::almost_expired(89, None)]
-fn another_is_made_after_two_thirds(#[case] age: i64, #[case] wait: Option<i64>) {
+fn certificate_is_renewed_after_two_thirds(#[case] age: i64, #[case] wait: Option<i64>) {
     let old = issue_at(NOW - days(age));
-    match (World::new(Some(kept(&old))).decide(SECOND), wait) {
+    match (Scenario::new(Some(stored(&old))).decide(SECOND), wait) {
         (Step::Wait(Some(waits)), Some(wait)) => assert_eq!(waits, days(wait).unsigned_abs()),
         (step, None) => assert_eq!(prepared(step), old.clone().into_prepared()),
         (step, wait) => panic!("{step:?}, not {wait:?}"),
@@ -98,116 +98,121 @@ impl IntoPrepared for (Certificate, Authorities) {
 }
 
 #[test]
-fn the_next_takes_over_when_it_has_been_trusted_for_long_enough() {
+fn next_certificate_is_promoted_when_trusted_for_long_enough() {
     let (old, new) = (issue_at(NOW - days(60)), issue());
     let secret = rotating(&old, &new);
     let both = secret.authorities.clone();
-    let world = World::new(Some(secret)).trusting(&old.1, Duration::ZERO);
-    assert_eq!(world.decide(10 * OVERLAP), Step::Wait(None), "it is not trusted");
-    let world = world.trusting(&both, SECOND);
-    assert_eq!(world.decide(OVERLAP), Step::Wait(Some(SECOND)));
-    let promoted = Kept { authorities: both, current: Ok(new.0), next: None };
-    assert_eq!(world.decide(OVERLAP + SECOND), Step::Promote(promoted));
+    let scenario = Scenario::new(Some(secret)).trusting(&old.1, Duration::ZERO);
+    assert_eq!(scenario.decide(10 * OVERLAP), Step::Wait(None), "it is not trusted");
+    let scenario = scenario.trusting(&both, SECOND);
+    assert_eq!(scenario.decide(OVERLAP), Step::Wait(Some(SECOND)));
+    let promoted = Stored { authorities: both, current: Ok(new.0), next: None };
+    assert_eq!(scenario.decide(OVERLAP + SECOND), Step::Promote(promoted));
 }
 
 #[rstest]
 #[case::trusted_for_one_overlap(0, 0, 60, Some(60))]
 #[case::trusted_for_two(0, 0, 120, None)]
 #[case::late_promotion(0, 150, 160, Some(50))]
-#[case::late_promotion_over(0, 150, 210, None)]
-fn the_old_authority_goes_when_nobody_needs_it(
+#[case::late_promotion_and_wait(0, 150, 210, None)]
+fn old_authority_is_retired_when_unneeded(
     #[case] trusted: u64,
-    #[case] settled: u64,
+    #[case] current_since: u64,
     #[case] at: u64,
     #[case] wait: Option<u64>,
 ) {
     let seconds = Duration::from_secs;
     let (old, new) = (issue_at(NOW - days(60)), issue());
-    let both = old.1.and(&new.1);
-    let promoted = Kept { authorities: both.clone(), ..kept(&new) };
-    let mut world = World::new(Some(promoted)).trusting(&both, seconds(trusted));
-    world.settled = seconds(settled);
-    let step = world.decide(seconds(at));
+    let both = old.1.union(&new.1);
+    let promoted = Stored { authorities: both.clone(), ..stored(&new) };
+    let mut scenario = Scenario::new(Some(promoted)).trusting(&both, seconds(trusted));
+    scenario.current_since = seconds(current_since);
+    let step = scenario.decide(seconds(at));
     match wait {
         Some(wait) => assert_eq!(step, Step::Wait(Some(seconds(wait)))),
-        None => assert_eq!(step, Step::Retire(kept(&new))),
+        None => assert_eq!(step, Step::Retire(stored(&new))),
     }
 }
 
 #[test]
-fn no_authority_goes_while_its_successor_is_not_trusted() {
+fn old_authority_is_kept_while_the_new_one_is_untrusted() {
     let (old, new) = (issue(), issue());
-    let promoted = Kept { authorities: old.1.clone().and(&new.1), ..kept(&new) };
-    let world = World::new(Some(promoted)).trusting(&old.1, Duration::ZERO);
-    assert_eq!(world.decide(10 * OVERLAP), Step::Wait(None));
+    let promoted = Stored { authorities: old.1.clone().union(&new.1), ..stored(&new) };
+    let scenario = Scenario::new(Some(promoted)).trusting(&old.1, Duration::ZERO);
+    assert_eq!(scenario.decide(10 * OVERLAP), Step::Wait(None));
 }
 
 #[test]
-fn what_is_served_goes_on_when_the_secret_is_lost() {
+fn served_certificate_is_restored_to_a_lost_secret() {
     let (served, other) = (issue(), issue());
     let expected = (Some(served.0.clone()), served.1.clone());
-    let lost = World::new(None).serving(&served);
+    let lost = Scenario::new(None).serving(&served);
     assert_eq!(prepared(lost.decide(SECOND)), expected);
-    // Spoilt in any part; whom it says to trust is trusted on.
-    let spoilt = Kept { current: Err(Problem::Unreadable("tls.key")), ..kept(&other) };
-    let (current, authorities) = prepared(World::new(Some(spoilt)).serving(&served).decide(SECOND));
-    assert_eq!((current, authorities), (Some(served.0.clone()), served.1.clone().and(&other.1)));
-    let mixed = Kept { authorities: other.1.clone(), ..kept(&served) };
-    let (current, _) = prepared(World::new(Some(mixed)).serving(&served).decide(SECOND));
+    // Invalid in any part; its authorities are kept.
+    let damaged = Stored { current: Err(Problem::Unreadable("tls.key")), ..stored(&other) };
+    let (current, authorities) = prepared(Scenario::new(Some(damaged)).serving(&served).decide(SECOND));
+    assert_eq!((current, authorities), (Some(served.0.clone()), served.1.clone().union(&other.1)));
+    let mixed = Stored { authorities: other.1.clone(), ..stored(&served) };
+    let (current, _) = prepared(Scenario::new(Some(mixed)).serving(&served).decide(SECOND));
     assert_eq!(current, Some(served.0.clone()));
 }
 
 #[test]
-fn nothing_good_goes_on_as_nothing() {
+fn invalid_certificates_are_not_restored() {
     let (expired, misnamed) = (issue_at(NOW - days(91)), issue());
-    assert_eq!(prepared(World::new(None).decide(SECOND)), (None, Authorities::default()));
-    assert_eq!(prepared(World::new(None).serving(&expired).decide(SECOND)).0, None);
-    let world = World::new(Some(kept(&expired)));
-    assert_eq!(prepared(world.decide(SECOND)), (None, Authorities::default()), "it has expired, too");
+    assert_eq!(prepared(Scenario::new(None).decide(SECOND)), (None, Authorities::default()));
+    assert_eq!(prepared(Scenario::new(None).serving(&expired).decide(SECOND)).0, None);
+    let scenario = Scenario::new(Some(stored(&expired)));
+    assert_eq!(
+        prepared(scenario.decide(SECOND)),
+        (None, Authorities::default()),
+        "the authority has expired, too"
+    );
     let names = ["another.example.svc".to_owned()];
-    let (kept, trust, clock) = (kept(&misnamed), Trust::new(OVERLAP), Instant::now());
-    let facts = Facts {
-        kept: Some(&kept),
+    let (stored, trust, instant) = (stored(&misnamed), TrustHistory::new(OVERLAP), Instant::now());
+    let facts = RotationFacts {
+        stored: Some(&stored),
         served: None,
         names: &names,
         trust: &trust,
-        settled: clock,
+        current_since: instant,
         now: NOW,
-        clock,
+        instant,
     };
     assert_eq!(prepared(decide(facts)), (None, misnamed.1));
 }
 
 #[test]
-fn a_next_one_takes_over_at_once_when_the_current_one_is_no_good() {
+fn next_certificate_is_promoted_at_once_if_the_current_is_invalid() {
     let (expired, next) = (issue_at(NOW - days(91)), issue());
-    let authorities = expired.1.clone().and(&next.1);
-    let secret = Kept { authorities: authorities.clone(), next: Some(Ok(next.0.clone())), ..kept(&expired) };
-    let promoted = Kept { authorities, ..kept(&next) };
-    assert_eq!(World::new(Some(secret)).decide(SECOND), Step::Promote(promoted));
+    let authorities = expired.1.clone().union(&next.1);
+    let secret =
+        Stored { authorities: authorities.clone(), next: Some(Ok(next.0.clone())), ..stored(&expired) };
+    let promoted = Stored { authorities, ..stored(&next) };
+    assert_eq!(Scenario::new(Some(secret)).decide(SECOND), Step::Promote(promoted));
 }
 
 #[test]
-fn however_often_it_is_spoilt_authorities_do_not_add_up() {
+fn authorities_do_not_accumulate_when_the_secret_is_damaged_repeatedly() {
     let served = issue();
-    let mut secret = kept(&served);
+    let mut secret = stored(&served);
     for _ in 0..200 {
         secret.current = Err(Problem::Unreadable("tls.key"));
-        let world = World::new(Some(secret.clone())).serving(&served);
-        let (_, authorities) = prepared(world.decide(SECOND));
-        secret.authorities = authorities.and(&issue().1);
+        let scenario = Scenario::new(Some(secret.clone())).serving(&served);
+        let (_, authorities) = prepared(scenario.decide(SECOND));
+        secret.authorities = authorities.union(&issue().1);
     }
     assert!(secret.authorities.len() <= 10, "{:?}", secret.authorities);
-    assert_eq!(served.0.problem(&secret.authorities, &names(), NOW), None, "it is trusted on");
+    assert_eq!(served.0.problem(&secret.authorities, &names(), NOW), None, "it is still trusted");
 }
 
 #[rstest]
-#[case::spoilt(|_: &Certificate| Err(Problem::Unreadable("next.key")))]
-#[case::of_no_known_authority(|_: &Certificate| Ok(issue().0))]
+#[case::damaged(|_: &Certificate| Err(Problem::Unreadable("next.key")))]
+#[case::of_an_unknown_authority(|_: &Certificate| Ok(issue().0))]
 #[case::old(|old: &Certificate| Ok(old.clone()))]
-fn a_next_one_that_is_no_good_is_made_again(#[case] next: fn(&Certificate) -> Result<Certificate, Problem>) {
+fn invalid_next_certificate_is_replaced(#[case] next: fn(&Certificate) -> Result<Certificate, Problem>) {
     let old = issue_at(NOW - days(60));
-    let secret = Kept { next: Some(next(&old.0)), ..kept(&old) };
-    let world = World::new(Some(secret)).trusting(&old.1, Duration::ZERO);
-    assert_eq!(prepared(world.decide(10 * OVERLAP)), old.into_prepared());
+    let secret = Stored { next: Some(next(&old.0)), ..stored(&old) };
+    let scenario = Scenario::new(Some(secret)).trusting(&old.1, Duration::ZERO);
+    assert_eq!(prepared(scenario.decide(10 * OVERLAP)), old.into_prepared());
 }

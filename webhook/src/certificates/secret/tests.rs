@@ -9,14 +9,14 @@ use tower::service_fn;
 use super::*;
 use crate::certificates::fixtures::issue;
 
-/// One Secret in an API server.
+/// A fake API server with one Secret.
 #[derive(Clone, Default)]
 struct Fake {
     secret: Arc<Mutex<Option<Value>>>,
 }
 
 impl Fake {
-    fn store(&self) -> Store {
+    fn store(&self) -> SecretStore {
         mcsa_runtime::tls::install_provider();
         let fake = self.clone();
         let service = service_fn(move |request: Request<Body>| {
@@ -28,7 +28,7 @@ impl Fake {
                 anyhow::Ok(Response::builder().status(code).body(Body::from(body.to_string().into_bytes()))?)
             }
         });
-        Store::new(Client::new(service, "default"))
+        SecretStore::new(Client::new(service, "default"))
     }
 
     fn get(&self) -> Secret {
@@ -66,34 +66,34 @@ fn with_version(mut secret: Value, version: &str) -> Value {
     secret
 }
 
-fn stored(kept: &Kept, version: &str) -> Secret {
+fn secret_of(stored: &Stored, version: &str) -> Secret {
     let metadata = ObjectMeta {
         name: Some(CERTIFICATE.to_owned()),
-        labels: Some([("kept".to_owned(), "yes".to_owned())].into()),
+        labels: Some([("stored".to_owned(), "yes".to_owned())].into()),
         resource_version: Some(version.to_owned()),
         ..Default::default()
     };
-    Secret { metadata, data: Some(data(kept)), type_: Some(TYPE.to_owned()), ..Default::default() }
+    Secret { metadata, data: Some(data(stored)), type_: Some(TYPE.to_owned()), ..Default::default() }
 }
 
-fn kept() -> Kept {
+fn stored() -> Stored {
     let (certificate, authorities) = issue();
-    Kept { authorities, current: Ok(certificate), next: None }
+    Stored { authorities, current: Ok(certificate), next: None }
 }
 
 #[test]
-fn what_is_written_is_read() {
-    let (one, (next, its)) = (kept(), issue());
-    assert_eq!(read(&stored(&one, "1")), one);
-    let both = Kept { authorities: one.authorities.clone().and(&its), next: Some(Ok(next)), ..one };
-    assert_eq!(read(&stored(&both, "1")), both);
+fn secret_round_trips() {
+    let (one, (next, its)) = (stored(), issue());
+    assert_eq!(read(&secret_of(&one, "1")), one);
+    let both = Stored { authorities: one.authorities.clone().union(&its), next: Some(Ok(next)), ..one };
+    assert_eq!(read(&secret_of(&both, "1")), both);
 }
 
 #[rstest]
 #[case::nothing(json!({}), None)]
-#[case::garbage(json!({ "ca.crt": "eA==", "tls.crt": "eA==", "tls.key": "eA==", "next.crt": "eA==", "next.key": "eA==" }), Some("the certificate"))]
+#[case::invalid_pem(json!({ "ca.crt": "eA==", "tls.crt": "eA==", "tls.key": "eA==", "next.crt": "eA==", "next.key": "eA==" }), Some("the certificate"))]
 #[case::binary(json!({ "ca.crt": "/w==", "tls.crt": "/w==", "tls.key": "/w==", "next.key": "/w==" }), Some("next.crt"))]
-fn what_can_not_be_read_is_a_problem(#[case] data: Value, #[case] next: Option<&'static str>) {
+fn invalid_data_is_a_problem(#[case] data: Value, #[case] next: Option<&'static str>) {
     let read = read(&serde_json::from_value(json!({ "data": data })).unwrap());
     assert!(read.authorities.is_empty());
     assert!(matches!(read.current, Err(Problem::Unreadable(_))), "{read:?}");
@@ -101,39 +101,39 @@ fn what_can_not_be_read_is_a_problem(#[case] data: Value, #[case] next: Option<&
 }
 
 #[tokio::test]
-async fn the_first_replica_writes_it_and_the_others_see_it() {
+async fn first_replica_creates_the_secret() {
     let fake = Fake::default();
     let (one, other) = (fake.store(), fake.store());
-    assert!(other.is_as(None).await.unwrap());
-    assert!(one.write(None, &kept()).await.unwrap());
-    assert!(!other.is_as(None).await.unwrap());
-    assert!(!other.write(None, &kept()).await.unwrap(), "it is there");
+    assert!(other.is_current(None).await.unwrap());
+    assert!(one.write(None, &stored()).await.unwrap());
+    assert!(!other.is_current(None).await.unwrap());
+    assert!(!other.write(None, &stored()).await.unwrap(), "it exists");
     assert_eq!(fake.get().type_.as_deref(), Some("kubernetes.io/tls"));
-    assert!(one.is_as(Some(&fake.get())).await.unwrap());
+    assert!(one.is_current(Some(&fake.get())).await.unwrap());
 }
 
 #[tokio::test]
-async fn a_write_is_on_condition_of_what_was_seen() {
+async fn write_requires_the_observed_version() {
     let fake = Fake::default();
-    let (old, new) = (stored(&kept(), "1"), kept());
+    let (old, new) = (secret_of(&stored(), "1"), stored());
     fake.put(Some(&old));
     assert!(fake.store().write(Some(&old), &new).await.unwrap());
     assert_eq!(read(&fake.get()), new);
-    assert_eq!(fake.get().metadata.labels, old.metadata.labels, "they are someone else's");
-    assert!(!fake.store().is_as(Some(&old)).await.unwrap());
-    assert!(!fake.store().write(Some(&old), &kept()).await.unwrap(), "another replica was faster");
+    assert_eq!(fake.get().metadata.labels, old.metadata.labels, "labels are preserved");
+    assert!(!fake.store().is_current(Some(&old)).await.unwrap());
+    assert!(!fake.store().write(Some(&old), &stored()).await.unwrap(), "another replica was faster");
     fake.put(None);
-    assert!(!fake.store().write(Some(&old), &kept()).await.unwrap(), "someone has deleted it");
+    assert!(!fake.store().write(Some(&old), &stored()).await.unwrap(), "it was deleted");
 }
 
 #[tokio::test]
-async fn a_refusal_is_an_error() {
+async fn api_error_is_returned() {
     let service = service_fn(|_: Request<Body>| async {
         let status = json!({ "status": "Failure", "code": 403, "message": "no right to it" });
         anyhow::Ok(Response::builder().status(403).body(Body::from(status.to_string().into_bytes()))?)
     });
-    let store = Store::new(Client::new(service, "default"));
-    let error = store.write(None, &kept()).await.unwrap_err().to_string();
+    let store = SecretStore::new(Client::new(service, "default"));
+    let error = store.write(None, &stored()).await.unwrap_err().to_string();
     assert_eq!(error, "can't create Secret multicluster-service-account/webhook-tls: no right to it");
-    assert!(store.is_as(None).await.is_err());
+    assert!(store.is_current(None).await.is_err());
 }
