@@ -136,7 +136,7 @@ impl Records {
             }
             Err(error) => {
                 let import_name = key_of(&import);
-                warn!(import = import_name, %error, "can't parse ServiceAccountImport; pods that name it are denied");
+                warn!(import = import_name, %error, "can't parse ServiceAccountImport; pods that reference it are denied");
                 self.0.remove(&import_name);
             }
         }
