@@ -36,7 +36,7 @@ pub(crate) struct Entries {
 }
 
 pub(crate) fn read(configuration: &MutatingWebhookConfiguration) -> Result<Entries, NoEntry> {
-    let clients: Vec<_> = ours(configuration).map(|(_, client)| client).collect();
+    let clients: Vec<_> = own_entries(configuration).map(|(_, client)| client).collect();
     let bundle = |client: &&WebhookClientConfig| client.ca_bundle.clone().unwrap_or_default().0;
     let mut bundles = clients.iter().map(|client| Authorities::read(&bundle(client)));
     let first = bundles.next().ok_or(NoEntry)?;
@@ -59,7 +59,7 @@ pub(crate) fn patch(
     authorities: Option<&Authorities>,
 ) -> Option<Patch> {
     let replace = |path, value| PatchOperation::Replace(ReplaceOperation { path, value });
-    let changes: Vec<_> = ours(configuration)
+    let changes: Vec<_> = own_entries(configuration)
         .map(|(index, present)| (index, present, desired(present, url, authorities)))
         .filter(|(_, present, desired)| *present != desired)
         .map(|(index, _, desired)| {
@@ -76,10 +76,12 @@ pub(crate) fn patch(
     Some(Patch(std::iter::once(version).chain(changes).collect()))
 }
 
-fn ours(configuration: &MutatingWebhookConfiguration) -> impl Iterator<Item = (usize, &WebhookClientConfig)> {
+fn own_entries(
+    configuration: &MutatingWebhookConfiguration,
+) -> impl Iterator<Item = (usize, &WebhookClientConfig)> {
     let entries = configuration.webhooks.iter().flatten().enumerate();
-    let ours = entries.filter(|(_, entry)| ENTRIES.contains(&entry.name.as_str()));
-    ours.map(|(index, entry)| (index, &entry.client_config))
+    let own = entries.filter(|(_, entry)| ENTRIES.contains(&entry.name.as_str()));
+    own.map(|(index, entry)| (index, &entry.client_config))
 }
 
 /// The host that the API server verifies in the certificate.
