@@ -48,7 +48,7 @@ pub(crate) struct Imports {
 }
 
 impl Imports {
-    /// The cache is empty until [`Self::watch`] runs; then each lookup asks the API server.
+    /// The cache is empty until [`Self::watch`] has listed the imports. Until then, each lookup asks the API server.
     pub(crate) fn new(client: Client) -> Self {
         Self { client, lookups: Semaphore::new(MAX_LOOKUPS), records: RwLock::default() }
     }

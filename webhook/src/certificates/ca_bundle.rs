@@ -16,7 +16,7 @@ pub(crate) struct CaBundleFacts<'a> {
     /// The authorities of the desired certificate.
     pub desired: &'a Authorities,
     pub served: Option<&'a Served>,
-    /// The authorities in any entry of the configuration.
+    /// The authorities that at least one entry of the configuration contains.
     pub present: &'a Authorities,
     pub trust: &'a TrustHistory,
     /// Since when `desired` has not changed.

@@ -25,9 +25,9 @@ pub(crate) struct NoEntry;
 /// What this webhook's entries contain.
 #[derive(Debug)]
 pub(crate) struct Entries {
-    /// Authorities in the CA bundles of all entries.
+    /// Authorities that every entry's CA bundle contains.
     pub trusted: Authorities,
-    /// Authorities in the CA bundle of any entry.
+    /// Authorities that at least one entry's CA bundle contains.
     pub present: Authorities,
     /// Whether an entry has no caBundle. Then the API server trusts its system's authorities.
     pub has_empty_bundle: bool,
