@@ -15,7 +15,7 @@ use http::{Request, Response};
 use hyper_util::client::legacy::connect::HttpInfo;
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
-use mcsa_client::ExposeSecret;
+use mcsa_credentials::ExposeSecret;
 use mcsa_runtime::deadline::set_timeouts;
 use mcsa_runtime::lease::Fence;
 use tower::util::{MapRequestLayer, MapResponseLayer};
