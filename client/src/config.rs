@@ -1,4 +1,4 @@
-//! Configs for this cluster and others, each of which stays right: see [`LiveConfig`].
+//! Configs for this cluster and others. Each reloads when its source changes: see [`LiveConfig`].
 //!
 //! | from | by |
 //! | --- | --- |
@@ -6,11 +6,11 @@
 //! | the Secret of an import, by the API | [`from_import`] |
 //! | a context of the kubeconfig | [`context()`]; [`contexts`] for all of them |
 //! | the pod's own service account | [`in_cluster`] |
-//! | whatever there is | [`load`] |
+//! | the first of these that exists | [`load`] |
 //!
 //! The webhook mounts each import that a pod names into a folder of [`crate::contract::MOUNT_ROOT`].
-//! Outside a pod, the environment variable [`MOUNT_ROOT_ENV`] names another folder. The default namespace of
-//! an import's config is that of the service account in the source.
+//! The environment variable [`MOUNT_ROOT_ENV`] names another folder, for use outside a pod. The default namespace of an
+//! import's config is that of the service account in the source.
 
 mod contexts;
 mod error;
@@ -31,7 +31,7 @@ use crate::live::{LiveConfig, Origin};
 /// The config of the mounted import `name`.
 ///
 /// # Errors
-/// When it is not mounted, or what is mounted can't be used.
+/// If it is not mounted, or its files are unusable.
 pub fn import(name: &str) -> Result<LiveConfig, ConfigError> {
     Mounts::default().import(name)
 }
@@ -39,18 +39,18 @@ pub fn import(name: &str) -> Result<LiveConfig, ConfigError> {
 /// The configs of all mounted imports, by name.
 ///
 /// # Errors
-/// When one of them can't be used, or the folder can't be listed. No folder is no import.
+/// If one of them is unusable, or the folder can't be listed. A missing folder means that there are no imports.
 pub fn imports() -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
     Mounts::default().imports()
 }
 
 /// The config of an import that is not mounted, from its Secret.
 ///
-/// `client` is one of the cluster that has the import. It needs the right to `get` the import and its Secret;
-/// where it may not get the import, the Secret is taken to have its usual name.
+/// `client` is a client of the cluster that has the import. It needs the right to `get` the import and its Secret. If
+/// getting the import is forbidden, the Secret is assumed to have its default name.
 ///
 /// # Errors
-/// When one of them is not there, or nothing can be made of it. The error says what the importer says.
+/// If one of them does not exist or is unusable. The error includes the importer's failure message.
 pub async fn from_import(client: &Client, namespace: &str, name: &str) -> Result<LiveConfig, ConfigError> {
     let imports = Api::<ServiceAccountImport>::namespaced(client.clone(), namespace);
     let import = match imports.get(name).await {
@@ -59,17 +59,16 @@ pub async fn from_import(client: &Client, namespace: &str, name: &str) -> Result
         Err(error) => return Err(ConfigError::import(namespace, name, error)),
     };
     match LiveConfig::from_secret(client, namespace, &import.secret_name(), read_secret).await {
-        // A Secret that is not there yet is the importer's to explain.
+        // The importer knows why the Secret does not exist yet.
         Err(error) if import.says().is_some() => Err(error.explained(&import)),
         done => done,
     }
 }
 
-/// The config of a context of the kubeconfig (`KUBECONFIG`, or `~/.kube/config`): the current one, where none
-/// is named.
+/// The config of a context of the kubeconfig (`KUBECONFIG`, or `~/.kube/config`). `None`: the current context.
 ///
 /// # Errors
-/// When there is no such context, or it can't be used.
+/// If the context does not exist or is unusable.
 pub fn context(name: Option<&str>) -> Result<LiveConfig, ConfigError> {
     Contexts::of_the_user().context(name)
 }
@@ -77,7 +76,7 @@ pub fn context(name: Option<&str>) -> Result<LiveConfig, ConfigError> {
 /// The configs of all contexts of the kubeconfig, by name.
 ///
 /// # Errors
-/// When there is no kubeconfig, or one of its contexts can't be used.
+/// If there is no kubeconfig, or one of its contexts is unusable.
 pub fn contexts() -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
     Contexts::of_the_user().contexts()
 }
@@ -85,19 +84,19 @@ pub fn contexts() -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
 /// The config of the pod's own service account.
 ///
 /// # Errors
-/// When this is no pod, or its service account's token is not mounted.
+/// If the program does not run in a pod, or the service account's token is not mounted.
 pub fn in_cluster() -> Result<LiveConfig, ConfigError> {
     LiveConfig::of_files(Origin::InCluster)
 }
 
-/// A config for a program that should run anywhere, from the first of these that there is:
+/// A config for a program that runs inside and outside pods, from the first of these that exists:
 ///
 /// 1. the kubeconfig context that the caller names (from `KUBECONFIG`, or `~/.kube/config`);
 /// 2. the one import that is mounted; more than one is an error;
 /// 3. the pod's own service account.
 ///
 /// # Errors
-/// When what comes first can't be used, or there is none of them.
+/// If the first that exists is unusable, or none exists. The kubeconfig's current context is never used by default.
 pub fn load(context: Option<&str>) -> Result<LiveConfig, ConfigError> {
     let mounts = Mounts::default();
     let mounted = if context.is_none() { mounts.names()? } else { Vec::new() };

@@ -1,5 +1,5 @@
-//! A kubeconfig in a Secret's value. It is data, never a program: what would run a command or read a
-//! file of this machine is refused. No error has a value in it.
+//! Reads kubeconfigs from Secrets. Fields that would run a command or read a file of this machine are refused. No error
+//! quotes a value.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Uri;
@@ -11,7 +11,7 @@ pub mod proxy;
 
 use self::proxy::ProxyError;
 
-/// As a kubeconfig calls it.
+/// The field's name in a kubeconfig.
 pub(crate) const INSECURE: &str = "insecure-skip-tls-verify";
 
 const AUTHORITY: &str = "certificate-authority-data";
@@ -21,21 +21,20 @@ const AUTHORITY: &str = "certificate-authority-data";
 pub struct Endpoint {
     /// URL of the API server.
     pub server: String,
-    /// PEM bundle that its certificate is verified with. None: the system's own roots.
+    /// PEM bundle that its certificate is verified with. `None`: the roots of the operating system.
     pub ca_bundle: Option<String>,
-    /// Name that the certificate is verified for, where it is not the URL's host.
+    /// The name in the certificate, if it is not the URL's host.
     pub tls_server_name: Option<String>,
-    /// HTTP or SOCKS5 proxy on the way there.
+    /// HTTP or SOCKS5 proxy to connect through.
     pub proxy_url: Option<String>,
 }
 
-/// How a consumer knows the source's API server. An [`Endpoint`] has no
-/// such choice: what the importer writes is verified.
+/// How a consumer verifies the source's API server. An [`Endpoint`] has no such choice: the importer always verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verification {
-    /// By its certificate.
+    /// Verify its certificate.
     Certificate,
-    /// Not at all: whoever is on the way can read the token, and answer in the source's place.
+    /// Don't verify. An attacker on the network can read the token and impersonate the source.
     Nothing,
 }
 
@@ -62,8 +61,7 @@ pub enum Problem {
     Proxy(#[from] ProxyError),
 }
 
-/// Reads what a context says, the current one unless it is named, of a kubeconfig that is data
-/// throughout.
+/// Reads a context of a kubeconfig. `None`: the current context. Also refuses commands and files in the other contexts.
 pub fn read(text: &str, context: Option<&str>) -> Result<(Endpoint, Config), Problem> {
     let kubeconfig = parse(text)?;
     let read = Chosen::of(&kubeconfig, context)?.read(Verification::Certificate)?;
@@ -76,7 +74,7 @@ pub fn read(text: &str, context: Option<&str>) -> Result<(Endpoint, Config), Pro
     Ok(read)
 }
 
-/// All that is in the YAML, also what is there twice.
+/// Parses YAML, and keeps duplicates.
 pub(crate) fn parse(text: &str) -> Result<Kubeconfig, Problem> {
     let documents: Vec<Kubeconfig> =
         serde_saphyr::from_multiple(text).map_err(|_| Problem::NotAKubeconfig)?;
@@ -113,8 +111,7 @@ impl<'a> Chosen<'a> {
         })
     }
 
-    /// Where the cluster is, and how one connects. kube's own way would end where `NO_PROXY` is not as
-    /// it expects.
+    /// The endpoint and the config. kube's own conversion fails if it can't parse `NO_PROXY`.
     pub(crate) fn read(self, verification: Verification) -> Result<(Endpoint, Config), Problem> {
         let server = self.cluster.server.as_deref().filter(|server| server.starts_with("https://"));
         let server = server.ok_or(Problem::NotHttps)?.to_owned();
@@ -172,7 +169,7 @@ pub(crate) fn decoded_pem(field: &'static str, data: &str) -> Result<Vec<u8>, Pr
     Err(if twice { Problem::EncodedTwice(field) } else { Problem::NotPem(field) })
 }
 
-/// What this is the base64 of, be it on one line or, as client-go reads it too, on several.
+/// Decodes base64 that may have line breaks, as client-go does.
 pub(crate) fn decoded(base64: &str) -> Option<Vec<u8>> {
     STANDARD.decode(unbroken(base64)).ok()
 }
@@ -182,7 +179,7 @@ pub(crate) fn unbroken(base64: &str) -> String {
     base64.split_whitespace().collect()
 }
 
-/// Empty is as good as absent.
+/// Treats an empty value as absent.
 fn filled(value: Option<&str>) -> Option<&str> {
     value.filter(|value| !value.is_empty())
 }
@@ -209,7 +206,7 @@ fn refuse_user(user: &AuthInfo) -> Result<(), Problem> {
     found.map_or(Ok(()), |(_, field)| Err(Problem::Refused(field)))
 }
 
-/// What kube takes, without what it has no use for: a misspelt token would be there in the clear.
+/// The user's credentials. Unknown fields are dropped: a token under a misspelt name would show in `Debug`.
 fn credentials(user: &AuthInfo) -> Result<AuthInfo, Problem> {
     refuse_user(user)?;
     let secret =

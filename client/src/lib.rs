@@ -1,11 +1,11 @@
-//! Clusters in the plural: kube clients that act in other clusters with the identity of a service account there,
-//! the live set of such clusters, and controllers over all of them.
+//! Work with several Kubernetes clusters: kube clients that use service accounts of other clusters, a set of such
+//! clusters that changes at runtime, and controllers for all of them.
 //!
 //! # In a minute
 //!
-//! A `ServiceAccountImport` says which service account of which cluster a namespace wants; the importer keeps a
-//! token of it in a Secret, and the webhook mounts that into the pods that name the import. Such a pod lists the
-//! pods of another cluster so:
+//! A `ServiceAccountImport` names a service account of another cluster that a namespace wants to use. The importer
+//! keeps a token of that service account in a Secret, and the webhook mounts the Secret into the pods that name the
+//! import. Such a pod can list the pods of the other cluster:
 //!
 //! ```no_run
 //! use k8s_openapi::api::core::v1::Pod;
@@ -20,10 +20,10 @@
 //! # }
 //! ```
 //!
-//! The client works on for as long as the program runs: when the token, the authority or the address changes,
-//! no request fails for that.
+//! The client works for as long as the program runs. No request fails because the token, the certificate authority or
+//! the address changed.
 //!
-//! With no such system at hand, contexts of a kubeconfig do as well, for all that is in this crate:
+//! Everything in this crate also works with the contexts of a kubeconfig:
 //!
 //! ```no_run
 //! use mcsa_client::clusters::Clusters;
@@ -40,15 +40,15 @@
 //!
 //! # What is where
 //!
-//! | module | what it is |
+//! | module | contents |
 //! | --- | --- |
 //! | [`config`] | configs from mounted imports, from Secrets, from contexts, and of the pod itself |
-//! | [`live`] | what is particular about them: they stay right |
-//! | [`clusters`] | the live set of clusters: who joins, changes and leaves, and how each is doing |
+//! | [`live`] | configs that reload while they are in use |
+//! | [`clusters`] | a set of clusters that join, change and leave, and their health |
 //! | `controller` | controllers of objects in several clusters, and of objects that own others across them |
 //! | `argo` | what multi-cluster designs for Argo Workflows keep in Secrets, read |
 //! | [`api`] | the `ServiceAccountImport` resource |
-//! | [`contract`] | the names that all agree on: annotations, labels, keys, paths |
+//! | [`contract`] | annotations, labels, Secret keys and paths |
 //!
 //! # Features
 //!

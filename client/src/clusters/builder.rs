@@ -1,4 +1,4 @@
-//! Of whom a set is made.
+//! What a set is built from.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::set::Set;
 use crate::config::{ConfigError, Contexts, Mounts};
 use crate::live::Access;
 
-/// Of whom a [`Clusters`] is made. A name belongs to who has it first.
+/// Builds a [`Clusters`]. If two sources offer a name, the first wins.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct ClustersBuilder {
@@ -28,49 +28,49 @@ impl ClustersBuilder {
         self
     }
 
-    /// The cluster that the program itself runs in, which is a member like others, by this name.
+    /// The cluster that the program itself runs in. Otherwise it is a member like the others.
     pub fn local(mut self, name: impl Into<Arc<str>>, access: impl Into<Access>) -> Self {
         self.fixed.push((name.into(), access.into(), true));
         self
     }
 
-    /// All imports that are mounted in this pod, by their names.
+    /// All imports that are mounted in this pod, by name.
     pub fn mounted(self) -> Self {
         self.mounted_at(Mounts::default())
     }
 
-    /// All imports that are mounted in this folder, by their names.
+    /// All imports that are mounted in this folder, by name.
     pub fn mounted_at(mut self, mounts: Mounts) -> Self {
         self.polled.push(Polled::Mounted(mounts));
         self
     }
 
-    /// Imports that an API server has: they join when they have a credential, and leave when they are deleted.
+    /// Imports that are watched in an API server. They join when they have a credential, and leave when they are deleted.
     pub fn imports(mut self, imports: Imports) -> Self {
         self.imports.push(imports);
         self
     }
 
-    /// These contexts of a kubeconfig, by their names.
+    /// These contexts of a kubeconfig, by name.
     pub fn contexts<N: Into<String>>(mut self, of: Contexts, names: impl IntoIterator<Item = N>) -> Self {
         let names = names.into_iter().map(Into::into).collect();
         self.polled.push(Polled::Contexts(of, Some(names)));
         self
     }
 
-    /// All contexts of a kubeconfig that can be used, by their names.
+    /// All usable contexts of a kubeconfig, by name.
     pub fn all_contexts(mut self, of: Contexts) -> Self {
         self.polled.push(Polled::Contexts(of, None));
         self
     }
 
-    /// Starts to look who is there. Members, contexts and mounts are in the set at once; imports that are
-    /// watched join when they were read ([`Clusters::listed`]).
+    /// Starts the set. Members, contexts and mounts join at once; watched imports join when their Secrets have been read
+    /// (see [`Clusters::listed`]).
     ///
-    /// To be called within a tokio runtime.
+    /// Call it within a tokio runtime.
     ///
     /// # Errors
-    /// When a name is given twice, a context can't be used, or there is no kubeconfig.
+    /// If a name is given twice, a named context is unusable, or the kubeconfig can't be read.
     pub fn start(self) -> Result<Clusters, ConfigError> {
         let (set, tasks) = Set::new();
         for (name, access, is_local) in self.fixed {

@@ -1,4 +1,4 @@
-//! What becomes of a set, as a stream.
+//! The changes of a set, as a stream.
 
 use std::collections::VecDeque;
 
@@ -11,15 +11,15 @@ use super::set::Members;
 /// A change of a [`Clusters`](super::Clusters).
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// A cluster is in the set.
+    /// A cluster joined the set.
     Joined(Member),
-    /// It has another address, authority or default namespace. Its clients know already.
+    /// Its address, certificate authority or default namespace changed. Its clients already use the new one.
     Changed(Member),
-    /// It is in the set no more.
+    /// It left the set.
     Left(Member),
 }
 
-/// The changes from no members at all to those of now, and on from there.
+/// The changes, beginning with an empty set.
 pub(super) fn changes(
     members: watch::Receiver<Members>,
 ) -> impl Stream<Item = Change> + Send + Unpin + 'static {
@@ -40,7 +40,7 @@ pub(super) fn changes(
     .boxed()
 }
 
-/// Who leaves comes before who joins, as it may be in the place of the former.
+/// Members that left come first: one that joined may have taken the name of one that left.
 fn differences(old: &Members, new: &Members) -> VecDeque<Change> {
     let stays =
         |set: &Members, member: &Member| set.get(member.name()).is_some_and(|other| other.is_same(member));

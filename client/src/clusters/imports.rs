@@ -1,7 +1,7 @@
-//! Members that are imports of an API server.
+//! Members that are imports in an API server.
 //!
-//! Imports are watched, and the Secret of one is read when its status tells of a new token: that takes the
-//! rights to `list` and `watch` imports, and to `get` their Secrets, and no right to list Secrets.
+//! Imports are watched. The Secret of an import is read when the import's status reports a new token. That needs the
+//! rights to `list` and `watch` imports and to `get` their Secrets, but not to list Secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,21 +27,21 @@ use crate::config::{ConfigError, read_secret};
 use crate::contract;
 use crate::live::{LiveConfig, Origin};
 
-/// How many Secrets are read at a time.
+/// The number of Secrets that are read at a time.
 const AT_A_TIME: usize = 8;
 
-/// How long reading one may take.
+/// The deadline for reading one of them.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long a watch goes on, in seconds: by then, a connection that was forgotten on the way is noticed.
+/// The timeout of a watch, in seconds. It limits how long a connection that something on the way dropped goes unnoticed.
 const WATCH: u32 = 60;
 
-/// How often those are tried again that could not join.
+/// The interval at which imports that could not join are tried again.
 const AGAIN: Duration = Duration::from_secs(30);
 
 type Name = dyn Fn(&ServiceAccountImport) -> String + Send + Sync;
 
-/// Imports that are to be members.
+/// Selects the imports that become members.
 #[derive(Clone)]
 #[must_use]
 pub struct Imports {
@@ -52,13 +52,13 @@ pub struct Imports {
 }
 
 impl Imports {
-    /// The imports of a namespace, by their names. `client` is one of the cluster that has them.
+    /// The imports of a namespace, by name. `client` is a client of the cluster that has them.
     pub fn of(client: &Client, namespace: &str) -> Self {
         let name = |import: &ServiceAccountImport| import.name_any();
         Self { client: client.clone(), namespace: Some(namespace.into()), labels: None, name: Arc::new(name) }
     }
 
-    /// The imports of all namespaces, as `<namespace>.<name>`.
+    /// The imports of all namespaces. Their members are named `<namespace>.<name>`.
     pub fn of_all_namespaces(client: &Client) -> Self {
         let name = |import: &ServiceAccountImport| {
             format!("{}.{}", import.namespace().unwrap_or_default(), import.name_any())
@@ -66,20 +66,21 @@ impl Imports {
         Self { client: client.clone(), namespace: None, labels: None, name: Arc::new(name) }
     }
 
-    /// Those that have these labels, as in `kubectl get -l`.
+    /// Only imports with these labels, in the syntax of `kubectl get --selector`.
     pub fn labels(mut self, selector: &str) -> Self {
         self.labels = Some(selector.to_owned());
         self
     }
 
-    /// By other names; as by `spec.clusterName`, where there is one import of each cluster. Of two with one
-    /// name, the first to come is in the set.
+    /// Names the members otherwise, for example by `spec.clusterName` if each cluster has one import. If two imports get
+    /// the same name, the first to be read wins.
     pub fn named(mut self, name: impl Fn(&ServiceAccountImport) -> String + Send + Sync + 'static) -> Self {
         self.name = Arc::new(name);
         self
     }
 
-    /// Keeps the set as these imports are. `is_listed` is called when all of the first list were tried.
+    /// Adds and removes members as the imports change. Calls `is_listed` once each import of the first list has joined or
+    /// failed to.
     pub(super) async fn feed(self, set: Set, is_listed: impl FnOnce()) {
         let api = match &self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
@@ -123,11 +124,11 @@ struct Feed {
     imports: Imports,
     set: Set,
     known: BTreeMap<Key, Known>,
-    /// Seen in a list that has not ended yet.
+    /// The imports in the list that is being received.
     listed: BTreeSet<Key>,
     is_listed: bool,
     reading: JoinSet<(Key, u64, Read)>,
-    /// How many were begun to be read.
+    /// The number of reads that were started.
     begun: u64,
     places: Arc<Semaphore>,
     is_cut_off: bool,
@@ -135,7 +136,7 @@ struct Feed {
 
 struct Known {
     import: ServiceAccountImport,
-    /// The last time that it was begun to be read: what comes of an earlier one is old.
+    /// The number of the latest read. Results of earlier reads are ignored.
     number: u64,
     member: Option<Joined>,
     problem: Option<String>,
@@ -181,9 +182,9 @@ impl Feed {
         }
     }
 
-    /// Has the Secret read, if it may be another than was read.
+    /// Records an import, and reads its Secret if the Secret may have changed.
     fn note(&mut self, mut import: ServiceAccountImport) {
-        // As large as all the rest.
+        // They are as large as everything else together.
         import.metadata.managed_fields = None;
         let key = key(&import);
         let secret = |import: &ServiceAccountImport| {
@@ -236,7 +237,7 @@ impl Feed {
             Ok((config, uid)) => match &known.member {
                 Some(joined) if joined.uid == uid => joined.live.take(config).err(),
                 _ => {
-                    // Another cluster is another member.
+                    // A member stands for one cluster, so another cluster is another member.
                     if let Some(joined) = known.member.take() {
                         leave(&self.set, joined, key);
                     }
@@ -293,7 +294,7 @@ fn join(
     let is_of = uid.clone();
     let read = move |secret: &Secret| match cluster_uid(secret) == is_of.as_deref() {
         true => Ok(read_secret(secret)?),
-        // A member is one cluster. The feed makes another one of it.
+        // A member stands for one cluster. The feed replaces this member.
         false => Err("it is of another cluster now".into()),
     };
     let origin = Origin::Secret { client, namespace, name: secret, read: Arc::new(read) };
@@ -311,7 +312,7 @@ fn leave(set: &Set, joined: Joined, key: &Key) {
     set.leave(&joined.member);
 }
 
-/// The cluster that the importer made sure of.
+/// The UID of the source, which the importer verified.
 fn cluster_uid(secret: &Secret) -> Option<&str> {
     secret.annotations().get(contract::CLUSTER_UID).map(String::as_str)
 }

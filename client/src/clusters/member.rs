@@ -15,9 +15,9 @@ use crate::live::{Access, Pulse, Wire};
 pub struct Member {
     inner: Arc<Inner>,
     client: Client,
-    /// Grows each time that it leads elsewhere.
+    /// Grows each time the address, certificate authority or default namespace changes.
     revision: u64,
-    /// The UID that was asked for, since it leads there.
+    /// The cluster's UID, once it was requested from the present address.
     asked: Arc<OnceCell<String>>,
 }
 
@@ -25,12 +25,12 @@ struct Inner {
     name: Arc<str>,
     access: Access,
     is_local: bool,
-    /// The UID that the importer made sure of.
+    /// The UID that the importer verified.
     uid: Option<String>,
     pulse: Pulse,
 }
 
-/// What a member is made of.
+/// A cluster that is about to join.
 pub(super) struct Joining {
     pub(super) name: Arc<str>,
     pub(super) access: Access,
@@ -47,53 +47,52 @@ impl Member {
         Self { inner, client, revision: 0, asked: Arc::default() }
     }
 
-    /// Its name in the set.
+    /// The member's name in the set.
     pub fn name(&self) -> &Arc<str> {
         &self.inner.name
     }
 
-    /// A client that works for as long as the member is in the set: addresses, authorities and tokens
-    /// may change meanwhile. All clients of a member share their connections.
+    /// A client that works for as long as the member is in the set, even if its address, certificate authority or token
+    /// changes. All clients of a member share their connections.
     ///
-    /// Nobody is kept waiting: while the cluster is known not to answer, requests fail at once, and they are not
-    /// retried where the cluster asks for patience (429, 503, 504), but by a client that was given for it as it is.
+    /// While the cluster is considered unresponsive, requests fail at once. 429, 503 and 504 are returned, not retried,
+    /// unless the member was built from a [`Client`] with a retry policy of its own.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// The namespace to use where none is named: that of the service account.
+    /// The default namespace: that of the service account.
     pub fn default_namespace(&self) -> &str {
         self.client.default_namespace()
     }
 
-    /// Whether this is the cluster that the program itself runs in.
+    /// Whether the program itself runs in this cluster.
     pub fn is_local(&self) -> bool {
         self.inner.is_local
     }
 
-    /// How it is doing.
+    /// The cluster's health.
     pub fn health(&self) -> Health {
         self.inner.pulse.health()
     }
 
-    /// How it is doing, and each change of that.
+    /// Watches the cluster's health.
     pub fn watch_health(&self) -> watch::Receiver<Health> {
         self.inner.pulse.watch()
     }
 
-    /// Waits until it is not known to be away.
+    /// Waits while the cluster is considered unreachable.
     pub async fn present(&self) {
         let mut health = self.watch_health();
         // The sender lives as long as this member.
         let _ = health.wait_for(|health| !health.is_away()).await;
     }
 
-    /// The UID of its namespace `kube-system`, which stands for the cluster's identity: the one that the
-    /// importer made sure of, where the member is an import that is watched; else it is asked, once for as
-    /// long as the member leads to the same place.
+    /// The UID of the namespace `kube-system`, which identifies the cluster. For a watched import, it is the UID that the
+    /// importer verified. Otherwise it is requested once, and again after the address changed.
     ///
     /// # Errors
-    /// When the cluster does not say; as when the service account may not `get` that namespace.
+    /// If the request fails, for example because the service account may not `get` that namespace.
     pub async fn cluster_uid(&self) -> kube::Result<&str> {
         match &self.inner.uid {
             Some(uid) => Ok(uid),
@@ -101,8 +100,8 @@ impl Member {
         }
     }
 
-    /// Like [`Self::cluster_uid`], of the cluster that answers now. What the importer made sure of counts only
-    /// where the cluster takes the credential, and does not let it ask (403).
+    /// Like [`Self::cluster_uid`], but always requests it. The UID that the importer verified is used only if the cluster
+    /// accepts the credential and forbids the request (403).
     ///
     /// # Errors
     /// As for [`Self::cluster_uid`].
@@ -113,17 +112,17 @@ impl Member {
         }
     }
 
-    /// Whether both are the same joining of the same cluster.
+    /// Whether both are the same member. A cluster that left and joined again is another member.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Whether both lead to the same place.
+    /// Whether both are the same member at the same address.
     pub(super) fn leads_as(&self, other: &Self) -> bool {
         self.is_same(other) && self.revision == other.revision
     }
 
-    /// The same, as it leads elsewhere now.
+    /// The same member after its address changed.
     pub(super) fn revised(&self) -> Self {
         let inner = self.inner.clone();
         let client = Wire::of_member(inner.access.clone(), inner.pulse.clone()).into_client();

@@ -1,5 +1,5 @@
-//! Members that are listed on this machine: mounted imports, and contexts of a kubeconfig. What they are made
-//! of is read again while it is used; this is about who comes and goes.
+//! Members from files: mounted imports, and contexts of a kubeconfig. This adds and removes members; their configs
+//! reload themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::set::Set;
 use crate::config::{ConfigError, Contexts, Mounts};
 use crate::live::LiveConfig;
 
-/// How often the list is looked at.
+/// The interval at which names are listed.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// What is listed.
+/// Where the names come from.
 #[derive(Clone, Debug)]
 pub(super) enum Polled {
     Mounted(Mounts),
@@ -22,11 +22,11 @@ pub(super) enum Polled {
     Contexts(Contexts, Option<Vec<String>>),
 }
 
-/// Those who joined by one list, and what is wrong with others.
+/// The members that joined from one list, and the problems of others.
 #[derive(Default)]
 pub(super) struct Known {
     joined: BTreeMap<String, Member>,
-    /// Who was not on the list when it was last looked at.
+    /// Members that were missing from the latest list.
     missing: BTreeSet<String>,
     problems: BTreeMap<String, String>,
 }
@@ -47,15 +47,15 @@ impl Polled {
         }
     }
 
-    /// Whether what can't be used should end the program before it begins.
+    /// Whether an unusable entry is an error at start: the caller named it.
     fn is_asked_for_by_name(&self) -> bool {
         matches!(self, Self::Contexts(_, Some(_)))
     }
 
-    /// The first look.
+    /// Adds the members of the first list.
     ///
     /// # Errors
-    /// When there is no list, or somebody was named who can't join.
+    /// If there is no list, or a named member can't join.
     pub(super) fn begin(&self, set: &Set) -> Result<Known, ConfigError> {
         let mut known = Known::default();
         for name in self.names()? {
@@ -70,7 +70,7 @@ impl Polled {
         Ok(known)
     }
 
-    /// Looks again and again.
+    /// Lists names at each interval, and adds and removes members.
     pub(super) async fn go_on(self, set: Set, mut known: Known) {
         loop {
             tokio::time::sleep(INTERVAL).await;
@@ -117,7 +117,7 @@ impl Known {
         self.note(name, problem);
     }
 
-    /// Who is missing twice in a row has left: a file may be seen half written.
+    /// Removes members that were missing twice in a row: a file may be half written when it is read.
     fn leave(&mut self, set: &Set, names: &[String]) {
         let missing: BTreeSet<_> = self.joined.keys().filter(|name| !names.contains(name)).cloned().collect();
         for name in missing.intersection(&self.missing) {
@@ -130,7 +130,7 @@ impl Known {
         self.problems.retain(|name, _| names.contains(name) || name.is_empty());
     }
 
-    /// Says what is wrong, once.
+    /// Logs a problem once.
     fn note(&mut self, name: &str, problem: Option<String>) {
         match problem {
             Some(problem) if self.problems.get(name) != Some(&problem) => {
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_is_missing_twice_in_a_row_has_left() {
+    async fn a_member_leaves_when_it_is_missing_twice_in_a_row() {
         let (set, _tasks) = Set::new();
         let mut known = Known::default();
         let live = LiveConfig::fixed(Config::new("https://127.0.0.1:1".parse().unwrap()));

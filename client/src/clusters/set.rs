@@ -1,4 +1,4 @@
-//! The members, and what is done for each of them.
+//! The members, and a task for each of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tracing::error;
+use tracing::{debug, error};
 
 use super::member::{Joining, Member};
 use super::tend;
@@ -15,14 +15,14 @@ use super::tend;
 /// The members, by name.
 pub(super) type Members = Arc<BTreeMap<Arc<str>, Member>>;
 
-/// The members, for those who add and remove them.
+/// Adds and removes members.
 #[derive(Clone, Debug)]
 pub(super) struct Set {
     pub(super) members: watch::Sender<Members>,
     tasks: Weak<Tasks>,
 }
 
-/// What runs for a set, and ends with it.
+/// The tasks of a set, which end with it.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     tending: Mutex<HashMap<Arc<str>, AbortHandle>>,
@@ -42,21 +42,22 @@ impl Set {
     /// Adds a member, if its name is free.
     pub(super) fn join(&self, joining: Joining) -> Option<Member> {
         let tasks = self.tasks.upgrade()?;
-        // Held throughout, so that whoever is in the set is tended, and nobody else.
+        // Held throughout, so that exactly the members of the set have a task.
         let mut tending = tasks.tending();
         let name = joining.name.clone();
         if self.members.borrow().contains_key(&name) {
             return None;
         }
         let member = Member::new(joining);
-        let tend = tend::tend(member.clone(), self.members.clone());
-        let task = tokio::spawn(told_of(tend, "who asks a cluster how it is")).abort_handle();
+        let (members, revised) = (self.members.clone(), member.clone());
+        let tend = tend::tend(member.clone(), move || revise(&revised, &members));
+        let task = tokio::spawn(told_of(tend, "a health check")).abort_handle();
         tending.insert(name.clone(), task);
         self.members.send_modify(|members| drop(Arc::make_mut(members).insert(name, member.clone())));
         Some(member)
     }
 
-    /// Removes a member: this one, and none that has its name since.
+    /// Removes this member, but not another one that has taken its name since.
     pub(super) fn leave(&self, member: &Member) {
         let Some(tasks) = self.tasks.upgrade() else { return };
         let mut tending = tasks.tending();
@@ -69,7 +70,7 @@ impl Set {
         self.members.send_modify(|members| drop(Arc::make_mut(members).remove(member.name())));
     }
 
-    /// Runs a task for as long as there is the set.
+    /// Runs a task until the set is dropped.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(tasks) = self.tasks.upgrade() {
             let task = tokio::spawn(told_of(task, "a feed of clusters")).abort_handle();
@@ -78,10 +79,22 @@ impl Set {
     }
 }
 
-/// A task whose panic, as in a function of the caller's, does not go unnoticed.
+fn revise(member: &Member, members: &watch::Sender<Members>) {
+    debug!(cluster = &**member.name(), "leads elsewhere");
+    members.send_if_modified(|members| {
+        let Some(known) = Arc::make_mut(members).get_mut(member.name()) else { return false };
+        let is_it = known.is_same(member);
+        if is_it {
+            *known = known.revised();
+        }
+        is_it
+    });
+}
+
+/// Runs a task and logs its panic, which a function of the caller may cause.
 async fn told_of(task: impl Future<Output = ()>, what: &str) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        error!("{what} has panicked, and is no more; members stay as they are");
+        error!("{what} panicked; members stay as they are");
     }
 }
 
@@ -108,7 +121,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_leaves_is_who_joined_and_nobody_else_of_that_name() {
+    async fn leaving_does_not_remove_a_later_member_of_the_same_name() {
         let (set, _tasks) = Set::new();
         let answer =
             |_: Request<Body>| async { Ok::<_, std::convert::Infallible>(Response::new(Body::empty())) };

@@ -1,6 +1,5 @@
-//! What is done for each member: it is asked how it is, and followed where it leads.
+//! The task of a member: it checks the cluster's health, and records changes of its address.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -8,23 +7,23 @@ use kube::Client;
 use kube::client::Body;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::{Member, set::Members};
+use super::member::Member;
 use crate::live::health::Health;
 use crate::live::{Wire, said};
 
-/// How long a member may be unheard of before it is asked how it is.
+/// How long a member may go without an answer before its health is checked.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// How long it may take to answer.
+/// The deadline of a health check.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// From one time that it is asked to the next, at least.
+/// The shortest time between two health checks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Tends a member for as long as it is one.
-pub(super) async fn tend(member: Member, members: watch::Sender<Members>) {
+/// Runs until the member leaves. Calls `revise` when its address, certificate authority or default namespace changes.
+pub(super) async fn tend(member: Member, revise: impl Fn()) {
     let client = Wire::asking(member.access().clone()).into_client();
     let mut way = member.access().watch_way();
     let mut away_for = Duration::ZERO;
@@ -33,7 +32,7 @@ pub(super) async fn tend(member: Member, members: watch::Sender<Members>) {
         let health = tokio::select! {
             health = ask_twice(&member, &client) => health,
             () = leads_elsewhere(&mut way) => {
-                revise(&member, &members);
+                revise();
                 continue;
             }
         };
@@ -41,12 +40,12 @@ pub(super) async fn tend(member: Member, members: watch::Sender<Members>) {
         note(&member, health);
         tokio::select! {
             () = due(&member, asked, away_for) => {}
-            () = leads_elsewhere(&mut way) => revise(&member, &members),
+            () = leads_elsewhere(&mut way) => revise(),
         }
     }
 }
 
-/// Waits until it is time to ask again.
+/// Waits until the next health check is due.
 async fn due(member: &Member, asked: Instant, away_for: Duration) {
     let soonest = asked + PAUSE.max(away_for);
     if !away_for.is_zero() {
@@ -59,7 +58,7 @@ async fn due(member: &Member, asked: Instant, away_for: Duration) {
     sleep_until(soonest).await;
 }
 
-/// Waits until the member has been silent for a while, with nothing to tell that it is there.
+/// Waits until the member has not answered any request for [`SILENCE`].
 async fn unheard(member: &Member) {
     loop {
         let heard = member.pulse().heard().unwrap_or_else(Instant::now);
@@ -81,20 +80,8 @@ async fn leads_elsewhere(way: &mut Option<watch::Receiver<u64>>) {
     }
 }
 
-fn revise(member: &Member, members: &watch::Sender<Members>) {
-    debug!(cluster = &**member.name(), "leads elsewhere");
-    members.send_if_modified(|members| {
-        let Some(known) = Arc::make_mut(members).get_mut(member.name()) else { return false };
-        let is_it = known.is_same(member);
-        if is_it {
-            *known = known.revised();
-        }
-        is_it
-    });
-}
-
-/// Who is silent is asked once more, by another connection: it may be but the one that nobody is at the other end
-/// of any more, and all watches end with a cluster that is silent.
+/// Checks an unresponsive cluster once more, over a new connection. Only the old connection may be dead, and all watches
+/// of a cluster end when it is considered unresponsive.
 async fn ask_twice(member: &Member, client: &Client) -> Health {
     let health = ask(client).await;
     if !health.is_silent() {
@@ -104,7 +91,7 @@ async fn ask_twice(member: &Member, client: &Client) -> Health {
     ask(client).await
 }
 
-/// Asks the API server whether it is ready, which it says whoever asks, and however busy it is
+/// Asks the API server whether it is ready. It answers any caller, however busy it is
 /// (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/#health-check-concurrency-exemption>).
 async fn ask(client: &Client) -> Health {
     let Ok(request) = Request::get("/readyz").body(Body::empty()) else { return Health::Unknown };

@@ -17,12 +17,12 @@ pub struct Contexts {
 }
 
 impl Contexts {
-    /// Those of the files that `KUBECONFIG` names, or of `~/.kube/config`.
+    /// The contexts of the files that `KUBECONFIG` names, or of `~/.kube/config`.
     pub fn of_the_user() -> Self {
         Self::default()
     }
 
-    /// Those of one file.
+    /// The contexts of one file.
     pub fn at(file: impl Into<PathBuf>) -> Self {
         Self { file: Some(file.into()) }
     }

@@ -1,4 +1,4 @@
-//! Why there is no config.
+//! Why a config can't be loaded.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use crate::ServiceAccountImport;
 use crate::contract;
 use crate::live::Origin;
 
-/// No config could be made. What is shown of it contains no credential.
+/// A config can't be loaded. Neither `Display` nor `Debug` shows a credential.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The name can't be that of an import, let alone of a folder.
-    #[error("{0:?} is no name of an import: a DNS-1123 subdomain, such as c2-pod-lister")]
+    /// The name is not a valid name of an import.
+    #[error("{0:?} is not a valid import name: use a DNS-1123 subdomain, such as c2-pod-lister")]
     InvalidName(String),
-    /// Nothing is mounted under this name.
+    /// No import of this name is mounted.
     #[error(
         "import {name} is not mounted in {}: name it in the pod's annotation {}, in a namespace with the label {}={}",
         root.display(), contract::IMPORT_NAME, contract::NAMESPACE_LABEL, contract::ENABLED
@@ -24,21 +24,21 @@ pub enum ConfigError {
     NotMounted {
         /// The import's name.
         name: String,
-        /// The folder where it was looked for.
+        /// The folder where it was expected.
         root: PathBuf,
     },
-    /// More than one import is mounted, and none was named.
+    /// More than one import is mounted, and the caller named none.
     #[error("{} imports are mounted ({}): choose one by config::import, or use config::imports", .0.len(), .0.join(", "))]
     Ambiguous(Vec<String>),
-    /// A file or folder is there and can't be read.
+    /// A file or folder exists but can't be read.
     #[error("can't read {}: {source}", path.display())]
     Unreadable {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The mounted kubeconfig is none.
+    /// The mounted kubeconfig is unusable.
     #[error("import {name}: its mounted kubeconfig can't be used: {problem}")]
     Kubeconfig {
         /// The import's name.
@@ -46,52 +46,52 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The context that was asked for can't be loaded.
+    /// The context can't be loaded.
     #[error("{}: {problem}", .context.as_ref().map_or("the kubeconfig's current context".into(), |name| format!("context {name}")))]
     Context {
-        /// The context's name, where one was named.
+        /// The context's name. `None`: the current context.
         context: Option<String>,
         /// What is wrong with it.
         problem: String,
     },
-    /// An import can't be read from the API server that has it.
+    /// An import can't be read from its API server.
     #[error("import {namespace}/{name}: {problem}")]
     Import {
         /// Its namespace.
         namespace: String,
         /// Its name.
         name: String,
-        /// What the API server, or the importer, says.
+        /// The error of the API server, or the importer's failure message.
         problem: String,
     },
-    /// A Secret can't be read from the API server that has it, or holds no config.
+    /// A Secret can't be read from its API server, or holds no usable config.
     #[error("Secret {namespace}/{name}: {problem}")]
     Secret {
         /// Its namespace.
         namespace: String,
         /// Its name.
         name: String,
-        /// What the API server says, or what is wrong with it.
+        /// The error of the API server, or what is wrong with the Secret.
         problem: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// This is no pod, or one without a service account's token.
+    /// The program does not run in a pod, or the pod has no service account token.
     #[error("this is no pod with a service account: {0}")]
     InCluster(#[source] Box<InClusterError>),
-    /// There is nothing to make a config from.
+    /// None of the sources of [`load`](super::load) exists.
     #[error("no context was named, no import is mounted in {}, and {source}", root.display())]
     Nothing {
-        /// The folder where imports were looked for.
+        /// The folder where imports were expected.
         root: PathBuf,
-        /// Why the pod's own service account is none.
+        /// Why the pod's own service account is unusable.
         source: Box<ConfigError>,
     },
-    /// Two members of a set would have one name.
+    /// Two members of a set have the same name.
     #[error("two clusters are called {0}: give one of them another name")]
     SameName(String),
-    /// No client can be made of what was read.
+    /// No client can be built from the config.
     #[error("no client can be made of {origin}: {problem}")]
     Unusable {
-        /// Where it was read.
+        /// Where the config comes from.
         origin: String,
         /// What is wrong with it.
         problem: String,
@@ -111,7 +111,7 @@ impl ConfigError {
         Self::Unusable { origin: origin.to_string(), problem }
     }
 
-    /// With what the importer says of the import.
+    /// Adds the importer's failure message.
     pub(crate) fn explained(self, import: &ServiceAccountImport) -> Self {
         let metadata = &import.metadata;
         let says = import.says().unwrap_or_default();
@@ -123,7 +123,7 @@ impl ConfigError {
     }
 }
 
-/// What is wrong with a kubeconfig. The parser's own message would quote it, and with it a token.
+/// What is wrong with a kubeconfig. Leaves out the parser's message, which may quote a token.
 fn said(error: &KubeconfigError) -> String {
     match error {
         KubeconfigError::Parse(_) => "it is no kubeconfig; kubectl config view says where".into(),

@@ -1,4 +1,4 @@
-//! Imports that are mounted.
+//! Mounted imports.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,12 +16,12 @@ use crate::names::is_dns_subdomain;
 /// Environment variable that names another folder than [`crate::contract::MOUNT_ROOT`].
 pub const MOUNT_ROOT_ENV: &str = "MCSA_MOUNT_ROOT";
 
-/// How often a mount is read anew that was replaced while it was read.
+/// How many times to read a mount that is replaced while it is read.
 const TRIES: u32 = 5;
 
-/// Why a mount could not be read.
+/// Why a mount can't be read.
 enum Gone {
-    /// For the time being: it was replaced.
+    /// The mount was replaced meanwhile; try again.
     Meanwhile(ConfigError),
     Always(ConfigError),
 }
@@ -66,7 +66,7 @@ impl Mounts {
         ConfigError::Nothing { root: self.root.clone(), source: Box::new(source) }
     }
 
-    /// What is mounted as the import `name`, all of one time.
+    /// Reads the import `name`. All values come from the same refresh of the mount.
     pub(crate) fn read(&self, name: &str) -> Result<Config, ConfigError> {
         if !is_dns_subdomain(name) {
             return Err(ConfigError::InvalidName(name.into()));
@@ -75,7 +75,7 @@ impl Mounts {
         loop {
             tries += 1;
             match self.read_once(name) {
-                // The folder that was being read has been replaced, and is gone.
+                // The kubelet replaced the folder while it was read.
                 Err(Gone::Meanwhile(_)) if tries < TRIES => {}
                 Err(Gone::Meanwhile(error) | Gone::Always(error)) => return Err(error),
                 Ok(config) => return Ok(config),
@@ -85,7 +85,8 @@ impl Mounts {
 
     fn read_once(&self, name: &str) -> Result<Config, Gone> {
         let path = self.root.join(name).join(key::CONFIG);
-        // The kubelet replaces all files at once by turning a link: who follows it first reads but one side.
+        // The kubelet replaces all files at once, by changing a symbolic link. Resolve it once, so that all files belong
+        // to one refresh.
         let not_mounted = |_| ConfigError::NotMounted { name: name.into(), root: self.root.clone() };
         let path = path.canonicalize().map_err(not_mounted).map_err(Gone::Always)?;
         let unreadable = |path: PathBuf, source| {
@@ -118,8 +119,7 @@ impl Mounts {
         Ok(chosen.read(Verification::Certificate).map_err(unusable)?.1)
     }
 
-    /// Names of the mounted imports, sorted. The kubelet's own links in a volume begin with two
-    /// dots; an import's name can't.
+    /// The names of the mounted imports, sorted. Skips the kubelet's own symbolic links, which begin with two dots.
     pub(crate) fn names(&self) -> Result<Vec<String>, ConfigError> {
         let unreadable = |source| ConfigError::Unreadable { path: self.root.clone(), source };
         let entries = match std::fs::read_dir(&self.root) {

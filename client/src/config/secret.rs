@@ -1,4 +1,4 @@
-//! The config in an import's Secret, by the API.
+//! The config in an import's Secret, read from the API.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
@@ -8,7 +8,7 @@ use kube::config::{AuthInfo, Cluster};
 use crate::contract::key;
 use crate::kubeconfig::{self, Chosen, Verification, pem_bundle};
 
-/// What is wrong with a Secret. No value is in it.
+/// What is wrong with a Secret. It contains no value of the Secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
     #[error(

@@ -1,22 +1,21 @@
-//! The proxy between this machine and an API server, as kubectl chooses it: the kubeconfig's always;
-//! else the environment's, but for the hosts of `NO_PROXY` and for this machine itself. (kube looks
-//! for the proxy's own host in `NO_PROXY`.)
+//! Chooses the proxy for an API server, as kubectl does: the kubeconfig's proxy always; otherwise the environment's,
+//! except for hosts in `NO_PROXY` and for this machine. (kube looks for the proxy's own host in `NO_PROXY`.)
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
-/// This machine, which no proxy of the environment leads to.
+/// This machine. No proxy of the environment is used for it.
 const HERE: &str = "localhost,localhost.,127.0.0.0/8,::1,::ffff:127.0.0.0/104";
 
-/// A proxy can't be used. It is not quoted, as its password may be in it.
+/// A proxy is unusable. The error does not quote it, because it may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the proxy in {0} is no URL that begins with http://, https:// or socks5://")]
 pub struct ProxyError(&'static str);
 
-/// The proxy on the way to `server`, if there is one.
+/// The proxy for `server`, if there is one.
 ///
 /// # Errors
-/// When it can't be used.
+/// If the proxy is unusable.
 pub fn on_the_way_to(server: &Uri, configured: Option<&str>) -> Result<Option<Uri>, ProxyError> {
     match configured {
         Some(url) => usable(url).ok_or(ProxyError("proxy-url")).map(Some),
@@ -24,7 +23,7 @@ pub fn on_the_way_to(server: &Uri, configured: Option<&str>) -> Result<Option<Ur
     }
 }
 
-/// In capitals or not, as others have it.
+/// The variable in upper case, or else in lower case.
 fn variable(name: &str) -> String {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     set(name).or_else(|| set(&name.to_ascii_lowercase())).unwrap_or_default()

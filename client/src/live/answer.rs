@@ -1,4 +1,4 @@
-//! What a cluster answers, for as long as it is not known to be silent.
+//! Response bodies that end when their cluster stops answering.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use kube::client::Body;
 use tower::BoxError;
 
-use super::Pulse;
+use super::health::Pulse;
 
-/// A cluster is known not to answer, and nobody waits for it.
+/// A request failed because the cluster is considered unresponsive.
 #[derive(Debug, thiserror::Error)]
 #[error("the cluster is away: {0}")]
 pub(super) struct Away(pub(super) Arc<str>);
 
-/// The body of an answer, which ends with an error when its cluster falls silent.
+/// A response body that ends with an error when its cluster becomes unresponsive.
 pub(crate) struct Answer {
     body: Body,
     silent: Option<BoxFuture<'static, Arc<str>>>,
 }
 
 impl Answer {
-    /// Of a cluster whose health nobody asks for.
+    /// A body that never ends early: the cluster's health is not checked.
     pub(super) fn plain(body: Body) -> Self {
         Self { body, silent: None }
     }

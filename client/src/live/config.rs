@@ -12,20 +12,19 @@ use tracing::{debug, warn};
 
 use super::current::Current;
 use super::digest::Digest;
-use super::{Origin, Wire};
+use super::origin::Origin;
 use crate::config::ConfigError;
 
-/// How long a request waits for what is read anew.
+/// How long a request waits for a reload.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// How long an API server may take to give a Secret.
+/// The deadline for reading a config, such as a Secret from an API server.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A config that stays right. Cheap to clone: all clones, and all clients made of them, share what they know
-/// and their connections.
+/// A config that reloads. Cheap to clone: all clones and their clients share the config and its connections.
 ///
-/// It is read again while it is in use, and when a cluster refuses the token (401) or can't be reached; what
-/// can't be read leaves the one in use as it is.
+/// It is re-read while it is in use, and when the cluster refuses the token (401) or is unreachable. If re-reading
+/// fails, the current config stays in use.
 #[derive(Clone)]
 pub struct LiveConfig {
     shared: Arc<Shared>,
@@ -34,15 +33,15 @@ pub struct LiveConfig {
 struct Shared {
     origin: Origin,
     current: Mutex<Current>,
-    /// Who reads holds it, so that one reads for all. When that was last done, for better or worse.
+    /// Held during a read, so that one read serves all. Contains the time when the last read ended, if it failed or not.
     reading: tokio::sync::Mutex<Option<Instant>>,
-    /// The digest of where it leads.
+    /// The digest of address, certificate authority and default namespace.
     way: watch::Sender<u64>,
-    /// What went wrong when it was last read, so that it is said once.
+    /// The problem of the last read, so that it is logged once.
     problem: Mutex<Option<String>>,
 }
 
-/// Why a config is read again.
+/// Why a config is re-read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
     ItIsTime,
@@ -56,18 +55,18 @@ impl LiveConfig {
     /// A config that does not change. Files that it names (a token, a client certificate) are read again.
     ///
     /// # Errors
-    /// When no client can be made of it.
+    /// If no client can be built from it.
     pub fn fixed(config: Config) -> Result<Self, ConfigError> {
         Self::of_files(Origin::Value(Box::new(config)))
     }
 
-    /// A config made of a Secret by `read`, and made again when the Secret may have changed.
+    /// A config that `read` makes from a Secret. The Secret is re-read when it may have changed.
     ///
-    /// `client` is one of the cluster that has the Secret, and needs the right to `get` it. The error of
-    /// `read` is shown, and should quote no value.
+    /// `client` is a client of the cluster that has the Secret, and needs the right to `get` it. The error of `read`
+    /// appears in messages, so it should not quote a value.
     ///
     /// # Errors
-    /// When the Secret can't be read, or nothing can be made of it.
+    /// If the Secret can't be read, or `read` fails.
     pub async fn from_secret<E>(
         client: &Client,
         namespace: &str,
@@ -101,22 +100,17 @@ impl LiveConfig {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// A client that works on when the config changes. Like all of kube's, it is made within a tokio runtime.
-    pub fn client(&self) -> Client {
-        Wire::new(self.clone()).into_client()
-    }
-
-    /// The config as it is now.
+    /// The current config.
     pub fn config(&self) -> Config {
         (*self.current().config).clone()
     }
 
-    /// The namespace to use where none is named: that of the service account.
+    /// The default namespace: that of the service account.
     pub fn default_namespace(&self) -> String {
         self.current().config.default_namespace.clone()
     }
 
-    /// Takes what somebody else has read.
+    /// Uses a config that the caller has read.
     pub(crate) fn take(&self, config: Config) -> Result<(), ConfigError> {
         if self.shared.has(&config) {
             return Ok(());
@@ -127,16 +121,16 @@ impl LiveConfig {
         Ok(())
     }
 
-    /// Has further requests go by new connections.
+    /// Sends further requests over new connections.
     pub(crate) async fn reconnect(&self) {
         let used = self.current();
-        // It was made once. If it can't be now, what is in use stays.
+        // If it can't be built now, the current one stays in use.
         if let Ok(made) = Current::elsewhere((*used.config).clone()).await {
             self.shared.replace(made, Some(used.number));
         }
     }
 
-    /// Changes whenever the config leads elsewhere.
+    /// Changes when the address, certificate authority or default namespace changes.
     pub(crate) fn watch_way(&self) -> watch::Receiver<u64> {
         self.shared.way.subscribe()
     }
@@ -145,7 +139,7 @@ impl LiveConfig {
         self.shared.current().clone()
     }
 
-    /// The one to use, read again if it is time to.
+    /// The config to use, re-read if it is stale.
     pub(super) fn fresh(&self) -> Current {
         let current = self.current();
         if current.read_at.elapsed() < self.shared.origin.is_stale_after() {
@@ -163,23 +157,23 @@ impl LiveConfig {
                 return self.current();
             }
         }
-        // Nobody waits for it: what is in use works, and where it does not, `newer` is asked.
+        // In the background: the current config works, and if it doesn't, `newer` waits for a read.
         drop(reading);
         tokio::spawn(self.clone().read(Why::ItIsTime, Instant::now()));
         current
     }
 
-    /// Another one than was `used`, if there is one since `sent`.
+    /// A config other than `used`, re-read if it was not since `sent`.
     pub(super) async fn newer(&self, used: &Current, sent: Instant, why: Why) -> Option<Current> {
         if self.current().number == used.number {
-            // A task, as what takes longer than anybody waits is of use to who comes next.
+            // As a task: if it outlasts the deadline, later requests still benefit.
             let reading = tokio::spawn(self.clone().read(why, sent));
             drop(timeout(DEADLINE, reading).await);
         }
         Some(self.current()).filter(|current| current.number != used.number)
     }
 
-    /// Reads it, if nobody has done so since then.
+    /// Reads it, unless that was done after `since`.
     async fn read(self, why: Why, since: Instant) {
         let mut tried = self.shared.reading.lock().await;
         if tried.is_some_and(|tried| tried > since) {
@@ -188,12 +182,6 @@ impl LiveConfig {
         let problem = self.shared.read(why).await.err();
         self.shared.complain(problem.map(|error| error.to_string()));
         *tried = Some(Instant::now());
-    }
-}
-
-impl From<LiveConfig> for Client {
-    fn from(live: LiveConfig) -> Self {
-        live.client()
     }
 }
 
@@ -207,7 +195,7 @@ impl Shared {
         let unusable = |problem| ConfigError::unusable(&self.origin, problem);
         let config = timeout(PATIENCE, self.origin.read()).await;
         let config = config.unwrap_or_else(|_| Err(unusable("no answer in time".into())))?;
-        // A plugin may have another credential where all else is the same.
+        // A plugin may return another credential although the config is the same.
         let is_worth_asking = why == Why::ItWasRefused && config.auth_info.exec.is_some();
         if !self.has(&config) || is_worth_asking {
             self.replace(Current::elsewhere(config).await.map_err(unusable)?, Some(used));
@@ -215,15 +203,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether it is the one in use.
+    /// Whether this is the config in use.
     fn has(&self, config: &Config) -> bool {
         let mut current = self.current();
         current.read_at = Instant::now();
         current.digest == Digest::of(config)
     }
 
-    /// Puts another in the place of the one in use: of that one alone, if a number is given, as what somebody else
-    /// has put there since is newer.
+    /// Replaces the config in use. With `instead_of`, only if the config in use still has that number: a later one is
+    /// newer.
     fn replace(&self, mut made: Current, instead_of: Option<u64>) {
         let way = made.digest.way;
         let mut current = self.current();

@@ -1,4 +1,4 @@
-//! The config in use, and the client of it.
+//! The config in use, and its client.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::digest::Digest;
 use super::said::said;
 
-/// A client that is begun where it is first used: only there need there be a runtime.
+/// A client that is built on first use: only then must there be a runtime.
 type Connected = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 
 /// The config in use.
@@ -19,18 +19,18 @@ type Connected = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 pub(super) struct Current {
     pub(super) config: Arc<Config>,
     pub(super) digest: Digest,
-    /// Another one for each client.
+    /// Increases with each replacement.
     pub(super) number: u64,
     pub(super) read_at: Instant,
     client: Arc<Connected>,
 }
 
 impl Current {
-    /// A credential plugin runs meanwhile, if there is one.
+    /// Blocks while a credential plugin runs, if there is one.
     pub(super) fn new(config: Config) -> Result<Self, String> {
         check(&config)?;
         let mut plain = config.clone();
-        // Whether there are retries is for who sends a request to say.
+        // The wire decides about retries.
         plain.default_retry = false;
         let builder = ClientBuilder::try_from(plain).map_err(|error| said(&error))?;
         Ok(Self {
@@ -42,7 +42,7 @@ impl Current {
         })
     }
 
-    /// [`Self::new`], where nobody else has to wait for the plugin.
+    /// [`Self::new`], without blocking the runtime while the plugin runs.
     pub(super) async fn elsewhere(config: Config) -> Result<Self, String> {
         if config.auth_info.exec.is_none() {
             return Self::new(config);
@@ -56,7 +56,7 @@ impl Current {
     }
 }
 
-/// What kube would find out too late, by a panic.
+/// Refuses what kube would panic on later.
 fn check(config: &Config) -> Result<(), String> {
     let url = &config.cluster_url;
     if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {

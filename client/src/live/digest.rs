@@ -1,4 +1,4 @@
-//! What tells one config from another.
+//! Detects whether a config changed.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,12 +6,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use kube::Config;
 use serde_json::Value;
 
-/// A config, as two numbers.
+/// Two hashes of a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digest {
-    /// Of where it leads, and whom it trusts there: what is the same where a token alone is new.
+    /// Of the address, the certificate authority and the default namespace: it stays the same if only a token is new.
     pub(super) way: u64,
-    /// Of all of it.
+    /// Of the whole config.
     pub(super) whole: u64,
 }
 
@@ -22,7 +22,7 @@ impl Digest {
         (config.proxy_url.as_ref().map(ToString::to_string), &config.tls_server_name).hash(&mut hasher);
         config.default_namespace.hash(&mut hasher);
         let way = hasher.finish();
-        // An exec plugin's arguments are in it as well. What can't be written is no user of ours.
+        // That includes an exec plugin's arguments.
         add(&serde_json::to_value(&config.auth_info).unwrap_or_default(), &mut hasher);
         for file in [&config.auth_info.client_certificate, &config.auth_info.client_key].into_iter().flatten()
         {
@@ -32,7 +32,7 @@ impl Digest {
     }
 }
 
-/// In an order that is always the same: a plugin's variables are in hash maps.
+/// Hashes a value in a stable order: a plugin's variables are in hash maps.
 fn add(value: &Value, hasher: &mut DefaultHasher) {
     match value {
         Value::Object(fields) => {

@@ -1,58 +1,58 @@
-//! How a cluster is doing, as far as its answers tell.
+//! The health of a cluster, judged by its answers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// How a cluster is doing.
+/// The health of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
-    /// It was not asked for anything yet.
+    /// No request was sent yet.
     #[default]
     Unknown,
     /// It answers.
     Ready,
-    /// It is there, and does not accept the credential (401): expired, revoked, or another cluster's.
+    /// It answers, but refuses the credential (401): expired, revoked, or issued by another cluster.
     Unauthorized,
-    /// It can't be reached, does not answer, or says itself that it is not ready.
+    /// It is unreachable, does not answer, or reports that it is not ready.
     Away {
-        /// What came of asking it.
+        /// The result of the health check.
         problem: Arc<str>,
-        /// Whether it lets one wait for an answer that does not come. Requests are not sent then, so that
-        /// they keep nobody waiting; the cluster is asked every few seconds whether it is back.
+        /// Whether it does not answer at all. Requests then fail at once instead of waiting. Health checks continue
+        /// every few seconds.
         is_silent: bool,
     },
 }
 
 impl Health {
-    /// Whether it is worth asking.
+    /// Whether it answers and is ready.
     pub fn is_ready(&self) -> bool {
         *self == Self::Ready
     }
 
-    /// Whether it is known not to answer.
+    /// Whether it is considered unreachable.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Away { .. })
     }
 
-    /// Whether it is known to let one wait for an answer that does not come.
+    /// Whether it is considered unresponsive.
     pub fn is_silent(&self) -> bool {
         matches!(self, Self::Away { is_silent: true, .. })
     }
 }
 
-/// What a request tells of a cluster.
+/// What the result of a request says about a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Answered,
     Unauthorized,
-    /// It may be away, or but one connection was cut: somebody should ask.
+    /// It may be unreachable, or only one connection was cut: a health check is due.
     Doubtful,
 }
 
-/// Where the health of one cluster is noted.
+/// The shared health of one cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Pulse(Arc<Inner>);
 
@@ -100,17 +100,17 @@ impl Pulse {
         self.0.health.subscribe()
     }
 
-    /// When it last answered.
+    /// When the cluster last answered.
     pub(crate) fn heard(&self) -> Option<Instant> {
         *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until somebody has a doubt.
+    /// Waits until a request has a doubtful result.
     pub(crate) async fn doubted(&self) {
         self.0.doubts.notified().await;
     }
 
-    /// Waits until it is known to let one wait.
+    /// Waits until the cluster is considered unresponsive. Returns the problem.
     pub(crate) async fn silent(self) -> Arc<str> {
         let mut health = self.watch();
         loop {

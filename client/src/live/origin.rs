@@ -1,4 +1,4 @@
-//! Where a config comes from, and comes from again.
+//! Where a config comes from.
 
 use std::fmt;
 use std::io;
@@ -11,13 +11,13 @@ use kube::{Api, Client, Config};
 
 use crate::config::{ConfigError, Contexts, Mounts};
 
-/// How often what is in use is read again: files, which costs next to nothing.
+/// How old the content of files may get. Reading them is cheap.
 const FILES: Duration = Duration::from_secs(1);
 
-/// And what another API server has. Those who watch their imports know earlier.
+/// How old a Secret may get. A watch of imports notices changes earlier.
 const SECRET: Duration = Duration::from_secs(60);
 
-/// How long connecting may take.
+/// The connect timeout.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Makes a config of a Secret.
@@ -31,16 +31,16 @@ pub(crate) enum Origin {
     Mount { mounts: Mounts, name: String },
     /// A Secret that an API server has.
     Secret { client: Client, namespace: String, name: String, read: ReadSecret },
-    /// A context of a kubeconfig: the current one, where none is named.
+    /// A context of a kubeconfig. `None`: the current context.
     Context { contexts: Contexts, context: Option<String> },
     /// The service account of the pod.
     InCluster,
-    /// A value. Files that it names are read again all the same.
+    /// A value. Files that it names are re-read.
     Value(Box<Config>),
 }
 
 impl Origin {
-    /// What is there now, with the token itself in it.
+    /// Reads the config, with the token itself in it.
     pub(crate) async fn read(&self) -> Result<Config, ConfigError> {
         match self {
             Self::Secret { client, namespace, name, read } => {
@@ -57,7 +57,7 @@ impl Origin {
         }
     }
 
-    /// Like [`Self::read`], of what is on this machine.
+    /// Like [`Self::read`], for origins that are files.
     pub(crate) fn read_files(&self) -> Result<Config, ConfigError> {
         let config = match self {
             Self::Mount { mounts, name } => return mounts.read(name).map(patient),
@@ -83,21 +83,21 @@ impl Origin {
         matches!(self, Self::Secret { .. })
     }
 
-    /// How old what was read may be.
+    /// How old the config may get before it is re-read.
     pub(crate) fn is_stale_after(&self) -> Duration {
         if self.is_remote() { SECRET } else { FILES }
     }
 }
 
-/// Tells of a cluster that is away before everyone has lost patience.
+/// Limits the connect timeout, so that an unreachable cluster is noticed soon.
 fn patient(mut config: Config) -> Config {
     config.connect_timeout = Some(config.connect_timeout.map_or(CONNECT, |time| time.min(CONNECT)));
-    // Re-read with all the rest.
+    // It is re-read with everything else.
     config.root_cert_file = None;
     config
 }
 
-/// With the token that is in the token's file: kube would take up to a minute to look there again.
+/// Replaces the token's file with the token: kube re-reads the file only once a minute.
 pub(crate) fn with_its_token(mut config: Config) -> Result<Config, ConfigError> {
     if let Some(file) = config.auth_info.token_file.take() {
         let path = PathBuf::from(file);

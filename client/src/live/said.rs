@@ -1,15 +1,15 @@
-//! What is said of kube's errors: never what a credential plugin was given, or has printed.
+//! Messages for kube's errors. They never contain the input or output of a credential plugin.
 
 use std::error::Error as StdError;
 
 use kube::client::AuthError;
 
-/// What is wrong, in a line, with its causes.
+/// The error and its causes, in one line.
 pub(crate) fn said(error: &kube::Error) -> String {
     find::<AuthError>(error).map_or_else(|| line(error), of_credential)
 }
 
-/// The same error, if nothing of a credential is in it.
+/// Replaces an error that may contain a credential.
 pub(crate) fn without_credential(error: kube::Error) -> kube::Error {
     match find::<AuthError>(&error) {
         Some(problem) => kube::Error::Service(of_credential(problem).into()),
@@ -17,7 +17,7 @@ pub(crate) fn without_credential(error: kube::Error) -> kube::Error {
     }
 }
 
-/// The cause of this type, if there is one.
+/// The error or cause of this type, if there is one.
 pub(crate) fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut cause = Some(error);
     while let Some(error) = cause {

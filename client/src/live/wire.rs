@@ -1,4 +1,4 @@
-//! What a client of a live config sends its requests by.
+//! The service that sends the requests of a client.
 
 use std::task::{Context, Poll};
 
@@ -14,20 +14,20 @@ use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 use super::answer::{Answer, Away};
-use super::config::Why;
+use super::config::{LiveConfig, Why};
 use super::current::Current;
+use super::health::{Pulse, Verdict};
 use super::said::{find, without_credential};
-use super::{LiveConfig, Pulse, Verdict};
 
-/// What is done about answers that ask for patience (429, 503, 504).
+/// Whether to retry after 429, 503 and 504.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retry {
-    /// kube's own way, which can take minutes, if the config has it so.
+    /// As kube does, which can take minutes, if the config says so.
     AsConfigured,
     Never,
 }
 
-/// The way into a cluster: a [`LiveConfig`], or a client of the caller's own making.
+/// How to reach a cluster: a [`LiveConfig`] or a [`Client`].
 #[derive(Clone, Debug)]
 pub struct Access(Kind);
 
@@ -42,22 +42,22 @@ enum Kind {
 pub(crate) struct Wire {
     access: Access,
     retry: Retry,
-    /// Where the cluster's health is noted, and looked at, if somebody asks the cluster how it is.
+    /// The cluster's health, if it is checked.
     pulse: Option<Pulse>,
 }
 
 impl Wire {
-    /// For whoever has but this cluster.
+    /// For a client of a single cluster.
     pub(crate) fn new(access: impl Into<Access>) -> Self {
         Self { access: access.into(), retry: Retry::AsConfigured, pulse: None }
     }
 
-    /// For whoever has others to look after meanwhile.
+    /// For the client of a member: it must not be blocked by one cluster.
     pub(crate) fn of_member(access: Access, pulse: Pulse) -> Self {
         Self { access, retry: Retry::Never, pulse: Some(pulse) }
     }
 
-    /// For whoever asks how the cluster is.
+    /// For health checks.
     pub(crate) fn asking(access: Access) -> Self {
         Self { access, retry: Retry::Never, pulse: None }
     }
@@ -94,9 +94,9 @@ impl Wire {
     }
 }
 
-/// Tries it, and again with what is there now if that is something else.
+/// Sends a request, and once more if it failed and the config changed since.
 async fn try_twice(live: &LiveConfig, request: Request<Body>, retry: Retry) -> kube::Result<Response<Body>> {
-    // What is read from here on is read after it.
+    // A read that ends later is newer than this request.
     let used = live.fresh();
     let sent = Instant::now();
     let (again, is_safe) = (copy(&request), is_safe(request.method()));
@@ -121,7 +121,7 @@ async fn send(current: &Current, request: Request<Body>, retry: Retry) -> kube::
     }
 }
 
-/// As kube does it where retries are configured.
+/// Sends a request with kube's own retries.
 fn patiently(client: Client, request: Request<Body>) -> BoxFuture<'static, kube::Result<Response<Body>>> {
     let once = service_fn(move |request| {
         let client = client.clone();
@@ -130,6 +130,20 @@ fn patiently(client: Client, request: Request<Body>) -> BoxFuture<'static, kube:
     let answer = RetryLayer::new(RetryPolicy::server_retry()).layer(once).oneshot(request);
     let unboxed = |error: BoxError| error.downcast().map_or_else(kube::Error::Service, |error| *error);
     answer.map_err(unboxed).boxed()
+}
+
+impl LiveConfig {
+    /// A client that keeps working when the config changes. Like every kube client, it must be built within a tokio
+    /// runtime. Each call spawns a task, so keep the client.
+    pub fn client(&self) -> Client {
+        Wire::new(self.clone()).into_client()
+    }
+}
+
+impl From<LiveConfig> for Client {
+    fn from(live: LiveConfig) -> Self {
+        live.client()
+    }
 }
 
 impl From<LiveConfig> for Access {
@@ -154,15 +168,15 @@ impl std::fmt::Debug for Kind {
 }
 
 impl Access {
-    /// Has further requests go by new connections: those that are there may have been forgotten by something on
-    /// the way, and end for neither of their ends. A client of the caller's own making has its own.
+    /// Sends further requests over new connections: something on the way may have dropped the old ones without closing
+    /// them. Has no effect on a [`Client`] of the caller.
     pub(crate) async fn reconnect(&self) {
         if let Kind::Live(live) = &self.0 {
             live.reconnect().await;
         }
     }
 
-    /// Changes whenever it leads elsewhere, if it ever does.
+    /// Changes when the address, certificate authority or default namespace changes. `None`: it never does.
     pub(crate) fn watch_way(&self) -> Option<watch::Receiver<u64>> {
         match &self.0 {
             Kind::Live(live) => Some(live.watch_way()),
@@ -185,7 +199,7 @@ impl Service<Request<Body>> for Wire {
     }
 }
 
-/// The same request once more; none where its body is a stream.
+/// A copy of the request. `None` if its body is a stream.
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     let mut copy = Request::new(request.body().try_clone()?);
     *copy.method_mut() = request.method().clone();
@@ -199,7 +213,7 @@ fn is_safe(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }
 
-/// Whether no connection was made, so that nobody can have done what was asked for.
+/// Whether no connection was made, so that the cluster can't have executed the request.
 fn was_never_sent(error: &kube::Error) -> bool {
     find::<hyper_util::client::legacy::Error>(error).is_some_and(|error| error.is_connect())
 }
@@ -207,7 +221,7 @@ fn was_never_sent(error: &kube::Error) -> bool {
 fn verdict(answer: &kube::Result<Response<Body>>) -> Verdict {
     match answer {
         Ok(response) if response.status() == StatusCode::UNAUTHORIZED => Verdict::Unauthorized,
-        // One of these can be about what stands behind the API server.
+        // It may come from something behind the API server.
         Ok(response) if response.status().is_server_error() => Verdict::Doubtful,
         Ok(_) => Verdict::Answered,
         Err(_) => Verdict::Doubtful,

@@ -1,4 +1,4 @@
-//! The live set of clusters: who is in it, how each is doing, and what changes.
+//! A set of clusters that changes while the program runs: its members, their health, and the changes.
 //!
 //! ```no_run
 //! use futures::StreamExt;
@@ -11,7 +11,7 @@
 //! while let Some(change) = changes.next().await {
 //!     match change {
 //!         Change::Joined(member) => println!("{} joined, {:?}", member.name(), member.health()),
-//!         Change::Changed(member) => println!("{} leads elsewhere", member.name()),
+//!         Change::Changed(member) => println!("{} has another address", member.name()),
 //!         Change::Left(member) => println!("{} left", member.name()),
 //!     }
 //! }
@@ -42,26 +42,25 @@ use self::set::{Set, Tasks};
 use crate::live::Access;
 pub use crate::live::health::Health;
 
-/// A set of clusters that join, change and leave. Cheap to clone: all clones are the same set, and when the
-/// last is dropped, nothing is asked or read any more.
+/// A set of clusters that join, change and leave. Cheap to clone: all clones are the same set. When the last clone is
+/// dropped, health checks and watches stop.
 #[derive(Clone, Debug)]
 pub struct Clusters {
     set: Set,
-    /// Feeds that have not told yet of all that was there when they began.
+    /// The number of feeds that have not read their first list yet.
     pending: watch::Receiver<usize>,
     _tasks: Arc<Tasks>,
 }
 
 impl Clusters {
-    /// A set to be fed by imports, contexts, or one by one.
+    /// Builds a set from imports, contexts, and single clusters.
     pub fn builder() -> ClustersBuilder {
         ClustersBuilder::default()
     }
 
-    /// A set of these clusters, by name, of which none joins or leaves by itself. Of two with one name, the first
-    /// is in it.
+    /// A set of these clusters, by name. If two have the same name, the first wins.
     ///
-    /// Like all that starts a set, to be called within a tokio runtime.
+    /// Call it within a tokio runtime.
     pub fn fixed<N: Into<Arc<str>>>(clients: impl IntoIterator<Item = (N, Client)>) -> Self {
         let (set, tasks) = Set::new();
         let clusters = Self { set, pending: watch::Sender::new(0).subscribe(), _tasks: tasks };
@@ -71,17 +70,16 @@ impl Clusters {
         clusters
     }
 
-    /// Adds a member, for a set that something of your own feeds; whether its name was free.
+    /// Adds a member. Returns false, and adds nothing, if the name is taken.
     ///
-    /// To be called within a tokio runtime.
+    /// Call it within a tokio runtime.
     pub fn join(&self, name: impl Into<Arc<str>>, access: impl Into<Access>) -> bool {
         self.set
             .join(Joining { name: name.into(), access: access.into(), is_local: false, uid: None })
             .is_some()
     }
 
-    /// Removes a member: for those that were added by [`Clusters::join`], or are in a fixed set. Whom a feed has
-    /// brought in should be left to it.
+    /// Removes a member that [`Clusters::join`] or [`Clusters::fixed`] added. Don't remove members that a feed added.
     pub fn leave(&self, name: &str) {
         if let Some(member) = self.get(name) {
             self.set.leave(&member);
@@ -98,22 +96,22 @@ impl Clusters {
         self.set.members.borrow().values().cloned().collect()
     }
 
-    /// The member that the program itself runs in, where there is one.
+    /// The member that [`ClustersBuilder::local`] added, if there is one.
     pub fn local(&self) -> Option<Member> {
         self.set.members.borrow().values().find(|member| member.is_local()).cloned()
     }
 
-    /// What changes in the set, from all of its present members on. Who is slow to read on hears of what
-    /// has become of it, and not of each step. It ends with the set.
+    /// The changes of the set. The stream begins with [`Change::Joined`] for each present member, and ends when the last
+    /// clone of the set is dropped. A slow consumer sees the net change, not every step.
     pub fn watch(&self) -> impl Stream<Item = Change> + Send + Unpin + 'static {
         changes::changes(self.set.members.subscribe())
     }
 
-    /// Waits until all have joined that were there when the set was started, as far as they can be used: for as
-    /// long as imports can't be listed, which is logged. Who has no time for that uses `tokio::time::timeout`.
+    /// Waits until every cluster known at start has joined or failed to. Blocks (and logs) while imports cannot be
+    /// listed; wrap it in `tokio::time::timeout` to limit that.
     pub async fn listed(&self) {
         let mut pending = self.pending.clone();
-        // An error means that the feeds are gone, which is when nobody else will join.
+        // An error means that the feeds have ended, so no further cluster will join.
         let _ = pending.wait_for(|pending| *pending == 0).await;
     }
 }
