@@ -1,12 +1,11 @@
-//! The webhook at the door of a real API server: which pods it is asked about, whoever makes them, and
-//! what they get.
+//! The webhook with a real API server: which pods it reviews, and what it adds to them.
 
-mod any;
-mod away;
+mod any_pod;
 mod controllers;
 mod debugging;
 mod injected;
-mod untouched;
+mod unreachable_webhook;
+mod unreviewed;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
@@ -18,13 +17,13 @@ use mcsa_tests::{Cluster, Imports, Servants, eventually, kubemcsa_ok, pod_lister
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// A cluster with webhook and importer, and no link: what is mounted does not depend on what is in it.
+/// A cluster with webhook and importer, without a link: mounts do not depend on the contents of Secrets.
 struct World {
     cluster: Cluster,
     servants: Servants,
 }
 
-/// The world that the tests of this binary share; they keep apart by namespaces.
+/// The world that all tests of this binary share. Each test has its own namespaces.
 async fn world() -> &'static World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
     let world = WORLD.get_or_try_init(async || {
@@ -33,10 +32,10 @@ async fn world() -> &'static World {
         let servants = Servants::start(&cluster, cluster.dir(), "info,mcsa_webhook=debug").await?;
         anyhow::Ok(World { cluster, servants })
     });
-    world.await.unwrap_or_else(|error| panic!("no world to test in: {error:#}"))
+    world.await.unwrap_or_else(|error| panic!("set-up failed: {error:#}"))
 }
 
-/// A namespace with the webhook turned on, which takes pods.
+/// Creates a namespace with the webhook enabled.
 async fn enabled(cluster: &Cluster, name: &str) -> anyhow::Result<Api<Pod>> {
     cluster.kubectl(["create", "namespace", name]).await.ok();
     cluster.kubectl(["label", "namespace", name, "multicluster-service-account=enabled"]).await?;
@@ -44,7 +43,7 @@ async fn enabled(cluster: &Cluster, name: &str) -> anyhow::Result<Api<Pod>> {
     Ok(Api::namespaced(cluster.client(), name))
 }
 
-/// Declares the imports `a`; `b.c`, whose kubeconfig is in another file; and `bare`, which has none.
+/// Creates the imports `a`; `b.c`, whose kubeconfig has another key; and `bare`, which has none.
 async fn imports(cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
     let imports = Imports::of(cluster.client(), namespace);
     imports.create(&pod_lister_import("a", "c2", namespace)).await?;
@@ -57,12 +56,12 @@ async fn imports(cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a pod says that wants all of [`imports`].
+/// Annotations that request all of [`imports`].
 fn annotations() -> Value {
     json!({ IMPORT_NAME: "b.c,bare,a", KUBECONFIG_ENV: "true" })
 }
 
-/// A pod, or the template of one, with containers of each kind.
+/// A pod template with containers of each kind.
 fn template(annotations: Value) -> Value {
     json!({
         "metadata": { "annotations": annotations },
@@ -89,7 +88,7 @@ fn spec(pod: &Pod) -> anyhow::Result<&PodSpec> {
     pod.spec.as_ref().context("a pod without a spec")
 }
 
-/// Whether a container has the import of this name, from a volume with this Secret.
+/// Whether a container mounts the import, from a volume with the import's Secret.
 fn has(spec: &PodSpec, container: &Container, import: &str) -> bool {
     let path = format!("{MOUNT_ROOT}/{import}");
     let mount = container.volume_mounts.iter().flatten().find(|mount| mount.mount_path == path);
@@ -104,15 +103,15 @@ fn variable<'a>(container: &'a Container, name: &str) -> Option<&'a str> {
     container.env.iter().flatten().find(|env| env.name == name)?.value.as_deref()
 }
 
-/// Checks that each container has what [`annotations`] ask for.
+/// Checks that each container has what [`annotations`] request.
 fn check(pod: &Pod) -> anyhow::Result<()> {
     let spec = spec(pod)?;
     for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
         for import in ["a", "b.c", "bare"] {
             ensure!(has(spec, container, import), "{} lacks {import}: {container:?}", container.name);
         }
-        let ours = format!("{MOUNT_ROOT}/b.c/value:{MOUNT_ROOT}/a/config");
-        let expected = if container.name == "own" { "/mine" } else { &ours };
+        let kubeconfigs = format!("{MOUNT_ROOT}/b.c/value:{MOUNT_ROOT}/a/config");
+        let expected = if container.name == "own" { "/mine" } else { &kubeconfigs };
         ensure!(variable(container, "KUBECONFIG") == Some(expected), "{:?}", container.env);
     }
     ensure!(spec.containers.len() + spec.init_containers.iter().flatten().count() == 4);
@@ -120,7 +119,7 @@ fn check(pod: &Pod) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_gets_what_it_names_however_it_is_sent() -> anyhow::Result<()> {
+async fn imports_are_mounted_with_name_generate_name_and_dry_run() -> anyhow::Result<()> {
     let World { cluster, .. } = world().await;
     let pods = enabled(cluster, "sent").await?;
     imports(cluster, "sent").await?;
@@ -135,11 +134,11 @@ async fn a_pod_gets_what_it_names_however_it_is_sent() -> anyhow::Result<()> {
     let dry_run = PostParams { dry_run: true, ..Default::default() };
     check(&pods.create(&dry_run, &pod("tried", annotations())?).await?)?;
     ensure!(pods.get_opt("tried").await?.is_none(), "a dry run has left a pod");
-    // What is refused is so in a dry run, too.
+    // A dry run is denied, too.
     let error = pods.create(&dry_run, &pod("tried", json!({ IMPORT_NAME: "gone" }))?).await.unwrap_err();
     ensure!(error.to_string().contains("sent/gone"), "{error}");
-    let choice = json!({ IMPORT_NAME: "a", KUBECONFIG_ENV: "yes" });
-    let error = pods.create(&PostParams::default(), &pod("refused", choice)?).await.unwrap_err().to_string();
+    let invalid = json!({ IMPORT_NAME: "a", KUBECONFIG_ENV: "yes" });
+    let error = pods.create(&PostParams::default(), &pod("refused", invalid)?).await.unwrap_err().to_string();
     ensure!(error.contains(KUBECONFIG_ENV) && error.contains(r#""yes""#), "{error}");
     Ok(())
 }

@@ -1,13 +1,13 @@
-//! The webhook's life, as an API server has it: certificates that are made, rotated, deleted, edited and
-//! from files, replicas that come and go, an API server that is lost; and that no request fails by it.
+//! The webhook with a real API server: generated certificates and certificates from files, rotations, damaged Secrets,
+//! rollouts, and a lost API server. No request may fail.
 
 mod client;
 mod files;
-mod forbidden;
+mod generated;
 mod load;
-mod lost;
 mod manifests;
-mod own;
 mod registration;
 mod replicas;
+mod revoked_rights;
+mod unreachable_api_server;
 mod world;

@@ -1,15 +1,15 @@
-//! Pods that nobody makes by hand: their controllers copy a template with the annotation.
+//! Pods that controllers create from a template with the annotation.
 
 use kube::api::ListParams;
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_pods_of_every_controller_get_what_their_template_names() -> anyhow::Result<()> {
+async fn pods_of_controllers_get_the_imports_of_their_template() -> anyhow::Result<()> {
     let World { cluster, .. } = world().await;
     let pods = enabled(cluster, "controllers").await?;
     imports(cluster, "controllers").await?;
-    // For the DaemonSet: no kubelet has to be on it.
+    // A node without a kubelet, for the DaemonSet.
     let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n1" } });
     let object = |kind: &str, version: &str, spec: Value| {
         let name = kind.to_lowercase();
@@ -38,13 +38,13 @@ async fn the_pods_of_every_controller_get_what_their_template_names() -> anyhow:
     std::fs::write(&file, list.to_string())?;
     cluster.kubectl(["-n", "controllers", "apply", "-f", &file.display().to_string()]).await?;
     for (app, count) in [("deployment", 2), ("statefulset", 2), ("daemonset", 1), ("job", 2)] {
-        let made = eventually(format!("the pods of the {app}"), async || {
-            let made = pods.list(&ListParams::default().labels(&format!("app={app}"))).await?.items;
-            ensure!(made.len() == count, "{} pods", made.len());
-            Ok(made)
+        let created = eventually(format!("the pods of the {app}"), async || {
+            let created = pods.list(&ListParams::default().labels(&format!("app={app}"))).await?.items;
+            ensure!(created.len() == count, "{} pods", created.len());
+            Ok(created)
         })
         .await;
-        made.iter().try_for_each(check).with_context(|| format!("a pod of the {app}"))?;
+        created.iter().try_for_each(check).with_context(|| format!("a pod of the {app}"))?;
     }
     Ok(())
 }

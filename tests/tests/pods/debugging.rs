@@ -1,4 +1,4 @@
-//! `kubectl debug` of a pod that runs.
+//! `kubectl debug`.
 
 use k8s_openapi::api::core::v1::EphemeralContainer;
 use kube::api::PatchParams;
@@ -15,7 +15,7 @@ async fn ephemeral(pods: &Api<Pod>, name: &str) -> anyhow::Result<(PodSpec, Vec<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ephemeral_container_gets_what_its_pod_has() -> anyhow::Result<()> {
+async fn ephemeral_container_gets_the_imports_of_its_pod() -> anyhow::Result<()> {
     let World { cluster, .. } = world().await;
     let pods = enabled(cluster, "debugging").await?;
     imports(cluster, "debugging").await?;
@@ -39,7 +39,7 @@ async fn an_ephemeral_container_gets_what_its_pod_has() -> anyhow::Result<()> {
     after.ephemeral_containers = None;
     ensure!(Some(&after) == before.spec.as_ref(), "something else was changed: {after:?}");
 
-    // An import that the pod was created without can't be had any more, and stops no one.
+    // Imports that the pod was created without are skipped, and debugging is allowed.
     pods.create(&PostParams::default(), &pod("late", json!({ IMPORT_NAME: "a" }))?).await?;
     let patch = json!({ "metadata": { "annotations": { IMPORT_NAME: "bare,a,gone", KUBECONFIG_ENV: "?" } } });
     pods.patch("late", &PatchParams::default(), &kube::api::Patch::Merge(patch)).await?;

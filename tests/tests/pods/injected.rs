@@ -1,10 +1,10 @@
-//! Another admission plugin adds a container after the webhook has seen the pod.
+//! Another admission plugin adds a container after the webhook has reviewed the pod.
 
 use super::*;
 
-/// Adds a container to pods that have the import `a` by now, so never before the webhook.
+/// Adds a container to pods that already have the import `a`, and thus never before the webhook.
 fn injector() -> Value {
-    // No match condition: the API server calls only those once more that it has called before.
+    // Not a match condition: the API server reinvokes only plugins that it has already invoked.
     let container = "Object.spec.containers{name: 'injected', image: 'i'}";
     let condition = "object.spec.volumes.exists(v, v.name == 'sai-a') && \
                      !object.spec.containers.exists(c, c.name == 'injected')";
@@ -34,7 +34,7 @@ fn injector() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_that_is_injected_later_gets_the_import_too() -> anyhow::Result<()> {
+async fn injected_container_gets_the_imports() -> anyhow::Result<()> {
     let World { cluster, .. } = world().await;
     let pods = enabled(cluster, "injected").await?;
     imports(cluster, "injected").await?;
@@ -42,7 +42,7 @@ async fn a_container_that_is_injected_later_gets_the_import_too() -> anyhow::Res
     std::fs::write(&file, injector().to_string())?;
     cluster.kubectl(["apply", "-f", &file.display().to_string()]).await?;
     let dry_run = PostParams { dry_run: true, ..Default::default() };
-    // The API server takes a moment to know the policy.
+    // The API server observes the policy with a delay.
     let stored = eventually("a container is injected", async || {
         let stored = pods.create(&dry_run, &pod("p", annotations())?).await?;
         ensure!(spec(&stored)?.containers.len() == 3, "{stored:?}");
@@ -54,9 +54,9 @@ async fn a_container_that_is_injected_later_gets_the_import_too() -> anyhow::Res
         for import in ["a", "b.c", "bare"] {
             ensure!(has(spec, container, import), "{} lacks {import}: {stored:?}", container.name);
         }
-        let ours = container.volume_mounts.iter().flatten();
-        let ours = ours.filter(|mount| mount.mount_path.starts_with(MOUNT_ROOT));
-        ensure!(ours.count() == 3, "something twice: {container:?}");
+        let mounts = container.volume_mounts.iter().flatten();
+        let mounts = mounts.filter(|mount| mount.mount_path.starts_with(MOUNT_ROOT));
+        ensure!(mounts.count() == 3, "an import is mounted twice: {container:?}");
         ensure!(variable(container, "KUBECONFIG").is_some(), "{container:?}");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Clients that look at a handshake.
+//! A TLS client that inspects the handshake.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,26 +16,26 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// What came of a handshake.
-pub struct Shown {
+/// A completed handshake.
+pub struct Handshake {
     pub certificate: CertificateDer<'static>,
     pub version: Option<ProtocolVersion>,
     pub protocol: Option<Vec<u8>>,
     stream: TlsStream<TcpStream>,
 }
 
-/// As the API server calls: trusting this bundle, by this address' name.
-pub async fn call(address: SocketAddr, bundle: &str) -> anyhow::Result<Shown> {
+/// Connects like the API server, with this CA bundle.
+pub async fn call(address: SocketAddr, bundle: &str) -> anyhow::Result<Handshake> {
     call_with(address, bundle, rustls::ALL_VERSIONS, b"h2").await
 }
 
-/// With these versions of TLS, and this protocol on top.
+/// Connects with these TLS versions and this ALPN protocol.
 pub async fn call_with(
     address: SocketAddr,
     bundle: &str,
     versions: &[&'static SupportedProtocolVersion],
     protocol: &[u8],
-) -> anyhow::Result<Shown> {
+) -> anyhow::Result<Handshake> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
         roots.add(certificate?)?;
@@ -48,8 +48,8 @@ pub async fn call_with(
     let stream = TcpStream::connect(address).await?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let (_, connection) = stream.get_ref();
-    let certificates = connection.peer_certificates().context("it showed no certificate")?;
-    Ok(Shown {
+    let certificates = connection.peer_certificates().context("no server certificate")?;
+    Ok(Handshake {
         certificate: certificates[0].clone().into_owned(),
         version: connection.protocol_version(),
         protocol: connection.alpn_protocol().map(<[u8]>::to_vec),
@@ -57,11 +57,11 @@ pub async fn call_with(
     })
 }
 
-impl Shown {
-    /// The status of the answer to a GET, by whichever protocol was agreed on.
+impl Handshake {
+    /// The status of a GET request over the negotiated protocol.
     pub async fn get(self, path: &str) -> anyhow::Result<u16> {
         let io = TokioIo::new(self.stream);
-        let answer = if self.protocol.as_deref() == Some(b"h2") {
+        let response = if self.protocol.as_deref() == Some(b"h2") {
             let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
             tokio::spawn(connection);
             sender.send_request(get(path, "https://localhost")?).await?
@@ -70,7 +70,7 @@ impl Shown {
             tokio::spawn(connection);
             sender.send_request(get(path, "")?).await?
         };
-        Ok(answer.status().as_u16())
+        Ok(response.status().as_u16())
     }
 }
 

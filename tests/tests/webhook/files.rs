@@ -1,4 +1,4 @@
-//! Certificates from files, which change as a kubelet changes them.
+//! Certificates from files, which are replaced like a kubelet does.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use super::load::Load;
 use super::manifests::{self, documents};
 use super::world::{Replica, World};
 
-/// An authority that signs for the webhook.
+/// An authority that signs certificates for the webhook.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -34,7 +34,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Puts a new certificate where the webhook looks.
+    /// Writes a new certificate to the webhook's files.
     fn issue(&self, volume: &Volume) -> anyhow::Result<()> {
         self.issue_until(volume, rcgen::date_time_ymd(2100, 1, 1))
     }
@@ -48,7 +48,7 @@ impl Authority {
     }
 }
 
-/// A Secret's volume, as a kubelet makes it.
+/// A Secret volume, written like a kubelet does.
 struct Volume(tempfile::TempDir);
 
 impl Volume {
@@ -76,78 +76,78 @@ impl Volume {
     }
 }
 
-/// Waits until the webhook has said this.
-async fn says(webhook: &Replica, what: &str) {
-    eventually(format!("the webhook says {what:?}"), async || {
+/// Waits until the webhook has logged this.
+async fn logs(webhook: &Replica, text: &str) {
+    eventually(format!("the webhook logs {text:?}"), async || {
         webhook.process.check()?;
-        ensure!(webhook.process.log().contains(what), "it does not");
+        ensure!(webhook.process.log().contains(text), "it does not");
         Ok(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_are_swapped_fail_no_request() -> anyhow::Result<()> {
+async fn replaced_files_fail_no_request() -> anyhow::Result<()> {
     let world = Arc::new(World::start().await?);
     let (volume, first, second) = (Volume::new()?, Authority::new()?, Authority::new()?);
     first.issue(&volume)?;
     let flags = volume.flags();
     let webhook = world.webhook("webhook", &flags.each_ref().map(String::as_str)).await?;
     let mut load = Load::on(&world, &[webhook.address]).await;
-    let shown =
+    let handshake =
         async || Ok::<_, anyhow::Error>(call(webhook.address, &world.bundle().await?).await?.certificate);
     for authority in [&first, &first, &second, &second, &first] {
-        let before = shown().await?;
+        let before = handshake().await?;
         authority.issue(&volume)?;
         eventually("the new certificate is served", async || {
             load.check()?;
-            ensure!(shown().await? != before, "it is not");
+            ensure!(handshake().await? != before, "it is not");
             Ok(())
         })
         .await;
-        load.goes_on().await?;
+        load.continues().await?;
     }
-    eventually("only the authority of the files is trusted", async || {
+    eventually("the CA bundle has only the authority in the files", async || {
         let bundle = world.bundle().await?;
         ensure!(bundle == first.pem().replace("\r\n", "\n"), "{bundle}");
         Ok(())
     })
     .await;
-    let seen = load.end().await?;
-    ensure!(seen[0].len() == 6, "{} certificates have been served", seen[0].len());
+    let served = load.end().await?;
+    ensure!(served[0].len() == 6, "{} certificates were served", served[0].len());
 
-    // The other half of a pair is no certificate: what is served stays.
-    let before = shown().await?;
+    // With a mismatched key, the webhook keeps serving the previous certificate.
+    let before = handshake().await?;
     let key = KeyPair::generate()?.serialize_pem();
     let chain = std::fs::read_to_string(volume.file("tls.crt"))?;
     volume.put([("tls.crt", chain), ("tls.key", key), ("ca.crt", first.pem())])?;
-    says(&webhook, "can't be served").await;
-    ensure!(shown().await? == before, "something else is served");
+    logs(&webhook, "can't be served").await;
+    ensure!(handshake().await? == before, "another certificate is served");
     world.review().await?;
-    ensure!(world.secrets().get_opt(CERTIFICATE).await?.is_none(), "a Secret was made for nobody");
+    ensure!(world.secrets().get_opt(CERTIFICATE).await?.is_none(), "an unneeded Secret was created");
 
     for (versions, version) in [(&[&TLS12], ProtocolVersion::TLSv1_2), (&[&TLS13], ProtocolVersion::TLSv1_3)]
     {
         for protocol in [&b"h2"[..], b"http/1.1"] {
-            let shown = call_with(webhook.address, &first.pem(), versions, protocol).await?;
-            ensure!(shown.version == Some(version) && shown.protocol.as_deref() == Some(protocol));
-            // It is for reviews, which are posted, and nothing else.
-            ensure!(shown.get(PATH).await? == 405, "{version:?} {protocol:?}");
+            let handshake = call_with(webhook.address, &first.pem(), versions, protocol).await?;
+            ensure!(handshake.version == Some(version) && handshake.protocol.as_deref() == Some(protocol));
+            // Only POST is allowed.
+            ensure!(handshake.get(PATH).await? == 405, "{version:?} {protocol:?}");
         }
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whom_to_trust_may_be_someone_else_s_to_say() -> anyhow::Result<()> {
+async fn webhook_leaves_the_ca_bundle_to_an_injector() -> anyhow::Result<()> {
     let world = Arc::new(World::start().await?);
-    // With the rights that it has beside cert-manager, and none else.
-    let ours: Vec<_> = documents(manifests::CERT_MANAGER).await?;
-    let ours = ours.into_iter().filter(|object| object["apiVersion"] != "cert-manager.io/v1");
+    // With exactly the rights that it has with cert-manager.
+    let objects: Vec<_> = documents(manifests::CERT_MANAGER).await?;
+    let objects = objects.into_iter().filter(|object| object["apiVersion"] != "cert-manager.io/v1");
     let file = world.cluster.dir().join("manifests.json");
     std::fs::write(
         &file,
-        json!({ "apiVersion": "v1", "kind": "List", "items": Vec::from_iter(ours) }).to_string(),
+        json!({ "apiVersion": "v1", "kind": "List", "items": Vec::from_iter(objects) }).to_string(),
     )?;
     let file = file.display().to_string();
     world.cluster.kubectl(["apply", "--server-side", "--force-conflicts", "-f", &file]).await?;
@@ -163,14 +163,14 @@ async fn whom_to_trust_may_be_someone_else_s_to_say() -> anyhow::Result<()> {
     let (volume, first, second) = (Volume::new()?, Authority::new()?, Authority::new()?);
     let flags = volume.flags();
     let flags = flags.each_ref().map(String::as_str);
-    let webhook = world.webhook_that_is_told_nothing("webhook", &flags[..3]).await?;
-    says(&webhook, "can't read").await;
+    let webhook = world.webhook_without_url("webhook", &flags[..3]).await?;
+    logs(&webhook, "can't read").await;
     first.issue_until(&volume, rcgen::date_time_ymd(2000, 1, 1))?;
-    says(&webhook, "expired at 2000-01-01").await;
+    logs(&webhook, "expired at 2000-01-01").await;
     first.issue(&volume)?;
-    says(&webhook, "the API server would reject the certificate").await;
-    let shown = call(webhook.address, &first.pem()).await?;
-    let before = shown.certificate.clone();
+    logs(&webhook, "the API server would reject the certificate").await;
+    let handshake = call(webhook.address, &first.pem()).await?;
+    let before = handshake.certificate.clone();
     let error = webhook.process.get("/readyz").await.unwrap_err().to_string();
     ensure!(error.contains("registration: the API server would reject"), "{error}");
 
@@ -178,10 +178,13 @@ async fn whom_to_trust_may_be_someone_else_s_to_say() -> anyhow::Result<()> {
     let mut load = Load::on(&world, &[webhook.address]).await;
     eventually("the webhook is ready", async || webhook.process.get("/readyz").await).await;
     second.issue(&volume)?;
-    load.goes_on().await?;
-    ensure!(call(webhook.address, &first.pem()).await?.certificate == before, "nobody trusts what is served");
+    load.continues().await?;
+    ensure!(
+        call(webhook.address, &first.pem()).await?.certificate == before,
+        "the untrusted certificate is served"
+    );
     inject(Some(first.pem() + &second.pem())).await?;
-    eventually("the second is served", async || {
+    eventually("the second certificate is served", async || {
         load.check()?;
         call(webhook.address, &second.pem()).await
     })

@@ -1,4 +1,4 @@
-//! Requests without a break, none of which may fail.
+//! Continuous requests, none of which may fail.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,29 +12,28 @@ use tokio::task::JoinSet;
 use super::client::call;
 use super::world::World;
 
-/// Pods that are created, and handshakes with each replica by someone who trusts whom the
-/// configuration says.
+/// Creates pods, and connects to each replica with the CA bundle of the configuration.
 pub struct Load {
     world: Arc<World>,
     stop: Arc<AtomicBool>,
     reviews: Arc<AtomicUsize>,
     writers: JoinSet<anyhow::Result<()>>,
-    callers: JoinSet<anyhow::Result<Seen>>,
+    clients: JoinSet<anyhow::Result<Certificates>>,
     failed: Option<String>,
 }
 
-/// The certificates that one replica has shown.
-pub type Seen = BTreeSet<Vec<u8>>;
+/// The certificates that one replica has served.
+pub type Certificates = BTreeSet<Vec<u8>>;
 
 impl Load {
     pub async fn on(world: &Arc<World>, replicas: &[SocketAddr]) -> Self {
-        world.is_reviewed().await;
+        world.reviews_pods().await;
         let mut load = Self {
             world: world.clone(),
             stop: Arc::default(),
             reviews: Arc::default(),
             writers: JoinSet::new(),
-            callers: JoinSet::new(),
+            clients: JoinSet::new(),
             failed: None,
         };
         for _ in 0..3 {
@@ -48,60 +47,64 @@ impl Load {
             });
         }
         for &replica in replicas {
-            load.callers.spawn(follow(load.world.clone(), replica, load.stop.clone()));
+            load.clients.spawn(connect_repeatedly(load.world.clone(), replica, load.stop.clone()));
         }
         load
     }
 
-    /// Fails once a request has, and from then on.
+    /// Fails if any request has failed.
     pub fn check(&mut self) -> anyhow::Result<()> {
         let writers = std::iter::from_fn(|| self.writers.try_join_next()).map(|ended| ended?);
-        let callers = std::iter::from_fn(|| self.callers.try_join_next()).map(|ended| ended?.map(drop));
-        if let Some(Err(error)) = writers.chain(callers).find(Result::is_err) {
+        let clients = std::iter::from_fn(|| self.clients.try_join_next()).map(|ended| ended?.map(drop));
+        if let Some(Err(error)) = writers.chain(clients).find(Result::is_err) {
             self.failed = Some(format!("{error:#}"));
         }
         self.failed.clone().map_or(Ok(()), |failed| Err(anyhow!(failed)))
     }
 
     /// Waits for another hundred reviews.
-    pub async fn goes_on(&mut self) -> anyhow::Result<()> {
+    pub async fn continues(&mut self) -> anyhow::Result<()> {
         let reviews = self.reviews.clone();
-        let wanted = reviews.load(Ordering::SeqCst) + 100;
+        let expected = reviews.load(Ordering::SeqCst) + 100;
         eventually("pods are reviewed", async || {
             let reviews = reviews.load(Ordering::SeqCst);
-            ensure!(reviews >= wanted || self.check().is_err(), "{reviews} reviews, not {wanted}");
+            ensure!(reviews >= expected || self.check().is_err(), "{reviews} reviews, not {expected}");
             Ok(())
         })
         .await;
         self.check()
     }
 
-    /// Ends it; no request may have failed. Gives what each replica has shown.
-    pub async fn end(mut self) -> anyhow::Result<Vec<Seen>> {
-        self.goes_on().await?;
+    /// Stops the load, and fails if any request has failed. Returns the certificates of each replica.
+    pub async fn end(mut self) -> anyhow::Result<Vec<Certificates>> {
+        self.continues().await?;
         self.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = self.writers.join_next().await {
             ended??;
         }
-        let mut seen = Vec::new();
-        while let Some(ended) = self.callers.join_next().await {
-            seen.push(ended??);
+        let mut served = Vec::new();
+        while let Some(ended) = self.clients.join_next().await {
+            served.push(ended??);
         }
-        Ok(seen)
+        Ok(served)
     }
 }
 
-async fn follow(world: Arc<World>, replica: SocketAddr, stop: Arc<AtomicBool>) -> anyhow::Result<Seen> {
-    let mut seen = Seen::new();
+async fn connect_repeatedly(
+    world: Arc<World>,
+    replica: SocketAddr,
+    stop: Arc<AtomicBool>,
+) -> anyhow::Result<Certificates> {
+    let mut served = Certificates::new();
     let mut bundle = world.bundle().await?;
     while !stop.load(Ordering::SeqCst) {
-        let called = call(replica, &bundle).await;
-        let then = std::mem::replace(&mut bundle, world.bundle().await?);
-        match called {
-            Ok(shown) => drop(seen.insert(shown.certificate.to_vec())),
-            // In between, someone else may have become the one to trust.
-            Err(error) => ensure!(bundle != then, "{replica} is not trusted: {error:#}"),
+        let connected = call(replica, &bundle).await;
+        let before = std::mem::replace(&mut bundle, world.bundle().await?);
+        match connected {
+            Ok(handshake) => drop(served.insert(handshake.certificate.to_vec())),
+            // The bundle may have changed meanwhile.
+            Err(error) => ensure!(bundle != before, "{replica} is not trusted: {error:#}"),
         }
     }
-    Ok(seen)
+    Ok(served)
 }

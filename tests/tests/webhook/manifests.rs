@@ -1,4 +1,4 @@
-//! What is installed where cert-manager makes the certificate.
+//! The example for cert-manager.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub const CERT_MANAGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples
 
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
 
-/// What `kubectl apply -k` would apply.
+/// The objects that `kubectl apply -k` applies.
 pub async fn documents(kustomization: &str) -> anyhow::Result<Vec<Value>> {
     let yaml = kubectl(Path::new("/nonexistent"), ["kustomize", kustomization]).await?;
     yaml.split("\n---\n").map(|document| Ok(serde_saphyr::from_str(document)?)).collect()
@@ -25,7 +25,7 @@ fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {
 }
 
 #[tokio::test]
-async fn cert_manager_and_webhook_mean_the_same_files() -> anyhow::Result<()> {
+async fn cert_manager_and_webhook_use_the_same_files() -> anyhow::Result<()> {
     let objects = documents(CERT_MANAGER).await?;
     let find =
         |kind: &str, name: &str| find(&objects, kind, name).with_context(|| format!("no {kind} {name}"));
@@ -38,7 +38,7 @@ async fn cert_manager_and_webhook_mean_the_same_files() -> anyhow::Result<()> {
     let folder = Path::new(mount["mountPath"].as_str().context("mountPath")?);
     // The keys of a Secret of type kubernetes.io/tls.
     ensure!((files.chain, files.key) == (folder.join("tls.crt"), folder.join("tls.key")));
-    ensure!(files.authorities.is_none(), "whom to trust is the CA injector's to say");
+    ensure!(files.authorities.is_none(), "the CA injector maintains the CA bundle");
     ensure!(mount["name"] == volume["name"], "{mount} is not of {volume}");
 
     let certificate = find("Certificate", "webhook")?;
@@ -62,7 +62,7 @@ async fn cert_manager_and_webhook_mean_the_same_files() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn beside_cert_manager_the_webhook_has_fewer_rights_and_all_else_is_the_same() -> anyhow::Result<()> {
+async fn webhook_has_fewer_rights_with_cert_manager() -> anyhow::Result<()> {
     let (plain, objects) = (documents(MANIFESTS).await?, documents(CERT_MANAGER).await?);
     let changed = |object: &&Value| !objects.contains(object);
     let changed = plain.iter().filter(changed).map(|object| {
@@ -78,7 +78,7 @@ async fn beside_cert_manager_the_webhook_has_fewer_rights_and_all_else_is_the_sa
         "{changed:?}"
     );
     for (kind, name) in [("Role", "webhook"), ("RoleBinding", "webhook")] {
-        ensure!(find(&objects, kind, name).is_none(), "{kind} {name} is there");
+        ensure!(find(&objects, kind, name).is_none(), "{kind} {name} exists");
     }
     let rules = find(&objects, "ClusterRole", CONFIGURATION).context("no ClusterRole")?["rules"].to_string();
     ensure!(!rules.contains("patch") && !rules.contains("secrets"), "{rules}");

@@ -1,4 +1,4 @@
-//! The webhook configuration, and who edits it.
+//! Edits of the webhook configuration.
 
 use anyhow::ensure;
 use mcsa_credentials::contract::webhook::CONFIGURATION;
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edited_bundle_is_put_right_in_each_entry() -> anyhow::Result<()> {
+async fn edited_entries_are_restored() -> anyhow::Result<()> {
     let world = World::start().await?;
     let webhook = world.webhook("webhook", &["--certificate-overlap=1s"]).await?;
-    world.is_reviewed().await;
-    let ours = world.kept("ca.crt").await?;
+    world.reviews_pods().await;
+    let own = world.secret_value("ca.crt").await?;
 
     let others = serde_json::to_value(k8s_openapi::ByteString(world.cluster.ca_pem().as_bytes().to_vec()))?;
-    let with_others = world.cluster.ca_pem().to_owned() + &ours;
+    let with_others = world.cluster.ca_pem().to_owned() + &own;
     let with_others = serde_json::to_value(k8s_openapi::ByteString(with_others.into_bytes()))?;
     let set = |index: usize, value: &Value| json!({ "op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": value });
     let unset = |index| json!({ "op": "remove", "path": format!("/webhooks/{index}/clientConfig/caBundle") });
@@ -29,10 +29,10 @@ async fn an_edited_bundle_is_put_right_in_each_entry() -> anyhow::Result<()> {
         json!([{ "op": "remove", "path": "/webhooks/1" }]),
     ] {
         world.edit(edit.clone()).await?;
-        eventually(format!("it is right again after {edit}"), async || {
+        eventually(format!("the entries are restored after {edit}"), async || {
             webhook.process.check()?;
             let bundles = world.bundles().await?;
-            ensure!(bundles.iter().all(|bundle| *bundle == ours), "{bundles:?}");
+            ensure!(bundles.iter().all(|bundle| *bundle == own), "{bundles:?}");
             let configuration = world.configurations().get(CONFIGURATION).await?;
             for entry in configuration.webhooks.unwrap_or_default() {
                 let url = entry.client_config.url.unwrap_or_default();
@@ -41,8 +41,8 @@ async fn an_edited_bundle_is_put_right_in_each_entry() -> anyhow::Result<()> {
             Ok(())
         })
         .await;
-        world.is_reviewed().await;
+        world.reviews_pods().await;
     }
-    ensure!(world.kept("ca.crt").await? == ours, "another certificate was made");
+    ensure!(world.secret_value("ca.crt").await? == own, "another certificate was generated");
     Ok(())
 }

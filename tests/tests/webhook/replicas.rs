@@ -1,4 +1,4 @@
-//! Replicas that come and go.
+//! Rollouts.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::load::Load;
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roll_out_under_load_fails_no_request() -> anyhow::Result<()> {
+async fn rollout_under_load_fails_no_request() -> anyhow::Result<()> {
     let world = Arc::new(World::start().await?);
     let (kubeconfig, url) = (world.kubeconfig().await?, world.url());
     let replica = async |name: &str| {
@@ -20,24 +20,24 @@ async fn a_roll_out_under_load_fails_no_request() -> anyhow::Result<()> {
     let mut serving = replica("one").await?;
     world.proxy.lead_to(serving.address);
     let mut load = Load::on(&world, &[]).await;
-    load.goes_on().await?;
+    load.continues().await?;
     for name in ["two", "three"] {
         let next = replica(name).await?;
-        // As a kubelet ends a pod: it is told, and taken from the Service by others, who may be slow.
+        // Like a deleted pod: it gets SIGTERM, while other components remove it from the Service, which may take a while.
         serving.process.ask_to_end()?;
-        eventually("it is not ready any more", async || match serving.process.get("/readyz").await {
-            Ok(_) => Err("it says that it is".to_owned()),
+        eventually("it is no longer ready", async || match serving.process.get("/readyz").await {
+            Ok(_) => Err("it is ready".to_owned()),
             Err(error) if error.to_string().contains("stopping") => Ok(()),
             Err(error) => Err(error.to_string()),
         })
         .await;
-        load.goes_on().await?;
+        load.continues().await?;
         world.proxy.lead_to(next.address);
-        load.goes_on().await?;
-        // What the kubelet would wait for is over at once by another signal.
+        load.continues().await?;
+        // A second signal ends the shutdown delay.
         let ended = serving.process.terminate().await?;
         ensure!(ended.success(), "it ended with {ended}: {}", serving.process.log_tail(5));
-        load.goes_on().await?;
+        load.continues().await?;
         let reviews = next.process.scrape().await?.value("mcsa_webhook_reviews_total", "patched");
         ensure!(reviews > Some(0.0), "the next replica was not called: {reviews:?}");
         serving = next;

@@ -1,4 +1,4 @@
-//! A cluster whose pods are reviewed, and the webhook's replicas as processes.
+//! A cluster with a namespace where the webhook is enabled, and replicas of the webhook as processes.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 
 const NAMESPACE: &str = "reviewed";
 
-/// A target with an import, and an address at which the API server calls the webhook.
+/// A target with an import, and a proxy through which the API server calls the webhook.
 pub struct World {
     pub cluster: Cluster,
-    /// In the place of a Service.
+    /// Takes the place of a Service.
     pub proxy: Proxy,
     pub imports: Imports,
     pods: Api<Pod>,
@@ -39,7 +39,7 @@ impl World {
         kubemcsa_ok(cluster.kubeconfig(), ["install", "--no-wait"])?;
         cluster.kubectl(["create", "namespace", NAMESPACE]).await?;
         cluster.kubectl(["label", "namespace", NAMESPACE, "multicluster-service-account=enabled"]).await?;
-        // It never gets a credential; the pods that name it are let through all the same.
+        // It never gets a credential; pods that reference it are allowed anyway.
         let imports = Imports::of(cluster.client(), NAMESPACE);
         eventually("an import can be created", async || {
             imports.create(&pod_lister_import("a", "nowhere", "default")).await
@@ -48,25 +48,25 @@ impl World {
         takes_pods(&cluster, NAMESPACE).await;
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let mut config = Config::try_from(cluster.kubeconfig_value())?;
-        // Else a client makes up for what was refused.
+        // Retries would hide failed requests.
         config.default_retry = false;
         let pods = Api::namespaced(Client::try_from(config)?, NAMESPACE);
         Ok(Self { proxy: Proxy::start(nobody).await?, cluster, imports, pods })
     }
 
-    /// Starts a replica, with these flags; the API server calls the one that was started last.
+    /// Starts a replica with `--url` and these flags; the API server calls the replica that was started last.
     pub async fn webhook(&self, name: &str, flags: &[&str]) -> anyhow::Result<Replica> {
-        self.webhook_that_is_told_nothing(name, &[&["--url", &self.url()], flags].concat()).await
+        self.webhook_without_url(name, &[&["--url", &self.url()], flags].concat()).await
     }
 
-    /// Starts a replica that does not know where it is called.
-    pub async fn webhook_that_is_told_nothing(&self, name: &str, flags: &[&str]) -> anyhow::Result<Replica> {
+    /// Like [`Self::webhook`], without `--url`.
+    pub async fn webhook_without_url(&self, name: &str, flags: &[&str]) -> anyhow::Result<Replica> {
         let replica = self.replica(name, &self.kubeconfig().await?, flags).await?;
         self.proxy.retarget(replica.address);
         Ok(replica)
     }
 
-    /// Starts a replica that goes this way to its API server, and is not called yet.
+    /// Starts a replica with this kubeconfig; the API server does not call it yet.
     pub async fn replica(&self, name: &str, kubeconfig: &Path, flags: &[&str]) -> anyhow::Result<Replica> {
         let mut command = Command::new(program("mcsa-webhook")?);
         command.arg("--kubeconfig").arg(kubeconfig).args(["--log", "trace", "--listen", "127.0.0.1:0"]);
@@ -77,7 +77,7 @@ impl World {
         Ok(Replica { process, address })
     }
 
-    /// What the webhook may do.
+    /// A kubeconfig with the rights of the webhook.
     pub async fn kubeconfig(&self) -> anyhow::Result<PathBuf> {
         self.cluster.kubeconfig_of(SYSTEM_NAMESPACE, "webhook").await
     }
@@ -86,12 +86,12 @@ impl World {
         self.proxy.url() + PATH
     }
 
-    /// Creates a pod that names the import, and keeps nothing of it.
+    /// Creates a pod that references the import `a`, as a dry run.
     pub async fn review(&self) -> anyhow::Result<()> {
         self.review_of("a").await
     }
 
-    /// Creates a pod that names this import, and keeps nothing of it.
+    /// Creates a pod that references this import, as a dry run.
     pub async fn review_of(&self, import: &str) -> anyhow::Result<()> {
         let params = PostParams { dry_run: true, ..Default::default() };
         let pod = json!({
@@ -104,8 +104,8 @@ impl World {
         Ok(())
     }
 
-    /// Waits until pods are reviewed.
-    pub async fn is_reviewed(&self) {
+    /// Waits until the webhook reviews pods.
+    pub async fn reviews_pods(&self) {
         eventually("pods are reviewed", async || self.review().await).await;
     }
 
@@ -113,7 +113,7 @@ impl World {
         Api::all(self.cluster.client())
     }
 
-    /// Whom each of our entries trusts.
+    /// The CA bundle of each entry.
     pub async fn bundles(&self) -> anyhow::Result<Vec<String>> {
         let configuration = self.configurations().get(CONFIGURATION).await?;
         let entries = configuration.webhooks.unwrap_or_default().into_iter();
@@ -121,7 +121,7 @@ impl World {
         bundles.map(|pem| Ok(String::from_utf8(pem)?)).collect()
     }
 
-    /// Whom the entry for pods trusts.
+    /// The CA bundle of the entry for pods.
     pub async fn bundle(&self) -> anyhow::Result<String> {
         Ok(self.bundles().await?.swap_remove(0))
     }
@@ -138,7 +138,7 @@ impl World {
     }
 
     /// A value of the webhook's Secret.
-    pub async fn kept(&self, key: &str) -> anyhow::Result<String> {
+    pub async fn secret_value(&self, key: &str) -> anyhow::Result<String> {
         let data = self.secrets().get(CERTIFICATE).await?.data.unwrap_or_default();
         let value = data.get(key).with_context(|| format!("no {key} in the Secret"))?;
         Ok(String::from_utf8(value.0.clone())?)

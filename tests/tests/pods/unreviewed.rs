@@ -1,4 +1,4 @@
-//! Pods that are none of the webhook's business: it is not even asked.
+//! Pods for which the API server does not call the webhook.
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
@@ -6,15 +6,15 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use super::*;
 
 impl World {
-    /// How often the webhook was asked about a pod of this name, for which it logs a line each time.
-    fn asked(&self, pod: &str) -> usize {
+    /// How often the webhook has reviewed a pod of this name: it logs a line each time.
+    fn reviews_of(&self, pod: &str) -> usize {
         let log = self.servants.webhook.log();
         log.lines().filter(|line| line.contains(&format!("pod=\"{pod}\""))).count()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_webhook_is_asked_about_no_other_pod() -> anyhow::Result<()> {
+async fn other_pods_are_not_reviewed() -> anyhow::Result<()> {
     let world = world().await;
     let cluster = &world.cluster;
     let absent = || json!({ IMPORT_NAME: "absent" });
@@ -23,7 +23,7 @@ async fn the_webhook_is_asked_about_no_other_pod() -> anyhow::Result<()> {
     cluster.kubectl(["create", "namespace", "not-enabled"]).await?;
     takes_pods(cluster, "not-enabled").await;
     let not_enabled = Api::namespaced(cluster.client(), "not-enabled");
-    // Also where someone has labelled them.
+    // System namespaces, even if labelled.
     let system = enabled(cluster, SYSTEM_NAMESPACE).await?;
     cluster
         .kubectl([
@@ -37,30 +37,34 @@ async fn the_webhook_is_asked_about_no_other_pod() -> anyhow::Result<()> {
     let kube_system = enabled(cluster, "kube-system").await?;
     let mirror = json!({ IMPORT_NAME: "absent", "kubernetes.io/config.mirror": "x" });
     for (pods, name, annotations) in [
-        (&pods, "unasked-plain", json!(null)),
-        (&pods, "unasked-empty", json!({})),
-        (&pods, "unasked-other", json!({ KUBECONFIG_ENV: "?" })),
-        (&pods, "unasked-mirror", mirror),
-        (&not_enabled, "unasked-not-enabled", absent()),
-        (&system, "unasked-system", absent()),
-        (&kube_system, "unasked-kube-system", absent()),
+        (&pods, "unreviewed-plain", json!(null)),
+        (&pods, "unreviewed-empty", json!({})),
+        (&pods, "unreviewed-other", json!({ KUBECONFIG_ENV: "?" })),
+        (&pods, "unreviewed-mirror", mirror),
+        (&not_enabled, "unreviewed-not-enabled", absent()),
+        (&system, "unreviewed-system", absent()),
+        (&kube_system, "unreviewed-kube-system", absent()),
     ] {
-        let mut made = pod(name, annotations)?;
-        // A kubelet says which one it is; the others could be anywhere.
-        made.spec.as_mut().context("spec")?.node_name = Some("nowhere".into());
-        let stored = pods.create(&PostParams::default(), &made).await?;
+        let mut created = pod(name, annotations)?;
+        // The API server requires a node name of mirror pods.
+        created.spec.as_mut().context("spec")?.node_name = Some("nowhere".into());
+        let stored = pods.create(&PostParams::default(), &created).await?;
         let namespace = stored.metadata.namespace.as_deref().context("namespace")?;
         let debug = ["-n", namespace, "debug", name, "--image=i", "-c", "debug"];
         let debugged = cluster.kubectl(debug).await;
-        // Which the API server refuses by itself.
-        ensure!(debugged.is_ok() || name == "unasked-mirror", "{debugged:?}");
-        let ours = spec(&stored)?.volumes.iter().flatten().any(|volume| volume.name.starts_with("sai-"));
-        ensure!(!ours && world.asked(name) == 0, "{name}: asked {} times; {stored:?}", world.asked(name));
+        // The API server itself rejects debugging mirror pods.
+        ensure!(debugged.is_ok() || name == "unreviewed-mirror", "{debugged:?}");
+        let mounted = spec(&stored)?.volumes.iter().flatten().any(|volume| volume.name.starts_with("sai-"));
+        ensure!(
+            !mounted && world.reviews_of(name) == 0,
+            "{name}: {} reviews; {stored:?}",
+            world.reviews_of(name)
+        );
     }
 
-    // Of what happens to a pod that is its business, only the creation is.
+    // Of a pod with imports, only the creation is reviewed.
     pods.create(&PostParams::default(), &pod("once", annotations())?).await?;
-    ensure!(world.asked("once") == 1, "asked {} times", world.asked("once"));
+    ensure!(world.reviews_of("once") == 1, "{} reviews", world.reviews_of("once"));
     let target = json!({ "kind": "Node", "name": "nowhere" });
     let binding =
         json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": "once" }, "target": target });
@@ -73,8 +77,8 @@ async fn the_webhook_is_asked_about_no_other_pod() -> anyhow::Result<()> {
     let exec = cluster.kubectl(["-n", "asked", "exec", "once", "-c", "main", "--", "true"]).await;
     ensure!(exec.is_err());
     pods.delete("once", &DeleteParams::default().grace_period(0)).await?;
-    ensure!(world.asked("once") == 1, "asked {} times", world.asked("once"));
+    ensure!(world.reviews_of("once") == 1, "{} reviews", world.reviews_of("once"));
     let log = world.servants.webhook.log();
-    ensure!(!log.contains("refused a request"), "what the API server sends is no review: {log}");
+    ensure!(!log.contains("refused a request"), "the API server sent an invalid request: {log}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Certificates that the webhook makes, and what becomes of the Secret that they are kept in.
+//! Certificates that the webhook generates, and damage to their Secret.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,33 +15,33 @@ use super::load::Load;
 use super::world::{Replica, World};
 
 /// Two replicas that serve the same certificate.
-async fn two(flags: &[&str]) -> anyhow::Result<(Arc<World>, [Replica; 2])> {
+async fn two_replicas(flags: &[&str]) -> anyhow::Result<(Arc<World>, [Replica; 2])> {
     let world = Arc::new(World::start().await?);
     let (one, other) = tokio::try_join!(world.webhook("one", flags), world.webhook("other", flags))?;
     let replicas = [one, other];
-    eventually("both are trusted", async || both_show(&world, &replicas).await.map(drop)).await;
+    eventually("both are trusted", async || served_by_both(&world, &replicas).await.map(drop)).await;
     Ok((world, replicas))
 }
 
-/// The certificate that both show, whom the API server trusts with it.
-async fn both_show(world: &World, [one, other]: &[Replica; 2]) -> anyhow::Result<Vec<u8>> {
+/// The trusted certificate that both replicas serve.
+async fn served_by_both(world: &World, [one, other]: &[Replica; 2]) -> anyhow::Result<Vec<u8>> {
     let bundle = world.bundle().await?;
     let (one, other) = tokio::try_join!(call(one.address, &bundle), call(other.address, &bundle))?;
-    ensure!(one.certificate == other.certificate, "they show different certificates");
+    ensure!(one.certificate == other.certificate, "they serve different certificates");
     Ok(one.certificate.to_vec())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rotations_fail_no_request() -> anyhow::Result<()> {
     let flags = ["--certificate-lifetime=27s", "--certificate-overlap=1s"];
-    let (world, replicas) = two(&flags).await?;
+    let (world, replicas) = two_replicas(&flags).await?;
     let mut load = Load::on(&world, &replicas.each_ref().map(|replica| replica.address)).await;
-    let mut before = both_show(&world, &replicas).await?;
+    let mut before = served_by_both(&world, &replicas).await?;
     for _ in 0..2 {
         before = eventually_within(Duration::from_secs(90), "both serve another certificate", async || {
             load.check()?;
-            let now = both_show(&world, &replicas).await?;
-            ensure!(now != before, "they serve that of before");
+            let now = served_by_both(&world, &replicas).await?;
+            ensure!(now != before, "they serve the previous certificate");
             Ok(now)
         })
         .await;
@@ -52,75 +52,76 @@ async fn rotations_fail_no_request() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_lost_fails_no_request() -> anyhow::Result<()> {
-    let (world, replicas) = two(&["--certificate-overlap=1s"]).await?;
+async fn deleted_or_damaged_secret_fails_no_request() -> anyhow::Result<()> {
+    let (world, replicas) = two_replicas(&["--certificate-overlap=1s"]).await?;
     let mut load = Load::on(&world, &replicas.each_ref().map(|replica| replica.address)).await;
-    let mut keys = vec![world.kept("tls.key").await?];
-    let spoil = |data: Value| Some(json!({ "metadata": { "labels": { "whose": "ours" } }, "data": data }));
-    for spoilt in [
+    let mut keys = vec![world.secret_value("tls.key").await?];
+    let damage = |data: Value| Some(json!({ "metadata": { "labels": { "own": "label" } }, "data": data }));
+    for damaged in [
         None,
-        spoil(json!({ "tls.key": "eA==" })),
-        spoil(json!({ "tls.crt": "eA==" })),
-        spoil(json!({ "ca.crt": "" })),
-        spoil(json!({ "ca.crt": null, "tls.crt": "", "tls.key": "" })),
+        damage(json!({ "tls.key": "eA==" })),
+        damage(json!({ "tls.crt": "eA==" })),
+        damage(json!({ "ca.crt": "" })),
+        damage(json!({ "ca.crt": null, "tls.crt": "", "tls.key": "" })),
     ] {
-        let before = both_show(&world, &replicas).await?;
-        match &spoilt {
+        let before = served_by_both(&world, &replicas).await?;
+        match &damaged {
             None => drop(world.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?),
             Some(patch) => {
                 world.secrets().patch(CERTIFICATE, &PatchParams::default(), &Patch::Merge(patch)).await?;
             }
         }
-        eventually("the rotation to another certificate is over", async || {
+        eventually("the rotation to another certificate has finished", async || {
             load.check()?;
-            ensure!(both_show(&world, &replicas).await? != before, "that of before is served");
-            ensure!(world.kept("next.crt").await.is_err(), "another one is to come");
-            let (kept, bundle) = (world.kept("ca.crt").await?, world.bundle().await?);
-            ensure!(kept == bundle, "another authority is trusted");
-            ensure!(kept.matches("BEGIN").count() == 1, "more than one authority is trusted");
+            ensure!(served_by_both(&world, &replicas).await? != before, "the previous certificate is served");
+            ensure!(world.secret_value("next.crt").await.is_err(), "another rotation is in progress");
+            let (stored, bundle) = (world.secret_value("ca.crt").await?, world.bundle().await?);
+            ensure!(stored == bundle, "another authority is trusted");
+            ensure!(stored.matches("BEGIN").count() == 1, "more than one authority is trusted");
             Ok(())
         })
         .await;
         let labels = world.secrets().get(CERTIFICATE).await?.metadata.labels.unwrap_or_default();
-        ensure!(spoilt.is_none() || labels.contains_key("whose"), "someone's label is gone");
-        keys.push(world.kept("tls.key").await?);
+        ensure!(damaged.is_none() || labels.contains_key("own"), "a label was removed");
+        keys.push(world.secret_value("tls.key").await?);
     }
     load.end().await?;
     for log in replicas.each_ref().map(|replica| replica.process.log()) {
         ensure!(log.contains("TRACE"), "the log is not at trace level");
         for key in &keys {
-            // As it stands in a file, and in a Secret.
+            // In PEM, and in base64 as in a Secret.
             let line = key.lines().nth(1).context("a key of one line")?;
             let encoded = BASE64_STANDARD.encode(key);
-            ensure!(!log.contains(line) && !log.contains(&encoded[40..120]), "a key stands in the log");
+            ensure!(!log.contains(line) && !log.contains(&encoded[40..120]), "the log contains a key");
         }
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_goes_on_from_the_secret() -> anyhow::Result<()> {
+async fn restarted_webhook_continues_the_rotation() -> anyhow::Result<()> {
     let world = World::start().await?;
-    let patient = ["--certificate-overlap=1h"];
-    let first = world.webhook("first", &patient).await?;
-    world.is_reviewed().await;
+    let long_overlap = ["--certificate-overlap=1h"];
+    let first = world.webhook("first", &long_overlap).await?;
+    world.reviews_pods().await;
     let before = call(first.address, &world.bundle().await?).await?.certificate;
-    // A rotation that takes hours.
+    // Starts a rotation that takes hours.
     world.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?;
-    let next = eventually("another certificate is prepared", async || world.kept("next.crt").await).await;
+    let next =
+        eventually("another certificate is prepared", async || world.secret_value("next.crt").await).await;
     first.process.kill();
 
-    let second = world.webhook("second", &patient).await?;
-    world.is_reviewed().await;
+    let second = world.webhook("second", &long_overlap).await?;
+    world.reviews_pods().await;
     let bundle = world.bundle().await?;
     ensure!(bundle.matches("BEGIN").count() == 2, "{bundle}");
     ensure!(call(second.address, &bundle).await?.certificate == before, "another certificate is served");
-    ensure!(world.kept("next.crt").await? == next, "another certificate is prepared again");
+    ensure!(world.secret_value("next.crt").await? == next, "another certificate is prepared again");
     second.process.kill();
 
     let third = world.webhook("third", &["--certificate-overlap=1s"]).await?;
-    eventually("the rotation is over", async || {
-        ensure!(world.kept("tls.crt").await? == next, "it is not");
+    eventually("the rotation has finished", async || {
+        ensure!(world.secret_value("tls.crt").await? == next, "it is not");
         ensure!(world.bundle().await?.matches("BEGIN").count() == 1, "the old authority is trusted");
         ensure!(call(third.address, &world.bundle().await?).await?.certificate != before, "not served");
         Ok(())

@@ -1,4 +1,4 @@
-//! Any pod that the API server accepts is one that it accepts with imports.
+//! The API server accepts a pod with imports if it accepts the pod without them.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use json_patch::patch as apply;
@@ -14,13 +14,13 @@ use serde::Deserialize;
 
 use super::*;
 
-/// How many pods are tried.
+/// Number of generated pods.
 const PODS: usize = 150;
 
-/// How many of them, in percent, are good enough to say anything.
+/// Least percentage of them that the API server must accept, for the test to be meaningful.
 const ACCEPTED: usize = 60;
 
-/// Volumes of all kinds. The API server does not look for what they refer to.
+/// Volumes of all kinds. The API server does not check that the referenced objects exist.
 fn any_volumes() -> impl Strategy<Value = Vec<Value>> {
     let claim =
         json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } });
@@ -50,7 +50,7 @@ fn any_volumes() -> impl Strategy<Value = Vec<Value>> {
     })
 }
 
-/// A container, by the number of volumes that there are.
+/// A container of a pod with this number of volumes.
 fn any_container(volumes: usize) -> impl Strategy<Value = Value> {
     let paths = ["/data", "/var/run", "/var/run/secrets/", MOUNT_ROOT, "/a/../b", "relative", "/run//x"];
     let mounts = subsequence(paths.to_vec(), 0..=volumes.min(3)).prop_flat_map(move |paths| {
@@ -127,7 +127,7 @@ fn any_pod() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Imports with names that are hard to make volumes of.
+/// Imports whose volume names may collide or be too long.
 fn any_request() -> impl Strategy<Value = RequestedImports> {
     let long = |end: &str| format!("{}{end}", "x".repeat(63));
     let names =
@@ -143,41 +143,41 @@ fn any_request() -> impl Strategy<Value = RequestedImports> {
     })
 }
 
-/// Whether all that was there is there still, and lists have become longer at most.
-fn is_kept(before: &Value, after: &Value) -> bool {
+/// Whether `after` has all of `before`, and lists are only extended.
+fn is_preserved(before: &Value, after: &Value) -> bool {
     match (before, after) {
         (Value::Array(before), Value::Array(after)) => {
             before.len() <= after.len()
-                && before.iter().zip(after).all(|(before, after)| is_kept(before, after))
+                && before.iter().zip(after).all(|(before, after)| is_preserved(before, after))
         }
         (Value::Object(before), Value::Object(after)) => {
-            before.iter().all(|(key, value)| after.get(key).is_some_and(|after| is_kept(value, after)))
+            before.iter().all(|(key, value)| after.get(key).is_some_and(|after| is_preserved(value, after)))
         }
         (before, after) => before == after,
     }
 }
 
-/// The pod as the API server would store it, or why it would not.
+/// The pod as the API server would store it.
 async fn dry_run(pods: &Api<Pod>, pod: &Value) -> anyhow::Result<Value> {
     let params = PostParams { dry_run: true, ..Default::default() };
     let stored = pods.create(&params, &serde_json::from_value(pod.clone())?).await?;
-    // A pod to be created again.
+    // Only what is needed to create it again.
     Ok(json!({ "metadata": { "name": stored.metadata.name }, "spec": stored.spec }))
 }
 
-/// Tries a pod without imports, then with them; none where the first is not accepted.
+/// Creates a pod without imports, then with them. `None`: the API server rejects the first.
 async fn try_pod(pods: &Api<Pod>, pod: Value, requested: &RequestedImports) -> anyhow::Result<Option<()>> {
     let Ok(before) = dry_run(pods, &pod).await else { return Ok(None) };
     let mut patched = before.clone();
     apply(&mut patched, &patch(&View::deserialize(&before)?, requested)?)?;
     let after = dry_run(pods, &patched).await.with_context(|| format!("with imports: {patched:#}"))?;
-    ensure!(is_kept(&before, &after), "something was changed from {before:#} to {after:#}");
+    ensure!(is_preserved(&before, &after), "something was changed from {before:#} to {after:#}");
     ensure!(patch(&View::deserialize(&after)?, requested)?.is_empty(), "more for {after:#}");
     let stored: Pod = serde_json::from_value(after)?;
     let spec = spec(&stored)?;
     for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
-        let lacks = requested.imports.iter().find(|import| !has(spec, container, &import.name));
-        ensure!(lacks.is_none(), "{} lacks {lacks:?} in {stored:?}", container.name);
+        let missing = requested.imports.iter().find(|import| !has(spec, container, &import.name));
+        ensure!(missing.is_none(), "{} lacks {missing:?} in {stored:?}", container.name);
         let sets = container.env.iter().flatten().any(|env| env.name == "KUBECONFIG");
         ensure!(sets || !requested.kubeconfig_env, "{container:?}");
     }
@@ -185,7 +185,7 @@ async fn try_pod(pods: &Api<Pod>, pod: Value, requested: &RequestedImports) -> a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_accepted_with_imports() -> anyhow::Result<()> {
+async fn accepted_pods_are_accepted_with_imports() -> anyhow::Result<()> {
     let cluster = &world().await.cluster;
     let pods = Api::namespaced(cluster.client(), "default");
     // The same pods in each run.
@@ -193,12 +193,12 @@ async fn is_accepted_with_imports() -> anyhow::Result<()> {
     let mut generate = || (any_pod(), any_request()).new_tree(&mut runner).map(|tree| tree.current());
     let generated = (0..PODS).map(|_| generate()).collect::<Result<Vec<_>, _>>();
     let generated = generated.map_err(|reason| anyhow::anyhow!("{reason}"))?;
-    let tries = generated.into_iter().enumerate().map(async |(i, (spec, requested))| {
+    let attempts = generated.into_iter().enumerate().map(async |(i, (spec, requested))| {
         let pod = json!({ "metadata": { "name": format!("p{i}") }, "spec": spec });
         try_pod(&pods, pod, &requested).await
     });
-    let tried: Vec<_> = stream::iter(tries).buffer_unordered(8).try_collect().await?;
-    let accepted = tried.iter().flatten().count();
+    let results: Vec<_> = stream::iter(attempts).buffer_unordered(8).try_collect().await?;
+    let accepted = results.iter().flatten().count();
     eprintln!("ACCEPTED {accepted}");
     ensure!(accepted * 100 >= PODS * ACCEPTED, "only {accepted} of {PODS} pods are accepted as they are");
     Ok(())
