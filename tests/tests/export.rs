@@ -141,7 +141,7 @@ async fn each_format_is_a_credential_for_its_consumer() -> anyhow::Result<()> {
             let (document, said) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
             ensure!(output.status.success(), "{format}: {said}");
             ensure!(document.starts_with('{') == (syntax == "json"), "{format}: not {syntax}");
-            ensure!(said.contains("the token expires in 20 minutes"), "{format}: {said}");
+            ensure!(said.contains("the token expires in 20m"), "{format}: {said}");
             let read = read(format, &document).with_context(|| format!("{format} as {syntax}"))?;
             let token = token(&read)?;
             let claims = Claims::of(&token)?;

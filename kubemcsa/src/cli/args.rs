@@ -1,4 +1,4 @@
-//! The commands.
+//! The command line.
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
@@ -11,10 +11,10 @@ use crate::commands::{
     unlink, version,
 };
 
-/// Service accounts of other clusters, imported.
+/// Use service accounts of one Kubernetes cluster in another, with short-lived tokens.
 ///
-/// What was asked for goes to stdout, and nothing else does; progress and warnings go to stderr.
-/// Exit codes: 0 done, 1 failed, 2 wrong usage.
+/// Results go to stdout; progress and warnings go to stderr.
+/// Exit codes: 0 success, 1 failure, 2 wrong usage.
 #[derive(Debug, clap::Parser)]
 #[command(name = "kubemcsa", version, max_term_width = 100)]
 pub struct Cli {
@@ -24,50 +24,78 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Installs the importer and the webhook into a target
+    /// Install the importer and the webhook in a target
+    #[command(after_help = "Examples:\n\
+\x20 kubemcsa install --context c1\n\
+\x20 kubemcsa install --context c1 --namespaces team-a,team-b")]
     Install(install::Args),
-    /// Takes importer and webhook back out of a target; imports stay, unless told otherwise
+    /// Uninstall the importer and the webhook from a target, and keep its imports by default
+    #[command(after_help = "Examples:\n\
+\x20 kubemcsa uninstall --context c1 --dry-run\n\
+\x20 kubemcsa uninstall --context c1 --delete-imports")]
     Uninstall(uninstall::Args),
-    /// Links a target to a source: imports in the target may then name the source
+    /// Link a target to a source, so that imports in the target can name the source
+    #[command(after_help = "Examples:\n\
+\x20 kubemcsa bootstrap --target-context c1 --source-context c2 --allow argocd\n\
+\x20 kubemcsa bootstrap --target-context c1 --source-context c2 --dry-run")]
     Bootstrap(Box<bootstrap::Args>),
-    /// Lets a target import more service accounts of a source
+    /// Allow a target to import more service accounts of a source
+    #[command(after_help = "Example:\n\
+\x20 kubemcsa allow argocd team-a/builder --target-context c1 --source-context c2")]
     Allow(allow::Args),
-    /// Lets a target import fewer service accounts of a source
+    /// Deny a target service accounts of a source that it was allowed to import
+    #[command(after_help = "Example:\n  kubemcsa deny argocd --target-context c1 --source-context c2")]
     Deny(allow::Args),
-    /// Replaces a link's credential: whatever was stolen of the old one stops working
+    /// Rotate a link's credential and revoke all earlier tokens
+    #[command(after_help = "Example:\n  kubemcsa rotate --target-context c1 --source-context c2")]
     Rotate(rotate::Args),
-    /// Removes a link, from both sides
+    /// Remove a link from both clusters
+    #[command(after_help = "Examples:\n\
+\x20 kubemcsa unlink --target-context c1 --source-context c2 --dry-run\n\
+\x20 kubemcsa unlink --source-only --target-name c1 --source-context c2")]
     Unlink(unlink::Args),
-    /// Lists the links of a target: the sources that its imports may name
+    /// List the links of a target: the sources that its imports can name
+    #[command(after_help = "Example:\n  kubemcsa links --context c1 -o wide")]
     Links(links::Args),
-    /// Lists the imports of a target, and whether each is kept fresh
+    /// List the imports of a target, and whether each is up to date
+    #[command(after_help = "Example:\n  kubemcsa imports --context c1 -n default")]
     Imports(imports::Args),
-    /// Finds out why something does not work, with a command that mends it; exit code 1 if there are problems
+    /// Diagnose an installation and print a fix for each problem; exit with code 1 if there are any
+    #[command(after_help = "Examples:\n\
+\x20 kubemcsa check --context c1\n\
+\x20 kubemcsa check --context c1 -n default")]
     Check(check::Args),
-    /// Prints a token of a service account of the current context, in the form that a consumer reads
+    /// Print a token of a service account in the form that a consumer reads
+    #[command(after_help = "Examples:\n\
+\x20 kubemcsa export argocd-manager -n argocd --context c2 --format argocd\n\
+\x20 kubemcsa export pod-lister --context c2 --format kubeconfig")]
     Export(Box<export::Args>),
-    /// Draws who in which cluster holds which identity where, and what it may do there
+    /// Show which workloads hold which imported identities, and their permissions
+    #[command(after_help = "Examples:\n\
+\x20 kubemcsa graph --context c1 --context c2\n\
+\x20 kubemcsa graph --all-contexts -o svg > graph.svg")]
     Graph(graph::Args),
-    /// Prints what a shell reads to complete commands and flags
+    /// Print a script for shell completion of commands, flags and contexts
+    #[command(after_help = "Example:\n  source <(kubemcsa completion bash)")]
     Completion(completion::Args),
-    /// Writes the manual pages
+    /// Write the manual pages
     #[command(hide = true)]
     Man(man::Args),
-    /// Prints the command reference
+    /// Print the command reference
     #[command(hide = true)]
     Reference(reference::Args),
-    /// Prints the version
+    /// Print the version
+    #[command(after_help = "Example:\n  kubemcsa version -o json")]
     Version(version::Args),
 }
 
 impl Cli {
-    /// Reads the command line; where it is wrong, says so and ends.
+    /// Parses the command line; exits if it is wrong.
     pub fn read() -> Self {
         let matches = Self::command().bin_name(program::name()).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
-    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Install(args) => install::run(args).await,

@@ -14,7 +14,7 @@ pub use args::Args;
 use jiff::Timestamp;
 
 use crate::cli::output;
-use crate::cli::times::{in_words, to_the_second};
+use crate::cli::times::{human, to_the_second};
 use crate::cluster::kubeconfig::Chosen;
 use args::Syntax;
 use document::Document;
@@ -46,7 +46,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         &cluster.name,
         &format!(
             "the token expires in {}, at {}; nothing refreshes it",
-            in_words(left),
+            human(left),
             to_the_second(expires_at)
         ),
     );

@@ -50,7 +50,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let names: Vec<_> = views.iter().map(|view| view.name.as_str()).collect();
         output::say(&names.join(", "), "there are no imports");
     }
-    match args.format {
+    match args.output {
         Format::Text => output::styled(&render::text::render(&graph)),
         Format::Dot => output::text(&render::dot::render(&graph)),
         Format::Mermaid => output::text(&render::mermaid::render(&graph)),

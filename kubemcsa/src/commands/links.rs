@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::flags::TargetArgs;
 use crate::cli::table::{self, Cell, Column, Row, TableFormat, Width};
-use crate::cli::times::{in_words, to_the_second};
+use crate::cli::times::{human, to_the_second};
 use crate::link::existing::{self, ExistingLink};
 
 /// Of which target, and how they are printed.
@@ -142,8 +142,8 @@ impl Row for Entry {
 pub fn left(left: Option<SignedDuration>) -> Cell {
     match left {
         None => Cell::default(),
-        Some(left) if left.is_positive() => format!("in {}", in_words(left)).into(),
-        Some(left) => Cell::bad(format!("{} ago", in_words(-left))),
+        Some(left) if left.is_positive() => human(left).into(),
+        Some(left) => Cell::bad(format!("{} ago", human(-left))),
     }
 }
 
@@ -153,9 +153,9 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(3600, "in 1 hour")]
-    #[case(0, "less than a minute ago")]
-    #[case(-7200, "2 hours ago")]
+    #[case(3600, "1h")]
+    #[case(0, "<1m ago")]
+    #[case(-7200, "2h ago")]
     fn what_is_left(#[case] seconds: i64, #[case] expected: &str) {
         let told = left(Some(SignedDuration::from_secs(seconds)));
         assert!(told == expected.into() || told == Cell::bad(expected), "{told:?}");

@@ -5,9 +5,18 @@ use serde::Serialize;
 
 use crate::cli::output;
 
-/// No flags.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Yaml)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Yaml,
+    Json,
+}
 
 #[derive(Serialize)]
 struct Version {
@@ -15,9 +24,12 @@ struct Version {
     api: String,
 }
 
-/// Prints the version.
-pub fn run(_: Args) -> anyhow::Result<()> {
+pub fn run(args: Args) -> anyhow::Result<()> {
     use kube::Resource;
     let api = ServiceAccountImport::api_version(&()).into_owned();
-    output::yaml(&Version { kubemcsa: env!("CARGO_PKG_VERSION"), api })
+    let version = Version { kubemcsa: env!("CARGO_PKG_VERSION"), api };
+    match args.output {
+        Format::Yaml => output::yaml(&version),
+        Format::Json => output::json(&version),
+    }
 }

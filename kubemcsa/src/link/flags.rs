@@ -15,7 +15,7 @@ pub struct TargetFlags {
         long = "target-context",
         value_name = "NAME",
         add = ArgValueCandidates::new(contexts),
-        help_heading = "Target: receives credentials"
+        help_heading = "Target (imports service accounts)"
     )]
     pub context: Option<String>,
 
@@ -24,16 +24,16 @@ pub struct TargetFlags {
         id = "target_kubeconfig",
         long = "target-kubeconfig",
         value_name = "FILE",
-        help_heading = "Target: receives credentials"
+        help_heading = "Target (imports service accounts)"
     )]
     pub kubeconfig: Option<PathBuf>,
 
-    /// What the source calls the target [default: the name of the context's cluster]
+    /// Name of the target in the source [default: the name of the context's cluster]
     #[arg(
         id = "target_name",
         long = "target-name",
         value_name = "NAME",
-        help_heading = "Target: receives credentials"
+        help_heading = "Target (imports service accounts)"
     )]
     pub name: Option<String>,
 }
@@ -47,7 +47,7 @@ pub struct SourceFlags {
         long = "source-context",
         value_name = "NAME",
         add = ArgValueCandidates::new(contexts),
-        help_heading = "Source: owns the service accounts"
+        help_heading = "Source (owns the service accounts)"
     )]
     pub context: Option<String>,
 
@@ -55,16 +55,16 @@ pub struct SourceFlags {
     #[arg(
         long = "source-kubeconfig",
         value_name = "FILE",
-        help_heading = "Source: owns the service accounts"
+        help_heading = "Source (owns the service accounts)"
     )]
     pub kubeconfig: Option<PathBuf>,
 
-    /// What the target calls the source, and imports say as clusterName [default: the name of the context's cluster]
+    /// Name of the source in the target, which imports use as clusterName [default: the name of the context's cluster]
     #[arg(
         id = "source_name",
         long = "source-name",
         value_name = "NAME",
-        help_heading = "Source: owns the service accounts"
+        help_heading = "Source (owns the service accounts)"
     )]
     pub name: Option<String>,
 }
@@ -78,7 +78,7 @@ pub struct LinkFlags {
     #[command(flatten)]
     pub source: SourceFlags,
 
-    /// Of a target that is its own source
+    /// Allow target and source to be the same cluster
     #[arg(long)]
     pub allow_self: bool,
 }
@@ -86,42 +86,36 @@ pub struct LinkFlags {
 /// How the target reaches the source.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct WayFlags {
-    /// URL of the source's API server for the target [default: the kubeconfig's]
-    #[arg(long, value_name = "URL", help_heading = "Way from target to source")]
+    /// URL at which the target reaches the source's API server [default: the kubeconfig's]
+    #[arg(long, value_name = "URL", help_heading = "Connection from target to source")]
     pub source_server: Option<String>,
 
-    /// PEM file of the CAs that the source's certificate is verified with [default: the kubeconfig's, else the system's]
-    #[arg(long, value_name = "FILE", help_heading = "Way from target to source")]
+    /// PEM file with the CAs of the source's certificate [default: the kubeconfig's, else the system's]
+    #[arg(long, value_name = "FILE", help_heading = "Connection from target to source")]
     pub source_ca_file: Option<PathBuf>,
 
-    /// Name that the source's certificate is verified for [default: the kubeconfig's, else the URL's host]
-    #[arg(long, value_name = "NAME", help_heading = "Way from target to source")]
+    /// Server name to expect in the source's certificate [default: the kubeconfig's, else the URL's host]
+    #[arg(long, value_name = "NAME", help_heading = "Connection from target to source")]
     pub tls_server_name: Option<String>,
 
-    /// HTTP or SOCKS5 proxy between target and source [default: the kubeconfig's, unless there is --source-server]
-    #[arg(long, value_name = "URL", help_heading = "Way from target to source")]
+    /// URL of an HTTP or SOCKS5 proxy between target and source [default: the kubeconfig's, unless --source-server is given]
+    #[arg(long, value_name = "URL", help_heading = "Connection from target to source")]
     pub proxy_url: Option<String>,
 }
 
-/// The flags of a command that is about one link.
+/// The flags of a command about one link, to print such commands.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
-    /// The command.
     pub command: &'static str,
-    /// Which target.
     pub target: TargetFlags,
-    /// Which source.
     pub source: SourceFlags,
-    /// How the one reaches the other.
     pub way: WayFlags,
-    /// The target may be the source.
     pub allow_self: bool,
-    /// What else was said, as it is repeated.
+    /// Other flags to repeat, with their values.
     pub others: Vec<(&'static str, String)>,
 }
 
 impl LinkFlags {
-    /// The flags of a command that has these.
     pub fn of(self, command: &'static str) -> Flags {
         let Self { target, source, allow_self } = self;
         Flags { command, target, source, allow_self, ..Default::default() }
@@ -129,20 +123,12 @@ impl LinkFlags {
 }
 
 impl TargetFlags {
-    /// The context that they name.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn choose(&self) -> Result<Chosen, ChoiceError> {
         Chosen::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--target-")
     }
 }
 
 impl SourceFlags {
-    /// The context that they name.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn choose(&self) -> Result<Chosen, ChoiceError> {
         Chosen::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--source-")
     }
@@ -154,7 +140,7 @@ impl Flags {
         self.as_command(self.command, "")
     }
 
-    /// This command again, with another value of one flag: the mend that an error prints.
+    /// This command again, with another value of one flag.
     pub fn again_with(&self, flag: &str, value: &str) -> String {
         // Not quoted: a value in capitals is for people to replace.
         format!("{} {flag} {value}", self.as_command(self.command, flag))

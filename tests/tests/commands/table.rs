@@ -39,7 +39,7 @@ pub const COMMANDS: [Line; 11] = [
     line("deny team-b", Use::Read, Use::Write),
     line("links -o json", Use::Read, Use::None),
     line("imports -o json", Use::Read, Use::None),
-    line("graph --format json", Use::Read, Use::None),
+    line("graph -o json", Use::Read, Use::None),
     line("export default --namespace team-a", Use::None, Use::Write),
     line("rotate", Use::Write, Use::Write),
     line("unlink", Use::Write, Use::Write),

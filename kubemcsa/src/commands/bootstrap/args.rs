@@ -17,43 +17,43 @@ pub struct Args {
     #[command(flatten)]
     pub target: TargetFlags,
 
-    /// Context of the source [default: the current one]; repeat it to link several, side by side
-    #[arg(long = "source-context", value_name = "NAME", add = ArgValueCandidates::new(contexts), help_heading = "Source: owns the service accounts")]
+    /// Context of the source [default: the current one]; repeat it to link several in parallel
+    #[arg(long = "source-context", value_name = "NAME", add = ArgValueCandidates::new(contexts), help_heading = "Source (owns the service accounts)")]
     pub source_contexts: Vec<String>,
 
     /// Kubeconfig file of the source [default: KUBECONFIG, else ~/.kube/config]
-    #[arg(long, value_name = "FILE", help_heading = "Source: owns the service accounts")]
+    #[arg(long, value_name = "FILE", help_heading = "Source (owns the service accounts)")]
     pub source_kubeconfig: Option<PathBuf>,
 
-    /// What the target calls the source, and imports say as clusterName [default: the name of the context's cluster]
-    #[arg(long, value_name = "NAME", help_heading = "Source: owns the service accounts")]
+    /// Name of the source in the target, which imports use as clusterName [default: the name of the context's cluster]
+    #[arg(long, value_name = "NAME", help_heading = "Source (owns the service accounts)")]
     pub source_name: Option<String>,
 
     #[command(flatten)]
     pub way: WayFlags,
 
-    /// What the target may import, and nothing else: the service accounts of a namespace, or one of
-    /// them; repeatable [default: what it was allowed before, and everything at first]
+    /// The only service accounts that the target may import: those of a namespace, or one of them; repeatable
+    /// [default: unchanged; everything for a new link]
     #[arg(long, value_name = "NAMESPACE[/NAME]", help_heading = "Rights")]
     pub allow: Vec<Grant>,
 
-    /// Lifetime of the link's own tokens, 10m to 24h [default: as it was, and 24h at first]
+    /// Lifetime of the link's own tokens, 10m to 24h [default: unchanged; 24h for a new link]
     #[arg(long, value_name = "DURATION", value_parser = link_ttl, help_heading = "Rights")]
     pub link_ttl: Option<i64>,
 
-    /// Let the target be the source
+    /// Allow target and source to be the same cluster
     #[arg(long)]
     pub allow_self: bool,
 
-    /// Show what would change on both sides, by the API servers' own dry run; nothing is written or minted
+    /// Show what would change in both clusters, with a server-side dry run; write and mint nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Print the objects instead, but the link's token; nothing is written
+    /// Print manifests instead of applying them (never the token)
     #[arg(short, long, value_enum, value_name = "FORMAT", conflicts_with = "dry_run")]
     pub output: Option<Format>,
 
-    /// Print those for one side only, so that they can be applied there
+    /// With -o, print only the manifests for this side
     #[arg(long, value_enum, value_name = "SIDE", requires = "output")]
     pub side: Option<OneSide>,
 }

@@ -75,7 +75,7 @@ pub struct Args {
 pub enum Format {
     /// A Secret like those of imports, which can be a link, too.
     Secret,
-    /// A kubeconfig, which is no Secret.
+    /// A plain kubeconfig file.
     Kubeconfig,
     /// A cluster of Argo CD.
     #[value(name = "argocd")]

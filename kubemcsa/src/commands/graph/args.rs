@@ -27,9 +27,9 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME", value_parser = names::namespace)]
     pub namespace: Option<String>,
 
-    /// How to draw it
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    /// Output format
+    #[arg(short, long, alias = "format", value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 /// How a graph is drawn.

@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 
-use crate::cli::times::{in_words, to_the_second};
+use crate::cli::times::{human, to_the_second};
 use crate::commands::check::facts::{Certificate, Deployed, Entry, Facts, Webhook};
 use crate::commands::check::finding::{Finding, Severity, Subject};
 use crate::commands::check::fix::Mend;
@@ -97,7 +97,7 @@ fn ends(certificate: &Certificate, now: Timestamp, mend: &Mend) -> Option<Findin
     };
     let left = end.duration_since(now);
     let message = if left.is_positive() {
-        format!("the webhook's certificate ends in {}, at {}", in_words(left), to_the_second(end))
+        format!("the webhook's certificate ends in {}, at {}", human(left), to_the_second(end))
     } else {
         format!("the webhook's certificate ended at {}", to_the_second(end))
     };
