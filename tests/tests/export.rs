@@ -234,25 +234,25 @@ async fn without_verification_only_where_it_is_asked_for_and_possible() -> anyho
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_of_ours_can_be_a_link_and_a_profile_says_what_it_is_for() -> anyhow::Result<()> {
-    let source = source("others").await?;
+    let source = source("exported-others").await?;
     let named = ["--cluster-name", "paris"];
-    let document = kubemcsa_ok(source.kubeconfig(), export("others", "secret", &named))?;
+    let document = kubemcsa_ok(source.kubeconfig(), export("exported-others", "secret", &named))?;
     let link = Link::read(&serde_saphyr::from_str(&document)?)?;
     ensure!(link.cluster_name == "paris", "{}", link.cluster_name);
 
     let flags = ["--workflow-namespace", "", "--cluster-name", "paris"];
-    let document = kubemcsa_ok(source.kubeconfig(), export("others", "argo-profile", &flags))?;
+    let document = kubemcsa_ok(source.kubeconfig(), export("exported-others", "argo-profile", &flags))?;
     let profile: Secret = serde_saphyr::from_str(&document)?;
     let annotations = profile.annotations();
     ensure!(annotations["workflows.argoproj.io/workflow-namespace"].is_empty());
-    ensure!(annotations["workflows.argoproj.io/namespace"] == "others");
+    ensure!(annotations["workflows.argoproj.io/namespace"] == "exported-others");
     ensure!(profile.name_any() == "argo.paris", "{}", profile.name_any());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
-    let source = source("refused").await?;
+    let source = source("exported-refused").await?;
     let refused = |kubeconfig: &Path, args: Vec<&str>, said: &[&str]| {
         let output = kubemcsa(kubeconfig, args)?;
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -262,15 +262,23 @@ async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     let admin = source.kubeconfig();
-    let mut args = export("refused", "flux", &[]);
+    let mut args = export("exported-refused", "flux", &[]);
     args[1] = "nobody";
-    refused(admin, args, &["c2: ", "refused/nobody", "not found"])?;
-    refused(admin, export("refused", "capi", &["--cluster-name", "C2/x"]), &["C2/x", "--cluster-name"])?;
-    refused(admin, export("refused", "flux", &["--server", "http://c2"]), &["--server", "https://"])?;
-    refused(admin, export("refused", "flux", &["--workflow-namespace", "argo"]), &["argo-profile"])?;
+    refused(admin, args, &["c2: ", "exported-refused/nobody", "not found"])?;
+    refused(
+        admin,
+        export("exported-refused", "capi", &["--cluster-name", "C2/x"]),
+        &["C2/x", "--cluster-name"],
+    )?;
+    refused(
+        admin,
+        export("exported-refused", "flux", &["--server", "http://c2"]),
+        &["--server", "https://"],
+    )?;
+    refused(admin, export("exported-refused", "flux", &["--workflow-namespace", "argo"]), &["argo-profile"])?;
     // Somebody who may not mint.
-    let lister = source.kubeconfig_of("refused", "pod-lister").await?;
-    refused(&lister, export("refused", "argocd", &[]), &["may not", "refused/pod-lister"])
+    let lister = source.kubeconfig_of("exported-refused", "pod-lister").await?;
+    refused(&lister, export("exported-refused", "argocd", &[]), &["may not", "exported-refused/pod-lister"])
 }
 
 #[tokio::test(flavor = "multi_thread")]
