@@ -15,8 +15,7 @@ use crate::folder::Folder;
 use crate::pki::Pki;
 use crate::ports::Port;
 use crate::process::Process;
-use crate::start::ClusterBuilder;
-use crate::{kubeconfig, kubectl, start};
+use crate::{kubeconfig, kubectl, ready};
 
 /// A running etcd, API server and controller manager. There are no nodes and no scheduler: pods can be
 /// created, and stay pending.
@@ -56,16 +55,6 @@ pub struct Kept {
 }
 
 impl Cluster {
-    /// Starts a cluster with nothing special about it; see [`Cluster::builder`].
-    pub async fn start(name: &str) -> anyhow::Result<Self> {
-        Self::builder(name).start().await
-    }
-
-    /// Prepares a cluster. The name is also that of its context, and part of its token issuer.
-    pub fn builder(name: &str) -> ClusterBuilder {
-        ClusterBuilder::new(name)
-    }
-
     /// The cluster's name, and that of its context, cluster and user in kubeconfigs.
     pub fn name(&self) -> &str {
         &self.name
@@ -151,7 +140,7 @@ impl Cluster {
         kubectl::kubectl(self.kubeconfig(), args).await
     }
 
-    /// The requests so far, of a cluster that was built with [`ClusterBuilder::audit_log`].
+    /// The requests so far, of a cluster that was built with [`ClusterBuilder::audit_log`](crate::ClusterBuilder::audit_log).
     pub fn audit_events(&self) -> anyhow::Result<Vec<AuditEvent>> {
         audit::read(&self.components.audit_log_path())
     }
@@ -165,7 +154,7 @@ impl Cluster {
     pub async fn start_api_server(&self) -> anyhow::Result<()> {
         self.stop_api_server();
         *lock(&self.api_server) = Arc::new(self.components.spawn_api_server()?);
-        start::wait_until_ready(&[&self.etcd, &self.api_server()], &self.client()).await
+        ready::wait_until_ready(&[&self.etcd, &self.api_server()], &self.client()).await
     }
 
     /// Starts the controller manager anew. Its garbage collector then knows all CRDs that exist by

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
 use crate::eventually::eventually;
-use crate::kubeconfig::merged_kubeconfig;
+use crate::merged_kubeconfig::merged_kubeconfig;
 use crate::node::{Node, NodeBuilder, READY};
 use crate::scene::{Imports, kubemcsa_ok, pod_lister, pod_lister_import, takes_pods};
 use crate::{note, programs};

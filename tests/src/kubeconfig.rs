@@ -1,4 +1,4 @@
-//! Kubeconfigs: of one cluster, and of several in one file.
+//! Kubeconfigs of clusters.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,6 @@ use kube::config::{AuthInfo, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
 
-use crate::cluster::Cluster;
 use crate::pki::Identity;
 
 /// A kubeconfig whose context, cluster and user are named after the cluster.
@@ -44,15 +43,6 @@ pub(crate) fn with_token(mut kubeconfig: Kubeconfig, token: &str) -> Kubeconfig 
         user.auth_info = Some(AuthInfo { token, ..Default::default() });
     }
     kubeconfig
-}
-
-/// Writes one kubeconfig with a context for each cluster; the first is the current one.
-pub fn merged_kubeconfig(clusters: &[&Cluster], path: impl AsRef<Path>) -> anyhow::Result<()> {
-    let mut merged = Kubeconfig::default();
-    for cluster in clusters {
-        merged = merged.merge(cluster.kubeconfig_value())?;
-    }
-    write(&merged, path.as_ref())
 }
 
 /// The same clusters, all at another address.

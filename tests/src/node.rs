@@ -144,7 +144,7 @@ impl NodeBuilder {
         };
         let scheduler = beside("kube-scheduler", services.scheduler(&cluster)?)?;
         let coredns = beside("coredns", services.coredns(&cluster)?)?;
-        let groups = Groups::make(&network)?;
+        let groups = Groups::make(network.number())?;
         let running = Mutex::new(run(&services, &cluster, &network, &groups, machine, containerd)?);
         let node = Node { running, scheduler, coredns, groups, cluster, network, services, folder };
         node.ready(on).await?;

@@ -14,7 +14,7 @@ use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
 use crate::cluster::Cluster;
 use crate::eventually::eventually;
-use crate::kubeconfig::merged_kubeconfig;
+use crate::merged_kubeconfig::merged_kubeconfig;
 use crate::programs::program;
 
 /// A run of `kubemcsa` that has ended.

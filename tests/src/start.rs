@@ -1,16 +1,13 @@
 //! From a name to a cluster that is ready.
 
-use std::fmt::Display;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
-use tokio::time::timeout;
 
 use crate::binaries::binaries;
 use crate::cluster::Cluster;
@@ -20,15 +17,10 @@ use crate::node::Network;
 use crate::pki::Pki;
 use crate::ports::Port;
 use crate::process::Process;
+use crate::ready::{wait_for, wait_until_ready};
 use crate::{audit, kubeconfig};
 
-/// How long the components together may take.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What a cluster is to be like; from [`Cluster::builder`].
+/// The options of a cluster; from [`Cluster::builder`].
 #[derive(Clone, Debug)]
 pub struct ClusterBuilder {
     name: String,
@@ -36,6 +28,18 @@ pub struct ClusterBuilder {
     api_server_args: Vec<String>,
     address: Ipv4Addr,
     network: Option<Arc<Network>>,
+}
+
+impl Cluster {
+    /// Starts a cluster with the defaults; see [`Cluster::builder`].
+    pub async fn start(name: &str) -> anyhow::Result<Self> {
+        Self::builder(name).start().await
+    }
+
+    /// Prepares a cluster. The name is also that of its context, and part of its token issuer.
+    pub fn builder(name: &str) -> ClusterBuilder {
+        ClusterBuilder::new(name)
+    }
 }
 
 impl ClusterBuilder {
@@ -150,39 +154,6 @@ async fn boot(components: &Components, client: &Client) -> anyhow::Result<[Proce
     })
     .await?;
     Ok([etcd, api_server, controller_manager])
-}
-
-/// Waits until the API server calls itself ready.
-pub(crate) async fn wait_until_ready(processes: &[&Process], client: &Client) -> anyhow::Result<()> {
-    wait_for("the API server to be ready", processes, async || {
-        let request = http::Request::get("/readyz").body(Vec::new())?;
-        client.request_text(request).await.map_err(anyhow::Error::from)
-    })
-    .await
-    .map(drop)
-}
-
-/// Polls until `probe` is `Ok`, unless one of the processes ends first.
-async fn wait_for<T, E: Display>(
-    what: &str,
-    processes: &[&Process],
-    probe: impl AsyncFn() -> Result<T, E>,
-) -> anyhow::Result<T> {
-    let start = Instant::now();
-    loop {
-        let seen = match timeout(PATIENCE, probe()).await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(seen)) => format!("{seen:#}"),
-            Err(_) => format!("no answer within {PATIENCE:?}"),
-        };
-        processes.iter().try_for_each(|process| process.check())?;
-        if start.elapsed() > LIMIT {
-            let suspect =
-                processes.last().map(|process| format!("{}: {}", process.name(), process.describe_log()));
-            bail!("waited {LIMIT:?} for {what}, last seen: {seen}\n{}", suspect.unwrap_or_default());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Puts what the components read into the cluster's folder, and gives the admin's kubeconfig.

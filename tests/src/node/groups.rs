@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::network::Network;
 use crate::note;
 
 const TRIES: u32 = 60;
@@ -19,8 +18,9 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    pub(crate) fn make(network: &Network) -> anyhow::Result<Self> {
-        let groups = Self { name: name(network.number()) };
+    /// `number` is that of the node's network.
+    pub(crate) fn make(number: u8) -> anyhow::Result<Self> {
+        let groups = Self { name: name(number) };
         for folder in folders(&groups.name) {
             fs::create_dir_all(&folder)
                 .with_context(|| format!("making the control group {}", folder.display()))?;

@@ -1,0 +1,17 @@
+//! One kubeconfig of several clusters.
+
+use std::path::Path;
+
+use kube::config::Kubeconfig;
+
+use crate::cluster::Cluster;
+use crate::kubeconfig::write;
+
+/// Writes one kubeconfig with a context for each cluster; the first is the current one.
+pub fn merged_kubeconfig(clusters: &[&Cluster], path: impl AsRef<Path>) -> anyhow::Result<()> {
+    let mut merged = Kubeconfig::default();
+    for cluster in clusters {
+        merged = merged.merge(cluster.kubeconfig_value())?;
+    }
+    write(&merged, path.as_ref())
+}

@@ -1,0 +1,49 @@
+//! Waits for components of a cluster.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use kube::Client;
+use tokio::time::timeout;
+
+use crate::process::Process;
+
+/// The longest wait.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The longest wait for one response.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until the API server reports that it is ready.
+pub(crate) async fn wait_until_ready(processes: &[&Process], client: &Client) -> anyhow::Result<()> {
+    wait_for("the API server to be ready", processes, async || {
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        client.request_text(request).await.map_err(anyhow::Error::from)
+    })
+    .await
+    .map(drop)
+}
+
+/// Polls until `probe` is `Ok`, unless one of the processes ends first.
+pub(crate) async fn wait_for<T, E: Display>(
+    what: &str,
+    processes: &[&Process],
+    probe: impl AsyncFn() -> Result<T, E>,
+) -> anyhow::Result<T> {
+    let start = Instant::now();
+    loop {
+        let seen = match timeout(PATIENCE, probe()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(seen)) => format!("{seen:#}"),
+            Err(_) => format!("no answer within {PATIENCE:?}"),
+        };
+        processes.iter().try_for_each(|process| process.check())?;
+        if start.elapsed() > LIMIT {
+            let suspect =
+                processes.last().map(|process| format!("{}: {}", process.name(), process.describe_log()));
+            bail!("waited {LIMIT:?} for {what}, last seen: {seen}\n{}", suspect.unwrap_or_default());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
