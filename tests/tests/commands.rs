@@ -4,6 +4,7 @@
 mod away;
 mod kubeconfigs;
 mod output;
+mod printed;
 mod proxy;
 mod table;
 mod twice;
