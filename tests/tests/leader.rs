@@ -129,10 +129,8 @@ async fn one_works_and_one_that_was_frozen_works_no_more() -> anyhow::Result<()>
     let second = scene.importer("second").await?;
     // Both are well; one works.
     for (replica, leads) in [(&first, "1"), (&second, "0")] {
-        ensure!(
-            replica.process.get("/healthz").await? == "ok\n"
-                && replica.process.get("/readyz").await? == "ok\n"
-        );
+        let ready = eventually("it is ready", async || replica.process.get("/readyz").await).await;
+        ensure!(replica.process.get("/healthz").await? == "ok\n" && ready == "ok\n");
         let metrics = replica.process.get("/metrics").await?;
         ensure!(metrics.contains(&format!("mcsa_importer_leader {leads}\n")), "{metrics}");
     }

@@ -13,11 +13,12 @@ use mcsa_tests::{Cluster, Imports, merged_kubeconfig, pod_lister, pod_lister_imp
 use super::run;
 
 /// What differs between two runs, and what stands for it in a snapshot.
-const FILTERS: [(&str, &str); 5] = [
-    (r"https://127\.0\.0\.1:\d+", "https://ADDRESS"),
+const FILTERS: [(&str, &str); 6] = [
+    (r"https://(127\.0\.0\.1|ADDRESS):\d+", "https://ADDRESS:PORT"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
-    (r"\b(\d+[dhm])?\d+[hms]\b", "DURATION"),
+    (r"\b(\d+[dhm])?\d+[dhms]\b", "DURATION"),
+    (r"rotation-[a-z0-9]{5}", "rotation-RANDOM"),
     (r"  +", "  "),
 ];
 
