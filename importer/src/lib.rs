@@ -15,6 +15,9 @@
 //!
 //! [`decide`] and [`model::status`] are pure functions; I/O is in the other steps.
 
+// The overview links to private modules: nobody outside of this workspace uses this crate.
+#![allow(rustdoc::private_intra_doc_links)]
+
 mod args;
 mod cache;
 mod check;

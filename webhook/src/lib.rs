@@ -7,6 +7,9 @@
 //! certificate and the webhook configuration. [`watch_activity`] measures how old the cache may be, [`readiness`]
 //! reports what is missing, and [`metrics`] exposes both.
 
+// The overview links to private modules: nobody outside of this workspace uses this crate.
+#![allow(rustdoc::private_intra_doc_links)]
+
 mod admission;
 mod annotation;
 mod args;
