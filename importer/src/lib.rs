@@ -5,18 +5,15 @@
 //!
 //! | step | question |
 //! | --- | --- |
-//! | [`resolve`] | which link, and does the import own the Secret? |
-//! | [`decide`] | is a token due now, or when? |
-//! | [`mint`] | request a token from the source |
-//! | [`publish`] | write the Secret, in one call |
-//! | [`report`] | write the status, emit an event |
+//! | `resolve` | which link, and does the import own the Secret? |
+//! | `decide` | is a token due now, or when? |
+//! | `mint` | request a token from the source |
+//! | `publish` | write the Secret, in one call |
+//! | `report` | write the status, emit an event |
 //!
-//! [`check`] handles connectivity checks, which `kubemcsa check` requests.
+//! `check` handles connectivity checks, which `kubemcsa check` requests.
 //!
-//! [`decide`] and [`model::status`] are pure functions; I/O is in the other steps.
-
-// The overview links to private modules: nobody outside of this workspace uses this crate.
-#![allow(rustdoc::private_intra_doc_links)]
+//! `decide` and `model::status` are pure functions; I/O is in the other steps.
 
 mod args;
 mod cache;

@@ -1,14 +1,11 @@
 //! The automount webhook: mounts the Secrets of the ServiceAccountImports that a pod's annotation names, in every
 //! container.
 //!
-//! A request passes through [`listener`] ([`connections`]: limits) → [`server`] ([`body`]: reads the review) →
-//! [`review`] ([`admission`]: parses it; [`pod`]: the parsed pod; [`annotation`]: the imports that it names;
-//! [`imports`]: looks them up; [`patch`]: the volumes and mounts to add). [`certificates`] maintains the serving
-//! certificate and the webhook configuration. [`watch_activity`] measures how old the cache may be, [`readiness`]
-//! reports what is missing, and [`metrics`] exposes both.
-
-// The overview links to private modules: nobody outside of this workspace uses this crate.
-#![allow(rustdoc::private_intra_doc_links)]
+//! A request passes through `listener` (`connections`: limits) → `server` (`body`: reads the review) →
+//! `review` (`admission`: parses it; `pod`: the parsed pod; `annotation`: the imports that it names;
+//! `imports`: looks them up; `patch`: the volumes and mounts to add). `certificates` maintains the serving
+//! certificate and the webhook configuration. `watch_activity` measures how old the cache may be, `readiness`
+//! reports what is missing, and `metrics` exposes both.
 
 mod admission;
 mod annotation;
