@@ -67,7 +67,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     if let Some(release) = release {
-        let message = format!("Helm's {release} owns these objects too; its next upgrade needs --force-conflicts");
+        let message =
+            format!("Helm's {release} owns these objects too; its next upgrade needs --force-conflicts");
         output::warn(&cluster.name, &message);
     }
     if !args.no_wait {

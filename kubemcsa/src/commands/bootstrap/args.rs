@@ -16,7 +16,7 @@ pub struct Args {
     #[command(flatten)]
     pub target: TargetFlags,
 
-    /// Context of the source [default: the current one]; repeat this flag to link several sources in parallel
+    /// Context of the source [default: the current one]; repeatable, to link several in parallel
     #[arg(long = "source-context", value_name = "NAME", add = ArgValueCandidates::new(contexts), help_heading = "Source (owns the service accounts)")]
     pub source_contexts: Vec<String>,
 

@@ -140,7 +140,11 @@ mod tests {
     // Pods of an older generation don't count.
     #[case(2, json!({"observedGeneration": 1, "updatedReplicas": 2, "availableReplicas": 2}), Some("0 of 2 pods available"))]
     #[case(2, json!({"observedGeneration": 2, "updatedReplicas": 1, "availableReplicas": 2}), Some("1 of 2 pods available"))]
-    fn progress_counts_pods_of_the_current_generation(#[case] generation: i64, #[case] status: Value, #[case] expected: Option<&str>) {
+    fn progress_counts_pods_of_the_current_generation(
+        #[case] generation: i64,
+        #[case] status: Value,
+        #[case] expected: Option<&str>,
+    ) {
         assert_eq!(progress(&deployment(generation, status)).as_deref(), expected);
     }
 
@@ -162,6 +166,9 @@ mod tests {
             {"type": "Progressing", "status": "True", "message": "progressing"},
         ]});
         let reasons = reasons(&deployment(1, conditions), &[pod]);
-        assert!(reasons.starts_with("Available is False: too few; ") && reasons.contains(expected), "{reasons}");
+        assert!(
+            reasons.starts_with("Available is False: too few; ") && reasons.contains(expected),
+            "{reasons}"
+        );
     }
 }

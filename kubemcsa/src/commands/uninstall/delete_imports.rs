@@ -23,7 +23,10 @@ use crate::manifests;
 pub async fn delete(deleter: &mut Deleter) -> anyhow::Result<()> {
     let crd = apply::read(&deleter.cluster, &manifests::crd()?).await?;
     if crd.is_some_and(|crd| !is_ours(&crd)) {
-        output::warn(&deleter.cluster.name, "imports not deleted: the CRD doesn't belong to multicluster-service-account");
+        output::warn(
+            &deleter.cluster.name,
+            "imports not deleted: the CRD doesn't belong to multicluster-service-account",
+        );
         return Ok(());
     }
     let mut secrets = owned_secrets(&deleter.cluster).await?;

@@ -33,7 +33,8 @@ pub async fn delete(deleter: &mut Deleter, others: &[DynamicObject]) -> anyhow::
         let reason = format!("it contains {title}, which doesn't belong to multicluster-service-account");
         warn_not_deleted(&deleter.cluster, &namespace, &reason);
     } else if !targets.is_empty() {
-        let reason = format!("this cluster is also a source; it contains the identities of {}", targets.join(", "));
+        let reason =
+            format!("this cluster is also a source; it contains the identities of {}", targets.join(", "));
         warn_not_deleted(&deleter.cluster, &namespace, &reason);
     } else {
         deleter.delete(&namespace).await?;

@@ -27,9 +27,9 @@ pub async fn ensure_none(
     let Some(name) = foreign else { return Ok(()) };
     let uninstall = command_line(chosen, delete_imports);
     bail!(
-        "{}: MutatingWebhookConfiguration {name} calls our webhook, but doesn't belong to multicluster-service-account; without the webhook, it \
-         would refuse pods, so nothing was deleted; if nobody needs it: {} delete mutatingwebhookconfiguration {name} \
-         && {uninstall}",
+        "{}: nothing was deleted: MutatingWebhookConfiguration {name} calls our webhook, but doesn't belong to \
+         multicluster-service-account; without the webhook, it would refuse pods; if nobody needs it: {} delete \
+         mutatingwebhookconfiguration {name} && {uninstall}",
         cluster.name,
         chosen.kubectl(),
     )

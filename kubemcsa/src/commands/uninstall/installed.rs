@@ -102,7 +102,11 @@ mod tests {
     #[case("Secret", "managedFields: [{manager: multicluster-service-account-webhook}]", true)]
     #[case("Secret", "annotations: {cert-manager.io/certificate-name: webhook}", true)]
     #[case("Secret", "managedFields: [{manager: kubectl-create}]", false)]
-    fn ownership_depends_on_labels_managers_and_annotations(#[case] kind: &str, #[case] metadata: &str, #[case] expected: bool) {
+    fn ownership_depends_on_labels_managers_and_annotations(
+        #[case] kind: &str,
+        #[case] metadata: &str,
+        #[case] expected: bool,
+    ) {
         assert_eq!(is_ours(&object(kind, metadata)), expected);
     }
 

@@ -47,12 +47,12 @@ async fn kept(deleter: &Deleter, links: &[ExistingLink]) -> anyhow::Result<Vec<S
     let mut kept = Vec::new();
     match imports {
         0 => {}
-        1 => kept.push("1 import with its Secret, which is no longer refreshed".into()),
-        more => kept.push(format!("{more} imports with their Secrets, which are no longer refreshed")),
+        1 => kept.push("1 import with its Secret (no longer refreshed)".into()),
+        more => kept.push(format!("{more} imports with their Secrets (no longer refreshed)")),
     }
     if !links.is_empty() {
         let names: Vec<_> = links.iter().map(|link| link.cluster_name.as_str()).collect();
-        kept.push(format!("the links to {}, which hold credentials", names.join(" and ")));
+        kept.push(format!("the links to {} (with credentials)", names.join(" and ")));
     }
     if apply::read(cluster, &manifests::crd()?).await?.is_some() {
         kept.push("the ServiceAccountImport CRD".into());
@@ -71,7 +71,9 @@ fn trust(link: &ExistingLink) -> String {
              --source-context CONTEXT",
             shell_quote(&import.spec.name)
         ),
-        None => format!("{source} still trusts this cluster by a link that was created by hand; revoke it there"),
+        None => {
+            format!("{source} still trusts this cluster by a link that was created by hand; revoke it there")
+        }
     }
 }
 
