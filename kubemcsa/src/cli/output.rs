@@ -48,22 +48,23 @@ pub fn warn_of(error: &impl Display) {
     warn(cluster, text);
 }
 
-/// What became of an object.
-pub fn outcome(cluster: &str, title: &str, outcome: Outcome) {
-    let style = match outcome {
-        Outcome::Created => AnsiColor::Green.on_default(),
-        Outcome::Changed | Outcome::Removed => AnsiColor::Yellow.on_default(),
-        Outcome::Unchanged => Style::new().dimmed(),
-    };
-    say(cluster, &format!("{title} {style}{}{style:#}", outcome.word()));
+/// Prints what was done to an object, which `reference` names as kubectl does.
+pub fn outcome(cluster: &str, reference: &str, outcome: Outcome) {
+    say(cluster, &format!("{reference} {}", styled_outcome(outcome)));
 }
 
-/// What would become of an object.
-pub fn rehearsed(cluster: &str, title: &str, outcome: Outcome) {
-    match outcome {
-        Outcome::Unchanged => self::outcome(cluster, title, outcome),
-        _ => say(cluster, &format!("{title} would be {}", outcome.word())),
-    }
+/// Prints what a dry run would do to an object.
+pub fn dry_run(cluster: &str, reference: &str, outcome: Outcome) {
+    say(cluster, &format!("{reference} {} (dry run)", styled_outcome(outcome)));
+}
+
+fn styled_outcome(outcome: Outcome) -> String {
+    let style = match outcome {
+        Outcome::Created => AnsiColor::Green.on_default(),
+        Outcome::Configured | Outcome::Deleted => AnsiColor::Yellow.on_default(),
+        Outcome::Unchanged => Style::new().dimmed(),
+    };
+    format!("{style}{}{style:#}", outcome.word())
 }
 
 /// Lines for pasting, without a mark.

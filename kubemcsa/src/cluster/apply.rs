@@ -14,24 +14,20 @@ pub const FIELD_MANAGER: &str = "kubemcsa";
 /// What became of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was not there.
     Created,
-    /// It was there, and not like this.
-    Changed,
-    /// It was there, like this.
+    Configured,
     Unchanged,
-    /// It was there, and is gone.
-    Removed,
+    Deleted,
 }
 
 impl Outcome {
-    /// The word for it.
+    /// The word that kubectl prints.
     pub fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
-            Self::Changed => "changed",
+            Self::Configured => "configured",
             Self::Unchanged => "unchanged",
-            Self::Removed => "removed",
+            Self::Deleted => "deleted",
         }
     }
 }
@@ -97,9 +93,9 @@ impl Rehearsed {
     pub fn outcome(&self) -> Outcome {
         match (&self.before, &self.after) {
             (None, _) => Outcome::Created,
-            (Some(_), None) => Outcome::Removed,
+            (Some(_), None) => Outcome::Deleted,
             (Some(before), Some(after)) if same(before, after) => Outcome::Unchanged,
-            (Some(_), Some(_)) => Outcome::Changed,
+            (Some(_), Some(_)) => Outcome::Configured,
         }
     }
 }
@@ -133,7 +129,7 @@ async fn patch(
     let outcome = match before {
         None => Outcome::Created,
         Some(before) if same(&before, &stored) => Outcome::Unchanged,
-        Some(_) => Outcome::Changed,
+        Some(_) => Outcome::Configured,
     };
     Ok(Applied { outcome, stored })
 }

@@ -60,7 +60,7 @@ impl Deleter {
     /// Says that an object was removed, or would be.
     pub fn record(&mut self, object: &DynamicObject) {
         self.deleted += 1;
-        let say = if self.dry_run { output::rehearsed } else { output::outcome };
-        say(&self.cluster.name, &object::title(object), Outcome::Removed);
+        let say = if self.dry_run { output::dry_run } else { output::outcome };
+        say(&self.cluster.name, &object::reference(object), Outcome::Deleted);
     }
 }

@@ -1,8 +1,8 @@
 //! Objects of any kind, and what they are called.
 
 use anyhow::Context;
-use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Resource, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use serde::Serialize;
 
@@ -48,7 +48,21 @@ pub fn resource(object: &DynamicObject) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind(object)))
 }
 
-/// What a person calls it: `service account multicluster-service-account/c1`.
+/// The object as kubectl prints it, with the flag to select its namespace: `role.rbac.authorization.k8s.io/a -n team`.
+/// It can be pasted after `kubectl get`.
+pub fn reference(object: &DynamicObject) -> String {
+    reference_of(object, &resource(object))
+}
+
+/// [`reference`] of a typed object.
+pub fn reference_of<K: Resource>(object: &K, kind: &K::DynamicType) -> String {
+    let group = Some(K::group(kind)).filter(|group| !group.is_empty());
+    let group = group.map(|group| format!(".{group}")).unwrap_or_default();
+    let namespace = object.namespace().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+    format!("{}{group}/{}{namespace}", K::kind(kind).to_lowercase(), object.name_any())
+}
+
+/// The object in a sentence: `service account multicluster-service-account/c1`.
 pub fn title(object: &DynamicObject) -> String {
     titled(kind(object), object.namespace().as_deref(), &object.name_any())
 }
@@ -97,5 +111,29 @@ mod tests {
         );
         assert_eq!(resource(&objects[1]).group, "rbac.authorization.k8s.io");
         assert_eq!(resource(&objects[1]).plural, "clusterroles");
+    }
+
+    #[rstest]
+    #[case("v1", "Namespace", "", "namespace/a")]
+    #[case("v1", "Secret", "namespace: team", "secret/a -n team")]
+    #[case("apps/v1", "Deployment", "namespace: team", "deployment.apps/a -n team")]
+    #[case("rbac.authorization.k8s.io/v1", "ClusterRole", "", "clusterrole.rbac.authorization.k8s.io/a")]
+    fn references_are_those_of_kubectl(
+        #[case] version: &str,
+        #[case] kind: &str,
+        #[case] namespace: &str,
+        #[case] expected: &str,
+    ) {
+        let text = format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: a, {namespace}}}}}");
+        let object = parse(&text).unwrap().remove(0);
+        assert_eq!(reference(&object), expected);
+    }
+
+    #[test]
+    fn typed_object_has_the_same_reference() {
+        let mut secret = k8s_openapi::api::core::v1::Secret::default();
+        secret.metadata.name = Some("a".into());
+        secret.metadata.namespace = Some("team".into());
+        assert_eq!(reference_of(&secret, &()), "secret/a -n team");
     }
 }

@@ -61,7 +61,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         for object in &mut stage {
             registration::keep_urls(&cluster, object).await?;
             let applied = apply::apply(&cluster, object).await?;
-            output::outcome(&cluster.name, &object::title(object), applied.outcome);
+            output::outcome(&cluster.name, &object::reference(object), applied.outcome);
             release = release.or_else(|| object::helm_release(&applied.stored));
         }
         if stage.iter().any(apply_order::is_definition) {
@@ -79,7 +79,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     // needed may have needed it until now.
     for object in confined::obsolete(granted, &objects) {
         delete::delete(&cluster, &object).await?;
-        output::outcome(&cluster.name, &object::title(&object), Outcome::Removed);
+        output::outcome(&cluster.name, &object::reference(&object), Outcome::Deleted);
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ pub async fn share(cluster: &Cluster, progress: &Progress, grants: &Grants) -> a
     let namespace = manifests::namespace()?;
     // It may be a target's too, with labels of its own.
     if apply::is_there(cluster, &namespace).await? {
-        progress.outcome(&cluster.name, &object::title(&namespace), Outcome::Unchanged);
+        progress.outcome(&cluster.name, &object::reference(&namespace), Outcome::Unchanged);
     } else {
         written(cluster, progress, &namespace).await?;
     }
@@ -167,7 +167,7 @@ async fn delete_all(
 ) -> Result<(), CallError> {
     for object in objects {
         delete::delete_unchanged(cluster, object).await?;
-        progress.outcome(&cluster.name, &object::title(object), Outcome::Removed);
+        progress.outcome(&cluster.name, &object::reference(object), Outcome::Deleted);
     }
     Ok(())
 }
@@ -191,7 +191,7 @@ async fn written(
     object: &DynamicObject,
 ) -> Result<DynamicObject, CallError> {
     let applied = apply::apply(cluster, object).await?;
-    progress.outcome(&cluster.name, &object::title(object), applied.outcome);
+    progress.outcome(&cluster.name, &object::reference(object), applied.outcome);
     Ok(applied.stored)
 }
 

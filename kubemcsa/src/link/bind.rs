@@ -36,7 +36,7 @@ impl Bound {
 pub async fn bind(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound> {
     let secret = desired::bound_secret(permitted)?;
     let applied = apply::apply(permitted.source(), &secret).await?;
-    permitted.progress().outcome(&permitted.source().name, &object::title(&secret), applied.outcome);
+    permitted.progress().outcome(&permitted.source().name, &object::reference(&secret), applied.outcome);
     let uid = applied.stored.uid().context("the Secret that tokens are bound to has no UID")?;
     Ok(Bound { name: secret.name_any(), uid })
 }
@@ -47,7 +47,7 @@ pub async fn rebind(permitted: &Permitted, authorized: &Authorized) -> anyhow::R
     let source = permitted.source();
     if let Some(old) = apply::read(source, &secret).await? {
         delete::delete(source, &old).await?;
-        permitted.progress().outcome(&source.name, &object::title(&secret), Outcome::Removed);
+        permitted.progress().outcome(&source.name, &object::reference(&secret), Outcome::Deleted);
     }
     bind(permitted, authorized).await
 }
@@ -77,11 +77,7 @@ pub async fn bind_interim(permitted: &Permitted, _: &Authorized) -> anyhow::Resu
     let params = PostParams::default();
     let call = secrets.create(&params, &secret);
     let created = source.call("create a secret for the rotation", call).await?;
-    permitted.progress().outcome(
-        &source.name,
-        &object::titled("Secret", Some(SYSTEM_NAMESPACE), &created.name_any()),
-        Outcome::Created,
-    );
+    permitted.progress().outcome(&source.name, &object::reference_of(&created, &()), Outcome::Created);
     let uid = created.uid().context("the Secret of the rotation has no UID")?;
     Ok(Bound { name: created.name_any(), uid })
 }
@@ -103,7 +99,7 @@ pub async fn delete_interim(permitted: &Permitted) -> anyhow::Result<()> {
     let source = permitted.source();
     for secret in interim(source, &permitted.target().name).await? {
         delete::delete(source, &secret).await?;
-        permitted.progress().outcome(&source.name, &object::title(&secret), Outcome::Removed);
+        permitted.progress().outcome(&source.name, &object::reference(&secret), Outcome::Deleted);
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ pub async fn prepare(cluster: &Cluster, progress: &Progress) -> anyhow::Result<(
     for object in [manifests::namespace()?, manifests::crd()?] {
         let there = apply::is_there(cluster, &object).await?;
         let outcome = if there { Outcome::Unchanged } else { apply::apply(cluster, &object).await?.outcome };
-        progress.outcome(&cluster.name, &object::title(&object), outcome);
+        progress.outcome(&cluster.name, &object::reference(&object), outcome);
     }
     crd::established(cluster, ESTABLISHED_WITHIN).await
 }
@@ -43,7 +43,7 @@ pub async fn declare(permitted: &Permitted, seconds: Option<i64>) -> anyhow::Res
     let cluster = permitted.target();
     let import = object::dynamic(&desired::import(permitted, lifetime(permitted, seconds).await?))?;
     let applied = apply::apply(cluster, &import).await?;
-    permitted.progress().outcome(&cluster.name, &object::title(&import), applied.outcome);
+    permitted.progress().outcome(&cluster.name, &object::reference(&import), applied.outcome);
     let import = applied.stored.try_parse().context("the import that was stored can't be read")?;
     Ok(Declared { import })
 }

@@ -44,10 +44,10 @@ impl Progress {
     }
 
     /// Says what became of an object.
-    pub fn outcome(&self, cluster: &str, title: &str, outcome: Outcome) {
+    pub fn outcome(&self, cluster: &str, reference: &str, outcome: Outcome) {
         match self {
-            Self::Lines => output::outcome(cluster, title, outcome),
-            Self::Line(line) => line.set_message(format!("{title} {}", outcome.word())),
+            Self::Lines => output::outcome(cluster, reference, outcome),
+            Self::Line(line) => line.set_message(format!("{reference} {}", outcome.word())),
         }
     }
 

@@ -36,13 +36,9 @@ pub async fn publish(
             let patch = Patch::Merge(SecretState::read(&stored.metadata).update(secret));
             let call = secrets.patch(&name, &params, &patch);
             cluster.call(&doing("update"), call).await?;
-            Outcome::Changed
+            Outcome::Configured
         }
     };
-    permitted.progress().outcome(
-        &cluster.name,
-        &object::titled("Secret", Some(SYSTEM_NAMESPACE), &name),
-        outcome,
-    );
+    permitted.progress().outcome(&cluster.name, &object::reference_of(secret, &()), outcome);
     Ok(())
 }

@@ -62,8 +62,8 @@ async fn one(
 }
 
 fn show(cluster: &Cluster, object: &DynamicObject, rehearsed: Rehearsed) -> anyhow::Result<()> {
-    let title = object::title(object);
-    output::rehearsed(&cluster.name, &title, rehearsed.outcome());
-    let label = format!("{}: {title}", cluster.name);
+    let reference = object::reference(object);
+    output::dry_run(&cluster.name, &reference, rehearsed.outcome());
+    let label = format!("{}: {reference}", cluster.name);
     output::styled(&diff::diff(&label, rehearsed.before.as_ref(), rehearsed.after.as_ref())?)
 }

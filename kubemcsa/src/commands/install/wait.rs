@@ -31,7 +31,7 @@ pub async fn until_available(cluster: &Cluster, timeout: Duration, kubectl: &str
             let deployment = cluster.call(&format!("read {title}"), deployments.get(&name)).await?;
             let progress = progress(&deployment);
             let Some(progress) = progress else {
-                output::say(&cluster.name, &format!("{title} available"));
+                output::say(&cluster.name, &format!("{} available", object::reference(object)));
                 break;
             };
             if progress != said {

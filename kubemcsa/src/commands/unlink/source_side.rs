@@ -112,7 +112,7 @@ async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()
         let say =
             |text: &str| output::say(&deleter.cluster.name, &format!("namespace {SYSTEM_NAMESPACE} {text}"));
         if deleter.dry_run {
-            say("would be removed, unless there is more in it");
+            say("would be deleted, unless there is more in it");
         } else if is_empty(&deleter.cluster).await {
             deleter.delete(&namespace).await?;
         } else {

@@ -32,8 +32,8 @@ impl Stored {
 
     /// The object as it is to be written: over the one that was read, if there is one, and no other.
     pub fn at_its_version(&self, object: &DynamicObject) -> DynamicObject {
-        let title = object::title(object);
-        let before = self.objects.iter().find(|stored| object::title(stored) == title);
+        let reference = object::reference(object);
+        let before = self.objects.iter().find(|stored| object::reference(stored) == reference);
         let mut object = object.clone();
         object.metadata.resource_version = before.and_then(|stored| stored.resource_version());
         object
@@ -41,8 +41,8 @@ impl Stored {
 
     /// What of it is not among `wanted`.
     pub fn beyond<'a>(&'a self, wanted: &'a [DynamicObject]) -> impl Iterator<Item = &'a DynamicObject> {
-        let wanted: BTreeSet<_> = wanted.iter().map(object::title).collect();
-        self.objects.iter().filter(move |object| !wanted.contains(&object::title(object)))
+        let wanted: BTreeSet<_> = wanted.iter().map(object::reference).collect();
+        self.objects.iter().filter(move |object| !wanted.contains(&object::reference(object)))
     }
 }
 
