@@ -148,7 +148,7 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
     create_pod(&target, "absent").await.context("nobody is asked any more")?;
     ensure!(imports.values("i-token").await? == before.0, "the credential was touched");
     let (ok, said) = uninstall(&kubeconfig, &[])?;
-    ensure!(ok && said.contains("nothing to remove") && said.contains("kept: an import"), "{said}");
+    ensure!(ok && said.contains("nothing to delete") && said.contains("kept: 1 import"), "{said}");
 
     // Installed again, it goes on where it was.
     let minted = tokens_minted_in(&source, "lister")?;
@@ -175,7 +175,7 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
     }
     ensure!(left_of_all(&target).await?.is_empty(), "{:?}", left_of_all(&target).await?);
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
-    ensure!(ok && said.contains("nothing to remove") && said.lines().count() == 1, "{said}");
+    ensure!(ok && said.contains("nothing to delete") && said.lines().count() == 1, "{said}");
     Ok(())
 }
 
@@ -207,7 +207,7 @@ async fn whenever_it_is_killed_the_next_run_finishes() -> anyhow::Result<()> {
     }
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
     ensure!(
-        (told + &said).contains("c2 still trusts its link"),
+        (told + &said).contains("c2 still trusts this cluster"),
         "no run said who still trusts the target: {said}"
     );
     ensure!(ok && left_of_all(&target).await?.is_empty(), "{:?}: {said}", left_of_all(&target).await?);
@@ -246,7 +246,7 @@ async fn secrets_go_without_the_garbage_collector() -> anyhow::Result<()> {
 async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
     let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && said.lines().count() == 1 && said.contains("nothing to remove"), "{said}");
+    ensure!(ok && said.lines().count() == 1 && said.contains("nothing to delete"), "{said}");
 
     // Half of an installation, and in it someone else's Service of our name.
     let manifest = |name: &str| format!("{MANIFESTS}/{name}.yaml");
@@ -262,9 +262,9 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     for kept in
         ["service multicluster-service-account/webhook", "secret multicluster-service-account/webhook-tls"]
     {
-        ensure!(said.contains(&format!("{kept} is left alone")), "{kept}: {said}");
+        ensure!(said.contains(&format!("{kept} not deleted")), "{kept}: {said}");
     }
-    ensure!(said.contains("namespace multicluster-service-account is left alone"), "{said}");
+    ensure!(said.contains("namespace multicluster-service-account not deleted"), "{said}");
     ensure!(left(&target).await? == ["secret/webhook-tls"], "{:?}", left(&target).await?);
     for theirs in ["service/webhook", "secret/webhook-tls"] {
         target.kubectl([&system[..], &["delete", theirs]].concat()).await?;
@@ -294,7 +294,7 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     let definition = ["customresourcedefinition", "serviceaccountimports.multicluster.admiralty.io"];
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of=shop"]].concat()).await?;
     let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && said.contains("imports are left alone"), "{said}");
+    ensure!(ok && said.contains("imports not deleted"), "{said}");
     target.kubectl(["get", "namespace", SYSTEM_NAMESPACE]).await?;
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
 
@@ -367,7 +367,7 @@ async fn what_was_added_to_it_goes_with_it() -> anyhow::Result<()> {
     ensure!(kubemcsa(target.kubeconfig(), args)?.status.success());
 
     let (ok, said) = uninstall(target.kubeconfig(), &[])?;
-    ensure!(ok && !said.contains("left alone"), "{said}");
+    ensure!(ok && !said.contains("not deleted"), "{said}");
     ensure!(
         said.contains("role.rbac.authorization.k8s.io/multicluster-service-account-importer -n team deleted"),
         "{said}"

@@ -1,5 +1,5 @@
-//! `kubemcsa allow` and `kubemcsa deny`: what a target may import from a source. Both are the source's
-//! business alone; the target is asked only whether it is the one that is meant.
+//! `kubemcsa allow` and `kubemcsa deny`: change what a target may import from a source. They write only in the source;
+//! from the target, they only read its UID.
 
 use anyhow::bail;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
@@ -12,14 +12,13 @@ use crate::link::grants::{self, Grant, Grants, Whole};
 use crate::link::progress::Progress;
 use crate::link::{TRIES, authorize, connect, identities, plan};
 
-/// Which service accounts, and of which link.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The service accounts of a namespace, or one of them
+    /// All service accounts of a namespace, or one of them
     #[arg(value_name = "NAMESPACE[/NAME]", required_unless_present = "everything")]
     grants: Vec<Grant>,
 
-    /// All service accounts of all namespaces, but for those in kube-*
+    /// All service accounts of all namespaces, except kube-*
     #[arg(long, conflicts_with = "grants")]
     everything: bool,
 
@@ -27,16 +26,12 @@ pub struct Args {
     link: LinkFlags,
 }
 
-/// What is to be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// More is allowed.
     Allow,
-    /// Less is.
     Deny,
 }
 
-/// Changes it.
 pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     let flags = args.link.clone().of(if change == Change::Allow { "allow" } else { "deny" });
     let chosen = flags.source.choose()?;
@@ -49,7 +44,7 @@ pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
         let stored = grants::stored(&source, &target).await?;
         let before = stored.grants.clone().unwrap_or(Grants::Only(Default::default()));
         let after =
-            changed(&args, change, &before).map_err(|whole| refused(whole, &flags, &target, &before))?;
+            changed(&args, change, &before).map_err(|whole| indivisible(whole, &flags, &target, &before))?;
         authorize::ensure_namespaces(&source, &after, &stored).await?;
         let policy = authorize::share(&source, &progress, &after).await?;
         match authorize::put(&source, &progress, &target, &after, &stored).await {
@@ -61,18 +56,15 @@ pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
         output::say(&source.name, &sentence);
     }
     if before == after {
-        let said =
-            if change == Change::Deny { "could not import that before" } else { "could import that before" };
-        output::say(&source.name, &format!("nothing is changed: {target} {said}"));
+        output::say(&source.name, &format!("unchanged: {target} already had these permissions"));
     } else if change == Change::Deny {
-        let said =
-            "tokens that were minted before stay valid until they expire; the imports then say Forbidden";
-        output::warn(&source.name, said);
+        let message = "existing tokens stay valid until they expire; then the imports report Forbidden";
+        output::warn(&source.name, message);
     }
     Ok(())
 }
 
-/// The name of the target, whom the source must know. Where flags lead to it, it must be that very cluster.
+/// The name of a target that is linked to the source. If flags give its context, its UID must match.
 async fn known_target(flags: &Flags, source: &Cluster) -> anyhow::Result<String> {
     let is_named_only =
         flags.target.name.is_some() && flags.target.context.is_none() && flags.target.kubeconfig.is_none();
@@ -88,11 +80,11 @@ async fn known_target(flags: &Flags, source: &Cluster) -> anyhow::Result<String>
         None => {
             let known = identities::targets(source).await?;
             let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-            bail!("{}: no target called {name} is linked to it; those that are: {known}", source.name)
+            bail!("{}: target {name} is not linked to this source; linked targets: {known}", source.name)
         }
         Some(known) if uid.as_ref().is_some_and(|uid| *uid != known) => bail!(
-            "{}: service account {SYSTEM_NAMESPACE}/{name} belongs to another target of that name, whose UID is \
-             {known} and not {}; name the one that is meant with --target-name",
+            "{}: service account {SYSTEM_NAMESPACE}/{name} belongs to another target of that name, with UID {known} \
+             instead of {}; choose a target with --target-name",
             source.name,
             uid.unwrap_or_default()
         ),
@@ -115,16 +107,22 @@ fn changed(args: &Args, change: Change, before: &Grants) -> Result<Grants, (Gran
     Ok(after)
 }
 
-fn refused((grant, whole): (Grant, Whole), flags: &Flags, target: &str, before: &Grants) -> anyhow::Error {
+/// RBAC can't exclude a part of what it grants.
+fn indivisible(
+    (grant, whole): (Grant, Whole),
+    flags: &Flags,
+    target: &str,
+    before: &Grants,
+) -> anyhow::Error {
     match whole {
         Whole::Cluster => anyhow::anyhow!(
-            "{target} may import everything, and RBAC can't take {grant} out of that; say what it may import instead, \
-             and nothing else: {} --allow NAMESPACE[/NAME]",
+            "{target} may import everything, and RBAC can't exclude {grant} from that; list all that it may import \
+             instead: {} --allow NAMESPACE[/NAME]",
             flags.of("bootstrap", "")
         ),
         Whole::Namespace => anyhow::anyhow!(
-            "{target} may import all of namespace {}, and RBAC can't take {grant} out of that; take away the \
-             namespace, and allow what it may: {}; it may now import {before}",
+            "{target} may import all of namespace {}, and RBAC can't exclude {grant} from that; deny the namespace, then \
+             allow the service accounts that it may import: {}; it may now import: {before}",
             grant.namespace,
             flags.of("deny", &grant.namespace)
         ),

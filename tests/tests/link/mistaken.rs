@@ -52,7 +52,7 @@ async fn rights_in_two_forms_are_not_guessed_at() -> anyhow::Result<()> {
     let file = file.display().to_string();
     world.source.kubectl(["apply", "--server-side", "--field-manager", "gitops", "-f", &file]).await?;
     let said = world.refused(&["bootstrap"])?;
-    ensure!(said.contains("say which is meant") && said.contains("--allow NAMESPACE"), "{said}");
+    ensure!(said.contains("choose one") && said.contains("--allow NAMESPACE"), "{said}");
     world.run(&["bootstrap", "--allow", "team-a"])?;
     let name = "clusterrolebinding.rbac.authorization.k8s.io/multicluster-service-account-link-c1";
     ensure!(!world.traces().await?.contains(name), "the link is still bound to everything");
