@@ -121,8 +121,8 @@ fn indivisible(
             flags.of("bootstrap", "")
         ),
         Whole::Namespace => anyhow::anyhow!(
-            "{target} may import all of namespace {}, and RBAC can't exclude {grant} from that; deny the namespace, then \
-             allow the service accounts that it may import: {}; it may now import: {before}",
+            "{target} may import all of namespace {}, and RBAC can't exclude {grant} from that; deny the namespace, \
+             then allow the service accounts that it may import: {}; it may now import: {before}",
             grant.namespace,
             flags.of("deny", &grant.namespace)
         ),

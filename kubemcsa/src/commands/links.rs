@@ -158,7 +158,7 @@ mod tests {
     #[case(3600, "1h")]
     #[case(0, "<1m ago")]
     #[case(-7200, "2h ago")]
-    fn time_left_is_printed_in_units_or_as_ago(#[case] seconds: i64, #[case] expected: &str) {
+    fn time_left_and_time_since_are_printed(#[case] seconds: i64, #[case] expected: &str) {
         let cell = left(Some(SignedDuration::from_secs(seconds)));
         assert!(cell == expected.into() || cell == Cell::bad(expected), "{cell:?}");
     }

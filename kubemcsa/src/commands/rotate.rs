@@ -1,9 +1,9 @@
 //! `kubemcsa rotate`: replaces a link's credential and revokes all earlier tokens.
 //!
-//! A link's tokens are bound to a Secret in the source; deleting it revokes them. So that no import fails meanwhile, the
-//! link first gets a token that is bound to an interim Secret. When the importer uses that, the usual Secret is
-//! recreated, and the link gets a token that is bound to it. Wherever this is interrupted, the link works, and the next
-//! rotate or bootstrap finishes.
+//! A link's tokens are bound to a Secret in the source; deleting it revokes them. So that no import fails meanwhile,
+//! the link first gets a token that is bound to an interim Secret. Once the importer uses that token, the usual Secret
+//! is recreated, and the link gets a token that is bound to the new Secret. Wherever this is interrupted, the link
+//! works, and the next rotate or bootstrap finishes.
 //!
 //! current → replace (interim) → pickup → replace → pickup → report
 
@@ -39,7 +39,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let interim = bind::bind_interim(&permitted, &authorized).await?;
     let half = SignedDuration::from_secs(declared.import().spec.expiration_seconds / 2);
-    // Without this time, the importer would refresh the token at once, bound to the Secret that is about to be deleted.
+    // Without this time, the importer would refresh the token at once, bound to the Secret that is deleted next.
     let refresh_at = Timestamp::now() + half;
     replace(&interim, Some(refresh_at)).await?;
     let is_interim = |time: Timestamp| time.as_second() == refresh_at.as_second();

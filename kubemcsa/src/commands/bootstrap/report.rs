@@ -36,7 +36,7 @@ pub async fn report(connected: &Connected, way: &Way, linked: &Linked) -> anyhow
     output::say(&source.name, &format!("to remove the link: {}", flags.of("unlink", "")));
     if connected.plan().flags().others.iter().any(|(flag, _)| *flag == "--link-ttl") {
         let message = format!(
-            "tokens that the link got earlier keep their lifetime; to revoke them: {}",
+            "existing tokens of the link keep their lifetime; to revoke them: {}",
             flags.of("rotate", "")
         );
         output::say(&source.name, &message);
@@ -100,7 +100,7 @@ pub async fn print_manifests(
     output::say(
         &target.name,
         &format!(
-            "nothing was applied; to mint the link's token after you have applied the manifests of both sides: {}",
+            "nothing was applied; apply the manifests of both sides, then mint the link's token: {}",
             connected.plan().flags().again()
         ),
     );

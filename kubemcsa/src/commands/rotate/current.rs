@@ -47,8 +47,8 @@ pub async fn read(claimed: &Claimed) -> anyhow::Result<CurrentLink> {
     let written = Provenance::read(secret.annotations()).map(|provenance| provenance.fingerprint);
     if written != Some(secret::fingerprint(&import.spec, import.is_link(), &endpoint)) {
         bail!(
-            "{}: neither bootstrap nor the importer wrote the address {} in Secret {SYSTEM_NAMESPACE}/{name}, so no token \
-             is sent to it; to set the address of {}: {bootstrap}",
+            "{}: neither bootstrap nor the importer wrote the address {} in Secret {SYSTEM_NAMESPACE}/{name}, so no \
+             token is sent to it; to set the address of {}: {bootstrap}",
             target.name,
             endpoint.server,
             source.name

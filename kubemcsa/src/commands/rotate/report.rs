@@ -31,8 +31,8 @@ pub async fn report(
         return Ok(());
     }
     bail!(
-        "{}: the old token is still accepted, so it is not bound to Secret {SYSTEM_NAMESPACE}/{}; to revoke it, recreate \
-         the service account: {} && {}",
+        "{}: the old token is still accepted, so it is not bound to Secret {SYSTEM_NAMESPACE}/{}; to revoke it, \
+         recreate the service account: {} && {}",
         source.name,
         target.name,
         plan.flags().of("unlink", ""),

@@ -61,7 +61,7 @@ async fn delete_all_imports(deleter: &mut Deleter) -> anyhow::Result<()> {
         if deleter.dry_run {
             return Ok(());
         }
-        // The timeout is for each import, not for all of them.
+        // The timeout starts when the last import is deleted, however many there are.
         if !new.is_empty() {
             deadline = Instant::now() + deleter.timeout;
         } else if Instant::now() >= deadline {

@@ -1,4 +1,4 @@
-//! Second step: ensures that no other webhook configuration calls our webhook, as it would refuse pods afterwards.
+//! Second step: ensures that no other webhook configuration calls our webhook, or pods would be refused without it.
 
 use anyhow::bail;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -28,7 +28,7 @@ pub async fn ensure_none(
     let uninstall = command_line(chosen, delete_imports);
     bail!(
         "{}: nothing was deleted: MutatingWebhookConfiguration {name} calls our webhook, but doesn't belong to \
-         multicluster-service-account; without the webhook, it would refuse pods; if nobody needs it: {} delete \
+         multicluster-service-account; without the webhook, pods would be refused; if nobody needs it: {} delete \
          mutatingwebhookconfiguration {name} && {uninstall}",
         cluster.name,
         chosen.kubectl(),

@@ -18,7 +18,7 @@ pub const NOT_OURS: &str = "it doesn't belong to multicluster-service-account";
 pub struct Found {
     /// Installed, or created by an installed program.
     pub ours: Vec<DynamicObject>,
-    /// Not ours.
+    /// Objects of another owner.
     pub others: Vec<DynamicObject>,
 }
 

@@ -48,7 +48,7 @@ async fn kept(deleter: &Deleter, links: &[ExistingLink]) -> anyhow::Result<Vec<S
     match imports {
         0 => {}
         1 => kept.push("1 import with its Secret (no longer refreshed)".into()),
-        more => kept.push(format!("{more} imports with their Secrets (no longer refreshed)")),
+        count => kept.push(format!("{count} imports with their Secrets (no longer refreshed)")),
     }
     if !links.is_empty() {
         let names: Vec<_> = links.iter().map(|link| link.cluster_name.as_str()).collect();

@@ -61,8 +61,9 @@ fn ensure_owner(source: &Cluster, object: &DynamicObject, target_uid: Option<&st
     match (object.annotations().get(TARGET_UID), target_uid) {
         (None, _) => bail!("{}: nothing was deleted: {title} doesn't belong to a link", source.name),
         (Some(uid), Some(target)) if uid != target => bail!(
-            "{}: nothing was deleted: {title} belongs to another target of that name, with UID {uid} instead of {target}; \
-             if that target is gone for good: kubemcsa unlink --source-only --target-name {} --source-context CONTEXT",
+            "{}: nothing was deleted: {title} belongs to another target of that name, with UID {uid} instead of \
+             {target}; if that target is gone for good: kubemcsa unlink --source-only --target-name {} \
+             --source-context CONTEXT",
             source.name,
             object.name_any()
         ),
@@ -126,8 +127,8 @@ async fn is_empty(cluster: &Cluster) -> bool {
     let Ok(discovery) = Discovery::new(cluster.client.clone()).run().await else { return false };
     for group in discovery.groups() {
         for (resource, capabilities) in group.recommended_resources() {
-            let is_listed = capabilities.supports_operation(verbs::LIST);
-            if capabilities.scope != Scope::Namespaced || !is_listed || is_event(&resource) {
+            let is_listable = capabilities.supports_operation(verbs::LIST);
+            if capabilities.scope != Scope::Namespaced || !is_listable || is_event(&resource) {
                 continue;
             }
             let api =
@@ -162,8 +163,8 @@ pub async fn wait_until_revoked(
         return Ok(());
     }
     bail!(
-        "{}: the link's token is still accepted, so it must be a token of another service account; find out which, and \
-         revoke the token there",
+        "{}: the link's token is still accepted, so it must belong to another service account; find out which, and \
+         revoke it there",
         source.name
     )
 }

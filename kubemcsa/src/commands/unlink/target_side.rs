@@ -17,7 +17,7 @@ use crate::cluster::deleter::Deleter;
 use crate::cluster::{Cluster, delete, list, object};
 use crate::link::existing::{self, ExistingLink};
 
-/// All that belongs to a source in a target.
+/// All objects of a source in a target.
 pub struct Link {
     source: String,
     links: Vec<ExistingLink>,
@@ -30,9 +30,9 @@ impl Link {
     /// Imports and Secrets of the link itself.
     fn own(&self) -> anyhow::Result<Vec<DynamicObject>> {
         let mut objects = Vec::new();
-        for linked in &self.links {
-            objects.extend(linked.import.as_ref().map(object::dynamic).transpose()?);
-            objects.extend(linked.secret.as_ref().map(|secret| by_metadata(secret.metadata.clone())));
+        for link in &self.links {
+            objects.extend(link.import.as_ref().map(object::dynamic).transpose()?);
+            objects.extend(link.secret.as_ref().map(|secret| metadata_only(secret.metadata.clone())));
         }
         Ok(objects)
     }
@@ -117,7 +117,7 @@ async fn secrets_of(
     let found = list::pages(target, "list the metadata of imports' secrets", labelled, page).await?;
     let own =
         found.into_iter().filter(|secret| secret.owner_references().iter().any(|it| uids.contains(&it.uid)));
-    Ok(own.map(|secret| by_metadata(secret.metadata)).collect())
+    Ok(own.map(|secret| metadata_only(secret.metadata)).collect())
 }
 
 /// Reports what is kept, and which tokens stay valid.
@@ -154,6 +154,6 @@ fn kept_imports(count: usize, source: &str, keep_secrets: bool) -> Option<String
     }
 }
 
-fn by_metadata(metadata: ObjectMeta) -> DynamicObject {
+fn metadata_only(metadata: ObjectMeta) -> DynamicObject {
     DynamicObject { types: Some(list::types::<Secret>()), metadata, data: Default::default() }
 }
