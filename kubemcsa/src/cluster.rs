@@ -1,4 +1,4 @@
-//! A connection to one cluster.
+//! Connections to clusters, and what is done there.
 
 pub mod apply;
 pub mod call;
@@ -22,25 +22,24 @@ use tower::retry::RetryLayer;
 
 use crate::cluster::call::{Call, CallError, DEADLINE, Plugin};
 
-/// How many calls may be on their way.
-const CALLS_AT_ONCE: usize = 64;
+/// Concurrent calls per cluster.
+const CONCURRENCY: usize = 64;
 
-/// One cluster, as somebody in it.
+/// A connection to a cluster, as one user.
 #[derive(Clone)]
 pub struct Cluster {
-    /// What the lines about it are marked with.
+    /// Its name in messages.
     pub name: String,
-    /// URL of its API server, and the proxy on the way there.
+    /// URL of its API server, with the proxy.
     pub address: String,
-    /// As whom we call it, such as `context c1`.
+    /// The user in messages, such as `context c1`.
     pub identity: String,
-    /// The client.
     pub client: Client,
     plugin: Plugin,
 }
 
 impl Cluster {
-    /// A client with our deadlines. Nothing is sent yet (but a credential plugin may run).
+    /// Prepares a connection with our deadlines. Sends nothing, but may run a credential plugin.
     ///
     /// # Errors
     /// When the credentials or the CA can't be used.
@@ -51,9 +50,9 @@ impl Cluster {
         config.default_retry = false;
         let mut address = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         if let Some(proxy) = &config.proxy_url {
-            // Without its path and its password.
+            // Without path and password.
             let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
-            address = format!("{address} (by proxy {}{port})", proxy.host().unwrap_or_default());
+            address = format!("{address} (through proxy {}{port})", proxy.host().unwrap_or_default());
         }
         let plugin = Plugin::of(&config.auth_info);
         let (cluster, identity) = (name.to_owned(), identity.to_owned());
@@ -66,7 +65,7 @@ impl Cluster {
         }
     }
 
-    /// Makes a call within the deadline. `doing` is a verb and its object.
+    /// Awaits a call within the deadline. `doing` is a verb and its object, for the error.
     ///
     /// # Errors
     /// When it fails, saying so.
@@ -75,7 +74,7 @@ impl Cluster {
         doing: &str,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, CallError> {
-        let tried = || Call {
+        let details = || Call {
             cluster: self.name.clone(),
             address: self.address.clone(),
             identity: self.identity.clone(),
@@ -83,12 +82,12 @@ impl Cluster {
             doing: doing.into(),
         };
         match tokio::time::timeout(DEADLINE, call).await {
-            Ok(result) => result.map_err(|error| tried().failed(&error)),
-            Err(_) => Err(tried().timed_out()),
+            Ok(result) => result.map_err(|error| details().failed(&error)),
+            Err(_) => Err(details().timed_out()),
         }
     }
 
-    /// The UID of `kube-system`, which stands for the cluster's identity.
+    /// The UID of `kube-system`, which identifies the cluster.
     ///
     /// # Errors
     /// When it can't be read.
@@ -99,10 +98,10 @@ impl Cluster {
     }
 }
 
-/// A client that asks again, a few times within the deadline of a call, where an API server says that it is
-/// busy: with too many calls, or with a definition that has just changed. kube's own does so for minutes.
+/// A client that retries a few times, within the deadline of a call, if the API server is overloaded or a CRD has just
+/// changed. kube's default retries for minutes.
 fn client(config: Config) -> kube::Result<Client> {
-    let again = RetryLayer::new(RetryPolicy::default());
+    let retry = RetryLayer::new(RetryPolicy::default());
     let builder = ClientBuilder::try_from(config)?;
-    Ok(builder.with_layer(&BufferLayer::new(CALLS_AT_ONCE)).with_layer(&again).build())
+    Ok(builder.with_layer(&BufferLayer::new(CONCURRENCY)).with_layer(&retry).build())
 }

@@ -44,7 +44,7 @@ pub fn diff(
 /// The fields that users write, without the data of a Secret.
 fn yaml(object: Option<&DynamicObject>) -> anyhow::Result<String> {
     let Some(object) = object else { return Ok(String::new()) };
-    let mut object = apply::essence(object);
+    let mut object = apply::user_fields(object);
     object.metadata.uid = None;
     object.metadata.creation_timestamp = None;
     if let Some(fields) = object.data.as_object_mut() {

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When that takes longer than `timeout`, or the cluster can't be asked.
-pub async fn established(cluster: &Cluster, timeout: Duration) -> anyhow::Result<()> {
+pub async fn wait_until_established(cluster: &Cluster, timeout: Duration) -> anyhow::Result<()> {
     let definition = manifests::crd()?;
     let imports: Api<ServiceAccountImport> = Api::all(cluster.client.clone());
     let deadline = Instant::now() + timeout;

@@ -18,7 +18,7 @@ pub async fn delete(cluster: &Cluster, stored: &DynamicObject) -> Result<(), Cal
 ///
 /// # Errors
 /// When it would not.
-pub async fn rehearse(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
+pub async fn dry_run(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
     delete_with(cluster, stored, params(stored.uid(), None).dry_run()).await
 }
 

@@ -11,7 +11,7 @@ use crate::cluster::gone::until_gone;
 use crate::cluster::{Cluster, delete, object};
 
 /// How many deletions are on their way at once.
-pub const AT_A_TIME: usize = 16;
+pub const CONCURRENCY: usize = 16;
 
 /// Removes objects, or only says that it would.
 pub struct Deleter {
@@ -51,7 +51,7 @@ impl Deleter {
     pub async fn delete_all(&mut self, objects: &[DynamicObject]) -> anyhow::Result<()> {
         if !self.dry_run {
             let removals = objects.iter().map(|object| delete::delete(&self.cluster, object));
-            stream::iter(removals).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+            stream::iter(removals).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
         }
         objects.iter().for_each(|object| self.record(object));
         Ok(())

@@ -63,7 +63,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             release = release.or_else(|| object::helm_release(&applied.stored));
         }
         if stage.iter().any(apply_order::is_definition) {
-            crd::established(&cluster, args.timeout).await?;
+            crd::wait_until_established(&cluster, args.timeout).await?;
         }
     }
     if let Some(release) = release {

@@ -1,4 +1,4 @@
-//! The Secret in the source that the link's tokens are bound to: deleting it revokes them.
+//! Creates the Secret in the source that the link's tokens are bound to: deleting it revokes them.
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, apply, delete, list, object};
 /// Label and annotation of an interim Secret. The value is the target's name; a label may have to shorten it.
 const ROTATION: &str = "multicluster.admiralty.io/rotation-of";
 
-/// An existing Secret to bind tokens to.
+/// A Secret that exists and that tokens can be bound to.
 pub struct Bound {
     name: String,
     uid: String,
@@ -37,7 +37,7 @@ pub async fn bind(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound
     let secret = desired::bound_secret(permitted)?;
     let applied = apply::apply(permitted.source(), &secret).await?;
     permitted.progress().outcome(&permitted.source().name, &object::reference(&secret), applied.outcome);
-    let uid = applied.stored.uid().context("the Secret that tokens are bound to has no UID")?;
+    let uid = applied.stored.uid().context("the bound Secret has no UID")?;
     Ok(Bound { name: secret.name_any(), uid })
 }
 
@@ -76,9 +76,9 @@ pub async fn bind_interim(permitted: &Permitted, _: &Authorized) -> anyhow::Resu
     let secrets: Api<Secret> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
     let params = PostParams::default();
     let call = secrets.create(&params, &secret);
-    let created = source.call("create a secret for the rotation", call).await?;
+    let created = source.call("create an interim secret for the rotation", call).await?;
     permitted.progress().outcome(&source.name, &object::reference_of(&created, &()), Outcome::Created);
-    let uid = created.uid().context("the Secret of the rotation has no UID")?;
+    let uid = created.uid().context("the interim Secret has no UID")?;
     Ok(Bound { name: created.name_any(), uid })
 }
 
@@ -87,7 +87,7 @@ pub async fn interim(source: &Cluster, target: &str) -> Result<Vec<DynamicObject
     let secrets: Api<Secret> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
     let params = ListParams::default().labels(&format!("{ROTATION}={}", label_value(target)));
     let page = async |params: &ListParams| secrets.list_metadata(params).await;
-    let found = list::pages(source, "list the secrets of rotations", params, page).await?;
+    let found = list::pages(source, "list the interim secrets of rotations", params, page).await?;
     let types = Some(list::types::<Secret>());
     let secret = |metadata| DynamicObject { types: types.clone(), metadata, data: Default::default() };
     let found = found.into_iter().map(|found| secret(found.metadata));

@@ -1,4 +1,4 @@
-//! Keeps the link's credential if it is usable; otherwise mints, verifies and publishes another.
+//! Keeps the link's credential if it is usable; otherwise mints, verifies and publishes a new one.
 
 use mcsa_credentials::credential::Endpoint;
 
@@ -28,7 +28,7 @@ pub async fn keep_or_mint(
                 return verify::verify(permitted, authorized, secret).await;
             }
             Found::Unusable(secret) => Some(secret),
-            Found::Nothing => None,
+            Found::NotFound => None,
         };
         let minted = mint::mint(permitted, endpoint, authorized, declared, bound, None).await?;
         let verified = verify::verify(permitted, authorized, minted.into_secret()).await?;

@@ -8,7 +8,7 @@ use crate::cli::output::Format;
 use crate::cli::times;
 use crate::cluster::kubeconfig::contexts;
 use crate::link::desired::LONGEST;
-use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
+use crate::link::flags::{Flags, SourceFlags, TargetFlags, RouteFlags};
 use crate::link::grants::Grant;
 
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -29,7 +29,7 @@ pub struct Args {
     pub source_name: Option<String>,
 
     #[command(flatten)]
-    pub way: WayFlags,
+    pub route: RouteFlags,
 
     /// Allow the target to import only the service accounts of this namespace, or only this one; repeatable
     /// [default: unchanged; everything for a new link]
@@ -70,9 +70,9 @@ impl Args {
     /// Why these flags can't be combined, if they can't: clap can't express this.
     pub fn conflict(&self) -> Option<&'static str> {
         let is_for_one = self.source_name.is_some()
-            || self.way.source_server.is_some()
-            || self.way.source_ca_file.is_some()
-            || self.way.tls_server_name.is_some()
+            || self.route.source_server.is_some()
+            || self.route.source_ca_file.is_some()
+            || self.route.tls_server_name.is_some()
             || self.output.is_some();
         (self.source_contexts.len() > 1 && is_for_one).then_some(
             "--source-name, --source-server, --source-ca-file, --tls-server-name and --output apply to one source: use \
@@ -92,7 +92,7 @@ impl Args {
                 kubeconfig: self.source_kubeconfig.clone(),
                 name: self.source_name.clone(),
             },
-            way: self.way.clone(),
+            route: self.route.clone(),
             allow_self: self.allow_self,
             others: allow.chain(link_ttl).collect(),
         }

@@ -13,10 +13,10 @@ use crate::cluster::object;
 use crate::commands::for_context;
 use crate::link::connect::Connected;
 use crate::link::grants::{self, Grants};
-use crate::link::plan::{Way, elsewhere};
+use crate::link::plan::{Route, placeholder};
 use crate::link::{declare, desired};
 
-pub async fn report(connected: &Connected, way: &Way, linked: &Linked) -> anyhow::Result<()> {
+pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> anyhow::Result<()> {
     let (target, source) = (connected.target(), connected.source());
     output::say(
         &source.name,
@@ -47,18 +47,18 @@ pub async fn report(connected: &Connected, way: &Way, linked: &Linked) -> anyhow
             &format!(
                 "linked to {} at {}; the link's token expires at {}, and the importer refreshes it",
                 source.name,
-                way.endpoint().server,
+                route.endpoint().server,
                 to_the_second(expires_at)
             ),
         );
     }
-    if way.same_host_only() {
+    if route.same_host_only() {
         output::warn(
             &target.name,
             &format!(
                 "{} works only for an importer on this machine; for importers in pods, run: {}",
-                way.endpoint().server,
-                connected.plan().flags().again_with("--source-server", &elsewhere(&way.endpoint().server))
+                route.endpoint().server,
+                connected.plan().flags().again_with("--source-server", &placeholder(&route.endpoint().server))
             ),
         );
     }
@@ -78,10 +78,10 @@ pub async fn print_manifests(
     only: Option<OneSide>,
 ) -> anyhow::Result<()> {
     let (source, target) = (connected.source(), connected.target());
-    let stored = grants::stored(source, &target.name).await?;
+    let stored = grants::read(source, &target.name).await?;
     let seconds = declare::lifetime(connected, requested.seconds).await?;
     let on_source = desired::source_objects(connected, &requested.unambiguous_grants(connected, &stored)?)?;
-    for object in stored.beyond(&on_source) {
+    for object in stored.obsolete(&on_source) {
         let title = object::title(object);
         let message = format!("also delete {title}: it grants {} more than these manifests", target.name);
         output::warn(&source.name, &message);

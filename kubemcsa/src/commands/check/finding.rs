@@ -62,7 +62,7 @@ impl Finding {
             object,
             reason: reason.to_owned(),
             message: plain(&message.into()),
-            mend: program::as_called(&mend).into_owned(),
+            mend: program::rename_commands(&mend).into_owned(),
         }
     }
 

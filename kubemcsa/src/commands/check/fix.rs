@@ -6,7 +6,7 @@ use mcsa_credentials::link::Link;
 
 use crate::cluster::kubeconfig::{Chosen, shell_quote};
 use crate::link::existing::ExistingLink;
-use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
+use crate::link::flags::{Flags, SourceFlags, TargetFlags, RouteFlags};
 
 /// A word that is for people to replace.
 const SOURCE: &str = "SOURCE_CONTEXT";
@@ -105,7 +105,7 @@ impl Mend {
                 name: link.and_then(ExistingLink::identity).map(|(_, name)| name),
             },
             source: SourceFlags { name: Some(source.to_owned()), ..Default::default() },
-            way: WayFlags {
+            route: RouteFlags {
                 source_server: way.as_ref().map(|way| way.server.clone()),
                 tls_server_name: way.as_ref().and_then(|way| way.tls_server_name.clone()),
                 // One with a password is nothing to print.

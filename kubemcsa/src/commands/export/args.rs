@@ -61,12 +61,12 @@ pub struct Args {
     pub output: Syntax,
 
     /// URL of the source's API server for the consumer [default: the kubeconfig's]
-    #[arg(long, value_name = "URL", help_heading = "Way to the source")]
+    #[arg(long, value_name = "URL", help_heading = "Route to the source")]
     pub server: Option<String>,
 
     /// Have the consumer not verify the source's certificate: whoever is on the way can read the token, and
     /// answer in the source's place
-    #[arg(long, help_heading = "Way to the source")]
+    #[arg(long, help_heading = "Route to the source")]
     pub insecure_skip_tls_verify: bool,
 }
 

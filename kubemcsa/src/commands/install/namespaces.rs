@@ -16,7 +16,7 @@ pub async fn ensure_exist(cluster: &Cluster, namespaces: &[String], chosen: &Cho
     for name in namespaces.iter().filter(|name| *name != SYSTEM_NAMESPACE) {
         let mut namespace = manifests::namespace()?;
         namespace.metadata.name = Some(name.clone());
-        if !apply::is_there(cluster, &namespace).await? {
+        if !apply::exists(cluster, &namespace).await? {
             missing.push(name.as_str());
         }
     }

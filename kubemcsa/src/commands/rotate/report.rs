@@ -9,7 +9,7 @@ use crate::cli::times::to_the_second;
 use crate::link::authorize::Authorized;
 use crate::link::flags::Flags;
 use crate::link::permit::Permitted;
-use crate::link::revoked::{self, Seen};
+use crate::link::revocation::{self, TokenState};
 use crate::link::verify::Verified;
 
 /// Fails if the source still accepts the old token.
@@ -26,7 +26,7 @@ pub async fn report(
     }
     let Some(token) = credential.config.auth_info.token else { return Ok(()) };
     output::say(&source.name, "waiting until the old token is revoked");
-    if revoked::until_refused(source, plan.source().chosen(), token).await? == Seen::Dead {
+    if revocation::wait_until_revoked(source, plan.source().chosen(), token).await? == TokenState::Revoked {
         output::say(&source.name, "all earlier tokens of the link are revoked");
         return Ok(());
     }

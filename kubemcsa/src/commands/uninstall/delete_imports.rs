@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::installed::is_ours;
 use crate::cli::output;
 use crate::cluster::call::CallError;
-use crate::cluster::deleter::{AT_A_TIME, Deleter};
+use crate::cluster::deleter::{CONCURRENCY, Deleter};
 use crate::cluster::gone::{PAUSE, still_there};
 use crate::cluster::{Cluster, apply, delete, list, object};
 use crate::manifests;
@@ -55,7 +55,7 @@ async fn delete_all_imports(deleter: &mut Deleter) -> anyhow::Result<()> {
         if !deleter.dry_run {
             let cluster = &deleter.cluster;
             let deletions = new.iter().map(|import| delete::delete(cluster, import));
-            stream::iter(deletions).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+            stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
         }
         new.iter().for_each(|import| deleter.record(import));
         if deleter.dry_run {
@@ -93,7 +93,7 @@ async fn delete_owned_secrets(deleter: &Deleter) -> anyhow::Result<Vec<DynamicOb
                 result => result,
             }
         });
-        stream::iter(deletions).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+        stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
         deleted.extend(left);
         sleep(PAUSE).await;
     }

@@ -16,8 +16,8 @@ use crate::cluster::kubeconfig::Chosen;
 use crate::cluster::{Cluster, apply, object};
 use crate::link::grants::{self, Grants};
 use crate::link::progress::Progress;
-use crate::link::revoked::{self, Seen};
-use crate::link::{authorize, bind, desired, identities};
+use crate::link::revocation::{self, TokenState};
+use crate::link::{authorize, bind, desired, known_targets};
 use crate::manifests;
 
 /// Objects that Kubernetes creates in every namespace.
@@ -44,7 +44,7 @@ pub async fn find(source: &Cluster, target: &str, target_uid: Option<&str>) -> a
     }
     let mut objects: Vec<_> = secret.into_iter().collect();
     objects.extend(bind::interim(source, target).await?);
-    objects.extend(grants::stored(source, target).await?.objects);
+    objects.extend(grants::read(source, target).await?.objects);
     objects.extend(account);
     Ok(Identity { target: target.to_owned(), objects })
 }
@@ -94,7 +94,7 @@ async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()
     }
     if !others(&deleter.cluster, target).await?.is_empty() {
         if !deleter.dry_run {
-            authorize::share(&deleter.cluster, &Progress::Lines, &Grants::Everything).await?;
+            authorize::apply_shared(&deleter.cluster, &Progress::Lines, &Grants::Everything).await?;
         }
         return Ok(());
     }
@@ -116,7 +116,7 @@ async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()
 
 /// The other linked targets.
 async fn others(source: &Cluster, target: &str) -> Result<Vec<String>, CallError> {
-    let mut targets = identities::targets(source).await?;
+    let mut targets = known_targets::names(source).await?;
     targets.retain(|other| other != target);
     Ok(targets)
 }
@@ -158,7 +158,7 @@ pub async fn wait_until_revoked(
     token: SecretString,
 ) -> anyhow::Result<()> {
     output::say(&source.name, "waiting until the link's token is revoked");
-    if revoked::until_refused(source, chosen, token).await? == Seen::Dead {
+    if revocation::wait_until_revoked(source, chosen, token).await? == TokenState::Revoked {
         output::say(&source.name, "the link's token is revoked");
         return Ok(());
     }
