@@ -228,10 +228,7 @@ async fn secrets_go_without_the_garbage_collector() -> anyhow::Result<()> {
 
     // Nobody empties the namespace either: that is said.
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
-    ensure!(
-        !ok && said.contains("namespace multicluster-service-account is still there after 2 s"),
-        "{said}"
-    );
+    ensure!(!ok && said.contains("namespace multicluster-service-account still exists after 2 s"), "{said}");
     let secrets = imports.secrets.list(&Default::default()).await?.items;
     let names: Vec<_> = secrets.iter().filter_map(|secret| secret.metadata.name.as_deref()).collect();
     ensure!(names == ["theirs"], "{names:?}");

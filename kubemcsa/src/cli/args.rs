@@ -142,14 +142,17 @@ mod tests {
     #[case(&["kubemcsa", ""], &["install", "bootstrap", "completion"])]
     #[case(&["kubemcsa", "bootstrap", "--target-c"], &["--target-context"])]
     #[case(&["kubemcsa", "completion", "k"], &["kubectl"])]
-    fn completion(#[case] words: &[&str], #[case] expected: &[&str]) {
+    fn subcommands_and_flags_are_completed(#[case] words: &[&str], #[case] expected: &[&str]) {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         let last = words.len() - 1;
         let mut completed = completion::completed(&Cli::command());
         let candidates = clap_complete::engine::complete(&mut completed, words, last, None).unwrap();
         let candidates: Vec<_> =
             candidates.iter().map(|it| it.get_value().to_string_lossy().into_owned()).collect();
-        assert!(expected.iter().all(|expected| candidates.contains(&(*expected).to_owned())), "{candidates:?}");
+        assert!(
+            expected.iter().all(|expected| candidates.contains(&(*expected).to_owned())),
+            "{candidates:?}"
+        );
         assert!(!candidates.contains(&"man".to_owned()), "{candidates:?}");
     }
 

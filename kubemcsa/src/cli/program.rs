@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 const NAME: &str = "kubemcsa";
 
-static INVOKED_AS: LazyLock<&str> = LazyLock::new(|| name_of(&std::env::args_os().next().unwrap_or_default()));
+static INVOKED_AS: LazyLock<&str> =
+    LazyLock::new(|| name_of(&std::env::args_os().next().unwrap_or_default()));
 
 pub fn name() -> &'static str {
     *INVOKED_AS

@@ -287,10 +287,7 @@ mod tests {
     fn plugin_that_is_not_installed() {
         let missing = AuthError::AuthExecStart(io::ErrorKind::NotFound.into());
         let error = message(&kube::Error::Auth(missing));
-        assert!(
-            error.ends_with("of context admin: plugin aws is not installed; apt install aws"),
-            "{error}"
-        );
+        assert!(error.ends_with("of context admin: plugin aws is not installed; apt install aws"), "{error}");
     }
 
     #[test]

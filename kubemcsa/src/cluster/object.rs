@@ -1,4 +1,4 @@
-//! Objects of any kind, and what they are called.
+//! Dynamic objects and their names.
 
 use anyhow::Context;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
@@ -6,39 +6,38 @@ use kube::{Resource, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use serde::Serialize;
 
-/// Label of all that is installed; its value is [`SYSTEM_NAMESPACE`].
+/// Label of all installed objects; its value is [`SYSTEM_NAMESPACE`].
 pub const PART_OF: &str = "app.kubernetes.io/part-of";
 
-/// A typed object as one of any kind.
+/// Converts a typed object.
 pub fn dynamic(object: &impl Serialize) -> anyhow::Result<DynamicObject> {
     let value = serde_json::to_value(object).context("can't write an object as JSON")?;
     serde_json::from_value(value).context("can't read an object from JSON")
 }
 
-/// The objects of a YAML text that is compiled in.
+/// Parses the objects of an embedded YAML file.
 pub fn parse(text: &str) -> anyhow::Result<Vec<DynamicObject>> {
     let values: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).context("not YAML")?;
     values.into_iter().map(|value| serde_json::from_value(value).context("not an object")).collect()
 }
 
-/// Its kind; empty when it has none.
+/// The kind; empty if there is none.
 pub fn kind(object: &DynamicObject) -> &str {
     object.types.as_ref().map_or("", |types| types.kind.as_str())
 }
 
-/// Helm's release that an object belongs to, as people call it.
+/// The Helm release that an object belongs to, for messages.
 pub fn helm_release(object: &DynamicObject) -> Option<String> {
     let annotation = |name: &str| object.annotations().get(&format!("meta.helm.sh/{name}"));
     let (name, namespace) = annotation("release-name").zip(annotation("release-namespace"))?;
     Some(format!("release {name} in namespace {namespace}"))
 }
 
-/// Whether it says that it is one of those that are installed.
+/// Whether the object has the label of installed objects.
 pub fn is_ours(object: &DynamicObject) -> bool {
     object.labels().get(PART_OF).is_some_and(|value| value == SYSTEM_NAMESPACE)
 }
 
-/// Under which path the API server has it.
 pub fn resource(object: &DynamicObject) -> ApiResource {
     let (group, version) = object
         .types
@@ -67,13 +66,13 @@ pub fn title(object: &DynamicObject) -> String {
     titled(kind(object), object.namespace().as_deref(), &object.name_any())
 }
 
-/// What a person calls the object of this kind, namespace and name.
+/// [`title`] of an object that is not at hand.
 pub fn titled(kind: &str, namespace: Option<&str>, name: &str) -> String {
     let namespace = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
     format!("{} {namespace}{name}", words(kind))
 }
 
-/// A kind in words.
+/// A kind as words: `service account`.
 pub fn words(kind: &str) -> String {
     let mut words = String::new();
     for letter in kind.chars() {
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_core_group_and_the_others() {
+    fn core_group_is_empty() {
         let objects = parse(
             "{apiVersion: v1, kind: Namespace, metadata: {name: a}}\n---\n\
              {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: b}}",

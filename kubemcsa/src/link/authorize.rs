@@ -47,7 +47,9 @@ impl Authorized {
 pub fn unrestricted_tokens(grants: &Grants) -> &'static str {
     match grants {
         Grants::Everything => "tokens of kube-system, of other links, or for more than 24 hours",
-        Grants::Only(_) => "tokens for more than 24 hours, or tokens of its own that a rotation doesn't revoke",
+        Grants::Only(_) => {
+            "tokens for more than 24 hours, or tokens of its own that a rotation doesn't revoke"
+        }
     }
 }
 
@@ -187,7 +189,11 @@ async fn apply(
 }
 
 /// Fails if a granted namespace doesn't exist. *Absent:* its creation, because the name may be a typo.
-pub async fn ensure_namespaces(cluster: &Cluster, grants: &Grants, stored: &StoredGrants) -> anyhow::Result<()> {
+pub async fn ensure_namespaces(
+    cluster: &Cluster,
+    grants: &Grants,
+    stored: &StoredGrants,
+) -> anyhow::Result<()> {
     let Grants::Only(namespaces) = grants else { return Ok(()) };
     let known: Vec<_> = stored.objects.iter().filter_map(ResourceExt::namespace).collect();
     let api: Api<Namespace> = Api::all(cluster.client.clone());

@@ -52,9 +52,9 @@ async fn check_target_name(connected: &Connected) -> anyhow::Result<()> {
 fn target_name_conflict(stored: &DynamicObject, target_uid: &str) -> Option<String> {
     match stored.annotations().get(TARGET_UID) {
         Some(uid) if uid == target_uid => None,
-        Some(uid) => {
-            Some(format!("belongs to another target of the same name, with UID {uid} instead of {target_uid}"))
-        }
+        Some(uid) => Some(format!(
+            "belongs to another target of the same name, with UID {uid} instead of {target_uid}"
+        )),
         None => Some("already exists and does not belong to a link".into()),
     }
 }

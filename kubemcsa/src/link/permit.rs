@@ -27,10 +27,8 @@ impl Deref for Permitted {
 pub async fn permit(checked: NamesChecked) -> anyhow::Result<Permitted> {
     let import = object::dynamic(&desired::import(&checked, desired::LONGEST))?;
     let account = desired::service_account(&checked)?;
-    let (on_target, on_source) = tokio::join!(
-        apply::dry_run(checked.target(), &import),
-        apply::dry_run(checked.source(), &account),
-    );
+    let (on_target, on_source) =
+        tokio::join!(apply::dry_run(checked.target(), &import), apply::dry_run(checked.source(), &account),);
     on_target.and(on_source)?;
     Ok(Permitted(checked))
 }

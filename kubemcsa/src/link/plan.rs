@@ -81,7 +81,9 @@ pub enum PlanError {
          at most {LONGEST_SOURCE_NAME} characters; run: {fix}"
     )]
     InvalidName { name: String, side: &'static str, fix: String },
-    #[error("{name} can't be the name of the target: namespace {SYSTEM_NAMESPACE} uses it for another object; run: {fix}")]
+    #[error(
+        "{name} can't be the name of the target: namespace {SYSTEM_NAMESPACE} uses it for another object; run: {fix}"
+    )]
     ReservedName { name: String, fix: String },
     #[error(
         "target and source are the same context {context}; choose another with --target-context or --source-context, \
@@ -92,7 +94,9 @@ pub enum PlanError {
     SameName { name: String, fix: String },
     #[error("{cluster}: {field} {problem}")]
     InvalidUrl { cluster: String, field: &'static str, problem: String },
-    #[error("{cluster}: {url} is {kind}, which {target} can't reach; pass an address that it can reach: {fix}")]
+    #[error(
+        "{cluster}: {url} is {kind}, which {target} can't reach; pass an address that it can reach: {fix}"
+    )]
     Unreachable { cluster: String, url: String, kind: &'static str, target: String, fix: String },
     #[error(
         "{cluster}: context {context} has insecure-skip-tls-verify, but links always verify certificates; pass the CA \

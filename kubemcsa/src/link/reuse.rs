@@ -169,7 +169,11 @@ mod tests {
         secret::build(&import, &credential, &provenance).unwrap()
     }
 
-    fn is_usable(secret: &Secret, [server, cluster_uid, account, bound]: [&str; 4], age: SignedDuration) -> bool {
+    fn is_usable(
+        secret: &Secret,
+        [server, cluster_uid, account, bound]: [&str; 4],
+        age: SignedDuration,
+    ) -> bool {
         let wanted = Wanted {
             endpoint: &endpoint(server),
             cluster_uid,
@@ -204,7 +208,11 @@ mod tests {
     #[case::last_quarter_of_an_hour(60, 45, false)]
     #[case::shortest_lifetime(10, 7, true)]
     #[case::last_quarter_of_the_shortest_lifetime(10, 8, false)]
-    fn credential_near_its_expiry_is_unusable(#[case] lifetime: i64, #[case] age: i64, #[case] expected: bool) {
+    fn credential_near_its_expiry_is_unusable(
+        #[case] lifetime: i64,
+        #[case] age: i64,
+        #[case] expected: bool,
+    ) {
         let secret = stored(SignedDuration::from_mins(lifetime));
         assert_eq!(is_usable(&secret, MATCHING, SignedDuration::from_mins(age)), expected);
     }

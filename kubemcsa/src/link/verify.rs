@@ -65,9 +65,10 @@ pub async fn verify(
     match read_uid(&as_link).await {
         // Only the target may be able to reach the address.
         Err(error) if error.is_unreachable() && server != chosen.server => {
-            permitted
-                .progress()
-                .warn(name, &format!("the link was not verified: this machine can't reach {server} ({error})"));
+            permitted.progress().warn(
+                name,
+                &format!("the link was not verified: this machine can't reach {server} ({error})"),
+            );
             return Ok(Verified { secret, expires_at, policy: authorized.policy() });
         }
         Err(error) => return Err(error.into()),

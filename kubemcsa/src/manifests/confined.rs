@@ -24,7 +24,8 @@ pub fn confine(objects: Vec<DynamicObject>, namespaces: &[String]) -> anyhow::Re
         return Ok(objects);
     }
     let mut unique = BTreeSet::new();
-    let named: Vec<&str> = namespaces.iter().map(String::as_str).filter(|name| unique.insert(*name)).collect();
+    let named: Vec<&str> =
+        namespaces.iter().map(String::as_str).filter(|name| unique.insert(*name)).collect();
     let mut served = named.clone();
     if unique.insert(SYSTEM_NAMESPACE) {
         served.push(SYSTEM_NAMESPACE);
@@ -37,7 +38,8 @@ pub fn confine(objects: Vec<DynamicObject>, namespaces: &[String]) -> anyhow::Re
             }
             ("ClusterRoleBinding", RIGHTS) => {
                 object.data["roleRef"]["kind"] = "Role".into();
-                confined.extend(served.iter().map(|namespace| in_namespace(&object, "RoleBinding", namespace)));
+                confined
+                    .extend(served.iter().map(|namespace| in_namespace(&object, "RoleBinding", namespace)));
             }
             ("Deployment", "importer") => {
                 let args = object.data.pointer_mut("/spec/template/spec/containers/0/args");

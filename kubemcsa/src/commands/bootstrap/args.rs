@@ -8,7 +8,7 @@ use crate::cli::output::Format;
 use crate::cli::times;
 use crate::cluster::kubeconfig::contexts;
 use crate::link::desired::LONGEST;
-use crate::link::flags::{Flags, SourceFlags, TargetFlags, RouteFlags};
+use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
 use crate::link::grants::Grant;
 
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -58,7 +58,10 @@ pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> an
             &format!(
                 "{} works only for an importer on this machine; for importers in pods, run: {}",
                 route.endpoint().server,
-                connected.plan().flags().again_with("--source-server", &placeholder(&route.endpoint().server))
+                connected
+                    .plan()
+                    .flags()
+                    .again_with("--source-server", &placeholder(&route.endpoint().server))
             ),
         );
     }

@@ -6,7 +6,7 @@ use mcsa_credentials::link::Link;
 
 use crate::cluster::kubeconfig::{Chosen, shell_quote};
 use crate::link::existing::ExistingLink;
-use crate::link::flags::{Flags, SourceFlags, TargetFlags, RouteFlags};
+use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
 
 /// A word that is for people to replace.
 const SOURCE: &str = "SOURCE_CONTEXT";

@@ -62,7 +62,11 @@ fn rule(resource: &str, verbs: &[&str], names: &Names) -> PolicyRule {
     }
 }
 
-fn role_and_binding(namespace: &str, rules: Vec<PolicyRule>, target: &str) -> anyhow::Result<[DynamicObject; 2]> {
+fn role_and_binding(
+    namespace: &str,
+    rules: Vec<PolicyRule>,
+    target: &str,
+) -> anyhow::Result<[DynamicObject; 2]> {
     let metadata = || ObjectMeta { namespace: Some(namespace.to_owned()), ..metadata(binding_name(target)) };
     let role = Role { metadata: metadata(), rules: Some(rules) };
     let binding = RoleBinding {

@@ -2,7 +2,7 @@ use super::*;
 use rstest::rstest;
 use std::path::PathBuf;
 
-use crate::link::flags::{SourceFlags, TargetFlags, RouteFlags};
+use crate::link::flags::{RouteFlags, SourceFlags, TargetFlags};
 
 const LOOPBACK: &str = "https://127.0.0.1:6441";
 const REACHABLE: &str = "https://c2.example:6443";
