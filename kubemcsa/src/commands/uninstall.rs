@@ -1,7 +1,7 @@
 //! `kubemcsa uninstall`: deletes what install created, in an order that breaks nothing at any moment.
 //!
-//! installed → foreign_webhook → delete_installed → report; with `--delete-imports`, delete_imports → delete_system before
-//! the report.
+//! installed → foreign_webhook → delete_installed → report; with `--delete-imports`, delete_imports → delete_system
+//! come before the report.
 //! Each step starts from what exists, so wherever a run is interrupted, the next one finishes.
 
 mod delete_imports;
