@@ -5,7 +5,7 @@ pub mod call;
 pub mod crd;
 pub mod delete;
 pub mod deleter;
-pub mod gone;
+pub mod deletion;
 pub mod kubeconfig;
 pub mod lease;
 pub mod list;
@@ -40,9 +40,6 @@ pub struct Cluster {
 
 impl Cluster {
     /// Prepares a connection with our deadlines. Sends nothing, but may run a credential plugin.
-    ///
-    /// # Errors
-    /// When the credentials or the CA can't be used.
     pub fn new(name: &str, identity: &str, mut config: Config) -> Result<Self, CallError> {
         config.connect_timeout = Some(DEADLINE);
         config.read_timeout = Some(DEADLINE);
@@ -66,9 +63,6 @@ impl Cluster {
     }
 
     /// Awaits a call within the deadline. `doing` is a verb and its object, for the error.
-    ///
-    /// # Errors
-    /// When it fails, saying so.
     pub async fn call<T>(
         &self,
         doing: &str,
@@ -88,9 +82,6 @@ impl Cluster {
     }
 
     /// The UID of `kube-system`, which identifies the cluster.
-    ///
-    /// # Errors
-    /// When it can't be read.
     pub async fn uid(&self) -> Result<String, CallError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let namespace = self.call("read namespace kube-system", namespaces.get("kube-system")).await?;

@@ -10,9 +10,6 @@ use crate::cluster::apply;
 const CONTEXT: usize = 3;
 
 /// The difference between two versions of an object; empty if there is none. `None`: the object doesn't exist.
-///
-/// # Errors
-/// If an object can't be serialized.
 pub fn diff(
     name: &str,
     before: Option<&DynamicObject>,

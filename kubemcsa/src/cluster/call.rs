@@ -106,7 +106,7 @@ impl CallError {
                 DEADLINE.as_secs()
             ),
             Problem::Unreachable(cause) => format!(
-                "can't {doing}: can't reach {address}: {cause}; check that the cluster is up and the address is right"
+                "can't {doing}: {address} is unreachable: {cause}; check that the cluster is up and the address is right"
             ),
             Problem::Certificate(cause) => format!(
                 "can't {doing}: the certificate of {address} is not trusted: {cause}; configure the CA that signed it"
@@ -277,7 +277,7 @@ mod tests {
     fn unreachable_server() {
         let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "refused by peer");
         let error = message(&kube::Error::Service(refused.into()));
-        assert!(error.contains("can't reach https://c2:6443: refused by peer"), "{error}");
+        assert!(error.contains("https://c2:6443 is unreachable: refused by peer"), "{error}");
         let late = io::Error::new(io::ErrorKind::TimedOut, "late");
         let error = message(&kube::Error::Service(late.into()));
         assert!(error.contains("no response from https://c2:6443 within 10 s"), "{error}");

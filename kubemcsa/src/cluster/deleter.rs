@@ -7,7 +7,7 @@ use kube::api::DynamicObject;
 
 use crate::cli::output;
 use crate::cluster::apply::Outcome;
-use crate::cluster::gone::until_gone;
+use crate::cluster::deletion::wait_until_deleted;
 use crate::cluster::{Cluster, delete, object};
 
 /// Concurrent deletions.
@@ -31,7 +31,7 @@ impl Deleter {
     pub async fn delete(&mut self, object: &DynamicObject) -> anyhow::Result<()> {
         if !self.dry_run {
             delete::delete(&self.cluster, object).await?;
-            until_gone(&self.cluster, object, self.timeout).await?;
+            wait_until_deleted(&self.cluster, object, self.timeout).await?;
         }
         self.record(object);
         Ok(())

@@ -117,8 +117,8 @@ pub async fn apply_shared(cluster: &Cluster, progress: &Progress, grants: &Grant
     Ok(policy)
 }
 
-/// Applies a target's grants and deletes obsolete ones. The ClusterRoleBinding to everything is deleted last: until
-/// then, the new Roles may be incomplete. Fails if someone else changed the grants since they were read.
+/// Applies a target's grants and deletes obsolete ones: the ClusterRoleBinding to everything last, when the Roles that
+/// replace it exist. Fails if someone else changed the grants since they were read.
 pub async fn apply_grants(
     cluster: &Cluster,
     progress: &Progress,
@@ -170,11 +170,10 @@ fn explain_role_ref(error: CallError, object: &DynamicObject) -> anyhow::Error {
     if !error.to_string().contains("cannot change roleRef") {
         return error.into();
     }
-    let namespace = object.namespace().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
-    let (kind, name) = (object::kind(object).to_lowercase(), object.name_any());
+    let reference = object::reference(object);
     anyhow::anyhow!(
         "{error}; the existing binding refers to another role: check whether it is needed; if not, delete it and run this \
-         again: kubectl{namespace} delete {kind} {name}"
+         again: kubectl delete {reference}"
     )
 }
 

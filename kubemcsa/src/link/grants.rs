@@ -138,11 +138,11 @@ impl Grants {
                     false => " without exception".into(),
                 };
                 sentences.push(format!("{target} can get tokens of all service accounts{but}, {time}"));
-                sentences.push(format!("{target} can read service accounts, and which cluster this is"));
+                sentences.push(format!("{target} can read service accounts and the UID of this cluster"));
             }
             Self::Only(namespaces) if namespaces.is_empty() => {
                 sentences.push(format!("{target} can get no tokens except its own"));
-                sentences.push(format!("{target} can read which cluster this is"));
+                sentences.push(format!("{target} can read the UID of this cluster"));
             }
             Self::Only(namespaces) => {
                 for (namespace, names) in namespaces {
@@ -157,7 +157,7 @@ impl Grants {
                     sentences.push(format!("{target} can get tokens of {which}, {time}"));
                 }
                 sentences
-                    .push(format!("{target} can read these service accounts, and which cluster this is"));
+                    .push(format!("{target} can read these service accounts and the UID of this cluster"));
             }
         }
         sentences.push(format!(

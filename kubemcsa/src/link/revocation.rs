@@ -22,10 +22,7 @@ pub enum TokenState {
     Accepted,
 }
 
-/// Waits until the source rejects the token, or the timeout expires.
-///
-/// # Errors
-/// If the source can't be reached until the timeout.
+/// Waits until the source rejects the token, or the timeout expires. Fails if the source is unreachable.
 pub async fn wait_until_revoked(
     source: &Cluster,
     chosen: &Chosen,

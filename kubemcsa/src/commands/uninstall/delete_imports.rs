@@ -15,7 +15,7 @@ use super::installed::is_ours;
 use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::deleter::{CONCURRENCY, Deleter};
-use crate::cluster::gone::{INTERVAL, still_exists};
+use crate::cluster::deletion::{INTERVAL, still_exists};
 use crate::cluster::{Cluster, apply, delete, list, object};
 use crate::manifests;
 

@@ -17,7 +17,7 @@ use crate::cli::output;
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::gone::INTERVAL;
+use crate::cluster::deletion::INTERVAL;
 use crate::cluster::object::{self, PART_OF};
 
 /// Deletes our objects, and warns of others that have the same names.
