@@ -117,8 +117,8 @@ fn forbidden(
     match denial(import, message) {
         Denial::Namespace => Advice {
             message: format!(
-                "links can't get tokens of service accounts in kube-* and {SYSTEM_NAMESPACE}: import another service account; \
-                 {message}"
+                "links can't get tokens of service accounts in kube-* and {SYSTEM_NAMESPACE}: import another \
+                 service account; {message}"
             ),
             fix: of_import("edit", &[]),
         },
@@ -126,8 +126,8 @@ fn forbidden(
             let patch = format!(r#"{{"spec":{{"expirationSeconds":{MAX_LIFETIME}}}}}"#);
             Advice {
                 message: format!(
-                    "links can't get tokens for more than 24 hours, but this import has expirationSeconds {}: reduce it; \
-                     {message}",
+                    "links can't get tokens for more than 24 hours, but this import has expirationSeconds {}: reduce \
+                     it; {message}",
                     spec.expiration_seconds
                 ),
                 fix: of_import("patch", &["--type=merge", "-p", &patch]),
