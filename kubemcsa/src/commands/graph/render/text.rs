@@ -122,6 +122,6 @@ mod tests {
     #[test]
     fn each_import_is_shown() {
         let text = rendered(&large());
-        assert_eq!(text.lines().filter(|line| line.contains("service account ")).count(), 21);
+        assert_eq!(text.lines().filter(|line| line.contains("─ service account ")).count(), 21);
     }
 }
