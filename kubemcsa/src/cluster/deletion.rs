@@ -12,7 +12,11 @@ use crate::cluster::{Cluster, apply, object};
 pub const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Waits until the object with this UID is deleted.
-pub async fn wait_until_deleted(cluster: &Cluster, object: &DynamicObject, timeout: Duration) -> anyhow::Result<()> {
+pub async fn wait_until_deleted(
+    cluster: &Cluster,
+    object: &DynamicObject,
+    timeout: Duration,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + timeout;
     loop {
         let stored = apply::read(cluster, object).await?;

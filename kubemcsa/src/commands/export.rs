@@ -1,7 +1,6 @@
-//! `kubemcsa export`: a token of a service account, in the form in which a consumer reads it that no
-//! importer serves.
+//! `kubemcsa export`: prints a token of a service account in a consumer's format, for consumers without an importer.
 //!
-//! endpoint → mint → document
+//! validate → endpoint → mint → document
 
 mod args;
 mod document;
@@ -19,7 +18,7 @@ use crate::cluster::kubeconfig::Chosen;
 use args::Syntax;
 use document::Document;
 
-/// Mints, and prints the document.
+/// Mints a token and prints the document.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     validate::flags(&args)?;
     let chosen = Chosen::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
@@ -27,7 +26,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let namespace =
         args.namespace.clone().or(chosen.namespace.clone()).unwrap_or_else(|| "default".to_owned());
     let cluster_name = args.cluster_name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
-    // A name that can't be used is told before there is a token.
+    // Don't mint a token that can't be printed.
     validate::names(&args, &cluster_name)?;
 
     let cluster = chosen.connect().await?;
