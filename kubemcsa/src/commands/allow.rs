@@ -33,7 +33,7 @@ pub enum Change {
 }
 
 pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
-    let flags = args.link.clone().of(if change == Change::Allow { "allow" } else { "deny" });
+    let flags = args.link.clone().for_command(if change == Change::Allow { "allow" } else { "deny" });
     let chosen = flags.source.choose()?;
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let source = chosen.connect_as(&name).await?;
@@ -118,13 +118,13 @@ fn indivisible(
         LargerGrant::Everything => anyhow::anyhow!(
             "{target} may import everything, and RBAC can't exclude {grant} from that; list all that it may import \
              instead: {} --allow NAMESPACE[/NAME]",
-            flags.of("bootstrap", "")
+            flags.other_command("bootstrap", "")
         ),
         LargerGrant::Namespace => anyhow::anyhow!(
             "{target} may import all of namespace {}, and RBAC can't exclude {grant} from that; deny the namespace, \
              then allow the service accounts that it may import: {}; it may now import: {before}",
             grant.namespace,
-            flags.of("deny", &grant.namespace)
+            flags.other_command("deny", &grant.namespace)
         ),
     }
 }

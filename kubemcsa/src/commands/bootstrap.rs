@@ -87,8 +87,8 @@ impl RequestedRights {
                  NAMESPACE[/NAME], or: {}",
                 connected.source().name,
                 connected.target().name,
-                flags.of("bootstrap", ""),
-                flags.of("allow", "--everything"),
+                flags.other_command("bootstrap", ""),
+                flags.other_command("allow", "--everything"),
             )
         })
     }

@@ -27,7 +27,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let flags = args.link.of("rotate");
+    let flags = args.link.for_command("rotate");
     let plan = plan::plan(flags.clone(), flags.target.choose()?, flags.source.choose()?)?;
     let checked = check_names::check_names(connect::connect(plan, Progress::Lines).await?).await?;
     let CurrentLink { declared, endpoint, identity, credential } = current::read(&checked).await?;

@@ -41,7 +41,7 @@ async fn check_target_name(connected: &Connected) -> anyhow::Result<()> {
             "{}: {} {conflict}; for another cluster, run: {}; if {name} was recreated, first remove its old objects: {}",
             connected.source().name,
             object::title(&object),
-            connected.plan().flags().again_with("--target-name", &format!("{name}-2")),
+            connected.plan().flags().with_flag("--target-name", &format!("{name}-2")),
             unlink_source_only(connected.plan().flags(), name),
         );
     }
@@ -69,7 +69,7 @@ async fn check_source_name(connected: &Connected) -> anyhow::Result<()> {
             "{}: {} {conflict}; for another cluster, run: {}; if {name} was recreated, first remove its old link: {}",
             connected.target().name,
             object::title(&import),
-            flags.again_with("--source-name", &format!("{name}-2")),
+            flags.with_flag("--source-name", &format!("{name}-2")),
             unlink_local_only(flags, name),
         );
     }
@@ -79,7 +79,7 @@ async fn check_source_name(connected: &Connected) -> anyhow::Result<()> {
             "{name}: this cluster knows this target as {known}, not as {target}: use --target-name {known}, or, to rename \
              it to {target}, first: {} --target-name {known}",
             Flags { target: TargetFlags { name: None, ..flags.target.clone() }, ..flags.clone() }
-                .of("unlink", ""),
+                .other_command("unlink", ""),
         );
     }
     Ok(())
@@ -110,12 +110,12 @@ async fn warn_of_other_names(connected: &Connected) -> anyhow::Result<()> {
 
 fn unlink_source_only(flags: &Flags, target: &str) -> String {
     let target = TargetFlags { name: Some(target.to_owned()), ..Default::default() };
-    Flags { target, ..flags.clone() }.of("unlink", "--source-only")
+    Flags { target, ..flags.clone() }.other_command("unlink", "--source-only")
 }
 
 fn unlink_local_only(flags: &Flags, source: &str) -> String {
     let source = SourceFlags { name: Some(source.to_owned()), ..Default::default() };
-    Flags { source, ..flags.clone() }.of("unlink", "--local-only")
+    Flags { source, ..flags.clone() }.other_command("unlink", "--local-only")
 }
 
 /// Why a stored import isn't the link to this source.

@@ -116,7 +116,7 @@ pub struct Flags {
 }
 
 impl LinkFlags {
-    pub fn of(self, command: &'static str) -> Flags {
+    pub fn for_command(self, command: &'static str) -> Flags {
         let Self { target, source, allow_self } = self;
         Flags { command, target, source, allow_self, ..Default::default() }
     }
@@ -135,19 +135,18 @@ impl SourceFlags {
 }
 
 impl Flags {
-    /// The same command.
-    pub fn again(&self) -> String {
+    pub fn command_line(&self) -> String {
         self.as_command(self.command, "")
     }
 
     /// The same command with another value of a flag.
-    pub fn again_with(&self, flag: &str, value: &str) -> String {
+    pub fn with_flag(&self, flag: &str, value: &str) -> String {
         // Not quoted: a value in capitals is a placeholder.
         format!("{} {flag} {value}", self.as_command(self.command, flag))
     }
 
     /// Another command about the same link.
-    pub fn of(&self, command: &str, arguments: &str) -> String {
+    pub fn other_command(&self, command: &str, arguments: &str) -> String {
         let flags = Self { route: RouteFlags::default(), others: Vec::new(), ..self.clone() };
         flags.as_command(&format!("{command} {arguments}"), "").replace("  ", " ").trim_end().to_owned()
     }
@@ -198,7 +197,7 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(
-            flags.again_with("--source-name", "c2"),
+            flags.with_flag("--source-name", "c2"),
             "kubemcsa bootstrap --target-context c1 --source-context 'my c2' --source-name c2"
         );
     }

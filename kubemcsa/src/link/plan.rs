@@ -112,7 +112,7 @@ pub fn plan(flags: Flags, target: Chosen, source: Chosen) -> Result<Plan, PlanEr
     let target = self::target(&flags, target)?;
     let source = side(&flags, "source", "--source-name", flags.source.name.as_deref(), source)?;
     if !flags.allow_self && target.name == source.name {
-        let fix = flags.again_with("--source-name", &format!("{}-source", source.name));
+        let fix = flags.with_flag("--source-name", &format!("{}-source", source.name));
         return Err(PlanError::SameName { name: source.name, fix });
     }
     Ok(Plan { target, source, flags })
@@ -122,7 +122,7 @@ pub fn plan(flags: Flags, target: Chosen, source: Chosen) -> Result<Plan, PlanEr
 pub fn target(flags: &Flags, chosen: Chosen) -> Result<Side, PlanError> {
     let target = side(flags, "target", "--target-name", flags.target.name.as_deref(), chosen)?;
     if RESERVED.contains(&target.name.as_str()) {
-        let fix = flags.again_with("--target-name", &format!("{}-cluster", target.name));
+        let fix = flags.with_flag("--target-name", &format!("{}-cluster", target.name));
         return Err(PlanError::ReservedName { name: target.name, fix });
     }
     Ok(target)
@@ -139,7 +139,7 @@ fn side(
     if is_dns_subdomain(&name) && name.len() <= LONGEST_SOURCE_NAME {
         return Ok(Side { name, chosen });
     }
-    let fix = flags.again_with(flag, &similar(&name).unwrap_or_else(|| "NAME".into()));
+    let fix = flags.with_flag(flag, &similar(&name).unwrap_or_else(|| "NAME".into()));
     Err(PlanError::InvalidName { name, side, fix })
 }
 
@@ -170,7 +170,7 @@ pub fn route(plan: &Plan, ca_file: Option<String>) -> Result<Route, PlanError> {
         url: url.to_owned(),
         kind,
         target: target.name.clone(),
-        fix: flags.again_with(flag, value),
+        fix: flags.with_flag(flag, value),
     };
     match reach {
         Reach::Unspecified => {
@@ -197,7 +197,7 @@ pub fn route(plan: &Plan, ca_file: Option<String>) -> Result<Route, PlanError> {
         return Err(PlanError::Unverified {
             cluster: source.name.clone(),
             context: chosen.context.clone(),
-            fix: flags.again_with("--source-ca-file", "FILE"),
+            fix: flags.with_flag("--source-ca-file", "FILE"),
         });
     }
     let endpoint = Endpoint {

@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn suggested_command_keeps_the_requested_rights() {
         let args = Args { allow: vec!["team-a".parse().unwrap()], link_ttl: Some(600), ..Default::default() };
-        let command = args.flags(None).again_with("--source-name", "c2");
+        let command = args.flags(None).with_flag("--source-name", "c2");
         assert_eq!(command, "kubemcsa bootstrap --allow team-a --link-ttl 600s --source-name c2");
     }
 

@@ -28,16 +28,18 @@ pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> an
     let flags = connected.plan().flags();
     let change = match linked.authorized.grants() {
         Grants::Everything => {
-            format!("to restrict them: {} --allow NAMESPACE[/NAME]", flags.of("bootstrap", ""))
+            format!("to restrict them: {} --allow NAMESPACE[/NAME]", flags.other_command("bootstrap", ""))
         }
-        Grants::Only(_) => format!("to change them: {} (or deny)", flags.of("allow", "NAMESPACE[/NAME]")),
+        Grants::Only(_) => {
+            format!("to change them: {} (or deny)", flags.other_command("allow", "NAMESPACE[/NAME]"))
+        }
     };
     output::say(&source.name, &change);
-    output::say(&source.name, &format!("to remove the link: {}", flags.of("unlink", "")));
+    output::say(&source.name, &format!("to remove the link: {}", flags.other_command("unlink", "")));
     if connected.plan().flags().others.iter().any(|(flag, _)| *flag == "--link-ttl") {
         let message = format!(
             "existing tokens of the link keep their lifetime; to revoke them: {}",
-            flags.of("rotate", "")
+            flags.other_command("rotate", "")
         );
         output::say(&source.name, &message);
     }
@@ -58,10 +60,7 @@ pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> an
             &format!(
                 "{} works only for an importer on this machine; for importers in pods, run: {}",
                 route.endpoint().server,
-                connected
-                    .plan()
-                    .flags()
-                    .again_with("--source-server", &placeholder(&route.endpoint().server))
+                connected.plan().flags().with_flag("--source-server", &placeholder(&route.endpoint().server))
             ),
         );
     }
@@ -104,7 +103,7 @@ pub async fn print_manifests(
         &target.name,
         &format!(
             "nothing was applied; apply the manifests of both sides, then mint the link's token: {}",
-            connected.plan().flags().again()
+            connected.plan().flags().command_line()
         ),
     );
     Ok(())

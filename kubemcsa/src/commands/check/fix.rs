@@ -60,7 +60,7 @@ impl FixCommands {
     /// Bootstraps a link again, with its current connection. An empty `allow` keeps what the link may import.
     pub fn bootstrap(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
         let current = link.and_then(ExistingLink::link).and_then(Result::ok);
-        self.flags(source, link, current, allow).again_with("--source-context", SOURCE)
+        self.flags(source, link, current, allow).with_flag("--source-context", SOURCE)
     }
 
     /// Bootstraps a link again, with the connection that the source's context has.
@@ -70,7 +70,7 @@ impl FixCommands {
         link: Option<&ExistingLink>,
         allow: &[String],
     ) -> String {
-        self.flags(source, link, None, allow).again_with("--source-context", SOURCE)
+        self.flags(source, link, None, allow).with_flag("--source-context", SOURCE)
     }
 
     /// Bootstraps a link again, with another address, which only people know.
@@ -82,12 +82,12 @@ impl FixCommands {
     ) -> String {
         let mut flags = self.flags(source, link, None, allow);
         flags.source.context = Some(SOURCE.to_owned());
-        flags.again_with("--source-server", "https://ADDRESS_THAT_THE_TARGET_REACHES")
+        flags.with_flag("--source-server", "https://ADDRESS_THAT_THE_TARGET_REACHES")
     }
 
     /// Deletes a link and bootstraps it again, because another cluster has replaced the source.
     pub fn relink(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
-        let unlink = self.flags(source, link, None, &[]).of("unlink", "--local-only");
+        let unlink = self.flags(source, link, None, &[]).other_command("unlink", "--local-only");
         format!("{unlink} && {}", self.bootstrap(source, link, allow))
     }
 
@@ -95,7 +95,7 @@ impl FixCommands {
     pub fn rotate(&self, source: &str, link: &ExistingLink) -> String {
         let mut flags = self.flags(source, Some(link), None, &[]);
         flags.source.context = Some(SOURCE.to_owned());
-        flags.of("rotate", "")
+        flags.other_command("rotate", "")
     }
 
     fn flags(

@@ -24,7 +24,7 @@ pub struct CurrentLink {
 
 pub async fn read(checked: &NamesChecked) -> anyhow::Result<CurrentLink> {
     let (source, target) = (checked.source(), checked.target());
-    let bootstrap = checked.plan().flags().of("bootstrap", "");
+    let bootstrap = checked.plan().flags().other_command("bootstrap", "");
     let missing = |what: &str| {
         anyhow::anyhow!(
             "{}: {what}, so there is no link to {} to rotate; run: {bootstrap}",

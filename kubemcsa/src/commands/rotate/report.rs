@@ -35,7 +35,8 @@ pub async fn report(
          recreate the service account: {} && {}",
         source.name,
         target.name,
-        plan.flags().of("unlink", ""),
-        Flags { others: authorized.grants().flags(), command: "bootstrap", ..plan.flags().clone() }.again(),
+        plan.flags().other_command("unlink", ""),
+        Flags { others: authorized.grants().flags(), command: "bootstrap", ..plan.flags().clone() }
+            .command_line(),
     )
 }
