@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap_complete::engine::ArgValueCandidates;
 
 use crate::cluster::Cluster;
-use crate::cluster::kubeconfig::{Chosen, contexts};
+use crate::cluster::kubeconfig::{ChosenContext, contexts};
 
 /// Selects a target.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,8 +21,8 @@ pub struct TargetArgs {
 
 impl TargetArgs {
     /// The selected context, and a connection to its cluster.
-    pub async fn connect(&self) -> anyhow::Result<(Chosen, Cluster)> {
-        let chosen = Chosen::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--")?;
+    pub async fn connect(&self) -> anyhow::Result<(ChosenContext, Cluster)> {
+        let chosen = ChosenContext::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--")?;
         let cluster = chosen.connect().await?;
         Ok((chosen, cluster))
     }

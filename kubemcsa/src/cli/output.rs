@@ -25,19 +25,19 @@ const FAILED: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
 /// Prints a line about a cluster.
-pub fn say(cluster: &str, text: &str) {
+pub fn info(cluster: &str, text: &str) {
     let text = program::rename_commands(text);
     drop(writeln!(anstream::stderr(), "{CLUSTER}{cluster}{CLUSTER:#}  {text}"));
 }
 
 /// Prints a warning about a cluster.
 pub fn warn(cluster: &str, text: &str) {
-    say(cluster, &format!("{WARNING}warning:{WARNING:#} {text}"));
+    info(cluster, &format!("{WARNING}warning:{WARNING:#} {text}"));
 }
 
 /// Prints a failure that doesn't stop the command.
 pub fn failed(cluster: &str, text: &str) {
-    say(cluster, &format!("{FAILED}failed:{FAILED:#} {text}"));
+    info(cluster, &format!("{FAILED}failed:{FAILED:#} {text}"));
 }
 
 /// Prints an error as a warning. The error begins with the name of its cluster.
@@ -49,12 +49,12 @@ pub fn warn_of(error: &impl Display) {
 
 /// Prints what was done to an object, which `reference` names as kubectl does.
 pub fn outcome(cluster: &str, reference: &str, outcome: Outcome) {
-    say(cluster, &format!("{reference} {}", styled_outcome(outcome)));
+    info(cluster, &format!("{reference} {}", styled_outcome(outcome)));
 }
 
 /// Prints what a dry run would do to an object.
 pub fn dry_run(cluster: &str, reference: &str, outcome: Outcome) {
-    say(cluster, &format!("{reference} {} (dry run)", styled_outcome(outcome)));
+    info(cluster, &format!("{reference} {} (dry run)", styled_outcome(outcome)));
 }
 
 fn styled_outcome(outcome: Outcome) -> String {

@@ -72,7 +72,7 @@ pub fn print<R: Row>(
         Some(TableFormat::Json) => output::json(&rows),
         Some(TableFormat::Yaml) => output::yaml(&rows),
         None | Some(TableFormat::Wide) if rows.is_empty() => {
-            output::say(cluster, empty);
+            output::info(cluster, empty);
             Ok(())
         }
         None => output::styled(&table(rows, Width::Any)?),

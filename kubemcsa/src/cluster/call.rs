@@ -210,8 +210,8 @@ fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
     }
 }
 
-/// Never quotes a plugin's stdout, which may be a token, nor its arguments and variables, which may be secret. The stderr
-/// of an interactive plugin is ours.
+/// Never quotes a plugin's stdout, which may be a token, nor its arguments and variables, which may be secret. An
+/// interactive plugin writes to our stderr.
 fn explain_credentials(error: &AuthError, plugin: &Plugin) -> String {
     let command = &plugin.command;
     match error {

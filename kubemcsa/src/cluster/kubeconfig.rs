@@ -15,7 +15,7 @@ use mcsa_credentials::proxy;
 
 /// A context with its cluster and user.
 #[derive(Clone, Debug, Default)]
-pub struct Chosen {
+pub struct ChosenContext {
     /// The kubeconfig file, if a flag names it.
     pub file: Option<PathBuf>,
     pub context: String,
@@ -37,7 +37,7 @@ pub struct Chosen {
 /// No context could be selected.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
-pub struct ChoiceError {
+pub struct ContextError {
     place: String,
     problem: Problem,
 }
@@ -67,14 +67,14 @@ enum Problem {
     Unusable(String, String),
 }
 
-impl Chosen {
+impl ChosenContext {
     /// Selects the context that the flags name, or the current one. `flags` is the prefix of the flags in messages:
     /// `--target-` or `--`.
-    pub fn load(file: Option<&Path>, context: Option<&str>, flags: &str) -> Result<Self, ChoiceError> {
+    pub fn load(file: Option<&Path>, context: Option<&str>, flags: &str) -> Result<Self, ContextError> {
         let kubeconfig = read(file, flags)?;
         Self::choose(kubeconfig, context, flags)
             .map(|chosen| Self { file: file.map(Path::to_owned), ..chosen })
-            .map_err(|problem| ChoiceError { place: files::describe(&files::paths(file)), problem })
+            .map_err(|problem| ContextError { place: files::describe(&files::paths(file)), problem })
     }
 
     /// Connects, and uses the kubeconfig's name of the cluster.
@@ -136,8 +136,8 @@ impl Chosen {
     }
 
     /// The connection settings for this machine.
-    pub fn config(&self) -> Result<Config, ChoiceError> {
-        self.try_config().map_err(|problem| ChoiceError {
+    pub fn config(&self) -> Result<Config, ContextError> {
+        self.try_config().map_err(|problem| ContextError {
             place: files::describe(&files::paths(self.file.as_deref())),
             problem: Problem::Unusable(self.context.clone(), problem),
         })
@@ -163,10 +163,10 @@ impl Chosen {
     }
 }
 
-/// Reads the kubeconfig that a flag names, or that kubectl would read. `flags`: see [`Chosen::load`].
-pub fn read(file: Option<&Path>, flags: &str) -> Result<Kubeconfig, ChoiceError> {
+/// Reads the kubeconfig that a flag names, or that kubectl would read. `flags`: see [`ChosenContext::load`].
+pub fn read(file: Option<&Path>, flags: &str) -> Result<Kubeconfig, ContextError> {
     files::read(&files::paths(file), flags)
-        .map_err(|(paths, problem)| ChoiceError { place: files::describe(&paths), problem })
+        .map_err(|(paths, problem)| ContextError { place: files::describe(&paths), problem })
 }
 
 /// The contexts, for shell completion.
@@ -231,9 +231,9 @@ users:
 current-context: admin@one
 ";
 
-    fn choose(text: &str, context: Option<&str>) -> Result<Chosen, String> {
+    fn choose(text: &str, context: Option<&str>) -> Result<ChosenContext, String> {
         let kubeconfig = Kubeconfig::from_yaml(text).unwrap();
-        Chosen::choose(kubeconfig, context, "--source-").map_err(|problem| problem.to_string())
+        ChosenContext::choose(kubeconfig, context, "--source-").map_err(|problem| problem.to_string())
     }
 
     #[test]

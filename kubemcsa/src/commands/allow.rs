@@ -53,10 +53,10 @@ pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
         }
     };
     for sentence in after.sentences(&target, policy) {
-        output::say(&source.name, &sentence);
+        output::info(&source.name, &sentence);
     }
     if before == after {
-        output::say(&source.name, &format!("unchanged: {target} already had these permissions"));
+        output::info(&source.name, &format!("unchanged: {target} already had these permissions"));
     } else if change == Change::Deny {
         let message = "existing tokens stay valid until they expire; then the imports report Forbidden";
         output::warn(&source.name, message);

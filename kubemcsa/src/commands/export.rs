@@ -14,14 +14,14 @@ use jiff::Timestamp;
 
 use crate::cli::output;
 use crate::cli::times::{human, to_the_second};
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use args::Syntax;
 use document::Document;
 
 /// Mints a token and prints the document.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     validate::flags(&args)?;
-    let chosen = Chosen::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
+    let chosen = ChosenContext::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
     let endpoint = endpoint::endpoint(&chosen, &args)?;
     let namespace =
         args.namespace.clone().or(chosen.namespace.clone()).unwrap_or_else(|| "default".to_owned());
@@ -41,7 +41,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 
     let left = expires_at.duration_since(Timestamp::now());
-    output::say(
+    output::info(
         &cluster.name,
         &format!(
             "the token expires in {}, at {}; nothing refreshes it",
@@ -50,7 +50,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         ),
     );
     if let Some(hint) = document::hint(args.format, &cluster_name) {
-        output::say(&cluster.name, &hint);
+        output::info(&cluster.name, &hint);
     }
     Ok(())
 }

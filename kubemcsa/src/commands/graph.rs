@@ -20,7 +20,7 @@ use anyhow::{bail, ensure};
 use futures::future::join_all;
 
 use crate::cli::output;
-use crate::cluster::kubeconfig::{self, Chosen};
+use crate::cluster::kubeconfig::{self, ChosenContext};
 use args::Format;
 
 /// Reads all clusters concurrently, and prints the graph of those that can be read.
@@ -48,7 +48,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let graph = model::build(&views, &resolved, &roles);
     if graph.imports.is_empty() {
         let names: Vec<_> = views.iter().map(|view| view.name.as_str()).collect();
-        output::say(&names.join(", "), "no imports found");
+        output::info(&names.join(", "), "no imports found");
     }
     match args.output {
         Format::Text => output::styled(&render::text::render(&graph)),
@@ -60,8 +60,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The contexts to read. With `--all-contexts`, skips contexts that can't be used, with a warning.
-fn chosen(args: &Args) -> anyhow::Result<Vec<Chosen>> {
-    let load = |name: Option<&str>| Chosen::load(args.kubeconfig.as_deref(), name, "--");
+fn chosen(args: &Args) -> anyhow::Result<Vec<ChosenContext>> {
+    let load = |name: Option<&str>| ChosenContext::load(args.kubeconfig.as_deref(), name, "--");
     if !args.all_contexts {
         let named: Vec<_> = args.contexts.iter().map(|name| Some(name.as_str())).collect();
         let named = if named.is_empty() { vec![None] } else { named };

@@ -130,7 +130,7 @@ fn deleter(args: &Args, cluster: Cluster) -> Deleter {
 fn report_if_not_linked(deleters: &[&Deleter], target: &str, source: &str) {
     if deleters.iter().all(|deleter| deleter.deleted == 0) {
         for deleter in deleters {
-            output::say(
+            output::info(
                 &deleter.cluster.name,
                 &format!("nothing to delete: {target} is not linked to {source}"),
             );

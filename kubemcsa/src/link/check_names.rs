@@ -61,7 +61,7 @@ fn target_name_conflict(stored: &DynamicObject, target_uid: &str) -> Option<Stri
 
 /// Checks the source's name in the target.
 async fn check_source_name(connected: &Connected) -> anyhow::Result<()> {
-    let import = object::dynamic(&desired::import(connected, desired::LONGEST))?;
+    let import = object::dynamic(&desired::import(connected, desired::MAX_LIFETIME_SECONDS))?;
     let Some(stored) = apply::read(connected.target(), &import).await? else { return Ok(()) };
     let (name, flags) = (&connected.source().name, connected.plan().flags());
     if let Some(conflict) = source_name_conflict(&stored, connected.source_uid()) {

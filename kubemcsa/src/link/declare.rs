@@ -7,7 +7,7 @@ use mcsa_client::ServiceAccountImport;
 
 use super::check_names::NamesChecked;
 use super::connect::Connected;
-use super::desired::{self, LONGEST};
+use super::desired::{self, MAX_LIFETIME_SECONDS};
 use super::permit::Permitted;
 use super::progress::Progress;
 use crate::cluster::apply::{self, Outcome};
@@ -50,18 +50,21 @@ pub async fn declare(permitted: &Permitted, seconds: Option<i64>) -> anyhow::Res
 
 /// The import of an existing link.
 pub async fn existing(checked: &NamesChecked) -> anyhow::Result<Option<Declared>> {
-    let import = object::dynamic(&desired::import(checked, LONGEST))?;
+    let import = object::dynamic(&desired::import(checked, MAX_LIFETIME_SECONDS))?;
     let Some(stored) = apply::read(checked.target(), &import).await? else { return Ok(None) };
     let import = stored.try_parse().context("can't read the link's import")?;
     Ok(Some(Declared { import }))
 }
 
-/// The lifetime of the link's tokens in seconds: as given, else as stored, else [`LONGEST`].
+/// The lifetime of the link's tokens in seconds: as given, else as stored, else [`MAX_LIFETIME_SECONDS`].
 pub async fn lifetime(connected: &Connected, given: Option<i64>) -> anyhow::Result<i64> {
     if let Some(seconds) = given {
         return Ok(seconds);
     }
     let stored =
-        apply::read(connected.target(), &object::dynamic(&desired::import(connected, LONGEST))?).await?;
-    Ok(stored.and_then(|stored| stored.data["spec"]["expirationSeconds"].as_i64()).unwrap_or(LONGEST))
+        apply::read(connected.target(), &object::dynamic(&desired::import(connected, MAX_LIFETIME_SECONDS))?)
+            .await?;
+    Ok(stored
+        .and_then(|stored| stored.data["spec"]["expirationSeconds"].as_i64())
+        .unwrap_or(MAX_LIFETIME_SECONDS))
 }

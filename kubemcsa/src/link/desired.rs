@@ -13,7 +13,7 @@ use crate::manifests;
 
 /// The longest lifetime of a link's token that the policy allows, in seconds. It is the default, so that links survive
 /// hours without an importer.
-pub const LONGEST: i64 = 86_400;
+pub const MAX_LIFETIME_SECONDS: i64 = 86_400;
 
 /// The objects that all links of a source share.
 const RIGHTS: &str = include_str!("rights.yaml");

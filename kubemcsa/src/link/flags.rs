@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCandidates;
 
-use crate::cluster::kubeconfig::{ChoiceError, Chosen, contexts, shell_quote};
+use crate::cluster::kubeconfig::{ChosenContext, ContextError, contexts, shell_quote};
 
 /// Selects the target.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -123,14 +123,14 @@ impl LinkFlags {
 }
 
 impl TargetFlags {
-    pub fn choose(&self) -> Result<Chosen, ChoiceError> {
-        Chosen::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--target-")
+    pub fn choose(&self) -> Result<ChosenContext, ContextError> {
+        ChosenContext::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--target-")
     }
 }
 
 impl SourceFlags {
-    pub fn choose(&self) -> Result<Chosen, ChoiceError> {
-        Chosen::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--source-")
+    pub fn choose(&self) -> Result<ChosenContext, ContextError> {
+        ChosenContext::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--source-")
     }
 }
 

@@ -25,7 +25,7 @@ impl Deref for Permitted {
 
 /// Dry-runs the link's import in the target, and its service account in the source.
 pub async fn permit(checked: NamesChecked) -> anyhow::Result<Permitted> {
-    let import = object::dynamic(&desired::import(&checked, desired::LONGEST))?;
+    let import = object::dynamic(&desired::import(&checked, desired::MAX_LIFETIME_SECONDS))?;
     let account = desired::service_account(&checked)?;
     let (on_target, on_source) =
         tokio::join!(apply::dry_run(checked.target(), &import), apply::dry_run(checked.source(), &account),);

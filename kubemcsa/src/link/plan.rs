@@ -5,7 +5,7 @@ use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::names::is_dns_subdomain;
 
 use super::flags::Flags;
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::reach::{self, Reach};
 
 /// Names of service accounts and Secrets that the system namespace has if the source is a target, too. A link's
@@ -13,7 +13,7 @@ use crate::cluster::reach::{self, Reach};
 const RESERVED: [&str; 5] = ["default", "importer", "launcher", webhook::SERVICE, webhook::CERTIFICATE];
 
 /// The import of a link is named after the source, and its Secret gets `-token`.
-const LONGEST_SOURCE_NAME: usize = 247;
+const MAX_SOURCE_NAME: usize = 247;
 
 /// A pair of clusters that a command may link, rotate or unlink.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl Route {
 #[derive(Clone, Debug)]
 pub struct Side {
     name: String,
-    chosen: Chosen,
+    chosen: ChosenContext,
 }
 
 impl Side {
@@ -68,7 +68,7 @@ impl Side {
         &self.name
     }
 
-    pub fn chosen(&self) -> &Chosen {
+    pub fn chosen(&self) -> &ChosenContext {
         &self.chosen
     }
 }
@@ -78,7 +78,7 @@ impl Side {
 pub enum PlanError {
     #[error(
         "{name:?} is not a valid name for the {side}: use a DNS-1123 subdomain (lower-case letters, digits, '-' and '.') of \
-         at most {LONGEST_SOURCE_NAME} characters; run: {fix}"
+         at most {MAX_SOURCE_NAME} characters; run: {fix}"
     )]
     InvalidName { name: String, side: &'static str, fix: String },
     #[error(
@@ -105,7 +105,7 @@ pub enum PlanError {
     Unverified { cluster: String, context: String, fix: String },
 }
 
-pub fn plan(flags: Flags, target: Chosen, source: Chosen) -> Result<Plan, PlanError> {
+pub fn plan(flags: Flags, target: ChosenContext, source: ChosenContext) -> Result<Plan, PlanError> {
     if !flags.allow_self && (&target.file, &target.context) == (&source.file, &source.context) {
         return Err(PlanError::SameContext { context: target.context });
     }
@@ -119,7 +119,7 @@ pub fn plan(flags: Flags, target: Chosen, source: Chosen) -> Result<Plan, PlanEr
 }
 
 /// Plans the target's side only.
-pub fn target(flags: &Flags, chosen: Chosen) -> Result<Side, PlanError> {
+pub fn target(flags: &Flags, chosen: ChosenContext) -> Result<Side, PlanError> {
     let target = side(flags, "target", "--target-name", flags.target.name.as_deref(), chosen)?;
     if RESERVED.contains(&target.name.as_str()) {
         let fix = flags.with_flag("--target-name", &format!("{}-cluster", target.name));
@@ -133,10 +133,10 @@ fn side(
     side: &'static str,
     flag: &str,
     given: Option<&str>,
-    chosen: Chosen,
+    chosen: ChosenContext,
 ) -> Result<Side, PlanError> {
     let name = given.unwrap_or(&chosen.cluster_name).to_owned();
-    if is_dns_subdomain(&name) && name.len() <= LONGEST_SOURCE_NAME {
+    if is_dns_subdomain(&name) && name.len() <= MAX_SOURCE_NAME {
         return Ok(Side { name, chosen });
     }
     let fix = flags.with_flag(flag, &similar(&name).unwrap_or_else(|| "NAME".into()));
@@ -149,7 +149,7 @@ fn similar(name: &str) -> Option<String> {
         .to_ascii_lowercase()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
-        .take(LONGEST_SOURCE_NAME)
+        .take(MAX_SOURCE_NAME)
         .collect();
     let labels: Vec<_> = name.split('.').map(|label| label.trim_matches('-')).collect();
     Some(labels.join(".")).filter(|name| is_dns_subdomain(name))

@@ -31,7 +31,7 @@ impl Progress {
 
     pub fn info(&self, cluster: &str, text: &str) {
         match self {
-            Self::Lines => output::say(cluster, text),
+            Self::Lines => output::info(cluster, text),
             Self::Line(line) => line.set_message(text.to_owned()),
         }
     }

@@ -9,7 +9,7 @@ use mcsa_credentials::SecretString;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 
 /// API servers cache an authenticated token for 10 s, and several may share an address.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ pub enum TokenState {
 /// Waits until the source rejects the token, or the timeout expires. Fails if the source is unreachable.
 pub async fn wait_until_revoked(
     source: &Cluster,
-    chosen: &Chosen,
+    chosen: &ChosenContext,
     token: SecretString,
 ) -> anyhow::Result<TokenState> {
     let mut config = chosen.config()?;

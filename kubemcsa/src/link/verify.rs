@@ -18,7 +18,7 @@ use mcsa_credentials::token;
 use tokio::time::{Instant, sleep};
 
 use super::authorize::{Authorized, unrestricted_tokens};
-use super::desired::LONGEST;
+use super::desired::MAX_LIFETIME_SECONDS;
 use super::grants::{Grants, LINK};
 use super::permit::Permitted;
 use crate::cluster::Cluster;
@@ -144,7 +144,7 @@ async fn wait_for_mint_right(as_link: &Cluster, grants: &Grants, target: &str) -
 async fn wait_for_policy(as_link: &Cluster, permitted: &Permitted, grants: &Grants) -> anyhow::Result<bool> {
     let name = &permitted.target().name;
     let accounts: Api<ServiceAccount> = Api::namespaced(as_link.client.clone(), SYSTEM_NAMESPACE);
-    let request = token::request(LONGEST + 1, &[], Some(name));
+    let request = token::request(MAX_LIFETIME_SECONDS + 1, &[], Some(name));
     let params = PostParams { dry_run: true, ..Default::default() };
     let deadline = Instant::now() + TIMEOUT;
     loop {

@@ -17,8 +17,8 @@ pub const RIGHTS: &str = "multicluster-service-account-importer";
 /// The kinds of objects with this name.
 const KINDS: [&str; 4] = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
 
-/// Confines the importer to these namespaces; leaves it unconfined if there are none. It always gets a Role in the system
-/// namespace, because links are there.
+/// Confines the importer to these namespaces, unless the list is empty. It always gets a Role in the system namespace,
+/// because links are there.
 pub fn confine(objects: Vec<DynamicObject>, namespaces: &[String]) -> anyhow::Result<Vec<DynamicObject>> {
     if namespaces.is_empty() {
         return Ok(objects);

@@ -7,7 +7,7 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::cli::output::Format;
 use crate::cli::times;
 use crate::cluster::kubeconfig::contexts;
-use crate::link::desired::LONGEST;
+use crate::link::desired::MAX_LIFETIME_SECONDS;
 use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
 use crate::link::grants::Grant;
 
@@ -102,7 +102,11 @@ impl Args {
 fn link_ttl(text: &str) -> Result<i64, String> {
     let seconds = times::duration(text)?.as_secs();
     match i64::try_from(seconds) {
-        Ok(seconds) if (mcsa_client::api::MIN_EXPIRATION_SECONDS..=LONGEST).contains(&seconds) => Ok(seconds),
+        Ok(seconds)
+            if (mcsa_client::api::MIN_EXPIRATION_SECONDS..=MAX_LIFETIME_SECONDS).contains(&seconds) =>
+        {
+            Ok(seconds)
+        }
         _ => Err("must be between 10m and 24h".into()),
     }
 }

@@ -37,7 +37,7 @@ pub async fn dry_run(connected: &Connected, requested: &RequestedRights) -> anyh
         show(target, &object, dry_run_one(target, &object).await?)?;
     }
     let name = desired::import(connected, seconds).secret_name();
-    output::say(
+    output::info(
         &target.name,
         &format!(
             "Secret {SYSTEM_NAMESPACE}/{name} would get a new token of the link, unless its token is usable"

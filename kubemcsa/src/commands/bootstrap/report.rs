@@ -18,12 +18,12 @@ use crate::link::{declare, desired};
 
 pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> anyhow::Result<()> {
     let (target, source) = (connected.target(), connected.source());
-    output::say(
+    output::info(
         &source.name,
         &format!("permissions of {} (service account {SYSTEM_NAMESPACE}/{}):", target.name, target.name),
     );
     for sentence in linked.authorized.grants().sentences(&target.name, linked.verified.policy()) {
-        output::say(&source.name, &format!("- {sentence}"));
+        output::info(&source.name, &format!("- {sentence}"));
     }
     let flags = connected.plan().flags();
     let change = match linked.authorized.grants() {
@@ -34,17 +34,17 @@ pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> an
             format!("to change them: {} (or deny)", flags.other_command("allow", "NAMESPACE[/NAME]"))
         }
     };
-    output::say(&source.name, &change);
-    output::say(&source.name, &format!("to remove the link: {}", flags.other_command("unlink", "")));
+    output::info(&source.name, &change);
+    output::info(&source.name, &format!("to remove the link: {}", flags.other_command("unlink", "")));
     if connected.plan().flags().others.iter().any(|(flag, _)| *flag == "--link-ttl") {
         let message = format!(
             "existing tokens of the link keep their lifetime; to revoke them: {}",
             flags.other_command("rotate", "")
         );
-        output::say(&source.name, &message);
+        output::info(&source.name, &message);
     }
     if let Some(expires_at) = linked.verified.expires_at() {
-        output::say(
+        output::info(
             &target.name,
             &format!(
                 "linked to {} at {}; the link's token expires at {}, and the importer refreshes it",
@@ -66,9 +66,9 @@ pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> an
     }
     if !has_importer(connected).await {
         let install = for_context("install", connected.plan().target().chosen());
-        output::say(&target.name, &format!("no importer is installed yet; to install it: {install}"));
+        output::info(&target.name, &format!("no importer is installed yet; to install it: {install}"));
     }
-    output::say(&target.name, "next, import a service account, for example one called pod-lister:");
+    output::info(&target.name, "next, import a service account, for example one called pod-lister:");
     output::paste(&example_import(&connected.plan().target().chosen().kubectl(), &source.name)?);
     Ok(())
 }
@@ -99,7 +99,7 @@ pub async fn print_manifests(
             output::document(&format!("{name} (the {side}): {}", object::title(&object)), &object)?;
         }
     }
-    output::say(
+    output::info(
         &target.name,
         &format!(
             "nothing was applied; apply the manifests of both sides, then mint the link's token: {}",

@@ -48,7 +48,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             Err(error) => Err(error),
         };
         progress.finish(|| match &linked {
-            Ok((source, message)) => output::say(source, message),
+            Ok((source, message)) => output::info(source, message),
             Err(error) => report_failure(&context, error),
         });
         (context, linked.map(drop))

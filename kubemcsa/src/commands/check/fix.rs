@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use mcsa_client::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
 use mcsa_credentials::link::Link;
 
-use crate::cluster::kubeconfig::{Chosen, shell_quote};
+use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
 use crate::link::existing::ExistingLink;
 use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
 
@@ -14,11 +14,11 @@ const SOURCE: &str = "SOURCE_CONTEXT";
 /// Builds commands for one target.
 #[derive(Clone, Debug)]
 pub struct FixCommands {
-    target: Chosen,
+    target: ChosenContext,
 }
 
 impl FixCommands {
-    pub fn of(target: &Chosen) -> Self {
+    pub fn of(target: &ChosenContext) -> Self {
         Self { target: target.clone() }
     }
 
@@ -156,13 +156,13 @@ pub mod tests {
 
     /// For the target `c1`.
     pub fn commands() -> FixCommands {
-        let target = Chosen { context: "c1".into(), cluster_name: "c1".into(), ..Default::default() };
+        let target = ChosenContext { context: "c1".into(), cluster_name: "c1".into(), ..Default::default() };
         FixCommands::of(&target)
     }
 
     #[test]
     fn commands_use_the_same_context_and_kubeconfig() {
-        let target = Chosen {
+        let target = ChosenContext {
             context: "my c1".into(),
             cluster_name: "c1".into(),
             file: Some("/tmp/a b".into()),

@@ -26,7 +26,7 @@ pub async fn probe(cluster: &Cluster, facts: &mut Facts, timeout: Duration) {
         return;
     }
     let sources = if names.len() == 1 { "the source is" } else { "the sources are" };
-    output::say(&cluster.name, &format!("waiting for the importer to check whether {sources} reachable"));
+    output::info(&cluster.name, &format!("waiting for the importer to check whether {sources} reachable"));
     // With fractions of a second, no two requests are the same.
     let request = Timestamp::now().to_string();
     facts.check_request = match request_all(cluster, &names, &request).await {

@@ -53,7 +53,7 @@ impl<'a> Report<'a> {
         if self.problems > 0 {
             bail!("{}: {summary}", self.cluster);
         }
-        output::say(self.cluster, &summary);
+        output::info(self.cluster, &summary);
         Ok(())
     }
 

@@ -4,14 +4,14 @@ use mcsa_credentials::credential::Endpoint;
 
 use super::args::{Args, Format};
 use crate::cli::output;
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::reach::{self, Reach};
 
 /// The endpoint from the kubeconfig or the flags. Prints warnings.
 ///
 /// # Errors
 /// If a credential must not have this endpoint.
-pub fn endpoint(chosen: &Chosen, args: &Args) -> anyhow::Result<Endpoint> {
+pub fn endpoint(chosen: &ChosenContext, args: &Args) -> anyhow::Result<Endpoint> {
     let (endpoint, warnings) =
         decide(chosen, args).map_err(|problem| anyhow::anyhow!("{}: {problem}", chosen.cluster_name))?;
     for warning in warnings {
@@ -20,7 +20,7 @@ pub fn endpoint(chosen: &Chosen, args: &Args) -> anyhow::Result<Endpoint> {
     Ok(endpoint)
 }
 
-fn decide(chosen: &Chosen, args: &Args) -> Result<(Endpoint, Vec<String>), String> {
+fn decide(chosen: &ChosenContext, args: &Args) -> Result<(Endpoint, Vec<String>), String> {
     let mut warnings = Vec::new();
     if args.insecure_skip_tls_verify {
         warnings.push(
@@ -80,8 +80,8 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    fn chosen(server: &str) -> Chosen {
-        Chosen {
+    fn chosen(server: &str) -> ChosenContext {
+        ChosenContext {
             context: "admin".into(),
             server: server.into(),
             ca_bundle: Some("PEM".into()),
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn verification_is_skipped_only_by_the_flag() {
-        let chosen = Chosen { insecure: true, ca_bundle: None, ..chosen("https://c2") };
+        let chosen = ChosenContext { insecure: true, ca_bundle: None, ..chosen("https://c2") };
         let error = decide(&chosen, &args(&[])).unwrap_err();
         assert!(error.contains("certificate-authority-data"), "{error}");
         let insecure = args(&["--format", "kubeconfig", "--insecure-skip-tls-verify"]);

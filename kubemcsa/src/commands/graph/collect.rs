@@ -14,7 +14,7 @@ use super::holders::{Owner, Parents, PodInfo};
 use super::view::{ImportInfo, LinkInfo, View};
 use crate::cli::output;
 use crate::cluster::call::CallError;
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::{Cluster, list};
 use crate::link::existing::{self, ExistingLink};
 
@@ -28,7 +28,7 @@ pub struct CollectedCluster {
 ///
 /// # Errors
 /// If nothing can be read.
-pub async fn collect(chosen: &Chosen, namespace: Option<&str>) -> anyhow::Result<CollectedCluster> {
+pub async fn collect(chosen: &ChosenContext, namespace: Option<&str>) -> anyhow::Result<CollectedCluster> {
     let cluster = chosen.connect().await?;
     let (uid, imports) =
         tokio::join!(cluster.uid(), list::readable_imports(&cluster, namespace, ListParams::default()));

@@ -22,12 +22,12 @@ pub async fn report(
     let (source, target, plan) = (permitted.source(), permitted.target(), permitted.plan());
     if let Some(expires_at) = verified.expires_at() {
         let message = format!("new token for {}; it expires at {}", source.name, to_the_second(expires_at));
-        output::say(&target.name, &message);
+        output::info(&target.name, &message);
     }
     let Some(token) = credential.config.auth_info.token else { return Ok(()) };
-    output::say(&source.name, "waiting until the old token is revoked");
+    output::info(&source.name, "waiting until the old token is revoked");
     if revocation::wait_until_revoked(source, plan.source().chosen(), token).await? == TokenState::Revoked {
-        output::say(&source.name, "all earlier tokens of the link are revoked");
+        output::info(&source.name, "all earlier tokens of the link are revoked");
         return Ok(());
     }
     bail!(

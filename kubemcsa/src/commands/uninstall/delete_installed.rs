@@ -65,7 +65,7 @@ async fn wait_for_pods(deleter: &Deleter, deployments: &[&DynamicObject]) -> any
             return Ok(());
         }
         if left.len() != reported {
-            output::say(&cluster.name, &format!("waiting for pods to terminate: {}", left.join(", ")));
+            output::info(&cluster.name, &format!("waiting for pods to terminate: {}", left.join(", ")));
             reported = left.len();
         }
         sleep(INTERVAL).await;

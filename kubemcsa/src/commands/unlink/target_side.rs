@@ -124,7 +124,7 @@ async fn secrets_of(
 pub fn report(deleter: &Deleter, link: &Link, keep_secrets: bool) {
     let Link { source, imports, .. } = link;
     if let Some(message) = kept_imports(imports.len(), source, keep_secrets) {
-        output::say(&deleter.cluster.name, &message);
+        output::info(&deleter.cluster.name, &message);
     }
     if link.links.is_empty() {
         return;

@@ -7,8 +7,8 @@ use crate::link::flags::{RouteFlags, SourceFlags, TargetFlags};
 const LOOPBACK: &str = "https://127.0.0.1:6441";
 const REACHABLE: &str = "https://c2.example:6443";
 
-fn chosen(name: &str, server: &str) -> Chosen {
-    Chosen {
+fn chosen(name: &str, server: &str) -> ChosenContext {
+    ChosenContext {
         context: format!("admin@{name}"),
         cluster_name: name.into(),
         server: server.into(),
@@ -18,8 +18,8 @@ fn chosen(name: &str, server: &str) -> Chosen {
 }
 
 /// A context of another kubeconfig.
-fn in_other_file(name: &str) -> Chosen {
-    Chosen { file: Some("other.kubeconfig".into()), ..chosen(name, REACHABLE) }
+fn in_other_file(name: &str) -> ChosenContext {
+    ChosenContext { file: Some("other.kubeconfig".into()), ..chosen(name, REACHABLE) }
 }
 
 fn flags() -> Flags {
@@ -33,8 +33,8 @@ fn flags() -> Flags {
 
 fn planned(
     flags: Flags,
-    target: Chosen,
-    source: Chosen,
+    target: ChosenContext,
+    source: ChosenContext,
     ca_file: Option<String>,
 ) -> Result<(Plan, Route), PlanError> {
     let plan = plan(flags, target, source)?;
@@ -42,7 +42,7 @@ fn planned(
     Ok((plan, route))
 }
 
-fn refused(flags: Flags, target: Chosen, source: Chosen) -> String {
+fn refused(flags: Flags, target: ChosenContext, source: ChosenContext) -> String {
     planned(flags, target, source, None).map(|_| ()).unwrap_err().to_string()
 }
 
@@ -131,7 +131,8 @@ fn same_context_requires_allow_self() {
     let allowed = Flags { allow_self: true, ..flags() };
     assert!(planned(allowed, same(), same(), None).is_ok());
     // kubeadm uses the same context name for all clusters, each in its own file.
-    let file = |file: &str, name: &str| Chosen { file: Some(PathBuf::from(file)), ..chosen(name, REACHABLE) };
+    let file =
+        |file: &str, name: &str| ChosenContext { file: Some(PathBuf::from(file)), ..chosen(name, REACHABLE) };
     let mut other = file("b", "c2");
     other.context = "admin@c1".into();
     assert!(planned(flags(), file("a", "c1"), other, None).is_ok());
@@ -139,7 +140,7 @@ fn same_context_requires_allow_self() {
 
 #[test]
 fn certificate_is_always_verified() {
-    let insecure = || Chosen { insecure: true, ca_bundle: None, ..chosen("c2", REACHABLE) };
+    let insecure = || ChosenContext { insecure: true, ca_bundle: None, ..chosen("c2", REACHABLE) };
     let error = refused(flags(), chosen("c1", "https://c1"), insecure());
     assert!(error.contains("insecure-skip-tls-verify") && error.contains("--source-ca-file FILE"), "{error}");
     let ca_file = Some("CA of the file".into());
@@ -157,7 +158,8 @@ fn loopback_proxy_of_the_kubeconfig_is_refused(
     #[case] proxy: Option<&str>,
     #[case] expected: Result<Option<&str>, &str>,
 ) {
-    let source = Chosen { proxy_url: Some("socks5://localhost:1080".into()), ..chosen("c2", REACHABLE) };
+    let source =
+        ChosenContext { proxy_url: Some("socks5://localhost:1080".into()), ..chosen("c2", REACHABLE) };
     let given = |value: Option<&str>| value.map(str::to_owned);
     let route = RouteFlags { source_server: given(server), proxy_url: given(proxy), ..Default::default() };
     match (planned(Flags { route, ..flags() }, chosen("c1", "https://c1"), source, None), expected) {
