@@ -16,9 +16,9 @@ pub mod uninstall;
 pub mod unlink;
 pub mod version;
 
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 
 /// A command of this program, with the flags for this context.
-fn for_context(command: &str, chosen: &Chosen) -> String {
+fn for_context(command: &str, chosen: &ChosenContext) -> String {
     chosen.kubectl().replacen("kubectl", &format!("kubemcsa {command}"), 1)
 }

@@ -44,10 +44,10 @@ fn uninstall(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<(bool, String)>
     Ok((output.status.success(), said))
 }
 
-/// What was removed, or would be.
-fn removed(said: &str) -> Vec<String> {
-    let lines = said.lines().filter_map(|line| line.strip_suffix(" removed"));
-    lines.map(|line| line.trim_end_matches(" would be").to_owned()).collect()
+/// The objects that were deleted, or would be.
+fn deleted(said: &str) -> Vec<String> {
+    let lines = said.lines().map(|line| line.trim_end_matches(" (dry run)"));
+    lines.filter_map(|line| line.strip_suffix(" deleted")).map(str::to_owned).collect()
 }
 
 /// What is left of the installation, beside what is kept.
@@ -106,9 +106,9 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
     .await;
 
     let (ok, all) = uninstall(&kubeconfig, &["--dry-run", "--delete-imports"])?;
-    ensure!(ok && all.contains("secret life/i-token would be removed"), "{all}");
+    ensure!(ok && all.contains("secret/i-token -n life deleted (dry run)"), "{all}");
     let (ok, rehearsed) = uninstall(&kubeconfig, &["--dry-run"])?;
-    ensure!(ok && removed(&rehearsed).len() > 15 && !rehearsed.contains("life"), "{rehearsed}");
+    ensure!(ok && deleted(&rehearsed).len() > 15 && !rehearsed.contains("life"), "{rehearsed}");
     ensure!(installed(&target).await? == before.1, "a dry run has removed something");
 
     // All the while, pods are created; the webhook ends with its pods, as on a node.
@@ -138,7 +138,7 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
     let (created, ()) = tokio::join!(creating, node);
     let created = created?;
     let (ok, said) = run.await??;
-    ensure!(ok && created > 0 && removed(&said) == removed(&rehearsed), "{created} pods: {said}");
+    ensure!(ok && created > 0 && deleted(&said) == deleted(&rehearsed), "{created} pods: {said}");
     ensure!(
         said.contains("--delete-imports") && said.contains("kubemcsa unlink --source-only --target-name c1"),
         "{said}"
@@ -165,13 +165,13 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
     ensure!(ok, "{said}");
     for gone in [
-        "import life/i",
-        "import life/next",
-        "secret life/i-token",
-        "/c2",
-        "namespace multicluster-service-account",
+        "import.multicluster.admiralty.io/i -n life",
+        "import.multicluster.admiralty.io/next -n life",
+        "secret/i-token -n life",
+        "/c2 -n multicluster-service-account",
+        "namespace/multicluster-service-account",
     ] {
-        ensure!(removed(&said).iter().any(|line| line.ends_with(gone)), "{gone:?} is not said: {said}");
+        ensure!(deleted(&said).iter().any(|line| line.ends_with(gone)), "{gone:?} is not said: {said}");
     }
     ensure!(left_of_all(&target).await?.is_empty(), "{:?}", left_of_all(&target).await?);
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
@@ -228,10 +228,7 @@ async fn secrets_go_without_the_garbage_collector() -> anyhow::Result<()> {
 
     // Nobody empties the namespace either: that is said.
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
-    ensure!(
-        !ok && said.contains("namespace multicluster-service-account is still there after 2 s"),
-        "{said}"
-    );
+    ensure!(!ok && said.contains("namespace multicluster-service-account still exists after 2 s"), "{said}");
     let secrets = imports.secrets.list(&Default::default()).await?.items;
     let names: Vec<_> = secrets.iter().filter_map(|secret| secret.metadata.name.as_deref()).collect();
     ensure!(names == ["theirs"], "{names:?}");
@@ -258,7 +255,7 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
         .await?;
     target.kubectl([&system[..], &["create", "secret", "generic", "webhook-tls"]].concat()).await?;
     let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && removed(&said).iter().any(|line| line.contains("deployment")), "{said}");
+    ensure!(ok && deleted(&said).iter().any(|line| line.contains("deployment")), "{said}");
     for kept in
         ["service multicluster-service-account/webhook", "secret multicluster-service-account/webhook-tls"]
     {
@@ -368,7 +365,10 @@ async fn what_was_added_to_it_goes_with_it() -> anyhow::Result<()> {
 
     let (ok, said) = uninstall(target.kubeconfig(), &[])?;
     ensure!(ok && !said.contains("not deleted"), "{said}");
-    ensure!(said.contains("role team/multicluster-service-account-importer removed"), "{said}");
+    ensure!(
+        said.contains("role.rbac.authorization.k8s.io/multicluster-service-account-importer -n team deleted"),
+        "{said}"
+    );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
     let added = "certificates,issuers,podmonitors,prometheusrules,secrets";
     let added = target.kubectl([&system[..], &["get", added, "-o", "name"]].concat()).await?;

@@ -8,9 +8,9 @@ use crate::cli::output;
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 use crate::link::flags::{Flags, LinkFlags};
-use crate::link::grants::{self, Grant, Grants, Whole};
+use crate::link::grants::{self, Grant, Grants, LargerGrant};
 use crate::link::progress::Progress;
-use crate::link::{TRIES, authorize, connect, identities, plan};
+use crate::link::{TRIES, authorize, connect, known_targets, plan};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -33,7 +33,7 @@ pub enum Change {
 }
 
 pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
-    let flags = args.link.clone().of(if change == Change::Allow { "allow" } else { "deny" });
+    let flags = args.link.clone().for_command(if change == Change::Allow { "allow" } else { "deny" });
     let chosen = flags.source.choose()?;
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let source = chosen.connect_as(&name).await?;
@@ -41,22 +41,22 @@ pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     let progress = Progress::Lines;
     let mut tries = TRIES;
     let (before, after, policy) = loop {
-        let stored = grants::stored(&source, &target).await?;
+        let stored = grants::read(&source, &target).await?;
         let before = stored.grants.clone().unwrap_or(Grants::Only(Default::default()));
         let after =
             changed(&args, change, &before).map_err(|whole| indivisible(whole, &flags, &target, &before))?;
         authorize::ensure_namespaces(&source, &after, &stored).await?;
-        let policy = authorize::share(&source, &progress, &after).await?;
-        match authorize::put(&source, &progress, &target, &after, &stored).await {
+        let policy = authorize::apply_shared(&source, &progress, &after).await?;
+        match authorize::apply_grants(&source, &progress, &target, &after, &stored).await {
             Err(error) if is_conflict(&error) && tries > 1 => tries -= 1,
             put => break put.map(|()| (before, after, policy))?,
         }
     };
     for sentence in after.sentences(&target, policy) {
-        output::say(&source.name, &sentence);
+        output::info(&source.name, &sentence);
     }
     if before == after {
-        output::say(&source.name, &format!("unchanged: {target} already had these permissions"));
+        output::info(&source.name, &format!("unchanged: {target} already had these permissions"));
     } else if change == Change::Deny {
         let message = "existing tokens stay valid until they expire; then the imports report Forbidden";
         output::warn(&source.name, message);
@@ -76,9 +76,9 @@ async fn known_target(flags: &Flags, source: &Cluster) -> anyhow::Result<String>
             (side.name().to_owned(), Some(reached.uid().to_owned()))
         }
     };
-    match identities::target_uid(source, &name).await? {
+    match known_targets::uid(source, &name).await? {
         None => {
-            let known = identities::targets(source).await?;
+            let known = known_targets::names(source).await?;
             let known = if known.is_empty() { "none".into() } else { known.join(", ") };
             bail!("{}: target {name} is not linked to this source; linked targets: {known}", source.name)
         }
@@ -92,7 +92,7 @@ async fn known_target(flags: &Flags, source: &Cluster) -> anyhow::Result<String>
     }
 }
 
-fn changed(args: &Args, change: Change, before: &Grants) -> Result<Grants, (Grant, Whole)> {
+fn changed(args: &Args, change: Change, before: &Grants) -> Result<Grants, (Grant, LargerGrant)> {
     let mut after = before.clone();
     match (change, args.everything) {
         (Change::Allow, true) => return Ok(Grants::Everything),
@@ -109,22 +109,22 @@ fn changed(args: &Args, change: Change, before: &Grants) -> Result<Grants, (Gran
 
 /// RBAC can't exclude a part of what it grants.
 fn indivisible(
-    (grant, whole): (Grant, Whole),
+    (grant, whole): (Grant, LargerGrant),
     flags: &Flags,
     target: &str,
     before: &Grants,
 ) -> anyhow::Error {
     match whole {
-        Whole::Cluster => anyhow::anyhow!(
+        LargerGrant::Everything => anyhow::anyhow!(
             "{target} may import everything, and RBAC can't exclude {grant} from that; list all that it may import \
              instead: {} --allow NAMESPACE[/NAME]",
-            flags.of("bootstrap", "")
+            flags.other_command("bootstrap", "")
         ),
-        Whole::Namespace => anyhow::anyhow!(
+        LargerGrant::Namespace => anyhow::anyhow!(
             "{target} may import all of namespace {}, and RBAC can't exclude {grant} from that; deny the namespace, \
              then allow the service accounts that it may import: {}; it may now import: {before}",
             grant.namespace,
-            flags.of("deny", &grant.namespace)
+            flags.other_command("deny", &grant.namespace)
         ),
     }
 }

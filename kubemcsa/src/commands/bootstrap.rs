@@ -18,12 +18,12 @@ pub use args::Args;
 use crate::cli::usage::Usage;
 use crate::link::authorize::{self, Authorized};
 use crate::link::connect::{self, Connected};
-use crate::link::grants::{self, Grant, Grants, Stored};
+use crate::link::grants::{self, Grant, Grants, StoredGrants};
 use crate::link::permit::Permitted;
-use crate::link::plan::{self, Plan, Way};
+use crate::link::plan::{self, Plan, Route};
 use crate::link::progress::Progress;
 use crate::link::verify::Verified;
-use crate::link::{bind, claim, declare, permit, renew};
+use crate::link::{bind, check_names, declare, permit, renew};
 
 pub async fn run(mut args: Args) -> anyhow::Result<()> {
     let mut seen = BTreeSet::new();
@@ -34,19 +34,19 @@ pub async fn run(mut args: Args) -> anyhow::Result<()> {
     if args.source_contexts.len() > 1 {
         return several::run(args).await;
     }
-    let (plan, way) = plan(&args, args.source_contexts.first())?;
+    let (plan, route) = plan(&args, args.source_contexts.first())?;
     let requested = RequestedRights::of(&args);
-    let claimed = claim::claim(connect::connect(plan, Progress::Lines).await?).await?;
+    let checked = check_names::check_names(connect::connect(plan, Progress::Lines).await?).await?;
     if args.output.is_some() {
-        return report::print_manifests(&claimed, &requested, args.side).await;
+        return report::print_manifests(&checked, &requested, args.side).await;
     }
     if args.dry_run {
-        return dry_run::dry_run(&claimed, &requested).await;
+        return dry_run::dry_run(&checked, &requested).await;
     }
-    let permitted = permit::permit(claimed).await?;
+    let permitted = permit::permit(checked).await?;
     declare::prepare(permitted.target(), permitted.progress()).await?;
-    let linked = link(&permitted, &way, &requested).await?;
-    report::report(&permitted, &way, &linked).await
+    let linked = link(&permitted, &route, &requested).await?;
+    report::report(&permitted, &route, &linked).await
 }
 
 /// The rights that the flags request for a link.
@@ -70,7 +70,7 @@ impl RequestedRights {
 
     /// What the link may import. Without `--allow`, this never widens what is stored. `None`: the stored grants are
     /// ambiguous.
-    fn grants(&self, stored: &Stored) -> Option<Grants> {
+    fn grants(&self, stored: &StoredGrants) -> Option<Grants> {
         match &stored.grants {
             _ if !self.allow.is_empty() => Some(self.allow.iter().collect()),
             Some(_) if stored.is_ambiguous() => None,
@@ -79,7 +79,7 @@ impl RequestedRights {
     }
 
     /// Like `grants`, but ambiguous grants are an error.
-    fn unambiguous_grants(&self, connected: &Connected, stored: &Stored) -> anyhow::Result<Grants> {
+    fn unambiguous_grants(&self, connected: &Connected, stored: &StoredGrants) -> anyhow::Result<Grants> {
         let flags = connected.plan().flags();
         self.grants(stored).with_context(|| {
             format!(
@@ -87,20 +87,20 @@ impl RequestedRights {
                  NAMESPACE[/NAME], or: {}",
                 connected.source().name,
                 connected.target().name,
-                flags.of("bootstrap", ""),
-                flags.of("allow", "--everything"),
+                flags.other_command("bootstrap", ""),
+                flags.other_command("allow", "--everything"),
             )
         })
     }
 }
 
-fn plan(args: &Args, source_context: Option<&String>) -> anyhow::Result<(Plan, Way)> {
+fn plan(args: &Args, source_context: Option<&String>) -> anyhow::Result<(Plan, Route)> {
     let flags = args.flags(source_context);
     let (target, source) = (flags.target.choose()?, flags.source.choose()?);
-    let ca_file = args.way.source_ca_file.as_deref().map(ca_file).transpose()?;
+    let ca_file = args.route.source_ca_file.as_deref().map(ca_file).transpose()?;
     let plan = plan::plan(flags, target, source)?;
-    let way = plan::way(&plan, ca_file)?;
-    Ok((plan, way))
+    let route = plan::route(&plan, ca_file)?;
+    Ok((plan, route))
 }
 
 fn ca_file(path: &Path) -> anyhow::Result<String> {
@@ -110,13 +110,13 @@ fn ca_file(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Links two clusters. The target has the system namespace and the CRD already.
-async fn link(permitted: &Permitted, way: &Way, requested: &RequestedRights) -> anyhow::Result<Linked> {
-    let stored = grants::stored(permitted.source(), &permitted.target().name).await?;
+async fn link(permitted: &Permitted, route: &Route, requested: &RequestedRights) -> anyhow::Result<Linked> {
+    let stored = grants::read(permitted.source(), &permitted.target().name).await?;
     let wanted = requested.unambiguous_grants(permitted, &stored)?;
     let authorized = authorize::authorize(permitted, &wanted, &stored).await?;
     let bound = bind::bind(permitted, &authorized).await?;
     let declared = declare::declare(permitted, requested.seconds).await?;
-    let verified = renew::keep_or_mint(permitted, way.endpoint(), &authorized, &declared, &bound).await?;
+    let verified = renew::keep_or_mint(permitted, route.endpoint(), &authorized, &declared, &bound).await?;
     // Left over from an interrupted rotation.
     bind::delete_interim(permitted).await?;
     Ok(Linked { authorized, verified })
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn bootstrap_without_allow_widens_nothing() {
-        let stored = |grants| Stored { grants, objects: Vec::new() };
+        let stored = |grants| StoredGrants { grants, objects: Vec::new() };
         let granted = |allow: &[&str], before: Option<&str>| {
             let grant = |text: &&str| text.parse::<Grant>().unwrap();
             let requested = RequestedRights { allow: allow.iter().map(grant).collect(), seconds: None };
@@ -147,7 +147,7 @@ mod tests {
         let narrow: Grants = [&"a".parse().unwrap()].into_iter().collect();
         let mut objects = narrow.objects("c1").unwrap();
         objects.extend(Grants::Everything.objects("c1").unwrap());
-        let stored = Stored { grants: Some(Grants::Everything), objects };
+        let stored = StoredGrants { grants: Some(Grants::Everything), objects };
         let requested = |allow| RequestedRights { allow, seconds: None };
         assert_eq!(requested(Vec::new()).grants(&stored), None);
         assert_eq!(requested(vec!["a".parse().unwrap()]).grants(&stored), Some(narrow));

@@ -59,11 +59,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         for object in &mut stage {
             registration::keep_urls(&cluster, object).await?;
             let applied = apply::apply(&cluster, object).await?;
-            output::outcome(&cluster.name, &object::title(object), applied.outcome);
+            output::outcome(&cluster.name, &object::reference(object), applied.outcome);
             release = release.or_else(|| object::helm_release(&applied.stored));
         }
         if stage.iter().any(apply_order::is_definition) {
-            crd::established(&cluster, args.timeout).await?;
+            crd::wait_until_established(&cluster, args.timeout).await?;
         }
     }
     if let Some(release) = release {
@@ -77,7 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     // Rights of an earlier installation go last: its importer needs them until the new one is available.
     for object in confined::obsolete(granted, &objects) {
         delete::delete(&cluster, &object).await?;
-        output::outcome(&cluster.name, &object::title(&object), Outcome::Removed);
+        output::outcome(&cluster.name, &object::reference(&object), Outcome::Deleted);
     }
     Ok(())
 }

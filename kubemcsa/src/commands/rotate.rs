@@ -18,7 +18,7 @@ use self::current::CurrentLink;
 use crate::link::bind::{self, Bound};
 use crate::link::flags::LinkFlags;
 use crate::link::progress::Progress;
-use crate::link::{authorize, claim, connect, permit, plan};
+use crate::link::{authorize, check_names, connect, permit, plan};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -27,12 +27,12 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let flags = args.link.of("rotate");
+    let flags = args.link.for_command("rotate");
     let plan = plan::plan(flags.clone(), flags.target.choose()?, flags.source.choose()?)?;
-    let claimed = claim::claim(connect::connect(plan, Progress::Lines).await?).await?;
-    let CurrentLink { declared, endpoint, identity, credential } = current::read(&claimed).await?;
-    let permitted = permit::permit_rotation(claimed, &declared.import().secret_name()).await?;
-    let authorized = authorize::keep(&permitted, identity).await?;
+    let checked = check_names::check_names(connect::connect(plan, Progress::Lines).await?).await?;
+    let CurrentLink { declared, endpoint, identity, credential } = current::read(&checked).await?;
+    let permitted = permit::permit_rotation(checked, &declared.import().secret_name()).await?;
+    let authorized = authorize::keep_grants(&permitted, identity).await?;
     let replace = async |bound: &Bound, refresh_at| {
         replace::replace(&permitted, &endpoint, &authorized, &declared, bound, refresh_at).await
     };

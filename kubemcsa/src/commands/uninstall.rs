@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::cli::flags::TargetArgs;
 use crate::cli::times::duration;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::commands::for_context;
 use crate::link::existing;
 
@@ -57,7 +57,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// This command, to run again.
-fn command_line(chosen: &Chosen, delete_imports: bool) -> String {
+fn command_line(chosen: &ChosenContext, delete_imports: bool) -> String {
     let flag = if delete_imports { " --delete-imports" } else { "" };
     format!("{}{flag}", for_context("uninstall", chosen))
 }

@@ -42,7 +42,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let flags = args.link.clone().of("unlink");
+    let flags = args.link.clone().for_command("unlink");
     if args.local_only {
         local_only(&args, &flags).await
     } else if args.source_only {
@@ -57,7 +57,7 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     let (target, source) = tokio::join!(connect::reach(plan.target()), connect::reach(plan.source()));
     let target = target?;
     let source = source.map_err(|error| {
-        let local = flags.of("unlink", "--local-only");
+        let local = flags.other_command("unlink", "--local-only");
         anyhow::anyhow!("{error}; if the source is gone for good, clean up only the target: {local}")
     })?;
     let identity = source_side::find(source.cluster(), plan.target().name(), Some(target.uid())).await?;
@@ -130,7 +130,7 @@ fn deleter(args: &Args, cluster: Cluster) -> Deleter {
 fn report_if_not_linked(deleters: &[&Deleter], target: &str, source: &str) {
     if deleters.iter().all(|deleter| deleter.deleted == 0) {
         for deleter in deleters {
-            output::say(
+            output::info(
                 &deleter.cluster.name,
                 &format!("nothing to delete: {target} is not linked to {source}"),
             );

@@ -10,7 +10,7 @@ async fn only_what_is_allowed_can_be_imported() -> anyhow::Result<()> {
     let world = World::start().await?;
     let imports = world.accounts().await?;
     let said = world.refused(&["bootstrap", "--allow", "team-a", "--allow", "nowhere"])?;
-    ensure!(said.contains("no namespace nowhere"), "{said}");
+    ensure!(said.contains("namespace nowhere does not exist"), "{said}");
     ensure!(world.traces().await?.is_empty(), "a refusal has left something: {:?}", world.traces().await?);
 
     world.run(&["bootstrap", "--allow", "team-a"])?;

@@ -23,7 +23,8 @@ async fn both_sides_are_clean_and_another_link_can_follow() -> anyhow::Result<()
         .await;
         let rehearsed = world.attempt(&["unlink", "--dry-run"])?;
         ensure!(
-            String::from_utf8(rehearsed.stderr)?.contains("c1  secret demo/import-token would be removed")
+            String::from_utf8(rehearsed.stderr)?
+                .contains("c1  secret/import-token -n demo deleted (dry run)")
         );
         imports.ready("import").await?;
 

@@ -7,8 +7,8 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::cli::output::Format;
 use crate::cli::times;
 use crate::cluster::kubeconfig::contexts;
-use crate::link::desired::LONGEST;
-use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
+use crate::link::desired::MAX_LIFETIME_SECONDS;
+use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
 use crate::link::grants::Grant;
 
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -29,7 +29,7 @@ pub struct Args {
     pub source_name: Option<String>,
 
     #[command(flatten)]
-    pub way: WayFlags,
+    pub route: RouteFlags,
 
     /// Allow the target to import only the service accounts of this namespace, or only this one; repeatable
     /// [default: unchanged; everything for a new link]
@@ -70,9 +70,9 @@ impl Args {
     /// Why these flags can't be combined, if they can't: clap can't express this.
     pub fn conflict(&self) -> Option<&'static str> {
         let is_for_one = self.source_name.is_some()
-            || self.way.source_server.is_some()
-            || self.way.source_ca_file.is_some()
-            || self.way.tls_server_name.is_some()
+            || self.route.source_server.is_some()
+            || self.route.source_ca_file.is_some()
+            || self.route.tls_server_name.is_some()
             || self.output.is_some();
         (self.source_contexts.len() > 1 && is_for_one).then_some(
             "--source-name, --source-server, --source-ca-file, --tls-server-name and --output apply to one source: use \
@@ -92,7 +92,7 @@ impl Args {
                 kubeconfig: self.source_kubeconfig.clone(),
                 name: self.source_name.clone(),
             },
-            way: self.way.clone(),
+            route: self.route.clone(),
             allow_self: self.allow_self,
             others: allow.chain(link_ttl).collect(),
         }
@@ -102,7 +102,11 @@ impl Args {
 fn link_ttl(text: &str) -> Result<i64, String> {
     let seconds = times::duration(text)?.as_secs();
     match i64::try_from(seconds) {
-        Ok(seconds) if (mcsa_client::api::MIN_EXPIRATION_SECONDS..=LONGEST).contains(&seconds) => Ok(seconds),
+        Ok(seconds)
+            if (mcsa_client::api::MIN_EXPIRATION_SECONDS..=MAX_LIFETIME_SECONDS).contains(&seconds) =>
+        {
+            Ok(seconds)
+        }
         _ => Err("must be between 10m and 24h".into()),
     }
 }
@@ -125,7 +129,7 @@ mod tests {
     #[test]
     fn suggested_command_keeps_the_requested_rights() {
         let args = Args { allow: vec!["team-a".parse().unwrap()], link_ttl: Some(600), ..Default::default() };
-        let command = args.flags(None).again_with("--source-name", "c2");
+        let command = args.flags(None).with_flag("--source-name", "c2");
         assert_eq!(command, "kubemcsa bootstrap --allow team-a --link-ttl 600s --source-name c2");
     }
 

@@ -13,60 +13,62 @@ use crate::cluster::object;
 use crate::commands::for_context;
 use crate::link::connect::Connected;
 use crate::link::grants::{self, Grants};
-use crate::link::plan::{Way, elsewhere};
+use crate::link::plan::{Route, placeholder};
 use crate::link::{declare, desired};
 
-pub async fn report(connected: &Connected, way: &Way, linked: &Linked) -> anyhow::Result<()> {
+pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> anyhow::Result<()> {
     let (target, source) = (connected.target(), connected.source());
-    output::say(
+    output::info(
         &source.name,
         &format!("permissions of {} (service account {SYSTEM_NAMESPACE}/{}):", target.name, target.name),
     );
     for sentence in linked.authorized.grants().sentences(&target.name, linked.verified.policy()) {
-        output::say(&source.name, &format!("- {sentence}"));
+        output::info(&source.name, &format!("- {sentence}"));
     }
     let flags = connected.plan().flags();
     let change = match linked.authorized.grants() {
         Grants::Everything => {
-            format!("to restrict them: {} --allow NAMESPACE[/NAME]", flags.of("bootstrap", ""))
+            format!("to restrict them: {} --allow NAMESPACE[/NAME]", flags.other_command("bootstrap", ""))
         }
-        Grants::Only(_) => format!("to change them: {} (or deny)", flags.of("allow", "NAMESPACE[/NAME]")),
+        Grants::Only(_) => {
+            format!("to change them: {} (or deny)", flags.other_command("allow", "NAMESPACE[/NAME]"))
+        }
     };
-    output::say(&source.name, &change);
-    output::say(&source.name, &format!("to remove the link: {}", flags.of("unlink", "")));
+    output::info(&source.name, &change);
+    output::info(&source.name, &format!("to remove the link: {}", flags.other_command("unlink", "")));
     if connected.plan().flags().others.iter().any(|(flag, _)| *flag == "--link-ttl") {
         let message = format!(
             "existing tokens of the link keep their lifetime; to revoke them: {}",
-            flags.of("rotate", "")
+            flags.other_command("rotate", "")
         );
-        output::say(&source.name, &message);
+        output::info(&source.name, &message);
     }
     if let Some(expires_at) = linked.verified.expires_at() {
-        output::say(
+        output::info(
             &target.name,
             &format!(
                 "linked to {} at {}; the link's token expires at {}, and the importer refreshes it",
                 source.name,
-                way.endpoint().server,
+                route.endpoint().server,
                 to_the_second(expires_at)
             ),
         );
     }
-    if way.same_host_only() {
+    if route.same_host_only() {
         output::warn(
             &target.name,
             &format!(
                 "{} works only for an importer on this machine; for importers in pods, run: {}",
-                way.endpoint().server,
-                connected.plan().flags().again_with("--source-server", &elsewhere(&way.endpoint().server))
+                route.endpoint().server,
+                connected.plan().flags().with_flag("--source-server", &placeholder(&route.endpoint().server))
             ),
         );
     }
     if !has_importer(connected).await {
         let install = for_context("install", connected.plan().target().chosen());
-        output::say(&target.name, &format!("no importer is installed yet; to install it: {install}"));
+        output::info(&target.name, &format!("no importer is installed yet; to install it: {install}"));
     }
-    output::say(&target.name, "next, import a service account, for example one called pod-lister:");
+    output::info(&target.name, "next, import a service account, for example one called pod-lister:");
     output::paste(&example_import(&connected.plan().target().chosen().kubectl(), &source.name)?);
     Ok(())
 }
@@ -78,10 +80,10 @@ pub async fn print_manifests(
     only: Option<OneSide>,
 ) -> anyhow::Result<()> {
     let (source, target) = (connected.source(), connected.target());
-    let stored = grants::stored(source, &target.name).await?;
+    let stored = grants::read(source, &target.name).await?;
     let seconds = declare::lifetime(connected, requested.seconds).await?;
     let on_source = desired::source_objects(connected, &requested.unambiguous_grants(connected, &stored)?)?;
-    for object in stored.beyond(&on_source) {
+    for object in stored.obsolete(&on_source) {
         let title = object::title(object);
         let message = format!("also delete {title}: it grants {} more than these manifests", target.name);
         output::warn(&source.name, &message);
@@ -97,11 +99,11 @@ pub async fn print_manifests(
             output::document(&format!("{name} (the {side}): {}", object::title(&object)), &object)?;
         }
     }
-    output::say(
+    output::info(
         &target.name,
         &format!(
             "nothing was applied; apply the manifests of both sides, then mint the link's token: {}",
-            connected.plan().flags().again()
+            connected.plan().flags().command_line()
         ),
     );
     Ok(())

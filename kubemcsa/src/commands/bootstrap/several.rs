@@ -11,12 +11,12 @@ use super::{Args, Linked, RequestedRights, dry_run, link, plan};
 use crate::cli::output;
 use crate::cli::times::to_the_second;
 use crate::link::connect::{self, Reached};
-use crate::link::plan::{Plan, Way};
+use crate::link::plan::{Plan, Route};
 use crate::link::progress::Progress;
-use crate::link::{claim, declare, permit};
+use crate::link::{check_names, declare, permit};
 
 /// How many sources are linked in parallel.
-const AT_A_TIME: usize = 32;
+const CONCURRENCY: usize = 32;
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let plans: Vec<_> =
@@ -44,31 +44,31 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let each = plans.into_iter().map(async |(context, plan)| {
         let progress = Progress::line(&lines, &context);
         let linked = match plan {
-            Ok((plan, way)) => link_one(plan, &way, &target, &requested, progress.clone()).await,
+            Ok((plan, route)) => link_one(plan, &route, &target, &requested, progress.clone()).await,
             Err(error) => Err(error),
         };
-        progress.end(|| match &linked {
-            Ok((source, message)) => output::say(source, message),
+        progress.finish(|| match &linked {
+            Ok((source, message)) => output::info(source, message),
             Err(error) => report_failure(&context, error),
         });
         (context, linked.map(drop))
     });
-    summary(verb, stream::iter(each).buffered(AT_A_TIME).collect().await)
+    summary(verb, stream::iter(each).buffered(CONCURRENCY).collect().await)
 }
 
 /// Returns the name of the source, and what to print about it.
 async fn link_one(
     plan: Plan,
-    way: &Way,
+    route: &Route,
     target: &Reached,
     requested: &RequestedRights,
     progress: Progress,
 ) -> anyhow::Result<(String, String)> {
-    progress.say(plan.source().name(), "connecting");
+    progress.info(plan.source().name(), "connecting");
     let source = connect::reach(plan.source()).await?;
     let connected = connect::pair(plan, target.clone(), source, progress)?;
-    let permitted = permit::permit(claim::claim(connected).await?).await?;
-    let Linked { authorized, verified } = link(&permitted, way, requested).await?;
+    let permitted = permit::permit(check_names::check_names(connected).await?).await?;
+    let Linked { authorized, verified } = link(&permitted, route, requested).await?;
     let expiry = verified.expires_at().map(|time| format!("; the token expires at {}", to_the_second(time)));
     let (target, source) = (&permitted.target().name, &permitted.source().name);
     let message =
@@ -83,7 +83,7 @@ fn report_failure(context: &str, error: &anyhow::Error) {
 }
 
 async fn dry_run_each(
-    plans: Vec<(String, anyhow::Result<(Plan, Way)>)>,
+    plans: Vec<(String, anyhow::Result<(Plan, Route)>)>,
     target: &Reached,
     requested: &RequestedRights,
 ) -> Vec<(String, anyhow::Result<()>)> {
@@ -104,11 +104,11 @@ async fn dry_run_each(
 async fn dry_run_one(plan: Plan, target: &Reached, requested: &RequestedRights) -> anyhow::Result<()> {
     let source = connect::reach(plan.source()).await?;
     let connected = connect::pair(plan, target.clone(), source, Progress::Lines)?;
-    dry_run::dry_run(&*claim::claim(connected).await?, requested).await
+    dry_run::dry_run(&*check_names::check_names(connected).await?, requested).await
 }
 
 /// Two sources of the same name would overwrite each other's link.
-fn ensure_distinct_names(plans: &[(String, anyhow::Result<(Plan, Way)>)]) -> anyhow::Result<()> {
+fn ensure_distinct_names(plans: &[(String, anyhow::Result<(Plan, Route)>)]) -> anyhow::Result<()> {
     let mut names = BTreeMap::new();
     for (context, plan) in plans {
         let Ok((plan, _)) = plan else { continue };

@@ -5,18 +5,22 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::{Cluster, apply, object};
 use crate::commands::for_context;
 use crate::manifests;
 
 /// Fails if a namespace doesn't exist, except the system namespace, which is created later.
-pub async fn ensure_exist(cluster: &Cluster, namespaces: &[String], chosen: &Chosen) -> anyhow::Result<()> {
+pub async fn ensure_exist(
+    cluster: &Cluster,
+    namespaces: &[String],
+    chosen: &ChosenContext,
+) -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for name in namespaces.iter().filter(|name| *name != SYSTEM_NAMESPACE) {
         let mut namespace = manifests::namespace()?;
         namespace.metadata.name = Some(name.clone());
-        if !apply::is_there(cluster, &namespace).await? {
+        if !apply::exists(cluster, &namespace).await? {
             missing.push(name.as_str());
         }
     }
@@ -38,7 +42,7 @@ pub async fn ensure_exist(cluster: &Cluster, namespaces: &[String], chosen: &Cho
 pub fn ensure_not_confined(
     cluster: &Cluster,
     granted: &[DynamicObject],
-    chosen: &Chosen,
+    chosen: &ChosenContext,
 ) -> anyhow::Result<()> {
     let roles = granted.iter().filter(|it| object::kind(it) == "Role" && object::is_ours(it));
     let mut served: Vec<_> = roles.filter_map(ResourceExt::namespace).collect();

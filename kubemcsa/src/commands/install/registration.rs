@@ -16,7 +16,7 @@ pub async fn keep_urls(cluster: &Cluster, object: &mut DynamicObject) -> Result<
     let Some(stored) = apply::read(cluster, object).await? else { return Ok(()) };
     for url in remove_services(&mut object.data, &stored.data) {
         let title = object::title(object);
-        output::say(&cluster.name, &format!("{title} keeps its URL {url}"));
+        output::info(&cluster.name, &format!("{title} keeps its URL {url}"));
     }
     Ok(())
 }

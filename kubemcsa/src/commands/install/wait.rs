@@ -28,11 +28,11 @@ pub async fn until_available(cluster: &Cluster, timeout: Duration, kubectl: &str
             let deployment = cluster.call(&format!("read {title}"), deployments.get(&name)).await?;
             let progress = progress(&deployment);
             let Some(progress) = progress else {
-                output::say(&cluster.name, &format!("{title} available"));
+                output::info(&cluster.name, &format!("{} available", object::reference(object)));
                 break;
             };
             if progress != reported {
-                output::say(&cluster.name, &format!("waiting for {title}: {progress}"));
+                output::info(&cluster.name, &format!("waiting for {title}: {progress}"));
                 reported = progress;
             }
             if Instant::now() >= deadline {

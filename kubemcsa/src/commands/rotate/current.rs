@@ -10,7 +10,7 @@ use mcsa_credentials::secret::{self, Provenance};
 use super::replace;
 use crate::cluster::object;
 use crate::link::authorize::{self, Identity};
-use crate::link::claim::Claimed;
+use crate::link::check_names::NamesChecked;
 use crate::link::declare::{self, Declared};
 
 /// The link before its rotation.
@@ -22,9 +22,9 @@ pub struct CurrentLink {
     pub credential: Link,
 }
 
-pub async fn read(claimed: &Claimed) -> anyhow::Result<CurrentLink> {
-    let (source, target) = (claimed.source(), claimed.target());
-    let bootstrap = claimed.plan().flags().of("bootstrap", "");
+pub async fn read(checked: &NamesChecked) -> anyhow::Result<CurrentLink> {
+    let (source, target) = (checked.source(), checked.target());
+    let bootstrap = checked.plan().flags().other_command("bootstrap", "");
     let missing = |what: &str| {
         anyhow::anyhow!(
             "{}: {what}, so there is no link to {} to rotate; run: {bootstrap}",
@@ -32,7 +32,7 @@ pub async fn read(claimed: &Claimed) -> anyhow::Result<CurrentLink> {
             source.name
         )
     };
-    let Some(declared) = declare::existing(claimed).await? else {
+    let Some(declared) = declare::existing(checked).await? else {
         let title = object::titled("ServiceAccountImport", Some(SYSTEM_NAMESPACE), &source.name);
         bail!(missing(&format!("{title} not found")));
     };
@@ -54,7 +54,7 @@ pub async fn read(claimed: &Claimed) -> anyhow::Result<CurrentLink> {
             source.name
         );
     }
-    let Some(identity) = authorize::identity(claimed).await? else {
+    let Some(identity) = authorize::read_identity(checked).await? else {
         bail!(
             "{}: the service account of {} is gone; link them again, with --allow to limit what it may import: \
              {bootstrap}",

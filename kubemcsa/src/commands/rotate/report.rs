@@ -9,7 +9,7 @@ use crate::cli::times::to_the_second;
 use crate::link::authorize::Authorized;
 use crate::link::flags::Flags;
 use crate::link::permit::Permitted;
-use crate::link::revoked::{self, Seen};
+use crate::link::revocation::{self, TokenState};
 use crate::link::verify::Verified;
 
 /// Fails if the source still accepts the old token.
@@ -22,12 +22,12 @@ pub async fn report(
     let (source, target, plan) = (permitted.source(), permitted.target(), permitted.plan());
     if let Some(expires_at) = verified.expires_at() {
         let message = format!("new token for {}; it expires at {}", source.name, to_the_second(expires_at));
-        output::say(&target.name, &message);
+        output::info(&target.name, &message);
     }
     let Some(token) = credential.config.auth_info.token else { return Ok(()) };
-    output::say(&source.name, "waiting until the old token is revoked");
-    if revoked::until_refused(source, plan.source().chosen(), token).await? == Seen::Dead {
-        output::say(&source.name, "all earlier tokens of the link are revoked");
+    output::info(&source.name, "waiting until the old token is revoked");
+    if revocation::wait_until_revoked(source, plan.source().chosen(), token).await? == TokenState::Revoked {
+        output::info(&source.name, "all earlier tokens of the link are revoked");
         return Ok(());
     }
     bail!(
@@ -35,7 +35,8 @@ pub async fn report(
          recreate the service account: {} && {}",
         source.name,
         target.name,
-        plan.flags().of("unlink", ""),
-        Flags { others: authorized.grants().flags(), command: "bootstrap", ..plan.flags().clone() }.again(),
+        plan.flags().other_command("unlink", ""),
+        Flags { others: authorized.grants().flags(), command: "bootstrap", ..plan.flags().clone() }
+            .command_line(),
     )
 }

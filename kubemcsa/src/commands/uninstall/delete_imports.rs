@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep};
 use super::installed::is_ours;
 use crate::cli::output;
 use crate::cluster::call::CallError;
-use crate::cluster::deleter::{AT_A_TIME, Deleter};
-use crate::cluster::gone::{PAUSE, still_there};
+use crate::cluster::deleter::{CONCURRENCY, Deleter};
+use crate::cluster::deletion::{INTERVAL, still_exists};
 use crate::cluster::{Cluster, apply, delete, list, object};
 use crate::manifests;
 
@@ -55,7 +55,7 @@ async fn delete_all_imports(deleter: &mut Deleter) -> anyhow::Result<()> {
         if !deleter.dry_run {
             let cluster = &deleter.cluster;
             let deletions = new.iter().map(|import| delete::delete(cluster, import));
-            stream::iter(deletions).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+            stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
         }
         new.iter().for_each(|import| deleter.record(import));
         if deleter.dry_run {
@@ -65,9 +65,9 @@ async fn delete_all_imports(deleter: &mut Deleter) -> anyhow::Result<()> {
         if !new.is_empty() {
             deadline = Instant::now() + deleter.timeout;
         } else if Instant::now() >= deadline {
-            bail!("{}", still_there(&deleter.cluster, last, deleter.timeout));
+            bail!("{}", still_exists(&deleter.cluster, last, deleter.timeout));
         }
-        sleep(PAUSE).await;
+        sleep(INTERVAL).await;
     }
 }
 
@@ -83,7 +83,7 @@ async fn delete_owned_secrets(deleter: &Deleter) -> anyhow::Result<Vec<DynamicOb
         if left.len() < before {
             deadline = Instant::now() + deleter.timeout;
         } else if Instant::now() >= deadline {
-            bail!("{}", still_there(&deleter.cluster, last, deleter.timeout));
+            bail!("{}", still_exists(&deleter.cluster, last, deleter.timeout));
         }
         before = left.len();
         let deletions = left.iter().map(async |secret| {
@@ -93,9 +93,9 @@ async fn delete_owned_secrets(deleter: &Deleter) -> anyhow::Result<Vec<DynamicOb
                 result => result,
             }
         });
-        stream::iter(deletions).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+        stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
         deleted.extend(left);
-        sleep(PAUSE).await;
+        sleep(INTERVAL).await;
     }
 }
 

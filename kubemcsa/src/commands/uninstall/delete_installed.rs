@@ -17,7 +17,7 @@ use crate::cli::output;
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::gone::PAUSE;
+use crate::cluster::deletion::INTERVAL;
 use crate::cluster::object::{self, PART_OF};
 
 /// Deletes our objects, and warns of others that have the same names.
@@ -65,10 +65,10 @@ async fn wait_for_pods(deleter: &Deleter, deployments: &[&DynamicObject]) -> any
             return Ok(());
         }
         if left.len() != reported {
-            output::say(&cluster.name, &format!("waiting for pods to terminate: {}", left.join(", ")));
+            output::info(&cluster.name, &format!("waiting for pods to terminate: {}", left.join(", ")));
             reported = left.len();
         }
-        sleep(PAUSE).await;
+        sleep(INTERVAL).await;
     }
 }
 

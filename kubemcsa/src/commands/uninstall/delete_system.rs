@@ -7,7 +7,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use super::installed::{NOT_OURS, is_ours, warn_not_deleted};
 use crate::cluster::deleter::Deleter;
 use crate::cluster::{apply, object};
-use crate::link::identities;
+use crate::link::known_targets;
 use crate::manifests;
 
 /// Waits until they are gone. Warns instead if something else needs them.
@@ -25,7 +25,7 @@ pub async fn delete(deleter: &mut Deleter, others: &[DynamicObject]) -> anyhow::
     };
     // Its contents would be deleted with it.
     let other = others.iter().find(|object| object.namespace().as_deref() == Some(SYSTEM_NAMESPACE));
-    let targets = identities::targets(&deleter.cluster).await?;
+    let targets = known_targets::names(&deleter.cluster).await?;
     if !is_ours(&namespace) {
         warn_not_deleted(&deleter.cluster, &namespace, NOT_OURS);
     } else if let Some(other) = other {
@@ -34,7 +34,7 @@ pub async fn delete(deleter: &mut Deleter, others: &[DynamicObject]) -> anyhow::
         warn_not_deleted(&deleter.cluster, &namespace, &reason);
     } else if !targets.is_empty() {
         let reason =
-            format!("this cluster is also a source; it contains the identities of {}", targets.join(", "));
+            format!("this cluster is also a source; it contains the known_targets of {}", targets.join(", "));
         warn_not_deleted(&deleter.cluster, &namespace, &reason);
     } else {
         deleter.delete(&namespace).await?;

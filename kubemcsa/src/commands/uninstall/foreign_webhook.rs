@@ -7,14 +7,14 @@ use kube::{Api, ResourceExt};
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 
 use super::command_line;
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::{Cluster, object};
 
 /// Fails if a webhook configuration that is not in `ours` calls our webhook.
 pub async fn ensure_none(
     cluster: &Cluster,
     ours: &[DynamicObject],
-    chosen: &Chosen,
+    chosen: &ChosenContext,
     delete_imports: bool,
 ) -> anyhow::Result<()> {
     let all: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());

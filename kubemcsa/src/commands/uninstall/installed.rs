@@ -25,7 +25,7 @@ pub struct Found {
 /// Finds all of them except the CRD and the system namespace.
 pub async fn find(cluster: &Cluster) -> anyhow::Result<Found> {
     let mut found = Found::default();
-    let installed = manifests::objects()?.into_iter().chain(manifests::beside()?).filter(|object| {
+    let installed = manifests::objects()?.into_iter().chain(manifests::optional()?).filter(|object| {
         // `confined::granted` finds the importer's rights in both forms.
         !matches!(object::kind(object), "Namespace" | "CustomResourceDefinition")
             && object.name_any() != confined::RIGHTS

@@ -6,18 +6,18 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use super::command_line;
 use crate::cli::output;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::kubeconfig::{Chosen, shell_quote};
+use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
 use crate::cluster::{apply, list};
 use crate::link::existing::ExistingLink;
 use crate::manifests;
 
 pub async fn report(
     deleter: &Deleter,
-    chosen: &Chosen,
+    chosen: &ChosenContext,
     links: &[ExistingLink],
     delete_imports: bool,
 ) -> anyhow::Result<()> {
-    let say = |text: &str| output::say(&deleter.cluster.name, text);
+    let say = |text: &str| output::info(&deleter.cluster.name, text);
     if deleter.deleted == 0 {
         say("nothing to delete");
     }
@@ -34,7 +34,7 @@ pub async fn report(
 
 /// Reports which sources still trust this cluster, and how to revoke that.
 pub fn report_trust(deleter: &Deleter, links: &[ExistingLink]) {
-    links.iter().for_each(|link| output::say(&deleter.cluster.name, &trust(link)));
+    links.iter().for_each(|link| output::info(&deleter.cluster.name, &trust(link)));
 }
 
 async fn kept(deleter: &Deleter, links: &[ExistingLink]) -> anyhow::Result<Vec<String>> {

@@ -12,12 +12,12 @@ use serde::Serialize;
 use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::{Cluster, apply, object};
 use crate::link::grants::{self, Grants};
 use crate::link::progress::Progress;
-use crate::link::revoked::{self, Seen};
-use crate::link::{authorize, bind, desired, identities};
+use crate::link::revocation::{self, TokenState};
+use crate::link::{authorize, bind, desired, known_targets};
 use crate::manifests;
 
 /// Objects that Kubernetes creates in every namespace.
@@ -44,7 +44,7 @@ pub async fn find(source: &Cluster, target: &str, target_uid: Option<&str>) -> a
     }
     let mut objects: Vec<_> = secret.into_iter().collect();
     objects.extend(bind::interim(source, target).await?);
-    objects.extend(grants::stored(source, target).await?.objects);
+    objects.extend(grants::read(source, target).await?.objects);
     objects.extend(account);
     Ok(Identity { target: target.to_owned(), objects })
 }
@@ -85,7 +85,7 @@ async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()
         if !others.is_empty() {
             let others = others.join(", ");
             let message = format!("kept for {others}: the admission policy and the cluster roles of links");
-            output::say(&deleter.cluster.name, &message);
+            output::info(&deleter.cluster.name, &message);
             break;
         }
         if let Some(stored) = apply::read(&deleter.cluster, object).await? {
@@ -94,7 +94,7 @@ async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()
     }
     if !others(&deleter.cluster, target).await?.is_empty() {
         if !deleter.dry_run {
-            authorize::share(&deleter.cluster, &Progress::Lines, &Grants::Everything).await?;
+            authorize::apply_shared(&deleter.cluster, &Progress::Lines, &Grants::Everything).await?;
         }
         return Ok(());
     }
@@ -102,7 +102,7 @@ async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()
         && object::is_ours(&namespace)
     {
         let say =
-            |text: &str| output::say(&deleter.cluster.name, &format!("namespace {SYSTEM_NAMESPACE} {text}"));
+            |text: &str| output::info(&deleter.cluster.name, &format!("namespace {SYSTEM_NAMESPACE} {text}"));
         if deleter.dry_run {
             say("would be deleted, unless it has other contents");
         } else if is_empty(&deleter.cluster).await {
@@ -116,7 +116,7 @@ async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()
 
 /// The other linked targets.
 async fn others(source: &Cluster, target: &str) -> Result<Vec<String>, CallError> {
-    let mut targets = identities::targets(source).await?;
+    let mut targets = known_targets::names(source).await?;
     targets.retain(|other| other != target);
     Ok(targets)
 }
@@ -154,12 +154,12 @@ fn is_event(resource: &ApiResource) -> bool {
 /// Waits until the source refuses the link's token; fails if it doesn't.
 pub async fn wait_until_revoked(
     source: &Cluster,
-    chosen: &Chosen,
+    chosen: &ChosenContext,
     token: SecretString,
 ) -> anyhow::Result<()> {
-    output::say(&source.name, "waiting until the link's token is revoked");
-    if revoked::until_refused(source, chosen, token).await? == Seen::Dead {
-        output::say(&source.name, "the link's token is revoked");
+    output::info(&source.name, "waiting until the link's token is revoked");
+    if revocation::wait_until_revoked(source, chosen, token).await? == TokenState::Revoked {
+        output::info(&source.name, "the link's token is revoked");
         return Ok(());
     }
     bail!(

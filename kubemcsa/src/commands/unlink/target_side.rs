@@ -63,7 +63,7 @@ pub async fn find(
             && name != given
         {
             bail!(
-                "{}: nothing was deleted: {source} knows this target as {name}, and not as {given}; run kubemcsa \
+                "{}: nothing was deleted: {source} knows this target as {name}, not as {given}; run kubemcsa \
                  unlink with --target-name {name}",
                 target.name
             );
@@ -92,7 +92,7 @@ pub async fn ensure_deletable(target: &Cluster, link: &Link) -> anyhow::Result<(
     let mut namespaces = BTreeSet::new();
     let samples = link.secrets.iter().filter(|secret| namespaces.insert(secret.namespace()));
     for object in link.own()?.iter().chain(samples) {
-        delete::rehearse(target, object).await?;
+        delete::dry_run(target, object).await?;
     }
     Ok(())
 }
@@ -124,7 +124,7 @@ async fn secrets_of(
 pub fn report(deleter: &Deleter, link: &Link, keep_secrets: bool) {
     let Link { source, imports, .. } = link;
     if let Some(message) = kept_imports(imports.len(), source, keep_secrets) {
-        output::say(&deleter.cluster.name, &message);
+        output::info(&deleter.cluster.name, &message);
     }
     if link.links.is_empty() {
         return;
