@@ -30,6 +30,7 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
 use kube::api::PostParams;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::images::TOOLS;
 pub(crate) use self::network::Network;
@@ -49,6 +50,9 @@ use crate::process::Process;
 /// How long a node, or a pod on it, may take to be ready.
 pub const READY: Duration = Duration::from_secs(180);
 
+/// How many nodes run at a time. More of them, on two cores, answer their probes too late.
+static SLOTS: Semaphore = Semaphore::const_new(2);
+
 /// A [`Cluster`] with one node. Dropped, or when this process ends in whatever way, nothing of it runs.
 #[derive(Debug)]
 pub struct Node {
@@ -61,6 +65,7 @@ pub struct Node {
     network: Arc<Network>,
     services: Services,
     folder: Folder,
+    _slot: SemaphorePermit<'static>,
 }
 
 /// What ends when the node loses power.
@@ -116,6 +121,7 @@ impl NodeBuilder {
 
     async fn boot(self) -> anyhow::Result<Node> {
         let programs = programs().await?;
+        let slot = SLOTS.acquire().await?;
         let on = Timestamp::now();
         let folder = Folder::create(&format!("{}-node", self.name))?;
         let network = Arc::new(Network::start(folder.path()).await?);
@@ -147,7 +153,8 @@ impl NodeBuilder {
         let coredns = beside("coredns", services.coredns(&cluster)?)?;
         let groups = Groups::make(network.number())?;
         let running = Mutex::new(run(&services, &cluster, &network, &groups, machine, containerd)?);
-        let node = Node { running, scheduler, coredns, groups, cluster, network, services, folder };
+        let node =
+            Node { running, scheduler, coredns, groups, cluster, network, services, folder, _slot: slot };
         node.ready(on).await?;
         Ok(node)
     }
