@@ -60,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "URL", help_heading = "Connection from consumer to source")]
     pub server: Option<String>,
 
-    /// Have the consumer skip verification of the source's certificate: an attacker in the network can then read the
+    /// Have the consumer skip verification of the source's certificate: an attacker on the network can then read the
     /// token, and impersonate the source
     #[arg(long, help_heading = "Connection from consumer to source")]
     pub insecure_skip_tls_verify: bool,
