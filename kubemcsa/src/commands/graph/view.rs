@@ -13,7 +13,7 @@ use crate::link::existing::ExistingLink;
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub name: String,
-    /// UID of the namespace `kube-system`, by which links identify the cluster.
+    /// UID of the namespace `kube-system`, which identifies the cluster.
     pub uid: Option<String>,
     pub links: Option<Vec<LinkInfo>>,
     /// Imports, and links that were created by hand, by namespace and name.
