@@ -66,7 +66,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let servants = demo.start_importer_and_webhook().await?;
     narrator.done("running; the webhook has generated its certificate and registered it with the API server");
 
-    narrator.step("In c2: creating a service account that may list pods in its namespace, and two pods to list");
+    narrator
+        .step("In c2: creating a service account that may list pods in its namespace, and two pods to list");
     demo.create_pod_lister().await?;
     narrator.done("created");
 
@@ -76,7 +77,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     narrator.done(&format!("ready after {} ms", ready_after.as_millis()));
     narrator.output(&demo.c1.kubectl(["-n", "demo", "get", "serviceaccountimports"]).await?);
 
-    narrator.step("In c1: creating a pod that references the import, in a namespace with the webhook enabled");
+    narrator
+        .step("In c1: creating a pod that references the import, in a namespace with the webhook enabled");
     narrator.yaml(steps::POD);
     narrator.output(&demo.create_pod().await?);
     narrator.done("the API server stored the pod with the import mounted into every container");
@@ -84,7 +86,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     narrator.step("Running a program that uses the client crate, with the mount that the pod would have");
     narrator.command("cargo run --example list_remote_pods");
     narrator.output(&demo.list_remote_pods(&programs.list_remote_pods).await?);
-    narrator.done("these are c2's pods, listed with c2's service account and a token that is valid for an hour");
+    narrator
+        .done("these are c2's pods, listed with c2's service account and a token that is valid for an hour");
 
     Figures::measure(narrator.elapsed(), ready_after, &servants, &programs).print(&narrator);
     if args.keep {

@@ -1,4 +1,4 @@
-//! What the watches have observed, in the form that a reconciliation needs.
+//! The objects that the watches have observed, in the form that a reconciliation needs.
 
 mod checks;
 pub mod count;
@@ -304,13 +304,13 @@ impl State {
             let provenance =
                 secrets.get(&known.import.secret_key()).and_then(|secret| secret.provenance.as_ref());
             let held = provenance.map(|token| token.service_account_uid.as_str());
-            // The account that the token was minted for is deleted.
+            // `None`: the service account that the token was minted for is deleted.
             let Some(account) = report.or_else(|| held.map(|uid| Account::Deleted(uid.into()))) else {
                 continue;
             };
             let needs_token = match held {
                 Some(held) => !account.allows(held),
-                // The import may have waited for it.
+                // The import may have waited for the service account.
                 None => matches!(account, Account::Exists(_)),
             };
             known.account = needs_token.then_some(account);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::message::quote;
 use crate::pod::{Container, Pod, Spec};
 
-/// Lists the kubeconfigs of kubectl and client libraries.
+/// The variable with the paths of kubeconfigs, which kubectl and client libraries read.
 const KUBECONFIG: &str = "KUBECONFIG";
 
 /// An import that a pod names.
@@ -178,7 +178,7 @@ impl<'a> ImportMount<'a> {
     }
 
     fn is_at(&self, path: &str) -> bool {
-        // Each spelling of the path contains the name; this skips most other paths quickly.
+        // Every spelling of the path contains the name. Checking that first skips most other paths quickly.
         path.contains(&self.import.name) && components(path) == components(&self.path)
     }
 }

@@ -1,4 +1,4 @@
-//! What is remembered of a failing import between reconciliations.
+//! The history of a failing import, kept between reconciliations.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::model::failure::{LAST_RETRY, back_off, longest_wait};
 use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 
-/// Number of consecutive repairs without a delay: a person edits the Secret, or a tool writes it once more.
+/// Number of consecutive repairs without a delay: enough for a person's edits, or for a tool that writes once.
 const REPAIRS_AT_ONCE: u32 = 5;
 
 /// A repair after this time without one starts a new series.
@@ -41,15 +41,15 @@ impl History {
         self.unpublished = None;
     }
 
-    /// Records a failure; returns the wait, which is `retry_after` at least.
+    /// Records a failure; returns the wait, which is at least `retry_after`, up to [`LAST_RETRY`].
     pub fn record_failure(&mut self, retry_after: Duration, random: f64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let wait = back_off(self.failures, random);
         retry_after.clamp(wait, LAST_RETRY)
     }
 
-    /// When a token may be minted for this reason. A Secret that another client keeps writing, or a spec
-    /// that keeps changing, must not cause tokens without end.
+    /// When a token may be minted for this reason. Limits the number of tokens if another client keeps writing the
+    /// Secret or the spec.
     pub fn may_mint_at(&self, why: MintReason, now: Timestamp) -> Timestamp {
         match self.repaired_at {
             // A clock that was set back must not extend the wait.
@@ -93,7 +93,7 @@ impl History {
     }
 }
 
-/// Neither the first token of an import nor a scheduled refresh.
+/// Whether the reason is a change of the Secret, the spec or the service account. Such changes may recur endlessly.
 fn is_repair(why: MintReason) -> bool {
     matches!(why, MintReason::Edited | MintReason::Lost | MintReason::Changed | MintReason::Recreated)
 }

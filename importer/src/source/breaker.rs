@@ -3,8 +3,8 @@
 //! Without it, each import would wait ten seconds for a source that does not answer. While the breaker is
 //! open, one probe at a time is admitted; other imports fail at once with the known failure.
 //!
-//! Only the probe's response counts then. Responses to calls that started before the breaker opened are
-//! outdated.
+//! While it is open, only the probe's response counts: calls that started before it opened may report an outdated
+//! state.
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use self::guard::GuardLayer;
 
-/// How many connections are remembered: many more than are open at a time.
+/// Maximum number of recorded connections: many more than are open at a time.
 const CONNECTIONS: usize = 256;
 
 /// A client, and the token that it sends.

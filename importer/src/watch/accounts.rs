@@ -1,5 +1,5 @@
-//! Watches the service accounts of a source, if the link may. A recreated service account invalidates the
-//! tokens of its predecessor, and the imports must not wait for their next refresh.
+//! Watches the service accounts of a source, if the link may. When a service account is recreated, its existing
+//! tokens become invalid, so its imports must be refreshed at once.
 //!
 //! Only the UIDs of imported service accounts are kept.
 
