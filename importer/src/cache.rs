@@ -202,7 +202,7 @@ impl Cache {
     }
 
     /// Visits all imports; returns the sources, and whether each link is up.
-    pub fn count(&self, mut visit: impl FnMut(&Import, &StatusSummary)) -> BTreeMap<String, bool> {
+    pub fn visit_imports(&self, mut visit: impl FnMut(&Import, &StatusSummary)) -> BTreeMap<String, bool> {
         let state = self.state();
         state.imports.iter().for_each(|(_, known)| visit(&known.import, &known.summary));
         let is_up = |link: &LinkEntry| link.source.as_ref().is_ok_and(|source| source.is_up());

@@ -77,7 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (cache, health) = (controller.cache(), controller.health());
     let leads = fence.clone();
     metrics::expose(&mut registry, move || {
-        cache::count::count(&cache, leads.is_open(), clock.now(), &metrics)
+        cache::count::snapshot(&cache, leads.is_open(), clock.now(), &metrics)
     });
     let (alive, ready) = (health.clone(), health);
     let probes = Probes {

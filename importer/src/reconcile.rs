@@ -171,7 +171,7 @@ impl Reconciler {
             _ => {
                 let has_expired = |token: &Provenance| token.expires_at <= now;
                 let token = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());
-                let allowed = history.may_mint_at(why, now);
+                let allowed = history.earliest_mint(why, now);
                 if allowed > now && !token.is_some_and(has_expired) {
                     return Err(too_many_repairs(&resolved, allowed));
                 }

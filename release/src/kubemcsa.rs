@@ -70,8 +70,8 @@ mod tests {
     fn archive_has_program_license_completions_and_manual() {
         let file = |path: &str| (path.to_owned(), path.as_bytes().to_vec());
         let files = [file("man/kubemcsa.1"), file("completions/_kubemcsa")].into();
-        let printed = Printed { manifests: String::new(), files };
-        let content = archive(&compile::root().join("Cargo.toml"), &printed).unwrap();
+        let generated = Generated { manifests: String::new(), files };
+        let content = archive(&compile::root().join("Cargo.toml"), &generated).unwrap();
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(content.as_slice()));
         let entries = archive.entries().unwrap().map(|entry| {
             let entry = entry.unwrap();
