@@ -2,7 +2,7 @@
 
 mod checks;
 pub mod count;
-mod follow;
+mod events;
 mod objects;
 mod progress;
 mod store;
@@ -321,7 +321,7 @@ impl State {
         changed
     }
 
-    fn remember_deleted(&mut self, uid: Box<str>) {
+    fn record_deleted(&mut self, uid: Box<str>) {
         self.deleted.push_back(uid);
         if self.deleted.len() > DELETED {
             self.deleted.pop_front();

@@ -22,7 +22,7 @@ pub struct Resolved {
     pub secret_key: ObjectKey,
     /// Its Secret, which it owns.
     pub secret: Option<SecretState>,
-    /// Digest of what the Secret should be built from.
+    /// Digest of the inputs that the Secret should be built from.
     pub fingerprint: String,
     /// The keys that the Secret should have.
     pub keys: BTreeSet<String>,

@@ -73,8 +73,8 @@ pub enum Conflict {
     },
 }
 
-/// Adds to a new pod what it does not have yet: for each import a volume, and a mount in every container; if
-/// requested, the variable `KUBECONFIG` in every container. Never changes what the pod already has.
+/// Computes the patch of a new pod. It adds a volume for each import, a mount of each in every container and, if
+/// requested, the variable `KUBECONFIG` in every container. It skips what the pod already has, and never changes it.
 ///
 /// # Errors
 /// If the pod uses a volume name or a mount path of an import for something else.
