@@ -1,25 +1,28 @@
-//! `kubemcsa check` on real clusters, with each fault made for real where that can be. What can't (a lease of
-//! another clock, a confined importer, a certificate of cert-manager) is in the tables beside the rules.
+//! `kubemcsa check` on real clusters with real faults. Table tests beside the rules cover what is hard to produce: a
+//! lease of another clock, a confined importer, a certificate of cert-manager.
 
 mod importer;
 mod sources;
 mod target;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use mcsa_tests::{Cluster, Imports, Servants, install_and_link, kubemcsa, pod_lister, takes_pods};
+use mcsa_tests::{
+    Cluster, Imports, Servants, install_and_link, kubemcsa, kubemcsa_ok, merged_kubeconfig, pod_lister,
+    shared_source, takes_pods, unique,
+};
 use serde_json::Value;
 
-/// A run of `kubemcsa check` that is over.
+/// A finished run of `kubemcsa check`.
 struct Checked {
     code: Option<i32>,
     said: String,
     report: Value,
 }
 
-/// Runs `kubemcsa check` as the current context of a kubeconfig, or with these flags; what it prints for programs
-/// has to be whole.
+/// Runs `kubemcsa check` with the current context of a kubeconfig, or with these flags. Its JSON must be complete.
 fn check(kubeconfig: &Path, flags: &[&str]) -> anyhow::Result<Checked> {
     let output = kubemcsa(kubeconfig, ["check", "-o", "json"].into_iter().chain(flags.iter().copied()))?;
     let said = String::from_utf8(output.stderr)?;
@@ -35,14 +38,14 @@ impl Checked {
         found.with_context(|| format!("no {reason} of {object} in {findings:#?}"))
     }
 
-    /// Makes sure that this problem was found, and gives the command that mends it.
+    /// Checks that this problem was found; returns the command that fixes it.
     fn problem(&self, reason: &str, object: &str) -> anyhow::Result<String> {
         let finding = self.finding(reason, object)?;
         ensure!(finding["severity"] == "Problem" && self.code == Some(1), "{finding:#?}: {:?}", self.code);
         Ok(finding["mend"].as_str().context("mend")?.to_owned())
     }
 
-    /// Makes sure that there is nothing.
+    /// Checks that nothing was found.
     fn all_well(&self) -> anyhow::Result<()> {
         let is_well = self.code == Some(0) && self.report["findings"] == Value::Array(Vec::new());
         ensure!(is_well && self.said.contains("all well: "), "{} {:#}", self.said, self.report);
@@ -50,7 +53,7 @@ impl Checked {
     }
 }
 
-/// Does what a person would who pastes a command for one of these clusters.
+/// Runs a kubectl command from a finding in the cluster that its context names.
 async fn paste(mend: &str, target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
     let contexts = [("SOURCE_CONTEXT", source), (target.name(), target)];
     for (context, cluster) in contexts {
@@ -61,19 +64,53 @@ async fn paste(mend: &str, target: &Cluster, source: &Cluster) -> anyhow::Result
     anyhow::bail!("nothing to paste: {mend}")
 }
 
-/// A target with all that is installed, linked to a source.
+/// A target `c1` with an installation, linked to the shared source. No importer runs.
+struct Linked {
+    target: Cluster,
+    source: Arc<Cluster>,
+    /// The name by which the source knows the target: other tests' targets are linked to it, too.
+    target_name: String,
+    /// With both clusters; the target is the current context.
+    kubeconfig: PathBuf,
+}
+
+impl Linked {
+    async fn start() -> anyhow::Result<Self> {
+        let (target, source) = tokio::try_join!(Cluster::start("c1"), shared_source())?;
+        let target_name = unique("target");
+        let kubeconfig = target.dir().join("kubeconfig-of-both");
+        merged_kubeconfig(&[&target, &source], &kubeconfig)?;
+        kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
+        let contexts = ["--target-context", "c1", "--source-context", "c2"];
+        kubemcsa_ok(&kubeconfig, ["bootstrap", "--target-name", &target_name].into_iter().chain(contexts))?;
+        Ok(Self { target, source, target_name, kubeconfig })
+    }
+}
+
+/// A target with importer and webhook, linked to a source.
 struct World {
     servants: Servants,
     target: Cluster,
-    source: Cluster,
-    /// With both; the target is the current context.
+    source: Arc<Cluster>,
+    /// With both clusters; the target is the current context.
     kubeconfig: PathBuf,
 }
 
 impl World {
+    /// Starts a target that is linked to the shared source.
     async fn start() -> anyhow::Result<Self> {
+        let Linked { target, source, kubeconfig, .. } = Linked::start().await?;
+        Self::serve(target, source, kubeconfig).await
+    }
+
+    /// Starts a target that is linked to a source of its own.
+    async fn with_own_source() -> anyhow::Result<Self> {
         let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
         let kubeconfig = install_and_link(&target, &source)?;
+        Self::serve(target, source.into(), kubeconfig).await
+    }
+
+    async fn serve(target: Cluster, source: Arc<Cluster>, kubeconfig: PathBuf) -> anyhow::Result<Self> {
         let servants = Servants::start(&target, target.dir(), "debug").await?;
         Ok(Self { servants, target, source, kubeconfig })
     }
@@ -82,7 +119,7 @@ impl World {
         check(&self.kubeconfig, &[])
     }
 
-    /// A namespace of this name in both, in the source with the service account `pod-lister`.
+    /// Creates a namespace in both clusters, in the source with the service account `pod-lister`.
     async fn namespace(&self, name: &str) -> anyhow::Result<Imports> {
         pod_lister(&self.source, name).await?;
         self.target.kubectl(["create", "namespace", name]).await?;

@@ -1,4 +1,4 @@
-//! What is wrong with importer and webhook.
+//! Problems of importer and webhook.
 
 use anyhow::ensure;
 use base64::Engine;
@@ -13,12 +13,12 @@ use time::{Duration, OffsetDateTime};
 use super::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_importer_that_has_ended_is_not_asked() -> anyhow::Result<()> {
+async fn importer_that_does_not_run_is_one_problem() -> anyhow::Result<()> {
     let world = World::start().await?;
     eventually("all is well", async || world.check()?.all_well()).await;
-    let imports = world.namespace("team").await?;
+    let imports = world.namespace("stopped").await?;
     world.servants.importer.terminate().await?;
-    imports.create(&pod_lister_import("a", "c2", "team")).await?;
+    imports.create(&pod_lister_import("a", "c2", "stopped")).await?;
     let checked = world.check()?;
     let mend = checked.problem("ImporterNotRunning", "importer")?;
     ensure!(mend.contains("describe pods -l app.kubernetes.io/name=importer"), "{mend}");
@@ -28,7 +28,7 @@ async fn an_importer_that_has_ended_is_not_asked() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_nobody_replaces() -> anyhow::Result<()> {
+async fn webhook_certificate_that_is_not_renewed_is_a_problem() -> anyhow::Result<()> {
     let world = World::start().await?;
     eventually("all is well", async || world.check()?.all_well()).await;
     world.servants.webhook.kill();

@@ -1,4 +1,4 @@
-//! What is wrong on the way to a source, and there: as the importer finds it, and not who runs the command.
+//! Problems of sources and of the way to them, as the importer finds them: check itself does not call a source.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
@@ -13,16 +13,16 @@ use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
 use mcsa_credentials::contract::{CHECK_REQUESTED, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    AuditEvent, Cluster, Fault, Importer, Imports, Proxy, eventually, install_and_link, kubemcsa_ok,
-    link_with, pod_lister_import,
+    AuditEvent, Cluster, Fault, Importer, Imports, Proxy, eventually, kubemcsa_ok, link_with,
+    pod_lister_import,
 };
 use serde_json::json;
 
-use super::World;
+use super::{Linked, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn check_reports_whether_the_importer_reaches_a_source() -> anyhow::Result<()> {
+    let world = World::with_own_source().await?;
     let (target, source) = (&world.target, &world.source);
     let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, source.port()))).await?;
     let again = ["bootstrap", "--target-context", "c1", "--source-context", "c2", "--source-server"];
@@ -32,7 +32,7 @@ async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
     eventually("the import is ready", async || imports.ready("a").await).await;
     eventually("all is well", async || world.check()?.all_well()).await;
 
-    // From here, the source is to be reached all the while.
+    // Only the importer can't reach the source: this test can.
     proxy.set(Fault::Refuse);
     let checked = world.check()?;
     let mend = checked.problem("SourceUnreachable", "c2")?;
@@ -41,13 +41,13 @@ async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
     let message = checked.finding("SourceUnreachable", "c2")?["message"].to_string();
     ensure!(message.contains(&proxy.url()) && message.contains("see first whether c2 is up"), "{message}");
     ensure!(!message.contains("ServiceError"), "{message}");
-    // Whoever does not even answer is told of in time.
+    // A source that hangs is reported in time, too.
     proxy.set(Fault::Hang);
     world.check()?.problem("SourceUnreachable", "c2")?;
     proxy.set(Fault::Pass);
     world.check()?.all_well()?;
 
-    // Revoked: the source takes the token for a while yet.
+    // The token is revoked; the source accepts it for a while yet.
     source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "secret", "c1"]).await?;
     let mend =
         eventually("the link is refused", async || world.check()?.problem("LinkUnauthorized", "c2")).await;
@@ -56,7 +56,7 @@ async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
     kubemcsa_ok(&world.kubeconfig, words.split(' ').skip(1))?;
     eventually("all is well again", async || world.check()?.all_well()).await;
 
-    // Of its rights, nothing is left.
+    // All rights of the link are deleted.
     let bindings = Api::<ClusterRoleBinding>::all(source.client());
     let ours = bindings.list(&Default::default()).await?.into_iter().filter(|binding| {
         let subjects = binding.subjects.iter().flatten();
@@ -75,17 +75,17 @@ async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
     kubemcsa_ok(&world.kubeconfig, again.into_iter().chain([&*proxy.url()]))?;
     eventually("all is well once more", async || world.check()?.all_well()).await;
 
-    // Its connections of before go on.
+    // Open connections keep working, new ones don't.
     source.next_authority()?.takes_over().await?;
     let mend = world.check()?.problem("SourceNotTrusted", "c2")?;
     ensure!(mend.starts_with("kubemcsa bootstrap --target-context c1"), "{mend}");
 
-    // Each request was answered once: the status says which.
+    // Each request was answered once: the status has the last one.
     let link = world.links().api.get("c2").await?;
     let asked = link.annotations().get(CHECK_REQUESTED).context("request")?;
     ensure!(link.status.as_ref().and_then(|it| it.checked_request.as_ref()) == Some(asked), "{link:#?}");
     let version = link.resource_version();
-    eventually("another import is seen", async || {
+    eventually("another import is observed", async || {
         target.kubectl(["-n", "team", "get", "serviceaccountimport", "a"]).await
     })
     .await;
@@ -94,13 +94,12 @@ async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clocks_that_differ_and_links_made_by_hand() -> anyhow::Result<()> {
-    let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
-    let kubeconfig = install_and_link(&target, &source)?;
+async fn skewed_clocks_and_expired_manual_links_are_reported() -> anyhow::Result<()> {
+    let Linked { target, source, kubeconfig, .. } = Linked::start().await?;
     let importer = Importer::of(&target).await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     eventually("the link is ready", async || links.ready("c2").await).await;
-    // It takes part in no election, so the Lease is the test's.
+    // This importer runs without leader election, so the test writes the Lease.
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "importer" },
         "spec": { "holderIdentity": "test", "leaseDurationSeconds": 3600,
@@ -116,7 +115,7 @@ async fn clocks_that_differ_and_links_made_by_hand() -> anyhow::Result<()> {
     let message = skewed["message"].as_str().context("message")?;
     ensure!(skewed["severity"] == "Warning" && message.contains("s ahead of the importer's"), "{message}");
 
-    // Nobody refreshes what a person made.
+    // Nothing refreshes a link that was made by hand.
     let claims = json!({ "iat": 1000, "exp": 4600, "kubernetes.io": {
         "namespace": SYSTEM_NAMESPACE, "serviceaccount": { "name": "c1", "uid": "u" } } });
     let token = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
@@ -133,9 +132,9 @@ async fn clocks_that_differ_and_links_made_by_hand() -> anyhow::Result<()> {
     importer.stop().await
 }
 
-/// How often a source was asked who it is, by a link.
-fn asked(source: &Cluster) -> anyhow::Result<usize> {
-    let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:c1");
+/// How often the link of a target has checked the identity of the source.
+fn identity_checks(source: &Cluster, target_name: &str) -> anyhow::Result<usize> {
+    let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{target_name}");
     let is_meant = |event: &AuditEvent| {
         let object = event.object_ref.as_ref();
         event.user.username == user
@@ -146,40 +145,38 @@ fn asked(source: &Cluster) -> anyhow::Result<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_without_end_does_not_harm_a_source() -> anyhow::Result<()> {
-    let source = Cluster::builder("c2").audit_log();
-    let (target, source) = tokio::try_join!(Cluster::start("c1"), source.start())?;
-    install_and_link(&target, &source)?;
+async fn checks_of_a_source_are_rate_limited() -> anyhow::Result<()> {
+    let Linked { target, source, target_name, .. } = Linked::start().await?;
     let importer = Importer::of(&target).await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     eventually("the link is ready", async || links.ready("c2").await).await;
-    let (before, start) = (asked(&source)?, Instant::now());
+    let (before, start) = (identity_checks(&source, &target_name)?, Instant::now());
     let mut last = String::new();
     for second in 0..50 {
         last = Timestamp::from_second(1_800_000_000 + second)?.to_string();
         let request = json!({ "metadata": { "annotations": { CHECK_REQUESTED: last } } });
         links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(request)).await?;
     }
-    let link = eventually("the last one is answered", async || {
+    let link = eventually("the last request is answered", async || {
         let link = links.condition("c2", "Reachable", "True", Some("Answered")).await?;
         let answered = link.status.as_ref().and_then(|status| status.checked_request.as_ref());
         ensure!(answered == Some(&last), "{answered:?}");
         Ok(link)
     })
     .await;
-    // However slow this machine is: one at once, and one for each pause since.
+    // On a slow machine, too: one at once, and one for each pause since.
     let most = 2 + usize::try_from(start.elapsed().as_secs() / 5)?;
-    let count = asked(&source)? - before;
-    ensure!((1..=most).contains(&count), "asked {count} times, and {most} are the most");
+    let count = identity_checks(&source, &target_name)? - before;
+    ensure!((1..=most).contains(&count), "{count} checks, and {most} are allowed");
 
-    // Nobody asks any more, and what is no request is none.
+    // An invalid request is ignored, and without a request, the status is kept.
     let nonsense = json!({ "metadata": { "annotations": { CHECK_REQUESTED: "now" } } });
     links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(nonsense)).await?;
     let none = json!({ "metadata": { "annotations": { CHECK_REQUESTED: null } } });
     let unasked = links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(none)).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&pod_lister_import("a", "c3", "default")).await?;
-    eventually("another import is seen", async || {
+    eventually("another import is observed", async || {
         imports.condition("a", "Ready", "False", Some("ClusterNotLinked")).await
     })
     .await;

@@ -1,4 +1,4 @@
-//! What is wrong in the target: namespaces, pods, and what is installed.
+//! Problems in the target: namespaces, pods, and the installation.
 
 use anyhow::ensure;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -22,7 +22,7 @@ fn deployment(name: &str, import: &str) -> anyhow::Result<Deployment> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
+async fn check_reports_pods_that_lack_their_imports() -> anyhow::Result<()> {
     let world = World::start().await?;
     let (target, source) = (&world.target, &world.source);
     let imports = world.namespace("team").await?;
@@ -41,7 +41,7 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
     ensure!(nowhere.status.code() == Some(1) && said.contains("no namespace tema in c1"), "{said}");
     ensure!(said.lines().count() == 1 && nowhere.stdout.is_empty(), "{said}");
 
-    // Who may look and not ask is told so.
+    // A caller who may only read can't request checks of sources.
     let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"] }]);
     let reader = serde_json::from_value(json!({ "metadata": { "name": "reader" }, "rules": rules }))?;
     Api::<ClusterRole>::all(target.client()).create(&PostParams::default(), &reader).await?;
@@ -52,7 +52,7 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
     ensure!(checked.code == Some(0) && checked.report["warnings"] == 1, "{:#}", checked.report);
     checked.finding("NotAsked", "*")?;
 
-    // The webhook does not hear of the pods of a namespace that has not turned it on.
+    // The webhook is not called for pods of a namespace without its label.
     let deployments = Api::<Deployment>::namespaced(target.client(), "team");
     deployments.create(&PostParams::default(), &deployment("lister", "a")?).await?;
     deployments.create(&PostParams::default(), &deployment("lost", "b")?).await?;
@@ -65,14 +65,14 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
     .await;
     paste(&mend, target, source).await?;
 
-    // By now it would, but pods that are there are not changed.
+    // Now it is, but it does not change existing pods.
     let checked = world.check()?;
     checked.problem("PodNamesNoImport", "lost")?;
     let mend = checked.problem("PodWithoutMount", "lister")?;
     ensure!(mend == "kubectl --context c1 -n team rollout restart deployment lister", "{mend}");
     ensure!(checked.report["problems"] == 2, "told once for each controller: {:#}", checked.report);
     paste(&mend, target, source).await?;
-    // No pod of the new ones is ever ready here, so none of the old is taken away.
+    // No new pod gets ready without a node, so the Deployment keeps the old ones.
     target.kubectl(["-n", "team", "delete", "pods", "--all", "--force", "--grace-period=0"]).await?;
     let mend =
         eventually("new pods are refused", async || world.check()?.problem("PodsRefused", "lost")).await;
@@ -80,7 +80,7 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
     deployments.delete("lost", &Default::default()).await?;
     eventually("all is well again", async || world.check()?.all_well()).await;
 
-    // One that waits is told of with why.
+    // An import that is not ready is reported with the reason.
     imports.create(&pod_lister_import("away", "c2", "nowhere")).await?;
     let lacks = eventually("the service account is missing", async || {
         world.check()?.problem("ServiceAccountNotFound", "away")
@@ -102,7 +102,7 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
     paste(&lacks, target, source).await?;
     eventually("all is well once more", async || world.check()?.all_well()).await;
 
-    // What no grant makes good is mended in the import.
+    // A lifetime that no grant allows must be changed in the import.
     imports.create(&pod_lister_import("long", "c2", "team")).await?;
     let patch = ["patch", "serviceaccountimport", "long", "--type=merge", "-p"];
     let wish = r#"{"spec":{"expirationSeconds":90000}}"#;
@@ -113,7 +113,7 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
     eventually("it gets less", async || world.check()?.all_well()).await;
     target.kubectl(["-n", "team", "delete", "serviceaccountimport", "long"]).await?;
 
-    // For people, and as tables.
+    // The output for people, and tables.
     imports.create(&pod_lister_import("b", "c3", "team")).await?;
     eventually("there is no link", async || world.check()?.problem("ClusterNotLinked", "b")).await;
     let output = kubemcsa(&world.kubeconfig, ["check"])?;
@@ -136,7 +136,7 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_with_nothing_and_a_caller_with_no_rights() -> anyhow::Result<()> {
+async fn check_works_without_an_installation_and_without_rights() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
     let checked = check(target.kubeconfig(), &[])?;
     let mend = checked.problem("NotInstalled", "importer")?;
@@ -152,12 +152,12 @@ async fn a_cluster_with_nothing_and_a_caller_with_no_rights() -> anyhow::Result<
     target.kubectl(["create", "serviceaccount", "nobody"]).await?;
     let nobody = target.kubeconfig_of("default", "nobody").await?;
     let checked = check(&nobody, &[])?;
-    // Who sees no imports has not checked them; all else that can't be seen is no problem.
+    // That imports can't be read is a problem; all else that can't be read is a warning.
     checked.problem("NotSeen", "*")?;
     ensure!(checked.code == Some(1), "{:#}", checked.report);
     ensure!(checked.report["warnings"].as_u64() > Some(5), "{:#}", checked.report);
 
-    // Nobody at all is another matter.
+    // A cluster that does not answer is an error, not a finding.
     target.stop_api_server();
     let output = kubemcsa(target.kubeconfig(), ["check", "-o", "json"])?;
     ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{output:?}");

@@ -1,5 +1,5 @@
-//! Mistakes and tampering: a name that is not the link's, rights that are there in two forms, an address that
-//! somebody else has written. Nothing is widened, forgotten or sent there.
+//! Mistakes and tampering: a wrong target name, ambiguous grants, an address that somebody else wrote. No grant is
+//! widened, no object is left behind, and no token is sent there.
 
 use anyhow::{Context, ensure};
 use k8s_openapi::ByteString;
@@ -9,8 +9,8 @@ use mcsa_tests::kubemcsa_ok;
 use super::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_is_known_by_one_name() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn target_has_one_name_in_a_source() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.accounts().await?;
     world.run(&["bootstrap", "--allow", "team-a"])?;
     let before = world.traces().await?;
@@ -23,7 +23,7 @@ async fn a_link_is_known_by_one_name() -> anyhow::Result<()> {
     ensure!(world.traces().await? == before, "a wrong name left something, or took it");
     world.links().values("c2-token").await?;
 
-    // A link that was forgotten on one side is told of, with what ends it.
+    // Bootstrap warns of a link that was deleted on one side only, with the command that deletes the rest.
     let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", "c2"];
     kubemcsa_ok(&world.kubeconfig, local)?;
     let output = world.attempt(&["bootstrap", "--target-name", "c1-new", "--allow", "team-b"])?;
@@ -34,15 +34,15 @@ async fn a_link_is_known_by_one_name() -> anyhow::Result<()> {
     kubemcsa_ok(&world.kubeconfig, mend.split(' ').skip(1))?;
     let left = world.traces().await?;
     ensure!(left.contains("serviceaccount/c1-new") && !left.contains("serviceaccount/c1"), "{left:?}");
-    Ok(())
+    world.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_in_two_forms_are_not_guessed_at() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn ambiguous_grants_are_refused() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.accounts().await?;
     world.run(&["bootstrap"])?;
-    // Narrowed by GitOps: what has to go is said, and until it has, so is that nobody can tell.
+    // GitOps narrows the grants: bootstrap prints what to delete, and refuses to guess until that is deleted.
     let output = world.attempt(&["bootstrap", "--allow", "team-a", "-o", "yaml", "--side", "source"])?;
     let said = String::from_utf8(output.stderr)?;
     let everything = "cluster role binding multicluster-service-account-link-c1";
@@ -59,18 +59,18 @@ async fn rights_in_two_forms_are_not_guessed_at() -> anyhow::Result<()> {
     world.run(&["bootstrap"])?;
     ensure!(!world.traces().await?.contains(name), "the link was widened");
 
-    // The name is another target's by now: its identity is not printed with our UID either.
+    // The name now belongs to another target: bootstrap does not print manifests that would take it over.
     let annotation = format!("{TARGET_UID}=somebody-else");
     let annotate = ["-n", SYSTEM_NAMESPACE, "annotate", "--overwrite", "serviceaccount", "c1", &annotation];
     world.source.kubectl(annotate).await?;
     let said = world.refused(&["bootstrap", "-o", "yaml"])?;
     ensure!(said.contains("somebody-else"), "{said}");
-    Ok(())
+    world.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_token_goes_where_somebody_else_has_pointed() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn no_token_is_sent_to_an_address_that_somebody_else_wrote() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.run(&["bootstrap"])?;
     let before = world.traces().await?;
     let mut secret = world.links().secrets.get("c2-token").await?;
@@ -82,7 +82,8 @@ async fn no_token_goes_where_somebody_else_has_pointed() -> anyhow::Result<()> {
     let said = world.refused(&["rotate"])?;
     ensure!(said.contains(elsewhere) && said.contains("no token is sent to it"), "{said}");
     ensure!(world.traces().await? == before, "it was refused too late");
-    // Whoever says where the source is, mends it.
+    // Bootstrap, with the right address, repairs the link.
     world.run(&["bootstrap"])?;
-    world.run(&["rotate"]).map(drop)
+    world.run(&["rotate"])?;
+    world.release().await
 }

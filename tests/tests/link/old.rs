@@ -1,4 +1,4 @@
-//! A source that is older than admission policies: the link works, and it is said what nothing holds.
+//! A source without admission policies: the link works, and commands warn of what nothing enforces.
 
 use anyhow::ensure;
 use mcsa_tests::Cluster;
@@ -6,14 +6,14 @@ use mcsa_tests::Cluster;
 use super::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_said() -> anyhow::Result<()> {
+async fn commands_warn_of_a_source_without_admission_policies() -> anyhow::Result<()> {
     let source = Cluster::builder("c2")
         .api_server_arg("--runtime-config=admissionregistration.k8s.io/v1=false")
         .api_server_arg(
             "--disable-admission-plugins=ValidatingAdmissionPolicy,MutatingAdmissionPolicy,\
              ValidatingAdmissionWebhook,MutatingAdmissionWebhook",
         );
-    let world = World::with(source).await?;
+    let world = World::start(source).await?;
     world.accounts().await?;
     let said = |command: &[&str]| -> anyhow::Result<String> {
         let output = world.attempt(command)?;
