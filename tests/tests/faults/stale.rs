@@ -46,8 +46,6 @@ fn lists(target: &Cluster, resource: &str) -> anyhow::Result<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_watch_is_restarted_with_a_list() -> anyhow::Result<()> {
     let LinkedTarget { target, source, namespace } = LinkedTarget::acquire().await?;
-    // Otherwise, its garbage collector would discover the CRD after up to half a minute.
-    target.restart_controller_manager()?;
     let proxy = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
     let importer = Importer::start(client(kubeconfig_at(target.kubeconfig_value(), &proxy.url()))?);
     let imports = Imports::of(target.client(), &namespace);
@@ -68,6 +66,9 @@ async fn expired_watch_is_restarted_with_a_list() -> anyhow::Result<()> {
     imports.secrets.delete("lost-token", &Default::default()).await?;
     target.stop_api_server();
     target.start_api_server().await?;
+    // Otherwise, its garbage collector would discover the CRD after up to half a minute. Not before the API server is
+    // back: a controller manager that can't initialize ends.
+    target.restart_controller_manager()?;
     ensure!(is_expired(&target.client(), &old).await?, "a watch can still start at {old}");
     let listed = (lists(&target, "serviceaccountimports")?, lists(&target, "secrets")?);
     proxy.set(Fault::Pass);
