@@ -47,6 +47,7 @@ mod node;
 mod pki;
 mod pool;
 mod ports;
+mod prepare;
 mod probe;
 mod process;
 mod programs;
@@ -75,6 +76,7 @@ pub use links::{link_by_hand, link_with, linked, linked_to, tokens_minted, token
 pub use merged_kubeconfig::merged_kubeconfig;
 pub use node::{Node, NodeBuilder, READY, TOOLS};
 pub use pool::Pool;
+pub use prepare::prepare;
 pub use process::Process;
 pub use programs::{example, program};
 pub use prometheus::{Scrape, promtool};

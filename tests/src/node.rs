@@ -33,6 +33,7 @@ use kube::api::PostParams;
 
 pub use self::images::TOOLS;
 pub(crate) use self::network::Network;
+pub(crate) use self::programs::programs;
 
 use self::command::output;
 use self::groups::Groups;
@@ -46,7 +47,7 @@ use crate::note;
 use crate::process::Process;
 
 /// How long a node, or a pod on it, may take to be ready.
-pub const READY: Duration = Duration::from_secs(90);
+pub const READY: Duration = Duration::from_secs(180);
 
 /// A [`Cluster`] with one node. Dropped, or when this process ends in whatever way, nothing of it runs.
 #[derive(Debug)]
@@ -114,7 +115,7 @@ impl NodeBuilder {
     }
 
     async fn boot(self) -> anyhow::Result<Node> {
-        let programs = programs::programs().await?;
+        let programs = programs().await?;
         let on = Timestamp::now();
         let folder = Folder::create(&format!("{}-node", self.name))?;
         let network = Arc::new(Network::start(folder.path()).await?);
@@ -162,6 +163,11 @@ impl Deref for Node {
 }
 
 impl Node {
+    /// Whether a node can run on this machine.
+    pub(crate) fn is_possible() -> bool {
+        programs::obstacle().is_none()
+    }
+
     /// Prepares a cluster with a node; the name is the cluster's.
     pub fn builder(name: &str) -> NodeBuilder {
         NodeBuilder { name: name.to_owned(), sync_frequency: "1m".to_owned(), audit_log: false }

@@ -24,6 +24,7 @@ impl Groups {
         for folder in folders(&groups.name) {
             fs::create_dir_all(&folder)
                 .with_context(|| format!("making the control group {}", folder.display()))?;
+            prefer(&folder)?;
         }
         Ok(groups)
     }
@@ -46,6 +47,17 @@ impl Drop for Groups {
         }
         note(format_args!("the control groups {} are still there", self.path()));
     }
+}
+
+/// Gives pods more CPU time than compilers and other tests of this machine, which would let their probes time out.
+fn prefer(folder: &Path) -> anyhow::Result<()> {
+    for (file, weight) in [("cpu.weight", "1600"), ("cpu.shares", "16384")] {
+        let path = folder.join(file);
+        if path.exists() {
+            fs::write(&path, weight).with_context(|| format!("writing {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a node of this number left, that was killed.

@@ -1,4 +1,4 @@
-//! Problems of sources and of the way to them, as the importer finds them: check itself does not call a source.
+//! Problems of links and sources, as seen from the importer.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
@@ -21,7 +21,7 @@ use serde_json::json;
 use super::{Linked, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_reports_whether_the_importer_reaches_a_source() -> anyhow::Result<()> {
+async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
     let world = World::with_own_source().await?;
     let (target, source) = (&world.target, &world.source);
     let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, source.port()))).await?;
@@ -30,33 +30,33 @@ async fn check_reports_whether_the_importer_reaches_a_source() -> anyhow::Result
     let imports = world.namespace("team").await?;
     imports.create(&pod_lister_import("a", "c2", "team")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
-    eventually("all is well", async || world.check()?.all_well()).await;
+    eventually("there are no findings", async || world.check()?.no_findings()).await;
 
-    // Only the importer can't reach the source: this test can.
+    // This machine still reaches the source.
     proxy.set(Fault::Refuse);
     let checked = world.check()?;
-    let mend = checked.problem("SourceUnreachable", "c2")?;
-    ensure!(mend.contains("--source-server https://ADDRESS") && mend.contains("--target-name c1"), "{mend}");
+    let fix = checked.problem("SourceUnreachable", "c2")?;
+    ensure!(fix.contains("--source-server https://ADDRESS") && fix.contains("--target-name c1"), "{fix}");
     source.kubectl(["get", "namespaces"]).await?;
     let message = checked.finding("SourceUnreachable", "c2")?["message"].to_string();
-    ensure!(message.contains(&proxy.url()) && message.contains("see first whether c2 is up"), "{message}");
+    ensure!(message.contains(&proxy.url()) && message.contains("check that c2 is up"), "{message}");
     ensure!(!message.contains("ServiceError"), "{message}");
-    // A source that hangs is reported in time, too.
+    // A source that hangs is reported within the timeout.
     proxy.set(Fault::Hang);
     world.check()?.problem("SourceUnreachable", "c2")?;
     proxy.set(Fault::Pass);
-    world.check()?.all_well()?;
+    world.check()?.no_findings()?;
 
-    // The token is revoked; the source accepts it for a while yet.
+    // Revoke the link. The source accepts the token for a while.
     source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "secret", "c1"]).await?;
-    let mend =
+    let fix =
         eventually("the link is refused", async || world.check()?.problem("LinkUnauthorized", "c2")).await;
-    ensure!(mend.contains(&format!("--source-server {}", proxy.url())), "{mend}");
-    let words = mend.replace("SOURCE_CONTEXT", "c2");
-    kubemcsa_ok(&world.kubeconfig, words.split(' ').skip(1))?;
-    eventually("all is well again", async || world.check()?.all_well()).await;
+    ensure!(fix.contains(&format!("--source-server {}", proxy.url())), "{fix}");
+    let command = fix.replace("SOURCE_CONTEXT", "c2");
+    kubemcsa_ok(&world.kubeconfig, command.split(' ').skip(1))?;
+    eventually("there are no findings again", async || world.check()?.no_findings()).await;
 
-    // All rights of the link are deleted.
+    // Remove the rights of the link.
     let bindings = Api::<ClusterRoleBinding>::all(source.client());
     let ours = bindings.list(&Default::default()).await?.into_iter().filter(|binding| {
         let subjects = binding.subjects.iter().flatten();
@@ -65,41 +65,41 @@ async fn check_reports_whether_the_importer_reaches_a_source() -> anyhow::Result
     for binding in ours.collect::<Vec<_>>() {
         bindings.delete(&binding.name_any(), &Default::default()).await?;
     }
-    eventually("the link may do nothing", async || world.check()?.problem("Forbidden", "c2")).await;
+    eventually("the link is forbidden", async || world.check()?.problem("Forbidden", "c2")).await;
     imports.create(&pod_lister_import("b", "c2", "team")).await?;
-    let mend = eventually("an import is forbidden", async || world.check()?.problem("Forbidden", "b")).await;
+    let fix = eventually("an import is forbidden", async || world.check()?.problem("Forbidden", "b")).await;
     ensure!(
-        mend == "kubemcsa allow team/pod-lister --target-name c1 --source-context SOURCE_CONTEXT",
-        "{mend}"
+        fix == "kubemcsa allow team/pod-lister --target-name c1 --source-context SOURCE_CONTEXT",
+        "{fix}"
     );
     kubemcsa_ok(&world.kubeconfig, again.into_iter().chain([&*proxy.url()]))?;
-    eventually("all is well once more", async || world.check()?.all_well()).await;
+    eventually("there are no findings once more", async || world.check()?.no_findings()).await;
 
-    // Open connections keep working, new ones don't.
+    // Existing connections continue to work.
     source.next_authority()?.takes_over().await?;
-    let mend = world.check()?.problem("SourceNotTrusted", "c2")?;
-    ensure!(mend.starts_with("kubemcsa bootstrap --target-context c1"), "{mend}");
+    let fix = world.check()?.problem("SourceNotTrusted", "c2")?;
+    ensure!(fix.starts_with("kubemcsa bootstrap --target-context c1"), "{fix}");
 
-    // Each request was answered once: the status has the last one.
+    // The status has the last request, and is not written again.
     let link = world.links().api.get("c2").await?;
-    let asked = link.annotations().get(CHECK_REQUESTED).context("request")?;
-    ensure!(link.status.as_ref().and_then(|it| it.checked_request.as_ref()) == Some(asked), "{link:#?}");
+    let requested = link.annotations().get(CHECK_REQUESTED).context("request")?;
+    ensure!(link.status.as_ref().and_then(|it| it.checked_request.as_ref()) == Some(requested), "{link:#?}");
     let version = link.resource_version();
-    eventually("another import is observed", async || {
+    eventually("another import is ready", async || {
         target.kubectl(["-n", "team", "get", "serviceaccountimport", "a"]).await
     })
     .await;
-    ensure!(world.links().api.get("c2").await?.resource_version() == version, "the status is written again");
+    ensure!(world.links().api.get("c2").await?.resource_version() == version, "the status was written again");
     world.servants.importer.check()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn skewed_clocks_and_expired_manual_links_are_reported() -> anyhow::Result<()> {
+async fn skewed_clocks_and_expired_links_by_hand_are_reported() -> anyhow::Result<()> {
     let Linked { target, source, kubeconfig, .. } = Linked::start().await?;
     let importer = Importer::of(&target).await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     eventually("the link is ready", async || links.ready("c2").await).await;
-    // This importer runs without leader election, so the test writes the Lease.
+    // This importer has no leader election, so the test creates the Lease.
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "importer" },
         "spec": { "holderIdentity": "test", "leaseDurationSeconds": 3600,
@@ -115,7 +115,7 @@ async fn skewed_clocks_and_expired_manual_links_are_reported() -> anyhow::Result
     let message = skewed["message"].as_str().context("message")?;
     ensure!(skewed["severity"] == "Warning" && message.contains("s ahead of the importer's"), "{message}");
 
-    // Nothing refreshes a link that was made by hand.
+    // A link that was created by hand is not refreshed.
     let claims = json!({ "iat": 1000, "exp": 4600, "kubernetes.io": {
         "namespace": SYSTEM_NAMESPACE, "serviceaccount": { "name": "c1", "uid": "u" } } });
     let token = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
@@ -125,63 +125,63 @@ async fn skewed_clocks_and_expired_manual_links_are_reported() -> anyhow::Result
     }
     link_with(&target, "c3", &by_hand).await?;
     let checked = super::check(&kubeconfig, &[])?;
-    let mend = checked.problem("LinkExpired", "c3")?;
-    ensure!(mend.contains("--source-name c3") && mend.contains(&source.server()), "{mend}");
-    ensure!(!format!("{:#}{}", checked.report, checked.said).contains(&token), "the token is said");
+    let fix = checked.problem("LinkExpired", "c3")?;
+    ensure!(fix.contains("--source-name c3") && fix.contains(&source.server()), "{fix}");
+    ensure!(!format!("{:#}{}", checked.report, checked.stderr).contains(&token), "the token is printed");
 
     importer.stop().await
 }
 
-/// How often the link of a target has checked the identity of the source.
-fn identity_checks(source: &Cluster, target_name: &str) -> anyhow::Result<usize> {
+/// Number of checks: how often the link of a target read the identity of the source.
+fn checks(source: &Cluster, target_name: &str) -> anyhow::Result<usize> {
     let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{target_name}");
-    let is_meant = |event: &AuditEvent| {
+    let is_check = |event: &AuditEvent| {
         let object = event.object_ref.as_ref();
         event.user.username == user
             && event.stage == "ResponseComplete"
             && object.is_some_and(|object| object.resource == "namespaces" && object.name == "kube-system")
     };
-    Ok(source.audit_events()?.iter().filter(|event| is_meant(event)).count())
+    Ok(source.audit_events()?.iter().filter(|event| is_check(event)).count())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checks_of_a_source_are_rate_limited() -> anyhow::Result<()> {
+async fn frequent_requests_cause_few_checks() -> anyhow::Result<()> {
     let Linked { target, source, target_name, .. } = Linked::start().await?;
     let importer = Importer::of(&target).await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     eventually("the link is ready", async || links.ready("c2").await).await;
-    let (before, start) = (identity_checks(&source, &target_name)?, Instant::now());
+    let (before, start) = (checks(&source, &target_name)?, Instant::now());
     let mut last = String::new();
     for second in 0..50 {
         last = Timestamp::from_second(1_800_000_000 + second)?.to_string();
         let request = json!({ "metadata": { "annotations": { CHECK_REQUESTED: last } } });
         links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(request)).await?;
     }
-    let link = eventually("the last request is answered", async || {
+    let link = eventually("the last request has a result", async || {
         let link = links.condition("c2", "Reachable", "True", Some("Answered")).await?;
-        let answered = link.status.as_ref().and_then(|status| status.checked_request.as_ref());
-        ensure!(answered == Some(&last), "{answered:?}");
+        let checked = link.status.as_ref().and_then(|status| status.checked_request.as_ref());
+        ensure!(checked == Some(&last), "{checked:?}");
         Ok(link)
     })
     .await;
-    // On a slow machine, too: one at once, and one for each pause since.
-    let most = 2 + usize::try_from(start.elapsed().as_secs() / 5)?;
-    let count = identity_checks(&source, &target_name)? - before;
-    ensure!((1..=most).contains(&count), "{count} checks, and {most} are allowed");
+    // One check at once, and at most one in five seconds, however slow this machine is.
+    let max = 2 + usize::try_from(start.elapsed().as_secs() / 5)?;
+    let count = checks(&source, &target_name)? - before;
+    ensure!((1..=max).contains(&count), "{count} checks, at most {max} expected");
 
-    // An invalid request is ignored, and without a request, the status is kept.
+    // Invalid and deleted requests cause no check.
     let nonsense = json!({ "metadata": { "annotations": { CHECK_REQUESTED: "now" } } });
     links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(nonsense)).await?;
     let none = json!({ "metadata": { "annotations": { CHECK_REQUESTED: null } } });
-    let unasked = links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(none)).await?;
+    let unrequested = links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(none)).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&pod_lister_import("a", "c3", "default")).await?;
-    eventually("another import is observed", async || {
+    eventually("another import is reconciled", async || {
         imports.condition("a", "Ready", "False", Some("ClusterNotLinked")).await
     })
     .await;
     let now = links.api.get("c2").await?;
-    ensure!(now.resource_version() == unasked.metadata.resource_version, "the status was written again");
-    ensure!(now.status == link.status, "the answer is gone: {:#?}", now.status);
+    ensure!(now.resource_version() == unrequested.metadata.resource_version, "the status was written again");
+    ensure!(now.status == link.status, "the result is gone: {:#?}", now.status);
     importer.stop().await
 }

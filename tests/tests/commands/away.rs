@@ -42,10 +42,10 @@ impl Trouble {
     /// What a line about it has, but for the cluster's name.
     fn words(self, address: &str) -> Vec<String> {
         let words: &[&str] = match self {
-            Self::Dead => &["can't", address, "can't be reached", "is the cluster up"],
-            Self::Mute => &["can't", address, "no answer", "within 10 s", "is the cluster up"],
-            Self::Another => &["can't", address, "certificate", "is the CA that signed it given"],
-            Self::Nobody | Self::Reader => &["context", "may not", "choose a context that has the right"],
+            Self::Dead => &["can't", address, "is unreachable", "check that the cluster is up"],
+            Self::Mute => &["can't", address, "no response", "within 10 s", "check that the cluster is up"],
+            Self::Another => &["can't", address, "certificate", "configure the CA that signed it"],
+            Self::Nobody | Self::Reader => &["context", "may not", "choose a context with this right"],
         };
         words.iter().map(ToString::to_string).collect()
     }

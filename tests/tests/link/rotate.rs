@@ -67,7 +67,7 @@ async fn rotate_without_a_link_prints_the_command_that_helps() -> anyhow::Result
     world.run(&["rotate"])?;
     world.source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "serviceaccount", "c1"]).await?;
     let said = world.refused(&["rotate"])?;
-    ensure!(said.contains("does not know c1 any more"), "{said}");
+    ensure!(said.contains("the service account of c1 is gone"), "{said}");
     world.run(&["bootstrap"])?;
     world.run(&["rotate"])?;
     world.release().await

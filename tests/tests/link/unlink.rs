@@ -23,7 +23,8 @@ async fn unlink_cleans_both_sides_and_another_link_can_follow() -> anyhow::Resul
         .await;
         let rehearsed = world.attempt(&["unlink", "--dry-run"])?;
         ensure!(
-            String::from_utf8(rehearsed.stderr)?.contains("c1  secret demo/import-token would be removed")
+            String::from_utf8(rehearsed.stderr)?
+                .contains("c1  secret/import-token -n demo deleted (dry run)")
         );
         imports.ready("import").await?;
 
@@ -101,7 +102,7 @@ async fn unlink_deletes_nothing_of_others() -> anyhow::Result<()> {
     let args = ["unlink", "--source-only", "--target-name", "robot", "--source-context", "c2"];
     let output = kubemcsa(&world.kubeconfig, args)?;
     let said = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1) && said.contains("is no link's"), "{said}");
+    ensure!(output.status.code() == Some(1) && said.contains("doesn't belong to a link"), "{said}");
 
     // The namespace stays, because of that service account. Unlinking the last target deletes what links share.
     world.run(&["unlink"])?;

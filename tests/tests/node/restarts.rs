@@ -1,13 +1,13 @@
 //! Importer and webhook are killed and replaced while others work.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, Config};
@@ -26,13 +26,13 @@ async fn nobody_notices() -> anyhow::Result<()> {
     let imports = installed.namespace("shop").await?;
     installed.import(&imports, "shop").await?;
     let before = tokens(&installed.node).await?;
-    let refused = Arc::new(AtomicUsize::new(0));
+    let refused = Refusals::default();
     let creation = Busy::begin(creation(&installed, refused.clone())?);
     let declaration = Busy::begin(declaration(imports.clone()));
 
     roll(&installed).await?;
-    let count = refused.load(Ordering::SeqCst);
-    ensure!(count == 0, "{count} pods were refused during a roll-out");
+    let errors = refused.all();
+    ensure!(errors.is_empty(), "pods were refused during a roll-out: {errors:#?}");
     for program in ["importer", "webhook"] {
         for _ in 0..KILLS {
             kill_one(&installed, program).await?;
@@ -78,6 +78,23 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many refusals, all in all, are as many as by a webhook that is away.
 const PATIENCE: usize = 300;
 
+/// The API server's errors for pods that it refused.
+#[derive(Clone, Debug, Default)]
+struct Refusals(Arc<Mutex<Vec<String>>>);
+
+impl Refusals {
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Adds an error with the time, and gives the number of errors so far.
+    fn add(&self, pod: &str, error: &kube::Error) -> usize {
+        let mut errors = self.0.lock().unwrap();
+        errors.push(format!("{} {pod}: {error}", Timestamp::now()));
+        errors.len()
+    }
+}
+
 /// Somebody who does the same thing again and again, whatever happens.
 struct Busy {
     stop: watch::Sender<bool>,
@@ -121,7 +138,7 @@ impl Busy {
 /// refuses the pod, which is counted, and whoever creates pods tries again, as controllers do.
 fn creation(
     installed: &Installed,
-    refused: Arc<AtomicUsize>,
+    refused: Refusals,
 ) -> anyhow::Result<impl Fn(usize) -> BoxFuture<'static, anyhow::Result<String>> + Send + 'static> {
     let mut config = Config::try_from(installed.node.kubeconfig_value())?;
     config.default_retry = false;
@@ -139,7 +156,7 @@ fn creation(
                 match pods.create(&PostParams::default(), &pod).await {
                     Ok(pod) => break pod,
                     Err(error) => {
-                        let count = refused.fetch_add(1, Ordering::SeqCst);
+                        let count = refused.add(&name, &error);
                         ensure!(count < PATIENCE, "{name} is refused again and again: {error}");
                         tokio::time::sleep(TICK).await;
                     }
