@@ -14,7 +14,6 @@ use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
 use mcsa_credentials::link::Link;
 use mcsa_tests::{
     Cluster, Fault, Imports, Proxy, eventually, kubemcsa, kubemcsa_ok, merged_kubeconfig, program,
-    shared_source, unique,
 };
 use tempfile::TempDir;
 
@@ -112,17 +111,15 @@ fn broken_outputs() -> anyhow::Result<impl Iterator<Item = Stdio>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revoked_link_is_renewed_at_once() -> anyhow::Result<()> {
-    let (c1, c2) = tokio::try_join!(Cluster::start("c1"), shared_source())?;
+    let (c1, c2) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let (_folder, kubeconfig) = merged(&[&c1, &c2])?;
-    let name = unique("target");
-    let bootstrap =
-        ["bootstrap", "--target-context", "c1", "--source-context", "c2", "--target-name", name.as_str()];
+    let bootstrap = ["bootstrap", "--target-context", "c1", "--source-context", "c2"];
     let links = Imports::of(c1.client(), SYSTEM_NAMESPACE);
     kubemcsa_ok(&kubeconfig, bootstrap)?;
     // The API server caches for 10 s that the token is valid.
     link_works(&c1, &c2).await?;
     let revoked = links.values("c2-token").await?;
-    c2.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "secret", &name]).await?;
+    c2.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "secret", "c1"]).await?;
     kubemcsa_ok(&kubeconfig, bootstrap)?;
     ensure!(links.values("c2-token").await?[key::TOKEN] != revoked[key::TOKEN], "the revoked token was kept");
     link_works(&c1, &c2).await
