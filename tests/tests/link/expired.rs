@@ -41,12 +41,12 @@ async fn expired_link_is_reported_by_check_and_renewed_by_bootstrap() -> anyhow:
     let report: Value = serde_json::from_slice(&output.stdout)?;
     let findings = report["findings"].as_array().context("no findings")?;
     let finding = findings.iter().find(|finding| finding["reason"] == "LinkExpired");
-    let mend = finding.with_context(|| format!("{report:#}"))?["mend"].as_str().context("no mend")?;
+    let fix = finding.with_context(|| format!("{report:#}"))?["mend"].as_str().context("no fix")?;
 
     // The command that check prints renews the link. Only the source's context is a placeholder.
-    let words: Vec<_> = mend.split_whitespace().map(|word| word.replace("SOURCE_CONTEXT", "c2")).collect();
-    ensure!(words[0] == "kubemcsa", "{mend}");
-    mcsa_tests::kubemcsa_ok(&world.kubeconfig, words[1..].iter().map(String::as_str))?;
+    let args: Vec<_> = fix.split_whitespace().map(|word| word.replace("SOURCE_CONTEXT", "c2")).collect();
+    ensure!(args[0] == "kubemcsa", "{fix}");
+    mcsa_tests::kubemcsa_ok(&world.kubeconfig, args[1..].iter().map(String::as_str))?;
     world.stolen().await?.apiserver_version().await?;
     let table = mcsa_tests::kubemcsa_ok(&world.kubeconfig, ["links", "--context", "c1"])?;
     ensure!(!table.contains("Expired"), "{table}");

@@ -9,8 +9,8 @@ use super::{BOTH, World};
 async fn only_allowed_service_accounts_can_be_imported() -> anyhow::Result<()> {
     let world = World::acquire().await?;
     let imports = world.accounts().await?;
-    let said = world.refused(&["bootstrap", "--allow", "team-a", "--allow", "nowhere"])?;
-    ensure!(said.contains("namespace nowhere does not exist"), "{said}");
+    let stderr = world.refused(&["bootstrap", "--allow", "team-a", "--allow", "nowhere"])?;
+    ensure!(stderr.contains("namespace nowhere does not exist"), "{stderr}");
     ensure!(world.traces().await?.is_empty(), "a refusal has left something: {:?}", world.traces().await?);
 
     world.run(&["bootstrap", "--allow", "team-a"])?;
@@ -61,14 +61,14 @@ async fn grants_can_be_narrowed_and_widened_again() -> anyhow::Result<()> {
     let world = World::acquire().await?;
     world.accounts().await?;
     world.run(&["bootstrap"])?;
-    let said = world.refused(&["deny", "team-a"])?;
-    ensure!(said.contains("may import everything") && said.contains("--allow NAMESPACE"), "{said}");
+    let stderr = world.refused(&["deny", "team-a"])?;
+    ensure!(stderr.contains("may import everything") && stderr.contains("--allow NAMESPACE"), "{stderr}");
 
     // A dry run prints the changes, and makes none.
     let before = granted(&world).await?;
     let diff = world.run(&["bootstrap", "--allow", "team-a", "--dry-run"])?;
-    let taken = "-  name: multicluster-service-account-link-c1";
-    ensure!(diff.contains(taken) && diff.contains("+  namespace: team-a"), "{diff}");
+    let removed = "-  name: multicluster-service-account-link-c1";
+    ensure!(diff.contains(removed) && diff.contains("+  namespace: team-a"), "{diff}");
     ensure!(granted(&world).await? == before, "a dry run changed something");
 
     world.run(&["bootstrap", "--allow", "team-a"])?;
@@ -77,8 +77,8 @@ async fn grants_can_be_narrowed_and_widened_again() -> anyhow::Result<()> {
         world.run(&["bootstrap", "--allow", "team-a", "--dry-run"])?.is_empty(),
         "there is nothing to change"
     );
-    let said = world.refused(&["deny", "team-a/pod-lister"])?;
-    ensure!(said.contains("all of namespace team-a"), "{said}");
+    let stderr = world.refused(&["deny", "team-a/pod-lister"])?;
+    ensure!(stderr.contains("all of namespace team-a"), "{stderr}");
     world.run(&["allow", "--everything"])?;
     let roles = granted(&world).await?;
     ensure!(roles == before, "not as it was:\n{roles}\n{before}");
@@ -88,8 +88,8 @@ async fn grants_can_be_narrowed_and_widened_again() -> anyhow::Result<()> {
         |name: &'static str| ["deny", "--everything", "--target-name", name, "--source-context", "c2"];
     mcsa_tests::kubemcsa_ok(&world.kubeconfig, named("c1"))?;
     let output = mcsa_tests::kubemcsa(&world.kubeconfig, named("c3"))?;
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1) && said.contains("linked targets: c1"), "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1) && stderr.contains("linked targets: c1"), "{stderr}");
     world.release().await
 }
 

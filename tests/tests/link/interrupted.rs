@@ -19,11 +19,11 @@ fn interrupt(world: &World, command: &[&str], lines: usize, signal: &str) -> any
     child.env("KUBECONFIG", &world.kubeconfig).args(command).args(BOTH);
     let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     let stderr = child.stderr.take().context("stderr is piped")?;
-    let said = BufReader::new(stderr).lines().take(lines).count();
+    let printed = BufReader::new(stderr).lines().take(lines).count();
     writeln!(killer.stdin.take().context("stdin is piped")?, "{}", child.id())?;
     killer.wait()?;
     let status = child.wait()?;
-    Ok(said == lines && !status.success())
+    Ok(printed == lines && !status.success())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,25 +15,25 @@ async fn commands_warn_of_a_source_without_admission_policies() -> anyhow::Resul
         );
     let world = World::start(source).await?;
     world.accounts().await?;
-    let said = |command: &[&str]| -> anyhow::Result<String> {
+    let succeeds = |command: &[&str]| -> anyhow::Result<String> {
         let output = world.attempt(command)?;
         let stderr = String::from_utf8(output.stderr)?;
         ensure!(output.status.success(), "{command:?} ended with {}:\n{stderr}", output.status);
         Ok(stderr)
     };
-    let bare = said(&["bootstrap"])?;
+    let bare = succeeds(&["bootstrap"])?;
     ensure!(bare.matches("has no ValidatingAdmissionPolicy").count() == 1, "{bare}");
     ensure!(bare.contains("the link can request tokens of kube-system"), "{bare}");
     ensure!(bare.contains("all service accounts without exception, for any duration"), "{bare}");
 
-    let rehearsed = said(&["bootstrap", "--allow", "team-a", "--dry-run"])?;
-    ensure!(rehearsed.matches("has no ValidatingAdmissionPolicy").count() == 1, "{rehearsed}");
-    let narrow = said(&["bootstrap", "--allow", "team-a"])?;
+    let dry_run = succeeds(&["bootstrap", "--allow", "team-a", "--dry-run"])?;
+    ensure!(dry_run.matches("has no ValidatingAdmissionPolicy").count() == 1, "{dry_run}");
+    let narrow = succeeds(&["bootstrap", "--allow", "team-a"])?;
     ensure!(narrow.contains("the link can request tokens for more than 24 hours"), "{narrow}");
     ensure!(narrow.contains("in namespace team-a, for any duration"), "{narrow}");
-    ensure!(said(&["allow", "team-b"])?.contains("in namespace team-b, for any duration"));
-    said(&["rotate"])?;
-    said(&["unlink"])?;
+    ensure!(succeeds(&["allow", "team-b"])?.contains("in namespace team-b, for any duration"));
+    succeeds(&["rotate"])?;
+    succeeds(&["unlink"])?;
     ensure!(world.traces().await?.is_empty(), "left: {:?}", world.traces().await?);
     Ok(())
 }

@@ -57,17 +57,18 @@ async fn settled(imports: &Api<ServiceAccountImport>, name: &str) -> anyhow::Res
 #[tokio::test(flavor = "multi_thread")]
 async fn rotate_without_a_link_prints_the_command_that_helps() -> anyhow::Result<()> {
     let world = World::acquire().await?;
-    let said = world.refused(&["rotate"])?;
+    let stderr = world.refused(&["rotate"])?;
     ensure!(
-        said.contains("there is no link to c2") && said.contains("kubemcsa bootstrap --target-context c1"),
-        "{said}"
+        stderr.contains("there is no link to c2")
+            && stderr.contains("kubemcsa bootstrap --target-context c1"),
+        "{stderr}"
     );
     // Without an importer, rotate does not wait for one.
     world.run(&["bootstrap"])?;
     world.run(&["rotate"])?;
     world.source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "serviceaccount", "c1"]).await?;
-    let said = world.refused(&["rotate"])?;
-    ensure!(said.contains("the service account of c1 is gone"), "{said}");
+    let stderr = world.refused(&["rotate"])?;
+    ensure!(stderr.contains("the service account of c1 is gone"), "{stderr}");
     world.run(&["bootstrap"])?;
     world.run(&["rotate"])?;
     world.release().await

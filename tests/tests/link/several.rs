@@ -31,16 +31,16 @@ async fn failing_source_does_not_stop_the_others() -> anyhow::Result<()> {
     };
     for _ in 0..2 {
         let output = bootstrap()?;
-        let said = String::from_utf8(output.stderr)?;
-        ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{}: {said}", output.status);
-        for (context, says) in
+        let stderr = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{}: {stderr}", output.status);
+        for (context, expected) in
             [("c2", "linked to c1"), ("c3", "linked to c1"), ("dead", "failed"), ("nowhere", "failed")]
         {
             let lines: Vec<_> =
-                said.lines().filter(|line| line.starts_with(&format!("{context}  "))).collect();
-            ensure!(lines.len() == 1 && lines[0].contains(says), "of {context}: {lines:?}\n{said}");
+                stderr.lines().filter(|line| line.starts_with(&format!("{context}  "))).collect();
+            ensure!(lines.len() == 1 && lines[0].contains(expected), "of {context}: {lines:?}\n{stderr}");
         }
-        let last = said.lines().last().unwrap_or_default();
+        let last = stderr.lines().last().unwrap_or_default();
         ensure!(last.contains("linked 2 of 4 sources; failed: dead, nowhere"), "{last}");
     }
     let links = Imports::of(world.target.client(), SYSTEM_NAMESPACE);
@@ -71,9 +71,9 @@ async fn of_two_runs_that_disagree_not_both_succeed_with_wide_grants() -> anyhow
         let (bare, narrow) = (start(&[])?, start(&["--allow", "team-a"])?);
         let ended = [bare.wait_with_output()?, narrow.wait_with_output()?];
         let is_wide = world.traces().await?.contains(everything);
-        let said = ended.each_ref().map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+        let stderr = ended.each_ref().map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
         let are_done = ended.each_ref().map(|output| output.status.success());
-        ensure!(!(is_wide && are_done == [true, true]), "{}\nand\n{}", said[0], said[1]);
+        ensure!(!(is_wide && are_done == [true, true]), "{}\nand\n{}", stderr[0], stderr[1]);
         world.run(&["bootstrap", "--allow", "team-a"])?;
         world.forget()?;
     }

@@ -21,10 +21,9 @@ async fn unlink_cleans_both_sides_and_another_link_can_follow() -> anyhow::Resul
             imports.condition("import", "Refreshed", "True", None).await
         })
         .await;
-        let rehearsed = world.attempt(&["unlink", "--dry-run"])?;
+        let dry_run = world.attempt(&["unlink", "--dry-run"])?;
         ensure!(
-            String::from_utf8(rehearsed.stderr)?
-                .contains("c1  secret/import-token -n demo deleted (dry run)")
+            String::from_utf8(dry_run.stderr)?.contains("c1  secret/import-token -n demo deleted (dry run)")
         );
         imports.ready("import").await?;
 
@@ -50,8 +49,8 @@ async fn each_side_can_be_cleaned_alone() -> anyhow::Result<()> {
     let world = World::start(Cluster::builder("c2")).await?;
     world.run(&["bootstrap"])?;
     world.source.stop_api_server();
-    let said = world.refused(&["unlink"])?;
-    ensure!(said.contains("c2: ") && said.contains("--local-only --target-context c1"), "{said}");
+    let stderr = world.refused(&["unlink"])?;
+    ensure!(stderr.contains("c2: ") && stderr.contains("--local-only --target-context c1"), "{stderr}");
     ensure!(world.links().api.get_opt("c2").await?.is_some(), "half of it is gone");
     let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", "c2"];
     for _ in 0..2 {
@@ -74,8 +73,8 @@ async fn unlink_deletes_nothing_of_others() -> anyhow::Result<()> {
     world.run(&["bootstrap"])?;
     let before = world.traces().await?;
     // The two clusters in the wrong order.
-    let turned = ["unlink", "--target-context", "c2", "--source-context", "c1"];
-    kubemcsa_ok(&world.kubeconfig, turned)?;
+    let swapped = ["unlink", "--target-context", "c2", "--source-context", "c1"];
+    kubemcsa_ok(&world.kubeconfig, swapped)?;
     ensure!(world.traces().await? == before, "the wrong direction removed something");
 
     // Another target with the same name, but another UID.
@@ -84,16 +83,16 @@ async fn unlink_deletes_nothing_of_others() -> anyhow::Result<()> {
     merged_kubeconfig(&[&twin, &world.source], &kubeconfig)?;
     for command in ["unlink", "bootstrap", "rotate"] {
         let output = kubemcsa(&kubeconfig, [command].into_iter().chain(BOTH))?;
-        let said = String::from_utf8(output.stderr)?;
+        let stderr = String::from_utf8(output.stderr)?;
         ensure!(
             output.status.code() == Some(1)
-                && said.contains("of the same name") | said.contains("of that name"),
-            "{said}"
+                && stderr.contains("of the same name") | stderr.contains("of that name"),
+            "{stderr}"
         );
     }
     let allow = kubemcsa(&kubeconfig, ["allow", "team-a"].into_iter().chain(BOTH))?;
-    let said = String::from_utf8(allow.stderr)?;
-    ensure!(said.contains("another target of that name"), "{said}");
+    let stderr = String::from_utf8(allow.stderr)?;
+    ensure!(stderr.contains("another target of that name"), "{stderr}");
     ensure!(world.traces().await? == before, "another target removed something");
 
     // A service account that does not belong to a link.
@@ -101,8 +100,8 @@ async fn unlink_deletes_nothing_of_others() -> anyhow::Result<()> {
     world.source.kubectl(namespaced).await?;
     let args = ["unlink", "--source-only", "--target-name", "robot", "--source-context", "c2"];
     let output = kubemcsa(&world.kubeconfig, args)?;
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1) && said.contains("doesn't belong to a link"), "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1) && stderr.contains("doesn't belong to a link"), "{stderr}");
 
     // The namespace stays, because of that service account. Unlinking the last target deletes what links share.
     world.run(&["unlink"])?;
