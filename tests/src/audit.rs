@@ -39,7 +39,8 @@ pub struct AuditEvent {
 /// The caller of a request.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AuditUser {
-    /// For service accounts `system:serviceaccount:<namespace>:<name>`.
+    /// For service accounts `system:serviceaccount:<namespace>:<name>`; empty if authentication failed.
+    #[serde(default)]
     pub username: String,
     /// The groups that authentication gave.
     #[serde(default)]

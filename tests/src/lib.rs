@@ -40,10 +40,12 @@ mod importer;
 mod installed;
 mod kubeconfig;
 mod kubectl;
+mod linked_target;
 mod links;
 mod merged_kubeconfig;
 mod node;
 mod pki;
+mod pool;
 mod ports;
 mod prepare;
 mod probe;
@@ -56,6 +58,7 @@ mod scene;
 mod secrecy;
 mod servants;
 mod shared;
+mod shared_source;
 mod start;
 
 pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
@@ -68,9 +71,11 @@ pub use importer::Importer;
 pub use installed::{Installed, Lister, images, pod};
 pub use kubeconfig::{client, kubeconfig_at};
 pub use kubectl::kubectl;
+pub use linked_target::LinkedTarget;
 pub use links::{link_by_hand, link_with, linked, linked_to, tokens_minted, tokens_minted_in};
 pub use merged_kubeconfig::merged_kubeconfig;
 pub use node::{Node, NodeBuilder, READY, TOOLS};
+pub use pool::Pool;
 pub use prepare::prepare;
 pub use process::Process;
 pub use programs::{example, program};
@@ -83,6 +88,7 @@ pub use scene::{
 pub use secrecy::{tokens, unsaid};
 pub use servants::Servants;
 pub use shared::pair;
+pub use shared_source::{shared_source, unique};
 pub use start::ClusterBuilder;
 
 /// Installs the TLS provider that kube's clients need; any number of times, from any thread.
