@@ -42,7 +42,7 @@ impl Checked {
     fn problem(&self, reason: &str, object: &str) -> anyhow::Result<String> {
         let finding = self.finding(reason, object)?;
         ensure!(finding["severity"] == "Problem" && self.code == Some(1), "{finding:#?}: {:?}", self.code);
-        Ok(finding["mend"].as_str().context("no fix")?.to_owned())
+        Ok(finding["fix"].as_str().context("no fix")?.to_owned())
     }
 
     /// Ensures that there are no findings.

@@ -40,7 +40,7 @@ async fn expiring_and_untrusted_certificate_is_a_problem() -> anyhow::Result<()>
     let patch = json!({ "data": { "tls.crt": BASE64_STANDARD.encode(certificate) } });
     secrets.patch(webhook::CERTIFICATE, &PatchParams::default(), &Patch::Merge(patch)).await?;
     let checked = world.check()?;
-    let fix = checked.problem("WebhookCertificateEnds", webhook::CERTIFICATE)?;
+    let fix = checked.problem("WebhookCertificateExpires", webhook::CERTIFICATE)?;
     ensure!(fix.ends_with(&format!("-n {SYSTEM_NAMESPACE} delete secret {}", webhook::CERTIFICATE)), "{fix}");
     checked.problem("WebhookNotTrusted", webhook::CONFIGURATION)?;
     world.target.kubectl(["label", "namespace", "default", "multicluster-service-account=enabled"]).await?;

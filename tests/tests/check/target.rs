@@ -51,7 +51,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     target.kubectl(["create"].iter().chain(&bound)).await?;
     let checked = check(&target.kubeconfig_of("default", "reader").await?, &[])?;
     ensure!(checked.code == Some(0) && checked.report["warnings"] == 1, "{:#}", checked.report);
-    checked.finding("NotAsked", "*")?;
+    checked.finding("CheckNotRequested", "*")?;
 
     // The webhook is not enabled in the namespace.
     let deployments = Api::<Deployment>::namespaced(target.client(), "team");
@@ -68,7 +68,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
 
     // The webhook is enabled now, but does not change existing pods.
     let checked = world.check()?;
-    checked.problem("PodNamesNoImport", "lost")?;
+    checked.problem("ImportNotFound", "lost")?;
     let fix = checked.problem("PodWithoutMount", "lister")?;
     ensure!(fix == "kubectl --context c1 -n team rollout restart deployment lister", "{fix}");
     ensure!(checked.report["problems"] == 2, "one finding for each controller: {:#}", checked.report);
@@ -155,7 +155,7 @@ async fn missing_installation_and_missing_rights_are_problems() -> anyhow::Resul
     let nobody = target.kubeconfig_of("default", "nobody").await?;
     let checked = check(&nobody, &[])?;
     // It is a problem if imports can't be listed, and a warning if something else can't be read.
-    checked.problem("NotSeen", "*")?;
+    checked.problem("NotChecked", "*")?;
     ensure!(checked.code == Some(1), "{:#}", checked.report);
     ensure!(checked.report["warnings"].as_u64() > Some(5), "{:#}", checked.report);
 

@@ -41,7 +41,7 @@ async fn expired_link_is_reported_by_check_and_renewed_by_bootstrap() -> anyhow:
     let report: Value = serde_json::from_slice(&output.stdout)?;
     let findings = report["findings"].as_array().context("no findings")?;
     let finding = findings.iter().find(|finding| finding["reason"] == "LinkExpired");
-    let fix = finding.with_context(|| format!("{report:#}"))?["mend"].as_str().context("no fix")?;
+    let fix = finding.with_context(|| format!("{report:#}"))?["fix"].as_str().context("no fix")?;
 
     // The command that check prints renews the link. Only the source's context is a placeholder.
     let args: Vec<_> = fix.split_whitespace().map(|word| word.replace("SOURCE_CONTEXT", "c2")).collect();

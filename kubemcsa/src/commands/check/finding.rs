@@ -14,7 +14,6 @@ pub(crate) struct Finding {
     /// What is wrong.
     pub(crate) message: String,
     /// The command that fixes it, or that shows what to fix.
-    #[serde(rename = "mend")]
     pub(crate) fix: String,
 }
 

@@ -64,7 +64,6 @@ pub(crate) struct Import {
     /// Whether it is the import of a link, which the importer itself holds.
     pub(crate) is_link: bool,
     /// Reason if it is not ready.
-    #[serde(rename = "amiss")]
     pub(crate) not_ready: Option<String>,
     pub(crate) holders: Vec<usize>,
     pub(crate) identity: usize,

@@ -177,7 +177,7 @@ fn no_result(facts: &Facts, import: &ServiceAccountImport, commands: &FixCommand
     let logs = commands.in_system(&["logs", "-l", "app.kubernetes.io/name=importer", "--tail=50"]);
     // If no importer runs, there is a finding about the importer instead.
     let is_missing = !has_result(import, request) && facts.importer_may_run();
-    is_missing.then(|| Finding::warning(subject(import), "NotAnswered", message, logs))
+    is_missing.then(|| Finding::warning(subject(import), "NoCheckResult", message, logs))
 }
 
 pub(crate) fn link_to<'a>(facts: &'a Facts, source: &str) -> Option<&'a ExistingLink> {
@@ -238,7 +238,7 @@ mod tests {
     )]
     #[case::reachable_again(failed_and_checked("SourceUnreachable", "True", "Answered"), sent(), &[])]
     #[case::outdated_result(checked("False", "SourceUnreachable"), CheckRequest::NotSent, &[])]
-    #[case::no_result(json!({ "conditions": healthy(), "observedGeneration": 1 }), sent(), &["NotAnswered"])]
+    #[case::no_result(json!({ "conditions": healthy(), "observedGeneration": 1 }), sent(), &["NoCheckResult"])]
     #[case::request_failed(failed_and_checked("LinkUnauthorized", "True", "Answered"), CheckRequest::Failed("no".into()), &["LinkUnauthorized"])]
     #[case::request_not_sent(failed("ServiceAccountNotFound"), CheckRequest::NotSent, &["ServiceAccountNotFound"])]
     #[case::not_reconciled(json!(null), sent(), &["NotReconciled"])]

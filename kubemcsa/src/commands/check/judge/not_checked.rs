@@ -11,9 +11,9 @@ pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
         let fix = can_i(it.namespace.as_deref(), commands);
         // Without imports, nothing was checked, and a script must not take that for success.
         if it.kind == "ServiceAccountImport" {
-            Finding::problem(object, "NotSeen", message, fix)
+            Finding::problem(object, "NotChecked", message, fix)
         } else {
-            Finding::warning(object, "NotSeen", message, fix)
+            Finding::warning(object, "NotChecked", message, fix)
         }
     });
     let check_request = match &facts.check_request {
@@ -24,7 +24,7 @@ pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
                  the right to patch serviceaccountimports in namespace {namespace}"
             );
             let object = Subject::namespaced("ServiceAccountImport", namespace, "*");
-            Some(Finding::warning(object, "NotAsked", message, can_i(Some(namespace), commands)))
+            Some(Finding::warning(object, "CheckNotRequested", message, can_i(Some(namespace), commands)))
         }
         CheckRequest::NotSent | CheckRequest::Sent { .. } => None,
     };

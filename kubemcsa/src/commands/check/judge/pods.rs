@@ -141,7 +141,7 @@ impl Group {
                     "{count} {references} import {name}, which does not exist in namespace {namespace}"
                 );
                 let fix = commands.in_namespace(namespace, &["get", "serviceaccountimports"]);
-                Finding::problem(object, "PodNamesNoImport", message, fix)
+                Finding::problem(object, "ImportNotFound", message, fix)
             }
             Problem::NoMount(name) => {
                 let does = agree("does", "do");
@@ -233,7 +233,7 @@ mod tests {
     #[case::excluded_namespace(pod("kube-system", &[], &[]), Some(("NamespaceNotEnabled", "kube-system")))]
     #[case::waits_for_secret(pod("waiting", &["a-token"], &[]), Some(("PodWaitsForSecret", "lister")))]
     #[case::runs_already(Pod { is_pending: false, ..pod("waiting", &["a-token"], &[]) }, None)]
-    #[case::no_import(pod("empty", &[], &[]), Some(("PodNamesNoImport", "lister")))]
+    #[case::no_import(pod("empty", &[], &[]), Some(("ImportNotFound", "lister")))]
     fn pods(#[case] pod: Pod, #[case] expected: Option<(&str, &str)>) {
         let findings = judge(&target(vec![pod]), &commands());
         let found = findings.first().map(|finding| (finding.reason.as_str(), finding.object.name.as_str()));

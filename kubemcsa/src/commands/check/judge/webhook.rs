@@ -92,7 +92,7 @@ fn expires_soon(certificate: &Certificate, now: Timestamp, commands: &FixCommand
     };
     let Some((start, end)) = validity(&certificate.chain) else {
         let message = "the webhook's certificate can't be parsed";
-        return Some(Finding::problem(object, "WebhookCertificateEnds", message, renew));
+        return Some(Finding::problem(object, "WebhookCertificateExpires", message, renew));
     };
     let left = end.duration_since(now);
     let message = if left.is_positive() {
@@ -102,7 +102,7 @@ fn expires_soon(certificate: &Certificate, now: Timestamp, commands: &FixCommand
     };
     let message = format!("{message}; it should have been replaced by now");
     let is_soon = left < EXPIRES_SOON.min(end.duration_since(start) / LAST_PART);
-    is_soon.then(|| Finding::problem(object, "WebhookCertificateEnds", message, renew))
+    is_soon.then(|| Finding::problem(object, "WebhookCertificateExpires", message, renew))
 }
 
 fn configuration() -> Subject {
@@ -185,8 +185,8 @@ mod tests {
     #[rstest]
     #[case::fresh(-10, 80, &[])]
     #[case::due(-61, 29, &[])]
-    #[case::overdue(-84, 6, &["WebhookCertificateEnds"])]
-    #[case::expired(-91, -1, &["WebhookCertificateEnds"])]
+    #[case::overdue(-84, 6, &["WebhookCertificateExpires"])]
+    #[case::expired(-91, -1, &["WebhookCertificateExpires"])]
     #[case::short_lived(-1, 2, &[])]
     fn certificates(#[case] from: i64, #[case] until: i64, #[case] expected: &[&str]) {
         let (authority, chain) = signed(from, until);
