@@ -13,20 +13,19 @@
 //! import's config is that of the service account in the source.
 
 mod contexts;
-mod error;
 mod mounts;
 mod secret;
 
 use std::collections::BTreeMap;
 
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 
 pub use self::contexts::Contexts;
-pub use self::error::ConfigError;
 pub use self::mounts::{MOUNT_ROOT_ENV, Mounts};
 pub(crate) use self::secret::read_secret;
 use crate::ServiceAccountImport;
-use crate::live::{LiveConfig, Origin};
+pub use crate::error::ConfigError;
+use crate::live::LiveConfig;
 
 /// The config of the mounted import `name`.
 ///
@@ -86,7 +85,9 @@ pub fn contexts() -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
 /// # Errors
 /// If the program does not run in a pod, or the service account's token is not mounted.
 pub fn in_cluster() -> Result<LiveConfig, ConfigError> {
-    LiveConfig::of_files(Origin::InCluster)
+    LiveConfig::from_files("the pod's service account", || {
+        Config::incluster().map_err(|source| ConfigError::InCluster(Box::new(source)))
+    })
 }
 
 /// A config for a program that runs inside and outside pods, from the first of these that exists:

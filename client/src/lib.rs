@@ -66,6 +66,7 @@ pub mod config;
 pub mod contract;
 #[cfg(feature = "controller")]
 pub mod controller;
+mod error;
 pub mod live;
 
 // Public for mcsa-credentials only.

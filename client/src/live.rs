@@ -18,7 +18,7 @@ mod tests;
 
 pub use self::config::LiveConfig;
 pub(crate) use self::health::Pulse;
-pub(crate) use self::origin::{Origin, with_its_token};
+pub(crate) use self::origin::Origin;
 pub(crate) use self::said::said;
 pub use self::wire::Access;
 pub(crate) use self::wire::Wire;

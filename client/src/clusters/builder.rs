@@ -9,7 +9,8 @@ use super::imports::Imports;
 use super::member::Joining;
 use super::polled::Polled;
 use super::set::Set;
-use crate::config::{ConfigError, Contexts, Mounts};
+use crate::config::{Contexts, Mounts};
+use crate::error::ConfigError;
 use crate::live::Access;
 
 /// Builds a [`Clusters`]. If two sources offer a name, the first wins.

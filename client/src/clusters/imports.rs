@@ -23,8 +23,9 @@ use tracing::{info, warn};
 use super::member::{Joining, Member};
 use super::set::Set;
 use crate::ServiceAccountImport;
-use crate::config::{ConfigError, read_secret};
+use crate::config::read_secret;
 use crate::contract;
+use crate::error::ConfigError;
 use crate::live::{LiveConfig, Origin};
 
 /// The number of Secrets that are read at a time.
@@ -290,14 +291,13 @@ fn join(
     uid: Option<String>,
 ) -> Result<Joined, ConfigError> {
     let (namespace, secret) = (import.namespace().unwrap_or_default(), import.secret_name());
-    let client = imports.client.clone();
     let is_of = uid.clone();
     let read = move |secret: &Secret| match cluster_uid(secret) == is_of.as_deref() {
         true => Ok(read_secret(secret)?),
         // A member stands for one cluster. The feed replaces this member.
         false => Err("it is of another cluster now".into()),
     };
-    let origin = Origin::Secret { client, namespace, name: secret, read: Arc::new(read) };
+    let origin = Origin::secret(&imports.client, &namespace, &secret, Arc::new(read));
     let live = LiveConfig::new(origin, config)?;
     let name: Arc<str> = (imports.name)(import).into();
     let joining =

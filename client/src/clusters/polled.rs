@@ -8,7 +8,8 @@ use tracing::{info, warn};
 
 use super::member::{Joining, Member};
 use super::set::Set;
-use crate::config::{ConfigError, Contexts, Mounts};
+use crate::config::{Contexts, Mounts};
+use crate::error::ConfigError;
 use crate::live::LiveConfig;
 
 /// The interval at which names are listed.

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use kube::Config;
 use kube::config::{Cluster, Kubeconfig};
 
-use super::ConfigError;
+use crate::error::ConfigError;
 use crate::kubeconfig::proxy;
-use crate::live::{LiveConfig, Origin, with_its_token};
+use crate::live::LiveConfig;
 
 /// The contexts of a kubeconfig.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,9 @@ impl Contexts {
     /// # Errors
     /// As for [`super::context()`].
     pub fn context(&self, name: Option<&str>) -> Result<LiveConfig, ConfigError> {
-        LiveConfig::of_files(Origin::Context { contexts: self.clone(), context: name.map(str::to_owned) })
+        let description = name.map_or("the current context".into(), |name| format!("context {name}"));
+        let (contexts, name) = (self.clone(), name.map(str::to_owned));
+        LiveConfig::from_files(description, move || contexts.read(name.as_deref()))
     }
 
     /// Like [`super::contexts`], from this kubeconfig.
@@ -48,7 +50,7 @@ impl Contexts {
         Ok(kubeconfig.contexts.into_iter().map(|named| named.name).collect())
     }
 
-    pub(crate) fn read(&self, context: Option<&str>) -> Result<Config, ConfigError> {
+    fn read(&self, context: Option<&str>) -> Result<Config, ConfigError> {
         let unusable = |source| ConfigError::context(context, source);
         let kubeconfig = self.kubeconfig().map_err(unusable)?;
         let current_context = context.map(str::to_owned).or_else(|| kubeconfig.current_context.clone());
@@ -59,7 +61,7 @@ impl Contexts {
         config.proxy_url = proxy::on_the_way_to(&config.cluster_url, proxy).map_err(|error| {
             ConfigError::Context { context: context.map(str::to_owned), problem: error.to_string() }
         })?;
-        with_its_token(config)
+        Ok(config)
     }
 
     fn kubeconfig(&self) -> Result<Kubeconfig, kube::config::KubeconfigError> {

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::Config;
 
-use super::ConfigError;
 use crate::contract::{self, key};
+use crate::error::ConfigError;
 use crate::kubeconfig::{self, Verification};
-use crate::live::{LiveConfig, Origin};
+use crate::live::LiveConfig;
 use crate::names::is_dns_subdomain;
 
 /// Environment variable that names another folder than [`crate::contract::MOUNT_ROOT`].
@@ -51,7 +51,8 @@ impl Mounts {
     /// # Errors
     /// As for [`super::import`].
     pub fn import(&self, name: &str) -> Result<LiveConfig, ConfigError> {
-        LiveConfig::of_files(Origin::Mount { mounts: self.clone(), name: name.into() })
+        let (mounts, name) = (self.clone(), name.to_owned());
+        LiveConfig::from_files(format!("mounted import {name}"), move || mounts.read(&name))
     }
 
     /// Like [`super::imports`], from this folder.

@@ -12,8 +12,8 @@ use tracing::{debug, warn};
 
 use super::current::Current;
 use super::digest::Digest;
-use super::origin::Origin;
-use crate::config::ConfigError;
+use super::origin::{self, Origin};
+use crate::error::ConfigError;
 
 /// How long a request waits for a reload.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -57,7 +57,8 @@ impl LiveConfig {
     /// # Errors
     /// If no client can be built from it.
     pub fn fixed(config: Config) -> Result<Self, ConfigError> {
-        Self::of_files(Origin::Value(Box::new(config)))
+        let description = format!("a config for {}", config.cluster_url.host().unwrap_or_default());
+        Self::from_files(description, move || Ok(config.clone()))
     }
 
     /// A config that `read` makes from a Secret. The Secret is re-read when it may have changed.
@@ -77,15 +78,18 @@ impl LiveConfig {
         E: std::error::Error + Send + Sync + 'static,
     {
         let read = move |secret: &Secret| read(secret).map_err(Into::into);
-        let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        let origin = Origin::Secret { client: client.clone(), namespace, name, read: Arc::new(read) };
+        let origin = Origin::secret(client, namespace, name, Arc::new(read));
         let config = origin.read().await?;
         Self::new(origin, config)
     }
 
-    pub(crate) fn of_files(origin: Origin) -> Result<Self, ConfigError> {
-        let config = origin.read_files()?;
-        Self::new(origin, config)
+    /// A config that `read` reads from files, which must be cheap. It may name a token file.
+    pub(crate) fn from_files(
+        description: impl Into<Arc<str>>,
+        read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        let config = origin::read_files(&read)?;
+        Self::new(Origin::files(description, read), config)
     }
 
     pub(crate) fn new(origin: Origin, config: Config) -> Result<Self, ConfigError> {
@@ -142,13 +146,12 @@ impl LiveConfig {
     /// The config to use, re-read if it is stale.
     pub(super) fn fresh(&self) -> Current {
         let current = self.current();
-        if current.read_at.elapsed() < self.shared.origin.is_stale_after() {
+        if current.read_at.elapsed() < self.shared.origin.max_age() {
             return current;
         }
         let Ok(reading) = self.shared.reading.try_lock() else { return current };
         self.shared.current().read_at = Instant::now();
-        if !self.shared.origin.is_remote() {
-            let read = self.shared.origin.read_files();
+        if let Some(read) = self.shared.origin.read_files() {
             let takes_a_plugin =
                 |config: &Config| config.auth_info.exec.is_some() && !self.shared.has(config);
             if !read.as_ref().is_ok_and(takes_a_plugin) {

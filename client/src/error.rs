@@ -7,7 +7,6 @@ use kube::config::{InClusterError, KubeconfigError};
 
 use crate::ServiceAccountImport;
 use crate::contract;
-use crate::live::Origin;
 
 /// A config can't be loaded. Neither `Display` nor `Debug` shows a credential.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +76,7 @@ pub enum ConfigError {
     /// The program does not run in a pod, or the pod has no service account token.
     #[error("this is no pod with a service account: {0}")]
     InCluster(#[source] Box<InClusterError>),
-    /// None of the sources of [`load`](super::load) exists.
+    /// None of the sources of [`load`](crate::config::load) exists.
     #[error("no context was named, no import is mounted in {}, and {source}", root.display())]
     Nothing {
         /// The folder where imports were expected.
@@ -107,7 +106,7 @@ impl ConfigError {
         Self::Import { namespace: namespace.into(), name: name.into(), problem: source.to_string() }
     }
 
-    pub(crate) fn unusable(origin: &Origin, problem: String) -> Self {
+    pub(crate) fn unusable(origin: impl ToString, problem: String) -> Self {
         Self::Unusable { origin: origin.to_string(), problem }
     }
 
