@@ -227,8 +227,8 @@ impl ServiceAccountImport {
             && self.labels().get(contract::LINK_LABEL).is_some_and(|value| value == "true")
     }
 
-    /// Why the importer could not do its work, in its words, if it could not.
-    pub fn says(&self) -> Option<&str> {
+    /// The message of the condition that failed, `Refreshed` before `Ready`.
+    pub fn failure_message(&self) -> Option<&str> {
         let failed = |type_| self.condition(type_).filter(|condition| condition.status == "False");
         failed(REFRESHED).or_else(|| failed(READY)).map(|condition| condition.message.as_str())
     }

@@ -30,7 +30,7 @@
 //! use mcsa_client::config::Contexts;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let clusters = Clusters::builder().contexts(Contexts::of_the_user(), ["c1", "c2"]).start()?;
+//! let clusters = Clusters::builder().contexts(Contexts::from_env(), ["c1", "c2"]).start()?;
 //! for member in clusters.members() {
 //!     println!("{} runs {}", member.name(), member.client().apiserver_version().await?.git_version);
 //! }

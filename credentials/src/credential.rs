@@ -279,7 +279,7 @@ pub(crate) mod tests {
         for (key, value) in credential.data(&[]).unwrap() {
             std::fs::write(folder.join(key), value.0).unwrap();
         }
-        let config = Mounts::at(root.path()).import("c2-pod-lister").unwrap().config();
+        let config = Mounts::in_dir(root.path()).import("c2-pod-lister").unwrap().config();
         assert_eq!(config.cluster_url, "https://c2.example:6443/");
         assert_eq!(config.default_namespace, "default");
         assert_eq!(config.root_cert.unwrap().len(), 1);

@@ -47,7 +47,7 @@ async fn a_token_lives_on() -> anyhow::Result<()> {
     // A program holds a client from the mount.
     let root = tempfile::tempdir()?;
     mount(root.path(), "short", &first)?;
-    let client = Mounts::at(root.path()).import("short")?.client();
+    let client = Mounts::in_dir(root.path()).import("short")?.client();
     let first_id = credential_id(&client).await?;
 
     // Restarted, the importer knows from the Secret that nothing is due.

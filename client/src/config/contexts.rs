@@ -18,12 +18,12 @@ pub struct Contexts {
 
 impl Contexts {
     /// The contexts of the files that `KUBECONFIG` names, or of `~/.kube/config`.
-    pub fn of_the_user() -> Self {
+    pub fn from_env() -> Self {
         Self::default()
     }
 
     /// The contexts of one file.
-    pub fn at(file: impl Into<PathBuf>) -> Self {
+    pub fn from_file(file: impl Into<PathBuf>) -> Self {
         Self { file: Some(file.into()) }
     }
 
@@ -55,7 +55,7 @@ impl Contexts {
         let kubeconfig = self.kubeconfig().map_err(unusable)?;
         let current_context = context.map(str::to_owned).or_else(|| kubeconfig.current_context.clone());
         let kubeconfig = Kubeconfig { current_context, ..kubeconfig };
-        let proxy = cluster_of(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
+        let proxy = current_cluster(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
         let mut config = Config::try_from(kubeconfig).map_err(unusable)?;
         let proxy = proxy.as_deref().filter(|url| !url.is_empty());
         config.proxy_url = proxy::on_the_way_to(&config.cluster_url, proxy).map_err(|error| {
@@ -69,7 +69,7 @@ impl Contexts {
     }
 }
 
-fn cluster_of(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
+fn current_cluster(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
     let current = kubeconfig.current_context.as_deref()?;
     let context = kubeconfig.contexts.iter().find(|named| named.name == current)?.context.as_ref()?;
     kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()

@@ -121,7 +121,7 @@ impl Finalizer {
 
     /// Returns how many children of a kind a cluster still has.
     async fn delete_children(&self, member: &Member, owned: &OwnedKind, uid: &str) -> Result<usize, Problem> {
-        if let Health::Away { problem, .. } = member.health() {
+        if let Health::Unavailable { problem, .. } = member.health() {
             return Err(Problem::Unreachable(problem));
         }
         let api = api(member, &owned.resource, owned.namespace.as_deref());
