@@ -379,12 +379,12 @@ async fn what_the_api_server_refuses() -> anyhow::Result<()> {
     refused("a", |spec| spec.cluster_name = "C2".into(), "spec.clusterName").await?;
     refused("a", |spec| spec.namespace = "a.b".into(), "spec.namespace").await?;
     refused("a", |spec| spec.name = String::new(), "spec.name").await?;
-    refused(&"a".repeat(248), |_| {}, "at most 247 characters").await?;
+    refused(&"a".repeat(248), |_| {}, "no more than 247 characters").await?;
 
     let mut import = imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     import.spec.secret =
         Some(mcsa_client::api::SecretTemplate { name: Some("other".into()), ..Default::default() });
     let error = imports.api.replace("a", &PostParams::default(), &import).await.unwrap_err().to_string();
-    ensure!(error.contains("secret.name can't change"), "{error}");
+    ensure!(error.contains("secret.name is immutable"), "{error}");
     Ok(())
 }
