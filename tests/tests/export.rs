@@ -144,7 +144,7 @@ async fn each_format_is_a_credential_for_its_consumer() -> anyhow::Result<()> {
             ensure!(said.contains("the token expires in 20m"), "{format}: {said}");
             let read = read(format, &document).with_context(|| format!("{format} as {syntax}"))?;
             let token = token(&read)?;
-            let claims = Claims::of(&token)?;
+            let claims = Claims::parse(&token)?;
             let expected = asked + SignedDuration::from_mins(20);
             let late = claims.expires_at.duration_since(expected).as_secs();
             ensure!((-5..120).contains(&late), "{format}: it expires {late} s late");

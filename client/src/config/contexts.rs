@@ -58,7 +58,7 @@ impl Contexts {
         let proxy = current_cluster(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
         let mut config = Config::try_from(kubeconfig).map_err(unusable)?;
         let proxy = proxy.as_deref().filter(|url| !url.is_empty());
-        config.proxy_url = proxy::on_the_way_to(&config.cluster_url, proxy).map_err(|error| {
+        config.proxy_url = proxy::proxy_for(&config.cluster_url, proxy).map_err(|error| {
             ConfigError::Context { context: context.map(str::to_owned), problem: error.to_string() }
         })?;
         Ok(config)

@@ -33,7 +33,7 @@ impl ExistingLink {
 
     /// What its token says of itself, if it is a service account's.
     pub fn claims(&self) -> Option<Claims> {
-        Claims::of(&self.link()?.ok()?.config.auth_info.token?).ok()
+        Claims::parse(&self.link()?.ok()?.config.auth_info.token?).ok()
     }
 
     /// When its token expires, by the source's clock, where the token tells.

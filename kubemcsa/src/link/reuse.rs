@@ -92,7 +92,7 @@ fn is_whole(secret: &Secret, wanted: &Wanted) -> bool {
     let (Ok(link), Some(provenance)) = (Link::read(secret), Provenance::read(secret.annotations())) else {
         return false;
     };
-    let Some(claims) = token(secret).and_then(|token| Claims::of(&token).ok()) else { return false };
+    let Some(claims) = token(secret).and_then(|token| Claims::parse(&token).ok()) else { return false };
     // Without its label the importer does not see it.
     secret.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
         && link.endpoint == *wanted.endpoint

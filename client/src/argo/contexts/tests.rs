@@ -72,7 +72,7 @@ fn each_cluster_is_read_from_its_context() {
 #[case("cluster: c2, user", "cluster: t0, user", "context c2 is for cluster t0")]
 #[case("clusters:", "clusters: t0ken", "not a kubeconfig; put")]
 #[case("https://c2", "http://c2", "context c2: its server does not begin with https://")]
-#[case("https://c2", "https://c 2", "context c2: its kubeconfig can't be used: its server is no URL")]
+#[case("https://c2", "https://c 2", "context c2: its kubeconfig is unusable: its server is not a URL")]
 #[case("token: t0ken", "tokenFile: /etc/shadow", "context c2: tokenFile is not allowed")]
 #[case("token: t0ken", "exec: {command: sh, args: [t0ken]}", "context c2: exec is not allowed")]
 #[case("token: t0ken", "auth-provider: {name: gcp, config: {}}", "context c2: auth-provider is not allowed")]
@@ -129,5 +129,5 @@ fn an_authority_that_is_encoded_twice_is_an_error() {
     let ca = STANDARD.encode("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
     let error =
         Reader::default().contexts(&of(&TWO.replace("CA}", &(STANDARD.encode(&ca) + "}")))).unwrap_err();
-    assert!(error.to_string().contains("encode the PEM once"), "{error}");
+    assert!(error.to_string().contains("encode it only once"), "{error}");
 }
