@@ -1,7 +1,7 @@
 //! The `ServiceAccountImport` resource: a namespace imports a service account of another cluster.
 //!
-//! The custom resource definition is generated from these types (`cargo run --package mcsa-client --example crd`). Their
-//! documentation becomes its descriptions, which `kubectl explain` prints.
+//! The custom resource definition is generated from these types (`cargo run --package mcsa-client --example crd`).
+//! Their documentation becomes its descriptions, which `kubectl explain` prints.
 
 use std::collections::BTreeMap;
 
@@ -45,8 +45,8 @@ pub const MIN_EXPIRATION_SECONDS: i64 = 600;
     "secret.name is immutable, because pods mount the Secret by its name; create another import"
 ))]
 pub struct ServiceAccountImportSpec {
-    /// clusterName is the name of the source, the cluster that owns the service account. It must be the name of a link in
-    /// the system namespace.
+    /// clusterName is the name of the source, the cluster that owns the service account. It must be the name of a link
+    /// in the system namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub cluster_name: String,
 
@@ -69,8 +69,8 @@ pub struct ServiceAccountImportSpec {
     #[schemars(length(max = 16), inner(length(min = 1, max = 1024)))]
     pub audiences: Vec<String>,
 
-    /// boundSecret is the name of a Secret in the source, in the namespace of the service account, that tokens are bound
-    /// to. Deleting that Secret revokes the tokens.
+    /// boundSecret is the name of a Secret in the source, in the namespace of the service account, that tokens are
+    /// bound to. Deleting that Secret revokes the tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub bound_secret: Option<String>,
@@ -93,8 +93,8 @@ pub struct SecretTemplate {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 
-    /// annotations are added to the Secret. They can't replace the annotations that the importer sets; those with the prefix
-    /// `multicluster.admiralty.io` are ignored.
+    /// annotations are added to the Secret. They can't replace the annotations that the importer sets; those with the
+    /// prefix `multicluster.admiralty.io` are ignored.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 
@@ -152,9 +152,9 @@ pub struct ServiceAccountImportStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// conditions are the latest observations of the import's state. Known types are `Ready` (the Secret holds a token that
-    /// has not expired), `Refreshed` (the last reconciliation succeeded) and, on imports of links, `Reachable` (the source
-    /// answered the last connectivity check).
+    /// conditions are the latest observations of the import's state. Known types are `Ready` (the Secret holds a token
+    /// that has not expired), `Refreshed` (the last reconciliation succeeded) and, on imports of links, `Reachable`
+    /// (the source answered the last connectivity check).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

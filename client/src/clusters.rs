@@ -101,8 +101,8 @@ impl Clusters {
         self.set.members.borrow().values().find(|member| member.is_local()).cloned()
     }
 
-    /// The changes of the set. The stream begins with [`Change::Joined`] for each current member, and ends when the last
-    /// clone of the set is dropped. A slow consumer observes the net change, not every step.
+    /// The changes of the set. The stream begins with [`Change::Joined`] for each current member, and ends when the
+    /// last clone of the set is dropped. A slow consumer observes the net change, not every step.
     pub fn watch(&self) -> impl Stream<Item = Change> + Send + Unpin + 'static {
         changes::changes(self.set.members.subscribe())
     }

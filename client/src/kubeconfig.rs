@@ -149,7 +149,8 @@ pub fn pem_bundle(bytes: Vec<u8>) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|pem| pem.contains("-----BEGIN CERTIFICATE-----"))
 }
 
-/// Decodes a base64-encoded PEM bundle of certificates. Returns it as text, and as the DER certificates that kube takes.
+/// Decodes a base64-encoded PEM bundle of certificates. Returns it as text, and as the DER certificates that kube
+/// takes.
 pub(crate) fn authority(field: &'static str, data: &str) -> Result<(String, Vec<Vec<u8>>), Problem> {
     let bundle = pem_bundle(decoded_pem(field, data)?).ok_or(Problem::NotPem(field))?;
     let parts = pem::parse_many(&bundle).map_err(|_| Problem::NotPem(field))?;

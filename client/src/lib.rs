@@ -1,11 +1,11 @@
-//! Work with several Kubernetes clusters: kube clients that use service accounts of other clusters, a set of such
-//! clusters that changes at runtime, and controllers for all of them.
+//! Kube clients for several Kubernetes clusters: configs that use service accounts of other clusters, a set of clusters
+//! that changes at runtime, and controllers for all of them.
 //!
-//! # In a minute
+//! # Quickstart
 //!
-//! A `ServiceAccountImport` names a service account of another cluster that a namespace wants to use. The importer
-//! keeps a token of that service account in a Secret, and the webhook mounts the Secret into the pods that name the
-//! import. Such a pod can list the pods of the other cluster:
+//! A `ServiceAccountImport` imports a service account of another cluster into a namespace. The importer keeps a token
+//! of that service account in a Secret, and the webhook mounts the Secret into pods that are annotated with the
+//! import's name. Such a pod can list the pods of the other cluster:
 //!
 //! ```no_run
 //! use k8s_openapi::api::core::v1::Pod;
@@ -38,25 +38,27 @@
 //! # }
 //! ```
 //!
-//! # What is where
+//! # Modules
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | [`config`] | configs from mounted imports, from Secrets, from contexts, and of the pod itself |
+//! | [`config`] | configs from mounted imports, Secrets, kubeconfig contexts, and the pod's own service account |
 //! | [`live`] | configs that reload while they are in use |
 //! | [`clusters`] | a set of clusters that join, change and leave, and their health |
-//! | `controller` | controllers of objects in several clusters, and of objects that own others across them |
-//! | `argo` | what multi-cluster designs for Argo Workflows keep in Secrets, read |
+//! | `controller` | controllers for objects in several clusters, with owners and garbage collection across clusters |
+//! | `argo` | reads the Secrets of multi-cluster designs for Argo Workflows |
 //! | [`api`] | the `ServiceAccountImport` resource |
 //! | [`contract`] | annotations, labels, Secret keys and paths |
 //!
 //! # Features
 //!
-//! `controller` and `argo` turn on the modules of these names; neither is on by default.
+//! `controller` and `argo` enable the modules of these names. Neither is enabled by default.
 //!
-//! Which Kubernetes [`k8s_openapi`] is for is for the program to choose, as always: depend on it with a feature such
-//! as `v1_33`. Rust 1.91 is needed; a later one may be with a new minor version. kube's types are in this
-//! crate's API: a new major version of kube is one of this crate as well.
+//! # Compatibility
+//!
+//! Select the version of Kubernetes with a feature of [`k8s_openapi`], such as `v1_33`. The minimum Rust version is
+//! 1.91; a new minor version of this crate may raise it. The API contains types of kube, so a new major version of kube
+//! requires a new major version of this crate.
 
 pub mod api;
 #[cfg(feature = "argo")]

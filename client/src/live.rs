@@ -1,7 +1,7 @@
 //! Configs that reload while they are in use.
 //!
-//! A [`kube::Config`] never changes. A [`LiveConfig`] knows its source. When the token, the certificate authority or the
-//! address changes there, its clients use the new one, without a restart and without a failed request.
+//! A [`kube::Config`] never changes. A [`LiveConfig`] knows its source. When the token, the certificate authority or
+//! the address changes there, its clients use the new one, without a restart and without a failed request.
 
 mod config;
 mod current;

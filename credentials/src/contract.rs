@@ -1,5 +1,5 @@
-//! The names that importer, webhook and kubemcsa share: those of [`mcsa_client::contract`], which consumers use as well,
-//! and those that only these programs use. None of them may change.
+//! The names that importer, webhook and kubemcsa share: those of [`mcsa_client::contract`], which consumers use as
+//! well, and those that only these programs use. None of them may change.
 
 pub use mcsa_client::contract::*;
 

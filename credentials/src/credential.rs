@@ -80,8 +80,8 @@ impl Credential {
         )
     }
 
-    /// A kubeconfig that refers to the files `token` and `ca.crt` beside it, so that clients observe each refresh of the
-    /// mount. kubectl and client-go resolve relative paths from the kubeconfig's folder.
+    /// A kubeconfig that refers to the files `token` and `ca.crt` beside it, so that clients observe each refresh of
+    /// the mount. kubectl and client-go resolve relative paths from the kubeconfig's folder.
     ///
     /// # Errors
     /// If it can't be written as YAML.

@@ -1,7 +1,7 @@
 //! Links: the importer's credentials for sources.
 //!
-//! A link is a Secret in the system namespace with the label [`contract::LINK_LABEL`] and the key `kubeconfig`. An import
-//! or a person created it. Kubeconfigs that would run a command or read a file of the importer are rejected.
+//! A link is a Secret in the system namespace with the label [`contract::LINK_LABEL`] and the key `kubeconfig`. An
+//! import or a person created it. Kubeconfigs that would run a command or read a file of the importer are rejected.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Config, ResourceExt};
@@ -65,8 +65,8 @@ impl Link {
     /// Reads the link in `secret`.
     ///
     /// # Errors
-    /// If the Secret has no kubeconfig, or one that is not self-contained. The error names the Secret and the field, and never
-    /// quotes a value.
+    /// If the Secret has no kubeconfig, or one that is not self-contained. The error names the Secret and the field,
+    /// and never quotes a value.
     pub fn read(secret: &Secret) -> Result<Self, LinkError> {
         read(secret).map_err(|problem| LinkError {
             namespace: secret.namespace().unwrap_or_default(),

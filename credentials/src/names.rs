@@ -3,8 +3,8 @@
 use mcsa_client::names::{HASH_DIGITS, LABEL_MAX, with_hash};
 pub use mcsa_client::names::{is_dns_subdomain, label_value, short_hash};
 
-/// A DNS-1123 label of `prefix` and `name`, for example for a volume. Different names get different labels, even if they
-/// only differ in dots or after the longest length.
+/// A DNS-1123 label of `prefix` and `name`, for example for a volume. Different names get different labels, even if
+/// they only differ in dots or after the longest length.
 pub fn dns_label(prefix: &str, name: &str) -> String {
     let label = format!("{prefix}{}", name.replace('.', "-"));
     if label.len() <= LABEL_MAX && !name.contains('.') && !ends_like_a_hash(name) {

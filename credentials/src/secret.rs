@@ -16,13 +16,14 @@ use crate::names::{label_value, short_hash};
 
 pub use state::{Names, Owner, SecretState};
 
-/// Facts about the token in a Secret, stored in annotations of the Secret. A restarted importer reads them instead of the
-/// token.
+/// Facts about the token in a Secret, stored in annotations of the Secret. A restarted importer reads them instead of
+/// the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provenance {
     /// When the token expires, by the writer's clock.
     pub expires_at: Timestamp,
-    /// When to replace the token, by the importer's clock. `None`: at once, because the importer did not write the Secret.
+    /// When to replace the token, by the importer's clock. `None`: at once, because the importer did not write the
+    /// Secret.
     pub refresh_at: Option<Timestamp>,
     /// UID of the service account.
     pub service_account_uid: String,
@@ -58,8 +59,8 @@ impl Provenance {
     }
 }
 
-/// A digest of the inputs of an import's Secret, without the token. If it differs from the one in the Secret's annotation,
-/// the Secret is outdated.
+/// A digest of the inputs of an import's Secret, without the token. If it differs from the one in the Secret's
+/// annotation, the Secret is outdated.
 pub fn fingerprint(spec: &ServiceAccountImportSpec, link: bool, endpoint: &Endpoint) -> String {
     let Endpoint { server, ca_bundle, tls_server_name, proxy_url } = endpoint;
     let inputs = serde_json::json!([spec, link, server, ca_bundle, tls_server_name, proxy_url]);

@@ -23,13 +23,13 @@ pub struct ClustersBuilder {
 }
 
 impl ClustersBuilder {
-    /// A cluster that never leaves: a [`LiveConfig`](crate::live::LiveConfig) or a client.
+    /// A cluster that never leaves, given by a [`LiveConfig`](crate::live::LiveConfig) or a client.
     pub fn member(mut self, name: impl Into<Arc<str>>, access: impl Into<ClusterAccess>) -> Self {
         self.fixed.push((name.into(), access.into(), false));
         self
     }
 
-    /// The cluster that the program runs in: [`Clusters::local`]. In all else, it is a member like the others.
+    /// The cluster that the program runs in. It never leaves, and [`Clusters::local`] returns it.
     pub fn local(mut self, name: impl Into<Arc<str>>, access: impl Into<ClusterAccess>) -> Self {
         self.fixed.push((name.into(), access.into(), true));
         self
@@ -70,8 +70,8 @@ impl ClustersBuilder {
         self
     }
 
-    /// Starts the set. Members, contexts and mounts join at once; watched imports join when their Secrets have been read
-    /// (see [`Clusters::wait_until_synced`]).
+    /// Starts the set. Members, contexts and mounts join at once; watched imports join when their Secrets have been
+    /// read (see [`Clusters::wait_until_synced`]).
     ///
     /// Call it within a tokio runtime.
     ///

@@ -84,8 +84,8 @@ async fn changes(endpoint: &mut Option<watch::Receiver<u64>>) {
     }
 }
 
-/// Checks an unresponsive cluster once more, over a new connection: the old connection may be dead, and all watches of a
-/// cluster end when it is considered unresponsive.
+/// Checks an unresponsive cluster once more, over a new connection: the old connection may be dead, and all watches of
+/// a cluster end when it is considered unresponsive.
 async fn check(member: &Member, client: &Client) -> Health {
     let health = check_once(client).await;
     if !health.is_unresponsive() {

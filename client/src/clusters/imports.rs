@@ -81,8 +81,8 @@ impl Imports {
         self
     }
 
-    /// Adds and removes members as the imports change. Calls `on_synced` once each import of the first list has joined or
-    /// failed to.
+    /// Adds and removes members as the imports change. Calls `on_synced` once each import of the first list has joined
+    /// or failed to.
     pub(super) async fn watch(self, set: Set, on_synced: impl FnOnce()) {
         let api = match &self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),

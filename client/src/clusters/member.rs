@@ -11,9 +11,9 @@ use tokio::sync::{OnceCell, watch};
 use crate::live::health::Health;
 use crate::live::{ClusterAccess, HealthState, Transport};
 
-/// One cluster of a [`Clusters`](super::Clusters). Clones are cheap, and are equal.
+/// One cluster of a [`Clusters`](super::Clusters). Clones are cheap.
 ///
-/// Two members are equal if they are the same member of the set, whatever its address. A cluster that left and joined
+/// Members are compared by identity: clones are equal, also after the address changed. A cluster that left and joined
 /// again is another member.
 #[derive(Clone)]
 pub struct Member {
@@ -92,8 +92,8 @@ impl Member {
         let _ = health.wait_for(|health| !health.is_unavailable()).await;
     }
 
-    /// The UID of the namespace `kube-system`, which identifies the cluster. For a watched import, it is the UID that the
-    /// importer verified. Otherwise it is requested once, and again after the address changed.
+    /// The UID of the namespace `kube-system`, which identifies the cluster. For a watched import, it is the UID that
+    /// the importer verified. Otherwise it is requested once, and again after the address changed.
     ///
     /// # Errors
     /// If the request fails, for example because the service account may not `get` that namespace.
@@ -106,8 +106,8 @@ impl Member {
         }
     }
 
-    /// Like [`Self::cluster_uid`], but always requests it. The UID that the importer verified is used only if the cluster
-    /// accepts the credential and forbids the request (403).
+    /// Like [`Self::cluster_uid`], but always requests it. The UID that the importer verified is used only if the
+    /// cluster accepts the credential and forbids the request (403).
     ///
     /// # Errors
     /// As for [`Self::cluster_uid`].

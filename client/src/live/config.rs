@@ -33,7 +33,8 @@ pub struct LiveConfig {
 struct Shared {
     origin: Origin,
     current: Mutex<Current>,
-    /// When the last read ended, whether or not it succeeded. Locked during a read, so that one read serves all requests.
+    /// When the last read ended, whether or not it succeeded. Locked during a read, so that one read serves all
+    /// requests.
     last_read: tokio::sync::Mutex<Option<Instant>>,
     /// The digest of address, certificate authority and default namespace.
     endpoint: watch::Sender<u64>,

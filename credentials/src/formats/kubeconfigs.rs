@@ -21,8 +21,8 @@ pub const CLUSTER_API_LABEL: &str = "cluster.x-k8s.io/cluster-name";
 pub const KUEUE_NAMESPACE: &str = "kueue-system";
 
 impl Exported<'_> {
-    /// A kubeconfig for people, who may merge it with others: its context and user are named after the service account, so
-    /// that they don't replace others.
+    /// A kubeconfig for people, who may merge it with others: its context and user are named after the service account,
+    /// so that they don't replace others.
     /// <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>
     pub fn kubeconfig(&self) -> Kubeconfig {
         let user = format!("{}/{}@{}", self.credential.namespace, self.service_account, self.cluster_name());

@@ -1,7 +1,7 @@
 //! The state of an import's Secret according to its metadata, and the patch that updates it.
 //!
-//! The importer watches only the metadata of Secrets, and never reads a token. The managed fields show which keys exist,
-//! and who wrote them when, so edited and deleted values are detected, also after a restart
+//! The importer watches only the metadata of Secrets, and never reads a token. The managed fields show which keys
+//! exist, and who wrote them when, so edited and deleted values are detected, also after a restart
 //! (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
 
 use std::collections::BTreeSet;
@@ -89,8 +89,8 @@ impl SecretState {
         Self { names: Arc::new(names), ..state }
     }
 
-    /// The state after a write by the importer. Earlier edits no longer count, even if their managers still own values that
-    /// did not change.
+    /// The state after a write by the importer. Earlier edits no longer count, even if their managers still own values
+    /// that did not change.
     pub fn as_written(self) -> Self {
         Self { baseline: Some(self.edits), ..self }
     }
@@ -100,8 +100,8 @@ impl SecretState {
         if self.uid == known.uid { Self { baseline: known.baseline, ..self } } else { self }
     }
 
-    /// Whether another manager edited the Secret after the importer's last write. After a restart, this compares the times
-    /// in the managed fields, which are whole seconds.
+    /// Whether another manager edited the Secret after the importer's last write. After a restart, this compares the
+    /// times in the managed fields, which are whole seconds.
     pub fn was_edited(&self) -> bool {
         match self.baseline {
             Some(baseline) => self.edits != baseline,
@@ -109,8 +109,8 @@ impl SecretState {
         }
     }
 
-    /// Whether the managed fields show what the importer wrote. They may have been cleared, and an API server does not track
-    /// them again by itself
+    /// Whether the managed fields show what the importer wrote. They may have been cleared, and an API server does not
+    /// track them again by itself
     /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields>).
     pub fn is_tracked(&self) -> bool {
         self.is_tracked
@@ -122,14 +122,14 @@ impl SecretState {
             || (&self.uid, &self.resource_version) == (&other.uid, &other.resource_version)
     }
 
-    /// Whether this is an earlier version of `other`. Resource versions of API servers can be compared as numbers (KEP-5504).
-    /// If one is not a number, this returns false.
+    /// Whether this is an earlier version of `other`. Resource versions of API servers can be compared as numbers
+    /// (KEP-5504). If one is not a number, this returns false.
     pub fn is_older_than(&self, other: &Self) -> bool {
         self.uid == other.uid && self.version().zip(other.version()).is_some_and(|(mine, other)| mine < other)
     }
 
-    /// The merge patch that changes this Secret to `desired`, with its UID and version as preconditions. It removes our keys,
-    /// labels and annotations that are no longer desired, and keeps the labels and annotations of others.
+    /// The merge patch that changes this Secret to `desired`, with its UID and version as preconditions. It removes our
+    /// keys, labels and annotations that are no longer desired, and keeps the labels and annotations of others.
     pub fn update(&self, desired: &Secret) -> Value {
         let Secret { metadata, data, .. } = desired;
         json!({

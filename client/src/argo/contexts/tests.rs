@@ -88,7 +88,11 @@ fn each_cluster_is_read_from_its_context() {
     "context c2: certificate-authority is not allowed"
 )]
 #[case("https://c2'", "https://c2', insecure-skip-tls-verify: true", "Reader::allow_insecure")]
-#[case("https://c2'", "https://c2', proxy-url: 'ftp://me:t0ken@proxy'", "the proxy in proxy-url is no URL")]
+#[case(
+    "https://c2'",
+    "https://c2', proxy-url: 'ftp://me:t0ken@proxy'",
+    "the proxy in proxy-url is not an http"
+)]
 fn an_error_names_the_field_and_quotes_no_value(
     #[case] from: &str,
     #[case] to: &str,
