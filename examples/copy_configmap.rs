@@ -25,7 +25,7 @@ const NAME: &str = "copy-configmap";
 
 async fn reconcile(request: Request<ConfigMap>, clusters: Arc<Clusters>) -> kube::Result<Action> {
     let owner = request.owner().await?;
-    let others = clusters.members().into_iter().filter(|member| !member.is_same(&request.member));
+    let others = clusters.members().into_iter().filter(|member| *member != request.member);
     // Concurrently, so that an unreachable cluster does not delay the others.
     let copied = join_all(others.map(|member| copy(member, &request.object, &owner))).await;
     copied.into_iter().collect::<kube::Result<Vec<_>>>()?;
@@ -61,10 +61,10 @@ async fn copy(member: Member, original: &ConfigMap, owner: &Owner) -> kube::Resu
 async fn main() -> anyhow::Result<()> {
     let names: Vec<_> = std::env::args().skip(1).collect();
     let [home, _, ..] = names.as_slice() else { bail!("usage: copy_configmap HOME CONTEXT...") };
-    let clusters = Clusters::builder().contexts(Contexts::of_the_user(), &names).start()?;
+    let clusters = Clusters::builder().contexts(Contexts::from_env(), &names).start()?;
     let home = clusters.get(home).with_context(|| format!("context {home} has not joined"))?;
     Controller::<ConfigMap>::new(&clusters, watcher::Config::default().labels("copy=everywhere"))
-        .members(move |member| member.is_same(&home))
+        .members(move |member| *member == home)
         .owns::<ConfigMap>(watcher::Config::default())
         // A cluster that joins has no copies yet.
         .reconcile_all_on(clusters.watch().map(drop))

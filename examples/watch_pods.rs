@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     let contexts: Vec<_> = std::env::args().skip(1).collect();
     let clusters = match contexts.as_slice() {
         [] => Clusters::builder().mounted().start()?,
-        names => Clusters::builder().contexts(Contexts::of_the_user(), names).start()?,
+        names => Clusters::builder().contexts(Contexts::from_env(), names).start()?,
     };
     Controller::<Pod>::new(&clusters, watcher::Config::default())
         .shutdown_on_signal()

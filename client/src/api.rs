@@ -1,8 +1,7 @@
-//! The `ServiceAccountImport` resource: "this namespace wants the identity of that service account
-//! of that cluster".
+//! The `ServiceAccountImport` resource: a namespace imports a service account of another cluster.
 //!
-//! The custom resource definition is generated from these types
-//! (`cargo run --package mcsa-client --example crd`).
+//! The custom resource definition is generated from these types (`cargo run --package mcsa-client --example crd`).
+//! Their documentation becomes its descriptions, which `kubectl explain` prints.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract;
 
-/// Lifetime that an import asks for when it says nothing, in seconds.
+/// The default of [`ServiceAccountImportSpec::expiration_seconds`].
 pub const DEFAULT_EXPIRATION_SECONDS: i64 = 3600;
 
-/// The shortest lifetime that an API server accepts in a TokenRequest, in seconds.
+/// The shortest token lifetime that an API server accepts, in seconds.
 pub const MIN_EXPIRATION_SECONDS: i64 = 600;
 
-/// What an import wants: a service account in a source, and how its Secret should look.
+/// ServiceAccountImportSpec is the desired state of a ServiceAccountImport.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "multicluster.admiralty.io",
@@ -30,165 +29,168 @@ pub const MIN_EXPIRATION_SECONDS: i64 = 600;
     namespaced,
     status = "ServiceAccountImportStatus",
     derive = "PartialEq",
-    doc = "ServiceAccountImport keeps a short-lived token of another cluster's service account fresh in a Secret of this namespace.",
+    doc = "ServiceAccountImport imports a service account of another cluster (the source) into this namespace: the importer keeps a short-lived token of the service account in a Secret, and refreshes it before it expires.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName"),
     printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.namespace"),
     printcolumn(name = "Service Account", type_ = "string", json_path = ".spec.name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    // A date column tells how long ago; kubectl prints the time to come only as a string.
+    // Not a date column: kubectl prints those as an age, and this time is in the future.
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = ("self.metadata.name.size() <= 247", "an import's name has at most 247 characters: its Secret is named after it, with -token at the end"),
+    validation = ("self.metadata.name.size() <= 247", "metadata.name must be no more than 247 characters: the name of the Secret is metadata.name followed by -token"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
     "(has(self.secret) && has(self.secret.name) ? self.secret.name : '') == (has(oldSelf.secret) && has(oldSelf.secret.name) ? oldSelf.secret.name : '')",
-    "secret.name can't change: pods mount the Secret by its name; make another import"
+    "secret.name is immutable, because pods mount the Secret by its name; create another import"
 ))]
 pub struct ServiceAccountImportSpec {
-    /// The source: the cluster that owns the service account, as its link names it.
+    /// clusterName is the name of the source, the cluster that owns the service account. It must be the name of a link
+    /// in the system namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub cluster_name: String,
 
-    /// Namespace of the service account in the source.
+    /// namespace is the namespace of the service account in the source.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub namespace: String,
 
-    /// Name of the service account in the source.
+    /// name is the name of the service account in the source.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
 
-    /// Lifetime to ask for, in seconds. The source may grant less.
+    /// expirationSeconds is the requested lifetime of the token, in seconds. The source may grant another lifetime.
+    /// Defaults to 3600.
     #[serde(default = "default_expiration_seconds")]
     #[schemars(range(min = 600, max = 4294967296_i64))]
     pub expiration_seconds: i64,
 
-    /// Audiences of the token. Default: the source's API server itself.
+    /// audiences are the intended audiences of the token. Defaults to the audience of the source's API server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 1024)))]
     pub audiences: Vec<String>,
 
-    /// A Secret beside the service account in the source that each token is bound to: deleting it
-    /// there revokes them.
+    /// boundSecret is the name of a Secret in the source, in the namespace of the service account, that tokens are
+    /// bound to. Deleting that Secret revokes the tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub bound_secret: Option<String>,
 
-    /// How the Secret in this namespace should look.
+    /// secret customizes the Secret in this namespace that holds the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretTemplate>,
 }
 
-/// How the Secret of an import should look. Its type is always Opaque.
+/// SecretTemplate describes the Secret of an import. Its type is always Opaque.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretTemplate {
-    /// Name of the Secret. Default: the import's name, with `-token` at the end.
+    /// name is the name of the Secret. Defaults to the import's name followed by `-token`. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: Option<String>,
 
-    /// Labels of the Secret, beside our own, which they can't replace.
+    /// labels are added to the Secret. They can't replace the labels that the importer sets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 
-    /// Annotations of the Secret, beside our own, which they can't replace.
+    /// annotations are added to the Secret. They can't replace the annotations that the importer sets; those with the
+    /// prefix `multicluster.admiralty.io` are ignored.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 
-    /// What the Secret holds, for a consumer with keys of its own. When there are items, there is
-    /// nothing else, as with the items of a volume. Default: `server`, `ca.crt`, `namespace`,
-    /// `token`, `config` and `kubeconfig`.
+    /// items are the keys of the Secret, for consumers that expect other keys. If set, the Secret has only these keys.
+    /// Defaults to `server`, `ca.crt`, `namespace`, `token`, `config` and `kubeconfig`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["key".into()]))]
     pub items: Vec<SecretItem>,
 }
 
-/// One key of the Secret.
+/// SecretItem is a key of the Secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretItem {
-    /// The key that the consumer reads.
+    /// key is the key in the Secret's data.
     #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_KEY))]
     pub key: String,
-    /// What the importer writes under it.
+    /// value selects what the importer writes under the key.
     pub value: ItemValue,
 }
 
-/// What the importer can write under a key of the Secret.
+/// ItemValue is what the importer can write under a key of the Secret.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemValue {
     /// URL of the source's API server.
     Server,
-    /// PEM bundle that the API server's certificate is verified with.
+    /// PEM bundle of the certificate authorities of the source's API server.
     CABundle,
-    /// The service account's namespace.
+    /// Namespace of the service account.
     Namespace,
     /// The bearer token.
     Token,
-    /// A kubeconfig that holds everything.
+    /// A self-contained kubeconfig.
     Kubeconfig,
-    /// A kubeconfig that names the files `token` and `ca.crt` beside it.
+    /// A kubeconfig that refers to the files `token` and `ca.crt` in its folder, for pods that mount the Secret.
     KubeconfigFiles,
-    /// The source's name.
+    /// Name of the source.
     ClusterName,
-    /// The JSON that Argo CD reads under the key `config` of a cluster Secret.
+    /// The value of the key `config` in a cluster Secret of Argo CD (JSON).
     ArgoCDConfig,
-    /// client-go's `rest.Config`, as JSON.
+    /// A `rest.Config` of client-go (JSON).
     RestConfig,
 }
 
-/// What the importer last saw and did.
+/// ServiceAccountImportStatus is the observed state of a ServiceAccountImport.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountImportStatus {
-    /// The Secret that holds the credential (one; a list since the first version).
+    /// secrets has the Secret that holds the token. It has at most one element.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretReference>,
 
-    /// The `metadata.generation` that this status is about.
+    /// observedGeneration is the `metadata.generation` that the importer last reconciled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`: the Secret holds a token that has not expired. `Refreshed`: the last try to keep it
-    /// fresh succeeded. `Reachable`, of a link, if somebody asked: the source answered the importer.
+    /// conditions are the latest observations of the import's state. Known types are `Ready` (the Secret holds a token
+    /// that has not expired), `Refreshed` (the last reconciliation succeeded) and, on imports of links, `Reachable`
+    /// (the source answered the last connectivity check).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// When the token in the Secret expires.
+    /// expirationTime is when the token in the Secret expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
 
-    /// When the importer replaces the token.
+    /// refreshTime is when the importer replaces the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_time: Option<Time>,
 
-    /// UID of the service account in the source.
+    /// serviceAccountUID is the UID of the service account in the source.
     #[serde(default, rename = "serviceAccountUID", skip_serializing_if = "Option::is_none")]
     pub service_account_uid: Option<String>,
 
-    /// The request for a check, of those on a link's import, that the condition `Reachable` answers.
+    /// checkedRequest is the value of the annotation `multicluster.admiralty.io/check-requested` that the condition
+    /// `Reachable` answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_request: Option<String>,
 }
 
-/// A Secret in the import's namespace.
+/// SecretReference refers to a Secret in the namespace of the import.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct SecretReference {
-    /// Name of the Secret.
+    /// name is the name of the Secret.
     pub name: String,
 }
 
-/// Type of the condition that says whether the Secret holds a token that has not expired.
+/// Condition type: whether the Secret holds a token that has not expired.
 pub const READY: &str = "Ready";
 
-/// Type of the condition that says whether the last try to keep the token fresh succeeded.
+/// Condition type: whether the last reconciliation succeeded.
 pub const REFRESHED: &str = "Refreshed";
 
-/// Type of the condition of a link's import that says whether its source answered the importer when it
-/// was last asked to find out.
+/// Condition type, on imports of links: whether the source answered the last connectivity check.
 pub const REACHABLE: &str = "Reachable";
 
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
@@ -201,34 +203,33 @@ fn default_expiration_seconds() -> i64 {
 }
 
 impl ServiceAccountImportSpec {
-    /// Name of the Secret of the import of this name.
+    /// The name of the Secret, for an import with the name `import`.
     pub fn secret_name(&self, import: &str) -> String {
-        let named = self.secret.as_ref().and_then(|secret| secret.name.clone());
-        named.unwrap_or_else(|| format!("{import}-token"))
+        let name = self.secret.as_ref().and_then(|secret| secret.name.clone());
+        name.unwrap_or_else(|| format!("{import}-token"))
     }
 }
 
 impl ServiceAccountImport {
-    /// Name of the Secret that this import owns, or would own. It never changes.
+    /// The name of the Secret that this import owns. It never changes.
     pub fn secret_name(&self) -> String {
         self.spec.secret_name(&self.name_any())
     }
 
-    /// The reference by which a Secret belongs to this import; none before the API server has
-    /// stored it.
+    /// The owner reference of the Secret. `None` before the API server has stored the import.
     pub fn owner_reference(&self) -> Option<OwnerReference> {
-        // The block would make deleting the import wait for the Secret, for no one's gain.
+        // No need to make foreground deletion of the import wait for the Secret.
         self.controller_owner_ref(&()).map(|owner| OwnerReference { block_owner_deletion: None, ..owner })
     }
 
-    /// Whether this import keeps a link fresh: it is one of the system namespace with the label.
+    /// Whether this import refreshes a link: it is in the system namespace, and has the link label.
     pub fn is_link(&self) -> bool {
         self.namespace().as_deref() == Some(contract::SYSTEM_NAMESPACE)
             && self.labels().get(contract::LINK_LABEL).is_some_and(|value| value == "true")
     }
 
-    /// Why the importer could not do its work, in its words, if it could not.
-    pub fn says(&self) -> Option<&str> {
+    /// The message of the condition that failed, `Refreshed` before `Ready`.
+    pub fn failure_message(&self) -> Option<&str> {
         let failed = |type_| self.condition(type_).filter(|condition| condition.status == "False");
         failed(REFRESHED).or_else(|| failed(READY)).map(|condition| condition.message.as_str())
     }
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_of_2018_is_still_an_import() {
+    fn a_manifest_of_2018_is_still_valid() {
         let import: ServiceAccountImport = serde_saphyr::from_str(
             "apiVersion: multicluster.admiralty.io/v1alpha1
 kind: ServiceAccountImport
@@ -267,14 +268,14 @@ spec:
     }
 
     #[test]
-    fn the_secret_is_named_by_the_spec_where_it_says_so() {
+    fn the_secret_has_the_name_in_the_spec() {
         let mut import = import("a");
         import.spec.secret = Some(SecretTemplate { name: Some("b".into()), ..Default::default() });
         assert_eq!(import.secret_name(), "b");
     }
 
     #[test]
-    fn the_committed_definition_is_the_generated_one() {
+    fn the_committed_definition_is_up_to_date() {
         let committed = include_str!("../../manifests/crd.yaml");
         let committed: serde_json::Value = serde_saphyr::from_str(committed).unwrap();
         let generated = serde_json::to_value(ServiceAccountImport::crd()).unwrap();

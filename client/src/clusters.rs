@@ -1,4 +1,4 @@
-//! A set of clusters that changes while the program runs: its members, their health, and the changes.
+//! A set of clusters that changes while the program runs, and the health of its members.
 //!
 //! ```no_run
 //! use futures::StreamExt;
@@ -11,7 +11,7 @@
 //! while let Some(change) = changes.next().await {
 //!     match change {
 //!         Change::Joined(member) => println!("{} joined, {:?}", member.name(), member.health()),
-//!         Change::Changed(member) => println!("{} has another address", member.name()),
+//!         Change::Updated(member) => println!("{} was updated", member.name()),
 //!         Change::Left(member) => println!("{} left", member.name()),
 //!     }
 //! }
@@ -21,11 +21,11 @@
 
 mod builder;
 mod changes;
+mod health_check;
 mod imports;
 mod member;
 mod polled;
 mod set;
-mod tend;
 
 use std::sync::Arc;
 
@@ -36,18 +36,18 @@ use tokio::sync::watch;
 pub use self::builder::ClustersBuilder;
 pub use self::changes::Change;
 pub use self::imports::Imports;
-use self::member::Joining;
 pub use self::member::Member;
+use self::member::NewMember;
 use self::set::{Set, Tasks};
-use crate::live::Access;
+use crate::live::ClusterAccess;
 pub use crate::live::health::Health;
 
-/// A set of clusters that join, change and leave. Cheap to clone: all clones are the same set. When the last clone is
-/// dropped, health checks and watches stop.
+/// A set of clusters that join, change and leave. Clones are cheap, and share the set. When the last clone is dropped,
+/// health checks and watches stop.
 #[derive(Clone, Debug)]
 pub struct Clusters {
     set: Set,
-    /// The number of feeds that have not read their first list yet.
+    /// The number of watches of imports whose first list is pending.
     pending: watch::Receiver<usize>,
     _tasks: Arc<Tasks>,
 }
@@ -70,16 +70,16 @@ impl Clusters {
         clusters
     }
 
-    /// Adds a member. Returns false, and adds nothing, if the name is taken.
+    /// Adds a member. Returns false if the name is taken.
     ///
     /// Call it within a tokio runtime.
-    pub fn join(&self, name: impl Into<Arc<str>>, access: impl Into<Access>) -> bool {
+    pub fn join(&self, name: impl Into<Arc<str>>, access: impl Into<ClusterAccess>) -> bool {
         self.set
-            .join(Joining { name: name.into(), access: access.into(), is_local: false, uid: None })
+            .join(NewMember { name: name.into(), access: access.into(), is_local: false, verified_uid: None })
             .is_some()
     }
 
-    /// Removes a member that [`Clusters::join`] or [`Clusters::fixed`] added. Don't remove members that a feed added.
+    /// Removes a member that [`Clusters::join`] or [`Clusters::fixed`] added. Don't remove other members.
     pub fn leave(&self, name: &str) {
         if let Some(member) = self.get(name) {
             self.set.leave(&member);
@@ -101,17 +101,17 @@ impl Clusters {
         self.set.members.borrow().values().find(|member| member.is_local()).cloned()
     }
 
-    /// The changes of the set. The stream begins with [`Change::Joined`] for each present member, and ends when the last
-    /// clone of the set is dropped. A slow consumer sees the net change, not every step.
+    /// The changes of the set. The stream begins with [`Change::Joined`] for each current member, and ends when the
+    /// last clone of the set is dropped. A slow consumer observes the net change, not every step.
     pub fn watch(&self) -> impl Stream<Item = Change> + Send + Unpin + 'static {
         changes::changes(self.set.members.subscribe())
     }
 
-    /// Waits until every cluster known at start has joined or failed to. Blocks (and logs) while imports cannot be
-    /// listed; wrap it in `tokio::time::timeout` to limit that.
-    pub async fn listed(&self) {
+    /// Waits until every cluster known at start has joined or failed to. While imports can't be listed, it keeps
+    /// waiting: wrap it in `tokio::time::timeout` to limit that.
+    pub async fn wait_until_synced(&self) {
         let mut pending = self.pending.clone();
-        // An error means that the feeds have ended, so no further cluster will join.
+        // An error means that the watches have ended, so no further cluster will join.
         let _ = pending.wait_for(|pending| *pending == 0).await;
     }
 }

@@ -1,9 +1,9 @@
-//! Configs for this cluster and others. Each reloads when its source changes: see [`LiveConfig`].
+//! Configs for this cluster and others. Each reloads when its source changes (see [`LiveConfig`]).
 //!
 //! | from | by |
 //! | --- | --- |
 //! | an import that is mounted in this pod | [`import`]; [`imports`] for all of them |
-//! | the Secret of an import, by the API | [`from_import`] |
+//! | the Secret of an import, from the API server | [`from_import`] |
 //! | a context of the kubeconfig | [`context()`]; [`contexts`] for all of them |
 //! | the pod's own service account | [`in_cluster`] |
 //! | the first of these that exists | [`load`] |
@@ -13,20 +13,19 @@
 //! import's config is that of the service account in the source.
 
 mod contexts;
-mod error;
 mod mounts;
 mod secret;
 
 use std::collections::BTreeMap;
 
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 
 pub use self::contexts::Contexts;
-pub use self::error::ConfigError;
 pub use self::mounts::{MOUNT_ROOT_ENV, Mounts};
 pub(crate) use self::secret::read_secret;
 use crate::ServiceAccountImport;
-use crate::live::{LiveConfig, Origin};
+pub use crate::error::ConfigError;
+use crate::live::LiveConfig;
 
 /// The config of the mounted import `name`.
 ///
@@ -55,13 +54,13 @@ pub async fn from_import(client: &Client, namespace: &str, name: &str) -> Result
     let imports = Api::<ServiceAccountImport>::namespaced(client.clone(), namespace);
     let import = match imports.get(name).await {
         Ok(import) => import,
-        Err(error) if code(&error) == Some(403) => ServiceAccountImport::new(name, Default::default()),
+        Err(error) if status_code(&error) == Some(403) => ServiceAccountImport::new(name, Default::default()),
         Err(error) => return Err(ConfigError::import(namespace, name, error)),
     };
     match LiveConfig::from_secret(client, namespace, &import.secret_name(), read_secret).await {
-        // The importer knows why the Secret does not exist yet.
-        Err(error) if import.says().is_some() => Err(error.explained(&import)),
-        done => done,
+        // The import's status says why the Secret does not exist yet.
+        Err(error) if import.failure_message().is_some() => Err(error.with_failure_message(&import)),
+        result => result,
     }
 }
 
@@ -70,7 +69,7 @@ pub async fn from_import(client: &Client, namespace: &str, name: &str) -> Result
 /// # Errors
 /// If the context does not exist or is unusable.
 pub fn context(name: Option<&str>) -> Result<LiveConfig, ConfigError> {
-    Contexts::of_the_user().context(name)
+    Contexts::from_env().context(name)
 }
 
 /// The configs of all contexts of the kubeconfig, by name.
@@ -78,7 +77,7 @@ pub fn context(name: Option<&str>) -> Result<LiveConfig, ConfigError> {
 /// # Errors
 /// If there is no kubeconfig, or one of its contexts is unusable.
 pub fn contexts() -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
-    Contexts::of_the_user().contexts()
+    Contexts::from_env().contexts()
 }
 
 /// The config of the pod's own service account.
@@ -86,13 +85,15 @@ pub fn contexts() -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
 /// # Errors
 /// If the program does not run in a pod, or the service account's token is not mounted.
 pub fn in_cluster() -> Result<LiveConfig, ConfigError> {
-    LiveConfig::of_files(Origin::InCluster)
+    LiveConfig::from_files("the pod's service account", || {
+        Config::incluster().map_err(|source| ConfigError::InCluster(Box::new(source)))
+    })
 }
 
 /// A config for a program that runs inside and outside pods, from the first of these that exists:
 ///
-/// 1. the kubeconfig context that the caller names (from `KUBECONFIG`, or `~/.kube/config`);
-/// 2. the one import that is mounted; more than one is an error;
+/// 1. the kubeconfig context (from `KUBECONFIG`, or `~/.kube/config`) that the caller names;
+/// 2. the mounted import, an error if there are several;
 /// 3. the pod's own service account.
 ///
 /// # Errors
@@ -104,7 +105,7 @@ pub fn load(context: Option<&str>) -> Result<LiveConfig, ConfigError> {
         Choice::Context(name) => self::context(Some(name)),
         Choice::Import(name) => mounts.import(name),
         Choice::Ambiguous => Err(ConfigError::Ambiguous(mounted)),
-        Choice::InCluster => in_cluster().map_err(|source| mounts.nothing(source)),
+        Choice::InCluster => in_cluster().map_err(|source| mounts.not_found(source)),
     }
 }
 
@@ -126,7 +127,7 @@ fn choose<'a>(context: Option<&'a str>, mounted: &'a [String]) -> Choice<'a> {
     }
 }
 
-fn code(error: &kube::Error) -> Option<u16> {
+fn status_code(error: &kube::Error) -> Option<u16> {
     if let kube::Error::Api(status) = error { Some(status.code) } else { None }
 }
 
@@ -142,7 +143,7 @@ mod tests {
     #[case(None, &["a"], Choice::Import("a"))]
     #[case(None, &["a", "b"], Choice::Ambiguous)]
     #[case(None, &[], Choice::InCluster)]
-    fn the_order_of_load(
+    fn load_uses_the_first_source_that_exists(
         #[case] context: Option<&str>,
         #[case] mounted: &[&str],
         #[case] expected: Choice<'_>,

@@ -1,9 +1,8 @@
-//! Names that the system and its consumers share.
+//! Names that the system and its consumers share. None of them may change.
 //!
 //! They include the names of the first multicluster-service-account (2018-2020), so that its manifests keep working.
-//! None of them may change.
 
-/// API group of the `ServiceAccountImport`, and prefix of our labels and annotations.
+/// API group of `ServiceAccountImport`, and prefix of our labels and annotations.
 pub const GROUP: &str = "multicluster.admiralty.io";
 
 /// The system namespace. In a target, it has the importer, the webhook and the links; in a source, the service accounts
@@ -30,8 +29,8 @@ pub const MOUNT_ROOT: &str = "/var/run/secrets/admiralty.io/serviceaccountimport
 /// Label (value `"true"`) of a Secret that is a link, and of the import that refreshes it.
 pub const LINK_LABEL: &str = "multicluster.admiralty.io/link";
 
-/// Annotation of an import's Secret and of a link: the UID of the source's `kube-system` namespace, which identifies the
-/// cluster.
+/// Annotation of an import's Secret and of a link: the UID of the source's `kube-system` namespace, which identifies
+/// the cluster.
 pub const CLUSTER_UID: &str = "multicluster.admiralty.io/cluster-uid";
 
 /// Annotation of an import's Secret: the source's name (`spec.clusterName`).

@@ -1,5 +1,5 @@
-//! Reads kubeconfigs from Secrets. Fields that would run a command or read a file of this machine are refused. No error
-//! quotes a value.
+//! Reads kubeconfigs from Secrets. Fields that would run a command or read a file of this machine are rejected. Errors
+//! never quote a value.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Uri;
@@ -11,7 +11,7 @@ pub mod proxy;
 
 use self::proxy::ProxyError;
 
-/// The field's name in a kubeconfig.
+/// The name of the field in a kubeconfig.
 pub(crate) const INSECURE: &str = "insecure-skip-tls-verify";
 
 const AUTHORITY: &str = "certificate-authority-data";
@@ -29,7 +29,7 @@ pub struct Endpoint {
     pub proxy_url: Option<String>,
 }
 
-/// How a consumer verifies the source's API server. An [`Endpoint`] has no such choice: the importer always verifies.
+/// How a consumer verifies the source's API server. Not part of an [`Endpoint`], because the importer always verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verification {
     /// Verify its certificate.
@@ -40,41 +40,41 @@ pub enum Verification {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    // kube's own message would quote the YAML, and with it the token.
+    // kube's message would quote the YAML, and so the token.
     #[error("it is not a kubeconfig")]
     NotAKubeconfig,
-    #[error("its kubeconfig has no current-context whose cluster has a server")]
+    #[error("its kubeconfig has no current-context with a cluster")]
     NoCluster,
-    #[error("its kubeconfig has no context {0} whose cluster is there")]
+    #[error("its kubeconfig has no context {0} with a cluster")]
     NoContext(String),
-    #[error("its server does not begin with https://, and tokens must not travel in the clear")]
+    #[error("its server does not begin with https://, which tokens require")]
     NotHttps,
-    #[error("its kubeconfig has {0}, which it must not have: put the data itself there")]
+    #[error("its kubeconfig has {0}, which is not allowed: inline the data")]
     Refused(&'static str),
-    #[error("its {0} is not the base64 of a PEM bundle")]
+    #[error("its {0} is not a base64-encoded PEM bundle")]
     NotPem(&'static str),
-    #[error("its {0} is not the base64 of a PEM bundle, but base64 of that: encode the PEM once")]
+    #[error("its {0} is a PEM bundle that was base64-encoded twice: encode it only once")]
     EncodedTwice(&'static str),
-    #[error("its kubeconfig can't be used: {0}")]
+    #[error("its kubeconfig is unusable: {0}")]
     Unusable(&'static str),
-    #[error("its kubeconfig can't be used: {0}")]
+    #[error("its kubeconfig is unusable: {0}")]
     Proxy(#[from] ProxyError),
 }
 
-/// Reads a context of a kubeconfig. `None`: the current context. Also refuses commands and files in the other contexts.
+/// Reads a context of a kubeconfig. `None`: the current context. Also rejects commands and files in the other contexts.
 pub fn read(text: &str, context: Option<&str>) -> Result<(Endpoint, Config), Problem> {
     let kubeconfig = parse(text)?;
     let read = Chosen::of(&kubeconfig, context)?.read(Verification::Certificate)?;
     for cluster in kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref()) {
-        refuse_cluster(cluster, Verification::Certificate)?;
+        reject_cluster(cluster, Verification::Certificate)?;
     }
     for user in kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref()) {
-        refuse_user(user)?;
+        reject_user(user)?;
     }
     Ok(read)
 }
 
-/// Parses YAML, and keeps duplicates.
+/// Parses YAML, which may have several documents. Keeps duplicate entries.
 pub(crate) fn parse(text: &str) -> Result<Kubeconfig, Problem> {
     let documents: Vec<Kubeconfig> =
         serde_saphyr::from_multiple(text).map_err(|_| Problem::NotAKubeconfig)?;
@@ -88,7 +88,7 @@ pub(crate) fn parse(text: &str) -> Result<Kubeconfig, Problem> {
     Ok(documents.into_iter().reduce(join).unwrap_or_default())
 }
 
-/// A context's cluster and user.
+/// The cluster, user and namespace of a context.
 #[derive(Clone, Copy)]
 pub(crate) struct Chosen<'a> {
     pub(crate) cluster: &'a Cluster,
@@ -111,23 +111,24 @@ impl<'a> Chosen<'a> {
         })
     }
 
-    /// The endpoint and the config. kube's own conversion fails if it can't parse `NO_PROXY`.
+    /// Builds the config. kube's own conversion fails if it can't parse `NO_PROXY`.
     pub(crate) fn read(self, verification: Verification) -> Result<(Endpoint, Config), Problem> {
         let server = self.cluster.server.as_deref().filter(|server| server.starts_with("https://"));
         let server = server.ok_or(Problem::NotHttps)?.to_owned();
-        let ca = filled(self.cluster.certificate_authority_data.as_deref());
+        let ca = non_empty(self.cluster.certificate_authority_data.as_deref());
         let (ca_bundle, root_cert) = ca.map(|data| authority(AUTHORITY, data)).transpose()?.unzip();
         let endpoint = Endpoint {
             server,
             ca_bundle,
-            tls_server_name: filled(self.cluster.tls_server_name.as_deref()).map(str::to_owned),
-            proxy_url: filled(self.cluster.proxy_url.as_deref()).map(str::to_owned),
+            tls_server_name: non_empty(self.cluster.tls_server_name.as_deref()).map(str::to_owned),
+            proxy_url: non_empty(self.cluster.proxy_url.as_deref()).map(str::to_owned),
         };
-        refuse_cluster(self.cluster, verification)?;
+        reject_cluster(self.cluster, verification)?;
         let auth_info = self.user.map(credentials).transpose()?.unwrap_or_default();
 
-        let mut config = Config::new(url(&endpoint.server).ok_or(Problem::Unusable("its server is no URL"))?);
-        config.proxy_url = proxy::on_the_way_to(&config.cluster_url, endpoint.proxy_url.as_deref())?;
+        let mut config =
+            Config::new(url(&endpoint.server).ok_or(Problem::Unusable("its server is not a URL"))?);
+        config.proxy_url = proxy::proxy_for(&config.cluster_url, endpoint.proxy_url.as_deref())?;
         config.default_namespace = self.namespace.unwrap_or("default").to_owned();
         config.root_cert = root_cert;
         config.accept_invalid_certs = self.cluster.insecure_skip_tls_verify == Some(true);
@@ -143,12 +144,13 @@ pub(crate) fn url(text: &str) -> Option<Uri> {
     text.parse().ok().filter(|url: &Uri| url.host().is_some())
 }
 
-/// The bytes as a PEM bundle, if there is a certificate in them.
+/// The bytes as text, if they contain a PEM certificate.
 pub fn pem_bundle(bytes: Vec<u8>) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|pem| pem.contains("-----BEGIN CERTIFICATE-----"))
 }
 
-/// A PEM bundle of certificates, as text and as kube takes it, from the base64 in `field`.
+/// Decodes a base64-encoded PEM bundle of certificates. Returns it as text, and as the DER certificates that kube
+/// takes.
 pub(crate) fn authority(field: &'static str, data: &str) -> Result<(String, Vec<Vec<u8>>), Problem> {
     let bundle = pem_bundle(decoded_pem(field, data)?).ok_or(Problem::NotPem(field))?;
     let parts = pem::parse_many(&bundle).map_err(|_| Problem::NotPem(field))?;
@@ -157,34 +159,34 @@ pub(crate) fn authority(field: &'static str, data: &str) -> Result<(String, Vec<
     if certificates.is_empty() { Err(Problem::NotPem(field)) } else { Ok((bundle, certificates)) }
 }
 
-/// PEM, from the base64 in `field`.
+/// Decodes base64-encoded PEM. `field` is for the error.
 pub(crate) fn decoded_pem(field: &'static str, data: &str) -> Result<Vec<u8>, Problem> {
     let is_pem = |bytes: &[u8]| bytes.windows(11).any(|window| window == b"-----BEGIN ");
     let bytes = decoded(data).ok_or(Problem::NotPem(field))?;
     if is_pem(&bytes) {
         return Ok(bytes);
     }
-    let again = std::str::from_utf8(&bytes).ok().and_then(decoded);
-    let twice = again.is_some_and(|bytes| is_pem(&bytes));
+    let decoded_again = std::str::from_utf8(&bytes).ok().and_then(decoded);
+    let twice = decoded_again.is_some_and(|bytes| is_pem(&bytes));
     Err(if twice { Problem::EncodedTwice(field) } else { Problem::NotPem(field) })
 }
 
-/// Decodes base64 that may have line breaks, as client-go does.
+/// Decodes base64, and allows line breaks as client-go does.
 pub(crate) fn decoded(base64: &str) -> Option<Vec<u8>> {
-    STANDARD.decode(unbroken(base64)).ok()
+    STANDARD.decode(without_line_breaks(base64)).ok()
 }
 
-/// Base64 on one line, as kube reads it.
-pub(crate) fn unbroken(base64: &str) -> String {
+/// Removes line breaks, which kube does not allow.
+pub(crate) fn without_line_breaks(base64: &str) -> String {
     base64.split_whitespace().collect()
 }
 
 /// Treats an empty value as absent.
-fn filled(value: Option<&str>) -> Option<&str> {
+fn non_empty(value: Option<&str>) -> Option<&str> {
     value.filter(|value| !value.is_empty())
 }
 
-fn refuse_cluster(cluster: &Cluster, verification: Verification) -> Result<(), Problem> {
+fn reject_cluster(cluster: &Cluster, verification: Verification) -> Result<(), Problem> {
     if cluster.insecure_skip_tls_verify == Some(true) && verification == Verification::Certificate {
         return Err(Problem::Refused(INSECURE));
     }
@@ -194,30 +196,30 @@ fn refuse_cluster(cluster: &Cluster, verification: Verification) -> Result<(), P
     Ok(())
 }
 
-fn refuse_user(user: &AuthInfo) -> Result<(), Problem> {
-    let refused = [
+fn reject_user(user: &AuthInfo) -> Result<(), Problem> {
+    let rejected = [
         (user.exec.is_some(), "exec"),
         (user.auth_provider.is_some(), "auth-provider"),
         (user.token_file.is_some(), "tokenFile"),
         (user.client_certificate.is_some(), "client-certificate"),
         (user.client_key.is_some(), "client-key"),
     ];
-    let found = refused.into_iter().find(|(present, _)| *present);
+    let found = rejected.into_iter().find(|(present, _)| *present);
     found.map_or(Ok(()), |(_, field)| Err(Problem::Refused(field)))
 }
 
-/// The user's credentials. Unknown fields are dropped: a token under a misspelt name would show in `Debug`.
+/// The credentials of a user. Unknown fields are dropped: `Debug` would show a token under a misspelled name.
 fn credentials(user: &AuthInfo) -> Result<AuthInfo, Problem> {
-    refuse_user(user)?;
+    reject_user(user)?;
     let secret =
         |value: &Option<SecretString>| value.clone().filter(|value| !value.expose_secret().trim().is_empty());
     let pem = |field, value: Option<&str>| {
-        let data = filled(value);
-        data.map(|data| decoded_pem(field, data).map(|_| unbroken(data))).transpose()
+        let data = non_empty(value);
+        data.map(|data| decoded_pem(field, data).map(|_| without_line_breaks(data))).transpose()
     };
     let key = user.client_key_data.as_ref().map(ExposeSecret::expose_secret);
     Ok(AuthInfo {
-        username: filled(user.username.as_deref()).map(str::to_owned),
+        username: non_empty(user.username.as_deref()).map(str::to_owned),
         password: user.password.clone(),
         token: secret(&user.token),
         client_certificate_data: pem("client-certificate-data", user.client_certificate_data.as_deref())?,
@@ -233,7 +235,7 @@ pub(crate) mod tests {
     use super::*;
     use rstest::rstest;
 
-    /// As the importer writes it.
+    /// A kubeconfig as the importer writes it.
     pub(crate) const KUBECONFIG: &str = "apiVersion: v1
 kind: Config
 clusters:
@@ -255,7 +257,7 @@ current-context: c2-pod-lister
 ";
 
     #[test]
-    fn the_current_context_or_the_named_one() {
+    fn the_current_context_or_a_named_one_is_read() {
         let endpoint = Endpoint {
             server: "https://c2.example:6443".into(),
             ca_bundle: Some("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".into()),
@@ -282,7 +284,7 @@ current-context: c2-pod-lister
         "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCkFBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=",
         Err(Problem::EncodedTwice("ca"))
     )]
-    fn authorities(#[case] once: &str, #[case] expected: Result<usize, Problem>) {
+    fn certificate_authorities(#[case] once: &str, #[case] expected: Result<usize, Problem>) {
         let data = STANDARD.encode(once);
         let on_two_lines = format!("{}\n  {}\n", &data[..4], &data[4..]);
         for data in [data, on_two_lines] {
@@ -292,7 +294,7 @@ current-context: c2-pod-lister
     }
 
     #[test]
-    fn a_misspelt_token_is_not_kept() {
+    fn a_token_under_a_misspelled_name_is_dropped() {
         let text = KUBECONFIG.replacen("token:", "toke:", 1);
         let (_, config) = read(&text, None).unwrap();
         assert!(!format!("{config:?}").contains("t0ken"));

@@ -1,5 +1,5 @@
-//! Work with several Kubernetes clusters: kube clients that use service accounts of other clusters, a set of such
-//! clusters that changes at runtime, and controllers for all of them.
+//! Kube clients for several Kubernetes clusters: configs that use service accounts of other clusters, a set of clusters
+//! that changes at runtime, and controllers for all of them.
 //!
 //! # Example
 //!
@@ -30,7 +30,7 @@
 //! use mcsa_client::config::Contexts;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let clusters = Clusters::builder().contexts(Contexts::of_the_user(), ["c1", "c2"]).start()?;
+//! let clusters = Clusters::builder().contexts(Contexts::from_env(), ["c1", "c2"]).start()?;
 //! for member in clusters.members() {
 //!     println!("{} runs {}", member.name(), member.client().apiserver_version().await?.git_version);
 //! }
@@ -42,10 +42,10 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | [`config`] | configs from mounted imports, from Secrets, from contexts, and of the pod itself |
+//! | [`config`] | configs from mounted imports, Secrets, kubeconfig contexts, and the pod's own service account |
 //! | [`live`] | configs that reload while they are in use |
 //! | [`clusters`] | a set of clusters that join, change and leave, and their health |
-//! | `controller` | controllers of objects in several clusters, and of objects that own others across them |
+//! | `controller` | controllers for objects in several clusters, with owners and garbage collection across clusters |
 //! | `argo` | reads the Secrets of multi-cluster designs for Argo Workflows |
 //! | [`api`] | the `ServiceAccountImport` resource |
 //! | [`contract`] | annotations, labels, Secret keys and paths |
@@ -69,6 +69,7 @@ pub mod config;
 pub mod contract;
 #[cfg(feature = "controller")]
 pub mod controller;
+mod error;
 pub mod live;
 
 // Public for mcsa-credentials only.

@@ -1,24 +1,23 @@
 //! Configs that reload while they are in use.
 //!
-//! A [`kube::Config`] never changes. A [`LiveConfig`] remembers where it came from. When the token, the certificate
-//! authority or the address changes there, its clients use the new one, without a restart and without a failed
-//! request.
+//! A [`kube::Config`] never changes. A [`LiveConfig`] knows its source. When the token, the certificate authority or
+//! the address changes there, its clients use the new one, without a restart and without a failed request.
 
-mod answer;
 mod config;
 mod current;
 mod digest;
+mod error_message;
 pub(crate) mod health;
 mod origin;
-mod said;
-mod wire;
+mod response_body;
+mod transport;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::config::LiveConfig;
-pub(crate) use self::health::Pulse;
-pub(crate) use self::origin::{Origin, with_its_token};
-pub(crate) use self::said::said;
-pub use self::wire::Access;
-pub(crate) use self::wire::Wire;
+pub(crate) use self::error_message::error_message;
+pub(crate) use self::health::HealthState;
+pub(crate) use self::origin::Origin;
+pub use self::transport::ClusterAccess;
+pub(crate) use self::transport::Transport;

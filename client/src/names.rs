@@ -1,11 +1,11 @@
-//! Names within Kubernetes' limits.
+//! Names and label values within the limits of Kubernetes.
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 /// The longest label value, and the longest DNS-1123 label.
 pub const LABEL_MAX: usize = 63;
 
-/// Hexadecimal digits of the hash that keeps shortened names apart: 40 bits.
+/// Hexadecimal digits of the hash that distinguishes shortened names: 40 bits.
 pub const HASH_DIGITS: usize = 10;
 
 /// The first `digits` hexadecimal digits of the text's SHA-256.
@@ -15,20 +15,20 @@ pub fn short_hash(text: &[u8], digits: usize) -> String {
     hex
 }
 
-/// `name` as a label value: itself, or, over 63 characters, its beginning and a hash of the whole.
+/// The name of an object as a label value. A name of more than 63 characters is shortened, and gets a hash.
 ///
-/// Names of objects are DNS-1123 subdomains, and a label value may have all of their characters
+/// Label values may have all characters of DNS-1123 subdomains
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/>).
 pub fn label_value(name: &str) -> String {
     if name.len() <= LABEL_MAX { name.to_owned() } else { with_hash(name, name) }
 }
 
-/// The beginning of `text` and a hash of `name`, together at most 63 characters.
+/// The beginning of `text` with a hash of `name`, at most 63 characters in total.
 pub fn with_hash(text: &str, name: &str) -> String {
-    let head = &text[..text.floor_char_boundary(LABEL_MAX - HASH_DIGITS - 1)];
-    // These can't stand before a hash.
-    let head = head.trim_end_matches(['-', '.']);
-    format!("{head}-{}", short_hash(name.as_bytes(), HASH_DIGITS))
+    let prefix = &text[..text.floor_char_boundary(LABEL_MAX - HASH_DIGITS - 1)];
+    // A dash follows.
+    let prefix = prefix.trim_end_matches(['-', '.']);
+    format!("{prefix}-{}", short_hash(name.as_bytes(), HASH_DIGITS))
 }
 
 /// Whether `name` is a DNS-1123 subdomain, as the names of most objects must be
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_name_is_its_own_label_value() {
+    fn a_short_name_is_an_unchanged_label_value() {
         assert_eq!(label_value("c2.default-pod-lister"), "c2.default-pod-lister");
     }
 

@@ -1,4 +1,4 @@
-//! One credential, and its forms as the values of a Secret.
+//! A credential, and its forms as the values of a Secret.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +12,18 @@ use serde_json::{Value, json};
 
 use crate::contract::key;
 
-/// All that a consumer needs to act as a service account of a source.
+/// What a consumer needs to authenticate as a service account of a source.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    /// Name of the context, cluster and user in the kubeconfigs: the import's.
+    /// The import's name. Names the context, cluster and user in the kubeconfigs.
     pub name: String,
     /// The source's name.
     pub cluster_name: String,
-    /// Where the source's API server is.
+    /// How to reach the source's API server.
     pub endpoint: Endpoint,
     /// The service account's namespace.
     pub namespace: String,
-    /// The bearer token. It does not print itself.
+    /// The bearer token. `Debug` does not show it.
     pub token: SecretString,
 }
 
@@ -35,11 +35,10 @@ pub struct FormatError {
     source: serde_saphyr::ser::Error,
 }
 
-/// What a Secret holds: the items that its import chose, or the usual ones if it chose none; among
-/// these a CA bundle, where the source needs one.
-pub fn items(chosen: &[SecretItem], with_ca: bool) -> Vec<SecretItem> {
-    if !chosen.is_empty() {
-        return chosen.to_vec();
+/// The items of a Secret: those that the import selects, or the default ones, with the CA bundle if the source has one.
+pub fn items(selected: &[SecretItem], with_ca: bool) -> Vec<SecretItem> {
+    if !selected.is_empty() {
+        return selected.to_vec();
     }
     let ca = with_ca.then_some((key::CA, ItemValue::CABundle));
     [
@@ -56,21 +55,21 @@ pub fn items(chosen: &[SecretItem], with_ca: bool) -> Vec<SecretItem> {
 }
 
 impl Credential {
-    /// The values of the Secret, by their keys: those of [`items`].
+    /// The data of the Secret, with the keys of [`items`].
     ///
     /// # Errors
-    /// When a kubeconfig can't be written.
-    pub fn data(&self, chosen: &[SecretItem]) -> Result<BTreeMap<String, ByteString>, FormatError> {
-        items(chosen, self.endpoint.ca_bundle.is_some())
+    /// If a kubeconfig can't be written.
+    pub fn data(&self, selected: &[SecretItem]) -> Result<BTreeMap<String, ByteString>, FormatError> {
+        items(selected, self.endpoint.ca_bundle.is_some())
             .into_iter()
             .map(|item| Ok((item.key, ByteString(self.value(item.value)?.into_bytes()))))
             .collect()
     }
 
-    /// A kubeconfig that holds everything.
+    /// A self-contained kubeconfig.
     ///
     /// # Errors
-    /// When it can't be written as YAML.
+    /// If it can't be written as YAML.
     pub fn kubeconfig(&self) -> Result<String, FormatError> {
         self.yaml(
             AuthInfo { token: Some(self.token.clone()), ..Default::default() },
@@ -81,12 +80,11 @@ impl Credential {
         )
     }
 
-    /// A kubeconfig whose token and CA are the files `token` and `ca.crt` beside it, so that
-    /// clients see each refresh of the mount. kubectl and client-go resolve relative names against
-    /// the kubeconfig's own folder.
+    /// A kubeconfig that refers to the files `token` and `ca.crt` beside it, so that clients observe each refresh of
+    /// the mount. kubectl and client-go resolve relative paths from the kubeconfig's folder.
     ///
     /// # Errors
-    /// When it can't be written as YAML.
+    /// If it can't be written as YAML.
     pub fn kubeconfig_files(&self) -> Result<String, FormatError> {
         self.yaml(
             AuthInfo { token_file: Some(key::TOKEN.into()), ..Default::default() },
@@ -161,7 +159,7 @@ impl Credential {
     }
 }
 
-/// What a kubeconfig calls its one context, cluster and user.
+/// The names of the context, cluster and user in a kubeconfig.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Names<'a> {
     pub(crate) context: &'a str,
@@ -230,14 +228,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_usual_keys() {
+    fn the_default_keys() {
         let data = credential().data(&[]).unwrap();
         assert_eq!(keys(&data), ["ca.crt", "config", "kubeconfig", "namespace", "server", "token"]);
         assert_eq!(data["token"].0, b"t0ken");
     }
 
     #[test]
-    fn no_ca_means_the_systems_roots() {
+    fn without_a_ca_bundle_none_is_written() {
         let mut credential = credential();
         credential.endpoint.ca_bundle = None;
         let data = credential.data(&[]).unwrap();
@@ -246,19 +244,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_kubeconfigs_read_back_as_what_they_were_made_from() {
+    fn kubeconfigs_can_be_read_back() {
         let mut credential = credential();
-        // Names that YAML would take for something else than a string.
+        // Names that are not strings in YAML unless they are quoted.
         for (name, namespace) in
             [("c2-pod-lister", "default"), ("1.0", "true"), ("0x10", "null"), ("1e3", "on")]
         {
             credential.name = name.into();
             credential.namespace = namespace.into();
-            let whole = Kubeconfig::from_yaml(&credential.kubeconfig().unwrap()).unwrap();
-            assert_eq!(whole.current_context.as_deref(), Some(name));
-            let context = whole.contexts[0].context.as_ref().unwrap();
+            let inline = Kubeconfig::from_yaml(&credential.kubeconfig().unwrap()).unwrap();
+            assert_eq!(inline.current_context.as_deref(), Some(name));
+            let context = inline.contexts[0].context.as_ref().unwrap();
             assert_eq!(context.namespace.as_deref(), Some(namespace));
-            let user = whole.auth_infos[0].auth_info.as_ref().unwrap();
+            let user = inline.auth_infos[0].auth_info.as_ref().unwrap();
             assert_eq!(user.token.as_ref().unwrap().expose_secret(), "t0ken");
 
             let files = Kubeconfig::from_yaml(&credential.kubeconfig_files().unwrap()).unwrap();
@@ -279,7 +277,7 @@ pub(crate) mod tests {
         for (key, value) in credential.data(&[]).unwrap() {
             std::fs::write(folder.join(key), value.0).unwrap();
         }
-        let config = Mounts::at(root.path()).import("c2-pod-lister").unwrap().config();
+        let config = Mounts::in_dir(root.path()).import("c2-pod-lister").unwrap().config();
         assert_eq!(config.cluster_url, "https://c2.example:6443/");
         assert_eq!(config.default_namespace, "default");
         assert_eq!(config.root_cert.unwrap().len(), 1);
@@ -287,7 +285,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn items_are_all_that_there_is() {
+    fn selected_items_replace_the_default_ones() {
         let items = [
             SecretItem { key: "name".into(), value: ItemValue::ClusterName },
             SecretItem { key: "config".into(), value: ItemValue::ArgoCDConfig },
@@ -300,7 +298,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_credential_does_not_print_its_token() {
+    fn debug_output_does_not_show_the_token() {
         assert!(!format!("{:?}", credential()).contains("t0ken"));
     }
 }

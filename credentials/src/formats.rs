@@ -1,7 +1,6 @@
-//! Credentials as other programs read them: a kubeconfig, or a Secret with the name, the labels and the
-//! keys that the program looks for.
+//! The formats of other programs: a kubeconfig, or a Secret with the name, labels and keys that the program reads.
 //!
-//! All are functions of an [`Exported`], and none of them reads or writes anything.
+//! All are pure functions of an [`Exported`].
 
 use std::collections::BTreeMap;
 
@@ -16,14 +15,14 @@ pub mod argo_cd;
 pub mod argo_workflows;
 pub mod kubeconfigs;
 
-/// A credential, and what a consumer is told beside it.
+/// A credential to export.
 #[derive(Clone, Copy, Debug)]
 pub struct Exported<'a> {
-    /// The credential. Its `cluster_name` is what the consumer calls the cluster.
+    /// The credential. Its `cluster_name` is the name of the cluster for the consumer.
     pub credential: &'a Credential,
-    /// The service account.
+    /// The name of the service account.
     pub service_account: &'a str,
-    /// Whether the consumer makes sure that it talks to the source.
+    /// Whether the consumer verifies the certificate of the source.
     pub verification: Verification,
 }
 
@@ -37,7 +36,7 @@ impl Exported<'_> {
     }
 }
 
-/// A Secret with these labels and one value after the other.
+/// A Secret with these labels and values.
 fn secret<const L: usize, const V: usize>(
     name: String,
     labels: [(&str, &str); L],
@@ -63,7 +62,7 @@ mod tests {
     use super::*;
     use crate::credential::tests::credential;
 
-    /// Those of the credential of the tests, each way.
+    /// Calls `check` with the test credential, with and without verification.
     pub(super) fn each(check: impl Fn(Exported<'_>)) {
         let credential = credential();
         for verification in [Verification::Certificate, Verification::Nothing] {

@@ -1,16 +1,15 @@
-//! What importer, webhook and kubemcsa share and outsiders don't need. It is not published, and no part of it is
-//! stable.
+//! What importer, webhook and kubemcsa share. Not published, and not stable.
 //!
-//! | module | what it is |
+//! | module | contents |
 //! | --- | --- |
-//! | [`contract`] | the names that these programs agree on, with those that are public |
-//! | [`credential`] | one credential, and its forms as the values of a Secret |
-//! | [`formats`] | the same credential, as other programs read it |
-//! | [`secret`] | the Secret that an import owns, whole |
-//! | [`link`] | a link: the importer's own credential to one source, read from its Secret |
-//! | [`token`] | how a token is requested, and what it says of itself |
-//! | [`names`] | names within Kubernetes' limits |
-//! | [`proxy`] | the proxy on the way to an API server |
+//! | [`contract`] | names that these programs share |
+//! | [`credential`] | a credential, and its forms as the values of a Secret |
+//! | [`formats`] | the formats of other programs |
+//! | [`secret`] | the Secret of an import |
+//! | [`link`] | links: the importer's credentials for sources |
+//! | [`token`] | token requests, and the claims of tokens |
+//! | [`names`] | names within the limits of Kubernetes |
+//! | [`proxy`] | the proxy for an API server |
 
 pub mod contract;
 pub mod credential;

@@ -1,8 +1,7 @@
-//! A link: the importer's own credential to one source, read from its Secret.
+//! Links: the importer's credentials for sources.
 //!
-//! A Secret of the system namespace with the label [`contract::LINK_LABEL`] and the key
-//! `kubeconfig` is a link, whether an import made it or a person. It is data, never a program:
-//! what would run a command or read a file of the importer's is refused.
+//! A link is a Secret in the system namespace with the label [`contract::LINK_LABEL`] and the key `kubeconfig`. An
+//! import or a person created it. Kubeconfigs that would run a command or read a file of the importer are rejected.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Config, ResourceExt};
@@ -11,22 +10,22 @@ use mcsa_client::kubeconfig;
 use crate::contract::{self, key};
 use crate::credential::Endpoint;
 
-/// The way into one source.
+/// The importer's credential for a source.
 #[derive(Clone, Debug)]
 pub struct Link {
-    /// The source's name: what imports say as `clusterName`.
+    /// The source's name, as in `spec.clusterName` of imports.
     pub cluster_name: String,
-    /// UID of the source that the link was made for, where it is pinned.
+    /// UID of the source. `None`: the link does not pin it.
     pub cluster_uid: Option<String>,
-    /// Where the source is; its imports' Secrets say the same.
+    /// How to reach the source, also for consumers.
     pub endpoint: Endpoint,
-    /// How the importer itself connects.
+    /// The importer's config.
     pub config: Config,
 }
 
-/// A Secret with the label of a link is none.
+/// A Secret with the link label is not a valid link.
 #[derive(Debug, thiserror::Error)]
-#[error("Secret {namespace}/{name} is no usable link: {problem}")]
+#[error("Secret {namespace}/{name} is not a valid link: {problem}")]
 pub struct LinkError {
     namespace: String,
     name: String,
@@ -35,13 +34,13 @@ pub struct LinkError {
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("it has no key {}; put a kubeconfig there, or run kubemcsa bootstrap again", key::KUBECONFIG)]
-    Missing,
+    #[error("it has no key {}: add a kubeconfig, or run kubemcsa bootstrap again", key::KUBECONFIG)]
+    MissingKey,
     #[error("the value of {} is not UTF-8", key::KUBECONFIG)]
     NotText,
     #[error("the value of {} is not a kubeconfig", key::KUBECONFIG)]
     NotAKubeconfig,
-    #[error("its kubeconfig has {0}, which a link must not have: put the data itself there")]
+    #[error("its kubeconfig has {0}, which is not allowed in a link: inline the data")]
     Refused(&'static str),
     #[error(transparent)]
     Kubeconfig(kubeconfig::Problem),
@@ -57,7 +56,7 @@ impl From<kubeconfig::Problem> for Problem {
     }
 }
 
-/// Name of the source that a link's Secret is for: what its annotation says, else its own name.
+/// The name of a link's source: the Secret's annotation, or else the Secret's name.
 pub fn cluster_name(secret: &Secret) -> String {
     secret.annotations().get(contract::CLUSTER_NAME).cloned().unwrap_or_else(|| secret.name_any())
 }
@@ -66,8 +65,8 @@ impl Link {
     /// Reads the link in `secret`.
     ///
     /// # Errors
-    /// When the Secret holds no kubeconfig, or one that refers to anything outside itself. The
-    /// error names the Secret and the field, and never contains a value.
+    /// If the Secret has no kubeconfig, or one that is not self-contained. The error names the Secret and the field,
+    /// and never quotes a value.
     pub fn read(secret: &Secret) -> Result<Self, LinkError> {
         read(secret).map_err(|problem| LinkError {
             namespace: secret.namespace().unwrap_or_default(),
@@ -78,7 +77,7 @@ impl Link {
 }
 
 fn read(secret: &Secret) -> Result<Link, Problem> {
-    let value = secret.data.as_ref().and_then(|data| data.get(key::KUBECONFIG)).ok_or(Problem::Missing)?;
+    let value = secret.data.as_ref().and_then(|data| data.get(key::KUBECONFIG)).ok_or(Problem::MissingKey)?;
     let text = std::str::from_utf8(&value.0).map_err(|_| Problem::NotText)?;
     let (endpoint, config) = kubeconfig::read(text, None)?;
     Ok(Link {
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_credential_writes_is_a_link() {
+    fn the_kubeconfig_of_a_credential_is_a_valid_link() {
         let credential = credential();
         let mut secret = secret(&credential.kubeconfig().unwrap());
         let link = Link::read(&secret).unwrap();
@@ -128,13 +127,17 @@ mod tests {
     #[case("current-context: c2-pod-lister", "current-context: other", "current-context")]
     #[case("https://c2", "http://c2", "https://")]
     #[case("clusters:", "clusters: t0ken", "not a kubeconfig")]
-    #[case("https://c2", "https://c 2", "server is no URL")]
-    fn a_link_is_data_and_errors_quote_none(#[case] from: &str, #[case] to: &str, #[case] said: &str) {
-        let whole = credential().kubeconfig().unwrap();
-        let spoiled = whole.replacen(from, to, 1);
-        assert_ne!(whole, spoiled, "the case replaces nothing in:\n{whole}");
-        let error = Link::read(&secret(&spoiled)).unwrap_err().to_string();
-        assert!(error.contains("multicluster-service-account/c2") && error.contains(said), "{error}");
+    #[case("https://c2", "https://c 2", "server is not a URL")]
+    fn invalid_links_are_rejected_without_quoting_them(
+        #[case] from: &str,
+        #[case] to: &str,
+        #[case] expected: &str,
+    ) {
+        let valid = credential().kubeconfig().unwrap();
+        let invalid = valid.replacen(from, to, 1);
+        assert_ne!(valid, invalid, "the case replaces nothing in:\n{valid}");
+        let error = Link::read(&secret(&invalid)).unwrap_err().to_string();
+        assert!(error.contains("multicluster-service-account/c2") && error.contains(expected), "{error}");
         assert!(!error.contains("t0ken"), "{error}");
     }
 }

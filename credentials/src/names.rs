@@ -1,10 +1,10 @@
-//! Names within Kubernetes' limits.
+//! Names within the limits of Kubernetes.
 
 use mcsa_client::names::{HASH_DIGITS, LABEL_MAX, with_hash};
 pub use mcsa_client::names::{is_dns_subdomain, label_value, short_hash};
 
-/// `prefix` and `name` as one DNS-1123 label, such as a volume's name. Two different names never
-/// get the same label, even if they agree once they are shortened or their dots are replaced.
+/// A DNS-1123 label of `prefix` and `name`, for example for a volume. Different names get different labels, even if
+/// they only differ in dots or after the longest length.
 pub fn dns_label(prefix: &str, name: &str) -> String {
     let label = format!("{prefix}{}", name.replace('.', "-"));
     if label.len() <= LABEL_MAX && !name.contains('.') && !ends_like_a_hash(name) {
@@ -13,28 +13,26 @@ pub fn dns_label(prefix: &str, name: &str) -> String {
     with_hash(&label, name)
 }
 
-/// A name that ends like a hash gets one of its own, or it could be the label of another name.
+/// Such a name gets a hash, too: otherwise it could equal the label of another name.
 fn ends_like_a_hash(name: &str) -> bool {
     let end = name.rsplit('-').next().unwrap_or_default();
     end.len() == HASH_DIGITS && end.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The names in an annotation's value, which are separated by commas.
-pub fn listed(value: &str) -> impl Iterator<Item = &str> {
+/// Splits the value of an annotation at commas.
+pub fn comma_separated(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|name| !name.is_empty())
 }
 
-/// The name of a namespace, as a flag gives it.
+/// Parses the name of a namespace in a flag.
 ///
 /// # Errors
-/// When it can be that of none: a namespace's name is a DNS-1123 label.
+/// If it is not a DNS-1123 label.
 pub fn namespace(name: &str) -> Result<String, String> {
     if name.len() <= LABEL_MAX && !name.contains('.') && is_dns_subdomain(name) {
         return Ok(name.to_owned());
     }
-    Err(format!(
-        "no namespace can be called that: it takes lower-case letters, digits and -, at most {LABEL_MAX} characters"
-    ))
+    Err(format!("not a valid namespace name: use at most {LABEL_MAX} lower-case letters, digits and -"))
 }
 
 #[cfg(test)]
@@ -65,7 +63,7 @@ mod tests {
         assert_eq!(dns_label("sai-", "a-b"), "sai-a-b");
         let dotted = dns_label("sai-", "a.b");
         assert_ne!(dotted, "sai-a-b");
-        // Not even a name that was made up for it.
+        // Not even a name that was chosen to collide.
         assert_ne!(dns_label("sai-", dotted.trim_start_matches("sai-")), dotted);
     }
 

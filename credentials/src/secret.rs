@@ -1,4 +1,4 @@
-//! The Secret that an import owns, whole.
+//! The Secret of an import.
 
 mod state;
 
@@ -16,24 +16,25 @@ use crate::names::{label_value, short_hash};
 
 pub use state::{Names, Owner, SecretState};
 
-/// What is known about the token in a Secret, kept as annotations on that Secret: a restarted
-/// importer learns from them that nothing is due, without reading a token.
+/// Facts about the token in a Secret, stored in annotations of the Secret. A restarted importer reads them instead of
+/// the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provenance {
-    /// When the token expires, by the clock of whoever wrote the Secret.
+    /// When the token expires, by the writer's clock.
     pub expires_at: Timestamp,
-    /// When to replace it, by the importer's clock. None: at once (the importer takes it over).
+    /// When to replace the token, by the importer's clock. `None`: at once, because the importer did not write the
+    /// Secret.
     pub refresh_at: Option<Timestamp>,
-    /// UID of the service account that the token is for.
+    /// UID of the service account.
     pub service_account_uid: String,
-    /// UID of the source, where it is known.
+    /// UID of the source, if it is known.
     pub cluster_uid: Option<String>,
-    /// [`fingerprint`] of what the Secret was made from.
+    /// The [`fingerprint`] of the Secret's inputs.
     pub fingerprint: String,
 }
 
 impl Provenance {
-    /// Reads it from a Secret's annotations; none when one is missing or was spoiled.
+    /// Reads the annotations of a Secret. `None`: one is missing or invalid.
     pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let time = |key| annotations.get(key)?.parse().ok();
         Some(Self {
@@ -58,31 +59,31 @@ impl Provenance {
     }
 }
 
-/// A digest of all that an import's Secret is made from, but the token: when it differs from the
-/// one on the Secret, the Secret is not what it should be.
+/// A digest of the inputs of an import's Secret, without the token. If it differs from the one in the Secret's
+/// annotation, the Secret is outdated.
 pub fn fingerprint(spec: &ServiceAccountImportSpec, link: bool, endpoint: &Endpoint) -> String {
     let Endpoint { server, ca_bundle, tls_server_name, proxy_url } = endpoint;
     let inputs = serde_json::json!([spec, link, server, ca_bundle, tls_server_name, proxy_url]);
     short_hash(inputs.to_string().as_bytes(), 16)
 }
 
-/// The Secret of `import`: its name, owner, labels, annotations and values.
+/// Builds the Secret of `import`.
 ///
 /// # Errors
-/// When a kubeconfig can't be written.
+/// If a kubeconfig can't be written.
 pub fn build(
     import: &ServiceAccountImport,
     credential: &Credential,
     provenance: &Provenance,
 ) -> Result<Secret, FormatError> {
     let template = import.spec.secret.clone().unwrap_or_default();
-    // Ours come last: those of the spec can't replace them.
+    // Insert ours last, so that the template can't replace them.
     let mut labels = template.labels;
     labels.insert(contract::IMPORT_NAME.into(), label_value(&import.name_any()));
     if import.is_link() {
         labels.insert(contract::LINK_LABEL.into(), "true".into());
     } else {
-        // Only bootstrap and the importer make links; a template must not.
+        // A template must not create a link.
         labels.remove(contract::LINK_LABEL);
     }
     let mut annotations = template.annotations;
@@ -128,14 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn provenance_survives_the_secret() {
+    fn provenance_can_be_read_back() {
         let secret = build(&import("default"), &credential(), &provenance()).unwrap();
         assert_eq!(Provenance::read(secret.annotations()), Some(provenance()));
         assert_eq!(secret.owner_references()[0].controller, Some(true));
     }
 
     #[test]
-    fn a_template_cannot_replace_what_is_ours() {
+    fn a_template_cannot_replace_our_labels_and_annotations() {
         let mut import = import("default");
         let ours =
             [contract::IMPORT_NAME, contract::LINK_LABEL, contract::EXPIRATION_TIME, contract::CLUSTER_UID];

@@ -1,7 +1,6 @@
-//! How a service account token is asked for, and what it says of itself.
+//! Token requests, and the claims of service account tokens (KEP-1205).
 //!
-//! The claims are read, not verified: only the API server that minted a token can do that, and
-//! only it needs to. Source: KEP-1205 (bound service account tokens).
+//! The claims are not verified: only the API server that issued a token needs to do that.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -9,8 +8,8 @@ use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, T
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// A request for a token of that lifetime in seconds: for the API server itself where no audience is
-/// named, and bound to a Secret of the service account's namespace where one is.
+/// A TokenRequest. Without audiences, the token is for the API server. `bound_secret` is in the service account's
+/// namespace.
 pub fn request(expiration_seconds: i64, audiences: &[String], bound_secret: Option<&str>) -> TokenRequest {
     TokenRequest {
         spec: TokenRequestSpec {
@@ -27,7 +26,7 @@ pub fn request(expiration_seconds: i64, audiences: &[String], bound_secret: Opti
     }
 }
 
-/// The claims of a bound service account token that matter to us.
+/// The claims of a bound service account token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// When the source issued the token, by its clock.
@@ -38,18 +37,18 @@ pub struct Claims {
     pub namespace: String,
     /// Name of the service account.
     pub service_account: String,
-    /// UID of the service account: another one after it was deleted and recreated.
+    /// UID of the service account. It changes when the service account is recreated.
     pub service_account_uid: String,
-    /// The Secret that the token is bound to, if it is bound to one.
+    /// The Secret that the token is bound to, if any.
     pub bound_secret: Option<BoundSecret>,
 }
 
-/// A Secret that a token ends with.
+/// A Secret that a token is bound to: deleting it revokes the token.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct BoundSecret {
     /// Its name, in the namespace of the service account.
     pub name: String,
-    /// Its UID: another one after it was deleted and recreated.
+    /// Its UID. It changes when the Secret is recreated.
     pub uid: String,
 }
 
@@ -59,12 +58,11 @@ pub struct BoundSecret {
 pub struct NotAServiceAccountToken(&'static str);
 
 impl Claims {
-    /// Reads the claims of `token`.
+    /// Parses the claims of `token`.
     ///
     /// # Errors
-    /// When it is no JWT with the claims of a bound service account token. The error never
-    /// contains any part of the token.
-    pub fn of(token: &SecretString) -> Result<Self, NotAServiceAccountToken> {
+    /// If it is not a JWT with the claims of a bound service account token. The error never quotes the token.
+    pub fn parse(token: &SecretString) -> Result<Self, NotAServiceAccountToken> {
         let mut parts = token.expose_secret().split('.');
         let (Some(_), Some(payload), Some(_), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -74,9 +72,9 @@ impl Claims {
         let payload = URL_SAFE_NO_PAD
             .decode(payload)
             .map_err(|_| NotAServiceAccountToken("its payload is not base64url"))?;
-        // serde's message could quote the payload; it is left out.
+        // Leaves out serde's message, which may quote the payload.
         let payload: Payload = serde_json::from_slice(&payload)
-            .map_err(|_| NotAServiceAccountToken("its payload has not the expected claims"))?;
+            .map_err(|_| NotAServiceAccountToken("its payload does not have the expected claims"))?;
         let time = |seconds| {
             Timestamp::from_second(seconds).map_err(|_| NotAServiceAccountToken("its times are out of range"))
         };
@@ -121,8 +119,8 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_read() {
-        let claims = Claims::of(&token(
+    fn claims_are_parsed() {
+        let claims = Claims::parse(&token(
             r#"{"iat":1000,"exp":4600,"kubernetes.io":{"namespace":"default","serviceaccount":{"name":"pod-lister","uid":"u-1"},"secret":{"name":"c1","uid":"u-2"}}}"#,
         ))
         .unwrap();
@@ -135,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_without_being_quoted() {
+    fn invalid_tokens_are_rejected_without_quoting_them() {
         for text in ["", "secret", "a.b", "a.b.c.d", "a.!!.c", "e30.bm8.x"] {
-            let error = Claims::of(&text.to_owned().into()).unwrap_err().to_string();
+            let error = Claims::parse(&text.to_owned().into()).unwrap_err().to_string();
             assert!(error.starts_with("not a bound service account token"), "{error}");
             assert!(text.is_empty() || !error.contains(text), "{error}");
         }

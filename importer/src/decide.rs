@@ -87,7 +87,7 @@ pub fn decide(facts: Facts<'_>, now: Timestamp) -> Decision {
         return Decision::Mint(if facts.had_secret { MintReason::Lost } else { MintReason::Missing });
     };
     let Some(provenance) = &secret.provenance else { return Decision::Mint(MintReason::Edited) };
-    if secret.was_touched() || (secret.is_tracked() && secret.names.keys != *facts.keys) {
+    if secret.was_edited() || (secret.is_tracked() && secret.names.keys != *facts.keys) {
         return Decision::Mint(MintReason::Edited);
     }
     let other_cluster = facts.cluster_uid.is_some() && facts.cluster_uid != provenance.cluster_uid.as_deref();

@@ -65,7 +65,7 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     let (token, granted_until) =
         answer.status.map(|status| (status.token, status.expiration_timestamp.0)).unwrap_or_default();
     let token: SecretString = token.into();
-    let claims = Claims::of(&token).map_err(|error| {
+    let claims = Claims::parse(&token).map_err(|error| {
         Failure::new(
             Reason::SourceFailed,
             format!("{} returned an unusable token for {account}: {error}", spec.cluster_name),

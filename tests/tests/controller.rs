@@ -186,7 +186,7 @@ fn error_policy(request: &Request<ConfigMap>, _: &Failure, _: Arc<Scene>) -> Act
 async fn silent(clusters: &Clusters, name: &str) {
     eventually(format!("{name} is silent"), async || {
         let member = clusters.get(name).context("it has left")?;
-        ensure!(member.health().is_silent(), "{member:?}");
+        ensure!(member.health().is_unresponsive(), "{member:?}");
         Ok(())
     })
     .await;

@@ -111,7 +111,7 @@ async fn an_import_is_that_service_account_and_no_more() -> anyhow::Result<()> {
     world.import(&imports, "a", "identity").await?;
     let root = tempfile::tempdir()?;
     mount(root.path(), "a", &imports.values("a-token").await?)?;
-    let config = Mounts::at(root.path()).import("a")?;
+    let config = Mounts::in_dir(root.path()).import("a")?;
     ensure!(config.default_namespace() == "identity", "{}", config.default_namespace());
     let client = config.client();
 

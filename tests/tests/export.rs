@@ -143,7 +143,7 @@ async fn each_format_is_a_valid_credential() -> anyhow::Result<()> {
             ensure!(stderr.contains("the token expires in 20m"), "{format}: {stderr}");
             let read = read(format, &document).with_context(|| format!("{format} as {syntax}"))?;
             let token = token(&read)?;
-            let claims = Claims::of(&token)?;
+            let claims = Claims::parse(&token)?;
             let expected = start + SignedDuration::from_mins(20);
             let late = claims.expires_at.duration_since(expected).as_secs();
             ensure!((-5..120).contains(&late), "{format}: it expires {late} s late");

@@ -51,7 +51,7 @@ async fn token_is_refreshed_when_due_and_not_at_a_restart() -> anyhow::Result<()
     // A program creates a client from the mount.
     let root = tempfile::tempdir()?;
     mount(root.path(), "short", &first)?;
-    let client = Mounts::at(root.path()).import("short")?.client();
+    let client = Mounts::in_dir(root.path()).import("short")?.client();
     let first_id = credential_id(&client).await?;
 
     // After a restart, the importer reads from the Secret that nothing is due.
@@ -382,11 +382,11 @@ async fn api_server_rejects_invalid_imports() -> anyhow::Result<()> {
     refused("a", |spec| spec.cluster_name = "C2".into(), "spec.clusterName").await?;
     refused("a", |spec| spec.namespace = "a.b".into(), "spec.namespace").await?;
     refused("a", |spec| spec.name = String::new(), "spec.name").await?;
-    refused(&"a".repeat(248), |_| {}, "at most 247 characters").await?;
+    refused(&"a".repeat(248), |_| {}, "no more than 247 characters").await?;
 
     let mut import = imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     import.spec.secret = Some(SecretTemplate { name: Some("other".into()), ..Default::default() });
     let error = imports.api.replace("a", &PostParams::default(), &import).await.unwrap_err().to_string();
-    ensure!(error.contains("secret.name can't change"), "{error}");
+    ensure!(error.contains("secret.name is immutable"), "{error}");
     linked.release().await
 }

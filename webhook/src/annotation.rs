@@ -1,7 +1,7 @@
 //! Parses the pod's annotations.
 
 use mcsa_client::contract;
-use mcsa_credentials::names::{is_dns_subdomain, listed};
+use mcsa_credentials::names::{comma_separated, is_dns_subdomain};
 
 use crate::message::quote;
 
@@ -30,7 +30,7 @@ pub(crate) enum Invalid {
 /// Parses [`contract::IMPORT_NAME`]: names in their order, without duplicates.
 pub(crate) fn names(value: &str) -> Result<Vec<&str>, Invalid> {
     let mut names: Vec<&str> = Vec::new();
-    for name in listed(value) {
+    for name in comma_separated(value) {
         if !is_dns_subdomain(name) {
             return Err(Invalid::Name { name: quote(name) });
         }

@@ -14,7 +14,7 @@ use crate::kubeconfig::{self, Chosen, INSECURE};
 /// The key that has the kubeconfig.
 const VALUE: &str = "value";
 
-const FIX: &str = "put a kubeconfig there, with a context for each cluster, as kubemcsa export --format \
+const FIX: &str = "add a kubeconfig, with a context for each cluster, as kubemcsa export --format \
                     argo-kubeconfig prints it";
 
 impl Reader {

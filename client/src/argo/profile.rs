@@ -12,7 +12,7 @@ use super::error::{ArgoError, Place, Problem, text};
 use super::{CLUSTER_LABEL, REMOTE_NAMESPACE, Reader, WORKFLOW_NAMESPACE};
 use crate::contract::key;
 
-const FIX: &str = "put a kubeconfig there, as kubemcsa export --format argo-profile prints it";
+const FIX: &str = "add a kubeconfig, as kubemcsa export --format argo-profile prints it";
 
 /// Access to a cluster, and its scope.
 #[derive(Clone, Debug)]

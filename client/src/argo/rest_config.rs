@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::fields::Fields;
 use super::Reader;
 use super::error::{ArgoError, Place, Problem, if_encoded, require_credential, text};
-use crate::kubeconfig::{self, Verification, authority, decoded_pem, proxy, unbroken, url};
+use crate::kubeconfig::{self, Verification, authority, decoded_pem, proxy, url, without_line_breaks};
 
 const FIX: &str = "put the rest config of the cluster there, under the cluster's name, as kubemcsa export --format \
                    argo-clusters prints it";
@@ -69,7 +69,7 @@ fn config(text: &str, verification: Verification) -> Result<Config, Problem> {
     }
 
     let mut config = Config::new(url(&server).ok_or(Problem::NotAUrl("Host"))?);
-    config.proxy_url = proxy::on_the_way_to(&config.cluster_url, None).map_err(Problem::Proxy)?;
+    config.proxy_url = proxy::proxy_for(&config.cluster_url, None).map_err(Problem::Proxy)?;
     config.root_cert = ca.map(|(_, certificates)| certificates);
     config.accept_invalid_certs = insecure;
     config.tls_server_name = tls.text("ServerName")?.map(str::to_owned);
@@ -83,7 +83,7 @@ fn user(fields: &Fields<'_>, tls: &Fields<'_>) -> Result<AuthInfo, Problem> {
     if cert.is_some() != key.is_some() {
         return Err(Problem::HalfACertificate("TLSClientConfig.CertData", "TLSClientConfig.KeyData"));
     }
-    let pem = |field, data: &str| decoded_pem(field, data).map(|_| unbroken(data));
+    let pem = |field, data: &str| decoded_pem(field, data).map(|_| without_line_breaks(data));
     let impersonated = fields.inner("Impersonate")?;
     let user = AuthInfo {
         token: fields.text("BearerToken")?.map(|token| token.to_owned().into()),

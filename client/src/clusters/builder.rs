@@ -1,4 +1,4 @@
-//! What a set is built from.
+//! Builds a set.
 
 use std::sync::Arc;
 
@@ -6,66 +6,72 @@ use tokio::sync::watch;
 
 use super::Clusters;
 use super::imports::Imports;
-use super::member::Joining;
+use super::member::NewMember;
 use super::polled::Polled;
 use super::set::Set;
-use crate::config::{ConfigError, Contexts, Mounts};
-use crate::live::Access;
+use crate::config::{Contexts, Mounts};
+use crate::error::ConfigError;
+use crate::live::ClusterAccess;
 
 /// Builds a [`Clusters`]. If two sources offer a name, the first wins.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct ClustersBuilder {
-    fixed: Vec<(Arc<str>, Access, bool)>,
+    fixed: Vec<(Arc<str>, ClusterAccess, bool)>,
     polled: Vec<Polled>,
     imports: Vec<Imports>,
 }
 
 impl ClustersBuilder {
-    /// A cluster that never leaves: a [`LiveConfig`](crate::live::LiveConfig) or a client.
-    pub fn member(mut self, name: impl Into<Arc<str>>, access: impl Into<Access>) -> Self {
+    /// A cluster that never leaves, given by a [`LiveConfig`](crate::live::LiveConfig) or a client.
+    pub fn member(mut self, name: impl Into<Arc<str>>, access: impl Into<ClusterAccess>) -> Self {
         self.fixed.push((name.into(), access.into(), false));
         self
     }
 
-    /// The cluster that the program itself runs in. Otherwise it is a member like the others.
-    pub fn local(mut self, name: impl Into<Arc<str>>, access: impl Into<Access>) -> Self {
+    /// The cluster that the program runs in. It never leaves, and [`Clusters::local`] returns it.
+    pub fn local(mut self, name: impl Into<Arc<str>>, access: impl Into<ClusterAccess>) -> Self {
         self.fixed.push((name.into(), access.into(), true));
         self
     }
 
-    /// All imports that are mounted in this pod, by name.
+    /// All imports that are mounted in this pod. Members have the names of the imports.
     pub fn mounted(self) -> Self {
-        self.mounted_at(Mounts::default())
+        self.mounted_in(Mounts::default())
     }
 
-    /// All imports that are mounted in this folder, by name.
-    pub fn mounted_at(mut self, mounts: Mounts) -> Self {
+    /// All imports in the folder of `mounts`. Members have the names of the imports.
+    pub fn mounted_in(mut self, mounts: Mounts) -> Self {
         self.polled.push(Polled::Mounted(mounts));
         self
     }
 
-    /// Imports that are watched in an API server. They join when they have a credential, and leave when they are deleted.
+    /// Imports in an API server, which are watched. They join when they have a credential, and leave when they are
+    /// deleted.
     pub fn imports(mut self, imports: Imports) -> Self {
         self.imports.push(imports);
         self
     }
 
-    /// These contexts of a kubeconfig, by name.
-    pub fn contexts<N: Into<String>>(mut self, of: Contexts, names: impl IntoIterator<Item = N>) -> Self {
+    /// The contexts of a kubeconfig that have these names.
+    pub fn contexts<N: Into<String>>(
+        mut self,
+        contexts: Contexts,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
         let names = names.into_iter().map(Into::into).collect();
-        self.polled.push(Polled::Contexts(of, Some(names)));
+        self.polled.push(Polled::Contexts(contexts, Some(names)));
         self
     }
 
-    /// All usable contexts of a kubeconfig, by name.
-    pub fn all_contexts(mut self, of: Contexts) -> Self {
-        self.polled.push(Polled::Contexts(of, None));
+    /// All usable contexts of a kubeconfig.
+    pub fn all_contexts(mut self, contexts: Contexts) -> Self {
+        self.polled.push(Polled::Contexts(contexts, None));
         self
     }
 
-    /// Starts the set. Members, contexts and mounts join at once; watched imports join when their Secrets have been read
-    /// (see [`Clusters::listed`]).
+    /// Starts the set. Members, contexts and mounts join at once; watched imports join when their Secrets have been
+    /// read (see [`Clusters::wait_until_synced`]).
     ///
     /// Call it within a tokio runtime.
     ///
@@ -74,19 +80,19 @@ impl ClustersBuilder {
     pub fn start(self) -> Result<Clusters, ConfigError> {
         let (set, tasks) = Set::new();
         for (name, access, is_local) in self.fixed {
-            if set.join(Joining { name: name.clone(), access, is_local, uid: None }).is_none() {
-                return Err(ConfigError::SameName(name.to_string()));
+            if set.join(NewMember { name: name.clone(), access, is_local, verified_uid: None }).is_none() {
+                return Err(ConfigError::DuplicateName(name.to_string()));
             }
         }
         for polled in self.polled {
-            let known = polled.begin(&set)?;
-            set.spawn(polled.go_on(set.clone(), known));
+            let state = polled.join_all(&set)?;
+            set.spawn(polled.poll(set.clone(), state));
         }
-        let (listed, pending) = watch::channel(self.imports.len());
+        let (synced, pending) = watch::channel(self.imports.len());
         for imports in self.imports {
-            let listed = listed.clone();
-            let is_listed = move || listed.send_modify(|pending| *pending -= 1);
-            set.spawn(imports.feed(set.clone(), is_listed));
+            let synced = synced.clone();
+            let on_synced = move || synced.send_modify(|pending| *pending -= 1);
+            set.spawn(imports.watch(set.clone(), on_synced));
         }
         Ok(Clusters { set, pending, _tasks: tasks })
     }

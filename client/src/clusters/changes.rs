@@ -13,13 +13,13 @@ use super::set::Members;
 pub enum Change {
     /// A cluster joined the set.
     Joined(Member),
-    /// Its address, certificate authority or default namespace changed. Its clients already use the new one.
-    Changed(Member),
+    /// Its address, certificate authority or default namespace changed. Its clients use the new one already.
+    Updated(Member),
     /// It left the set.
     Left(Member),
 }
 
-/// The changes, beginning with an empty set.
+/// The changes since the set was empty.
 pub(super) fn changes(
     members: watch::Receiver<Members>,
 ) -> impl Stream<Item = Change> + Send + Unpin + 'static {
@@ -32,9 +32,9 @@ pub(super) fn changes(
             if !std::mem::take(&mut is_first) {
                 members.changed().await.ok()?;
             }
-            let now = members.borrow_and_update().clone();
-            changes = differences(&known, &now);
-            known = now;
+            let current = members.borrow_and_update().clone();
+            changes = differences(&known, &current);
+            known = current;
         }
     })
     .boxed()
@@ -42,13 +42,12 @@ pub(super) fn changes(
 
 /// Members that left come first: one that joined may have taken the name of one that left.
 fn differences(old: &Members, new: &Members) -> VecDeque<Change> {
-    let stays =
-        |set: &Members, member: &Member| set.get(member.name()).is_some_and(|other| other.is_same(member));
+    let stays = |set: &Members, member: &Member| set.get(member.name()).is_some_and(|other| other == member);
     let left = old.values().filter(|member| !stays(new, member)).cloned().map(Change::Left);
-    let come = new.values().filter_map(|member| match old.get(member.name()) {
-        Some(known) if !known.is_same(member) => Some(Change::Joined(member.clone())),
-        Some(known) => (!known.leads_as(member)).then(|| Change::Changed(member.clone())),
+    let joined_or_updated = new.values().filter_map(|member| match old.get(member.name()) {
+        Some(known) if known != member => Some(Change::Joined(member.clone())),
+        Some(known) => (!known.is_same_revision(member)).then(|| Change::Updated(member.clone())),
         None => Some(Change::Joined(member.clone())),
     });
-    left.chain(come).collect()
+    left.chain(joined_or_updated).collect()
 }

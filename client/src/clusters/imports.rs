@@ -1,6 +1,6 @@
-//! Members that are imports in an API server.
+//! Members from imports in an API server.
 //!
-//! Imports are watched. The Secret of an import is read when the import's status reports a new token. That needs the
+//! Imports are watched. The Secret of an import is read when the import's status reports a new token. This needs the
 //! rights to `list` and `watch` imports and to `get` their Secrets, but not to list Secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,26 +20,27 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{info, warn};
 
-use super::member::{Joining, Member};
+use super::member::{Member, NewMember};
 use super::set::Set;
 use crate::ServiceAccountImport;
-use crate::config::{ConfigError, read_secret};
+use crate::config::read_secret;
 use crate::contract;
+use crate::error::ConfigError;
 use crate::live::{LiveConfig, Origin};
 
-/// The number of Secrets that are read at a time.
-const AT_A_TIME: usize = 8;
+/// The most Secrets that are read at a time.
+const CONCURRENT_READS: usize = 8;
 
-/// The deadline for reading one of them.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// The deadline for reading a Secret.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The timeout of a watch, in seconds. It limits how long a connection that something on the way dropped goes unnoticed.
-const WATCH: u32 = 60;
+/// The timeout of a watch, in seconds. It limits how long a dead connection goes unnoticed.
+const WATCH_TIMEOUT: u32 = 60;
 
-/// The interval at which imports that could not join are tried again.
-const AGAIN: Duration = Duration::from_secs(30);
+/// The interval of retries for imports that could not join.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-type Name = dyn Fn(&ServiceAccountImport) -> String + Send + Sync;
+type Naming = dyn Fn(&ServiceAccountImport) -> String + Send + Sync;
 
 /// Selects the imports that become members.
 #[derive(Clone)]
@@ -48,68 +49,69 @@ pub struct Imports {
     client: Client,
     namespace: Option<String>,
     labels: Option<String>,
-    name: Arc<Name>,
+    name: Arc<Naming>,
 }
 
 impl Imports {
-    /// The imports of a namespace, by name. `client` is a client of the cluster that has them.
-    pub fn of(client: &Client, namespace: &str) -> Self {
+    /// The imports of a namespace. `client` is a client of the cluster that has them. Members have the names of their
+    /// imports.
+    pub fn in_namespace(client: &Client, namespace: &str) -> Self {
         let name = |import: &ServiceAccountImport| import.name_any();
         Self { client: client.clone(), namespace: Some(namespace.into()), labels: None, name: Arc::new(name) }
     }
 
     /// The imports of all namespaces. Their members are named `<namespace>.<name>`.
-    pub fn of_all_namespaces(client: &Client) -> Self {
+    pub fn in_all_namespaces(client: &Client) -> Self {
         let name = |import: &ServiceAccountImport| {
             format!("{}.{}", import.namespace().unwrap_or_default(), import.name_any())
         };
         Self { client: client.clone(), namespace: None, labels: None, name: Arc::new(name) }
     }
 
-    /// Only imports with these labels, in the syntax of `kubectl get --selector`.
+    /// Selects imports by labels, in the syntax of `kubectl get --selector`.
     pub fn labels(mut self, selector: &str) -> Self {
         self.labels = Some(selector.to_owned());
         self
     }
 
-    /// Names the members otherwise, for example by `spec.clusterName` if each cluster has one import. If two imports get
-    /// the same name, the first to be read wins.
+    /// Changes how members are named, for example by `spec.clusterName` if each cluster has one import. If two imports
+    /// get the same name, the first to be read wins.
     pub fn named(mut self, name: impl Fn(&ServiceAccountImport) -> String + Send + Sync + 'static) -> Self {
         self.name = Arc::new(name);
         self
     }
 
-    /// Adds and removes members as the imports change. Calls `is_listed` once each import of the first list has joined or
-    /// failed to.
-    pub(super) async fn feed(self, set: Set, is_listed: impl FnOnce()) {
+    /// Adds and removes members as the imports change. Calls `on_synced` once each import of the first list has joined
+    /// or failed to.
+    pub(super) async fn watch(self, set: Set, on_synced: impl FnOnce()) {
         let api = match &self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let config =
-            watcher::Config { label_selector: self.labels.clone(), ..Default::default() }.timeout(WATCH);
+        let config = watcher::Config { label_selector: self.labels.clone(), ..Default::default() }
+            .timeout(WATCH_TIMEOUT);
         let mut events = pin!(watcher(api, config).default_backoff());
         let mut feed = Feed::new(self, set);
-        let mut again = tokio::time::interval(AGAIN);
-        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_listed = Some(is_listed);
+        let mut retry = tokio::time::interval(RETRY_INTERVAL);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut on_synced = Some(on_synced);
         loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Some(Ok(event)) => feed.hear(event),
-                    Some(Err(error)) => feed.complain(&error),
+                    Some(Ok(event)) => feed.handle(event),
+                    Some(Err(error)) => feed.log_watch_error(&error),
                     None => return,
                 },
-                Some(read) = feed.reading.join_next() => if let Ok((key, number, read)) = read {
-                    feed.take(&key, number, read);
+                Some(read) = feed.reads.join_next() => if let Ok((key, number, result)) = read {
+                    feed.finish_read(&key, number, result);
                 },
-                _ = again.tick() => feed.try_again(),
+                _ = retry.tick() => feed.retry_failed(),
             }
             if feed.is_listed
-                && feed.reading.is_empty()
-                && let Some(is_listed) = is_listed.take()
+                && feed.reads.is_empty()
+                && let Some(on_synced) = on_synced.take()
             {
-                is_listed();
+                on_synced();
             }
         }
     }
@@ -118,7 +120,8 @@ impl Imports {
 /// An import, by namespace and name.
 type Key = (String, String);
 
-type Read = Result<(kube::Config, Option<String>), ConfigError>;
+/// A config, and the UID of its cluster.
+type ReadResult = Result<(kube::Config, Option<String>), ConfigError>;
 
 struct Feed {
     imports: Imports,
@@ -127,11 +130,12 @@ struct Feed {
     /// The imports in the list that is being received.
     listed: BTreeSet<Key>,
     is_listed: bool,
-    reading: JoinSet<(Key, u64, Read)>,
+    reads: JoinSet<(Key, u64, ReadResult)>,
     /// The number of reads that were started.
-    begun: u64,
-    places: Arc<Semaphore>,
-    is_cut_off: bool,
+    started_reads: u64,
+    read_permits: Arc<Semaphore>,
+    /// Whether the last event of the watch was an error.
+    is_interrupted: bool,
 }
 
 struct Known {
@@ -156,35 +160,36 @@ impl Feed {
             known: BTreeMap::new(),
             listed: BTreeSet::new(),
             is_listed: false,
-            reading: JoinSet::new(),
-            begun: 0,
-            places: Arc::new(Semaphore::new(AT_A_TIME)),
-            is_cut_off: false,
+            reads: JoinSet::new(),
+            started_reads: 0,
+            read_permits: Arc::new(Semaphore::new(CONCURRENT_READS)),
+            is_interrupted: false,
         }
     }
 
-    fn hear(&mut self, event: Event<ServiceAccountImport>) {
-        self.is_cut_off = false;
+    fn handle(&mut self, event: Event<ServiceAccountImport>) {
+        self.is_interrupted = false;
         match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(import) => {
                 self.listed.insert(key(&import));
-                self.note(import);
+                self.apply(import);
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
-                let gone: Vec<_> = self.known.keys().filter(|key| !listed.contains(*key)).cloned().collect();
-                gone.iter().for_each(|key| self.forget(key));
+                let deleted: Vec<_> =
+                    self.known.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+                deleted.iter().for_each(|key| self.remove(key));
                 self.is_listed = true;
             }
-            Event::Apply(import) => self.note(import),
-            Event::Delete(import) => self.forget(&key(&import)),
+            Event::Apply(import) => self.apply(import),
+            Event::Delete(import) => self.remove(&key(&import)),
         }
     }
 
-    /// Records an import, and reads its Secret if the Secret may have changed.
-    fn note(&mut self, mut import: ServiceAccountImport) {
-        // They are as large as everything else together.
+    /// Records an import, and reads its Secret if that may have changed.
+    fn apply(&mut self, mut import: ServiceAccountImport) {
+        // Managed fields are as large as all other fields together.
         import.metadata.managed_fields = None;
         let key = key(&import);
         let secret = |import: &ServiceAccountImport| {
@@ -193,51 +198,51 @@ impl Feed {
             (import.uid(), import.secret_name(), times)
         };
         let entry = self.known.get_mut(&key);
-        let is_news = entry.as_ref().is_none_or(|known| secret(&known.import) != secret(&import));
+        let is_changed = entry.as_ref().is_none_or(|known| secret(&known.import) != secret(&import));
         match entry {
             Some(known) => known.import = import,
             None => {
                 drop(self.known.insert(key.clone(), Known { import, number: 0, member: None, problem: None }))
             }
         }
-        if is_news {
+        if is_changed {
             self.read(key);
         }
     }
 
     fn read(&mut self, key: Key) {
         let Some(known) = self.known.get_mut(&key) else { return };
-        self.begun += 1;
-        let number = self.begun;
+        self.started_reads += 1;
+        let number = self.started_reads;
         known.number = number;
         let secrets = Api::<Secret>::namespaced(self.imports.client.clone(), &key.0);
-        let (name, places) = (known.import.secret_name(), self.places.clone());
-        self.reading.spawn(async move {
-            let _place = places.acquire_owned().await;
-            let refused =
+        let (name, permits) = (known.import.secret_name(), self.read_permits.clone());
+        self.reads.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let failed =
                 |problem| ConfigError::Secret { namespace: key.0.clone(), name: name.clone(), problem };
-            let read = match timeout(DEADLINE, secrets.get(&name)).await {
+            let result = match timeout(READ_DEADLINE, secrets.get(&name)).await {
                 Ok(Ok(secret)) => match read_secret(&secret) {
                     Ok(config) => Ok((config, cluster_uid(&secret).map(str::to_owned))),
-                    Err(error) => Err(refused(error.into())),
+                    Err(error) => Err(failed(error.into())),
                 },
-                Ok(Err(error)) => Err(refused(error.into())),
-                Err(elapsed) => Err(refused(elapsed.into())),
+                Ok(Err(error)) => Err(failed(error.into())),
+                Err(elapsed) => Err(failed(elapsed.into())),
             };
-            (key, number, read)
+            (key, number, result)
         });
     }
 
-    fn take(&mut self, key: &Key, number: u64, read: Read) {
+    fn finish_read(&mut self, key: &Key, number: u64, result: ReadResult) {
         let Some(known) = self.known.get_mut(key).filter(|known| known.number == number) else { return };
         let import = &known.import;
-        let problem = match read {
-            Err(error) if import.says().is_some() => Some(error.explained(import)),
+        let problem = match result {
+            Err(error) if import.failure_message().is_some() => Some(error.with_failure_message(import)),
             Err(error) => Some(error),
             Ok((config, uid)) => match &known.member {
-                Some(joined) if joined.uid == uid => joined.live.take(config).err(),
+                Some(joined) if joined.uid == uid => joined.live.update(config).err(),
                 _ => {
-                    // A member stands for one cluster, so another cluster is another member.
+                    // A member is one cluster, so another cluster is another member.
                     if let Some(joined) = known.member.take() {
                         leave(&self.set, joined, key);
                     }
@@ -254,30 +259,31 @@ impl Feed {
         let problem = problem.map(|error| error.to_string());
         if problem.is_some() && problem != known.problem {
             let (import, problem) = (format!("{}/{}", key.0, key.1), problem.as_deref());
-            warn!(import, problem, "can't be taken as a member as it is now; it is tried again");
+            warn!(import, problem, "cluster of import can't join; retrying");
         }
         known.problem = problem;
     }
 
-    fn try_again(&mut self) {
-        if !self.reading.is_empty() {
+    fn retry_failed(&mut self) {
+        if !self.reads.is_empty() {
             return;
         }
-        let unhappy = |(_, known): &(&Key, &Known)| known.problem.is_some();
-        let keys: Vec<_> = self.known.iter().filter(unhappy).map(|(key, _)| key.clone()).collect();
+        let failed = |(_, known): &(&Key, &Known)| known.problem.is_some();
+        let keys: Vec<_> = self.known.iter().filter(failed).map(|(key, _)| key.clone()).collect();
         keys.into_iter().for_each(|key| self.read(key));
     }
 
-    fn forget(&mut self, key: &Key) {
+    fn remove(&mut self, key: &Key) {
         if let Some(joined) = self.known.remove(key).and_then(|known| known.member) {
             leave(&self.set, joined, key);
         }
     }
 
-    fn complain(&mut self, error: &watcher::Error) {
-        if !std::mem::replace(&mut self.is_cut_off, true) {
+    /// Logs the first of consecutive errors.
+    fn log_watch_error(&mut self, error: &watcher::Error) {
+        if !std::mem::replace(&mut self.is_interrupted, true) {
             let namespace = self.imports.namespace.as_deref().unwrap_or("all namespaces");
-            warn!(namespace, %error, "can't watch imports; it is tried again, and all members stay");
+            warn!(namespace, %error, "can't watch imports; retrying, and keeping all members");
         }
     }
 }
@@ -290,25 +296,28 @@ fn join(
     uid: Option<String>,
 ) -> Result<Joined, ConfigError> {
     let (namespace, secret) = (import.namespace().unwrap_or_default(), import.secret_name());
-    let client = imports.client.clone();
-    let is_of = uid.clone();
-    let read = move |secret: &Secret| match cluster_uid(secret) == is_of.as_deref() {
+    let expected_uid = uid.clone();
+    let read = move |secret: &Secret| match cluster_uid(secret) == expected_uid.as_deref() {
         true => Ok(read_secret(secret)?),
-        // A member stands for one cluster. The feed replaces this member.
-        false => Err("it is of another cluster now".into()),
+        // A member is one cluster. The watch replaces this member.
+        false => Err("it is for another cluster now".into()),
     };
-    let origin = Origin::Secret { client, namespace, name: secret, read: Arc::new(read) };
+    let origin = Origin::secret(&imports.client, &namespace, &secret, Arc::new(read));
     let live = LiveConfig::new(origin, config)?;
     let name: Arc<str> = (imports.name)(import).into();
-    let joining =
-        Joining { name: name.clone(), access: live.clone().into(), is_local: false, uid: uid.clone() };
-    let Some(member) = set.join(joining) else { return Err(ConfigError::SameName(name.to_string())) };
-    info!(cluster = &*name, import = %ObjectRef::from_obj(import), "joined");
+    let new = NewMember {
+        name: name.clone(),
+        access: live.clone().into(),
+        is_local: false,
+        verified_uid: uid.clone(),
+    };
+    let Some(member) = set.join(new) else { return Err(ConfigError::DuplicateName(name.to_string())) };
+    info!(cluster = &*name, import = %ObjectRef::from_obj(import), "cluster joined");
     Ok(Joined { member, live, uid })
 }
 
 fn leave(set: &Set, joined: Joined, key: &Key) {
-    info!(cluster = &**joined.member.name(), import = format!("{}/{}", key.0, key.1), "left");
+    info!(cluster = &**joined.member.name(), import = format!("{}/{}", key.0, key.1), "cluster left");
     set.leave(&joined.member);
 }
 

@@ -1,6 +1,7 @@
 //! One cluster of a [`Clusters`](super::Clusters).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -8,43 +9,46 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::{OnceCell, watch};
 
 use crate::live::health::Health;
-use crate::live::{Access, Pulse, Wire};
+use crate::live::{ClusterAccess, HealthState, Transport};
 
-/// One cluster of a [`Clusters`](super::Clusters). Cheap to clone: all clones are the same member.
+/// One cluster of a [`Clusters`](super::Clusters). Clones are cheap.
+///
+/// Members are compared by identity: clones are equal, also after the address changed. A cluster that left and joined
+/// again is another member.
 #[derive(Clone)]
 pub struct Member {
     inner: Arc<Inner>,
     client: Client,
-    /// Grows each time the address, certificate authority or default namespace changes.
+    /// Increases each time the address, certificate authority or default namespace changes.
     revision: u64,
-    /// The cluster's UID, once it was requested from the present address.
-    asked: Arc<OnceCell<String>>,
+    /// The cluster's UID, if it was requested from the current address.
+    requested_uid: Arc<OnceCell<String>>,
 }
 
 struct Inner {
     name: Arc<str>,
-    access: Access,
+    access: ClusterAccess,
     is_local: bool,
-    /// The UID that the importer verified.
-    uid: Option<String>,
-    pulse: Pulse,
+    /// The cluster's UID, if the importer verified it.
+    verified_uid: Option<String>,
+    health: HealthState,
 }
 
-/// A cluster that is about to join.
-pub(super) struct Joining {
+/// A cluster to add to the set.
+pub(super) struct NewMember {
     pub(super) name: Arc<str>,
-    pub(super) access: Access,
+    pub(super) access: ClusterAccess,
     pub(super) is_local: bool,
-    pub(super) uid: Option<String>,
+    pub(super) verified_uid: Option<String>,
 }
 
 impl Member {
-    pub(super) fn new(joining: Joining) -> Self {
-        let Joining { name, access, is_local, uid } = joining;
-        let pulse = Pulse::default();
-        let client = Wire::of_member(access.clone(), pulse.clone()).into_client();
-        let inner = Arc::new(Inner { name, access, is_local, uid, pulse });
-        Self { inner, client, revision: 0, asked: Arc::default() }
+    pub(super) fn new(new: NewMember) -> Self {
+        let NewMember { name, access, is_local, verified_uid } = new;
+        let health = HealthState::default();
+        let client = Transport::for_member(access.clone(), health.clone()).into_client();
+        let inner = Arc::new(Inner { name, access, is_local, verified_uid, health });
+        Self { inner, client, revision: 0, requested_uid: Arc::default() }
     }
 
     /// The member's name in the set.
@@ -66,79 +70,90 @@ impl Member {
         self.client.default_namespace()
     }
 
-    /// Whether the program itself runs in this cluster.
+    /// Whether the program runs in this cluster.
     pub fn is_local(&self) -> bool {
         self.inner.is_local
     }
 
     /// The cluster's health.
     pub fn health(&self) -> Health {
-        self.inner.pulse.health()
+        self.inner.health.health()
     }
 
     /// Watches the cluster's health.
     pub fn watch_health(&self) -> watch::Receiver<Health> {
-        self.inner.pulse.watch()
+        self.inner.health.watch()
     }
 
-    /// Waits while the cluster is considered unreachable.
-    pub async fn present(&self) {
+    /// Waits while the cluster is [unavailable](Health::Unavailable).
+    pub async fn wait_until_available(&self) {
         let mut health = self.watch_health();
         // The sender lives as long as this member.
-        let _ = health.wait_for(|health| !health.is_away()).await;
+        let _ = health.wait_for(|health| !health.is_unavailable()).await;
     }
 
-    /// The UID of the namespace `kube-system`, which identifies the cluster. For a watched import, it is the UID that the
-    /// importer verified. Otherwise it is requested once, and again after the address changed.
+    /// The UID of the namespace `kube-system`, which identifies the cluster. For a watched import, it is the UID that
+    /// the importer verified. Otherwise it is requested once, and again after the address changed.
     ///
     /// # Errors
     /// If the request fails, for example because the service account may not `get` that namespace.
     pub async fn cluster_uid(&self) -> kube::Result<&str> {
-        match &self.inner.uid {
+        match &self.inner.verified_uid {
             Some(uid) => Ok(uid),
-            None => self.asked.get_or_try_init(|| ask_for_uid(self.client())).await.map(String::as_str),
+            None => {
+                self.requested_uid.get_or_try_init(|| request_uid(self.client())).await.map(String::as_str)
+            }
         }
     }
 
-    /// Like [`Self::cluster_uid`], but always requests it. The UID that the importer verified is used only if the cluster
-    /// accepts the credential and forbids the request (403).
+    /// Like [`Self::cluster_uid`], but always requests it. The UID that the importer verified is used only if the
+    /// cluster accepts the credential and forbids the request (403).
     ///
     /// # Errors
     /// As for [`Self::cluster_uid`].
-    pub async fn present_cluster_uid(&self) -> kube::Result<String> {
-        match (ask_for_uid(self.client()).await, &self.inner.uid) {
+    pub async fn fetch_cluster_uid(&self) -> kube::Result<String> {
+        match (request_uid(self.client()).await, &self.inner.verified_uid) {
             (Err(kube::Error::Api(status)), Some(uid)) if status.code == 403 => Ok(uid.clone()),
-            (asked, _) => asked,
+            (requested, _) => requested,
         }
     }
 
-    /// Whether both are the same member. A cluster that left and joined again is another member.
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+    /// Whether both are the same member, without a change of its address in between.
+    pub(super) fn is_same_revision(&self, other: &Self) -> bool {
+        self == other && self.revision == other.revision
     }
 
-    /// Whether both are the same member at the same address.
-    pub(super) fn leads_as(&self, other: &Self) -> bool {
-        self.is_same(other) && self.revision == other.revision
-    }
-
-    /// The same member after its address changed.
-    pub(super) fn revised(&self) -> Self {
+    /// The same member after a change of its address.
+    pub(super) fn next_revision(&self) -> Self {
         let inner = self.inner.clone();
-        let client = Wire::of_member(inner.access.clone(), inner.pulse.clone()).into_client();
-        Self { inner, client, revision: self.revision + 1, asked: Arc::default() }
+        let client = Transport::for_member(inner.access.clone(), inner.health.clone()).into_client();
+        Self { inner, client, revision: self.revision + 1, requested_uid: Arc::default() }
     }
 
-    pub(super) fn access(&self) -> &Access {
+    pub(super) fn access(&self) -> &ClusterAccess {
         &self.inner.access
     }
 
-    pub(super) fn pulse(&self) -> &Pulse {
-        &self.inner.pulse
+    pub(super) fn health_state(&self) -> &HealthState {
+        &self.inner.health
     }
 }
 
-async fn ask_for_uid(client: Client) -> kube::Result<String> {
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Eq for Member {}
+
+impl Hash for Member {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.inner).hash(state);
+    }
+}
+
+async fn request_uid(client: Client) -> kube::Result<String> {
     let namespace = Api::<Namespace>::all(client).get_metadata("kube-system").await?;
     namespace.uid().ok_or_else(|| kube::Error::Service("its namespace kube-system has no UID".into()))
 }

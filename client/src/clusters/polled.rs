@@ -1,33 +1,35 @@
-//! Members from files: mounted imports, and contexts of a kubeconfig. This adds and removes members; their configs
-//! reload themselves.
+//! Members from files: mounted imports, and contexts of a kubeconfig. The files are polled to add and remove members.
+//! The members' configs reload by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::member::{Joining, Member};
+use super::member::{Member, NewMember};
 use super::set::Set;
-use crate::config::{ConfigError, Contexts, Mounts};
+use crate::config::{Contexts, Mounts};
+use crate::error::ConfigError;
 use crate::live::LiveConfig;
 
-/// The interval at which names are listed.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// The interval of listing names.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Where the names come from.
+/// Where the members come from.
 #[derive(Clone, Debug)]
 pub(super) enum Polled {
     Mounted(Mounts),
-    /// The contexts of these names, or all.
+    /// The contexts of these names. `None`: all.
     Contexts(Contexts, Option<Vec<String>>),
 }
 
-/// The members that joined from one list, and the problems of others.
+/// What is known from earlier polls.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct State {
     joined: BTreeMap<String, Member>,
-    /// Members that were missing from the latest list.
+    /// Members that were missing from the last list.
     missing: BTreeSet<String>,
+    /// Why names could not join. The problem of the list itself has an empty name.
     problems: BTreeMap<String, String>,
 }
 
@@ -47,82 +49,83 @@ impl Polled {
         }
     }
 
-    /// Whether an unusable entry is an error at start: the caller named it.
-    fn is_asked_for_by_name(&self) -> bool {
+    /// Whether the caller named the members. Then an unusable one is an error at start.
+    fn has_given_names(&self) -> bool {
         matches!(self, Self::Contexts(_, Some(_)))
     }
 
     /// Adds the members of the first list.
     ///
     /// # Errors
-    /// If there is no list, or a named member can't join.
-    pub(super) fn begin(&self, set: &Set) -> Result<Known, ConfigError> {
-        let mut known = Known::default();
+    /// If the list can't be read, or a member that the caller named can't join.
+    pub(super) fn join_all(&self, set: &Set) -> Result<State, ConfigError> {
+        let mut state = State::default();
         for name in self.names()? {
             match self.open(&name) {
-                Err(error) if self.is_asked_for_by_name() => return Err(error),
-                Ok(_) if self.is_asked_for_by_name() && set.get(&name).is_some() => {
-                    return Err(ConfigError::SameName(name));
+                Err(error) if self.has_given_names() => return Err(error),
+                Ok(_) if self.has_given_names() && set.get(&name).is_some() => {
+                    return Err(ConfigError::DuplicateName(name));
                 }
-                opened => known.join(set, &name, opened),
+                opened => state.join(set, &name, opened),
             }
         }
-        Ok(known)
+        Ok(state)
     }
 
-    /// Lists names at each interval, and adds and removes members.
-    pub(super) async fn go_on(self, set: Set, mut known: Known) {
+    /// Lists names at an interval, and adds and removes members.
+    pub(super) async fn poll(self, set: Set, mut state: State) {
         loop {
-            tokio::time::sleep(INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             match self.names() {
                 Ok(names) => {
-                    known.leave(&set, &names);
+                    state.leave(&set, &names);
                     for name in names
                         .iter()
-                        .filter(|name| !known.joined.contains_key(*name))
+                        .filter(|name| !state.joined.contains_key(*name))
                         .cloned()
                         .collect::<Vec<_>>()
                     {
-                        // Opening may run a credential plugin.
+                        // Check the name first: opening may run a credential plugin.
                         let opened = match set.get(&name) {
                             None => self.open(&name),
-                            Some(_) => Err(ConfigError::SameName(name.clone())),
+                            Some(_) => Err(ConfigError::DuplicateName(name.clone())),
                         };
-                        known.join(&set, &name, opened);
+                        state.join(&set, &name, opened);
                     }
-                    known.note("", None);
+                    state.set_problem("", None);
                 }
-                Err(error) => known.note("", Some(error.to_string())),
+                Err(error) => state.set_problem("", Some(error.to_string())),
             }
         }
     }
 }
 
-impl Known {
+impl State {
     fn join(&mut self, set: &Set, name: &str, opened: Result<LiveConfig, ConfigError>) {
         let problem = match opened {
             Err(error) => Some(error.to_string()),
             Ok(live) => {
-                let joining = Joining { name: name.into(), access: live.into(), is_local: false, uid: None };
-                match set.join(joining) {
+                let new =
+                    NewMember { name: name.into(), access: live.into(), is_local: false, verified_uid: None };
+                match set.join(new) {
                     Some(member) => {
-                        info!(cluster = name, "joined");
+                        info!(cluster = name, "cluster joined");
                         self.joined.insert(name.to_owned(), member);
                         None
                     }
-                    None => Some("there is another cluster of this name".into()),
+                    None => Some("another cluster has this name".into()),
                 }
             }
         };
-        self.note(name, problem);
+        self.set_problem(name, problem);
     }
 
-    /// Removes members that were missing twice in a row: a file may be half written when it is read.
+    /// Removes members that were missing twice in a row: a file may be incomplete while it is written.
     fn leave(&mut self, set: &Set, names: &[String]) {
         let missing: BTreeSet<_> = self.joined.keys().filter(|name| !names.contains(name)).cloned().collect();
         for name in missing.intersection(&self.missing) {
             if let Some(member) = self.joined.remove(name) {
-                info!(cluster = name, "left");
+                info!(cluster = name, "cluster left");
                 set.leave(&member);
             }
         }
@@ -130,11 +133,11 @@ impl Known {
         self.problems.retain(|name, _| names.contains(name) || name.is_empty());
     }
 
-    /// Logs a problem once.
-    fn note(&mut self, name: &str, problem: Option<String>) {
+    /// Logs a problem that is new.
+    fn set_problem(&mut self, name: &str, problem: Option<String>) {
         match problem {
             Some(problem) if self.problems.get(name) != Some(&problem) => {
-                warn!(cluster = name, problem, "can't join; it is tried again");
+                warn!(cluster = name, problem, "cluster can't join; retrying");
                 self.problems.insert(name.to_owned(), problem);
             }
             Some(_) => {}
@@ -152,13 +155,13 @@ mod tests {
     #[tokio::test]
     async fn a_member_leaves_when_it_is_missing_twice_in_a_row() {
         let (set, _tasks) = Set::new();
-        let mut known = Known::default();
+        let mut state = State::default();
         let live = LiveConfig::fixed(Config::new("https://127.0.0.1:1".parse().unwrap()));
-        known.join(&set, "c2", live);
-        for (names, is_there) in [(&[][..], true), (&["c2"], true), (&[], true), (&[], false)] {
+        state.join(&set, "c2", live);
+        for (names, is_member) in [(&[][..], true), (&["c2"], true), (&[], true), (&[], false)] {
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-            known.leave(&set, &names);
-            assert_eq!(set.get("c2").is_some(), is_there, "{names:?}");
+            state.leave(&set, &names);
+            assert_eq!(set.get("c2").is_some(), is_member, "{names:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The members, and a task for each of them.
+//! The members, and a health check for each of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::{debug, error};
 
-use super::member::{Joining, Member};
-use super::tend;
+use super::health_check;
+use super::member::{Member, NewMember};
 
 /// The members, by name.
 pub(super) type Members = Arc<BTreeMap<Arc<str>, Member>>;
@@ -22,11 +22,11 @@ pub(super) struct Set {
     tasks: Weak<Tasks>,
 }
 
-/// The tasks of a set, which end with it.
+/// The tasks of a set. They end when this is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
-    tending: Mutex<HashMap<Arc<str>, AbortHandle>>,
-    feeding: Mutex<Vec<AbortHandle>>,
+    health_checks: Mutex<HashMap<Arc<str>, AbortHandle>>,
+    feeds: Mutex<Vec<AbortHandle>>,
 }
 
 impl Set {
@@ -40,31 +40,31 @@ impl Set {
     }
 
     /// Adds a member, if its name is free.
-    pub(super) fn join(&self, joining: Joining) -> Option<Member> {
+    pub(super) fn join(&self, new: NewMember) -> Option<Member> {
         let tasks = self.tasks.upgrade()?;
-        // Held throughout, so that exactly the members of the set have a task.
-        let mut tending = tasks.tending();
-        let name = joining.name.clone();
+        // Locked until the member is in the set, so that exactly the members have a health check.
+        let mut health_checks = tasks.health_checks();
+        let name = new.name.clone();
         if self.members.borrow().contains_key(&name) {
             return None;
         }
-        let member = Member::new(joining);
-        let (members, revised) = (self.members.clone(), member.clone());
-        let tend = tend::tend(member.clone(), move || revise(&revised, &members));
-        let task = tokio::spawn(told_of(tend, "a health check")).abort_handle();
-        tending.insert(name.clone(), task);
+        let member = Member::new(new);
+        let (members, checked) = (self.members.clone(), member.clone());
+        let health_check = health_check::run(member.clone(), move || revise(&checked, &members));
+        let task = tokio::spawn(log_panic(health_check, "a health check")).abort_handle();
+        health_checks.insert(name.clone(), task);
         self.members.send_modify(|members| drop(Arc::make_mut(members).insert(name, member.clone())));
         Some(member)
     }
 
-    /// Removes this member, but not another one that has taken its name since.
+    /// Removes this member, but not a later one of the same name.
     pub(super) fn leave(&self, member: &Member) {
         let Some(tasks) = self.tasks.upgrade() else { return };
-        let mut tending = tasks.tending();
-        if !self.get(member.name()).is_some_and(|known| known.is_same(member)) {
+        let mut health_checks = tasks.health_checks();
+        if !self.get(member.name()).is_some_and(|known| known == *member) {
             return;
         }
-        if let Some(task) = tending.remove(member.name()) {
+        if let Some(task) = health_checks.remove(member.name()) {
             task.abort();
         }
         self.members.send_modify(|members| drop(Arc::make_mut(members).remove(member.name())));
@@ -73,42 +73,43 @@ impl Set {
     /// Runs a task until the set is dropped.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(tasks) = self.tasks.upgrade() {
-            let task = tokio::spawn(told_of(task, "a feed of clusters")).abort_handle();
-            tasks.feeding.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+            let task = tokio::spawn(log_panic(task, "the watch of a cluster source")).abort_handle();
+            tasks.feeds.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         }
     }
 }
 
+/// Replaces a member in the set after a change of its address.
 fn revise(member: &Member, members: &watch::Sender<Members>) {
-    debug!(cluster = &**member.name(), "leads elsewhere");
+    debug!(cluster = &**member.name(), "address, certificate authority or default namespace changed");
     members.send_if_modified(|members| {
         let Some(known) = Arc::make_mut(members).get_mut(member.name()) else { return false };
-        let is_it = known.is_same(member);
-        if is_it {
-            *known = known.revised();
+        let is_same = known == member;
+        if is_same {
+            *known = known.next_revision();
         }
-        is_it
+        is_same
     });
 }
 
 /// Runs a task and logs its panic, which a function of the caller may cause.
-async fn told_of(task: impl Future<Output = ()>, what: &str) {
+async fn log_panic(task: impl Future<Output = ()>, what: &str) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        error!("{what} panicked; members stay as they are");
+        error!("{what} panicked; the set keeps its members");
     }
 }
 
 impl Tasks {
-    fn tending(&self) -> MutexGuard<'_, HashMap<Arc<str>, AbortHandle>> {
-        self.tending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn health_checks(&self) -> MutexGuard<'_, HashMap<Arc<str>, AbortHandle>> {
+        self.health_checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        let tending = self.tending.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let feeding = self.feeding.get_mut().unwrap_or_else(PoisonError::into_inner);
-        tending.values().chain(feeding.iter()).for_each(AbortHandle::abort);
+        let health_checks = self.health_checks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let feeds = self.feeds.get_mut().unwrap_or_else(PoisonError::into_inner);
+        health_checks.values().chain(feeds.iter()).for_each(AbortHandle::abort);
     }
 }
 
@@ -126,14 +127,18 @@ mod tests {
         let answer =
             |_: Request<Body>| async { Ok::<_, std::convert::Infallible>(Response::new(Body::empty())) };
         let client = Client::new(tower::service_fn(answer), "default");
-        let joining =
-            || Joining { name: "c2".into(), access: client.clone().into(), is_local: false, uid: None };
-        let first = set.join(joining()).unwrap();
-        assert!(set.join(joining()).is_none());
+        let new = || NewMember {
+            name: "c2".into(),
+            access: client.clone().into(),
+            is_local: false,
+            verified_uid: None,
+        };
+        let first = set.join(new()).unwrap();
+        assert!(set.join(new()).is_none());
         set.leave(&first);
-        let second = set.join(joining()).unwrap();
+        let second = set.join(new()).unwrap();
         set.leave(&first);
-        assert!(set.get("c2").unwrap().is_same(&second));
+        assert_eq!(set.get("c2"), Some(second.clone()));
         set.leave(&second);
         assert!(set.get("c2").is_none());
     }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use kube::Config;
 use kube::config::{Cluster, Kubeconfig};
 
-use super::ConfigError;
+use crate::error::ConfigError;
 use crate::kubeconfig::proxy;
-use crate::live::{LiveConfig, Origin, with_its_token};
+use crate::live::LiveConfig;
 
 /// The contexts of a kubeconfig.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,12 +18,12 @@ pub struct Contexts {
 
 impl Contexts {
     /// The contexts of the files that `KUBECONFIG` names, or of `~/.kube/config`.
-    pub fn of_the_user() -> Self {
+    pub fn from_env() -> Self {
         Self::default()
     }
 
     /// The contexts of one file.
-    pub fn at(file: impl Into<PathBuf>) -> Self {
+    pub fn from_file(file: impl Into<PathBuf>) -> Self {
         Self { file: Some(file.into()) }
     }
 
@@ -32,7 +32,9 @@ impl Contexts {
     /// # Errors
     /// As for [`super::context()`].
     pub fn context(&self, name: Option<&str>) -> Result<LiveConfig, ConfigError> {
-        LiveConfig::of_files(Origin::Context { contexts: self.clone(), context: name.map(str::to_owned) })
+        let description = name.map_or("the current context".into(), |name| format!("context {name}"));
+        let (contexts, name) = (self.clone(), name.map(str::to_owned));
+        LiveConfig::from_files(description, move || contexts.read(name.as_deref()))
     }
 
     /// Like [`super::contexts`], from this kubeconfig.
@@ -48,18 +50,18 @@ impl Contexts {
         Ok(kubeconfig.contexts.into_iter().map(|named| named.name).collect())
     }
 
-    pub(crate) fn read(&self, context: Option<&str>) -> Result<Config, ConfigError> {
+    fn read(&self, context: Option<&str>) -> Result<Config, ConfigError> {
         let unusable = |source| ConfigError::context(context, source);
         let kubeconfig = self.kubeconfig().map_err(unusable)?;
         let current_context = context.map(str::to_owned).or_else(|| kubeconfig.current_context.clone());
         let kubeconfig = Kubeconfig { current_context, ..kubeconfig };
-        let proxy = cluster_of(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
+        let proxy = current_cluster(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
         let mut config = Config::try_from(kubeconfig).map_err(unusable)?;
         let proxy = proxy.as_deref().filter(|url| !url.is_empty());
-        config.proxy_url = proxy::on_the_way_to(&config.cluster_url, proxy).map_err(|error| {
+        config.proxy_url = proxy::proxy_for(&config.cluster_url, proxy).map_err(|error| {
             ConfigError::Context { context: context.map(str::to_owned), problem: error.to_string() }
         })?;
-        with_its_token(config)
+        Ok(config)
     }
 
     fn kubeconfig(&self) -> Result<Kubeconfig, kube::config::KubeconfigError> {
@@ -67,7 +69,7 @@ impl Contexts {
     }
 }
 
-fn cluster_of(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
+fn current_cluster(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
     let current = kubeconfig.current_context.as_deref()?;
     let context = kubeconfig.contexts.iter().find(|named| named.name == current)?.context.as_ref()?;
     kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()

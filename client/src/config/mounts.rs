@@ -7,26 +7,26 @@ use std::path::PathBuf;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::Config;
 
-use super::ConfigError;
 use crate::contract::{self, key};
+use crate::error::ConfigError;
 use crate::kubeconfig::{self, Verification};
-use crate::live::{LiveConfig, Origin};
+use crate::live::LiveConfig;
 use crate::names::is_dns_subdomain;
 
 /// Environment variable that names another folder than [`crate::contract::MOUNT_ROOT`].
 pub const MOUNT_ROOT_ENV: &str = "MCSA_MOUNT_ROOT";
 
-/// How many times to read a mount that is replaced while it is read.
-const TRIES: u32 = 5;
+/// How often to try to read a mount that is replaced while it is read.
+const MAX_ATTEMPTS: u32 = 5;
 
 /// Why a mount can't be read.
-enum Gone {
-    /// The mount was replaced meanwhile; try again.
-    Meanwhile(ConfigError),
-    Always(ConfigError),
+enum ReadError {
+    /// The mount was replaced meanwhile: retry.
+    Replaced(ConfigError),
+    Permanent(ConfigError),
 }
 
-/// A folder with a folder for each import.
+/// A folder that contains a folder for each import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounts {
     root: PathBuf,
@@ -42,7 +42,7 @@ impl Default for Mounts {
 
 impl Mounts {
     /// The imports in the folder `root`.
-    pub fn at(root: impl Into<PathBuf>) -> Self {
+    pub fn in_dir(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
@@ -51,7 +51,8 @@ impl Mounts {
     /// # Errors
     /// As for [`super::import`].
     pub fn import(&self, name: &str) -> Result<LiveConfig, ConfigError> {
-        LiveConfig::of_files(Origin::Mount { mounts: self.clone(), name: name.into() })
+        let (mounts, name) = (self.clone(), name.to_owned());
+        LiveConfig::from_files(format!("mounted import {name}"), move || mounts.read(&name))
     }
 
     /// Like [`super::imports`], from this folder.
@@ -62,8 +63,8 @@ impl Mounts {
         self.names()?.into_iter().map(|name| self.import(&name).map(|config| (name, config))).collect()
     }
 
-    pub(super) fn nothing(&self, source: ConfigError) -> ConfigError {
-        ConfigError::Nothing { root: self.root.clone(), source: Box::new(source) }
+    pub(super) fn not_found(&self, source: ConfigError) -> ConfigError {
+        ConfigError::NotFound { root: self.root.clone(), source: Box::new(source) }
     }
 
     /// Reads the import `name`. All values come from the same refresh of the mount.
@@ -71,30 +72,29 @@ impl Mounts {
         if !is_dns_subdomain(name) {
             return Err(ConfigError::InvalidName(name.into()));
         }
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
-            tries += 1;
+            attempts += 1;
             match self.read_once(name) {
-                // The kubelet replaced the folder while it was read.
-                Err(Gone::Meanwhile(_)) if tries < TRIES => {}
-                Err(Gone::Meanwhile(error) | Gone::Always(error)) => return Err(error),
+                Err(ReadError::Replaced(_)) if attempts < MAX_ATTEMPTS => {}
+                Err(ReadError::Replaced(error) | ReadError::Permanent(error)) => return Err(error),
                 Ok(config) => return Ok(config),
             }
         }
     }
 
-    fn read_once(&self, name: &str) -> Result<Config, Gone> {
+    fn read_once(&self, name: &str) -> Result<Config, ReadError> {
         let path = self.root.join(name).join(key::CONFIG);
-        // The kubelet replaces all files at once, by changing a symbolic link. Resolve it once, so that all files belong
-        // to one refresh.
+        // The kubelet replaces all files at once by changing a symbolic link. Resolve it only once, so that all files
+        // come from the same refresh.
         let not_mounted = |_| ConfigError::NotMounted { name: name.into(), root: self.root.clone() };
-        let path = path.canonicalize().map_err(not_mounted).map_err(Gone::Always)?;
+        let path = path.canonicalize().map_err(not_mounted).map_err(ReadError::Permanent)?;
         let unreadable = |path: PathBuf, source| {
             let error = ConfigError::Unreadable { path, source };
             if self.root.join(name).join(key::CONFIG).canonicalize().is_ok() {
-                Gone::Meanwhile(error)
+                ReadError::Replaced(error)
             } else {
-                Gone::Always(error)
+                ReadError::Permanent(error)
             }
         };
         let read = |file: &str| {
@@ -102,7 +102,7 @@ impl Mounts {
             std::fs::read_to_string(&path).map_err(|source| unreadable(path, source))
         };
         let unusable = |problem: kubeconfig::Problem| {
-            Gone::Always(ConfigError::Kubeconfig { name: name.into(), problem: problem.to_string() })
+            ReadError::Permanent(ConfigError::Kubeconfig { name: name.into(), problem: problem.to_string() })
         };
         let mut kubeconfig = kubeconfig::parse(&read(key::CONFIG)?).map_err(unusable)?;
         for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
@@ -119,7 +119,7 @@ impl Mounts {
         Ok(chosen.read(Verification::Certificate).map_err(unusable)?.1)
     }
 
-    /// The names of the mounted imports, sorted. Skips the kubelet's own symbolic links, which begin with two dots.
+    /// The sorted names of the mounted imports. Skips the kubelet's own symbolic links, which begin with two dots.
     pub(crate) fn names(&self) -> Result<Vec<String>, ConfigError> {
         let unreadable = |source| ConfigError::Unreadable { path: self.root.clone(), source };
         let entries = match std::fs::read_dir(&self.root) {
@@ -165,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn a_mounted_import_is_read_whole() {
+    fn a_mounted_import_is_read() {
         let root = tempfile::tempdir().unwrap();
         mount(root.path(), "c2-pod-lister");
-        let config = Mounts::at(root.path()).read("c2-pod-lister").unwrap();
+        let config = Mounts::in_dir(root.path()).read("c2-pod-lister").unwrap();
         assert_eq!(config.cluster_url, "https://c2.example:6443/");
         assert_eq!(config.default_namespace, "default");
         assert_eq!(config.root_cert.unwrap().len(), 1);
@@ -176,25 +176,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_mounted_is_named() {
+    fn errors_name_the_import_that_is_not_mounted() {
         let root = tempfile::tempdir().unwrap();
-        let error = Mounts::at(root.path()).read("absent").unwrap_err().to_string();
+        let error = Mounts::in_dir(root.path()).read("absent").unwrap_err().to_string();
         assert!(
             error.contains("import absent is not mounted") && error.contains(contract::IMPORT_NAME),
             "{error}"
         );
-        assert!(matches!(Mounts::at(root.path()).read("../x"), Err(ConfigError::InvalidName(_))));
+        assert!(matches!(Mounts::in_dir(root.path()).read("../x"), Err(ConfigError::InvalidName(_))));
     }
 
     #[test]
-    fn only_imports_are_listed() {
+    fn only_folders_of_imports_are_listed() {
         let root = tempfile::tempdir().unwrap();
         mount(root.path(), "b");
         mount(root.path(), "a");
         std::fs::create_dir(root.path().join("..data")).unwrap();
         std::fs::write(root.path().join("file"), "").unwrap();
-        let names: Vec<_> = Mounts::at(root.path()).imports().unwrap().into_keys().collect();
+        let names: Vec<_> = Mounts::in_dir(root.path()).imports().unwrap().into_keys().collect();
         assert_eq!(names, ["a", "b"]);
-        assert!(Mounts::at(root.path().join("absent")).imports().unwrap().is_empty());
+        assert!(Mounts::in_dir(root.path().join("absent")).imports().unwrap().is_empty());
     }
 }

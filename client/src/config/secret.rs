@@ -1,4 +1,4 @@
-//! The config in an import's Secret, read from the API.
+//! Reads the config in an import's Secret.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
@@ -12,22 +12,21 @@ use crate::kubeconfig::{self, Chosen, Verification, pem_bundle};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
     #[error(
-        "it has neither the key {} nor {} and {}; change spec.secret.items of its import",
+        "it has neither the key {} nor {} and {}: change spec.secret.items of its import",
         key::KUBECONFIG,
         key::SERVER,
         key::TOKEN
     )]
-    Missing,
-    #[error("key {0}: it is not UTF-8")]
+    MissingKeys,
+    #[error("key {0}: its value is not UTF-8")]
     NotText(&'static str),
-    #[error("key {0}: it is no PEM bundle of certificates")]
+    #[error("key {0}: its value is not a PEM bundle of certificates")]
     NotPem(&'static str),
     #[error("key {0}: {1}")]
     Kubeconfig(&'static str, kubeconfig::Problem),
 }
 
-/// The config in a Secret with the usual keys: its kubeconfig, or, where the import chose other items, what
-/// one is made of.
+/// Reads the key `kubeconfig`, or, if the import chose other items, `server`, `token`, `ca.crt` and `namespace`.
 pub(crate) fn read_secret(secret: &Secret) -> Result<Config, Problem> {
     let text = |key: &'static str| {
         let value = secret.data.as_ref().and_then(|data| data.get(key));
@@ -38,11 +37,11 @@ pub(crate) fn read_secret(secret: &Secret) -> Result<Config, Problem> {
         return kubeconfig::read(text, None).map(|(_, config)| config).map_err(problem(key::KUBECONFIG));
     }
     let (Some(server), Some(token)) = (text(key::SERVER)?, text(key::TOKEN)?) else {
-        return Err(Problem::Missing);
+        return Err(Problem::MissingKeys);
     };
     let ca = text(key::CA)?.filter(|pem| !pem.is_empty());
     let ca = ca.map(|pem| pem_bundle(pem.as_bytes().to_vec()).ok_or(Problem::NotPem(key::CA))).transpose()?;
-    // As a kubeconfig, so that the same checks apply.
+    // Build a kubeconfig, so that the same checks apply.
     let cluster = Cluster {
         server: Some(server.trim().to_owned()),
         certificate_authority_data: ca.map(|pem| STANDARD.encode(pem)),
@@ -69,13 +68,13 @@ mod tests {
 
     #[rstest]
     #[case::kubeconfig(&[("kubeconfig", KUBECONFIG)])]
-    #[case::parts_of_one(&[
+    #[case::separate_keys(&[
         ("server", "https://c2.example:6443"),
         ("ca.crt", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"),
         ("token", "t0ken"),
         ("namespace", "default"),
     ])]
-    fn secrets(#[case] values: &[(&str, &str)]) {
+    fn usable_secrets(#[case] values: &[(&str, &str)]) {
         let config = read_secret(&secret(values)).unwrap();
         assert_eq!(config.cluster_url, "https://c2.example:6443/");
         assert_eq!(config.default_namespace, "default");
@@ -88,9 +87,9 @@ mod tests {
     #[case(&[("token", "t0ken")], "neither")]
     #[case(&[("kubeconfig", "t0ken: [")], "key kubeconfig: it is not a kubeconfig")]
     #[case(&[("server", "http://c2"), ("token", "t0ken")], "key server: its server does not begin with https://")]
-    #[case(&[("server", "https://c2"), ("token", "t0ken"), ("ca.crt", "t0ken")], "key ca.crt: it is no PEM")]
-    fn no_secrets(#[case] values: &[(&str, &str)], #[case] said: &str) {
+    #[case(&[("server", "https://c2"), ("token", "t0ken"), ("ca.crt", "t0ken")], "key ca.crt: its value is not a PEM")]
+    fn unusable_secrets(#[case] values: &[(&str, &str)], #[case] expected: &str) {
         let error = read_secret(&secret(values)).unwrap_err().to_string();
-        assert!(error.contains(said) && !error.contains("t0ken"), "{error}");
+        assert!(error.contains(expected) && !error.contains("t0ken"), "{error}");
     }
 }

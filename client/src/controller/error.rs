@@ -72,9 +72,9 @@ pub enum Problem {
     /// The cluster refused the request, or could not be reached.
     #[error(transparent)]
     Api(#[from] kube::Error),
-    /// The cluster is known to be unreachable. No request was sent.
-    #[error("the cluster is unreachable: {0}")]
-    Unreachable(Arc<str>),
+    /// The cluster is [unavailable](crate::clusters::Health::Unavailable). No request was sent.
+    #[error("the cluster is unavailable: {0}")]
+    Unavailable(Arc<str>),
     /// The cluster did not answer in time.
     #[error("no answer within {} s", .0.as_secs())]
     Deadline(std::time::Duration),

@@ -122,8 +122,8 @@ impl Finalizer {
 
     /// Returns how many children of a kind a cluster still has.
     async fn delete_children(&self, member: &Member, owned: &OwnedKind, uid: &str) -> Result<usize, Problem> {
-        if let Health::Away { problem, .. } = member.health() {
-            return Err(Problem::Unreachable(problem));
+        if let Health::Unavailable { problem, .. } = member.health() {
+            return Err(Problem::Unavailable(problem));
         }
         let api = api(member, &owned.resource, owned.namespace.as_deref());
         let mut params = ListParams::default().labels(&selector_of(uid)).limit(PAGE_SIZE);

@@ -85,7 +85,7 @@ where
                 self.join(member);
                 None
             }
-            Change::Changed(member) => {
+            Change::Updated(member) => {
                 let name = member.name().clone();
                 self.restart(member);
                 Some(name)
@@ -212,7 +212,7 @@ mod tests {
 
         server.set(&["b"]);
         queue.push(a.clone());
-        assert_eq!(members.apply(Change::Changed(member)), Some("c1".into()));
+        assert_eq!(members.apply(Change::Updated(member)), Some("c1".into()));
         let (b, _) = queue.next().await;
         assert_eq!(b.to_string(), "c1/default/b");
         assert!(stores.get(&a).is_none() && stores.get(&b).is_some());

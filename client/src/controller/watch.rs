@@ -63,16 +63,16 @@ impl Watch {
         let mut health = self.health.clone();
         let mut restarts = self.restarts.clone();
         loop {
-            if health.borrow_and_update().is_silent() {
+            if health.borrow_and_update().is_unresponsive() {
                 let (cluster, kind) = (self.member.name(), &*self.kind);
                 tracing::info!(%cluster, kind, "the cluster does not answer: watching again once it does");
             }
-            if health.wait_for(|health| !health.is_silent()).await.is_err() {
+            if health.wait_for(|health| !health.is_unresponsive()).await.is_err() {
                 return pending().await;
             }
             tokio::select! {
                 () = self.watch(api.clone(), config.clone(), &mut handler) => {}
-                () = silent(&mut health) => {}
+                () = becomes_unresponsive(&mut health) => {}
                 () = changed(&mut restarts) => {}
             }
             self.interruptions.inc();
@@ -133,8 +133,8 @@ impl Watch {
     }
 }
 
-async fn silent(health: &mut watch::Receiver<Health>) {
-    if health.wait_for(Health::is_silent).await.is_err() {
+async fn becomes_unresponsive(health: &mut watch::Receiver<Health>) {
+    if health.wait_for(Health::is_unresponsive).await.is_err() {
         pending().await
     }
 }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     fn silence() -> Health {
-        Health::Away { problem: "it hangs".into(), is_silent: true }
+        Health::Unavailable { problem: "it hangs".into(), is_unresponsive: true }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! A config that remembers where it came from.
+//! A config that reloads from its source.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,19 +12,19 @@ use tracing::{debug, warn};
 
 use super::current::Current;
 use super::digest::Digest;
-use super::origin::Origin;
-use crate::config::ConfigError;
+use super::origin::{self, Origin};
+use crate::error::ConfigError;
 
 /// How long a request waits for a reload.
-const DEADLINE: Duration = Duration::from_secs(3);
+const RELOAD_WAIT: Duration = Duration::from_secs(3);
 
-/// The deadline for reading a config, such as a Secret from an API server.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The deadline for reading a config, for example a Secret from an API server.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A config that reloads. Cheap to clone: all clones and their clients share the config and its connections.
 ///
-/// It is re-read while it is in use, and when the cluster refuses the token (401) or is unreachable. If re-reading
-/// fails, the current config stays in use.
+/// It is reread while it is in use, and when the cluster refuses the token (401) or is unreachable. If rereading fails,
+/// the current config stays in use.
 #[derive(Clone)]
 pub struct LiveConfig {
     shared: Arc<Shared>,
@@ -33,34 +33,36 @@ pub struct LiveConfig {
 struct Shared {
     origin: Origin,
     current: Mutex<Current>,
-    /// Held during a read, so that one read serves all. Contains the time when the last read ended, if it failed or not.
-    reading: tokio::sync::Mutex<Option<Instant>>,
+    /// When the last read ended, whether or not it succeeded. Locked during a read, so that one read serves all
+    /// requests.
+    last_read: tokio::sync::Mutex<Option<Instant>>,
     /// The digest of address, certificate authority and default namespace.
-    way: watch::Sender<u64>,
-    /// The problem of the last read, so that it is logged once.
+    endpoint: watch::Sender<u64>,
+    /// Why the last read failed. Each problem is logged once.
     problem: Mutex<Option<String>>,
 }
 
-/// Why a config is re-read.
+/// Why a config is reread.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    ItIsTime,
-    /// The cluster did not accept the credential.
-    ItWasRefused,
+pub(super) enum ReloadReason {
+    Stale,
+    /// The cluster refused the credential.
+    Unauthorized,
     /// The cluster could not be reached.
-    NobodyWasThere,
+    Unreachable,
 }
 
 impl LiveConfig {
-    /// A config that does not change. Files that it names (a token, a client certificate) are read again.
+    /// A config that does not change. Files that it names (a token, a client certificate) are reread.
     ///
     /// # Errors
     /// If no client can be built from it.
     pub fn fixed(config: Config) -> Result<Self, ConfigError> {
-        Self::of_files(Origin::Value(Box::new(config)))
+        let description = format!("a config for {}", config.cluster_url.host().unwrap_or_default());
+        Self::from_files(description, move || Ok(config.clone()))
     }
 
-    /// A config that `read` makes from a Secret. The Secret is re-read when it may have changed.
+    /// A config that `read` makes from a Secret. The Secret is reread when it may have changed.
     ///
     /// `client` is a client of the cluster that has the Secret, and needs the right to `get` it. The error of `read`
     /// appears in messages, so it should not quote a value.
@@ -77,24 +79,27 @@ impl LiveConfig {
         E: std::error::Error + Send + Sync + 'static,
     {
         let read = move |secret: &Secret| read(secret).map_err(Into::into);
-        let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        let origin = Origin::Secret { client: client.clone(), namespace, name, read: Arc::new(read) };
+        let origin = Origin::secret(client, namespace, name, Arc::new(read));
         let config = origin.read().await?;
         Self::new(origin, config)
     }
 
-    pub(crate) fn of_files(origin: Origin) -> Result<Self, ConfigError> {
-        let config = origin.read_files()?;
-        Self::new(origin, config)
+    /// A config that `read` reads from files, which must be cheap. It may name a token file.
+    pub(crate) fn from_files(
+        description: impl Into<Arc<str>>,
+        read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        let config = origin::read_files(&read)?;
+        Self::new(Origin::files(description, read), config)
     }
 
     pub(crate) fn new(origin: Origin, config: Config) -> Result<Self, ConfigError> {
         let current = Current::new(config).map_err(|problem| ConfigError::unusable(&origin, problem))?;
         let shared = Shared {
             origin,
-            way: watch::Sender::new(current.digest.way),
+            endpoint: watch::Sender::new(current.digest.endpoint),
             current: Mutex::new(current),
-            reading: Default::default(),
+            last_read: Default::default(),
             problem: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -110,78 +115,76 @@ impl LiveConfig {
         self.current().config.default_namespace.clone()
     }
 
-    /// Uses a config that the caller has read.
-    pub(crate) fn take(&self, config: Config) -> Result<(), ConfigError> {
+    /// Replaces the config with one that the caller has read.
+    pub(crate) fn update(&self, config: Config) -> Result<(), ConfigError> {
         if self.shared.has(&config) {
             return Ok(());
         }
-        let made = Current::new(config);
-        let made = made.map_err(|problem| ConfigError::unusable(&self.shared.origin, problem))?;
-        self.shared.replace(made, None);
+        let new = Current::new(config);
+        let new = new.map_err(|problem| ConfigError::unusable(&self.shared.origin, problem))?;
+        self.shared.replace(new, None);
         Ok(())
     }
 
     /// Sends further requests over new connections.
     pub(crate) async fn reconnect(&self) {
         let used = self.current();
-        // If it can't be built now, the current one stays in use.
-        if let Ok(made) = Current::elsewhere((*used.config).clone()).await {
-            self.shared.replace(made, Some(used.number));
+        // If no client can be built now, the current one stays in use.
+        if let Ok(new) = Current::new_async((*used.config).clone()).await {
+            self.shared.replace(new, Some(used.number));
         }
     }
 
     /// Changes when the address, certificate authority or default namespace changes.
-    pub(crate) fn watch_way(&self) -> watch::Receiver<u64> {
-        self.shared.way.subscribe()
+    pub(crate) fn watch_endpoint(&self) -> watch::Receiver<u64> {
+        self.shared.endpoint.subscribe()
     }
 
     pub(super) fn current(&self) -> Current {
         self.shared.current().clone()
     }
 
-    /// The config to use, re-read if it is stale.
+    /// The config to use, reread if it is stale.
     pub(super) fn fresh(&self) -> Current {
         let current = self.current();
-        if current.read_at.elapsed() < self.shared.origin.is_stale_after() {
+        if current.read_at.elapsed() < self.shared.origin.max_age() {
             return current;
         }
-        let Ok(reading) = self.shared.reading.try_lock() else { return current };
+        let Ok(last_read) = self.shared.last_read.try_lock() else { return current };
         self.shared.current().read_at = Instant::now();
-        if !self.shared.origin.is_remote() {
-            let read = self.shared.origin.read_files();
-            let takes_a_plugin =
-                |config: &Config| config.auth_info.exec.is_some() && !self.shared.has(config);
-            if !read.as_ref().is_ok_and(takes_a_plugin) {
-                let taken = read.and_then(|config| self.take(config));
-                self.shared.complain(taken.err().map(|error| error.to_string()));
+        if let Some(read) = self.shared.origin.read_files() {
+            let runs_plugin = |config: &Config| config.auth_info.exec.is_some() && !self.shared.has(config);
+            if !read.as_ref().is_ok_and(runs_plugin) {
+                let updated = read.and_then(|config| self.update(config));
+                self.shared.set_problem(updated.err().map(|error| error.to_string()));
                 return self.current();
             }
         }
-        // In the background: the current config works, and if it doesn't, `newer` waits for a read.
-        drop(reading);
-        tokio::spawn(self.clone().read(Why::ItIsTime, Instant::now()));
+        // Read in the background: the current config probably works. If it doesn't, `newer` waits for a read.
+        drop(last_read);
+        tokio::spawn(self.clone().read(ReloadReason::Stale, Instant::now()));
         current
     }
 
-    /// A config other than `used`, re-read if it was not since `sent`.
-    pub(super) async fn newer(&self, used: &Current, sent: Instant, why: Why) -> Option<Current> {
+    /// A config that is newer than `used`. Rereads it, unless it was read after `sent`.
+    pub(super) async fn newer(&self, used: &Current, sent: Instant, reason: ReloadReason) -> Option<Current> {
         if self.current().number == used.number {
-            // As a task: if it outlasts the deadline, later requests still benefit.
-            let reading = tokio::spawn(self.clone().read(why, sent));
-            drop(timeout(DEADLINE, reading).await);
+            // Read in a task: if it takes longer than this request waits, later requests still benefit.
+            let reload = tokio::spawn(self.clone().read(reason, sent));
+            drop(timeout(RELOAD_WAIT, reload).await);
         }
         Some(self.current()).filter(|current| current.number != used.number)
     }
 
-    /// Reads it, unless that was done after `since`.
-    async fn read(self, why: Why, since: Instant) {
-        let mut tried = self.shared.reading.lock().await;
-        if tried.is_some_and(|tried| tried > since) {
+    /// Rereads the config, unless it was read after `since`.
+    async fn read(self, reason: ReloadReason, since: Instant) {
+        let mut last_read = self.shared.last_read.lock().await;
+        if last_read.is_some_and(|time| time > since) {
             return;
         }
-        let problem = self.shared.read(why).await.err();
-        self.shared.complain(problem.map(|error| error.to_string()));
-        *tried = Some(Instant::now());
+        let problem = self.shared.read(reason).await.err();
+        self.shared.set_problem(problem.map(|error| error.to_string()));
+        *last_read = Some(Instant::now());
     }
 }
 
@@ -190,47 +193,48 @@ impl Shared {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self, why: Why) -> Result<(), ConfigError> {
+    async fn read(&self, reason: ReloadReason) -> Result<(), ConfigError> {
         let used = self.current().number;
         let unusable = |problem| ConfigError::unusable(&self.origin, problem);
-        let config = timeout(PATIENCE, self.origin.read()).await;
-        let config = config.unwrap_or_else(|_| Err(unusable("no answer in time".into())))?;
+        let config = timeout(READ_DEADLINE, self.origin.read()).await;
+        let config = config
+            .unwrap_or_else(|_| Err(unusable(format!("no answer within {} s", READ_DEADLINE.as_secs()))))?;
         // A plugin may return another credential although the config is the same.
-        let is_worth_asking = why == Why::ItWasRefused && config.auth_info.exec.is_some();
-        if !self.has(&config) || is_worth_asking {
-            self.replace(Current::elsewhere(config).await.map_err(unusable)?, Some(used));
+        let run_plugin_again = reason == ReloadReason::Unauthorized && config.auth_info.exec.is_some();
+        if !self.has(&config) || run_plugin_again {
+            self.replace(Current::new_async(config).await.map_err(unusable)?, Some(used));
         }
         Ok(())
     }
 
-    /// Whether this is the config in use.
+    /// Whether this is the config in use. If so, it is fresh again.
     fn has(&self, config: &Config) -> bool {
         let mut current = self.current();
         current.read_at = Instant::now();
         current.digest == Digest::of(config)
     }
 
-    /// Replaces the config in use. With `instead_of`, only if the config in use still has that number: a later one is
-    /// newer.
-    fn replace(&self, mut made: Current, instead_of: Option<u64>) {
-        let way = made.digest.way;
+    /// Replaces the config in use. With `expected`, only if the config in use still has that number.
+    fn replace(&self, mut new: Current, expected: Option<u64>) {
+        let endpoint = new.digest.endpoint;
         let mut current = self.current();
-        if instead_of.is_some_and(|number| number != current.number) {
+        if expected.is_some_and(|number| number != current.number) {
             return;
         }
-        made.number = current.number + 1;
-        *current = made;
+        new.number = current.number + 1;
+        *current = new;
         drop(current);
-        debug!(origin = %self.origin, "another client is in use");
-        self.way.send_if_modified(|known| std::mem::replace(known, way) != way);
+        debug!(origin = %self.origin, "config replaced");
+        self.endpoint.send_if_modified(|known| std::mem::replace(known, endpoint) != endpoint);
     }
 
-    fn complain(&self, problem: Option<String>) {
+    /// Logs a problem that is new.
+    fn set_problem(&self, problem: Option<String>) {
         let mut known = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != problem
             && let Some(problem) = &problem
         {
-            warn!(origin = %self.origin, problem, "can't be read again; what is in use stays");
+            warn!(origin = %self.origin, problem, "can't reload the config; the current one stays in use");
         }
         *known = problem;
     }

@@ -9,10 +9,10 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::digest::Digest;
-use super::said::said;
+use super::error_message::error_message;
 
-/// A client that is built on first use: only then must there be a runtime.
-type Connected = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
+/// A client that is built on first use, because building it needs a tokio runtime.
+type LazyClient = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 
 /// The config in use.
 #[derive(Clone)]
@@ -22,17 +22,17 @@ pub(super) struct Current {
     /// Increases with each replacement.
     pub(super) number: u64,
     pub(super) read_at: Instant,
-    client: Arc<Connected>,
+    client: Arc<LazyClient>,
 }
 
 impl Current {
-    /// Blocks while a credential plugin runs, if there is one.
+    /// Blocks while a credential plugin runs, if the config has one.
     pub(super) fn new(config: Config) -> Result<Self, String> {
-        check(&config)?;
-        let mut plain = config.clone();
-        // The wire decides about retries.
-        plain.default_retry = false;
-        let builder = ClientBuilder::try_from(plain).map_err(|error| said(&error))?;
+        validate(&config)?;
+        let mut without_retries = config.clone();
+        // The transport retries.
+        without_retries.default_retry = false;
+        let builder = ClientBuilder::try_from(without_retries).map_err(|error| error_message(&error))?;
         Ok(Self {
             digest: Digest::of(&config),
             config: Arc::new(config),
@@ -42,13 +42,13 @@ impl Current {
         })
     }
 
-    /// [`Self::new`], without blocking the runtime while the plugin runs.
-    pub(super) async fn elsewhere(config: Config) -> Result<Self, String> {
+    /// Like [`Self::new`], but does not block the runtime while the plugin runs.
+    pub(super) async fn new_async(config: Config) -> Result<Self, String> {
         if config.auth_info.exec.is_none() {
             return Self::new(config);
         }
-        let made = tokio::task::spawn_blocking(move || Self::new(config)).await;
-        made.unwrap_or_else(|_| Err("its credential plugin can't be used".into()))
+        let current = tokio::task::spawn_blocking(move || Self::new(config)).await;
+        current.unwrap_or_else(|_| Err("its credential plugin can't be used".into()))
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -56,15 +56,15 @@ impl Current {
     }
 }
 
-/// Refuses what kube would panic on later.
-fn check(config: &Config) -> Result<(), String> {
+/// Rejects configs that kube would panic on later.
+fn validate(config: &Config) -> Result<(), String> {
     let url = &config.cluster_url;
     if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
-        return Err("its server is no URL that begins with https:// and has a host".into());
+        return Err("its server is not a URL with https:// and a host".into());
     }
     let token = config.auth_info.token.as_ref();
     if token.is_some_and(|token| HeaderValue::from_str(token.expose_secret()).is_err()) {
-        return Err("its token has characters that no token has".into());
+        return Err("its token has invalid characters".into());
     }
     Ok(())
 }
@@ -80,16 +80,16 @@ mod tests {
     #[case("c2:6443", "t0ken", false)]
     #[case("/path", "t0ken", false)]
     #[case("https://c2", "t0\nken", false)]
-    fn what_kube_would_panic_on_is_an_error(
+    fn configs_that_kube_would_panic_on_are_errors(
         #[case] server: &str,
         #[case] token: &str,
-        #[case] is_good: bool,
+        #[case] is_valid: bool,
     ) {
         let mut config = Config::new(server.parse().unwrap());
         config.auth_info.token = Some(token.to_owned().into());
         match Current::new(config) {
-            Ok(_) => assert!(is_good),
-            Err(problem) => assert!(!is_good && !problem.contains("t0"), "{problem}"),
+            Ok(_) => assert!(is_valid),
+            Err(problem) => assert!(!is_valid && !problem.contains("t0"), "{problem}"),
         }
     }
 }

@@ -6,11 +6,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use kube::Config;
 use serde_json::Value;
 
-/// Two hashes of a config.
+/// Hashes of a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digest {
-    /// Of the address, the certificate authority and the default namespace: it stays the same if only a token is new.
-    pub(super) way: u64,
+    /// Of the address, the certificate authority and the default namespace. A new token does not change it.
+    pub(super) endpoint: u64,
     /// Of the whole config.
     pub(super) whole: u64,
 }
@@ -21,28 +21,28 @@ impl Digest {
         (config.cluster_url.to_string(), &config.root_cert, config.accept_invalid_certs).hash(&mut hasher);
         (config.proxy_url.as_ref().map(ToString::to_string), &config.tls_server_name).hash(&mut hasher);
         config.default_namespace.hash(&mut hasher);
-        let way = hasher.finish();
-        // That includes an exec plugin's arguments.
-        add(&serde_json::to_value(&config.auth_info).unwrap_or_default(), &mut hasher);
+        let endpoint = hasher.finish();
+        // This includes the arguments of a credential plugin.
+        hash_json(&serde_json::to_value(&config.auth_info).unwrap_or_default(), &mut hasher);
         for file in [&config.auth_info.client_certificate, &config.auth_info.client_key].into_iter().flatten()
         {
             std::fs::read(file).unwrap_or_default().hash(&mut hasher);
         }
-        Self { way, whole: hasher.finish() }
+        Self { endpoint, whole: hasher.finish() }
     }
 }
 
-/// Hashes a value in a stable order: a plugin's variables are in hash maps.
-fn add(value: &Value, hasher: &mut DefaultHasher) {
+/// Hashes a value in a stable order: a plugin's environment variables are in hash maps.
+fn hash_json(value: &Value, hasher: &mut DefaultHasher) {
     match value {
         Value::Object(fields) => {
             let sorted: BTreeMap<_, _> = fields.iter().collect();
             for (key, value) in sorted {
                 key.hash(hasher);
-                add(value, hasher);
+                hash_json(value, hasher);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| add(item, hasher)),
+        Value::Array(items) => items.iter().for_each(|item| hash_json(item, hasher)),
         other => other.to_string().hash(hasher),
     }
 }

@@ -1,4 +1,4 @@
-//! The health of a cluster, judged by its answers.
+//! The health of a cluster, judged by its responses.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
-    /// No request was sent yet.
+    /// It was not checked yet.
     #[default]
     Unknown,
     /// It answers.
@@ -17,78 +17,78 @@ pub enum Health {
     /// It answers, but refuses the credential (401): expired, revoked, or issued by another cluster.
     Unauthorized,
     /// It is unreachable, does not answer, or reports that it is not ready.
-    Away {
+    Unavailable {
         /// The result of the health check.
         problem: Arc<str>,
         /// Whether it does not answer at all. Requests then fail at once instead of waiting. Health checks continue
         /// every few seconds.
-        is_silent: bool,
+        is_unresponsive: bool,
     },
 }
 
 impl Health {
-    /// Whether it answers and is ready.
+    /// Whether it is [`Health::Ready`].
     pub fn is_ready(&self) -> bool {
         *self == Self::Ready
     }
 
-    /// Whether it is considered unreachable.
-    pub fn is_away(&self) -> bool {
-        matches!(self, Self::Away { .. })
+    /// Whether it is [`Health::Unavailable`].
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
     }
 
-    /// Whether it is considered unresponsive.
-    pub fn is_silent(&self) -> bool {
-        matches!(self, Self::Away { is_silent: true, .. })
+    /// Whether it does not answer at all.
+    pub fn is_unresponsive(&self) -> bool {
+        matches!(self, Self::Unavailable { is_unresponsive: true, .. })
     }
 }
 
-/// What the result of a request says about a cluster.
+/// What the result of a request proves about a cluster's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Evidence {
     Answered,
     Unauthorized,
-    /// It may be unreachable, or only one connection was cut: a health check is due.
-    Doubtful,
+    /// The cluster may be unavailable, or only this request failed: a health check is due.
+    Inconclusive,
 }
 
 /// The shared health of one cluster.
 #[derive(Clone, Debug)]
-pub(crate) struct Pulse(Arc<Inner>);
+pub(crate) struct HealthState(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     health: watch::Sender<Health>,
-    heard: Mutex<Option<Instant>>,
-    doubts: Notify,
+    last_answer: Mutex<Option<Instant>>,
+    check_due: Notify,
 }
 
-impl Default for Pulse {
+impl Default for HealthState {
     fn default() -> Self {
-        let (health, heard, doubts) = Default::default();
-        Self(Arc::new(Inner { health, heard, doubts }))
+        let (health, last_answer, check_due) = Default::default();
+        Self(Arc::new(Inner { health, last_answer, check_due }))
     }
 }
 
-impl Pulse {
-    pub(crate) fn note(&self, health: Health) {
+impl HealthState {
+    pub(crate) fn set(&self, health: Health) {
         if matches!(health, Health::Ready | Health::Unauthorized) {
-            *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            *self.0.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         self.0.health.send_if_modified(|known| {
-            let is_news = *known != health;
-            if is_news {
+            let is_changed = *known != health;
+            if is_changed {
                 *known = health;
             }
-            is_news
+            is_changed
         });
     }
 
-    pub(crate) fn judge(&self, verdict: Verdict) {
-        match verdict {
-            Verdict::Answered => self.note(Health::Ready),
-            Verdict::Unauthorized => self.note(Health::Unauthorized),
-            Verdict::Doubtful => self.0.doubts.notify_one(),
+    pub(crate) fn record(&self, evidence: Evidence) {
+        match evidence {
+            Evidence::Answered => self.set(Health::Ready),
+            Evidence::Unauthorized => self.set(Health::Unauthorized),
+            Evidence::Inconclusive => self.0.check_due.notify_one(),
         }
     }
 
@@ -101,20 +101,20 @@ impl Pulse {
     }
 
     /// When the cluster last answered.
-    pub(crate) fn heard(&self) -> Option<Instant> {
-        *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn last_answer(&self) -> Option<Instant> {
+        *self.0.last_answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a request has a doubtful result.
-    pub(crate) async fn doubted(&self) {
-        self.0.doubts.notified().await;
+    /// Waits until a request has an inconclusive result.
+    pub(crate) async fn check_due(&self) {
+        self.0.check_due.notified().await;
     }
 
     /// Waits until the cluster is considered unresponsive. Returns the problem.
-    pub(crate) async fn silent(self) -> Arc<str> {
+    pub(crate) async fn becomes_unresponsive(self) -> Arc<str> {
         let mut health = self.watch();
         loop {
-            if let Health::Away { problem, is_silent: true } = &*health.borrow_and_update() {
+            if let Health::Unavailable { problem, is_unresponsive: true } = &*health.borrow_and_update() {
                 return problem.clone();
             }
             // The sender lives as long as `self`.

@@ -1,128 +1,125 @@
-//! Where a config comes from.
+//! Where a config comes from, and how to read it again.
 
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, Config};
 
-use crate::config::{ConfigError, Contexts, Mounts};
+use crate::error::ConfigError;
 
-/// How old the content of files may get. Reading them is cheap.
-const FILES: Duration = Duration::from_secs(1);
+/// How old a config from files may get. Reading files is cheap.
+const FILES_MAX_AGE: Duration = Duration::from_secs(1);
 
-/// How old a Secret may get. A watch of imports notices changes earlier.
-const SECRET: Duration = Duration::from_secs(60);
+/// How old a config from a Secret may get. A watch of imports observes changes earlier.
+const SECRET_MAX_AGE: Duration = Duration::from_secs(60);
 
-/// The connect timeout.
-const CONNECT: Duration = Duration::from_secs(10);
+/// The longest connect timeout.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Makes a config of a Secret.
-pub(crate) type ReadSecret =
-    Arc<dyn Fn(&Secret) -> Result<Config, Box<dyn std::error::Error + Send + Sync>> + Send + Sync>;
+/// Makes a config from a Secret.
+type SecretReader = dyn Fn(&Secret) -> Result<Config, Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
 
-/// Where a config comes from.
+/// Where a config comes from, and how to read it again.
 #[derive(Clone)]
-pub(crate) enum Origin {
-    /// An import that is mounted.
-    Mount { mounts: Mounts, name: String },
-    /// A Secret that an API server has.
-    Secret { client: Client, namespace: String, name: String, read: ReadSecret },
-    /// A context of a kubeconfig. `None`: the current context.
-    Context { contexts: Contexts, context: Option<String> },
-    /// The service account of the pod.
-    InCluster,
-    /// A value. Files that it names are re-read.
-    Value(Box<Config>),
+pub(crate) struct Origin {
+    /// For messages, such as `context c1`.
+    description: Arc<str>,
+    reader: Reader,
+}
+
+#[derive(Clone)]
+enum Reader {
+    /// Reads files, and only blocks for as long as that takes.
+    Files(Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>),
+    /// Sends a request to an API server.
+    Api(Arc<dyn Fn() -> BoxFuture<'static, Result<Config, ConfigError>> + Send + Sync>),
 }
 
 impl Origin {
-    /// Reads the config, with the token itself in it.
-    pub(crate) async fn read(&self) -> Result<Config, ConfigError> {
-        match self {
-            Self::Secret { client, namespace, name, read } => {
-                let refused = |problem| ConfigError::Secret {
-                    namespace: namespace.clone(),
-                    name: name.clone(),
-                    problem,
+    /// `read` may return a config that names a token file.
+    pub(super) fn files(
+        description: impl Into<Arc<str>>,
+        read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { description: description.into(), reader: Reader::Files(Arc::new(read)) }
+    }
+
+    pub(crate) fn secret(client: &Client, namespace: &str, name: &str, read: Arc<SecretReader>) -> Self {
+        let description = format!("Secret {namespace}/{name}").into();
+        let (client, namespace, name) = (client.clone(), namespace.to_owned(), name.to_owned());
+        let read = move || {
+            let (client, read) = (client.clone(), read.clone());
+            let (namespace, name) = (namespace.clone(), name.clone());
+            async move {
+                let api = Api::<Secret>::namespaced(client, &namespace);
+                let config = match api.get(&name).await {
+                    Ok(secret) => read(&secret),
+                    Err(error) => Err(error.into()),
                 };
-                let api = Api::<Secret>::namespaced(client.clone(), namespace);
-                let secret = api.get(name).await.map_err(|error| refused(Box::new(error)))?;
-                read(&secret).map(patient).map_err(refused)
+                config.map_err(|problem| ConfigError::Secret { namespace, name, problem })
             }
-            files => files.read_files(),
+            .boxed()
+        };
+        Self { description, reader: Reader::Api(Arc::new(read)) }
+    }
+
+    /// Reads the config, including the token.
+    pub(super) async fn read(&self) -> Result<Config, ConfigError> {
+        match &self.reader {
+            Reader::Files(read) => read_files(&**read),
+            Reader::Api(read) => read().await.map(adjust),
         }
     }
 
-    /// Like [`Self::read`], for origins that are files.
-    pub(crate) fn read_files(&self) -> Result<Config, ConfigError> {
-        let config = match self {
-            Self::Mount { mounts, name } => return mounts.read(name).map(patient),
-            Self::Context { contexts, context } => return contexts.read(context.as_deref()).map(patient),
-            Self::InCluster => {
-                Config::incluster().map_err(|source| ConfigError::InCluster(Box::new(source)))?
-            }
-            Self::Value(config) => (**config).clone(),
-            Self::Secret { namespace, name, .. } => {
-                let (namespace, name) = (namespace.clone(), name.clone());
-                return Err(ConfigError::Secret {
-                    namespace,
-                    name,
-                    problem: "it is on no file system".into(),
-                });
-            }
-        };
-        with_its_token(config).map(patient)
+    /// Reads the config if it comes from files. `None`: reading sends a request.
+    pub(super) fn read_files(&self) -> Option<Result<Config, ConfigError>> {
+        match &self.reader {
+            Reader::Files(read) => Some(read_files(&**read)),
+            Reader::Api(_) => None,
+        }
     }
 
-    /// Whether reading takes a request.
-    pub(crate) fn is_remote(&self) -> bool {
-        matches!(self, Self::Secret { .. })
-    }
-
-    /// How old the config may get before it is re-read.
-    pub(crate) fn is_stale_after(&self) -> Duration {
-        if self.is_remote() { SECRET } else { FILES }
+    /// How old the config may get before it is reread.
+    pub(super) fn max_age(&self) -> Duration {
+        match &self.reader {
+            Reader::Files(_) => FILES_MAX_AGE,
+            Reader::Api(_) => SECRET_MAX_AGE,
+        }
     }
 }
 
+/// Reads a config, including the token.
+pub(super) fn read_files(read: &dyn Fn() -> Result<Config, ConfigError>) -> Result<Config, ConfigError> {
+    read().and_then(with_inline_token).map(adjust)
+}
+
 /// Limits the connect timeout, so that an unreachable cluster is noticed soon.
-fn patient(mut config: Config) -> Config {
-    config.connect_timeout = Some(config.connect_timeout.map_or(CONNECT, |time| time.min(CONNECT)));
-    // It is re-read with everything else.
+fn adjust(mut config: Config) -> Config {
+    let timeout = config.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.min(CONNECT_TIMEOUT));
+    config.connect_timeout = Some(timeout);
+    // It is reread with everything else.
     config.root_cert_file = None;
     config
 }
 
-/// Replaces the token's file with the token: kube re-reads the file only once a minute.
-pub(crate) fn with_its_token(mut config: Config) -> Result<Config, ConfigError> {
+/// Replaces the token file with the token: kube rereads the file only once a minute.
+fn with_inline_token(mut config: Config) -> Result<Config, ConfigError> {
     if let Some(file) = config.auth_info.token_file.take() {
         let path = PathBuf::from(file);
-        let token = read_to_string(&path)?;
+        let token = std::fs::read_to_string(&path);
+        let token = token.map_err(|source| ConfigError::Unreadable { path, source })?;
         config.auth_info.token = Some(token.trim_end().to_owned().into());
     }
     Ok(config)
 }
 
-fn read_to_string(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|source: io::Error| ConfigError::Unreadable { path: path.into(), source })
-}
-
 impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Mount { name, .. } => write!(formatter, "mounted import {name}"),
-            Self::Secret { namespace, name, .. } => write!(formatter, "Secret {namespace}/{name}"),
-            Self::Context { context: Some(context), .. } => write!(formatter, "context {context}"),
-            Self::Context { context: None, .. } => formatter.write_str("the current context"),
-            Self::InCluster => formatter.write_str("the pod's service account"),
-            Self::Value(config) => {
-                write!(formatter, "a config for {}", config.cluster_url.host().unwrap_or_default())
-            }
-        }
+        formatter.write_str(&self.description)
     }
 }

@@ -1,4 +1,4 @@
-//! Live configs beside API servers that answer as no good one does.
+//! Live configs against API servers and credential plugins that misbehave.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -16,12 +16,12 @@ use tokio::net::TcpListener;
 use tokio::time::{Duration, Instant};
 use tower::service_fn;
 
-use super::answer::Answer;
-use super::health::{Health, Pulse};
-use super::{LiveConfig, Wire};
+use super::health::{Health, HealthState};
+use super::response_body::ResponseBody;
+use super::{LiveConfig, Transport};
 use crate::config::Contexts;
 
-/// A server that answers each request so, and where it is.
+/// Starts a server that responds to requests with the status that `answer` returns. Returns its URL.
 async fn server(answer: impl Fn(&str) -> &'static str + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -41,11 +41,11 @@ async fn server(answer: impl Fn(&str) -> &'static str + Clone + Send + 'static) 
     format!("http://{address}")
 }
 
-/// A config whose Secret can be read once, and never again.
-async fn of_a_secret_that_hangs() -> LiveConfig {
-    let asked = Arc::<AtomicUsize>::default();
+/// A config from a Secret. The first request for the Secret succeeds, and all others hang.
+async fn from_secret_that_hangs() -> LiveConfig {
+    let requests = Arc::<AtomicUsize>::default();
     let home = service_fn(move |_: Request<Body>| {
-        let number = asked.fetch_add(1, Ordering::SeqCst);
+        let number = requests.fetch_add(1, Ordering::SeqCst);
         async move {
             if number > 0 {
                 pending::<()>().await;
@@ -53,54 +53,54 @@ async fn of_a_secret_that_hangs() -> LiveConfig {
             Ok::<_, Infallible>(Response::new(Body::from(br#"{"metadata":{"name":"s"}}"#.to_vec())))
         }
     });
-    // Nobody listens there.
+    // Nothing listens on this port.
     let config = |_: &_| Ok::<_, std::fmt::Error>(Config::new("http://127.0.0.1:1".parse().unwrap()));
     LiveConfig::from_secret(&Client::new(home, "default"), "n", "s", config).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_wait_together_for_what_is_read_anew() {
-    let live = of_a_secret_that_hangs().await;
+async fn concurrent_requests_wait_for_the_same_reload() {
+    let live = from_secret_that_hangs().await;
     let start = Instant::now();
     join_all((0..6).map(|_| async { live.client().apiserver_version().await.unwrap_err() })).await;
     assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_or_is_overloaded_is_asked_once_by_who_has_others_to_look_after() {
-    let asked = Arc::<AtomicUsize>::default();
-    let counted = asked.clone();
+async fn health_checks_do_not_retry_a_503() {
+    let requests = Arc::<AtomicUsize>::default();
+    let counter = requests.clone();
     let url = server(move |_| {
-        counted.fetch_add(1, Ordering::SeqCst);
+        counter.fetch_add(1, Ordering::SeqCst);
         "503 Service Unavailable"
     })
     .await;
     let live = LiveConfig::fixed(Config::new(url.parse().unwrap())).unwrap();
     let request = Request::get("/readyz").body(Body::empty()).unwrap();
-    let answer = Wire::asking(live.into()).into_client().send(request).await.unwrap();
-    assert_eq!((answer.status().as_u16(), asked.load(Ordering::SeqCst)), (503, 1));
+    let response = Transport::for_health_checks(live.into()).into_client().send(request).await.unwrap();
+    assert_eq!((response.status().as_u16(), requests.load(Ordering::SeqCst)), (503, 1));
 }
 
 #[tokio::test]
-async fn a_body_ends_when_its_cluster_falls_silent() {
-    let pulse = Pulse::default();
+async fn a_response_body_ends_when_its_cluster_becomes_unresponsive() {
+    let health = HealthState::default();
     let body = Body::from(b"all".to_vec());
-    assert_eq!(Answer::of(body, pulse.clone()).collect().await.unwrap().to_bytes(), "all");
+    assert_eq!(ResponseBody::new(body, health.clone()).collect().await.unwrap().to_bytes(), "all");
 
     let endless = Client::new(
         service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Endless)) }),
         "default",
     );
     let endless = endless.send(Request::new(Body::empty())).await.unwrap().into_body();
-    let mut answer = pin!(Answer::of(endless, pulse.clone()).collect());
-    assert!(futures::poll!(&mut answer).is_pending());
-    pulse.note(Health::Away { problem: "it hangs".into(), is_silent: false });
-    assert!(futures::poll!(&mut answer).is_pending());
-    pulse.note(Health::Away { problem: "it hangs".into(), is_silent: true });
-    assert!(answer.await.unwrap_err().to_string().contains("it hangs"));
+    let mut body = pin!(ResponseBody::new(endless, health.clone()).collect());
+    assert!(futures::poll!(&mut body).is_pending());
+    health.set(Health::Unavailable { problem: "it hangs".into(), is_unresponsive: false });
+    assert!(futures::poll!(&mut body).is_pending());
+    health.set(Health::Unavailable { problem: "it hangs".into(), is_unresponsive: true });
+    assert!(body.await.unwrap_err().to_string().contains("it hangs"));
 }
 
-/// Has neither data nor an end.
+/// A body without data that never ends.
 struct Endless;
 
 impl http_body::Body for Endless {
@@ -115,7 +115,7 @@ impl http_body::Body for Endless {
     }
 }
 
-/// A kubeconfig whose user is a plugin that runs this script, which finds its folder in `$D`.
+/// A kubeconfig whose user is a credential plugin that runs `script`, with `folder` in `$D`.
 fn with_plugin(folder: &Path, server: &str, script: &str) -> Contexts {
     let plugin = folder.join("plugin");
     std::fs::write(&plugin, format!("D={}\n{script}\n", folder.display())).unwrap();
@@ -127,7 +127,7 @@ fn with_plugin(folder: &Path, server: &str, script: &str) -> Contexts {
         "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
         "users": [{ "name": "u", "user": { "exec": {
             "apiVersion": "client.authentication.k8s.io/v1",
-            // The file itself can't be run for as long as a process that another test starts has it open.
+            // Executing the script itself would fail while a child process of another test has it open (ETXTBSY).
             "command": "sh",
             "args": [plugin],
             "interactiveMode": "Never",
@@ -136,7 +136,7 @@ fn with_plugin(folder: &Path, server: &str, script: &str) -> Contexts {
     });
     let file = folder.join("kubeconfig");
     std::fs::write(&file, kubeconfig.to_string()).unwrap();
-    Contexts::at(file)
+    Contexts::from_file(file)
 }
 
 const CREDENTIAL: &str =
@@ -147,17 +147,17 @@ const CREDENTIAL: &str =
     r#"echo '{"status":{"token":"t0ken"}}'; echo t0ken >&2; exit 1"#,
     "failed: exit status: 1"
 )]
-#[case::that_prints_something_else(r#"echo '"t0ken"'"#, "printed no ExecCredential")]
-fn a_plugin_is_not_quoted(#[case] script: &str, #[case] said: &str) {
+#[case::that_prints_something_else(r#"echo '"t0ken"'"#, "did not print an ExecCredential")]
+fn errors_do_not_quote_a_plugin(#[case] script: &str, #[case] expected: &str) {
     let folder = tempfile::tempdir().unwrap();
     let error = with_plugin(folder.path(), "https://127.0.0.1:1", script).context(None).unwrap_err();
     let shown = format!("{error} {error:?}");
-    assert!(shown.contains(said), "{shown}");
+    assert!(shown.contains(expected), "{shown}");
     assert!(!shown.contains("t0ken") && !shown.contains("s3cret"), "{shown}");
 }
 
 #[tokio::test]
-async fn a_plugin_is_asked_again_when_its_token_is_refused_and_not_for_who_is_away() {
+async fn a_plugin_runs_again_after_a_401_but_not_for_an_unreachable_cluster() {
     let folder = tempfile::tempdir().unwrap();
     let script = format!("echo run >> $D/runs\nT=$(cat $D/token)\necho '{CREDENTIAL}'");
     let runs = || std::fs::read_to_string(folder.path().join("runs")).unwrap().lines().count();
@@ -169,10 +169,10 @@ async fn a_plugin_is_asked_again_when_its_token_is_refused_and_not_for_who_is_aw
     let request = || Request::get("/version").body(Body::empty()).unwrap();
     assert_eq!(live.client().send(request()).await.unwrap().status().as_u16(), 200);
 
-    let away = with_plugin(folder.path(), "http://127.0.0.1:1", &script).context(None).unwrap();
+    let unreachable = with_plugin(folder.path(), "http://127.0.0.1:1", &script).context(None).unwrap();
     let before = runs();
     for _ in 0..3 {
-        away.client().send(request()).await.unwrap_err();
+        unreachable.client().send(request()).await.unwrap_err();
     }
     assert_eq!(runs(), before);
 }

@@ -1,4 +1,4 @@
-//! A cluster, as Argo CD knows it.
+//! The cluster Secret of Argo CD.
 //! <https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/#clusters>
 
 use k8s_openapi::api::core::v1::Secret;
@@ -9,19 +9,19 @@ use super::{Exported, secret};
 /// Label of the Secrets that Argo CD reads.
 pub const LABEL: &str = "argocd.argoproj.io/secret-type";
 
-/// Value of [`LABEL`] on those that are clusters.
+/// Value of [`LABEL`] for clusters.
 pub const CLUSTER: &str = "cluster";
 
-/// Where Argo CD looks for them, unless it is installed elsewhere.
+/// The default namespace of Argo CD.
 pub const NAMESPACE: &str = "argocd";
 
 impl Exported<'_> {
-    /// A cluster of Argo CD, in Argo CD's own namespace.
+    /// A cluster Secret, for the namespace of Argo CD.
     pub fn argo_cd(&self) -> Secret {
         let mut config = self.credential.argo_cd_config();
         if self.is_insecure() {
             config["tlsClientConfig"]["insecure"] = json!(true);
-            // Beside a CA, Argo CD refuses it.
+            // Argo CD rejects this together with a CA bundle.
             if let Some(tls) = config["tlsClientConfig"].as_object_mut() {
                 tls.remove("caData");
             }
@@ -44,7 +44,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn a_cluster() {
+    fn cluster_secret() {
         each(|exported| {
             let secret = exported.argo_cd();
             assert_eq!(secret.metadata.name.as_deref(), Some("cluster-c2"));

@@ -1,5 +1,5 @@
-//! What the designs of multi-cluster workflows for Argo Workflows kept, one after the other: rest
-//! configs by cluster, a kubeconfig with a context for each cluster, and profiles.
+//! The Secrets of the successive multi-cluster designs for Argo Workflows: REST configs by cluster, a kubeconfig with a
+//! context for each cluster, and profiles.
 //! <https://github.com/argoproj/argo-workflows/issues/3523>
 
 use k8s_openapi::api::core::v1::Secret;
@@ -13,7 +13,7 @@ use super::{Exported, secret};
 use crate::contract::key;
 use crate::credential::FormatError;
 
-/// What a profile is for.
+/// The scope of a profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope<'a> {
     /// The value of [`WORKFLOW_NAMESPACE`].
@@ -23,13 +23,12 @@ pub struct Scope<'a> {
 }
 
 impl Exported<'_> {
-    /// One cluster of the Secret [`CLUSTERS`]: client-go's `rest.Config` as JSON, under the cluster's
-    /// name.
+    /// The Secret [`CLUSTERS`] with one cluster: under its name, client-go's `rest.Config` as JSON.
     pub fn argo_clusters(&self) -> Secret {
         let mut config = self.credential.rest_config();
         if self.is_insecure() {
             config["TLSClientConfig"]["Insecure"] = json!(true);
-            // Beside a CA, client-go refuses it.
+            // client-go rejects this together with a CA bundle.
             if let Some(tls) = config["TLSClientConfig"].as_object_mut() {
                 tls.remove("CAData");
             }
@@ -37,18 +36,18 @@ impl Exported<'_> {
         secret(CLUSTERS.into(), [], [(self.cluster_name(), config.to_string())])
     }
 
-    /// The Secret [`KUBECONFIG`], with one context, which is called what the cluster is.
+    /// The Secret [`KUBECONFIG`], with one context that has the name of the cluster.
     ///
     /// # Errors
-    /// When the kubeconfig can't be written.
+    /// If the kubeconfig can't be written.
     pub fn argo_kubeconfig(&self) -> Result<Secret, FormatError> {
         Ok(secret(KUBECONFIG.into(), [], [(VALUE, self.yaml()?)]))
     }
 
-    /// A profile, as `argo cluster get-profile` printed it.
+    /// A profile, in the format of `argo cluster get-profile`.
     ///
     /// # Errors
-    /// When the kubeconfig can't be written.
+    /// If the kubeconfig can't be written.
     pub fn argo_profile(&self, scope: Scope<'_>) -> Result<Secret, FormatError> {
         let labels = [(CLUSTER_LABEL, self.cluster_name())];
         let name = format!("argo.{}", self.cluster_name());
@@ -122,7 +121,7 @@ mod tests {
         });
     }
 
-    /// Credentials with and without what a cluster may need, as they are exported.
+    /// Calls `check` with credentials that do and do not have the optional fields, with and without verification.
     fn each_credential(check: impl Fn(Exported<'_>)) {
         let mut other: Credential = credential();
         other.endpoint.ca_bundle = None;
@@ -135,8 +134,8 @@ mod tests {
         }
     }
 
-    /// Whether a config read from an exported Secret is the exported one.
-    fn assert_is(config: &kube::Config, exported: &Exported<'_>) {
+    /// Asserts that a config, which was read from an exported Secret, matches the credential.
+    fn assert_matches(config: &kube::Config, exported: &Exported<'_>) {
         let is_insecure = exported.verification == Verification::Nothing;
         let endpoint = &exported.credential.endpoint;
         assert_eq!(config.cluster_url, "https://c2.example:6443/");
@@ -160,8 +159,11 @@ mod tests {
             }
             let configs = Reader::default().allow_insecure().rest_configs(&secret).unwrap();
             assert_eq!(configs.keys().collect::<Vec<_>>(), [name]);
-            assert_is(&configs[name], &exported);
-            assert_is(&Reader::default().allow_insecure().rest_config(&secret, name).unwrap(), &exported);
+            assert_matches(&configs[name], &exported);
+            assert_matches(
+                &Reader::default().allow_insecure().rest_config(&secret, name).unwrap(),
+                &exported,
+            );
         });
     }
 
@@ -178,9 +180,9 @@ mod tests {
             let reader = Reader::default().allow_insecure();
             let configs = reader.contexts(&secret).unwrap();
             assert_eq!(configs.keys().collect::<Vec<_>>(), ["c2"]);
-            assert_is(&configs["c2"], &exported);
+            assert_matches(&configs["c2"], &exported);
             let config = reader.context(&secret, "c2").unwrap();
-            assert_is(&config, &exported);
+            assert_matches(&config, &exported);
             assert_eq!(config.default_namespace, exported.credential.namespace);
             assert_eq!(reader.managed_namespace(&secret, "c2").unwrap(), exported.credential.namespace);
         });
@@ -201,7 +203,7 @@ mod tests {
             let strict = Reader::default().profile(&secret);
             assert_eq!(strict.is_err(), exported.verification == Verification::Nothing);
             let profile = Reader::default().allow_insecure().profile(&secret).unwrap();
-            assert_is(&profile.config, &exported);
+            assert_matches(&profile.config, &exported);
             assert_eq!((profile.secret.as_str(), profile.cluster.as_str()), ("argo/argo.c2", "c2"));
             assert_eq!(profile.workflow_namespace.as_deref(), workflow_namespace);
             assert_eq!(profile.namespace.as_deref(), namespace);

@@ -1,4 +1,4 @@
-//! A kubeconfig, and the Secrets that are one under a key.
+//! A kubeconfig, and Secrets that contain one.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
@@ -17,49 +17,49 @@ pub const CLUSTER_API_TYPE: &str = "cluster.x-k8s.io/secret";
 /// Label of the Secrets of Cluster API; its value is the Cluster's name.
 pub const CLUSTER_API_LABEL: &str = "cluster.x-k8s.io/cluster-name";
 
-/// The namespace in which Kueue looks for Secrets, unless it is installed elsewhere.
+/// The default namespace of Kueue, where it reads Secrets.
 pub const KUEUE_NAMESPACE: &str = "kueue-system";
 
 impl Exported<'_> {
-    /// A kubeconfig for people, who may merge it with others: its context and its user have the service
-    /// account in their name, so that they take the place of none.
+    /// A kubeconfig for people, who may merge it with others: its context and user are named after the service account,
+    /// so that they don't replace others.
     /// <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>
     pub fn kubeconfig(&self) -> Kubeconfig {
         let user = format!("{}/{}@{}", self.credential.namespace, self.service_account, self.cluster_name());
         self.named(&Names { context: &user, cluster: self.cluster_name(), user: &user })
     }
 
-    /// What a Kustomization or a HelmRelease names as `spec.kubeConfig.secretRef`.
+    /// The Secret for `spec.kubeConfig.secretRef` of a Kustomization or HelmRelease.
     /// <https://fluxcd.io/flux/components/kustomize/kustomizations/#kubeconfig-reference>
     ///
     /// # Errors
-    /// When the kubeconfig can't be written.
+    /// If the kubeconfig can't be written.
     pub fn flux(&self) -> Result<Secret, FormatError> {
         Ok(secret(self.kubeconfig_secret(), [], [(VALUE, self.yaml()?)]))
     }
 
-    /// What Cluster API finds by the name of a Cluster.
+    /// The kubeconfig Secret of a Cluster, which Cluster API finds by its name.
     /// <https://cluster-api.sigs.k8s.io/developer/providers/contracts/control-plane#cluster-kubeconfig-management>
     ///
     /// # Errors
-    /// When the kubeconfig can't be written.
+    /// If the kubeconfig can't be written.
     pub fn cluster_api(&self) -> Result<Secret, FormatError> {
         let labels = [(CLUSTER_API_LABEL, self.cluster_name())];
         let secret = secret(self.kubeconfig_secret(), labels, [(VALUE, self.yaml()?)]);
         Ok(Secret { type_: Some(CLUSTER_API_TYPE.into()), ..secret })
     }
 
-    /// What a MultiKueueCluster names as its kubeconfig, in Kueue's own namespace.
+    /// The kubeconfig Secret of a MultiKueueCluster, for the namespace of Kueue.
     /// <https://kueue.sigs.k8s.io/docs/tasks/manage/setup_multikueue/>
     ///
     /// # Errors
-    /// When the kubeconfig can't be written.
+    /// If the kubeconfig can't be written.
     pub fn multi_kueue(&self) -> Result<Secret, FormatError> {
         let name = format!("{}-multikueue", self.cluster_name());
         Ok(secret(name, [], [(key::KUBECONFIG, self.yaml()?)]))
     }
 
-    /// A kubeconfig for a program: its context is called what the program calls the cluster.
+    /// A kubeconfig for a program: its context has the program's name of the cluster.
     pub(super) fn yaml(&self) -> Result<String, FormatError> {
         let cluster = self.cluster_name();
         let names = Names { context: cluster, cluster, user: self.service_account };
@@ -72,7 +72,7 @@ impl Exported<'_> {
         let cluster = Cluster {
             server: Some(endpoint.server.clone()),
             certificate_authority_data: ca.map(|ca| STANDARD.encode(ca)),
-            // Beside a CA, client-go refuses it.
+            // client-go rejects this together with a CA bundle.
             insecure_skip_tls_verify: self.is_insecure().then_some(true),
             tls_server_name: endpoint.tls_server_name.clone(),
             proxy_url: endpoint.proxy_url.clone(),
@@ -95,7 +95,7 @@ mod tests {
     use rstest::rstest;
     use secrecy::ExposeSecret;
 
-    /// Context, cluster and user of a kubeconfig that has one of each, and holds all.
+    /// Checks a self-contained kubeconfig. Returns the names of its context, cluster and user.
     fn names(kubeconfig: &Kubeconfig, exported: Exported<'_>) -> [String; 3] {
         let [cluster] = &kubeconfig.clusters[..] else { panic!("not one cluster") };
         let [user] = &kubeconfig.auth_infos[..] else { panic!("not one user") };
@@ -107,14 +107,14 @@ mod tests {
         assert_eq!(entry.certificate_authority_data.is_some(), !exported.is_insecure());
         let token = user.auth_info.as_ref().and_then(|user| user.token.as_ref()).unwrap();
         assert_eq!(token.expose_secret(), "t0ken");
-        let joined = context.context.as_ref().unwrap();
-        assert_eq!((&joined.cluster, joined.user.as_ref()), (&cluster.name, Some(&user.name)));
-        assert_eq!(joined.namespace.as_deref(), Some("default"));
+        let references = context.context.as_ref().unwrap();
+        assert_eq!((&references.cluster, references.user.as_ref()), (&cluster.name, Some(&user.name)));
+        assert_eq!(references.namespace.as_deref(), Some("default"));
         [context.name.clone(), cluster.name.clone(), user.name.clone()]
     }
 
     #[test]
-    fn one_for_people() {
+    fn kubeconfig_for_people() {
         each(|exported| {
             let context = "default/pod-lister@c2";
             assert_eq!(names(&exported.kubeconfig(), exported), [context, "c2", context]);

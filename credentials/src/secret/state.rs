@@ -1,8 +1,8 @@
-//! What can be known of an import's Secret without reading it, and how it is then updated.
+//! The state of an import's Secret according to its metadata, and the patch that updates it.
 //!
-//! The importer watches only the metadata of Secrets. Their managed fields tell which keys there
-//! are and who wrote them when, so an edited or lost value is seen, also after a restart, while no
-//! token is ever read (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
+//! The importer watches only the metadata of Secrets, and never reads a token. The managed fields show which keys
+//! exist, and who wrote them when, so edited and deleted values are detected, also after a restart
+//! (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,32 +18,32 @@ use serde_json::{Map, Value, json};
 use crate::contract::{FIELD_MANAGER, GROUP};
 use crate::secret::Provenance;
 
-/// A Secret, by its metadata.
+/// The state of a Secret according to its metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretState {
     /// UID of the Secret.
     pub uid: Box<str>,
-    /// The version that this is about.
+    /// The version of the Secret.
     pub resource_version: Box<str>,
     /// The object that controls it.
     pub owner: Option<Owner>,
-    /// What its annotations say of its token.
+    /// The facts about its token in its annotations.
     pub provenance: Option<Provenance>,
-    /// What it holds. Many Secrets are alike in that; whoever keeps many may have them share it.
+    /// Its keys, labels and annotations. Equal ones of many Secrets can be shared, to save memory.
     pub names: Arc<Names>,
-    /// Whether there is an entry of the importer's.
+    /// Whether the managed fields have an entry of the importer.
     is_tracked: bool,
     /// When the importer last wrote it.
     written_at: Option<Timestamp>,
-    /// When someone else last wrote a value, or a label or annotation of ours.
-    touched_at: Option<Timestamp>,
-    /// A digest of what others wrote into it of ours.
-    foreign: u64,
-    /// What `foreign` was when the importer itself last wrote; none after a restart.
+    /// When another manager last wrote a value, or a label or annotation of ours.
+    edited_at: Option<Timestamp>,
+    /// A digest of the entries of other managers that have values, or labels or annotations of ours.
+    edits: u64,
+    /// The value of `edits` when the importer last wrote the Secret. `None` after a restart.
     baseline: Option<u64>,
 }
 
-/// The object that controls a Secret: its import, if it is ours.
+/// The controller in the owner references of a Secret. For an import's Secret, it is the import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// Its name.
@@ -52,19 +52,19 @@ pub struct Owner {
     pub uid: Box<str>,
 }
 
-/// Names of a Secret's values, labels and annotations.
+/// The keys of a Secret, and the names of its labels and annotations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Names {
-    /// The keys of its values.
+    /// The keys of its data.
     pub keys: BTreeSet<String>,
-    /// Labels that the importer wrote: our own, and those of the import's template.
+    /// Labels that the importer wrote, including those of the import's template.
     labels: BTreeSet<String>,
-    /// Annotations that the importer wrote, likewise.
+    /// Annotations that the importer wrote, including those of the import's template.
     annotations: BTreeSet<String>,
 }
 
 impl SecretState {
-    /// Reads the state from a Secret's metadata, which is needed no more then.
+    /// Reads the state from a Secret's metadata.
     pub fn read(metadata: &ObjectMeta) -> Self {
         let owners = metadata.owner_references.iter().flatten();
         let mut owner = owners
@@ -78,8 +78,8 @@ impl SecretState {
             names: Arc::default(),
             is_tracked: false,
             written_at: None,
-            touched_at: None,
-            foreign: 0,
+            edited_at: None,
+            edits: 0,
             baseline: None,
         };
         let mut names = Names::default();
@@ -89,49 +89,49 @@ impl SecretState {
         Self { names: Arc::new(names), ..state }
     }
 
-    /// The state as the importer itself just wrote it: what others wrote before is settled, even
-    /// where they still own a value that did not change.
+    /// The state after a write by the importer. Earlier edits no longer count, even if their managers still own values
+    /// that did not change.
     pub fn as_written(self) -> Self {
-        Self { baseline: Some(self.foreign), ..self }
+        Self { baseline: Some(self.edits), ..self }
     }
 
-    /// The state as the watch tells it, after the one that was known.
+    /// The state that the watch observed after `known`.
     pub fn after(self, known: &Self) -> Self {
         if self.uid == known.uid { Self { baseline: known.baseline, ..self } } else { self }
     }
 
-    /// Whether someone else wrote into it since the importer last did. After a restart only the
-    /// times of the managed fields tell, in whole seconds.
-    pub fn was_touched(&self) -> bool {
+    /// Whether another manager edited the Secret after the importer's last write. After a restart, this compares the
+    /// times in the managed fields, which are whole seconds.
+    pub fn was_edited(&self) -> bool {
         match self.baseline {
-            Some(baseline) => self.foreign != baseline,
-            None => self.touched_at > self.written_at,
+            Some(baseline) => self.edits != baseline,
+            None => self.edited_at > self.written_at,
         }
     }
 
-    /// Whether its managed fields tell what the importer wrote. Someone may have cleared them, and an API
-    /// server does not begin anew by itself
+    /// Whether the managed fields show what the importer wrote. They may have been cleared, and an API server does not
+    /// track them again by itself
     /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields>).
     pub fn is_tracked(&self) -> bool {
         self.is_tracked
     }
 
-    /// Whether this is `other`, or what it was before.
+    /// Whether this is `other` or an earlier version of it.
     pub fn is_no_newer_than(&self, other: &Self) -> bool {
         self.is_older_than(other)
             || (&self.uid, &self.resource_version) == (&other.uid, &other.resource_version)
     }
 
-    /// Whether the Secret's watch has nothing newer than `other` to tell. API servers' resource
-    /// versions can be compared as numbers (KEP-5504); what is no number is taken as newer.
+    /// Whether this is an earlier version of `other`. Resource versions of API servers can be compared as numbers
+    /// (KEP-5504). If one is not a number, this returns false.
     pub fn is_older_than(&self, other: &Self) -> bool {
         self.uid == other.uid && self.version().zip(other.version()).is_some_and(|(mine, other)| mine < other)
     }
 
-    /// The merge patch that makes this Secret the wanted one, if it still is the one that this is
-    /// about. What is not wanted any more is taken away; labels and annotations of others stay.
-    pub fn update(&self, wanted: &Secret) -> Value {
-        let Secret { metadata, data, .. } = wanted;
+    /// The merge patch that changes this Secret to `desired`, with its UID and version as preconditions. It removes our
+    /// keys, labels and annotations that are no longer desired, and keeps the labels and annotations of others.
+    pub fn update(&self, desired: &Secret) -> Value {
+        let Secret { metadata, data, .. } = desired;
         json!({
             "metadata": {
                 "uid": self.uid,
@@ -160,10 +160,10 @@ impl SecretState {
             names.labels.extend(labels);
             names.annotations.extend(annotations);
         } else if !data.is_empty() || labels.iter().chain(&annotations).any(|name| is_ours(name)) {
-            self.touched_at = self.touched_at.max(time);
+            self.edited_at = self.edited_at.max(time);
             let mut hasher = DefaultHasher::new();
-            (self.foreign, &entry.manager, &entry.operation, time, fields.0.to_string()).hash(&mut hasher);
-            self.foreign = hasher.finish();
+            (self.edits, &entry.manager, &entry.operation, time, fields.0.to_string()).hash(&mut hasher);
+            self.edits = hasher.finish();
         }
     }
 }
@@ -213,46 +213,46 @@ mod tests {
     }
 
     #[test]
-    fn what_only_we_wrote_is_untouched() {
+    fn a_secret_that_only_we_wrote_is_not_edited() {
         let state = state(vec![ours(10)]);
         assert_eq!(state.names.keys, ["server".to_owned(), "token".to_owned()].into());
-        assert!(!state.was_touched());
+        assert!(!state.was_edited());
         assert!(state.names.annotations.contains("team"));
     }
 
     #[test]
-    fn a_value_that_someone_else_wrote_later_is_seen() {
+    fn a_later_edit_is_detected() {
         let edit = |second| entry("kubectl-edit", second, json!({ "f:data": { "f:token": {} } }));
-        assert!(state(vec![ours(10), edit(11)]).was_touched());
-        // A field that others once wrote, and we have since, is as it should be.
-        assert!(!state(vec![ours(12), edit(11)]).was_touched());
-        // While the importer runs, it knows what it wrote, and the same second is told apart.
+        assert!(state(vec![ours(10), edit(11)]).was_edited());
+        // We wrote it later.
+        assert!(!state(vec![ours(12), edit(11)]).was_edited());
+        // While the importer runs, it detects an edit in the same second.
         let written = state(vec![ours(10)]).as_written();
-        assert!(!written.was_touched());
-        assert!(state(vec![ours(10), edit(10)]).after(&written).was_touched());
+        assert!(!written.was_edited());
+        assert!(state(vec![ours(10), edit(10)]).after(&written).was_edited());
     }
 
     #[test]
-    fn a_value_that_others_still_own_is_settled_once_we_wrote_again() {
+    fn an_edit_no_longer_counts_after_our_write_even_if_its_manager_owns_a_value() {
         let copy = entry("velero", 11, json!({ "f:data": { "f:server": {} } }));
         let written = state(vec![ours(11), copy.clone()]).as_written();
-        assert!(!written.was_touched());
-        assert!(!state(vec![ours(11), copy]).after(&written).was_touched());
+        assert!(!written.was_edited());
+        assert!(!state(vec![ours(11), copy]).after(&written).was_edited());
     }
 
     #[test]
-    fn others_may_annotate_and_label() {
+    fn labels_and_annotations_of_others_are_not_edits() {
         let fields = json!({ "f:metadata": { "f:annotations": { "f:reflector/allowed": {} } } });
-        assert!(!state(vec![ours(10), entry("reflector", 11, fields)]).was_touched());
+        assert!(!state(vec![ours(10), entry("reflector", 11, fields)]).was_edited());
         let fields =
             json!({ "f:metadata": { "f:annotations": { "f:multicluster.admiralty.io/refresh-time": {} } } });
-        assert!(state(vec![ours(10), entry("kubectl-annotate", 11, fields)]).was_touched());
+        assert!(state(vec![ours(10), entry("kubectl-annotate", 11, fields)]).was_edited());
     }
 
     #[test]
-    fn an_update_takes_away_what_is_not_wanted_any_more() {
-        let wanted = json!({ "metadata": { "labels": { "new": "1" } }, "data": { "token": "dA==" } });
-        let update = state(vec![ours(10)]).update(&serde_json::from_value(wanted).unwrap());
+    fn an_update_removes_what_is_no_longer_desired() {
+        let desired = json!({ "metadata": { "labels": { "new": "1" } }, "data": { "token": "dA==" } });
+        let update = state(vec![ours(10)]).update(&serde_json::from_value(desired).unwrap());
         assert_eq!(update["data"], json!({ "server": null, "token": "dA==" }));
         let annotations = json!({ "team": null, "multicluster.admiralty.io/cluster-uid": null });
         assert_eq!(update["metadata"]["annotations"], annotations);

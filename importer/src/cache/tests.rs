@@ -86,7 +86,7 @@ fn edit_observed_before_the_write_response_is_kept() {
     cache.record_written_secret(key("a-token"), secret("s", 7, &[]));
     let known = cache.secret(&key("a-token")).unwrap();
     assert_eq!(&*known.resource_version, "8");
-    assert!(known.was_touched());
+    assert!(known.was_edited());
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn is_intact(import: &Import, secret: &SecretState) -> bool {
     let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
     // Without the key of the CA bundle: whether it is required depends on the link, which may be gone.
     let has = |key: &String| !secret.is_tracked() || secret.names.keys.contains(key);
-    !secret.was_touched() && items(chosen, false).iter().all(|item| has(&item.key))
+    !secret.was_edited() && items(chosen, false).iter().all(|item| has(&item.key))
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ impl ChosenContext {
     fn try_config(&self) -> Result<Config, String> {
         let server: Uri = self.server.parse().map_err(|_| format!("{:?} is not a URL", self.server))?;
         let mut config = Config::new(server);
-        config.proxy_url = proxy::on_the_way_to(&config.cluster_url, self.proxy_url.as_deref())
+        config.proxy_url = proxy::proxy_for(&config.cluster_url, self.proxy_url.as_deref())
             .map_err(|error| error.to_string())?;
         config.root_cert = self.ca_bundle.as_deref().map(certificates).transpose()?;
         config.accept_invalid_certs = self.insecure;

@@ -33,7 +33,7 @@ impl ExistingLink {
 
     /// The claims of the token, if it is a service account token.
     pub(crate) fn claims(&self) -> Option<Claims> {
-        Claims::of(&self.link()?.ok()?.config.auth_info.token?).ok()
+        Claims::parse(&self.link()?.ok()?.config.auth_info.token?).ok()
     }
 
     /// When the token expires, by the source's clock.

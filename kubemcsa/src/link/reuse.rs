@@ -86,7 +86,7 @@ fn matches(secret: &Secret, wanted: &Wanted) -> bool {
     let (Ok(link), Some(provenance)) = (Link::read(secret), Provenance::read(secret.annotations())) else {
         return false;
     };
-    let Some(claims) = token(secret).and_then(|token| Claims::of(&token).ok()) else { return false };
+    let Some(claims) = token(secret).and_then(|token| Claims::parse(&token).ok()) else { return false };
     // The importer watches only Secrets with this label.
     secret.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
         && link.endpoint == *wanted.endpoint

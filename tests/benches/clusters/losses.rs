@@ -65,7 +65,7 @@ pub async fn hung(scene: &Scene, ours: &mut Watcher, losses: &mut Losses) -> any
 async fn unreachable(scene: &Scene, name: &str, since: Instant) -> anyhow::Result<Duration> {
     let member = scene.clusters.get(name).with_context(|| format!("{name} is not a member"))?;
     let mut health = member.watch_health();
-    timeout(PATIENCE, health.wait_for(Health::is_away))
+    timeout(PATIENCE, health.wait_for(Health::is_unavailable))
         .await
         .with_context(|| format!("{name} still counts as reachable"))??;
     Ok(since.elapsed())

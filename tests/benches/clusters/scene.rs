@@ -43,8 +43,8 @@ impl Scene {
         merged_kubeconfig(&[&home], &kubeconfig)?;
         let clusters = Clusters::builder()
             .member(HANGING, LiveConfig::fixed(config)?)
-            .all_contexts(Contexts::at(&kubeconfig))
-            .imports(Imports::of(&home.client(), "default"))
+            .all_contexts(Contexts::from_file(&kubeconfig))
+            .imports(Imports::in_namespace(&home.client(), "default"))
             .start()?;
         let scene = Self { home, remote, proxy, clusters, kubeconfig };
         // The API server takes a moment to serve a new kind.

@@ -78,7 +78,7 @@ impl<'a> Source<'a> {
         let request = request(spec.expiration_seconds, &[], None);
         let answer = accounts.create_token_request(&spec.name, &PostParams::default(), &request).await?;
         let token = answer.status.context("the answer has no token")?.token.into();
-        let claims = Claims::of(&token)?;
+        let claims = Claims::parse(&token)?;
         let provenance = Provenance {
             expires_at: claims.expires_at,
             refresh_at: claims.expires_at.checked_sub(SignedDuration::from_mins(5)).ok(),

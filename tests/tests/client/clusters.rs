@@ -30,7 +30,7 @@ async fn next(changes: &mut (impl futures::Stream<Item = Change> + Unpin)) -> an
     let change = timeout(Duration::from_secs(60), changes.next()).await?;
     Ok(match change {
         Some(Change::Joined(member)) => format!("{} joined", member.name()),
-        Some(Change::Changed(member)) => format!("{} changed", member.name()),
+        Some(Change::Updated(member)) => format!("{} changed", member.name()),
         Some(Change::Left(member)) => format!("{} left", member.name()),
         None => "the end".into(),
     })
@@ -56,7 +56,7 @@ fn at(cluster: &Cluster, server: &str) -> anyhow::Result<LiveConfig> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_goes_away_and_comes_back_and_keeps_nobody_waiting(
     #[case] fault: Fault,
-    #[case] silent: bool,
+    #[case] is_unresponsive: bool,
 ) -> anyhow::Result<()> {
     let (c1, c2) = pair().await;
     let way = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
@@ -80,19 +80,19 @@ async fn a_member_goes_away_and_comes_back_and_keeps_nobody_waiting(
     becomes(
         &clusters,
         "c2",
-        |health| matches!(health, Health::Away { is_silent, .. } if *is_silent == silent),
+        |health| matches!(health, Health::Unavailable { is_unresponsive: is, .. } if *is == is_unresponsive),
     )
     .await;
-    if silent {
+    if is_unresponsive {
         let before = way.connections();
         let error = member.client().apiserver_version().await.expect_err("it is away").to_string();
-        assert!(error.contains("away: no answer within"), "{error}");
+        assert!(error.contains("unresponsive: no answer within"), "{error}");
         assert_eq!(way.connections(), before, "it was asked all the same");
     }
     becomes(&clusters, "home", Health::is_ready).await;
 
     way.set(Fault::Pass);
-    timeout(Duration::from_secs(30), member.present()).await?;
+    timeout(Duration::from_secs(30), member.wait_until_available()).await?;
     member.client().apiserver_version().await?;
     becomes(&clusters, "c2", Health::is_ready).await;
     Ok(())
@@ -121,12 +121,12 @@ async fn contexts_and_mounts_come_and_go() -> anyhow::Result<()> {
     let identity = Identity::new(c2, "mounted").await?;
     let token = identity.token(c2, "bound").await?;
 
-    let contexts = Contexts::at(&kubeconfig);
+    let contexts = Contexts::from_file(&kubeconfig);
     let error =
         Clusters::builder().contexts(contexts.clone(), ["c1", "c3"]).start().expect_err("c3 is no context");
     assert!(error.to_string().contains("c3"), "{error}");
 
-    let clusters = Clusters::builder().all_contexts(contexts).mounted_at(Mounts::at(&mounts)).start()?;
+    let clusters = Clusters::builder().all_contexts(contexts).mounted_in(Mounts::in_dir(&mounts)).start()?;
     assert_eq!(names(&clusters), ["c1"]);
     let mut changes = clusters.watch();
     assert_eq!(next(&mut changes).await?, "c1 joined");
@@ -194,15 +194,15 @@ async fn imports_join_with_their_credential_and_leave_when_they_are_deleted() ->
     write_secret(&secrets, "a-token", &identity.values(&first)?, Some("u-1")).await?;
     write_secret(&secrets, "of-nobody-token", &identity.values(&first)?, Some("u-1")).await?;
 
-    let watched = Watched::of(&client, "team").labels("team=a");
+    let watched = Watched::in_namespace(&client, "team").labels("team=a");
     let clusters = Clusters::builder().local("home", c1.client()).imports(watched).start()?;
-    clusters.listed().await;
+    clusters.wait_until_synced().await;
     assert_eq!(names(&clusters), ["a", "home"]);
     let mut changes = clusters.watch();
     assert_eq!(next(&mut changes).await?, "a joined");
     assert_eq!(next(&mut changes).await?, "home joined");
     let a = clusters.get("a").expect("it joined");
-    assert_eq!((a.cluster_uid().await?, a.present_cluster_uid().await?.as_str()), ("u-1", "u-1"));
+    assert_eq!((a.cluster_uid().await?, a.fetch_cluster_uid().await?.as_str()), ("u-1", "u-1"));
 
     // One that has no credential yet joins when it has.
     imports.create(&of_team("b")).await?;
@@ -231,7 +231,7 @@ async fn imports_join_with_their_credential_and_leave_when_they_are_deleted() ->
     minted("a", "2030-01-03T00:00:00Z").await?;
     let both = [next(&mut changes).await?, next(&mut changes).await?];
     ensure!(both == ["a left", "a joined"], "{both:?}");
-    ensure!(!clusters.get("a").expect("it joined").is_same(&a), "the same member");
+    ensure!(clusters.get("a").expect("it joined") != a, "the same member");
     imports.api.delete("b", &DeleteParams::default()).await?;
     assert_eq!(next(&mut changes).await?, "b left");
     Ok(())
@@ -242,14 +242,16 @@ async fn a_name_belongs_to_who_has_it() -> anyhow::Result<()> {
     let (c1, c2) = pair().await;
     let twice = Clusters::builder().local("c", c1.client()).member("c", c2.client()).start();
     match twice {
-        Err(error) => assert!(error.to_string().contains("two clusters are called c"), "{error}"),
+        Err(error) => assert!(error.to_string().contains("two clusters are named c"), "{error}"),
         Ok(clusters) => bail!("{clusters:?}"),
     }
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
     merged_kubeconfig(&[c1, c2], &kubeconfig)?;
-    let clusters =
-        Clusters::builder().local("c1", c1.client()).all_contexts(Contexts::at(&kubeconfig)).start()?;
+    let clusters = Clusters::builder()
+        .local("c1", c1.client())
+        .all_contexts(Contexts::from_file(&kubeconfig))
+        .start()?;
     assert_eq!(names(&clusters), ["c1", "c2"]);
     ensure!(clusters.get("c1").expect("it is there").is_local(), "the context took the name");
     Ok(())
@@ -260,9 +262,9 @@ async fn with_the_importer_a_member_is_but_an_import() -> anyhow::Result<()> {
     let (target, source) = linked().await?;
     let importer = Importer::of(&target).await?;
     let client = watcher_in(&target, "team").await?;
-    let watched = Watched::of(&client, "team").named(|import| import.spec.cluster_name.clone());
+    let watched = Watched::in_namespace(&client, "team").named(|import| import.spec.cluster_name.clone());
     let clusters = Clusters::builder().imports(watched).start()?;
-    clusters.listed().await;
+    clusters.wait_until_synced().await;
     let mut changes = clusters.watch();
 
     pod_lister(&source, "lister").await?;
@@ -314,9 +316,9 @@ async fn one_answer_that_never_comes_keeps_no_import_from_joining() -> anyhow::R
         imports.create(&pod_lister_import(name, "c2", "swallowed")).await?;
         write_secret(&imports.secrets, &format!("{name}-token"), &identity.values(&token)?, None).await?;
     }
-    let watched = Watched::of(&swallowing(c1, "/secrets/a-token"), "swallowed");
+    let watched = Watched::in_namespace(&swallowing(c1, "/secrets/a-token"), "swallowed");
     let clusters = Clusters::builder().imports(watched).start()?;
-    timeout(Duration::from_secs(30), clusters.listed()).await?;
+    timeout(Duration::from_secs(30), clusters.wait_until_synced()).await?;
     assert_eq!(names(&clusters), ["b"]);
     timeout(Duration::from_secs(60), async {
         let mut changes = clusters.watch();
@@ -340,8 +342,8 @@ async fn a_member_never_becomes_another_cluster() -> anyhow::Result<()> {
     let imports = Imports::of(c1.client(), "fooled");
     imports.create(&pod_lister_import("remote", "c2", "fooled-one")).await?;
     write_secret(&imports.secrets, "remote-token", &one.values(&old)?, Some("u-2")).await?;
-    let clusters = Clusters::builder().imports(Watched::of(&c1.client(), "fooled")).start()?;
-    clusters.listed().await;
+    let clusters = Clusters::builder().imports(Watched::in_namespace(&c1.client(), "fooled")).start()?;
+    clusters.wait_until_synced().await;
     let member = clusters.get("remote").expect("it joined");
     becomes(&clusters, "remote", Health::is_ready).await;
 
@@ -353,6 +355,6 @@ async fn a_member_never_becomes_another_cluster() -> anyhow::Result<()> {
         Err(kube::Error::Api(status)) => ensure!(status.code == 401, "{status:?}"),
         other => bail!("{other:?}"),
     }
-    ensure!(member.present_cluster_uid().await.is_err(), "it says who it is");
+    ensure!(member.fetch_cluster_uid().await.is_err(), "it says who it is");
     Ok(())
 }

@@ -64,9 +64,9 @@ impl Places {
         fixed.auth_info.token = None;
         fixed.auth_info.token_file = Some(self.token_file().to_str().context("UTF-8")?.into());
         Ok(vec![
-            ("the mount", Mounts::at(self.folder.join("mounts")).import(IMPORT)?),
+            ("the mount", Mounts::in_dir(self.folder.join("mounts")).import(IMPORT)?),
             ("the Secret", config::from_import(&self.home.client(), "home", IMPORT).await?),
-            ("the context", Contexts::at(self.kubeconfig()).context(Some(IMPORT))?),
+            ("the context", Contexts::from_file(self.kubeconfig()).context(Some(IMPORT))?),
             ("the token's file", LiveConfig::fixed(fixed)?),
         ])
     }
@@ -194,7 +194,7 @@ async fn an_import_without_a_config_says_why() -> anyhow::Result<()> {
     let status = json!({ "status": { "conditions": [condition] } });
     imports.api.patch_status("waiting", &PatchParams::default(), &Patch::Merge(status)).await?;
     let said = says(&c1.client(), "waiting").await;
-    ensure!(said.contains("waiting-token") && said.contains("the importer says: link it"), "{said}");
+    ensure!(said.contains("waiting-token") && said.contains("the importer reports: link it"), "{said}");
 
     let identity = Identity::new(c2, "why").await?;
     let token = identity.token(c2, "bound").await?;

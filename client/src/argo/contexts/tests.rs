@@ -72,7 +72,7 @@ fn each_cluster_is_read_from_its_context() {
 #[case("cluster: c2, user", "cluster: t0, user", "context c2 is for cluster t0")]
 #[case("clusters:", "clusters: t0ken", "not a kubeconfig; put")]
 #[case("https://c2", "http://c2", "context c2: its server does not begin with https://")]
-#[case("https://c2", "https://c 2", "context c2: its kubeconfig can't be used: its server is no URL")]
+#[case("https://c2", "https://c 2", "context c2: its kubeconfig is unusable: its server is not a URL")]
 #[case("token: t0ken", "tokenFile: /etc/shadow", "context c2: tokenFile is not allowed")]
 #[case("token: t0ken", "exec: {command: sh, args: [t0ken]}", "context c2: exec is not allowed")]
 #[case("token: t0ken", "auth-provider: {name: gcp, config: {}}", "context c2: auth-provider is not allowed")]
@@ -88,7 +88,11 @@ fn each_cluster_is_read_from_its_context() {
     "context c2: certificate-authority is not allowed"
 )]
 #[case("https://c2'", "https://c2', insecure-skip-tls-verify: true", "Reader::allow_insecure")]
-#[case("https://c2'", "https://c2', proxy-url: 'ftp://me:t0ken@proxy'", "the proxy in proxy-url is no URL")]
+#[case(
+    "https://c2'",
+    "https://c2', proxy-url: 'ftp://me:t0ken@proxy'",
+    "the proxy in proxy-url is not an http"
+)]
 fn an_error_names_the_field_and_quotes_no_value(
     #[case] from: &str,
     #[case] to: &str,
@@ -129,5 +133,5 @@ fn an_authority_that_is_encoded_twice_is_an_error() {
     let ca = STANDARD.encode("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
     let error =
         Reader::default().contexts(&of(&TWO.replace("CA}", &(STANDARD.encode(&ca) + "}")))).unwrap_err();
-    assert!(error.to_string().contains("encode the PEM once"), "{error}");
+    assert!(error.to_string().contains("encode it only once"), "{error}");
 }

@@ -72,7 +72,7 @@ fn field_names_are_case_insensitive_as_in_go() {
 #[case(json!({ "TLSClientConfig": { "Insecure": "t0ken" } }), "Insecure must be a boolean")]
 #[case(json!({ "TLSClientConfig": { "CAData": CA } }), "CAData is not a base64-encoded PEM bundle;")]
 #[case(json!({ "TLSClientConfig": { "CAData": STANDARD.encode("t0ken") } }), "CAData is not a base64-encoded PEM bundle;")]
-#[case(json!({ "TLSClientConfig": { "CAData": STANDARD.encode(STANDARD.encode(CA)) } }), "encode the PEM once")]
+#[case(json!({ "TLSClientConfig": { "CAData": STANDARD.encode(STANDARD.encode(CA)) } }), "encode it only once")]
 #[case(json!({ "TLSClientConfig": { "CertData": STANDARD.encode(CA) } }), "only one of TLSClientConfig.CertData and")]
 #[case(json!({ "TLSClientConfig": "t0ken" }), "TLSClientConfig must be an object")]
 #[case(json!({ "Impersonate": { "Groups": "t0ken" } }), "Groups must be a list of strings")]

@@ -83,7 +83,7 @@ async fn prove(clusters: &Clusters, owners: &ApiResource, owner: &Owner) -> Verd
 
 /// Fetched each time, because [`Member`] caches its UID.
 async fn identity(member: &Member) -> Identity {
-    with_deadline(member.present_cluster_uid()).await.map_err(|problem| problem.to_string())
+    with_deadline(member.fetch_cluster_uid()).await.map_err(|problem| problem.to_string())
 }
 
 #[cfg(test)]

@@ -104,7 +104,8 @@ mod tests {
     fn summary_counts_findings_and_objects() {
         let facts = Facts { links: Some(vec![Default::default()]), ..Default::default() };
         assert_eq!(Report::of("c1", &facts, &[]).summary(), "no problems (1 link, 0 imports, 0 pods)");
-        let findings = [Finding::warning(Subject::cluster_scoped("Pod", "a"), "NotChecked", "", String::new())];
+        let findings =
+            [Finding::warning(Subject::cluster_scoped("Pod", "a"), "NotChecked", "", String::new())];
         let report = Report::of("c1", &facts, &findings);
         assert_eq!(report.summary(), "0 problems, 1 warning (1 link, 0 imports, 0 pods)");
     }

@@ -36,7 +36,7 @@ pub(crate) fn document(
         (contract::CLUSTER_NAME, cluster_name.to_owned()),
         (contract::EXPIRATION_TIME, to_the_second(minted.expires_at)),
     ];
-    if let Ok(claims) = Claims::of(&minted.token) {
+    if let Ok(claims) = Claims::parse(&minted.token) {
         annotations.push((contract::SERVICE_ACCOUNT_UID, claims.service_account_uid));
     }
     let name = args.secret.clone().unwrap_or_else(|| format!("{}-token", args.name));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::{Resource, ResourceExt};
 use mcsa_client::contract::IMPORT_NAME;
-use mcsa_credentials::names::listed;
+use mcsa_credentials::names::comma_separated;
 
 use crate::cluster::{object, pod};
 
@@ -56,7 +56,7 @@ impl PodInfo {
             imports: pod
                 .annotations()
                 .get(IMPORT_NAME)
-                .map(|names| listed(names).map(str::to_owned).collect())
+                .map(|names| comma_separated(names).map(str::to_owned).collect())
                 .unwrap_or_default(),
         };
         (!info.secrets.is_empty() || !info.imports.is_empty()).then_some(info)

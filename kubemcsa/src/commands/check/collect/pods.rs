@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod as CorePod, PodSpec};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::IMPORT_NAME;
-use mcsa_credentials::names::listed;
+use mcsa_credentials::names::comma_separated;
 
 use crate::cluster::call::CallError;
 use crate::cluster::pod::{controller, secrets};
@@ -41,7 +41,7 @@ fn pod(pod: CorePod) -> Option<Pod> {
     if pod.annotations().contains_key(MIRROR) {
         return None;
     }
-    let imports = listed(pod.annotations().get(IMPORT_NAME)?).map(str::to_owned).collect();
+    let imports = comma_separated(pod.annotations().get(IMPORT_NAME)?).map(str::to_owned).collect();
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
     if pod.metadata.deletion_timestamp.is_some() || matches!(phase, "Succeeded" | "Failed") {
         return None;

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_credentials::contract::{IMPORT_NAME, webhook};
-use mcsa_credentials::names::listed;
+use mcsa_credentials::names::comma_separated;
 
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, list};
@@ -34,7 +34,7 @@ fn refused_deployment(deployment: Deployment) -> Option<RefusedDeployment> {
     Some(RefusedDeployment {
         namespace: deployment.namespace().unwrap_or_default(),
         name: deployment.name_any(),
-        imports: listed(imports).map(str::to_owned).collect(),
+        imports: comma_separated(imports).map(str::to_owned).collect(),
         message,
     })
 }

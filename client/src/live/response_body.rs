@@ -10,31 +10,31 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use kube::client::Body;
 use tower::BoxError;
 
-use super::health::Pulse;
+use super::health::HealthState;
 
 /// A request failed because the cluster is considered unresponsive.
 #[derive(Debug, thiserror::Error)]
-#[error("the cluster is away: {0}")]
-pub(super) struct Away(pub(super) Arc<str>);
+#[error("the cluster is unresponsive: {0}")]
+pub(super) struct Unresponsive(pub(super) Arc<str>);
 
 /// A response body that ends with an error when its cluster becomes unresponsive.
-pub(crate) struct Answer {
+pub(crate) struct ResponseBody {
     body: Body,
-    silent: Option<BoxFuture<'static, Arc<str>>>,
+    unresponsive: Option<BoxFuture<'static, Arc<str>>>,
 }
 
-impl Answer {
+impl ResponseBody {
     /// A body that never ends early: the cluster's health is not checked.
-    pub(super) fn plain(body: Body) -> Self {
-        Self { body, silent: None }
+    pub(super) fn unchecked(body: Body) -> Self {
+        Self { body, unresponsive: None }
     }
 
-    pub(super) fn of(body: Body, pulse: Pulse) -> Self {
-        Self { body, silent: Some(pulse.silent().boxed()) }
+    pub(super) fn new(body: Body, health: HealthState) -> Self {
+        Self { body, unresponsive: Some(health.becomes_unresponsive().boxed()) }
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = <Body as HttpBody>::Data;
     type Error = BoxError;
 
@@ -45,9 +45,9 @@ impl HttpBody for Answer {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let Some(silent) = &mut self.silent else { return Poll::Pending };
-        let problem = ready!(silent.poll_unpin(context));
-        Poll::Ready(Some(Err(Away(problem).into())))
+        let Some(unresponsive) = &mut self.unresponsive else { return Poll::Pending };
+        let problem = ready!(unresponsive.poll_unpin(context));
+        Poll::Ready(Some(Err(Unresponsive(problem).into())))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,20 +5,20 @@ use std::error::Error as StdError;
 use kube::client::AuthError;
 
 /// The error and its causes, in one line.
-pub(crate) fn said(error: &kube::Error) -> String {
-    find::<AuthError>(error).map_or_else(|| line(error), of_credential)
+pub(crate) fn error_message(error: &kube::Error) -> String {
+    find_cause::<AuthError>(error).map_or_else(|| line(error), credential_problem)
 }
 
-/// Replaces an error that may contain a credential.
+/// Replaces an error that may quote a credential.
 pub(crate) fn without_credential(error: kube::Error) -> kube::Error {
-    match find::<AuthError>(&error) {
-        Some(problem) => kube::Error::Service(of_credential(problem).into()),
+    match find_cause::<AuthError>(&error) {
+        Some(problem) => kube::Error::Service(credential_problem(problem).into()),
         None => error,
     }
 }
 
 /// The error or cause of this type, if there is one.
-pub(crate) fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+pub(crate) fn find_cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref() {
@@ -29,27 +29,27 @@ pub(crate) fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static
     None
 }
 
-fn of_credential(problem: &AuthError) -> String {
+fn credential_problem(problem: &AuthError) -> String {
     match problem {
         AuthError::AuthExecRun { out, .. } => format!("its credential plugin failed: {}", out.status),
         AuthError::AuthExecStart(error) => format!("its credential plugin can't be started: {error}"),
         AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => {
-            "its credential plugin printed no ExecCredential with a status".into()
+            "its credential plugin did not print an ExecCredential with a status".into()
         }
         AuthError::MissingCommand => "its credential plugin has no command".into(),
         AuthError::ReadTokenFile(error, path) => format!("can't read its token {}: {error}", path.display()),
-        _ => "its credential can't be had, or can't be used".into(),
+        _ => "its credential can't be loaded".into(),
     }
 }
 
-/// The error with its causes. Some repeat their cause.
+/// The error with its causes. Some errors repeat their cause.
 fn line(error: &dyn StdError) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let said = error.to_string();
-        if !line.contains(&said) {
-            line = format!("{line}: {said}");
+        let message = error.to_string();
+        if !line.contains(&message) {
+            line = format!("{line}: {message}");
         }
         cause = error.source();
     }

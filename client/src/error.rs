@@ -7,7 +7,6 @@ use kube::config::{InClusterError, KubeconfigError};
 
 use crate::ServiceAccountImport;
 use crate::contract;
-use crate::live::Origin;
 
 /// A config can't be loaded. Neither `Display` nor `Debug` shows a credential.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +26,8 @@ pub enum ConfigError {
         /// The folder where it was expected.
         root: PathBuf,
     },
-    /// More than one import is mounted, and the caller named none.
-    #[error("{} imports are mounted ({}): choose one by config::import, or use config::imports", .0.len(), .0.join(", "))]
+    /// More than one import is mounted, and the caller did not choose one.
+    #[error("{} imports are mounted ({}): choose one with config::import, or use config::imports", .0.len(), .0.join(", "))]
     Ambiguous(Vec<String>),
     /// A file or folder exists but can't be read.
     #[error("can't read {}: {source}", path.display())]
@@ -39,7 +38,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The mounted kubeconfig is unusable.
-    #[error("import {name}: its mounted kubeconfig can't be used: {problem}")]
+    #[error("import {name}: its mounted kubeconfig is unusable: {problem}")]
     Kubeconfig {
         /// The import's name.
         name: String,
@@ -75,21 +74,21 @@ pub enum ConfigError {
         problem: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The program does not run in a pod, or the pod has no service account token.
-    #[error("this is no pod with a service account: {0}")]
+    #[error("not in a pod with a service account token: {0}")]
     InCluster(#[source] Box<InClusterError>),
-    /// None of the sources of [`load`](super::load) exists.
-    #[error("no context was named, no import is mounted in {}, and {source}", root.display())]
-    Nothing {
+    /// None of the sources of [`load`](crate::config::load) exists.
+    #[error("no config found: no context was named, no import is mounted in {}, {source}", root.display())]
+    NotFound {
         /// The folder where imports were expected.
         root: PathBuf,
         /// Why the pod's own service account is unusable.
         source: Box<ConfigError>,
     },
     /// Two members of a set have the same name.
-    #[error("two clusters are called {0}: give one of them another name")]
-    SameName(String),
+    #[error("two clusters are named {0}: rename one of them")]
+    DuplicateName(String),
     /// No client can be built from the config.
-    #[error("no client can be made of {origin}: {problem}")]
+    #[error("can't build a client from {origin}: {problem}")]
     Unusable {
         /// Where the config comes from.
         origin: String,
@@ -100,33 +99,35 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(crate) fn context(context: Option<&str>, source: KubeconfigError) -> Self {
-        Self::Context { context: context.map(str::to_owned), problem: said(&source) }
+        Self::Context { context: context.map(str::to_owned), problem: kubeconfig_problem(&source) }
     }
 
     pub(crate) fn import(namespace: &str, name: &str, source: kube::Error) -> Self {
         Self::Import { namespace: namespace.into(), name: name.into(), problem: source.to_string() }
     }
 
-    pub(crate) fn unusable(origin: &Origin, problem: String) -> Self {
+    pub(crate) fn unusable(origin: impl ToString, problem: String) -> Self {
         Self::Unusable { origin: origin.to_string(), problem }
     }
 
-    /// Adds the importer's failure message.
-    pub(crate) fn explained(self, import: &ServiceAccountImport) -> Self {
+    /// Adds the import's failure message.
+    pub(crate) fn with_failure_message(self, import: &ServiceAccountImport) -> Self {
         let metadata = &import.metadata;
-        let says = import.says().unwrap_or_default();
+        let message = import.failure_message().unwrap_or_default();
         Self::Import {
             namespace: metadata.namespace.clone().unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
-            problem: format!("{self}; the importer says: {says}"),
+            problem: format!("{self}; the importer reports: {message}"),
         }
     }
 }
 
 /// What is wrong with a kubeconfig. Leaves out the parser's message, which may quote a token.
-fn said(error: &KubeconfigError) -> String {
+fn kubeconfig_problem(error: &KubeconfigError) -> String {
     match error {
-        KubeconfigError::Parse(_) => "it is no kubeconfig; kubectl config view says where".into(),
+        KubeconfigError::Parse(_) => {
+            "it is not a valid kubeconfig: run kubectl config view to find the error".into()
+        }
         error => error.to_string(),
     }
 }
