@@ -1,7 +1,7 @@
 //! The finalizer that keeps an object until no member has children of it.
 //!
-//! It is added before the object is first reconciled. Once the object is being deleted, its children are deleted, and
-//! the finalizer is removed when live lists of all members find none.
+//! It is added before the object is first reconciled. Once the object is being deleted, its children are deleted. When
+//! live lists of all members contain no children, the finalizer is removed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(super) enum Step {
     Ignore,
 }
 
-/// Continue after an event, or after this delay.
+/// Check again after an event, or after this delay.
 pub(super) type NextCheck = Option<Duration>;
 
 /// The cluster that blocks, and why.

@@ -93,7 +93,7 @@ impl Metrics {
         registry.register("listed", help, self.listed.clone());
         let help = "Objects deleted because their owner in another cluster is gone, by cluster";
         registry.register("orphans_deleted", help, self.deleted.clone());
-        let help = "Objects kept because they may be orphans, but without proof, by cluster";
+        let help = "Objects that may be orphans, but are kept for lack of proof, by cluster";
         registry.register("unproven_orphans", help, self.unproven.clone());
         registry.register_collector(Box::new(Depths(self.queue.clone())));
     }

@@ -1,7 +1,7 @@
 //! Owners of objects, across clusters.
 //!
 //! A Kubernetes owner reference cannot name another cluster: the garbage collector would not find the owner, and
-//! would delete the object. So an annotation holds the whole owner, and labels make it selectable.
+//! would delete the object. So an annotation holds the owner, and labels allow selecting objects by owner.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -21,7 +21,7 @@ pub(super) struct Reconciler<F, P, C> {
 pub(super) enum Outcome<E> {
     Reconciled(Action),
     Failed(E, Action),
-    /// The finalizer was handled instead of the object. Continue after an event, or this delay.
+    /// The finalizer was handled instead of the object. Check again after an event, or after this delay.
     Finalizing(Option<Duration>),
     Blocked(Blocked),
 }

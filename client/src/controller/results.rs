@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc};
 
-/// [`Sender::wait_for_room`] waits while this number of messages is unread.
+/// [`Sender::wait_for_room`] waits while at least this number of messages is unread.
 const LIMIT: usize = 1024;
 
 pub(super) struct Sender<T> {

@@ -1,4 +1,4 @@
-//! Tasks that work on items.
+//! Tasks, each for an item.
 
 use std::collections::HashMap;
 

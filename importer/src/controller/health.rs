@@ -42,8 +42,8 @@ impl Health {
         liveness(age, self.queue.oldest_run())
     }
 
-    /// Whether imports, Secrets and links are listed; true for followers, too. Forbidden namespaces do not
-    /// count: a deleted one must not block a rollout.
+    /// Whether imports, Secrets and links are listed; followers list them, too. Ignores namespaces that the importer
+    /// may not list, because a deleted namespace must not block a rollout.
     ///
     /// # Errors
     /// What is missing.

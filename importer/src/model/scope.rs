@@ -9,7 +9,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use crate::model::key::ObjectKey;
 
-/// The extent of one watch. The scopes of an importer do not overlap.
+/// All namespaces, or one. The scopes of an importer do not overlap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     All,
@@ -39,13 +39,13 @@ impl Scope {
         }
     }
 
-    /// Whether the importer starts without it: a namespace that does not exist yet, or has no Role, must
+    /// Whether the importer becomes ready without it: a namespace that does not exist yet, or has no Role, must
     /// not block the others. The system namespace is required, because it holds the links.
     pub fn may_be_absent(&self) -> bool {
         self.namespace().is_some_and(|namespace| namespace != SYSTEM_NAMESPACE)
     }
 
-    /// A client for the objects in it.
+    /// The API of a kind in this scope.
     pub fn api<K>(&self, client: Client) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,

@@ -69,14 +69,14 @@ impl Follower {
         source: &Weak<Source>,
         context: &Weak<WatchContext>,
     ) -> Option<(Self, tokio::sync::watch::Receiver<bool>)> {
-        let (source_now, context_now) = source.upgrade().zip(context.upgrade())?;
+        let (live_source, live_context) = source.upgrade().zip(context.upgrade())?;
         let follower = Self {
             source: source.clone(),
             context: context.clone(),
-            client: source_now.client(),
-            cluster_name: source_now.name().to_owned(),
+            client: live_source.client(),
+            cluster_name: live_source.name().to_owned(),
         };
-        Some((follower, context_now.is_synced.subscribe()))
+        Some((follower, live_context.is_synced.subscribe()))
     }
 
     /// Namespaces with minted tokens, up to the maximum. Unverified namespace names are not watched.

@@ -29,7 +29,7 @@ impl Observed {
                     *known = Some((spec, now));
                 }
             }
-            // Its holder may have renewed it until it was deleted.
+            // Its holder may have renewed it just before it was deleted.
             (None, Some((_, since))) if self.lease.is_some() => *since = now,
             (None, _) => {}
         }
