@@ -1,4 +1,4 @@
-//! This workspace's own binaries, built when a test needs them.
+//! The binaries of this workspace, built when a test needs them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::note;
+use crate::print_uncaptured;
 
 const PROGRAMS: [&str; 3] = ["kubemcsa", "mcsa-importer", "mcsa-webhook"];
 
-/// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-webhook`), built once
-/// per process with the profile, and into the target folder, of the caller.
+/// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-webhook`). It is built once per process,
+/// with the caller's profile and target folder.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     static FOLDER: LazyLock<Result<PathBuf, String>> =
         LazyLock::new(|| build("crd").map_err(|error| format!("{error:#}")));
-    ensure!(PROGRAMS.contains(&name), "no program is called {name:?}, only {PROGRAMS:?}");
+    ensure!(PROGRAMS.contains(&name), "there is no program {name:?}: choose one of {PROGRAMS:?}");
     match &*FOLDER {
         Ok(folder) => Ok(folder.join(name)),
         Err(error) => bail!("building {name}: {error}"),
@@ -29,10 +29,10 @@ pub fn example(name: &str) -> anyhow::Result<PathBuf> {
     Ok(folder.with_context(|| format!("building the example {name}"))?.join("examples").join(name))
 }
 
-/// Builds the programs and an example with cargo, and gives the folder of the caller's profile.
+/// Builds the programs and an example with cargo, and returns the folder of the caller's profile.
 ///
-/// Together they give dependencies the features that `cargo test --workspace` gives them, so that none is compiled
-/// twice.
+/// Building them together selects the same features of dependencies as `cargo test --workspace`, so that nothing is
+/// compiled twice.
 fn build(example: &str) -> anyhow::Result<PathBuf> {
     let selection: Vec<_> =
         PROGRAMS.iter().flat_map(|name| ["--bin", name]).chain(["--example", example]).collect();
@@ -45,23 +45,23 @@ fn build(example: &str) -> anyhow::Result<PathBuf> {
     cargo.args(["build", "--quiet", "--workspace", "--target-dir"]).arg(target).arg("--profile");
     cargo.arg(if profile == "debug" { "dev".as_ref() } else { profile });
     cargo.args(&selection).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    // Set by .ci/timed for libtest; build scripts would compile for nightly.
+    // .ci/timed sets it for libtest. Build scripts would compile for nightly.
     cargo.env_remove("RUSTC_BOOTSTRAP");
 
-    let output = patiently(&selection.join(" "), || cargo.output()).context("running cargo")?;
+    let output = announce_if_slow(&selection.join(" "), || cargo.output()).context("running cargo")?;
     if !output.status.success() {
         bail!("cargo build {} failed:\n{}", selection.join(" "), String::from_utf8_lossy(&output.stderr));
     }
     Ok(folder.to_path_buf())
 }
 
-/// Says what is being built when that takes longer than a second.
-fn patiently<T>(what: &str, work: impl FnOnce() -> T) -> T {
+/// Prints what is being built if that takes longer than a second.
+fn announce_if_slow<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let (done, finished) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             if finished.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                note(format_args!("cargo build {what} ..."));
+                print_uncaptured(format_args!("cargo build {what} ..."));
             }
         });
         let value = work();
@@ -70,7 +70,7 @@ fn patiently<T>(what: &str, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// The folder into which the caller was built.
+/// The caller's target folder.
 pub(crate) fn target_folder() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = profile_folder(&own)?.parent();
@@ -82,7 +82,7 @@ pub(crate) fn is_debug() -> anyhow::Result<bool> {
     Ok(profile_folder(&std::env::current_exe()?)?.ends_with("debug"))
 }
 
-/// Whether this is a test that cargo built, and no example or tool.
+/// Whether this is a test, not an example or a tool.
 pub(crate) fn is_test() -> bool {
     let own = std::env::current_exe();
     own.is_ok_and(|own| own.parent().is_some_and(|folder| folder.ends_with("deps")))
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_profile_folder_is_found_from_each_kind_of_executable() {
+    fn profile_folder_is_found_from_tests_examples_and_tools() {
         for executable in ["/t/debug/deps/end_to_end-0123", "/t/debug/examples/quickstart", "/t/debug/tool"] {
             assert_eq!(profile_folder(Path::new(executable)).unwrap(), Path::new("/t/debug"));
         }

@@ -10,7 +10,7 @@ use kube::config::Kubeconfig;
 use kube::{Api, Client, Config};
 use mcsa_client::argo::{self, ClusterLine, Profiles, Reader};
 use mcsa_credentials::ExposeSecret;
-use mcsa_tests::{Cluster, init, kubemcsa_ok, pair, pod_lister, unsaid};
+use mcsa_tests::{Cluster, create_pod_lister, ensure_no_tokens_in, init, kubemcsa_ok, shared_clusters};
 use serde_json::json;
 
 /// Lists pods where the service account may, and fails elsewhere.
@@ -41,8 +41,8 @@ async fn created(
 /// Creates a namespace `name` in both clusters, with a service account `pod-lister` in the source. Returns the
 /// clusters and a kubeconfig of the service account.
 async fn scene(name: &str) -> anyhow::Result<(&'static Cluster, &'static Cluster, String)> {
-    let (target, source) = pair().await;
-    pod_lister(source, name).await?;
+    let (target, source) = shared_clusters().await;
+    create_pod_lister(source, name).await?;
     target.kubectl(["create", "namespace", name]).await?;
     let kubeconfig = std::fs::read_to_string(source.kubeconfig_of(name, "pod-lister").await?)?;
     Ok((target, source, kubeconfig))
@@ -155,7 +155,7 @@ async fn an_applied_export_is_read_back() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_of_the_local_cluster_is_read() -> anyhow::Result<()> {
-    let (target, _) = pair().await;
+    let (target, _) = shared_clusters().await;
     target.kubectl(["create", "namespace", "local"]).await?;
     let names = BTreeMap::from([("new", "cluster=cluster-0"), ("old", "config=cluster: cluster-0")]);
     for (name, value) in names {
@@ -193,5 +193,5 @@ async fn no_error_contains_a_token() -> anyhow::Result<()> {
         ensure!(error.to_string().contains(&format!("Secret unsaid/invalid-{number}, key {key}")), "{error}");
         errors.push((format!("invalid-{number}"), format!("{error} {error:?}")));
     }
-    unsaid(&[token].into(), errors)
+    ensure_no_tokens_in(&[token].into(), errors)
 }

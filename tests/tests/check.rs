@@ -8,7 +8,10 @@ mod target;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use mcsa_tests::{Cluster, Imports, Servants, install_and_link, kubemcsa, pod_lister, takes_pods};
+use mcsa_tests::{
+    Cluster, Daemons, Imports, create_pod_lister, install_and_link, kubemcsa,
+    wait_for_default_service_account,
+};
 use serde_json::Value;
 
 /// A run of `kubemcsa check` that is over.
@@ -63,7 +66,7 @@ async fn paste(mend: &str, target: &Cluster, source: &Cluster) -> anyhow::Result
 
 /// A target with all that is installed, linked to a source.
 struct World {
-    servants: Servants,
+    daemons: Daemons,
     target: Cluster,
     source: Cluster,
     /// With both; the target is the current context.
@@ -74,8 +77,8 @@ impl World {
     async fn start() -> anyhow::Result<Self> {
         let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
         let kubeconfig = install_and_link(&target, &source)?;
-        let servants = Servants::start(&target, target.dir(), "debug").await?;
-        Ok(Self { servants, target, source, kubeconfig })
+        let daemons = Daemons::start(&target, target.dir(), "debug").await?;
+        Ok(Self { daemons, target, source, kubeconfig })
     }
 
     fn check(&self) -> anyhow::Result<Checked> {
@@ -84,9 +87,9 @@ impl World {
 
     /// A namespace of this name in both, in the source with the service account `pod-lister`.
     async fn namespace(&self, name: &str) -> anyhow::Result<Imports> {
-        pod_lister(&self.source, name).await?;
+        create_pod_lister(&self.source, name).await?;
         self.target.kubectl(["create", "namespace", name]).await?;
-        takes_pods(&self.target, name).await;
+        wait_for_default_service_account(&self.target, name).await;
         Ok(Imports::of(self.target.client(), name))
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{
-    AuditEvent, Cluster, Imports, Process, bootstrap, eventually, eventually_within, kubemcsa_ok,
-    merged_kubeconfig, pod_lister, pod_lister_import, program, tokens_minted_in,
+    AuditEvent, Cluster, Imports, Process, bootstrap, create_pod_lister, eventually, eventually_within,
+    kubemcsa_ok, pod_lister_import, program, tokens_minted_in, write_merged_kubeconfig,
 };
 
 /// A namespace that can't be listed is asked for again after half a minute, and at most twice that.
@@ -55,10 +55,10 @@ async fn it_serves_where_it_has_a_role_and_asks_nowhere_else() -> anyhow::Result
         target.kubectl(["create", "namespace", namespace]).await?;
     }
     let kubeconfig = target.dir().join("kubeconfig-of-both");
-    merged_kubeconfig(&[&target, &source], &kubeconfig)?;
+    write_merged_kubeconfig(&[&target, &source], &kubeconfig)?;
     install(&kubeconfig, "a,b")?;
     bootstrap(&kubeconfig, &target, &source)?;
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     let imports = |namespace| Imports::of(target.client(), namespace);
     imports("other").create(&pod_lister_import("ignored", "c2", "lister")).await?;
 

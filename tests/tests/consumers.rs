@@ -13,7 +13,7 @@ use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{self, GROUP, IMPORT_NAME, LINK_LABEL};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
-use mcsa_tests::{Cluster, Importer, Imports, client, eventually, linked};
+use mcsa_tests::{Cluster, Importer, Imports, client, eventually, linked_clusters};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -244,7 +244,7 @@ fn shape(secret: &Secret) -> impl PartialEq + std::fmt::Debug + use<> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_consumer_gets_the_secret_that_it_reads() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
+    let (target, source) = linked_clusters().await?;
     let importer = Importer::of(&target).await?;
     type Read = fn(&Secret) -> anyhow::Result<Access>;
     for (example, read) in [
@@ -272,7 +272,7 @@ async fn each_consumer_gets_the_secret_that_it_reads() -> anyhow::Result<()> {
         let whom = format!("system:serviceaccount:{namespace}:{name}");
         ensure!(list_pods(&access, namespace).await.with_context(described)? == whom);
 
-        importer.turn_to_refresh(&imports, &import).await?;
+        importer.advance_to_refresh(&imports, &import).await?;
         let second = eventually(format!("{import} has another token"), async || {
             let secret = imports.secrets.get(&secret_name).await?;
             ensure!(read(&secret)?.token != access.token, "the first");
@@ -287,7 +287,7 @@ async fn each_consumer_gets_the_secret_that_it_reads() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_adds_to_the_secret_and_takes_nothing_from_it() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
+    let (target, source) = linked_clusters().await?;
     let importer = Importer::of(&target).await?;
     let example = Example::read("argocd")?;
     let imports = example.apply(&target, &source).await?;

@@ -14,8 +14,8 @@ use kube::{Api, Client};
 use mcsa_client::config::Mounts;
 use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, MOUNT_ROOT, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    Cluster, Imports, Servants, binaries, eventually, install_and_link, kubectl, kubemcsa_ok, kubemcsa_runs,
-    mount, pod_lister, pod_lister_import, tokens, unsaid,
+    Cluster, Daemons, Imports, binaries, create_pod_lister, ensure_no_tokens_in, eventually,
+    install_and_link, kubectl, kubemcsa_ok, kubemcsa_runs, mount, pod_lister_import, stored_tokens,
 };
 use serde_json::json;
 use tokio::sync::OnceCell;
@@ -24,7 +24,7 @@ use tokio::sync::OnceCell;
 struct World {
     target: Cluster,
     source: Cluster,
-    servants: Servants,
+    daemons: Daemons,
     kubeconfig: PathBuf,
     /// The first token, which bootstrap minted and the importer replaces at once.
     first_token: BTreeSet<String>,
@@ -36,9 +36,9 @@ async fn world() -> &'static World {
     let world = WORLD.get_or_try_init(async || {
         let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
         let kubeconfig = install_and_link(&target, &source)?;
-        let first_token = tokens(&target).await?;
-        let servants = Servants::start(&target, target.dir(), "trace").await?;
-        anyhow::Ok(World { target, source, servants, kubeconfig, first_token })
+        let first_token = stored_tokens(&target).await?;
+        let daemons = Daemons::start(&target, target.dir(), "trace").await?;
+        anyhow::Ok(World { target, source, daemons, kubeconfig, first_token })
     });
     world.await.unwrap_or_else(|error| panic!("no world to test in: {error:#}"))
 }
@@ -47,7 +47,7 @@ impl World {
     /// A namespace of this name in both clusters: in the source with the service account `pod-lister`,
     /// in the target with the webhook turned on. Returns the imports there.
     async fn namespace(&self, name: &str) -> anyhow::Result<Imports> {
-        pod_lister(&self.source, name).await?;
+        create_pod_lister(&self.source, name).await?;
         self.target.kubectl(["create", "namespace", name]).await?;
         self.target.kubectl(["label", "namespace", name, "multicluster-service-account=enabled"]).await?;
         Ok(Imports::of(self.target.client(), name))
@@ -306,7 +306,7 @@ async fn no_token_is_ever_printed() -> anyhow::Result<()> {
 
     // A token for each way to one.
     world.import(&imports, "a", "silent").await?;
-    minted.extend(tokens(&world.target).await?);
+    minted.extend(stored_tokens(&world.target).await?);
     let first = imports.values("a-token").await?["token"].clone();
     let edit = json!({ "stringData": { "token": "edited" } });
     imports.secrets.patch("a-token", &PatchParams::default(), &Patch::Merge(edit)).await?;
@@ -344,12 +344,12 @@ async fn no_token_is_ever_printed() -> anyhow::Result<()> {
     for more in [&["-o", "yaml"][..], &["--dry-run"], &[]] {
         kubemcsa_ok(&world.kubeconfig, bootstrap.into_iter().chain(more.iter().copied()))?;
     }
-    minted.extend(tokens(&world.target).await?);
+    minted.extend(stored_tokens(&world.target).await?);
     ensure!(minted.len() > 6, "only {} tokens", minted.len());
 
     let mut texts = vec![
-        ("the importer's log".to_owned(), world.servants.importer.log()),
-        ("the webhook's log".to_owned(), world.servants.webhook.log()),
+        ("the importer's log".to_owned(), world.daemons.importer.log()),
+        ("the webhook's log".to_owned(), world.daemons.webhook.log()),
     ];
     for (what, log) in &texts {
         ensure!(log.contains("TRACE"), "{what} is not at trace level");
@@ -358,7 +358,7 @@ async fn no_token_is_ever_printed() -> anyhow::Result<()> {
     for subcommand in ["install", "bootstrap", "export"] {
         ensure!(runs.iter().any(|run| run.args.starts_with(subcommand)), "no {subcommand} among {runs:?}");
     }
-    texts.extend(runs.into_iter().map(|run| (format!("what kubemcsa {} said", run.args), run.said)));
+    texts.extend(runs.into_iter().map(|run| (format!("what kubemcsa {} said", run.args), run.output)));
     let in_both = "namespaces,serviceaccounts,configmaps,clusterroles,clusterrolebindings,roles,rolebindings";
     let in_target = "events,pods,serviceaccountimports,deployments,services,mutatingwebhookconfigurations";
     // Secrets, too: nothing of ours is to store a token in a source.
@@ -368,5 +368,5 @@ async fn no_token_is_ever_printed() -> anyhow::Result<()> {
         let dump = cluster.kubectl(["get", &kinds, "--all-namespaces", "-o", "yaml"]).await?;
         texts.push((format!("the {kinds} of {}", cluster.name()), dump));
     }
-    unsaid(&minted, texts)
+    ensure_no_tokens_in(&minted, texts)
 }

@@ -12,7 +12,9 @@ use kube::config::Kubeconfig;
 use kube::{Api, Client, ResourceExt};
 use mcsa_credentials::link::Link;
 use mcsa_credentials::token::Claims;
-use mcsa_tests::{Cluster, client, kubemcsa, kubemcsa_ok, pair, pod_lister, program, unsaid};
+use mcsa_tests::{
+    Cluster, client, create_pod_lister, ensure_no_tokens_in, kubemcsa, kubemcsa_ok, program, shared_clusters,
+};
 use serde_json::{Value, json};
 
 /// The flags of an export of the service account `pod-lister` of a namespace.
@@ -121,8 +123,8 @@ const INSECURE: [&str; 6] =
     ["kubeconfig", "argocd", "capi", "argo-clusters", "argo-kubeconfig", "argo-profile"];
 
 async fn source(namespace: &str) -> anyhow::Result<&'static Cluster> {
-    let (_, source) = pair().await;
-    pod_lister(source, namespace).await?;
+    let (_, source) = shared_clusters().await;
+    create_pod_lister(source, namespace).await?;
     Ok(source)
 }
 
@@ -156,7 +158,7 @@ async fn each_format_is_a_credential_for_its_consumer() -> anyhow::Result<()> {
                 tokens.insert(token.expose_secret().to_owned());
             }
             works(client(read)?, "formats").await.with_context(|| format!("{format} as {syntax}"))?;
-            unsaid(&tokens, [(format!("stderr of {format}"), said)])?;
+            ensure_no_tokens_in(&tokens, [(format!("stderr of {format}"), said)])?;
         }
     }
     ensure!(tokens.len() == 2 * FORMATS.len(), "tokens are used again");

@@ -60,7 +60,7 @@ impl Subject<'_> {
     /// Has its refresh fail for this reason, which must do no harm to the credential.
     async fn fails_unharmed(&self, reason: &str) -> anyhow::Result<Unharmed> {
         let values = self.values().await?;
-        self.importer.turn_to_refresh(self.imports, self.name).await?;
+        self.importer.advance_to_refresh(self.imports, self.name).await?;
         let said = self.fails(reason).await?;
         ensure!(self.values().await? == values, "the credential was touched");
         self.imports.ready(self.name).await.context("the credential still works")?;

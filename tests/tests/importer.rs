@@ -12,8 +12,8 @@ use mcsa_client::ServiceAccountImportSpec;
 use mcsa_client::config::Mounts;
 use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, Proxy, eventually, eventually_within, install_and_link, link_by_hand,
-    linked, mount, pod_lister, pod_lister_import, tokens_minted,
+    Cluster, Fault, Importer, Imports, Proxy, create_manual_link, create_pod_lister, eventually,
+    eventually_within, install_and_link, linked_clusters, mount, pod_lister_import, tokens_minted,
 };
 use serde_json::json;
 
@@ -28,8 +28,8 @@ async fn credential_id(client: &Client) -> anyhow::Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_lives_on() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     let mut import = pod_lister_import("short", "c2", "lister");
@@ -90,9 +90,9 @@ async fn a_token_lives_on() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_repaired_or_left_to_its_owner() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
+    let (target, source) = linked_clusters().await?;
     target.restart_controller_manager()?;
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
@@ -184,8 +184,8 @@ async fn a_secret_is_repaired_or_left_to_its_owner() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_come_change_and_go() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
@@ -204,7 +204,7 @@ async fn links_come_change_and_go() -> anyhow::Result<()> {
 
     // Back, at another address: every import follows.
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
-    link_by_hand(&target, &source).await?;
+    create_manual_link(&target, &source).await?;
     eventually("the import is refreshed", async || imports.condition("a", "Refreshed", "True", None).await)
         .await;
     let moved = std::fs::read_to_string(source.kubeconfig())?.replace(&source.server(), &proxy.url());
@@ -261,7 +261,7 @@ async fn a_link_refreshes_itself_in_time() -> anyhow::Result<()> {
     let (target, source) =
         tokio::try_join!(Cluster::start("c1"), Cluster::builder("c2").audit_log().start())?;
     install_and_link(&target, &source)?;
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     let bootstrapped = links.values("c2-token").await?["token"].clone();
     let importer = Importer::of(&target).await?;
@@ -288,8 +288,8 @@ async fn a_link_refreshes_itself_in_time() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_hangs_and_a_writer_that_insists_harm_no_one_else() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     proxy.set(Fault::Hang);
     let hanging = std::fs::read_to_string(source.kubeconfig())?.replace(&source.server(), &proxy.url());
@@ -348,8 +348,8 @@ async fn a_source_that_hangs_and_a_writer_that_insists_harm_no_one_else() -> any
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_cluster_behind_the_address_gets_no_token() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
     let pin = json!({ "metadata": { "annotations": { mcsa_client::contract::CLUSTER_UID: "another" } } });
     links.patch("c2", &PatchParams::default(), &Patch::Merge(pin)).await?;
@@ -366,7 +366,7 @@ async fn another_cluster_behind_the_address_gets_no_token() -> anyhow::Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_api_server_refuses() -> anyhow::Result<()> {
-    let (target, _source) = linked().await?;
+    let (target, _source) = linked_clusters().await?;
     let imports = Imports::of(target.client(), "default");
     let refused = async |name: &str, change: fn(&mut ServiceAccountImportSpec), said: &str| {
         let mut import = pod_lister_import(name, "c2", "lister");

@@ -7,8 +7,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{
-    AuditEvent, Cluster, Imports, Process, eventually, install_and_link, pod_lister, pod_lister_import,
-    program, tokens_minted_in,
+    AuditEvent, Cluster, Imports, Process, create_pod_lister, eventually, install_and_link,
+    pod_lister_import, program, tokens_minted_in,
 };
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ impl Scene {
         let cluster = |name| Cluster::builder(name).audit_log().start();
         let (target, source) = tokio::try_join!(cluster("c1"), cluster("c2"))?;
         install_and_link(&target, &source)?;
-        pod_lister(&source, "lister").await?;
+        create_pod_lister(&source, "lister").await?;
         Ok(Self { target, source })
     }
 

@@ -6,7 +6,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use mcsa_credentials::contract::{IMPORT_NAME, webhook};
-use mcsa_tests::{Cluster, Imports, Servants, eventually, install_and_link, pod_lister, pod_lister_import};
+use mcsa_tests::{
+    Cluster, Daemons, Imports, create_pod_lister, eventually, install_and_link, pod_lister_import,
+};
 use serde_json::json;
 
 async fn create_pod(cluster: &Cluster, name: &str, import: Option<&str>) -> anyhow::Result<bool> {
@@ -25,11 +27,11 @@ async fn create_pod(cluster: &Cluster, name: &str, import: Option<&str>) -> anyh
 async fn what_ends_comes_back_and_goes_on() -> anyhow::Result<()> {
     let (c1, c2) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     install_and_link(&c1, &c2)?;
-    pod_lister(&c2, "lister").await?;
+    create_pod_lister(&c2, "lister").await?;
     c1.kubectl(["create", "namespace", "life"]).await?;
     c1.kubectl(["label", "namespace", "life", "multicluster-service-account=enabled"]).await?;
     let imports = Imports::of(c1.client(), "life");
-    let servants = Servants::start(&c1, c1.dir(), "info").await?;
+    let daemons = Daemons::start(&c1, c1.dir(), "info").await?;
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
     eventually("the namespace takes pods", async || create_pod(&c1, "first", None).await).await;
@@ -55,7 +57,7 @@ async fn what_ends_comes_back_and_goes_on() -> anyhow::Result<()> {
     eventually("the import is ready once the source is back", async || imports.ready("b").await).await;
 
     // Both end when they are told to. What needs the webhook is refused meanwhile, and only that.
-    for process in [&servants.importer, &servants.webhook] {
+    for process in [&daemons.importer, &daemons.webhook] {
         let status = process.terminate().await?;
         ensure!(status.success(), "{} ended with {status}: {}", process.name(), process.log_tail(5));
     }
@@ -66,16 +68,16 @@ async fn what_ends_comes_back_and_goes_on() -> anyhow::Result<()> {
     imports.create(&pod_lister_import("c", "c2", "lister")).await?;
 
     // They come back to what happened in between.
-    let servants = Servants::start(&c1, c1.dir(), "info").await?;
+    let daemons = Daemons::start(&c1, c1.dir(), "info").await?;
     eventually("the lost Secret is back", async || imports.values("a-token").await).await;
     eventually("the new import is ready", async || imports.ready("c").await).await;
     eventually("a pod is admitted", async || create_pod(&c1, "after-restart", Some("c")).await).await;
 
     // Killed, they leave nothing behind that is in the way of the next.
-    servants.importer.kill();
-    servants.webhook.kill();
+    daemons.importer.kill();
+    daemons.webhook.kill();
     imports.create(&pod_lister_import("d", "c2", "lister")).await?;
-    let _servants = Servants::start(&c1, c1.dir(), "info").await?;
+    let _daemons = Daemons::start(&c1, c1.dir(), "info").await?;
     eventually("the import is ready", async || imports.ready("d").await).await;
     eventually("a pod is admitted", async || create_pod(&c1, "after-kill", Some("d")).await).await;
     Ok(())

@@ -19,7 +19,8 @@ use kube::Client;
 use kube::config::Kubeconfig;
 use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
 use mcsa_tests::{
-    Cluster, ClusterBuilder, Imports, Servants, client, kubemcsa, kubemcsa_ok, merged_kubeconfig, pod_lister,
+    Cluster, ClusterBuilder, Daemons, Imports, client, create_pod_lister, kubemcsa, kubemcsa_ok,
+    write_merged_kubeconfig,
 };
 
 /// The flags that name the two.
@@ -41,7 +42,7 @@ impl World {
     async fn with(source: ClusterBuilder) -> anyhow::Result<Self> {
         let (target, source) = tokio::try_join!(Cluster::start("c1"), source.start())?;
         let kubeconfig = target.dir().join("kubeconfig-of-both");
-        merged_kubeconfig(&[&target, &source], &kubeconfig)?;
+        write_merged_kubeconfig(&[&target, &source], &kubeconfig)?;
         kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
         Ok(Self { target, source, kubeconfig })
     }
@@ -65,15 +66,15 @@ impl World {
     }
 
     /// Starts what serves the target.
-    async fn servants(&self) -> anyhow::Result<Servants> {
-        Servants::start(&self.target, self.target.dir(), "info").await
+    async fn daemons(&self) -> anyhow::Result<Daemons> {
+        Daemons::start(&self.target, self.target.dir(), "info").await
     }
 
     /// Service accounts to import, one in each of two namespaces of the source; and a namespace to import
     /// them into.
     async fn accounts(&self) -> anyhow::Result<Imports> {
         for namespace in ["team-a", "team-b"] {
-            pod_lister(&self.source, namespace).await?;
+            create_pod_lister(&self.source, namespace).await?;
         }
         self.target.kubectl(["create", "namespace", "demo"]).await?;
         Ok(Imports::of(self.target.client(), "demo"))

@@ -9,14 +9,14 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use mcsa_credentials::contract::{IMPORT_NAME, LINK_LABEL, REFRESH_TIME, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    AuditEvent, AuditObject, Cluster, Imports, Proxy, Servants, bootstrap, eventually, install_and_link,
-    kubemcsa_ok, pod_lister, pod_lister_import,
+    AuditEvent, AuditObject, Cluster, Daemons, Imports, Proxy, bootstrap, create_pod_lister, eventually,
+    install_and_link, kubemcsa_ok, pod_lister_import,
 };
 use serde_json::json;
 
 /// Two linked clusters of a test's own, and what serves the target.
 struct Linked {
-    servants: Servants,
+    daemons: Daemons,
     target: Cluster,
     source: Cluster,
     kubeconfig: PathBuf,
@@ -29,8 +29,8 @@ impl Linked {
         let kubeconfig = install_and_link(&target, &source)?;
         // Else its garbage collector learns of imports after half a minute.
         target.restart_controller_manager()?;
-        let servants = Servants::start(&target, target.dir(), "debug").await?;
-        Ok(Self { servants, target, source, kubeconfig })
+        let daemons = Daemons::start(&target, target.dir(), "debug").await?;
+        Ok(Self { daemons, target, source, kubeconfig })
     }
 
     /// Those of a new namespace of the target.
@@ -81,7 +81,7 @@ async fn a_link_that_is_lost_stays_so_until_bootstrap() -> anyhow::Result<()> {
     let after = links.values("c2-token").await?;
     ensure!(before["token"] != after["token"] && before["server"] == after["server"]);
     // And it leads to the source.
-    pod_lister(&linked.source, "unlinked").await?;
+    create_pod_lister(&linked.source, "unlinked").await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
     Ok(())
 }
@@ -123,7 +123,7 @@ async fn no_secret_is_read_but_links_and_deleting_needs_no_source() -> anyhow::R
     let (target, source) = (&linked.target, &linked.source);
     let imports = linked.imports("consumers").await?;
     for name in ["quiet", "edited", "lost"] {
-        pod_lister(source, name).await?;
+        create_pod_lister(source, name).await?;
         imports.create(&pod_lister_import(name, "c2", name)).await?;
         eventually(format!("import {name} is ready"), async || imports.ready(name).await).await;
     }
@@ -197,5 +197,5 @@ async fn no_secret_is_read_but_links_and_deleting_needs_no_source() -> anyhow::R
         Ok(())
     })
     .await;
-    linked.servants.importer.check()
+    linked.daemons.importer.check()
 }

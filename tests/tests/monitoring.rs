@@ -11,8 +11,8 @@ use kube::api::DeleteParams;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_importer::Reason;
 use mcsa_tests::{
-    Cluster, Fault, Imports, Process, Proxy, Scrape, Servants, eventually, install_and_link, kubemcsa_ok,
-    pod_lister, pod_lister_import, program, promtool,
+    Cluster, Daemons, Fault, Imports, Process, Proxy, Scrape, create_pod_lister, eventually,
+    install_and_link, kubemcsa_ok, pod_lister_import, program, promtool,
 };
 use serde_json::Value;
 
@@ -44,27 +44,32 @@ async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
     let server = proxy.url();
     let contexts = ["--target-context", target.name(), "--source-context", source.name()];
     kubemcsa_ok(&kubeconfig, [&["bootstrap"][..], &contexts, &["--source-server", &server]].concat())?;
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     let imports = Imports::of(target.client(), "default");
 
     let leader = importer(&target, "leader").await?;
     leader
-        .says("the first importer leads", |scrape| scrape.value("mcsa_importer_leader", "") == Some(1.0))
+        .wait_for_scrape("the first importer leads", |scrape| {
+            scrape.value("mcsa_importer_leader", "") == Some(1.0)
+        })
         .await;
     let other = importer(&target, "other").await?;
     imports.create(&pod_lister_import("a", SOURCE, "lister")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
     let refreshed =
         |scrape: &Scrape| scrape.value("mcsa_importer_imports", "reason=\"Refreshed\"") == Some(2.0);
-    let well = leader.says("link and import are well", refreshed).await;
+    let well = leader.wait_for_scrape("link and import are well", refreshed).await;
     let well = State::now("importer", "all is well", [well, other.scrape().await?]);
 
     let mut absent = pod_lister_import("absent", SOURCE, "lister");
     absent.spec.name = "nobody".into();
     imports.create(&absent).await?;
     let failing = |scrape: &Scrape| scrape.value("mcsa_importer_imports", "ServiceAccountNotFound").is_some();
-    let absent =
-        State::now("importer", "no such service account", [leader.says("one import fails", failing).await]);
+    let absent = State::now(
+        "importer",
+        "no such service account",
+        [leader.wait_for_scrape("one import fails", failing).await],
+    );
     imports.api.delete("absent", &DeleteParams::default()).await?;
 
     proxy.set(Fault::Refuse);
@@ -73,12 +78,12 @@ async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
         let overdue = scrape.value(OVERDUE, "").unwrap_or_default();
         scrape.value("mcsa_importer_link_up", "") == Some(0.0) && overdue > 0.0
     };
-    let down = leader.says("the link is down", down).await;
+    let down = leader.wait_for_scrape("the link is down", down).await;
     let expiry = down.value(EXPIRY, "").context("no token expires")?;
     let down = State::now("importer", "the link is down", [down]);
     let expired = down.at("tokens expire", expiry);
     // What an importer says only when something is wrong with it, and what none says.
-    let late = State::now("importer", "refreshes are late", [well.replicas[0].with(OVERDUE, "1")]);
+    let late = State::now("importer", "refreshes are late", [well.replicas[0].with_value(OVERDUE, "1")]);
     let none = State::now("importer", "no importer", []);
     // What it says besides when it is confined.
     let confined = |is_served: u8| {
@@ -119,7 +124,7 @@ async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
 async fn each_trouble_of_a_webhook_has_its_alert() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
     kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     target.kubectl(["label", "namespace", "default", "multicluster-service-account=enabled"]).await?;
     let annotation = "--annotations=multicluster.admiralty.io/service-account-import.name=absent";
     let run = ["run", "pod", "--image=i", "--dry-run=server", annotation];
@@ -130,15 +135,15 @@ async fn each_trouble_of_a_webhook_has_its_alert() -> anyhow::Result<()> {
     .await;
 
     let denied = |scrape: &Scrape| scrape.value("mcsa_webhook_reviews_total", "denied") == Some(1.0);
-    let well = servants.webhook.says("a pod was denied", denied).await;
+    let well = daemons.webhook.wait_for_scrape("a pod was denied", denied).await;
     let expiry = well.value("mcsa_webhook_certificate_expiry_timestamp_seconds", "").context("no expiry")?;
     let state = |name, scrape: Scrape| State::now("webhook", name, [scrape.clone(), scrape]);
     let well = state("all is well", well);
     let scrape = || well.replicas[0].clone();
-    let unready = state("no webhook is ready", scrape().with("mcsa_webhook_ready", "0"));
+    let unready = state("no webhook is ready", scrape().with_value("mcsa_webhook_ready", "0"));
     let none = State::now("webhook", "no webhook", []);
-    let old = state("the cache is old", scrape().with("mcsa_webhook_cache_age_seconds", "200"));
-    let refused = state("requests are refused", scrape().with("mcsa_webhook_reviews_total", "7"));
+    let old = state("the cache is old", scrape().with_value("mcsa_webhook_cache_age_seconds", "200"));
+    let refused = state("requests are refused", scrape().with_value("mcsa_webhook_reviews_total", "7"));
     let expires = well.at("the certificate expires", expiry - 86_400.0);
 
     let (rules, dashboard) = (Rules::read().await?, Dashboard::read().await?);

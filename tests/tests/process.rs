@@ -87,7 +87,10 @@ async fn waiting_ends_with_what_was_seen_last() {
     .await
     .unwrap_err()
     .to_string();
-    assert!(error.starts_with("waited ") && error.contains(" for the third try; last seen: try "), "{error}");
+    assert!(
+        error.starts_with("waited ") && error.contains(" for the third try; last observed: try "),
+        "{error}"
+    );
     assert!(tries > 2, "{tries}");
 }
 
@@ -103,7 +106,7 @@ async fn waiting_gives_the_value() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "for an answer; the last try did not return")]
+#[should_panic(expected = "for an answer; the last probe did not return")]
 async fn a_probe_that_hangs_is_not_waited_for() {
     eventually_within(Duration::from_millis(50), "an answer", async || {
         std::future::pending::<Result<(), String>>().await

@@ -106,7 +106,7 @@ async fn another_server_stands_behind_the_same_address() -> anyhow::Result<()> {
     let proxy = Proxy::start(server(1).await?).await?;
     let mut old = connect(&proxy).await?;
     ask(&mut old, 1).await?;
-    proxy.retarget(server(2).await?);
+    proxy.replace_target(server(2).await?);
     assert!(ask(&mut old, 1).await.is_err());
     assert_eq!(ask(&mut connect(&proxy).await?, 1).await?, 3);
     Ok(())

@@ -9,13 +9,14 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use mcsa_tests::{
-    Cluster, Process, eventually, example, kubectl, kubernetes_version, merged_kubeconfig, pair,
+    Cluster, Process, eventually, example, kubectl, kubernetes_version, shared_clusters,
+    write_merged_kubeconfig,
 };
 use serde_json::json;
 
 #[tokio::test]
 async fn a_pod_is_created_and_deleted() -> anyhow::Result<()> {
-    let (c1, _) = pair().await;
+    let (c1, _) = shared_clusters().await;
     let pods: Api<Pod> = Api::default_namespaced(c1.client());
     let pod = serde_json::from_value(json!({
         "metadata": {"name": "pending"},
@@ -35,14 +36,14 @@ async fn a_pod_is_created_and_deleted() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn two_clusters_share_nothing() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     assert_ne!(c1.server(), c2.server());
     assert_ne!(c1.ca_pem(), c2.ca_pem());
     c1.kubectl(["create", "configmap", "only-in-c1"]).await?;
 
     let folder = tempfile::tempdir()?;
     let merged = folder.path().join("merged");
-    merged_kubeconfig(&[c1, c2], &merged)?;
+    write_merged_kubeconfig(&[c1, c2], &merged)?;
     kubectl(&merged, ["--context", "c1", "get", "configmap", "only-in-c1"]).await?;
     let missing = kubectl(&merged, ["--context", "c2", "get", "configmap", "only-in-c1"]).await;
     let message = missing.expect_err("c2 has what was put into c1").to_string();
@@ -60,7 +61,7 @@ async fn two_clusters_share_nothing() -> anyhow::Result<()> {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn our_pipes_are_not_inherited() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let ours = pipes(std::process::id(), true)?;
     assert!(ours.len() >= 6, "one for each component: {ours:?}");
     for pid in c1.pids().into_iter().chain(c2.pids()) {
@@ -147,7 +148,7 @@ async fn a_failed_test_leaves_logs_and_names_them() -> anyhow::Result<()> {
             panic!("on purpose")
         }
         Ok("pair") => {
-            pair().await;
+            shared_clusters().await;
             anyhow::bail!("on purpose")
         }
         _ => {}

@@ -9,8 +9,8 @@ use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    Cluster, Imports, Process, Servants, eventually, install_and_link, kubemcsa, pod_lister,
-    pod_lister_import, program, takes_pods, tokens_minted_in,
+    Cluster, Daemons, Imports, Process, create_pod_lister, eventually, install_and_link, kubemcsa,
+    pod_lister_import, program, tokens_minted_in, wait_for_default_service_account,
 };
 use serde_json::{Value, json};
 
@@ -81,10 +81,10 @@ async fn scene() -> anyhow::Result<(Cluster, Cluster, std::path::PathBuf)> {
     let source = Cluster::builder("c2").audit_log().start();
     let (target, source) = tokio::try_join!(Cluster::start("c1"), source)?;
     let kubeconfig = install_and_link(&target, &source)?;
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     target.kubectl(["create", "namespace", "life"]).await?;
     target.kubectl(["label", "namespace", "life", "multicluster-service-account=enabled"]).await?;
-    takes_pods(&target, "life").await;
+    wait_for_default_service_account(&target, "life").await;
     // Else its garbage collector learns of imports after half a minute.
     target.restart_controller_manager()?;
     Ok((target, source, kubeconfig))
@@ -94,7 +94,7 @@ async fn scene() -> anyhow::Result<(Cluster, Cluster, std::path::PathBuf)> {
 async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> {
     let (target, source, kubeconfig) = scene().await?;
     let imports = Imports::of(target.client(), "life");
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     imports.create(&pod_lister_import("i", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("i").await).await;
     create_pod(&target, "i").await?;
@@ -133,7 +133,7 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
             anyhow::Ok(())
         })
         .await;
-        servants.webhook.kill();
+        daemons.webhook.kill();
     };
     let (created, ()) = tokio::join!(creating, node);
     let created = created?;
@@ -144,7 +144,7 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
         "{said}"
     );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
-    servants.importer.kill();
+    daemons.importer.kill();
     create_pod(&target, "absent").await.context("nobody is asked any more")?;
     ensure!(imports.values("i-token").await? == before.0, "the credential was touched");
     let (ok, said) = uninstall(&kubeconfig, &[])?;
@@ -154,13 +154,13 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
     let minted = tokens_minted_in(&source, "lister")?;
     let args = ["install", "--context", "c1", "--no-wait"];
     ensure!(kubemcsa(&kubeconfig, args)?.status.success());
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     imports.create(&pod_lister_import("next", "c2", "lister")).await?;
     eventually("the next import is ready", async || imports.ready("next").await).await;
     imports.ready("i").await?;
     ensure!(imports.values("i-token").await? == before.0, "a token was minted that was not due");
     ensure!(tokens_minted_in(&source, "lister")? == minted + 1, "more than one token for one import");
-    drop(servants);
+    drop(daemons);
 
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
     ensure!(ok, "{said}");
@@ -183,12 +183,12 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
 async fn whenever_it_is_killed_the_next_run_finishes() -> anyhow::Result<()> {
     let (target, _source, kubeconfig) = scene().await?;
     let imports = Imports::of(target.client(), "life");
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     for name in ["i", "j", "k"] {
         imports.create(&pod_lister_import(name, "c2", "lister")).await?;
         eventually(format!("{name} is ready"), async || imports.ready(name).await).await;
     }
-    drop(servants);
+    drop(daemons);
     let mut told = String::new();
     for lines in [1, 2, 5, 13, 21, 24] {
         let mut command = Command::new(program("kubemcsa")?);
@@ -218,10 +218,10 @@ async fn whenever_it_is_killed_the_next_run_finishes() -> anyhow::Result<()> {
 async fn secrets_go_without_the_garbage_collector() -> anyhow::Result<()> {
     let (target, _source, kubeconfig) = scene().await?;
     let imports = Imports::of(target.client(), "life");
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     imports.create(&pod_lister_import("i", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("i").await).await;
-    drop(servants);
+    drop(daemons);
     let theirs = json!({ "metadata": { "name": "theirs", "labels": { IMPORT_NAME: "i" } } });
     imports.secrets.create(&PostParams::default(), &serde_json::from_value(theirs)?).await?;
     target.controller_manager().kill();

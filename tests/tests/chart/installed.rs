@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams};
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::contract::webhook::CONFIGURATION;
 use mcsa_tests::{
-    Cluster, Imports, bootstrap, eventually, helm, kubemcsa_ok, merged_kubeconfig, pod_lister_import,
+    Cluster, Imports, bootstrap, eventually, helm, kubemcsa_ok, pod_lister_import, write_merged_kubeconfig,
 };
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ async fn in_the_system_namespace() -> anyhow::Result<()> {
     ensure!(said.contains(&hint), "{said}");
     // What it says is all that is left to do.
     let both = cluster.dir().join("kubeconfig-of-both");
-    merged_kubeconfig(&[cluster, source], &both)?;
+    write_merged_kubeconfig(&[cluster, source], &both)?;
     bootstrap(&both, cluster, source)?;
     let imports = Imports::of(cluster.client(), "default");
     imports.create(&pod_lister_import("mine", "c2", "lister")).await?;

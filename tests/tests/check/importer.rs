@@ -17,7 +17,7 @@ async fn an_importer_that_has_ended_is_not_asked() -> anyhow::Result<()> {
     let world = World::start().await?;
     eventually("all is well", async || world.check()?.all_well()).await;
     let imports = world.namespace("team").await?;
-    world.servants.importer.terminate().await?;
+    world.daemons.importer.terminate().await?;
     imports.create(&pod_lister_import("a", "c2", "team")).await?;
     let checked = world.check()?;
     let mend = checked.problem("ImporterNotRunning", "importer")?;
@@ -31,7 +31,7 @@ async fn an_importer_that_has_ended_is_not_asked() -> anyhow::Result<()> {
 async fn a_certificate_that_nobody_replaces() -> anyhow::Result<()> {
     let world = World::start().await?;
     eventually("all is well", async || world.check()?.all_well()).await;
-    world.servants.webhook.kill();
+    world.daemons.webhook.kill();
     let mut params = CertificateParams::new(vec!["webhook".to_owned()])?;
     params.not_before = OffsetDateTime::now_utc() - Duration::days(84);
     params.not_after = OffsetDateTime::now_utc() + Duration::days(6);

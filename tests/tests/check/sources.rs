@@ -13,8 +13,8 @@ use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
 use mcsa_credentials::contract::{CHECK_REQUESTED, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    AuditEvent, Cluster, Fault, Importer, Imports, Proxy, eventually, install_and_link, kubemcsa_ok,
-    link_with, pod_lister_import,
+    AuditEvent, Cluster, Fault, Importer, Imports, Proxy, apply_link, eventually, install_and_link,
+    kubemcsa_ok, pod_lister_import,
 };
 use serde_json::json;
 
@@ -76,7 +76,7 @@ async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
     eventually("all is well once more", async || world.check()?.all_well()).await;
 
     // Its connections of before go on.
-    source.next_authority()?.takes_over().await?;
+    source.next_authority()?.activate().await?;
     let mend = world.check()?.problem("SourceNotTrusted", "c2")?;
     ensure!(mend.starts_with("kubemcsa bootstrap --target-context c1"), "{mend}");
 
@@ -90,7 +90,7 @@ async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
     })
     .await;
     ensure!(world.links().api.get("c2").await?.resource_version() == version, "the status is written again");
-    world.servants.importer.check()
+    world.daemons.importer.check()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +124,7 @@ async fn clocks_that_differ_and_links_made_by_hand() -> anyhow::Result<()> {
     for user in by_hand.auth_infos.iter_mut() {
         user.auth_info = Some(serde_json::from_value(json!({ "token": token }))?);
     }
-    link_with(&target, "c3", &by_hand).await?;
+    apply_link(&target, "c3", &by_hand).await?;
     let checked = super::check(&kubeconfig, &[])?;
     let mend = checked.problem("LinkExpired", "c3")?;
     ensure!(mend.contains("--source-name c3") && mend.contains(&source.server()), "{mend}");

@@ -13,8 +13,9 @@ use mcsa_client::clusters::{Change, Clusters, Health, Imports as Watched};
 use mcsa_client::config::{Contexts, Mounts};
 use mcsa_client::live::LiveConfig;
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, Proxy, eventually, kubeconfig_at, link_with, linked,
-    merged_kubeconfig, mount, pair, pod_lister, pod_lister_import,
+    Cluster, Fault, Importer, Imports, Proxy, apply_link, create_pod_lister, eventually,
+    kubeconfig_with_server, linked_clusters, mount, pod_lister_import, shared_clusters,
+    write_merged_kubeconfig,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -45,7 +46,7 @@ async fn becomes(clusters: &Clusters, name: &str, expected: impl Fn(&Health) -> 
 }
 
 fn at(cluster: &Cluster, server: &str) -> anyhow::Result<LiveConfig> {
-    let mut config = kube::Config::try_from(kubeconfig_at(cluster.kubeconfig_value(), server))?;
+    let mut config = kube::Config::try_from(kubeconfig_with_server(cluster.kubeconfig_value(), server))?;
     config.proxy_url = None;
     Ok(LiveConfig::fixed(config)?)
 }
@@ -58,7 +59,7 @@ async fn a_member_goes_away_and_comes_back_and_keeps_nobody_waiting(
     #[case] fault: Fault,
     #[case] silent: bool,
 ) -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let way = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
     let clusters =
         Clusters::builder().local("home", c1.client()).member("c2", at(c2, &way.url())?).start()?;
@@ -100,7 +101,7 @@ async fn a_member_goes_away_and_comes_back_and_keeps_nobody_waiting(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_credential_is_told_from_a_cluster_that_is_away() -> anyhow::Result<()> {
-    let (_, c2) = pair().await;
+    let (_, c2) = shared_clusters().await;
     let identity = Identity::new(c2, "revoked").await?;
     let token = identity.token(c2, "bound").await?;
     let kubeconfig = Kubeconfig::from_yaml(&identity.credential(&token).kubeconfig()?)?;
@@ -114,10 +115,10 @@ async fn a_revoked_credential_is_told_from_a_cluster_that_is_away() -> anyhow::R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn contexts_and_mounts_come_and_go() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let (kubeconfig, mounts) = (folder.path().join("kubeconfig"), folder.path().join("mounts"));
-    merged_kubeconfig(&[c1], &kubeconfig)?;
+    write_merged_kubeconfig(&[c1], &kubeconfig)?;
     let identity = Identity::new(c2, "mounted").await?;
     let token = identity.token(c2, "bound").await?;
 
@@ -130,7 +131,7 @@ async fn contexts_and_mounts_come_and_go() -> anyhow::Result<()> {
     assert_eq!(names(&clusters), ["c1"]);
     let mut changes = clusters.watch();
     assert_eq!(next(&mut changes).await?, "c1 joined");
-    merged_kubeconfig(&[c1, c2], &kubeconfig)?;
+    write_merged_kubeconfig(&[c1, c2], &kubeconfig)?;
     assert_eq!(next(&mut changes).await?, "c2 joined");
     mount(&mounts, "c2-pod-lister", &identity.values(&token)?)?;
     assert_eq!(next(&mut changes).await?, "c2-pod-lister joined");
@@ -141,7 +142,7 @@ async fn contexts_and_mounts_come_and_go() -> anyhow::Result<()> {
     assert_eq!(next(&mut changes).await?, "c2-pod-lister changed");
     std::fs::remove_dir_all(mounts.join("c2-pod-lister"))?;
     assert_eq!(next(&mut changes).await?, "c2-pod-lister left");
-    merged_kubeconfig(&[c2], &kubeconfig)?;
+    write_merged_kubeconfig(&[c2], &kubeconfig)?;
     assert_eq!(next(&mut changes).await?, "c1 left");
     drop(clusters);
     assert_eq!(next(&mut changes).await?, "the end");
@@ -173,7 +174,7 @@ async fn watcher_in(cluster: &Cluster, namespace: &str) -> anyhow::Result<kube::
 
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_join_with_their_credential_and_leave_when_they_are_deleted() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let client = watcher_in(c1, "team").await?;
     let imports = Imports::of(c1.client(), "team");
     let secrets = Api::namespaced(c1.client(), "team");
@@ -239,7 +240,7 @@ async fn imports_join_with_their_credential_and_leave_when_they_are_deleted() ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_belongs_to_who_has_it() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let twice = Clusters::builder().local("c", c1.client()).member("c", c2.client()).start();
     match twice {
         Err(error) => assert!(error.to_string().contains("two clusters are called c"), "{error}"),
@@ -247,7 +248,7 @@ async fn a_name_belongs_to_who_has_it() -> anyhow::Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
-    merged_kubeconfig(&[c1, c2], &kubeconfig)?;
+    write_merged_kubeconfig(&[c1, c2], &kubeconfig)?;
     let clusters =
         Clusters::builder().local("c1", c1.client()).all_contexts(Contexts::at(&kubeconfig)).start()?;
     assert_eq!(names(&clusters), ["c1", "c2"]);
@@ -257,7 +258,7 @@ async fn a_name_belongs_to_who_has_it() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_importer_a_member_is_but_an_import() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
+    let (target, source) = linked_clusters().await?;
     let importer = Importer::of(&target).await?;
     let client = watcher_in(&target, "team").await?;
     let watched = Watched::of(&client, "team").named(|import| import.spec.cluster_name.clone());
@@ -265,7 +266,7 @@ async fn with_the_importer_a_member_is_but_an_import() -> anyhow::Result<()> {
     clusters.listed().await;
     let mut changes = clusters.watch();
 
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     let imports = Imports::of(target.client(), "team");
     imports.create(&pod_lister_import("any-name", "c2", "lister")).await?;
     assert_eq!(next(&mut changes).await?, "c2 joined");
@@ -278,7 +279,7 @@ async fn with_the_importer_a_member_is_but_an_import() -> anyhow::Result<()> {
 
     // The source moves, and the import with it.
     let moved = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
-    link_with(&target, "c2", &kubeconfig_at(source.kubeconfig_value(), &moved.url())).await?;
+    apply_link(&target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &moved.url())).await?;
     assert_eq!(next(&mut changes).await?, "c2 changed");
     pods.list(&Default::default()).await?;
     ensure!(moved.connections() > 0, "nobody came by the new way");
@@ -305,7 +306,7 @@ fn swallowing(cluster: &Cluster, path: &'static str) -> kube::Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_answer_that_never_comes_keeps_no_import_from_joining() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     watcher_in(c1, "swallowed").await?;
     let imports = Imports::of(c1.client(), "swallowed");
     let identity = Identity::new(c2, "swallowed").await?;
@@ -333,7 +334,7 @@ async fn one_answer_that_never_comes_keeps_no_import_from_joining() -> anyhow::R
 /// Between the writing of a Secret and its being heard of by the feed, members are used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_never_becomes_another_cluster() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     watcher_in(c1, "fooled").await?;
     let (one, other) = (Identity::new(c2, "fooled-one").await?, Identity::new(c1, "fooled-other").await?);
     let (old, new) = (one.token(c2, "bound").await?, other.token(c1, "bound").await?);

@@ -12,7 +12,7 @@ use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use mcsa_client::config::{self, Contexts, Mounts};
 use mcsa_client::live::LiveConfig;
-use mcsa_tests::{Cluster, Fault, Imports, Proxy, eventually, mount, pair, pod_lister_import};
+use mcsa_tests::{Cluster, Fault, Imports, Proxy, eventually, mount, pod_lister_import, shared_clusters};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -159,7 +159,7 @@ async fn no_request_fails_while_tokens_addresses_and_authorities_change() -> any
     let next = source.next_authority()?;
     let both = format!("{}{}", source.ca_pem(), next.ca_pem());
     places.write(&identity.trusting(&both).values(&second)?).await?;
-    next.takes_over().await?;
+    next.activate().await?;
     let identity = identity.at(&third_way.url()).trusting(&next.ca_pem());
     places.write(&identity.values(&second)?).await?;
     second_way.set(Fault::Refuse);
@@ -173,7 +173,7 @@ async fn no_request_fails_while_tokens_addresses_and_authorities_change() -> any
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_without_a_config_says_why() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/crd.yaml");
     c1.kubectl(["apply", "--server-side", "-f", crd]).await?;
     c1.kubectl(["wait", "--for=condition=Established", "-f", crd]).await?;

@@ -6,11 +6,14 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
-use mcsa_tests::{Cluster, Process, eventually, example, merged_kubeconfig, pair, takes_pods};
+use mcsa_tests::{
+    Cluster, Process, eventually, example, shared_clusters, wait_for_default_service_account,
+    write_merged_kubeconfig,
+};
 
 fn run(name: &str, folder: &Path, clusters: &[&Cluster]) -> anyhow::Result<Process> {
     let kubeconfig = folder.join("kubeconfig");
-    merged_kubeconfig(clusters, &kubeconfig)?;
+    write_merged_kubeconfig(clusters, &kubeconfig)?;
     let mut command = Command::new(example(name)?);
     command.args(clusters.iter().map(|cluster| cluster.name())).env("KUBECONFIG", kubeconfig);
     Process::spawn(name, &command, folder.join("log"))
@@ -26,12 +29,12 @@ async fn says(process: &Process, line: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watch_pods_tells_of_both_clusters() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let process = run("watch_pods", folder.path(), &[c1, c2])?;
     for cluster in [c1, c2] {
         cluster.kubectl(["create", "namespace", "watched"]).await?;
-        takes_pods(cluster, "watched").await;
+        wait_for_default_service_account(cluster, "watched").await;
         cluster.kubectl(["-n", "watched", "run", "a", "--image=none"]).await?;
     }
     for cluster in ["c1", "c2"] {
@@ -43,7 +46,7 @@ async fn watch_pods_tells_of_both_clusters() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copy_configmap_copies_mends_and_deletes() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     for cluster in [c1, c2] {
         cluster.kubectl(["create", "namespace", "copied"]).await?;

@@ -11,7 +11,7 @@ use mcsa_client::contract::CLUSTER_UID;
 use mcsa_credentials::SecretString;
 use mcsa_credentials::credential::{Credential, Endpoint};
 use mcsa_credentials::token;
-use mcsa_tests::{Cluster, eventually, pod_lister};
+use mcsa_tests::{Cluster, create_pod_lister, eventually};
 
 /// The service account `pod-lister` of a namespace.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub struct Identity {
 
 impl Identity {
     pub async fn new(source: &Cluster, namespace: &str) -> anyhow::Result<Self> {
-        pod_lister(source, namespace).await?;
+        create_pod_lister(source, namespace).await?;
         let endpoint = Endpoint {
             server: source.server(),
             ca_bundle: Some(source.ca_pem().into()),

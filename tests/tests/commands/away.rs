@@ -11,7 +11,7 @@ use futures::stream;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
 use kube::config::Kubeconfig;
-use mcsa_tests::{Cluster, Fault, Proxy, kubeconfig_at};
+use mcsa_tests::{Cluster, Fault, Proxy, kubeconfig_with_server};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -64,7 +64,7 @@ impl World {
         for namespace in ["team-a", "team-b"] {
             source.kubectl(["create", "namespace", namespace]).await?;
         }
-        mcsa_tests::takes_pods(&source, "team-a").await;
+        mcsa_tests::wait_for_default_service_account(&source, "team-a").await;
         let way = |cluster: &Cluster| Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port())));
         let ways = [way(&target).await?, way(&source).await?];
         let world = Self { clusters: [target, source], ways, folder: tempfile::tempdir()? };
@@ -85,8 +85,8 @@ impl World {
             let healthy = cluster.kubeconfig_value();
             both.push(match trouble {
                 None => healthy,
-                Some(Trouble::Dead) => kubeconfig_at(healthy, DEAD),
-                Some(Trouble::Mute) => kubeconfig_at(healthy, &way.url()),
+                Some(Trouble::Dead) => kubeconfig_with_server(healthy, DEAD),
+                Some(Trouble::Mute) => kubeconfig_with_server(healthy, &way.url()),
                 Some(Trouble::Another) => trusting(healthy, other.ca_pem()),
                 Some(Trouble::Nobody) => {
                     Kubeconfig::read_from(cluster.kubeconfig_of("default", "nobody").await?)?

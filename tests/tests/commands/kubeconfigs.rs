@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use kube::config::{AuthInfo, ExecConfig, Kubeconfig, NamedAuthInfo};
 use mcsa_credentials::ExposeSecret;
-use mcsa_tests::{Cluster, kubeconfig_at, pair};
+use mcsa_tests::{Cluster, kubeconfig_with_server, shared_clusters};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -34,7 +34,7 @@ async fn token(cluster: &Cluster) -> anyhow::Result<String> {
 /// The tokens of both.
 async fn tokens() -> anyhow::Result<&'static [String; 2]> {
     static TOKENS: OnceCell<[String; 2]> = OnceCell::const_new();
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     TOKENS.get_or_try_init(async || Ok([token(c1).await?, token(c2).await?])).await
 }
 
@@ -161,7 +161,7 @@ async fn works(kubeconfig: &Path, name: &str, environment: &[(&str, &str)]) -> a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_they_say_one_is() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let tokens = tokens().await?;
     let on_target = users(folder.path(), c1, &tokens[0]).await?;
@@ -175,7 +175,7 @@ async fn whoever_they_say_one_is() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn through_a_proxy() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let proxy = HttpProxy::start().await?;
     let plain = [c1, c2].map(Cluster::kubeconfig_value);
@@ -197,7 +197,7 @@ async fn through_a_proxy() -> anyhow::Result<()> {
     works(&near, "near", &[("HTTPS_PROXY", &url)]).await?;
     ensure!(proxy.tunnels() == before, "the proxy was asked for this machine");
     let named = |(cluster, one): (&Cluster, Kubeconfig)| {
-        kubeconfig_at(one, &format!("https://kubernetes:{}", cluster.port()))
+        kubeconfig_with_server(one, &format!("https://kubernetes:{}", cluster.port()))
     };
     let far = [c1, c2].into_iter().zip(plain).map(named);
     let far = write(far, &folder.path().join("far"))?;
@@ -225,7 +225,7 @@ async fn through_a_proxy() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn plugins_that_do_not_work() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let path = folder.path();
     let mut missing = exec("no-such-plugin".into());
@@ -293,7 +293,7 @@ async fn plugins_that_do_not_work() -> anyhow::Result<()> {
 
 /// A folder with a kubeconfig of each of the two, and their paths.
 async fn apart() -> anyhow::Result<(TempDir, [String; 2])> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let path = |cluster: &Cluster| write([cluster.kubeconfig_value()], &folder.path().join(cluster.name()));
     let paths = [path(c1)?, path(c2)?].map(|path| path.display().to_string());

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
-use mcsa_tests::{merged_kubeconfig, pair};
+use mcsa_tests::{shared_clusters, write_merged_kubeconfig};
 use serde_json::Value;
 
 use super::table::names;
@@ -15,11 +15,11 @@ const ESCAPE: char = '\u{1b}';
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stdout_has_what_was_asked_for_and_nothing_else() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     c2.kubectl(["create", "namespace", "team-c"]).await?;
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
-    merged_kubeconfig(&[c1, c2], &kubeconfig)?;
+    write_merged_kubeconfig(&[c1, c2], &kubeconfig)?;
     let both =
         ["--target-context", "c1", "--source-context", "c2", "--target-name", "o", "--source-name", "of-o"];
     let bootstrap = ["bootstrap", "--allow", "default"].into_iter().chain(both);

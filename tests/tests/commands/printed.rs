@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::ensure;
 use insta::{Settings, assert_snapshot};
-use mcsa_tests::{Cluster, Imports, merged_kubeconfig, pod_lister, pod_lister_import};
+use mcsa_tests::{Cluster, Imports, create_pod_lister, pod_lister_import, write_merged_kubeconfig};
 
 use super::run;
 
@@ -53,8 +53,8 @@ fn regex_of(path: &Path) -> String {
 async fn each_command_prints_its_snapshot() -> anyhow::Result<()> {
     let (c1, c2) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let kubeconfig = c1.dir().join("both");
-    merged_kubeconfig(&[&c1, &c2], &kubeconfig)?;
-    pod_lister(&c2, "shop").await?;
+    write_merged_kubeconfig(&[&c1, &c2], &kubeconfig)?;
+    create_pod_lister(&c2, "shop").await?;
     let prints = async |snapshot: &str, args: &str| prints(snapshot, &kubeconfig, args).await;
     let link = "--target-context c1 --source-context c2";
 

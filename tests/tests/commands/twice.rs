@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::ensure;
-use mcsa_tests::{Cluster, Fault, Proxy, kubeconfig_at, takes_pods};
+use mcsa_tests::{Cluster, Fault, Proxy, kubeconfig_with_server, wait_for_default_service_account};
 
 use super::table::COMMANDS;
 use super::{differences, run, state, write};
@@ -19,12 +19,12 @@ async fn the_second_time_changes_nothing() -> anyhow::Result<()> {
     for namespace in ["team-a", "team-b"] {
         source.kubectl(["create", "namespace", namespace]).await?;
     }
-    takes_pods(&source, "team-a").await;
+    wait_for_default_service_account(&source, "team-a").await;
     let mut ways = Vec::new();
     let mut both = Vec::new();
     for cluster in [&target, &source] {
         let way = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port()))).await?;
-        both.push(kubeconfig_at(cluster.kubeconfig_value(), &way.url()));
+        both.push(kubeconfig_with_server(cluster.kubeconfig_value(), &way.url()));
         ways.push(way);
     }
     let kubeconfig = write(both, &target.dir().join("kubeconfig-of-both"))?;

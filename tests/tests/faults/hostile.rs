@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
-use mcsa_tests::{Importer, Imports, eventually, link_with, linked, pod_lister};
+use mcsa_tests::{Importer, Imports, apply_link, create_pod_lister, eventually, linked_clusters};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
@@ -86,8 +86,8 @@ async fn shown(client: Client, imports: &Imports) -> anyhow::Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_sources_harm_no_other() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     let imports = Imports::of(target.client(), "default");
     let page = "<html>Bad gateway. Your request: AUTHORIZATION</html>";
     let status = r#"{"kind": "Status", "apiVersion": "v1", "code": 403, "message": "no, AUTHORIZATION"}"#;
@@ -106,7 +106,7 @@ async fn hostile_sources_harm_no_other() -> anyhow::Result<()> {
         ),
     ];
     for (name, answer, ..) in &cases {
-        link_with(&target, name, &hostile(*answer)?).await?;
+        apply_link(&target, name, &hostile(*answer)?).await?;
         imports.create(&for_a_day(name, name)).await?;
     }
     imports.create(&for_a_day("a", "c2")).await?;
@@ -125,7 +125,7 @@ async fn hostile_sources_harm_no_other() -> anyhow::Result<()> {
         .await;
     }
     let before = a.values().await?;
-    importer.turn_to_refresh(&imports, "a").await?;
+    importer.advance_to_refresh(&imports, "a").await?;
     a.has_another(&before).await;
     let shown = shown(target.client(), &imports).await?;
     ensure!(!shown.contains(TOKEN), "{shown}");

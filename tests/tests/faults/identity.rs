@@ -8,7 +8,9 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::config::Kubeconfig;
 use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
-use mcsa_tests::{Cluster, Importer, Imports, Proxy, eventually, link_with, linked_to, pod_lister};
+use mcsa_tests::{
+    Cluster, Importer, Imports, Proxy, apply_link, create_pod_lister, eventually, linked_clusters_with_source,
+};
 use serde_json::json;
 
 use super::{Subject, for_a_day};
@@ -39,11 +41,12 @@ async fn a_cluster_that_takes_the_place_of_the_source() -> anyhow::Result<()> {
     let with_token =
         |name: &str| Cluster::builder(name).api_server_arg(format!("--token-auth-file={}", tokens.display()));
     let other = with_token("c3").audit_log();
-    let ((target, source), other) = tokio::try_join!(linked_to(with_token("c2")), other.start())?;
-    tokio::try_join!(pod_lister(&source, "lister"), pod_lister(&other, "lister"))?;
+    let ((target, source), other) =
+        tokio::try_join!(linked_clusters_with_source(with_token("c2")), other.start())?;
+    tokio::try_join!(create_pod_lister(&source, "lister"), create_pod_lister(&other, "lister"))?;
     let address = |cluster: &Cluster| ([127, 0, 0, 1], cluster.port()).into();
     let proxy = Proxy::start(address(&source)).await?;
-    link_with(&target, "c2", &link(&proxy.url(), &[source.ca_pem()])?).await?;
+    apply_link(&target, "c2", &link(&proxy.url(), &[source.ca_pem()])?).await?;
     let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
     let pin = json!({ "metadata": { "annotations": { CLUSTER_UID: uid(&source).await? } } });
     links.patch("c2", &PatchParams::default(), &Patch::Merge(pin)).await?;
@@ -55,18 +58,18 @@ async fn a_cluster_that_takes_the_place_of_the_source() -> anyhow::Result<()> {
     a.ready().await;
 
     // Another cluster answers, whose certificate does not pass.
-    proxy.retarget(address(&other));
+    proxy.replace_target(address(&other));
     imports.create(&for_a_day("b", "c2")).await?;
     let said = subject("b").fails("SourceNotTrusted").await?;
     ensure!(said.contains("not signed by the link's CA"), "{said}");
     a.fails_unharmed("SourceNotTrusted").await?;
-    proxy.retarget(address(&source));
+    proxy.replace_target(address(&source));
     importer.clock.turn(SignedDuration::from_mins(5));
     subject("b").ready().await;
 
     // A bundle that is extended, as for a rotation, is in each Secret.
     let both = [source.ca_pem(), other.ca_pem()];
-    link_with(&target, "c2", &link(&proxy.url(), &both)?).await?;
+    apply_link(&target, "c2", &link(&proxy.url(), &both)?).await?;
     eventually("the Secret has both authorities", async || {
         let bundle = a.values().await?["ca.crt"].clone();
         ensure!(both.iter().all(|authority| bundle.contains(authority)), "{bundle}");
@@ -76,14 +79,14 @@ async fn a_cluster_that_takes_the_place_of_the_source() -> anyhow::Result<()> {
 
     // Now the other passes, takes the link's token, and is still another: neither an import that is
     // new nor one that is due gets a token of it.
-    proxy.retarget(address(&other));
+    proxy.replace_target(address(&other));
     imports.create(&for_a_day("c", "c2")).await?;
     let said = subject("c").fails("ClusterIdentityMismatch").await?;
     ensure!(said.contains(&proxy.url()) && said.contains(&uid(&other).await?), "{said}");
     let failed = a.fails_unharmed("ClusterIdentityMismatch").await?;
     ensure!(imports.secrets.get_opt("c-token").await?.is_none(), "there is a token of it");
 
-    proxy.retarget(address(&source));
+    proxy.replace_target(address(&source));
     a.recovers(&failed).await;
     subject("c").ready().await;
     importer.stop().await

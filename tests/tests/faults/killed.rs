@@ -6,19 +6,19 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{
-    Fault, Importer, Imports, Proxy, client, eventually, kubeconfig_at, link_with, linked, pod_lister,
-    pod_lister_import, tokens_minted_in,
+    Fault, Importer, Imports, Proxy, apply_link, client, create_pod_lister, eventually,
+    kubeconfig_with_server, linked_clusters, pod_lister_import, tokens_minted_in,
 };
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_and_after_the_source_has_minted() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
+    let (target, source) = linked_clusters().await?;
     let to_source = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     let to_target = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
-    link_with(&target, "c2", &kubeconfig_at(source.kubeconfig_value(), &to_source.url())).await?;
+    apply_link(&target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &to_source.url())).await?;
     let start = || {
-        let kubeconfig = kubeconfig_at(target.kubeconfig_value(), &to_target.url());
+        let kubeconfig = kubeconfig_with_server(target.kubeconfig_value(), &to_target.url());
         anyhow::Ok(Importer::start(client(kubeconfig)?))
     };
     let imports = Imports::of(target.client(), "default");
@@ -33,7 +33,7 @@ async fn before_and_after_the_source_has_minted() -> anyhow::Result<()> {
     };
 
     // While it asks for a token.
-    pod_lister(&source, "before").await?;
+    create_pod_lister(&source, "before").await?;
     to_source.set(Fault::Hang);
     let importer = start()?;
     imports.create(&pod_lister_import("before", "c2", "before")).await?;
@@ -50,7 +50,7 @@ async fn before_and_after_the_source_has_minted() -> anyhow::Result<()> {
     ensure!(tokens_minted_in(&source, "before")? == 1, "more than one token");
 
     // With the token in its hand.
-    pod_lister(&source, "after").await?;
+    create_pod_lister(&source, "after").await?;
     to_source.set(Fault::Hang);
     imports.create(&pod_lister_import("after", "c2", "after")).await?;
     seen("second-barrier").await?;
@@ -89,8 +89,8 @@ async fn allow_status(target: &mcsa_tests::Cluster, verbs: Value) -> anyhow::Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_it_has_written_the_status() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     let review = ["auth", "can-i", "update", "serviceaccountimports", "--subresource=status"];
     let whom = format!("--as=system:serviceaccount:{SYSTEM_NAMESPACE}:importer");
     let may_update = async || target.kubectl(review.iter().copied().chain([whom.as_str()])).await.is_ok();

@@ -8,8 +8,8 @@ use kube::Api;
 use kube::config::Kubeconfig;
 use mcsa_client::ServiceAccountImport;
 use mcsa_tests::{
-    Cluster, Importer, Imports, client, eventually, linked, linked_to, pod_lister, pod_lister_import,
-    tokens_minted_in,
+    Cluster, Importer, Imports, client, create_pod_lister, eventually, linked_clusters,
+    linked_clusters_with_source, pod_lister_import, tokens_minted_in,
 };
 
 use super::{Subject, for_a_day};
@@ -32,8 +32,8 @@ fn expires_after(expiry: Timestamp, lifetime: i64, start: Timestamp) -> anyhow::
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_the_source_shortens_is_used_as_granted() -> anyhow::Result<()> {
     let stingy = Cluster::builder("c2").api_server_arg("--service-account-max-token-expiration=1h");
-    let (target, source) = linked_to(stingy).await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters_with_source(stingy).await?;
+    create_pod_lister(&source, "lister").await?;
     let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     let start = Timestamp::now();
@@ -47,13 +47,13 @@ async fn a_token_that_the_source_shortens_is_used_as_granted() -> anyhow::Result
     // Right until then that is the only one. By the time that another import is ready, the importer has
     // had its chance.
     let first = a.values().await?;
-    importer.turn_to(refresh - SignedDuration::from_secs(30));
+    importer.advance_to(refresh - SignedDuration::from_secs(30));
     imports.create(&for_a_day("later", "c2")).await?;
     let later = Subject { name: "later", ..a };
     later.ready().await;
     ensure!(a.values().await? == first, "refreshed before its time");
     ensure!(tokens_minted_in(&source, "lister")? == 2, "more than one token each");
-    importer.turn_to_refresh(&imports, "a").await?;
+    importer.advance_to_refresh(&imports, "a").await?;
     a.has_another(&first).await;
     ensure!(tokens_minted_in(&source, "lister")? == 3, "more than one token for a refresh");
     let told = Api::<Event>::namespaced(target.client(), "default").list(&Default::default()).await?;
@@ -74,8 +74,8 @@ async fn a_token_that_the_source_shortens_is_used_as_granted() -> anyhow::Result
 /// year (`--service-account-extend-token-expiration`).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_the_kubelets_lifetime_is_no_exception() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     let mut import = pod_lister_import("a", "c2", "lister");
@@ -91,8 +91,8 @@ async fn a_token_of_the_kubelets_lifetime_is_no_exception() -> anyhow::Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_account_that_was_recreated_is_noticed() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&for_a_day("a", "c2")).await?;

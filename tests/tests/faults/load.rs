@@ -7,8 +7,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::api::ListParams;
 use mcsa_importer::LANE_LIMIT;
 use mcsa_tests::{
-    Fault, Imports, Proxy, Servants, eventually, eventually_within, kubeconfig_at, kubemcsa_ok, link_with,
-    linked, pod_lister, pod_lister_import, tokens_minted_in,
+    Daemons, Fault, Imports, Proxy, apply_link, create_pod_lister, eventually, eventually_within,
+    kubeconfig_with_server, kubemcsa_ok, linked_clusters, pod_lister_import, tokens_minted_in,
 };
 
 const IMPORTS: usize = 300;
@@ -23,11 +23,11 @@ async fn ready(imports: &Imports) -> anyhow::Result<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_in_the_middle_of_three_hundred_imports() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
-    link_with(&target, "c2", &kubeconfig_at(source.kubeconfig_value(), &proxy.url())).await?;
+    apply_link(&target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &proxy.url())).await?;
     let imports = Imports::of(target.client(), "default");
     stream::iter(0..IMPORTS)
         .map(|i| pod_lister_import(&format!("import-{i}"), "c2", "lister"))
@@ -41,21 +41,21 @@ async fn sigterm_in_the_middle_of_three_hundred_imports() -> anyhow::Result<()> 
 
     // So far away that it is not done before we look.
     proxy.set(Fault::Delay(Duration::from_millis(100)));
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     eventually("it is at work", async || {
         let minted = tokens_minted_in(&source, "lister")?;
         ensure!(minted > LANE_LIMIT, "{minted} tokens");
         anyhow::Ok(())
     })
     .await;
-    let status = servants.importer.terminate().await?;
-    ensure!(status.success(), "it ended with {status}: {}", servants.importer.log_tail(5));
+    let status = daemons.importer.terminate().await?;
+    ensure!(status.success(), "it ended with {status}: {}", daemons.importer.log_tail(5));
     let done = ready(&imports).await?;
     ensure!((1..IMPORTS).contains(&done), "{done} imports are ready: it was not in the middle");
 
     proxy.set(Fault::Pass);
-    drop(servants);
-    let _servants = Servants::start(&target, target.dir(), "info").await?;
+    drop(daemons);
+    let _daemons = Daemons::start(&target, target.dir(), "info").await?;
     eventually_within(Duration::from_secs(60), "all are ready", async || {
         let ready = ready(&imports).await?;
         ensure!(ready == IMPORTS, "{ready} are");

@@ -9,7 +9,8 @@ use kube::api::PostParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Client, Config};
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, Proxy, client, eventually, link_with, linked, pod_lister,
+    Cluster, Fault, Importer, Imports, Proxy, apply_link, client, create_pod_lister, eventually,
+    linked_clusters,
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -41,8 +42,8 @@ async fn answers(kubeconfig: &Kubeconfig, code: u16) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_refuses_the_link() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     let role = |name: &'static str, verbs: &'static str, resources: &'static str| {
         ["create", "clusterrole", name, verbs, resources]
     };
@@ -60,7 +61,7 @@ async fn a_source_that_refuses_the_link() -> anyhow::Result<()> {
         source.kubectl(args).await?;
     }
     let link = identity(&source).await?;
-    link_with(&target, "c2", &link).await?;
+    apply_link(&target, "c2", &link).await?;
     let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&for_a_day("a", "c2")).await?;
@@ -74,7 +75,7 @@ async fn a_source_that_refuses_the_link() -> anyhow::Result<()> {
     ensure!(failed.said.contains("kubemcsa bootstrap") && failed.said.contains("c2"), "{}", failed.said);
     source.kubectl(["-n", "links", "create", "serviceaccount", "c1"]).await?;
     let link = identity(&source).await?;
-    link_with(&target, "c2", &link).await?;
+    apply_link(&target, "c2", &link).await?;
     a.has_another(&failed.values).await;
 
     // 403: it may not mint.

@@ -10,8 +10,8 @@ use kube::core::ApiResource;
 use kube::{Api, Client, Config};
 use mcsa_client::ServiceAccountImport;
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, Proxy, client, eventually, kubeconfig_at, linked, pod_lister,
-    pod_lister_import, tokens_minted_in,
+    Cluster, Fault, Importer, Imports, Proxy, client, create_pod_lister, eventually, kubeconfig_with_server,
+    linked_clusters, pod_lister_import, tokens_minted_in,
 };
 use serde_json::json;
 
@@ -46,12 +46,12 @@ fn lists(target: &Cluster, resource: &str) -> anyhow::Result<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_is_too_old_is_begun_anew() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
+    let (target, source) = linked_clusters().await?;
     // Else its garbage collector learns of imports after half a minute.
     target.restart_controller_manager()?;
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     let proxy = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
-    let importer = Importer::start(client(kubeconfig_at(target.kubeconfig_value(), &proxy.url()))?);
+    let importer = Importer::start(client(kubeconfig_with_server(target.kubeconfig_value(), &proxy.url()))?);
     let imports = Imports::of(target.client(), "default");
     let subject = |name| Subject { importer: &importer, imports: &imports, name };
     for name in ["deleted", "edited", "lost"] {
@@ -98,10 +98,10 @@ async fn a_watch_that_is_too_old_is_begun_anew() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_falls_silent_is_begun_anew() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     let proxy = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
-    let mut config = Config::try_from(kubeconfig_at(target.kubeconfig_value(), &proxy.url()))?;
+    let mut config = Config::try_from(kubeconfig_with_server(target.kubeconfig_value(), &proxy.url()))?;
     config.proxy_url = None;
     // As the importer has it, but for the length: a test does not wait for two bookmarks.
     config.read_timeout = Some(Duration::from_secs(3));
@@ -112,7 +112,7 @@ async fn a_watch_that_falls_silent_is_begun_anew() -> anyhow::Result<()> {
     imports.create(&pod_lister_import("a", "c2", "lister")).await?;
     subject("a").ready().await;
 
-    proxy.silence();
+    proxy.freeze_connections();
     imports.create(&pod_lister_import("b", "c2", "lister")).await?;
     subject("b").ready().await;
     importer.stop().await

@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, Proxy, eventually, kubeconfig_at, link_with, linked, pod_lister,
-    pod_lister_import, tokens_minted_in,
+    Cluster, Fault, Importer, Imports, Proxy, apply_link, create_pod_lister, eventually,
+    kubeconfig_with_server, linked_clusters, pod_lister_import, tokens_minted_in,
 };
 use serde_json::json;
 
@@ -26,8 +26,8 @@ fn refusals(target: &Cluster, namespace: &str) -> anyhow::Result<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_costs_no_token_each_time() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
-    pod_lister(&source, "lister").await?;
+    let (target, source) = linked_clusters().await?;
+    create_pod_lister(&source, "lister").await?;
     target.kubectl(["create", "namespace", "full"]).await?;
     target.kubectl(["-n", "full", "create", "quota", "no-secrets", "--hard=secrets=0"]).await?;
     let quotas = Api::<ResourceQuota>::namespaced(target.client(), "full");
@@ -63,11 +63,11 @@ async fn a_quota_costs_no_token_each_time() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_ends_needs_no_source() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
+    let (target, source) = linked_clusters().await?;
     target.restart_controller_manager()?;
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
-    link_with(&target, "c2", &kubeconfig_at(source.kubeconfig_value(), &proxy.url())).await?;
+    apply_link(&target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &proxy.url())).await?;
     target.kubectl(["create", "namespace", "ends"]).await?;
     let maps = Api::<ConfigMap>::namespaced(target.client(), "ends");
     let held = json!({ "metadata": { "name": "held", "finalizers": ["example.com/hold"] } });

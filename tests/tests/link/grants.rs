@@ -14,7 +14,7 @@ async fn only_what_is_allowed_can_be_imported() -> anyhow::Result<()> {
     ensure!(world.traces().await?.is_empty(), "a refusal has left something: {:?}", world.traces().await?);
 
     world.run(&["bootstrap", "--allow", "team-a"])?;
-    let _servants = world.servants().await?;
+    let _daemons = world.daemons().await?;
     for namespace in ["team-a", "team-b"] {
         imports.create(&pod_lister_import(namespace, "c2", namespace)).await?;
     }

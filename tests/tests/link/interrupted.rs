@@ -31,7 +31,7 @@ async fn a_rotation_that_is_interrupted_harms_no_import() -> anyhow::Result<()> 
     let world = World::start().await?;
     let imports = world.accounts().await?;
     world.run(&["bootstrap"])?;
-    let _servants = world.servants().await?;
+    let _daemons = world.daemons().await?;
     eventually("the importer has the link", async || world.links().ready("c2").await).await;
     let mut steps = 0;
     for signal in ["INT", "KILL"] {

@@ -13,7 +13,7 @@ async fn no_import_fails_while_a_link_is_rotated() -> anyhow::Result<()> {
     let world = World::start().await?;
     let imports = world.accounts().await?;
     world.run(&["bootstrap"])?;
-    let _servants = world.servants().await?;
+    let _daemons = world.daemons().await?;
     eventually("the importer has the link", async || world.links().ready("c2").await).await;
 
     for round in 0..2 {

@@ -83,7 +83,7 @@ async fn of_two_who_differ_nobody_is_told_what_is_not_so() -> anyhow::Result<()>
 #[tokio::test(flavor = "multi_thread")]
 async fn two_at_the_same_time_make_one_link() -> anyhow::Result<()> {
     let world = World::start().await?;
-    let _servants = world.servants().await?;
+    let _daemons = world.daemons().await?;
     for round in 0..3 {
         let start = || {
             let mut command = Command::new(program("kubemcsa")?);

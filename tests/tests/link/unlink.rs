@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_tests::{Cluster, eventually, kubemcsa, kubemcsa_ok, merged_kubeconfig, pod_lister_import};
+use mcsa_tests::{Cluster, eventually, kubemcsa, kubemcsa_ok, pod_lister_import, write_merged_kubeconfig};
 
 use super::{BOTH, World};
 
@@ -10,7 +10,7 @@ use super::{BOTH, World};
 async fn both_sides_are_clean_and_another_link_can_follow() -> anyhow::Result<()> {
     let world = World::start().await?;
     let imports = world.accounts().await?;
-    let _servants = world.servants().await?;
+    let _daemons = world.daemons().await?;
     ensure!(world.traces().await?.is_empty(), "there is something before the first link");
     for keeps in [false, true] {
         world.run(&["bootstrap"])?;
@@ -79,7 +79,7 @@ async fn nothing_of_somebody_else_is_removed() -> anyhow::Result<()> {
     // Another cluster of the same name, told apart by its UID, and what the two say of each other.
     let twin = Cluster::start("c1").await?;
     let kubeconfig = twin.dir().join("kubeconfig-of-both");
-    merged_kubeconfig(&[&twin, &world.source], &kubeconfig)?;
+    write_merged_kubeconfig(&[&twin, &world.source], &kubeconfig)?;
     for command in ["unlink", "bootstrap", "rotate"] {
         let output = kubemcsa(&kubeconfig, [command].into_iter().chain(BOTH))?;
         let said = String::from_utf8(output.stderr)?;

@@ -220,7 +220,7 @@ pub async fn judge(folder: &Path, rules: &Rules, tests: Vec<Value>) -> anyhow::R
 /// Has Prometheus' own parser read the text: `promtool check metrics` knows only the format before it.
 pub async fn parse(folder: &Path, scrape: &Scrape) -> anyhow::Result<()> {
     let (file, blocks) = (folder.join("metrics.txt"), folder.join("blocks"));
-    std::fs::write(&file, scrape.stamped(1_800_000_000))?;
+    std::fs::write(&file, scrape.with_timestamp(1_800_000_000))?;
     let import = ["tsdb", "create-blocks-from", "openmetrics"].map(OsStr::new);
     promtool(import.into_iter().chain([file.as_os_str(), blocks.as_os_str()])).await.map(drop)
 }

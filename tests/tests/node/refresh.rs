@@ -4,23 +4,25 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use kube::api::{Patch, PatchParams};
-use mcsa_tests::{Imports, Installed, Lister, Node, Proxy, READY, eventually, eventually_within};
+use mcsa_tests::{
+    Imports, Installation, ListerLog, Node, Proxy, READY_TIMEOUT, eventually, eventually_within,
+};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_keep_listing() -> anyhow::Result<()> {
-    let Some(installed) = Installed::bare(Node::builder("c1").sync_frequency("10s")).await? else {
+    let Some(installed) = Installation::prepare(Node::builder("c1").sync_frequency("10s")).await? else {
         return Ok(());
     };
     let (node, source) = (&installed.node, &installed.source);
-    let api_server = SocketAddr::from((node.host(), source.port()));
-    let old = Proxy::start_at(node.host(), api_server).await?;
+    let api_server = SocketAddr::from((node.host_address(), source.port()));
+    let old = Proxy::start_at(node.host_address(), api_server).await?;
     installed.install()?;
     installed.bootstrap(&["--source-server", &old.url()])?;
-    let imports = installed.namespace("shop").await?;
-    installed.import(&imports, "shop").await?;
+    let imports = installed.create_namespace("shop").await?;
+    installed.create_import(&imports, "shop").await?;
     installed.deploy_listers("shop").await?;
-    installed.available("shop", "lister").await?;
+    installed.wait_for_rollout("shop", "lister").await?;
     go_on(&installed, &old.url()).await?;
 
     // A refresh like any other, but for its time.
@@ -32,7 +34,7 @@ async fn pods_keep_listing() -> anyhow::Result<()> {
     .await?;
     go_on(&installed, &old.url()).await?;
 
-    let new = Proxy::start_at(node.host(), api_server).await?;
+    let new = Proxy::start_at(node.host_address(), api_server).await?;
     changes(&installed, &imports, "server", async || installed.bootstrap(&["--source-server", &new.url()]))
         .await?;
     drop(old);
@@ -45,9 +47,10 @@ async fn pods_keep_listing() -> anyhow::Result<()> {
     let bundle = bundle.display().to_string();
     let flags = ["--source-server", &new.url(), "--source-ca-file", &bundle];
     changes(&installed, &imports, "ca.crt", async || installed.bootstrap(&flags)).await?;
-    next.takes_over().await?;
+    next.activate().await?;
     go_on(&installed, &new.url()).await?;
-    let failed: Vec<_> = installed.listers("shop")?.into_iter().flat_map(|lister| lister.failed).collect();
+    let failed: Vec<_> =
+        installed.lister_logs("shop")?.into_iter().flat_map(|lister| lister.errors).collect();
     ensure!(failed.is_empty(), "{failed:?}");
 
     // The one change that nobody can announce: the tokens of an account that is gone are worthless.
@@ -57,18 +60,19 @@ async fn pods_keep_listing() -> anyhow::Result<()> {
     })
     .await?;
     // One call may have been under way.
-    let listed = |listers: &[Lister]| listers.iter().map(|lister| lister.listed.len()).collect::<Vec<_>>();
-    let before = listed(&installed.listers("shop")?);
+    let listed =
+        |listers: &[ListerLog]| listers.iter().map(|lister| lister.servers.len()).collect::<Vec<_>>();
+    let before = listed(&installed.lister_logs("shop")?);
     eventually("each has listed once more", async || {
-        let now = listed(&installed.listers("shop")?);
+        let now = listed(&installed.lister_logs("shop")?);
         ensure!(now.iter().zip(&before).all(|(now, before)| now > before), "{before:?}, {now:?}");
         Ok(())
     })
     .await;
-    let failed = |listers: &[Lister]| listers.iter().map(|lister| lister.failed.len()).sum::<usize>();
-    let before = failed(&installed.listers("shop")?);
+    let failed = |listers: &[ListerLog]| listers.iter().map(|lister| lister.errors.len()).sum::<usize>();
+    let before = failed(&installed.lister_logs("shop")?);
     go_on(&installed, &new.url()).await?;
-    let after = installed.listers("shop")?;
+    let after = installed.lister_logs("shop")?;
     ensure!(failed(&after) == before, "{after:?}");
     let restarts = installed
         .node
@@ -88,7 +92,7 @@ async fn pods_keep_listing() -> anyhow::Result<()> {
 /// Does something that changes a value of the Secret, and waits until the kubelet has mounted that value
 /// in both pods.
 async fn changes(
-    installed: &Installed,
+    installed: &Installation,
     imports: &Imports,
     key: &str,
     change: impl AsyncFnOnce() -> anyhow::Result<()>,
@@ -102,8 +106,8 @@ async fn changes(
         Ok::<_, anyhow::Error>(after)
     })
     .await;
-    eventually_within(READY, format!("the new {key} is mounted"), async || {
-        let mounted = installed.node.mounted(key)?;
+    eventually_within(READY_TIMEOUT, format!("the new {key} is mounted"), async || {
+        let mounted = installed.node.mounted_values(key)?;
         ensure!(
             mounted.len() == 2 && mounted.iter().all(|value| *value == after),
             "{} mounts, not all new",
@@ -116,14 +120,14 @@ async fn changes(
 }
 
 /// Both pods list the pods of the source at this address, five more times.
-async fn go_on(installed: &Installed, server: &str) -> anyhow::Result<()> {
+async fn go_on(installed: &Installation, server: &str) -> anyhow::Result<()> {
     let server = format!("{server}/");
     let count = || -> anyhow::Result<Vec<usize>> {
-        let listers = installed.listers("shop")?;
+        let listers = installed.lister_logs("shop")?;
         ensure!(listers.len() == 2, "{listers:?}");
         Ok(listers
             .iter()
-            .map(|lister| lister.listed.iter().filter(|from| **from == server).count())
+            .map(|lister| lister.servers.iter().filter(|from| **from == server).count())
             .collect())
     };
     let before = count().unwrap_or_else(|_| vec![0, 0]);
@@ -132,7 +136,7 @@ async fn go_on(installed: &Installed, server: &str) -> anyhow::Result<()> {
         ensure!(
             now.iter().zip(&before).all(|(now, before)| *now >= before + 5),
             "{before:?} then {now:?}: {:?}",
-            installed.listers("shop")
+            installed.lister_logs("shop")
         );
         Ok(())
     })

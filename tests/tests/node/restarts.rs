@@ -14,7 +14,8 @@ use kube::{Api, Client, Config};
 use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
 use mcsa_importer::LANE_LIMIT;
 use mcsa_tests::{
-    Imports, Installed, Node, eventually, images, pod, pod_lister_import, tokens, tokens_minted_in, unsaid,
+    Imports, Installation, Node, ensure_no_tokens_in, eventually, images, pod_lister_import, restricted_pod,
+    stored_tokens, tokens_minted_in,
 };
 use serde_json::json;
 use tokio::sync::watch;
@@ -22,10 +23,10 @@ use tokio::task::JoinHandle;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_notices() -> anyhow::Result<()> {
-    let Some(installed) = Installed::start(Node::builder("c1")).await? else { return Ok(()) };
-    let imports = installed.namespace("shop").await?;
-    installed.import(&imports, "shop").await?;
-    let before = tokens(&installed.node).await?;
+    let Some(installed) = Installation::start(Node::builder("c1")).await? else { return Ok(()) };
+    let imports = installed.create_namespace("shop").await?;
+    installed.create_import(&imports, "shop").await?;
+    let before = stored_tokens(&installed.node).await?;
     let refused = Arc::new(AtomicUsize::new(0));
     let creation = Busy::begin(creation(&installed, refused.clone())?);
     let declaration = Busy::begin(declaration(imports.clone()));
@@ -36,7 +37,7 @@ async fn nobody_notices() -> anyhow::Result<()> {
     for program in ["importer", "webhook"] {
         for _ in 0..KILLS {
             kill_one(&installed, program).await?;
-            installed.serves().await?;
+            installed.wait_until_available().await?;
         }
     }
     let (created, failed) = creation.end().await?;
@@ -56,8 +57,8 @@ async fn nobody_notices() -> anyhow::Result<()> {
 }
 
 /// Everything that importer and webhook wrote, before they were killed, and after.
-async fn nothing_was_said(installed: &Installed, before: &BTreeSet<String>) -> anyhow::Result<()> {
-    let tokens = before | &tokens(&installed.node).await?;
+async fn nothing_was_said(installed: &Installation, before: &BTreeSet<String>) -> anyhow::Result<()> {
+    let tokens = before | &stored_tokens(&installed.node).await?;
     let logs = installed.node.pod_logs()?;
     let ours = logs.into_iter().map(|(path, log)| (path.display().to_string(), log));
     let ours: Vec<_> = ours.filter(|(path, _)| path.contains(SYSTEM_NAMESPACE)).collect();
@@ -66,7 +67,7 @@ async fn nothing_was_said(installed: &Installed, before: &BTreeSet<String>) -> a
         let count = ours.iter().filter(traced).count();
         ensure!(count > 2, "{count} logs of the {program} at trace level");
     }
-    unsaid(&tokens, ours)
+    ensure_no_tokens_in(&tokens, ours)
 }
 
 /// How many of each program are killed.
@@ -120,7 +121,7 @@ impl Busy {
 /// An API server does not ask a second time when the webhook that it asks is killed in that moment: it
 /// refuses the pod, which is counted, and whoever creates pods tries again, as controllers do.
 fn creation(
-    installed: &Installed,
+    installed: &Installation,
     refused: Arc<AtomicUsize>,
 ) -> anyhow::Result<impl Fn(usize) -> BoxFuture<'static, anyhow::Result<String>> + Send + 'static> {
     let mut config = Config::try_from(installed.node.kubeconfig_value())?;
@@ -131,7 +132,7 @@ fn creation(
         let (pods, refused) = (pods.clone(), refused.clone());
         async move {
             let name = format!("pod-{number}");
-            let mut pod = pod("none", json!({ IMPORT_NAME: "c2-pod-lister" }), &[]);
+            let mut pod = restricted_pod("none", json!({ IMPORT_NAME: "c2-pod-lister" }), &[]);
             pod["metadata"]["name"] = name.clone().into();
             pod["spec"]["schedulingGates"] = json!([{ "name": "example.com/never" }]);
             let pod = serde_json::from_value(pod)?;
@@ -174,11 +175,11 @@ fn declaration(
 }
 
 /// Another image for both, which says all that it can say.
-async fn roll(installed: &Installed) -> anyhow::Result<()> {
+async fn roll(installed: &Installation) -> anyhow::Result<()> {
     let images = images().await?;
     for (name, image) in [("importer", &images.importer.name), ("webhook", &images.webhook.name)] {
         let next = format!("{}-next", image);
-        installed.node.tag(image, &next)?;
+        installed.node.tag_image(image, &next)?;
         let patch = json!({ "spec": { "template": { "spec": { "containers": [
             { "name": name, "image": next, "env": [{ "name": "RUST_LOG", "value": "trace" }] },
         ] } } } });
@@ -188,15 +189,15 @@ async fn roll(installed: &Installed) -> anyhow::Result<()> {
             .kubectl(["-n", SYSTEM_NAMESPACE, "patch", "deployment", name, "--patch", &patch])
             .await?;
     }
-    installed.serves().await
+    installed.wait_until_available().await
 }
 
 /// Kills the process of one pod, as the kernel does when memory runs out, and waits until the kubelet
 /// has started it again.
-async fn kill_one(installed: &Installed, program: &str) -> anyhow::Result<()> {
+async fn kill_one(installed: &Installation, program: &str) -> anyhow::Result<()> {
     let restarts = async || restarts(installed, program).await;
     let before = restarts().await?;
-    let victim = installed.node.processes(program)?.into_iter().next().context("none runs")?;
+    let victim = installed.node.pids_of(program)?.into_iter().next().context("none runs")?;
     installed.node.run("sh", &["-c", "kill -KILL $0", &victim])?;
     eventually(format!("a {program} that was killed has been started again"), async || {
         let now = restarts().await?;
@@ -207,7 +208,7 @@ async fn kill_one(installed: &Installed, program: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn restarts(installed: &Installed, program: &str) -> anyhow::Result<i32> {
+async fn restarts(installed: &Installation, program: &str) -> anyhow::Result<i32> {
     let pods = Api::<Pod>::namespaced(installed.node.client(), SYSTEM_NAMESPACE);
     let pods = pods.list(&ListParams::default().labels(&format!("app.kubernetes.io/name={program}"))).await?;
     let statuses = pods.into_iter().filter_map(|pod| pod.status?.container_statuses).flatten();
