@@ -46,7 +46,7 @@ impl NextAuthority<'_> {
     pub async fn activate(&self) -> anyhow::Result<()> {
         fs::write(self.cluster.dir().join("apiserver.key"), &self.pki.api_server.key)?;
         fs::write(self.cluster.dir().join("apiserver.crt"), &self.pki.api_server.certificate)?;
-        eventually("the API server to serve the certificate", async || self.kubectl(["version"]).await).await;
+        eventually("the API server serves the certificate", async || self.kubectl(["version"]).await).await;
         Ok(())
     }
 

@@ -60,7 +60,7 @@ impl Daemons {
             .await?,
             _port: port,
         };
-        eventually("importer and webhook to be ready", async || daemons.ensure_ready(target, &url).await)
+        eventually("importer and webhook are ready", async || daemons.ensure_ready(target, &url).await)
             .await;
         Ok(daemons)
     }

@@ -11,7 +11,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Calls `probe` until it returns `Ok`, and returns its value. Panics after a minute.
 ///
-/// The panic message has `what`, the time waited, and the probe's last error, which should describe what the probe
+/// The panic message has `what` (like "the pod is gone"), the time waited, and the probe's last error, which should describe what the probe
 /// observed.
 pub async fn eventually<T, E: Display>(what: impl Display, probe: impl AsyncFnMut() -> Result<T, E>) -> T {
     eventually_within(DEADLINE, what, probe).await
@@ -52,13 +52,13 @@ pub async fn try_eventually<T, E: Display>(
             Ok(Err(error)) => last = Some(format!("{error:#}")),
             Err(_) => {
                 let before = last.map_or_else(String::new, |error| format!("; the one before: {error}"));
-                return Err(anyhow!("waited {deadline:?} for {what}; the last probe did not return{before}"));
+                return Err(anyhow!("timed out after {deadline:?}: {what}; the last probe did not return{before}"));
             }
         }
         if Instant::now() + PAUSE >= end {
             let waited = start.elapsed();
             let error = last.unwrap_or_default();
-            return Err(anyhow!("waited {waited:.1?} for {what}; last observed: {error}"));
+            return Err(anyhow!("timed out after {waited:.1?}: {what}; last observed: {error}"));
         }
         sleep(PAUSE).await;
     }

@@ -106,7 +106,7 @@ pub fn pod_lister_import(name: &str, cluster: &str, namespace: &str) -> ServiceA
 
 /// Waits until pods can be created in a namespace, which needs the default service account.
 pub async fn wait_for_default_service_account(cluster: &Cluster, namespace: &str) {
-    eventually(format!("the default service account of {namespace}"), async || {
+    eventually(format!("the default service account of {namespace} exists"), async || {
         cluster.kubectl(["-n", namespace, "get", "serviceaccount", "default"]).await
     })
     .await;

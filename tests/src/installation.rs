@@ -86,7 +86,7 @@ impl Installation {
     /// it is ready.
     pub async fn create_import(&self, imports: &Imports, namespace: &str) -> anyhow::Result<()> {
         imports.create(&pod_lister_import("c2-pod-lister", self.source.name(), namespace)).await?;
-        eventually(format!("the import in {namespace} to be ready"), async || {
+        eventually(format!("the import in {namespace} is ready"), async || {
             imports.ready("c2-pod-lister").await
         })
         .await;

@@ -7,7 +7,7 @@
 //!
 //! let cluster = Cluster::start("c1").await?;
 //! cluster.kubectl(["create", "namespace", "demo"]).await?;
-//! eventually("the default service account", async || {
+//! eventually("the default service account exists", async || {
 //!     cluster.kubectl(["-n", "demo", "get", "serviceaccount", "default"]).await
 //! })
 //! .await;

@@ -251,7 +251,7 @@ impl Node {
     /// Waits until the kubelet has reported since then that the node is ready.
     async fn wait_until_ready(&self, since: Timestamp) -> anyhow::Result<()> {
         let nodes = Api::<NodeObject>::all(self.cluster.client());
-        try_eventually(READY_TIMEOUT, format!("node {} to be ready", self.services.name), async || {
+        try_eventually(READY_TIMEOUT, format!("node {} is ready", self.services.name), async || {
             let others = [&self.scheduler, &self.coredns];
             self.running().processes().into_iter().chain(others).try_for_each(Process::check)?;
             let node = nodes.get(&self.services.name).await?;
@@ -280,7 +280,7 @@ async fn power_on(services: &Services, network: &Network) -> anyhow::Result<(Mac
     let machine = Machine::start(&services.dir, network).await?;
     let command = machine.command(&services.containerd()?);
     let containerd = Process::spawn("containerd", &command, services.dir.join("containerd.log"))?;
-    try_eventually(READY_TIMEOUT, "containerd to respond", async || {
+    try_eventually(READY_TIMEOUT, "containerd responds", async || {
         containerd.check()?;
         output(&mut machine.command(&services::ctr(&services.programs.containerd, &["version"])))
     })

@@ -17,7 +17,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Waits until the API server reports that it is ready.
 pub(crate) async fn wait_until_ready(processes: &[&Process], client: &Client) -> anyhow::Result<()> {
-    wait_for("the API server to be ready", processes, async || {
+    wait_for("the API server is ready", processes, async || {
         let request = http::Request::get("/readyz").body(Vec::new())?;
         client.request_text(request).await.map_err(anyhow::Error::from)
     })
@@ -42,7 +42,7 @@ pub(crate) async fn wait_for<T, E: Display>(
         if start.elapsed() > LIMIT {
             let last_log =
                 processes.last().map(|process| format!("{}: {}", process.name(), process.describe_log()));
-            bail!("waited {LIMIT:?} for {what}; last observed: {observed}\n{}", last_log.unwrap_or_default());
+            bail!("timed out after {LIMIT:?}: {what}; last observed: {observed}\n{}", last_log.unwrap_or_default());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -148,7 +148,7 @@ async fn boot(components: &Components, client: &Client) -> anyhow::Result<[Proce
     wait_until_ready(&[&etcd, &api_server], client).await?;
     let controller_manager = components.spawn_controller_manager()?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
-    wait_for("the default service account", &[&etcd, &api_server, &controller_manager], async || {
+    wait_for("the default service account exists", &[&etcd, &api_server, &controller_manager], async || {
         accounts.get("default").await
     })
     .await?;

@@ -29,7 +29,7 @@ impl Machine {
         let log = dir.join("machine.log");
         drop(fs::remove_file(&log));
         let process = Process::spawn("machine", &network.command(&unshare), log)?;
-        try_eventually(LIMIT, "the machine to be up", async || {
+        try_eventually(LIMIT, "the machine is up", async || {
             process.check()?;
             ensure!(process.log().contains("up\n"), "not up; its log: {}", process.log());
             Ok(())

@@ -75,7 +75,7 @@ impl Network {
 
     async fn connect(&self) -> anyhow::Result<()> {
         let host_namespace = fs::read_link("/proc/self/ns/net")?;
-        try_eventually(LIMIT, "a network namespace", async || {
+        try_eventually(LIMIT, "the network namespace exists", async || {
             self.holder.check()?;
             ensure!(fs::read_link(self.namespace())? != host_namespace, "unshare has not created it");
             Ok(())

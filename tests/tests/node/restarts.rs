@@ -1,4 +1,4 @@
-//! Importer and webhook are killed and replaced while others work.
+//! Importer and webhook are rolled out and killed while pods and imports are created.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,73 +22,73 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_notices() -> anyhow::Result<()> {
+async fn pods_and_imports_succeed_during_rollouts_and_kills() -> anyhow::Result<()> {
     let Some(installed) = Installation::start(Node::builder("c1")).await? else { return Ok(()) };
     let imports = installed.create_namespace("shop").await?;
     installed.create_import(&imports, "shop").await?;
     let before = stored_tokens(&installed.node).await?;
     let refused = Arc::new(AtomicUsize::new(0));
-    let creation = Busy::begin(creation(&installed, refused.clone())?);
-    let declaration = Busy::begin(declaration(imports.clone()));
+    let pods = Repeated::start(create_pods(&installed, refused.clone())?);
+    let created_imports = Repeated::start(create_imports(imports.clone()));
 
-    roll(&installed).await?;
+    roll_out(&installed).await?;
     let count = refused.load(Ordering::SeqCst);
-    ensure!(count == 0, "{count} pods were refused during a roll-out");
+    ensure!(count == 0, "{count} pods were refused during a rollout");
     for program in ["importer", "webhook"] {
         for _ in 0..KILLS {
             kill_one(&installed, program).await?;
             installed.wait_until_available().await?;
         }
     }
-    let (created, failed) = creation.end().await?;
-    ensure!(failed.is_empty(), "{} pods created, and: {failed:?}", created.len());
-    let (declared, failed) = declaration.end().await?;
+    let (created, failed) = pods.stop().await?;
+    ensure!(failed.is_empty(), "{} pods were created, others failed: {failed:?}", created.len());
+    let (names, failed) = created_imports.stop().await?;
     ensure!(failed.is_empty(), "{failed:?}");
-    for name in &declared {
+    for name in &names {
         eventually(format!("import {name} is ready"), async || imports.ready(name).await).await;
     }
-    // One for each, and the one that was there before. Whatever has been minted and not written when an
-    // importer is killed is lost with it, and nothing else is.
+    // One token for each import, including the first one. A killed importer loses only tokens that it has not written
+    // yet.
     let minted = tokens_minted_in(&installed.source, "shop")?;
-    let needed = declared.len() + 1;
+    let needed = names.len() + 1;
     let at_most = needed + KILLS * LANE_LIMIT;
     ensure!((needed..=at_most).contains(&minted), "{minted} tokens for {needed} imports");
-    nothing_was_said(&installed, &before).await
+    no_token_is_logged(&installed, &before).await
 }
 
-/// Everything that importer and webhook wrote, before they were killed, and after.
-async fn nothing_was_said(installed: &Installation, before: &BTreeSet<String>) -> anyhow::Result<()> {
+/// Checks the logs of importer and webhook, with those from before they were killed.
+async fn no_token_is_logged(installed: &Installation, before: &BTreeSet<String>) -> anyhow::Result<()> {
     let tokens = before | &stored_tokens(&installed.node).await?;
     let logs = installed.node.pod_logs()?;
     let ours = logs.into_iter().map(|(path, log)| (path.display().to_string(), log));
     let ours: Vec<_> = ours.filter(|(path, _)| path.contains(SYSTEM_NAMESPACE)).collect();
     for program in ["importer", "webhook"] {
-        let traced = |(path, log): &&(String, String)| path.contains(program) && log.contains("TRACE");
-        let count = ours.iter().filter(traced).count();
-        ensure!(count > 2, "{count} logs of the {program} at trace level");
+        let is_traced = |(path, log): &&(String, String)| path.contains(program) && log.contains("TRACE");
+        let count = ours.iter().filter(is_traced).count();
+        ensure!(count > 2, "only {count} logs of the {program} at trace level");
     }
     ensure_no_tokens_in(&tokens, ours)
 }
 
-/// How many of each program are killed.
+/// How often each program is killed.
 const KILLS: usize = 2;
 
-/// How often something is done.
+/// The pause between two creations, and between two attempts.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many refusals, all in all, are as many as by a webhook that is away.
-const PATIENCE: usize = 300;
+/// So many refusals mean that the webhook is down.
+const MAX_REFUSALS: usize = 300;
 
-/// Somebody who does the same thing again and again, whatever happens.
-struct Busy {
+/// A task that repeats an action, even if it fails.
+struct Repeated {
     stop: watch::Sender<bool>,
     task: JoinHandle<(Vec<String>, Vec<String>)>,
 }
 
-impl Busy {
-    /// `work` gets a number and does it once, giving the name of what it made.
-    fn begin<F: Future<Output = anyhow::Result<String>> + Send>(
-        work: impl Fn(usize) -> F + Send + 'static,
+impl Repeated {
+    /// `action` gets a number, and returns the name of the object that it created.
+    fn start<F: Future<Output = anyhow::Result<String>> + Send>(
+        action: impl Fn(usize) -> F + Send + 'static,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
@@ -99,7 +99,7 @@ impl Busy {
                 if *stopped.borrow() {
                     break;
                 }
-                match work(number).await {
+                match action(number).await {
                     Ok(name) => done.push(name),
                     Err(error) => failed.push(format!("{error:#}")),
                 }
@@ -109,18 +109,18 @@ impl Busy {
         Self { stop, task }
     }
 
-    /// What was done, and what failed.
-    async fn end(self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    /// Returns the names of created objects, and the errors.
+    async fn stop(self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         self.stop.send(true)?;
         Ok(self.task.await?)
     }
 }
 
-/// Creates pods that name an import; no scheduler is to look at them.
+/// Creates pods with an import. A scheduling gate keeps them pending.
 ///
-/// An API server does not ask a second time when the webhook that it asks is killed in that moment: it
-/// refuses the pod, which is counted, and whoever creates pods tries again, as controllers do.
-fn creation(
+/// If a webhook is killed during a request, the API server doesn't retry, but refuses the pod. Refusals are counted, and
+/// retried, as controllers do.
+fn create_pods(
     installed: &Installation,
     refused: Arc<AtomicUsize>,
 ) -> anyhow::Result<impl Fn(usize) -> BoxFuture<'static, anyhow::Result<String>> + Send + 'static> {
@@ -141,7 +141,7 @@ fn creation(
                     Ok(pod) => break pod,
                     Err(error) => {
                         let count = refused.fetch_add(1, Ordering::SeqCst);
-                        ensure!(count < PATIENCE, "{name} is refused again and again: {error}");
+                        ensure!(count < MAX_REFUSALS, "too many pods are refused, the last is {name}: {error}");
                         tokio::time::sleep(TICK).await;
                     }
                 }
@@ -151,7 +151,7 @@ fn creation(
                 volumes.iter().filter_map(|volume| volume.secret.as_ref()?.secret_name.as_deref());
             ensure!(
                 secrets.any(|name| name == "c2-pod-lister-token"),
-                "{name} was let through without its import"
+                "{name} was admitted without its import"
             );
             Ok(name)
         }
@@ -159,8 +159,8 @@ fn creation(
     })
 }
 
-/// Declares imports.
-fn declaration(
+/// Creates imports.
+fn create_imports(
     imports: Imports,
 ) -> impl Fn(usize) -> BoxFuture<'static, anyhow::Result<String>> + Send + 'static {
     move |number| {
@@ -174,8 +174,8 @@ fn declaration(
     }
 }
 
-/// Another image for both, which says all that it can say.
-async fn roll(installed: &Installation) -> anyhow::Result<()> {
+/// Rolls out other images of both, which log at trace level.
+async fn roll_out(installed: &Installation) -> anyhow::Result<()> {
     let images = images().await?;
     for (name, image) in [("importer", &images.importer.name), ("webhook", &images.webhook.name)] {
         let next = format!("{}-next", image);
@@ -192,16 +192,15 @@ async fn roll(installed: &Installation) -> anyhow::Result<()> {
     installed.wait_until_available().await
 }
 
-/// Kills the process of one pod, as the kernel does when memory runs out, and waits until the kubelet
-/// has started it again.
+/// Kills the process of one pod, as the kernel does when memory runs out, and waits until the kubelet has restarted it.
 async fn kill_one(installed: &Installation, program: &str) -> anyhow::Result<()> {
     let restarts = async || restarts(installed, program).await;
     let before = restarts().await?;
-    let victim = installed.node.pids_of(program)?.into_iter().next().context("none runs")?;
+    let victim = installed.node.pids_of(program)?.into_iter().next().context("no process runs")?;
     installed.node.run("sh", &["-c", "kill -KILL $0", &victim])?;
-    eventually(format!("a {program} that was killed has been started again"), async || {
+    eventually(format!("the killed {program} is restarted"), async || {
         let now = restarts().await?;
-        ensure!(now > before, "{now} restarts, as before");
+        ensure!(now > before, "there are still {now} restarts");
         Ok(())
     })
     .await;
