@@ -1,4 +1,4 @@
-//! What is installed: the same by kubectl and by kubemcsa, and accepted by a real API server.
+//! Installing with kubemcsa and kubectl.
 
 use std::path::Path;
 
@@ -14,9 +14,9 @@ use serde_json::json;
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_and_kubemcsa_install_the_same() -> anyhow::Result<()> {
+async fn kubectl_and_kubemcsa_install_the_same_objects() -> anyhow::Result<()> {
     let cluster = Cluster::start("c1").await?;
-    // Without a cluster, let alone a kubeconfig.
+    // Printing YAML needs neither a cluster nor a kubeconfig.
     let yaml = kubemcsa_ok(Path::new("/nonexistent"), ["install", "-o", "yaml"])?;
     let file = cluster.dir().join("install.yaml");
     std::fs::write(&file, &yaml)?;
@@ -27,25 +27,25 @@ async fn kubectl_and_kubemcsa_install_the_same() -> anyhow::Result<()> {
     let again = cluster.kubectl(["apply", "--server-side", manager, "-f", &file]).await?;
     ensure!(again.lines().all(|line| line.ends_with("serverside-applied")), "{again}");
     let output = kubemcsa(cluster.kubeconfig(), ["install", "--no-wait"])?;
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(output.status.success(), "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.success(), "{stderr}");
     let objects = yaml.lines().filter(|line| line.starts_with("kind: ")).count();
-    let unchanged = said.lines().filter(|line| line.ends_with("unchanged")).count();
-    ensure!(objects > 10 && unchanged == objects, "{unchanged} of {objects} objects are unchanged:\n{said}");
+    let unchanged = stderr.lines().filter(|line| line.ends_with("unchanged")).count();
+    ensure!(objects > 10 && unchanged == objects, "{unchanged} of {objects} objects are unchanged:\n{stderr}");
 
-    // There is no node: whoever waits is told what for, and what is in the way.
+    // Without nodes, waiting for the rollout fails with the reason.
     let output = kubemcsa(cluster.kubeconfig(), ["install", "--timeout", "1s"])?;
-    let said = String::from_utf8(output.stderr)?;
-    let last = said.lines().last().context("nothing was said")?;
-    ensure!(output.status.code() == Some(1) && last.contains("importer"), "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    let last = stderr.lines().last().context("stderr is empty")?;
+    ensure!(output.status.code() == Some(1) && last.contains("importer"), "{stderr}");
 
-    // An edit is put right.
+    // Installing again repairs edits.
     cluster.kubectl(["delete", "clusterrole", "multicluster-service-account-importer"]).await?;
     let output = kubemcsa(cluster.kubeconfig(), ["install", "--no-wait"])?;
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(said.lines().filter(|line| line.ends_with("created")).count() == 1, "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(stderr.lines().filter(|line| line.ends_with("created")).count() == 1, "{stderr}");
 
-    // The webhook has registered itself by a URL: that stays, and the rest is put right.
+    // Installing again keeps the URL that a webhook has registered, and repairs other fields.
     let configurations = Api::<MutatingWebhookConfiguration>::all(cluster.client());
     let by_url = json!({
         "url": "https://127.0.0.1:9443/mutate-pods",
@@ -59,19 +59,19 @@ async fn kubectl_and_kubemcsa_install_the_same() -> anyhow::Result<()> {
     configurations.patch(CONFIGURATION, &PatchParams::default(), &patch).await?;
     for outcome in ["changed", "unchanged"] {
         let output = kubemcsa(cluster.kubeconfig(), ["install", "--no-wait"])?;
-        let said = String::from_utf8(output.stderr)?;
-        ensure!(output.status.success(), "{said}");
-        let lines: Vec<_> = said.lines().filter(|line| line.contains(CONFIGURATION)).collect();
-        ensure!(lines.iter().any(|line| line.contains("https://127.0.0.1:9443/mutate-pods")), "{said}");
-        ensure!(lines.iter().any(|line| line.ends_with(&format!(" {outcome}"))), "{said}");
+        let stderr = String::from_utf8(output.stderr)?;
+        ensure!(output.status.success(), "{stderr}");
+        let lines: Vec<_> = stderr.lines().filter(|line| line.contains(CONFIGURATION)).collect();
+        ensure!(lines.iter().any(|line| line.contains("https://127.0.0.1:9443/mutate-pods")), "{stderr}");
+        ensure!(lines.iter().any(|line| line.ends_with(&format!(" {outcome}"))), "{stderr}");
         let entry = configurations.get(CONFIGURATION).await?.webhooks.unwrap_or_default().remove(0);
         ensure!(json!(entry.client_config) == by_url && entry.timeout_seconds == Some(5), "{entry:?}");
     }
     Ok(())
 }
 
-/// Which of the importer's rights there are.
-async fn rights(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+/// The importer's roles and bindings.
+async fn importer_roles(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let mut rights = Vec::new();
     for kind in ["clusterrole", "clusterrolebinding", "role", "rolebinding"] {
         let rows = "jsonpath={range .items[*]}{.metadata.namespace}{\"\\n\"}{end}";
@@ -83,54 +83,54 @@ async fn rights(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_is_granted_than_was_asked_for() -> anyhow::Result<()> {
+async fn importer_has_rights_only_in_its_namespaces() -> anyhow::Result<()> {
     let cluster = Cluster::start("c1").await?;
     let install = |namespaces: &[&str]| -> anyhow::Result<(bool, String)> {
         let args = [&["install", "--no-wait"], namespaces].concat();
         let output = kubemcsa(cluster.kubeconfig(), args)?;
         Ok((output.status.success(), String::from_utf8(output.stderr)?))
     };
-    let removed = |said: &str| {
-        said.lines().filter(|line| line.ends_with("removed")).map(str::to_owned).collect::<Vec<_>>()
+    let removed = |stderr: &str| {
+        stderr.lines().filter(|line| line.ends_with("removed")).map(str::to_owned).collect::<Vec<_>>()
     };
 
-    // What can't be is said before anything is done.
+    // A missing namespace is reported before anything is changed.
     cluster.kubectl(["create", "namespace", "a"]).await?;
-    let (ok, said) = install(&["--namespaces", "a,b"])?;
-    ensure!(!ok && said.contains("no namespace b") && said.contains("create namespace b"), "{said}");
+    let (ok, stderr) = install(&["--namespaces", "a,b"])?;
+    ensure!(!ok && stderr.contains("no namespace b") && stderr.contains("create namespace b"), "{stderr}");
     ensure!(cluster.kubectl(["get", "namespace", "-o", "name"]).await?.find("multicluster").is_none());
     ensure!(kubemcsa(cluster.kubeconfig(), ["install", "--namespaces="])?.status.code() == Some(2));
 
-    // From all to some, to fewer, and back to all.
+    // From all namespaces to two, to one, and back to all.
     cluster.kubectl(["create", "namespace", "b"]).await?;
     ensure!(install(&[])?.0);
-    ensure!(rights(&cluster).await? == ["clusterrole", "clusterrolebinding"]);
-    let (ok, said) = install(&["--namespaces", "a,b"])?;
-    ensure!(ok && removed(&said).len() == 2 && removed(&said)[0].contains("cluster role"), "{said}");
+    ensure!(importer_roles(&cluster).await? == ["clusterrole", "clusterrolebinding"]);
+    let (ok, stderr) = install(&["--namespaces", "a,b"])?;
+    ensure!(ok && removed(&stderr).len() == 2 && removed(&stderr)[0].contains("cluster role"), "{stderr}");
     let system = "multicluster-service-account";
     let each = |namespaces: &[&str]| {
         let of = |kind: &str| namespaces.iter().map(move |ns| format!("{kind} {ns}")).collect::<Vec<_>>();
         [of("role"), of("rolebinding")].concat()
     };
-    ensure!(rights(&cluster).await? == each(&["a", "b", system]));
+    ensure!(importer_roles(&cluster).await? == each(&["a", "b", system]));
     let args = "jsonpath={.spec.template.spec.containers[0].args[*]}";
     let args = cluster.kubectl(["-n", system, "get", "deployment", "importer", "-o", args]).await?;
     ensure!(args.ends_with(" --namespaces=a,b"), "{args}");
 
-    // The same twice, and the same as what is printed.
-    let (ok, said) = install(&["--namespaces", "a,b"])?;
-    ensure!(ok && said.lines().all(|line| line.ends_with("unchanged")), "{said}");
+    // Installing again changes nothing, and the printed YAML matches.
+    let (ok, stderr) = install(&["--namespaces", "a,b"])?;
+    ensure!(ok && stderr.lines().all(|line| line.ends_with("unchanged")), "{stderr}");
     let yaml = kubemcsa_ok(Path::new("/nonexistent"), ["install", "-o", "yaml", "--namespaces", "a,b"])?;
     let file = cluster.dir().join("confined.yaml");
     std::fs::write(&file, &yaml)?;
     let objects = yaml.lines().filter(|line| line.starts_with("kind: ")).count();
     let diff = ["diff", "--server-side", "--field-manager=kubemcsa", "-f", &file.display().to_string()];
-    ensure!(cluster.kubectl(diff).await?.is_empty() && objects == said.lines().count(), "{yaml}");
+    ensure!(cluster.kubectl(diff).await?.is_empty() && objects == stderr.lines().count(), "{yaml}");
 
-    let (ok, said) = install(&["--namespaces", "a"])?;
-    ensure!(ok && removed(&said).len() == 2 && removed(&said)[0].contains("role b/"), "{said}");
-    ensure!(rights(&cluster).await? == each(&["a", system]));
-    // Someone else's of that name is none of ours.
+    let (ok, stderr) = install(&["--namespaces", "a"])?;
+    ensure!(ok && removed(&stderr).len() == 2 && removed(&stderr)[0].contains("role b/"), "{stderr}");
+    ensure!(importer_roles(&cluster).await? == each(&["a", system]));
+    // Another user's role of the same name.
     cluster
         .kubectl([
             "-n",
@@ -142,13 +142,13 @@ async fn no_more_is_granted_than_was_asked_for() -> anyhow::Result<()> {
             "--resource=pods",
         ])
         .await?;
-    // Whoever upgrades as everybody does takes no more than there was.
-    let (ok, said) = install(&[])?;
-    ensure!(!ok && said.contains("--namespaces a") && said.contains("--all-namespaces"), "{said}");
-    ensure!(!rights(&cluster).await?.contains(&"clusterrole".to_owned()));
-    let (ok, said) = install(&["--all-namespaces"])?;
-    ensure!(ok && removed(&said).len() == 4, "{said}");
-    ensure!(rights(&cluster).await? == ["clusterrole", "clusterrolebinding", "role b"]);
+    // An upgrade without flags does not extend the rights to all namespaces.
+    let (ok, stderr) = install(&[])?;
+    ensure!(!ok && stderr.contains("--namespaces a") && stderr.contains("--all-namespaces"), "{stderr}");
+    ensure!(!importer_roles(&cluster).await?.contains(&"clusterrole".to_owned()));
+    let (ok, stderr) = install(&["--all-namespaces"])?;
+    ensure!(ok && removed(&stderr).len() == 4, "{stderr}");
+    ensure!(importer_roles(&cluster).await? == ["clusterrole", "clusterrolebinding", "role b"]);
     let args =
         cluster.kubectl(["-n", system, "get", "deployment", "importer", "-o", "jsonpath={.spec}"]).await?;
     ensure!(!args.contains("--namespaces"), "{args}");

@@ -1,4 +1,4 @@
-//! What was installed is taken back: no pod is refused at any moment, and what is kept still works.
+//! Uninstalling: no pod is refused at any time, and what is kept still works.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
 const WITH_CERT_MANAGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/cert-manager");
 
-/// All kinds of objects that are installed, or made later.
+/// The kinds of objects that are installed, or created later.
 const KINDS: &str = "mutatingwebhookconfiguration,deployment,replicaset,pod,service,poddisruptionbudget,\
                      resourcequota,serviceaccount,clusterrole,clusterrolebinding,role,rolebinding,lease,\
                      validatingadmissionpolicy,validatingadmissionpolicybinding";
 
-/// A pod that names an import, in a namespace that has turned the webhook on.
+/// Creates a pod with an import, in a namespace in which the webhook is enabled.
 async fn create_pod(target: &Cluster, import: &str) -> anyhow::Result<()> {
     let pod = json!({
         "metadata": { "generateName": "p-", "annotations": { IMPORT_NAME: import } },
@@ -32,25 +32,25 @@ async fn create_pod(target: &Cluster, import: &str) -> anyhow::Result<()> {
     pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
         .await
         .map(drop)
-        .context("a pod is refused")
+        .context("creating a pod")
 }
 
-/// Uninstalls; whether that succeeded, and what was said.
+/// Uninstalls; returns whether that succeeded, and stderr.
 fn uninstall(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<(bool, String)> {
     let output = kubemcsa(kubeconfig, [&["uninstall", "--context", "c1"], args].concat())?;
-    ensure!(output.stdout.is_empty(), "stdout is for YAML");
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(said.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")), "{said}");
-    Ok((output.status.success(), said))
+    ensure!(output.stdout.is_empty(), "uninstall printed to stdout");
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(stderr.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")), "{stderr}");
+    Ok((output.status.success(), stderr))
 }
 
-/// What was removed, or would be.
-fn removed(said: &str) -> Vec<String> {
-    let lines = said.lines().filter_map(|line| line.strip_suffix(" removed"));
+/// The objects that were removed, or would be.
+fn removed(stderr: &str) -> Vec<String> {
+    let lines = stderr.lines().filter_map(|line| line.strip_suffix(" removed"));
     lines.map(|line| line.trim_end_matches(" would be").to_owned()).collect()
 }
 
-/// What is left of the installation, beside what is kept.
+/// What is left of the installation, except for what is kept.
 async fn left(target: &Cluster) -> anyhow::Result<Vec<String>> {
     let ours = format!("app.kubernetes.io/part-of={SYSTEM_NAMESPACE}");
     let labelled = target.kubectl(["get", KINDS, "-A", "-l", &ours, "-o", "name"]).await?;
@@ -59,13 +59,13 @@ async fn left(target: &Cluster) -> anyhow::Result<Vec<String>> {
     Ok(labelled.lines().chain(made.lines()).map(str::to_owned).collect())
 }
 
-/// The same without what Kubernetes makes of it, which takes a moment.
+/// The same without objects that Kubernetes creates and deletes with a delay.
 async fn installed(target: &Cluster) -> anyhow::Result<Vec<String>> {
     let is_made = |line: &String| ["pod/", "replicaset.apps/"].iter().any(|kind| line.starts_with(kind));
     Ok(left(target).await?.into_iter().filter(|line| !is_made(line)).collect())
 }
 
-/// What is left when imports, links and namespace are to go as well.
+/// What is left if imports, links and the namespace are deleted, too.
 async fn left_of_all(target: &Cluster) -> anyhow::Result<Vec<String>> {
     let mut left = left(target).await?;
     for kind in ["namespace", "customresourcedefinition", "secret"] {
@@ -76,8 +76,8 @@ async fn left_of_all(target: &Cluster) -> anyhow::Result<Vec<String>> {
     Ok(left)
 }
 
-/// An installed and linked target with the namespace `life`, its source, and the kubeconfig of both.
-async fn scene() -> anyhow::Result<(Cluster, Cluster, std::path::PathBuf)> {
+/// An installed and linked target with the namespace `life`, its source, and a kubeconfig with both.
+async fn fixture() -> anyhow::Result<(Cluster, Cluster, std::path::PathBuf)> {
     let source = Cluster::builder("c2").audit_log().start();
     let (target, source) = tokio::try_join!(Cluster::start("c1"), source)?;
     let kubeconfig = install_and_link(&target, &source)?;
@@ -85,33 +85,33 @@ async fn scene() -> anyhow::Result<(Cluster, Cluster, std::path::PathBuf)> {
     target.kubectl(["create", "namespace", "life"]).await?;
     target.kubectl(["label", "namespace", "life", "multicluster-service-account=enabled"]).await?;
     wait_for_default_service_account(&target, "life").await;
-    // Else its garbage collector learns of imports after half a minute.
+    // Otherwise, its garbage collector discovers imports only after 30 s.
     target.restart_controller_manager()?;
     Ok((target, source, kubeconfig))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> {
-    let (target, source, kubeconfig) = scene().await?;
+async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyhow::Result<()> {
+    let (target, source, kubeconfig) = fixture().await?;
     let imports = Imports::of(target.client(), "life");
     let daemons = Daemons::start(&target, target.dir(), "info").await?;
     imports.create(&pod_lister_import("i", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("i").await).await;
     create_pod(&target, "i").await?;
     let before = (imports.values("i-token").await?, installed(&target).await?);
-    eventually("the webhook is asked", async || match create_pod(&target, "absent").await {
-        Ok(()) => Err("a pod whose import is absent is created"),
+    eventually("the webhook is called", async || match create_pod(&target, "absent").await {
+        Ok(()) => Err("a pod with an absent import is admitted"),
         Err(_) => Ok(()),
     })
     .await;
 
     let (ok, all) = uninstall(&kubeconfig, &["--dry-run", "--delete-imports"])?;
     ensure!(ok && all.contains("secret life/i-token would be removed"), "{all}");
-    let (ok, rehearsed) = uninstall(&kubeconfig, &["--dry-run"])?;
-    ensure!(ok && removed(&rehearsed).len() > 15 && !rehearsed.contains("life"), "{rehearsed}");
-    ensure!(installed(&target).await? == before.1, "a dry run has removed something");
+    let (ok, dry_run) = uninstall(&kubeconfig, &["--dry-run"])?;
+    ensure!(ok && removed(&dry_run).len() > 15 && !dry_run.contains("life"), "{dry_run}");
+    ensure!(installed(&target).await? == before.1, "a dry run removed something");
 
-    // All the while, pods are created; the webhook ends with its pods, as on a node.
+    // Pods are created all the time. The webhook ends when its pods are deleted, as on a node.
     let run = tokio::task::spawn_blocking({
         let kubeconfig = kubeconfig.clone();
         move || uninstall(&kubeconfig, &[])
@@ -124,7 +124,7 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
         }
         anyhow::Ok(created)
     };
-    let node = async {
+    let end_webhook = async {
         eventually("the webhook's pods are gone", async || {
             let webhook = "app.kubernetes.io/name=webhook";
             let pods = ["-n", SYSTEM_NAMESPACE, "get", "deployment,pod", "-l", webhook, "-o", "name"];
@@ -135,22 +135,22 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
         .await;
         daemons.webhook.kill();
     };
-    let (created, ()) = tokio::join!(creating, node);
+    let (created, ()) = tokio::join!(creating, end_webhook);
     let created = created?;
-    let (ok, said) = run.await??;
-    ensure!(ok && created > 0 && removed(&said) == removed(&rehearsed), "{created} pods: {said}");
+    let (ok, stderr) = run.await??;
+    ensure!(ok && created > 0 && removed(&stderr) == removed(&dry_run), "{created} pods: {stderr}");
     ensure!(
-        said.contains("--delete-imports") && said.contains("kubemcsa unlink --source-only --target-name c1"),
-        "{said}"
+        stderr.contains("--delete-imports") && stderr.contains("kubemcsa unlink --source-only --target-name c1"),
+        "{stderr}"
     );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
     daemons.importer.kill();
-    create_pod(&target, "absent").await.context("nobody is asked any more")?;
-    ensure!(imports.values("i-token").await? == before.0, "the credential was touched");
-    let (ok, said) = uninstall(&kubeconfig, &[])?;
-    ensure!(ok && said.contains("nothing to remove") && said.contains("kept: an import"), "{said}");
+    create_pod(&target, "absent").await.context("the webhook is still called")?;
+    ensure!(imports.values("i-token").await? == before.0, "the credential changed");
+    let (ok, stderr) = uninstall(&kubeconfig, &[])?;
+    ensure!(ok && stderr.contains("nothing to remove") && stderr.contains("kept: an import"), "{stderr}");
 
-    // Installed again, it goes on where it was.
+    // A new installation continues with the existing imports.
     let minted = tokens_minted_in(&source, "lister")?;
     let args = ["install", "--context", "c1", "--no-wait"];
     ensure!(kubemcsa(&kubeconfig, args)?.status.success());
@@ -158,12 +158,12 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
     imports.create(&pod_lister_import("next", "c2", "lister")).await?;
     eventually("the next import is ready", async || imports.ready("next").await).await;
     imports.ready("i").await?;
-    ensure!(imports.values("i-token").await? == before.0, "a token was minted that was not due");
+    ensure!(imports.values("i-token").await? == before.0, "a token that was not due was minted");
     ensure!(tokens_minted_in(&source, "lister")? == minted + 1, "more than one token for one import");
     drop(daemons);
 
-    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
-    ensure!(ok, "{said}");
+    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok, "{stderr}");
     for gone in [
         "import life/i",
         "import life/next",
@@ -171,17 +171,17 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
         "/c2",
         "namespace multicluster-service-account",
     ] {
-        ensure!(removed(&said).iter().any(|line| line.ends_with(gone)), "{gone:?} is not said: {said}");
+        ensure!(removed(&stderr).iter().any(|line| line.ends_with(gone)), "{gone:?} is missing in: {stderr}");
     }
     ensure!(left_of_all(&target).await?.is_empty(), "{:?}", left_of_all(&target).await?);
-    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
-    ensure!(ok && said.contains("nothing to remove") && said.lines().count() == 1, "{said}");
+    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok && stderr.contains("nothing to remove") && stderr.lines().count() == 1, "{stderr}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whenever_it_is_killed_the_next_run_finishes() -> anyhow::Result<()> {
-    let (target, _source, kubeconfig) = scene().await?;
+async fn interrupted_uninstall_is_completed_by_the_next_run() -> anyhow::Result<()> {
+    let (target, _source, kubeconfig) = fixture().await?;
     let imports = Imports::of(target.client(), "life");
     let daemons = Daemons::start(&target, target.dir(), "info").await?;
     for name in ["i", "j", "k"] {
@@ -189,34 +189,34 @@ async fn whenever_it_is_killed_the_next_run_finishes() -> anyhow::Result<()> {
         eventually(format!("{name} is ready"), async || imports.ready(name).await).await;
     }
     drop(daemons);
-    let mut told = String::new();
+    let mut logs = String::new();
     for lines in [1, 2, 5, 13, 21, 24] {
         let mut command = Command::new(program("kubemcsa")?);
         command.env("KUBECONFIG", &kubeconfig).args(["uninstall", "--context", "c1", "--delete-imports"]);
         let log = target.dir().join(format!("uninstall-{lines}.log"));
         let run = Process::spawn(format!("uninstall-{lines}"), &command, log)?;
-        let is_far = || {
-            let said = run.log().lines().count();
-            ensure!(said >= lines || !run.is_running(), "{said} lines");
+        let has_progressed = || {
+            let stderr = run.log().lines().count();
+            ensure!(stderr >= lines || !run.is_running(), "{stderr} lines");
             anyhow::Ok(())
         };
-        eventually("it is on its way", async || is_far()).await;
+        eventually("the run has printed some lines", async || has_progressed()).await;
         run.kill();
-        told += &run.log();
+        logs += &run.log();
         create_pod(&target, "i").await?;
     }
-    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
     ensure!(
-        (told + &said).contains("c2 still trusts its link"),
-        "no run said who still trusts the target: {said}"
+        (logs + &stderr).contains("c2 still trusts its link"),
+        "no run reported that c2 still trusts the target: {stderr}"
     );
-    ensure!(ok && left_of_all(&target).await?.is_empty(), "{:?}: {said}", left_of_all(&target).await?);
+    ensure!(ok && left_of_all(&target).await?.is_empty(), "{:?}: {stderr}", left_of_all(&target).await?);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn secrets_go_without_the_garbage_collector() -> anyhow::Result<()> {
-    let (target, _source, kubeconfig) = scene().await?;
+async fn secrets_are_deleted_without_the_garbage_collector() -> anyhow::Result<()> {
+    let (target, _source, kubeconfig) = fixture().await?;
     let imports = Imports::of(target.client(), "life");
     let daemons = Daemons::start(&target, target.dir(), "info").await?;
     imports.create(&pod_lister_import("i", "c2", "lister")).await?;
@@ -226,29 +226,29 @@ async fn secrets_go_without_the_garbage_collector() -> anyhow::Result<()> {
     imports.secrets.create(&PostParams::default(), &serde_json::from_value(theirs)?).await?;
     target.controller_manager().kill();
 
-    // Nobody empties the namespace either: that is said.
-    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
+    // Without the controller manager, the namespace is not emptied, which is reported.
+    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
     ensure!(
-        !ok && said.contains("namespace multicluster-service-account is still there after 2 s"),
-        "{said}"
+        !ok && stderr.contains("namespace multicluster-service-account is still there after 2 s"),
+        "{stderr}"
     );
     let secrets = imports.secrets.list(&Default::default()).await?.items;
     let names: Vec<_> = secrets.iter().filter_map(|secret| secret.metadata.name.as_deref()).collect();
     ensure!(names == ["theirs"], "{names:?}");
     ensure!(target.kubectl(["get", "customresourcedefinitions", "-o", "name"]).await?.is_empty());
     target.restart_controller_manager()?;
-    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
-    ensure!(ok, "{said}");
+    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok, "{stderr}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
+async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && said.lines().count() == 1 && said.contains("nothing to remove"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && stderr.lines().count() == 1 && stderr.contains("nothing to remove"), "{stderr}");
 
-    // Half of an installation, and in it someone else's Service of our name.
+    // A partial installation, with another user's Service of the same name.
     let manifest = |name: &str| format!("{MANIFESTS}/{name}.yaml");
     target.kubectl(["apply", "-f", &manifest("namespace")]).await?;
     target.kubectl(["apply", "-f", &manifest("importer")]).await?;
@@ -257,28 +257,28 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
         .kubectl([&system[..], &["create", "service", "clusterip", "webhook", "--tcp=80"]].concat())
         .await?;
     target.kubectl([&system[..], &["create", "secret", "generic", "webhook-tls"]].concat()).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && removed(&said).iter().any(|line| line.contains("deployment")), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && removed(&stderr).iter().any(|line| line.contains("deployment")), "{stderr}");
     for kept in
         ["service multicluster-service-account/webhook", "secret multicluster-service-account/webhook-tls"]
     {
-        ensure!(said.contains(&format!("{kept} is left alone")), "{kept}: {said}");
+        ensure!(stderr.contains(&format!("{kept} is left alone")), "{kept}: {stderr}");
     }
-    ensure!(said.contains("namespace multicluster-service-account is left alone"), "{said}");
+    ensure!(stderr.contains("namespace multicluster-service-account is left alone"), "{stderr}");
     ensure!(left(&target).await? == ["secret/webhook-tls"], "{:?}", left(&target).await?);
     for theirs in ["service/webhook", "secret/webhook-tls"] {
         target.kubectl([&system[..], &["delete", theirs]].concat()).await?;
     }
 
-    // A configuration that is not marked as ours calls our webhook: without it, pods would be refused.
+    // Another configuration calls our webhook: if the webhook were removed, pods would be refused.
     target.kubectl(["apply", "-k", MANIFESTS]).await?;
     let label = ["mutatingwebhookconfiguration", "multicluster-service-account-webhook"];
     target.kubectl([&["label"], &label[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
     let all = installed(&target).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
-    ensure!(!ok && said.contains("delete mutatingwebhookconfiguration"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(!ok && stderr.contains("delete mutatingwebhookconfiguration"), "{stderr}");
     ensure!(installed(&target).await? == all, "something was removed");
-    // Whatever its name.
+    // The same with another name.
     let mut copy: Value =
         serde_json::from_str(&target.kubectl([&["get", "-o", "json"], &label[..]].concat()).await?)?;
     copy["metadata"] = json!({ "name": "their-own" });
@@ -286,27 +286,27 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     std::fs::write(&file, copy.to_string())?;
     target.kubectl(["create", "-f", &file.display().to_string()]).await?;
     target.kubectl([&["delete"], &label[..]].concat()).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
-    ensure!(!ok && said.contains("delete mutatingwebhookconfiguration their-own"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(!ok && stderr.contains("delete mutatingwebhookconfiguration their-own"), "{stderr}");
     target.kubectl(["delete", label[0], "their-own"]).await?;
 
-    // The definition is another program's, and so may imports be.
+    // If the CRD is part of another program, so may be the imports.
     let definition = ["customresourcedefinition", "serviceaccountimports.multicluster.admiralty.io"];
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of=shop"]].concat()).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && said.contains("imports are left alone"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && stderr.contains("imports are left alone"), "{stderr}");
     target.kubectl(["get", "namespace", SYSTEM_NAMESPACE]).await?;
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
 
-    // The cluster is a source, too: its targets need the namespace.
+    // If the cluster is also a source, its targets need the namespace.
     target.kubectl([&system[..], &["create", "serviceaccount", "c9"]].concat()).await?;
     let annotate = ["annotate", "serviceaccount", "c9", "multicluster.admiralty.io/target-uid=u"];
     target.kubectl([&system[..], &annotate].concat()).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && said.contains("the identities of c9"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && stderr.contains("the identities of c9"), "{stderr}");
     target.kubectl([&system[..], &["delete", "serviceaccount", "c9"]].concat()).await?;
 
-    // Something in it has a finalizer: that is said, and the next run goes on.
+    // A finalizer in the namespace is reported, and the next run continues.
     let held = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "namespace": SYSTEM_NAMESPACE, "name": "held", "finalizers": ["example.com/held"] },
@@ -314,16 +314,16 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     let file = target.dir().join("held.json");
     std::fs::write(&file, held.to_string())?;
     target.kubectl(["create", "-f", &file.display().to_string()]).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "15s"])?;
-    ensure!(!ok && said.contains("example.com/held"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "15s"])?;
+    ensure!(!ok && stderr.contains("example.com/held"), "{stderr}");
     let free = ["patch", "configmap", "held", "--type=merge", "-p", "{\"metadata\":{\"finalizers\":null}}"];
     target.kubectl([&system[..], &free].concat()).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "60s"])?;
-    ensure!(ok && left_of_all(&target).await?.is_empty(), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "60s"])?;
+    ensure!(ok && left_of_all(&target).await?.is_empty(), "{stderr}");
     Ok(())
 }
 
-/// Defines kinds of other programs, of which anything may be said.
+/// Creates CRDs of other programs, without a schema.
 async fn define(target: &Cluster, group: &str, version: &str, kinds: &[&str]) -> anyhow::Result<()> {
     for kind in kinds {
         let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
@@ -349,7 +349,7 @@ async fn define(target: &Cluster, group: &str, version: &str, kinds: &[&str]) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_added_to_it_goes_with_it() -> anyhow::Result<()> {
+async fn optional_objects_are_removed_too() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
     define(&target, "cert-manager.io", "v1", &["Certificate", "Issuer"]).await?;
     define(&target, "monitoring.coreos.com", "v1", &["PodMonitor", "PrometheusRule"]).await?;
@@ -361,14 +361,14 @@ async fn what_was_added_to_it_goes_with_it() -> anyhow::Result<()> {
         let annotation = format!("cert-manager.io/certificate-name={certificate}");
         target.kubectl([&system[..], &["annotate", "secret", secret, &annotation]].concat()).await?;
     }
-    // Confined since, by Roles in some namespaces.
+    // Confined to a namespace later.
     target.kubectl(["create", "namespace", "team"]).await?;
     let args = ["install", "--context", "c1", "--no-wait", "--namespaces", "team"];
     ensure!(kubemcsa(target.kubeconfig(), args)?.status.success());
 
-    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
-    ensure!(ok && !said.contains("left alone"), "{said}");
-    ensure!(said.contains("role team/multicluster-service-account-importer removed"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(ok && !stderr.contains("left alone"), "{stderr}");
+    ensure!(stderr.contains("role team/multicluster-service-account-importer removed"), "{stderr}");
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
     let added = "certificates,issuers,podmonitors,prometheusrules,secrets";
     let added = target.kubectl([&system[..], &["get", added, "-o", "name"]].concat()).await?;

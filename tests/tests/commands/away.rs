@@ -52,13 +52,13 @@ impl Trouble {
 }
 
 /// A target `c1` that is linked to the source `c2`, and ways to each that don't work.
-struct World {
+struct Fixture {
     clusters: [Cluster; 2],
     ways: [Proxy; 2],
     folder: TempDir,
 }
 
-impl World {
+impl Fixture {
     async fn start() -> anyhow::Result<Self> {
         let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
         for namespace in ["team-a", "team-b"] {
@@ -67,11 +67,11 @@ impl World {
         mcsa_tests::wait_for_default_service_account(&source, "team-a").await;
         let way = |cluster: &Cluster| Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port())));
         let ways = [way(&target).await?, way(&source).await?];
-        let world = Self { clusters: [target, source], ways, folder: tempfile::tempdir()? };
-        for cluster in &world.clusters {
+        let fixture = Self { clusters: [target, source], ways, folder: tempfile::tempdir()? };
+        for cluster in &fixture.clusters {
             users(cluster).await?;
         }
-        Ok(world)
+        Ok(fixture)
     }
 
     /// A kubeconfig for both, in which this is wrong with the clusters of this name.
@@ -124,15 +124,15 @@ const DEAD: &str = "https://127.0.0.1:1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_told_and_nothing_is_changed() -> anyhow::Result<()> {
-    let world = World::start().await?;
-    refuses_before_the_first_link(&world).await?;
-    let healthy = world.kubeconfig(&[]).await?;
+    let fixture = Fixture::start().await?;
+    refuses_before_the_first_link(&fixture).await?;
+    let healthy = fixture.kubeconfig(&[]).await?;
     for command in COMMANDS.iter().take_while(|line| line.name() != "deny") {
         run(&healthy, command.args()).await?.ok()?;
     }
-    let before = world.state().await?;
+    let before = fixture.state().await?;
 
-    for way in &world.ways {
+    for way in &fixture.ways {
         way.set(Fault::Hang);
     }
     for trouble in [Trouble::Mute, Trouble::Dead, Trouble::Another, Trouble::Nobody, Trouble::Reader] {
@@ -141,8 +141,8 @@ async fn what_cannot_be_done_is_told_and_nothing_is_changed() -> anyhow::Result<
             stopped.map(move |(name, _)| (command, name))
         });
         let cases: Vec<_> = cases.collect();
-        let without_target = world.kubeconfig(&[("c1", trouble)]).await?;
-        let without_source = world.kubeconfig(&[("c2", trouble)]).await?;
+        let without_target = fixture.kubeconfig(&[("c1", trouble)]).await?;
+        let without_source = fixture.kubeconfig(&[("c2", trouble)]).await?;
         // All at once where all that they do is wait.
         let at_once = if trouble == Trouble::Mute { cases.len() } else { 4 };
         let mut endings = stream::iter(cases)
@@ -153,14 +153,14 @@ async fn what_cannot_be_done_is_told_and_nothing_is_changed() -> anyhow::Result<
             .buffer_unordered(at_once);
         while let Some(ending) = endings.next().await {
             let (command, name, ended) = ending?;
-            is_told(command, name, trouble, &world.address(name, trouble), &ended)
+            is_told(command, name, trouble, &fixture.address(name, trouble), &ended)
                 .with_context(|| format!("{trouble:?}"))?;
         }
-        let changed = world.changed(&before).await?;
+        let changed = fixture.changed(&before).await?;
         ensure!(changed.is_empty(), "{trouble:?} changed {changed:?}");
     }
     // Whoever only reads needs no more than that.
-    let readers = world.kubeconfig(&[("c1", Trouble::Reader), ("c2", Trouble::Reader)]).await?;
+    let readers = fixture.kubeconfig(&[("c1", Trouble::Reader), ("c2", Trouble::Reader)]).await?;
     for command in
         COMMANDS.iter().filter(|command| command.sides().iter().all(|(_, does)| *does == Use::Read))
     {
@@ -186,13 +186,13 @@ fn is_told(line: &Line, name: &str, trouble: Trouble, address: &str, ended: &End
 }
 
 /// Not even what a target needs for any link is made where there can be none.
-async fn refuses_before_the_first_link(world: &World) -> anyhow::Result<()> {
+async fn refuses_before_the_first_link(fixture: &Fixture) -> anyhow::Result<()> {
     let bootstrap = COMMANDS.iter().find(|line| line.name() == "bootstrap").context("no bootstrap")?;
     for name in ["c1", "c2"] {
-        let before = world.state().await?;
-        let kubeconfig = world.kubeconfig(&[(name, Trouble::Reader)]).await?;
+        let before = fixture.state().await?;
+        let kubeconfig = fixture.kubeconfig(&[(name, Trouble::Reader)]).await?;
         run(kubeconfig, bootstrap.args()).await?.refused(&[name, "may not"])?;
-        let changed = world.changed(&before).await?;
+        let changed = fixture.changed(&before).await?;
         ensure!(changed.is_empty(), "where {name} may only be read, it changed {changed:?}");
     }
     Ok(())

@@ -16,7 +16,7 @@ const OF_NO_IMPORT: &str = "the importer may only write Secrets of imports";
 const NOT_ITS_OWN: &str = "the importer may only update a Secret that a ServiceAccountImport controls";
 
 /// A thief in a namespace with an import and someone else's Secrets.
-struct Scene {
+struct Fixture {
     thief: Thief,
     imports: Imports,
     /// As the importer marks a Secret of the import.
@@ -26,7 +26,7 @@ struct Scene {
     other: Value,
 }
 
-impl Scene {
+impl Fixture {
     async fn set(cluster: &Cluster, namespace: &str, has_rights: bool) -> anyhow::Result<Self> {
         let imports = Imports::of(cluster.client(), namespace);
         let import = eventually("an import can be created", async || {
@@ -120,13 +120,13 @@ impl Scene {
 
 /// Tries all that an importer never does, where it has rights and where it has none, and then what it does.
 async fn try_all(cluster: &Cluster, namespace: &str, has_rights: bool) -> anyhow::Result<()> {
-    let scene = Scene::set(cluster, namespace, has_rights).await?;
+    let fixture = Fixture::set(cluster, namespace, has_rights).await?;
     let before = versions(cluster, namespace).await?;
-    scene.make_secrets().await?;
-    scene.write_into_those_of_others().await?;
+    fixture.make_secrets().await?;
+    fixture.write_into_those_of_others().await?;
     let after = versions(cluster, namespace).await?;
     ensure!(before == after, "in {namespace} there were {before:?}, and are {after:?}");
-    if has_rights { scene.write_into_an_imports().await } else { Ok(()) }
+    if has_rights { fixture.write_into_an_imports().await } else { Ok(()) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
