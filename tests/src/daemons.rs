@@ -60,8 +60,7 @@ impl Daemons {
             .await?,
             _port: port,
         };
-        eventually("importer and webhook are ready", async || daemons.ensure_ready(target, &url).await)
-            .await;
+        eventually("importer and webhook are ready", async || daemons.ensure_ready(target, &url).await).await;
         Ok(daemons)
     }
 

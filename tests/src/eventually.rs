@@ -52,7 +52,9 @@ pub async fn try_eventually<T, E: Display>(
             Ok(Err(error)) => last = Some(format!("{error:#}")),
             Err(_) => {
                 let before = last.map_or_else(String::new, |error| format!("; the one before: {error}"));
-                return Err(anyhow!("timed out after {deadline:?}: {what}; the last probe did not return{before}"));
+                return Err(anyhow!(
+                    "timed out after {deadline:?}: {what}; the last probe did not return{before}"
+                ));
             }
         }
         if Instant::now() + PAUSE >= end {

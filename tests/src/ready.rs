@@ -42,7 +42,10 @@ pub(crate) async fn wait_for<T, E: Display>(
         if start.elapsed() > LIMIT {
             let last_log =
                 processes.last().map(|process| format!("{}: {}", process.name(), process.describe_log()));
-            bail!("timed out after {LIMIT:?}: {what}; last observed: {observed}\n{}", last_log.unwrap_or_default());
+            bail!(
+                "timed out after {LIMIT:?}: {what}; last observed: {observed}\n{}",
+                last_log.unwrap_or_default()
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

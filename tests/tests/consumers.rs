@@ -82,7 +82,10 @@ fn flux(secret: &Secret) -> anyhow::Result<Access> {
 }
 
 fn cluster_api(secret: &Secret) -> anyhow::Result<Access> {
-    ensure!(secret.name_any() == "c2-kubeconfig", "Cluster API expects a Secret that is named after the Cluster");
+    ensure!(
+        secret.name_any() == "c2-kubeconfig",
+        "Cluster API expects a Secret that is named after the Cluster"
+    );
     let labels = secret.labels();
     ensure!(labels.get("cluster.x-k8s.io/cluster-name").is_some_and(|value| value == "c2"), "{labels:?}");
     let ValueKey { value } = values(secret)?;
@@ -98,7 +101,10 @@ struct MultiKueue {
 }
 
 fn multi_kueue(secret: &Secret) -> anyhow::Result<Access> {
-    ensure!(secret.namespace().as_deref() == Some("kueue-system"), "Kueue reads Secrets in its own namespace only");
+    ensure!(
+        secret.namespace().as_deref() == Some("kueue-system"),
+        "Kueue reads Secrets in its own namespace only"
+    );
     let MultiKueue { kubeconfig: value } = values(secret)?;
     kubeconfig(&value)
 }
@@ -265,7 +271,10 @@ async fn each_consumer_can_read_its_secret_after_a_refresh() -> anyhow::Result<(
         ensure!(template.labels.iter().all(|(key, value)| first.labels().get(key) == Some(value)));
         ensure!(first.labels()[IMPORT_NAME] == import);
         let keys: Vec<_> = template.items.iter().map(|item| &item.key).collect();
-        ensure!(first.data.iter().flatten().all(|(key, _)| keys.contains(&key)), "a key is not one of {keys:?}");
+        ensure!(
+            first.data.iter().flatten().all(|(key, _)| keys.contains(&key)),
+            "a key is not one of {keys:?}"
+        );
         let access = read(&first).with_context(describe)?;
         let user = format!("system:serviceaccount:{namespace}:{name}");
         ensure!(list_pods(&access, namespace).await.with_context(describe)? == user);

@@ -321,7 +321,8 @@ async fn no_token_is_printed_logged_or_stored_elsewhere() -> anyhow::Result<()> 
     minted.extend([first, second, third["token"].clone()]);
     let export = ["export", "pod-lister", "--context", "c2", "-n", "silent"];
     let exported: Secret = serde_saphyr::from_str(&kubemcsa_ok(&fixture.kubeconfig, export)?)?;
-    let exported = exported.data.and_then(|mut data| data.remove("token")).context("the export has no token")?;
+    let exported =
+        exported.data.and_then(|mut data| data.remove("token")).context("the export has no token")?;
     minted.insert(String::from_utf8(exported.0)?);
 
     // An error about a kubeconfig that can't be parsed must not quote it.
@@ -356,7 +357,10 @@ async fn no_token_is_printed_logged_or_stored_elsewhere() -> anyhow::Result<()> 
     }
     let runs = kubemcsa_runs(&fixture.kubeconfig);
     for subcommand in ["install", "bootstrap", "export"] {
-        ensure!(runs.iter().any(|run| run.args.starts_with(subcommand)), "{subcommand} is not among {runs:?}");
+        ensure!(
+            runs.iter().any(|run| run.args.starts_with(subcommand)),
+            "{subcommand} is not among {runs:?}"
+        );
     }
     texts.extend(runs.into_iter().map(|run| (format!("the output of kubemcsa {}", run.args), run.output)));
     let in_both = "namespaces,serviceaccounts,configmaps,clusterroles,clusterrolebindings,roles,rolebindings";

@@ -150,12 +150,16 @@ async fn only_the_leader_writes_even_after_it_was_frozen() -> anyhow::Result<()>
     first.process.resume()?;
     eventually("the first no longer leads", async || ensure_logged(&first.process, "no longer leading"))
         .await;
-    eventually("the first waits for the lease", async || ensure_logged(&first.process, "waiting for the lease")).await;
+    eventually("the first waits for the lease", async || {
+        ensure_logged(&first.process, "waiting for the lease")
+    })
+    .await;
     imports.create(&pod_lister_import("b", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("b").await).await;
 
     let requests = fixture.requests()?;
-    let acquired = requests.iter().position(|it| it.caller == "second" && it.resource == "leases" && it.is_write());
+    let acquired =
+        requests.iter().position(|it| it.caller == "second" && it.resource == "leases" && it.is_write());
     let (before, after) = requests.split_at(acquired.context("the second has not written the lease")?);
     let written = |requests: &[Request], caller: &str| {
         let writes =
@@ -187,7 +191,8 @@ async fn only_the_leader_writes_even_after_it_was_frozen() -> anyhow::Result<()>
     let mut absent = pod_lister_import("absent", "c2", "lister");
     absent.spec.name = "nobody".into();
     imports.create(&absent).await?;
-    eventually("the failure is logged", async || ensure_logged(&first.process, "ServiceAccountNotFound")).await;
+    eventually("the failure is logged", async || ensure_logged(&first.process, "ServiceAccountNotFound"))
+        .await;
     for line in first.process.log().lines().chain(second.process.log().lines()) {
         let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
         let has = |field: &str| line[field].is_string();

@@ -46,7 +46,10 @@ async fn deleted_link_is_recreated_only_by_bootstrap() -> anyhow::Result<()> {
     let links = Imports::of(linked.target.client(), SYSTEM_NAMESPACE);
     // Bootstrap minted the first token; the importer takes over at once.
     let link = eventually("the link's import is ready", async || links.ready("c2").await).await;
-    ensure!(link.status.context("the import has no status")?.refresh_time.is_some(), "the importer has not taken over");
+    ensure!(
+        link.status.context("the import has no status")?.refresh_time.is_some(),
+        "the importer has not taken over"
+    );
     let before = links.values("c2-token").await?;
 
     // A Secret without the label is invisible to one watch, but not to the other.

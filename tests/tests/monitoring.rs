@@ -136,7 +136,9 @@ async fn each_problem_of_a_webhook_fires_its_alert() -> anyhow::Result<()> {
 
     let denied = |scrape: &Scrape| scrape.value("mcsa_webhook_reviews_total", "denied") == Some(1.0);
     let healthy = daemons.webhook.wait_for_scrape("a pod was denied", denied).await;
-    let expiry = healthy.value("mcsa_webhook_certificate_expiry_timestamp_seconds", "").context("the metric of the certificate's expiry is missing")?;
+    let expiry = healthy
+        .value("mcsa_webhook_certificate_expiry_timestamp_seconds", "")
+        .context("the metric of the certificate's expiry is missing")?;
     let state = |name, scrape: Scrape| State::now("webhook", name, [scrape.clone(), scrape]);
     let healthy = state("healthy", healthy);
     let scrape = || healthy.replicas[0].clone();
@@ -175,7 +177,10 @@ async fn rules_are_valid_and_list_all_reasons() -> anyhow::Result<()> {
         let severity = alert.labels.get("severity").map(String::as_str);
         ensure!(matches!(severity, Some("critical" | "warning")), "{}: {severity:?}", alert.alert);
     }
-    let fail = rules.alerts().find(|alert| alert.alert == "McsaImportsFail").context("there is no alert McsaImportsFail")?;
+    let fail = rules
+        .alerts()
+        .find(|alert| alert.alert == "McsaImportsFail")
+        .context("there is no alert McsaImportsFail")?;
     let reasons = fail.expr.split('"').nth(1).context("the expression lists no reasons")?;
     ensure!(reasons.split('|').eq(Reason::FIXED_BY_OWNERS.map(Reason::as_str)), "{reasons}");
     Ok(())
@@ -192,7 +197,10 @@ async fn pod_monitors_select_their_pods() -> anyhow::Result<()> {
         let is_deployment = |object: &&Value| object["kind"] == "Deployment";
         let deployment = objects.iter().find(is_deployment).context("the manifest has no Deployment")?;
         let pod = &deployment["spec"]["template"];
-        for (name, value) in monitor["spec"]["selector"]["matchLabels"].as_object().context("the PodMonitor has no selector")? {
+        for (name, value) in monitor["spec"]["selector"]["matchLabels"]
+            .as_object()
+            .context("the PodMonitor has no selector")?
+        {
             ensure!(pod["metadata"]["labels"][name] == *value, "pods lack the label {name}: {value}");
         }
         ensure!(monitor["metadata"]["namespace"] == deployment["metadata"]["namespace"]);

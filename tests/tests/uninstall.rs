@@ -40,7 +40,10 @@ fn uninstall(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<(bool, String)>
     let output = kubemcsa(kubeconfig, [&["uninstall", "--context", "c1"], args].concat())?;
     ensure!(output.stdout.is_empty(), "uninstall printed to stdout");
     let stderr = String::from_utf8(output.stderr)?;
-    ensure!(stderr.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")), "{stderr}");
+    ensure!(
+        stderr.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")),
+        "{stderr}"
+    );
     Ok((output.status.success(), stderr))
 }
 
@@ -140,7 +143,8 @@ async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyh
     let (ok, stderr) = run.await??;
     ensure!(ok && created > 0 && removed(&stderr) == removed(&dry_run), "{created} pods: {stderr}");
     ensure!(
-        stderr.contains("--delete-imports") && stderr.contains("kubemcsa unlink --source-only --target-name c1"),
+        stderr.contains("--delete-imports")
+            && stderr.contains("kubemcsa unlink --source-only --target-name c1"),
         "{stderr}"
     );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);

@@ -128,7 +128,10 @@ async fn release_in_the_system_namespace_works() -> anyhow::Result<()> {
     release.uninstall().await?;
     release.ensure_exists("ServiceAccountImport c2").await?;
     release.ensure_exists("Secret c2-token").await?;
-    ensure!(imports.api.get("mine").await?.metadata.deletion_timestamp.is_none(), "the import is being deleted");
+    ensure!(
+        imports.api.get("mine").await?.metadata.deletion_timestamp.is_none(),
+        "the import is being deleted"
+    );
     // Installing again adopts what was kept.
     release.helm("install", &[CHART]).await?;
     imports.api.get("mine").await?;

@@ -51,7 +51,8 @@ impl Objects {
 
 fn title(object: &Value) -> anyhow::Result<String> {
     let metadata = &object["metadata"];
-    let (kind, name) = object["kind"].as_str().zip(metadata["name"].as_str()).context("the document is not an object")?;
+    let (kind, name) =
+        object["kind"].as_str().zip(metadata["name"].as_str()).context("the document is not an object")?;
     let namespace = metadata["namespace"].as_str().map(|namespace| format!("{namespace}/"));
     Ok(format!("{kind} {}{name}", namespace.unwrap_or_default()))
 }

@@ -24,7 +24,8 @@ pub async fn rendered(values: &[&str]) -> anyhow::Result<Objects> {
 async fn rendered_without_keep(values: &[&str]) -> anyhow::Result<Objects> {
     let mut objects = rendered(values).await?;
     for title in KEPT {
-        let metadata = objects.get_mut(title)?["metadata"].as_object_mut().context("the object has no metadata")?;
+        let metadata =
+            objects.get_mut(title)?["metadata"].as_object_mut().context("the object has no metadata")?;
         let annotations = metadata.remove("annotations");
         ensure!(
             annotations == Some(json!({ KEEP.0: KEEP.1 })),
@@ -93,8 +94,13 @@ async fn metrics_values_render_the_monitoring_manifests() -> anyhow::Result<()> 
         "PodMonitor multicluster-service-account/webhook",
         "PrometheusRule multicluster-service-account/multicluster-service-account",
     ] {
-        let labels = labelled.get_mut(object)?["metadata"]["labels"].as_object_mut().context("the object has no labels")?;
-        ensure!(labels.remove("release") == Some("prometheus".into()), "{object} lacks the label release; it has {labels:?}");
+        let labels = labelled.get_mut(object)?["metadata"]["labels"]
+            .as_object_mut()
+            .context("the object has no labels")?;
+        ensure!(
+            labels.remove("release") == Some("prometheus".into()),
+            "{object} lacks the label release; it has {labels:?}"
+        );
     }
     labelled.ensure_equal(&rendered(&ALL).await?)
 }

@@ -101,7 +101,10 @@ async fn only_system_priority_classes_need_a_quota() -> anyhow::Result<()> {
     let mut critical = rendered(&["webhook.priorityClassName=system-node-critical"]).await?;
     let scope = &critical.get_mut(&quota)?["spec"]["scopeSelector"]["matchExpressions"][0]["values"];
     ensure!(*scope == json!(["system-node-critical"]), "{scope}");
-    ensure!(rendered(&["webhook.priorityClassName=high"]).await?.remove(&quota).is_err(), "the chart has a quota");
+    ensure!(
+        rendered(&["webhook.priorityClassName=high"]).await?.remove(&quota).is_err(),
+        "the chart has a quota"
+    );
     Ok(())
 }
 

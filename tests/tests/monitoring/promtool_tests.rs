@@ -80,7 +80,9 @@ impl Alert {
     fn expected(&self, binary: &str) -> Value {
         let placeholder = |label: &str| format!("{{{{ $labels.{label} }}}}");
         let fill_in = |text: &String| {
-            ALERT_LABELS.iter().fold(text.clone(), |text, (label, value)| text.replace(&placeholder(label), value))
+            ALERT_LABELS
+                .iter()
+                .fold(text.clone(), |text, (label, value)| text.replace(&placeholder(label), value))
         };
         let annotations: BTreeMap<_, _> =
             self.annotations.iter().map(|(name, text)| (name, fill_in(text))).collect();

@@ -106,7 +106,8 @@ async fn server_name_is_resolved_by_cluster_dns(installed: &Installation) -> any
 
     let imports = Imports::of(node.client(), "shop");
     imports.create(&pod_lister_import("named", "named", "shop")).await?;
-    eventually("the import of a source with a DNS name is ready", async || imports.ready("named").await).await;
+    eventually("the import of a source with a DNS name is ready", async || imports.ready("named").await)
+        .await;
     let annotations = json!({ IMPORT_NAME: "named" });
     let config = format!("--kubeconfig={MOUNT_ROOT}/named/config");
     create(

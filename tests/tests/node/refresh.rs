@@ -35,8 +35,10 @@ async fn pods_keep_listing_while_credentials_change() -> anyhow::Result<()> {
     keep_listing(&installed, &old.url()).await?;
 
     let new = Proxy::start_at(node.host_address(), api_server).await?;
-    wait_for_change(&installed, &imports, "server", async || installed.bootstrap(&["--source-server", &new.url()]))
-        .await?;
+    wait_for_change(&installed, &imports, "server", async || {
+        installed.bootstrap(&["--source-server", &new.url()])
+    })
+    .await?;
     drop(old);
     keep_listing(&installed, &new.url()).await?;
 
@@ -49,7 +51,8 @@ async fn pods_keep_listing_while_credentials_change() -> anyhow::Result<()> {
     wait_for_change(&installed, &imports, "ca.crt", async || installed.bootstrap(&flags)).await?;
     next.activate().await?;
     keep_listing(&installed, &new.url()).await?;
-    let errors: Vec<_> = installed.lister_logs("shop")?.into_iter().flat_map(|lister| lister.errors).collect();
+    let errors: Vec<_> =
+        installed.lister_logs("shop")?.into_iter().flat_map(|lister| lister.errors).collect();
     ensure!(errors.is_empty(), "{errors:?}");
 
     // A change without warning: when a service account is deleted, its tokens are invalid.
@@ -95,7 +98,8 @@ async fn wait_for_change(
     key: &str,
     change: impl AsyncFnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let value = async || imports.values("c2-pod-lister-token").await?.remove(key).context("the key is missing");
+    let value =
+        async || imports.values("c2-pod-lister-token").await?.remove(key).context("the key is missing");
     let before = value().await?;
     change().await?;
     let after = eventually(format!("{key} changes"), async || {

@@ -141,7 +141,10 @@ fn create_pods(
                     Ok(pod) => break pod,
                     Err(error) => {
                         let count = refused.fetch_add(1, Ordering::SeqCst);
-                        ensure!(count < MAX_REFUSALS, "too many pods are refused, the last is {name}: {error}");
+                        ensure!(
+                            count < MAX_REFUSALS,
+                            "too many pods are refused, the last is {name}: {error}"
+                        );
                         tokio::time::sleep(TICK).await;
                     }
                 }
