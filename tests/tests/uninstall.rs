@@ -39,17 +39,14 @@ async fn create_pod(target: &Cluster, import: &str) -> anyhow::Result<()> {
 fn uninstall(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<(bool, String)> {
     let output = kubemcsa(kubeconfig, [&["uninstall", "--context", "c1"], args].concat())?;
     ensure!(output.stdout.is_empty(), "uninstall printed to stdout");
-    let stderr = String::from_utf8(output.stderr)?;
-    ensure!(
-        stderr.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")),
-        "{stderr}"
-    );
-    Ok((output.status.success(), stderr))
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(said.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")), "{said}");
+    Ok((output.status.success(), said))
 }
 
 /// The objects that were removed, or would be.
-fn removed(stderr: &str) -> Vec<String> {
-    let lines = stderr.lines().filter_map(|line| line.strip_suffix(" removed"));
+fn removed(said: &str) -> Vec<String> {
+    let lines = said.lines().filter_map(|line| line.strip_suffix(" removed"));
     lines.map(|line| line.trim_end_matches(" would be").to_owned()).collect()
 }
 
@@ -140,19 +137,18 @@ async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyh
     };
     let (created, ()) = tokio::join!(creating, end_webhook);
     let created = created?;
-    let (ok, stderr) = run.await??;
-    ensure!(ok && created > 0 && removed(&stderr) == removed(&dry_run), "{created} pods: {stderr}");
+    let (ok, said) = run.await??;
+    ensure!(ok && created > 0 && removed(&said) == removed(&dry_run), "{created} pods: {said}");
     ensure!(
-        stderr.contains("--delete-imports")
-            && stderr.contains("kubemcsa unlink --source-only --target-name c1"),
-        "{stderr}"
+        said.contains("--delete-imports") && said.contains("kubemcsa unlink --source-only --target-name c1"),
+        "{said}"
     );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
     daemons.importer.kill();
     create_pod(&target, "absent").await.context("the webhook is still called")?;
     ensure!(imports.values("i-token").await? == before.0, "the credential changed");
-    let (ok, stderr) = uninstall(&kubeconfig, &[])?;
-    ensure!(ok && stderr.contains("nothing to remove") && stderr.contains("kept: an import"), "{stderr}");
+    let (ok, said) = uninstall(&kubeconfig, &[])?;
+    ensure!(ok && said.contains("nothing to remove") && said.contains("kept: an import"), "{said}");
 
     // A new installation continues with the existing imports.
     let minted = tokens_minted_in(&source, "lister")?;
@@ -166,8 +162,8 @@ async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyh
     ensure!(tokens_minted_in(&source, "lister")? == minted + 1, "more than one token for one import");
     drop(daemons);
 
-    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
-    ensure!(ok, "{stderr}");
+    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok, "{said}");
     for gone in [
         "import life/i",
         "import life/next",
@@ -175,11 +171,11 @@ async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyh
         "/c2",
         "namespace multicluster-service-account",
     ] {
-        ensure!(removed(&stderr).iter().any(|line| line.ends_with(gone)), "{gone:?} is missing in: {stderr}");
+        ensure!(removed(&said).iter().any(|line| line.ends_with(gone)), "{gone:?} is missing in: {said}");
     }
     ensure!(left_of_all(&target).await?.is_empty(), "{:?}", left_of_all(&target).await?);
-    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
-    ensure!(ok && stderr.contains("nothing to remove") && stderr.lines().count() == 1, "{stderr}");
+    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok && said.contains("nothing to remove") && said.lines().count() == 1, "{said}");
     Ok(())
 }
 
@@ -200,8 +196,8 @@ async fn interrupted_uninstall_is_completed_by_the_next_run() -> anyhow::Result<
         let log = target.dir().join(format!("uninstall-{lines}.log"));
         let run = Process::spawn(format!("uninstall-{lines}"), &command, log)?;
         let has_progressed = || {
-            let stderr = run.log().lines().count();
-            ensure!(stderr >= lines || !run.is_running(), "{stderr} lines");
+            let said = run.log().lines().count();
+            ensure!(said >= lines || !run.is_running(), "{said} lines");
             anyhow::Ok(())
         };
         eventually("the run has printed some lines", async || has_progressed()).await;
@@ -209,12 +205,12 @@ async fn interrupted_uninstall_is_completed_by_the_next_run() -> anyhow::Result<
         logs += &run.log();
         create_pod(&target, "i").await?;
     }
-    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
     ensure!(
-        (logs + &stderr).contains("c2 still trusts its link"),
-        "no run reported that c2 still trusts the target: {stderr}"
+        (logs + &said).contains("c2 still trusts its link"),
+        "no run reported that c2 still trusts the target: {said}"
     );
-    ensure!(ok && left_of_all(&target).await?.is_empty(), "{:?}: {stderr}", left_of_all(&target).await?);
+    ensure!(ok && left_of_all(&target).await?.is_empty(), "{:?}: {said}", left_of_all(&target).await?);
     Ok(())
 }
 
@@ -231,26 +227,26 @@ async fn secrets_are_deleted_without_the_garbage_collector() -> anyhow::Result<(
     target.controller_manager().kill();
 
     // Without the controller manager, the namespace is not emptied, which is reported.
-    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
+    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
     ensure!(
-        !ok && stderr.contains("namespace multicluster-service-account is still there after 2 s"),
-        "{stderr}"
+        !ok && said.contains("namespace multicluster-service-account is still there after 2 s"),
+        "{said}"
     );
     let secrets = imports.secrets.list(&Default::default()).await?.items;
     let names: Vec<_> = secrets.iter().filter_map(|secret| secret.metadata.name.as_deref()).collect();
     ensure!(names == ["theirs"], "{names:?}");
     ensure!(target.kubectl(["get", "customresourcedefinitions", "-o", "name"]).await?.is_empty());
     target.restart_controller_manager()?;
-    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
-    ensure!(ok, "{stderr}");
+    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok, "{said}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
-    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && stderr.lines().count() == 1 && stderr.contains("nothing to remove"), "{stderr}");
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && said.lines().count() == 1 && said.contains("nothing to remove"), "{said}");
 
     // A partial installation, with another user's Service of the same name.
     let manifest = |name: &str| format!("{MANIFESTS}/{name}.yaml");
@@ -261,14 +257,14 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
         .kubectl([&system[..], &["create", "service", "clusterip", "webhook", "--tcp=80"]].concat())
         .await?;
     target.kubectl([&system[..], &["create", "secret", "generic", "webhook-tls"]].concat()).await?;
-    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && removed(&stderr).iter().any(|line| line.contains("deployment")), "{stderr}");
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && removed(&said).iter().any(|line| line.contains("deployment")), "{said}");
     for kept in
         ["service multicluster-service-account/webhook", "secret multicluster-service-account/webhook-tls"]
     {
-        ensure!(stderr.contains(&format!("{kept} is left alone")), "{kept}: {stderr}");
+        ensure!(said.contains(&format!("{kept} is left alone")), "{kept}: {said}");
     }
-    ensure!(stderr.contains("namespace multicluster-service-account is left alone"), "{stderr}");
+    ensure!(said.contains("namespace multicluster-service-account is left alone"), "{said}");
     ensure!(left(&target).await? == ["secret/webhook-tls"], "{:?}", left(&target).await?);
     for theirs in ["service/webhook", "secret/webhook-tls"] {
         target.kubectl([&system[..], &["delete", theirs]].concat()).await?;
@@ -279,8 +275,8 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     let label = ["mutatingwebhookconfiguration", "multicluster-service-account-webhook"];
     target.kubectl([&["label"], &label[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
     let all = installed(&target).await?;
-    let (ok, stderr) = uninstall(target.kubeconfig(), &[])?;
-    ensure!(!ok && stderr.contains("delete mutatingwebhookconfiguration"), "{stderr}");
+    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(!ok && said.contains("delete mutatingwebhookconfiguration"), "{said}");
     ensure!(installed(&target).await? == all, "something was removed");
     // The same with another name.
     let mut copy: Value =
@@ -290,15 +286,15 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     std::fs::write(&file, copy.to_string())?;
     target.kubectl(["create", "-f", &file.display().to_string()]).await?;
     target.kubectl([&["delete"], &label[..]].concat()).await?;
-    let (ok, stderr) = uninstall(target.kubeconfig(), &[])?;
-    ensure!(!ok && stderr.contains("delete mutatingwebhookconfiguration their-own"), "{stderr}");
+    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(!ok && said.contains("delete mutatingwebhookconfiguration their-own"), "{said}");
     target.kubectl(["delete", label[0], "their-own"]).await?;
 
     // If the CRD is part of another program, so may be the imports.
     let definition = ["customresourcedefinition", "serviceaccountimports.multicluster.admiralty.io"];
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of=shop"]].concat()).await?;
-    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && stderr.contains("imports are left alone"), "{stderr}");
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && said.contains("imports are left alone"), "{said}");
     target.kubectl(["get", "namespace", SYSTEM_NAMESPACE]).await?;
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
 
@@ -306,8 +302,8 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     target.kubectl([&system[..], &["create", "serviceaccount", "c9"]].concat()).await?;
     let annotate = ["annotate", "serviceaccount", "c9", "multicluster.admiralty.io/target-uid=u"];
     target.kubectl([&system[..], &annotate].concat()).await?;
-    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && stderr.contains("the identities of c9"), "{stderr}");
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && said.contains("the identities of c9"), "{said}");
     target.kubectl([&system[..], &["delete", "serviceaccount", "c9"]].concat()).await?;
 
     // A finalizer in the namespace is reported, and the next run continues.
@@ -318,12 +314,12 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     let file = target.dir().join("held.json");
     std::fs::write(&file, held.to_string())?;
     target.kubectl(["create", "-f", &file.display().to_string()]).await?;
-    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "15s"])?;
-    ensure!(!ok && stderr.contains("example.com/held"), "{stderr}");
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "15s"])?;
+    ensure!(!ok && said.contains("example.com/held"), "{said}");
     let free = ["patch", "configmap", "held", "--type=merge", "-p", "{\"metadata\":{\"finalizers\":null}}"];
     target.kubectl([&system[..], &free].concat()).await?;
-    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "60s"])?;
-    ensure!(ok && left_of_all(&target).await?.is_empty(), "{stderr}");
+    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "60s"])?;
+    ensure!(ok && left_of_all(&target).await?.is_empty(), "{said}");
     Ok(())
 }
 
@@ -370,9 +366,9 @@ async fn optional_objects_are_removed_too() -> anyhow::Result<()> {
     let args = ["install", "--context", "c1", "--no-wait", "--namespaces", "team"];
     ensure!(kubemcsa(target.kubeconfig(), args)?.status.success());
 
-    let (ok, stderr) = uninstall(target.kubeconfig(), &[])?;
-    ensure!(ok && !stderr.contains("left alone"), "{stderr}");
-    ensure!(stderr.contains("role team/multicluster-service-account-importer removed"), "{stderr}");
+    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(ok && !said.contains("left alone"), "{said}");
+    ensure!(said.contains("role team/multicluster-service-account-importer removed"), "{said}");
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
     let added = "certificates,issuers,podmonitors,prometheusrules,secrets";
     let added = target.kubectl([&system[..], &["get", added, "-o", "name"]].concat()).await?;

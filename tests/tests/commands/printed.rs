@@ -1,7 +1,7 @@
-//! What each command prints in its main cases, as snapshots in `tests/tests/snapshots`: one folder to read all
-//! outputs in, and a change of wording shows in review.
+//! What each command prints in its main cases, as snapshots in `tests/tests/snapshots`, so that changes of wording are
+//! visible in review.
 //!
-//! After a change on purpose: `INSTA_UPDATE=always cargo test --package mcsa-tests --test e2e printed`.
+//! To update the snapshots: `INSTA_UPDATE=always cargo test --package mcsa-tests --test e2e printed`.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ use mcsa_tests::{Cluster, Imports, create_pod_lister, pod_lister_import, write_m
 
 use super::run;
 
-/// What differs between two runs, and what stands for it in a snapshot.
+/// Patterns of values that differ between runs, and their placeholders in snapshots.
 const FILTERS: [(&str, &str); 6] = [
     (r"https://(127\.0\.0\.1|ADDRESS):\d+", "https://ADDRESS:PORT"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
@@ -22,7 +22,7 @@ const FILTERS: [(&str, &str); 6] = [
     (r"  +", "  "),
 ];
 
-/// Runs `kubemcsa`, and compares what it prints with the snapshot of this name.
+/// Runs `kubemcsa`, and compares its output with the snapshot of this name.
 async fn prints(snapshot: &str, kubeconfig: &Path, args: &str) -> anyhow::Result<()> {
     let ended = run(kubeconfig, args.split(' ')).await?;
     let mut text = format!("$ kubemcsa {args}\n");

@@ -1,4 +1,4 @@
-//! Every command, where one of its clusters is dead, mute, another one, or lets nobody in.
+//! Every command, if one of its clusters is down, hangs, has another CA, or denies rights.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,46 +15,46 @@ use mcsa_tests::{Cluster, Fault, Proxy, kubeconfig_with_server};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::table::{COMMANDS, Line, Use};
+use super::table::{Access, COMMANDS, Case};
 use super::{Ended, State, differences, run, state, write};
 
 /// What is wrong with a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
-    /// Nobody listens.
-    Dead,
-    /// It accepts, and never answers.
-    Mute,
-    /// Its certificate is of another authority.
-    Another,
+enum Problem {
+    /// The address refuses connections.
+    Down,
+    /// It accepts connections, and never responds.
+    Hanging,
+    /// Its certificate is signed by another CA than the kubeconfig's.
+    OtherAuthority,
     /// The user has no rights.
-    Nobody,
-    /// The user may read all, and do nothing else.
-    Reader,
+    NoRights,
+    /// The user may only read.
+    ReadOnly,
 }
 
-impl Trouble {
-    /// Whether a command has to fail that does this there.
-    fn stops(self, does: Use) -> bool {
-        self != Self::Reader || does == Use::Write
+impl Problem {
+    /// Whether a command with this access must fail.
+    fn stops(self, access: Access) -> bool {
+        self != Self::ReadOnly || access == Access::Write
     }
 
-    /// What a line about it has, but for the cluster's name.
+    /// What the error line contains, except for the cluster's name.
     fn words(self, address: &str) -> Vec<String> {
         let words: &[&str] = match self {
-            Self::Dead => &["can't", address, "can't be reached", "is the cluster up"],
-            Self::Mute => &["can't", address, "no answer", "within 10 s", "is the cluster up"],
-            Self::Another => &["can't", address, "certificate", "is the CA that signed it given"],
-            Self::Nobody | Self::Reader => &["context", "may not", "choose a context that has the right"],
+            Self::Down => &["can't", address, "can't be reached", "is the cluster up"],
+            Self::Hanging => &["can't", address, "no answer", "within 10 s", "is the cluster up"],
+            Self::OtherAuthority => &["can't", address, "certificate", "is the CA that signed it given"],
+            Self::NoRights | Self::ReadOnly => &["context", "may not", "choose a context that has the right"],
         };
         words.iter().map(ToString::to_string).collect()
     }
 }
 
-/// A target `c1` that is linked to the source `c2`, and ways to each that don't work.
+/// A target `c1` that is linked to the source `c2`, and proxies to each that don't work.
 struct Fixture {
     clusters: [Cluster; 2],
-    ways: [Proxy; 2],
+    proxies: [Proxy; 2],
     folder: TempDir,
 }
 
@@ -65,33 +65,33 @@ impl Fixture {
             source.kubectl(["create", "namespace", namespace]).await?;
         }
         mcsa_tests::wait_for_default_service_account(&source, "team-a").await;
-        let way = |cluster: &Cluster| Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port())));
-        let ways = [way(&target).await?, way(&source).await?];
-        let fixture = Self { clusters: [target, source], ways, folder: tempfile::tempdir()? };
+        let proxy = |cluster: &Cluster| Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port())));
+        let proxies = [proxy(&target).await?, proxy(&source).await?];
+        let fixture = Self { clusters: [target, source], proxies, folder: tempfile::tempdir()? };
         for cluster in &fixture.clusters {
             users(cluster).await?;
         }
         Ok(fixture)
     }
 
-    /// A kubeconfig for both, in which this is wrong with the clusters of this name.
-    async fn kubeconfig(&self, troubles: &[(&str, Trouble)]) -> anyhow::Result<PathBuf> {
+    /// A kubeconfig with both clusters, where these clusters have these problems.
+    async fn kubeconfig(&self, problems: &[(&str, Problem)]) -> anyhow::Result<PathBuf> {
         let mut file = "kubeconfig".to_owned();
         let mut both = Vec::new();
         let others = self.clusters.iter().rev();
-        for ((cluster, other), way) in self.clusters.iter().zip(others).zip(&self.ways) {
-            let trouble = troubles.iter().find(|(name, _)| *name == cluster.name()).map(|(_, it)| *it);
-            file += &format!("-{trouble:?}");
+        for ((cluster, other), proxy) in self.clusters.iter().zip(others).zip(&self.proxies) {
+            let problem = problems.iter().find(|(name, _)| *name == cluster.name()).map(|(_, it)| *it);
+            file += &format!("-{problem:?}");
             let healthy = cluster.kubeconfig_value();
-            both.push(match trouble {
+            both.push(match problem {
                 None => healthy,
-                Some(Trouble::Dead) => kubeconfig_with_server(healthy, DEAD),
-                Some(Trouble::Mute) => kubeconfig_with_server(healthy, &way.url()),
-                Some(Trouble::Another) => trusting(healthy, other.ca_pem()),
-                Some(Trouble::Nobody) => {
+                Some(Problem::Down) => kubeconfig_with_server(healthy, UNREACHABLE),
+                Some(Problem::Hanging) => kubeconfig_with_server(healthy, &proxy.url()),
+                Some(Problem::OtherAuthority) => trusting(healthy, other.ca_pem()),
+                Some(Problem::NoRights) => {
                     Kubeconfig::read_from(cluster.kubeconfig_of("default", "nobody").await?)?
                 }
-                Some(Trouble::Reader) => {
+                Some(Problem::ReadOnly) => {
                     Kubeconfig::read_from(cluster.kubeconfig_of("default", "reader").await?)?
                 }
             });
@@ -99,16 +99,16 @@ impl Fixture {
         write(both, &self.folder.path().join(file))
     }
 
-    fn address(&self, name: &str, trouble: Trouble) -> String {
+    fn address(&self, name: &str, problem: Problem) -> String {
         let which = usize::from(name == "c2");
-        match trouble {
-            Trouble::Dead => DEAD.to_owned(),
-            Trouble::Mute => self.ways[which].url(),
+        match problem {
+            Problem::Down => UNREACHABLE.to_owned(),
+            Problem::Hanging => self.proxies[which].url(),
             _ => self.clusters[which].server(),
         }
     }
 
-    /// What changed in either cluster since.
+    /// The objects that have changed in either cluster.
     async fn changed(&self, since: &[State; 2]) -> anyhow::Result<Vec<String>> {
         let now = self.state().await?;
         Ok([differences(&since[0], &now[0]), differences(&since[1], &now[1])].concat())
@@ -119,86 +119,94 @@ impl Fixture {
     }
 }
 
-/// Where nobody listens.
-const DEAD: &str = "https://127.0.0.1:1";
+/// An address that refuses connections.
+const UNREACHABLE: &str = "https://127.0.0.1:1";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_done_is_told_and_nothing_is_changed() -> anyhow::Result<()> {
+async fn commands_report_problems_and_change_nothing() -> anyhow::Result<()> {
     let fixture = Fixture::start().await?;
-    refuses_before_the_first_link(&fixture).await?;
+    first_bootstrap_without_rights_changes_nothing(&fixture).await?;
     let healthy = fixture.kubeconfig(&[]).await?;
     for command in COMMANDS.iter().take_while(|line| line.name() != "deny") {
         run(&healthy, command.args()).await?.ok()?;
     }
     let before = fixture.state().await?;
 
-    for way in &fixture.ways {
-        way.set(Fault::Hang);
+    for proxy in &fixture.proxies {
+        proxy.set(Fault::Hang);
     }
-    for trouble in [Trouble::Mute, Trouble::Dead, Trouble::Another, Trouble::Nobody, Trouble::Reader] {
+    for problem in
+        [Problem::Hanging, Problem::Down, Problem::OtherAuthority, Problem::NoRights, Problem::ReadOnly]
+    {
         let cases = COMMANDS.iter().flat_map(|command| {
-            let stopped = command.sides().into_iter().filter(|(_, does)| trouble.stops(*does));
+            let stopped = command.sides().into_iter().filter(|(_, access)| problem.stops(*access));
             stopped.map(move |(name, _)| (command, name))
         });
         let cases: Vec<_> = cases.collect();
-        let without_target = fixture.kubeconfig(&[("c1", trouble)]).await?;
-        let without_source = fixture.kubeconfig(&[("c2", trouble)]).await?;
-        // All at once where all that they do is wait.
-        let at_once = if trouble == Trouble::Mute { cases.len() } else { 4 };
+        let without_target = fixture.kubeconfig(&[("c1", problem)]).await?;
+        let without_source = fixture.kubeconfig(&[("c2", problem)]).await?;
+        // Commands that only wait all run at once.
+        let concurrency = if problem == Problem::Hanging { cases.len() } else { 4 };
         let mut endings = stream::iter(cases)
             .map(|(command, name)| {
                 let kubeconfig = if name == "c1" { &without_target } else { &without_source };
                 async move { anyhow::Ok((command, name, run(kubeconfig, command.args()).await?)) }
             })
-            .buffer_unordered(at_once);
+            .buffer_unordered(concurrency);
         while let Some(ending) = endings.next().await {
             let (command, name, ended) = ending?;
-            is_told(command, name, trouble, &fixture.address(name, trouble), &ended)
-                .with_context(|| format!("{trouble:?}"))?;
+            ensure_reported(command, name, problem, &fixture.address(name, problem), &ended)
+                .with_context(|| format!("{problem:?}"))?;
         }
         let changed = fixture.changed(&before).await?;
-        ensure!(changed.is_empty(), "{trouble:?} changed {changed:?}");
+        ensure!(changed.is_empty(), "{problem:?} changed {changed:?}");
     }
-    // Whoever only reads needs no more than that.
-    let readers = fixture.kubeconfig(&[("c1", Trouble::Reader), ("c2", Trouble::Reader)]).await?;
+    // Commands that only read need no other rights.
+    let readers = fixture.kubeconfig(&[("c1", Problem::ReadOnly), ("c2", Problem::ReadOnly)]).await?;
     for command in
-        COMMANDS.iter().filter(|command| command.sides().iter().all(|(_, does)| *does == Use::Read))
+        COMMANDS.iter().filter(|command| command.sides().iter().all(|(_, access)| *access == Access::Read))
     {
         run(&readers, command.args()).await?.ok()?;
     }
     Ok(())
 }
 
-fn is_told(line: &Line, name: &str, trouble: Trouble, address: &str, ended: &Ended) -> anyhow::Result<()> {
-    let mut words = trouble.words(address);
+fn ensure_reported(
+    case: &Case,
+    name: &str,
+    problem: Problem,
+    address: &str,
+    ended: &Ended,
+) -> anyhow::Result<()> {
+    let mut words = problem.words(address);
     words.push(format!("{name}: "));
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     ended.refused(&words)?;
-    // Only who may do some of it comes so far as to do it.
+    // Only a user with some rights gets so far that a command prints other lines.
     let lines = ended.stderr.lines().filter(|line| !line.contains("  warning: ")).count();
     ensure!(
-        lines == 1 || trouble == Trouble::Reader,
+        lines == 1 || problem == Problem::ReadOnly,
         "{}: more than one line:\n{}",
-        line.words,
+        case.words,
         ended.stderr
     );
     Ok(())
 }
 
-/// Not even what a target needs for any link is made where there can be none.
-async fn refuses_before_the_first_link(fixture: &Fixture) -> anyhow::Result<()> {
+/// If the user lacks rights in one cluster, bootstrap creates nothing in the other.
+async fn first_bootstrap_without_rights_changes_nothing(fixture: &Fixture) -> anyhow::Result<()> {
     let bootstrap = COMMANDS.iter().find(|line| line.name() == "bootstrap").context("no bootstrap")?;
     for name in ["c1", "c2"] {
         let before = fixture.state().await?;
-        let kubeconfig = fixture.kubeconfig(&[(name, Trouble::Reader)]).await?;
+        let kubeconfig = fixture.kubeconfig(&[(name, Problem::ReadOnly)]).await?;
         run(kubeconfig, bootstrap.args()).await?.refused(&[name, "may not"])?;
         let changed = fixture.changed(&before).await?;
-        ensure!(changed.is_empty(), "where {name} may only be read, it changed {changed:?}");
+        ensure!(changed.is_empty(), "with only read access to {name}, bootstrap changed {changed:?}");
     }
     Ok(())
 }
 
-/// Trusts this authority, and no other.
+/// The kubeconfig with only this CA.
 fn trusting(mut kubeconfig: Kubeconfig, authority: &str) -> Kubeconfig {
     for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
         cluster.certificate_authority_data = Some(BASE64_STANDARD.encode(authority));
@@ -206,7 +214,7 @@ fn trusting(mut kubeconfig: Kubeconfig, authority: &str) -> Kubeconfig {
     kubeconfig
 }
 
-/// Makes `nobody`, who may do nothing, and `reader`, who may only read.
+/// Creates `nobody`, which has no rights, and `reader`, which may only read.
 async fn users(cluster: &Cluster) -> anyhow::Result<()> {
     let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"] }]);
     let role: ClusterRole =
