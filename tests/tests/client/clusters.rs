@@ -298,11 +298,11 @@ async fn members_follow_imports_of_a_real_importer() -> anyhow::Result<()> {
 
 /// A client whose first request for a path is never answered.
 fn client_without_response(cluster: &Cluster, path: &'static str) -> kube::Client {
-    let (inner, swallowed) = (cluster.client(), Arc::new(AtomicBool::new(false)));
+    let (inner, unanswered) = (cluster.client(), Arc::new(AtomicBool::new(false)));
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-        let (inner, swallowed) = (inner.clone(), swallowed.clone());
+        let (inner, unanswered) = (inner.clone(), unanswered.clone());
         async move {
-            if request.uri().path().ends_with(path) && !swallowed.swap(true, Ordering::SeqCst) {
+            if request.uri().path().ends_with(path) && !unanswered.swap(true, Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
             inner.send(request).await
@@ -314,15 +314,15 @@ fn client_without_response(cluster: &Cluster, path: &'static str) -> kube::Clien
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_response_delays_only_its_own_import() -> anyhow::Result<()> {
     let (c1, c2) = shared_clusters().await;
-    create_watcher(c1, "swallowed").await?;
-    let imports = Imports::of(c1.client(), "swallowed");
-    let identity = Identity::new(c2, "swallowed").await?;
+    create_watcher(c1, "unanswered").await?;
+    let imports = Imports::of(c1.client(), "unanswered");
+    let identity = Identity::new(c2, "unanswered").await?;
     let token = identity.token(c2, "bound").await?;
     for name in ["a", "b"] {
-        imports.create(&pod_lister_import(name, "c2", "swallowed")).await?;
+        imports.create(&pod_lister_import(name, "c2", "unanswered")).await?;
         write_secret(&imports.secrets, &format!("{name}-token"), &identity.values(&token)?, None).await?;
     }
-    let watched = Watched::of(&client_without_response(c1, "/secrets/a-token"), "swallowed");
+    let watched = Watched::of(&client_without_response(c1, "/secrets/a-token"), "unanswered");
     let clusters = Clusters::builder().imports(watched).start()?;
     timeout(Duration::from_secs(30), clusters.listed()).await?;
     assert_eq!(names(&clusters), ["b"]);
@@ -342,13 +342,13 @@ async fn missing_response_delays_only_its_own_import() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn member_never_switches_to_another_cluster() -> anyhow::Result<()> {
     let (c1, c2) = shared_clusters().await;
-    create_watcher(c1, "fooled").await?;
-    let (one, other) = (Identity::new(c2, "fooled-one").await?, Identity::new(c1, "fooled-other").await?);
+    create_watcher(c1, "switched").await?;
+    let (one, other) = (Identity::new(c2, "switched-one").await?, Identity::new(c1, "switched-other").await?);
     let (old, new) = (one.token(c2, "bound").await?, other.token(c1, "bound").await?);
-    let imports = Imports::of(c1.client(), "fooled");
-    imports.create(&pod_lister_import("remote", "c2", "fooled-one")).await?;
+    let imports = Imports::of(c1.client(), "switched");
+    imports.create(&pod_lister_import("remote", "c2", "switched-one")).await?;
     write_secret(&imports.secrets, "remote-token", &one.values(&old)?, Some("u-2")).await?;
-    let clusters = Clusters::builder().imports(Watched::of(&c1.client(), "fooled")).start()?;
+    let clusters = Clusters::builder().imports(Watched::of(&c1.client(), "switched")).start()?;
     clusters.listed().await;
     let member = clusters.get("remote").expect("the member joined");
     wait_for_health(&clusters, "remote", Health::is_ready).await;

@@ -199,9 +199,9 @@ async fn error_of_an_unusable_import_has_the_reason() -> anyhow::Result<()> {
 
     let identity = Identity::new(c2, "why").await?;
     let token = identity.token(c2, "bound").await?;
-    let mut spoilt = identity.values(&token)?;
-    spoilt.insert("kubeconfig".into(), "users: nonsense".into());
-    write_secret(&imports.secrets, "waiting-token", &spoilt, None).await?;
+    let mut invalid = identity.values(&token)?;
+    invalid.insert("kubeconfig".into(), "users: nonsense".into());
+    write_secret(&imports.secrets, "waiting-token", &invalid, None).await?;
     let error = message(&c1.client(), "waiting").await;
     ensure!(error.contains("Secret why/waiting-token: key kubeconfig: it is not a kubeconfig"), "{error}");
 

@@ -51,7 +51,7 @@ impl Problem {
     }
 }
 
-/// A target `c1` that is linked to the source `c2`, and proxies to each that don't work.
+/// A target `c1`, a source `c2`, and proxies to both.
 struct Fixture {
     clusters: [Cluster; 2],
     proxies: [Proxy; 2],

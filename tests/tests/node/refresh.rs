@@ -62,7 +62,7 @@ async fn pods_keep_listing_while_credentials_change() -> anyhow::Result<()> {
     })
     .await?;
     // A request with the old token may be in flight.
-    let listed =
+    let counts =
         |listers: &[ListerLog]| listers.iter().map(|lister| lister.servers.len()).collect::<Vec<_>>();
     let before = counts(&installed.lister_logs("shop")?);
     eventually("both pods have listed once more", async || {
