@@ -1,11 +1,11 @@
-//! A connection to one cluster.
+//! Connections to clusters, and what is done there.
 
 pub mod apply;
 pub mod call;
 pub mod crd;
 pub mod delete;
 pub mod deleter;
-pub mod gone;
+pub mod deletion;
 pub mod kubeconfig;
 pub mod lease;
 pub mod list;
@@ -22,28 +22,24 @@ use tower::retry::RetryLayer;
 
 use crate::cluster::call::{Call, CallError, DEADLINE, Plugin};
 
-/// How many calls may be on their way.
-const CALLS_AT_ONCE: usize = 64;
+/// Concurrent calls per cluster.
+const CONCURRENCY: usize = 64;
 
-/// One cluster, as somebody in it.
+/// A connection to a cluster, as one user.
 #[derive(Clone)]
 pub struct Cluster {
-    /// What the lines about it are marked with.
+    /// Its name in messages.
     pub name: String,
-    /// URL of its API server, and the proxy on the way there.
+    /// URL of its API server, with the proxy.
     pub address: String,
-    /// As whom we call it, such as `context c1`.
+    /// The user in messages, such as `context c1`.
     pub identity: String,
-    /// The client.
     pub client: Client,
     plugin: Plugin,
 }
 
 impl Cluster {
-    /// A client with our deadlines. Nothing is sent yet (but a credential plugin may run).
-    ///
-    /// # Errors
-    /// When the credentials or the CA can't be used.
+    /// Prepares a connection with our deadlines. Sends nothing, but may run a credential plugin.
     pub fn new(name: &str, identity: &str, mut config: Config) -> Result<Self, CallError> {
         config.connect_timeout = Some(DEADLINE);
         config.read_timeout = Some(DEADLINE);
@@ -51,9 +47,9 @@ impl Cluster {
         config.default_retry = false;
         let mut address = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         if let Some(proxy) = &config.proxy_url {
-            // Without its path and its password.
+            // Without path and password.
             let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
-            address = format!("{address} (by proxy {}{port})", proxy.host().unwrap_or_default());
+            address = format!("{address} (through proxy {}{port})", proxy.host().unwrap_or_default());
         }
         let plugin = Plugin::of(&config.auth_info);
         let (cluster, identity) = (name.to_owned(), identity.to_owned());
@@ -66,16 +62,13 @@ impl Cluster {
         }
     }
 
-    /// Makes a call within the deadline. `doing` is a verb and its object.
-    ///
-    /// # Errors
-    /// When it fails, saying so.
+    /// Awaits a call within the deadline. `doing` is a verb and its object, for the error.
     pub async fn call<T>(
         &self,
         doing: &str,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, CallError> {
-        let tried = || Call {
+        let details = || Call {
             cluster: self.name.clone(),
             address: self.address.clone(),
             identity: self.identity.clone(),
@@ -83,15 +76,12 @@ impl Cluster {
             doing: doing.into(),
         };
         match tokio::time::timeout(DEADLINE, call).await {
-            Ok(result) => result.map_err(|error| tried().failed(&error)),
-            Err(_) => Err(tried().timed_out()),
+            Ok(result) => result.map_err(|error| details().failed(&error)),
+            Err(_) => Err(details().timed_out()),
         }
     }
 
-    /// The UID of `kube-system`, which stands for the cluster's identity.
-    ///
-    /// # Errors
-    /// When it can't be read.
+    /// The UID of `kube-system`, which identifies the cluster.
     pub async fn uid(&self) -> Result<String, CallError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let namespace = self.call("read namespace kube-system", namespaces.get("kube-system")).await?;
@@ -99,10 +89,10 @@ impl Cluster {
     }
 }
 
-/// A client that asks again, a few times within the deadline of a call, where an API server says that it is
-/// busy: with too many calls, or with a definition that has just changed. kube's own does so for minutes.
+/// A client that retries a few times, within the deadline of a call, if the API server is overloaded or a CRD has just
+/// changed. kube's default retries for minutes.
 fn client(config: Config) -> kube::Result<Client> {
-    let again = RetryLayer::new(RetryPolicy::default());
+    let retry = RetryLayer::new(RetryPolicy::default());
     let builder = ClientBuilder::try_from(config)?;
-    Ok(builder.with_layer(&BufferLayer::new(CALLS_AT_ONCE)).with_layer(&again).build())
+    Ok(builder.with_layer(&BufferLayer::new(CONCURRENCY)).with_layer(&retry).build())
 }

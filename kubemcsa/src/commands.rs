@@ -1,4 +1,4 @@
-//! The commands: a module for each, with `Args` and `run`.
+//! A module for each command, with `Args` and `run`.
 
 pub mod allow;
 pub mod bootstrap;
@@ -15,3 +15,10 @@ pub mod rotate;
 pub mod uninstall;
 pub mod unlink;
 pub mod version;
+
+use crate::cluster::kubeconfig::ChosenContext;
+
+/// A command of this program, with the flags for this context.
+fn for_context(command: &str, chosen: &ChosenContext) -> String {
+    chosen.kubectl().replacen("kubectl", &format!("kubemcsa {command}"), 1)
+}

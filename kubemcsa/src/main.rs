@@ -1,4 +1,4 @@
-//! `kubemcsa`: links clusters, so that pods of one act as service accounts of another.
+//! `kubemcsa`: the command line of multicluster-service-account.
 
 mod cli;
 mod cluster;
@@ -17,7 +17,7 @@ use crate::cli::usage::Usage;
 use crate::commands::completion;
 
 fn main() -> ExitCode {
-    // Before there is a second thread: a shell's question is in the environment.
+    // Before any other thread starts, because completion changes the environment.
     match completion::complete(Cli::command) {
         Ok(false) => run(),
         Ok(true) => ExitCode::SUCCESS,
@@ -28,11 +28,11 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn run() -> ExitCode {
     mcsa_runtime::tls::install_provider();
-    let ended = Cli::read().run().await;
-    if let Some(usage) = ended.as_ref().err().and_then(|error| error.downcast_ref::<Usage>()) {
+    let result = Cli::read().run().await;
+    if let Some(usage) = result.as_ref().err().and_then(|error| error.downcast_ref::<Usage>()) {
         args::exit(usage);
     }
-    let as_called =
-        |error: anyhow::Error| anyhow::anyhow!("{}", program::as_called(&errors::line(error.as_ref())));
-    mcsa_runtime::exit::report(program::name(), ended.map_err(as_called))
+    let rename =
+        |error: anyhow::Error| anyhow::anyhow!("{}", program::rename_commands(&errors::line(error.as_ref())));
+    mcsa_runtime::exit::report(program::name(), result.map_err(rename))
 }

@@ -1,4 +1,4 @@
-//! The files of manifests/, compiled in: what `kubectl apply -k manifests` would apply.
+//! The files of manifests/, compiled in. `kubectl apply -k manifests` applies the same objects.
 
 pub mod confined;
 
@@ -10,7 +10,7 @@ use crate::cluster::object;
 const NAMESPACE: (&str, &str) = ("namespace.yaml", include_str!("../../manifests/namespace.yaml"));
 const CRD: (&str, &str) = ("crd.yaml", include_str!("../../manifests/crd.yaml"));
 
-/// The files that kustomization.yaml lists, in its order, each with its name.
+/// The files that kustomization.yaml lists, in its order: names and contents.
 pub const FILES: [(&str, &str); 5] = [
     NAMESPACE,
     CRD,
@@ -19,21 +19,20 @@ pub const FILES: [(&str, &str); 5] = [
     ("webhook.yaml", include_str!("../../manifests/webhook.yaml")),
 ];
 
-/// Files that kubectl applies beside these in some targets, each with its name.
-const BESIDE: [(&str, &str); 3] = [
+/// Files that users may apply in addition: names and contents.
+const OPTIONAL: [(&str, &str); 3] = [
     ("monitoring/prometheusrule.yaml", include_str!("../../manifests/monitoring/prometheusrule.yaml")),
     ("monitoring/podmonitor.yaml", include_str!("../../manifests/monitoring/podmonitor.yaml")),
     ("cert-manager/certificate.yaml", include_str!("../../manifests/cert-manager/certificate.yaml")),
 ];
 
-/// All objects.
 pub fn objects() -> anyhow::Result<Vec<DynamicObject>> {
     all(&FILES)
 }
 
-/// The objects that are applied beside these in targets with the Prometheus operator, or cert-manager.
-pub fn beside() -> anyhow::Result<Vec<DynamicObject>> {
-    all(&BESIDE)
+/// The objects for targets with the Prometheus operator or cert-manager.
+pub fn optional() -> anyhow::Result<Vec<DynamicObject>> {
+    all(&OPTIONAL)
 }
 
 fn all(files: &[(&str, &str)]) -> anyhow::Result<Vec<DynamicObject>> {
@@ -43,12 +42,10 @@ fn all(files: &[(&str, &str)]) -> anyhow::Result<Vec<DynamicObject>> {
     })
 }
 
-/// The system namespace.
 pub fn namespace() -> anyhow::Result<DynamicObject> {
     first(NAMESPACE)
 }
 
-/// The custom resource definition.
 pub fn crd() -> anyhow::Result<DynamicObject> {
     first(CRD)
 }
@@ -70,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kustomization_lists_what_is_embedded() {
+    fn kustomization_lists_the_embedded_files() {
         let text = include_str!("../../manifests/kustomization.yaml");
         let kustomization: Value = serde_saphyr::from_str(text).unwrap();
         let listed: Vec<_> =
@@ -79,11 +76,11 @@ mod tests {
         let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests")).unwrap();
         let yaml = |path: std::path::PathBuf| path.extension().is_some_and(|extension| extension == "yaml");
         let files = folder.filter(|entry| entry.as_ref().is_ok_and(|entry| yaml(entry.path())));
-        assert_eq!(files.count(), FILES.len() + 1, "a file that kustomization.yaml does not list");
+        assert_eq!(files.count(), FILES.len() + 1, "kustomization.yaml does not list a file");
     }
 
     #[test]
-    fn all_is_in_the_system_namespace() {
+    fn all_objects_are_in_the_system_namespace() {
         for object in objects().unwrap() {
             let namespace = object.namespace();
             assert!(namespace.is_none_or(|namespace| namespace == contract::SYSTEM_NAMESPACE), "{object:?}");
@@ -92,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_webhook_is_called_for_what_the_contract_says() {
+    fn webhook_configuration_matches_the_contract() {
         let configuration = find("MutatingWebhookConfiguration", contract::webhook::CONFIGURATION);
         let webhooks = configuration.data["webhooks"].as_array().unwrap();
         assert!(webhooks.iter().map(|webhook| &webhook["name"]).eq(contract::webhook::ENTRIES));
@@ -109,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_webhook_is_called_where_it_listens() {
+    fn webhook_configuration_service_and_port_match() {
         let configuration = find("MutatingWebhookConfiguration", contract::webhook::CONFIGURATION);
         let reference = &configuration.data["webhooks"][0]["clientConfig"]["service"];
         assert_eq!(reference, &configuration.data["webhooks"][1]["clientConfig"]["service"]);
@@ -129,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_speaks_of_what_the_contract_names() {
+    fn policy_matches_the_contract() {
         let name = "multicluster-service-account-secrets";
         let policy = find("ValidatingAdmissionPolicy", name).data["spec"].to_string();
         let binding = find("ValidatingAdmissionPolicyBinding", name);
@@ -140,13 +137,13 @@ mod tests {
         let names =
             [system, contract::webhook::CERTIFICATE, contract::IMPORT_NAME].map(|it| format!("'{it}'"));
         let group = format!("'{}/'", contract::GROUP);
-        for said in users.iter().chain(&names).chain([&group]) {
-            assert!(policy.contains(said), "{said} is not in {policy}");
+        for name in users.iter().chain(&names).chain([&group]) {
+            assert!(policy.contains(name), "{name} is not in {policy}");
         }
     }
 
     #[test]
-    fn both_are_there_when_a_node_is_not() {
+    fn importer_and_webhook_survive_the_loss_of_a_node() {
         for name in ["importer", "webhook"] {
             let deployment = find("Deployment", name).data;
             assert_eq!(deployment["spec"]["replicas"], 2);
@@ -163,7 +160,7 @@ mod tests {
             &find("ResourceQuota", "critical-pods").data["spec"]["scopeSelector"]["matchExpressions"][0];
         assert_eq!(quota["values"][0], pod["priorityClassName"]);
         assert_eq!(webhook["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
-        // Its own end comes before the kubelet's.
+        // The webhook must exit before the kubelet kills it.
         let delay = pod["containers"][0]["args"]
             .as_array()
             .unwrap()

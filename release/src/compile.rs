@@ -19,16 +19,6 @@ pub enum Profile {
     Release,
 }
 
-impl Profile {
-    /// The profile's name, and the folder it builds into.
-    fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Dev => ("dev", "debug"),
-            Self::Release => ("release", "release"),
-        }
-    }
-}
-
 /// What cargo builds, and the file that it writes.
 pub(crate) struct Program {
     selection: &'static [&'static str],
@@ -73,35 +63,80 @@ pub(crate) fn root() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
-/// Builds a program on its own, so that it has no features of dependencies that only other programs ask for.
-pub(crate) fn compile(arch: Arch, profile: Profile, program: &Program) -> anyhow::Result<PathBuf> {
+/// Builds each program on its own, so that it has no features of dependencies that only other programs ask for.
+pub(crate) fn compile_release<const N: usize>(
+    arch: Arch,
+    programs: [&Program; N],
+) -> anyhow::Result<[PathBuf; N]> {
+    let folder = target_folder()?;
+    for program in programs {
+        progress(format_args!("building {} for {arch}", program.file));
+        let mut cargo = portable_cargo("rustc", arch, &folder, &[])?;
+        cargo.args(["--profile", "release"]).args(program.selection).stdout(Stdio::null());
+        if program.linking == Linking::Static {
+            // Only for the program itself, so that static and dynamic programs share their dependencies.
+            cargo.arg("--").args(STATIC);
+        }
+        run(&mut cargo, program.file)?;
+    }
+    binaries(arch, programs, &folder, "release")
+}
+
+/// Builds static programs with the dev profile and all at once, so that each dependency is compiled once.
+pub(crate) fn compile_dev<const N: usize>(
+    arch: Arch,
+    programs: [&Program; N],
+) -> anyhow::Result<[PathBuf; N]> {
+    progress(format_args!("building debug versions of {} programs for {arch}", programs.len()));
+    let folder = target_folder()?;
+    let mut cargo = portable_cargo("build", arch, &folder, &STATIC)?;
+    cargo.args(["--profile", "dev"]).args(programs.iter().flat_map(|program| program.selection));
+    run(&mut cargo, "the debug versions")?;
+    binaries(arch, programs, &folder, "debug")
+}
+
+/// The files of programs that were built.
+fn binaries<const N: usize>(
+    arch: Arch,
+    programs: [&Program; N],
+    folder: &Path,
+    profile: &str,
+) -> anyhow::Result<[PathBuf; N]> {
+    let folder = folder.join(arch.target()).join(profile);
+    for program in programs.iter().filter(|program| program.linking == Linking::Static) {
+        elf::ensure_static(&folder.join(program.file), arch)?;
+    }
+    Ok(programs.map(|program| folder.join(program.file)))
+}
+
+/// rustc's flags for a program that needs no C library of its machine.
+const STATIC: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Cstrip=symbols"];
+
+/// A folder of its own: cargo would rebuild everything at each change of flags.
+fn target_folder() -> anyhow::Result<PathBuf> {
+    Ok(metadata()?.target_directory.join("portable"))
+}
+
+/// Cargo for an architecture, with `flags` of rustc for dependencies and programs.
+fn portable_cargo(subcommand: &str, arch: Arch, folder: &Path, flags: &[&str]) -> anyhow::Result<Command> {
     let toolchain = Toolchain::find(arch)?;
     let target = arch.target();
-    let (profile_name, profile_folder) = profile.names();
-    // A folder of its own: cargo would rebuild everything at each change of flags.
-    let folder = metadata()?.target_directory.join("portable");
-    progress(format_args!("building {} for {arch}", program.file));
-    let mut cargo =
-        cargo(&["rustc", "--profile", profile_name, "--locked", "--target", &target, "--target-dir"]);
-    cargo.arg(&folder).args(program.selection).stdout(Stdio::null());
-    if program.linking == Linking::Static {
-        // Only for the program itself, so that static and dynamic programs share their dependencies.
-        cargo.args(["--", "-Ctarget-feature=+crt-static", "-Cstrip=symbols"]);
-    }
+    let mut cargo = cargo(&[subcommand, "--locked", "--target", &target, "--target-dir"]);
+    cargo.arg(folder);
     // Overrides all other variables and files. Because of --target, it does not apply to build scripts.
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(&folder)?);
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", encoded(remaps(folder)?, flags));
     if !toolchain.native {
         let variable = target.replace('-', "_");
         cargo.env(format!("CARGO_TARGET_{}_LINKER", variable.to_uppercase()), &toolchain.cc);
         cargo.env(format!("CC_{variable}"), &toolchain.cc);
     }
+    Ok(cargo)
+}
+
+fn run(cargo: &mut Command, what: &str) -> anyhow::Result<()> {
     let status = cargo.status().context("running cargo")?;
-    ensure!(status.success(), "cargo could not build {} for {arch}: see above", program.file);
-    let binary = folder.join(target).join(profile_folder).join(program.file);
-    if program.linking == Linking::Static {
-        elf::ensure_static(&binary, arch)?;
-    }
-    Ok(binary)
+    ensure!(status.success(), "cargo could not build {what}: see above");
+    Ok(())
 }
 
 /// The cargo that runs this program, in the work tree.
@@ -113,22 +148,26 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
-/// rustc's flags. They keep this machine's paths out of the binaries, so any checkout gives the same bytes.
-fn flags(target_folder: &Path) -> anyhow::Result<OsString> {
+/// rustc's flags that keep this machine's paths out of the binaries, so that any checkout gives the same bytes.
+fn remaps(target_folder: &Path) -> anyhow::Result<[OsString; 3]> {
     let cargo_home = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let cargo_home = cargo_home
         .context("neither CARGO_HOME nor HOME is set: set CARGO_HOME to the folder with cargo's sources")?;
     // If several apply, rustc takes the last.
-    let remaps =
-        [(root(), "/src"), (&cargo_home, "/cargo"), (target_folder, "/target")].map(|(path, name)| {
-            let mut remap = OsString::from("--remap-path-prefix=");
-            remap.push(path);
-            remap.push("=");
-            remap.push(name);
-            remap
-        });
-    Ok(remaps.join("\u{1f}".as_ref()))
+    Ok([(root(), "/src"), (&cargo_home, "/cargo"), (target_folder, "/target")].map(|(path, name)| {
+        let mut remap = OsString::from("--remap-path-prefix=");
+        remap.push(path);
+        remap.push("=");
+        remap.push(name);
+        remap
+    }))
+}
+
+/// Flags of rustc as cargo reads them from a variable.
+fn encoded(remaps: [OsString; 3], flags: &[&str]) -> OsString {
+    let flags: Vec<OsString> = remaps.into_iter().chain(flags.iter().map(OsString::from)).collect();
+    flags.join("\u{1f}".as_ref())
 }
 
 #[derive(Deserialize)]
@@ -157,11 +196,13 @@ mod tests {
 
     #[test]
     fn flags_remap_the_paths_of_this_machine() {
-        let flags = flags(Path::new("/elsewhere/portable")).unwrap().into_string().unwrap();
+        let flags =
+            encoded(remaps(Path::new("/elsewhere/portable")).unwrap(), &STATIC).into_string().unwrap();
         let flags: Vec<_> = flags.split('\u{1f}').collect();
         assert_eq!(flags[0], format!("--remap-path-prefix={}=/src", root().display()));
         assert!(flags[1].ends_with("=/cargo"));
         assert_eq!(flags[2], "--remap-path-prefix=/elsewhere/portable=/target");
+        assert_eq!(flags[3..], STATIC);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::ensure;
 
-use crate::compile::{self, Profile, Program, compile};
+use crate::compile::{self, Profile, Program, compile_dev, compile_release};
 use crate::{Arch, Image, VERSION, Written, progress};
 
 /// The user and group of our images and of the pods in our manifests.
@@ -59,18 +59,23 @@ const LIST_REMOTE_PODS: Recipe = Recipe {
 /// Builds our programs, linked statically, and writes an image of each: `importer-0.1.0-linux-amd64.tar`, ...
 /// The first build takes minutes. Several processes may call this at once.
 pub fn images(arch: Arch, profile: Profile, output: &Path) -> anyhow::Result<Images> {
-    let write = |recipe: &Recipe| {
+    let programs = [&IMPORTER.program, &WEBHOOK.program, &LIST_REMOTE_PODS.program];
+    let [importer, webhook, list_remote_pods] = match profile {
+        Profile::Dev => compile_dev(arch, programs)?,
+        Profile::Release => compile_release(arch, programs)?,
+    };
+    let write = |recipe: &Recipe, binary: &Path| {
         let archive = output.join(format!("{}-{VERSION}-linux-{arch}.tar", recipe.name));
-        let written = recipe.image(arch, &compile(arch, profile, &recipe.program)?).write(&archive)?;
+        let written = recipe.image(arch, binary).write(&archive)?;
         if profile == Profile::Release {
             ensure_small(&written)?;
         }
         Ok::<_, anyhow::Error>(written)
     };
     Ok(Images {
-        importer: write(&IMPORTER)?,
-        webhook: write(&WEBHOOK)?,
-        list_remote_pods: write(&LIST_REMOTE_PODS)?,
+        importer: write(&IMPORTER, &importer)?,
+        webhook: write(&WEBHOOK, &webhook)?,
+        list_remote_pods: write(&LIST_REMOTE_PODS, &list_remote_pods)?,
     })
 }
 
@@ -78,7 +83,8 @@ pub fn images(arch: Arch, profile: Profile, output: &Path) -> anyhow::Result<Ima
 pub fn folders(arch: Arch, output: &Path) -> anyhow::Result<()> {
     for recipe in [IMPORTER, WEBHOOK, LIST_REMOTE_PODS] {
         let folder = output.join(recipe.name);
-        recipe.image(arch, &compile(arch, Profile::Release, &recipe.program)?).unpack(&folder)?;
+        let [binary] = compile_release(arch, [&recipe.program])?;
+        recipe.image(arch, &binary).unpack(&folder)?;
         progress(format_args!("{}", folder.display()));
     }
     Ok(())

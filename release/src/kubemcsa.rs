@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use crate::archive::{Content, Tree};
-use crate::compile::{self, cargo, compile};
+use crate::compile::{self, cargo, compile_release};
 use crate::{Arch, VERSION, progress};
 
 /// What kubemcsa prints about itself. It is the same for each architecture.
@@ -38,7 +38,7 @@ pub(crate) fn print() -> anyhow::Result<Printed> {
 
 /// The name and content of the archive for an architecture.
 pub(crate) fn package(arch: Arch, printed: &Printed) -> anyhow::Result<(String, Vec<u8>)> {
-    let binary = compile(arch, compile::Profile::Release, &compile::KUBEMCSA)?;
+    let [binary] = compile_release(arch, [&compile::KUBEMCSA])?;
     Ok((format!("kubemcsa-{VERSION}-linux-{arch}.tar.gz"), archive(&binary, printed)?))
 }
 

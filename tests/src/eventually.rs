@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::{Instant, sleep, timeout_at};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Long enough even if the machine compiles at the same time. Tests that pass never wait so long.
+const DEADLINE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Calls `probe` until it returns `Ok`, and returns its value. Panics after a minute.
+/// Calls `probe` until it returns `Ok`, and returns its value. Panics after two minutes.
 ///
-/// The panic message has `what` (like "the pod is gone"), the time waited, and the probe's last error, which should describe what the probe
-/// observed.
+/// The panic message has `what` (like "the pod is gone"), the time waited, and the probe's last error, which should
+/// describe what the probe observed.
 pub async fn eventually<T, E: Display>(what: impl Display, probe: impl AsyncFnMut() -> Result<T, E>) -> T {
     eventually_within(DEADLINE, what, probe).await
 }

@@ -18,9 +18,7 @@ pub async fn helm<A: AsRef<OsStr>>(
     kubeconfig: impl AsRef<OsStr>,
     args: impl IntoIterator<Item = A>,
 ) -> anyhow::Result<String> {
-    static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
-    let found = FOUND.get_or_try_init(async || tokio::task::spawn_blocking(find).await?).await?;
-    let mut command = Command::new(found);
+    let mut command = Command::new(program().await?);
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("HELM_") {
             command.env_remove(variable);
@@ -31,6 +29,12 @@ pub async fn helm<A: AsRef<OsStr>>(
         command.env(folder, &home);
     }
     stdout(command.args(args).env("KUBECONFIG", kubeconfig), "helm").await
+}
+
+/// The path of helm. Builds it if necessary.
+pub(crate) async fn program() -> anyhow::Result<&'static PathBuf> {
+    static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
+    FOUND.get_or_try_init(async || tokio::task::spawn_blocking(find).await?).await
 }
 
 fn find() -> anyhow::Result<PathBuf> {

@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use futures::try_join;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::PostParams;
@@ -45,10 +44,13 @@ impl Installation {
 
     /// Starts the clusters and loads the images, without installing anything.
     pub async fn prepare(node: NodeBuilder) -> anyhow::Result<Option<Self>> {
+        // Images are built before the node starts: a compiler would use the cores that the node needs to become ready.
+        if Node::is_possible() {
+            images().await?;
+        }
         let Some(node) = node.audit_log().start().await? else { return Ok(None) };
-        let source = Cluster::builder("c2").address(node.host_address()).audit_log();
-        let (source, images) = try_join!(source.start(), images())?;
-        for image in images.all() {
+        let source = Cluster::builder("c2").address(node.host_address()).audit_log().start().await?;
+        for image in images().await?.all() {
             node.load_image(&image.archive)?;
         }
         let kubeconfig = node.dir().join("kubeconfig-of-both");

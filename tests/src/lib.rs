@@ -54,6 +54,7 @@ mod merged_kubeconfig;
 mod node;
 mod pki;
 mod ports;
+mod prepare;
 mod probe;
 mod process;
 mod programs;
@@ -85,6 +86,7 @@ pub use links::{
 };
 pub use merged_kubeconfig::write_merged_kubeconfig;
 pub use node::{Node, NodeBuilder, READY_TIMEOUT, TOOLS_IMAGE};
+pub use prepare::prepare;
 pub use process::Process;
 pub use programs::{example, program};
 pub use prometheus::{Scrape, promtool};

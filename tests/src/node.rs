@@ -31,6 +31,7 @@ use kube::api::PostParams;
 
 pub use self::images::TOOLS_IMAGE;
 pub(crate) use self::network::Network;
+pub(crate) use self::programs::programs;
 
 use self::cgroups::Cgroups;
 use self::command::output;
@@ -44,7 +45,7 @@ use crate::print_uncaptured;
 use crate::process::Process;
 
 /// How long a node, or a pod on it, may take to become ready.
-pub const READY_TIMEOUT: Duration = Duration::from_secs(90);
+pub const READY_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A [`Cluster`] with one node. When this value is dropped, or this process ends for any reason, everything is stopped.
 #[derive(Debug)]
@@ -111,7 +112,7 @@ impl NodeBuilder {
     }
 
     async fn boot(self) -> anyhow::Result<Node> {
-        let programs = programs::programs().await?;
+        let programs = programs().await?;
         let started = Timestamp::now();
         let folder = Folder::create(&format!("{}-node", self.name))?;
         let network = Arc::new(Network::start(folder.path()).await?);
@@ -159,6 +160,11 @@ impl Deref for Node {
 }
 
 impl Node {
+    /// Whether this machine can run a node.
+    pub(crate) fn is_possible() -> bool {
+        programs::missing_requirement().is_none()
+    }
+
     /// The options of a new cluster with a node. The name is the cluster's.
     pub fn builder(name: &str) -> NodeBuilder {
         NodeBuilder { name: name.to_owned(), sync_frequency: "1m".to_owned(), audit_log: false }

@@ -5,63 +5,61 @@ use std::process::{Command, Stdio};
 use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 
 use crate::print_uncaptured;
 
 const PROGRAMS: [&str; 3] = ["kubemcsa", "mcsa-importer", "mcsa-webhook"];
 
-/// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-webhook`). It is built once per process,
-/// with the caller's profile and target folder.
+/// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-webhook`), with the caller's profile and
+/// target folder.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
-    static FOLDER: LazyLock<Result<PathBuf, String>> =
-        LazyLock::new(|| build("crd").map_err(|error| format!("{error:#}")));
     ensure!(PROGRAMS.contains(&name), "there is no program {name:?}: choose one of {PROGRAMS:?}");
-    match &*FOLDER {
-        Ok(folder) => Ok(folder.join(name)),
-        Err(error) => bail!("building {name}: {error}"),
-    }
+    Ok(build_once()?.join(name))
 }
 
 /// The path of an example of this workspace, built like a [`program()`].
 pub fn example(name: &str) -> anyhow::Result<PathBuf> {
-    let folder = build(name);
-    Ok(folder.with_context(|| format!("building the example {name}"))?.join("examples").join(name))
+    Ok(build_once()?.join("examples").join(name))
 }
 
-/// Builds the programs and an example with cargo, and returns the folder of the caller's profile.
-///
-/// Building them together selects the same features of dependencies as `cargo test --workspace`, so that nothing is
-/// compiled twice.
-fn build(example: &str) -> anyhow::Result<PathBuf> {
-    let selection: Vec<_> =
-        PROGRAMS.iter().flat_map(|name| ["--bin", name]).chain(["--example", example]).collect();
+/// Builds all binaries and examples, once per process, and returns the folder of the caller's profile.
+pub(crate) fn build_once() -> anyhow::Result<&'static Path> {
+    static FOLDER: LazyLock<Result<PathBuf, String>> =
+        LazyLock::new(|| build().map_err(|error| format!("{error:#}")));
+    FOLDER.as_deref().map_err(|error| anyhow!("building this workspace's programs: {error}"))
+}
+
+/// Building all binaries and examples selects the same features of dependencies as `cargo test --workspace`, so that
+/// nothing is compiled twice.
+fn build() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = profile_folder(&own)?;
     let (target, profile) = (folder.parent(), folder.file_name());
     let (target, profile) =
         target.zip(profile).with_context(|| format!("{} is in no target folder", own.display()))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--workspace", "--target-dir"]).arg(target).arg("--profile");
-    cargo.arg(if profile == "debug" { "dev".as_ref() } else { profile });
-    cargo.args(&selection).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--examples", "--target-dir"]).arg(target);
+    cargo.arg("--profile").arg(if profile == "debug" { "dev".as_ref() } else { profile });
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     // .ci/timed sets it for libtest. Build scripts would compile for nightly.
     cargo.env_remove("RUSTC_BOOTSTRAP");
 
-    let output = announce_if_slow(&selection.join(" "), || cargo.output()).context("running cargo")?;
+    let output =
+        announce_if_slow("cargo build --bins --examples", || cargo.output()).context("running cargo")?;
     if !output.status.success() {
-        bail!("cargo build {} failed:\n{}", selection.join(" "), String::from_utf8_lossy(&output.stderr));
+        bail!("cargo build failed:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(folder.to_path_buf())
 }
 
-/// Prints what is being built if that takes longer than a second.
+/// Prints what is being done if that takes longer than a second.
 fn announce_if_slow<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let (done, finished) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             if finished.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                print_uncaptured(format_args!("cargo build {what} ..."));
+                print_uncaptured(format_args!("{what} ..."));
             }
         });
         let value = work();

@@ -15,8 +15,7 @@ use crate::go_tools::GoTools;
 ///
 /// Uses the program that `PROMTOOL` names, or builds one in the cache folder.
 pub async fn promtool<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> anyhow::Result<String> {
-    static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
-    let found = FOUND.get_or_try_init(async || tokio::task::spawn_blocking(find).await?).await?;
+    let found = program().await?;
     let mut command = Command::new(found);
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
     let args = command.as_std().get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
@@ -26,6 +25,12 @@ pub async fn promtool<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> any
         bail!("promtool {args} ended with {}:\n{text}", output.status);
     }
     Ok(text)
+}
+
+/// The path of promtool. Builds it if necessary.
+pub(crate) async fn program() -> anyhow::Result<&'static PathBuf> {
+    static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
+    FOUND.get_or_try_init(async || tokio::task::spawn_blocking(find).await?).await
 }
 
 fn find() -> anyhow::Result<PathBuf> {

@@ -1,5 +1,5 @@
-//! `kubemcsa check` on real clusters, with each fault made for real where that can be. What can't (a lease of
-//! another clock, a confined importer, a certificate of cert-manager) is in the tables beside the rules.
+//! `kubemcsa check` on real clusters with real faults. Unit tests cover faults that are hard to cause: a Lease from
+//! another clock, a confined importer, a certificate of cert-manager.
 
 mod importer;
 mod sources;
@@ -14,62 +14,61 @@ use mcsa_tests::{
 };
 use serde_json::Value;
 
-/// A run of `kubemcsa check` that is over.
+/// The result of a run of `kubemcsa check`.
 struct Checked {
     code: Option<i32>,
-    said: String,
+    stderr: String,
     report: Value,
 }
 
-/// Runs `kubemcsa check` as the current context of a kubeconfig, or with these flags; what it prints for programs
-/// has to be whole.
+/// Runs `kubemcsa check` with more flags, and parses its report.
 fn check(kubeconfig: &Path, flags: &[&str]) -> anyhow::Result<Checked> {
     let output = kubemcsa(kubeconfig, ["check", "-o", "json"].into_iter().chain(flags.iter().copied()))?;
-    let said = String::from_utf8(output.stderr)?;
-    let report = serde_json::from_slice(&output.stdout).with_context(|| said.clone())?;
-    Ok(Checked { code: output.status.code(), said, report })
+    let stderr = String::from_utf8(output.stderr)?;
+    let report = serde_json::from_slice(&output.stdout).with_context(|| stderr.clone())?;
+    Ok(Checked { code: output.status.code(), stderr, report })
 }
 
 impl Checked {
-    /// The finding with this reason about the object of this name.
+    /// The finding with this reason about the object with this name.
     fn finding(&self, reason: &str, object: &str) -> anyhow::Result<&Value> {
         let findings = self.report["findings"].as_array().context("findings")?;
         let found = findings.iter().find(|it| it["reason"] == reason && it["object"]["name"] == object);
         found.with_context(|| format!("no {reason} of {object} in {findings:#?}"))
     }
 
-    /// Makes sure that this problem was found, and gives the command that mends it.
+    /// Ensures that this problem was found; returns the fix.
     fn problem(&self, reason: &str, object: &str) -> anyhow::Result<String> {
         let finding = self.finding(reason, object)?;
         ensure!(finding["severity"] == "Problem" && self.code == Some(1), "{finding:#?}: {:?}", self.code);
-        Ok(finding["mend"].as_str().context("mend")?.to_owned())
+        Ok(finding["mend"].as_str().context("no fix")?.to_owned())
     }
 
-    /// Makes sure that there is nothing.
-    fn all_well(&self) -> anyhow::Result<()> {
-        let is_well = self.code == Some(0) && self.report["findings"] == Value::Array(Vec::new());
-        ensure!(is_well && self.said.contains("all well: "), "{} {:#}", self.said, self.report);
+    /// Ensures that there are no findings.
+    fn no_findings(&self) -> anyhow::Result<()> {
+        let is_empty = self.code == Some(0) && self.report["findings"] == Value::Array(Vec::new());
+        ensure!(is_empty && self.stderr.contains("no problems ("), "{} {:#}", self.stderr, self.report);
         Ok(())
     }
 }
 
-/// Does what a person would who pastes a command for one of these clusters.
-async fn paste(mend: &str, target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
+/// Runs a kubectl command for one of these clusters, as a user would paste it.
+async fn paste(fix: &str, target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
     let contexts = [("SOURCE_CONTEXT", source), (target.name(), target)];
     for (context, cluster) in contexts {
-        if let Some(words) = mend.strip_prefix(&format!("kubectl --context {context} ")) {
-            return cluster.kubectl(words.split(' ')).await.map(drop);
+        if let Some(args) = fix.strip_prefix(&format!("kubectl --context {context} ")) {
+            return cluster.kubectl(args.split(' ')).await.map(drop);
         }
     }
-    anyhow::bail!("nothing to paste: {mend}")
+    anyhow::bail!("not a kubectl command: {fix}")
 }
 
-/// A target with all that is installed, linked to a source.
+/// A target with importer and webhook, linked to a source.
 struct World {
     daemons: Daemons,
     target: Cluster,
     source: Cluster,
-    /// With both; the target is the current context.
+    /// For both; the current context is the target's.
     kubeconfig: PathBuf,
 }
 
@@ -85,7 +84,7 @@ impl World {
         check(&self.kubeconfig, &[])
     }
 
-    /// A namespace of this name in both, in the source with the service account `pod-lister`.
+    /// Creates a namespace in both clusters, in the source with the service account `pod-lister`.
     async fn namespace(&self, name: &str) -> anyhow::Result<Imports> {
         create_pod_lister(&self.source, name).await?;
         self.target.kubectl(["create", "namespace", name]).await?;

@@ -1,4 +1,4 @@
-//! `kubemcsa export`: each format is read as its consumer reads it, and what was read is used.
+//! `kubemcsa export`: parses each format like its consumer, and uses the credential.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +17,7 @@ use mcsa_tests::{
 };
 use serde_json::{Value, json};
 
-/// The flags of an export of the service account `pod-lister` of a namespace.
+/// Arguments to export service account `pod-lister` of a namespace.
 fn export<'a>(namespace: &'a str, format: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["export", "pod-lister", "-n", namespace, "--format", format], more].concat()
 }
@@ -27,7 +27,7 @@ fn value(secret: &Secret, key: &str) -> anyhow::Result<String> {
     Ok(String::from_utf8(data.with_context(|| format!("no key {key}"))?.0.clone())?)
 }
 
-/// A kubeconfig of the parts that client-go makes of a rest config.
+/// A kubeconfig with the fields of a client-go rest config.
 fn assembled(server: &str, token: &Value, tls: [&Value; 3]) -> anyhow::Result<Kubeconfig> {
     let [ca, insecure, server_name] = tls;
     Ok(serde_json::from_value(json!({
@@ -43,7 +43,7 @@ fn assembled(server: &str, token: &Value, tls: [&Value; 3]) -> anyhow::Result<Ku
     }))?)
 }
 
-/// What the consumer of a format makes of a document.
+/// Parses a document like the consumer of its format.
 fn read(format: &str, document: &str) -> anyhow::Result<Kubeconfig> {
     if format == "kubeconfig" {
         return Ok(Kubeconfig::from_yaml(document)?);
@@ -90,7 +90,7 @@ fn read(format: &str, document: &str) -> anyhow::Result<Kubeconfig> {
             ensure!(has("workflows.argoproj.io/cluster", "c2"), "{labels:?}");
             Kubeconfig::from_yaml(&value(&secret, "kubeconfig")?)?
         }
-        other => anyhow::bail!("a format that no consumer reads: {other}"),
+        other => anyhow::bail!("unknown format: {other}"),
     })
 }
 
@@ -99,7 +99,7 @@ fn token(kubeconfig: &Kubeconfig) -> anyhow::Result<mcsa_credentials::SecretStri
     user.and_then(|user| user.token.clone()).context("no token")
 }
 
-/// Lists pods where the service account may, and nowhere else.
+/// Ensures that the client may list pods in this namespace only.
 async fn works(client: Client, namespace: &str) -> anyhow::Result<()> {
     Api::<Pod>::namespaced(client.clone(), namespace).list(&Default::default()).await?;
     let elsewhere = Api::<Pod>::namespaced(client, "default").list(&Default::default()).await;
@@ -129,25 +129,24 @@ async fn source(namespace: &str) -> anyhow::Result<&'static Cluster> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_format_is_a_credential_for_its_consumer() -> anyhow::Result<()> {
+async fn each_format_is_a_valid_credential() -> anyhow::Result<()> {
     let source = source("formats").await?;
-    let asked = Timestamp::now();
+    let start = Timestamp::now();
     let mut tokens = BTreeSet::new();
     for format in FORMATS {
-        // Twice: an export leaves nothing behind.
         for syntax in ["yaml", "json"] {
             let output = kubemcsa(
                 source.kubeconfig(),
                 export("formats", format, &["--duration", "20m", "-o", syntax]),
             )?;
-            let (document, said) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
-            ensure!(output.status.success(), "{format}: {said}");
+            let (document, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+            ensure!(output.status.success(), "{format}: {stderr}");
             ensure!(document.starts_with('{') == (syntax == "json"), "{format}: not {syntax}");
-            ensure!(said.contains("the token expires in 20m"), "{format}: {said}");
+            ensure!(stderr.contains("the token expires in 20m"), "{format}: {stderr}");
             let read = read(format, &document).with_context(|| format!("{format} as {syntax}"))?;
             let token = token(&read)?;
             let claims = Claims::of(&token)?;
-            let expected = asked + SignedDuration::from_mins(20);
+            let expected = start + SignedDuration::from_mins(20);
             let late = claims.expires_at.duration_since(expected).as_secs();
             ensure!((-5..120).contains(&late), "{format}: it expires {late} s late");
             ensure!(
@@ -158,10 +157,10 @@ async fn each_format_is_a_credential_for_its_consumer() -> anyhow::Result<()> {
                 tokens.insert(token.expose_secret().to_owned());
             }
             works(client(read)?, "formats").await.with_context(|| format!("{format} as {syntax}"))?;
-            ensure_no_tokens_in(&tokens, [(format!("stderr of {format}"), said)])?;
+            ensure_no_tokens_in(&tokens, [(format!("stderr of {format}"), stderr)])?;
         }
     }
-    ensure!(tokens.len() == 2 * FORMATS.len(), "tokens are used again");
+    ensure!(tokens.len() == 2 * FORMATS.len(), "tokens are reused");
     Ok(())
 }
 
@@ -174,11 +173,11 @@ async fn each_secret_can_be_applied() -> anyhow::Result<()> {
         for _ in 0..2 {
             let document = kubemcsa_ok(source.kubeconfig(), export("applied", format, &here))?;
             std::fs::write(&file, document)?;
-            // Cluster API's Secret and Flux' have one name, and a Secret's type can't change.
             let path = file.display().to_string();
             let apply = ["apply", "--server-side", "-f", &path];
             source.kubectl(apply).await.with_context(|| format!("applying {format}"))?;
         }
+        // Cluster API's Secret has the same name but another type, and the type of a Secret can't change.
         if format == "flux" {
             source.kubectl(["-n", "applied", "delete", "secret", "c2-kubeconfig"]).await?;
         }
@@ -186,17 +185,16 @@ async fn each_secret_can_be_applied() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// By the command that stderr tells.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_secret_takes_several_clusters() -> anyhow::Result<()> {
+async fn suggested_command_keeps_other_clusters_in_the_secret() -> anyhow::Result<()> {
     let source = source("several").await?;
     let file = source.dir().join("several.yaml");
     for name in ["paris", "oslo", "paris"] {
         let flags = ["--cluster-name", name, "--secret-namespace", "several"];
         let output = kubemcsa(source.kubeconfig(), export("several", "argo-clusters", &flags))?;
-        let said = String::from_utf8(output.stderr)?;
+        let stderr = String::from_utf8(output.stderr)?;
         let manager = format!("kubemcsa-{name}");
-        ensure!(said.contains(&format!("--server-side --field-manager {manager}")), "{said}");
+        ensure!(stderr.contains(&format!("--server-side --field-manager {manager}")), "{stderr}");
         std::fs::write(&file, output.stdout)?;
         let path = file.display().to_string();
         source.kubectl(["apply", "--server-side", "--field-manager", &manager, "-f", &path]).await?;
@@ -208,20 +206,20 @@ async fn one_secret_takes_several_clusters() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_verification_only_where_it_is_asked_for_and_possible() -> anyhow::Result<()> {
+async fn verification_can_be_skipped_only_if_the_consumer_supports_it() -> anyhow::Result<()> {
     let source = source("insecure").await?;
-    // A name that the certificate is not for, but that leads there.
+    // An address that the certificate is not valid for.
     let server = format!("https://127.0.0.2:{}", source.port());
     let flags = ["--server", &server, "--insecure-skip-tls-verify"];
     for format in FORMATS {
         let output = kubemcsa(source.kubeconfig(), export("insecure", format, &flags))?;
-        let (document, said) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+        let (document, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
         if !INSECURE.contains(&format) {
-            ensure!(output.status.code() == Some(1) && document.is_empty(), "{format}: {said}");
-            ensure!(said.contains("certificate-authority-data"), "{format}: no mend in {said}");
+            ensure!(output.status.code() == Some(1) && document.is_empty(), "{format}: {stderr}");
+            ensure!(stderr.contains("certificate-authority-data"), "{format}: no fix in {stderr}");
             continue;
         }
-        ensure!(output.status.success() && said.contains("INSECURE"), "{format}: {said}");
+        ensure!(output.status.success() && stderr.contains("INSECURE"), "{format}: {stderr}");
         let mut read = read(format, &document)?;
         let cluster = read.clusters[0].cluster.as_mut().context("no cluster")?;
         ensure!(cluster.server.as_ref() == Some(&server), "{format}: {:?}", cluster.server);
@@ -235,7 +233,7 @@ async fn without_verification_only_where_it_is_asked_for_and_possible() -> anyho
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_of_ours_can_be_a_link_and_a_profile_says_what_it_is_for() -> anyhow::Result<()> {
+async fn secret_can_be_a_link_and_profile_has_its_scope() -> anyhow::Result<()> {
     let source = source("exported-others").await?;
     let named = ["--cluster-name", "paris"];
     let document = kubemcsa_ok(source.kubeconfig(), export("exported-others", "secret", &named))?;
@@ -253,14 +251,14 @@ async fn a_secret_of_ours_can_be_a_link_and_a_profile_says_what_it_is_for() -> a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
+async fn errors_are_one_line() -> anyhow::Result<()> {
     let source = source("exported-refused").await?;
-    let refused = |kubeconfig: &Path, args: Vec<&str>, said: &[&str]| {
+    let refused = |kubeconfig: &Path, args: Vec<&str>, expected: &[&str]| {
         let output = kubemcsa(kubeconfig, args)?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{:?}: {stderr}", output.status);
         let last = stderr.lines().last().unwrap_or_default();
-        ensure!(said.iter().all(|word| last.contains(word)), "{said:?} is not in: {stderr}");
+        ensure!(expected.iter().all(|text| last.contains(text)), "{expected:?} is not in: {stderr}");
         anyhow::Ok(())
     };
     let admin = source.kubeconfig();
@@ -278,13 +276,13 @@ async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
         &["--server", "https://"],
     )?;
     refused(admin, export("exported-refused", "flux", &["--workflow-namespace", "argo"]), &["argo-profile"])?;
-    // Somebody who may not mint.
+    // A user who may not mint tokens.
     let lister = source.kubeconfig_of("exported-refused", "pod-lister").await?;
     refused(&lister, export("exported-refused", "argocd", &[]), &["may not", "exported-refused/pod-lister"])
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_has_gone_is_an_error_and_no_panic() -> anyhow::Result<()> {
+async fn closed_stdout_is_an_error_and_no_panic() -> anyhow::Result<()> {
     let source = source("gone").await?;
     for format in FORMATS {
         let (reader, writer) = std::io::pipe()?;
@@ -292,16 +290,19 @@ async fn a_reader_that_has_gone_is_an_error_and_no_panic() -> anyhow::Result<()>
         let mut command = Command::new(program("kubemcsa")?);
         command.env("KUBECONFIG", source.kubeconfig()).args(export("gone", format, &[]));
         let output = command.stdout(writer).stderr(Stdio::piped()).spawn()?.wait_with_output()?;
-        let said = String::from_utf8(output.stderr)?;
-        ensure!(output.status.code() == Some(1), "{format}: {:?}: {said}", output.status);
-        ensure!(said.contains("can't write to stdout") && !said.contains("panicked"), "{format}: {said}");
+        let stderr = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1), "{format}: {:?}: {stderr}", output.status);
+        ensure!(
+            stderr.contains("can't write to stdout") && !stderr.contains("panicked"),
+            "{format}: {stderr}"
+        );
     }
     Ok(())
 }
 
-/// The CA of a kubeconfig is that of the source, also where the user's names a file.
+/// The consumer can't read the CA file that the user's kubeconfig names.
 #[tokio::test(flavor = "multi_thread")]
-async fn files_of_this_machine_are_not_named() -> anyhow::Result<()> {
+async fn ca_file_is_embedded() -> anyhow::Result<()> {
     let source = source("files").await?;
     let ca = source.dir().join("exported-ca.crt");
     std::fs::write(&ca, source.ca_pem())?;

@@ -14,10 +14,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-/// The namespace of the imports.
+/// Namespace of the imports.
 const HERE: &str = "graphed";
 
-/// Three pods that ask for an import, and one that mounts the Secret of another.
+/// Three pods that reference an import, and one that mounts the Secret of another.
 const PODS: &str = "
 apiVersion: apps/v1
 kind: Deployment
@@ -43,11 +43,12 @@ spec:
 struct World {
     target: Cluster,
     source: Cluster,
-    /// Of both.
+    /// For both clusters.
     kubeconfig: PathBuf,
 }
 
-/// A target with two imports, of somebody who may list pods and of somebody who may do everything.
+/// A target with imports of a service account that may list pods, of one that is cluster-admin, and of a cluster
+/// that is not linked.
 async fn world() -> anyhow::Result<&'static World> {
     static WORLD: OnceCell<World> = OnceCell::const_new();
     WORLD.get_or_try_init(make).await
@@ -80,12 +81,12 @@ async fn make() -> anyhow::Result<World> {
     Ok(World { target, source, kubeconfig })
 }
 
-/// What a graph of these contexts says on stdout and stderr.
+/// Runs `kubemcsa graph`; returns stdout and stderr.
 fn graph(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<(String, String)> {
     let output = kubemcsa(kubeconfig, ["graph"].iter().chain(args).copied())?;
-    let (drawn, said) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
-    ensure!(output.status.success(), "{}: {said}", output.status);
-    Ok((drawn, said))
+    let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    ensure!(output.status.success(), "{}: {stderr}", output.status);
+    Ok((stdout, stderr))
 }
 
 const BOTH: [&str; 4] = ["--context", "c1", "--context", "c2"];
@@ -95,29 +96,29 @@ fn with(more: &[&'static str]) -> Vec<&'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_could_become_cluster_admin_is_marked() -> anyhow::Result<()> {
+async fn ways_to_cluster_admin_are_marked() -> anyhow::Result<()> {
     let world = world().await?;
-    let (text, said) = graph(&world.kubeconfig, &with(&["-n", HERE]))?;
+    let (text, stderr) = graph(&world.kubeconfig, &with(&["-n", HERE]))?;
     let expected = "c1
 └─ graphed
-   ├─ import boss  ! could reach cluster-admin  not ready: NotReconciled
+   ├─ import boss  ! could become cluster-admin  not ready: NotReconciled
    │  ├─ held by pod by-hand
-   │  └─ is listed/boss in c2
-   │     ├─ ! because it may do everything
-   │     └─ everywhere: everything
+   │  └─ service account listed/boss in c2
+   │     ├─ ! it can do everything
+   │     └─ cluster-wide: everything
    ├─ import lister  not ready: NotReconciled
    │  ├─ held by 3 pods of deployment web
-   │  └─ is listed/pod-lister in c2
+   │  └─ service account listed/pod-lister in c2
    │     └─ listed: list pods
    └─ import lost  not ready: NotReconciled
       ├─ held by no pod
-      └─ is listed/pod-lister in c9
-         └─ not read: there is no link to c9
+      └─ service account listed/pod-lister in c9
+         └─ permissions unknown: there is no link to c9
 ";
     ensure!(text == expected, "{text}");
-    ensure!(said.is_empty(), "{said}");
+    ensure!(stderr.is_empty(), "{stderr}");
 
-    // Without a namespace, the link is there, too: who may mint tokens of anyone can become anyone.
+    // Without a namespace, the graph includes the link, which may mint tokens of any service account.
     let (text, _) = graph(&world.kubeconfig, &BOTH)?;
     let link = text.split_once("link c2").context("no link")?.1;
     ensure!(
@@ -129,38 +130,39 @@ async fn who_could_become_cluster_admin_is_marked() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_format_tells_the_same() -> anyhow::Result<()> {
+async fn all_formats_show_the_same() -> anyhow::Result<()> {
     let world = world().await?;
-    let json: Value =
-        serde_json::from_str(&graph(&world.kubeconfig, &with(&["-n", HERE, "--format", "json"]))?.0)?;
+    let json: Value = serde_json::from_str(&graph(&world.kubeconfig, &with(&["-n", HERE, "-o", "json"]))?.0)?;
     let identities = json["identities"].as_array().context("no identities")?;
     let boss = identities.iter().find(|it| it["name"] == "boss").context("no boss")?;
     ensure!(boss["admin"][0] == "do everything", "{boss}");
     let imports = json["imports"].as_array().context("no imports")?.len();
 
-    let (dot, _) = graph(&world.kubeconfig, &with(&["-n", HERE, "--format", "dot"]))?;
+    let (dot, _) = graph(&world.kubeconfig, &with(&["-n", HERE, "-o", "dot"]))?;
     ensure!(dot.starts_with("digraph") && dot.matches(" -> identity").count() == imports, "{dot}");
-    let (mermaid, _) = graph(&world.kubeconfig, &with(&["-n", HERE, "--format", "mermaid"]))?;
+    let (mermaid, _) = graph(&world.kubeconfig, &with(&["-n", HERE, "-o", "mermaid"]))?;
     ensure!(mermaid.starts_with("flowchart LR\n") && mermaid.contains(":::marked"), "{mermaid}");
+    // `--format` is a hidden alias.
     let (svg, _) = graph(&world.kubeconfig, &with(&["-n", HERE, "--format", "svg"]))?;
-    ensure!(svg.starts_with("<svg ") && svg.contains("it may do everything"), "{svg}");
-    for drawn in [dot, mermaid, svg] {
+    ensure!(svg.starts_with("<svg ") && svg.contains("it can do everything"), "{svg}");
+    for output in [dot, mermaid, svg] {
         for name in ["lister", "deployment web", "by-hand", "listed/boss"] {
-            ensure!(drawn.contains(name), "{name} is not in {drawn}");
+            ensure!(output.contains(name), "{name} is not in {output}");
         }
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_not_be_read_is_told_and_the_rest_is_drawn() -> anyhow::Result<()> {
+async fn unreadable_roles_are_reported() -> anyhow::Result<()> {
     let world = world().await?;
-    // The source is not looked at at all.
-    let (text, said) = graph(&world.kubeconfig, &["--context", "c1", "-n", HERE])?;
-    ensure!(text.contains("is listed/boss in c2\n") && text.contains("not read: add --context"), "{text}");
-    ensure!(said.is_empty() && !text.contains("cluster-admin"), "{said}{text}");
+    // Without the source's context.
+    let (text, stderr) = graph(&world.kubeconfig, &["--context", "c1", "-n", HERE])?;
+    ensure!(text.contains("service account listed/boss in c2\n"), "{text}");
+    ensure!(text.contains("permissions unknown: add --context"), "{text}");
+    ensure!(stderr.is_empty() && !text.contains("cluster-admin"), "{stderr}{text}");
 
-    // It is looked at by somebody who may know which cluster it is, and no more.
+    // With a user who may only identify the source.
     let source = &world.source;
     source.kubectl(["-n", "default", "create", "serviceaccount", "passer-by"]).await?;
     let role = ["create", "clusterrole", "passer-by", "--verb=get", "--resource=namespaces"];
@@ -169,19 +171,19 @@ async fn what_may_not_be_read_is_told_and_the_rest_is_drawn() -> anyhow::Result<
     source.kubectl(bind.into_iter().chain(["--serviceaccount=default:passer-by"])).await?;
     let passer_by = Kubeconfig::read_from(source.kubeconfig_of("default", "passer-by").await?)?;
     let (_folder, path) = joined([world.target.kubeconfig_value(), passer_by])?;
-    let (text, said) = graph(&path, &with(&["-n", HERE]))?;
-    ensure!(text.contains("is listed/boss in c2\n"), "{text}");
-    ensure!(text.contains("not read: context c2 may not list the roles there"), "{text}");
+    let (text, stderr) = graph(&path, &with(&["-n", HERE]))?;
+    ensure!(text.contains("service account listed/boss in c2\n"), "{text}");
+    ensure!(text.contains("permissions unknown: context c2 cannot list roles"), "{text}");
     ensure!(
-        said.lines().all(|line| line.starts_with("c2  warning: ")) && said.contains("may not list"),
-        "{said}"
+        stderr.lines().all(|line| line.starts_with("c2  warning: ")) && stderr.contains("may not list"),
+        "{stderr}"
     );
     Ok(())
 }
 
-/// Somebody who may list imports, and nothing else.
+/// With a user who may only list imports.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_known_of_a_target_is_not_taken_for_nothing() -> anyhow::Result<()> {
+async fn unreadable_parts_of_a_target_are_reported() -> anyhow::Result<()> {
     let world = world().await?;
     let target = &world.target;
     target.kubectl(["-n", "default", "create", "serviceaccount", "auditor"]).await?;
@@ -191,23 +193,20 @@ async fn what_is_not_known_of_a_target_is_not_taken_for_nothing() -> anyhow::Res
     target.kubectl(bind.into_iter().chain(["--serviceaccount=default:auditor"])).await?;
     let auditor = Kubeconfig::read_from(target.kubeconfig_of("default", "auditor").await?)?;
     let (_folder, path) = joined([auditor, world.source.kubeconfig_value()])?;
-    // The links' imports say which cluster they are for.
-    let (text, said) = graph(&path, &BOTH)?;
-    ensure!(
-        text.contains("! could reach cluster-admin") && text.contains("who holds it is not read"),
-        "{text}"
-    );
-    for unread in ["pods", "the secrets of links", "namespace kube-system"] {
-        ensure!(said.contains(unread), "{unread} is not in {said}");
+    // The imports of links identify their clusters.
+    let (text, stderr) = graph(&path, &BOTH)?;
+    ensure!(text.contains("! could become cluster-admin") && text.contains("holders unknown"), "{text}");
+    for unreadable in ["pods", "the secrets of links", "namespace kube-system"] {
+        ensure!(stderr.contains(unreadable), "{unreadable} is not in {stderr}");
     }
     let (text, _) = graph(&path, &with(&["-n", HERE]))?;
-    ensure!(text.contains("not read: the links may not be read"), "{text}");
+    ensure!(text.contains("permissions unknown: links could not be listed"), "{text}");
     Ok(())
 }
 
-/// A link that no import keeps is a Secret alone, such as an export makes.
+/// Such a link is a Secret without an import, which `kubemcsa export` can print.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_by_hand_is_somebodys_identity_too() -> anyhow::Result<()> {
+async fn link_that_was_created_by_hand_is_shown() -> anyhow::Result<()> {
     let world = world().await?;
     let target = &world.target;
     let export = ["export", "pod-lister", "-n", "listed", "--context", "c2", "--as", "by-hand-token"];
@@ -222,45 +221,45 @@ async fn a_link_by_hand_is_somebodys_identity_too() -> anyhow::Result<()> {
     let (text, _) = graph(&world.kubeconfig, &with(&["-n", SYSTEM_NAMESPACE]))?;
     target.kubectl(system.into_iter().chain(["delete", "secret", "by-hand-token"])).await?;
     let link = text.split_once("link by-hand-token\n").with_context(|| format!("no link in {text}"))?.1;
-    ensure!(link.contains("held by the importer") && link.contains("is listed/pod-lister in c2"), "{text}");
+    ensure!(link.contains("held by the importer") && link.contains("listed/pod-lister in c2"), "{text}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_cluster_is_a_warning_and_nothing_but_dead_ones_an_error() -> anyhow::Result<()> {
+async fn unreachable_clusters_are_an_error_only_if_no_other_can_be_read() -> anyhow::Result<()> {
     let world = world().await?;
     let dead = kubeconfig_with_server(Kubeconfig::read_from(&world.kubeconfig)?, "https://127.0.0.1:1");
     let renamed = serde_saphyr::to_string(&dead)?.replace(": c1\n", ": dead\n").replace(": c2\n", ": gone\n");
     let dead = Kubeconfig::from_yaml(&renamed)?;
     let (_folder, path) = joined([Kubeconfig::read_from(&world.kubeconfig)?, dead])?;
-    let (text, said) = graph(&path, &["--all-contexts", "-n", HERE])?;
-    ensure!(text.contains("! could reach cluster-admin"), "{text}");
+    let (text, stderr) = graph(&path, &["--all-contexts", "-n", HERE])?;
+    ensure!(text.contains("! could become cluster-admin"), "{text}");
     for name in ["dead", "gone"] {
-        let told = said.lines().filter(|line| line.starts_with(&format!("{name}  warning: "))).count();
-        ensure!(told == 1, "{told} lines of {name} in {said}");
+        let count = stderr.lines().filter(|line| line.starts_with(&format!("{name}  warning: "))).count();
+        ensure!(count == 1, "{count} warnings about {name} in {stderr}");
     }
     let output = kubemcsa(&path, ["graph", "--context", "dead", "--context", "gone"])?;
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{said}");
-    ensure!(said.contains("none of the clusters could be read"), "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{stderr}");
+    ensure!(stderr.contains("none of the clusters could be read"), "{stderr}");
     let output = kubemcsa(&path, ["graph", "--context", "c1", "--context", "c7"])?;
-    let said = String::from_utf8(output.stderr)?;
+    let stderr = String::from_utf8(output.stderr)?;
     ensure!(
-        output.status.code() == Some(1) && said.contains("c7") && said.contains("c1, c2, dead, gone"),
-        "{said}"
+        output.status.code() == Some(1) && stderr.contains("c7") && stderr.contains("c1, c2, dead, gone"),
+        "{stderr}"
     );
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_is_drawn_once_by_whatever_names() -> anyhow::Result<()> {
+async fn cluster_with_several_contexts_is_shown_once() -> anyhow::Result<()> {
     let world = world().await?;
     let alias = serde_saphyr::to_string(&world.target.kubeconfig_value())?.replace(": c1\n", ": alias\n");
     let (_folder, path) =
         joined([Kubeconfig::read_from(&world.kubeconfig)?, Kubeconfig::from_yaml(&alias)?])?;
-    let json: Value = serde_json::from_str(&graph(&path, &["--all-contexts", "--format", "json"])?.0)?;
+    let json: Value = serde_json::from_str(&graph(&path, &["--all-contexts", "-o", "json"])?.0)?;
     ensure!(json["targets"].as_array().is_some_and(|targets| targets.len() == 1), "{}", json["targets"]);
-    // Not even where the first to come may see nothing of it.
+    // Also if the user of the first context may read nothing.
     let target = &world.target;
     target.kubectl(["-n", "default", "create", "serviceaccount", "stranger"]).await?;
     let stranger = target.kubeconfig_of("default", "stranger").await?;
@@ -272,11 +271,11 @@ async fn a_cluster_is_drawn_once_by_whatever_names() -> anyhow::Result<()> {
     let (_folder, path) =
         joined([Kubeconfig::from_yaml(&stranger)?, Kubeconfig::read_from(&world.kubeconfig)?])?;
     let (text, _) = graph(&path, &["--all-contexts", "-n", HERE])?;
-    ensure!(text.starts_with("c1\n") && text.contains("! could reach cluster-admin"), "{text}");
-    // A cluster without imports, or without even their definition, has no graph.
-    let (text, said) = graph(&world.kubeconfig, &["--context", "c2"])?;
-    ensure!(text.is_empty() && said.contains("c2  there are no imports"), "{text}{said}");
-    kubemcsa_ok(&world.kubeconfig, ["graph", "--context", "c2", "--format", "svg"]).map(drop)
+    ensure!(text.starts_with("c1\n") && text.contains("! could become cluster-admin"), "{text}");
+    // A cluster without the CRD has no imports.
+    let (text, stderr) = graph(&world.kubeconfig, &["--context", "c2"])?;
+    ensure!(text.is_empty() && stderr.contains("c2  no imports found"), "{text}{stderr}");
+    kubemcsa_ok(&world.kubeconfig, ["graph", "--context", "c2", "-o", "svg"]).map(drop)
 }
 
 fn joined(all: [Kubeconfig; 2]) -> anyhow::Result<(TempDir, PathBuf)> {

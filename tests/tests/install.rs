@@ -57,7 +57,7 @@ async fn kubectl_and_kubemcsa_install_the_same_objects() -> anyhow::Result<()> {
     ]);
     let patch = Patch::<()>::Json(serde_json::from_value(patch)?);
     configurations.patch(CONFIGURATION, &PatchParams::default(), &patch).await?;
-    for outcome in ["changed", "unchanged"] {
+    for outcome in ["configured", "unchanged"] {
         let output = kubemcsa(cluster.kubeconfig(), ["install", "--no-wait"])?;
         let said = String::from_utf8(output.stderr)?;
         ensure!(output.status.success(), "{said}");
@@ -90,8 +90,8 @@ async fn importer_has_rights_only_in_its_namespaces() -> anyhow::Result<()> {
         let output = kubemcsa(cluster.kubeconfig(), args)?;
         Ok((output.status.success(), String::from_utf8(output.stderr)?))
     };
-    let removed = |said: &str| {
-        said.lines().filter(|line| line.ends_with("removed")).map(str::to_owned).collect::<Vec<_>>()
+    let deleted = |said: &str| {
+        said.lines().filter(|line| line.ends_with(" deleted")).map(str::to_owned).collect::<Vec<_>>()
     };
 
     // A missing namespace is reported before anything is changed.
@@ -106,7 +106,7 @@ async fn importer_has_rights_only_in_its_namespaces() -> anyhow::Result<()> {
     ensure!(install(&[])?.0);
     ensure!(importer_roles(&cluster).await? == ["clusterrole", "clusterrolebinding"]);
     let (ok, said) = install(&["--namespaces", "a,b"])?;
-    ensure!(ok && removed(&said).len() == 2 && removed(&said)[0].contains("cluster role"), "{said}");
+    ensure!(ok && deleted(&said).len() == 2 && deleted(&said)[0].contains("clusterrole."), "{said}");
     let system = "multicluster-service-account";
     let each = |namespaces: &[&str]| {
         let of = |kind: &str| namespaces.iter().map(move |ns| format!("{kind} {ns}")).collect::<Vec<_>>();
@@ -128,7 +128,12 @@ async fn importer_has_rights_only_in_its_namespaces() -> anyhow::Result<()> {
     ensure!(cluster.kubectl(diff).await?.is_empty() && objects == said.lines().count(), "{yaml}");
 
     let (ok, said) = install(&["--namespaces", "a"])?;
-    ensure!(ok && removed(&said).len() == 2 && removed(&said)[0].contains("role b/"), "{said}");
+    ensure!(
+        ok && deleted(&said).len() == 2
+            && deleted(&said)[0]
+                .contains("role.rbac.authorization.k8s.io/multicluster-service-account-importer -n b "),
+        "{said}"
+    );
     ensure!(importer_roles(&cluster).await? == each(&["a", system]));
     // Another user's role of the same name.
     cluster
@@ -147,7 +152,7 @@ async fn importer_has_rights_only_in_its_namespaces() -> anyhow::Result<()> {
     ensure!(!ok && said.contains("--namespaces a") && said.contains("--all-namespaces"), "{said}");
     ensure!(!importer_roles(&cluster).await?.contains(&"clusterrole".to_owned()));
     let (ok, said) = install(&["--all-namespaces"])?;
-    ensure!(ok && removed(&said).len() == 4, "{said}");
+    ensure!(ok && deleted(&said).len() == 4, "{said}");
     ensure!(importer_roles(&cluster).await? == ["clusterrole", "clusterrolebinding", "role b"]);
     let args =
         cluster.kubectl(["-n", system, "get", "deployment", "importer", "-o", "jsonpath={.spec}"]).await?;

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flags_are_consistent() {
+    fn flags_are_consistent() {
         Cli::command().debug_assert();
     }
 
@@ -142,21 +142,24 @@ mod tests {
     #[case(&["kubemcsa", ""], &["install", "bootstrap", "completion"])]
     #[case(&["kubemcsa", "bootstrap", "--target-c"], &["--target-context"])]
     #[case(&["kubemcsa", "completion", "k"], &["kubectl"])]
-    fn what_is_offered(#[case] words: &[&str], #[case] expected: &[&str]) {
+    fn subcommands_and_flags_are_completed(#[case] words: &[&str], #[case] expected: &[&str]) {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         let last = words.len() - 1;
         let mut completed = completion::completed(&Cli::command());
-        let offered = clap_complete::engine::complete(&mut completed, words, last, None).unwrap();
-        let offered: Vec<_> =
-            offered.iter().map(|it| it.get_value().to_string_lossy().into_owned()).collect();
-        assert!(expected.iter().all(|expected| offered.contains(&(*expected).to_owned())), "{offered:?}");
-        assert!(!offered.contains(&"man".to_owned()), "{offered:?}");
+        let candidates = clap_complete::engine::complete(&mut completed, words, last, None).unwrap();
+        let candidates: Vec<_> =
+            candidates.iter().map(|it| it.get_value().to_string_lossy().into_owned()).collect();
+        assert!(
+            expected.iter().all(|expected| candidates.contains(&(*expected).to_owned())),
+            "{candidates:?}"
+        );
+        assert!(!candidates.contains(&"man".to_owned()), "{candidates:?}");
     }
 
     #[test]
-    fn the_committed_page_is_the_generated_one() {
+    fn committed_reference_is_up_to_date() {
         let committed = include_str!("../../../docs/commands.md");
-        let mend = "run: cargo run --package kubemcsa -- reference > docs/commands.md";
-        assert!(committed == reference::page(&Cli::command()), "{mend}");
+        let fix = "run: cargo run --package kubemcsa -- reference > docs/commands.md";
+        assert!(committed == reference::page(&Cli::command()), "{fix}");
     }
 }

@@ -1,4 +1,4 @@
-//! What would change in an object, as `diff -u` shows it.
+//! What a dry run would change in an object, in the format of `diff -u`.
 
 use anstyle::{AnsiColor, Style};
 use kube::api::DynamicObject;
@@ -6,23 +6,19 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::cluster::apply;
 
-/// Lines of what stays the same around what does not.
-const AROUND: usize = 3;
+/// Unchanged lines around a change.
+const CONTEXT: usize = 3;
 
-/// The difference between an object and what it would be; none of it where it would be the same. An
-/// object that would come, or go, is shown whole.
-///
-/// # Errors
-/// When an object can't be written as YAML.
+/// The difference between two versions of an object; empty if there is none. `None`: the object doesn't exist.
 pub fn diff(
-    title: &str,
+    name: &str,
     before: Option<&DynamicObject>,
     after: Option<&DynamicObject>,
 ) -> anyhow::Result<String> {
     let (before, after) = (yaml(before)?, yaml(after)?);
     let diff = TextDiff::from_lines(&before, &after);
     let mut text = String::new();
-    for group in diff.grouped_ops(AROUND) {
+    for group in diff.grouped_ops(CONTEXT) {
         for change in group.iter().flat_map(|operation| diff.iter_changes(operation)) {
             let (sign, style) = match change.tag() {
                 ChangeTag::Delete => ("-", AnsiColor::Red.on_default()),
@@ -37,23 +33,15 @@ pub fn diff(
         return Ok(text);
     }
     let bold = Style::new().bold();
-    let (from, to) = (side("before", &before), side("after", &after));
-    Ok(format!("{bold}--- {title} ({from})\n+++ {title} ({to}){bold:#}\n{text}"))
+    let from = if before.is_empty() { "does not exist" } else { "live" };
+    let to = if after.is_empty() { "deleted" } else { "dry run" };
+    Ok(format!("{bold}--- {name} ({from})\n+++ {name} ({to}){bold:#}\n{text}"))
 }
 
-fn side(name: &str, text: &str) -> &'static str {
-    match (name, text.is_empty()) {
-        ("before", true) => "not there yet",
-        ("before", false) => "as it is",
-        (_, true) => "gone",
-        (_, false) => "as it would be",
-    }
-}
-
-/// What people wrote of it, and never what a Secret holds.
+/// The fields that users write, without the data of a Secret.
 fn yaml(object: Option<&DynamicObject>) -> anyhow::Result<String> {
     let Some(object) = object else { return Ok(String::new()) };
-    let mut object = apply::essence(object);
+    let mut object = apply::user_fields(object);
     object.metadata.uid = None;
     object.metadata.creation_timestamp = None;
     if let Some(fields) = object.data.as_object_mut() {
@@ -76,28 +64,28 @@ mod tests {
     }
 
     fn shown(before: Option<&DynamicObject>, after: Option<&DynamicObject>) -> String {
-        anstream::adapter::strip_str(&diff("c2: role a", before, after).unwrap()).to_string()
+        anstream::adapter::strip_str(&diff("c2: role/a", before, after).unwrap()).to_string()
     }
 
     #[test]
-    fn only_what_people_wrote_is_compared() {
+    fn fields_of_the_api_server_are_not_compared() {
         assert_eq!(shown(Some(&role("get")), Some(&role("get"))), "");
-        let said = shown(Some(&role("get")), Some(&role("list")));
-        assert!(said.starts_with("--- c2: role a (as it is)\n+++ c2: role a (as it would be)\n"), "{said}");
+        let text = shown(Some(&role("get")), Some(&role("list")));
+        assert!(text.starts_with("--- c2: role/a (live)\n+++ c2: role/a (dry run)\n"), "{text}");
         assert!(
-            said.contains("- get\n") && said.contains("- list\n") && !said.contains("resourceVersion"),
-            "{said}"
+            text.contains("- get\n") && text.contains("- list\n") && !text.contains("resourceVersion"),
+            "{text}"
         );
     }
 
     #[test]
-    fn what_comes_or_goes_is_shown_whole() {
+    fn created_and_deleted_objects_are_shown_in_full() {
         assert!(shown(None, Some(&role("get"))).lines().skip(2).all(|line| line.starts_with('+')));
-        assert!(shown(Some(&role("get")), None).contains("(gone)"));
+        assert!(shown(Some(&role("get")), None).contains("(deleted)"));
     }
 
     #[test]
-    fn no_secret_is_shown() {
+    fn secret_data_is_not_shown() {
         let text = "{apiVersion: v1, kind: Secret, metadata: {name: a}, data: {token: c2VjcmV0}}";
         let secret = object::parse(text).unwrap().remove(0);
         assert!(!shown(None, Some(&secret)).contains("c2VjcmV0"));

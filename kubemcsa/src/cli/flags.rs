@@ -1,13 +1,13 @@
-//! The flags that say which target a command is about.
+//! The flags that select a target.
 
 use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCandidates;
 
 use crate::cluster::Cluster;
-use crate::cluster::kubeconfig::{Chosen, contexts};
+use crate::cluster::kubeconfig::{ChosenContext, contexts};
 
-/// A target.
+/// Selects a target.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TargetArgs {
     /// Context of the target [default: the current one]
@@ -20,12 +20,9 @@ pub struct TargetArgs {
 }
 
 impl TargetArgs {
-    /// The context that was chosen, and a connection to its cluster.
-    ///
-    /// # Errors
-    /// When there is no such context, or its credentials can't be used.
-    pub async fn connect(&self) -> anyhow::Result<(Chosen, Cluster)> {
-        let chosen = Chosen::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--")?;
+    /// The selected context, and a connection to its cluster.
+    pub async fn connect(&self) -> anyhow::Result<(ChosenContext, Cluster)> {
+        let chosen = ChosenContext::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--")?;
         let cluster = chosen.connect().await?;
         Ok((chosen, cluster))
     }

@@ -1,8 +1,7 @@
-//! What people read goes to stderr, each line marked with its cluster; what programs read goes to
-//! stdout.
+//! Output: messages go to stderr, each line with the name of its cluster; results go to stdout.
 //!
-//! Nothing ends half done because stderr can't be written to: what can't be said there is not said
-//! (`eprintln!` would panic). Whoever asked for stdout, however, must not take a part for the whole.
+//! Errors of stderr are ignored, so that they interrupt nothing (`eprintln!` would panic). Errors of stdout are
+//! reported, because a partial result is wrong.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -14,7 +13,7 @@ use serde::Serialize;
 use crate::cli::program;
 use crate::cluster::apply::Outcome;
 
-/// How objects are printed.
+/// Format of printed objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// YAML documents.
@@ -25,74 +24,75 @@ const CLUSTER: Style = AnsiColor::Cyan.on_default().bold();
 const FAILED: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
-/// A line about a cluster.
-pub fn say(cluster: &str, text: &str) {
-    let text = program::as_called(text);
+/// Prints a line about a cluster.
+pub fn info(cluster: &str, text: &str) {
+    let text = program::rename_commands(text);
     drop(writeln!(anstream::stderr(), "{CLUSTER}{cluster}{CLUSTER:#}  {text}"));
 }
 
-/// A line about something in a cluster that is not as it should be.
+/// Prints a warning about a cluster.
 pub fn warn(cluster: &str, text: &str) {
-    say(cluster, &format!("{WARNING}warning:{WARNING:#} {text}"));
+    info(cluster, &format!("{WARNING}warning:{WARNING:#} {text}"));
 }
 
-/// A line about what could not be done, where something else goes on.
+/// Prints a failure that doesn't stop the command.
 pub fn failed(cluster: &str, text: &str) {
-    say(cluster, &format!("{FAILED}failed:{FAILED:#} {text}"));
+    info(cluster, &format!("{FAILED}failed:{FAILED:#} {text}"));
 }
 
-/// The same of an error, which begins with its cluster's name.
+/// Prints an error as a warning. The error begins with the name of its cluster.
 pub fn warn_of(error: &impl Display) {
-    let said = error.to_string();
-    let (cluster, text) = said.split_once(": ").unwrap_or(("", &said));
+    let message = error.to_string();
+    let (cluster, text) = message.split_once(": ").unwrap_or(("", &message));
     warn(cluster, text);
 }
 
-/// What became of an object.
-pub fn outcome(cluster: &str, title: &str, outcome: Outcome) {
+/// Prints what was done to an object, which `reference` names as kubectl does.
+pub fn outcome(cluster: &str, reference: &str, outcome: Outcome) {
+    info(cluster, &format!("{reference} {}", styled_outcome(outcome)));
+}
+
+/// Prints what a dry run would do to an object.
+pub fn dry_run(cluster: &str, reference: &str, outcome: Outcome) {
+    info(cluster, &format!("{reference} {} (dry run)", styled_outcome(outcome)));
+}
+
+fn styled_outcome(outcome: Outcome) -> String {
     let style = match outcome {
         Outcome::Created => AnsiColor::Green.on_default(),
-        Outcome::Changed | Outcome::Removed => AnsiColor::Yellow.on_default(),
+        Outcome::Configured | Outcome::Deleted => AnsiColor::Yellow.on_default(),
         Outcome::Unchanged => Style::new().dimmed(),
     };
-    say(cluster, &format!("{title} {style}{}{style:#}", outcome.word()));
+    format!("{style}{}{style:#}", outcome.word())
 }
 
-/// What would become of an object.
-pub fn rehearsed(cluster: &str, title: &str, outcome: Outcome) {
-    match outcome {
-        Outcome::Unchanged => self::outcome(cluster, title, outcome),
-        _ => say(cluster, &format!("{title} would be {}", outcome.word())),
-    }
-}
-
-/// Lines for pasting, without a mark.
+/// Prints lines to paste, without the name of a cluster.
 pub fn paste(text: &str) {
-    drop(writeln!(anstream::stderr(), "\n{}", program::as_called(text)));
+    drop(writeln!(anstream::stderr(), "\n{}", program::rename_commands(text)));
 }
 
-/// One JSON document on stdout.
+/// Prints a JSON document.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     text(&format!("{}\n", serde_json::to_string_pretty(value).context("can't write JSON")?))
 }
 
-/// One YAML document on stdout.
+/// Prints a YAML document.
 pub fn yaml(value: &impl Serialize) -> anyhow::Result<()> {
     text(&serde_saphyr::to_string(value).context("can't write YAML")?)
 }
 
-/// The same, between other documents, with what it is as a comment.
+/// Prints one of several YAML documents, after a comment.
 pub fn document(comment: &str, value: &impl Serialize) -> anyhow::Result<()> {
     text(&format!("---\n# {comment}\n"))?;
     yaml(value)
 }
 
-/// Text on stdout. A reader that has gone (`| head`) is an error, not a panic.
+/// Prints text to stdout. If the reader has exited (`| head`), this is an error, not a panic.
 pub fn text(text: &str) -> anyhow::Result<()> {
     write(io::stdout().lock(), text)
 }
 
-/// Text with colours, which only a terminal sees.
+/// Prints text to stdout, with colors if it is a terminal.
 pub fn styled(text: &str) -> anyhow::Result<()> {
     write(anstream::stdout().lock(), text)
 }

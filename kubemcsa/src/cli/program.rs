@@ -1,35 +1,34 @@
-//! What people type to run this program. As a plugin of kubectl's, which Krew installs, it is called
-//! `kubectl mcsa`; what they are told to run next has to be called so, too.
+//! The name under which this program runs: `kubemcsa`, or `kubectl mcsa` as a plugin that Krew installed. Commands in
+//! messages use the same name.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// Its usual name.
 const NAME: &str = "kubemcsa";
 
-static CALLED: LazyLock<&str> = LazyLock::new(|| called(&std::env::args_os().next().unwrap_or_default()));
+static INVOKED_AS: LazyLock<&str> =
+    LazyLock::new(|| name_of(&std::env::args_os().next().unwrap_or_default()));
 
-/// The name that it was called by.
 pub fn name() -> &'static str {
-    *CALLED
+    *INVOKED_AS
 }
 
-/// A text for people, with the commands in it as they would type them.
-pub fn as_called(text: &str) -> Cow<'_, str> {
-    with_name(text, name())
+/// Replaces `kubemcsa` in the commands of a message.
+pub fn rename_commands(text: &str) -> Cow<'_, str> {
+    rename_commands_to(text, name())
 }
 
-fn called(program: &OsStr) -> &'static str {
-    // kubectl finds its plugins by this.
+fn name_of(program: &OsStr) -> &'static str {
+    // kubectl finds plugins by this file name.
     match Path::new(program).file_stem().and_then(|stem| stem.to_str()) {
         Some("kubectl-mcsa") => "kubectl mcsa",
         _ => NAME,
     }
 }
 
-fn with_name<'a>(text: &'a str, name: &str) -> Cow<'a, str> {
+fn rename_commands_to<'a>(text: &'a str, name: &str) -> Cow<'a, str> {
     if name == NAME {
         Cow::Borrowed(text)
     } else {
@@ -47,7 +46,7 @@ mod tests {
     #[case("/home/me/.krew/bin/kubectl-mcsa", "run kubectl mcsa bootstrap again")]
     #[case("kubectl-mcsa.exe", "run kubectl mcsa bootstrap again")]
     #[case("", "run kubemcsa bootstrap again")]
-    fn what_to_run_next_is_called_as_this_was(#[case] program: &str, #[case] expected: &str) {
-        assert_eq!(with_name("run kubemcsa bootstrap again", called(program.as_ref())), expected);
+    fn commands_use_the_name_of_the_program(#[case] program: &str, #[case] expected: &str) {
+        assert_eq!(rename_commands_to("run kubemcsa bootstrap again", name_of(program.as_ref())), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Tables on stdout, and the same for programs.
+//! Tables on stdout, also as JSON and YAML.
 
 use std::io::Write;
 
@@ -9,39 +9,36 @@ use tabwriter::TabWriter;
 
 use crate::cli::output;
 
-/// How a table is printed.
+/// Format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum TableFormat {
-    /// A JSON array of all that is known.
+    /// A JSON array with all fields.
     Json,
     /// The same in YAML.
     Yaml,
-    /// The table with all its columns.
+    /// The table with additional columns.
     Wide,
 }
 
-/// A column: its title, and whether only the wide table has it.
+/// A column: its title, and which tables have it.
 pub type Column = (&'static str, Width);
 
-/// Which tables have a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
-    /// Each.
     Any,
-    /// The wide one.
+    /// Only the wide table.
     Wide,
 }
 
-/// A row; what is serialized is for programs.
+/// A row; JSON and YAML serialize it.
 pub trait Row: Serialize {
-    /// The columns, in their order.
     const COLUMNS: &'static [Column];
 
-    /// A cell for each column.
+    /// One cell for each column.
     fn cells(&self) -> Vec<Cell>;
 }
 
-/// What is in one place of a table. Empty, it is shown as a dash.
+/// A cell. An empty one is printed as a dash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     text: String,
@@ -49,12 +46,10 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Something that is well.
     pub fn good(text: impl Into<String>) -> Self {
         Self { text: text.into(), style: AnsiColor::Green.on_default() }
     }
 
-    /// Something that is not.
     pub fn bad(text: impl Into<String>) -> Self {
         Self { text: text.into(), style: AnsiColor::Red.on_default() }
     }
@@ -66,21 +61,18 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// Prints rows. A table without any is none: `nothing` says so on stderr.
-///
-/// # Errors
-/// When stdout can't be written to.
+/// Prints rows; instead of an empty table, prints the message `empty` to stderr.
 pub fn print<R: Row>(
     rows: &[R],
     format: Option<TableFormat>,
     cluster: &str,
-    nothing: &str,
+    empty: &str,
 ) -> anyhow::Result<()> {
     match format {
         Some(TableFormat::Json) => output::json(&rows),
         Some(TableFormat::Yaml) => output::yaml(&rows),
         None | Some(TableFormat::Wide) if rows.is_empty() => {
-            output::say(cluster, nothing);
+            output::info(cluster, empty);
             Ok(())
         }
         None => output::styled(&table(rows, Width::Any)?),
@@ -101,13 +93,13 @@ fn table<R: Row>(rows: &[R], width: Width) -> anyhow::Result<String> {
         writeln!(writer, "{}", line.join("\t")).context("can't write a table")?;
     }
     let bytes = writer.into_inner().ok().context("can't write a table")?;
-    let text = String::from_utf8(bytes).context("a table is no text")?;
+    let text = String::from_utf8(bytes).context("the table is not UTF-8")?;
     Ok(text.lines().map(|line| format!("{}\n", line.trim_end())).collect())
 }
 
 fn styled(cell: &Cell) -> String {
     let Cell { text, style } = cell;
-    // Whatever is in an object, a row is one line.
+    // A row is one line, whatever an object contains.
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.is_empty() { "-".into() } else { format!("{style}{text}{style:#}") }
 }
@@ -129,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_as_wide_as_what_is_in_them() {
+    fn columns_are_aligned() {
         let rows = [Pair("a", "x\ny"), Pair("longer", "")];
         let narrow = anstream::adapter::strip_str(&table(&rows, Width::Any).unwrap()).to_string();
         assert_eq!(narrow, "NAME     STATE\na        x y\nlonger   -\n");

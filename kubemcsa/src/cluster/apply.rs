@@ -1,4 +1,4 @@
-//! Server-side apply of one object, and whether it changed anything.
+//! Applies an object on the server side, and reports what changed.
 
 use kube::Api;
 use kube::ResourceExt;
@@ -7,67 +7,54 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, object};
 
-/// Field manager of all that this command applies. A link's first credential is not among it:
-/// its field manager is the importer's, who takes it over.
+/// Field manager of all applied objects. Only a link's Secret has the importer's, which takes it over.
 pub const FIELD_MANAGER: &str = "kubemcsa";
 
-/// What became of an object.
+/// What was done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was not there.
     Created,
-    /// It was there, and not like this.
-    Changed,
-    /// It was there, like this.
+    Configured,
     Unchanged,
-    /// It was there, and is gone.
-    Removed,
+    Deleted,
 }
 
 impl Outcome {
-    /// The word for it.
+    /// The word that kubectl prints.
     pub fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
-            Self::Changed => "changed",
+            Self::Configured => "configured",
             Self::Unchanged => "unchanged",
-            Self::Removed => "removed",
+            Self::Deleted => "deleted",
         }
     }
 }
 
-/// An object as the API server now has it.
+/// The result of applying an object.
 #[derive(Debug)]
 pub struct Applied {
-    /// What became of it.
     pub outcome: Outcome,
-    /// The object as stored.
     pub stored: DynamicObject,
 }
 
-/// The object of the same kind, namespace and name, if it is there.
-///
-/// # Errors
-/// When it can't be read.
+/// Reads the object with the same kind, namespace and name. `None`: it doesn't exist.
 pub async fn read(cluster: &Cluster, object: &DynamicObject) -> Result<Option<DynamicObject>, CallError> {
     let doing = format!("read {}", object::title(object));
     match cluster.call(&doing, api(cluster, object).get(&object.name_any())).await {
         Ok(stored) => Ok(Some(stored)),
-        // Or there is no such resource yet, let alone an object.
+        // Also if the resource is not defined.
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Whether it is there, to stay.
-///
-/// # Errors
-/// When it can't be read, or is being deleted.
-pub async fn is_there(cluster: &Cluster, object: &DynamicObject) -> anyhow::Result<bool> {
+/// Whether the object exists. Fails if it is being deleted.
+pub async fn exists(cluster: &Cluster, object: &DynamicObject) -> anyhow::Result<bool> {
     let Some(stored) = read(cluster, object).await? else { return Ok(false) };
     if stored.metadata.deletion_timestamp.is_some() {
         anyhow::bail!(
-            "{}: {} is being deleted; run this again when it is gone",
+            "{}: {} is being deleted; run this again afterwards",
             cluster.name,
             object::title(object)
         );
@@ -75,49 +62,41 @@ pub async fn is_there(cluster: &Cluster, object: &DynamicObject) -> anyhow::Resu
     Ok(true)
 }
 
-/// Makes the object in the cluster have all that is in this one.
-///
-/// # Errors
-/// When it can't be read or written.
 pub async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<Applied, CallError> {
     patch(cluster, object, &PatchParams::apply(FIELD_MANAGER).force()).await
 }
 
-/// An object as it is, and as it would be.
+/// An object before and after a dry run.
 #[derive(Clone, Debug)]
-pub struct Rehearsed {
-    /// None: it is not there.
+pub struct DryRun {
+    /// `None`: it doesn't exist.
     pub before: Option<DynamicObject>,
-    /// None: it would be gone.
+    /// `None`: it would be deleted.
     pub after: Option<DynamicObject>,
 }
 
-impl Rehearsed {
-    /// What would become of it.
+impl DryRun {
     pub fn outcome(&self) -> Outcome {
         match (&self.before, &self.after) {
             (None, _) => Outcome::Created,
-            (Some(_), None) => Outcome::Removed,
-            (Some(before), Some(after)) if same(before, after) => Outcome::Unchanged,
-            (Some(_), Some(_)) => Outcome::Changed,
+            (Some(_), None) => Outcome::Deleted,
+            (Some(before), Some(after)) if are_equal(before, after) => Outcome::Unchanged,
+            (Some(_), Some(_)) => Outcome::Configured,
         }
     }
 }
 
-/// What [`apply`] would do, by the API server's own dry run.
-///
-/// # Errors
-/// When it can't be read, or would not be accepted.
-pub async fn rehearse(cluster: &Cluster, object: &DynamicObject) -> Result<Rehearsed, CallError> {
+/// A server-side dry run of [`apply`].
+pub async fn dry_run(cluster: &Cluster, object: &DynamicObject) -> Result<DryRun, CallError> {
     let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
     let before = read(cluster, object).await?;
     let after = match patch(cluster, object, &params).await {
         Ok(applied) => applied.stored,
-        // Its namespace or its definition would have been created before it.
+        // Its namespace or CRD would have been created first.
         Err(error) if error.is_not_found() && object.namespace().is_some() => object.clone(),
         Err(error) => return Err(error),
     };
-    Ok(Rehearsed { before, after: Some(after) })
+    Ok(DryRun { before, after: Some(after) })
 }
 
 async fn patch(
@@ -132,19 +111,19 @@ async fn patch(
         cluster.call(&doing, api(cluster, object).patch(&name, params, &Patch::Apply(object))).await?;
     let outcome = match before {
         None => Outcome::Created,
-        Some(before) if same(&before, &stored) => Outcome::Unchanged,
-        Some(_) => Outcome::Changed,
+        Some(before) if are_equal(&before, &stored) => Outcome::Unchanged,
+        Some(_) => Outcome::Configured,
     };
     Ok(Applied { outcome, stored })
 }
 
-fn same(before: &DynamicObject, after: &DynamicObject) -> bool {
-    essence(before) == essence(after)
+fn are_equal(before: &DynamicObject, after: &DynamicObject) -> bool {
+    user_fields(before) == user_fields(after)
 }
 
-/// What people wrote of an object. A dry run keeps the resource version, and a controller that writes a
-/// status between our two calls changes it: neither tells whether something changed.
-pub fn essence(object: &DynamicObject) -> DynamicObject {
+/// The fields that users write. The resource version doesn't show a change: a dry run keeps it, and controllers that
+/// write the status change it.
+pub fn user_fields(object: &DynamicObject) -> DynamicObject {
     let mut object = object.clone();
     object.metadata.resource_version = None;
     object.metadata.managed_fields = None;
@@ -155,7 +134,7 @@ pub fn essence(object: &DynamicObject) -> DynamicObject {
     object
 }
 
-/// Where it is, or would be.
+/// The API for the object's kind and namespace.
 pub fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObject> {
     let resource = object::resource(object);
     match object.namespace() {
@@ -182,7 +161,7 @@ mod tests {
     #[case(object("2", "a: b", "y"), true)]
     #[case(object("1", "a: c", "x"), false)]
     #[case(object("2", "", "x"), false)]
-    fn a_status_is_no_change_of_ours(#[case] after: DynamicObject, #[case] expected: bool) {
-        assert_eq!(same(&object("1", "a: b", "x"), &after), expected);
+    fn status_and_version_are_ignored(#[case] after: DynamicObject, #[case] expected: bool) {
+        assert_eq!(are_equal(&object("1", "a: b", "x"), &after), expected);
     }
 }

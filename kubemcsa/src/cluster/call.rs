@@ -1,4 +1,4 @@
-//! Calls that did not work: which cluster, what was tried, and the mend.
+//! Errors of calls: which cluster, what was tried, and how to fix it.
 
 use std::io;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use kube::client::{AuthError, RustlsTlsError};
 use kube::config::{AuthInfo, ExecConfig};
 use mcsa_runtime::errors;
 
-/// How long one call may take.
+/// Longest duration of a call.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A call that did not work.
+/// A failed call.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {}", call.cluster, self.explain())]
 pub struct CallError {
@@ -25,20 +25,20 @@ pub struct Call {
     pub cluster: String,
     /// URL of its API server.
     pub address: String,
-    /// As whom, such as `context c1`.
+    /// The user, such as `context c1`.
     pub identity: String,
-    /// The plugin that gives their credentials, if one does.
+    /// The user's credential plugin.
     pub plugin: Plugin,
     /// A verb and its object.
     pub doing: String,
 }
 
-/// A credential plugin, as the kubeconfig has it: without its arguments and variables, which may be secret.
+/// A credential plugin of a kubeconfig, without its arguments and variables, which may be secret.
 #[derive(Clone, Debug, Default)]
 pub struct Plugin {
-    /// Its command.
+    /// Empty: there is no plugin.
     pub command: String,
-    /// How it is installed, in the words of whoever wrote the kubeconfig.
+    /// The kubeconfig's hint how to install it.
     pub install_hint: Option<String>,
 }
 
@@ -47,7 +47,7 @@ enum Problem {
     Deadline,
     Unreachable(String),
     Certificate(String),
-    /// Of somebody whom the CA knows, for other names.
+    /// The CA is trusted, but the certificate has other names.
     CertificateName(String),
     Credentials(String),
     Unauthorized,
@@ -61,39 +61,36 @@ enum Problem {
 }
 
 impl Call {
-    /// It failed with this error.
     pub fn failed(self, error: &kube::Error) -> CallError {
         CallError { problem: classify(error, &self.plugin), call: Box::new(self) }
     }
 
-    /// It took too long.
     pub fn timed_out(self) -> CallError {
         CallError { problem: Problem::Deadline, call: Box::new(self) }
     }
 }
 
 impl CallError {
-    /// Nobody answered, or somebody whom the CA doesn't know.
+    /// There was no response, or the server's certificate is not trusted.
     pub fn is_unreachable(&self) -> bool {
         matches!(self.problem, Problem::Deadline | Problem::Unreachable(_) | Problem::Certificate(_))
     }
 
-    /// The API server has no such object, or no such resource.
+    /// The object or its resource doesn't exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self.problem, Problem::Api { code: 404, .. })
     }
 
-    /// Somebody else was there first: the object exists already, or is not the one that we read.
+    /// The object already exists, or has changed since it was read.
     pub fn is_conflict(&self) -> bool {
         matches!(self.problem, Problem::Api { code: 409, .. })
     }
 
-    /// The caller is not known.
     pub fn is_unauthorized(&self) -> bool {
         self.problem == Problem::Unauthorized
     }
 
-    /// What was refused, in the API server's words, if it was.
+    /// The API server's message, if it refused the call.
     pub fn refusal(&self) -> Option<&str> {
         match &self.problem {
             Problem::Forbidden(message) => Some(message),
@@ -105,26 +102,26 @@ impl CallError {
         let Call { address, identity, doing, .. } = &*self.call;
         match &self.problem {
             Problem::Deadline => format!(
-                "can't {doing}: no answer from {address} within {} s; is the cluster up, and the address right?",
+                "can't {doing}: no response from {address} within {} s; check that the cluster is up and the address is right",
                 DEADLINE.as_secs()
             ),
             Problem::Unreachable(cause) => format!(
-                "can't {doing}: {address} can't be reached: {cause}; is the cluster up, and the address right?"
+                "can't {doing}: {address} is unreachable: {cause}; check that the cluster is up and the address is right"
             ),
             Problem::Certificate(cause) => format!(
-                "can't {doing}: the certificate of {address} is not accepted: {cause}; is the CA that signed it given?"
+                "can't {doing}: the certificate of {address} is not trusted: {cause}; configure the CA that signed it"
             ),
             Problem::CertificateName(cause) => format!(
-                "can't {doing}: the certificate of {address} is for other names: {cause}; give one of them as the host, \
-                 or as the TLS server name"
+                "can't {doing}: the certificate of {address} is for other names: {cause}; use one of them as the host or as \
+                 the TLS server name"
             ),
-            Problem::Credentials(cause) => format!("can't {doing}: the credentials of {identity}: {cause}"),
+            Problem::Credentials(cause) => format!("can't {doing}: credentials of {identity}: {cause}"),
             Problem::Unauthorized => format!(
                 "can't {doing}: {address} does not accept the credentials of {identity}; log in again, or choose \
                  another context"
             ),
             Problem::Forbidden(message) => {
-                format!("{identity} may not {doing}: {message}; choose a context that has the right to")
+                format!("{identity} may not {doing}: {message}; choose a context with this right")
             }
             Problem::Api { reason, message, .. } if message.is_empty() => format!("can't {doing}: {reason}"),
             Problem::Api { message, .. } | Problem::Other(message) => format!("can't {doing}: {message}"),
@@ -133,7 +130,6 @@ impl CallError {
 }
 
 impl Plugin {
-    /// The one of these credentials.
     pub fn of(user: &AuthInfo) -> Self {
         let command = |exec: &ExecConfig| exec.command.clone().unwrap_or_default();
         Self {
@@ -147,7 +143,7 @@ impl Plugin {
             .install_hint
             .as_deref()
             .map_or_else(|| "install it, or choose another context".to_owned(), errors::short);
-        format!("their plugin {} is not there; {hint}", self.command)
+        format!("plugin {} is not installed; {hint}", self.command)
     }
 }
 
@@ -165,17 +161,17 @@ fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
                 403 if terminating => Problem::Api {
                     code: 403,
                     reason: status.reason.clone(),
-                    message: format!("{message}; run this again when it is gone"),
+                    message: format!("{message}; run this again afterwards"),
                 },
                 403 => Problem::Forbidden(message),
                 code => Problem::Api { code, reason: status.reason.clone(), message },
             }
         }
-        kube::Error::Auth(error) => Problem::Credentials(credentials(error, plugin)),
+        kube::Error::Auth(error) => Problem::Credentials(explain_credentials(error, plugin)),
         kube::Error::InferKubeconfig(error) => Problem::Credentials(errors::line(error)),
-        // The message may quote a line of it.
+        // The error may quote the key.
         kube::Error::RustlsTls(RustlsTlsError::InvalidIdentityPem(_)) => {
-            Problem::Credentials("their client certificate or its key is no PEM".into())
+            Problem::Credentials("client certificate or key is not PEM".into())
         }
         kube::Error::RustlsTls(
             error @ (RustlsTlsError::MissingPrivateKey
@@ -184,11 +180,11 @@ fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
             | RustlsTlsError::UnknownPrivateKeyFormat),
         ) => Problem::Credentials(errors::line(error)),
         kube::Error::Service(_) | kube::Error::HyperError(_) => {
-            // What a tower layer made of a credential problem is below it.
+            // Tower layers wrap the cause.
             let mut cause: &dyn std::error::Error = error;
             loop {
                 if let Some(error) = cause.downcast_ref::<AuthError>() {
-                    return Problem::Credentials(credentials(error, plugin));
+                    return Problem::Credentials(explain_credentials(error, plugin));
                 }
                 if let Some(error) = cause.downcast_ref::<io::Error>()
                     && error.kind() == io::ErrorKind::TimedOut
@@ -214,29 +210,29 @@ fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
     }
 }
 
-/// What a plugin printed to stdout can be a token, and its command line and variables a secret, so none
-/// of it is shown. Unless it is never to ask anyone, its stderr is our own.
-fn credentials(error: &AuthError, plugin: &Plugin) -> String {
+/// Never quotes a plugin's stdout, which may be a token, nor its arguments and variables, which may be secret. An
+/// interactive plugin writes to our stderr.
+fn explain_credentials(error: &AuthError, plugin: &Plugin) -> String {
     let command = &plugin.command;
     match error {
         AuthError::AuthExecRun { out, .. } => {
-            let said = errors::short(&String::from_utf8_lossy(&out.stderr));
-            let said = if said.is_empty() { "what it said is above" } else { &said };
+            let stderr = errors::short(&String::from_utf8_lossy(&out.stderr));
+            let stderr = if stderr.is_empty() { "see its output above" } else { &stderr };
             format!(
-                "their plugin {command} failed ({}): {said}; log in again, or choose another context",
+                "plugin {command} failed ({}): {stderr}; log in again, or choose another context",
                 out.status
             )
         }
         AuthError::AuthExecStart(error) if error.kind() == io::ErrorKind::NotFound => plugin.missing(),
-        AuthError::AuthExecStart(error) => format!("their plugin {command} can't be started: {error}"),
+        AuthError::AuthExecStart(error) => format!("can't start plugin {command}: {error}"),
         AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => format!(
-            "their plugin {command} printed no ExecCredential with a status; is it the right one, and called as it \
-             should be?"
+            "plugin {command} printed no ExecCredential with a status; check its command and arguments in the \
+             kubeconfig"
         ),
-        AuthError::MalformedTokenExpirationDate(_) => "their expirationTimestamp is no time".into(),
-        AuthError::InvalidBearerToken(_) => "their token has characters that no token has".into(),
+        AuthError::MalformedTokenExpirationDate(_) => "invalid expirationTimestamp".into(),
+        AuthError::InvalidBearerToken(_) => "the token has invalid characters".into(),
         AuthError::ReadTokenFile(error, path) => format!("{}: {error}", path.display()),
-        AuthError::ParseTokenKey(_) => "the answer of their provider can't be read".into(),
+        AuthError::ParseTokenKey(_) => "can't parse the response of the auth provider".into(),
         other => errors::short(&other.to_string()),
     }
 }
@@ -247,7 +243,7 @@ mod tests {
     use kube::core::Status;
     use rstest::rstest;
 
-    fn said(error: &kube::Error) -> String {
+    fn message(error: &kube::Error) -> String {
         let call = Call {
             cluster: "c2".into(),
             address: "https://c2:6443".into(),
@@ -271,35 +267,32 @@ mod tests {
     )]
     #[case(500, "etcd is\naway", "c2: can't read namespace kube-system: etcd is away")]
     #[case(502, "", "c2: can't read namespace kube-system: Failure")]
-    fn answers(#[case] code: u16, #[case] message: &str, #[case] start: &str) {
-        let error = kube::Error::Api(Status::failure(message, "Failure").with_code(code).boxed());
-        let said = said(&error);
-        assert!(said.starts_with(start), "{said}");
+    fn responses(#[case] code: u16, #[case] text: &str, #[case] start: &str) {
+        let error = kube::Error::Api(Status::failure(text, "Failure").with_code(code).boxed());
+        let message = message(&error);
+        assert!(message.starts_with(start), "{message}");
     }
 
     #[test]
-    fn no_answer() {
+    fn unreachable_server() {
         let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "refused by peer");
-        let error = said(&kube::Error::Service(refused.into()));
-        assert!(error.contains("https://c2:6443 can't be reached: refused by peer"), "{error}");
+        let error = message(&kube::Error::Service(refused.into()));
+        assert!(error.contains("https://c2:6443 is unreachable: refused by peer"), "{error}");
         let late = io::Error::new(io::ErrorKind::TimedOut, "late");
-        let error = said(&kube::Error::Service(late.into()));
-        assert!(error.contains("no answer from https://c2:6443 within 10 s"), "{error}");
+        let error = message(&kube::Error::Service(late.into()));
+        assert!(error.contains("no response from https://c2:6443 within 10 s"), "{error}");
     }
 
     #[test]
-    fn a_plugin_that_is_not_installed() {
+    fn plugin_that_is_not_installed() {
         let missing = AuthError::AuthExecStart(io::ErrorKind::NotFound.into());
-        let error = said(&kube::Error::Auth(missing));
-        assert!(
-            error.ends_with("of context admin: their plugin aws is not there; apt install aws"),
-            "{error}"
-        );
+        let error = message(&kube::Error::Auth(missing));
+        assert!(error.ends_with("of context admin: plugin aws is not installed; apt install aws"), "{error}");
     }
 
     #[test]
-    fn an_answer_that_is_no_answer_is_not_quoted() {
+    fn invalid_response_is_not_quoted() {
         let nonsense = serde_json::from_str::<u8>("\"t0ken\"").unwrap_err();
-        assert!(!said(&kube::Error::SerdeError(nonsense)).contains("t0ken"));
+        assert!(!message(&kube::Error::SerdeError(nonsense)).contains("t0ken"));
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting for the definition of `ServiceAccountImport` to be served.
+//! Waits until the API server serves the CRD of `ServiceAccountImport`.
 
 use std::time::Duration;
 
@@ -10,21 +10,18 @@ use tokio::time::{Instant, sleep};
 use crate::cluster::{Cluster, apply};
 use crate::manifests;
 
-const PAUSE: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Waits until the definition is Established, and imports can be listed.
-///
-/// # Errors
-/// When that takes longer than `timeout`, or the cluster can't be asked.
-pub async fn established(cluster: &Cluster, timeout: Duration) -> anyhow::Result<()> {
-    let definition = manifests::crd()?;
+/// Waits until the CRD is established and imports can be listed.
+pub async fn wait_until_established(cluster: &Cluster, timeout: Duration) -> anyhow::Result<()> {
+    let crd = manifests::crd()?;
     let imports: Api<ServiceAccountImport> = Api::all(cluster.client.clone());
     let deadline = Instant::now() + timeout;
     loop {
-        let stored = apply::read(cluster, &definition).await?;
+        let stored = apply::read(cluster, &crd).await?;
         let status = stored.map(|stored| stored.data["status"].clone()).unwrap_or_default();
         if is_established(&status) {
-            // Established is a moment earlier than the first answer that is not a 404.
+            // The API server responds 404 for a moment after the CRD is established.
             match cluster.call("list imports", imports.list(&ListParams::default().limit(1))).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.refusal().is_some() => return Ok(()),
@@ -34,13 +31,13 @@ pub async fn established(cluster: &Cluster, timeout: Duration) -> anyhow::Result
         }
         if Instant::now() >= deadline {
             anyhow::bail!(
-                "{}: the definition of ServiceAccountImport is not established after {} s: {}",
+                "{}: the CRD of ServiceAccountImport is not established after {} s: {}",
                 cluster.name,
                 timeout.as_secs(),
                 conditions(&status)
             );
         }
-        sleep(PAUSE).await;
+        sleep(INTERVAL).await;
     }
 }
 
@@ -49,7 +46,7 @@ fn is_established(status: &serde_json::Value) -> bool {
     conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
 }
 
-/// The conditions in one line: what isn't true, with its message.
+/// The conditions that are not true, in one line.
 pub fn conditions(status: &serde_json::Value) -> String {
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
@@ -65,7 +62,7 @@ pub fn conditions(status: &serde_json::Value) -> String {
             )
         })
         .collect();
-    if lines.is_empty() { "it has no condition that says why".into() } else { lines.join("; ") }
+    if lines.is_empty() { "no condition explains this".into() } else { lines.join("; ") }
 }
 
 #[cfg(test)]
@@ -74,7 +71,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_established_is_established() {
+    fn only_the_condition_counts() {
         let status = |value| {
             json!({"conditions": [
                 {"type": "NamesAccepted", "status": "False", "message": "sai is taken"},

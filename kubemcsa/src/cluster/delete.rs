@@ -1,4 +1,4 @@
-//! Deletion of one object, as it was read: one of the same name that somebody made since stays.
+//! Deletes objects with their UID as a precondition: recreated objects stay.
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject, Preconditions};
@@ -6,26 +6,17 @@ use kube::api::{DeleteParams, DynamicObject, Preconditions};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, apply, object};
 
-/// Has it deleted, and what it owns after it. One that is gone already is as good.
-///
-/// # Errors
-/// When it can't be deleted, or is another one by now.
+/// Deletes an object; the garbage collector deletes what it owns. Succeeds if the object doesn't exist.
 pub async fn delete(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
     delete_with(cluster, stored, params(stored.uid(), None)).await
 }
 
-/// Finds out whether [`delete`] would be accepted, by the API server's own dry run.
-///
-/// # Errors
-/// When it would not.
-pub async fn rehearse(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
+/// A server-side dry run of [`delete`].
+pub async fn dry_run(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
     delete_with(cluster, stored, params(stored.uid(), None).dry_run()).await
 }
 
-/// [`delete`], of an object in which nothing has changed since it was read either, such as its owner.
-///
-/// # Errors
-/// When it can't be deleted, or was changed.
+/// Like [`delete`], but fails with a conflict if the object changed since it was read: it may have another owner.
 pub async fn delete_unchanged(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
     delete_with(cluster, stored, params(stored.uid(), stored.resource_version())).await
 }

@@ -1,4 +1,4 @@
-//! Removal, or a rehearsal of it.
+//! Deletes objects, or does a dry run, and reports them.
 
 use std::time::Duration;
 
@@ -7,60 +7,50 @@ use kube::api::DynamicObject;
 
 use crate::cli::output;
 use crate::cluster::apply::Outcome;
-use crate::cluster::gone::until_gone;
+use crate::cluster::deletion::wait_until_deleted;
 use crate::cluster::{Cluster, delete, object};
 
-/// How many deletions are on their way at once.
-pub const AT_A_TIME: usize = 16;
+/// Concurrent deletions.
+pub const CONCURRENCY: usize = 16;
 
-/// Removes objects, or only says that it would.
 pub struct Deleter {
-    /// Where.
     pub cluster: Cluster,
-    /// How long to wait until something is gone.
+    /// How long to wait until an object is deleted.
     pub timeout: Duration,
-    /// Whether nothing is to be removed.
     pub dry_run: bool,
-    /// How much was removed, or would be.
+    /// Number of reported objects.
     pub deleted: usize,
 }
 
 impl Deleter {
-    /// That has taken nothing yet.
     pub fn new(cluster: Cluster, timeout: Duration, dry_run: bool) -> Self {
         Self { cluster, timeout, dry_run, deleted: 0 }
     }
 
-    /// Removes an object, and waits until it is gone.
-    ///
-    /// # Errors
-    /// When it can't be removed, or is not gone in time.
+    /// Deletes an object, and waits until the API server has removed it.
     pub async fn delete(&mut self, object: &DynamicObject) -> anyhow::Result<()> {
         if !self.dry_run {
             delete::delete(&self.cluster, object).await?;
-            until_gone(&self.cluster, object, self.timeout).await?;
+            wait_until_deleted(&self.cluster, object, self.timeout).await?;
         }
         self.record(object);
         Ok(())
     }
 
-    /// Removes objects that nothing holds, many at once.
-    ///
-    /// # Errors
-    /// When one can't be removed.
+    /// Deletes objects concurrently, without waiting: they have no finalizers.
     pub async fn delete_all(&mut self, objects: &[DynamicObject]) -> anyhow::Result<()> {
         if !self.dry_run {
-            let removals = objects.iter().map(|object| delete::delete(&self.cluster, object));
-            stream::iter(removals).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+            let deletions = objects.iter().map(|object| delete::delete(&self.cluster, object));
+            stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
         }
         objects.iter().for_each(|object| self.record(object));
         Ok(())
     }
 
-    /// Says that an object was removed, or would be.
+    /// Counts and reports a deleted object.
     pub fn record(&mut self, object: &DynamicObject) {
         self.deleted += 1;
-        let say = if self.dry_run { output::rehearsed } else { output::outcome };
-        say(&self.cluster.name, &object::title(object), Outcome::Removed);
+        let print = if self.dry_run { output::dry_run } else { output::outcome };
+        print(&self.cluster.name, &object::reference(object), Outcome::Deleted);
     }
 }

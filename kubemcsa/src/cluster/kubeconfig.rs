@@ -1,4 +1,4 @@
-//! One context of a kubeconfig: which cluster it is about, and how this machine reaches it.
+//! A selected context of a kubeconfig.
 
 mod files;
 mod user;
@@ -13,59 +13,53 @@ use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use mcsa_credentials::credential::pem_bundle;
 use mcsa_credentials::proxy;
 
-/// A context, and the cluster and the user that it names.
+/// A context with its cluster and user.
 #[derive(Clone, Debug, Default)]
-pub struct Chosen {
-    /// The kubeconfig file, where a flag named one.
+pub struct ChosenContext {
+    /// The kubeconfig file, if a flag names it.
     pub file: Option<PathBuf>,
-    /// Name of the context.
     pub context: String,
-    /// Its namespace.
     pub namespace: Option<String>,
-    /// Name of its cluster.
     pub cluster_name: String,
     /// URL of the API server.
     pub server: String,
-    /// The PEM bundle that its certificate is verified with. None: the system's own roots.
+    /// CAs in PEM; `None`: those of the system.
     pub ca_bundle: Option<String>,
-    /// Whether its certificate is not verified at all.
+    /// Whether the certificate is not verified.
     pub insecure: bool,
-    /// Name that its certificate is verified for.
     pub tls_server_name: Option<String>,
-    /// Proxy on this machine's way there.
+    /// Proxy between this machine and the API server.
     pub proxy_url: Option<String>,
-    /// All that is said about the cluster.
     pub cluster: Cluster,
-    /// Whom it is used as.
     pub user: AuthInfo,
 }
 
-/// No context could be chosen.
+/// No context could be selected.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
-pub struct ChoiceError {
+pub struct ContextError {
     place: String,
     problem: Problem,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("there is no such file; name one that there is with {flag}, or in KUBECONFIG")]
-    NotThere { flag: String },
+    #[error("file not found; choose another one with {flag} or KUBECONFIG")]
+    NotFound { flag: String },
     #[error("can't be read: {0}")]
     Unreadable(String),
-    // The parser's own message quotes the text, and with it credentials.
-    #[error("is not the YAML of a kubeconfig")]
+    // The parser's message may quote credentials.
+    #[error("is not a valid kubeconfig")]
     NotAKubeconfig,
-    #[error("has no contexts; name another file with {flag}, or in KUBECONFIG")]
+    #[error("has no contexts; choose another file with {flag} or KUBECONFIG")]
     NoContexts { flag: String },
     #[error("has no current context; choose one with {flag}: {}", contexts.join(", "))]
     NoCurrentContext { flag: String, contexts: Vec<String> },
     #[error("has no context {context:?}; choose one with {flag}: {}", contexts.join(", "))]
     NoSuchContext { context: String, flag: String, contexts: Vec<String> },
-    #[error("context {0} names a cluster that is not there, or that has no server")]
+    #[error("the cluster of context {0} does not exist or has no server")]
     NoCluster(String),
-    #[error("context {0} names user {1}, who is not there")]
+    #[error("user {1} of context {0} does not exist")]
     NoUser(String, String),
     #[error("the certificate authority of cluster {0} can't be used: {1}")]
     NoAuthority(String, String),
@@ -73,32 +67,22 @@ enum Problem {
     Unusable(String, String),
 }
 
-impl Chosen {
-    /// The context that the flags name, else the current one. `flags` is what the flags' names
-    /// begin with, for the messages: `--target-`, or `--`.
-    ///
-    /// # Errors
-    /// When there is no such kubeconfig or context.
-    pub fn load(file: Option<&Path>, context: Option<&str>, flags: &str) -> Result<Self, ChoiceError> {
+impl ChosenContext {
+    /// Selects the context that the flags name, or the current one. `flags` is the prefix of the flags in messages:
+    /// `--target-` or `--`.
+    pub fn load(file: Option<&Path>, context: Option<&str>, flags: &str) -> Result<Self, ContextError> {
         let kubeconfig = read(file, flags)?;
         Self::choose(kubeconfig, context, flags)
             .map(|chosen| Self { file: file.map(Path::to_owned), ..chosen })
-            .map_err(|problem| ChoiceError { place: files::titled(&files::paths(file)), problem })
+            .map_err(|problem| ContextError { place: files::describe(&files::paths(file)), problem })
     }
 
-    /// A connection to its cluster, under the cluster's name.
-    ///
-    /// # Errors
-    /// When its credentials or its CA can't be used.
+    /// Connects, and uses the kubeconfig's name of the cluster.
     pub async fn connect(&self) -> anyhow::Result<crate::cluster::Cluster> {
         self.connect_as(&self.cluster_name).await
     }
 
-    /// A connection to its cluster, under this name. A credential plugin that it runs, or a person who is
-    /// asked by one, keeps nobody else waiting.
-    ///
-    /// # Errors
-    /// When its credentials or its CA can't be used.
+    /// Connects, and uses this name of the cluster. A credential plugin that waits for the user blocks no other task.
     pub async fn connect_as(&self, name: &str) -> anyhow::Result<crate::cluster::Cluster> {
         let (name, identity) = (name.to_owned(), format!("context {}", self.context));
         let config = self.config()?;
@@ -151,19 +135,16 @@ impl Chosen {
         })
     }
 
-    /// How this machine connects there.
-    ///
-    /// # Errors
-    /// When the context is not complete.
-    pub fn config(&self) -> Result<Config, ChoiceError> {
-        self.configured().map_err(|problem| ChoiceError {
-            place: files::titled(&files::paths(self.file.as_deref())),
+    /// The connection settings for this machine.
+    pub fn config(&self) -> Result<Config, ContextError> {
+        self.try_config().map_err(|problem| ContextError {
+            place: files::describe(&files::paths(self.file.as_deref())),
             problem: Problem::Unusable(self.context.clone(), problem),
         })
     }
 
-    fn configured(&self) -> Result<Config, String> {
-        let server: Uri = self.server.parse().map_err(|_| format!("{:?} is no URL", self.server))?;
+    fn try_config(&self) -> Result<Config, String> {
+        let server: Uri = self.server.parse().map_err(|_| format!("{:?} is not a URL", self.server))?;
         let mut config = Config::new(server);
         config.proxy_url = proxy::on_the_way_to(&config.cluster_url, self.proxy_url.as_deref())
             .map_err(|error| error.to_string())?;
@@ -174,7 +155,7 @@ impl Chosen {
         Ok(config)
     }
 
-    /// kubectl, with the flags that make it use this context.
+    /// The kubectl command with the flags for this context.
     pub fn kubectl(&self) -> String {
         let file =
             self.file.as_ref().map(|file| format!(" --kubeconfig {}", shell_quote(&file.to_string_lossy())));
@@ -182,16 +163,13 @@ impl Chosen {
     }
 }
 
-/// The kubeconfig that a flag names, else the one that kubectl would read. `flags` as of [`Chosen::load`].
-///
-/// # Errors
-/// When there is none, or it can't be read.
-pub fn read(file: Option<&Path>, flags: &str) -> Result<Kubeconfig, ChoiceError> {
+/// Reads the kubeconfig that a flag names, or that kubectl would read. `flags`: see [`ChosenContext::load`].
+pub fn read(file: Option<&Path>, flags: &str) -> Result<Kubeconfig, ContextError> {
     files::read(&files::paths(file), flags)
-        .map_err(|(paths, problem)| ChoiceError { place: files::titled(&paths), problem })
+        .map_err(|(paths, problem)| ContextError { place: files::describe(&paths), problem })
 }
 
-/// The contexts that a shell completes; none without a kubeconfig.
+/// The contexts, for shell completion.
 pub fn contexts() -> Vec<CompletionCandidate> {
     read(None, "--")
         .map(|kubeconfig| kubeconfig.contexts)
@@ -204,7 +182,7 @@ pub fn contexts() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// A word as a shell reads it back.
+/// Quotes a word for a shell.
 pub fn shell_quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -217,19 +195,21 @@ pub fn shell_quote(word: &str) -> String {
 fn ca_bundle(cluster: &Cluster) -> Result<Option<String>, String> {
     let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     let pem = match (set(&cluster.certificate_authority_data), set(&cluster.certificate_authority)) {
-        (Some(data), _) => STANDARD.decode(user::unbroken(&data)).map_err(|error| error.to_string())?,
+        (Some(data), _) => STANDARD.decode(user::single_line(&data)).map_err(|error| error.to_string())?,
         (None, Some(path)) => std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?,
         (None, None) => return Ok(None),
     };
-    pem_bundle(pem).map(Some).ok_or_else(|| "there is no PEM certificate in it".to_owned())
+    pem_bundle(pem).map(Some).ok_or_else(|| "it contains no PEM certificate".to_owned())
 }
 
-/// What is in a PEM bundle, as kube takes it.
+/// The certificates of a PEM bundle, in DER.
 fn certificates(bundle: &str) -> Result<Vec<Vec<u8>>, String> {
-    let begun = bundle.split("-----BEGIN CERTIFICATE-----").skip(1);
-    let texts = begun.map(|rest| rest.split_once("-----").map_or(rest, |(text, _)| text));
-    let decoded = texts.map(|text| STANDARD.decode(user::unbroken(text)));
-    decoded.collect::<Result<_, _>>().map_err(|error| format!("its certificate authority is no PEM: {error}"))
+    let blocks = bundle.split("-----BEGIN CERTIFICATE-----").skip(1);
+    let texts = blocks.map(|rest| rest.split_once("-----").map_or(rest, |(text, _)| text));
+    let decoded = texts.map(|text| STANDARD.decode(user::single_line(text)));
+    decoded
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("its certificate authority is not PEM: {error}"))
 }
 
 #[cfg(test)]
@@ -251,13 +231,13 @@ users:
 current-context: admin@one
 ";
 
-    fn choose(text: &str, context: Option<&str>) -> Result<Chosen, String> {
+    fn choose(text: &str, context: Option<&str>) -> Result<ChosenContext, String> {
         let kubeconfig = Kubeconfig::from_yaml(text).unwrap();
-        Chosen::choose(kubeconfig, context, "--source-").map_err(|problem| problem.to_string())
+        ChosenContext::choose(kubeconfig, context, "--source-").map_err(|problem| problem.to_string())
     }
 
     #[test]
-    fn the_current_context_or_the_named_one() {
+    fn current_or_named_context_is_selected() {
         let chosen = choose(TWO, None).unwrap();
         assert_eq!((chosen.cluster_name.as_str(), chosen.server.as_str()), ("one", "https://one"));
         let chosen = choose(TWO, Some("admin@two")).unwrap();
@@ -271,12 +251,16 @@ current-context: admin@one
         Some("three"),
         "no context \"three\"; choose one with --source-context: admin@one, admin@two, lost, nobody"
     )]
-    #[case(TWO, Some("lost"), "context lost names a cluster that is not there")]
-    #[case(TWO, Some("nobody"), "context nobody names user nobody")]
-    #[case("current-context: one", None, "no contexts; name another file with --source-kubeconfig")]
-    fn what_is_not_there(#[case] text: &str, #[case] context: Option<&str>, #[case] said: &str) {
+    #[case(TWO, Some("lost"), "the cluster of context lost does not exist")]
+    #[case(TWO, Some("nobody"), "user nobody of context nobody does not exist")]
+    #[case("current-context: one", None, "no contexts; choose another file with --source-kubeconfig")]
+    fn missing_entries_are_reported(
+        #[case] text: &str,
+        #[case] context: Option<&str>,
+        #[case] expected: &str,
+    ) {
         let error = choose(text, context).unwrap_err();
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 
     #[rstest]
@@ -285,7 +269,7 @@ current-context: admin@one
     #[case("two words", "'two words'")]
     #[case("it's", r"'it'\''s'")]
     #[case("$(id)", "'$(id)'")]
-    fn words_for_a_shell(#[case] word: &str, #[case] quoted: &str) {
+    fn shell_quoting(#[case] word: &str, #[case] quoted: &str) {
         assert_eq!(shell_quote(word), quoted);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether an importer works in a target: the one that does renews a Lease, wherever it runs.
+//! Checks whether an importer is running: it renews a Lease in the target, wherever it runs.
 
 use std::time::Duration;
 
@@ -11,21 +11,16 @@ use tokio::time::{Instant, sleep};
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The Lease that the importer holds which works, wherever it runs.
-///
-/// # Errors
-/// When it can't be read.
 pub async fn read(cluster: &Cluster) -> Result<Option<Lease>, CallError> {
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
     cluster.call(&format!("read lease {SYSTEM_NAMESPACE}/importer"), leases.get_opt("importer")).await
 }
 
-/// Whether somebody holds it. The time of its renewal is another machine's: where that looks wrong, it is
-/// watched for as long as it is good.
-pub async fn is_renewed(cluster: &Cluster, first: &Lease, patience: Duration) -> bool {
+/// Whether a replica holds the Lease. Clocks may differ: if the Lease looks expired, waits for a renewal, but no longer
+/// than its duration or `timeout`.
+pub async fn is_renewed(cluster: &Cluster, first: &Lease, timeout: Duration) -> bool {
     let Some(spec) = &first.spec else { return false };
     let seconds = spec.lease_duration_seconds.unwrap_or_default().max(0);
     let is_held = |lease: &Lease| {
@@ -36,13 +31,13 @@ pub async fn is_renewed(cluster: &Cluster, first: &Lease, patience: Duration) ->
     if is_held(first) && is_fresh(renewed, seconds, Timestamp::now()) {
         return true;
     }
-    // One that nobody holds is taken at once, where there is anybody.
-    let wait = if is_held(first) { Duration::from_secs(seconds.unsigned_abs().into()) } else { 4 * PAUSE };
-    let end = Instant::now() + wait.min(patience);
+    // A running replica acquires a released Lease at once.
+    let wait = if is_held(first) { Duration::from_secs(seconds.unsigned_abs().into()) } else { 4 * INTERVAL };
+    let end = Instant::now() + wait.min(timeout);
     while Instant::now() < end {
-        sleep(PAUSE).await;
+        sleep(INTERVAL).await;
         match read(cluster).await {
-            Ok(Some(now)) if is_held(&now) && now.spec != first.spec => return true,
+            Ok(Some(lease)) if is_held(&lease) && lease.spec != first.spec => return true,
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => return false,
         }
@@ -50,7 +45,7 @@ pub async fn is_renewed(cluster: &Cluster, first: &Lease, patience: Duration) ->
     false
 }
 
-/// A clock that is a lease's duration ahead of ours or behind tells nothing.
+/// Whether the renewal time is within the Lease's duration of now, in either direction.
 fn is_fresh(renewed: Option<Timestamp>, seconds: i32, now: Timestamp) -> bool {
     let age = renewed.map(|time| now.duration_since(time));
     age.is_some_and(|age| age.abs() < SignedDuration::from_secs(seconds.into()))
@@ -67,7 +62,7 @@ mod tests {
     #[case(Some(1010), true)]
     #[case(Some(9000), false)]
     #[case(None, false)]
-    fn a_lease_is_fresh(#[case] renewed: Option<i64>, #[case] expected: bool) {
+    fn lease_is_fresh_for_its_duration(#[case] renewed: Option<i64>, #[case] expected: bool) {
         let at = |second| Timestamp::from_second(second).unwrap();
         assert_eq!(is_fresh(renewed.map(at), 15, at(1000)), expected);
     }

@@ -1,4 +1,4 @@
-//! What a cluster has of a kind, read page by page.
+//! Lists objects, page by page.
 
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, TypeMeta};
 use kube::core::NamespaceResourceScope;
@@ -10,15 +10,15 @@ use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, object};
 
-/// How many objects are listed at a time.
+/// Objects per page.
 const PAGE: u32 = 500;
 
-/// The selector of links: their Secrets, and the imports that keep these fresh.
+/// Selects the Secrets and imports of links.
 pub fn links() -> ListParams {
     ListParams::default().labels(&format!("{LINK_LABEL}=true"))
 }
 
-/// Those of a namespace, or of all.
+/// The API of a namespace, or of all.
 pub fn within<K>(cluster: &Cluster, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -29,10 +29,7 @@ where
     }
 }
 
-/// All objects of a list that is told page by page.
-///
-/// # Errors
-/// When a page can't be read.
+/// Collects all pages of a list.
 pub async fn pages<T: Clone>(
     cluster: &Cluster,
     doing: &str,
@@ -44,21 +41,18 @@ pub async fn pages<T: Clone>(
     Ok(all)
 }
 
-/// The same for whoever needs not keep them all.
-///
-/// # Errors
-/// When a page can't be read.
+/// Visits each page of a list, without keeping all objects.
 pub async fn each_page<T: Clone>(
     cluster: &Cluster,
     doing: &str,
     params: ListParams,
     page: impl AsyncFn(&ListParams) -> kube::Result<ObjectList<T>>,
-    mut see: impl FnMut(Vec<T>),
+    mut visit: impl FnMut(Vec<T>),
 ) -> Result<(), CallError> {
     let mut params = params.limit(PAGE);
     loop {
         let page = cluster.call(doing, page(&params)).await?;
-        see(page.items);
+        visit(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(()),
@@ -66,10 +60,7 @@ pub async fn each_page<T: Clone>(
     }
 }
 
-/// The imports of a namespace, or of all, links among them; none where they are not even defined.
-///
-/// # Errors
-/// When the cluster can't be asked.
+/// Lists imports, including links. Empty if the CRD is not installed.
 pub async fn imports(
     cluster: &Cluster,
     namespace: Option<&str>,
@@ -90,10 +81,7 @@ pub async fn imports(
     Ok(imports.into_iter().map(|it| DynamicObject { types: types.clone(), ..it }).collect())
 }
 
-/// The same, as what they are. One that can't be read is told of, and left out.
-///
-/// # Errors
-/// When the cluster can't be asked.
+/// Lists imports, and skips invalid ones with a warning.
 pub async fn readable_imports(
     cluster: &Cluster,
     namespace: Option<&str>,
@@ -103,20 +91,19 @@ pub async fn readable_imports(
         let title = object::title(&import);
         let import = import.try_parse();
         if let Err(error) = &import {
-            output::warn(&cluster.name, &format!("{title} is left out, for it is no valid import: {error}"));
+            output::warn(&cluster.name, &format!("skipped {title}, which is not valid: {error}"));
         }
         import.ok()
     };
     Ok(imports(cluster, namespace, params).await?.into_iter().filter_map(read).collect())
 }
 
-/// Whether it is the import of a link.
 pub fn is_link(import: &DynamicObject) -> bool {
     import.namespace().as_deref() == Some(SYSTEM_NAMESPACE)
         && import.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
 }
 
-/// What objects of a kind say of it, which those of lists do not.
+/// API version and kind, which items of a list lack.
 pub fn types<K: Resource<DynamicType = ()>>() -> TypeMeta {
     TypeMeta { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned() }
 }

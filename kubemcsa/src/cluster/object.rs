@@ -1,44 +1,43 @@
-//! Objects of any kind, and what they are called.
+//! Dynamic objects and their names.
 
 use anyhow::Context;
-use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Resource, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use serde::Serialize;
 
-/// Label of all that is installed; its value is [`SYSTEM_NAMESPACE`].
+/// Label of all installed objects; its value is [`SYSTEM_NAMESPACE`].
 pub const PART_OF: &str = "app.kubernetes.io/part-of";
 
-/// A typed object as one of any kind.
+/// Converts a typed object.
 pub fn dynamic(object: &impl Serialize) -> anyhow::Result<DynamicObject> {
     let value = serde_json::to_value(object).context("can't write an object as JSON")?;
     serde_json::from_value(value).context("can't read an object from JSON")
 }
 
-/// The objects of a YAML text that is compiled in.
+/// Parses the objects of an embedded YAML file.
 pub fn parse(text: &str) -> anyhow::Result<Vec<DynamicObject>> {
     let values: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).context("not YAML")?;
     values.into_iter().map(|value| serde_json::from_value(value).context("not an object")).collect()
 }
 
-/// Its kind; empty when it has none.
+/// The kind; empty if there is none.
 pub fn kind(object: &DynamicObject) -> &str {
     object.types.as_ref().map_or("", |types| types.kind.as_str())
 }
 
-/// Helm's release that an object belongs to, as people call it.
+/// The Helm release that an object belongs to, for messages.
 pub fn helm_release(object: &DynamicObject) -> Option<String> {
     let annotation = |name: &str| object.annotations().get(&format!("meta.helm.sh/{name}"));
     let (name, namespace) = annotation("release-name").zip(annotation("release-namespace"))?;
     Some(format!("release {name} in namespace {namespace}"))
 }
 
-/// Whether it says that it is one of those that are installed.
+/// Whether the object has the label of installed objects.
 pub fn is_ours(object: &DynamicObject) -> bool {
     object.labels().get(PART_OF).is_some_and(|value| value == SYSTEM_NAMESPACE)
 }
 
-/// Under which path the API server has it.
 pub fn resource(object: &DynamicObject) -> ApiResource {
     let (group, version) = object
         .types
@@ -48,18 +47,32 @@ pub fn resource(object: &DynamicObject) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind(object)))
 }
 
-/// What a person calls it: `service account multicluster-service-account/c1`.
+/// The object as kubectl prints it, with the flag to select its namespace: `role.rbac.authorization.k8s.io/a -n team`.
+/// It can be pasted after `kubectl get`.
+pub fn reference(object: &DynamicObject) -> String {
+    reference_of(object, &resource(object))
+}
+
+/// [`reference`] of a typed object.
+pub fn reference_of<K: Resource>(object: &K, kind: &K::DynamicType) -> String {
+    let group = Some(K::group(kind)).filter(|group| !group.is_empty());
+    let group = group.map(|group| format!(".{group}")).unwrap_or_default();
+    let namespace = object.namespace().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+    format!("{}{group}/{}{namespace}", K::kind(kind).to_lowercase(), object.name_any())
+}
+
+/// The object in a sentence: `service account multicluster-service-account/c1`.
 pub fn title(object: &DynamicObject) -> String {
     titled(kind(object), object.namespace().as_deref(), &object.name_any())
 }
 
-/// What a person calls the object of this kind, namespace and name.
+/// [`title`] of an object that is not at hand.
 pub fn titled(kind: &str, namespace: Option<&str>, name: &str) -> String {
     let namespace = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
     format!("{} {namespace}{name}", words(kind))
 }
 
-/// A kind in words.
+/// A kind as words: `service account`.
 pub fn words(kind: &str) -> String {
     let mut words = String::new();
     for letter in kind.chars() {
@@ -85,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_core_group_and_the_others() {
+    fn core_group_is_empty() {
         let objects = parse(
             "{apiVersion: v1, kind: Namespace, metadata: {name: a}}\n---\n\
              {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: b}}",
@@ -97,5 +110,29 @@ mod tests {
         );
         assert_eq!(resource(&objects[1]).group, "rbac.authorization.k8s.io");
         assert_eq!(resource(&objects[1]).plural, "clusterroles");
+    }
+
+    #[rstest]
+    #[case("v1", "Namespace", "", "namespace/a")]
+    #[case("v1", "Secret", "namespace: team", "secret/a -n team")]
+    #[case("apps/v1", "Deployment", "namespace: team", "deployment.apps/a -n team")]
+    #[case("rbac.authorization.k8s.io/v1", "ClusterRole", "", "clusterrole.rbac.authorization.k8s.io/a")]
+    fn references_are_those_of_kubectl(
+        #[case] version: &str,
+        #[case] kind: &str,
+        #[case] namespace: &str,
+        #[case] expected: &str,
+    ) {
+        let text = format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: a, {namespace}}}}}");
+        let object = parse(&text).unwrap().remove(0);
+        assert_eq!(reference(&object), expected);
+    }
+
+    #[test]
+    fn typed_object_has_the_same_reference() {
+        let mut secret = k8s_openapi::api::core::v1::Secret::default();
+        secret.metadata.name = Some("a".into());
+        secret.metadata.namespace = Some("team".into());
+        assert_eq!(reference_of(&secret, &()), "secret/a -n team");
     }
 }

@@ -1,38 +1,31 @@
-//! Whether an address can be reached from another machine, by its nature.
+//! Tells from an address whether other machines can reach it.
 
 use std::net::IpAddr;
 
 use http::Uri;
 
-/// From where an address can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// From elsewhere too, as far as an address can tell.
+    /// Perhaps from other machines.
     Anywhere,
     /// Only from the machine itself.
     Loopback,
-    /// It means "any address of this machine", and is none itself.
+    /// `0.0.0.0` or `::`, which is no address to connect to.
     Unspecified,
 }
 
-/// From where the host of an API server's URL can be reached.
-///
-/// # Errors
-/// When it is no https URL: a token would travel in the clear, or nowhere.
+/// Classifies the host of an API server's URL. Fails unless it is an https URL.
 pub fn of(url: &str) -> Result<Reach, String> {
-    let uri: Uri = url.parse().map_err(|_| format!("is {url:?}, which is no URL"))?;
+    let uri: Uri = url.parse().map_err(|_| format!("is {url:?}, which is not a URL"))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("https"), Some(host)) => Ok(of_host(host)),
-        _ => Err(format!("is {url:?}; it must begin with https://, or tokens would travel in the clear")),
+        _ => Err(format!("is {url:?}; it must begin with https://, or tokens would be sent in plain text")),
     }
 }
 
-/// From where the host of a proxy's URL can be reached.
-///
-/// # Errors
-/// When it is no URL with a host.
+/// Classifies the host of a proxy's URL.
 pub fn of_proxy(url: &str) -> Result<Reach, String> {
-    let uri: Uri = url.parse().map_err(|_| format!("is {url:?}, which is no URL"))?;
+    let uri: Uri = url.parse().map_err(|_| format!("is {url:?}, which is not a URL"))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https" | "socks5"), Some(host)) => Ok(of_host(host)),
         _ => Err(format!("is {url:?}; it must begin with http://, https:// or socks5://")),
@@ -80,7 +73,7 @@ mod tests {
     #[case("c2")]
     #[case("")]
     #[case("https://a b")]
-    fn no_addresses(#[case] url: &str) {
+    fn invalid_urls(#[case] url: &str) {
         assert!(of(url).is_err());
     }
 

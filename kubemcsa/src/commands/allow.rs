@@ -1,5 +1,5 @@
-//! `kubemcsa allow` and `kubemcsa deny`: what a target may import from a source. Both are the source's
-//! business alone; the target is asked only whether it is the one that is meant.
+//! `kubemcsa allow` and `kubemcsa deny`: change what a target may import from a source. They write only in the source;
+//! from the target, they only read its UID.
 
 use anyhow::bail;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
@@ -8,18 +8,17 @@ use crate::cli::output;
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 use crate::link::flags::{Flags, LinkFlags};
-use crate::link::grants::{self, Grant, Grants, Whole};
+use crate::link::grants::{self, Grant, Grants, LargerGrant};
 use crate::link::progress::Progress;
-use crate::link::{TRIES, authorize, connect, identities, plan};
+use crate::link::{TRIES, authorize, connect, known_targets, plan};
 
-/// Which service accounts, and of which link.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The service accounts of a namespace, or one of them
+    /// All service accounts of a namespace, or one of them
     #[arg(value_name = "NAMESPACE[/NAME]", required_unless_present = "everything")]
     grants: Vec<Grant>,
 
-    /// All service accounts of all namespaces, but for those in kube-*
+    /// All service accounts of all namespaces, except kube-*
     #[arg(long, conflicts_with = "grants")]
     everything: bool,
 
@@ -27,18 +26,14 @@ pub struct Args {
     link: LinkFlags,
 }
 
-/// What is to be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// More is allowed.
     Allow,
-    /// Less is.
     Deny,
 }
 
-/// Changes it.
 pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
-    let flags = args.link.clone().of(if change == Change::Allow { "allow" } else { "deny" });
+    let flags = args.link.clone().for_command(if change == Change::Allow { "allow" } else { "deny" });
     let chosen = flags.source.choose()?;
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let source = chosen.connect_as(&name).await?;
@@ -46,33 +41,30 @@ pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     let progress = Progress::Lines;
     let mut tries = TRIES;
     let (before, after, policy) = loop {
-        let stored = grants::stored(&source, &target).await?;
+        let stored = grants::read(&source, &target).await?;
         let before = stored.grants.clone().unwrap_or(Grants::Only(Default::default()));
         let after =
-            changed(&args, change, &before).map_err(|whole| refused(whole, &flags, &target, &before))?;
+            changed(&args, change, &before).map_err(|whole| indivisible(whole, &flags, &target, &before))?;
         authorize::ensure_namespaces(&source, &after, &stored).await?;
-        let policy = authorize::share(&source, &progress, &after).await?;
-        match authorize::put(&source, &progress, &target, &after, &stored).await {
+        let policy = authorize::apply_shared(&source, &progress, &after).await?;
+        match authorize::apply_grants(&source, &progress, &target, &after, &stored).await {
             Err(error) if is_conflict(&error) && tries > 1 => tries -= 1,
             put => break put.map(|()| (before, after, policy))?,
         }
     };
     for sentence in after.sentences(&target, policy) {
-        output::say(&source.name, &sentence);
+        output::info(&source.name, &sentence);
     }
     if before == after {
-        let said =
-            if change == Change::Deny { "could not import that before" } else { "could import that before" };
-        output::say(&source.name, &format!("nothing is changed: {target} {said}"));
+        output::info(&source.name, &format!("unchanged: {target} already had these permissions"));
     } else if change == Change::Deny {
-        let said =
-            "tokens that were minted before stay valid until they expire; the imports then say Forbidden";
-        output::warn(&source.name, said);
+        let message = "existing tokens stay valid until they expire; then the imports report Forbidden";
+        output::warn(&source.name, message);
     }
     Ok(())
 }
 
-/// The name of the target, whom the source must know. Where flags lead to it, it must be that very cluster.
+/// The name of a target that is linked to the source. If flags give its context, its UID must match.
 async fn known_target(flags: &Flags, source: &Cluster) -> anyhow::Result<String> {
     let is_named_only =
         flags.target.name.is_some() && flags.target.context.is_none() && flags.target.kubeconfig.is_none();
@@ -84,15 +76,15 @@ async fn known_target(flags: &Flags, source: &Cluster) -> anyhow::Result<String>
             (side.name().to_owned(), Some(reached.uid().to_owned()))
         }
     };
-    match identities::target_uid(source, &name).await? {
+    match known_targets::uid(source, &name).await? {
         None => {
-            let known = identities::targets(source).await?;
+            let known = known_targets::names(source).await?;
             let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-            bail!("{}: no target called {name} is linked to it; those that are: {known}", source.name)
+            bail!("{}: target {name} is not linked to this source; linked targets: {known}", source.name)
         }
         Some(known) if uid.as_ref().is_some_and(|uid| *uid != known) => bail!(
-            "{}: service account {SYSTEM_NAMESPACE}/{name} belongs to another target of that name, whose UID is \
-             {known} and not {}; name the one that is meant with --target-name",
+            "{}: service account {SYSTEM_NAMESPACE}/{name} belongs to another target of that name, with UID {known} \
+             instead of {}; choose a target with --target-name",
             source.name,
             uid.unwrap_or_default()
         ),
@@ -100,7 +92,7 @@ async fn known_target(flags: &Flags, source: &Cluster) -> anyhow::Result<String>
     }
 }
 
-fn changed(args: &Args, change: Change, before: &Grants) -> Result<Grants, (Grant, Whole)> {
+fn changed(args: &Args, change: Change, before: &Grants) -> Result<Grants, (Grant, LargerGrant)> {
     let mut after = before.clone();
     match (change, args.everything) {
         (Change::Allow, true) => return Ok(Grants::Everything),
@@ -115,18 +107,24 @@ fn changed(args: &Args, change: Change, before: &Grants) -> Result<Grants, (Gran
     Ok(after)
 }
 
-fn refused((grant, whole): (Grant, Whole), flags: &Flags, target: &str, before: &Grants) -> anyhow::Error {
+/// RBAC can't exclude a part of what it grants.
+fn indivisible(
+    (grant, whole): (Grant, LargerGrant),
+    flags: &Flags,
+    target: &str,
+    before: &Grants,
+) -> anyhow::Error {
     match whole {
-        Whole::Cluster => anyhow::anyhow!(
-            "{target} may import everything, and RBAC can't take {grant} out of that; say what it may import instead, \
-             and nothing else: {} --allow NAMESPACE[/NAME]",
-            flags.of("bootstrap", "")
+        LargerGrant::Everything => anyhow::anyhow!(
+            "{target} may import everything, and RBAC can't exclude {grant} from that; list all that it may import \
+             instead: {} --allow NAMESPACE[/NAME]",
+            flags.other_command("bootstrap", "")
         ),
-        Whole::Namespace => anyhow::anyhow!(
-            "{target} may import all of namespace {}, and RBAC can't take {grant} out of that; take away the \
-             namespace, and allow what it may: {}; it may now import {before}",
+        LargerGrant::Namespace => anyhow::anyhow!(
+            "{target} may import all of namespace {}, and RBAC can't exclude {grant} from that; deny the namespace, \
+             then allow the service accounts that it may import: {}; it may now import: {before}",
             grant.namespace,
-            flags.of("deny", &grant.namespace)
+            flags.other_command("deny", &grant.namespace)
         ),
     }
 }

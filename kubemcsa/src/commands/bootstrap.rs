@@ -1,6 +1,6 @@
-//! `kubemcsa bootstrap`: links a target to a source, or to several.
+//! `kubemcsa bootstrap`: links a target to one or more sources.
 //!
-//! The steps are those of [`crate::link`]. Interrupted anywhere, a second run finishes.
+//! [`crate::link`] lists the steps. Wherever a run is interrupted, the next one finishes.
 
 mod args;
 mod dry_run;
@@ -18,14 +18,13 @@ pub use args::Args;
 use crate::cli::usage::Usage;
 use crate::link::authorize::{self, Authorized};
 use crate::link::connect::{self, Connected};
-use crate::link::grants::{self, Grant, Grants, Stored};
+use crate::link::grants::{self, Grant, Grants, StoredGrants};
 use crate::link::permit::Permitted;
-use crate::link::plan::{self, Plan, Way};
+use crate::link::plan::{self, Plan, Route};
 use crate::link::progress::Progress;
 use crate::link::verify::Verified;
-use crate::link::{bind, claim, declare, permit, renew};
+use crate::link::{bind, check_names, declare, permit, renew};
 
-/// Links, or says or prints what would be done.
 pub async fn run(mut args: Args) -> anyhow::Result<()> {
     let mut seen = BTreeSet::new();
     args.source_contexts.retain(|context| seen.insert(context.clone()));
@@ -35,45 +34,43 @@ pub async fn run(mut args: Args) -> anyhow::Result<()> {
     if args.source_contexts.len() > 1 {
         return several::run(args).await;
     }
-    let (plan, way) = plan(&args, args.source_contexts.first())?;
-    let wish = Wish::of(&args);
-    let claimed = claim::claim(connect::connect(plan, Progress::Lines).await?).await?;
+    let (plan, route) = plan(&args, args.source_contexts.first())?;
+    let requested = RequestedRights::of(&args);
+    let checked = check_names::check_names(connect::connect(plan, Progress::Lines).await?).await?;
     if args.output.is_some() {
-        return report::print(&claimed, &wish, args.side).await;
+        return report::print_manifests(&checked, &requested, args.side).await;
     }
     if args.dry_run {
-        return dry_run::rehearse(&claimed, &wish).await;
+        return dry_run::dry_run(&checked, &requested).await;
     }
-    let permitted = permit::permit(claimed).await?;
+    let permitted = permit::permit(checked).await?;
     declare::prepare(permitted.target(), permitted.progress()).await?;
-    let linked = link(&permitted, &way, &wish).await?;
-    report::report(&permitted, &way, &linked).await
+    let linked = link(&permitted, &route, &requested).await?;
+    report::report(&permitted, &route, &linked).await
 }
 
-/// What a link is to be allowed, as the flags say it.
-pub struct Wish {
-    /// What it may import; empty: as it was, and everything at first.
+/// The rights that the flags request for a link.
+pub struct RequestedRights {
+    /// Empty: unchanged; everything for a new link.
     allow: Vec<Grant>,
-    /// The lifetime of its tokens in seconds; none: as it was, and the longest at first.
+    /// Lifetime of the link's tokens. `None`: unchanged; the longest for a new link.
     seconds: Option<i64>,
 }
 
-/// A link that was made, or found to be right.
-pub struct Made {
-    /// What it may do.
+/// A working link.
+pub struct Linked {
     authorized: Authorized,
-    /// That it works.
     verified: Verified,
 }
 
-impl Wish {
+impl RequestedRights {
     fn of(args: &Args) -> Self {
         Self { allow: args.allow.clone(), seconds: args.link_ttl }
     }
 
-    /// What the link is to be granted; none where nobody can tell. Run again without a wish, bootstrap never
-    /// widens what a link may.
-    fn grants(&self, stored: &Stored) -> Option<Grants> {
+    /// What the link may import. Without `--allow`, this never widens what is stored. `None`: the stored grants are
+    /// ambiguous.
+    fn grants(&self, stored: &StoredGrants) -> Option<Grants> {
         match &stored.grants {
             _ if !self.allow.is_empty() => Some(self.allow.iter().collect()),
             Some(_) if stored.is_ambiguous() => None,
@@ -81,51 +78,48 @@ impl Wish {
         }
     }
 
-    /// The same, or what to say instead.
-    ///
-    /// # Errors
-    /// When nobody can tell.
-    fn grants_of(&self, connected: &Connected, stored: &Stored) -> anyhow::Result<Grants> {
+    /// Like `grants`, but ambiguous grants are an error.
+    fn unambiguous_grants(&self, connected: &Connected, stored: &StoredGrants) -> anyhow::Result<Grants> {
         let flags = connected.plan().flags();
         self.grants(stored).with_context(|| {
             format!(
-                "{}: {} is bound to everything, and to Roles in some namespaces, too: say which is meant: {} --allow \
+                "{}: {} has a binding for everything, and also bindings in some namespaces; choose one: {} --allow \
                  NAMESPACE[/NAME], or: {}",
                 connected.source().name,
                 connected.target().name,
-                flags.of("bootstrap", ""),
-                flags.of("allow", "--everything"),
+                flags.other_command("bootstrap", ""),
+                flags.other_command("allow", "--everything"),
             )
         })
     }
 }
 
-fn plan(args: &Args, source_context: Option<&String>) -> anyhow::Result<(Plan, Way)> {
+fn plan(args: &Args, source_context: Option<&String>) -> anyhow::Result<(Plan, Route)> {
     let flags = args.flags(source_context);
     let (target, source) = (flags.target.choose()?, flags.source.choose()?);
-    let ca_file = args.way.source_ca_file.as_deref().map(ca_file).transpose()?;
+    let ca_file = args.route.source_ca_file.as_deref().map(ca_file).transpose()?;
     let plan = plan::plan(flags, target, source)?;
-    let way = plan::way(&plan, ca_file)?;
-    Ok((plan, way))
+    let route = plan::route(&plan, ca_file)?;
+    Ok((plan, route))
 }
 
 fn ca_file(path: &Path) -> anyhow::Result<String> {
     let failed = |problem: String| anyhow::anyhow!("--source-ca-file {}: {problem}", path.display());
     let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    pem_bundle(bytes).ok_or_else(|| failed("there is no PEM certificate in it".into()))
+    pem_bundle(bytes).ok_or_else(|| failed("contains no PEM certificate".into()))
 }
 
-/// Links two clusters whose names are free, in a target that can have links.
-async fn link(permitted: &Permitted, way: &Way, wish: &Wish) -> anyhow::Result<Made> {
-    let stored = grants::stored(permitted.source(), &permitted.target().name).await?;
-    let wanted = wish.grants_of(permitted, &stored)?;
+/// Links two clusters. The target has the system namespace and the CRD already.
+async fn link(permitted: &Permitted, route: &Route, requested: &RequestedRights) -> anyhow::Result<Linked> {
+    let stored = grants::read(permitted.source(), &permitted.target().name).await?;
+    let wanted = requested.unambiguous_grants(permitted, &stored)?;
     let authorized = authorize::authorize(permitted, &wanted, &stored).await?;
     let bound = bind::bind(permitted, &authorized).await?;
-    let declared = declare::declare(permitted, wish.seconds).await?;
-    let verified = renew::keep_or_mint(permitted, way.endpoint(), &authorized, &declared, &bound).await?;
-    // Of a rotation that was interrupted.
+    let declared = declare::declare(permitted, requested.seconds).await?;
+    let verified = renew::keep_or_mint(permitted, route.endpoint(), &authorized, &declared, &bound).await?;
+    // Left over from an interrupted rotation.
     bind::delete_interim(permitted).await?;
-    Ok(Made { authorized, verified })
+    Ok(Linked { authorized, verified })
 }
 
 #[cfg(test)]
@@ -133,29 +127,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_wish_nothing_is_widened() {
-        let stored = |grants| Stored { grants, objects: Vec::new() };
+    fn bootstrap_without_allow_widens_nothing() {
+        let stored = |grants| StoredGrants { grants, objects: Vec::new() };
         let granted = |allow: &[&str], before: Option<&str>| {
             let grant = |text: &&str| text.parse::<Grant>().unwrap();
-            let wish = Wish { allow: allow.iter().map(grant).collect(), seconds: None };
+            let requested = RequestedRights { allow: allow.iter().map(grant).collect(), seconds: None };
             let before = before.map(|text| [grant(&text)].iter().collect());
-            wish.grants(&stored(before)).unwrap().to_string()
+            requested.grants(&stored(before)).unwrap().to_string()
         };
         assert_eq!(granted(&[], None), "everything");
         assert_eq!(granted(&[], Some("a")), "a");
         assert_eq!(granted(&["b"], Some("a")), "b");
-        let everything = Wish { allow: vec!["b".parse().unwrap()], seconds: None };
-        assert_eq!(everything.grants(&stored(Some(Grants::Everything))).unwrap().to_string(), "b");
+        let narrower = RequestedRights { allow: vec!["b".parse().unwrap()], seconds: None };
+        assert_eq!(narrower.grants(&stored(Some(Grants::Everything))).unwrap().to_string(), "b");
     }
 
     #[test]
-    fn of_two_forms_nobody_can_tell_which_is_meant() {
+    fn ambiguous_grants_require_allow() {
         let narrow: Grants = [&"a".parse().unwrap()].into_iter().collect();
         let mut objects = narrow.objects("c1").unwrap();
         objects.extend(Grants::Everything.objects("c1").unwrap());
-        let stored = Stored { grants: Some(Grants::Everything), objects };
-        let wish = |allow| Wish { allow, seconds: None };
-        assert_eq!(wish(Vec::new()).grants(&stored), None);
-        assert_eq!(wish(vec!["a".parse().unwrap()]).grants(&stored), Some(narrow));
+        let stored = StoredGrants { grants: Some(Grants::Everything), objects };
+        let requested = |allow| RequestedRights { allow, seconds: None };
+        assert_eq!(requested(Vec::new()).grants(&stored), None);
+        assert_eq!(requested(vec!["a".parse().unwrap()]).grants(&stored), Some(narrow));
     }
 }

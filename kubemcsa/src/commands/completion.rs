@@ -1,5 +1,5 @@
-//! `kubemcsa completion`: what a shell reads to complete commands, flags and names of contexts. The
-//! script asks the program itself, so it fits whichever version is installed.
+//! `kubemcsa completion`: prints a script with which shells complete commands, flags and names of contexts. The script
+//! calls the program, so it fits any version.
 
 use anyhow::Context;
 use clap::Command;
@@ -8,35 +8,32 @@ use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 
 use crate::cli::output;
 
-/// The variable by which a script asks; it names the shell.
-const ASKED: &str = "KUBEMCSA_COMPLETE";
+/// The variable that the script sets to the name of the shell.
+const VARIABLE: &str = "KUBEMCSA_COMPLETE";
 
-/// What kubectl runs to complete `kubectl mcsa`, as a program `kubectl_complete-mcsa` on the PATH
-/// (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>). Fish's form is kubectl's, too.
+/// `kubectl_complete-mcsa`, which kubectl runs to complete `kubectl mcsa`
+/// (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>). It expects the same format as fish.
 const FOR_KUBECTL: &str = "\
 #!/bin/sh
 KUBEMCSA_COMPLETE=fish kubectl-mcsa -- kubemcsa \"$@\"
 echo :4
 ";
 
-/// For which shell.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The shell; or kubectl, for a program kubectl_complete-mcsa on the PATH
+    /// The shell, or kubectl for a script to install as kubectl_complete-mcsa on the PATH
     #[arg(value_enum)]
-    shell: Supported,
+    shell: Shell,
 }
 
-/// Who completes.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Supported {
+enum Shell {
     Bash,
     Zsh,
     Fish,
     Kubectl,
 }
 
-/// Prints the script.
 pub fn run(args: Args) -> anyhow::Result<()> {
     output::text(&script(args.shell)?)
 }
@@ -45,23 +42,23 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 pub fn complete(cli: fn() -> Command) -> Result<bool, clap::Error> {
     let folder = std::env::current_dir().ok();
     CompleteEnv::with_factory(|| completed(&cli()))
-        .var(ASKED)
+        .var(VARIABLE)
         .try_complete(std::env::args_os(), folder.as_deref())
 }
 
-fn script(shell: Supported) -> anyhow::Result<String> {
+fn script(shell: Shell) -> anyhow::Result<String> {
     let shell: &dyn EnvCompleter = match shell {
-        Supported::Bash => &Bash,
-        Supported::Zsh => &Zsh,
-        Supported::Fish => &Fish,
-        Supported::Kubectl => return Ok(FOR_KUBECTL.to_owned()),
+        Shell::Bash => &Bash,
+        Shell::Zsh => &Zsh,
+        Shell::Fish => &Fish,
+        Shell::Kubectl => return Ok(FOR_KUBECTL.to_owned()),
     };
     let mut script = Vec::new();
-    shell.write_registration(ASKED, "kubemcsa", "kubemcsa", "kubemcsa", &mut script)?;
-    String::from_utf8(script).context("the completions are no text")
+    shell.write_registration(VARIABLE, "kubemcsa", "kubemcsa", "kubemcsa", &mut script)?;
+    String::from_utf8(script).context("the completion script is not UTF-8")
 }
 
-/// Without the hidden commands: clap offers those where nothing else fits.
+/// The command line without hidden commands, which clap would offer if nothing else matches.
 pub fn completed(all: &Command) -> Command {
     let shown = all.get_subcommands().filter(|command| !command.is_hide_set());
     Command::new("kubemcsa")
@@ -75,12 +72,12 @@ mod tests {
     use super::*;
 
     #[rstest::rstest]
-    #[case(Supported::Bash)]
-    #[case(Supported::Zsh)]
-    #[case(Supported::Fish)]
-    #[case(Supported::Kubectl)]
-    fn a_script_asks_the_program(#[case] shell: Supported) {
+    #[case(Shell::Bash)]
+    #[case(Shell::Zsh)]
+    #[case(Shell::Fish)]
+    #[case(Shell::Kubectl)]
+    fn script_calls_the_program(#[case] shell: Shell) {
         let script = script(shell).unwrap();
-        assert!(script.contains(ASKED), "{script}");
+        assert!(script.contains(VARIABLE), "{script}");
     }
 }

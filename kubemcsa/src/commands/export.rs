@@ -1,7 +1,6 @@
-//! `kubemcsa export`: a token of a service account, in the form in which a consumer reads it that no
-//! importer serves.
+//! `kubemcsa export`: prints a token of a service account in a consumer's format, for consumers without an importer.
 //!
-//! endpoint → mint → document
+//! validate → endpoint → mint → document
 
 mod args;
 mod document;
@@ -15,19 +14,19 @@ use jiff::Timestamp;
 
 use crate::cli::output;
 use crate::cli::times::{human, to_the_second};
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use args::Syntax;
 use document::Document;
 
-/// Mints, and prints the document.
+/// Mints a token and prints the document.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     validate::flags(&args)?;
-    let chosen = Chosen::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
+    let chosen = ChosenContext::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
     let endpoint = endpoint::endpoint(&chosen, &args)?;
     let namespace =
         args.namespace.clone().or(chosen.namespace.clone()).unwrap_or_else(|| "default".to_owned());
     let cluster_name = args.cluster_name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
-    // A name that can't be used is told before there is a token.
+    // Don't mint a token that can't be printed.
     validate::names(&args, &cluster_name)?;
 
     let cluster = chosen.connect().await?;
@@ -42,7 +41,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 
     let left = expires_at.duration_since(Timestamp::now());
-    output::say(
+    output::info(
         &cluster.name,
         &format!(
             "the token expires in {}, at {}; nothing refreshes it",
@@ -51,7 +50,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         ),
     );
     if let Some(hint) = document::hint(args.format, &cluster_name) {
-        output::say(&cluster.name, &hint);
+        output::info(&cluster.name, &hint);
     }
     Ok(())
 }

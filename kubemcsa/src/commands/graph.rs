@@ -1,6 +1,6 @@
-//! `kubemcsa graph`: who in which cluster holds which identity where, and what it may do there.
+//! `kubemcsa graph`: which workloads hold which imported identities, and the permissions of these in their clusters.
 //!
-//! look → resolve → rights → model → render
+//! collect → resolve → rights → model → render
 
 mod admin;
 mod args;
@@ -20,35 +20,35 @@ use anyhow::{bail, ensure};
 use futures::future::join_all;
 
 use crate::cli::output;
-use crate::cluster::kubeconfig::{self, Chosen};
+use crate::cluster::kubeconfig::{self, ChosenContext};
 use args::Format;
 
-/// Looks at all clusters side by side, and draws what was seen of those that answer.
+/// Reads all clusters concurrently, and prints the graph of those that can be read.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let chosen = chosen(&args)?;
-    let looked =
+    let results =
         join_all(chosen.iter().map(|chosen| collect::collect(chosen, args.namespace.as_deref()))).await;
-    let mut seen = Vec::new();
-    for looked in looked {
-        match looked {
-            Ok(looked) => seen.push(looked),
+    let mut collected = Vec::new();
+    for result in results {
+        match result {
+            Ok(cluster) => collected.push(cluster),
             Err(error) if chosen.len() == 1 => return Err(error),
             Err(error) => output::warn_of(&error),
         }
     }
-    let looked: Vec<_> = collect::once(seen);
-    ensure!(!looked.is_empty(), "none of the clusters could be read");
-    let views: Vec<_> = looked.iter().map(|it| &it.view).collect();
+    let collected = collect::merge_by_uid(collected);
+    ensure!(!collected.is_empty(), "none of the clusters could be read");
+    let views: Vec<_> = collected.iter().map(|it| &it.view).collect();
     let resolved = resolve::resolve(&views);
 
-    let sources = looked.iter().filter(|it| resolved.iter().any(|import| import.source.is(&it.view)));
-    let read = sources.map(async |it| Some((it.view.uid.clone()?, roles::read(&it.clusters).await)));
-    let roles = join_all(read).await.into_iter().flatten().collect();
+    let sources = collected.iter().filter(|it| resolved.iter().any(|import| import.source.is(&it.view)));
+    let reads = sources.map(async |it| Some((it.view.uid.clone()?, roles::read(&it.connections).await)));
+    let roles = join_all(reads).await.into_iter().flatten().collect();
 
     let graph = model::build(&views, &resolved, &roles);
     if graph.imports.is_empty() {
         let names: Vec<_> = views.iter().map(|view| view.name.as_str()).collect();
-        output::say(&names.join(", "), "there are no imports");
+        output::info(&names.join(", "), "no imports found");
     }
     match args.output {
         Format::Text => output::styled(&render::text::render(&graph)),
@@ -59,9 +59,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// The contexts to look at. One that the user named must be there; of all others, a broken one is only told.
-fn chosen(args: &Args) -> anyhow::Result<Vec<Chosen>> {
-    let load = |name: Option<&str>| Chosen::load(args.kubeconfig.as_deref(), name, "--");
+/// The contexts to read. With `--all-contexts`, skips contexts that can't be used, with a warning.
+fn chosen(args: &Args) -> anyhow::Result<Vec<ChosenContext>> {
+    let load = |name: Option<&str>| ChosenContext::load(args.kubeconfig.as_deref(), name, "--");
     if !args.all_contexts {
         let named: Vec<_> = args.contexts.iter().map(|name| Some(name.as_str())).collect();
         let named = if named.is_empty() { vec![None] } else { named };
@@ -70,12 +70,12 @@ fn chosen(args: &Args) -> anyhow::Result<Vec<Chosen>> {
     let kubeconfig = kubeconfig::read(args.kubeconfig.as_deref(), "--")?;
     let names: Vec<_> = kubeconfig.contexts.into_iter().map(|named| named.name).collect();
     if names.is_empty() {
-        bail!("the kubeconfig has no context");
+        bail!("the kubeconfig has no contexts");
     }
     let loaded = names.iter().filter_map(|name| match load(Some(name)) {
         Ok(chosen) => Some(chosen),
         Err(error) => {
-            output::warn(name, &format!("left out: {error}"));
+            output::warn(name, &format!("skipped: {error}"));
             None
         }
     });

@@ -1,4 +1,4 @@
-//! `kubemcsa imports`: the imports of a target, but for those of links, which `kubemcsa links` has.
+//! `kubemcsa imports`: lists the imports of a target, except those of links, which `kubemcsa links` lists.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -14,44 +14,37 @@ use crate::cli::times::to_the_second;
 use crate::cluster::list;
 use crate::commands::links::left;
 
-/// Of which target, which of them, and how they are printed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// Those of this namespace alone [default: all]
+    /// List only the imports of this namespace [default: all]
     #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
     namespace: Option<String>,
 
-    /// Those of this source alone, as they name it [default: all]
+    /// List only the imports whose clusterName is this source [default: all]
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
 
-    /// How to print them [default: a table]
+    /// Output format [default: a table]
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     output: Option<TableFormat>,
 }
 
-/// Prints them.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let (_, cluster) = args.target.connect().await?;
     let imports = list::readable_imports(&cluster, args.namespace.as_deref(), ListParams::default()).await?;
     let now = Timestamp::now();
-    let is_meant = |import: &&ServiceAccountImport| {
+    let is_selected = |import: &&ServiceAccountImport| {
         let is_of_source = args.cluster.as_ref().is_none_or(|name| *name == import.spec.cluster_name);
         is_of_source && !import.is_link()
     };
-    let rows: Vec<_> = imports.iter().filter(is_meant).map(|import| Entry::of(import, now)).collect();
-    table::print(
-        &rows,
-        args.output,
-        &cluster.name,
-        "there are no such imports; the README shows how to declare one",
-    )
+    let rows: Vec<_> = imports.iter().filter(is_selected).map(|import| Entry::of(import, now)).collect();
+    table::print(&rows, args.output, &cluster.name, "no imports found; the README shows how to create one")
 }
 
-/// What is told of an import.
+/// What is printed about an import.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
@@ -62,11 +55,11 @@ struct Entry {
     service_account: String,
     /// Whether the Secret holds a token that has not expired.
     is_ready: bool,
-    /// Whether the last try to keep it fresh succeeded.
+    /// Whether the last refresh succeeded.
     is_refreshed: bool,
-    /// One word, as conditions have it: what is wrong, or that nothing is.
+    /// Reason of the condition that is not true, or `Ready`.
     reason: String,
-    /// What it is about, for people.
+    /// For people.
     message: String,
     expires_at: Option<String>,
     refreshes_at: Option<String>,
@@ -83,15 +76,15 @@ impl Entry {
         let expires_at = status.and_then(|status| status.expiration_time.as_ref()).map(|time| time.0);
         let refreshes_at = status.and_then(|status| status.refresh_time.as_ref()).map(|time| time.0);
         let is_true = |type_| import.condition(type_).is_some_and(|condition| condition.status == "True");
-        // A status outlives the importer that wrote it.
+        // Without a running importer, the status is stale.
         let has_expired = expires_at.is_some_and(|time| time <= now);
         let failed = [REFRESHED, READY].into_iter().filter_map(|type_| import.condition(type_));
         let failed = failed.into_iter().find(|condition| condition.status != "True");
         let (reason, message) = match (failed, import.condition(READY)) {
             (Some(failed), _) => (failed.reason.as_str(), failed.message.as_str()),
-            (None, None) => ("NotReconciled", "no importer has seen it yet"),
+            (None, None) => ("NotReconciled", "no importer has reconciled it yet"),
             (None, Some(_)) if has_expired => {
-                ("TokenExpired", "nobody has refreshed it; is an importer running?")
+                ("TokenExpired", "the token was not refreshed; check that an importer is running")
             }
             (None, Some(_)) => ("Ready", ""),
         };
@@ -160,8 +153,8 @@ mod tests {
 
     #[rstest]
     #[case::new(json!(null), false, "NotReconciled")]
-    #[case::well(json!([condition("Ready", "True", "TokenValid"), condition("Refreshed", "True", "Refreshed")]), true, "Ready")]
-    #[case::still_good(
+    #[case::ready(json!([condition("Ready", "True", "TokenValid"), condition("Refreshed", "True", "Refreshed")]), true, "Ready")]
+    #[case::not_refreshed(
         json!([condition("Ready", "True", "TokenValid"), condition("Refreshed", "False", "SourceUnreachable")]),
         true,
         "SourceUnreachable"
@@ -171,7 +164,7 @@ mod tests {
         false,
         "SecretEdited"
     )]
-    fn health(#[case] conditions: Value, #[case] is_ready: bool, #[case] reason: &str) {
+    fn worst_condition_decides(#[case] conditions: Value, #[case] is_ready: bool, #[case] reason: &str) {
         let mut import = json!({
             "metadata": { "namespace": "team", "name": "a" },
             "spec": { "clusterName": "c2", "namespace": "default", "name": "pod-lister" },

@@ -1,4 +1,4 @@
-//! `kubemcsa links`: the links of a target.
+//! `kubemcsa links`: lists the links of a target.
 
 use jiff::{SignedDuration, Timestamp};
 use mcsa_client::api::{READY, REFRESHED};
@@ -9,26 +9,24 @@ use crate::cli::table::{self, Cell, Column, Row, TableFormat, Width};
 use crate::cli::times::{human, to_the_second};
 use crate::link::existing::{self, ExistingLink};
 
-/// Of which target, and how they are printed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// How to print them [default: a table]
+    /// Output format [default: a table]
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     output: Option<TableFormat>,
 }
 
-/// Prints them.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let (_, cluster) = args.target.connect().await?;
     let now = Timestamp::now();
     let rows: Vec<_> = existing::list(&cluster).await?.iter().map(|link| Entry::of(link, now)).collect();
-    table::print(&rows, args.output, &cluster.name, "there are no links; kubemcsa bootstrap makes them")
+    table::print(&rows, args.output, &cluster.name, "no links found; create one with kubemcsa bootstrap")
 }
 
-/// What is told of a link.
+/// What is printed about a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
@@ -40,19 +38,19 @@ pub struct Entry {
     expires_at: Option<String>,
     #[serde(skip)]
     left: Option<SignedDuration>,
-    /// The import that keeps it fresh.
+    /// Name of the import that refreshes it.
     import: Option<String>,
     health: Health,
 }
 
-/// Whether a link works, as far as the target can tell.
+/// Whether a link works, judged by the target alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     is_good: bool,
-    /// One word, as conditions have it.
+    /// One word, like the reason of a condition.
     reason: String,
-    /// What it is about, for people.
+    /// For people.
     message: String,
 }
 
@@ -83,20 +81,21 @@ impl Entry {
     }
 }
 
-/// What is wrong with a link, the worst first.
+/// The worst problem of a link.
 pub fn health(linked: &ExistingLink, now: Timestamp) -> Health {
     match linked.link() {
-        None => return Health::bad("NoSecret", "it has no Secret; run kubemcsa bootstrap again"),
+        None => return Health::bad("NoSecret", "the link has no Secret; run kubemcsa bootstrap again"),
         Some(Err(error)) => return Health::bad("InvalidLink", error.to_string()),
         Some(Ok(_)) => {}
     }
     if linked.expires_at().is_some_and(|time| time <= now) {
-        return Health::bad("Expired", "its token has expired; run kubemcsa bootstrap again");
+        return Health::bad("Expired", "the token has expired; run kubemcsa bootstrap again");
     }
     let Some(import) = &linked.import else { return Health::good("ByHand") };
     if let Some(secret) = linked.interim() {
-        let message =
-            format!("its token is bound to secret {secret} of a rotation; run kubemcsa rotate again");
+        let message = format!(
+            "a rotation was interrupted: the token is bound to Secret {secret}; run kubemcsa rotate again"
+        );
         return Health::bad("RotationUnfinished", message);
     }
     for condition in [REFRESHED, READY].iter().filter_map(|type_| import.condition(type_)) {
@@ -106,7 +105,10 @@ pub fn health(linked: &ExistingLink, now: Timestamp) -> Health {
     }
     match import.condition(READY) {
         Some(_) => Health::good("Ready"),
-        None => Health::bad("NotReconciled", "no importer has seen it yet; is one installed, and running?"),
+        None => Health::bad(
+            "NotReconciled",
+            "no importer has reconciled it yet; check that one is installed and running",
+        ),
     }
 }
 
@@ -138,7 +140,7 @@ impl Row for Entry {
     }
 }
 
-/// How long something is still good for.
+/// Formats the time that is left, or how long ago it ended.
 pub fn left(left: Option<SignedDuration>) -> Cell {
     match left {
         None => Cell::default(),
@@ -156,8 +158,8 @@ mod tests {
     #[case(3600, "1h")]
     #[case(0, "<1m ago")]
     #[case(-7200, "2h ago")]
-    fn what_is_left(#[case] seconds: i64, #[case] expected: &str) {
-        let told = left(Some(SignedDuration::from_secs(seconds)));
-        assert!(told == expected.into() || told == Cell::bad(expected), "{told:?}");
+    fn time_left_and_time_since_are_printed(#[case] seconds: i64, #[case] expected: &str) {
+        let cell = left(Some(SignedDuration::from_secs(seconds)));
+        assert!(cell == expected.into() || cell == Cell::bad(expected), "{cell:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! `kubemcsa man`: the manual pages, for who packages releases.
+//! `kubemcsa man`: writes the manual pages, for packages.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Command;
 
-/// Where to write.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The folder
+    /// Folder to write to
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
 }
 
-/// Writes a page for each command.
 pub fn run(args: Args, cli: Command) -> anyhow::Result<()> {
     let folder = args.output;
     let write = || {

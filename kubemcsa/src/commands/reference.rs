@@ -1,15 +1,13 @@
-//! `kubemcsa reference`: all commands and flags on one page, docs/commands.md.
+//! `kubemcsa reference`: prints docs/commands.md, all commands and flags on one page.
 
 use clap::Command;
 use clap_markdown::{MarkdownOptions, help_markdown_command_custom};
 
 use crate::cli::output;
 
-/// No flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {}
 
-/// Prints the page.
 pub fn run(_: Args, cli: &Command) -> anyhow::Result<()> {
     output::text(&page(cli))
 }

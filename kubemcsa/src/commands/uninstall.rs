@@ -1,7 +1,8 @@
-//! `kubemcsa uninstall`: takes back what install made, so that nothing is broken at any moment.
+//! `kubemcsa uninstall`: deletes what install created, in an order that breaks nothing at any moment.
 //!
-//! look → refuse → take, and, with `--delete-imports`, imports → system → report. Each step begins with
-//! what there is: interrupted anywhere, a second run finishes.
+//! installed → foreign_webhook → delete_installed → report; with `--delete-imports`, delete_imports → delete_system
+//! come before the report.
+//! Each step starts from what exists, so wherever a run is interrupted, the next one finishes.
 
 mod delete_imports;
 mod delete_installed;
@@ -16,41 +17,47 @@ use std::time::Duration;
 use crate::cli::flags::TargetArgs;
 use crate::cli::times::duration;
 use crate::cluster::deleter::Deleter;
+use crate::cluster::kubeconfig::ChosenContext;
+use crate::commands::for_context;
 use crate::link::existing;
 
-/// From where to uninstall, and how much.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// Also delete all imports with their Secrets, the links, their definition and the system namespace
+    /// Also delete all imports with their Secrets, the links, the CRD and the system namespace
     #[arg(long)]
     delete_imports: bool,
 
-    /// Say what would be removed, and remove nothing
+    /// Show what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// How long to wait until something is gone, such as 90s or 5m
+    /// How long to wait until an object is gone, such as 90s or 5m
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
     timeout: Duration,
 }
 
-/// Uninstalls, or says what would be done.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let (chosen, cluster) = args.target.connect().await?;
     let mut deleter = Deleter::new(cluster, args.timeout, args.dry_run);
 
     let found = installed::find(&deleter.cluster).await?;
-    foreign_webhook::refuse(&deleter.cluster, &found.ours, &chosen.kubectl()).await?;
+    foreign_webhook::ensure_none(&deleter.cluster, &found.ours, &chosen, args.delete_imports).await?;
     let links = existing::list(&deleter.cluster).await?;
     delete_installed::delete(&mut deleter, &found).await?;
     if args.delete_imports {
-        // Whoever is interrupted here finds no links any more that would tell.
-        report::say_who_trusts(&deleter, &links);
+        // Before the links are deleted: after an interruption, the next run would not find them.
+        report::report_trust(&deleter, &links);
         delete_imports::delete(&mut deleter).await?;
         delete_system::delete(&mut deleter, &found.others).await?;
     }
     report::report(&deleter, &chosen, &links, args.delete_imports).await
+}
+
+/// This command, to run again.
+fn command_line(chosen: &ChosenContext, delete_imports: bool) -> String {
+    let flag = if delete_imports { " --delete-imports" } else { "" };
+    format!("{}{flag}", for_context("uninstall", chosen))
 }

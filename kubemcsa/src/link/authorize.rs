@@ -1,4 +1,4 @@
-//! The link's service account in the source, and its rights.
+//! Creates the link's service account in the source, with its rights.
 
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::Namespace;
@@ -6,9 +6,9 @@ use kube::api::DynamicObject;
 use kube::{Api, ResourceExt};
 use mcsa_credentials::contract::TARGET_UID;
 
-use super::claim::Claimed;
+use super::check_names::NamesChecked;
 use super::desired;
-use super::grants::{self, Grants, Stored};
+use super::grants::{self, Grants, StoredGrants};
 use super::permit::Permitted;
 use super::progress::Progress;
 use crate::cluster::apply::{self, Outcome};
@@ -16,13 +16,13 @@ use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, delete, object};
 use crate::manifests;
 
-/// The link's service account, and what it may import.
+/// The link's service account and its grants.
 pub struct Identity {
     service_account_uid: String,
     grants: Grants,
 }
 
-/// An identity with all the rights that a link needs.
+/// A service account that has all rights of a link.
 pub struct Authorized {
     identity: Identity,
     policy: bool,
@@ -37,123 +37,116 @@ impl Authorized {
         &self.identity.grants
     }
 
-    /// Whether the source can enforce the admission policy.
+    /// Whether the source supports admission policies.
     pub fn policy(&self) -> bool {
         self.policy
     }
 }
 
-/// What nothing keeps a link from where no policy holds it.
-pub fn missing_without_policy(grants: &Grants) -> &'static str {
+/// What the link can request if the admission policy is not enforced.
+pub fn unrestricted_tokens(grants: &Grants) -> &'static str {
     match grants {
-        Grants::Everything => "from tokens of kube-system, of other links, or of more than 24 hours",
+        Grants::Everything => "tokens of kube-system, of other links, or for more than 24 hours",
         Grants::Only(_) => {
-            "from tokens of more than 24 hours, or from some of its own that outlive their revocation"
+            "tokens for more than 24 hours, or tokens of its own that a rotation doesn't revoke"
         }
     }
 }
 
-/// The warning where the source has no such policies.
-pub fn no_policy(grants: &Grants) -> String {
+pub fn no_policy_warning(grants: &Grants) -> String {
     format!(
-        "this API server is older than ValidatingAdmissionPolicy (Kubernetes 1.30): nothing keeps the link {}",
-        missing_without_policy(grants)
+        "this API server has no ValidatingAdmissionPolicy (it requires Kubernetes 1.30): the link can request {}",
+        unrestricted_tokens(grants)
     )
 }
 
-/// Creates the identity with exactly these rights.
+/// Creates the service account with exactly these rights.
 pub async fn authorize(
     permitted: &Permitted,
     grants: &Grants,
-    stored: &Stored,
+    stored: &StoredGrants,
 ) -> anyhow::Result<Authorized> {
     let (cluster, progress) = (permitted.source(), permitted.progress());
     ensure_namespaces(cluster, grants, stored).await?;
-    let policy = share(cluster, progress, grants).await?;
-    // Before the service account: after an interruption, the next run finds what was to be granted.
-    put(cluster, progress, &permitted.target().name, grants, stored).await?;
-    let account = written(cluster, progress, &desired::service_account(permitted)?).await?;
+    let policy = apply_shared(cluster, progress, grants).await?;
+    // Before the service account: after an interruption, the next run finds the grants that were requested.
+    apply_grants(cluster, progress, &permitted.target().name, grants, stored).await?;
+    let account = apply(cluster, progress, &desired::service_account(permitted)?).await?;
     let service_account_uid = account.uid().context("the service account has no UID")?;
     Ok(Authorized { identity: Identity { service_account_uid, grants: grants.clone() }, policy })
 }
 
-/// The identity of an existing link.
-pub async fn identity(claimed: &Claimed) -> anyhow::Result<Option<Identity>> {
-    let account = apply::read(claimed.source(), &desired::service_account(claimed)?).await?;
+/// Reads the service account of an existing link; `None`: the source has no such link.
+pub async fn read_identity(checked: &NamesChecked) -> anyhow::Result<Option<Identity>> {
+    let account = apply::read(checked.source(), &desired::service_account(checked)?).await?;
     let Some(account) = account.filter(|account| account.annotations().contains_key(TARGET_UID)) else {
         return Ok(None);
     };
-    let stored = grants::stored(claimed.source(), &claimed.target().name).await?;
+    let stored = grants::read(checked.source(), &checked.target().name).await?;
     Ok(Some(Identity {
         service_account_uid: account.uid().context("the service account has no UID")?,
         grants: stored.grants.unwrap_or(Grants::Only(Default::default())),
     }))
 }
 
-/// Updates what all links share; keeps the identity's own rights.
-pub async fn keep(permitted: &Permitted, identity: Identity) -> anyhow::Result<Authorized> {
-    let policy = share(permitted.source(), permitted.progress(), &identity.grants).await?;
+/// Updates the objects that all links share; keeps the grants.
+pub async fn keep_grants(permitted: &Permitted, identity: Identity) -> anyhow::Result<Authorized> {
+    let policy = apply_shared(permitted.source(), permitted.progress(), &identity.grants).await?;
     Ok(Authorized { identity, policy })
 }
 
-/// Writes what all links share; whether the source can hold them to the policy.
-///
-/// # Errors
-/// When an object can't be written.
-pub async fn share(cluster: &Cluster, progress: &Progress, grants: &Grants) -> anyhow::Result<bool> {
+/// Applies the objects that all links share. Returns whether the source supports admission policies.
+pub async fn apply_shared(cluster: &Cluster, progress: &Progress, grants: &Grants) -> anyhow::Result<bool> {
     let namespace = manifests::namespace()?;
-    // It may be a target's too, with labels of its own.
-    if apply::is_there(cluster, &namespace).await? {
-        progress.outcome(&cluster.name, &object::title(&namespace), Outcome::Unchanged);
+    // An existing namespace keeps its labels: the source may be a target, too.
+    if apply::exists(cluster, &namespace).await? {
+        progress.outcome(&cluster.name, &object::reference(&namespace), Outcome::Unchanged);
     } else {
-        written(cluster, progress, &namespace).await?;
+        apply(cluster, progress, &namespace).await?;
     }
     let mut policy = true;
     for object in desired::shared()? {
-        match written(cluster, progress, &object).await {
+        match apply(cluster, progress, &object).await {
             Err(error) if desired::is_policy(&object) && error.is_not_found() => policy = false,
-            written => drop(written?),
+            applied => drop(applied?),
         }
     }
     if !policy {
-        progress.warn(&cluster.name, &no_policy(grants));
+        progress.warn(&cluster.name, &no_policy_warning(grants));
     }
     Ok(policy)
 }
 
-/// Gives a target these rights, and takes back those that it had beyond them: Roles first, and the right to
-/// everything last, for until then the others may be in its place.
-///
-/// # Errors
-/// When an object can't be written or removed, or somebody else changed one since it was read.
-pub async fn put(
+/// Applies a target's grants and deletes obsolete ones: the ClusterRoleBinding to everything last, when the Roles that
+/// replace it exist. Fails if someone else changed the grants since they were read.
+pub async fn apply_grants(
     cluster: &Cluster,
     progress: &Progress,
     target: &str,
     grants: &Grants,
-    stored: &Stored,
+    stored: &StoredGrants,
 ) -> anyhow::Result<()> {
     let wanted = grants.objects(target)?;
-    let (within, everywhere): (Vec<_>, Vec<_>) =
-        stored.beyond(&wanted).partition(|object| object.namespace().is_some());
+    let (namespaced, cluster_wide): (Vec<_>, Vec<_>) =
+        stored.obsolete(&wanted).partition(|object| object.namespace().is_some());
     if *grants != Grants::Everything {
-        delete_all(cluster, progress, &within).await?;
+        delete_all(cluster, progress, &namespaced).await?;
     }
     for object in &wanted {
-        // Two who change what one link may: the second has to look again.
-        let versioned = stored.at_its_version(object);
-        written(cluster, progress, &versioned).await.map_err(|error| unbindable(error, object))?;
+        // A conflict shows that another administrator changed the grants at the same time.
+        let versioned = stored.with_resource_version(object);
+        apply(cluster, progress, &versioned).await.map_err(|error| explain_role_ref(error, object))?;
     }
     if *grants == Grants::Everything {
-        delete_all(cluster, progress, &within).await?;
+        delete_all(cluster, progress, &namespaced).await?;
     }
-    delete_all(cluster, progress, &everywhere).await?;
-    let now = grants::stored(cluster, target).await?;
-    if now.grants.as_ref() != Some(grants) || now.is_ambiguous() {
-        let has = now.grants.map_or_else(|| "nothing".to_owned(), |grants| grants.to_string());
+    delete_all(cluster, progress, &cluster_wide).await?;
+    let current = grants::read(cluster, target).await?;
+    if current.grants.as_ref() != Some(grants) || current.is_ambiguous() {
+        let current = current.grants.map_or_else(|| "nothing".to_owned(), |grants| grants.to_string());
         bail!(
-            "{}: somebody else has changed what {target} may import, which is {has} now, and not {grants}; agree, and \
-             run this again",
+            "{}: someone else changed what {target} may import, to {current} instead of {grants}; coordinate with them, \
+             then run this again",
             cluster.name
         );
     }
@@ -167,40 +160,39 @@ async fn delete_all(
 ) -> Result<(), CallError> {
     for object in objects {
         delete::delete_unchanged(cluster, object).await?;
-        progress.outcome(&cluster.name, &object::title(object), Outcome::Removed);
+        progress.outcome(&cluster.name, &object::reference(object), Outcome::Deleted);
     }
     Ok(())
 }
 
-/// A binding to another role is nobody's to change, but by deleting it.
-fn unbindable(error: CallError, object: &DynamicObject) -> anyhow::Error {
+/// The role of a binding is immutable: the binding must be deleted.
+fn explain_role_ref(error: CallError, object: &DynamicObject) -> anyhow::Error {
     if !error.to_string().contains("cannot change roleRef") {
         return error.into();
     }
-    let namespace = object.namespace().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
-    let (kind, name) = (object::kind(object).to_lowercase(), object.name_any());
+    let reference = object::reference(object);
     anyhow::anyhow!(
-        "{error}; somebody else has bound another role by that name: look at it, and delete it there by: kubectl{namespace} \
-         delete {kind} {name}; then run this again"
+        "{error}; the existing binding refers to another role: check whether it is needed; if not, delete it and run this \
+         again: kubectl delete {reference}"
     )
 }
 
-async fn written(
+async fn apply(
     cluster: &Cluster,
     progress: &Progress,
     object: &DynamicObject,
 ) -> Result<DynamicObject, CallError> {
     let applied = apply::apply(cluster, object).await?;
-    progress.outcome(&cluster.name, &object::title(object), applied.outcome);
+    progress.outcome(&cluster.name, &object::reference(object), applied.outcome);
     Ok(applied.stored)
 }
 
-/// Refuses to grant what is in a namespace that is not there, before anything is written: it is never made,
-/// as its name may be a typing error.
-///
-/// # Errors
-/// When there is no such namespace, or the source can't be asked.
-pub async fn ensure_namespaces(cluster: &Cluster, grants: &Grants, stored: &Stored) -> anyhow::Result<()> {
+/// Fails if a granted namespace doesn't exist. *Absent:* its creation, because the name may be a typo.
+pub async fn ensure_namespaces(
+    cluster: &Cluster,
+    grants: &Grants,
+    stored: &StoredGrants,
+) -> anyhow::Result<()> {
     let Grants::Only(namespaces) = grants else { return Ok(()) };
     let known: Vec<_> = stored.objects.iter().filter_map(ResourceExt::namespace).collect();
     let api: Api<Namespace> = Api::all(cluster.client.clone());
@@ -208,7 +200,7 @@ pub async fn ensure_namespaces(cluster: &Cluster, grants: &Grants, stored: &Stor
         let doing = format!("read namespace {namespace}");
         if cluster.call(&doing, api.get_metadata_opt(namespace)).await?.is_none() {
             bail!(
-                "{}: there is no namespace {namespace}; create it first, or leave it out: nothing was granted",
+                "{}: namespace {namespace} does not exist, so nothing was granted: create it first, or leave it out",
                 cluster.name
             );
         }

@@ -1,4 +1,4 @@
-//! The Secret in the source that the link's tokens are bound to: deleting it revokes them.
+//! Creates the Secret in the source that the link's tokens are bound to: deleting it revokes them.
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, apply, delete, list, object};
 /// Label and annotation of an interim Secret. The value is the target's name; a label may have to shorten it.
 const ROTATION: &str = "multicluster.admiralty.io/rotation-of";
 
-/// An existing Secret to bind tokens to.
+/// A Secret that exists and that tokens can be bound to.
 pub struct Bound {
     name: String,
     uid: String,
@@ -36,8 +36,8 @@ impl Bound {
 pub async fn bind(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound> {
     let secret = desired::bound_secret(permitted)?;
     let applied = apply::apply(permitted.source(), &secret).await?;
-    permitted.progress().outcome(&permitted.source().name, &object::title(&secret), applied.outcome);
-    let uid = applied.stored.uid().context("the Secret that tokens are bound to has no UID")?;
+    permitted.progress().outcome(&permitted.source().name, &object::reference(&secret), applied.outcome);
+    let uid = applied.stored.uid().context("the bound Secret has no UID")?;
     Ok(Bound { name: secret.name_any(), uid })
 }
 
@@ -47,7 +47,7 @@ pub async fn rebind(permitted: &Permitted, authorized: &Authorized) -> anyhow::R
     let source = permitted.source();
     if let Some(old) = apply::read(source, &secret).await? {
         delete::delete(source, &old).await?;
-        permitted.progress().outcome(&source.name, &object::title(&secret), Outcome::Removed);
+        permitted.progress().outcome(&source.name, &object::reference(&secret), Outcome::Deleted);
     }
     bind(permitted, authorized).await
 }
@@ -76,13 +76,9 @@ pub async fn bind_interim(permitted: &Permitted, _: &Authorized) -> anyhow::Resu
     let secrets: Api<Secret> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
     let params = PostParams::default();
     let call = secrets.create(&params, &secret);
-    let created = source.call("create a secret for the rotation", call).await?;
-    permitted.progress().outcome(
-        &source.name,
-        &object::titled("Secret", Some(SYSTEM_NAMESPACE), &created.name_any()),
-        Outcome::Created,
-    );
-    let uid = created.uid().context("the Secret of the rotation has no UID")?;
+    let created = source.call("create an interim secret for the rotation", call).await?;
+    permitted.progress().outcome(&source.name, &object::reference_of(&created, &()), Outcome::Created);
+    let uid = created.uid().context("the interim Secret has no UID")?;
     Ok(Bound { name: created.name_any(), uid })
 }
 
@@ -91,7 +87,7 @@ pub async fn interim(source: &Cluster, target: &str) -> Result<Vec<DynamicObject
     let secrets: Api<Secret> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
     let params = ListParams::default().labels(&format!("{ROTATION}={}", label_value(target)));
     let page = async |params: &ListParams| secrets.list_metadata(params).await;
-    let found = list::pages(source, "list the secrets of rotations", params, page).await?;
+    let found = list::pages(source, "list the interim secrets of rotations", params, page).await?;
     let types = Some(list::types::<Secret>());
     let secret = |metadata| DynamicObject { types: types.clone(), metadata, data: Default::default() };
     let found = found.into_iter().map(|found| secret(found.metadata));
@@ -103,7 +99,7 @@ pub async fn delete_interim(permitted: &Permitted) -> anyhow::Result<()> {
     let source = permitted.source();
     for secret in interim(source, &permitted.target().name).await? {
         delete::delete(source, &secret).await?;
-        permitted.progress().outcome(&source.name, &object::title(&secret), Outcome::Removed);
+        permitted.progress().outcome(&source.name, &object::reference(&secret), Outcome::Deleted);
     }
     Ok(())
 }

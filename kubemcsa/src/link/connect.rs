@@ -6,7 +6,7 @@ use super::plan::{Plan, Side};
 use super::progress::Progress;
 use crate::cluster::Cluster;
 
-/// A connection, with the UID of the cluster's `kube-system`.
+/// A connection to a cluster, and the UID of its `kube-system`.
 #[derive(Clone)]
 pub struct Reached {
     cluster: Cluster,
@@ -68,12 +68,12 @@ pub async fn connect(plan: Plan, progress: Progress) -> anyhow::Result<Connected
     pair(plan, target?, source?, progress)
 }
 
-/// Refuses two contexts of the same cluster.
+/// Fails if both contexts lead to the same cluster.
 pub fn pair(plan: Plan, target: Reached, source: Reached, progress: Progress) -> anyhow::Result<Connected> {
     if target.uid == source.uid && !plan.flags().allow_self {
         bail!(
-            "{} ({}) and {} ({}) are the same cluster: their kube-system has the same UID {}; choose another \
-             with --target-context or --source-context, or pass --allow-self",
+            "{} ({}) and {} ({}) are the same cluster: their kube-system has the same UID {}; choose another context with \
+             --target-context or --source-context, or pass --allow-self",
             target.cluster.name,
             target.cluster.address,
             source.cluster.name,

@@ -1,4 +1,4 @@
-//! The objects that a link consists of, as they are to be.
+//! The desired objects of a link.
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -13,9 +13,9 @@ use crate::manifests;
 
 /// The longest lifetime of a link's token that the policy allows, in seconds. It is the default, so that links survive
 /// hours without an importer.
-pub const LONGEST: i64 = 86_400;
+pub const MAX_LIFETIME_SECONDS: i64 = 86_400;
 
-/// What all links of a source share.
+/// The objects that all links of a source share.
 const RIGHTS: &str = include_str!("rights.yaml");
 
 /// All objects of a source, in the order of writing: the policy and the rights precede the service account.
@@ -32,7 +32,7 @@ pub fn shared() -> anyhow::Result<Vec<DynamicObject>> {
     object::parse(RIGHTS).context("rights.yaml")
 }
 
-/// Whether a source can be linked without this kind.
+/// Whether the object is an admission policy or its binding, which old sources don't support.
 pub fn is_policy(object: &DynamicObject) -> bool {
     object::kind(object).starts_with("ValidatingAdmissionPolicy")
 }
@@ -84,7 +84,7 @@ mod tests {
     use kube::ResourceExt;
 
     #[test]
-    fn the_rights_are_those_of_the_contract() {
+    fn shared_objects_match_the_contract() {
         let objects = shared().unwrap();
         assert!(objects[..3].iter().all(|object| object.name_any() == LINK));
         let policy = serde_json::to_string(&objects[0].data).unwrap();

@@ -1,4 +1,4 @@
-//! The links of a target: which sources its importer has a credential to.
+//! Lists the links of a target.
 
 use std::collections::BTreeMap;
 
@@ -14,41 +14,41 @@ use mcsa_credentials::token::Claims;
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, list};
 
-/// A link, as the target has it.
+/// A link in the target: its import, its Secret, or both.
 #[derive(Clone, Debug, Default)]
 pub struct ExistingLink {
     /// The source's name.
     pub cluster_name: String,
-    /// The import that keeps it fresh; none of a link that was made by hand.
+    /// `None`: the link was created by hand.
     pub import: Option<ServiceAccountImport>,
-    /// Its Secret; none where it is lost, or not there yet.
+    /// `None`: the Secret was deleted or not created yet.
     pub secret: Option<Secret>,
 }
 
 impl ExistingLink {
-    /// What its Secret says of the way into the source; none where there is no Secret.
+    /// Parses the Secret, if there is one.
     pub fn link(&self) -> Option<Result<Link, LinkError>> {
         self.secret.as_ref().map(Link::read)
     }
 
-    /// What its token says of itself, if it is a service account's.
+    /// The claims of the token, if it is a service account token.
     pub fn claims(&self) -> Option<Claims> {
         Claims::of(&self.link()?.ok()?.config.auth_info.token?).ok()
     }
 
-    /// When its token expires, by the source's clock, where the token tells.
+    /// When the token expires, by the source's clock.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.claims().map(|claims| claims.expires_at)
     }
 
-    /// The Secret in the source that its token is bound to, where that is not the one that its import names: of a
-    /// rotation that was interrupted. Whoever deletes the usual one does not revoke it.
+    /// The interim Secret in the source that the token is bound to, if a rotation was interrupted. Deleting the usual
+    /// Secret doesn't revoke this token.
     pub fn interim(&self) -> Option<String> {
         let usual = self.import.as_ref()?.spec.bound_secret.as_ref()?;
         self.claims()?.bound_secret.map(|secret| secret.name).filter(|name| name != usual)
     }
 
-    /// Namespace and name of the service account that the source knows the target by.
+    /// Namespace and name of the link's service account in the source.
     pub fn identity(&self) -> Option<(String, String)> {
         match &self.import {
             Some(import) => Some((import.spec.namespace.clone(), import.spec.name.clone())),
@@ -57,10 +57,7 @@ impl ExistingLink {
     }
 }
 
-/// All links of a target, by the names of their sources.
-///
-/// # Errors
-/// When the cluster can't be asked.
+/// All links of a target, sorted by the names of their sources.
 pub async fn list(cluster: &Cluster) -> Result<Vec<ExistingLink>, CallError> {
     let (secrets, imports) = tokio::join!(
         secrets(cluster),
@@ -69,25 +66,21 @@ pub async fn list(cluster: &Cluster) -> Result<Vec<ExistingLink>, CallError> {
     Ok(pair(secrets?, imports?))
 }
 
-/// The Secrets of links.
-///
-/// # Errors
-/// When the cluster can't be asked.
 pub async fn secrets(cluster: &Cluster) -> Result<Vec<Secret>, CallError> {
     let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
     let page = async |params: &ListParams| secrets.list(params).await;
     list::pages(cluster, "list the secrets of links", list::links(), page).await
 }
 
-/// Imports and Secrets that belong together, and those that are alone.
+/// Pairs imports with their Secrets, and keeps those without a counterpart.
 pub fn pair(secrets: Vec<Secret>, imports: Vec<ServiceAccountImport>) -> Vec<ExistingLink> {
     let mut secrets: BTreeMap<_, _> = secrets.into_iter().map(|it| (it.name_any(), it)).collect();
-    let kept = imports.into_iter().map(|import| ExistingLink {
+    let with_import = imports.into_iter().map(|import| ExistingLink {
         cluster_name: import.spec.cluster_name.clone(),
         secret: secrets.remove(&import.secret_name()),
         import: Some(import),
     });
-    let mut links: Vec<_> = kept.collect();
+    let mut links: Vec<_> = with_import.collect();
     links.extend(secrets.into_values().map(|secret| ExistingLink {
         cluster_name: cluster_name(&secret),
         import: None,
@@ -103,7 +96,7 @@ mod tests {
     use mcsa_client::ServiceAccountImportSpec;
 
     #[test]
-    fn an_import_and_its_secret_are_one_link() {
+    fn import_and_its_secret_are_one_link() {
         let secret = |name: &str| {
             let mut secret = Secret::default();
             secret.metadata.name = Some(name.into());
@@ -113,10 +106,10 @@ mod tests {
             |source: &str| ServiceAccountImportSpec { cluster_name: source.into(), ..Default::default() };
         let imports = ["c3", "c2"].map(|source| ServiceAccountImport::new(source, spec(source)));
         let links = pair(vec![secret("c2-token"), secret("by-hand")], imports.into());
-        let seen: Vec<_> = links
+        let pairs: Vec<_> = links
             .iter()
             .map(|link| (link.cluster_name.as_str(), link.import.is_some(), link.secret.is_some()))
             .collect();
-        assert_eq!(seen, [("by-hand", false, true), ("c2", true, true), ("c3", true, false)]);
+        assert_eq!(pairs, [("by-hand", false, true), ("c2", true, true), ("c3", true, false)]);
     }
 }

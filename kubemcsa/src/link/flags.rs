@@ -1,12 +1,12 @@
-//! The flags that say which link a command is about, and how its target reaches its source.
+//! The flags that select a link, and that say how its target reaches its source.
 
 use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCandidates;
 
-use crate::cluster::kubeconfig::{ChoiceError, Chosen, contexts, shell_quote};
+use crate::cluster::kubeconfig::{ChosenContext, ContextError, contexts, shell_quote};
 
-/// Which target.
+/// Selects the target.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TargetFlags {
     /// Context of the target [default: the current one]
@@ -38,7 +38,7 @@ pub struct TargetFlags {
     pub name: Option<String>,
 }
 
-/// Which source.
+/// Selects the source.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct SourceFlags {
     /// Context of the source [default: the current one]
@@ -69,7 +69,7 @@ pub struct SourceFlags {
     pub name: Option<String>,
 }
 
-/// Which link.
+/// Selects the link.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LinkFlags {
     #[command(flatten)]
@@ -85,7 +85,7 @@ pub struct LinkFlags {
 
 /// How the target reaches the source.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct WayFlags {
+pub struct RouteFlags {
     /// URL at which the target reaches the source's API server [default: the kubeconfig's]
     #[arg(long, value_name = "URL", help_heading = "Connection from target to source")]
     pub source_server: Option<String>,
@@ -103,56 +103,55 @@ pub struct WayFlags {
     pub proxy_url: Option<String>,
 }
 
-/// The flags of a command about one link, to print such commands.
+/// A command about one link, with its flags, to print it and similar commands.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     pub command: &'static str,
     pub target: TargetFlags,
     pub source: SourceFlags,
-    pub way: WayFlags,
+    pub route: RouteFlags,
     pub allow_self: bool,
     /// Other flags to repeat, with their values.
     pub others: Vec<(&'static str, String)>,
 }
 
 impl LinkFlags {
-    pub fn of(self, command: &'static str) -> Flags {
+    pub fn for_command(self, command: &'static str) -> Flags {
         let Self { target, source, allow_self } = self;
         Flags { command, target, source, allow_self, ..Default::default() }
     }
 }
 
 impl TargetFlags {
-    pub fn choose(&self) -> Result<Chosen, ChoiceError> {
-        Chosen::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--target-")
+    pub fn choose(&self) -> Result<ChosenContext, ContextError> {
+        ChosenContext::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--target-")
     }
 }
 
 impl SourceFlags {
-    pub fn choose(&self) -> Result<Chosen, ChoiceError> {
-        Chosen::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--source-")
+    pub fn choose(&self) -> Result<ChosenContext, ContextError> {
+        ChosenContext::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--source-")
     }
 }
 
 impl Flags {
-    /// This command again.
-    pub fn again(&self) -> String {
+    pub fn command_line(&self) -> String {
         self.as_command(self.command, "")
     }
 
-    /// This command again, with another value of one flag.
-    pub fn again_with(&self, flag: &str, value: &str) -> String {
-        // Not quoted: a value in capitals is for people to replace.
+    /// The same command with another value of a flag.
+    pub fn with_flag(&self, flag: &str, value: &str) -> String {
+        // Not quoted: a value in capitals is a placeholder.
         format!("{} {flag} {value}", self.as_command(self.command, flag))
     }
 
-    /// Another command about the same link, with its arguments.
-    pub fn of(&self, command: &str, arguments: &str) -> String {
-        let flags = Self { way: WayFlags::default(), others: Vec::new(), ..self.clone() };
+    /// Another command about the same link.
+    pub fn other_command(&self, command: &str, arguments: &str) -> String {
+        let flags = Self { route: RouteFlags::default(), others: Vec::new(), ..self.clone() };
         flags.as_command(&format!("{command} {arguments}"), "").replace("  ", " ").trim_end().to_owned()
     }
 
-    fn as_command(&self, command: &str, but: &str) -> String {
+    fn as_command(&self, command: &str, except: &str) -> String {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
         let flags = [
             ("--target-context", self.target.context.clone()),
@@ -161,13 +160,13 @@ impl Flags {
             ("--source-context", self.source.context.clone()),
             ("--source-kubeconfig", path(&self.source.kubeconfig)),
             ("--source-name", self.source.name.clone()),
-            ("--source-server", self.way.source_server.clone()),
-            ("--source-ca-file", path(&self.way.source_ca_file)),
-            ("--tls-server-name", self.way.tls_server_name.clone()),
-            ("--proxy-url", self.way.proxy_url.clone()),
+            ("--source-server", self.route.source_server.clone()),
+            ("--source-ca-file", path(&self.route.source_ca_file)),
+            ("--tls-server-name", self.route.tls_server_name.clone()),
+            ("--proxy-url", self.route.proxy_url.clone()),
         ];
         let mut text = format!("kubemcsa {command}");
-        let kept = flags.into_iter().filter(|(name, _)| *name != but);
+        let kept = flags.into_iter().filter(|(name, _)| *name != except);
         for (name, value) in kept.filter_map(|(name, value)| Some((name, value?))) {
             text.push_str(&format!(" {name} {}", shell_quote(&value)));
         }
@@ -186,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mend_replaces_its_flag_and_keeps_the_others() {
+    fn suggested_command_replaces_one_flag_and_keeps_the_others() {
         let flags = Flags {
             command: "bootstrap",
             target: TargetFlags { context: Some("c1".into()), ..Default::default() },
@@ -198,7 +197,7 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(
-            flags.again_with("--source-name", "c2"),
+            flags.with_flag("--source-name", "c2"),
             "kubemcsa bootstrap --target-context c1 --source-context 'my c2' --source-name c2"
         );
     }

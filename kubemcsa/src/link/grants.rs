@@ -1,4 +1,4 @@
-//! What a link may import: everything, or what was named.
+//! What a link may import.
 
 mod objects;
 mod stored;
@@ -11,40 +11,38 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::names;
 
 pub use objects::{LINK, binding_name, identity_binding_name};
-pub use stored::{Stored, stored};
+pub use stored::{StoredGrants, read};
 
-/// What one `--allow` names: the service accounts of a namespace, or one of them.
+/// The value of one `--allow`: all service accounts of a namespace, or one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The namespace.
     pub namespace: String,
-    /// The service account; none: all of them, also those that come later.
+    /// `None`: all service accounts, including future ones.
     pub name: Option<String>,
 }
 
 /// What a link may import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grants {
-    /// The service accounts of all namespaces, as far as the admission policy lets it.
+    /// The service accounts of all namespaces, except those that the admission policy excludes.
     Everything,
-    /// Those of some namespaces.
+    /// Service accounts by namespace.
     Only(BTreeMap<String, Names>),
 }
 
-/// Which service accounts of a namespace.
+/// Service accounts of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// All, also those that come later.
+    /// All, including future ones.
     All,
-    /// These.
     These(BTreeSet<String>),
 }
 
-/// A grant can't be taken away, as it is part of a larger one.
+/// A grant can't be revoked because it is part of a larger one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whole {
+pub enum LargerGrant {
     /// The link may import everything.
-    Cluster,
+    Everything,
     /// The link may import all of the namespace.
     Namespace,
 }
@@ -64,7 +62,7 @@ impl FromStr for Grant {
             ));
         }
         if name.is_some_and(|name| !names::is_dns_subdomain(name)) {
-            return Err("NAMESPACE or NAMESPACE/NAME, with the name of a service account".into());
+            return Err("expected NAMESPACE or NAMESPACE/NAME, with the name of a service account".into());
         }
         Ok(Self { namespace, name: name.map(str::to_owned) })
     }
@@ -98,7 +96,7 @@ impl Grants {
         each.map(|grant| ("--allow", grant)).collect()
     }
 
-    /// Adds what is not granted yet.
+    /// Adds a grant.
     pub fn allow(&mut self, Grant { namespace, name }: &Grant) {
         let Self::Only(namespaces) = self else { return };
         let names = namespaces.entry(namespace.clone()).or_insert_with(|| Names::These(BTreeSet::new()));
@@ -111,15 +109,12 @@ impl Grants {
         }
     }
 
-    /// Takes away what is granted.
-    ///
-    /// # Errors
-    /// When it is part of a larger grant: rights can't be subtracted.
-    pub fn deny(&mut self, Grant { namespace, name }: &Grant) -> Result<(), Whole> {
-        let Self::Only(namespaces) = self else { return Err(Whole::Cluster) };
+    /// Revokes a grant. Fails if it is part of a larger one: RBAC has no exceptions.
+    pub fn deny(&mut self, Grant { namespace, name }: &Grant) -> Result<(), LargerGrant> {
+        let Self::Only(namespaces) = self else { return Err(LargerGrant::Everything) };
         match (namespaces.get_mut(namespace), name) {
             (None, _) => return Ok(()),
-            (Some(Names::All), Some(_)) => return Err(Whole::Namespace),
+            (Some(Names::All), Some(_)) => return Err(LargerGrant::Namespace),
             (Some(Names::These(names)), Some(name)) => {
                 names.remove(name);
                 if !names.is_empty() {
@@ -132,23 +127,22 @@ impl Grants {
         Ok(())
     }
 
-    /// In a plain sentence each, what `target` can now do. `policy`: whether the source holds links to
-    /// the admission policy.
+    /// The rights of `target` as sentences. `policy`: whether the source enforces the admission policy.
     pub fn sentences(&self, target: &str, policy: bool) -> Vec<String> {
-        let time = if policy { "for at most 24 hours" } else { "for any time" };
+        let time = if policy { "for at most 24 hours" } else { "for any duration" };
         let mut sentences = Vec::new();
         match self {
             Self::Everything => {
                 let but = match policy {
-                    true => format!(" but for those in kube-* and {SYSTEM_NAMESPACE}"),
+                    true => format!(" except those in kube-* and {SYSTEM_NAMESPACE}"),
                     false => " without exception".into(),
                 };
                 sentences.push(format!("{target} can get tokens of all service accounts{but}, {time}"));
-                sentences.push(format!("{target} can read service accounts, and which cluster this is"));
+                sentences.push(format!("{target} can read service accounts and the UID of this cluster"));
             }
             Self::Only(namespaces) if namespaces.is_empty() => {
-                sentences.push(format!("{target} can get no tokens but its own"));
-                sentences.push(format!("{target} can read which cluster this is"));
+                sentences.push(format!("{target} can get no tokens except its own"));
+                sentences.push(format!("{target} can read the UID of this cluster"));
             }
             Self::Only(namespaces) => {
                 for (namespace, names) in namespaces {
@@ -163,11 +157,11 @@ impl Grants {
                     sentences.push(format!("{target} can get tokens of {which}, {time}"));
                 }
                 sentences
-                    .push(format!("{target} can read these service accounts, and which cluster this is"));
+                    .push(format!("{target} can read these service accounts and the UID of this cluster"));
             }
         }
         sentences.push(format!(
-            "kubemcsa has granted {target} nothing else; with a token it can do all that the token's service account can"
+            "kubemcsa granted {target} nothing else; a token has all permissions of its service account"
         ));
         sentences
     }
@@ -192,7 +186,7 @@ mod tests {
     fn grants(text: &str) -> Grants {
         match text {
             "everything" => Grants::Everything,
-            text => text
+            list => list
                 .split_whitespace()
                 .map(|word| word.parse().unwrap())
                 .collect::<Vec<Grant>>()
@@ -213,10 +207,10 @@ mod tests {
     #[case("team-a/", Err("NAMESPACE/NAME"))]
     #[case("team-a/*", Err("NAMESPACE/NAME"))]
     #[case("a/b/c", Err("NAMESPACE/NAME"))]
-    fn what_can_be_named(#[case] text: &str, #[case] expected: Result<&str, &str>) {
+    fn parsing(#[case] text: &str, #[case] expected: Result<&str, &str>) {
         match (text.parse::<Grant>(), expected) {
-            (Ok(grant), Ok(shown)) => assert_eq!(grant.to_string(), shown),
-            (Err(error), Err(said)) => assert!(error.contains(said), "{error}"),
+            (Ok(grant), Ok(text)) => assert_eq!(grant.to_string(), text),
+            (Err(error), Err(message)) => assert!(error.contains(message), "{error}"),
             (got, _) => panic!("{got:?}"),
         }
     }
@@ -240,21 +234,21 @@ mod tests {
     #[case("a/x", "a", Ok("nothing"))]
     #[case("a", "b", Ok("a"))]
     #[case("a/x", "a/y", Ok("a/x"))]
-    #[case("a", "a/x", Err(Whole::Namespace))]
-    #[case("everything", "a", Err(Whole::Cluster))]
-    fn denying(#[case] before: &str, #[case] grant: &str, #[case] expected: Result<&str, Whole>) {
+    #[case("a", "a/x", Err(LargerGrant::Namespace))]
+    #[case("everything", "a", Err(LargerGrant::Everything))]
+    fn denying(#[case] before: &str, #[case] grant: &str, #[case] expected: Result<&str, LargerGrant>) {
         let mut grants = grants(before);
         let denied = grants.deny(&grant.parse().unwrap());
         assert_eq!(denied.map(|()| grants.to_string()), expected.map(str::to_owned));
     }
 
     #[test]
-    fn what_it_can_do_is_said_in_full() {
-        let said = grants("everything").sentences("c1", true).join("\n");
-        assert!(said.contains("but for those in kube-*") && said.contains("24 hours"), "{said}");
-        let said = grants("everything").sentences("c1", false).join("\n");
-        assert!(said.contains("without exception") && said.contains("any time"), "{said}");
-        let said = grants("a b/x b/y").sentences("c1", true).join("\n");
-        assert!(said.contains("in namespace a,") && said.contains("account b/x, b/y,"), "{said}");
+    fn sentences_name_each_right_and_its_limit() {
+        let text = grants("everything").sentences("c1", true).join("\n");
+        assert!(text.contains("except those in kube-*") && text.contains("24 hours"), "{text}");
+        let text = grants("everything").sentences("c1", false).join("\n");
+        assert!(text.contains("without exception") && text.contains("any duration"), "{text}");
+        let text = grants("a b/x b/y").sentences("c1", true).join("\n");
+        assert!(text.contains("in namespace a,") && text.contains("account b/x, b/y,"), "{text}");
     }
 }

@@ -1,4 +1,5 @@
-//! The first token of the link, with the administrator's rights; the importer mints each later one with the one before.
+//! Mints the first token of the link, with the administrator's rights. The importer mints each later token with the
+//! previous one.
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use super::bind::Bound;
 use super::declare::Declared;
 use super::permit::Permitted;
 
-/// The link's Secret, complete, not yet written.
+/// The link's complete Secret, not written yet.
 pub struct Minted {
     secret: Secret,
 }
@@ -27,7 +28,7 @@ impl Minted {
     }
 }
 
-/// `refresh_at`: when the importer replaces the token; `None`: at once.
+/// `refresh_at`: when the importer replaces the token; `None`: immediately.
 pub async fn mint(
     permitted: &Permitted,
     endpoint: &Endpoint,
@@ -68,6 +69,6 @@ async fn request(
     let call = accounts.create_token_request(name, &params, &request);
     let status = source.call(&doing, call).await?.status;
     let status =
-        status.with_context(|| format!("{}: can't {doing}: the answer has no token", source.name))?;
+        status.with_context(|| format!("{}: can't {doing}: the response has no token", source.name))?;
     Ok((status.token.into(), status.expiration_timestamp.0))
 }

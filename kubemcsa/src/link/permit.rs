@@ -1,4 +1,4 @@
-//! Finds out whether the caller may write in both clusters, before anything is written in either.
+//! Checks that the caller may write in both clusters, before anything is written in either.
 
 use std::ops::Deref;
 
@@ -7,13 +7,13 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::claim::Claimed;
+use super::check_names::NamesChecked;
 use super::connect::Connected;
 use super::desired;
 use crate::cluster::{apply, object};
 
-/// Both clusters accepted a dry run of what the caller is about to write.
-pub struct Permitted(Claimed);
+/// Both clusters accepted a dry run of the writes.
+pub struct Permitted(NamesChecked);
 
 impl Deref for Permitted {
     type Target = Connected;
@@ -24,24 +24,22 @@ impl Deref for Permitted {
 }
 
 /// Dry-runs the link's import in the target, and its service account in the source.
-pub async fn permit(claimed: Claimed) -> anyhow::Result<Permitted> {
-    let import = object::dynamic(&desired::import(&claimed, desired::LONGEST))?;
-    let account = desired::service_account(&claimed)?;
-    let (on_target, on_source) = tokio::join!(
-        apply::rehearse(claimed.target(), &import),
-        apply::rehearse(claimed.source(), &account),
-    );
+pub async fn permit(checked: NamesChecked) -> anyhow::Result<Permitted> {
+    let import = object::dynamic(&desired::import(&checked, desired::MAX_LIFETIME_SECONDS))?;
+    let account = desired::service_account(&checked)?;
+    let (on_target, on_source) =
+        tokio::join!(apply::dry_run(checked.target(), &import), apply::dry_run(checked.source(), &account),);
     on_target.and(on_source)?;
-    Ok(Permitted(claimed))
+    Ok(Permitted(checked))
 }
 
 /// Dry-runs a change of the Secret of an existing link.
-pub async fn permit_rotation(claimed: Claimed, secret: &str) -> anyhow::Result<Permitted> {
-    let target = claimed.target();
+pub async fn permit_rotation(checked: NamesChecked, secret: &str) -> anyhow::Result<Permitted> {
+    let target = checked.target();
     let secrets: Api<Secret> = Api::namespaced(target.client.clone(), SYSTEM_NAMESPACE);
     let params = PatchParams { dry_run: true, ..Default::default() };
     let unchanged = Patch::Merge(serde_json::json!({}));
     let call = secrets.patch(secret, &params, &unchanged);
     target.call(&format!("update secret {SYSTEM_NAMESPACE}/{secret}"), call).await?;
-    Ok(Permitted(claimed))
+    Ok(Permitted(checked))
 }

@@ -1,22 +1,21 @@
-//! What is refused before anything is connected to. All that it needs is in the flags and the
-//! kubeconfigs, and a [`Plan`] comes from nowhere else.
+//! Plans a link from the flags and the kubeconfigs, and refuses what can be refused without calling a cluster.
 
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::names::is_dns_subdomain;
 
 use super::flags::Flags;
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::reach::{self, Reach};
 
-/// Names that service accounts or Secrets of the system namespace have already where the source is
-/// a target too: a link's identity must not get their rights.
-const TAKEN: [&str; 5] = ["default", "importer", "launcher", webhook::SERVICE, webhook::CERTIFICATE];
+/// Names of service accounts and Secrets that the system namespace has if the source is a target, too. A link's
+/// identity must not get their rights.
+const RESERVED: [&str; 5] = ["default", "importer", "launcher", webhook::SERVICE, webhook::CERTIFICATE];
 
 /// The import of a link is named after the source, and its Secret gets `-token`.
-const LONGEST_SOURCE_NAME: usize = 247;
+const MAX_SOURCE_NAME: usize = 247;
 
-/// Which link a command is about, after all that can be refused without asking a cluster was not.
+/// A pair of clusters that a command may link, rotate or unlink.
 #[derive(Clone, Debug)]
 pub struct Plan {
     target: Side,
@@ -40,17 +39,17 @@ impl Plan {
 
 /// How the target reaches the source.
 #[derive(Clone, Debug)]
-pub struct Way {
+pub struct Route {
     endpoint: Endpoint,
     same_host_only: bool,
 }
 
-impl Way {
+impl Route {
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Whether it works only for an importer on this machine.
+    /// Whether it works only if the importer runs on this machine.
     pub fn same_host_only(&self) -> bool {
         self.same_host_only
     }
@@ -60,83 +59,71 @@ impl Way {
 #[derive(Clone, Debug)]
 pub struct Side {
     name: String,
-    chosen: Chosen,
+    chosen: ChosenContext,
 }
 
 impl Side {
-    /// What the other cluster calls it.
+    /// Its name in the other cluster.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub fn chosen(&self) -> &Chosen {
+    pub fn chosen(&self) -> &ChosenContext {
         &self.chosen
     }
 }
 
-/// Why there is nothing to link, and the command that mends it.
+/// Why the clusters can't be linked, and the command that fixes it.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The name can't be that of a Kubernetes object.
+pub enum PlanError {
     #[error(
-        "{cluster:?} can't be the name of the {side}: it takes a DNS-1123 subdomain (lower-case letters, digits, - \
-         and .), at most {LONGEST_SOURCE_NAME} characters long; run: {mend}"
+        "{name:?} is not a valid name for the {side}: use a DNS-1123 subdomain (lower-case letters, digits, '-' and '.') of \
+         at most {MAX_SOURCE_NAME} characters; run: {fix}"
     )]
-    Name { cluster: String, side: &'static str, mend: String },
-    /// The name is that of something else.
+    InvalidName { name: String, side: &'static str, fix: String },
     #[error(
-        "{name} can't be the name of the target: in {SYSTEM_NAMESPACE} it is the name of something else; run: {mend}"
+        "{name} can't be the name of the target: namespace {SYSTEM_NAMESPACE} uses it for another object; run: {fix}"
     )]
-    Taken { name: String, mend: String },
-    /// One context for both.
+    ReservedName { name: String, fix: String },
     #[error(
         "target and source are the same context {context}; choose another with --target-context or --source-context, \
          or pass --allow-self"
     )]
     SameContext { context: String },
-    /// One name for both.
-    #[error("target and source are both called {name}; give one of them another name: {mend}")]
-    SameName { name: String, mend: String },
-    /// An address that is no address.
-    #[error("{cluster}: {what} {problem}")]
-    Address { cluster: String, what: &'static str, problem: String },
-    /// An address that only the source itself can reach.
-    #[error("{cluster}: {url} is {nature}, which {target} can't reach; give an address that it can: {mend}")]
-    Unreachable { cluster: String, url: String, nature: &'static str, target: String, mend: String },
-    /// A certificate that nobody would verify.
+    #[error("target and source are both called {name}; give one of them another name: {fix}")]
+    SameName { name: String, fix: String },
+    #[error("{cluster}: {field} {problem}")]
+    InvalidUrl { cluster: String, field: &'static str, problem: String },
     #[error(
-        "{cluster}: context {context} has insecure-skip-tls-verify, and a link always verifies; give the CA that \
-         signed the API server's certificate: {mend}"
+        "{cluster}: {url} is {kind}, which {target} can't reach; pass an address that it can reach: {fix}"
     )]
-    Unverified { cluster: String, context: String, mend: String },
+    Unreachable { cluster: String, url: String, kind: &'static str, target: String, fix: String },
+    #[error(
+        "{cluster}: context {context} has insecure-skip-tls-verify, but links always verify certificates; pass the CA \
+         that signed the API server's certificate: {fix}"
+    )]
+    Unverified { cluster: String, context: String, fix: String },
 }
 
-/// The plan, or why there is none.
-///
-/// # Errors
-/// When a name or the pair can't be used.
-pub fn plan(flags: Flags, target: Chosen, source: Chosen) -> Result<Plan, Refusal> {
+pub fn plan(flags: Flags, target: ChosenContext, source: ChosenContext) -> Result<Plan, PlanError> {
     if !flags.allow_self && (&target.file, &target.context) == (&source.file, &source.context) {
-        return Err(Refusal::SameContext { context: target.context });
+        return Err(PlanError::SameContext { context: target.context });
     }
     let target = self::target(&flags, target)?;
     let source = side(&flags, "source", "--source-name", flags.source.name.as_deref(), source)?;
     if !flags.allow_self && target.name == source.name {
-        let mend = flags.again_with("--source-name", &format!("{}-source", source.name));
-        return Err(Refusal::SameName { name: source.name, mend });
+        let fix = flags.with_flag("--source-name", &format!("{}-source", source.name));
+        return Err(PlanError::SameName { name: source.name, fix });
     }
     Ok(Plan { target, source, flags })
 }
 
-/// The target alone.
-///
-/// # Errors
-/// When its name can't be used.
-pub fn target(flags: &Flags, chosen: Chosen) -> Result<Side, Refusal> {
+/// Plans the target's side only.
+pub fn target(flags: &Flags, chosen: ChosenContext) -> Result<Side, PlanError> {
     let target = side(flags, "target", "--target-name", flags.target.name.as_deref(), chosen)?;
-    if TAKEN.contains(&target.name.as_str()) {
-        let mend = flags.again_with("--target-name", &format!("{}-cluster", target.name));
-        return Err(Refusal::Taken { name: target.name, mend });
+    if RESERVED.contains(&target.name.as_str()) {
+        let fix = flags.with_flag("--target-name", &format!("{}-cluster", target.name));
+        return Err(PlanError::ReservedName { name: target.name, fix });
     }
     Ok(target)
 }
@@ -146,62 +133,59 @@ fn side(
     side: &'static str,
     flag: &str,
     given: Option<&str>,
-    chosen: Chosen,
-) -> Result<Side, Refusal> {
+    chosen: ChosenContext,
+) -> Result<Side, PlanError> {
     let name = given.unwrap_or(&chosen.cluster_name).to_owned();
-    if is_dns_subdomain(&name) && name.len() <= LONGEST_SOURCE_NAME {
+    if is_dns_subdomain(&name) && name.len() <= MAX_SOURCE_NAME {
         return Ok(Side { name, chosen });
     }
-    let mend = flags.again_with(flag, &similar(&name).unwrap_or_else(|| "NAME".into()));
-    Err(Refusal::Name { cluster: name, side, mend })
+    let fix = flags.with_flag(flag, &similar(&name).unwrap_or_else(|| "NAME".into()));
+    Err(PlanError::InvalidName { name, side, fix })
 }
 
-/// A valid name like this one, such as managed clusters' kubeconfigs don't have.
+/// A similar name that is valid: managed clusters have names such as `gke_project_zone_name`.
 fn similar(name: &str) -> Option<String> {
     let name: String = name
         .to_ascii_lowercase()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
-        .take(LONGEST_SOURCE_NAME)
+        .take(MAX_SOURCE_NAME)
         .collect();
     let labels: Vec<_> = name.split('.').map(|label| label.trim_matches('-')).collect();
     Some(labels.join(".")).filter(|name| is_dns_subdomain(name))
 }
 
-/// The way from the target to the source. `ca_file` is what is in the file that the flag names.
-///
-/// # Errors
-/// When an address can't be used, or nothing verifies the certificate.
-pub fn way(plan: &Plan, ca_file: Option<String>) -> Result<Way, Refusal> {
+/// Plans the route from the target to the source. `ca_file` is the content of the flag's file.
+pub fn route(plan: &Plan, ca_file: Option<String>) -> Result<Route, PlanError> {
     let Plan { target, source, flags } = plan;
-    let (chosen, args) = (&source.chosen, &flags.way);
-    let address = |what, problem| Refusal::Address { cluster: source.name.clone(), what, problem };
+    let (chosen, args) = (&source.chosen, &flags.route);
+    let invalid = |field, problem| PlanError::InvalidUrl { cluster: source.name.clone(), field, problem };
     let given = args.source_server.is_some();
     let server = args.source_server.clone().unwrap_or_else(|| chosen.server.clone());
-    let what = if given { "--source-server" } else { "the kubeconfig's server" };
-    let reach = reach::of(&server).map_err(|problem| address(what, problem))?;
+    let field = if given { "--source-server" } else { "the kubeconfig's server" };
+    let reach = reach::of(&server).map_err(|problem| invalid(field, problem))?;
     let same_host = reach::of(&target.chosen.server) == Ok(Reach::Loopback);
-    let unreachable = |url: &str, nature, flag: &str, value: &str| Refusal::Unreachable {
+    let unreachable = |url: &str, kind, flag: &str, value: &str| PlanError::Unreachable {
         cluster: source.name.clone(),
         url: url.to_owned(),
-        nature,
+        kind,
         target: target.name.clone(),
-        mend: flags.again_with(flag, value),
+        fix: flags.with_flag(flag, value),
     };
     match reach {
         Reach::Unspecified => {
-            let nature = "no address of a machine";
-            return Err(unreachable(&server, nature, "--source-server", &elsewhere(&server)));
+            let kind = "an unspecified address";
+            return Err(unreachable(&server, kind, "--source-server", &placeholder(&server)));
         }
         Reach::Loopback if !given && !same_host => {
-            return Err(unreachable(&server, "a loopback address", "--source-server", &elsewhere(&server)));
+            return Err(unreachable(&server, "a loopback address", "--source-server", &placeholder(&server)));
         }
         Reach::Loopback | Reach::Anywhere => {}
     }
-    // The kubeconfig's proxy is on the way from here to the kubeconfig's server.
+    // The kubeconfig's proxy leads to the kubeconfig's server.
     let proxy_url = args.proxy_url.clone().or_else(|| chosen.proxy_url.clone().filter(|_| !given));
     let proxy_reach = match &proxy_url {
-        Some(url) => reach::of_proxy(url).map_err(|problem| address("the proxy", problem))?,
+        Some(url) => reach::of_proxy(url).map_err(|problem| invalid("the proxy", problem))?,
         None => Reach::Anywhere,
     };
     if let (Some(url), None, Reach::Loopback | Reach::Unspecified, false) =
@@ -210,10 +194,10 @@ pub fn way(plan: &Plan, ca_file: Option<String>) -> Result<Way, Refusal> {
         return Err(unreachable(url, "a proxy on a loopback address", "--proxy-url", "URL"));
     }
     if chosen.insecure && ca_file.is_none() {
-        return Err(Refusal::Unverified {
+        return Err(PlanError::Unverified {
             cluster: source.name.clone(),
             context: chosen.context.clone(),
-            mend: flags.again_with("--source-ca-file", "FILE"),
+            fix: flags.with_flag("--source-ca-file", "FILE"),
         });
     }
     let endpoint = Endpoint {
@@ -222,11 +206,11 @@ pub fn way(plan: &Plan, ca_file: Option<String>) -> Result<Way, Refusal> {
         tls_server_name: args.tls_server_name.clone().or_else(|| chosen.tls_server_name.clone()),
         proxy_url,
     };
-    Ok(Way { endpoint, same_host_only: reach == Reach::Loopback || proxy_reach == Reach::Loopback })
+    Ok(Route { endpoint, same_host_only: reach == Reach::Loopback || proxy_reach == Reach::Loopback })
 }
 
-/// An address like this one for people to fill in.
-pub fn elsewhere(server: &str) -> String {
+/// A placeholder for an address with the same port.
+pub fn placeholder(server: &str) -> String {
     let port = server.parse().ok().and_then(|uri: http::Uri| uri.port_u16());
     port.map_or_else(|| "https://ADDRESS".into(), |port| format!("https://ADDRESS:{port}"))
 }

@@ -1,5 +1,5 @@
-//! Writes the link's Secret as the importer writes Secrets: it creates it, or patches it in one write that holds only
-//! for the object that was read.
+//! Writes the link's Secret as the importer writes Secrets: creates it, or patches it with the UID and resource version
+//! that were read as preconditions.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -13,7 +13,7 @@ use crate::cluster::apply::Outcome;
 use crate::cluster::call::CallError;
 use crate::cluster::object;
 
-/// Replaces `stored`, or creates the Secret; fails with a conflict if someone else wrote it since.
+/// Updates `stored`, or creates the Secret. Fails with a conflict if someone else wrote it meanwhile.
 pub async fn publish(
     permitted: &Permitted,
     verified: &Verified,
@@ -36,13 +36,9 @@ pub async fn publish(
             let patch = Patch::Merge(SecretState::read(&stored.metadata).update(secret));
             let call = secrets.patch(&name, &params, &patch);
             cluster.call(&doing("update"), call).await?;
-            Outcome::Changed
+            Outcome::Configured
         }
     };
-    permitted.progress().outcome(
-        &cluster.name,
-        &object::titled("Secret", Some(SYSTEM_NAMESPACE), &name),
-        outcome,
-    );
+    permitted.progress().outcome(&cluster.name, &object::reference_of(secret, &()), outcome);
     Ok(())
 }

@@ -1,6 +1,5 @@
-//! Keeps the link's credential if it is usable; otherwise mints, verifies and publishes another.
+//! Keeps the link's credential if it is usable; otherwise mints, verifies and publishes a new one.
 
-use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::credential::Endpoint;
 
 use super::authorize::Authorized;
@@ -24,13 +23,12 @@ pub async fn keep_or_mint(
     loop {
         let stored = match reuse::find(permitted, endpoint, authorized, declared, bound).await? {
             Found::Usable(secret) => {
-                let title =
-                    object::titled("Secret", Some(SYSTEM_NAMESPACE), &declared.import().secret_name());
-                permitted.progress().outcome(&permitted.target().name, &title, Outcome::Unchanged);
+                let reference = object::reference_of(&secret, &());
+                permitted.progress().outcome(&permitted.target().name, &reference, Outcome::Unchanged);
                 return verify::verify(permitted, authorized, secret).await;
             }
             Found::Unusable(secret) => Some(secret),
-            Found::Nothing => None,
+            Found::NotFound => None,
         };
         let minted = mint::mint(permitted, endpoint, authorized, declared, bound, None).await?;
         let verified = verify::verify(permitted, authorized, minted.into_secret()).await?;

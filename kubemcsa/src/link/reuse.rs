@@ -1,4 +1,4 @@
-//! Whether the link has a credential already that does: then nothing is minted.
+//! Checks whether the link already has a usable credential, so that none needs to be minted.
 
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp};
@@ -19,35 +19,29 @@ use super::declare::Declared;
 use super::permit::Permitted;
 use crate::cluster::Cluster;
 
-/// Of a token that lives for a day, an importer at work leaves hours: one with less has nobody who
-/// refreshes it.
-const TOO_LITTLE: SignedDuration = SignedDuration::from_hours(1);
+/// Least remaining lifetime of a usable token. A running importer refreshes a one-day token hours before it expires.
+const MIN_REMAINING: SignedDuration = SignedDuration::from_hours(1);
 
-/// What there is in the place of the link's Secret.
+/// The link's Secret, if there is one.
 pub enum Found {
-    /// Nothing.
-    Nothing,
-    /// A credential that does.
+    NotFound,
     Usable(Secret),
-    /// Ours, but it doesn't do.
+    /// Expired, revoked, or not for this link.
     Unusable(Secret),
 }
 
-/// What a good credential is for.
+/// What a usable credential must match.
 struct Wanted<'a> {
     endpoint: &'a Endpoint,
     cluster_uid: &'a str,
-    /// Of the import as it is now.
+    /// Of the current import.
     fingerprint: &'a str,
     service_account_uid: &'a str,
     bound_secret_uid: &'a str,
     now: Timestamp,
 }
 
-/// Looks, and tries what is there.
-///
-/// # Errors
-/// When the Secret can't be read, or is somebody else's.
+/// Reads the Secret, and tries its token. Fails if the Secret doesn't belong to the link's import.
 pub async fn find(
     connected: &Permitted,
     endpoint: &Endpoint,
@@ -59,12 +53,12 @@ pub async fn find(
     let secrets: Api<Secret> = Api::namespaced(connected.target().client.clone(), SYSTEM_NAMESPACE);
     let doing = format!("read secret {SYSTEM_NAMESPACE}/{name}");
     let Some(secret) = connected.target().call(&doing, secrets.get_opt(&name)).await? else {
-        return Ok(Found::Nothing);
+        return Ok(Found::NotFound);
     };
     if !is_owned(&secret, &declared.import().uid().unwrap_or_default()) {
         bail!(
-            "{}: secret {SYSTEM_NAMESPACE}/{name} is in the place of the link's, and does not belong to its import; if \
-             nobody needs it, delete it and run this again: {} -n {SYSTEM_NAMESPACE} delete secret {name}",
+            "{}: secret {SYSTEM_NAMESPACE}/{name} has the name of the link's Secret, but does not belong to the link's \
+             import; if it is not needed, delete it and run this again: {} -n {SYSTEM_NAMESPACE} delete secret {name}",
             connected.target().name,
             connected.plan().target().chosen().kubectl(),
         );
@@ -77,7 +71,7 @@ pub async fn find(
         bound_secret_uid: bound.uid(),
         now: Timestamp::now(),
     };
-    if is_whole(&secret, &wanted) && works(connected, &secret).await? {
+    if matches(&secret, &wanted) && is_accepted(connected, &secret).await? {
         Ok(Found::Usable(secret))
     } else {
         Ok(Found::Unusable(secret))
@@ -88,37 +82,37 @@ fn is_owned(secret: &Secret, import_uid: &str) -> bool {
     secret.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == import_uid)
 }
 
-fn is_whole(secret: &Secret, wanted: &Wanted) -> bool {
+fn matches(secret: &Secret, wanted: &Wanted) -> bool {
     let (Ok(link), Some(provenance)) = (Link::read(secret), Provenance::read(secret.annotations())) else {
         return false;
     };
     let Some(claims) = token(secret).and_then(|token| Claims::of(&token).ok()) else { return false };
-    // Without its label the importer does not see it.
+    // The importer watches only Secrets with this label.
     secret.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
         && link.endpoint == *wanted.endpoint
         && link.cluster_uid.as_deref() == Some(wanted.cluster_uid)
         && provenance.fingerprint == wanted.fingerprint
         && provenance.service_account_uid == wanted.service_account_uid
-        // The source still accepts a token for 10 s after its Secret was deleted.
+        // A token is accepted up to 10 s after its Secret was deleted, so trying it is not enough.
         && claims.bound_secret.as_ref().map(|secret| secret.uid.as_str()) == Some(wanted.bound_secret_uid)
-        && claims.expires_at.duration_since(wanted.now) > too_little(&claims)
+        && claims.expires_at.duration_since(wanted.now) > min_remaining(&claims)
 }
 
-/// A source may grant so short a lifetime that even a new token has little.
-fn too_little(claims: &Claims) -> SignedDuration {
-    TOO_LITTLE.min(claims.expires_at.duration_since(claims.issued_at) / 4)
+/// Less for short-lived tokens: sources can limit lifetimes.
+fn min_remaining(claims: &Claims) -> SignedDuration {
+    MIN_REMAINING.min(claims.expires_at.duration_since(claims.issued_at) / 4)
 }
 
-/// The token by which the importer connects, if it is the one that the Secret says it holds.
+/// The token of the kubeconfig, if it equals that of the Secret's key.
 fn token(secret: &Secret) -> Option<SecretString> {
     let token = Link::read(secret).ok()?.config.auth_info.token?;
-    let said = secret.data.as_ref()?.get(key::TOKEN)?;
-    (said.0 == token.expose_secret().as_bytes()).then_some(token)
+    let value = secret.data.as_ref()?.get(key::TOKEN)?;
+    (value.0 == token.expose_secret().as_bytes()).then_some(token)
 }
 
-/// Whether the source accepts the token. It is asked by the address that works from here: the
-/// link's own may work from the target only.
-async fn works(connected: &Connected, secret: &Secret) -> anyhow::Result<bool> {
+/// Whether the source accepts the token. Uses the address of the kubeconfig, because the link's own may work only from
+/// the target.
+async fn is_accepted(connected: &Connected, secret: &Secret) -> anyhow::Result<bool> {
     let Some(token) = token(secret) else { return Ok(false) };
     let mut config = connected.plan().source().chosen().config()?;
     config.auth_info = AuthInfo { token: Some(token), ..Default::default() };
@@ -127,7 +121,7 @@ async fn works(connected: &Connected, secret: &Secret) -> anyhow::Result<bool> {
     match cluster.call("read namespace kube-system as the link", namespaces.get("kube-system")).await {
         Ok(namespace) => Ok(namespace.uid().as_deref() == Some(connected.source_uid())),
         Err(error) if error.is_unauthorized() => Ok(false),
-        // Its rights were granted a moment ago; whether they hold is the last step's question.
+        // New rights take effect after a moment; `verify` waits for them.
         Err(error) if error.refusal().is_some() => Ok(true),
         Err(error) => Err(error.into()),
     }
@@ -147,7 +141,7 @@ mod tests {
         Endpoint { server: server.into(), ca_bundle: None, tls_server_name: None, proxy_url: None }
     }
 
-    /// With a token that was issued at the epoch.
+    /// Its token was issued at the epoch.
     fn stored(lifetime: SignedDuration) -> Secret {
         let mut import = ServiceAccountImport::new("c2", ServiceAccountImportSpec::default());
         import.metadata.namespace = Some(SYSTEM_NAMESPACE.into());
@@ -175,7 +169,11 @@ mod tests {
         secret::build(&import, &credential, &provenance).unwrap()
     }
 
-    fn does(secret: &Secret, [server, cluster_uid, account, bound]: [&str; 4], age: SignedDuration) -> bool {
+    fn is_usable(
+        secret: &Secret,
+        [server, cluster_uid, account, bound]: [&str; 4],
+        age: SignedDuration,
+    ) -> bool {
         let wanted = Wanted {
             endpoint: &endpoint(server),
             cluster_uid,
@@ -184,50 +182,54 @@ mod tests {
             bound_secret_uid: bound,
             now: Timestamp::UNIX_EPOCH + age,
         };
-        is_whole(secret, &wanted)
+        matches(secret, &wanted)
     }
 
-    const AS_IT_IS: [&str; 4] = ["https://c2", "cluster", "account", "bound"];
+    const MATCHING: [&str; 4] = ["https://c2", "cluster", "account", "bound"];
 
     #[rstest]
-    #[case(AS_IT_IS, true)]
+    #[case(MATCHING, true)]
     #[case(["https://elsewhere", "cluster", "account", "bound"], false)]
     #[case(["https://c2", "another", "account", "bound"], false)]
     #[case(["https://c2", "cluster", "recreated", "bound"], false)]
-    #[case(["https://c2", "cluster", "account", "deleted, and made anew"], false)]
-    fn what_does(#[case] wanted: [&str; 4], #[case] expected: bool) {
+    #[case(["https://c2", "cluster", "account", "recreated"], false)]
+    fn only_a_matching_credential_is_usable(#[case] wanted: [&str; 4], #[case] expected: bool) {
         let secret = stored(SignedDuration::from_hours(24));
-        assert_eq!(does(&secret, wanted, SignedDuration::ZERO), expected);
+        assert_eq!(is_usable(&secret, wanted, SignedDuration::ZERO), expected);
     }
 
     #[rstest]
     #[case::day(24 * 60, 0, true)]
-    #[case::day_but_for_an_hour(24 * 60, 23 * 60 - 1, true)]
+    #[case::day_before_its_last_hour(24 * 60, 23 * 60 - 1, true)]
     #[case::last_hour_of_a_day(24 * 60, 23 * 60, false)]
     #[case::expired(24 * 60, 24 * 60 + 1, false)]
     #[case::hour(60, 0, true)]
-    #[case::hour_but_for_a_quarter(60, 44, true)]
+    #[case::hour_before_its_last_quarter(60, 44, true)]
     #[case::last_quarter_of_an_hour(60, 45, false)]
-    #[case::least_that_is_granted(10, 7, true)]
-    #[case::last_quarter_of_the_least(10, 8, false)]
-    fn enough_is_left(#[case] lifetime: i64, #[case] age: i64, #[case] expected: bool) {
+    #[case::shortest_lifetime(10, 7, true)]
+    #[case::last_quarter_of_the_shortest_lifetime(10, 8, false)]
+    fn credential_near_its_expiry_is_unusable(
+        #[case] lifetime: i64,
+        #[case] age: i64,
+        #[case] expected: bool,
+    ) {
         let secret = stored(SignedDuration::from_mins(lifetime));
-        assert_eq!(does(&secret, AS_IT_IS, SignedDuration::from_mins(age)), expected);
+        assert_eq!(is_usable(&secret, MATCHING, SignedDuration::from_mins(age)), expected);
     }
 
     #[rstest]
     #[case(key::KUBECONFIG)]
     #[case(key::TOKEN)]
-    fn a_secret_that_lacks_a_key_does_not(#[case] key: &str) {
+    fn secret_without_a_key_is_unusable(#[case] key: &str) {
         let mut secret = stored(SignedDuration::from_hours(24));
         secret.data.as_mut().unwrap().remove(key).unwrap();
-        assert!(!does(&secret, AS_IT_IS, SignedDuration::ZERO));
+        assert!(!is_usable(&secret, MATCHING, SignedDuration::ZERO));
     }
 
     #[test]
-    fn only_the_import_itself_owns() {
+    fn recreated_import_does_not_own_the_secret() {
         let secret = stored(SignedDuration::from_hours(24));
         assert!(is_owned(&secret, "import"));
-        assert!(!is_owned(&secret, "import of the same name, made later"));
+        assert!(!is_owned(&secret, "recreated import"));
     }
 }

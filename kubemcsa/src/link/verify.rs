@@ -1,5 +1,5 @@
-//! Checks the link by using it, with nothing but what is in its Secret: before that Secret is
-//! written, as it may take the place of one that works.
+//! Verifies the link by using it, with nothing but the content of its Secret, before the Secret is written: it may
+//! replace one that works.
 
 use std::time::Duration;
 
@@ -17,18 +17,18 @@ use mcsa_credentials::secret::Provenance;
 use mcsa_credentials::token;
 use tokio::time::{Instant, sleep};
 
-use super::authorize::{Authorized, missing_without_policy};
-use super::desired::LONGEST;
+use super::authorize::{Authorized, unrestricted_tokens};
+use super::desired::MAX_LIFETIME_SECONDS;
 use super::grants::{Grants, LINK};
 use super::permit::Permitted;
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 
-/// API servers see new rights and policies a moment after they were written.
-const SEEN_WITHIN: Duration = Duration::from_secs(15);
-const PAUSE: Duration = Duration::from_millis(200);
+/// API servers apply new rights and policies after a moment.
+const TIMEOUT: Duration = Duration::from_secs(15);
+const INTERVAL: Duration = Duration::from_millis(200);
 
-/// A Secret whose link works, if this machine could try it.
+/// A Secret whose link works, or that this machine could not try.
 pub struct Verified {
     secret: Secret,
     expires_at: Option<Timestamp>,
@@ -45,7 +45,7 @@ impl Verified {
         self.expires_at
     }
 
-    /// Whether the source was observed to enforce the policy on this link, or could not be asked.
+    /// Whether the source enforces the admission policy on this link, as far as this machine could check.
     pub fn policy(&self) -> bool {
         self.policy
     }
@@ -62,17 +62,18 @@ pub async fn verify(
     let name = &permitted.source().name;
     let chosen = permitted.plan().source().chosen();
     let as_link = Cluster::new(name, &format!("the link of {}", permitted.target().name), link.config)?;
-    match retried(&as_link).await {
-        // The address may be one that only the target reaches.
+    match read_uid(&as_link).await {
+        // Only the target may be able to reach the address.
         Err(error) if error.is_unreachable() && server != chosen.server => {
-            permitted
-                .progress()
-                .warn(name, &format!("the link was not tried: {server} does not work from here ({error})"));
+            permitted.progress().warn(
+                name,
+                &format!("the link was not verified: this machine can't reach {server} ({error})"),
+            );
             return Ok(Verified { secret, expires_at, policy: authorized.policy() });
         }
         Err(error) => return Err(error.into()),
         Ok(uid) if uid != permitted.source_uid() => bail!(
-            "{name}: {} leads to another cluster than context {}: the UID of its kube-system is {uid}, not {}; correct \
+            "{name}: {} is another cluster than context {}: the UID of its kube-system is {uid} instead of {}; correct \
              --source-server or --source-context",
             as_link.address,
             chosen.context,
@@ -80,28 +81,28 @@ pub async fn verify(
         ),
         Ok(_) => {}
     }
-    until_it_may_mint(&as_link, authorized.grants(), &permitted.target().name).await?;
-    let policy = authorized.policy() && until_it_is_held(&as_link, permitted, authorized.grants()).await?;
+    wait_for_mint_right(&as_link, authorized.grants(), &permitted.target().name).await?;
+    let policy = authorized.policy() && wait_for_policy(&as_link, permitted, authorized.grants()).await?;
     Ok(Verified { secret, expires_at, policy })
 }
 
-/// A right that was granted a moment ago may not be seen yet.
-async fn retried(as_link: &Cluster) -> Result<String, CallError> {
-    let deadline = Instant::now() + SEEN_WITHIN;
+/// Retries until the new rights apply.
+async fn read_uid(as_link: &Cluster) -> Result<String, CallError> {
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         match as_link.uid().await {
             Err(error)
                 if (error.refusal().is_some() || error.is_unauthorized()) && Instant::now() < deadline =>
             {
-                sleep(PAUSE).await;
+                sleep(INTERVAL).await;
             }
             result => return result,
         }
     }
 }
 
-/// What every link may mint at least is a token of its own.
-async fn until_it_may_mint(as_link: &Cluster, grants: &Grants, target: &str) -> anyhow::Result<()> {
+/// Every link may at least mint its own token.
+async fn wait_for_mint_right(as_link: &Cluster, grants: &Grants, target: &str) -> anyhow::Result<()> {
     let own = *grants != Grants::Everything;
     let reviews: Api<SelfSubjectAccessReview> = Api::all(as_link.client.clone());
     let review = SelfSubjectAccessReview {
@@ -119,49 +120,48 @@ async fn until_it_may_mint(as_link: &Cluster, grants: &Grants, target: &str) -> 
         ..Default::default()
     };
     let params = PostParams::default();
-    let deadline = Instant::now() + SEEN_WITHIN;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
-        let review = as_link.call("ask what it may do", reviews.create(&params, &review)).await?;
+        let review = as_link.call("review its own access", reviews.create(&params, &review)).await?;
         if review.status.is_some_and(|status| status.allowed) {
             return Ok(());
         }
         if Instant::now() >= deadline {
             bail!(
-                "{}: {} may not create serviceaccounts/token {} s after it was granted; is there another authorizer \
-                 that denies it?",
+                "{}: {} may not create serviceaccounts/token, {} s after this was granted; check whether another \
+                 authorizer denies it",
                 as_link.name,
                 as_link.identity,
-                SEEN_WITHIN.as_secs()
+                TIMEOUT.as_secs()
             );
         }
-        sleep(PAUSE).await;
+        sleep(INTERVAL).await;
     }
 }
 
-/// Asks for what the policy refuses: a token of its own account, for a second too long. It is bound
-/// as it should be, so that nothing else is wrong with it. Where the policy isn't seen yet, that
-/// token is dropped.
-async fn until_it_is_held(as_link: &Cluster, permitted: &Permitted, grants: &Grants) -> anyhow::Result<bool> {
+/// Requests, as a dry run, what only the policy refuses: the link's own token with a lifetime that is one second too
+/// long. Returns whether the policy is enforced.
+async fn wait_for_policy(as_link: &Cluster, permitted: &Permitted, grants: &Grants) -> anyhow::Result<bool> {
     let name = &permitted.target().name;
     let accounts: Api<ServiceAccount> = Api::namespaced(as_link.client.clone(), SYSTEM_NAMESPACE);
-    let request = token::request(LONGEST + 1, &[], Some(name));
+    let request = token::request(MAX_LIFETIME_SECONDS + 1, &[], Some(name));
     let params = PostParams { dry_run: true, ..Default::default() };
-    let deadline = Instant::now() + SEEN_WITHIN;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let call = accounts.create_token_request(name, &params, &request);
-        match as_link.call("ask for too long a token", call).await {
+        match as_link.call("request a token that is valid too long", call).await {
             Err(error) if error.refusal().is_some_and(|message| message.contains(LINK)) => return Ok(true),
             Err(error) => return Err(error.into()),
             Ok(_) if Instant::now() >= deadline => {
-                let said = format!(
-                    "the admission policy is not enforced {} s after it was applied: nothing keeps the link {}",
-                    SEEN_WITHIN.as_secs(),
-                    missing_without_policy(grants)
+                let text = format!(
+                    "the admission policy is not enforced, {} s after it was applied: the link can request {}",
+                    TIMEOUT.as_secs(),
+                    unrestricted_tokens(grants)
                 );
-                permitted.progress().warn(&as_link.name, &said);
+                permitted.progress().warn(&as_link.name, &text);
                 return Ok(false);
             }
-            Ok(_) => sleep(PAUSE).await,
+            Ok(_) => sleep(INTERVAL).await,
         }
     }
 }

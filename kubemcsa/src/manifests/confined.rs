@@ -1,4 +1,4 @@
-//! An importer that is confined to namespaces: a Role in each, in place of rights in all.
+//! Confines the importer to some namespaces: Roles in these replace its ClusterRole.
 
 use std::collections::BTreeSet;
 
@@ -11,37 +11,35 @@ use serde_json::{Value, json};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, object};
 
-/// Name of the ClusterRole with the importer's rights, of the Roles that take its place, and of their
-/// bindings.
+/// Name of the ClusterRole with the importer's rights, of the Roles that replace it, and of their bindings.
 pub const RIGHTS: &str = "multicluster-service-account-importer";
 
-/// The kinds that have that name.
+/// The kinds of objects with this name.
 const KINDS: [&str; 4] = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
 
-/// The objects with the importer confined to these namespaces, where any is named. Links are in the system
-/// namespace, which is always served.
-///
-/// # Errors
-/// When the importer's Deployment has no arguments to add to, which would leave it unconfined.
+/// Confines the importer to these namespaces, unless the list is empty. It always gets a Role in the system namespace,
+/// because links are there.
 pub fn confine(objects: Vec<DynamicObject>, namespaces: &[String]) -> anyhow::Result<Vec<DynamicObject>> {
     if namespaces.is_empty() {
         return Ok(objects);
     }
-    let mut seen = BTreeSet::new();
-    let named: Vec<&str> = namespaces.iter().map(String::as_str).filter(|name| seen.insert(*name)).collect();
+    let mut unique = BTreeSet::new();
+    let named: Vec<&str> =
+        namespaces.iter().map(String::as_str).filter(|name| unique.insert(*name)).collect();
     let mut served = named.clone();
-    if seen.insert(SYSTEM_NAMESPACE) {
+    if unique.insert(SYSTEM_NAMESPACE) {
         served.push(SYSTEM_NAMESPACE);
     }
     let mut confined = Vec::new();
     for mut object in objects {
         match (object::kind(&object), object.name_any().as_str()) {
             ("ClusterRole", RIGHTS) => {
-                confined.extend(served.iter().map(|namespace| within(&object, "Role", namespace)));
+                confined.extend(served.iter().map(|namespace| in_namespace(&object, "Role", namespace)));
             }
             ("ClusterRoleBinding", RIGHTS) => {
                 object.data["roleRef"]["kind"] = "Role".into();
-                confined.extend(served.iter().map(|namespace| within(&object, "RoleBinding", namespace)));
+                confined
+                    .extend(served.iter().map(|namespace| in_namespace(&object, "RoleBinding", namespace)));
             }
             ("Deployment", "importer") => {
                 let args = object.data.pointer_mut("/spec/template/spec/containers/0/args");
@@ -55,8 +53,8 @@ pub fn confine(objects: Vec<DynamicObject>, namespaces: &[String]) -> anyhow::Re
     Ok(confined)
 }
 
-/// The same rights, or who has them, in one namespace.
-fn within(object: &DynamicObject, kind: &str, namespace: &str) -> DynamicObject {
+/// A ClusterRole as a Role, or a ClusterRoleBinding as a RoleBinding, in one namespace.
+fn in_namespace(object: &DynamicObject, kind: &str, namespace: &str) -> DynamicObject {
     let mut object = object.clone();
     if let Some(types) = &mut object.types {
         kind.clone_into(&mut types.kind);
@@ -65,27 +63,24 @@ fn within(object: &DynamicObject, kind: &str, namespace: &str) -> DynamicObject 
     object
 }
 
-/// The rights that the cluster has granted to an importer so far, in whichever form.
-///
-/// # Errors
-/// When the cluster can't be asked.
+/// The stored roles and bindings of the importer, confined or not.
 pub async fn granted(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError> {
     let mut granted = Vec::new();
     let params = ListParams::default().fields(&format!("metadata.name={RIGHTS}"));
     for kind in KINDS {
         let types = TypeMeta { api_version: "rbac.authorization.k8s.io/v1".into(), kind: kind.into() };
-        let like =
+        let example =
             DynamicObject { types: Some(types.clone()), metadata: Default::default(), data: Value::Null };
-        let api = Api::<DynamicObject>::all_with(cluster.client.clone(), &object::resource(&like));
+        let api = Api::<DynamicObject>::all_with(cluster.client.clone(), &object::resource(&example));
         let doing = format!("list {}s called {RIGHTS}", object::words(kind));
         let listed = cluster.call(&doing, api.list(&params)).await?;
-        // In a list, they don't say themselves what they are.
+        // Items of a list have no kind.
         granted.extend(listed.into_iter().map(|it| DynamicObject { types: Some(types.clone()), ..it }));
     }
     Ok(granted)
 }
 
-/// Those that were granted, are ours, and are not among the wanted.
+/// Our roles and bindings that are not wanted any more.
 pub fn obsolete(granted: Vec<DynamicObject>, wanted: &[DynamicObject]) -> Vec<DynamicObject> {
     let key =
         |object: &DynamicObject| (object::kind(object).to_owned(), object.namespace(), object.name_any());
@@ -108,15 +103,15 @@ mod tests {
     }
 
     #[test]
-    fn roles_take_the_place_of_the_cluster_role() {
+    fn roles_replace_the_cluster_role() {
         let (all, confined) = (manifests::objects().unwrap(), confined(&["b", "a", "b"]));
         let (before, after) = (titles(&all), titles(&confined));
-        let gone: Vec<_> = before.iter().filter(|title| !after.contains(title)).collect();
-        assert_eq!(gone, [&format!("cluster role {RIGHTS}"), &format!("cluster role binding {RIGHTS}")]);
-        let new: Vec<_> = after.iter().filter(|title| !before.contains(title)).cloned().collect();
+        let removed: Vec<_> = before.iter().filter(|title| !after.contains(title)).collect();
+        assert_eq!(removed, [&format!("cluster role {RIGHTS}"), &format!("cluster role binding {RIGHTS}")]);
+        let added: Vec<_> = after.iter().filter(|title| !before.contains(title)).cloned().collect();
         let in_each =
             |kind| ["b", "a", SYSTEM_NAMESPACE].map(|namespace| format!("{kind} {namespace}/{RIGHTS}"));
-        assert_eq!(new, [in_each("role"), in_each("role binding")].concat());
+        assert_eq!(added, [in_each("role"), in_each("role binding")].concat());
         let find = |objects: &[DynamicObject], title: &str| {
             objects.iter().find(|object| object::title(object) == title).unwrap().clone()
         };
@@ -140,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn the_system_namespace_may_be_named_and_none_is_all() {
+    fn system_namespace_is_always_included_and_no_namespace_means_all() {
         let named = titles(&confined(&["a", SYSTEM_NAMESPACE]));
         assert_eq!(named, titles(&confined(&["a"])));
         assert_eq!(titles(&confined(&[])), titles(&manifests::objects().unwrap()));
     }
 
     #[test]
-    fn what_is_not_wanted_any_more_goes_if_it_is_ours() {
+    fn only_our_unwanted_objects_are_obsolete() {
         let mut granted: Vec<_> = [confined(&["a", "b"]), manifests::objects().unwrap()].concat();
         granted.retain(|object| object.name_any() == RIGHTS);
         let theirs = granted.iter_mut().find(|object| object.namespace().as_deref() == Some("b")).unwrap();

@@ -1,4 +1,4 @@
-//! What is wrong with importer and webhook.
+//! Problems of importer and webhook.
 
 use anyhow::ensure;
 use base64::Engine;
@@ -13,24 +13,24 @@ use time::{Duration, OffsetDateTime};
 use super::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_importer_that_has_ended_is_not_asked() -> anyhow::Result<()> {
+async fn stopped_importer_is_a_problem_and_gets_no_request() -> anyhow::Result<()> {
     let world = World::start().await?;
-    eventually("all is well", async || world.check()?.all_well()).await;
+    eventually("there are no findings", async || world.check()?.no_findings()).await;
     let imports = world.namespace("team").await?;
     world.daemons.importer.terminate().await?;
     imports.create(&pod_lister_import("a", "c2", "team")).await?;
     let checked = world.check()?;
-    let mend = checked.problem("ImporterNotRunning", "importer")?;
-    ensure!(mend.contains("describe pods -l app.kubernetes.io/name=importer"), "{mend}");
-    ensure!(!checked.said.contains("asking the importer"), "{}", checked.said);
-    ensure!(checked.report["problems"] == 1, "one cause, one problem: {:#}", checked.report);
+    let fix = checked.problem("ImporterNotRunning", "importer")?;
+    ensure!(fix.contains("describe pods -l app.kubernetes.io/name=importer"), "{fix}");
+    ensure!(!checked.stderr.contains("waiting for the importer"), "{}", checked.stderr);
+    ensure!(checked.report["problems"] == 1, "one cause is one problem: {:#}", checked.report);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_nobody_replaces() -> anyhow::Result<()> {
+async fn expiring_and_untrusted_certificate_is_a_problem() -> anyhow::Result<()> {
     let world = World::start().await?;
-    eventually("all is well", async || world.check()?.all_well()).await;
+    eventually("there are no findings", async || world.check()?.no_findings()).await;
     world.daemons.webhook.kill();
     let mut params = CertificateParams::new(vec!["webhook".to_owned()])?;
     params.not_before = OffsetDateTime::now_utc() - Duration::days(84);
@@ -40,11 +40,8 @@ async fn a_certificate_that_nobody_replaces() -> anyhow::Result<()> {
     let patch = json!({ "data": { "tls.crt": BASE64_STANDARD.encode(certificate) } });
     secrets.patch(webhook::CERTIFICATE, &PatchParams::default(), &Patch::Merge(patch)).await?;
     let checked = world.check()?;
-    let mend = checked.problem("WebhookCertificateEnds", webhook::CERTIFICATE)?;
-    ensure!(
-        mend.ends_with(&format!("-n {SYSTEM_NAMESPACE} delete secret {}", webhook::CERTIFICATE)),
-        "{mend}"
-    );
+    let fix = checked.problem("WebhookCertificateEnds", webhook::CERTIFICATE)?;
+    ensure!(fix.ends_with(&format!("-n {SYSTEM_NAMESPACE} delete secret {}", webhook::CERTIFICATE)), "{fix}");
     checked.problem("WebhookNotTrusted", webhook::CONFIGURATION)?;
     world.target.kubectl(["label", "namespace", "default", "multicluster-service-account=enabled"]).await?;
     world.target.kubectl(["delete", "mutatingwebhookconfiguration", webhook::CONFIGURATION]).await?;

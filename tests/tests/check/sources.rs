@@ -1,4 +1,4 @@
-//! What is wrong on the way to a source, and there: as the importer finds it, and not who runs the command.
+//! Problems of links and sources, as seen from the importer.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
@@ -21,7 +21,7 @@ use serde_json::json;
 use super::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
+async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
     let world = World::start().await?;
     let (target, source) = (&world.target, &world.source);
     let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, source.port()))).await?;
@@ -30,33 +30,33 @@ async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
     let imports = world.namespace("team").await?;
     imports.create(&pod_lister_import("a", "c2", "team")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
-    eventually("all is well", async || world.check()?.all_well()).await;
+    eventually("there are no findings", async || world.check()?.no_findings()).await;
 
-    // From here, the source is to be reached all the while.
+    // This machine still reaches the source.
     proxy.set(Fault::Refuse);
     let checked = world.check()?;
-    let mend = checked.problem("SourceUnreachable", "c2")?;
-    ensure!(mend.contains("--source-server https://ADDRESS") && mend.contains("--target-name c1"), "{mend}");
+    let fix = checked.problem("SourceUnreachable", "c2")?;
+    ensure!(fix.contains("--source-server https://ADDRESS") && fix.contains("--target-name c1"), "{fix}");
     source.kubectl(["get", "namespaces"]).await?;
     let message = checked.finding("SourceUnreachable", "c2")?["message"].to_string();
-    ensure!(message.contains(&proxy.url()) && message.contains("see first whether c2 is up"), "{message}");
+    ensure!(message.contains(&proxy.url()) && message.contains("check that c2 is up"), "{message}");
     ensure!(!message.contains("ServiceError"), "{message}");
-    // Whoever does not even answer is told of in time.
+    // A source that hangs is reported within the timeout.
     proxy.set(Fault::Hang);
     world.check()?.problem("SourceUnreachable", "c2")?;
     proxy.set(Fault::Pass);
-    world.check()?.all_well()?;
+    world.check()?.no_findings()?;
 
-    // Revoked: the source takes the token for a while yet.
+    // Revoke the link. The source accepts the token for a while.
     source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "secret", "c1"]).await?;
-    let mend =
+    let fix =
         eventually("the link is refused", async || world.check()?.problem("LinkUnauthorized", "c2")).await;
-    ensure!(mend.contains(&format!("--source-server {}", proxy.url())), "{mend}");
-    let words = mend.replace("SOURCE_CONTEXT", "c2");
-    kubemcsa_ok(&world.kubeconfig, words.split(' ').skip(1))?;
-    eventually("all is well again", async || world.check()?.all_well()).await;
+    ensure!(fix.contains(&format!("--source-server {}", proxy.url())), "{fix}");
+    let command = fix.replace("SOURCE_CONTEXT", "c2");
+    kubemcsa_ok(&world.kubeconfig, command.split(' ').skip(1))?;
+    eventually("there are no findings again", async || world.check()?.no_findings()).await;
 
-    // Of its rights, nothing is left.
+    // Remove the rights of the link.
     let bindings = Api::<ClusterRoleBinding>::all(source.client());
     let ours = bindings.list(&Default::default()).await?.into_iter().filter(|binding| {
         let subjects = binding.subjects.iter().flatten();
@@ -65,42 +65,42 @@ async fn the_importer_says_whether_it_reaches_a_source() -> anyhow::Result<()> {
     for binding in ours.collect::<Vec<_>>() {
         bindings.delete(&binding.name_any(), &Default::default()).await?;
     }
-    eventually("the link may do nothing", async || world.check()?.problem("Forbidden", "c2")).await;
+    eventually("the link is forbidden", async || world.check()?.problem("Forbidden", "c2")).await;
     imports.create(&pod_lister_import("b", "c2", "team")).await?;
-    let mend = eventually("an import is forbidden", async || world.check()?.problem("Forbidden", "b")).await;
+    let fix = eventually("an import is forbidden", async || world.check()?.problem("Forbidden", "b")).await;
     ensure!(
-        mend == "kubemcsa allow team/pod-lister --target-name c1 --source-context SOURCE_CONTEXT",
-        "{mend}"
+        fix == "kubemcsa allow team/pod-lister --target-name c1 --source-context SOURCE_CONTEXT",
+        "{fix}"
     );
     kubemcsa_ok(&world.kubeconfig, again.into_iter().chain([&*proxy.url()]))?;
-    eventually("all is well once more", async || world.check()?.all_well()).await;
+    eventually("there are no findings once more", async || world.check()?.no_findings()).await;
 
-    // Its connections of before go on.
+    // Existing connections continue to work.
     source.next_authority()?.activate().await?;
-    let mend = world.check()?.problem("SourceNotTrusted", "c2")?;
-    ensure!(mend.starts_with("kubemcsa bootstrap --target-context c1"), "{mend}");
+    let fix = world.check()?.problem("SourceNotTrusted", "c2")?;
+    ensure!(fix.starts_with("kubemcsa bootstrap --target-context c1"), "{fix}");
 
-    // Each request was answered once: the status says which.
+    // The status has the last request, and is not written again.
     let link = world.links().api.get("c2").await?;
-    let asked = link.annotations().get(CHECK_REQUESTED).context("request")?;
-    ensure!(link.status.as_ref().and_then(|it| it.checked_request.as_ref()) == Some(asked), "{link:#?}");
+    let requested = link.annotations().get(CHECK_REQUESTED).context("request")?;
+    ensure!(link.status.as_ref().and_then(|it| it.checked_request.as_ref()) == Some(requested), "{link:#?}");
     let version = link.resource_version();
-    eventually("another import is seen", async || {
+    eventually("another import is ready", async || {
         target.kubectl(["-n", "team", "get", "serviceaccountimport", "a"]).await
     })
     .await;
-    ensure!(world.links().api.get("c2").await?.resource_version() == version, "the status is written again");
+    ensure!(world.links().api.get("c2").await?.resource_version() == version, "the status was written again");
     world.daemons.importer.check()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clocks_that_differ_and_links_made_by_hand() -> anyhow::Result<()> {
+async fn skewed_clocks_and_expired_links_by_hand_are_reported() -> anyhow::Result<()> {
     let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let kubeconfig = install_and_link(&target, &source)?;
     let importer = Importer::of(&target).await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     eventually("the link is ready", async || links.ready("c2").await).await;
-    // It takes part in no election, so the Lease is the test's.
+    // This importer has no leader election, so the test creates the Lease.
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "importer" },
         "spec": { "holderIdentity": "test", "leaseDurationSeconds": 3600,
@@ -116,7 +116,7 @@ async fn clocks_that_differ_and_links_made_by_hand() -> anyhow::Result<()> {
     let message = skewed["message"].as_str().context("message")?;
     ensure!(skewed["severity"] == "Warning" && message.contains("s ahead of the importer's"), "{message}");
 
-    // Nobody refreshes what a person made.
+    // A link that was created by hand is not refreshed.
     let claims = json!({ "iat": 1000, "exp": 4600, "kubernetes.io": {
         "namespace": SYSTEM_NAMESPACE, "serviceaccount": { "name": "c1", "uid": "u" } } });
     let token = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
@@ -126,65 +126,65 @@ async fn clocks_that_differ_and_links_made_by_hand() -> anyhow::Result<()> {
     }
     apply_link(&target, "c3", &by_hand).await?;
     let checked = super::check(&kubeconfig, &[])?;
-    let mend = checked.problem("LinkExpired", "c3")?;
-    ensure!(mend.contains("--source-name c3") && mend.contains(&source.server()), "{mend}");
-    ensure!(!format!("{:#}{}", checked.report, checked.said).contains(&token), "the token is said");
+    let fix = checked.problem("LinkExpired", "c3")?;
+    ensure!(fix.contains("--source-name c3") && fix.contains(&source.server()), "{fix}");
+    ensure!(!format!("{:#}{}", checked.report, checked.stderr).contains(&token), "the token is printed");
 
     importer.stop().await
 }
 
-/// How often a source was asked who it is, by a link.
-fn asked(source: &Cluster) -> anyhow::Result<usize> {
+/// Number of checks: how often a link read the identity of the source.
+fn checks(source: &Cluster) -> anyhow::Result<usize> {
     let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:c1");
-    let is_meant = |event: &AuditEvent| {
+    let is_check = |event: &AuditEvent| {
         let object = event.object_ref.as_ref();
         event.user.username == user
             && event.stage == "ResponseComplete"
             && object.is_some_and(|object| object.resource == "namespaces" && object.name == "kube-system")
     };
-    Ok(source.audit_events()?.iter().filter(|event| is_meant(event)).count())
+    Ok(source.audit_events()?.iter().filter(|event| is_check(event)).count())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_without_end_does_not_harm_a_source() -> anyhow::Result<()> {
+async fn frequent_requests_cause_few_checks() -> anyhow::Result<()> {
     let source = Cluster::builder("c2").audit_log();
     let (target, source) = tokio::try_join!(Cluster::start("c1"), source.start())?;
     install_and_link(&target, &source)?;
     let importer = Importer::of(&target).await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     eventually("the link is ready", async || links.ready("c2").await).await;
-    let (before, start) = (asked(&source)?, Instant::now());
+    let (before, start) = (checks(&source)?, Instant::now());
     let mut last = String::new();
     for second in 0..50 {
         last = Timestamp::from_second(1_800_000_000 + second)?.to_string();
         let request = json!({ "metadata": { "annotations": { CHECK_REQUESTED: last } } });
         links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(request)).await?;
     }
-    let link = eventually("the last one is answered", async || {
+    let link = eventually("the last request has a result", async || {
         let link = links.condition("c2", "Reachable", "True", Some("Answered")).await?;
-        let answered = link.status.as_ref().and_then(|status| status.checked_request.as_ref());
-        ensure!(answered == Some(&last), "{answered:?}");
+        let checked = link.status.as_ref().and_then(|status| status.checked_request.as_ref());
+        ensure!(checked == Some(&last), "{checked:?}");
         Ok(link)
     })
     .await;
-    // However slow this machine is: one at once, and one for each pause since.
-    let most = 2 + usize::try_from(start.elapsed().as_secs() / 5)?;
-    let count = asked(&source)? - before;
-    ensure!((1..=most).contains(&count), "asked {count} times, and {most} are the most");
+    // One check at once, and at most one in five seconds, however slow this machine is.
+    let max = 2 + usize::try_from(start.elapsed().as_secs() / 5)?;
+    let count = checks(&source)? - before;
+    ensure!((1..=max).contains(&count), "{count} checks, at most {max} expected");
 
-    // Nobody asks any more, and what is no request is none.
+    // Invalid and deleted requests cause no check.
     let nonsense = json!({ "metadata": { "annotations": { CHECK_REQUESTED: "now" } } });
     links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(nonsense)).await?;
     let none = json!({ "metadata": { "annotations": { CHECK_REQUESTED: null } } });
-    let unasked = links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(none)).await?;
+    let unrequested = links.api.patch_metadata("c2", &PatchParams::default(), &Patch::Merge(none)).await?;
     let imports = Imports::of(target.client(), "default");
     imports.create(&pod_lister_import("a", "c3", "default")).await?;
-    eventually("another import is seen", async || {
+    eventually("another import is reconciled", async || {
         imports.condition("a", "Ready", "False", Some("ClusterNotLinked")).await
     })
     .await;
     let now = links.api.get("c2").await?;
-    ensure!(now.resource_version() == unasked.metadata.resource_version, "the status was written again");
-    ensure!(now.status == link.status, "the answer is gone: {:#?}", now.status);
+    ensure!(now.resource_version() == unrequested.metadata.resource_version, "the status was written again");
+    ensure!(now.status == link.status, "the result is gone: {:#?}", now.status);
     importer.stop().await
 }

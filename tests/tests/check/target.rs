@@ -1,4 +1,4 @@
-//! What is wrong in the target: namespaces, pods, and what is installed.
+//! Problems of namespaces and pods, and of an installation as a whole.
 
 use anyhow::ensure;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -24,26 +24,27 @@ fn deployment(name: &str, import: &str) -> anyhow::Result<Deployment> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
+async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     let world = World::start().await?;
     let (target, source) = (&world.target, &world.source);
     let imports = world.namespace("team").await?;
     imports.create(&pod_lister_import("a", "c2", "team")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
-    let checked = eventually("all is well", async || {
+    let checked = eventually("there are no findings", async || {
         let checked = world.check()?;
-        checked.all_well().map(|()| checked)
+        checked.no_findings().map(|()| checked)
     })
     .await;
-    ensure!(checked.said.contains("1 link, 1 import, 0 pods"), "{}", checked.said);
-    world.check()?.all_well()?;
-    check(&world.kubeconfig, &["-n", "team", "--context", "c1"])?.all_well()?;
+    ensure!(checked.stderr.contains("1 link, 1 import, 0 pods"), "{}", checked.stderr);
+    world.check()?.no_findings()?;
+    check(&world.kubeconfig, &["-n", "team", "--context", "c1"])?.no_findings()?;
     let nowhere = kubemcsa(&world.kubeconfig, ["check", "-n", "tema"])?;
-    let said = String::from_utf8(nowhere.stderr)?;
-    ensure!(nowhere.status.code() == Some(1) && said.contains("no namespace tema in c1"), "{said}");
-    ensure!(said.lines().count() == 1 && nowhere.stdout.is_empty(), "{said}");
+    let stderr = String::from_utf8(nowhere.stderr)?;
+    ensure!(nowhere.status.code() == Some(1), "{stderr}");
+    ensure!(stderr.contains("namespace tema does not exist in c1"), "{stderr}");
+    ensure!(stderr.lines().count() == 1 && nowhere.stdout.is_empty(), "{stderr}");
 
-    // Who may look and not ask is told so.
+    // A user who may read, but may not request checks.
     let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"] }]);
     let reader = serde_json::from_value(json!({ "metadata": { "name": "reader" }, "rules": rules }))?;
     Api::<ClusterRole>::all(target.client()).create(&PostParams::default(), &reader).await?;
@@ -54,35 +55,35 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
     ensure!(checked.code == Some(0) && checked.report["warnings"] == 1, "{:#}", checked.report);
     checked.finding("NotAsked", "*")?;
 
-    // The webhook does not hear of the pods of a namespace that has not turned it on.
+    // The webhook is not enabled in the namespace.
     let deployments = Api::<Deployment>::namespaced(target.client(), "team");
     deployments.create(&PostParams::default(), &deployment("lister", "a")?).await?;
     deployments.create(&PostParams::default(), &deployment("lost", "b")?).await?;
-    let mend = eventually("the namespace is to be labelled", async || {
+    let fix = eventually("the namespace is not enabled", async || {
         let checked = world.check()?;
         let message = &checked.finding("NamespaceNotEnabled", "team")?["message"];
-        ensure!(message.as_str().is_some_and(|said| said.contains("6 pods")), "{message}");
+        ensure!(message.as_str().is_some_and(|message| message.contains("6 pods")), "{message}");
         checked.problem("NamespaceNotEnabled", "team")
     })
     .await;
-    paste(&mend, target, source).await?;
+    paste(&fix, target, source).await?;
 
-    // By now it would, but pods that are there are not changed.
+    // The webhook is enabled now, but does not change existing pods.
     let checked = world.check()?;
     checked.problem("PodNamesNoImport", "lost")?;
-    let mend = checked.problem("PodWithoutMount", "lister")?;
-    ensure!(mend == "kubectl --context c1 -n team rollout restart deployment lister", "{mend}");
-    ensure!(checked.report["problems"] == 2, "told once for each controller: {:#}", checked.report);
-    paste(&mend, target, source).await?;
-    // No pod of the new ones is ever ready here, so none of the old is taken away.
+    let fix = checked.problem("PodWithoutMount", "lister")?;
+    ensure!(fix == "kubectl --context c1 -n team rollout restart deployment lister", "{fix}");
+    ensure!(checked.report["problems"] == 2, "one finding for each controller: {:#}", checked.report);
+    paste(&fix, target, source).await?;
+    // New pods never become ready without nodes, so the rollout keeps the old ones.
     target.kubectl(["-n", "team", "delete", "pods", "--all", "--force", "--grace-period=0"]).await?;
-    let mend =
+    let fix =
         eventually("new pods are refused", async || world.check()?.problem("PodsRefused", "lost")).await;
-    ensure!(mend == "kubectl --context c1 -n team get serviceaccountimports", "{mend}");
+    ensure!(fix == "kubectl --context c1 -n team get serviceaccountimports", "{fix}");
     deployments.delete("lost", &Default::default()).await?;
-    eventually("all is well again", async || world.check()?.all_well()).await;
+    eventually("there are no findings again", async || world.check()?.no_findings()).await;
 
-    // One that waits is told of with why.
+    // A pod that waits for a Secret.
     imports.create(&pod_lister_import("away", "c2", "nowhere")).await?;
     let lacks = eventually("the service account is missing", async || {
         world.check()?.problem("ServiceAccountNotFound", "away")
@@ -102,28 +103,29 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
     .await;
     source.kubectl(["create", "namespace", "nowhere"]).await?;
     paste(&lacks, target, source).await?;
-    eventually("all is well once more", async || world.check()?.all_well()).await;
+    eventually("there are no findings once more", async || world.check()?.no_findings()).await;
 
-    // What no grant makes good is mended in the import.
+    // No grant allows this lifetime, so the fix changes the import.
     imports.create(&pod_lister_import("long", "c2", "team")).await?;
     let patch = ["patch", "serviceaccountimport", "long", "--type=merge", "-p"];
-    let wish = r#"{"spec":{"expirationSeconds":90000}}"#;
-    target.kubectl(["-n", "team"].iter().chain(&patch).chain(&[wish])).await?;
-    let mend = eventually("it wants too much", async || world.check()?.problem("Forbidden", "long")).await;
-    ensure!(mend.contains("expirationSeconds"), "{mend}");
-    paste(&mend.replace('\'', ""), target, source).await?;
-    eventually("it gets less", async || world.check()?.all_well()).await;
+    let spec = r#"{"spec":{"expirationSeconds":90000}}"#;
+    target.kubectl(["-n", "team"].iter().chain(&patch).chain(&[spec])).await?;
+    let fix =
+        eventually("the lifetime is forbidden", async || world.check()?.problem("Forbidden", "long")).await;
+    ensure!(fix.contains("expirationSeconds"), "{fix}");
+    paste(&fix.replace('\'', ""), target, source).await?;
+    eventually("the lifetime is reduced", async || world.check()?.no_findings()).await;
     target.kubectl(["-n", "team", "delete", "serviceaccountimport", "long"]).await?;
 
-    // For people, and as tables.
+    // Text and tables.
     imports.create(&pod_lister_import("b", "c3", "team")).await?;
     eventually("there is no link", async || world.check()?.problem("ClusterNotLinked", "b")).await;
     let output = kubemcsa(&world.kubeconfig, ["check"])?;
     let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
-    let mend = "\n    kubemcsa bootstrap --target-context c1 --source-name c3 --allow team/pod-lister --source-context \
+    let fix = "\n    kubemcsa bootstrap --target-context c1 --source-name c3 --allow team/pod-lister --source-context \
                 SOURCE_CONTEXT\n";
     ensure!(stdout.starts_with("problem  service account import team/b: ClusterNotLinked\n"), "{stdout}");
-    ensure!(stdout.contains(mend) && stderr.contains("1 problem, 0 warnings"), "{stdout} {stderr}");
+    ensure!(stdout.contains(fix) && stderr.contains("1 problem, 0 warnings"), "{stdout} {stderr}");
     let table = kubemcsa_ok(&world.kubeconfig, ["imports", "--cluster", "c2", "-o", "wide"])?;
     ensure!(table.lines().count() == 3 && table.contains("team/pod-lister"), "{table}");
     let table = kubemcsa_ok(&world.kubeconfig, ["imports", "-n", "team"])?;
@@ -132,17 +134,18 @@ async fn pods_that_lack_what_they_name() -> anyhow::Result<()> {
         serde_json::from_str(&kubemcsa_ok(&world.kubeconfig, ["imports", "-o", "json"])?)?;
     ensure!(listed.as_array().is_some_and(|all| all.len() == 3), "{listed}");
 
-    let said = mcsa_tests::kubemcsa_runs(&world.kubeconfig).into_iter().filter(|run| !run.output.is_empty());
-    let said = said.map(|run| (run.args, run.output)).chain([("log".into(), world.daemons.importer.log())]);
-    ensure_no_tokens_in(&stored_tokens(target).await?, said)
+    let runs = mcsa_tests::kubemcsa_runs(&world.kubeconfig).into_iter().filter(|run| !run.output.is_empty());
+    let printed =
+        runs.map(|run| (run.args, run.output)).chain([("log".into(), world.daemons.importer.log())]);
+    ensure_no_tokens_in(&stored_tokens(target).await?, printed)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_with_nothing_and_a_caller_with_no_rights() -> anyhow::Result<()> {
+async fn missing_installation_and_missing_rights_are_problems() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
     let checked = check(target.kubeconfig(), &[])?;
-    let mend = checked.problem("NotInstalled", "importer")?;
-    ensure!(mend.starts_with("kubemcsa install --context c1"), "{mend}");
+    let fix = checked.problem("NotInstalled", "importer")?;
+    ensure!(fix.starts_with("kubemcsa install --context c1"), "{fix}");
     ensure!(checked.report["problems"] == 1, "{:#}", checked.report);
 
     kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
@@ -154,12 +157,12 @@ async fn a_cluster_with_nothing_and_a_caller_with_no_rights() -> anyhow::Result<
     target.kubectl(["create", "serviceaccount", "nobody"]).await?;
     let nobody = target.kubeconfig_of("default", "nobody").await?;
     let checked = check(&nobody, &[])?;
-    // Who sees no imports has not checked them; all else that can't be seen is no problem.
+    // It is a problem if imports can't be listed, and a warning if something else can't be read.
     checked.problem("NotSeen", "*")?;
     ensure!(checked.code == Some(1), "{:#}", checked.report);
     ensure!(checked.report["warnings"].as_u64() > Some(5), "{:#}", checked.report);
 
-    // Nobody at all is another matter.
+    // It is an error if the API server does not respond.
     target.stop_api_server();
     let output = kubemcsa(target.kubeconfig(), ["check", "-o", "json"])?;
     ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{output:?}");

@@ -42,10 +42,12 @@ impl Problem {
     /// What the error line contains, except for the cluster's name.
     fn words(self, address: &str) -> Vec<String> {
         let words: &[&str] = match self {
-            Self::Down => &["can't", address, "can't be reached", "is the cluster up"],
-            Self::Hanging => &["can't", address, "no answer", "within 10 s", "is the cluster up"],
-            Self::OtherAuthority => &["can't", address, "certificate", "is the CA that signed it given"],
-            Self::NoRights | Self::ReadOnly => &["context", "may not", "choose a context that has the right"],
+            Self::Down => &["can't", address, "is unreachable", "check that the cluster is up"],
+            Self::Hanging => {
+                &["can't", address, "no response", "within 10 s", "check that the cluster is up"]
+            }
+            Self::OtherAuthority => &["can't", address, "certificate", "configure the CA that signed it"],
+            Self::NoRights | Self::ReadOnly => &["context", "may not", "choose a context with this right"],
         };
         words.iter().map(ToString::to_string).collect()
     }

@@ -22,16 +22,16 @@ async fn what_is_missing_is_said() -> anyhow::Result<()> {
         Ok(stderr)
     };
     let bare = said(&["bootstrap"])?;
-    ensure!(bare.matches("older than ValidatingAdmissionPolicy").count() == 1, "{bare}");
-    ensure!(bare.contains("nothing keeps the link from tokens of kube-system"), "{bare}");
-    ensure!(bare.contains("all service accounts without exception, for any time"), "{bare}");
+    ensure!(bare.matches("has no ValidatingAdmissionPolicy").count() == 1, "{bare}");
+    ensure!(bare.contains("the link can request tokens of kube-system"), "{bare}");
+    ensure!(bare.contains("all service accounts without exception, for any duration"), "{bare}");
 
     let rehearsed = said(&["bootstrap", "--allow", "team-a", "--dry-run"])?;
-    ensure!(rehearsed.matches("older than ValidatingAdmissionPolicy").count() == 1, "{rehearsed}");
+    ensure!(rehearsed.matches("has no ValidatingAdmissionPolicy").count() == 1, "{rehearsed}");
     let narrow = said(&["bootstrap", "--allow", "team-a"])?;
-    ensure!(narrow.contains("nothing keeps the link from tokens of more than 24 hours"), "{narrow}");
-    ensure!(narrow.contains("in namespace team-a, for any time"), "{narrow}");
-    ensure!(said(&["allow", "team-b"])?.contains("in namespace team-b, for any time"));
+    ensure!(narrow.contains("the link can request tokens for more than 24 hours"), "{narrow}");
+    ensure!(narrow.contains("in namespace team-a, for any duration"), "{narrow}");
+    ensure!(said(&["allow", "team-b"])?.contains("in namespace team-b, for any duration"));
     said(&["rotate"])?;
     said(&["unlink"])?;
     ensure!(world.traces().await?.is_empty(), "left: {:?}", world.traces().await?);

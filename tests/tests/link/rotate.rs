@@ -66,7 +66,7 @@ async fn what_can_t_be_rotated_says_what_to_run() -> anyhow::Result<()> {
     world.run(&["rotate"])?;
     world.source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "serviceaccount", "c1"]).await?;
     let said = world.refused(&["rotate"])?;
-    ensure!(said.contains("does not know c1 any more"), "{said}");
+    ensure!(said.contains("the service account of c1 is gone"), "{said}");
     world.run(&["bootstrap"])?;
     world.run(&["rotate"]).map(drop)
 }

@@ -23,7 +23,8 @@ async fn both_sides_are_clean_and_another_link_can_follow() -> anyhow::Result<()
         .await;
         let rehearsed = world.attempt(&["unlink", "--dry-run"])?;
         ensure!(
-            String::from_utf8(rehearsed.stderr)?.contains("c1  secret demo/import-token would be removed")
+            String::from_utf8(rehearsed.stderr)?
+                .contains("c1  secret/import-token -n demo deleted (dry run)")
         );
         imports.ready("import").await?;
 
@@ -100,7 +101,7 @@ async fn nothing_of_somebody_else_is_removed() -> anyhow::Result<()> {
     let args = ["unlink", "--source-only", "--target-name", "robot", "--source-context", "c2"];
     let output = kubemcsa(&world.kubeconfig, args)?;
     let said = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1) && said.contains("is no link's"), "{said}");
+    ensure!(output.status.code() == Some(1) && said.contains("doesn't belong to a link"), "{said}");
 
     // With it in the namespace, that stays; what only links need goes with the last of them.
     world.run(&["unlink"])?;

@@ -1,13 +1,13 @@
 //! Importer and webhook are rolled out and killed while pods and imports are created.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, Config};
@@ -27,13 +27,13 @@ async fn pods_and_imports_succeed_during_rollouts_and_kills() -> anyhow::Result<
     let imports = installed.create_namespace("shop").await?;
     installed.create_import(&imports, "shop").await?;
     let before = stored_tokens(&installed.node).await?;
-    let refused = Arc::new(AtomicUsize::new(0));
+    let refused = Refusals::default();
     let pods = Repeated::start(create_pods(&installed, refused.clone())?);
     let created_imports = Repeated::start(create_imports(imports.clone()));
 
     roll_out(&installed).await?;
-    let count = refused.load(Ordering::SeqCst);
-    ensure!(count == 0, "{count} pods were refused during a rollout");
+    let errors = refused.all();
+    ensure!(errors.is_empty(), "pods were refused during a rollout: {errors:#?}");
     for program in ["importer", "webhook"] {
         for _ in 0..KILLS {
             kill_one(&installed, program).await?;
@@ -79,6 +79,23 @@ const TICK: Duration = Duration::from_millis(100);
 /// So many refusals mean that the webhook is down.
 const MAX_REFUSALS: usize = 300;
 
+/// The API server's errors for refused pods.
+#[derive(Clone, Debug, Default)]
+struct Refusals(Arc<Mutex<Vec<String>>>);
+
+impl Refusals {
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Adds an error with the time, and returns the number of errors.
+    fn add(&self, pod: &str, error: &kube::Error) -> usize {
+        let mut errors = self.0.lock().unwrap();
+        errors.push(format!("{} {pod}: {error}", Timestamp::now()));
+        errors.len()
+    }
+}
+
 /// A task that repeats an action, even if it fails.
 struct Repeated {
     stop: watch::Sender<bool>,
@@ -118,11 +135,11 @@ impl Repeated {
 
 /// Creates pods with an import. A scheduling gate keeps them pending.
 ///
-/// If a webhook is killed during a request, the API server doesn't retry, but refuses the pod. Refusals are counted, and
-/// retried, as controllers do.
+/// If a webhook is killed during a request, the API server doesn't retry, but refuses the pod. Refusals are recorded,
+/// and retried, as controllers do.
 fn create_pods(
     installed: &Installation,
-    refused: Arc<AtomicUsize>,
+    refused: Refusals,
 ) -> anyhow::Result<impl Fn(usize) -> BoxFuture<'static, anyhow::Result<String>> + Send + 'static> {
     let mut config = Config::try_from(installed.node.kubeconfig_value())?;
     config.default_retry = false;
@@ -140,7 +157,7 @@ fn create_pods(
                 match pods.create(&PostParams::default(), &pod).await {
                     Ok(pod) => break pod,
                     Err(error) => {
-                        let count = refused.fetch_add(1, Ordering::SeqCst);
+                        let count = refused.add(&name, &error);
                         ensure!(
                             count < MAX_REFUSALS,
                             "too many pods are refused, the last is {name}: {error}"

@@ -1,4 +1,4 @@
-//! Which files a kubeconfig is read from, and what they are together, as kubectl has it.
+//! Finds and merges kubeconfig files as kubectl does.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -7,42 +7,38 @@ use kube::config::{Kubeconfig, KubeconfigError};
 
 use super::Problem;
 
-/// The one that a flag names, else those that `KUBECONFIG` names, else the one in the home folder.
+/// The file that a flag names, or those of `KUBECONFIG`, or the one in the home directory.
 pub fn paths(file: Option<&Path>) -> Vec<PathBuf> {
     if let Some(file) = file {
         return vec![file.to_owned()];
     }
     let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
     let listed: Vec<_> = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();
-    if listed.is_empty() { at_home().into_iter().collect() } else { listed }
+    if listed.is_empty() { default_path().into_iter().collect() } else { listed }
 }
 
-/// What is in all of them: of two things of one name, the first. One that is not there is left out, as
-/// long as another is.
-///
-/// # Errors
-/// When none is there, or one can't be read; which one, and why.
+/// Merges the files; of two entries with the same name, the first wins. Skips missing files unless all are missing.
 pub fn read(paths: &[PathBuf], flags: &str) -> Result<Kubeconfig, (Vec<PathBuf>, Problem)> {
     let mut merged = None;
     for path in paths {
         let failed = |problem| (vec![path.clone()], problem);
         let mut read = match Kubeconfig::read_from(path) {
             Err(KubeconfigError::ReadConfig(error, _)) if error.kind() == ErrorKind::NotFound => continue,
-            read => read.map_err(|error| failed(unread(error)))?,
+            read => read.map_err(|error| failed(explain(error)))?,
         };
-        // Written by `kubectl config unset current-context`, it is none.
+        // `kubectl config unset current-context` writes an empty name.
         read.current_context = read.current_context.filter(|name| !name.is_empty());
         merged = Some(match merged {
             None => read,
-            Some(merged) => Kubeconfig::merge(merged, read).map_err(|error| failed(unread(error)))?,
+            Some(merged) => Kubeconfig::merge(merged, read).map_err(|error| failed(explain(error)))?,
         });
     }
-    merged.ok_or_else(|| (paths.to_vec(), Problem::NotThere { flag: format!("{flags}kubeconfig") }))
+    merged.ok_or_else(|| (paths.to_vec(), Problem::NotFound { flag: format!("{flags}kubeconfig") }))
 }
 
-/// Files as people call them.
-pub fn titled(paths: &[PathBuf]) -> String {
-    let home = at_home();
+/// The files, for messages.
+pub fn describe(paths: &[PathBuf]) -> String {
+    let home = default_path();
     let title = |path: &PathBuf| match &home {
         Some(home) if home == path => "~/.kube/config".to_owned(),
         _ => path.display().to_string(),
@@ -51,11 +47,11 @@ pub fn titled(paths: &[PathBuf]) -> String {
     format!("kubeconfig {}", titles.join(":"))
 }
 
-fn at_home() -> Option<PathBuf> {
+fn default_path() -> Option<PathBuf> {
     std::env::home_dir().map(|home| home.join(".kube").join("config"))
 }
 
-fn unread(error: KubeconfigError) -> Problem {
+fn explain(error: KubeconfigError) -> Problem {
     match error {
         KubeconfigError::ReadConfig(error, _) => Problem::Unreadable(error.to_string()),
         KubeconfigError::Parse(_) => Problem::NotAKubeconfig,
@@ -68,10 +64,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn none_of_them() {
+    fn missing_files_are_listed() {
         let paths = [PathBuf::from("/nowhere/a"), PathBuf::from("/nowhere/b")];
-        let (which, problem) = read(&paths, "--source-").unwrap_err();
-        assert_eq!(titled(&which), "kubeconfig /nowhere/a:/nowhere/b");
+        let (missing, problem) = read(&paths, "--source-").unwrap_err();
+        assert_eq!(describe(&missing), "kubeconfig /nowhere/a:/nowhere/b");
         assert!(problem.to_string().contains("--source-kubeconfig"), "{problem}");
     }
 }

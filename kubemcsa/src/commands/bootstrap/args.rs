@@ -7,17 +7,16 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::cli::output::Format;
 use crate::cli::times;
 use crate::cluster::kubeconfig::contexts;
-use crate::link::desired::LONGEST;
-use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
+use crate::link::desired::MAX_LIFETIME_SECONDS;
+use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
 use crate::link::grants::Grant;
 
-/// Which clusters to link, how the target reaches the source, and what it may import from there.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     pub target: TargetFlags,
 
-    /// Context of the source [default: the current one]; repeat it to link several in parallel
+    /// Context of the source [default: the current one]; repeatable, to link several in parallel
     #[arg(long = "source-context", value_name = "NAME", add = ArgValueCandidates::new(contexts), help_heading = "Source (owns the service accounts)")]
     pub source_contexts: Vec<String>,
 
@@ -30,9 +29,9 @@ pub struct Args {
     pub source_name: Option<String>,
 
     #[command(flatten)]
-    pub way: WayFlags,
+    pub route: RouteFlags,
 
-    /// The only service accounts that the target may import: those of a namespace, or one of them; repeatable
+    /// Allow the target to import only the service accounts of this namespace, or only this one; repeatable
     /// [default: unchanged; everything for a new link]
     #[arg(long, value_name = "NAMESPACE[/NAME]", help_heading = "Rights")]
     pub allow: Vec<Grant>,
@@ -58,30 +57,30 @@ pub struct Args {
     pub side: Option<OneSide>,
 }
 
-/// Of which side objects are printed.
+/// The side whose objects are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum OneSide {
-    /// Identity and rights.
+    /// The link's service account and its RBAC
     Source,
-    /// The link's import, and what it needs.
+    /// The link's import, the system namespace and the CRD
     Target,
 }
 
 impl Args {
-    /// Why these can't go together, if they can't: what clap can't tell.
+    /// Why these flags can't be combined, if they can't: clap can't express this.
     pub fn conflict(&self) -> Option<&'static str> {
-        let of_one = self.source_name.is_some()
-            || self.way.source_server.is_some()
-            || self.way.source_ca_file.is_some()
-            || self.way.tls_server_name.is_some()
+        let is_for_one = self.source_name.is_some()
+            || self.route.source_server.is_some()
+            || self.route.source_ca_file.is_some()
+            || self.route.tls_server_name.is_some()
             || self.output.is_some();
-        (self.source_contexts.len() > 1 && of_one).then_some(
-            "--source-name, --source-server, --source-ca-file, --tls-server-name and --output are about one source: \
-             give one --source-context with them",
+        (self.source_contexts.len() > 1 && is_for_one).then_some(
+            "--source-name, --source-server, --source-ca-file, --tls-server-name and --output apply to one source: use \
+             them with one --source-context",
         )
     }
 
-    /// The flags of the link to one source.
+    /// The flags for one of the sources.
     pub fn flags(&self, source_context: Option<&String>) -> Flags {
         let allow = self.allow.iter().map(|grant| ("--allow", grant.to_string()));
         let link_ttl = self.link_ttl.map(|seconds| ("--link-ttl", format!("{seconds}s")));
@@ -93,7 +92,7 @@ impl Args {
                 kubeconfig: self.source_kubeconfig.clone(),
                 name: self.source_name.clone(),
             },
-            way: self.way.clone(),
+            route: self.route.clone(),
             allow_self: self.allow_self,
             others: allow.chain(link_ttl).collect(),
         }
@@ -103,8 +102,12 @@ impl Args {
 fn link_ttl(text: &str) -> Result<i64, String> {
     let seconds = times::duration(text)?.as_secs();
     match i64::try_from(seconds) {
-        Ok(seconds) if (mcsa_client::api::MIN_EXPIRATION_SECONDS..=LONGEST).contains(&seconds) => Ok(seconds),
-        _ => Err("API servers mint for 10m at least, and links get 24h at most".into()),
+        Ok(seconds)
+            if (mcsa_client::api::MIN_EXPIRATION_SECONDS..=MAX_LIFETIME_SECONDS).contains(&seconds) =>
+        {
+            Ok(seconds)
+        }
+        _ => Err("must be between 10m and 24h".into()),
     }
 }
 
@@ -119,19 +122,19 @@ mod tests {
     #[case("599s", None)]
     #[case("25h", None)]
     #[case("soon", None)]
-    fn lifetimes(#[case] text: &str, #[case] seconds: Option<i64>) {
+    fn link_ttl_is_between_10m_and_24h(#[case] text: &str, #[case] seconds: Option<i64>) {
         assert_eq!(link_ttl(text).ok(), seconds);
     }
 
     #[test]
-    fn a_mend_grants_no_more_than_was_to_be() {
+    fn suggested_command_keeps_the_requested_rights() {
         let args = Args { allow: vec!["team-a".parse().unwrap()], link_ttl: Some(600), ..Default::default() };
-        let mend = args.flags(None).again_with("--source-name", "c2");
-        assert_eq!(mend, "kubemcsa bootstrap --allow team-a --link-ttl 600s --source-name c2");
+        let command = args.flags(None).with_flag("--source-name", "c2");
+        assert_eq!(command, "kubemcsa bootstrap --allow team-a --link-ttl 600s --source-name c2");
     }
 
     #[test]
-    fn what_is_about_one_source_is_for_one() {
+    fn flags_for_one_source_conflict_with_several_sources() {
         let two = vec!["c2".to_owned(), "c3".to_owned()];
         let args = Args { source_contexts: two, ..Default::default() };
         assert_eq!(args.conflict(), None);

@@ -1,69 +1,66 @@
-//! `--dry-run`: what would change, as the API servers see it. The changes go to stdout, and what would
-//! become of each object to stderr.
+//! `--dry-run`: what would change, by a server-side dry run. Diffs go to stdout, and the outcome for each object to
+//! stderr.
 
 use kube::api::DynamicObject;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::Wish;
+use super::RequestedRights;
 use crate::cli::{diff, output};
-use crate::cluster::apply::{self, Rehearsed};
+use crate::cluster::apply::{self, DryRun};
 use crate::cluster::{Cluster, object};
 use crate::link::connect::Connected;
 use crate::link::{authorize, declare, desired, grants};
 
-/// Shows what would become of each object.
-///
-/// # Errors
-/// When something would be refused.
-pub async fn rehearse(connected: &Connected, wish: &Wish) -> anyhow::Result<()> {
+/// Fails if an API server would refuse an object.
+pub async fn dry_run(connected: &Connected, requested: &RequestedRights) -> anyhow::Result<()> {
     let (source, target) = (connected.source(), connected.target());
-    let stored = grants::stored(source, &target.name).await?;
-    let wanted = wish.grants_of(connected, &stored)?;
+    let stored = grants::read(source, &target.name).await?;
+    let wanted = requested.unambiguous_grants(connected, &stored)?;
     authorize::ensure_namespaces(source, &wanted, &stored).await?;
     let objects = desired::source_objects(connected, &wanted)?;
     for object in &objects {
-        match one(source, object).await {
+        match dry_run_one(source, object).await {
             Err(error) if desired::is_policy(object) && error.is_not_found() => {
-                // Once, not for the binding too.
+                // Warn once, not for the binding again.
                 if object::kind(object) == "ValidatingAdmissionPolicy" {
-                    output::warn(&source.name, &authorize::no_policy(&wanted));
+                    output::warn(&source.name, &authorize::no_policy_warning(&wanted));
                 }
             }
-            shown => show(source, object, shown?)?,
+            result => show(source, object, result?)?,
         }
     }
-    for object in stored.beyond(&objects) {
-        show(source, object, Rehearsed { before: Some(object.clone()), after: None })?;
+    for object in stored.obsolete(&objects) {
+        show(source, object, DryRun { before: Some(object.clone()), after: None })?;
     }
-    let seconds = declare::lifetime(connected, wish.seconds).await?;
+    let seconds = declare::lifetime(connected, requested.seconds).await?;
     for object in desired::target_objects(connected, seconds)? {
-        show(target, &object, one(target, &object).await?)?;
+        show(target, &object, dry_run_one(target, &object).await?)?;
     }
     let name = desired::import(connected, seconds).secret_name();
-    output::say(
+    output::info(
         &target.name,
         &format!(
-            "secret {SYSTEM_NAMESPACE}/{name} would get a token of the link, unless it has one that works"
+            "Secret {SYSTEM_NAMESPACE}/{name} would get a new token of the link, unless its token is usable"
         ),
     );
     Ok(())
 }
 
-async fn one(
+async fn dry_run_one(
     cluster: &Cluster,
     object: &DynamicObject,
-) -> Result<Rehearsed, crate::cluster::call::CallError> {
-    // What is there of these is left as it is.
+) -> Result<DryRun, crate::cluster::call::CallError> {
+    // Bootstrap creates these, but never changes existing ones.
     let is_kept = matches!(object::kind(object), "Namespace" | "CustomResourceDefinition");
     if is_kept && let Some(stored) = apply::read(cluster, object).await? {
-        return Ok(Rehearsed { before: Some(stored.clone()), after: Some(stored) });
+        return Ok(DryRun { before: Some(stored.clone()), after: Some(stored) });
     }
-    apply::rehearse(cluster, object).await
+    apply::dry_run(cluster, object).await
 }
 
-fn show(cluster: &Cluster, object: &DynamicObject, rehearsed: Rehearsed) -> anyhow::Result<()> {
-    let title = object::title(object);
-    output::rehearsed(&cluster.name, &title, rehearsed.outcome());
-    let label = format!("{}: {title}", cluster.name);
-    output::styled(&diff::diff(&label, rehearsed.before.as_ref(), rehearsed.after.as_ref())?)
+fn show(cluster: &Cluster, object: &DynamicObject, result: DryRun) -> anyhow::Result<()> {
+    let reference = object::reference(object);
+    output::dry_run(&cluster.name, &reference, result.outcome());
+    let label = format!("{}: {reference}", cluster.name);
+    output::styled(&diff::diff(&label, result.before.as_ref(), result.after.as_ref())?)
 }

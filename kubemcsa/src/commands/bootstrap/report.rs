@@ -1,4 +1,4 @@
-//! What was granted, in plain sentences, and what to do next.
+//! Reports what was granted and what to do next, or prints the manifests instead.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Resource};
@@ -6,89 +6,87 @@ use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::args::OneSide;
-use super::{Made, Wish};
+use super::{Linked, RequestedRights};
 use crate::cli::output;
 use crate::cli::times::to_the_second;
 use crate::cluster::object;
+use crate::commands::for_context;
 use crate::link::connect::Connected;
 use crate::link::grants::{self, Grants};
-use crate::link::plan::{Way, elsewhere};
+use crate::link::plan::{Route, placeholder};
 use crate::link::{declare, desired};
 
-/// Says what was granted, and the next command.
-///
-/// # Errors
-/// When the example can't be written as YAML.
-pub async fn report(connected: &Connected, way: &Way, made: &Made) -> anyhow::Result<()> {
+pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> anyhow::Result<()> {
     let (target, source) = (connected.target(), connected.source());
-    output::say(
+    output::info(
         &source.name,
-        &format!("granted to {}, as service account {SYSTEM_NAMESPACE}/{}:", target.name, target.name),
+        &format!("permissions of {} (service account {SYSTEM_NAMESPACE}/{}):", target.name, target.name),
     );
-    for sentence in made.authorized.grants().sentences(&target.name, made.verified.policy()) {
-        output::say(&source.name, &format!("- {sentence}"));
+    for sentence in linked.authorized.grants().sentences(&target.name, linked.verified.policy()) {
+        output::info(&source.name, &format!("- {sentence}"));
     }
     let flags = connected.plan().flags();
-    let change = match made.authorized.grants() {
+    let change = match linked.authorized.grants() {
         Grants::Everything => {
-            format!("to narrow that: {} --allow NAMESPACE[/NAME]", flags.of("bootstrap", ""))
+            format!("to restrict them: {} --allow NAMESPACE[/NAME]", flags.other_command("bootstrap", ""))
         }
-        Grants::Only(_) => format!("to change that: {}; or deny", flags.of("allow", "NAMESPACE[/NAME]")),
+        Grants::Only(_) => {
+            format!("to change them: {} (or deny)", flags.other_command("allow", "NAMESPACE[/NAME]"))
+        }
     };
-    output::say(&source.name, &change);
-    output::say(&source.name, &format!("to end it: {}", flags.of("unlink", "")));
+    output::info(&source.name, &change);
+    output::info(&source.name, &format!("to remove the link: {}", flags.other_command("unlink", "")));
     if connected.plan().flags().others.iter().any(|(flag, _)| *flag == "--link-ttl") {
-        let said = format!(
-            "tokens that the link got before live as long as they did; to end them: {}",
-            flags.of("rotate", "")
+        let message = format!(
+            "existing tokens of the link keep their lifetime; to revoke them: {}",
+            flags.other_command("rotate", "")
         );
-        output::say(&source.name, &said);
+        output::info(&source.name, &message);
     }
-    if let Some(expires_at) = made.verified.expires_at() {
-        output::say(
+    if let Some(expires_at) = linked.verified.expires_at() {
+        output::info(
             &target.name,
             &format!(
                 "linked to {} at {}; the link's token expires at {}, and the importer refreshes it",
                 source.name,
-                way.endpoint().server,
+                route.endpoint().server,
                 to_the_second(expires_at)
             ),
         );
     }
-    if way.same_host_only() {
+    if route.same_host_only() {
         output::warn(
             &target.name,
             &format!(
-                "{} works only for an importer that runs on this machine; for importers in pods run: {}",
-                way.endpoint().server,
-                connected.plan().flags().again_with("--source-server", &elsewhere(&way.endpoint().server))
+                "{} works only for an importer on this machine; for importers in pods, run: {}",
+                route.endpoint().server,
+                connected.plan().flags().with_flag("--source-server", &placeholder(&route.endpoint().server))
             ),
         );
     }
     if !has_importer(connected).await {
-        let flags = connected.plan().target().chosen().kubectl().replacen("kubectl", "", 1);
-        output::say(
-            &target.name,
-            &format!("there is no importer yet; to install it: kubemcsa install{flags}"),
-        );
+        let install = for_context("install", connected.plan().target().chosen());
+        output::info(&target.name, &format!("no importer is installed yet; to install it: {install}"));
     }
-    output::say(&target.name, "next, import a service account, such as one called pod-lister:");
-    output::paste(&next(&connected.plan().target().chosen().kubectl(), &source.name)?);
+    output::info(&target.name, "next, import a service account, for example one called pod-lister:");
+    output::paste(&example_import(&connected.plan().target().chosen().kubectl(), &source.name)?);
     Ok(())
 }
 
-/// Prints the objects for both sides instead, or for one.
-///
-/// # Errors
-/// When a cluster can't be asked what there is, or stdout can't be written to.
-pub async fn print(connected: &Connected, wish: &Wish, only: Option<OneSide>) -> anyhow::Result<()> {
+/// Prints the objects for both sides, or for one.
+pub async fn print_manifests(
+    connected: &Connected,
+    requested: &RequestedRights,
+    only: Option<OneSide>,
+) -> anyhow::Result<()> {
     let (source, target) = (connected.source(), connected.target());
-    let stored = grants::stored(source, &target.name).await?;
-    let seconds = declare::lifetime(connected, wish.seconds).await?;
-    let on_source = desired::source_objects(connected, &wish.grants_of(connected, &stored)?)?;
-    for object in stored.beyond(&on_source) {
-        let said = format!("delete {}, too: by it {} has more than that", object::title(object), target.name);
-        output::warn(&source.name, &said);
+    let stored = grants::read(source, &target.name).await?;
+    let seconds = declare::lifetime(connected, requested.seconds).await?;
+    let on_source = desired::source_objects(connected, &requested.unambiguous_grants(connected, &stored)?)?;
+    for object in stored.obsolete(&on_source) {
+        let title = object::title(object);
+        let message = format!("also delete {title}: it grants {} more than these manifests", target.name);
+        output::warn(&source.name, &message);
     }
     let sides = [
         (OneSide::Source, "source", &source.name, on_source),
@@ -101,22 +99,25 @@ pub async fn print(connected: &Connected, wish: &Wish, only: Option<OneSide>) ->
             output::document(&format!("{name} (the {side}): {}", object::title(&object)), &object)?;
         }
     }
-    output::say(
+    output::info(
         &target.name,
-        "printed, not applied; the link's token is not among it: after applying, bootstrap without -o mints it",
+        &format!(
+            "nothing was applied; apply the manifests of both sides, then mint the link's token: {}",
+            connected.plan().flags().command_line()
+        ),
     );
     Ok(())
 }
 
-/// Whoever runs the importer outside the cluster knows that there is no Deployment.
+/// An importer outside the cluster has no Deployment and is not found. An error counts as found.
 async fn has_importer(connected: &Connected) -> bool {
     let deployments: Api<Deployment> = Api::namespaced(connected.target().client.clone(), SYSTEM_NAMESPACE);
     let found = connected.target().call("read deployment importer", deployments.get_opt("importer")).await;
     !matches!(found, Ok(None))
 }
 
-/// kubectl reads some names as numbers or booleans where they are not quoted: the serializer knows.
-fn next(kubectl: &str, source: &str) -> anyhow::Result<String> {
+/// The serializer quotes names that YAML would read as numbers or booleans.
+fn example_import(kubectl: &str, source: &str) -> anyhow::Result<String> {
     let import = serde_json::json!({
         "apiVersion": ServiceAccountImport::api_version(&()),
         "kind": ServiceAccountImport::kind(&()),
@@ -128,7 +129,7 @@ fn next(kubectl: &str, source: &str) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::next;
+    use super::example_import;
     use mcsa_client::ServiceAccountImport;
     use rstest::rstest;
 
@@ -136,8 +137,8 @@ mod tests {
     #[case("c2", "clusterName: c2\n")]
     #[case("1.0", "clusterName: \"1.0\"\n")]
     #[case("on", "clusterName: \"on\"\n")]
-    fn what_is_to_be_pasted_is_an_import(#[case] source: &str, #[case] line: &str) {
-        let text = next("kubectl --context c1", source).unwrap();
+    fn example_is_a_valid_import(#[case] source: &str, #[case] line: &str) {
+        let text = example_import("kubectl --context c1", source).unwrap();
         let yaml = text.strip_prefix("kubectl --context c1 apply -f - <<EOF\n").unwrap();
         let import: ServiceAccountImport =
             serde_saphyr::from_str(yaml.strip_suffix("EOF\n").unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Several sources, side by side: a line each, and how many it were. One that fails stops no other.
+//! Links several sources in parallel. Prints a line for each and a summary; a failure does not stop the others.
 
 use std::collections::BTreeMap;
 
@@ -7,114 +7,114 @@ use futures::{StreamExt, stream};
 use indicatif::MultiProgress;
 use mcsa_runtime::errors;
 
-use super::{Args, Made, Wish, dry_run, link, plan};
+use super::{Args, Linked, RequestedRights, dry_run, link, plan};
 use crate::cli::output;
 use crate::cli::times::to_the_second;
 use crate::link::connect::{self, Reached};
-use crate::link::plan::{Plan, Way};
+use crate::link::plan::{Plan, Route};
 use crate::link::progress::Progress;
-use crate::link::{claim, declare, permit};
+use crate::link::{check_names, declare, permit};
 
-/// How many sources are linked at once.
-const AT_A_TIME: usize = 32;
+/// How many sources are linked in parallel.
+const CONCURRENCY: usize = 32;
 
-/// Links the target to each source.
-///
-/// # Errors
-/// When the target can't be used, or a source could not be linked.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let plans: Vec<_> =
         args.source_contexts.iter().map(|context| (context.clone(), plan(&args, Some(context)))).collect();
-    refuse_one_name_for_two(&plans)?;
-    let wish = Wish::of(&args);
-    // Where no link can be planned, there is no target either.
+    ensure_distinct_names(&plans)?;
+    let requested = RequestedRights::of(&args);
+    let verb = if args.dry_run { "would link" } else { "linked" };
+    // All plans have the same target; if all failed, there is none.
     let Some(side) =
         plans.iter().find_map(|(_, plan)| plan.as_ref().ok().map(|(plan, _)| plan.target().clone()))
     else {
-        return summary(plans.into_iter().map(|(context, plan)| (context, plan.map(drop))).collect());
+        let failed = plans.into_iter().map(|(context, plan)| {
+            plan.as_ref().err().into_iter().for_each(|error| report_failure(&context, error));
+            (context, plan.map(drop))
+        });
+        return summary(verb, failed.collect());
     };
     let target = connect::reach(&side).await?;
     if args.dry_run {
-        return rehearse_each(plans, &target, &wish).await;
+        return summary(verb, dry_run_each(plans, &target, &requested).await);
     }
     declare::prepare(target.cluster(), &Progress::Lines).await?;
 
     let lines = MultiProgress::new();
     let each = plans.into_iter().map(async |(context, plan)| {
         let progress = Progress::line(&lines, &context);
-        let made = match plan {
-            Ok((plan, way)) => one(plan, &way, &target, &wish, progress.clone()).await,
+        let linked = match plan {
+            Ok((plan, route)) => link_one(plan, &route, &target, &requested, progress.clone()).await,
             Err(error) => Err(error),
         };
-        progress.end(|| match &made {
-            Ok(said) => output::say(&said.0, &said.1),
-            Err(error) => tell(&context, error),
+        progress.finish(|| match &linked {
+            Ok((source, message)) => output::info(source, message),
+            Err(error) => report_failure(&context, error),
         });
-        (context, made.map(drop))
+        (context, linked.map(drop))
     });
-    summary(stream::iter(each).buffered(AT_A_TIME).collect().await)
+    summary(verb, stream::iter(each).buffered(CONCURRENCY).collect().await)
 }
 
-/// Links one; what is said of it then.
-async fn one(
+/// Returns the name of the source, and what to print about it.
+async fn link_one(
     plan: Plan,
-    way: &Way,
+    route: &Route,
     target: &Reached,
-    wish: &Wish,
+    requested: &RequestedRights,
     progress: Progress,
 ) -> anyhow::Result<(String, String)> {
-    progress.say(plan.source().name(), "connecting");
+    progress.info(plan.source().name(), "connecting");
     let source = connect::reach(plan.source()).await?;
     let connected = connect::pair(plan, target.clone(), source, progress)?;
-    let permitted = permit::permit(claim::claim(connected).await?).await?;
-    let Made { authorized, verified } = link(&permitted, way, wish).await?;
-    let until = verified.expires_at().map(|time| format!(", with a token until {}", to_the_second(time)));
+    let permitted = permit::permit(check_names::check_names(connected).await?).await?;
+    let Linked { authorized, verified } = link(&permitted, route, requested).await?;
+    let expiry = verified.expires_at().map(|time| format!("; the token expires at {}", to_the_second(time)));
     let (target, source) = (&permitted.target().name, &permitted.source().name);
-    let linked =
-        format!("linked to {target}, which may import {}{}", authorized.grants(), until.unwrap_or_default());
-    Ok((source.clone(), linked))
+    let message =
+        format!("linked to {target}, which may import {}{}", authorized.grants(), expiry.unwrap_or_default());
+    Ok((source.clone(), message))
 }
 
-/// Most errors begin with the cluster's name, and so does the line.
-fn tell(context: &str, error: &anyhow::Error) {
-    let said = errors::line(error.as_ref());
-    output::failed(context, said.strip_prefix(&format!("{context}: ")).unwrap_or(&said));
+/// The line begins with the cluster's name, so it is removed from the error.
+fn report_failure(context: &str, error: &anyhow::Error) {
+    let message = errors::line(error.as_ref());
+    output::failed(context, message.strip_prefix(&format!("{context}: ")).unwrap_or(&message));
 }
 
-async fn rehearse_each(
-    plans: Vec<(String, anyhow::Result<(Plan, Way)>)>,
+async fn dry_run_each(
+    plans: Vec<(String, anyhow::Result<(Plan, Route)>)>,
     target: &Reached,
-    wish: &Wish,
-) -> anyhow::Result<()> {
-    let mut ended = Vec::new();
+    requested: &RequestedRights,
+) -> Vec<(String, anyhow::Result<()>)> {
+    let mut results = Vec::new();
     for (context, plan) in plans {
-        let rehearsed = match plan {
-            Ok((plan, _)) => rehearse_one(plan, target, wish).await,
+        let result = match plan {
+            Ok((plan, _)) => dry_run_one(plan, target, requested).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = &rehearsed {
-            tell(&context, error);
+        if let Err(error) = &result {
+            report_failure(&context, error);
         }
-        ended.push((context, rehearsed));
+        results.push((context, result));
     }
-    summary(ended)
+    results
 }
 
-async fn rehearse_one(plan: Plan, target: &Reached, wish: &Wish) -> anyhow::Result<()> {
+async fn dry_run_one(plan: Plan, target: &Reached, requested: &RequestedRights) -> anyhow::Result<()> {
     let source = connect::reach(plan.source()).await?;
     let connected = connect::pair(plan, target.clone(), source, Progress::Lines)?;
-    dry_run::rehearse(&*claim::claim(connected).await?, wish).await
+    dry_run::dry_run(&*check_names::check_names(connected).await?, requested).await
 }
 
-/// Which of the two the target would then know by that name, would depend on which comes last.
-fn refuse_one_name_for_two(plans: &[(String, anyhow::Result<(Plan, Way)>)]) -> anyhow::Result<()> {
+/// Two sources of the same name would overwrite each other's link.
+fn ensure_distinct_names(plans: &[(String, anyhow::Result<(Plan, Route)>)]) -> anyhow::Result<()> {
     let mut names = BTreeMap::new();
     for (context, plan) in plans {
         let Ok((plan, _)) = plan else { continue };
         if let Some(other) = names.insert(plan.source().name(), context) {
             bail!(
-                "contexts {other} and {context} are both of a cluster called {}; link them one at a time, with \
-                 --source-name",
+                "contexts {other} and {context} both use cluster name {}; link them one at a time, with --source-name",
                 plan.source().name()
             );
         }
@@ -122,19 +122,15 @@ fn refuse_one_name_for_two(plans: &[(String, anyhow::Result<(Plan, Way)>)]) -> a
     Ok(())
 }
 
-fn summary(ended: Vec<(String, anyhow::Result<()>)>) -> anyhow::Result<()> {
-    let all = ended.len();
+fn summary(verb: &str, results: Vec<(String, anyhow::Result<()>)>) -> anyhow::Result<()> {
+    let all = results.len();
     let failed: Vec<_> =
-        ended.into_iter().filter(|(_, ended)| ended.is_err()).map(|(context, _)| context).collect();
+        results.into_iter().filter(|(_, result)| result.is_err()).map(|(context, _)| context).collect();
     if failed.is_empty() {
-        output::paste(&format!("all {all} sources are done"));
+        output::paste(&format!("{verb} {all} of {all} sources"));
         return Ok(());
     }
-    bail!(
-        "{} of {all} sources are done; these are not: {}; run this again for them, once that is mended",
-        all - failed.len(),
-        failed.join(", ")
-    )
+    bail!("{verb} {} of {all} sources; failed: {} (see above)", all - failed.len(), failed.join(", "))
 }
 
 #[cfg(test)]
@@ -142,9 +138,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_in_the_sum() {
-        let ended = vec![("c2".to_owned(), Ok(())), ("c3".to_owned(), Err(anyhow::anyhow!("away")))];
-        let error = summary(ended).unwrap_err().to_string();
-        assert!(error.starts_with("1 of 2 sources are done; these are not: c3;"), "{error}");
+    fn summary_names_the_sources_that_failed() {
+        let results = vec![("c2".to_owned(), Ok(())), ("c3".to_owned(), Err(anyhow::anyhow!("unreachable")))];
+        let error = summary("linked", results).unwrap_err().to_string();
+        assert_eq!(error, "linked 1 of 2 sources; failed: c3 (see above)");
     }
 }

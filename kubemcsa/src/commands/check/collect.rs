@@ -1,4 +1,4 @@
-//! First step: what there is in the target, as far as the caller may see it.
+//! First step: reads everything in the target that the caller may read.
 
 mod pods;
 mod refused;
@@ -16,41 +16,37 @@ use kube::{Api, Resource, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{ENABLED, GROUP, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
 
-use super::facts::{self, Deployed, Facts, Importer, Unseen};
+use super::facts::{self, DeploymentStatus, Facts, Importer, NotChecked};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, lease, list};
 use crate::link::existing;
 
-/// Looks at all that matters, in all namespaces or one. What the caller may not see is noted.
+/// Collects the facts of all namespaces, or of one. Records what the caller may not read.
 ///
 /// # Errors
-/// When the target does not answer, does not know the caller, or has no such namespace.
-pub async fn collect(
-    cluster: &Cluster,
-    namespace: Option<&str>,
-    patience: Duration,
-) -> anyhow::Result<Facts> {
+/// If the target does not answer, does not accept the caller's credentials, or has no such namespace.
+pub async fn collect(cluster: &Cluster, namespace: Option<&str>, timeout: Duration) -> anyhow::Result<Facts> {
     let (has_crd, namespaces) = tokio::join!(has_crd(cluster), namespaces(cluster, namespace));
     let has_crd = has_crd?;
-    if let (Some(name), Ok(found)) = (namespace, &namespaces) {
-        // Nothing would be found in it, and that would look well.
-        ensure!(found.contains_key(name), "there is no namespace {name} in {}", cluster.name);
+    if let (Some(name), Ok(existing)) = (namespace, &namespaces) {
+        // A misspelled namespace must not look healthy.
+        ensure!(existing.contains_key(name), "namespace {name} does not exist in {}", cluster.name);
     }
     let (importer, webhook, secrets, imports, pods, refused) = tokio::join!(
-        importer(cluster, patience),
+        importer(cluster, timeout),
         webhook::collect(cluster),
         existing::secrets(cluster),
         imports(cluster, namespace),
         pods::collect(cluster, namespace),
         refused::collect(cluster, namespace),
     );
-    let mut unseen = Vec::new();
-    let (importer, webhook) = (importer.noted(&mut unseen), webhook.noted(&mut unseen));
-    let secrets = note(secrets, "Secret", Some(SYSTEM_NAMESPACE), &mut unseen);
+    let mut errors = Errors::default();
+    let (importer, webhook) = (errors.take(importer), errors.take(webhook));
+    let secrets = errors.record(secrets, "Secret", Some(SYSTEM_NAMESPACE));
     let Imports { links, others } = imports;
-    let links = note(links, "ServiceAccountImport", Some(SYSTEM_NAMESPACE), &mut unseen);
-    let imports = note(others, "ServiceAccountImport", namespace, &mut unseen);
-    let sees_link_secrets = secrets.is_some();
+    let links = errors.record(links, "ServiceAccountImport", Some(SYSTEM_NAMESPACE));
+    let imports = errors.record(others, "ServiceAccountImport", namespace);
+    let has_link_secrets = secrets.is_some();
     let links = match (secrets, links) {
         (None, None) => None,
         (secrets, links) => Some(existing::pair(secrets.unwrap_or_default(), links.unwrap_or_default())),
@@ -61,81 +57,80 @@ pub async fn collect(
         importer,
         webhook,
         links,
-        sees_link_secrets,
+        has_link_secrets,
         imports,
-        namespaces: note(namespaces, "Namespace", None, &mut unseen),
-        pods: note(pods, "Pod", namespace, &mut unseen),
-        refused: note(refused, "Deployment", namespace, &mut unseen),
+        namespaces: errors.record(namespaces, "Namespace", None),
+        pods: errors.record(pods, "Pod", namespace),
+        refused: errors.record(refused, "Deployment", namespace),
         ..Default::default()
     };
     pods::find_controllers(cluster, &mut facts).await;
-    facts.unseen = unseen;
+    facts.not_checked = errors.0;
     Ok(facts)
 }
 
-/// What was seen, and what could not be.
-struct Seen<T> {
-    what: T,
-    unseen: Vec<Unseen>,
+/// Something that was collected, and the errors on the way.
+struct Collected<T> {
+    value: T,
+    errors: Errors,
 }
 
-impl<T> Seen<T> {
-    fn noted(self, unseen: &mut Vec<Unseen>) -> T {
-        unseen.extend(self.unseen);
-        self.what
+#[derive(Default)]
+struct Errors(Vec<NotChecked>);
+
+impl Errors {
+    /// Returns the value, or records the error.
+    fn record<T>(&mut self, result: Result<T, CallError>, kind: &str, namespace: Option<&str>) -> Option<T> {
+        let not_checked = |error: &CallError| NotChecked {
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            error: error.to_string(),
+        };
+        result.map_err(|error| self.0.push(not_checked(&error))).ok()
+    }
+
+    /// Returns the value, and adds its errors.
+    fn take<T>(&mut self, collected: Collected<T>) -> T {
+        self.0.extend(collected.errors.0);
+        collected.value
     }
 }
 
-/// What was looked at; none, and that is noted, where it could not be.
-fn note<T>(
-    looked: Result<T, CallError>,
-    kind: &str,
-    namespace: Option<&str>,
-    unseen: &mut Vec<Unseen>,
-) -> Option<T> {
-    let noted = |error: &CallError| Unseen {
-        kind: kind.to_owned(),
-        namespace: namespace.map(str::to_owned),
-        why: error.to_string(),
-    };
-    looked.map_err(|error| unseen.push(noted(&error))).ok()
-}
-
-/// Everyone may ask this, so whoever gets no answer gets none to anything else.
+/// Every authenticated user may read this: if the target does not answer, all other calls would fail, too.
 async fn has_crd(cluster: &Cluster) -> Result<bool, CallError> {
     let version = ServiceAccountImport::api_version(&());
     let resources = cluster.client.list_api_group_resources(&version);
-    match cluster.call(&format!("read which resources {GROUP} has"), resources).await {
+    match cluster.call(&format!("list the resources of {GROUP}"), resources).await {
         Ok(resources) => {
             let plural = ServiceAccountImport::plural(&());
             Ok(resources.resources.iter().any(|resource| resource.name == plural))
         }
         Err(error) if error.is_not_found() => Ok(false),
-        // Then it is known soon enough.
+        // Listing imports will tell.
         Err(error) if error.refusal().is_some() => Ok(true),
         Err(error) => Err(error),
     }
 }
 
-async fn importer(cluster: &Cluster, patience: Duration) -> Seen<Importer> {
-    let mut unseen = Vec::new();
+async fn importer(cluster: &Cluster, timeout: Duration) -> Collected<Importer> {
+    let mut errors = Errors::default();
     let (deployment, lease) = tokio::join!(deployment(cluster, "importer"), lease::read(cluster));
-    let deployment = note(deployment, "Deployment", Some(SYSTEM_NAMESPACE), &mut unseen);
-    let lease = note(lease, "Lease", Some(SYSTEM_NAMESPACE), &mut unseen);
-    let is_seen = deployment.is_some() && lease.is_some();
+    let deployment = errors.record(deployment, "Deployment", Some(SYSTEM_NAMESPACE));
+    let lease = errors.record(lease, "Lease", Some(SYSTEM_NAMESPACE));
+    let is_readable = deployment.is_some() && lease.is_some();
     let (deployment, lease) = (deployment.flatten(), lease.flatten());
-    let is_leading = match &lease {
-        Some(lease) => lease::is_renewed(cluster, lease, patience).await,
+    let has_leader = match &lease {
+        Some(lease) => lease::is_renewed(cluster, lease, timeout).await,
         None => false,
     };
-    let what = Importer {
-        confined: deployment.as_ref().and_then(confined),
-        deployment: deployment.as_ref().map(deployed),
+    let value = Importer {
+        namespaces: deployment.as_ref().and_then(confined_to),
+        deployment: deployment.as_ref().map(status),
         lease,
-        is_leading,
-        is_seen,
+        has_leader,
+        is_readable,
     };
-    Seen { what, unseen }
+    Collected { value, errors }
 }
 
 async fn deployment(cluster: &Cluster, name: &str) -> Result<Option<Deployment>, CallError> {
@@ -143,25 +138,23 @@ async fn deployment(cluster: &Cluster, name: &str) -> Result<Option<Deployment>,
     cluster.call(&format!("read deployment {SYSTEM_NAMESPACE}/{name}"), deployments.get_opt(name)).await
 }
 
-/// How many of its pods there are.
-fn deployed(deployment: &Deployment) -> Deployed {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+fn status(deployment: &Deployment) -> DeploymentStatus {
+    let desired = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let available = deployment.status.as_ref().and_then(|status| status.available_replicas);
-    Deployed { wanted, available: available.unwrap_or_default() }
+    DeploymentStatus { desired, available: available.unwrap_or_default() }
 }
 
-/// The namespaces that its `--namespaces` names.
-fn confined(deployment: &Deployment) -> Option<BTreeSet<String>> {
+/// The values of the importer's `--namespaces`.
+fn confined_to(deployment: &Deployment) -> Option<BTreeSet<String>> {
     let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
     let args: Vec<&String> = pod.containers.first()?.args.iter().flatten().collect();
-    let inline = args.iter().filter_map(|arg| arg.strip_prefix("--namespaces="));
-    let apart = args.windows(2).filter(|pair| *pair[0] == "--namespaces").map(|pair| pair[1].as_str());
-    let named: BTreeSet<_> =
-        inline.chain(apart).flat_map(|value| value.split(',')).map(str::to_owned).collect();
-    (!named.is_empty()).then_some(named)
+    let joined = args.iter().filter_map(|arg| arg.strip_prefix("--namespaces="));
+    let separate = args.windows(2).filter(|pair| *pair[0] == "--namespaces").map(|pair| pair[1].as_str());
+    let namespaces: BTreeSet<_> =
+        joined.chain(separate).flat_map(|value| value.split(',')).map(str::to_owned).collect();
+    (!namespaces.is_empty()).then_some(namespaces)
 }
 
-/// The imports of links, and all others.
 struct Imports {
     links: Result<Vec<ServiceAccountImport>, CallError>,
     others: Result<facts::Imports, CallError>,
@@ -204,11 +197,14 @@ mod tests {
     #[case(json!(["--log-format=json"]), None)]
     #[case(json!(["--namespaces=a,b", "--log=info"]), Some(&["a", "b"][..]))]
     #[case(json!(["--namespaces", "a"]), Some(&["a"][..]))]
-    fn an_importer_is_confined(#[case] args: serde_json::Value, #[case] expected: Option<&[&str]>) {
+    fn confined_namespaces_are_read_from_the_arguments(
+        #[case] args: serde_json::Value,
+        #[case] expected: Option<&[&str]>,
+    ) {
         let pod = json!({ "containers": [{ "name": "importer", "args": args }] });
         let spec = json!({ "selector": {}, "template": { "spec": pod } });
         let deployment = serde_json::from_value(json!({ "metadata": {}, "spec": spec })).unwrap();
         let expected = expected.map(|names| names.iter().map(ToString::to_string).collect());
-        assert_eq!(confined(&deployment), expected);
+        assert_eq!(confined_to(&deployment), expected);
     }
 }

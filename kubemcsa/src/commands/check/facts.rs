@@ -1,4 +1,4 @@
-//! What is known of a target: plain data, from which all findings follow.
+//! What was collected about a target: plain data, from which all findings follow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,109 +8,95 @@ use mcsa_client::ServiceAccountImport;
 
 use crate::link::existing::ExistingLink;
 
-/// What is known. What could not be looked at is none, and said among the unseen.
+/// Everything that was collected. What could not be read is `None`, and listed in `not_checked`.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// When it was looked, by this machine's clock.
+    /// When it was collected, by this machine's clock.
     pub now: Timestamp,
-    /// Whether the target knows what an import is.
+    /// Whether the target serves the CRD.
     pub has_crd: bool,
-    /// The importer.
     pub importer: Importer,
-    /// The webhook.
     pub webhook: Webhook,
-    /// The links.
     pub links: Option<Vec<ExistingLink>>,
-    /// Whether the Secrets of links could be read.
-    pub sees_link_secrets: bool,
-    /// What came of asking the importer about them.
-    pub asked: Asked,
-    /// All other imports, by namespace and name.
+    /// Whether the Secrets of links could be listed.
+    pub has_link_secrets: bool,
+    pub check_request: CheckRequest,
+    /// The imports that belong to no link.
     pub imports: Option<Imports>,
-    /// The namespaces, and whether the webhook is turned on in each.
+    /// The namespaces, and whether the webhook is enabled in each.
     pub namespaces: Option<BTreeMap<String, bool>>,
-    /// The pods that name imports.
+    /// The pods that reference imports.
     pub pods: Option<Vec<Pod>>,
     /// The Deployments whose pods the webhook refuses.
-    pub refused: Option<Vec<Refused>>,
-    /// What could not be looked at.
-    pub unseen: Vec<Unseen>,
+    pub refused: Option<Vec<RefusedDeployment>>,
+    pub not_checked: Vec<NotChecked>,
 }
 
 /// Imports, by namespace and name.
 pub type Imports = BTreeMap<(String, String), ServiceAccountImport>;
 
-/// Something that could not be looked at.
+/// Objects that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unseen {
-    /// The kind.
+pub struct NotChecked {
     pub kind: String,
-    /// Where.
+    /// `None`: in all namespaces, or the kind has no namespace.
     pub namespace: Option<String>,
-    /// Why.
-    pub why: String,
+    pub error: String,
 }
 
-/// A Deployment whose pods the webhook refuses, or can't be asked about.
+/// A Deployment whose pods the webhook refuses, or the API server because it can't call the webhook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Refused {
-    /// Its namespace.
+pub struct RefusedDeployment {
     pub namespace: String,
-    /// Its name.
-    pub deployment: String,
-    /// The imports that its pods name.
+    pub name: String,
+    /// The imports that its pods reference.
     pub imports: Vec<String>,
-    /// What was said when the last pod was refused.
+    /// Why the last pod was refused.
     pub message: String,
 }
 
-/// What is known of the importer.
 #[derive(Clone, Debug, Default)]
 pub struct Importer {
-    /// Its Deployment; an importer may also run elsewhere.
-    pub deployment: Option<Deployed>,
-    /// The Lease, which the one that works holds wherever it runs.
+    /// `None` if there is no Deployment: an importer may also run outside of the cluster.
+    pub deployment: Option<DeploymentStatus>,
+    /// The Lease, which the leading importer holds wherever it runs.
     pub lease: Option<Lease>,
-    /// Whether the Lease was renewed of late.
-    pub is_leading: bool,
-    /// Whether Deployment and Lease could both be looked at.
-    pub is_seen: bool,
-    /// The namespaces that it is confined to, if it is.
-    pub confined: Option<BTreeSet<String>>,
+    /// Whether the Lease was renewed recently.
+    pub has_leader: bool,
+    /// Whether both Deployment and Lease could be read.
+    pub is_readable: bool,
+    /// The namespaces that the importer is confined to. `None`: all.
+    pub namespaces: Option<BTreeSet<String>>,
 }
 
-/// A Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Deployed {
-    /// How many pods there should be.
-    pub wanted: i32,
-    /// How many are available.
+pub struct DeploymentStatus {
+    /// Desired number of pods.
+    pub desired: i32,
+    /// Available pods.
     pub available: i32,
 }
 
-/// What is known of the webhook.
 #[derive(Clone, Debug, Default)]
 pub struct Webhook {
-    /// Its Deployment.
-    pub deployment: Option<Deployed>,
-    /// Whether the Deployment could be looked at.
-    pub is_seen: bool,
-    /// The entries of its configuration; none where there is no configuration.
+    pub deployment: Option<DeploymentStatus>,
+    /// Whether the Deployment could be read.
+    pub is_readable: bool,
+    /// The webhooks of the configuration; `None` if there is no configuration.
     pub entries: Option<Vec<Entry>>,
-    /// Whether the configuration could be looked at.
-    pub is_configuration_seen: bool,
-    /// What it serves, where the Secret says so.
+    /// Whether the configuration could be read.
+    pub is_configuration_readable: bool,
+    /// The serving certificate, if it is in the Secret.
     pub certificate: Option<Certificate>,
 }
 
-/// An entry of the webhook configuration.
+/// A webhook of the MutatingWebhookConfiguration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
     pub name: String,
-    /// The URL at which the webhook is called, where it is no Service.
+    /// Its URL, if the API server does not call it through a Service.
     pub url: Option<String>,
-    /// The PEM bundle that its certificate is verified with.
+    /// PEM bundle of the authorities that the API server trusts.
     pub ca_bundle: String,
 }
 
@@ -119,53 +105,56 @@ pub struct Entry {
 pub struct Certificate {
     /// The chain, in PEM.
     pub chain: String,
-    /// cert-manager's Certificate that it comes from, if it does.
-    pub issued_by: Option<String>,
+    /// Name of cert-manager's Certificate, if cert-manager issued it.
+    pub cert_manager_name: Option<String>,
 }
 
-/// What came of asking the importer.
+/// The request for connectivity checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Asked {
-    /// It was not asked, as there is nobody to answer, or nothing to ask about.
+pub enum CheckRequest {
+    /// No importer runs, or there is no link to check.
     #[default]
-    Nothing,
-    /// It was asked, with this request, and had so many seconds.
-    Request(String, u64),
-    /// We may not ask.
-    Refused(String),
+    NotSent,
+    /// The importer had this number of seconds to check all links.
+    Sent { request: String, seconds: u64 },
+    /// The annotation could not be written.
+    Failed(String),
 }
 
-/// A pod that names imports.
+/// A pod that references imports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// The imports that it names.
+    /// The imports that it references.
     pub imports: Vec<String>,
-    /// The Secrets that are among its volumes.
+    /// The Secrets in its volumes.
     pub secrets: BTreeSet<String>,
-    /// The paths at which its containers mount something.
+    /// The mount paths of its containers.
     pub mount_paths: BTreeSet<String>,
-    /// Whether it waits to be started.
+    /// Whether its phase is `Pending`.
     pub is_pending: bool,
-    /// What made it: kind and name. A Deployment rather than its ReplicaSet, where that was looked for.
+    /// Kind and name of its controller: a Deployment instead of its ReplicaSet, if that was looked up.
     pub controller: Option<(String, String)>,
 }
 
 impl Facts {
+    /// Whether an importer runs, or might run because that could not be checked.
+    pub fn importer_may_run(&self) -> bool {
+        self.importer.has_leader || !self.importer.is_readable
+    }
+
     /// The imports of links.
     pub fn link_imports(&self) -> impl Iterator<Item = &ServiceAccountImport> {
         self.links.iter().flatten().filter_map(|link| link.import.as_ref())
     }
 
-    /// All other imports, as far as they were looked at.
+    /// All other imports; empty if they could not be listed.
     pub fn other_imports(&self) -> impl Iterator<Item = &ServiceAccountImport> {
         self.imports.iter().flat_map(BTreeMap::values)
     }
 
-    /// An import of a namespace; none also where it was not looked.
+    /// An import; `None` also if imports could not be listed.
     pub fn import(&self, namespace: &str, name: &str) -> Option<&ServiceAccountImport> {
         self.imports.as_ref()?.get(&(namespace.to_owned(), name.to_owned()))
     }

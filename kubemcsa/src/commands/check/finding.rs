@@ -1,94 +1,85 @@
-//! What is not as it should be.
+//! A finding: a problem or a warning about an object.
 
 use serde::Serialize;
 
 use crate::cli::program;
 
-/// One thing that is wrong, and how to put it right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// How bad it is.
     pub severity: Severity,
-    /// What it is about.
     pub object: Subject,
-    /// One word, as conditions have it.
+    /// One word, like the reason of a condition.
     pub reason: String,
-    /// What is wrong, for people.
+    /// What is wrong.
     pub message: String,
-    /// The command that mends it, or that shows what to mend.
-    pub mend: String,
+    /// The command that fixes it, or that shows what to fix.
+    #[serde(rename = "mend")]
+    pub fix: String,
 }
 
-/// How bad something is. The worst comes first.
+/// In the order in which findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Severity {
     /// Something does not work, or soon will not.
     Problem,
-    /// Something is odd, or could not be looked at.
+    /// Something is unusual, or could not be checked.
     Warning,
 }
 
-/// An object of the target.
+/// The object of the target that a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subject {
-    /// Its kind.
     pub kind: String,
-    /// Its namespace, if it is in one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
 }
 
 impl Subject {
-    /// The object of this kind and name in a namespace.
     pub fn namespaced(kind: &str, namespace: &str, name: &str) -> Self {
-        Self { namespace: Some(namespace.to_owned()), ..Self::global(kind, name) }
+        Self { namespace: Some(namespace.to_owned()), ..Self::cluster_scoped(kind, name) }
     }
 
-    /// The object of this kind and name in no namespace.
-    pub fn global(kind: &str, name: &str) -> Self {
+    pub fn cluster_scoped(kind: &str, name: &str) -> Self {
         Self { kind: kind.to_owned(), namespace: None, name: name.to_owned() }
     }
 }
 
 impl Finding {
-    /// Something that does not work.
-    pub fn problem(object: Subject, reason: &str, message: impl Into<String>, mend: String) -> Self {
+    pub fn problem(object: Subject, reason: &str, message: impl Into<String>, fix: String) -> Self {
         Self {
             severity: Severity::Problem,
             object,
             reason: reason.to_owned(),
-            message: plain(&message.into()),
-            mend: program::as_called(&mend).into_owned(),
+            message: without_internals(&message.into()),
+            fix: program::rename_commands(&fix).into_owned(),
         }
     }
 
-    /// Something that is odd.
-    pub fn warning(object: Subject, reason: &str, message: impl Into<String>, mend: String) -> Self {
-        Self { severity: Severity::Warning, ..Self::problem(object, reason, message, mend) }
+    pub fn warning(object: Subject, reason: &str, message: impl Into<String>, fix: String) -> Self {
+        Self { severity: Severity::Warning, ..Self::problem(object, reason, message, fix) }
     }
 }
 
-/// A message without what the HTTP client and its TLS say to programmers alone.
-fn plain(message: &str) -> String {
-    let mut plain = message.replace("ServiceError: ", "");
-    // Of each, its cause follows.
-    while let Some((start, length)) = find(&plain, "client error (", "): ") {
-        plain.replace_range(start..start + length, "");
+/// Removes the parts of a message by which the HTTP client and its TLS stack address programmers.
+fn without_internals(message: &str) -> String {
+    let mut text = message.replace("ServiceError: ", "");
+    // The cause follows the colon.
+    while let Some((start, length)) = find(&text, "client error (", "): ") {
+        text.replace_range(start..start + length, "");
     }
-    while let Some(start) = plain.find("https://docs.rs/") {
-        let url = &plain[start..];
+    while let Some(start) = text.find("https://docs.rs/") {
+        let url = &text[start..];
         let end = start + url.find(|c: char| c.is_whitespace() || ";,)".contains(c)).unwrap_or(url.len());
-        let start = plain[..start].trim_end_matches([':', ' ']).len();
-        plain.replace_range(start..end, "");
+        let start = text[..start].trim_end_matches([':', ' ']).len();
+        text.replace_range(start..end, "");
     }
-    plain
+    text
 }
 
-/// Where the first part of a text is that begins and ends so, and how long it is.
+/// Start and length of the first part of a text that begins with `from` and ends with `to`.
 fn find(text: &str, from: &str, to: &str) -> Option<(usize, usize)> {
     let start = text.find(from)?;
     let end = text[start..].find(to)?;
@@ -101,21 +92,21 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::of_others("c2 says: no", "c2 says: no")]
-    #[case::refused(
+    #[case::unchanged("c2 says: no", "c2 says: no")]
+    #[case::http_client(
         "asking c2: ServiceError: client error (Connect): tcp connect error: Connection refused; is it up?",
         "asking c2: tcp connect error: Connection refused; is it up?"
     )]
-    #[case::without_a_cause(
+    #[case::http_client_without_cause(
         "asking c2: ServiceError: client error (Connect)",
         "asking c2: client error (Connect)"
     )]
-    #[case::ended(
+    #[case::link_to_documentation(
         "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest/#eof; is it up?",
         "peer closed connection without sending TLS close_notify; is it up?"
     )]
-    #[case::at_its_end("eof: https://docs.rs/a https://docs.rs/b", "eof")]
-    fn messages_are_for_people(#[case] message: &str, #[case] expected: &str) {
-        assert_eq!(plain(message), expected);
+    #[case::links_at_the_end("eof: https://docs.rs/a https://docs.rs/b", "eof")]
+    fn internals_are_removed(#[case] message: &str, #[case] expected: &str) {
+        assert_eq!(without_internals(message), expected);
     }
 }

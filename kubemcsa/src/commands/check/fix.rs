@@ -1,77 +1,80 @@
-//! The commands that mend what is found, to be pasted into a shell.
+//! The commands that fix findings, for pasting into a shell.
 
 use kube::ResourceExt;
 use mcsa_client::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
 use mcsa_credentials::link::Link;
 
-use crate::cluster::kubeconfig::{Chosen, shell_quote};
+use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
 use crate::link::existing::ExistingLink;
-use crate::link::flags::{Flags, SourceFlags, TargetFlags, WayFlags};
+use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
 
-/// A word that is for people to replace.
+/// For people to replace.
 const SOURCE: &str = "SOURCE_CONTEXT";
 
-/// Makes commands for one target.
+/// Builds commands for one target.
 #[derive(Clone, Debug)]
-pub struct Mend {
-    target: Chosen,
+pub struct FixCommands {
+    target: ChosenContext,
 }
 
-impl Mend {
-    /// For the target of this context.
-    pub fn of(target: &Chosen) -> Self {
+impl FixCommands {
+    pub fn of(target: &ChosenContext) -> Self {
         Self { target: target.clone() }
     }
 
-    /// kubectl in the target, with these words.
-    pub fn kubectl(&self, words: &[&str]) -> String {
-        join(&self.target.kubectl(), words)
+    /// kubectl in the target.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        join(&self.target.kubectl(), args)
     }
 
-    /// The same, in a namespace.
-    pub fn in_namespace(&self, namespace: &str, words: &[&str]) -> String {
-        self.kubectl(&[&["-n", namespace], words].concat())
+    /// kubectl in a namespace of the target.
+    pub fn in_namespace(&self, namespace: &str, args: &[&str]) -> String {
+        self.kubectl(&[&["-n", namespace], args].concat())
     }
 
-    /// The same, in the system namespace.
-    pub fn in_system(&self, words: &[&str]) -> String {
-        self.in_namespace(SYSTEM_NAMESPACE, words)
+    /// kubectl in the system namespace of the target.
+    pub fn in_system(&self, args: &[&str]) -> String {
+        self.in_namespace(SYSTEM_NAMESPACE, args)
     }
 
-    /// kubectl in a source, which has a context of a name that is not known here.
-    pub fn in_source(words: &[&str]) -> String {
-        join(&format!("kubectl --context {SOURCE}"), words)
+    /// kubectl in a source, whose context is unknown here.
+    pub fn in_source(args: &[&str]) -> String {
+        join(&format!("kubectl --context {SOURCE}"), args)
     }
 
-    /// Installs.
     pub fn install(&self) -> String {
         format!("kubemcsa install{}", self.target.kubectl().trim_start_matches("kubectl"))
     }
 
     /// Installs an importer that is confined to these namespaces.
-    pub fn confine<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> String {
+    pub fn install_confined<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> String {
         let namespaces = namespaces.collect::<Vec<_>>().join(",");
         format!("{} --namespaces {}", self.install(), shell_quote(&namespaces))
     }
 
-    /// Turns the webhook on in a namespace.
-    pub fn enable(&self, namespace: &str) -> String {
+    /// Enables the webhook in a namespace.
+    pub fn enable_webhook(&self, namespace: &str) -> String {
         self.kubectl(&["label", "namespace", namespace, &format!("{NAMESPACE_LABEL}={ENABLED}")])
     }
 
-    /// Makes the link to a source anew, by the way that it has, and allowed this; nothing: what it was before.
+    /// Bootstraps a link again, with its current connection. An empty `allow` keeps what the link may import.
     pub fn bootstrap(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
-        let way = link.and_then(ExistingLink::link).and_then(Result::ok);
-        self.flags(source, link, way, allow).again_with("--source-context", SOURCE)
+        let current = link.and_then(ExistingLink::link).and_then(Result::ok);
+        self.flags(source, link, current, allow).with_flag("--source-context", SOURCE)
     }
 
-    /// The same, by whichever way the source's context has.
-    pub fn bootstrap_elsewhere(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
-        self.flags(source, link, None, allow).again_with("--source-context", SOURCE)
+    /// Bootstraps a link again, with the connection that the source's context has.
+    pub fn bootstrap_as_in_context(
+        &self,
+        source: &str,
+        link: Option<&ExistingLink>,
+        allow: &[String],
+    ) -> String {
+        self.flags(source, link, None, allow).with_flag("--source-context", SOURCE)
     }
 
-    /// The same, by an address that the target reaches, which only people know.
-    pub fn bootstrap_at_another_address(
+    /// Bootstraps a link again, with another address, which only people know.
+    pub fn bootstrap_with_server(
         &self,
         source: &str,
         link: Option<&ExistingLink>,
@@ -79,24 +82,30 @@ impl Mend {
     ) -> String {
         let mut flags = self.flags(source, link, None, allow);
         flags.source.context = Some(SOURCE.to_owned());
-        flags.again_with("--source-server", "https://ADDRESS_THAT_THE_TARGET_REACHES")
+        flags.with_flag("--source-server", "https://ADDRESS_THAT_THE_TARGET_REACHES")
     }
 
-    /// Makes a link anew to another cluster, which has the source's place.
-    pub fn replace(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
-        let unlink = self.flags(source, link, None, &[]).of("unlink", "--local-only");
+    /// Deletes a link and bootstraps it again, because another cluster has replaced the source.
+    pub fn relink(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
+        let unlink = self.flags(source, link, None, &[]).other_command("unlink", "--local-only");
         format!("{unlink} && {}", self.bootstrap(source, link, allow))
     }
 
-    /// Has a link get another credential.
+    /// Rotates the credential of a link.
     pub fn rotate(&self, source: &str, link: &ExistingLink) -> String {
         let mut flags = self.flags(source, Some(link), None, &[]);
         flags.source.context = Some(SOURCE.to_owned());
-        flags.of("rotate", "")
+        flags.other_command("rotate", "")
     }
 
-    fn flags(&self, source: &str, link: Option<&ExistingLink>, way: Option<Link>, allow: &[String]) -> Flags {
-        let way = way.map(|link| link.endpoint);
+    fn flags(
+        &self,
+        source: &str,
+        link: Option<&ExistingLink>,
+        current: Option<Link>,
+        allow: &[String],
+    ) -> Flags {
+        let endpoint = current.map(|link| link.endpoint);
         Flags {
             command: "bootstrap",
             target: TargetFlags {
@@ -105,11 +114,11 @@ impl Mend {
                 name: link.and_then(ExistingLink::identity).map(|(_, name)| name),
             },
             source: SourceFlags { name: Some(source.to_owned()), ..Default::default() },
-            way: WayFlags {
-                source_server: way.as_ref().map(|way| way.server.clone()),
-                tls_server_name: way.as_ref().and_then(|way| way.tls_server_name.clone()),
-                // One with a password is nothing to print.
-                proxy_url: way.and_then(|way| way.proxy_url).filter(|url| !url.contains('@')),
+            route: RouteFlags {
+                source_server: endpoint.as_ref().map(|endpoint| endpoint.server.clone()),
+                tls_server_name: endpoint.as_ref().and_then(|endpoint| endpoint.tls_server_name.clone()),
+                // Never print a password.
+                proxy_url: endpoint.and_then(|endpoint| endpoint.proxy_url).filter(|url| !url.contains('@')),
                 ..Default::default()
             },
             others: allow.iter().map(|grant| ("--allow", grant.clone())).collect(),
@@ -117,7 +126,7 @@ impl Mend {
         }
     }
 
-    /// Lets a link import a service account.
+    /// Allows a link to import a service account.
     pub fn allow(&self, link: Option<&ExistingLink>, namespace: &str, name: &str) -> String {
         let target = link.and_then(ExistingLink::identity).map(|(_, name)| name);
         let target = target.unwrap_or_else(|| self.target.cluster_name.clone());
@@ -129,49 +138,49 @@ impl Mend {
         )
     }
 
-    /// Says all about an import.
+    /// Describes an import.
     pub fn describe(&self, import: &mcsa_client::ServiceAccountImport) -> String {
         let namespace = import.namespace().unwrap_or_default();
         self.in_namespace(&namespace, &["describe", "serviceaccountimport", &import.name_any()])
     }
 }
 
-fn join(command: &str, words: &[&str]) -> String {
-    let words = words.iter().map(|word| shell_quote(word));
-    std::iter::once(command.to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+fn join(command: &str, args: &[&str]) -> String {
+    let args = args.iter().map(|arg| shell_quote(arg));
+    std::iter::once(command.to_owned()).chain(args).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 pub mod tests {
     use super::*;
 
-    /// For a target `c1`.
-    pub fn mend() -> Mend {
-        let target = Chosen { context: "c1".into(), cluster_name: "c1".into(), ..Default::default() };
-        Mend::of(&target)
+    /// For the target `c1`.
+    pub fn commands() -> FixCommands {
+        let target = ChosenContext { context: "c1".into(), cluster_name: "c1".into(), ..Default::default() };
+        FixCommands::of(&target)
     }
 
     #[test]
-    fn what_is_pasted_reaches_the_same_cluster() {
-        let target = Chosen {
+    fn commands_use_the_same_context_and_kubeconfig() {
+        let target = ChosenContext {
             context: "my c1".into(),
             cluster_name: "c1".into(),
             file: Some("/tmp/a b".into()),
             ..Default::default()
         };
-        let mend = Mend::of(&target);
+        let commands = FixCommands::of(&target);
         assert_eq!(
-            mend.in_namespace("team", &["delete", "pod", "a"]),
+            commands.in_namespace("team", &["delete", "pod", "a"]),
             "kubectl --kubeconfig '/tmp/a b' --context 'my c1' -n team delete pod a"
         );
-        assert_eq!(mend.install(), "kubemcsa install --kubeconfig '/tmp/a b' --context 'my c1'");
+        assert_eq!(commands.install(), "kubemcsa install --kubeconfig '/tmp/a b' --context 'my c1'");
         assert_eq!(
-            mend.bootstrap("c2", None, &[]),
+            commands.bootstrap("c2", None, &[]),
             "kubemcsa bootstrap --target-context 'my c1' --target-kubeconfig '/tmp/a b' --source-name c2 \
              --source-context SOURCE_CONTEXT"
         );
         assert_eq!(
-            mend.allow(None, "default", "a b"),
+            commands.allow(None, "default", "a b"),
             "kubemcsa allow 'default/a b' --target-name c1 --source-context SOURCE_CONTEXT"
         );
     }

@@ -1,4 +1,4 @@
-//! Third step: what follows from the facts. A pure function, a file for each kind of object.
+//! Third step: what follows from the facts. Pure functions, with a file for each kind of object.
 
 mod advice;
 mod importer;
@@ -14,22 +14,22 @@ mod webhook;
 
 use super::facts::Facts;
 use super::finding::Finding;
-use super::fix::Mend;
+use super::fix::FixCommands;
 
-pub use self::pods::is_told_of;
+pub use self::pods::is_reported_by_controller;
 
-/// All that is wrong, the worst first.
-pub fn judge(facts: &Facts, mend: &Mend) -> Vec<Finding> {
+/// All findings, problems first.
+pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     let mut findings = if facts.has_crd {
-        let links = links::judge(facts, mend);
-        let imports = imports::judge(facts, &links, mend);
-        let (importer, webhook) = (importer::judge(facts, mend), webhook::judge(facts, mend));
-        [importer, webhook, links, imports, pods::judge(facts, mend)].concat()
+        let links = links::judge(facts, commands);
+        let imports = imports::judge(facts, &links, commands);
+        let (importer, webhook) = (importer::judge(facts, commands), webhook::judge(facts, commands));
+        [importer, webhook, links, imports, pods::judge(facts, commands)].concat()
     } else {
-        // All else would follow from it.
-        vec![importer::not_installed(mend)]
+        // All other findings would follow from this one.
+        vec![importer::not_installed(commands)]
     };
-    findings.extend(not_checked::judge(facts, mend));
+    findings.extend(not_checked::judge(facts, commands));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
@@ -37,23 +37,23 @@ pub fn judge(facts: &Facts, mend: &Mend) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::check::facts::Unseen;
+    use crate::commands::check::facts::NotChecked;
     use crate::commands::check::finding::Severity;
-    use crate::commands::check::fix::tests::mend;
+    use crate::commands::check::fix::tests::commands;
 
     #[test]
-    fn where_nothing_is_installed_that_is_all_there_is_to_say() {
-        let findings = judge(&Facts::default(), &mend());
+    fn missing_crd_is_the_only_finding() {
+        let findings = judge(&Facts::default(), &commands());
         assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].mend, "kubemcsa install --context c1");
+        assert_eq!(findings[0].fix, "kubemcsa install --context c1");
     }
 
     #[test]
     fn problems_come_before_warnings() {
-        let unseen = vec![Unseen { kind: "Pod".into(), namespace: None, why: "no".into() }];
-        let findings = judge(&Facts { unseen, ..Facts::default() }, &mend());
+        let not_checked = vec![NotChecked { kind: "Pod".into(), namespace: None, error: "no".into() }];
+        let findings = judge(&Facts { not_checked, ..Facts::default() }, &commands());
         let severities = [Severity::Problem, Severity::Warning];
         assert!(findings.iter().map(|finding| finding.severity).eq(severities), "{findings:?}");
-        assert_eq!(findings[1].mend, "kubectl --context c1 auth can-i --list");
+        assert_eq!(findings[1].fix, "kubectl --context c1 auth can-i --list");
     }
 }

@@ -1,4 +1,4 @@
-//! Second step: the importer is asked whether it reaches the sources. From here, that could only be guessed.
+//! Second step: has the importer check whether it reaches the sources, because this machine can't know.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use mcsa_credentials::contract::{CHECK_REQUESTED, SYSTEM_NAMESPACE};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::facts::{Asked, Facts};
+use super::facts::{CheckRequest, Facts};
 use crate::cli::output;
 use crate::cluster::apply::FIELD_MANAGER;
 use crate::cluster::call::CallError;
@@ -18,32 +18,32 @@ use crate::cluster::{Cluster, list};
 
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Asks about each link that has an import, and waits for the answers, but not for ever. Where there is
-/// nobody to answer, or we may not ask, the status has to do.
-pub async fn probe(cluster: &Cluster, facts: &mut Facts, patience: Duration) {
+/// Requests a check of each link that has an import, and waits for the results until the timeout. If no importer runs,
+/// or the request fails, findings rely on the last status.
+pub async fn probe(cluster: &Cluster, facts: &mut Facts, timeout: Duration) {
     let names: Vec<_> = facts.link_imports().map(ResourceExt::name_any).collect();
-    if names.is_empty() || !may_answer(facts) {
+    if names.is_empty() || !may_respond(facts) {
         return;
     }
-    let source = if names.len() == 1 { "the source" } else { "the sources" };
-    output::say(&cluster.name, &format!("asking the importer whether it reaches {source}"));
-    // With fractions, no two requests are the same.
+    let sources = if names.len() == 1 { "the source is" } else { "the sources are" };
+    output::info(&cluster.name, &format!("waiting for the importer to check whether {sources} reachable"));
+    // With fractions of a second, no two requests are the same.
     let request = Timestamp::now().to_string();
-    facts.asked = match request_all(cluster, &names, &request).await {
-        Ok(()) => Asked::Request(request.clone(), patience.as_secs()),
-        Err(error) => Asked::Refused(error.to_string()),
+    facts.check_request = match request_all(cluster, &names, &request).await {
+        Ok(()) => CheckRequest::Sent { request: request.clone(), seconds: timeout.as_secs() },
+        Err(error) => CheckRequest::Failed(error.to_string()),
     };
-    if let Asked::Request(..) = &facts.asked {
-        wait(cluster, facts, &request, patience).await;
+    if let CheckRequest::Sent { .. } = &facts.check_request {
+        wait(cluster, facts, &request, timeout).await;
     }
 }
 
-/// Whether there may be an importer, as far as it can be seen.
-fn may_answer(facts: &Facts) -> bool {
+/// Whether an importer might run.
+fn may_respond(facts: &Facts) -> bool {
     let importer = &facts.importer;
-    let is_deployed = importer.deployment.as_ref().is_some_and(|deployed| deployed.available > 0);
-    // One that takes part in no election has no Lease.
-    importer.is_leading || !importer.is_seen || (importer.lease.is_none() && is_deployed)
+    let is_available = importer.deployment.as_ref().is_some_and(|deployment| deployment.available > 0);
+    // An importer without leader election has no Lease.
+    facts.importer_may_run() || (importer.lease.is_none() && is_available)
 }
 
 async fn request_all(cluster: &Cluster, names: &[String], request: &str) -> Result<(), CallError> {
@@ -54,7 +54,7 @@ async fn request_all(cluster: &Cluster, names: &[String], request: &str) -> Resu
         let doing = format!("annotate service account import {SYSTEM_NAMESPACE}/{name}");
         match cluster.call(&doing, links.patch_metadata(name, &params, &patch)).await {
             Ok(_) => {}
-            // It went meanwhile.
+            // It was deleted meanwhile.
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
@@ -62,57 +62,57 @@ async fn request_all(cluster: &Cluster, names: &[String], request: &str) -> Resu
     Ok(())
 }
 
-async fn wait(cluster: &Cluster, facts: &mut Facts, request: &str, patience: Duration) {
-    let end = Instant::now() + patience;
+async fn wait(cluster: &Cluster, facts: &mut Facts, request: &str, timeout: Duration) {
+    let end = Instant::now() + timeout;
     loop {
-        let now = list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::links()).await;
-        let Ok(now) = now else { return };
+        let imports = list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::links()).await;
+        let Ok(imports) = imports else { return };
         for link in facts.links.iter_mut().flatten() {
-            let known = link.import.as_ref().map(ResourceExt::name_any);
-            if let Some(import) = now.iter().find(|import| Some(import.name_any()) == known) {
+            let name = link.import.as_ref().map(ResourceExt::name_any);
+            if let Some(import) = imports.iter().find(|import| Some(import.name_any()) == name) {
                 link.import = Some(import.clone());
             }
         }
-        if now.iter().all(|import| is_answered(import, request)) || Instant::now() >= end {
+        if imports.iter().all(|import| has_result(import, request)) || Instant::now() >= end {
             return;
         }
         sleep(PAUSE).await;
     }
 }
 
-/// Whether the status answers this very request.
-pub fn is_answered(import: &ServiceAccountImport, request: &str) -> bool {
-    let answered = import.status.as_ref().and_then(|status| status.checked_request.as_deref());
-    answered == Some(request)
+/// Whether the status has the result of this request.
+pub fn has_result(import: &ServiceAccountImport, request: &str) -> bool {
+    let checked = import.status.as_ref().and_then(|status| status.checked_request.as_deref());
+    checked == Some(request)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::check::facts::{Deployed, Importer};
+    use crate::commands::check::facts::{DeploymentStatus, Importer};
     use k8s_openapi::api::coordination::v1::Lease;
     use rstest::rstest;
 
     #[rstest]
-    #[case::leads(true, true, true, 0, true)]
-    #[case::without_election(false, true, false, 1, true)]
-    #[case::nobody_holds_the_lease(false, true, true, 1, false)]
-    #[case::none(false, true, false, 0, false)]
-    #[case::unseen(false, false, false, 0, true)]
-    fn whether_there_is_anybody_to_ask(
-        #[case] is_leading: bool,
-        #[case] is_seen: bool,
+    #[case::has_leader(true, true, true, 0, true)]
+    #[case::without_leader_election(false, true, false, 1, true)]
+    #[case::lease_without_holder(false, true, true, 1, false)]
+    #[case::no_importer(false, true, false, 0, false)]
+    #[case::not_readable(false, false, false, 0, true)]
+    fn requests_are_sent_only_if_an_importer_may_run(
+        #[case] has_leader: bool,
+        #[case] is_readable: bool,
         #[case] has_lease: bool,
         #[case] available: i32,
         #[case] expected: bool,
     ) {
         let importer = Importer {
-            is_leading,
-            is_seen,
+            has_leader,
+            is_readable,
             lease: has_lease.then(Lease::default),
-            deployment: Some(Deployed { wanted: 2, available }),
+            deployment: Some(DeploymentStatus { desired: 2, available }),
             ..Default::default()
         };
-        assert_eq!(may_answer(&Facts { importer, ..Default::default() }), expected);
+        assert_eq!(may_respond(&Facts { importer, ..Default::default() }), expected);
     }
 }

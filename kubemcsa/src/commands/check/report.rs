@@ -1,4 +1,4 @@
-//! Last step: what was found, for people or for programs.
+//! Last step: prints the findings, for people or for programs.
 
 use anstyle::{AnsiColor, Style};
 use anyhow::bail;
@@ -14,7 +14,7 @@ use crate::cluster::object;
 const PROBLEM: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
-/// All of it, for programs.
+/// What programs read.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report<'a> {
@@ -28,7 +28,6 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Of what was found.
     pub fn of(cluster: &'a str, facts: &Facts, findings: &'a [Finding]) -> Self {
         let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
         Self {
@@ -42,50 +41,48 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Prints it.
-    ///
     /// # Errors
-    /// When there are problems, with how many, and when stdout can't be written to.
+    /// If there are problems, with their number, or stdout can't be written.
     pub fn print(&self, format: Option<Format>) -> anyhow::Result<()> {
         match format {
             Some(Format::Json) => output::json(self)?,
             Some(Format::Yaml) => output::yaml(self)?,
-            None => output::styled(&self.findings.iter().map(block).collect::<Vec<_>>().concat())?,
+            None => output::styled(&self.findings.iter().map(text).collect::<Vec<_>>().concat())?,
         }
         let summary = self.summary();
         if self.problems > 0 {
             bail!("{}: {summary}", self.cluster);
         }
-        output::say(self.cluster, &summary);
+        output::info(self.cluster, &summary);
         Ok(())
     }
 
     fn summary(&self) -> String {
-        let counted = |count: usize, what: &str| {
-            if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+        let counted = |count: usize, noun: &str| {
+            if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
         };
-        let seen = [(self.links, "link"), (self.imports, "import"), (self.pods, "pod")];
-        let seen = seen.map(|(count, what)| counted(count, what)).join(", ");
+        let checked = [(self.links, "link"), (self.imports, "import"), (self.pods, "pod")];
+        let checked = checked.map(|(count, noun)| counted(count, noun)).join(", ");
         match (self.problems, self.warnings) {
-            (0, 0) => format!("all well: {seen}"),
+            (0, 0) => format!("no problems ({checked})"),
             (problems, warnings) => {
-                format!("{}, {} ({seen})", counted(problems, "problem"), counted(warnings, "warning"))
+                format!("{}, {} ({checked})", counted(problems, "problem"), counted(warnings, "warning"))
             }
         }
     }
 }
 
-/// What people read of a finding; the mend stands on a line of its own, for pasting.
-fn block(finding: &Finding) -> String {
-    let Finding { severity, object, reason, message, mend } = finding;
+/// A finding for people, with the fix on a line of its own for pasting.
+fn text(finding: &Finding) -> String {
+    let Finding { severity, object, reason, message, fix } = finding;
     let (style, word) = match severity {
         Severity::Problem => (PROBLEM, "problem"),
         Severity::Warning => (WARNING, "warning"),
     };
     let title = object::titled(&object.kind, object.namespace.as_deref(), &object.name);
-    // Whatever an object says, it is told on one line.
+    // Conditions can have any content: print them on one line.
     let (reason, message) = (errors::short(reason), errors::short(message));
-    format!("{style}{word}{style:#}  {title}: {reason}\n    {message}\n    {mend}\n\n")
+    format!("{style}{word}{style:#}  {title}: {reason}\n    {message}\n    {fix}\n\n")
 }
 
 #[cfg(test)]
@@ -94,22 +91,21 @@ mod tests {
     use crate::commands::check::finding::Subject;
 
     #[test]
-    fn a_finding_for_people() {
+    fn finding_is_printed_with_its_fix() {
         let object = Subject::namespaced("ServiceAccountImport", "team", "a");
         let finding = Finding::problem(object, "Forbidden", "c2 says\nno", "kubectl get x".into());
-        let text = anstream::adapter::strip_str(&block(&finding)).to_string();
+        let printed = anstream::adapter::strip_str(&text(&finding)).to_string();
         assert_eq!(
-            text,
+            printed,
             "problem  service account import team/a: Forbidden\n    c2 says no\n    kubectl get x\n\n"
         );
     }
 
     #[test]
-    fn a_summary() {
+    fn summary_counts_findings_and_objects() {
         let facts = Facts { links: Some(vec![Default::default()]), ..Default::default() };
-        assert_eq!(Report::of("c1", &facts, &[]).summary(), "all well: 1 link, 0 imports, 0 pods");
-        let finding = Finding::warning(Subject::global("Pod", "a"), "NotSeen", "", String::new());
-        let findings = [finding];
+        assert_eq!(Report::of("c1", &facts, &[]).summary(), "no problems (1 link, 0 imports, 0 pods)");
+        let findings = [Finding::warning(Subject::cluster_scoped("Pod", "a"), "NotSeen", "", String::new())];
         let report = Report::of("c1", &facts, &findings);
         assert_eq!(report.summary(), "0 problems, 1 warning (1 link, 0 imports, 0 pods)");
     }

@@ -10,10 +10,9 @@ use mcsa_credentials::names::{self, is_dns_subdomain};
 
 use crate::cluster::kubeconfig::contexts;
 
-/// Which service account, and what its credential is printed as.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The service account
+    /// Name of the service account
     pub name: String,
 
     /// Kubeconfig file [default: KUBECONFIG, else ~/.kube/config]
@@ -24,67 +23,64 @@ pub struct Args {
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(contexts))]
     pub context: Option<String>,
 
-    /// Namespace of the service account [default: the context's]; of argo-profile also the only one of the
-    /// cluster that the profile is for [default: any]
+    /// Namespace of the service account [default: the context's]; if set, an argo-profile is limited to it
     #[arg(short, long, value_name = "NAME", value_parser = names::namespace)]
     pub namespace: Option<String>,
 
-    /// How long the token lives, at least 10m; the source may grant less
+    /// Lifetime of the token, at least 10m; the source may grant less
     #[arg(long, default_value = "1h", value_parser = lifetime)]
     pub duration: SignedDuration,
 
-    /// What to print
+    /// What to print, depending on the consumer
     #[arg(long, value_enum, default_value_t = Format::Secret, help_heading = "Document")]
     pub format: Format,
 
-    /// What the consumer calls the cluster [default: the name of the context's cluster]
+    /// Name of the cluster in the document [default: the name of the context's cluster]
     #[arg(long, value_name = "NAME", help_heading = "Document")]
     pub cluster_name: Option<String>,
 
-    /// Name of the Secret [default: the service account's, with -token at the end; or what the consumer of the
-    /// format looks for]
+    /// Name of the Secret [default: the name that the consumer expects, else the service account's name with -token]
     #[arg(long = "as", value_name = "NAME", value_parser = secret_name, help_heading = "Document")]
     pub secret: Option<String>,
 
-    /// Namespace of the Secret [default: where the consumer of the format looks: argocd, kueue-system or argo;
-    /// else none is said]
+    /// Namespace of the Secret [default: the consumer's usual one: argocd, kueue-system or argo; else not set]
     #[arg(long, value_name = "NAME", value_parser = names::namespace, help_heading = "Document")]
     pub secret_namespace: Option<String>,
 
-    /// Namespace of the workflows that an argo-profile is for; '' for any [default: the Secret's own]
+    /// Namespace of the workflows that may use an argo-profile; '' for all [default: the namespace of the Secret]
     #[arg(long, value_name = "NAME", value_parser = any_or_namespace, help_heading = "Document")]
     pub workflow_namespace: Option<String>,
 
-    /// How to write it
+    /// Output format of the document
     #[arg(short, long, value_enum, default_value_t = Syntax::Yaml, value_name = "SYNTAX",
         help_heading = "Document")]
     pub output: Syntax,
 
-    /// URL of the source's API server for the consumer [default: the kubeconfig's]
-    #[arg(long, value_name = "URL", help_heading = "Way to the source")]
+    /// URL at which the consumer reaches the source's API server [default: the kubeconfig's]
+    #[arg(long, value_name = "URL", help_heading = "Connection from consumer to source")]
     pub server: Option<String>,
 
-    /// Have the consumer not verify the source's certificate: whoever is on the way can read the token, and
-    /// answer in the source's place
-    #[arg(long, help_heading = "Way to the source")]
+    /// Have the consumer skip verification of the source's certificate: an attacker in the network can then read the
+    /// token, and impersonate the source
+    #[arg(long, help_heading = "Connection from consumer to source")]
     pub insecure_skip_tls_verify: bool,
 }
 
-/// In which form a credential is printed.
+/// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// A Secret like those of imports, which can be a link, too.
+    /// A Secret with the keys of an import's Secret; it can also be a link.
     Secret,
-    /// A plain kubeconfig file.
+    /// A kubeconfig file.
     Kubeconfig,
-    /// A cluster of Argo CD.
+    /// Argo CD: a cluster Secret.
     #[value(name = "argocd")]
     ArgoCd,
-    /// For spec.kubeConfig.secretRef of Flux.
+    /// Flux: a Secret for spec.kubeConfig.secretRef.
     Flux,
-    /// The kubeconfig of a Cluster of Cluster API.
+    /// Cluster API: the kubeconfig Secret of a Cluster.
     Capi,
-    /// For a MultiKueueCluster of Kueue.
+    /// Kueue: a Secret for a MultiKueueCluster.
     #[value(name = "multikueue")]
     MultiKueue,
     /// Argo Workflows: a Secret with a rest config for each cluster.
@@ -95,7 +91,7 @@ pub enum Format {
     ArgoProfile,
 }
 
-/// How a document is written.
+/// How the document is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Syntax {
     /// YAML.
@@ -105,9 +101,10 @@ pub enum Syntax {
 }
 
 fn lifetime(text: &str) -> Result<SignedDuration, String> {
-    let duration: SignedDuration = text.parse().map_err(|_| "a duration such as 90m or 24h".to_owned())?;
+    let duration: SignedDuration =
+        text.parse().map_err(|_| "must be a duration such as 90m or 24h".to_owned())?;
     if duration.as_secs() < MIN_EXPIRATION_SECONDS {
-        return Err("an API server mints for 10m at least".into());
+        return Err("must be at least 10m, the shortest lifetime that API servers accept".into());
     }
     Ok(duration)
 }
@@ -116,7 +113,7 @@ fn secret_name(text: &str) -> Result<String, String> {
     if is_dns_subdomain(text) {
         Ok(text.to_owned())
     } else {
-        Err("a Secret's name is a DNS-1123 subdomain, such as c2-pod-lister-token".into())
+        Err("must be a DNS-1123 subdomain, such as c2-pod-lister-token".into())
     }
 }
 
@@ -136,7 +133,7 @@ pub(super) mod tests {
         args: Args,
     }
 
-    /// The arguments of a command line, whose service account is `pod-lister`.
+    /// Parses flags, for service account `pod-lister`.
     pub(in super::super) fn args(flags: &[&str]) -> Args {
         Cli::parse_from(["export", "pod-lister"].iter().chain(flags)).args
     }
@@ -144,13 +141,13 @@ pub(super) mod tests {
     #[rstest]
     #[case("1h", Ok(3600))]
     #[case("10m", Ok(600))]
-    #[case("9m", Err("10m at least"))]
+    #[case("9m", Err("at least 10m"))]
     #[case("soon", Err("such as 90m"))]
-    fn lifetimes(#[case] text: &str, #[case] expected: Result<i64, &str>) {
+    fn lifetimes_are_parsed(#[case] text: &str, #[case] expected: Result<i64, &str>) {
         match (lifetime(text), expected) {
             (Ok(duration), Ok(seconds)) => assert_eq!(duration.as_secs(), seconds),
-            (Err(error), Err(said)) => assert!(error.contains(said), "{error}"),
-            (got, _) => panic!("{got:?}"),
+            (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+            (result, _) => panic!("{result:?}"),
         }
     }
 }

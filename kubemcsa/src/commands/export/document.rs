@@ -1,4 +1,4 @@
-//! What is printed.
+//! Last step: the document for the consumer.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
@@ -14,7 +14,7 @@ use super::mint::Minted;
 use crate::cli::times::to_the_second;
 use crate::cluster::kubeconfig::shell_quote;
 
-/// A document of one of the formats. *Absent:* `Debug`, which would print a Secret's values.
+/// *Absent:* `Debug`, which would print the values of a Secret.
 pub enum Document {
     /// For `kubectl apply`.
     Secret(Box<Secret>),
@@ -22,10 +22,8 @@ pub enum Document {
     Kubeconfig(Box<Kubeconfig>),
 }
 
-/// The document of this credential that the flags ask for.
-///
 /// # Errors
-/// When a kubeconfig in it can't be written.
+/// If the kubeconfig in a Secret can't be serialized.
 pub fn document(
     args: &Args,
     cluster_name: &str,
@@ -44,7 +42,7 @@ pub fn document(
     }
     let name = args.secret.clone().unwrap_or_else(|| format!("{}-token", args.name));
     let credential = Credential {
-        // As an import's Secret is named after it: <import>-token.
+        // The Secret of an import is named <import>-token.
         name: name.strip_suffix("-token").unwrap_or(&name).to_owned(),
         cluster_name: cluster_name.to_owned(),
         endpoint,
@@ -54,7 +52,7 @@ pub fn document(
     let exported = Exported { credential: &credential, service_account: &args.name, verification };
     let mut secret = match args.format {
         Format::Kubeconfig => return Ok(Document::Kubeconfig(Box::new(exported.kubeconfig()))),
-        Format::Secret => like_an_imports(name, &credential)?,
+        Format::Secret => import_secret(name, &credential)?,
         Format::ArgoCd => exported.argo_cd(),
         Format::Flux => exported.flux()?,
         Format::Capi => exported.cluster_api()?,
@@ -67,8 +65,8 @@ pub fn document(
         secret.metadata.name = Some(name.clone());
     }
     secret.metadata.namespace =
-        args.secret_namespace.clone().or(usual_namespace(args.format).map(str::to_owned));
-    // What is said of one token can't be said of a Secret with one for each cluster.
+        args.secret_namespace.clone().or(default_namespace(args.format).map(str::to_owned));
+    // The annotations describe one token, but this Secret has one for each cluster.
     if args.format != Format::ArgoClusters {
         let all = secret.metadata.annotations.get_or_insert_default();
         all.extend(annotations.into_iter().map(|(key, value)| (key.to_owned(), value)));
@@ -76,23 +74,24 @@ pub fn document(
     Ok(Document::Secret(Box::new(secret)))
 }
 
-/// What to know of a Secret that has more than one cluster.
+/// How to use a Secret with several clusters.
 pub fn hint(format: Format, cluster_name: &str) -> Option<String> {
     match format {
         Format::ArgoClusters => Some(format!(
-            "other clusters stay in that Secret with kubectl apply --server-side --field-manager {}",
+            "to keep other clusters in this Secret, use kubectl apply --server-side --field-manager {}",
             shell_quote(&format!("kubemcsa-{cluster_name}"))
         )),
         Format::ArgoKubeconfig => Some(
-            "that Secret has this cluster only; for several, merge kubeconfigs whose contexts are named after \
-             their clusters, and put what comes of it under the key value"
+            "this Secret has one cluster only; for several, merge kubeconfigs whose contexts are named after their \
+             clusters, and store the result under the key value"
                 .into(),
         ),
         _ => None,
     }
 }
 
-fn like_an_imports(name: String, credential: &Credential) -> anyhow::Result<Secret> {
+/// A Secret with the keys of an import's Secret.
+fn import_secret(name: String, credential: &Credential) -> anyhow::Result<Secret> {
     Ok(Secret {
         metadata: ObjectMeta { name: Some(name), ..Default::default() },
         type_: Some("Opaque".into()),
@@ -105,8 +104,8 @@ fn scope(args: &Args) -> Scope<'_> {
     Scope { workflow_namespace: args.workflow_namespace.as_deref(), namespace: args.namespace.as_deref() }
 }
 
-/// Where the format's one consumer looks, if it has a usual place.
-fn usual_namespace(format: Format) -> Option<&'static str> {
+/// The namespace in which the consumer of the format usually reads Secrets.
+fn default_namespace(format: Format) -> Option<&'static str> {
     match format {
         Format::ArgoCd => Some(argo_cd::NAMESPACE),
         Format::MultiKueue => Some(kubeconfigs::KUEUE_NAMESPACE),
@@ -124,7 +123,7 @@ mod tests {
     use jiff::Timestamp;
     use rstest::rstest;
 
-    fn printed(flags: &[&str]) -> Document {
+    fn document_for(flags: &[&str]) -> Document {
         let endpoint = Endpoint {
             server: "https://c2".into(),
             ca_bundle: Some("PEM".into()),
@@ -146,8 +145,12 @@ mod tests {
     #[case(&["--format", "argo-clusters"], Some("argo"), "clusters")]
     #[case(&["--format", "argo-kubeconfig"], Some("argo"), "kubeconfig")]
     #[case(&["--format", "argo-profile"], Some("argo"), "argo.c2")]
-    fn where_it_is_looked_for(#[case] flags: &[&str], #[case] namespace: Option<&str>, #[case] name: &str) {
-        let Document::Secret(secret) = printed(flags) else { panic!("no Secret") };
+    fn secrets_have_the_name_and_namespace_that_the_consumer_expects(
+        #[case] flags: &[&str],
+        #[case] namespace: Option<&str>,
+        #[case] name: &str,
+    ) {
+        let Document::Secret(secret) = document_for(flags) else { panic!("no Secret") };
         assert_eq!(secret.metadata.namespace.as_deref(), namespace);
         assert_eq!(secret.metadata.name.as_deref(), Some(name));
         let annotations = secret.metadata.annotations.unwrap_or_default();
@@ -156,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn a_kubeconfig_is_no_secret() {
-        let Document::Kubeconfig(kubeconfig) = printed(&["--format", "kubeconfig"]) else {
+    fn kubeconfig_is_printed_without_a_secret() {
+        let Document::Kubeconfig(kubeconfig) = document_for(&["--format", "kubeconfig"]) else {
             panic!("a Secret")
         };
         assert_eq!(kubeconfig.current_context.as_deref(), Some("default/pod-lister@c2"));

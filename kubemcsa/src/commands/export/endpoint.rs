@@ -1,17 +1,17 @@
-//! The way to the source that the consumer is told.
+//! Second step: how the consumer reaches the source.
 
 use mcsa_credentials::credential::Endpoint;
 
 use super::args::{Args, Format};
 use crate::cli::output;
-use crate::cluster::kubeconfig::Chosen;
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::reach::{self, Reach};
 
-/// The way as the kubeconfig has it, or the flags: there is nobody to ask for another.
+/// The endpoint from the kubeconfig or the flags. Prints warnings.
 ///
 /// # Errors
-/// When no credential may have such an address.
-pub fn endpoint(chosen: &Chosen, args: &Args) -> anyhow::Result<Endpoint> {
+/// If a credential must not have this endpoint.
+pub fn endpoint(chosen: &ChosenContext, args: &Args) -> anyhow::Result<Endpoint> {
     let (endpoint, warnings) =
         decide(chosen, args).map_err(|problem| anyhow::anyhow!("{}: {problem}", chosen.cluster_name))?;
     for warning in warnings {
@@ -20,18 +20,18 @@ pub fn endpoint(chosen: &Chosen, args: &Args) -> anyhow::Result<Endpoint> {
     Ok(endpoint)
 }
 
-fn decide(chosen: &Chosen, args: &Args) -> Result<(Endpoint, Vec<String>), String> {
+fn decide(chosen: &ChosenContext, args: &Args) -> Result<(Endpoint, Vec<String>), String> {
     let mut warnings = Vec::new();
     if args.insecure_skip_tls_verify {
         warnings.push(
-            "INSECURE: who uses this credential does not verify the cluster's certificate. Whoever is on the way \
-             can take the token and act with it, and can answer in the cluster's place. Not for production"
+            "INSECURE: users of this credential don't verify the cluster's certificate. An attacker in the network can \
+             steal the token, and impersonate the cluster. Don't use it in production"
                 .to_owned(),
         );
     } else if chosen.insecure && chosen.ca_bundle.is_none() {
         return Err(format!(
-            "context {} has insecure-skip-tls-verify, which a credential must not have: put the cluster's \
-             certificate-authority-data in its place",
+            "context {} has insecure-skip-tls-verify, which a credential must not have: set the cluster's \
+             certificate-authority-data instead",
             chosen.context
         ));
     }
@@ -42,17 +42,17 @@ fn decide(chosen: &Chosen, args: &Args) -> Result<(Endpoint, Vec<String>), Strin
         (Ok(Reach::Anywhere), _) => {}
         (Ok(Reach::Loopback | Reach::Unspecified), _) => {
             warnings.push(format!(
-                "{server} is an address that only this machine has; --server gives the consumer another"
+                "{server} is reachable from this machine only; set --server to an address that the consumer can reach"
             ));
         }
     }
-    // The kubeconfig's proxy leads to the kubeconfig's server.
+    // The kubeconfig's proxy is for the kubeconfig's server.
     let proxy_url = chosen.proxy_url.clone().filter(|_| args.server.is_none());
     if let Some(proxy) = &proxy_url
-        && let Some(reader) = has_no_proxy(args.format)
+        && let Some(consumer) = ignores_proxy(args.format)
     {
         warnings.push(format!(
-            "{reader} takes no proxy from here, and {proxy} is the way of context {}",
+            "{consumer} can't have a proxy, but context {} reaches the cluster by {proxy}",
             chosen.context
         ));
     }
@@ -65,11 +65,11 @@ fn decide(chosen: &Chosen, args: &Args) -> Result<(Endpoint, Vec<String>), Strin
     Ok((endpoint, warnings))
 }
 
-/// A rest config's proxy is a function, which JSON has no form for; Flux passes over it.
-fn has_no_proxy(format: Format) -> Option<&'static str> {
+/// The proxy of a rest config is a Go function, which JSON can't express. Flux ignores the kubeconfig's proxy.
+fn ignores_proxy(format: Format) -> Option<&'static str> {
     match format {
         Format::ArgoClusters => Some("a rest config"),
-        Format::Flux => Some("Flux"),
+        Format::Flux => Some("a kubeconfig for Flux"),
         _ => None,
     }
 }
@@ -80,8 +80,8 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    fn chosen(server: &str) -> Chosen {
-        Chosen {
+    fn chosen(server: &str) -> ChosenContext {
+        ChosenContext {
             context: "admin".into(),
             server: server.into(),
             ca_bundle: Some("PEM".into()),
@@ -93,33 +93,38 @@ mod tests {
     #[rstest]
     #[case(&[], "https://c2", Some("http://proxy:3128"), &[])]
     #[case(&["--server", "https://c2.example"], "https://c2.example", None, &[])]
-    #[case(&["--server", "https://127.0.0.1"], "https://127.0.0.1", None, &["only this machine"])]
-    #[case(&["--format", "flux"], "https://c2", Some("http://proxy:3128"), &["Flux takes no proxy"])]
+    #[case(&["--server", "https://127.0.0.1"], "https://127.0.0.1", None, &["this machine only"])]
+    #[case(&["--format", "flux"], "https://c2", Some("http://proxy:3128"), &["Flux can't have a proxy"])]
     #[case(&["--format", "kubeconfig", "--insecure-skip-tls-verify"], "https://c2", Some("http://proxy:3128"),
         &["INSECURE"])]
-    fn ways(
+    fn endpoints_and_warnings(
         #[case] flags: &[&str],
         #[case] server: &str,
         #[case] proxy: Option<&str>,
-        #[case] said: &[&str],
+        #[case] expected: &[&str],
     ) {
         let (endpoint, warnings) = decide(&chosen("https://c2"), &args(flags)).unwrap();
         assert_eq!((endpoint.server.as_str(), endpoint.proxy_url.as_deref()), (server, proxy));
-        assert_eq!(warnings.len(), said.len(), "{warnings:?}");
-        assert!(warnings.iter().zip(said).all(|(warning, said)| warning.contains(said)), "{warnings:?}");
+        assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
+        let mut pairs = warnings.iter().zip(expected);
+        assert!(pairs.all(|(warning, expected)| warning.contains(expected)), "{warnings:?}");
     }
 
     #[rstest]
     #[case("http://c2", &[], "the server of context admin is \"http://c2\"")]
     #[case("https://c2", &["--server", "c2:6443"], "--server is \"c2:6443\"")]
-    fn no_ways(#[case] server: &str, #[case] flags: &[&str], #[case] said: &str) {
+    fn insecure_and_invalid_urls_are_refused(
+        #[case] server: &str,
+        #[case] flags: &[&str],
+        #[case] expected: &str,
+    ) {
         let error = decide(&chosen(server), &args(flags)).unwrap_err();
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 
     #[test]
-    fn what_is_not_verified_is_a_choice() {
-        let chosen = Chosen { insecure: true, ca_bundle: None, ..chosen("https://c2") };
+    fn verification_is_skipped_only_by_the_flag() {
+        let chosen = ChosenContext { insecure: true, ca_bundle: None, ..chosen("https://c2") };
         let error = decide(&chosen, &args(&[])).unwrap_err();
         assert!(error.contains("certificate-authority-data"), "{error}");
         let insecure = args(&["--format", "kubeconfig", "--insecure-skip-tls-verify"]);

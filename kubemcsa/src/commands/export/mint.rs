@@ -1,4 +1,4 @@
-//! The token.
+//! Third step: mints the token.
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -11,19 +11,17 @@ use mcsa_credentials::token;
 use super::args::Args;
 use crate::cluster::Cluster;
 
-/// A token that the source has just minted.
 #[derive(Debug)]
 pub struct Minted {
-    /// The token.
     pub token: SecretString,
-    /// When it expires; sooner than was asked for, where the source grants less.
+    /// Earlier than requested if the source grants a shorter lifetime.
     pub expires_at: Timestamp,
 }
 
-/// Mints a token of the service account, for the API server itself.
+/// Mints a token with the API server's own audience.
 ///
 /// # Errors
-/// When there is no such service account, or no right to mint for it.
+/// If the service account does not exist, or the caller may not mint its tokens.
 pub async fn mint(cluster: &Cluster, namespace: &str, args: &Args) -> anyhow::Result<Minted> {
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), namespace);
     let request = token::request(args.duration.as_secs(), &[], None);
@@ -32,6 +30,6 @@ pub async fn mint(cluster: &Cluster, namespace: &str, args: &Args) -> anyhow::Re
     let call = accounts.create_token_request(&args.name, &params, &request);
     let status = cluster.call(&doing, call).await?.status;
     let status =
-        status.with_context(|| format!("{}: can't {doing}: the answer has no token", cluster.name))?;
+        status.with_context(|| format!("{}: can't {doing}: the response has no token", cluster.name))?;
     Ok(Minted { token: status.token.into(), expires_at: status.expiration_timestamp.0 })
 }

@@ -1,59 +1,53 @@
-//! What is refused before anything is asked of a cluster.
+//! First step: refuses flags and names before any call to a cluster.
 
 use mcsa_credentials::names::{is_dns_subdomain, label_value};
 
 use super::args::{Args, Format};
 
-/// Refuses flags that do not go together.
-///
 /// # Errors
-/// When there are such, with the mend.
+/// If flags conflict.
 pub fn flags(args: &Args) -> anyhow::Result<()> {
-    flag_problem(args).map_or(Ok(()), |problem| Err(anyhow::anyhow!(problem)))
+    conflict(args).map_or(Ok(()), |conflict| Err(anyhow::anyhow!(conflict)))
 }
 
-/// Refuses a name of the cluster that the document has no place for.
-///
 /// # Errors
-/// When it is such, with the mend.
+/// If the document can't contain the cluster's name.
 pub fn names(args: &Args, cluster_name: &str) -> anyhow::Result<()> {
-    match misplaced(args, cluster_name) {
-        Some(place) => {
+    match invalid_use(args, cluster_name) {
+        Some(invalid_use) => {
             anyhow::bail!(
-                "{cluster_name:?} can't be {place}: give the cluster another name with --cluster-name"
+                "cluster name {cluster_name:?} can't be {invalid_use}: set another one with --cluster-name"
             )
         }
         None => Ok(()),
     }
 }
 
-fn flag_problem(args: &Args) -> Option<String> {
+fn conflict(args: &Args) -> Option<String> {
     if args.workflow_namespace.is_some() && args.format != Format::ArgoProfile {
-        return Some("--workflow-namespace is for --format argo-profile only".into());
+        return Some("--workflow-namespace requires --format argo-profile".into());
     }
     if args.format == Format::Kubeconfig && (args.secret.is_some() || args.secret_namespace.is_some()) {
         return Some(
-            "--as and --secret-namespace are about a Secret, and --format kubeconfig is none: --format secret has a \
-             kubeconfig in it"
+            "--as and --secret-namespace require a Secret, but --format kubeconfig prints a file: use --format secret, \
+             which prints a Secret with a kubeconfig"
                 .into(),
         );
     }
-    let who = args.insecure_skip_tls_verify.then(|| demands_tls(args.format)).flatten()?;
+    let reason = args.insecure_skip_tls_verify.then(|| requires_verification(args.format)).flatten()?;
     Some(format!(
-        "--insecure-skip-tls-verify can't be: {who}; put the cluster's certificate-authority-data into your \
-         kubeconfig, or have --server name a host that its certificate is for"
+        "--insecure-skip-tls-verify can't be used: {reason}; set certificate-authority-data of the cluster in your \
+         kubeconfig, or set --server to a host that its certificate is valid for"
     ))
 }
 
-/// Why a format is never without verification; none where the consumer leaves that to the user.
+/// Why the certificate must be verified; `None` if the consumer leaves that to the user.
 ///
 /// Sources: <https://fluxcd.io/flux/components/kustomize/options/> (`--insecure-kubeconfig-tls`),
 /// <https://github.com/kubernetes-sigs/kueue/blob/main/CHANGELOG/CHANGELOG-0.15.md>.
-fn demands_tls(format: Format) -> Option<&'static str> {
+fn requires_verification(format: Format) -> Option<&'static str> {
     match format {
-        Format::Secret => {
-            Some("neither links nor imports do without verification, and this Secret is read as they are")
-        }
+        Format::Secret => Some("this Secret can be a link, and links always verify the certificate"),
         Format::Flux => Some("Flux refuses such kubeconfigs"),
         Format::MultiKueue => Some("Kueue refuses such kubeconfigs"),
         Format::Kubeconfig
@@ -65,14 +59,14 @@ fn demands_tls(format: Format) -> Option<&'static str> {
     }
 }
 
-/// The place that the cluster's name does not fit.
-fn misplaced(args: &Args, name: &str) -> Option<&'static str> {
-    let in_secrets_name = args.secret.is_none()
+/// What the document uses the cluster's name for, if the name is not valid for that.
+fn invalid_use(args: &Args, name: &str) -> Option<&'static str> {
+    let is_in_secret_name = args.secret.is_none()
         && matches!(
             args.format,
             Format::ArgoCd | Format::Flux | Format::Capi | Format::MultiKueue | Format::ArgoProfile
         );
-    if in_secrets_name && !is_dns_subdomain(name) {
+    if is_in_secret_name && !is_dns_subdomain(name) {
         return Some("part of a Secret's name");
     }
     match args.format {
@@ -102,8 +96,8 @@ mod tests {
     #[rstest]
     #[case(&[], None)]
     #[case(&["--format", "argo-profile", "--workflow-namespace", ""], None)]
-    #[case(&["--workflow-namespace", "argo"], Some("argo-profile only"))]
-    #[case(&["--format", "kubeconfig", "--as", "x"], Some("is none"))]
+    #[case(&["--workflow-namespace", "argo"], Some("requires --format argo-profile"))]
+    #[case(&["--format", "kubeconfig", "--as", "x"], Some("use --format secret"))]
     #[case(&["--insecure-skip-tls-verify"], Some("certificate-authority-data"))]
     #[case(&["--insecure-skip-tls-verify", "--format", "flux"], Some("Flux refuses"))]
     #[case(&["--insecure-skip-tls-verify", "--format", "multikueue"], Some("Kueue refuses"))]
@@ -113,11 +107,11 @@ mod tests {
     #[case(&["--insecure-skip-tls-verify", "--format", "argo-clusters"], None)]
     #[case(&["--insecure-skip-tls-verify", "--format", "argo-kubeconfig"], None)]
     #[case(&["--insecure-skip-tls-verify", "--format", "argo-profile"], None)]
-    fn flags_that_do_not_go_together(#[case] flags: &[&str], #[case] said: Option<&str>) {
-        let problem = flag_problem(&args(flags));
-        match (&problem, said) {
-            (Some(problem), Some(said)) => assert!(problem.contains(said), "{problem}"),
-            (problem, said) => assert_eq!(problem.is_some(), said.is_some(), "{problem:?}"),
+    fn conflicting_flags_are_refused(#[case] flags: &[&str], #[case] expected: Option<&str>) {
+        let conflict = conflict(&args(flags));
+        match (&conflict, expected) {
+            (Some(conflict), Some(expected)) => assert!(conflict.contains(expected), "{conflict}"),
+            (conflict, expected) => assert_eq!(conflict.is_some(), expected.is_some(), "{conflict:?}"),
         }
     }
 
@@ -134,7 +128,11 @@ mod tests {
     #[case(&["--format", "argo-clusters"], EKS, false)]
     #[case(&["--format", "argo-kubeconfig"], EKS, true)]
     #[case(&["--format", "argo-profile"], "prod.eu", true)]
-    fn names_of_clusters(#[case] flags: &[&str], #[case] name: &str, #[case] fits: bool) {
-        assert_eq!(misplaced(&args(flags), name).is_none(), fits);
+    fn cluster_names_must_be_valid_where_they_are_used(
+        #[case] flags: &[&str],
+        #[case] name: &str,
+        #[case] is_valid: bool,
+    ) {
+        assert_eq!(invalid_use(&args(flags), name).is_none(), is_valid);
     }
 }

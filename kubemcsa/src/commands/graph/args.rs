@@ -8,14 +8,13 @@ use mcsa_credentials::names;
 
 use crate::cluster::kubeconfig::contexts;
 
-/// Which clusters to look at, and how to draw what is seen.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Context to look at, as a target and as a source; repeat it for each cluster [default: the current one]
+    /// Context of a cluster, as a target and as a source; repeat the flag for each cluster [default: the current one]
     #[arg(long = "context", value_name = "NAME", add = ArgValueCandidates::new(contexts), conflicts_with = "all_contexts")]
     pub contexts: Vec<String>,
 
-    /// Look at all contexts of the kubeconfig
+    /// Read the clusters of all contexts in the kubeconfig
     #[arg(long)]
     pub all_contexts: bool,
 
@@ -23,7 +22,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Only the imports of this namespace [default: of all]
+    /// Show only the imports of this namespace [default: all]
     #[arg(short, long, value_name = "NAME", value_parser = names::namespace)]
     pub namespace: Option<String>,
 
@@ -32,17 +31,17 @@ pub struct Args {
     pub output: Format,
 }
 
-/// How a graph is drawn.
+/// How the graph is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// A tree for each target.
     Text,
-    /// For Graphviz.
+    /// Input of Graphviz.
     Dot,
-    /// For Markdown pages that draw Mermaid.
+    /// A Mermaid flowchart, for Markdown.
     Mermaid,
-    /// A picture.
+    /// An SVG image.
     Svg,
-    /// All that is known, for programs.
+    /// The whole graph, for programs.
     Json,
 }

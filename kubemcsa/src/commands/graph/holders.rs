@@ -1,4 +1,4 @@
-//! Which pods hold an import: those that can read its Secret's values.
+//! The pods that hold an import: those that can read the values of its Secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,51 +9,47 @@ use mcsa_credentials::names::listed;
 
 use crate::cluster::{object, pod};
 
-/// Of a pod, what matters here.
+/// What the graph needs to know about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// Its namespace.
+pub struct PodInfo {
     pub namespace: String,
-    /// What made it, or itself.
+    /// The controller of the pod, or the pod itself.
     pub owner: Owner,
-    /// The Secrets that it has.
+    /// The Secrets in its volumes and environment variables.
     pub secrets: BTreeSet<String>,
-    /// The imports that it asks for.
+    /// The imports that it references.
     pub imports: BTreeSet<String>,
 }
 
-/// Who runs pods: a kind and a name.
+/// Kind and name of a controller.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
-    /// Kind, as Kubernetes writes it.
     pub kind: String,
-    /// Name.
     pub name: String,
 }
 
 impl Owner {
-    /// Who made an object.
+    /// The controller of an object.
     pub fn of(object: &impl Resource) -> Option<Self> {
         pod::controller(object).map(|(kind, name)| Self { kind, name })
     }
 
-    /// What people call it.
     pub fn title(&self) -> String {
         object::titled(&self.kind, None, &self.name)
     }
 }
 
-/// The owners of what owns pods, by namespace: a Deployment's ReplicaSets, a CronJob's Jobs.
+/// The Deployments of ReplicaSets and the CronJobs of Jobs, by namespace and owner.
 pub type Parents = BTreeMap<(String, Owner), Owner>;
 
-impl Seen {
-    /// What matters of a pod; none of one that holds nothing, or has ended.
+impl PodInfo {
+    /// `None` if the pod has no Secrets and no imports, or has ended.
     pub fn of(pod: &Pod) -> Option<Self> {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         if matches!(phase, Some("Succeeded" | "Failed")) {
             return None;
         }
-        let seen = Self {
+        let info = Self {
             namespace: pod.namespace().unwrap_or_default(),
             owner: Owner::of(pod).unwrap_or_else(|| Owner { kind: "Pod".into(), name: pod.name_any() }),
             secrets: pod.spec.as_ref().map(secrets).unwrap_or_default(),
@@ -63,18 +59,18 @@ impl Seen {
                 .map(|names| listed(names).map(str::to_owned).collect())
                 .unwrap_or_default(),
         };
-        (!seen.secrets.is_empty() || !seen.imports.is_empty()).then_some(seen)
+        (!info.secrets.is_empty() || !info.imports.is_empty()).then_some(info)
     }
 
-    /// Whether it holds the import of its namespace that has this name and Secret.
+    /// Whether it holds an import of its namespace, with this Secret.
     pub fn holds(&self, import: &str, secret: &str) -> bool {
         self.secrets.contains(secret) || self.imports.contains(import)
     }
 }
 
-/// How many pods of whom hold an import. Whose parents are not known counts for itself.
+/// The number of pods that hold an import, by owner: by its parent if that is known.
 pub fn count(
-    pods: &[Seen],
+    pods: &[PodInfo],
     parents: &Parents,
     namespace: &str,
     import: &str,
@@ -91,14 +87,14 @@ pub fn count(
 fn secrets(spec: &PodSpec) -> BTreeSet<String> {
     let volumes = spec.volumes.iter().flatten().flat_map(pod::secrets);
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    volumes.chain(containers.flat_map(variables)).collect()
+    volumes.chain(containers.flat_map(env_secrets)).collect()
 }
 
-fn variables(container: &Container) -> impl Iterator<Item = String> {
-    let each = container.env.iter().flatten();
-    let each = each.filter_map(|it| Some(it.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone()));
-    let all = container.env_from.iter().flatten();
-    each.chain(all.filter_map(|it| Some(it.secret_ref.as_ref()?.name.clone())))
+fn env_secrets(container: &Container) -> impl Iterator<Item = String> {
+    let env = container.env.iter().flatten();
+    let env = env.filter_map(|it| Some(it.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone()));
+    let env_from = container.env_from.iter().flatten();
+    env.chain(env_from.filter_map(|it| Some(it.secret_ref.as_ref()?.name.clone())))
 }
 
 #[cfg(test)]
@@ -123,37 +119,41 @@ mod tests {
     #[rstest]
     #[case::nothing(json!({}), json!({}), false)]
     #[case::annotation(json!({ IMPORT_NAME: "b, a" }), json!({}), true)]
-    #[case::another(json!({ IMPORT_NAME: "b,aa" }), json!({}), false)]
+    #[case::other_import(json!({ IMPORT_NAME: "b,aa" }), json!({}), false)]
     #[case::volume(json!({}), json!({ "volumes": [{ "name": "v", "secret": { "secretName": "a-token" } }] }), true)]
     #[case::projected(
         json!({}),
         json!({ "volumes": [{ "name": "v", "projected": { "sources": [{ "secret": { "name": "a-token" } }] } }] }),
         true
     )]
-    #[case::variable(
+    #[case::env(
         json!({}),
         json!({ "containers": [{ "name": "c", "env": [
             { "name": "T", "valueFrom": { "secretKeyRef": { "name": "a-token", "key": "token" } } },
         ] }] }),
         true
     )]
-    #[case::variables(
+    #[case::env_from(
         json!({}),
         json!({ "containers": [], "initContainers": [
             { "name": "c", "envFrom": [{ "secretRef": { "name": "a-token" } }] },
         ] }),
         true
     )]
-    fn who_holds(#[case] annotations: Value, #[case] spec: Value, #[case] holds: bool) {
-        let seen = Seen::of(&pod(annotations.clone(), spec.clone(), "Running"));
-        assert_eq!(seen.is_some_and(|seen| seen.holds("a", "a-token")), holds);
-        assert_eq!(Seen::of(&pod(annotations, spec, "Succeeded")), None);
+    fn pods_hold_an_import_by_annotation_or_secret(
+        #[case] annotations: Value,
+        #[case] spec: Value,
+        #[case] holds: bool,
+    ) {
+        let info = PodInfo::of(&pod(annotations.clone(), spec.clone(), "Running"));
+        assert_eq!(info.is_some_and(|info| info.holds("a", "a-token")), holds);
+        assert_eq!(PodInfo::of(&pod(annotations, spec, "Succeeded")), None);
     }
 
     #[test]
-    fn five_hundred_pods_are_one_line() {
-        let held = pod(json!({ IMPORT_NAME: "a" }), json!({}), "Running");
-        let pods = vec![Seen::of(&held).unwrap(); 500];
+    fn pods_are_counted_by_owner() {
+        let holder = pod(json!({ IMPORT_NAME: "a" }), json!({}), "Running");
+        let pods = vec![PodInfo::of(&holder).unwrap(); 500];
         let named = |kind: &str, name: &str| Owner { kind: kind.into(), name: name.into() };
         let set = named("ReplicaSet", "web-1");
         let parents = [(("default".into(), set.clone()), named("Deployment", "web"))].into();

@@ -1,4 +1,4 @@
-//! The graph, as plain data that anything can be drawn from.
+//! The graph, as plain data that all formats are rendered from.
 
 mod build;
 #[cfg(test)]
@@ -8,29 +8,28 @@ pub use build::build;
 
 use serde::Serialize;
 
-/// Who holds what. The parts refer to each other by their places.
+/// Nodes refer to each other by their indexes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Graph {
-    /// Clusters that have imports.
+    /// Clusters with imports.
     pub targets: Vec<Target>,
     /// Clusters whose service accounts are imported.
     pub sources: Vec<SourceCluster>,
-    /// Who has pods that hold imports.
+    /// Workloads whose pods hold imports.
     pub holders: Vec<Holder>,
-    /// The imports.
     pub imports: Vec<Import>,
-    /// The service accounts.
+    /// Imported service accounts.
     pub identities: Vec<Identity>,
 }
 
-/// A cluster that has imports.
+/// A cluster with imports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// Its name, which no other target has.
+    /// Unique among the targets.
     pub name: String,
-    /// Whether it is known which pods hold its imports.
+    /// Whether pods could be listed.
     pub pods_read: bool,
 }
 
@@ -38,43 +37,36 @@ pub struct Target {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceCluster {
-    /// Its name, which no other source has.
+    /// Unique among the sources.
     pub name: String,
-    /// Why it is not known what its service accounts may do.
+    /// Why the rights of its service accounts are unknown.
     pub unread: Option<String>,
 }
 
-/// Pods with one controller.
+/// A workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
-    /// The target.
     pub target: usize,
-    /// Namespace of the pods.
     pub namespace: String,
     /// Such as `deployment web`.
     pub name: String,
-    /// How many there are.
+    /// Number of pods.
     pub pods: usize,
 }
 
-/// An import.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Import {
-    /// The target.
     pub target: usize,
-    /// Namespace.
     pub namespace: String,
-    /// Name.
     pub name: String,
-    /// Whether it keeps a link fresh: the importer holds it.
+    /// Whether it is the import of a link, which the importer itself holds.
     pub is_link: bool,
-    /// Why it is not ready, in a word.
-    pub amiss: Option<String>,
-    /// Who else holds it.
+    /// Reason if it is not ready.
+    #[serde(rename = "amiss")]
+    pub not_ready: Option<String>,
     pub holders: Vec<usize>,
-    /// What they hold.
     pub identity: usize,
 }
 
@@ -82,15 +74,12 @@ pub struct Import {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
-    /// The source.
     pub source: usize,
-    /// Namespace.
     pub namespace: String,
-    /// Name.
     pub name: String,
-    /// What it may do, in sentences; empty where nothing is granted, or where it is not known.
+    /// Rights in sentences; empty also if they are unknown.
     pub rights: Vec<String>,
-    /// Why it could become cluster-admin: what it may do, one way each; empty if there is none.
+    /// Ways in which it could become cluster-admin.
     pub admin: Vec<String>,
 }
 
@@ -114,7 +103,7 @@ mod tests {
     #[case("pod p", 1, "pod p")]
     #[case("deployment web", 1, "1 pod of deployment web")]
     #[case("deployment web", 500, "500 pods of deployment web")]
-    fn titles(#[case] name: &str, #[case] pods: usize, #[case] expected: &str) {
+    fn titles_count_pods(#[case] name: &str, #[case] pods: usize, #[case] expected: &str) {
         assert_eq!(Holder { name: name.into(), pods, ..Default::default() }.title(), expected);
     }
 }

@@ -1,69 +1,61 @@
-//! Which cluster the source of an import is.
+//! Finds the source cluster of each import.
 
-use super::view::{ImportSeen, LinkSeen, View};
+use super::view::{ImportInfo, LinkInfo, View};
 
 /// An import of a target, and its source.
-pub struct Resolved<'a> {
-    /// The target, by its place among the clusters that were looked at.
+pub struct ResolvedImport<'a> {
+    /// Index of the target's view.
     pub target: usize,
-    /// The import.
-    pub import: &'a ImportSeen,
-    /// Where its service account is.
+    pub import: &'a ImportInfo,
     pub source: Source,
 }
 
-/// The source of an import. Two imports with the same one share their identities.
+/// The source of an import. Imports with equal sources share identities.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// The link is pinned to this UID, which is that of one cluster wherever it is named.
-    Pinned {
-        /// The UID.
-        uid: String,
-    },
-    /// All that is known is what this target calls it.
-    Called {
-        /// The target, by its place.
+    /// The link is pinned to this UID, which identifies the cluster under any name.
+    Pinned { uid: String },
+    /// Only the name is known, by which this target, and no other, calls the cluster.
+    Unidentified {
+        /// Index of the target's view.
         target: usize,
-        /// The name.
         name: String,
-        /// Why no more is known.
-        why: Why,
+        reason: Unidentified,
     },
 }
 
-/// Why it is not known which cluster a source is.
+/// Why it is unknown which cluster a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Why {
-    /// The target has no link of that name.
-    Unlinked,
-    /// The link does not say which cluster it is for.
-    Unpinned,
-    /// The target's links may not be read.
-    Unread,
+pub enum Unidentified {
+    /// The target has no link with this name.
+    NotLinked,
+    /// The link has no UID.
+    NotPinned,
+    /// The target's links can't be read.
+    LinksUnreadable,
 }
 
 impl Source {
-    /// Whether it is the cluster that was looked at.
     pub fn is(&self, view: &View) -> bool {
         matches!(self, Self::Pinned { uid } if view.uid.as_ref() == Some(uid))
     }
 
-    fn of(name: &str, target: usize, links: Option<&[LinkSeen]>) -> Self {
+    fn of(name: &str, target: usize, links: Option<&[LinkInfo]>) -> Self {
         let link = links.map(|links| links.iter().find(|link| link.cluster_name == name));
-        let why = match link {
-            Some(Some(LinkSeen { uid: Some(uid), .. })) => return Self::Pinned { uid: uid.clone() },
-            Some(Some(_)) => Why::Unpinned,
-            Some(None) => Why::Unlinked,
-            None => Why::Unread,
+        let reason = match link {
+            Some(Some(LinkInfo { uid: Some(uid), .. })) => return Self::Pinned { uid: uid.clone() },
+            Some(Some(_)) => Unidentified::NotPinned,
+            Some(None) => Unidentified::NotLinked,
+            None => Unidentified::LinksUnreadable,
         };
-        Self::Called { target, name: name.to_owned(), why }
+        Self::Unidentified { target, name: name.to_owned(), reason }
     }
 }
 
 /// All imports, by target, namespace and name.
-pub fn resolve<'a>(views: &[&'a View]) -> Vec<Resolved<'a>> {
+pub fn resolve<'a>(views: &[&'a View]) -> Vec<ResolvedImport<'a>> {
     let all = views.iter().enumerate().flat_map(|(target, view)| {
-        view.imports.iter().map(move |import| Resolved {
+        view.imports.iter().map(move |import| ResolvedImport {
             target,
             import,
             source: Source::of(&import.cluster_name, target, view.links.as_deref()),
@@ -79,17 +71,20 @@ mod tests {
 
     #[rstest]
     #[case("c2", Ok("u-2"))]
-    #[case("by-hand", Err(Why::Unpinned))]
-    #[case("c9", Err(Why::Unlinked))]
-    fn sources(#[case] name: &str, #[case] expected: Result<&str, Why>) {
-        let link = |name: &str, uid: Option<&str>| LinkSeen {
+    #[case("by-hand", Err(Unidentified::NotPinned))]
+    #[case("c9", Err(Unidentified::NotLinked))]
+    fn sources_are_identified_by_the_uid_of_their_link(
+        #[case] name: &str,
+        #[case] expected: Result<&str, Unidentified>,
+    ) {
+        let link = |name: &str, uid: Option<&str>| LinkInfo {
             cluster_name: name.into(),
             uid: uid.map(str::to_owned),
         };
         let links = [link("c2", Some("u-2")), link("by-hand", None)];
-        let called = |why| Source::Called { target: 7, name: name.into(), why };
-        let expected = expected.map(|uid| Source::Pinned { uid: uid.into() }).unwrap_or_else(called);
+        let unidentified = |reason| Source::Unidentified { target: 7, name: name.into(), reason };
+        let expected = expected.map(|uid| Source::Pinned { uid: uid.into() }).unwrap_or_else(unidentified);
         assert_eq!(Source::of(name, 7, Some(&links)), expected);
-        assert_eq!(Source::of(name, 7, None), called(Why::Unread));
+        assert_eq!(Source::of(name, 7, None), unidentified(Unidentified::LinksUnreadable));
     }
 }

@@ -1,46 +1,49 @@
-//! Rules as short sentences: `default: list pods`.
+//! Describes rules in short sentences: `default: list pods`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
-use super::rules::{Grant, Place};
+use super::rules::{Grant, Scope};
 
-/// The order of verbs: what reads, then what writes, then the others by name.
+/// Verbs are sorted like this; others follow by name.
 const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
-/// One sentence for each place and set of verbs; none says that nothing is granted.
+/// Resources of a rule for all resources of all groups.
+const ALL_RESOURCES: &str = "all resources";
+
+/// One sentence for each scope and set of verbs.
 pub fn sentences(grants: &[Grant<'_>]) -> Vec<String> {
-    let mut objects: BTreeMap<(&Place, Vec<&str>), BTreeSet<String>> = BTreeMap::new();
-    for (place, rule) in grants {
-        objects.entry((place, verbs(rule))).or_default().extend(things(rule));
+    let mut objects: BTreeMap<(&Scope, Vec<&str>), BTreeSet<String>> = BTreeMap::new();
+    for (scope, rule) in grants {
+        objects.entry((scope, verbs(rule))).or_default().extend(resources(rule));
     }
     let mut all: Vec<_> =
-        objects.into_iter().map(|((place, verbs), things)| sentence(place, &verbs, &things)).collect();
-    // Whoever may do everything in a place is told no more about it.
-    for place in grants.iter().map(|(place, _)| name(place)).collect::<BTreeSet<_>>() {
-        let everything = format!("{place}: everything");
+        objects.into_iter().map(|((scope, verbs), resources)| sentence(scope, &verbs, &resources)).collect();
+    // "everything" includes all other rights in its scope.
+    for scope in grants.iter().map(|(scope, _)| name(scope)).collect::<BTreeSet<_>>() {
+        let everything = format!("{scope}: everything");
         if all.contains(&everything) {
-            all.retain(|sentence| *sentence == everything || !sentence.starts_with(&format!("{place}: ")));
+            all.retain(|sentence| *sentence == everything || !sentence.starts_with(&format!("{scope}: ")));
         }
     }
     all
 }
 
-fn sentence(place: &Place, verbs: &[&str], things: &BTreeSet<String>) -> String {
-    let place = name(place);
-    let things: Vec<_> = things.iter().map(String::as_str).collect();
-    match (verbs, &things[..]) {
-        (["*"], things) if things.contains(&"everything") => format!("{place}: everything"),
-        (["*"], _) => format!("{place}: do anything with {}", things.join(", ")),
-        _ => format!("{place}: {} {}", verbs.join(", "), things.join(", ")),
+fn sentence(scope: &Scope, verbs: &[&str], resources: &BTreeSet<String>) -> String {
+    let scope = name(scope);
+    let resources: Vec<_> = resources.iter().map(String::as_str).collect();
+    match (verbs, &resources[..]) {
+        (["*"], resources) if resources.contains(&ALL_RESOURCES) => format!("{scope}: everything"),
+        (["*"], _) => format!("{scope}: all verbs on {}", resources.join(", ")),
+        _ => format!("{scope}: {} {}", verbs.join(", "), resources.join(", ")),
     }
 }
 
-fn name(place: &Place) -> &str {
-    match place {
-        Place::Everywhere => "everywhere",
-        Place::Namespace(namespace) => namespace,
+fn name(scope: &Scope) -> &str {
+    match scope {
+        Scope::Cluster => "cluster-wide",
+        Scope::Namespace(namespace) => namespace,
     }
 }
 
@@ -55,24 +58,24 @@ fn verbs(rule: &PolicyRule) -> Vec<&str> {
     verbs
 }
 
-/// What a rule is about: resources with their groups, or paths.
-fn things(rule: &PolicyRule) -> Vec<String> {
+/// Resources with their groups and the names of objects, or non-resource URLs.
+fn resources(rule: &PolicyRule) -> Vec<String> {
     let names = rule.resource_names.as_deref().filter(|names| !names.is_empty());
     let names = names.map(|names| format!(" ({})", names.join(", "))).unwrap_or_default();
-    let mut things = Vec::new();
+    let mut resources = Vec::new();
     for group in rule.api_groups.iter().flatten() {
         for resource in rule.resources.iter().flatten() {
-            things.push(match (resource.as_str(), group.as_str()) {
-                ("*", "*") => format!("everything{names}"),
-                ("*", "") => format!("everything of the core{names}"),
-                ("*", group) => format!("everything of {group}{names}"),
+            resources.push(match (resource.as_str(), group.as_str()) {
+                ("*", "*") => format!("{ALL_RESOURCES}{names}"),
+                ("*", "") => format!("all core resources{names}"),
+                ("*", group) => format!("all resources in {group}{names}"),
                 (resource, "" | "*") => format!("{resource}{names}"),
                 (resource, group) => format!("{resource}.{group}{names}"),
             });
         }
     }
-    things.extend(rule.non_resource_urls.iter().flatten().cloned());
-    things
+    resources.extend(rule.non_resource_urls.iter().flatten().cloned());
+    resources
 }
 
 #[cfg(test)]
@@ -85,30 +88,30 @@ mod tests {
     #[case(&[], &[])]
     #[case(&[("default", "list,get pods")], &["default: get, list pods"])]
     #[case(&[("", "get pods"), ("", "get nodes"), ("", "get deployments.apps")],
-        &["everywhere: get deployments.apps, nodes, pods"])]
-    #[case(&[("a", "get pods"), ("", "get pods")], &["everywhere: get pods", "a: get pods"])]
-    #[case(&[("", "* *.*"), ("", "get pods"), ("a", "get pods")], &["everywhere: everything", "a: get pods"])]
-    #[case(&[("", "* *.apps")], &["everywhere: do anything with everything of apps"])]
+        &["cluster-wide: get deployments.apps, nodes, pods"])]
+    #[case(&[("a", "get pods"), ("", "get pods")], &["cluster-wide: get pods", "a: get pods"])]
+    #[case(&[("", "* *.*"), ("", "get pods"), ("a", "get pods")], &["cluster-wide: everything", "a: get pods"])]
+    #[case(&[("", "* *.apps")], &["cluster-wide: all verbs on all resources in apps"])]
     #[case(&[("a", "get secrets=x,y")], &["a: get secrets (x, y)"])]
-    #[case(&[("", "create serviceaccounts/token")], &["everywhere: create serviceaccounts/token"])]
-    #[case(&[("", "use,get a.b")], &["everywhere: get, use a.b"])]
-    fn what_is_said(#[case] grants: &[(&str, &str)], #[case] expected: &[&str]) {
-        let rules: Vec<_> = grants.iter().map(|(place, text)| (*place, rule(text))).collect();
-        let place = |name: &str| match name {
-            "" => Place::Everywhere,
-            name => Place::Namespace(name.into()),
+    #[case(&[("", "create serviceaccounts/token")], &["cluster-wide: create serviceaccounts/token"])]
+    #[case(&[("", "use,get a.b")], &["cluster-wide: get, use a.b"])]
+    fn rules_are_described_by_scope_and_verbs(#[case] grants: &[(&str, &str)], #[case] expected: &[&str]) {
+        let rules: Vec<_> = grants.iter().map(|(scope, text)| (*scope, rule(text))).collect();
+        let scope = |name: &str| match name {
+            "" => Scope::Cluster,
+            name => Scope::Namespace(name.into()),
         };
-        let grants: Vec<_> = rules.iter().map(|(name, rule)| (place(name), rule)).collect();
+        let grants: Vec<_> = rules.iter().map(|(name, rule)| (scope(name), rule)).collect();
         assert_eq!(sentences(&grants), expected);
     }
 
     #[test]
-    fn paths_are_things_too() {
+    fn non_resource_urls_are_described() {
         let rule = PolicyRule {
             verbs: vec!["get".into()],
             non_resource_urls: Some(vec!["/metrics".into()]),
             ..Default::default()
         };
-        assert_eq!(sentences(&[(Place::Everywhere, &rule)]), ["everywhere: get /metrics"]);
+        assert_eq!(sentences(&[(Scope::Cluster, &rule)]), ["cluster-wide: get /metrics"]);
     }
 }

@@ -1,4 +1,4 @@
-//! All roles of a source, and to whom they are bound: read once, whoever is asked about.
+//! Reads all roles and bindings of a source, once for all its identities.
 
 use std::collections::BTreeMap;
 
@@ -13,35 +13,31 @@ use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, list};
 
-/// What is granted in a cluster, and to whom.
+/// The RBAC of a cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Roles {
-    /// The rules of a cluster role, by its name. Those of an aggregated one are filled in by a controller.
+    /// Rules, by the name of the ClusterRole. A controller has filled in the rules of aggregated ones.
     pub cluster_roles: BTreeMap<String, Vec<PolicyRule>>,
-    /// The rules of a role, by its namespace and name.
+    /// Rules, by namespace and name of the Role.
     pub roles: BTreeMap<(String, String), Vec<PolicyRule>>,
-    /// Bindings of either kind.
     pub bindings: Vec<Binding>,
 }
 
 /// A ClusterRoleBinding or a RoleBinding.
 #[derive(Clone, Debug)]
 pub struct Binding {
-    /// Its name.
     pub name: String,
-    /// The namespace in which it grants; none of a ClusterRoleBinding.
+    /// `None` for a ClusterRoleBinding.
     pub namespace: Option<String>,
-    /// What it grants.
     pub role: RoleRef,
-    /// To whom.
     pub subjects: Vec<Subject>,
 }
 
-/// Reads them, as the first of these users who may. In part they would be misleading, so it is all or none;
-/// the errors are told, and what is returned of them is short enough for a graph.
-pub async fn read(ways: &[Cluster]) -> Result<Roles, String> {
+/// Reads the RBAC with the first connection whose user may read all of it, because a part would be misleading. Prints
+/// warnings about failures, and returns a summary for the graph.
+pub async fn read(connections: &[Cluster]) -> Result<Roles, String> {
     let mut errors = Vec::new();
-    for cluster in ways {
+    for cluster in connections {
         match try_read(cluster).await {
             Ok(roles) => return Ok(roles),
             Err(error) => errors.push((cluster, error)),
@@ -51,13 +47,13 @@ pub async fn read(ways: &[Cluster]) -> Result<Roles, String> {
     let refused = errors.iter().filter(|(_, error)| error.refusal().is_some());
     let refused: Vec<_> = refused.map(|(cluster, _)| cluster.identity.as_str()).collect();
     Err(match refused.is_empty() {
-        true => "the roles there could not be listed".into(),
-        false => format!("{} may not list the roles there", refused.join(" and ")),
+        true => "roles could not be listed".into(),
+        false => format!("{} cannot list roles", refused.join(" and ")),
     })
 }
 
 async fn try_read(cluster: &Cluster) -> Result<Roles, CallError> {
-    let (cluster_roles, roles, everywhere, somewhere) = tokio::try_join!(
+    let (cluster_roles, roles, cluster_bindings, bindings) = tokio::try_join!(
         all::<ClusterRole, _>(cluster, "list cluster roles", |it| (it.name_any(), it.rules.clone())),
         all::<Role, _>(cluster, "list roles", |it| {
             ((it.namespace().unwrap_or_default(), it.name_any()), it.rules.clone())
@@ -79,11 +75,11 @@ async fn try_read(cluster: &Cluster) -> Result<Roles, CallError> {
     Ok(Roles {
         cluster_roles: cluster_roles.into_iter().map(|(name, it)| (name, rules(it))).collect(),
         roles: roles.into_iter().map(|(name, it)| (name, rules(it))).collect(),
-        bindings: everywhere.into_iter().chain(somewhere).collect(),
+        bindings: cluster_bindings.into_iter().chain(bindings).collect(),
     })
 }
 
-/// What is kept of each object of a kind.
+/// Lists a kind, and keeps a part of each object.
 async fn all<K, T>(cluster: &Cluster, doing: &str, keep: fn(&K) -> T) -> Result<Vec<T>, CallError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,

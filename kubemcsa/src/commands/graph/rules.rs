@@ -1,46 +1,44 @@
-//! The rules that hold for one service account, and what they allow.
+//! The rules that apply to a service account, and what they allow.
 
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
 
 use super::roles::{Binding, Roles};
 
-/// Where a rule holds.
+/// Where a rule applies.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
-    /// In all namespaces, and for what is in none.
-    Everywhere,
-    /// In one namespace.
+pub enum Scope {
+    /// In all namespaces, and to cluster-scoped objects.
+    Cluster,
     Namespace(String),
 }
 
-/// A rule, and where it holds.
-pub type Grant<'a> = (Place, &'a PolicyRule);
+/// A rule, and where it applies.
+pub type Grant<'a> = (Scope, &'a PolicyRule);
 
-/// All rules that hold for a service account, by any of its names: its own, its user's, its groups'.
+/// All rules that apply to a service account, directly or as a user or a member of a group.
 ///
-/// What each authenticated user may do anyway, by bindings of Kubernetes' own, says nothing about an
-/// import, and is left out.
+/// Omits what Kubernetes' own bindings grant to groups: it is the same for all service accounts.
 pub fn granted<'a>(roles: &'a Roles, namespace: &str, name: &str) -> Vec<Grant<'a>> {
     let bindings = roles.bindings.iter().filter(|binding| {
-        let means = |subject: &&Subject| means(subject, binding.namespace.as_deref(), namespace, name);
+        let matches = |subject: &&Subject| matches(subject, binding.namespace.as_deref(), namespace, name);
         binding
             .subjects
             .iter()
-            .filter(means)
+            .filter(matches)
             .any(|it| it.kind != "Group" || !binding.name.starts_with("system:"))
     });
     let rules = bindings.flat_map(|binding| {
-        let place = binding.namespace.clone().map_or(Place::Everywhere, Place::Namespace);
-        rules_of(roles, binding).iter().map(move |rule| (place.clone(), rule))
+        let scope = binding.namespace.clone().map_or(Scope::Cluster, Scope::Namespace);
+        rules_of(roles, binding).iter().map(move |rule| (scope.clone(), rule))
     });
     rules.collect()
 }
 
-/// Whether the service account is meant.
-fn means(subject: &Subject, bound_in: Option<&str>, namespace: &str, name: &str) -> bool {
+/// Whether a subject of a binding in `binding_namespace` includes the service account.
+fn matches(subject: &Subject, binding_namespace: Option<&str>, namespace: &str, name: &str) -> bool {
     match subject.kind.as_str() {
         "ServiceAccount" => {
-            subject.name == name && subject.namespace.as_deref().or(bound_in) == Some(namespace)
+            subject.name == name && subject.namespace.as_deref().or(binding_namespace) == Some(namespace)
         }
         "User" => subject.name == format!("system:serviceaccount:{namespace}:{name}"),
         "Group" => {
@@ -51,7 +49,7 @@ fn means(subject: &Subject, bound_in: Option<&str>, namespace: &str, name: &str)
     }
 }
 
-/// The rules that a binding grants; none where there is no such role.
+/// The rules that a binding grants; empty if its role does not exist.
 fn rules_of<'a>(roles: &'a Roles, binding: &Binding) -> &'a [PolicyRule] {
     let RoleRef { kind, name, .. } = &binding.role;
     let rules = match (kind.as_str(), &binding.namespace) {
@@ -62,37 +60,35 @@ fn rules_of<'a>(roles: &'a Roles, binding: &Binding) -> &'a [PolicyRule] {
     rules.map(Vec::as_slice).unwrap_or_default()
 }
 
-/// What somebody asks to do. A resource may have a subresource, after a slash.
+/// A request to authorize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask<'a> {
-    /// Such as `get`.
+pub struct Action<'a> {
     pub verb: &'a str,
-    /// The API group; empty for the core.
+    /// Empty for the core group.
     pub group: &'a str,
     /// Such as `pods` or `pods/exec`.
     pub resource: &'a str,
-    /// The one object that it is about; none for all of them.
+    /// Name of the object; `None` for any object.
     pub name: Option<&'a str>,
 }
 
-/// Whether a rule allows it.
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources>
-pub fn allows(rule: &PolicyRule, ask: &Ask<'_>) -> bool {
-    let has = |values: &Option<Vec<String>>, asked: &str| {
-        values.iter().flatten().any(|value| value == "*" || value == asked)
+pub fn allows(rule: &PolicyRule, action: &Action<'_>) -> bool {
+    let has = |values: &Option<Vec<String>>, requested: &str| {
+        values.iter().flatten().any(|value| value == "*" || value == requested)
     };
-    let subresource = || {
-        let (_, subresource) = ask.resource.split_once('/')?;
+    let has_subresource = || {
+        let (_, subresource) = action.resource.split_once('/')?;
         Some(rule.resources.iter().flatten().any(|it| it.strip_prefix("*/") == Some(subresource)))
     };
-    let named = match rule.resource_names.as_deref() {
+    let has_name = match rule.resource_names.as_deref() {
         None | Some([]) => true,
-        Some(names) => ask.name.is_some_and(|asked| names.iter().any(|name| name == asked)),
+        Some(names) => action.name.is_some_and(|requested| names.iter().any(|name| name == requested)),
     };
-    rule.verbs.iter().any(|verb| verb == "*" || verb == ask.verb)
-        && has(&rule.api_groups, ask.group)
-        && (has(&rule.resources, ask.resource) || subresource() == Some(true))
-        && named
+    rule.verbs.iter().any(|verb| verb == "*" || verb == action.verb)
+        && has(&rule.api_groups, action.group)
+        && (has(&rule.resources, action.resource) || has_subresource() == Some(true))
+        && has_name
 }
 
 #[cfg(test)]
@@ -100,7 +96,8 @@ pub(super) mod tests {
     use super::*;
     use rstest::rstest;
 
-    /// A rule from `verbs resources.group`, each separated by commas; a name may follow after `=`.
+    /// Parses a rule: `verbs resources.group=names`, with commas between verbs, resources and names. The group and the
+    /// names are optional.
     pub(in super::super) fn rule(text: &str) -> PolicyRule {
         let (text, names) = text.split_once('=').map_or((text, None), |(text, names)| (text, Some(names)));
         let (verbs, resources) = text.split_once(' ').unwrap();
@@ -124,14 +121,14 @@ pub(super) mod tests {
     #[case("create */token", "create", "", "serviceaccounts/token", true)]
     #[case("create */token", "create", "", "serviceaccounts", false)]
     #[case("get pods=a", "get", "", "pods", false)]
-    fn what_a_rule_allows(
+    fn rules_allow_actions(
         #[case] text: &str,
         #[case] verb: &str,
         #[case] group: &str,
         #[case] resource: &str,
         #[case] expected: bool,
     ) {
-        assert_eq!(allows(&rule(text), &Ask { verb, group, resource, name: None }), expected);
+        assert_eq!(allows(&rule(text), &Action { verb, group, resource, name: None }), expected);
     }
 
     fn binding(namespace: Option<&str>, role: (&str, &str), subject: (&str, &str, Option<&str>)) -> Binding {
@@ -149,27 +146,27 @@ pub(super) mod tests {
     }
 
     #[rstest]
-    #[case(binding(None, ("ClusterRole", "lister"), ("ServiceAccount", "a", Some("default"))), &[Place::Everywhere])]
+    #[case(binding(None, ("ClusterRole", "lister"), ("ServiceAccount", "a", Some("default"))), &[Scope::Cluster])]
     #[case(binding(None, ("ClusterRole", "lister"), ("ServiceAccount", "a", Some("other"))), &[])]
     #[case(binding(None, ("ClusterRole", "none"), ("ServiceAccount", "a", Some("default"))), &[])]
     #[case(binding(Some("x"), ("ClusterRole", "lister"), ("User", "system:serviceaccount:default:a", None)),
-        &[Place::Namespace("x".into())])]
+        &[Scope::Namespace("x".into())])]
     #[case(binding(Some("x"), ("Role", "local"), ("Group", "system:serviceaccounts", None)),
-        &[Place::Namespace("x".into())])]
+        &[Scope::Namespace("x".into())])]
     #[case(binding(Some("y"), ("Role", "local"), ("Group", "system:serviceaccounts", None)), &[])]
     #[case(binding(None, ("ClusterRole", "lister"), ("Group", "system:serviceaccounts:default", None)),
-        &[Place::Everywhere])]
+        &[Scope::Cluster])]
     #[case(binding(None, ("ClusterRole", "lister"), ("Group", "system:serviceaccounts:other", None)), &[])]
-    #[case(binding(None, ("ClusterRole", "lister"), ("Group", "system:authenticated", None)), &[Place::Everywhere])]
+    #[case(binding(None, ("ClusterRole", "lister"), ("Group", "system:authenticated", None)), &[Scope::Cluster])]
     #[case(Binding { name: "system:discovery".into(),
         ..binding(None, ("ClusterRole", "lister"), ("Group", "system:authenticated", None)) }, &[])]
-    fn who_is_meant(#[case] binding: Binding, #[case] expected: &[Place]) {
+    fn bindings_apply_to_the_service_account(#[case] binding: Binding, #[case] expected: &[Scope]) {
         let roles = Roles {
             cluster_roles: [("lister".into(), vec![rule("list pods")])].into(),
             roles: [(("x".into(), "local".into()), vec![rule("list pods")])].into(),
             bindings: vec![binding],
         };
-        let places: Vec<_> = granted(&roles, "default", "a").into_iter().map(|(place, _)| place).collect();
-        assert_eq!(places, expected);
+        let scopes: Vec<_> = granted(&roles, "default", "a").into_iter().map(|(scope, _)| scope).collect();
+        assert_eq!(scopes, expected);
     }
 }

@@ -1,10 +1,10 @@
-//! In which order the objects are applied: each finds there what it refers to.
+//! The order in which objects are applied: each after the objects that it needs.
 
 use kube::api::DynamicObject;
 
 use crate::cluster::object;
 
-/// The objects in stages; within one, in their own order.
+/// Groups the objects into stages, and keeps their order within a stage.
 pub fn stages(objects: Vec<DynamicObject>) -> Vec<Vec<DynamicObject>> {
     let mut stages: [Vec<_>; 5] = Default::default();
     for object in objects {
@@ -13,7 +13,7 @@ pub fn stages(objects: Vec<DynamicObject>) -> Vec<Vec<DynamicObject>> {
     stages.into_iter().filter(|stage| !stage.is_empty()).collect()
 }
 
-/// Whether this one has to be established before what comes after it.
+/// Whether this is a CRD, which must be established before the next stage.
 pub fn is_definition(object: &DynamicObject) -> bool {
     object::kind(object) == "CustomResourceDefinition"
 }
@@ -22,7 +22,7 @@ fn stage(kind: &str) -> usize {
     match kind {
         "Namespace" => 0,
         "CustomResourceDefinition" => 1,
-        // What is refused before anyone is allowed to try it.
+        // Policies before the rights that they restrict.
         "ValidatingAdmissionPolicy" | "ValidatingAdmissionPolicyBinding" => 2,
         // Rights before the pods that need them.
         "ServiceAccount" | "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => 3,
@@ -36,7 +36,7 @@ mod tests {
     use crate::manifests;
 
     #[test]
-    fn all_is_applied_after_what_it_needs() {
+    fn objects_are_applied_after_those_that_they_need() {
         let stages = stages(manifests::objects().unwrap());
         let kinds: Vec<Vec<_>> =
             stages.iter().map(|stage| stage.iter().map(object::kind).collect()).collect();

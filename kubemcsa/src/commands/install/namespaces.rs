@@ -1,43 +1,49 @@
-//! The namespaces that an importer is to be confined to.
+//! Checks of the namespaces that the importer will serve.
 
 use anyhow::bail;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::{Cluster, apply, object};
+use crate::commands::for_context;
 use crate::manifests;
 
-/// Makes sure that each is there; the system namespace is made if it is not.
-///
-/// # Errors
-/// When one is not there, with the mend, or can't be asked about.
-pub async fn ensure_there(cluster: &Cluster, namespaces: &[String], kubectl: &str) -> anyhow::Result<()> {
+/// Fails if a namespace doesn't exist, except the system namespace, which is created later.
+pub async fn ensure_exist(
+    cluster: &Cluster,
+    namespaces: &[String],
+    chosen: &ChosenContext,
+) -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for name in namespaces.iter().filter(|name| *name != SYSTEM_NAMESPACE) {
         let mut namespace = manifests::namespace()?;
         namespace.metadata.name = Some(name.clone());
-        if !apply::is_there(cluster, &namespace).await? {
+        if !apply::exists(cluster, &namespace).await? {
             missing.push(name.as_str());
         }
     }
     if missing.is_empty() {
         return Ok(());
     }
-    let create: Vec<_> = missing.iter().map(|name| format!("{kubectl} create namespace {name}")).collect();
+    let create = missing.iter().map(|name| format!("{} create namespace {name}", chosen.kubectl()));
+    let mut commands: Vec<_> = create.collect();
+    commands.push(format!("{} --namespaces {}", for_context("install", chosen), namespaces.join(",")));
     bail!(
-        "{}: there is no namespace {}, so nothing was installed; create what is missing and run this again: {}",
+        "{}: no namespace {}; nothing was installed; to create it and continue: {}",
         cluster.name,
         missing.join(", "),
-        create.join(" && "),
+        commands.join(" && "),
     )
 }
 
-/// Makes sure that nobody who only meant to install anew gives an importer more than it had.
-///
-/// # Errors
-/// When what is granted so far is of an importer that is confined.
-pub fn ensure_not_confined(cluster: &Cluster, granted: &[DynamicObject]) -> anyhow::Result<()> {
+/// Fails if the installed importer is confined to some namespaces: an upgrade without flags must not widen its rights.
+pub fn ensure_not_confined(
+    cluster: &Cluster,
+    granted: &[DynamicObject],
+    chosen: &ChosenContext,
+) -> anyhow::Result<()> {
     let roles = granted.iter().filter(|it| object::kind(it) == "Role" && object::is_ours(it));
     let mut served: Vec<_> = roles.filter_map(ResourceExt::namespace).collect();
     if served.len() > 1 {
@@ -47,9 +53,10 @@ pub fn ensure_not_confined(cluster: &Cluster, granted: &[DynamicObject]) -> anyh
         return Ok(());
     }
     let served = served.join(",");
+    let install = for_context("install", chosen);
     bail!(
-        "{}: the importer is confined to {served}, so nothing was installed; run this again with --namespaces \
-         {served} to leave it so, or with --all-namespaces to have it serve all",
+        "{}: the importer serves only {served}; nothing was installed; to keep that: {install} --namespaces {served}; \
+         to serve all namespaces: {install} --all-namespaces",
         cluster.name,
     )
 }

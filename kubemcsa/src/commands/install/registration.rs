@@ -1,5 +1,5 @@
-//! How the API server reaches the webhook. Where the webhook has registered itself by a URL, that is
-//! its own to say: the manifest's Service is for one that runs in the cluster.
+//! How the API server calls the webhook: by the Service in the manifest, unless the webhook runs outside the cluster
+//! and has registered a URL.
 
 use kube::api::DynamicObject;
 use serde_json::Value;
@@ -8,31 +8,29 @@ use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, apply, object};
 
-/// Leaves out of a webhook configuration what would be in the way of a URL that is there.
-///
-/// # Errors
-/// When what is there can't be read.
+/// Keeps URLs that are registered in the stored webhook configuration.
 pub async fn keep_urls(cluster: &Cluster, object: &mut DynamicObject) -> Result<(), CallError> {
     if object::kind(object) != "MutatingWebhookConfiguration" {
         return Ok(());
     }
     let Some(stored) = apply::read(cluster, object).await? else { return Ok(()) };
-    for url in leave_out(&mut object.data, &stored.data) {
+    for url in remove_services(&mut object.data, &stored.data) {
         let title = object::title(object);
-        output::say(&cluster.name, &format!("{title} is by URL, and stays so: {url}"));
+        output::info(&cluster.name, &format!("{title} keeps its URL {url}"));
     }
     Ok(())
 }
 
-/// An entry has a URL or a Service; the API server refuses one with both.
-fn leave_out(configuration: &mut Value, stored: &Value) -> Vec<String> {
+/// Removes the Service from each entry that has a URL in `stored`, as the API server refuses both in one entry.
+/// Returns these URLs.
+fn remove_services(configuration: &mut Value, stored: &Value) -> Vec<String> {
     let stored = stored["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
     let entries = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
     let entries = entries.into_iter().flatten().filter_map(Value::as_object_mut);
     entries
         .filter_map(|entry| {
-            let there = stored.iter().find(|there| Some(&there["name"]) == entry.get("name"))?;
-            let url = there["clientConfig"]["url"].as_str()?;
+            let stored = stored.iter().find(|stored| Some(&stored["name"]) == entry.get("name"))?;
+            let url = stored["clientConfig"]["url"].as_str()?;
             entry.remove("clientConfig");
             Some(url.to_owned())
         })
@@ -50,10 +48,10 @@ mod tests {
     #[case(json!({"webhooks": [{"name": "b", "clientConfig": {"url": "https://w"}}]}), &[])]
     #[case(json!({"webhooks": [{"name": "a", "clientConfig": {"service": {"name": "w"}}}]}), &[])]
     #[case(json!({}), &[])]
-    fn only_a_url_of_the_same_entry_is_kept(#[case] stored: Value, #[case] urls: &[&str]) {
+    fn only_the_url_of_the_same_entry_is_kept(#[case] stored: Value, #[case] urls: &[&str]) {
         let whole = json!({"webhooks": [{"name": "a", "clientConfig": {}, "timeoutSeconds": 5}]});
         let mut applied = whole.clone();
-        assert_eq!(leave_out(&mut applied, &stored), urls);
+        assert_eq!(remove_services(&mut applied, &stored), urls);
         let kept = json!({"webhooks": [{"name": "a", "timeoutSeconds": 5}]});
         assert_eq!(applied, if urls.is_empty() { whole } else { kept });
     }

@@ -1,4 +1,4 @@
-//! Waiting for the Deployments, and saying why they are not available.
+//! Waits for the Deployments, and reports why one is not available.
 
 use std::time::Duration;
 
@@ -16,35 +16,31 @@ use crate::manifests;
 
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Waits until each Deployment of manifests/ is available.
-///
-/// # Errors
-/// When one is not in time; the error says why, and how to see more.
+/// Waits until each Deployment in manifests/ is available.
 pub async fn until_available(cluster: &Cluster, timeout: Duration, kubectl: &str) -> anyhow::Result<()> {
     let deadline = Instant::now() + timeout;
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), contract::SYSTEM_NAMESPACE);
     let ours = manifests::objects()?;
     for object in ours.iter().filter(|object| object::kind(object) == "Deployment") {
         let (name, title) = (object.name_any(), object::title(object));
-        let mut said = String::new();
+        let mut reported = String::new();
         loop {
             let deployment = cluster.call(&format!("read {title}"), deployments.get(&name)).await?;
             let progress = progress(&deployment);
             let Some(progress) = progress else {
-                output::say(&cluster.name, &format!("{title} available"));
+                output::info(&cluster.name, &format!("{} available", object::reference(object)));
                 break;
             };
-            if progress != said {
-                output::say(&cluster.name, &format!("waiting for {title}: {progress}"));
-                said = progress;
+            if progress != reported {
+                output::info(&cluster.name, &format!("waiting for {title}: {progress}"));
+                reported = progress;
             }
             if Instant::now() >= deadline {
                 let pods = pods(cluster, &deployment).await?;
                 anyhow::bail!(
-                    "{}: {title} is not available after {} s: {}; see {kubectl} -n {} describe pods -l \
+                    "{}: {title} is not available after {timeout:?}: {}; for details: {kubectl} -n {} describe pods -l \
                      app.kubernetes.io/name={name}",
                     cluster.name,
-                    timeout.as_secs(),
                     reasons(&deployment, &pods),
                     contract::SYSTEM_NAMESPACE,
                 );
@@ -63,24 +59,23 @@ async fn pods(cluster: &Cluster, deployment: &Deployment) -> Result<Vec<Pod>, Ca
     Ok(cluster.call("list the pods of a deployment", pods.list(&params)).await?.items)
 }
 
-/// How far it is; none when this very generation is available.
+/// Progress of the rollout; `None` once the current generation is available.
 fn progress(deployment: &Deployment) -> Option<String> {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let status = deployment.status.clone().unwrap_or_default();
-    let seen = status.observed_generation >= deployment.metadata.generation;
-    let updated = if seen { status.updated_replicas.unwrap_or_default() } else { 0 };
-    let available = if seen { status.available_replicas.unwrap_or_default().min(updated) } else { 0 };
-    (!seen || available < wanted).then(|| format!("{available} of {wanted} pods available"))
+    let is_observed = status.observed_generation >= deployment.metadata.generation;
+    let updated = if is_observed { status.updated_replicas.unwrap_or_default() } else { 0 };
+    let available = if is_observed { status.available_replicas.unwrap_or_default().min(updated) } else { 0 };
+    (!is_observed || available < wanted).then(|| format!("{available} of {wanted} pods available"))
 }
 
-/// Why it is not available: the Deployment's conditions that aren't true, and what its containers
-/// wait for.
+/// Why the Deployment is not available: its failing conditions, and what its pods wait for.
 fn reasons(deployment: &Deployment, pods: &[Pod]) -> String {
     let mut reasons = Vec::new();
     let status = deployment.status.clone().unwrap_or_default();
     for condition in status.conditions.unwrap_or_default() {
-        let healthy = if condition.type_ == "ReplicaFailure" { "False" } else { "True" };
-        if condition.status != healthy {
+        let expected = if condition.type_ == "ReplicaFailure" { "False" } else { "True" };
+        if condition.status != expected {
             reasons.push(format!(
                 "{} is {}: {}",
                 condition.type_,
@@ -90,7 +85,7 @@ fn reasons(deployment: &Deployment, pods: &[Pod]) -> String {
         }
     }
     if pods.is_empty() {
-        reasons.push("it has no pods".into());
+        reasons.push("no pods exist".into());
     }
     reasons
         .extend(pods.iter().filter_map(|pod| Some(format!("pod {}: {}", pod.name_any(), pod_reason(pod)?))));
@@ -115,12 +110,12 @@ fn pod_reason(pod: &Pod) -> Option<String> {
         .flatten()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     match unscheduled {
-        Some(condition) => Some(condition.message.unwrap_or_else(|| "no node takes it".into())),
+        Some(condition) => Some(condition.message.unwrap_or_else(|| "unschedulable".into())),
         None if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_none()) => {
-            Some("no scheduler has placed it on a node yet".into())
+            Some("not scheduled yet".into())
         }
         None if containers.iter().all(|container| container.ready) && !containers.is_empty() => None,
-        None => Some("running, not ready".into()),
+        None => Some("not ready".into()),
     }
 }
 
@@ -142,10 +137,14 @@ mod tests {
     #[case(1, json!({}), Some("0 of 2 pods available"))]
     #[case(1, json!({"observedGeneration": 1, "updatedReplicas": 2, "availableReplicas": 1}), Some("1 of 2 pods available"))]
     #[case(1, json!({"observedGeneration": 1, "updatedReplicas": 2, "availableReplicas": 2}), None)]
-    // The old generation's pods are not what was installed.
+    // Pods of an older generation don't count.
     #[case(2, json!({"observedGeneration": 1, "updatedReplicas": 2, "availableReplicas": 2}), Some("0 of 2 pods available"))]
     #[case(2, json!({"observedGeneration": 2, "updatedReplicas": 1, "availableReplicas": 2}), Some("1 of 2 pods available"))]
-    fn how_far(#[case] generation: i64, #[case] status: Value, #[case] expected: Option<&str>) {
+    fn progress_counts_pods_of_the_current_generation(
+        #[case] generation: i64,
+        #[case] status: Value,
+        #[case] expected: Option<&str>,
+    ) {
         assert_eq!(progress(&deployment(generation, status)).as_deref(), expected);
     }
 
@@ -156,17 +155,20 @@ mod tests {
         "pod p: ImagePullBackOff (no such image)"
     )]
     #[case(json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]}), "pod p: 0/1 nodes")]
-    #[case(json!({}), "pod p: no scheduler has placed it")]
-    fn why_not(#[case] status: Value, #[case] expected: &str) {
+    #[case(json!({}), "pod p: not scheduled yet")]
+    fn reasons_name_conditions_and_pods(#[case] status: Value, #[case] expected: &str) {
         let pod = serde_json::from_value(
             json!({"metadata": {"name": "p"}, "spec": {"containers": []}, "status": status}),
         )
         .unwrap();
         let conditions = json!({"conditions": [
             {"type": "Available", "status": "False", "message": "too few"},
-            {"type": "Progressing", "status": "True", "message": "going on"},
+            {"type": "Progressing", "status": "True", "message": "progressing"},
         ]});
-        let said = reasons(&deployment(1, conditions), &[pod]);
-        assert!(said.starts_with("Available is False: too few; ") && said.contains(expected), "{said}");
+        let reasons = reasons(&deployment(1, conditions), &[pod]);
+        assert!(
+            reasons.starts_with("Available is False: too few; ") && reasons.contains(expected),
+            "{reasons}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! First step: reads the link, and refuses one that can't be rotated.
+//! First step: reads the link, and fails if it can't be rotated.
 
 use anyhow::bail;
 use kube::ResourceExt;
@@ -10,53 +10,54 @@ use mcsa_credentials::secret::{self, Provenance};
 use super::replace;
 use crate::cluster::object;
 use crate::link::authorize::{self, Identity};
-use crate::link::claim::Claimed;
+use crate::link::check_names::NamesChecked;
 use crate::link::declare::{self, Declared};
 
 /// The link before its rotation.
 pub struct CurrentLink {
     pub declared: Declared,
-    /// Where bootstrap or the importer wrote that the source is.
+    /// Address of the source, as bootstrap or the importer wrote it.
     pub endpoint: Endpoint,
     pub identity: Identity,
     pub credential: Link,
 }
 
-pub async fn read(claimed: &Claimed) -> anyhow::Result<CurrentLink> {
-    let (source, target) = (claimed.source(), claimed.target());
-    let again = claimed.plan().flags().of("bootstrap", "");
+pub async fn read(checked: &NamesChecked) -> anyhow::Result<CurrentLink> {
+    let (source, target) = (checked.source(), checked.target());
+    let bootstrap = checked.plan().flags().other_command("bootstrap", "");
     let missing = |what: &str| {
         anyhow::anyhow!(
-            "{}: {what}, so there is no link to {} to rotate; run: {again}",
+            "{}: {what}, so there is no link to {} to rotate; run: {bootstrap}",
             target.name,
             source.name
         )
     };
-    let Some(declared) = declare::existing(claimed).await? else {
+    let Some(declared) = declare::existing(checked).await? else {
         let title = object::titled("ServiceAccountImport", Some(SYSTEM_NAMESPACE), &source.name);
-        bail!(missing(&format!("there is no {title}")));
+        bail!(missing(&format!("{title} not found")));
     };
     let import = declared.import();
     let name = import.secret_name();
     let Some(secret) = replace::read(target, &name).await? else {
-        bail!(missing(&format!("there is no secret {SYSTEM_NAMESPACE}/{name}")));
+        bail!(missing(&format!("Secret {SYSTEM_NAMESPACE}/{name} not found")));
     };
     let credential = Link::read(&secret)
-        .map_err(|error| anyhow::anyhow!("{}: {error}; to make another: {again}", target.name))?;
+        .map_err(|error| anyhow::anyhow!("{}: {error}; to replace it: {bootstrap}", target.name))?;
     let endpoint = credential.endpoint.clone();
     let written = Provenance::read(secret.annotations()).map(|provenance| provenance.fingerprint);
     if written != Some(secret::fingerprint(&import.spec, import.is_link(), &endpoint)) {
         bail!(
-            "{}: secret {SYSTEM_NAMESPACE}/{name} leads to {}, and neither bootstrap nor the importer has written that \
-             there; no token is sent to it. To say where {} is: {again}",
+            "{}: neither bootstrap nor the importer wrote the address {} in Secret {SYSTEM_NAMESPACE}/{name}, so no \
+             token is sent to it; to set the address of {}: {bootstrap}",
             target.name,
             endpoint.server,
             source.name
         );
     }
-    let Some(identity) = authorize::identity(claimed).await? else {
+    let Some(identity) = authorize::read_identity(checked).await? else {
         bail!(
-            "{}: it does not know {} any more; to link them again, with --allow for what may be imported: {again}",
+            "{}: the service account of {} is gone; link them again, with --allow to limit what it may import: \
+             {bootstrap}",
             source.name,
             target.name
         );

@@ -1,4 +1,4 @@
-//! Waiting for what the importer tells, in the status of the link's import.
+//! Waits until the importer uses a new token, as the status of the link's import shows.
 
 use std::time::Duration;
 
@@ -12,16 +12,13 @@ use crate::cluster::{Cluster, lease};
 use crate::link::declare::Declared;
 use crate::link::permit::Permitted;
 
-/// An importer at work takes another token within a moment.
-const TAKEN_WITHIN: Duration = Duration::from_secs(15);
+/// A running importer uses a new token almost at once.
+const PICKUP_TIMEOUT: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Waits until the importer tells of the link's import that it is to be refreshed at such a time; whether
-/// it did. It is then known to use that token.
-///
-/// # Errors
-/// When the target can't be asked.
-pub async fn until_picked_up(
+/// Waits until the refresh time in the status is one that `is_awaited`: the importer then uses the token that has this
+/// time. Returns whether that happened.
+pub async fn wait_for_pickup(
     permitted: &Permitted,
     declared: &Declared,
     is_awaited: impl Fn(Timestamp) -> bool,
@@ -29,35 +26,33 @@ pub async fn until_picked_up(
     let (target, name) = (permitted.target(), declared.import().name_any());
     let imports: Api<ServiceAccountImport> = Api::namespaced(target.client.clone(), SYSTEM_NAMESPACE);
     let doing = format!("read service account import {SYSTEM_NAMESPACE}/{name}");
-    // Nobody to wait for.
     if !has_importer(target).await {
         permitted
             .progress()
-            .warn(&target.name, "no importer is running; one that is started will use the new token");
+            .warn(&target.name, "no importer is running; the next one to start will use the new token");
         return Ok(false);
     }
-    let deadline = Instant::now() + TAKEN_WITHIN;
+    let deadline = Instant::now() + PICKUP_TIMEOUT;
     loop {
         let import = target.call(&doing, imports.get(&name)).await?;
         if import.status.and_then(|status| status.refresh_time).is_some_and(|time| is_awaited(time.0)) {
             return Ok(true);
         }
         if Instant::now() >= deadline {
-            let said = format!(
-                "no importer has taken the new token within {} s; one that runs takes it once the old one is refused",
-                TAKEN_WITHIN.as_secs()
+            let message = format!(
+                "the importer did not use the new token within {PICKUP_TIMEOUT:?}; it will, when the old one is refused"
             );
-            permitted.progress().warn(&target.name, &said);
+            permitted.progress().warn(&target.name, &message);
             return Ok(false);
         }
         sleep(PAUSE).await;
     }
 }
 
-/// What can't be asked may be there.
+/// True if the Lease can't be read.
 async fn has_importer(target: &Cluster) -> bool {
     match lease::read(target).await {
-        Ok(Some(lease)) => lease::is_renewed(target, &lease, TAKEN_WITHIN).await,
+        Ok(Some(lease)) => lease::is_renewed(target, &lease, PICKUP_TIMEOUT).await,
         Ok(None) => false,
         Err(_) => true,
     }

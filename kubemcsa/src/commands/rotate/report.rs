@@ -1,4 +1,4 @@
-//! Last step: what the link has now, and the end of what it had.
+//! Last step: waits until the old token is revoked, and reports the new one.
 
 use anyhow::bail;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
@@ -9,13 +9,10 @@ use crate::cli::times::to_the_second;
 use crate::link::authorize::Authorized;
 use crate::link::flags::Flags;
 use crate::link::permit::Permitted;
-use crate::link::revoked::{self, Seen};
+use crate::link::revocation::{self, TokenState};
 use crate::link::verify::Verified;
 
-/// Says what the link has now, once the source refuses what it had.
-///
-/// # Errors
-/// When the source can't be asked, or accepts it.
+/// Fails if the source still accepts the old token.
 pub async fn report(
     permitted: &Permitted,
     credential: Link,
@@ -24,21 +21,22 @@ pub async fn report(
 ) -> anyhow::Result<()> {
     let (source, target, plan) = (permitted.source(), permitted.target(), permitted.plan());
     if let Some(expires_at) = verified.expires_at() {
-        let said = format!("has another credential to {}, until {}", source.name, to_the_second(expires_at));
-        output::say(&target.name, &said);
+        let message = format!("new token for {}; it expires at {}", source.name, to_the_second(expires_at));
+        output::info(&target.name, &message);
     }
     let Some(token) = credential.config.auth_info.token else { return Ok(()) };
-    output::say(&source.name, "waiting until it refuses the old token");
-    if revoked::until_refused(source, plan.source().chosen(), token).await? == Seen::Dead {
-        output::say(&source.name, "the old token is refused, and so is every other that the link had");
+    output::info(&source.name, "waiting until the old token is revoked");
+    if revocation::wait_until_revoked(source, plan.source().chosen(), token).await? == TokenState::Revoked {
+        output::info(&source.name, "all earlier tokens of the link are revoked");
         return Ok(());
     }
     bail!(
-        "{}: the old token is still accepted, so it is not bound to secret {SYSTEM_NAMESPACE}/{}; it ends with the \
-         service account: {}, and then: {}",
+        "{}: the old token is still accepted, so it is not bound to Secret {SYSTEM_NAMESPACE}/{}; to revoke it, \
+         recreate the service account: {} && {}",
         source.name,
         target.name,
-        plan.flags().of("unlink", ""),
-        Flags { others: authorized.grants().flags(), command: "bootstrap", ..plan.flags().clone() }.again(),
+        plan.flags().other_command("unlink", ""),
+        Flags { others: authorized.grants().flags(), command: "bootstrap", ..plan.flags().clone() }
+            .command_line(),
     )
 }

@@ -1,4 +1,4 @@
-//! With `--delete-imports`: the imports, their Secrets, and the links.
+//! With `--delete-imports`: deletes the imports, their Secrets, and the links.
 
 use std::collections::BTreeMap;
 
@@ -14,30 +14,30 @@ use tokio::time::{Instant, sleep};
 use super::installed::is_ours;
 use crate::cli::output;
 use crate::cluster::call::CallError;
-use crate::cluster::deleter::{AT_A_TIME, Deleter};
-use crate::cluster::gone::{PAUSE, still_there};
+use crate::cluster::deleter::{CONCURRENCY, Deleter};
+use crate::cluster::deletion::{INTERVAL, still_exists};
 use crate::cluster::{Cluster, apply, delete, list, object};
 use crate::manifests;
 
-/// Removes them all, and waits until they are gone.
-///
-/// # Errors
-/// When something can't be removed, or is not gone in time.
+/// Waits until all of them are gone.
 pub async fn delete(deleter: &mut Deleter) -> anyhow::Result<()> {
-    let definition = apply::read(&deleter.cluster, &manifests::crd()?).await?;
-    if definition.is_some_and(|definition| !is_ours(&definition)) {
-        output::warn(&deleter.cluster.name, "imports are left alone: their definition is someone else's");
+    let crd = apply::read(&deleter.cluster, &manifests::crd()?).await?;
+    if crd.is_some_and(|crd| !is_ours(&crd)) {
+        output::warn(
+            &deleter.cluster.name,
+            "imports not deleted: the CRD doesn't belong to multicluster-service-account",
+        );
         return Ok(());
     }
     let mut secrets = owned_secrets(&deleter.cluster).await?;
-    take_imports(deleter).await?;
+    delete_all_imports(deleter).await?;
     if !deleter.dry_run {
-        secrets.extend(take_secrets(deleter).await?);
+        secrets.extend(delete_owned_secrets(deleter).await?);
     }
     let secrets: BTreeMap<_, _> = secrets.iter().map(|secret| (object::title(secret), secret)).collect();
     secrets.into_values().for_each(|secret| deleter.record(secret));
     for link in link_secrets(&deleter.cluster).await? {
-        // In a dry run, those of imports are still there.
+        // In a dry run, Secrets of imports still exist, and are recorded already.
         if !is_owned(&link) {
             deleter.delete(&link).await?;
         }
@@ -45,8 +45,8 @@ pub async fn delete(deleter: &mut Deleter) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Those that someone declares meanwhile go, too.
-async fn take_imports(deleter: &mut Deleter) -> anyhow::Result<()> {
+/// Also deletes imports that are created meanwhile.
+async fn delete_all_imports(deleter: &mut Deleter) -> anyhow::Result<()> {
     let mut deadline = Instant::now() + deleter.timeout;
     loop {
         let imports = list::imports(&deleter.cluster, None, ListParams::default()).await?;
@@ -54,52 +54,52 @@ async fn take_imports(deleter: &mut Deleter) -> anyhow::Result<()> {
         let new: Vec<_> = imports.iter().filter(|it| it.metadata.deletion_timestamp.is_none()).collect();
         if !deleter.dry_run {
             let cluster = &deleter.cluster;
-            let removals = new.iter().map(|import| delete::delete(cluster, import));
-            stream::iter(removals).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+            let deletions = new.iter().map(|import| delete::delete(cluster, import));
+            stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
         }
         new.iter().for_each(|import| deleter.record(import));
         if deleter.dry_run {
             return Ok(());
         }
-        // However many there are, each has the same time to go.
+        // The timeout starts when the last import is deleted, however many there are.
         if !new.is_empty() {
             deadline = Instant::now() + deleter.timeout;
         } else if Instant::now() >= deadline {
-            bail!("{}", still_there(&deleter.cluster, last, deleter.timeout));
+            bail!("{}", still_exists(&deleter.cluster, last, deleter.timeout));
         }
-        sleep(PAUSE).await;
+        sleep(INTERVAL).await;
     }
 }
 
-/// What the garbage collector has not come to. Once the definition is gone, it can't tell whether their
-/// owners are.
-async fn take_secrets(deleter: &Deleter) -> anyhow::Result<Vec<DynamicObject>> {
-    let mut taken = Vec::new();
+/// Deletes the Secrets that the garbage collector has not deleted yet: once the CRD is gone, it can't look up their
+/// owners.
+async fn delete_owned_secrets(deleter: &Deleter) -> anyhow::Result<Vec<DynamicObject>> {
+    let mut deleted = Vec::new();
     let mut deadline = Instant::now() + deleter.timeout;
     let mut before = usize::MAX;
     loop {
         let left = owned_secrets(&deleter.cluster).await?;
-        let Some(last) = left.last() else { return Ok(taken) };
+        let Some(last) = left.last() else { return Ok(deleted) };
         if left.len() < before {
             deadline = Instant::now() + deleter.timeout;
         } else if Instant::now() >= deadline {
-            bail!("{}", still_there(&deleter.cluster, last, deleter.timeout));
+            bail!("{}", still_exists(&deleter.cluster, last, deleter.timeout));
         }
         before = left.len();
-        let removals = left.iter().map(async |secret| {
+        let deletions = left.iter().map(async |secret| {
             match delete::delete_unchanged(&deleter.cluster, secret).await {
-                // It has changed since, its owner perhaps.
+                // It changed meanwhile, perhaps its owner: look at it again.
                 Err(error) if error.is_conflict() => Ok(()),
-                removed => removed,
+                result => result,
             }
         });
-        stream::iter(removals).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
-        taken.extend(left);
-        sleep(PAUSE).await;
+        stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
+        deleted.extend(left);
+        sleep(INTERVAL).await;
     }
 }
 
-/// The metadata of the Secrets that imports control, whichever labels they have.
+/// The metadata of all Secrets that imports control, whatever their labels.
 async fn owned_secrets(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError> {
     let all = Api::<Secret>::all(cluster.client.clone());
     Ok(secrets(cluster, all, ListParams::default()).await?.into_iter().filter(is_owned).collect())
@@ -118,8 +118,8 @@ async fn secrets(
     let page = async |params: &ListParams| api.list_metadata(params).await;
     let secrets = list::pages(cluster, "list the metadata of secrets", params, page).await?;
     let types = Some(list::types::<Secret>());
-    let by_metadata = |metadata| DynamicObject { types: types.clone(), metadata, data: Default::default() };
-    Ok(secrets.into_iter().map(|secret| by_metadata(secret.metadata)).collect())
+    let object = |metadata| DynamicObject { types: types.clone(), metadata, data: Default::default() };
+    Ok(secrets.into_iter().map(|secret| object(secret.metadata)).collect())
 }
 
 fn is_owned(secret: &DynamicObject) -> bool {

@@ -1,4 +1,4 @@
-//! Third step: what is installed, taken back. Imports and links are none of it.
+//! Third step: deletes what is installed, but no imports or links.
 
 use std::fmt::Debug;
 
@@ -12,18 +12,15 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use super::delete_order;
-use super::installed::Found;
+use super::installed::{Found, NOT_OURS, warn_not_deleted};
 use crate::cli::output;
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::gone::PAUSE;
+use crate::cluster::deletion::INTERVAL;
 use crate::cluster::object::{self, PART_OF};
 
-/// Takes back what is ours, and says what is not.
-///
-/// # Errors
-/// When something can't be removed.
+/// Deletes our objects, and warns of others that have the same names.
 pub async fn delete(deleter: &mut Deleter, found: &Found) -> anyhow::Result<()> {
     for stage in delete_order::stages(&found.ours) {
         for object in &stage {
@@ -31,50 +28,47 @@ pub async fn delete(deleter: &mut Deleter, found: &Found) -> anyhow::Result<()> 
         }
         let deployments: Vec<_> = stage.iter().filter(|it| object::kind(it) == "Deployment").collect();
         if !deployments.is_empty() && !deleter.dry_run {
-            until_pods_are_gone(deleter, &deployments).await?;
+            wait_for_pods(deleter, &deployments).await?;
         }
     }
     if let Some(release) = found.ours.iter().find_map(object::helm_release) {
-        let said = format!(
-            "Helm still lists {release}: helm uninstall ends that, and deletes all imports if its value crd.keep is \
-             false"
+        let message = format!(
+            "Helm still lists {release}; helm uninstall deletes it, and all imports if its value crd.keep is false"
         );
-        output::warn(&deleter.cluster.name, &said);
+        output::warn(&deleter.cluster.name, &message);
     }
     for object in &found.others {
-        let said = format!("{} is left alone: nothing marks it as ours", object::title(object));
-        output::warn(&deleter.cluster.name, &said);
+        warn_not_deleted(&deleter.cluster, object, NOT_OURS);
     }
     Ok(())
 }
 
-/// Until then they serve what was asked before the API server heard that it need not ask. A node that is
-/// lost never says that its pods have ended: they are not waited for without end, and lose their rights.
-async fn until_pods_are_gone(deleter: &Deleter, deployments: &[&DynamicObject]) -> anyhow::Result<()> {
+/// Waits until the pods are gone: until then, they serve requests of API servers that have not yet observed that the
+/// webhook configuration is gone. On a timeout, uninstall goes on: pods of a lost node never terminate.
+async fn wait_for_pods(deleter: &Deleter, deployments: &[&DynamicObject]) -> anyhow::Result<()> {
     let names: Vec<_> = deployments.iter().map(|deployment| deployment.name_any()).collect();
     let selector = format!("app.kubernetes.io/name in ({}),{PART_OF}={SYSTEM_NAMESPACE}", names.join(","));
     let params = ListParams::default().labels(&selector);
     let cluster = &deleter.cluster;
     let deadline = Instant::now() + deleter.timeout;
-    let mut said = 0;
+    let mut reported = 0;
     loop {
-        // As long as there is one of the first, there may be more of the second.
+        // A ReplicaSet can still create pods.
         let mut left = names_of::<ReplicaSet>(cluster, &params).await?;
         left.extend(names_of::<Pod>(cluster, &params).await?);
         if left.is_empty() {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            let seconds = deleter.timeout.as_secs();
-            let said = format!("still there after {seconds} s, and not waited for: {}", left.join(", "));
-            output::warn(&cluster.name, &said);
+            let message = format!("not gone after {:?}, going on: {}", deleter.timeout, left.join(", "));
+            output::warn(&cluster.name, &message);
             return Ok(());
         }
-        if left.len() != said {
-            output::say(&cluster.name, &format!("waiting for pods to end: {}", left.join(", ")));
-            said = left.len();
+        if left.len() != reported {
+            output::info(&cluster.name, &format!("waiting for pods to terminate: {}", left.join(", ")));
+            reported = left.len();
         }
-        sleep(PAUSE).await;
+        sleep(INTERVAL).await;
     }
 }
 

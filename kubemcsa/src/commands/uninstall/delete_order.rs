@@ -1,10 +1,10 @@
-//! In which order the objects are removed: nothing refers to what is gone.
+//! The order in which objects are deleted: each before the objects that it refers to.
 
 use kube::api::DynamicObject;
 
 use crate::cluster::object;
 
-/// The objects in stages; within one, in their own order.
+/// Groups the objects into stages, and keeps their order within a stage.
 pub fn stages(objects: &[DynamicObject]) -> [Vec<DynamicObject>; 5] {
     let mut stages: [Vec<_>; 5] = Default::default();
     for object in objects {
@@ -15,15 +15,15 @@ pub fn stages(objects: &[DynamicObject]) -> [Vec<DynamicObject>; 5] {
 
 fn stage(kind: &str) -> usize {
     match kind {
-        // While the API server calls the webhook, there has to be one; and nobody is to be called at night
-        // because there is no importer.
+        // The configuration goes before the webhook, or pods would be refused. The alerts go before the importer, or
+        // they would fire.
         "MutatingWebhookConfiguration" | "PrometheusRule" => 0,
         "Deployment" => 1,
         // Rights after the pods that use them.
         "ClusterRoleBinding" | "RoleBinding" | "ClusterRole" | "Role" | "ServiceAccount" => 2,
-        // Nobody is left who would make these anew, or has the right to.
+        // Last, when no pod is left that would recreate them.
         "Secret" | "Lease" => 4,
-        // Among them the policy that holds those who have rights, until nobody has.
+        // Including the admission policy, which restricts the rights as long as they exist.
         _ => 3,
     }
 }
@@ -34,7 +34,7 @@ mod tests {
     use crate::manifests;
 
     #[test]
-    fn nothing_refers_to_what_is_gone() {
+    fn objects_are_deleted_before_those_that_they_refer_to() {
         let stages = stages(&manifests::objects().unwrap());
         let kinds = stages.map(|stage| stage.iter().map(object::kind).map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(kinds[0], ["MutatingWebhookConfiguration"]);

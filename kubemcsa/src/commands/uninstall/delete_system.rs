@@ -1,49 +1,43 @@
-//! With `--delete-imports`: the definition of imports, and the system namespace.
+//! With `--delete-imports`: deletes the CRD and the system namespace.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::installed::is_ours;
-use crate::cli::output;
+use super::installed::{NOT_OURS, is_ours, warn_not_deleted};
 use crate::cluster::deleter::Deleter;
 use crate::cluster::{apply, object};
-use crate::link::identities;
+use crate::link::known_targets;
 use crate::manifests;
 
-/// Removes both, and waits until they are gone, unless somebody needs them.
-///
-/// # Errors
-/// When one can't be removed, or is not gone in time; the error says what holds it.
+/// Waits until they are gone. Warns instead if something else needs them.
 pub async fn delete(deleter: &mut Deleter, others: &[DynamicObject]) -> anyhow::Result<()> {
-    if let Some(definition) = apply::read(&deleter.cluster, &manifests::crd()?).await? {
-        if !is_ours(&definition) {
-            // And so are imports, some of which may be in the namespace.
-            left_alone(deleter, &definition, "it is another program's");
+    if let Some(crd) = apply::read(&deleter.cluster, &manifests::crd()?).await? {
+        if !is_ours(&crd) {
+            // Its imports are not ours either, and some may be in the namespace.
+            warn_not_deleted(&deleter.cluster, &crd, NOT_OURS);
             return Ok(());
         }
-        deleter.delete(&definition).await?;
+        deleter.delete(&crd).await?;
     }
     let Some(namespace) = apply::read(&deleter.cluster, &manifests::namespace()?).await? else {
         return Ok(());
     };
-    // All that is in it would go with it.
-    let theirs = others.iter().find(|object| object.namespace().as_deref() == Some(SYSTEM_NAMESPACE));
-    let targets = identities::targets(&deleter.cluster).await?;
+    // Its contents would be deleted with it.
+    let other = others.iter().find(|object| object.namespace().as_deref() == Some(SYSTEM_NAMESPACE));
+    let targets = known_targets::names(&deleter.cluster).await?;
     if !is_ours(&namespace) {
-        left_alone(deleter, &namespace, "nothing marks it as ours");
-    } else if let Some(theirs) = theirs {
-        left_alone(deleter, &namespace, &format!("{} in it is someone else's", object::title(theirs)));
+        warn_not_deleted(&deleter.cluster, &namespace, NOT_OURS);
+    } else if let Some(other) = other {
+        let title = object::title(other);
+        let reason = format!("it contains {title}, which doesn't belong to multicluster-service-account");
+        warn_not_deleted(&deleter.cluster, &namespace, &reason);
     } else if !targets.is_empty() {
-        let why =
-            format!("this cluster is a source, too, and in it are the identities of {}", targets.join(", "));
-        left_alone(deleter, &namespace, &why);
+        let reason =
+            format!("this cluster is also a source; it contains the known_targets of {}", targets.join(", "));
+        warn_not_deleted(&deleter.cluster, &namespace, &reason);
     } else {
         deleter.delete(&namespace).await?;
     }
     Ok(())
-}
-
-fn left_alone(deleter: &Deleter, object: &DynamicObject, why: &str) {
-    output::warn(&deleter.cluster.name, &format!("{} is left alone: {why}", object::title(object)));
 }

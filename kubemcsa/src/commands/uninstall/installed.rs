@@ -1,36 +1,37 @@
-//! First step: what of the installation is there, and whose it is.
+//! First step: finds the installed objects, and those of others that have their names.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 use serde_json::json;
 
+use crate::cli::output;
 use crate::cluster::object::{self, PART_OF};
 use crate::cluster::{Cluster, apply};
 use crate::manifests::{self, confined};
 
-/// What is there under the names of what is installed.
+/// Why an object of another owner is kept.
+pub const NOT_OURS: &str = "it doesn't belong to multicluster-service-account";
+
+/// The existing objects that have the names of ours.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// What was installed, or made by what was.
+    /// Installed, or created by an installed program.
     pub ours: Vec<DynamicObject>,
-    /// What has our names, and is someone else's.
+    /// Objects of another owner.
     pub others: Vec<DynamicObject>,
 }
 
-/// Looks for all but the definition of imports and the system namespace.
-///
-/// # Errors
-/// When the cluster can't be asked.
+/// Finds all of them except the CRD and the system namespace.
 pub async fn find(cluster: &Cluster) -> anyhow::Result<Found> {
     let mut found = Found::default();
-    let installed = manifests::objects()?.into_iter().chain(manifests::beside()?).filter(|object| {
-        // The importer's rights are in one form or another.
+    let installed = manifests::objects()?.into_iter().chain(manifests::optional()?).filter(|object| {
+        // `confined::granted` finds the importer's rights in both forms.
         !matches!(object::kind(object), "Namespace" | "CustomResourceDefinition")
             && object.name_any() != confined::RIGHTS
     });
     let mut stored = confined::granted(cluster).await?;
-    for object in installed.chain(made_later()?) {
+    for object in installed.chain(created_later()?) {
         stored.extend(apply::read(cluster, &object).await?);
     }
     for object in stored {
@@ -39,9 +40,13 @@ pub async fn find(cluster: &Cluster) -> anyhow::Result<Found> {
     Ok(found)
 }
 
-/// What importer and webhook make themselves, and what cert-manager and kustomize make for them.
-fn made_later() -> anyhow::Result<Vec<DynamicObject>> {
-    let made = [
+pub fn warn_not_deleted(cluster: &Cluster, object: &DynamicObject, reason: &str) {
+    output::warn(&cluster.name, &format!("{} not deleted: {reason}", object::title(object)));
+}
+
+/// What importer, webhook, cert-manager and kustomize create.
+fn created_later() -> anyhow::Result<Vec<DynamicObject>> {
+    let objects = [
         ("v1", "Secret", webhook::CERTIFICATE),
         ("v1", "Secret", "webhook-ca"),
         ("v1", "ConfigMap", "multicluster-service-account-dashboard"),
@@ -51,28 +56,28 @@ fn made_later() -> anyhow::Result<Vec<DynamicObject>> {
         let metadata = json!({ "namespace": SYSTEM_NAMESPACE, "name": name });
         object::dynamic(&json!({ "apiVersion": version, "kind": kind, "metadata": metadata }))
     };
-    made.into_iter().map(object).collect()
+    objects.into_iter().map(object).collect()
 }
 
-/// All that is installed says so by a label; what is made later has none.
+/// Installed objects have a label; objects that are created later have none.
 pub fn is_ours(object: &DynamicObject) -> bool {
     let has_no_label = !object.labels().contains_key(PART_OF);
     match object::kind(object) {
-        // An administrator's own is not ours to take back.
+        // A certificate that an administrator provided is not ours.
         "Secret" => {
             let mut managers = object.managed_fields().iter().filter_map(|entry| entry.manager.as_deref());
             managers.any(|manager| manager == webhook::FIELD_MANAGER)
                 || object.annotations().contains_key("cert-manager.io/certificate-name")
         }
         "Lease" => has_no_label || object::is_ours(object),
-        // The first multicluster-service-account had one of the same name.
+        // The CRD of the original multicluster-service-account has the same name.
         "CustomResourceDefinition" => (has_no_label || object::is_ours(object)) && has_our_fields(object),
         _ => object::is_ours(object),
     }
 }
 
-fn has_our_fields(definition: &DynamicObject) -> bool {
-    let versions = definition.data["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+fn has_our_fields(crd: &DynamicObject) -> bool {
+    let versions = crd.data["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let field = "/schema/openAPIV3Schema/properties/spec/properties/expirationSeconds";
     versions.iter().any(|version| version.pointer(field).is_some())
 }
@@ -97,15 +102,19 @@ mod tests {
     #[case("Secret", "managedFields: [{manager: multicluster-service-account-webhook}]", true)]
     #[case("Secret", "annotations: {cert-manager.io/certificate-name: webhook}", true)]
     #[case("Secret", "managedFields: [{manager: kubectl-create}]", false)]
-    fn whose_it_is(#[case] kind: &str, #[case] metadata: &str, #[case] ours: bool) {
-        assert_eq!(is_ours(&object(kind, metadata)), ours);
+    fn ownership_depends_on_labels_managers_and_annotations(
+        #[case] kind: &str,
+        #[case] metadata: &str,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(is_ours(&object(kind, metadata)), expected);
     }
 
     #[test]
-    fn a_definition_is_ours_by_what_it_defines() {
-        let mut definition = manifests::crd().unwrap();
-        assert!(is_ours(&definition));
-        definition.data["spec"]["versions"] = json!([{ "name": "v1alpha1" }]);
-        assert!(!is_ours(&definition));
+    fn crd_is_ours_only_with_our_fields() {
+        let mut crd = manifests::crd().unwrap();
+        assert!(is_ours(&crd));
+        crd.data["spec"]["versions"] = json!([{ "name": "v1alpha1" }]);
+        assert!(!is_ours(&crd));
     }
 }

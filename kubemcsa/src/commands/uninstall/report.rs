@@ -1,43 +1,40 @@
-//! Last step: what is kept and how to remove it, and who still trusts this cluster.
+//! Last step: reports what is kept, how to delete it, and which sources still trust this cluster.
 
 use kube::api::ListParams;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
+use super::command_line;
 use crate::cli::output;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::kubeconfig::{Chosen, shell_quote};
+use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
 use crate::cluster::{apply, list};
 use crate::link::existing::ExistingLink;
 use crate::manifests;
 
-/// Says it.
-///
-/// # Errors
-/// When the cluster can't be asked what is left.
 pub async fn report(
     deleter: &Deleter,
-    chosen: &Chosen,
+    chosen: &ChosenContext,
     links: &[ExistingLink],
     delete_imports: bool,
 ) -> anyhow::Result<()> {
-    let say = |text: &str| output::say(&deleter.cluster.name, text);
+    let say = |text: &str| output::info(&deleter.cluster.name, text);
     if deleter.deleted == 0 {
-        say("nothing to remove");
+        say("nothing to delete");
     }
     if !delete_imports {
         let kept = kept(deleter, links).await?;
         if !kept.is_empty() {
             say(&format!("kept: {}", kept.join(", ")));
-            say(&format!("to remove that, too: {} --delete-imports", again(chosen)));
+            say(&format!("to delete these as well: {}", command_line(chosen, true)));
         }
     }
-    say_who_trusts(deleter, links);
+    report_trust(deleter, links);
     Ok(())
 }
 
-/// Says which sources still trust this cluster, and how to end that.
-pub fn say_who_trusts(deleter: &Deleter, links: &[ExistingLink]) {
-    links.iter().for_each(|link| output::say(&deleter.cluster.name, &trust(link)));
+/// Reports which sources still trust this cluster, and how to revoke that.
+pub fn report_trust(deleter: &Deleter, links: &[ExistingLink]) {
+    links.iter().for_each(|link| output::info(&deleter.cluster.name, &trust(link)));
 }
 
 async fn kept(deleter: &Deleter, links: &[ExistingLink]) -> anyhow::Result<Vec<String>> {
@@ -50,15 +47,15 @@ async fn kept(deleter: &Deleter, links: &[ExistingLink]) -> anyhow::Result<Vec<S
     let mut kept = Vec::new();
     match imports {
         0 => {}
-        1 => kept.push("an import with its Secret, which nothing keeps fresh".into()),
-        more => kept.push(format!("{more} imports with their Secrets, which nothing keeps fresh")),
+        1 => kept.push("1 import with its Secret (no longer refreshed)".into()),
+        count => kept.push(format!("{count} imports with their Secrets (no longer refreshed)")),
     }
     if !links.is_empty() {
         let names: Vec<_> = links.iter().map(|link| link.cluster_name.as_str()).collect();
-        kept.push(format!("the links to {}, which hold credentials", names.join(" and ")));
+        kept.push(format!("the links to {} (with credentials)", names.join(" and ")));
     }
     if apply::read(cluster, &manifests::crd()?).await?.is_some() {
-        kept.push("the definition of ServiceAccountImport".into());
+        kept.push("the ServiceAccountImport CRD".into());
     }
     if apply::read(cluster, &manifests::namespace()?).await?.is_some() {
         kept.push(format!("namespace {SYSTEM_NAMESPACE}"));
@@ -66,21 +63,17 @@ async fn kept(deleter: &Deleter, links: &[ExistingLink]) -> anyhow::Result<Vec<S
     Ok(kept)
 }
 
-fn again(chosen: &Chosen) -> String {
-    let file =
-        chosen.file.as_ref().map(|file| format!(" --kubeconfig {}", shell_quote(&file.to_string_lossy())));
-    format!("kubemcsa uninstall{} --context {}", file.unwrap_or_default(), shell_quote(&chosen.context))
-}
-
 fn trust(link: &ExistingLink) -> String {
     let source = &link.cluster_name;
     match &link.import {
         Some(import) => format!(
-            "{source} still trusts its link; to end that: kubemcsa unlink --source-only --target-name {} \
+            "{source} still trusts this cluster; to revoke that: kubemcsa unlink --source-only --target-name {} \
              --source-context CONTEXT",
             shell_quote(&import.spec.name)
         ),
-        None => format!("{source} still trusts its link, which was made by hand, and so is to be revoked"),
+        None => {
+            format!("{source} still trusts this cluster by a link that was created by hand; revoke it there")
+        }
     }
 }
 
@@ -90,7 +83,7 @@ mod tests {
     use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
     #[test]
-    fn what_ends_a_source_s_trust() {
+    fn trust_is_revoked_by_unlink_unless_the_link_was_created_by_hand() {
         let spec = ServiceAccountImportSpec { name: "c1".into(), ..Default::default() };
         let import = ServiceAccountImport::new("c2", spec);
         let link = |import| ExistingLink { cluster_name: "c2".into(), import, secret: None };

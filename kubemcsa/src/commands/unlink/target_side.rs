@@ -17,42 +17,37 @@ use crate::cluster::deleter::Deleter;
 use crate::cluster::{Cluster, delete, list, object};
 use crate::link::existing::{self, ExistingLink};
 
-/// What a target has of a source.
+/// All objects of a source in a target.
 pub struct Link {
     source: String,
     links: Vec<ExistingLink>,
     imports: Vec<ServiceAccountImport>,
-    /// Of the imports; none where they are to stay.
+    /// Secrets of the imports; empty with `--keep-secrets`.
     secrets: Vec<DynamicObject>,
 }
 
 impl Link {
-    /// The link's own import and Secret.
+    /// Imports and Secrets of the link itself.
     fn own(&self) -> anyhow::Result<Vec<DynamicObject>> {
         let mut objects = Vec::new();
-        for linked in &self.links {
-            objects.extend(linked.import.as_ref().map(object::dynamic).transpose()?);
-            objects.extend(linked.secret.as_ref().map(|secret| by_metadata(secret.metadata.clone())));
+        for link in &self.links {
+            objects.extend(link.import.as_ref().map(object::dynamic).transpose()?);
+            objects.extend(link.secret.as_ref().map(|secret| metadata_only(secret.metadata.clone())));
         }
         Ok(objects)
     }
 
-    /// The link's token, if there is one.
     pub fn token(&self) -> Option<SecretString> {
         self.links.iter().find_map(|link| link.link()?.ok()?.config.auth_info.token)
     }
 
-    /// Whom the source knows by the link.
+    /// Name of the link's service account in the source.
     pub fn identity(&self) -> Option<String> {
         self.links.iter().find_map(ExistingLink::identity).map(|(_, name)| name)
     }
 }
 
-/// Looks.
-///
-/// # Errors
-/// When the target can't be asked, or the link is to another source of that name, or by another name of the
-/// target's.
+/// Fails if the link is for another source of that name, or uses another name of the target than `known_as`.
 pub async fn find(
     target: &Cluster,
     source: &str,
@@ -68,8 +63,8 @@ pub async fn find(
             && name != given
         {
             bail!(
-                "{}: {source} knows this target as {name}, and not as {given}: nothing is removed; run this again with \
-                 --target-name {name}",
+                "{}: nothing was deleted: {source} knows this target as {name}, not as {given}; run kubemcsa \
+                 unlink with --target-name {name}",
                 target.name
             );
         }
@@ -78,8 +73,8 @@ pub async fn find(
             && uid != source_uid
         {
             bail!(
-                "{}: its link {source} is to another cluster of that name, whose UID is {uid} and not {source_uid}: \
-                 nothing is removed; choose that cluster's context, or --local-only if it is gone for good",
+                "{}: nothing was deleted: link {source} is for another cluster of that name, with UID {uid} instead of \
+                 {source_uid}; choose that cluster's context, or pass --local-only if it is gone for good",
                 target.name
             );
         }
@@ -91,24 +86,18 @@ pub async fn find(
     Ok(Link { source: source.to_owned(), links, imports, secrets })
 }
 
-/// Refuses whoever may not remove it, before anything is removed in the source: of many Secrets, in each
-/// namespace one is asked about, as rights are the same for all.
-///
-/// # Errors
-/// When something could not be removed.
-pub async fn ensure_removable(target: &Cluster, link: &Link) -> anyhow::Result<()> {
+/// Fails if the caller may not delete the objects, before anything is deleted in the source. Checks one Secret in each
+/// namespace, as rights don't differ within one.
+pub async fn ensure_deletable(target: &Cluster, link: &Link) -> anyhow::Result<()> {
     let mut namespaces = BTreeSet::new();
     let samples = link.secrets.iter().filter(|secret| namespaces.insert(secret.namespace()));
     for object in link.own()?.iter().chain(samples) {
-        delete::rehearse(target, object).await?;
+        delete::dry_run(target, object).await?;
     }
     Ok(())
 }
 
-/// Removes it. Imports stay: they are what people asked for, and work again once there is a link.
-///
-/// # Errors
-/// When something can't be removed.
+/// Keeps the imports: users created them, and they work again after the next bootstrap.
 pub async fn delete(deleter: &mut Deleter, link: &Link) -> anyhow::Result<()> {
     for object in link.own()? {
         deleter.delete(&object).await?;
@@ -128,41 +117,43 @@ async fn secrets_of(
     let found = list::pages(target, "list the metadata of imports' secrets", labelled, page).await?;
     let own =
         found.into_iter().filter(|secret| secret.owner_references().iter().any(|it| uids.contains(&it.uid)));
-    Ok(own.map(|secret| by_metadata(secret.metadata)).collect())
+    Ok(own.map(|secret| metadata_only(secret.metadata)).collect())
 }
 
-/// Says what is left of it.
+/// Reports what is kept, and which tokens stay valid.
 pub fn report(deleter: &Deleter, link: &Link, keep_secrets: bool) {
     let Link { source, imports, .. } = link;
-    if let Some(those) = told(imports.len(), source) {
-        let secrets = if keep_secrets { "with" } else { "without" };
-        let said = format!("{those}, {secrets} a Secret, and ClusterNotLinked until there is a link again");
-        output::say(&deleter.cluster.name, &said);
+    if let Some(message) = kept_imports(imports.len(), source, keep_secrets) {
+        output::info(&deleter.cluster.name, &message);
     }
     if link.links.is_empty() {
         return;
     }
     let expiries = imports.iter().filter_map(|import| import.status.as_ref()?.expiration_time.as_ref());
     let last = expiries.map(|time| time.0).filter(|time| *time > Timestamp::now()).max();
-    let last = last.map(|time| format!(": those of imports by {}", to_the_second(time)));
+    let last = last.map(|time| format!(" (those of imports by {})", to_the_second(time)));
     output::warn(
         &deleter.cluster.name,
         &format!(
-            "tokens that the link got of other service accounts stay valid in {source} until they expire, within 24 \
-             hours at most{}",
+            "tokens of other service accounts that were minted by the link stay valid in {source} until they expire, \
+             within 24h{}",
             last.unwrap_or_default()
         ),
     );
 }
 
-fn told(imports: usize, source: &str) -> Option<String> {
-    match imports {
+fn kept_imports(count: usize, source: &str, keep_secrets: bool) -> Option<String> {
+    let secrets = if keep_secrets { "with" } else { "without" };
+    let until = format!("ClusterNotLinked until {source} is linked again");
+    match count {
         0 => None,
-        1 => Some(format!("an import names {source}: it stays")),
-        more => Some(format!("{more} imports name {source}: they stay")),
+        1 => Some(format!("kept 1 import from {source}, {secrets} its Secret; it reports {until}")),
+        _ => {
+            Some(format!("kept {count} imports from {source}, {secrets} their Secrets; they report {until}"))
+        }
     }
 }
 
-fn by_metadata(metadata: ObjectMeta) -> DynamicObject {
+fn metadata_only(metadata: ObjectMeta) -> DynamicObject {
     DynamicObject { types: Some(list::types::<Secret>()), metadata, data: Default::default() }
 }

@@ -1,5 +1,5 @@
-//! Grants as RBAC objects. Everything: a ClusterRoleBinding. Else a Role for each namespace, and what
-//! every link needs that has no right to everything: to know the cluster, and to mint its own token.
+//! Grants as RBAC objects: a ClusterRoleBinding for everything, or a Role per namespace. With Roles, a link also needs
+//! the rights to read the cluster's UID and to mint its own token.
 
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use kube::api::{DynamicObject, ObjectMeta};
@@ -8,11 +8,10 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use super::{Grants, Names};
 use crate::cluster::object::{self, PART_OF};
 
-/// Name of the ClusterRole of links that may import everything, of the admission policy, and of its
-/// binding.
+/// Name of the ClusterRole of links that may import everything, and of the admission policy and its binding.
 pub const LINK: &str = "multicluster-service-account-link";
 
-/// Name of the ClusterRole of the others.
+/// Name of the ClusterRole of all other links.
 const IDENTITY: &str = "multicluster-service-account-identity";
 
 /// Name of the ClusterRoleBinding, Roles and RoleBindings with a link's grants.
@@ -20,36 +19,33 @@ pub fn binding_name(target: &str) -> String {
     format!("{LINK}-{target}")
 }
 
-/// Name of the ClusterRoleBinding by which a link that may not import everything knows the cluster.
+/// Name of the ClusterRoleBinding that lets a link with limited grants read the cluster's UID.
 pub fn identity_binding_name(target: &str) -> String {
     format!("{IDENTITY}-{target}")
 }
 
 impl Grants {
-    /// The objects by which `target` has these grants.
-    ///
-    /// # Errors
-    /// Never, but for what serde could find.
+    /// The RBAC objects of `target`.
     pub fn objects(&self, target: &str) -> anyhow::Result<Vec<DynamicObject>> {
         let Self::Only(namespaces) = self else {
-            return Ok(vec![bound_everywhere(binding_name(target), LINK, target)?]);
+            return Ok(vec![cluster_binding(binding_name(target), LINK, target)?]);
         };
-        let mut objects = vec![bound_everywhere(identity_binding_name(target), IDENTITY, target)?];
-        let own = vec![mints(&Names::These([target.to_owned()].into()))];
-        objects.extend(bound_in(SYSTEM_NAMESPACE, own, target)?);
+        let mut objects = vec![cluster_binding(identity_binding_name(target), IDENTITY, target)?];
+        let own = vec![mint_rule(&Names::These([target.to_owned()].into()))];
+        objects.extend(role_and_binding(SYSTEM_NAMESPACE, own, target)?);
         for (namespace, names) in namespaces {
-            objects.extend(bound_in(namespace, vec![mints(names), reads(names)], target)?);
+            objects.extend(role_and_binding(namespace, vec![mint_rule(names), read_rule(names)], target)?);
         }
         Ok(objects)
     }
 }
 
-fn mints(names: &Names) -> PolicyRule {
+fn mint_rule(names: &Names) -> PolicyRule {
     rule("serviceaccounts/token", &["create"], names)
 }
 
-/// Notices that a service account was deleted and recreated.
-fn reads(names: &Names) -> PolicyRule {
+/// Lets the importer notice that a service account was recreated.
+fn read_rule(names: &Names) -> PolicyRule {
     rule("serviceaccounts", &["get", "list", "watch"], names)
 }
 
@@ -66,7 +62,11 @@ fn rule(resource: &str, verbs: &[&str], names: &Names) -> PolicyRule {
     }
 }
 
-fn bound_in(namespace: &str, rules: Vec<PolicyRule>, target: &str) -> anyhow::Result<[DynamicObject; 2]> {
+fn role_and_binding(
+    namespace: &str,
+    rules: Vec<PolicyRule>,
+    target: &str,
+) -> anyhow::Result<[DynamicObject; 2]> {
     let metadata = || ObjectMeta { namespace: Some(namespace.to_owned()), ..metadata(binding_name(target)) };
     let role = Role { metadata: metadata(), rules: Some(rules) };
     let binding = RoleBinding {
@@ -77,7 +77,7 @@ fn bound_in(namespace: &str, rules: Vec<PolicyRule>, target: &str) -> anyhow::Re
     Ok([object::dynamic(&role)?, object::dynamic(&binding)?])
 }
 
-fn bound_everywhere(name: String, role: &str, target: &str) -> anyhow::Result<DynamicObject> {
+fn cluster_binding(name: String, role: &str, target: &str) -> anyhow::Result<DynamicObject> {
     object::dynamic(&ClusterRoleBinding {
         metadata: metadata(name),
         role_ref: role_ref("ClusterRole", role),

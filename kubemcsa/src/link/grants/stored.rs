@@ -1,4 +1,4 @@
-//! The grants that a source has of a link.
+//! Reads the grants of a link from the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,56 +14,51 @@ use super::{Grants, Names, binding_name, identity_binding_name};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, list, object};
 
-/// What there is of a link's grants.
+/// The grants of a link, as stored in the source.
 #[derive(Clone, Debug)]
-pub struct Stored {
-    /// What they amount to; none where the link was never given any.
+pub struct StoredGrants {
+    /// `None`: the link has no RBAC objects.
     pub grants: Option<Grants>,
-    /// The objects themselves.
     pub objects: Vec<DynamicObject>,
 }
 
-impl Stored {
-    /// Whether there are both forms, the right to everything and Roles for some, so that nobody can tell which
-    /// of them is meant.
+impl StoredGrants {
+    /// Whether there are both a binding to everything and Roles, so the intended grants are unknown.
     pub fn is_ambiguous(&self) -> bool {
         self.grants == Some(Grants::Everything) && self.objects.len() > 1
     }
 
-    /// The object as it is to be written: over the one that was read, if there is one, and no other.
-    pub fn at_its_version(&self, object: &DynamicObject) -> DynamicObject {
-        let title = object::title(object);
-        let before = self.objects.iter().find(|stored| object::title(stored) == title);
+    /// Adds the resource version that was read, so that applying the object fails if it changed since.
+    pub fn with_resource_version(&self, object: &DynamicObject) -> DynamicObject {
+        let reference = object::reference(object);
+        let stored = self.objects.iter().find(|stored| object::reference(stored) == reference);
         let mut object = object.clone();
-        object.metadata.resource_version = before.and_then(|stored| stored.resource_version());
+        object.metadata.resource_version = stored.and_then(|stored| stored.resource_version());
         object
     }
 
-    /// What of it is not among `wanted`.
-    pub fn beyond<'a>(&'a self, wanted: &'a [DynamicObject]) -> impl Iterator<Item = &'a DynamicObject> {
-        let wanted: BTreeSet<_> = wanted.iter().map(object::title).collect();
-        self.objects.iter().filter(move |object| !wanted.contains(&object::title(object)))
+    /// The stored objects that are not `wanted`.
+    pub fn obsolete<'a>(&'a self, wanted: &'a [DynamicObject]) -> impl Iterator<Item = &'a DynamicObject> {
+        let wanted: BTreeSet<_> = wanted.iter().map(object::reference).collect();
+        self.objects.iter().filter(move |object| !wanted.contains(&object::reference(object)))
     }
 }
 
-/// Reads them. They have one name, in whichever namespace they are.
-///
-/// # Errors
-/// When the source can't be asked.
-pub async fn stored(source: &Cluster, target: &str) -> Result<Stored, CallError> {
+/// Lists the objects by their name, which is the same in all namespaces.
+pub async fn read(source: &Cluster, target: &str) -> Result<StoredGrants, CallError> {
     let name = binding_name(target);
-    let identity = identity_binding_name(target);
-    let (everywhere, known, roles, bindings) = tokio::join!(
-        named::<ClusterRoleBinding>(source, &name),
-        named::<ClusterRoleBinding>(source, &identity),
-        named::<Role>(source, &name),
-        named::<RoleBinding>(source, &name),
+    let identity_name = identity_binding_name(target);
+    let (everything, identity, roles, bindings) = tokio::join!(
+        list_by_name::<ClusterRoleBinding>(source, &name),
+        list_by_name::<ClusterRoleBinding>(source, &identity_name),
+        list_by_name::<Role>(source, &name),
+        list_by_name::<RoleBinding>(source, &name),
     );
-    let objects = [everywhere?, known?, roles?, bindings?].concat();
-    Ok(Stored { grants: grants(&objects, target), objects })
+    let objects = [everything?, identity?, roles?, bindings?].concat();
+    Ok(StoredGrants { grants: grants(&objects, target), objects })
 }
 
-async fn named<K>(source: &Cluster, name: &str) -> Result<Vec<DynamicObject>, CallError>
+async fn list_by_name<K>(source: &Cluster, name: &str) -> Result<Vec<DynamicObject>, CallError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
 {
@@ -94,22 +89,21 @@ fn grants(objects: &[DynamicObject], target: &str) -> Option<Grants> {
         .filter_map(|it| it.namespace())
         .collect();
     let roles = objects.iter().filter(|it| object::kind(it) == "Role");
-    let granted = roles.filter_map(|role| Some((role.namespace()?, minted(&role.data["rules"])?)));
-    let elsewhere =
-        granted.filter(|(namespace, _)| bound.contains(namespace) && namespace != SYSTEM_NAMESPACE);
-    Some(Grants::Only(elsewhere.collect::<BTreeMap<_, _>>()))
+    let granted = roles.filter_map(|role| Some((role.namespace()?, mintable(&role.data["rules"])?)));
+    let granted = granted.filter(|(namespace, _)| bound.contains(namespace) && namespace != SYSTEM_NAMESPACE);
+    Some(Grants::Only(granted.collect::<BTreeMap<_, _>>()))
 }
 
-/// The service accounts of which these rules let tokens be minted.
-fn minted(rules: &Value) -> Option<Names> {
+/// The service accounts whose tokens can be minted with these rules.
+fn mintable(rules: &Value) -> Option<Names> {
     let rules = rules.as_array()?.iter();
     let has = |rule: &Value, field: &str, value: &str| {
         rule[field].as_array().is_some_and(|values| values.iter().any(|it| it == value))
     };
-    let minting =
+    let mint_rules =
         rules.filter(|rule| has(rule, "resources", "serviceaccounts/token") && has(rule, "verbs", "create"));
     let mut all = BTreeSet::new();
-    for rule in minting {
+    for rule in mint_rules {
         match rule["resourceNames"].as_array() {
             Some(names) if !names.is_empty() => {
                 all.extend(names.iter().filter_map(Value::as_str).map(str::to_owned));
@@ -130,15 +124,15 @@ mod tests {
     #[case(&[])]
     #[case(&["a"])]
     #[case(&["a/x", "a/y", "b"])]
-    fn what_is_written_is_read(#[case] grants: &[&str]) {
-        let named: Vec<Grant> = grants.iter().map(|grant| grant.parse().unwrap()).collect();
-        let written: Grants = named.iter().collect();
+    fn grants_are_read_as_written(#[case] grants: &[&str]) {
+        let parsed: Vec<Grant> = grants.iter().map(|grant| grant.parse().unwrap()).collect();
+        let written: Grants = parsed.iter().collect();
         let objects = written.objects("c1").unwrap();
         assert_eq!(super::grants(&objects, "c1"), Some(written));
     }
 
     #[test]
-    fn everything_is_one_binding() {
+    fn everything_is_one_cluster_role_binding() {
         let objects = Grants::Everything.objects("c1").unwrap();
         assert_eq!(objects.len(), 1);
         assert_eq!(grants(&objects, "c1"), Some(Grants::Everything));
@@ -146,9 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_is_not_bound_grants_nothing() {
-        let named: Grant = "a".parse().unwrap();
-        let mut objects = Grants::from_iter([&named]).objects("c1").unwrap();
+    fn role_without_binding_grants_nothing() {
+        let grant: Grant = "a".parse().unwrap();
+        let mut objects = Grants::from_iter([&grant]).objects("c1").unwrap();
         objects.retain(|object| object::kind(object) != "RoleBinding");
         assert_eq!(grants(&objects, "c1"), Some(Grants::Only(BTreeMap::new())));
     }

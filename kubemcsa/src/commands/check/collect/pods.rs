@@ -1,4 +1,4 @@
-//! The pods that name imports: of ten thousand others, nothing is kept.
+//! Reads the pods that reference imports. Keeps nothing of other pods, of which there may be many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,17 +14,17 @@ use crate::cluster::call::CallError;
 use crate::cluster::pod::{controller, secrets};
 use crate::cluster::{Cluster, list};
 use crate::commands::check::facts::{Facts, Pod};
-use crate::commands::check::judge::is_told_of;
+use crate::commands::check::judge::is_reported_by_controller;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// How many ReplicaSets are read at a time.
-const CALLS: usize = 8;
+/// Concurrent reads of ReplicaSets.
+const CONCURRENCY: usize = 8;
 
-/// How many are read at most: whoever reads on after so many findings will check again.
-const MOST: usize = 200;
+/// The most ReplicaSets that are read: with more problems, people fix some and check again.
+const MAX_REPLICA_SETS: usize = 200;
 
-/// Looks in all namespaces, or in one.
+/// Reads all namespaces, or one.
 pub async fn collect(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Pod>, CallError> {
     let api: Api<CorePod> = list::within(cluster, namespace);
     let page = async |params: &ListParams| api.list(params).await;
@@ -36,8 +36,7 @@ pub async fn collect(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<P
     Ok(pods)
 }
 
-/// What matters of a pod that names imports, and has not come to its end. Of a kubelet's own, the API server
-/// has only a mirror, which the webhook leaves alone.
+/// `None` if the pod references no import, has ended, or is the mirror of a static pod, which the webhook ignores.
 fn pod(pod: CorePod) -> Option<Pod> {
     if pod.annotations().contains_key(MIRROR) {
         return None;
@@ -65,22 +64,22 @@ fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     spec.containers.iter().chain(spec.init_containers.iter().flatten())
 }
 
-/// Finds out what has made the ReplicaSets of those pods that something is wrong with: that is what people
-/// know. One that can't be read stays what it is.
+/// Replaces the ReplicaSets of pods with problems by their Deployments, which people know. Keeps a ReplicaSet that
+/// can't be read.
 pub async fn find_controllers(cluster: &Cluster, facts: &mut Facts) {
     let pods = facts.pods.take();
-    let wrong = pods.iter().flatten().filter(|pod| is_told_of(facts, pod));
-    let sets = wrong.filter_map(|pod| match &pod.controller {
+    let reported = pods.iter().flatten().filter(|pod| is_reported_by_controller(facts, pod));
+    let sets = reported.filter_map(|pod| match &pod.controller {
         Some((kind, name)) if kind == "ReplicaSet" => Some((pod.namespace.clone(), name.clone())),
         _ => None,
     });
     let sets: BTreeSet<_> = sets.collect();
-    let found = futures::stream::iter(sets).take(MOST).map(async |(namespace, name)| {
+    let reads = futures::stream::iter(sets).take(MAX_REPLICA_SETS).map(async |(namespace, name)| {
         let api: Api<ReplicaSet> = Api::namespaced(cluster.client.clone(), &namespace);
         let set = cluster.call("read a replica set", api.get_metadata(&name)).await.ok()?;
         Some(((namespace, name), controller(&set)?))
     });
-    let owners: Vec<_> = found.buffer_unordered(CALLS).collect().await;
+    let owners: Vec<_> = reads.buffer_unordered(CONCURRENCY).collect().await;
     let owners: BTreeMap<_, _> = owners.into_iter().flatten().collect();
     let mut pods = pods;
     for pod in pods.iter_mut().flatten() {
@@ -99,7 +98,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(annotations: Value, phase: &str) -> Option<Pod> {
-        let read = json!({
+        let object = json!({
             "metadata": {
                 "namespace": "team", "name": "a-x", "annotations": annotations,
                 "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a", "uid": "u",
@@ -115,11 +114,11 @@ mod tests {
             },
             "status": { "phase": phase },
         });
-        pod(serde_json::from_value(read).unwrap())
+        pod(serde_json::from_value(object).unwrap())
     }
 
     #[test]
-    fn what_is_kept_of_a_pod() {
+    fn secrets_and_mounts_are_collected() {
         let found = read(json!({ IMPORT_NAME: "one, two" }), "Pending").unwrap();
         assert_eq!(found.imports, ["one", "two"]);
         assert_eq!(Vec::from_iter(&found.secrets), ["one-token", "two-token"]);
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_names_no_import_or_has_ended_is_none_of_ours() {
+    fn pods_without_imports_and_finished_pods_are_skipped() {
         assert_eq!(read(json!({}), "Running"), None);
         assert_eq!(read(json!({ IMPORT_NAME: "one", MIRROR: "x" }), "Running"), None);
         assert_eq!(read(json!({ IMPORT_NAME: "one" }), "Succeeded"), None);

@@ -1,4 +1,4 @@
-//! Deployments whose pods the webhook refuses: of pods that were never made, there is nothing else to see.
+//! Deployments whose pods are refused: the only trace of pods that were never created.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
@@ -8,29 +8,32 @@ use mcsa_credentials::names::listed;
 
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, list};
-use crate::commands::check::facts::Refused;
+use crate::commands::check::facts::RefusedDeployment;
 
-/// Looks in all namespaces, or in one.
-pub async fn collect(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Refused>, CallError> {
+/// Reads all namespaces, or one.
+pub async fn collect(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+) -> Result<Vec<RefusedDeployment>, CallError> {
     let api: Api<Deployment> = list::within(cluster, namespace);
     let page = async |params: &ListParams| api.list(params).await;
     let mut refused = Vec::new();
     list::each_page(cluster, "list deployments", ListParams::default(), page, |page| {
-        refused.extend(page.into_iter().filter_map(read));
+        refused.extend(page.into_iter().filter_map(refused_deployment));
     })
     .await?;
     Ok(refused)
 }
 
-fn read(deployment: Deployment) -> Option<Refused> {
+fn refused_deployment(deployment: Deployment) -> Option<RefusedDeployment> {
     let template = &deployment.spec.as_ref()?.template;
     let imports = template.metadata.as_ref()?.annotations.as_ref()?.get(IMPORT_NAME)?;
     let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
     let failure = conditions.iter().find(|it| it.type_ == "ReplicaFailure" && it.status == "True")?;
     let message = failure.message.clone().filter(|message| message.contains(webhook::ENTRY))?;
-    Some(Refused {
+    Some(RefusedDeployment {
         namespace: deployment.namespace().unwrap_or_default(),
-        deployment: deployment.name_any(),
+        name: deployment.name_any(),
         imports: listed(imports).map(str::to_owned).collect(),
         message,
     })
@@ -43,7 +46,7 @@ mod tests {
     use serde_json::json;
 
     #[rstest]
-    #[case::by_us(
+    #[case::by_the_webhook(
         "admission webhook \"pods.multicluster.admiralty.io\" denied the request: no",
         "True",
         true
@@ -53,8 +56,12 @@ mod tests {
         "False",
         false
     )]
-    #[case::by_others("exceeded quota", "True", false)]
-    fn pods_are_refused(#[case] message: &str, #[case] status: &str, #[case] expected: bool) {
+    #[case::by_a_quota("exceeded quota", "True", false)]
+    fn refusals_by_the_webhook_are_recognized(
+        #[case] message: &str,
+        #[case] status: &str,
+        #[case] expected: bool,
+    ) {
         let template = json!({ "metadata": { "annotations": { IMPORT_NAME: "a,b" } } });
         let condition = json!({ "type": "ReplicaFailure", "status": status, "message": message });
         let deployment = json!({
@@ -62,7 +69,7 @@ mod tests {
             "spec": { "selector": {}, "template": template },
             "status": { "conditions": [condition] },
         });
-        let refused = read(serde_json::from_value(deployment).unwrap());
+        let refused = refused_deployment(serde_json::from_value(deployment).unwrap());
         assert_eq!(refused.map(|refused| refused.imports), expected.then(|| vec!["a".into(), "b".into()]));
     }
 }

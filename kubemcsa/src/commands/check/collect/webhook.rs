@@ -1,36 +1,35 @@
-//! What there is of the webhook.
+//! Reads the state of the webhook.
 
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 
-use super::{Seen, deployed, deployment, note};
+use super::{Collected, Errors, deployment, status};
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 use crate::commands::check::facts::{Certificate, Entry, Webhook};
 
-/// cert-manager's annotation of the Secrets that it fills.
-const ISSUED_BY: &str = "cert-manager.io/certificate-name";
+/// cert-manager's annotation of the Secrets that it writes.
+const CERTIFICATE_NAME: &str = "cert-manager.io/certificate-name";
 
-/// Looks.
-pub async fn collect(cluster: &Cluster) -> Seen<Webhook> {
-    let mut unseen = Vec::new();
+pub async fn collect(cluster: &Cluster) -> Collected<Webhook> {
+    let mut errors = Errors::default();
     let (deployment, configuration, certificate) =
         tokio::join!(deployment(cluster, "webhook"), configuration(cluster), certificate(cluster));
-    let deployment = note(deployment, "Deployment", Some(SYSTEM_NAMESPACE), &mut unseen);
-    let configuration = note(configuration, "MutatingWebhookConfiguration", None, &mut unseen);
-    let certificate = note(certificate, "Secret", Some(SYSTEM_NAMESPACE), &mut unseen);
-    let what = Webhook {
-        is_seen: deployment.is_some(),
-        deployment: deployment.flatten().as_ref().map(deployed),
-        is_configuration_seen: configuration.is_some(),
+    let deployment = errors.record(deployment, "Deployment", Some(SYSTEM_NAMESPACE));
+    let configuration = errors.record(configuration, "MutatingWebhookConfiguration", None);
+    let certificate = errors.record(certificate, "Secret", Some(SYSTEM_NAMESPACE));
+    let value = Webhook {
+        is_readable: deployment.is_some(),
+        deployment: deployment.flatten().as_ref().map(status),
+        is_configuration_readable: configuration.is_some(),
         entries: configuration
             .flatten()
             .map(|found| found.webhooks.into_iter().flatten().map(entry).collect()),
         certificate: certificate.flatten(),
     };
-    Seen { what, unseen }
+    Collected { value, errors }
 }
 
 async fn configuration(cluster: &Cluster) -> Result<Option<MutatingWebhookConfiguration>, CallError> {
@@ -45,14 +44,14 @@ fn entry(webhook: MutatingWebhook) -> Entry {
     Entry { name: webhook.name, url: client.url, ca_bundle: ca_bundle.unwrap_or_default() }
 }
 
-/// The API server gives the key, too: it is dropped at once.
+/// The response contains the private key, too: drops it at once.
 async fn certificate(cluster: &Cluster) -> Result<Option<Certificate>, CallError> {
     let api: Api<Secret> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
     let name = webhook::CERTIFICATE;
     let secret = cluster.call(&format!("read secret {SYSTEM_NAMESPACE}/{name}"), api.get_opt(name)).await?;
     Ok(secret.and_then(|mut secret| {
         let chain = secret.data.as_mut()?.remove("tls.crt")?;
-        let issued_by = secret.annotations().get(ISSUED_BY).cloned();
-        Some(Certificate { chain: String::from_utf8(chain.0).ok()?, issued_by })
+        let cert_manager_name = secret.annotations().get(CERTIFICATE_NAME).cloned();
+        Some(Certificate { chain: String::from_utf8(chain.0).ok()?, cert_manager_name })
     }))
 }

@@ -1,79 +1,80 @@
-//! The importer: is there one, and does it work?
+//! The importer: is it installed, and does it run?
 
 use jiff::Timestamp;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use crate::cli::times::to_the_second;
-use crate::commands::check::facts::{Asked, Deployed, Facts, Importer};
+use crate::commands::check::facts::{CheckRequest, DeploymentStatus, Facts, Importer};
 use crate::commands::check::finding::{Finding, Subject};
-use crate::commands::check::fix::Mend;
+use crate::commands::check::fix::FixCommands;
+use crate::commands::check::probe::has_result;
 
-/// The rules.
-pub fn judge(facts: &Facts, mend: &Mend) -> Vec<Finding> {
+pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     let importer = &facts.importer;
-    if importer.is_leading || !importer.is_seen {
+    if facts.importer_may_run() {
         return Vec::new();
     }
     match (&importer.deployment, &importer.lease) {
-        (None, None) => vec![not_installed(mend)],
-        (Some(deployed), None) if deployed.available > 0 && has_answered(facts) => Vec::new(),
-        (deployed, _) => vec![not_running(facts, deployed.as_ref(), mend)],
+        (None, None) => vec![not_installed(commands)],
+        (Some(deployment), None) if deployment.available > 0 && responds(facts) => Vec::new(),
+        (deployment, _) => vec![not_running(facts, deployment.as_ref(), commands)],
     }
 }
 
-/// That there is nothing.
-pub fn not_installed(mend: &Mend) -> Finding {
-    let object = Subject::namespaced("Deployment", SYSTEM_NAMESPACE, "importer");
-    let message = "this cluster has no importer, so nothing is imported into it";
-    Finding::problem(object, "NotInstalled", message, mend.install())
+pub fn not_installed(commands: &FixCommands) -> Finding {
+    let message = "the importer is not installed, so no import of this cluster gets a token";
+    Finding::problem(deployment(), "NotInstalled", message, commands.install())
 }
 
-/// One that takes part in no election has only this to show; where it was asked nothing, it is believed.
-fn has_answered(facts: &Facts) -> bool {
-    match &facts.asked {
-        Asked::Request(request, _) => {
-            facts.link_imports().any(|import| crate::commands::check::probe::is_answered(import, request))
+/// Check results are the only sign of life of an importer without leader election. Without a request, it is presumed to
+/// run.
+fn responds(facts: &Facts) -> bool {
+    match &facts.check_request {
+        CheckRequest::Sent { request, .. } => facts.link_imports().any(|import| has_result(import, request)),
+        CheckRequest::NotSent | CheckRequest::Failed(_) => true,
+    }
+}
+
+fn not_running(facts: &Facts, status: Option<&DeploymentStatus>, commands: &FixCommands) -> Finding {
+    let pods = match status {
+        Some(DeploymentStatus { desired: 0, .. }) => "its Deployment is scaled to 0".to_owned(),
+        Some(DeploymentStatus { desired, available }) => {
+            format!("{available} of {desired} pods are available")
         }
-        Asked::Nothing | Asked::Refused(_) => true,
-    }
-}
-
-fn not_running(facts: &Facts, deployed: Option<&Deployed>, mend: &Mend) -> Finding {
-    let pods = match deployed {
-        Some(Deployed { wanted: 0, .. }) => "it is scaled to no pods".to_owned(),
-        Some(Deployed { wanted, available }) => format!("pods available: {available} of {wanted}"),
-        None => "it has no Deployment here".to_owned(),
+        None => "it has no Deployment in this cluster".to_owned(),
     };
-    let lease = match renewed(&facts.importer) {
+    let lease = match renew_time(&facts.importer) {
         Some(time) => {
-            format!("nobody has renewed the Lease {SYSTEM_NAMESPACE}/importer since {}", to_the_second(time))
+            format!("Lease {SYSTEM_NAMESPACE}/importer was last renewed at {}", to_the_second(time))
         }
-        None => format!("nobody holds the Lease {SYSTEM_NAMESPACE}/importer"),
+        None => format!("Lease {SYSTEM_NAMESPACE}/importer has no holder"),
     };
-    let expired = expired(facts);
-    let expired = match expired {
+    let expired = match expired_imports(facts) {
         0 => String::new(),
-        1 => "; the token of one import has expired".into(),
+        1 => "; the token of 1 import has expired".into(),
         count => format!("; the tokens of {count} imports have expired"),
     };
-    let message = format!("no importer works, so no token is refreshed: {lease}; {pods}{expired}");
-    let mend = match deployed {
-        Some(Deployed { wanted: 0, .. }) => {
-            mend.in_system(&["scale", "deployment", "importer", "--replicas=2"])
+    let message = format!("no importer is running, so tokens are not refreshed: {pods}; {lease}{expired}");
+    let fix = match status {
+        Some(DeploymentStatus { desired: 0, .. }) => {
+            commands.in_system(&["scale", "deployment", "importer", "--replicas=2"])
         }
-        Some(_) => mend.in_system(&["describe", "pods", "-l", "app.kubernetes.io/name=importer"]),
-        None => mend.install(),
+        Some(_) => commands.in_system(&["describe", "pods", "-l", "app.kubernetes.io/name=importer"]),
+        None => commands.install(),
     };
-    let object = Subject::namespaced("Deployment", SYSTEM_NAMESPACE, "importer");
-    Finding::problem(object, "ImporterNotRunning", message, mend)
+    Finding::problem(deployment(), "ImporterNotRunning", message, fix)
 }
 
-fn renewed(importer: &Importer) -> Option<Timestamp> {
+fn deployment() -> Subject {
+    Subject::namespaced("Deployment", SYSTEM_NAMESPACE, "importer")
+}
+
+fn renew_time(importer: &Importer) -> Option<Timestamp> {
     let spec = importer.lease.as_ref()?.spec.as_ref()?;
     spec.renew_time.as_ref().map(|time| time.0)
 }
 
-fn expired(facts: &Facts) -> usize {
+fn expired_imports(facts: &Facts) -> usize {
     let imports = facts.other_imports().filter_map(|import| import.status.as_ref());
     let ends = imports.filter_map(|status| status.expiration_time.as_ref());
     ends.filter(|end| end.0 <= facts.now).count()
@@ -82,7 +83,7 @@ fn expired(facts: &Facts) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::check::fix::tests::mend;
+    use crate::commands::check::fix::tests::commands;
     use k8s_openapi::api::coordination::v1::Lease;
     use rstest::rstest;
 
@@ -93,33 +94,34 @@ mod tests {
     const INSTALL: &str = "kubemcsa install --context c1";
 
     #[rstest]
-    #[case::leads(Some((2, 2)), true, true, None)]
-    #[case::leads_outside_the_cluster(None, true, true, None)]
-    #[case::nothing_is_there(None, false, false, Some(("NotInstalled", INSTALL)))]
-    #[case::no_pod_is_available(Some((2, 0)), true, false, Some(("ImporterNotRunning", PODS)))]
-    #[case::pods_but_nobody_leads(Some((2, 2)), true, false, Some(("ImporterNotRunning", PODS)))]
+    #[case::has_leader(Some((2, 2)), true, true, None)]
+    #[case::has_leader_outside_of_the_cluster(None, true, true, None)]
+    #[case::not_installed(None, false, false, Some(("NotInstalled", INSTALL)))]
+    #[case::no_available_pod(Some((2, 0)), true, false, Some(("ImporterNotRunning", PODS)))]
+    #[case::no_leader(Some((2, 2)), true, false, Some(("ImporterNotRunning", PODS)))]
     #[case::never_started(Some((2, 0)), false, false, Some(("ImporterNotRunning", PODS)))]
-    #[case::without_election(Some((1, 1)), false, false, None)]
+    #[case::without_leader_election(Some((1, 1)), false, false, None)]
     #[case::scaled_down(Some((0, 0)), true, false, Some(("ImporterNotRunning", SCALE)))]
-    #[case::ended_outside_the_cluster(None, true, false, Some(("ImporterNotRunning", INSTALL)))]
+    #[case::stopped_outside_of_the_cluster(None, true, false, Some(("ImporterNotRunning", INSTALL)))]
     fn importers(
-        #[case] deployed: Option<(i32, i32)>,
+        #[case] pods: Option<(i32, i32)>,
         #[case] has_lease: bool,
-        #[case] is_leading: bool,
+        #[case] has_leader: bool,
         #[case] expected: Option<(&str, &str)>,
     ) {
         let importer = Importer {
-            deployment: deployed.map(|(wanted, available)| Deployed { wanted, available }),
+            deployment: pods.map(|(desired, available)| DeploymentStatus { desired, available }),
             lease: has_lease.then(Lease::default),
-            is_leading,
-            is_seen: true,
-            confined: None,
+            has_leader,
+            is_readable: true,
+            namespaces: None,
         };
         let facts = Facts { importer, ..Default::default() };
-        let findings = judge(&facts, &mend());
-        let found = findings.first().map(|finding| (finding.reason.as_str(), finding.mend.as_str()));
+        let findings = judge(&facts, &commands());
+        let found = findings.first().map(|finding| (finding.reason.as_str(), finding.fix.as_str()));
         assert_eq!(found, expected);
-        let unseen = Facts { importer: Importer { is_seen: false, ..facts.importer }, ..Default::default() };
-        assert_eq!(judge(&unseen, &mend()), [], "who can't see it can't say that it is not there");
+        let importer = Importer { is_readable: false, ..facts.importer };
+        let not_readable = Facts { importer, ..Default::default() };
+        assert_eq!(judge(&not_readable, &commands()), [], "the importer may run");
     }
 }

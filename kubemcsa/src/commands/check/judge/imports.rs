@@ -1,6 +1,6 @@
-//! Imports: has the importer seen each, and does it keep each fresh?
+//! Imports: has the importer reconciled them, and does it keep them fresh?
 //!
-//! What a source or a link does to all its imports is told once.
+//! Imports that fail for the same reason in the source or the link share a finding.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,223 +8,237 @@ use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::advice::{Advice, Refused, advise, refused};
-use super::links::{is_about_reaching, is_reached, link_to};
-use super::state::{Said, is_of_the_source, is_passing, is_unseen, not_reconciled, said, subject};
+use super::advice::{Advice, Denial, advise, denial};
+use super::links::{is_about_connectivity, is_reachable, link_to};
+use super::state::{Failure, affects_source, failure, is_transient, is_unobserved, not_reconciled, subject};
 use crate::commands::check::facts::Facts;
 use crate::commands::check::finding::{Finding, Severity, Subject};
-use crate::commands::check::fix::Mend;
+use crate::commands::check::fix::FixCommands;
 
-/// The rules; what was `told` of links is not told of their imports again.
-pub fn judge(facts: &Facts, told: &[Finding], mend: &Mend) -> Vec<Finding> {
-    let mut findings = Vec::from_iter(not_served(facts, mend));
-    let mut alike: BTreeMap<Alike, Vec<(&ServiceAccountImport, Said)>> = BTreeMap::new();
+/// Problems in `link_findings` are not repeated for the imports of the link.
+pub fn judge(facts: &Facts, link_findings: &[Finding], commands: &FixCommands) -> Vec<Finding> {
+    let mut findings = Vec::from_iter(not_served(facts, commands));
+    let mut groups: BTreeMap<Group, Vec<(&ServiceAccountImport, Failure)>> = BTreeMap::new();
     for import in facts.other_imports().filter(|import| is_served(facts, import)) {
-        if is_unseen(import, facts.now) {
-            // Nobody sees any of them where nobody is.
-            findings.extend(works(facts).then(|| not_reconciled(import, mend)));
-        } else if let Some(said) = said(import) {
-            alike.entry(Alike::of(import, &said)).or_default().push((import, said));
+        if is_unobserved(import, facts.now) {
+            // If no importer runs, there is a finding about the importer instead.
+            findings.extend(facts.importer_may_run().then(|| not_reconciled(import, commands)));
+        } else if let Some(failure) = failure(import) {
+            groups.entry(Group::of(import, &failure)).or_default().push((import, failure));
         }
     }
-    let problems: Vec<_> = told.iter().filter(|finding| finding.severity == Severity::Problem).collect();
-    let is_told = |alike: &Alike| {
-        let link = link_to(facts, &alike.source).and_then(|link| link.import.as_ref()).map(subject);
-        alike.is_of_the_source && problems.iter().any(|finding| Some(&finding.object) == link.as_ref())
+    let problems: Vec<_> =
+        link_findings.iter().filter(|finding| finding.severity == Severity::Problem).collect();
+    let is_repeated = |group: &Group| {
+        let link = link_to(facts, &group.source).and_then(|link| link.import.as_ref()).map(subject);
+        group.affects_source && problems.iter().any(|finding| Some(&finding.object) == link.as_ref())
     };
-    let alike = alike.into_iter().filter(|(alike, _)| !is_told(alike));
-    findings.extend(alike.filter_map(|(_, imports)| failed(facts, &imports, mend)));
+    let groups = groups.into_iter().filter(|(group, _)| !is_repeated(group));
+    findings.extend(groups.filter_map(|(_, imports)| failed(facts, &imports, commands)));
     findings
 }
 
-/// What many imports may say together.
+/// Imports with the same failure.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Alike {
+struct Group {
     source: String,
     reason: String,
-    is_of_the_source: bool,
-    /// The service account that it is about, or the import itself.
-    what: (String, String),
+    affects_source: bool,
+    /// Namespace and name of the failing service account, or of the import itself; empty if all of the source fail.
+    object: (String, String),
 }
 
-impl Alike {
-    fn of(import: &ServiceAccountImport, said: &Said) -> Self {
+impl Group {
+    fn of(import: &ServiceAccountImport, failure: &Failure) -> Self {
         let spec = &import.spec;
-        let is_of_the_source = is_of_the_source(&said.reason);
+        let affects_source = affects_source(&failure.reason);
         let account = || (spec.namespace.clone(), spec.name.clone());
-        let what = match said.reason.as_str() {
-            _ if is_of_the_source => Default::default(),
-            // Others are the imports' own to mend.
-            "Forbidden" if refused(import, &said.message) == Refused::NotAllowed => account(),
+        let object = match failure.reason.as_str() {
+            _ if affects_source => Default::default(),
+            // The fix of other denials is to change the import.
+            "Forbidden" if denial(import, &failure.message) == Denial::NotAllowed => account(),
             "ServiceAccountNotFound" => account(),
             _ => (import.namespace().unwrap_or_default(), import.name_any()),
         };
-        Self { source: spec.cluster_name.clone(), reason: said.reason.clone(), is_of_the_source, what }
+        Self { source: spec.cluster_name.clone(), reason: failure.reason.clone(), affects_source, object }
     }
 }
 
-fn failed(facts: &Facts, imports: &[(&ServiceAccountImport, Said)], mend: &Mend) -> Option<Finding> {
-    let (import, said) = imports.first()?;
+fn failed(
+    facts: &Facts,
+    imports: &[(&ServiceAccountImport, Failure)],
+    commands: &FixCommands,
+) -> Option<Finding> {
+    let (import, failure) = imports.first()?;
     let others = match imports.len() - 1 {
         0 => String::new(),
-        1 => " (and one other import says the same)".into(),
-        count => format!(" (and {count} other imports say the same)"),
+        1 => " (1 other import has the same problem)".into(),
+        count => format!(" ({count} other imports have the same problem)"),
     };
     let link = link_to(facts, &import.spec.cluster_name);
-    let Advice { message, mend } = advise(facts, said, import, link, mend);
-    let problem = Finding::problem(subject(import), &said.reason, format!("{message}{others}"), mend);
-    Some(if is_about_reaching(&said.reason) && link.is_some_and(|link| is_reached(facts, link)) {
-        let message =
-            format!("{}; the importer has reached the source just now, so this should pass", problem.message);
+    let Advice { message, fix } = advise(facts, failure, import, link, commands);
+    let problem = Finding::problem(subject(import), &failure.reason, format!("{message}{others}"), fix);
+    Some(if is_about_connectivity(&failure.reason) && link.is_some_and(|link| is_reachable(facts, link)) {
+        let message = format!(
+            "{}; the importer has just reached the source, so the next refresh should succeed",
+            problem.message
+        );
         Finding { severity: Severity::Warning, message, ..problem }
-    } else if is_passing(&said.reason) {
+    } else if is_transient(&failure.reason) {
         Finding { severity: Severity::Warning, ..problem }
     } else {
         problem
     })
 }
 
-/// Whether there is an importer to have seen it, as far as it is known.
-fn works(facts: &Facts) -> bool {
-    facts.importer.is_leading || !facts.importer.is_seen
-}
-
 fn is_served(facts: &Facts, import: &ServiceAccountImport) -> bool {
     let namespace = import.namespace().unwrap_or_default();
     facts
         .importer
-        .confined
+        .namespaces
         .as_ref()
         .is_none_or(|served| namespace == SYSTEM_NAMESPACE || served.contains(&namespace))
 }
 
-/// One command for all namespaces: by one for each, the last would undo the others.
-fn not_served(facts: &Facts, mend: &Mend) -> Option<Finding> {
-    let served = facts.importer.confined.as_ref()?;
-    let missed = facts.other_imports().filter(|import| !is_served(facts, import));
-    let missed: BTreeSet<_> = missed.filter_map(ResourceExt::namespace).collect();
-    let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let is = match missed.len() {
-        0 => return None,
-        1 => "is not one of them",
-        _ => "are not among them",
+/// The fix is one command for all namespaces: with one for each, the last would undo the others.
+fn not_served(facts: &Facts, commands: &FixCommands) -> Option<Finding> {
+    let served = facts.importer.namespaces.as_ref()?;
+    let missing = facts.other_imports().filter(|import| !is_served(facts, import));
+    let missing: BTreeSet<_> = missing.filter_map(ResourceExt::namespace).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let list = |names: &BTreeSet<String>| {
+        let namespaces = if names.len() == 1 { "namespace" } else { "namespaces" };
+        format!("{namespaces} {}", names.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
     };
-    let message = format!(
-        "the importer is confined to {}; there are imports in {}, which {is}",
-        list(served),
-        list(&missed)
-    );
-    let command = mend.confine(served.union(&missed).map(String::as_str));
+    let message =
+        format!("the importer only serves {}, but there are imports in {}", list(served), list(&missing));
+    let fix = commands.install_confined(served.union(&missing).map(String::as_str));
     let object = Subject::namespaced("Deployment", SYSTEM_NAMESPACE, "importer");
-    Some(Finding::problem(object, "NotServed", message, command))
+    Some(Finding::problem(object, "NotServed", message, fix))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::check::facts::{Asked, Importer};
-    use crate::commands::check::fix::tests::mend;
+    use crate::commands::check::facts::{CheckRequest, Importer};
+    use crate::commands::check::fix::tests::commands;
     use crate::commands::check::judge::links;
-    use crate::commands::check::judge::samples::{self, NOW, facts, import, link, link_secret, tried};
+    use crate::commands::check::judge::samples::{
+        self, NOW, facts, import, import_status, link, link_secret,
+    };
     use rstest::rstest;
     use serde_json::json;
 
-    fn judge(facts: &Facts, mend: &Mend) -> Vec<Finding> {
-        super::judge(facts, &links::judge(facts, mend), mend)
+    fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
+        super::judge(facts, &links::judge(facts, commands), commands)
     }
 
     #[rstest]
-    #[case::well(None, None)]
+    #[case::healthy(None, None)]
     #[case::forbidden(
         Some("Forbidden"),
         Some("kubemcsa allow default/pod-lister --target-name c1 --source-context SOURCE_CONTEXT")
     )]
-    #[case::of_nobody(
+    #[case::no_service_account(
         Some("ServiceAccountNotFound"),
         Some("kubectl --context SOURCE_CONTEXT -n default create serviceaccount pod-lister")
     )]
-    #[case::unlinked(
+    #[case::not_linked(
         Some("ClusterNotLinked"),
         Some(
             "kubemcsa bootstrap --target-context c1 --source-name c2 --allow default/pod-lister --source-context \
              SOURCE_CONTEXT"
         )
     )]
-    #[case::taken(Some("SecretNameConflict"), Some("kubectl --context c1 -n team describe secret a-token"))]
-    #[case::without_room(Some("QuotaExceeded"), Some("kubectl --context c1 -n team describe resourcequota"))]
-    #[case::of_a_later_version(
+    #[case::name_conflict(
+        Some("SecretNameConflict"),
+        Some("kubectl --context c1 -n team describe secret a-token")
+    )]
+    #[case::quota_exceeded(
+        Some("QuotaExceeded"),
+        Some("kubectl --context c1 -n team describe resourcequota")
+    )]
+    #[case::reason_of_a_later_version(
         Some("Novel"),
         Some("kubectl --context c1 -n team describe serviceaccountimport a")
     )]
-    fn each_reason_has_its_mend(#[case] reason: Option<&str>, #[case] expected: Option<&str>) {
-        let imports = samples::imports([import("team", "a", "c2", tried(true, reason))]);
-        let findings = judge(&Facts { imports, ..facts() }, &mend());
-        assert_eq!(findings.first().map(|finding| finding.mend.as_str()), expected);
+    fn each_reason_has_its_fix(#[case] reason: Option<&str>, #[case] expected: Option<&str>) {
+        let imports = samples::imports([import("team", "a", "c2", import_status(true, reason))]);
+        let findings = judge(&Facts { imports, ..facts() }, &commands());
+        assert_eq!(findings.first().map(|finding| finding.fix.as_str()), expected);
         assert_eq!(findings.first().map(|finding| finding.reason.as_str()), reason);
     }
 
     #[test]
-    fn what_a_source_does_to_all_is_told_once() {
+    fn imports_with_the_same_failure_share_a_finding() {
         let many = |reason: &str| {
             samples::imports(
-                (0..1000).map(|i| import("team", &format!("a{i:03}"), "c2", tried(true, Some(reason)))),
+                (0..1000)
+                    .map(|i| import("team", &format!("a{i:03}"), "c2", import_status(true, Some(reason)))),
             )
         };
         let alone = Facts { imports: many("SourceUnreachable"), ..facts() };
-        let findings = judge(&alone, &mend());
+        let findings = judge(&alone, &commands());
         assert_eq!(findings.len(), 1);
-        assert!(findings[0].message.ends_with("(and 999 other imports say the same)"), "{findings:?}");
-        // Of the link, it is told anyway.
-        let status = tried(true, Some("SourceUnreachable"));
+        assert!(findings[0].message.ends_with("(999 other imports have the same problem)"), "{findings:?}");
+        // The finding about the link covers its imports.
+        let status = import_status(true, Some("SourceUnreachable"));
         let linked = Facts { links: Some(vec![link("c2", status, Some(link_secret(NOW + 60)))]), ..alone };
-        assert_eq!(judge(&linked, &mend()), []);
+        assert_eq!(judge(&linked, &commands()), []);
         assert_eq!(
-            judge(&Facts { imports: many("Forbidden"), ..facts() }, &mend()).len(),
+            judge(&Facts { imports: many("Forbidden"), ..facts() }, &commands()).len(),
             1,
-            "of one account"
+            "same service account"
         );
-        assert_eq!(judge(&Facts { imports: many("SecretNameConflict"), ..facts() }, &mend()).len(), 1000);
+        assert_eq!(judge(&Facts { imports: many("SecretNameConflict"), ..facts() }, &commands()).len(), 1000);
     }
 
     #[test]
-    fn what_was_so_until_just_now_is_no_problem() {
-        let mut reached = tried(true, None);
-        let answer = samples::condition("Reachable", "True", "Answered");
-        reached["conditions"].as_array_mut().unwrap().push(answer);
-        reached["checkedRequest"] = "now".into();
+    fn outdated_failure_is_a_warning_if_the_source_is_reachable() {
+        let mut checked = import_status(true, None);
+        let result = samples::condition("Reachable", "True", "Answered");
+        checked["conditions"].as_array_mut().unwrap().push(result);
+        checked["checkedRequest"] = "now".into();
         let facts = Facts {
-            asked: Asked::Request("now".into(), 15),
-            links: Some(vec![link("c2", reached, Some(link_secret(NOW + 60)))]),
-            imports: samples::imports([import("team", "a", "c2", tried(true, Some("SourceUnreachable")))]),
+            check_request: CheckRequest::Sent { request: "now".into(), seconds: 15 },
+            links: Some(vec![link("c2", checked, Some(link_secret(NOW + 60)))]),
+            imports: samples::imports([import(
+                "team",
+                "a",
+                "c2",
+                import_status(true, Some("SourceUnreachable")),
+            )]),
             ..facts()
         };
-        let findings = judge(&facts, &mend());
+        let findings = judge(&facts, &commands());
         assert_eq!((findings.len(), findings[0].severity), (1, Severity::Warning), "{findings:?}");
     }
 
     #[test]
-    fn what_passes_is_no_problem() {
-        let imports = samples::imports([import("team", "a", "c2", tried(true, Some("Throttled")))]);
-        let findings = judge(&Facts { imports, ..facts() }, &mend());
+    fn transient_failure_is_a_warning() {
+        let imports = samples::imports([import("team", "a", "c2", import_status(true, Some("Throttled")))]);
+        let findings = judge(&Facts { imports, ..facts() }, &commands());
         assert_eq!(findings[0].severity, Severity::Warning);
     }
 
     #[rstest]
-    #[case::works(true, true, Some("NotReconciled"))]
-    #[case::may_work(false, false, Some("NotReconciled"))]
-    #[case::does_not_work_which_is_told_elsewhere(false, true, None)]
-    fn an_import_that_nobody_has_seen(
-        #[case] is_leading: bool,
-        #[case] is_seen: bool,
+    #[case::importer_runs(true, true, Some("NotReconciled"))]
+    #[case::importer_may_run(false, false, Some("NotReconciled"))]
+    #[case::no_importer_which_has_its_own_finding(false, true, None)]
+    fn unobserved_import_is_a_problem_if_an_importer_may_run(
+        #[case] has_leader: bool,
+        #[case] is_readable: bool,
         #[case] expected: Option<&str>,
     ) {
-        let importer = Importer { is_leading, is_seen, ..Default::default() };
+        let importer = Importer { has_leader, is_readable, ..Default::default() };
         let imports = samples::imports([import("team", "a", "c2", json!(null))]);
         let facts = Facts { importer, imports, ..facts() };
-        let findings = judge(&facts, &mend());
+        let findings = judge(&facts, &commands());
         assert_eq!(findings.first().map(|finding| finding.reason.as_str()), expected);
         let early = Facts { now: samples::at(NOW - 50), ..facts };
-        assert_eq!(judge(&early, &mend()), [], "it was declared just now");
+        assert_eq!(judge(&early, &commands()), [], "it was created just now");
     }
 
     #[rstest]
@@ -232,14 +246,15 @@ mod tests {
     #[case(&["elsewhere"], Some("kubemcsa install --context c1 --namespaces elsewhere,team"))]
     #[case(&["z", "b", "team", "z"], Some("kubemcsa install --context c1 --namespaces b,team,z"))]
     #[case(&[SYSTEM_NAMESPACE], None)]
-    fn namespaces_that_are_not_served(#[case] namespaces: &[&str], #[case] expected: Option<&str>) {
-        let confined = Some(["team".to_owned()].into());
-        let importer = Importer { confined, ..facts().importer };
+    fn one_fix_serves_all_missing_namespaces(#[case] namespaces: &[&str], #[case] expected: Option<&str>) {
+        let served = Some(["team".to_owned()].into());
+        let importer = Importer { namespaces: served, ..facts().importer };
         let named = namespaces.iter().enumerate();
-        let named = named.map(|(i, namespace)| import(namespace, &format!("a{i}"), "c2", tried(true, None)));
-        let findings = judge(&Facts { importer, imports: samples::imports(named), ..facts() }, &mend());
-        let found = findings.iter().map(|it| (it.reason.as_str(), it.object.name.as_str(), it.mend.as_str()));
-        let expected = expected.map(|mend| ("NotServed", "importer", mend));
+        let named =
+            named.map(|(i, namespace)| import(namespace, &format!("a{i}"), "c2", import_status(true, None)));
+        let findings = judge(&Facts { importer, imports: samples::imports(named), ..facts() }, &commands());
+        let found = findings.iter().map(|it| (it.reason.as_str(), it.object.name.as_str(), it.fix.as_str()));
+        let expected = expected.map(|fix| ("NotServed", "importer", fix));
         assert_eq!(Vec::from_iter(found), Vec::from_iter(expected));
     }
 }

@@ -1,4 +1,4 @@
-//! Links: is there a credential, does the source take it, and does the importer reach the source?
+//! Links: is there a credential, does the source accept it, and does the importer reach the source?
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -7,150 +7,153 @@ use mcsa_client::api::REACHABLE;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::advice::{Advice, advise};
-use super::relink::{allowed, named};
-use super::state::{self, Said, is_passing, is_unseen, said, subject};
+use super::relink::{grants_for, imported_grants};
+use super::state::{self, Failure, failure, is_transient, is_unobserved, subject};
 use crate::cli::times::to_the_second;
-use crate::commands::check::facts::{Asked, Facts};
+use crate::commands::check::facts::{CheckRequest, Facts};
 use crate::commands::check::finding::{Finding, Severity, Subject};
-use crate::commands::check::fix::Mend;
-use crate::commands::check::probe::is_answered;
+use crate::commands::check::fix::FixCommands;
+use crate::commands::check::probe::has_result;
 use crate::link::existing::ExistingLink;
 
-/// The rules, of each link.
-pub fn judge(facts: &Facts, mend: &Mend) -> Vec<Finding> {
-    facts.links.iter().flatten().flat_map(|link| judge_one(facts, link, mend)).collect()
+pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
+    facts.links.iter().flatten().flat_map(|link| judge_link(facts, link, commands)).collect()
 }
 
-fn judge_one(facts: &Facts, link: &ExistingLink, mend: &Mend) -> Vec<Finding> {
-    let Some(import) = &link.import else { return by_hand(facts, link, mend).into_iter().collect() };
-    let answer = answer(facts, import);
-    // Whatever else is said of it follows from this.
-    let fundamental =
-        of_the_secret(facts, link, answer, mend).or_else(|| not_reconciled(facts, import, mend));
-    if let Some(finding) = fundamental {
+fn judge_link(facts: &Facts, link: &ExistingLink, commands: &FixCommands) -> Vec<Finding> {
+    let Some(import) = &link.import else {
+        return judge_without_import(facts, link, commands).into_iter().collect();
+    };
+    let result = check_result(facts, import);
+    // All other findings would follow from this one.
+    let root_cause =
+        judge_secret(facts, link, result, commands).or_else(|| not_reconciled(facts, import, commands));
+    if let Some(finding) = root_cause {
         return vec![finding];
     }
-    let told = answer.and_then(|answer| told(facts, answer, import, link, mend));
-    let reported = said(import).filter(|said| told.as_ref().is_none_or(|told| told.reason != said.reason));
-    // What was tried just now tells more than what was tried earlier.
-    let is_stale =
-        |said: &Said| is_about_reaching(&said.reason) && answer.is_some_and(|it| it.status == "True");
-    let reported = reported.filter(|said| !is_stale(said)).map(|said| {
-        let problem = problem(facts, &said, import, link, mend);
-        let severity = if is_passing(&said.reason) { Severity::Warning } else { Severity::Problem };
+    let checked = result.and_then(|result| judge_result(facts, result, import, link, commands));
+    let reported =
+        failure(import).filter(|it| checked.as_ref().is_none_or(|checked| checked.reason != it.reason));
+    // The check is newer than the status.
+    let is_outdated = |failure: &Failure| {
+        is_about_connectivity(&failure.reason) && result.is_some_and(|it| it.status == "True")
+    };
+    let reported = reported.filter(|failure| !is_outdated(failure)).map(|failure| {
+        let problem = problem(facts, &failure, import, link, commands);
+        let severity = if is_transient(&failure.reason) { Severity::Warning } else { Severity::Problem };
         Finding { severity, ..problem }
     });
-    let rotation = rotation(link, import, mend);
-    told.into_iter().chain(reported).chain(rotation).chain(unanswered(facts, import, mend)).collect()
+    let rotation = unfinished_rotation(link, import, commands);
+    checked.into_iter().chain(reported).chain(rotation).chain(no_result(facts, import, commands)).collect()
 }
 
 fn problem(
     facts: &Facts,
-    said: &Said,
+    failure: &Failure,
     import: &ServiceAccountImport,
     link: &ExistingLink,
-    mend: &Mend,
+    commands: &FixCommands,
 ) -> Finding {
-    let Advice { message, mend } = advise(facts, said, import, Some(link), mend);
-    Finding::problem(subject(import), &said.reason, message, mend)
+    let Advice { message, fix } = advise(facts, failure, import, Some(link), commands);
+    Finding::problem(subject(import), &failure.reason, message, fix)
 }
 
-/// A link works in the middle of a rotation, too; but whoever then revokes it as usual, does not.
-fn rotation(link: &ExistingLink, import: &ServiceAccountImport, mend: &Mend) -> Option<Finding> {
+/// A link works during a rotation, too, but deleting the usual Secret would not revoke it.
+fn unfinished_rotation(
+    link: &ExistingLink,
+    import: &ServiceAccountImport,
+    commands: &FixCommands,
+) -> Option<Finding> {
     let (interim, usual) = (link.interim()?, import.spec.bound_secret.as_deref()?);
     let source = &link.cluster_name;
     let message = format!(
-        "a rotation of the link to {source} was interrupted, or is not over yet: its token is bound to secret \
-         {SYSTEM_NAMESPACE}/{interim} there, so that deleting {SYSTEM_NAMESPACE}/{usual} does not revoke it"
+        "a rotation of the link to {source} is running or was interrupted: in {source}, the link's token is bound to \
+         Secret {SYSTEM_NAMESPACE}/{interim}, so deleting Secret {SYSTEM_NAMESPACE}/{usual} does not revoke it"
     );
-    Some(Finding::warning(subject(import), "RotationUnfinished", message, mend.rotate(source, link)))
+    Some(Finding::warning(subject(import), "RotationUnfinished", message, commands.rotate(source, link)))
 }
 
-/// A link that a person made is nobody's to refresh, and there is no import to ask about.
-fn by_hand(facts: &Facts, link: &ExistingLink, mend: &Mend) -> Option<Finding> {
+/// A link that was created by hand has no import, so the importer neither refreshes nor checks it.
+fn judge_without_import(facts: &Facts, link: &ExistingLink, commands: &FixCommands) -> Option<Finding> {
     let object = Subject::namespaced("Secret", SYSTEM_NAMESPACE, &link.secret.as_ref()?.name_any());
     let source = &link.cluster_name;
     if let Err(error) = link.link()? {
-        return Some(Finding::problem(
-            object,
-            "InvalidLink",
-            error.to_string(),
-            mend.bootstrap_elsewhere(source, None, &named(facts, source)),
-        ));
+        let fix = commands.bootstrap_as_in_context(source, None, &imported_grants(facts, source));
+        return Some(Finding::problem(object, "InvalidLink", error.to_string(), fix));
     }
     let end = link.expires_at().filter(|end| *end <= facts.now)?;
     let message = format!(
-        "the token of the link to {source} expired at {}, and nobody refreshes it",
+        "the token of the link to {source} expired at {}, and nothing refreshes it because the link has no import",
         to_the_second(end)
     );
-    let command = mend.bootstrap(source, Some(link), &allowed(facts, source, Some(link)));
-    let Advice { message, mend } = Advice::again(message, Some(link), command);
-    Some(Finding::problem(object, "LinkExpired", message, mend))
+    let command = commands.bootstrap(source, Some(link), &grants_for(facts, source, Some(link)));
+    let Advice { message, fix } = Advice::bootstrap(message, Some(link), command);
+    Some(Finding::problem(object, "LinkExpired", message, fix))
 }
 
-/// What is wrong with what a link's Secret holds.
-fn of_the_secret(
+fn judge_secret(
     facts: &Facts,
     link: &ExistingLink,
-    answer: Option<&Condition>,
-    mend: &Mend,
+    result: Option<&Condition>,
+    commands: &FixCommands,
 ) -> Option<Finding> {
     let (import, source) = (link.import.as_ref()?, &link.cluster_name);
     let problem =
-        |reason: &str, message: String, mend| Finding::problem(subject(import), reason, message, mend);
-    let elsewhere = || mend.bootstrap_elsewhere(source, Some(link), &[]);
+        |reason: &str, message: String, fix| Finding::problem(subject(import), reason, message, fix);
+    let bootstrap = || commands.bootstrap_as_in_context(source, Some(link), &[]);
     match link.link() {
-        None if facts.sees_link_secrets => {
+        None if facts.has_link_secrets => {
             let secret = import.secret_name();
-            let message = format!("the link to {source} has lost its Secret {SYSTEM_NAMESPACE}/{secret}");
-            return Some(problem("ClusterNotLinked", message, elsewhere()));
+            let message =
+                format!("Secret {SYSTEM_NAMESPACE}/{secret} of the link to {source} does not exist");
+            return Some(problem("ClusterNotLinked", message, bootstrap()));
         }
         None => return None,
-        Some(Err(error)) => return Some(problem("InvalidLink", error.to_string(), elsewhere())),
+        Some(Err(error)) => return Some(problem("InvalidLink", error.to_string(), bootstrap())),
         Some(Ok(_)) => {}
     }
-    // By the clock of whoever looks, which may be wrong: what the source accepts has not expired.
-    let is_accepted = answer.is_some_and(|answer| answer.status == "True");
+    // This machine's clock may be wrong: a token that the source accepts has not expired.
+    let is_accepted = result.is_some_and(|result| result.status == "True");
     let end = link.expires_at().filter(|end| *end <= facts.now && !is_accepted)?;
     let message = format!(
-        "the token of the link to {source} expired at {}, and a link whose token has expired can't refresh itself",
+        "the token of the link to {source} expired at {}, and the link can't refresh itself with an expired token",
         to_the_second(end)
     );
-    let Advice { message, mend } =
-        Advice::again(message, Some(link), mend.bootstrap(source, Some(link), &[]));
-    Some(problem("LinkExpired", message, mend))
+    let Advice { message, fix } =
+        Advice::bootstrap(message, Some(link), commands.bootstrap(source, Some(link), &[]));
+    Some(problem("LinkExpired", message, fix))
 }
 
-fn not_reconciled(facts: &Facts, import: &ServiceAccountImport, mend: &Mend) -> Option<Finding> {
-    let is_missed = is_unseen(import, facts.now) && may_be_asked(facts);
-    is_missed.then(|| state::not_reconciled(import, mend))
+fn not_reconciled(facts: &Facts, import: &ServiceAccountImport, commands: &FixCommands) -> Option<Finding> {
+    let is_overdue = is_unobserved(import, facts.now) && facts.importer_may_run();
+    is_overdue.then(|| state::not_reconciled(import, commands))
 }
 
-/// What the importer answered to this very request. What it answered to an earlier one was so then.
-fn answer<'a>(facts: &Facts, import: &'a ServiceAccountImport) -> Option<&'a Condition> {
-    let Asked::Request(request, _) = &facts.asked else { return None };
-    import.condition(REACHABLE).filter(|_| is_answered(import, request))
+/// The result of this run's check. The result of an earlier one is outdated.
+fn check_result<'a>(facts: &Facts, import: &'a ServiceAccountImport) -> Option<&'a Condition> {
+    let CheckRequest::Sent { request, .. } = &facts.check_request else { return None };
+    import.condition(REACHABLE).filter(|_| has_result(import, request))
 }
 
-/// What the importer found out when it was asked.
-fn told(
+fn judge_result(
     facts: &Facts,
-    answer: &Condition,
+    result: &Condition,
     import: &ServiceAccountImport,
     link: &ExistingLink,
-    mend: &Mend,
+    commands: &FixCommands,
 ) -> Option<Finding> {
-    let Condition { reason, message, .. } = answer;
-    if answer.status != "True" {
-        let said = Said { reason: reason.clone(), message: message.clone() };
-        return Some(problem(facts, &said, import, link, mend));
+    let Condition { reason, message, .. } = result;
+    if result.status != "True" {
+        let failure = Failure { reason: reason.clone(), message: message.clone() };
+        return Some(problem(facts, &failure, import, link, commands));
     }
-    let shows = Mend::in_source(&["get", "--raw", "/readyz", "-v=8"]);
-    (reason == "ClockSkewed").then(|| Finding::warning(subject(import), reason, message, shows))
+    // The Date header shows the source's clock.
+    let fix = FixCommands::in_source(&["get", "--raw", "/readyz", "-v=8"]);
+    (reason == "ClockSkewed").then(|| Finding::warning(subject(import), reason, message, fix))
 }
 
-/// Whether it is about the way to the source, of which the importer was just asked.
-pub fn is_about_reaching(reason: &str) -> bool {
+/// Whether a check would report the same failure, if it still existed.
+pub fn is_about_connectivity(reason: &str) -> bool {
     matches!(
         reason,
         "SourceUnreachable" | "SourceNotTrusted" | "LinkUnauthorized" | "ClusterIdentityMismatch"
@@ -158,29 +161,25 @@ pub fn is_about_reaching(reason: &str) -> bool {
 }
 
 /// Whether the importer has just reached the source of a link.
-pub fn is_reached(facts: &Facts, link: &ExistingLink) -> bool {
-    let answer = link.import.as_ref().and_then(|import| answer(facts, import));
-    answer.is_some_and(|answer| answer.status == "True")
+pub fn is_reachable(facts: &Facts, link: &ExistingLink) -> bool {
+    let result = link.import.as_ref().and_then(|import| check_result(facts, import));
+    result.is_some_and(|result| result.status == "True")
 }
 
-/// That the importer works, and does not answer: one of an earlier version does not.
-fn unanswered(facts: &Facts, import: &ServiceAccountImport, mend: &Mend) -> Option<Finding> {
-    let Asked::Request(request, seconds) = &facts.asked else { return None };
+/// An importer runs but reports no result: an older version does not know checks.
+fn no_result(facts: &Facts, import: &ServiceAccountImport, commands: &FixCommands) -> Option<Finding> {
+    let CheckRequest::Sent { request, seconds } = &facts.check_request else { return None };
     let message = format!(
-        "the importer has not said within {seconds} s whether it reaches {}; is it older than this kubemcsa, or very busy?",
+        "the importer did not report within {seconds} s whether {} is reachable: it may be older than this kubemcsa, \
+         or overloaded",
         import.spec.cluster_name
     );
-    let shows = mend.in_system(&["logs", "-l", "app.kubernetes.io/name=importer", "--tail=50"]);
-    let is_silent = !is_answered(import, request) && may_be_asked(facts);
-    is_silent.then(|| Finding::warning(subject(import), "NotAnswered", message, shows))
+    let logs = commands.in_system(&["logs", "-l", "app.kubernetes.io/name=importer", "--tail=50"]);
+    // If no importer runs, there is a finding about the importer instead.
+    let is_missing = !has_result(import, request) && facts.importer_may_run();
+    is_missing.then(|| Finding::warning(subject(import), "NotAnswered", message, logs))
 }
 
-/// Else that is said of the importer.
-fn may_be_asked(facts: &Facts) -> bool {
-    facts.importer.is_leading || !facts.importer.is_seen
-}
-
-/// The link to a source, if there is one.
 pub fn link_to<'a>(facts: &'a Facts, source: &str) -> Option<&'a ExistingLink> {
     facts.links.iter().flatten().find(|link| link.cluster_name == source)
 }
@@ -188,21 +187,21 @@ pub fn link_to<'a>(facts: &'a Facts, source: &str) -> Option<&'a ExistingLink> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::check::fix::tests::mend;
+    use crate::commands::check::fix::tests::commands;
     use crate::commands::check::judge::samples::{
-        NOW, at, condition, facts, link, link_secret, link_secret_of,
+        NOW, at, condition, facts, link, link_secret, link_secret_bound_to,
     };
     use rstest::rstest;
     use serde_json::{Value, json};
 
     const REQUEST: &str = "2026-01-01T00:00:00Z";
 
-    fn well() -> Value {
+    fn healthy() -> Value {
         json!([condition("Ready", "True", "TokenValid"), condition("Refreshed", "True", "Refreshed")])
     }
 
-    fn answered(status: &str, reason: &str) -> Value {
-        let mut conditions = well();
+    fn checked(status: &str, reason: &str) -> Value {
+        let mut conditions = healthy();
         conditions.as_array_mut().unwrap().push(condition("Reachable", status, reason));
         json!({ "conditions": conditions, "checkedRequest": REQUEST, "observedGeneration": 1 })
     }
@@ -213,59 +212,59 @@ mod tests {
         json!({ "conditions": conditions, "observedGeneration": 1 })
     }
 
-    /// With an answer to this very request.
-    fn failed_and_answered(failed_for: &str, status: &str, reason: &str) -> Value {
-        let mut failed = failed(failed_for);
+    /// With a check result.
+    fn failed_and_checked(failure: &str, status: &str, reason: &str) -> Value {
+        let mut failed = failed(failure);
         failed["conditions"].as_array_mut().unwrap().push(condition("Reachable", status, reason));
         failed["checkedRequest"] = REQUEST.into();
         failed
     }
 
-    fn asked() -> Asked {
-        Asked::Request(REQUEST.into(), 15)
+    fn sent() -> CheckRequest {
+        CheckRequest::Sent { request: REQUEST.into(), seconds: 15 }
     }
 
     #[rstest]
-    #[case::well(answered("True", "Answered"), asked(), &[])]
-    #[case::away(answered("False", "SourceUnreachable"), asked(), &["SourceUnreachable"])]
-    #[case::with_another_authority(answered("False", "SourceNotTrusted"), asked(), &["SourceNotTrusted"])]
-    #[case::revoked(answered("False", "LinkUnauthorized"), asked(), &["LinkUnauthorized"])]
-    #[case::with_another_clock(answered("True", "ClockSkewed"), asked(), &["ClockSkewed"])]
-    #[case::said_twice(failed_and_answered("Forbidden", "False", "Forbidden"), asked(), &["Forbidden"])]
-    #[case::wrong_in_two_ways(
-        failed_and_answered("SecretNotWritten", "False", "SourceUnreachable"),
-        asked(),
+    #[case::healthy(checked("True", "Answered"), sent(), &[])]
+    #[case::unreachable(checked("False", "SourceUnreachable"), sent(), &["SourceUnreachable"])]
+    #[case::not_trusted(checked("False", "SourceNotTrusted"), sent(), &["SourceNotTrusted"])]
+    #[case::revoked(checked("False", "LinkUnauthorized"), sent(), &["LinkUnauthorized"])]
+    #[case::clock_skewed(checked("True", "ClockSkewed"), sent(), &["ClockSkewed"])]
+    #[case::same_failure_twice(failed_and_checked("Forbidden", "False", "Forbidden"), sent(), &["Forbidden"])]
+    #[case::two_failures(
+        failed_and_checked("SecretNotWritten", "False", "SourceUnreachable"),
+        sent(),
         &["SourceUnreachable", "SecretNotWritten"]
     )]
-    #[case::back_again(failed_and_answered("SourceUnreachable", "True", "Answered"), asked(), &[])]
-    #[case::an_answer_of_before(answered("False", "SourceUnreachable"), Asked::Nothing, &[])]
-    #[case::no_answer_yet(json!({ "conditions": well(), "observedGeneration": 1 }), asked(), &["NotAnswered"])]
-    #[case::may_not_ask(failed_and_answered("LinkUnauthorized", "True", "Answered"), Asked::Refused("no".into()), &["LinkUnauthorized"])]
-    #[case::not_asked(failed("ServiceAccountNotFound"), Asked::Nothing, &["ServiceAccountNotFound"])]
-    #[case::nobody_has_seen_it(json!(null), asked(), &["NotReconciled"])]
-    #[case::nobody_has_seen_the_change(json!({ "conditions": well(), "observedGeneration": 0 }), asked(), &["NotReconciled"])]
-    fn links(#[case] status: Value, #[case] asked: Asked, #[case] expected: &[&str]) {
+    #[case::reachable_again(failed_and_checked("SourceUnreachable", "True", "Answered"), sent(), &[])]
+    #[case::outdated_result(checked("False", "SourceUnreachable"), CheckRequest::NotSent, &[])]
+    #[case::no_result(json!({ "conditions": healthy(), "observedGeneration": 1 }), sent(), &["NotAnswered"])]
+    #[case::request_failed(failed_and_checked("LinkUnauthorized", "True", "Answered"), CheckRequest::Failed("no".into()), &["LinkUnauthorized"])]
+    #[case::request_not_sent(failed("ServiceAccountNotFound"), CheckRequest::NotSent, &["ServiceAccountNotFound"])]
+    #[case::not_reconciled(json!(null), sent(), &["NotReconciled"])]
+    #[case::change_not_reconciled(json!({ "conditions": healthy(), "observedGeneration": 0 }), sent(), &["NotReconciled"])]
+    fn links(#[case] status: Value, #[case] check_request: CheckRequest, #[case] expected: &[&str]) {
         let link = link("c2", status, Some(link_secret(NOW + 3600)));
-        let facts = Facts { asked, links: Some(vec![link]), ..facts() };
-        let findings = judge(&facts, &mend());
+        let facts = Facts { check_request, links: Some(vec![link]), ..facts() };
+        let findings = judge(&facts, &commands());
         assert_eq!(Vec::from_iter(findings.iter().map(|it| it.reason.as_str())), expected);
     }
 
     #[test]
-    fn a_link_that_has_expired_is_made_anew_by_the_same_way() {
+    fn expired_link_is_bootstrapped_with_its_connection() {
         let expired = |status| link("c2", status, Some(link_secret(NOW - 60)));
-        let refused = expired(answered("False", "LinkUnauthorized"));
-        let facts = Facts { asked: asked(), links: Some(vec![refused]), ..facts() };
-        let findings = judge(&facts, &mend());
-        assert_eq!(findings.len(), 1, "all else follows: {findings:?}");
+        let refused = expired(checked("False", "LinkUnauthorized"));
+        let facts = Facts { check_request: sent(), links: Some(vec![refused]), ..facts() };
+        let findings = judge(&facts, &commands());
+        assert_eq!(findings.len(), 1, "other findings would follow from this one: {findings:?}");
         assert_eq!(findings[0].reason, "LinkExpired");
         assert_eq!(
-            findings[0].mend,
+            findings[0].fix,
             "kubemcsa bootstrap --target-context c1 --target-name c1 --source-name c2 --source-server https://c2 \
              --source-context SOURCE_CONTEXT"
         );
-        let links = Some(vec![expired(answered("True", "Answered"))]);
-        assert_eq!(judge(&Facts { links, ..facts }, &mend()), [], "it is our clock that is wrong");
+        let links = Some(vec![expired(checked("True", "Answered"))]);
+        assert_eq!(judge(&Facts { links, ..facts }, &commands()), [], "this machine's clock is wrong");
     }
 
     #[rstest]
@@ -276,32 +275,33 @@ mod tests {
             "kubemcsa rotate --target-context c1 --target-name c1 --source-context SOURCE_CONTEXT --source-name c2"
         )
     )]
-    fn a_rotation_that_was_interrupted(#[case] bound_to: Value, #[case] expected: Option<&str>) {
-        let secret = link_secret_of(NOW + 3600, Some(bound_to));
-        let mut link = link("c2", answered("True", "Answered"), Some(secret));
+    fn unfinished_rotation_is_a_warning(#[case] bound_to: Value, #[case] expected: Option<&str>) {
+        let secret = link_secret_bound_to(NOW + 3600, Some(bound_to));
+        let mut link = link("c2", checked("True", "Answered"), Some(secret));
         link.import.as_mut().unwrap().spec.bound_secret = Some("c1".into());
-        let findings = judge(&Facts { asked: asked(), links: Some(vec![link]), ..facts() }, &mend());
-        let found = findings.first().map(|it| (it.reason.as_str(), it.severity, it.mend.as_str()));
-        assert_eq!(found, expected.map(|mend| ("RotationUnfinished", Severity::Warning, mend)));
+        let findings =
+            judge(&Facts { check_request: sent(), links: Some(vec![link]), ..facts() }, &commands());
+        let found = findings.first().map(|it| (it.reason.as_str(), it.severity, it.fix.as_str()));
+        assert_eq!(found, expected.map(|fix| ("RotationUnfinished", Severity::Warning, fix)));
     }
 
     #[test]
-    fn a_link_without_its_secret() {
-        let lost = || Some(vec![link("c2", answered("True", "Answered"), None)]);
-        let seen = Facts { asked: asked(), links: lost(), ..facts() };
-        assert_eq!(judge(&seen, &mend())[0].reason, "ClusterNotLinked");
-        let unseen = Facts { sees_link_secrets: false, ..seen };
-        assert_eq!(judge(&unseen, &mend()), [], "it may be there");
+    fn missing_secret_is_reported_only_if_secrets_could_be_listed() {
+        let links = || Some(vec![link("c2", checked("True", "Answered"), None)]);
+        let listed = Facts { check_request: sent(), links: links(), ..facts() };
+        assert_eq!(judge(&listed, &commands())[0].reason, "ClusterNotLinked");
+        let not_listed = Facts { has_link_secrets: false, ..listed };
+        assert_eq!(judge(&not_listed, &commands()), [], "it may exist");
     }
 
     #[rstest]
-    #[case::good(NOW + 60, None)]
+    #[case::valid(NOW + 60, None)]
     #[case::expired(NOW - 60, Some("LinkExpired"))]
-    fn a_link_by_hand(#[case] expires: i64, #[case] expected: Option<&str>) {
+    fn link_without_import_is_a_problem_once_expired(#[case] expires: i64, #[case] expected: Option<&str>) {
         let link =
             ExistingLink { cluster_name: "c3".into(), import: None, secret: Some(link_secret(expires)) };
         let facts = Facts { links: Some(vec![link]), now: at(NOW), ..facts() };
-        let findings = judge(&facts, &mend());
+        let findings = judge(&facts, &commands());
         assert_eq!(findings.first().map(|finding| finding.reason.as_str()), expected);
     }
 }

@@ -1,39 +1,37 @@
-//! What could not be looked at: nothing is known of it, and that is not the same as that it is well.
+//! Objects that could not be read, which may have problems.
 
-use crate::commands::check::facts::{Asked, Facts};
+use crate::commands::check::facts::{CheckRequest, Facts};
 use crate::commands::check::finding::{Finding, Subject};
-use crate::commands::check::fix::Mend;
+use crate::commands::check::fix::FixCommands;
 
-/// The rule.
-pub fn judge(facts: &Facts, mend: &Mend) -> Vec<Finding> {
-    let unseen = facts.unseen.iter().map(|unseen| {
-        let object =
-            Subject { kind: unseen.kind.clone(), namespace: unseen.namespace.clone(), name: "*".into() };
-        let message = format!("this could not be looked at: {}; ask for the right to", unseen.why);
-        let mend = can_i(unseen.namespace.as_deref(), mend);
-        // Who sees no imports has checked nothing, and a script must not take that for the answer.
-        if unseen.kind == "ServiceAccountImport" {
-            Finding::problem(object, "NotSeen", message, mend)
+pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
+    let not_checked = facts.not_checked.iter().map(|it| {
+        let object = Subject { kind: it.kind.clone(), namespace: it.namespace.clone(), name: "*".into() };
+        let message = format!("not checked: {}", it.error);
+        let fix = can_i(it.namespace.as_deref(), commands);
+        // Without imports, nothing was checked, and a script must not take that for success.
+        if it.kind == "ServiceAccountImport" {
+            Finding::problem(object, "NotSeen", message, fix)
         } else {
-            Finding::warning(object, "NotSeen", message, mend)
+            Finding::warning(object, "NotSeen", message, fix)
         }
     });
-    let asked = match &facts.asked {
-        Asked::Refused(why) => {
-            let message = format!(
-                "the importer could not be asked, so what is said of links is what their status says: {why}; ask for \
-                 the right to patch imports of the system namespace"
-            );
+    let check_request = match &facts.check_request {
+        CheckRequest::Failed(error) => {
             let namespace = mcsa_client::contract::SYSTEM_NAMESPACE;
+            let message = format!(
+                "connectivity of links not checked, so findings rely on their last status: {error}; the check needs \
+                 the right to patch serviceaccountimports in namespace {namespace}"
+            );
             let object = Subject::namespaced("ServiceAccountImport", namespace, "*");
-            Some(Finding::warning(object, "NotAsked", message, can_i(Some(namespace), mend)))
+            Some(Finding::warning(object, "NotAsked", message, can_i(Some(namespace), commands)))
         }
-        Asked::Nothing | Asked::Request(..) => None,
+        CheckRequest::NotSent | CheckRequest::Sent { .. } => None,
     };
-    unseen.chain(asked).collect()
+    not_checked.chain(check_request).collect()
 }
 
-fn can_i(namespace: Option<&str>, mend: &Mend) -> String {
-    let words = ["auth", "can-i", "--list"];
-    namespace.map_or_else(|| mend.kubectl(&words), |namespace| mend.in_namespace(namespace, &words))
+fn can_i(namespace: Option<&str>, commands: &FixCommands) -> String {
+    let args = ["auth", "can-i", "--list"];
+    namespace.map_or_else(|| commands.kubectl(&args), |namespace| commands.in_namespace(namespace, &args))
 }

@@ -1,4 +1,4 @@
-//! Links that are to be made anew: what they may import then, and what of their way no command can carry.
+//! Flags of commands that bootstrap a link again: what it may import, and what can't be printed.
 
 use std::collections::BTreeSet;
 
@@ -6,57 +6,59 @@ use crate::commands::check::facts::Facts;
 use crate::link::existing::ExistingLink;
 use crate::link::grants::Grant;
 
-/// More than so many are nothing to print.
-const MOST: usize = 3;
+/// Longer lists are not printed.
+const MAX_GRANTS: usize = 3;
 
-/// A word that is for people to replace.
+/// For people to replace.
 const PLACEHOLDER: &str = "NAMESPACE[/NAME]";
 
-/// What a target is to be allowed by a source that may not know it yet: what its imports name, for without a
-/// word it would be everything. A source that knows it has what it may import already.
-pub fn allowed(facts: &Facts, source: &str, link: Option<&ExistingLink>) -> Vec<String> {
+/// The values of `--allow` for a source that may not know the target yet: what its imports reference, because bootstrap
+/// would allow everything otherwise. Empty if the source knows the target: the link keeps what it may import.
+pub fn grants_for(facts: &Facts, source: &str, link: Option<&ExistingLink>) -> Vec<String> {
     if link.is_some_and(|link| link.import.is_some()) {
         return Vec::new();
     }
-    named(facts, source)
+    imported_grants(facts, source)
 }
 
-/// The same for a source that is another cluster than before.
-pub fn named(facts: &Facts, source: &str) -> Vec<String> {
-    let imports = facts.other_imports().map(|import| &import.spec);
-    let named = imports.filter(|spec| spec.cluster_name == source);
-    // Whoever declares an import may write anything; and of some namespaces, bootstrap allows nothing.
-    let grants = named.filter_map(|spec| format!("{}/{}", spec.namespace, spec.name).parse::<Grant>().ok());
+/// The values of `--allow` for the service accounts that imports of a source reference.
+pub fn imported_grants(facts: &Facts, source: &str) -> Vec<String> {
+    let specs = facts.other_imports().map(|import| &import.spec);
+    let specs = specs.filter(|spec| spec.cluster_name == source);
+    // Parsing skips specs with arbitrary text, and namespaces that bootstrap does not allow.
+    let grants = specs.filter_map(|spec| format!("{}/{}", spec.namespace, spec.name).parse::<Grant>().ok());
     let (mut accounts, mut namespaces) = (BTreeSet::new(), BTreeSet::new());
     for grant in grants {
         accounts.insert(grant.to_string());
         namespaces.insert(grant.namespace);
     }
-    let few = [accounts, namespaces].into_iter().find(|names| (1..=MOST).contains(&names.len()));
-    few.map_or_else(|| vec![PLACEHOLDER.to_owned()], Vec::from_iter)
+    let short = [accounts, namespaces].into_iter().find(|names| (1..=MAX_GRANTS).contains(&names.len()));
+    short.map_or_else(|| vec![PLACEHOLDER.to_owned()], Vec::from_iter)
 }
 
-/// What is to be said of a command that makes a link anew, and does not carry all of its way.
-pub fn left_out(link: Option<&ExistingLink>, command: &str) -> String {
+/// A hint to append to the message if the command lacks parts of the link's connection.
+pub fn missing_flags_hint(link: Option<&ExistingLink>, command: &str) -> String {
     let Some(Ok(link)) = link.and_then(ExistingLink::link) else { return String::new() };
-    let way = link.endpoint;
+    let endpoint = link.endpoint;
     let flags = [
-        ("--source-ca-file", way.ca_bundle.is_some()),
-        ("--tls-server-name", way.tls_server_name.is_some()),
-        ("--proxy-url", way.proxy_url.is_some()),
+        ("--source-ca-file", endpoint.ca_bundle.is_some()),
+        ("--tls-server-name", endpoint.tls_server_name.is_some()),
+        ("--proxy-url", endpoint.proxy_url.is_some()),
     ];
     let missing = flags.into_iter().filter(|(flag, is_set)| *is_set && !command.contains(flag));
     match missing.map(|(flag, _)| flag).collect::<Vec<_>>().as_slice() {
         [] => String::new(),
-        flags => format!("; if it was linked with {}, add that to the command", flags.join(" or ")),
+        flags => format!("; if you bootstrapped the link with {}, add that flag again", flags.join(" or ")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::check::fix::tests::mend;
-    use crate::commands::check::judge::samples::{self, NOW, facts, import, link, link_secret, tried};
+    use crate::commands::check::fix::tests::commands;
+    use crate::commands::check::judge::samples::{
+        self, NOW, facts, import, import_status, link, link_secret,
+    };
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
     use k8s_openapi::ByteString;
@@ -64,14 +66,14 @@ mod tests {
     use serde_json::{Value, json};
 
     #[rstest]
-    #[case::none(&[], &[PLACEHOLDER])]
-    #[case::some(&["b/x", "a/x", "b/x"], &["a/x", "b/x"])]
-    #[case::as_many_as_are_printed(&["a/x", "a/y", "a/z"], &["a/x", "a/y", "a/z"])]
-    #[case::of_few_namespaces(&["a/x", "a/y", "b/x", "b/y"], &["a", "b"])]
-    #[case::of_many(&["a/x", "b/x", "c/x", "d/x"], &[PLACEHOLDER])]
-    #[case::the_cluster_s_own(&["kube-system/x", "multicluster-service-account/c1", "a/x"], &["a/x"])]
-    #[case::no_names(&["a/x; rm -r .", "a b/x", "$(id)/x"], &[PLACEHOLDER])]
-    fn what_a_target_is_to_be_allowed(#[case] accounts: &[&str], #[case] expected: &[&str]) {
+    #[case::no_imports(&[], &[PLACEHOLDER])]
+    #[case::sorted_and_unique(&["b/x", "a/x", "b/x"], &["a/x", "b/x"])]
+    #[case::most_accounts(&["a/x", "a/y", "a/z"], &["a/x", "a/y", "a/z"])]
+    #[case::few_namespaces(&["a/x", "a/y", "b/x", "b/y"], &["a", "b"])]
+    #[case::many_namespaces(&["a/x", "b/x", "c/x", "d/x"], &[PLACEHOLDER])]
+    #[case::excluded_namespaces(&["kube-system/x", "multicluster-service-account/c1", "a/x"], &["a/x"])]
+    #[case::invalid_names(&["a/x; rm -r .", "a b/x", "$(id)/x"], &[PLACEHOLDER])]
+    fn grants_cover_what_imports_reference(#[case] accounts: &[&str], #[case] expected: &[&str]) {
         let imports = accounts.iter().enumerate().map(|(i, account)| {
             let mut import = import("team", &format!("i{i}"), "c2", Value::Null);
             let (namespace, name) = account.split_once('/').unwrap();
@@ -80,10 +82,10 @@ mod tests {
         });
         let other = import("team", "other", "c3", Value::Null);
         let facts = Facts { imports: samples::imports(imports.chain([other])), ..facts() };
-        assert_eq!(named(&facts, "c2"), expected);
-        assert_eq!(allowed(&facts, "c2", None), expected);
-        let known = link("c2", tried(true, None), None);
-        assert_eq!(allowed(&facts, "c2", Some(&known)), [""; 0], "it keeps what it has");
+        assert_eq!(imported_grants(&facts, "c2"), expected);
+        assert_eq!(grants_for(&facts, "c2", None), expected);
+        let existing = link("c2", import_status(true, None), None);
+        assert_eq!(grants_for(&facts, "c2", Some(&existing)), [""; 0], "the link keeps what it may import");
     }
 
     #[rstest]
@@ -91,15 +93,15 @@ mod tests {
     #[case::proxy(json!({ "proxy-url": "http://proxy:1" }), "")]
     #[case::proxy_with_a_password(
         json!({ "proxy-url": "http://me:pass@proxy:1" }),
-        "; if it was linked with --proxy-url, add that to the command"
+        "; if you bootstrapped the link with --proxy-url, add that flag again"
     )]
     #[case::authority_and_proxy(
         json!({ "proxy-url": "http://me:pass@proxy:1", "certificate-authority-data": authority() }),
-        "; if it was linked with --source-ca-file or --proxy-url, add that to the command"
+        "; if you bootstrapped the link with --source-ca-file or --proxy-url, add that flag again"
     )]
-    fn what_no_command_carries_is_said(#[case] way: Value, #[case] expected: &str) {
+    fn flags_that_are_not_printed_are_mentioned(#[case] endpoint: Value, #[case] expected: &str) {
         let mut cluster = json!({ "server": "https://c2" });
-        cluster.as_object_mut().unwrap().extend(way.as_object().unwrap().clone());
+        cluster.as_object_mut().unwrap().extend(endpoint.as_object().unwrap().clone());
         let kubeconfig = json!({
             "current-context": "c", "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
             "clusters": [{ "name": "c", "cluster": cluster }], "users": [{ "name": "c", "user": {} }],
@@ -107,10 +109,10 @@ mod tests {
         let mut secret = link_secret(NOW);
         secret.data =
             Some([("kubeconfig".to_owned(), ByteString(kubeconfig.to_string().into_bytes()))].into());
-        let link = link("c2", tried(true, None), Some(secret));
-        let command = mend().bootstrap("c2", Some(&link), &[]);
+        let link = link("c2", import_status(true, None), Some(secret));
+        let command = commands().bootstrap("c2", Some(&link), &[]);
         assert!(!command.contains("pass"), "{command}");
-        assert_eq!(left_out(Some(&link), &command), expected);
+        assert_eq!(missing_flags_hint(Some(&link), &command), expected);
     }
 
     fn authority() -> String {

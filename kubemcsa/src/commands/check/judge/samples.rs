@@ -1,4 +1,4 @@
-//! What the tables of the rules are made of.
+//! Facts for unit tests.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,31 +12,30 @@ use serde_json::{Value, json};
 use crate::commands::check::facts::{Facts, Importer, Imports};
 use crate::link::existing::ExistingLink;
 
-/// The time of all tables.
 pub const NOW: i64 = 1_800_000_000;
 
 pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// A target with nothing in it but an importer at work.
+/// A target with a running importer, and nothing else.
 pub fn facts() -> Facts {
     Facts {
         now: at(NOW),
         has_crd: true,
-        importer: Importer { is_leading: true, is_seen: true, ..Default::default() },
-        sees_link_secrets: true,
+        importer: Importer { has_leader: true, is_readable: true, ..Default::default() },
+        has_link_secrets: true,
         imports: Some(Imports::new()),
         ..Default::default()
     }
 }
 
 pub fn condition(type_: &str, status: &str, reason: &str) -> Value {
-    json!({ "type": type_, "status": status, "reason": reason, "message": format!("{reason}, it says"),
+    json!({ "type": type_, "status": status, "reason": reason, "message": format!("message of {reason}"),
             "lastTransitionTime": at(0).to_string() })
 }
 
-/// An import that was declared a minute ago.
+/// An import that was created a minute ago.
 pub fn import(namespace: &str, name: &str, source: &str, status: Value) -> ServiceAccountImport {
     let import = json!({
         "metadata": { "namespace": namespace, "name": name, "generation": 1,
@@ -47,10 +46,10 @@ pub fn import(namespace: &str, name: &str, source: &str, status: Value) -> Servi
     serde_json::from_value(import).unwrap()
 }
 
-/// The status of an import whose last try came to this.
-pub fn tried(is_ready: bool, failed: Option<&str>) -> Value {
-    let ready = if is_ready { ("True", "TokenValid") } else { ("False", failed.unwrap_or("NoToken")) };
-    let refreshed = failed.map_or(("True", "Refreshed"), |reason| ("False", reason));
+/// The status of an import after a refresh that failed for this reason, if any.
+pub fn import_status(is_ready: bool, failure: Option<&str>) -> Value {
+    let ready = if is_ready { ("True", "TokenValid") } else { ("False", failure.unwrap_or("NoToken")) };
+    let refreshed = failure.map_or(("True", "Refreshed"), |reason| ("False", reason));
     let conditions = [condition("Ready", ready.0, ready.1), condition("Refreshed", refreshed.0, refreshed.1)];
     json!({ "conditions": conditions, "observedGeneration": 1 })
 }
@@ -61,7 +60,7 @@ pub fn imports(imports: impl IntoIterator<Item = ServiceAccountImport>) -> Optio
     Some(keyed.map(|((namespace, name), it)| ((namespace.unwrap(), name.unwrap()), it)).collect())
 }
 
-/// The link of c1 to a source.
+/// A link from c1 to a source.
 pub fn link(source: &str, status: Value, secret: Option<Secret>) -> ExistingLink {
     let mut import = import(SYSTEM_NAMESPACE, source, source, status);
     import.spec.namespace = SYSTEM_NAMESPACE.into();
@@ -70,13 +69,13 @@ pub fn link(source: &str, status: Value, secret: Option<Secret>) -> ExistingLink
     ExistingLink { cluster_name: source.into(), import: Some(import), secret }
 }
 
-/// The Secret of a link to https://c2 whose token expires then.
+/// The Secret of a link to https://c2 whose token expires at this second.
 pub fn link_secret(expires: i64) -> Secret {
-    link_secret_of(expires, None)
+    link_secret_bound_to(expires, None)
 }
 
-/// The same, with a token that is bound to this Secret of the source.
-pub fn link_secret_of(expires: i64, bound_to: Option<Value>) -> Secret {
+/// The same, with a token that is bound to this Secret in the source.
+pub fn link_secret_bound_to(expires: i64, bound_to: Option<Value>) -> Secret {
     let account = json!({ "name": "c1", "uid": "u" });
     let claims = json!({ "iat": expires - 3600, "exp": expires,
         "kubernetes.io": { "namespace": SYSTEM_NAMESPACE, "serviceaccount": account, "secret": bound_to } });

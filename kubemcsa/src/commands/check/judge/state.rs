@@ -1,4 +1,4 @@
-//! What an import says of itself.
+//! What the status of an import reports.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -6,51 +6,48 @@ use mcsa_client::ServiceAccountImport;
 use mcsa_client::api::{READY, REFRESHED};
 
 use crate::commands::check::finding::{Finding, Subject};
-use crate::commands::check::fix::Mend;
+use crate::commands::check::fix::FixCommands;
 
-/// An importer that is there has seen an import long before.
-const SOON: SignedDuration = SignedDuration::from_secs(30);
+/// A running importer reconciles an import much sooner than this.
+const GRACE_PERIOD: SignedDuration = SignedDuration::from_secs(30);
 
-/// Something that an import says.
+/// Reason and message of a condition that reports a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// One word.
+pub struct Failure {
     pub reason: String,
-    /// What it is about.
     pub message: String,
 }
 
-/// The import, as findings name it.
 pub fn subject(import: &ServiceAccountImport) -> Subject {
     let namespace = import.namespace().unwrap_or_default();
     Subject::namespaced("ServiceAccountImport", &namespace, &import.name_any())
 }
 
-/// What it says is wrong: why the last try failed, or why it is not ready.
-pub fn said(import: &ServiceAccountImport) -> Option<Said> {
+/// Why the last refresh failed, or else why the import is not ready.
+pub fn failure(import: &ServiceAccountImport) -> Option<Failure> {
     let mut conditions = [REFRESHED, READY].iter().filter_map(|type_| import.condition(type_));
     let failed = conditions.find(|condition| condition.status != "True")?;
-    Some(Said { reason: failed.reason.clone(), message: failed.message.clone() })
+    Some(Failure { reason: failed.reason.clone(), message: failed.message.clone() })
 }
 
-/// Whether no importer has seen it as it is, though it had the time to.
-pub fn is_unseen(import: &ServiceAccountImport, now: Timestamp) -> bool {
+/// Whether no importer has reconciled the current generation, although it is older than the grace period.
+pub fn is_unobserved(import: &ServiceAccountImport, now: Timestamp) -> bool {
     let observed = import.status.as_ref().and_then(|status| status.observed_generation);
     let is_current = observed.is_some() && observed >= import.metadata.generation;
-    !is_current && changed(import).is_none_or(|time| now.duration_since(time) > SOON)
+    !is_current && last_change(import).is_none_or(|time| now.duration_since(time) > GRACE_PERIOD)
 }
 
-/// When it was last written, but for its status.
-fn changed(import: &ServiceAccountImport) -> Option<Timestamp> {
-    let written =
+/// The last write that did not only change the status.
+fn last_change(import: &ServiceAccountImport) -> Option<Timestamp> {
+    let writes =
         import.managed_fields().iter().filter(|entry| entry.subresource.as_deref() != Some("status"));
-    let written = written.filter_map(|entry| entry.time.as_ref());
+    let writes = writes.filter_map(|entry| entry.time.as_ref());
     let created = import.metadata.creation_timestamp.as_ref();
-    written.chain(created).map(|time| time.0).max()
+    writes.chain(created).map(|time| time.0).max()
 }
 
-/// Whether it is the source, or the link to it, that fails, and so each import of it.
-pub fn is_of_the_source(reason: &str) -> bool {
+/// Whether the source or the link fails, which affects all imports of the source.
+pub fn affects_source(reason: &str) -> bool {
     matches!(
         reason,
         "ClusterNotLinked"
@@ -64,16 +61,15 @@ pub fn is_of_the_source(reason: &str) -> bool {
     )
 }
 
-/// Whether nothing is to be done but to wait.
-pub fn is_passing(reason: &str) -> bool {
+/// Whether the failure passes without any action.
+pub fn is_transient(reason: &str) -> bool {
     matches!(reason, "Throttled" | "NamespaceTerminating")
 }
 
-/// That nobody takes care of it.
-pub fn not_reconciled(import: &ServiceAccountImport, mend: &Mend) -> Finding {
+pub fn not_reconciled(import: &ServiceAccountImport, commands: &FixCommands) -> Finding {
     let message = match &import.status {
-        None => "no importer has seen it yet",
-        Some(_) => "no importer has seen its last change yet",
+        None => "no importer has reconciled this import yet",
+        Some(_) => "no importer has reconciled the last change of this import yet",
     };
-    Finding::problem(subject(import), "NotReconciled", message, mend.describe(import))
+    Finding::problem(subject(import), "NotReconciled", message, commands.describe(import))
 }

@@ -1,51 +1,50 @@
-//! What was seen, resolved and read, put together.
+//! Builds the graph from what was read and resolved.
 
 use std::collections::BTreeMap;
 
 use super::{Graph, Holder, Identity, Import, SourceCluster, Target};
 use crate::commands::graph::holders::{self, Owner};
-use crate::commands::graph::resolve::{Resolved, Source, Why};
+use crate::commands::graph::resolve::{ResolvedImport, Source, Unidentified};
 use crate::commands::graph::roles::Roles;
 use crate::commands::graph::view::View;
 use crate::commands::graph::{admin, rights, rules};
 
-/// The roles of each source that was looked at, by its UID, or why they could not be read.
+/// The roles of each source that was read, by its UID, or why they could not be read.
 pub type AllRoles = BTreeMap<String, Result<Roles, String>>;
 
-/// The graph of these clusters. Those without imports are no targets.
-pub fn build(views: &[&View], resolved: &[Resolved<'_>], roles: &AllRoles) -> Graph {
-    let (sources, place_of_source) = sources(views, resolved, roles);
-    let (targets, place_of_target) = targets(views);
+pub fn build(views: &[&View], resolved: &[ResolvedImport<'_>], roles: &AllRoles) -> Graph {
+    let (sources, source_indexes) = sources(views, resolved, roles);
+    let (targets, target_indexes) = targets(views);
     let mut graph = Graph { sources, targets, ..Default::default() };
     let mut identities = BTreeMap::new();
     let mut holders: BTreeMap<(usize, String, Owner), usize> = BTreeMap::new();
-    for Resolved { target, import, source } in resolved {
+    for ResolvedImport { target, import, source } in resolved {
         let view = views[*target];
-        let target = place_of_target[target];
+        let target = target_indexes[target];
         let identity = *identities.entry((source, &import.account)).or_insert_with(|| {
-            graph.identities.push(identity(place_of_source[source], &import.account, source, roles));
+            graph.identities.push(identity(source_indexes[source], &import.account, source, roles));
             graph.identities.len() - 1
         });
         let pods = view.pods.as_deref().unwrap_or_default();
-        let held = holders::count(pods, &view.parents, &import.namespace, &import.name, &import.secret);
+        let counts = holders::count(pods, &view.parents, &import.namespace, &import.name, &import.secret);
         let mut held_by = Vec::new();
-        for (owner, pods) in held {
+        for (owner, pods) in counts {
             let name = owner.title();
-            let place = *holders.entry((target, import.namespace.clone(), owner)).or_insert_with(|| {
+            let index = *holders.entry((target, import.namespace.clone(), owner)).or_insert_with(|| {
                 let namespace = import.namespace.clone();
                 graph.holders.push(Holder { target, namespace, name, pods: 0 });
                 graph.holders.len() - 1
             });
-            // Not each pod of a holder need hold each of its imports.
-            graph.holders[place].pods = graph.holders[place].pods.max(pods);
-            held_by.push(place);
+            // Pods of a workload may hold different imports.
+            graph.holders[index].pods = graph.holders[index].pods.max(pods);
+            held_by.push(index);
         }
         graph.imports.push(Import {
             target,
             namespace: import.namespace.clone(),
             name: import.name.clone(),
             is_link: import.is_link,
-            amiss: import.amiss.clone(),
+            not_ready: import.not_ready.clone(),
             holders: held_by,
             identity,
         });
@@ -53,53 +52,58 @@ pub fn build(views: &[&View], resolved: &[Resolved<'_>], roles: &AllRoles) -> Gr
     graph
 }
 
+/// The clusters with imports, and their indexes by the index of the view.
 fn targets(views: &[&View]) -> (Vec<Target>, BTreeMap<usize, usize>) {
-    let busy: Vec<_> = views.iter().enumerate().filter(|(_, view)| !view.imports.is_empty()).collect();
-    let named = busy.iter().map(|(_, view)| (view.name.clone(), view.uid.clone().unwrap_or_default()));
-    let targets = apart(&named.collect::<Vec<_>>()).into_iter().zip(&busy);
+    let with_imports: Vec<_> =
+        views.iter().enumerate().filter(|(_, view)| !view.imports.is_empty()).collect();
+    let named =
+        with_imports.iter().map(|(_, view)| (view.name.clone(), view.uid.clone().unwrap_or_default()));
+    let targets = unique_names(&named.collect::<Vec<_>>()).into_iter().zip(&with_imports);
     let targets = targets.map(|(name, (_, view))| Target { name, pods_read: view.pods.is_some() });
-    let places = busy.iter().enumerate().map(|(place, (view, _))| (*view, place));
-    (targets.collect(), places.collect())
+    let indexes = with_imports.iter().enumerate().map(|(index, (view, _))| (*view, index));
+    (targets.collect(), indexes.collect())
 }
 
 fn sources<'a>(
     views: &[&View],
-    resolved: &'a [Resolved<'_>],
+    resolved: &'a [ResolvedImport<'_>],
     roles: &AllRoles,
 ) -> (Vec<SourceCluster>, BTreeMap<&'a Source, usize>) {
     let mut found: BTreeMap<&Source, String> = BTreeMap::new();
     for it in resolved {
-        let known = views.iter().find(|view| it.source.is(view)).map(|view| &view.name);
-        found.entry(&it.source).or_insert_with(|| known.unwrap_or(&it.import.cluster_name).clone());
+        let name = views.iter().find(|view| it.source.is(view)).map(|view| &view.name);
+        found.entry(&it.source).or_insert_with(|| name.unwrap_or(&it.import.cluster_name).clone());
     }
-    let named: Vec<_> = found.iter().map(|(source, name)| (name.clone(), told_apart_by(source))).collect();
-    let mut all: Vec<_> = apart(&named).into_iter().zip(found.into_keys()).collect();
+    let named: Vec<_> = found.iter().map(|(source, name)| (name.clone(), distinction(source))).collect();
+    let mut all: Vec<_> = unique_names(&named).into_iter().zip(found.into_keys()).collect();
     all.sort();
-    let places = all.iter().enumerate().map(|(place, (_, source))| (*source, place)).collect();
+    let indexes = all.iter().enumerate().map(|(index, (_, source))| (*source, index)).collect();
     let clusters =
         all.into_iter().map(|(name, source)| SourceCluster { name, unread: unread(source, roles) });
-    (clusters.collect(), places)
+    (clusters.collect(), indexes)
 }
 
 fn unread(source: &Source, roles: &AllRoles) -> Option<String> {
     match source {
         Source::Pinned { uid } => match roles.get(uid) {
             Some(Ok(_)) => None,
-            Some(Err(problem)) => Some(problem.clone()),
-            None => Some("add --context to look there".into()),
+            Some(Err(error)) => Some(error.clone()),
+            None => Some("add --context for this cluster".into()),
         },
-        Source::Called { name, why, .. } => Some(match why {
-            Why::Unlinked => format!("there is no link to {name}"),
-            Why::Unpinned => format!("the link to {name} does not say which cluster it is for"),
-            Why::Unread => "the links may not be read, so it is not known which cluster that is".into(),
+        Source::Unidentified { name, reason, .. } => Some(match reason {
+            Unidentified::NotLinked => format!("there is no link to {name}"),
+            Unidentified::NotPinned => format!("the link to {name} has no cluster UID"),
+            Unidentified::LinksUnreadable => {
+                "links could not be listed, so this cluster can't be identified".into()
+            }
         }),
     }
 }
 
-fn identity(source: usize, account: &(String, String), key: &Source, roles: &AllRoles) -> Identity {
+fn identity(index: usize, account: &(String, String), source: &Source, roles: &AllRoles) -> Identity {
     let (namespace, name) = account.clone();
-    let mut identity = Identity { source, namespace, name, ..Default::default() };
-    if let Source::Pinned { uid } = key
+    let mut identity = Identity { source: index, namespace, name, ..Default::default() };
+    if let Source::Pinned { uid } = source
         && let Some(Ok(roles)) = roles.get(uid)
     {
         let grants = rules::granted(roles, &identity.namespace, &identity.name);
@@ -108,23 +112,23 @@ fn identity(source: usize, account: &(String, String), key: &Source, roles: &All
     identity
 }
 
-/// What a source has that no other of its name has.
-fn told_apart_by(source: &Source) -> String {
+/// What distinguishes a source from others with the same name.
+fn distinction(source: &Source) -> String {
     match source {
         Source::Pinned { uid } => uid.clone(),
-        Source::Called { target, .. } => format!("of target {}", target + 1),
+        Source::Unidentified { target, .. } => format!("of target {}", target + 1),
     }
 }
 
-/// Names that are not unique, with what tells them apart: of a UID, the beginning.
-fn apart(named: &[(String, String)]) -> Vec<String> {
+/// Adds the distinction to names that are not unique: the beginning of a UID.
+fn unique_names(named: &[(String, String)]) -> Vec<String> {
     let is_unique = |name: &str| named.iter().filter(|(other, _)| other == name).count() == 1;
     let short = |text: &str| text.split('-').next().unwrap_or_default().to_owned();
-    let each = named.iter().map(|(name, more)| match is_unique(name) {
+    let all = named.iter().map(|(name, distinction)| match is_unique(name) {
         true => name.clone(),
-        false => format!("{name} ({})", short(more)),
+        false => format!("{name} ({})", short(distinction)),
     });
-    each.collect()
+    all.collect()
 }
 
 #[cfg(test)]
@@ -132,22 +136,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::commands::graph::holders::Seen;
+    use crate::commands::graph::holders::PodInfo;
     use crate::commands::graph::resolve::resolve;
-    use crate::commands::graph::view::{ImportSeen, LinkSeen};
+    use crate::commands::graph::view::{ImportInfo, LinkInfo};
     use rstest::rstest;
 
     #[rstest]
     #[case(&[("c1", "aa-1"), ("c2", "bb-1")], &["c1", "c2"])]
     #[case(&[("c1", "aa-1"), ("c1", "bb-1")], &["c1 (aa)", "c1 (bb)"])]
-    fn names(#[case] named: &[(&str, &str)], #[case] expected: &[&str]) {
+    fn equal_names_get_a_distinction(#[case] named: &[(&str, &str)], #[case] expected: &[&str]) {
         let named: Vec<_> = named.iter().map(|(name, uid)| ((*name).into(), (*uid).into())).collect();
-        assert_eq!(apart(&named), expected);
+        assert_eq!(unique_names(&named), expected);
     }
 
-    /// A cluster with an import of c2's `a/b` and one of c3's, both held by the same pods.
+    /// A cluster with imports of `a/b` from c2 and c3, held by the same workload.
     fn target(uid: &str) -> View {
-        let import = |name: &str, source: &str| ImportSeen {
+        let import = |name: &str, source: &str| ImportInfo {
             namespace: "n".into(),
             name: name.into(),
             secret: format!("{name}-token"),
@@ -155,7 +159,7 @@ mod tests {
             account: ("a".into(), "b".into()),
             ..Default::default()
         };
-        let pod = |imports: &[&str]| Seen {
+        let pod = |imports: &[&str]| PodInfo {
             namespace: "n".into(),
             owner: Owner { kind: "StatefulSet".into(), name: "db".into() },
             secrets: BTreeSet::new(),
@@ -164,7 +168,7 @@ mod tests {
         View {
             name: "c1".into(),
             uid: Some(uid.into()),
-            links: Some(vec![LinkSeen { cluster_name: "c2".into(), uid: Some("22-2".into()) }]),
+            links: Some(vec![LinkInfo { cluster_name: "c2".into(), uid: Some("22-2".into()) }]),
             imports: vec![import("two", "c2"), import("three", "c3")],
             pods: Some(vec![pod(&["two", "three"]), pod(&["three"])]),
             ..Default::default()
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_of_one_name_share_a_source_by_its_uid_and_no_other() {
+    fn targets_share_only_sources_with_the_same_uid() {
         let source = View { name: "two".into(), uid: Some("22-2".into()), ..Default::default() };
         let (one, other) = (target("11-1"), target("12-1"));
         let views = [&one, &other, &source];
@@ -182,15 +186,15 @@ mod tests {
         assert_eq!(targets, ["c1 (11)", "c1 (12)"]);
         let sources: Vec<_> = graph.sources.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(sources, ["c3 (of target 1)", "c3 (of target 2)", "two"]);
-        let of = |import: usize| graph.identities[graph.imports[import].identity].source;
-        assert_eq!([of(0), of(1), of(2), of(3)], [2, 0, 2, 1]);
+        let source_of = |import: usize| graph.identities[graph.imports[import].identity].source;
+        assert_eq!([source_of(0), source_of(1), source_of(2), source_of(3)], [2, 0, 2, 1]);
         assert_eq!(graph.imports[0].identity, graph.imports[2].identity);
         let unread: Vec<_> = graph.sources.iter().map(|it| it.unread.as_deref()).collect();
         assert_eq!(unread, [Some("there is no link to c3"), Some("there is no link to c3"), None]);
     }
 
     #[test]
-    fn a_holder_of_two_imports_is_one() {
+    fn workload_with_two_imports_is_one_holder() {
         let one = target("11-1");
         let graph = build(&[&one], &resolve(&[&one]), &AllRoles::new());
         assert_eq!(graph.holders.len(), 1);
@@ -199,10 +203,10 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_read_is_not_taken_for_nothing() {
+    fn unreadable_links_and_pods_are_unknown() {
         let one = View { links: None, pods: None, ..target("11-1") };
         let graph = build(&[&one], &resolve(&[&one]), &AllRoles::new());
         assert!(!graph.targets[0].pods_read);
-        assert!(graph.sources[0].unread.as_deref().unwrap().contains("links may not be read"));
+        assert!(graph.sources[0].unread.as_deref().unwrap().contains("links could not be listed"));
     }
 }

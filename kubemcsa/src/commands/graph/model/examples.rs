@@ -1,8 +1,8 @@
-//! Graphs for tests of what is drawn of them.
+//! Graphs for unit tests.
 
 use super::{Graph, Holder, Identity, Import, SourceCluster, Target};
 
-/// One pod's import.
+/// One workload with one import.
 pub fn small() -> Graph {
     Graph {
         targets: vec![Target { name: "c1".into(), pods_read: true }],
@@ -28,7 +28,7 @@ pub fn small() -> Graph {
     }
 }
 
-/// Some sixty nodes: three targets with seven imports and seven holders each, of eighteen identities.
+/// Three targets with seven imports and six workloads each, and three sources with eighteen identities.
 pub fn large() -> Graph {
     let mut graph = Graph {
         targets: ["edge-amsterdam", "edge-oslo", "management"]
@@ -37,7 +37,7 @@ pub fn large() -> Graph {
         sources: [
             ("prod-eu-west-1", None),
             ("prod-us-east-1", None),
-            ("staging", Some("context staging may not list the roles there")),
+            ("staging", Some("context staging cannot list roles")),
         ]
         .map(|(name, unread): (&str, Option<&str>)| SourceCluster {
             name: name.into(),
@@ -48,7 +48,7 @@ pub fn large() -> Graph {
     };
     let rights = [
         "default: get, list pods",
-        "everywhere: get, list, watch deployments.apps, nodes, pods, services",
+        "cluster-wide: get, list, watch deployments.apps, nodes, pods, services",
         "monitoring: get configmaps (prometheus, alertmanager)",
     ];
     for it in 0..18 {
@@ -123,7 +123,7 @@ pub fn large() -> Graph {
             ][number]
                 .into(),
             is_link: number == 6,
-            amiss: (it == 9).then(|| "SourceUnreachable".to_owned()),
+            not_ready: (it == 9).then(|| "SourceUnreachable".to_owned()),
             holders,
             identity: it * 5 % 18,
         });

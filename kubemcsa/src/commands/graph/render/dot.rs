@@ -1,12 +1,11 @@
-//! For Graphviz. <https://graphviz.org/doc/info/lang.html>
+//! Input of Graphviz: <https://graphviz.org/doc/info/lang.html>
 
-use super::{identities, identity_lines, import_lines, is_marked, namespaces};
+use super::{identities, identity_label, import_label, is_marked, namespaces};
 use crate::commands::graph::model::Graph;
 
-/// The attributes of what is marked.
+/// Attributes of marked nodes.
 const MARKED: &str = ", color=\"#cf222e\", fillcolor=\"#ffebe9\", penwidth=2";
 
-/// The digraph.
 pub fn render(graph: &Graph) -> String {
     let mut text = String::from(
         "digraph imports {
@@ -15,14 +14,14 @@ pub fn render(graph: &Graph) -> String {
   graph [style=\"rounded,filled\", fillcolor=\"#f6f8fa\", color=\"#d0d7de\", fontname=\"Helvetica\"];
 ",
     );
-    for (place, target) in graph.targets.iter().enumerate() {
+    for (index, target) in graph.targets.iter().enumerate() {
         text.push_str(&format!(
-            "  subgraph cluster_target{place} {{\n    label={};\n",
+            "  subgraph cluster_target{index} {{\n    label={};\n",
             quoted(&[&target.name])
         ));
-        for (number, (name, imports, holders)) in namespaces(graph, place).into_iter().enumerate() {
+        for (number, (name, imports, holders)) in namespaces(graph, index).into_iter().enumerate() {
             text.push_str(&format!(
-                "    subgraph cluster_target{place}_{number} {{\n      label={};\n",
+                "    subgraph cluster_target{index}_{number} {{\n      label={};\n",
                 quoted(&[name])
             ));
             for it in holders {
@@ -33,38 +32,38 @@ pub fn render(graph: &Graph) -> String {
             }
             for it in imports {
                 let import = &graph.imports[it];
-                let lines = import_lines(import);
+                let label = import_label(import);
                 let mark = if is_marked(graph, import) { MARKED } else { "" };
-                text.push_str(&format!("      import{it} [label={}{mark}];\n", quoted(&lines)));
+                text.push_str(&format!("      import{it} [label={}{mark}];\n", quoted(&label)));
             }
             text.push_str("    }\n");
         }
         text.push_str("  }\n");
     }
-    for (place, source) in graph.sources.iter().enumerate() {
+    for (index, source) in graph.sources.iter().enumerate() {
         text.push_str(&format!(
-            "  subgraph cluster_source{place} {{\n    label={};\n",
+            "  subgraph cluster_source{index} {{\n    label={};\n",
             quoted(&[&source.name])
         ));
-        for it in identities(graph, place) {
+        for it in identities(graph, index) {
             let identity = &graph.identities[it];
-            let lines = identity_lines(graph, identity);
+            let label = identity_label(graph, identity);
             let mark = if identity.admin.is_empty() { "" } else { MARKED };
-            text.push_str(&format!("    identity{it} [label={}{mark}];\n", quoted(&lines)));
+            text.push_str(&format!("    identity{it} [label={}{mark}];\n", quoted(&label)));
         }
         text.push_str("  }\n");
     }
-    for (place, import) in graph.imports.iter().enumerate() {
+    for (index, import) in graph.imports.iter().enumerate() {
         for holder in &import.holders {
-            text.push_str(&format!("  holder{holder} -> import{place};\n"));
+            text.push_str(&format!("  holder{holder} -> import{index};\n"));
         }
-        text.push_str(&format!("  import{place} -> identity{};\n", import.identity));
+        text.push_str(&format!("  import{index} -> identity{};\n", import.identity));
     }
     text.push_str("}\n");
     text
 }
 
-/// Lines as a quoted string, each to the left. A backslash would begin an escape, and so is doubled.
+/// A quoted string of left-aligned lines. Backslashes are doubled, because they start escape sequences.
 fn quoted(lines: &[impl AsRef<str>]) -> String {
     let escaped = |line: &str| -> String {
         line.chars()
@@ -96,12 +95,12 @@ mod tests {
     #[case(&[r"a\"], r#""a\\""#)]
     #[case(&["a\nb"], r#""a b""#)]
     #[case(&["ä<b>"], r#""ä<b>""#)]
-    fn strings(#[case] lines: &[&str], #[case] expected: &str) {
+    fn labels_are_escaped(#[case] lines: &[&str], #[case] expected: &str) {
         assert_eq!(quoted(lines), expected);
     }
 
     #[test]
-    fn nodes_and_edges() {
+    fn digraph_has_all_nodes_and_edges() {
         let text = render(&small());
         for line in ["holder0 -> import0;", "import0 -> identity0;", "label=\"3 pods of deployment web\""] {
             assert!(text.contains(line), "{line} is not in {text}");

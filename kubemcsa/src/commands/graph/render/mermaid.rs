@@ -1,43 +1,42 @@
-//! For Mermaid. <https://mermaid.js.org/syntax/flowchart.html>
+//! A Mermaid flowchart: <https://mermaid.js.org/syntax/flowchart.html>
 
-use super::{has_marks, identities, identity_lines, import_lines, is_marked, namespaces};
+use super::{has_marks, identities, identity_label, import_label, is_marked, namespaces};
 use crate::commands::graph::model::Graph;
 
-/// The flowchart.
 pub fn render(graph: &Graph) -> String {
     let mut text = String::from("flowchart LR\n");
-    for (place, target) in graph.targets.iter().enumerate() {
-        text.push_str(&format!("  subgraph target{place}[{}]\n", quoted(&[&target.name])));
-        for (number, (name, imports, holders)) in namespaces(graph, place).into_iter().enumerate() {
-            text.push_str(&format!("    subgraph target{place}n{number}[{}]\n", quoted(&[name])));
+    for (index, target) in graph.targets.iter().enumerate() {
+        text.push_str(&format!("  subgraph target{index}[{}]\n", quoted(&[&target.name])));
+        for (number, (name, imports, holders)) in namespaces(graph, index).into_iter().enumerate() {
+            text.push_str(&format!("    subgraph target{index}n{number}[{}]\n", quoted(&[name])));
             for it in holders {
                 text.push_str(&format!("      holder{it}({})\n", quoted(&[&graph.holders[it].title()])));
             }
             for it in imports {
                 let import = &graph.imports[it];
-                let lines = import_lines(import);
+                let label = import_label(import);
                 let mark = if is_marked(graph, import) { ":::marked" } else { "" };
-                text.push_str(&format!("      import{it}[{}]{mark}\n", quoted(&lines)));
+                text.push_str(&format!("      import{it}[{}]{mark}\n", quoted(&label)));
             }
             text.push_str("    end\n");
         }
         text.push_str("  end\n");
     }
-    for (place, source) in graph.sources.iter().enumerate() {
-        text.push_str(&format!("  subgraph source{place}[{}]\n", quoted(&[&source.name])));
-        for it in identities(graph, place) {
+    for (index, source) in graph.sources.iter().enumerate() {
+        text.push_str(&format!("  subgraph source{index}[{}]\n", quoted(&[&source.name])));
+        for it in identities(graph, index) {
             let identity = &graph.identities[it];
-            let lines = identity_lines(graph, identity);
+            let label = identity_label(graph, identity);
             let mark = if identity.admin.is_empty() { "" } else { ":::marked" };
-            text.push_str(&format!("    identity{it}[{}]{mark}\n", quoted(&lines)));
+            text.push_str(&format!("    identity{it}[{}]{mark}\n", quoted(&label)));
         }
         text.push_str("  end\n");
     }
-    for (place, import) in graph.imports.iter().enumerate() {
+    for (index, import) in graph.imports.iter().enumerate() {
         for holder in &import.holders {
-            text.push_str(&format!("  holder{holder} --> import{place}\n"));
+            text.push_str(&format!("  holder{holder} --> import{index}\n"));
         }
-        text.push_str(&format!("  import{place} --> identity{}\n", import.identity));
+        text.push_str(&format!("  import{index} --> identity{}\n", import.identity));
     }
     if has_marks(graph) {
         text.push_str("  classDef marked fill:#ffebe9,stroke:#cf222e,color:#82071e,stroke-width:2px\n");
@@ -45,8 +44,7 @@ pub fn render(graph: &Graph) -> String {
     text
 }
 
-/// Lines as a quoted string. All that could mean something to Mermaid, or to HTML, is written as the
-/// number of its character.
+/// A quoted string of lines. Characters that Mermaid or HTML may interpret are written as entities.
 fn quoted(lines: &[impl AsRef<str>]) -> String {
     let escaped = |line: &str| -> String {
         line.chars()
@@ -74,12 +72,12 @@ mod tests {
     #[case(&["<script>"], "\"#60;script#62;\"")]
     #[case(&["`a` #35; & *"], "\"#96;a#96; #35;35#59; #38; #42;\"")]
     #[case(&["a\nend"], "\"a end\"")]
-    fn strings(#[case] lines: &[&str], #[case] expected: &str) {
+    fn labels_are_escaped(#[case] lines: &[&str], #[case] expected: &str) {
         assert_eq!(quoted(lines), expected);
     }
 
     #[test]
-    fn nodes_and_edges() {
+    fn flowchart_has_all_nodes_and_edges() {
         let text = render(&small());
         for line in ["  holder0 --> import0\n", "  import0 --> identity0\n", "(\"3 pods of deployment web\")"]
         {

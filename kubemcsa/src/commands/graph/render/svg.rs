@@ -1,4 +1,4 @@
-//! A picture: pods, imports and identities in columns, their clusters around them.
+//! An SVG image: columns of workloads, imports and identities, in frames for their clusters.
 //!
 //! order → columns → layout → draw
 
@@ -14,7 +14,6 @@ mod text;
 
 use crate::commands::graph::model::Graph;
 
-/// The picture.
 pub fn render(graph: &Graph) -> String {
     draw::draw(graph, &layout::layout(graph))
 }
@@ -24,13 +23,13 @@ mod tests {
     use super::*;
     use crate::commands::graph::model::examples::{large, small};
 
-    /// Whether tags are balanced, and attributes quoted: all that can go wrong in what we write.
+    /// Whether tags are balanced and attributes quoted, which is enough for the XML that we write.
     fn is_xml(text: &str) -> bool {
         let mut open = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('<') {
             let Some((tag, next)) = after.split_once('>') else { return false };
-            let names = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
+            let name = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
             if before.contains('>') || tag.matches('"').count() % 2 == 1 {
                 return false;
             }
@@ -38,7 +37,7 @@ mod tests {
                 Some(name) if open.pop().as_deref() != Some(name) => return false,
                 Some(_) => {}
                 None if tag.ends_with('/') => {}
-                None => open.push(names(tag)),
+                None => open.push(name(tag)),
             }
             rest = next;
         }
@@ -46,16 +45,16 @@ mod tests {
     }
 
     #[test]
-    fn it_is_xml_whatever_the_names() {
-        let mut nasty = small();
+    fn any_name_gives_valid_xml() {
+        let mut graph = small();
         for name in ["<b>&\"'", "</svg><script>alert(1)</script>", "a\nb\u{0}", "\u{ffff}]]>", "日本語"] {
-            nasty.targets[0].name = name.into();
-            nasty.sources[0].name = name.into();
-            nasty.holders[0].name = name.into();
-            nasty.imports[0].name = name.into();
-            nasty.identities[0].name = name.into();
-            nasty.identities[0].rights = vec![name.into()];
-            let svg = render(&nasty);
+            graph.targets[0].name = name.into();
+            graph.sources[0].name = name.into();
+            graph.holders[0].name = name.into();
+            graph.imports[0].name = name.into();
+            graph.identities[0].name = name.into();
+            graph.identities[0].rights = vec![name.into()];
+            let svg = render(&graph);
             assert!(is_xml(&svg), "{svg}");
             assert!(!svg.contains("<script") && !svg.contains('\u{0}'), "{svg}");
         }
@@ -65,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn it_refers_to_nothing_outside() {
+    fn image_has_no_scripts_and_no_references() {
         let svg = render(&large()).replace("http://www.w3.org/2000/svg", "");
         for reference in ["http", "href", "url(", "@import", "<script", "<image", "<foreignObject"] {
             assert!(!svg.contains(reference), "{reference}");
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_each_time() {
+    fn equal_graphs_give_equal_images() {
         assert_eq!(render(&large()), render(&large()));
     }
 }

@@ -1,16 +1,16 @@
-//! The columns of a picture: clusters below each other, and in each of them boxes.
+//! Places the boxes of each column, and the frames of clusters around them.
 
 use super::geometry::{
     CLUSTER_GAP, GAP, HEAD, HOLDER_WIDTH, IDENTITY_WIDTH, IMPORT_WIDTH, LINE, Label, Layout, MARGIN, NAME,
     NAMESPACE_GAP, PADDING, Rect, SMALL_HEIGHT, SUBTITLE, TITLE,
 };
-use super::identity_lines::shown;
+use super::identity_lines::shown_lines;
 use super::order::Order;
 use super::pack::pack;
 use crate::commands::graph::model::Graph;
 use crate::commands::graph::render::{identities, namespaces};
 
-/// Targets below each other, in each its namespaces, in each its imports beside those who hold them.
+/// Stacks the targets, their namespaces, and in each namespace the imports beside their holders.
 pub fn targets(graph: &Graph, order: &Order, layout: &mut Layout, imports_x: f64, right: f64) {
     let mean_of = |imports: &[usize]| mean(imports.iter().map(|it| order.imports[*it]));
     let mut targets: Vec<_> = (0..graph.targets.len())
@@ -37,7 +37,7 @@ pub fn targets(graph: &Graph, order: &Order, layout: &mut Layout, imports_x: f64
             layout.namespaces.push(Label { text: name.to_owned(), room });
             imports.sort_by(|a, b| order.imports[*a].total_cmp(&order.imports[*b]));
             holders.sort_by(|a, b| order.holders[*a].total_cmp(&order.holders[*b]));
-            y = block(graph, layout, y + SUBTITLE, imports_x, &imports, &holders);
+            y = namespace(graph, layout, y + SUBTITLE, imports_x, &imports, &holders);
         }
         y += PADDING;
         layout.targets[target] = Rect { x: MARGIN, y: top, width: right - MARGIN, height: y - top };
@@ -45,8 +45,9 @@ pub fn targets(graph: &Graph, order: &Order, layout: &mut Layout, imports_x: f64
     }
 }
 
-/// The longer column is close; the other one stands beside what it belongs to. Returns the bottom.
-fn block(
+/// Places a namespace: packs the longer column densely, and the boxes of the other one beside those that they are
+/// connected with. Returns the bottom.
+fn namespace(
     graph: &Graph,
     layout: &mut Layout,
     top: f64,
@@ -54,26 +55,28 @@ fn block(
     imports: &[usize],
     holders: &[usize],
 ) -> f64 {
-    let close = |count: usize| pack(&vec![(0.0, SMALL_HEIGHT); count], GAP);
+    let dense = |count: usize| pack(&vec![(0.0, SMALL_HEIGHT); count], GAP);
     let rows = if holders.len() > imports.len() {
-        let held = close(holders.len());
-        let of = |import: usize| {
-            let places =
-                holders.iter().zip(&held).filter(|(it, _)| graph.imports[import].holders.contains(it));
-            mean(places.map(|(_, y)| *y))
+        let holder_tops = dense(holders.len());
+        let best_top = |import: usize| {
+            let connected =
+                holders.iter().zip(&holder_tops).filter(|(it, _)| graph.imports[import].holders.contains(it));
+            mean(connected.map(|(_, y)| *y))
         };
-        let best: Vec<_> = imports.iter().map(|it| (of(*it), SMALL_HEIGHT)).collect();
-        (pack(&best, GAP), held)
+        let best: Vec<_> = imports.iter().map(|it| (best_top(*it), SMALL_HEIGHT)).collect();
+        (pack(&best, GAP), holder_tops)
     } else {
-        let given = close(imports.len());
-        let of = |holder: usize| {
-            let places =
-                imports.iter().zip(&given).filter(|(it, _)| graph.imports[**it].holders.contains(&holder));
-            mean(places.map(|(_, y)| *y))
+        let import_tops = dense(imports.len());
+        let best_top = |holder: usize| {
+            let connected = imports
+                .iter()
+                .zip(&import_tops)
+                .filter(|(it, _)| graph.imports[**it].holders.contains(&holder));
+            mean(connected.map(|(_, y)| *y))
         };
-        let best: Vec<_> = holders.iter().map(|it| (of(*it), SMALL_HEIGHT)).collect();
-        let held = pack(&best, GAP);
-        (given, held)
+        let best: Vec<_> = holders.iter().map(|it| (best_top(*it), SMALL_HEIGHT)).collect();
+        let holder_tops = pack(&best, GAP);
+        (import_tops, holder_tops)
     };
     let least = rows.0.iter().chain(&rows.1).copied().fold(f64::INFINITY, f64::min);
     let small = |x: f64, y: f64, width: f64| Rect { x, y: top + y - least, width, height: SMALL_HEIGHT };
@@ -89,7 +92,7 @@ fn block(
     bottom
 }
 
-/// Sources below each other, as near as can be to the imports of their identities.
+/// Stacks the sources, as close as possible to the imports of their identities.
 pub fn sources(graph: &Graph, layout: &mut Layout, x: f64) {
     let best: Vec<_> = (0..graph.identities.len())
         .map(|identity| {
@@ -98,10 +101,10 @@ pub fn sources(graph: &Graph, layout: &mut Layout, x: f64) {
         })
         .collect();
     let height = |identity: usize| {
-        let (marked, rights) = shown(graph, &graph.identities[identity]);
-        // Few enough to be exact.
+        let (marks, rights) = shown_lines(graph, &graph.identities[identity]);
+        // The number is small, so the conversion is exact.
         #[allow(clippy::cast_precision_loss)]
-        let lines = (marked.len() + rights.len()) as f64;
+        let lines = (marks.len() + rights.len()) as f64;
         NAME + lines * LINE + 8.0
     };
     let mut groups: Vec<_> = (0..graph.sources.len())

@@ -1,21 +1,20 @@
-//! The SVG itself. It has no script, and refers to nothing outside itself.
+//! Writes the SVG. *Absent:* scripts, and references to other files.
 
 use super::geometry::{IDENTITY_TEXT, LINE, Label, Layout, MARGIN, NAME, PADDING, Rect, SMALL, TITLE};
-use super::identity_lines::shown;
+use super::identity_lines::shown_lines;
 use super::style::{Colours, MARKED, PLAIN, STYLE, colours, hue};
 use super::text::{bold, escape, fit, width};
 use crate::commands::graph::model::{Graph, Identity, Import};
-use crate::commands::graph::render::{MARK, has_marks, is_marked, lines, nobody};
+use crate::commands::graph::render::{MARK, has_marks, identity_lines, is_marked, no_holders};
 
-/// Draws what stands where the layout says.
 pub fn draw(graph: &Graph, layout: &Layout) -> String {
     let mut svg = Svg::default();
-    for (place, target) in graph.targets.iter().enumerate() {
-        svg.cluster(&layout.targets[place], ("TARGET", None), &target.name, false);
+    for (index, target) in graph.targets.iter().enumerate() {
+        svg.cluster(&layout.targets[index], ("TARGET", None), &target.name, false);
     }
-    for (place, source) in graph.sources.iter().enumerate() {
+    for (index, source) in graph.sources.iter().enumerate() {
         let is_unread = source.unread.is_some();
-        svg.cluster(&layout.sources[place], ("SOURCE", Some(hue(place))), &source.name, is_unread);
+        svg.cluster(&layout.sources[index], ("SOURCE", Some(hue(index))), &source.name, is_unread);
     }
     for label in &layout.columns {
         svg.label(label, "column", bold(12.0));
@@ -26,13 +25,13 @@ pub fn draw(graph: &Graph, layout: &Layout) -> String {
     for (import, rect) in graph.imports.iter().zip(&layout.imports) {
         let identity = &graph.identities[import.identity];
         let is_marked = !identity.admin.is_empty();
-        let (faint, bright) =
+        let (holder_colours, identity_colours) =
             if is_marked { (MARKED, MARKED) } else { (PLAIN, colours(hue(identity.source))) };
         for holder in &import.holders {
-            svg.street(&layout.holders[*holder], rect, faint);
+            svg.holder_edge(&layout.holders[*holder], rect, holder_colours);
         }
         let clusters = (&layout.targets[import.target], &layout.sources[identity.source]);
-        svg.avenue(rect, clusters, &layout.identities[import.identity], bright);
+        svg.identity_edge(rect, clusters, &layout.identities[import.identity], identity_colours);
     }
     for (holder, rect) in graph.holders.iter().zip(&layout.holders) {
         let pods = if holder.pods == 1 { "1 pod".to_owned() } else { format!("{} pods", holder.pods) };
@@ -54,7 +53,7 @@ pub fn draw(graph: &Graph, layout: &Layout) -> String {
     )
 }
 
-/// What has been drawn so far, the lowest first.
+/// Later elements cover earlier ones.
 #[derive(Default)]
 struct Svg {
     body: String,
@@ -74,12 +73,12 @@ impl Svg {
         ));
     }
 
-    /// A line of text in the room that it has; whole on hovering, where that is too little.
+    /// A line of text, shortened to the available width. Its title, which browsers show on hover, has the full text.
     fn text(&mut self, (x, y): (f64, f64), text: &str, (class, size): (&str, f64), room: f64) {
         let fitted = fit(text, size, room);
-        let whole = if fitted.is_cut { format!("<title>{}</title>", escape(text)) } else { String::new() };
+        let title = if fitted.is_cut { format!("<title>{}</title>", escape(text)) } else { String::new() };
         let shown = escape(&fitted.shown);
-        self.push(&format!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{whole}{shown}</text>"));
+        self.push(&format!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{title}{shown}</text>"));
     }
 
     fn label(&mut self, label: &Label, class: &str, size: f64) {
@@ -94,7 +93,7 @@ impl Svg {
             "<text class=\"kind\" x=\"{:.1}\" y=\"{baseline:.1}\">{kind}</text>",
             rect.x + PADDING
         ));
-        // Letters stand apart by a pixel.
+        // The style's letter-spacing adds a pixel per letter.
         let indent = PADDING + width(kind, bold(10.0)) + 10.0;
         let room = rect.width - indent - PADDING - 24.0;
         self.text((rect.x + indent, baseline), name, ("cluster-name", bold(15.0)), room);
@@ -112,7 +111,7 @@ impl Svg {
         self.rect(&bar, 1.7, class);
     }
 
-    /// A box with a name, and one line below it.
+    /// A box with a name and one more line.
     fn small(&mut self, rect: &Rect, name: &str, below: &str, (class, bar): (&str, &str)) {
         self.rect(rect, 8.0, class);
         self.bar(rect, bar);
@@ -123,9 +122,9 @@ impl Svg {
 
     fn import(&mut self, graph: &Graph, import: &Import, rect: &Rect) {
         let kind = if import.is_link { "link, held by the importer" } else { "import" };
-        let below = match (&import.amiss, import.holders.is_empty() && !import.is_link) {
+        let below = match (&import.not_ready, import.holders.is_empty() && !import.is_link) {
             (Some(reason), _) => format!("not ready: {reason}"),
-            (None, true) => nobody(graph, import).to_owned(),
+            (None, true) => no_holders(graph, import).to_owned(),
             (None, false) => kind.to_owned(),
         };
         let is_marked = is_marked(graph, import);
@@ -140,16 +139,16 @@ impl Svg {
 
     fn identity(&mut self, graph: &Graph, identity: &Identity, rect: &Rect) {
         let is_marked = !identity.admin.is_empty();
-        let all = lines(graph, identity);
-        let all: Vec<_> = all.marked.into_iter().chain(all.rights).collect();
+        let all = identity_lines(graph, identity);
+        let all: Vec<_> = all.marks.into_iter().chain(all.rights).collect();
         self.push(&format!("<g><title>{}</title>", escape(&all.join("\n"))));
         self.rect(rect, 8.0, if is_marked { "box marked" } else { "box" });
         self.bar(rect, if is_marked { "marked-bar" } else { "identity-bar" });
         let (x, room) = (rect.x + 16.0, IDENTITY_TEXT);
         let name = format!("{}/{}", identity.namespace, identity.name);
         self.text((x, rect.y + 20.0), &name, ("name", bold(13.0)), room);
-        let (marked, rights) = shown(graph, identity);
-        let lines = marked
+        let (marks, rights) = shown_lines(graph, identity);
+        let lines = marks
             .iter()
             .map(|line| (line, ("warning", bold(SMALL))))
             .chain(rights.iter().map(|line| (line, ("faint", SMALL))));
@@ -169,15 +168,15 @@ impl Svg {
         ));
     }
 
-    /// From a holder to its import, between the two columns.
-    fn street(&mut self, from: &Rect, to: &Rect, colours: Colours) {
+    /// From a holder to its import, in the gap between their columns.
+    fn holder_edge(&mut self, from: &Rect, to: &Rect, colours: Colours) {
         let (start, end) = (from.right(), to.x);
         let path = curve((start, from.middle()), (start, end - 6.0), (end - 6.0, to.middle()));
         self.path(&path, (end, to.middle()), colours);
     }
 
-    /// From an import to its identity: straight within the clusters, so that no title is in the way.
-    fn avenue(&mut self, from: &Rect, (target, source): (&Rect, &Rect), to: &Rect, colours: Colours) {
+    /// From an import to its identity, straight within the frames of clusters, so that it crosses no title.
+    fn identity_edge(&mut self, from: &Rect, (target, source): (&Rect, &Rect), to: &Rect, colours: Colours) {
         let end = (to.x - 6.0, to.middle());
         let path = curve((from.right(), from.middle()), (target.right(), source.x), end);
         self.path(&path, (to.x, to.middle()), colours);
@@ -191,7 +190,7 @@ impl Svg {
             (has_links, "box", "link-bar", "link"),
             (!graph.identities.is_empty(), "box", "identity-bar", "service account"),
             (has_marks(graph), "box marked", "marked-bar", MARK),
-            (graph.sources.iter().any(|it| it.unread.is_some()), "cluster unread", "", "rights not read"),
+            (graph.sources.iter().any(|it| it.unread.is_some()), "cluster unread", "", "permissions unknown"),
         ];
         let mut x = MARGIN + PADDING;
         for (_, class, bar, text) in entries.into_iter().filter(|entry| entry.0) {
@@ -201,14 +200,14 @@ impl Svg {
                 let bar_rect = Rect { x: x + 4.0, y: layout.legend + 4.0, width: 3.0, height: 10.0 };
                 self.rect(&bar_rect, 1.5, bar);
             }
-            let wide = width(text, SMALL);
-            self.text((x + 34.0, layout.legend + 13.0), text, ("faint", SMALL), wide);
-            x += 34.0 + wide + 20.0;
+            let text_width = width(text, SMALL);
+            self.text((x + 34.0, layout.legend + 13.0), text, ("faint", SMALL), text_width);
+            x += 34.0 + text_width + 20.0;
         }
     }
 }
 
-/// Straight, then from one side of a gap to the other like an S, then straight.
+/// A straight line, an S-curve through the gap, and a straight line.
 fn curve(from: (f64, f64), gap: (f64, f64), to: (f64, f64)) -> String {
     let middle = f64::midpoint(gap.0, gap.1);
     format!(

@@ -1,41 +1,39 @@
-//! The lines of an identity's box.
+//! The lines in the box of an identity.
 
 use super::geometry::{IDENTITY_TEXT, SMALL};
 use super::text::{bold, wrap};
 use crate::commands::graph::model::{Graph, Identity};
-use crate::commands::graph::render::{MARK, lines};
+use crate::commands::graph::render::{MARK, identity_lines};
 
-/// At most so many lines of rights.
-const MOST_RIGHTS: usize = 6;
-/// At most so many lines of why it is marked.
-const MOST_MARKS: usize = 4;
+const MAX_RIGHTS: usize = 6;
+const MAX_MARKS: usize = 4;
 
-/// The lines of an identity's box: why it is marked, and its rights, as many as there is room for.
-pub fn shown(graph: &Graph, identity: &Identity) -> (Vec<String>, Vec<String>) {
-    let rights = some(&lines(graph, identity).rights, MOST_RIGHTS, SMALL);
+/// The marks and the rights that fit into the box of an identity.
+pub fn shown_lines(graph: &Graph, identity: &Identity) -> (Vec<String>, Vec<String>) {
+    let rights = truncated(&identity_lines(graph, identity).rights, MAX_RIGHTS, SMALL);
     if identity.admin.is_empty() {
         return (Vec::new(), rights);
     }
-    let reasons: Vec<_> = identity.admin.iter().map(|reason| format!("it may {reason}")).collect();
-    let heading = [format!("{MARK}, for")];
-    (heading.into_iter().chain(some(&reasons, MOST_MARKS, bold(SMALL))).collect(), rights)
+    let reasons: Vec<_> = identity.admin.iter().map(|reason| format!("it can {reason}")).collect();
+    let heading = [format!("{MARK}:")];
+    (heading.into_iter().chain(truncated(&reasons, MAX_MARKS, bold(SMALL))).collect(), rights)
 }
 
-/// Sentences in lines, and, where these would be too many, how many sentences are left out.
-fn some(sentences: &[String], most: usize, size: f64) -> Vec<String> {
+/// Wraps sentences into lines. If these are too many, the last one shows how many sentences are omitted.
+fn truncated(sentences: &[String], max_lines: usize, size: f64) -> Vec<String> {
     let mut shown: Vec<String> = Vec::new();
-    for (place, sentence) in sentences.iter().enumerate() {
-        let more = sentences.len() - place;
+    for (index, sentence) in sentences.iter().enumerate() {
+        let remaining = sentences.len() - index;
         let mut lines = wrap(sentence, size, IDENTITY_TEXT);
-        // The last line is kept for saying that there is more.
-        let room = if more == 1 { most } else { most - 1 };
-        if shown.is_empty() && lines.len() > room {
-            // It is cut where it is drawn.
-            let rest = lines.split_off(room - 1).join(" ");
+        // Reserve the last line for the number of omitted sentences.
+        let available = if remaining == 1 { max_lines } else { max_lines - 1 };
+        if shown.is_empty() && lines.len() > available {
+            // Drawing cuts this line.
+            let rest = lines.split_off(available - 1).join(" ");
             lines.push(rest);
         }
-        if shown.len() + lines.len() > room {
-            shown.push(format!("and {more} more"));
+        if shown.len() + lines.len() > available {
+            shown.push(format!("and {remaining} more"));
             break;
         }
         shown.extend(lines);
@@ -54,8 +52,8 @@ mod tests {
     #[case(&["a", "b", "c", "d"], &["a", "b", "and 2 more"])]
     #[case(&["a: b ccccccccccccccccccccccccccccccccccccccccccccccccc ddddddddddddddddddddddddddddddddddddddd", "b", "c"],
         &["a: b ccccccccccccccccccccccccccccccccccccccccccccccccc", "ddddddddddddddddddddddddddddddddddddddd", "and 2 more"])]
-    fn as_many_lines_as_there_is_room_for(#[case] sentences: &[&str], #[case] expected: &[&str]) {
+    fn sentences_are_truncated_to_the_available_lines(#[case] sentences: &[&str], #[case] expected: &[&str]) {
         let sentences: Vec<_> = sentences.iter().map(|it| (*it).to_owned()).collect();
-        assert_eq!(some(&sentences, 3, SMALL), expected);
+        assert_eq!(truncated(&sentences, 3, SMALL), expected);
     }
 }

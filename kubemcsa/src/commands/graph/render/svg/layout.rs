@@ -1,22 +1,19 @@
-//! Where everything stands.
-//!
-//! Boxes stand in three columns, and lines run only between columns: none can run through a box.
+//! Places everything: boxes in three columns, and edges only between columns, so that no edge crosses a box.
 
 use super::columns;
 use super::geometry::{
-    AVENUE, FOOT, HEAD, HOLDER_WIDTH, IDENTITY_WIDTH, IMPORT_WIDTH, Label, Layout, MARGIN, PADDING, Rect,
-    STREET,
+    FOOT, HEAD, HOLDER_EDGES, HOLDER_WIDTH, IDENTITY_EDGES, IDENTITY_WIDTH, IMPORT_WIDTH, Label, Layout,
+    MARGIN, PADDING, Rect,
 };
 use super::order::order;
 use crate::commands::graph::model::Graph;
 
-/// Where everything stands.
 pub fn layout(graph: &Graph) -> Layout {
     let order = order(graph);
     let has_holders = !graph.holders.is_empty();
-    let imports_x = MARGIN + PADDING + if has_holders { HOLDER_WIDTH + STREET } else { 0.0 };
+    let imports_x = MARGIN + PADDING + if has_holders { HOLDER_WIDTH + HOLDER_EDGES } else { 0.0 };
     let targets_right = imports_x + IMPORT_WIDTH + PADDING;
-    let identities_x = targets_right + AVENUE + PADDING;
+    let identities_x = targets_right + IDENTITY_EDGES + PADDING;
     let mut layout = Layout {
         width: identities_x + IDENTITY_WIDTH + PADDING + MARGIN,
         holders: vec![Rect::default(); graph.holders.len()],
@@ -29,11 +26,11 @@ pub fn layout(graph: &Graph) -> Layout {
         room: Rect { x, y: MARGIN, width, height: HEAD - 8.0 },
     };
     if has_holders {
-        layout.columns.push(heading("Pods that hold it", MARGIN + PADDING, HOLDER_WIDTH));
+        layout.columns.push(heading("Pods", MARGIN + PADDING, HOLDER_WIDTH));
     }
-    let imports = if graph.imports.is_empty() { "There are no imports" } else { "Import" };
+    let imports = if graph.imports.is_empty() { "No imports" } else { "Import" };
     layout.columns.push(heading(imports, imports_x, IMPORT_WIDTH));
-    layout.columns.push(heading("Service account, and what it may do", identities_x, IDENTITY_WIDTH));
+    layout.columns.push(heading("Service account and its permissions", identities_x, IDENTITY_WIDTH));
 
     columns::targets(graph, &order, &mut layout, imports_x, targets_right);
     columns::sources(graph, &mut layout, identities_x);
@@ -61,14 +58,14 @@ mod tests {
     }
 
     fn none_overlap(rects: &[&Rect]) {
-        for (place, rect) in rects.iter().enumerate() {
-            for other in &rects[place + 1..] {
+        for (index, rect) in rects.iter().enumerate() {
+            for other in &rects[index + 1..] {
                 assert!(!overlap(rect, other), "{rect:?} and {other:?}");
             }
         }
     }
 
-    /// Without holders, with nothing, and with sources that are taller than the targets, too.
+    /// Includes an empty graph, one without holders, and one whose source is taller than the target.
     fn graphs() -> Vec<Graph> {
         let mut bare = large();
         bare.holders.clear();
@@ -79,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_outside_or_in_the_way() {
+    fn boxes_and_titles_are_inside_and_do_not_overlap() {
         for graph in graphs() {
             let layout = layout(&graph);
             let canvas = Rect { x: 0.0, y: 0.0, width: layout.width, height: layout.height };
@@ -95,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_in_its_cluster() {
+    fn boxes_are_in_the_frame_of_their_cluster() {
         for graph in graphs() {
             let layout = layout(&graph);
             for (it, rect) in graph.holders.iter().zip(&layout.holders) {
@@ -111,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_leave_streets_for_the_lines() {
+    fn columns_leave_gaps_for_edges() {
         let layout = layout(&large());
         let right = |rects: &[Rect]| rects.iter().map(Rect::right).fold(0.0, f64::max);
         let left = |rects: &[Rect]| rects.iter().map(|it| it.x).fold(f64::INFINITY, f64::min);

@@ -1,4 +1,4 @@
-//! Who stands above whom, so that few lines cross.
+//! The vertical order of nodes, chosen so that few edges cross.
 
 use std::collections::HashMap;
 
@@ -7,55 +7,52 @@ use rust_sugiyama::from_vertices_and_edges;
 
 use crate::commands::graph::model::Graph;
 
-/// How far down each would stand if there were no clusters around them.
+/// Vertical positions of nodes if there were no clusters, by their indexes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Order {
-    /// Of holders, by their places.
     pub holders: Vec<f64>,
-    /// Of imports.
     pub imports: Vec<f64>,
-    /// Of identities.
     pub identities: Vec<f64>,
 }
 
-/// The layered layout of the graph. Parts that do not hang together follow each other.
+/// Computes the layered layout of the graph, with its connected components below each other.
 pub fn order(graph: &Graph) -> Order {
     let (holders, imports) = (graph.holders.len(), graph.imports.len());
     let total = holders + imports + graph.identities.len();
-    // Ids are places, one kind after the other; a graph with more of them is no picture any more.
-    let id = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
-    let vertices: Vec<_> = (0..total).map(|place| (id(place), (1.0, 1.0))).collect();
+    // Ids are indexes: holders, then imports, then identities. No graph with more nodes than `u32` can be drawn.
+    let id = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
+    let vertices: Vec<_> = (0..total).map(|index| (id(index), (1.0, 1.0))).collect();
     let mut edges = Vec::new();
-    for (place, import) in graph.imports.iter().enumerate() {
-        edges.extend(import.holders.iter().map(|holder| (id(*holder), id(holders + place))));
-        edges.push((id(holders + place), id(holders + imports + import.identity)));
+    for (index, import) in graph.imports.iter().enumerate() {
+        edges.extend(import.holders.iter().map(|holder| (id(*holder), id(holders + index))));
+        edges.push((id(holders + index), id(holders + imports + import.identity)));
     }
     let config = Config {
         vertex_spacing: 1.0,
-        // The columns are known: service accounts, what is one step from them, and what is two.
+        // Layers are the columns: identities, imports and holders.
         ranking_type: RankingType::Down,
-        // It gains a little, and takes minutes for a graph that nobody can look at.
+        // It improves the order slightly, but takes minutes for large graphs.
         transpose: total <= 1000,
         ..Default::default()
     };
-    let mut parts = from_vertices_and_edges(&vertices, &edges, &config);
-    // In an order of its own, the library would draw one graph in several ways.
-    parts.sort_by_key(|(part, _, _)| part.iter().map(|(place, _)| *place).min());
-    let mut found = HashMap::new();
-    let mut above = 0.0;
-    for (part, _, _) in parts {
-        let least = part.iter().map(|(_, (across, _))| *across).fold(f64::INFINITY, f64::min);
-        let most = part.iter().map(|(_, (across, _))| *across).fold(f64::NEG_INFINITY, f64::max);
-        found.extend(part.into_iter().map(|(place, (across, _))| (place, above + across - least)));
-        above += most - least + 1.0;
+    let mut components = from_vertices_and_edges(&vertices, &edges, &config);
+    // The library returns components in random order.
+    components.sort_by_key(|(nodes, _, _)| nodes.iter().map(|(index, _)| *index).min());
+    let mut positions = HashMap::new();
+    let mut top = 0.0;
+    for (nodes, _, _) in components {
+        let min = nodes.iter().map(|(_, (across, _))| *across).fold(f64::INFINITY, f64::min);
+        let max = nodes.iter().map(|(_, (across, _))| *across).fold(f64::NEG_INFINITY, f64::max);
+        positions.extend(nodes.into_iter().map(|(index, (across, _))| (index, top + across - min)));
+        top += max - min + 1.0;
     }
-    let of = |from: usize, to: usize| {
-        (from..to).map(|place| found.get(&place).copied().unwrap_or_default()).collect()
+    let range = |from: usize, to: usize| {
+        (from..to).map(|index| positions.get(&index).copied().unwrap_or_default()).collect()
     };
     Order {
-        holders: of(0, holders),
-        imports: of(holders, holders + imports),
-        identities: of(holders + imports, total),
+        holders: range(0, holders),
+        imports: range(holders, holders + imports),
+        identities: range(holders + imports, total),
     }
 }
 
@@ -66,7 +63,7 @@ mod tests {
     use crate::commands::graph::model::examples::{large, small};
 
     #[test]
-    fn all_have_a_place_which_is_always_the_same() {
+    fn all_nodes_have_a_position_which_is_always_the_same() {
         for graph in [Graph::default(), small(), large()] {
             let first = order(&graph);
             assert_eq!(first.imports.len(), graph.imports.len());
@@ -75,7 +72,7 @@ mod tests {
         }
     }
 
-    /// The library is trusted with whatever there is in clusters.
+    /// The library must not panic, whatever is in the clusters.
     #[test]
     fn any_graph_can_be_ordered() {
         let mut state = 1_u32;

@@ -1,8 +1,7 @@
-//! Boxes below each other.
+//! Stacks boxes.
 
-/// The tops of boxes, each given by where its top would best be and by its height: in their order, with
-/// a gap between them, and as near to their best places as can be (least squares, by pooling those that
-/// are in each other's way).
+/// The tops of boxes, given the best top and the height of each. Keeps their order, with a gap between them, as close
+/// to the best tops as possible: by least squares, pooling adjacent boxes that would overlap.
 pub fn pack(boxes: &[(f64, f64)], gap: f64) -> Vec<f64> {
     struct Pool {
         sum: f64,
@@ -10,7 +9,7 @@ pub fn pack(boxes: &[(f64, f64)], gap: f64) -> Vec<f64> {
     }
     impl Pool {
         fn mean(&self) -> f64 {
-            // Few enough to be exact.
+            // The number is small, so the conversion is exact.
             #[allow(clippy::cast_precision_loss)]
             let count = self.count as f64;
             self.sum / count
@@ -40,11 +39,11 @@ mod tests {
     #[rstest]
     #[case(&[], &[])]
     #[case(&[(5.0, 10.0)], &[5.0])]
-    #[case::room(&[(0.0, 10.0), (50.0, 10.0)], &[0.0, 50.0])]
-    #[case::no_room(&[(10.0, 10.0), (10.0, 10.0)], &[4.0, 16.0])]
-    #[case::the_third_pushes(&[(0.0, 10.0), (20.0, 10.0), (20.0, 10.0)], &[0.0, 14.0, 26.0])]
-    #[case::wrong_way_round(&[(24.0, 10.0), (0.0, 10.0)], &[6.0, 18.0])]
-    fn tops(#[case] boxes: &[(f64, f64)], #[case] expected: &[f64]) {
+    #[case::no_overlap(&[(0.0, 10.0), (50.0, 10.0)], &[0.0, 50.0])]
+    #[case::same_top(&[(10.0, 10.0), (10.0, 10.0)], &[4.0, 16.0])]
+    #[case::third_box_pushes_the_second(&[(0.0, 10.0), (20.0, 10.0), (20.0, 10.0)], &[0.0, 14.0, 26.0])]
+    #[case::wrong_order(&[(24.0, 10.0), (0.0, 10.0)], &[6.0, 18.0])]
+    fn boxes_are_close_to_their_best_tops(#[case] boxes: &[(f64, f64)], #[case] expected: &[f64]) {
         assert_eq!(pack(boxes, 2.0), expected);
     }
 }

@@ -1,6 +1,6 @@
-//! Colours and letters.
+//! Colours and fonts.
 
-/// For readers of either light or dark pages. Without variables, which not every viewer knows.
+/// For light and dark pages. *Absent:* CSS variables, which some viewers don't support.
 pub const STYLE: &str = "
 text { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; }
 .page { fill: #ffffff; }
@@ -40,24 +40,23 @@ text { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neu
 }
 ";
 
-/// Lines into one source have one colour, of five that go with light and dark; the sixth source has that
-/// of the first.
+/// Edges to a source have its colour. The sixth source has the colour of the first, and so on.
 const HUES: usize = 5;
 
-/// The classes of a line, and of its tip.
+/// The classes of an edge and of its arrowhead.
 pub type Colours = (&'static str, &'static str);
 
-/// Of what leads to somebody who is marked.
+/// Edges to marked identities.
 pub const MARKED: Colours = ("marked-line", "marked-tip");
-/// Of pods.
+/// Other edges of holders.
 pub const PLAIN: Colours = ("line hue-0", "tip-0");
 
-/// The colour of a source.
+/// The number of a source's colour.
 pub fn hue(source: usize) -> usize {
     source % HUES + 1
 }
 
-/// The classes of a colour.
+/// The classes of a colour, by its number.
 pub fn colours(hue: usize) -> Colours {
     match hue {
         1 => ("line hue-1", "tip-1"),

@@ -1,24 +1,20 @@
-//! How much room text takes, in whatever font the reader has, and what is done if there is less.
+//! Measures text without knowing the reader's font, and shortens or wraps it.
 
-/// A text that fits, and the whole of it where it was cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fitted {
-    /// What is drawn.
     pub shown: String,
-    /// Whether it is not all.
     pub is_cut: bool,
 }
 
-/// How much wider bold letters are.
+/// Bold text is wider by this factor.
 const BOLD: f64 = 1.12;
 
-/// At most how wide a text is, in a font of that size: as in the widest of the usual fonts (DejaVu Sans,
-/// Verdana).
+/// The width of a text in the widest of the usual fonts (DejaVu Sans, Verdana).
 pub fn width(text: &str, size: f64) -> f64 {
     text.chars().map(advance).sum::<f64>() * size
 }
 
-/// The same in bold, as a size for [`width`] and [`fit`].
+/// Size to pass to [`width`] and [`fit`] for bold text.
 pub fn bold(size: f64) -> f64 {
     size * BOLD
 }
@@ -33,13 +29,13 @@ fn advance(c: char) -> f64 {
         'm' | 'M' | 'W' | '@' | '%' | '…' => 1.02,
         c if c.is_ascii_uppercase() => 0.78,
         c if c.is_ascii() => 0.64,
-        // An ideograph or an emoji is as wide as high; nothing else is wider.
+        // Ideographs and emojis are as wide as high; other characters are not wider.
         _ => 1.1,
     }
 }
 
-/// As much of a text as has room. Names differ at their ends as often as at their beginnings, so it is
-/// the middle of a word that goes; of a sentence, the end.
+/// Shortens a text to the available width: a sentence at its end, and a name in the middle, because names often differ
+/// only at their ends.
 pub fn fit(text: &str, size: f64, room: f64) -> Fitted {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if width(&text, size) <= room {
@@ -57,7 +53,7 @@ pub fn fit(text: &str, size: f64, room: f64) -> Fitted {
     Fitted { shown: shown.unwrap_or_else(|| "…".into()), is_cut: true }
 }
 
-/// A sentence in as many lines as it takes, broken at spaces. A word that is too long is left to [`fit`].
+/// Breaks a sentence into lines, at spaces. Leaves words that are too long to [`fit`].
 pub fn wrap(text: &str, size: f64, room: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -72,7 +68,7 @@ pub fn wrap(text: &str, size: f64, room: f64) -> Vec<String> {
     lines
 }
 
-/// A text between tags, or in an attribute. What XML has no form for is left out.
+/// Escapes text for elements and attributes. Replaces characters that XML does not allow by spaces.
 pub fn escape(text: &str) -> String {
     let allowed = |c: char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
     let mut escaped = String::new();
@@ -102,7 +98,12 @@ mod tests {
     #[case("get pods and much more", 90.0, "get pods and…", true)]
     #[case("a\nb", 100.0, "a b", false)]
     #[case("web", 0.0, "…", true)]
-    fn what_fits(#[case] text: &str, #[case] room: f64, #[case] shown: &str, #[case] is_cut: bool) {
+    fn long_text_is_shortened(
+        #[case] text: &str,
+        #[case] room: f64,
+        #[case] shown: &str,
+        #[case] is_cut: bool,
+    ) {
         let fitted = fit(text, 10.0, room);
         assert_eq!((fitted.shown.as_str(), fitted.is_cut), (shown, is_cut));
         assert!(room == 0.0 || width(&fitted.shown, 10.0) <= room);
@@ -110,17 +111,17 @@ mod tests {
 
     #[rstest]
     #[case("get pods", 1000.0, &["get pods"])]
-    #[case("everywhere: get, list pods", 80.0, &["everywhere:", "get, list pods"])]
+    #[case("cluster-wide: get, list pods", 80.0, &["cluster-wide:", "get, list pods"])]
     #[case("a verylongwordindeed b", 50.0, &["a", "verylongwordindeed", "b"])]
     #[case("", 50.0, &[])]
-    fn what_is_wrapped(#[case] text: &str, #[case] room: f64, #[case] lines: &[&str]) {
+    fn sentences_are_wrapped_at_spaces(#[case] text: &str, #[case] room: f64, #[case] lines: &[&str]) {
         assert_eq!(wrap(text, 10.0, room), lines);
     }
 
     #[rstest]
     #[case("<a href=\"x\">&'", "&lt;a href=&quot;x&quot;&gt;&amp;&#39;")]
     #[case("a\u{0}\u{1b}[31m\u{ffff}b", "a  [31m b")]
-    fn what_is_escaped(#[case] text: &str, #[case] expected: &str) {
+    fn text_is_escaped(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(escape(text), expected);
     }
 }

@@ -1,0 +1,21 @@
+//! Builds programs and images before tests start.
+
+use crate::node::{Node, programs};
+use crate::programs::build_once;
+use crate::{binaries, helm, images, prometheus};
+
+/// Builds what end-to-end tests would build when they first need it: this workspace's programs, Kubernetes, helm,
+/// promtool, and, if this machine can run a node, its programs and our images.
+///
+/// Tests are slower while compilers run.
+pub async fn prepare() -> anyhow::Result<()> {
+    build_once()?;
+    binaries().await?;
+    helm::program().await?;
+    prometheus::program().await?;
+    if Node::is_possible() {
+        programs().await?;
+        images().await?;
+    }
+    Ok(())
+}
