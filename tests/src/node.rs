@@ -28,6 +28,7 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
 use kube::api::PostParams;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::images::TOOLS_IMAGE;
 pub(crate) use self::network::Network;
@@ -47,6 +48,9 @@ use crate::process::Process;
 /// How long a node, or a pod on it, may take to become ready.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// How many nodes run at once. With more nodes on two cores, probes time out.
+static SLOTS: Semaphore = Semaphore::const_new(2);
+
 /// A [`Cluster`] with one node. When this value is dropped, or this process ends for any reason, everything is stopped.
 #[derive(Debug)]
 pub struct Node {
@@ -59,6 +63,7 @@ pub struct Node {
     network: Arc<Network>,
     services: Services,
     folder: Folder,
+    _slot: SemaphorePermit<'static>,
 }
 
 /// The processes that end when the node loses power.
@@ -113,6 +118,7 @@ impl NodeBuilder {
 
     async fn boot(self) -> anyhow::Result<Node> {
         let programs = programs().await?;
+        let slot = SLOTS.acquire().await?;
         let started = Timestamp::now();
         let folder = Folder::create(&format!("{}-node", self.name))?;
         let network = Arc::new(Network::start(folder.path()).await?);
@@ -144,7 +150,8 @@ impl NodeBuilder {
         let coredns = spawn("coredns", services.coredns(&cluster)?)?;
         let cgroups = Cgroups::create(network.number())?;
         let running = Mutex::new(start_node(&services, &cluster, &network, &cgroups, machine, containerd)?);
-        let node = Node { running, scheduler, coredns, cgroups, cluster, network, services, folder };
+        let node =
+            Node { running, scheduler, coredns, cgroups, cluster, network, services, folder, _slot: slot };
         node.wait_until_ready(started).await?;
         Ok(node)
     }

@@ -24,7 +24,6 @@ impl Cgroups {
         for folder in folders(&cgroups.name) {
             fs::create_dir_all(&folder)
                 .with_context(|| format!("creating the control group {}", folder.display()))?;
-            raise_cpu_weight(&folder)?;
         }
         Ok(cgroups)
     }
@@ -47,17 +46,6 @@ impl Drop for Cgroups {
         }
         print_uncaptured(format_args!("can't remove the control groups {}", self.path()));
     }
-}
-
-/// Gives pods more CPU time than compilers and other tests, so that their probes don't time out.
-fn raise_cpu_weight(folder: &Path) -> anyhow::Result<()> {
-    for (file, weight) in [("cpu.weight", "1600"), ("cpu.shares", "16384")] {
-        let path = folder.join(file);
-        if path.exists() {
-            fs::write(&path, weight).with_context(|| format!("writing {}", path.display()))?;
-        }
-    }
-    Ok(())
 }
 
 /// Removes what a killed node with this number has left.
