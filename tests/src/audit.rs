@@ -39,7 +39,8 @@ pub struct AuditEvent {
 /// The caller of a request.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AuditUser {
-    /// `system:serviceaccount:<namespace>:<name>` for service accounts.
+    /// `system:serviceaccount:<namespace>:<name>` for service accounts. Empty if authentication failed.
+    #[serde(default)]
     pub username: String,
     /// The caller's groups.
     #[serde(default)]

@@ -49,10 +49,12 @@ mod importer;
 mod installation;
 mod kubeconfig;
 mod kubectl;
+mod linked_target;
 mod links;
 mod merged_kubeconfig;
 mod node;
 mod pki;
+mod pool;
 mod ports;
 mod prepare;
 mod probe;
@@ -62,6 +64,7 @@ mod prometheus;
 mod proxy;
 mod ready;
 mod shared_clusters;
+mod shared_source;
 mod start;
 mod token_leaks;
 
@@ -80,18 +83,21 @@ pub use importer::Importer;
 pub use installation::{Installation, ListerLog, images, restricted_pod};
 pub use kubeconfig::{client, kubeconfig_with_server};
 pub use kubectl::kubectl;
+pub use linked_target::LinkedTarget;
 pub use links::{
     apply_link, create_manual_link, linked_clusters, linked_clusters_with_source, tokens_minted,
     tokens_minted_in,
 };
 pub use merged_kubeconfig::write_merged_kubeconfig;
 pub use node::{Node, NodeBuilder, READY_TIMEOUT, TOOLS_IMAGE};
+pub use pool::Pool;
 pub use prepare::prepare;
 pub use process::Process;
 pub use programs::{example, program};
 pub use prometheus::{Scrape, promtool};
 pub use proxy::{Fault, Proxy};
 pub use shared_clusters::shared_clusters;
+pub use shared_source::{shared_source, unique};
 pub use start::ClusterBuilder;
 pub use token_leaks::{ensure_no_tokens_in, stored_tokens};
 

@@ -1,4 +1,4 @@
-//! `kubemcsa bootstrap`: once, twice, interrupted, and refused.
+//! `kubemcsa bootstrap`: repeated, interrupted, refused.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,30 +17,30 @@ use mcsa_tests::{
 };
 use tempfile::TempDir;
 
-/// The kinds of which bootstrap makes objects, on either side.
+/// The kinds of objects that bootstrap creates, on either side.
 const KINDS: &str = "namespaces,serviceaccounts,secrets,clusterroles,clusterrolebindings,roles,rolebindings,\
     validatingadmissionpolicies,validatingadmissionpolicybindings,customresourcedefinitions";
 
-/// The resource versions of all objects that bootstrap may have made.
+/// The resource versions of all objects of these kinds, and of imports.
 async fn versions(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, String>> {
     let columns =
         "custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name,V:.metadata.resourceVersion";
-    let mut said = cluster.kubectl(["get", KINDS, "--all-namespaces", "--no-headers", "-o", columns]).await?;
-    // The source has no such kind.
+    let mut rows = cluster.kubectl(["get", KINDS, "--all-namespaces", "--no-headers", "-o", columns]).await?;
+    // Only targets have this kind.
     let imports = ["get", "serviceaccountimports", "--all-namespaces", "--no-headers", "-o", columns];
-    said += &cluster.kubectl(imports).await.unwrap_or_default();
-    let rows = said.lines().filter_map(|line| line.trim().rsplit_once(char::is_whitespace));
+    rows += &cluster.kubectl(imports).await.unwrap_or_default();
+    let rows = rows.lines().filter_map(|line| line.trim().rsplit_once(char::is_whitespace));
     Ok(rows.map(|(object, version)| (object.trim().to_owned(), version.to_owned())).collect())
 }
 
-/// Waits until the controller manager has written its findings into the policy's status, once.
-async fn settled(source: &Cluster) -> anyhow::Result<()> {
+/// Waits until the controller manager has written the policy's status.
+async fn policy_is_checked(source: &Cluster) -> anyhow::Result<()> {
     let checked = "--for=jsonpath={.status.observedGeneration}";
     let policy = "validatingadmissionpolicy/multicluster-service-account-link";
     source.kubectl(["wait", checked, policy, "--timeout=30s"]).await.map(drop)
 }
 
-/// One kubeconfig for two clusters.
+/// A kubeconfig of several clusters, in a folder of its own.
 fn merged(clusters: &[&Cluster]) -> anyhow::Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("kubeconfig");
@@ -48,7 +48,7 @@ fn merged(clusters: &[&Cluster]) -> anyhow::Result<(TempDir, PathBuf)> {
     Ok((folder, path))
 }
 
-/// Uses the link as the importer would.
+/// Checks the link with the calls that the importer makes, and one that a link must not make.
 async fn link_works(target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
     let secrets = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
     let link = Link::read(&secrets.get(&format!("{}-token", source.name())).await?)?;
@@ -62,7 +62,7 @@ async fn link_works(target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twice_is_once() -> anyhow::Result<()> {
+async fn bootstrap_and_install_are_idempotent() -> anyhow::Result<()> {
     let (c1, c2) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let (_folder, kubeconfig) = merged(&[&c1, &c2])?;
     let bootstrap = ["bootstrap", "--target-context", "c1", "--source-context", "c2"];
@@ -78,31 +78,31 @@ async fn twice_is_once() -> anyhow::Result<()> {
 
     kubemcsa_ok(&kubeconfig, bootstrap)?;
     link_works(&c1, &c2).await?;
-    settled(&c2).await?;
+    policy_is_checked(&c2).await?;
     let once = (versions(&c1).await?, versions(&c2).await?);
     kubemcsa_ok(&kubeconfig, bootstrap)?;
     let twice = (versions(&c1).await?, versions(&c2).await?);
     ensure!(once == twice, "changed: {:#?}\nto {:#?}", once, twice);
 
-    // Installing into a target that is linked already, and again, goes as well.
+    // So is install, in a target that is linked already.
     kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
     let once = versions(&c1).await?;
     kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
-    ensure!(versions(&c1).await? == once, "install twice is not install once");
+    ensure!(versions(&c1).await? == once, "another install changed something");
 
-    // Both ways: c2 becomes a target, too. That nobody hears what is said changes nothing.
-    for stderr in unheard()? {
+    // In the opposite direction, c2 becomes a target, too. Output that can't be written changes nothing.
+    for stderr in broken_outputs()? {
         let mut command = Command::new(program("kubemcsa")?);
         command.args(["bootstrap", "--target-context", "c2", "--source-context", "c1"]);
         let status = command.env("KUBECONFIG", &kubeconfig).stderr(stderr).status()?;
-        ensure!(status.success(), "unheard, it ended with {status}");
+        ensure!(status.success(), "it ended with {status}");
         link_works(&c2, &c1).await?;
     }
     Ok(())
 }
 
-/// A full disk, where there is a device that stands for one, and a pipe that its reader has closed.
-fn unheard() -> anyhow::Result<impl Iterator<Item = Stdio>> {
+/// A full disk, if this machine has a device for it, and a pipe without a reader.
+fn broken_outputs() -> anyhow::Result<impl Iterator<Item = Stdio>> {
     let full = File::options().write(true).open("/dev/full").map(Stdio::from);
     let (reader, writer) = std::io::pipe()?;
     drop(reader);
@@ -110,27 +110,27 @@ fn unheard() -> anyhow::Result<impl Iterator<Item = Stdio>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_was_revoked_is_made_anew_at_once() -> anyhow::Result<()> {
+async fn revoked_link_is_renewed_at_once() -> anyhow::Result<()> {
     let (c1, c2) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let (_folder, kubeconfig) = merged(&[&c1, &c2])?;
     let bootstrap = ["bootstrap", "--target-context", "c1", "--source-context", "c2"];
     let links = Imports::of(c1.client(), SYSTEM_NAMESPACE);
     kubemcsa_ok(&kubeconfig, bootstrap)?;
-    // The API server has just seen the token, and will take it for good for 10 s.
+    // The API server caches for 10 s that the token is valid.
     link_works(&c1, &c2).await?;
     let revoked = links.values("c2-token").await?;
     c2.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "secret", "c1"]).await?;
     kubemcsa_ok(&kubeconfig, bootstrap)?;
-    ensure!(links.values("c2-token").await?[key::TOKEN] != revoked[key::TOKEN], "the dead token was kept");
+    ensure!(links.values("c2-token").await?[key::TOKEN] != revoked[key::TOKEN], "the revoked token was kept");
     link_works(&c1, &c2).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interrupted_after_any_line_and_repeated_it_ends_right() -> anyhow::Result<()> {
-    // The source grants no more than an hour of the day that is asked for.
+async fn killed_bootstrap_is_finished_by_another_run() -> anyhow::Result<()> {
+    // The source grants an hour of the day that is requested.
     let source = Cluster::builder("c2").api_server_arg("--service-account-max-token-expiration=1h");
     let (c1, c2) = tokio::try_join!(Cluster::start("c1"), source.start())?;
-    // The seed's other command: two kubeconfig files.
+    // With two kubeconfig files.
     let (target, source) = (c1.kubeconfig().display().to_string(), c2.kubeconfig().display().to_string());
     let bootstrap = ["bootstrap", "--target-kubeconfig", &target, "--source-kubeconfig", &source];
     let mut interrupted = 0;
@@ -140,27 +140,27 @@ async fn interrupted_after_any_line_and_repeated_it_ends_right() -> anyhow::Resu
     ensure!(interrupted > 5, "only {interrupted} lines to be interrupted after");
     kubemcsa_ok(Path::new("/nonexistent"), bootstrap)?;
     link_works(&c1, &c2).await?;
-    settled(&c2).await?;
+    policy_is_checked(&c2).await?;
     let once = (versions(&c1).await?, versions(&c2).await?);
     kubemcsa_ok(Path::new("/nonexistent"), bootstrap)?;
     ensure!((versions(&c1).await?, versions(&c2).await?) == once, "a further run changed something");
     Ok(())
 }
 
-/// Kills kubemcsa once it has said `lines` lines; whether it was killed before it was done.
+/// Kills kubemcsa once it has printed `lines` lines. Returns whether it was killed before it was done.
 fn kill_after(lines: usize, args: &[&str]) -> anyhow::Result<bool> {
     let mut command = Command::new(program("kubemcsa")?);
     let mut child = command.args(args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     let stderr = child.stderr.take().context("stderr is piped")?;
-    let said = BufReader::new(stderr).lines().take(lines).count();
+    let printed = BufReader::new(stderr).lines().take(lines).count();
     child.kill()?;
     let status = child.wait()?;
-    Ok(said == lines && !status.success())
+    Ok(printed == lines && !status.success())
 }
 
-/// Nothing is printed between mint and publish, so here it is calls that are cut off.
+/// Nothing is printed between the token's request and the write of its Secret. So this test cuts the connections.
 #[tokio::test(flavor = "multi_thread")]
-async fn cut_off_with_a_token_in_hand_and_repeated_it_ends_right() -> anyhow::Result<()> {
+async fn bootstrap_that_lost_a_cluster_with_its_token_is_finished_by_another_run() -> anyhow::Result<()> {
     let source = Cluster::builder("c2").audit_log();
     let (c1, c2) = tokio::try_join!(Cluster::start("c1"), source.start())?;
     let to_c1 = Proxy::start(([127, 0, 0, 1], c1.port()).into()).await?;
@@ -174,21 +174,21 @@ async fn cut_off_with_a_token_in_hand_and_repeated_it_ends_right() -> anyhow::Re
     let bootstrap = ["bootstrap", "--target-context", "c1", "--source-context", "c2"];
     let minted = || -> anyhow::Result<usize> {
         let events = c2.audit_events()?;
-        // The link itself asks for one, too, to see that it is refused.
-        let asked = events.iter().filter(|event| event.user.username == "admin");
-        let objects = asked.filter_map(|event| event.object_ref.as_ref());
+        // The link itself requests one, too, to verify that it is refused.
+        let by_admin = events.iter().filter(|event| event.user.username == "admin");
+        let objects = by_admin.filter_map(|event| event.object_ref.as_ref());
         Ok(objects.filter(|object| object.subresource == "token" && object.name == "c1").count())
     };
 
-    // Once there is a token, the source is lost before it was tried, or the target before it was written.
-    for (lost, said) in [(&to_c2, "c2: "), (&to_c1, "c1: can't create secret ")] {
-        // Long enough to be cut off in the middle.
+    // Once there is a token, the source is lost before the token is verified, or the target before it is written.
+    for (lost, message) in [(&to_c2, "c2: "), (&to_c1, "c1: can't create secret ")] {
+        // So slow that it can be cut in the middle.
         to_c2.set(Fault::Delay(Duration::from_millis(50)));
         let before = minted()?;
         let mut command = Command::new(program("kubemcsa")?);
         command.env("KUBECONFIG", &kubeconfig).args(bootstrap).stderr(Stdio::piped());
         let child = command.spawn()?;
-        eventually("a token is minted", async || {
+        eventually("a token is requested", async || {
             ensure!(minted()? > before, "none yet");
             Ok(())
         })
@@ -197,13 +197,13 @@ async fn cut_off_with_a_token_in_hand_and_repeated_it_ends_right() -> anyhow::Re
         let output = child.wait_with_output()?;
         let stderr = String::from_utf8(output.stderr)?;
         let last = stderr.lines().last().unwrap_or_default();
-        ensure!(output.status.code() == Some(1) && last.contains(said), "{stderr}");
+        ensure!(output.status.code() == Some(1) && last.contains(message), "{stderr}");
         lost.set(Fault::Pass);
     }
     to_c2.set(Fault::Pass);
     kubemcsa_ok(&kubeconfig, bootstrap)?;
     link_works(&c1, &c2).await?;
-    settled(&c2).await?;
+    policy_is_checked(&c2).await?;
     let once = (versions(&c1).await?, versions(&c2).await?);
     kubemcsa_ok(&kubeconfig, bootstrap)?;
     ensure!((versions(&c1).await?, versions(&c2).await?) == once, "a further run changed something");
@@ -211,27 +211,27 @@ async fn cut_off_with_a_token_in_hand_and_repeated_it_ends_right() -> anyhow::Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
+async fn refusals_are_one_line_and_change_nothing() -> anyhow::Result<()> {
     let (c1, c2) = &tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let (folder, kubeconfig) = merged(&[c1, c2])?;
     let before = (versions(c1).await?, versions(c2).await?);
-    let refused = |kubeconfig: &Path, args: &[&str], said: &[&str]| {
+    let refused = |kubeconfig: &Path, args: &[&str], words: &[&str]| {
         let args = std::iter::once("bootstrap").chain(args.iter().copied());
         let output = kubemcsa(kubeconfig, args)?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(1), "exit code {:?}: {stderr}", output.status.code());
         ensure!(output.stdout.is_empty(), "it wrote to stdout");
         ensure!(stderr.trim().lines().count() == 1, "more than one line:\n{stderr}");
-        for word in said {
+        for word in words {
             ensure!(stderr.contains(word), "{word:?} is not in: {stderr}");
         }
         Ok(())
     };
     let contexts =
         |target: &'static str, source: &'static str| ["--target-context", target, "--source-context", source];
-    // The wrong context, with those that there are.
+    // A context that does not exist: the message lists those that do.
     refused(&kubeconfig, &contexts("c1", "c3"), &["c3", "c1", "c2"])?;
-    // A cluster linked to itself, by whatever names.
+    // A cluster linked to itself, also by two names.
     refused(&kubeconfig, &contexts("c1", "c1"), &["--allow-self"])?;
     let text = std::fs::read_to_string(&kubeconfig)?;
     let alias = folder.path().join("alias");
@@ -240,17 +240,17 @@ async fn what_it_refuses_it_says_on_one_line() -> anyhow::Result<()> {
     let twin = ["--target-context", "c1", "--source-kubeconfig", &alias, "--source-context", "alias"];
     refused(&kubeconfig, &twin, &["--allow-self"])?;
 
-    // Loopback, where the target is another host; nothing is called to find out.
+    // A source on loopback and a target on another host. This is refused without a call.
     let remote = folder.path().join("remote");
     std::fs::write(&remote, text.replace(&c1.server(), "https://192.0.2.1:6443"))?;
     refused(&remote, &contexts("c1", "c2"), &["c2", "127.0.0.1", "--source-server"])?;
 
-    // A cluster that is not there.
+    // A source that does not answer.
     let dead = folder.path().join("dead");
     std::fs::write(&dead, text.replace(&c2.server(), "https://127.0.0.1:1"))?;
     refused(&dead, &contexts("c1", "c2"), &["c2", "https://127.0.0.1:1"])?;
 
-    // Rights that are missing: a user who may do nothing in the source, or in the target.
+    // A caller without rights in the source, or in the target.
     for cluster in [c1, c2] {
         cluster.kubectl(["-n", "default", "create", "serviceaccount", "nobody"]).await?;
     }

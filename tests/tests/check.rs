@@ -6,11 +6,12 @@ mod sources;
 mod target;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use mcsa_tests::{
-    Cluster, Daemons, Imports, create_pod_lister, install_and_link, kubemcsa,
-    wait_for_default_service_account,
+    Cluster, Daemons, Imports, create_pod_lister, install_and_link, kubemcsa, kubemcsa_ok, shared_source,
+    unique, wait_for_default_service_account, write_merged_kubeconfig,
 };
 use serde_json::Value;
 
@@ -63,19 +64,53 @@ async fn paste(fix: &str, target: &Cluster, source: &Cluster) -> anyhow::Result<
     anyhow::bail!("not a kubectl command: {fix}")
 }
 
+/// A target `c1` with an installation, linked to the shared source. No importer runs.
+struct Linked {
+    target: Cluster,
+    source: Arc<Cluster>,
+    /// The name of the target in the source, which other tests' targets are linked to, too.
+    target_name: String,
+    /// For both; the current context is the target's.
+    kubeconfig: PathBuf,
+}
+
+impl Linked {
+    async fn start() -> anyhow::Result<Self> {
+        let (target, source) = tokio::try_join!(Cluster::start("c1"), shared_source())?;
+        let target_name = unique("target");
+        let kubeconfig = target.dir().join("kubeconfig-of-both");
+        write_merged_kubeconfig(&[&target, &source], &kubeconfig)?;
+        kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
+        let contexts = ["--target-context", "c1", "--source-context", "c2"];
+        kubemcsa_ok(&kubeconfig, ["bootstrap", "--target-name", &target_name].into_iter().chain(contexts))?;
+        Ok(Self { target, source, target_name, kubeconfig })
+    }
+}
+
 /// A target with importer and webhook, linked to a source.
 struct World {
     daemons: Daemons,
     target: Cluster,
-    source: Cluster,
+    source: Arc<Cluster>,
     /// For both; the current context is the target's.
     kubeconfig: PathBuf,
 }
 
 impl World {
+    /// Starts a target that is linked to the shared source.
     async fn start() -> anyhow::Result<Self> {
+        let Linked { target, source, kubeconfig, .. } = Linked::start().await?;
+        Self::serve(target, source, kubeconfig).await
+    }
+
+    /// Starts a target that is linked to a source of its own.
+    async fn with_own_source() -> anyhow::Result<Self> {
         let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
         let kubeconfig = install_and_link(&target, &source)?;
+        Self::serve(target, source.into(), kubeconfig).await
+    }
+
+    async fn serve(target: Cluster, source: Arc<Cluster>, kubeconfig: PathBuf) -> anyhow::Result<Self> {
         let daemons = Daemons::start(&target, target.dir(), "debug").await?;
         Ok(Self { daemons, target, source, kubeconfig })
     }

@@ -1,5 +1,4 @@
-//! What goes wrong in the world, made to happen to real API servers: what the import says then, that a
-//! credential which works is left alone, and that all is well again afterwards.
+//! Faults in real API servers: what the import reports, that a working credential is kept, and that the import recovers.
 
 mod away;
 mod hostile;
@@ -18,27 +17,30 @@ use jiff::SignedDuration;
 use mcsa_client::ServiceAccountImport;
 use mcsa_tests::{Importer, Imports, eventually, pod_lister_import};
 
-/// An import with a token of a day: a clock that is turned from fault to fault does not outrun it.
-fn for_a_day(name: &str, cluster: &str) -> ServiceAccountImport {
-    let mut import = pod_lister_import(name, cluster, "lister");
+/// An import of `pod-lister` with a token of a day, which outlives all turns of a test's clock.
+fn for_a_day(name: &str, cluster: &str, namespace: &str) -> ServiceAccountImport {
+    let mut import = pod_lister_import(name, cluster, namespace);
     import.spec.expiration_seconds = 86_400;
     import
 }
 
-/// An import that is ready, and what happens to it.
+/// An import, and the importer that serves it.
 struct Subject<'a> {
     importer: &'a Importer,
     imports: &'a Imports,
     name: &'a str,
 }
 
-/// What an import said when its refresh failed, and the credential that it keeps.
+/// An import whose refresh failed.
 struct Unharmed {
-    said: String,
+    /// The message of its condition.
+    message: String,
+    /// The credential that it kept.
     values: BTreeMap<String, String>,
 }
 
 impl Subject<'_> {
+    /// The values of its Secret.
     async fn values(&self) -> anyhow::Result<BTreeMap<String, String>> {
         self.imports.values(&format!("{}-token", self.name)).await
     }
@@ -48,37 +50,37 @@ impl Subject<'_> {
         eventually(format!("{} is ready", self.name), async || self.imports.ready(self.name).await).await
     }
 
-    /// Waits until its last try has failed for this reason; gives what it says.
+    /// Waits until a refresh fails for this reason; returns the message.
     async fn fails(&self, reason: &str) -> anyhow::Result<String> {
-        let failed = eventually(format!("{} says {reason}", self.name), async || {
+        let failed = eventually(format!("{} reports {reason}", self.name), async || {
             self.imports.condition(self.name, "Refreshed", "False", Some(reason)).await
         })
         .await;
         Ok(failed.condition("Refreshed").context("no condition")?.message.clone())
     }
 
-    /// Has its refresh fail for this reason, which must do no harm to the credential.
+    /// Turns the clock to the refresh, and waits until it fails for this reason. The credential must not change.
     async fn fails_unharmed(&self, reason: &str) -> anyhow::Result<Unharmed> {
         let values = self.values().await?;
         self.importer.advance_to_refresh(self.imports, self.name).await?;
-        let said = self.fails(reason).await?;
-        ensure!(self.values().await? == values, "the credential was touched");
+        let message = self.fails(reason).await?;
+        ensure!(self.values().await? == values, "the credential was changed");
         self.imports.ready(self.name).await.context("the credential still works")?;
-        Ok(Unharmed { said, values })
+        Ok(Unharmed { message, values })
     }
 
-    /// Waits until it has another token than `before`, and is all right.
+    /// Waits until it has another token than `before`, and its last refresh succeeded.
     async fn has_another(&self, before: &BTreeMap<String, String>) {
         eventually(format!("{} is refreshed", self.name), async || {
             let import = self.imports.api.get(self.name).await?;
-            let (values, says) = (self.values().await?, import.condition("Refreshed"));
-            ensure!(values["token"] != before["token"], "it has the token of before, and says {says:?}");
+            let (values, refreshed) = (self.values().await?, import.condition("Refreshed"));
+            ensure!(values["token"] != before["token"], "it has the same token, and reports {refreshed:?}");
             self.imports.condition(self.name, "Refreshed", "True", None).await
         })
         .await;
     }
 
-    /// Lets any back-off be over, and waits until it is refreshed; it may have been by itself.
+    /// Ends any back-off, and waits until it is refreshed.
     async fn recovers(&self, failed: &Unharmed) {
         self.importer.clock.turn(SignedDuration::from_mins(5));
         self.has_another(&failed.values).await;

@@ -1,4 +1,4 @@
-//! The life of a link: what it may import, another credential, its end; and what whoever stole it can do.
+//! The commands that change a link: `bootstrap`, `allow`, `deny`, `rotate`, `unlink`; and what a stolen link can do.
 
 mod expired;
 mod grants;
@@ -17,29 +17,37 @@ use std::process::Output;
 use anyhow::{Context, ensure};
 use kube::Client;
 use kube::config::Kubeconfig;
-use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
+use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE, key};
 use mcsa_tests::{
-    Cluster, ClusterBuilder, Daemons, Imports, client, create_pod_lister, kubemcsa, kubemcsa_ok,
+    Cluster, ClusterBuilder, Daemons, Imports, Pool, client, create_pod_lister, kubemcsa, kubemcsa_ok,
     write_merged_kubeconfig,
 };
 
-/// The flags that name the two.
+/// The flags that name both clusters.
 const BOTH: [&str; 4] = ["--target-context", "c1", "--source-context", "c2"];
 
-/// A target `c1` with an installation, and a source `c2`; nobody has linked them yet.
+/// A target `c1` with an installation, and a source `c2`. They are not linked, and no importer runs.
+///
+/// One test uses a world at a time.
 struct World {
     target: Cluster,
     source: Cluster,
     kubeconfig: PathBuf,
 }
 
+static WORLDS: Pool<World> = Pool::empty();
+
 impl World {
-    async fn start() -> anyhow::Result<Self> {
-        Self::with(Cluster::builder("c2")).await
+    /// Takes a world that another test has released, or starts one.
+    async fn acquire() -> anyhow::Result<Self> {
+        match WORLDS.acquire() {
+            Some(world) => Ok(world),
+            None => Self::start(Cluster::builder("c2")).await,
+        }
     }
 
-    /// The same, with a source that has something special about it.
-    async fn with(source: ClusterBuilder) -> anyhow::Result<Self> {
+    /// Starts a world with this source.
+    async fn start(source: ClusterBuilder) -> anyhow::Result<Self> {
         let (target, source) = tokio::try_join!(Cluster::start("c1"), source.start())?;
         let kubeconfig = target.dir().join("kubeconfig-of-both");
         write_merged_kubeconfig(&[&target, &source], &kubeconfig)?;
@@ -47,17 +55,49 @@ impl World {
         Ok(Self { target, source, kubeconfig })
     }
 
-    /// Runs a command about the link, which has to succeed.
+    /// Deletes what tests and links have left in both clusters, and offers them to other tests. Stop the daemons
+    /// before.
+    ///
+    /// A test that harms a cluster doesn't call this, and one that fails doesn't get here: its clusters end with it.
+    async fn release(self) -> anyhow::Result<()> {
+        let system = ["-n", SYSTEM_NAMESPACE, "delete"];
+        let target = async {
+            let namespace = ["delete", "namespace", "demo", "--ignore-not-found"];
+            self.target.kubectl(system.iter().chain(&["serviceaccountimports,leases", "--all"])).await?;
+            let links = format!("{LINK_LABEL}=true");
+            self.target.kubectl(system.iter().chain(&["secrets", "-l", &links])).await?;
+            self.target.kubectl(namespace).await
+        };
+        let source = async {
+            let traces = self.traces().await?;
+            let is_cluster_scoped = |trace: &&String| {
+                ["clusterrole", "validatingadmission", "namespace/"]
+                    .iter()
+                    .any(|kind| trace.starts_with(kind))
+            };
+            let teams =
+                ["delete", "--ignore-not-found", "namespace/team-a", "namespace/team-b", "namespace/team-c"];
+            let all = traces.iter().filter(is_cluster_scoped).map(String::as_str);
+            self.source.kubectl(["-n", "default", "delete", "roles,rolebindings", "--all"]).await?;
+            self.source.kubectl(teams.into_iter().chain(all)).await
+        };
+        tokio::try_join!(target, source)?;
+        ensure!(self.traces().await?.is_empty(), "left in the source: {:?}", self.traces().await?);
+        WORLDS.release(self);
+        Ok(())
+    }
+
+    /// Runs a command about the link, which must succeed.
     fn run(&self, command: &[&str]) -> anyhow::Result<String> {
         kubemcsa_ok(&self.kubeconfig, command.iter().copied().chain(BOTH))
     }
 
-    /// Runs a command about the link, whatever comes of it.
+    /// Runs a command about the link, which may fail.
     fn attempt(&self, command: &[&str]) -> anyhow::Result<Output> {
         kubemcsa(&self.kubeconfig, command.iter().copied().chain(BOTH))
     }
 
-    /// A command about the link that is refused: what it says.
+    /// Runs a command about the link, which must fail; returns its stderr.
     fn refused(&self, command: &[&str]) -> anyhow::Result<String> {
         let output = self.attempt(command)?;
         let stderr = String::from_utf8(output.stderr)?;
@@ -65,13 +105,12 @@ impl World {
         Ok(stderr)
     }
 
-    /// Starts what serves the target.
+    /// Starts importer and webhook in the target.
     async fn daemons(&self) -> anyhow::Result<Daemons> {
         Daemons::start(&self.target, self.target.dir(), "info").await
     }
 
-    /// Service accounts to import, one in each of two namespaces of the source; and a namespace to import
-    /// them into.
+    /// Creates service accounts in two namespaces of the source, and a namespace in the target to import them into.
     async fn accounts(&self) -> anyhow::Result<Imports> {
         for namespace in ["team-a", "team-b"] {
             create_pod_lister(&self.source, namespace).await?;
@@ -80,7 +119,7 @@ impl World {
         Ok(Imports::of(self.target.client(), "demo"))
     }
 
-    /// Ends the link on both sides, without waiting until its token is refused.
+    /// Unlinks both sides, without waiting until the token is revoked.
     fn forget(&self) -> anyhow::Result<()> {
         let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", "c2"];
         kubemcsa_ok(&self.kubeconfig, local)?;
@@ -88,7 +127,7 @@ impl World {
         kubemcsa_ok(&self.kubeconfig, remote).map(drop)
     }
 
-    /// What `kubemcsa links` prints.
+    /// The output of `kubemcsa links`.
     fn table(&self) -> anyhow::Result<String> {
         kubemcsa_ok(&self.kubeconfig, ["links", "--context", "c1"])
     }
@@ -97,17 +136,17 @@ impl World {
         Imports::of(self.target.client(), SYSTEM_NAMESPACE)
     }
 
-    /// The credential of the link as whoever stole it now would have it.
+    /// A client with the link's present credential.
     async fn stolen(&self) -> anyhow::Result<Client> {
         let values = self.links().values("c2-token").await?;
         client(Kubeconfig::from_yaml(values.get(key::KUBECONFIG).context("no kubeconfig")?)?)
     }
 
-    /// All that a source has because of links.
+    /// All objects of links in the source.
     async fn traces(&self) -> anyhow::Result<BTreeSet<String>> {
         let kinds = "serviceaccounts,secrets,clusterroles,clusterrolebindings,roles,rolebindings,namespaces";
         let mut found = self.source.kubectl(["get", kinds, "--all-namespaces", "-o", "name"]).await?;
-        // An old source has no such kinds.
+        // Old sources don't have these kinds.
         let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
         found += &self.source.kubectl(["get", policies, "-o", "name"]).await.unwrap_or_default();
         let system = self

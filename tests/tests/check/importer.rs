@@ -16,9 +16,9 @@ use super::World;
 async fn stopped_importer_is_a_problem_and_gets_no_request() -> anyhow::Result<()> {
     let world = World::start().await?;
     eventually("there are no findings", async || world.check()?.no_findings()).await;
-    let imports = world.namespace("team").await?;
+    let imports = world.namespace("stopped").await?;
     world.daemons.importer.terminate().await?;
-    imports.create(&pod_lister_import("a", "c2", "team")).await?;
+    imports.create(&pod_lister_import("a", "c2", "stopped")).await?;
     let checked = world.check()?;
     let fix = checked.problem("ImporterNotRunning", "importer")?;
     ensure!(fix.contains("describe pods -l app.kubernetes.io/name=importer"), "{fix}");

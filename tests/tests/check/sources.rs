@@ -13,16 +13,16 @@ use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
 use mcsa_credentials::contract::{CHECK_REQUESTED, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    AuditEvent, Cluster, Fault, Importer, Imports, Proxy, apply_link, eventually, install_and_link,
-    kubemcsa_ok, pod_lister_import,
+    AuditEvent, Cluster, Fault, Importer, Imports, Proxy, apply_link, eventually, kubemcsa_ok,
+    pod_lister_import,
 };
 use serde_json::json;
 
-use super::World;
+use super::{Linked, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
-    let world = World::start().await?;
+    let world = World::with_own_source().await?;
     let (target, source) = (&world.target, &world.source);
     let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, source.port()))).await?;
     let again = ["bootstrap", "--target-context", "c1", "--source-context", "c2", "--source-server"];
@@ -95,8 +95,7 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn skewed_clocks_and_expired_links_by_hand_are_reported() -> anyhow::Result<()> {
-    let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
-    let kubeconfig = install_and_link(&target, &source)?;
+    let Linked { target, source, kubeconfig, .. } = Linked::start().await?;
     let importer = Importer::of(&target).await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     eventually("the link is ready", async || links.ready("c2").await).await;
@@ -133,9 +132,9 @@ async fn skewed_clocks_and_expired_links_by_hand_are_reported() -> anyhow::Resul
     importer.stop().await
 }
 
-/// Number of checks: how often a link read the identity of the source.
-fn checks(source: &Cluster) -> anyhow::Result<usize> {
-    let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:c1");
+/// Number of checks: how often the link of a target read the identity of the source.
+fn checks(source: &Cluster, target_name: &str) -> anyhow::Result<usize> {
+    let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{target_name}");
     let is_check = |event: &AuditEvent| {
         let object = event.object_ref.as_ref();
         event.user.username == user
@@ -147,13 +146,11 @@ fn checks(source: &Cluster) -> anyhow::Result<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frequent_requests_cause_few_checks() -> anyhow::Result<()> {
-    let source = Cluster::builder("c2").audit_log();
-    let (target, source) = tokio::try_join!(Cluster::start("c1"), source.start())?;
-    install_and_link(&target, &source)?;
+    let Linked { target, source, target_name, .. } = Linked::start().await?;
     let importer = Importer::of(&target).await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     eventually("the link is ready", async || links.ready("c2").await).await;
-    let (before, start) = (checks(&source)?, Instant::now());
+    let (before, start) = (checks(&source, &target_name)?, Instant::now());
     let mut last = String::new();
     for second in 0..50 {
         last = Timestamp::from_second(1_800_000_000 + second)?.to_string();
@@ -169,7 +166,7 @@ async fn frequent_requests_cause_few_checks() -> anyhow::Result<()> {
     .await;
     // One check at once, and at most one in five seconds, however slow this machine is.
     let max = 2 + usize::try_from(start.elapsed().as_secs() / 5)?;
-    let count = checks(&source)? - before;
+    let count = checks(&source, &target_name)? - before;
     ensure!((1..=max).contains(&count), "{count} checks, at most {max} expected");
 
     // Invalid and deleted requests cause no check.

@@ -3,80 +3,81 @@
 use anyhow::ensure;
 use jiff::SignedDuration;
 use mcsa_tests::{
-    Fault, Importer, Imports, Proxy, apply_link, create_pod_lister, eventually, kubeconfig_with_server,
-    linked_clusters, pod_lister_import,
+    Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, eventually, kubeconfig_with_server,
+    pod_lister_import,
 };
 
 use super::{Subject, for_a_day};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_is_away() -> anyhow::Result<()> {
-    let (target, source) = linked_clusters().await?;
-    create_pod_lister(&source, "lister").await?;
+async fn import_recovers_when_an_unreachable_source_is_back() -> anyhow::Result<()> {
+    let linked = LinkedTarget::acquire().await?;
+    let LinkedTarget { target, source, namespace } = &linked;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
-    apply_link(&target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &proxy.url())).await?;
-    let importer = Importer::of(&target).await?;
-    let imports = Imports::of(target.client(), "default");
-    imports.create(&for_a_day("a", "c2")).await?;
+    apply_link(target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &proxy.url())).await?;
+    let importer = Importer::of(target).await?;
+    let imports = Imports::of(target.client(), namespace);
+    imports.create(&for_a_day("a", "c2", namespace)).await?;
     let a = Subject { importer: &importer, imports: &imports, name: "a" };
     a.ready().await;
 
     proxy.set(Fault::Refuse);
     let failed = a.fails_unharmed("SourceUnreachable").await?;
-    ensure!(failed.said.contains(&proxy.url()), "{}", failed.said);
+    ensure!(failed.message.contains(&proxy.url()), "{}", failed.message);
     proxy.set(Fault::Pass);
     a.recovers(&failed).await;
 
-    // Whatever hangs is cut off in the end.
+    // A call that hangs has a deadline.
     proxy.set(Fault::Hang);
     let failed = a.fails_unharmed("SourceUnreachable").await?;
-    ensure!(failed.said.contains(&proxy.url()), "{}", failed.said);
+    ensure!(failed.message.contains(&proxy.url()), "{}", failed.message);
     proxy.set(Fault::Cut);
     a.recovers(&failed).await;
 
-    // Cut between two calls: the next has a connection of its own.
+    // The connection is cut between two calls: the next call opens another one.
     let (before, connections) = (a.values().await?, proxy.connections());
     proxy.set(Fault::Cut);
     importer.advance_to_refresh(&imports, "a").await?;
     a.has_another(&before).await;
-    ensure!(proxy.connections() > connections, "nothing was cut");
-    importer.stop().await
+    ensure!(proxy.connections() > connections, "no connection was cut");
+    importer.stop().await?;
+    linked.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nineteen_sources_that_hang_do_not_delay_the_twentieth() -> anyhow::Result<()> {
-    let (target, source) = linked_clusters().await?;
-    create_pod_lister(&source, "lister").await?;
+async fn nineteen_hanging_sources_do_not_delay_the_twentieth() -> anyhow::Result<()> {
+    let linked = LinkedTarget::acquire().await?;
+    let LinkedTarget { target, source, namespace } = &linked;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     proxy.set(Fault::Hang);
     let hanging = kubeconfig_with_server(source.kubeconfig_value(), &proxy.url());
-    let imports = Imports::of(target.client(), "default");
+    let imports = Imports::of(target.client(), namespace);
     let mut stuck = Vec::new();
     for link in 1..20 {
         let cluster = format!("hangs-{link}");
-        apply_link(&target, &cluster, &hanging).await?;
-        // So many in all that, if they had few places to share, a refresh would come too late for this
-        // test: each holds its own for ten seconds.
+        apply_link(target, &cluster, &hanging).await?;
+        // Each call takes a slot for ten seconds. If all sources shared a few slots, this many imports would delay the
+        // refresh of `a` past the deadline of this test.
         for import in 0..4 {
             let name = format!("{cluster}-{import}");
-            imports.create(&pod_lister_import(&name, &cluster, "lister")).await?;
+            imports.create(&pod_lister_import(&name, &cluster, namespace)).await?;
             stuck.push(name);
         }
     }
-    let importer = Importer::of(&target).await?;
-    eventually("all nineteen are called", async || {
+    let importer = Importer::of(target).await?;
+    eventually("the importer calls all nineteen", async || {
         ensure!(proxy.connections() >= 19, "{} connections", proxy.connections());
         anyhow::Ok(())
     })
     .await;
-    imports.create(&pod_lister_import("a", "c2", "lister")).await?;
+    imports.create(&pod_lister_import("a", "c2", namespace)).await?;
     let a = Subject { importer: &importer, imports: &imports, name: "a" };
     a.ready().await;
     let first = a.values().await?;
     importer.advance_to_refresh(&imports, "a").await?;
     a.has_another(&first).await;
     for name in &stuck {
-        ensure!(imports.ready(name).await.is_err(), "{name} does not hang");
+        ensure!(imports.ready(name).await.is_err(), "{name} is ready");
     }
 
     proxy.set(Fault::Pass);
@@ -84,5 +85,6 @@ async fn nineteen_sources_that_hang_do_not_delay_the_twentieth() -> anyhow::Resu
     for name in &stuck {
         eventually(format!("{name} is ready"), async || imports.ready(name).await).await;
     }
-    importer.stop().await
+    importer.stop().await?;
+    linked.release().await
 }

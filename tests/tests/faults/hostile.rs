@@ -1,4 +1,4 @@
-//! The source answers, and means harm, or something before it is broken.
+//! The source answers with nonsense, or to do harm.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
-use mcsa_tests::{Importer, Imports, apply_link, create_pod_lister, eventually, linked_clusters};
+use mcsa_tests::{Importer, Imports, LinkedTarget, apply_link, eventually};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
@@ -19,16 +19,16 @@ use super::{Subject, for_a_day};
 
 const TOKEN: &str = "t0ken-of-the-link";
 
-/// What is answered to any request.
+/// The response to any request.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
-    /// A success without an end.
+    /// A success whose body never ends.
     Endless,
-    /// A status line's code, and a body in which `AUTHORIZATION` stands for the header that came.
-    Says(u16, &'static str),
+    /// A status code, and a body in which the request's header replaces `AUTHORIZATION`.
+    Fixed(u16, &'static str),
 }
 
-/// Starts a server that answers so for as long as this process runs; gives the kubeconfig of a link to it.
+/// Starts a server with this answer, for as long as this process runs; returns the kubeconfig of a link to it.
 fn hostile(answer: Answer) -> anyhow::Result<Kubeconfig> {
     mcsa_tests::init();
     let identity = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
@@ -41,7 +41,7 @@ fn hostile(answer: Answer) -> anyhow::Result<Kubeconfig> {
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let config = config.clone();
-            // A client that has had enough ends it with an error.
+            // A client that closes the connection ends the thread with an error.
             std::thread::spawn(move || serve(config, connection?, answer));
         }
     });
@@ -64,7 +64,7 @@ fn serve(config: Arc<ServerConfig>, connection: TcpStream, answer: Answer) -> an
             stream.read_exact(&mut byte)?;
             head.push(byte[0]);
         }
-        let Answer::Says(code, body) = answer else { break };
+        let Answer::Fixed(code, body) = answer else { break };
         let head = String::from_utf8_lossy(&head);
         let sent = head.lines().find(|line| line.to_lowercase().starts_with("authorization:"));
         let body = body.replace("AUTHORIZATION", sent.context("no header")?);
@@ -77,7 +77,7 @@ fn serve(config: Arc<ServerConfig>, connection: TcpStream, answer: Answer) -> an
     }
 }
 
-/// Whatever a reader of imports and events sees.
+/// All that a reader of imports and events sees.
 async fn shown(client: Client, imports: &Imports) -> anyhow::Result<String> {
     let events = Api::<Event>::all(client).list(&ListParams::default()).await?;
     let imports = imports.api.list(&ListParams::default()).await?;
@@ -85,37 +85,37 @@ async fn shown(client: Client, imports: &Imports) -> anyhow::Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_sources_harm_no_other() -> anyhow::Result<()> {
-    let (target, source) = linked_clusters().await?;
-    create_pod_lister(&source, "lister").await?;
-    let imports = Imports::of(target.client(), "default");
+async fn hostile_sources_harm_no_other_import() -> anyhow::Result<()> {
+    let linked = LinkedTarget::acquire().await?;
+    let LinkedTarget { target, namespace, .. } = &linked;
+    let imports = Imports::of(target.client(), namespace);
     let page = "<html>Bad gateway. Your request: AUTHORIZATION</html>";
     let status = r#"{"kind": "Status", "apiVersion": "v1", "code": 403, "message": "no, AUTHORIZATION"}"#;
-    let namespace = r#"{"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "kube-system"}}"#;
+    let no_uid = r#"{"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "kube-system"}}"#;
     let cases = [
         ("endless", Answer::Endless, "SourceUnreachable", "longer than 1 MiB"),
-        ("page", Answer::Says(502, page), "SourceUnreachable", "HTTP 502"),
-        ("elsewhere", Answer::Says(302, page), "SourceUnreachable", "HTTP 302"),
-        ("status", Answer::Says(403, status), "Forbidden", "no, authorization: Bearer [redacted];"),
-        ("no-uid", Answer::Says(200, namespace), "SourceFailed", "an invalid UID"),
+        ("page", Answer::Fixed(502, page), "SourceUnreachable", "HTTP 502"),
+        ("elsewhere", Answer::Fixed(302, page), "SourceUnreachable", "HTTP 302"),
+        ("status", Answer::Fixed(403, status), "Forbidden", "no, authorization: Bearer [redacted];"),
+        ("no-uid", Answer::Fixed(200, no_uid), "SourceFailed", "an invalid UID"),
         (
             "no-object",
-            Answer::Says(200, r#"["AUTHORIZATION"]"#),
+            Answer::Fixed(200, r#"["AUTHORIZATION"]"#),
             "SourceUnreachable",
             "invalid response from the API server",
         ),
     ];
     for (name, answer, ..) in &cases {
-        apply_link(&target, name, &hostile(*answer)?).await?;
-        imports.create(&for_a_day(name, name)).await?;
+        apply_link(target, name, &hostile(*answer)?).await?;
+        imports.create(&for_a_day(name, name, namespace)).await?;
     }
-    imports.create(&for_a_day("a", "c2")).await?;
-    let importer = Importer::of(&target).await?;
+    imports.create(&for_a_day("a", "c2", namespace)).await?;
+    let importer = Importer::of(target).await?;
     let a = Subject { importer: &importer, imports: &imports, name: "a" };
     a.ready().await;
     for (name, _, reason, words) in cases {
-        let said = Subject { name, ..a }.fails(reason).await?;
-        ensure!(said.contains(words), "{name}: {said}");
+        let message = Subject { name, ..a }.fails(reason).await?;
+        ensure!(message.contains(words), "{name}: {message}");
         eventually(format!("an event about {name}"), async || {
             let of_it = ListParams::default().fields(&format!("involvedObject.name={name}"));
             let events = Api::<Event>::all(target.client()).list(&of_it).await?;
@@ -129,5 +129,6 @@ async fn hostile_sources_harm_no_other() -> anyhow::Result<()> {
     a.has_another(&before).await;
     let shown = shown(target.client(), &imports).await?;
     ensure!(!shown.contains(TOKEN), "{shown}");
-    importer.stop().await
+    importer.stop().await?;
+    linked.release().await
 }

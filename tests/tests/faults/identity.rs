@@ -9,13 +9,13 @@ use kube::api::{Patch, PatchParams};
 use kube::config::Kubeconfig;
 use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    Cluster, Importer, Imports, Proxy, apply_link, create_pod_lister, eventually, linked_clusters_with_source,
+    Cluster, Importer, Imports, LinkedTarget, Proxy, apply_link, create_pod_lister, eventually,
 };
 use serde_json::json;
 
 use super::{Subject, for_a_day};
 
-/// A link whose token several clusters take, and whose bundle several certificates pass.
+/// A link with the static token of both clusters, and with these certificate authorities.
 fn link(server: &str, authorities: &[&str]) -> anyhow::Result<Kubeconfig> {
     Ok(serde_json::from_value(json!({
         "current-context": "c2",
@@ -34,42 +34,42 @@ async fn uid(cluster: &Cluster) -> anyhow::Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_takes_the_place_of_the_source() -> anyhow::Result<()> {
+async fn another_cluster_at_the_sources_address_is_not_trusted() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let tokens = folder.path().join("tokens.csv");
     std::fs::write(&tokens, "static,link,link,system:masters\n")?;
     let with_token =
         |name: &str| Cluster::builder(name).api_server_arg(format!("--token-auth-file={}", tokens.display()));
-    let other = with_token("c3").audit_log();
-    let ((target, source), other) =
-        tokio::try_join!(linked_clusters_with_source(with_token("c2")), other.start())?;
+    let (linked, source, other) =
+        tokio::try_join!(LinkedTarget::acquire(), with_token("c2").start(), with_token("c3").start())?;
+    let LinkedTarget { target, namespace, .. } = &linked;
     tokio::try_join!(create_pod_lister(&source, "lister"), create_pod_lister(&other, "lister"))?;
     let address = |cluster: &Cluster| ([127, 0, 0, 1], cluster.port()).into();
     let proxy = Proxy::start(address(&source)).await?;
-    apply_link(&target, "c2", &link(&proxy.url(), &[source.ca_pem()])?).await?;
+    apply_link(target, "c2", &link(&proxy.url(), &[source.ca_pem()])?).await?;
     let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
     let pin = json!({ "metadata": { "annotations": { CLUSTER_UID: uid(&source).await? } } });
     links.patch("c2", &PatchParams::default(), &Patch::Merge(pin)).await?;
-    let importer = Importer::of(&target).await?;
-    let imports = Imports::of(target.client(), "default");
+    let importer = Importer::of(target).await?;
+    let imports = Imports::of(target.client(), namespace);
     let subject = |name| Subject { importer: &importer, imports: &imports, name };
-    imports.create(&for_a_day("a", "c2")).await?;
+    imports.create(&for_a_day("a", "c2", "lister")).await?;
     let a = subject("a");
     a.ready().await;
 
-    // Another cluster answers, whose certificate does not pass.
+    // Another cluster answers, with a certificate of an unknown authority.
     proxy.replace_target(address(&other));
-    imports.create(&for_a_day("b", "c2")).await?;
-    let said = subject("b").fails("SourceNotTrusted").await?;
-    ensure!(said.contains("not signed by the link's CA"), "{said}");
+    imports.create(&for_a_day("b", "c2", "lister")).await?;
+    let message = subject("b").fails("SourceNotTrusted").await?;
+    ensure!(message.contains("not signed by the link's CA"), "{message}");
     a.fails_unharmed("SourceNotTrusted").await?;
     proxy.replace_target(address(&source));
     importer.clock.turn(SignedDuration::from_mins(5));
     subject("b").ready().await;
 
-    // A bundle that is extended, as for a rotation, is in each Secret.
+    // An authority that is added to the link, as for a rotation, is added to each Secret.
     let both = [source.ca_pem(), other.ca_pem()];
-    apply_link(&target, "c2", &link(&proxy.url(), &both)?).await?;
+    apply_link(target, "c2", &link(&proxy.url(), &both)?).await?;
     eventually("the Secret has both authorities", async || {
         let bundle = a.values().await?["ca.crt"].clone();
         ensure!(both.iter().all(|authority| bundle.contains(authority)), "{bundle}");
@@ -77,17 +77,18 @@ async fn a_cluster_that_takes_the_place_of_the_source() -> anyhow::Result<()> {
     })
     .await;
 
-    // Now the other passes, takes the link's token, and is still another: neither an import that is
-    // new nor one that is due gets a token of it.
+    // Now the other cluster's certificate is valid, and it accepts the link's token. Still, no import gets a token of
+    // it, neither a new one nor one that is due.
     proxy.replace_target(address(&other));
-    imports.create(&for_a_day("c", "c2")).await?;
-    let said = subject("c").fails("ClusterIdentityMismatch").await?;
-    ensure!(said.contains(&proxy.url()) && said.contains(&uid(&other).await?), "{said}");
+    imports.create(&for_a_day("c", "c2", "lister")).await?;
+    let message = subject("c").fails("ClusterIdentityMismatch").await?;
+    ensure!(message.contains(&proxy.url()) && message.contains(&uid(&other).await?), "{message}");
     let failed = a.fails_unharmed("ClusterIdentityMismatch").await?;
-    ensure!(imports.secrets.get_opt("c-token").await?.is_none(), "there is a token of it");
+    ensure!(imports.secrets.get_opt("c-token").await?.is_none(), "it has a token of the other cluster");
 
     proxy.replace_target(address(&source));
     a.recovers(&failed).await;
     subject("c").ready().await;
-    importer.stop().await
+    importer.stop().await?;
+    linked.release().await
 }

@@ -1,4 +1,4 @@
-//! The source answers, and refuses: who the link is, what it may do, how often.
+//! The source refuses the link: its identity (401), its rights (403), its rate (429).
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
@@ -8,10 +8,7 @@ use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use kube::api::PostParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Client, Config};
-use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, Proxy, apply_link, client, create_pod_lister, eventually,
-    linked_clusters,
-};
+use mcsa_tests::{Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, client, eventually};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -26,7 +23,7 @@ async fn identity(source: &Cluster) -> anyhow::Result<Kubeconfig> {
 async fn answers(kubeconfig: &Kubeconfig, code: u16) -> anyhow::Result<()> {
     let mut config = Config::try_from(kubeconfig.clone())?;
     config.proxy_url = None;
-    // Else a client waits for better times by itself.
+    // Otherwise, the client retries by itself.
     config.default_retry = false;
     let reviews = Api::<SelfSubjectReview>::all(Client::try_from(config)?);
     eventually(format!("the source answers the link with {code}"), async || {
@@ -41,9 +38,9 @@ async fn answers(kubeconfig: &Kubeconfig, code: u16) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_refuses_the_link() -> anyhow::Result<()> {
-    let (target, source) = linked_clusters().await?;
-    create_pod_lister(&source, "lister").await?;
+async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> {
+    let linked = LinkedTarget::acquire().await?;
+    let LinkedTarget { target, source, namespace } = &linked;
     let role = |name: &'static str, verbs: &'static str, resources: &'static str| {
         ["create", "clusterrole", name, verbs, resources]
     };
@@ -60,57 +57,64 @@ async fn a_source_that_refuses_the_link() -> anyhow::Result<()> {
     ] {
         source.kubectl(args).await?;
     }
-    let link = identity(&source).await?;
-    apply_link(&target, "c2", &link).await?;
-    let importer = Importer::of(&target).await?;
-    let imports = Imports::of(target.client(), "default");
-    imports.create(&for_a_day("a", "c2")).await?;
+    let link = identity(source).await?;
+    apply_link(target, "c2", &link).await?;
+    let importer = Importer::of(target).await?;
+    let imports = Imports::of(target.client(), namespace);
+    imports.create(&for_a_day("a", "c2", namespace)).await?;
     let a = Subject { importer: &importer, imports: &imports, name: "a" };
     a.ready().await;
 
-    // 401: its identity is gone. A link with another identity mends it at once.
+    // 401: its identity is gone. A link with another identity repairs it at once.
     source.kubectl(["-n", "links", "delete", "serviceaccount", "c1"]).await?;
     answers(&link, 401).await?;
     let failed = a.fails_unharmed("LinkUnauthorized").await?;
-    ensure!(failed.said.contains("kubemcsa bootstrap") && failed.said.contains("c2"), "{}", failed.said);
+    ensure!(
+        failed.message.contains("kubemcsa bootstrap") && failed.message.contains("c2"),
+        "{}",
+        failed.message
+    );
     source.kubectl(["-n", "links", "create", "serviceaccount", "c1"]).await?;
-    let link = identity(&source).await?;
-    apply_link(&target, "c2", &link).await?;
+    let link = identity(source).await?;
+    apply_link(target, "c2", &link).await?;
     a.has_another(&failed.values).await;
 
-    // 403: it may not mint.
+    // 403: it may not request tokens.
     source.kubectl(["delete", "clusterrolebinding", "minter"]).await?;
-    let review = ["auth", "can-i", "create", "serviceaccounts", "--subresource=token", "-n", "lister"];
+    let review = ["auth", "can-i", "create", "serviceaccounts", "--subresource=token", "-n", namespace];
     let may_mint = async || {
         let whom = ["--as=system:serviceaccount:links:c1"];
         source.kubectl(review.iter().chain(&whom)).await.is_ok()
     };
-    eventually("the source has noticed", async || if may_mint().await { Err("not yet") } else { Ok(()) })
-        .await;
+    eventually("the link may not", async || if may_mint().await { Err("it may") } else { Ok(()) }).await;
     let failed = a.fails_unharmed("Forbidden").await?;
-    ensure!(failed.said.contains("lister/pod-lister") && failed.said.contains("c2"), "{}", failed.said);
+    ensure!(
+        failed.message.contains(&format!("{namespace}/pod-lister")) && failed.message.contains("c2"),
+        "{}",
+        failed.message
+    );
     source.kubectl(bind("minter")).await?;
-    eventually("the source has noticed", async || if may_mint().await { Ok(()) } else { Err("not yet") })
-        .await;
+    eventually("the link may", async || if may_mint().await { Ok(()) } else { Err("it may not") }).await;
     a.recovers(&failed).await;
 
-    // 429: the source takes no request of its any more.
-    let throttle = throttle(&source, &link).await?;
+    // 429: the source rejects all requests of the link.
+    let throttle = throttle(source, &link).await?;
     answers(&link, 429).await?;
     let failed = a.fails_unharmed("Throttled").await?;
-    ensure!(failed.said.contains("c2"), "{}", failed.said);
+    ensure!(failed.message.contains("c2"), "{}", failed.message);
     drop(throttle);
     source.kubectl(["delete", "flowschema", "no-links"]).await?;
-    // Else it is refused once more, and told to come back after a minute.
+    // Otherwise, it would be rejected once more, and told to retry after a minute.
     answers(&link, 201).await?;
     a.recovers(&failed).await;
-    importer.stop().await.context("stopping")
+    importer.stop().await.context("stopping the importer")?;
+    linked.release().await
 }
 
-/// Has API Priority and Fairness turn away whatever the link asks, until what this returns is dropped.
+/// Makes API Priority and Fairness reject all requests of the link, until the returned value is dropped.
 ///
-/// A level without a single seat still lets through one request at a time, so one is held there: by an
-/// admission webhook that does not answer.
+/// A priority level without seats still serves one request at a time. An admission webhook that does not answer occupies
+/// it.
 async fn throttle(source: &Cluster, link: &Kubeconfig) -> anyhow::Result<Throttle> {
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     proxy.set(Fault::Hang);
@@ -133,7 +137,7 @@ async fn throttle(source: &Cluster, link: &Kubeconfig) -> anyhow::Result<Throttl
         "metadata": { "name": "none" },
         "spec": { "type": "Limited", "limited": {
             "nominalConcurrencyShares": 0,
-            // Nor may it borrow from other levels.
+            // It must not borrow from other levels either.
             "borrowingLimitPercent": 0,
             "limitResponse": { "type": "Reject" },
         } },

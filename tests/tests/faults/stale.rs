@@ -1,5 +1,4 @@
-//! The importer was cut off from the target: for so long that its watches can't be resumed, or without
-//! being told.
+//! The importer was cut off from the target: so long that its watches can't be resumed, or without an error.
 
 use std::time::Duration;
 
@@ -10,20 +9,20 @@ use kube::core::ApiResource;
 use kube::{Api, Client, Config};
 use mcsa_client::ServiceAccountImport;
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, Proxy, client, create_pod_lister, eventually, kubeconfig_with_server,
-    linked_clusters, pod_lister_import, tokens_minted_in,
+    Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, client, eventually, kubeconfig_with_server,
+    pod_lister_import, tokens_minted_in,
 };
 use serde_json::json;
 
 use super::Subject;
 
-/// The version of all that there is, at which a watch could begin.
+/// The current resource version, at which a watch could start.
 async fn version(client: &Client) -> anyhow::Result<String> {
     let api = Api::<ServiceAccountImport>::all(client.clone());
     api.list(&ListParams::default()).await?.metadata.resource_version.context("a list has a version")
 }
 
-/// Whether a watch that begins at this version is told that it is too old.
+/// Whether this version is too old for a watch to start at.
 async fn is_expired(client: &Client, version: &str) -> anyhow::Result<bool> {
     let resource = ApiResource::erase::<ServiceAccountImport>(&());
     let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
@@ -32,7 +31,7 @@ async fn is_expired(client: &Client, version: &str) -> anyhow::Result<bool> {
     Ok(matches!(first, Some(WatchEvent::Error(status)) if status.code == 410))
 }
 
-/// How often these were listed in all namespaces, by whom is no component of the cluster.
+/// How often a client that is no component of the cluster listed a resource in all namespaces.
 fn lists(target: &Cluster, resource: &str) -> anyhow::Result<usize> {
     let events = target.audit_events()?.into_iter().filter(|event| {
         let object = event.object_ref.as_ref();
@@ -45,39 +44,39 @@ fn lists(target: &Cluster, resource: &str) -> anyhow::Result<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_that_is_too_old_is_begun_anew() -> anyhow::Result<()> {
-    let (target, source) = linked_clusters().await?;
-    // Else its garbage collector learns of imports after half a minute.
-    target.restart_controller_manager()?;
-    create_pod_lister(&source, "lister").await?;
+async fn expired_watch_is_restarted_with_a_list() -> anyhow::Result<()> {
+    let LinkedTarget { target, source, namespace } = LinkedTarget::acquire().await?;
     let proxy = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
     let importer = Importer::start(client(kubeconfig_with_server(target.kubeconfig_value(), &proxy.url()))?);
-    let imports = Imports::of(target.client(), "default");
+    let imports = Imports::of(target.client(), &namespace);
     let subject = |name| Subject { importer: &importer, imports: &imports, name };
     for name in ["deleted", "edited", "lost"] {
-        imports.create(&pod_lister_import(name, "c2", "lister")).await?;
+        imports.create(&pod_lister_import(name, "c2", &namespace)).await?;
         subject(name).ready().await;
     }
     let (edited, lost) = (subject("edited").values().await?, subject("lost").values().await?);
 
-    // What happens while the importer is cut off; then the API server forgets the past.
+    // Changes while the importer is cut off. A restarted API server has no events of before.
     proxy.set(Fault::Refuse);
     let old = version(&target.client()).await?;
     imports.api.delete("deleted", &Default::default()).await?;
-    imports.create(&pod_lister_import("made", "c2", "lister")).await?;
+    imports.create(&pod_lister_import("made", "c2", &namespace)).await?;
     let edit = Patch::Merge(json!({ "stringData": { "token": "edited" } }));
     imports.secrets.patch("edited-token", &PatchParams::default(), &edit).await?;
     imports.secrets.delete("lost-token", &Default::default()).await?;
     target.stop_api_server();
     target.start_api_server().await?;
-    ensure!(is_expired(&target.client(), &old).await?, "a watch can still begin at {old}");
+    // Otherwise, its garbage collector would discover the CRD after up to half a minute. Not before the API server is
+    // back: a controller manager that can't initialize ends.
+    target.restart_controller_manager()?;
+    ensure!(is_expired(&target.client(), &old).await?, "a watch can still start at {old}");
     let listed = (lists(&target, "serviceaccountimports")?, lists(&target, "secrets")?);
     proxy.set(Fault::Pass);
 
     subject("made").ready().await;
     eventually("the edited Secret is repaired", async || {
         let token = subject("edited").values().await?["token"].clone();
-        ensure!(token != "edited" && token != edited["token"], "it is not");
+        ensure!(token != "edited" && token != edited["token"], "not yet");
         anyhow::Ok(())
     })
     .await;
@@ -85,35 +84,36 @@ async fn a_watch_that_is_too_old_is_begun_anew() -> anyhow::Result<()> {
     subject("lost").has_another(&lost).await;
     eventually("the deleted import's Secret is gone", async || {
         let left = imports.secrets.get_opt("deleted-token").await?;
-        ensure!(left.is_none(), "it is there");
+        ensure!(left.is_none(), "still there");
         anyhow::Ok(())
     })
     .await;
     ensure!(lists(&target, "serviceaccountimports")? > listed.0, "imports were not listed again");
     ensure!(lists(&target, "secrets")? > listed.1, "Secrets were not listed again");
-    let minted = tokens_minted_in(&source, "lister")?;
-    ensure!(minted == 3 + 3, "{minted} tokens, not one more for each that is new, edited or lost");
+    let minted = tokens_minted_in(&source, &namespace)?;
+    ensure!(minted == 3 + 3, "{minted} tokens, not one more for each new, edited or lost Secret");
     importer.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_that_falls_silent_is_begun_anew() -> anyhow::Result<()> {
-    let (target, source) = linked_clusters().await?;
-    create_pod_lister(&source, "lister").await?;
+async fn silent_watch_is_restarted() -> anyhow::Result<()> {
+    let linked = LinkedTarget::acquire().await?;
+    let LinkedTarget { target, namespace, .. } = &linked;
     let proxy = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
     let mut config = Config::try_from(kubeconfig_with_server(target.kubeconfig_value(), &proxy.url()))?;
     config.proxy_url = None;
-    // As the importer has it, but for the length: a test does not wait for two bookmarks.
+    // As in the importer, but shorter: a test does not wait for two bookmarks.
     config.read_timeout = Some(Duration::from_secs(3));
     config.reset_reader_on_write = true;
     let importer = Importer::start(Client::try_from(config)?);
-    let imports = Imports::of(target.client(), "default");
+    let imports = Imports::of(target.client(), namespace);
     let subject = |name| Subject { importer: &importer, imports: &imports, name };
-    imports.create(&pod_lister_import("a", "c2", "lister")).await?;
+    imports.create(&pod_lister_import("a", "c2", namespace)).await?;
     subject("a").ready().await;
 
     proxy.freeze_connections();
-    imports.create(&pod_lister_import("b", "c2", "lister")).await?;
+    imports.create(&pod_lister_import("b", "c2", namespace)).await?;
     subject("b").ready().await;
-    importer.stop().await
+    importer.stop().await?;
+    linked.release().await
 }

@@ -1,4 +1,4 @@
-//! A link whose token ran out while no importer was there to refresh it.
+//! A link whose token expired because no importer refreshed it.
 
 use anyhow::{Context, ensure};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::World;
 
-/// The token as it will be in a day and a minute: what it says of itself is over.
+/// The token as it is in a day and a minute: its own claims say that it is expired.
 fn aged(token: &str) -> anyhow::Result<String> {
     let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();
     let mut claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(&parts[1])?)?;
     for claim in ["iat", "nbf", "exp"] {
-        let time = claims[claim].as_i64().with_context(|| format!("{claim} is no time"))?;
+        let time = claims[claim].as_i64().with_context(|| format!("{claim} is not a time"))?;
         claims[claim] = (time - 86_460).into();
     }
     parts[1] = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
@@ -22,8 +22,8 @@ fn aged(token: &str) -> anyhow::Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bootstrap_again_mends_it_and_check_says_so() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn expired_link_is_reported_by_check_and_renewed_by_bootstrap() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.run(&["bootstrap"])?;
     let mut secret = world.links().secrets.get("c2-token").await?;
     let data = secret.data.as_mut().context("no data")?;
@@ -41,14 +41,14 @@ async fn bootstrap_again_mends_it_and_check_says_so() -> anyhow::Result<()> {
     let report: Value = serde_json::from_slice(&output.stdout)?;
     let findings = report["findings"].as_array().context("no findings")?;
     let finding = findings.iter().find(|finding| finding["reason"] == "LinkExpired");
-    let mend = finding.with_context(|| format!("{report:#}"))?["mend"].as_str().context("no mend")?;
+    let fix = finding.with_context(|| format!("{report:#}"))?["mend"].as_str().context("no fix")?;
 
-    // What check says, is what helps; only the source's context is for people to know.
-    let words: Vec<_> = mend.split_whitespace().map(|word| word.replace("SOURCE_CONTEXT", "c2")).collect();
-    ensure!(words[0] == "kubemcsa", "{mend}");
-    mcsa_tests::kubemcsa_ok(&world.kubeconfig, words[1..].iter().map(String::as_str))?;
+    // The command that check prints renews the link. Only the source's context is a placeholder.
+    let args: Vec<_> = fix.split_whitespace().map(|word| word.replace("SOURCE_CONTEXT", "c2")).collect();
+    ensure!(args[0] == "kubemcsa", "{fix}");
+    mcsa_tests::kubemcsa_ok(&world.kubeconfig, args[1..].iter().map(String::as_str))?;
     world.stolen().await?.apiserver_version().await?;
     let table = mcsa_tests::kubemcsa_ok(&world.kubeconfig, ["links", "--context", "c1"])?;
     ensure!(!table.contains("Expired"), "{table}");
-    Ok(())
+    world.release().await
 }

@@ -1,4 +1,4 @@
-//! Killed at any step: the link works, and another run finishes.
+//! A command is interrupted at any step: the link still works, and another run finishes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -9,29 +9,29 @@ use mcsa_tests::{eventually, pod_lister_import, program};
 
 use super::{BOTH, World};
 
-/// Runs a command about the link, and ends it by a signal once it has said `lines` lines; whether that
-/// was before it was done.
+/// Runs a command about the link, and sends it a signal once it has printed `lines` lines. Returns whether the signal
+/// ended it.
 fn interrupt(world: &World, command: &[&str], lines: usize, signal: &str) -> anyhow::Result<bool> {
-    // Ready before the command begins, which may be done before a shell has started on a busy machine.
+    // Starts before the command, which may finish sooner than a shell starts on a busy machine.
     let kill = format!("read pid; kill -s {signal} $pid");
     let mut killer = Command::new("sh").args(["-c", &kill]).stdin(Stdio::piped()).spawn()?;
     let mut child = Command::new(program("kubemcsa")?);
     child.env("KUBECONFIG", &world.kubeconfig).args(command).args(BOTH);
     let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     let stderr = child.stderr.take().context("stderr is piped")?;
-    let said = BufReader::new(stderr).lines().take(lines).count();
+    let printed = BufReader::new(stderr).lines().take(lines).count();
     writeln!(killer.stdin.take().context("stdin is piped")?, "{}", child.id())?;
     killer.wait()?;
     let status = child.wait()?;
-    Ok(said == lines && !status.success())
+    Ok(printed == lines && !status.success())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_that_is_interrupted_harms_no_import() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn interrupted_rotation_harms_no_import() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     let imports = world.accounts().await?;
     world.run(&["bootstrap"])?;
-    let _daemons = world.daemons().await?;
+    let daemons = world.daemons().await?;
     eventually("the importer has the link", async || world.links().ready("c2").await).await;
     let mut steps = 0;
     for signal in ["INT", "KILL"] {
@@ -43,7 +43,7 @@ async fn a_rotation_that_is_interrupted_harms_no_import() -> anyhow::Result<()> 
                 imports.ready(&name).await
             })
             .await;
-            // Either finishes: the one what the other has begun, too.
+            // Bootstrap finishes a rotation, too.
             if lines % 2 == 0 {
                 world.run(&["bootstrap"])?;
             }
@@ -60,12 +60,13 @@ async fn a_rotation_that_is_interrupted_harms_no_import() -> anyhow::Result<()> 
     );
     let left = world.source.kubectl(["-n", SYSTEM_NAMESPACE, "get", "secrets", "-o", "name"]).await?;
     ensure!(left.trim() == "secret/c1", "left: {left}");
-    Ok(())
+    drop(daemons);
+    world.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_interrupted_while_narrowing_has_widened_nothing() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn interrupted_bootstrap_with_allow_widens_nothing() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.accounts().await?;
     let everything = "clusterrolebinding.rbac.authorization.k8s.io/multicluster-service-account-link-c1";
     let mut lines = 0;
@@ -75,20 +76,20 @@ async fn whoever_is_interrupted_while_narrowing_has_widened_nothing() -> anyhow:
         let is_wide = world.traces().await?.contains(everything);
         ensure!(
             !(has_identity && is_wide),
-            "killed after {lines} lines, and run again without a word of rights"
+            "killed after {lines} lines, and widened by another run without --allow"
         );
         world.forget()?;
         lines += 1;
     }
     ensure!(lines > 0, "it was never interrupted");
-    Ok(())
+    world.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_and_check_tell_of_a_rotation_that_was_interrupted() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn links_reports_an_interrupted_rotation() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.run(&["bootstrap"])?;
-    // Without an importer, nobody takes it further.
+    // No importer runs that would continue the rotation.
     let is_interim = || anyhow::Ok(world.table()?.contains("RotationUnfinished"));
     let mut lines = 0;
     while interrupt(&world, &["rotate"], lines, "KILL")? && !is_interim()? {
@@ -97,12 +98,12 @@ async fn links_and_check_tell_of_a_rotation_that_was_interrupted() -> anyhow::Re
     ensure!(is_interim()?, "{}", world.table()?);
     world.run(&["rotate"])?;
     ensure!(!is_interim()?, "{}", world.table()?);
-    Ok(())
+    world.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bootstrap_and_unlink_finish_what_was_interrupted() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn interrupted_bootstrap_and_unlink_are_finished_by_another_run() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.accounts().await?;
     for command in [&["bootstrap", "--allow", "team-a"][..], &["unlink"]] {
         let mut lines = 0;
@@ -116,5 +117,5 @@ async fn bootstrap_and_unlink_finish_what_was_interrupted() -> anyhow::Result<()
             _ => ensure!(world.traces().await?.is_empty(), "left: {:?}", world.traces().await?),
         }
     }
-    Ok(())
+    world.release().await
 }

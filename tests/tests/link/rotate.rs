@@ -1,4 +1,4 @@
-//! `rotate`: another credential, and no import fails while it changes.
+//! `rotate`: replaces the link's credential, and no import fails meanwhile.
 
 use anyhow::{Context, ensure};
 use kube::Api;
@@ -10,10 +10,10 @@ use super::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_import_fails_while_a_link_is_rotated() -> anyhow::Result<()> {
-    let world = World::start().await?;
+    let world = World::acquire().await?;
     let imports = world.accounts().await?;
     world.run(&["bootstrap"])?;
-    let _daemons = world.daemons().await?;
+    let daemons = world.daemons().await?;
     eventually("the importer has the link", async || world.links().ready("c2").await).await;
 
     for round in 0..2 {
@@ -24,15 +24,15 @@ async fn no_import_fails_while_a_link_is_rotated() -> anyhow::Result<()> {
                 mcsa_tests::kubemcsa_ok(&kubeconfig, ["rotate"].into_iter().chain(both))
             })
         };
-        // Meanwhile there is something to mint all the time.
+        // Meanwhile, the importer always has a token to request.
         let mut declared = 0;
         while !rotation.is_finished() {
             let name = format!("import-{round}-{declared}");
             imports.create(&pod_lister_import(&name, "c2", "team-a")).await?;
             let import =
                 eventually("an import is ready or failed", async || settled(&imports.api, &name).await).await;
-            let says = import.condition("Refreshed").context("it has a condition")?;
-            ensure!(says.status == "True", "{name} failed: {}", says.message);
+            let refreshed = import.condition("Refreshed").context("no condition")?;
+            ensure!(refreshed.status == "True", "{name} failed: {}", refreshed.message);
             declared += 1;
         }
         rotation.await??;
@@ -42,31 +42,34 @@ async fn no_import_fails_while_a_link_is_rotated() -> anyhow::Result<()> {
         let left = world.source.kubectl(["-n", SYSTEM_NAMESPACE, "get", "secrets", "-o", "name"]).await?;
         ensure!(left.trim() == "secret/c1", "left: {left}");
     }
-    // The importer goes on by itself: it has what it takes to refresh the link.
+    // The importer can refresh the link.
     world.links().condition("c2", "Refreshed", "True", None).await?;
-    Ok(())
+    drop(daemons);
+    world.release().await
 }
 
 async fn settled(imports: &Api<ServiceAccountImport>, name: &str) -> anyhow::Result<ServiceAccountImport> {
     let import = imports.get(name).await?;
-    ensure!(import.condition("Refreshed").is_some(), "nothing is said of it yet");
+    ensure!(import.condition("Refreshed").is_some(), "no condition yet");
     Ok(import)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_t_be_rotated_says_what_to_run() -> anyhow::Result<()> {
-    let world = World::start().await?;
-    let said = world.refused(&["rotate"])?;
+async fn rotate_without_a_link_prints_the_command_that_helps() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
+    let stderr = world.refused(&["rotate"])?;
     ensure!(
-        said.contains("there is no link to c2") && said.contains("kubemcsa bootstrap --target-context c1"),
-        "{said}"
+        stderr.contains("there is no link to c2")
+            && stderr.contains("kubemcsa bootstrap --target-context c1"),
+        "{stderr}"
     );
-    // Without an importer there is nobody to wait for, and it goes as well.
+    // Without an importer, rotate does not wait for one.
     world.run(&["bootstrap"])?;
     world.run(&["rotate"])?;
     world.source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "serviceaccount", "c1"]).await?;
-    let said = world.refused(&["rotate"])?;
-    ensure!(said.contains("the service account of c1 is gone"), "{said}");
+    let stderr = world.refused(&["rotate"])?;
+    ensure!(stderr.contains("the service account of c1 is gone"), "{stderr}");
     world.run(&["bootstrap"])?;
-    world.run(&["rotate"]).map(drop)
+    world.run(&["rotate"])?;
+    world.release().await
 }

@@ -1,4 +1,4 @@
-//! Several at once: sources of one `bootstrap`, and people who run it at the same time.
+//! `bootstrap` with several sources, and several runs of `bootstrap` at the same time.
 
 use std::process::{Command, Stdio};
 
@@ -10,11 +10,11 @@ use mcsa_tests::{Cluster, Imports, client, eventually, kubemcsa, program};
 use super::{BOTH, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_fails_does_not_stop_the_others() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn failing_source_does_not_stop_the_others() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     let third = Cluster::start("c3").await?;
     let mut all = Kubeconfig::read_from(&world.kubeconfig)?.merge(third.kubeconfig_value())?;
-    // One that nobody is at home at, and one whose context leads nowhere.
+    // A source that does not answer; `nowhere` is a context that does not exist.
     let mut dead = third.kubeconfig_value();
     dead =
         serde_json::from_str(&serde_json::to_string(&dead)?.replace(&third.server(), "https://127.0.0.1:1"))?;
@@ -31,16 +31,16 @@ async fn a_source_that_fails_does_not_stop_the_others() -> anyhow::Result<()> {
     };
     for _ in 0..2 {
         let output = bootstrap()?;
-        let said = String::from_utf8(output.stderr)?;
-        ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{}: {said}", output.status);
-        for (context, says) in
+        let stderr = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{}: {stderr}", output.status);
+        for (context, expected) in
             [("c2", "linked to c1"), ("c3", "linked to c1"), ("dead", "failed"), ("nowhere", "failed")]
         {
             let lines: Vec<_> =
-                said.lines().filter(|line| line.starts_with(&format!("{context}  "))).collect();
-            ensure!(lines.len() == 1 && lines[0].contains(says), "of {context}: {lines:?}\n{said}");
+                stderr.lines().filter(|line| line.starts_with(&format!("{context}  "))).collect();
+            ensure!(lines.len() == 1 && lines[0].contains(expected), "of {context}: {lines:?}\n{stderr}");
         }
-        let last = said.lines().last().unwrap_or_default();
+        let last = stderr.lines().last().unwrap_or_default();
         ensure!(last.contains("linked 2 of 4 sources; failed: dead, nowhere"), "{last}");
     }
     let links = Imports::of(world.target.client(), SYSTEM_NAMESPACE);
@@ -50,16 +50,16 @@ async fn a_source_that_fails_does_not_stop_the_others() -> anyhow::Result<()> {
         link.apiserver_version().await?;
     }
 
-    // What is about one source can't be about two; that is wrong usage.
+    // A flag about one source can't be combined with two sources.
     let args = ["bootstrap", "--source-context", "c2", "--source-context", "c3", "--source-name", "x"];
     ensure!(kubemcsa(&kubeconfig, args)?.status.code() == Some(2));
-    Ok(())
+    world.release().await
 }
 
-/// Two who do not agree what a link may import: whoever succeeds has told the truth.
+/// Two runs that disagree on what the link may import: a run that succeeds printed the truth.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_who_differ_nobody_is_told_what_is_not_so() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn of_two_runs_that_disagree_not_both_succeed_with_wide_grants() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.accounts().await?;
     let everything = "clusterrolebinding.rbac.authorization.k8s.io/multicluster-service-account-link-c1";
     for _ in 0..3 {
@@ -71,19 +71,19 @@ async fn of_two_who_differ_nobody_is_told_what_is_not_so() -> anyhow::Result<()>
         let (bare, narrow) = (start(&[])?, start(&["--allow", "team-a"])?);
         let ended = [bare.wait_with_output()?, narrow.wait_with_output()?];
         let is_wide = world.traces().await?.contains(everything);
-        let said = ended.each_ref().map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+        let stderr = ended.each_ref().map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
         let are_done = ended.each_ref().map(|output| output.status.success());
-        ensure!(!(is_wide && are_done == [true, true]), "{}\nand\n{}", said[0], said[1]);
+        ensure!(!(is_wide && are_done == [true, true]), "{}\nand\n{}", stderr[0], stderr[1]);
         world.run(&["bootstrap", "--allow", "team-a"])?;
         world.forget()?;
     }
-    Ok(())
+    world.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_at_the_same_time_make_one_link() -> anyhow::Result<()> {
-    let world = World::start().await?;
-    let _daemons = world.daemons().await?;
+async fn two_concurrent_runs_create_one_link() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
+    let daemons = world.daemons().await?;
     for round in 0..3 {
         let start = || {
             let mut command = Command::new(program("kubemcsa")?);
@@ -101,9 +101,10 @@ async fn two_at_the_same_time_make_one_link() -> anyhow::Result<()> {
         .await;
         world.stolen().await?.apiserver_version().await?;
         if round == 1 {
-            // Anew, from nothing on either side.
+            // The last round starts without a link on either side.
             world.run(&["unlink"])?;
         }
     }
-    Ok(())
+    drop(daemons);
+    world.release().await
 }

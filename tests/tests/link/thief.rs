@@ -1,4 +1,4 @@
-//! What a stolen link token can do: tried, not argued.
+//! What a thief of a link's token can do: the tests try it.
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
@@ -10,7 +10,7 @@ use mcsa_tests::{create_pod_lister, eventually_within};
 
 use super::World;
 
-/// Tries to mint; what the source says.
+/// Requests a token; returns the source's status code if it is refused.
 async fn mint(
     thief: &Client,
     namespace: &str,
@@ -35,8 +35,8 @@ where
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_token_is_worth_what_was_granted() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn stolen_token_allows_what_was_granted_and_no_more() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.accounts().await?;
     // Another target of the same source.
     let other = ["bootstrap", "--target-name", "other"];
@@ -50,7 +50,7 @@ async fn a_stolen_token_is_worth_what_was_granted() -> anyhow::Result<()> {
         ("kube-system", "default", 3600, None),
         ("kube-public", "default", 3600, None),
         (SYSTEM_NAMESPACE, "other", 3600, Some("other")),
-        // One of its own that would outlive the deletion of the Secret.
+        // A token of its own identity that would outlive the deletion of the Secret.
         (SYSTEM_NAMESPACE, "c1", 3600, None),
         (SYSTEM_NAMESPACE, "c1", 3600, Some("other")),
         ("team-a", "pod-lister", 86_401, None),
@@ -64,7 +64,7 @@ async fn a_stolen_token_is_worth_what_was_granted() -> anyhow::Result<()> {
     ensure!(!may_read(Api::<Namespace>::all(thief.clone())).await, "it reads namespaces");
     ensure!(may_read(Api::<ServiceAccount>::all(thief.clone())).await, "that is what a link may read");
 
-    // Confined, it is worth less; the token is the same.
+    // Narrower grants apply to the same token.
     world.run(&["bootstrap", "--allow", "team-a/pod-lister"])?;
     let minted = async || mint(&thief, "team-b", "pod-lister", 3600, None).await;
     eventually_within(std::time::Duration::from_secs(30), "the rights are gone", async || {
@@ -80,23 +80,23 @@ async fn a_stolen_token_is_worth_what_was_granted() -> anyhow::Result<()> {
     ensure!(mint(&thief, SYSTEM_NAMESPACE, "other", 3600, Some("other")).await == Err(403));
     ensure!(mint(&thief, SYSTEM_NAMESPACE, "c1", 3600, Some("c1")).await == Ok(()), "it must refresh itself");
     ensure!(!may_read(Api::<ServiceAccount>::all(thief.clone())).await, "it reads what it may not import");
-    Ok(())
+    world.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_stolen_is_worth_nothing_after_rotate_and_unlink() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn stolen_token_is_refused_after_rotate_and_unlink() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.accounts().await?;
     for end in ["rotate", "unlink"] {
         world.run(&["bootstrap"])?;
         let thief = world.stolen().await?;
-        // A careful thief has made more of it.
+        // The thief has requested a second token.
         let own: Api<ServiceAccount> = Api::namespaced(thief.clone(), SYSTEM_NAMESPACE);
         let request = token::request(3600, &[], Some("c1"));
         let made = own.create_token_request("c1", &PostParams::default(), &request).await?;
         let made = made.status.context("no token")?.token;
         world.run(&[end])?;
-        // The command itself has waited until the source refused the token.
+        // The command has waited until the source refuses the token.
         let minted = mint(&thief, "team-a", "pod-lister", 3600, None).await;
         ensure!(minted == Err(401), "after {end}: {minted:?}");
         let mut config = kube::Config::new(world.source.server().parse()?);
@@ -106,7 +106,7 @@ async fn what_was_stolen_is_worth_nothing_after_rotate_and_unlink() -> anyhow::R
         let minted = mint(&second, "team-a", "pod-lister", 3600, None).await;
         ensure!(minted == Err(401), "after {end}, by the second token: {minted:?}");
     }
-    Ok(())
+    world.release().await
 }
 
 fn pem(text: &str) -> anyhow::Result<Vec<Vec<u8>>> {

@@ -1,4 +1,4 @@
-//! `unlink`: both sides clean, or the one that there is; and never somebody else's.
+//! `unlink`: cleans both sides, or the one that still exists, and never deletes anything else.
 
 use anyhow::ensure;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
@@ -7,11 +7,11 @@ use mcsa_tests::{Cluster, eventually, kubemcsa, kubemcsa_ok, pod_lister_import, 
 use super::{BOTH, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_sides_are_clean_and_another_link_can_follow() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn unlink_cleans_both_sides_and_another_link_can_follow() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     let imports = world.accounts().await?;
-    let _daemons = world.daemons().await?;
-    ensure!(world.traces().await?.is_empty(), "there is something before the first link");
+    let daemons = world.daemons().await?;
+    ensure!(world.traces().await?.is_empty(), "the source has objects before the first link");
     for keeps in [false, true] {
         world.run(&["bootstrap"])?;
         if !keeps {
@@ -21,10 +21,9 @@ async fn both_sides_are_clean_and_another_link_can_follow() -> anyhow::Result<()
             imports.condition("import", "Refreshed", "True", None).await
         })
         .await;
-        let rehearsed = world.attempt(&["unlink", "--dry-run"])?;
+        let dry_run = world.attempt(&["unlink", "--dry-run"])?;
         ensure!(
-            String::from_utf8(rehearsed.stderr)?
-                .contains("c1  secret/import-token -n demo deleted (dry run)")
+            String::from_utf8(dry_run.stderr)?.contains("c1  secret/import-token -n demo deleted (dry run)")
         );
         imports.ready("import").await?;
 
@@ -36,21 +35,22 @@ async fn both_sides_are_clean_and_another_link_can_follow() -> anyhow::Result<()
             ensure!(world.links().secrets.get_opt("c2-token").await?.is_none(), "its Secret is there");
             ensure!(imports.secrets.get_opt("import-token").await?.is_some() == keeps, "the import's Secret");
         }
-        eventually("the import says that there is no link", async || {
+        eventually("the import reports that there is no link", async || {
             imports.condition("import", "Refreshed", "False", Some("ClusterNotLinked")).await
         })
         .await;
     }
-    Ok(())
+    drop(daemons);
+    world.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_one_side_is_gone_the_other_is_cleaned() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn each_side_can_be_cleaned_alone() -> anyhow::Result<()> {
+    let world = World::start(Cluster::builder("c2")).await?;
     world.run(&["bootstrap"])?;
     world.source.stop_api_server();
-    let said = world.refused(&["unlink"])?;
-    ensure!(said.contains("c2: ") && said.contains("--local-only --target-context c1"), "{said}");
+    let stderr = world.refused(&["unlink"])?;
+    ensure!(stderr.contains("c2: ") && stderr.contains("--local-only --target-context c1"), "{stderr}");
     ensure!(world.links().api.get_opt("c2").await?.is_some(), "half of it is gone");
     let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", "c2"];
     for _ in 0..2 {
@@ -68,42 +68,42 @@ async fn where_one_side_is_gone_the_other_is_cleaned() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_somebody_else_is_removed() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn unlink_deletes_nothing_of_others() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.run(&["bootstrap"])?;
     let before = world.traces().await?;
-    // The wrong direction.
-    let turned = ["unlink", "--target-context", "c2", "--source-context", "c1"];
-    kubemcsa_ok(&world.kubeconfig, turned)?;
+    // The two clusters in the wrong order.
+    let swapped = ["unlink", "--target-context", "c2", "--source-context", "c1"];
+    kubemcsa_ok(&world.kubeconfig, swapped)?;
     ensure!(world.traces().await? == before, "the wrong direction removed something");
 
-    // Another cluster of the same name, told apart by its UID, and what the two say of each other.
+    // Another target with the same name, but another UID.
     let twin = Cluster::start("c1").await?;
     let kubeconfig = twin.dir().join("kubeconfig-of-both");
     write_merged_kubeconfig(&[&twin, &world.source], &kubeconfig)?;
     for command in ["unlink", "bootstrap", "rotate"] {
         let output = kubemcsa(&kubeconfig, [command].into_iter().chain(BOTH))?;
-        let said = String::from_utf8(output.stderr)?;
+        let stderr = String::from_utf8(output.stderr)?;
         ensure!(
             output.status.code() == Some(1)
-                && said.contains("of the same name") | said.contains("of that name"),
-            "{said}"
+                && stderr.contains("of the same name") | stderr.contains("of that name"),
+            "{stderr}"
         );
     }
     let allow = kubemcsa(&kubeconfig, ["allow", "team-a"].into_iter().chain(BOTH))?;
-    let said = String::from_utf8(allow.stderr)?;
-    ensure!(said.contains("another target of that name"), "{said}");
+    let stderr = String::from_utf8(allow.stderr)?;
+    ensure!(stderr.contains("another target of that name"), "{stderr}");
     ensure!(world.traces().await? == before, "another target removed something");
 
-    // A service account that is no link's, under a link's name.
+    // A service account that does not belong to a link.
     let namespaced = ["-n", SYSTEM_NAMESPACE, "create", "serviceaccount", "robot"];
     world.source.kubectl(namespaced).await?;
     let args = ["unlink", "--source-only", "--target-name", "robot", "--source-context", "c2"];
     let output = kubemcsa(&world.kubeconfig, args)?;
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1) && said.contains("doesn't belong to a link"), "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1) && stderr.contains("doesn't belong to a link"), "{stderr}");
 
-    // With it in the namespace, that stays; what only links need goes with the last of them.
+    // The namespace stays, because of that service account. Unlinking the last target deletes what links share.
     world.run(&["unlink"])?;
     let left = world.traces().await?;
     let kept: Vec<_> = left.iter().map(String::as_str).collect();
@@ -111,15 +111,15 @@ async fn nothing_of_somebody_else_is_removed() -> anyhow::Result<()> {
         kept == ["namespace/multicluster-service-account", "serviceaccount/default", "serviceaccount/robot"],
         "{kept:?}"
     );
-    Ok(())
+    world.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_links_one_stays() -> anyhow::Result<()> {
-    let world = World::start().await?;
+async fn unlink_keeps_the_link_of_the_opposite_direction() -> anyhow::Result<()> {
+    let world = World::acquire().await?;
     world.run(&["bootstrap"])?;
     let (target, source) = ("c2", "c1");
-    // Both ways: the source is a target, too, and its system namespace has a link of its own.
+    // The source is a target, too: its system namespace has a link. So this world is not released.
     let back = ["bootstrap", "--target-context", target, "--source-context", source];
     kubemcsa_ok(&world.kubeconfig, back)?;
     world.run(&["unlink"])?;
