@@ -62,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
     let names: Vec<_> = std::env::args().skip(1).collect();
     let [home, _, ..] = names.as_slice() else { bail!("usage: copy_configmap HOME CONTEXT...") };
     let clusters = Clusters::builder().contexts(Contexts::of_the_user(), &names).start()?;
-    let home = clusters.get(home).context("it has joined")?;
+    let home = clusters.get(home).with_context(|| format!("context {home} has not joined"))?;
     Controller::<ConfigMap>::new(&clusters, watcher::Config::default().labels("copy=everywhere"))
         .members(move |member| member.is_same(&home))
         .owns::<ConfigMap>(watcher::Config::default())

@@ -1,11 +1,10 @@
-//! A program in a pod that lists the pods of another cluster, as the service account that its import
-//! stands for:
+//! Lists the pods of another cluster, from a pod with an import:
 //!
 //! ```text
 //! list_remote_pods [IMPORT [SECONDS]]
 //! ```
 //!
-//! `IMPORT` is `c2-pod-lister` where it is not given. With `SECONDS`, it lists again and again.
+//! `IMPORT` defaults to `c2-pod-lister`. With `SECONDS`, it lists the pods again at this interval.
 
 use std::time::Duration;
 
@@ -21,9 +20,9 @@ async fn main() -> anyhow::Result<()> {
     let import = args.next().unwrap_or_else(|| "c2-pod-lister".into());
     let remote = config::import(&import)?;
     let Some(seconds) = args.next() else { return list(&remote).await };
-    let seconds = seconds.parse().with_context(|| format!("{seconds:?} is no number of seconds"))?;
+    let seconds = seconds.parse().with_context(|| format!("{seconds:?} is not a number of seconds"))?;
     loop {
-        // One that fails is no reason to stop: the next may be minutes after a source has come back.
+        // Continue after an error: if the program ended, the kubelet could restart it minutes later.
         if let Err(error) = list(&remote).await {
             eprintln!("{error:#}");
         }

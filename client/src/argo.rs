@@ -4,7 +4,7 @@
 //! | Secret | content | all clusters | one cluster |
 //! | --- | --- | --- | --- |
 //! | [`CLUSTERS`] | under each cluster's name, client-go's `rest.Config` as JSON | [`Reader::rest_configs`] | [`Reader::rest_config`] |
-//! | [`KUBECONFIG`] | under the key `value`, a kubeconfig whose contexts have the names of their clusters | [`Reader::contexts`] | [`Reader::context`] |
+//! | [`KUBECONFIG`] | under the key `value`, a kubeconfig with a context for each cluster, named after it | [`Reader::contexts`] | [`Reader::context`] |
 //! | with the label [`CLUSTER_LABEL`] | under the key `kubeconfig`, a kubeconfig: a profile | [`Reader::profiles`] | [`Reader::profile`] |
 //!
 //! The functions in the last column ignore errors in the entries of other clusters. Configurations that would run a
@@ -61,7 +61,7 @@ pub use self::profiles::Profiles;
 
 use crate::kubeconfig::Verification;
 
-/// Where Argo Workflows looks for them, unless it is installed elsewhere.
+/// The namespace of these Secrets, unless Argo Workflows is installed in another one.
 pub const NAMESPACE: &str = "argo";
 
 /// Name of the Secret that has a rest config for each cluster.
@@ -73,11 +73,11 @@ pub const KUBECONFIG: &str = "kubeconfig";
 /// Label of a profile; its value is the cluster's name.
 pub const CLUSTER_LABEL: &str = "workflows.argoproj.io/cluster";
 
-/// Annotation of a profile: the namespace of the workflows that it is for; empty, any. Without it, the
-/// profile's own.
+/// Annotation of a profile: the namespace of the workflows that may use it. Empty means any namespace. Defaults to the
+/// profile's own namespace.
 pub const WORKFLOW_NAMESPACE: &str = "workflows.argoproj.io/workflow-namespace";
 
-/// Annotation of a profile: the namespace of the cluster that it is for. Without it, any.
+/// Annotation of a profile: the namespace of the cluster that it gives access to. Defaults to any.
 pub const REMOTE_NAMESPACE: &str = "workflows.argoproj.io/namespace";
 
 /// Reads the Secrets. Refuses configurations that disable the verification of certificates, unless

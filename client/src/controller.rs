@@ -1,7 +1,7 @@
 //! Controllers for objects in several clusters.
 //!
-//! A [`Controller`] watches one kind in every member of a [`Clusters`], and reconciles each object that changes, in
-//! whichever cluster it is. It is used like kube's [`Controller`](kube::runtime::Controller) for one cluster:
+//! A [`Controller`] watches one kind in every member of a [`Clusters`], and reconciles each object that changes. Use it
+//! like kube's [`Controller`](kube::runtime::Controller) for one cluster:
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -39,8 +39,8 @@
 //!
 //! What several clusters add:
 //!
-//! - A cluster that is unreachable, hangs, or refuses a watch does not delay the others. The store keeps its last
-//!   known objects. Once it answers again, its objects are listed, and those that changed are reconciled.
+//! - A cluster that is unreachable, hangs, or refuses a watch does not delay the others. The store keeps the last
+//!   known objects of that cluster. Once it answers again, they are listed, and those that changed are reconciled.
 //! - Clusters join and leave while the controller runs.
 //! - An object may own objects in any cluster. [`Owner::apply_to`] records the owner. [`Controller::owns`] reconciles
 //!   the owner when an owned object changes, and deletes owned objects once the owner is gone. An object is deleted
@@ -54,7 +54,7 @@
 //! | --- | --- | --- |
 //! | the reconciled kind | `list`, `watch` | watching it |
 //! | kinds of [`Controller::owns`] and [`Controller::watches`] | `list`, `watch` | watching them |
-//! | the namespace `kube-system` | `get` | [`Request::owner`] and garbage collection: its UID identifies the cluster. Not needed in members from watched imports, whose clusters the importer has verified |
+//! | the namespace `kube-system` | `get` | [`Request::owner`] and garbage collection: its UID identifies the cluster. Not needed in members from watched imports, because the importer has verified their clusters |
 //! | the reconciled kind | `get` | garbage collection: proving that an owner is gone |
 //! | kinds of [`Controller::owns`] | `get`, `delete` | garbage collection |
 //! | the reconciled kind | `patch` | [`Controller::finalizer`] |

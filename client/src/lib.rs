@@ -1,11 +1,11 @@
 //! Work with several Kubernetes clusters: kube clients that use service accounts of other clusters, a set of such
 //! clusters that changes at runtime, and controllers for all of them.
 //!
-//! # In a minute
+//! # Example
 //!
-//! A `ServiceAccountImport` names a service account of another cluster that a namespace wants to use. The importer
-//! keeps a token of that service account in a Secret, and the webhook mounts the Secret into the pods that name the
-//! import. Such a pod can list the pods of the other cluster:
+//! A `ServiceAccountImport` imports a service account of another cluster into a namespace. The importer keeps a token of
+//! the service account in a Secret, and the webhook mounts the Secret into the pods that reference the import. Such a pod
+//! can list the pods of the other cluster:
 //!
 //! ```no_run
 //! use k8s_openapi::api::core::v1::Pod;
@@ -38,7 +38,7 @@
 //! # }
 //! ```
 //!
-//! # What is where
+//! # Modules
 //!
 //! | module | contents |
 //! | --- | --- |
@@ -46,17 +46,20 @@
 //! | [`live`] | configs that reload while they are in use |
 //! | [`clusters`] | a set of clusters that join, change and leave, and their health |
 //! | `controller` | controllers of objects in several clusters, and of objects that own others across them |
-//! | `argo` | what multi-cluster designs for Argo Workflows keep in Secrets, read |
+//! | `argo` | reads the Secrets of multi-cluster designs for Argo Workflows |
 //! | [`api`] | the `ServiceAccountImport` resource |
 //! | [`contract`] | annotations, labels, Secret keys and paths |
 //!
 //! # Features
 //!
-//! `controller` and `argo` turn on the modules of these names; neither is on by default.
+//! `controller` and `argo` enable the modules of these names. Both are off by default.
 //!
-//! Which Kubernetes [`k8s_openapi`] is for is for the program to choose, as always: depend on it with a feature such
-//! as `v1_33`. Rust 1.91 is needed; a later one may be with a new minor version. kube's types are in this
-//! crate's API: a new major version of kube is one of this crate as well.
+//! Your program selects the version of Kubernetes, as usual: depend on [`k8s_openapi`] with a feature such as `v1_33`.
+//!
+//! # Versions
+//!
+//! The minimum Rust version is 1.91; a minor version of this crate may raise it. This crate's API contains types of kube,
+//! so each new major version of kube requires a new major version of this crate.
 
 pub mod api;
 #[cfg(feature = "argo")]

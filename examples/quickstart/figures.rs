@@ -1,4 +1,4 @@
-//! What it took: times, sizes, memory.
+//! Durations, sizes and memory of the programs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,11 +12,11 @@ pub struct Programs {
     kubemcsa: PathBuf,
     importer: PathBuf,
     webhook: PathBuf,
-    /// The newcomer's own program.
+    /// The program that runs in a pod.
     pub list_remote_pods: PathBuf,
 }
 
-/// Builds them.
+/// Builds the programs.
 pub fn programs() -> anyhow::Result<Programs> {
     Ok(Programs {
         kubemcsa: mcsa_tests::program("kubemcsa")?,
@@ -26,13 +26,13 @@ pub fn programs() -> anyhow::Result<Programs> {
     })
 }
 
-/// What is told at the end.
+/// The table at the end.
 pub struct Figures {
     rows: Vec<(&'static str, String)>,
 }
 
 impl Figures {
-    /// Measures what there is to measure now.
+    /// Measures the running programs and their files.
     pub fn measure(total: Duration, ready_after: Duration, daemons: &Daemons, programs: &Programs) -> Self {
         let kind = if cfg!(debug_assertions) { "debug build" } else { "release build" };
         let memory = |kib: Option<u64>| match kib {
@@ -40,10 +40,10 @@ impl Figures {
             None => "unknown on this system".into(),
         };
         let mut rows = vec![
-            ("from nothing to done", format!("{:.1} s", total.as_secs_f64())),
-            ("from declared to Ready", format!("{} ms", ready_after.as_millis())),
-            ("importer, memory at rest", memory(daemons.importer.rss_kib())),
-            ("webhook, memory at rest", memory(daemons.webhook.rss_kib())),
+            ("total duration", format!("{:.1} s", total.as_secs_f64())),
+            ("time until the import is ready", format!("{} ms", ready_after.as_millis())),
+            ("importer, idle memory", memory(daemons.importer.rss_kib())),
+            ("webhook, idle memory", memory(daemons.webhook.rss_kib())),
         ];
         for (name, path) in [
             ("kubemcsa", &programs.kubemcsa),
@@ -55,7 +55,6 @@ impl Figures {
         Self { rows }
     }
 
-    /// Prints them.
     pub fn print(&self, narrator: &Narrator) {
         narrator.table("Figures", &self.rows);
     }

@@ -1,7 +1,7 @@
-//! The main job, from nothing, on two real clusters: a pod of c1 lists the pods of c2, as a service
-//! account of c2.
+//! Imports a service account between two new clusters, and shows each step: a program in c1 lists the pods of c2, with
+//! a service account of c2.
 //!
-//! `cargo run --example quickstart`; with `-- --keep`, the clusters stay.
+//! `cargo run --example quickstart`; with `-- --keep`, the clusters keep running.
 
 mod figures;
 mod narrator;
@@ -16,10 +16,10 @@ use crate::figures::Figures;
 use crate::narrator::Narrator;
 use crate::steps::Demo;
 
-/// Does the main job on two real clusters, and shows it.
+/// Import a service account between two new clusters, and show each step
 #[derive(clap::Parser)]
 struct Args {
-    /// Leave clusters, importer and webhook running
+    /// Keep clusters, importer and webhook running
     #[arg(long)]
     keep: bool,
 }
@@ -40,12 +40,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let mut narrator = Narrator::new();
     narrator.title("A pod of cluster c1 lists the pods of cluster c2");
 
-    narrator.step("Building the programs, and Kubernetes if this machine has not done so before");
+    narrator.step("Building the programs, and Kubernetes if it is not in the cache");
     let programs = figures::programs()?;
     mcsa_tests::binaries().await?;
     narrator.done("built");
 
-    narrator.step("Starting two real clusters, c1 and c2: etcd, API server and controller manager each");
+    narrator.step("Starting two clusters, c1 and c2, each with etcd, API server and controller manager");
     let demo = Demo::start().await?;
     narrator.done(&format!("c1 at {}, c2 at {}", demo.c1.server(), demo.c2.server()));
 
@@ -53,40 +53,41 @@ async fn run(args: Args) -> anyhow::Result<()> {
     narrator.command("kubemcsa install --context c1 --no-wait");
     narrator.output(&demo.kubemcsa(&["install", "--context", "c1", "--no-wait"])?);
     narrator.done(
-        "installed; there is no node here to run pods, so importer and webhook run beside the clusters",
+        "installed; these clusters have no nodes, so importer and webhook run as processes of this machine",
     );
 
-    narrator.step("Linking c1 to c2: c1's importer may then mint tokens of c2's service accounts");
+    narrator.step("Linking c1 to c2, so that c1's importer can mint tokens of c2's service accounts");
     narrator.command("kubemcsa bootstrap --target-context c1 --source-context c2");
-    let said = demo.kubemcsa(&["bootstrap", "--target-context", "c1", "--source-context", "c2"])?;
-    narrator.output(&said);
+    let messages = demo.kubemcsa(&["bootstrap", "--target-context", "c1", "--source-context", "c2"])?;
+    narrator.output(&messages);
     narrator.done("linked");
 
     narrator.step("Starting importer and webhook");
     let daemons = demo.start_importer_and_webhook().await?;
-    narrator.done("both run; the webhook has made its certificate and registered itself");
+    narrator.done("running; the webhook has generated its certificate and registered it with the API server");
 
-    narrator.step(
-        "In c2: a service account pod-lister that may list pods in its namespace, and two pods to list",
-    );
-    demo.make_pod_lister().await?;
-    narrator.done("made");
+    narrator
+        .step("In c2: creating a service account that may list pods in its namespace, and two pods to list");
+    demo.create_pod_lister().await?;
+    narrator.done("created");
 
-    narrator.step("In c1: declaring the import");
+    narrator.step("In c1: creating an import of the service account");
     narrator.yaml(steps::IMPORT);
-    let ready_after = demo.declare_import().await?;
-    narrator.done(&format!("Ready {} ms after it was declared", ready_after.as_millis()));
+    let ready_after = demo.create_import().await?;
+    narrator.done(&format!("ready after {} ms", ready_after.as_millis()));
     narrator.output(&demo.c1.kubectl(["-n", "demo", "get", "serviceaccountimports"]).await?);
 
-    narrator.step("In c1: a pod that names the import, in a namespace that lets the webhook work");
+    narrator
+        .step("In c1: creating a pod that references the import, in a namespace with the webhook enabled");
     narrator.yaml(steps::POD);
     narrator.output(&demo.create_pod().await?);
     narrator.done("the API server stored the pod with the import mounted into every container");
 
-    narrator.step("Where the mount would be: a program with one line of the client crate");
+    narrator.step("Running a program that uses the client crate, with the mount that the pod would have");
     narrator.command("cargo run --example list_remote_pods");
     narrator.output(&demo.list_remote_pods(&programs.list_remote_pods).await?);
-    narrator.done("these are c2's pods, listed by c2's service account, with a token that lives for an hour");
+    narrator
+        .done("these are c2's pods, listed with c2's service account and a token that is valid for an hour");
 
     Figures::measure(narrator.elapsed(), ready_after, &daemons, &programs).print(&narrator);
     if args.keep {

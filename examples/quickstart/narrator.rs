@@ -1,4 +1,4 @@
-//! Tells the story: plain words, times, colours where there is a terminal.
+//! Prints the steps and their durations, with colors on a terminal.
 
 use std::time::Instant;
 
@@ -13,48 +13,46 @@ const DONE: Style = AnsiColor::Green.on_default();
 const COMMAND: Style = AnsiColor::Yellow.on_default();
 const QUIET: Style = Style::new().dimmed();
 
-/// Prints steps, with the time that each took.
+/// Prints steps and their durations.
 pub struct Narrator {
-    begun: Instant,
-    step_begun: Instant,
+    start: Instant,
+    step_start: Instant,
     steps: usize,
 }
 
 impl Narrator {
-    /// Begins the story.
     pub fn new() -> Self {
-        Self { begun: Instant::now(), step_begun: Instant::now(), steps: 0 }
+        Self { start: Instant::now(), step_start: Instant::now(), steps: 0 }
     }
 
-    /// How long the story has lasted.
+    /// Time since [`Narrator::new`].
     pub fn elapsed(&self) -> std::time::Duration {
-        self.begun.elapsed()
+        self.start.elapsed()
     }
 
-    /// What it is about.
     pub fn title(&self, text: &str) {
         println!("\n{TITLE}{text}{TITLE:#}");
     }
 
-    /// What is done next.
+    /// Begins a step.
     pub fn step(&mut self, text: &str) {
         self.steps += 1;
-        self.step_begun = Instant::now();
+        self.step_start = Instant::now();
         println!("\n{STEP}{}. {text}{STEP:#}", self.steps);
     }
 
-    /// What came of it.
+    /// Ends the step with its result.
     pub fn done(&self, text: &str) {
-        let seconds = self.step_begun.elapsed().as_secs_f64();
+        let seconds = self.step_start.elapsed().as_secs_f64();
         println!("   {DONE}✓ {text}{DONE:#} {QUIET}({seconds:.1} s){QUIET:#}");
     }
 
-    /// What a user would type.
+    /// A command that a user would run.
     pub fn command(&self, text: &str) {
         println!("   {COMMAND}$ {text}{COMMAND:#}");
     }
 
-    /// What a program said.
+    /// The output of a command.
     pub fn output(&self, text: &str) {
         for line in text.trim_end().lines() {
             println!("   {line}");
@@ -76,27 +74,27 @@ impl Narrator {
         }
     }
 
-    /// What to try after the clusters are gone.
+    /// What to try next if the clusters are deleted.
     pub fn next_steps(&self) {
         println!("\n{TITLE}What to try next{TITLE:#}");
-        println!("   Keep the clusters, and look around:");
+        println!("   Keep the clusters running, and look around:");
         self.command("cargo run --example quickstart -- --keep");
-        println!("   With clusters of your own: README.md, \"Link your clusters\".\n");
+        println!("   Link your own clusters: see \"Link your clusters\" in README.md.\n");
     }
 
-    /// What to try while the clusters are there.
+    /// What to try next with the running clusters.
     pub fn next_steps_kept(&self, kept: &Kept) {
         println!("\n{TITLE}What to try next{TITLE:#}");
         println!("   The clusters, the importer and the webhook keep running. Point kubectl at them:");
         self.command(&format!("export KUBECONFIG={}", kept.kubeconfig.display()));
         self.command("kubectl --context c1 get serviceaccountimports --all-namespaces");
         self.command("kubectl --context c1 -n demo describe serviceaccountimport c2-pod-lister");
-        println!("   Break something, and watch it being repaired:");
+        println!("   Delete the Secret, and watch the importer restore it:");
         self.command("kubectl --context c1 -n demo delete secret c2-pod-lister-token");
         self.command("kubectl --context c1 -n demo get secrets --watch");
-        println!("   The mount, for any Kubernetes client:");
+        println!("   Use the mount with any Kubernetes client:");
         self.command(&format!("kubectl --kubeconfig {} get pods", kept.mounted_config.display()));
-        println!("   Done? Stop it all:");
+        println!("   Stop and delete everything:");
         self.command(&kept.stop_command);
         println!();
     }

@@ -13,19 +13,18 @@ use mcsa_client::ServiceAccountImport;
 use mcsa_client::config::MOUNT_ROOT_ENV;
 use mcsa_tests::{Cluster, Daemons, Imports, mount, write_merged_kubeconfig};
 
-/// The import that is declared.
 pub const IMPORT: &str = include_str!("../import.yaml");
 
-/// The pod that names it.
+/// A pod that references the import.
 pub const POD: &str = include_str!("../pod.yaml");
 
-/// Where import and pod live in c1.
+/// Namespace of import and pod in c1.
 const NAMESPACE: &str = "demo";
 
-/// How long an import may take to be ready before something is wrong.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for the import to be ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Two clusters and a folder.
+/// Two clusters, and a folder for files.
 pub struct Demo {
     /// The target.
     pub c1: Cluster,
@@ -35,13 +34,13 @@ pub struct Demo {
     kubeconfig: PathBuf,
 }
 
-/// What stays with `--keep`.
+/// What keeps running with `--keep`.
 pub struct Kept {
-    /// With the contexts c1 and c2.
+    /// A kubeconfig with the contexts c1 and c2.
     pub kubeconfig: PathBuf,
-    /// The kubeconfig that a pod would see.
+    /// The kubeconfig in the mount.
     pub mounted_config: PathBuf,
-    /// Ends all of it.
+    /// Stops all processes, and deletes the clusters.
     pub stop_command: String,
 }
 
@@ -56,22 +55,22 @@ impl Demo {
         Ok(Self { c1, c2, folder, kubeconfig })
     }
 
-    /// Runs the real command line; returns what it said.
+    /// Runs kubemcsa; returns what it prints to stderr.
     pub fn kubemcsa(&self, args: &[&str]) -> anyhow::Result<String> {
         let program = mcsa_tests::program("kubemcsa")?;
         let output = Command::new(program).env("KUBECONFIG", &self.kubeconfig).args(args).output()?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "kubemcsa {} failed:\n{said}", args.join(" "));
-        Ok(said)
+        let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "kubemcsa {} failed:\n{messages}", args.join(" "));
+        Ok(messages)
     }
 
-    /// Starts the programs that would be pods of c1, and waits until they serve.
+    /// Starts importer and webhook, which would be pods of c1, and waits until they are ready.
     pub async fn start_importer_and_webhook(&self) -> anyhow::Result<Daemons> {
         Daemons::start(&self.c1, &self.folder, "info").await
     }
 
-    /// In c2: the service account with its rights, and something to list.
-    pub async fn make_pod_lister(&self) -> anyhow::Result<()> {
+    /// In c2: creates the service account with its rights, and pods to list.
+    pub async fn create_pod_lister(&self) -> anyhow::Result<()> {
         for args in [
             &["create", "serviceaccount", "pod-lister"][..],
             &["create", "role", "pod-lister", "--verb=list", "--resource=pods"],
@@ -90,37 +89,36 @@ impl Demo {
         Ok(())
     }
 
-    /// In c1: the namespace and the import; returns how long it took to be ready.
-    pub async fn declare_import(&self) -> anyhow::Result<Duration> {
+    /// In c1: creates the namespace and the import; returns the time until the import was ready.
+    pub async fn create_import(&self) -> anyhow::Result<Duration> {
         self.c1.kubectl(["create", "namespace", NAMESPACE]).await?;
         self.c1.kubectl(["label", "namespace", NAMESPACE, "multicluster-service-account=enabled"]).await?;
         let import: ServiceAccountImport = serde_saphyr::from_str(IMPORT)?;
         let api = Api::<ServiceAccountImport>::namespaced(self.c1.client(), NAMESPACE);
-        // A rehearsal before the clock runs: the first create of a kind in a new namespace takes some
-        // API servers two seconds, and no controller connects anew for each object.
+        // Not measured: the first create of a kind in a new namespace takes some API servers two seconds.
         api.create(&PostParams { dry_run: true, ..Default::default() }, &import).await?;
-        let declared = Instant::now();
+        let start = Instant::now();
         api.create(&PostParams::default(), &import).await?;
         let ready = await_condition(api, "c2-pod-lister", |import: Option<&ServiceAccountImport>| {
             let ready = import.and_then(|import| import.condition("Ready"));
             ready.is_some_and(|ready| ready.status == "True")
         });
-        tokio::time::timeout(PATIENCE, ready)
+        tokio::time::timeout(READY_TIMEOUT, ready)
             .await
             .context("the import is not ready; see the importer's log")??;
-        Ok(declared.elapsed())
+        Ok(start.elapsed())
     }
 
-    /// In c1: the annotated pod; returns what the API server made of it.
+    /// In c1: creates the annotated pod; returns the volumes and mounts that the webhook added.
     pub async fn create_pod(&self) -> anyhow::Result<String> {
         let pod: Pod = serde_saphyr::from_str(POD)?;
         let pods = Api::<Pod>::namespaced(self.c1.client(), NAMESPACE);
         let pod = pods.create(&PostParams::default(), &pod).await?;
         let spec = pod.spec.context("a pod has a spec")?;
-        let mut said = Vec::new();
+        let mut lines = Vec::new();
         for volume in spec.volumes.iter().flatten() {
             if let Some(secret) = volume.secret.as_ref().and_then(|secret| secret.secret_name.as_ref()) {
-                said.push(format!("volume {} from Secret {secret}", volume.name));
+                lines.push(format!("volume {} from Secret {secret}", volume.name));
             }
         }
         let mounts = |container: &Container| {
@@ -128,11 +126,11 @@ impl Demo {
                 container.volume_mounts.iter().flatten().find(|mount| mount.mount_path.contains("imports"));
             ours.map(|mount| format!("container {}: {} on {}", container.name, mount.name, mount.mount_path))
         };
-        said.extend(spec.init_containers.iter().flatten().chain(&spec.containers).filter_map(mounts));
-        Ok(said.join("\n"))
+        lines.extend(spec.init_containers.iter().flatten().chain(&spec.containers).filter_map(mounts));
+        Ok(lines.join("\n"))
     }
 
-    /// Puts the import's Secret where a kubelet would, and runs the newcomer's program there.
+    /// Mounts the import's Secret as a kubelet would, and runs the program with the mount.
     pub async fn list_remote_pods(&self, program: &Path) -> anyhow::Result<String> {
         let imports = Imports::of(self.c1.client(), NAMESPACE);
         mount(&self.mount_root(), "c2-pod-lister", &imports.values("c2-pod-lister-token").await?)?;

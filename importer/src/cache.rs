@@ -1,8 +1,8 @@
-//! What the watches have observed, in the form that a reconciliation needs.
+//! The objects that the watches have observed, in the form that a reconciliation needs.
 
 mod checks;
 pub mod count;
-mod follow;
+mod events;
 mod objects;
 mod progress;
 mod store;
@@ -202,7 +202,7 @@ impl Cache {
     }
 
     /// Visits all imports; returns the sources, and whether each link is up.
-    pub fn count(&self, mut visit: impl FnMut(&Import, &StatusSummary)) -> BTreeMap<String, bool> {
+    pub fn visit_imports(&self, mut visit: impl FnMut(&Import, &StatusSummary)) -> BTreeMap<String, bool> {
         let state = self.state();
         state.imports.iter().for_each(|(_, known)| visit(&known.import, &known.summary));
         let is_up = |link: &LinkEntry| link.source.as_ref().is_ok_and(|source| source.is_up());
@@ -304,13 +304,13 @@ impl State {
             let provenance =
                 secrets.get(&known.import.secret_key()).and_then(|secret| secret.provenance.as_ref());
             let held = provenance.map(|token| token.service_account_uid.as_str());
-            // The account that the token was minted for is deleted.
+            // `None`: the service account that the token was minted for is deleted.
             let Some(account) = report.or_else(|| held.map(|uid| Account::Deleted(uid.into()))) else {
                 continue;
             };
             let needs_token = match held {
                 Some(held) => !account.allows(held),
-                // The import may have waited for it.
+                // The import may have waited for the service account.
                 None => matches!(account, Account::Exists(_)),
             };
             known.account = needs_token.then_some(account);
@@ -321,7 +321,7 @@ impl State {
         changed
     }
 
-    fn remember_deleted(&mut self, uid: Box<str>) {
+    fn record_deleted(&mut self, uid: Box<str>) {
         self.deleted.push_back(uid);
         if self.deleted.len() > DELETED {
             self.deleted.pop_front();

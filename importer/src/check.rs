@@ -1,7 +1,7 @@
-//! Connectivity checks: `kubemcsa check` requests one by an annotation on the link's import, because only
-//! the importer can tell whether a source is reachable from here.
+//! Connectivity checks. `kubemcsa check` requests one by an annotation on the link's import, because only the
+//! importer can check whether it reaches the source.
 //!
-//! Checks run outside reconciliations, so no import waits for them. A reconciliation writes the result into
+//! Checks run outside reconciliations, so that no import waits for them. A reconciliation writes the result into
 //! the status.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The wall clock.
 //!
-//! Due times are wall-clock times: a timer stops while a machine is suspended and ignores changes of the
-//! clock, but tokens expire all the same.
+//! Due times are wall-clock times, because tokens expire by the wall clock. A timer would stop while the machine is
+//! suspended, and would ignore that the clock was set.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 /// How late a clock step or a resume after suspension may be noticed.
 const RECHECK: Duration = Duration::from_secs(5);
 
-/// Smaller steps back are ordinary corrections; every margin here is larger.
+/// Smaller steps back are ordinary corrections, and shorter than all margins of due times.
 const SLACK: SignedDuration = SignedDuration::from_secs(30);
 
 /// The system's clock, with an offset that tests can change.
@@ -44,16 +44,16 @@ impl Clock {
             if !rest.is_positive() {
                 return;
             }
-            nap(&mut turned, rest.unsigned_abs().min(RECHECK)).await;
+            sleep_unless_turned(&mut turned, rest.unsigned_abs().min(RECHECK)).await;
         }
     }
 
     /// Waits until the clock is set back; returns by how much.
-    pub async fn set_back(&self) -> SignedDuration {
+    pub async fn wait_until_set_back(&self) -> SignedDuration {
         let mut turned = self.offset.subscribe();
         let (mut before, mut since) = (self.now(), Instant::now());
         loop {
-            nap(&mut turned, RECHECK).await;
+            sleep_unless_turned(&mut turned, RECHECK).await;
             let passed = SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX);
             let back = passed.saturating_sub(self.now().duration_since(before));
             if back > SLACK {
@@ -64,8 +64,8 @@ impl Clock {
     }
 }
 
-/// Sleeps, or until the offset changes.
-async fn nap(turned: &mut watch::Receiver<SignedDuration>, time: Duration) {
+/// Sleeps for `time`, or until the offset changes.
+async fn sleep_unless_turned(turned: &mut watch::Receiver<SignedDuration>, time: Duration) {
     // The caller holds the sender, so `changed` can't fail.
     let _ = tokio::time::timeout(time, turned.changed()).await;
 }
@@ -76,7 +76,7 @@ pub fn after(now: Timestamp, wait: Duration) -> Timestamp {
     now.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
-/// Kubernetes stores whole seconds; a time with a fraction would not read back equal.
+/// Truncates to whole seconds, as Kubernetes stores times: otherwise, a time would change when it is read back.
 pub fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
@@ -102,7 +102,7 @@ mod tests {
     #[tokio::test]
     async fn only_a_step_back_is_reported() {
         let clock = Clock::system();
-        let mut watched = std::pin::pin!(clock.set_back());
+        let mut watched = std::pin::pin!(clock.wait_until_set_back());
         assert!(watched.as_mut().now_or_never().is_none());
         clock.turn(SignedDuration::from_hours(3));
         assert!(watched.as_mut().now_or_never().is_none());

@@ -157,7 +157,7 @@ impl Controller {
 /// Refreshes all tokens when the clock is set back: their recorded refresh times would come too late.
 async fn refresh_after_clock_change(context: Arc<WatchContext>) {
     loop {
-        let by = context.clock.set_back().await;
+        let by = context.clock.wait_until_set_back().await;
         tracing::warn!(seconds = by.as_secs(), "the clock was set back; refreshing all tokens");
         context.enqueue(context.cache.mark_all_due(context.clock.now()));
     }

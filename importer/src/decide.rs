@@ -69,7 +69,7 @@ pub struct Facts<'a> {
     pub secret: Option<&'a SecretState>,
     /// Whether the status names a Secret.
     pub had_secret: bool,
-    /// Digest of what the Secret should be built from.
+    /// Digest of the inputs that the Secret should be built from.
     pub fingerprint: &'a str,
     /// The keys that the Secret should have.
     pub keys: &'a BTreeSet<String>,
@@ -108,8 +108,8 @@ pub fn decide(facts: Facts<'_>, now: Timestamp) -> Decision {
 }
 
 /// When to refresh a token that was granted `now` for `lifetime`: when its remaining time is
-/// max(20 % of the lifetime, min(300 s, 50 % of the lifetime)), less up to 10 % of the lifetime by
-/// `jitter` (0..1), which spreads imports that were created together.
+/// max(20 % of the lifetime, min(300 s, 50 % of the lifetime)). `jitter` (0..1) delays that by up to 10 % of the
+/// lifetime, which spreads imports that were created together.
 pub fn refresh_time(now: Timestamp, lifetime: Duration, jitter: f64) -> Timestamp {
     let rest = lifetime.mul_f64(0.2).max(Duration::from_secs(300).min(lifetime / 2));
     let rest = rest.saturating_sub(lifetime.mul_f64(0.1 * jitter.clamp(0.0, 1.0)));

@@ -11,9 +11,9 @@
 //! | `publish` | write the Secret, in one call |
 //! | `report` | write the status, emit an event |
 //!
-//! `check` handles connectivity checks, which `kubemcsa check` requests.
-//!
 //! `decide` and `model::status` are pure functions; I/O is in the other steps.
+//!
+//! `check` runs the connectivity checks that `kubemcsa check` requests.
 
 mod args;
 mod cache;
@@ -77,7 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (cache, health) = (controller.cache(), controller.health());
     let leads = fence.clone();
     metrics::expose(&mut registry, move || {
-        cache::count::count(&cache, leads.is_open(), clock.now(), &metrics)
+        cache::count::snapshot(&cache, leads.is_open(), clock.now(), &metrics)
     });
     let (alive, ready) = (health.clone(), health);
     let probes = Probes {
@@ -85,26 +85,26 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         ready: Box::new(move || ready.ready()),
         metrics: registry,
     };
-    let served = args.probes.listen()?.serve(probes);
+    let probe_server = args.probes.listen()?.serve(probes);
 
     let (done, is_done) = oneshot::channel::<()>();
     let synced = controller.synced();
-    let held = OptionFuture::from(candidate.map(async |candidate| {
+    let election = OptionFuture::from(candidate.map(async |candidate| {
         // A replica that can't list must not keep others from the lease.
         synced.await;
         lease::hold(client, candidate, fence, is_done).await;
     }));
-    let controlled = async {
+    let control_loop = async {
         let signal = async {
             tracing::info!(signal = shutdown.await, "stopping");
         };
         let result = controller.run(signal).await;
-        // Release the lease only now: no reconciliation is running any more.
+        // Releases the lease, after the last reconciliation has ended.
         drop(done);
         result
     };
     tokio::select! {
-        (result, _) = async { tokio::join!(controlled, held) } => result,
-        never = served => match never {},
+        (result, _) = async { tokio::join!(control_loop, election) } => result,
+        never = probe_server => match never {},
     }
 }

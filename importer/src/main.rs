@@ -6,7 +6,7 @@ use clap::Parser;
 use mcsa_importer::Args;
 use mcsa_runtime::{exit, logs, tls};
 
-// It mostly waits for API servers: a thread per core would only cost memory.
+// The importer mostly waits for API servers: a thread per core would only cost memory.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     tls::install_provider();

@@ -21,8 +21,8 @@ use crate::target::{Target, parameters};
 /// Attempts in one reconciliation if the Secret changes concurrently.
 const TRIES: usize = 3;
 
-/// Writes the credential into the import's Secret. Returns `None` if a link's Secret changed concurrently:
-/// its new content may lead to another source, for which the credential is wrong.
+/// Writes the credential into the import's Secret. Returns `None` if a link's Secret changed concurrently: it may
+/// now have the address of another source, for which the credential is wrong.
 ///
 /// # Errors
 /// When the Secret's name is taken, or the target rejects the write.
@@ -54,7 +54,7 @@ pub async fn publish(
             Err(error) => return Err(not_written(key, &error)),
         }
         // The Secret was created, changed or deleted meanwhile, or lost its label.
-        known = look(target, resolved).await?.map(|found| found.state);
+        known = read_secret(target, resolved).await?.map(|found| found.state);
     }
     Err(Failure::new(
         Reason::SecretNotWritten,
@@ -63,17 +63,17 @@ pub async fn publish(
 }
 
 /// The Secret, as read from the API server.
-pub struct Found {
+pub struct FoundSecret {
     pub state: SecretState,
     /// Whether it has the label that the watch selects by.
     pub has_label: bool,
 }
 
-/// Reads the import's Secret, which the watch misses if it has lost its label.
+/// Reads the metadata of the import's Secret. The watch does not report a Secret that has lost its label.
 ///
 /// # Errors
 /// When the Secret's name is taken, or the read fails.
-pub async fn look(target: &Target, resolved: &Resolved) -> Result<Option<Found>, Failure> {
+pub async fn read_secret(target: &Target, resolved: &Resolved) -> Result<Option<FoundSecret>, Failure> {
     let key = &resolved.secret_key;
     let secrets = Api::<Secret>::namespaced(target.client.clone(), key.namespace());
     let found = target.call(secrets.get_metadata_opt(key.name())).await;
@@ -81,7 +81,7 @@ pub async fn look(target: &Target, resolved: &Resolved) -> Result<Option<Found>,
     let Some(found) = found else { return Ok(None) };
     let state = SecretState::read(&found.metadata);
     ensure_owned(key, &state, &resolved.import)?;
-    Ok(Some(Found { state, has_label: found.labels().contains_key(IMPORT_NAME) }))
+    Ok(Some(FoundSecret { state, has_label: found.labels().contains_key(IMPORT_NAME) }))
 }
 
 fn secrets(key: &ObjectKey) -> Request {
@@ -110,7 +110,7 @@ fn is_namespace_missing(status: &kube::core::Status) -> bool {
     status.details.as_ref().is_some_and(|details| details.kind == "namespaces")
 }
 
-/// Only the cause tells: <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
+/// Only the cause in the details distinguishes this from other refusals.
 fn is_terminating(status: &kube::core::Status) -> bool {
     let mut causes = status.details.iter().flat_map(|details| &details.causes);
     causes.any(|cause| cause.reason == "NamespaceTerminating")

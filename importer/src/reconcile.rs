@@ -20,14 +20,14 @@ use crate::model::failure::{Failure, Reason, Retry};
 use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 use crate::model::status::Outcome;
-use crate::publish::{look, publish};
+use crate::publish::{publish, read_secret};
 use crate::queue::Queue;
 use crate::report::report;
 use crate::resolve::{Resolved, is_owned, resolve};
 use crate::target::Target;
 use crate::target::event::{EventContent, emit};
 
-/// Spreads the retries of imports that waited for a source.
+/// The retries of imports that waited for a source are spread over this time.
 const SPREAD: Duration = Duration::from_secs(1);
 
 /// Longest wait for the two watches of a link's Secret to agree.
@@ -37,7 +37,7 @@ const WATCH_LAG: Duration = Duration::from_secs(1);
 enum Refresh {
     /// The Secret is fresh until this time.
     Done(Timestamp),
-    /// Nothing was done or is reported yet: watches disagree. Retry at this time.
+    /// The watches of a link's Secret disagree. Nothing was written or reported. Retry at this time.
     Postponed(Timestamp),
 }
 
@@ -79,9 +79,9 @@ impl Reconciler {
             self.record_failure(import, failure);
         }
         let secret = self.own_secret(import);
-        let answer = import.is_link.then(|| self.cache.check_result(key)).flatten();
+        let check = import.is_link.then(|| self.cache.check_result(key)).flatten();
         let failure = result.as_ref().err();
-        let outcome = Outcome { secret: secret.as_ref(), failure, answer: answer.as_deref() };
+        let outcome = Outcome { secret: secret.as_ref(), failure, check: check.as_deref() };
         let is_reported = self.report(&known, outcome).await;
         self.metrics.reconciled(start.elapsed());
         let now = self.clock.now();
@@ -132,9 +132,9 @@ impl Reconciler {
         let mut resolved = resolve(&self.cache, import.clone())?;
         let mut has_label = true;
         if resolved.secret.is_none() && (history.has_failed() || import.is_link) {
-            // Avoid a useless token: a Secret without the label, which the watch misses, may have the name.
-            // And the two watches of a link's Secret may report its deletion in either order.
-            let found = look(&self.target, &resolved).await?;
+            // Don't mint a token that can't be written: a Secret without the label may have the name, which the
+            // watch does not report. And the two watches of a link's Secret may report its deletion in any order.
+            let found = read_secret(&self.target, &resolved).await?;
             has_label = found.as_ref().is_none_or(|found| found.has_label);
             resolved.secret = found.map(|found| found.state);
         }
@@ -157,8 +157,8 @@ impl Reconciler {
             decision => decision,
         };
         if !resolved.watches_agree() {
-            // The late watch enqueues the import. Until then, report nothing: a rotation of the link takes the
-            // import's status for the state of the current Secret.
+            // The later watch enqueues the import. Until then, report nothing: `kubemcsa rotate` assumes that the
+            // import's status is about the current Secret.
             return Ok(Refresh::Postponed(after(now, WATCH_LAG)));
         }
         let why = match decision {
@@ -171,7 +171,7 @@ impl Reconciler {
             _ => {
                 let has_expired = |token: &Provenance| token.expires_at <= now;
                 let token = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());
-                let allowed = history.may_mint_at(why, now);
+                let allowed = history.earliest_mint(why, now);
                 if allowed > now && !token.is_some_and(has_expired) {
                     return Err(too_many_repairs(&resolved, allowed));
                 }
@@ -274,7 +274,7 @@ impl Reconciler {
 fn too_many_repairs(resolved: &Resolved, until: Timestamp) -> Failure {
     let message = format!(
         "Secret {} was rewritten several times in a row, because another client keeps changing it or the import's \
-         spec keeps changing; find that client in the Secret's managedFields; the importer retries at {until:.0}",
+         spec; find the client in the managedFields of the Secret or the import; the importer retries at {until:.0}",
         resolved.secret_key
     );
     Failure { retry: Retry::NotBefore(until), ..Failure::new(Reason::TooManyRepairs, message) }

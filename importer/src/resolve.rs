@@ -22,7 +22,7 @@ pub struct Resolved {
     pub secret_key: ObjectKey,
     /// Its Secret, which it owns.
     pub secret: Option<SecretState>,
-    /// Digest of what the Secret should be built from.
+    /// Digest of the inputs that the Secret should be built from.
     pub fingerprint: String,
     /// The keys that the Secret should have.
     pub keys: BTreeSet<String>,
@@ -33,9 +33,8 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Whether both watches of a link's Secret have observed the same version. Bootstrap may have just
-    /// changed the address of the source in it. If only one watch, of values or of metadata, has observed
-    /// that, a write would overwrite the change.
+    /// Whether both watches of a link's Secret, of values and of metadata, have observed the same version. If only
+    /// one of them has observed a change by bootstrap, such as a new address, a write would undo the change.
     pub fn watches_agree(&self) -> bool {
         match (&self.link_version, &self.secret) {
             (Some(read), Some(known)) => **read == *known.resource_version,
@@ -47,8 +46,7 @@ impl Resolved {
 /// Finds the link and the Secret of an import.
 ///
 /// # Errors
-/// When there is no usable link, the Secret's name is taken, or the import asks for a link's own
-/// identity.
+/// When there is no usable link, the Secret's name is taken, or the import names a link's own identity.
 pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> {
     if import.spec.namespace == SYSTEM_NAMESPACE && !import.is_link {
         // The token would be the link's, with all its rights, in any namespace.

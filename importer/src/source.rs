@@ -51,7 +51,7 @@ pub struct Source {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// The identity request, for messages.
+/// The object of the identity request, for messages.
 const IDENTITY: &str = "the cluster identity (namespace kube-system)";
 
 /// What is wrong with a certificate, and how to fix it.
@@ -224,12 +224,11 @@ impl Source {
             return Ok(uid.clone());
         }
         *known = None;
-        let what = IDENTITY;
         let namespaces = Api::<Namespace>::all(self.client());
-        let namespace = self.call(admission, what, namespaces.get("kube-system")).await?;
+        let namespace = self.call(admission, IDENTITY, namespaces.get("kube-system")).await?;
         let uid = namespace.metadata.uid.unwrap_or_default();
         if !is_uid(&uid) {
-            let message = format!("{} returned an invalid UID for {what}", self.name);
+            let message = format!("{} returned an invalid UID for {IDENTITY}", self.name);
             let failure = Failure::new(Reason::SourceFailed, message);
             self.record_failure(admission, &failure, Duration::ZERO);
             return Err(failure);

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-/// All of them, as a PEM file.
+/// All authorities, as a PEM file.
 pub(crate) fn pem() -> String {
     TLS_SERVER_ROOT_CERTS.iter().map(|certificate| block(certificate)).collect()
 }

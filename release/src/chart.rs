@@ -43,7 +43,7 @@ pub(crate) fn package(folder: &Path, version: &str) -> anyhow::Result<(String, V
     Ok((format!("{NAME}-{version}.tgz"), tree.tar_gz()?))
 }
 
-/// What `.helmignore` leaves out of the chart.
+/// The patterns in `.helmignore`.
 struct Ignored {
     names: Vec<String>,
     endings: Vec<String>,

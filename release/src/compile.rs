@@ -19,7 +19,7 @@ pub enum Profile {
     Release,
 }
 
-/// What cargo builds, and the file that it writes.
+/// A program to build with cargo.
 pub(crate) struct Program {
     selection: &'static [&'static str],
     file: &'static str,
@@ -29,10 +29,10 @@ pub(crate) struct Program {
 /// Where the C library comes from.
 #[derive(PartialEq, Eq)]
 enum Linking {
-    /// It is part of the program, which runs in an image that has nothing else.
+    /// From the program itself, which runs in an image without libraries.
     Static,
-    /// It is that of the user's machine. Names are resolved there by the libraries that nsswitch.conf lists,
-    /// and a static program crashes if they belong to another glibc than its own.
+    /// From the user's machine, where glibc resolves names with the libraries that nsswitch.conf lists. A static program
+    /// crashes if these libraries are for another glibc.
     Dynamic,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn root() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
-/// Builds each program on its own, so that it has no features of dependencies that only other programs ask for.
+/// Builds each program separately. Otherwise, cargo would build dependencies with the features of all programs.
 pub(crate) fn compile_release<const N: usize>(
     arch: Arch,
     programs: [&Program; N],
@@ -74,7 +74,7 @@ pub(crate) fn compile_release<const N: usize>(
         let mut cargo = portable_cargo("rustc", arch, &folder, &[])?;
         cargo.args(["--profile", "release"]).args(program.selection).stdout(Stdio::null());
         if program.linking == Linking::Static {
-            // Only for the program itself, so that static and dynamic programs share their dependencies.
+            // These flags apply only to the program itself, so that static and dynamic programs share dependencies.
             cargo.arg("--").args(STATIC);
         }
         run(&mut cargo, program.file)?;
@@ -109,10 +109,10 @@ fn binaries<const N: usize>(
     Ok(programs.map(|program| folder.join(program.file)))
 }
 
-/// rustc's flags for a program that needs no C library of its machine.
+/// Flags of rustc for a static program.
 const STATIC: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Cstrip=symbols"];
 
-/// A folder of its own: cargo would rebuild everything at each change of flags.
+/// A separate folder: in a shared one, cargo would rebuild everything whenever the flags change.
 fn target_folder() -> anyhow::Result<PathBuf> {
     Ok(metadata()?.target_directory.join("portable"))
 }
@@ -123,7 +123,7 @@ fn portable_cargo(subcommand: &str, arch: Arch, folder: &Path, flags: &[&str]) -
     let target = arch.target();
     let mut cargo = cargo(&[subcommand, "--locked", "--target", &target, "--target-dir"]);
     cargo.arg(folder);
-    // Overrides all other variables and files. Because of --target, it does not apply to build scripts.
+    // Overrides flags from all other variables and config files. With --target, it does not apply to build scripts.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", encoded(remaps(folder)?, flags));
     if !toolchain.native {
         let variable = target.replace('-', "_");
@@ -143,18 +143,19 @@ fn run(cargo: &mut Command, what: &str) -> anyhow::Result<()> {
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root()).stdin(Stdio::null());
-    // Set by .ci/timed for libtest; build scripts would compile for nightly.
+    // .ci/timed sets it for libtest. Build scripts would take the compiler for a nightly one.
     cargo.env_remove("RUSTC_BOOTSTRAP");
     cargo
 }
 
-/// rustc's flags that keep this machine's paths out of the binaries, so that any checkout gives the same bytes.
+/// Flags of rustc that keep this machine's paths out of the binaries, so that a checkout in any folder gives the same
+/// bytes.
 fn remaps(target_folder: &Path) -> anyhow::Result<[OsString; 3]> {
     let cargo_home = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let cargo_home = cargo_home
         .context("neither CARGO_HOME nor HOME is set: set CARGO_HOME to the folder with cargo's sources")?;
-    // If several apply, rustc takes the last.
+    // If several prefixes match, rustc applies the last.
     Ok([(root(), "/src"), (&cargo_home, "/cargo"), (target_folder, "/target")].map(|(path, name)| {
         let mut remap = OsString::from("--remap-path-prefix=");
         remap.push(path);

@@ -1,4 +1,4 @@
-//! Checks that a binary runs in an image that has nothing else.
+//! Checks that a binary runs in an image without libraries.
 
 use std::path::Path;
 

@@ -12,7 +12,7 @@ use crate::{Arch, certificates};
 use layout::Config;
 use reference::Reference;
 
-/// An image from scratch: it has only what is added. Folders on the way to a file are created.
+/// An image that has only what is added to it. Parent folders of files are created.
 #[derive(Clone, Debug)]
 pub struct Image {
     name: String,
@@ -30,7 +30,7 @@ enum Entry {
 
 /// An image archive on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct ImageArchive {
     /// The image's full name, as containerd has it: `docker.io/test/tool:1.0`.
     pub name: String,
     /// The path of the archive.
@@ -98,7 +98,7 @@ impl Image {
 
     /// Writes the image as an archive for `ctr images import`, `kind load image-archive` and `docker load`.
     /// The same image gives the same bytes.
-    pub fn write(&self, archive: &Path) -> anyhow::Result<Written> {
+    pub fn write(&self, archive: &Path) -> anyhow::Result<ImageArchive> {
         self.archive(archive).with_context(|| format!("writing the image {}", self.name))
     }
 
@@ -109,12 +109,12 @@ impl Image {
             .with_context(|| format!("writing the files of {}", self.name))
     }
 
-    fn archive(&self, archive: &Path) -> anyhow::Result<Written> {
+    fn archive(&self, archive: &Path) -> anyhow::Result<ImageArchive> {
         let reference = Reference::parse(&self.name)?;
         let layout = layout::layout(&self.tree()?, &self.config, self.arch, &reference)?;
         let content = layout.tree.tar()?;
         archive::write(archive, &content)?;
-        Ok(Written {
+        Ok(ImageArchive {
             name: reference.full(),
             archive: archive.to_path_buf(),
             digest: layout.digest,

@@ -5,30 +5,30 @@ use std::path::Path;
 use anyhow::ensure;
 
 use crate::compile::{self, Profile, Program, compile_dev, compile_release};
-use crate::{Arch, Image, VERSION, Written, progress};
+use crate::{Arch, Image, ImageArchive, VERSION, progress};
 
 /// The user and group of our images and of the pods in our manifests.
-pub const NOBODY: u32 = 65532;
+pub const NONROOT: u32 = 65532;
 
 /// The image archives of one architecture.
 #[derive(Clone, Debug)]
 pub struct Images {
     /// The image of the controller.
-    pub importer: Written,
+    pub importer: ImageArchive,
     /// The image of the admission webhook.
-    pub webhook: Written,
+    pub webhook: ImageArchive,
     /// The image of `examples/list_remote_pods.rs`.
-    pub list_remote_pods: Written,
+    pub list_remote_pods: ImageArchive,
 }
 
 impl Images {
-    /// All of the images.
-    pub fn all(&self) -> [&Written; 3] {
+    /// All images.
+    pub fn all(&self) -> [&ImageArchive; 3] {
         [&self.importer, &self.webhook, &self.list_remote_pods]
     }
 }
 
-/// What one of our images is built from.
+/// How to build one of our images.
 struct Recipe {
     name: &'static str,
     about: &'static str,
@@ -98,14 +98,14 @@ impl Recipe {
         };
         let image = Image::new(format!("multicluster-service-account/{}:{VERSION}", self.name), arch)
             .file(self.path, binary, 0o755)
-            // For sources whose certificate a public authority issued.
+            // For sources with a certificate of a public authority.
             .certificates()
             .bytes("/etc/passwd", passwd(), 0o644)
-            .bytes("/etc/group", format!("root:x:0:\nnonroot:x:{NOBODY}:\n"), 0o644)
-            // Only these are built into the C library. Without this file, old versions ask DNS before /etc/hosts.
+            .bytes("/etc/group", format!("root:x:0:\nnonroot:x:{NONROOT}:\n"), 0o644)
+            // A static glibc supports only these services. Without this file, old versions query DNS before /etc/hosts.
             .bytes("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n", 0o644)
             .entrypoint([self.path])
-            .user(NOBODY, NOBODY);
+            .user(NONROOT, NONROOT);
         let labels = [
             ("title", self.name),
             ("description", self.about),
@@ -119,16 +119,16 @@ impl Recipe {
 }
 
 fn passwd() -> String {
-    format!("root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{NOBODY}:{NOBODY}:nonroot:/:/sbin/nologin\n")
+    format!("root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{NONROOT}:{NONROOT}:nonroot:/:/sbin/nologin\n")
 }
 
-const MIB: u64 = 1 << 20;
+/// Limit of the size of an image archive, in bytes.
+const MAX_SIZE: u64 = 25 << 20;
 
-/// Fails if an image grew, so that this does not go unnoticed.
-fn ensure_small(image: &Written) -> anyhow::Result<()> {
-    let most = 25 * MIB;
-    let size = image.size;
-    ensure!(size < most, "{} has {size} bytes; the limit is {most}", image.archive.display());
+/// Fails if an image is too large, so that growth does not go unnoticed.
+fn ensure_small(image: &ImageArchive) -> anyhow::Result<()> {
+    let ImageArchive { archive, size, .. } = image;
+    ensure!(*size < MAX_SIZE, "{} has {size} bytes; the limit is {MAX_SIZE}", archive.display());
     Ok(())
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn image(recipe: &Recipe) -> (Written, tempfile::TempDir) {
+    fn image(recipe: &Recipe) -> (ImageArchive, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let binary = compile::root().join("LICENSE");
         let written = recipe.image(Arch::Amd64, &binary).write(&folder.path().join("image.tar")).unwrap();
@@ -169,8 +169,8 @@ mod tests {
     fn pods_run_as_the_user_of_the_image() {
         for manifest in ["manifests/importer.yaml", "manifests/webhook.yaml"] {
             let text = fs::read_to_string(compile::root().join(manifest)).unwrap();
-            assert!(text.contains(&format!("runAsUser: {NOBODY}\n")), "{manifest}");
-            assert!(text.contains(&format!("runAsGroup: {NOBODY}\n")), "{manifest}");
+            assert!(text.contains(&format!("runAsUser: {NONROOT}\n")), "{manifest}");
+            assert!(text.contains(&format!("runAsGroup: {NONROOT}\n")), "{manifest}");
         }
     }
 
@@ -194,7 +194,7 @@ mod tests {
         let text = read("Containerfile");
         for Recipe { name, path, .. } in [IMPORTER, WEBHOOK, LIST_REMOTE_PODS] {
             let stage = format!(
-                "FROM scratch AS {name}\nCOPY --from=build /images/{name}/ /\nUSER {NOBODY}:{NOBODY}\n\
+                "FROM scratch AS {name}\nCOPY --from=build /images/{name}/ /\nUSER {NONROOT}:{NONROOT}\n\
                  ENTRYPOINT [\"{path}\"]\n"
             );
             assert!(text.contains(&stage), "{stage}");
@@ -209,6 +209,6 @@ mod tests {
     fn large_image_is_refused() {
         let (written, _folder) = image(&WEBHOOK);
         ensure_small(&written).unwrap();
-        assert!(ensure_small(&Written { size: 25 * MIB, ..written }).is_err());
+        assert!(ensure_small(&ImageArchive { size: MAX_SIZE, ..written }).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The archive of the command line, with its completions and manual pages.
+//! The archive of kubemcsa, with its completions and manual pages.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,17 +10,17 @@ use crate::archive::{Content, Tree};
 use crate::compile::{self, cargo, compile_release};
 use crate::{Arch, VERSION, progress};
 
-/// What kubemcsa prints about itself. It is the same for each architecture.
-pub(crate) struct Printed {
+/// Files that kubemcsa generates. They are the same for all architectures.
+pub(crate) struct Generated {
     /// The output of `kubemcsa install --output yaml`.
     pub manifests: String,
     /// Completions and manual pages, by their paths in the archive.
     files: BTreeMap<String, Vec<u8>>,
 }
 
-/// Runs a debug build for this machine.
-pub(crate) fn print() -> anyhow::Result<Printed> {
-    progress(format_args!("printing the manifests, completions and manual pages of kubemcsa"));
+/// Generates the files with a debug build for this machine.
+pub(crate) fn generate() -> anyhow::Result<Generated> {
+    progress(format_args!("generating the manifests, completions and manual pages of kubemcsa"));
     let mut files = BTreeMap::new();
     for (shell, file) in [("bash", "kubemcsa.bash"), ("zsh", "_kubemcsa"), ("fish", "kubemcsa.fish")] {
         files.insert(format!("completions/{file}"), run(&["completion", shell])?.into_bytes());
@@ -33,20 +33,20 @@ pub(crate) fn print() -> anyhow::Result<Printed> {
         let content = fs::read(page.path()).context("reading the manual pages")?;
         files.insert(format!("man/{}", page.file_name().to_string_lossy()), content);
     }
-    Ok(Printed { manifests: run(&["install", "--output", "yaml"])?, files })
+    Ok(Generated { manifests: run(&["install", "--output", "yaml"])?, files })
 }
 
 /// The name and content of the archive for an architecture.
-pub(crate) fn package(arch: Arch, printed: &Printed) -> anyhow::Result<(String, Vec<u8>)> {
+pub(crate) fn package(arch: Arch, generated: &Generated) -> anyhow::Result<(String, Vec<u8>)> {
     let [binary] = compile_release(arch, [&compile::KUBEMCSA])?;
-    Ok((format!("kubemcsa-{VERSION}-linux-{arch}.tar.gz"), archive(&binary, printed)?))
+    Ok((format!("kubemcsa-{VERSION}-linux-{arch}.tar.gz"), archive(&binary, generated)?))
 }
 
-fn archive(binary: &Path, printed: &Printed) -> anyhow::Result<Vec<u8>> {
+fn archive(binary: &Path, generated: &Generated) -> anyhow::Result<Vec<u8>> {
     let mut tree = Tree::default();
     tree.file("kubemcsa", Content::Host(binary.to_path_buf()), 0o755)?;
     tree.file("LICENSE", Content::Host(compile::root().join("LICENSE")), 0o644)?;
-    for (path, content) in &printed.files {
+    for (path, content) in &generated.files {
         tree.bytes(path, content.clone(), 0o644)?;
     }
     tree.tar_gz()
@@ -70,8 +70,8 @@ mod tests {
     fn archive_has_program_license_completions_and_manual() {
         let file = |path: &str| (path.to_owned(), path.as_bytes().to_vec());
         let files = [file("man/kubemcsa.1"), file("completions/_kubemcsa")].into();
-        let printed = Printed { manifests: String::new(), files };
-        let content = archive(&compile::root().join("Cargo.toml"), &printed).unwrap();
+        let generated = Generated { manifests: String::new(), files };
+        let content = archive(&compile::root().join("Cargo.toml"), &generated).unwrap();
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(content.as_slice()));
         let entries = archive.entries().unwrap().map(|entry| {
             let entry = entry.unwrap();

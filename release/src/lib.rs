@@ -1,6 +1,6 @@
-//! Builds the files of a release from this work tree: images, without a container engine, and everything else.
+//! Builds the files of a release from this work tree, including images, without a container engine.
 //!
-//! Tests use it to build our images and their own:
+//! Tests build our images and their own with it:
 //!
 //! ```no_run
 //! use mcsa_release::{Arch, Image, Profile, images};
@@ -36,11 +36,11 @@ mod toolchain;
 pub use arch::Arch;
 pub use changelog::Changes;
 pub use compile::Profile;
-pub use image::{Image, Written};
-pub use images::{Images, NOBODY, folders, images};
+pub use image::{Image, ImageArchive};
+pub use images::{Images, NONROOT, folders, images};
 pub use release::release;
 
-/// The version of everything in a release: that of the workspace, in the root `Cargo.toml`.
+/// The version of a release: that of the workspace, in the root `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Prints progress to stderr. A closed stderr is no failure.

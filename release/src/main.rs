@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     match args::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A closed stderr is no failure. mcsa_runtime's report isn't used: it would have to be built first.
+            // A closed stderr is no failure. Does not use mcsa_runtime, so that this crate builds quickly.
             drop(writeln!(std::io::stderr(), "mcsa-release: {error:#}"));
             ExitCode::FAILURE
         }

@@ -25,11 +25,11 @@ pub fn release(
     changes: Changes,
     url: Option<&str>,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    // Checked before the compilers run, which takes minutes.
+    // Check this before compiling, which takes minutes.
     let path = root().join("CHANGELOG.md");
     let changelog = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     changelog::check(&changelog, VERSION, changes)?;
-    // Written last: a folder with this file is complete.
+    // It is written last, so that a folder with this file is complete.
     let sums = output.join(SUMS);
     match fs::remove_file(&sums) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -45,11 +45,11 @@ pub fn release(
     files.write(&name, &content)?;
     files.write("monitoring.yaml", monitoring::render(&root().join("manifests/monitoring"))?.as_bytes())?;
 
-    let printed = kubemcsa::print()?;
-    files.write("install.yaml", printed.manifests.as_bytes())?;
+    let generated = kubemcsa::generate()?;
+    files.write("install.yaml", generated.manifests.as_bytes())?;
     let mut programs = Vec::new();
     for arch in archs {
-        let (name, content) = kubemcsa::package(*arch, &printed)?;
+        let (name, content) = kubemcsa::package(*arch, &generated)?;
         files.write(&name, &content)?;
         programs.push((*arch, name, content));
         for image in images(*arch, Profile::Release, output)?.all() {

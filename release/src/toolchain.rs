@@ -68,7 +68,7 @@ fn runs(cc: &str) -> bool {
     output(Command::new(cc).arg("--version")).is_some()
 }
 
-/// Without such a file, the compiler prints only its name.
+/// If the compiler has no such file, it prints the name without a folder.
 fn has_static_libc(cc: &str) -> bool {
     let path = output(Command::new(cc).arg("-print-file-name=libc.a"));
     path.is_some_and(|path| Path::new(path.trim()).is_absolute())

@@ -1,4 +1,4 @@
-//! The cluster that a binary works in: its own if it runs in a pod, otherwise a kubeconfig's.
+//! The cluster of a binary: that of a kubeconfig if one is set, otherwise that of its pod.
 
 use std::path::PathBuf;
 

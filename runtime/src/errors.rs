@@ -5,10 +5,10 @@ use std::io;
 
 pub use rustls::CertificateError;
 
-/// In characters.
+/// Longest message, in characters.
 const MESSAGE_MAX: usize = 800;
 
-/// Shortens a foreign message for a log line or a status: one line, at most 800 characters.
+/// Makes a message from elsewhere fit into a log line or a status: one line of at most 800 characters.
 pub fn short(message: &str) -> String {
     let line = message.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty());
     let line = line.collect::<Vec<_>>().join(" ");
@@ -18,8 +18,8 @@ pub fn short(message: &str) -> String {
     }
 }
 
-/// Formats an error and its causes on one line of any length. Omits causes that are part of the line already,
-/// as many errors print their own cause. Of an API server's error, only the message. Does not quote a response
+/// Formats an error and its causes on one line of any length. Omits causes that the line already contains, because
+/// many errors print their own cause. For an API server's error, prints only the message. Does not quote a response
 /// that can't be parsed, because it may contain a token.
 pub fn line(error: &(dyn Error + 'static)) -> String {
     if let Some(message) = causes(error).find_map(kube_message) {
@@ -59,7 +59,7 @@ pub(crate) fn causes<'a>(
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// kube itself prints all fields of a status, and what serde quotes of an invalid response.
+/// Replaces the output of kube's own errors, which print all fields of a status, and parts of an invalid response.
 fn kube_message(error: &(dyn Error + 'static)) -> Option<String> {
     match error.downcast_ref::<kube::Error>()? {
         kube::Error::Api(status) if !status.message.is_empty() => Some(status.message.clone()),

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use crate::errors;
 
-/// Returns exit code 0; or prints the error and its causes in one line on stderr, and returns 1. (clap exits
-/// with 2 on wrong usage.)
+/// Returns exit code 0 on success. Otherwise prints the error and its causes on one line to stderr, and returns 1.
+/// (clap exits with 2 on wrong usage.)
 pub fn report(name: &str, result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,7 +26,7 @@ use crate::errors;
 use fence::Moment;
 use record::Observed;
 
-/// Longest wait for the release of the lease, which only saves the next leader time.
+/// Longest wait for the release of the lease. Without a release, the next leader waits until the lease expires.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Leader election flags.
@@ -130,8 +130,8 @@ impl Election {
         }
     }
 
-    /// Makes one attempt. A term starts when its request is sent: other replicas count from when they observe
-    /// the renewal, which is later.
+    /// Makes one attempt. A term starts when the request is sent, which is before other replicas observe the renewal
+    /// and start to wait for the lease to expire.
     async fn try_once(&mut self) {
         let sent = Moment::now();
         let deadline = self.candidate.interval();
@@ -178,7 +178,8 @@ impl Election {
     async fn read(&mut self) -> kube::Result<()> {
         let lease = self.api.get_opt(&self.candidate.name).await?;
         self.observed.update(lease);
-        // Another holder, or deleted: others may hold it by now, so acquiring it again starts a new term.
+        // If the lease has another holder, or was deleted, another replica may have been the leader meanwhile. So
+        // acquiring it again must start a new term.
         if !self.observed.is_held_by(&self.candidate) {
             self.fence.close();
         }

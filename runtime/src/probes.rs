@@ -28,7 +28,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// Longest duration of a connection, which serves one request. Prometheus waits 10 s, kubelets less.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// More concurrent connections wait.
+/// Maximum number of concurrent connections; further ones wait.
 const MAX_CONNECTIONS: usize = 128;
 
 /// Probe flags of every long-running binary.
@@ -115,7 +115,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Listener {
-    /// Serves forever; nothing if the flag is `off`.
+    /// Serves forever. If the flag is `off`, never returns either, but serves nothing.
     pub async fn serve(self, probes: Probes) -> Infallible {
         let Some(listener) = self.listener else { return std::future::pending().await };
         let service = TowerToHyperService::new(router(probes));

@@ -2,6 +2,6 @@
 
 /// Makes aws-lc-rs the TLS provider of this process. Call it first in `main`; a second call does nothing.
 pub fn install_provider() {
-    // It fails only if a provider is already installed. That is this one: no other is linked.
+    // Fails only if a provider is already installed. That must be this one, because no other is linked.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

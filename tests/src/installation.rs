@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::contract::{IMPORT_NAME, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
-use mcsa_release::{Arch, Images, NOBODY, Profile};
+use mcsa_release::{Arch, Images, NONROOT, Profile};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -172,7 +172,7 @@ pub fn restricted_pod(image: &str, annotations: Value, args: &[&str]) -> Value {
         "spec": {
             "terminationGracePeriodSeconds": 0,
             "securityContext": {
-                "runAsNonRoot": true, "runAsUser": NOBODY, "seccompProfile": { "type": "RuntimeDefault" },
+                "runAsNonRoot": true, "runAsUser": NONROOT, "seccompProfile": { "type": "RuntimeDefault" },
             },
             "containers": [{
                 "name": "main",

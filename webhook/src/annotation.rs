@@ -5,7 +5,8 @@ use mcsa_credentials::names::{is_dns_subdomain, listed};
 
 use crate::message::quote;
 
-/// Imports per pod. An annotation may have 256 KiB, and each import is looked up, and mounted in each container.
+/// Maximum number of imports per pod: each is looked up, and mounted in each container. An annotation of 256 KiB could
+/// list thousands.
 const MAX_IMPORTS: usize = 64;
 
 /// The value of an annotation is invalid.

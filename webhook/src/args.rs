@@ -69,12 +69,12 @@ pub struct CertificateArgs {
     pub(crate) certificate_lifetime: Duration,
 
     /// Keep a certificate's authority in the webhook configuration this long before and after serving the
-    /// certificate; must exceed the time in which API servers and mounted files observe a change
+    /// certificate; must exceed the time that a change takes to reach all API servers and mounted files
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub(crate) certificate_overlap: Duration,
 }
 
-/// A certificate would expire before it can be replaced.
+/// The lifetime is so short that a certificate could expire before it can be replaced.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "--certificate-lifetime {lifetime:?} is too short: it must be at least nine times --certificate-overlap {overlap:?}"

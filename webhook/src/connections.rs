@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
-/// Concurrent connections; more wait. Each uses about 8 KiB.
+/// Maximum number of concurrent connections; further ones wait. Each uses about 8 KiB.
 const MAX_CONNECTIONS: usize = 4_000;
 
 /// Time in which a client must send the first bytes.

@@ -53,7 +53,7 @@ impl Imports {
         Self { client, lookups: Semaphore::new(MAX_LOOKUPS), records: RwLock::default() }
     }
 
-    /// Maintains the cache forever.
+    /// Keeps the cache up to date. Never returns without an error.
     pub(crate) async fn watch(&self, client: Client, readiness: &Readiness) -> anyhow::Result<Infallible> {
         let api: Api<DeserializeGuard<ServiceAccountImport>> = Api::all(client);
         let mut events = pin!(watcher(api, Config::default().page_size(PAGE_SIZE)).default_backoff());
@@ -96,7 +96,7 @@ impl Imports {
         self.records.read().unwrap_or_else(PoisonError::into_inner).get(namespace, name)
     }
 
-    // The watch may lag: import and pod are often applied together.
+    /// Asks the API server. The watch may lag: import and pod are often applied together.
     async fn get(&self, namespace: &str, name: &str, deadline: Instant) -> Lookup {
         let api: Api<ServiceAccountImport> = Api::namespaced(self.client.clone(), namespace);
         let call = async {

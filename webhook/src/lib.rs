@@ -1,4 +1,4 @@
-//! The automount webhook: mounts the Secrets of the ServiceAccountImports that a pod's annotation names, in every
+//! The admission webhook: mounts the Secrets of the ServiceAccountImports that a pod's annotation names, in every
 //! container.
 //!
 //! A request passes through `listener` (`connections`: limits) → `server` (`body`: reads the review) →
@@ -48,7 +48,7 @@ use watch_activity::WatchActivity;
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// If it can't start, or if a permanent task ends.
+/// If it can't start, or if a task fails that should run until shutdown.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = signals::shutdown()?;
     let config = args.cluster.config().await?;
@@ -95,7 +95,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
         listener.shut_down().await
     };
-    // Three of these never end normally; if one fails, the process ends.
+    // All but the first run until shutdown; if one fails, the process ends.
     tokio::select! {
         result = shut_down => result?,
         result = certificates.run() => match result? {},

@@ -6,7 +6,7 @@ use clap::Parser;
 use mcsa_runtime::{exit, logs, tls};
 use mcsa_webhook::Args;
 
-// With two threads, parsing a large review does not block other reviews. More would only use memory.
+// With two threads, parsing a large review does not block other reviews. More threads would only use memory.
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     tls::install_provider();

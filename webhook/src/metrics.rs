@@ -17,7 +17,7 @@ use crate::readiness::Part;
 
 const PREFIX: &str = "mcsa_webhook";
 
-/// In seconds: from a review that needs only the cache to one that has timed out at the API server.
+/// Seconds: from a review that needs only the cache to one for which the API server no longer waits.
 const BUCKETS: [f64; 12] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0];
 
 macro_rules! results {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::message::quote;
 use crate::pod::{Container, Pod, Spec};
 
-/// Lists the kubeconfigs of kubectl and client libraries.
+/// The variable with the paths of kubeconfigs, which kubectl and client libraries read.
 const KUBECONFIG: &str = "KUBECONFIG";
 
 /// An import that a pod names.
@@ -73,8 +73,8 @@ pub enum Conflict {
     },
 }
 
-/// Adds to a new pod what it does not have yet: for each import a volume, and a mount in every container; if
-/// requested, the variable `KUBECONFIG` in every container. Never changes what the pod already has.
+/// Computes the patch of a new pod. It adds a volume for each import, a mount of each in every container and, if
+/// requested, the variable `KUBECONFIG` in every container. It skips what the pod already has, and never changes it.
 ///
 /// # Errors
 /// If the pod uses a volume name or a mount path of an import for something else.
@@ -178,7 +178,7 @@ impl<'a> ImportMount<'a> {
     }
 
     fn is_at(&self, path: &str) -> bool {
-        // Each spelling of the path contains the name; this skips most other paths quickly.
+        // Every spelling of the path contains the name. Checking that first skips most other paths quickly.
         path.contains(&self.import.name) && components(path) == components(&self.path)
     }
 }

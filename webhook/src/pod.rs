@@ -1,4 +1,4 @@
-//! A view of the fields of a pod that imports concern. It borrows from the review's body.
+//! The fields of a pod that matter for imports, borrowed from the review's body.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;

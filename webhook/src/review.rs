@@ -12,7 +12,7 @@ use crate::message::quote;
 use crate::patch::{self, Conflict, Import, RequestedImports};
 use crate::pod::Pod;
 
-/// Imports that a message lists.
+/// Maximum number of imports that a message lists.
 const MAX_LISTED: usize = 10;
 
 /// Parses and answers a review.
@@ -79,8 +79,8 @@ async fn create(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Adm
     Ok(Admitted { patch: patch::patch(pod, &requested)?, warnings })
 }
 
-/// Never denies `kubectl debug`: mounts the imports that are available. Uses the stored pod's annotations, because
-/// the API server ignores everything in this update except ephemeral containers.
+/// Mounts the available imports into new ephemeral containers. Never denies the request. Uses the stored pod's
+/// annotations, because the API server ignores everything in this update except ephemeral containers.
 async fn debug(pod: &Pod<'_>, stored: &Pod<'_>, namespace: &str, imports: &Imports) -> Admitted {
     let names =
         stored.imports().and_then(|annotation| annotation::names(annotation).ok()).unwrap_or_default();

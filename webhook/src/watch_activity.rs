@@ -1,8 +1,8 @@
 //! Records when a watch last received data, which bounds the age of the cache.
 //!
-//! A dead watch looks like one without changes. API servers send a bookmark every minute
-//! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>), but kube does not expose
-//! bookmarks. So this observes the response bodies.
+//! A dead watch looks like one without changes, except that API servers send a bookmark every minute
+//! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>). kube does not expose bookmarks,
+//! so this observes the response bodies.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -21,7 +21,8 @@ impl Reader {
     /// All clusters of the Secret [`KUBECONFIG`](super::KUBECONFIG), by name.
     ///
     /// # Errors
-    /// If there is no cluster, one of them cannot be used, or one has not exactly one context with its name.
+    /// If there is no cluster, if the configuration of one cannot be used, or if one does not have exactly one context
+    /// with its name.
     pub fn contexts(self, secret: &Secret) -> Result<BTreeMap<String, Config>, ArgoError> {
         let kubeconfig = parsed(secret)?;
         let contexts = kubeconfig.contexts.iter().map(|named| named.name.as_str());
@@ -36,7 +37,8 @@ impl Reader {
     /// One cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG). Errors of other clusters are ignored.
     ///
     /// # Errors
-    /// If the cluster does not exist, has not exactly one context with its name, or cannot be used.
+    /// If the cluster does not exist or its configuration cannot be used, or if there is not exactly one context with its
+    /// name.
     pub fn context(self, secret: &Secret, cluster: &str) -> Result<Config, ArgoError> {
         self.one(secret, &parsed(secret)?, cluster)
     }

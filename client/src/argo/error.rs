@@ -93,7 +93,7 @@ pub(super) enum Problem {
 
     #[error("not YAML with a string for cluster; correct it")]
     NotYaml,
-    #[error("the local cluster has another name under key config; remove one of them")]
+    #[error("the key config has another name for the local cluster; remove one of them")]
     TwoNames,
 }
 
@@ -162,7 +162,7 @@ pub(super) fn if_encoded(text: &str, otherwise: Problem) -> Problem {
     if once.is_some_and(|once| once.contains(':')) { Problem::EncodedTwice } else { otherwise }
 }
 
-/// Anonymous access is an error: it is surely unintended.
+/// Rejects anonymous access, which is probably unintended.
 pub(super) fn require_credential(user: &AuthInfo) -> Result<(), Problem> {
     let found = user.token.is_some() || user.client_certificate_data.is_some() || user.username.is_some();
     if found { Ok(()) } else { Err(Problem::NoCredential) }

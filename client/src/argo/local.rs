@@ -79,7 +79,7 @@ mod tests {
     #[case(&[("cluster", "[t0ken]")], "key cluster: not YAML")]
     #[case(&[("config", "cluster: {a: t0ken}")], "key config: not YAML")]
     #[case(&[("config", "t0ken: [")], "key config: not YAML")]
-    #[case(&[("config", "cluster: main"), ("cluster", "t0ken")], "key cluster: the local cluster has another name")]
+    #[case(&[("config", "cluster: main"), ("cluster", "t0ken")], "key cluster: the key config has another name")]
     fn an_invalid_name_is_an_error_without_its_value(
         #[case] values: &[(&str, &str)],
         #[case] expected: &str,

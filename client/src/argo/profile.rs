@@ -1,8 +1,8 @@
 //! A profile: a Secret with a kubeconfig under the key `kubeconfig`, the name of its cluster in a label, and
 //! annotations for its scope.
 //!
-//! Argo's documentation had profiles for reading and for writing. Nothing in the Secret distinguishes them: the
-//! credential's rights do.
+//! Argo's documentation had profiles for reading and for writing. They differ only in the rights of the credential, not
+//! in the Secret.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Config, ResourceExt};

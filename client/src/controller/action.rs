@@ -1,4 +1,4 @@
-//! Reads kube's `Action`.
+//! Reads the delay of kube's `Action`.
 
 use std::time::Duration;
 

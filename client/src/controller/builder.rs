@@ -129,13 +129,14 @@ where
         self
     }
 
-    /// Reconciles an object when an object of kind `Child`, in any member, changes whose owner it is by
-    /// [`Owner::apply_to`]. Deletes such a child once its owner is gone.
+    /// Reconciles the owner of an object of kind `Child` when the child, in any member, is created, changed or deleted.
+    /// Deletes the child once its owner is gone. [`Owner::apply_to`] records the owner of a child.
     ///
     /// Watches only the metadata of objects with an owner label.
     ///
-    /// A child is deleted only if live requests prove that its owner is gone from the very cluster it was in. No
-    /// child is deleted while that cluster is unreachable, is not a member, or if another cluster has its name.
+    /// A child is deleted only if live requests prove that its owner is gone, and that they reached the cluster in which
+    /// the owner was. Children are kept while that cluster is unreachable or is not a member, and while another cluster
+    /// has its name.
     ///
     /// To reconcile owners without deleting children, use [`Controller::watches`] with [`Owner::from_metadata`].
     ///
@@ -170,8 +171,8 @@ where
     /// Reconciles the objects that `mapper` returns for an object of another kind, in any member, when that object is
     /// created, changed or deleted.
     ///
-    /// The previous keys of an object are remembered, and reconciled as well when the object changes, or was deleted
-    /// while its cluster was unreachable. Nothing else is stored of these objects.
+    /// When an object changes, its previous keys are reconciled, too, and when it was deleted while its cluster was
+    /// unreachable. Only the keys of these objects are stored.
     pub fn watches<Other, I>(
         self,
         config: watcher::Config,
@@ -241,7 +242,7 @@ where
 
     /// Limits how many objects of one cluster are reconciled at the same time. The default is 16; 0 means no limit.
     ///
-    /// The limit is per cluster, because the objects of a cluster that hangs would soon exhaust a shared one.
+    /// The limit is per cluster, because objects of a cluster that hangs would soon exhaust a shared limit.
     pub fn concurrency(self, limit: u16) -> Self {
         self.queue.set_limit(limit.into());
         self
@@ -257,8 +258,8 @@ where
     /// Reconciles, deletes orphans and finalizes only while the latest item of `leadership` is true. Starts as a
     /// follower, and stops leading when the stream ends. Watches always run.
     ///
-    /// A `false` drops the running reconciliations at their next `.await`. A stream from a
-    /// `tokio::sync::watch::Receiver<bool>`, which is true while this replica holds a Lease:
+    /// When the stream yields `false`, running reconciliations are dropped at their next `.await`. For example, this
+    /// makes a stream of a `tokio::sync::watch::Receiver<bool>` that is true while this replica holds a Lease:
     ///
     /// ```
     /// # fn example(leading: tokio::sync::watch::Receiver<bool>) -> impl futures::Stream<Item = bool> + Send {
@@ -282,7 +283,8 @@ where
         self
     }
 
-    /// [`Controller::graceful_shutdown_on`] SIGINT (Ctrl-C) or SIGTERM. A second signal ends the controller at once.
+    /// Shuts down gracefully on SIGINT (Ctrl-C) or SIGTERM, as [`Controller::graceful_shutdown_on`] does. A second signal
+    /// ends the controller at once.
     pub fn shutdown_on_signal(mut self) -> Self {
         self.graceful.push(signal::received(1).boxed());
         self.forceful.push(signal::received(2).boxed());

@@ -1,8 +1,8 @@
 //! Deletes objects whose owners in other clusters are gone.
 //!
-//! An object is a suspect when its owner was deleted, or is absent after the owner's cluster was listed. Each suspect
-//! is checked with live requests, and deleted only on proof ([`proof`]). Suspects without proof are kept, and checked
-//! again after minutes and when the owner's cluster is listed again.
+//! An object is a suspect when its owner was deleted, or is not in a complete list of the owner's cluster. Each suspect
+//! is checked with live requests, and deleted only if they prove that its owner is gone ([`proof`]). Otherwise, it is
+//! checked again after some minutes, and when the owner's cluster is listed again.
 
 mod child_handler;
 mod collector;

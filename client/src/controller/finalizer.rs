@@ -19,12 +19,13 @@ use super::owner::{Owner, selector_of};
 use crate::clusters::{Clusters, Health, Member};
 
 /// Delay before children that are being deleted are listed again. Usually an event comes first.
-const RECHECK: Duration = Duration::from_secs(5);
+const RECHECK_DELAY: Duration = Duration::from_secs(5);
 
 /// Delay before retrying after a conflict. Usually the event of the other change comes first.
-const CONFLICT: Duration = Duration::from_secs(1);
+const CONFLICT_DELAY: Duration = Duration::from_secs(1);
 
-const PAGE: u32 = 500;
+/// Children per page of a list.
+const PAGE_SIZE: u32 = 500;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -90,7 +91,7 @@ impl Finalizer {
         // Concurrently, so that an unreachable member does not delay the others.
         let left: Vec<_> = join_all(left).await.into_iter().collect::<Result<_, _>>()?;
         if left.into_iter().any(|left| left > 0) {
-            return Ok(Some(RECHECK));
+            return Ok(Some(RECHECK_DELAY));
         }
         let others = meta.finalizers.iter().flatten().filter(|name| **name != *self.name);
         self.write(member, key, meta, others.cloned().collect()).await
@@ -114,7 +115,7 @@ impl Finalizer {
         match with_deadline(api.patch(&key.name, &params, &patch)).await {
             Ok(_) => Ok(None),
             Err(Problem::Api(kube::Error::Api(status))) if status.code == 404 => Ok(None),
-            Err(Problem::Api(kube::Error::Api(status))) if status.code == 409 => Ok(Some(CONFLICT)),
+            Err(Problem::Api(kube::Error::Api(status))) if status.code == 409 => Ok(Some(CONFLICT_DELAY)),
             Err(problem) => Err((member.name().clone(), problem)),
         }
     }
@@ -125,13 +126,13 @@ impl Finalizer {
             return Err(Problem::Unreachable(problem));
         }
         let api = api(member, &owned.resource, owned.namespace.as_deref());
-        let mut params = ListParams::default().labels(&selector_of(uid)).limit(PAGE);
+        let mut params = ListParams::default().labels(&selector_of(uid)).limit(PAGE_SIZE);
         let mut left = 0;
         loop {
             let list = match with_deadline(api.list(&params)).await {
                 Ok(list) => list,
-                // The cluster does not serve the kind, so it has no children of it. Should it serve the kind later,
-                // and have some, they are orphans.
+                // The cluster does not serve the kind, so it has no children of it. Children that appear once it serves
+                // the kind are orphans.
                 Err(Problem::Api(kube::Error::Api(status))) if status.code == 404 => return Ok(0),
                 Err(problem) => return Err(problem),
             };

@@ -17,42 +17,46 @@ use super::queue::{Depth, Queue};
 
 const PREFIX: &str = "multicluster_controller";
 
-/// In seconds, from one request within a data centre to several that each take their whole deadline.
+/// Seconds: from one request within a data center to several that each take their whole deadline.
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum ResultLabel {
     Ok,
     Error,
     Panic,
     Aborted,
 }
 
-const ENDINGS: [(Ending, &str); 4] =
-    [(Ending::Ok, "ok"), (Ending::Error, "error"), (Ending::Panic, "panic"), (Ending::Aborted, "aborted")];
+const RESULT_LABELS: [(ResultLabel, &str); 4] = [
+    (ResultLabel::Ok, "ok"),
+    (ResultLabel::Error, "error"),
+    (ResultLabel::Panic, "panic"),
+    (ResultLabel::Aborted, "aborted"),
+];
 
-type ByCluster = [(&'static str, Arc<str>); 1];
-type ByTwo = [(&'static str, Arc<str>); 2];
+type ClusterLabel = [(&'static str, Arc<str>); 1];
+type TwoLabels = [(&'static str, Arc<str>); 2];
 
 /// The metrics of a controller. Clones are cheap, and share the metrics.
 ///
 /// The series of a cluster are removed when it leaves.
 #[derive(Clone)]
 pub struct Metrics {
-    events: Family<ByTwo, Counter>,
-    reconciliations: Family<ByTwo, Counter>,
-    durations: Family<ByCluster, Histogram, fn() -> Histogram>,
-    interruptions: Family<ByTwo, Counter>,
-    listed: Family<ByCluster, Gauge>,
-    deleted: Family<ByCluster, Counter>,
-    unproven: Family<ByCluster, Gauge>,
+    events: Family<TwoLabels, Counter>,
+    reconciliations: Family<TwoLabels, Counter>,
+    durations: Family<ClusterLabel, Histogram, fn() -> Histogram>,
+    interruptions: Family<TwoLabels, Counter>,
+    listed: Family<ClusterLabel, Gauge>,
+    deleted: Family<ClusterLabel, Counter>,
+    unproven: Family<ClusterLabel, Gauge>,
     queue: Arc<Queue<Key>>,
 }
 
 /// The reconciliation metrics of one cluster.
 #[derive(Clone)]
 pub(super) struct ReconcileMetrics {
-    endings: Arc<[Counter; 4]>,
+    reconciliations: Arc<[Counter; 4]>,
     durations: Histogram,
 }
 
@@ -107,10 +111,10 @@ impl Metrics {
     }
 
     pub(super) fn reconciliations(&self, cluster: &Arc<str>) -> ReconcileMetrics {
-        let endings =
-            ENDINGS.map(|(_, ending)| self.reconciliations.get_or_create_owned(&by_ending(cluster, ending)));
+        let reconciliations = RESULT_LABELS
+            .map(|(_, label)| self.reconciliations.get_or_create_owned(&by_result(cluster, label)));
         let durations = self.durations.get_or_create_owned(&by_cluster(cluster));
-        ReconcileMetrics { endings: Arc::new(endings), durations }
+        ReconcileMetrics { reconciliations: Arc::new(reconciliations), durations }
     }
 
     pub(super) fn orphan_deleted(&self, cluster: &Arc<str>) {
@@ -127,8 +131,8 @@ impl Metrics {
             self.events.remove(&by_kind(cluster, &kind));
             self.interruptions.remove(&by_kind(cluster, &kind));
         }
-        for (_, ending) in ENDINGS {
-            self.reconciliations.remove(&by_ending(cluster, ending));
+        for (_, label) in RESULT_LABELS {
+            self.reconciliations.remove(&by_result(cluster, label));
         }
         self.durations.remove(&by_cluster(cluster));
         self.listed.remove(&by_cluster(cluster));
@@ -138,9 +142,9 @@ impl Metrics {
 }
 
 impl ReconcileMetrics {
-    pub(super) fn record(&self, ending: Ending, duration: Duration) {
-        let counters = ENDINGS.iter().zip(self.endings.iter());
-        for (_, counter) in counters.filter(|((known, _), _)| *known == ending) {
+    pub(super) fn record(&self, label: ResultLabel, duration: Duration) {
+        let counters = RESULT_LABELS.iter().zip(self.reconciliations.iter());
+        for (_, counter) in counters.filter(|((known, _), _)| *known == label) {
             counter.inc();
         }
         self.durations.observe(duration.as_secs_f64());
@@ -153,16 +157,16 @@ impl fmt::Debug for Metrics {
     }
 }
 
-fn by_cluster(cluster: &Arc<str>) -> ByCluster {
+fn by_cluster(cluster: &Arc<str>) -> ClusterLabel {
     [("cluster", cluster.clone())]
 }
 
-fn by_kind(cluster: &Arc<str>, kind: &Arc<str>) -> ByTwo {
+fn by_kind(cluster: &Arc<str>, kind: &Arc<str>) -> TwoLabels {
     [("cluster", cluster.clone()), ("kind", kind.clone())]
 }
 
-fn by_ending(cluster: &Arc<str>, ending: &str) -> ByTwo {
-    [("cluster", cluster.clone()), ("result", ending.into())]
+fn by_result(cluster: &Arc<str>, label: &str) -> TwoLabels {
+    [("cluster", cluster.clone()), ("result", label.into())]
 }
 
 /// Reads the queue at each scrape.

@@ -20,7 +20,7 @@ use super::backoff::Backoff;
 use super::error::{Error, panic_message};
 use super::key::Key;
 use super::members::Members;
-use super::metrics::{Ending, ReconcileMetrics};
+use super::metrics::{ReconcileMetrics, ResultLabel};
 use super::queue::{Completion, Queue};
 use super::reconciler::{Outcome, Reconciler};
 use super::request::{Kind, Request};
@@ -31,7 +31,7 @@ use crate::clusters::Clusters;
 
 /// Longest delay before a blocked finalizer is retried, so that objects do not wait long once a cluster is reachable
 /// again.
-const BLOCKED: Duration = Duration::from_secs(30);
+const MAX_BLOCKED_DELAY: Duration = Duration::from_secs(30);
 
 pub(super) type Reconciled<E> = Result<(Key, Action), Error<E>>;
 
@@ -141,31 +141,31 @@ where
     fn finish(&self, reconciliation: Reconciliation, result: Result<Outcome<E>, JoinError>) {
         let Reconciliation { key, attempt, started, metrics } = reconciliation;
         let backoff = Completion::Failed(Some(self.backoff.after(attempt)));
-        let (ending, completion, message) = match result {
+        let (label, completion, message) = match result {
             Ok(Outcome::Reconciled(action)) => {
                 let completion = Completion::Succeeded(requeue_after(&action));
-                (Ending::Ok, completion, Some(Ok((key.clone(), action))))
+                (ResultLabel::Ok, completion, Some(Ok((key.clone(), action))))
             }
             Ok(Outcome::Failed(error, action)) => {
                 let completion = Completion::Failed(requeue_after(&action));
-                (Ending::Error, completion, Some(Err(Error::ReconcilerFailed(error, key.clone()))))
+                (ResultLabel::Error, completion, Some(Err(Error::ReconcilerFailed(error, key.clone()))))
             }
-            Ok(Outcome::Finalizing(next)) => (Ending::Ok, Completion::Succeeded(next), None),
+            Ok(Outcome::Finalizing(next)) => (ResultLabel::Ok, Completion::Succeeded(next), None),
             Ok(Outcome::Blocked((cluster, problem))) => {
-                let delay = self.backoff.after(attempt).min(BLOCKED);
+                let delay = self.backoff.after(attempt).min(MAX_BLOCKED_DELAY);
                 let error = Error::Finalizer { key: key.clone(), cluster, problem };
-                (Ending::Error, Completion::Failed(Some(delay)), Some(Err(error)))
+                (ResultLabel::Error, Completion::Failed(Some(delay)), Some(Err(error)))
             }
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => {
                     let message = panic_message(panic.as_ref());
                     let error = Error::Panicked { key: key.clone(), message };
-                    (Ending::Panic, backoff, Some(Err(error)))
+                    (ResultLabel::Panic, backoff, Some(Err(error)))
                 }
-                Err(_) => (Ending::Aborted, Completion::Aborted, None),
+                Err(_) => (ResultLabel::Aborted, Completion::Aborted, None),
             },
         };
-        metrics.record(ending, started.elapsed());
+        metrics.record(label, started.elapsed());
         self.queue.complete(&key, completion);
         if let Some(message) = message {
             self.results.send(message);

@@ -1,3 +1,5 @@
+//! Signals that end a controller.
+
 use std::future::pending;
 use std::io;
 
@@ -17,7 +19,7 @@ pub(super) async fn received(count: usize) {
         io::Result::Ok(())
     };
     if let Err(error) = wait().await {
-        tracing::error!(%error, "cannot listen for signals: SIGINT and SIGTERM end the process at once");
+        tracing::error!(%error, "cannot handle signals: SIGINT and SIGTERM end the process without a graceful shutdown");
         pending().await
     }
 }

@@ -17,7 +17,7 @@ use crate::model::key::ObjectKey;
 /// The shortest time between two checks of a source.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Longest accepted request; a time is shorter.
+/// Maximum length of a request. Times are shorter.
 const MAX_REQUEST_LENGTH: usize = 64;
 
 /// The check request and result that a watch reports for a link.
@@ -56,7 +56,7 @@ impl CheckState {
         self.result.as_ref().or(self.in_status.as_ref())
     }
 
-    fn is_open(&self) -> bool {
+    fn is_pending(&self) -> bool {
         let answered = self.result().map(|result| result.request.as_str());
         !self.is_running && self.requested.is_some() && self.requested.as_deref() != answered
     }
@@ -86,16 +86,17 @@ pub struct CheckRequest {
 impl Cache {
     /// Whether a check is requested, to be run now or after the pause.
     pub fn has_check_requests(&self) -> bool {
-        self.state().checks.values().any(CheckState::is_open)
+        self.state().checks.values().any(CheckState::is_pending)
     }
 
-    /// Takes the checks to run now; also returns when the next one is due whose source was checked recently.
+    /// Takes the checks to run now. Checks of sources that were checked recently must wait: also returns when the first
+    /// of these is due.
     pub fn take_check_requests(&self, now: Instant) -> (Vec<CheckRequest>, Option<Instant>) {
         let mut state = self.state();
         let State { checks, imports, last_checks, .. } = &mut *state;
         last_checks.retain(|_, time| *time + PAUSE > now);
         let (mut requests, mut later) = (Vec::new(), None::<Instant>);
-        for (key, check) in checks.iter_mut().filter(|(_, check)| check.is_open()) {
+        for (key, check) in checks.iter_mut().filter(|(_, check)| check.is_pending()) {
             let (Some(known), Some(request)) = (imports.get(key), check.requested.clone()) else { continue };
             let source = &known.import.spec.cluster_name;
             match last_checks.get(source).map(|time| *time + PAUSE) {
@@ -112,10 +113,10 @@ impl Cache {
     }
 
     /// Ends a check. Without a result, it runs again.
-    pub fn finish_check(&self, key: &ObjectKey, answer: Option<CheckResult>) {
+    pub fn finish_check(&self, key: &ObjectKey, result: Option<CheckResult>) {
         if let Some(check) = self.state().checks.get_mut(key) {
             check.is_running = false;
-            check.result = answer.map(Arc::new).or(check.result.take());
+            check.result = result.map(Arc::new).or(check.result.take());
         }
     }
 

@@ -9,10 +9,10 @@ use crate::metrics::{ImportState, Metrics, Snapshot, SourceSnapshot};
 use crate::model::import::Import;
 use crate::model::status::StatusSummary;
 
-/// Counts imports and links, and drops the counters of sources that have neither.
-pub fn count(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -> Snapshot {
+/// Computes the gauges from the cached imports and links, and drops the counters of sources that have neither.
+pub fn snapshot(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -> Snapshot {
     let mut sources: BTreeMap<String, SourceSnapshot> = BTreeMap::new();
-    let links = cache.count(|import, summary| {
+    let links = cache.visit_imports(|import, summary| {
         if !sources.contains_key(&import.spec.cluster_name) {
             sources.insert(import.spec.cluster_name.clone(), SourceSnapshot::default());
         }
@@ -77,7 +77,7 @@ mod tests {
         observe(&cache, "a", "c2", ready(2000));
         observe(&cache, "b", "c2", ready(1200));
         observe(&cache, "c", "c3", json!(null));
-        let Snapshot { sources, .. } = count(&cache, true, at(1000), &metrics);
+        let Snapshot { sources, .. } = snapshot(&cache, true, at(1000), &metrics);
         let state = |ready, reason| ImportState { ready, reason };
         let c2 = SourceSnapshot {
             link_up: None,

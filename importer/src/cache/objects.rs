@@ -32,7 +32,7 @@ pub struct LinkEntry {
     pub cluster_name: String,
     /// Resource version of the Secret that it was read from.
     pub version: String,
-    /// The source, or what is wrong with the Secret.
+    /// The source, or the problem with the Secret.
     pub source: Result<Arc<Source>, String>,
 }
 

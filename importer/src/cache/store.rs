@@ -54,7 +54,7 @@ impl<K: Clone + Eq + Hash, V> Store<K, V> {
         self.unlisted.extend(self.objects.keys().filter(|key| matches(key)).cloned());
     }
 
-    /// The object is up to date.
+    /// Records that the object is up to date.
     pub(super) fn mark_listed(&mut self, key: &K) {
         self.unlisted.remove(key);
     }

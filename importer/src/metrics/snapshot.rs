@@ -1,6 +1,6 @@
 //! Gauges, computed at each scrape.
 //!
-//! A gauge that code has to update goes stale, and that of a removed source would stay for ever.
+//! A gauge that is updated by events can go stale, and the gauge of a removed source would stay forever.
 
 use std::collections::BTreeMap;
 use std::fmt;

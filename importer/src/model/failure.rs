@@ -91,11 +91,11 @@ pub struct Failure {
 /// When a failed reconciliation is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// After the import's own back-off, and after this wait at least (`Retry-After`).
+    /// After the import's own back-off, and no earlier than after this wait (`Retry-After`).
     BackOff(Duration),
-    /// After this time, or as soon as the source answers. No attempt was made: its circuit breaker is open.
+    /// At this time, or as soon as the source answers. No attempt was made, because the circuit breaker is open.
     BreakerOpen(Timestamp),
-    /// Retry no earlier than this time; no attempt was made.
+    /// At this time. No attempt was made.
     NotBefore(Timestamp),
 }
 
@@ -122,24 +122,24 @@ impl Failure {
     }
 }
 
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+const INITIAL_WAIT: Duration = Duration::from_secs(1);
 /// The shortest wait, whatever the jitter.
-const MIN_RETRY: Duration = Duration::from_millis(100);
+const MIN_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts.
-pub const LAST_RETRY: Duration = Duration::from_secs(300);
+pub const MAX_WAIT: Duration = Duration::from_secs(300);
 
-/// The longest wait after this number of consecutive failures: one second, doubled each time, five
-/// minutes at most.
-pub fn longest_wait(failures: u32) -> Duration {
+/// The longest wait after this number of consecutive failures. It doubles with each failure, from one second to five
+/// minutes.
+pub fn wait_limit(failures: u32) -> Duration {
     let doublings = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    FIRST_RETRY.saturating_mul(doublings).min(LAST_RETRY)
+    INITIAL_WAIT.saturating_mul(doublings).min(MAX_WAIT)
 }
 
 /// The wait after this number of consecutive failures: a random part (`random` in 0..1) of the longest
 /// wait, which spreads retries of imports that failed together
 /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>, "full jitter").
 pub fn back_off(failures: u32, random: f64) -> Duration {
-    longest_wait(failures).mul_f64(random.clamp(0.0, 1.0)).max(MIN_RETRY)
+    wait_limit(failures).mul_f64(random.clamp(0.0, 1.0)).max(MIN_WAIT)
 }
 
 #[cfg(test)]

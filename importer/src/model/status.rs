@@ -26,7 +26,7 @@ pub struct Outcome<'a> {
     /// Why the reconciliation failed.
     pub failure: Option<&'a Failure>,
     /// For a link: the latest check result.
-    pub answer: Option<&'a CheckResult>,
+    pub check: Option<&'a CheckResult>,
 }
 
 /// The parts of a status that the next reconciliation needs: a hundred bytes instead of two thousand.
@@ -142,19 +142,19 @@ pub fn status(
         observed_generation: import.generation,
         conditions: [ready, refreshed]
             .into_iter()
-            .chain(outcome.answer.map(|answer| answer.condition.clone()))
+            .chain(outcome.check.map(|check| check.condition.clone()))
             .collect(),
         expiration_time: provenance.map(|token| Time(seconds(token.expires_at))),
         refresh_time: provenance.and_then(|token| token.refresh_at).map(|time| Time(seconds(time))),
         service_account_uid: provenance.map(|token| token.service_account_uid.clone()),
-        checked_request: outcome.answer.map(|answer| answer.request.clone()),
+        checked_request: outcome.check.map(|check| check.request.clone()),
     }
 }
 
 /// Whether the Secret's metadata shows the content that the importer wrote.
 fn is_intact(import: &Import, secret: &SecretState) -> bool {
     let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
-    // Only the link tells whether a CA bundle is required, and the link may be gone.
+    // Without the key of the CA bundle: whether it is required depends on the link, which may be gone.
     let has = |key: &String| !secret.is_tracked() || secret.names.keys.contains(key);
     !secret.was_touched() && items(chosen, false).iter().all(|item| has(&item.key))
 }
@@ -207,7 +207,7 @@ mod tests {
     fn failed_refresh_keeps_a_valid_token_ready() {
         let failure = Failure::new(Reason::SourceUnreachable, "c2 is unreachable");
         let secret = secret(NOW + 600);
-        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), answer: None };
+        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), check: None };
         let before = first(outcome, NOW);
         assert_eq!(condition(&before, READY), ("True", "TokenValid"));
         assert_eq!(condition(&before, REFRESHED), ("False", "SourceUnreachable"));
@@ -218,14 +218,14 @@ mod tests {
     fn edited_secret_is_not_ready() {
         let failure = Failure::new(Reason::SourceUnreachable, "c2 is unreachable");
         let emptied = holding(&["server"], NOW + 600);
-        let outcome = Outcome { secret: Some(&emptied), failure: Some(&failure), answer: None };
+        let outcome = Outcome { secret: Some(&emptied), failure: Some(&failure), check: None };
         assert_eq!(condition(&first(outcome, NOW), READY), ("False", "SecretEdited"));
     }
 
     #[test]
     fn unchanged_status_is_equal() {
         let secret = secret(NOW + 600);
-        let outcome = Outcome { secret: Some(&secret), failure: None, answer: None };
+        let outcome = Outcome { secret: Some(&secret), failure: None, check: None };
         let before = first(outcome, NOW);
         let summary = StatusSummary::of(Some(&before));
         let after = status(&import(), &summary, outcome, at(NOW + 5));
@@ -244,11 +244,11 @@ mod tests {
     fn transition_time_changes_only_with_the_status() {
         let secret = secret(NOW + 600);
         let summary = StatusSummary::of(Some(&first(
-            Outcome { secret: Some(&secret), failure: None, answer: None },
+            Outcome { secret: Some(&secret), failure: None, check: None },
             NOW,
         )));
         let failure = Failure::new(Reason::Forbidden, "no");
-        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), answer: None };
+        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), check: None };
         let failed = status(&import(), &summary, outcome, at(NOW + 9));
         let time = |type_| {
             let found = failed.conditions.iter().find(|condition| condition.type_ == type_);
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn missing_secret_is_explained_by_ready() {
         let failure = Failure::new(Reason::ClusterNotLinked, "there is no link to c2");
-        let status = first(Outcome { secret: None, failure: Some(&failure), answer: None }, NOW);
+        let status = first(Outcome { secret: None, failure: Some(&failure), check: None }, NOW);
         assert_eq!(condition(&status, READY), ("False", "ClusterNotLinked"));
         assert!(status.secrets.is_empty() && status.expiration_time.is_none());
     }

@@ -1,4 +1,4 @@
-//! What is remembered of a failing import between reconciliations.
+//! The history of a failing import, kept between reconciliations.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,15 @@ use jiff::Timestamp;
 use crate::cache::Cache;
 use crate::decide::MintReason;
 use crate::mint::Minted;
-use crate::model::failure::{LAST_RETRY, back_off, longest_wait};
+use crate::model::failure::{MAX_WAIT, back_off, wait_limit};
 use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 
-/// Number of consecutive repairs without a delay: a person edits the Secret, or a tool writes it once more.
-const REPAIRS_AT_ONCE: u32 = 5;
+/// Number of consecutive repairs without a delay: enough for a person's edits, or for a tool that writes once.
+const UNDELAYED_REPAIRS: u32 = 5;
 
-/// A repair after this time without one starts a new series.
-const QUIET: Duration = Duration::from_secs(60);
+/// Time without a repair, in addition to the wait, after which the next repair starts a new series.
+const SERIES_GAP: Duration = Duration::from_secs(60);
 
 /// Recent failures and repairs of an import.
 #[derive(Debug, Default)]
@@ -41,20 +41,20 @@ impl History {
         self.unpublished = None;
     }
 
-    /// Records a failure; returns the wait, which is `retry_after` at least.
+    /// Records a failure; returns the wait, which is at least `retry_after`, up to [`MAX_WAIT`].
     pub fn record_failure(&mut self, retry_after: Duration, random: f64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let wait = back_off(self.failures, random);
-        retry_after.clamp(wait, LAST_RETRY)
+        retry_after.clamp(wait, MAX_WAIT)
     }
 
-    /// When a token may be minted for this reason. A Secret that another client keeps writing, or a spec
-    /// that keeps changing, must not cause tokens without end.
-    pub fn may_mint_at(&self, why: MintReason, now: Timestamp) -> Timestamp {
+    /// When a token may be minted for this reason. Limits the number of tokens if another client keeps writing the
+    /// Secret or the spec.
+    pub fn earliest_mint(&self, why: MintReason, now: Timestamp) -> Timestamp {
         match self.repaired_at {
             // A clock that was set back must not extend the wait.
-            Some(last) if is_repair(why) && self.repairs >= REPAIRS_AT_ONCE => {
-                last.min(now) + longest_wait(self.repairs - REPAIRS_AT_ONCE + 1)
+            Some(last) if is_repair(why) && self.repairs >= UNDELAYED_REPAIRS => {
+                last.min(now) + wait_limit(self.repairs - UNDELAYED_REPAIRS + 1)
             }
             _ => now,
         }
@@ -88,12 +88,12 @@ impl History {
 
     /// Whether a repair now would continue the series.
     fn is_repairing(&self, now: Timestamp) -> bool {
-        let quiet = QUIET + longest_wait(self.repairs);
-        self.repaired_at.is_some_and(|last| now.duration_since(last).unsigned_abs() < quiet)
+        let gap = SERIES_GAP + wait_limit(self.repairs);
+        self.repaired_at.is_some_and(|last| now.duration_since(last).unsigned_abs() < gap)
     }
 }
 
-/// Neither the first token of an import nor a scheduled refresh.
+/// Whether the reason is a change of the Secret, the spec or the service account. Such changes may recur endlessly.
 fn is_repair(why: MintReason) -> bool {
     matches!(why, MintReason::Edited | MintReason::Lost | MintReason::Changed | MintReason::Recreated)
 }
@@ -158,29 +158,29 @@ mod tests {
     fn endless_repairs_are_slowed_down() {
         let mut history = History::default();
         let mut now = at(0);
-        for _ in 0..REPAIRS_AT_ONCE {
-            assert_eq!(history.may_mint_at(MintReason::Edited, now), now);
+        for _ in 0..UNDELAYED_REPAIRS {
+            assert_eq!(history.earliest_mint(MintReason::Edited, now), now);
             history.record_mint(MintReason::Edited, now);
         }
         for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
             assert_eq!(
-                history.may_mint_at(MintReason::Edited, now),
+                history.earliest_mint(MintReason::Edited, now),
                 now + SignedDuration::from_secs(seconds)
             );
-            now = history.may_mint_at(MintReason::Edited, now);
+            now = history.earliest_mint(MintReason::Edited, now);
             history.record_mint(MintReason::Edited, now);
         }
         assert_eq!(
-            history.may_mint_at(MintReason::Edited, at(-99_999)),
+            history.earliest_mint(MintReason::Edited, at(-99_999)),
             at(-99_999 + 300),
             "the clock was set back"
         );
         // A scheduled refresh is not a repair.
-        assert_eq!(history.may_mint_at(MintReason::TimeIsUp, now), now);
+        assert_eq!(history.earliest_mint(MintReason::TimeIsUp, now), now);
         assert!(!history.is_empty_at(now));
         now += SignedDuration::from_secs(361);
         history.record_mint(MintReason::Edited, now);
-        assert_eq!(history.may_mint_at(MintReason::Edited, now), now, "a quiet period ends the series");
+        assert_eq!(history.earliest_mint(MintReason::Edited, now), now, "a quiet period ends the series");
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
         let mut history = History::default();
         assert_eq!(history.record_failure(Duration::from_secs(7), 1.0), Duration::from_secs(7));
         assert_eq!(history.record_failure(Duration::from_secs(1), 1.0), Duration::from_secs(2));
-        assert_eq!(history.record_failure(Duration::MAX, 1.0), LAST_RETRY);
+        assert_eq!(history.record_failure(Duration::MAX, 1.0), MAX_WAIT);
         assert!(history.has_failed() && !history.is_empty_at(at(0)));
         history.record_success();
         assert!(history.is_empty_at(at(0)));

@@ -3,8 +3,8 @@
 //! Without it, each import would wait ten seconds for a source that does not answer. While the breaker is
 //! open, one probe at a time is admitted; other imports fail at once with the known failure.
 //!
-//! Only the probe's response counts then. Responses to calls that started before the breaker opened are
-//! outdated.
+//! While it is open, only the probe's response counts: calls that started before it opened may report an outdated
+//! state.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use mcsa_runtime::deadline::DEADLINE;
 use crate::clock::after;
 use crate::model::failure::{Failure, Reason, Retry, back_off};
 
-/// The longest time between probes: one call a minute is cheap, and a recovery is noticed soon.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest pause between probes. One call a minute is cheap, and notices a recovery soon.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// The longest duration of a probe. After it, another probe is admitted, as the task of a probe may have
-/// ended without a result.
-const PROBE: Duration = DEADLINE.saturating_mul(4);
+/// Time after which another probe is admitted, because the task of the previous one may have ended without a
+/// result.
+const PROBE_TIMEOUT: Duration = DEADLINE.saturating_mul(4);
 
 /// Whether a source may be called.
 #[derive(Debug, Default)]
@@ -53,11 +53,11 @@ impl Breaker {
     pub fn admit(&mut self, now: Timestamp) -> Result<Admission, Failure> {
         if let Some(open) = &mut self.open {
             // A clock that was set back must not extend the wait.
-            if open.until > now && open.until <= after(now, LONGEST.max(PROBE)) {
+            if open.until > now && open.until <= after(now, MAX_PAUSE.max(PROBE_TIMEOUT)) {
                 return Err(Failure { retry: Retry::BreakerOpen(open.until), ..open.why.clone() });
             }
             // This is the probe.
-            open.until = after(now, PROBE);
+            open.until = after(now, PROBE_TIMEOUT);
         }
         Ok(Admission(self.epoch))
     }
@@ -97,7 +97,7 @@ impl Breaker {
         }
         self.epoch += 1;
         self.failures = self.failures.saturating_add(1);
-        let rest = back_off(self.failures, random).max(retry_after).min(LONGEST);
+        let rest = back_off(self.failures, random).max(retry_after).min(MAX_PAUSE);
         let why = match self.open.take() {
             // Keep the message, so that hundreds of statuses do not change.
             Some(open) if open.why.reason == failure.reason => open.why,

@@ -22,8 +22,8 @@ use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use self::guard::GuardLayer;
 
-/// How many connections are remembered: many more than are open at a time.
-const CONNECTIONS: usize = 256;
+/// Maximum number of recorded connections: many more than are open at a time.
+const MAX_RECORDED: usize = 256;
 
 /// A client, and the token that it sends.
 pub(super) struct SourceClient {
@@ -48,7 +48,7 @@ impl Connections {
     fn record<B>(&self, response: &Response<B>) {
         let Some(info) = response.extensions().get::<HttpInfo>() else { return };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= CONNECTIONS {
+        if known.len() >= MAX_RECORDED {
             known.clear();
         }
         if known.insert(info.local_addr()) {
@@ -57,8 +57,7 @@ impl Connections {
     }
 }
 
-/// The `Authorization` header, marked sensitive, and its number. A link that uses a client certificate has
-/// none.
+/// The `Authorization` header, marked sensitive, and its number. `None` if the link uses a client certificate.
 #[derive(Default)]
 struct Token {
     header: Option<HeaderValue>,
@@ -89,7 +88,7 @@ impl SourceClient {
         self.token.read().unwrap_or_else(PoisonError::into_inner).number
     }
 
-    /// Takes the token of `config`; returns false if anything else changed.
+    /// Switches to the token of `config`. Returns false, without a change, if anything else is different.
     pub(super) fn renew(&self, config: &Config) -> anyhow::Result<bool> {
         if digest(config)? != self.digest {
             return Ok(false);

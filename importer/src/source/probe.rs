@@ -34,7 +34,7 @@ impl Source {
     /// When the source does not answer, or refuses.
     pub async fn probe(&self) -> Result<ProbeResult, Failure> {
         let (start, token) = (Instant::now(), self.token_number());
-        let answer = with_deadline(self.ask()).await;
+        let answer = with_deadline(self.request_identity()).await;
         self.metrics.source_responded(&self.name, start.elapsed());
         let answer = answer.map_err(|error| self.failure(IDENTITY, &error)).and_then(|result| {
             let message = || format!("{} returned an invalid UID for {IDENTITY}", self.name);
@@ -43,7 +43,7 @@ impl Source {
         });
         match &answer {
             Ok(_) => self.breaker().reached(),
-            // Otherwise the previous token was used.
+            // If the link's token has changed meanwhile, the failure is about the previous one.
             Err(failure) if self.token_number() == token => {
                 self.breaker().probe_failed(failure, self.clock.now(), fastrand::f64());
             }
@@ -52,7 +52,7 @@ impl Source {
         answer
     }
 
-    async fn ask(&self) -> kube::Result<ProbeResult> {
+    async fn request_identity(&self) -> kube::Result<ProbeResult> {
         let client = self.client.fresh().map_err(|error| kube::Error::Service(error.into()))?;
         let request = Request::get(PATH).header(ACCEPT, METADATA).body(Body::empty());
         let sent = self.clock.now();
@@ -73,7 +73,7 @@ impl Source {
     }
 }
 
-/// The source read its clock about halfway between the two.
+/// About when the source read its clock for the `Date` header.
 fn middle(sent: Timestamp, received: Timestamp) -> Timestamp {
     sent.saturating_add(received.duration_since(sent) / 2).unwrap_or(received)
 }

@@ -1,5 +1,5 @@
-//! Watches the service accounts of a source, if the link may. A recreated service account invalidates the
-//! tokens of its predecessor, and the imports must not wait for their next refresh.
+//! Watches the service accounts of a source, if the link may. When a service account is recreated, its existing
+//! tokens become invalid, so its imports must be refreshed at once.
 //!
 //! Only the UIDs of imported service accounts are kept.
 
@@ -25,7 +25,7 @@ use crate::source::{Source, is_uid};
 const RECHECK: Duration = Duration::from_secs(300);
 
 /// Maximum number of namespaces that are watched one by one; each takes a connection.
-const NAMESPACES: usize = 32;
+const MAX_NAMESPACES: usize = 32;
 
 /// Wait before another attempt if the source forbids every watch.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -33,10 +33,10 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Follows the service accounts of a source: all of them or, if the link may not list all, those in
 /// imported namespaces. If that is forbidden, too, imports notice a change at their next refresh.
 ///
-/// It holds weak references: this task belongs to the source, and the source to the cache.
+/// The references are weak, because the source owns this task, and the cache owns the source.
 pub async fn follow(source: Weak<Source>, context: Weak<WatchContext>) {
     let Some((follower, mut is_synced)) = Follower::of(&source, &context) else { return };
-    // Fails when the context is dropped.
+    // An error means that the context was dropped.
     if is_synced.wait_for(|is_synced| *is_synced).await.is_err() {
         return;
     }
@@ -44,11 +44,11 @@ pub async fn follow(source: Weak<Source>, context: Weak<WatchContext>) {
     loop {
         follower.follow(Api::all(client.clone()), None).await;
         tracing::debug!(cluster = follower.cluster_name, "the link may not watch all service accounts");
-        let each = follower.namespaces().into_iter().map(async |namespace| {
+        let watches = follower.namespaces().into_iter().map(async |namespace| {
             follower.follow(Api::namespaced(client.clone(), &namespace), Some(&namespace)).await;
         });
         // Forbidden watches end; the others run until the next check.
-        drop(tokio::time::timeout(RECHECK, join_all(each)).await);
+        drop(tokio::time::timeout(RECHECK, join_all(watches)).await);
         if context.strong_count() == 0 {
             return;
         }
@@ -69,20 +69,20 @@ impl Follower {
         source: &Weak<Source>,
         context: &Weak<WatchContext>,
     ) -> Option<(Self, tokio::sync::watch::Receiver<bool>)> {
-        let (there, target) = source.upgrade().zip(context.upgrade())?;
+        let (source_now, context_now) = source.upgrade().zip(context.upgrade())?;
         let follower = Self {
             source: source.clone(),
             context: context.clone(),
-            client: there.client(),
-            cluster_name: there.name().to_owned(),
+            client: source_now.client(),
+            cluster_name: source_now.name().to_owned(),
         };
-        Some((follower, target.is_synced.subscribe()))
+        Some((follower, context_now.is_synced.subscribe()))
     }
 
     /// Namespaces with minted tokens, up to the maximum. Unverified namespace names are not watched.
     fn namespaces(&self) -> Vec<String> {
         let Some(context) = self.context.upgrade() else { return Vec::new() };
-        context.cache.namespaces_of(&self.cluster_name).into_iter().take(NAMESPACES).collect()
+        context.cache.namespaces_of(&self.cluster_name).into_iter().take(MAX_NAMESPACES).collect()
     }
 
     /// Follows a watch until the source forbids it.

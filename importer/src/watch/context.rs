@@ -12,7 +12,7 @@ use crate::model::key::ObjectKey;
 use crate::queue::Queue;
 use crate::reconcile::history::Histories;
 
-/// The cache and queue that the watches fill, and what else they use.
+/// The cache and queue that the watches fill, and everything else that they use.
 pub struct WatchContext {
     pub cache: Arc<Cache>,
     pub queue: Arc<Queue>,

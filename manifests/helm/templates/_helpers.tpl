@@ -25,8 +25,8 @@ imagePullPolicy: {{ . }}
 {{- end }}
 
 {{/*
-The arguments of a container, from (dict "default" ... "extra" ...). An extra flag replaces the default, as the
-programs refuse repeated flags.
+The arguments of a container, from (dict "default" ... "extra" ...). An extra flag replaces the default one, because
+the programs refuse repeated flags.
 */}}
 {{- define "mcsa.args" -}}
 {{- $given := list }}
@@ -61,7 +61,7 @@ programs refuse repeated flags.
 {{- end }}
 {{- end }}
 
-{{/* The importer's rules for imports: cluster-wide, or in each namespace that it serves. */}}
+{{/* The importer's rules for imports, which apply cluster-wide, or in each namespace that it serves. */}}
 {{- define "mcsa.importer.rules" -}}
 # Imports. The importer writes only their status.
 - apiGroups: [multicluster.admiralty.io]

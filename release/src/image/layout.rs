@@ -76,7 +76,7 @@ pub(super) fn layout(
     Ok(Layout { tree, digest: format!("sha256:{}", manifest.hex) })
 }
 
-/// Omits what is empty.
+/// The `config` object, without empty fields.
 fn run(config: &Config) -> Value {
     let mut run = json!({});
     if !config.user.is_empty() {

@@ -23,7 +23,7 @@ fn image() -> Image {
 
 /// A written archive and the files in it.
 struct Archive {
-    written: Written,
+    written: ImageArchive,
     files: BTreeMap<String, Vec<u8>>,
     _folder: TempDir,
 }

@@ -46,8 +46,8 @@ impl Term {
 
 /// The right to write, while the lease is held.
 ///
-/// Whether it is open depends on the clocks only, not on a task that runs: a process that was frozen until its
-/// lease expired finds the fence closed when it resumes.
+/// Whether it is open depends only on the clocks, and not on a task: a process that was frozen until its lease expired
+/// finds the fence closed when it resumes.
 #[derive(Clone, Debug)]
 pub struct Fence {
     term: watch::Sender<Term>,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use mcsa_release::{Arch, Image, NOBODY};
+use mcsa_release::{Arch, Image, NONROOT};
 
 use super::programs;
 use crate::binaries::Binaries;
@@ -30,7 +30,7 @@ pub(crate) fn write(folder: &Path, binaries: &Binaries) -> anyhow::Result<Vec<st
         .file("/bin/busybox", &busybox, 0o755)
         .file("/bin/kubectl", &binaries.kubectl, 0o755)
         .env("PATH", "/bin")
-        .user(NOBODY, NOBODY);
+        .user(NONROOT, NONROOT);
     for name in TOOL_NAMES {
         tools = tools.symlink(&format!("/bin/{name}"), "busybox");
     }

@@ -85,7 +85,7 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
     let requested = link.annotations().get(CHECK_REQUESTED).context("request")?;
     ensure!(link.status.as_ref().and_then(|it| it.checked_request.as_ref()) == Some(requested), "{link:#?}");
     let version = link.resource_version();
-    eventually("another import is ready", async || {
+    eventually("another import exists", async || {
         target.kubectl(["-n", "team", "get", "serviceaccountimport", "a"]).await
     })
     .await;

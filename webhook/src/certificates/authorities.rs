@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::certificates::validity::validity;
 
-/// Authorities to keep that may still be needed. A rotation needs two.
+/// Maximum number of authorities to keep besides those that are needed. A rotation needs two.
 const MAX_KEPT: usize = 8;
 
 /// Certificates of trusted authorities, in DER.
@@ -60,13 +60,13 @@ impl Authorities {
         self.0.iter()
     }
 
-    /// The newest authorities that have not expired. Limits how many unneeded authorities accumulate.
+    /// The newest authorities that have not expired, up to a limit, so that they do not accumulate.
     #[must_use]
     pub(crate) fn newest(&self, now: Timestamp) -> Self {
-        let age = |der: &Vec<u8>| Some((validity(der).filter(|(_, end)| *end > now)?.0, der.clone()));
-        let mut ages: Vec<_> = self.iter().filter_map(age).collect();
-        ages.sort();
-        ages.into_iter().rev().take(MAX_KEPT).map(|(_, der)| der).collect()
+        let with_start = |der: &Vec<u8>| Some((validity(der).filter(|(_, end)| *end > now)?.0, der.clone()));
+        let mut valid: Vec<_> = self.iter().filter_map(with_start).collect();
+        valid.sort();
+        valid.into_iter().rev().take(MAX_KEPT).map(|(_, der)| der).collect()
     }
 }
 

@@ -25,9 +25,9 @@ pub(crate) struct CaBundleFacts<'a> {
     pub instant: Instant,
 }
 
-/// The authorities, and the time until the next change. They include those of the desired and the served
-/// certificate. Other authorities stay until no replica has served their certificates for long enough, and until no
-/// replica can be about to serve one: another replica's files may be newer.
+/// Returns the authorities, and the time until they change next. They always include the authorities of the desired
+/// and of the served certificate. Other authorities stay until no replica serves a certificate of theirs any more, and
+/// until no replica is about to serve one, because its files are newer than this replica's.
 pub(crate) fn ca_bundle(
     CaBundleFacts { desired, served, present, trust, desired_since, now, instant }: CaBundleFacts<'_>,
 ) -> (Authorities, Option<Duration>) {

@@ -137,7 +137,8 @@ impl Certificate {
     }
 
     fn check_signature(&self, authorities: &Authorities, now: Timestamp) -> Result<(), Problem> {
-        // A trusted certificate needs no signature, even if it is marked as an authority, as openssl does by default.
+        // A certificate that is itself trusted needs no signature, even if it is marked as an authority, as openssl
+        // does by default.
         if authorities.contains(&self.server) {
             return Ok(());
         }

@@ -109,7 +109,7 @@ fn desired(
     match url {
         Some(url) => WebhookClientConfig { ca_bundle, service: None, url: Some(url.as_str().to_owned()) },
         None => {
-            // Keep a custom Service. After a run with --url there is none.
+            // Keep a custom Service. After a run with --url, the configuration has no Service.
             let service = present.service.clone().unwrap_or_else(|| ServiceReference {
                 namespace: SYSTEM_NAMESPACE.to_owned(),
                 name: SERVICE.to_owned(),

@@ -1,4 +1,4 @@
-//! The certificate from files, as mounted by a kubelet. Rereads them every second and compares contents, because the
+//! The certificate from files, such as a mounted Secret. They are reread every second and compared by content: the
 //! kubelet swaps a symbolic link, which neither inotify nor modification times detect reliably.
 
 use std::path::Path;
@@ -91,7 +91,7 @@ impl Files {
         self.desired.is_ok() || self.desired.as_ref().err() != before.as_ref()
     }
 
-    /// A certificate and a key read before and after a swap do not match; the next read fixes that.
+    /// If the files are swapped between two reads, certificate and key do not match; the next read fixes that.
     fn parse(&self, contents: &Contents) -> Result<Desired, String> {
         let Paths { chain, key, authorities } = &self.paths;
         let certificate = Certificate::read(&contents.chain, contents.key.clone());

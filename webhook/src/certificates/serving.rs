@@ -42,8 +42,8 @@ pub(crate) enum Switch {
     WhenTrusted,
 }
 
-/// The only rule for replacing the served certificate. It fails no request: either every API server accepts the new
-/// certificate, or the API server rejects the served one anyway.
+/// Decides when to replace the served certificate. No request fails because of it: either all API servers accept the
+/// new certificate, or they reject the served one anyway.
 pub(crate) fn switch(
     served: Option<&Certificate>,
     desired: &Certificate,

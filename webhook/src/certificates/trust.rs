@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use crate::certificates::authorities::Authorities;
 use crate::certificates::certificate::{Certificate, Problem};
 
-/// How many overlaps to keep an authority that this replica does not need: longer than the files of two replicas may
-/// differ.
+/// How long to keep an authority that this replica does not need, in overlaps. Must exceed the time for which the
+/// mounted files of two replicas may differ.
 const FOREIGN_OVERLAPS: u32 = 10;
 
-/// The observed history of the CA bundle. It is only in memory: after a restart it starts with the first observation,
-/// which is late but never early.
+/// The observed history of the CA bundle, in memory. After a restart, it begins with the first observation, so its
+/// times may be too late, but never too early.
 #[derive(Debug)]
 pub(crate) struct TrustHistory {
     since: BTreeMap<Vec<u8>, Instant>,
@@ -23,7 +23,7 @@ pub(crate) struct TrustHistory {
 }
 
 impl TrustHistory {
-    /// All API servers observe a change within `overlap` of the one that the watch is connected to.
+    /// `overlap` must exceed the time by which one API server may observe a change later than another.
     pub(crate) fn new(overlap: Duration) -> Self {
         Self { since: BTreeMap::new(), names: Vec::new(), overlap }
     }
@@ -61,8 +61,8 @@ impl TrustHistory {
         self.since(certificate, now).map(|since| remaining(since, self.overlap * overlaps, instant))
     }
 
-    /// Time until no replica needs the certificate that this one replaced at `current_since`: until all replicas have
-    /// served this one for a while. `None` if they can't serve it yet.
+    /// Time until no replica serves the previous certificate any more, which `certificate` replaced at
+    /// `current_since`. `None` if the replicas can't serve `certificate` yet.
     pub(crate) fn retirement_wait(
         &self,
         certificate: &Certificate,
@@ -83,8 +83,8 @@ impl TrustHistory {
         !signers(one).intersection(&signers(other)).is_empty()
     }
 
-    /// The authorities that were added less than [`FOREIGN_OVERLAPS`] overlaps ago, and the time until the first of
-    /// them is older. Another replica may be about to need them.
+    /// Those of the authorities that were added less than [`FOREIGN_OVERLAPS`] overlaps ago, because another replica
+    /// may be about to need them; and the time until the first of them is older.
     pub(crate) fn recent(
         &self,
         authorities: &Authorities,

@@ -1,4 +1,4 @@
-//! Finds suspects, and has each of them checked by a task of its own.
+//! Finds suspects, and starts a task for each that checks it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,14 +52,14 @@ impl Item for Suspect {
 
 type FindOwner = Box<dyn Fn(&Key, &str) -> Presence + Send + Sync>;
 
-/// Knows which objects have which owners, and deletes orphans.
+/// Indexes objects by their owners, and deletes orphans.
 pub(in crate::controller) struct Collector {
     clusters: Clusters,
     owners: ApiResource,
     owned: Vec<OwnedKind>,
     index: Mutex<Index>,
     suspects: Queue<Suspect>,
-    /// By the suspects' cluster.
+    /// Suspects that were kept for lack of proof, by their cluster.
     unproven: Mutex<HashMap<Arc<str>, HashSet<Suspect>>>,
     presence: FindOwner,
     metrics: Metrics,

@@ -1,4 +1,4 @@
-//! Which objects have which owners. Holds only names and UIDs: there may be tens of thousands.
+//! An index of objects by their owners. It holds only names and UIDs, because there may be tens of thousands.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::controller::key::Key;
 
-/// An owner's key and UID, as claimed by its children; nothing proves them. A child with one owner's UID and the key
-/// of another is a child of neither.
+/// An owner's key and UID, as its children claim them. Both must match: a child with the UID of one owner and the key of
+/// another is a child of neither.
 type Owner = (Key, Box<str>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

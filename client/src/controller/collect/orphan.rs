@@ -9,7 +9,7 @@ use crate::controller::error::Problem;
 use crate::controller::key::Key;
 use crate::controller::owner::Owner;
 
-/// How often an object that changes during the check is checked again before the next back-off.
+/// Maximum number of checks in a row, if the object changes during each of them. After that, the suspect backs off.
 const TRIES: usize = 3;
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ async fn prove(clusters: &Clusters, owners: &ApiResource, owner: &Owner) -> Verd
     if before.as_ref() != Ok(&owner.cluster_uid) {
         return proof::judge(owner, &before, &OwnerLookup::Unclear(String::new()), &before);
     }
-    // By the controller's API version: the cluster may no longer serve the annotation's.
+    // With the controller's API version, because the cluster may no longer serve the version in the annotation.
     let api = api(&member, owners, owner.namespace.as_deref());
     let lookup = match with_deadline(api.get(&owner.name)).await {
         Ok(found) => proof::lookup(owners, &owner.name, Ok(&found.metadata)),

@@ -1,4 +1,4 @@
-//! Decides whether an object is an orphan. Without proof it is not.
+//! Decides whether an object is an orphan: its owner must be proven to be gone.
 
 use kube::Error;
 use kube::api::{ApiResource, ObjectMeta};
@@ -22,7 +22,7 @@ pub(super) type Identity = Result<String, String>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Owned,
-    /// The owner was in this very cluster, and is gone.
+    /// The owner was in this cluster, and is gone.
     Orphan,
     Unproven(String),
 }

@@ -63,7 +63,7 @@ impl Finding {
     }
 }
 
-/// Removes the parts of a message by which the HTTP client and its TLS stack address programmers.
+/// Removes details of the HTTP client and its TLS stack, which are for programmers.
 fn without_internals(message: &str) -> String {
     let mut text = message.replace("ServiceError: ", "");
     // The cause follows the colon.

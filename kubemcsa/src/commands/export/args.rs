@@ -60,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", help_heading = "Connection from consumer to source")]
     pub(crate) server: Option<String>,
 
-    /// Have the consumer skip verification of the source's certificate: an attacker in the network can then read the
+    /// Have the consumer skip verification of the source's certificate: an attacker on the network can then read the
     /// token, and impersonate the source
     #[arg(long, help_heading = "Connection from consumer to source")]
     pub(crate) insecure_skip_tls_verify: bool,

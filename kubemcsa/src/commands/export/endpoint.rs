@@ -21,7 +21,7 @@ fn decide(chosen: &ChosenContext, args: &Args) -> Result<(Endpoint, Vec<String>)
     let mut warnings = Vec::new();
     if args.insecure_skip_tls_verify {
         warnings.push(
-            "INSECURE: users of this credential don't verify the cluster's certificate. An attacker in the network can \
+            "INSECURE: users of this credential don't verify the cluster's certificate. An attacker on the network can \
              steal the token, and impersonate the cluster. Don't use it in production"
                 .to_owned(),
         );

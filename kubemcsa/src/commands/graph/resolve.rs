@@ -15,7 +15,7 @@ pub(crate) struct ResolvedImport<'a> {
 pub(crate) enum Source {
     /// The link is pinned to this UID, which identifies the cluster under any name.
     Pinned { uid: String },
-    /// Only the name is known, by which this target, and no other, calls the cluster.
+    /// Only its name in this target is known.
     Unidentified {
         /// Index of the target's view.
         target: usize,

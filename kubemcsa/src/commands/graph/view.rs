@@ -13,7 +13,7 @@ use crate::link::existing::ExistingLink;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {
     pub(crate) name: String,
-    /// UID of the namespace `kube-system`, by which links identify the cluster.
+    /// UID of the namespace `kube-system`, which identifies the cluster.
     pub(crate) uid: Option<String>,
     pub(crate) links: Option<Vec<LinkInfo>>,
     /// Imports, and links that were created by hand, by namespace and name.

@@ -1,4 +1,4 @@
-//! Applies watch events, in whatever order the watches emit them.
+//! Applies watch events. The watches emit them in any order.
 
 use std::collections::BTreeSet;
 
@@ -65,10 +65,10 @@ impl Cache {
 
     /// Applies an event about a Secret's metadata; returns the imports that it concerns.
     ///
-    /// The two watches have no common order: the deletion of a Secret may be reported before that of its
-    /// import. While both watches run, the gap is milliseconds, less than the garbage collector takes. After
-    /// an interruption it may be half a minute. A Secret that is lost then stays in the cache until the imports
-    /// are listed again, so that no token is minted for an import that is deleted, too.
+    /// The watches have no common order: the deletion of a Secret may be reported before that of its import. While
+    /// both watches run, they differ by milliseconds, which is less than the garbage collector takes. After an
+    /// interruption of the imports' watch, they may differ by half a minute. A Secret that is deleted in that time
+    /// stays in the cache until the imports are listed again, so that no token is minted for a deleted import.
     pub fn observe_secret(&self, scope: &Scope, event: Event<(ObjectKey, SecretState)>) -> Vec<ObjectKey> {
         let mut state = self.state();
         match event {
@@ -77,7 +77,7 @@ impl Cache {
                 // The importer may have recreated it meanwhile.
                 let is_known = state.secrets.get(&key).is_some_and(|known| known.uid == deleted.uid);
                 let interested_imports = interested_imports(&key, [Some(&deleted)]);
-                state.remember_deleted(deleted.uid);
+                state.record_deleted(deleted.uid);
                 if !is_known {
                     return Vec::new();
                 }
