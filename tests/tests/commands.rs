@@ -1,4 +1,4 @@
-//! What all commands have in common: how they read kubeconfigs, report problems of clusters, can be repeated, and print.
+//! What all commands have in common: they read kubeconfigs, report problems of clusters, can be repeated, and print.
 
 mod http_proxy;
 mod idempotent;
