@@ -70,7 +70,7 @@ fn each_cluster_is_read_from_its_context() {
 #[case("clusters:", "clusters:\n- {name: c1, cluster: {server: 'https://c1'}}", "no context c1")]
 #[case("user: me", "user: you", "context c2 refers to a cluster or user that does not exist")]
 #[case("cluster: c2, user", "cluster: t0, user", "context c2 is for cluster t0")]
-#[case("clusters:", "clusters: t0ken", "not a kubeconfig; put")]
+#[case("clusters:", "clusters: t0ken", "not a kubeconfig; add")]
 #[case("https://c2", "http://c2", "context c2: its server does not begin with https://")]
 #[case("https://c2", "https://c 2", "context c2: its kubeconfig is unusable: its server is not a URL")]
 #[case("token: t0ken", "tokenFile: /etc/shadow", "context c2: tokenFile is not allowed")]
@@ -107,8 +107,8 @@ fn an_error_names_the_field_and_quotes_no_value(
 }
 
 #[rstest]
-#[case(secret(KUBECONFIG, &[]), "no keys; put")]
-#[case(secret(KUBECONFIG, &[("config", "t0ken")]), "no such key; put")]
+#[case(secret(KUBECONFIG, &[]), "no keys; add")]
+#[case(secret(KUBECONFIG, &[("config", "t0ken")]), "no such key; add")]
 #[case(of(""), "the kubeconfig has no contexts")]
 #[case(of("apiVersion: v1\nkind: Config\n"), "the kubeconfig has no contexts")]
 #[case(of(&STANDARD.encode(two())), "base64-encoded twice")]

@@ -71,14 +71,14 @@ fn an_ambiguity_names_both_profiles() {
 
 #[rstest]
 #[case(|secret: &mut Secret| secret.metadata.labels = None, ": no label workflows.argoproj.io/cluster")]
-#[case(|secret: &mut Secret| secret.data = None, ", key kubeconfig: no keys; put")]
+#[case(|secret: &mut Secret| secret.data = None, ", key kubeconfig: no keys; add")]
 #[case(|secret: &mut Secret| secret.metadata.namespace = None, ": no namespace")]
 #[case(
     |secret: &mut Secret| change(secret, "current-context", "x"),
     ", key kubeconfig: the kubeconfig has no current-context"
 )]
 #[case(|secret: &mut Secret| change(secret, "token: t0ken", "exec: {command: t0ken}"), ", key kubeconfig: exec is not allowed")]
-#[case(|secret: &mut Secret| change(secret, "clusters:", "clusters: t0ken"), ", key kubeconfig: not a kubeconfig; put")]
+#[case(|secret: &mut Secret| change(secret, "clusters:", "clusters: t0ken"), ", key kubeconfig: not a kubeconfig; add")]
 fn an_invalid_profile_does_not_affect_others(#[case] change: fn(&mut Secret), #[case] expected: &str) {
     let mut bad = profile("bad", None, None);
     change(&mut bad);
