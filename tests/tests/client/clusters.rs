@@ -253,8 +253,10 @@ async fn first_member_with_a_name_keeps_it() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
     write_merged_kubeconfig(&[c1, c2], &kubeconfig)?;
-    let clusters =
-        Clusters::builder().local("c1", c1.client()).all_contexts(Contexts::from_file(&kubeconfig)).start()?;
+    let clusters = Clusters::builder()
+        .local("c1", c1.client())
+        .all_contexts(Contexts::from_file(&kubeconfig))
+        .start()?;
     assert_eq!(names(&clusters), ["c1", "c2"]);
     ensure!(
         clusters.get("c1").expect("c1 is a member").is_local(),
