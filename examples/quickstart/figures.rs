@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mcsa_tests::Servants;
+use mcsa_tests::Daemons;
 
 use crate::narrator::Narrator;
 
@@ -33,7 +33,7 @@ pub struct Figures {
 
 impl Figures {
     /// Measures what there is to measure now.
-    pub fn measure(total: Duration, ready_after: Duration, servants: &Servants, programs: &Programs) -> Self {
+    pub fn measure(total: Duration, ready_after: Duration, daemons: &Daemons, programs: &Programs) -> Self {
         let kind = if cfg!(debug_assertions) { "debug build" } else { "release build" };
         let memory = |kib: Option<u64>| match kib {
             Some(kib) => format!("{:.1} MiB ({kind})", kib as f64 / 1024.0),
@@ -42,8 +42,8 @@ impl Figures {
         let mut rows = vec![
             ("from nothing to done", format!("{:.1} s", total.as_secs_f64())),
             ("from declared to Ready", format!("{} ms", ready_after.as_millis())),
-            ("importer, memory at rest", memory(servants.importer.rss_kib())),
-            ("webhook, memory at rest", memory(servants.webhook.rss_kib())),
+            ("importer, memory at rest", memory(daemons.importer.rss_kib())),
+            ("webhook, memory at rest", memory(daemons.webhook.rss_kib())),
         ];
         for (name, path) in [
             ("kubemcsa", &programs.kubemcsa),

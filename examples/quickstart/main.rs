@@ -63,7 +63,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     narrator.done("linked");
 
     narrator.step("Starting importer and webhook");
-    let servants = demo.start_importer_and_webhook().await?;
+    let daemons = demo.start_importer_and_webhook().await?;
     narrator.done("both run; the webhook has made its certificate and registered itself");
 
     narrator.step(
@@ -88,9 +88,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
     narrator.output(&demo.list_remote_pods(&programs.list_remote_pods).await?);
     narrator.done("these are c2's pods, listed by c2's service account, with a token that lives for an hour");
 
-    Figures::measure(narrator.elapsed(), ready_after, &servants, &programs).print(&narrator);
+    Figures::measure(narrator.elapsed(), ready_after, &daemons, &programs).print(&narrator);
     if args.keep {
-        let kept = demo.keep(servants).context("keeping the clusters")?;
+        let kept = demo.keep(daemons).context("keeping the clusters")?;
         narrator.next_steps_kept(&kept);
     } else {
         narrator.next_steps();

@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use kube::runtime::wait::await_condition;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::config::MOUNT_ROOT_ENV;
-use mcsa_tests::{Cluster, Imports, Servants, merged_kubeconfig, mount};
+use mcsa_tests::{Cluster, Daemons, Imports, mount, write_merged_kubeconfig};
 
 /// The import that is declared.
 pub const IMPORT: &str = include_str!("../import.yaml");
@@ -52,7 +52,7 @@ impl Demo {
         let folder = c1.dir().join("quickstart");
         std::fs::create_dir_all(&folder)?;
         let kubeconfig = folder.join("kubeconfig");
-        merged_kubeconfig(&[&c1, &c2], &kubeconfig)?;
+        write_merged_kubeconfig(&[&c1, &c2], &kubeconfig)?;
         Ok(Self { c1, c2, folder, kubeconfig })
     }
 
@@ -66,8 +66,8 @@ impl Demo {
     }
 
     /// Starts the programs that would be pods of c1, and waits until they serve.
-    pub async fn start_importer_and_webhook(&self) -> anyhow::Result<Servants> {
-        Servants::start(&self.c1, &self.folder, "info").await
+    pub async fn start_importer_and_webhook(&self) -> anyhow::Result<Daemons> {
+        Daemons::start(&self.c1, &self.folder, "info").await
     }
 
     /// In c2: the service account with its rights, and something to list.
@@ -143,12 +143,12 @@ impl Demo {
     }
 
     /// Leaves everything running.
-    pub fn keep(self, servants: Servants) -> anyhow::Result<Kept> {
+    pub fn keep(self, daemons: Daemons) -> anyhow::Result<Kept> {
         let kubeconfig = self.kubeconfig.clone();
         let mounted_config = self.mount_root().join("c2-pod-lister/config");
-        let stop_servants = servants.keep()?;
+        let stop_daemons = daemons.keep()?;
         let (c1, c2) = (self.c1.keep()?, self.c2.keep()?);
-        let stop_command = format!("{stop_servants}; {}; {}", c1.stop_command, c2.stop_command);
+        let stop_command = format!("{stop_daemons}; {}; {}", c1.stop_command, c2.stop_command);
         Ok(Kept { kubeconfig, mounted_config, stop_command })
     }
 

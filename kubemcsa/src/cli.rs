@@ -1,10 +1,10 @@
 //! The command line: its flags, and what it prints.
 
-pub mod args;
-pub mod diff;
-pub mod flags;
-pub mod output;
-pub mod program;
-pub mod table;
-pub mod times;
-pub mod usage;
+pub(crate) mod args;
+pub(crate) mod diff;
+pub(crate) mod flags;
+pub(crate) mod output;
+pub(crate) mod program;
+pub(crate) mod table;
+pub(crate) mod times;
+pub(crate) mod usage;

@@ -1,17 +1,17 @@
 //! Connections to clusters, and what is done there.
 
-pub mod apply;
-pub mod call;
-pub mod crd;
-pub mod delete;
-pub mod deleter;
-pub mod deletion;
-pub mod kubeconfig;
-pub mod lease;
-pub mod list;
-pub mod object;
-pub mod pod;
-pub mod reach;
+pub(crate) mod apply;
+pub(crate) mod call;
+pub(crate) mod crd;
+pub(crate) mod delete;
+pub(crate) mod deleter;
+pub(crate) mod deletion;
+pub(crate) mod kubeconfig;
+pub(crate) mod lease;
+pub(crate) mod list;
+pub(crate) mod object;
+pub(crate) mod pod;
+pub(crate) mod reach;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::client::ClientBuilder;
@@ -27,20 +27,20 @@ const CONCURRENCY: usize = 64;
 
 /// A connection to a cluster, as one user.
 #[derive(Clone)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// Its name in messages.
-    pub name: String,
+    pub(crate) name: String,
     /// URL of its API server, with the proxy.
-    pub address: String,
+    pub(crate) address: String,
     /// The user in messages, such as `context c1`.
-    pub identity: String,
-    pub client: Client,
+    pub(crate) identity: String,
+    pub(crate) client: Client,
     plugin: Plugin,
 }
 
 impl Cluster {
     /// Prepares a connection with our deadlines. Sends nothing, but may run a credential plugin.
-    pub fn new(name: &str, identity: &str, mut config: Config) -> Result<Self, CallError> {
+    pub(crate) fn new(name: &str, identity: &str, mut config: Config) -> Result<Self, CallError> {
         config.connect_timeout = Some(DEADLINE);
         config.read_timeout = Some(DEADLINE);
         config.write_timeout = Some(DEADLINE);
@@ -63,7 +63,7 @@ impl Cluster {
     }
 
     /// Awaits a call within the deadline. `doing` is a verb and its object, for the error.
-    pub async fn call<T>(
+    pub(crate) async fn call<T>(
         &self,
         doing: &str,
         call: impl Future<Output = kube::Result<T>>,
@@ -82,7 +82,7 @@ impl Cluster {
     }
 
     /// The UID of `kube-system`, which identifies the cluster.
-    pub async fn uid(&self) -> Result<String, CallError> {
+    pub(crate) async fn uid(&self) -> Result<String, CallError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let namespace = self.call("read namespace kube-system", namespaces.get("kube-system")).await?;
         Ok(namespace.uid().unwrap_or_default())

@@ -1,20 +1,20 @@
 //! A module for each command, with `Args` and `run`.
 
-pub mod allow;
-pub mod bootstrap;
-pub mod check;
-pub mod completion;
-pub mod export;
-pub mod graph;
-pub mod imports;
-pub mod install;
-pub mod links;
-pub mod man;
-pub mod reference;
-pub mod rotate;
-pub mod uninstall;
-pub mod unlink;
-pub mod version;
+pub(crate) mod allow;
+pub(crate) mod bootstrap;
+pub(crate) mod check;
+pub(crate) mod completion;
+pub(crate) mod export;
+pub(crate) mod graph;
+pub(crate) mod imports;
+pub(crate) mod install;
+pub(crate) mod links;
+pub(crate) mod man;
+pub(crate) mod reference;
+pub(crate) mod rotate;
+pub(crate) mod uninstall;
+pub(crate) mod unlink;
+pub(crate) mod version;
 
 use crate::cluster::kubeconfig::ChosenContext;
 

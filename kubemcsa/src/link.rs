@@ -2,25 +2,25 @@
 //! verify → publish. Each step takes the result of the step before, and only the step itself constructs its result. A
 //! step whose work is already done changes nothing.
 
-pub mod authorize;
-pub mod bind;
-pub mod check_names;
-pub mod connect;
-pub mod declare;
-pub mod desired;
-pub mod existing;
-pub mod flags;
-pub mod grants;
-pub mod known_targets;
-pub mod mint;
-pub mod permit;
-pub mod plan;
-pub mod progress;
-pub mod publish;
-pub mod renew;
-pub mod reuse;
-pub mod revocation;
-pub mod verify;
+pub(crate) mod authorize;
+pub(crate) mod bind;
+pub(crate) mod check_names;
+pub(crate) mod connect;
+pub(crate) mod declare;
+pub(crate) mod desired;
+pub(crate) mod existing;
+pub(crate) mod flags;
+pub(crate) mod grants;
+pub(crate) mod known_targets;
+pub(crate) mod mint;
+pub(crate) mod permit;
+pub(crate) mod plan;
+pub(crate) mod progress;
+pub(crate) mod publish;
+pub(crate) mod renew;
+pub(crate) mod reuse;
+pub(crate) mod revocation;
+pub(crate) mod verify;
 
 /// Attempts to write an object that an importer or another administrator changes at the same time.
-pub const TRIES: usize = 5;
+pub(crate) const TRIES: usize = 5;

@@ -1,5 +1,7 @@
 //! `kubemcsa`: the command line of multicluster-service-account.
 
+#![deny(unreachable_pub)]
+
 mod cli;
 mod cluster;
 mod commands;

@@ -1,6 +1,6 @@
 //! The files of manifests/, compiled in. `kubectl apply -k manifests` applies the same objects.
 
-pub mod confined;
+pub(crate) mod confined;
 
 use anyhow::Context;
 use kube::api::DynamicObject;
@@ -11,7 +11,7 @@ const NAMESPACE: (&str, &str) = ("namespace.yaml", include_str!("../../manifests
 const CRD: (&str, &str) = ("crd.yaml", include_str!("../../manifests/crd.yaml"));
 
 /// The files that kustomization.yaml lists, in its order: names and contents.
-pub const FILES: [(&str, &str); 5] = [
+pub(crate) const FILES: [(&str, &str); 5] = [
     NAMESPACE,
     CRD,
     ("policy.yaml", include_str!("../../manifests/policy.yaml")),
@@ -26,12 +26,12 @@ const OPTIONAL: [(&str, &str); 3] = [
     ("cert-manager/certificate.yaml", include_str!("../../manifests/cert-manager/certificate.yaml")),
 ];
 
-pub fn objects() -> anyhow::Result<Vec<DynamicObject>> {
+pub(crate) fn objects() -> anyhow::Result<Vec<DynamicObject>> {
     all(&FILES)
 }
 
 /// The objects for targets with the Prometheus operator or cert-manager.
-pub fn optional() -> anyhow::Result<Vec<DynamicObject>> {
+pub(crate) fn optional() -> anyhow::Result<Vec<DynamicObject>> {
     all(&OPTIONAL)
 }
 
@@ -42,11 +42,11 @@ fn all(files: &[(&str, &str)]) -> anyhow::Result<Vec<DynamicObject>> {
     })
 }
 
-pub fn namespace() -> anyhow::Result<DynamicObject> {
+pub(crate) fn namespace() -> anyhow::Result<DynamicObject> {
     first(NAMESPACE)
 }
 
-pub fn crd() -> anyhow::Result<DynamicObject> {
+pub(crate) fn crd() -> anyhow::Result<DynamicObject> {
     first(CRD)
 }
 

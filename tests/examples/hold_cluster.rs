@@ -1,7 +1,7 @@
-//! Starts a cluster, prints its folder and process ids, and waits to be killed.
+//! Starts a cluster, prints its folder and process IDs, and waits to be killed.
 //!
-//! With the argument `keep` it leaves the cluster running and ends; the last line is then the command
-//! that stops the cluster.
+//! With the argument `keep`, it exits and keeps the cluster running. The last line is the command that stops the
+//! cluster.
 
 use mcsa_tests::Cluster;
 

@@ -1,11 +1,11 @@
-//! What the API server was asked, from its audit log: who called, how often, and what came of it.
+//! The requests that an API server handled, from its audit log.
 
 use std::path::Path;
 
 use anyhow::Context;
 use serde::Deserialize;
 
-/// Every request, without bodies, once it was answered.
+/// Logs every request when it is answered, without bodies.
 pub(crate) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -25,35 +25,35 @@ pub struct AuditEvent {
     /// Path and query.
     #[serde(rename = "requestURI")]
     pub request_uri: String,
-    /// Who called.
+    /// The caller.
     pub user: AuditUser,
-    /// What the caller says it is.
+    /// The `User-Agent` header.
     #[serde(default)]
     pub user_agent: String,
-    /// What was asked for; none for paths that are no resources.
+    /// The requested object. `None` for non-resource URLs.
     pub object_ref: Option<AuditObject>,
-    /// The answer; none where the connection ended first.
+    /// The response. `None` if the connection closed before.
     pub response_status: Option<AuditStatus>,
 }
 
 /// The caller of a request.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AuditUser {
-    /// For service accounts `system:serviceaccount:<namespace>:<name>`; empty if authentication failed.
+    /// `system:serviceaccount:<namespace>:<name>` for service accounts; empty if authentication failed.
     #[serde(default)]
     pub username: String,
-    /// The groups that authentication gave.
+    /// The caller's groups.
     #[serde(default)]
     pub groups: Vec<String>,
 }
 
-/// The object of a request; empty where the request named none.
+/// The object of a request. Fields that the request does not set are empty.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuditObject {
     /// The resource's plural name.
     pub resource: String,
-    /// As `token` in `serviceaccounts/token`.
+    /// `token` in `serviceaccounts/token`.
     pub subresource: String,
     /// The API group, empty for core.
     pub api_group: String,
@@ -70,7 +70,7 @@ pub struct AuditStatus {
     pub code: u16,
 }
 
-/// The events in `log`, in order; a line that is being written is left out.
+/// The events in `log`, in order, without a line that is still being written.
 pub(crate) fn read(log: &Path) -> anyhow::Result<Vec<AuditEvent>> {
     let text = std::fs::read_to_string(log)
         .with_context(|| format!("reading {} (was the cluster built with audit_log()?)", log.display()))?;

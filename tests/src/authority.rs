@@ -1,4 +1,4 @@
-//! The certificate authority of a cluster that is about to have another one.
+//! Rotation of a cluster's certificate authority.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,8 +12,9 @@ use crate::kubeconfig;
 use crate::kubectl::kubectl;
 use crate::pki::Pki;
 
-/// Signs for the API server from [`NextAuthority::takes_over`] on. Then whoever trusts only the first
-/// authority is locked out, the cluster's own administrator and controller manager included.
+/// The cluster's next certificate authority, which signs the API server's certificate after
+/// [`NextAuthority::activate`]. From then on, clients that trust only the first authority can't connect, including the
+/// cluster's administrator and controller manager.
 #[derive(Debug)]
 pub struct NextAuthority<'a> {
     cluster: &'a Cluster,
@@ -22,7 +23,7 @@ pub struct NextAuthority<'a> {
 }
 
 impl Cluster {
-    /// Makes another certificate authority, that nobody knows yet.
+    /// Creates another certificate authority, which no client trusts yet.
     pub fn next_authority(&self) -> anyhow::Result<NextAuthority<'_>> {
         let pki = Pki::new(self.name(), self.components.address)?;
         let path = self.dir().join("kubeconfig-of-next-authority");
@@ -41,16 +42,15 @@ impl NextAuthority<'_> {
         self.pki.authority()
     }
 
-    /// Has the API server serve a certificate of this authority, and waits until it does; it need not
-    /// be started anew for that.
-    pub async fn takes_over(&self) -> anyhow::Result<()> {
+    /// Makes the API server serve a certificate of this authority, and waits until it does, without a restart.
+    pub async fn activate(&self) -> anyhow::Result<()> {
         fs::write(self.cluster.dir().join("apiserver.key"), &self.pki.api_server.key)?;
         fs::write(self.cluster.dir().join("apiserver.crt"), &self.pki.api_server.certificate)?;
-        eventually("the API server has the certificate", async || self.kubectl(["version"]).await).await;
+        eventually("the API server serves the certificate", async || self.kubectl(["version"]).await).await;
         Ok(())
     }
 
-    /// Runs kubectl as an admin who trusts this authority, and gives its stdout.
+    /// Runs kubectl as an admin who trusts this authority, and returns its stdout.
     pub async fn kubectl<A: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = A>,

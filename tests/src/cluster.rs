@@ -1,4 +1,4 @@
-//! A control plane of its own for each test that asks for one.
+//! A control plane for tests.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,15 +20,15 @@ use crate::{kubeconfig, kubectl, ready};
 /// A running etcd, API server and controller manager. There are no nodes and no scheduler: pods can be
 /// created, and stay pending.
 ///
-/// Dropped, or when this process ends in whatever way, all of it is gone but the logs, which stay for
-/// an hour. A test says on stderr where they are, when it starts the cluster.
+/// When this value is dropped, or this process ends for any reason, everything except the logs is removed. Logs are
+/// kept for an hour; the test prints their folder to stderr when it starts the cluster.
 ///
-/// Some waits are Kubernetes' own and no flag shortens them: a namespace is emptied 5 s after its
-/// deletion at the earliest, a token that was revoked is refused after up to 10 s, and the garbage
-/// collector sees a new CRD after up to 30 s (see [`Cluster::restart_controller_manager`]).
+/// Some delays of Kubernetes can't be shortened by flags: a deleted namespace is emptied after 5 s at the earliest, a
+/// revoked token is rejected after up to 10 s, and the garbage collector discovers a new CRD after up to 30 s (see
+/// [`Cluster::restart_controller_manager`]).
 #[derive(Debug)]
 pub struct Cluster {
-    // Dropped in this order: whoever writes to the folder is gone before the folder is emptied.
+    // Fields are dropped in this order: processes that write to the folder end before it is emptied.
     pub(crate) controller_manager: Mutex<Arc<Process>>,
     pub(crate) api_server: Mutex<Arc<Process>>,
     pub(crate) etcd: Arc<Process>,
@@ -41,21 +41,21 @@ pub struct Cluster {
     pub(crate) _ports: [Port; 2],
 }
 
-/// A cluster that outlives this process; see [`Cluster::keep`].
+/// A cluster that outlives this process, from [`Cluster::keep`].
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct KeptCluster {
     /// The admin's kubeconfig.
     pub kubeconfig: PathBuf,
     /// The cluster's folder.
     pub dir: PathBuf,
-    /// The processes of its components, also in the file `pids` in `dir`.
+    /// The process IDs of its components. The file `pids` in `dir` lists them, too.
     pub pids: Vec<u32>,
     /// A shell command line that stops the cluster and removes its folder.
     pub stop_command: String,
 }
 
 impl Cluster {
-    /// The cluster's name, and that of its context, cluster and user in kubeconfigs.
+    /// The cluster's name, which is also the name of its context, cluster and user in kubeconfigs.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -65,7 +65,7 @@ impl Cluster {
         self.components.server()
     }
 
-    /// The API server's port on 127.0.0.1; the cluster's as long as it lives.
+    /// The API server's port on 127.0.0.1, which is reserved until the cluster is dropped.
     pub fn port(&self) -> u16 {
         self.components.api_server_port
     }
@@ -85,37 +85,37 @@ impl Cluster {
         self.kubeconfig.clone()
     }
 
-    /// The folder with the logs and keys of this cluster, and a place for what else there is to log or
-    /// to keep secret: of a cluster that is gone, only files `*.log` and `*.jsonl` are left.
+    /// The folder with the logs and keys of this cluster. Tests can add files, even secret ones: when the cluster is
+    /// dropped, only files named `*.log` and `*.jsonl` are kept.
     pub fn dir(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The process ids of etcd, the API server and the controller manager.
+    /// The process IDs of etcd, the API server and the controller manager.
     pub fn pids(&self) -> [u32; 3] {
         self.processes().map(|process| process.id())
     }
 
-    /// The API server's process, to suspend it, or to read its log.
+    /// The API server's process.
     pub fn api_server(&self) -> Arc<Process> {
         lock(&self.api_server).clone()
     }
 
-    /// The controller manager's process, to suspend it, or to read its log.
+    /// The controller manager's process.
     pub fn controller_manager(&self) -> Arc<Process> {
         lock(&self.controller_manager).clone()
     }
 
-    /// A new client for the admin, outside of any rate limit.
+    /// A new client for the admin, without a rate limit.
     ///
-    /// New at each call: a client's connections belong to the async runtime that it was made in, and
-    /// each `#[tokio::test]` has its own.
+    /// Each call creates a client, because connections belong to an async runtime, and each `#[tokio::test]` has its
+    /// own.
     pub fn client(&self) -> Client {
         kubeconfig::client(self.kubeconfig_value()).expect("the kubeconfig is our own")
     }
 
-    /// Writes a kubeconfig with which one acts as a service account of this cluster, for a day. Context
-    /// and cluster are named as in the admin's.
+    /// Writes a kubeconfig for a service account of this cluster, valid for a day. Its names of context and cluster
+    /// are those of the admin's kubeconfig.
     pub async fn kubeconfig_of(&self, namespace: &str, service_account: &str) -> anyhow::Result<PathBuf> {
         let token = self
             .kubectl(["-n", namespace, "create", "token", service_account, "--duration=24h"])
@@ -126,13 +126,13 @@ impl Cluster {
         Ok(path)
     }
 
-    /// A new client for a service account of this cluster, with the rights that it has.
+    /// A new client for a service account of this cluster.
     pub async fn client_of(&self, namespace: &str, service_account: &str) -> anyhow::Result<Client> {
         let kubeconfig = self.kubeconfig_of(namespace, service_account).await?;
         kubeconfig::client(Kubeconfig::read_from(kubeconfig)?)
     }
 
-    /// Runs kubectl as the admin, and gives its stdout.
+    /// Runs kubectl as the admin, and returns its stdout.
     pub async fn kubectl<A: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = A>,
@@ -140,25 +140,24 @@ impl Cluster {
         kubectl::kubectl(self.kubeconfig(), args).await
     }
 
-    /// The requests so far, of a cluster that was built with [`ClusterBuilder::audit_log`](crate::ClusterBuilder::audit_log).
+    /// All requests so far. Needs [`ClusterBuilder::audit_log`](crate::ClusterBuilder::audit_log).
     pub fn audit_events(&self) -> anyhow::Result<Vec<AuditEvent>> {
         audit::read(&self.components.audit_log_path())
     }
 
-    /// Takes the API server away at once, as a crash would; etcd keeps the data.
+    /// Kills the API server, as a crash does. etcd keeps the data.
     pub fn stop_api_server(&self) {
         self.api_server().kill();
     }
 
-    /// Brings the API server back, with the same address and data, and waits until it is ready.
+    /// Restarts the API server with the same address and data, and waits until it is ready.
     pub async fn start_api_server(&self) -> anyhow::Result<()> {
         self.stop_api_server();
         *lock(&self.api_server) = Arc::new(self.components.spawn_api_server()?);
         ready::wait_until_ready(&[&self.etcd, &self.api_server()], &self.client()).await
     }
 
-    /// Starts the controller manager anew. Its garbage collector then knows all CRDs that exist by
-    /// now, where it would look for new ones every 30 s only.
+    /// Restarts the controller manager. Its garbage collector discovers new CRDs only every 30 s, and at start.
     pub fn restart_controller_manager(&self) -> anyhow::Result<()> {
         let mut current = lock(&self.controller_manager);
         current.kill();
@@ -166,19 +165,19 @@ impl Cluster {
         Ok(())
     }
 
-    /// Leaves the cluster running when this process ends, until `stop_command` is run.
-    pub fn keep(mut self) -> anyhow::Result<Kept> {
+    /// Keeps the cluster running when this process ends, until the user runs `stop_command`.
+    pub fn keep(mut self) -> anyhow::Result<KeptCluster> {
         for process in self.processes() {
             process.keep()?;
         }
         let pids = self.pids().to_vec();
         let words: Vec<_> = pids.iter().map(ToString::to_string).collect();
         let kubeconfig = self.kubeconfig().to_path_buf();
-        let dir = self.folder.hand_over()?;
+        let dir = self.folder.keep()?;
         fs::write(dir.join("pids"), words.join("\n") + "\n")?;
         let quoted = dir.display().to_string().replace('\'', r"'\''");
         let stop_command = format!("kill -9 {}; rm -rf '{quoted}'", words.join(" "));
-        Ok(Kept { kubeconfig, dir, pids, stop_command })
+        Ok(KeptCluster { kubeconfig, dir, pids, stop_command })
     }
 
     fn processes(&self) -> [Arc<Process>; 3] {

@@ -1,4 +1,4 @@
-//! The command lines of the three programs that a cluster is made of.
+//! The command lines of a cluster's three programs.
 
 use std::ffi::OsStr;
 use std::net::Ipv4Addr;
@@ -10,20 +10,20 @@ use crate::binaries::Binaries;
 use crate::node::Network;
 use crate::process::Process;
 
-/// What the programs of one cluster have to agree on.
+/// The settings that the programs of a cluster share.
 #[derive(Debug)]
 pub(crate) struct Components {
     pub(crate) binaries: &'static Binaries,
     pub(crate) dir: PathBuf,
-    /// The admin's.
+    /// The file of the admin's kubeconfig.
     pub(crate) kubeconfig: PathBuf,
-    /// Where the API server listens.
+    /// The address that the API server listens on.
     pub(crate) address: Ipv4Addr,
-    /// The network that all of it runs in, where that is not this machine's own.
+    /// The network namespace that the programs run in. `None`: this machine's.
     pub(crate) network: Option<Arc<Network>>,
     pub(crate) etcd_port: u16,
     pub(crate) api_server_port: u16,
-    /// The issuer of the cluster's tokens: its own, as for clusters in the world.
+    /// The issuer of the cluster's tokens, which differs between clusters.
     pub(crate) issuer: String,
     pub(crate) audit_log: bool,
     pub(crate) api_server_args: Vec<String>,
@@ -39,7 +39,7 @@ impl Components {
         self.dir.join("audit.jsonl")
     }
 
-    /// etcd's data, many times the size of the logs, goes with it also when the logs stay.
+    /// The supervisor removes etcd's data, which is much larger than the logs that are kept.
     pub(crate) fn spawn_etcd(&self) -> anyhow::Result<Process> {
         let data = self.dir.join("etcd");
         self.spawn("etcd", &self.etcd(), data.as_os_str())
@@ -55,8 +55,8 @@ impl Components {
 
     fn spawn(&self, name: &str, command: &Command, leftovers: &OsStr) -> anyhow::Result<Process> {
         let log = self.dir.join(format!("{name}.log"));
-        let inside = self.network.as_ref().map(|network| network.command(command));
-        Process::spawn_with_leftovers(name.to_owned(), inside.as_ref().unwrap_or(command), log, leftovers)
+        let in_network = self.network.as_ref().map(|network| network.command(command));
+        Process::spawn_with_leftovers(name.to_owned(), in_network.as_ref().unwrap_or(command), log, leftovers)
     }
 
     fn etcd(&self) -> Command {
@@ -64,7 +64,7 @@ impl Components {
         let mut etcd = Command::new(&self.binaries.etcd);
         etcd.arg("--data-dir").arg(self.dir.join("etcd"));
         etcd.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
-        // There are no peers; port 0 is any.
+        // There are no peers. Port 0 selects any free port.
         etcd.args(["--listen-peer-urls", "http://127.0.0.1:0"]);
         etcd.args(["--unsafe-no-fsync", "--log-level", "warn"]);
         etcd
@@ -77,7 +77,7 @@ impl Components {
             format!("--secure-port={}", self.api_server_port),
             format!("--bind-address={}", self.address),
             format!("--advertise-address={}", self.address),
-            // Would refuse to publish a loopback address.
+            // The default reconciler refuses to publish a loopback address.
             format!(
                 "--endpoint-reconciler-type={}",
                 if self.address.is_loopback() { "none" } else { "lease" }
@@ -90,7 +90,7 @@ impl Components {
             self.file("--client-ca-file", "ca.crt"),
             self.file("--tls-cert-file", "apiserver.crt"),
             self.file("--tls-private-key-file", "apiserver.key"),
-            // For the logs of pods, and to run something in them.
+            // For kubectl logs and kubectl exec.
             self.file("--kubelet-client-certificate", "kubelet-client.crt"),
             self.file("--kubelet-client-key", "kubelet-client.key"),
             self.file("--kubelet-certificate-authority", "ca.crt"),
@@ -119,7 +119,7 @@ impl Components {
             "--use-service-account-credentials".to_owned(),
             "--secure-port=0".to_owned(),
             "--leader-elect=false".to_owned(),
-            // Controllers wait for no rate limit of their own; tests wait for controllers.
+            // Tests wait for controllers, so their rate limit must not delay them.
             "--kube-api-qps=1000".to_owned(),
             "--kube-api-burst=1000".to_owned(),
         ]);

@@ -1,4 +1,4 @@
-//! Waiting for a condition, with a memory of what was seen last.
+//! Waits for a condition, and reports what was last observed.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// Long enough for a machine that compiles beside the tests; a test that passes never waits for it.
+/// Long enough even if the machine compiles at the same time. Tests that pass never wait so long.
 const DEADLINE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Tries `probe` until it is `Ok`, and gives its value; panics after two minutes.
+/// Calls `probe` until it returns `Ok`, and returns its value. Panics after two minutes.
 ///
-/// The panic says what was awaited, for how long, and the probe's last error: let the probe's error
-/// say what it saw.
+/// The panic message has `what` (like "the pod is gone"), the time waited, and the probe's last error, which should
+/// describe what the probe observed.
 pub async fn eventually<T, E: Display>(what: impl Display, probe: impl AsyncFnMut() -> Result<T, E>) -> T {
     eventually_within(DEADLINE, what, probe).await
 }
@@ -30,10 +30,10 @@ pub async fn eventually_within<T, E: Display>(
     }
 }
 
-/// Does a work to its end, unless somebody presses Ctrl-C: then it is dropped, and with it what it started.
-pub async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// Awaits a future. Ctrl-C drops it, and everything that it started.
+pub async fn unless_interrupted<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
-        result = work => result,
+        result = future => result,
         _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
     }
 }
@@ -50,16 +50,18 @@ pub async fn try_eventually<T, E: Display>(
     loop {
         match timeout_at(end, probe()).await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(seen)) => last = Some(format!("{seen:#}")),
+            Ok(Err(error)) => last = Some(format!("{error:#}")),
             Err(_) => {
-                let before = last.map_or_else(String::new, |seen| format!("; the one before saw: {seen}"));
-                return Err(anyhow!("waited {deadline:?} for {what}; the last try did not return{before}"));
+                let before = last.map_or_else(String::new, |error| format!("; the one before: {error}"));
+                return Err(anyhow!(
+                    "timed out after {deadline:?}: {what}; the last probe did not return{before}"
+                ));
             }
         }
         if Instant::now() + PAUSE >= end {
-            let tried = start.elapsed();
-            let seen = last.unwrap_or_default();
-            return Err(anyhow!("waited {tried:.1?} for {what}; last seen: {seen}"));
+            let waited = start.elapsed();
+            let error = last.unwrap_or_default();
+            return Err(anyhow!("timed out after {waited:.1?}: {what}; last observed: {error}"));
         }
         sleep(PAUSE).await;
     }

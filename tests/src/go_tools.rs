@@ -1,5 +1,4 @@
-//! Programs from Go modules, which no package manager has in the version that is needed: built here,
-//! once, from a go.mod of ours with `tool` lines.
+//! Programs that no package manager has in the right version. They are built once, from a go.mod with `tool` lines.
 
 use std::fs::{self, TryLockError};
 use std::path::{Path, PathBuf};
@@ -10,33 +9,32 @@ use anyhow::{Context, bail};
 use aws_lc_rs::digest;
 
 use crate::process::Process;
-use crate::{cache, note};
+use crate::{cache, print_uncaptured};
 
 /// The tools of one go.mod.
 pub(crate) struct GoTools {
-    /// What people call them.
+    /// Their name in messages.
     pub name: &'static str,
-    /// The folder of the go.mod, below that of this package; and theirs in the cache.
+    /// The folder of the go.mod in this package, and of the programs in the cache.
     pub folder: &'static str,
-    /// The contents of the go.mod, the one place that says which version this is; and of what else decides
-    /// what is built.
+    /// The contents of the go.mod, which sets the version, and of other files that the programs are built from.
     pub go_mod: &'static str,
-    /// The module that they are of.
+    /// The module that contains them.
     pub module: &'static str,
-    /// More arguments of `go build`.
+    /// Additional arguments of `go build`.
     pub flags: Vec<String>,
-    /// What is built: `tool`, the go.mod's tools, or `.`, a program of our own.
+    /// The packages to build: `tool` (the go.mod's tools) or `.` (a program of our own).
     pub packages: &'static str,
-    /// How long somebody has to wait who builds them.
-    pub takes: &'static str,
-    /// What to do instead of building them, for somebody without Go.
-    pub instead: &'static str,
-    /// What is to be called differently than Go does, which names a program after its package.
+    /// How long the build takes.
+    pub duration: &'static str,
+    /// The alternative for users without Go, as the end of a sentence.
+    pub alternative: &'static str,
+    /// Programs to rename, as Go names a program after its package.
     pub renamed: &'static [(&'static str, &'static str)],
 }
 
 impl GoTools {
-    /// Their version, as `v1.36.3`.
+    /// Their version, like `v1.36.3`.
     pub fn version(&self) -> &'static str {
         let required = |line: &'static str| {
             let line = line.trim();
@@ -46,7 +44,7 @@ impl GoTools {
         self.go_mod.lines().find_map(required).expect("the go.mod requires the module of its tools")
     }
 
-    /// The folder that they are in, made by whichever process comes first: below the cache folder
+    /// Builds the programs unless another process has, and returns their folder, which is in the cache folder
     /// (`MCSA_CACHE`, `$XDG_CACHE_HOME/mcsa` or `~/.cache/mcsa`).
     pub fn build(&self) -> anyhow::Result<PathBuf> {
         let parent = cache::folder(self.folder)?;
@@ -61,7 +59,7 @@ impl GoTools {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                note(format_args!("waiting for another process that builds {self}"));
+                print_uncaptured(format_args!("waiting for another process that builds {self}"));
                 lock.lock()?;
             }
             Err(TryLockError::Error(error)) => {
@@ -71,14 +69,14 @@ impl GoTools {
         if folder.exists() {
             return Ok(folder);
         }
-        // Under another name until it is whole. What is there now was interrupted.
+        // The folder has another name until the build is complete. An existing one is from an interrupted build.
         let partial = parent.join(format!("{name}.partial"));
         drop(fs::remove_dir_all(&partial));
         fs::create_dir(&partial)?;
         self.go_build(&partial)?;
-        for (is, should_be) in self.renamed {
-            fs::rename(partial.join(is), partial.join(should_be))
-                .with_context(|| format!("{should_be} was not built"))?;
+        for (built_name, name) in self.renamed {
+            fs::rename(partial.join(built_name), partial.join(name))
+                .with_context(|| format!("{name} was not built"))?;
         }
         fs::rename(&partial, &folder)?;
         Ok(folder)
@@ -87,12 +85,12 @@ impl GoTools {
     fn go_build(&self, output: &Path) -> anyhow::Result<()> {
         if !Command::new("go").arg("version").output().is_ok_and(|go| go.status.success()) {
             bail!(
-                "{self} has to be built once, and Go is missing: install it (https://go.dev/dl; 1.21 or \
-                 newer fetches the release that is needed){}",
-                self.instead
+                "Go is needed to build {self} once: install it (https://go.dev/dl; 1.21 or newer downloads the \
+                 required release){}",
+                self.alternative
             );
         }
-        note(format_args!("building {self}, once; this takes about {}", self.takes));
+        print_uncaptured(format_args!("building {self} once; this takes about {}", self.duration));
         let mut go = Command::new("go");
         go.args(["build", "-v"]).args(&self.flags).arg("-o").arg(output).arg(self.packages);
         let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder);
@@ -101,22 +99,25 @@ impl GoTools {
         drop(fs::remove_file(&log));
         let go = Process::spawn("go build", &go, log)?;
         let start = Instant::now();
-        let mut said = start;
+        let mut printed = start;
         loop {
             match go.exit_status() {
                 Some(status) if status.success() => break,
                 Some(_) => go.check().with_context(|| format!("building {self}"))?,
                 None => std::thread::sleep(Duration::from_millis(100)),
             }
-            if said.elapsed() >= Duration::from_secs(15) {
-                said = Instant::now();
+            if printed.elapsed() >= Duration::from_secs(15) {
+                printed = Instant::now();
                 let log = go.log();
                 let (seconds, packages) = (start.elapsed().as_secs(), log.lines().count());
                 let last = log.lines().last().unwrap_or("nothing yet");
-                note(format_args!("building {}: {seconds} s, {packages} packages, last {last}", self.name));
+                print_uncaptured(format_args!(
+                    "building {}: {seconds} s, {packages} packages, last {last}",
+                    self.name
+                ));
             }
         }
-        note(format_args!("{} is built, after {:.0?}", self.name, start.elapsed()));
+        print_uncaptured(format_args!("built {} in {:.0?}", self.name, start.elapsed()));
         Ok(())
     }
 }

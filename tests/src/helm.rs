@@ -1,4 +1,4 @@
-//! Helm, as those use it who install the chart.
+//! Helm, which users install the chart with.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -10,11 +10,10 @@ use crate::cache;
 use crate::go_tools::GoTools;
 use crate::kubectl::stdout;
 
-/// Runs helm with `KUBECONFIG` set to `kubeconfig`, and gives its stdout; an error when it fails, with
-/// its stderr.
+/// Runs helm with `KUBECONFIG` set to `kubeconfig`, and returns its stdout. If it fails, the error has its stderr.
 ///
-/// It is the one that `HELM` names, or is built in the cache folder, like Kubernetes' binaries. What
-/// else the user has set for it, or has in its folders, it does not see.
+/// Uses the program that `HELM` names, or builds one in the cache folder. Helm ignores the user's other settings and
+/// folders.
 pub async fn helm<A: AsRef<OsStr>>(
     kubeconfig: impl AsRef<OsStr>,
     args: impl IntoIterator<Item = A>,
@@ -32,7 +31,7 @@ pub async fn helm<A: AsRef<OsStr>>(
     stdout(command.args(args).env("KUBECONFIG", kubeconfig), "helm").await
 }
 
-/// The path of helm, which is built first if need be.
+/// The path of helm. Builds it if necessary.
 pub(crate) async fn program() -> anyhow::Result<&'static PathBuf> {
     static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
     FOUND.get_or_try_init(async || tokio::task::spawn_blocking(find).await?).await
@@ -53,11 +52,11 @@ fn tools() -> GoTools {
         module: "helm.sh/helm/v4",
         flags: Vec::new(),
         packages: "tool",
-        takes: "three minutes",
-        instead: ", or set HELM to one that you have",
+        duration: "three minutes",
+        alternative: ", or set HELM to the path of your own",
         renamed: &[],
     };
-    // Without the version, it knows only its minor one.
+    // By default, helm knows only its minor version.
     let version = format!("-s -w -X helm.sh/helm/v4/internal/version.version={}", tools.version());
     GoTools { flags: vec!["-ldflags".into(), version], ..tools }
 }
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_its_version() {
+    fn built_helm_prints_its_version() {
         let helm = tools().build().unwrap().join("helm");
         let output = std::process::Command::new(helm).args(["version", "--template={{.Version}}"]).output();
         assert_eq!(String::from_utf8(output.unwrap().stdout).unwrap(), tools().version());

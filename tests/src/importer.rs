@@ -1,4 +1,4 @@
-//! The importer in this process: a test can change its clock, and end it between two steps.
+//! The importer in this process. A test can advance its clock, and abort it between two steps.
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
@@ -10,24 +10,24 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::cluster::Cluster;
-use crate::scene::Imports;
+use crate::fixtures::Imports;
 
 /// A running importer.
 #[derive(Debug)]
 pub struct Importer {
-    /// Its clock.
+    /// The importer's clock.
     pub clock: Clock,
     stop: oneshot::Sender<()>,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Importer {
-    /// Starts it with the rights of the importer that is installed in the target.
+    /// Starts an importer with the rights of the one that is installed in the target.
     pub async fn of(target: &Cluster) -> anyhow::Result<Self> {
         Ok(Self::start(target.client_of(SYSTEM_NAMESPACE, "importer").await?))
     }
 
-    /// Starts it with this client.
+    /// Starts an importer with this client.
     pub fn start(client: Client) -> Self {
         let clock = Clock::system();
         let (stop, stopped) = oneshot::channel();
@@ -36,27 +36,27 @@ impl Importer {
         Self { clock, stop, task }
     }
 
-    /// Stops it as SIGTERM does.
+    /// Shuts the importer down, as SIGTERM does.
     pub async fn stop(self) -> anyhow::Result<()> {
         drop(self.stop);
         self.task.await?
     }
 
-    /// Ends it at once, as SIGKILL does.
+    /// Aborts the importer, as SIGKILL does.
     pub async fn kill(self) {
         self.task.abort();
         drop(self.task.await);
     }
 
-    /// Sets its clock to just after the import's refresh time.
-    pub async fn turn_to_refresh(&self, imports: &Imports, name: &str) -> anyhow::Result<()> {
+    /// Advances the clock to just after the import's refresh time.
+    pub async fn advance_to_refresh(&self, imports: &Imports, name: &str) -> anyhow::Result<()> {
         let refresh = imports.refresh_time(name).await?;
-        self.turn_to(refresh + SignedDuration::from_secs(1));
+        self.advance_to(refresh + SignedDuration::from_secs(1));
         Ok(())
     }
 
-    /// Sets its clock forward to a time; does nothing if that is past.
-    pub fn turn_to(&self, time: Timestamp) {
+    /// Advances the clock to a time, unless that is past.
+    pub fn advance_to(&self, time: Timestamp) {
         let rest = time.duration_since(self.clock.now());
         if rest.is_positive() {
             self.clock.turn(rest);

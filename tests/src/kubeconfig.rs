@@ -36,7 +36,7 @@ pub(crate) fn kubeconfig(
     serde_json::from_value(value).with_context(|| format!("composing the kubeconfig of {name}"))
 }
 
-/// The same clusters, for whoever has this token.
+/// The same kubeconfig with a token as the credential.
 pub(crate) fn with_token(mut kubeconfig: Kubeconfig, token: &str) -> Kubeconfig {
     for user in &mut kubeconfig.auth_infos {
         let token = Some(token.to_owned().into());
@@ -45,8 +45,8 @@ pub(crate) fn with_token(mut kubeconfig: Kubeconfig, token: &str) -> Kubeconfig 
     kubeconfig
 }
 
-/// The same clusters, all at another address.
-pub fn kubeconfig_at(mut kubeconfig: Kubeconfig, server: &str) -> Kubeconfig {
+/// The same kubeconfig with another server address.
+pub fn kubeconfig_with_server(mut kubeconfig: Kubeconfig, server: &str) -> Kubeconfig {
     for cluster in kubeconfig.clusters.iter_mut().filter_map(|cluster| cluster.cluster.as_mut()) {
         cluster.server = Some(server.to_owned());
     }
@@ -57,7 +57,7 @@ pub fn kubeconfig_at(mut kubeconfig: Kubeconfig, server: &str) -> Kubeconfig {
 pub fn client(kubeconfig: Kubeconfig) -> anyhow::Result<Client> {
     crate::init();
     let mut config = Config::try_from(kubeconfig)?;
-    // A proxy from the environment does not lead to our loopback.
+    // A proxy from the environment does not reach loopback addresses.
     config.proxy_url = None;
     Ok(Client::try_from(config)?)
 }

@@ -1,5 +1,5 @@
-//! Real Kubernetes for tests: a [`Cluster`] is an etcd, an API server and a controller manager on
-//! loopback ports, ready in seconds and gone with the test, however the test ends.
+//! Real Kubernetes for tests. A [`Cluster`] is an etcd, an API server and a controller manager on loopback ports. It
+//! is ready in seconds, and is removed when the test ends, even if the test is killed.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -7,7 +7,7 @@
 //!
 //! let cluster = Cluster::start("c1").await?;
 //! cluster.kubectl(["create", "namespace", "demo"]).await?;
-//! eventually("the default service account", async || {
+//! eventually("the default service account exists", async || {
 //!     cluster.kubectl(["-n", "demo", "get", "serviceaccount", "default"]).await
 //! })
 //! .await;
@@ -15,15 +15,24 @@
 //! # }
 //! ```
 //!
-//! Beside it: [`Process`] (a program that never outlives the test), [`Proxy`] (a network that fails
-//! when told to), [`eventually`] (waiting that says what it waited for), [`program()`] (this
-//! workspace's own binaries), [`Servants`] (importer and webhook as processes), [`Importer`] (in the
-//! test's own process, with a clock to turn), [`linked`] (two clusters and a link), [`Imports`] (the
-//! imports of a namespace, and their Secrets), [`promtool()`] (Prometheus' judgement of a [`Scrape`]),
-//! [`helm()`] (who installs the chart), [`Node`] (a cluster whose pods run), [`Installed`] (a node on
-//! which all of ours does).
+//! | item | use |
+//! | --- | --- |
+//! | [`eventually`] | waits for a condition, and reports what it waited for |
+//! | [`program()`] | builds a binary of this workspace |
+//! | [`Process`] | runs a program that never outlives the test |
+//! | [`Proxy`] | simulates network failures |
+//! | [`Daemons`] | runs importer and webhook as processes |
+//! | [`Importer`] | runs the importer in the test's process, with a clock that the test advances |
+//! | [`linked_clusters`] | starts two clusters with a link |
+//! | [`LinkedTarget`] | takes a linked target that one test hands to the next |
+//! | [`shared_source`] | a source that tests use at the same time |
+//! | [`Imports`] | creates and observes the imports and Secrets of a namespace |
+//! | [`promtool()`] | checks rules and a [`Scrape`] with Prometheus' own tool |
+//! | [`helm()`] | installs the chart |
+//! | [`Node`] | a cluster that runs pods |
+//! | [`Installation`] | a node that runs our images, linked to a source |
 
-// Test support: where it cannot go on, the test has failed.
+// If test support fails, the test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audit;
@@ -32,12 +41,14 @@ mod binaries;
 mod cache;
 mod cluster;
 mod components;
+mod daemons;
 mod eventually;
+mod fixtures;
 mod folder;
 mod go_tools;
 mod helm;
 mod importer;
-mod installed;
+mod installation;
 mod kubeconfig;
 mod kubectl;
 mod linked_target;
@@ -54,53 +65,51 @@ mod programs;
 mod prometheus;
 mod proxy;
 mod ready;
-mod scene;
-mod secrecy;
-mod servants;
-mod shared;
+mod shared_clusters;
 mod shared_source;
 mod start;
+mod token_leaks;
 
 pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
 pub use authority::NextAuthority;
 pub use binaries::{Binaries, binaries, kubernetes_version};
-pub use cluster::{Cluster, Kept};
+pub use cluster::{Cluster, KeptCluster};
+pub use daemons::Daemons;
 pub use eventually::{eventually, eventually_within, try_eventually, unless_interrupted};
+pub use fixtures::{
+    Imports, KubemcsaRun, bootstrap, create_pod_lister, install_and_link, kubemcsa, kubemcsa_ok,
+    kubemcsa_runs, mount, pod_lister_import, wait_for_default_service_account,
+};
 pub use helm::helm;
 pub use importer::Importer;
-pub use installed::{Installed, Lister, images, pod};
-pub use kubeconfig::{client, kubeconfig_at};
+pub use installation::{Installation, ListerLog, images, restricted_pod};
+pub use kubeconfig::{client, kubeconfig_with_server};
 pub use kubectl::kubectl;
 pub use linked_target::LinkedTarget;
-pub use links::{link_by_hand, link_with, linked, linked_to, tokens_minted, tokens_minted_in};
-pub use merged_kubeconfig::merged_kubeconfig;
-pub use node::{Node, NodeBuilder, READY, TOOLS};
+pub use links::{apply_link, create_manual_link, linked_clusters, tokens_minted_in};
+pub use merged_kubeconfig::write_merged_kubeconfig;
+pub use node::{Node, NodeBuilder, READY_TIMEOUT, TOOLS_IMAGE};
 pub use pool::Pool;
 pub use prepare::prepare;
 pub use process::Process;
 pub use programs::{example, program};
 pub use prometheus::{Scrape, promtool};
 pub use proxy::{Fault, Proxy};
-pub use scene::{
-    Imports, Run, bootstrap, install_and_link, kubemcsa, kubemcsa_ok, kubemcsa_runs, mount, pod_lister,
-    pod_lister_import, takes_pods,
-};
-pub use secrecy::{tokens, unsaid};
-pub use servants::Servants;
-pub use shared::pair;
+pub use shared_clusters::shared_clusters;
 pub use shared_source::{shared_source, unique};
 pub use start::ClusterBuilder;
+pub use token_leaks::{ensure_no_tokens_in, stored_tokens};
 
-/// Installs the TLS provider that kube's clients need; any number of times, from any thread.
+/// Installs the TLS provider that kube's clients need. Can be called repeatedly, from any thread.
 pub fn init() {
     static ONCE: std::sync::Once = std::sync::Once::new();
-    // An error means that the test installed a provider itself, which is as good.
+    // An error means that the test has installed a provider.
     ONCE.call_once(|| drop(rustls::crypto::aws_lc_rs::default_provider().install_default()));
 }
 
-/// One line on the real stderr: the test harness captures what `eprintln!` writes, and somebody who
-/// waits five minutes for a first build should see why.
-fn note(line: impl std::fmt::Display) {
+/// Prints a line to the real stderr. The test harness captures `eprintln!`, and the first build takes minutes: users
+/// should see why they wait.
+fn print_uncaptured(line: impl std::fmt::Display) {
     use std::io::Write;
     drop(writeln!(std::io::stderr(), "[mcsa-tests] {line}"));
 }

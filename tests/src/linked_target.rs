@@ -10,9 +10,9 @@ use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
 use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::links::link_by_hand;
+use crate::fixtures::{create_pod_lister, kubemcsa_ok};
+use crate::links::create_manual_link;
 use crate::pool::Pool;
-use crate::scene::{kubemcsa_ok, pod_lister};
 use crate::shared_source::{shared_source, unique};
 
 static TARGETS: Pool<Cluster> = Pool::empty();
@@ -40,9 +40,9 @@ impl LinkedTarget {
             }
         };
         let (target, source) = try_join!(target, shared_source())?;
-        link_by_hand(&target, &source).await?;
+        create_manual_link(&target, &source).await?;
         let namespace = unique("test");
-        pod_lister(&source, &namespace).await?;
+        create_pod_lister(&source, &namespace).await?;
         let object: Namespace = serde_json::from_value(json!({ "metadata": { "name": namespace } }))?;
         Api::all(target.client()).create(&PostParams::default(), &object).await?;
         Ok(Self { target, source, namespace })

@@ -1,4 +1,4 @@
-//! One kubeconfig of several clusters.
+//! A kubeconfig of several clusters.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use kube::config::Kubeconfig;
 use crate::cluster::Cluster;
 use crate::kubeconfig::write;
 
-/// Writes one kubeconfig with a context for each cluster; the first is the current one.
-pub fn merged_kubeconfig(clusters: &[&Cluster], path: impl AsRef<Path>) -> anyhow::Result<()> {
+/// Writes a kubeconfig with a context for each cluster. The first is the current context.
+pub fn write_merged_kubeconfig(clusters: &[&Cluster], path: impl AsRef<Path>) -> anyhow::Result<()> {
     let mut merged = Kubeconfig::default();
     for cluster in clusters {
         merged = merged.merge(cluster.kubeconfig_value())?;

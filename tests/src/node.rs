@@ -1,13 +1,11 @@
-//! A cluster with a real node: a kubelet that runs pods, with containerd, a pod network, kube-proxy and
-//! DNS.
+//! A cluster with a real node: kubelet, containerd, a pod network, kube-proxy and DNS.
 //!
-//! All of it is in namespaces of its own (`network.rs`, `machine.rs`), so that nothing of this machine is
-//! changed, several can run side by side, and the kernel ends and unmounts all of it, however a test ends.
-//! What a node that was killed may leave, control groups without processes and one end of a cable, goes when
-//! the next one starts.
+//! The node runs in its own Linux namespaces (`network.rs`, `machine.rs`). So it doesn't change this machine, several
+//! nodes can run at once, and the kernel kills and unmounts everything however a test ends. If a node is killed, empty
+//! control groups and a network interface may be left; the next node removes them.
 
+mod cgroups;
 mod command;
-mod groups;
 mod images;
 mod machine;
 mod network;
@@ -30,40 +28,45 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
 use kube::api::PostParams;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-pub use self::images::TOOLS;
+pub use self::images::TOOLS_IMAGE;
 pub(crate) use self::network::Network;
 pub(crate) use self::programs::programs;
 
+use self::cgroups::Cgroups;
 use self::command::output;
-use self::groups::Groups;
 use self::machine::Machine;
 use self::services::Services;
 use crate::binaries::binaries;
 use crate::cluster::Cluster;
 use crate::eventually::try_eventually;
 use crate::folder::Folder;
-use crate::note;
+use crate::print_uncaptured;
 use crate::process::Process;
 
-/// How long a node, or a pod on it, may take to be ready.
-pub const READY: Duration = Duration::from_secs(180);
+/// How long a node, or a pod on it, may take to become ready.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// A [`Cluster`] with one node. Dropped, or when this process ends in whatever way, nothing of it runs.
+/// How many nodes run at once. With more nodes on two cores, probes time out.
+static SLOTS: Semaphore = Semaphore::const_new(2);
+
+/// A [`Cluster`] with one node. When this value is dropped, or this process ends for any reason, everything is stopped.
 #[derive(Debug)]
 pub struct Node {
-    // Dropped in this order.
+    // Fields are dropped in this order.
     running: Mutex<Running>,
     scheduler: Process,
     coredns: Process,
-    groups: Groups,
+    cgroups: Cgroups,
     cluster: Cluster,
     network: Arc<Network>,
     services: Services,
     folder: Folder,
+    _slot: SemaphorePermit<'static>,
 }
 
-/// What ends when the node loses power.
+/// The processes that end when the node loses power.
 #[derive(Debug)]
 struct Running {
     machine: Machine,
@@ -78,7 +81,7 @@ impl Running {
     }
 }
 
-/// What a node is to be like; from [`Node::builder`].
+/// The options of a node, from [`Node::builder`].
 #[derive(Clone, Debug)]
 pub struct NodeBuilder {
     name: String,
@@ -87,28 +90,27 @@ pub struct NodeBuilder {
 }
 
 impl NodeBuilder {
-    /// Has the kubelet look at what is mounted as often as that, `10s`; by default each minute, as
-    /// everywhere.
+    /// Sets how often the kubelet updates mounts, like `10s`. The default is Kubernetes' own, a minute.
     #[must_use]
     pub fn sync_frequency(mut self, frequency: &str) -> Self {
         self.sync_frequency = frequency.to_owned();
         self
     }
 
-    /// Has the API server log each request for [`Cluster::audit_events`].
+    /// Makes the API server log each request, for [`Cluster::audit_events`].
     #[must_use]
     pub fn audit_log(mut self) -> Self {
         self.audit_log = true;
         self
     }
 
-    /// Starts cluster and node, and waits until the node is ready. Where there can be none, that is said
-    /// in one line, and there is none; with `CI=true` it is an error.
+    /// Starts cluster and node, and waits until the node is ready. If this machine can't run a node, prints the reason
+    /// and returns `None`; with `CI=true`, that is an error.
     pub async fn start(self) -> anyhow::Result<Option<Node>> {
-        if let Some(obstacle) = programs::obstacle() {
-            ensure!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{obstacle}");
+        if let Some(reason) = programs::missing_requirement() {
+            ensure!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{reason}");
             let thread = std::thread::current();
-            note(format_args!("{} did not run: {obstacle}", thread.name().unwrap_or("a test")));
+            print_uncaptured(format_args!("skipped {}: {reason}", thread.name().unwrap_or("a test")));
             return Ok(None);
         }
         self.boot().await.map(Some)
@@ -116,39 +118,41 @@ impl NodeBuilder {
 
     async fn boot(self) -> anyhow::Result<Node> {
         let programs = programs().await?;
-        let on = Timestamp::now();
+        let slot = SLOTS.acquire().await?;
+        let started = Timestamp::now();
         let folder = Folder::create(&format!("{}-node", self.name))?;
         let network = Arc::new(Network::start(folder.path()).await?);
         let services = Services {
             programs,
             dir: folder.path().to_path_buf(),
             name: format!("{}-node", self.name),
-            address: network.node(),
+            address: network.node_address(),
             sync_frequency: self.sync_frequency,
         };
-        let mut builder = Cluster::builder(&self.name).inside(network.clone());
+        let mut builder = Cluster::builder(&self.name).network(network.clone());
         if self.audit_log {
             builder = builder.audit_log();
         }
         let power_on = async {
             let (machine, containerd) = power_on(&services, &network).await?;
             for archive in images::write(&services.dir, binaries().await?)? {
-                load(&services, &machine, &archive)?;
+                load_image(&services, &machine, &archive)?;
             }
             Ok((machine, containerd))
         };
         let (cluster, (machine, containerd)) = try_join!(builder.start(), power_on)?;
-        let rights = serde_json::from_value(Services::coredns_rights())?;
-        Api::<ClusterRoleBinding>::all(cluster.client()).create(&PostParams::default(), &rights).await?;
-        let beside = |name: &str, command: Command| {
+        let binding = serde_json::from_value(Services::coredns_role_binding())?;
+        Api::<ClusterRoleBinding>::all(cluster.client()).create(&PostParams::default(), &binding).await?;
+        let spawn = |name: &str, command: Command| {
             Process::spawn(name, &network.command(&command), folder.join(&format!("{name}.log")))
         };
-        let scheduler = beside("kube-scheduler", services.scheduler(&cluster)?)?;
-        let coredns = beside("coredns", services.coredns(&cluster)?)?;
-        let groups = Groups::make(network.number())?;
-        let running = Mutex::new(run(&services, &cluster, &network, &groups, machine, containerd)?);
-        let node = Node { running, scheduler, coredns, groups, cluster, network, services, folder };
-        node.ready(on).await?;
+        let scheduler = spawn("kube-scheduler", services.scheduler(&cluster)?)?;
+        let coredns = spawn("coredns", services.coredns(&cluster)?)?;
+        let cgroups = Cgroups::create(network.number())?;
+        let running = Mutex::new(start_node(&services, &cluster, &network, &cgroups, machine, containerd)?);
+        let node =
+            Node { running, scheduler, coredns, cgroups, cluster, network, services, folder, _slot: slot };
+        node.wait_until_ready(started).await?;
         Ok(node)
     }
 }
@@ -156,50 +160,51 @@ impl NodeBuilder {
 impl Deref for Node {
     type Target = Cluster;
 
-    /// The cluster that it is the node of.
+    /// The node's cluster.
     fn deref(&self) -> &Cluster {
         &self.cluster
     }
 }
 
 impl Node {
-    /// Whether a node can run on this machine.
+    /// Whether this machine can run a node.
     pub(crate) fn is_possible() -> bool {
-        programs::obstacle().is_none()
+        programs::missing_requirement().is_none()
     }
 
-    /// Prepares a cluster with a node; the name is the cluster's.
+    /// The options of a new cluster with a node. The name is the cluster's.
     pub fn builder(name: &str) -> NodeBuilder {
         NodeBuilder { name: name.to_owned(), sync_frequency: "1m".to_owned(), audit_log: false }
     }
 
-    /// The address under which pods reach this machine, for a source that is to listen there.
-    pub fn host(&self) -> Ipv4Addr {
-        self.network.host()
+    /// The address at which pods can reach this machine. A source can listen on it.
+    pub fn host_address(&self) -> Ipv4Addr {
+        self.network.host_address()
     }
 
-    /// Puts an image archive into the node, where pods find it.
-    pub fn load(&self, archive: &Path) -> anyhow::Result<()> {
-        load(&self.services, &self.running().machine, archive)
+    /// Loads an image archive into the node.
+    pub fn load_image(&self, archive: &Path) -> anyhow::Result<()> {
+        load_image(&self.services, &self.running().machine, archive)
     }
 
-    /// Runs a program of this machine as root in the node, beside its pods, and gives its stdout.
+    /// Runs a program of this machine as root in the node, outside of pods, and returns its stdout.
     pub fn run(&self, program: &str, args: &[&str]) -> anyhow::Result<String> {
-        let program = programs::find(program).with_context(|| format!("there is no {program}"))?;
+        let program =
+            programs::find(program).with_context(|| format!("{program} is missing on this machine"))?;
         output(&mut self.running().machine.command(Command::new(program).args(args)))
     }
 
-    /// The processes of the node, in its pods or beside them, that run a program of this name; their ids
-    /// are those that [`Node::run`] knows.
-    pub fn processes(&self, program: &str) -> anyhow::Result<Vec<String>> {
-        let each = "for process in /proc/[0-9]*; do
+    /// The IDs of all processes of the node that run a program of this name, inside pods or outside. The IDs are valid
+    /// for [`Node::run`].
+    pub fn pids_of(&self, program: &str) -> anyhow::Result<Vec<String>> {
+        let script = "for process in /proc/[0-9]*; do
             read -r name < $process/comm && [ \"$name\" = \"$0\" ] && echo ${process#/proc/}
         done 2>/dev/null; true";
-        Ok(self.run("sh", &["-c", each, program])?.lines().map(str::to_owned).collect())
+        Ok(self.run("sh", &["-c", script, program])?.lines().map(str::to_owned).collect())
     }
 
-    /// What all pods on the node have mounted from Secrets under this key.
-    pub fn mounted(&self, key: &str) -> anyhow::Result<Vec<String>> {
+    /// The values of this key in all Secrets that pods of the node have mounted.
+    pub fn mounted_values(&self, key: &str) -> anyhow::Result<Vec<String>> {
         let volumes = self.folder.join("kubelet/pods");
         let files = format!("{}/*/volumes/kubernetes.io~secret/*/{key}", volumes.display());
         let encoded =
@@ -208,14 +213,14 @@ impl Node {
         encoded.lines().map(decode).collect()
     }
 
-    /// Gives an image that the node has another name.
-    pub fn tag(&self, image: &str, other: &str) -> anyhow::Result<()> {
+    /// Gives an image of the node another name.
+    pub fn tag_image(&self, image: &str, name: &str) -> anyhow::Result<()> {
         let ctr =
-            services::ctr(&self.services.programs.containerd, &["images", "tag", "--force", image, other]);
+            services::ctr(&self.services.programs.containerd, &["images", "tag", "--force", image, name]);
         output(&mut self.running().machine.command(&ctr)).map(drop)
     }
 
-    /// The logs of all pods, and of their containers' earlier lives: (file, content).
+    /// The logs of all pods, with those of restarted containers, as (file, content).
     pub fn pod_logs(&self) -> anyhow::Result<Vec<(PathBuf, String)>> {
         let mut logs = Vec::new();
         let mut folders = vec![self.folder.join("pods")];
@@ -240,36 +245,36 @@ impl Node {
         self.running().kube_proxy.rss_kib()
     }
 
-    /// Takes the power away, and brings it back: all pods are killed at once, and what the node kept in
-    /// memory is lost. The control plane lives elsewhere, and goes on.
+    /// Simulates a power loss: kills all pods and the node's processes, whose memory and tmpfs are lost, and starts the
+    /// node again. The control plane keeps running.
     pub async fn reboot(&self) -> anyhow::Result<()> {
-        let off = Timestamp::now();
+        let stopped = Timestamp::now();
         {
             let running = self.running();
-            running.machine.stop();
+            running.machine.kill();
             running.processes().into_iter().for_each(Process::kill);
         }
         self.network.clear()?;
         let (machine, containerd) = power_on(&self.services, &self.network).await?;
         *self.running() =
-            run(&self.services, &self.cluster, &self.network, &self.groups, machine, containerd)?;
-        self.ready(off).await
+            start_node(&self.services, &self.cluster, &self.network, &self.cgroups, machine, containerd)?;
+        self.wait_until_ready(stopped).await
     }
 
-    /// Waits until the kubelet says, and has said since then, that the node is ready.
-    async fn ready(&self, since: Timestamp) -> anyhow::Result<()> {
+    /// Waits until the kubelet has reported since then that the node is ready.
+    async fn wait_until_ready(&self, since: Timestamp) -> anyhow::Result<()> {
         let nodes = Api::<NodeObject>::all(self.cluster.client());
-        try_eventually(READY, format!("node {} to be ready", self.services.name), async || {
-            let beside = [&self.scheduler, &self.coredns];
-            self.running().processes().into_iter().chain(beside).try_for_each(Process::check)?;
+        try_eventually(READY_TIMEOUT, format!("node {} is ready", self.services.name), async || {
+            let others = [&self.scheduler, &self.coredns];
+            self.running().processes().into_iter().chain(others).try_for_each(Process::check)?;
             let node = nodes.get(&self.services.name).await?;
             let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
             let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
-            let ready = ready.context("no condition yet")?;
+            let ready = ready.context("the node has no condition Ready")?;
             let is_new = ready.last_heartbeat_time.as_ref().is_some_and(|time| time.0 >= since);
             ensure!(
                 ready.status == "True" && is_new,
-                "{:?}, last heard {:?}",
+                "not ready: {:?}, last heartbeat {:?}",
                 ready.message,
                 ready.last_heartbeat_time
             );
@@ -283,12 +288,12 @@ impl Node {
     }
 }
 
-/// A machine with containerd on it, which keeps its images when the power is cut.
+/// Starts a machine with containerd, whose images survive a power loss.
 async fn power_on(services: &Services, network: &Network) -> anyhow::Result<(Machine, Process)> {
     let machine = Machine::start(&services.dir, network).await?;
     let command = machine.command(&services.containerd()?);
     let containerd = Process::spawn("containerd", &command, services.dir.join("containerd.log"))?;
-    try_eventually(READY, "containerd", async || {
+    try_eventually(READY_TIMEOUT, "containerd responds", async || {
         containerd.check()?;
         output(&mut machine.command(&services::ctr(&services.programs.containerd, &["version"])))
     })
@@ -296,23 +301,23 @@ async fn power_on(services: &Services, network: &Network) -> anyhow::Result<(Mac
     Ok((machine, containerd))
 }
 
-fn run(
+fn start_node(
     services: &Services,
     cluster: &Cluster,
     network: &Network,
-    groups: &Groups,
+    cgroups: &Cgroups,
     machine: Machine,
     containerd: Process,
 ) -> anyhow::Result<Running> {
     let log = |name: &str| services.dir.join(format!("{name}.log"));
-    let kubelet = machine.command(&services.kubelet(cluster, &groups.path())?);
+    let kubelet = machine.command(&services.kubelet(cluster, &cgroups.path())?);
     let kubelet = Process::spawn("kubelet", &kubelet, log("kubelet"))?;
     let kube_proxy = network.command(&services.kube_proxy(cluster)?);
     let kube_proxy = Process::spawn("kube-proxy", &kube_proxy, log("kube-proxy"))?;
     Ok(Running { machine, containerd, kubelet, kube_proxy })
 }
 
-fn load(services: &Services, machine: &Machine, archive: &Path) -> anyhow::Result<()> {
+fn load_image(services: &Services, machine: &Machine, archive: &Path) -> anyhow::Result<()> {
     let ctr = services::ctr(&services.programs.containerd, &["images", "import", "-"]);
     let file = File::open(archive).with_context(|| format!("opening {}", archive.display()))?;
     let mut command = machine.command(&ctr);

@@ -1,4 +1,4 @@
-//! Each cluster's own certificate authority, and what it signs.
+//! The certificate authority of a cluster, and the certificates that it signs.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// What the API server is called by: from outside, and from pods.
+/// The API server's names, from outside and from pods.
 const API_SERVER_NAMES: [&str; 6] =
     ["127.0.0.1", "10.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
 
@@ -25,18 +25,18 @@ pub(crate) struct Identity {
 pub(crate) struct Pki {
     authority: CertifiedIssuer<'static, KeyPair>,
     pub(crate) api_server: Identity,
-    /// RSA, as nearly every real cluster has, so that tokens are as long as real ones.
+    /// RSA, as in most real clusters, so that tokens are as long as real ones.
     pub(crate) service_account_key: String,
 }
 
 impl Pki {
-    /// `address` is where the API server listens.
+    /// `address`: what the API server listens on.
     pub(crate) fn new(cluster: &str, address: Ipv4Addr) -> anyhow::Result<Self> {
         let mut params = params(&format!("{cluster}-ca"), None, &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)
-            .with_context(|| format!("making the certificate authority of {cluster}"))?;
+            .with_context(|| format!("creating the certificate authority of {cluster}"))?;
         let address = address.to_string();
         let names: Vec<_> = API_SERVER_NAMES.into_iter().chain([&*address]).collect();
         let api_server = serve(&authority, "kube-apiserver", &names)?;
@@ -53,7 +53,7 @@ impl Pki {
         self.authority.key().serialize_pem()
     }
 
-    /// A certificate for a server that is called by these names.
+    /// A serving certificate for these names.
     pub(crate) fn server(&self, user: &str, names: &[&str]) -> anyhow::Result<Identity> {
         serve(&self.authority, user, names)
     }

@@ -1,4 +1,4 @@
-//! Loopback ports that stay ours while a cluster lives, also while nothing listens on them.
+//! Loopback ports that are reserved while a cluster exists, even while nothing listens on them.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
@@ -7,11 +7,10 @@ use anyhow::bail;
 
 use crate::cache;
 
-/// Below the range that operating systems pick from for outgoing connections and for port 0, so that
-/// a stopped API server finds its port free when it comes back.
+/// Below the range of ephemeral ports, so that the port of a stopped API server stays free.
 const RANGE: std::ops::Range<u16> = 20_000..30_000;
 
-/// A port that no other test process on this machine takes as long as this value lives.
+/// A port that no other test process on this machine uses until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Port {
     pub(crate) number: u16,
@@ -19,7 +18,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Random, so that whoever still calls a cluster that is gone does not meet its successor.
+    /// Selects a random port, so that clients of a removed cluster don't reach the next one.
     pub(crate) fn reserve() -> anyhow::Result<Port> {
         let folder = cache::folder("ports")?;
         for _ in 0..200 {

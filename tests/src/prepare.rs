@@ -1,15 +1,15 @@
-//! Everything that the tests run and do not contain, built before they start.
+//! Builds programs and images before tests start.
 
 use crate::node::{Node, programs};
-use crate::programs::built;
+use crate::programs::build_once;
 use crate::{binaries, helm, images, prometheus};
 
-/// Builds what the end-to-end tests otherwise build when the first of them needs it: this workspace's programs,
-/// Kubernetes, helm, promtool, and, where a node can run, its programs and our images.
+/// Builds what end-to-end tests would build when they first need it: this workspace's programs, Kubernetes, helm,
+/// promtool, and, if this machine can run a node, its programs and our images.
 ///
-/// Tests that run beside compilers wait longer for everything.
+/// Tests are slower while compilers run.
 pub async fn prepare() -> anyhow::Result<()> {
-    built()?;
+    build_once()?;
     binaries().await?;
     helm::program().await?;
     prometheus::program().await?;

@@ -1,4 +1,4 @@
-//! What one of our binaries answers at the address for probes and metrics, which it logs.
+//! Requests to the probe address of our binaries, which they log.
 
 use std::net::SocketAddr;
 
@@ -10,40 +10,40 @@ use crate::process::Process;
 use crate::prometheus::Scrape;
 
 impl Process {
-    /// What it answers; an error where it answers with one, and before it serves.
+    /// Requests a path of the probe server. Fails if the status is an error, and before the program serves.
     pub async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let mut config = Config::new(format!("http://{}", self.address("/metrics")?).parse()?);
-        // Else a client waits for better times by itself.
+        let mut config = Config::new(format!("http://{}", self.logged_address("/metrics")?).parse()?);
+        // kube's client would retry.
         config.default_retry = false;
         let client = Client::try_from(config)?;
         Ok(client.request_text(http::Request::get(path).body(Vec::new())?).await?)
     }
 
-    /// What a Prometheus would read now.
+    /// Reads the metrics, as Prometheus does.
     pub async fn scrape(&self) -> anyhow::Result<Scrape> {
         Ok(Scrape::new(self.get("/metrics").await?))
     }
 
-    /// The first scrape that is as `awaited`.
-    pub async fn says(&self, what: &str, awaited: impl Fn(&Scrape) -> bool) -> Scrape {
+    /// Waits for a scrape that matches, and returns it.
+    pub async fn wait_for_scrape(&self, what: &str, matches: impl Fn(&Scrape) -> bool) -> Scrape {
         eventually(what, async || {
             let scrape = self.scrape().await?;
-            ensure!(awaited(&scrape), "it says:\n{}", scrape.text());
+            ensure!(matches(&scrape), "the metrics are:\n{}", scrape.text());
             Ok(scrape)
         })
         .await
     }
 
-    /// The address in the first line of its log that says `what`.
-    pub fn address(&self, what: &str) -> anyhow::Result<SocketAddr> {
+    /// The address in the first line of the log that contains `text`.
+    pub fn logged_address(&self, text: &str) -> anyhow::Result<SocketAddr> {
         self.check()?;
         let log = self.log();
-        let address = log.lines().find(|line| line.contains(what)).and_then(address);
-        Ok(address.with_context(|| format!("no address in: {log}"))?.parse()?)
+        let address = log.lines().find(|line| line.contains(text)).and_then(address);
+        Ok(address.with_context(|| format!("the log has no address: {log}"))?.parse()?)
     }
 }
 
-/// In logs for people, and in those for machines.
+/// The address in a line of a text or JSON log.
 fn address(line: &str) -> Option<String> {
     match serde_json::from_str::<serde_json::Value>(line) {
         Ok(line) => Some(line["address"].as_str()?.to_owned()),

@@ -1,4 +1,4 @@
-//! A program that never outlives whoever started it.
+//! A program that never outlives the process that started it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
@@ -14,26 +14,25 @@ use anyhow::{Context, bail};
 /// How long [`Process::terminate`] waits for a program to end by itself.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// A running program: killed when this value is dropped, and when the process that holds it ends in
-/// any way, SIGKILL included. It leads a process group of its own, so Ctrl-C reaches only the holder.
+/// A running program. It is killed when this value is dropped, or when this process ends for any reason, even by
+/// SIGKILL. It leads its own process group, so Ctrl-C signals only this process.
 ///
-/// No part of it depends on an async runtime: a process may be started in one test's and ended in
-/// another's.
+/// Does not depend on an async runtime: one test can start it, and another end it.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     log: PathBuf,
     id: u32,
     child: Mutex<Child>,
-    /// Held open; see supervisor.sh for what its closing does.
+    /// When it closes, supervisor.sh kills the program.
     pipe: Mutex<Option<ChildStdin>>,
 }
 
 impl Process {
-    /// Starts `command` with stdout and stderr appended to the file `log`, and an empty stdin.
+    /// Starts `command`, with an empty stdin, and appends stdout and stderr to the file `log`.
     ///
-    /// The program, arguments, folder and changed environment variables are taken from `command`;
-    /// std does not tell whether `env_clear` was called, so it has no effect here.
+    /// Uses the program, arguments, folder and environment variables of `command`. `env_clear` has no effect, because
+    /// std can't report it.
     pub fn spawn(
         name: impl Into<String>,
         command: &Command,
@@ -42,7 +41,7 @@ impl Process {
         Self::spawn_with_leftovers(name.into(), command, log.into(), OsStr::new(""))
     }
 
-    /// As [`Process::spawn`]; `leftovers` is a path to remove once the program was killed.
+    /// Like [`Process::spawn`]. `leftovers` is a path to remove when the program is killed.
     pub(crate) fn spawn_with_leftovers(
         name: String,
         command: &Command,
@@ -77,44 +76,44 @@ impl Process {
         Ok(Self { name, log, id: child.id(), pipe: Mutex::new(child.stdin.take()), child: Mutex::new(child) })
     }
 
-    /// The name it was started under.
+    /// The program's name in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The program's own process id.
+    /// The program's process ID.
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// The file that holds its stdout and stderr.
+    /// The file with stdout and stderr.
     pub fn log_path(&self) -> &Path {
         &self.log
     }
 
-    /// What it has written so far.
+    /// The output so far.
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// The last `lines` lines of its log.
+    /// The last `lines` lines of the log.
     pub fn log_tail(&self, lines: usize) -> String {
         let log = self.log();
         let all: Vec<_> = log.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// Its exit status, once it has ended.
+    /// The exit status, if the program has ended.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         lock(&self.child).try_wait().ok().flatten()
     }
 
-    /// Whether it has not ended yet; a suspended program is running.
+    /// Whether the program has not ended. A suspended program is running.
     pub fn is_running(&self) -> bool {
         self.exit_status().is_none()
     }
 
-    /// Fails when it has ended, with the end of its log.
+    /// Fails if the program has ended. The error has the end of the log.
     pub fn check(&self) -> anyhow::Result<()> {
         match self.exit_status() {
             None => Ok(()),
@@ -122,23 +121,23 @@ impl Process {
         }
     }
 
-    /// Where its log is and how it ends, for error messages.
+    /// The path and the end of the log, for error messages.
     pub(crate) fn describe_log(&self) -> String {
         format!("its log {} ends with:\n{}", self.log.display(), self.log_tail(15))
     }
 
-    /// Asks it to end (SIGTERM).
-    pub fn ask_to_end(&self) -> anyhow::Result<()> {
+    /// Requests shutdown (SIGTERM).
+    pub fn send_sigterm(&self) -> anyhow::Result<()> {
         self.signal("TERM")
     }
 
-    /// Asks it to end and waits for its exit status, up to a minute.
+    /// Requests shutdown, and waits up to a minute for the exit status.
     pub async fn terminate(&self) -> anyhow::Result<ExitStatus> {
-        self.ask_to_end()?;
+        self.send_sigterm()?;
         self.wait(GRACE).await
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the program ends.
     pub async fn wait(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let start = Instant::now();
         loop {
@@ -147,7 +146,7 @@ impl Process {
             }
             if start.elapsed() > limit {
                 bail!(
-                    "{} (process {}) still runs after {limit:?}; {}",
+                    "{} (process {}) is still running after {limit:?}; {}",
                     self.name,
                     self.id,
                     self.describe_log()
@@ -157,54 +156,54 @@ impl Process {
         }
     }
 
-    /// Ends it at once (SIGKILL); nothing happens when it has ended already.
+    /// Kills the program (SIGKILL), unless it has ended.
     pub fn kill(&self) {
         let mut child = lock(&self.child);
         drop(child.kill());
         drop(child.wait());
     }
 
-    /// Stops it in its tracks (SIGSTOP): connections stay open and nobody answers.
+    /// Suspends the program (SIGSTOP): its connections stay open, and it doesn't respond.
     pub fn suspend(&self) -> anyhow::Result<()> {
         self.signal("STOP")
     }
 
-    /// Lets it go on after [`Process::suspend`] (SIGCONT).
+    /// Resumes the program after [`Process::suspend`] (SIGCONT).
     pub fn resume(&self) -> anyhow::Result<()> {
         self.signal("CONT")
     }
 
-    /// Its resident memory in KiB; none where there is no /proc, or when it has ended.
+    /// The resident memory in KiB. `None` without /proc, or if the program has ended.
     pub fn rss_kib(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id)).ok()?;
         status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
     }
 
-    /// Lets it live on when we end; from here on its process id is all there is.
+    /// Keeps the program running when this process ends. Then it can be stopped only by its process ID.
     pub fn keep(&self) -> anyhow::Result<()> {
         self.check()?;
         let pipe = lock(&self.pipe).take();
-        let mut pipe = pipe.with_context(|| format!("{} is kept already", self.name))?;
+        let mut pipe = pipe.with_context(|| format!("{} is already kept", self.name))?;
         pipe.write_all(b"keep\n").with_context(|| format!("detaching {}", self.name))
     }
 
     fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        // Held until the signal is sent: the id cannot pass to another process before it is waited for.
+        // While the lock is held, nobody waits for the child, so its ID can't be reused.
         let mut child = lock(&self.child);
         if let Some(status) = child.try_wait()? {
             bail!(
-                "{} cannot get SIG{signal}, it ended already ({status}); {}",
+                "can't send SIG{signal} to {}: it has ended ({status}); {}",
                 self.name,
                 self.describe_log()
             );
         }
-        // The shell's own `kill`: not every machine has the program.
+        // The shell's built-in `kill`: not every machine has the program.
         let sent = Command::new("sh")
             .args([OsString::from("-c"), format!("kill -s {signal} {}", self.id).into()])
             .status()
             .with_context(|| format!("sending SIG{signal} to {}", self.name))?;
         if !sent.success() {
-            bail!("SIG{signal} could not be sent to {} (process {})", self.name, self.id);
+            bail!("can't send SIG{signal} to {} (process {})", self.name, self.id);
         }
         Ok(())
     }

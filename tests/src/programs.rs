@@ -1,4 +1,4 @@
-//! This workspace's own binaries, built when a test needs them.
+//! The binaries of this workspace, built when a test needs them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,31 +7,31 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 
-use crate::note;
+use crate::print_uncaptured;
 
 const PROGRAMS: [&str; 3] = ["kubemcsa", "mcsa-importer", "mcsa-webhook"];
 
-/// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-webhook`), in the target folder and of
-/// the profile of the caller.
+/// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-webhook`), with the caller's profile and
+/// target folder.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
-    ensure!(PROGRAMS.contains(&name), "no program is called {name:?}, only {PROGRAMS:?}");
-    Ok(built()?.join(name))
+    ensure!(PROGRAMS.contains(&name), "there is no program {name:?}: choose one of {PROGRAMS:?}");
+    Ok(build_once()?.join(name))
 }
 
 /// The path of an example of this workspace, built like a [`program()`].
 pub fn example(name: &str) -> anyhow::Result<PathBuf> {
-    Ok(built()?.join("examples").join(name))
+    Ok(build_once()?.join("examples").join(name))
 }
 
-/// The folder of the caller's profile, once cargo has brought all binaries and examples up to date; once per process.
-pub(crate) fn built() -> anyhow::Result<&'static Path> {
+/// Builds all binaries and examples, once per process, and returns the folder of the caller's profile.
+pub(crate) fn build_once() -> anyhow::Result<&'static Path> {
     static FOLDER: LazyLock<Result<PathBuf, String>> =
         LazyLock::new(|| build().map_err(|error| format!("{error:#}")));
     FOLDER.as_deref().map_err(|error| anyhow!("building this workspace's programs: {error}"))
 }
 
-/// Builds all of them: cargo chooses the features of dependencies by the packages of what it builds, and for all
-/// binaries and examples they are those of `cargo test --workspace`, so that nothing is compiled a second time.
+/// Building all binaries and examples selects the same features of dependencies as `cargo test --workspace`, so that
+/// nothing is compiled twice.
 fn build() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = profile_folder(&own)?;
@@ -42,7 +42,7 @@ fn build() -> anyhow::Result<PathBuf> {
     cargo.args(["build", "--quiet", "--workspace", "--bins", "--examples", "--target-dir"]).arg(target);
     cargo.arg("--profile").arg(if profile == "debug" { "dev".as_ref() } else { profile });
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    // Set by .ci/timed for libtest; build scripts would compile for nightly.
+    // .ci/timed sets it for libtest. Build scripts would compile for nightly.
     cargo.env_remove("RUSTC_BOOTSTRAP");
 
     let output =
@@ -53,13 +53,13 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(folder.to_path_buf())
 }
 
-/// Prints what is being done when that takes longer than a second.
+/// Prints what is being done if that takes longer than a second.
 fn announce_if_slow<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let (done, finished) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             if finished.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                note(format_args!("{what} ..."));
+                print_uncaptured(format_args!("{what} ..."));
             }
         });
         let value = work();
@@ -68,7 +68,7 @@ fn announce_if_slow<T>(what: &str, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// The folder into which the caller was built.
+/// The caller's target folder.
 pub(crate) fn target_folder() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = profile_folder(&own)?.parent();
@@ -80,7 +80,7 @@ pub(crate) fn is_debug() -> anyhow::Result<bool> {
     Ok(profile_folder(&std::env::current_exe()?)?.ends_with("debug"))
 }
 
-/// Whether this is a test that cargo built, and no example or tool.
+/// Whether this is a test, not an example or a tool.
 pub(crate) fn is_test() -> bool {
     let own = std::env::current_exe();
     own.is_ok_and(|own| own.parent().is_some_and(|folder| folder.ends_with("deps")))
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_profile_folder_is_found_from_each_kind_of_executable() {
+    fn profile_folder_is_found_from_tests_examples_and_tools() {
         for executable in ["/t/debug/deps/end_to_end-0123", "/t/debug/examples/quickstart", "/t/debug/tool"] {
             assert_eq!(profile_folder(Path::new(executable)).unwrap(), Path::new("/t/debug"));
         }

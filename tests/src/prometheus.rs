@@ -1,4 +1,4 @@
-//! Prometheus' own judgement: promtool, and what was scraped in the form that promtool takes.
+//! Prometheus' promtool, and scraped metrics in the form that it reads.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -11,23 +11,23 @@ use tokio::sync::OnceCell;
 
 use crate::go_tools::GoTools;
 
-/// Runs promtool, and gives all that it said; an error when it finds fault.
+/// Runs promtool, and returns its output. Fails if promtool finds an error.
 ///
-/// It is the one that `PROMTOOL` names, or is built in the cache folder, like Kubernetes' binaries.
+/// Uses the program that `PROMTOOL` names, or builds one in the cache folder.
 pub async fn promtool<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> anyhow::Result<String> {
     let found = program().await?;
     let mut command = Command::new(found);
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
-    let shown = command.as_std().get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
+    let args = command.as_std().get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
     let output = command.output().await.with_context(|| format!("running {}", found.display()))?;
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     if !output.status.success() {
-        bail!("promtool {shown} ended with {}:\n{said}", output.status);
+        bail!("promtool {args} ended with {}:\n{text}", output.status);
     }
-    Ok(said)
+    Ok(text)
 }
 
-/// The path of promtool, which is built first if need be.
+/// The path of promtool. Builds it if necessary.
 pub(crate) async fn program() -> anyhow::Result<&'static PathBuf> {
     static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
     FOUND.get_or_try_init(async || tokio::task::spawn_blocking(find).await?).await
@@ -42,24 +42,24 @@ fn find() -> anyhow::Result<PathBuf> {
         folder: "prometheus",
         go_mod: include_str!("../prometheus/go.mod"),
         module: "github.com/prometheus/prometheus",
-        // Without the clients of all clouds, among which a Prometheus can discover what to scrape.
+        // Without service discovery, which needs the client libraries of all clouds.
         flags: ["-tags", "remove_all_sd", "-ldflags", "-s -w"].map(str::to_owned).into(),
         packages: "tool",
-        takes: "two minutes",
-        instead: ", or set PROMTOOL to one that you have",
+        duration: "two minutes",
+        alternative: ", or set PROMTOOL to the path of your own",
         renamed: &[],
     };
     Ok(tools.build()?.join("promtool"))
 }
 
-/// What was read from a `/metrics`, in OpenMetrics' text format.
+/// The response of `/metrics`, in OpenMetrics' text format.
 #[derive(Clone, Debug)]
 pub struct Scrape {
     text: String,
 }
 
 impl Scrape {
-    /// What was read.
+    /// A scrape with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into() }
     }
@@ -69,8 +69,8 @@ impl Scrape {
         &self.text
     }
 
-    /// The text as of a point in time, in seconds since 1970: promtool wants to know of each sample.
-    pub fn stamped(&self, at: u64) -> String {
+    /// The text with a timestamp in seconds at each sample, which promtool requires.
+    pub fn with_timestamp(&self, at: u64) -> String {
         let line = |line| match sample(line) {
             Some(_) => format!("{line} {at}\n"),
             None => format!("{line}\n"),
@@ -78,14 +78,14 @@ impl Scrape {
         self.text.lines().map(line).collect()
     }
 
-    /// The value of the first sample with this name, and with these words among its labels.
+    /// The value of the first sample with this name whose labels contain this text.
     pub fn value(&self, name: &str, labels: &str) -> Option<f64> {
         let sample = self.samples().find(|sample| sample.name == name && sample.labels.contains(labels))?;
         sample.value.parse().ok()
     }
 
-    /// The same with this value in all samples of that name.
-    pub fn with(&self, name: &str, value: &str) -> Self {
+    /// The same scrape with this value in all samples of that name.
+    pub fn with_value(&self, name: &str, value: &str) -> Self {
         let line = |line| match sample(line) {
             Some(sample) if sample.name == name => format!("{name}{{{}}} {value}\n", sample.labels),
             _ => format!("{line}\n"),
@@ -93,14 +93,14 @@ impl Scrape {
         Self::new(self.text.lines().map(line).collect::<String>())
     }
 
-    /// As `input_series` of promtool's unit tests: `steps` scrapes in a row, by which gauges stay what
-    /// they are, and all that counts grows as it has grown so far. Each gets the labels of a target.
+    /// The `input_series` of a promtool unit test with `steps` more scrapes. Gauges stay as they are, and counters grow
+    /// by their value in each step. Each series gets the labels of a target.
     pub fn input_series(&self, target: &str, steps: u32) -> Vec<Value> {
         let series = |sample: Sample<'_>| {
             let Sample { name, labels, value } = sample;
             let comma = if labels.is_empty() { "" } else { "," };
-            let grows = if self.counts(name) { value } else { "0" };
-            json!({ "series": format!("{name}{{{target}{comma}{labels}}}"), "values": format!("{value}+{grows}x{steps}") })
+            let growth = if self.is_counter(name) { value } else { "0" };
+            json!({ "series": format!("{name}{{{target}{comma}{labels}}}"), "values": format!("{value}+{growth}x{steps}") })
         };
         self.samples().map(series).collect()
     }
@@ -109,7 +109,7 @@ impl Scrape {
         self.text.lines().filter_map(sample)
     }
 
-    fn counts(&self, name: &str) -> bool {
+    fn is_counter(&self, name: &str) -> bool {
         let suffix =
             name.rsplit_once('_').filter(|(_, suffix)| ["total", "bucket", "sum", "count"].contains(suffix));
         let family = suffix.map_or(name, |(family, _)| family);
@@ -142,14 +142,14 @@ mod tests {
         took_seconds_bucket{le=\"+Inf\"} 2\n# EOF\n";
 
     #[test]
-    fn gauges_stay_and_counters_grow() {
+    fn input_series_grow_for_counters_only() {
         let series = Scrape::new(TEXT).input_series("job=\"i\"", 9);
-        let shown: Vec<_> = series
+        let pairs: Vec<_> = series
             .iter()
             .map(|one| [&one["series"], &one["values"]].map(|value| value.as_str().unwrap()))
             .collect();
         assert_eq!(
-            shown,
+            pairs,
             [
                 ["up{job=\"i\"}", "1+0x9"],
                 ["made_total{job=\"i\",by=\"a b\"}", "3+3x9"],
@@ -160,11 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn a_value_can_be_read_replaced_and_stamped() {
-        let scrape = Scrape::new(TEXT).with("made_total", "7");
+    fn values_can_be_read_and_replaced() {
+        let scrape = Scrape::new(TEXT).with_value("made_total", "7");
         assert_eq!(scrape.value("made_total", "by=\"a b\""), Some(7.0));
         assert_eq!(scrape.value("made_total", "by=\"b\""), None);
         assert_eq!(scrape.value("up", ""), Some(1.0));
-        assert!(scrape.stamped(5).starts_with("# HELP up A gauge.\n# TYPE up gauge\nup 1 5\n"));
+        assert!(scrape.with_timestamp(5).starts_with("# HELP up A gauge.\n# TYPE up gauge\nup 1 5\n"));
     }
 }

@@ -1,4 +1,4 @@
-//! A network between two programs that fails when told to.
+//! A TCP proxy that simulates network failures.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,24 +13,24 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What a [`Proxy`] does to connections.
+/// How a [`Proxy`] handles connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Forwards.
+    /// Forwards all data.
     Pass,
-    /// Resets existing connections, and new ones as soon as they are accepted.
+    /// Resets existing connections, and accepts and resets new ones.
     Refuse,
-    /// Accepts, and forwards nothing. What arrives is kept, and goes on when the fault ends.
+    /// Accepts connections, and forwards nothing until the fault ends. Data that arrives meanwhile is not lost.
     Hang,
-    /// Resets existing connections, once; then it is as `Pass`.
+    /// Resets existing connections once, then behaves like `Pass`.
     Cut,
-    /// Forwards each chunk, in either direction, after a wait.
+    /// Delays each chunk, in both directions.
     Delay(Duration),
 }
 
-/// A TCP proxy on a port of its own. Dropped, it closes its port and all connections.
+/// A TCP proxy. When this value is dropped, its port and all connections are closed.
 ///
-/// It belongs to the async runtime that it was started in.
+/// It runs in the async runtime that it was started in.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -39,28 +39,28 @@ pub struct Proxy {
     task: JoinHandle<()>,
 }
 
-/// What a connection has to know at each chunk.
+/// How to forward the next chunk.
 #[derive(Clone, Copy, Debug)]
 struct Route {
     target: SocketAddr,
     fault: Fault,
-    /// Goes up when the connections made so far have to end.
+    /// Incremented to reset all existing connections.
     epoch: u64,
-    /// Connections with a smaller number forward nothing any more.
-    first_heard: usize,
+    /// Connections with a smaller number are frozen.
+    first_live: usize,
 }
 
 impl Proxy {
-    /// Starts a proxy on loopback in front of `target`, passing.
+    /// Starts a proxy to `target` on loopback.
     pub async fn start(target: SocketAddr) -> anyhow::Result<Self> {
         Self::start_at(Ipv4Addr::LOCALHOST, target).await
     }
 
-    /// Starts a proxy at an address of this machine in front of `target`, passing.
+    /// Starts a proxy to `target` on an address of this machine.
     pub async fn start_at(address: Ipv4Addr, target: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((address, 0)).await.context("binding a port for a proxy")?;
         let address = listener.local_addr()?;
-        let (route, routes) = watch::channel(Route { target, fault: Fault::Pass, epoch: 0, first_heard: 0 });
+        let (route, routes) = watch::channel(Route { target, fault: Fault::Pass, epoch: 0, first_live: 0 });
         let accepted = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(accept(listener, routes, accepted.clone()));
         Ok(Self { address, route, accepted, task })
@@ -71,17 +71,17 @@ impl Proxy {
         self.address.port()
     }
 
-    /// The proxy's address, `https://<address>:<port>`; clusters' certificates are valid for it.
+    /// The proxy's address, `https://<address>:<port>`, for which clusters' certificates are valid.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    /// How many connections it has accepted so far, refused ones included.
+    /// How many connections the proxy has accepted, including those that it reset.
     pub fn connections(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// From now on, for existing and new connections.
+    /// Sets the fault for existing and new connections.
     pub fn set(&self, fault: Fault) {
         self.route.send_modify(|route| {
             route.epoch += u64::from(matches!(fault, Fault::Refuse | Fault::Cut));
@@ -89,19 +89,19 @@ impl Proxy {
         });
     }
 
-    /// Has the connections made so far forward nothing any more, and end never, as when something on
-    /// the way has forgotten them. New ones are not concerned.
-    pub fn silence(&self) {
-        self.route.send_modify(|route| route.first_heard = self.connections());
+    /// Freezes existing connections: they forward nothing and never close, as if a firewall had dropped their state.
+    /// New connections are not affected.
+    pub fn freeze_connections(&self) {
+        self.route.send_modify(|route| route.first_live = self.connections());
     }
 
-    /// Leads new connections elsewhere, as a Service does; existing ones stay.
-    pub fn lead_to(&self, target: SocketAddr) {
+    /// Forwards new connections to another target, as a Service does. Existing connections stay.
+    pub fn redirect_new_connections(&self, target: SocketAddr) {
         self.route.send_modify(|route| route.target = target);
     }
 
-    /// Puts something else behind the same address. Existing connections are reset.
-    pub fn retarget(&self, target: SocketAddr) {
+    /// Forwards to another target, and resets existing connections.
+    pub fn replace_target(&self, target: SocketAddr) {
         self.route.send_modify(|route| {
             route.epoch += 1;
             route.target = target;
@@ -115,15 +115,15 @@ impl Drop for Proxy {
     }
 }
 
-/// A connection: which one it is, and of which epoch.
+/// Identifies a connection.
 #[derive(Clone, Copy, Debug)]
-struct Which {
+struct ConnectionId {
     number: usize,
     epoch: u64,
 }
 
 async fn accept(listener: TcpListener, routes: watch::Receiver<Route>, accepted: Arc<AtomicUsize>) {
-    // Owns the connections, so that they end with this task.
+    // Owns the connections, so that they close when this task ends.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -137,18 +137,18 @@ async fn accept(listener: TcpListener, routes: watch::Receiver<Route>, accepted:
     }
 }
 
-/// One connection, from its acceptance to its end. An error ends it, as it would in a real network.
+/// Serves a connection until it closes or fails.
 async fn serve(mut client: TcpStream, number: usize, mut routes: watch::Receiver<Route>) -> io::Result<()> {
     client.set_nodelay(true)?;
     let Route { epoch, fault, .. } = *routes.borrow();
-    let is = Which { number, epoch };
+    let id = ConnectionId { number, epoch };
     if fault == Fault::Refuse {
         return client.set_zero_linger();
     }
-    let Some(route) = forwarding(&mut routes, is).await else { return client.set_zero_linger() };
-    let ended = forward(&mut client, route.target, &routes, is).await;
+    let Some(route) = forwarding(&mut routes, id).await else { return client.set_zero_linger() };
+    let ended = forward(&mut client, route.target, &routes, id).await;
     if routes.borrow().epoch != epoch || ended.is_err() {
-        // Closed with it set, a socket resets its connection instead of ending it politely.
+        // Without lingering, closing the socket resets the connection.
         client.set_zero_linger()?;
     }
     ended
@@ -158,7 +158,7 @@ async fn forward(
     client: &mut TcpStream,
     target: SocketAddr,
     routes: &watch::Receiver<Route>,
-    is: Which,
+    id: ConnectionId,
 ) -> io::Result<()> {
     let mut server = TcpStream::connect(target).await?;
     server.set_nodelay(true)?;
@@ -168,11 +168,11 @@ async fn forward(
     tokio::select! {
         both = async {
             tokio::try_join!(
-                pump(from_client, to_server, routes.clone(), is),
-                pump(from_server, to_client, routes.clone(), is),
+                pump(from_client, to_server, routes.clone(), id),
+                pump(from_server, to_client, routes.clone(), id),
             )
         } => both.map(drop),
-        _ = changes.wait_for(|route| route.epoch != is.epoch) => Ok(()),
+        _ = changes.wait_for(|route| route.epoch != id.epoch) => Ok(()),
     }
 }
 
@@ -180,12 +180,12 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut routes: watch::Receiver<Route>,
-    is: Which,
+    id: ConnectionId,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let length = from.read(&mut buffer).await?;
-        let Some(route) = forwarding(&mut routes, is).await else {
+        let Some(route) = forwarding(&mut routes, id).await else {
             return Err(io::ErrorKind::ConnectionReset.into());
         };
         if length == 0 {
@@ -198,9 +198,9 @@ async fn pump(
     }
 }
 
-/// Waits until something may be forwarded; none when the connection has to end.
-async fn forwarding(routes: &mut watch::Receiver<Route>, is: Which) -> Option<Route> {
-    let forwards = |route: &Route| route.fault != Fault::Hang && is.number >= route.first_heard;
-    let route = *routes.wait_for(|route| route.epoch != is.epoch || forwards(route)).await.ok()?;
-    (route.epoch == is.epoch).then_some(route)
+/// Waits until data may be forwarded. `None`: the connection must be reset.
+async fn forwarding(routes: &mut watch::Receiver<Route>, id: ConnectionId) -> Option<Route> {
+    let forwards = |route: &Route| route.fault != Fault::Hang && id.number >= route.first_live;
+    let route = *routes.wait_for(|route| route.epoch != id.epoch || forwards(route)).await.ok()?;
+    (route.epoch == id.epoch).then_some(route)
 }

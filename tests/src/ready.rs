@@ -1,4 +1,4 @@
-//! Waits for components of a cluster.
+//! Waits for the components of a cluster.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use tokio::time::timeout;
 
 use crate::process::Process;
 
-/// The longest wait.
+/// The longest wait for a component.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The longest wait for one response.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Waits until the API server reports that it is ready.
 pub(crate) async fn wait_until_ready(processes: &[&Process], client: &Client) -> anyhow::Result<()> {
-    wait_for("the API server to be ready", processes, async || {
+    wait_for("the API server is ready", processes, async || {
         let request = http::Request::get("/readyz").body(Vec::new())?;
         client.request_text(request).await.map_err(anyhow::Error::from)
     })
@@ -25,7 +25,7 @@ pub(crate) async fn wait_until_ready(processes: &[&Process], client: &Client) ->
     .map(drop)
 }
 
-/// Polls until `probe` is `Ok`, unless one of the processes ends first.
+/// Calls `probe` until it returns `Ok`. Fails if one of the processes ends.
 pub(crate) async fn wait_for<T, E: Display>(
     what: &str,
     processes: &[&Process],
@@ -33,16 +33,19 @@ pub(crate) async fn wait_for<T, E: Display>(
 ) -> anyhow::Result<T> {
     let start = Instant::now();
     loop {
-        let seen = match timeout(PATIENCE, probe()).await {
+        let observed = match timeout(RESPONSE_TIMEOUT, probe()).await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(seen)) => format!("{seen:#}"),
-            Err(_) => format!("no answer within {PATIENCE:?}"),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => format!("no response within {RESPONSE_TIMEOUT:?}"),
         };
         processes.iter().try_for_each(|process| process.check())?;
         if start.elapsed() > LIMIT {
-            let suspect =
+            let last_log =
                 processes.last().map(|process| format!("{}: {}", process.name(), process.describe_log()));
-            bail!("waited {LIMIT:?} for {what}, last seen: {seen}\n{}", suspect.unwrap_or_default());
+            bail!(
+                "timed out after {LIMIT:?}: {what}; last observed: {observed}\n{}",
+                last_log.unwrap_or_default()
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -1,4 +1,4 @@
-//! From a name to a cluster that is ready.
+//! Starts a cluster.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -20,7 +20,7 @@ use crate::process::Process;
 use crate::ready::{wait_for, wait_until_ready};
 use crate::{audit, kubeconfig};
 
-/// The options of a cluster; from [`Cluster::builder`].
+/// The options of a cluster, from [`Cluster::builder`].
 #[derive(Clone, Debug)]
 pub struct ClusterBuilder {
     name: String,
@@ -31,12 +31,12 @@ pub struct ClusterBuilder {
 }
 
 impl Cluster {
-    /// Starts a cluster with the defaults; see [`Cluster::builder`].
+    /// Starts a cluster with the default options.
     pub async fn start(name: &str) -> anyhow::Result<Self> {
         Self::builder(name).start().await
     }
 
-    /// Prepares a cluster. The name is also that of its context, and part of its token issuer.
+    /// The options of a new cluster. Its name is also the name of its context, and part of its token issuer.
     pub fn builder(name: &str) -> ClusterBuilder {
         ClusterBuilder::new(name)
     }
@@ -53,44 +53,43 @@ impl ClusterBuilder {
         }
     }
 
-    /// Adds a flag for kube-apiserver, as `--name=value`; it wins over ours.
+    /// Adds a flag of kube-apiserver, `--name=value`. It overrides the default.
     #[must_use]
     pub fn api_server_arg(mut self, arg: impl Into<String>) -> Self {
         self.api_server_args.push(arg.into());
         self
     }
 
-    /// Has the API server listen at an address of this machine other than 127.0.0.1, for pods of a
-    /// [`Node`](crate::Node).
+    /// Sets the address that the API server listens on, which pods of a [`Node`](crate::Node) can reach. The default is
+    /// 127.0.0.1.
     #[must_use]
     pub fn address(mut self, address: Ipv4Addr) -> Self {
         self.address = address;
         self
     }
 
-    /// Has all of it run in a network of its own, as the control plane of a node there.
+    /// Runs the cluster in a network namespace, as the control plane of the node there.
     #[must_use]
-    pub(crate) fn inside(mut self, network: Arc<Network>) -> Self {
-        self.address = network.node();
+    pub(crate) fn network(mut self, network: Arc<Network>) -> Self {
+        self.address = network.node_address();
         self.network = Some(network);
         self
     }
 
-    /// Has the API server log each request for [`Cluster::audit_events`].
+    /// Makes the API server log each request, for [`Cluster::audit_events`].
     #[must_use]
     pub fn audit_log(mut self) -> Self {
         self.audit_log = true;
         self
     }
 
-    /// Starts the cluster, and waits until it is ready: the API server says so, and pods can be created
-    /// in the namespace `default`.
+    /// Starts the cluster, and waits until the API server is ready and pods can be created in the namespace `default`.
     pub async fn start(self) -> anyhow::Result<Cluster> {
         crate::init();
         ensure!(
             !self.name.is_empty()
                 && self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)),
-            "{:?} is no name for a cluster: letters, digits, `-` and `.` only",
+            "{:?} is not a valid name for a cluster: use only letters, digits, `-` and `.`",
             self.name
         );
         for _ in 0..2 {
@@ -105,7 +104,7 @@ impl ClusterBuilder {
     async fn try_start(&self) -> anyhow::Result<Cluster> {
         let binaries = binaries().await?;
         let name = self.name.clone();
-        // Making keys takes long enough to stall a runtime with one thread.
+        // Generating keys would block a single-threaded runtime for too long.
         let address = self.address;
         let pki = tokio::task::spawn_blocking(move || Pki::new(&name, address)).await??;
         let folder = Folder::create(&self.name)?;
@@ -142,21 +141,21 @@ impl ClusterBuilder {
     }
 }
 
-/// The API server keeps trying until etcd answers, so both start at once.
+/// The API server retries until etcd responds, so both start at once.
 async fn boot(components: &Components, client: &Client) -> anyhow::Result<[Process; 3]> {
     let etcd = components.spawn_etcd()?;
     let api_server = components.spawn_api_server()?;
     wait_until_ready(&[&etcd, &api_server], client).await?;
     let controller_manager = components.spawn_controller_manager()?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
-    wait_for("the default service account", &[&etcd, &api_server, &controller_manager], async || {
+    wait_for("the default service account exists", &[&etcd, &api_server, &controller_manager], async || {
         accounts.get("default").await
     })
     .await?;
     Ok([etcd, api_server, controller_manager])
 }
 
-/// Puts what the components read into the cluster's folder, and gives the admin's kubeconfig.
+/// Writes the files that the components read, and returns the admin's kubeconfig.
 fn write_files(components: &Components, pki: &Pki, name: &str) -> anyhow::Result<Kubeconfig> {
     let write = |file: &str, content: &str| {
         let path = components.dir.join(file);
@@ -182,7 +181,7 @@ fn write_files(components: &Components, pki: &Pki, name: &str) -> anyhow::Result
     Ok(admin)
 }
 
-/// Ports are reserved against other tests, not against the rest of the machine.
+/// Reservations hold between tests only: other programs may use the port.
 fn is_port_taken(error: &anyhow::Error) -> bool {
     format!("{error:#}").contains("address already in use")
 }

@@ -1,9 +1,9 @@
-# Becomes the program in "$@", with a watcher beside it that reads our pipe (stdin). When the pipe
-# closes, whoever held it is gone: the watcher kills the program and its process group, and removes
-# $1. A line on the pipe means: let it live.
+# Runs the program in "$@", with a watcher beside it that reads a pipe to the parent (stdin). When the pipe closes, the
+# parent has ended: the watcher kills the program and its process group, and removes $1. The line "keep" on the pipe
+# ends the watcher, and the program keeps running.
 #
-# The watcher is in the process group that the program leads, so the program's id is not given to
-# another process while the watcher may still kill it.
+# The watcher is in the program's process group, so the kernel doesn't reuse the program's ID while the watcher may
+# still kill it.
 leftovers=$1
 shift
 exec 3<&0 </dev/null

@@ -10,21 +10,21 @@ use kube::config::Kubeconfig;
 use kube::{Api, Client, Config};
 use mcsa_client::argo::{self, ClusterLine, Profiles, Reader};
 use mcsa_credentials::ExposeSecret;
-use mcsa_tests::{Cluster, init, kubemcsa_ok, pair, pod_lister, unsaid};
+use mcsa_tests::{Cluster, create_pod_lister, ensure_no_tokens_in, init, kubemcsa_ok, shared_clusters};
 use serde_json::json;
 
 /// Lists pods where the service account may, and fails elsewhere.
-async fn works(mut config: Config, namespace: &str) -> anyhow::Result<()> {
+async fn ensure_works(mut config: Config, namespace: &str) -> anyhow::Result<()> {
     init();
     ensure!(config.proxy_url.take().is_none(), "the config has a proxy");
     let client = Client::try_from(config)?;
     Api::<Pod>::namespaced(client.clone(), namespace).list(&Default::default()).await?;
     let elsewhere = Api::<Pod>::namespaced(client, "default").list(&Default::default()).await;
-    ensure!(elsewhere.is_err(), "it may list pods elsewhere");
+    ensure!(elsewhere.is_err(), "the service account may list pods elsewhere");
     Ok(())
 }
 
-async fn created(
+async fn create_secret(
     target: &Cluster,
     namespace: &str,
     name: &str,
@@ -40,9 +40,9 @@ async fn created(
 
 /// Creates a namespace `name` in both clusters, with a service account `pod-lister` in the source. Returns the
 /// clusters and a kubeconfig of the service account.
-async fn scene(name: &str) -> anyhow::Result<(&'static Cluster, &'static Cluster, String)> {
-    let (target, source) = pair().await;
-    pod_lister(source, name).await?;
+async fn create_namespace(name: &str) -> anyhow::Result<(&'static Cluster, &'static Cluster, String)> {
+    let (target, source) = shared_clusters().await;
+    create_pod_lister(source, name).await?;
     target.kubectl(["create", "namespace", name]).await?;
     let kubeconfig = std::fs::read_to_string(source.kubeconfig_of(name, "pod-lister").await?)?;
     Ok((target, source, kubeconfig))
@@ -56,42 +56,43 @@ fn token(kubeconfig: &str) -> anyhow::Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rest_configs() -> anyhow::Result<()> {
-    let (target, source, kubeconfig) = scene("rest-configs").await?;
+async fn rest_config_secrets_are_read() -> anyhow::Result<()> {
+    let (target, source, kubeconfig) = create_namespace("rest-configs").await?;
     let rest_config = json!({
         "Host": source.server(),
         "BearerToken": token(&kubeconfig)?,
         "TLSClientConfig": { "Insecure": false, "CAData": BASE64_STANDARD.encode(source.ca_pem()) },
     });
-    let secret = created(target, "rest-configs", argo::CLUSTERS, "c2", &rest_config.to_string()).await?;
+    let secret =
+        create_secret(target, "rest-configs", argo::CLUSTERS, "c2", &rest_config.to_string()).await?;
     let configs = Reader::default().rest_configs(&secret)?;
     ensure!(configs.keys().eq(["c2"]), "{:?}", configs.keys());
     for (_, config) in configs {
-        works(config, "rest-configs").await?;
+        ensure_works(config, "rest-configs").await?;
     }
-    works(Reader::default().rest_config(&secret, "c2")?, "rest-configs").await
+    ensure_works(Reader::default().rest_config(&secret, "c2")?, "rest-configs").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn contexts() -> anyhow::Result<()> {
-    let (target, _, kubeconfig) = scene("contexts").await?;
-    let secret = created(target, "contexts", argo::KUBECONFIG, "value", &kubeconfig).await?;
+async fn kubeconfig_secrets_are_read() -> anyhow::Result<()> {
+    let (target, _, kubeconfig) = create_namespace("contexts").await?;
+    let secret = create_secret(target, "contexts", argo::KUBECONFIG, "value", &kubeconfig).await?;
     let configs = Reader::default().contexts(&secret)?;
     ensure!(configs.keys().eq(["c2"]), "{:?}", configs.keys());
     for (cluster, config) in configs {
         let managed_namespace = &Reader::default().managed_namespace(&secret, &cluster)?;
         let line = ClusterLine { cluster: &cluster, managed_namespace }.to_string();
         ensure!(line == "msg=cluster cluster=c2 managedNamespace=", "{line}");
-        works(config, "contexts").await?;
+        ensure_works(config, "contexts").await?;
     }
-    works(Reader::default().context(&secret, "c2")?, "contexts").await
+    ensure_works(Reader::default().context(&secret, "c2")?, "contexts").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn profiles() -> anyhow::Result<()> {
-    let (target, _, kubeconfig) = scene("profiles").await?;
+async fn profile_secrets_are_read() -> anyhow::Result<()> {
+    let (target, _, kubeconfig) = create_namespace("profiles").await?;
     for (name, value) in [("bad", "no kubeconfig"), ("argo.c2", &kubeconfig)] {
-        created(target, "profiles", name, "kubeconfig", value).await?;
+        create_secret(target, "profiles", name, "kubeconfig", value).await?;
         let label = format!("{}=c2", argo::CLUSTER_LABEL);
         target.kubectl(["-n", "profiles", "label", "secret", name, &label]).await?;
     }
@@ -112,12 +113,12 @@ async fn profiles() -> anyhow::Result<()> {
     );
     ensure!(profiles.find("profiles", "c2", "default")?.is_none(), "the profile is for any namespace");
     let found = profiles.find("profiles", "c2", "profiles")?.context("no profile found")?;
-    works(found.config.clone(), "profiles").await
+    ensure_works(found.config.clone(), "profiles").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_applied_export_is_read_back() -> anyhow::Result<()> {
-    let (target, source, _) = scene("exported").await?;
+    let (target, source, _) = create_namespace("exported").await?;
     let reader = Reader::default();
     let api = Api::<Secret>::namespaced(target.client(), "exported");
     type Read = fn(Reader, &Secret) -> anyhow::Result<Config>;
@@ -147,7 +148,9 @@ async fn an_applied_export_is_read_back() -> anyhow::Result<()> {
             ensure!(read(reader, &secret).is_err() == insecure, "{format}, insecure: {insecure}");
             let config = read(reader.allow_insecure(), &secret).with_context(|| format.to_owned())?;
             ensure!(config.accept_invalid_certs == insecure, "{format}, insecure: {insecure}");
-            works(config, "exported").await.with_context(|| format!("{format}, insecure: {insecure}"))?;
+            ensure_works(config, "exported")
+                .await
+                .with_context(|| format!("{format}, insecure: {insecure}"))?;
         }
     }
     Ok(())
@@ -155,7 +158,7 @@ async fn an_applied_export_is_read_back() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_of_the_local_cluster_is_read() -> anyhow::Result<()> {
-    let (target, _) = pair().await;
+    let (target, _) = shared_clusters().await;
     target.kubectl(["create", "namespace", "local"]).await?;
     let names = BTreeMap::from([("new", "cluster=cluster-0"), ("old", "config=cluster: cluster-0")]);
     for (name, value) in names {
@@ -170,7 +173,7 @@ async fn the_name_of_the_local_cluster_is_read() -> anyhow::Result<()> {
 /// With a valid token, in configurations that are invalid in several ways.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_error_contains_a_token() -> anyhow::Result<()> {
-    let (target, source, kubeconfig) = scene("unsaid").await?;
+    let (target, source, kubeconfig) = create_namespace("unsaid").await?;
     let token = token(&kubeconfig)?;
     let rest_config = json!({ "Host": source.server(), "BearerToken": token }).to_string();
     let invalid = [
@@ -183,7 +186,7 @@ async fn no_error_contains_a_token() -> anyhow::Result<()> {
     ];
     let mut errors = Vec::new();
     for (number, (key, value)) in invalid.iter().enumerate() {
-        let secret = created(target, "unsaid", &format!("invalid-{number}"), key, value).await?;
+        let secret = create_secret(target, "unsaid", &format!("invalid-{number}"), key, value).await?;
         let read = if *key == "c2" {
             Reader::default().rest_configs(&secret)
         } else {
@@ -193,5 +196,5 @@ async fn no_error_contains_a_token() -> anyhow::Result<()> {
         ensure!(error.to_string().contains(&format!("Secret unsaid/invalid-{number}, key {key}")), "{error}");
         errors.push((format!("invalid-{number}"), format!("{error} {error:?}")));
     }
-    unsaid(&[token].into(), errors)
+    ensure_no_tokens_in(&[token].into(), errors)
 }

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
 use mcsa_credentials::link::Link;
 use mcsa_tests::{
-    Cluster, Fault, Imports, Proxy, eventually, kubemcsa, kubemcsa_ok, merged_kubeconfig, program,
+    Cluster, Fault, Imports, Proxy, eventually, kubemcsa, kubemcsa_ok, program, write_merged_kubeconfig,
 };
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ async fn policy_is_checked(source: &Cluster) -> anyhow::Result<()> {
 fn merged(clusters: &[&Cluster]) -> anyhow::Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("kubeconfig");
-    merged_kubeconfig(clusters, &path)?;
+    write_merged_kubeconfig(clusters, &path)?;
     Ok((folder, path))
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use mcsa_tests::{
-    Cluster, Imports, Servants, install_and_link, kubemcsa, kubemcsa_ok, merged_kubeconfig, pod_lister,
-    shared_source, takes_pods, unique,
+    Cluster, Daemons, Imports, create_pod_lister, install_and_link, kubemcsa, kubemcsa_ok, shared_source,
+    unique, wait_for_default_service_account, write_merged_kubeconfig,
 };
 use serde_json::Value;
 
@@ -79,7 +79,7 @@ impl Linked {
         let (target, source) = tokio::try_join!(Cluster::start("c1"), shared_source())?;
         let target_name = unique("target");
         let kubeconfig = target.dir().join("kubeconfig-of-both");
-        merged_kubeconfig(&[&target, &source], &kubeconfig)?;
+        write_merged_kubeconfig(&[&target, &source], &kubeconfig)?;
         kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
         let contexts = ["--target-context", "c1", "--source-context", "c2"];
         kubemcsa_ok(&kubeconfig, ["bootstrap", "--target-name", &target_name].into_iter().chain(contexts))?;
@@ -89,7 +89,7 @@ impl Linked {
 
 /// A target with importer and webhook, linked to a source.
 struct World {
-    servants: Servants,
+    daemons: Daemons,
     target: Cluster,
     source: Arc<Cluster>,
     /// For both; the current context is the target's.
@@ -111,8 +111,8 @@ impl World {
     }
 
     async fn serve(target: Cluster, source: Arc<Cluster>, kubeconfig: PathBuf) -> anyhow::Result<Self> {
-        let servants = Servants::start(&target, target.dir(), "debug").await?;
-        Ok(Self { servants, target, source, kubeconfig })
+        let daemons = Daemons::start(&target, target.dir(), "debug").await?;
+        Ok(Self { daemons, target, source, kubeconfig })
     }
 
     fn check(&self) -> anyhow::Result<Checked> {
@@ -121,9 +121,9 @@ impl World {
 
     /// Creates a namespace in both clusters, in the source with the service account `pod-lister`.
     async fn namespace(&self, name: &str) -> anyhow::Result<Imports> {
-        pod_lister(&self.source, name).await?;
+        create_pod_lister(&self.source, name).await?;
         self.target.kubectl(["create", "namespace", name]).await?;
-        takes_pods(&self.target, name).await;
+        wait_for_default_service_account(&self.target, name).await;
         Ok(Imports::of(self.target.client(), name))
     }
 

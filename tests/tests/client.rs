@@ -1,4 +1,4 @@
-//! The client crate, as other people's programs use it.
+//! The client crate, used like users' programs do.
 
 mod clusters;
 mod configs;

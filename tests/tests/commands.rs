@@ -1,13 +1,12 @@
-//! What all commands have in common: whatever kubeconfigs people have, whatever is wrong with a cluster,
-//! once and twice, and what they print.
+//! What all commands have in common: how they read kubeconfigs, report problems of clusters, can be repeated, and print.
 
-mod away;
+mod http_proxy;
+mod idempotent;
 mod kubeconfigs;
 mod output;
 mod printed;
-mod proxy;
+mod problems;
 mod table;
-mod twice;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,7 +17,7 @@ use anyhow::ensure;
 use kube::config::Kubeconfig;
 use mcsa_tests::{Cluster, program};
 
-/// What this machine has of its own, and commands would listen to.
+/// Environment variables of this machine that would change how commands behave.
 const ENVIRONMENT: [&str; 10] = [
     "HTTPS_PROXY",
     "https_proxy",
@@ -32,7 +31,7 @@ const ENVIRONMENT: [&str; 10] = [
     "RUST_BACKTRACE",
 ];
 
-/// A run of `kubemcsa` that is over.
+/// A completed run of `kubemcsa`.
 #[derive(Clone, Debug)]
 struct Ended {
     args: String,
@@ -42,20 +41,24 @@ struct Ended {
 }
 
 impl Ended {
-    /// What it wrote to stdout, if it succeeded.
+    /// Returns stdout. Fails unless the command succeeded.
     fn ok(self) -> anyhow::Result<String> {
         ensure!(self.code == Some(0), "{}: exit code {:?}:\n{}", self.args, self.code, self.stderr);
         Ok(self.stdout)
     }
 
-    /// It said in one last line, with all of these words, why it did nothing, and nothing on stdout.
+    /// Fails unless the command failed with one error line that contains all of these words, and printed nothing to
+    /// stdout.
     fn refused(&self, words: &[&str]) -> anyhow::Result<()> {
         let Self { args, code, stdout, stderr } = self;
         ensure!(*code == Some(1) && stdout.is_empty(), "{args}: exit code {code:?}:\n{stdout}{stderr}");
         ensure!(!stderr.contains("panicked"), "{args}: {stderr}");
         let errors = stderr.lines().filter(|line| line.starts_with("kubemcsa: ")).count();
         let last = stderr.lines().last().unwrap_or_default();
-        ensure!(errors == 1 && last.starts_with("kubemcsa: "), "{args}: no one error line:\n{stderr}");
+        ensure!(
+            errors == 1 && last.starts_with("kubemcsa: "),
+            "{args}: stderr must end with its only error line:\n{stderr}"
+        );
         for word in words {
             ensure!(last.contains(word), "{args}: {word:?} is not in: {last}");
         }
@@ -63,7 +66,7 @@ impl Ended {
     }
 }
 
-/// `kubemcsa` with this `KUBECONFIG` and these arguments.
+/// A command of `kubemcsa` with this `KUBECONFIG` and these arguments.
 fn command<'a>(
     kubeconfig: impl AsRef<OsStr>,
     args: impl IntoIterator<Item = &'a str>,
@@ -76,7 +79,7 @@ fn command<'a>(
     Ok(command)
 }
 
-/// Runs it to its end, while others go on.
+/// Runs a command to its end, without blocking the runtime.
 async fn ended(mut command: Command) -> anyhow::Result<Ended> {
     let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     let args = args.join(" ");
@@ -92,34 +95,33 @@ async fn run<'a>(
     ended(command(kubeconfig, args)?).await
 }
 
-/// Writes kubeconfigs into one file; the first's context is the current one.
+/// Merges kubeconfigs into one file. The current context is that of the first.
 fn write(kubeconfigs: impl IntoIterator<Item = Kubeconfig>, path: &Path) -> anyhow::Result<PathBuf> {
     let merged = kubeconfigs.into_iter().try_fold(Kubeconfig::default(), Kubeconfig::merge)?;
     std::fs::write(path, serde_saphyr::to_string(&merged)?)?;
     Ok(path.to_owned())
 }
 
-/// The kinds of which commands make objects.
+/// The kinds of objects that commands create.
 const KINDS: &str = "namespaces,serviceaccounts,secrets,clusterroles,clusterrolebindings,roles,rolebindings,\
     validatingadmissionpolicies,validatingadmissionpolicybindings,customresourcedefinitions,deployments,services,\
     mutatingwebhookconfigurations,poddisruptionbudgets";
 
-/// Objects, each with what changes when someone changes it.
+/// Objects, each with its UID and its generation or resource version.
 type State = BTreeMap<String, String>;
 
-/// All objects that commands may have changed. Where one has a generation, its status is its
-/// controller's.
+/// All objects that commands may have changed. Uses the generation if there is one, as controllers write the status.
 async fn state(cluster: &Cluster) -> anyhow::Result<State> {
     let columns = "custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name,UID:.metadata.uid,\
                    GENERATION:.metadata.generation,VERSION:.metadata.resourceVersion";
     let get = async |kinds| {
         cluster.kubectl(["get", kinds, "--all-namespaces", "--no-headers", "-o", columns]).await
     };
-    let mut said = get(KINDS).await?;
+    let mut table = get(KINDS).await?;
     // A source has no such kind.
-    said += &get("serviceaccountimports").await.unwrap_or_default();
-    let rows = said.lines().filter_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-        // Made and kept by controllers.
+    table += &get("serviceaccountimports").await.unwrap_or_default();
+    let rows = table.lines().filter_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        // Controllers create and update these.
         ["ServiceAccount", _, "default", ..] | ["ClusterRole", _, "admin" | "edit" | "view", ..] => None,
         [kind, namespace, name, uid, "<none>", version] => {
             Some((format!("{kind} {namespace}/{name}"), format!("{uid} {version}")))
@@ -132,7 +134,7 @@ async fn state(cluster: &Cluster) -> anyhow::Result<State> {
     Ok(rows.collect())
 }
 
-/// What is not the same in both.
+/// The objects that differ.
 fn differences(before: &State, after: &State) -> Vec<String> {
     let changed = before.iter().filter(|(name, version)| after.get(*name) != Some(version));
     let added = after.iter().filter(|(name, _)| !before.contains_key(*name));

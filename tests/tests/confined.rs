@@ -1,4 +1,4 @@
-//! An importer that is confined to namespaces: with a Role in each, and no right in any other.
+//! An importer that is confined to some namespaces: it has a Role in each, and no rights elsewhere.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use anyhow::ensure;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{
-    AuditEvent, Cluster, Imports, Process, bootstrap, eventually, eventually_within, kubemcsa_ok,
-    merged_kubeconfig, pod_lister, pod_lister_import, program, tokens_minted_in,
+    AuditEvent, Cluster, Imports, Process, bootstrap, create_pod_lister, eventually, eventually_within,
+    kubemcsa_ok, pod_lister_import, program, tokens_minted_in, write_merged_kubeconfig,
 };
 
-/// A namespace that can't be listed is asked for again after half a minute, and at most twice that.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// The importer retries a namespace that it can't list after 30 s to 60 s.
+const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Starts an importer with the rights that are installed for it, confined to a namespace that it has no
-/// right to beside two that it has.
+/// Starts an importer with the rights of the installation, confined to two namespaces in which it has a Role and one in
+/// which it has none.
 async fn importer(target: &Cluster, name: &str) -> anyhow::Result<Process> {
     let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, "importer").await?;
     let mut command = Command::new(program("mcsa-importer")?);
@@ -31,10 +31,10 @@ async fn importer(target: &Cluster, name: &str) -> anyhow::Result<Process> {
     Ok(process)
 }
 
-/// Waits until the importer says, in this metric, whether a namespace is served.
-async fn is_served(importer: &Process, namespace: &str, served: u8) {
+/// Waits until the metric has this value for a namespace.
+async fn wait_for_served(importer: &Process, namespace: &str, served: u8) {
     let sample = format!("mcsa_importer_namespace_served{{import_namespace=\"{namespace}\"}} {served}");
-    eventually_within(PATIENCE, &sample, async || {
+    eventually_within(DEADLINE, &sample, async || {
         let metrics = importer.get("/metrics").await?;
         ensure!(metrics.lines().any(|line| line == sample), "{metrics}");
         anyhow::Ok(())
@@ -48,53 +48,53 @@ fn install(kubeconfig: &Path, namespaces: &str) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_serves_where_it_has_a_role_and_asks_nowhere_else() -> anyhow::Result<()> {
+async fn confined_importer_makes_no_calls_in_other_namespaces() -> anyhow::Result<()> {
     let cluster = |name| Cluster::builder(name).audit_log().start();
     let (target, source) = tokio::try_join!(cluster("c1"), cluster("c2"))?;
     for namespace in ["a", "b", "other"] {
         target.kubectl(["create", "namespace", namespace]).await?;
     }
     let kubeconfig = target.dir().join("kubeconfig-of-both");
-    merged_kubeconfig(&[&target, &source], &kubeconfig)?;
+    write_merged_kubeconfig(&[&target, &source], &kubeconfig)?;
     install(&kubeconfig, "a,b")?;
     bootstrap(&kubeconfig, &target, &source)?;
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     let imports = |namespace| Imports::of(target.client(), namespace);
     imports("other").create(&pod_lister_import("ignored", "c2", "lister")).await?;
 
-    // What is missing of one namespace is in no other's way, and is said.
+    // A namespace without a Role does not affect others, and the metric reports it.
     let first = importer(&target, "first").await?;
     for namespace in ["a", "b"] {
         imports(namespace).create(&pod_lister_import("i", "c2", "lister")).await?;
         eventually(format!("{namespace} is served"), async || imports(namespace).ready("i").await).await;
     }
     ensure!(first.get("/readyz").await? == "ok\n");
-    is_served(&first, "late", 0).await;
-    is_served(&first, "a", 1).await;
-    is_served(&first, SYSTEM_NAMESPACE, 1).await;
+    wait_for_served(&first, "late", 0).await;
+    wait_for_served(&first, "a", 1).await;
+    wait_for_served(&first, SYSTEM_NAMESPACE, 1).await;
 
-    // It comes, and so does its Role.
+    // The missing namespace and its Role are created.
     target.kubectl(["create", "namespace", "late"]).await?;
     imports("late").create(&pod_lister_import("i", "c2", "lister")).await?;
     install(&kubeconfig, "a,b,late")?;
-    eventually_within(PATIENCE, "late is served", async || imports("late").ready("i").await).await;
-    is_served(&first, "late", 1).await;
+    eventually_within(DEADLINE, "late is served", async || imports("late").ready("i").await).await;
+    wait_for_served(&first, "late", 1).await;
     let log = first.log();
-    let said = |what: &str| log.lines().filter(|line| line.contains(what) && line.contains("late")).count();
-    ensure!(said("can't be listed") == 1 && said("can be listed now") == 1, "{log}");
-    // The link is kept fresh like any other import.
+    let count = |text: &str| log.lines().filter(|line| line.contains(text) && line.contains("late")).count();
+    ensure!(count("can't be listed") == 1 && count("can be listed now") == 1, "{log}");
+    // The link is refreshed like other imports.
     let links = imports(SYSTEM_NAMESPACE);
     eventually("the link is ready", async || links.ready("c2").await).await;
     ensure!(first.terminate().await?.success(), "{}", first.log_tail(5));
 
-    // A Role that is lost for a while costs no token: imports are known after their Secrets.
+    // A Role that was missing for a while costs no token, because imports are listed after their Secrets.
     let minted = tokens_minted_in(&source, "lister")?;
     ensure!(minted == 3, "{minted} tokens for three imports");
     install(&kubeconfig, "a,late")?;
     let second = importer(&target, "second").await?;
-    is_served(&second, "b", 0).await;
+    wait_for_served(&second, "b", 0).await;
     install(&kubeconfig, "a,b,late")?;
-    is_served(&second, "b", 1).await;
+    wait_for_served(&second, "b", 1).await;
     imports("b").create(&pod_lister_import("next", "c2", "lister")).await?;
     eventually("b is served again", async || imports("b").ready("next").await).await;
     let minted = tokens_minted_in(&source, "lister")?;
@@ -103,13 +103,13 @@ async fn it_serves_where_it_has_a_role_and_asks_nowhere_else() -> anyhow::Result
     let ignored = imports("other").api.get("ignored").await?;
     ensure!(ignored.status.is_none(), "{:?}", ignored.status);
     let secrets = imports("other").secrets.list(&Default::default()).await?.items;
-    ensure!(secrets.is_empty(), "there are {} Secrets in a namespace that is not served", secrets.len());
-    calls_are_as_granted(&target.audit_events()?)
+    ensure!(secrets.is_empty(), "a namespace that is not served has {} Secrets", secrets.len());
+    ensure_calls_are_granted(&target.audit_events()?)
 }
 
-/// No call concerns the cluster as a whole, or a namespace that was not named; none is refused but for
-/// the Roles that were missing.
-fn calls_are_as_granted(events: &[AuditEvent]) -> anyhow::Result<()> {
+/// Fails if a request is cluster-wide or for another namespace, or if one is refused for another reason than a missing
+/// Role.
+fn ensure_calls_are_granted(events: &[AuditEvent]) -> anyhow::Result<()> {
     let importer = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:importer");
     let calls: Vec<_> = events.iter().filter(|event| event.user.username == importer).collect();
     ensure!(calls.len() > 20, "{} calls", calls.len());

@@ -1,5 +1,4 @@
-//! Secrets as other programs read them: the examples are applied as they are, and each Secret is read
-//! the way its consumer does, and no other way.
+//! Secrets for other programs: the examples are applied unchanged, and each Secret is parsed like its consumer does.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,12 +12,12 @@ use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{self, GROUP, IMPORT_NAME, LINK_LABEL};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
-use mcsa_tests::{Cluster, Importer, Imports, client, eventually, linked};
+use mcsa_tests::{Cluster, Importer, Imports, client, eventually, linked_clusters};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-/// What a consumer makes of a Secret.
+/// What a consumer reads from a Secret.
 struct Access {
     server: String,
     /// PEM.
@@ -36,7 +35,7 @@ struct ArgoCd {
     config: String,
 }
 
-/// The fields of its `config` that it takes from us, of those that it knows.
+/// The fields of `config` that we set.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ArgoCdConfig {
@@ -58,35 +57,38 @@ fn argo_cd(secret: &Secret) -> anyhow::Result<Access> {
         "{labels:?}"
     );
     let ArgoCd { name, server, config } = values(secret)?;
-    ensure!(name == "c2", "Applications know the cluster as {name}");
+    ensure!(name == "c2", "Applications refer to the cluster as c2, not {name}");
     let ArgoCdConfig { bearer_token, tls_client_config } = serde_json::from_str(&config)?;
-    ensure!(!tls_client_config.insecure, "insecure");
+    ensure!(!tls_client_config.insecure, "TLS verification is disabled");
     let authority = decode(&tls_client_config.ca_data)?;
     Ok(Access { server, authority, token: bearer_token })
 }
 
-/// The key that Flux reads when a reference names none.
+/// The key that Flux reads if a reference doesn't name one.
 /// <https://fluxcd.io/flux/components/kustomize/kustomizations/#kubeconfig-reference>
 ///
-/// Cluster API has the same key.
+/// Cluster API uses the same key.
 /// <https://cluster-api.sigs.k8s.io/developer/providers/contracts/control-plane#cluster-kubeconfig-management>
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ByValue {
+struct ValueKey {
     value: String,
 }
 
 fn flux(secret: &Secret) -> anyhow::Result<Access> {
     ensure!(secret.name_any() == "c2-kubeconfig", "a Kustomization references c2-kubeconfig");
-    let ByValue { value } = values(secret)?;
+    let ValueKey { value } = values(secret)?;
     kubeconfig(&value)
 }
 
 fn cluster_api(secret: &Secret) -> anyhow::Result<Access> {
-    ensure!(secret.name_any() == "c2-kubeconfig", "it is to be named after the Cluster");
+    ensure!(
+        secret.name_any() == "c2-kubeconfig",
+        "Cluster API expects a Secret that is named after the Cluster"
+    );
     let labels = secret.labels();
     ensure!(labels.get("cluster.x-k8s.io/cluster-name").is_some_and(|value| value == "c2"), "{labels:?}");
-    let ByValue { value } = values(secret)?;
+    let ValueKey { value } = values(secret)?;
     kubeconfig(&value)
 }
 
@@ -99,16 +101,18 @@ struct MultiKueue {
 }
 
 fn multi_kueue(secret: &Secret) -> anyhow::Result<Access> {
-    ensure!(secret.namespace().as_deref() == Some("kueue-system"), "Kueue reads its own namespace");
+    ensure!(
+        secret.namespace().as_deref() == Some("kueue-system"),
+        "Kueue reads Secrets in its own namespace only"
+    );
     let MultiKueue { kubeconfig: value } = values(secret)?;
     kubeconfig(&value)
 }
 
-/// The fields of a kubeconfig that every reader of one in a Secret takes.
+/// The fields of a kubeconfig in a Secret that all consumers support.
 /// <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>
 ///
-/// Absent: what names a file or a program, or does without TLS, which Kueue refuses; a proxy, which
-/// Flux passes over.
+/// Absent: file names, exec plugins and insecure TLS, which Kueue refuses; proxies, which Flux ignores.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SelfContained {
@@ -152,7 +156,7 @@ struct ContextEntry {
 }
 
 fn kubeconfig(yaml: &str) -> anyhow::Result<Access> {
-    let parsed: SelfContained = serde_saphyr::from_str(yaml).context("not a kubeconfig that holds all")?;
+    let parsed: SelfContained = serde_saphyr::from_str(yaml).context("not a self-contained kubeconfig")?;
     ensure!((parsed.api_version.as_str(), parsed.kind.as_str()) == ("v1", "Config"));
     let ([cluster], [user], [context]) = (parsed.clusters, parsed.users, parsed.contexts);
     ensure!(parsed.current_context == context.name && !context.entry.namespace.is_empty());
@@ -161,7 +165,7 @@ fn kubeconfig(yaml: &str) -> anyhow::Result<Access> {
     Ok(Access { server: cluster.entry.server, authority, token: user.entry.token })
 }
 
-/// The values of a Secret, which are those that the consumer knows and no others.
+/// The values of a Secret. Fails if it has a key that the consumer doesn't know.
 fn values<T: DeserializeOwned>(secret: &Secret) -> anyhow::Result<T> {
     let data = secret.data.iter().flatten();
     let text = data.map(|(key, value)| Ok((key, String::from_utf8(value.0.clone())?)));
@@ -173,7 +177,7 @@ fn decode(value: &str) -> anyhow::Result<String> {
     Ok(String::from_utf8(BASE64_STANDARD.decode(value)?)?)
 }
 
-/// Lists pods with nothing but what the consumer has, and says as whom.
+/// Lists pods with only what the consumer has, and returns the user name.
 async fn list_pods(access: &Access, namespace: &str) -> anyhow::Result<String> {
     let config = json!({
         "current-context": "c",
@@ -189,10 +193,10 @@ async fn list_pods(access: &Access, namespace: &str) -> anyhow::Result<String> {
     let reviews = Api::<SelfSubjectReview>::all(client);
     let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
     let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
-    user.context("nobody")
+    user.context("the review has no user name")
 }
 
-/// An example, as it is in its file.
+/// An example in examples/consumers.
 struct Example {
     file: PathBuf,
     import: ServiceAccountImport,
@@ -206,7 +210,7 @@ impl Example {
         Ok(Self { file, import })
     }
 
-    /// Makes what the example takes for granted, and applies it.
+    /// Creates what the example requires, and applies it.
     async fn apply(&self, target: &Cluster, source: &Cluster) -> anyhow::Result<Imports> {
         let ServiceAccountImportSpec { namespace, name, .. } = &self.import.spec;
         for args in [
@@ -232,19 +236,19 @@ impl Example {
     }
 }
 
-/// What a refresh must not change: type, keys, and all metadata that is not ours or the API server's.
+/// What a refresh must not change: type, keys, UID, and labels and annotations of others.
 fn shape(secret: &Secret) -> impl PartialEq + std::fmt::Debug + use<> {
-    let theirs = |entries: &BTreeMap<String, String>| {
+    let of_others = |entries: &BTreeMap<String, String>| {
         let entries = entries.iter().filter(|(key, _)| !key.starts_with(GROUP));
         entries.map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
     };
     let keys: Vec<_> = secret.data.iter().flatten().map(|(key, _)| key.clone()).collect();
-    (secret.type_.clone(), keys, theirs(secret.labels()), theirs(secret.annotations()), secret.uid())
+    (secret.type_.clone(), keys, of_others(secret.labels()), of_others(secret.annotations()), secret.uid())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_consumer_gets_the_secret_that_it_reads() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
+async fn each_consumer_can_read_its_secret_after_a_refresh() -> anyhow::Result<()> {
+    let (target, source) = linked_clusters().await?;
     let importer = Importer::of(&target).await?;
     type Read = fn(&Secret) -> anyhow::Result<Access>;
     for (example, read) in [
@@ -253,7 +257,7 @@ async fn each_consumer_gets_the_secret_that_it_reads() -> anyhow::Result<()> {
         ("cluster-api", cluster_api),
         ("multikueue", multi_kueue),
     ] {
-        let described = || format!("as the consumer of {example}.yaml");
+        let describe = || format!("reading as the consumer of {example}.yaml");
         let example = Example::read(example)?;
         let imports = example.apply(&target, &source).await?;
         let import = example.import.name_any();
@@ -267,27 +271,30 @@ async fn each_consumer_gets_the_secret_that_it_reads() -> anyhow::Result<()> {
         ensure!(template.labels.iter().all(|(key, value)| first.labels().get(key) == Some(value)));
         ensure!(first.labels()[IMPORT_NAME] == import);
         let keys: Vec<_> = template.items.iter().map(|item| &item.key).collect();
-        ensure!(first.data.iter().flatten().all(|(key, _)| keys.contains(&key)), "more than {keys:?}");
-        let access = read(&first).with_context(described)?;
-        let whom = format!("system:serviceaccount:{namespace}:{name}");
-        ensure!(list_pods(&access, namespace).await.with_context(described)? == whom);
+        ensure!(
+            first.data.iter().flatten().all(|(key, _)| keys.contains(&key)),
+            "a key is not one of {keys:?}"
+        );
+        let access = read(&first).with_context(describe)?;
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        ensure!(list_pods(&access, namespace).await.with_context(describe)? == user);
 
-        importer.turn_to_refresh(&imports, &import).await?;
+        importer.advance_to_refresh(&imports, &import).await?;
         let second = eventually(format!("{import} has another token"), async || {
             let secret = imports.secrets.get(&secret_name).await?;
-            ensure!(read(&secret)?.token != access.token, "the first");
+            ensure!(read(&secret)?.token != access.token, "the token has not changed");
             anyhow::Ok(secret)
         })
         .await;
-        ensure!(shape(&second) == shape(&first), "{:?} became {:?}", shape(&first), shape(&second));
-        ensure!(list_pods(&read(&second)?, namespace).await.with_context(described)? == whom);
+        ensure!(shape(&second) == shape(&first), "{:?} changed to {:?}", shape(&first), shape(&second));
+        ensure!(list_pods(&read(&second)?, namespace).await.with_context(describe)? == user);
     }
     importer.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_adds_to_the_secret_and_takes_nothing_from_it() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
+async fn template_can_add_metadata_but_not_replace_ours() -> anyhow::Result<()> {
+    let (target, source) = linked_clusters().await?;
     let importer = Importer::of(&target).await?;
     let example = Example::read("argocd")?;
     let imports = example.apply(&target, &source).await?;
@@ -297,7 +304,7 @@ async fn a_template_adds_to_the_secret_and_takes_nothing_from_it() -> anyhow::Re
     })
     .await;
 
-    // What is ours, and what would make a link of it, stands in the template, too.
+    // The template also sets our annotations, and the label of links.
     let forged =
         ["expiration-time", "refresh-time", "service-account-uid", "cluster-uid", "fingerprint", "anything"];
     let forged = forged.map(|name| (format!("{GROUP}/{name}"), "forged".to_owned()));
@@ -307,7 +314,7 @@ async fn a_template_adds_to_the_secret_and_takes_nothing_from_it() -> anyhow::Re
     let labels = json!({ IMPORT_NAME: "forged", LINK_LABEL: "true", "team": "blue" });
     let patch = json!({ "spec": { "secret": { "labels": labels, "annotations": annotations } } });
     imports.api.patch("c2", &PatchParams::default(), &Patch::Merge(patch)).await?;
-    let after = eventually("the Secret has what was added", async || {
+    let after = eventually("the Secret has the additions", async || {
         imports.condition("c2", "Refreshed", "True", None).await?;
         let secret = imports.secrets.get("cluster-c2").await?;
         ensure!(secret.labels().get("team").is_some_and(|team| team == "blue"), "no label");
@@ -321,10 +328,10 @@ async fn a_template_adds_to_the_secret_and_takes_nothing_from_it() -> anyhow::Re
     ensure!(after.annotations().values().all(|value| value != "forged"), "{:?}", after.annotations());
     list_pods(&argo_cd(&after)?, "argocd").await?;
 
-    // What leaves the template leaves the Secret.
+    // What is removed from the template is removed from the Secret.
     let patch = json!({ "spec": { "secret": { "labels": null, "annotations": null } } });
     imports.api.patch("c2", &PatchParams::default(), &Patch::Merge(patch)).await?;
-    eventually("the Secret has lost it", async || {
+    eventually("the additions are removed", async || {
         let secret = imports.secrets.get("cluster-c2").await?;
         ensure!(secret.labels().keys().eq([IMPORT_NAME]), "{:?}", secret.labels());
         ensure!(secret.annotations().keys().eq(before.annotations().keys()), "{:?}", secret.annotations());

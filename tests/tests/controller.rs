@@ -20,7 +20,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use mcsa_client::clusters::Clusters;
 use mcsa_client::controller::{Controller, Error, Key, Metrics, Request};
-use mcsa_tests::{Cluster, eventually, pair};
+use mcsa_tests::{Cluster, eventually, shared_clusters};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -36,7 +36,7 @@ struct World {
 
 impl World {
     async fn new(namespace: &str) -> anyhow::Result<Self> {
-        let (c1, c2) = pair().await;
+        let (c1, c2) = shared_clusters().await;
         for cluster in [c1, c2] {
             let meta = ObjectMeta { name: Some(namespace.into()), ..ObjectMeta::default() };
             let object = Namespace { metadata: meta, ..Namespace::default() };

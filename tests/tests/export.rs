@@ -12,7 +12,9 @@ use kube::config::Kubeconfig;
 use kube::{Api, Client, ResourceExt};
 use mcsa_credentials::link::Link;
 use mcsa_credentials::token::Claims;
-use mcsa_tests::{Cluster, client, kubemcsa, kubemcsa_ok, pair, pod_lister, program, unsaid};
+use mcsa_tests::{
+    Cluster, client, create_pod_lister, ensure_no_tokens_in, kubemcsa, kubemcsa_ok, program, shared_clusters,
+};
 use serde_json::{Value, json};
 
 /// Arguments to export service account `pod-lister` of a namespace.
@@ -121,8 +123,8 @@ const INSECURE: [&str; 6] =
     ["kubeconfig", "argocd", "capi", "argo-clusters", "argo-kubeconfig", "argo-profile"];
 
 async fn source(namespace: &str) -> anyhow::Result<&'static Cluster> {
-    let (_, source) = pair().await;
-    pod_lister(source, namespace).await?;
+    let (_, source) = shared_clusters().await;
+    create_pod_lister(source, namespace).await?;
     Ok(source)
 }
 
@@ -155,7 +157,7 @@ async fn each_format_is_a_valid_credential() -> anyhow::Result<()> {
                 tokens.insert(token.expose_secret().to_owned());
             }
             works(client(read)?, "formats").await.with_context(|| format!("{format} as {syntax}"))?;
-            unsaid(&tokens, [(format!("stderr of {format}"), stderr)])?;
+            ensure_no_tokens_in(&tokens, [(format!("stderr of {format}"), stderr)])?;
         }
     }
     ensure!(tokens.len() == 2 * FORMATS.len(), "tokens are reused");

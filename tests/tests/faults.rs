@@ -62,7 +62,7 @@ impl Subject<'_> {
     /// Turns the clock to the refresh, and waits until it fails for this reason. The credential must not change.
     async fn fails_unharmed(&self, reason: &str) -> anyhow::Result<Unharmed> {
         let values = self.values().await?;
-        self.importer.turn_to_refresh(self.imports, self.name).await?;
+        self.importer.advance_to_refresh(self.imports, self.name).await?;
         let message = self.fails(reason).await?;
         ensure!(self.values().await? == values, "the credential was changed");
         self.imports.ready(self.name).await.context("the credential still works")?;

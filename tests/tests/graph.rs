@@ -7,8 +7,8 @@ use kube::config::Kubeconfig;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 use mcsa_tests::{
-    Cluster, Imports, eventually, install_and_link, kubeconfig_at, kubemcsa, kubemcsa_ok, pod_lister,
-    pod_lister_import, takes_pods,
+    Cluster, Imports, create_pod_lister, eventually, install_and_link, kubeconfig_with_server, kubemcsa,
+    kubemcsa_ok, pod_lister_import, wait_for_default_service_account,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -57,7 +57,7 @@ async fn world() -> anyhow::Result<&'static World> {
 async fn make() -> anyhow::Result<World> {
     let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let kubeconfig = install_and_link(&target, &source)?;
-    pod_lister(&source, "listed").await?;
+    create_pod_lister(&source, "listed").await?;
     source.kubectl(["-n", "listed", "create", "serviceaccount", "boss"]).await?;
     let bind = ["create", "clusterrolebinding", "boss", "--clusterrole=cluster-admin"];
     source.kubectl(bind.into_iter().chain(["--serviceaccount=listed:boss"])).await?;
@@ -68,7 +68,7 @@ async fn make() -> anyhow::Result<World> {
     let boss = ServiceAccountImportSpec { name: "boss".into(), ..boss };
     imports.create(&ServiceAccountImport::new("boss", boss)).await?;
     imports.create(&pod_lister_import("lost", "c9", "listed")).await?;
-    takes_pods(&target, HERE).await;
+    wait_for_default_service_account(&target, HERE).await;
     let file = target.dir().join("pods.yaml");
     std::fs::write(&file, PODS)?;
     target.kubectl(["-n", HERE, "apply", "-f", &file.display().to_string()]).await?;
@@ -228,7 +228,7 @@ async fn link_that_was_created_by_hand_is_shown() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn unreachable_clusters_are_an_error_only_if_no_other_can_be_read() -> anyhow::Result<()> {
     let world = world().await?;
-    let dead = kubeconfig_at(Kubeconfig::read_from(&world.kubeconfig)?, "https://127.0.0.1:1");
+    let dead = kubeconfig_with_server(Kubeconfig::read_from(&world.kubeconfig)?, "https://127.0.0.1:1");
     let renamed = serde_saphyr::to_string(&dead)?.replace(": c1\n", ": dead\n").replace(": c2\n", ": gone\n");
     let dead = Kubeconfig::from_yaml(&renamed)?;
     let (_folder, path) = joined([Kubeconfig::read_from(&world.kubeconfig)?, dead])?;

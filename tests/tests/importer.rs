@@ -13,9 +13,9 @@ use mcsa_client::api::SecretTemplate;
 use mcsa_client::config::Mounts;
 use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, eventually, eventually_within, install_and_link,
-    kubeconfig_at, link_by_hand, link_with, mount, pod_lister, pod_lister_import, shared_source,
-    tokens_minted_in, unique,
+    Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, create_manual_link,
+    create_pod_lister, eventually, eventually_within, install_and_link, kubeconfig_with_server, mount,
+    pod_lister_import, shared_source, tokens_minted_in, unique,
 };
 use serde_json::json;
 
@@ -208,7 +208,7 @@ async fn imports_follow_their_link() -> anyhow::Result<()> {
 
     // Every import follows a link to another address.
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
-    link_by_hand(target, source).await?;
+    create_manual_link(target, source).await?;
     eventually("the import is refreshed", async || imports.condition("a", "Refreshed", "True", None).await)
         .await;
     let moved = std::fs::read_to_string(source.kubeconfig())?.replace(&source.server(), &proxy.url());
@@ -268,7 +268,7 @@ async fn link_refreshes_itself_in_time() -> anyhow::Result<()> {
     let (target, source) = tokio::try_join!(Cluster::start(&name), shared_source())?;
     install_and_link(&target, &source)?;
     let namespace = unique("test");
-    pod_lister(&source, &namespace).await?;
+    create_pod_lister(&source, &namespace).await?;
     let links = Imports::of(target.client(), SYSTEM_NAMESPACE);
     let bootstrapped = links.values("c2-token").await?["token"].clone();
     let importer = Importer::of(&target).await?;
@@ -299,7 +299,7 @@ async fn hanging_source_and_insisting_writer_harm_no_other_import() -> anyhow::R
     let LinkedTarget { target, source, namespace } = &linked;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     proxy.set(Fault::Hang);
-    link_with(target, "c3", &kubeconfig_at(source.kubeconfig_value(), &proxy.url())).await?;
+    apply_link(target, "c3", &kubeconfig_with_server(source.kubeconfig_value(), &proxy.url())).await?;
     let imports = Imports::of(target.client(), namespace);
     // So many that, if they delayed other imports, those would not be ready before this test gives up: eight at a time,
     // ten seconds each.

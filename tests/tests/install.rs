@@ -1,4 +1,4 @@
-//! What is installed: the same by kubectl and by kubemcsa, and accepted by a real API server.
+//! Installing with kubemcsa and kubectl.
 
 use std::path::Path;
 
@@ -14,9 +14,9 @@ use serde_json::json;
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_and_kubemcsa_install_the_same() -> anyhow::Result<()> {
+async fn kubectl_and_kubemcsa_install_the_same_objects() -> anyhow::Result<()> {
     let cluster = Cluster::start("c1").await?;
-    // Without a cluster, let alone a kubeconfig.
+    // Printing YAML needs neither a cluster nor a kubeconfig.
     let yaml = kubemcsa_ok(Path::new("/nonexistent"), ["install", "-o", "yaml"])?;
     let file = cluster.dir().join("install.yaml");
     std::fs::write(&file, &yaml)?;
@@ -33,19 +33,19 @@ async fn kubectl_and_kubemcsa_install_the_same() -> anyhow::Result<()> {
     let unchanged = said.lines().filter(|line| line.ends_with("unchanged")).count();
     ensure!(objects > 10 && unchanged == objects, "{unchanged} of {objects} objects are unchanged:\n{said}");
 
-    // There is no node: whoever waits is told what for, and what is in the way.
+    // Without nodes, waiting for the rollout fails with the reason.
     let output = kubemcsa(cluster.kubeconfig(), ["install", "--timeout", "1s"])?;
     let said = String::from_utf8(output.stderr)?;
-    let last = said.lines().last().context("nothing was said")?;
+    let last = said.lines().last().context("stderr is empty")?;
     ensure!(output.status.code() == Some(1) && last.contains("importer"), "{said}");
 
-    // An edit is put right.
+    // Installing again repairs edits.
     cluster.kubectl(["delete", "clusterrole", "multicluster-service-account-importer"]).await?;
     let output = kubemcsa(cluster.kubeconfig(), ["install", "--no-wait"])?;
     let said = String::from_utf8(output.stderr)?;
     ensure!(said.lines().filter(|line| line.ends_with("created")).count() == 1, "{said}");
 
-    // The webhook has registered itself by a URL: that stays, and the rest is put right.
+    // Installing again keeps the URL that a webhook has registered, and repairs other fields.
     let configurations = Api::<MutatingWebhookConfiguration>::all(cluster.client());
     let by_url = json!({
         "url": "https://127.0.0.1:9443/mutate-pods",
@@ -70,8 +70,8 @@ async fn kubectl_and_kubemcsa_install_the_same() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Which of the importer's rights there are.
-async fn rights(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+/// The importer's roles and bindings.
+async fn importer_roles(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let mut rights = Vec::new();
     for kind in ["clusterrole", "clusterrolebinding", "role", "rolebinding"] {
         let rows = "jsonpath={range .items[*]}{.metadata.namespace}{\"\\n\"}{end}";
@@ -83,7 +83,7 @@ async fn rights(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_is_granted_than_was_asked_for() -> anyhow::Result<()> {
+async fn importer_has_rights_only_in_its_namespaces() -> anyhow::Result<()> {
     let cluster = Cluster::start("c1").await?;
     let install = |namespaces: &[&str]| -> anyhow::Result<(bool, String)> {
         let args = [&["install", "--no-wait"], namespaces].concat();
@@ -94,17 +94,17 @@ async fn no_more_is_granted_than_was_asked_for() -> anyhow::Result<()> {
         said.lines().filter(|line| line.ends_with(" deleted")).map(str::to_owned).collect::<Vec<_>>()
     };
 
-    // What can't be is said before anything is done.
+    // A missing namespace is reported before anything is changed.
     cluster.kubectl(["create", "namespace", "a"]).await?;
     let (ok, said) = install(&["--namespaces", "a,b"])?;
     ensure!(!ok && said.contains("no namespace b") && said.contains("create namespace b"), "{said}");
     ensure!(cluster.kubectl(["get", "namespace", "-o", "name"]).await?.find("multicluster").is_none());
     ensure!(kubemcsa(cluster.kubeconfig(), ["install", "--namespaces="])?.status.code() == Some(2));
 
-    // From all to some, to fewer, and back to all.
+    // From all namespaces to two, to one, and back to all.
     cluster.kubectl(["create", "namespace", "b"]).await?;
     ensure!(install(&[])?.0);
-    ensure!(rights(&cluster).await? == ["clusterrole", "clusterrolebinding"]);
+    ensure!(importer_roles(&cluster).await? == ["clusterrole", "clusterrolebinding"]);
     let (ok, said) = install(&["--namespaces", "a,b"])?;
     ensure!(ok && deleted(&said).len() == 2 && deleted(&said)[0].contains("clusterrole."), "{said}");
     let system = "multicluster-service-account";
@@ -112,12 +112,12 @@ async fn no_more_is_granted_than_was_asked_for() -> anyhow::Result<()> {
         let of = |kind: &str| namespaces.iter().map(move |ns| format!("{kind} {ns}")).collect::<Vec<_>>();
         [of("role"), of("rolebinding")].concat()
     };
-    ensure!(rights(&cluster).await? == each(&["a", "b", system]));
+    ensure!(importer_roles(&cluster).await? == each(&["a", "b", system]));
     let args = "jsonpath={.spec.template.spec.containers[0].args[*]}";
     let args = cluster.kubectl(["-n", system, "get", "deployment", "importer", "-o", args]).await?;
     ensure!(args.ends_with(" --namespaces=a,b"), "{args}");
 
-    // The same twice, and the same as what is printed.
+    // Installing again changes nothing, and the printed YAML matches.
     let (ok, said) = install(&["--namespaces", "a,b"])?;
     ensure!(ok && said.lines().all(|line| line.ends_with("unchanged")), "{said}");
     let yaml = kubemcsa_ok(Path::new("/nonexistent"), ["install", "-o", "yaml", "--namespaces", "a,b"])?;
@@ -134,8 +134,8 @@ async fn no_more_is_granted_than_was_asked_for() -> anyhow::Result<()> {
                 .contains("role.rbac.authorization.k8s.io/multicluster-service-account-importer -n b "),
         "{said}"
     );
-    ensure!(rights(&cluster).await? == each(&["a", system]));
-    // Someone else's of that name is none of ours.
+    ensure!(importer_roles(&cluster).await? == each(&["a", system]));
+    // Another user's role of the same name.
     cluster
         .kubectl([
             "-n",
@@ -147,13 +147,13 @@ async fn no_more_is_granted_than_was_asked_for() -> anyhow::Result<()> {
             "--resource=pods",
         ])
         .await?;
-    // Whoever upgrades as everybody does takes no more than there was.
+    // An upgrade without flags does not extend the rights to all namespaces.
     let (ok, said) = install(&[])?;
     ensure!(!ok && said.contains("--namespaces a") && said.contains("--all-namespaces"), "{said}");
-    ensure!(!rights(&cluster).await?.contains(&"clusterrole".to_owned()));
+    ensure!(!importer_roles(&cluster).await?.contains(&"clusterrole".to_owned()));
     let (ok, said) = install(&["--all-namespaces"])?;
     ensure!(ok && deleted(&said).len() == 4, "{said}");
-    ensure!(rights(&cluster).await? == ["clusterrole", "clusterrolebinding", "role b"]);
+    ensure!(importer_roles(&cluster).await? == ["clusterrole", "clusterrolebinding", "role b"]);
     let args =
         cluster.kubectl(["-n", system, "get", "deployment", "importer", "-o", "jsonpath={.spec}"]).await?;
     ensure!(!args.contains("--namespaces"), "{args}");

@@ -19,8 +19,8 @@ use kube::Client;
 use kube::config::Kubeconfig;
 use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE, key};
 use mcsa_tests::{
-    Cluster, ClusterBuilder, Imports, Pool, Servants, client, kubemcsa, kubemcsa_ok, merged_kubeconfig,
-    pod_lister,
+    Cluster, ClusterBuilder, Daemons, Imports, Pool, client, create_pod_lister, kubemcsa, kubemcsa_ok,
+    write_merged_kubeconfig,
 };
 
 /// The flags that name both clusters.
@@ -50,12 +50,12 @@ impl World {
     async fn start(source: ClusterBuilder) -> anyhow::Result<Self> {
         let (target, source) = tokio::try_join!(Cluster::start("c1"), source.start())?;
         let kubeconfig = target.dir().join("kubeconfig-of-both");
-        merged_kubeconfig(&[&target, &source], &kubeconfig)?;
+        write_merged_kubeconfig(&[&target, &source], &kubeconfig)?;
         kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
         Ok(Self { target, source, kubeconfig })
     }
 
-    /// Deletes what tests and links have left in both clusters, and offers them to other tests. Stop the servants
+    /// Deletes what tests and links have left in both clusters, and offers them to other tests. Stop the daemons
     /// before.
     ///
     /// A test that harms a cluster doesn't call this, and one that fails doesn't get here: its clusters end with it.
@@ -106,14 +106,14 @@ impl World {
     }
 
     /// Starts importer and webhook in the target.
-    async fn servants(&self) -> anyhow::Result<Servants> {
-        Servants::start(&self.target, self.target.dir(), "info").await
+    async fn daemons(&self) -> anyhow::Result<Daemons> {
+        Daemons::start(&self.target, self.target.dir(), "info").await
     }
 
     /// Creates service accounts in two namespaces of the source, and a namespace in the target to import them into.
     async fn accounts(&self) -> anyhow::Result<Imports> {
         for namespace in ["team-a", "team-b"] {
-            pod_lister(&self.source, namespace).await?;
+            create_pod_lister(&self.source, namespace).await?;
         }
         self.target.kubectl(["create", "namespace", "demo"]).await?;
         Ok(Imports::of(self.target.client(), "demo"))

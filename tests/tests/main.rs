@@ -1,9 +1,9 @@
-//! The end-to-end tests, on real API servers and real nodes.
+//! End-to-end tests on real API servers and real nodes.
 //!
-//! One binary, so that tests which mostly wait for Kubernetes wait at the same time, and files that
-//! need nothing special share a pair of clusters.
+//! They are one binary, because they mostly wait for Kubernetes and so can run in parallel, and because most of them
+//! share two clusters.
 
-// Helpers of tests: where they cannot go on, the test has failed.
+// If a helper of tests fails, the test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod argo;

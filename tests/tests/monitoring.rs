@@ -1,7 +1,7 @@
-//! manifests/monitoring, judged by promtool against what real importers and webhooks say at `/metrics`:
-//! where all is well, no alert fires; in each trouble, the one that is for it.
+//! Tests manifests/monitoring with promtool and the metrics of real importers and webhooks: each problem fires its own
+//! alert, and otherwise no alert fires.
 
-mod judge;
+mod promtool_tests;
 
 use std::path::Path;
 use std::process::Command;
@@ -11,12 +11,12 @@ use kube::api::DeleteParams;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_importer::Reason;
 use mcsa_tests::{
-    Cluster, Fault, Imports, Process, Proxy, Scrape, Servants, eventually, install_and_link, kubemcsa_ok,
-    pod_lister, pod_lister_import, program, promtool,
+    Cluster, Daemons, Fault, Imports, Process, Proxy, Scrape, create_pod_lister, eventually,
+    install_and_link, kubemcsa_ok, pod_lister_import, program, promtool,
 };
 use serde_json::Value;
 
-use self::judge::{Dashboard, Rules, State, judge, object, parse};
+use self::promtool_tests::{Dashboard, Rules, State, object, parse_metrics, run_tests};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/monitoring");
 const SOURCE: &str = "c2";
@@ -25,7 +25,7 @@ const EXPIRY: &str = "mcsa_importer_soonest_expiry_timestamp_seconds";
 const OVERDUE: &str = "mcsa_importer_overdue_imports";
 const SERVED: &str = "mcsa_importer_namespace_served";
 
-/// An importer with a port of its own for its metrics.
+/// Starts an importer that serves metrics on a port of its own.
 async fn importer(target: &Cluster, name: &str) -> anyhow::Result<Process> {
     let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, "importer").await?;
     let mut command = Command::new(program("mcsa-importer")?);
@@ -37,34 +37,39 @@ async fn importer(target: &Cluster, name: &str) -> anyhow::Result<Process> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
+async fn each_problem_of_an_importer_fires_its_alert() -> anyhow::Result<()> {
     let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start(SOURCE))?;
     let kubeconfig = install_and_link(&target, &source)?;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     let server = proxy.url();
     let contexts = ["--target-context", target.name(), "--source-context", source.name()];
     kubemcsa_ok(&kubeconfig, [&["bootstrap"][..], &contexts, &["--source-server", &server]].concat())?;
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     let imports = Imports::of(target.client(), "default");
 
     let leader = importer(&target, "leader").await?;
     leader
-        .says("the first importer leads", |scrape| scrape.value("mcsa_importer_leader", "") == Some(1.0))
+        .wait_for_scrape("the first importer leads", |scrape| {
+            scrape.value("mcsa_importer_leader", "") == Some(1.0)
+        })
         .await;
     let other = importer(&target, "other").await?;
     imports.create(&pod_lister_import("a", SOURCE, "lister")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
     let refreshed =
         |scrape: &Scrape| scrape.value("mcsa_importer_imports", "reason=\"Refreshed\"") == Some(2.0);
-    let well = leader.says("link and import are well", refreshed).await;
-    let well = State::now("importer", "all is well", [well, other.scrape().await?]);
+    let healthy = leader.wait_for_scrape("link and import are refreshed", refreshed).await;
+    let healthy = State::now("importer", "healthy", [healthy, other.scrape().await?]);
 
     let mut absent = pod_lister_import("absent", SOURCE, "lister");
     absent.spec.name = "nobody".into();
     imports.create(&absent).await?;
     let failing = |scrape: &Scrape| scrape.value("mcsa_importer_imports", "ServiceAccountNotFound").is_some();
-    let absent =
-        State::now("importer", "no such service account", [leader.says("one import fails", failing).await]);
+    let absent = State::now(
+        "importer",
+        "no such service account",
+        [leader.wait_for_scrape("one import fails", failing).await],
+    );
     imports.api.delete("absent", &DeleteParams::default()).await?;
 
     proxy.set(Fault::Refuse);
@@ -73,17 +78,17 @@ async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
         let overdue = scrape.value(OVERDUE, "").unwrap_or_default();
         scrape.value("mcsa_importer_link_up", "") == Some(0.0) && overdue > 0.0
     };
-    let down = leader.says("the link is down", down).await;
-    let expiry = down.value(EXPIRY, "").context("no token expires")?;
+    let down = leader.wait_for_scrape("the link is down", down).await;
+    let expiry = down.value(EXPIRY, "").context("the metric of the soonest expiry is missing")?;
     let down = State::now("importer", "the link is down", [down]);
     let expired = down.at("tokens expire", expiry);
-    // What an importer says only when something is wrong with it, and what none says.
-    let late = State::now("importer", "refreshes are late", [well.replicas[0].with(OVERDUE, "1")]);
+    // States that a healthy importer never has.
+    let late = State::now("importer", "refreshes are late", [healthy.replicas[0].with_value(OVERDUE, "1")]);
     let none = State::now("importer", "no importer", []);
-    // What it says besides when it is confined.
+    // The additional metric of a confined importer.
     let confined = |is_served: u8| {
         let sample = format!("{SERVED}{{import_namespace=\"{NAMESPACE}\"}} {is_served}\n");
-        [Scrape::new(sample + well.replicas[0].text())]
+        [Scrape::new(sample + healthy.replicas[0].text())]
     };
     let served = State::now("importer", "a namespace is served", confined(1));
     let not_served = State::now("importer", "a namespace is not served", confined(0));
@@ -92,9 +97,9 @@ async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
     let expressions = dashboard.expressions().filter(|expression| expression.contains("mcsa_importer"));
     let (failures, others): (Vec<_>, Vec<_>) =
         expressions.partition(|expression| expression.contains("failures"));
-    ensure!(!failures.is_empty() && !others.is_empty(), "the dashboard shows nothing");
+    ensure!(!failures.is_empty() && !others.is_empty(), "the dashboard has no such expressions");
     let tests = vec![
-        well.fires(&[], &rules),
+        healthy.fires(&[], &rules),
         absent.fires(&["McsaImportsFail"], &rules),
         down.fires(&["McsaLinkDown"], &rules),
         expired.fires(&["McsaLinkDown", "McsaTokensExpire"], &rules),
@@ -102,24 +107,24 @@ async fn each_trouble_has_its_alert() -> anyhow::Result<()> {
         none.fires(&["McsaImporterHasNoLeader"], &rules),
         served.fires(&[], &rules),
         not_served.fires(&["McsaNamespaceNotServed"], &rules),
-        not_served.begun().fires(&[], &rules),
-        absent.begun().fires(&[], &rules),
-        down.begun().fires(&[], &rules),
-        late.begun().fires(&[], &rules),
-        none.begun().fires(&[], &rules),
-        well.answers(&others),
-        absent.answers(&failures),
+        not_served.for_a_short_time().fires(&[], &rules),
+        absent.for_a_short_time().fires(&[], &rules),
+        down.for_a_short_time().fires(&[], &rules),
+        late.for_a_short_time().fires(&[], &rules),
+        none.for_a_short_time().fires(&[], &rules),
+        healthy.returns_values(&others),
+        absent.returns_values(&failures),
     ];
-    judge(target.dir(), &rules, tests).await?;
-    parse(target.dir(), &well.replicas[0]).await?;
-    parse(target.dir(), &absent.replicas[0]).await
+    run_tests(target.dir(), &rules, tests).await?;
+    parse_metrics(target.dir(), &healthy.replicas[0]).await?;
+    parse_metrics(target.dir(), &absent.replicas[0]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_trouble_of_a_webhook_has_its_alert() -> anyhow::Result<()> {
+async fn each_problem_of_a_webhook_fires_its_alert() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
     kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     target.kubectl(["label", "namespace", "default", "multicluster-service-account=enabled"]).await?;
     let annotation = "--annotations=multicluster.admiralty.io/service-account-import.name=absent";
     let run = ["run", "pod", "--image=i", "--dry-run=server", annotation];
@@ -130,38 +135,40 @@ async fn each_trouble_of_a_webhook_has_its_alert() -> anyhow::Result<()> {
     .await;
 
     let denied = |scrape: &Scrape| scrape.value("mcsa_webhook_reviews_total", "denied") == Some(1.0);
-    let well = servants.webhook.says("a pod was denied", denied).await;
-    let expiry = well.value("mcsa_webhook_certificate_expiry_timestamp_seconds", "").context("no expiry")?;
+    let healthy = daemons.webhook.wait_for_scrape("a pod was denied", denied).await;
+    let expiry = healthy
+        .value("mcsa_webhook_certificate_expiry_timestamp_seconds", "")
+        .context("the metric of the certificate's expiry is missing")?;
     let state = |name, scrape: Scrape| State::now("webhook", name, [scrape.clone(), scrape]);
-    let well = state("all is well", well);
-    let scrape = || well.replicas[0].clone();
-    let unready = state("no webhook is ready", scrape().with("mcsa_webhook_ready", "0"));
+    let healthy = state("healthy", healthy);
+    let scrape = || healthy.replicas[0].clone();
+    let unready = state("no webhook is ready", scrape().with_value("mcsa_webhook_ready", "0"));
     let none = State::now("webhook", "no webhook", []);
-    let old = state("the cache is old", scrape().with("mcsa_webhook_cache_age_seconds", "200"));
-    let refused = state("requests are refused", scrape().with("mcsa_webhook_reviews_total", "7"));
-    let expires = well.at("the certificate expires", expiry - 86_400.0);
+    let old = state("the cache is old", scrape().with_value("mcsa_webhook_cache_age_seconds", "200"));
+    let refused = state("requests are refused", scrape().with_value("mcsa_webhook_reviews_total", "7"));
+    let expires = healthy.at("the certificate expires", expiry - 86_400.0);
 
     let (rules, dashboard) = (Rules::read().await?, Dashboard::read().await?);
     let expressions: Vec<_> =
         dashboard.expressions().filter(|expression| expression.contains("mcsa_webhook")).collect();
-    ensure!(!expressions.is_empty(), "the dashboard shows nothing");
+    ensure!(!expressions.is_empty(), "the dashboard has no such expressions");
     let tests = vec![
-        well.fires(&[], &rules),
+        healthy.fires(&[], &rules),
         unready.fires(&["McsaWebhookIsNotReady"], &rules),
         none.fires(&["McsaWebhookIsNotReady"], &rules),
         old.fires(&["McsaWebhookCacheIsOld"], &rules),
         refused.fires(&["McsaWebhookDoesNotAnswer"], &rules),
         expires.fires(&["McsaWebhookCertificateExpires"], &rules),
-        none.begun().fires(&[], &rules),
-        old.begun().fires(&[], &rules),
-        well.answers(&expressions),
+        none.for_a_short_time().fires(&[], &rules),
+        old.for_a_short_time().fires(&[], &rules),
+        healthy.returns_values(&expressions),
     ];
-    judge(target.dir(), &rules, tests).await?;
-    parse(target.dir(), &well.replicas[0]).await
+    run_tests(target.dir(), &rules, tests).await?;
+    parse_metrics(target.dir(), &healthy.replicas[0]).await
 }
 
 #[tokio::test]
-async fn the_rules_are_valid_and_know_all_reasons() -> anyhow::Result<()> {
+async fn rules_are_valid_and_list_all_reasons() -> anyhow::Result<()> {
     let rules = Rules::read().await?;
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), rules.text()?)?;
@@ -170,30 +177,36 @@ async fn the_rules_are_valid_and_know_all_reasons() -> anyhow::Result<()> {
         let severity = alert.labels.get("severity").map(String::as_str);
         ensure!(matches!(severity, Some("critical" | "warning")), "{}: {severity:?}", alert.alert);
     }
-    let fail = rules.alerts().find(|alert| alert.alert == "McsaImportsFail").context("no such alert")?;
-    let reasons = fail.expr.split('"').nth(1).context("no reasons")?;
+    let fail = rules
+        .alerts()
+        .find(|alert| alert.alert == "McsaImportsFail")
+        .context("there is no alert McsaImportsFail")?;
+    let reasons = fail.expr.split('"').nth(1).context("the expression lists no reasons")?;
     ensure!(reasons.split('|').eq(Reason::FIXED_BY_OWNERS.map(Reason::as_str)), "{reasons}");
     Ok(())
 }
 
 #[tokio::test]
-async fn the_monitors_find_their_pods() -> anyhow::Result<()> {
+async fn pod_monitors_select_their_pods() -> anyhow::Result<()> {
     for binary in ["importer", "webhook"] {
         let monitor = object("PodMonitor", binary).await?;
         let manifest = Path::new(FOLDER).with_file_name(format!("{binary}.yaml"));
         let objects = std::fs::read_to_string(manifest)?;
         let objects =
             objects.split("\n---\n").map(serde_saphyr::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
-        let is_meant = |object: &&Value| object["kind"] == "Deployment";
-        let deployment = objects.iter().find(is_meant).context("no Deployment")?;
+        let is_deployment = |object: &&Value| object["kind"] == "Deployment";
+        let deployment = objects.iter().find(is_deployment).context("the manifest has no Deployment")?;
         let pod = &deployment["spec"]["template"];
-        for (name, value) in monitor["spec"]["selector"]["matchLabels"].as_object().context("no selector")? {
-            ensure!(pod["metadata"]["labels"][name] == *value, "pods are not labelled {name}: {value}");
+        for (name, value) in monitor["spec"]["selector"]["matchLabels"]
+            .as_object()
+            .context("the PodMonitor has no selector")?
+        {
+            ensure!(pod["metadata"]["labels"][name] == *value, "pods lack the label {name}: {value}");
         }
         ensure!(monitor["metadata"]["namespace"] == deployment["metadata"]["namespace"]);
         let port = &monitor["spec"]["podMetricsEndpoints"][0]["port"];
         let ports = pod["spec"]["containers"][0]["ports"].as_array().context("the container has no ports")?;
-        ensure!(ports.iter().any(|one| one["name"] == *port), "no port {port} in {ports:?}");
+        ensure!(ports.iter().any(|one| one["name"] == *port), "port {port} is not in {ports:?}");
     }
     let labels = &object("ConfigMap", "multicluster-service-account-dashboard").await?["metadata"]["labels"];
     ensure!(labels["grafana_dashboard"] == "1", "{labels}");

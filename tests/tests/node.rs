@@ -1,9 +1,9 @@
-//! The whole path on a real node: importer, webhook and their users are pods, from images, with a
-//! kubelet that mounts and refreshes, a Service in front of the webhook, and a second cluster as source.
+//! Tests on a real node: importer, webhook and consumers are pods, a kubelet mounts and updates Secrets, a Service leads
+//! to the webhook, and a second cluster is the source.
 //!
-//! Linux and root are needed; where they are missing, each test says so in one line.
+//! They need Linux and root. Otherwise, each test prints that it is skipped.
 
-mod from_nothing;
+mod pods;
 mod power;
 mod refresh;
 mod restarts;

@@ -13,14 +13,16 @@ use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::api::{ItemValue, SecretItem, SecretTemplate};
 use mcsa_client::contract::{IMPORT_NAME, KUBECONFIG_ENV, MOUNT_ROOT};
-use mcsa_tests::{Cluster, Imports, Servants, eventually, kubemcsa_ok, pod_lister_import, takes_pods};
+use mcsa_tests::{
+    Cluster, Daemons, Imports, eventually, kubemcsa_ok, pod_lister_import, wait_for_default_service_account,
+};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// A cluster with webhook and importer, without a link: mounts do not depend on the contents of Secrets.
 struct World {
     cluster: Cluster,
-    servants: Servants,
+    daemons: Daemons,
 }
 
 /// The world that all tests of this binary share. Each test has its own namespaces.
@@ -29,8 +31,8 @@ async fn world() -> &'static World {
     let world = WORLD.get_or_try_init(async || {
         let cluster = Cluster::start("c1").await?;
         kubemcsa_ok(cluster.kubeconfig(), ["install", "--context", "c1", "--no-wait"])?;
-        let servants = Servants::start(&cluster, cluster.dir(), "info,mcsa_webhook=debug").await?;
-        anyhow::Ok(World { cluster, servants })
+        let daemons = Daemons::start(&cluster, cluster.dir(), "info,mcsa_webhook=debug").await?;
+        anyhow::Ok(World { cluster, daemons })
     });
     world.await.unwrap_or_else(|error| panic!("set-up failed: {error:#}"))
 }
@@ -39,7 +41,7 @@ async fn world() -> &'static World {
 async fn enabled(cluster: &Cluster, name: &str) -> anyhow::Result<Api<Pod>> {
     cluster.kubectl(["create", "namespace", name]).await.ok();
     cluster.kubectl(["label", "namespace", name, "multicluster-service-account=enabled"]).await?;
-    takes_pods(cluster, name).await;
+    wait_for_default_service_account(cluster, name).await;
     Ok(Api::namespaced(cluster.client(), name))
 }
 

@@ -1,4 +1,4 @@
-//! Programs under supervision, and waiting.
+//! `Process` and `eventually`.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use anyhow::ensure;
 use mcsa_tests::{Process, eventually, eventually_within, try_eventually};
 use tempfile::TempDir;
 
-/// A shell script that runs until it is told to end, and has said that it is up.
+/// Starts a shell script, and waits until it prints `up`.
 async fn script(folder: &TempDir, text: &str) -> anyhow::Result<Process> {
     let mut command = Command::new("sh");
     command.args(["-c", text]).env("WORD", "hello").current_dir(folder.path());
     let process = Process::spawn("script", &command, folder.path().join("script.log"))?;
     eventually("the script is up", async || {
-        ensure!(process.log().contains("up"), "its log is {:?}", process.log());
+        ensure!(process.log().contains("up"), "the log is {:?}", process.log());
         Ok(())
     })
     .await;
@@ -37,7 +37,7 @@ async fn sigterm_reaches_the_program_itself() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_program_that_ends_says_why() -> anyhow::Result<()> {
+async fn error_of_an_ended_program_has_its_status_and_log() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let process = script(&folder, "echo up; echo no disk >&2; exit 3").await?;
     assert_eq!(process.wait(Duration::from_secs(10)).await?.code(), Some(3));
@@ -51,20 +51,20 @@ async fn a_program_that_ends_says_why() -> anyhow::Result<()> {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_program_is_suspended_resumed_and_killed() -> anyhow::Result<()> {
+async fn program_can_be_suspended_resumed_and_killed() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let process = script(&folder, "echo up; while :; do sleep 0.02; done").await?;
     let state = || std::fs::read_to_string(format!("/proc/{}/stat", process.id()));
     assert!(process.rss_kib().is_some_and(|kib| kib > 0));
     process.suspend()?;
-    eventually("it is stopped", async || {
+    eventually("the program is suspended", async || {
         let state = state()?;
         ensure!(state.contains(") T "), "{state}");
         Ok(())
     })
     .await;
     process.resume()?;
-    eventually("it goes on", async || {
+    eventually("the program runs again", async || {
         let state = state()?;
         ensure!(!state.contains(") T "), "{state}");
         Ok(())
@@ -78,7 +78,7 @@ async fn a_program_is_suspended_resumed_and_killed() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn waiting_ends_with_what_was_seen_last() {
+async fn timeout_reports_the_last_error() {
     let mut tries = 0;
     let error = try_eventually(Duration::from_millis(300), "the third try", async || {
         tries += 1;
@@ -87,12 +87,15 @@ async fn waiting_ends_with_what_was_seen_last() {
     .await
     .unwrap_err()
     .to_string();
-    assert!(error.starts_with("waited ") && error.contains(" for the third try; last seen: try "), "{error}");
+    assert!(
+        error.starts_with("timed out after ") && error.contains(": the third try; last observed: try "),
+        "{error}"
+    );
     assert!(tries > 2, "{tries}");
 }
 
 #[tokio::test]
-async fn waiting_gives_the_value() {
+async fn eventually_returns_the_value() {
     let mut tries = 0;
     let value = eventually("the third try", async || {
         tries += 1;
@@ -103,8 +106,8 @@ async fn waiting_gives_the_value() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "for an answer; the last try did not return")]
-async fn a_probe_that_hangs_is_not_waited_for() {
+#[should_panic(expected = ": an answer; the last probe did not return")]
+async fn hanging_probe_is_abandoned_at_the_deadline() {
     eventually_within(Duration::from_millis(50), "an answer", async || {
         std::future::pending::<Result<(), String>>().await
     })

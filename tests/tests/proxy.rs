@@ -1,4 +1,4 @@
-//! Each fault of the proxy, in front of a server that sends back what it gets.
+//! Each fault of `Proxy`, in front of an echo server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// Long enough for a loopback answer, short enough to wait for one that must not come.
+/// Longer than a response on loopback takes, and short enough to wait for one that must not arrive.
 const MOMENT: Duration = Duration::from_millis(300);
 
-/// Answers each byte with that byte plus `offset`.
+/// Starts a server that replies to each byte with that byte plus `offset`.
 async fn server(offset: u8) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -33,45 +33,45 @@ async fn connect(proxy: &Proxy) -> anyhow::Result<TcpStream> {
     Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).await?)
 }
 
-async fn ask(stream: &mut TcpStream, byte: u8) -> std::io::Result<u8> {
+async fn send(stream: &mut TcpStream, byte: u8) -> std::io::Result<u8> {
     stream.write_u8(byte).await?;
     stream.read_u8().await
 }
 
 #[tokio::test]
-async fn pass_forwards_and_counts() -> anyhow::Result<()> {
+async fn pass_forwards_and_counts_connections() -> anyhow::Result<()> {
     let proxy = Proxy::start(server(1).await?).await?;
-    assert_eq!(ask(&mut connect(&proxy).await?, 1).await?, 2);
-    assert_eq!(ask(&mut connect(&proxy).await?, 5).await?, 6);
+    assert_eq!(send(&mut connect(&proxy).await?, 1).await?, 2);
+    assert_eq!(send(&mut connect(&proxy).await?, 5).await?, 6);
     assert_eq!(proxy.connections(), 2);
     Ok(())
 }
 
 #[tokio::test]
-async fn refuse_resets_old_and_new_connections() -> anyhow::Result<()> {
+async fn refuse_resets_existing_and_new_connections() -> anyhow::Result<()> {
     let proxy = Proxy::start(server(1).await?).await?;
     let mut old = connect(&proxy).await?;
-    ask(&mut old, 1).await?;
+    send(&mut old, 1).await?;
     proxy.set(Fault::Refuse);
-    assert!(ask(&mut old, 1).await.is_err());
-    // The reset may come before or after the client knows that it is connected.
+    assert!(send(&mut old, 1).await.is_err());
+    // The reset may arrive before or after the client is connected.
     if let Ok(mut new) = connect(&proxy).await {
-        assert!(ask(&mut new, 1).await.is_err());
+        assert!(send(&mut new, 1).await.is_err());
     }
     proxy.set(Fault::Pass);
-    assert_eq!(ask(&mut connect(&proxy).await?, 1).await?, 2);
+    assert_eq!(send(&mut connect(&proxy).await?, 1).await?, 2);
     Ok(())
 }
 
 #[tokio::test]
-async fn hang_stalls_until_it_passes() -> anyhow::Result<()> {
+async fn hang_delays_data_until_the_fault_ends() -> anyhow::Result<()> {
     let proxy = Proxy::start(server(1).await?).await?;
     let mut old = connect(&proxy).await?;
-    ask(&mut old, 1).await?;
+    send(&mut old, 1).await?;
     proxy.set(Fault::Hang);
     let mut new = connect(&proxy).await?;
     for stream in [&mut old, &mut new] {
-        assert!(timeout(MOMENT, ask(stream, 7)).await.is_err(), "an answer came through");
+        assert!(timeout(MOMENT, send(stream, 7)).await.is_err(), "a response arrived");
     }
     proxy.set(Fault::Pass);
     assert_eq!(old.read_u8().await?, 8);
@@ -80,52 +80,52 @@ async fn hang_stalls_until_it_passes() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn cut_resets_once() -> anyhow::Result<()> {
+async fn cut_resets_existing_connections_once() -> anyhow::Result<()> {
     let proxy = Proxy::start(server(1).await?).await?;
     let mut old = connect(&proxy).await?;
-    ask(&mut old, 1).await?;
+    send(&mut old, 1).await?;
     proxy.set(Fault::Cut);
-    assert!(ask(&mut old, 1).await.is_err());
-    assert_eq!(ask(&mut connect(&proxy).await?, 1).await?, 2);
+    assert!(send(&mut old, 1).await.is_err());
+    assert_eq!(send(&mut connect(&proxy).await?, 1).await?, 2);
     Ok(())
 }
 
 #[tokio::test]
-async fn delay_holds_each_chunk() -> anyhow::Result<()> {
+async fn delay_applies_in_both_directions() -> anyhow::Result<()> {
     let proxy = Proxy::start(server(1).await?).await?;
     let mut stream = connect(&proxy).await?;
     proxy.set(Fault::Delay(MOMENT));
     let start = Instant::now();
-    assert_eq!(ask(&mut stream, 1).await?, 2);
-    assert!(start.elapsed() >= 2 * MOMENT, "there and back took {:?}", start.elapsed());
+    assert_eq!(send(&mut stream, 1).await?, 2);
+    assert!(start.elapsed() >= 2 * MOMENT, "the round trip took {:?}", start.elapsed());
     Ok(())
 }
 
 #[tokio::test]
-async fn another_server_stands_behind_the_same_address() -> anyhow::Result<()> {
+async fn replaced_target_serves_the_same_address() -> anyhow::Result<()> {
     let proxy = Proxy::start(server(1).await?).await?;
     let mut old = connect(&proxy).await?;
-    ask(&mut old, 1).await?;
-    proxy.retarget(server(2).await?);
-    assert!(ask(&mut old, 1).await.is_err());
-    assert_eq!(ask(&mut connect(&proxy).await?, 1).await?, 3);
+    send(&mut old, 1).await?;
+    proxy.replace_target(server(2).await?);
+    assert!(send(&mut old, 1).await.is_err());
+    assert_eq!(send(&mut connect(&proxy).await?, 1).await?, 3);
     Ok(())
 }
 
 #[tokio::test]
-async fn dropped_it_closes_everything() -> anyhow::Result<()> {
+async fn dropped_proxy_closes_port_and_connections() -> anyhow::Result<()> {
     let proxy = Proxy::start(server(1).await?).await?;
     let port = proxy.port();
     let mut old = connect(&proxy).await?;
-    ask(&mut old, 1).await?;
+    send(&mut old, 1).await?;
     drop(proxy);
-    assert!(ask(&mut old, 1).await.is_err());
+    assert!(send(&mut old, 1).await.is_err());
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
     Ok(())
 }
 
 #[tokio::test]
-async fn a_cluster_answers_through_it() -> anyhow::Result<()> {
+async fn cluster_is_reachable_through_a_proxy() -> anyhow::Result<()> {
     let cluster = Cluster::start("c6").await?;
     let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port()))).await?;
     let server = format!("--server={}", proxy.url());

@@ -1,34 +1,34 @@
-//! What importer and webhook may do is what manifests/rights.md says, and nothing else.
+//! Importer and webhook have exactly the rights that manifests/rights.md documents.
 
-mod ground;
-mod list;
+mod attacker;
+mod compare;
+mod documented;
 mod question;
-mod thief;
-mod walk;
+mod surface;
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{Cluster, helm, kubemcsa_ok};
 
-use self::list::List;
-use self::walk::walk;
+use self::compare::compare;
+use self::documented::DocumentedRights;
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/helm");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn they_may_do_what_the_list_says() -> anyhow::Result<()> {
+async fn importer_and_webhook_have_the_documented_rights() -> anyhow::Result<()> {
     let cluster = Cluster::start("c1").await?;
     kubemcsa_ok(cluster.kubeconfig(), ["install", "--no-wait"])?;
-    walk(&cluster.client(), List::read()?, &[SYSTEM_NAMESPACE, "kube-system", "default"]).await
+    compare(&cluster.client(), DocumentedRights::read()?, &[SYSTEM_NAMESPACE, "kube-system", "default"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_importer_of_some_namespaces_may_do_it_there_alone() -> anyhow::Result<()> {
+async fn confined_importer_has_rights_in_its_namespaces_only() -> anyhow::Result<()> {
     let cluster = Cluster::start("c1").await?;
     for namespace in ["a", "b"] {
         cluster.kubectl(["create", "namespace", namespace]).await?;
     }
     let values = ["install", "mcsa", CHART, "--set=importer.namespaces={a,b}"];
     helm(cluster.kubeconfig(), values).await?;
-    let list = List::read()?.confined(&["a", "b"]);
-    walk(&cluster.client(), list, &[SYSTEM_NAMESPACE, "default", "b"]).await
+    let documented = DocumentedRights::read()?.confined(&["a", "b"]);
+    compare(&cluster.client(), documented, &[SYSTEM_NAMESPACE, "default", "b"]).await
 }

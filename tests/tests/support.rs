@@ -1,4 +1,4 @@
-//! The library itself: clusters, and that nothing of them is left.
+//! `Cluster`, and that it leaves nothing behind.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,14 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use mcsa_tests::{
-    Cluster, Process, eventually, example, kubectl, kubernetes_version, merged_kubeconfig, pair,
+    Cluster, Process, eventually, example, kubectl, kubernetes_version, shared_clusters,
+    write_merged_kubeconfig,
 };
 use serde_json::json;
 
 #[tokio::test]
-async fn a_pod_is_created_and_deleted() -> anyhow::Result<()> {
-    let (c1, _) = pair().await;
+async fn pods_can_be_created_and_deleted() -> anyhow::Result<()> {
+    let (c1, _) = shared_clusters().await;
     let pods: Api<Pod> = Api::default_namespaced(c1.client());
     let pod = serde_json::from_value(json!({
         "metadata": {"name": "pending"},
@@ -27,25 +28,25 @@ async fn a_pod_is_created_and_deleted() -> anyhow::Result<()> {
     pods.delete("pending", &DeleteParams::default()).await?;
     eventually("the pod is gone", async || match pods.get_opt("pending").await? {
         None => Ok(()),
-        Some(pod) => Err(anyhow::anyhow!("still there: {:?}", pod.metadata)),
+        Some(pod) => Err(anyhow::anyhow!("the pod still exists: {:?}", pod.metadata)),
     })
     .await;
     Ok(())
 }
 
 #[tokio::test]
-async fn two_clusters_share_nothing() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn clusters_are_separate() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     assert_ne!(c1.server(), c2.server());
     assert_ne!(c1.ca_pem(), c2.ca_pem());
     c1.kubectl(["create", "configmap", "only-in-c1"]).await?;
 
     let folder = tempfile::tempdir()?;
     let merged = folder.path().join("merged");
-    merged_kubeconfig(&[c1, c2], &merged)?;
+    write_merged_kubeconfig(&[c1, c2], &merged)?;
     kubectl(&merged, ["--context", "c1", "get", "configmap", "only-in-c1"]).await?;
     let missing = kubectl(&merged, ["--context", "c2", "get", "configmap", "only-in-c1"]).await;
-    let message = missing.expect_err("c2 has what was put into c1").to_string();
+    let message = missing.expect_err("the object is in c2, too").to_string();
     assert!(message.contains("NotFound"), "{message}");
 
     let both = std::env::join_paths([c1.kubeconfig(), c2.kubeconfig()])?;
@@ -56,28 +57,28 @@ async fn two_clusters_share_nothing() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A component that held another's pipe would not notice that we are gone.
+/// If another component held a supervisor's pipe open, the supervisor would not notice that this process has ended.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn our_pipes_are_not_inherited() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn components_do_not_inherit_pipes() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     let ours = pipes(std::process::id(), true)?;
-    assert!(ours.len() >= 6, "one for each component: {ours:?}");
+    assert!(ours.len() >= 6, "fewer pipes than components: {ours:?}");
     for pid in c1.pids().into_iter().chain(c2.pids()) {
         let shared: Vec<_> = pipes(pid, false)?.intersection(&ours).cloned().collect();
-        assert_eq!(shared, Vec::<PathBuf>::new(), "process {pid} has them too");
+        assert_eq!(shared, Vec::<PathBuf>::new(), "process {pid} has inherited pipes");
     }
     Ok(())
 }
 
-/// The pipes that a process has open. Those that it opened itself are closed on exec; others, such
-/// as cargo's job server, came from its parent.
+/// The open pipes of a process. Those that it opened itself are closed on exec; others, like cargo's job server, are
+/// inherited from its parent.
 #[cfg(target_os = "linux")]
 fn pipes(pid: u32, closed_on_exec: bool) -> anyhow::Result<BTreeSet<PathBuf>> {
     const O_CLOEXEC: u32 = 0o2_000_000;
     let mut pipes = BTreeSet::new();
     for descriptor in std::fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
-        // Other tests open and close files meanwhile.
+        // Other tests open and close files at the same time.
         let Ok(target) = descriptor.path().read_link() else { continue };
         let number = descriptor.file_name().into_string().unwrap_or_default();
         let Ok(info) = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")) else { continue };
@@ -91,7 +92,7 @@ fn pipes(pid: u32, closed_on_exec: bool) -> anyhow::Result<BTreeSet<PathBuf>> {
 }
 
 #[tokio::test]
-async fn data_survives_the_api_server() -> anyhow::Result<()> {
+async fn data_survives_a_restart_of_the_api_server() -> anyhow::Result<()> {
     let cluster = Cluster::builder("c3").audit_log().start().await?;
     cluster.kubectl(["create", "configmap", "kept", "--from-literal=a=b"]).await?;
     let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client());
@@ -118,7 +119,7 @@ async fn data_survives_the_api_server() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_dropped_cluster_leaves_nothing_but_logs() -> anyhow::Result<()> {
+async fn dropped_cluster_leaves_only_logs() -> anyhow::Result<()> {
     let cluster = Cluster::start("c4").await?;
     let (dir, pids) = (cluster.dir().to_path_buf(), cluster.pids());
     std::fs::create_dir_all(dir.join("own/secret"))?;
@@ -129,14 +130,14 @@ async fn a_dropped_cluster_leaves_nothing_but_logs() -> anyhow::Result<()> {
     let components = ["etcd.log", "kube-apiserver.log", "kube-controller-manager.log"];
     assert_eq!(left, components.into_iter().chain(["lock", "own/program.log"]).map(PathBuf::from).collect());
     std::fs::remove_dir_all(dir)?;
-    pids.into_iter().try_for_each(is_gone)
+    pids.into_iter().try_for_each(ensure_gone)
 }
 
 #[tokio::test]
-async fn a_failed_test_leaves_logs_and_names_them() -> anyhow::Result<()> {
-    const THIS: &str = "support::a_failed_test_leaves_logs_and_names_them";
+async fn failed_test_prints_the_folder_of_its_logs() -> anyhow::Result<()> {
+    const THIS: &str = "support::failed_test_prints_the_folder_of_its_logs";
     const FAIL_BY: &str = "MCSA_TEST_FAIL_BY";
-    // Run by itself, below, this very test is the one that fails.
+    // This test runs itself, below, as the test that fails.
     match std::env::var(FAIL_BY).as_deref() {
         Ok("error") => {
             let _cluster = Cluster::start("failed").await?;
@@ -146,22 +147,22 @@ async fn a_failed_test_leaves_logs_and_names_them() -> anyhow::Result<()> {
             let _cluster = Cluster::start("failed").await?;
             panic!("on purpose")
         }
-        Ok("pair") => {
-            pair().await;
+        Ok("shared") => {
+            shared_clusters().await;
             anyhow::bail!("on purpose")
         }
         _ => {}
     }
-    for (way, clusters) in [("error", 1), ("panic", 1), ("pair", 2)] {
+    for (failure, clusters) in [("error", 1), ("panic", 1), ("shared", 2)] {
         let this = std::env::current_exe()?;
-        let output = Command::new(this).env(FAIL_BY, way).args(["--exact", THIS]).output()?;
-        ensure!(output.status.code() == Some(101), "it did not fail by {way}: {output:?}");
-        let said = String::from_utf8(output.stderr)?;
-        let names = said.lines().filter(|line| line.contains(THIS));
-        let named: Vec<_> =
-            names.filter_map(|line| Some(PathBuf::from(line.split_once(" logs to ")?.1))).collect();
-        ensure!(named.len() == clusters, "failed by {way}, it names {named:?}: {said}");
-        for dir in named {
+        let output = Command::new(this).env(FAIL_BY, failure).args(["--exact", THIS]).output()?;
+        ensure!(output.status.code() == Some(101), "no failure by {failure}: {output:?}");
+        let stderr = String::from_utf8(output.stderr)?;
+        let lines = stderr.lines().filter(|line| line.contains(THIS));
+        let folders: Vec<_> =
+            lines.filter_map(|line| Some(PathBuf::from(line.split_once(" logs to ")?.1))).collect();
+        ensure!(folders.len() == clusters, "a failure by {failure} prints {folders:?}: {stderr}");
+        for dir in folders {
             ensure!(dir.join("kube-apiserver.log").metadata()?.len() > 0, "{} is empty", dir.display());
             std::fs::remove_dir_all(dir)?;
         }
@@ -170,7 +171,7 @@ async fn a_failed_test_leaves_logs_and_names_them() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_failed_start_names_component_and_log() {
+async fn error_of_a_failed_start_names_component_and_log() {
     let failed = Cluster::builder("c5").api_server_arg("--no-such-flag").start().await;
     let error = format!("{:#}", failed.expect_err("a flag that does not exist was accepted"));
     for part in
@@ -180,42 +181,42 @@ async fn a_failed_start_names_component_and_log() {
     }
     let log = error.split_whitespace().find(|word| word.ends_with("kube-apiserver.log"));
     let folder = log.and_then(|log| Path::new(log).parent()).expect("the error names the log");
-    assert!(folder.exists(), "the folder is there to be read");
-    std::fs::remove_dir_all(folder).expect("the folder is ours");
+    assert!(folder.exists(), "the folder with the log is removed");
+    std::fs::remove_dir_all(folder).expect("the folder can be removed");
 }
 
 #[tokio::test]
-async fn a_killed_process_leaves_no_component() -> anyhow::Result<()> {
+async fn components_end_with_a_killed_process() -> anyhow::Result<()> {
     let logs = tempfile::tempdir()?;
     let holder = Process::spawn("holder", &Command::new(example("hold_cluster")?), logs.path().join("log"))?;
-    let (dir, pids) = eventually("the cluster is held", async || held(&holder.log())).await;
+    let (dir, pids) = eventually("the cluster runs", async || parse_held(&holder.log())).await;
     for pid in &pids {
-        ensure!(is_gone(*pid).is_err(), "{pid} does not run");
+        ensure!(ensure_gone(*pid).is_err(), "process {pid} does not run");
     }
     holder.kill();
-    eventually("the components are gone", async || pids.iter().try_for_each(|pid| is_gone(*pid))).await;
+    eventually("the components are gone", async || pids.iter().try_for_each(|pid| ensure_gone(*pid))).await;
     eventually(
         "etcd's data is gone",
         async || {
-            if dir.join("etcd").exists() { Err("it is there") } else { Ok(()) }
+            if dir.join("etcd").exists() { Err("it exists") } else { Ok(()) }
         },
     )
     .await;
-    assert!(dir.join("kube-apiserver.log").exists(), "the logs are there to be read");
+    assert!(dir.join("kube-apiserver.log").exists(), "the logs are removed");
     Ok(std::fs::remove_dir_all(dir)?)
 }
 
 #[tokio::test]
-async fn a_kept_cluster_lives_until_it_is_stopped() -> anyhow::Result<()> {
+async fn kept_cluster_runs_until_its_stop_command() -> anyhow::Result<()> {
     let holder = Command::new(example("hold_cluster")?).arg("keep").stdin(Stdio::null()).output()?;
     ensure!(holder.status.success(), "{}", String::from_utf8_lossy(&holder.stderr));
     let output = String::from_utf8(holder.stdout)?;
-    let (dir, pids) = held(&output)?;
+    let (dir, pids) = parse_held(&output)?;
     let listed = kubectl(dir.join("kubeconfig"), ["get", "namespaces"]).await;
 
     let stop = output.lines().last().context("no stop command")?;
     ensure!(Command::new("sh").args(["-c", stop]).status()?.success(), "{stop}");
-    eventually("the components are gone", async || pids.iter().try_for_each(|pid| is_gone(*pid))).await;
+    eventually("the components are gone", async || pids.iter().try_for_each(|pid| ensure_gone(*pid))).await;
     assert!(!dir.exists());
     listed.map(drop)
 }
@@ -237,18 +238,18 @@ fn files(root: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-/// The folder and process ids that `hold_cluster` prints.
-fn held(output: &str) -> anyhow::Result<(PathBuf, Vec<u32>)> {
+/// The folder and process IDs that `hold_cluster` prints.
+fn parse_held(output: &str) -> anyhow::Result<(PathBuf, Vec<u32>)> {
     let mut lines = output.lines().skip_while(|line| !line.starts_with('/'));
     let dir = lines.next().with_context(|| format!("no folder in {output:?}"))?;
-    let pids = lines.next().context("no process ids yet")?;
+    let pids = lines.next().context("no process IDs")?;
     Ok((dir.into(), pids.split(' ').map(str::parse).collect::<Result<_, _>>()?))
 }
 
-/// A zombie counts as gone: whoever it was left to has not looked yet.
-fn is_gone(pid: u32) -> anyhow::Result<()> {
+/// Fails while the process exists. A zombie counts as gone: its new parent has not reaped it yet.
+fn ensure_gone(pid: u32) -> anyhow::Result<()> {
     let ps = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output()?;
     let state = String::from_utf8(ps.stdout)?;
-    ensure!(state.is_empty() || state.starts_with('Z'), "process {pid} is there, in state {state}");
+    ensure!(state.is_empty() || state.starts_with('Z'), "process {pid} still exists, in state {state}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What was installed is taken back: no pod is refused at any moment, and what is kept still works.
+//! Uninstalling: no pod is refused at any time, and what is kept still works.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,20 +9,20 @@ use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    Cluster, Imports, Process, Servants, eventually, install_and_link, kubemcsa, pod_lister,
-    pod_lister_import, program, takes_pods, tokens_minted_in,
+    Cluster, Daemons, Imports, Process, create_pod_lister, eventually, install_and_link, kubemcsa,
+    pod_lister_import, program, tokens_minted_in, wait_for_default_service_account,
 };
 use serde_json::{Value, json};
 
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
 const WITH_CERT_MANAGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/cert-manager");
 
-/// All kinds of objects that are installed, or made later.
+/// The kinds of objects that are installed, or created later.
 const KINDS: &str = "mutatingwebhookconfiguration,deployment,replicaset,pod,service,poddisruptionbudget,\
                      resourcequota,serviceaccount,clusterrole,clusterrolebinding,role,rolebinding,lease,\
                      validatingadmissionpolicy,validatingadmissionpolicybinding";
 
-/// A pod that names an import, in a namespace that has turned the webhook on.
+/// Creates a pod with an import, in a namespace in which the webhook is enabled.
 async fn create_pod(target: &Cluster, import: &str) -> anyhow::Result<()> {
     let pod = json!({
         "metadata": { "generateName": "p-", "annotations": { IMPORT_NAME: import } },
@@ -32,13 +32,13 @@ async fn create_pod(target: &Cluster, import: &str) -> anyhow::Result<()> {
     pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
         .await
         .map(drop)
-        .context("a pod is refused")
+        .context("creating a pod")
 }
 
-/// Uninstalls; whether that succeeded, and what was said.
+/// Uninstalls; returns whether that succeeded, and stderr.
 fn uninstall(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<(bool, String)> {
     let output = kubemcsa(kubeconfig, [&["uninstall", "--context", "c1"], args].concat())?;
-    ensure!(output.stdout.is_empty(), "stdout is for YAML");
+    ensure!(output.stdout.is_empty(), "uninstall printed to stdout");
     let said = String::from_utf8(output.stderr)?;
     ensure!(said.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")), "{said}");
     Ok((output.status.success(), said))
@@ -50,7 +50,7 @@ fn deleted(said: &str) -> Vec<String> {
     lines.filter_map(|line| line.strip_suffix(" deleted")).map(str::to_owned).collect()
 }
 
-/// What is left of the installation, beside what is kept.
+/// What is left of the installation, except for what is kept.
 async fn left(target: &Cluster) -> anyhow::Result<Vec<String>> {
     let ours = format!("app.kubernetes.io/part-of={SYSTEM_NAMESPACE}");
     let labelled = target.kubectl(["get", KINDS, "-A", "-l", &ours, "-o", "name"]).await?;
@@ -59,13 +59,13 @@ async fn left(target: &Cluster) -> anyhow::Result<Vec<String>> {
     Ok(labelled.lines().chain(made.lines()).map(str::to_owned).collect())
 }
 
-/// The same without what Kubernetes makes of it, which takes a moment.
+/// The same without objects that Kubernetes creates and deletes with a delay.
 async fn installed(target: &Cluster) -> anyhow::Result<Vec<String>> {
     let is_made = |line: &String| ["pod/", "replicaset.apps/"].iter().any(|kind| line.starts_with(kind));
     Ok(left(target).await?.into_iter().filter(|line| !is_made(line)).collect())
 }
 
-/// What is left when imports, links and namespace are to go as well.
+/// What is left if imports, links and the namespace are deleted, too.
 async fn left_of_all(target: &Cluster) -> anyhow::Result<Vec<String>> {
     let mut left = left(target).await?;
     for kind in ["namespace", "customresourcedefinition", "secret"] {
@@ -76,42 +76,42 @@ async fn left_of_all(target: &Cluster) -> anyhow::Result<Vec<String>> {
     Ok(left)
 }
 
-/// An installed and linked target with the namespace `life`, its source, and the kubeconfig of both.
-async fn scene() -> anyhow::Result<(Cluster, Cluster, std::path::PathBuf)> {
+/// An installed and linked target with the namespace `life`, its source, and a kubeconfig with both.
+async fn fixture() -> anyhow::Result<(Cluster, Cluster, std::path::PathBuf)> {
     let source = Cluster::builder("c2").audit_log().start();
     let (target, source) = tokio::try_join!(Cluster::start("c1"), source)?;
     let kubeconfig = install_and_link(&target, &source)?;
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     target.kubectl(["create", "namespace", "life"]).await?;
     target.kubectl(["label", "namespace", "life", "multicluster-service-account=enabled"]).await?;
-    takes_pods(&target, "life").await;
-    // Else its garbage collector learns of imports after half a minute.
+    wait_for_default_service_account(&target, "life").await;
+    // Otherwise, its garbage collector discovers imports only after 30 s.
     target.restart_controller_manager()?;
     Ok((target, source, kubeconfig))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> {
-    let (target, source, kubeconfig) = scene().await?;
+async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyhow::Result<()> {
+    let (target, source, kubeconfig) = fixture().await?;
     let imports = Imports::of(target.client(), "life");
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     imports.create(&pod_lister_import("i", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("i").await).await;
     create_pod(&target, "i").await?;
     let before = (imports.values("i-token").await?, installed(&target).await?);
-    eventually("the webhook is asked", async || match create_pod(&target, "absent").await {
-        Ok(()) => Err("a pod whose import is absent is created"),
+    eventually("the webhook is called", async || match create_pod(&target, "absent").await {
+        Ok(()) => Err("a pod with an absent import is admitted"),
         Err(_) => Ok(()),
     })
     .await;
 
     let (ok, all) = uninstall(&kubeconfig, &["--dry-run", "--delete-imports"])?;
     ensure!(ok && all.contains("secret/i-token -n life deleted (dry run)"), "{all}");
-    let (ok, rehearsed) = uninstall(&kubeconfig, &["--dry-run"])?;
-    ensure!(ok && deleted(&rehearsed).len() > 15 && !rehearsed.contains("life"), "{rehearsed}");
-    ensure!(installed(&target).await? == before.1, "a dry run has removed something");
+    let (ok, dry_run) = uninstall(&kubeconfig, &["--dry-run"])?;
+    ensure!(ok && deleted(&dry_run).len() > 15 && !dry_run.contains("life"), "{dry_run}");
+    ensure!(installed(&target).await? == before.1, "a dry run deleted something");
 
-    // All the while, pods are created; the webhook ends with its pods, as on a node.
+    // Pods are created all the time. The webhook ends when its pods are deleted, as on a node.
     let run = tokio::task::spawn_blocking({
         let kubeconfig = kubeconfig.clone();
         move || uninstall(&kubeconfig, &[])
@@ -124,7 +124,7 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
         }
         anyhow::Ok(created)
     };
-    let node = async {
+    let end_webhook = async {
         eventually("the webhook's pods are gone", async || {
             let webhook = "app.kubernetes.io/name=webhook";
             let pods = ["-n", SYSTEM_NAMESPACE, "get", "deployment,pod", "-l", webhook, "-o", "name"];
@@ -133,34 +133,34 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
             anyhow::Ok(())
         })
         .await;
-        servants.webhook.kill();
+        daemons.webhook.kill();
     };
-    let (created, ()) = tokio::join!(creating, node);
+    let (created, ()) = tokio::join!(creating, end_webhook);
     let created = created?;
     let (ok, said) = run.await??;
-    ensure!(ok && created > 0 && deleted(&said) == deleted(&rehearsed), "{created} pods: {said}");
+    ensure!(ok && created > 0 && deleted(&said) == deleted(&dry_run), "{created} pods: {said}");
     ensure!(
         said.contains("--delete-imports") && said.contains("kubemcsa unlink --source-only --target-name c1"),
         "{said}"
     );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
-    servants.importer.kill();
-    create_pod(&target, "absent").await.context("nobody is asked any more")?;
-    ensure!(imports.values("i-token").await? == before.0, "the credential was touched");
+    daemons.importer.kill();
+    create_pod(&target, "absent").await.context("the webhook is still called")?;
+    ensure!(imports.values("i-token").await? == before.0, "the credential changed");
     let (ok, said) = uninstall(&kubeconfig, &[])?;
     ensure!(ok && said.contains("nothing to delete") && said.contains("kept: 1 import"), "{said}");
 
-    // Installed again, it goes on where it was.
+    // A new installation continues with the existing imports.
     let minted = tokens_minted_in(&source, "lister")?;
     let args = ["install", "--context", "c1", "--no-wait"];
     ensure!(kubemcsa(&kubeconfig, args)?.status.success());
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     imports.create(&pod_lister_import("next", "c2", "lister")).await?;
     eventually("the next import is ready", async || imports.ready("next").await).await;
     imports.ready("i").await?;
-    ensure!(imports.values("i-token").await? == before.0, "a token was minted that was not due");
+    ensure!(imports.values("i-token").await? == before.0, "a token that was not due was minted");
     ensure!(tokens_minted_in(&source, "lister")? == minted + 1, "more than one token for one import");
-    drop(servants);
+    drop(daemons);
 
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
     ensure!(ok, "{said}");
@@ -180,53 +180,53 @@ async fn what_was_installed_goes_and_what_is_kept_works() -> anyhow::Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whenever_it_is_killed_the_next_run_finishes() -> anyhow::Result<()> {
-    let (target, _source, kubeconfig) = scene().await?;
+async fn interrupted_uninstall_is_completed_by_the_next_run() -> anyhow::Result<()> {
+    let (target, _source, kubeconfig) = fixture().await?;
     let imports = Imports::of(target.client(), "life");
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     for name in ["i", "j", "k"] {
         imports.create(&pod_lister_import(name, "c2", "lister")).await?;
         eventually(format!("{name} is ready"), async || imports.ready(name).await).await;
     }
-    drop(servants);
-    let mut told = String::new();
+    drop(daemons);
+    let mut logs = String::new();
     for lines in [1, 2, 5, 13, 21, 24] {
         let mut command = Command::new(program("kubemcsa")?);
         command.env("KUBECONFIG", &kubeconfig).args(["uninstall", "--context", "c1", "--delete-imports"]);
         let log = target.dir().join(format!("uninstall-{lines}.log"));
         let run = Process::spawn(format!("uninstall-{lines}"), &command, log)?;
-        let is_far = || {
+        let has_progressed = || {
             let said = run.log().lines().count();
             ensure!(said >= lines || !run.is_running(), "{said} lines");
             anyhow::Ok(())
         };
-        eventually("it is on its way", async || is_far()).await;
+        eventually("the run has printed some lines", async || has_progressed()).await;
         run.kill();
-        told += &run.log();
+        logs += &run.log();
         create_pod(&target, "i").await?;
     }
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
     ensure!(
-        (told + &said).contains("c2 still trusts this cluster"),
-        "no run said who still trusts the target: {said}"
+        (logs + &said).contains("c2 still trusts this cluster"),
+        "no run reported that c2 still trusts the target: {said}"
     );
     ensure!(ok && left_of_all(&target).await?.is_empty(), "{:?}: {said}", left_of_all(&target).await?);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn secrets_go_without_the_garbage_collector() -> anyhow::Result<()> {
-    let (target, _source, kubeconfig) = scene().await?;
+async fn secrets_are_deleted_without_the_garbage_collector() -> anyhow::Result<()> {
+    let (target, _source, kubeconfig) = fixture().await?;
     let imports = Imports::of(target.client(), "life");
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     imports.create(&pod_lister_import("i", "c2", "lister")).await?;
     eventually("the import is ready", async || imports.ready("i").await).await;
-    drop(servants);
+    drop(daemons);
     let theirs = json!({ "metadata": { "name": "theirs", "labels": { IMPORT_NAME: "i" } } });
     imports.secrets.create(&PostParams::default(), &serde_json::from_value(theirs)?).await?;
     target.controller_manager().kill();
 
-    // Nobody empties the namespace either: that is said.
+    // Without the controller manager, the namespace is not emptied, which is reported.
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
     ensure!(!ok && said.contains("namespace multicluster-service-account still exists after 2 s"), "{said}");
     let secrets = imports.secrets.list(&Default::default()).await?.items;
@@ -240,12 +240,12 @@ async fn secrets_go_without_the_garbage_collector() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
+async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
     let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
     ensure!(ok && said.lines().count() == 1 && said.contains("nothing to delete"), "{said}");
 
-    // Half of an installation, and in it someone else's Service of our name.
+    // A partial installation, with another user's Service of the same name.
     let manifest = |name: &str| format!("{MANIFESTS}/{name}.yaml");
     target.kubectl(["apply", "-f", &manifest("namespace")]).await?;
     target.kubectl(["apply", "-f", &manifest("importer")]).await?;
@@ -267,7 +267,7 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
         target.kubectl([&system[..], &["delete", theirs]].concat()).await?;
     }
 
-    // A configuration that is not marked as ours calls our webhook: without it, pods would be refused.
+    // Another configuration calls our webhook: if the webhook were removed, pods would be refused.
     target.kubectl(["apply", "-k", MANIFESTS]).await?;
     let label = ["mutatingwebhookconfiguration", "multicluster-service-account-webhook"];
     target.kubectl([&["label"], &label[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
@@ -275,7 +275,7 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     let (ok, said) = uninstall(target.kubeconfig(), &[])?;
     ensure!(!ok && said.contains("delete mutatingwebhookconfiguration"), "{said}");
     ensure!(installed(&target).await? == all, "something was removed");
-    // Whatever its name.
+    // The same with another name.
     let mut copy: Value =
         serde_json::from_str(&target.kubectl([&["get", "-o", "json"], &label[..]].concat()).await?)?;
     copy["metadata"] = json!({ "name": "their-own" });
@@ -287,7 +287,7 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     ensure!(!ok && said.contains("delete mutatingwebhookconfiguration their-own"), "{said}");
     target.kubectl(["delete", label[0], "their-own"]).await?;
 
-    // The definition is another program's, and so may imports be.
+    // If the CRD is part of another program, so may be the imports.
     let definition = ["customresourcedefinition", "serviceaccountimports.multicluster.admiralty.io"];
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of=shop"]].concat()).await?;
     let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
@@ -295,7 +295,7 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     target.kubectl(["get", "namespace", SYSTEM_NAMESPACE]).await?;
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
 
-    // The cluster is a source, too: its targets need the namespace.
+    // If the cluster is also a source, its targets need the namespace.
     target.kubectl([&system[..], &["create", "serviceaccount", "c9"]].concat()).await?;
     let annotate = ["annotate", "serviceaccount", "c9", "multicluster.admiralty.io/target-uid=u"];
     target.kubectl([&system[..], &annotate].concat()).await?;
@@ -303,7 +303,7 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     ensure!(ok && said.contains("the identities of c9"), "{said}");
     target.kubectl([&system[..], &["delete", "serviceaccount", "c9"]].concat()).await?;
 
-    // Something in it has a finalizer: that is said, and the next run goes on.
+    // A finalizer in the namespace is reported, and the next run continues.
     let held = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "namespace": SYSTEM_NAMESPACE, "name": "held", "finalizers": ["example.com/held"] },
@@ -320,7 +320,7 @@ async fn what_is_someone_else_s_stays() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Defines kinds of other programs, of which anything may be said.
+/// Creates CRDs of other programs, without a schema.
 async fn define(target: &Cluster, group: &str, version: &str, kinds: &[&str]) -> anyhow::Result<()> {
     for kind in kinds {
         let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
@@ -346,7 +346,7 @@ async fn define(target: &Cluster, group: &str, version: &str, kinds: &[&str]) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_added_to_it_goes_with_it() -> anyhow::Result<()> {
+async fn optional_objects_are_removed_too() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
     define(&target, "cert-manager.io", "v1", &["Certificate", "Issuer"]).await?;
     define(&target, "monitoring.coreos.com", "v1", &["PodMonitor", "PrometheusRule"]).await?;
@@ -358,7 +358,7 @@ async fn what_was_added_to_it_goes_with_it() -> anyhow::Result<()> {
         let annotation = format!("cert-manager.io/certificate-name={certificate}");
         target.kubectl([&system[..], &["annotate", "secret", secret, &annotation]].concat()).await?;
     }
-    // Confined since, by Roles in some namespaces.
+    // Confined to a namespace later.
     target.kubectl(["create", "namespace", "team"]).await?;
     let args = ["install", "--context", "c1", "--no-wait", "--namespaces", "team"];
     ensure!(kubemcsa(target.kubeconfig(), args)?.status.success());

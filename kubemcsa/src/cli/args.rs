@@ -17,7 +17,7 @@ use crate::commands::{
 /// Exit codes: 0 success, 1 failure, 2 wrong usage.
 #[derive(Debug, clap::Parser)]
 #[command(name = "kubemcsa", version, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -91,12 +91,12 @@ enum Command {
 
 impl Cli {
     /// Parses the command line; exits if it is wrong.
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let matches = Self::command().bin_name(program::name()).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Install(args) => install::run(args).await,
             Command::Uninstall(args) => uninstall::run(args).await,
@@ -119,7 +119,7 @@ impl Cli {
 }
 
 /// Prints wrong usage as clap prints its own, and exits.
-pub fn exit(usage: &Usage) -> ! {
+pub(crate) fn exit(usage: &Usage) -> ! {
     let mut cli = Cli::command().bin_name(program::name());
     cli.build();
     let mut fallback = cli.clone();

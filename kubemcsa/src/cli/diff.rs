@@ -10,7 +10,7 @@ use crate::cluster::apply;
 const CONTEXT: usize = 3;
 
 /// The difference between two versions of an object; empty if there is none. `None`: the object doesn't exist.
-pub fn diff(
+pub(crate) fn diff(
     name: &str,
     before: Option<&DynamicObject>,
     after: Option<&DynamicObject>,

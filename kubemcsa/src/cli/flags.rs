@@ -9,7 +9,7 @@ use crate::cluster::kubeconfig::{ChosenContext, contexts};
 
 /// Selects a target.
 #[derive(Clone, Debug, clap::Args)]
-pub struct TargetArgs {
+pub(crate) struct TargetArgs {
     /// Context of the target [default: the current one]
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(contexts))]
     context: Option<String>,
@@ -21,7 +21,7 @@ pub struct TargetArgs {
 
 impl TargetArgs {
     /// The selected context, and a connection to its cluster.
-    pub async fn connect(&self) -> anyhow::Result<(ChosenContext, Cluster)> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<(ChosenContext, Cluster)> {
         let chosen = ChosenContext::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--")?;
         let cluster = chosen.connect().await?;
         Ok((chosen, cluster))

@@ -15,7 +15,7 @@ use crate::cluster::apply::Outcome;
 
 /// Format of printed objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// YAML documents.
     Yaml,
 }
@@ -25,35 +25,35 @@ const FAILED: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
 /// Prints a line about a cluster.
-pub fn info(cluster: &str, text: &str) {
+pub(crate) fn info(cluster: &str, text: &str) {
     let text = program::rename_commands(text);
     drop(writeln!(anstream::stderr(), "{CLUSTER}{cluster}{CLUSTER:#}  {text}"));
 }
 
 /// Prints a warning about a cluster.
-pub fn warn(cluster: &str, text: &str) {
+pub(crate) fn warn(cluster: &str, text: &str) {
     info(cluster, &format!("{WARNING}warning:{WARNING:#} {text}"));
 }
 
 /// Prints a failure that doesn't stop the command.
-pub fn failed(cluster: &str, text: &str) {
+pub(crate) fn failed(cluster: &str, text: &str) {
     info(cluster, &format!("{FAILED}failed:{FAILED:#} {text}"));
 }
 
 /// Prints an error as a warning. The error begins with the name of its cluster.
-pub fn warn_of(error: &impl Display) {
+pub(crate) fn warn_of(error: &impl Display) {
     let message = error.to_string();
     let (cluster, text) = message.split_once(": ").unwrap_or(("", &message));
     warn(cluster, text);
 }
 
 /// Prints what was done to an object, which `reference` names as kubectl does.
-pub fn outcome(cluster: &str, reference: &str, outcome: Outcome) {
+pub(crate) fn outcome(cluster: &str, reference: &str, outcome: Outcome) {
     info(cluster, &format!("{reference} {}", styled_outcome(outcome)));
 }
 
 /// Prints what a dry run would do to an object.
-pub fn dry_run(cluster: &str, reference: &str, outcome: Outcome) {
+pub(crate) fn dry_run(cluster: &str, reference: &str, outcome: Outcome) {
     info(cluster, &format!("{reference} {} (dry run)", styled_outcome(outcome)));
 }
 
@@ -67,33 +67,33 @@ fn styled_outcome(outcome: Outcome) -> String {
 }
 
 /// Prints lines to paste, without the name of a cluster.
-pub fn paste(text: &str) {
+pub(crate) fn paste(text: &str) {
     drop(writeln!(anstream::stderr(), "\n{}", program::rename_commands(text)));
 }
 
 /// Prints a JSON document.
-pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     text(&format!("{}\n", serde_json::to_string_pretty(value).context("can't write JSON")?))
 }
 
 /// Prints a YAML document.
-pub fn yaml(value: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn yaml(value: &impl Serialize) -> anyhow::Result<()> {
     text(&serde_saphyr::to_string(value).context("can't write YAML")?)
 }
 
 /// Prints one of several YAML documents, after a comment.
-pub fn document(comment: &str, value: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn document(comment: &str, value: &impl Serialize) -> anyhow::Result<()> {
     text(&format!("---\n# {comment}\n"))?;
     yaml(value)
 }
 
 /// Prints text to stdout. If the reader has exited (`| head`), this is an error, not a panic.
-pub fn text(text: &str) -> anyhow::Result<()> {
+pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     write(io::stdout().lock(), text)
 }
 
 /// Prints text to stdout, with colors if it is a terminal.
-pub fn styled(text: &str) -> anyhow::Result<()> {
+pub(crate) fn styled(text: &str) -> anyhow::Result<()> {
     write(anstream::stdout().lock(), text)
 }
 

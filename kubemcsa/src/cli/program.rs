@@ -11,12 +11,12 @@ const NAME: &str = "kubemcsa";
 static INVOKED_AS: LazyLock<&str> =
     LazyLock::new(|| name_of(&std::env::args_os().next().unwrap_or_default()));
 
-pub fn name() -> &'static str {
+pub(crate) fn name() -> &'static str {
     *INVOKED_AS
 }
 
 /// Replaces `kubemcsa` in the commands of a message.
-pub fn rename_commands(text: &str) -> Cow<'_, str> {
+pub(crate) fn rename_commands(text: &str) -> Cow<'_, str> {
     rename_commands_to(text, name())
 }
 

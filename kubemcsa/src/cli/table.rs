@@ -11,7 +11,7 @@ use crate::cli::output;
 
 /// Format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TableFormat {
+pub(crate) enum TableFormat {
     /// A JSON array with all fields.
     Json,
     /// The same in YAML.
@@ -21,17 +21,17 @@ pub enum TableFormat {
 }
 
 /// A column: its title, and which tables have it.
-pub type Column = (&'static str, Width);
+pub(crate) type Column = (&'static str, Width);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
+pub(crate) enum Width {
     Any,
     /// Only the wide table.
     Wide,
 }
 
 /// A row; JSON and YAML serialize it.
-pub trait Row: Serialize {
+pub(crate) trait Row: Serialize {
     const COLUMNS: &'static [Column];
 
     /// One cell for each column.
@@ -40,17 +40,17 @@ pub trait Row: Serialize {
 
 /// A cell. An empty one is printed as a dash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cell {
+pub(crate) struct Cell {
     text: String,
     style: Style,
 }
 
 impl Cell {
-    pub fn good(text: impl Into<String>) -> Self {
+    pub(crate) fn good(text: impl Into<String>) -> Self {
         Self { text: text.into(), style: AnsiColor::Green.on_default() }
     }
 
-    pub fn bad(text: impl Into<String>) -> Self {
+    pub(crate) fn bad(text: impl Into<String>) -> Self {
         Self { text: text.into(), style: AnsiColor::Red.on_default() }
     }
 }
@@ -62,7 +62,7 @@ impl<T: Into<String>> From<T> for Cell {
 }
 
 /// Prints rows; instead of an empty table, prints the message `empty` to stderr.
-pub fn print<R: Row>(
+pub(crate) fn print<R: Row>(
     rows: &[R],
     format: Option<TableFormat>,
     cluster: &str,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 /// A duration in its two largest units, as kubectl prints it: `1h`, `23h59m`. Rounded to the minute.
-pub fn human(duration: SignedDuration) -> String {
+pub(crate) fn human(duration: SignedDuration) -> String {
     // A new token of one hour has slightly less than an hour left.
     let minutes = (duration.as_secs().max(0) + 30) / 60;
     let unit = |count: i64, unit: &str| (count != 0).then(|| format!("{count}{unit}"));
@@ -15,12 +15,12 @@ pub fn human(duration: SignedDuration) -> String {
 }
 
 /// RFC 3339, without fractions of a second.
-pub fn to_the_second(time: Timestamp) -> String {
+pub(crate) fn to_the_second(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Parses the duration of a flag, such as 90s.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let example = || "a duration such as 90s or 5m".to_owned();
     let duration: SignedDuration = text.parse().map_err(|_| example())?;
     Duration::try_from(duration).map_err(|_| example())

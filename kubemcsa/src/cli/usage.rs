@@ -2,7 +2,7 @@
 
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]
-pub struct Usage {
-    pub command: &'static str,
-    pub problem: &'static str,
+pub(crate) struct Usage {
+    pub(crate) command: &'static str,
+    pub(crate) problem: &'static str,
 }

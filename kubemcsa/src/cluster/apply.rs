@@ -8,11 +8,11 @@ use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, object};
 
 /// Field manager of all applied objects. Only a link's Secret has the importer's, which takes it over.
-pub const FIELD_MANAGER: &str = "kubemcsa";
+pub(crate) const FIELD_MANAGER: &str = "kubemcsa";
 
 /// What was done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Created,
     Configured,
     Unchanged,
@@ -21,7 +21,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The word that kubectl prints.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Configured => "configured",
@@ -33,13 +33,16 @@ impl Outcome {
 
 /// The result of applying an object.
 #[derive(Debug)]
-pub struct Applied {
-    pub outcome: Outcome,
-    pub stored: DynamicObject,
+pub(crate) struct Applied {
+    pub(crate) outcome: Outcome,
+    pub(crate) stored: DynamicObject,
 }
 
 /// Reads the object with the same kind, namespace and name. `None`: it doesn't exist.
-pub async fn read(cluster: &Cluster, object: &DynamicObject) -> Result<Option<DynamicObject>, CallError> {
+pub(crate) async fn read(
+    cluster: &Cluster,
+    object: &DynamicObject,
+) -> Result<Option<DynamicObject>, CallError> {
     let doing = format!("read {}", object::title(object));
     match cluster.call(&doing, api(cluster, object).get(&object.name_any())).await {
         Ok(stored) => Ok(Some(stored)),
@@ -50,7 +53,7 @@ pub async fn read(cluster: &Cluster, object: &DynamicObject) -> Result<Option<Dy
 }
 
 /// Whether the object exists. Fails if it is being deleted.
-pub async fn exists(cluster: &Cluster, object: &DynamicObject) -> anyhow::Result<bool> {
+pub(crate) async fn exists(cluster: &Cluster, object: &DynamicObject) -> anyhow::Result<bool> {
     let Some(stored) = read(cluster, object).await? else { return Ok(false) };
     if stored.metadata.deletion_timestamp.is_some() {
         anyhow::bail!(
@@ -62,21 +65,21 @@ pub async fn exists(cluster: &Cluster, object: &DynamicObject) -> anyhow::Result
     Ok(true)
 }
 
-pub async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<Applied, CallError> {
+pub(crate) async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<Applied, CallError> {
     patch(cluster, object, &PatchParams::apply(FIELD_MANAGER).force()).await
 }
 
 /// An object before and after a dry run.
 #[derive(Clone, Debug)]
-pub struct DryRun {
+pub(crate) struct DryRun {
     /// `None`: it doesn't exist.
-    pub before: Option<DynamicObject>,
+    pub(crate) before: Option<DynamicObject>,
     /// `None`: it would be deleted.
-    pub after: Option<DynamicObject>,
+    pub(crate) after: Option<DynamicObject>,
 }
 
 impl DryRun {
-    pub fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match (&self.before, &self.after) {
             (None, _) => Outcome::Created,
             (Some(_), None) => Outcome::Deleted,
@@ -87,7 +90,7 @@ impl DryRun {
 }
 
 /// A server-side dry run of [`apply`].
-pub async fn dry_run(cluster: &Cluster, object: &DynamicObject) -> Result<DryRun, CallError> {
+pub(crate) async fn dry_run(cluster: &Cluster, object: &DynamicObject) -> Result<DryRun, CallError> {
     let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
     let before = read(cluster, object).await?;
     let after = match patch(cluster, object, &params).await {
@@ -123,7 +126,7 @@ fn are_equal(before: &DynamicObject, after: &DynamicObject) -> bool {
 
 /// The fields that users write. The resource version doesn't show a change: a dry run keeps it, and controllers that
 /// write the status change it.
-pub fn user_fields(object: &DynamicObject) -> DynamicObject {
+pub(crate) fn user_fields(object: &DynamicObject) -> DynamicObject {
     let mut object = object.clone();
     object.metadata.resource_version = None;
     object.metadata.managed_fields = None;
@@ -135,7 +138,7 @@ pub fn user_fields(object: &DynamicObject) -> DynamicObject {
 }
 
 /// The API for the object's kind and namespace.
-pub fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObject> {
+pub(crate) fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObject> {
     let resource = object::resource(object);
     match object.namespace() {
         Some(namespace) => Api::namespaced_with(cluster.client.clone(), &namespace, &resource),

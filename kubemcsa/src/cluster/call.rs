@@ -8,38 +8,38 @@ use kube::config::{AuthInfo, ExecConfig};
 use mcsa_runtime::errors;
 
 /// Longest duration of a call.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {}", call.cluster, self.explain())]
-pub struct CallError {
+pub(crate) struct CallError {
     call: Box<Call>,
     problem: Problem,
 }
 
 /// What was tried.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// The cluster's name.
-    pub cluster: String,
+    pub(crate) cluster: String,
     /// URL of its API server.
-    pub address: String,
+    pub(crate) address: String,
     /// The user, such as `context c1`.
-    pub identity: String,
+    pub(crate) identity: String,
     /// The user's credential plugin.
-    pub plugin: Plugin,
+    pub(crate) plugin: Plugin,
     /// A verb and its object.
-    pub doing: String,
+    pub(crate) doing: String,
 }
 
 /// A credential plugin of a kubeconfig, without its arguments and variables, which may be secret.
 #[derive(Clone, Debug, Default)]
-pub struct Plugin {
+pub(crate) struct Plugin {
     /// Empty: there is no plugin.
-    pub command: String,
+    pub(crate) command: String,
     /// The kubeconfig's hint how to install it.
-    pub install_hint: Option<String>,
+    pub(crate) install_hint: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,37 +61,37 @@ enum Problem {
 }
 
 impl Call {
-    pub fn failed(self, error: &kube::Error) -> CallError {
+    pub(crate) fn failed(self, error: &kube::Error) -> CallError {
         CallError { problem: classify(error, &self.plugin), call: Box::new(self) }
     }
 
-    pub fn timed_out(self) -> CallError {
+    pub(crate) fn timed_out(self) -> CallError {
         CallError { problem: Problem::Deadline, call: Box::new(self) }
     }
 }
 
 impl CallError {
     /// There was no response, or the server's certificate is not trusted.
-    pub fn is_unreachable(&self) -> bool {
+    pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self.problem, Problem::Deadline | Problem::Unreachable(_) | Problem::Certificate(_))
     }
 
     /// The object or its resource doesn't exist.
-    pub fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         matches!(self.problem, Problem::Api { code: 404, .. })
     }
 
     /// The object already exists, or has changed since it was read.
-    pub fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         matches!(self.problem, Problem::Api { code: 409, .. })
     }
 
-    pub fn is_unauthorized(&self) -> bool {
+    pub(crate) fn is_unauthorized(&self) -> bool {
         self.problem == Problem::Unauthorized
     }
 
     /// The API server's message, if it refused the call.
-    pub fn refusal(&self) -> Option<&str> {
+    pub(crate) fn refusal(&self) -> Option<&str> {
         match &self.problem {
             Problem::Forbidden(message) => Some(message),
             _ => None,
@@ -130,7 +130,7 @@ impl CallError {
 }
 
 impl Plugin {
-    pub fn of(user: &AuthInfo) -> Self {
+    pub(crate) fn of(user: &AuthInfo) -> Self {
         let command = |exec: &ExecConfig| exec.command.clone().unwrap_or_default();
         Self {
             command: user.exec.as_ref().map(command).unwrap_or_default(),

@@ -13,7 +13,7 @@ use crate::manifests;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Waits until the CRD is established and imports can be listed.
-pub async fn wait_until_established(cluster: &Cluster, timeout: Duration) -> anyhow::Result<()> {
+pub(crate) async fn wait_until_established(cluster: &Cluster, timeout: Duration) -> anyhow::Result<()> {
     let crd = manifests::crd()?;
     let imports: Api<ServiceAccountImport> = Api::all(cluster.client.clone());
     let deadline = Instant::now() + timeout;
@@ -47,7 +47,7 @@ fn is_established(status: &serde_json::Value) -> bool {
 }
 
 /// The conditions that are not true, in one line.
-pub fn conditions(status: &serde_json::Value) -> String {
+pub(crate) fn conditions(status: &serde_json::Value) -> String {
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let lines: Vec<_> = conditions

@@ -7,17 +7,17 @@ use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, apply, object};
 
 /// Deletes an object; the garbage collector deletes what it owns. Succeeds if the object doesn't exist.
-pub async fn delete(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
+pub(crate) async fn delete(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
     delete_with(cluster, stored, params(stored.uid(), None)).await
 }
 
 /// A server-side dry run of [`delete`].
-pub async fn dry_run(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
+pub(crate) async fn dry_run(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
     delete_with(cluster, stored, params(stored.uid(), None).dry_run()).await
 }
 
 /// Like [`delete`], but fails with a conflict if the object changed since it was read: it may have another owner.
-pub async fn delete_unchanged(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
+pub(crate) async fn delete_unchanged(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
     delete_with(cluster, stored, params(stored.uid(), stored.resource_version())).await
 }
 

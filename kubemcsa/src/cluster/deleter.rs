@@ -11,24 +11,24 @@ use crate::cluster::deletion::wait_until_deleted;
 use crate::cluster::{Cluster, delete, object};
 
 /// Concurrent deletions.
-pub const CONCURRENCY: usize = 16;
+pub(crate) const CONCURRENCY: usize = 16;
 
-pub struct Deleter {
-    pub cluster: Cluster,
+pub(crate) struct Deleter {
+    pub(crate) cluster: Cluster,
     /// How long to wait until an object is deleted.
-    pub timeout: Duration,
-    pub dry_run: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) dry_run: bool,
     /// Number of reported objects.
-    pub deleted: usize,
+    pub(crate) deleted: usize,
 }
 
 impl Deleter {
-    pub fn new(cluster: Cluster, timeout: Duration, dry_run: bool) -> Self {
+    pub(crate) fn new(cluster: Cluster, timeout: Duration, dry_run: bool) -> Self {
         Self { cluster, timeout, dry_run, deleted: 0 }
     }
 
     /// Deletes an object, and waits until the API server has removed it.
-    pub async fn delete(&mut self, object: &DynamicObject) -> anyhow::Result<()> {
+    pub(crate) async fn delete(&mut self, object: &DynamicObject) -> anyhow::Result<()> {
         if !self.dry_run {
             delete::delete(&self.cluster, object).await?;
             wait_until_deleted(&self.cluster, object, self.timeout).await?;
@@ -38,7 +38,7 @@ impl Deleter {
     }
 
     /// Deletes objects concurrently, without waiting: they have no finalizers.
-    pub async fn delete_all(&mut self, objects: &[DynamicObject]) -> anyhow::Result<()> {
+    pub(crate) async fn delete_all(&mut self, objects: &[DynamicObject]) -> anyhow::Result<()> {
         if !self.dry_run {
             let deletions = objects.iter().map(|object| delete::delete(&self.cluster, object));
             stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
@@ -48,7 +48,7 @@ impl Deleter {
     }
 
     /// Counts and reports a deleted object.
-    pub fn record(&mut self, object: &DynamicObject) {
+    pub(crate) fn record(&mut self, object: &DynamicObject) {
         self.deleted += 1;
         let print = if self.dry_run { output::dry_run } else { output::outcome };
         print(&self.cluster.name, &object::reference(object), Outcome::Deleted);

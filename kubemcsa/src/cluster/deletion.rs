@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, apply, object};
 
-pub const INTERVAL: Duration = Duration::from_millis(200);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Waits until the object with this UID is deleted.
-pub async fn wait_until_deleted(
+pub(crate) async fn wait_until_deleted(
     cluster: &Cluster,
     object: &DynamicObject,
     timeout: Duration,
@@ -29,7 +29,7 @@ pub async fn wait_until_deleted(
 }
 
 /// The error message after the timeout.
-pub fn still_exists(cluster: &Cluster, stored: &DynamicObject, timeout: Duration) -> String {
+pub(crate) fn still_exists(cluster: &Cluster, stored: &DynamicObject, timeout: Duration) -> String {
     let (title, seconds) = (object::title(stored), timeout.as_secs());
     format!(
         "{}: {title} still exists after {seconds} s: {}; fix this, then run this again",

@@ -15,29 +15,29 @@ use mcsa_credentials::proxy;
 
 /// A context with its cluster and user.
 #[derive(Clone, Debug, Default)]
-pub struct ChosenContext {
+pub(crate) struct ChosenContext {
     /// The kubeconfig file, if a flag names it.
-    pub file: Option<PathBuf>,
-    pub context: String,
-    pub namespace: Option<String>,
-    pub cluster_name: String,
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) context: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) cluster_name: String,
     /// URL of the API server.
-    pub server: String,
+    pub(crate) server: String,
     /// CAs in PEM; `None`: those of the system.
-    pub ca_bundle: Option<String>,
+    pub(crate) ca_bundle: Option<String>,
     /// Whether the certificate is not verified.
-    pub insecure: bool,
-    pub tls_server_name: Option<String>,
+    pub(crate) insecure: bool,
+    pub(crate) tls_server_name: Option<String>,
     /// Proxy between this machine and the API server.
-    pub proxy_url: Option<String>,
-    pub cluster: Cluster,
-    pub user: AuthInfo,
+    pub(crate) proxy_url: Option<String>,
+    pub(crate) cluster: Cluster,
+    pub(crate) user: AuthInfo,
 }
 
 /// No context could be selected.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
-pub struct ContextError {
+pub(crate) struct ContextError {
     place: String,
     problem: Problem,
 }
@@ -70,7 +70,11 @@ enum Problem {
 impl ChosenContext {
     /// Selects the context that the flags name, or the current one. `flags` is the prefix of the flags in messages:
     /// `--target-` or `--`.
-    pub fn load(file: Option<&Path>, context: Option<&str>, flags: &str) -> Result<Self, ContextError> {
+    pub(crate) fn load(
+        file: Option<&Path>,
+        context: Option<&str>,
+        flags: &str,
+    ) -> Result<Self, ContextError> {
         let kubeconfig = read(file, flags)?;
         Self::choose(kubeconfig, context, flags)
             .map(|chosen| Self { file: file.map(Path::to_owned), ..chosen })
@@ -78,12 +82,12 @@ impl ChosenContext {
     }
 
     /// Connects, and uses the kubeconfig's name of the cluster.
-    pub async fn connect(&self) -> anyhow::Result<crate::cluster::Cluster> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<crate::cluster::Cluster> {
         self.connect_as(&self.cluster_name).await
     }
 
     /// Connects, and uses this name of the cluster. A credential plugin that waits for the user blocks no other task.
-    pub async fn connect_as(&self, name: &str) -> anyhow::Result<crate::cluster::Cluster> {
+    pub(crate) async fn connect_as(&self, name: &str) -> anyhow::Result<crate::cluster::Cluster> {
         let (name, identity) = (name.to_owned(), format!("context {}", self.context));
         let config = self.config()?;
         let connect = move || crate::cluster::Cluster::new(&name, &identity, config);
@@ -136,7 +140,7 @@ impl ChosenContext {
     }
 
     /// The connection settings for this machine.
-    pub fn config(&self) -> Result<Config, ContextError> {
+    pub(crate) fn config(&self) -> Result<Config, ContextError> {
         self.try_config().map_err(|problem| ContextError {
             place: files::describe(&files::paths(self.file.as_deref())),
             problem: Problem::Unusable(self.context.clone(), problem),
@@ -156,7 +160,7 @@ impl ChosenContext {
     }
 
     /// The kubectl command with the flags for this context.
-    pub fn kubectl(&self) -> String {
+    pub(crate) fn kubectl(&self) -> String {
         let file =
             self.file.as_ref().map(|file| format!(" --kubeconfig {}", shell_quote(&file.to_string_lossy())));
         format!("kubectl{} --context {}", file.unwrap_or_default(), shell_quote(&self.context))
@@ -164,13 +168,13 @@ impl ChosenContext {
 }
 
 /// Reads the kubeconfig that a flag names, or that kubectl would read. `flags`: see [`ChosenContext::load`].
-pub fn read(file: Option<&Path>, flags: &str) -> Result<Kubeconfig, ContextError> {
+pub(crate) fn read(file: Option<&Path>, flags: &str) -> Result<Kubeconfig, ContextError> {
     files::read(&files::paths(file), flags)
         .map_err(|(paths, problem)| ContextError { place: files::describe(&paths), problem })
 }
 
 /// The contexts, for shell completion.
-pub fn contexts() -> Vec<CompletionCandidate> {
+pub(crate) fn contexts() -> Vec<CompletionCandidate> {
     read(None, "--")
         .map(|kubeconfig| kubeconfig.contexts)
         .unwrap_or_default()
@@ -183,7 +187,7 @@ pub fn contexts() -> Vec<CompletionCandidate> {
 }
 
 /// Quotes a word for a shell.
-pub fn shell_quote(word: &str) -> String {
+pub(crate) fn shell_quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

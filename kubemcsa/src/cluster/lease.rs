@@ -13,14 +13,14 @@ use crate::cluster::call::CallError;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
-pub async fn read(cluster: &Cluster) -> Result<Option<Lease>, CallError> {
+pub(crate) async fn read(cluster: &Cluster) -> Result<Option<Lease>, CallError> {
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
     cluster.call(&format!("read lease {SYSTEM_NAMESPACE}/importer"), leases.get_opt("importer")).await
 }
 
 /// Whether a replica holds the Lease. Clocks may differ: if the Lease looks expired, waits for a renewal, but no longer
 /// than its duration or `timeout`.
-pub async fn is_renewed(cluster: &Cluster, first: &Lease, timeout: Duration) -> bool {
+pub(crate) async fn is_renewed(cluster: &Cluster, first: &Lease, timeout: Duration) -> bool {
     let Some(spec) = &first.spec else { return false };
     let seconds = spec.lease_duration_seconds.unwrap_or_default().max(0);
     let is_held = |lease: &Lease| {

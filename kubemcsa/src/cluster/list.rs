@@ -14,12 +14,12 @@ use crate::cluster::{Cluster, object};
 const PAGE: u32 = 500;
 
 /// Selects the Secrets and imports of links.
-pub fn links() -> ListParams {
+pub(crate) fn links() -> ListParams {
     ListParams::default().labels(&format!("{LINK_LABEL}=true"))
 }
 
 /// The API of a namespace, or of all.
-pub fn within<K>(cluster: &Cluster, namespace: Option<&str>) -> Api<K>
+pub(crate) fn within<K>(cluster: &Cluster, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
@@ -30,7 +30,7 @@ where
 }
 
 /// Collects all pages of a list.
-pub async fn pages<T: Clone>(
+pub(crate) async fn pages<T: Clone>(
     cluster: &Cluster,
     doing: &str,
     params: ListParams,
@@ -42,7 +42,7 @@ pub async fn pages<T: Clone>(
 }
 
 /// Visits each page of a list, without keeping all objects.
-pub async fn each_page<T: Clone>(
+pub(crate) async fn each_page<T: Clone>(
     cluster: &Cluster,
     doing: &str,
     params: ListParams,
@@ -61,7 +61,7 @@ pub async fn each_page<T: Clone>(
 }
 
 /// Lists imports, including links. Empty if the CRD is not installed.
-pub async fn imports(
+pub(crate) async fn imports(
     cluster: &Cluster,
     namespace: Option<&str>,
     params: ListParams,
@@ -82,7 +82,7 @@ pub async fn imports(
 }
 
 /// Lists imports, and skips invalid ones with a warning.
-pub async fn readable_imports(
+pub(crate) async fn readable_imports(
     cluster: &Cluster,
     namespace: Option<&str>,
     params: ListParams,
@@ -98,12 +98,12 @@ pub async fn readable_imports(
     Ok(imports(cluster, namespace, params).await?.into_iter().filter_map(read).collect())
 }
 
-pub fn is_link(import: &DynamicObject) -> bool {
+pub(crate) fn is_link(import: &DynamicObject) -> bool {
     import.namespace().as_deref() == Some(SYSTEM_NAMESPACE)
         && import.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
 }
 
 /// API version and kind, which items of a list lack.
-pub fn types<K: Resource<DynamicType = ()>>() -> TypeMeta {
+pub(crate) fn types<K: Resource<DynamicType = ()>>() -> TypeMeta {
     TypeMeta { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned() }
 }

@@ -7,38 +7,38 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use serde::Serialize;
 
 /// Label of all installed objects; its value is [`SYSTEM_NAMESPACE`].
-pub const PART_OF: &str = "app.kubernetes.io/part-of";
+pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of";
 
 /// Converts a typed object.
-pub fn dynamic(object: &impl Serialize) -> anyhow::Result<DynamicObject> {
+pub(crate) fn dynamic(object: &impl Serialize) -> anyhow::Result<DynamicObject> {
     let value = serde_json::to_value(object).context("can't write an object as JSON")?;
     serde_json::from_value(value).context("can't read an object from JSON")
 }
 
 /// Parses the objects of an embedded YAML file.
-pub fn parse(text: &str) -> anyhow::Result<Vec<DynamicObject>> {
+pub(crate) fn parse(text: &str) -> anyhow::Result<Vec<DynamicObject>> {
     let values: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).context("not YAML")?;
     values.into_iter().map(|value| serde_json::from_value(value).context("not an object")).collect()
 }
 
 /// The kind; empty if there is none.
-pub fn kind(object: &DynamicObject) -> &str {
+pub(crate) fn kind(object: &DynamicObject) -> &str {
     object.types.as_ref().map_or("", |types| types.kind.as_str())
 }
 
 /// The Helm release that an object belongs to, for messages.
-pub fn helm_release(object: &DynamicObject) -> Option<String> {
+pub(crate) fn helm_release(object: &DynamicObject) -> Option<String> {
     let annotation = |name: &str| object.annotations().get(&format!("meta.helm.sh/{name}"));
     let (name, namespace) = annotation("release-name").zip(annotation("release-namespace"))?;
     Some(format!("release {name} in namespace {namespace}"))
 }
 
 /// Whether the object has the label of installed objects.
-pub fn is_ours(object: &DynamicObject) -> bool {
+pub(crate) fn is_ours(object: &DynamicObject) -> bool {
     object.labels().get(PART_OF).is_some_and(|value| value == SYSTEM_NAMESPACE)
 }
 
-pub fn resource(object: &DynamicObject) -> ApiResource {
+pub(crate) fn resource(object: &DynamicObject) -> ApiResource {
     let (group, version) = object
         .types
         .as_ref()
@@ -49,12 +49,12 @@ pub fn resource(object: &DynamicObject) -> ApiResource {
 
 /// The object as kubectl prints it, with the flag to select its namespace: `role.rbac.authorization.k8s.io/a -n team`.
 /// It can be pasted after `kubectl get`.
-pub fn reference(object: &DynamicObject) -> String {
+pub(crate) fn reference(object: &DynamicObject) -> String {
     reference_of(object, &resource(object))
 }
 
 /// [`reference`] of a typed object.
-pub fn reference_of<K: Resource>(object: &K, kind: &K::DynamicType) -> String {
+pub(crate) fn reference_of<K: Resource>(object: &K, kind: &K::DynamicType) -> String {
     let group = Some(K::group(kind)).filter(|group| !group.is_empty());
     let group = group.map(|group| format!(".{group}")).unwrap_or_default();
     let namespace = object.namespace().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
@@ -62,18 +62,18 @@ pub fn reference_of<K: Resource>(object: &K, kind: &K::DynamicType) -> String {
 }
 
 /// The object in a sentence: `service account multicluster-service-account/c1`.
-pub fn title(object: &DynamicObject) -> String {
+pub(crate) fn title(object: &DynamicObject) -> String {
     titled(kind(object), object.namespace().as_deref(), &object.name_any())
 }
 
 /// [`title`] of an object that is not at hand.
-pub fn titled(kind: &str, namespace: Option<&str>, name: &str) -> String {
+pub(crate) fn titled(kind: &str, namespace: Option<&str>, name: &str) -> String {
     let namespace = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
     format!("{} {namespace}{name}", words(kind))
 }
 
 /// A kind as words: `service account`.
-pub fn words(kind: &str) -> String {
+pub(crate) fn words(kind: &str) -> String {
     let mut words = String::new();
     for letter in kind.chars() {
         if letter.is_uppercase() && !words.is_empty() {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::Uri;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Perhaps from other machines.
     Anywhere,
     /// Only from the machine itself.
@@ -15,7 +15,7 @@ pub enum Reach {
 }
 
 /// Classifies the host of an API server's URL. Fails unless it is an https URL.
-pub fn of(url: &str) -> Result<Reach, String> {
+pub(crate) fn of(url: &str) -> Result<Reach, String> {
     let uri: Uri = url.parse().map_err(|_| format!("is {url:?}, which is not a URL"))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("https"), Some(host)) => Ok(of_host(host)),
@@ -24,7 +24,7 @@ pub fn of(url: &str) -> Result<Reach, String> {
 }
 
 /// Classifies the host of a proxy's URL.
-pub fn of_proxy(url: &str) -> Result<Reach, String> {
+pub(crate) fn of_proxy(url: &str) -> Result<Reach, String> {
     let uri: Uri = url.parse().map_err(|_| format!("is {url:?}, which is not a URL"))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https" | "socks5"), Some(host)) => Ok(of_host(host)),

@@ -13,7 +13,7 @@ use crate::link::progress::Progress;
 use crate::link::{TRIES, authorize, connect, known_targets, plan};
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// All service accounts of a namespace, or one of them
     #[arg(value_name = "NAMESPACE[/NAME]", required_unless_present = "everything")]
     grants: Vec<Grant>,
@@ -27,12 +27,12 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     Allow,
     Deny,
 }
 
-pub async fn run(args: Args, change: Change) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     let flags = args.link.clone().for_command(if change == Change::Allow { "allow" } else { "deny" });
     let chosen = flags.source.choose()?;
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());

@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::Context;
 use mcsa_credentials::credential::pem_bundle;
 
-pub use args::Args;
+pub(crate) use args::Args;
 
 use crate::cli::usage::Usage;
 use crate::link::authorize::{self, Authorized};
@@ -25,7 +25,7 @@ use crate::link::progress::Progress;
 use crate::link::verify::Verified;
 use crate::link::{bind, check_names, declare, permit, renew};
 
-pub async fn run(mut args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(mut args: Args) -> anyhow::Result<()> {
     let mut seen = BTreeSet::new();
     args.source_contexts.retain(|context| seen.insert(context.clone()));
     if let Some(problem) = args.conflict() {
@@ -50,7 +50,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<()> {
 }
 
 /// The rights that the flags request for a link.
-pub struct RequestedRights {
+pub(crate) struct RequestedRights {
     /// Empty: unchanged; everything for a new link.
     allow: Vec<Grant>,
     /// Lifetime of the link's tokens. `None`: unchanged; the longest for a new link.
@@ -58,7 +58,7 @@ pub struct RequestedRights {
 }
 
 /// A working link.
-pub struct Linked {
+pub(crate) struct Linked {
     authorized: Authorized,
     verified: Verified,
 }

@@ -22,7 +22,7 @@ use crate::cli::flags::TargetArgs;
 use crate::cli::times::duration;
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
@@ -41,7 +41,7 @@ pub struct Args {
 
 /// How findings are printed for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// A JSON object with all findings.
     Json,
     /// The same as YAML.
@@ -49,10 +49,7 @@ pub enum Format {
 }
 
 /// Checks a target.
-///
-/// # Errors
-/// If the target can't be checked, or there is a problem. Warnings are no error.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (chosen, cluster) = args.target.connect().await?;
     let mut facts = collect::collect(&cluster, args.namespace.as_deref(), args.timeout).await?;
     probe::probe(&cluster, &mut facts, args.timeout).await;

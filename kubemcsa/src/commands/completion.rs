@@ -20,7 +20,7 @@ echo :4
 ";
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The shell, or kubectl for a script to install as kubectl_complete-mcsa on the PATH
     #[arg(value_enum)]
     shell: Shell,
@@ -34,12 +34,12 @@ enum Shell {
     Kubectl,
 }
 
-pub fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     output::text(&script(args.shell)?)
 }
 
 /// Completes a command line of `cli` if a shell asks for it; returns whether one did.
-pub fn complete(cli: fn() -> Command) -> Result<bool, clap::Error> {
+pub(crate) fn complete(cli: fn() -> Command) -> Result<bool, clap::Error> {
     let folder = std::env::current_dir().ok();
     CompleteEnv::with_factory(|| completed(&cli()))
         .var(VARIABLE)
@@ -59,7 +59,7 @@ fn script(shell: Shell) -> anyhow::Result<String> {
 }
 
 /// The command line without hidden commands, which clap would offer if nothing else matches.
-pub fn completed(all: &Command) -> Command {
+pub(crate) fn completed(all: &Command) -> Command {
     let shown = all.get_subcommands().filter(|command| !command.is_hide_set());
     Command::new("kubemcsa")
         .version(env!("CARGO_PKG_VERSION"))

@@ -8,7 +8,7 @@ mod endpoint;
 mod mint;
 mod validate;
 
-pub use args::Args;
+pub(crate) use args::Args;
 
 use jiff::Timestamp;
 
@@ -19,7 +19,7 @@ use args::Syntax;
 use document::Document;
 
 /// Mints a token and prints the document.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     validate::flags(&args)?;
     let chosen = ChosenContext::load(args.kubeconfig.as_deref(), args.context.as_deref(), "--")?;
     let endpoint = endpoint::endpoint(&chosen, &args)?;

@@ -14,7 +14,7 @@ mod roles;
 mod rules;
 mod view;
 
-pub use args::Args;
+pub(crate) use args::Args;
 
 use anyhow::{bail, ensure};
 use futures::future::join_all;
@@ -24,7 +24,7 @@ use crate::cluster::kubeconfig::{self, ChosenContext};
 use args::Format;
 
 /// Reads all clusters concurrently, and prints the graph of those that can be read.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let chosen = chosen(&args)?;
     let results =
         join_all(chosen.iter().map(|chosen| collect::collect(chosen, args.namespace.as_deref()))).await;

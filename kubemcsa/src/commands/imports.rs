@@ -15,7 +15,7 @@ use crate::cluster::list;
 use crate::commands::links::left;
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
@@ -32,7 +32,7 @@ pub struct Args {
     output: Option<TableFormat>,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (_, cluster) = args.target.connect().await?;
     let imports = list::readable_imports(&cluster, args.namespace.as_deref(), ListParams::default()).await?;
     let now = Timestamp::now();

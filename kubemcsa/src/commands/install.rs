@@ -17,7 +17,7 @@ use crate::cluster::{crd, delete, object};
 use crate::manifests::{self, confined};
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
@@ -42,7 +42,7 @@ pub struct Args {
     timeout: Duration,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if args.output.is_some() {
         return manifests::FILES.iter().try_for_each(|file| print(file, &args.namespaces));
     }

@@ -10,7 +10,7 @@ use crate::cli::times::{human, to_the_second};
 use crate::link::existing::{self, ExistingLink};
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
@@ -19,7 +19,7 @@ pub struct Args {
     output: Option<TableFormat>,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (_, cluster) = args.target.connect().await?;
     let now = Timestamp::now();
     let rows: Vec<_> = existing::list(&cluster).await?.iter().map(|link| Entry::of(link, now)).collect();
@@ -29,7 +29,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 /// What is printed about a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
+pub(crate) struct Entry {
     source: String,
     server: Option<String>,
     /// Namespace and name of the service account in the source.
@@ -46,7 +46,7 @@ pub struct Entry {
 /// Whether a link works, judged by the target alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Health {
+pub(crate) struct Health {
     is_good: bool,
     /// One word, like the reason of a condition.
     reason: String,
@@ -82,7 +82,7 @@ impl Entry {
 }
 
 /// The worst problem of a link.
-pub fn health(linked: &ExistingLink, now: Timestamp) -> Health {
+pub(crate) fn health(linked: &ExistingLink, now: Timestamp) -> Health {
     match linked.link() {
         None => return Health::bad("NoSecret", "the link has no Secret; run kubemcsa bootstrap again"),
         Some(Err(error)) => return Health::bad("InvalidLink", error.to_string()),
@@ -141,7 +141,7 @@ impl Row for Entry {
 }
 
 /// Formats the time that is left, or how long ago it ended.
-pub fn left(left: Option<SignedDuration>) -> Cell {
+pub(crate) fn left(left: Option<SignedDuration>) -> Cell {
     match left {
         None => Cell::default(),
         Some(left) if left.is_positive() => human(left).into(),

@@ -7,13 +7,13 @@ use anyhow::Context;
 use clap::Command;
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Folder to write to
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
 }
 
-pub fn run(args: Args, cli: Command) -> anyhow::Result<()> {
+pub(crate) fn run(args: Args, cli: Command) -> anyhow::Result<()> {
     let folder = args.output;
     let write = || {
         fs::create_dir_all(&folder)?;

@@ -6,13 +6,13 @@ use clap_markdown::{MarkdownOptions, help_markdown_command_custom};
 use crate::cli::output;
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {}
+pub(crate) struct Args {}
 
-pub fn run(_: Args, cli: &Command) -> anyhow::Result<()> {
+pub(crate) fn run(_: Args, cli: &Command) -> anyhow::Result<()> {
     output::text(&page(cli))
 }
 
-pub fn page(cli: &Command) -> String {
+pub(crate) fn page(cli: &Command) -> String {
     let options = MarkdownOptions::new().title("Commands of kubemcsa".to_owned()).show_footer(false);
     let page = help_markdown_command_custom(cli, &options);
     format!("{}\n", page.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end())

@@ -21,12 +21,12 @@ use crate::link::progress::Progress;
 use crate::link::{authorize, check_names, connect, permit, plan};
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     link: LinkFlags,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let flags = args.link.for_command("rotate");
     let plan = plan::plan(flags.clone(), flags.target.choose()?, flags.source.choose()?)?;
     let checked = check_names::check_names(connect::connect(plan, Progress::Lines).await?).await?;

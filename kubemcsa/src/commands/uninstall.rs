@@ -22,7 +22,7 @@ use crate::commands::for_context;
 use crate::link::existing;
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
@@ -39,7 +39,7 @@ pub struct Args {
     timeout: Duration,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (chosen, cluster) = args.target.connect().await?;
     let mut deleter = Deleter::new(cluster, args.timeout, args.dry_run);
 

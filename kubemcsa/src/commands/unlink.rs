@@ -16,7 +16,7 @@ use crate::link::flags::{Flags, LinkFlags};
 use crate::link::{connect, plan};
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     link: LinkFlags,
 
@@ -41,7 +41,7 @@ pub struct Args {
     timeout: Duration,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let flags = args.link.clone().for_command("unlink");
     if args.local_only {
         local_only(&args, &flags).await

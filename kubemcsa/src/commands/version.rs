@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::cli::output;
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Yaml)]
     output: Format,
@@ -24,7 +24,7 @@ struct Version {
     api: String,
 }
 
-pub fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     use kube::Resource;
     let api = ServiceAccountImport::api_version(&()).into_owned();
     let version = Version { kubemcsa: env!("CARGO_PKG_VERSION"), api };

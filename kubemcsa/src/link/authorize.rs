@@ -17,34 +17,34 @@ use crate::cluster::{Cluster, delete, object};
 use crate::manifests;
 
 /// The link's service account and its grants.
-pub struct Identity {
+pub(crate) struct Identity {
     service_account_uid: String,
     grants: Grants,
 }
 
 /// A service account that has all rights of a link.
-pub struct Authorized {
+pub(crate) struct Authorized {
     identity: Identity,
     policy: bool,
 }
 
 impl Authorized {
-    pub fn service_account_uid(&self) -> &str {
+    pub(crate) fn service_account_uid(&self) -> &str {
         &self.identity.service_account_uid
     }
 
-    pub fn grants(&self) -> &Grants {
+    pub(crate) fn grants(&self) -> &Grants {
         &self.identity.grants
     }
 
     /// Whether the source supports admission policies.
-    pub fn policy(&self) -> bool {
+    pub(crate) fn policy(&self) -> bool {
         self.policy
     }
 }
 
 /// What the link can request if the admission policy is not enforced.
-pub fn unrestricted_tokens(grants: &Grants) -> &'static str {
+pub(crate) fn unrestricted_tokens(grants: &Grants) -> &'static str {
     match grants {
         Grants::Everything => "tokens of kube-system, of other links, or for more than 24 hours",
         Grants::Only(_) => {
@@ -53,7 +53,7 @@ pub fn unrestricted_tokens(grants: &Grants) -> &'static str {
     }
 }
 
-pub fn no_policy_warning(grants: &Grants) -> String {
+pub(crate) fn no_policy_warning(grants: &Grants) -> String {
     format!(
         "this API server has no ValidatingAdmissionPolicy (it requires Kubernetes 1.30): the link can request {}",
         unrestricted_tokens(grants)
@@ -61,7 +61,7 @@ pub fn no_policy_warning(grants: &Grants) -> String {
 }
 
 /// Creates the service account with exactly these rights.
-pub async fn authorize(
+pub(crate) async fn authorize(
     permitted: &Permitted,
     grants: &Grants,
     stored: &StoredGrants,
@@ -77,7 +77,7 @@ pub async fn authorize(
 }
 
 /// Reads the service account of an existing link; `None`: the source has no such link.
-pub async fn read_identity(checked: &NamesChecked) -> anyhow::Result<Option<Identity>> {
+pub(crate) async fn read_identity(checked: &NamesChecked) -> anyhow::Result<Option<Identity>> {
     let account = apply::read(checked.source(), &desired::service_account(checked)?).await?;
     let Some(account) = account.filter(|account| account.annotations().contains_key(TARGET_UID)) else {
         return Ok(None);
@@ -90,13 +90,17 @@ pub async fn read_identity(checked: &NamesChecked) -> anyhow::Result<Option<Iden
 }
 
 /// Updates the objects that all links share; keeps the grants.
-pub async fn keep_grants(permitted: &Permitted, identity: Identity) -> anyhow::Result<Authorized> {
+pub(crate) async fn keep_grants(permitted: &Permitted, identity: Identity) -> anyhow::Result<Authorized> {
     let policy = apply_shared(permitted.source(), permitted.progress(), &identity.grants).await?;
     Ok(Authorized { identity, policy })
 }
 
 /// Applies the objects that all links share. Returns whether the source supports admission policies.
-pub async fn apply_shared(cluster: &Cluster, progress: &Progress, grants: &Grants) -> anyhow::Result<bool> {
+pub(crate) async fn apply_shared(
+    cluster: &Cluster,
+    progress: &Progress,
+    grants: &Grants,
+) -> anyhow::Result<bool> {
     let namespace = manifests::namespace()?;
     // An existing namespace keeps its labels: the source may be a target, too.
     if apply::exists(cluster, &namespace).await? {
@@ -119,7 +123,7 @@ pub async fn apply_shared(cluster: &Cluster, progress: &Progress, grants: &Grant
 
 /// Applies a target's grants and deletes obsolete ones: the ClusterRoleBinding to everything last, when the Roles that
 /// replace it exist. Fails if someone else changed the grants since they were read.
-pub async fn apply_grants(
+pub(crate) async fn apply_grants(
     cluster: &Cluster,
     progress: &Progress,
     target: &str,
@@ -188,7 +192,7 @@ async fn apply(
 }
 
 /// Fails if a granted namespace doesn't exist. *Absent:* its creation, because the name may be a typo.
-pub async fn ensure_namespaces(
+pub(crate) async fn ensure_namespaces(
     cluster: &Cluster,
     grants: &Grants,
     stored: &StoredGrants,

@@ -18,22 +18,22 @@ use crate::cluster::{Cluster, apply, delete, list, object};
 const ROTATION: &str = "multicluster.admiralty.io/rotation-of";
 
 /// A Secret that exists and that tokens can be bound to.
-pub struct Bound {
+pub(crate) struct Bound {
     name: String,
     uid: String,
 }
 
 impl Bound {
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub fn uid(&self) -> &str {
+    pub(crate) fn uid(&self) -> &str {
         &self.uid
     }
 }
 
-pub async fn bind(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound> {
+pub(crate) async fn bind(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound> {
     let secret = desired::bound_secret(permitted)?;
     let applied = apply::apply(permitted.source(), &secret).await?;
     permitted.progress().outcome(&permitted.source().name, &object::reference(&secret), applied.outcome);
@@ -42,7 +42,7 @@ pub async fn bind(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound
 }
 
 /// Recreates the Secret, which revokes all tokens that were bound to it.
-pub async fn rebind(permitted: &Permitted, authorized: &Authorized) -> anyhow::Result<Bound> {
+pub(crate) async fn rebind(permitted: &Permitted, authorized: &Authorized) -> anyhow::Result<Bound> {
     let secret = desired::bound_secret(permitted)?;
     let source = permitted.source();
     if let Some(old) = apply::read(source, &secret).await? {
@@ -54,7 +54,7 @@ pub async fn rebind(permitted: &Permitted, authorized: &Authorized) -> anyhow::R
 
 /// Creates the Secret that the link's token is bound to while a rotation recreates the usual one. It carries the
 /// target's UID, so that no target of the same name can claim it.
-pub async fn bind_interim(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound> {
+pub(crate) async fn bind_interim(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound> {
     let target = &permitted.target().name;
     let secret = Secret {
         metadata: ObjectMeta {
@@ -83,7 +83,7 @@ pub async fn bind_interim(permitted: &Permitted, _: &Authorized) -> anyhow::Resu
 }
 
 /// Lists the interim Secrets of a target.
-pub async fn interim(source: &Cluster, target: &str) -> Result<Vec<DynamicObject>, CallError> {
+pub(crate) async fn interim(source: &Cluster, target: &str) -> Result<Vec<DynamicObject>, CallError> {
     let secrets: Api<Secret> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
     let params = ListParams::default().labels(&format!("{ROTATION}={}", label_value(target)));
     let page = async |params: &ListParams| secrets.list_metadata(params).await;
@@ -95,7 +95,7 @@ pub async fn interim(source: &Cluster, target: &str) -> Result<Vec<DynamicObject
 }
 
 /// Deletes the interim Secrets, which revokes the tokens that are bound to them.
-pub async fn delete_interim(permitted: &Permitted) -> anyhow::Result<()> {
+pub(crate) async fn delete_interim(permitted: &Permitted) -> anyhow::Result<()> {
     let source = permitted.source();
     for secret in interim(source, &permitted.target().name).await? {
         delete::delete(source, &secret).await?;

@@ -13,7 +13,7 @@ use super::{desired, known_targets};
 use crate::cluster::{apply, object};
 
 /// Two clusters whose names for each other are free, or already belong to this link.
-pub struct NamesChecked(Connected);
+pub(crate) struct NamesChecked(Connected);
 
 impl Deref for NamesChecked {
     type Target = Connected;
@@ -23,7 +23,7 @@ impl Deref for NamesChecked {
     }
 }
 
-pub async fn check_names(connected: Connected) -> anyhow::Result<NamesChecked> {
+pub(crate) async fn check_names(connected: Connected) -> anyhow::Result<NamesChecked> {
     check_target_name(&connected).await?;
     check_source_name(&connected).await?;
     warn_of_other_names(&connected).await?;

@@ -8,23 +8,23 @@ use crate::cluster::Cluster;
 
 /// A connection to a cluster, and the UID of its `kube-system`.
 #[derive(Clone)]
-pub struct Reached {
+pub(crate) struct Reached {
     cluster: Cluster,
     uid: String,
 }
 
 impl Reached {
-    pub fn cluster(&self) -> &Cluster {
+    pub(crate) fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    pub fn uid(&self) -> &str {
+    pub(crate) fn uid(&self) -> &str {
         &self.uid
     }
 }
 
 /// Connections to two clusters; they are the same cluster only with `--allow-self`.
-pub struct Connected {
+pub(crate) struct Connected {
     plan: Plan,
     target: Reached,
     source: Reached,
@@ -32,44 +32,49 @@ pub struct Connected {
 }
 
 impl Connected {
-    pub fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    pub fn target(&self) -> &Cluster {
+    pub(crate) fn target(&self) -> &Cluster {
         &self.target.cluster
     }
 
-    pub fn source(&self) -> &Cluster {
+    pub(crate) fn source(&self) -> &Cluster {
         &self.source.cluster
     }
 
-    pub fn target_uid(&self) -> &str {
+    pub(crate) fn target_uid(&self) -> &str {
         &self.target.uid
     }
 
-    pub fn source_uid(&self) -> &str {
+    pub(crate) fn source_uid(&self) -> &str {
         &self.source.uid
     }
 
-    pub fn progress(&self) -> &Progress {
+    pub(crate) fn progress(&self) -> &Progress {
         &self.progress
     }
 }
 
-pub async fn reach(side: &Side) -> anyhow::Result<Reached> {
+pub(crate) async fn reach(side: &Side) -> anyhow::Result<Reached> {
     let cluster = side.chosen().connect_as(side.name()).await?;
     let uid = cluster.uid().await?;
     Ok(Reached { cluster, uid })
 }
 
-pub async fn connect(plan: Plan, progress: Progress) -> anyhow::Result<Connected> {
+pub(crate) async fn connect(plan: Plan, progress: Progress) -> anyhow::Result<Connected> {
     let (target, source) = tokio::join!(reach(plan.target()), reach(plan.source()));
     pair(plan, target?, source?, progress)
 }
 
 /// Fails if both contexts lead to the same cluster.
-pub fn pair(plan: Plan, target: Reached, source: Reached, progress: Progress) -> anyhow::Result<Connected> {
+pub(crate) fn pair(
+    plan: Plan,
+    target: Reached,
+    source: Reached,
+    progress: Progress,
+) -> anyhow::Result<Connected> {
     if target.uid == source.uid && !plan.flags().allow_self {
         bail!(
             "{} ({}) and {} ({}) are the same cluster: their kube-system has the same UID {}; choose another context with \

@@ -18,18 +18,18 @@ const CRD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The link's import, as stored in the target.
 #[derive(Debug)]
-pub struct Declared {
+pub(crate) struct Declared {
     import: ServiceAccountImport,
 }
 
 impl Declared {
-    pub fn import(&self) -> &ServiceAccountImport {
+    pub(crate) fn import(&self) -> &ServiceAccountImport {
         &self.import
     }
 }
 
 /// Creates the system namespace and the CRD if they don't exist. Existing ones belong to the installation.
-pub async fn prepare(cluster: &Cluster, progress: &Progress) -> anyhow::Result<()> {
+pub(crate) async fn prepare(cluster: &Cluster, progress: &Progress) -> anyhow::Result<()> {
     for object in [manifests::namespace()?, manifests::crd()?] {
         let exists = apply::exists(cluster, &object).await?;
         let outcome = if exists { Outcome::Unchanged } else { apply::apply(cluster, &object).await?.outcome };
@@ -39,7 +39,7 @@ pub async fn prepare(cluster: &Cluster, progress: &Progress) -> anyhow::Result<(
 }
 
 /// Applies the link's import. `seconds`: see [`lifetime`].
-pub async fn declare(permitted: &Permitted, seconds: Option<i64>) -> anyhow::Result<Declared> {
+pub(crate) async fn declare(permitted: &Permitted, seconds: Option<i64>) -> anyhow::Result<Declared> {
     let cluster = permitted.target();
     let import = object::dynamic(&desired::import(permitted, lifetime(permitted, seconds).await?))?;
     let applied = apply::apply(cluster, &import).await?;
@@ -49,7 +49,7 @@ pub async fn declare(permitted: &Permitted, seconds: Option<i64>) -> anyhow::Res
 }
 
 /// The import of an existing link.
-pub async fn existing(checked: &NamesChecked) -> anyhow::Result<Option<Declared>> {
+pub(crate) async fn existing(checked: &NamesChecked) -> anyhow::Result<Option<Declared>> {
     let import = object::dynamic(&desired::import(checked, MAX_LIFETIME_SECONDS))?;
     let Some(stored) = apply::read(checked.target(), &import).await? else { return Ok(None) };
     let import = stored.try_parse().context("can't read the link's import")?;
@@ -57,7 +57,7 @@ pub async fn existing(checked: &NamesChecked) -> anyhow::Result<Option<Declared>
 }
 
 /// The lifetime of the link's tokens in seconds: as given, else as stored, else [`MAX_LIFETIME_SECONDS`].
-pub async fn lifetime(connected: &Connected, given: Option<i64>) -> anyhow::Result<i64> {
+pub(crate) async fn lifetime(connected: &Connected, given: Option<i64>) -> anyhow::Result<i64> {
     if let Some(seconds) = given {
         return Ok(seconds);
     }

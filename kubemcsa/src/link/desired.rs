@@ -13,13 +13,13 @@ use crate::manifests;
 
 /// The longest lifetime of a link's token that the policy allows, in seconds. It is the default, so that links survive
 /// hours without an importer.
-pub const MAX_LIFETIME_SECONDS: i64 = 86_400;
+pub(crate) const MAX_LIFETIME_SECONDS: i64 = 86_400;
 
 /// The objects that all links of a source share.
 const RIGHTS: &str = include_str!("rights.yaml");
 
 /// All objects of a source, in the order of writing: the policy and the rights precede the service account.
-pub fn source_objects(connected: &Connected, grants: &Grants) -> anyhow::Result<Vec<DynamicObject>> {
+pub(crate) fn source_objects(connected: &Connected, grants: &Grants) -> anyhow::Result<Vec<DynamicObject>> {
     let mut objects = vec![manifests::namespace()?];
     objects.extend(shared()?);
     objects.extend(grants.objects(&connected.target().name)?);
@@ -28,21 +28,21 @@ pub fn source_objects(connected: &Connected, grants: &Grants) -> anyhow::Result<
 }
 
 /// The objects that all links of a source share, except the namespace.
-pub fn shared() -> anyhow::Result<Vec<DynamicObject>> {
+pub(crate) fn shared() -> anyhow::Result<Vec<DynamicObject>> {
     object::parse(RIGHTS).context("rights.yaml")
 }
 
 /// Whether the object is an admission policy or its binding, which old sources don't support.
-pub fn is_policy(object: &DynamicObject) -> bool {
+pub(crate) fn is_policy(object: &DynamicObject) -> bool {
     object::kind(object).starts_with("ValidatingAdmissionPolicy")
 }
 
-pub fn service_account(connected: &Connected) -> anyhow::Result<DynamicObject> {
+pub(crate) fn service_account(connected: &Connected) -> anyhow::Result<DynamicObject> {
     object::dynamic(&ServiceAccount { metadata: metadata(connected), ..Default::default() })
 }
 
 /// The Secret that the link's tokens are bound to.
-pub fn bound_secret(connected: &Connected) -> anyhow::Result<DynamicObject> {
+pub(crate) fn bound_secret(connected: &Connected) -> anyhow::Result<DynamicObject> {
     let metadata = metadata(connected);
     object::dynamic(&Secret { metadata, type_: Some("Opaque".into()), ..Default::default() })
 }
@@ -57,11 +57,11 @@ fn metadata(connected: &Connected) -> ObjectMeta {
 }
 
 /// All objects of a target except the link's Secret.
-pub fn target_objects(connected: &Connected, seconds: i64) -> anyhow::Result<Vec<DynamicObject>> {
+pub(crate) fn target_objects(connected: &Connected, seconds: i64) -> anyhow::Result<Vec<DynamicObject>> {
     Ok(vec![manifests::namespace()?, manifests::crd()?, object::dynamic(&import(connected, seconds))?])
 }
 
-pub fn import(connected: &Connected, seconds: i64) -> ServiceAccountImport {
+pub(crate) fn import(connected: &Connected, seconds: i64) -> ServiceAccountImport {
     let spec = ServiceAccountImportSpec {
         cluster_name: connected.source().name.clone(),
         namespace: SYSTEM_NAMESPACE.into(),

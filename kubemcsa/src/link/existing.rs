@@ -16,40 +16,40 @@ use crate::cluster::{Cluster, list};
 
 /// A link in the target: its import, its Secret, or both.
 #[derive(Clone, Debug, Default)]
-pub struct ExistingLink {
+pub(crate) struct ExistingLink {
     /// The source's name.
-    pub cluster_name: String,
+    pub(crate) cluster_name: String,
     /// `None`: the link was created by hand.
-    pub import: Option<ServiceAccountImport>,
+    pub(crate) import: Option<ServiceAccountImport>,
     /// `None`: the Secret was deleted or not created yet.
-    pub secret: Option<Secret>,
+    pub(crate) secret: Option<Secret>,
 }
 
 impl ExistingLink {
     /// Parses the Secret, if there is one.
-    pub fn link(&self) -> Option<Result<Link, LinkError>> {
+    pub(crate) fn link(&self) -> Option<Result<Link, LinkError>> {
         self.secret.as_ref().map(Link::read)
     }
 
     /// The claims of the token, if it is a service account token.
-    pub fn claims(&self) -> Option<Claims> {
+    pub(crate) fn claims(&self) -> Option<Claims> {
         Claims::of(&self.link()?.ok()?.config.auth_info.token?).ok()
     }
 
     /// When the token expires, by the source's clock.
-    pub fn expires_at(&self) -> Option<Timestamp> {
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         self.claims().map(|claims| claims.expires_at)
     }
 
     /// The interim Secret in the source that the token is bound to, if a rotation was interrupted. Deleting the usual
     /// Secret doesn't revoke this token.
-    pub fn interim(&self) -> Option<String> {
+    pub(crate) fn interim(&self) -> Option<String> {
         let usual = self.import.as_ref()?.spec.bound_secret.as_ref()?;
         self.claims()?.bound_secret.map(|secret| secret.name).filter(|name| name != usual)
     }
 
     /// Namespace and name of the link's service account in the source.
-    pub fn identity(&self) -> Option<(String, String)> {
+    pub(crate) fn identity(&self) -> Option<(String, String)> {
         match &self.import {
             Some(import) => Some((import.spec.namespace.clone(), import.spec.name.clone())),
             None => self.claims().map(|claims| (claims.namespace, claims.service_account)),
@@ -58,7 +58,7 @@ impl ExistingLink {
 }
 
 /// All links of a target, sorted by the names of their sources.
-pub async fn list(cluster: &Cluster) -> Result<Vec<ExistingLink>, CallError> {
+pub(crate) async fn list(cluster: &Cluster) -> Result<Vec<ExistingLink>, CallError> {
     let (secrets, imports) = tokio::join!(
         secrets(cluster),
         list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::links()),
@@ -66,14 +66,14 @@ pub async fn list(cluster: &Cluster) -> Result<Vec<ExistingLink>, CallError> {
     Ok(pair(secrets?, imports?))
 }
 
-pub async fn secrets(cluster: &Cluster) -> Result<Vec<Secret>, CallError> {
+pub(crate) async fn secrets(cluster: &Cluster) -> Result<Vec<Secret>, CallError> {
     let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
     let page = async |params: &ListParams| secrets.list(params).await;
     list::pages(cluster, "list the secrets of links", list::links(), page).await
 }
 
 /// Pairs imports with their Secrets, and keeps those without a counterpart.
-pub fn pair(secrets: Vec<Secret>, imports: Vec<ServiceAccountImport>) -> Vec<ExistingLink> {
+pub(crate) fn pair(secrets: Vec<Secret>, imports: Vec<ServiceAccountImport>) -> Vec<ExistingLink> {
     let mut secrets: BTreeMap<_, _> = secrets.into_iter().map(|it| (it.name_any(), it)).collect();
     let with_import = imports.into_iter().map(|import| ExistingLink {
         cluster_name: import.spec.cluster_name.clone(),

@@ -8,7 +8,7 @@ use crate::cluster::kubeconfig::{ChosenContext, ContextError, contexts, shell_qu
 
 /// Selects the target.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct TargetFlags {
+pub(crate) struct TargetFlags {
     /// Context of the target [default: the current one]
     #[arg(
         id = "target_context",
@@ -17,7 +17,7 @@ pub struct TargetFlags {
         add = ArgValueCandidates::new(contexts),
         help_heading = "Target (imports service accounts)"
     )]
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
 
     /// Kubeconfig file of the target [default: KUBECONFIG, else ~/.kube/config]
     #[arg(
@@ -26,7 +26,7 @@ pub struct TargetFlags {
         value_name = "FILE",
         help_heading = "Target (imports service accounts)"
     )]
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
 
     /// Name of the target in the source [default: the name of the context's cluster]
     #[arg(
@@ -35,12 +35,12 @@ pub struct TargetFlags {
         value_name = "NAME",
         help_heading = "Target (imports service accounts)"
     )]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 /// Selects the source.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct SourceFlags {
+pub(crate) struct SourceFlags {
     /// Context of the source [default: the current one]
     #[arg(
         id = "source_context",
@@ -49,7 +49,7 @@ pub struct SourceFlags {
         add = ArgValueCandidates::new(contexts),
         help_heading = "Source (owns the service accounts)"
     )]
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
 
     /// Kubeconfig file of the source [default: KUBECONFIG, else ~/.kube/config]
     #[arg(
@@ -57,7 +57,7 @@ pub struct SourceFlags {
         value_name = "FILE",
         help_heading = "Source (owns the service accounts)"
     )]
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
 
     /// Name of the source in the target, which imports use as clusterName [default: the name of the context's cluster]
     #[arg(
@@ -66,87 +66,87 @@ pub struct SourceFlags {
         value_name = "NAME",
         help_heading = "Source (owns the service accounts)"
     )]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 /// Selects the link.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct LinkFlags {
+pub(crate) struct LinkFlags {
     #[command(flatten)]
-    pub target: TargetFlags,
+    pub(crate) target: TargetFlags,
 
     #[command(flatten)]
-    pub source: SourceFlags,
+    pub(crate) source: SourceFlags,
 
     /// Allow target and source to be the same cluster
     #[arg(long)]
-    pub allow_self: bool,
+    pub(crate) allow_self: bool,
 }
 
 /// How the target reaches the source.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct RouteFlags {
+pub(crate) struct RouteFlags {
     /// URL at which the target reaches the source's API server [default: the kubeconfig's]
     #[arg(long, value_name = "URL", help_heading = "Connection from target to source")]
-    pub source_server: Option<String>,
+    pub(crate) source_server: Option<String>,
 
     /// PEM file with the CAs of the source's certificate [default: the kubeconfig's, else the system's]
     #[arg(long, value_name = "FILE", help_heading = "Connection from target to source")]
-    pub source_ca_file: Option<PathBuf>,
+    pub(crate) source_ca_file: Option<PathBuf>,
 
     /// Server name to expect in the source's certificate [default: the kubeconfig's, else the URL's host]
     #[arg(long, value_name = "NAME", help_heading = "Connection from target to source")]
-    pub tls_server_name: Option<String>,
+    pub(crate) tls_server_name: Option<String>,
 
     /// URL of an HTTP or SOCKS5 proxy between target and source [default: the kubeconfig's, unless --source-server is given]
     #[arg(long, value_name = "URL", help_heading = "Connection from target to source")]
-    pub proxy_url: Option<String>,
+    pub(crate) proxy_url: Option<String>,
 }
 
 /// A command about one link, with its flags, to print it and similar commands.
 #[derive(Clone, Debug, Default)]
-pub struct Flags {
-    pub command: &'static str,
-    pub target: TargetFlags,
-    pub source: SourceFlags,
-    pub route: RouteFlags,
-    pub allow_self: bool,
+pub(crate) struct Flags {
+    pub(crate) command: &'static str,
+    pub(crate) target: TargetFlags,
+    pub(crate) source: SourceFlags,
+    pub(crate) route: RouteFlags,
+    pub(crate) allow_self: bool,
     /// Other flags to repeat, with their values.
-    pub others: Vec<(&'static str, String)>,
+    pub(crate) others: Vec<(&'static str, String)>,
 }
 
 impl LinkFlags {
-    pub fn for_command(self, command: &'static str) -> Flags {
+    pub(crate) fn for_command(self, command: &'static str) -> Flags {
         let Self { target, source, allow_self } = self;
         Flags { command, target, source, allow_self, ..Default::default() }
     }
 }
 
 impl TargetFlags {
-    pub fn choose(&self) -> Result<ChosenContext, ContextError> {
+    pub(crate) fn choose(&self) -> Result<ChosenContext, ContextError> {
         ChosenContext::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--target-")
     }
 }
 
 impl SourceFlags {
-    pub fn choose(&self) -> Result<ChosenContext, ContextError> {
+    pub(crate) fn choose(&self) -> Result<ChosenContext, ContextError> {
         ChosenContext::load(self.kubeconfig.as_deref(), self.context.as_deref(), "--source-")
     }
 }
 
 impl Flags {
-    pub fn command_line(&self) -> String {
+    pub(crate) fn command_line(&self) -> String {
         self.as_command(self.command, "")
     }
 
     /// The same command with another value of a flag.
-    pub fn with_flag(&self, flag: &str, value: &str) -> String {
+    pub(crate) fn with_flag(&self, flag: &str, value: &str) -> String {
         // Not quoted: a value in capitals is a placeholder.
         format!("{} {flag} {value}", self.as_command(self.command, flag))
     }
 
     /// Another command about the same link.
-    pub fn other_command(&self, command: &str, arguments: &str) -> String {
+    pub(crate) fn other_command(&self, command: &str, arguments: &str) -> String {
         let flags = Self { route: RouteFlags::default(), others: Vec::new(), ..self.clone() };
         flags.as_command(&format!("{command} {arguments}"), "").replace("  ", " ").trim_end().to_owned()
     }

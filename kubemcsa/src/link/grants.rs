@@ -10,20 +10,20 @@ use std::str::FromStr;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::names;
 
-pub use objects::{LINK, binding_name, identity_binding_name};
-pub use stored::{StoredGrants, read};
+pub(crate) use objects::{LINK, binding_name, identity_binding_name};
+pub(crate) use stored::{StoredGrants, read};
 
 /// The value of one `--allow`: all service accounts of a namespace, or one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    pub namespace: String,
+pub(crate) struct Grant {
+    pub(crate) namespace: String,
     /// `None`: all service accounts, including future ones.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 /// What a link may import.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Grants {
+pub(crate) enum Grants {
     /// The service accounts of all namespaces, except those that the admission policy excludes.
     Everything,
     /// Service accounts by namespace.
@@ -32,7 +32,7 @@ pub enum Grants {
 
 /// Service accounts of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Names {
+pub(crate) enum Names {
     /// All, including future ones.
     All,
     These(BTreeSet<String>),
@@ -40,7 +40,7 @@ pub enum Names {
 
 /// A grant can't be revoked because it is part of a larger one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LargerGrant {
+pub(crate) enum LargerGrant {
     /// The link may import everything.
     Everything,
     /// The link may import all of the namespace.
@@ -87,7 +87,7 @@ impl<'a> FromIterator<&'a Grant> for Grants {
 
 impl Grants {
     /// The flags of `kubemcsa bootstrap` that grant the same again.
-    pub fn flags(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn flags(&self) -> Vec<(&'static str, String)> {
         let Self::Only(namespaces) = self else { return Vec::new() };
         let each = namespaces.iter().flat_map(|(namespace, names)| match names {
             Names::All => vec![namespace.clone()],
@@ -97,7 +97,7 @@ impl Grants {
     }
 
     /// Adds a grant.
-    pub fn allow(&mut self, Grant { namespace, name }: &Grant) {
+    pub(crate) fn allow(&mut self, Grant { namespace, name }: &Grant) {
         let Self::Only(namespaces) = self else { return };
         let names = namespaces.entry(namespace.clone()).or_insert_with(|| Names::These(BTreeSet::new()));
         match (names, name) {
@@ -110,7 +110,7 @@ impl Grants {
     }
 
     /// Revokes a grant. Fails if it is part of a larger one: RBAC has no exceptions.
-    pub fn deny(&mut self, Grant { namespace, name }: &Grant) -> Result<(), LargerGrant> {
+    pub(crate) fn deny(&mut self, Grant { namespace, name }: &Grant) -> Result<(), LargerGrant> {
         let Self::Only(namespaces) = self else { return Err(LargerGrant::Everything) };
         match (namespaces.get_mut(namespace), name) {
             (None, _) => return Ok(()),
@@ -128,7 +128,7 @@ impl Grants {
     }
 
     /// The rights of `target` as sentences. `policy`: whether the source enforces the admission policy.
-    pub fn sentences(&self, target: &str, policy: bool) -> Vec<String> {
+    pub(crate) fn sentences(&self, target: &str, policy: bool) -> Vec<String> {
         let time = if policy { "for at most 24 hours" } else { "for any duration" };
         let mut sentences = Vec::new();
         match self {

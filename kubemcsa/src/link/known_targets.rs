@@ -8,12 +8,12 @@ use mcsa_credentials::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, list};
 
-pub async fn names(source: &Cluster) -> Result<Vec<String>, CallError> {
+pub(crate) async fn names(source: &Cluster) -> Result<Vec<String>, CallError> {
     Ok(service_accounts(source).await?.iter().map(ResourceExt::name_any).collect())
 }
 
 /// All names by which the source knows the target with this UID.
-pub async fn names_by_uid(source: &Cluster, target_uid: &str) -> Result<Vec<String>, CallError> {
+pub(crate) async fn names_by_uid(source: &Cluster, target_uid: &str) -> Result<Vec<String>, CallError> {
     let accounts = service_accounts(source).await?;
     let with_uid = accounts.iter().filter(|account| account.annotations()[TARGET_UID] == target_uid);
     Ok(with_uid.map(ResourceExt::name_any).collect())
@@ -28,7 +28,7 @@ async fn service_accounts(source: &Cluster) -> Result<Vec<ServiceAccount>, CallE
 }
 
 /// The UID of the target with this name; `None`: the source knows no such target.
-pub async fn uid(source: &Cluster, target: &str) -> Result<Option<String>, CallError> {
+pub(crate) async fn uid(source: &Cluster, target: &str) -> Result<Option<String>, CallError> {
     let accounts: Api<ServiceAccount> = Api::namespaced(source.client.clone(), SYSTEM_NAMESPACE);
     let doing = format!("read service account {SYSTEM_NAMESPACE}/{target}");
     let account = source.call(&doing, accounts.get_opt(target)).await?;

@@ -18,18 +18,18 @@ use super::declare::Declared;
 use super::permit::Permitted;
 
 /// The link's complete Secret, not written yet.
-pub struct Minted {
+pub(crate) struct Minted {
     secret: Secret,
 }
 
 impl Minted {
-    pub fn into_secret(self) -> Secret {
+    pub(crate) fn into_secret(self) -> Secret {
         self.secret
     }
 }
 
 /// `refresh_at`: when the importer replaces the token; `None`: immediately.
-pub async fn mint(
+pub(crate) async fn mint(
     permitted: &Permitted,
     endpoint: &Endpoint,
     authorized: &Authorized,

@@ -13,7 +13,7 @@ use super::desired;
 use crate::cluster::{apply, object};
 
 /// Both clusters accepted a dry run of the writes.
-pub struct Permitted(NamesChecked);
+pub(crate) struct Permitted(NamesChecked);
 
 impl Deref for Permitted {
     type Target = Connected;
@@ -24,7 +24,7 @@ impl Deref for Permitted {
 }
 
 /// Dry-runs the link's import in the target, and its service account in the source.
-pub async fn permit(checked: NamesChecked) -> anyhow::Result<Permitted> {
+pub(crate) async fn permit(checked: NamesChecked) -> anyhow::Result<Permitted> {
     let import = object::dynamic(&desired::import(&checked, desired::MAX_LIFETIME_SECONDS))?;
     let account = desired::service_account(&checked)?;
     let (on_target, on_source) =
@@ -34,7 +34,7 @@ pub async fn permit(checked: NamesChecked) -> anyhow::Result<Permitted> {
 }
 
 /// Dry-runs a change of the Secret of an existing link.
-pub async fn permit_rotation(checked: NamesChecked, secret: &str) -> anyhow::Result<Permitted> {
+pub(crate) async fn permit_rotation(checked: NamesChecked, secret: &str) -> anyhow::Result<Permitted> {
     let target = checked.target();
     let secrets: Api<Secret> = Api::namespaced(target.client.clone(), SYSTEM_NAMESPACE);
     let params = PatchParams { dry_run: true, ..Default::default() };

@@ -17,65 +17,65 @@ const MAX_SOURCE_NAME: usize = 247;
 
 /// A pair of clusters that a command may link, rotate or unlink.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     target: Side,
     source: Side,
     flags: Flags,
 }
 
 impl Plan {
-    pub fn target(&self) -> &Side {
+    pub(crate) fn target(&self) -> &Side {
         &self.target
     }
 
-    pub fn source(&self) -> &Side {
+    pub(crate) fn source(&self) -> &Side {
         &self.source
     }
 
-    pub fn flags(&self) -> &Flags {
+    pub(crate) fn flags(&self) -> &Flags {
         &self.flags
     }
 }
 
 /// How the target reaches the source.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub(crate) struct Route {
     endpoint: Endpoint,
     same_host_only: bool,
 }
 
 impl Route {
-    pub fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
     /// Whether it works only if the importer runs on this machine.
-    pub fn same_host_only(&self) -> bool {
+    pub(crate) fn same_host_only(&self) -> bool {
         self.same_host_only
     }
 }
 
 /// One of the two clusters.
 #[derive(Clone, Debug)]
-pub struct Side {
+pub(crate) struct Side {
     name: String,
     chosen: ChosenContext,
 }
 
 impl Side {
     /// Its name in the other cluster.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub fn chosen(&self) -> &ChosenContext {
+    pub(crate) fn chosen(&self) -> &ChosenContext {
         &self.chosen
     }
 }
 
 /// Why the clusters can't be linked, and the command that fixes it.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub(crate) enum PlanError {
     #[error(
         "{name:?} is not a valid name for the {side}: use a DNS-1123 subdomain (lower-case letters, digits, '-' and '.') of \
          at most {MAX_SOURCE_NAME} characters; run: {fix}"
@@ -105,7 +105,7 @@ pub enum PlanError {
     Unverified { cluster: String, context: String, fix: String },
 }
 
-pub fn plan(flags: Flags, target: ChosenContext, source: ChosenContext) -> Result<Plan, PlanError> {
+pub(crate) fn plan(flags: Flags, target: ChosenContext, source: ChosenContext) -> Result<Plan, PlanError> {
     if !flags.allow_self && (&target.file, &target.context) == (&source.file, &source.context) {
         return Err(PlanError::SameContext { context: target.context });
     }
@@ -119,7 +119,7 @@ pub fn plan(flags: Flags, target: ChosenContext, source: ChosenContext) -> Resul
 }
 
 /// Plans the target's side only.
-pub fn target(flags: &Flags, chosen: ChosenContext) -> Result<Side, PlanError> {
+pub(crate) fn target(flags: &Flags, chosen: ChosenContext) -> Result<Side, PlanError> {
     let target = side(flags, "target", "--target-name", flags.target.name.as_deref(), chosen)?;
     if RESERVED.contains(&target.name.as_str()) {
         let fix = flags.with_flag("--target-name", &format!("{}-cluster", target.name));
@@ -156,7 +156,7 @@ fn similar(name: &str) -> Option<String> {
 }
 
 /// Plans the route from the target to the source. `ca_file` is the content of the flag's file.
-pub fn route(plan: &Plan, ca_file: Option<String>) -> Result<Route, PlanError> {
+pub(crate) fn route(plan: &Plan, ca_file: Option<String>) -> Result<Route, PlanError> {
     let Plan { target, source, flags } = plan;
     let (chosen, args) = (&source.chosen, &flags.route);
     let invalid = |field, problem| PlanError::InvalidUrl { cluster: source.name.clone(), field, problem };
@@ -210,7 +210,7 @@ pub fn route(plan: &Plan, ca_file: Option<String>) -> Result<Route, PlanError> {
 }
 
 /// A placeholder for an address with the same port.
-pub fn placeholder(server: &str) -> String {
+pub(crate) fn placeholder(server: &str) -> String {
     let port = server.parse().ok().and_then(|uri: http::Uri| uri.port_u16());
     port.map_or_else(|| "https://ADDRESS".into(), |port| format!("https://ADDRESS:{port}"))
 }

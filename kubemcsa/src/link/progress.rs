@@ -10,7 +10,7 @@ use crate::cluster::apply::Outcome;
 const TICK: Duration = Duration::from_millis(120);
 
 #[derive(Clone, Debug)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// A line for each step.
     Lines,
     /// One line that shows the latest step; warnings get lines of their own.
@@ -19,7 +19,7 @@ pub enum Progress {
 
 impl Progress {
     /// Adds a line for a source. It is hidden if stderr is not a terminal.
-    pub fn line(lines: &MultiProgress, source: &str) -> Self {
+    pub(crate) fn line(lines: &MultiProgress, source: &str) -> Self {
         let line = lines.add(ProgressBar::new_spinner());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:.cyan.bold}  {wide_msg}") {
             line.set_style(style);
@@ -29,14 +29,14 @@ impl Progress {
         Self::Line(line)
     }
 
-    pub fn info(&self, cluster: &str, text: &str) {
+    pub(crate) fn info(&self, cluster: &str, text: &str) {
         match self {
             Self::Lines => output::info(cluster, text),
             Self::Line(line) => line.set_message(text.to_owned()),
         }
     }
 
-    pub fn warn(&self, cluster: &str, text: &str) {
+    pub(crate) fn warn(&self, cluster: &str, text: &str) {
         match self {
             Self::Lines => output::warn(cluster, text),
             Self::Line(line) => line.suspend(|| output::warn(cluster, text)),
@@ -44,7 +44,7 @@ impl Progress {
     }
 
     /// Reports what was done to an object; see [`output::outcome`].
-    pub fn outcome(&self, cluster: &str, reference: &str, outcome: Outcome) {
+    pub(crate) fn outcome(&self, cluster: &str, reference: &str, outcome: Outcome) {
         match self {
             Self::Lines => output::outcome(cluster, reference, outcome),
             Self::Line(line) => line.set_message(format!("{reference} {}", outcome.word())),
@@ -52,7 +52,7 @@ impl Progress {
     }
 
     /// Removes the changing line, and prints the result.
-    pub fn finish(&self, print_result: impl FnOnce()) {
+    pub(crate) fn finish(&self, print_result: impl FnOnce()) {
         match self {
             Self::Lines => print_result(),
             Self::Line(line) => {

@@ -14,7 +14,7 @@ use crate::cluster::call::CallError;
 use crate::cluster::object;
 
 /// Updates `stored`, or creates the Secret. Fails with a conflict if someone else wrote it meanwhile.
-pub async fn publish(
+pub(crate) async fn publish(
     permitted: &Permitted,
     verified: &Verified,
     stored: Option<&Secret>,

@@ -6,13 +6,13 @@ use super::authorize::Authorized;
 use super::bind::Bound;
 use super::declare::Declared;
 use super::permit::Permitted;
-use super::reuse::{self, Found};
+use super::reuse::{self, LinkSecret};
 use super::verify::{self, Verified};
 use super::{TRIES, mint, publish};
 use crate::cluster::apply::Outcome;
 use crate::cluster::object;
 
-pub async fn keep_or_mint(
+pub(crate) async fn keep_or_mint(
     permitted: &Permitted,
     endpoint: &Endpoint,
     authorized: &Authorized,
@@ -22,13 +22,13 @@ pub async fn keep_or_mint(
     let mut tries = TRIES;
     loop {
         let stored = match reuse::find(permitted, endpoint, authorized, declared, bound).await? {
-            Found::Usable(secret) => {
+            LinkSecret::Usable(secret) => {
                 let reference = object::reference_of(&secret, &());
                 permitted.progress().outcome(&permitted.target().name, &reference, Outcome::Unchanged);
                 return verify::verify(permitted, authorized, secret).await;
             }
-            Found::Unusable(secret) => Some(secret),
-            Found::NotFound => None,
+            LinkSecret::Unusable(secret) => Some(secret),
+            LinkSecret::Missing => None,
         };
         let minted = mint::mint(permitted, endpoint, authorized, declared, bound, None).await?;
         let verified = verify::verify(permitted, authorized, minted.into_secret()).await?;

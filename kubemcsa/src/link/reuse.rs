@@ -23,8 +23,8 @@ use crate::cluster::Cluster;
 const MIN_REMAINING: SignedDuration = SignedDuration::from_hours(1);
 
 /// The link's Secret, if there is one.
-pub enum Found {
-    NotFound,
+pub(crate) enum LinkSecret {
+    Missing,
     Usable(Secret),
     /// Expired, revoked, or not for this link.
     Unusable(Secret),
@@ -42,18 +42,18 @@ struct Wanted<'a> {
 }
 
 /// Reads the Secret, and tries its token. Fails if the Secret doesn't belong to the link's import.
-pub async fn find(
+pub(crate) async fn find(
     connected: &Permitted,
     endpoint: &Endpoint,
     authorized: &Authorized,
     declared: &Declared,
     bound: &Bound,
-) -> anyhow::Result<Found> {
+) -> anyhow::Result<LinkSecret> {
     let name = declared.import().secret_name();
     let secrets: Api<Secret> = Api::namespaced(connected.target().client.clone(), SYSTEM_NAMESPACE);
     let doing = format!("read secret {SYSTEM_NAMESPACE}/{name}");
     let Some(secret) = connected.target().call(&doing, secrets.get_opt(&name)).await? else {
-        return Ok(Found::NotFound);
+        return Ok(LinkSecret::Missing);
     };
     if !is_owned(&secret, &declared.import().uid().unwrap_or_default()) {
         bail!(
@@ -72,9 +72,9 @@ pub async fn find(
         now: Timestamp::now(),
     };
     if matches(&secret, &wanted) && is_accepted(connected, &secret).await? {
-        Ok(Found::Usable(secret))
+        Ok(LinkSecret::Usable(secret))
     } else {
-        Ok(Found::Unusable(secret))
+        Ok(LinkSecret::Unusable(secret))
     }
 }
 

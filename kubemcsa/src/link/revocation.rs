@@ -16,14 +16,14 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenState {
+pub(crate) enum TokenState {
     Revoked,
     /// The source still authenticates the token.
     Accepted,
 }
 
 /// Waits until the source rejects the token, or the timeout expires. Fails if the source is unreachable.
-pub async fn wait_until_revoked(
+pub(crate) async fn wait_until_revoked(
     source: &Cluster,
     chosen: &ChosenContext,
     token: SecretString,

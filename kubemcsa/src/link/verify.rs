@@ -29,29 +29,29 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// A Secret whose link works, or that this machine could not try.
-pub struct Verified {
+pub(crate) struct Verified {
     secret: Secret,
     expires_at: Option<Timestamp>,
     policy: bool,
 }
 
 impl Verified {
-    pub fn secret(&self) -> &Secret {
+    pub(crate) fn secret(&self) -> &Secret {
         &self.secret
     }
 
     /// When the token expires, by the source's clock.
-    pub fn expires_at(&self) -> Option<Timestamp> {
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
 
     /// Whether the source enforces the admission policy on this link, as far as this machine could check.
-    pub fn policy(&self) -> bool {
+    pub(crate) fn policy(&self) -> bool {
         self.policy
     }
 }
 
-pub async fn verify(
+pub(crate) async fn verify(
     permitted: &Permitted,
     authorized: &Authorized,
     secret: Secret,

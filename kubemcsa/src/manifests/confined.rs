@@ -12,14 +12,17 @@ use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, object};
 
 /// Name of the ClusterRole with the importer's rights, of the Roles that replace it, and of their bindings.
-pub const RIGHTS: &str = "multicluster-service-account-importer";
+pub(crate) const RIGHTS: &str = "multicluster-service-account-importer";
 
 /// The kinds of objects with this name.
 const KINDS: [&str; 4] = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
 
 /// Confines the importer to these namespaces, unless the list is empty. It always gets a Role in the system namespace,
 /// because links are there.
-pub fn confine(objects: Vec<DynamicObject>, namespaces: &[String]) -> anyhow::Result<Vec<DynamicObject>> {
+pub(crate) fn confine(
+    objects: Vec<DynamicObject>,
+    namespaces: &[String],
+) -> anyhow::Result<Vec<DynamicObject>> {
     if namespaces.is_empty() {
         return Ok(objects);
     }
@@ -64,7 +67,7 @@ fn in_namespace(object: &DynamicObject, kind: &str, namespace: &str) -> DynamicO
 }
 
 /// The stored roles and bindings of the importer, confined or not.
-pub async fn granted(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError> {
+pub(crate) async fn granted(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError> {
     let mut granted = Vec::new();
     let params = ListParams::default().fields(&format!("metadata.name={RIGHTS}"));
     for kind in KINDS {
@@ -81,7 +84,7 @@ pub async fn granted(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError>
 }
 
 /// Our roles and bindings that are not wanted any more.
-pub fn obsolete(granted: Vec<DynamicObject>, wanted: &[DynamicObject]) -> Vec<DynamicObject> {
+pub(crate) fn obsolete(granted: Vec<DynamicObject>, wanted: &[DynamicObject]) -> Vec<DynamicObject> {
     let key =
         |object: &DynamicObject| (object::kind(object).to_owned(), object.namespace(), object.name_any());
     let wanted: BTreeSet<_> = wanted.iter().map(key).collect();

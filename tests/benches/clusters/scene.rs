@@ -11,7 +11,7 @@ use mcsa_client::ServiceAccountImport;
 use mcsa_client::clusters::{Clusters, Imports};
 use mcsa_client::config::Contexts;
 use mcsa_client::live::LiveConfig;
-use mcsa_tests::{Cluster, Proxy, eventually, kubeconfig_at, merged_kubeconfig};
+use mcsa_tests::{Cluster, Proxy, eventually, kubeconfig_with_server, write_merged_kubeconfig};
 use serde_json::json;
 
 /// The member behind the proxy.
@@ -37,10 +37,10 @@ impl Scene {
         std::fs::write(&crd, serde_json::to_vec(&ServiceAccountImport::crd())?)?;
         home.kubectl(["apply".into(), "--server-side".into(), "-f".into(), crd.into_os_string()]).await?;
         let proxy = Proxy::start(([127, 0, 0, 1], remote.port()).into()).await?;
-        let mut config = Config::try_from(kubeconfig_at(remote.kubeconfig_value(), &proxy.url()))?;
+        let mut config = Config::try_from(kubeconfig_with_server(remote.kubeconfig_value(), &proxy.url()))?;
         config.proxy_url = None;
         let kubeconfig = home.dir().join("members");
-        merged_kubeconfig(&[&home], &kubeconfig)?;
+        write_merged_kubeconfig(&[&home], &kubeconfig)?;
         let clusters = Clusters::builder()
             .member(HANGING, LiveConfig::fixed(config)?)
             .all_contexts(Contexts::at(&kubeconfig))
@@ -70,7 +70,7 @@ impl Scene {
 
     /// The ConfigMaps of `c2`, through the proxy.
     pub fn hanging_config_maps(&self) -> anyhow::Result<Api<ConfigMap>> {
-        let kubeconfig = kubeconfig_at(self.remote.kubeconfig_value(), &self.proxy.url());
+        let kubeconfig = kubeconfig_with_server(self.remote.kubeconfig_value(), &self.proxy.url());
         Ok(Api::default_namespaced(mcsa_tests::client(kubeconfig)?))
     }
 
@@ -82,6 +82,6 @@ impl Scene {
     /// Adds `c2` to the kubeconfig, or removes it.
     pub fn list(&self, is_listed: bool) -> anyhow::Result<()> {
         let all = [&self.home, &self.remote];
-        merged_kubeconfig(if is_listed { &all } else { &all[..1] }, &self.kubeconfig)
+        write_merged_kubeconfig(if is_listed { &all } else { &all[..1] }, &self.kubeconfig)
     }
 }

@@ -13,7 +13,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_credentials::link::Link;
-use mcsa_tests::{Cluster, bootstrap, kubemcsa_ok, merged_kubeconfig};
+use mcsa_tests::{Cluster, bootstrap, kubemcsa_ok, write_merged_kubeconfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -51,7 +51,7 @@ impl Scene {
     pub fn link(&self) -> anyhow::Result<()> {
         let all: Vec<_> = std::iter::once(&self.target).chain(&self.sources).collect();
         let kubeconfig = self.target.dir().join("kubeconfig-of-all");
-        merged_kubeconfig(&all, &kubeconfig)?;
+        write_merged_kubeconfig(&all, &kubeconfig)?;
         kubemcsa_ok(&kubeconfig, ["install", "--context", self.target.name(), "--no-wait"])?;
         for source in &self.sources {
             bootstrap(&kubeconfig, &self.target, source)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use mcsa_tests::{Cluster, kubemcsa_ok, merged_kubeconfig};
+use mcsa_tests::{Cluster, kubemcsa_ok, write_merged_kubeconfig};
 
 /// Number of clusters that start at the same time.
 const AT_A_TIME: usize = 4;
@@ -37,7 +37,7 @@ impl Scene {
             stream::iter((there..sources).map(start)).buffered(AT_A_TIME).try_collect().await?;
         self.sources.extend(more);
         let all: Vec<_> = std::iter::once(&self.target).chain(&self.sources).collect();
-        merged_kubeconfig(&all, &self.kubeconfig)
+        write_merged_kubeconfig(&all, &self.kubeconfig)
     }
 
     /// Unlinks a source, without waiting until its token is refused.

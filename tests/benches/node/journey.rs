@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use mcsa_tests::{Installed, eventually};
+use mcsa_tests::{Installation, eventually};
 
 pub const NAMESPACE: &str = "shop";
 
@@ -23,8 +23,8 @@ pub struct Journey {
 }
 
 pub async fn run(
-    boot: impl AsyncFnOnce() -> anyhow::Result<Option<Installed>>,
-) -> anyhow::Result<(Journey, Installed)> {
+    boot: impl AsyncFnOnce() -> anyhow::Result<Option<Installation>>,
+) -> anyhow::Result<(Journey, Installation)> {
     let mut start = Instant::now();
     let mut lap = || std::mem::replace(&mut start, Instant::now()).elapsed();
     let installed = boot().await?.context("no node can run here")?;
@@ -33,14 +33,14 @@ pub async fn run(
     let install = lap();
     installed.bootstrap(&["--source-server", &installed.source.server()])?;
     let bootstrap = lap();
-    let imports = installed.namespace(NAMESPACE).await?;
+    let imports = installed.create_namespace(NAMESPACE).await?;
     lap();
-    installed.import(&imports, NAMESPACE).await?;
+    installed.create_import(&imports, NAMESPACE).await?;
     let import = lap();
     installed.deploy_listers(NAMESPACE).await?;
     eventually("both pods have listed", async || {
-        let listers = installed.listers(NAMESPACE)?;
-        ensure!(listers.len() == 2 && listers.iter().all(|lister| !lister.listed.is_empty()), "{listers:?}");
+        let listers = installed.lister_logs(NAMESPACE)?;
+        ensure!(listers.len() == 2 && listers.iter().all(|lister| !lister.servers.is_empty()), "{listers:?}");
         Ok(())
     })
     .await;

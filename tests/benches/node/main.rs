@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use mcsa_runtime::exit;
-use mcsa_tests::{Installed, Node, images, program, unless_interrupted};
+use mcsa_tests::{Installation, Node, images, program, unless_interrupted};
 
 use crate::args::Args;
 use crate::memory::Memory;
@@ -33,7 +33,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let images = images().await?;
     // Build it before anything is timed.
     program("kubemcsa")?;
-    let (journey, installed) = journey::run(|| Installed::bare(Node::builder("c1"))).await?;
+    let (journey, installed) = journey::run(|| Installation::prepare(Node::builder("c1"))).await?;
     let rest = Memory::of(&installed.node)?;
     let starts = starts::measure(&installed, args.rounds).await?;
     let refreshes = refresh::measure(&installed, args.refreshes).await?;

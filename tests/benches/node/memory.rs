@@ -16,7 +16,7 @@ pub struct Memory {
 impl Memory {
     pub fn of(node: &Node) -> anyhow::Result<Self> {
         let resident = |program: &str| {
-            let statuses = node.processes(program)?.into_iter().map(|id| format!("/proc/{id}/status"));
+            let statuses = node.pids_of(program)?.into_iter().map(|id| format!("/proc/{id}/status"));
             let text = statuses.map(|status| node.run("cat", &[&status])).collect::<Result<String, _>>()?;
             let figures = text
                 .lines()

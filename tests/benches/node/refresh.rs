@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use kube::api::{Patch, PatchParams};
-use mcsa_tests::{Imports, Installed, eventually, eventually_within};
+use mcsa_tests::{Imports, Installation, eventually, eventually_within};
 use serde_json::json;
 
 use crate::journey::NAMESPACE;
@@ -13,7 +13,7 @@ use crate::journey::NAMESPACE;
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// The time that each refresh took to be mounted.
-pub async fn measure(installed: &Installed, rounds: u32) -> anyhow::Result<Vec<Duration>> {
+pub async fn measure(installed: &Installation, rounds: u32) -> anyhow::Result<Vec<Duration>> {
     let imports = Imports::of(installed.node.client(), NAMESPACE);
     let token = async || imports.values("c2-pod-lister-token").await?.remove("token").context("no token");
     let mut taken = Vec::new();
@@ -29,7 +29,7 @@ pub async fn measure(installed: &Installed, rounds: u32) -> anyhow::Result<Vec<D
         .await;
         let begin = Instant::now();
         eventually_within(LIMIT, "the new token in all mounts", async || {
-            let mounted = installed.node.mounted("token")?;
+            let mounted = installed.node.mounted_values("token")?;
             let count = mounted.iter().filter(|token| **token == after).count();
             ensure!(count == 2, "{count} of 2 pods have the token");
             Ok(())

@@ -8,7 +8,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::contract::IMPORT_NAME;
-use mcsa_tests::{Imports, Installed, READY, eventually, eventually_within, images, pod, pod_lister_import};
+use mcsa_tests::{
+    Imports, Installation, READY_TIMEOUT, eventually, eventually_within, images, pod_lister_import,
+    restricted_pod,
+};
 use serde_json::{Value, json};
 
 use crate::journey::NAMESPACE;
@@ -23,7 +26,7 @@ pub struct Starts {
 }
 
 /// Starts both kinds of pods in turns.
-pub async fn measure(installed: &Installed, rounds: u32) -> anyhow::Result<Starts> {
+pub async fn measure(installed: &Installation, rounds: u32) -> anyhow::Result<Starts> {
     let imports = Imports::of(installed.node.client(), NAMESPACE);
     let mut starts = Starts::default();
     for round in 0..rounds {
@@ -42,13 +45,13 @@ pub async fn measure(installed: &Installed, rounds: u32) -> anyhow::Result<Start
 
 /// Creates a pod, and waits until its log contains `awaited`.
 async fn run(
-    installed: &Installed,
+    installed: &Installation,
     name: &str,
     annotations: Value,
     import: &str,
     awaited: &str,
 ) -> anyhow::Result<()> {
-    let mut pod = pod(&images().await?.list_remote_pods.name, annotations, &[import]);
+    let mut pod = restricted_pod(&images().await?.list_remote_pods.name, annotations, &[import]);
     pod["metadata"]["name"] = name.into();
     pod["spec"]["restartPolicy"] = "OnFailure".into();
     let pods = Api::<Pod>::namespaced(installed.node.client(), NAMESPACE);
@@ -72,14 +75,14 @@ async fn run(
 }
 
 /// Creates imports, and waits until all are ready.
-pub async fn declare(installed: &Installed, count: u32) -> anyhow::Result<()> {
+pub async fn declare(installed: &Installation, count: u32) -> anyhow::Result<()> {
     let imports = Imports::of(installed.node.client(), NAMESPACE);
     let declare = |number: u32| {
         let imports = &imports;
         async move { imports.create(&pod_lister_import(&format!("many-{number}"), "c2", NAMESPACE)).await }
     };
     stream::iter(0..count).map(declare).buffer_unordered(16).try_for_each(async |_| Ok(())).await?;
-    eventually_within(READY, "all imports are ready", async || {
+    eventually_within(READY_TIMEOUT, "all imports are ready", async || {
         let all = imports.api.list(&Default::default()).await?;
         let waiting = all.iter().filter(|import| !is_ready(import)).count();
         ensure!(waiting == 0, "{waiting} imports are not ready");

@@ -1,11 +1,11 @@
-//! Commands: one inside another, and what they say.
+//! Wraps and runs commands.
 
 use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// `command` as the last arguments of another one.
+/// Runs `command` as the last arguments of another program.
 pub(crate) fn wrapped(program: &str, args: impl IntoIterator<Item = OsString>, command: &Command) -> Command {
     let mut wrapped = Command::new(program);
     wrapped.args(args).arg(command.get_program()).args(command.get_args());
@@ -18,12 +18,12 @@ pub(crate) fn wrapped(program: &str, args: impl IntoIterator<Item = OsString>, c
     wrapped
 }
 
-/// Runs a command, and gives its stdout; an error when it fails, with its stderr.
+/// Runs a command, and returns its stdout. If it fails, the error has its stderr.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
-    let shown = format!("{command:?}");
-    let output = command.output().with_context(|| format!("running {shown}"))?;
+    let line = format!("{command:?}");
+    let output = command.output().with_context(|| format!("running {line}"))?;
     if !output.status.success() {
-        bail!("{shown} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        bail!("{line} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

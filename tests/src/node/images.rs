@@ -1,4 +1,4 @@
-//! What pods are made of: this workspace's own images, and two for tests.
+//! The images for tests.
 
 use std::path::Path;
 
@@ -8,25 +8,25 @@ use mcsa_release::{Arch, Image, NOBODY};
 use super::programs;
 use crate::binaries::Binaries;
 
-/// The image of a pod's first container, which only has to be there.
+/// The image of a pod's sandbox container, which only sleeps.
 pub(crate) const PAUSE: &str = "docker.io/mcsa-tests/pause:1";
 
-/// A shell with the usual tools, and kubectl.
-pub const TOOLS: &str = "docker.io/mcsa-tests/tools:1";
+/// An image with a shell, the usual tools, and kubectl.
+pub const TOOLS_IMAGE: &str = "docker.io/mcsa-tests/tools:1";
 
-/// The names that busybox goes by in [`TOOLS`].
+/// The busybox tools in [`TOOLS_IMAGE`].
 const TOOL_NAMES: [&str; 8] = ["sh", "cat", "env", "grep", "ls", "nslookup", "sleep", "wget"];
 
-/// Writes the images of the tests into a folder.
+/// Writes the image archives into a folder.
 pub(crate) fn write(folder: &Path, binaries: &Binaries) -> anyhow::Result<Vec<std::path::PathBuf>> {
     let arch = Arch::host()?;
-    let busybox = programs::find("busybox").context("busybox is gone")?;
+    let busybox = programs::find("busybox").context("busybox is missing on this machine")?;
     let pause = Image::new(PAUSE, arch).file("/bin/busybox", &busybox, 0o755).entrypoint([
         "/bin/busybox",
         "sleep",
         "infinity",
     ]);
-    let mut tools = Image::new(TOOLS, arch)
+    let mut tools = Image::new(TOOLS_IMAGE, arch)
         .file("/bin/busybox", &busybox, 0o755)
         .file("/bin/kubectl", &binaries.kubectl, 0o755)
         .env("PATH", "/bin")

@@ -1,4 +1,4 @@
-//! The machine that a node is: a tree of processes and mounts that ends as one.
+//! The machine that a node simulates: a PID and a mount namespace, which end together.
 
 use std::fs;
 use std::path::Path;
@@ -12,13 +12,13 @@ use crate::cache;
 use crate::eventually::try_eventually;
 use crate::process::Process;
 
-/// Processes and mounts of their own. When it ends, all that was started in it is
-/// killed by the kernel, containers included, and nothing is left mounted.
+/// A PID and a mount namespace. When it ends, the kernel kills all processes in it, including containers, and removes
+/// all mounts.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    init: Process,
-    /// The id, here, of its first process.
-    first: u32,
+    unshare: Process,
+    /// The host's ID of its first process.
+    init_pid: u32,
 }
 
 impl Machine {
@@ -28,28 +28,28 @@ impl Machine {
         unshare.args(["sh", "-c", include_str!("machine.sh"), "machine"]).arg(cache::folder("")?);
         let log = dir.join("machine.log");
         drop(fs::remove_file(&log));
-        let init = Process::spawn("machine", &network.command(&unshare), log)?;
-        try_eventually(LIMIT, "a machine", async || {
-            init.check()?;
-            ensure!(init.log().contains("up\n"), "it is not up yet: {}", init.log());
+        let process = Process::spawn("machine", &network.command(&unshare), log)?;
+        try_eventually(LIMIT, "the machine is up", async || {
+            process.check()?;
+            ensure!(process.log().contains("up\n"), "not up; its log: {}", process.log());
             Ok(())
         })
         .await?;
-        let children = format!("/proc/{0}/task/{0}/children", init.id());
+        let children = format!("/proc/{0}/task/{0}/children", process.id());
         let children = fs::read_to_string(&children).with_context(|| format!("reading {children}"))?;
-        let first = children.trim().parse().with_context(|| format!("one process, not {children:?}"))?;
-        Ok(Self { init, first })
+        let init_pid = children.trim().parse().with_context(|| format!("not a process ID: {children:?}"))?;
+        Ok(Self { unshare: process, init_pid })
     }
 
-    /// The same command, run in this machine.
+    /// The same command, to run in this machine.
     pub(crate) fn command(&self, command: &Command) -> Command {
-        let target = format!("--target={}", self.first);
+        let target = format!("--target={}", self.init_pid);
         let args = [&*target, "--net", "--mount", "--pid", "--"];
         wrapped("nsenter", args.map(Into::into), command)
     }
 
-    /// Pulls the plug.
-    pub(crate) fn stop(&self) {
-        self.init.kill();
+    /// Kills the machine, as a power loss does.
+    pub(crate) fn kill(&self) {
+        self.unshare.kill();
     }
 }

@@ -1,5 +1,5 @@
-# The first process of a machine. The programs of a node write to folders that no flag changes, below
-# /run and /var: here these are empty, and in memory. $1 is the cache folder, which may be in one of them.
+# The first process of a node. The node's programs write to folders in /run and /var that no flag changes, so these are
+# empty tmpfs mounts. $1 is the cache folder, which may be in one of them.
 set -e
 mount --bind "$1" /mnt
 mount -t tmpfs tmpfs /run
@@ -10,6 +10,6 @@ mkdir -p "$1"
 mount --bind /mnt "$1"
 umount /mnt
 echo up
-# A shell that waits also buries what others leave behind.
+# While it waits, the shell also reaps orphaned processes.
 sleep infinity &
 wait

@@ -1,4 +1,4 @@
-//! A network of a node's own: what happens in it changes nothing of this machine's.
+//! The network namespace of a node. It does not change this machine's network, except for one interface.
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -9,20 +9,19 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use super::command::{output, wrapped};
-use super::{groups, programs};
+use super::{cgroups, programs};
 use crate::cache;
 use crate::eventually::try_eventually;
 use crate::process::Process;
 
-/// The third byte of the addresses.
+/// The numbers of networks, which are the third byte of their addresses.
 const NUMBERS: std::ops::Range<u8> = 1..250;
 
-/// How long a namespace may take to be there.
+/// How long creating a namespace may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// A network namespace with one cable, whose other end is on this machine. Nothing in it reaches
-/// further than that end; with the process that holds it, all of it is gone: addresses, routes, and the
-/// rules of kube-proxy.
+/// A network namespace that is connected to this machine by a pair of virtual interfaces, and to nothing else. When the
+/// process that holds it ends, its addresses, routes and iptables rules are gone.
 #[derive(Debug)]
 pub(crate) struct Network {
     number: u8,
@@ -37,32 +36,32 @@ impl Network {
         unshare.args(["--net", "sleep", "infinity"]);
         let holder = Process::spawn("network", &unshare, dir.join("network.log"))?;
         let network = Self { number, holder, _lock: lock };
-        network.wire().await.context("making a network for a node")?;
+        network.connect().await.context("creating a node's network")?;
         Ok(network)
     }
 
     /// The node's address.
-    pub(crate) fn node(&self) -> Ipv4Addr {
+    pub(crate) fn node_address(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, self.number, 1)
     }
 
-    /// This machine's, as the node sees it.
-    pub(crate) fn host(&self) -> Ipv4Addr {
+    /// This machine's address in the network.
+    pub(crate) fn host_address(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, self.number, 2)
     }
 
-    /// Unlike that of any other node of this machine.
+    /// Unique among the nodes of this machine.
     pub(crate) fn number(&self) -> u8 {
         self.number
     }
 
-    /// The same command, run in this network.
+    /// The same command, to run in this network.
     pub(crate) fn command(&self, command: &Command) -> Command {
         let namespace = format!("--net={}", self.namespace());
         wrapped("nsenter", [namespace.into(), "--".into()], command)
     }
 
-    /// Forgets what the programs of a node wrote into its kernel.
+    /// Removes the iptables rules of the node's programs, as a reboot does.
     pub(crate) fn clear(&self) -> anyhow::Result<()> {
         let flush = "for table in filter nat mangle; do iptables -t $table -F; iptables -t $table -X; done";
         let mut shell = Command::new("sh");
@@ -74,48 +73,48 @@ impl Network {
         format!("/proc/{}/ns/net", self.holder.id())
     }
 
-    async fn wire(&self) -> anyhow::Result<()> {
-        let own = fs::read_link("/proc/self/ns/net")?;
-        try_eventually(LIMIT, "a network namespace", async || {
+    async fn connect(&self) -> anyhow::Result<()> {
+        let host_namespace = fs::read_link("/proc/self/ns/net")?;
+        try_eventually(LIMIT, "the network namespace exists", async || {
             self.holder.check()?;
-            ensure!(fs::read_link(self.namespace())? != own, "{} is in ours yet", self.holder.name());
+            ensure!(fs::read_link(self.namespace())? != host_namespace, "unshare has not created it");
             Ok(())
         })
         .await?;
-        let (cable, holder) = (cable(self.number), self.holder.id());
-        let (node, host) = (self.node(), self.host());
-        run(&format!("ip link add {cable} type veth peer name eth0 netns {holder}"))?;
-        run(&format!("ip address add {host}/30 dev {cable}"))?;
-        run(&format!("ip link set {cable} up"))?;
-        let inside = format!(
+        let (interface, holder) = (interface(self.number), self.holder.id());
+        let (node, host) = (self.node_address(), self.host_address());
+        run(&format!("ip link add {interface} type veth peer name eth0 netns {holder}"))?;
+        run(&format!("ip address add {host}/30 dev {interface}"))?;
+        run(&format!("ip link set {interface} up"))?;
+        let script = format!(
             "ip link set lo up && ip address add {node}/30 dev eth0 && ip link set eth0 up &&
-             # Without a route there is nothing for kube-proxy to translate.
+             # kube-proxy translates only packets that have a route.
              ip route add 10.0.0.0/24 dev lo src {node} &&
              echo 1 > /proc/sys/net/ipv4/ip_forward"
         );
         let mut shell = Command::new("sh");
-        shell.args(["-c", &inside]);
+        shell.args(["-c", &script]);
         output(&mut self.command(&shell)).map(drop)
     }
 }
 
 impl Drop for Network {
-    /// The kernel would do it, a while after the last process.
+    /// The kernel removes the interface only some time after the last process ended.
     fn drop(&mut self) {
-        unplug(self.number);
+        disconnect(self.number);
     }
 }
 
-/// Takes away this machine's end, and with it the other one.
-fn unplug(number: u8) {
-    drop(Command::new("ip").args(["link", "del", &cable(number)]).output());
+/// Deletes this machine's interface, and with it the node's.
+fn disconnect(number: u8) {
+    drop(Command::new("ip").args(["link", "del", &interface(number)]).output());
 }
 
-fn cable(number: u8) -> String {
+fn interface(number: u8) -> String {
     format!("mcsa{number}")
 }
 
-/// The first number that is free; what was left by nodes that were killed is swept away.
+/// Reserves the first free number, and cleans up after nodes that were killed.
 fn reserve() -> anyhow::Result<(u8, File)> {
     let folder = cache::folder("networks")?;
     let mut reserved = None;
@@ -126,8 +125,8 @@ fn reserve() -> anyhow::Result<(u8, File)> {
         }
         let lock = cache::lock_file(&path)?;
         if lock.try_lock().is_ok() {
-            unplug(number);
-            groups::sweep(number);
+            disconnect(number);
+            cgroups::clean_up(number);
             reserved = reserved.or(Some((number, lock)));
         }
     }

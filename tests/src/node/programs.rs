@@ -1,4 +1,4 @@
-//! What a node is made of, or why there can be none here.
+//! The programs of a node, and the requirements for running one.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,32 +6,32 @@ use std::process::Command;
 
 use tokio::sync::OnceCell;
 
-use crate::binaries::stamped;
+use crate::binaries::with_version;
 use crate::go_tools::GoTools;
 
-/// What comes from the distribution, as (program, Debian's package).
+/// Programs of the distribution, as (program, Debian package).
 const PACKAGES: [(&str, &str); 4] =
     [("runc", "runc"), ("iptables", "iptables"), ("ip", "iproute2"), ("busybox", "busybox-static")];
 
-/// The folders of the programs that are built here.
+/// The folders of programs that are built here.
 #[derive(Debug)]
 pub(crate) struct Programs {
     /// kubelet, kube-proxy and kube-scheduler.
     pub kubernetes: PathBuf,
-    /// containerd, its shim, ctr, and the plugins of the pod network.
+    /// containerd, its shim, ctr, and CNI plugins.
     pub containerd: PathBuf,
     /// CoreDNS.
     pub coredns: PathBuf,
 }
 
-/// Builds what is missing, once for this machine.
+/// Builds missing programs, once per machine.
 pub(crate) async fn programs() -> anyhow::Result<&'static Programs> {
     static BUILT: OnceCell<Programs> = OnceCell::const_new();
     BUILT.get_or_try_init(async || tokio::task::spawn_blocking(build).await?).await
 }
 
-/// Why no node can run on this machine.
-pub(crate) fn obstacle() -> Option<String> {
+/// Why this machine can't run a node.
+pub(crate) fn missing_requirement() -> Option<String> {
     if !cfg!(target_os = "linux") {
         return Some("a node needs Linux".to_owned());
     }
@@ -41,7 +41,7 @@ pub(crate) fn obstacle() -> Option<String> {
     }
     let missing: Vec<_> =
         PACKAGES.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
-    (!missing.is_empty()).then(|| format!("a node needs more: apt-get install {}", missing.join(" ")))
+    (!missing.is_empty()).then(|| format!("a node needs packages: apt-get install {}", missing.join(" ")))
 }
 
 /// The path of a program of the distribution.
@@ -49,7 +49,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path()).map(|folder| folder.join(program)).find(|path| path.exists())
 }
 
-/// Where programs are: for some users, those of administrators are not on the path.
+/// The search path. Some users' PATH lacks the sbin folders.
 pub(crate) fn path() -> OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin:/sbin");
@@ -59,14 +59,14 @@ pub(crate) fn path() -> OsString {
 fn build() -> anyhow::Result<Programs> {
     let stripped = |tags: &str| ["-tags", tags, "-ldflags", "-s -w"].map(str::to_owned).into();
     Ok(Programs {
-        kubernetes: stamped(kubernetes()).build()?,
+        kubernetes: with_version(kubernetes()).build()?,
         containerd: GoTools {
             name: "containerd",
             folder: "node/containerd",
             go_mod: include_str!("../../node/containerd/go.mod"),
             module: "github.com/containerd/containerd/v2",
             flags: stripped("no_btrfs,no_zfs,no_devmapper"),
-            takes: "two minutes",
+            duration: "two minutes",
             ..kubernetes()
         }
         .build()?,
@@ -80,14 +80,14 @@ fn build() -> anyhow::Result<Programs> {
             module: "github.com/coredns/coredns",
             flags: stripped(""),
             packages: ".",
-            takes: "two minutes",
+            duration: "two minutes",
             ..kubernetes()
         }
         .build()?,
     })
 }
 
-/// Of the version that all clusters have.
+/// In the same version as the clusters.
 fn kubernetes() -> GoTools {
     GoTools {
         name: "a node's Kubernetes",
@@ -96,8 +96,8 @@ fn kubernetes() -> GoTools {
         module: "k8s.io/kubernetes",
         flags: Vec::new(),
         packages: "tool",
-        takes: "three minutes",
-        instead: "",
+        duration: "three minutes",
+        alternative: "",
         renamed: &[],
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_as_old_as_its_control_plane() {
+    fn node_and_control_plane_have_the_same_version() {
         assert_eq!(kubernetes().version(), crate::kubernetes_version());
     }
 }

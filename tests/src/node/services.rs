@@ -1,4 +1,4 @@
-//! The programs of a node, and what each of them reads.
+//! The command lines and configurations of a node's programs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,27 +14,27 @@ use super::programs::{self, Programs};
 use crate::cluster::Cluster;
 use crate::kubeconfig;
 
-/// Containerd's, in the machine's own /run: the path of a socket must be short.
+/// containerd's socket, in the node's /run, as the path of a socket must be short.
 pub(crate) const SOCKET: &str = "/run/containerd.sock";
 
-/// Where pods get their addresses from; the same in each node's network.
+/// The CIDR of pods, which is the same in each node's network.
 const PODS: &str = "10.244.0.0/24";
 
-/// What the programs of one node have to agree on.
+/// The settings that the programs of a node share.
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) programs: &'static Programs,
     pub(crate) dir: PathBuf,
     pub(crate) name: String,
     pub(crate) address: Ipv4Addr,
-    /// How often the kubelet looks at each pod, and what it mounts, without being told of a change.
+    /// How often the kubelet syncs pods and their mounts.
     pub(crate) sync_frequency: String,
 }
 
 impl Services {
     pub(crate) fn containerd(&self) -> anyhow::Result<Command> {
         let (dir, plugins) = (self.dir.display(), self.programs.containerd.display());
-        let runc = programs::find("runc").context("runc is gone")?;
+        let runc = programs::find("runc").context("runc is missing on this machine")?;
         let config = format!(
             r#"version = 3
 root = "{dir}/containerd"
@@ -47,7 +47,7 @@ address = "{SOCKET}"
 sandbox = "{PAUSE}"
 
 [plugins.'io.containerd.cri.v1.runtime']
-# Not every root may lower the score with which the kernel picks whom to kill.
+# In some containers, root may not lower an oom_score_adj.
 restrict_oom_score_adj = true
 
 [plugins.'io.containerd.cri.v1.runtime'.cni]
@@ -70,7 +70,7 @@ disable = true
 "#,
             runc.display()
         );
-        // Pods call out under the node's address, as nobody outside knows theirs.
+        // Pods connect to the outside with the node's address, as theirs are not routed there.
         let network = json!({
             "cniVersion": "1.0.0",
             "name": "pods",
@@ -89,7 +89,7 @@ disable = true
         self.write("cni/pods.conflist", &network.to_string())?;
         let config = self.write("containerd.toml", &config)?;
         let mut containerd = Command::new(self.programs.containerd.join("containerd"));
-        // It looks for its shim there.
+        // containerd looks for its shim in the PATH.
         let mut path = OsString::from(format!("{plugins}:"));
         path.push(programs::path());
         containerd.env("PATH", path);
@@ -114,7 +114,7 @@ disable = true
             "tlsCertFile": self.write("kubelet.crt", &serving.certificate)?,
             "tlsPrivateKeyFile": self.write("kubelet.key", &serving.key)?,
             "containerRuntimeEndpoint": format!("unix://{SOCKET}"),
-            // Version 1 of control groups is still what some machines have.
+            // Some machines still have cgroup v1.
             "failCgroupV1": false,
             "cgroupDriver": "cgroupfs",
             "cgroupRoot": group,
@@ -125,7 +125,7 @@ disable = true
             "volumePluginDir": self.dir.join("volumeplugins"),
             "syncFrequency": self.sync_frequency,
             "failSwapOn": false,
-            // There is no registry to get an image from again.
+            // Images can't be pulled again: there is no registry.
             "imageGCHighThresholdPercent": 100,
             "evictionHard": {
                 "memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%",
@@ -154,7 +154,7 @@ disable = true
             "hostnameOverride": self.name,
             "bindAddress": self.address.to_string(),
             "nodePortAddresses": [format!("{}/32", self.address)],
-            // These are the whole machine's.
+            // 0: don't change these, which are settings of the whole machine.
             "conntrack": { "maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s" },
             "iptables": { "minSyncPeriod": "100ms" },
         });
@@ -187,8 +187,8 @@ disable = true
         Ok(coredns)
     }
 
-    /// What CoreDNS may do: look.
-    pub(crate) fn coredns_rights() -> Value {
+    /// Allows CoreDNS to read Services and other objects.
+    pub(crate) fn coredns_role_binding() -> Value {
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
@@ -219,7 +219,7 @@ disable = true
     }
 }
 
-/// What ctr, which talks to containerd, is to do with its stdin or its arguments.
+/// A command of ctr, containerd's client.
 pub(crate) fn ctr(folder: &Path, args: &[&str]) -> Command {
     let mut ctr = Command::new(folder.join("ctr"));
     ctr.args(["--address", SOCKET, "--namespace", "k8s.io"]).args(args);

@@ -1,4 +1,4 @@
-//! A release on a real API server: installed, upgraded, and gone.
+//! Installs, upgrades and uninstalls releases on a real API server.
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams};
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::contract::webhook::CONFIGURATION;
 use mcsa_tests::{
-    Cluster, Imports, bootstrap, eventually, helm, kubemcsa_ok, merged_kubeconfig, pod_lister_import,
+    Cluster, Imports, bootstrap, eventually, helm, kubemcsa_ok, pod_lister_import, write_merged_kubeconfig,
 };
 use serde_json::{Value, json};
 
@@ -15,33 +15,33 @@ use super::{CHART, KEPT};
 
 const LABEL: &str = "pod-security.kubernetes.io/enforce";
 
-/// A release in a namespace of a cluster.
+/// A release in a namespace.
 struct Release<'a> {
     cluster: &'a Cluster,
     namespace: &'a str,
 }
 
 impl Release<'_> {
-    /// Runs helm for it, and gives what helm said.
+    /// Runs helm for the release, and returns its output.
     async fn helm(&self, command: &str, args: &[&str]) -> anyhow::Result<String> {
         let release = [command, "mcsa", "--namespace", self.namespace];
         helm(self.cluster.kubeconfig(), release.iter().chain(args)).await
     }
 
     async fn get(&self, object: &str) -> anyhow::Result<Value> {
-        let (kind, name) = object.split_once(' ').context("no name")?;
+        let (kind, name) = object.split_once(' ').context("expected a kind and a name")?;
         let get = ["-n", SYSTEM_NAMESPACE, "get", kind, name, "-o", "json"];
         Ok(serde_json::from_str(&self.cluster.kubectl(get).await?)?)
     }
 
-    /// That it is there, and not on its way out.
-    async fn stays(&self, object: &str) -> anyhow::Result<()> {
+    /// Fails if an object is missing or being deleted.
+    async fn ensure_exists(&self, object: &str) -> anyhow::Result<()> {
         let deleted = self.get(object).await?["metadata"]["deletionTimestamp"].take();
         ensure!(deleted.is_null(), "{object} is being deleted");
         Ok(())
     }
 
-    /// Takes the release back, and waits until what it had is gone but for what is kept.
+    /// Uninstalls the release, and waits until its objects are deleted, except for those that are kept.
     async fn uninstall(&self) -> anyhow::Result<()> {
         self.helm("uninstall", &[]).await?;
         for gone in [
@@ -63,29 +63,29 @@ impl Release<'_> {
             .await;
         }
         for kept in KEPT {
-            self.stays(kept).await?;
+            self.ensure_exists(kept).await?;
         }
         Ok(())
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_system_namespace() -> anyhow::Result<()> {
+async fn release_in_the_system_namespace_works() -> anyhow::Result<()> {
     let (cluster, source) = &tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let release = Release { cluster, namespace: SYSTEM_NAMESPACE };
-    let said = release.helm("install", &[CHART, "--create-namespace"]).await?;
-    ensure!(said.contains("kubemcsa bootstrap --target-context"), "{said}");
+    let notes = release.helm("install", &[CHART, "--create-namespace"]).await?;
+    ensure!(notes.contains("kubemcsa bootstrap --target-context"), "{notes}");
     let hint = format!("kubectl label namespace {SYSTEM_NAMESPACE} {LABEL}=restricted");
-    ensure!(said.contains(&hint), "{said}");
-    // What it says is all that is left to do.
+    ensure!(notes.contains(&hint), "{notes}");
+    // The command in the notes is the only remaining step.
     let both = cluster.dir().join("kubeconfig-of-both");
-    merged_kubeconfig(&[cluster, source], &both)?;
+    write_merged_kubeconfig(&[cluster, source], &both)?;
     bootstrap(&both, cluster, source)?;
     let imports = Imports::of(cluster.client(), "default");
     imports.create(&pod_lister_import("mine", "c2", "lister")).await?;
 
-    // What others have written meanwhile, the next revision leaves alone: the webhook's authority, as it
-    // registers it, and the label that the notes speak of.
+    // An upgrade keeps what others have written: the authority that the webhook registers, and the label that the notes
+    // recommend.
     let configurations = Api::<MutatingWebhookConfiguration>::all(cluster.client());
     let mut client =
         configurations.get(CONFIGURATION).await?.webhooks.unwrap_or_default().remove(0).client_config;
@@ -102,8 +102,8 @@ async fn in_the_system_namespace() -> anyhow::Result<()> {
         "--set=importer.tolerations[0].operator=Exists,webhook.certificates=own",
         "--set=webhook.resources.limits.memory=1Gi,metrics.dashboard.enabled=true",
     ];
-    let said = release.helm("upgrade", &values).await?;
-    ensure!(!said.contains(LABEL), "{said}");
+    let notes = release.helm("upgrade", &values).await?;
+    ensure!(!notes.contains(LABEL), "{notes}");
     let importer = release.get("Deployment importer").await?;
     let pod = &importer["spec"]["template"]["spec"];
     ensure!(importer["spec"]["replicas"] == 3, "{importer:#}");
@@ -115,7 +115,7 @@ async fn in_the_system_namespace() -> anyhow::Result<()> {
     ensure!(namespace["metadata"]["labels"][LABEL] == "restricted", "{namespace:#}");
     release.get("ConfigMap multicluster-service-account-dashboard").await?;
 
-    // What is turned off, goes; importer and imports stay.
+    // Disabling the webhook deletes it, and keeps importer and imports.
     release.helm("upgrade", &[CHART, "--set=webhook.enabled=false"]).await?;
     eventually("the webhook is gone", async || {
         let left = configurations.get_opt(CONFIGURATION).await?;
@@ -123,27 +123,30 @@ async fn in_the_system_namespace() -> anyhow::Result<()> {
         Ok(())
     })
     .await;
-    release.stays("Deployment importer").await?;
+    release.ensure_exists("Deployment importer").await?;
 
     release.uninstall().await?;
-    release.stays("ServiceAccountImport c2").await?;
-    release.stays("Secret c2-token").await?;
-    ensure!(imports.api.get("mine").await?.metadata.deletion_timestamp.is_none(), "the import goes");
-    // The same release finds what it has left, and takes it on.
+    release.ensure_exists("ServiceAccountImport c2").await?;
+    release.ensure_exists("Secret c2-token").await?;
+    ensure!(
+        imports.api.get("mine").await?.metadata.deletion_timestamp.is_none(),
+        "the import is being deleted"
+    );
+    // Installing again adopts what was kept.
     release.helm("install", &[CHART]).await?;
     imports.api.get("mine").await?;
     release.uninstall().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_another_namespace_and_where_kubemcsa_has_installed() -> anyhow::Result<()> {
+async fn release_in_another_namespace_can_take_over_from_kubemcsa() -> anyhow::Result<()> {
     let cluster = &Cluster::start("c3").await?;
     let release = Release { cluster, namespace: "default" };
-    let said = release.helm("install", &[CHART]).await?;
-    ensure!(said.contains("kubemcsa bootstrap") && !said.contains(LABEL), "{said}");
+    let notes = release.helm("install", &[CHART]).await?;
+    ensure!(notes.contains("kubemcsa bootstrap") && !notes.contains(LABEL), "{notes}");
     let namespace = release.get(KEPT[0]).await?;
     ensure!(namespace["metadata"]["labels"][LABEL] == "restricted", "{namespace:#}");
-    release.stays("Deployment webhook").await?;
+    release.ensure_exists("Deployment webhook").await?;
     release.helm("upgrade", &[CHART, "--set=webhook.replicas=3"]).await?;
     release.uninstall().await?;
 

@@ -1,4 +1,4 @@
-//! What the chart renders is what the manifests have.
+//! The chart renders the same objects as the manifests.
 
 use std::fs;
 use std::path::Path;
@@ -13,18 +13,19 @@ use super::{CHART, KEEP, KEPT};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// What the release has, by these values, in a namespace other than the system namespace.
+/// The objects that the chart renders with these values, for a release in another namespace than the system namespace.
 pub async fn rendered(values: &[&str]) -> anyhow::Result<Objects> {
     let set = values.iter().flat_map(|value| ["--set", value]);
     let args = ["template", "mcsa", CHART, "--namespace", "default"].into_iter().chain(set);
     Objects::parse(&helm("/nonexistent", args).await?)
 }
 
-/// The same without what only the chart says: of which objects helm is to leave there.
-async fn rendered_but_kept(values: &[&str]) -> anyhow::Result<Objects> {
+/// The same without the annotation that makes helm keep objects, which only the chart has.
+async fn rendered_without_keep(values: &[&str]) -> anyhow::Result<Objects> {
     let mut objects = rendered(values).await?;
     for title in KEPT {
-        let metadata = objects.get_mut(title)?["metadata"].as_object_mut().context("no metadata")?;
+        let metadata =
+            objects.get_mut(title)?["metadata"].as_object_mut().context("the object has no metadata")?;
         let annotations = metadata.remove("annotations");
         ensure!(
             annotations == Some(json!({ KEEP.0: KEEP.1 })),
@@ -34,36 +35,36 @@ async fn rendered_but_kept(values: &[&str]) -> anyhow::Result<Objects> {
     Ok(objects)
 }
 
-/// What kubemcsa install applies, with these arguments.
+/// The objects that kubemcsa install applies with these arguments.
 fn installed(args: &[&str]) -> anyhow::Result<Objects> {
     let args = ["install", "-o", "yaml"].iter().chain(args).copied();
     Objects::parse(&kubemcsa_ok(Path::new("/nonexistent"), args)?)
 }
 
-/// What kubectl applies from a folder of this repository.
+/// The objects that kubectl applies from a folder of this repository.
 async fn kustomized(folder: &str) -> anyhow::Result<Objects> {
     Objects::parse(&kubectl("/nonexistent", ["kustomize", &format!("{ROOT}/{folder}")]).await?)
 }
 
-fn of_webhook(object: &Value) -> bool {
+fn is_of_webhook(object: &Value) -> bool {
     object["metadata"]["labels"]["app.kubernetes.io/name"] == "webhook"
 }
 
 #[tokio::test]
-async fn by_default_it_is_what_is_installed_without_it() -> anyhow::Result<()> {
-    let chart = rendered_but_kept(&[]).await?;
-    chart.are(&installed(&[])?)?;
-    chart.are(&kustomized("manifests").await?)
+async fn default_values_render_the_manifests() -> anyhow::Result<()> {
+    let chart = rendered_without_keep(&[]).await?;
+    chart.ensure_equal(&installed(&[])?)?;
+    chart.ensure_equal(&kustomized("manifests").await?)
 }
 
 #[tokio::test]
-async fn cert_manager_makes_the_certificates() -> anyhow::Result<()> {
-    let chart = rendered_but_kept(&["webhook.certificates=cert-manager"]).await?;
-    chart.are(&kustomized("examples/cert-manager").await?)
+async fn cert_manager_value_renders_the_cert_manager_example() -> anyhow::Result<()> {
+    let chart = rendered_without_keep(&["webhook.certificates=cert-manager"]).await?;
+    chart.ensure_equal(&kustomized("examples/cert-manager").await?)
 }
 
 #[tokio::test]
-async fn metrics_are_seen() -> anyhow::Result<()> {
+async fn metrics_values_render_the_monitoring_manifests() -> anyhow::Result<()> {
     const ALL: [&str; 3] = [
         "metrics.podMonitors.enabled=true",
         "metrics.prometheusRule.enabled=true",
@@ -72,38 +73,43 @@ async fn metrics_are_seen() -> anyhow::Result<()> {
     let monitoring = kustomized("manifests/monitoring").await?;
     let mut expected = installed(&[])?;
     expected.extend(monitoring.clone());
-    rendered_but_kept(&ALL).await?.are(&expected)?;
+    rendered_without_keep(&ALL).await?.ensure_equal(&expected)?;
 
     for (value, kind) in ALL.iter().zip(["PodMonitor", "PrometheusRule", "ConfigMap"]) {
         let mut expected = installed(&[])?;
-        expected.extend(monitoring.clone().retain(|object| object["kind"] == kind));
-        rendered_but_kept(&[value]).await?.are(&expected)?;
+        expected.extend(monitoring.clone().filter(|object| object["kind"] == kind));
+        rendered_without_keep(&[value]).await?.ensure_equal(&expected)?;
     }
 
-    // Where there is no webhook, nobody is woken up for want of one.
+    // Without a webhook, there are no alerts about it.
     let mut expected = expected_without_webhook(&monitoring)?;
-    expected.extend(installed(&[])?.retain(|object| !of_webhook(object)));
+    expected.extend(installed(&[])?.filter(|object| !is_of_webhook(object)));
     let values: Vec<_> = ALL.into_iter().chain(["webhook.enabled=false"]).collect();
-    rendered_but_kept(&values).await?.are(&expected)?;
+    rendered_without_keep(&values).await?.ensure_equal(&expected)?;
 
-    // A Prometheus that looks for a label finds what is for it, which is otherwise the same.
+    // metrics.labels adds labels that a Prometheus selects by, and changes nothing else.
     let mut labelled = rendered(&[&ALL[..], &["metrics.labels.release=prometheus"]].concat()).await?;
     for object in [
         "PodMonitor multicluster-service-account/importer",
         "PodMonitor multicluster-service-account/webhook",
         "PrometheusRule multicluster-service-account/multicluster-service-account",
     ] {
-        let labels = labelled.get_mut(object)?["metadata"]["labels"].as_object_mut().context("no labels")?;
-        ensure!(labels.remove("release") == Some("prometheus".into()), "{object} has only {labels:?}");
+        let labels = labelled.get_mut(object)?["metadata"]["labels"]
+            .as_object_mut()
+            .context("the object has no labels")?;
+        ensure!(
+            labels.remove("release") == Some("prometheus".into()),
+            "{object} lacks the label release; it has {labels:?}"
+        );
     }
-    labelled.are(&rendered(&ALL).await?)
+    labelled.ensure_equal(&rendered(&ALL).await?)
 }
 
-/// What manifests/monitoring has, but of the webhook.
+/// The objects of manifests/monitoring, without those of the webhook.
 fn expected_without_webhook(monitoring: &Objects) -> anyhow::Result<Objects> {
-    let mut objects = monitoring.clone().retain(|object| !of_webhook(object));
+    let mut objects = monitoring.clone().filter(|object| !is_of_webhook(object));
     let rule = "PrometheusRule multicluster-service-account/multicluster-service-account";
-    let groups = objects.get_mut(rule)?["spec"]["groups"].as_array_mut().context("no groups")?;
+    let groups = objects.get_mut(rule)?["spec"]["groups"].as_array_mut().context("the rule has no groups")?;
     let all = groups.len();
     groups.retain(|group| !group["name"].as_str().is_some_and(|name| name.ends_with("-webhook")));
     ensure!(groups.len() == all - 1 && !groups.is_empty(), "{all} groups, now {}", groups.len());
@@ -111,44 +117,44 @@ fn expected_without_webhook(monitoring: &Objects) -> anyhow::Result<Objects> {
 }
 
 #[tokio::test]
-async fn without_the_webhook_nothing_of_it_is_there() -> anyhow::Result<()> {
-    let expected = installed(&[])?.retain(|object| !of_webhook(object));
-    rendered_but_kept(&["webhook.enabled=false"]).await?.are(&expected)?;
+async fn disabled_webhook_has_no_objects() -> anyhow::Result<()> {
+    let expected = installed(&[])?.filter(|object| !is_of_webhook(object));
+    rendered_without_keep(&["webhook.enabled=false"]).await?.ensure_equal(&expected)?;
     let values = ["webhook.enabled=false", "webhook.certificates=cert-manager"];
-    rendered_but_kept(&values).await?.are(&expected)
+    rendered_without_keep(&values).await?.ensure_equal(&expected)
 }
 
 #[tokio::test]
-async fn an_importer_of_some_namespaces_has_roles_there_alone() -> anyhow::Result<()> {
+async fn confined_importer_has_roles_in_its_namespaces_only() -> anyhow::Result<()> {
     let expected = installed(&["--namespaces", "a,b"])?;
-    rendered_but_kept(&["importer.namespaces={a,b}"]).await?.are(&expected)?;
-    // Its own is among those that it serves, and named twice is named once.
+    rendered_without_keep(&["importer.namespaces={a,b}"]).await?.ensure_equal(&expected)?;
+    // The system namespace may be listed, and a namespace may be listed twice.
     let expected = installed(&["--namespaces", &format!("a,{SYSTEM_NAMESPACE}")])?;
     let own = format!("importer.namespaces={{a,{SYSTEM_NAMESPACE},a}}");
-    rendered_but_kept(&[&own]).await?.are(&expected)
+    rendered_without_keep(&[&own]).await?.ensure_equal(&expected)
 }
 
 #[tokio::test]
-async fn a_release_in_the_system_namespace_leaves_it_to_whoever_made_it() -> anyhow::Result<()> {
+async fn release_in_the_system_namespace_does_not_own_it() -> anyhow::Result<()> {
     let args = ["template", "mcsa", CHART, "--namespace", SYSTEM_NAMESPACE];
     let mut objects = rendered(&[]).await?;
     objects.remove(KEPT[0])?;
-    Objects::parse(&helm("/nonexistent", args).await?)?.are(&objects)
+    Objects::parse(&helm("/nonexistent", args).await?)?.ensure_equal(&objects)
 }
 
 #[tokio::test]
-async fn the_definition_can_be_let_go_and_left_out() -> anyhow::Result<()> {
+async fn crd_can_be_deleted_with_the_release_or_omitted() -> anyhow::Result<()> {
     let mut expected = rendered(&[]).await?;
-    let crd = expected.get_mut(KEPT[1])?["metadata"].as_object_mut().context("no metadata")?;
-    crd.remove("annotations").context("it is not kept")?;
-    rendered(&["crd.keep=false"]).await?.are(&expected)?;
+    let crd = expected.get_mut(KEPT[1])?["metadata"].as_object_mut().context("the object has no metadata")?;
+    crd.remove("annotations").context("the CRD has no annotations")?;
+    rendered(&["crd.keep=false"]).await?.ensure_equal(&expected)?;
     expected.remove(KEPT[1])?;
-    rendered(&["crd.install=false"]).await?.are(&expected)
+    rendered(&["crd.install=false"]).await?.ensure_equal(&expected)
 }
 
-/// A chart can't read what is not below its folder.
+/// A chart can't read files outside of its folder, so it has copies.
 #[test]
-fn what_the_chart_has_twice_is_the_same() -> anyhow::Result<()> {
+fn copies_in_the_chart_have_not_drifted() -> anyhow::Result<()> {
     let mut files =
         ["crd.yaml", "policy.yaml", "monitoring/dashboard.json", "monitoring/prometheusrule.yaml"].map(
             |file| {
@@ -158,12 +164,12 @@ fn what_the_chart_has_twice_is_the_same() -> anyhow::Result<()> {
         );
     files.sort();
     let folder = Path::new(CHART).join("files");
-    let there = fs::read_dir(&folder)?.map(|file| Ok(Some(file?.file_name())));
-    let mut there = there.collect::<anyhow::Result<Vec<_>>>()?;
-    there.sort();
-    ensure!(there.iter().eq(files.iter().map(|(name, _)| name)), "manifests/helm/files has {there:?}");
+    let copies = fs::read_dir(&folder)?.map(|file| Ok(Some(file?.file_name())));
+    let mut copies = copies.collect::<anyhow::Result<Vec<_>>>()?;
+    copies.sort();
+    ensure!(copies.iter().eq(files.iter().map(|(name, _)| name)), "manifests/helm/files has {copies:?}");
     for (name, original) in files {
-        let copy = folder.join(name.context("no name")?);
+        let copy = folder.join(name.context("the file has no name")?);
         let drifted = fs::read(&copy)? != fs::read(&original)?;
         ensure!(!drifted, "{} has drifted: cp {} {}", copy.display(), original.display(), copy.display());
     }
@@ -171,7 +177,7 @@ fn what_the_chart_has_twice_is_the_same() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn the_chart_has_the_version_of_the_workspace_and_no_faults() -> anyhow::Result<()> {
+async fn chart_has_the_workspace_version_and_passes_lint() -> anyhow::Result<()> {
     let chart: Value = serde_saphyr::from_str(&helm("/nonexistent", ["show", "chart", CHART]).await?)?;
     for version in ["version", "appVersion"] {
         ensure!(chart[version] == env!("CARGO_PKG_VERSION"), "{version} is {}", chart[version]);

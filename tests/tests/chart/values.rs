@@ -1,4 +1,4 @@
-//! What the values change, and which are refused.
+//! The effect of values, and the values that the schema refuses.
 
 use std::path::Path;
 
@@ -12,22 +12,22 @@ use super::rendered::rendered;
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// The Deployment of a binary, by these values of it.
+/// The Deployment of a binary with these values of it.
 async fn deployment(binary: &str, values: &[&str]) -> anyhow::Result<Value> {
     let values: Vec<_> = values.iter().map(|value| format!("{binary}.{value}")).collect();
     let values: Vec<_> = values.iter().map(String::as_str).collect();
     rendered(&values).await?.remove(&format!("Deployment {SYSTEM_NAMESPACE}/{binary}"))
 }
 
-/// The same with another value at a path.
+/// The object with another value at a path.
 fn with(mut object: Value, path: &str, value: Value) -> anyhow::Result<Value> {
-    let (parent, name) = path.rsplit_once('/').context("a path begins with a slash")?;
+    let (parent, name) = path.rsplit_once('/').context("the path has no slash")?;
     object.pointer_mut(parent).with_context(|| format!("there is no {parent}"))?[name] = value;
     Ok(object)
 }
 
 #[tokio::test]
-async fn the_image_is_whose_one_says() -> anyhow::Result<()> {
+async fn image_values_compose_the_image_name() -> anyhow::Result<()> {
     for binary in ["importer", "webhook"] {
         for (values, image) in [
             (&["image.repository=example.com/x"][..], "example.com/x:0.1.0"),
@@ -46,7 +46,7 @@ async fn the_image_is_whose_one_says() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn each_value_is_one_field() -> anyhow::Result<()> {
+async fn each_value_changes_one_field() -> anyhow::Result<()> {
     const POD: &str = "/spec/template/spec";
     let pod = |field: &str| format!("{POD}/{field}");
     let container = |field: &str| format!("{POD}/containers/0/{field}");
@@ -76,15 +76,15 @@ async fn each_value_is_one_field() -> anyhow::Result<()> {
         ] {
             let found = deployment(binary, values).await?;
             let expected = with(by_default.clone(), &path, value)?;
-            ensure!(found == expected, "{binary} with {values:?}: {found:#}\nand should be {expected:#}");
+            ensure!(found == expected, "{binary} with {values:?} is {found:#}\nbut should be {expected:#}");
         }
     }
     Ok(())
 }
 
-/// No flag is taken twice.
+/// Programs refuse a flag that is given twice.
 #[tokio::test]
-async fn an_argument_takes_the_place_of_the_one_that_is_there() -> anyhow::Result<()> {
+async fn extra_argument_replaces_the_default() -> anyhow::Result<()> {
     let values = ["extraArgs={--lease-duration=30,--log-format=text}"];
     let importer = deployment("importer", &values).await?;
     let args = &importer["spec"]["template"]["spec"]["containers"][0]["args"];
@@ -96,18 +96,21 @@ async fn an_argument_takes_the_place_of_the_one_that_is_there() -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn only_a_class_of_kubernetes_own_needs_a_quota() -> anyhow::Result<()> {
+async fn only_system_priority_classes_need_a_quota() -> anyhow::Result<()> {
     let quota = format!("ResourceQuota {SYSTEM_NAMESPACE}/critical-pods");
     let mut critical = rendered(&["webhook.priorityClassName=system-node-critical"]).await?;
     let scope = &critical.get_mut(&quota)?["spec"]["scopeSelector"]["matchExpressions"][0]["values"];
     ensure!(*scope == json!(["system-node-critical"]), "{scope}");
-    ensure!(rendered(&["webhook.priorityClassName=high"]).await?.remove(&quota).is_err(), "there is a quota");
+    ensure!(
+        rendered(&["webhook.priorityClassName=high"]).await?.remove(&quota).is_err(),
+        "the chart has a quota"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_misspelt_or_mistyped_is_refused_by_its_name() -> anyhow::Result<()> {
-    for (value, said) in [
+async fn misspelt_and_mistyped_values_are_refused_by_name() -> anyhow::Result<()> {
+    for (value, expected) in [
         ("webhok.enabled=false", "'webhok' not allowed"),
         ("importer.replica=3", "at '/importer': additional properties 'replica' not allowed"),
         ("importer.image.tagg=v1", "at '/importer/image': additional properties 'tagg' not allowed"),
@@ -129,37 +132,37 @@ async fn what_is_misspelt_or_mistyped_is_refused_by_its_name() -> anyhow::Result
         ("crd.kept=false", "at '/crd': additional properties 'kept' not allowed"),
     ] {
         let error = rendered(&[value]).await.err().map(|error| error.to_string()).unwrap_or_default();
-        ensure!(error.contains(said), "of {value} it says {error:?}");
+        ensure!(error.contains(expected), "the error for {value} is {error:?}");
     }
-    // Helm gives these to each chart that another one has.
+    // Helm passes global values to each subchart.
     rendered(&["global.anything=1"]).await.map(drop)
 }
 
-/// Each value that one can set, one can read of.
+/// values.yaml documents each value of the schema.
 #[tokio::test]
-async fn the_values_are_all_that_the_schema_knows() -> anyhow::Result<()> {
+async fn values_list_each_property_of_the_schema() -> anyhow::Result<()> {
     let values: Value = serde_saphyr::from_str(&helm("/nonexistent", ["show", "values", CHART]).await?)?;
     let schema: Value = serde_json::from_slice(&std::fs::read(Path::new(CHART).join("values.schema.json"))?)?;
-    let mut unlike = Vec::new();
-    agree(&mut unlike, "", &values, &schema, &schema);
-    ensure!(unlike.is_empty(), "{}", unlike.join("\n"));
+    let mut missing = Vec::new();
+    find_missing(&mut missing, "", &values, &schema, &schema);
+    ensure!(missing.is_empty(), "{}", missing.join("\n"));
     Ok(())
 }
 
-/// Goes into all that the schema has properties of.
-fn agree(unlike: &mut Vec<String>, at: &str, values: &Value, schema: &Value, root: &Value) {
+/// Finds properties of the schema that the values lack.
+fn find_missing(missing: &mut Vec<String>, at: &str, values: &Value, schema: &Value, root: &Value) {
     let referred = schema["$ref"].as_str().and_then(|path| root.pointer(path.strip_prefix('#')?));
     let Some(properties) = referred.unwrap_or(schema)["properties"].as_object() else { return };
-    // What Kubernetes has the say of.
+    // Kubernetes defines these.
     if at.ends_with("/resources") {
         return;
     }
     for (name, schema) in properties {
         let at = format!("{at}/{name}");
         match values.get(name) {
-            Some(values) => agree(unlike, &at, values, schema, root),
+            Some(values) => find_missing(missing, &at, values, schema, root),
             None if at == "/global" => {}
-            None => unlike.push(format!("{at} is in values.schema.json, and not in values.yaml")),
+            None => missing.push(format!("{at} is in values.schema.json, but not in values.yaml")),
         }
     }
 }

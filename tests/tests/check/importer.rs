@@ -17,7 +17,7 @@ async fn stopped_importer_is_a_problem_and_gets_no_request() -> anyhow::Result<(
     let world = World::start().await?;
     eventually("there are no findings", async || world.check()?.no_findings()).await;
     let imports = world.namespace("stopped").await?;
-    world.servants.importer.terminate().await?;
+    world.daemons.importer.terminate().await?;
     imports.create(&pod_lister_import("a", "c2", "stopped")).await?;
     let checked = world.check()?;
     let fix = checked.problem("ImporterNotRunning", "importer")?;
@@ -31,7 +31,7 @@ async fn stopped_importer_is_a_problem_and_gets_no_request() -> anyhow::Result<(
 async fn expiring_and_untrusted_certificate_is_a_problem() -> anyhow::Result<()> {
     let world = World::start().await?;
     eventually("there are no findings", async || world.check()?.no_findings()).await;
-    world.servants.webhook.kill();
+    world.daemons.webhook.kill();
     let mut params = CertificateParams::new(vec!["webhook".to_owned()])?;
     params.not_before = OffsetDateTime::now_utc() - Duration::days(84);
     params.not_after = OffsetDateTime::now_utc() + Duration::days(6);

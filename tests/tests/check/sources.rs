@@ -13,7 +13,7 @@ use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
 use mcsa_credentials::contract::{CHECK_REQUESTED, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    AuditEvent, Cluster, Fault, Importer, Imports, Proxy, eventually, kubemcsa_ok, link_with,
+    AuditEvent, Cluster, Fault, Importer, Imports, Proxy, apply_link, eventually, kubemcsa_ok,
     pod_lister_import,
 };
 use serde_json::json;
@@ -76,7 +76,7 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
     eventually("there are no findings once more", async || world.check()?.no_findings()).await;
 
     // Existing connections continue to work.
-    source.next_authority()?.takes_over().await?;
+    source.next_authority()?.activate().await?;
     let fix = world.check()?.problem("SourceNotTrusted", "c2")?;
     ensure!(fix.starts_with("kubemcsa bootstrap --target-context c1"), "{fix}");
 
@@ -90,7 +90,7 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
     })
     .await;
     ensure!(world.links().api.get("c2").await?.resource_version() == version, "the status was written again");
-    world.servants.importer.check()
+    world.daemons.importer.check()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +123,7 @@ async fn skewed_clocks_and_expired_links_by_hand_are_reported() -> anyhow::Resul
     for user in by_hand.auth_infos.iter_mut() {
         user.auth_info = Some(serde_json::from_value(json!({ "token": token }))?);
     }
-    link_with(&target, "c3", &by_hand).await?;
+    apply_link(&target, "c3", &by_hand).await?;
     let checked = super::check(&kubeconfig, &[])?;
     let fix = checked.problem("LinkExpired", "c3")?;
     ensure!(fix.contains("--source-name c3") && fix.contains(&source.server()), "{fix}");

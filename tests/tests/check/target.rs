@@ -6,7 +6,9 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::contract::IMPORT_NAME;
-use mcsa_tests::{Cluster, eventually, kubemcsa, kubemcsa_ok, pod_lister_import, tokens, unsaid};
+use mcsa_tests::{
+    Cluster, ensure_no_tokens_in, eventually, kubemcsa, kubemcsa_ok, pod_lister_import, stored_tokens,
+};
 use serde_json::json;
 
 use super::{World, check, paste};
@@ -132,9 +134,10 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
         serde_json::from_str(&kubemcsa_ok(&world.kubeconfig, ["imports", "-o", "json"])?)?;
     ensure!(listed.as_array().is_some_and(|all| all.len() == 3), "{listed}");
 
-    let runs = mcsa_tests::kubemcsa_runs(&world.kubeconfig).into_iter().filter(|run| !run.said.is_empty());
-    let printed = runs.map(|run| (run.args, run.said)).chain([("log".into(), world.servants.importer.log())]);
-    unsaid(&tokens(target).await?, printed)
+    let runs = mcsa_tests::kubemcsa_runs(&world.kubeconfig).into_iter().filter(|run| !run.output.is_empty());
+    let printed =
+        runs.map(|run| (run.args, run.output)).chain([("log".into(), world.daemons.importer.log())]);
+    ensure_no_tokens_in(&stored_tokens(target).await?, printed)
 }
 
 #[tokio::test(flavor = "multi_thread")]

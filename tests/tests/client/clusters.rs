@@ -1,4 +1,4 @@
-//! The live set: who joins, changes and leaves, and how each is doing.
+//! The live set of clusters: members join, change and leave, and have a health.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,9 @@ use mcsa_client::clusters::{Change, Clusters, Health, Imports as Watched};
 use mcsa_client::config::{Contexts, Mounts};
 use mcsa_client::live::LiveConfig;
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, Proxy, eventually, kubeconfig_at, link_with, linked,
-    merged_kubeconfig, mount, pair, pod_lister, pod_lister_import,
+    Cluster, Fault, Importer, Imports, Proxy, apply_link, create_pod_lister, eventually,
+    kubeconfig_with_server, linked_clusters, mount, pod_lister_import, shared_clusters,
+    write_merged_kubeconfig,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -36,8 +37,8 @@ async fn next(changes: &mut (impl futures::Stream<Item = Change> + Unpin)) -> an
     })
 }
 
-async fn becomes(clusters: &Clusters, name: &str, expected: impl Fn(&Health) -> bool) {
-    eventually(format!("the health of {name}"), async || match clusters.get(name) {
+async fn wait_for_health(clusters: &Clusters, name: &str, expected: impl Fn(&Health) -> bool) {
+    eventually(format!("{name} has the expected health"), async || match clusters.get(name) {
         Some(member) if expected(&member.health()) => Ok(()),
         member => Err(format!("{member:?}")),
     })
@@ -45,111 +46,114 @@ async fn becomes(clusters: &Clusters, name: &str, expected: impl Fn(&Health) -> 
 }
 
 fn at(cluster: &Cluster, server: &str) -> anyhow::Result<LiveConfig> {
-    let mut config = kube::Config::try_from(kubeconfig_at(cluster.kubeconfig_value(), server))?;
+    let mut config = kube::Config::try_from(kubeconfig_with_server(cluster.kubeconfig_value(), server))?;
     config.proxy_url = None;
     Ok(LiveConfig::fixed(config)?)
 }
 
 #[rstest]
-#[case::who_refuses(Fault::Refuse, false)]
-#[case::who_is_silent(Fault::Hang, true)]
+#[case::connection_refused(Fault::Refuse, false)]
+#[case::no_response(Fault::Hang, true)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_goes_away_and_comes_back_and_keeps_nobody_waiting(
+async fn requests_to_an_unreachable_member_fail_fast_until_it_is_back(
     #[case] fault: Fault,
     #[case] silent: bool,
 ) -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
-    let way = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
+    let (c1, c2) = shared_clusters().await;
+    let proxy = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
     let clusters =
-        Clusters::builder().local("home", c1.client()).member("c2", at(c2, &way.url())?).start()?;
-    becomes(&clusters, "c2", Health::is_ready).await;
+        Clusters::builder().local("home", c1.client()).member("c2", at(c2, &proxy.url())?).start()?;
+    wait_for_health(&clusters, "c2", Health::is_ready).await;
     assert_eq!(names(&clusters), ["c2", "home"]);
     assert_eq!(clusters.local().map(|member| member.name().to_string()).as_deref(), Some("home"));
 
-    let member = clusters.get("c2").expect("it is in the set");
+    let member = clusters.get("c2").expect("c2 is a member");
     let waiting = async {
-        // One that is on its way when the cluster falls silent.
+        // A request is in flight when the cluster stops responding.
         loop {
             if let Err(error) = member.client().apiserver_version().await {
                 return error.to_string();
             }
         }
     };
-    let (error, ()) = tokio::join!(waiting, async { way.set(fault) });
+    let (error, ()) = tokio::join!(waiting, async { proxy.set(fault) });
     assert!(!error.is_empty());
-    becomes(
+    wait_for_health(
         &clusters,
         "c2",
         |health| matches!(health, Health::Away { is_silent, .. } if *is_silent == silent),
     )
     .await;
     if silent {
-        let before = way.connections();
-        let error = member.client().apiserver_version().await.expect_err("it is away").to_string();
+        let before = proxy.connections();
+        let error =
+            member.client().apiserver_version().await.expect_err("the member is unreachable").to_string();
         assert!(error.contains("away: no answer within"), "{error}");
-        assert_eq!(way.connections(), before, "it was asked all the same");
+        assert_eq!(proxy.connections(), before, "a request was sent to the unreachable member");
     }
-    becomes(&clusters, "home", Health::is_ready).await;
+    wait_for_health(&clusters, "home", Health::is_ready).await;
 
-    way.set(Fault::Pass);
+    proxy.set(Fault::Pass);
     timeout(Duration::from_secs(30), member.present()).await?;
     member.client().apiserver_version().await?;
-    becomes(&clusters, "c2", Health::is_ready).await;
+    wait_for_health(&clusters, "c2", Health::is_ready).await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_credential_is_told_from_a_cluster_that_is_away() -> anyhow::Result<()> {
-    let (_, c2) = pair().await;
+async fn member_with_a_revoked_credential_is_unauthorized() -> anyhow::Result<()> {
+    let (_, c2) = shared_clusters().await;
     let identity = Identity::new(c2, "revoked").await?;
     let token = identity.token(c2, "bound").await?;
     let kubeconfig = Kubeconfig::from_yaml(&identity.credential(&token).kubeconfig()?)?;
     let live = LiveConfig::fixed(kube::Config::try_from(kubeconfig)?)?;
     let clusters = Clusters::builder().member("c2", live).start()?;
-    becomes(&clusters, "c2", Health::is_ready).await;
+    wait_for_health(&clusters, "c2", Health::is_ready).await;
     identity.revoke(c2, "bound", &token).await?;
-    becomes(&clusters, "c2", |health| *health == Health::Unauthorized).await;
+    wait_for_health(&clusters, "c2", |health| *health == Health::Unauthorized).await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn contexts_and_mounts_come_and_go() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn contexts_and_mounts_join_change_and_leave() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let (kubeconfig, mounts) = (folder.path().join("kubeconfig"), folder.path().join("mounts"));
-    merged_kubeconfig(&[c1], &kubeconfig)?;
+    write_merged_kubeconfig(&[c1], &kubeconfig)?;
     let identity = Identity::new(c2, "mounted").await?;
     let token = identity.token(c2, "bound").await?;
 
     let contexts = Contexts::at(&kubeconfig);
-    let error =
-        Clusters::builder().contexts(contexts.clone(), ["c1", "c3"]).start().expect_err("c3 is no context");
+    let error = Clusters::builder()
+        .contexts(contexts.clone(), ["c1", "c3"])
+        .start()
+        .expect_err("there is no context c3");
     assert!(error.to_string().contains("c3"), "{error}");
 
     let clusters = Clusters::builder().all_contexts(contexts).mounted_at(Mounts::at(&mounts)).start()?;
     assert_eq!(names(&clusters), ["c1"]);
     let mut changes = clusters.watch();
     assert_eq!(next(&mut changes).await?, "c1 joined");
-    merged_kubeconfig(&[c1, c2], &kubeconfig)?;
+    write_merged_kubeconfig(&[c1, c2], &kubeconfig)?;
     assert_eq!(next(&mut changes).await?, "c2 joined");
     mount(&mounts, "c2-pod-lister", &identity.values(&token)?)?;
     assert_eq!(next(&mut changes).await?, "c2-pod-lister joined");
-    assert_eq!(clusters.get("c2-pod-lister").expect("it joined").default_namespace(), "mounted");
+    assert_eq!(clusters.get("c2-pod-lister").expect("the member joined").default_namespace(), "mounted");
 
     let moved = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
-    mount(&mounts, "c2-pod-lister", &identity.at(&moved.url()).values(&token)?)?;
+    mount(&mounts, "c2-pod-lister", &identity.with_server(&moved.url()).values(&token)?)?;
     assert_eq!(next(&mut changes).await?, "c2-pod-lister changed");
     std::fs::remove_dir_all(mounts.join("c2-pod-lister"))?;
     assert_eq!(next(&mut changes).await?, "c2-pod-lister left");
-    merged_kubeconfig(&[c2], &kubeconfig)?;
+    write_merged_kubeconfig(&[c2], &kubeconfig)?;
     assert_eq!(next(&mut changes).await?, "c1 left");
     drop(clusters);
     assert_eq!(next(&mut changes).await?, "the end");
     Ok(())
 }
 
-/// A namespace with imports, and somebody who may watch these and get Secrets, and nothing else.
-async fn watcher_in(cluster: &Cluster, namespace: &str) -> anyhow::Result<kube::Client> {
+/// Creates a namespace, and a client that may only watch imports and get Secrets in it.
+async fn create_watcher(cluster: &Cluster, namespace: &str) -> anyhow::Result<kube::Client> {
     let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/crd.yaml");
     cluster.kubectl(["apply", "--server-side", "-f", crd]).await?;
     cluster.kubectl(["wait", "--for=condition=Established", "-f", crd]).await?;
@@ -172,9 +176,9 @@ async fn watcher_in(cluster: &Cluster, namespace: &str) -> anyhow::Result<kube::
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn imports_join_with_their_credential_and_leave_when_they_are_deleted() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
-    let client = watcher_in(c1, "team").await?;
+async fn imports_join_with_a_credential_and_leave_when_deleted() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
+    let client = create_watcher(c1, "team").await?;
     let imports = Imports::of(c1.client(), "team");
     let secrets = Api::namespaced(c1.client(), "team");
     let identity = Identity::new(c2, "imported").await?;
@@ -184,15 +188,15 @@ async fn imports_join_with_their_credential_and_leave_when_they_are_deleted() ->
         import.metadata.labels = Some([("team".to_owned(), "a".to_owned())].into());
         import
     };
-    // The importer's part: a Secret, then a status that tells of it.
-    let minted = async |name: &str, expires: &str| {
+    // Acts like the importer: first it writes the Secret, then the status.
+    let write_status = async |name: &str, expires: &str| {
         let status = json!({ "status": { "expirationTime": expires } });
         imports.api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await
     };
-    imports.create(&pod_lister_import("of-nobody", "c2", "imported")).await?;
+    imports.create(&pod_lister_import("unlabelled", "c2", "imported")).await?;
     imports.create(&of_team("a")).await?;
     write_secret(&secrets, "a-token", &identity.values(&first)?, Some("u-1")).await?;
-    write_secret(&secrets, "of-nobody-token", &identity.values(&first)?, Some("u-1")).await?;
+    write_secret(&secrets, "unlabelled-token", &identity.values(&first)?, Some("u-1")).await?;
 
     let watched = Watched::of(&client, "team").labels("team=a");
     let clusters = Clusters::builder().local("home", c1.client()).imports(watched).start()?;
@@ -201,45 +205,46 @@ async fn imports_join_with_their_credential_and_leave_when_they_are_deleted() ->
     let mut changes = clusters.watch();
     assert_eq!(next(&mut changes).await?, "a joined");
     assert_eq!(next(&mut changes).await?, "home joined");
-    let a = clusters.get("a").expect("it joined");
+    let a = clusters.get("a").expect("the member joined");
     assert_eq!((a.cluster_uid().await?, a.present_cluster_uid().await?.as_str()), ("u-1", "u-1"));
 
-    // One that has no credential yet joins when it has.
+    // An import without a credential joins when it has one.
     imports.create(&of_team("b")).await?;
     write_secret(&secrets, "b-token", &identity.values(&first)?, Some("u-1")).await?;
-    minted("b", "2030-01-01T00:00:00Z").await?;
+    write_status("b", "2030-01-01T00:00:00Z").await?;
     assert_eq!(next(&mut changes).await?, "b joined");
 
-    // A new token is nobody's business: it works, and that is all.
+    // A new token causes no change, and is used.
     write_secret(&secrets, "a-token", &identity.values(&second)?, Some("u-1")).await?;
-    minted("a", "2030-01-01T00:00:00Z").await?;
+    write_status("a", "2030-01-01T00:00:00Z").await?;
     identity.revoke(c2, "first", &first).await?;
     let pods = Api::<k8s_openapi::api::core::v1::Pod>::default_namespaced(a.client());
     pods.list(&Default::default()).await?;
 
-    // What can't be used leaves its member as it is, and all others alone.
-    let spoilt = identity.values(&"no\ntoken".to_owned().into())?;
-    write_secret(&secrets, "b-token", &spoilt, Some("u-1")).await?;
-    minted("b", "2030-01-02T00:00:00Z").await?;
+    // An invalid Secret changes neither its member nor others.
+    let invalid = identity.values(&"no\ntoken".to_owned().into())?;
+    write_secret(&secrets, "b-token", &invalid, Some("u-1")).await?;
+    write_status("b", "2030-01-02T00:00:00Z").await?;
 
-    // Another way is a change, another cluster another member, and an end is an end.
+    // Another address changes the member, another cluster replaces it, and deleting the import removes it.
     let moved = Proxy::start(([127, 0, 0, 1], c2.port()).into()).await?;
-    write_secret(&secrets, "a-token", &identity.at(&moved.url()).values(&second)?, Some("u-1")).await?;
-    minted("a", "2030-01-02T00:00:00Z").await?;
+    write_secret(&secrets, "a-token", &identity.with_server(&moved.url()).values(&second)?, Some("u-1"))
+        .await?;
+    write_status("a", "2030-01-02T00:00:00Z").await?;
     assert_eq!(next(&mut changes).await?, "a changed");
     write_secret(&secrets, "a-token", &identity.values(&second)?, Some("u-2")).await?;
-    minted("a", "2030-01-03T00:00:00Z").await?;
+    write_status("a", "2030-01-03T00:00:00Z").await?;
     let both = [next(&mut changes).await?, next(&mut changes).await?];
     ensure!(both == ["a left", "a joined"], "{both:?}");
-    ensure!(!clusters.get("a").expect("it joined").is_same(&a), "the same member");
+    ensure!(!clusters.get("a").expect("the member joined").is_same(&a), "the member was not replaced");
     imports.api.delete("b", &DeleteParams::default()).await?;
     assert_eq!(next(&mut changes).await?, "b left");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_belongs_to_who_has_it() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn first_member_with_a_name_keeps_it() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     let twice = Clusters::builder().local("c", c1.client()).member("c", c2.client()).start();
     match twice {
         Err(error) => assert!(error.to_string().contains("two clusters are called c"), "{error}"),
@@ -247,54 +252,57 @@ async fn a_name_belongs_to_who_has_it() -> anyhow::Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
-    merged_kubeconfig(&[c1, c2], &kubeconfig)?;
+    write_merged_kubeconfig(&[c1, c2], &kubeconfig)?;
     let clusters =
         Clusters::builder().local("c1", c1.client()).all_contexts(Contexts::at(&kubeconfig)).start()?;
     assert_eq!(names(&clusters), ["c1", "c2"]);
-    ensure!(clusters.get("c1").expect("it is there").is_local(), "the context took the name");
+    ensure!(
+        clusters.get("c1").expect("c1 is a member").is_local(),
+        "the context has replaced the local cluster"
+    );
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_the_importer_a_member_is_but_an_import() -> anyhow::Result<()> {
-    let (target, source) = linked().await?;
+async fn members_follow_imports_of_a_real_importer() -> anyhow::Result<()> {
+    let (target, source) = linked_clusters().await?;
     let importer = Importer::of(&target).await?;
-    let client = watcher_in(&target, "team").await?;
+    let client = create_watcher(&target, "team").await?;
     let watched = Watched::of(&client, "team").named(|import| import.spec.cluster_name.clone());
     let clusters = Clusters::builder().imports(watched).start()?;
     clusters.listed().await;
     let mut changes = clusters.watch();
 
-    pod_lister(&source, "lister").await?;
+    create_pod_lister(&source, "lister").await?;
     let imports = Imports::of(target.client(), "team");
     imports.create(&pod_lister_import("any-name", "c2", "lister")).await?;
     assert_eq!(next(&mut changes).await?, "c2 joined");
-    let member = clusters.get("c2").expect("it joined");
+    let member = clusters.get("c2").expect("the member joined");
     let uid = source.kubectl(["get", "namespace", "kube-system", "-o=jsonpath={.metadata.uid}"]).await?;
-    // The service account itself may not ask for it.
+    // The UID comes from the Secret: the service account may not get namespaces.
     assert_eq!(member.cluster_uid().await?, uid.trim());
     let pods = Api::<k8s_openapi::api::core::v1::Pod>::default_namespaced(member.client());
     pods.list(&Default::default()).await?;
 
-    // The source moves, and the import with it.
+    // The source gets another address.
     let moved = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
-    link_with(&target, "c2", &kubeconfig_at(source.kubeconfig_value(), &moved.url())).await?;
+    apply_link(&target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &moved.url())).await?;
     assert_eq!(next(&mut changes).await?, "c2 changed");
     pods.list(&Default::default()).await?;
-    ensure!(moved.connections() > 0, "nobody came by the new way");
+    ensure!(moved.connections() > 0, "nothing used the new address");
 
     imports.api.delete("any-name", &DeleteParams::default()).await?;
     assert_eq!(next(&mut changes).await?, "c2 left");
     importer.stop().await
 }
 
-/// A client of which one request for a path is never answered.
-fn swallowing(cluster: &Cluster, path: &'static str) -> kube::Client {
-    let (inner, swallowed) = (cluster.client(), Arc::new(AtomicBool::new(false)));
+/// A client whose first request for a path is never answered.
+fn client_without_response(cluster: &Cluster, path: &'static str) -> kube::Client {
+    let (inner, unanswered) = (cluster.client(), Arc::new(AtomicBool::new(false)));
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-        let (inner, swallowed) = (inner.clone(), swallowed.clone());
+        let (inner, unanswered) = (inner.clone(), unanswered.clone());
         async move {
-            if request.uri().path().ends_with(path) && !swallowed.swap(true, Ordering::SeqCst) {
+            if request.uri().path().ends_with(path) && !unanswered.swap(true, Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
             inner.send(request).await
@@ -304,17 +312,17 @@ fn swallowing(cluster: &Cluster, path: &'static str) -> kube::Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_answer_that_never_comes_keeps_no_import_from_joining() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
-    watcher_in(c1, "swallowed").await?;
-    let imports = Imports::of(c1.client(), "swallowed");
-    let identity = Identity::new(c2, "swallowed").await?;
+async fn missing_response_delays_only_its_own_import() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
+    create_watcher(c1, "unanswered").await?;
+    let imports = Imports::of(c1.client(), "unanswered");
+    let identity = Identity::new(c2, "unanswered").await?;
     let token = identity.token(c2, "bound").await?;
     for name in ["a", "b"] {
-        imports.create(&pod_lister_import(name, "c2", "swallowed")).await?;
+        imports.create(&pod_lister_import(name, "c2", "unanswered")).await?;
         write_secret(&imports.secrets, &format!("{name}-token"), &identity.values(&token)?, None).await?;
     }
-    let watched = Watched::of(&swallowing(c1, "/secrets/a-token"), "swallowed");
+    let watched = Watched::of(&client_without_response(c1, "/secrets/a-token"), "unanswered");
     let clusters = Clusters::builder().imports(watched).start()?;
     timeout(Duration::from_secs(30), clusters.listed()).await?;
     assert_eq!(names(&clusters), ["b"]);
@@ -330,29 +338,29 @@ async fn one_answer_that_never_comes_keeps_no_import_from_joining() -> anyhow::R
     Ok(())
 }
 
-/// Between the writing of a Secret and its being heard of by the feed, members are used.
+/// Members may be used after a Secret changed and before the feed has observed that.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_never_becomes_another_cluster() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
-    watcher_in(c1, "fooled").await?;
-    let (one, other) = (Identity::new(c2, "fooled-one").await?, Identity::new(c1, "fooled-other").await?);
+async fn member_never_switches_to_another_cluster() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
+    create_watcher(c1, "switched").await?;
+    let (one, other) = (Identity::new(c2, "switched-one").await?, Identity::new(c1, "switched-other").await?);
     let (old, new) = (one.token(c2, "bound").await?, other.token(c1, "bound").await?);
-    let imports = Imports::of(c1.client(), "fooled");
-    imports.create(&pod_lister_import("remote", "c2", "fooled-one")).await?;
+    let imports = Imports::of(c1.client(), "switched");
+    imports.create(&pod_lister_import("remote", "c2", "switched-one")).await?;
     write_secret(&imports.secrets, "remote-token", &one.values(&old)?, Some("u-2")).await?;
-    let clusters = Clusters::builder().imports(Watched::of(&c1.client(), "fooled")).start()?;
+    let clusters = Clusters::builder().imports(Watched::of(&c1.client(), "switched")).start()?;
     clusters.listed().await;
-    let member = clusters.get("remote").expect("it joined");
-    becomes(&clusters, "remote", Health::is_ready).await;
+    let member = clusters.get("remote").expect("the member joined");
+    wait_for_health(&clusters, "remote", Health::is_ready).await;
 
-    // No status is written, so that the feed has nothing to hear of.
+    // Without a new status, the feed doesn't observe the change.
     write_secret(&imports.secrets, "remote-token", &other.values(&new)?, Some("u-1")).await?;
     one.revoke(c2, "bound", &old).await?;
-    becomes(&clusters, "remote", |health| *health == Health::Unauthorized).await;
+    wait_for_health(&clusters, "remote", |health| *health == Health::Unauthorized).await;
     match member.client().apiserver_version().await {
         Err(kube::Error::Api(status)) => ensure!(status.code == 401, "{status:?}"),
         other => bail!("{other:?}"),
     }
-    ensure!(member.present_cluster_uid().await.is_err(), "it says who it is");
+    ensure!(member.present_cluster_uid().await.is_err(), "the member has another cluster's UID");
     Ok(())
 }

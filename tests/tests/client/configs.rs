@@ -1,4 +1,4 @@
-//! Clients go on while what they are made from changes, wherever that is.
+//! Clients keep working while their configs change, from all origins.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use mcsa_client::config::{self, Contexts, Mounts};
 use mcsa_client::live::LiveConfig;
-use mcsa_tests::{Cluster, Fault, Imports, Proxy, eventually, mount, pair, pod_lister_import};
+use mcsa_tests::{Cluster, Fault, Imports, Proxy, eventually, mount, pod_lister_import, shared_clusters};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,13 +21,13 @@ use super::identity::{Identity, write_secret};
 
 const IMPORT: &str = "c2-pod-lister";
 
-/// All places that a config can come from and a test can write to.
-struct Places {
+/// All origins of configs that a test can write to.
+struct Origins {
     folder: PathBuf,
     home: Cluster,
 }
 
-impl Places {
+impl Origins {
     async fn new(home: Cluster, folder: &Path) -> anyhow::Result<Self> {
         let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/crd.yaml");
         home.kubectl(["apply", "-f", crd]).await?;
@@ -45,10 +45,10 @@ impl Places {
         self.folder.join("token")
     }
 
-    /// Writes a credential to all of them.
+    /// Writes a credential to all origins.
     async fn write(&self, values: &BTreeMap<String, String>) -> anyhow::Result<()> {
         mount(&self.folder.join("mounts"), IMPORT, values)?;
-        // A rename, as whoever writes a file that others read should do it.
+        // A rename replaces the file atomically.
         for (file, key) in [(self.kubeconfig(), "kubeconfig"), (self.token_file(), "token")] {
             let Some(value) = values.get(key) else { continue };
             let next = file.with_extension("next");
@@ -62,26 +62,27 @@ impl Places {
     async fn configs(&self) -> anyhow::Result<Vec<(&'static str, LiveConfig)>> {
         let mut fixed = kube::Config::try_from(Kubeconfig::read_from(self.kubeconfig())?)?;
         fixed.auth_info.token = None;
-        fixed.auth_info.token_file = Some(self.token_file().to_str().context("UTF-8")?.into());
+        fixed.auth_info.token_file =
+            Some(self.token_file().to_str().context("the path is not UTF-8")?.into());
         Ok(vec![
             ("the mount", Mounts::at(self.folder.join("mounts")).import(IMPORT)?),
             ("the Secret", config::from_import(&self.home.client(), "home", IMPORT).await?),
             ("the context", Contexts::at(self.kubeconfig()).context(Some(IMPORT))?),
-            ("the token's file", LiveConfig::fixed(fixed)?),
+            ("the token file", LiveConfig::fixed(fixed)?),
         ])
     }
 }
 
-/// Somebody who lists pods all the time.
+/// A task that keeps listing pods.
 struct Lister {
-    what: &'static str,
+    origin: &'static str,
     listed: Arc<AtomicUsize>,
     stop: watch::Sender<()>,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Lister {
-    fn start(what: &'static str, config: &LiveConfig) -> Self {
+    fn start(origin: &'static str, config: &LiveConfig) -> Self {
         let pods = Api::<Pod>::default_namespaced(config.client());
         let (listed, (stop, stopped)) = (Arc::<AtomicUsize>::default(), watch::channel(()));
         let count = listed.clone();
@@ -92,24 +93,24 @@ impl Lister {
             }
             Ok(())
         });
-        Self { what, listed, stop, task }
+        Self { origin, listed, stop, task }
     }
 
-    /// Waits for several more answers from now on.
-    async fn goes_on(&self) {
+    /// Waits for more responses.
+    async fn keeps_listing(&self) {
         let before = self.listed.load(Ordering::Relaxed);
-        eventually(format!("{} is used", self.what), async || {
-            ensure!(!self.task.is_finished(), "it has ended");
+        eventually(format!("the client from {} lists pods", self.origin), async || {
+            ensure!(!self.task.is_finished(), "the task has ended");
             let more = self.listed.load(Ordering::Relaxed) - before;
-            if more >= 20 { Ok(()) } else { Err(anyhow!("{more} more answers")) }
+            if more >= 20 { Ok(()) } else { Err(anyhow!("{more} more responses")) }
         })
         .await;
     }
 
-    /// Stops it; an error if any request has failed.
+    /// Stops the task. Fails if a request has failed.
     async fn stop(self) -> anyhow::Result<()> {
         drop(self.stop);
-        self.task.await?.with_context(|| format!("a client from {}", self.what))
+        self.task.await?.with_context(|| format!("the client from {}", self.origin))
     }
 }
 
@@ -118,52 +119,52 @@ async fn no_request_fails_while_tokens_addresses_and_authorities_change() -> any
     let (home, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let folder = tempfile::tempdir()?;
     let identity = Identity::new(&source, "default-lister").await?;
-    let way = async || Proxy::start(([127, 0, 0, 1], source.port()).into()).await;
-    let (first_way, second_way, third_way) = (way().await?, way().await?, way().await?);
-    let places = Places::new(home, folder.path()).await?;
+    let proxy = async || Proxy::start(([127, 0, 0, 1], source.port()).into()).await;
+    let (first_proxy, second_proxy, third_proxy) = (proxy().await?, proxy().await?, proxy().await?);
+    let origins = Origins::new(home, folder.path()).await?;
 
     let first = identity.token(&source, "first").await?;
-    let identity = identity.at(&first_way.url());
-    places.write(&identity.values(&first)?).await?;
+    let identity = identity.with_server(&first_proxy.url());
+    origins.write(&identity.values(&first)?).await?;
     let listers: Vec<_> =
-        places.configs().await?.iter().map(|(what, config)| Lister::start(what, config)).collect();
-    let go_on = async |step| {
+        origins.configs().await?.iter().map(|(what, config)| Lister::start(what, config)).collect();
+    let keep_listing = async |step| {
         eprintln!("{step}");
-        futures::future::join_all(listers.iter().map(Lister::goes_on)).await;
+        futures::future::join_all(listers.iter().map(Lister::keeps_listing)).await;
     };
-    go_on("begun").await;
+    keep_listing("with the first token").await;
 
     let second = identity.token(&source, "second").await?;
-    places.write(&identity.values(&second)?).await?;
+    origins.write(&identity.values(&second)?).await?;
     identity.revoke(&source, "first", &first).await?;
-    go_on("with another token").await;
+    keep_listing("with another token").await;
 
-    // What can't be used is no reason to stop.
+    // An invalid config is ignored.
     let nonsense = ["config", "kubeconfig", "server"].map(|key| (key.to_owned(), "nonsense".to_owned()));
-    places.write(&nonsense.into()).await?;
-    go_on("beside nonsense").await;
+    origins.write(&nonsense.into()).await?;
+    keep_listing("with an invalid config").await;
 
-    // The client of a fixed config knows but one address.
+    // A fixed config never changes its address.
     let mut listers = listers;
-    let fixed = listers.pop().context("four")?;
+    let fixed = listers.pop().context("there is no fixed config")?;
     fixed.stop().await?;
-    let go_on = async |step| {
+    let keep_listing = async |step| {
         eprintln!("{step}");
-        futures::future::join_all(listers.iter().map(Lister::goes_on)).await;
+        futures::future::join_all(listers.iter().map(Lister::keeps_listing)).await;
     };
-    let identity = identity.at(&second_way.url());
-    places.write(&identity.values(&second)?).await?;
-    first_way.set(Fault::Refuse);
-    go_on("at another address").await;
+    let identity = identity.with_server(&second_proxy.url());
+    origins.write(&identity.values(&second)?).await?;
+    first_proxy.set(Fault::Refuse);
+    keep_listing("at another address").await;
 
     let next = source.next_authority()?;
     let both = format!("{}{}", source.ca_pem(), next.ca_pem());
-    places.write(&identity.trusting(&both).values(&second)?).await?;
-    next.takes_over().await?;
-    let identity = identity.at(&third_way.url()).trusting(&next.ca_pem());
-    places.write(&identity.values(&second)?).await?;
-    second_way.set(Fault::Refuse);
-    go_on("with another authority").await;
+    origins.write(&identity.with_ca_bundle(&both).values(&second)?).await?;
+    next.activate().await?;
+    let identity = identity.with_server(&third_proxy.url()).with_ca_bundle(&next.ca_pem());
+    origins.write(&identity.values(&second)?).await?;
+    second_proxy.set(Fault::Refuse);
+    keep_listing("with another authority").await;
 
     for lister in listers {
         lister.stop().await?;
@@ -172,19 +173,19 @@ async fn no_request_fails_while_tokens_addresses_and_authorities_change() -> any
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_without_a_config_says_why() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn error_of_an_unusable_import_has_the_reason() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/crd.yaml");
     c1.kubectl(["apply", "--server-side", "-f", crd]).await?;
     c1.kubectl(["wait", "--for=condition=Established", "-f", crd]).await?;
     c1.kubectl(["create", "namespace", "why"]).await?;
     let imports = Imports::of(c1.client(), "why");
-    let says = async |client: &Client, name: &str| match config::from_import(client, "why", name).await {
+    let message = async |client: &Client, name: &str| match config::from_import(client, "why", name).await {
         Ok(config) => format!("{config:?}"),
         Err(error) => error.to_string(),
     };
-    let said = says(&c1.client(), "absent").await;
-    ensure!(said.contains("import why/absent") && said.contains("not found"), "{said}");
+    let error = message(&c1.client(), "absent").await;
+    ensure!(error.contains("import why/absent") && error.contains("not found"), "{error}");
 
     imports.create(&pod_lister_import("waiting", "c2", "why")).await?;
     let condition = json!({
@@ -193,18 +194,18 @@ async fn an_import_without_a_config_says_why() -> anyhow::Result<()> {
     });
     let status = json!({ "status": { "conditions": [condition] } });
     imports.api.patch_status("waiting", &PatchParams::default(), &Patch::Merge(status)).await?;
-    let said = says(&c1.client(), "waiting").await;
-    ensure!(said.contains("waiting-token") && said.contains("the importer says: link it"), "{said}");
+    let error = message(&c1.client(), "waiting").await;
+    ensure!(error.contains("waiting-token") && error.contains("the importer says: link it"), "{error}");
 
     let identity = Identity::new(c2, "why").await?;
     let token = identity.token(c2, "bound").await?;
-    let mut spoilt = identity.values(&token)?;
-    spoilt.insert("kubeconfig".into(), "users: nonsense".into());
-    write_secret(&imports.secrets, "waiting-token", &spoilt, None).await?;
-    let said = says(&c1.client(), "waiting").await;
-    ensure!(said.contains("Secret why/waiting-token: key kubeconfig: it is not a kubeconfig"), "{said}");
+    let mut invalid = identity.values(&token)?;
+    invalid.insert("kubeconfig".into(), "users: nonsense".into());
+    write_secret(&imports.secrets, "waiting-token", &invalid, None).await?;
+    let error = message(&c1.client(), "waiting").await;
+    ensure!(error.contains("Secret why/waiting-token: key kubeconfig: it is not a kubeconfig"), "{error}");
 
-    // Who may read the Secret alone needs no more than that, where it has its usual name.
+    // If the Secret has its default name, the right to get that Secret is enough.
     write_secret(&imports.secrets, "waiting-token", &identity.values(&token)?, None).await?;
     for object in [
         &["serviceaccount", "reader"][..],
@@ -216,6 +217,6 @@ async fn an_import_without_a_config_says_why() -> anyhow::Result<()> {
     let reader = c1.client_of("why", "reader").await?;
     let remote = config::from_import(&reader, "why", "waiting").await?;
     Api::<Pod>::default_namespaced(remote.client()).list(&Default::default()).await?;
-    ensure!(!format!("{remote:?}").contains("eyJ"), "it shows its token");
+    ensure!(!format!("{remote:?}").contains("eyJ"), "the Debug output contains the token");
     Ok(())
 }

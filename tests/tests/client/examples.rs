@@ -1,4 +1,4 @@
-//! The examples, as they are copied from.
+//! The examples work.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,44 +6,47 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
-use mcsa_tests::{Cluster, Process, eventually, example, merged_kubeconfig, pair, takes_pods};
+use mcsa_tests::{
+    Cluster, Process, eventually, example, shared_clusters, wait_for_default_service_account,
+    write_merged_kubeconfig,
+};
 
 fn run(name: &str, folder: &Path, clusters: &[&Cluster]) -> anyhow::Result<Process> {
     let kubeconfig = folder.join("kubeconfig");
-    merged_kubeconfig(clusters, &kubeconfig)?;
+    write_merged_kubeconfig(clusters, &kubeconfig)?;
     let mut command = Command::new(example(name)?);
     command.args(clusters.iter().map(|cluster| cluster.name())).env("KUBECONFIG", kubeconfig);
     Process::spawn(name, &command, folder.join("log"))
 }
 
-async fn says(process: &Process, line: &str) {
-    eventually(format!("{} says {line:?}", process.name()), async || {
-        ensure!(process.log().lines().any(|said| said == line), "{}", process.log());
+async fn wait_for_line(process: &Process, line: &str) {
+    eventually(format!("{} prints {line:?}", process.name()), async || {
+        ensure!(process.log().lines().any(|printed| printed == line), "{}", process.log());
         Ok(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watch_pods_tells_of_both_clusters() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn watch_pods_prints_pods_of_both_clusters() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let process = run("watch_pods", folder.path(), &[c1, c2])?;
     for cluster in [c1, c2] {
         cluster.kubectl(["create", "namespace", "watched"]).await?;
-        takes_pods(cluster, "watched").await;
+        wait_for_default_service_account(cluster, "watched").await;
         cluster.kubectl(["-n", "watched", "run", "a", "--image=none"]).await?;
     }
     for cluster in ["c1", "c2"] {
-        says(&process, &format!("{cluster}/watched/a is Pending")).await;
+        wait_for_line(&process, &format!("{cluster}/watched/a is Pending")).await;
     }
     ensure!(process.terminate().await?.success(), "{}", process.log());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copy_configmap_copies_mends_and_deletes() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn copy_configmap_creates_repairs_and_deletes_copies() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     for cluster in [c1, c2] {
         cluster.kubectl(["create", "namespace", "copied"]).await?;
@@ -53,7 +56,7 @@ async fn copy_configmap_copies_mends_and_deletes() -> anyhow::Result<()> {
     c1.kubectl(home.iter().chain(&["label", "configmap", "a", "copy=everywhere"])).await?;
     let process = run("copy_configmap", folder.path(), &[c1, c2])?;
     let copies = Api::<ConfigMap>::namespaced(c2.client(), "copied");
-    let is = async |value: &str| {
+    let wait_for_value = async |value: &str| {
         eventually(format!("the copy has {value}"), async || {
             let copy = copies.get("a").await?;
             let data = copy.data.clone().unwrap_or_default();
@@ -62,23 +65,26 @@ async fn copy_configmap_copies_mends_and_deletes() -> anyhow::Result<()> {
         })
         .await
     };
-    let copy = is("1").await;
-    let label = copy.labels().get("owner.multicluster.admiralty.io/cluster").context("it has no owner")?;
+    let copy = wait_for_value("1").await;
+    let label = copy
+        .labels()
+        .get("owner.multicluster.admiralty.io/cluster")
+        .context("the copy has no owner label")?;
     ensure!(label == "c1", "{label}");
 
     c1.kubectl(home.iter().chain(&["patch", "configmap", "a", "-p", r#"{"data":{"key":"2"}}"#])).await?;
-    is("2").await;
+    wait_for_value("2").await;
     c2.kubectl(home.iter().chain(&["patch", "configmap", "a", "-p", r#"{"data":{"key":"3"}}"#])).await?;
-    is("2").await;
+    wait_for_value("2").await;
     c2.kubectl(home.iter().chain(&["delete", "configmap", "a"])).await?;
-    is("2").await;
+    wait_for_value("2").await;
 
-    // What is somebody else's is left alone.
+    // A ConfigMap that is not a copy is left alone.
     for cluster in [c2, c1] {
         cluster.kubectl(home.iter().chain(&["create", "configmap", "b", "--from-literal=of=us"])).await?;
     }
     c1.kubectl(home.iter().chain(&["label", "configmap", "b", "copy=everywhere"])).await?;
-    eventually("it says whose it is", async || {
+    eventually("the conflict is printed", async || {
         ensure!(
             process.log().contains("copied/b in cluster c2 exists, and is not a copy"),
             "{}",
@@ -87,12 +93,12 @@ async fn copy_configmap_copies_mends_and_deletes() -> anyhow::Result<()> {
         Ok(())
     })
     .await;
-    ensure!(copies.get("b").await?.labels().is_empty(), "it was taken over");
+    ensure!(copies.get("b").await?.labels().is_empty(), "another ConfigMap was taken over");
 
-    // What goes while nobody is there is noticed afterwards.
+    // A deletion while the example is stopped is noticed after a restart.
     ensure!(process.terminate().await?.success(), "{}", process.log());
     c1.kubectl(home.iter().chain(&["delete", "configmap", "a"])).await?;
-    copies.get("a").await.context("the copy went by itself")?;
+    copies.get("a").await.context("the copy was deleted without the example")?;
     let _process = run("copy_configmap", folder.path(), &[c1, c2])?;
     eventually("the orphan is deleted", async || match copies.get_opt("a").await? {
         None => Ok(()),

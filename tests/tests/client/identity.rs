@@ -1,4 +1,4 @@
-//! A service account of a source, and tokens of it that can be revoked.
+//! A service account of a source with revocable tokens.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use mcsa_client::contract::CLUSTER_UID;
 use mcsa_credentials::SecretString;
 use mcsa_credentials::credential::{Credential, Endpoint};
 use mcsa_credentials::token;
-use mcsa_tests::{Cluster, eventually, pod_lister};
+use mcsa_tests::{Cluster, create_pod_lister, eventually};
 
 /// The service account `pod-lister` of a namespace.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub struct Identity {
 
 impl Identity {
     pub async fn new(source: &Cluster, namespace: &str) -> anyhow::Result<Self> {
-        pod_lister(source, namespace).await?;
+        create_pod_lister(source, namespace).await?;
         let endpoint = Endpoint {
             server: source.server(),
             ca_bundle: Some(source.ca_pem().into()),
@@ -33,24 +33,25 @@ impl Identity {
         Ok(Self { source: source.client(), namespace: namespace.into(), endpoint })
     }
 
-    /// The same, by another way.
-    pub fn at(&self, server: &str) -> Self {
+    /// The same service account with another server address.
+    pub fn with_server(&self, server: &str) -> Self {
         let endpoint = Endpoint { server: server.into(), ..self.endpoint.clone() };
         Self { endpoint, ..self.clone() }
     }
 
-    pub fn trusting(&self, ca_bundle: &str) -> Self {
+    /// The same service account with another CA bundle.
+    pub fn with_ca_bundle(&self, ca_bundle: &str) -> Self {
         let endpoint = Endpoint { ca_bundle: Some(ca_bundle.into()), ..self.endpoint.clone() };
         Self { endpoint, ..self.clone() }
     }
 
-    /// A token that lives as long as the Secret of this name, which is made for it.
+    /// Mints a token that is bound to a new Secret of this name.
     pub async fn token(&self, cluster: &Cluster, bound_to: &str) -> anyhow::Result<SecretString> {
         cluster.kubectl(["-n", &self.namespace, "create", "secret", "generic", bound_to]).await?;
         let accounts = Api::<ServiceAccount>::namespaced(self.source.clone(), &self.namespace);
         let request = token::request(3600, &[], Some(bound_to));
         let answer = accounts.create_token_request("pod-lister", &PostParams::default(), &request).await?;
-        Ok(answer.status.context("no token")?.token.into())
+        Ok(answer.status.context("the response has no token")?.token.into())
     }
 
     pub fn credential(&self, token: &SecretString) -> Credential {
@@ -69,7 +70,7 @@ impl Identity {
         data.into_iter().map(|(key, value)| Ok((key, String::from_utf8(value.0)?))).collect()
     }
 
-    /// Revokes the token that is bound to that Secret, and waits until it is refused.
+    /// Revokes the token that is bound to this Secret, and waits until it is rejected.
     pub async fn revoke(
         &self,
         cluster: &Cluster,
@@ -79,17 +80,17 @@ impl Identity {
         cluster.kubectl(["-n", &self.namespace, "delete", "secret", bound_to]).await?;
         let kubeconfig = kube::config::Kubeconfig::from_yaml(&self.credential(token).kubeconfig()?)?;
         let client = mcsa_tests::client(kubeconfig)?;
-        eventually("the token is refused", async || match client.apiserver_version().await {
+        eventually("the token is rejected", async || match client.apiserver_version().await {
             Err(kube::Error::Api(status)) if status.code == 401 => Ok(()),
             Err(error) => bail!("{error}"),
-            Ok(_) => bail!("it is accepted"),
+            Ok(_) => bail!("the token is still accepted"),
         })
         .await;
         Ok(())
     }
 }
 
-/// Writes a Secret as the importer would, with the UID of its source.
+/// Writes a Secret like the importer, with the UID of its source.
 pub async fn write_secret(
     secrets: &Api<Secret>,
     name: &str,

@@ -1,4 +1,4 @@
-//! Kubeconfigs of all the kinds that people have.
+//! All kinds of kubeconfigs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,18 +9,18 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use kube::config::{AuthInfo, ExecConfig, Kubeconfig, NamedAuthInfo};
 use mcsa_credentials::ExposeSecret;
-use mcsa_tests::{Cluster, kubeconfig_at, pair};
+use mcsa_tests::{Cluster, kubeconfig_with_server, shared_clusters};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::proxy::HttpProxy;
+use super::http_proxy::HttpProxy;
 use super::{Ended, command, ended, run, write};
 
-/// Nothing that looks like it may be shown.
+/// Looks like a token, so no message may contain it.
 const NONSENSE: &str = "eyJ0b2tlbiI6Im5vbnNlbnNlIn0";
 
-/// An administrator's token, for plugins and files.
+/// Mints an administrator's token, for plugins and files.
 async fn token(cluster: &Cluster) -> anyhow::Result<String> {
     let name = "administrator";
     let account = format!("--serviceaccount=default:{name}");
@@ -31,14 +31,14 @@ async fn token(cluster: &Cluster) -> anyhow::Result<String> {
     Ok(token.trim().to_owned())
 }
 
-/// The tokens of both.
+/// Administrators' tokens of both clusters.
 async fn tokens() -> anyhow::Result<&'static [String; 2]> {
     static TOKENS: OnceCell<[String; 2]> = OnceCell::const_new();
-    let (c1, c2) = pair().await;
+    let (c1, c2) = shared_clusters().await;
     TOKENS.get_or_try_init(async || Ok([token(c1).await?, token(c2).await?])).await
 }
 
-/// A shell script in `folder`.
+/// Writes a shell script to `folder`.
 fn script(folder: &Path, name: &str, text: &str) -> anyhow::Result<String> {
     let path = folder.join(name);
     fs::write(&path, format!("#!/bin/sh\n{text}\n"))?;
@@ -69,7 +69,7 @@ fn exec(command: String) -> AuthInfo {
     AuthInfo { exec: Some(exec), ..Default::default() }
 }
 
-/// The cluster as this user.
+/// A kubeconfig of the cluster with this user.
 fn with_user(cluster: &Cluster, user: AuthInfo) -> Kubeconfig {
     let mut kubeconfig = cluster.kubeconfig_value();
     let named = NamedAuthInfo { name: cluster.name().into(), auth_info: Some(user), ..Default::default() };
@@ -77,23 +77,30 @@ fn with_user(cluster: &Cluster, user: AuthInfo) -> Kubeconfig {
     kubeconfig
 }
 
-/// The certificate and the key of the administrator of a cluster, as PEM.
+/// The PEM certificate and key of a cluster's administrator.
 fn certificate(cluster: &Cluster) -> anyhow::Result<(String, String)> {
     let kubeconfig = cluster.kubeconfig_value();
-    let user = kubeconfig.auth_infos.first().and_then(|named| named.auth_info.clone()).context("no user")?;
+    let user = kubeconfig
+        .auth_infos
+        .first()
+        .and_then(|named| named.auth_info.clone())
+        .context("the kubeconfig has no user")?;
     let decode = |base64: &str| anyhow::Ok(String::from_utf8(BASE64_STANDARD.decode(base64)?)?);
-    let key = user.client_key_data.context("no key")?;
-    Ok((decode(&user.client_certificate_data.context("no certificate")?)?, decode(key.expose_secret())?))
+    let key = user.client_key_data.context("the user has no key")?;
+    Ok((
+        decode(&user.client_certificate_data.context("the user has no certificate")?)?,
+        decode(key.expose_secret())?,
+    ))
 }
 
-/// In lines, as YAML blocks have it.
+/// Base64 in lines, as in YAML blocks.
 fn in_lines(text: &str) -> String {
     let base64 = BASE64_STANDARD.encode(text);
     let lines = base64.as_bytes().chunks(64).map(String::from_utf8_lossy);
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// How a user of `cluster` is known: a user for each kind, by the kind's name.
+/// A user of `cluster` for each kind of authentication, with the kind's name.
 async fn users(
     folder: &Path,
     cluster: &Cluster,
@@ -134,7 +141,7 @@ async fn users(
             AuthInfo {
                 client_certificate_data: Some(in_lines(&certificate)),
                 client_key_data: Some(in_lines(&key).into()),
-                // As some write what is not set.
+                // Some tools write empty values.
                 token: Some(String::new().into()),
                 ..Default::default()
             },
@@ -143,8 +150,8 @@ async fn users(
     ])
 }
 
-/// Links, lists, and exports.
-async fn works(kubeconfig: &Path, name: &str, environment: &[(&str, &str)]) -> anyhow::Result<()> {
+/// Links, lists and exports with a kubeconfig.
+async fn ensure_works(kubeconfig: &Path, name: &str, environment: &[(&str, &str)]) -> anyhow::Result<()> {
     let bootstrap = ["bootstrap", "--target-context", "c1", "--source-context", "c2", "--allow", "default"];
     let source = format!("{name}-source");
     let names = ["--target-name", name, "--source-name", &source];
@@ -160,44 +167,44 @@ async fn works(kubeconfig: &Path, name: &str, environment: &[(&str, &str)]) -> a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_they_say_one_is() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn each_kind_of_user_works() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let tokens = tokens().await?;
     let on_target = users(folder.path(), c1, &tokens[0]).await?;
     let on_source = users(folder.path(), c2, &tokens[1]).await?;
     for ((kind, target), (_, source)) in on_target.into_iter().zip(on_source) {
         let both = [with_user(c1, target), with_user(c2, source)];
-        works(&write(both, &folder.path().join(kind))?, kind, &[]).await?;
+        ensure_works(&write(both, &folder.path().join(kind))?, kind, &[]).await?;
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn through_a_proxy() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn proxies_of_kubeconfig_and_environment_are_used() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let proxy = HttpProxy::start().await?;
     let plain = [c1, c2].map(Cluster::kubeconfig_value);
 
-    // The kubeconfig's own.
+    // The proxy of the kubeconfig.
     let mut proxied = plain.clone();
     for cluster in proxied.iter_mut().flat_map(|one| &mut one.clusters).filter_map(|one| one.cluster.as_mut())
     {
         cluster.proxy_url = Some(proxy.url());
     }
     let kubeconfig = write(proxied, &folder.path().join("proxied"))?;
-    works(&kubeconfig, "proxy", &[("NO_PROXY", "*")]).await?;
+    ensure_works(&kubeconfig, "proxy", &[("NO_PROXY", "*")]).await?;
     ensure!(proxy.tunnels() > 0, "nothing went through the proxy");
 
-    // The environment's, by names that only the proxy knows; none on the way to this machine itself.
+    // The proxy of the environment: not for loopback addresses, but for a name that only the proxy resolves.
     let before = proxy.tunnels();
     let url = proxy.url();
     let near = write(plain.clone(), &folder.path().join("near"))?;
-    works(&near, "near", &[("HTTPS_PROXY", &url)]).await?;
-    ensure!(proxy.tunnels() == before, "the proxy was asked for this machine");
+    ensure_works(&near, "near", &[("HTTPS_PROXY", &url)]).await?;
+    ensure!(proxy.tunnels() == before, "the proxy was used for a loopback address");
     let named = |(cluster, one): (&Cluster, Kubeconfig)| {
-        kubeconfig_at(one, &format!("https://kubernetes:{}", cluster.port()))
+        kubeconfig_with_server(one, &format!("https://kubernetes:{}", cluster.port()))
     };
     let far = [c1, c2].into_iter().zip(plain).map(named);
     let far = write(far, &folder.path().join("far"))?;
@@ -209,12 +216,12 @@ async fn through_a_proxy() -> anyhow::Result<()> {
         })
         .await
     };
-    // The proxy's own address there is none of a cluster.
+    // NO_PROXY matches the address of the proxy, not the cluster's name.
     links("127.0.0.0/8,").await?.ok()?;
     ensure!(proxy.tunnels() > before, "nothing went through the proxy");
     links("kubernetes").await?.refused(&["c1: ", "https://kubernetes:", "is unreachable"])?;
 
-    // Whom nobody reaches is perhaps the proxy.
+    // An error names a proxy that can't be reached.
     let mut command = command(&far, ["links", "--context", "c1"])?;
     command.env("HTTPS_PROXY", "http://me:pass@127.0.0.1:1");
     let ended = ended(command).await?;
@@ -224,8 +231,8 @@ async fn through_a_proxy() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plugins_that_do_not_work() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn invalid_credentials_are_reported_without_secrets() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let path = folder.path();
     let mut missing = exec("no-such-plugin".into());
@@ -284,16 +291,16 @@ async fn plugins_that_do_not_work() -> anyhow::Result<()> {
             let ended = run(&kubeconfig, args.iter().copied()).await?;
             ended.refused(words)?;
             for secret in [NONSENSE, "arg-secret", "env-secret"] {
-                ensure!(!ended.stderr.contains(secret), "{secret} is shown: {}", ended.stderr);
+                ensure!(!ended.stderr.contains(secret), "stderr contains {secret}: {}", ended.stderr);
             }
         }
     }
     Ok(())
 }
 
-/// A folder with a kubeconfig of each of the two, and their paths.
-async fn apart() -> anyhow::Result<(TempDir, [String; 2])> {
-    let (c1, c2) = pair().await;
+/// A folder with a kubeconfig for each shared cluster, and the paths.
+async fn separate_kubeconfigs() -> anyhow::Result<(TempDir, [String; 2])> {
+    let (c1, c2) = shared_clusters().await;
     let folder = tempfile::tempdir()?;
     let path = |cluster: &Cluster| write([cluster.kubeconfig_value()], &folder.path().join(cluster.name()));
     let paths = [path(c1)?, path(c2)?].map(|path| path.display().to_string());
@@ -301,20 +308,20 @@ async fn apart() -> anyhow::Result<(TempDir, [String; 2])> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_files_the_first_wins() -> anyhow::Result<()> {
-    let (folder, [c1, c2]) = apart().await?;
-    works(Path::new(&format!("{c1}:{c2}")), "joined", &[]).await?;
-    // One that is not there, and no name at all, are none, wherever they stand.
-    works(Path::new(&format!("/nonexistent/a::{c1}:/nonexistent/b:{c2}")), "sparse", &[]).await?;
+async fn first_of_several_files_wins() -> anyhow::Result<()> {
+    let (folder, [c1, c2]) = separate_kubeconfigs().await?;
+    ensure_works(Path::new(&format!("{c1}:{c2}")), "joined", &[]).await?;
+    // Missing files and empty names are ignored.
+    ensure_works(Path::new(&format!("/nonexistent/a::{c1}:/nonexistent/b:{c2}")), "sparse", &[]).await?;
 
-    // Same names twice.
+    // Both files have the same names.
     let elsewhere = fs::read_to_string(&c1)?.replace("server: ", "server: https://127.0.0.1:1 #");
     let other = folder.path().join("other").display().to_string();
     fs::write(&other, elsewhere)?;
     run(format!("{c1}:{other}"), ["links"]).await?.ok()?;
     run(format!("{other}:{c1}"), ["links"]).await?.refused(&["c1: ", "https://127.0.0.1:1"])?;
 
-    // The first that names a current context does; an empty one is none.
+    // The first file with a current context wins; an empty one doesn't count.
     let unset = fs::read_to_string(&c2)?.replace("current-context: c2", "current-context: ''");
     ensure!(unset.contains("''"), "{unset}");
     fs::write(&other, unset)?;
@@ -326,8 +333,8 @@ async fn of_several_files_the_first_wins() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_kubeconfig() -> anyhow::Result<()> {
-    let (folder, [c1, _]) = apart().await?;
+async fn invalid_kubeconfigs_are_reported_without_their_content() -> anyhow::Result<()> {
+    let (folder, [c1, _]) = separate_kubeconfigs().await?;
     let everywhere = async |kubeconfig: &str, words: &[&str]| {
         for args in [&["links"][..], &["bootstrap"], &["export", "default"], &["rotate"]] {
             run(kubeconfig, args.iter().copied()).await?.refused(words)?;
@@ -343,7 +350,7 @@ async fn what_is_no_kubeconfig() -> anyhow::Result<()> {
     everywhere("/nonexistent/a", &["/nonexistent/a: ", "file not found", "kubeconfig or KUBECONFIG"]).await?;
     everywhere(&folder.path().display().to_string(), &["can't be read"]).await?;
 
-    // What can't be parsed may be secret; where several are joined, it is told which one it is.
+    // A file that can't be parsed may contain secrets, so the error only names the file.
     let nonsense = file("nonsense", &format!("users: [{{name: a, user: {{token: {NONSENSE}: :"))?;
     let types = file("types", &format!("users: {NONSENSE}"))?;
     for broken in [&nonsense, &types] {
@@ -361,8 +368,8 @@ async fn what_is_no_kubeconfig() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_kubeconfig_it_is_the_one_at_home() -> anyhow::Result<()> {
-    let (folder, [c1, _]) = apart().await?;
+async fn default_kubeconfig_is_in_the_home_folder() -> anyhow::Result<()> {
+    let (folder, [c1, _]) = separate_kubeconfigs().await?;
     let home = folder.path().join("home");
     fs::create_dir_all(home.join(".kube"))?;
     let at_home = async |unset: bool| -> anyhow::Result<Ended> {

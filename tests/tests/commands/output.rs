@@ -1,25 +1,25 @@
-//! What is printed, and where.
+//! What commands print to stdout and stderr, and when they use colors.
 
 use std::io::Read;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
-use mcsa_tests::{merged_kubeconfig, pair};
+use mcsa_tests::{shared_clusters, write_merged_kubeconfig};
 use serde_json::Value;
 
 use super::table::names;
 use super::{command, ended, run};
 
-/// What begins a colour.
+/// The start of an ANSI color code.
 const ESCAPE: char = '\u{1b}';
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stdout_has_what_was_asked_for_and_nothing_else() -> anyhow::Result<()> {
-    let (c1, c2) = pair().await;
+async fn stdout_has_only_the_requested_document() -> anyhow::Result<()> {
+    let (c1, c2) = shared_clusters().await;
     c2.kubectl(["create", "namespace", "team-c"]).await?;
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
-    merged_kubeconfig(&[c1, c2], &kubeconfig)?;
+    write_merged_kubeconfig(&[c1, c2], &kubeconfig)?;
     let both =
         ["--target-context", "c1", "--source-context", "c2", "--target-name", "o", "--source-name", "of-o"];
     let bootstrap = ["bootstrap", "--allow", "default"].into_iter().chain(both);
@@ -30,7 +30,7 @@ async fn stdout_has_what_was_asked_for_and_nothing_else() -> anyhow::Result<()> 
         ensure!(stdout.is_empty(), "{command} printed {stdout}");
     }
 
-    // A document is all that there is, from its first byte to its last.
+    // Stdout is one valid document.
     let ours = |value: Value| {
         let links = value.as_array().into_iter().flatten();
         links.filter(|link| link["source"] == "of-o").cloned().collect::<Vec<_>>()
@@ -50,31 +50,34 @@ async fn stdout_has_what_was_asked_for_and_nothing_else() -> anyhow::Result<()> 
     let documents: Vec<Value> = serde_saphyr::from_multiple(&documents)?;
     ensure!(documents.iter().all(|object| object["kind"].is_string()), "{documents:?}");
 
-    // No colours, but for those who insist.
+    // No colors, except with CLICOLOR_FORCE.
     let links = ["links", "-o", "wide"];
     let dead = ["links", "--kubeconfig", "/nonexistent"];
     for args in [bootstrap.collect::<Vec<_>>(), links.to_vec(), dead.to_vec(), vec!["--help"]] {
-        let coloured = async |environment: &[(&str, &str)]| {
+        let has_colors = async |environment: &[(&str, &str)]| {
             let mut command = command(&kubeconfig, args.iter().copied())?;
             command.envs(environment.iter().copied());
             let ended = ended(command).await?;
             anyhow::Ok(format!("{}{}", ended.stdout, ended.stderr).contains(ESCAPE))
         };
-        ensure!(!coloured(&[]).await?, "{args:?} is coloured, where nobody sees it");
-        ensure!(!coloured(&[("NO_COLOR", "1")]).await?, "{args:?} is coloured, in spite of NO_COLOR");
+        ensure!(!has_colors(&[]).await?, "{args:?} prints colors to a pipe");
+        ensure!(!has_colors(&[("NO_COLOR", "1")]).await?, "{args:?} prints colors with NO_COLOR");
         if args[0] == "links" && args[1] == "-o" {
-            ensure!(coloured(&[("CLICOLOR_FORCE", "1")]).await?, "{args:?} has no colours to be without");
+            ensure!(
+                has_colors(&[("CLICOLOR_FORCE", "1")]).await?,
+                "{args:?} prints no colors with CLICOLOR_FORCE"
+            );
         }
     }
 
-    // A reader that has gone.
+    // The reader of stdout has closed the pipe.
     for args in [&links[..], &export, &["install", "-o", "yaml"], &["completion", "bash"]] {
         let (reader, writer) = std::io::pipe()?;
         drop(reader);
         let mut command = command(&kubeconfig, args.iter().copied())?;
         let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn()?;
         let mut stderr = String::new();
-        child.stderr.take().context("no stderr")?.read_to_string(&mut stderr)?;
+        child.stderr.take().context("stderr is not piped")?.read_to_string(&mut stderr)?;
         let status = child.wait()?;
         ensure!(status.code() == Some(1), "{args:?} ended with {status}: {stderr}");
         ensure!(stderr.contains("can't write to stdout") && !stderr.contains("panicked"), "{stderr}");
@@ -83,8 +86,8 @@ async fn stdout_has_what_was_asked_for_and_nothing_else() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
-async fn usage_is_told_to_whoever_asks_and_whoever_errs() -> anyhow::Result<()> {
-    let usage = async |args: &[&str]| -> anyhow::Result<()> {
+async fn usage_errors_exit_with_2_and_mention_help() -> anyhow::Result<()> {
+    let fails = async |args: &[&str]| -> anyhow::Result<()> {
         let ended = run("/nonexistent", args.iter().copied()).await?;
         ensure!(ended.code == Some(2) && ended.stdout.is_empty(), "{args:?}: {ended:?}");
         ensure!(
@@ -98,19 +101,19 @@ async fn usage_is_told_to_whoever_asks_and_whoever_errs() -> anyhow::Result<()> 
         if name == "help" {
             continue;
         }
-        usage(&[&name, "--no-such-flag"]).await?;
+        fails(&[&name, "--no-such-flag"]).await?;
         let help = run("/nonexistent", [name.as_str(), "--help"]).await?;
-        let said = help.clone().ok()?;
-        ensure!(said.contains("Usage: ") && help.stderr.is_empty(), "{name} --help: {help:?}");
+        let stdout = help.clone().ok()?;
+        ensure!(stdout.contains("Usage: ") && help.stderr.is_empty(), "{name} --help: {help:?}");
     }
-    usage(&[]).await?;
-    usage(&["no-such-command"]).await?;
-    usage(&["allow"]).await?;
-    usage(&["export"]).await?;
-    usage(&["links", "-o", "xml"]).await?;
-    usage(&["install", "--namespaces", "a", "--all-namespaces"]).await?;
-    usage(&["bootstrap", "--link-ttl", "1m"]).await?;
-    usage(&["unlink", "--local-only"]).await?;
+    fails(&[]).await?;
+    fails(&["no-such-command"]).await?;
+    fails(&["allow"]).await?;
+    fails(&["export"]).await?;
+    fails(&["links", "-o", "xml"]).await?;
+    fails(&["install", "--namespaces", "a", "--all-namespaces"]).await?;
+    fails(&["bootstrap", "--link-ttl", "1m"]).await?;
+    fails(&["unlink", "--local-only"]).await?;
     let two = ["bootstrap", "--source-context", "c2", "--source-context", "c3", "--source-name", "c2"];
-    usage(&two).await
+    fails(&two).await
 }

@@ -1,18 +1,18 @@
-//! What each command prints in its main cases, as snapshots in `tests/tests/snapshots`: one folder to read all
-//! outputs in, and a change of wording shows in review.
+//! What each command prints in its main cases, as snapshots in `tests/tests/snapshots`, so that changes of wording are
+//! visible in review.
 //!
-//! After a change on purpose: `INSTA_UPDATE=always cargo test --package mcsa-tests --test e2e printed`.
+//! To update the snapshots: `INSTA_UPDATE=always cargo test --package mcsa-tests --test e2e printed`.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::ensure;
 use insta::{Settings, assert_snapshot};
-use mcsa_tests::{Cluster, Imports, merged_kubeconfig, pod_lister, pod_lister_import};
+use mcsa_tests::{Cluster, Imports, create_pod_lister, pod_lister_import, write_merged_kubeconfig};
 
 use super::run;
 
-/// What differs between two runs, and what stands for it in a snapshot.
+/// Patterns of values that differ between runs, and their placeholders in snapshots.
 const FILTERS: [(&str, &str); 6] = [
     (r"https://(127\.0\.0\.1|ADDRESS):\d+", "https://ADDRESS:PORT"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
@@ -22,7 +22,7 @@ const FILTERS: [(&str, &str); 6] = [
     (r"  +", "  "),
 ];
 
-/// Runs `kubemcsa`, and compares what it prints with the snapshot of this name.
+/// Runs `kubemcsa`, and compares its output with the snapshot of this name.
 async fn prints(snapshot: &str, kubeconfig: &Path, args: &str) -> anyhow::Result<()> {
     let ended = run(kubeconfig, args.split(' ')).await?;
     let mut text = format!("$ kubemcsa {args}\n");
@@ -53,8 +53,8 @@ fn regex_of(path: &Path) -> String {
 async fn each_command_prints_its_snapshot() -> anyhow::Result<()> {
     let (c1, c2) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let kubeconfig = c1.dir().join("both");
-    merged_kubeconfig(&[&c1, &c2], &kubeconfig)?;
-    pod_lister(&c2, "shop").await?;
+    write_merged_kubeconfig(&[&c1, &c2], &kubeconfig)?;
+    create_pod_lister(&c2, "shop").await?;
     let prints = async |snapshot: &str, args: &str| prints(snapshot, &kubeconfig, args).await;
     let link = "--target-context c1 --source-context c2";
 

@@ -1,4 +1,4 @@
-//! The commands that call clusters: whoever adds one adds a line.
+//! The commands that call clusters. A new command needs a new row.
 
 use std::collections::BTreeSet;
 
@@ -6,90 +6,90 @@ use anyhow::{Context, ensure};
 
 use super::{ended, run};
 
-/// What a command does with one of the two clusters.
+/// How a command accesses a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Use {
-    /// It doesn't ask it.
+pub enum Access {
+    /// Makes no call.
     None,
-    /// It only reads.
+    /// Only reads.
     Read,
-    /// It changes something, or mints.
+    /// Changes objects, or mints tokens.
     Write,
 }
 
-/// A command, in an order in which they can be run one after the other.
+/// A command with arguments. [`COMMANDS`] can be run in order.
 #[derive(Clone, Copy, Debug)]
-pub struct Line {
-    /// With its arguments, but those that name clusters.
+pub struct Case {
+    /// The command with its arguments, except for those that name clusters.
     pub words: &'static str,
-    /// What it does in `c1`.
-    pub target: Use,
-    /// What it does in `c2`.
-    pub source: Use,
+    /// Its access to `c1`.
+    pub target: Access,
+    /// Its access to `c2`.
+    pub source: Access,
 }
 
-const fn line(words: &'static str, target: Use, source: Use) -> Line {
-    Line { words, target, source }
+const fn case(words: &'static str, target: Access, source: Access) -> Case {
+    Case { words, target, source }
 }
 
-pub const COMMANDS: [Line; 11] = [
-    line("install --no-wait", Use::Write, Use::None),
-    line("bootstrap --allow team-a", Use::Write, Use::Write),
-    line("allow team-b", Use::Read, Use::Write),
-    line("deny team-b", Use::Read, Use::Write),
-    line("links -o json", Use::Read, Use::None),
-    line("imports -o json", Use::Read, Use::None),
-    line("graph -o json", Use::Read, Use::None),
-    line("export default --namespace team-a", Use::None, Use::Write),
-    line("rotate", Use::Write, Use::Write),
-    line("unlink", Use::Write, Use::Write),
-    line("uninstall", Use::Write, Use::None),
+pub const COMMANDS: [Case; 11] = [
+    case("install --no-wait", Access::Write, Access::None),
+    case("bootstrap --allow team-a", Access::Write, Access::Write),
+    case("allow team-b", Access::Read, Access::Write),
+    case("deny team-b", Access::Read, Access::Write),
+    case("links -o json", Access::Read, Access::None),
+    case("imports -o json", Access::Read, Access::None),
+    case("graph -o json", Access::Read, Access::None),
+    case("export default --namespace team-a", Access::None, Access::Write),
+    case("rotate", Access::Write, Access::Write),
+    case("unlink", Access::Write, Access::Write),
+    case("uninstall", Access::Write, Access::None),
 ];
 
-/// Its exit code says how the cluster is, and a cluster that can't be looked at is a finding: tests/check.
-const JUDGE: &str = "check";
+/// Its exit code is that of its findings, and a cluster that can't be read is a finding: see tests/check.
+const CHECK: &str = "check";
 
-/// Those that call nobody.
+/// The commands that call no cluster.
 const WITHOUT_CLUSTER: [&str; 3] = ["completion", "version", "help"];
 
-impl Line {
-    /// Its name.
+impl Case {
+    /// The command's name.
     pub fn name(&self) -> &'static str {
         self.words.split(' ').next().unwrap_or_default()
     }
 
-    /// The clusters that it is about, with what it does there.
-    pub fn sides(&self) -> Vec<(&'static str, Use)> {
+    /// The clusters that the command accesses.
+    pub fn sides(&self) -> Vec<(&'static str, Access)> {
         let all = [("c1", self.target), ("c2", self.source)];
-        all.into_iter().filter(|(_, side)| *side != Use::None).collect()
+        all.into_iter().filter(|(_, side)| *side != Access::None).collect()
     }
 
-    /// All of its words.
+    /// All arguments.
     pub fn args(&self) -> Vec<&'static str> {
         let sides = match (self.target, self.source) {
-            (_, Use::None) => &["--context", "c1"][..],
-            (Use::None, _) => &["--context", "c2"],
+            (_, Access::None) => &["--context", "c1"][..],
+            (Access::None, _) => &["--context", "c2"],
             _ => &["--target-context", "c1", "--source-context", "c2"],
         };
         self.words.split(' ').chain(sides.iter().copied()).collect()
     }
 }
 
-/// The names of all commands, from what the binary says of itself.
+/// The names of all commands, from the binary's help.
 pub async fn names() -> anyhow::Result<BTreeSet<String>> {
     let help = run("/nonexistent", ["--help"]).await?.ok()?;
-    let (_, rest) = help.split_once("Commands:\n").context("no commands")?;
+    let (_, rest) = help.split_once("Commands:\n").context("the help lists no commands")?;
     let lines = rest.lines().take_while(|line| !line.is_empty());
-    // What a name needs more than one line for is indented more.
+    // Continuation lines are indented more.
     let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     Ok(names.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
 }
 
 #[tokio::test]
 async fn each_command_is_in_the_table() -> anyhow::Result<()> {
-    let tested = COMMANDS.iter().map(Line::name).chain(WITHOUT_CLUSTER).chain([JUDGE]);
+    let tested = COMMANDS.iter().map(Case::name).chain(WITHOUT_CLUSTER).chain([CHECK]);
     let tested: BTreeSet<_> = tested.map(str::to_owned).collect();
-    ensure!(names().await? == tested, "the table has {tested:?}");
+    ensure!(names().await? == tested, "the table has these commands: {tested:?}");
     for words in [&["version"][..], &["completion", "bash"], &["help"]] {
         let mut command = super::command("/nonexistent", words.iter().copied())?;
         command.env_remove("HOME");

@@ -1,7 +1,7 @@
 //! Orphans are deleted, and nothing else.
 
 use mcsa_client::controller::Owner;
-use mcsa_tests::{Fault, Proxy, kubeconfig_at};
+use mcsa_tests::{Fault, Proxy, kubeconfig_with_server};
 
 use tokio::sync::mpsc;
 
@@ -91,7 +91,7 @@ async fn no_child_is_deleted_while_the_owners_cluster_is_unreachable() -> anyhow
     o1.delete("a").await?;
     let proxy = Proxy::start(([127, 0, 0, 1], world.c1.port()).into()).await?;
     proxy.set(Fault::Refuse);
-    let c1 = mcsa_tests::client(kubeconfig_at(world.c1.kubeconfig_value(), &proxy.url()))?;
+    let c1 = mcsa_tests::client(kubeconfig_with_server(world.c1.kubeconfig_value(), &proxy.url()))?;
     let clusters = Clusters::fixed([("c1", c1), ("c2", world.c2.client())]);
     let running = Running::start(world.owners(&clusters), &Arc::default());
     running.result(&["error", "watching ConfigMap in cluster c1"]).await;
@@ -107,7 +107,7 @@ async fn an_owner_deleted_during_an_outage_is_noticed() -> anyhow::Result<()> {
     let world = World::new("unseen").await?;
     let (o1, o2) = family(&world).await?;
     let proxy = Proxy::start(([127, 0, 0, 1], world.c1.port()).into()).await?;
-    let c1 = mcsa_tests::client(kubeconfig_at(world.c1.kubeconfig_value(), &proxy.url()))?;
+    let c1 = mcsa_tests::client(kubeconfig_with_server(world.c1.kubeconfig_value(), &proxy.url()))?;
     let clusters = Clusters::fixed([("c1", c1), ("c2", world.c2.client())]);
     let running = Running::start(world.owners(&clusters), &Arc::default());
     running.metric_is(r#"multicluster_controller_listed{cluster="c1"}"#, 1.0).await;
@@ -213,7 +213,7 @@ async fn a_cluster_that_hangs_does_not_delay_deletions_for_others() -> anyhow::R
     o2.delete("lost").await?;
 
     let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
-    let hangs = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
+    let hangs = mcsa_tests::client(kubeconfig_with_server(world.c2.kubeconfig_value(), &proxy.url()))?;
     let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", world.c2.client()), ("hangs", hangs)]);
     let controller = world
         .parents(&clusters)

@@ -1,6 +1,6 @@
 //! With a finalizer, an owner outlives its children.
 
-use mcsa_tests::{Fault, Proxy, kubeconfig_at};
+use mcsa_tests::{Fault, Proxy, kubeconfig_with_server};
 use rstest::rstest;
 
 use super::*;
@@ -18,7 +18,7 @@ async fn an_owner_waits_until_its_children_are_gone(
     let world = World::new(namespace).await?;
     let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
     let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
-    let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
+    let c2 = mcsa_tests::client(kubeconfig_with_server(world.c2.kubeconfig_value(), &proxy.url()))?;
     let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]);
     let scene = Scene::copying(&clusters);
     let running = Running::start(world.owners(&clusters).finalizer(FINALIZER), &scene);

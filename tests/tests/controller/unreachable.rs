@@ -1,6 +1,6 @@
 //! An unreachable cluster, beside one that answers.
 
-use mcsa_tests::{Fault, Proxy, kubeconfig_at};
+use mcsa_tests::{Fault, Proxy, kubeconfig_with_server};
 use rstest::rstest;
 
 use super::*;
@@ -9,7 +9,7 @@ use super::*;
 async fn behind_a_proxy(world: &World, fault: Fault) -> anyhow::Result<(Clusters, Proxy)> {
     let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
     proxy.set(fault);
-    let c2 = mcsa_tests::client(kubeconfig_at(world.c2.kubeconfig_value(), &proxy.url()))?;
+    let c2 = mcsa_tests::client(kubeconfig_with_server(world.c2.kubeconfig_value(), &proxy.url()))?;
     Ok((Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]), proxy))
 }
 
@@ -42,7 +42,7 @@ async fn an_unreachable_cluster_does_not_delay_others_and_is_listed_once_it_answ
     o2.delete("goes").await?;
     o2.create("comes").await?;
     // The network has forgotten the connections that hang, so neither end notices that they are dead.
-    proxy.silence();
+    proxy.freeze_connections();
     proxy.set(Fault::Pass);
     scene.started(&world.key("c2", "comes"), 1).await;
     let gone = Key::new("c2", Some(namespace), "goes");
@@ -70,7 +70,7 @@ async fn a_cluster_that_is_silent_at_start_is_listed_once_it_answers() -> anyhow
     o2.create("a").await?;
     scene.started(&world.key("c1", "a"), 1).await;
     silent(&clusters, "c2").await;
-    proxy.silence();
+    proxy.freeze_connections();
     proxy.set(Fault::Pass);
     scene.started(&world.key("c2", "a"), 1).await;
     Ok(())

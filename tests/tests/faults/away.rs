@@ -3,7 +3,8 @@
 use anyhow::ensure;
 use jiff::SignedDuration;
 use mcsa_tests::{
-    Fault, Importer, Imports, LinkedTarget, Proxy, eventually, kubeconfig_at, link_with, pod_lister_import,
+    Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, eventually, kubeconfig_with_server,
+    pod_lister_import,
 };
 
 use super::{Subject, for_a_day};
@@ -13,7 +14,7 @@ async fn import_recovers_when_an_unreachable_source_is_back() -> anyhow::Result<
     let linked = LinkedTarget::acquire().await?;
     let LinkedTarget { target, source, namespace } = &linked;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
-    link_with(target, "c2", &kubeconfig_at(source.kubeconfig_value(), &proxy.url())).await?;
+    apply_link(target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &proxy.url())).await?;
     let importer = Importer::of(target).await?;
     let imports = Imports::of(target.client(), namespace);
     imports.create(&for_a_day("a", "c2", namespace)).await?;
@@ -36,7 +37,7 @@ async fn import_recovers_when_an_unreachable_source_is_back() -> anyhow::Result<
     // The connection is cut between two calls: the next call opens another one.
     let (before, connections) = (a.values().await?, proxy.connections());
     proxy.set(Fault::Cut);
-    importer.turn_to_refresh(&imports, "a").await?;
+    importer.advance_to_refresh(&imports, "a").await?;
     a.has_another(&before).await;
     ensure!(proxy.connections() > connections, "no connection was cut");
     importer.stop().await?;
@@ -49,12 +50,12 @@ async fn nineteen_hanging_sources_do_not_delay_the_twentieth() -> anyhow::Result
     let LinkedTarget { target, source, namespace } = &linked;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     proxy.set(Fault::Hang);
-    let hanging = kubeconfig_at(source.kubeconfig_value(), &proxy.url());
+    let hanging = kubeconfig_with_server(source.kubeconfig_value(), &proxy.url());
     let imports = Imports::of(target.client(), namespace);
     let mut stuck = Vec::new();
     for link in 1..20 {
         let cluster = format!("hangs-{link}");
-        link_with(target, &cluster, &hanging).await?;
+        apply_link(target, &cluster, &hanging).await?;
         // Each call takes a slot for ten seconds. If all sources shared a few slots, this many imports would delay the
         // refresh of `a` past the deadline of this test.
         for import in 0..4 {
@@ -73,7 +74,7 @@ async fn nineteen_hanging_sources_do_not_delay_the_twentieth() -> anyhow::Result
     let a = Subject { importer: &importer, imports: &imports, name: "a" };
     a.ready().await;
     let first = a.values().await?;
-    importer.turn_to_refresh(&imports, "a").await?;
+    importer.advance_to_refresh(&imports, "a").await?;
     a.has_another(&first).await;
     for name in &stuck {
         ensure!(imports.ready(name).await.is_err(), "{name} is ready");

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
-use mcsa_tests::{Importer, Imports, LinkedTarget, eventually, link_with};
+use mcsa_tests::{Importer, Imports, LinkedTarget, apply_link, eventually};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
@@ -106,7 +106,7 @@ async fn hostile_sources_harm_no_other_import() -> anyhow::Result<()> {
         ),
     ];
     for (name, answer, ..) in &cases {
-        link_with(target, name, &hostile(*answer)?).await?;
+        apply_link(target, name, &hostile(*answer)?).await?;
         imports.create(&for_a_day(name, name, namespace)).await?;
     }
     imports.create(&for_a_day("a", "c2", namespace)).await?;
@@ -125,7 +125,7 @@ async fn hostile_sources_harm_no_other_import() -> anyhow::Result<()> {
         .await;
     }
     let before = a.values().await?;
-    importer.turn_to_refresh(&imports, "a").await?;
+    importer.advance_to_refresh(&imports, "a").await?;
     a.has_another(&before).await;
     let shown = shown(target.client(), &imports).await?;
     ensure!(!shown.contains(TOKEN), "{shown}");

@@ -8,7 +8,9 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::config::Kubeconfig;
 use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
-use mcsa_tests::{Cluster, Importer, Imports, LinkedTarget, Proxy, eventually, link_with, pod_lister};
+use mcsa_tests::{
+    Cluster, Importer, Imports, LinkedTarget, Proxy, apply_link, create_pod_lister, eventually,
+};
 use serde_json::json;
 
 use super::{Subject, for_a_day};
@@ -41,10 +43,10 @@ async fn another_cluster_at_the_sources_address_is_not_trusted() -> anyhow::Resu
     let (linked, source, other) =
         tokio::try_join!(LinkedTarget::acquire(), with_token("c2").start(), with_token("c3").start())?;
     let LinkedTarget { target, namespace, .. } = &linked;
-    tokio::try_join!(pod_lister(&source, "lister"), pod_lister(&other, "lister"))?;
+    tokio::try_join!(create_pod_lister(&source, "lister"), create_pod_lister(&other, "lister"))?;
     let address = |cluster: &Cluster| ([127, 0, 0, 1], cluster.port()).into();
     let proxy = Proxy::start(address(&source)).await?;
-    link_with(target, "c2", &link(&proxy.url(), &[source.ca_pem()])?).await?;
+    apply_link(target, "c2", &link(&proxy.url(), &[source.ca_pem()])?).await?;
     let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
     let pin = json!({ "metadata": { "annotations": { CLUSTER_UID: uid(&source).await? } } });
     links.patch("c2", &PatchParams::default(), &Patch::Merge(pin)).await?;
@@ -56,18 +58,18 @@ async fn another_cluster_at_the_sources_address_is_not_trusted() -> anyhow::Resu
     a.ready().await;
 
     // Another cluster answers, with a certificate of an unknown authority.
-    proxy.retarget(address(&other));
+    proxy.replace_target(address(&other));
     imports.create(&for_a_day("b", "c2", "lister")).await?;
     let message = subject("b").fails("SourceNotTrusted").await?;
     ensure!(message.contains("not signed by the link's CA"), "{message}");
     a.fails_unharmed("SourceNotTrusted").await?;
-    proxy.retarget(address(&source));
+    proxy.replace_target(address(&source));
     importer.clock.turn(SignedDuration::from_mins(5));
     subject("b").ready().await;
 
     // An authority that is added to the link, as for a rotation, is added to each Secret.
     let both = [source.ca_pem(), other.ca_pem()];
-    link_with(target, "c2", &link(&proxy.url(), &both)?).await?;
+    apply_link(target, "c2", &link(&proxy.url(), &both)?).await?;
     eventually("the Secret has both authorities", async || {
         let bundle = a.values().await?["ca.crt"].clone();
         ensure!(both.iter().all(|authority| bundle.contains(authority)), "{bundle}");
@@ -77,14 +79,14 @@ async fn another_cluster_at_the_sources_address_is_not_trusted() -> anyhow::Resu
 
     // Now the other cluster's certificate is valid, and it accepts the link's token. Still, no import gets a token of
     // it, neither a new one nor one that is due.
-    proxy.retarget(address(&other));
+    proxy.replace_target(address(&other));
     imports.create(&for_a_day("c", "c2", "lister")).await?;
     let message = subject("c").fails("ClusterIdentityMismatch").await?;
     ensure!(message.contains(&proxy.url()) && message.contains(&uid(&other).await?), "{message}");
     let failed = a.fails_unharmed("ClusterIdentityMismatch").await?;
     ensure!(imports.secrets.get_opt("c-token").await?.is_none(), "it has a token of the other cluster");
 
-    proxy.retarget(address(&source));
+    proxy.replace_target(address(&source));
     a.recovers(&failed).await;
     subject("c").ready().await;
     importer.stop().await?;

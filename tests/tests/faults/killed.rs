@@ -6,8 +6,8 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, client, eventually, kubeconfig_at, link_with,
-    pod_lister, pod_lister_import, tokens_minted_in,
+    Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, client, create_pod_lister,
+    eventually, kubeconfig_with_server, pod_lister_import, tokens_minted_in,
 };
 use serde_json::{Value, json};
 
@@ -17,9 +17,9 @@ async fn importer_killed_around_a_token_request_loses_at_most_that_token() -> an
     let LinkedTarget { target, source, namespace } = &linked;
     let to_source = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     let to_target = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
-    link_with(target, "c2", &kubeconfig_at(source.kubeconfig_value(), &to_source.url())).await?;
+    apply_link(target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &to_source.url())).await?;
     let start = || {
-        let kubeconfig = kubeconfig_at(target.kubeconfig_value(), &to_target.url());
+        let kubeconfig = kubeconfig_with_server(target.kubeconfig_value(), &to_target.url());
         anyhow::Ok(Importer::start(client(kubeconfig)?))
     };
     let imports = Imports::of(target.client(), namespace);
@@ -35,7 +35,7 @@ async fn importer_killed_around_a_token_request_loses_at_most_that_token() -> an
 
     // While it requests a token.
     let before = format!("{namespace}-before");
-    pod_lister(source, &before).await?;
+    create_pod_lister(source, &before).await?;
     to_source.set(Fault::Hang);
     let importer = start()?;
     imports.create(&pod_lister_import("before", "c2", &before)).await?;
@@ -53,7 +53,7 @@ async fn importer_killed_around_a_token_request_loses_at_most_that_token() -> an
 
     // After it received a token, before it wrote the Secret.
     let after = format!("{namespace}-after");
-    pod_lister(source, &after).await?;
+    create_pod_lister(source, &after).await?;
     to_source.set(Fault::Hang);
     imports.create(&pod_lister_import("after", "c2", &after)).await?;
     observed("second-barrier").await?;

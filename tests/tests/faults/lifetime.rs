@@ -8,7 +8,7 @@ use kube::Api;
 use kube::config::Kubeconfig;
 use mcsa_client::ServiceAccountImport;
 use mcsa_tests::{
-    Cluster, Importer, Imports, LinkedTarget, client, eventually, link_by_hand, pod_lister,
+    Cluster, Importer, Imports, LinkedTarget, client, create_manual_link, create_pod_lister, eventually,
     pod_lister_import, tokens_minted_in,
 };
 
@@ -35,8 +35,8 @@ async fn token_that_the_source_shortens_is_refreshed_in_time() -> anyhow::Result
         Cluster::builder("c2").api_server_arg("--service-account-max-token-expiration=1h").audit_log();
     let (linked, source) = tokio::try_join!(LinkedTarget::acquire(), source.start())?;
     let LinkedTarget { target, namespace, .. } = &linked;
-    link_by_hand(target, &source).await?;
-    pod_lister(&source, "lister").await?;
+    create_manual_link(target, &source).await?;
+    create_pod_lister(&source, "lister").await?;
     let importer = Importer::of(target).await?;
     let imports = Imports::of(target.client(), namespace);
     let start = Timestamp::now();
@@ -50,13 +50,13 @@ async fn token_that_the_source_shortens_is_refreshed_in_time() -> anyhow::Result
     // Until then, there is no other token. By the time that another import is ready, the importer would have requested
     // one.
     let first = a.values().await?;
-    importer.turn_to(refresh - SignedDuration::from_secs(30));
+    importer.advance_to(refresh - SignedDuration::from_secs(30));
     imports.create(&for_a_day("later", "c2", "lister")).await?;
     let later = Subject { name: "later", ..a };
     later.ready().await;
     ensure!(a.values().await? == first, "refreshed before its time");
     ensure!(tokens_minted_in(&source, "lister")? == 2, "more than one token each");
-    importer.turn_to_refresh(&imports, "a").await?;
+    importer.advance_to_refresh(&imports, "a").await?;
     a.has_another(&first).await;
     ensure!(tokens_minted_in(&source, "lister")? == 3, "more than one token for a refresh");
     let events = Api::<Event>::namespaced(target.client(), namespace).list(&Default::default()).await?;

@@ -7,8 +7,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::api::ListParams;
 use mcsa_importer::LANE_LIMIT;
 use mcsa_tests::{
-    Fault, Imports, LinkedTarget, Proxy, Servants, eventually, eventually_within, kubeconfig_at, link_with,
-    pod_lister_import, tokens_minted_in,
+    Daemons, Fault, Imports, LinkedTarget, Proxy, apply_link, eventually, eventually_within,
+    kubeconfig_with_server, pod_lister_import, tokens_minted_in,
 };
 
 const IMPORTS: usize = 300;
@@ -26,7 +26,7 @@ async fn importer_terminated_amid_three_hundred_imports_leaves_no_half_written_s
 {
     let LinkedTarget { target, source, namespace } = LinkedTarget::acquire().await?;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
-    link_with(&target, "c2", &kubeconfig_at(source.kubeconfig_value(), &proxy.url())).await?;
+    apply_link(&target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &proxy.url())).await?;
     let imports = Imports::of(target.client(), &namespace);
     stream::iter(0..IMPORTS)
         .map(|i| pod_lister_import(&format!("import-{i}"), "c2", &namespace))
@@ -40,21 +40,21 @@ async fn importer_terminated_amid_three_hundred_imports_leaves_no_half_written_s
 
     // So slow that it is not done before this test checks.
     proxy.set(Fault::Delay(Duration::from_millis(100)));
-    let servants = Servants::start(&target, target.dir(), "info").await?;
+    let daemons = Daemons::start(&target, target.dir(), "info").await?;
     eventually("it requests tokens", async || {
         let minted = tokens_minted_in(&source, &namespace)?;
         ensure!(minted > LANE_LIMIT, "{minted} tokens");
         anyhow::Ok(())
     })
     .await;
-    let status = servants.importer.terminate().await?;
-    ensure!(status.success(), "it ended with {status}: {}", servants.importer.log_tail(5));
+    let status = daemons.importer.terminate().await?;
+    ensure!(status.success(), "it ended with {status}: {}", daemons.importer.log_tail(5));
     let done = ready(&imports).await?;
     ensure!((1..IMPORTS).contains(&done), "{done} imports are ready: not some of them");
 
     proxy.set(Fault::Pass);
-    drop(servants);
-    let _servants = Servants::start(&target, target.dir(), "info").await?;
+    drop(daemons);
+    let _servants = Daemons::start(&target, target.dir(), "info").await?;
     eventually_within(Duration::from_secs(60), "all are ready", async || {
         let ready = ready(&imports).await?;
         ensure!(ready == IMPORTS, "{ready} are");

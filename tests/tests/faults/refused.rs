@@ -8,7 +8,7 @@ use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use kube::api::PostParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Client, Config};
-use mcsa_tests::{Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, client, eventually, link_with};
+use mcsa_tests::{Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, client, eventually};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -58,7 +58,7 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
         source.kubectl(args).await?;
     }
     let link = identity(source).await?;
-    link_with(target, "c2", &link).await?;
+    apply_link(target, "c2", &link).await?;
     let importer = Importer::of(target).await?;
     let imports = Imports::of(target.client(), namespace);
     imports.create(&for_a_day("a", "c2", namespace)).await?;
@@ -76,7 +76,7 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
     );
     source.kubectl(["-n", "links", "create", "serviceaccount", "c1"]).await?;
     let link = identity(source).await?;
-    link_with(target, "c2", &link).await?;
+    apply_link(target, "c2", &link).await?;
     a.has_another(&failed.values).await;
 
     // 403: it may not request tokens.

@@ -9,7 +9,7 @@ use kube::core::ApiResource;
 use kube::{Api, Client, Config};
 use mcsa_client::ServiceAccountImport;
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, client, eventually, kubeconfig_at,
+    Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, client, eventually, kubeconfig_with_server,
     pod_lister_import, tokens_minted_in,
 };
 use serde_json::json;
@@ -47,7 +47,7 @@ fn lists(target: &Cluster, resource: &str) -> anyhow::Result<usize> {
 async fn expired_watch_is_restarted_with_a_list() -> anyhow::Result<()> {
     let LinkedTarget { target, source, namespace } = LinkedTarget::acquire().await?;
     let proxy = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
-    let importer = Importer::start(client(kubeconfig_at(target.kubeconfig_value(), &proxy.url()))?);
+    let importer = Importer::start(client(kubeconfig_with_server(target.kubeconfig_value(), &proxy.url()))?);
     let imports = Imports::of(target.client(), &namespace);
     let subject = |name| Subject { importer: &importer, imports: &imports, name };
     for name in ["deleted", "edited", "lost"] {
@@ -100,7 +100,7 @@ async fn silent_watch_is_restarted() -> anyhow::Result<()> {
     let linked = LinkedTarget::acquire().await?;
     let LinkedTarget { target, namespace, .. } = &linked;
     let proxy = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;
-    let mut config = Config::try_from(kubeconfig_at(target.kubeconfig_value(), &proxy.url()))?;
+    let mut config = Config::try_from(kubeconfig_with_server(target.kubeconfig_value(), &proxy.url()))?;
     config.proxy_url = None;
     // As in the importer, but shorter: a test does not wait for two bookmarks.
     config.read_timeout = Some(Duration::from_secs(3));
@@ -111,7 +111,7 @@ async fn silent_watch_is_restarted() -> anyhow::Result<()> {
     imports.create(&pod_lister_import("a", "c2", namespace)).await?;
     subject("a").ready().await;
 
-    proxy.silence();
+    proxy.freeze_connections();
     imports.create(&pod_lister_import("b", "c2", namespace)).await?;
     subject("b").ready().await;
     importer.stop().await?;

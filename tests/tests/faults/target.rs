@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use mcsa_tests::{
-    Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, eventually, kubeconfig_at, link_with,
+    Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, eventually, kubeconfig_with_server,
     pod_lister_import, tokens_minted_in,
 };
 use serde_json::json;
@@ -67,7 +67,7 @@ async fn terminating_namespace_needs_no_source() -> anyhow::Result<()> {
     let LinkedTarget { target, source, namespace } = LinkedTarget::acquire().await?;
     target.restart_controller_manager()?;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
-    link_with(&target, "c2", &kubeconfig_at(source.kubeconfig_value(), &proxy.url())).await?;
+    apply_link(&target, "c2", &kubeconfig_with_server(source.kubeconfig_value(), &proxy.url())).await?;
     let maps = Api::<ConfigMap>::namespaced(target.client(), &namespace);
     let held = json!({ "metadata": { "name": "held", "finalizers": ["example.com/hold"] } });
     maps.create(&PostParams::default(), &serde_json::from_value(held)?).await?;

@@ -14,7 +14,7 @@ async fn only_allowed_service_accounts_can_be_imported() -> anyhow::Result<()> {
     ensure!(world.traces().await?.is_empty(), "a refusal has left something: {:?}", world.traces().await?);
 
     world.run(&["bootstrap", "--allow", "team-a"])?;
-    let servants = world.servants().await?;
+    let daemons = world.daemons().await?;
     for namespace in ["team-a", "team-b"] {
         imports.create(&pod_lister_import(namespace, "c2", namespace)).await?;
     }
@@ -52,7 +52,7 @@ async fn only_allowed_service_accounts_can_be_imported() -> anyhow::Result<()> {
     ensure!(!roles.contains("team-a/") && !roles.contains("team-b/"), "{roles}");
     // A token that still works is kept.
     imports.ready("team-a").await?;
-    drop(servants);
+    drop(daemons);
     world.release().await
 }
 

@@ -31,7 +31,7 @@ async fn interrupted_rotation_harms_no_import() -> anyhow::Result<()> {
     let world = World::acquire().await?;
     let imports = world.accounts().await?;
     world.run(&["bootstrap"])?;
-    let servants = world.servants().await?;
+    let daemons = world.daemons().await?;
     eventually("the importer has the link", async || world.links().ready("c2").await).await;
     let mut steps = 0;
     for signal in ["INT", "KILL"] {
@@ -60,7 +60,7 @@ async fn interrupted_rotation_harms_no_import() -> anyhow::Result<()> {
     );
     let left = world.source.kubectl(["-n", SYSTEM_NAMESPACE, "get", "secrets", "-o", "name"]).await?;
     ensure!(left.trim() == "secret/c1", "left: {left}");
-    drop(servants);
+    drop(daemons);
     world.release().await
 }
 

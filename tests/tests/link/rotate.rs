@@ -13,7 +13,7 @@ async fn no_import_fails_while_a_link_is_rotated() -> anyhow::Result<()> {
     let world = World::acquire().await?;
     let imports = world.accounts().await?;
     world.run(&["bootstrap"])?;
-    let servants = world.servants().await?;
+    let daemons = world.daemons().await?;
     eventually("the importer has the link", async || world.links().ready("c2").await).await;
 
     for round in 0..2 {
@@ -44,7 +44,7 @@ async fn no_import_fails_while_a_link_is_rotated() -> anyhow::Result<()> {
     }
     // The importer can refresh the link.
     world.links().condition("c2", "Refreshed", "True", None).await?;
-    drop(servants);
+    drop(daemons);
     world.release().await
 }
 

@@ -83,7 +83,7 @@ async fn of_two_runs_that_disagree_not_both_succeed_with_wide_grants() -> anyhow
 #[tokio::test(flavor = "multi_thread")]
 async fn two_concurrent_runs_create_one_link() -> anyhow::Result<()> {
     let world = World::acquire().await?;
-    let servants = world.servants().await?;
+    let daemons = world.daemons().await?;
     for round in 0..3 {
         let start = || {
             let mut command = Command::new(program("kubemcsa")?);
@@ -105,6 +105,6 @@ async fn two_concurrent_runs_create_one_link() -> anyhow::Result<()> {
             world.run(&["unlink"])?;
         }
     }
-    drop(servants);
+    drop(daemons);
     world.release().await
 }

@@ -6,7 +6,7 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::token;
-use mcsa_tests::{eventually_within, pod_lister};
+use mcsa_tests::{create_pod_lister, eventually_within};
 
 use super::World;
 
@@ -74,7 +74,7 @@ async fn stolen_token_allows_what_was_granted_and_no_more() -> anyhow::Result<()
     })
     .await;
     ensure!(mint(&thief, "team-a", "pod-lister", 3600, None).await == Ok(()));
-    pod_lister(&world.source, "team-c").await?;
+    create_pod_lister(&world.source, "team-c").await?;
     ensure!(mint(&thief, "team-c", "pod-lister", 3600, None).await == Err(403));
     ensure!(mint(&thief, "team-a", "default", 3600, None).await == Err(403));
     ensure!(mint(&thief, SYSTEM_NAMESPACE, "other", 3600, Some("other")).await == Err(403));

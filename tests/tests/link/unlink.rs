@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_tests::{Cluster, eventually, kubemcsa, kubemcsa_ok, merged_kubeconfig, pod_lister_import};
+use mcsa_tests::{Cluster, eventually, kubemcsa, kubemcsa_ok, pod_lister_import, write_merged_kubeconfig};
 
 use super::{BOTH, World};
 
@@ -10,7 +10,7 @@ use super::{BOTH, World};
 async fn unlink_cleans_both_sides_and_another_link_can_follow() -> anyhow::Result<()> {
     let world = World::acquire().await?;
     let imports = world.accounts().await?;
-    let servants = world.servants().await?;
+    let daemons = world.daemons().await?;
     ensure!(world.traces().await?.is_empty(), "the source has objects before the first link");
     for keeps in [false, true] {
         world.run(&["bootstrap"])?;
@@ -40,7 +40,7 @@ async fn unlink_cleans_both_sides_and_another_link_can_follow() -> anyhow::Resul
         })
         .await;
     }
-    drop(servants);
+    drop(daemons);
     world.release().await
 }
 
@@ -80,7 +80,7 @@ async fn unlink_deletes_nothing_of_others() -> anyhow::Result<()> {
     // Another target with the same name, but another UID.
     let twin = Cluster::start("c1").await?;
     let kubeconfig = twin.dir().join("kubeconfig-of-both");
-    merged_kubeconfig(&[&twin, &world.source], &kubeconfig)?;
+    write_merged_kubeconfig(&[&twin, &world.source], &kubeconfig)?;
     for command in ["unlink", "bootstrap", "rotate"] {
         let output = kubemcsa(&kubeconfig, [command].into_iter().chain(BOTH))?;
         let stderr = String::from_utf8(output.stderr)?;

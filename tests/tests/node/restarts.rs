@@ -1,4 +1,4 @@
-//! Importer and webhook are killed and replaced while others work.
+//! Importer and webhook are rolled out and killed while pods and imports are created.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -14,71 +14,72 @@ use kube::{Api, Client, Config};
 use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
 use mcsa_importer::LANE_LIMIT;
 use mcsa_tests::{
-    Imports, Installed, Node, eventually, images, pod, pod_lister_import, tokens, tokens_minted_in, unsaid,
+    Imports, Installation, Node, ensure_no_tokens_in, eventually, images, pod_lister_import, restricted_pod,
+    stored_tokens, tokens_minted_in,
 };
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_notices() -> anyhow::Result<()> {
-    let Some(installed) = Installed::start(Node::builder("c1")).await? else { return Ok(()) };
-    let imports = installed.namespace("shop").await?;
-    installed.import(&imports, "shop").await?;
-    let before = tokens(&installed.node).await?;
+async fn pods_and_imports_succeed_during_rollouts_and_kills() -> anyhow::Result<()> {
+    let Some(installed) = Installation::start(Node::builder("c1")).await? else { return Ok(()) };
+    let imports = installed.create_namespace("shop").await?;
+    installed.create_import(&imports, "shop").await?;
+    let before = stored_tokens(&installed.node).await?;
     let refused = Refusals::default();
-    let creation = Busy::begin(creation(&installed, refused.clone())?);
-    let declaration = Busy::begin(declaration(imports.clone()));
+    let pods = Repeated::start(create_pods(&installed, refused.clone())?);
+    let created_imports = Repeated::start(create_imports(imports.clone()));
 
-    roll(&installed).await?;
+    roll_out(&installed).await?;
     let errors = refused.all();
-    ensure!(errors.is_empty(), "pods were refused during a roll-out: {errors:#?}");
+    ensure!(errors.is_empty(), "pods were refused during a rollout: {errors:#?}");
     for program in ["importer", "webhook"] {
         for _ in 0..KILLS {
             kill_one(&installed, program).await?;
-            installed.serves().await?;
+            installed.wait_until_available().await?;
         }
     }
-    let (created, failed) = creation.end().await?;
-    ensure!(failed.is_empty(), "{} pods created, and: {failed:?}", created.len());
-    let (declared, failed) = declaration.end().await?;
+    let (created, failed) = pods.stop().await?;
+    ensure!(failed.is_empty(), "{} pods were created, others failed: {failed:?}", created.len());
+    let (names, failed) = created_imports.stop().await?;
     ensure!(failed.is_empty(), "{failed:?}");
-    for name in &declared {
+    for name in &names {
         eventually(format!("import {name} is ready"), async || imports.ready(name).await).await;
     }
-    // One for each, and the one that was there before. Whatever has been minted and not written when an
-    // importer is killed is lost with it, and nothing else is.
+    // One token for each import, including the first one. A killed importer loses only tokens that it has not written
+    // yet.
     let minted = tokens_minted_in(&installed.source, "shop")?;
-    let needed = declared.len() + 1;
+    let needed = names.len() + 1;
     let at_most = needed + KILLS * LANE_LIMIT;
     ensure!((needed..=at_most).contains(&minted), "{minted} tokens for {needed} imports");
-    nothing_was_said(&installed, &before).await
+    no_token_is_logged(&installed, &before).await
 }
 
-/// Everything that importer and webhook wrote, before they were killed, and after.
-async fn nothing_was_said(installed: &Installed, before: &BTreeSet<String>) -> anyhow::Result<()> {
-    let tokens = before | &tokens(&installed.node).await?;
+/// Checks the logs of importer and webhook, with those from before they were killed.
+async fn no_token_is_logged(installed: &Installation, before: &BTreeSet<String>) -> anyhow::Result<()> {
+    let tokens = before | &stored_tokens(&installed.node).await?;
     let logs = installed.node.pod_logs()?;
     let ours = logs.into_iter().map(|(path, log)| (path.display().to_string(), log));
     let ours: Vec<_> = ours.filter(|(path, _)| path.contains(SYSTEM_NAMESPACE)).collect();
     for program in ["importer", "webhook"] {
-        let traced = |(path, log): &&(String, String)| path.contains(program) && log.contains("TRACE");
-        let count = ours.iter().filter(traced).count();
-        ensure!(count > 2, "{count} logs of the {program} at trace level");
+        let is_traced = |(path, log): &&(String, String)| path.contains(program) && log.contains("TRACE");
+        let count = ours.iter().filter(is_traced).count();
+        ensure!(count > 2, "only {count} logs of the {program} at trace level");
     }
-    unsaid(&tokens, ours)
+    ensure_no_tokens_in(&tokens, ours)
 }
 
-/// How many of each program are killed.
+/// How often each program is killed.
 const KILLS: usize = 2;
 
-/// How often something is done.
+/// The pause between two creations, and between two attempts.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many refusals, all in all, are as many as by a webhook that is away.
-const PATIENCE: usize = 300;
+/// So many refusals mean that the webhook is down.
+const MAX_REFUSALS: usize = 300;
 
-/// The API server's errors for pods that it refused.
+/// The API server's errors for refused pods.
 #[derive(Clone, Debug, Default)]
 struct Refusals(Arc<Mutex<Vec<String>>>);
 
@@ -87,7 +88,7 @@ impl Refusals {
         self.0.lock().unwrap().clone()
     }
 
-    /// Adds an error with the time, and gives the number of errors so far.
+    /// Adds an error with the time, and returns the number of errors.
     fn add(&self, pod: &str, error: &kube::Error) -> usize {
         let mut errors = self.0.lock().unwrap();
         errors.push(format!("{} {pod}: {error}", Timestamp::now()));
@@ -95,16 +96,16 @@ impl Refusals {
     }
 }
 
-/// Somebody who does the same thing again and again, whatever happens.
-struct Busy {
+/// A task that repeats an action, even if it fails.
+struct Repeated {
     stop: watch::Sender<bool>,
     task: JoinHandle<(Vec<String>, Vec<String>)>,
 }
 
-impl Busy {
-    /// `work` gets a number and does it once, giving the name of what it made.
-    fn begin<F: Future<Output = anyhow::Result<String>> + Send>(
-        work: impl Fn(usize) -> F + Send + 'static,
+impl Repeated {
+    /// `action` gets a number, and returns the name of the object that it created.
+    fn start<F: Future<Output = anyhow::Result<String>> + Send>(
+        action: impl Fn(usize) -> F + Send + 'static,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
@@ -115,7 +116,7 @@ impl Busy {
                 if *stopped.borrow() {
                     break;
                 }
-                match work(number).await {
+                match action(number).await {
                     Ok(name) => done.push(name),
                     Err(error) => failed.push(format!("{error:#}")),
                 }
@@ -125,19 +126,19 @@ impl Busy {
         Self { stop, task }
     }
 
-    /// What was done, and what failed.
-    async fn end(self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    /// Returns the names of created objects, and the errors.
+    async fn stop(self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         self.stop.send(true)?;
         Ok(self.task.await?)
     }
 }
 
-/// Creates pods that name an import; no scheduler is to look at them.
+/// Creates pods with an import. A scheduling gate keeps them pending.
 ///
-/// An API server does not ask a second time when the webhook that it asks is killed in that moment: it
-/// refuses the pod, which is counted, and whoever creates pods tries again, as controllers do.
-fn creation(
-    installed: &Installed,
+/// If a webhook is killed during a request, the API server doesn't retry, but refuses the pod. Refusals are recorded,
+/// and retried, as controllers do.
+fn create_pods(
+    installed: &Installation,
     refused: Refusals,
 ) -> anyhow::Result<impl Fn(usize) -> BoxFuture<'static, anyhow::Result<String>> + Send + 'static> {
     let mut config = Config::try_from(installed.node.kubeconfig_value())?;
@@ -148,7 +149,7 @@ fn creation(
         let (pods, refused) = (pods.clone(), refused.clone());
         async move {
             let name = format!("pod-{number}");
-            let mut pod = pod("none", json!({ IMPORT_NAME: "c2-pod-lister" }), &[]);
+            let mut pod = restricted_pod("none", json!({ IMPORT_NAME: "c2-pod-lister" }), &[]);
             pod["metadata"]["name"] = name.clone().into();
             pod["spec"]["schedulingGates"] = json!([{ "name": "example.com/never" }]);
             let pod = serde_json::from_value(pod)?;
@@ -157,7 +158,10 @@ fn creation(
                     Ok(pod) => break pod,
                     Err(error) => {
                         let count = refused.add(&name, &error);
-                        ensure!(count < PATIENCE, "{name} is refused again and again: {error}");
+                        ensure!(
+                            count < MAX_REFUSALS,
+                            "too many pods are refused, the last is {name}: {error}"
+                        );
                         tokio::time::sleep(TICK).await;
                     }
                 }
@@ -167,7 +171,7 @@ fn creation(
                 volumes.iter().filter_map(|volume| volume.secret.as_ref()?.secret_name.as_deref());
             ensure!(
                 secrets.any(|name| name == "c2-pod-lister-token"),
-                "{name} was let through without its import"
+                "{name} was admitted without its import"
             );
             Ok(name)
         }
@@ -175,8 +179,8 @@ fn creation(
     })
 }
 
-/// Declares imports.
-fn declaration(
+/// Creates imports.
+fn create_imports(
     imports: Imports,
 ) -> impl Fn(usize) -> BoxFuture<'static, anyhow::Result<String>> + Send + 'static {
     move |number| {
@@ -190,12 +194,12 @@ fn declaration(
     }
 }
 
-/// Another image for both, which says all that it can say.
-async fn roll(installed: &Installed) -> anyhow::Result<()> {
+/// Rolls out other images of both, which log at trace level.
+async fn roll_out(installed: &Installation) -> anyhow::Result<()> {
     let images = images().await?;
     for (name, image) in [("importer", &images.importer.name), ("webhook", &images.webhook.name)] {
         let next = format!("{}-next", image);
-        installed.node.tag(image, &next)?;
+        installed.node.tag_image(image, &next)?;
         let patch = json!({ "spec": { "template": { "spec": { "containers": [
             { "name": name, "image": next, "env": [{ "name": "RUST_LOG", "value": "trace" }] },
         ] } } } });
@@ -205,26 +209,25 @@ async fn roll(installed: &Installed) -> anyhow::Result<()> {
             .kubectl(["-n", SYSTEM_NAMESPACE, "patch", "deployment", name, "--patch", &patch])
             .await?;
     }
-    installed.serves().await
+    installed.wait_until_available().await
 }
 
-/// Kills the process of one pod, as the kernel does when memory runs out, and waits until the kubelet
-/// has started it again.
-async fn kill_one(installed: &Installed, program: &str) -> anyhow::Result<()> {
+/// Kills the process of one pod, as the kernel does when memory runs out, and waits until the kubelet has restarted it.
+async fn kill_one(installed: &Installation, program: &str) -> anyhow::Result<()> {
     let restarts = async || restarts(installed, program).await;
     let before = restarts().await?;
-    let victim = installed.node.processes(program)?.into_iter().next().context("none runs")?;
+    let victim = installed.node.pids_of(program)?.into_iter().next().context("no process runs")?;
     installed.node.run("sh", &["-c", "kill -KILL $0", &victim])?;
-    eventually(format!("a {program} that was killed has been started again"), async || {
+    eventually(format!("the killed {program} is restarted"), async || {
         let now = restarts().await?;
-        ensure!(now > before, "{now} restarts, as before");
+        ensure!(now > before, "there are still {now} restarts");
         Ok(())
     })
     .await;
     Ok(())
 }
 
-async fn restarts(installed: &Installed, program: &str) -> anyhow::Result<i32> {
+async fn restarts(installed: &Installation, program: &str) -> anyhow::Result<i32> {
     let pods = Api::<Pod>::namespaced(installed.node.client(), SYSTEM_NAMESPACE);
     let pods = pods.list(&ListParams::default().labels(&format!("app.kubernetes.io/name={program}"))).await?;
     let statuses = pods.into_iter().filter_map(|pod| pod.status?.container_statuses).flatten();

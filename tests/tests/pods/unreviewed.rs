@@ -8,7 +8,7 @@ use super::*;
 impl World {
     /// How often the webhook has reviewed a pod of this name: it logs a line each time.
     fn reviews_of(&self, pod: &str) -> usize {
-        let log = self.servants.webhook.log();
+        let log = self.daemons.webhook.log();
         log.lines().filter(|line| line.contains(&format!("pod=\"{pod}\""))).count()
     }
 }
@@ -21,7 +21,7 @@ async fn other_pods_are_not_reviewed() -> anyhow::Result<()> {
     let pods = enabled(cluster, "asked").await?;
     imports(cluster, "asked").await?;
     cluster.kubectl(["create", "namespace", "not-enabled"]).await?;
-    takes_pods(cluster, "not-enabled").await;
+    wait_for_default_service_account(cluster, "not-enabled").await;
     let not_enabled = Api::namespaced(cluster.client(), "not-enabled");
     // System namespaces, even if labelled.
     let system = enabled(cluster, SYSTEM_NAMESPACE).await?;
@@ -78,7 +78,7 @@ async fn other_pods_are_not_reviewed() -> anyhow::Result<()> {
     ensure!(exec.is_err());
     pods.delete("once", &DeleteParams::default().grace_period(0)).await?;
     ensure!(world.reviews_of("once") == 1, "{} reviews", world.reviews_of("once"));
-    let log = world.servants.webhook.log();
+    let log = world.daemons.webhook.log();
     ensure!(!log.contains("refused a request"), "the API server sent an invalid request: {log}");
     Ok(())
 }

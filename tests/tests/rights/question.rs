@@ -1,4 +1,4 @@
-//! May this service account do that? As the API server answers it.
+//! Asks the API server whether a service account has a right.
 
 use std::fmt::{self, Display};
 
@@ -10,34 +10,34 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-/// One question of many.
+/// Whether a service account may do something.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The service account, in the system namespace.
+    /// A service account of the system namespace.
     pub account: &'a str,
     pub verb: &'a str,
     pub what: What<'a>,
 }
 
-/// What it would do that to.
+/// What the verb applies to.
 #[derive(Clone, Copy, Debug)]
 pub enum What<'a> {
     Resource {
         group: &'a str,
-        /// With its subresource, after a slash.
+        /// With the subresource, after a slash.
         resource: &'a str,
-        /// None is cluster-wide.
+        /// `None`: cluster-wide.
         namespace: Option<&'a str>,
         name: Option<&'a str>,
     },
-    /// That of a URL.
+    /// A non-resource URL.
     Path(&'a str),
 }
 
 impl Question<'_> {
-    /// Whether it is about a namespace, this one.
-    pub fn is_in(&self, place: &str) -> bool {
-        matches!(self.what, What::Resource { namespace: Some(namespace), .. } if namespace == place)
+    /// Whether the question is about this namespace.
+    pub fn is_in(&self, other: &str) -> bool {
+        matches!(self.what, What::Resource { namespace: Some(namespace), .. } if namespace == other)
     }
 
     /// Asks the API server, as an administrator.
@@ -68,15 +68,15 @@ impl Question<'_> {
         }
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
         let reviews = Api::<SubjectAccessReview>::all(client.clone());
-        let answer =
+        let review =
             reviews.create(&PostParams::default(), &review).await.with_context(|| self.to_string())?;
-        let status = answer.status.with_context(|| format!("no answer: {self}"))?;
+        let status = review.status.with_context(|| format!("the review has no status: {self}"))?;
         ensure!(status.evaluation_error.is_none(), "{self}: {:?}", status.evaluation_error);
         Ok(status.allowed)
     }
 }
 
-/// `importer: get secrets in kube-system`, as the core group goes without saying.
+/// `importer: get secrets in kube-system`. Omits the core group.
 impl Display for Question<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: {} ", self.account, self.verb)?;

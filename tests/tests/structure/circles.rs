@@ -1,8 +1,8 @@
 //! Finds circles of files.
 //!
-//! A circle is allowed if one of its files is a module above all the others: a parent with its own children.
-//! So where all files of a knot (files that all reach each other) are below one of them, that one is left out,
-//! and the rest is searched again. Any other knot has a circle that is not allowed.
+//! A circle is allowed if one of its files is an ancestor module of all others. So if one file of a strongly connected
+//! component is an ancestor of all others, the search removes it, and continues with the rest. Any other component
+//! contains a circle that is not allowed.
 
 use crate::graph::Graph;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,10 +11,10 @@ use std::path::Path;
 
 type Files<'a> = BTreeSet<&'a Path>;
 
-/// Files that all reach each other, none of which is above all the others.
+/// Files that all reach each other, none of which is an ancestor of all others.
 pub struct Circle<'a> {
     pub files: Files<'a>,
-    /// The shortest circle among them: each file with the names it uses of the next one.
+    /// The shortest circle among them: each file with the names that it uses of the next one.
     shortest: Vec<(&'a Path, &'a BTreeSet<String>)>,
 }
 
@@ -22,33 +22,34 @@ pub fn circles(graph: &Graph) -> Vec<Circle<'_>> {
     let mut circles = Vec::new();
     let mut left: Vec<Files> = vec![graph.arrows.keys().map(AsRef::as_ref).collect()];
     while let Some(files) = left.pop() {
-        for mut knot in knots(graph, &files) {
-            if let Some(top) = top(graph, knot.iter().copied()) {
-                knot.remove(top);
-                left.push(knot);
+        for mut component in components(graph, &files) {
+            if let Some(ancestor) = common_ancestor(graph, component.iter().copied()) {
+                component.remove(ancestor);
+                left.push(component);
             } else {
-                circles.push(Circle { shortest: shortest(graph, &knot), files: knot });
+                circles.push(Circle { shortest: shortest(graph, &component), files: component });
             }
         }
     }
     circles
 }
 
-/// The groups of at least two files that all reach each other by arrows among `files`.
-fn knots<'a>(graph: &'a Graph, files: &Files<'a>) -> BTreeSet<Files<'a>> {
+/// The strongly connected components of at least two files, by arrows among `files`.
+fn components<'a>(graph: &'a Graph, files: &Files<'a>) -> BTreeSet<Files<'a>> {
     let reached: BTreeMap<_, Files> =
-        files.iter().map(|file| (*file, ways(graph, files, file).into_keys().collect())).collect();
-    let knot = |file| reached[file].iter().filter(|other| reached[*other].contains(file)).copied().collect();
-    files.iter().map(|file| knot(*file)).filter(|knot: &Files| knot.len() > 1).collect()
+        files.iter().map(|file| (*file, paths_from(graph, files, file).into_keys().collect())).collect();
+    let component =
+        |file| reached[file].iter().filter(|other| reached[*other].contains(file)).copied().collect();
+    files.iter().map(|file| component(*file)).filter(|component: &Files| component.len() > 1).collect()
 }
 
-/// The file that is above all the others.
-fn top<'a>(graph: &Graph, files: impl Iterator<Item = &'a Path> + Clone) -> Option<&'a Path> {
-    files.clone().find(|top| files.clone().all(|file| file == *top || graph.is_above(top, file)))
+/// The file that is an ancestor of all others.
+fn common_ancestor<'a>(graph: &Graph, files: impl Iterator<Item = &'a Path> + Clone) -> Option<&'a Path> {
+    files.clone().find(|one| files.clone().all(|file| file == *one || graph.is_ancestor(one, file)))
 }
 
-/// Each file that arrows among `files` lead to from `start`, with the file before it on a shortest way.
-fn ways<'a>(graph: &'a Graph, files: &Files<'a>, start: &'a Path) -> BTreeMap<&'a Path, &'a Path> {
+/// Each file that is reachable from `start` by arrows among `files`, with its predecessor on a shortest path.
+fn paths_from<'a>(graph: &'a Graph, files: &Files<'a>, start: &'a Path) -> BTreeMap<&'a Path, &'a Path> {
     let mut before = BTreeMap::new();
     let mut next = VecDeque::from([start]);
     while let Some(file) = next.pop_front() {
@@ -62,12 +63,12 @@ fn ways<'a>(graph: &'a Graph, files: &Files<'a>, start: &'a Path) -> BTreeMap<&'
     before
 }
 
-/// The shortest circle of a knot that is not allowed.
-fn shortest<'a>(graph: &'a Graph, knot: &Files<'a>) -> Vec<(&'a Path, &'a BTreeSet<String>)> {
+/// The shortest circle of a component that is not allowed.
+fn shortest<'a>(graph: &'a Graph, component: &Files<'a>) -> Vec<(&'a Path, &'a BTreeSet<String>)> {
     let mut found: Vec<Vec<&Path>> = Vec::new();
-    for start in knot {
-        let before = ways(graph, knot, start);
-        for end in knot.iter().filter(|end| graph.arrows[**end].contains_key(*start)) {
+    for start in component {
+        let before = paths_from(graph, component, start);
+        for end in component.iter().filter(|end| graph.arrows[**end].contains_key(*start)) {
             let mut circle = vec![*end];
             while let Some(file) = circle.last().filter(|file| *file != start) {
                 circle.push(before[file]);
@@ -76,7 +77,7 @@ fn shortest<'a>(graph: &'a Graph, knot: &Files<'a>) -> Vec<(&'a Path, &'a BTreeS
             found.push(circle);
         }
     }
-    found.retain(|circle| top(graph, circle.iter().copied()).is_none());
+    found.retain(|circle| common_ancestor(graph, circle.iter().copied()).is_none());
     let circle = found.into_iter().min_by_key(Vec::len).unwrap_or_default();
     let next = circle.iter().cycle().skip(1);
     circle.iter().zip(next).map(|(file, next)| (*file, &graph.arrows[*file][*next])).collect()

@@ -2,7 +2,7 @@
 
 use crate::workspace::Package;
 
-/// Each crate with the crates of this workspace that it may depend on, outside of its tests. `None`: any.
+/// Each crate with the crates of this workspace that it may depend on, except in tests. `None`: any.
 const ALLOWED: [(&str, Option<&[&str]>); 9] = [
     ("mcsa-client", Some(&[])),
     ("mcsa-credentials", Some(&["mcsa-client"])),
@@ -18,11 +18,11 @@ const ALLOWED: [(&str, Option<&[&str]>); 9] = [
 const BINARY: &[&str] = &["mcsa-client", "mcsa-credentials", "mcsa-runtime"];
 
 /// A line for each dependency that [`ALLOWED`] does not list.
-pub fn wrong(packages: &[Package]) -> Vec<String> {
-    packages.iter().flat_map(|package| wrong_of(package, packages)).collect()
+pub fn violations(packages: &[Package]) -> Vec<String> {
+    packages.iter().flat_map(|package| violations_of(package, packages)).collect()
 }
 
-fn wrong_of(package: &Package, packages: &[Package]) -> Vec<String> {
+fn violations_of(package: &Package, packages: &[Package]) -> Vec<String> {
     let name = &package.name;
     let Some((_, allowed)) = ALLOWED.iter().find(|(listed, _)| listed == name) else {
         return vec![format!(

@@ -1,4 +1,4 @@
-//! What the checks say of small crates.
+//! The checks, on small crates.
 
 use crate::circles::circles;
 use crate::crates;
@@ -130,7 +130,7 @@ fn dependencies_are_checked(
         let package = json!({ "name": dependency, "dependencies": [], "targets": [] });
         packages.push(serde_json::from_value(package)?);
     }
-    let wrong = crates::wrong(&packages).join("\n");
-    assert!(wrong.starts_with(expected) && wrong.is_empty() == expected.is_empty(), "{wrong}");
+    let found = crates::violations(&packages).join("\n");
+    assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{found}");
     Ok(())
 }

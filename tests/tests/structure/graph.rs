@@ -1,22 +1,22 @@
-//! Which file uses which: the paths of [`Modules`], resolved to the files that declare what they name.
+//! Which file uses which: resolves the paths of [`Modules`] to the files that declare the items.
 
 use crate::module::{ModuleId, Name};
 use crate::modules::Modules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// An arrow for each pair of files, with the names that make it.
+/// Which file uses names of which other file.
 #[derive(Default)]
 pub struct Graph {
     pub arrows: BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>,
     parents: BTreeMap<PathBuf, PathBuf>,
 }
 
-/// What a path stands for.
+/// What a path refers to.
 #[derive(Clone, Copy)]
 enum Target<'a> {
     Module(ModuleId),
-    /// What this module declares by this name.
+    /// The item of this name that the module declares.
     Item(ModuleId, &'a str),
 }
 
@@ -29,7 +29,7 @@ impl Graph {
             }
             for path in &module.mentions {
                 for target in resolve(modules, id, path, &mut Vec::new()) {
-                    // A module by itself is only the beginning of a longer path.
+                    // A path to a module is only the start of a longer path.
                     if let Target::Item(declaring, name) = target {
                         graph.add(&module.file, &modules.0[declaring].file, name);
                     }
@@ -46,13 +46,13 @@ impl Graph {
         }
     }
 
-    /// Whether `upper` is a module above `lower`.
-    pub fn is_above(&self, upper: &Path, lower: &Path) -> bool {
-        self.parents.get(lower).is_some_and(|parent| parent == upper || self.is_above(upper, parent))
+    /// Whether `ancestor` is an ancestor module of `file`.
+    pub fn is_ancestor(&self, ancestor: &Path, file: &Path) -> bool {
+        self.parents.get(file).is_some_and(|parent| parent == ancestor || self.is_ancestor(ancestor, parent))
     }
 }
 
-/// The names that are being resolved: imports may go in circles.
+/// The names that are being resolved, as imports can be circular.
 type Resolving<'a> = Vec<(ModuleId, &'a str)>;
 
 fn resolve<'a>(
@@ -84,10 +84,10 @@ fn step<'a>(
         Target::Module(module) if name == "super" => parent(modules, module),
         Target::Module(module) => {
             let found = look_up(modules, module, name, resolving);
-            // A name that is not in the source is one that a macro makes.
+            // A name that is not in the source is declared by a macro.
             if found.is_empty() { vec![Target::Item(module, name)] } else { found }
         }
-        // A variant, a method or a constant of a type.
+        // A variant, method or constant of a type.
         item @ Target::Item(..) => vec![item],
     }
 }

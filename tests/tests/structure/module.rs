@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// An index into the modules of a target. The root is 0.
 pub type ModuleId = usize;
 
-/// A path as it is written, without generic arguments: `crate`, `link`, `Link`.
+/// The segments of a path in the source, without generic arguments: `crate`, `link`, `Link`.
 pub type Segments = Vec<String>;
 
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub struct Module {
     pub mentions: Vec<Segments>,
 }
 
-/// What a name in a module stands for.
+/// What a name in a module refers to.
 pub enum Name {
     Module(ModuleId),
     /// Declared in this module.

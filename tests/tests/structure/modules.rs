@@ -13,7 +13,7 @@ pub struct Modules(pub Vec<Module>);
 /// The text of a file, if it exists.
 pub type Read<'a> = &'a dyn Fn(&Path) -> Option<String>;
 
-/// A module's file, and the folder that has the files of its children.
+/// A module's file, and the folder with the files of its children.
 #[derive(Clone)]
 struct Place {
     file: PathBuf,
@@ -21,7 +21,7 @@ struct Place {
 }
 
 impl Modules {
-    /// Reads a target from its first file and follows its `mod` declarations.
+    /// Reads a target from its root file, and follows `mod` declarations.
     pub fn read(root: &Path, read: Read) -> Result<Self> {
         let mut modules = Self::default();
         modules.read_file(Place::with_siblings(root.to_owned()), None, read)?;
@@ -64,7 +64,7 @@ impl Modules {
         Ok(id)
     }
 
-    /// The file of the nearest module above that is in another file.
+    /// The file of the nearest ancestor module that is in another file.
     pub fn parent_file(&self, file: &Path) -> Option<&Path> {
         let mut module = self.0.iter().find(|module| module.file == file)?;
         while let Some(parent) = module.parent {
@@ -78,7 +78,7 @@ impl Modules {
 }
 
 impl Place {
-    /// A file whose children are beside it: the root of a target, and what `#[path]` names.
+    /// A file with its children in the same folder: the root of a target, or the file that `#[path]` names.
     fn with_siblings(file: PathBuf) -> Self {
         Self { folder: file.parent().unwrap_or(Path::new("")).to_owned(), file }
     }

@@ -1,5 +1,5 @@
-//! Collects the names and paths of a module from its tokens, which is enough here and much faster than parsing.
-//! Omits code under `#[cfg(test)]`.
+//! Collects the names and paths of a module from its tokens, which is much faster than parsing. Omits code under
+//! `#[cfg(test)]`.
 
 use crate::module::{Module, Name, Segments};
 use crate::token::Token::{self, Braces, Group, Literal, PathSeparator, Punct, Word};
@@ -64,7 +64,7 @@ impl<'a> Collector<'a> {
                     self.declare(name, Name::Item);
                     rest
                 }
-                // A range, whose end is a path; a field or a method; a lifetime; a path into another crate.
+                // Skips ranges, fields, methods, lifetimes, and paths into other crates.
                 [Punct('.'), Punct('.'), rest @ ..] => rest,
                 [Punct('.' | '\''), Word(_), rest @ ..] => rest,
                 [PathSeparator, rest @ ..] => split_path(rest).1,
@@ -125,13 +125,13 @@ fn is_for_tests(attribute: &[Token]) -> bool {
     }
 }
 
-/// The tokens behind the item that `tokens` begin with.
+/// The tokens after the first item.
 fn after_item(tokens: &[Token]) -> &[Token] {
     let end = tokens.iter().position(|token| matches!(token, Punct(';') | Braces(_)));
     &tokens[end.map_or(tokens.len(), |end| end + 1)..]
 }
 
-/// The path that `tokens` begin with, and the tokens behind it.
+/// Splits a path off the start of the tokens.
 fn split_path(mut tokens: &[Token]) -> (Segments, &[Token]) {
     let mut path = Segments::new();
     while let [Word(name), rest @ ..] = tokens {

@@ -1,4 +1,4 @@
-//! What cargo says about the workspace, and the text of its files.
+//! The workspace's packages, from cargo, and its files.
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -44,7 +44,7 @@ impl Workspace {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
-    /// The first file of each library, binary, test, bench and example, relative to the workspace.
+    /// The root file of each library, binary, test, bench and example, relative to the workspace.
     pub fn roots(&self) -> BTreeSet<PathBuf> {
         let targets = self.packages.iter().flat_map(|package| &package.targets);
         targets
@@ -52,7 +52,7 @@ impl Workspace {
             .collect()
     }
 
-    /// `None`: there is no such file.
+    /// The text of a file. `None`: it does not exist.
     pub fn text(&self, file: &Path) -> Option<String> {
         fs::read_to_string(self.workspace_root.join(file)).ok()
     }

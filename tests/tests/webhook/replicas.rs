@@ -18,13 +18,13 @@ async fn rollout_under_load_fails_no_request() -> anyhow::Result<()> {
         anyhow::Ok(replica)
     };
     let mut serving = replica("one").await?;
-    world.proxy.lead_to(serving.address);
+    world.proxy.redirect_new_connections(serving.address);
     let mut load = Load::on(&world, &[]).await;
     load.continues().await?;
     for name in ["two", "three"] {
         let next = replica(name).await?;
         // Like a deleted pod: it gets SIGTERM, while other components remove it from the Service, which may take a while.
-        serving.process.ask_to_end()?;
+        serving.process.send_sigterm()?;
         eventually("it is no longer ready", async || match serving.process.get("/readyz").await {
             Ok(_) => Err("it is ready".to_owned()),
             Err(error) if error.to_string().contains("stopping") => Ok(()),
@@ -32,7 +32,7 @@ async fn rollout_under_load_fails_no_request() -> anyhow::Result<()> {
         })
         .await;
         load.continues().await?;
-        world.proxy.lead_to(next.address);
+        world.proxy.redirect_new_connections(next.address);
         load.continues().await?;
         // A second signal ends the shutdown delay.
         let ended = serving.process.terminate().await?;

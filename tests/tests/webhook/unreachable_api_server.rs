@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use kube::config::Kubeconfig;
-use mcsa_tests::{Fault, Proxy, eventually, kubeconfig_at, pod_lister_import};
+use mcsa_tests::{Fault, Proxy, eventually, kubeconfig_with_server, pod_lister_import};
 
 use super::world::World;
 
@@ -10,11 +10,12 @@ use super::world::World;
 async fn cached_imports_are_mounted_without_the_api_server() -> anyhow::Result<()> {
     let world = World::start().await?;
     let to_api_server = Proxy::start(([127, 0, 0, 1], world.cluster.port()).into()).await?;
-    let kubeconfig = kubeconfig_at(Kubeconfig::read_from(world.kubeconfig().await?)?, &to_api_server.url());
+    let kubeconfig =
+        kubeconfig_with_server(Kubeconfig::read_from(world.kubeconfig().await?)?, &to_api_server.url());
     let path = world.cluster.dir().join("by-proxy.kubeconfig");
     std::fs::write(&path, serde_saphyr::to_string(&kubeconfig)?)?;
     let replica = world.replica("webhook", &path, &["--url", &world.url()]).await?.process;
-    world.proxy.lead_to(replica.address("listening")?);
+    world.proxy.redirect_new_connections(replica.logged_address("listening")?);
     world.reviews_pods().await;
     let metric = async |name: &str| {
         let value = replica.scrape().await?.value(&format!("mcsa_webhook_{name}"), "");

@@ -12,7 +12,8 @@ use kube::{Api, Client, Config};
 use mcsa_credentials::contract::webhook::{CERTIFICATE, CONFIGURATION, PATH};
 use mcsa_credentials::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    Cluster, Imports, Process, Proxy, eventually, kubemcsa_ok, pod_lister_import, program, takes_pods,
+    Cluster, Imports, Process, Proxy, eventually, kubemcsa_ok, pod_lister_import, program,
+    wait_for_default_service_account,
 };
 use serde_json::{Value, json};
 
@@ -45,7 +46,7 @@ impl World {
             imports.create(&pod_lister_import("a", "nowhere", "default")).await
         })
         .await;
-        takes_pods(&cluster, NAMESPACE).await;
+        wait_for_default_service_account(&cluster, NAMESPACE).await;
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let mut config = Config::try_from(cluster.kubeconfig_value())?;
         // Retries would hide failed requests.
@@ -62,7 +63,7 @@ impl World {
     /// Like [`Self::webhook`], without `--url`.
     pub async fn webhook_without_url(&self, name: &str, flags: &[&str]) -> anyhow::Result<Replica> {
         let replica = self.replica(name, &self.kubeconfig().await?, flags).await?;
-        self.proxy.retarget(replica.address);
+        self.proxy.replace_target(replica.address);
         Ok(replica)
     }
 
@@ -73,7 +74,7 @@ impl World {
         command.args(["--probe-address", "127.0.0.1:0"]).args(flags);
         let log = self.cluster.dir().join(format!("{name}.log"));
         let process = Process::spawn(name, &command, log)?;
-        let address = eventually("the webhook listens", async || process.address("listening")).await;
+        let address = eventually("the webhook listens", async || process.logged_address("listening")).await;
         Ok(Replica { process, address })
     }
 

@@ -8,7 +8,7 @@ use kube::config::{Kubeconfig, KubeconfigError};
 use super::Problem;
 
 /// The file that a flag names, or those of `KUBECONFIG`, or the one in the home directory.
-pub fn paths(file: Option<&Path>) -> Vec<PathBuf> {
+pub(crate) fn paths(file: Option<&Path>) -> Vec<PathBuf> {
     if let Some(file) = file {
         return vec![file.to_owned()];
     }
@@ -18,7 +18,7 @@ pub fn paths(file: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// Merges the files; of two entries with the same name, the first wins. Skips missing files unless all are missing.
-pub fn read(paths: &[PathBuf], flags: &str) -> Result<Kubeconfig, (Vec<PathBuf>, Problem)> {
+pub(crate) fn read(paths: &[PathBuf], flags: &str) -> Result<Kubeconfig, (Vec<PathBuf>, Problem)> {
     let mut merged = None;
     for path in paths {
         let failed = |problem| (vec![path.clone()], problem);
@@ -37,7 +37,7 @@ pub fn read(paths: &[PathBuf], flags: &str) -> Result<Kubeconfig, (Vec<PathBuf>,
 }
 
 /// The files, for messages.
-pub fn describe(paths: &[PathBuf]) -> String {
+pub(crate) fn describe(paths: &[PathBuf]) -> String {
     let home = default_path();
     let title = |path: &PathBuf| match &home {
         Some(home) if home == path => "~/.kube/config".to_owned(),

@@ -3,7 +3,7 @@
 use kube::config::{AuthInfo, Cluster};
 use mcsa_credentials::{ExposeSecret, SecretString};
 
-pub fn credentials(mut user: AuthInfo, cluster: &Cluster) -> Result<AuthInfo, String> {
+pub(crate) fn credentials(mut user: AuthInfo, cluster: &Cluster) -> Result<AuthInfo, String> {
     // Token files end with a line break, which a header can't contain.
     if let Some(path) = non_empty(user.token_file.take()) {
         let token = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
@@ -23,7 +23,7 @@ pub fn credentials(mut user: AuthInfo, cluster: &Cluster) -> Result<AuthInfo, St
 }
 
 /// Joins base64 that YAML splits into lines.
-pub fn single_line(base64: &str) -> String {
+pub(crate) fn single_line(base64: &str) -> String {
     base64.split_whitespace().collect()
 }
 

@@ -12,54 +12,54 @@ use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
 use crate::link::grants::Grant;
 
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
-    pub target: TargetFlags,
+    pub(crate) target: TargetFlags,
 
     /// Context of the source [default: the current one]; repeatable, to link several in parallel
     #[arg(long = "source-context", value_name = "NAME", add = ArgValueCandidates::new(contexts), help_heading = "Source (owns the service accounts)")]
-    pub source_contexts: Vec<String>,
+    pub(crate) source_contexts: Vec<String>,
 
     /// Kubeconfig file of the source [default: KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE", help_heading = "Source (owns the service accounts)")]
-    pub source_kubeconfig: Option<PathBuf>,
+    pub(crate) source_kubeconfig: Option<PathBuf>,
 
     /// Name of the source in the target, which imports use as clusterName [default: the name of the context's cluster]
     #[arg(long, value_name = "NAME", help_heading = "Source (owns the service accounts)")]
-    pub source_name: Option<String>,
+    pub(crate) source_name: Option<String>,
 
     #[command(flatten)]
-    pub route: RouteFlags,
+    pub(crate) route: RouteFlags,
 
     /// Allow the target to import only the service accounts of this namespace, or only this one; repeatable
     /// [default: unchanged; everything for a new link]
     #[arg(long, value_name = "NAMESPACE[/NAME]", help_heading = "Rights")]
-    pub allow: Vec<Grant>,
+    pub(crate) allow: Vec<Grant>,
 
     /// Lifetime of the link's own tokens, 10m to 24h [default: unchanged; 24h for a new link]
     #[arg(long, value_name = "DURATION", value_parser = link_ttl, help_heading = "Rights")]
-    pub link_ttl: Option<i64>,
+    pub(crate) link_ttl: Option<i64>,
 
     /// Allow target and source to be the same cluster
     #[arg(long)]
-    pub allow_self: bool,
+    pub(crate) allow_self: bool,
 
     /// Show what would change in both clusters, with a server-side dry run; write and mint nothing
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 
     /// Print manifests instead of applying them (never the token)
     #[arg(short, long, value_enum, value_name = "FORMAT", conflicts_with = "dry_run")]
-    pub output: Option<Format>,
+    pub(crate) output: Option<Format>,
 
     /// With -o, print only the manifests for this side
     #[arg(long, value_enum, value_name = "SIDE", requires = "output")]
-    pub side: Option<OneSide>,
+    pub(crate) side: Option<OneSide>,
 }
 
 /// The side whose objects are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum OneSide {
+pub(crate) enum OneSide {
     /// The link's service account and its RBAC
     Source,
     /// The link's import, the system namespace and the CRD
@@ -68,7 +68,7 @@ pub enum OneSide {
 
 impl Args {
     /// Why these flags can't be combined, if they can't: clap can't express this.
-    pub fn conflict(&self) -> Option<&'static str> {
+    pub(crate) fn conflict(&self) -> Option<&'static str> {
         let is_for_one = self.source_name.is_some()
             || self.route.source_server.is_some()
             || self.route.source_ca_file.is_some()
@@ -81,7 +81,7 @@ impl Args {
     }
 
     /// The flags for one of the sources.
-    pub fn flags(&self, source_context: Option<&String>) -> Flags {
+    pub(crate) fn flags(&self, source_context: Option<&String>) -> Flags {
         let allow = self.allow.iter().map(|grant| ("--allow", grant.to_string()));
         let link_ttl = self.link_ttl.map(|seconds| ("--link-ttl", format!("{seconds}s")));
         Flags {

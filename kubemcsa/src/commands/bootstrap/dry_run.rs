@@ -12,7 +12,7 @@ use crate::link::connect::Connected;
 use crate::link::{authorize, declare, desired, grants};
 
 /// Fails if an API server would refuse an object.
-pub async fn dry_run(connected: &Connected, requested: &RequestedRights) -> anyhow::Result<()> {
+pub(crate) async fn dry_run(connected: &Connected, requested: &RequestedRights) -> anyhow::Result<()> {
     let (source, target) = (connected.source(), connected.target());
     let stored = grants::read(source, &target.name).await?;
     let wanted = requested.unambiguous_grants(connected, &stored)?;

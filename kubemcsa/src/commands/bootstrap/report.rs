@@ -16,7 +16,7 @@ use crate::link::grants::{self, Grants};
 use crate::link::plan::{Route, placeholder};
 use crate::link::{declare, desired};
 
-pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> anyhow::Result<()> {
+pub(crate) async fn report(connected: &Connected, route: &Route, linked: &Linked) -> anyhow::Result<()> {
     let (target, source) = (connected.target(), connected.source());
     output::info(
         &source.name,
@@ -74,7 +74,7 @@ pub async fn report(connected: &Connected, route: &Route, linked: &Linked) -> an
 }
 
 /// Prints the objects for both sides, or for one.
-pub async fn print_manifests(
+pub(crate) async fn print_manifests(
     connected: &Connected,
     requested: &RequestedRights,
     only: Option<OneSide>,

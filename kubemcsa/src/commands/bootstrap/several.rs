@@ -18,7 +18,7 @@ use crate::link::{check_names, declare, permit};
 /// How many sources are linked in parallel.
 const CONCURRENCY: usize = 32;
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let plans: Vec<_> =
         args.source_contexts.iter().map(|context| (context.clone(), plan(&args, Some(context)))).collect();
     ensure_distinct_names(&plans)?;

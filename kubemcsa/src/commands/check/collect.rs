@@ -22,10 +22,11 @@ use crate::cluster::{Cluster, lease, list};
 use crate::link::existing;
 
 /// Collects the facts of all namespaces, or of one. Records what the caller may not read.
-///
-/// # Errors
-/// If the target does not answer, does not accept the caller's credentials, or has no such namespace.
-pub async fn collect(cluster: &Cluster, namespace: Option<&str>, timeout: Duration) -> anyhow::Result<Facts> {
+pub(crate) async fn collect(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    timeout: Duration,
+) -> anyhow::Result<Facts> {
     let (has_crd, namespaces) = tokio::join!(has_crd(cluster), namespaces(cluster, namespace));
     let has_crd = has_crd?;
     if let (Some(name), Ok(existing)) = (namespace, &namespaces) {

@@ -6,21 +6,21 @@ use crate::cli::program;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Finding {
-    pub severity: Severity,
-    pub object: Subject,
+pub(crate) struct Finding {
+    pub(crate) severity: Severity,
+    pub(crate) object: Subject,
     /// One word, like the reason of a condition.
-    pub reason: String,
+    pub(crate) reason: String,
     /// What is wrong.
-    pub message: String,
+    pub(crate) message: String,
     /// The command that fixes it, or that shows what to fix.
     #[serde(rename = "mend")]
-    pub fix: String,
+    pub(crate) fix: String,
 }
 
 /// In the order in which findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Something does not work, or soon will not.
     Problem,
     /// Something is unusual, or could not be checked.
@@ -30,25 +30,25 @@ pub enum Severity {
 /// The object of the target that a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Subject {
-    pub kind: String,
+pub(crate) struct Subject {
+    pub(crate) kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    pub name: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
 }
 
 impl Subject {
-    pub fn namespaced(kind: &str, namespace: &str, name: &str) -> Self {
+    pub(crate) fn namespaced(kind: &str, namespace: &str, name: &str) -> Self {
         Self { namespace: Some(namespace.to_owned()), ..Self::cluster_scoped(kind, name) }
     }
 
-    pub fn cluster_scoped(kind: &str, name: &str) -> Self {
+    pub(crate) fn cluster_scoped(kind: &str, name: &str) -> Self {
         Self { kind: kind.to_owned(), namespace: None, name: name.to_owned() }
     }
 }
 
 impl Finding {
-    pub fn problem(object: Subject, reason: &str, message: impl Into<String>, fix: String) -> Self {
+    pub(crate) fn problem(object: Subject, reason: &str, message: impl Into<String>, fix: String) -> Self {
         Self {
             severity: Severity::Problem,
             object,
@@ -58,7 +58,7 @@ impl Finding {
         }
     }
 
-    pub fn warning(object: Subject, reason: &str, message: impl Into<String>, fix: String) -> Self {
+    pub(crate) fn warning(object: Subject, reason: &str, message: impl Into<String>, fix: String) -> Self {
         Self { severity: Severity::Warning, ..Self::problem(object, reason, message, fix) }
     }
 }

@@ -13,58 +13,58 @@ const SOURCE: &str = "SOURCE_CONTEXT";
 
 /// Builds commands for one target.
 #[derive(Clone, Debug)]
-pub struct FixCommands {
+pub(crate) struct FixCommands {
     target: ChosenContext,
 }
 
 impl FixCommands {
-    pub fn of(target: &ChosenContext) -> Self {
+    pub(crate) fn of(target: &ChosenContext) -> Self {
         Self { target: target.clone() }
     }
 
     /// kubectl in the target.
-    pub fn kubectl(&self, args: &[&str]) -> String {
+    pub(crate) fn kubectl(&self, args: &[&str]) -> String {
         join(&self.target.kubectl(), args)
     }
 
     /// kubectl in a namespace of the target.
-    pub fn in_namespace(&self, namespace: &str, args: &[&str]) -> String {
+    pub(crate) fn in_namespace(&self, namespace: &str, args: &[&str]) -> String {
         self.kubectl(&[&["-n", namespace], args].concat())
     }
 
     /// kubectl in the system namespace of the target.
-    pub fn in_system(&self, args: &[&str]) -> String {
+    pub(crate) fn in_system(&self, args: &[&str]) -> String {
         self.in_namespace(SYSTEM_NAMESPACE, args)
     }
 
     /// kubectl in a source, whose context is unknown here.
-    pub fn in_source(args: &[&str]) -> String {
+    pub(crate) fn in_source(args: &[&str]) -> String {
         join(&format!("kubectl --context {SOURCE}"), args)
     }
 
-    pub fn install(&self) -> String {
+    pub(crate) fn install(&self) -> String {
         format!("kubemcsa install{}", self.target.kubectl().trim_start_matches("kubectl"))
     }
 
     /// Installs an importer that is confined to these namespaces.
-    pub fn install_confined<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> String {
+    pub(crate) fn install_confined<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> String {
         let namespaces = namespaces.collect::<Vec<_>>().join(",");
         format!("{} --namespaces {}", self.install(), shell_quote(&namespaces))
     }
 
     /// Enables the webhook in a namespace.
-    pub fn enable_webhook(&self, namespace: &str) -> String {
+    pub(crate) fn enable_webhook(&self, namespace: &str) -> String {
         self.kubectl(&["label", "namespace", namespace, &format!("{NAMESPACE_LABEL}={ENABLED}")])
     }
 
     /// Bootstraps a link again, with its current connection. An empty `allow` keeps what the link may import.
-    pub fn bootstrap(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
+    pub(crate) fn bootstrap(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
         let current = link.and_then(ExistingLink::link).and_then(Result::ok);
         self.flags(source, link, current, allow).with_flag("--source-context", SOURCE)
     }
 
     /// Bootstraps a link again, with the connection that the source's context has.
-    pub fn bootstrap_as_in_context(
+    pub(crate) fn bootstrap_as_in_context(
         &self,
         source: &str,
         link: Option<&ExistingLink>,
@@ -74,7 +74,7 @@ impl FixCommands {
     }
 
     /// Bootstraps a link again, with another address, which only people know.
-    pub fn bootstrap_with_server(
+    pub(crate) fn bootstrap_with_server(
         &self,
         source: &str,
         link: Option<&ExistingLink>,
@@ -86,13 +86,13 @@ impl FixCommands {
     }
 
     /// Deletes a link and bootstraps it again, because another cluster has replaced the source.
-    pub fn relink(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
+    pub(crate) fn relink(&self, source: &str, link: Option<&ExistingLink>, allow: &[String]) -> String {
         let unlink = self.flags(source, link, None, &[]).other_command("unlink", "--local-only");
         format!("{unlink} && {}", self.bootstrap(source, link, allow))
     }
 
     /// Rotates the credential of a link.
-    pub fn rotate(&self, source: &str, link: &ExistingLink) -> String {
+    pub(crate) fn rotate(&self, source: &str, link: &ExistingLink) -> String {
         let mut flags = self.flags(source, Some(link), None, &[]);
         flags.source.context = Some(SOURCE.to_owned());
         flags.other_command("rotate", "")
@@ -127,7 +127,7 @@ impl FixCommands {
     }
 
     /// Allows a link to import a service account.
-    pub fn allow(&self, link: Option<&ExistingLink>, namespace: &str, name: &str) -> String {
+    pub(crate) fn allow(&self, link: Option<&ExistingLink>, namespace: &str, name: &str) -> String {
         let target = link.and_then(ExistingLink::identity).map(|(_, name)| name);
         let target = target.unwrap_or_else(|| self.target.cluster_name.clone());
         let account = format!("{namespace}/{name}");
@@ -139,7 +139,7 @@ impl FixCommands {
     }
 
     /// Describes an import.
-    pub fn describe(&self, import: &mcsa_client::ServiceAccountImport) -> String {
+    pub(crate) fn describe(&self, import: &mcsa_client::ServiceAccountImport) -> String {
         let namespace = import.namespace().unwrap_or_default();
         self.in_namespace(&namespace, &["describe", "serviceaccountimport", &import.name_any()])
     }
@@ -151,11 +151,11 @@ fn join(command: &str, args: &[&str]) -> String {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// For the target `c1`.
-    pub fn commands() -> FixCommands {
+    pub(crate) fn commands() -> FixCommands {
         let target = ChosenContext { context: "c1".into(), cluster_name: "c1".into(), ..Default::default() };
         FixCommands::of(&target)
     }

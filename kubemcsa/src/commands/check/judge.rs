@@ -16,10 +16,10 @@ use super::facts::Facts;
 use super::finding::Finding;
 use super::fix::FixCommands;
 
-pub use self::pods::is_reported_by_controller;
+pub(crate) use self::pods::is_reported_by_controller;
 
 /// All findings, problems first.
-pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
+pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     let mut findings = if facts.has_crd {
         let links = links::judge(facts, commands);
         let imports = imports::judge(facts, &links, commands);

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Requests a check of each link that has an import, and waits for the results until the timeout. If no importer runs,
 /// or the request fails, findings rely on the last status.
-pub async fn probe(cluster: &Cluster, facts: &mut Facts, timeout: Duration) {
+pub(crate) async fn probe(cluster: &Cluster, facts: &mut Facts, timeout: Duration) {
     let names: Vec<_> = facts.link_imports().map(ResourceExt::name_any).collect();
     if names.is_empty() || !may_respond(facts) {
         return;
@@ -81,7 +81,7 @@ async fn wait(cluster: &Cluster, facts: &mut Facts, request: &str, timeout: Dura
 }
 
 /// Whether the status has the result of this request.
-pub fn has_result(import: &ServiceAccountImport, request: &str) -> bool {
+pub(crate) fn has_result(import: &ServiceAccountImport, request: &str) -> bool {
     let checked = import.status.as_ref().and_then(|status| status.checked_request.as_deref());
     checked == Some(request)
 }

@@ -17,7 +17,7 @@ const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 /// What programs read.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report<'a> {
+pub(crate) struct Report<'a> {
     cluster: &'a str,
     findings: &'a [Finding],
     problems: usize,
@@ -28,7 +28,7 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub fn of(cluster: &'a str, facts: &Facts, findings: &'a [Finding]) -> Self {
+    pub(crate) fn of(cluster: &'a str, facts: &Facts, findings: &'a [Finding]) -> Self {
         let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
         Self {
             cluster,
@@ -41,9 +41,8 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// # Errors
-    /// If there are problems, with their number, or stdout can't be written.
-    pub fn print(&self, format: Option<Format>) -> anyhow::Result<()> {
+    /// Prints the report. Fails if there are problems, so that the exit code is not 0.
+    pub(crate) fn print(&self, format: Option<Format>) -> anyhow::Result<()> {
         match format {
             Some(Format::Json) => output::json(self)?,
             Some(Format::Yaml) => output::yaml(self)?,

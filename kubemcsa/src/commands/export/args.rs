@@ -11,64 +11,64 @@ use mcsa_credentials::names::{self, is_dns_subdomain};
 use crate::cluster::kubeconfig::contexts;
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Name of the service account
-    pub name: String,
+    pub(crate) name: String,
 
     /// Kubeconfig file [default: KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
 
     /// Context of the source [default: the current one]
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(contexts))]
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
 
     /// Namespace of the service account [default: the context's]; if set, an argo-profile is limited to it
     #[arg(short, long, value_name = "NAME", value_parser = names::namespace)]
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
 
     /// Lifetime of the token, at least 10m; the source may grant less
     #[arg(long, default_value = "1h", value_parser = lifetime)]
-    pub duration: SignedDuration,
+    pub(crate) duration: SignedDuration,
 
     /// What to print, depending on the consumer
     #[arg(long, value_enum, default_value_t = Format::Secret, help_heading = "Document")]
-    pub format: Format,
+    pub(crate) format: Format,
 
     /// Name of the cluster in the document [default: the name of the context's cluster]
     #[arg(long, value_name = "NAME", help_heading = "Document")]
-    pub cluster_name: Option<String>,
+    pub(crate) cluster_name: Option<String>,
 
     /// Name of the Secret [default: the name that the consumer expects, else the service account's name with -token]
     #[arg(long = "as", value_name = "NAME", value_parser = secret_name, help_heading = "Document")]
-    pub secret: Option<String>,
+    pub(crate) secret: Option<String>,
 
     /// Namespace of the Secret [default: the consumer's usual one: argocd, kueue-system or argo; else not set]
     #[arg(long, value_name = "NAME", value_parser = names::namespace, help_heading = "Document")]
-    pub secret_namespace: Option<String>,
+    pub(crate) secret_namespace: Option<String>,
 
     /// Namespace of the workflows that may use an argo-profile; '' for all [default: the namespace of the Secret]
     #[arg(long, value_name = "NAME", value_parser = any_or_namespace, help_heading = "Document")]
-    pub workflow_namespace: Option<String>,
+    pub(crate) workflow_namespace: Option<String>,
 
     /// Output format of the document
     #[arg(short, long, value_enum, default_value_t = Syntax::Yaml, value_name = "SYNTAX",
         help_heading = "Document")]
-    pub output: Syntax,
+    pub(crate) output: Syntax,
 
     /// URL at which the consumer reaches the source's API server [default: the kubeconfig's]
     #[arg(long, value_name = "URL", help_heading = "Connection from consumer to source")]
-    pub server: Option<String>,
+    pub(crate) server: Option<String>,
 
     /// Have the consumer skip verification of the source's certificate: an attacker in the network can then read the
     /// token, and impersonate the source
     #[arg(long, help_heading = "Connection from consumer to source")]
-    pub insecure_skip_tls_verify: bool,
+    pub(crate) insecure_skip_tls_verify: bool,
 }
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// A Secret with the keys of an import's Secret; it can also be a link.
     Secret,
     /// A kubeconfig file.
@@ -93,7 +93,7 @@ pub enum Format {
 
 /// How the document is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Syntax {
+pub(crate) enum Syntax {
     /// YAML.
     Yaml,
     /// JSON.

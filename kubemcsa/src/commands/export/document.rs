@@ -15,16 +15,15 @@ use crate::cli::times::to_the_second;
 use crate::cluster::kubeconfig::shell_quote;
 
 /// *Absent:* `Debug`, which would print the values of a Secret.
-pub enum Document {
+pub(crate) enum Document {
     /// For `kubectl apply`.
     Secret(Box<Secret>),
     /// For `KUBECONFIG`.
     Kubeconfig(Box<Kubeconfig>),
 }
 
-/// # Errors
-/// If the kubeconfig in a Secret can't be serialized.
-pub fn document(
+/// The Secret or kubeconfig in the requested format.
+pub(crate) fn document(
     args: &Args,
     cluster_name: &str,
     namespace: String,
@@ -75,7 +74,7 @@ pub fn document(
 }
 
 /// How to use a Secret with several clusters.
-pub fn hint(format: Format, cluster_name: &str) -> Option<String> {
+pub(crate) fn hint(format: Format, cluster_name: &str) -> Option<String> {
     match format {
         Format::ArgoClusters => Some(format!(
             "to keep other clusters in this Secret, use kubectl apply --server-side --field-manager {}",

@@ -8,10 +8,7 @@ use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::reach::{self, Reach};
 
 /// The endpoint from the kubeconfig or the flags. Prints warnings.
-///
-/// # Errors
-/// If a credential must not have this endpoint.
-pub fn endpoint(chosen: &ChosenContext, args: &Args) -> anyhow::Result<Endpoint> {
+pub(crate) fn endpoint(chosen: &ChosenContext, args: &Args) -> anyhow::Result<Endpoint> {
     let (endpoint, warnings) =
         decide(chosen, args).map_err(|problem| anyhow::anyhow!("{}: {problem}", chosen.cluster_name))?;
     for warning in warnings {

@@ -12,17 +12,14 @@ use super::args::Args;
 use crate::cluster::Cluster;
 
 #[derive(Debug)]
-pub struct Minted {
-    pub token: SecretString,
+pub(crate) struct Minted {
+    pub(crate) token: SecretString,
     /// Earlier than requested if the source grants a shorter lifetime.
-    pub expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
 }
 
 /// Mints a token with the API server's own audience.
-///
-/// # Errors
-/// If the service account does not exist, or the caller may not mint its tokens.
-pub async fn mint(cluster: &Cluster, namespace: &str, args: &Args) -> anyhow::Result<Minted> {
+pub(crate) async fn mint(cluster: &Cluster, namespace: &str, args: &Args) -> anyhow::Result<Minted> {
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), namespace);
     let request = token::request(args.duration.as_secs(), &[], None);
     let doing = format!("mint a token of service account {namespace}/{}", args.name);

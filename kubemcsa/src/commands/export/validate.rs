@@ -4,15 +4,13 @@ use mcsa_credentials::names::{is_dns_subdomain, label_value};
 
 use super::args::{Args, Format};
 
-/// # Errors
-/// If flags conflict.
-pub fn flags(args: &Args) -> anyhow::Result<()> {
+/// Fails if flags conflict.
+pub(crate) fn flags(args: &Args) -> anyhow::Result<()> {
     conflict(args).map_or(Ok(()), |conflict| Err(anyhow::anyhow!(conflict)))
 }
 
-/// # Errors
-/// If the document can't contain the cluster's name.
-pub fn names(args: &Args, cluster_name: &str) -> anyhow::Result<()> {
+/// Fails if the document can't contain the cluster's name.
+pub(crate) fn names(args: &Args, cluster_name: &str) -> anyhow::Result<()> {
     match invalid_use(args, cluster_name) {
         Some(invalid_use) => {
             anyhow::bail!(

@@ -25,7 +25,7 @@ const ADMISSION: &str = "admissionregistration.k8s.io";
 const CERTIFICATES: &str = "certificates.k8s.io";
 
 /// The ways to cluster-admin, each as the end of a sentence: "it can ...".
-pub fn reasons(grants: &[Grant<'_>]) -> Vec<String> {
+pub(crate) fn reasons(grants: &[Grant<'_>]) -> Vec<String> {
     let cluster_wide = Permissions { grants, namespace: None };
     if cluster_wide.include_everything() {
         return vec!["do everything".into()];

@@ -18,17 +18,17 @@ use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::{Cluster, list};
 use crate::link::existing::{self, ExistingLink};
 
-pub struct CollectedCluster {
+pub(crate) struct CollectedCluster {
     /// One for each context of the cluster; their users may have different rights.
-    pub connections: Vec<Cluster>,
-    pub view: View,
+    pub(crate) connections: Vec<Cluster>,
+    pub(crate) view: View,
 }
 
 /// Reads a cluster. Prints a warning for each part that can't be read, and omits it.
-///
-/// # Errors
-/// If nothing can be read.
-pub async fn collect(chosen: &ChosenContext, namespace: Option<&str>) -> anyhow::Result<CollectedCluster> {
+pub(crate) async fn collect(
+    chosen: &ChosenContext,
+    namespace: Option<&str>,
+) -> anyhow::Result<CollectedCluster> {
     let cluster = chosen.connect().await?;
     let (uid, imports) =
         tokio::join!(cluster.uid(), list::readable_imports(&cluster, namespace, ListParams::default()));
@@ -68,7 +68,7 @@ pub async fn collect(chosen: &ChosenContext, namespace: Option<&str>) -> anyhow:
 }
 
 /// Merges contexts of the same cluster, by its UID, and keeps the view of the user who could read most.
-pub fn merge_by_uid(collected: impl IntoIterator<Item = CollectedCluster>) -> Vec<CollectedCluster> {
+pub(crate) fn merge_by_uid(collected: impl IntoIterator<Item = CollectedCluster>) -> Vec<CollectedCluster> {
     let mut merged: Vec<CollectedCluster> = Vec::new();
     for it in collected {
         let is_same = |other: &&mut CollectedCluster| it.view.uid.is_some() && other.view.uid == it.view.uid;

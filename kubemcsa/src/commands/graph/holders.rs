@@ -11,40 +11,40 @@ use crate::cluster::{object, pod};
 
 /// What the graph needs to know about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodInfo {
-    pub namespace: String,
+pub(crate) struct PodInfo {
+    pub(crate) namespace: String,
     /// The controller of the pod, or the pod itself.
-    pub owner: Owner,
+    pub(crate) owner: Owner,
     /// The Secrets in its volumes and environment variables.
-    pub secrets: BTreeSet<String>,
+    pub(crate) secrets: BTreeSet<String>,
     /// The imports that it references.
-    pub imports: BTreeSet<String>,
+    pub(crate) imports: BTreeSet<String>,
 }
 
 /// Kind and name of a controller.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Owner {
-    pub kind: String,
-    pub name: String,
+pub(crate) struct Owner {
+    pub(crate) kind: String,
+    pub(crate) name: String,
 }
 
 impl Owner {
     /// The controller of an object.
-    pub fn of(object: &impl Resource) -> Option<Self> {
+    pub(crate) fn of(object: &impl Resource) -> Option<Self> {
         pod::controller(object).map(|(kind, name)| Self { kind, name })
     }
 
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         object::titled(&self.kind, None, &self.name)
     }
 }
 
 /// The Deployments of ReplicaSets and the CronJobs of Jobs, by namespace and owner.
-pub type Parents = BTreeMap<(String, Owner), Owner>;
+pub(crate) type Parents = BTreeMap<(String, Owner), Owner>;
 
 impl PodInfo {
     /// `None` if the pod has no Secrets and no imports, or has ended.
-    pub fn of(pod: &Pod) -> Option<Self> {
+    pub(crate) fn of(pod: &Pod) -> Option<Self> {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         if matches!(phase, Some("Succeeded" | "Failed")) {
             return None;
@@ -63,13 +63,13 @@ impl PodInfo {
     }
 
     /// Whether it holds an import of its namespace, with this Secret.
-    pub fn holds(&self, import: &str, secret: &str) -> bool {
+    pub(crate) fn holds(&self, import: &str, secret: &str) -> bool {
         self.secrets.contains(secret) || self.imports.contains(import)
     }
 }
 
 /// The number of pods that hold an import, by owner: by its parent if that is known.
-pub fn count(
+pub(crate) fn count(
     pods: &[PodInfo],
     parents: &Parents,
     namespace: &str,

@@ -2,90 +2,90 @@
 
 mod build;
 #[cfg(test)]
-pub mod examples;
+pub(crate) mod examples;
 
-pub use build::build;
+pub(crate) use build::build;
 
 use serde::Serialize;
 
 /// Nodes refer to each other by their indexes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Graph {
+pub(crate) struct Graph {
     /// Clusters with imports.
-    pub targets: Vec<Target>,
+    pub(crate) targets: Vec<Target>,
     /// Clusters whose service accounts are imported.
-    pub sources: Vec<SourceCluster>,
+    pub(crate) sources: Vec<SourceCluster>,
     /// Workloads whose pods hold imports.
-    pub holders: Vec<Holder>,
-    pub imports: Vec<Import>,
+    pub(crate) holders: Vec<Holder>,
+    pub(crate) imports: Vec<Import>,
     /// Imported service accounts.
-    pub identities: Vec<Identity>,
+    pub(crate) identities: Vec<Identity>,
 }
 
 /// A cluster with imports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Target {
+pub(crate) struct Target {
     /// Unique among the targets.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether pods could be listed.
-    pub pods_read: bool,
+    pub(crate) pods_read: bool,
 }
 
 /// A cluster whose service accounts are imported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SourceCluster {
+pub(crate) struct SourceCluster {
     /// Unique among the sources.
-    pub name: String,
+    pub(crate) name: String,
     /// Why the rights of its service accounts are unknown.
-    pub unread: Option<String>,
+    pub(crate) unread: Option<String>,
 }
 
 /// A workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Holder {
-    pub target: usize,
-    pub namespace: String,
+pub(crate) struct Holder {
+    pub(crate) target: usize,
+    pub(crate) namespace: String,
     /// Such as `deployment web`.
-    pub name: String,
+    pub(crate) name: String,
     /// Number of pods.
-    pub pods: usize,
+    pub(crate) pods: usize,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Import {
-    pub target: usize,
-    pub namespace: String,
-    pub name: String,
+pub(crate) struct Import {
+    pub(crate) target: usize,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
     /// Whether it is the import of a link, which the importer itself holds.
-    pub is_link: bool,
+    pub(crate) is_link: bool,
     /// Reason if it is not ready.
     #[serde(rename = "amiss")]
-    pub not_ready: Option<String>,
-    pub holders: Vec<usize>,
-    pub identity: usize,
+    pub(crate) not_ready: Option<String>,
+    pub(crate) holders: Vec<usize>,
+    pub(crate) identity: usize,
 }
 
 /// A service account of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Identity {
-    pub source: usize,
-    pub namespace: String,
-    pub name: String,
+pub(crate) struct Identity {
+    pub(crate) source: usize,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
     /// Rights in sentences; empty also if they are unknown.
-    pub rights: Vec<String>,
+    pub(crate) rights: Vec<String>,
     /// Ways in which it could become cluster-admin.
-    pub admin: Vec<String>,
+    pub(crate) admin: Vec<String>,
 }
 
 impl Holder {
     /// Such as `500 pods of deployment web`.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match (self.name.starts_with("pod "), self.pods) {
             (true, 1) => self.name.clone(),
             (_, 1) => format!("1 pod of {}", self.name),

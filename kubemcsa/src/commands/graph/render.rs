@@ -1,9 +1,9 @@
 //! Renders the graph. The output depends on the model only, and is the same for equal graphs.
 
-pub mod dot;
-pub mod mermaid;
-pub mod svg;
-pub mod text;
+pub(crate) mod dot;
+pub(crate) mod mermaid;
+pub(crate) mod svg;
+pub(crate) mod text;
 
 use super::model::{Graph, Identity, Import};
 

@@ -3,16 +3,16 @@
 use super::view::{ImportInfo, LinkInfo, View};
 
 /// An import of a target, and its source.
-pub struct ResolvedImport<'a> {
+pub(crate) struct ResolvedImport<'a> {
     /// Index of the target's view.
-    pub target: usize,
-    pub import: &'a ImportInfo,
-    pub source: Source,
+    pub(crate) target: usize,
+    pub(crate) import: &'a ImportInfo,
+    pub(crate) source: Source,
 }
 
 /// The source of an import. Imports with equal sources share identities.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
+pub(crate) enum Source {
     /// The link is pinned to this UID, which identifies the cluster under any name.
     Pinned { uid: String },
     /// Only the name is known, by which this target, and no other, calls the cluster.
@@ -26,7 +26,7 @@ pub enum Source {
 
 /// Why it is unknown which cluster a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unidentified {
+pub(crate) enum Unidentified {
     /// The target has no link with this name.
     NotLinked,
     /// The link has no UID.
@@ -36,7 +36,7 @@ pub enum Unidentified {
 }
 
 impl Source {
-    pub fn is(&self, view: &View) -> bool {
+    pub(crate) fn is(&self, view: &View) -> bool {
         matches!(self, Self::Pinned { uid } if view.uid.as_ref() == Some(uid))
     }
 
@@ -53,7 +53,7 @@ impl Source {
 }
 
 /// All imports, by target, namespace and name.
-pub fn resolve<'a>(views: &[&'a View]) -> Vec<ResolvedImport<'a>> {
+pub(crate) fn resolve<'a>(views: &[&'a View]) -> Vec<ResolvedImport<'a>> {
     let all = views.iter().enumerate().flat_map(|(target, view)| {
         view.imports.iter().map(move |import| ResolvedImport {
             target,

@@ -13,7 +13,7 @@ const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "
 const ALL_RESOURCES: &str = "all resources";
 
 /// One sentence for each scope and set of verbs.
-pub fn sentences(grants: &[Grant<'_>]) -> Vec<String> {
+pub(crate) fn sentences(grants: &[Grant<'_>]) -> Vec<String> {
     let mut objects: BTreeMap<(&Scope, Vec<&str>), BTreeSet<String>> = BTreeMap::new();
     for (scope, rule) in grants {
         objects.entry((scope, verbs(rule))).or_default().extend(resources(rule));

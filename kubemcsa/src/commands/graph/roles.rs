@@ -15,27 +15,27 @@ use crate::cluster::{Cluster, list};
 
 /// The RBAC of a cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Roles {
+pub(crate) struct Roles {
     /// Rules, by the name of the ClusterRole. A controller has filled in the rules of aggregated ones.
-    pub cluster_roles: BTreeMap<String, Vec<PolicyRule>>,
+    pub(crate) cluster_roles: BTreeMap<String, Vec<PolicyRule>>,
     /// Rules, by namespace and name of the Role.
-    pub roles: BTreeMap<(String, String), Vec<PolicyRule>>,
-    pub bindings: Vec<Binding>,
+    pub(crate) roles: BTreeMap<(String, String), Vec<PolicyRule>>,
+    pub(crate) bindings: Vec<Binding>,
 }
 
 /// A ClusterRoleBinding or a RoleBinding.
 #[derive(Clone, Debug)]
-pub struct Binding {
-    pub name: String,
+pub(crate) struct Binding {
+    pub(crate) name: String,
     /// `None` for a ClusterRoleBinding.
-    pub namespace: Option<String>,
-    pub role: RoleRef,
-    pub subjects: Vec<Subject>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) role: RoleRef,
+    pub(crate) subjects: Vec<Subject>,
 }
 
 /// Reads the RBAC with the first connection whose user may read all of it, because a part would be misleading. Prints
 /// warnings about failures, and returns a summary for the graph.
-pub async fn read(connections: &[Cluster]) -> Result<Roles, String> {
+pub(crate) async fn read(connections: &[Cluster]) -> Result<Roles, String> {
     let mut errors = Vec::new();
     for cluster in connections {
         match try_read(cluster).await {

@@ -6,19 +6,19 @@ use super::roles::{Binding, Roles};
 
 /// Where a rule applies.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// In all namespaces, and to cluster-scoped objects.
     Cluster,
     Namespace(String),
 }
 
 /// A rule, and where it applies.
-pub type Grant<'a> = (Scope, &'a PolicyRule);
+pub(crate) type Grant<'a> = (Scope, &'a PolicyRule);
 
 /// All rules that apply to a service account, directly or as a user or a member of a group.
 ///
 /// Omits what Kubernetes' own bindings grant to groups: it is the same for all service accounts.
-pub fn granted<'a>(roles: &'a Roles, namespace: &str, name: &str) -> Vec<Grant<'a>> {
+pub(crate) fn granted<'a>(roles: &'a Roles, namespace: &str, name: &str) -> Vec<Grant<'a>> {
     let bindings = roles.bindings.iter().filter(|binding| {
         let matches = |subject: &&Subject| matches(subject, binding.namespace.as_deref(), namespace, name);
         binding
@@ -62,18 +62,18 @@ fn rules_of<'a>(roles: &'a Roles, binding: &Binding) -> &'a [PolicyRule] {
 
 /// A request to authorize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Action<'a> {
-    pub verb: &'a str,
+pub(crate) struct Action<'a> {
+    pub(crate) verb: &'a str,
     /// Empty for the core group.
-    pub group: &'a str,
+    pub(crate) group: &'a str,
     /// Such as `pods` or `pods/exec`.
-    pub resource: &'a str,
+    pub(crate) resource: &'a str,
     /// Name of the object; `None` for any object.
-    pub name: Option<&'a str>,
+    pub(crate) name: Option<&'a str>,
 }
 
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources>
-pub fn allows(rule: &PolicyRule, action: &Action<'_>) -> bool {
+pub(crate) fn allows(rule: &PolicyRule, action: &Action<'_>) -> bool {
     let has = |values: &Option<Vec<String>>, requested: &str| {
         values.iter().flatten().any(|value| value == "*" || value == requested)
     };

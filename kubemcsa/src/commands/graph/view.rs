@@ -11,68 +11,68 @@ use crate::link::existing::ExistingLink;
 
 /// A cluster. What could not be read is `None`.
 #[derive(Clone, Debug, Default)]
-pub struct View {
-    pub name: String,
+pub(crate) struct View {
+    pub(crate) name: String,
     /// UID of the namespace `kube-system`, by which links identify the cluster.
-    pub uid: Option<String>,
-    pub links: Option<Vec<LinkInfo>>,
+    pub(crate) uid: Option<String>,
+    pub(crate) links: Option<Vec<LinkInfo>>,
     /// Imports, and links that were created by hand, by namespace and name.
-    pub imports: Vec<ImportInfo>,
+    pub(crate) imports: Vec<ImportInfo>,
     /// The pods that may hold imports.
-    pub pods: Option<Vec<PodInfo>>,
-    pub parents: Parents,
+    pub(crate) pods: Option<Vec<PodInfo>>,
+    pub(crate) parents: Parents,
 }
 
 impl View {
     /// How much could be read, to compare views of the same cluster by several users.
-    pub fn extent(&self) -> (usize, bool, bool) {
+    pub(crate) fn extent(&self) -> (usize, bool, bool) {
         (self.imports.len(), self.links.is_some(), self.pods.is_some())
     }
 }
 
 /// What the graph needs to know about a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkInfo {
+pub(crate) struct LinkInfo {
     /// The source's name in this target.
-    pub cluster_name: String,
+    pub(crate) cluster_name: String,
     /// The UID that the link is pinned to.
-    pub uid: Option<String>,
+    pub(crate) uid: Option<String>,
 }
 
 /// What the graph needs to know about an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ImportInfo {
-    pub namespace: String,
-    pub name: String,
+pub(crate) struct ImportInfo {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
     /// Name of its Secret.
-    pub secret: String,
+    pub(crate) secret: String,
     /// Whether it is the import of a link, which the importer itself holds.
-    pub is_link: bool,
+    pub(crate) is_link: bool,
     /// Reason if it is not ready.
-    pub not_ready: Option<String>,
+    pub(crate) not_ready: Option<String>,
     /// The source's name in this target.
-    pub cluster_name: String,
+    pub(crate) cluster_name: String,
     /// Namespace and name of the service account in the source.
-    pub account: (String, String),
+    pub(crate) account: (String, String),
 }
 
 impl LinkInfo {
     /// The UID is an annotation of the import or of the Secret.
-    pub fn of(link: &ExistingLink) -> Self {
+    pub(crate) fn of(link: &ExistingLink) -> Self {
         let import = link.import.as_ref().and_then(|import| import.annotations().get(CLUSTER_UID).cloned());
         let secret = || link.secret.as_ref().and_then(|it| it.annotations().get(CLUSTER_UID).cloned());
         Self { cluster_name: link.cluster_name.clone(), uid: import.or_else(secret) }
     }
 
     /// The link that an import refreshes, if it is a link's.
-    pub fn of_import(import: &ServiceAccountImport) -> Option<Self> {
+    pub(crate) fn of_import(import: &ServiceAccountImport) -> Option<Self> {
         let uid = import.annotations().get(CLUSTER_UID).cloned();
         import.is_link().then(|| Self { cluster_name: import.spec.cluster_name.clone(), uid })
     }
 }
 
 impl ImportInfo {
-    pub fn of(import: &ServiceAccountImport) -> Self {
+    pub(crate) fn of(import: &ServiceAccountImport) -> Self {
         let not_ready = match import.condition(READY) {
             None => Some("NotReconciled".into()),
             Some(Condition { status, reason, .. }) => (status != "True").then(|| reason.clone()),
@@ -89,7 +89,7 @@ impl ImportInfo {
     }
 
     /// A link that was created by hand has no import. `None` if its token does not name a service account.
-    pub fn of_link_by_hand(link: &ExistingLink) -> Option<Self> {
+    pub(crate) fn of_link_by_hand(link: &ExistingLink) -> Option<Self> {
         let secret = link.secret.as_ref()?.name_any();
         Some(Self {
             namespace: SYSTEM_NAMESPACE.into(),

@@ -5,7 +5,7 @@ use kube::api::DynamicObject;
 use crate::cluster::object;
 
 /// Groups the objects into stages, and keeps their order within a stage.
-pub fn stages(objects: Vec<DynamicObject>) -> Vec<Vec<DynamicObject>> {
+pub(crate) fn stages(objects: Vec<DynamicObject>) -> Vec<Vec<DynamicObject>> {
     let mut stages: [Vec<_>; 5] = Default::default();
     for object in objects {
         stages[stage(object::kind(&object))].push(object);
@@ -14,7 +14,7 @@ pub fn stages(objects: Vec<DynamicObject>) -> Vec<Vec<DynamicObject>> {
 }
 
 /// Whether this is a CRD, which must be established before the next stage.
-pub fn is_definition(object: &DynamicObject) -> bool {
+pub(crate) fn is_definition(object: &DynamicObject) -> bool {
     object::kind(object) == "CustomResourceDefinition"
 }
 

@@ -11,7 +11,7 @@ use crate::commands::for_context;
 use crate::manifests;
 
 /// Fails if a namespace doesn't exist, except the system namespace, which is created later.
-pub async fn ensure_exist(
+pub(crate) async fn ensure_exist(
     cluster: &Cluster,
     namespaces: &[String],
     chosen: &ChosenContext,
@@ -39,7 +39,7 @@ pub async fn ensure_exist(
 }
 
 /// Fails if the installed importer is confined to some namespaces: an upgrade without flags must not widen its rights.
-pub fn ensure_not_confined(
+pub(crate) fn ensure_not_confined(
     cluster: &Cluster,
     granted: &[DynamicObject],
     chosen: &ChosenContext,

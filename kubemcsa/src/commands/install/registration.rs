@@ -9,7 +9,7 @@ use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, apply, object};
 
 /// Keeps URLs that are registered in the stored webhook configuration.
-pub async fn keep_urls(cluster: &Cluster, object: &mut DynamicObject) -> Result<(), CallError> {
+pub(crate) async fn keep_urls(cluster: &Cluster, object: &mut DynamicObject) -> Result<(), CallError> {
     if object::kind(object) != "MutatingWebhookConfiguration" {
         return Ok(());
     }

@@ -17,7 +17,11 @@ use crate::manifests;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Waits until each Deployment in manifests/ is available.
-pub async fn until_available(cluster: &Cluster, timeout: Duration, kubectl: &str) -> anyhow::Result<()> {
+pub(crate) async fn until_available(
+    cluster: &Cluster,
+    timeout: Duration,
+    kubectl: &str,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + timeout;
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), contract::SYSTEM_NAMESPACE);
     let ours = manifests::objects()?;

@@ -14,15 +14,15 @@ use crate::link::check_names::NamesChecked;
 use crate::link::declare::{self, Declared};
 
 /// The link before its rotation.
-pub struct CurrentLink {
-    pub declared: Declared,
+pub(crate) struct CurrentLink {
+    pub(crate) declared: Declared,
     /// Address of the source, as bootstrap or the importer wrote it.
-    pub endpoint: Endpoint,
-    pub identity: Identity,
-    pub credential: Link,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) identity: Identity,
+    pub(crate) credential: Link,
 }
 
-pub async fn read(checked: &NamesChecked) -> anyhow::Result<CurrentLink> {
+pub(crate) async fn read(checked: &NamesChecked) -> anyhow::Result<CurrentLink> {
     let (source, target) = (checked.source(), checked.target());
     let bootstrap = checked.plan().flags().other_command("bootstrap", "");
     let missing = |what: &str| {

@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Waits until the refresh time in the status is one that `is_awaited`: the importer then uses the token that has this
 /// time. Returns whether that happened.
-pub async fn wait_for_pickup(
+pub(crate) async fn wait_for_pickup(
     permitted: &Permitted,
     declared: &Declared,
     is_awaited: impl Fn(Timestamp) -> bool,

@@ -15,7 +15,7 @@ use crate::link::verify::{self, Verified};
 use crate::link::{TRIES, mint, publish};
 
 /// `refresh_at`: see [`mint::mint`].
-pub async fn replace(
+pub(crate) async fn replace(
     permitted: &Permitted,
     endpoint: &Endpoint,
     authorized: &Authorized,
@@ -37,7 +37,7 @@ pub async fn replace(
 }
 
 /// The link's Secret.
-pub async fn read(target: &Cluster, name: &str) -> anyhow::Result<Option<Secret>> {
+pub(crate) async fn read(target: &Cluster, name: &str) -> anyhow::Result<Option<Secret>> {
     let secrets: Api<Secret> = Api::namespaced(target.client.clone(), SYSTEM_NAMESPACE);
     let doing = format!("read secret {SYSTEM_NAMESPACE}/{name}");
     Ok(target.call(&doing, secrets.get_opt(name)).await?)

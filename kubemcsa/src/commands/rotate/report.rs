@@ -13,7 +13,7 @@ use crate::link::revocation::{self, TokenState};
 use crate::link::verify::Verified;
 
 /// Fails if the source still accepts the old token.
-pub async fn report(
+pub(crate) async fn report(
     permitted: &Permitted,
     credential: Link,
     authorized: &Authorized,

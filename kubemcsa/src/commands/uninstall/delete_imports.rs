@@ -20,7 +20,7 @@ use crate::cluster::{Cluster, apply, delete, list, object};
 use crate::manifests;
 
 /// Waits until all of them are gone.
-pub async fn delete(deleter: &mut Deleter) -> anyhow::Result<()> {
+pub(crate) async fn delete(deleter: &mut Deleter) -> anyhow::Result<()> {
     let crd = apply::read(&deleter.cluster, &manifests::crd()?).await?;
     if crd.is_some_and(|crd| !is_ours(&crd)) {
         output::warn(

@@ -21,7 +21,7 @@ use crate::cluster::deletion::INTERVAL;
 use crate::cluster::object::{self, PART_OF};
 
 /// Deletes our objects, and warns of others that have the same names.
-pub async fn delete(deleter: &mut Deleter, found: &Found) -> anyhow::Result<()> {
+pub(crate) async fn delete(deleter: &mut Deleter, found: &Found) -> anyhow::Result<()> {
     for stage in delete_order::stages(&found.ours) {
         for object in &stage {
             deleter.delete(object).await?;

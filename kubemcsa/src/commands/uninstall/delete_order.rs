@@ -5,7 +5,7 @@ use kube::api::DynamicObject;
 use crate::cluster::object;
 
 /// Groups the objects into stages, and keeps their order within a stage.
-pub fn stages(objects: &[DynamicObject]) -> [Vec<DynamicObject>; 5] {
+pub(crate) fn stages(objects: &[DynamicObject]) -> [Vec<DynamicObject>; 5] {
     let mut stages: [Vec<_>; 5] = Default::default();
     for object in objects {
         stages[stage(object::kind(object))].push(object.clone());

@@ -11,7 +11,7 @@ use crate::link::known_targets;
 use crate::manifests;
 
 /// Waits until they are gone. Warns instead if something else needs them.
-pub async fn delete(deleter: &mut Deleter, others: &[DynamicObject]) -> anyhow::Result<()> {
+pub(crate) async fn delete(deleter: &mut Deleter, others: &[DynamicObject]) -> anyhow::Result<()> {
     if let Some(crd) = apply::read(&deleter.cluster, &manifests::crd()?).await? {
         if !is_ours(&crd) {
             // Its imports are not ours either, and some may be in the namespace.

@@ -11,7 +11,7 @@ use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::{Cluster, object};
 
 /// Fails if a webhook configuration that is not in `ours` calls our webhook.
-pub async fn ensure_none(
+pub(crate) async fn ensure_none(
     cluster: &Cluster,
     ours: &[DynamicObject],
     chosen: &ChosenContext,

@@ -11,19 +11,19 @@ use crate::cluster::{Cluster, apply};
 use crate::manifests::{self, confined};
 
 /// Why an object of another owner is kept.
-pub const NOT_OURS: &str = "it doesn't belong to multicluster-service-account";
+pub(crate) const NOT_OURS: &str = "it doesn't belong to multicluster-service-account";
 
 /// The existing objects that have the names of ours.
 #[derive(Debug, Default)]
-pub struct Found {
+pub(crate) struct Found {
     /// Installed, or created by an installed program.
-    pub ours: Vec<DynamicObject>,
+    pub(crate) ours: Vec<DynamicObject>,
     /// Objects of another owner.
-    pub others: Vec<DynamicObject>,
+    pub(crate) others: Vec<DynamicObject>,
 }
 
 /// Finds all of them except the CRD and the system namespace.
-pub async fn find(cluster: &Cluster) -> anyhow::Result<Found> {
+pub(crate) async fn find(cluster: &Cluster) -> anyhow::Result<Found> {
     let mut found = Found::default();
     let installed = manifests::objects()?.into_iter().chain(manifests::optional()?).filter(|object| {
         // `confined::granted` finds the importer's rights in both forms.
@@ -40,7 +40,7 @@ pub async fn find(cluster: &Cluster) -> anyhow::Result<Found> {
     Ok(found)
 }
 
-pub fn warn_not_deleted(cluster: &Cluster, object: &DynamicObject, reason: &str) {
+pub(crate) fn warn_not_deleted(cluster: &Cluster, object: &DynamicObject, reason: &str) {
     output::warn(&cluster.name, &format!("{} not deleted: {reason}", object::title(object)));
 }
 
@@ -60,7 +60,7 @@ fn created_later() -> anyhow::Result<Vec<DynamicObject>> {
 }
 
 /// Installed objects have a label; objects that are created later have none.
-pub fn is_ours(object: &DynamicObject) -> bool {
+pub(crate) fn is_ours(object: &DynamicObject) -> bool {
     let has_no_label = !object.labels().contains_key(PART_OF);
     match object::kind(object) {
         // A certificate that an administrator provided is not ours.

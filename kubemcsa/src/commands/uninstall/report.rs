@@ -11,7 +11,7 @@ use crate::cluster::{apply, list};
 use crate::link::existing::ExistingLink;
 use crate::manifests;
 
-pub async fn report(
+pub(crate) async fn report(
     deleter: &Deleter,
     chosen: &ChosenContext,
     links: &[ExistingLink],
@@ -33,7 +33,7 @@ pub async fn report(
 }
 
 /// Reports which sources still trust this cluster, and how to revoke that.
-pub fn report_trust(deleter: &Deleter, links: &[ExistingLink]) {
+pub(crate) fn report_trust(deleter: &Deleter, links: &[ExistingLink]) {
     links.iter().for_each(|link| output::info(&deleter.cluster.name, &trust(link)));
 }
 

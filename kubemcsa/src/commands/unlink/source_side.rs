@@ -24,14 +24,18 @@ use crate::manifests;
 const CREATED_BY_KUBERNETES: [&str; 2] = ["default", "kube-root-ca.crt"];
 
 /// A target's identity in a source.
-pub struct Identity {
+pub(crate) struct Identity {
     target: String,
     /// In the order of deletion: the bound Secret first, the service account last.
     objects: Vec<DynamicObject>,
 }
 
 /// Fails if the objects belong to another target, or to no link.
-pub async fn find(source: &Cluster, target: &str, target_uid: Option<&str>) -> anyhow::Result<Identity> {
+pub(crate) async fn find(
+    source: &Cluster,
+    target: &str,
+    target_uid: Option<&str>,
+) -> anyhow::Result<Identity> {
     let metadata = || ObjectMeta {
         name: Some(target.to_owned()),
         namespace: Some(SYSTEM_NAMESPACE.into()),
@@ -71,7 +75,7 @@ fn ensure_owner(source: &Cluster, object: &DynamicObject, target_uid: Option<&st
     }
 }
 
-pub async fn delete(deleter: &mut Deleter, identity: &Identity) -> anyhow::Result<()> {
+pub(crate) async fn delete(deleter: &mut Deleter, identity: &Identity) -> anyhow::Result<()> {
     for object in &identity.objects {
         deleter.delete(object).await?;
     }
@@ -152,7 +156,7 @@ fn is_event(resource: &ApiResource) -> bool {
 }
 
 /// Waits until the source refuses the link's token; fails if it doesn't.
-pub async fn wait_until_revoked(
+pub(crate) async fn wait_until_revoked(
     source: &Cluster,
     chosen: &ChosenContext,
     token: SecretString,

@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, delete, list, object};
 use crate::link::existing::{self, ExistingLink};
 
 /// All objects of a source in a target.
-pub struct Link {
+pub(crate) struct Link {
     source: String,
     links: Vec<ExistingLink>,
     imports: Vec<ServiceAccountImport>,
@@ -37,18 +37,18 @@ impl Link {
         Ok(objects)
     }
 
-    pub fn token(&self) -> Option<SecretString> {
+    pub(crate) fn token(&self) -> Option<SecretString> {
         self.links.iter().find_map(|link| link.link()?.ok()?.config.auth_info.token)
     }
 
     /// Name of the link's service account in the source.
-    pub fn identity(&self) -> Option<String> {
+    pub(crate) fn identity(&self) -> Option<String> {
         self.links.iter().find_map(ExistingLink::identity).map(|(_, name)| name)
     }
 }
 
 /// Fails if the link is for another source of that name, or uses another name of the target than `known_as`.
-pub async fn find(
+pub(crate) async fn find(
     target: &Cluster,
     source: &str,
     source_uid: Option<&str>,
@@ -88,7 +88,7 @@ pub async fn find(
 
 /// Fails if the caller may not delete the objects, before anything is deleted in the source. Checks one Secret in each
 /// namespace, as rights don't differ within one.
-pub async fn ensure_deletable(target: &Cluster, link: &Link) -> anyhow::Result<()> {
+pub(crate) async fn ensure_deletable(target: &Cluster, link: &Link) -> anyhow::Result<()> {
     let mut namespaces = BTreeSet::new();
     let samples = link.secrets.iter().filter(|secret| namespaces.insert(secret.namespace()));
     for object in link.own()?.iter().chain(samples) {
@@ -98,7 +98,7 @@ pub async fn ensure_deletable(target: &Cluster, link: &Link) -> anyhow::Result<(
 }
 
 /// Keeps the imports: users created them, and they work again after the next bootstrap.
-pub async fn delete(deleter: &mut Deleter, link: &Link) -> anyhow::Result<()> {
+pub(crate) async fn delete(deleter: &mut Deleter, link: &Link) -> anyhow::Result<()> {
     for object in link.own()? {
         deleter.delete(&object).await?;
     }
@@ -121,7 +121,7 @@ async fn secrets_of(
 }
 
 /// Reports what is kept, and which tokens stay valid.
-pub fn report(deleter: &Deleter, link: &Link, keep_secrets: bool) {
+pub(crate) fn report(deleter: &Deleter, link: &Link, keep_secrets: bool) {
     let Link { source, imports, .. } = link;
     if let Some(message) = kept_imports(imports.len(), source, keep_secrets) {
         output::info(&deleter.cluster.name, &message);

@@ -9,24 +9,24 @@ use super::{Grants, Names};
 use crate::cluster::object::{self, PART_OF};
 
 /// Name of the ClusterRole of links that may import everything, and of the admission policy and its binding.
-pub const LINK: &str = "multicluster-service-account-link";
+pub(crate) const LINK: &str = "multicluster-service-account-link";
 
 /// Name of the ClusterRole of all other links.
 const IDENTITY: &str = "multicluster-service-account-identity";
 
 /// Name of the ClusterRoleBinding, Roles and RoleBindings with a link's grants.
-pub fn binding_name(target: &str) -> String {
+pub(crate) fn binding_name(target: &str) -> String {
     format!("{LINK}-{target}")
 }
 
 /// Name of the ClusterRoleBinding that lets a link with limited grants read the cluster's UID.
-pub fn identity_binding_name(target: &str) -> String {
+pub(crate) fn identity_binding_name(target: &str) -> String {
     format!("{IDENTITY}-{target}")
 }
 
 impl Grants {
     /// The RBAC objects of `target`.
-    pub fn objects(&self, target: &str) -> anyhow::Result<Vec<DynamicObject>> {
+    pub(crate) fn objects(&self, target: &str) -> anyhow::Result<Vec<DynamicObject>> {
         let Self::Only(namespaces) = self else {
             return Ok(vec![cluster_binding(binding_name(target), LINK, target)?]);
         };

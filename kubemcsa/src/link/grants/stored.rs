@@ -16,20 +16,20 @@ use crate::cluster::{Cluster, list, object};
 
 /// The grants of a link, as stored in the source.
 #[derive(Clone, Debug)]
-pub struct StoredGrants {
+pub(crate) struct StoredGrants {
     /// `None`: the link has no RBAC objects.
-    pub grants: Option<Grants>,
-    pub objects: Vec<DynamicObject>,
+    pub(crate) grants: Option<Grants>,
+    pub(crate) objects: Vec<DynamicObject>,
 }
 
 impl StoredGrants {
     /// Whether there are both a binding to everything and Roles, so the intended grants are unknown.
-    pub fn is_ambiguous(&self) -> bool {
+    pub(crate) fn is_ambiguous(&self) -> bool {
         self.grants == Some(Grants::Everything) && self.objects.len() > 1
     }
 
     /// Adds the resource version that was read, so that applying the object fails if it changed since.
-    pub fn with_resource_version(&self, object: &DynamicObject) -> DynamicObject {
+    pub(crate) fn with_resource_version(&self, object: &DynamicObject) -> DynamicObject {
         let reference = object::reference(object);
         let stored = self.objects.iter().find(|stored| object::reference(stored) == reference);
         let mut object = object.clone();
@@ -38,14 +38,17 @@ impl StoredGrants {
     }
 
     /// The stored objects that are not `wanted`.
-    pub fn obsolete<'a>(&'a self, wanted: &'a [DynamicObject]) -> impl Iterator<Item = &'a DynamicObject> {
+    pub(crate) fn obsolete<'a>(
+        &'a self,
+        wanted: &'a [DynamicObject],
+    ) -> impl Iterator<Item = &'a DynamicObject> {
         let wanted: BTreeSet<_> = wanted.iter().map(object::reference).collect();
         self.objects.iter().filter(move |object| !wanted.contains(&object::reference(object)))
     }
 }
 
 /// Lists the objects by their name, which is the same in all namespaces.
-pub async fn read(source: &Cluster, target: &str) -> Result<StoredGrants, CallError> {
+pub(crate) async fn read(source: &Cluster, target: &str) -> Result<StoredGrants, CallError> {
     let name = binding_name(target);
     let identity_name = identity_binding_name(target);
     let (everything, identity, roles, bindings) = tokio::join!(

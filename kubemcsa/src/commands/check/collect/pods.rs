@@ -25,7 +25,7 @@ const CONCURRENCY: usize = 8;
 const MAX_REPLICA_SETS: usize = 200;
 
 /// Reads all namespaces, or one.
-pub async fn collect(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Pod>, CallError> {
+pub(crate) async fn collect(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Pod>, CallError> {
     let api: Api<CorePod> = list::within(cluster, namespace);
     let page = async |params: &ListParams| api.list(params).await;
     let mut pods = Vec::new();
@@ -66,7 +66,7 @@ fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
 
 /// Replaces the ReplicaSets of pods with problems by their Deployments, which people know. Keeps a ReplicaSet that
 /// can't be read.
-pub async fn find_controllers(cluster: &Cluster, facts: &mut Facts) {
+pub(crate) async fn find_controllers(cluster: &Cluster, facts: &mut Facts) {
     let pods = facts.pods.take();
     let reported = pods.iter().flatten().filter(|pod| is_reported_by_controller(facts, pod));
     let sets = reported.filter_map(|pod| match &pod.controller {

@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, list};
 use crate::commands::check::facts::RefusedDeployment;
 
 /// Reads all namespaces, or one.
-pub async fn collect(
+pub(crate) async fn collect(
     cluster: &Cluster,
     namespace: Option<&str>,
 ) -> Result<Vec<RefusedDeployment>, CallError> {

@@ -13,7 +13,7 @@ use crate::commands::check::facts::{Certificate, Entry, Webhook};
 /// cert-manager's annotation of the Secrets that it writes.
 const CERTIFICATE_NAME: &str = "cert-manager.io/certificate-name";
 
-pub async fn collect(cluster: &Cluster) -> Collected<Webhook> {
+pub(crate) async fn collect(cluster: &Cluster) -> Collected<Webhook> {
     let mut errors = Errors::default();
     let (deployment, configuration, certificate) =
         tokio::join!(deployment(cluster, "webhook"), configuration(cluster), certificate(cluster));

@@ -16,16 +16,16 @@ const MAX_LIFETIME: i64 = 86_400;
 const TOO_LONG: &str = "24 hours (86400 seconds) at most";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advice {
+pub(crate) struct Advice {
     /// What is wrong.
-    pub message: String,
+    pub(crate) message: String,
     /// The command that fixes it, or that shows what to fix.
-    pub fix: String,
+    pub(crate) fix: String,
 }
 
 /// Why the source denies a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
+pub(crate) enum Denial {
     /// No link gets tokens in this namespace.
     Namespace,
     /// No link gets tokens with this lifetime.
@@ -34,7 +34,7 @@ pub enum Denial {
     NotAllowed,
 }
 
-pub fn denial(import: &ServiceAccountImport, message: &str) -> Denial {
+pub(crate) fn denial(import: &ServiceAccountImport, message: &str) -> Denial {
     let spec = &import.spec;
     if spec.namespace.starts_with("kube-") || spec.namespace == SYSTEM_NAMESPACE {
         Denial::Namespace
@@ -46,7 +46,7 @@ pub fn denial(import: &ServiceAccountImport, message: &str) -> Denial {
 }
 
 /// The advice for an import with this failure.
-pub fn advise(
+pub(crate) fn advise(
     facts: &Facts,
     failure: &Failure,
     import: &ServiceAccountImport,
@@ -98,7 +98,7 @@ pub fn advise(
 
 impl Advice {
     /// Advises to bootstrap a link with this command.
-    pub fn bootstrap(message: String, link: Option<&ExistingLink>, command: String) -> Self {
+    pub(crate) fn bootstrap(message: String, link: Option<&ExistingLink>, command: String) -> Self {
         Self { message: format!("{message}{}", missing_flags_hint(link, &command)), fix: command }
     }
 }

@@ -9,7 +9,7 @@ use crate::commands::check::finding::{Finding, Subject};
 use crate::commands::check::fix::FixCommands;
 use crate::commands::check::probe::has_result;
 
-pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
+pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     let importer = &facts.importer;
     if facts.importer_may_run() {
         return Vec::new();
@@ -21,7 +21,7 @@ pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     }
 }
 
-pub fn not_installed(commands: &FixCommands) -> Finding {
+pub(crate) fn not_installed(commands: &FixCommands) -> Finding {
     let message = "the importer is not installed, so no import of this cluster gets a token";
     Finding::problem(deployment(), "NotInstalled", message, commands.install())
 }

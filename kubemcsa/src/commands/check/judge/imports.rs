@@ -16,7 +16,7 @@ use crate::commands::check::finding::{Finding, Severity, Subject};
 use crate::commands::check::fix::FixCommands;
 
 /// Problems in `link_findings` are not repeated for the imports of the link.
-pub fn judge(facts: &Facts, link_findings: &[Finding], commands: &FixCommands) -> Vec<Finding> {
+pub(crate) fn judge(facts: &Facts, link_findings: &[Finding], commands: &FixCommands) -> Vec<Finding> {
     let mut findings = Vec::from_iter(not_served(facts, commands));
     let mut groups: BTreeMap<Group, Vec<(&ServiceAccountImport, Failure)>> = BTreeMap::new();
     for import in facts.other_imports().filter(|import| is_served(facts, import)) {

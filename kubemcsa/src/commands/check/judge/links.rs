@@ -16,7 +16,7 @@ use crate::commands::check::fix::FixCommands;
 use crate::commands::check::probe::has_result;
 use crate::link::existing::ExistingLink;
 
-pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
+pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     facts.links.iter().flatten().flat_map(|link| judge_link(facts, link, commands)).collect()
 }
 
@@ -153,7 +153,7 @@ fn judge_result(
 }
 
 /// Whether a check would report the same failure, if it still existed.
-pub fn is_about_connectivity(reason: &str) -> bool {
+pub(crate) fn is_about_connectivity(reason: &str) -> bool {
     matches!(
         reason,
         "SourceUnreachable" | "SourceNotTrusted" | "LinkUnauthorized" | "ClusterIdentityMismatch"
@@ -161,7 +161,7 @@ pub fn is_about_connectivity(reason: &str) -> bool {
 }
 
 /// Whether the importer has just reached the source of a link.
-pub fn is_reachable(facts: &Facts, link: &ExistingLink) -> bool {
+pub(crate) fn is_reachable(facts: &Facts, link: &ExistingLink) -> bool {
     let result = link.import.as_ref().and_then(|import| check_result(facts, import));
     result.is_some_and(|result| result.status == "True")
 }
@@ -180,7 +180,7 @@ fn no_result(facts: &Facts, import: &ServiceAccountImport, commands: &FixCommand
     is_missing.then(|| Finding::warning(subject(import), "NotAnswered", message, logs))
 }
 
-pub fn link_to<'a>(facts: &'a Facts, source: &str) -> Option<&'a ExistingLink> {
+pub(crate) fn link_to<'a>(facts: &'a Facts, source: &str) -> Option<&'a ExistingLink> {
     facts.links.iter().flatten().find(|link| link.cluster_name == source)
 }
 

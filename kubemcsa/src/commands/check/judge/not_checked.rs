@@ -4,7 +4,7 @@ use crate::commands::check::facts::{CheckRequest, Facts};
 use crate::commands::check::finding::{Finding, Subject};
 use crate::commands::check::fix::FixCommands;
 
-pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
+pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     let not_checked = facts.not_checked.iter().map(|it| {
         let object = Subject { kind: it.kind.clone(), namespace: it.namespace.clone(), name: "*".into() };
         let message = format!("not checked: {}", it.error);

@@ -12,7 +12,7 @@ use crate::commands::check::fix::FixCommands;
 /// The webhook never changes pods in these namespaces, whatever their labels.
 const EXCLUDED_NAMESPACES: [&str; 2] = ["kube-system", SYSTEM_NAMESPACE];
 
-pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
+pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     let mut groups: BTreeMap<Group, Vec<&Pod>> = BTreeMap::new();
     for pod in facts.pods.iter().flatten() {
         for problem in problems(facts, pod) {
@@ -42,7 +42,7 @@ fn refused(facts: &Facts, refused: &RefusedDeployment, commands: &FixCommands) -
 }
 
 /// Whether a finding about this pod names its controller.
-pub fn is_reported_by_controller(facts: &Facts, pod: &Pod) -> bool {
+pub(crate) fn is_reported_by_controller(facts: &Facts, pod: &Pod) -> bool {
     problems(facts, pod).iter().any(|problem| !problem.is_of_namespace())
 }
 

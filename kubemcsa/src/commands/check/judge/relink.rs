@@ -14,7 +14,7 @@ const PLACEHOLDER: &str = "NAMESPACE[/NAME]";
 
 /// The values of `--allow` for a source that may not know the target yet: what its imports reference, because bootstrap
 /// would allow everything otherwise. Empty if the source knows the target: the link keeps what it may import.
-pub fn grants_for(facts: &Facts, source: &str, link: Option<&ExistingLink>) -> Vec<String> {
+pub(crate) fn grants_for(facts: &Facts, source: &str, link: Option<&ExistingLink>) -> Vec<String> {
     if link.is_some_and(|link| link.import.is_some()) {
         return Vec::new();
     }
@@ -22,7 +22,7 @@ pub fn grants_for(facts: &Facts, source: &str, link: Option<&ExistingLink>) -> V
 }
 
 /// The values of `--allow` for the service accounts that imports of a source reference.
-pub fn imported_grants(facts: &Facts, source: &str) -> Vec<String> {
+pub(crate) fn imported_grants(facts: &Facts, source: &str) -> Vec<String> {
     let specs = facts.other_imports().map(|import| &import.spec);
     let specs = specs.filter(|spec| spec.cluster_name == source);
     // Parsing skips specs with arbitrary text, and namespaces that bootstrap does not allow.
@@ -37,7 +37,7 @@ pub fn imported_grants(facts: &Facts, source: &str) -> Vec<String> {
 }
 
 /// A hint to append to the message if the command lacks parts of the link's connection.
-pub fn missing_flags_hint(link: Option<&ExistingLink>, command: &str) -> String {
+pub(crate) fn missing_flags_hint(link: Option<&ExistingLink>, command: &str) -> String {
     let Some(Ok(link)) = link.and_then(ExistingLink::link) else { return String::new() };
     let endpoint = link.endpoint;
     let flags = [

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use crate::commands::check::facts::{Facts, Importer, Imports};
 use crate::link::existing::ExistingLink;
 
-pub const NOW: i64 = 1_800_000_000;
+pub(crate) const NOW: i64 = 1_800_000_000;
 
-pub fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
 /// A target with a running importer, and nothing else.
-pub fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     Facts {
         now: at(NOW),
         has_crd: true,
@@ -30,13 +30,13 @@ pub fn facts() -> Facts {
     }
 }
 
-pub fn condition(type_: &str, status: &str, reason: &str) -> Value {
+pub(crate) fn condition(type_: &str, status: &str, reason: &str) -> Value {
     json!({ "type": type_, "status": status, "reason": reason, "message": format!("message of {reason}"),
             "lastTransitionTime": at(0).to_string() })
 }
 
 /// An import that was created a minute ago.
-pub fn import(namespace: &str, name: &str, source: &str, status: Value) -> ServiceAccountImport {
+pub(crate) fn import(namespace: &str, name: &str, source: &str, status: Value) -> ServiceAccountImport {
     let import = json!({
         "metadata": { "namespace": namespace, "name": name, "generation": 1,
                       "creationTimestamp": at(NOW - 60).to_string() },
@@ -47,21 +47,21 @@ pub fn import(namespace: &str, name: &str, source: &str, status: Value) -> Servi
 }
 
 /// The status of an import after a refresh that failed for this reason, if any.
-pub fn import_status(is_ready: bool, failure: Option<&str>) -> Value {
+pub(crate) fn import_status(is_ready: bool, failure: Option<&str>) -> Value {
     let ready = if is_ready { ("True", "TokenValid") } else { ("False", failure.unwrap_or("NoToken")) };
     let refreshed = failure.map_or(("True", "Refreshed"), |reason| ("False", reason));
     let conditions = [condition("Ready", ready.0, ready.1), condition("Refreshed", refreshed.0, refreshed.1)];
     json!({ "conditions": conditions, "observedGeneration": 1 })
 }
 
-pub fn imports(imports: impl IntoIterator<Item = ServiceAccountImport>) -> Option<Imports> {
+pub(crate) fn imports(imports: impl IntoIterator<Item = ServiceAccountImport>) -> Option<Imports> {
     let key = |it: &ServiceAccountImport| (it.metadata.namespace.clone(), it.metadata.name.clone());
     let keyed = imports.into_iter().map(|import| (key(&import), import));
     Some(keyed.map(|((namespace, name), it)| ((namespace.unwrap(), name.unwrap()), it)).collect())
 }
 
 /// A link from c1 to a source.
-pub fn link(source: &str, status: Value, secret: Option<Secret>) -> ExistingLink {
+pub(crate) fn link(source: &str, status: Value, secret: Option<Secret>) -> ExistingLink {
     let mut import = import(SYSTEM_NAMESPACE, source, source, status);
     import.spec.namespace = SYSTEM_NAMESPACE.into();
     import.spec.name = "c1".into();
@@ -70,12 +70,12 @@ pub fn link(source: &str, status: Value, secret: Option<Secret>) -> ExistingLink
 }
 
 /// The Secret of a link to https://c2 whose token expires at this second.
-pub fn link_secret(expires: i64) -> Secret {
+pub(crate) fn link_secret(expires: i64) -> Secret {
     link_secret_bound_to(expires, None)
 }
 
 /// The same, with a token that is bound to this Secret in the source.
-pub fn link_secret_bound_to(expires: i64, bound_to: Option<Value>) -> Secret {
+pub(crate) fn link_secret_bound_to(expires: i64, bound_to: Option<Value>) -> Secret {
     let account = json!({ "name": "c1", "uid": "u" });
     let claims = json!({ "iat": expires - 3600, "exp": expires,
         "kubernetes.io": { "namespace": SYSTEM_NAMESPACE, "serviceaccount": account, "secret": bound_to } });

@@ -13,25 +13,25 @@ const GRACE_PERIOD: SignedDuration = SignedDuration::from_secs(30);
 
 /// Reason and message of a condition that reports a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    pub reason: String,
-    pub message: String,
+pub(crate) struct Failure {
+    pub(crate) reason: String,
+    pub(crate) message: String,
 }
 
-pub fn subject(import: &ServiceAccountImport) -> Subject {
+pub(crate) fn subject(import: &ServiceAccountImport) -> Subject {
     let namespace = import.namespace().unwrap_or_default();
     Subject::namespaced("ServiceAccountImport", &namespace, &import.name_any())
 }
 
 /// Why the last refresh failed, or else why the import is not ready.
-pub fn failure(import: &ServiceAccountImport) -> Option<Failure> {
+pub(crate) fn failure(import: &ServiceAccountImport) -> Option<Failure> {
     let mut conditions = [REFRESHED, READY].iter().filter_map(|type_| import.condition(type_));
     let failed = conditions.find(|condition| condition.status != "True")?;
     Some(Failure { reason: failed.reason.clone(), message: failed.message.clone() })
 }
 
 /// Whether no importer has reconciled the current generation, although it is older than the grace period.
-pub fn is_unobserved(import: &ServiceAccountImport, now: Timestamp) -> bool {
+pub(crate) fn is_unobserved(import: &ServiceAccountImport, now: Timestamp) -> bool {
     let observed = import.status.as_ref().and_then(|status| status.observed_generation);
     let is_current = observed.is_some() && observed >= import.metadata.generation;
     !is_current && last_change(import).is_none_or(|time| now.duration_since(time) > GRACE_PERIOD)
@@ -47,7 +47,7 @@ fn last_change(import: &ServiceAccountImport) -> Option<Timestamp> {
 }
 
 /// Whether the source or the link fails, which affects all imports of the source.
-pub fn affects_source(reason: &str) -> bool {
+pub(crate) fn affects_source(reason: &str) -> bool {
     matches!(
         reason,
         "ClusterNotLinked"
@@ -62,11 +62,11 @@ pub fn affects_source(reason: &str) -> bool {
 }
 
 /// Whether the failure passes without any action.
-pub fn is_transient(reason: &str) -> bool {
+pub(crate) fn is_transient(reason: &str) -> bool {
     matches!(reason, "Throttled" | "NamespaceTerminating")
 }
 
-pub fn not_reconciled(import: &ServiceAccountImport, commands: &FixCommands) -> Finding {
+pub(crate) fn not_reconciled(import: &ServiceAccountImport, commands: &FixCommands) -> Finding {
     let message = match &import.status {
         None => "no importer has reconciled this import yet",
         Some(_) => "no importer has reconciled the last change of this import yet",

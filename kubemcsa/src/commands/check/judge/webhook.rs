@@ -23,7 +23,7 @@ const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// A short-lived certificate expires soon in the last sixth of its lifetime.
 const LAST_PART: i32 = 6;
 
-pub fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
+pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     let Webhook { entries, is_configuration_readable, .. } = &facts.webhook;
     let Some(entries) = entries else {
         return is_configuration_readable.then(|| not_installed(facts, commands)).into_iter().collect();

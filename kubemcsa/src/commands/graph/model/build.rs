@@ -10,9 +10,9 @@ use crate::commands::graph::view::View;
 use crate::commands::graph::{admin, rights, rules};
 
 /// The roles of each source that was read, by its UID, or why they could not be read.
-pub type AllRoles = BTreeMap<String, Result<Roles, String>>;
+pub(crate) type AllRoles = BTreeMap<String, Result<Roles, String>>;
 
-pub fn build(views: &[&View], resolved: &[ResolvedImport<'_>], roles: &AllRoles) -> Graph {
+pub(crate) fn build(views: &[&View], resolved: &[ResolvedImport<'_>], roles: &AllRoles) -> Graph {
     let (sources, source_indexes) = sources(views, resolved, roles);
     let (targets, target_indexes) = targets(views);
     let mut graph = Graph { sources, targets, ..Default::default() };

@@ -3,7 +3,7 @@
 use super::{Graph, Holder, Identity, Import, SourceCluster, Target};
 
 /// One workload with one import.
-pub fn small() -> Graph {
+pub(crate) fn small() -> Graph {
     Graph {
         targets: vec![Target { name: "c1".into(), pods_read: true }],
         sources: vec![SourceCluster { name: "c2".into(), unread: None }],
@@ -29,7 +29,7 @@ pub fn small() -> Graph {
 }
 
 /// Three targets with seven imports and six workloads each, and three sources with eighteen identities.
-pub fn large() -> Graph {
+pub(crate) fn large() -> Graph {
     let mut graph = Graph {
         targets: ["edge-amsterdam", "edge-oslo", "management"]
             .map(|name| Target { name: name.into(), pods_read: true })

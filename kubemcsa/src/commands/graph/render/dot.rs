@@ -6,7 +6,7 @@ use crate::commands::graph::model::Graph;
 /// Attributes of marked nodes.
 const MARKED: &str = ", color=\"#cf222e\", fillcolor=\"#ffebe9\", penwidth=2";
 
-pub fn render(graph: &Graph) -> String {
+pub(crate) fn render(graph: &Graph) -> String {
     let mut text = String::from(
         "digraph imports {
   rankdir=LR;

@@ -3,7 +3,7 @@
 use super::{has_marks, identities, identity_label, import_label, is_marked, namespaces};
 use crate::commands::graph::model::Graph;
 
-pub fn render(graph: &Graph) -> String {
+pub(crate) fn render(graph: &Graph) -> String {
     let mut text = String::from("flowchart LR\n");
     for (index, target) in graph.targets.iter().enumerate() {
         text.push_str(&format!("  subgraph target{index}[{}]\n", quoted(&[&target.name])));

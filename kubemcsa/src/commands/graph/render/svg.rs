@@ -14,7 +14,7 @@ mod text;
 
 use crate::commands::graph::model::Graph;
 
-pub fn render(graph: &Graph) -> String {
+pub(crate) fn render(graph: &Graph) -> String {
     draw::draw(graph, &layout::layout(graph))
 }
 

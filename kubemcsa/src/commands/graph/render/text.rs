@@ -14,7 +14,7 @@ struct Node {
     children: Vec<Node>,
 }
 
-pub fn render(graph: &Graph) -> String {
+pub(crate) fn render(graph: &Graph) -> String {
     let mut text = String::new();
     for (index, target) in graph.targets.iter().enumerate() {
         text.push_str(&format!("{}\n", styled(CLUSTER, &target.name)));

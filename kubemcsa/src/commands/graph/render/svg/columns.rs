@@ -11,7 +11,7 @@ use crate::commands::graph::model::Graph;
 use crate::commands::graph::render::{identities, namespaces};
 
 /// Stacks the targets, their namespaces, and in each namespace the imports beside their holders.
-pub fn targets(graph: &Graph, order: &Order, layout: &mut Layout, imports_x: f64, right: f64) {
+pub(crate) fn targets(graph: &Graph, order: &Order, layout: &mut Layout, imports_x: f64, right: f64) {
     let mean_of = |imports: &[usize]| mean(imports.iter().map(|it| order.imports[*it]));
     let mut targets: Vec<_> = (0..graph.targets.len())
         .map(|target| {
@@ -93,7 +93,7 @@ fn namespace(
 }
 
 /// Stacks the sources, as close as possible to the imports of their identities.
-pub fn sources(graph: &Graph, layout: &mut Layout, x: f64) {
+pub(crate) fn sources(graph: &Graph, layout: &mut Layout, x: f64) {
     let best: Vec<_> = (0..graph.identities.len())
         .map(|identity| {
             let imports = graph.imports.iter().zip(&layout.imports).filter(|(it, _)| it.identity == identity);

@@ -7,7 +7,7 @@ use super::text::{bold, escape, fit, width};
 use crate::commands::graph::model::{Graph, Identity, Import};
 use crate::commands::graph::render::{MARK, has_marks, identity_lines, is_marked, no_holders};
 
-pub fn draw(graph: &Graph, layout: &Layout) -> String {
+pub(crate) fn draw(graph: &Graph, layout: &Layout) -> String {
     let mut svg = Svg::default();
     for (index, target) in graph.targets.iter().enumerate() {
         svg.cluster(&layout.targets[index], ("TARGET", None), &target.name, false);

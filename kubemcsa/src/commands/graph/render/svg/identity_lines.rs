@@ -9,7 +9,7 @@ const MAX_RIGHTS: usize = 6;
 const MAX_MARKS: usize = 4;
 
 /// The marks and the rights that fit into the box of an identity.
-pub fn shown_lines(graph: &Graph, identity: &Identity) -> (Vec<String>, Vec<String>) {
+pub(crate) fn shown_lines(graph: &Graph, identity: &Identity) -> (Vec<String>, Vec<String>) {
     let rights = truncated(&identity_lines(graph, identity).rights, MAX_RIGHTS, SMALL);
     if identity.admin.is_empty() {
         return (Vec::new(), rights);

@@ -8,7 +8,7 @@ use super::geometry::{
 use super::order::order;
 use crate::commands::graph::model::Graph;
 
-pub fn layout(graph: &Graph) -> Layout {
+pub(crate) fn layout(graph: &Graph) -> Layout {
     let order = order(graph);
     let has_holders = !graph.holders.is_empty();
     let imports_x = MARGIN + PADDING + if has_holders { HOLDER_WIDTH + HOLDER_EDGES } else { 0.0 };

@@ -9,14 +9,14 @@ use crate::commands::graph::model::Graph;
 
 /// Vertical positions of nodes if there were no clusters, by their indexes.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Order {
-    pub holders: Vec<f64>,
-    pub imports: Vec<f64>,
-    pub identities: Vec<f64>,
+pub(crate) struct Order {
+    pub(crate) holders: Vec<f64>,
+    pub(crate) imports: Vec<f64>,
+    pub(crate) identities: Vec<f64>,
 }
 
 /// Computes the layered layout of the graph, with its connected components below each other.
-pub fn order(graph: &Graph) -> Order {
+pub(crate) fn order(graph: &Graph) -> Order {
     let (holders, imports) = (graph.holders.len(), graph.imports.len());
     let total = holders + imports + graph.identities.len();
     // Ids are indexes: holders, then imports, then identities. No graph with more nodes than `u32` can be drawn.

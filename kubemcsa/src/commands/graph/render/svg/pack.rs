@@ -2,7 +2,7 @@
 
 /// The tops of boxes, given the best top and the height of each. Keeps their order, with a gap between them, as close
 /// to the best tops as possible: by least squares, pooling adjacent boxes that would overlap.
-pub fn pack(boxes: &[(f64, f64)], gap: f64) -> Vec<f64> {
+pub(crate) fn pack(boxes: &[(f64, f64)], gap: f64) -> Vec<f64> {
     struct Pool {
         sum: f64,
         count: usize,

@@ -1,7 +1,7 @@
 //! Colours and fonts.
 
 /// For light and dark pages. *Absent:* CSS variables, which some viewers don't support.
-pub const STYLE: &str = "
+pub(crate) const STYLE: &str = "
 text { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; }
 .page { fill: #ffffff; }
 .cluster { fill: #f6f8fa; stroke: #d0d7de; }
@@ -44,20 +44,20 @@ text { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neu
 const HUES: usize = 5;
 
 /// The classes of an edge and of its arrowhead.
-pub type Colours = (&'static str, &'static str);
+pub(crate) type Colours = (&'static str, &'static str);
 
 /// Edges to marked identities.
-pub const MARKED: Colours = ("marked-line", "marked-tip");
+pub(crate) const MARKED: Colours = ("marked-line", "marked-tip");
 /// Other edges of holders.
-pub const PLAIN: Colours = ("line hue-0", "tip-0");
+pub(crate) const PLAIN: Colours = ("line hue-0", "tip-0");
 
 /// The number of a source's colour.
-pub fn hue(source: usize) -> usize {
+pub(crate) fn hue(source: usize) -> usize {
     source % HUES + 1
 }
 
 /// The classes of a colour, by its number.
-pub fn colours(hue: usize) -> Colours {
+pub(crate) fn colours(hue: usize) -> Colours {
     match hue {
         1 => ("line hue-1", "tip-1"),
         2 => ("line hue-2", "tip-2"),

@@ -1,21 +1,21 @@
 //! Measures text without knowing the reader's font, and shortens or wraps it.
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fitted {
-    pub shown: String,
-    pub is_cut: bool,
+pub(crate) struct Fitted {
+    pub(crate) shown: String,
+    pub(crate) is_cut: bool,
 }
 
 /// Bold text is wider by this factor.
 const BOLD: f64 = 1.12;
 
 /// The width of a text in the widest of the usual fonts (DejaVu Sans, Verdana).
-pub fn width(text: &str, size: f64) -> f64 {
+pub(crate) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(advance).sum::<f64>() * size
 }
 
 /// Size to pass to [`width`] and [`fit`] for bold text.
-pub fn bold(size: f64) -> f64 {
+pub(crate) fn bold(size: f64) -> f64 {
     size * BOLD
 }
 
@@ -36,7 +36,7 @@ fn advance(c: char) -> f64 {
 
 /// Shortens a text to the available width: a sentence at its end, and a name in the middle, because names often differ
 /// only at their ends.
-pub fn fit(text: &str, size: f64, room: f64) -> Fitted {
+pub(crate) fn fit(text: &str, size: f64, room: f64) -> Fitted {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if width(&text, size) <= room {
         return Fitted { shown: text, is_cut: false };
@@ -54,7 +54,7 @@ pub fn fit(text: &str, size: f64, room: f64) -> Fitted {
 }
 
 /// Breaks a sentence into lines, at spaces. Leaves words that are too long to [`fit`].
-pub fn wrap(text: &str, size: f64, room: f64) -> Vec<String> {
+pub(crate) fn wrap(text: &str, size: f64, room: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -69,7 +69,7 @@ pub fn wrap(text: &str, size: f64, room: f64) -> Vec<String> {
 }
 
 /// Escapes text for elements and attributes. Replaces characters that XML does not allow by spaces.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let allowed = |c: char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
     let mut escaped = String::new();
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! All that there is to ask about.
+//! The API surface that rights can be for.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use kube::{Api, Client, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use serde::Deserialize;
 
-use super::list::List;
+use super::documented::DocumentedRights;
 
-/// What is no one's resource and yet in rules, by group; and whether it is in namespaces.
+/// Resources that discovery doesn't return, but that rules can name: (group, name, is namespaced).
 const VIRTUAL: [(&str, &str, bool); 15] = [
     ("", "groups", false),
     ("", "nodes/configz", false),
@@ -30,7 +30,7 @@ const VIRTUAL: [(&str, &str, bool); 15] = [
     ("*", "*/status", true),
 ];
 
-/// Besides those that the API server tells of.
+/// Paths in addition to those that the API server lists.
 const PATHS: [&str; 8] = [
     "*",
     "/",
@@ -42,9 +42,9 @@ const PATHS: [&str; 8] = [
     "/metrics/slis",
 ];
 
-/// Who may do what, on this cluster.
-pub struct Ground {
-    /// The service accounts of the list, each with the names that there are rights of.
+/// The accounts, resources and paths of a cluster.
+pub struct Surface {
+    /// The documented service accounts, each with the object names in its rights.
     pub accounts: Vec<(String, BTreeSet<String>)>,
     /// All resources and subresources.
     pub resources: BTreeSet<Resource>,
@@ -52,34 +52,34 @@ pub struct Ground {
     pub paths: BTreeSet<String>,
 }
 
-/// What there are rights to.
+/// A resource or subresource.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub struct Resource {
     pub group: String,
-    /// With its subresource, after a slash.
+    /// With the subresource, after a slash.
     pub name: String,
-    /// To what is not, a right in a namespace is none.
-    pub is_in_namespaces: bool,
+    /// A Role can't grant rights to resources that are not namespaced.
+    pub is_namespaced: bool,
 }
 
 impl Resource {
-    fn new(group: &str, name: &str, is_in_namespaces: bool) -> Self {
-        Self { group: group.to_owned(), name: name.to_owned(), is_in_namespaces }
+    fn new(group: &str, name: &str, is_namespaced: bool) -> Self {
+        Self { group: group.to_owned(), name: name.to_owned(), is_namespaced }
     }
 }
 
-impl Ground {
-    /// Reads it from the API server.
-    pub async fn read(client: &Client, list: &List) -> anyhow::Result<Self> {
+impl Surface {
+    /// Reads the surface from the API server.
+    pub async fn read(client: &Client, documented: &DocumentedRights) -> anyhow::Result<Self> {
         let mut accounts = Vec::new();
-        for account in list.accounts() {
-            accounts.push((account.to_owned(), names(client, list, account).await?));
+        for account in documented.accounts() {
+            accounts.push((account.to_owned(), names(client, documented, account).await?));
         }
-        Ok(Self { accounts, resources: resources(client).await?, paths: paths(client, list).await? })
+        Ok(Self { accounts, resources: resources(client).await?, paths: paths(client, documented).await? })
     }
 }
 
-/// What discovery tells of, in all versions.
+/// All resources in all versions, from discovery.
 async fn resources(client: &Client) -> anyhow::Result<BTreeSet<Resource>> {
     let mut resources = BTreeSet::from(VIRTUAL.map(|(group, name, scope)| Resource::new(group, name, scope)));
     let mut lists = Vec::new();
@@ -93,46 +93,50 @@ async fn resources(client: &Client) -> anyhow::Result<BTreeSet<Resource>> {
     }
     for (group, list) in lists {
         resources.extend(list.resources.iter().map(|it| {
-            // Who asks for a namespace is in it already.
+            // The API server checks requests for a namespace as requests in that namespace.
             let is_namespace = it.name.split('/').next() == Some("namespaces");
             Resource::new(&group, &it.name, it.namespaced || is_namespace)
         }));
         resources.insert(Resource::new(&group, "*", true));
     }
-    // A walk through nothing would find nothing.
+    // An incomplete discovery would make the test succeed.
     for (group, name) in [("", "pods/exec"), ("multicluster.admiralty.io", "serviceaccountimports/status")] {
-        ensure!(resources.contains(&Resource::new(group, name, true)), "discovery does not tell of {name}");
+        ensure!(resources.contains(&Resource::new(group, name, true)), "discovery does not return {name}");
     }
     Ok(resources)
 }
 
-async fn paths(client: &Client, list: &List) -> anyhow::Result<BTreeSet<String>> {
+async fn paths(client: &Client, documented: &DocumentedRights) -> anyhow::Result<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct Paths {
         paths: Vec<String>,
     }
     let known: Paths = client.request(http::Request::get("/").body(Vec::new())?).await?;
-    // Of what begins alike, one.
-    let listed = list.paths().map(|path| path.replace('*', "x"));
-    Ok(PATHS.map(str::to_owned).into_iter().chain(known.paths).chain(listed).collect())
+    // One path for each documented prefix.
+    let prefixes = documented.paths().map(|path| path.replace('*', "x"));
+    Ok(PATHS.map(str::to_owned).into_iter().chain(known.paths).chain(prefixes).collect())
 }
 
-/// The names that the list has, and those that the account's rules have.
-async fn names(client: &Client, list: &List, account: &str) -> anyhow::Result<BTreeSet<String>> {
-    let is_of = |subjects: &Option<Vec<Subject>>| {
+/// The object names in the account's documented rights and in its actual rules.
+async fn names(
+    client: &Client,
+    documented: &DocumentedRights,
+    account: &str,
+) -> anyhow::Result<BTreeSet<String>> {
+    let binds_account = |subjects: &Option<Vec<Subject>>| {
         let is = |one: &Subject| one.name == account && one.namespace.as_deref() == Some(SYSTEM_NAMESPACE);
         subjects.iter().flatten().any(is)
     };
     let mut rules: Vec<PolicyRule> = Vec::new();
     for binding in Api::<ClusterRoleBinding>::all(client.clone()).list(&ListParams::default()).await? {
-        if is_of(&binding.subjects) {
+        if binds_account(&binding.subjects) {
             let role = Api::<ClusterRole>::all(client.clone()).get(&binding.role_ref.name).await?;
             rules.extend(role.rules.unwrap_or_default());
         }
     }
     for binding in Api::<RoleBinding>::all(client.clone()).list(&ListParams::default()).await? {
-        if is_of(&binding.subjects) {
-            let namespace = binding.namespace().context("a role binding has a namespace")?;
+        if binds_account(&binding.subjects) {
+            let namespace = binding.namespace().context("the role binding has no namespace")?;
             ensure!(
                 binding.role_ref.kind == "Role",
                 "{namespace}/{} binds a cluster role",
@@ -143,12 +147,12 @@ async fn names(client: &Client, list: &List, account: &str) -> anyhow::Result<BT
             let named = of_role.iter().any(|rule| rule.resource_names.is_some());
             ensure!(
                 !named || namespace == SYSTEM_NAMESPACE,
-                "a rule with names in {namespace}: nobody asks of it"
+                "{namespace} has a rule with object names, which this test does not check there"
             );
             rules.extend(of_role);
         }
     }
     ensure!(!rules.is_empty(), "{account} has no rights");
     let names = rules.into_iter().flat_map(|rule| rule.resource_names).flatten();
-    Ok(names.chain(list.names(account).map(str::to_owned)).collect())
+    Ok(names.chain(documented.names(account).map(str::to_owned)).collect())
 }

@@ -1,4 +1,4 @@
-//! manifests/monitoring as Prometheus reads it, and states of the world for promtool to judge it by.
+//! Reads manifests/monitoring, and generates promtool's unit tests for it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -13,24 +13,24 @@ use serde_json::{Value, json};
 
 use super::{FOLDER, NAMESPACE, SOURCE};
 
-/// What an alert can be about, by the label that says so.
-const SUBJECTS: [(&str, &str); 2] = [("source", SOURCE), ("import_namespace", NAMESPACE)];
+/// The labels that alerts mention, with their values in tests.
+const ALERT_LABELS: [(&str, &str); 2] = [("source", SOURCE), ("import_namespace", NAMESPACE)];
 
-/// In minutes: longer than any alert waits before it fires.
+/// Longer than the `for` of each alert, in minutes.
 const LONG: u32 = 15;
-/// And shorter than those of which nobody has to know at once.
+/// Shorter than the `for` of each alert that need not fire at once, in minutes.
 const SHORT: u32 = 2;
 
-/// One of its objects, as kustomize makes them.
+/// An object of manifests/monitoring, as kustomize renders it.
 pub async fn object(kind: &str, name: &str) -> anyhow::Result<Value> {
     let objects = kubectl("", ["kustomize", FOLDER]).await?;
     let mut objects = objects.split("\n---\n").map(serde_saphyr::from_str::<Value>);
-    let is_meant = |object: &Value| object["kind"] == kind && object["metadata"]["name"] == name;
-    let found = objects.find(|object| object.as_ref().map_or(true, is_meant));
+    let matches = |object: &Value| object["kind"] == kind && object["metadata"]["name"] == name;
+    let found = objects.find(|object| object.as_ref().map_or(true, matches));
     Ok(found.with_context(|| format!("there is no {kind} {name}"))??)
 }
 
-/// Rules, in the form that Prometheus reads.
+/// The alerting rules, in the form that Prometheus reads.
 #[derive(Deserialize, Serialize)]
 pub struct Rules {
     groups: Vec<Group>,
@@ -64,7 +64,7 @@ impl Rules {
         self.groups.iter().flat_map(|group| &group.rules)
     }
 
-    /// Those about one of our binaries.
+    /// The alerts about one of our binaries.
     fn alerts_about(&self, binary: &str) -> impl Iterator<Item = &Alert> {
         let groups = self.groups.iter().filter(move |group| group.name.ends_with(binary));
         groups.flat_map(|group| &group.rules)
@@ -76,11 +76,13 @@ impl Rules {
 }
 
 impl Alert {
-    /// As promtool expects it to fire.
-    fn fired(&self, binary: &str) -> Value {
-        let subject = |label: &str| format!("{{{{ $labels.{label} }}}}");
+    /// The alert in `exp_alerts` of a promtool test.
+    fn expected(&self, binary: &str) -> Value {
+        let placeholder = |label: &str| format!("{{{{ $labels.{label} }}}}");
         let fill_in = |text: &String| {
-            SUBJECTS.iter().fold(text.clone(), |text, (label, value)| text.replace(&subject(label), value))
+            ALERT_LABELS
+                .iter()
+                .fold(text.clone(), |text, (label, value)| text.replace(&placeholder(label), value))
         };
         let annotations: BTreeMap<_, _> =
             self.annotations.iter().map(|(name, text)| (name, fill_in(text))).collect();
@@ -88,8 +90,8 @@ impl Alert {
         if !self.expr.starts_with("absent") {
             labels.extend(target_labels(binary).map(|(name, value)| (name.to_owned(), value)));
         }
-        for (label, value) in SUBJECTS {
-            if self.annotations.values().any(|text| text.contains(&subject(label))) {
+        for (label, value) in ALERT_LABELS {
+            if self.annotations.values().any(|text| text.contains(&placeholder(label))) {
                 labels.insert(label.into(), value.into());
             }
         }
@@ -97,7 +99,7 @@ impl Alert {
     }
 }
 
-/// The labels that scraping by the PodMonitor adds, but for those of the pod.
+/// The labels that Prometheus adds for the PodMonitor, except those of the pod.
 fn target_labels(binary: &str) -> [(&'static str, String); 4] {
     [
         ("namespace", SYSTEM_NAMESPACE.to_owned()),
@@ -107,43 +109,42 @@ fn target_labels(binary: &str) -> [(&'static str, String); 4] {
     ]
 }
 
-/// A state of the world, and what follows from it.
+/// The metrics of all replicas of a binary, over some time.
 #[derive(Clone)]
 pub struct State<'a> {
     name: &'a str,
-    /// Of which binary.
     binary: &'a str,
     pub replicas: Vec<Scrape>,
-    /// For how many minutes it has been so when Prometheus is asked.
-    held: u32,
-    /// When that is, in seconds since 1970.
+    /// For how many minutes the replicas have had these metrics.
+    minutes: u32,
+    /// When Prometheus evaluates the rules, in seconds since 1970.
     at: u64,
 }
 
 impl<'a> State<'a> {
     pub fn now(binary: &'a str, name: &'a str, replicas: impl Into<Vec<Scrape>>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { name, binary, replicas: replicas.into(), held: LONG, at: now.as_secs() }
+        Self { name, binary, replicas: replicas.into(), minutes: LONG, at: now.as_secs() }
     }
 
-    /// The same at another time, in seconds since 1970.
+    /// The same state at another time, in seconds since 1970.
     pub fn at(&self, name: &'a str, second: f64) -> Self {
         Self { name, at: second as u64, ..self.clone() }
     }
 
-    /// When it has not been so for long.
-    pub fn begun(&self) -> Self {
-        Self { held: SHORT, ..self.clone() }
+    /// The same state for a short time.
+    pub fn for_a_short_time(&self) -> Self {
+        Self { minutes: SHORT, ..self.clone() }
     }
 
-    /// A group of promtool's unit tests in which exactly these alerts fire, of those about the binary.
+    /// A test that exactly these alerts about the binary fire.
     pub fn fires(&self, expected: &[&str], rules: &Rules) -> Value {
         let known = |name: &&str| rules.alerts_about(self.binary).any(|alert| alert.alert == **name);
         assert!(expected.iter().all(known), "no such alert: {expected:?}");
         let test = |alert: &Alert| {
-            let fired = expected.contains(&alert.alert.as_str()).then(|| alert.fired(self.binary));
+            let fired = expected.contains(&alert.alert.as_str()).then(|| alert.expected(self.binary));
             json!({
-                "eval_time": format!("{}m", self.held),
+                "eval_time": format!("{}m", self.minutes),
                 "alertname": alert.alert,
                 "exp_alerts": fired.into_iter().collect::<Vec<_>>(),
             })
@@ -153,13 +154,13 @@ impl<'a> State<'a> {
         )
     }
 
-    /// A group of promtool's unit tests in which each of these expressions has values.
-    pub fn answers(&self, expressions: &[String]) -> Value {
-        // No value is less than zero, and what is not a number is no value.
+    /// A test that each of these expressions returns values.
+    pub fn returns_values(&self, expressions: &[String]) -> Value {
+        // No value is negative, and NaN doesn't count.
         let test = |expression: &String| {
             let some = json!([{ "labels": "{}", "value": 1 }]);
             let expression = format!("count(({expression}) >= 0) > bool 0");
-            json!({ "expr": expression, "eval_time": format!("{}m", self.held), "exp_samples": some })
+            json!({ "expr": expression, "eval_time": format!("{}m", self.minutes), "exp_samples": some })
         };
         self.group(json!({ "promql_expr_test": expressions.iter().map(test).collect::<Vec<_>>() }))
     }
@@ -170,11 +171,11 @@ impl<'a> State<'a> {
                 target_labels(self.binary).map(|(name, value)| format!(",{name}=\"{value}\"")).concat();
             let target =
                 format!("pod=\"{}-{replica}\",instance=\"10.0.0.{replica}:8080\"{others}", self.binary);
-            scrape.input_series(&target, self.held)
+            scrape.input_series(&target, self.minutes)
         });
         tests["name"] = self.name.into();
         tests["interval"] = "1m".into();
-        tests["start_timestamp"] = (self.at - 60 * u64::from(self.held)).into();
+        tests["start_timestamp"] = (self.at - 60 * u64::from(self.minutes)).into();
         tests["input_series"] = series.collect();
         tests
     }
@@ -201,15 +202,15 @@ impl Dashboard {
         Ok(serde_json::from_str(map["data"]["dashboard.json"].as_str().context("no dashboard")?)?)
     }
 
-    /// Its expressions, with the variables filled in as Grafana would.
+    /// The dashboard's expressions, with Grafana's variables replaced.
     pub fn expressions(&self) -> impl Iterator<Item = String> {
         let targets = self.panels.iter().flat_map(|panel| &panel.targets);
         targets.map(|target| target.expr.replace("$source", ".*").replace("$__rate_interval", "5m"))
     }
 }
 
-/// Has promtool run these tests.
-pub async fn judge(folder: &Path, rules: &Rules, tests: Vec<Value>) -> anyhow::Result<()> {
+/// Runs tests with promtool.
+pub async fn run_tests(folder: &Path, rules: &Rules, tests: Vec<Value>) -> anyhow::Result<()> {
     std::fs::write(folder.join("rules.yaml"), rules.text()?)?;
     let tests = json!({ "rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests });
     let file = folder.join("tests.yaml");
@@ -217,10 +218,10 @@ pub async fn judge(folder: &Path, rules: &Rules, tests: Vec<Value>) -> anyhow::R
     promtool(["test".as_ref(), "rules".as_ref(), file.as_os_str()]).await.map(drop)
 }
 
-/// Has Prometheus' own parser read the text: `promtool check metrics` knows only the format before it.
-pub async fn parse(folder: &Path, scrape: &Scrape) -> anyhow::Result<()> {
+/// Parses metrics with Prometheus' own parser: `promtool check metrics` doesn't support OpenMetrics.
+pub async fn parse_metrics(folder: &Path, scrape: &Scrape) -> anyhow::Result<()> {
     let (file, blocks) = (folder.join("metrics.txt"), folder.join("blocks"));
-    std::fs::write(&file, scrape.stamped(1_800_000_000))?;
+    std::fs::write(&file, scrape.with_timestamp(1_800_000_000))?;
     let import = ["tsdb", "create-blocks-from", "openmetrics"].map(OsStr::new);
     promtool(import.into_iter().chain([file.as_os_str(), blocks.as_os_str()])).await.map(drop)
 }

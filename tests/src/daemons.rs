@@ -1,4 +1,4 @@
-//! Importer and webhook, as processes beside a target that has no nodes.
+//! Importer and webhook as processes, for a target without nodes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,9 +14,9 @@ use crate::ports::Port;
 use crate::process::Process;
 use crate::programs::program;
 
-/// The processes that serve a target.
+/// Importer and webhook of a target.
 #[derive(Debug)]
-pub struct Servants {
+pub struct Daemons {
     /// The importer.
     pub importer: Process,
     /// The webhook, which the API server calls by URL.
@@ -24,11 +24,11 @@ pub struct Servants {
     _port: Port,
 }
 
-impl Servants {
-    /// Starts both, each as its own service account, with the rights that it was installed with; with
-    /// their logs in `folder` and what is logged as for `RUST_LOG`. Waits until they serve.
+impl Daemons {
+    /// Starts both with their own service accounts and the rights of the installation, and waits until they are ready.
+    /// Their logs are in `folder`; `log` is a filter like `RUST_LOG`.
     ///
-    /// In [`Cluster::dir`], the logs stay when the cluster is gone.
+    /// Logs in [`Cluster::dir`] are kept when the cluster is removed.
     pub async fn start(target: &Cluster, folder: &Path, log: &str) -> anyhow::Result<Self> {
         let port = Port::reserve()?;
         let address = format!("127.0.0.1:{}", port.number);
@@ -38,12 +38,12 @@ impl Servants {
             let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, service_account).await?;
             let mut command = Command::new(program(&name)?);
             command.arg("--kubeconfig").arg(kubeconfig).arg("--log").arg(log).args(args);
-            Process::spawn(&name, &command, unused(folder, &name))
+            Process::spawn(&name, &command, unused_log(folder, &name))
         };
-        let servants = Self {
-            // A short lease: the next importer waits for it when this one is killed.
+        let daemons = Self {
+            // A short lease: when this importer is killed, the next one waits until it expires.
             importer: spawn("importer", &["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]).await?,
-            // No Service before it, from which it would have to be taken first.
+            // No shutdown delay: no Service routes requests to it.
             webhook: spawn(
                 "webhook",
                 &[
@@ -60,18 +60,18 @@ impl Servants {
             .await?,
             _port: port,
         };
-        eventually("importer and webhook serve", async || servants.serve(target, &url).await).await;
-        Ok(servants)
+        eventually("importer and webhook are ready", async || daemons.ensure_ready(target, &url).await).await;
+        Ok(daemons)
     }
 
-    /// Leaves both running when this process ends; returns a shell command line that ends them.
+    /// Keeps both running when this process ends. Returns a shell command line that stops them.
     pub fn keep(&self) -> anyhow::Result<String> {
         self.importer.keep()?;
         self.webhook.keep()?;
         Ok(format!("kill {} {}", self.importer.id(), self.webhook.id()))
     }
 
-    async fn serve(&self, target: &Cluster, url: &str) -> anyhow::Result<()> {
+    async fn ensure_ready(&self, target: &Cluster, url: &str) -> anyhow::Result<()> {
         self.importer.check()?;
         self.webhook.get("/readyz").await?;
         ensure!(
@@ -81,19 +81,20 @@ impl Servants {
         );
         let configurations = Api::<MutatingWebhookConfiguration>::all(target.client());
         let configuration = configurations.get(webhook::CONFIGURATION).await?;
-        let entry = configuration.webhooks.iter().flatten().next().context("no webhook in it")?;
+        let entry =
+            configuration.webhooks.iter().flatten().next().context("the configuration has no webhook")?;
         let client = &entry.client_config;
         ensure!(
             client.url.as_deref() == Some(url) && client.ca_bundle.is_some(),
-            "not registered: {client:?}"
+            "the webhook is not registered: {client:?}"
         );
         Ok(())
     }
 }
 
-/// A log of its own for each start: who looks for `ready` does not find that of the one before.
-fn unused(folder: &Path, name: &str) -> PathBuf {
-    let again = (2..).map(|count| format!("{name}-{count}.log"));
-    let mut paths = std::iter::once(format!("{name}.log")).chain(again).map(|file| folder.join(file));
+/// A new log for each start, so that nobody finds lines of an earlier run.
+fn unused_log(folder: &Path, name: &str) -> PathBuf {
+    let numbered = (2..).map(|count| format!("{name}-{count}.log"));
+    let mut paths = std::iter::once(format!("{name}.log")).chain(numbered).map(|file| folder.join(file));
     paths.find(|path| !path.exists()).unwrap_or_else(|| folder.join(name))
 }

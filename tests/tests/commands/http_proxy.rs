@@ -1,4 +1,4 @@
-//! An HTTP proxy that tunnels, as companies have it between people and clusters.
+//! An HTTP proxy with CONNECT, as in company networks.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Whatever host it is asked for, it leads to this machine.
+/// Connects to the requested port of this machine, whatever the requested host.
 pub struct HttpProxy {
     address: SocketAddr,
     tunnels: Arc<AtomicUsize>,
@@ -29,7 +29,7 @@ impl HttpProxy {
         format!("http://{}", self.address)
     }
 
-    /// How many connections went through it so far.
+    /// How many connections the proxy has forwarded.
     pub fn tunnels(&self) -> usize {
         self.tunnels.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! manifests/rights.md, read.
+//! Parses manifests/rights.md.
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
@@ -7,60 +7,61 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::question::{Question, What};
 
-/// That of the RoleBinding that gives a right; none where a ClusterRoleBinding does.
+/// The namespace of the RoleBinding that grants a right. `None`: a ClusterRoleBinding does.
 type Namespace = Option<String>;
 
-/// What each service account may do, and why.
-pub struct List {
+/// The documented rights of each service account.
+pub struct DocumentedRights {
     accounts: Vec<(String, Vec<(Namespace, PolicyRule)>)>,
     /// The cluster roles that all service accounts have.
     roles: Vec<String>,
-    /// What these allow; see [`Self::ask_for_roles`].
-    of_all: Vec<PolicyRule>,
+    /// The rules of these cluster roles, from [`Self::read_roles`].
+    role_rules: Vec<PolicyRule>,
 }
 
-impl List {
-    /// Reads the tables, none of whose cells may be empty.
+impl DocumentedRights {
+    /// Reads the tables. Fails if a cell is empty.
     pub fn read() -> anyhow::Result<Self> {
-        let mut list = Self { accounts: Vec::new(), roles: Vec::new(), of_all: Vec::new() };
+        let mut rights = Self { accounts: Vec::new(), roles: Vec::new(), role_rules: Vec::new() };
         for line in include_str!("../../../manifests/rights.md").lines() {
             let heading = line.strip_prefix("## ").filter(|heading| !heading.contains(' '));
-            list.accounts.extend(heading.map(|account| (account.to_owned(), Vec::new())));
+            rights.accounts.extend(heading.map(|account| (account.to_owned(), Vec::new())));
             let Some(row) = line.strip_prefix("| ").and_then(|row| row.strip_suffix(" |")) else { continue };
             let cells: Vec<_> = row.split(" | ").map(str::trim).collect();
             ensure!(cells.iter().all(|cell| !cell.is_empty()), "a cell is empty: {line}");
             match cells[..] {
                 ["verbs" | "cluster role" | "---", ..] => {}
-                [role, _why] => list.roles.push(role.to_owned()),
+                [role, _why] => rights.roles.push(role.to_owned()),
                 [verbs, resource, group, place, name, _why] => {
-                    let (_, rights) = list.accounts.last_mut().context("a right of nobody")?;
-                    rights.push(right(verbs, resource, group, place, name));
+                    let (_, own) = rights.accounts.last_mut().context("a right without a service account")?;
+                    own.push(right(verbs, resource, group, place, name));
                 }
                 _ => anyhow::bail!("a row of {} cells: {line}", cells.len()),
             }
         }
-        ensure!(list.accounts.iter().all(|(_, rights)| !rights.is_empty()), "an account without rights");
-        Ok(list)
+        ensure!(rights.accounts.iter().all(|(_, own)| !own.is_empty()), "a service account without rights");
+        Ok(rights)
     }
 
-    /// The same of the importer alone, and of one that serves these namespaces alone.
+    /// The rights of an importer that is confined to these namespaces.
     pub fn confined(mut self, namespaces: &[&str]) -> Self {
         self.accounts.retain(|(account, _)| account == "importer");
         for (_, rights) in &mut self.accounts {
-            let everywhere: Vec<_> = rights.extract_if(.., |(namespace, _)| namespace.is_none()).collect();
+            let cluster_wide: Vec<_> = rights.extract_if(.., |(namespace, _)| namespace.is_none()).collect();
             for namespace in namespaces.iter().chain(&[SYSTEM_NAMESPACE]) {
-                let there = |(_, rule): &(_, PolicyRule)| (Some((*namespace).to_owned()), rule.clone());
-                rights.extend(everywhere.iter().map(there));
+                let in_namespace =
+                    |(_, rule): &(_, PolicyRule)| (Some((*namespace).to_owned()), rule.clone());
+                rights.extend(cluster_wide.iter().map(in_namespace));
             }
         }
         self
     }
 
-    /// Reads from the cluster what the list names cluster roles for.
-    pub async fn ask_for_roles(&mut self, client: &Client) -> anyhow::Result<()> {
+    /// Reads the rules of the documented cluster roles from the cluster.
+    pub async fn read_roles(&mut self, client: &Client) -> anyhow::Result<()> {
         let roles = Api::<ClusterRole>::all(client.clone());
         for role in &self.roles {
-            self.of_all.extend(roles.get(role).await?.rules.unwrap_or_default());
+            self.role_rules.extend(roles.get(role).await?.rules.unwrap_or_default());
         }
         Ok(())
     }
@@ -70,24 +71,24 @@ impl List {
         self.accounts.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The names that an account has rights of.
+    /// The object names in an account's rights.
     pub fn names(&self, account: &str) -> impl Iterator<Item = &str> {
         let rules = self.rights(account).map(|(_, rule)| rule);
         rules.flat_map(|rule| rule.resource_names.iter().flatten()).map(String::as_str)
     }
 
-    /// The non-resource URLs that there are rights for.
+    /// The non-resource URLs of the cluster roles.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.of_all.iter().flat_map(|rule| rule.non_resource_urls.iter().flatten()).map(String::as_str)
+        self.role_rules.iter().flat_map(|rule| rule.non_resource_urls.iter().flatten()).map(String::as_str)
     }
 
-    /// Whether it has this right.
+    /// Whether the documented rights allow this.
     pub fn allows(&self, question: &Question<'_>) -> bool {
         let own = self.rights(question.account).any(|(namespace, rule)| {
-            let there = namespace.as_ref().is_none_or(|namespace| question.is_in(namespace));
-            there && allows(rule, question)
+            let applies = namespace.as_ref().is_none_or(|namespace| question.is_in(namespace));
+            applies && allows(rule, question)
         });
-        own || self.of_all.iter().any(|rule| allows(rule, question))
+        own || self.role_rules.iter().any(|rule| allows(rule, question))
     }
 
     fn rights(&self, account: &str) -> impl Iterator<Item = &(Namespace, PolicyRule)> {
@@ -108,7 +109,7 @@ fn right(verbs: &str, resource: &str, group: &str, place: &str, name: &str) -> (
     (unless("cluster-wide", place), rule)
 }
 
-/// As RBAC decides it (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/>).
+/// Whether a rule allows it, as RBAC decides (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/>).
 fn allows(rule: &PolicyRule, question: &Question<'_>) -> bool {
     let has =
         |list: &Option<Vec<String>>, value: &str| list.iter().flatten().any(|one| one == "*" || one == value);
@@ -121,9 +122,9 @@ fn allows(rule: &PolicyRule, question: &Question<'_>) -> bool {
         What::Resource { group, resource, name, .. } => {
             let names = rule.resource_names.as_deref().unwrap_or_default();
             let named = names.is_empty() || name.is_some_and(|name| names.iter().any(|one| one == name));
-            let of_any =
+            let any_with_subresource =
                 resource.split_once('/').is_some_and(|(_, sub)| has(&rule.resources, &format!("*/{sub}")));
-            named && has(&rule.api_groups, group) && (has(&rule.resources, resource) || of_any)
+            named && has(&rule.api_groups, group) && (has(&rule.resources, resource) || any_with_subresource)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From nothing to pods that call the source; and what happens to pods that can't.
+//! Pods that use imports, and pods that can't.
 
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::Pod;
@@ -6,27 +6,31 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{IMPORT_NAME, KUBECONFIG_ENV, MOUNT_ROOT, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    Imports, Installed, Node, READY, TOOLS, eventually, eventually_within, images, kubeconfig_at, link_with,
-    pod, pod_lister_import, takes_pods, tokens, unsaid,
+    Imports, Installation, Node, READY_TIMEOUT, TOOLS_IMAGE, apply_link, ensure_no_tokens_in, eventually,
+    eventually_within, images, kubeconfig_with_server, pod_lister_import, restricted_pod, stored_tokens,
+    wait_for_default_service_account,
 };
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_act_in_the_source() -> anyhow::Result<()> {
-    let Some(installed) = Installed::start(Node::builder("c1")).await? else { return Ok(()) };
-    at_rest(&installed).await?;
-    lists_with_the_client_crate(&installed).await?;
-    kubectl_needs_to_know_nothing(&installed).await?;
-    a_source_may_have_a_name(&installed).await?;
-    nothing_happens_where_nobody_asked(&installed).await?;
-    a_pod_waits_for_its_import(&installed).await?;
-    // Neither by ours, nor by those who use them.
+async fn pods_use_imports() -> anyhow::Result<()> {
+    let Some(installed) = Installation::start(Node::builder("c1")).await? else { return Ok(()) };
+    system_pods_run_without_restarts(&installed).await?;
+    client_crate_lists_pods(&installed).await?;
+    kubectl_needs_no_configuration(&installed).await?;
+    server_name_is_resolved_by_cluster_dns(&installed).await?;
+    annotation_has_no_effect_without_label(&installed).await?;
+    pod_waits_for_the_secret_of_its_import(&installed).await?;
+    // Logs of our pods and of consumers.
     let logs = installed.node.pod_logs()?.into_iter().filter(|(_, log)| !log.is_empty());
-    unsaid(&tokens(&installed.node).await?, logs.map(|(path, log)| (path.display().to_string(), log)))
+    ensure_no_tokens_in(
+        &stored_tokens(&installed.node).await?,
+        logs.map(|(path, log)| (path.display().to_string(), log)),
+    )
 }
 
-/// The system namespace enforces the restricted standard, and both were let in.
-async fn at_rest(installed: &Installed) -> anyhow::Result<()> {
+/// The system namespace enforces the restricted pod security standard, and admits our pods.
+async fn system_pods_run_without_restarts(installed: &Installation) -> anyhow::Result<()> {
     let pods = Api::<Pod>::namespaced(installed.node.client(), SYSTEM_NAMESPACE);
     let restarts: Vec<_> = pods
         .list(&ListParams::default())
@@ -41,19 +45,19 @@ async fn at_rest(installed: &Installed) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn lists_with_the_client_crate(installed: &Installed) -> anyhow::Result<()> {
-    let imports = installed.namespace("shop").await?;
-    installed.import(&imports, "shop").await?;
+async fn client_crate_lists_pods(installed: &Installation) -> anyhow::Result<()> {
+    let imports = installed.create_namespace("shop").await?;
+    installed.create_import(&imports, "shop").await?;
     installed.deploy_listers("shop").await?;
-    installed.available("shop", "lister").await?;
+    installed.wait_for_rollout("shop", "lister").await?;
     let server = format!("{}/", installed.source.server());
     eventually("both pods have listed the source's pods", async || {
-        let listers = installed.listers("shop")?;
+        let listers = installed.lister_logs("shop")?;
         ensure!(
-            listers.len() == 2 && listers.iter().all(|lister| lister.listed.contains(&server)),
+            listers.len() == 2 && listers.iter().all(|lister| lister.servers.contains(&server)),
             "{listers:?}"
         );
-        ensure!(listers.iter().all(|lister| lister.failed.is_empty()), "{listers:?}");
+        ensure!(listers.iter().all(|lister| lister.errors.is_empty()), "{listers:?}");
         Ok(())
     })
     .await;
@@ -62,16 +66,16 @@ async fn lists_with_the_client_crate(installed: &Installed) -> anyhow::Result<()
     Ok(())
 }
 
-async fn kubectl_needs_to_know_nothing(installed: &Installed) -> anyhow::Result<()> {
+async fn kubectl_needs_no_configuration(installed: &Installation) -> anyhow::Result<()> {
     let annotations = json!({ IMPORT_NAME: "c2-pod-lister", KUBECONFIG_ENV: "true" });
     create(installed, "shop", "kubectl", annotations, &["kubectl", "get", "pods", "--output=name"]).await?;
-    let said = finished(installed, "shop", "kubectl").await?;
-    ensure!(said == "pod/nginx\n", "{said}");
+    let output = output_of(installed, "shop", "kubectl").await?;
+    ensure!(output == "pod/nginx\n", "{output}");
     Ok(())
 }
 
-/// A link whose server is a name that only pods can resolve, by the cluster's own DNS.
-async fn a_source_may_have_a_name(installed: &Installed) -> anyhow::Result<()> {
+/// A link whose server is a DNS name that only the cluster's DNS resolves.
+async fn server_name_is_resolved_by_cluster_dns(installed: &Installation) -> anyhow::Result<()> {
     let (node, source) = (&installed.node, &installed.source);
     let service = json!({
         "apiVersion": "v1",
@@ -86,7 +90,7 @@ async fn a_source_may_have_a_name(installed: &Installed) -> anyhow::Result<()> {
             "name": "source", "namespace": "default", "labels": { "kubernetes.io/service-name": "source" },
         },
         "addressType": "IPv4",
-        "endpoints": [{ "addresses": [node.host().to_string()] }],
+        "endpoints": [{ "addresses": [node.host_address().to_string()] }],
         "ports": [{ "port": source.port() }],
     });
     let file = node.dir().join("service.json");
@@ -94,15 +98,16 @@ async fn a_source_may_have_a_name(installed: &Installed) -> anyhow::Result<()> {
     std::fs::write(&file, list.to_string())?;
     node.kubectl(["apply", "-f", &file.display().to_string()]).await?;
     let server = format!("https://source.default.svc.cluster.local:{}", source.port());
-    let mut kubeconfig = kubeconfig_at(source.kubeconfig_value(), &server);
+    let mut kubeconfig = kubeconfig_with_server(source.kubeconfig_value(), &server);
     for cluster in kubeconfig.clusters.iter_mut().filter_map(|cluster| cluster.cluster.as_mut()) {
         cluster.tls_server_name = Some("localhost".to_owned());
     }
-    link_with(node, "named", &kubeconfig).await?;
+    apply_link(node, "named", &kubeconfig).await?;
 
     let imports = Imports::of(node.client(), "shop");
     imports.create(&pod_lister_import("named", "named", "shop")).await?;
-    eventually("the import of a source with a name is ready", async || imports.ready("named").await).await;
+    eventually("the import of a source with a DNS name is ready", async || imports.ready("named").await)
+        .await;
     let annotations = json!({ IMPORT_NAME: "named" });
     let config = format!("--kubeconfig={MOUNT_ROOT}/named/config");
     create(
@@ -113,32 +118,32 @@ async fn a_source_may_have_a_name(installed: &Installed) -> anyhow::Result<()> {
         &["kubectl", &config, "get", "pods", "-o", "name"],
     )
     .await?;
-    let said = finished(installed, "shop", "named").await?;
-    ensure!(said == "pod/nginx\n", "{said}");
+    let output = output_of(installed, "shop", "named").await?;
+    ensure!(output == "pod/nginx\n", "{output}");
 
     let image = &images().await?.list_remote_pods.name;
     create_from(installed, "shop", "rust", image, annotations, &["named"]).await?;
-    let said = finished(installed, "shop", "rust").await?;
-    ensure!(said.contains(&format!("of {server}/")), "{said}");
+    let output = output_of(installed, "shop", "rust").await?;
+    ensure!(output.contains(&format!("of {server}/")), "{output}");
     Ok(())
 }
 
-/// In a namespace without the label, the annotation is an annotation.
-async fn nothing_happens_where_nobody_asked(installed: &Installed) -> anyhow::Result<()> {
+/// In a namespace without the label, the webhook ignores the annotation.
+async fn annotation_has_no_effect_without_label(installed: &Installation) -> anyhow::Result<()> {
     installed.node.kubectl(["create", "namespace", "aside"]).await?;
-    takes_pods(&installed.node, "aside").await;
+    wait_for_default_service_account(&installed.node, "aside").await;
     let annotations = json!({ IMPORT_NAME: "no-such-import" });
     create(installed, "aside", "aside", annotations, &["ls", "/"]).await?;
-    let said = finished(installed, "aside", "aside").await?;
-    // There is a /var only where something is mounted below it: the service account is.
+    let output = output_of(installed, "aside", "aside").await?;
+    // The output lists the root folder; mounts of Secrets would be in the pod's spec.
     let pod = Api::<Pod>::namespaced(installed.node.client(), "aside").get("aside").await?;
     let volumes = serde_json::to_string(&pod.spec.map(|spec| spec.volumes))?;
-    ensure!(said.contains("bin") && !volumes.contains("secretName"), "{said}{volumes}");
+    ensure!(output.contains("bin") && !volumes.contains("secretName"), "{output}{volumes}");
     Ok(())
 }
 
-/// An import that does not exist is a refusal, one without a token is a wait.
-async fn a_pod_waits_for_its_import(installed: &Installed) -> anyhow::Result<()> {
+/// A pod is refused if its import does not exist. If the import has no token yet, the pod waits.
+async fn pod_waits_for_the_secret_of_its_import(installed: &Installation) -> anyhow::Result<()> {
     let annotations = json!({ IMPORT_NAME: "late" });
     let args = ["cat", &format!("{MOUNT_ROOT}/late/namespace")];
     let refused = create(installed, "shop", "early", annotations.clone(), &args).await;
@@ -150,38 +155,38 @@ async fn a_pod_waits_for_its_import(installed: &Installed) -> anyhow::Result<()>
     import.spec.name = "comes-later".to_owned();
     imports.create(&import).await?;
     create(installed, "shop", "early", annotations, &args).await?;
-    eventually("the kubelet misses the Secret", async || {
+    eventually("the kubelet reports the missing Secret", async || {
         let events = installed.node.kubectl(["-n", "shop", "get", "events", "-o", "json"]).await?;
         ensure!(events.contains("secret \\\"late-token\\\" not found"), "{events}");
         Ok(())
     })
     .await;
     installed.source.kubectl(["-n", "shop", "create", "serviceaccount", "comes-later"]).await?;
-    let said = finished(installed, "shop", "early").await?;
-    ensure!(said == "shop", "{said}");
+    let output = output_of(installed, "shop", "early").await?;
+    ensure!(output == "shop", "{output}");
     Ok(())
 }
 
-/// Runs a command in a pod of the tools' image.
+/// Creates a pod of the tools image that runs a command.
 async fn create(
-    installed: &Installed,
+    installed: &Installation,
     namespace: &str,
     name: &str,
     annotations: Value,
     args: &[&str],
 ) -> kube::Result<Pod> {
-    create_from(installed, namespace, name, TOOLS, annotations, args).await
+    create_from(installed, namespace, name, TOOLS_IMAGE, annotations, args).await
 }
 
 async fn create_from(
-    installed: &Installed,
+    installed: &Installation,
     namespace: &str,
     name: &str,
     image: &str,
     annotations: Value,
     args: &[&str],
 ) -> kube::Result<Pod> {
-    let mut pod = pod(image, annotations, args);
+    let mut pod = restricted_pod(image, annotations, args);
     pod["metadata"]["name"] = name.into();
     pod["spec"]["restartPolicy"] = "Never".into();
     let pods = Api::<Pod>::namespaced(installed.node.client(), namespace);
@@ -189,10 +194,10 @@ async fn create_from(
     pods.create(&PostParams::default(), &pod).await
 }
 
-/// What a pod wrote, once it has ended well.
-async fn finished(installed: &Installed, namespace: &str, name: &str) -> anyhow::Result<String> {
+/// Waits until a pod has succeeded, and returns its log.
+async fn output_of(installed: &Installation, namespace: &str, name: &str) -> anyhow::Result<String> {
     let pods = Api::<Pod>::namespaced(installed.node.client(), namespace);
-    eventually_within(READY, format!("pod {namespace}/{name} has ended well"), async || {
+    eventually_within(READY_TIMEOUT, format!("pod {namespace}/{name} has succeeded"), async || {
         let pod = pods.get(name).await?;
         let status = pod.status.unwrap_or_default();
         ensure!(

@@ -1,4 +1,4 @@
-//! Whether a token was said where it may be read by others.
+//! Searches output, logs and objects for tokens.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use mcsa_client::contract::IMPORT_NAME;
 
 use crate::cluster::Cluster;
 
-/// The tokens of all imports and links of a target, now.
-pub async fn tokens(target: &Cluster) -> anyhow::Result<BTreeSet<String>> {
+/// The current tokens of all imports and links of a target.
+pub async fn stored_tokens(target: &Cluster) -> anyhow::Result<BTreeSet<String>> {
     let secrets = Api::<Secret>::all(target.client());
     let secrets = secrets.list(&ListParams::default().labels(IMPORT_NAME)).await?;
     let token = |secret: Secret| secret.data?.remove("token");
@@ -20,30 +20,29 @@ pub async fn tokens(target: &Cluster) -> anyhow::Result<BTreeSet<String>> {
     tokens.map(|token| Ok(String::from_utf8(token?.0)?)).collect()
 }
 
-/// Makes sure that no text, each with what it is, has one of the tokens in any form.
-pub fn unsaid(
+/// Fails if one of the texts contains one of the tokens in any form. Each text has a description for the error.
+pub fn ensure_no_tokens_in(
     tokens: &BTreeSet<String>,
     texts: impl IntoIterator<Item = (String, String)>,
 ) -> anyhow::Result<()> {
     let forms = tokens.iter().map(|token| forms(token)).collect::<Result<Vec<_>, _>>()?.concat();
     for (what, mut text) in texts {
-        ensure!(!text.is_empty(), "{what}: nothing to look at");
+        ensure!(!text.is_empty(), "{what} is empty, so there is nothing to search");
         text.retain(|character| !character.is_whitespace());
-        ensure!(!forms.iter().any(|form| text.contains(form)), "a token stands in {what}");
+        ensure!(!forms.iter().any(|form| text.contains(form)), "{what} contains a token");
     }
     Ok(())
 }
 
-/// All forms in which a token may stand in a text without spaces: as it is, in a larger text that was
-/// encoded as base64, as in a printed Secret, and as bytes, as in a Secret that was printed for
-/// debugging. Only the signature is looked for, which is what an attacker can't guess.
+/// All forms of a token in a text without spaces: plain, as part of base64 data (as in a printed Secret), and as a list
+/// of bytes (as in the `Debug` output of a Secret). Only the signature is secret, so only that is searched for.
 fn forms(token: &str) -> anyhow::Result<Vec<String>> {
     let (_, signature) = token.rsplit_once('.').context("a token without a signature")?;
     ensure!(signature.len() > 100, "a signature of {} characters", signature.len());
     let bytes: Vec<_> = signature.bytes().map(|byte| byte.to_string()).collect();
     let encoded = (0..3).map(|before| {
         let encoded = BASE64_STANDARD_NO_PAD.encode(" ".repeat(before) + signature);
-        // The first and last characters depend on the neighbours, too.
+        // The first and last characters depend on adjacent bytes, too.
         encoded[4..encoded.len() - 4].to_owned()
     });
     Ok(encoded.chain([signature.to_owned(), bytes.join(",")]).collect())
@@ -56,7 +55,7 @@ mod tests {
     use k8s_openapi::ByteString;
 
     #[test]
-    fn a_token_is_found_in_any_form() -> anyhow::Result<()> {
+    fn tokens_are_found_in_any_form() -> anyhow::Result<()> {
         let token = format!("header.claims.{}", "Signature-0123_".repeat(20));
         let forms = forms(&token)?;
         for before in ["", "1", "12", "123"] {

@@ -1,5 +1,4 @@
-//! What most end-to-end tests begin with: a service account in the source, an import of it in the
-//! target, and the mount that a kubelet would make of its Secret.
+//! Fixtures of end-to-end tests: runs of `kubemcsa`, a service account to import, imports, and mounts of Secrets.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,44 +13,44 @@ use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
 use crate::cluster::Cluster;
 use crate::eventually::eventually;
-use crate::merged_kubeconfig::merged_kubeconfig;
+use crate::merged_kubeconfig::write_merged_kubeconfig;
 use crate::programs::program;
 
-/// A run of `kubemcsa` that has ended.
+/// A completed run of `kubemcsa`.
 #[derive(Clone, Debug)]
-pub struct Run {
-    /// The kubeconfig that it used.
+pub struct KubemcsaRun {
+    /// The kubeconfig of the run.
     kubeconfig: PathBuf,
-    /// Its arguments, joined by spaces.
+    /// The arguments, joined by spaces.
     pub args: String,
-    /// What it wrote to stdout and stderr; of an export only stderr, as its stdout is a credential.
-    pub said: String,
+    /// Stdout and stderr. Without the stdout of an export, which is a credential.
+    pub output: String,
 }
 
-static RUNS: Mutex<Vec<Run>> = Mutex::new(Vec::new());
+static RUNS: Mutex<Vec<KubemcsaRun>> = Mutex::new(Vec::new());
 
-/// Runs `kubemcsa` with `KUBECONFIG` set, and gives all that it said.
+/// Runs `kubemcsa` with `KUBECONFIG` set, and returns its output.
 pub fn kubemcsa<'a>(kubeconfig: &Path, args: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Output> {
     let args: Vec<_> = args.into_iter().collect();
     let mut command = Command::new(program("kubemcsa")?);
     let output = command.env("KUBECONFIG", kubeconfig).env("RUST_LOG", "trace").args(&args).output()?;
     let stdout = if args.first() == Some(&"export") { &[] } else { &output.stdout[..] };
-    let said = String::from_utf8_lossy(&[stdout, &output.stderr].concat()).into_owned();
-    RUNS.lock().unwrap_or_else(PoisonError::into_inner).push(Run {
+    let text = String::from_utf8_lossy(&[stdout, &output.stderr].concat()).into_owned();
+    RUNS.lock().unwrap_or_else(PoisonError::into_inner).push(KubemcsaRun {
         kubeconfig: kubeconfig.to_owned(),
         args: args.join(" "),
-        said,
+        output: text,
     });
     Ok(output)
 }
 
-/// The runs of [`kubemcsa`] with this kubeconfig so far.
-pub fn kubemcsa_runs(kubeconfig: &Path) -> Vec<Run> {
+/// The runs of [`kubemcsa`] with this kubeconfig.
+pub fn kubemcsa_runs(kubeconfig: &Path) -> Vec<KubemcsaRun> {
     let runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
     runs.iter().filter(|run| run.kubeconfig == kubeconfig).cloned().collect()
 }
 
-/// Runs `kubemcsa`, which has to succeed, and gives its stdout.
+/// Runs `kubemcsa`, and returns its stdout. Fails if the exit code is not 0.
 pub fn kubemcsa_ok<'a>(kubeconfig: &Path, args: impl IntoIterator<Item = &'a str>) -> anyhow::Result<String> {
     let output = kubemcsa(kubeconfig, args)?;
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -59,25 +58,23 @@ pub fn kubemcsa_ok<'a>(kubeconfig: &Path, args: impl IntoIterator<Item = &'a str
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Installs into `target`, and links it to `source`. Returns a kubeconfig with both, which goes with
-/// the target.
+/// Installs into `target`, and links it to `source`. Returns a kubeconfig with both, which is removed with the target.
 pub fn install_and_link(target: &Cluster, source: &Cluster) -> anyhow::Result<PathBuf> {
     let kubeconfig = target.dir().join("kubeconfig-of-both");
-    merged_kubeconfig(&[target, source], &kubeconfig)?;
+    write_merged_kubeconfig(&[target, source], &kubeconfig)?;
     kubemcsa_ok(&kubeconfig, ["install", "--context", target.name(), "--no-wait"])?;
     bootstrap(&kubeconfig, target, source)?;
     Ok(kubeconfig)
 }
 
-/// Links `target` to `source`, or mends the link.
+/// Links `target` to `source`, or repairs the link.
 pub fn bootstrap(kubeconfig: &Path, target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
     let args = ["bootstrap", "--target-context", target.name(), "--source-context", source.name()];
     kubemcsa_ok(kubeconfig, args).map(drop)
 }
 
-/// Makes, in `source`, the namespace and in it the service account `pod-lister`, which may list pods
-/// there and do nothing else.
-pub async fn pod_lister(source: &Cluster, namespace: &str) -> anyhow::Result<()> {
+/// Creates the namespace in `source`, with the service account `pod-lister`, which may only list pods in it.
+pub async fn create_pod_lister(source: &Cluster, namespace: &str) -> anyhow::Result<()> {
     source.kubectl(["create", "namespace", namespace]).await?;
     let common = ["-n", namespace, "create"];
     for object in [
@@ -95,7 +92,7 @@ pub async fn pod_lister(source: &Cluster, namespace: &str) -> anyhow::Result<()>
     Ok(())
 }
 
-/// An import of the service account `pod-lister` of a namespace of `cluster`.
+/// An import of the service account `pod-lister` in a namespace of `cluster`.
 pub fn pod_lister_import(name: &str, cluster: &str, namespace: &str) -> ServiceAccountImport {
     let spec = ServiceAccountImportSpec {
         cluster_name: cluster.into(),
@@ -107,15 +104,15 @@ pub fn pod_lister_import(name: &str, cluster: &str, namespace: &str) -> ServiceA
     ServiceAccountImport::new(name, spec)
 }
 
-/// Waits until a namespace takes pods, which its default service account is needed for.
-pub async fn takes_pods(cluster: &Cluster, namespace: &str) {
-    eventually(format!("{namespace} takes pods"), async || {
+/// Waits until pods can be created in a namespace, which needs the default service account.
+pub async fn wait_for_default_service_account(cluster: &Cluster, namespace: &str) {
+    eventually(format!("the default service account of {namespace} exists"), async || {
         cluster.kubectl(["-n", namespace, "get", "serviceaccount", "default"]).await
     })
     .await;
 }
 
-/// The imports of one namespace of the target, and their Secrets.
+/// The imports of a namespace of the target, and their Secrets.
 #[derive(Clone)]
 pub struct Imports {
     /// The imports.
@@ -125,18 +122,18 @@ pub struct Imports {
 }
 
 impl Imports {
-    /// Those of `namespace`.
+    /// The imports of `namespace`.
     pub fn of(client: Client, namespace: &str) -> Self {
         Self { api: Api::namespaced(client.clone(), namespace), secrets: Api::namespaced(client, namespace) }
     }
 
-    /// Declares an import.
+    /// Creates an import.
     pub async fn create(&self, import: &ServiceAccountImport) -> anyhow::Result<ServiceAccountImport> {
         Ok(self.api.create(&PostParams::default(), import).await?)
     }
 
-    /// The import, if the condition has that status (and reason, where one is given), about the
-    /// generation that the import now has; otherwise how it is.
+    /// The import, if the condition has this status (and reason, if one is given) for the current generation. The error
+    /// has the actual conditions.
     pub async fn condition(
         &self,
         name: &str,
@@ -172,8 +169,8 @@ impl Imports {
     }
 }
 
-/// Mounts values the way a kubelet does: files that are links into a folder `..data`, which is itself
-/// a link, swapped at once when the values change. Returns the mount.
+/// Mounts values as a kubelet does: files are links into `..data`, a link that is replaced atomically when the values
+/// change. Returns the mount's folder.
 pub fn mount(root: &Path, import: &str, values: &BTreeMap<String, String>) -> anyhow::Result<PathBuf> {
     let folder = root.join(import);
     std::fs::create_dir_all(&folder)?;

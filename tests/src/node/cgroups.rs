@@ -6,62 +6,50 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::note;
+use crate::print_uncaptured;
 
-const TRIES: u32 = 60;
+const ATTEMPTS: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A control group in each hierarchy of this machine, for all pods of a node.
+/// The control groups that contain all pods of a node, one in each hierarchy of this machine.
 #[derive(Debug)]
-pub(crate) struct Groups {
+pub(crate) struct Cgroups {
     name: String,
 }
 
-impl Groups {
-    /// `number` is that of the node's network.
-    pub(crate) fn make(number: u8) -> anyhow::Result<Self> {
-        let groups = Self { name: name(number) };
-        for folder in folders(&groups.name) {
+impl Cgroups {
+    /// `number`: of the node's network.
+    pub(crate) fn create(number: u8) -> anyhow::Result<Self> {
+        let cgroups = Self { name: name(number) };
+        for folder in folders(&cgroups.name) {
             fs::create_dir_all(&folder)
-                .with_context(|| format!("making the control group {}", folder.display()))?;
-            prefer(&folder)?;
+                .with_context(|| format!("creating the control group {}", folder.display()))?;
         }
-        Ok(groups)
+        Ok(cgroups)
     }
 
-    /// As the kubelet calls it.
+    /// The path that the kubelet uses.
     pub(crate) fn path(&self) -> String {
         format!("/{}", self.name)
     }
 }
 
-impl Drop for Groups {
-    /// Those who were killed are in them for a moment more.
+impl Drop for Cgroups {
+    /// Retries, because killed processes stay in their control group for a moment.
     fn drop(&mut self) {
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             remove_all(&self.name);
             if !folders(&self.name).iter().any(|folder| folder.exists()) {
                 return;
             }
             std::thread::sleep(PAUSE);
         }
-        note(format_args!("the control groups {} are still there", self.path()));
+        print_uncaptured(format_args!("can't remove the control groups {}", self.path()));
     }
 }
 
-/// Gives pods more CPU time than compilers and other tests of this machine, which would let their probes time out.
-fn prefer(folder: &Path) -> anyhow::Result<()> {
-    for (file, weight) in [("cpu.weight", "1600"), ("cpu.shares", "16384")] {
-        let path = folder.join(file);
-        if path.exists() {
-            fs::write(&path, weight).with_context(|| format!("writing {}", path.display()))?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes what a node of this number left, that was killed.
-pub(crate) fn sweep(number: u8) {
+/// Removes what a killed node with this number has left.
+pub(crate) fn clean_up(number: u8) {
     remove_all(&name(number));
 }
 
@@ -69,7 +57,7 @@ fn name(number: u8) -> String {
     format!("mcsa{number}")
 }
 
-/// One with version 2; several with version 1, some of which are links to others.
+/// One folder with cgroup v2; several with v1, where some hierarchies are links to others.
 fn folders(name: &str) -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     if root.join("cgroup.controllers").exists() {
@@ -84,7 +72,7 @@ fn remove_all(name: &str) {
     folders(name).iter().for_each(|folder| remove(folder));
 }
 
-/// Control groups are removed from the leaves up; what is in them can't be.
+/// Removes the folders bottom up. The files in them can't be removed.
 fn remove(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
