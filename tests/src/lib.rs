@@ -24,6 +24,8 @@
 //! | [`Daemons`] | runs importer and webhook as processes |
 //! | [`Importer`] | runs the importer in the test's process, with a clock that the test advances |
 //! | [`linked_clusters`] | starts two clusters with a link |
+//! | [`LinkedTarget`] | takes a linked target that one test hands to the next |
+//! | [`shared_source`] | a source that tests use at the same time |
 //! | [`Imports`] | creates and observes the imports and Secrets of a namespace |
 //! | [`promtool()`] | checks rules and a [`Scrape`] with Prometheus' own tool |
 //! | [`helm()`] | installs the chart |
@@ -84,10 +86,7 @@ pub use installation::{Installation, ListerLog, images, restricted_pod};
 pub use kubeconfig::{client, kubeconfig_with_server};
 pub use kubectl::kubectl;
 pub use linked_target::LinkedTarget;
-pub use links::{
-    apply_link, create_manual_link, linked_clusters, linked_clusters_with_source, tokens_minted,
-    tokens_minted_in,
-};
+pub use links::{apply_link, create_manual_link, linked_clusters, tokens_minted_in};
 pub use merged_kubeconfig::write_merged_kubeconfig;
 pub use node::{Node, NodeBuilder, READY_TIMEOUT, TOOLS_IMAGE};
 pub use pool::Pool;

@@ -11,16 +11,11 @@ use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::fixtures::kubemcsa_ok;
-use crate::start::ClusterBuilder;
 
 /// A target `c1` with an installation, a source `c2`, and a manual link. Both write audit logs.
 pub async fn linked_clusters() -> anyhow::Result<(Cluster, Cluster)> {
-    linked_clusters_with_source(Cluster::builder("c2")).await
-}
-
-/// [`linked_clusters`] with a custom source.
-pub async fn linked_clusters_with_source(source: ClusterBuilder) -> anyhow::Result<(Cluster, Cluster)> {
-    let (target, source) = try_join!(Cluster::builder("c1").audit_log().start(), source.audit_log().start())?;
+    let start = |name| Cluster::builder(name).audit_log().start();
+    let (target, source) = try_join!(start("c1"), start("c2"))?;
     kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
     create_manual_link(&target, &source).await?;
     Ok((target, source))
@@ -45,22 +40,13 @@ pub async fn apply_link(target: &Cluster, name: &str, kubeconfig: &Kubeconfig) -
     Ok(())
 }
 
-/// The number of tokens that a source has minted, except for its own controllers.
-pub fn tokens_minted(source: &Cluster) -> anyhow::Result<usize> {
-    count_tokens(source, |_| true)
-}
-
 /// The number of tokens that a source has minted for service accounts of a namespace.
 pub fn tokens_minted_in(source: &Cluster, namespace: &str) -> anyhow::Result<usize> {
-    count_tokens(source, |other| other == namespace)
-}
-
-fn count_tokens(source: &Cluster, is_counted: impl Fn(&str) -> bool) -> anyhow::Result<usize> {
     let minted = source.audit_events()?.into_iter().filter(|event| {
         let object = event.object_ref.as_ref().filter(|object| object.subresource == "token");
         event.stage == "ResponseComplete"
             && event.response_status.as_ref().is_some_and(|status| status.code == 201)
-            && object.is_some_and(|object| object.resource == "serviceaccounts" && is_counted(&object.namespace))
+            && object.is_some_and(|object| object.resource == "serviceaccounts" && object.namespace == namespace)
             // The controller manager's controllers request tokens, too.
             && !event.user.username.starts_with("system:kube-controller")
     });

@@ -54,7 +54,7 @@ async fn importer_terminated_amid_three_hundred_imports_leaves_no_half_written_s
 
     proxy.set(Fault::Pass);
     drop(daemons);
-    let _daemons = Daemons::start(&target, target.dir(), "info").await?;
+    let _servants = Daemons::start(&target, target.dir(), "info").await?;
     eventually_within(Duration::from_secs(60), "all are ready", async || {
         let ready = ready(&imports).await?;
         ensure!(ready == IMPORTS, "{ready} are");
