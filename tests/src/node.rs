@@ -9,7 +9,7 @@ mod command;
 mod images;
 mod machine;
 mod network;
-mod programs;
+pub(crate) mod programs;
 mod services;
 
 use std::fs::File;
@@ -32,7 +32,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::images::TOOLS_IMAGE;
 pub(crate) use self::network::Network;
-pub(crate) use self::programs::programs;
 
 use self::cgroups::Cgroups;
 use self::command::output;
@@ -117,7 +116,7 @@ impl NodeBuilder {
     }
 
     async fn boot(self) -> anyhow::Result<Node> {
-        let programs = programs().await?;
+        let programs = programs::programs().await?;
         let slot = SLOTS.acquire().await?;
         let started = Timestamp::now();
         let folder = Folder::create(&format!("{}-node", self.name))?;

@@ -1,6 +1,7 @@
 //! Builds programs and images before tests start.
 
-use crate::node::{Node, programs};
+use crate::node::Node;
+use crate::node::programs::programs;
 use crate::programs::build_once;
 use crate::{binaries, helm, images, prometheus};
 
