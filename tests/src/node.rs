@@ -1,12 +1,14 @@
 //! A cluster with a real node: kubelet, containerd, a pod network, kube-proxy and DNS.
 //!
-//! The node runs in its own Linux namespaces (`network.rs`, `machine.rs`). So it doesn't change this machine, several
+//! The node runs in its own Linux namespaces (`network.rs`, `machine.rs`). So it changes only one setting of this machine
+//! (`inotify.rs`), several
 //! nodes can run at once, and the kernel kills and unmounts everything however a test ends. If a node is killed, empty
 //! control groups and a network interface may be left; the next node removes them.
 
 mod cgroups;
 mod command;
 mod images;
+mod inotify;
 mod machine;
 mod network;
 pub(crate) mod programs;
@@ -117,6 +119,7 @@ impl NodeBuilder {
 
     async fn boot(self) -> anyhow::Result<Node> {
         let programs = programs::programs().await?;
+        inotify::raise_limit()?;
         let slot = SLOTS.acquire().await?;
         let started = Timestamp::now();
         let folder = Folder::create(&format!("{}-node", self.name))?;

@@ -34,7 +34,7 @@ pub(crate) async fn delete(deleter: &mut Deleter, others: &[DynamicObject]) -> a
         warn_not_deleted(&deleter.cluster, &namespace, &reason);
     } else if !targets.is_empty() {
         let reason =
-            format!("this cluster is also a source; it contains the known_targets of {}", targets.join(", "));
+            format!("this cluster is also a source; it contains the identities of {}", targets.join(", "));
         warn_not_deleted(&deleter.cluster, &namespace, &reason);
     } else {
         deleter.delete(&namespace).await?;
