@@ -1,9 +1,8 @@
 //! A cluster with a real node: kubelet, containerd, a pod network, kube-proxy and DNS.
 //!
-//! The node runs in its own Linux namespaces (`network.rs`, `machine.rs`). So it changes only one setting of this machine
-//! (`inotify.rs`), several
-//! nodes can run at once, and the kernel kills and unmounts everything however a test ends. If a node is killed, empty
-//! control groups and a network interface may be left; the next node removes them.
+//! The node runs in its own Linux namespaces (`network.rs`, `machine.rs`). So it changes only one setting of this
+//! machine (`inotify.rs`), several nodes can run at once, and the kernel kills and unmounts everything however a test
+//! ends. If a node is killed, empty control groups and a network interface may be left; the next node removes them.
 
 mod cgroups;
 mod command;
