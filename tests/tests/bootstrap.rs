@@ -256,10 +256,10 @@ async fn refusals_are_one_line_and_change_nothing() -> anyhow::Result<()> {
     }
     let nobody = c2.kubeconfig_of("default", "nobody").await?.display().to_string();
     let args = ["--target-context", "c1", "--source-kubeconfig", &nobody];
-    refused(&kubeconfig, &args, &["c2: ", "may not", "kube-system"])?;
+    refused(&kubeconfig, &args, &["c2: ", "cannot", "kube-system"])?;
     let nobody = c1.kubeconfig_of("default", "nobody").await?.display().to_string();
     let args = ["--target-kubeconfig", &nobody, "--source-context", "c2"];
-    refused(&kubeconfig, &args, &["c1: ", "may not", "kube-system"])?;
+    refused(&kubeconfig, &args, &["c1: ", "cannot", "kube-system"])?;
 
     let mut after = (versions(c1).await?, versions(c2).await?);
     for versions in [&mut after.0, &mut after.1] {

@@ -175,7 +175,7 @@ async fn unreadable_roles_are_reported() -> anyhow::Result<()> {
     ensure!(text.contains("service account listed/boss in c2\n"), "{text}");
     ensure!(text.contains("permissions unknown: context c2 cannot list roles"), "{text}");
     ensure!(
-        stderr.lines().all(|line| line.starts_with("c2  warning: ")) && stderr.contains("may not list"),
+        stderr.lines().all(|line| line.starts_with("c2  warning: ")) && stderr.contains("cannot list"),
         "{stderr}"
     );
     Ok(())

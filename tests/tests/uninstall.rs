@@ -228,7 +228,7 @@ async fn secrets_are_deleted_without_the_garbage_collector() -> anyhow::Result<(
 
     // Without the controller manager, the namespace is not emptied, which is reported.
     let (ok, said) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
-    ensure!(!ok && said.contains("namespace multicluster-service-account still exists after 2 s"), "{said}");
+    ensure!(!ok && said.contains("namespace/multicluster-service-account still exists after 2s"), "{said}");
     let secrets = imports.secrets.list(&Default::default()).await?.items;
     let names: Vec<_> = secrets.iter().filter_map(|secret| secret.metadata.name.as_deref()).collect();
     ensure!(names == ["theirs"], "{names:?}");
@@ -257,11 +257,11 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
     ensure!(ok && deleted(&said).iter().any(|line| line.contains("deployment")), "{said}");
     for kept in
-        ["service multicluster-service-account/webhook", "secret multicluster-service-account/webhook-tls"]
+        ["service/webhook -n multicluster-service-account", "secret/webhook-tls -n multicluster-service-account"]
     {
         ensure!(said.contains(&format!("{kept} not deleted")), "{kept}: {said}");
     }
-    ensure!(said.contains("namespace multicluster-service-account not deleted"), "{said}");
+    ensure!(said.contains("namespace/multicluster-service-account not deleted"), "{said}");
     ensure!(left(&target).await? == ["secret/webhook-tls"], "{:?}", left(&target).await?);
     for theirs in ["service/webhook", "secret/webhook-tls"] {
         target.kubectl([&system[..], &["delete", theirs]].concat()).await?;

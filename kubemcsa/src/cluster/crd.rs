@@ -31,7 +31,7 @@ pub(crate) async fn wait_until_established(cluster: &Cluster, timeout: Duration)
         }
         if Instant::now() >= deadline {
             anyhow::bail!(
-                "{}: the CRD of ServiceAccountImport is not established after {} s: {}",
+                "{}: the CRD of ServiceAccountImport is not established after {}s: {}",
                 cluster.name,
                 timeout.as_secs(),
                 conditions(&status)

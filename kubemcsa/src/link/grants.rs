@@ -129,7 +129,7 @@ impl Grants {
 
     /// The rights of `target` as sentences. `policy`: whether the source enforces the admission policy.
     pub(crate) fn sentences(&self, target: &str, policy: bool) -> Vec<String> {
-        let time = if policy { "for at most 24 hours" } else { "for any duration" };
+        let time = if policy { "for at most 24h" } else { "for any duration" };
         let mut sentences = Vec::new();
         match self {
             Self::Everything => {
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn sentences_name_each_right_and_its_limit() {
         let text = grants("everything").sentences("c1", true).join("\n");
-        assert!(text.contains("except those in kube-*") && text.contains("24 hours"), "{text}");
+        assert!(text.contains("except those in kube-*") && text.contains("24h"), "{text}");
         let text = grants("everything").sentences("c1", false).join("\n");
         assert!(text.contains("without exception") && text.contains("any duration"), "{text}");
         let text = grants("a b/x b/y").sentences("c1", true).join("\n");

@@ -44,10 +44,10 @@ impl Problem {
         let words: &[&str] = match self {
             Self::Down => &["can't", address, "is unreachable", "check that the cluster is up"],
             Self::Hanging => {
-                &["can't", address, "no response", "within 10 s", "check that the cluster is up"]
+                &["can't", address, "no response", "within 10s", "check that the cluster is up"]
             }
             Self::OtherAuthority => &["can't", address, "certificate", "configure the CA that signed it"],
-            Self::NoRights | Self::ReadOnly => &["context", "may not", "choose a context with this right"],
+            Self::NoRights | Self::ReadOnly => &["context", "cannot", "choose a context that has this permission"],
         };
         words.iter().map(ToString::to_string).collect()
     }
@@ -201,7 +201,7 @@ async fn first_bootstrap_without_rights_changes_nothing(fixture: &Fixture) -> an
     for name in ["c1", "c2"] {
         let before = fixture.state().await?;
         let kubeconfig = fixture.kubeconfig(&[(name, Problem::ReadOnly)]).await?;
-        run(kubeconfig, bootstrap.args()).await?.refused(&[name, "may not"])?;
+        run(kubeconfig, bootstrap.args()).await?.refused(&[name, "cannot"])?;
         let changed = fixture.changed(&before).await?;
         ensure!(changed.is_empty(), "with only read access to {name}, bootstrap changed {changed:?}");
     }

@@ -29,7 +29,7 @@ async fn commands_warn_of_a_source_without_admission_policies() -> anyhow::Resul
     let dry_run = succeeds(&["bootstrap", "--allow", "team-a", "--dry-run"])?;
     ensure!(dry_run.matches("has no ValidatingAdmissionPolicy").count() == 1, "{dry_run}");
     let narrow = succeeds(&["bootstrap", "--allow", "team-a"])?;
-    ensure!(narrow.contains("the link can request tokens for more than 24 hours"), "{narrow}");
+    ensure!(narrow.contains("the link can request tokens for more than 24h"), "{narrow}");
     ensure!(narrow.contains("in namespace team-a, for any duration"), "{narrow}");
     ensure!(succeeds(&["allow", "team-b"])?.contains("in namespace team-b, for any duration"));
     succeeds(&["rotate"])?;

@@ -126,7 +126,7 @@ fn forbidden(
             let patch = format!(r#"{{"spec":{{"expirationSeconds":{MAX_LIFETIME}}}}}"#);
             Advice {
                 message: format!(
-                    "links can't get tokens for more than 24 hours, but this import has expirationSeconds {}: reduce \
+                    "links can't get tokens for more than 24h, but this import has expirationSeconds {}: reduce \
                      it; {message}",
                     spec.expiration_seconds
                 ),

@@ -170,7 +170,7 @@ pub(crate) fn is_reachable(facts: &Facts, link: &ExistingLink) -> bool {
 fn no_result(facts: &Facts, import: &ServiceAccountImport, commands: &FixCommands) -> Option<Finding> {
     let CheckRequest::Sent { request, seconds } = &facts.check_request else { return None };
     let message = format!(
-        "the importer did not report within {seconds} s whether {} is reachable: it may be older than this kubemcsa, \
+        "the importer did not report within {seconds}s whether {} is reachable: it may be older than this kubemcsa, \
          or overloaded",
         import.spec.cluster_name
     );
