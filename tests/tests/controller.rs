@@ -28,13 +28,13 @@ use tokio::task::JoinSet;
 type Parents = Controller<ConfigMap>;
 
 /// A namespace in each of the two clusters that the tests share.
-struct World {
+struct Fixture {
     c1: &'static Cluster,
     c2: &'static Cluster,
     namespace: String,
 }
 
-impl World {
+impl Fixture {
     async fn new(namespace: &str) -> anyhow::Result<Self> {
         let (c1, c2) = shared_clusters().await;
         for cluster in [c1, c2] {

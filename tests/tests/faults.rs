@@ -1,4 +1,4 @@
-//! Faults in real API servers: what the import reports, that a working credential is kept, and that the import recovers.
+//! Faults in real API servers: what the import reports, that it keeps a working credential, and that it recovers.
 
 mod away;
 mod hostile;

@@ -10,4 +10,4 @@ mod registration;
 mod replicas;
 mod revoked_rights;
 mod unreachable_api_server;
-mod world;
+mod fixture;

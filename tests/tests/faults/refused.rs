@@ -113,8 +113,8 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
 
 /// Makes API Priority and Fairness reject all requests of the link, until the returned value is dropped.
 ///
-/// A priority level without seats still serves one request at a time. An admission webhook that does not answer occupies
-/// it.
+/// A priority level without seats still serves one request at a time. An admission webhook that does not respond
+/// occupies it.
 async fn throttle(source: &Cluster, link: &Kubeconfig) -> anyhow::Result<Throttle> {
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     proxy.set(Fault::Hang);
