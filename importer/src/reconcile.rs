@@ -253,7 +253,7 @@ impl Reconciler {
         }
     }
 
-    /// Records an import that waits for its source, and enqueues all that wait if the source answers.
+    /// Records an import that waits for its source, and enqueues all that wait if the source responds.
     fn enqueue_waiting(&self, import: &Import, failure: Option<&Failure>) {
         let cluster_name = &import.spec.cluster_name;
         let Some(source) = self.cache.link(cluster_name).and_then(|link| link.source.ok()) else { return };

@@ -19,7 +19,7 @@ use crate::target::{Target, parameters};
 /// and the watch will enqueue it.
 ///
 /// # Errors
-/// When the target rejects the write.
+/// If the target rejects the write.
 pub async fn report(
     target: &Target,
     cache: &Cache,

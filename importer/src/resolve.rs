@@ -46,7 +46,7 @@ impl Resolved {
 /// Finds the link and the Secret of an import.
 ///
 /// # Errors
-/// When there is no usable link, the Secret's name is taken, or the import names a link's own identity.
+/// If there is no usable link, the Secret's name is taken, or the import names a link's own identity.
 pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> {
     if import.spec.namespace == SYSTEM_NAMESPACE && !import.is_link {
         // The token would be the link's, with all its rights, in any namespace.
@@ -85,7 +85,7 @@ pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> 
 /// Checks that the import controls the Secret.
 ///
 /// # Errors
-/// When the name is taken.
+/// If the name is taken.
 pub fn ensure_owned(secret_key: &ObjectKey, secret: &SecretState, import: &Import) -> Result<(), Failure> {
     if is_owned(secret, import) {
         return Ok(());

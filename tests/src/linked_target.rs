@@ -17,8 +17,8 @@ use crate::shared_source::{shared_source, unique};
 
 static TARGETS: Pool<Cluster> = Pool::empty();
 
-/// A target `c1` with an installation but no running importer, and a link `c2` to the [`shared_source`], created without
-/// kubemcsa. Both clusters write audit logs.
+/// A target `c1` with an installation but no running importer, and a link `c2` to the [`shared_source`], created
+/// without kubemcsa. Both clusters write audit logs.
 #[derive(Debug)]
 pub struct LinkedTarget {
     /// The target, for this test only.

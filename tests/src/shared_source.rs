@@ -14,8 +14,8 @@ static SOURCE: Mutex<Option<Arc<Cluster>>> = Mutex::const_new(None);
 
 /// Starts or returns a source `c2` that tests share. It writes an audit log.
 ///
-/// Each test uses its own namespaces and target names there (see [`unique`]), and counts only requests for these. A test
-/// that stops, blocks or unlinks a source, or lists all objects in it, must start its own.
+/// Each test uses its own namespaces and target names there (see [`unique`]), and counts only requests for these. A
+/// test that stops, blocks or unlinks a source, or lists all objects in it, must start its own.
 pub async fn shared_source() -> anyhow::Result<Arc<Cluster>> {
     let mut source = SOURCE.lock().await;
     if let Some(source) = &*source {

@@ -85,7 +85,12 @@ async fn complete(mut command: Command) -> anyhow::Result<Completed> {
     let args = args.join(" ");
     let output = tokio::task::spawn_blocking(move || command.output()).await??;
     let text = |bytes| String::from_utf8(bytes);
-    Ok(Completed { args, code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
+    Ok(Completed {
+        args,
+        code: output.status.code(),
+        stdout: text(output.stdout)?,
+        stderr: text(output.stderr)?,
+    })
 }
 
 async fn run<'a>(

@@ -182,9 +182,9 @@ fn error_policy(request: &Request<ConfigMap>, _: &Failure, _: Arc<Scene>) -> Act
     request.backoff()
 }
 
-/// Waits until a member counts as silent.
-async fn silent(clusters: &Clusters, name: &str) {
-    eventually(format!("{name} is silent"), async || {
+/// Waits until a member is considered unresponsive.
+async fn wait_until_unresponsive(clusters: &Clusters, name: &str) {
+    eventually(format!("{name} is unresponsive"), async || {
         let member = clusters.get(name).context("it has left")?;
         ensure!(member.health().is_unresponsive(), "{member:?}");
         Ok(())

@@ -82,7 +82,7 @@ impl Subject<'_> {
 
     /// Ends any back-off, and waits until it is refreshed.
     async fn recovers(&self, failed: &Unharmed) {
-        self.importer.clock.turn(SignedDuration::from_mins(5));
+        self.importer.clock.advance(SignedDuration::from_mins(5));
         self.has_another(&failed.values).await;
     }
 }

@@ -132,7 +132,8 @@ async fn ways_to_cluster_admin_are_marked() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_formats_show_the_same() -> anyhow::Result<()> {
     let fixture = fixture().await?;
-    let json: Value = serde_json::from_str(&graph(&fixture.kubeconfig, &with(&["-n", HERE, "-o", "json"]))?.0)?;
+    let json: Value =
+        serde_json::from_str(&graph(&fixture.kubeconfig, &with(&["-n", HERE, "-o", "json"]))?.0)?;
     let identities = json["identities"].as_array().context("no identities")?;
     let boss = identities.iter().find(|it| it["name"] == "boss").context("no boss")?;
     ensure!(boss["admin"][0] == "do everything", "{boss}");

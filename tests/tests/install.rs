@@ -31,7 +31,10 @@ async fn kubectl_and_kubemcsa_install_the_same_objects() -> anyhow::Result<()> {
     ensure!(output.status.success(), "{stderr}");
     let objects = yaml.lines().filter(|line| line.starts_with("kind: ")).count();
     let unchanged = stderr.lines().filter(|line| line.ends_with("unchanged")).count();
-    ensure!(objects > 10 && unchanged == objects, "{unchanged} of {objects} objects are unchanged:\n{stderr}");
+    ensure!(
+        objects > 10 && unchanged == objects,
+        "{unchanged} of {objects} objects are unchanged:\n{stderr}"
+    );
 
     // Without nodes, waiting for the rollout fails with the reason.
     let output = kubemcsa(cluster.kubeconfig(), ["install", "--timeout", "1s"])?;

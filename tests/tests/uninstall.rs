@@ -40,7 +40,10 @@ fn uninstall(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<(bool, String)>
     let output = kubemcsa(kubeconfig, [&["uninstall", "--context", "c1"], args].concat())?;
     ensure!(output.stdout.is_empty(), "uninstall printed to stdout");
     let stderr = String::from_utf8(output.stderr)?;
-    ensure!(stderr.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")), "{stderr}");
+    ensure!(
+        stderr.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")),
+        "{stderr}"
+    );
     Ok((output.status.success(), stderr))
 }
 
@@ -140,7 +143,8 @@ async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyh
     let (ok, stderr) = run.await??;
     ensure!(ok && created > 0 && deleted(&stderr) == deleted(&dry_run), "{created} pods: {stderr}");
     ensure!(
-        stderr.contains("--delete-imports") && stderr.contains("kubemcsa unlink --source-only --target-name c1"),
+        stderr.contains("--delete-imports")
+            && stderr.contains("kubemcsa unlink --source-only --target-name c1"),
         "{stderr}"
     );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
@@ -171,7 +175,10 @@ async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyh
         "/c2 -n multicluster-service-account",
         "namespace/multicluster-service-account",
     ] {
-        ensure!(deleted(&stderr).iter().any(|line| line.ends_with(gone)), "{gone:?} is not reported: {stderr}");
+        ensure!(
+            deleted(&stderr).iter().any(|line| line.ends_with(gone)),
+            "{gone:?} is not reported: {stderr}"
+        );
     }
     ensure!(left_of_all(&target).await?.is_empty(), "{:?}", left_of_all(&target).await?);
     let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
@@ -228,7 +235,10 @@ async fn secrets_are_deleted_without_the_garbage_collector() -> anyhow::Result<(
 
     // Without the controller manager, the namespace is not emptied, which is reported.
     let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
-    ensure!(!ok && stderr.contains("namespace/multicluster-service-account still exists after 2s"), "{stderr}");
+    ensure!(
+        !ok && stderr.contains("namespace/multicluster-service-account still exists after 2s"),
+        "{stderr}"
+    );
     let secrets = imports.secrets.list(&Default::default()).await?.items;
     let names: Vec<_> = secrets.iter().filter_map(|secret| secret.metadata.name.as_deref()).collect();
     ensure!(names == ["theirs"], "{names:?}");
@@ -256,9 +266,10 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     target.kubectl([&system[..], &["create", "secret", "generic", "webhook-tls"]].concat()).await?;
     let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
     ensure!(ok && deleted(&stderr).iter().any(|line| line.contains("deployment")), "{stderr}");
-    for kept in
-        ["service/webhook -n multicluster-service-account", "secret/webhook-tls -n multicluster-service-account"]
-    {
+    for kept in [
+        "service/webhook -n multicluster-service-account",
+        "secret/webhook-tls -n multicluster-service-account",
+    ] {
         ensure!(stderr.contains(&format!("{kept} not deleted")), "{kept}: {stderr}");
     }
     ensure!(stderr.contains("namespace/multicluster-service-account not deleted"), "{stderr}");
@@ -366,7 +377,8 @@ async fn optional_objects_are_removed_too() -> anyhow::Result<()> {
     let (ok, stderr) = uninstall(target.kubeconfig(), &[])?;
     ensure!(ok && !stderr.contains("not deleted"), "{stderr}");
     ensure!(
-        stderr.contains("role.rbac.authorization.k8s.io/multicluster-service-account-importer -n team deleted"),
+        stderr
+            .contains("role.rbac.authorization.k8s.io/multicluster-service-account-importer -n team deleted"),
         "{stderr}"
     );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);

@@ -229,7 +229,7 @@ where
     /// objects that are being deleted.
     ///
     /// Without a finalizer, an object is deleted at once, and its children afterwards. With it, deletion waits for
-    /// unreachable members until they answer again or leave.
+    /// unreachable members until they respond again or leave.
     ///
     /// For a clean-up of your own, call [`kube::runtime::finalizer()`] in `reconcile` with [`Request::api`] and
     /// another finalizer name.

@@ -1,6 +1,6 @@
 //! Circuit breaker of a source.
 //!
-//! Without it, each import would wait ten seconds for a source that does not answer. While the breaker is
+//! Without it, each import would wait ten seconds for a source that does not respond. While the breaker is
 //! open, one probe at a time is admitted; other imports fail at once with the known failure.
 //!
 //! While it is open, only the probe's response counts: calls that started before it opened may report an outdated
@@ -76,7 +76,7 @@ impl Breaker {
     }
 
     /// Records a response, whatever its content.
-    pub fn answered(&mut self, admission: Admission) {
+    pub fn responded(&mut self, admission: Admission) {
         if admission.0 == self.epoch {
             self.close();
         }
@@ -177,7 +177,7 @@ mod tests {
         fail(&mut breaker, probe, 2);
         assert_eq!(retry_at(&mut breaker, 3), Retry::BreakerOpen(at(4)), "twice as long");
         let probe = breaker.admit(at(4)).unwrap();
-        breaker.answered(probe);
+        breaker.responded(probe);
         assert!(breaker.is_closed());
         breaker.admit(at(4)).unwrap();
     }
@@ -190,7 +190,7 @@ mod tests {
             fail(&mut breaker, *call, 0);
         }
         assert_eq!(retry_at(&mut breaker, 0), Retry::BreakerOpen(at(1)), "concurrent failures count once");
-        breaker.answered(calls[4]);
+        breaker.responded(calls[4]);
         assert_eq!(
             retry_at(&mut breaker, 0),
             Retry::BreakerOpen(at(1)),

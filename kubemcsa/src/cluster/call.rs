@@ -115,7 +115,9 @@ impl CallError {
                 "can't {doing}: the certificate of {address} is for other names: {cause}; use one of these as the host or as \
                  the TLS server name"
             ),
-            Problem::Credentials(cause) => format!("can't {doing}: can't use the credentials of {identity}: {cause}"),
+            Problem::Credentials(cause) => {
+                format!("can't {doing}: can't use the credentials of {identity}: {cause}")
+            }
             Problem::Unauthorized => format!(
                 "can't {doing}: {address} does not accept the credentials of {identity}; log in again, or choose \
                  another context"
@@ -161,7 +163,9 @@ fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
                 403 if terminating => Problem::Api {
                     code: 403,
                     reason: status.reason.clone(),
-                    message: format!("{message}; wait until the namespace is deleted, then run the command again"),
+                    message: format!(
+                        "{message}; wait until the namespace is deleted, then run the command again"
+                    ),
                 },
                 403 => Problem::Forbidden(message),
                 code => Problem::Api { code, reason: status.reason.clone(), message },

@@ -47,9 +47,7 @@ impl Authorized {
 pub(crate) fn unrestricted_tokens(grants: &Grants) -> &'static str {
     match grants {
         Grants::Everything => "tokens of kube-system, of other links, or for more than 24h",
-        Grants::Only(_) => {
-            "tokens for more than 24h, or tokens of its own that a rotation doesn't revoke"
-        }
+        Grants::Only(_) => "tokens for more than 24h, or tokens of its own that a rotation doesn't revoke",
     }
 }
 

@@ -18,7 +18,7 @@ use mcsa_tests::{
 };
 use serde_json::json;
 
-use super::{Linked, Fixture};
+use super::{Fixture, Linked};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
@@ -89,7 +89,10 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
         target.kubectl(["-n", "team", "get", "serviceaccountimport", "a"]).await
     })
     .await;
-    ensure!(fixture.links().api.get("c2").await?.resource_version() == version, "the status was written again");
+    ensure!(
+        fixture.links().api.get("c2").await?.resource_version() == version,
+        "the status was written again"
+    );
     fixture.daemons.importer.check()
 }
 
@@ -109,7 +112,7 @@ async fn skewed_clocks_and_expired_links_by_hand_are_reported() -> anyhow::Resul
         Api::<k8s_openapi::api::coordination::v1::Lease>::namespaced(target.client(), SYSTEM_NAMESPACE);
     leases.patch("importer", &PatchParams::apply("test"), &Patch::Apply(lease)).await?;
 
-    importer.clock.turn(SignedDuration::from_mins(-5));
+    importer.clock.advance(SignedDuration::from_mins(-5));
     let checked = super::check(&kubeconfig, &[])?;
     let skewed = checked.finding("ClockSkewed", "c2")?;
     let message = skewed["message"].as_str().context("message")?;

@@ -134,7 +134,8 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
         serde_json::from_str(&kubemcsa_ok(&fixture.kubeconfig, ["imports", "-o", "json"])?)?;
     ensure!(listed.as_array().is_some_and(|all| all.len() == 3), "{listed}");
 
-    let runs = mcsa_tests::kubemcsa_runs(&fixture.kubeconfig).into_iter().filter(|run| !run.output.is_empty());
+    let runs =
+        mcsa_tests::kubemcsa_runs(&fixture.kubeconfig).into_iter().filter(|run| !run.output.is_empty());
     let printed =
         runs.map(|run| (run.args, run.output)).chain([("log".into(), fixture.daemons.importer.log())]);
     ensure_no_tokens_in(&stored_tokens(target).await?, printed)

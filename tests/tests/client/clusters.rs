@@ -88,7 +88,7 @@ async fn requests_to_an_unreachable_member_fail_fast_until_it_is_back(
         let before = proxy.connections();
         let error =
             member.client().apiserver_version().await.expect_err("the member is unreachable").to_string();
-        assert!(error.contains("unresponsive: no answer within"), "{error}");
+        assert!(error.contains("unresponsive: no response within"), "{error}");
         assert_eq!(proxy.connections(), before, "a request was sent to the unreachable member");
     }
     wait_for_health(&clusters, "home", Health::is_ready).await;

@@ -43,11 +43,11 @@ impl Problem {
     fn words(self, address: &str) -> Vec<String> {
         let words: &[&str] = match self {
             Self::Down => &["can't", address, "is unreachable", "check that the cluster is up"],
-            Self::Hanging => {
-                &["can't", address, "no response", "within 10s", "check that the cluster is up"]
-            }
+            Self::Hanging => &["can't", address, "no response", "within 10s", "check that the cluster is up"],
             Self::OtherAuthority => &["can't", address, "certificate", "configure the CA that signed it"],
-            Self::NoRights | Self::ReadOnly => &["context", "cannot", "choose a context that has this permission"],
+            Self::NoRights | Self::ReadOnly => {
+                &["context", "cannot", "choose a context that has this permission"]
+            }
         };
         words.iter().map(ToString::to_string).collect()
     }

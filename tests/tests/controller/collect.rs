@@ -214,7 +214,8 @@ async fn a_cluster_that_hangs_does_not_delay_deletions_for_others() -> anyhow::R
 
     let proxy = Proxy::start(([127, 0, 0, 1], fixture.c2.port()).into()).await?;
     let hangs = mcsa_tests::client(kubeconfig_with_server(fixture.c2.kubeconfig_value(), &proxy.url()))?;
-    let clusters = Clusters::fixed([("c1", fixture.c1.client()), ("c2", fixture.c2.client()), ("hangs", hangs)]);
+    let clusters =
+        Clusters::fixed([("c1", fixture.c1.client()), ("c2", fixture.c2.client()), ("hangs", hangs)]);
     let controller = fixture
         .parents(&clusters)
         .members(|member| &**member.name() != "c2")

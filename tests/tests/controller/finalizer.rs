@@ -9,7 +9,7 @@ const FINALIZER: &str = "example.com/copies";
 
 #[rstest]
 #[case::in_a_cluster_that_refuses("finalizer", Fault::Refuse)]
-#[case::in_a_cluster_that_is_silent("finalizer-silent", Fault::Hang)]
+#[case::in_a_cluster_that_is_unresponsive("finalizer-silent", Fault::Hang)]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_waits_until_its_children_are_gone(
     #[case] namespace: &str,

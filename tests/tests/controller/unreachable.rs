@@ -1,4 +1,4 @@
-//! An unreachable cluster, beside one that answers.
+//! An unreachable cluster, beside one that responds.
 
 use mcsa_tests::{Fault, Proxy, kubeconfig_with_server};
 use rstest::rstest;
@@ -15,9 +15,9 @@ async fn behind_a_proxy(fixture: &Fixture, fault: Fault) -> anyhow::Result<(Clus
 
 #[rstest]
 #[case::that_refuses("refusal", Fault::Refuse)]
-#[case::that_is_silent("silence", Fault::Hang)]
+#[case::that_is_unresponsive("silence", Fault::Hang)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreachable_cluster_does_not_delay_others_and_is_listed_once_it_answers(
+async fn an_unreachable_cluster_does_not_delay_others_and_is_listed_once_it_responds(
     #[case] namespace: &str,
     #[case] fault: Fault,
 ) -> anyhow::Result<()> {
@@ -34,7 +34,7 @@ async fn an_unreachable_cluster_does_not_delay_others_and_is_listed_once_it_answ
 
     proxy.set(fault);
     match fault {
-        Fault::Hang => silent(&clusters, "c2").await,
+        Fault::Hang => wait_until_unresponsive(&clusters, "c2").await,
         _ => drop(running.result(&["error", "watching ConfigMap in cluster c2"]).await),
     }
     o1.create("a").await?;
@@ -60,7 +60,7 @@ async fn an_unreachable_cluster_does_not_delay_others_and_is_listed_once_it_answ
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_is_silent_at_start_is_listed_once_it_answers() -> anyhow::Result<()> {
+async fn a_cluster_that_is_unresponsive_at_start_is_listed_once_it_responds() -> anyhow::Result<()> {
     let fixture = Fixture::new("mute").await?;
     let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     let (clusters, proxy) = behind_a_proxy(&fixture, Fault::Hang).await?;
@@ -69,7 +69,7 @@ async fn a_cluster_that_is_silent_at_start_is_listed_once_it_answers() -> anyhow
     o1.create("a").await?;
     o2.create("a").await?;
     scene.started(&fixture.key("c1", "a"), 1).await;
-    silent(&clusters, "c2").await;
+    wait_until_unresponsive(&clusters, "c2").await;
     proxy.freeze_connections();
     proxy.set(Fault::Pass);
     scene.started(&fixture.key("c2", "a"), 1).await;

@@ -81,7 +81,7 @@ async fn nineteen_hanging_sources_do_not_delay_the_twentieth() -> anyhow::Result
     }
 
     proxy.set(Fault::Pass);
-    importer.clock.turn(SignedDuration::from_mins(5));
+    importer.clock.advance(SignedDuration::from_mins(5));
     for name in &stuck {
         eventually(format!("{name} is ready"), async || imports.ready(name).await).await;
     }

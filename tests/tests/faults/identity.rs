@@ -64,7 +64,7 @@ async fn another_cluster_at_the_sources_address_is_not_trusted() -> anyhow::Resu
     ensure!(message.contains("not signed by the link's CA"), "{message}");
     a.fails_unharmed("SourceNotTrusted").await?;
     proxy.replace_target(address(&source));
-    importer.clock.turn(SignedDuration::from_mins(5));
+    importer.clock.advance(SignedDuration::from_mins(5));
     subject("b").ready().await;
 
     // An authority that is added to the link, as for a rotation, is added to each Secret.

@@ -11,7 +11,11 @@ async fn only_allowed_service_accounts_can_be_imported() -> anyhow::Result<()> {
     let imports = fixture.accounts().await?;
     let stderr = fixture.refused(&["bootstrap", "--allow", "team-a", "--allow", "nowhere"])?;
     ensure!(stderr.contains("namespace nowhere does not exist"), "{stderr}");
-    ensure!(fixture.traces().await?.is_empty(), "a refusal has left something: {:?}", fixture.traces().await?);
+    ensure!(
+        fixture.traces().await?.is_empty(),
+        "a refusal has left something: {:?}",
+        fixture.traces().await?
+    );
 
     fixture.run(&["bootstrap", "--allow", "team-a"])?;
     let daemons = fixture.daemons().await?;

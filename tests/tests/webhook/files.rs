@@ -16,9 +16,9 @@ use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 
 use super::client::{call, call_with};
+use super::fixture::{Fixture, Replica};
 use super::load::Load;
 use super::manifests::{self, documents};
-use super::fixture::{Replica, Fixture};
 
 /// An authority that signs certificates for the webhook.
 struct Authority(CertifiedIssuer<'static, KeyPair>);

@@ -11,8 +11,8 @@ use mcsa_tests::{eventually, eventually_within};
 use serde_json::{Value, json};
 
 use super::client::call;
+use super::fixture::{Fixture, Replica};
 use super::load::Load;
-use super::fixture::{Replica, Fixture};
 
 /// Two replicas that serve the same certificate.
 async fn two_replicas(flags: &[&str]) -> anyhow::Result<(Arc<Fixture>, [Replica; 2])> {
@@ -73,7 +73,10 @@ async fn deleted_or_damaged_secret_fails_no_request() -> anyhow::Result<()> {
         }
         eventually("the rotation to another certificate has finished", async || {
             load.check()?;
-            ensure!(served_by_both(&fixture, &replicas).await? != before, "the previous certificate is served");
+            ensure!(
+                served_by_both(&fixture, &replicas).await? != before,
+                "the previous certificate is served"
+            );
             ensure!(fixture.secret_value("next.crt").await.is_err(), "another rotation is in progress");
             let (stored, bundle) = (fixture.secret_value("ca.crt").await?, fixture.bundle().await?);
             ensure!(stored == bundle, "another authority is trusted");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::ensure;
 use mcsa_tests::eventually;
 
-use super::load::Load;
 use super::fixture::Fixture;
+use super::load::Load;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rollout_under_load_fails_no_request() -> anyhow::Result<()> {

@@ -8,8 +8,8 @@ use mcsa_credentials::contract::webhook::CERTIFICATE;
 use mcsa_tests::eventually;
 
 use super::client::call;
+use super::fixture::{Fixture, Replica};
 use super::load::Load;
-use super::fixture::{Replica, Fixture};
 
 const ROLE: &str = "multicluster-service-account-webhook";
 const USER: &str = "--as=system:serviceaccount:multicluster-service-account:webhook";

@@ -27,7 +27,8 @@ async fn cached_imports_are_mounted_without_the_api_server() -> anyhow::Result<(
     fixture.imports.create(&pod_lister_import("b", "nowhere", "default")).await?;
     fixture.review().await.context("a cached import is not mounted")?;
     // It can't look up the new import, and does not report it as missing.
-    let denied = fixture.review_of("b").await.err().context("the new import is not in the cache")?.to_string();
+    let denied =
+        fixture.review_of("b").await.err().context("the new import is not in the cache")?.to_string();
     ensure!(denied.contains("can't look up ServiceAccountImport") && denied.contains("/b: "), "{denied}");
     let reviews = replica.scrape().await?.value("mcsa_webhook_reviews_total", "unknown");
     ensure!(reviews == Some(1.0), "{reviews:?} reviews with an unknown import");

@@ -29,11 +29,11 @@ where
     B::Error: Into<BoxError>,
 {
     let server = service_fn(move |_: Request<kube::client::Body>| {
-        let mut answer = Response::builder().status(code);
+        let mut response = Response::builder().status(code);
         for (name, value) in headers {
-            answer = answer.header(*name, *value);
+            response = response.header(*name, *value);
         }
-        std::future::ready(Ok::<_, Infallible>(answer.body(body()).unwrap()))
+        std::future::ready(Ok::<_, Infallible>(response.body(body()).unwrap()))
     });
     let authorize = MapRequestLayer::new(|mut request: Request<_>| {
         let value = HeaderValue::try_from(format!("Bearer {TOKEN}")).unwrap();
