@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_step_back_is_reported() {
+    async fn only_a_clock_set_back_is_reported() {
         let clock = Clock::system();
         let mut watched = std::pin::pin!(clock.wait_until_set_back());
         assert!(watched.as_mut().now_or_never().is_none());

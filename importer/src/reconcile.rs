@@ -231,7 +231,7 @@ impl Reconciler {
         }
         let cluster = &import.spec.cluster_name;
         let note = format!(
-            "{cluster} grants tokens for {} s instead of the {} s in spec.expirationSeconds; the importer refreshes them in time",
+            "{cluster} grants tokens for {}s instead of the {}s in spec.expirationSeconds; the importer refreshes them in time",
             lifetime.as_secs(),
             import.spec.expiration_seconds,
         );

@@ -180,12 +180,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case::a_link(&["c2-token"], json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE, Ok(()))]
-    #[case::link_identity(&[], json!({}), "c2", SYSTEM_NAMESPACE, Err(Reason::InvalidSpec))]
-    #[case::an_import(&[], json!({}), "c2", "default", Ok(()))]
-    #[case::without_a_link(&[], json!({}), "c3", "default", Err(Reason::ClusterNotLinked))]
+    #[case::import_of_a_link(&["c2-token"], json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE, Ok(()))]
+    #[case::import_of_the_identity_of_a_link(&[], json!({}), "c2", SYSTEM_NAMESPACE, Err(Reason::InvalidSpec))]
+    #[case::ordinary_import(&[], json!({}), "c2", "default", Ok(()))]
+    #[case::cluster_not_linked(&[], json!({}), "c3", "default", Err(Reason::ClusterNotLinked))]
     #[tokio::test]
-    async fn resolution(
+    async fn import_resolves_to_the_link_of_its_cluster(
         #[case] secrets: &[&str],
         #[case] labels: serde_json::Value,
         #[case] cluster: &str,

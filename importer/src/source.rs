@@ -366,7 +366,7 @@ mod tests {
         "serviceaccounts \"a\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no",
         "change the import's spec"
     )]
-    fn advice_depends_on_who_refused(#[case] message: &str, #[case] expected: &str) {
+    fn advice_depends_on_whether_rbac_or_the_policy_refused(#[case] message: &str, #[case] expected: &str) {
         assert!(forbidden_advice(message).contains(expected));
     }
 }

@@ -205,7 +205,12 @@ mod tests {
     #[case("POST", "/metrics", 405, "")]
     #[case("GET", "/", 404, "")]
     #[tokio::test]
-    async fn routes(#[case] method: &str, #[case] path: &str, #[case] status: u16, #[case] text: &str) {
+    async fn each_path_has_its_response(
+        #[case] method: &str,
+        #[case] path: &str,
+        #[case] status: u16,
+        #[case] text: &str,
+    ) {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let response = router(probes()).oneshot(request).await.unwrap();
         assert_eq!(response.status().as_u16(), status);
@@ -216,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn serves_over_http() {
+    async fn probes_are_served_over_http() {
         let listener = args("127.0.0.1:0").listen().unwrap();
         let address = listener.listener.as_ref().unwrap().local_addr().unwrap();
         let server = tokio::spawn(listener.serve(probes()));
@@ -255,7 +260,7 @@ mod tests {
     #[case("[::]:8080", Some(ProbeAddress::At(SocketAddr::from(([0; 16], 8080)))))]
     #[case(":8080", None)]
     #[case("", None)]
-    fn addresses(#[case] text: &str, #[case] address: Option<ProbeAddress>) {
+    fn addresses_are_parsed(#[case] text: &str, #[case] address: Option<ProbeAddress>) {
         assert_eq!(text.parse().ok(), address);
     }
 }

@@ -245,7 +245,7 @@ async fn refusals_are_one_line_and_change_nothing() -> anyhow::Result<()> {
     std::fs::write(&remote, text.replace(&c1.server(), "https://192.0.2.1:6443"))?;
     refused(&remote, &contexts("c1", "c2"), &["c2", "127.0.0.1", "--source-server"])?;
 
-    // A source that does not answer.
+    // A source that does not respond.
     let dead = folder.path().join("dead");
     std::fs::write(&dead, text.replace(&c2.server(), "https://127.0.0.1:1"))?;
     refused(&dead, &contexts("c1", "c2"), &["c2", "https://127.0.0.1:1"])?;

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_from_before_the_opening_do_not_count() {
+    fn calls_admitted_before_it_opened_do_not_count() {
         let mut breaker = Breaker::default();
         let calls: Vec<_> = (0..8).map(|_| breaker.admit(at(0)).unwrap()).collect();
         for call in &calls[..4] {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_probe_is_followed_by_another() {
+    fn abandoned_probe_is_replaced() {
         let mut breaker = Breaker::default();
         let call = breaker.admit(at(0)).unwrap();
         fail(&mut breaker, call, 0);

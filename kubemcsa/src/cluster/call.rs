@@ -271,14 +271,14 @@ mod tests {
     )]
     #[case(500, "etcd is\naway", "c2: can't read namespace kube-system: etcd is away")]
     #[case(502, "", "c2: can't read namespace kube-system: Failure")]
-    fn responses(#[case] code: u16, #[case] text: &str, #[case] start: &str) {
+    fn error_names_the_cluster_and_the_action(#[case] code: u16, #[case] text: &str, #[case] start: &str) {
         let error = kube::Error::Api(Status::failure(text, "Failure").with_code(code).boxed());
         let message = message(&error);
         assert!(message.starts_with(start), "{message}");
     }
 
     #[test]
-    fn unreachable_server() {
+    fn unreachable_server_is_named_with_the_cause() {
         let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "refused by peer");
         let error = message(&kube::Error::Service(refused.into()));
         assert!(error.contains("https://c2:6443 is unreachable: refused by peer"), "{error}");
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn plugin_that_is_not_installed() {
+    fn missing_plugin_is_reported_with_its_install_hint() {
         let missing = AuthError::AuthExecStart(io::ErrorKind::NotFound.into());
         let error = message(&kube::Error::Auth(missing));
         assert!(error.ends_with("of context admin: plugin aws is not installed; apt install aws"), "{error}");

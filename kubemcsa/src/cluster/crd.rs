@@ -71,7 +71,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_the_condition_counts() {
+    fn crd_is_established_by_its_condition_only() {
         let status = |value| {
             json!({"conditions": [
                 {"type": "NamesAccepted", "status": "False", "message": "sai is taken"},

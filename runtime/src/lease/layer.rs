@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::standing_by(false)]
+    #[case::follower(false)]
     // The write belongs to the previous term.
     #[case::leading_again(true)]
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! The source does not answer.
+//! The source does not respond.
 
 use anyhow::ensure;
 use jiff::SignedDuration;

@@ -14,7 +14,7 @@ async fn failing_source_does_not_stop_the_others() -> anyhow::Result<()> {
     let fixture = Fixture::acquire().await?;
     let third = Cluster::start("c3").await?;
     let mut all = Kubeconfig::read_from(&fixture.kubeconfig)?.merge(third.kubeconfig_value())?;
-    // A source that does not answer; `nowhere` is a context that does not exist.
+    // A source that does not respond; `nowhere` is a context that does not exist.
     let mut dead = third.kubeconfig_value();
     dead =
         serde_json::from_str(&serde_json::to_string(&dead)?.replace(&third.server(), "https://127.0.0.1:1"))?;

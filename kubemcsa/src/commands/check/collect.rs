@@ -97,7 +97,7 @@ impl Errors {
     }
 }
 
-/// Every authenticated user may read this: if the target does not answer, all other calls would fail, too.
+/// Every authenticated user may read this: if the target does not respond, all other calls would fail, too.
 async fn has_crd(cluster: &Cluster) -> Result<bool, CallError> {
     let version = ServiceAccountImport::api_version(&());
     let resources = cluster.client.list_api_group_resources(&version);
