@@ -294,7 +294,7 @@ async fn link_refreshes_itself_in_time() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hanging_source_and_insisting_writer_harm_no_other_import() -> anyhow::Result<()> {
+async fn hanging_source_and_repeated_edits_do_not_affect_other_imports() -> anyhow::Result<()> {
     let linked = LinkedTarget::acquire().await?;
     let LinkedTarget { target, source, namespace } = &linked;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
@@ -319,7 +319,7 @@ async fn hanging_source_and_insisting_writer_harm_no_other_import() -> anyhow::R
     })
     .await;
 
-    // Another controller insists on a key of its own in our Secret.
+    // Another controller repeatedly adds a key to our Secret.
     let minted = tokens_minted_in(source, namespace)?;
     let edit = async |value: usize| {
         let patch = json!({ "stringData": { "extra": value.to_string() } });

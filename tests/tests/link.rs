@@ -55,10 +55,10 @@ impl Fixture {
         Ok(Self { target, source, kubeconfig })
     }
 
-    /// Deletes what tests and links have left in both clusters, and offers them to other tests. Stop the daemons
-    /// before.
+    /// Deletes what tests and links have left in both clusters, and makes them available to other tests. Stop the
+    /// daemons first.
     ///
-    /// A test that harms a cluster doesn't call this, and one that fails doesn't get here: its clusters end with it.
+    /// A test that leaves other changes in a cluster must drop the fixture instead, as a test that fails does.
     async fn release(self) -> anyhow::Result<()> {
         let system = ["-n", SYSTEM_NAMESPACE, "delete"];
         let target = async {

@@ -134,9 +134,9 @@ where
     ///
     /// Watches only the metadata of objects with an owner label.
     ///
-    /// A child is deleted only if live requests prove that its owner is gone, and that they reached the cluster in which
-    /// the owner was. Children are kept while that cluster is unreachable or is not a member, and while another cluster
-    /// has its name.
+    /// A child is deleted only if live requests prove that its owner is gone, and that they reached the cluster in
+    /// which the owner was. Children are kept while that cluster is unreachable or is not a member, and while another
+    /// cluster has its name.
     ///
     /// To reconcile owners without deleting children, use [`Controller::watches`] with [`Owner::from_metadata`].
     ///
@@ -283,8 +283,8 @@ where
         self
     }
 
-    /// Shuts down gracefully on SIGINT (Ctrl-C) or SIGTERM, as [`Controller::graceful_shutdown_on`] does. A second signal
-    /// ends the controller at once.
+    /// Shuts down gracefully on SIGINT (Ctrl-C) or SIGTERM, as [`Controller::graceful_shutdown_on`] does. A second
+    /// signal ends the controller at once.
     pub fn shutdown_on_signal(mut self) -> Self {
         self.graceful.push(signal::received(1).boxed());
         self.forceful.push(signal::received(2).boxed());

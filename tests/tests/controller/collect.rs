@@ -39,7 +39,7 @@ async fn a_child_is_deleted_after_its_owner() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_deleted_or_replaced_while_the_controller_is_down_is_noticed() -> anyhow::Result<()> {
+async fn an_owner_deleted_or_replaced_while_the_controller_is_down_is_observed() -> anyhow::Result<()> {
     let fixture = Fixture::new("down").await?;
     let (o1, o2) = family(&fixture).await?;
     let orphan = o2.children.get("a").await?;
@@ -103,7 +103,7 @@ async fn no_child_is_deleted_while_the_owners_cluster_is_unreachable() -> anyhow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_deleted_during_an_outage_is_noticed() -> anyhow::Result<()> {
+async fn an_owner_deleted_during_an_outage_is_observed() -> anyhow::Result<()> {
     let fixture = Fixture::new("unseen").await?;
     let (o1, o2) = family(&fixture).await?;
     let proxy = Proxy::start(([127, 0, 0, 1], fixture.c1.port()).into()).await?;
@@ -121,7 +121,7 @@ async fn an_owner_deleted_during_an_outage_is_noticed() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_child_is_deleted_by_what_another_cluster_answers() -> anyhow::Result<()> {
+async fn no_child_is_deleted_because_of_a_response_of_another_cluster() -> anyhow::Result<()> {
     let fixture = Fixture::new("mistaken").await?;
     let (_, o2) = family(&fixture).await?;
     // The other cluster has no such parent, but its identity is wrong.
@@ -141,7 +141,7 @@ async fn no_child_is_deleted_by_what_another_cluster_answers() -> anyhow::Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_child_is_deleted_if_its_owner_may_not_be_read() -> anyhow::Result<()> {
+async fn no_child_is_deleted_if_its_owner_cannot_be_read() -> anyhow::Result<()> {
     let fixture = Fixture::new("forbidden").await?;
     let (o1, o2) = family(&fixture).await?;
     o1.delete("a").await?;

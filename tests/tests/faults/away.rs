@@ -22,14 +22,14 @@ async fn import_recovers_when_an_unreachable_source_is_back() -> anyhow::Result<
     a.ready().await;
 
     proxy.set(Fault::Refuse);
-    let failed = a.fails_unharmed("SourceUnreachable").await?;
+    let failed = a.refresh_fails("SourceUnreachable").await?;
     ensure!(failed.message.contains(&proxy.url()), "{}", failed.message);
     proxy.set(Fault::Pass);
     a.recovers(&failed).await;
 
     // A call that hangs has a deadline.
     proxy.set(Fault::Hang);
-    let failed = a.fails_unharmed("SourceUnreachable").await?;
+    let failed = a.refresh_fails("SourceUnreachable").await?;
     ensure!(failed.message.contains(&proxy.url()), "{}", failed.message);
     proxy.set(Fault::Cut);
     a.recovers(&failed).await;

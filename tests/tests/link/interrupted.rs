@@ -27,7 +27,7 @@ fn interrupt(fixture: &Fixture, command: &[&str], lines: usize, signal: &str) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interrupted_rotation_harms_no_import() -> anyhow::Result<()> {
+async fn interrupted_rotation_does_not_affect_imports() -> anyhow::Result<()> {
     let fixture = Fixture::acquire().await?;
     let imports = fixture.accounts().await?;
     fixture.run(&["bootstrap"])?;

@@ -1,4 +1,4 @@
-//! Mistakes and tampering: a wrong target name, ambiguous grants, an address that somebody else wrote. No grant is
+//! Mistakes and tampering: a wrong target name, ambiguous grants, an address that another user wrote. No grant is
 //! widened, no object is left behind, and no token is sent there.
 
 use anyhow::{Context, ensure};
@@ -72,7 +72,7 @@ async fn ambiguous_grants_are_refused() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_token_is_sent_to_an_address_that_somebody_else_wrote() -> anyhow::Result<()> {
+async fn no_token_is_sent_to_an_address_that_another_user_wrote() -> anyhow::Result<()> {
     let fixture = Fixture::acquire().await?;
     fixture.run(&["bootstrap"])?;
     let before = fixture.traces().await?;

@@ -79,7 +79,7 @@ async fn stolen_token_allows_what_was_granted_and_no_more() -> anyhow::Result<()
     ensure!(mint(&thief, "team-a", "default", 3600, None).await == Err(403));
     ensure!(mint(&thief, SYSTEM_NAMESPACE, "other", 3600, Some("other")).await == Err(403));
     ensure!(mint(&thief, SYSTEM_NAMESPACE, "c1", 3600, Some("c1")).await == Ok(()), "it must refresh itself");
-    ensure!(!may_read(Api::<ServiceAccount>::all(thief.clone())).await, "it reads what it may not import");
+    ensure!(!may_read(Api::<ServiceAccount>::all(thief.clone())).await, "it reads what it must not import");
     fixture.release().await
 }
 

@@ -21,7 +21,7 @@ use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, lease, list};
 use crate::link::existing;
 
-/// Collects the facts of all namespaces, or of one. Records what the caller may not read.
+/// Collects the facts of all namespaces, or of one. Records what the caller cannot read.
 pub(crate) async fn collect(
     cluster: &Cluster,
     namespace: Option<&str>,
