@@ -56,9 +56,9 @@ async fn failing_source_does_not_stop_the_others() -> anyhow::Result<()> {
     fixture.release().await
 }
 
-/// Two concurrent runs with different grants: if everything is granted in the end, the narrower run must fail.
+/// Two concurrent runs with different grants: if everything is granted in the end, one of them must fail.
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_runs_with_different_grants_do_not_both_succeed_if_all_is_granted() -> anyhow::Result<()> {
+async fn concurrent_runs_with_different_grants_do_not_both_succeed() -> anyhow::Result<()> {
     let fixture = Fixture::acquire().await?;
     fixture.accounts().await?;
     let everything = "clusterrolebinding.rbac.authorization.k8s.io/multicluster-service-account-link-c1";
