@@ -40,7 +40,7 @@
 //! What several clusters add:
 //!
 //! - A cluster that is unreachable, hangs, or refuses a watch does not delay the others. The store keeps the last
-//!   known objects of that cluster. Once it answers again, they are listed, and those that changed are reconciled.
+//!   known objects of that cluster. Once it responds again, they are listed, and those that changed are reconciled.
 //! - Clusters join and leave while the controller runs.
 //! - An object may own objects in any cluster. [`Owner::apply_to`] records the owner. [`Controller::owns`] reconciles
 //!   the owner when an owned object changes, and deletes owned objects once the owner is gone. An object is deleted

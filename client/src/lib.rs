@@ -3,9 +3,9 @@
 //!
 //! # Example
 //!
-//! A `ServiceAccountImport` imports a service account of another cluster into a namespace. The importer keeps a token of
-//! the service account in a Secret, and the webhook mounts the Secret into the pods that reference the import. Such a pod
-//! can list the pods of the other cluster:
+//! A `ServiceAccountImport` imports a service account of another cluster into a namespace. The importer keeps a token
+//! of the service account in a Secret, and the webhook mounts the Secret into the pods that reference the import. Such
+//! a pod can list the pods of the other cluster:
 //!
 //! ```no_run
 //! use k8s_openapi::api::core::v1::Pod;
@@ -58,8 +58,8 @@
 //!
 //! # Versions
 //!
-//! The minimum Rust version is 1.91; a minor version of this crate may raise it. This crate's API contains types of kube,
-//! so each new major version of kube requires a new major version of this crate.
+//! The minimum Rust version is 1.91; a minor version of this crate may raise it. This crate's API contains types of
+//! kube, so each new major version of kube requires a new major version of this crate.
 
 pub mod api;
 #[cfg(feature = "argo")]

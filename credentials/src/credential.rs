@@ -228,14 +228,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_default_keys() {
+    fn credential_has_the_default_keys() {
         let data = credential().data(&[]).unwrap();
         assert_eq!(keys(&data), ["ca.crt", "config", "kubeconfig", "namespace", "server", "token"]);
         assert_eq!(data["token"].0, b"t0ken");
     }
 
     #[test]
-    fn without_a_ca_bundle_none_is_written() {
+    fn missing_ca_bundle_is_omitted() {
         let mut credential = credential();
         credential.endpoint.ca_bundle = None;
         let data = credential.data(&[]).unwrap();

@@ -47,7 +47,7 @@ mod tests {
     #[case("a.b", false)]
     #[case("", false)]
     #[case(" a", false)]
-    fn namespaces(#[case] name: &str, #[case] valid: bool) {
+    fn namespace_must_be_a_dns_label(#[case] name: &str, #[case] valid: bool) {
         assert_eq!(namespace(name).is_ok(), valid);
     }
 

@@ -61,7 +61,7 @@ fn conclude(request: &CheckRequest, probed: Result<ProbeResult, Failure>, now: T
 fn skewed(cluster: &str, ahead: SignedDuration) -> String {
     let which = if ahead.is_positive() { "ahead of" } else { "behind" };
     format!(
-        "{cluster} is reachable, but its clock is {} s {which} the importer's; correct the clock that is wrong",
+        "{cluster} is reachable, but its clock is {}s {which} the importer's; correct the clock that is wrong",
         ahead.abs().as_secs()
     )
 }
@@ -185,17 +185,17 @@ mod tests {
 
     #[rstest]
     #[case::reachable(probed(Some(0)), "True", "Answered", "c2 is reachable and")]
-    #[case::without_a_date(probed(None), "True", "Answered", "c2 is reachable and")]
+    #[case::no_date_header(probed(None), "True", "Answered", "c2 is reachable and")]
     #[case::within_tolerance(probed(Some(-30)), "True", "Answered", "c2 is reachable and")]
-    #[case::ahead(probed(Some(95)), "True", "ClockSkewed", "95 s ahead of the importer's")]
-    #[case::behind(probed(Some(-31)), "True", "ClockSkewed", "31 s behind the importer's")]
+    #[case::ahead(probed(Some(95)), "True", "ClockSkewed", "95s ahead of the importer's")]
+    #[case::behind(probed(Some(-31)), "True", "ClockSkewed", "31s behind the importer's")]
     #[case::unreachable(
         Err(Failure::new(Reason::SourceUnreachable, "no response")),
         "False",
         "SourceUnreachable",
         "no response"
     )]
-    fn conclusions(
+    fn condition_follows_the_probe(
         #[case] probed: Result<ProbeResult, Failure>,
         #[case] status: &str,
         #[case] reason: &str,

@@ -31,29 +31,29 @@ impl Clock {
         Timestamp::now().saturating_add(*self.offset.borrow()).unwrap_or(Timestamp::MAX)
     }
 
-    /// Changes the time for all clones of this clock.
-    pub fn turn(&self, by: SignedDuration) {
+    /// Advances the time of all clones of this clock. A negative duration moves it back.
+    pub fn advance(&self, by: SignedDuration) {
         self.offset.send_modify(|offset| *offset = offset.saturating_add(by));
     }
 
-    /// Waits until `time`, even if the clock is set meanwhile.
+    /// Waits until `time`, even if the clock is advanced meanwhile.
     pub async fn sleep_until(&self, time: Timestamp) {
-        let mut turned = self.offset.subscribe();
+        let mut advanced = self.offset.subscribe();
         loop {
             let rest = time.duration_since(self.now());
             if !rest.is_positive() {
                 return;
             }
-            sleep_unless_turned(&mut turned, rest.unsigned_abs().min(RECHECK)).await;
+            sleep_unless_advanced(&mut advanced, rest.unsigned_abs().min(RECHECK)).await;
         }
     }
 
     /// Waits until the clock is set back; returns by how much.
     pub async fn wait_until_set_back(&self) -> SignedDuration {
-        let mut turned = self.offset.subscribe();
+        let mut advanced = self.offset.subscribe();
         let (mut before, mut since) = (self.now(), Instant::now());
         loop {
-            sleep_unless_turned(&mut turned, RECHECK).await;
+            sleep_unless_advanced(&mut advanced, RECHECK).await;
             let passed = SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX);
             let back = passed.saturating_sub(self.now().duration_since(before));
             if back > SLACK {
@@ -65,9 +65,9 @@ impl Clock {
 }
 
 /// Sleeps for `time`, or until the offset changes.
-async fn sleep_unless_turned(turned: &mut watch::Receiver<SignedDuration>, time: Duration) {
+async fn sleep_unless_advanced(advanced: &mut watch::Receiver<SignedDuration>, time: Duration) {
     // The caller holds the sender, so `changed` can't fail.
-    let _ = tokio::time::timeout(time, turned.changed()).await;
+    let _ = tokio::time::timeout(time, advanced.changed()).await;
 }
 
 /// `now + wait`, saturating.
@@ -87,26 +87,26 @@ mod tests {
     use futures::FutureExt;
 
     #[tokio::test]
-    async fn sleep_ends_when_the_clock_is_set_forward() {
+    async fn sleep_ends_when_the_clock_is_advanced() {
         let clock = Clock::system();
         let tomorrow = clock.now().saturating_add(SignedDuration::from_hours(24)).unwrap();
         let sleeper = tokio::spawn({
             let clock = clock.clone();
             async move { clock.sleep_until(tomorrow).await }
         });
-        clock.turn(SignedDuration::from_hours(25));
+        clock.advance(SignedDuration::from_hours(25));
         sleeper.await.unwrap();
         assert!(clock.now() > tomorrow);
     }
 
     #[tokio::test]
-    async fn only_a_step_back_is_reported() {
+    async fn only_a_clock_set_back_is_reported() {
         let clock = Clock::system();
         let mut watched = std::pin::pin!(clock.wait_until_set_back());
         assert!(watched.as_mut().now_or_never().is_none());
-        clock.turn(SignedDuration::from_hours(3));
+        clock.advance(SignedDuration::from_hours(3));
         assert!(watched.as_mut().now_or_never().is_none());
-        clock.turn(SignedDuration::from_hours(-2));
+        clock.advance(SignedDuration::from_hours(-2));
         assert_eq!(watched.await.as_secs_f64().round(), 7200.0);
     }
 }

@@ -82,7 +82,7 @@ impl Controller {
     /// Reconciles imports until `shutdown`.
     ///
     /// # Errors
-    /// When a task ends unexpectedly.
+    /// If a task ends unexpectedly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let mut synced = std::pin::pin!(self.synced());
         let Self { client, scopes, reconciler, health, is_synced } = self;

@@ -130,16 +130,16 @@ mod tests {
     }
 
     #[rstest]
-    #[case::an_hour(3600, 0.0, 3600 - 720)]
-    #[case::an_hour_with_all_jitter(3600, 1.0, 3600 - 360)]
-    #[case::the_shortest(600, 0.0, 300)]
-    #[case::the_shortest_with_all_jitter(600, 1.0, 360)]
-    #[case::a_day(86_400, 0.0, 69_120)]
-    #[case::where_the_rules_meet(1500, 0.0, 1200)]
-    #[case::a_minute(60, 0.0, 30)]
+    #[case::one_hour(3600, 0.0, 3600 - 720)]
+    #[case::one_hour_with_full_jitter(3600, 1.0, 3600 - 360)]
+    #[case::shortest_lifetime(600, 0.0, 300)]
+    #[case::shortest_lifetime_with_full_jitter(600, 1.0, 360)]
+    #[case::one_day(86_400, 0.0, 69_120)]
+    #[case::both_rules_agree(1500, 0.0, 1200)]
+    #[case::one_minute(60, 0.0, 30)]
     #[case::one_second(1, 0.0, 10)]
-    #[case::zero(0, 1.0, 10)]
-    fn refresh_times(#[case] lifetime: u64, #[case] jitter: f64, #[case] after: i64) {
+    #[case::no_lifetime(0, 1.0, 10)]
+    fn token_is_refreshed_before_it_expires(#[case] lifetime: u64, #[case] jitter: f64, #[case] after: i64) {
         assert_eq!(refresh_time(at(NOW), Duration::from_secs(lifetime), jitter), at(NOW + after));
     }
 
@@ -184,16 +184,19 @@ mod tests {
     #[case::fresh(secret(annotations(), json!({})), Decision::Wait(at(NOW + 300)))]
     #[case::value_edited(secret(annotations(), json!({ "f:data": { "f:token": {} } })), Decision::Mint(MintReason::Edited))]
     #[case::key_added(secret(annotations(), json!({ "f:data": { "f:more": {} } })), Decision::Mint(MintReason::Edited))]
-    #[case::annotation_lost(secret(without(contract::FINGERPRINT), json!({})), Decision::Mint(MintReason::Edited))]
-    #[case::time_spoiled(secret(with(contract::EXPIRATION_TIME, "soon"), json!({})), Decision::Mint(MintReason::Edited))]
-    #[case::bootstrapped(secret(without(contract::REFRESH_TIME), json!({})), Decision::Mint(MintReason::TakenOver))]
-    #[case::changed(secret(with(contract::FINGERPRINT, "g"), json!({})), Decision::Mint(MintReason::Changed))]
+    #[case::annotation_removed(secret(without(contract::FINGERPRINT), json!({})), Decision::Mint(MintReason::Edited))]
+    #[case::invalid_expiration_time(secret(with(contract::EXPIRATION_TIME, "soon"), json!({})), Decision::Mint(MintReason::Edited))]
+    #[case::written_by_bootstrap(secret(without(contract::REFRESH_TIME), json!({})), Decision::Mint(MintReason::TakenOver))]
+    #[case::fingerprint_changed(secret(with(contract::FINGERPRINT, "g"), json!({})), Decision::Mint(MintReason::Changed))]
     #[case::other_cluster(secret(with(contract::CLUSTER_UID, "c3"), json!({})), Decision::Mint(MintReason::Changed))]
     #[case::labelled_by_others(
         secret(annotations(), json!({ "f:metadata": { "f:labels": { "f:team": {} } } })),
         Decision::Wait(at(NOW + 300))
     )]
-    fn decisions(#[case] secret: SecretState, #[case] expected: Decision) {
+    fn token_is_minted_if_the_secret_is_edited_or_outdated(
+        #[case] secret: SecretState,
+        #[case] expected: Decision,
+    ) {
         assert_eq!(decide(facts(&secret, &["token".to_owned()].into()), at(NOW)), expected);
     }
 

@@ -58,7 +58,7 @@ const LEASE: &str = "importer";
 /// Runs the importer until it receives a signal.
 ///
 /// # Errors
-/// When the target's config can't be loaded, the probe address can't be bound, or a task ends unexpectedly.
+/// If the target's config can't be loaded, the probe address can't be bound, or a task ends unexpectedly.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = mcsa_runtime::signals::shutdown()?;
     let config = args.cluster.config().await?;

@@ -53,7 +53,7 @@ impl Minted {
 /// Mints a token for the import's service account, after verifying the source's identity.
 ///
 /// # Errors
-/// When the source does not answer, is another cluster, or refuses.
+/// If the source does not respond, is another cluster, or refuses.
 pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure> {
     let Resolved { import, source, .. } = resolved;
     let spec = &import.spec;
@@ -61,9 +61,9 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     let mut cluster_uid = verified_uid(resolved, admission).await?;
     let account = import.account_key();
     let request = request(spec.expiration_seconds, &spec.audiences, spec.bound_secret.as_deref());
-    let answer = source.request_token(admission, &account, &request).await?;
+    let response = source.request_token(admission, &account, &request).await?;
     let (token, granted_until) =
-        answer.status.map(|status| (status.token, status.expiration_timestamp.0)).unwrap_or_default();
+        response.status.map(|status| (status.token, status.expiration_timestamp.0)).unwrap_or_default();
     let token: SecretString = token.into();
     let claims = Claims::parse(&token).map_err(|error| {
         Failure::new(
@@ -88,7 +88,7 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     let known = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());
     let is_recreated = known.is_some_and(|known| known.service_account_uid != claims.service_account_uid);
     if is_recreated || source.identity_may_have_changed() {
-        // Another cluster may have answered. Then the token must not be used.
+        // Another cluster may have responded. Then the token must not be used.
         source.recheck_identity();
         cluster_uid = verified_uid(resolved, admission).await?;
     }

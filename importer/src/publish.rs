@@ -25,7 +25,7 @@ const TRIES: usize = 3;
 /// now have the address of another source, for which the credential is wrong.
 ///
 /// # Errors
-/// When the Secret's name is taken, or the target rejects the write.
+/// If the Secret's name is taken, or the target rejects the write.
 pub async fn publish(
     target: &Target,
     resolved: &Resolved,
@@ -72,7 +72,7 @@ pub struct FoundSecret {
 /// Reads the metadata of the import's Secret. The watch does not report a Secret that has lost its label.
 ///
 /// # Errors
-/// When the Secret's name is taken, or the read fails.
+/// If the Secret's name is taken, or the read fails.
 pub async fn read_secret(target: &Target, resolved: &Resolved) -> Result<Option<FoundSecret>, Failure> {
     let key = &resolved.secret_key;
     let secrets = Api::<Secret>::namespaced(target.client.clone(), key.namespace());

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn imports_come_in_order_of_due_time() {
+    fn imports_are_taken_in_order_of_due_time() {
         let mut state = State::default();
         state.schedule(key("late"), "c2", at(20));
         state.schedule(key("early"), "c3", at(10));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_imports_come_before_overdue_ones() {
+    fn changed_imports_are_taken_before_overdue_ones() {
         let mut state = State::default();
         state.schedule(key("overdue"), "c2", at(1));
         state.schedule(key("second"), "c3", Due::Now(2));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn forgotten_imports_leave_nothing_behind() {
+    fn forgotten_import_is_removed_from_all_lanes() {
         let mut state = State::default();
         state.schedule(key("waits"), "c2", at(9));
         state.forget(&key("waits"));

@@ -231,7 +231,7 @@ impl Reconciler {
         }
         let cluster = &import.spec.cluster_name;
         let note = format!(
-            "{cluster} grants tokens for {} s instead of the {} s in spec.expirationSeconds; the importer refreshes them in time",
+            "{cluster} grants tokens for {}s instead of the {}s in spec.expirationSeconds; the importer refreshes them in time",
             lifetime.as_secs(),
             import.spec.expiration_seconds,
         );
@@ -253,7 +253,7 @@ impl Reconciler {
         }
     }
 
-    /// Records an import that waits for its source, and enqueues all that wait if the source answers.
+    /// Records an import that waits for its source, and enqueues all that wait if the source responds.
     fn enqueue_waiting(&self, import: &Import, failure: Option<&Failure>) {
         let cluster_name = &import.spec.cluster_name;
         let Some(source) = self.cache.link(cluster_name).and_then(|link| link.source.ok()) else { return };

@@ -19,7 +19,7 @@ use crate::target::{Target, parameters};
 /// and the watch will enqueue it.
 ///
 /// # Errors
-/// When the target rejects the write.
+/// If the target rejects the write.
 pub async fn report(
     target: &Target,
     cache: &Cache,
@@ -86,9 +86,9 @@ mod tests {
     #[case::another_success(&[None, None], None)]
     #[case::first_failure(&[Some(Reason::Forbidden)], Some("Forbidden"))]
     #[case::failure(&[None, Some(Reason::Forbidden)], Some("Forbidden"))]
-    #[case::again(&[Some(Reason::Forbidden), Some(Reason::Forbidden)], None)]
-    #[case::another(&[Some(Reason::Forbidden), Some(Reason::Throttled)], Some("Throttled"))]
-    #[case::success(&[Some(Reason::Forbidden), None], Some("Recovered"))]
+    #[case::same_failure_again(&[Some(Reason::Forbidden), Some(Reason::Forbidden)], None)]
+    #[case::other_failure(&[Some(Reason::Forbidden), Some(Reason::Throttled)], Some("Throttled"))]
+    #[case::recovery(&[Some(Reason::Forbidden), None], Some("Recovered"))]
     fn events_report_transitions(#[case] failures: &[Option<Reason>], #[case] expected: Option<&str>) {
         let import = Import::of(ServiceAccountImport::new("a", ServiceAccountImportSpec::default()));
         let (mut before, mut event) = (StatusSummary::default(), None);

@@ -46,7 +46,7 @@ impl Resolved {
 /// Finds the link and the Secret of an import.
 ///
 /// # Errors
-/// When there is no usable link, the Secret's name is taken, or the import names a link's own identity.
+/// If there is no usable link, the Secret's name is taken, or the import names a link's own identity.
 pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> {
     if import.spec.namespace == SYSTEM_NAMESPACE && !import.is_link {
         // The token would be the link's, with all its rights, in any namespace.
@@ -85,7 +85,7 @@ pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> 
 /// Checks that the import controls the Secret.
 ///
 /// # Errors
-/// When the name is taken.
+/// If the name is taken.
 pub fn ensure_owned(secret_key: &ObjectKey, secret: &SecretState, import: &Import) -> Result<(), Failure> {
     if is_owned(secret, import) {
         return Ok(());
@@ -180,12 +180,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case::a_link(&["c2-token"], json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE, Ok(()))]
-    #[case::link_identity(&[], json!({}), "c2", SYSTEM_NAMESPACE, Err(Reason::InvalidSpec))]
-    #[case::an_import(&[], json!({}), "c2", "default", Ok(()))]
-    #[case::without_a_link(&[], json!({}), "c3", "default", Err(Reason::ClusterNotLinked))]
+    #[case::import_of_a_link(&["c2-token"], json!({ LINK_LABEL: "true" }), "c2", SYSTEM_NAMESPACE, Ok(()))]
+    #[case::import_of_the_identity_of_a_link(&[], json!({}), "c2", SYSTEM_NAMESPACE, Err(Reason::InvalidSpec))]
+    #[case::ordinary_import(&[], json!({}), "c2", "default", Ok(()))]
+    #[case::cluster_not_linked(&[], json!({}), "c3", "default", Err(Reason::ClusterNotLinked))]
     #[tokio::test]
-    async fn resolution(
+    async fn import_resolves_to_the_link_of_its_cluster(
         #[case] secrets: &[&str],
         #[case] labels: serde_json::Value,
         #[case] cluster: &str,

@@ -43,7 +43,7 @@ pub struct Source {
     /// Whether the UID has to be requested again.
     is_identity_stale: AtomicBool,
     breaker: Mutex<Breaker>,
-    /// The imports that wait for the source to answer.
+    /// The imports that wait for the source to respond.
     waiting: Mutex<HashSet<ObjectKey>>,
     /// Whether the watch of service accounts works, or is forbidden.
     is_watched: AtomicBool,
@@ -98,7 +98,7 @@ impl Source {
     /// The source of `link`: the `known` one if only the link's token is new. It does not connect yet.
     ///
     /// # Errors
-    /// When no client can be built, for example because the CA bundle is invalid.
+    /// If no client can be built, for example because the CA bundle is invalid.
     pub fn new(
         link: Link,
         known: Option<Arc<Self>>,
@@ -171,7 +171,7 @@ impl Source {
         is_changed
     }
 
-    /// Adds an import that waits for the source to answer.
+    /// Adds an import that waits for the source to respond.
     pub fn add_waiting(&self, import: &ObjectKey) {
         self.waiting().insert(import.clone());
     }
@@ -181,7 +181,7 @@ impl Source {
         self.waiting().remove(import);
     }
 
-    /// Takes the waiting imports, if the source answers again.
+    /// Takes the waiting imports, if the source responds again.
     pub fn take_waiting(&self) -> Vec<ObjectKey> {
         if self.breaker().is_closed() { self.waiting().drain().collect() } else { Vec::new() }
     }
@@ -199,7 +199,7 @@ impl Source {
         self.breaker().admit(self.clock.now())
     }
 
-    /// Whether a connection is new since the last identity request: another cluster may have answered.
+    /// Whether a connection is new since the last identity request: another cluster may have responded.
     pub fn identity_may_have_changed(&self) -> bool {
         self.client.has_new_connection()
     }
@@ -207,7 +207,7 @@ impl Source {
     /// The UID of the cluster, requested once for each new connection and after [`Source::recheck_identity`].
     ///
     /// # Errors
-    /// When the request fails.
+    /// If the request fails.
     pub async fn cluster_uid(&self, admission: Admission) -> Result<String, Failure> {
         let mut known = match self.known_uid.try_lock() {
             Ok(known) => known,
@@ -251,7 +251,7 @@ impl Source {
     /// Requests a token for a service account.
     ///
     /// # Errors
-    /// When the source does not answer, or refuses.
+    /// If the source does not respond, or refuses.
     pub async fn request_token(
         &self,
         admission: Admission,
@@ -262,9 +262,9 @@ impl Source {
         let what = format!("a token for {account}");
         let parameters = PostParams::default();
         let request = accounts.create_token_request(account.name(), &parameters, request);
-        let answer = self.call(admission, &what, request).await?;
-        self.breaker().answered(admission);
-        Ok(answer)
+        let response = self.call(admission, &what, request).await?;
+        self.breaker().responded(admission);
+        Ok(response)
     }
 
     async fn call<T>(
@@ -274,10 +274,10 @@ impl Source {
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Failure> {
         let (start, token) = (Instant::now(), self.token_number());
-        let answer = with_deadline(call).await;
+        let response = with_deadline(call).await;
         self.metrics.source_responded(&self.name, start.elapsed());
-        let failure = match answer {
-            Ok(answer) => return Ok(answer),
+        let failure = match response {
+            Ok(response) => return Ok(response),
             // Not the source's fault.
             Err(error) if LeaseLost::caused(&error) => return Err(self.failure(what, &error)),
             Err(error) => self.failure(what, &error),
@@ -303,7 +303,7 @@ impl Source {
         if is_source_failure(failure.reason) {
             breaker.failed(admission, failure, retry_after, self.clock.now(), fastrand::f64());
         } else {
-            breaker.answered(admission);
+            breaker.responded(admission);
         }
     }
 
@@ -366,7 +366,7 @@ mod tests {
         "serviceaccounts \"a\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no",
         "change the import's spec"
     )]
-    fn advice_depends_on_who_refused(#[case] message: &str, #[case] expected: &str) {
+    fn advice_depends_on_whether_rbac_or_the_policy_refused(#[case] message: &str, #[case] expected: &str) {
         assert!(forbidden_advice(message).contains(expected));
     }
 }

@@ -47,8 +47,8 @@ impl Target {
     pub async fn write(&self, request: Result<Request<Vec<u8>>, request::Error>) -> kube::Result<ObjectMeta> {
         let mut request = request.map_err(kube::Error::BuildRequest)?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA));
-        let answer: PartialObjectMeta = self.call(self.client.request(request)).await?;
-        Ok(answer.metadata)
+        let response: PartialObjectMeta = self.call(self.client.request(request)).await?;
+        Ok(response.metadata)
     }
 
     /// Makes a call.
@@ -57,13 +57,13 @@ impl Target {
     /// Errors of the call, and the deadline.
     pub async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
         let start = Instant::now();
-        let answer = with_deadline(async {
+        let response = with_deadline(async {
             // The semaphore is never closed.
             let _permit = self.calls.acquire().await;
             call.await
         });
-        let answer = answer.await;
+        let response = response.await;
         self.metrics.target_responded(start.elapsed());
-        answer
+        response
     }
 }

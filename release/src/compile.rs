@@ -31,8 +31,8 @@ pub(crate) struct Program {
 enum Linking {
     /// From the program itself, which runs in an image without libraries.
     Static,
-    /// From the user's machine, where glibc resolves names with the libraries that nsswitch.conf lists. A static program
-    /// crashes if these libraries are for another glibc.
+    /// From the user's machine, where glibc resolves names with the libraries that nsswitch.conf lists. A static
+    /// program crashes if these libraries are for another glibc.
     Dynamic,
 }
 

@@ -29,6 +29,6 @@ pub fn set_timeouts(config: &mut Config) {
 pub async fn with_deadline<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     match tokio::time::timeout(DEADLINE, call).await {
         Ok(result) => result,
-        Err(_) => Err(kube::Error::Service(format!("no response within {} s", DEADLINE.as_secs()).into())),
+        Err(_) => Err(kube::Error::Service(format!("no response within {}s", DEADLINE.as_secs()).into())),
     }
 }

@@ -1,5 +1,5 @@
-//! What the binaries share: TLS provider, flags and config of the cluster, deadlines, errors, logs, signals, exit codes,
-//! probes, leader election.
+//! What the binaries share: TLS provider, flags and config of the cluster, deadlines, errors, logs, signals, exit
+//! codes, probes, leader election.
 
 pub mod cluster;
 pub mod deadline;

@@ -205,26 +205,34 @@ mod tests {
     #[case("POST", "/metrics", 405, "")]
     #[case("GET", "/", 404, "")]
     #[tokio::test]
-    async fn routes(#[case] method: &str, #[case] path: &str, #[case] status: u16, #[case] text: &str) {
+    async fn each_path_has_its_response(
+        #[case] method: &str,
+        #[case] path: &str,
+        #[case] status: u16,
+        #[case] text: &str,
+    ) {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        let answer = router(probes()).oneshot(request).await.unwrap();
-        assert_eq!(answer.status().as_u16(), status);
+        let response = router(probes()).oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
         if path == "/metrics" && status == 200 {
-            assert_eq!(answer.headers()[header::CONTENT_TYPE], OPENMETRICS);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], OPENMETRICS);
         }
-        assert_eq!(to_bytes(answer.into_body(), 1000).await.unwrap(), text);
+        assert_eq!(to_bytes(response.into_body(), 1000).await.unwrap(), text);
     }
 
     #[tokio::test]
-    async fn serves_over_http() {
+    async fn probes_are_served_over_http() {
         let listener = args("127.0.0.1:0").listen().unwrap();
         let address = listener.listener.as_ref().unwrap().local_addr().unwrap();
         let server = tokio::spawn(listener.serve(probes()));
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        assert!(
+            response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\nok\n"),
+            "{response}"
+        );
         server.abort();
     }
 
@@ -252,7 +260,7 @@ mod tests {
     #[case("[::]:8080", Some(ProbeAddress::At(SocketAddr::from(([0; 16], 8080)))))]
     #[case(":8080", None)]
     #[case("", None)]
-    fn addresses(#[case] text: &str, #[case] address: Option<ProbeAddress>) {
+    fn addresses_are_parsed(#[case] text: &str, #[case] address: Option<ProbeAddress>) {
         assert_eq!(text.parse().ok(), address);
     }
 }

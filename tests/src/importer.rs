@@ -59,7 +59,7 @@ impl Importer {
     pub fn advance_to(&self, time: Timestamp) {
         let rest = time.duration_since(self.clock.now());
         if rest.is_positive() {
-            self.clock.turn(rest);
+            self.clock.advance(rest);
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct Installation {
 impl Installation {
     /// Starts the clusters, installs and links. `None` if this machine can't run a node; the reason was printed.
     pub async fn start(node: NodeBuilder) -> anyhow::Result<Option<Self>> {
-        let Some(installation) = Self::prepare(node).await? else { return Ok(None) };
+        let Some(installation) = Self::start_clusters(node).await? else { return Ok(None) };
         installation.install()?;
         let source = installation.source.server();
         installation.bootstrap(&["--source-server", &source])?;
@@ -43,7 +43,7 @@ impl Installation {
     }
 
     /// Starts the clusters and loads the images, without installing anything.
-    pub async fn prepare(node: NodeBuilder) -> anyhow::Result<Option<Self>> {
+    pub async fn start_clusters(node: NodeBuilder) -> anyhow::Result<Option<Self>> {
         // Images are built before the node starts: a compiler would use the cores that the node needs to become ready.
         if Node::is_possible() {
             images().await?;

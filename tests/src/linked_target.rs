@@ -1,4 +1,4 @@
-//! A target that one test has at a time, linked to the shared source.
+//! A target for one test at a time, linked to the shared source.
 
 use std::sync::Arc;
 
@@ -17,16 +17,16 @@ use crate::shared_source::{shared_source, unique};
 
 static TARGETS: Pool<Cluster> = Pool::empty();
 
-/// A target `c1` with an installation but no running importer, and a link `c2` to the [`shared_source`], made by hand.
-/// Both clusters record their requests.
+/// A target `c1` with an installation but no running importer, and a link `c2` to the [`shared_source`], created
+/// without kubemcsa. Both clusters write audit logs.
 #[derive(Debug)]
 pub struct LinkedTarget {
-    /// The target, which no other test uses meanwhile.
+    /// The target, for this test only.
     pub target: Cluster,
-    /// The source, which other tests use at the same time.
+    /// The source, shared with other tests.
     pub source: Arc<Cluster>,
-    /// A namespace of this test alone, in both clusters: in the source with the service account `pod-lister`, in the
-    /// target for imports.
+    /// A namespace for this test only, in both clusters. In the source, it has the service account `pod-lister`; in the
+    /// target, it is for imports.
     pub namespace: String,
 }
 
@@ -36,7 +36,7 @@ impl LinkedTarget {
         let target = async {
             match TARGETS.acquire() {
                 Some(target) => Ok(target),
-                None => installed().await,
+                None => start_target().await,
             }
         };
         let (target, source) = try_join!(target, shared_source())?;
@@ -48,9 +48,9 @@ impl LinkedTarget {
         Ok(Self { target, source, namespace })
     }
 
-    /// Deletes all imports and links, and offers the target to other tests. Stop the importer before.
+    /// Deletes all imports and links, and makes the target available to other tests. Stop the importer first.
     ///
-    /// A test that harms its target doesn't call this, and one that fails doesn't get here: the target ends with it.
+    /// A test that leaves other changes in its target must drop it instead, as a test that fails does.
     pub async fn release(self) -> anyhow::Result<()> {
         self.target.kubectl(["delete", "serviceaccountimports", "--all", "--all-namespaces"]).await?;
         let links = Api::<Secret>::namespaced(self.target.client(), SYSTEM_NAMESPACE);
@@ -60,7 +60,8 @@ impl LinkedTarget {
     }
 }
 
-async fn installed() -> anyhow::Result<Cluster> {
+/// Starts a target, and installs without waiting for pods: no node runs them.
+async fn start_target() -> anyhow::Result<Cluster> {
     let target = Cluster::builder("c1").audit_log().start().await?;
     kubemcsa_ok(target.kubeconfig(), ["install", "--no-wait"])?;
     Ok(target)

@@ -1,14 +1,14 @@
-//! Clusters that one test hands to the next.
+//! Reuses clusters: a test releases what it no longer needs, and the next test acquires it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Clusters that no test uses are stopped after this time: they cost CPU even at rest.
+/// Unused clusters are stopped after this time: even idle ones cost CPU.
 pub(crate) const IDLE: Duration = Duration::from_secs(30);
 
-/// Values that one test at a time uses. The pool starts empty, and never makes a test wait: a test that finds it empty
-/// starts a value of its own.
+/// Values, each of which one test uses at a time. The pool starts empty. Acquiring never waits: if the pool is empty,
+/// the caller creates a value.
 #[derive(Debug)]
 pub struct Pool<T>(Mutex<Vec<(T, Instant)>>);
 
@@ -18,12 +18,12 @@ impl<T: Send + 'static> Pool<T> {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// Takes a value that another test has released, if there is one.
+    /// Takes a value that another test has released. `None`: the pool is empty.
     pub fn acquire(&self) -> Option<T> {
         self.lock().pop().map(|(value, _)| value)
     }
 
-    /// Offers a value to other tests. It is dropped if none takes it for half a minute.
+    /// Makes a value available to other tests. It is dropped if no test acquires it within half a minute.
     pub fn release(&'static self, value: T) {
         self.lock().push((value, Instant::now()));
         thread::spawn(|| {

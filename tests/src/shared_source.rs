@@ -1,4 +1,4 @@
-//! A source that tests use at the same time.
+//! A source that tests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use crate::pool::IDLE;
 
 static SOURCE: Mutex<Option<Arc<Cluster>>> = Mutex::const_new(None);
 
-/// A source `c2` that tests use at the same time. It records its requests.
+/// Starts or returns a source `c2` that tests share. It writes an audit log.
 ///
-/// Each test has namespaces and target names of its own there (see [`unique`]), and counts only requests about these. A
-/// test that stops, blocks or unlinks a source, or lists everything in it, starts its own.
+/// Each test uses its own namespaces and target names there (see [`unique`]), and counts only requests for these. A
+/// test that stops, blocks or unlinks a source, or lists all objects in it, must start its own.
 pub async fn shared_source() -> anyhow::Result<Arc<Cluster>> {
     let mut source = SOURCE.lock().await;
     if let Some(source) = &*source {

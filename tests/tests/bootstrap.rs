@@ -245,7 +245,7 @@ async fn refusals_are_one_line_and_change_nothing() -> anyhow::Result<()> {
     std::fs::write(&remote, text.replace(&c1.server(), "https://192.0.2.1:6443"))?;
     refused(&remote, &contexts("c1", "c2"), &["c2", "127.0.0.1", "--source-server"])?;
 
-    // A source that does not answer.
+    // A source that does not respond.
     let dead = folder.path().join("dead");
     std::fs::write(&dead, text.replace(&c2.server(), "https://127.0.0.1:1"))?;
     refused(&dead, &contexts("c1", "c2"), &["c2", "https://127.0.0.1:1"])?;
@@ -256,10 +256,10 @@ async fn refusals_are_one_line_and_change_nothing() -> anyhow::Result<()> {
     }
     let nobody = c2.kubeconfig_of("default", "nobody").await?.display().to_string();
     let args = ["--target-context", "c1", "--source-kubeconfig", &nobody];
-    refused(&kubeconfig, &args, &["c2: ", "may not", "kube-system"])?;
+    refused(&kubeconfig, &args, &["c2: ", "cannot", "kube-system"])?;
     let nobody = c1.kubeconfig_of("default", "nobody").await?.display().to_string();
     let args = ["--target-kubeconfig", &nobody, "--source-context", "c2"];
-    refused(&kubeconfig, &args, &["c1: ", "may not", "kube-system"])?;
+    refused(&kubeconfig, &args, &["c1: ", "cannot", "kube-system"])?;
 
     let mut after = (versions(c1).await?, versions(c2).await?);
     for versions in [&mut after.0, &mut after.1] {

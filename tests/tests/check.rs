@@ -88,7 +88,7 @@ impl Linked {
 }
 
 /// A target with importer and webhook, linked to a source.
-struct World {
+struct Fixture {
     daemons: Daemons,
     target: Cluster,
     source: Arc<Cluster>,
@@ -96,7 +96,7 @@ struct World {
     kubeconfig: PathBuf,
 }
 
-impl World {
+impl Fixture {
     /// Starts a target that is linked to the shared source.
     async fn start() -> anyhow::Result<Self> {
         let Linked { target, source, kubeconfig, .. } = Linked::start().await?;

@@ -1,4 +1,4 @@
-//! The client crate, used like users' programs do.
+//! The client crate, used as a user's program uses it.
 
 mod clusters;
 mod configs;

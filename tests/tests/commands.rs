@@ -33,23 +33,23 @@ const ENVIRONMENT: [&str; 10] = [
 
 /// A completed run of `kubemcsa`.
 #[derive(Clone, Debug)]
-struct Ended {
+struct Completed {
     args: String,
     code: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
-impl Ended {
+impl Completed {
     /// Returns stdout. Fails unless the command succeeded.
-    fn ok(self) -> anyhow::Result<String> {
+    fn stdout(self) -> anyhow::Result<String> {
         ensure!(self.code == Some(0), "{}: exit code {:?}:\n{}", self.args, self.code, self.stderr);
         Ok(self.stdout)
     }
 
     /// Fails unless the command failed with one error line that contains all of these words, and printed nothing to
     /// stdout.
-    fn refused(&self, words: &[&str]) -> anyhow::Result<()> {
+    fn failed_with(&self, words: &[&str]) -> anyhow::Result<()> {
         let Self { args, code, stdout, stderr } = self;
         ensure!(*code == Some(1) && stdout.is_empty(), "{args}: exit code {code:?}:\n{stdout}{stderr}");
         ensure!(!stderr.contains("panicked"), "{args}: {stderr}");
@@ -80,19 +80,24 @@ fn command<'a>(
 }
 
 /// Runs a command to its end, without blocking the runtime.
-async fn ended(mut command: Command) -> anyhow::Result<Ended> {
+async fn complete(mut command: Command) -> anyhow::Result<Completed> {
     let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     let args = args.join(" ");
     let output = tokio::task::spawn_blocking(move || command.output()).await??;
     let text = |bytes| String::from_utf8(bytes);
-    Ok(Ended { args, code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
+    Ok(Completed {
+        args,
+        code: output.status.code(),
+        stdout: text(output.stdout)?,
+        stderr: text(output.stderr)?,
+    })
 }
 
 async fn run<'a>(
     kubeconfig: impl AsRef<OsStr>,
     args: impl IntoIterator<Item = &'a str>,
-) -> anyhow::Result<Ended> {
-    ended(command(kubeconfig, args)?).await
+) -> anyhow::Result<Completed> {
+    complete(command(kubeconfig, args)?).await
 }
 
 /// Merges kubeconfigs into one file. The current context is that of the first.

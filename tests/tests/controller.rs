@@ -28,13 +28,13 @@ use tokio::task::JoinSet;
 type Parents = Controller<ConfigMap>;
 
 /// A namespace in each of the two clusters that the tests share.
-struct World {
+struct Fixture {
     c1: &'static Cluster,
     c2: &'static Cluster,
     namespace: String,
 }
 
-impl World {
+impl Fixture {
     async fn new(namespace: &str) -> anyhow::Result<Self> {
         let (c1, c2) = shared_clusters().await;
         for cluster in [c1, c2] {
@@ -182,9 +182,9 @@ fn error_policy(request: &Request<ConfigMap>, _: &Failure, _: Arc<Scene>) -> Act
     request.backoff()
 }
 
-/// Waits until a member counts as silent.
-async fn silent(clusters: &Clusters, name: &str) {
-    eventually(format!("{name} is silent"), async || {
+/// Waits until a member is considered unresponsive.
+async fn wait_until_unresponsive(clusters: &Clusters, name: &str) {
+    eventually(format!("{name} is unresponsive"), async || {
         let member = clusters.get(name).context("it has left")?;
         ensure!(member.health().is_unresponsive(), "{member:?}");
         Ok(())

@@ -276,9 +276,9 @@ async fn errors_are_one_line() -> anyhow::Result<()> {
         &["--server", "https://"],
     )?;
     refused(admin, export("exported-refused", "flux", &["--workflow-namespace", "argo"]), &["argo-profile"])?;
-    // A user who may not mint tokens.
+    // A user who cannot mint tokens.
     let lister = source.kubeconfig_of("exported-refused", "pod-lister").await?;
-    refused(&lister, export("exported-refused", "argocd", &[]), &["may not", "exported-refused/pod-lister"])
+    refused(&lister, export("exported-refused", "argocd", &[]), &["cannot", "exported-refused/pod-lister"])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Faults in real API servers: what the import reports, that a working credential is kept, and that the import recovers.
+//! Faults in real API servers: what the import reports, that it keeps a working credential, and that it recovers.
 
 mod away;
 mod hostile;
@@ -31,11 +31,11 @@ struct Subject<'a> {
     name: &'a str,
 }
 
-/// An import whose refresh failed.
-struct Unharmed {
-    /// The message of its condition.
+/// A failed refresh of an import.
+struct FailedRefresh {
+    /// The message of the condition `Refreshed`.
     message: String,
-    /// The credential that it kept.
+    /// The credential that the import kept.
     values: BTreeMap<String, String>,
 }
 
@@ -59,14 +59,14 @@ impl Subject<'_> {
         Ok(failed.condition("Refreshed").context("no condition")?.message.clone())
     }
 
-    /// Turns the clock to the refresh, and waits until it fails for this reason. The credential must not change.
-    async fn fails_unharmed(&self, reason: &str) -> anyhow::Result<Unharmed> {
+    /// Advances the clock to the refresh, and waits until it fails for this reason. The credential must not change.
+    async fn refresh_fails(&self, reason: &str) -> anyhow::Result<FailedRefresh> {
         let values = self.values().await?;
         self.importer.advance_to_refresh(self.imports, self.name).await?;
         let message = self.fails(reason).await?;
         ensure!(self.values().await? == values, "the credential was changed");
         self.imports.ready(self.name).await.context("the credential still works")?;
-        Ok(Unharmed { message, values })
+        Ok(FailedRefresh { message, values })
     }
 
     /// Waits until it has another token than `before`, and its last refresh succeeded.
@@ -81,8 +81,8 @@ impl Subject<'_> {
     }
 
     /// Ends any back-off, and waits until it is refreshed.
-    async fn recovers(&self, failed: &Unharmed) {
-        self.importer.clock.turn(SignedDuration::from_mins(5));
+    async fn recovers(&self, failed: &FailedRefresh) {
+        self.importer.clock.advance(SignedDuration::from_mins(5));
         self.has_another(&failed.values).await;
     }
 }

@@ -40,7 +40,7 @@ spec:
   volumes: [{name: v, secret: {secretName: boss-token}}]
 ";
 
-struct World {
+struct Fixture {
     target: Cluster,
     source: Cluster,
     /// For both clusters.
@@ -49,12 +49,12 @@ struct World {
 
 /// A target with imports of a service account that may list pods, of one that is cluster-admin, and of a cluster
 /// that is not linked.
-async fn world() -> anyhow::Result<&'static World> {
-    static WORLD: OnceCell<World> = OnceCell::const_new();
-    WORLD.get_or_try_init(make).await
+async fn fixture() -> anyhow::Result<&'static Fixture> {
+    static FIXTURE: OnceCell<Fixture> = OnceCell::const_new();
+    FIXTURE.get_or_try_init(make).await
 }
 
-async fn make() -> anyhow::Result<World> {
+async fn make() -> anyhow::Result<Fixture> {
     let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let kubeconfig = install_and_link(&target, &source)?;
     create_pod_lister(&source, "listed").await?;
@@ -78,7 +78,7 @@ async fn make() -> anyhow::Result<World> {
         Ok(())
     })
     .await;
-    Ok(World { target, source, kubeconfig })
+    Ok(Fixture { target, source, kubeconfig })
 }
 
 /// Runs `kubemcsa graph`; returns stdout and stderr.
@@ -97,8 +97,8 @@ fn with(more: &[&'static str]) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ways_to_cluster_admin_are_marked() -> anyhow::Result<()> {
-    let world = world().await?;
-    let (text, stderr) = graph(&world.kubeconfig, &with(&["-n", HERE]))?;
+    let fixture = fixture().await?;
+    let (text, stderr) = graph(&fixture.kubeconfig, &with(&["-n", HERE]))?;
     let expected = "c1
 └─ graphed
    ├─ import boss  ! could become cluster-admin  not ready: NotReconciled
@@ -119,7 +119,7 @@ async fn ways_to_cluster_admin_are_marked() -> anyhow::Result<()> {
     ensure!(stderr.is_empty(), "{stderr}");
 
     // Without a namespace, the graph includes the link, which may mint tokens of any service account.
-    let (text, _) = graph(&world.kubeconfig, &BOTH)?;
+    let (text, _) = graph(&fixture.kubeconfig, &BOTH)?;
     let link = text.split_once("link c2").context("no link")?.1;
     ensure!(
         link.contains("held by the importer") && link.contains("multicluster-service-account/c1 in c2"),
@@ -131,19 +131,20 @@ async fn ways_to_cluster_admin_are_marked() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_formats_show_the_same() -> anyhow::Result<()> {
-    let world = world().await?;
-    let json: Value = serde_json::from_str(&graph(&world.kubeconfig, &with(&["-n", HERE, "-o", "json"]))?.0)?;
+    let fixture = fixture().await?;
+    let json: Value =
+        serde_json::from_str(&graph(&fixture.kubeconfig, &with(&["-n", HERE, "-o", "json"]))?.0)?;
     let identities = json["identities"].as_array().context("no identities")?;
     let boss = identities.iter().find(|it| it["name"] == "boss").context("no boss")?;
     ensure!(boss["admin"][0] == "do everything", "{boss}");
     let imports = json["imports"].as_array().context("no imports")?.len();
 
-    let (dot, _) = graph(&world.kubeconfig, &with(&["-n", HERE, "-o", "dot"]))?;
+    let (dot, _) = graph(&fixture.kubeconfig, &with(&["-n", HERE, "-o", "dot"]))?;
     ensure!(dot.starts_with("digraph") && dot.matches(" -> identity").count() == imports, "{dot}");
-    let (mermaid, _) = graph(&world.kubeconfig, &with(&["-n", HERE, "-o", "mermaid"]))?;
+    let (mermaid, _) = graph(&fixture.kubeconfig, &with(&["-n", HERE, "-o", "mermaid"]))?;
     ensure!(mermaid.starts_with("flowchart LR\n") && mermaid.contains(":::marked"), "{mermaid}");
     // `--format` is a hidden alias.
-    let (svg, _) = graph(&world.kubeconfig, &with(&["-n", HERE, "--format", "svg"]))?;
+    let (svg, _) = graph(&fixture.kubeconfig, &with(&["-n", HERE, "--format", "svg"]))?;
     ensure!(svg.starts_with("<svg ") && svg.contains("it can do everything"), "{svg}");
     for output in [dot, mermaid, svg] {
         for name in ["lister", "deployment web", "by-hand", "listed/boss"] {
@@ -155,27 +156,27 @@ async fn all_formats_show_the_same() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unreadable_roles_are_reported() -> anyhow::Result<()> {
-    let world = world().await?;
+    let fixture = fixture().await?;
     // Without the source's context.
-    let (text, stderr) = graph(&world.kubeconfig, &["--context", "c1", "-n", HERE])?;
+    let (text, stderr) = graph(&fixture.kubeconfig, &["--context", "c1", "-n", HERE])?;
     ensure!(text.contains("service account listed/boss in c2\n"), "{text}");
     ensure!(text.contains("permissions unknown: add --context"), "{text}");
     ensure!(stderr.is_empty() && !text.contains("cluster-admin"), "{stderr}{text}");
 
     // With a user who may only identify the source.
-    let source = &world.source;
+    let source = &fixture.source;
     source.kubectl(["-n", "default", "create", "serviceaccount", "passer-by"]).await?;
     let role = ["create", "clusterrole", "passer-by", "--verb=get", "--resource=namespaces"];
     source.kubectl(role.into_iter().chain(["--resource-name=kube-system"])).await?;
     let bind = ["create", "clusterrolebinding", "passer-by", "--clusterrole=passer-by"];
     source.kubectl(bind.into_iter().chain(["--serviceaccount=default:passer-by"])).await?;
     let passer_by = Kubeconfig::read_from(source.kubeconfig_of("default", "passer-by").await?)?;
-    let (_folder, path) = joined([world.target.kubeconfig_value(), passer_by])?;
+    let (_folder, path) = joined([fixture.target.kubeconfig_value(), passer_by])?;
     let (text, stderr) = graph(&path, &with(&["-n", HERE]))?;
     ensure!(text.contains("service account listed/boss in c2\n"), "{text}");
     ensure!(text.contains("permissions unknown: context c2 cannot list roles"), "{text}");
     ensure!(
-        stderr.lines().all(|line| line.starts_with("c2  warning: ")) && stderr.contains("may not list"),
+        stderr.lines().all(|line| line.starts_with("c2  warning: ")) && stderr.contains("cannot list"),
         "{stderr}"
     );
     Ok(())
@@ -184,15 +185,15 @@ async fn unreadable_roles_are_reported() -> anyhow::Result<()> {
 /// With a user who may only list imports.
 #[tokio::test(flavor = "multi_thread")]
 async fn unreadable_parts_of_a_target_are_reported() -> anyhow::Result<()> {
-    let world = world().await?;
-    let target = &world.target;
+    let fixture = fixture().await?;
+    let target = &fixture.target;
     target.kubectl(["-n", "default", "create", "serviceaccount", "auditor"]).await?;
     let role = ["create", "clusterrole", "auditor", "--verb=list", "--resource"];
     target.kubectl(role.into_iter().chain(["serviceaccountimports.multicluster.admiralty.io"])).await?;
     let bind = ["create", "clusterrolebinding", "auditor", "--clusterrole=auditor"];
     target.kubectl(bind.into_iter().chain(["--serviceaccount=default:auditor"])).await?;
     let auditor = Kubeconfig::read_from(target.kubeconfig_of("default", "auditor").await?)?;
-    let (_folder, path) = joined([auditor, world.source.kubeconfig_value()])?;
+    let (_folder, path) = joined([auditor, fixture.source.kubeconfig_value()])?;
     // The imports of links identify their clusters.
     let (text, stderr) = graph(&path, &BOTH)?;
     ensure!(text.contains("! could become cluster-admin") && text.contains("holders unknown"), "{text}");
@@ -207,10 +208,10 @@ async fn unreadable_parts_of_a_target_are_reported() -> anyhow::Result<()> {
 /// Such a link is a Secret without an import, which `kubemcsa export` can print.
 #[tokio::test(flavor = "multi_thread")]
 async fn link_that_was_created_by_hand_is_shown() -> anyhow::Result<()> {
-    let world = world().await?;
-    let target = &world.target;
+    let fixture = fixture().await?;
+    let target = &fixture.target;
     let export = ["export", "pod-lister", "-n", "listed", "--context", "c2", "--as", "by-hand-token"];
-    let secret = kubemcsa_ok(&world.kubeconfig, export)?;
+    let secret = kubemcsa_ok(&fixture.kubeconfig, export)?;
     let file = target.dir().join("link.yaml");
     std::fs::write(&file, secret)?;
     let system = ["-n", SYSTEM_NAMESPACE];
@@ -218,7 +219,7 @@ async fn link_that_was_created_by_hand_is_shown() -> anyhow::Result<()> {
     target.kubectl(system.into_iter().chain(["apply", "-f", &path])).await?;
     let label = ["label", "secret", "by-hand-token", "multicluster.admiralty.io/link=true"];
     target.kubectl(system.into_iter().chain(label)).await?;
-    let (text, _) = graph(&world.kubeconfig, &with(&["-n", SYSTEM_NAMESPACE]))?;
+    let (text, _) = graph(&fixture.kubeconfig, &with(&["-n", SYSTEM_NAMESPACE]))?;
     target.kubectl(system.into_iter().chain(["delete", "secret", "by-hand-token"])).await?;
     let link = text.split_once("link by-hand-token\n").with_context(|| format!("no link in {text}"))?.1;
     ensure!(link.contains("held by the importer") && link.contains("listed/pod-lister in c2"), "{text}");
@@ -227,11 +228,11 @@ async fn link_that_was_created_by_hand_is_shown() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unreachable_clusters_are_an_error_only_if_no_other_can_be_read() -> anyhow::Result<()> {
-    let world = world().await?;
-    let dead = kubeconfig_with_server(Kubeconfig::read_from(&world.kubeconfig)?, "https://127.0.0.1:1");
+    let fixture = fixture().await?;
+    let dead = kubeconfig_with_server(Kubeconfig::read_from(&fixture.kubeconfig)?, "https://127.0.0.1:1");
     let renamed = serde_saphyr::to_string(&dead)?.replace(": c1\n", ": dead\n").replace(": c2\n", ": gone\n");
     let dead = Kubeconfig::from_yaml(&renamed)?;
-    let (_folder, path) = joined([Kubeconfig::read_from(&world.kubeconfig)?, dead])?;
+    let (_folder, path) = joined([Kubeconfig::read_from(&fixture.kubeconfig)?, dead])?;
     let (text, stderr) = graph(&path, &["--all-contexts", "-n", HERE])?;
     ensure!(text.contains("! could become cluster-admin"), "{text}");
     for name in ["dead", "gone"] {
@@ -253,14 +254,14 @@ async fn unreachable_clusters_are_an_error_only_if_no_other_can_be_read() -> any
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_with_several_contexts_is_shown_once() -> anyhow::Result<()> {
-    let world = world().await?;
-    let alias = serde_saphyr::to_string(&world.target.kubeconfig_value())?.replace(": c1\n", ": alias\n");
+    let fixture = fixture().await?;
+    let alias = serde_saphyr::to_string(&fixture.target.kubeconfig_value())?.replace(": c1\n", ": alias\n");
     let (_folder, path) =
-        joined([Kubeconfig::read_from(&world.kubeconfig)?, Kubeconfig::from_yaml(&alias)?])?;
+        joined([Kubeconfig::read_from(&fixture.kubeconfig)?, Kubeconfig::from_yaml(&alias)?])?;
     let json: Value = serde_json::from_str(&graph(&path, &["--all-contexts", "-o", "json"])?.0)?;
     ensure!(json["targets"].as_array().is_some_and(|targets| targets.len() == 1), "{}", json["targets"]);
     // Also if the user of the first context may read nothing.
-    let target = &world.target;
+    let target = &fixture.target;
     target.kubectl(["-n", "default", "create", "serviceaccount", "stranger"]).await?;
     let stranger = target.kubeconfig_of("default", "stranger").await?;
     let role = ["create", "clusterrole", "stranger", "--verb=get", "--resource=namespaces"];
@@ -269,13 +270,13 @@ async fn cluster_with_several_contexts_is_shown_once() -> anyhow::Result<()> {
     target.kubectl(bind.into_iter().chain(["--serviceaccount=default:stranger"])).await?;
     let stranger = serde_saphyr::to_string(&Kubeconfig::read_from(stranger)?)?.replace(": c1\n", ": a\n");
     let (_folder, path) =
-        joined([Kubeconfig::from_yaml(&stranger)?, Kubeconfig::read_from(&world.kubeconfig)?])?;
+        joined([Kubeconfig::from_yaml(&stranger)?, Kubeconfig::read_from(&fixture.kubeconfig)?])?;
     let (text, _) = graph(&path, &["--all-contexts", "-n", HERE])?;
     ensure!(text.starts_with("c1\n") && text.contains("! could become cluster-admin"), "{text}");
     // A cluster without the CRD has no imports.
-    let (text, stderr) = graph(&world.kubeconfig, &["--context", "c2"])?;
+    let (text, stderr) = graph(&fixture.kubeconfig, &["--context", "c2"])?;
     ensure!(text.is_empty() && stderr.contains("c2  no imports found"), "{text}{stderr}");
-    kubemcsa_ok(&world.kubeconfig, ["graph", "--context", "c2", "-o", "svg"]).map(drop)
+    kubemcsa_ok(&fixture.kubeconfig, ["graph", "--context", "c2", "-o", "svg"]).map(drop)
 }
 
 fn joined(all: [Kubeconfig; 2]) -> anyhow::Result<(TempDir, PathBuf)> {

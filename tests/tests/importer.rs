@@ -61,7 +61,7 @@ async fn token_is_refreshed_when_due_and_not_at_a_restart() -> anyhow::Result<()
     eventually("the second import is ready", async || imports.ready("second").await).await;
     ensure!(tokens_minted_in(source, namespace)? == 2, "the restart minted a token that was not due");
 
-    importer.clock.turn(refresh.duration_since(importer.clock.now()) + SignedDuration::from_secs(1));
+    importer.clock.advance(refresh.duration_since(importer.clock.now()) + SignedDuration::from_secs(1));
     let second = eventually("the token is refreshed", async || {
         let values = imports.values("short-token").await?;
         ensure!(values["token"] != first["token"], "still the first token");
@@ -226,7 +226,7 @@ async fn imports_follow_their_link() -> anyhow::Result<()> {
     // An unreachable source is reported, and the credential is kept.
     let working = imports.values("a-token").await?;
     proxy.set(Fault::Refuse);
-    importer.clock.turn(SignedDuration::from_mins(55));
+    importer.clock.advance(SignedDuration::from_mins(55));
     eventually("the import reports that the source is unreachable", async || {
         imports.condition("a", "Refreshed", "False", Some("SourceUnreachable")).await
     })
@@ -280,7 +280,7 @@ async fn link_refreshes_itself_in_time() -> anyhow::Result<()> {
     let taken_over = links.values("c2-token").await?["token"].clone();
     ensure!(taken_over != bootstrapped, "the token is still bootstrap's");
 
-    importer.clock.turn(first.duration_since(importer.clock.now()) + SignedDuration::from_secs(1));
+    importer.clock.advance(first.duration_since(importer.clock.now()) + SignedDuration::from_secs(1));
     eventually("the link is refreshed", async || {
         ensure!(refresh_time().await? > first, "not yet");
         Ok::<_, anyhow::Error>(())
@@ -294,7 +294,7 @@ async fn link_refreshes_itself_in_time() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hanging_source_and_insisting_writer_harm_no_other_import() -> anyhow::Result<()> {
+async fn hanging_source_and_repeated_edits_do_not_affect_other_imports() -> anyhow::Result<()> {
     let linked = LinkedTarget::acquire().await?;
     let LinkedTarget { target, source, namespace } = &linked;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
@@ -319,7 +319,7 @@ async fn hanging_source_and_insisting_writer_harm_no_other_import() -> anyhow::R
     })
     .await;
 
-    // Another controller insists on a key of its own in our Secret.
+    // Another controller repeatedly adds a key to our Secret.
     let minted = tokens_minted_in(source, namespace)?;
     let edit = async |value: usize| {
         let patch = json!({ "stringData": { "extra": value.to_string() } });

@@ -27,23 +27,26 @@ async fn kubectl_and_kubemcsa_install_the_same_objects() -> anyhow::Result<()> {
     let again = cluster.kubectl(["apply", "--server-side", manager, "-f", &file]).await?;
     ensure!(again.lines().all(|line| line.ends_with("serverside-applied")), "{again}");
     let output = kubemcsa(cluster.kubeconfig(), ["install", "--no-wait"])?;
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(output.status.success(), "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.success(), "{stderr}");
     let objects = yaml.lines().filter(|line| line.starts_with("kind: ")).count();
-    let unchanged = said.lines().filter(|line| line.ends_with("unchanged")).count();
-    ensure!(objects > 10 && unchanged == objects, "{unchanged} of {objects} objects are unchanged:\n{said}");
+    let unchanged = stderr.lines().filter(|line| line.ends_with("unchanged")).count();
+    ensure!(
+        objects > 10 && unchanged == objects,
+        "{unchanged} of {objects} objects are unchanged:\n{stderr}"
+    );
 
     // Without nodes, waiting for the rollout fails with the reason.
     let output = kubemcsa(cluster.kubeconfig(), ["install", "--timeout", "1s"])?;
-    let said = String::from_utf8(output.stderr)?;
-    let last = said.lines().last().context("stderr is empty")?;
-    ensure!(output.status.code() == Some(1) && last.contains("importer"), "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    let last = stderr.lines().last().context("stderr is empty")?;
+    ensure!(output.status.code() == Some(1) && last.contains("importer"), "{stderr}");
 
     // Installing again repairs edits.
     cluster.kubectl(["delete", "clusterrole", "multicluster-service-account-importer"]).await?;
     let output = kubemcsa(cluster.kubeconfig(), ["install", "--no-wait"])?;
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(said.lines().filter(|line| line.ends_with("created")).count() == 1, "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(stderr.lines().filter(|line| line.ends_with("created")).count() == 1, "{stderr}");
 
     // Installing again keeps the URL that a webhook has registered, and repairs other fields.
     let configurations = Api::<MutatingWebhookConfiguration>::all(cluster.client());
@@ -59,11 +62,11 @@ async fn kubectl_and_kubemcsa_install_the_same_objects() -> anyhow::Result<()> {
     configurations.patch(CONFIGURATION, &PatchParams::default(), &patch).await?;
     for outcome in ["configured", "unchanged"] {
         let output = kubemcsa(cluster.kubeconfig(), ["install", "--no-wait"])?;
-        let said = String::from_utf8(output.stderr)?;
-        ensure!(output.status.success(), "{said}");
-        let lines: Vec<_> = said.lines().filter(|line| line.contains(CONFIGURATION)).collect();
-        ensure!(lines.iter().any(|line| line.contains("https://127.0.0.1:9443/mutate-pods")), "{said}");
-        ensure!(lines.iter().any(|line| line.ends_with(&format!(" {outcome}"))), "{said}");
+        let stderr = String::from_utf8(output.stderr)?;
+        ensure!(output.status.success(), "{stderr}");
+        let lines: Vec<_> = stderr.lines().filter(|line| line.contains(CONFIGURATION)).collect();
+        ensure!(lines.iter().any(|line| line.contains("https://127.0.0.1:9443/mutate-pods")), "{stderr}");
+        ensure!(lines.iter().any(|line| line.ends_with(&format!(" {outcome}"))), "{stderr}");
         let entry = configurations.get(CONFIGURATION).await?.webhooks.unwrap_or_default().remove(0);
         ensure!(json!(entry.client_config) == by_url && entry.timeout_seconds == Some(5), "{entry:?}");
     }
@@ -90,14 +93,14 @@ async fn importer_has_rights_only_in_its_namespaces() -> anyhow::Result<()> {
         let output = kubemcsa(cluster.kubeconfig(), args)?;
         Ok((output.status.success(), String::from_utf8(output.stderr)?))
     };
-    let deleted = |said: &str| {
-        said.lines().filter(|line| line.ends_with(" deleted")).map(str::to_owned).collect::<Vec<_>>()
+    let deleted = |stderr: &str| {
+        stderr.lines().filter(|line| line.ends_with(" deleted")).map(str::to_owned).collect::<Vec<_>>()
     };
 
     // A missing namespace is reported before anything is changed.
     cluster.kubectl(["create", "namespace", "a"]).await?;
-    let (ok, said) = install(&["--namespaces", "a,b"])?;
-    ensure!(!ok && said.contains("no namespace b") && said.contains("create namespace b"), "{said}");
+    let (ok, stderr) = install(&["--namespaces", "a,b"])?;
+    ensure!(!ok && stderr.contains("no namespace b") && stderr.contains("create namespace b"), "{stderr}");
     ensure!(cluster.kubectl(["get", "namespace", "-o", "name"]).await?.find("multicluster").is_none());
     ensure!(kubemcsa(cluster.kubeconfig(), ["install", "--namespaces="])?.status.code() == Some(2));
 
@@ -105,8 +108,8 @@ async fn importer_has_rights_only_in_its_namespaces() -> anyhow::Result<()> {
     cluster.kubectl(["create", "namespace", "b"]).await?;
     ensure!(install(&[])?.0);
     ensure!(importer_roles(&cluster).await? == ["clusterrole", "clusterrolebinding"]);
-    let (ok, said) = install(&["--namespaces", "a,b"])?;
-    ensure!(ok && deleted(&said).len() == 2 && deleted(&said)[0].contains("clusterrole."), "{said}");
+    let (ok, stderr) = install(&["--namespaces", "a,b"])?;
+    ensure!(ok && deleted(&stderr).len() == 2 && deleted(&stderr)[0].contains("clusterrole."), "{stderr}");
     let system = "multicluster-service-account";
     let each = |namespaces: &[&str]| {
         let of = |kind: &str| namespaces.iter().map(move |ns| format!("{kind} {ns}")).collect::<Vec<_>>();
@@ -118,21 +121,21 @@ async fn importer_has_rights_only_in_its_namespaces() -> anyhow::Result<()> {
     ensure!(args.ends_with(" --namespaces=a,b"), "{args}");
 
     // Installing again changes nothing, and the printed YAML matches.
-    let (ok, said) = install(&["--namespaces", "a,b"])?;
-    ensure!(ok && said.lines().all(|line| line.ends_with("unchanged")), "{said}");
+    let (ok, stderr) = install(&["--namespaces", "a,b"])?;
+    ensure!(ok && stderr.lines().all(|line| line.ends_with("unchanged")), "{stderr}");
     let yaml = kubemcsa_ok(Path::new("/nonexistent"), ["install", "-o", "yaml", "--namespaces", "a,b"])?;
     let file = cluster.dir().join("confined.yaml");
     std::fs::write(&file, &yaml)?;
     let objects = yaml.lines().filter(|line| line.starts_with("kind: ")).count();
     let diff = ["diff", "--server-side", "--field-manager=kubemcsa", "-f", &file.display().to_string()];
-    ensure!(cluster.kubectl(diff).await?.is_empty() && objects == said.lines().count(), "{yaml}");
+    ensure!(cluster.kubectl(diff).await?.is_empty() && objects == stderr.lines().count(), "{yaml}");
 
-    let (ok, said) = install(&["--namespaces", "a"])?;
+    let (ok, stderr) = install(&["--namespaces", "a"])?;
     ensure!(
-        ok && deleted(&said).len() == 2
-            && deleted(&said)[0]
+        ok && deleted(&stderr).len() == 2
+            && deleted(&stderr)[0]
                 .contains("role.rbac.authorization.k8s.io/multicluster-service-account-importer -n b "),
-        "{said}"
+        "{stderr}"
     );
     ensure!(importer_roles(&cluster).await? == each(&["a", system]));
     // Another user's role of the same name.
@@ -148,11 +151,11 @@ async fn importer_has_rights_only_in_its_namespaces() -> anyhow::Result<()> {
         ])
         .await?;
     // An upgrade without flags does not extend the rights to all namespaces.
-    let (ok, said) = install(&[])?;
-    ensure!(!ok && said.contains("--namespaces a") && said.contains("--all-namespaces"), "{said}");
+    let (ok, stderr) = install(&[])?;
+    ensure!(!ok && stderr.contains("--namespaces a") && stderr.contains("--all-namespaces"), "{stderr}");
     ensure!(!importer_roles(&cluster).await?.contains(&"clusterrole".to_owned()));
-    let (ok, said) = install(&["--all-namespaces"])?;
-    ensure!(ok && deleted(&said).len() == 4, "{said}");
+    let (ok, stderr) = install(&["--all-namespaces"])?;
+    ensure!(ok && deleted(&stderr).len() == 4, "{stderr}");
     ensure!(importer_roles(&cluster).await? == ["clusterrole", "clusterrolebinding", "role b"]);
     let args =
         cluster.kubectl(["-n", system, "get", "deployment", "importer", "-o", "jsonpath={.spec}"]).await?;

@@ -28,25 +28,25 @@ const BOTH: [&str; 4] = ["--target-context", "c1", "--source-context", "c2"];
 
 /// A target `c1` with an installation, and a source `c2`. They are not linked, and no importer runs.
 ///
-/// One test uses a world at a time.
-struct World {
+/// One test uses a fixture at a time.
+struct Fixture {
     target: Cluster,
     source: Cluster,
     kubeconfig: PathBuf,
 }
 
-static WORLDS: Pool<World> = Pool::empty();
+static FIXTURES: Pool<Fixture> = Pool::empty();
 
-impl World {
-    /// Takes a world that another test has released, or starts one.
+impl Fixture {
+    /// Takes a fixture that another test has released, or starts one.
     async fn acquire() -> anyhow::Result<Self> {
-        match WORLDS.acquire() {
-            Some(world) => Ok(world),
+        match FIXTURES.acquire() {
+            Some(fixture) => Ok(fixture),
             None => Self::start(Cluster::builder("c2")).await,
         }
     }
 
-    /// Starts a world with this source.
+    /// Starts a fixture with this source.
     async fn start(source: ClusterBuilder) -> anyhow::Result<Self> {
         let (target, source) = tokio::try_join!(Cluster::start("c1"), source.start())?;
         let kubeconfig = target.dir().join("kubeconfig-of-both");
@@ -55,10 +55,10 @@ impl World {
         Ok(Self { target, source, kubeconfig })
     }
 
-    /// Deletes what tests and links have left in both clusters, and offers them to other tests. Stop the daemons
-    /// before.
+    /// Deletes what tests and links have left in both clusters, and makes them available to other tests. Stop the
+    /// daemons first.
     ///
-    /// A test that harms a cluster doesn't call this, and one that fails doesn't get here: its clusters end with it.
+    /// A test that leaves other changes in a cluster must drop the fixture instead, as a test that fails does.
     async fn release(self) -> anyhow::Result<()> {
         let system = ["-n", SYSTEM_NAMESPACE, "delete"];
         let target = async {
@@ -83,7 +83,7 @@ impl World {
         };
         tokio::try_join!(target, source)?;
         ensure!(self.traces().await?.is_empty(), "left in the source: {:?}", self.traces().await?);
-        WORLDS.release(self);
+        FIXTURES.release(self);
         Ok(())
     }
 

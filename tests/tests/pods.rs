@@ -20,21 +20,21 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// A cluster with webhook and importer, without a link: mounts do not depend on the contents of Secrets.
-struct World {
+struct Fixture {
     cluster: Cluster,
     daemons: Daemons,
 }
 
-/// The world that all tests of this binary share. Each test has its own namespaces.
-async fn world() -> &'static World {
-    static WORLD: OnceCell<World> = OnceCell::const_new();
-    let world = WORLD.get_or_try_init(async || {
+/// Shared by all tests of this binary. Each test has its own namespaces.
+async fn fixture() -> &'static Fixture {
+    static FIXTURE: OnceCell<Fixture> = OnceCell::const_new();
+    let fixture = FIXTURE.get_or_try_init(async || {
         let cluster = Cluster::start("c1").await?;
         kubemcsa_ok(cluster.kubeconfig(), ["install", "--context", "c1", "--no-wait"])?;
         let daemons = Daemons::start(&cluster, cluster.dir(), "info,mcsa_webhook=debug").await?;
-        anyhow::Ok(World { cluster, daemons })
+        anyhow::Ok(Fixture { cluster, daemons })
     });
-    world.await.unwrap_or_else(|error| panic!("set-up failed: {error:#}"))
+    fixture.await.unwrap_or_else(|error| panic!("set-up failed: {error:#}"))
 }
 
 /// Creates a namespace with the webhook enabled.
@@ -122,7 +122,7 @@ fn check(pod: &Pod) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_are_mounted_with_name_generate_name_and_dry_run() -> anyhow::Result<()> {
-    let World { cluster, .. } = world().await;
+    let Fixture { cluster, .. } = fixture().await;
     let pods = enabled(cluster, "sent").await?;
     imports(cluster, "sent").await?;
     check(&pods.create(&PostParams::default(), &pod("named", annotations())?).await?)?;

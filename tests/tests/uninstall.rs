@@ -39,14 +39,17 @@ async fn create_pod(target: &Cluster, import: &str) -> anyhow::Result<()> {
 fn uninstall(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<(bool, String)> {
     let output = kubemcsa(kubeconfig, [&["uninstall", "--context", "c1"], args].concat())?;
     ensure!(output.stdout.is_empty(), "uninstall printed to stdout");
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(said.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")), "{said}");
-    Ok((output.status.success(), said))
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(
+        stderr.lines().all(|line| line.starts_with("c1") || line.starts_with("kubemcsa: c1")),
+        "{stderr}"
+    );
+    Ok((output.status.success(), stderr))
 }
 
 /// The objects that were deleted, or would be.
-fn deleted(said: &str) -> Vec<String> {
-    let lines = said.lines().map(|line| line.trim_end_matches(" (dry run)"));
+fn deleted(stderr: &str) -> Vec<String> {
+    let lines = stderr.lines().map(|line| line.trim_end_matches(" (dry run)"));
     lines.filter_map(|line| line.strip_suffix(" deleted")).map(str::to_owned).collect()
 }
 
@@ -137,18 +140,19 @@ async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyh
     };
     let (created, ()) = tokio::join!(creating, end_webhook);
     let created = created?;
-    let (ok, said) = run.await??;
-    ensure!(ok && created > 0 && deleted(&said) == deleted(&dry_run), "{created} pods: {said}");
+    let (ok, stderr) = run.await??;
+    ensure!(ok && created > 0 && deleted(&stderr) == deleted(&dry_run), "{created} pods: {stderr}");
     ensure!(
-        said.contains("--delete-imports") && said.contains("kubemcsa unlink --source-only --target-name c1"),
-        "{said}"
+        stderr.contains("--delete-imports")
+            && stderr.contains("kubemcsa unlink --source-only --target-name c1"),
+        "{stderr}"
     );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
     daemons.importer.kill();
     create_pod(&target, "absent").await.context("the webhook is still called")?;
     ensure!(imports.values("i-token").await? == before.0, "the credential changed");
-    let (ok, said) = uninstall(&kubeconfig, &[])?;
-    ensure!(ok && said.contains("nothing to delete") && said.contains("kept: 1 import"), "{said}");
+    let (ok, stderr) = uninstall(&kubeconfig, &[])?;
+    ensure!(ok && stderr.contains("nothing to delete") && stderr.contains("kept: 1 import"), "{stderr}");
 
     // A new installation continues with the existing imports.
     let minted = tokens_minted_in(&source, "lister")?;
@@ -162,8 +166,8 @@ async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyh
     ensure!(tokens_minted_in(&source, "lister")? == minted + 1, "more than one token for one import");
     drop(daemons);
 
-    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
-    ensure!(ok, "{said}");
+    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok, "{stderr}");
     for gone in [
         "import.multicluster.admiralty.io/i -n life",
         "import.multicluster.admiralty.io/next -n life",
@@ -171,11 +175,14 @@ async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyh
         "/c2 -n multicluster-service-account",
         "namespace/multicluster-service-account",
     ] {
-        ensure!(deleted(&said).iter().any(|line| line.ends_with(gone)), "{gone:?} is not said: {said}");
+        ensure!(
+            deleted(&stderr).iter().any(|line| line.ends_with(gone)),
+            "{gone:?} is not reported: {stderr}"
+        );
     }
     ensure!(left_of_all(&target).await?.is_empty(), "{:?}", left_of_all(&target).await?);
-    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
-    ensure!(ok && said.contains("nothing to delete") && said.lines().count() == 1, "{said}");
+    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok && stderr.contains("nothing to delete") && stderr.lines().count() == 1, "{stderr}");
     Ok(())
 }
 
@@ -196,8 +203,8 @@ async fn interrupted_uninstall_is_completed_by_the_next_run() -> anyhow::Result<
         let log = target.dir().join(format!("uninstall-{lines}.log"));
         let run = Process::spawn(format!("uninstall-{lines}"), &command, log)?;
         let has_progressed = || {
-            let said = run.log().lines().count();
-            ensure!(said >= lines || !run.is_running(), "{said} lines");
+            let count = run.log().lines().count();
+            ensure!(count >= lines || !run.is_running(), "{count} lines");
             anyhow::Ok(())
         };
         eventually("the run has printed some lines", async || has_progressed()).await;
@@ -205,12 +212,12 @@ async fn interrupted_uninstall_is_completed_by_the_next_run() -> anyhow::Result<
         logs += &run.log();
         create_pod(&target, "i").await?;
     }
-    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
     ensure!(
-        (logs + &said).contains("c2 still trusts this cluster"),
-        "no run reported that c2 still trusts the target: {said}"
+        (logs + &stderr).contains("c2 still trusts this cluster"),
+        "no run reported that c2 still trusts the target: {stderr}"
     );
-    ensure!(ok && left_of_all(&target).await?.is_empty(), "{:?}: {said}", left_of_all(&target).await?);
+    ensure!(ok && left_of_all(&target).await?.is_empty(), "{:?}: {stderr}", left_of_all(&target).await?);
     Ok(())
 }
 
@@ -227,23 +234,26 @@ async fn secrets_are_deleted_without_the_garbage_collector() -> anyhow::Result<(
     target.controller_manager().kill();
 
     // Without the controller manager, the namespace is not emptied, which is reported.
-    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
-    ensure!(!ok && said.contains("namespace multicluster-service-account still exists after 2 s"), "{said}");
+    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports", "--timeout", "2s"])?;
+    ensure!(
+        !ok && stderr.contains("namespace/multicluster-service-account still exists after 2s"),
+        "{stderr}"
+    );
     let secrets = imports.secrets.list(&Default::default()).await?.items;
     let names: Vec<_> = secrets.iter().filter_map(|secret| secret.metadata.name.as_deref()).collect();
     ensure!(names == ["theirs"], "{names:?}");
     ensure!(target.kubectl(["get", "customresourcedefinitions", "-o", "name"]).await?.is_empty());
     target.restart_controller_manager()?;
-    let (ok, said) = uninstall(&kubeconfig, &["--delete-imports"])?;
-    ensure!(ok, "{said}");
+    let (ok, stderr) = uninstall(&kubeconfig, &["--delete-imports"])?;
+    ensure!(ok, "{stderr}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     let target = Cluster::start("c1").await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && said.lines().count() == 1 && said.contains("nothing to delete"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && stderr.lines().count() == 1 && stderr.contains("nothing to delete"), "{stderr}");
 
     // A partial installation, with another user's Service of the same name.
     let manifest = |name: &str| format!("{MANIFESTS}/{name}.yaml");
@@ -254,14 +264,15 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
         .kubectl([&system[..], &["create", "service", "clusterip", "webhook", "--tcp=80"]].concat())
         .await?;
     target.kubectl([&system[..], &["create", "secret", "generic", "webhook-tls"]].concat()).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && deleted(&said).iter().any(|line| line.contains("deployment")), "{said}");
-    for kept in
-        ["service multicluster-service-account/webhook", "secret multicluster-service-account/webhook-tls"]
-    {
-        ensure!(said.contains(&format!("{kept} not deleted")), "{kept}: {said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && deleted(&stderr).iter().any(|line| line.contains("deployment")), "{stderr}");
+    for kept in [
+        "service/webhook -n multicluster-service-account",
+        "secret/webhook-tls -n multicluster-service-account",
+    ] {
+        ensure!(stderr.contains(&format!("{kept} not deleted")), "{kept}: {stderr}");
     }
-    ensure!(said.contains("namespace multicluster-service-account not deleted"), "{said}");
+    ensure!(stderr.contains("namespace/multicluster-service-account not deleted"), "{stderr}");
     ensure!(left(&target).await? == ["secret/webhook-tls"], "{:?}", left(&target).await?);
     for theirs in ["service/webhook", "secret/webhook-tls"] {
         target.kubectl([&system[..], &["delete", theirs]].concat()).await?;
@@ -272,8 +283,8 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     let label = ["mutatingwebhookconfiguration", "multicluster-service-account-webhook"];
     target.kubectl([&["label"], &label[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
     let all = installed(&target).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
-    ensure!(!ok && said.contains("delete mutatingwebhookconfiguration"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(!ok && stderr.contains("delete mutatingwebhookconfiguration"), "{stderr}");
     ensure!(installed(&target).await? == all, "something was removed");
     // The same with another name.
     let mut copy: Value =
@@ -283,15 +294,15 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     std::fs::write(&file, copy.to_string())?;
     target.kubectl(["create", "-f", &file.display().to_string()]).await?;
     target.kubectl([&["delete"], &label[..]].concat()).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
-    ensure!(!ok && said.contains("delete mutatingwebhookconfiguration their-own"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(!ok && stderr.contains("delete mutatingwebhookconfiguration their-own"), "{stderr}");
     target.kubectl(["delete", label[0], "their-own"]).await?;
 
     // If the CRD is part of another program, so may be the imports.
     let definition = ["customresourcedefinition", "serviceaccountimports.multicluster.admiralty.io"];
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of=shop"]].concat()).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && said.contains("imports not deleted"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && stderr.contains("imports not deleted"), "{stderr}");
     target.kubectl(["get", "namespace", SYSTEM_NAMESPACE]).await?;
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of-"]].concat()).await?;
 
@@ -299,8 +310,8 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     target.kubectl([&system[..], &["create", "serviceaccount", "c9"]].concat()).await?;
     let annotate = ["annotate", "serviceaccount", "c9", "multicluster.admiralty.io/target-uid=u"];
     target.kubectl([&system[..], &annotate].concat()).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
-    ensure!(ok && said.contains("the identities of c9"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;
+    ensure!(ok && stderr.contains("the identities of c9"), "{stderr}");
     target.kubectl([&system[..], &["delete", "serviceaccount", "c9"]].concat()).await?;
 
     // A finalizer in the namespace is reported, and the next run continues.
@@ -311,12 +322,12 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     let file = target.dir().join("held.json");
     std::fs::write(&file, held.to_string())?;
     target.kubectl(["create", "-f", &file.display().to_string()]).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "15s"])?;
-    ensure!(!ok && said.contains("example.com/held"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "15s"])?;
+    ensure!(!ok && stderr.contains("example.com/held"), "{stderr}");
     let free = ["patch", "configmap", "held", "--type=merge", "-p", "{\"metadata\":{\"finalizers\":null}}"];
     target.kubectl([&system[..], &free].concat()).await?;
-    let (ok, said) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "60s"])?;
-    ensure!(ok && left_of_all(&target).await?.is_empty(), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "60s"])?;
+    ensure!(ok && left_of_all(&target).await?.is_empty(), "{stderr}");
     Ok(())
 }
 
@@ -363,11 +374,12 @@ async fn optional_objects_are_removed_too() -> anyhow::Result<()> {
     let args = ["install", "--context", "c1", "--no-wait", "--namespaces", "team"];
     ensure!(kubemcsa(target.kubeconfig(), args)?.status.success());
 
-    let (ok, said) = uninstall(target.kubeconfig(), &[])?;
-    ensure!(ok && !said.contains("not deleted"), "{said}");
+    let (ok, stderr) = uninstall(target.kubeconfig(), &[])?;
+    ensure!(ok && !stderr.contains("not deleted"), "{stderr}");
     ensure!(
-        said.contains("role.rbac.authorization.k8s.io/multicluster-service-account-importer -n team deleted"),
-        "{said}"
+        stderr
+            .contains("role.rbac.authorization.k8s.io/multicluster-service-account-importer -n team deleted"),
+        "{stderr}"
     );
     ensure!(left(&target).await?.is_empty(), "{:?}", left(&target).await?);
     let added = "certificates,issuers,podmonitors,prometheusrules,secrets";

@@ -3,6 +3,7 @@
 
 mod client;
 mod files;
+mod fixture;
 mod generated;
 mod load;
 mod manifests;
@@ -10,4 +11,3 @@ mod registration;
 mod replicas;
 mod revoked_rights;
 mod unreachable_api_server;
-mod world;

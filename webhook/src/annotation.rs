@@ -68,7 +68,7 @@ mod tests {
     #[case("a.b,a-b", &["a.b", "a-b"])]
     #[case("", &[])]
     #[case(" , ", &[])]
-    fn valid_names(#[case] value: &str, #[case] expected: &[&str]) {
+    fn valid_names_are_parsed(#[case] value: &str, #[case] expected: &[&str]) {
         assert_eq!(names(value).unwrap(), expected);
     }
 
@@ -79,7 +79,7 @@ mod tests {
     #[case("default/a", r#""default/a""#)]
     #[case("A", r#""A""#)]
     #[case("a\nb", r#""a\nb""#)]
-    fn invalid_names(#[case] value: &str, #[case] quoted: &str) {
+    fn invalid_names_are_rejected(#[case] value: &str, #[case] quoted: &str) {
         let message = names(value).unwrap_err().to_string();
         assert!(message.contains(quoted) && message.contains("separated by commas"), "{message}");
         assert!(!message.contains('\n'));
@@ -105,7 +105,7 @@ mod tests {
     #[case(Some("true"), Ok(true))]
     #[case(Some("True"), Err("\"True\""))]
     #[case(Some("yes\n"), Err("\"yes\\n\""))]
-    fn booleans(#[case] value: Option<&str>, #[case] expected: Result<bool, &str>) {
+    fn kubeconfig_env_must_be_a_boolean(#[case] value: Option<&str>, #[case] expected: Result<bool, &str>) {
         let expected = expected.map_err(|quoted| {
             format!("annotation multicluster.admiralty.io/kubeconfig-env is {quoted}; it must be \"true\" or \"false\"")
         });

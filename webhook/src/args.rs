@@ -214,7 +214,7 @@ mod tests {
     #[case(&["--certificate-lifetime=-24h"], false)]
     #[case(&["--certificate-lifetime=0s"], false)]
     #[case(&["--certificate-lifetime=1000000000h"], false)]
-    fn certificate_flags(#[case] flags: &[&str], #[case] fine: bool) {
+    fn conflicting_certificate_flags_are_rejected(#[case] flags: &[&str], #[case] fine: bool) {
         let parsed = Args::try_parse_from([&["mcsa-webhook"], flags].concat());
         assert_eq!(parsed.is_ok(), fine, "{parsed:?}");
     }
@@ -243,7 +243,7 @@ mod tests {
     #[case("https:///mutate-pods", None)]
     #[case("webhook.example.com:9443", None)]
     #[case("", None)]
-    fn urls(#[case] text: &str, #[case] host: Option<&str>) {
+    fn url_must_be_https_with_a_path(#[case] text: &str, #[case] host: Option<&str>) {
         let url = text.parse::<WebhookUrl>().ok();
         assert_eq!(url.map(|url| url.host).as_deref(), host);
     }

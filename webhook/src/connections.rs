@@ -136,7 +136,7 @@ mod tests {
     use tokio::time::{advance, timeout};
 
     #[tokio::test(start_paused = true)]
-    async fn silent_connection_times_out() {
+    async fn connection_that_stops_in_the_preface_times_out() {
         let (mut client, stream) = duplex(64);
         let (mut stream, ()) = LimitedAcceptor::new(DefaultAcceptor).accept(stream, ()).await.unwrap();
         client.write_all(b"PRI * ").await.unwrap();

@@ -108,7 +108,7 @@ impl Imports {
             Ok(Ok(Some(import))) => Lookup::Found(Record::of(&import)),
             Ok(Ok(None)) => Lookup::NotFound,
             Ok(Err(error)) => Lookup::Failed(errors::line(&error)),
-            Err(_) => Lookup::Failed("the API server did not answer in time".to_owned()),
+            Err(_) => Lookup::Failed("the API server did not respond in time".to_owned()),
         }
     }
 

@@ -40,8 +40,8 @@ impl Listener {
         Ok(Self { handle, task })
     }
 
-    /// Accepts no more connections, and waits for requests in flight. Closes each connection after them, so that clients
-    /// reconnect to another replica.
+    /// Accepts no more connections, and waits for requests in flight. Closes each connection after them, so that
+    /// clients reconnect to another replica.
     pub(crate) async fn shut_down(self) -> anyhow::Result<()> {
         self.handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
         Ok(self.task.await??)

@@ -199,7 +199,7 @@ mod tests {
     #[case(json!({ "metadata": { "name": "", "generateName": "p-" } }), "p-")]
     #[case(json!({ "metadata": { "name": null, "generateName": null, "annotations": null } }), "")]
     #[case(json!({ "metadata": { "name": "p", "generateName": "q-" } }), "p")]
-    fn names(#[case] pod: Value, #[case] name: &str) {
+    fn generated_name_is_used_if_there_is_no_name(#[case] pod: Value, #[case] name: &str) {
         let pod = Pod::deserialize(&pod).unwrap();
         assert_eq!((pod.name(), pod.imports()), (name, None));
     }

@@ -15,7 +15,7 @@ use crate::pod::Pod;
 /// Maximum number of imports that a message lists.
 const MAX_LISTED: usize = 10;
 
-/// Parses and answers a review.
+/// Parses a review and responds to it.
 pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<ReviewResponse<'a>, Malformed> {
     let Request { uid, operation, namespace, pod, stored } = Request::parse(body)?;
     let admitted = match operation {

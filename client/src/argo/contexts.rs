@@ -37,8 +37,8 @@ impl Reader {
     /// One cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG). Errors of other clusters are ignored.
     ///
     /// # Errors
-    /// If the cluster does not exist or its configuration cannot be used, or if there is not exactly one context with its
-    /// name.
+    /// If the cluster does not exist or its configuration cannot be used, or if there is not exactly one context with
+    /// its name.
     pub fn context(self, secret: &Secret, cluster: &str) -> Result<Config, ArgoError> {
         self.one(secret, &parsed(secret)?, cluster)
     }

@@ -16,7 +16,7 @@ use super::Reader;
 use super::error::{ArgoError, Place, Problem, if_encoded, require_credential, text};
 use crate::kubeconfig::{self, Verification, authority, decoded_pem, proxy, url, without_line_breaks};
 
-const FIX: &str = "put the rest config of the cluster there, under the cluster's name, as kubemcsa export --format \
+const FIX: &str = "add the rest config of the cluster under its name, as kubemcsa export --format \
                    argo-clusters prints it";
 
 impl Reader {

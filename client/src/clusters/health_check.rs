@@ -13,7 +13,7 @@ use super::member::Member;
 use crate::live::health::Health;
 use crate::live::{Transport, error_message};
 
-/// How long a member may go without an answer before its health is checked.
+/// How long a member may go without a response before its health is checked.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
 
 /// The deadline of a health check.
@@ -61,14 +61,14 @@ async fn next_check(member: &Member, last_check: Instant, backoff: Duration) {
     sleep_until(earliest).await;
 }
 
-/// Waits until the member has not answered any request for [`MAX_SILENCE`].
+/// Waits until the member has not responded to any request for [`MAX_SILENCE`].
 async fn silence(member: &Member) {
     loop {
-        let last_answer = member.health_state().last_answer().unwrap_or_else(Instant::now);
-        if last_answer.elapsed() >= MAX_SILENCE {
+        let last_response = member.health_state().last_response().unwrap_or_else(Instant::now);
+        if last_response.elapsed() >= MAX_SILENCE {
             return;
         }
-        sleep_until(last_answer + MAX_SILENCE).await;
+        sleep_until(last_response + MAX_SILENCE).await;
     }
 }
 
@@ -95,14 +95,14 @@ async fn check(member: &Member, client: &Client) -> Health {
     check_once(client).await
 }
 
-/// Requests `/readyz`, which the API server answers to any caller, however busy it is
+/// Requests `/readyz`, to which the API server responds for any caller, however busy it is
 /// (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/#health-check-concurrency-exemption>).
 async fn check_once(client: &Client) -> Health {
     let Ok(request) = Request::get("/readyz").body(Body::empty()) else { return Health::Unknown };
     let unavailable =
         |problem: String, is_unresponsive| Health::Unavailable { problem: problem.into(), is_unresponsive };
     match timeout(DEADLINE, client.send(request)).await {
-        Err(_) => unavailable(format!("no answer within {} s", DEADLINE.as_secs()), true),
+        Err(_) => unavailable(format!("no response within {}s", DEADLINE.as_secs()), true),
         Ok(Err(error)) => unavailable(error_message(&error), false),
         Ok(Ok(response)) if response.status() == StatusCode::UNAUTHORIZED => Health::Unauthorized,
         Ok(Ok(response)) if response.status().is_server_error() => {

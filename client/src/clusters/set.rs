@@ -124,9 +124,9 @@ mod tests {
     #[tokio::test]
     async fn leaving_does_not_remove_a_later_member_of_the_same_name() {
         let (set, _tasks) = Set::new();
-        let answer =
+        let response =
             |_: Request<Body>| async { Ok::<_, std::convert::Infallible>(Response::new(Body::empty())) };
-        let client = Client::new(tower::service_fn(answer), "default");
+        let client = Client::new(tower::service_fn(response), "default");
         let new = || NewMember {
             name: "c2".into(),
             access: client.clone().into(),

@@ -134,9 +134,9 @@ where
     ///
     /// Watches only the metadata of objects with an owner label.
     ///
-    /// A child is deleted only if live requests prove that its owner is gone, and that they reached the cluster in which
-    /// the owner was. Children are kept while that cluster is unreachable or is not a member, and while another cluster
-    /// has its name.
+    /// A child is deleted only if live requests prove that its owner is gone, and that they reached the cluster in
+    /// which the owner was. Children are kept while that cluster is unreachable or is not a member, and while another
+    /// cluster has its name.
     ///
     /// To reconcile owners without deleting children, use [`Controller::watches`] with [`Owner::from_metadata`].
     ///
@@ -229,7 +229,7 @@ where
     /// objects that are being deleted.
     ///
     /// Without a finalizer, an object is deleted at once, and its children afterwards. With it, deletion waits for
-    /// unreachable members until they answer again or leave.
+    /// unreachable members until they respond again or leave.
     ///
     /// For a clean-up of your own, call [`kube::runtime::finalizer()`] in `reconcile` with [`Request::api`] and
     /// another finalizer name.
@@ -283,8 +283,8 @@ where
         self
     }
 
-    /// Shuts down gracefully on SIGINT (Ctrl-C) or SIGTERM, as [`Controller::graceful_shutdown_on`] does. A second signal
-    /// ends the controller at once.
+    /// Shuts down gracefully on SIGINT (Ctrl-C) or SIGTERM, as [`Controller::graceful_shutdown_on`] does. A second
+    /// signal ends the controller at once.
     pub fn shutdown_on_signal(mut self) -> Self {
         self.graceful.push(signal::received(1).boxed());
         self.forceful.push(signal::received(2).boxed());

@@ -20,10 +20,10 @@ pub(super) fn api(member: &Member, resource: &ApiResource, namespace: Option<&st
     Api::<Meta>::all_with(member.client(), resource).constrain(namespace.unwrap_or_default())
 }
 
-/// Fails with [`Problem::Deadline`] if the cluster does not answer in time.
+/// Fails with [`Problem::Deadline`] if the cluster does not respond in time.
 pub(super) async fn with_deadline<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
     match timeout(DEADLINE, call).await {
-        Ok(answer) => Ok(answer?),
+        Ok(response) => Ok(response?),
         Err(_) => Err(Problem::Deadline(DEADLINE)),
     }
 }

@@ -75,8 +75,8 @@ pub enum Problem {
     /// The cluster is [unavailable](crate::clusters::Health::Unavailable). No request was sent.
     #[error("the cluster is unavailable: {0}")]
     Unavailable(Arc<str>),
-    /// The cluster did not answer in time.
-    #[error("no answer within {} s", .0.as_secs())]
+    /// The cluster did not respond in time.
+    #[error("no response within {}s", .0.as_secs())]
     Deadline(std::time::Duration),
 }
 

@@ -22,13 +22,13 @@ pub(super) struct FakeServer(Arc<Mutex<State>>);
 struct State {
     mode: Mode,
     names: Vec<String>,
-    /// Answers for a method and path, which take precedence over `mode`.
-    answers: Vec<(Method, String, Answer)>,
+    /// Responses for a method and path, which take precedence over `mode`.
+    responses: Vec<(Method, String, FakeResponse)>,
     requests: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(super) enum FakeResponse {
     Json(u16, Value),
     Text(u16, &'static str),
     Never,
@@ -37,13 +37,14 @@ pub(super) enum Answer {
 impl FakeServer {
     /// A server with ConfigMaps of these names. Its watches emit no events.
     pub(super) fn with(names: &[&str]) -> Self {
-        let state = State { mode: Mode::Serve, names: Vec::new(), answers: Vec::new(), requests: Vec::new() };
+        let state =
+            State { mode: Mode::Serve, names: Vec::new(), responses: Vec::new(), requests: Vec::new() };
         let server = Self(Arc::new(Mutex::new(state)));
         server.set(names);
         server
     }
 
-    /// Replaces the ConfigMaps, and makes the server answer.
+    /// Replaces the ConfigMaps, and makes the server respond.
     pub(super) fn set(&self, names: &[&str]) {
         let mut state = self.0.lock().unwrap();
         state.names = names.iter().map(|&name| name.to_owned()).collect();
@@ -58,9 +59,9 @@ impl FakeServer {
         self.0.lock().unwrap().mode = Mode::Hang;
     }
 
-    /// Adds an answer for a method and path. Each is used once, in order, and the last one again and again.
-    pub(super) fn answer(&self, method: Method, path: &str, answer: Answer) {
-        self.0.lock().unwrap().answers.push((method, path.to_owned(), answer));
+    /// Adds a response for a method and path. Each is used once, in order, and the last one again and again.
+    pub(super) fn respond_with(&self, method: Method, path: &str, response: FakeResponse) {
+        self.0.lock().unwrap().responses.push((method, path.to_owned(), response));
     }
 
     /// The received requests with their bodies, except health checks.
@@ -83,15 +84,15 @@ impl FakeServer {
         let body = body.collect_bytes().await.unwrap_or_default();
         let body = String::from_utf8_lossy(&body).into_owned();
         let is_watch = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
-        let answer = {
+        let response = {
             let mut state = self.0.lock().unwrap();
             state.requests.push(format!("{} {} {body}", parts.method, parts.uri.path()));
-            state.next_answer(&parts.method, parts.uri.path())
+            state.next_response(&parts.method, parts.uri.path())
         };
-        let (code, body) = match answer {
-            Answer::Json(code, value) => (code, value.to_string()),
-            Answer::Text(code, text) => (code, text.to_owned()),
-            Answer::Never => pending().await,
+        let (code, body) = match response {
+            FakeResponse::Json(code, value) => (code, value.to_string()),
+            FakeResponse::Text(code, text) => (code, text.to_owned()),
+            FakeResponse::Never => pending().await,
         };
         if is_watch && code == 200 {
             return pending().await;
@@ -103,15 +104,15 @@ impl FakeServer {
 }
 
 impl State {
-    fn next_answer(&mut self, method: &Method, path: &str) -> Answer {
-        let matching = |(of, at, _): &(Method, String, Answer)| of == method && at == path;
-        let count = self.answers.iter().filter(|answer| matching(answer)).count();
-        if let Some(place) = self.answers.iter().position(matching) {
-            return if count > 1 { self.answers.remove(place).2 } else { self.answers[place].2.clone() };
+    fn next_response(&mut self, method: &Method, path: &str) -> FakeResponse {
+        let matching = |(of, at, _): &(Method, String, FakeResponse)| of == method && at == path;
+        let count = self.responses.iter().filter(|response| matching(response)).count();
+        if let Some(place) = self.responses.iter().position(matching) {
+            return if count > 1 { self.responses.remove(place).2 } else { self.responses[place].2.clone() };
         }
         match self.mode {
-            Mode::Hang => Answer::Never,
-            Mode::Refuse(code) => Answer::Json(code, status(code, "Refused", "", "")),
+            Mode::Hang => FakeResponse::Never,
+            Mode::Refuse(code) => FakeResponse::Json(code, status(code, "Refused", "", "")),
             Mode::Serve => {
                 let object = |name: &String| {
                     json!({"metadata": {
@@ -119,7 +120,7 @@ impl State {
                     }})
                 };
                 let items: Vec<_> = self.names.iter().map(object).collect();
-                Answer::Json(200, json!({"metadata": {"resourceVersion": "1"}, "items": items}))
+                FakeResponse::Json(200, json!({"metadata": {"resourceVersion": "1"}, "items": items}))
             }
         }
     }

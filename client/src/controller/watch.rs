@@ -50,8 +50,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Never returns. Drops the watch when the cluster stops answering, since a watch that hangs ends only after
-    /// minutes. Lists again once the cluster answers.
+    /// Never returns. Drops the watch when the cluster stops responding, since a watch that hangs ends only after
+    /// minutes. Lists again once the cluster responds.
     pub(super) async fn run<K>(
         mut self,
         api: Api<K>,
@@ -65,7 +65,7 @@ impl Watch {
         loop {
             if health.borrow_and_update().is_unresponsive() {
                 let (cluster, kind) = (self.member.name(), &*self.kind);
-                tracing::info!(%cluster, kind, "the cluster does not answer: watching again once it does");
+                tracing::info!(%cluster, kind, "the cluster does not respond: watching again once it does");
             }
             if health.wait_for(|health| !health.is_unresponsive()).await.is_err() {
                 return pending().await;
@@ -165,7 +165,7 @@ mod tests {
     use serde_json::json;
     use tokio::time::timeout;
 
-    use super::super::fake_server::{Answer, FakeServer};
+    use super::super::fake_server::{FakeResponse, FakeServer};
     use super::*;
     use crate::clusters::Clusters;
 
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_watch_that_hangs_is_dropped_and_lists_again_once_the_cluster_answers() {
+    async fn a_watch_that_hangs_is_dropped_and_lists_again_once_the_cluster_responds() {
         let mut scene = scene();
         scene.lists(&["a"]).await;
         scene.is_quiet().await;
@@ -251,8 +251,8 @@ mod tests {
         let mut scene = scene();
         scene.lists(&["a"]).await;
         let list = json!({ "metadata": { "resourceVersion": "1" }, "items": [] });
-        for answer in [Answer::Never, Answer::Json(200, list)] {
-            scene.server.answer(http::Method::GET, "/api/v1/configmaps", answer);
+        for response in [FakeResponse::Never, FakeResponse::Json(200, list)] {
+            scene.server.respond_with(http::Method::GET, "/api/v1/configmaps", response);
         }
         scene.restarts.send_replace(1);
         assert_eq!(scene.log.recv().await.unwrap(), "Init");

@@ -198,7 +198,7 @@ impl Shared {
         let unusable = |problem| ConfigError::unusable(&self.origin, problem);
         let config = timeout(READ_DEADLINE, self.origin.read()).await;
         let config = config
-            .unwrap_or_else(|_| Err(unusable(format!("no answer within {} s", READ_DEADLINE.as_secs()))))?;
+            .unwrap_or_else(|_| Err(unusable(format!("no response within {}s", READ_DEADLINE.as_secs()))))?;
         // A plugin may return another credential although the config is the same.
         let run_plugin_again = reason == ReloadReason::Unauthorized && config.auth_info.exec.is_some();
         if !self.has(&config) || run_plugin_again {

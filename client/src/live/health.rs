@@ -12,15 +12,15 @@ pub enum Health {
     /// It was not checked yet.
     #[default]
     Unknown,
-    /// It answers.
+    /// It responds.
     Ready,
-    /// It answers, but refuses the credential (401): expired, revoked, or issued by another cluster.
+    /// It responds, but refuses the credential (401): expired, revoked, or issued by another cluster.
     Unauthorized,
-    /// It is unreachable, does not answer, or reports that it is not ready.
+    /// It is unreachable, does not respond, or reports that it is not ready.
     Unavailable {
         /// The result of the health check.
         problem: Arc<str>,
-        /// Whether it does not answer at all. Requests then fail at once instead of waiting. Health checks continue
+        /// Whether it does not respond at all. Requests then fail at once instead of waiting. Health checks continue
         /// every few seconds.
         is_unresponsive: bool,
     },
@@ -37,7 +37,7 @@ impl Health {
         matches!(self, Self::Unavailable { .. })
     }
 
-    /// Whether it does not answer at all.
+    /// Whether it does not respond at all.
     pub fn is_unresponsive(&self) -> bool {
         matches!(self, Self::Unavailable { is_unresponsive: true, .. })
     }
@@ -46,7 +46,7 @@ impl Health {
 /// What the result of a request proves about a cluster's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    Answered,
+    Responded,
     Unauthorized,
     /// The cluster may be unavailable, or only this request failed: a health check is due.
     Inconclusive,
@@ -59,21 +59,21 @@ pub(crate) struct HealthState(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     health: watch::Sender<Health>,
-    last_answer: Mutex<Option<Instant>>,
+    last_response: Mutex<Option<Instant>>,
     check_due: Notify,
 }
 
 impl Default for HealthState {
     fn default() -> Self {
-        let (health, last_answer, check_due) = Default::default();
-        Self(Arc::new(Inner { health, last_answer, check_due }))
+        let (health, last_response, check_due) = Default::default();
+        Self(Arc::new(Inner { health, last_response, check_due }))
     }
 }
 
 impl HealthState {
     pub(crate) fn set(&self, health: Health) {
         if matches!(health, Health::Ready | Health::Unauthorized) {
-            *self.0.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            *self.0.last_response.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         self.0.health.send_if_modified(|known| {
             let is_changed = *known != health;
@@ -86,7 +86,7 @@ impl HealthState {
 
     pub(crate) fn record(&self, evidence: Evidence) {
         match evidence {
-            Evidence::Answered => self.set(Health::Ready),
+            Evidence::Responded => self.set(Health::Ready),
             Evidence::Unauthorized => self.set(Health::Unauthorized),
             Evidence::Inconclusive => self.0.check_due.notify_one(),
         }
@@ -100,9 +100,9 @@ impl HealthState {
         self.0.health.subscribe()
     }
 
-    /// When the cluster last answered.
-    pub(crate) fn last_answer(&self) -> Option<Instant> {
-        *self.0.last_answer.lock().unwrap_or_else(PoisonError::into_inner)
+    /// When the cluster last responded.
+    pub(crate) fn last_response(&self) -> Option<Instant> {
+        *self.0.last_response.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a request has an inconclusive result.

@@ -1,4 +1,4 @@
-//! Response bodies that end when their cluster stops answering.
+//! Response bodies that end when their cluster stops responding.
 
 use std::pin::Pin;
 use std::sync::Arc;

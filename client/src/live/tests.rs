@@ -21,17 +21,17 @@ use super::response_body::ResponseBody;
 use super::{LiveConfig, Transport};
 use crate::config::Contexts;
 
-/// Starts a server that responds to requests with the status that `answer` returns. Returns its URL.
-async fn server(answer: impl Fn(&str) -> &'static str + Clone + Send + 'static) -> String {
+/// Starts a server that responds to requests with the status that `response` returns. Returns its URL.
+async fn server(response: impl Fn(&str) -> &'static str + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
-            let answer = answer.clone();
+            let response = response.clone();
             tokio::spawn(async move {
                 let mut buffer = [0; 4096];
                 while let Ok(length @ 1..) = socket.read(&mut buffer).await {
-                    let status = answer(&String::from_utf8_lossy(&buffer[..length]));
+                    let status = response(&String::from_utf8_lossy(&buffer[..length]));
                     let text = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}");
                     socket.write_all(text.as_bytes()).await.unwrap();
                 }

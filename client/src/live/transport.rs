@@ -230,7 +230,7 @@ fn evidence(result: &kube::Result<Response<Body>>) -> Evidence {
         Ok(response) if response.status() == StatusCode::UNAUTHORIZED => Evidence::Unauthorized,
         // The response may come from a server behind the API server.
         Ok(response) if response.status().is_server_error() => Evidence::Inconclusive,
-        Ok(_) => Evidence::Answered,
+        Ok(_) => Evidence::Responded,
         Err(_) => Evidence::Inconclusive,
     }
 }

@@ -44,7 +44,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn cluster_secret() {
+    fn secret_has_the_label_and_keys_of_argo_cd() {
         each(|exported| {
             let secret = exported.argo_cd();
             assert_eq!(secret.metadata.name.as_deref(), Some("cluster-c2"));

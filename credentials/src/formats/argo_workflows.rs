@@ -74,7 +74,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn a_rest_config_for_each_cluster() {
+    fn secret_has_a_rest_config_for_each_cluster() {
         each(|exported| {
             let secret = exported.argo_clusters();
             assert_eq!(secret.metadata.name.as_deref(), Some("clusters"));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_for_each_cluster() {
+    fn kubeconfig_has_a_context_for_each_cluster() {
         each(|exported| {
             let secret = exported.argo_kubeconfig().unwrap();
             assert_eq!(secret.metadata.name.as_deref(), Some("kubeconfig"));
@@ -107,7 +107,7 @@ mod tests {
         Scope { workflow_namespace: Some(""), namespace: None },
         &[("workflows.argoproj.io/workflow-namespace", "")]
     )]
-    fn profiles(#[case] scope: Scope<'_>, #[case] expected: &[(&str, &str)]) {
+    fn profile_is_a_labelled_secret(#[case] scope: Scope<'_>, #[case] expected: &[(&str, &str)]) {
         each(|exported| {
             let secret = exported.argo_profile(scope).unwrap();
             assert_eq!(secret.metadata.name.as_deref(), Some("argo.c2"));

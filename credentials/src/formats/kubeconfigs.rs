@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn kubeconfig_for_people() {
+    fn context_has_a_readable_name() {
         each(|exported| {
             let context = "default/pod-lister@c2";
             assert_eq!(names(&exported.kubeconfig(), exported), [context, "c2", context]);
@@ -133,7 +133,7 @@ mod tests {
         "value"
     )]
     #[case::multi_kueue(|it: &Exported<'_>| it.multi_kueue(), "c2-multikueue", "Opaque", None, "kubeconfig")]
-    fn secrets(
+    fn secret_matches_its_consumer(
         #[case] form: Form,
         #[case] name: &str,
         #[case] type_: &str,

@@ -57,8 +57,8 @@ impl CheckState {
     }
 
     fn is_pending(&self) -> bool {
-        let answered = self.result().map(|result| result.request.as_str());
-        !self.is_running && self.requested.is_some() && self.requested.as_deref() != answered
+        let checked_request = self.result().map(|result| result.request.as_str());
+        !self.is_running && self.requested.is_some() && self.requested.as_deref() != checked_request
     }
 
     fn observe(&mut self, observed: ObservedCheck) {
@@ -149,8 +149,8 @@ mod tests {
     const SECOND: &str = "2026-01-01T00:00:01Z";
 
     /// Observes a link's import of this version, with this request and result.
-    fn observe(cache: &Cache, version: u64, requested: Option<&str>, answered: Option<&str>) {
-        let condition = answered.map(|_| {
+    fn observe(cache: &Cache, version: u64, requested: Option<&str>, checked_request: Option<&str>) {
+        let condition = checked_request.map(|_| {
             json!({ "type": "Reachable", "status": "True", "reason": "Answered", "message": "",
                     "lastTransitionTime": FIRST })
         });
@@ -162,7 +162,7 @@ mod tests {
                 "labels": { LINK_LABEL: "true" }, "annotations": annotations,
             },
             "spec": { "clusterName": "c2", "namespace": SYSTEM_NAMESPACE, "name": "c1" },
-            "status": { "checkedRequest": answered, "conditions": Vec::from_iter(condition) },
+            "status": { "checkedRequest": checked_request, "conditions": Vec::from_iter(condition) },
         });
         let observed = ObservedImport::of(serde_json::from_value(link).unwrap());
         cache.observe_import(&Scope::All, Event::Apply((observed.import.key.clone(), Some(observed))));

@@ -161,7 +161,7 @@ fn unlisted_secret_is_removed_after_the_next_import_list() {
 }
 
 #[test]
-fn lost_secret_may_reappear() {
+fn secret_observed_again_is_kept() {
     let cache = Cache::default();
     list_secrets(&cache, &["a-token", "b-token"]);
     list_secrets(&cache, &[]);
@@ -295,7 +295,7 @@ fn secret_event_enqueues_both_owners_and_the_namesake() {
 }
 
 #[test]
-fn equal_secrets_share_names() {
+fn equal_sets_of_names_are_stored_once() {
     let cache = Cache::default();
     for name in ["a-token", "b-token"] {
         cache.observe_secret(&Scope::All, Event::Apply((key(name), secret(name, 7, &[]))));

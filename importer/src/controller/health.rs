@@ -58,11 +58,11 @@ impl Health {
 
 fn liveness(age: Duration, oldest_run: Option<Duration>) -> Result<(), String> {
     if age > MAX_HEARTBEAT_AGE {
-        return Err(format!("the control loop has been stuck for {} s", age.as_secs()));
+        return Err(format!("the control loop has been stuck for {}s", age.as_secs()));
     }
     match oldest_run {
         Some(run) if run > LONGEST_RUN => {
-            Err(format!("a reconciliation has been running for {} s", run.as_secs()))
+            Err(format!("a reconciliation has been running for {}s", run.as_secs()))
         }
         _ => Ok(()),
     }

@@ -236,14 +236,18 @@ mod tests {
 
     #[rstest]
     #[case::not_due("Refreshed", Some(1), 0)]
-    #[case::due_a_moment_ago("Refreshed", Some(-60), 0)]
-    #[case::late("Refreshed", Some(-61), 1)]
-    #[case::new("Pending", Some(-5), 0)]
-    #[case::new_and_late("Pending", Some(-61), 1)]
+    #[case::just_due("Refreshed", Some(-60), 0)]
+    #[case::overdue("Refreshed", Some(-61), 1)]
+    #[case::new_import("Pending", Some(-5), 0)]
+    #[case::new_and_overdue("Pending", Some(-61), 1)]
     #[case::failing("SourceUnreachable", Some(1), 1)]
-    #[case::fixed_by_its_owner("ServiceAccountNotFound", Some(-99), 0)]
+    #[case::owner_must_fix_it("ServiceAccountNotFound", Some(-99), 0)]
     #[case::never_due("Refreshed", None, 0)]
-    fn overdue_imports(#[case] reason: &'static str, #[case] due: Option<i64>, #[case] overdue: u64) {
+    fn import_is_overdue_a_minute_after_its_due_time(
+        #[case] reason: &'static str,
+        #[case] due: Option<i64>,
+        #[case] overdue: u64,
+    ) {
         let mut source = SourceSnapshot::default();
         source.count(state(true, reason), Some(at(9)), due.map(at), at(0));
         assert_eq!(source.overdue, overdue);

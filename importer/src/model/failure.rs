@@ -34,7 +34,7 @@ reasons! {
     InvalidLink,
     /// The source refuses the link's own token.
     LinkUnauthorized,
-    /// The source does not answer.
+    /// The source does not respond.
     SourceUnreachable,
     /// The server at the source's address has a certificate that the link does not trust.
     SourceNotTrusted,
@@ -93,7 +93,7 @@ pub struct Failure {
 pub enum Retry {
     /// After the import's own back-off, and no earlier than after this wait (`Retry-After`).
     BackOff(Duration),
-    /// At this time, or as soon as the source answers. No attempt was made, because the circuit breaker is open.
+    /// At this time, or as soon as the source responds. No attempt was made, because the circuit breaker is open.
     BreakerOpen(Timestamp),
     /// At this time. No attempt was made.
     NotBefore(Timestamp),

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_repairs_are_slowed_down() {
+    fn repeated_repairs_are_delayed() {
         let mut history = History::default();
         let mut now = at(0);
         for _ in 0..UNDELAYED_REPAIRS {

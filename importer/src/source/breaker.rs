@@ -1,6 +1,6 @@
 //! Circuit breaker of a source.
 //!
-//! Without it, each import would wait ten seconds for a source that does not answer. While the breaker is
+//! Without it, each import would wait ten seconds for a source that does not respond. While the breaker is
 //! open, one probe at a time is admitted; other imports fail at once with the known failure.
 //!
 //! While it is open, only the probe's response counts: calls that started before it opened may report an outdated
@@ -76,7 +76,7 @@ impl Breaker {
     }
 
     /// Records a response, whatever its content.
-    pub fn answered(&mut self, admission: Admission) {
+    pub fn responded(&mut self, admission: Admission) {
         if admission.0 == self.epoch {
             self.close();
         }
@@ -177,20 +177,20 @@ mod tests {
         fail(&mut breaker, probe, 2);
         assert_eq!(retry_at(&mut breaker, 3), Retry::BreakerOpen(at(4)), "twice as long");
         let probe = breaker.admit(at(4)).unwrap();
-        breaker.answered(probe);
+        breaker.responded(probe);
         assert!(breaker.is_closed());
         breaker.admit(at(4)).unwrap();
     }
 
     #[test]
-    fn calls_from_before_the_opening_do_not_count() {
+    fn calls_admitted_before_it_opened_do_not_count() {
         let mut breaker = Breaker::default();
         let calls: Vec<_> = (0..8).map(|_| breaker.admit(at(0)).unwrap()).collect();
         for call in &calls[..4] {
             fail(&mut breaker, *call, 0);
         }
         assert_eq!(retry_at(&mut breaker, 0), Retry::BreakerOpen(at(1)), "concurrent failures count once");
-        breaker.answered(calls[4]);
+        breaker.responded(calls[4]);
         assert_eq!(
             retry_at(&mut breaker, 0),
             Retry::BreakerOpen(at(1)),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_probe_is_followed_by_another() {
+    fn abandoned_probe_is_replaced() {
         let mut breaker = Breaker::default();
         let call = breaker.admit(at(0)).unwrap();
         fail(&mut breaker, call, 0);

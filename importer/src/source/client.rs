@@ -101,7 +101,7 @@ impl SourceClient {
         Ok(true)
     }
 
-    /// Whether a response arrived over a new connection, where another cluster may have answered; resets it.
+    /// Whether a response arrived over a new connection, where another cluster may have responded; resets it.
     pub(super) fn take_new_connection(&self) -> bool {
         self.connections.is_new.swap(false, Ordering::Relaxed)
     }

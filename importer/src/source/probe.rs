@@ -31,17 +31,17 @@ impl Source {
     /// would hide a changed certificate, address or firewall. The breaker records the result.
     ///
     /// # Errors
-    /// When the source does not answer, or refuses.
+    /// If the source does not respond, or refuses.
     pub async fn probe(&self) -> Result<ProbeResult, Failure> {
         let (start, token) = (Instant::now(), self.token_number());
-        let answer = with_deadline(self.request_identity()).await;
+        let response = with_deadline(self.request_identity()).await;
         self.metrics.source_responded(&self.name, start.elapsed());
-        let answer = answer.map_err(|error| self.failure(IDENTITY, &error)).and_then(|result| {
+        let response = response.map_err(|error| self.failure(IDENTITY, &error)).and_then(|result| {
             let message = || format!("{} returned an invalid UID for {IDENTITY}", self.name);
             let is_uid = is_uid(&result.cluster_uid);
             is_uid.then_some(result).ok_or_else(|| Failure::new(Reason::SourceFailed, message()))
         });
-        match &answer {
+        match &response {
             Ok(_) => self.breaker().reached(),
             // If the link's token has changed meanwhile, the failure is about the previous one.
             Err(failure) if self.token_number() == token => {
@@ -49,16 +49,16 @@ impl Source {
             }
             Err(_) => {}
         }
-        answer
+        response
     }
 
     async fn request_identity(&self) -> kube::Result<ProbeResult> {
         let client = self.client.fresh().map_err(|error| kube::Error::Service(error.into()))?;
         let request = Request::get(PATH).header(ACCEPT, METADATA).body(Body::empty());
         let sent = self.clock.now();
-        let answer = client.send(request.map_err(kube::Error::HttpError)?).await?;
+        let response = client.send(request.map_err(kube::Error::HttpError)?).await?;
         let now = middle(sent, self.clock.now());
-        let (parts, body) = answer.into_parts();
+        let (parts, body) = response.into_parts();
         let body = body.collect_bytes().await?;
         if !parts.status.is_success() {
             let status: Status = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;

@@ -38,7 +38,7 @@ mod tests {
     #[case(86_400, "1d")]
     #[case(86_400 + 7200 + 120, "1d2h")]
     #[case(-5, "<1m")]
-    fn durations(#[case] seconds: i64, #[case] expected: &str) {
+    fn durations_are_printed_as_by_kubectl(#[case] seconds: i64, #[case] expected: &str) {
         assert_eq!(human(SignedDuration::from_secs(seconds)), expected);
     }
 }

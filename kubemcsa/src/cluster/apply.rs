@@ -57,9 +57,9 @@ pub(crate) async fn exists(cluster: &Cluster, object: &DynamicObject) -> anyhow:
     let Some(stored) = read(cluster, object).await? else { return Ok(false) };
     if stored.metadata.deletion_timestamp.is_some() {
         anyhow::bail!(
-            "{}: {} is being deleted; run this again afterwards",
+            "{}: {} is being deleted; wait until it is gone, then run the command again",
             cluster.name,
-            object::title(object)
+            object::reference(object)
         );
     }
     Ok(true)

@@ -38,7 +38,7 @@ pub(crate) struct Call {
 pub(crate) struct Plugin {
     /// Empty: there is no plugin.
     pub(crate) command: String,
-    /// The kubeconfig's hint how to install it.
+    /// How to install it, from the kubeconfig.
     pub(crate) install_hint: Option<String>,
 }
 
@@ -102,7 +102,7 @@ impl CallError {
         let Call { address, identity, doing, .. } = &*self.call;
         match &self.problem {
             Problem::Deadline => format!(
-                "can't {doing}: no response from {address} within {} s; check that the cluster is up and the address is right",
+                "can't {doing}: no response from {address} within {}s; check that the cluster is up and the address is right",
                 DEADLINE.as_secs()
             ),
             Problem::Unreachable(cause) => format!(
@@ -112,16 +112,18 @@ impl CallError {
                 "can't {doing}: the certificate of {address} is not trusted: {cause}; configure the CA that signed it"
             ),
             Problem::CertificateName(cause) => format!(
-                "can't {doing}: the certificate of {address} is for other names: {cause}; use one of them as the host or as \
+                "can't {doing}: the certificate of {address} is for other names: {cause}; use one of these as the host or as \
                  the TLS server name"
             ),
-            Problem::Credentials(cause) => format!("can't {doing}: credentials of {identity}: {cause}"),
+            Problem::Credentials(cause) => {
+                format!("can't {doing}: can't use the credentials of {identity}: {cause}")
+            }
             Problem::Unauthorized => format!(
                 "can't {doing}: {address} does not accept the credentials of {identity}; log in again, or choose \
                  another context"
             ),
             Problem::Forbidden(message) => {
-                format!("{identity} may not {doing}: {message}; choose a context with this right")
+                format!("{identity} cannot {doing}: {message}; choose a context that has this permission")
             }
             Problem::Api { reason, message, .. } if message.is_empty() => format!("can't {doing}: {reason}"),
             Problem::Api { message, .. } | Problem::Other(message) => format!("can't {doing}: {message}"),
@@ -161,7 +163,9 @@ fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
                 403 if terminating => Problem::Api {
                     code: 403,
                     reason: status.reason.clone(),
-                    message: format!("{message}; run this again afterwards"),
+                    message: format!(
+                        "{message}; wait until the namespace is deleted, then run the command again"
+                    ),
                 },
                 403 => Problem::Forbidden(message),
                 code => Problem::Api { code, reason: status.reason.clone(), message },
@@ -263,28 +267,28 @@ mod tests {
     #[case(
         403,
         "User \"dev\" cannot get",
-        "c2: context admin may not read namespace kube-system: User \"dev\" cannot get"
+        "c2: context admin cannot read namespace kube-system: User \"dev\" cannot get"
     )]
     #[case(500, "etcd is\naway", "c2: can't read namespace kube-system: etcd is away")]
     #[case(502, "", "c2: can't read namespace kube-system: Failure")]
-    fn responses(#[case] code: u16, #[case] text: &str, #[case] start: &str) {
+    fn error_names_the_cluster_and_the_action(#[case] code: u16, #[case] text: &str, #[case] start: &str) {
         let error = kube::Error::Api(Status::failure(text, "Failure").with_code(code).boxed());
         let message = message(&error);
         assert!(message.starts_with(start), "{message}");
     }
 
     #[test]
-    fn unreachable_server() {
+    fn unreachable_server_is_named_with_the_cause() {
         let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "refused by peer");
         let error = message(&kube::Error::Service(refused.into()));
         assert!(error.contains("https://c2:6443 is unreachable: refused by peer"), "{error}");
         let late = io::Error::new(io::ErrorKind::TimedOut, "late");
         let error = message(&kube::Error::Service(late.into()));
-        assert!(error.contains("no response from https://c2:6443 within 10 s"), "{error}");
+        assert!(error.contains("no response from https://c2:6443 within 10s"), "{error}");
     }
 
     #[test]
-    fn plugin_that_is_not_installed() {
+    fn missing_plugin_is_reported_with_its_install_hint() {
         let missing = AuthError::AuthExecStart(io::ErrorKind::NotFound.into());
         let error = message(&kube::Error::Auth(missing));
         assert!(error.ends_with("of context admin: plugin aws is not installed; apt install aws"), "{error}");

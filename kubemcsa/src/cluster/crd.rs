@@ -31,7 +31,7 @@ pub(crate) async fn wait_until_established(cluster: &Cluster, timeout: Duration)
         }
         if Instant::now() >= deadline {
             anyhow::bail!(
-                "{}: the CRD of ServiceAccountImport is not established after {} s: {}",
+                "{}: the CRD of ServiceAccountImport is not established after {}s: {}",
                 cluster.name,
                 timeout.as_secs(),
                 conditions(&status)
@@ -71,7 +71,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_the_condition_counts() {
+    fn crd_is_established_by_its_condition_only() {
         let status = |value| {
             json!({"conditions": [
                 {"type": "NamesAccepted", "status": "False", "message": "sai is taken"},

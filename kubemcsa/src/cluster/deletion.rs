@@ -30,9 +30,9 @@ pub(crate) async fn wait_until_deleted(
 
 /// The error message after the timeout.
 pub(crate) fn still_exists(cluster: &Cluster, stored: &DynamicObject, timeout: Duration) -> String {
-    let (title, seconds) = (object::title(stored), timeout.as_secs());
+    let (reference, seconds) = (object::reference(stored), timeout.as_secs());
     format!(
-        "{}: {title} still exists after {seconds} s: {}; fix this, then run this again",
+        "{}: {reference} still exists after {seconds}s: {}; fix this, then run the command again",
         cluster.name,
         blockers(stored)
     )

@@ -273,7 +273,7 @@ current-context: admin@one
     #[case("two words", "'two words'")]
     #[case("it's", r"'it'\''s'")]
     #[case("$(id)", "'$(id)'")]
-    fn shell_quoting(#[case] word: &str, #[case] quoted: &str) {
+    fn words_are_quoted_for_the_shell_if_needed(#[case] word: &str, #[case] quoted: &str) {
         assert_eq!(shell_quote(word), quoted);
     }
 }

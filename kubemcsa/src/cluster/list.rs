@@ -88,10 +88,10 @@ pub(crate) async fn readable_imports(
     params: ListParams,
 ) -> Result<Vec<ServiceAccountImport>, CallError> {
     let read = |import: DynamicObject| {
-        let title = object::title(&import);
+        let reference = object::reference(&import);
         let import = import.try_parse();
         if let Err(error) = &import {
-            output::warn(&cluster.name, &format!("skipped {title}, which is not valid: {error}"));
+            output::warn(&cluster.name, &format!("{reference} skipped: it is not valid: {error}"));
         }
         import.ok()
     };

@@ -93,7 +93,11 @@ mod tests {
     #[case("ServiceAccount", Some("kube-system"), "service account kube-system/x")]
     #[case("Namespace", None, "namespace x")]
     #[case("ValidatingAdmissionPolicy", None, "validating admission policy x")]
-    fn titles(#[case] kind: &str, #[case] namespace: Option<&str>, #[case] expected: &str) {
+    fn title_has_the_kind_as_words(
+        #[case] kind: &str,
+        #[case] namespace: Option<&str>,
+        #[case] expected: &str,
+    ) {
         assert_eq!(titled(kind, namespace, "x"), expected);
     }
 

@@ -63,7 +63,7 @@ mod tests {
     #[case("https://localhost.example.com", Reach::Anywhere)]
     #[case("https://mylocalhost", Reach::Anywhere)]
     #[case("https://kubernetes.docker.internal:6443", Reach::Anywhere)]
-    fn addresses(#[case] url: &str, #[case] expected: Reach) {
+    fn loopback_addresses_are_recognized(#[case] url: &str, #[case] expected: Reach) {
         assert_eq!(of(url), Ok(expected));
     }
 
@@ -73,7 +73,7 @@ mod tests {
     #[case("c2")]
     #[case("")]
     #[case("https://a b")]
-    fn invalid_urls(#[case] url: &str) {
+    fn invalid_urls_are_rejected(#[case] url: &str) {
         assert!(of(url).is_err());
     }
 
@@ -81,7 +81,7 @@ mod tests {
     #[case("socks5://localhost:1080", Some(Reach::Loopback))]
     #[case("http://proxy:3128", Some(Reach::Anywhere))]
     #[case("ftp://proxy", None)]
-    fn proxies(#[case] url: &str, #[case] expected: Option<Reach>) {
+    fn loopback_proxies_are_recognized(#[case] url: &str, #[case] expected: Option<Reach>) {
         assert_eq!(of_proxy(url).ok(), expected);
     }
 }

@@ -46,10 +46,8 @@ impl Authorized {
 /// What the link can request if the admission policy is not enforced.
 pub(crate) fn unrestricted_tokens(grants: &Grants) -> &'static str {
     match grants {
-        Grants::Everything => "tokens of kube-system, of other links, or for more than 24 hours",
-        Grants::Only(_) => {
-            "tokens for more than 24 hours, or tokens of its own that a rotation doesn't revoke"
-        }
+        Grants::Everything => "tokens of kube-system, of other links, or for more than 24h",
+        Grants::Only(_) => "tokens for more than 24h, or tokens of its own that a rotation doesn't revoke",
     }
 }
 
@@ -150,7 +148,7 @@ pub(crate) async fn apply_grants(
         let current = current.grants.map_or_else(|| "nothing".to_owned(), |grants| grants.to_string());
         bail!(
             "{}: someone else changed what {target} may import, to {current} instead of {grants}; coordinate with them, \
-             then run this again",
+             then run the command again",
             cluster.name
         );
     }
@@ -176,8 +174,8 @@ fn explain_role_ref(error: CallError, object: &DynamicObject) -> anyhow::Error {
     }
     let reference = object::reference(object);
     anyhow::anyhow!(
-        "{error}; the existing binding refers to another role: check whether it is needed; if not, delete it and run this \
-         again: kubectl delete {reference}"
+        "{error}; the existing binding refers to another role: check whether anything needs it; if not, delete it, then run the \
+         command again: kubectl delete {reference}"
     )
 }
 

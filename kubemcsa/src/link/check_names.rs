@@ -40,7 +40,7 @@ async fn check_target_name(connected: &Connected) -> anyhow::Result<()> {
         bail!(
             "{}: {} {conflict}; for another cluster, run: {}; if {name} was recreated, first remove its old objects: {}",
             connected.source().name,
-            object::title(&object),
+            object::reference(&object),
             connected.plan().flags().with_flag("--target-name", &format!("{name}-2")),
             unlink_source_only(connected.plan().flags(), name),
         );
@@ -68,7 +68,7 @@ async fn check_source_name(connected: &Connected) -> anyhow::Result<()> {
         bail!(
             "{}: {} {conflict}; for another cluster, run: {}; if {name} was recreated, first remove its old link: {}",
             connected.target().name,
-            object::title(&import),
+            object::reference(&import),
             flags.with_flag("--source-name", &format!("{name}-2")),
             unlink_local_only(flags, name),
         );

@@ -129,7 +129,7 @@ impl Grants {
 
     /// The rights of `target` as sentences. `policy`: whether the source enforces the admission policy.
     pub(crate) fn sentences(&self, target: &str, policy: bool) -> Vec<String> {
-        let time = if policy { "for at most 24 hours" } else { "for any duration" };
+        let time = if policy { "for at most 24h" } else { "for any duration" };
         let mut sentences = Vec::new();
         match self {
             Self::Everything => {
@@ -202,12 +202,12 @@ mod tests {
     #[case("kube-system", Err("admission policy"))]
     #[case("kube-public/x", Err("admission policy"))]
     #[case("multicluster-service-account", Err("admission policy"))]
-    #[case("*", Err("no namespace"))]
-    #[case("", Err("no namespace"))]
+    #[case("*", Err("not a valid namespace name"))]
+    #[case("", Err("not a valid namespace name"))]
     #[case("team-a/", Err("NAMESPACE/NAME"))]
     #[case("team-a/*", Err("NAMESPACE/NAME"))]
     #[case("a/b/c", Err("NAMESPACE/NAME"))]
-    fn parsing(#[case] text: &str, #[case] expected: Result<&str, &str>) {
+    fn grants_are_parsed(#[case] text: &str, #[case] expected: Result<&str, &str>) {
         match (text.parse::<Grant>(), expected) {
             (Ok(grant), Ok(text)) => assert_eq!(grant.to_string(), text),
             (Err(error), Err(message)) => assert!(error.contains(message), "{error}"),
@@ -221,7 +221,7 @@ mod tests {
     #[case("a/x", "a", "a")]
     #[case("a", "a/x", "a")]
     #[case("everything", "a", "everything")]
-    fn allowing(#[case] before: &str, #[case] grant: &str, #[case] after: &str) {
+    fn allowed_grant_is_added_unless_covered(#[case] before: &str, #[case] grant: &str, #[case] after: &str) {
         let mut grants = grants(before);
         grants.allow(&grant.parse().unwrap());
         assert_eq!(grants.to_string(), after);
@@ -236,7 +236,11 @@ mod tests {
     #[case("a/x", "a/y", Ok("a/x"))]
     #[case("a", "a/x", Err(LargerGrant::Namespace))]
     #[case("everything", "a", Err(LargerGrant::Everything))]
-    fn denying(#[case] before: &str, #[case] grant: &str, #[case] expected: Result<&str, LargerGrant>) {
+    fn denied_grant_is_removed_unless_part_of_a_larger_one(
+        #[case] before: &str,
+        #[case] grant: &str,
+        #[case] expected: Result<&str, LargerGrant>,
+    ) {
         let mut grants = grants(before);
         let denied = grants.deny(&grant.parse().unwrap());
         assert_eq!(denied.map(|()| grants.to_string()), expected.map(str::to_owned));
@@ -245,7 +249,7 @@ mod tests {
     #[test]
     fn sentences_name_each_right_and_its_limit() {
         let text = grants("everything").sentences("c1", true).join("\n");
-        assert!(text.contains("except those in kube-*") && text.contains("24 hours"), "{text}");
+        assert!(text.contains("except those in kube-*") && text.contains("24h"), "{text}");
         let text = grants("everything").sentences("c1", false).join("\n");
         assert!(text.contains("without exception") && text.contains("any duration"), "{text}");
         let text = grants("a b/x b/y").sentences("c1", true).join("\n");

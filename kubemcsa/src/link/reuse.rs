@@ -58,9 +58,10 @@ pub(crate) async fn find(
     if !is_owned(&secret, &declared.import().uid().unwrap_or_default()) {
         bail!(
             "{}: secret {SYSTEM_NAMESPACE}/{name} has the name of the link's Secret, but does not belong to the link's \
-             import; if it is not needed, delete it and run this again: {} -n {SYSTEM_NAMESPACE} delete secret {name}",
+             import; if nothing needs it, run: {} -n {SYSTEM_NAMESPACE} delete secret {name} && {}",
             connected.target().name,
             connected.plan().target().chosen().kubectl(),
+            connected.plan().flags().command_line(),
         );
     }
     let wanted = Wanted {

@@ -128,7 +128,7 @@ async fn wait_for_mint_right(as_link: &Cluster, grants: &Grants, target: &str) -
         }
         if Instant::now() >= deadline {
             bail!(
-                "{}: {} may not create serviceaccounts/token, {} s after this was granted; check whether another \
+                "{}: {} cannot create serviceaccounts/token {}s after kubemcsa granted it; check whether another \
                  authorizer denies it",
                 as_link.name,
                 as_link.identity,
@@ -154,7 +154,7 @@ async fn wait_for_policy(as_link: &Cluster, permitted: &Permitted, grants: &Gran
             Err(error) => return Err(error.into()),
             Ok(_) if Instant::now() >= deadline => {
                 let text = format!(
-                    "the admission policy is not enforced, {} s after it was applied: the link can request {}",
+                    "the admission policy is not enforced {}s after it was applied: the link can request {}",
                     TIMEOUT.as_secs(),
                     unrestricted_tokens(grants)
                 );

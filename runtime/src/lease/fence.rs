@@ -138,13 +138,17 @@ pub(super) mod tests {
 
     #[rstest]
     #[case::just_sent(0, 0, true)]
-    #[case::in_time(11, 11, true)]
+    #[case::before_the_end(11, 11, true)]
     #[case::at_the_end(12, 12, false)]
     #[case::suspended(1, 60, false)]
     #[case::clock_set_back(1, -3600, true)]
-    #[case::clock_set_back_does_not_prolong(12, -3600, false)]
+    #[case::clock_set_back_at_the_end(12, -3600, false)]
     #[tokio::test(start_paused = true)]
-    async fn term_ends_by_either_clock(#[case] monotonic: u64, #[case] wall: i64, #[case] open: bool) {
+    async fn term_ends_when_either_clock_passes_its_end(
+        #[case] monotonic: u64,
+        #[case] wall: i64,
+        #[case] open: bool,
+    ) {
         let sent = Moment::now();
         let shift = Duration::from_secs(wall.unsigned_abs());
         let now = Moment {

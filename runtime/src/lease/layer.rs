@@ -72,9 +72,9 @@ where
         if !only_reads && self.fence.left(term).is_none() {
             return Box::pin(async { Err(LeaseLost.into()) });
         }
-        let answer = self.inner.call(request);
-        let answer = async { answer.await.map_err(Into::into) };
-        if only_reads { Box::pin(answer) } else { Box::pin(within(self.fence.clone(), term, answer)) }
+        let response = self.inner.call(request);
+        let response = async { response.await.map_err(Into::into) };
+        if only_reads { Box::pin(response) } else { Box::pin(within(self.fence.clone(), term, response)) }
     }
 }
 
@@ -82,9 +82,9 @@ where
 async fn within<T>(
     fence: Fence,
     term: u64,
-    answer: impl Future<Output = Result<T, BoxError>>,
+    response: impl Future<Output = Result<T, BoxError>>,
 ) -> Result<T, BoxError> {
-    let mut answer = pin!(answer);
+    let mut response = pin!(response);
     let mut ended = pin!(fence.ended(term));
     poll_fn(|context| {
         // `ended` only wakes this task: its timer may fire late after a freeze. hyper may still send a request
@@ -92,7 +92,7 @@ async fn within<T>(
         if fence.left(term).is_none() || ended.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(LeaseLost.into()));
         }
-        answer.as_mut().poll(context)
+        response.as_mut().poll(context)
     })
     .await
 }
@@ -140,8 +140,8 @@ mod tests {
             ready(Ok::<_, Infallible>(Response::new(Body::empty())))
         });
         let fence = if open { opened() } else { Fence::initially_closed() };
-        let answer = fence.layer().layer(inner).oneshot(request(method)).await;
-        assert_eq!(answer.is_err_and(|error| error.is::<LeaseLost>()), calls == 0);
+        let response = fence.layer().layer(inner).oneshot(request(method)).await;
+        assert_eq!(response.is_err_and(|error| error.is::<LeaseLost>()), calls == 0);
         assert_eq!(called.load(Ordering::Relaxed), calls);
     }
 
@@ -149,25 +149,25 @@ mod tests {
     async fn pending_request_is_abandoned_when_the_term_ends() {
         let inner = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
         let start = Instant::now();
-        let answer = opened().layer().layer(inner).oneshot(request("PATCH")).await;
-        assert!(answer.unwrap_err().is::<LeaseLost>());
+        let response = opened().layer().layer(inner).oneshot(request("PATCH")).await;
+        assert!(response.unwrap_err().is::<LeaseLost>());
         assert!(start.elapsed() < LENGTH + Duration::from_secs(1));
     }
 
     #[rstest]
-    #[case::standing_by(false)]
+    #[case::follower(false)]
     // The write belongs to the previous term.
     #[case::leading_again(true)]
     #[tokio::test(start_paused = true)]
     async fn frozen_request_is_not_polled_after_the_freeze(#[case] leads_again: bool) {
         let fence = opened();
         let mut polls = 0;
-        let answer = poll_fn(|_| {
+        let response = poll_fn(|_| {
             polls += 1;
             Poll::<Result<(), BoxError>>::Pending
         });
         {
-            let mut request = pin!(within(fence.clone(), fence.term(), answer));
+            let mut request = pin!(within(fence.clone(), fence.term(), response));
             assert!(request.as_mut().now_or_never().is_none());
             advance(LENGTH).now_or_never();
             if leads_again {

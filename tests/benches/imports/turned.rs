@@ -83,7 +83,7 @@ pub async fn serve(kubeconfig: &Path) -> anyhow::Result<()> {
     let turn = async {
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = lines.next_line().await? {
-            clock.turn(SignedDuration::from_secs(line.parse()?));
+            clock.advance(SignedDuration::from_secs(line.parse()?));
         }
         drop(stop);
         anyhow::Ok(())

@@ -33,7 +33,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let images = images().await?;
     // Build it before anything is timed.
     program("kubemcsa")?;
-    let (journey, installed) = journey::run(|| Installation::prepare(Node::builder("c1"))).await?;
+    let (journey, installed) = journey::run(|| Installation::start_clusters(Node::builder("c1"))).await?;
     let rest = Memory::of(&installed.node)?;
     let starts = starts::measure(&installed, args.rounds).await?;
     let refreshes = refresh::measure(&installed, args.refreshes).await?;

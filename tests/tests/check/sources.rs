@@ -18,23 +18,23 @@ use mcsa_tests::{
 };
 use serde_json::json;
 
-use super::{Linked, World};
+use super::{Fixture, Linked};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
-    let world = World::with_own_source().await?;
-    let (target, source) = (&world.target, &world.source);
+    let fixture = Fixture::with_own_source().await?;
+    let (target, source) = (&fixture.target, &fixture.source);
     let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, source.port()))).await?;
     let again = ["bootstrap", "--target-context", "c1", "--source-context", "c2", "--source-server"];
-    kubemcsa_ok(&world.kubeconfig, again.into_iter().chain([&*proxy.url()]))?;
-    let imports = world.namespace("team").await?;
+    kubemcsa_ok(&fixture.kubeconfig, again.into_iter().chain([&*proxy.url()]))?;
+    let imports = fixture.namespace("team").await?;
     imports.create(&pod_lister_import("a", "c2", "team")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
-    eventually("there are no findings", async || world.check()?.no_findings()).await;
+    eventually("there are no findings", async || fixture.check()?.no_findings()).await;
 
     // This machine still reaches the source.
     proxy.set(Fault::Refuse);
-    let checked = world.check()?;
+    let checked = fixture.check()?;
     let fix = checked.problem("SourceUnreachable", "c2")?;
     ensure!(fix.contains("--source-server https://ADDRESS") && fix.contains("--target-name c1"), "{fix}");
     source.kubectl(["get", "namespaces"]).await?;
@@ -43,18 +43,18 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
     ensure!(!message.contains("ServiceError"), "{message}");
     // A source that hangs is reported within the timeout.
     proxy.set(Fault::Hang);
-    world.check()?.problem("SourceUnreachable", "c2")?;
+    fixture.check()?.problem("SourceUnreachable", "c2")?;
     proxy.set(Fault::Pass);
-    world.check()?.no_findings()?;
+    fixture.check()?.no_findings()?;
 
     // Revoke the link. The source accepts the token for a while.
     source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "secret", "c1"]).await?;
     let fix =
-        eventually("the link is refused", async || world.check()?.problem("LinkUnauthorized", "c2")).await;
+        eventually("the link is refused", async || fixture.check()?.problem("LinkUnauthorized", "c2")).await;
     ensure!(fix.contains(&format!("--source-server {}", proxy.url())), "{fix}");
     let command = fix.replace("SOURCE_CONTEXT", "c2");
-    kubemcsa_ok(&world.kubeconfig, command.split(' ').skip(1))?;
-    eventually("there are no findings again", async || world.check()?.no_findings()).await;
+    kubemcsa_ok(&fixture.kubeconfig, command.split(' ').skip(1))?;
+    eventually("there are no findings again", async || fixture.check()?.no_findings()).await;
 
     // Remove the rights of the link.
     let bindings = Api::<ClusterRoleBinding>::all(source.client());
@@ -65,23 +65,23 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
     for binding in ours.collect::<Vec<_>>() {
         bindings.delete(&binding.name_any(), &Default::default()).await?;
     }
-    eventually("the link is forbidden", async || world.check()?.problem("Forbidden", "c2")).await;
+    eventually("the link is forbidden", async || fixture.check()?.problem("Forbidden", "c2")).await;
     imports.create(&pod_lister_import("b", "c2", "team")).await?;
-    let fix = eventually("an import is forbidden", async || world.check()?.problem("Forbidden", "b")).await;
+    let fix = eventually("an import is forbidden", async || fixture.check()?.problem("Forbidden", "b")).await;
     ensure!(
         fix == "kubemcsa allow team/pod-lister --target-name c1 --source-context SOURCE_CONTEXT",
         "{fix}"
     );
-    kubemcsa_ok(&world.kubeconfig, again.into_iter().chain([&*proxy.url()]))?;
-    eventually("there are no findings once more", async || world.check()?.no_findings()).await;
+    kubemcsa_ok(&fixture.kubeconfig, again.into_iter().chain([&*proxy.url()]))?;
+    eventually("there are no findings once more", async || fixture.check()?.no_findings()).await;
 
     // Existing connections continue to work.
     source.next_authority()?.activate().await?;
-    let fix = world.check()?.problem("SourceNotTrusted", "c2")?;
+    let fix = fixture.check()?.problem("SourceNotTrusted", "c2")?;
     ensure!(fix.starts_with("kubemcsa bootstrap --target-context c1"), "{fix}");
 
     // The status has the last request, and is not written again.
-    let link = world.links().api.get("c2").await?;
+    let link = fixture.links().api.get("c2").await?;
     let requested = link.annotations().get(CHECK_REQUESTED).context("request")?;
     ensure!(link.status.as_ref().and_then(|it| it.checked_request.as_ref()) == Some(requested), "{link:#?}");
     let version = link.resource_version();
@@ -89,8 +89,11 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
         target.kubectl(["-n", "team", "get", "serviceaccountimport", "a"]).await
     })
     .await;
-    ensure!(world.links().api.get("c2").await?.resource_version() == version, "the status was written again");
-    world.daemons.importer.check()
+    ensure!(
+        fixture.links().api.get("c2").await?.resource_version() == version,
+        "the status was written again"
+    );
+    fixture.daemons.importer.check()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +112,7 @@ async fn skewed_clocks_and_expired_links_by_hand_are_reported() -> anyhow::Resul
         Api::<k8s_openapi::api::coordination::v1::Lease>::namespaced(target.client(), SYSTEM_NAMESPACE);
     leases.patch("importer", &PatchParams::apply("test"), &Patch::Apply(lease)).await?;
 
-    importer.clock.turn(SignedDuration::from_mins(-5));
+    importer.clock.advance(SignedDuration::from_mins(-5));
     let checked = super::check(&kubeconfig, &[])?;
     let skewed = checked.finding("ClockSkewed", "c2")?;
     let message = skewed["message"].as_str().context("message")?;

@@ -11,7 +11,7 @@ use mcsa_tests::{
 };
 use serde_json::json;
 
-use super::{World, check, paste};
+use super::{Fixture, check, paste};
 
 fn deployment(name: &str, import: &str) -> anyhow::Result<Deployment> {
     let labels = json!({ "app": name });
@@ -25,26 +25,26 @@ fn deployment(name: &str, import: &str) -> anyhow::Result<Deployment> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
-    let world = World::start().await?;
-    let (target, source) = (&world.target, &world.source);
-    let imports = world.namespace("team").await?;
+    let fixture = Fixture::start().await?;
+    let (target, source) = (&fixture.target, &fixture.source);
+    let imports = fixture.namespace("team").await?;
     imports.create(&pod_lister_import("a", "c2", "team")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
     let checked = eventually("there are no findings", async || {
-        let checked = world.check()?;
+        let checked = fixture.check()?;
         checked.no_findings().map(|()| checked)
     })
     .await;
     ensure!(checked.stderr.contains("1 link, 1 import, 0 pods"), "{}", checked.stderr);
-    world.check()?.no_findings()?;
-    check(&world.kubeconfig, &["-n", "team", "--context", "c1"])?.no_findings()?;
-    let nowhere = kubemcsa(&world.kubeconfig, ["check", "-n", "tema"])?;
+    fixture.check()?.no_findings()?;
+    check(&fixture.kubeconfig, &["-n", "team", "--context", "c1"])?.no_findings()?;
+    let nowhere = kubemcsa(&fixture.kubeconfig, ["check", "-n", "tema"])?;
     let stderr = String::from_utf8(nowhere.stderr)?;
     ensure!(nowhere.status.code() == Some(1), "{stderr}");
     ensure!(stderr.contains("namespace tema does not exist in c1"), "{stderr}");
     ensure!(stderr.lines().count() == 1 && nowhere.stdout.is_empty(), "{stderr}");
 
-    // A user who may read, but may not request checks.
+    // A user who can read, but not request checks.
     let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"] }]);
     let reader = serde_json::from_value(json!({ "metadata": { "name": "reader" }, "rules": rules }))?;
     Api::<ClusterRole>::all(target.client()).create(&PostParams::default(), &reader).await?;
@@ -60,7 +60,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     deployments.create(&PostParams::default(), &deployment("lister", "a")?).await?;
     deployments.create(&PostParams::default(), &deployment("lost", "b")?).await?;
     let fix = eventually("the namespace is not enabled", async || {
-        let checked = world.check()?;
+        let checked = fixture.check()?;
         let message = &checked.finding("NamespaceNotEnabled", "team")?["message"];
         ensure!(message.as_str().is_some_and(|message| message.contains("6 pods")), "{message}");
         checked.problem("NamespaceNotEnabled", "team")
@@ -69,7 +69,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     paste(&fix, target, source).await?;
 
     // The webhook is enabled now, but does not change existing pods.
-    let checked = world.check()?;
+    let checked = fixture.check()?;
     checked.problem("ImportNotFound", "lost")?;
     let fix = checked.problem("PodWithoutMount", "lister")?;
     ensure!(fix == "kubectl --context c1 -n team rollout restart deployment lister", "{fix}");
@@ -78,15 +78,15 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     // New pods never become ready without nodes, so the rollout keeps the old ones.
     target.kubectl(["-n", "team", "delete", "pods", "--all", "--force", "--grace-period=0"]).await?;
     let fix =
-        eventually("new pods are refused", async || world.check()?.problem("PodsRefused", "lost")).await;
+        eventually("new pods are refused", async || fixture.check()?.problem("PodsRefused", "lost")).await;
     ensure!(fix == "kubectl --context c1 -n team get serviceaccountimports", "{fix}");
     deployments.delete("lost", &Default::default()).await?;
-    eventually("there are no findings again", async || world.check()?.no_findings()).await;
+    eventually("there are no findings again", async || fixture.check()?.no_findings()).await;
 
     // A pod that waits for a Secret.
     imports.create(&pod_lister_import("away", "c2", "nowhere")).await?;
     let lacks = eventually("the service account is missing", async || {
-        world.check()?.problem("ServiceAccountNotFound", "away")
+        fixture.check()?.problem("ServiceAccountNotFound", "away")
     })
     .await;
     ensure!(
@@ -95,7 +95,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     );
     deployments.create(&PostParams::default(), &deployment("waits", "away")?).await?;
     eventually("pods wait", async || {
-        let checked = world.check()?;
+        let checked = fixture.check()?;
         let finding = checked.finding("PodWaitsForSecret", "waits")?;
         ensure!(finding["severity"] == "Warning", "{finding}");
         Ok(())
@@ -103,7 +103,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     .await;
     source.kubectl(["create", "namespace", "nowhere"]).await?;
     paste(&lacks, target, source).await?;
-    eventually("there are no findings once more", async || world.check()?.no_findings()).await;
+    eventually("there are no findings once more", async || fixture.check()?.no_findings()).await;
 
     // No grant allows this lifetime, so the fix changes the import.
     imports.create(&pod_lister_import("long", "c2", "team")).await?;
@@ -111,32 +111,33 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     let spec = r#"{"spec":{"expirationSeconds":90000}}"#;
     target.kubectl(["-n", "team"].iter().chain(&patch).chain(&[spec])).await?;
     let fix =
-        eventually("the lifetime is forbidden", async || world.check()?.problem("Forbidden", "long")).await;
+        eventually("the lifetime is forbidden", async || fixture.check()?.problem("Forbidden", "long")).await;
     ensure!(fix.contains("expirationSeconds"), "{fix}");
     paste(&fix.replace('\'', ""), target, source).await?;
-    eventually("the lifetime is reduced", async || world.check()?.no_findings()).await;
+    eventually("the lifetime is reduced", async || fixture.check()?.no_findings()).await;
     target.kubectl(["-n", "team", "delete", "serviceaccountimport", "long"]).await?;
 
     // Text and tables.
     imports.create(&pod_lister_import("b", "c3", "team")).await?;
-    eventually("there is no link", async || world.check()?.problem("ClusterNotLinked", "b")).await;
-    let output = kubemcsa(&world.kubeconfig, ["check"])?;
+    eventually("there is no link", async || fixture.check()?.problem("ClusterNotLinked", "b")).await;
+    let output = kubemcsa(&fixture.kubeconfig, ["check"])?;
     let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
     let fix = "\n    kubemcsa bootstrap --target-context c1 --source-name c3 --allow team/pod-lister --source-context \
                 SOURCE_CONTEXT\n";
     ensure!(stdout.starts_with("problem  service account import team/b: ClusterNotLinked\n"), "{stdout}");
     ensure!(stdout.contains(fix) && stderr.contains("1 problem, 0 warnings"), "{stdout} {stderr}");
-    let table = kubemcsa_ok(&world.kubeconfig, ["imports", "--cluster", "c2", "-o", "wide"])?;
+    let table = kubemcsa_ok(&fixture.kubeconfig, ["imports", "--cluster", "c2", "-o", "wide"])?;
     ensure!(table.lines().count() == 3 && table.contains("team/pod-lister"), "{table}");
-    let table = kubemcsa_ok(&world.kubeconfig, ["imports", "-n", "team"])?;
+    let table = kubemcsa_ok(&fixture.kubeconfig, ["imports", "-n", "team"])?;
     ensure!(table.contains("ClusterNotLinked") && !table.contains("multicluster-service-account"), "{table}");
     let listed: serde_json::Value =
-        serde_json::from_str(&kubemcsa_ok(&world.kubeconfig, ["imports", "-o", "json"])?)?;
+        serde_json::from_str(&kubemcsa_ok(&fixture.kubeconfig, ["imports", "-o", "json"])?)?;
     ensure!(listed.as_array().is_some_and(|all| all.len() == 3), "{listed}");
 
-    let runs = mcsa_tests::kubemcsa_runs(&world.kubeconfig).into_iter().filter(|run| !run.output.is_empty());
+    let runs =
+        mcsa_tests::kubemcsa_runs(&fixture.kubeconfig).into_iter().filter(|run| !run.output.is_empty());
     let printed =
-        runs.map(|run| (run.args, run.output)).chain([("log".into(), world.daemons.importer.log())]);
+        runs.map(|run| (run.args, run.output)).chain([("log".into(), fixture.daemons.importer.log())]);
     ensure_no_tokens_in(&stored_tokens(target).await?, printed)
 }
 

@@ -1,4 +1,4 @@
-//! The live set of clusters: members join, change and leave, and have a health.
+//! The live set of clusters: members join, change and leave, and report their health.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,7 +88,7 @@ async fn requests_to_an_unreachable_member_fail_fast_until_it_is_back(
         let before = proxy.connections();
         let error =
             member.client().apiserver_version().await.expect_err("the member is unreachable").to_string();
-        assert!(error.contains("unresponsive: no answer within"), "{error}");
+        assert!(error.contains("unresponsive: no response within"), "{error}");
         assert_eq!(proxy.connections(), before, "a request was sent to the unreachable member");
     }
     wait_for_health(&clusters, "home", Health::is_ready).await;
@@ -152,7 +152,7 @@ async fn contexts_and_mounts_join_change_and_leave() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates a namespace, and a client that may only watch imports and get Secrets in it.
+/// Creates a namespace, and a client that can only watch imports and get Secrets in it.
 async fn create_watcher(cluster: &Cluster, namespace: &str) -> anyhow::Result<kube::Client> {
     let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/crd.yaml");
     cluster.kubectl(["apply", "--server-side", "-f", crd]).await?;
@@ -188,7 +188,7 @@ async fn imports_join_with_a_credential_and_leave_when_deleted() -> anyhow::Resu
         import.metadata.labels = Some([("team".to_owned(), "a".to_owned())].into());
         import
     };
-    // Acts like the importer: first it writes the Secret, then the status.
+    // Like the importer, the test writes the Secret first, then the status.
     let write_status = async |name: &str, expires: &str| {
         let status = json!({ "status": { "expirationTime": expires } });
         imports.api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await
@@ -281,7 +281,7 @@ async fn members_follow_imports_of_a_real_importer() -> anyhow::Result<()> {
     assert_eq!(next(&mut changes).await?, "c2 joined");
     let member = clusters.get("c2").expect("the member joined");
     let uid = source.kubectl(["get", "namespace", "kube-system", "-o=jsonpath={.metadata.uid}"]).await?;
-    // The UID comes from the Secret: the service account may not get namespaces.
+    // The UID comes from the Secret: the service account cannot get namespaces.
     assert_eq!(member.cluster_uid().await?, uid.trim());
     let pods = Api::<k8s_openapi::api::core::v1::Pod>::default_namespaced(member.client());
     pods.list(&Default::default()).await?;
@@ -298,13 +298,13 @@ async fn members_follow_imports_of_a_real_importer() -> anyhow::Result<()> {
     importer.stop().await
 }
 
-/// A client whose first request for a path is never answered.
+/// A client that never gets a response to its first request for a path.
 fn client_without_response(cluster: &Cluster, path: &'static str) -> kube::Client {
-    let (inner, unanswered) = (cluster.client(), Arc::new(AtomicBool::new(false)));
+    let (inner, hung) = (cluster.client(), Arc::new(AtomicBool::new(false)));
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-        let (inner, unanswered) = (inner.clone(), unanswered.clone());
+        let (inner, hung) = (inner.clone(), hung.clone());
         async move {
-            if request.uri().path().ends_with(path) && !unanswered.swap(true, Ordering::SeqCst) {
+            if request.uri().path().ends_with(path) && !hung.swap(true, Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
             inner.send(request).await
@@ -314,17 +314,17 @@ fn client_without_response(cluster: &Cluster, path: &'static str) -> kube::Clien
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn missing_response_delays_only_its_own_import() -> anyhow::Result<()> {
+async fn import_whose_secret_request_hangs_does_not_delay_others() -> anyhow::Result<()> {
     let (c1, c2) = shared_clusters().await;
-    create_watcher(c1, "unanswered").await?;
-    let imports = Imports::of(c1.client(), "unanswered");
-    let identity = Identity::new(c2, "unanswered").await?;
+    create_watcher(c1, "hanging").await?;
+    let imports = Imports::of(c1.client(), "hanging");
+    let identity = Identity::new(c2, "hanging").await?;
     let token = identity.token(c2, "bound").await?;
     for name in ["a", "b"] {
-        imports.create(&pod_lister_import(name, "c2", "unanswered")).await?;
+        imports.create(&pod_lister_import(name, "c2", "hanging")).await?;
         write_secret(&imports.secrets, &format!("{name}-token"), &identity.values(&token)?, None).await?;
     }
-    let watched = Watched::in_namespace(&client_without_response(c1, "/secrets/a-token"), "unanswered");
+    let watched = Watched::in_namespace(&client_without_response(c1, "/secrets/a-token"), "hanging");
     let clusters = Clusters::builder().imports(watched).start()?;
     timeout(Duration::from_secs(30), clusters.wait_until_synced()).await?;
     assert_eq!(names(&clusters), ["b"]);
@@ -340,7 +340,7 @@ async fn missing_response_delays_only_its_own_import() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Members may be used after a Secret changed and before the feed has observed that.
+/// A member can be used after a Secret changed, before the feed observes the change.
 #[tokio::test(flavor = "multi_thread")]
 async fn member_never_switches_to_another_cluster() -> anyhow::Result<()> {
     let (c1, c2) = shared_clusters().await;

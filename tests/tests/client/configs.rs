@@ -1,4 +1,4 @@
-//! Clients keep working while their configs change, from all origins.
+//! Clients from all origins keep working while their configs change.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -140,8 +140,8 @@ async fn no_request_fails_while_tokens_addresses_and_authorities_change() -> any
     keep_listing("with another token").await;
 
     // An invalid config is ignored.
-    let nonsense = ["config", "kubeconfig", "server"].map(|key| (key.to_owned(), "nonsense".to_owned()));
-    origins.write(&nonsense.into()).await?;
+    let invalid = ["config", "kubeconfig", "server"].map(|key| (key.to_owned(), "nonsense".to_owned()));
+    origins.write(&invalid.into()).await?;
     keep_listing("with an invalid config").await;
 
     // A fixed config never changes its address.
@@ -173,7 +173,7 @@ async fn no_request_fails_while_tokens_addresses_and_authorities_change() -> any
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn error_of_an_unusable_import_has_the_reason() -> anyhow::Result<()> {
+async fn error_for_an_unusable_import_gives_the_reason() -> anyhow::Result<()> {
     let (c1, c2) = shared_clusters().await;
     let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/crd.yaml");
     c1.kubectl(["apply", "--server-side", "-f", crd]).await?;

@@ -1,4 +1,4 @@
-//! The examples work.
+//! Runs the client's examples.
 
 use std::path::Path;
 use std::process::Command;
@@ -79,7 +79,7 @@ async fn copy_configmap_creates_repairs_and_deletes_copies() -> anyhow::Result<(
     c2.kubectl(home.iter().chain(&["delete", "configmap", "a"])).await?;
     wait_for_value("2").await;
 
-    // A ConfigMap that is not a copy is left alone.
+    // A ConfigMap that is not a copy is not changed.
     for cluster in [c2, c1] {
         cluster.kubectl(home.iter().chain(&["create", "configmap", "b", "--from-literal=of=us"])).await?;
     }
@@ -95,7 +95,7 @@ async fn copy_configmap_creates_repairs_and_deletes_copies() -> anyhow::Result<(
     .await;
     ensure!(copies.get("b").await?.labels().is_empty(), "another ConfigMap was taken over");
 
-    // A deletion while the example is stopped is noticed after a restart.
+    // A deletion while the example is stopped is observed after a restart.
     ensure!(process.terminate().await?.success(), "{}", process.log());
     c1.kubectl(home.iter().chain(&["delete", "configmap", "a"])).await?;
     copies.get("a").await.context("the copy was deleted without the example")?;

@@ -50,8 +50,8 @@ impl Identity {
         cluster.kubectl(["-n", &self.namespace, "create", "secret", "generic", bound_to]).await?;
         let accounts = Api::<ServiceAccount>::namespaced(self.source.clone(), &self.namespace);
         let request = token::request(3600, &[], Some(bound_to));
-        let answer = accounts.create_token_request("pod-lister", &PostParams::default(), &request).await?;
-        Ok(answer.status.context("the response has no token")?.token.into())
+        let response = accounts.create_token_request("pod-lister", &PostParams::default(), &request).await?;
+        Ok(response.status.context("the response has no token")?.token.into())
     }
 
     pub fn credential(&self, token: &SecretString) -> Credential {

@@ -30,10 +30,10 @@ async fn second_run_of_each_command_changes_nothing() -> anyhow::Result<()> {
     for command in COMMANDS {
         let is_rotation = command.name() == "rotate";
         proxies.iter().for_each(|proxy| proxy.set(SLOW));
-        let first = run(&kubeconfig, command.args()).await?.ok()?;
+        let first = run(&kubeconfig, command.args()).await?.stdout()?;
         proxies.iter().for_each(|proxy| proxy.set(Fault::Pass));
         let once = (state(&target).await?, state(&source).await?);
-        let second = run(&kubeconfig, command.args()).await?.ok()?;
+        let second = run(&kubeconfig, command.args()).await?.stdout()?;
         match command.name() {
             "export" => ensure!(shape(&first) == shape(&second), "export printed a Secret with other keys"),
             name => ensure!(first == second, "{name} printed\n{first}and then\n{second}"),

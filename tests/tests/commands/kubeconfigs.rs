@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use super::http_proxy::HttpProxy;
-use super::{Ended, command, ended, run, write};
+use super::{Completed, command, complete, run, write};
 
 /// Looks like a token, so no message may contain it.
 const NONSENSE: &str = "eyJ0b2tlbiI6Im5vbnNlbnNlIn0";
@@ -160,7 +160,7 @@ async fn ensure_works(kubeconfig: &Path, name: &str, environment: &[(&str, &str)
     for args in [[&bootstrap[..], &names].concat(), links.to_vec(), export.to_vec()] {
         let mut command = command(kubeconfig, args)?;
         command.envs(environment.iter().copied());
-        let stdout = ended(command).await?.ok().with_context(|| name.to_owned())?;
+        let stdout = complete(command).await?.stdout().with_context(|| name.to_owned())?;
         ensure!(!stdout.contains("SOURCE") || stdout.contains(name), "{name} is not in:\n{stdout}");
     }
     Ok(())
@@ -210,23 +210,23 @@ async fn proxies_of_kubeconfig_and_environment_are_used() -> anyhow::Result<()> 
     let far = write(far, &folder.path().join("far"))?;
     let links = async |no: &str| {
         let mut command = command(&far, ["links", "--context", "c1"])?;
-        ended({
+        complete({
             command.env("https_proxy", &url).env("no_proxy", no);
             command
         })
         .await
     };
     // NO_PROXY matches the address of the proxy, not the cluster's name.
-    links("127.0.0.0/8,").await?.ok()?;
+    links("127.0.0.0/8,").await?.stdout()?;
     ensure!(proxy.tunnels() > before, "nothing went through the proxy");
-    links("kubernetes").await?.refused(&["c1: ", "https://kubernetes:", "is unreachable"])?;
+    links("kubernetes").await?.failed_with(&["c1: ", "https://kubernetes:", "is unreachable"])?;
 
     // An error names a proxy that can't be reached.
     let mut command = command(&far, ["links", "--context", "c1"])?;
     command.env("HTTPS_PROXY", "http://me:pass@127.0.0.1:1");
-    let ended = ended(command).await?;
-    ended.refused(&["c1: ", "https://kubernetes:", "through proxy 127.0.0.1:1", "is unreachable"])?;
-    ensure!(!ended.stderr.contains("pass"), "{}", ended.stderr);
+    let completed = complete(command).await?;
+    completed.failed_with(&["c1: ", "https://kubernetes:", "through proxy 127.0.0.1:1", "is unreachable"])?;
+    ensure!(!completed.stderr.contains("pass"), "{}", completed.stderr);
     Ok(())
 }
 
@@ -288,10 +288,10 @@ async fn invalid_credentials_are_reported_without_secrets() -> anyhow::Result<()
         let links = ["links", "--context", "c2"];
         let export = ["export", "--context", "c2", "default"];
         for args in [&bootstrap[..], &links, &export] {
-            let ended = run(&kubeconfig, args.iter().copied()).await?;
-            ended.refused(words)?;
+            let completed = run(&kubeconfig, args.iter().copied()).await?;
+            completed.failed_with(words)?;
             for secret in [NONSENSE, "arg-secret", "env-secret"] {
-                ensure!(!ended.stderr.contains(secret), "stderr contains {secret}: {}", ended.stderr);
+                ensure!(!completed.stderr.contains(secret), "stderr contains {secret}: {}", completed.stderr);
             }
         }
     }
@@ -318,18 +318,18 @@ async fn first_of_several_files_wins() -> anyhow::Result<()> {
     let elsewhere = fs::read_to_string(&c1)?.replace("server: ", "server: https://127.0.0.1:1 #");
     let other = folder.path().join("other").display().to_string();
     fs::write(&other, elsewhere)?;
-    run(format!("{c1}:{other}"), ["links"]).await?.ok()?;
-    run(format!("{other}:{c1}"), ["links"]).await?.refused(&["c1: ", "https://127.0.0.1:1"])?;
+    run(format!("{c1}:{other}"), ["links"]).await?.stdout()?;
+    run(format!("{other}:{c1}"), ["links"]).await?.failed_with(&["c1: ", "https://127.0.0.1:1"])?;
 
     // The first file with a current context wins; an empty one doesn't count.
     let unset = fs::read_to_string(&c2)?.replace("current-context: c2", "current-context: ''");
     ensure!(unset.contains("''"), "{unset}");
     fs::write(&other, unset)?;
-    run(format!("{other}:{c1}"), ["links"]).await?.ok()?;
-    run(&other, ["links"]).await?.refused(&["no current context", "--context: c2"])?;
+    run(format!("{other}:{c1}"), ["links"]).await?.stdout()?;
+    run(&other, ["links"]).await?.failed_with(&["no current context", "--context: c2"])?;
     let bootstrap = run(&other, ["bootstrap"]).await?;
-    bootstrap.refused(&["no current context", "--target-context: c2"])?;
-    run(&other, ["export", "default"]).await?.refused(&["no current context", "--context: c2"])
+    bootstrap.failed_with(&["no current context", "--target-context: c2"])?;
+    run(&other, ["export", "default"]).await?.failed_with(&["no current context", "--context: c2"])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -337,7 +337,7 @@ async fn invalid_kubeconfigs_are_reported_without_their_content() -> anyhow::Res
     let (folder, [c1, _]) = separate_kubeconfigs().await?;
     let everywhere = async |kubeconfig: &str, words: &[&str]| {
         for args in [&["links"][..], &["bootstrap"], &["export", "default"], &["rotate"]] {
-            run(kubeconfig, args.iter().copied()).await?.refused(words)?;
+            run(kubeconfig, args.iter().copied()).await?.failed_with(words)?;
         }
         anyhow::Ok(())
     };
@@ -355,16 +355,16 @@ async fn invalid_kubeconfigs_are_reported_without_their_content() -> anyhow::Res
     let types = file("types", &format!("users: {NONSENSE}"))?;
     for broken in [&nonsense, &types] {
         let joined = format!("{c1}:{broken}");
-        let ended = run(&joined, ["links"]).await?;
-        ended.refused(&[&format!("kubeconfig {broken}: is not a valid kubeconfig")])?;
-        ensure!(!ended.stderr.contains(NONSENSE), "{}", ended.stderr);
+        let completed = run(&joined, ["links"]).await?;
+        completed.failed_with(&[&format!("kubeconfig {broken}: is not a valid kubeconfig")])?;
+        ensure!(!completed.stderr.contains(NONSENSE), "{}", completed.stderr);
     }
     let flag = ["links", "--kubeconfig", "/nonexistent/b"];
-    run(&c1, flag).await?.refused(&["/nonexistent/b", "file not found", "--kubeconfig"])?;
-    run(&c1, ["links", "--context", "c9"]).await?.refused(&["no context \"c9\"", "--context: c1"])?;
+    run(&c1, flag).await?.failed_with(&["/nonexistent/b", "file not found", "--kubeconfig"])?;
+    run(&c1, ["links", "--context", "c9"]).await?.failed_with(&["no context \"c9\"", "--context: c1"])?;
     let dangling = fs::read_to_string(&c1)?.replace("user: c1", "user: c9");
     let dangling = file("dangling", &dangling)?;
-    run(&dangling, ["links"]).await?.refused(&["context c1", "user c9"])
+    run(&dangling, ["links"]).await?.failed_with(&["context c1", "user c9"])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -372,25 +372,25 @@ async fn default_kubeconfig_is_in_the_home_folder() -> anyhow::Result<()> {
     let (folder, [c1, _]) = separate_kubeconfigs().await?;
     let home = folder.path().join("home");
     fs::create_dir_all(home.join(".kube"))?;
-    let at_home = async |unset: bool| -> anyhow::Result<Ended> {
+    let at_home = async |unset: bool| -> anyhow::Result<Completed> {
         let mut command = command("", ["links"])?;
         if unset {
             command.env_remove("KUBECONFIG");
         }
-        ended({
+        complete({
             command.env("HOME", &home);
             command
         })
         .await
     };
     for unset in [true, false] {
-        let said = ["kubeconfig ~/.kube/config: file not found", "--kubeconfig or KUBECONFIG"];
-        at_home(unset).await?.refused(&said)?;
+        let expected = ["kubeconfig ~/.kube/config: file not found", "--kubeconfig or KUBECONFIG"];
+        at_home(unset).await?.failed_with(&expected)?;
     }
     let file: PathBuf = home.join(".kube/config");
     fs::copy(c1, file)?;
     for unset in [true, false] {
-        at_home(unset).await?.ok()?;
+        at_home(unset).await?.stdout()?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use mcsa_tests::{shared_clusters, write_merged_kubeconfig};
 use serde_json::Value;
 
 use super::table::names;
-use super::{command, ended, run};
+use super::{command, complete, run};
 
 /// The start of an ANSI color code.
 const ESCAPE: char = '\u{1b}';
@@ -23,10 +23,10 @@ async fn stdout_has_only_the_requested_document() -> anyhow::Result<()> {
     let both =
         ["--target-context", "c1", "--source-context", "c2", "--target-name", "o", "--source-name", "of-o"];
     let bootstrap = ["bootstrap", "--allow", "default"].into_iter().chain(both);
-    let stdout = run(&kubeconfig, bootstrap.clone()).await?.ok()?;
+    let stdout = run(&kubeconfig, bootstrap.clone()).await?.stdout()?;
     ensure!(stdout.is_empty(), "bootstrap printed {stdout}");
     for command in ["allow", "deny"] {
-        let stdout = run(&kubeconfig, [command, "team-c/robot"].into_iter().chain(both)).await?.ok()?;
+        let stdout = run(&kubeconfig, [command, "team-c/robot"].into_iter().chain(both)).await?.stdout()?;
         ensure!(stdout.is_empty(), "{command} printed {stdout}");
     }
 
@@ -35,18 +35,18 @@ async fn stdout_has_only_the_requested_document() -> anyhow::Result<()> {
         let links = value.as_array().into_iter().flatten();
         links.filter(|link| link["source"] == "of-o").cloned().collect::<Vec<_>>()
     };
-    let json = run(&kubeconfig, ["links", "-o", "json"]).await?.ok()?;
-    let yaml = run(&kubeconfig, ["links", "-o", "yaml"]).await?.ok()?;
+    let json = run(&kubeconfig, ["links", "-o", "json"]).await?.stdout()?;
+    let yaml = run(&kubeconfig, ["links", "-o", "yaml"]).await?.stdout()?;
     let json = ours(serde_json::from_str(&json)?);
     ensure!(json.len() == 1 && json == ours(serde_saphyr::from_str(&yaml)?), "{json:?}\n{yaml}");
-    let nothing = run(&kubeconfig, ["links", "--context", "c2", "-o", "json"]).await?.ok()?;
+    let nothing = run(&kubeconfig, ["links", "--context", "c2", "-o", "json"]).await?.stdout()?;
     ensure!(serde_json::from_str::<Vec<Value>>(&nothing)?.is_empty(), "{nothing}");
-    let nothing = run(&kubeconfig, ["links", "--context", "c2"]).await?.ok()?;
+    let nothing = run(&kubeconfig, ["links", "--context", "c2"]).await?.stdout()?;
     ensure!(nothing.is_empty(), "{nothing}");
     let export = ["export", "--context", "c2", "--namespace", "default", "default"];
-    let secret: Value = serde_saphyr::from_str(&run(&kubeconfig, export).await?.ok()?)?;
+    let secret: Value = serde_saphyr::from_str(&run(&kubeconfig, export).await?.stdout()?)?;
     ensure!(secret["kind"] == "Secret", "{secret}");
-    let documents = run(&kubeconfig, bootstrap.clone().chain(["-o", "yaml"])).await?.ok()?;
+    let documents = run(&kubeconfig, bootstrap.clone().chain(["-o", "yaml"])).await?.stdout()?;
     let documents: Vec<Value> = serde_saphyr::from_multiple(&documents)?;
     ensure!(documents.iter().all(|object| object["kind"].is_string()), "{documents:?}");
 
@@ -57,8 +57,8 @@ async fn stdout_has_only_the_requested_document() -> anyhow::Result<()> {
         let has_colors = async |environment: &[(&str, &str)]| {
             let mut command = command(&kubeconfig, args.iter().copied())?;
             command.envs(environment.iter().copied());
-            let ended = ended(command).await?;
-            anyhow::Ok(format!("{}{}", ended.stdout, ended.stderr).contains(ESCAPE))
+            let completed = complete(command).await?;
+            anyhow::Ok(format!("{}{}", completed.stdout, completed.stderr).contains(ESCAPE))
         };
         ensure!(!has_colors(&[]).await?, "{args:?} prints colors to a pipe");
         ensure!(!has_colors(&[("NO_COLOR", "1")]).await?, "{args:?} prints colors with NO_COLOR");
@@ -79,7 +79,7 @@ async fn stdout_has_only_the_requested_document() -> anyhow::Result<()> {
         let mut stderr = String::new();
         child.stderr.take().context("stderr is not piped")?.read_to_string(&mut stderr)?;
         let status = child.wait()?;
-        ensure!(status.code() == Some(1), "{args:?} ended with {status}: {stderr}");
+        ensure!(status.code() == Some(1), "{args:?} completed with {status}: {stderr}");
         ensure!(stderr.contains("can't write to stdout") && !stderr.contains("panicked"), "{stderr}");
     }
     Ok(())
@@ -88,12 +88,12 @@ async fn stdout_has_only_the_requested_document() -> anyhow::Result<()> {
 #[tokio::test]
 async fn usage_errors_exit_with_2_and_mention_help() -> anyhow::Result<()> {
     let fails = async |args: &[&str]| -> anyhow::Result<()> {
-        let ended = run("/nonexistent", args.iter().copied()).await?;
-        ensure!(ended.code == Some(2) && ended.stdout.is_empty(), "{args:?}: {ended:?}");
+        let completed = run("/nonexistent", args.iter().copied()).await?;
+        ensure!(completed.code == Some(2) && completed.stdout.is_empty(), "{args:?}: {completed:?}");
         ensure!(
-            ended.stderr.contains("--help") && !ended.stderr.contains("panicked"),
+            completed.stderr.contains("--help") && !completed.stderr.contains("panicked"),
             "{args:?}: {}",
-            ended.stderr
+            completed.stderr
         );
         Ok(())
     };
@@ -103,7 +103,7 @@ async fn usage_errors_exit_with_2_and_mention_help() -> anyhow::Result<()> {
         }
         fails(&[&name, "--no-such-flag"]).await?;
         let help = run("/nonexistent", [name.as_str(), "--help"]).await?;
-        let stdout = help.clone().ok()?;
+        let stdout = help.clone().stdout()?;
         ensure!(stdout.contains("Usage: ") && help.stderr.is_empty(), "{name} --help: {help:?}");
     }
     fails(&[]).await?;

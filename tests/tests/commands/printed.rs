@@ -24,14 +24,14 @@ const FILTERS: [(&str, &str); 6] = [
 
 /// Runs `kubemcsa`, and compares its output with the snapshot of this name.
 async fn prints(snapshot: &str, kubeconfig: &Path, args: &str) -> anyhow::Result<()> {
-    let ended = run(kubeconfig, args.split(' ')).await?;
+    let completed = run(kubeconfig, args.split(' ')).await?;
     let mut text = format!("$ kubemcsa {args}\n");
-    for (stream, content) in [("stdout", &ended.stdout), ("stderr", &ended.stderr)] {
+    for (stream, content) in [("stdout", &completed.stdout), ("stderr", &completed.stderr)] {
         if !content.is_empty() {
             write!(text, "--- {stream}\n{content}")?;
         }
     }
-    writeln!(text, "--- exit code {}", ended.code.unwrap_or(-1))?;
+    writeln!(text, "--- exit code {}", completed.code.unwrap_or(-1))?;
     let mut settings = Settings::clone_current();
     settings.set_snapshot_path("../snapshots");
     settings.set_prepend_module_to_snapshot(false);
@@ -90,7 +90,7 @@ async fn each_command_prints_its_snapshot() -> anyhow::Result<()> {
     prints("unlink_again", &format!("unlink {link}")).await?;
     prints("uninstall_dry_run", "uninstall --context c1 --delete-imports --dry-run").await?;
     // No snapshot: it prints which pods it waits for.
-    run(&kubeconfig, "uninstall --context c1 --delete-imports".split(' ')).await?.ok()?;
+    run(&kubeconfig, "uninstall --context c1 --delete-imports".split(' ')).await?.stdout()?;
     ensure!(imports.api.list(&Default::default()).await.is_err(), "the CRD is still installed");
     Ok(())
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::table::{Access, COMMANDS, Case};
-use super::{Ended, State, differences, run, state, write};
+use super::{Completed, State, differences, run, state, write};
 
 /// What is wrong with a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +43,11 @@ impl Problem {
     fn words(self, address: &str) -> Vec<String> {
         let words: &[&str] = match self {
             Self::Down => &["can't", address, "is unreachable", "check that the cluster is up"],
-            Self::Hanging => {
-                &["can't", address, "no response", "within 10 s", "check that the cluster is up"]
-            }
+            Self::Hanging => &["can't", address, "no response", "within 10s", "check that the cluster is up"],
             Self::OtherAuthority => &["can't", address, "certificate", "configure the CA that signed it"],
-            Self::NoRights | Self::ReadOnly => &["context", "may not", "choose a context with this right"],
+            Self::NoRights | Self::ReadOnly => {
+                &["context", "cannot", "choose a context that has this permission"]
+            }
         };
         words.iter().map(ToString::to_string).collect()
     }
@@ -130,7 +130,7 @@ async fn commands_report_problems_and_change_nothing() -> anyhow::Result<()> {
     first_bootstrap_without_rights_changes_nothing(&fixture).await?;
     let healthy = fixture.kubeconfig(&[]).await?;
     for command in COMMANDS.iter().take_while(|line| line.name() != "deny") {
-        run(&healthy, command.args()).await?.ok()?;
+        run(&healthy, command.args()).await?.stdout()?;
     }
     let before = fixture.state().await?;
 
@@ -156,8 +156,8 @@ async fn commands_report_problems_and_change_nothing() -> anyhow::Result<()> {
             })
             .buffer_unordered(concurrency);
         while let Some(ending) = endings.next().await {
-            let (command, name, ended) = ending?;
-            ensure_reported(command, name, problem, &fixture.address(name, problem), &ended)
+            let (command, name, completed) = ending?;
+            ensure_reported(command, name, problem, &fixture.address(name, problem), &completed)
                 .with_context(|| format!("{problem:?}"))?;
         }
         let changed = fixture.changed(&before).await?;
@@ -168,7 +168,7 @@ async fn commands_report_problems_and_change_nothing() -> anyhow::Result<()> {
     for command in
         COMMANDS.iter().filter(|command| command.sides().iter().all(|(_, access)| *access == Access::Read))
     {
-        run(&readers, command.args()).await?.ok()?;
+        run(&readers, command.args()).await?.stdout()?;
     }
     Ok(())
 }
@@ -178,19 +178,19 @@ fn ensure_reported(
     name: &str,
     problem: Problem,
     address: &str,
-    ended: &Ended,
+    completed: &Completed,
 ) -> anyhow::Result<()> {
     let mut words = problem.words(address);
     words.push(format!("{name}: "));
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    ended.refused(&words)?;
+    completed.failed_with(&words)?;
     // Only a user with some rights gets so far that a command prints other lines.
-    let lines = ended.stderr.lines().filter(|line| !line.contains("  warning: ")).count();
+    let lines = completed.stderr.lines().filter(|line| !line.contains("  warning: ")).count();
     ensure!(
         lines == 1 || problem == Problem::ReadOnly,
         "{}: more than one line:\n{}",
         case.words,
-        ended.stderr
+        completed.stderr
     );
     Ok(())
 }
@@ -201,7 +201,7 @@ async fn first_bootstrap_without_rights_changes_nothing(fixture: &Fixture) -> an
     for name in ["c1", "c2"] {
         let before = fixture.state().await?;
         let kubeconfig = fixture.kubeconfig(&[(name, Problem::ReadOnly)]).await?;
-        run(kubeconfig, bootstrap.args()).await?.refused(&[name, "may not"])?;
+        run(kubeconfig, bootstrap.args()).await?.failed_with(&[name, "cannot"])?;
         let changed = fixture.changed(&before).await?;
         ensure!(changed.is_empty(), "with only read access to {name}, bootstrap changed {changed:?}");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, ensure};
 
-use super::{ended, run};
+use super::{complete, run};
 
 /// How a command accesses a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +77,7 @@ impl Case {
 
 /// The names of all commands, from the binary's help.
 pub async fn names() -> anyhow::Result<BTreeSet<String>> {
-    let help = run("/nonexistent", ["--help"]).await?.ok()?;
+    let help = run("/nonexistent", ["--help"]).await?.stdout()?;
     let (_, rest) = help.split_once("Commands:\n").context("the help lists no commands")?;
     let lines = rest.lines().take_while(|line| !line.is_empty());
     // Continuation lines are indented more.
@@ -93,7 +93,7 @@ async fn each_command_is_in_the_table() -> anyhow::Result<()> {
     for words in [&["version"][..], &["completion", "bash"], &["help"]] {
         let mut command = super::command("/nonexistent", words.iter().copied())?;
         command.env_remove("HOME");
-        ensure!(!ended(command).await?.ok()?.is_empty(), "{words:?} prints nothing");
+        ensure!(!complete(command).await?.stdout()?.is_empty(), "{words:?} prints nothing");
     }
     Ok(())
 }

@@ -10,11 +10,11 @@ use super::*;
 const UNPROVEN: &str = r#"multicluster_controller_unproven_orphans{cluster="c2"}"#;
 
 /// A parent `a` in `c1` with a child in `c2`. The controller that created the child has ended.
-async fn family(world: &World) -> anyhow::Result<(Objects, Objects)> {
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+async fn family(fixture: &Fixture) -> anyhow::Result<(Objects, Objects)> {
+    let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     o1.create("a").await?;
-    let clusters = world.clusters();
-    let running = Running::start(world.owners(&clusters), &Scene::copying(&clusters));
+    let clusters = fixture.clusters();
+    let running = Running::start(fixture.owners(&clusters), &Scene::copying(&clusters));
     o2.has_child("a").await;
     drop(running);
     Ok((o1, o2))
@@ -22,12 +22,12 @@ async fn family(world: &World) -> anyhow::Result<(Objects, Objects)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_is_deleted_after_its_owner() -> anyhow::Result<()> {
-    let world = World::new("deleted").await?;
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    let fixture = Fixture::new("deleted").await?;
+    let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     o1.create("a").await?;
     o1.create("b").await?;
-    let clusters = world.clusters();
-    let running = Running::start(world.owners(&clusters), &Scene::copying(&clusters));
+    let clusters = fixture.clusters();
+    let running = Running::start(fixture.owners(&clusters), &Scene::copying(&clusters));
     o2.has_child("a").await;
     o2.has_child("b").await;
     o1.delete("a").await?;
@@ -39,13 +39,13 @@ async fn a_child_is_deleted_after_its_owner() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_deleted_or_replaced_while_the_controller_is_down_is_noticed() -> anyhow::Result<()> {
-    let world = World::new("down").await?;
-    let (o1, o2) = family(&world).await?;
+async fn an_owner_deleted_or_replaced_while_the_controller_is_down_is_observed() -> anyhow::Result<()> {
+    let fixture = Fixture::new("down").await?;
+    let (o1, o2) = family(&fixture).await?;
     let orphan = o2.children.get("a").await?;
     o1.delete("a").await?;
-    let clusters = world.clusters();
-    let running = Running::start(world.owners(&clusters), &Arc::default());
+    let clusters = fixture.clusters();
+    let running = Running::start(fixture.owners(&clusters), &Arc::default());
     o2.has_no_child("a").await;
     drop(running);
 
@@ -59,7 +59,7 @@ async fn an_owner_deleted_or_replaced_while_the_controller_is_down_is_noticed() 
         ..ObjectMeta::default()
     };
     o2.children.create(&PostParams::default(), &copy).await?;
-    let _running = Running::start(world.owners(&clusters), &Arc::default());
+    let _running = Running::start(fixture.owners(&clusters), &Arc::default());
     o2.has_no_child("a").await;
     ensure!(o1.parents.get("a").await?.metadata.uid == replaced.metadata.uid);
     Ok(())
@@ -67,11 +67,11 @@ async fn an_owner_deleted_or_replaced_while_the_controller_is_down_is_noticed() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_created_after_its_owner_is_gone_is_deleted() -> anyhow::Result<()> {
-    let world = World::new("late").await?;
-    let (o1, o2) = family(&world).await?;
+    let fixture = Fixture::new("late").await?;
+    let (o1, o2) = family(&fixture).await?;
     let child = o2.children.get("a").await?;
-    let clusters = world.clusters();
-    let running = Running::start(world.owners(&clusters), &Arc::default());
+    let clusters = fixture.clusters();
+    let running = Running::start(fixture.owners(&clusters), &Arc::default());
     o1.delete("a").await?;
     o2.has_no_child("a").await;
     let mut late = Secret::default();
@@ -86,14 +86,14 @@ async fn a_child_created_after_its_owner_is_gone_is_deleted() -> anyhow::Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_child_is_deleted_while_the_owners_cluster_is_unreachable() -> anyhow::Result<()> {
-    let world = World::new("away").await?;
-    let (o1, o2) = family(&world).await?;
+    let fixture = Fixture::new("away").await?;
+    let (o1, o2) = family(&fixture).await?;
     o1.delete("a").await?;
-    let proxy = Proxy::start(([127, 0, 0, 1], world.c1.port()).into()).await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], fixture.c1.port()).into()).await?;
     proxy.set(Fault::Refuse);
-    let c1 = mcsa_tests::client(kubeconfig_with_server(world.c1.kubeconfig_value(), &proxy.url()))?;
-    let clusters = Clusters::fixed([("c1", c1), ("c2", world.c2.client())]);
-    let running = Running::start(world.owners(&clusters), &Arc::default());
+    let c1 = mcsa_tests::client(kubeconfig_with_server(fixture.c1.kubeconfig_value(), &proxy.url()))?;
+    let clusters = Clusters::fixed([("c1", c1), ("c2", fixture.c2.client())]);
+    let running = Running::start(fixture.owners(&clusters), &Arc::default());
     running.result(&["error", "watching ConfigMap in cluster c1"]).await;
     running.metric_is(r#"multicluster_controller_events_total{cluster="c2",kind="Secret"}"#, 1.0).await;
     o2.children.get("a").await?;
@@ -103,13 +103,13 @@ async fn no_child_is_deleted_while_the_owners_cluster_is_unreachable() -> anyhow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_deleted_during_an_outage_is_noticed() -> anyhow::Result<()> {
-    let world = World::new("unseen").await?;
-    let (o1, o2) = family(&world).await?;
-    let proxy = Proxy::start(([127, 0, 0, 1], world.c1.port()).into()).await?;
-    let c1 = mcsa_tests::client(kubeconfig_with_server(world.c1.kubeconfig_value(), &proxy.url()))?;
-    let clusters = Clusters::fixed([("c1", c1), ("c2", world.c2.client())]);
-    let running = Running::start(world.owners(&clusters), &Arc::default());
+async fn an_owner_deleted_during_an_outage_is_observed() -> anyhow::Result<()> {
+    let fixture = Fixture::new("unseen").await?;
+    let (o1, o2) = family(&fixture).await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], fixture.c1.port()).into()).await?;
+    let c1 = mcsa_tests::client(kubeconfig_with_server(fixture.c1.kubeconfig_value(), &proxy.url()))?;
+    let clusters = Clusters::fixed([("c1", c1), ("c2", fixture.c2.client())]);
+    let running = Running::start(fixture.owners(&clusters), &Arc::default());
     running.metric_is(r#"multicluster_controller_listed{cluster="c1"}"#, 1.0).await;
     proxy.set(Fault::Refuse);
     running.result(&["error", "watching ConfigMap in cluster c1"]).await;
@@ -121,19 +121,19 @@ async fn an_owner_deleted_during_an_outage_is_noticed() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_child_is_deleted_by_what_another_cluster_answers() -> anyhow::Result<()> {
-    let world = World::new("mistaken").await?;
-    let (_, o2) = family(&world).await?;
+async fn no_child_is_deleted_because_of_a_response_of_another_cluster() -> anyhow::Result<()> {
+    let fixture = Fixture::new("mistaken").await?;
+    let (_, o2) = family(&fixture).await?;
     // The other cluster has no such parent, but its identity is wrong.
-    let clusters = Clusters::fixed([("c1", world.c2.client()), ("c2", world.c2.client())]);
-    let running = Running::start(world.owners(&clusters), &Arc::default());
+    let clusters = Clusters::fixed([("c1", fixture.c2.client()), ("c2", fixture.c2.client())]);
+    let running = Running::start(fixture.owners(&clusters), &Arc::default());
     running.metric_is(UNPROVEN, 1.0).await;
     o2.children.get("a").await?;
     drop(running);
 
     // The owner's cluster is not a member.
-    let clusters = Clusters::fixed([("c3", world.c1.client()), ("c2", world.c2.client())]);
-    let running = Running::start(world.owners(&clusters), &Arc::default());
+    let clusters = Clusters::fixed([("c3", fixture.c1.client()), ("c2", fixture.c2.client())]);
+    let running = Running::start(fixture.owners(&clusters), &Arc::default());
     running.metric_is(UNPROVEN, 1.0).await;
     o2.children.get("a").await?;
     ensure!(running.metric(r#"multicluster_controller_orphans_deleted_total{cluster="c2"}"#).is_err());
@@ -141,9 +141,9 @@ async fn no_child_is_deleted_by_what_another_cluster_answers() -> anyhow::Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_child_is_deleted_if_its_owner_may_not_be_read() -> anyhow::Result<()> {
-    let world = World::new("forbidden").await?;
-    let (o1, o2) = family(&world).await?;
+async fn no_child_is_deleted_if_its_owner_cannot_be_read() -> anyhow::Result<()> {
+    let fixture = Fixture::new("forbidden").await?;
+    let (o1, o2) = family(&fixture).await?;
     o1.delete("a").await?;
     for args in [
         &["-n", "forbidden", "create", "serviceaccount", "lister"][..],
@@ -174,11 +174,11 @@ async fn no_child_is_deleted_if_its_owner_may_not_be_read() -> anyhow::Result<()
             "--serviceaccount=forbidden:lister",
         ],
     ] {
-        world.c1.kubectl(args).await?;
+        fixture.c1.kubectl(args).await?;
     }
-    let c1 = world.c1.client_of("forbidden", "lister").await?;
-    let clusters = Clusters::fixed([("c1", c1), ("c2", world.c2.client())]);
-    let running = Running::start(world.owners(&clusters), &Arc::default());
+    let c1 = fixture.c1.client_of("forbidden", "lister").await?;
+    let clusters = Clusters::fixed([("c1", c1), ("c2", fixture.c2.client())]);
+    let running = Running::start(fixture.owners(&clusters), &Arc::default());
     running.metric_is(UNPROVEN, 1.0).await;
     o2.children.get("a").await?;
     Ok(())
@@ -186,12 +186,12 @@ async fn no_child_is_deleted_if_its_owner_may_not_be_read() -> anyhow::Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_leader_deletes_orphans() -> anyhow::Result<()> {
-    let world = World::new("collector").await?;
-    let (o1, o2) = family(&world).await?;
+    let fixture = Fixture::new("collector").await?;
+    let (o1, o2) = family(&fixture).await?;
     o1.delete("a").await?;
-    let clusters = world.clusters();
+    let clusters = fixture.clusters();
     let (leads, leadership) = mpsc::channel(1);
-    let controller = world.owners(&clusters).run_while_leading(received(leadership));
+    let controller = fixture.owners(&clusters).run_while_leading(received(leadership));
     let running = Running::start(controller, &Arc::default());
     running.metric_is(r#"multicluster_controller_listed{cluster="c1"}"#, 1.0).await;
     running.metric_is(r#"multicluster_controller_events_total{cluster="c2",kind="Secret"}"#, 1.0).await;
@@ -203,19 +203,20 @@ async fn only_the_leader_deletes_orphans() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_hangs_does_not_delay_deletions_for_others() -> anyhow::Result<()> {
-    let world = World::new("lanes").await?;
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    let fixture = Fixture::new("lanes").await?;
+    let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     o1.create("a").await?;
     let lost = o2.create("lost").await?;
-    let identity = Api::<Namespace>::all(world.c2.client()).get("kube-system").await?.uid();
+    let identity = Api::<Namespace>::all(fixture.c2.client()).get("kube-system").await?.uid();
     let owner = Owner::new("hangs", &identity.context("kube-system has no UID")?, &lost, &())
         .context("the owner has no UID")?;
     o2.delete("lost").await?;
 
-    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
-    let hangs = mcsa_tests::client(kubeconfig_with_server(world.c2.kubeconfig_value(), &proxy.url()))?;
-    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", world.c2.client()), ("hangs", hangs)]);
-    let controller = world
+    let proxy = Proxy::start(([127, 0, 0, 1], fixture.c2.port()).into()).await?;
+    let hangs = mcsa_tests::client(kubeconfig_with_server(fixture.c2.kubeconfig_value(), &proxy.url()))?;
+    let clusters =
+        Clusters::fixed([("c1", fixture.c1.client()), ("c2", fixture.c2.client()), ("hangs", hangs)]);
+    let controller = fixture
         .parents(&clusters)
         .members(|member| &**member.name() != "c2")
         .owns::<Secret>(watcher::Config::default());

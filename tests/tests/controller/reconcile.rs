@@ -10,21 +10,21 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_of_all_clusters_are_reconciled() -> anyhow::Result<()> {
-    let world = World::new("all").await?;
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    let fixture = Fixture::new("all").await?;
+    let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     o1.create("a").await?;
     o2.create("a").await?;
-    let clusters = world.clusters();
-    let controller = world.parents(&clusters);
+    let clusters = fixture.clusters();
+    let controller = fixture.parents(&clusters);
     let (stores, scene) = (controller.stores(), Arc::<Scene>::default());
     let running = Running::start(controller, &scene);
-    scene.started(&world.key("c1", "a"), 1).await;
-    scene.started(&world.key("c2", "a"), 1).await;
+    scene.started(&fixture.key("c1", "a"), 1).await;
+    scene.started(&fixture.key("c2", "a"), 1).await;
 
     o2.create("b").await?;
-    scene.started(&world.key("c2", "b"), 1).await;
+    scene.started(&fixture.key("c2", "b"), 1).await;
     o2.touch("a", "new").await?;
-    scene.started(&world.key("c2", "a"), 2).await;
+    scene.started(&fixture.key("c2", "a"), 2).await;
     let key = Key::new("c2", Some("all"), "a");
     let seen = stores.get(&key).context("it is not in the store")?;
     ensure!(seen.data.as_ref().is_some_and(|data| data["value"] == "new"), "{seen:?}");
@@ -40,7 +40,7 @@ async fn objects_of_all_clusters_are_reconciled() -> anyhow::Result<()> {
         stores.get(&key).is_none().then_some(()).context("it is in the store")
     })
     .await;
-    ensure!(scene.count(&world.key("c1", "a")) == 1, "{:?}", scene.started.lock());
+    ensure!(scene.count(&fixture.key("c1", "a")) == 1, "{:?}", scene.started.lock());
     ensure!(running.errors().is_empty(), "{:?}", running.errors());
     running.metric_is(r#"multicluster_controller_listed{cluster="c2"}"#, 1.0).await;
     running.metric_is(r#"multicluster_controller_queue_depth{cluster="c2"}"#, 0.0).await;
@@ -51,8 +51,8 @@ async fn objects_of_all_clusters_are_reconciled() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mapped_objects_and_streams_trigger_reconciliations() -> anyhow::Result<()> {
-    let world = World::new("others").await?;
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    let fixture = Fixture::new("others").await?;
+    let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     o1.create("a").await?;
     o1.create("b").await?;
     let (keys, resyncs) = (mpsc::channel(1), mpsc::channel(1));
@@ -60,15 +60,15 @@ async fn mapped_objects_and_streams_trigger_reconciliations() -> anyhow::Result<
         assert_ne!(secret.name_any(), "bad", "a mapper that panics");
         [Key::new("c1", secret.namespace().as_deref(), &secret.name_any())]
     };
-    let controller = world
-        .parents(&world.clusters())
+    let controller = fixture
+        .parents(&fixture.clusters())
         .members(|member| &**member.name() == "c1")
         .watches(watcher::Config::default(), concerns)
         .reconcile_on(received(keys.1))
         .reconcile_all_on(received(resyncs.1));
     let scene = Arc::<Scene>::default();
     let running = Running::start(controller, &scene);
-    let (a, b) = (world.key("c1", "a"), world.key("c1", "b"));
+    let (a, b) = (fixture.key("c1", "a"), fixture.key("c1", "b"));
     scene.started(&a, 1).await;
     scene.started(&b, 1).await;
 

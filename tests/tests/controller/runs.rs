@@ -8,11 +8,11 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_reported_and_retried() -> anyhow::Result<()> {
-    let world = World::new("panics").await?;
-    world.objects(world.c1).create("a").await?;
-    world.objects(world.c2).create("a").await?;
+    let fixture = Fixture::new("panics").await?;
+    fixture.objects(fixture.c1).create("a").await?;
+    fixture.objects(fixture.c2).create("a").await?;
     let controller =
-        world.parents(&world.clusters()).backoff(Duration::from_millis(10), Duration::from_secs(1));
+        fixture.parents(&fixture.clusters()).backoff(Duration::from_millis(10), Duration::from_secs(1));
     let metrics = controller.metrics();
     let reconcile = async |request: Request<ConfigMap>, attempts: Arc<AtomicUsize>| {
         if &*request.key().cluster == "c1" {
@@ -103,25 +103,25 @@ fn slow_policy(request: &Request<ConfigMap>, _: &Failure, _: Arc<Slow>) -> Actio
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_cluster_has_its_own_limit() -> anyhow::Result<()> {
-    let world = World::new("places").await?;
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    let fixture = Fixture::new("places").await?;
+    let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     for name in ["a", "b", "c", "d", "e"] {
         o1.create(name).await?;
     }
     let slow = Slow::new();
-    let controller = world.parents(&world.clusters()).concurrency(2);
+    let controller = fixture.parents(&fixture.clusters()).concurrency(2);
     let running = Running::read(controller.metrics(), controller.run(slowly, slow_policy, slow.clone()));
     slow.are_running("c1", 2).await;
     for name in ["a", "b", "c"] {
         o2.create(name).await?;
-        running.result(&[&world.key("c2", name)]).await;
+        running.result(&[&fixture.key("c2", name)]).await;
     }
     ensure!(slow.running("c1") == 2);
     running.metric_is(r#"multicluster_controller_running{cluster="c1"}"#, 2.0).await;
     running.metric_is(r#"multicluster_controller_queue_depth{cluster="c1"}"#, 3.0).await;
     slow.permits.add_permits(5);
     for name in ["a", "b", "c", "d", "e"] {
-        running.result(&[&world.key("c1", name)]).await;
+        running.result(&[&fixture.key("c1", name)]).await;
     }
     ensure!(slow.most.lock().unwrap()["c1"] == 2);
     Ok(())
@@ -129,12 +129,12 @@ async fn each_cluster_has_its_own_limit() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_leader_reconciles() -> anyhow::Result<()> {
-    let world = World::new("leads").await?;
-    let o1 = world.objects(world.c1);
+    let fixture = Fixture::new("leads").await?;
+    let o1 = fixture.objects(fixture.c1);
     o1.create("a").await?;
     let (leads, leadership) = mpsc::channel(1);
     let slow = Slow::new();
-    let controller = world.parents(&world.clusters()).run_while_leading(received(leadership));
+    let controller = fixture.parents(&fixture.clusters()).run_while_leading(received(leadership));
     let stores = controller.stores();
     let running = Running::read(controller.metrics(), controller.run(slowly, slow_policy, slow.clone()));
     eventually("the object is in the store", async || {
@@ -154,19 +154,19 @@ async fn only_the_leader_reconciles() -> anyhow::Result<()> {
 
     leads.send(true).await?;
     slow.permits.add_permits(1);
-    running.result(&[&world.key("c1", "a")]).await;
+    running.result(&[&fixture.key("c1", "a")]).await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_graceful_shutdown_waits_for_running_reconciliations() -> anyhow::Result<()> {
-    let world = World::new("shutdown").await?;
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    let fixture = Fixture::new("shutdown").await?;
+    let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     o1.create("a").await?;
     let slow = Slow::new();
     let (stop, stopped) = oneshot::channel::<()>();
     let controller =
-        world.parents(&world.clusters()).graceful_shutdown_on(async move { drop(stopped.await) });
+        fixture.parents(&fixture.clusters()).graceful_shutdown_on(async move { drop(stopped.await) });
     let stores = controller.stores();
     let running = Running::read(controller.metrics(), controller.run(slowly, slow_policy, slow.clone()));
     slow.are_running("c1", 1).await;
@@ -180,16 +180,16 @@ async fn a_graceful_shutdown_waits_for_running_reconciliations() -> anyhow::Resu
     slow.permits.add_permits(1);
     let results = running.results.clone();
     running.ends().await?;
-    ensure!(*results.lock().unwrap() == [world.key("c1", "a")], "{results:?}");
+    ensure!(*results.lock().unwrap() == [fixture.key("c1", "a")], "{results:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_controller_ends() -> anyhow::Result<()> {
-    let world = World::new("dropped").await?;
-    world.objects(world.c1).create("a").await?;
+    let fixture = Fixture::new("dropped").await?;
+    fixture.objects(fixture.c1).create("a").await?;
     let slow = Slow::new();
-    let controller = world.parents(&world.clusters());
+    let controller = fixture.parents(&fixture.clusters());
     let running = Running::read(controller.metrics(), controller.run(slowly, slow_policy, slow.clone()));
     slow.are_running("c1", 1).await;
     drop(running);

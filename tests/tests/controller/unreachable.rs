@@ -1,4 +1,4 @@
-//! An unreachable cluster, beside one that answers.
+//! An unreachable cluster, beside one that responds.
 
 use mcsa_tests::{Fault, Proxy, kubeconfig_with_server};
 use rstest::rstest;
@@ -6,51 +6,51 @@ use rstest::rstest;
 use super::*;
 
 /// Two clusters, `c2` behind a proxy.
-async fn behind_a_proxy(world: &World, fault: Fault) -> anyhow::Result<(Clusters, Proxy)> {
-    let proxy = Proxy::start(([127, 0, 0, 1], world.c2.port()).into()).await?;
+async fn behind_a_proxy(fixture: &Fixture, fault: Fault) -> anyhow::Result<(Clusters, Proxy)> {
+    let proxy = Proxy::start(([127, 0, 0, 1], fixture.c2.port()).into()).await?;
     proxy.set(fault);
-    let c2 = mcsa_tests::client(kubeconfig_with_server(world.c2.kubeconfig_value(), &proxy.url()))?;
-    Ok((Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]), proxy))
+    let c2 = mcsa_tests::client(kubeconfig_with_server(fixture.c2.kubeconfig_value(), &proxy.url()))?;
+    Ok((Clusters::fixed([("c1", fixture.c1.client()), ("c2", c2)]), proxy))
 }
 
 #[rstest]
 #[case::that_refuses("refusal", Fault::Refuse)]
-#[case::that_is_silent("silence", Fault::Hang)]
+#[case::that_is_unresponsive("silence", Fault::Hang)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreachable_cluster_does_not_delay_others_and_is_listed_once_it_answers(
+async fn an_unreachable_cluster_does_not_delay_others_and_is_listed_once_it_responds(
     #[case] namespace: &str,
     #[case] fault: Fault,
 ) -> anyhow::Result<()> {
-    let world = World::new(namespace).await?;
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
+    let fixture = Fixture::new(namespace).await?;
+    let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     o2.create("stays").await?;
     o2.create("goes").await?;
-    let (clusters, proxy) = behind_a_proxy(&world, Fault::Pass).await?;
-    let controller = world.parents(&clusters);
+    let (clusters, proxy) = behind_a_proxy(&fixture, Fault::Pass).await?;
+    let controller = fixture.parents(&clusters);
     let (stores, scene) = (controller.stores(), Arc::<Scene>::default());
     let running = Running::start(controller, &scene);
-    scene.started(&world.key("c2", "stays"), 1).await;
-    scene.started(&world.key("c2", "goes"), 1).await;
+    scene.started(&fixture.key("c2", "stays"), 1).await;
+    scene.started(&fixture.key("c2", "goes"), 1).await;
 
     proxy.set(fault);
     match fault {
-        Fault::Hang => silent(&clusters, "c2").await,
+        Fault::Hang => wait_until_unresponsive(&clusters, "c2").await,
         _ => drop(running.result(&["error", "watching ConfigMap in cluster c2"]).await),
     }
     o1.create("a").await?;
-    scene.started(&world.key("c1", "a"), 1).await;
+    scene.started(&fixture.key("c1", "a"), 1).await;
     o2.delete("goes").await?;
     o2.create("comes").await?;
     // The network has forgotten the connections that hang, so neither end notices that they are dead.
     proxy.freeze_connections();
     proxy.set(Fault::Pass);
-    scene.started(&world.key("c2", "comes"), 1).await;
+    scene.started(&fixture.key("c2", "comes"), 1).await;
     let gone = Key::new("c2", Some(namespace), "goes");
     eventually("the deleted object leaves the store", async || {
         stores.get(&gone).is_none().then_some(()).context("it is in the store")
     })
     .await;
-    ensure!(scene.count(&world.key("c2", "stays")) == 1, "{:?}", scene.started.lock());
+    ensure!(scene.count(&fixture.key("c2", "stays")) == 1, "{:?}", scene.started.lock());
     ensure!(
         running
             .metric(r#"multicluster_controller_watch_interruptions_total{cluster="c2",kind="ConfigMap"}"#)?
@@ -60,36 +60,36 @@ async fn an_unreachable_cluster_does_not_delay_others_and_is_listed_once_it_answ
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_is_silent_at_start_is_listed_once_it_answers() -> anyhow::Result<()> {
-    let world = World::new("mute").await?;
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
-    let (clusters, proxy) = behind_a_proxy(&world, Fault::Hang).await?;
+async fn a_cluster_that_is_unresponsive_at_start_is_listed_once_it_responds() -> anyhow::Result<()> {
+    let fixture = Fixture::new("mute").await?;
+    let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
+    let (clusters, proxy) = behind_a_proxy(&fixture, Fault::Hang).await?;
     let scene = Arc::<Scene>::default();
-    let _running = Running::start(world.parents(&clusters), &scene);
+    let _running = Running::start(fixture.parents(&clusters), &scene);
     o1.create("a").await?;
     o2.create("a").await?;
-    scene.started(&world.key("c1", "a"), 1).await;
-    silent(&clusters, "c2").await;
+    scene.started(&fixture.key("c1", "a"), 1).await;
+    wait_until_unresponsive(&clusters, "c2").await;
     proxy.freeze_connections();
     proxy.set(Fault::Pass);
-    scene.started(&world.key("c2", "a"), 1).await;
+    scene.started(&fixture.key("c2", "a"), 1).await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_watch_is_reported_and_retried() -> anyhow::Result<()> {
-    let world = World::new("refused").await?;
-    let (o1, o2) = (world.objects(world.c1), world.objects(world.c2));
-    world.c2.kubectl(["-n", "refused", "create", "serviceaccount", "later"]).await?;
-    let c2 = world.c2.client_of("refused", "later").await?;
-    let clusters = Clusters::fixed([("c1", world.c1.client()), ("c2", c2)]);
+    let fixture = Fixture::new("refused").await?;
+    let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
+    fixture.c2.kubectl(["-n", "refused", "create", "serviceaccount", "later"]).await?;
+    let c2 = fixture.c2.client_of("refused", "later").await?;
+    let clusters = Clusters::fixed([("c1", fixture.c1.client()), ("c2", c2)]);
     let scene = Arc::<Scene>::default();
-    let running = Running::start(world.parents(&clusters), &scene);
+    let running = Running::start(fixture.parents(&clusters), &scene);
     o1.create("a").await?;
     o2.create("a").await?;
     running.result(&["error", "watching ConfigMap in cluster c2", "forbidden"]).await;
-    scene.started(&world.key("c1", "a"), 1).await;
-    ensure!(scene.count(&world.key("c2", "a")) == 0);
+    scene.started(&fixture.key("c1", "a"), 1).await;
+    ensure!(scene.count(&fixture.key("c2", "a")) == 0);
     running.metric_is(r#"multicluster_controller_listed{cluster="c2"}"#, 0.0).await;
     let bind = [
         "-n",
@@ -100,8 +100,8 @@ async fn a_refused_watch_is_reported_and_retried() -> anyhow::Result<()> {
         "--clusterrole=edit",
         "--serviceaccount=refused:later",
     ];
-    world.c2.kubectl(bind).await?;
-    scene.started(&world.key("c2", "a"), 1).await;
+    fixture.c2.kubectl(bind).await?;
+    scene.started(&fixture.key("c2", "a"), 1).await;
     ensure!(running.errors().len() < 10, "{:?}", running.errors());
     Ok(())
 }

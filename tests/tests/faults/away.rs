@@ -1,4 +1,4 @@
-//! The source does not answer.
+//! The source does not respond.
 
 use anyhow::ensure;
 use jiff::SignedDuration;
@@ -22,14 +22,14 @@ async fn import_recovers_when_an_unreachable_source_is_back() -> anyhow::Result<
     a.ready().await;
 
     proxy.set(Fault::Refuse);
-    let failed = a.fails_unharmed("SourceUnreachable").await?;
+    let failed = a.refresh_fails("SourceUnreachable").await?;
     ensure!(failed.message.contains(&proxy.url()), "{}", failed.message);
     proxy.set(Fault::Pass);
     a.recovers(&failed).await;
 
     // A call that hangs has a deadline.
     proxy.set(Fault::Hang);
-    let failed = a.fails_unharmed("SourceUnreachable").await?;
+    let failed = a.refresh_fails("SourceUnreachable").await?;
     ensure!(failed.message.contains(&proxy.url()), "{}", failed.message);
     proxy.set(Fault::Cut);
     a.recovers(&failed).await;
@@ -81,7 +81,7 @@ async fn nineteen_hanging_sources_do_not_delay_the_twentieth() -> anyhow::Result
     }
 
     proxy.set(Fault::Pass);
-    importer.clock.turn(SignedDuration::from_mins(5));
+    importer.clock.advance(SignedDuration::from_mins(5));
     for name in &stuck {
         eventually(format!("{name} is ready"), async || imports.ready(name).await).await;
     }

@@ -1,4 +1,4 @@
-//! The source answers with nonsense, or to do harm.
+//! The source returns invalid or malicious responses.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,15 +21,15 @@ const TOKEN: &str = "t0ken-of-the-link";
 
 /// The response to any request.
 #[derive(Clone, Copy, Debug)]
-enum Answer {
+enum HostileResponse {
     /// A success whose body never ends.
     Endless,
     /// A status code, and a body in which the request's header replaces `AUTHORIZATION`.
     Fixed(u16, &'static str),
 }
 
-/// Starts a server with this answer, for as long as this process runs; returns the kubeconfig of a link to it.
-fn hostile(answer: Answer) -> anyhow::Result<Kubeconfig> {
+/// Starts a server with this response, for as long as this process runs; returns the kubeconfig of a link to it.
+fn hostile(response: HostileResponse) -> anyhow::Result<Kubeconfig> {
     mcsa_tests::init();
     let identity = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
     let authority = BASE64_STANDARD.encode(identity.cert.pem());
@@ -42,7 +42,7 @@ fn hostile(answer: Answer) -> anyhow::Result<Kubeconfig> {
         for connection in listener.incoming() {
             let config = config.clone();
             // A client that closes the connection ends the thread with an error.
-            std::thread::spawn(move || serve(config, connection?, answer));
+            std::thread::spawn(move || serve(config, connection?, response));
         }
     });
     let cluster = json!({ "server": server, "certificate-authority-data": authority });
@@ -55,7 +55,7 @@ fn hostile(answer: Answer) -> anyhow::Result<Kubeconfig> {
     Ok(serde_json::from_value(kubeconfig)?)
 }
 
-fn serve(config: Arc<ServerConfig>, connection: TcpStream, answer: Answer) -> anyhow::Result<()> {
+fn serve(config: Arc<ServerConfig>, connection: TcpStream, response: HostileResponse) -> anyhow::Result<()> {
     let mut stream = StreamOwned::new(ServerConnection::new(config)?, connection);
     let (mut head, mut byte) = (Vec::new(), [0]);
     loop {
@@ -64,7 +64,7 @@ fn serve(config: Arc<ServerConfig>, connection: TcpStream, answer: Answer) -> an
             stream.read_exact(&mut byte)?;
             head.push(byte[0]);
         }
-        let Answer::Fixed(code, body) = answer else { break };
+        let HostileResponse::Fixed(code, body) = response else { break };
         let head = String::from_utf8_lossy(&head);
         let sent = head.lines().find(|line| line.to_lowercase().starts_with("authorization:"));
         let body = body.replace("AUTHORIZATION", sent.context("no header")?);
@@ -85,7 +85,7 @@ async fn shown(client: Client, imports: &Imports) -> anyhow::Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_sources_harm_no_other_import() -> anyhow::Result<()> {
+async fn hostile_sources_do_not_affect_other_imports() -> anyhow::Result<()> {
     let linked = LinkedTarget::acquire().await?;
     let LinkedTarget { target, namespace, .. } = &linked;
     let imports = Imports::of(target.client(), namespace);
@@ -93,20 +93,20 @@ async fn hostile_sources_harm_no_other_import() -> anyhow::Result<()> {
     let status = r#"{"kind": "Status", "apiVersion": "v1", "code": 403, "message": "no, AUTHORIZATION"}"#;
     let no_uid = r#"{"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "kube-system"}}"#;
     let cases = [
-        ("endless", Answer::Endless, "SourceUnreachable", "longer than 1 MiB"),
-        ("page", Answer::Fixed(502, page), "SourceUnreachable", "HTTP 502"),
-        ("elsewhere", Answer::Fixed(302, page), "SourceUnreachable", "HTTP 302"),
-        ("status", Answer::Fixed(403, status), "Forbidden", "no, authorization: Bearer [redacted];"),
-        ("no-uid", Answer::Fixed(200, no_uid), "SourceFailed", "an invalid UID"),
+        ("endless", HostileResponse::Endless, "SourceUnreachable", "longer than 1 MiB"),
+        ("page", HostileResponse::Fixed(502, page), "SourceUnreachable", "HTTP 502"),
+        ("elsewhere", HostileResponse::Fixed(302, page), "SourceUnreachable", "HTTP 302"),
+        ("status", HostileResponse::Fixed(403, status), "Forbidden", "no, authorization: Bearer [redacted];"),
+        ("no-uid", HostileResponse::Fixed(200, no_uid), "SourceFailed", "an invalid UID"),
         (
-            "no-object",
-            Answer::Fixed(200, r#"["AUTHORIZATION"]"#),
+            "not-an-object",
+            HostileResponse::Fixed(200, r#"["AUTHORIZATION"]"#),
             "SourceUnreachable",
             "invalid response from the API server",
         ),
     ];
-    for (name, answer, ..) in &cases {
-        apply_link(target, name, &hostile(*answer)?).await?;
+    for (name, response, ..) in &cases {
+        apply_link(target, name, &hostile(*response)?).await?;
         imports.create(&for_a_day(name, name, namespace)).await?;
     }
     imports.create(&for_a_day("a", "c2", namespace)).await?;
@@ -119,7 +119,7 @@ async fn hostile_sources_harm_no_other_import() -> anyhow::Result<()> {
         eventually(format!("an event about {name}"), async || {
             let of_it = ListParams::default().fields(&format!("involvedObject.name={name}"));
             let events = Api::<Event>::all(target.client()).list(&of_it).await?;
-            ensure!(!events.items.is_empty(), "there is none");
+            ensure!(!events.items.is_empty(), "there is no event");
             anyhow::Ok(())
         })
         .await;

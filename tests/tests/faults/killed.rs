@@ -95,26 +95,26 @@ async fn allow_status(target: &Cluster, verbs: Value) -> anyhow::Result<()> {
 async fn importer_killed_before_it_wrote_the_status_requests_no_other_token() -> anyhow::Result<()> {
     let LinkedTarget { target, source, namespace } = LinkedTarget::acquire().await?;
     let review = ["auth", "can-i", "update", "serviceaccountimports", "--subresource=status"];
-    let whom = format!("--as=system:serviceaccount:{SYSTEM_NAMESPACE}:importer");
-    let may_update = async || target.kubectl(review.iter().copied().chain([whom.as_str()])).await.is_ok();
+    let user = format!("--as=system:serviceaccount:{SYSTEM_NAMESPACE}:importer");
+    let may_update = async || target.kubectl(review.iter().copied().chain([user.as_str()])).await.is_ok();
 
     allow_status(&target, json!(["deletecollection"])).await?;
     eventually(
-        "it may not write the status",
-        async || if may_update().await { Err("it may") } else { Ok(()) },
+        "it cannot write the status",
+        async || if may_update().await { Err("it can") } else { Ok(()) },
     )
     .await;
     let importer = Importer::of(&target).await?;
     let imports = Imports::of(target.client(), &namespace);
     imports.create(&pod_lister_import("a", "c2", &namespace)).await?;
-    let published = eventually("the Secret is there", async || imports.values("a-token").await).await;
+    let published = eventually("the Secret is written", async || imports.values("a-token").await).await;
     importer.kill().await;
     ensure!(imports.api.get("a").await?.status.is_none(), "the status was written");
 
     allow_status(&target, json!(["update"])).await?;
     eventually(
-        "it may write the status",
-        async || if may_update().await { Ok(()) } else { Err("it may not") },
+        "it can write the status",
+        async || if may_update().await { Ok(()) } else { Err("it cannot") },
     )
     .await;
     let importer = Importer::of(&target).await?;

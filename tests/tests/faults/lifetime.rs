@@ -68,7 +68,7 @@ async fn token_that_the_source_shortens_is_refreshed_in_time() -> anyhow::Result
 
     // A clock that is set back does not make the importer keep a token past its lifetime.
     let second = a.values().await?;
-    importer.clock.turn(SignedDuration::from_hours(-2));
+    importer.clock.advance(SignedDuration::from_hours(-2));
     a.has_another(&second).await;
     importer.stop().await?;
     linked.release().await

@@ -68,7 +68,7 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
     // 401: its identity is gone. A link with another identity repairs it at once.
     source.kubectl(["-n", "links", "delete", "serviceaccount", "c1"]).await?;
     answers(&link, 401).await?;
-    let failed = a.fails_unharmed("LinkUnauthorized").await?;
+    let failed = a.refresh_fails("LinkUnauthorized").await?;
     ensure!(
         failed.message.contains("kubemcsa bootstrap") && failed.message.contains("c2"),
         "{}",
@@ -79,28 +79,36 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
     apply_link(target, "c2", &link).await?;
     a.has_another(&failed.values).await;
 
-    // 403: it may not request tokens.
+    // 403: it cannot request tokens.
     source.kubectl(["delete", "clusterrolebinding", "minter"]).await?;
     let review = ["auth", "can-i", "create", "serviceaccounts", "--subresource=token", "-n", namespace];
     let may_mint = async || {
-        let whom = ["--as=system:serviceaccount:links:c1"];
-        source.kubectl(review.iter().chain(&whom)).await.is_ok()
+        let user = ["--as=system:serviceaccount:links:c1"];
+        source.kubectl(review.iter().chain(&user)).await.is_ok()
     };
-    eventually("the link may not", async || if may_mint().await { Err("it may") } else { Ok(()) }).await;
-    let failed = a.fails_unharmed("Forbidden").await?;
+    eventually(
+        "the link cannot request tokens",
+        async || if may_mint().await { Err("it can") } else { Ok(()) },
+    )
+    .await;
+    let failed = a.refresh_fails("Forbidden").await?;
     ensure!(
         failed.message.contains(&format!("{namespace}/pod-lister")) && failed.message.contains("c2"),
         "{}",
         failed.message
     );
     source.kubectl(bind("minter")).await?;
-    eventually("the link may", async || if may_mint().await { Ok(()) } else { Err("it may not") }).await;
+    eventually(
+        "the link can request tokens",
+        async || if may_mint().await { Ok(()) } else { Err("it cannot") },
+    )
+    .await;
     a.recovers(&failed).await;
 
     // 429: the source rejects all requests of the link.
     let throttle = throttle(source, &link).await?;
     answers(&link, 429).await?;
-    let failed = a.fails_unharmed("Throttled").await?;
+    let failed = a.refresh_fails("Throttled").await?;
     ensure!(failed.message.contains("c2"), "{}", failed.message);
     drop(throttle);
     source.kubectl(["delete", "flowschema", "no-links"]).await?;
@@ -113,8 +121,8 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
 
 /// Makes API Priority and Fairness reject all requests of the link, until the returned value is dropped.
 ///
-/// A priority level without seats still serves one request at a time. An admission webhook that does not answer occupies
-/// it.
+/// A priority level without seats still serves one request at a time. An admission webhook that does not respond
+/// occupies it.
 async fn throttle(source: &Cluster, link: &Kubeconfig) -> anyhow::Result<Throttle> {
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     proxy.set(Fault::Hang);

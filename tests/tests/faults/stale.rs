@@ -96,7 +96,7 @@ async fn expired_watch_is_restarted_with_a_list() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_watch_is_restarted() -> anyhow::Result<()> {
+async fn watch_without_events_is_restarted() -> anyhow::Result<()> {
     let linked = LinkedTarget::acquire().await?;
     let LinkedTarget { target, namespace, .. } = &linked;
     let proxy = Proxy::start(([127, 0, 0, 1], target.port()).into()).await?;

@@ -44,7 +44,7 @@ async fn token_is_kept_until_the_quota_admits_its_secret() -> anyhow::Result<()>
     ensure!(message.contains("no-secrets") && message.contains(&secret), "{message}");
     for _ in 0..3 {
         let before = refusals(target, namespace)?;
-        importer.clock.turn(SignedDuration::from_mins(5));
+        importer.clock.advance(SignedDuration::from_mins(5));
         eventually("the importer tries again", async || {
             ensure!(refusals(target, namespace)? > before, "{before} refusals");
             anyhow::Ok(())
@@ -55,7 +55,7 @@ async fn token_is_kept_until_the_quota_admits_its_secret() -> anyhow::Result<()>
 
     let raised = Patch::Merge(json!({ "spec": { "hard": { "secrets": "1" } } }));
     quotas.patch("no-secrets", &PatchParams::default(), &raised).await?;
-    importer.clock.turn(SignedDuration::from_mins(5));
+    importer.clock.advance(SignedDuration::from_mins(5));
     a.ready().await;
     ensure!(tokens_minted_in(source, namespace)? == 1, "another token for the last try");
     importer.stop().await?;

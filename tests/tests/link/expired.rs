@@ -7,7 +7,7 @@ use mcsa_client::contract::key;
 use mcsa_tests::kubemcsa;
 use serde_json::Value;
 
-use super::World;
+use super::Fixture;
 
 /// The token as it is in a day and a minute: its own claims say that it is expired.
 fn aged(token: &str) -> anyhow::Result<String> {
@@ -23,20 +23,20 @@ fn aged(token: &str) -> anyhow::Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_link_is_reported_by_check_and_renewed_by_bootstrap() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    world.run(&["bootstrap"])?;
-    let mut secret = world.links().secrets.get("c2-token").await?;
+    let fixture = Fixture::acquire().await?;
+    fixture.run(&["bootstrap"])?;
+    let mut secret = fixture.links().secrets.get("c2-token").await?;
     let data = secret.data.as_mut().context("no data")?;
     let token = String::from_utf8(data[key::TOKEN].0.clone())?;
     for value in data.values_mut() {
         let text = String::from_utf8(value.0.clone())?;
         *value = ByteString(text.replace(&token, &aged(&token)?).into_bytes());
     }
-    world.links().secrets.replace("c2-token", &Default::default(), &secret).await?;
+    fixture.links().secrets.replace("c2-token", &Default::default(), &secret).await?;
 
-    let table = mcsa_tests::kubemcsa_ok(&world.kubeconfig, ["links", "--context", "c1"])?;
+    let table = mcsa_tests::kubemcsa_ok(&fixture.kubeconfig, ["links", "--context", "c1"])?;
     ensure!(table.contains("Expired") && table.contains(" ago"), "{table}");
-    let output = kubemcsa(&world.kubeconfig, ["check", "--context", "c1", "-o", "json"])?;
+    let output = kubemcsa(&fixture.kubeconfig, ["check", "--context", "c1", "-o", "json"])?;
     ensure!(output.status.code() == Some(1), "{output:?}");
     let report: Value = serde_json::from_slice(&output.stdout)?;
     let findings = report["findings"].as_array().context("no findings")?;
@@ -46,9 +46,9 @@ async fn expired_link_is_reported_by_check_and_renewed_by_bootstrap() -> anyhow:
     // The command that check prints renews the link. Only the source's context is a placeholder.
     let args: Vec<_> = fix.split_whitespace().map(|word| word.replace("SOURCE_CONTEXT", "c2")).collect();
     ensure!(args[0] == "kubemcsa", "{fix}");
-    mcsa_tests::kubemcsa_ok(&world.kubeconfig, args[1..].iter().map(String::as_str))?;
-    world.stolen().await?.apiserver_version().await?;
-    let table = mcsa_tests::kubemcsa_ok(&world.kubeconfig, ["links", "--context", "c1"])?;
+    mcsa_tests::kubemcsa_ok(&fixture.kubeconfig, args[1..].iter().map(String::as_str))?;
+    fixture.stolen().await?.apiserver_version().await?;
+    let table = mcsa_tests::kubemcsa_ok(&fixture.kubeconfig, ["links", "--context", "c1"])?;
     ensure!(!table.contains("Expired"), "{table}");
-    world.release().await
+    fixture.release().await
 }

@@ -7,16 +7,16 @@ use anyhow::{Context, ensure};
 use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
 use mcsa_tests::{eventually, pod_lister_import, program};
 
-use super::{BOTH, World};
+use super::{BOTH, Fixture};
 
 /// Runs a command about the link, and sends it a signal once it has printed `lines` lines. Returns whether the signal
 /// ended it.
-fn interrupt(world: &World, command: &[&str], lines: usize, signal: &str) -> anyhow::Result<bool> {
+fn interrupt(fixture: &Fixture, command: &[&str], lines: usize, signal: &str) -> anyhow::Result<bool> {
     // Starts before the command, which may finish sooner than a shell starts on a busy machine.
     let kill = format!("read pid; kill -s {signal} $pid");
     let mut killer = Command::new("sh").args(["-c", &kill]).stdin(Stdio::piped()).spawn()?;
     let mut child = Command::new(program("kubemcsa")?);
-    child.env("KUBECONFIG", &world.kubeconfig).args(command).args(BOTH);
+    child.env("KUBECONFIG", &fixture.kubeconfig).args(command).args(BOTH);
     let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     let stderr = child.stderr.take().context("stderr is piped")?;
     let printed = BufReader::new(stderr).lines().take(lines).count();
@@ -27,16 +27,16 @@ fn interrupt(world: &World, command: &[&str], lines: usize, signal: &str) -> any
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interrupted_rotation_harms_no_import() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    let imports = world.accounts().await?;
-    world.run(&["bootstrap"])?;
-    let daemons = world.daemons().await?;
-    eventually("the importer has the link", async || world.links().ready("c2").await).await;
+async fn interrupted_rotation_does_not_affect_imports() -> anyhow::Result<()> {
+    let fixture = Fixture::acquire().await?;
+    let imports = fixture.accounts().await?;
+    fixture.run(&["bootstrap"])?;
+    let daemons = fixture.daemons().await?;
+    eventually("the importer has the link", async || fixture.links().ready("c2").await).await;
     let mut steps = 0;
     for signal in ["INT", "KILL"] {
         let mut lines = 0;
-        while interrupt(&world, &["rotate"], lines, signal)? {
+        while interrupt(&fixture, &["rotate"], lines, signal)? {
             let name = format!("import-{}-{lines}", signal.to_lowercase());
             imports.create(&pod_lister_import(&name, "c2", "team-a")).await?;
             eventually(format!("{name} is ready, after {signal} at line {lines}"), async || {
@@ -45,77 +45,77 @@ async fn interrupted_rotation_harms_no_import() -> anyhow::Result<()> {
             .await;
             // Bootstrap finishes a rotation, too.
             if lines % 2 == 0 {
-                world.run(&["bootstrap"])?;
+                fixture.run(&["bootstrap"])?;
             }
             lines += 1;
         }
         steps += lines;
     }
     ensure!(steps > 10, "only {steps} lines to be interrupted after");
-    let before = world.links().values("c2-token").await?;
-    world.run(&["rotate"])?;
+    let before = fixture.links().values("c2-token").await?;
+    fixture.run(&["rotate"])?;
     ensure!(
-        world.links().values("c2-token").await?[key::TOKEN] != before[key::TOKEN],
+        fixture.links().values("c2-token").await?[key::TOKEN] != before[key::TOKEN],
         "the token is the old one"
     );
-    let left = world.source.kubectl(["-n", SYSTEM_NAMESPACE, "get", "secrets", "-o", "name"]).await?;
+    let left = fixture.source.kubectl(["-n", SYSTEM_NAMESPACE, "get", "secrets", "-o", "name"]).await?;
     ensure!(left.trim() == "secret/c1", "left: {left}");
     drop(daemons);
-    world.release().await
+    fixture.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupted_bootstrap_with_allow_widens_nothing() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    world.accounts().await?;
+    let fixture = Fixture::acquire().await?;
+    fixture.accounts().await?;
     let everything = "clusterrolebinding.rbac.authorization.k8s.io/multicluster-service-account-link-c1";
     let mut lines = 0;
-    while interrupt(&world, &["bootstrap", "--allow", "team-a"], lines, "KILL")? {
-        let has_identity = world.traces().await?.contains("serviceaccount/c1");
-        world.run(&["bootstrap"])?;
-        let is_wide = world.traces().await?.contains(everything);
+    while interrupt(&fixture, &["bootstrap", "--allow", "team-a"], lines, "KILL")? {
+        let has_identity = fixture.traces().await?.contains("serviceaccount/c1");
+        fixture.run(&["bootstrap"])?;
+        let is_wide = fixture.traces().await?.contains(everything);
         ensure!(
             !(has_identity && is_wide),
             "killed after {lines} lines, and widened by another run without --allow"
         );
-        world.forget()?;
+        fixture.forget()?;
         lines += 1;
     }
     ensure!(lines > 0, "it was never interrupted");
-    world.release().await
+    fixture.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_reports_an_interrupted_rotation() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    world.run(&["bootstrap"])?;
+    let fixture = Fixture::acquire().await?;
+    fixture.run(&["bootstrap"])?;
     // No importer runs that would continue the rotation.
-    let is_interim = || anyhow::Ok(world.table()?.contains("RotationUnfinished"));
+    let is_interim = || anyhow::Ok(fixture.table()?.contains("RotationUnfinished"));
     let mut lines = 0;
-    while interrupt(&world, &["rotate"], lines, "KILL")? && !is_interim()? {
+    while interrupt(&fixture, &["rotate"], lines, "KILL")? && !is_interim()? {
         lines += 1;
     }
-    ensure!(is_interim()?, "{}", world.table()?);
-    world.run(&["rotate"])?;
-    ensure!(!is_interim()?, "{}", world.table()?);
-    world.release().await
+    ensure!(is_interim()?, "{}", fixture.table()?);
+    fixture.run(&["rotate"])?;
+    ensure!(!is_interim()?, "{}", fixture.table()?);
+    fixture.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupted_bootstrap_and_unlink_are_finished_by_another_run() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    world.accounts().await?;
+    let fixture = Fixture::acquire().await?;
+    fixture.accounts().await?;
     for command in [&["bootstrap", "--allow", "team-a"][..], &["unlink"]] {
         let mut lines = 0;
-        while interrupt(&world, command, lines, "INT")? {
+        while interrupt(&fixture, command, lines, "INT")? {
             lines += 1;
         }
         ensure!(lines > 3, "only {lines} lines to be interrupted after");
-        world.run(command)?;
+        fixture.run(command)?;
         match command[0] {
-            "bootstrap" => drop(world.stolen().await?.apiserver_version().await?),
-            _ => ensure!(world.traces().await?.is_empty(), "left: {:?}", world.traces().await?),
+            "bootstrap" => drop(fixture.stolen().await?.apiserver_version().await?),
+            _ => ensure!(fixture.traces().await?.is_empty(), "left: {:?}", fixture.traces().await?),
         }
     }
-    world.release().await
+    fixture.release().await
 }

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use mcsa_tests::Cluster;
 
-use super::World;
+use super::Fixture;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_warn_of_a_source_without_admission_policies() -> anyhow::Result<()> {
@@ -13,10 +13,10 @@ async fn commands_warn_of_a_source_without_admission_policies() -> anyhow::Resul
             "--disable-admission-plugins=ValidatingAdmissionPolicy,MutatingAdmissionPolicy,\
              ValidatingAdmissionWebhook,MutatingAdmissionWebhook",
         );
-    let world = World::start(source).await?;
-    world.accounts().await?;
+    let fixture = Fixture::start(source).await?;
+    fixture.accounts().await?;
     let succeeds = |command: &[&str]| -> anyhow::Result<String> {
-        let output = world.attempt(command)?;
+        let output = fixture.attempt(command)?;
         let stderr = String::from_utf8(output.stderr)?;
         ensure!(output.status.success(), "{command:?} ended with {}:\n{stderr}", output.status);
         Ok(stderr)
@@ -29,11 +29,11 @@ async fn commands_warn_of_a_source_without_admission_policies() -> anyhow::Resul
     let dry_run = succeeds(&["bootstrap", "--allow", "team-a", "--dry-run"])?;
     ensure!(dry_run.matches("has no ValidatingAdmissionPolicy").count() == 1, "{dry_run}");
     let narrow = succeeds(&["bootstrap", "--allow", "team-a"])?;
-    ensure!(narrow.contains("the link can request tokens for more than 24 hours"), "{narrow}");
+    ensure!(narrow.contains("the link can request tokens for more than 24h"), "{narrow}");
     ensure!(narrow.contains("in namespace team-a, for any duration"), "{narrow}");
     ensure!(succeeds(&["allow", "team-b"])?.contains("in namespace team-b, for any duration"));
     succeeds(&["rotate"])?;
     succeeds(&["unlink"])?;
-    ensure!(world.traces().await?.is_empty(), "left: {:?}", world.traces().await?);
+    ensure!(fixture.traces().await?.is_empty(), "left: {:?}", fixture.traces().await?);
     Ok(())
 }

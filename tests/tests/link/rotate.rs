@@ -6,20 +6,20 @@ use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{SYSTEM_NAMESPACE, key};
 use mcsa_tests::{eventually, pod_lister_import};
 
-use super::World;
+use super::Fixture;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_import_fails_while_a_link_is_rotated() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    let imports = world.accounts().await?;
-    world.run(&["bootstrap"])?;
-    let daemons = world.daemons().await?;
-    eventually("the importer has the link", async || world.links().ready("c2").await).await;
+    let fixture = Fixture::acquire().await?;
+    let imports = fixture.accounts().await?;
+    fixture.run(&["bootstrap"])?;
+    let daemons = fixture.daemons().await?;
+    eventually("the importer has the link", async || fixture.links().ready("c2").await).await;
 
     for round in 0..2 {
-        let before = world.links().values("c2-token").await?;
+        let before = fixture.links().values("c2-token").await?;
         let rotation = {
-            let (kubeconfig, both) = (world.kubeconfig.clone(), super::BOTH);
+            let (kubeconfig, both) = (fixture.kubeconfig.clone(), super::BOTH);
             tokio::task::spawn_blocking(move || {
                 mcsa_tests::kubemcsa_ok(&kubeconfig, ["rotate"].into_iter().chain(both))
             })
@@ -37,15 +37,15 @@ async fn no_import_fails_while_a_link_is_rotated() -> anyhow::Result<()> {
         }
         rotation.await??;
         ensure!(declared > 5, "only {declared} imports meanwhile");
-        let after = world.links().values("c2-token").await?;
+        let after = fixture.links().values("c2-token").await?;
         ensure!(before[key::TOKEN] != after[key::TOKEN] && before[key::SERVER] == after[key::SERVER]);
-        let left = world.source.kubectl(["-n", SYSTEM_NAMESPACE, "get", "secrets", "-o", "name"]).await?;
+        let left = fixture.source.kubectl(["-n", SYSTEM_NAMESPACE, "get", "secrets", "-o", "name"]).await?;
         ensure!(left.trim() == "secret/c1", "left: {left}");
     }
     // The importer can refresh the link.
-    world.links().condition("c2", "Refreshed", "True", None).await?;
+    fixture.links().condition("c2", "Refreshed", "True", None).await?;
     drop(daemons);
-    world.release().await
+    fixture.release().await
 }
 
 async fn settled(imports: &Api<ServiceAccountImport>, name: &str) -> anyhow::Result<ServiceAccountImport> {
@@ -56,20 +56,20 @@ async fn settled(imports: &Api<ServiceAccountImport>, name: &str) -> anyhow::Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rotate_without_a_link_prints_the_command_that_helps() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    let stderr = world.refused(&["rotate"])?;
+    let fixture = Fixture::acquire().await?;
+    let stderr = fixture.refused(&["rotate"])?;
     ensure!(
         stderr.contains("there is no link to c2")
             && stderr.contains("kubemcsa bootstrap --target-context c1"),
         "{stderr}"
     );
     // Without an importer, rotate does not wait for one.
-    world.run(&["bootstrap"])?;
-    world.run(&["rotate"])?;
-    world.source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "serviceaccount", "c1"]).await?;
-    let stderr = world.refused(&["rotate"])?;
+    fixture.run(&["bootstrap"])?;
+    fixture.run(&["rotate"])?;
+    fixture.source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "serviceaccount", "c1"]).await?;
+    let stderr = fixture.refused(&["rotate"])?;
     ensure!(stderr.contains("the service account of c1 is gone"), "{stderr}");
-    world.run(&["bootstrap"])?;
-    world.run(&["rotate"])?;
-    world.release().await
+    fixture.run(&["bootstrap"])?;
+    fixture.run(&["rotate"])?;
+    fixture.release().await
 }

@@ -8,7 +8,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::token;
 use mcsa_tests::{create_pod_lister, eventually_within};
 
-use super::World;
+use super::Fixture;
 
 /// Requests a token; returns the source's status code if it is refused.
 async fn mint(
@@ -36,15 +36,15 @@ where
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stolen_token_allows_what_was_granted_and_no_more() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    world.accounts().await?;
+    let fixture = Fixture::acquire().await?;
+    fixture.accounts().await?;
     // Another target of the same source.
     let other = ["bootstrap", "--target-name", "other"];
-    world.run(&other)?;
-    world.run(&["unlink", "--local-only", "--source-name", "c2"])?;
+    fixture.run(&other)?;
+    fixture.run(&["unlink", "--local-only", "--source-name", "c2"])?;
 
-    world.run(&["bootstrap"])?;
-    let thief = world.stolen().await?;
+    fixture.run(&["bootstrap"])?;
+    let thief = fixture.stolen().await?;
     ensure!(mint(&thief, "team-a", "pod-lister", 86_400, None).await == Ok(()), "that is what a link is for");
     let refused = [
         ("kube-system", "default", 3600, None),
@@ -65,7 +65,7 @@ async fn stolen_token_allows_what_was_granted_and_no_more() -> anyhow::Result<()
     ensure!(may_read(Api::<ServiceAccount>::all(thief.clone())).await, "that is what a link may read");
 
     // Narrower grants apply to the same token.
-    world.run(&["bootstrap", "--allow", "team-a/pod-lister"])?;
+    fixture.run(&["bootstrap", "--allow", "team-a/pod-lister"])?;
     let minted = async || mint(&thief, "team-b", "pod-lister", 3600, None).await;
     eventually_within(std::time::Duration::from_secs(30), "the rights are gone", async || {
         let minted = minted().await;
@@ -74,39 +74,39 @@ async fn stolen_token_allows_what_was_granted_and_no_more() -> anyhow::Result<()
     })
     .await;
     ensure!(mint(&thief, "team-a", "pod-lister", 3600, None).await == Ok(()));
-    create_pod_lister(&world.source, "team-c").await?;
+    create_pod_lister(&fixture.source, "team-c").await?;
     ensure!(mint(&thief, "team-c", "pod-lister", 3600, None).await == Err(403));
     ensure!(mint(&thief, "team-a", "default", 3600, None).await == Err(403));
     ensure!(mint(&thief, SYSTEM_NAMESPACE, "other", 3600, Some("other")).await == Err(403));
     ensure!(mint(&thief, SYSTEM_NAMESPACE, "c1", 3600, Some("c1")).await == Ok(()), "it must refresh itself");
-    ensure!(!may_read(Api::<ServiceAccount>::all(thief.clone())).await, "it reads what it may not import");
-    world.release().await
+    ensure!(!may_read(Api::<ServiceAccount>::all(thief.clone())).await, "it reads what it must not import");
+    fixture.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stolen_token_is_refused_after_rotate_and_unlink() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    world.accounts().await?;
+    let fixture = Fixture::acquire().await?;
+    fixture.accounts().await?;
     for end in ["rotate", "unlink"] {
-        world.run(&["bootstrap"])?;
-        let thief = world.stolen().await?;
+        fixture.run(&["bootstrap"])?;
+        let thief = fixture.stolen().await?;
         // The thief has requested a second token.
         let own: Api<ServiceAccount> = Api::namespaced(thief.clone(), SYSTEM_NAMESPACE);
         let request = token::request(3600, &[], Some("c1"));
         let made = own.create_token_request("c1", &PostParams::default(), &request).await?;
         let made = made.status.context("no token")?.token;
-        world.run(&[end])?;
+        fixture.run(&[end])?;
         // The command has waited until the source refuses the token.
         let minted = mint(&thief, "team-a", "pod-lister", 3600, None).await;
         ensure!(minted == Err(401), "after {end}: {minted:?}");
-        let mut config = kube::Config::new(world.source.server().parse()?);
-        config.root_cert = Some(pem(world.source.ca_pem())?);
+        let mut config = kube::Config::new(fixture.source.server().parse()?);
+        config.root_cert = Some(pem(fixture.source.ca_pem())?);
         config.auth_info.token = Some(made.into());
         let second = Client::try_from(config)?;
         let minted = mint(&second, "team-a", "pod-lister", 3600, None).await;
         ensure!(minted == Err(401), "after {end}, by the second token: {minted:?}");
     }
-    world.release().await
+    fixture.release().await
 }
 
 fn pem(text: &str) -> anyhow::Result<Vec<Vec<u8>>> {

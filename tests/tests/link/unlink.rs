@@ -4,16 +4,16 @@ use anyhow::ensure;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{Cluster, eventually, kubemcsa, kubemcsa_ok, pod_lister_import, write_merged_kubeconfig};
 
-use super::{BOTH, World};
+use super::{BOTH, Fixture};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unlink_cleans_both_sides_and_another_link_can_follow() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    let imports = world.accounts().await?;
-    let daemons = world.daemons().await?;
-    ensure!(world.traces().await?.is_empty(), "the source has objects before the first link");
+    let fixture = Fixture::acquire().await?;
+    let imports = fixture.accounts().await?;
+    let daemons = fixture.daemons().await?;
+    ensure!(fixture.traces().await?.is_empty(), "the source has objects before the first link");
     for keeps in [false, true] {
-        world.run(&["bootstrap"])?;
+        fixture.run(&["bootstrap"])?;
         if !keeps {
             imports.create(&pod_lister_import("import", "c2", "team-a")).await?;
         }
@@ -21,7 +21,7 @@ async fn unlink_cleans_both_sides_and_another_link_can_follow() -> anyhow::Resul
             imports.condition("import", "Refreshed", "True", None).await
         })
         .await;
-        let dry_run = world.attempt(&["unlink", "--dry-run"])?;
+        let dry_run = fixture.attempt(&["unlink", "--dry-run"])?;
         ensure!(
             String::from_utf8(dry_run.stderr)?.contains("c1  secret/import-token -n demo deleted (dry run)")
         );
@@ -29,10 +29,10 @@ async fn unlink_cleans_both_sides_and_another_link_can_follow() -> anyhow::Resul
 
         let unlink: &[&str] = if keeps { &["unlink", "--keep-secrets"] } else { &["unlink"] };
         for _ in 0..2 {
-            world.run(unlink)?;
-            ensure!(world.traces().await?.is_empty(), "left in the source: {:?}", world.traces().await?);
-            ensure!(world.links().api.get_opt("c2").await?.is_none(), "the link is there");
-            ensure!(world.links().secrets.get_opt("c2-token").await?.is_none(), "its Secret is there");
+            fixture.run(unlink)?;
+            ensure!(fixture.traces().await?.is_empty(), "left in the source: {:?}", fixture.traces().await?);
+            ensure!(fixture.links().api.get_opt("c2").await?.is_none(), "the link is there");
+            ensure!(fixture.links().secrets.get_opt("c2-token").await?.is_none(), "its Secret is there");
             ensure!(imports.secrets.get_opt("import-token").await?.is_some() == keeps, "the import's Secret");
         }
         eventually("the import reports that there is no link", async || {
@@ -41,46 +41,46 @@ async fn unlink_cleans_both_sides_and_another_link_can_follow() -> anyhow::Resul
         .await;
     }
     drop(daemons);
-    world.release().await
+    fixture.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_side_can_be_cleaned_alone() -> anyhow::Result<()> {
-    let world = World::start(Cluster::builder("c2")).await?;
-    world.run(&["bootstrap"])?;
-    world.source.stop_api_server();
-    let stderr = world.refused(&["unlink"])?;
+    let fixture = Fixture::start(Cluster::builder("c2")).await?;
+    fixture.run(&["bootstrap"])?;
+    fixture.source.stop_api_server();
+    let stderr = fixture.refused(&["unlink"])?;
     ensure!(stderr.contains("c2: ") && stderr.contains("--local-only --target-context c1"), "{stderr}");
-    ensure!(world.links().api.get_opt("c2").await?.is_some(), "half of it is gone");
+    ensure!(fixture.links().api.get_opt("c2").await?.is_some(), "half of it is gone");
     let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", "c2"];
     for _ in 0..2 {
-        kubemcsa_ok(&world.kubeconfig, local)?;
+        kubemcsa_ok(&fixture.kubeconfig, local)?;
     }
-    ensure!(world.links().api.get_opt("c2").await?.is_none(), "the link is there");
+    ensure!(fixture.links().api.get_opt("c2").await?.is_none(), "the link is there");
 
-    world.source.start_api_server().await?;
+    fixture.source.start_api_server().await?;
     let remote = ["unlink", "--source-only", "--target-name", "c1", "--source-context", "c2"];
     for _ in 0..2 {
-        kubemcsa_ok(&world.kubeconfig, remote)?;
+        kubemcsa_ok(&fixture.kubeconfig, remote)?;
     }
-    ensure!(world.traces().await?.is_empty(), "left in the source: {:?}", world.traces().await?);
+    ensure!(fixture.traces().await?.is_empty(), "left in the source: {:?}", fixture.traces().await?);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unlink_deletes_nothing_of_others() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    world.run(&["bootstrap"])?;
-    let before = world.traces().await?;
+    let fixture = Fixture::acquire().await?;
+    fixture.run(&["bootstrap"])?;
+    let before = fixture.traces().await?;
     // The two clusters in the wrong order.
     let swapped = ["unlink", "--target-context", "c2", "--source-context", "c1"];
-    kubemcsa_ok(&world.kubeconfig, swapped)?;
-    ensure!(world.traces().await? == before, "the wrong direction removed something");
+    kubemcsa_ok(&fixture.kubeconfig, swapped)?;
+    ensure!(fixture.traces().await? == before, "the wrong direction removed something");
 
     // Another target with the same name, but another UID.
     let twin = Cluster::start("c1").await?;
     let kubeconfig = twin.dir().join("kubeconfig-of-both");
-    write_merged_kubeconfig(&[&twin, &world.source], &kubeconfig)?;
+    write_merged_kubeconfig(&[&twin, &fixture.source], &kubeconfig)?;
     for command in ["unlink", "bootstrap", "rotate"] {
         let output = kubemcsa(&kubeconfig, [command].into_iter().chain(BOTH))?;
         let stderr = String::from_utf8(output.stderr)?;
@@ -93,39 +93,39 @@ async fn unlink_deletes_nothing_of_others() -> anyhow::Result<()> {
     let allow = kubemcsa(&kubeconfig, ["allow", "team-a"].into_iter().chain(BOTH))?;
     let stderr = String::from_utf8(allow.stderr)?;
     ensure!(stderr.contains("another target of that name"), "{stderr}");
-    ensure!(world.traces().await? == before, "another target removed something");
+    ensure!(fixture.traces().await? == before, "another target removed something");
 
     // A service account that does not belong to a link.
     let namespaced = ["-n", SYSTEM_NAMESPACE, "create", "serviceaccount", "robot"];
-    world.source.kubectl(namespaced).await?;
+    fixture.source.kubectl(namespaced).await?;
     let args = ["unlink", "--source-only", "--target-name", "robot", "--source-context", "c2"];
-    let output = kubemcsa(&world.kubeconfig, args)?;
+    let output = kubemcsa(&fixture.kubeconfig, args)?;
     let stderr = String::from_utf8(output.stderr)?;
     ensure!(output.status.code() == Some(1) && stderr.contains("doesn't belong to a link"), "{stderr}");
 
     // The namespace stays, because of that service account. Unlinking the last target deletes what links share.
-    world.run(&["unlink"])?;
-    let left = world.traces().await?;
+    fixture.run(&["unlink"])?;
+    let left = fixture.traces().await?;
     let kept: Vec<_> = left.iter().map(String::as_str).collect();
     ensure!(
         kept == ["namespace/multicluster-service-account", "serviceaccount/default", "serviceaccount/robot"],
         "{kept:?}"
     );
-    world.release().await
+    fixture.release().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unlink_keeps_the_link_of_the_opposite_direction() -> anyhow::Result<()> {
-    let world = World::acquire().await?;
-    world.run(&["bootstrap"])?;
+    let fixture = Fixture::acquire().await?;
+    fixture.run(&["bootstrap"])?;
     let (target, source) = ("c2", "c1");
-    // The source is a target, too: its system namespace has a link. So this world is not released.
+    // The source is a target, too: its system namespace has a link. So this fixture is not released.
     let back = ["bootstrap", "--target-context", target, "--source-context", source];
-    kubemcsa_ok(&world.kubeconfig, back)?;
-    world.run(&["unlink"])?;
-    let links = mcsa_tests::Imports::of(world.source.client(), SYSTEM_NAMESPACE);
+    kubemcsa_ok(&fixture.kubeconfig, back)?;
+    fixture.run(&["unlink"])?;
+    let links = mcsa_tests::Imports::of(fixture.source.client(), SYSTEM_NAMESPACE);
     links.values("c1-token").await?;
-    let left = world.traces().await?;
+    let left = fixture.traces().await?;
     ensure!(!left.iter().any(|name| name.starts_with("clusterrole")), "{left:?}");
     Ok(())
 }

@@ -11,7 +11,8 @@ use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_keep_listing_while_credentials_change() -> anyhow::Result<()> {
-    let Some(installed) = Installation::prepare(Node::builder("c1").sync_frequency("10s")).await? else {
+    let Some(installed) = Installation::start_clusters(Node::builder("c1").sync_frequency("10s")).await?
+    else {
         return Ok(());
     };
     let (node, source) = (&installed.node, &installed.source);

@@ -186,7 +186,7 @@ async fn try_pod(pods: &Api<Pod>, pod: Value, requested: &RequestedImports) -> a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accepted_pods_are_accepted_with_imports() -> anyhow::Result<()> {
-    let cluster = &world().await.cluster;
+    let cluster = &fixture().await.cluster;
     let pods = Api::namespaced(cluster.client(), "default");
     // The same pods in each run.
     let mut runner = TestRunner::deterministic();

@@ -16,7 +16,7 @@ async fn ephemeral(pods: &Api<Pod>, name: &str) -> anyhow::Result<(PodSpec, Vec<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ephemeral_container_gets_the_imports_of_its_pod() -> anyhow::Result<()> {
-    let World { cluster, .. } = world().await;
+    let Fixture { cluster, .. } = fixture().await;
     let pods = enabled(cluster, "debugging").await?;
     imports(cluster, "debugging").await?;
     let debug = async |pod: &str, name: &str| {

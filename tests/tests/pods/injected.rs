@@ -35,7 +35,7 @@ fn injector() -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn injected_container_gets_the_imports() -> anyhow::Result<()> {
-    let World { cluster, .. } = world().await;
+    let Fixture { cluster, .. } = fixture().await;
     let pods = enabled(cluster, "injected").await?;
     imports(cluster, "injected").await?;
     let file = cluster.dir().join("injector.json");

@@ -5,7 +5,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::*;
 
-impl World {
+impl Fixture {
     /// How often the webhook has reviewed a pod of this name: it logs a line each time.
     fn reviews_of(&self, pod: &str) -> usize {
         let log = self.daemons.webhook.log();
@@ -15,8 +15,8 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_pods_are_not_reviewed() -> anyhow::Result<()> {
-    let world = world().await;
-    let cluster = &world.cluster;
+    let fixture = fixture().await;
+    let cluster = &fixture.cluster;
     let absent = || json!({ IMPORT_NAME: "absent" });
     let pods = enabled(cluster, "asked").await?;
     imports(cluster, "asked").await?;
@@ -56,15 +56,15 @@ async fn other_pods_are_not_reviewed() -> anyhow::Result<()> {
         ensure!(debugged.is_ok() || name == "unreviewed-mirror", "{debugged:?}");
         let mounted = spec(&stored)?.volumes.iter().flatten().any(|volume| volume.name.starts_with("sai-"));
         ensure!(
-            !mounted && world.reviews_of(name) == 0,
+            !mounted && fixture.reviews_of(name) == 0,
             "{name}: {} reviews; {stored:?}",
-            world.reviews_of(name)
+            fixture.reviews_of(name)
         );
     }
 
     // Of a pod with imports, only the creation is reviewed.
     pods.create(&PostParams::default(), &pod("once", annotations())?).await?;
-    ensure!(world.reviews_of("once") == 1, "{} reviews", world.reviews_of("once"));
+    ensure!(fixture.reviews_of("once") == 1, "{} reviews", fixture.reviews_of("once"));
     let target = json!({ "kind": "Node", "name": "nowhere" });
     let binding =
         json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": "once" }, "target": target });
@@ -77,8 +77,8 @@ async fn other_pods_are_not_reviewed() -> anyhow::Result<()> {
     let exec = cluster.kubectl(["-n", "asked", "exec", "once", "-c", "main", "--", "true"]).await;
     ensure!(exec.is_err());
     pods.delete("once", &DeleteParams::default().grace_period(0)).await?;
-    ensure!(world.reviews_of("once") == 1, "{} reviews", world.reviews_of("once"));
-    let log = world.daemons.webhook.log();
+    ensure!(fixture.reviews_of("once") == 1, "{} reviews", fixture.reviews_of("once"));
+    let log = fixture.daemons.webhook.log();
     ensure!(!log.contains("refused a request"), "the API server sent an invalid request: {log}");
     Ok(())
 }

@@ -16,9 +16,9 @@ use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 
 use super::client::{call, call_with};
+use super::fixture::{Fixture, Replica};
 use super::load::Load;
 use super::manifests::{self, documents};
-use super::world::{Replica, World};
 
 /// An authority that signs certificates for the webhook.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -88,14 +88,14 @@ async fn logs(webhook: &Replica, text: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replaced_files_fail_no_request() -> anyhow::Result<()> {
-    let world = Arc::new(World::start().await?);
+    let fixture = Arc::new(Fixture::start().await?);
     let (volume, first, second) = (Volume::new()?, Authority::new()?, Authority::new()?);
     first.issue(&volume)?;
     let flags = volume.flags();
-    let webhook = world.webhook("webhook", &flags.each_ref().map(String::as_str)).await?;
-    let mut load = Load::on(&world, &[webhook.address]).await;
+    let webhook = fixture.webhook("webhook", &flags.each_ref().map(String::as_str)).await?;
+    let mut load = Load::on(&fixture, &[webhook.address]).await;
     let handshake =
-        async || Ok::<_, anyhow::Error>(call(webhook.address, &world.bundle().await?).await?.certificate);
+        async || Ok::<_, anyhow::Error>(call(webhook.address, &fixture.bundle().await?).await?.certificate);
     for authority in [&first, &first, &second, &second, &first] {
         let before = handshake().await?;
         authority.issue(&volume)?;
@@ -108,7 +108,7 @@ async fn replaced_files_fail_no_request() -> anyhow::Result<()> {
         load.continues().await?;
     }
     eventually("the CA bundle has only the authority in the files", async || {
-        let bundle = world.bundle().await?;
+        let bundle = fixture.bundle().await?;
         ensure!(bundle == first.pem().replace("\r\n", "\n"), "{bundle}");
         Ok(())
     })
@@ -123,8 +123,8 @@ async fn replaced_files_fail_no_request() -> anyhow::Result<()> {
     volume.put([("tls.crt", chain), ("tls.key", key), ("ca.crt", first.pem())])?;
     logs(&webhook, "can't be served").await;
     ensure!(handshake().await? == before, "another certificate is served");
-    world.review().await?;
-    ensure!(world.secrets().get_opt(CERTIFICATE).await?.is_none(), "an unneeded Secret was created");
+    fixture.review().await?;
+    ensure!(fixture.secrets().get_opt(CERTIFICATE).await?.is_none(), "an unneeded Secret was created");
 
     for (versions, version) in [(&[&TLS12], ProtocolVersion::TLSv1_2), (&[&TLS13], ProtocolVersion::TLSv1_3)]
     {
@@ -140,30 +140,30 @@ async fn replaced_files_fail_no_request() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhook_leaves_the_ca_bundle_to_an_injector() -> anyhow::Result<()> {
-    let world = Arc::new(World::start().await?);
+    let fixture = Arc::new(Fixture::start().await?);
     // With exactly the rights that it has with cert-manager.
     let objects: Vec<_> = documents(manifests::CERT_MANAGER).await?;
     let objects = objects.into_iter().filter(|object| object["apiVersion"] != "cert-manager.io/v1");
-    let file = world.cluster.dir().join("manifests.json");
+    let file = fixture.cluster.dir().join("manifests.json");
     std::fs::write(
         &file,
         json!({ "apiVersion": "v1", "kind": "List", "items": Vec::from_iter(objects) }).to_string(),
     )?;
     let file = file.display().to_string();
-    world.cluster.kubectl(["apply", "--server-side", "--force-conflicts", "-f", &file]).await?;
-    world.cluster.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "role,rolebinding", "webhook"]).await?;
+    fixture.cluster.kubectl(["apply", "--server-side", "--force-conflicts", "-f", &file]).await?;
+    fixture.cluster.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "role,rolebinding", "webhook"]).await?;
     let inject = async |pem: Option<String>| {
         let ca_bundle = pem.map(|pem| ByteString(pem.into_bytes()));
-        let client = json!({ "url": world.url(), "caBundle": ca_bundle });
+        let client = json!({ "url": fixture.url(), "caBundle": ca_bundle });
         let set = |index| json!({ "op": "replace", "path": format!("/webhooks/{index}/clientConfig"), "value": client });
-        world.edit(json!([set(0), set(1)])).await
+        fixture.edit(json!([set(0), set(1)])).await
     };
     inject(None).await?;
 
     let (volume, first, second) = (Volume::new()?, Authority::new()?, Authority::new()?);
     let flags = volume.flags();
     let flags = flags.each_ref().map(String::as_str);
-    let webhook = world.webhook_without_url("webhook", &flags[..3]).await?;
+    let webhook = fixture.webhook_without_url("webhook", &flags[..3]).await?;
     logs(&webhook, "can't read").await;
     first.issue_until(&volume, rcgen::date_time_ymd(2000, 1, 1))?;
     logs(&webhook, "expired at 2000-01-01").await;
@@ -175,7 +175,7 @@ async fn webhook_leaves_the_ca_bundle_to_an_injector() -> anyhow::Result<()> {
     ensure!(error.contains("registration: the API server would reject"), "{error}");
 
     inject(Some(first.pem())).await?;
-    let mut load = Load::on(&world, &[webhook.address]).await;
+    let mut load = Load::on(&fixture, &[webhook.address]).await;
     eventually("the webhook is ready", async || webhook.process.get("/readyz").await).await;
     second.issue(&volume)?;
     load.continues().await?;
@@ -192,7 +192,7 @@ async fn webhook_leaves_the_ca_bundle_to_an_injector() -> anyhow::Result<()> {
     inject(Some(second.pem())).await?;
     load.end().await?;
     let managers =
-        world.configurations().get(CONFIGURATION).await?.metadata.managed_fields.unwrap_or_default();
+        fixture.configurations().get(CONFIGURATION).await?.metadata.managed_fields.unwrap_or_default();
     let wrote =
         |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some("multicluster-service-account-webhook");
     ensure!(!managers.iter().any(wrote), "the webhook has written the configuration");

@@ -11,21 +11,21 @@ use mcsa_tests::{eventually, eventually_within};
 use serde_json::{Value, json};
 
 use super::client::call;
+use super::fixture::{Fixture, Replica};
 use super::load::Load;
-use super::world::{Replica, World};
 
 /// Two replicas that serve the same certificate.
-async fn two_replicas(flags: &[&str]) -> anyhow::Result<(Arc<World>, [Replica; 2])> {
-    let world = Arc::new(World::start().await?);
-    let (one, other) = tokio::try_join!(world.webhook("one", flags), world.webhook("other", flags))?;
+async fn two_replicas(flags: &[&str]) -> anyhow::Result<(Arc<Fixture>, [Replica; 2])> {
+    let fixture = Arc::new(Fixture::start().await?);
+    let (one, other) = tokio::try_join!(fixture.webhook("one", flags), fixture.webhook("other", flags))?;
     let replicas = [one, other];
-    eventually("both are trusted", async || served_by_both(&world, &replicas).await.map(drop)).await;
-    Ok((world, replicas))
+    eventually("both are trusted", async || served_by_both(&fixture, &replicas).await.map(drop)).await;
+    Ok((fixture, replicas))
 }
 
 /// The trusted certificate that both replicas serve.
-async fn served_by_both(world: &World, [one, other]: &[Replica; 2]) -> anyhow::Result<Vec<u8>> {
-    let bundle = world.bundle().await?;
+async fn served_by_both(fixture: &Fixture, [one, other]: &[Replica; 2]) -> anyhow::Result<Vec<u8>> {
+    let bundle = fixture.bundle().await?;
     let (one, other) = tokio::try_join!(call(one.address, &bundle), call(other.address, &bundle))?;
     ensure!(one.certificate == other.certificate, "they serve different certificates");
     Ok(one.certificate.to_vec())
@@ -34,13 +34,13 @@ async fn served_by_both(world: &World, [one, other]: &[Replica; 2]) -> anyhow::R
 #[tokio::test(flavor = "multi_thread")]
 async fn rotations_fail_no_request() -> anyhow::Result<()> {
     let flags = ["--certificate-lifetime=27s", "--certificate-overlap=1s"];
-    let (world, replicas) = two_replicas(&flags).await?;
-    let mut load = Load::on(&world, &replicas.each_ref().map(|replica| replica.address)).await;
-    let mut before = served_by_both(&world, &replicas).await?;
+    let (fixture, replicas) = two_replicas(&flags).await?;
+    let mut load = Load::on(&fixture, &replicas.each_ref().map(|replica| replica.address)).await;
+    let mut before = served_by_both(&fixture, &replicas).await?;
     for _ in 0..2 {
         before = eventually_within(Duration::from_secs(90), "both serve another certificate", async || {
             load.check()?;
-            let now = served_by_both(&world, &replicas).await?;
+            let now = served_by_both(&fixture, &replicas).await?;
             ensure!(now != before, "they serve the previous certificate");
             Ok(now)
         })
@@ -53,9 +53,9 @@ async fn rotations_fail_no_request() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_or_damaged_secret_fails_no_request() -> anyhow::Result<()> {
-    let (world, replicas) = two_replicas(&["--certificate-overlap=1s"]).await?;
-    let mut load = Load::on(&world, &replicas.each_ref().map(|replica| replica.address)).await;
-    let mut keys = vec![world.secret_value("tls.key").await?];
+    let (fixture, replicas) = two_replicas(&["--certificate-overlap=1s"]).await?;
+    let mut load = Load::on(&fixture, &replicas.each_ref().map(|replica| replica.address)).await;
+    let mut keys = vec![fixture.secret_value("tls.key").await?];
     let damage = |data: Value| Some(json!({ "metadata": { "labels": { "own": "label" } }, "data": data }));
     for damaged in [
         None,
@@ -64,26 +64,29 @@ async fn deleted_or_damaged_secret_fails_no_request() -> anyhow::Result<()> {
         damage(json!({ "ca.crt": "" })),
         damage(json!({ "ca.crt": null, "tls.crt": "", "tls.key": "" })),
     ] {
-        let before = served_by_both(&world, &replicas).await?;
+        let before = served_by_both(&fixture, &replicas).await?;
         match &damaged {
-            None => drop(world.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?),
+            None => drop(fixture.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?),
             Some(patch) => {
-                world.secrets().patch(CERTIFICATE, &PatchParams::default(), &Patch::Merge(patch)).await?;
+                fixture.secrets().patch(CERTIFICATE, &PatchParams::default(), &Patch::Merge(patch)).await?;
             }
         }
         eventually("the rotation to another certificate has finished", async || {
             load.check()?;
-            ensure!(served_by_both(&world, &replicas).await? != before, "the previous certificate is served");
-            ensure!(world.secret_value("next.crt").await.is_err(), "another rotation is in progress");
-            let (stored, bundle) = (world.secret_value("ca.crt").await?, world.bundle().await?);
+            ensure!(
+                served_by_both(&fixture, &replicas).await? != before,
+                "the previous certificate is served"
+            );
+            ensure!(fixture.secret_value("next.crt").await.is_err(), "another rotation is in progress");
+            let (stored, bundle) = (fixture.secret_value("ca.crt").await?, fixture.bundle().await?);
             ensure!(stored == bundle, "another authority is trusted");
             ensure!(stored.matches("BEGIN").count() == 1, "more than one authority is trusted");
             Ok(())
         })
         .await;
-        let labels = world.secrets().get(CERTIFICATE).await?.metadata.labels.unwrap_or_default();
+        let labels = fixture.secrets().get(CERTIFICATE).await?.metadata.labels.unwrap_or_default();
         ensure!(damaged.is_none() || labels.contains_key("own"), "a label was removed");
-        keys.push(world.secret_value("tls.key").await?);
+        keys.push(fixture.secret_value("tls.key").await?);
     }
     load.end().await?;
     for log in replicas.each_ref().map(|replica| replica.process.log()) {
@@ -100,32 +103,32 @@ async fn deleted_or_damaged_secret_fails_no_request() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restarted_webhook_continues_the_rotation() -> anyhow::Result<()> {
-    let world = World::start().await?;
+    let fixture = Fixture::start().await?;
     let long_overlap = ["--certificate-overlap=1h"];
-    let first = world.webhook("first", &long_overlap).await?;
-    world.reviews_pods().await;
-    let before = call(first.address, &world.bundle().await?).await?.certificate;
+    let first = fixture.webhook("first", &long_overlap).await?;
+    fixture.reviews_pods().await;
+    let before = call(first.address, &fixture.bundle().await?).await?.certificate;
     // Starts a rotation that takes hours.
-    world.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?;
+    fixture.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?;
     let next =
-        eventually("another certificate is prepared", async || world.secret_value("next.crt").await).await;
+        eventually("another certificate is prepared", async || fixture.secret_value("next.crt").await).await;
     first.process.kill();
 
-    let second = world.webhook("second", &long_overlap).await?;
-    world.reviews_pods().await;
-    let bundle = world.bundle().await?;
+    let second = fixture.webhook("second", &long_overlap).await?;
+    fixture.reviews_pods().await;
+    let bundle = fixture.bundle().await?;
     ensure!(bundle.matches("BEGIN").count() == 2, "{bundle}");
     ensure!(call(second.address, &bundle).await?.certificate == before, "another certificate is served");
-    ensure!(world.secret_value("next.crt").await? == next, "another certificate is prepared again");
+    ensure!(fixture.secret_value("next.crt").await? == next, "another certificate is prepared again");
     second.process.kill();
 
-    let third = world.webhook("third", &["--certificate-overlap=1s"]).await?;
+    let third = fixture.webhook("third", &["--certificate-overlap=1s"]).await?;
     eventually("the rotation has finished", async || {
-        ensure!(world.secret_value("tls.crt").await? == next, "it is not");
-        ensure!(world.bundle().await?.matches("BEGIN").count() == 1, "the old authority is trusted");
-        ensure!(call(third.address, &world.bundle().await?).await?.certificate != before, "not served");
+        ensure!(fixture.secret_value("tls.crt").await? == next, "it is not");
+        ensure!(fixture.bundle().await?.matches("BEGIN").count() == 1, "the old authority is trusted");
+        ensure!(call(third.address, &fixture.bundle().await?).await?.certificate != before, "not served");
         Ok(())
     })
     .await;
-    world.review().await
+    fixture.review().await
 }

@@ -10,11 +10,11 @@ use mcsa_tests::eventually;
 use tokio::task::JoinSet;
 
 use super::client::call;
-use super::world::World;
+use super::fixture::Fixture;
 
 /// Creates pods, and connects to each replica with the CA bundle of the configuration.
 pub struct Load {
-    world: Arc<World>,
+    fixture: Arc<Fixture>,
     stop: Arc<AtomicBool>,
     reviews: Arc<AtomicUsize>,
     writers: JoinSet<anyhow::Result<()>>,
@@ -26,10 +26,10 @@ pub struct Load {
 pub type Certificates = BTreeSet<Vec<u8>>;
 
 impl Load {
-    pub async fn on(world: &Arc<World>, replicas: &[SocketAddr]) -> Self {
-        world.reviews_pods().await;
+    pub async fn on(fixture: &Arc<Fixture>, replicas: &[SocketAddr]) -> Self {
+        fixture.reviews_pods().await;
         let mut load = Self {
-            world: world.clone(),
+            fixture: fixture.clone(),
             stop: Arc::default(),
             reviews: Arc::default(),
             writers: JoinSet::new(),
@@ -37,17 +37,17 @@ impl Load {
             failed: None,
         };
         for _ in 0..3 {
-            let (world, stop, reviews) = (load.world.clone(), load.stop.clone(), load.reviews.clone());
+            let (fixture, stop, reviews) = (load.fixture.clone(), load.stop.clone(), load.reviews.clone());
             load.writers.spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
-                    world.review().await.context("a pod was not reviewed")?;
+                    fixture.review().await.context("a pod was not reviewed")?;
                     reviews.fetch_add(1, Ordering::SeqCst);
                 }
                 Ok(())
             });
         }
         for &replica in replicas {
-            load.clients.spawn(connect_repeatedly(load.world.clone(), replica, load.stop.clone()));
+            load.clients.spawn(connect_repeatedly(load.fixture.clone(), replica, load.stop.clone()));
         }
         load
     }
@@ -91,15 +91,15 @@ impl Load {
 }
 
 async fn connect_repeatedly(
-    world: Arc<World>,
+    fixture: Arc<Fixture>,
     replica: SocketAddr,
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<Certificates> {
     let mut served = Certificates::new();
-    let mut bundle = world.bundle().await?;
+    let mut bundle = fixture.bundle().await?;
     while !stop.load(Ordering::SeqCst) {
         let connected = call(replica, &bundle).await;
-        let before = std::mem::replace(&mut bundle, world.bundle().await?);
+        let before = std::mem::replace(&mut bundle, fixture.bundle().await?);
         match connected {
             Ok(handshake) => drop(served.insert(handshake.certificate.to_vec())),
             // The bundle may have changed meanwhile.

@@ -5,17 +5,17 @@ use mcsa_credentials::contract::webhook::CONFIGURATION;
 use mcsa_tests::eventually;
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::fixture::Fixture;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edited_entries_are_restored() -> anyhow::Result<()> {
-    let world = World::start().await?;
-    let webhook = world.webhook("webhook", &["--certificate-overlap=1s"]).await?;
-    world.reviews_pods().await;
-    let own = world.secret_value("ca.crt").await?;
+    let fixture = Fixture::start().await?;
+    let webhook = fixture.webhook("webhook", &["--certificate-overlap=1s"]).await?;
+    fixture.reviews_pods().await;
+    let own = fixture.secret_value("ca.crt").await?;
 
-    let others = serde_json::to_value(k8s_openapi::ByteString(world.cluster.ca_pem().as_bytes().to_vec()))?;
-    let with_others = world.cluster.ca_pem().to_owned() + &own;
+    let others = serde_json::to_value(k8s_openapi::ByteString(fixture.cluster.ca_pem().as_bytes().to_vec()))?;
+    let with_others = fixture.cluster.ca_pem().to_owned() + &own;
     let with_others = serde_json::to_value(k8s_openapi::ByteString(with_others.into_bytes()))?;
     let set = |index: usize, value: &Value| json!({ "op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": value });
     let unset = |index| json!({ "op": "remove", "path": format!("/webhooks/{index}/clientConfig/caBundle") });
@@ -28,21 +28,21 @@ async fn edited_entries_are_restored() -> anyhow::Result<()> {
         json!([{ "op": "replace", "path": "/webhooks/0/clientConfig/url", "value": "https://192.0.2.1/mutate-pods" }]),
         json!([{ "op": "remove", "path": "/webhooks/1" }]),
     ] {
-        world.edit(edit.clone()).await?;
+        fixture.edit(edit.clone()).await?;
         eventually(format!("the entries are restored after {edit}"), async || {
             webhook.process.check()?;
-            let bundles = world.bundles().await?;
+            let bundles = fixture.bundles().await?;
             ensure!(bundles.iter().all(|bundle| *bundle == own), "{bundles:?}");
-            let configuration = world.configurations().get(CONFIGURATION).await?;
+            let configuration = fixture.configurations().get(CONFIGURATION).await?;
             for entry in configuration.webhooks.unwrap_or_default() {
                 let url = entry.client_config.url.unwrap_or_default();
-                ensure!(url == world.url(), "{url}");
+                ensure!(url == fixture.url(), "{url}");
             }
             Ok(())
         })
         .await;
-        world.reviews_pods().await;
+        fixture.reviews_pods().await;
     }
-    ensure!(world.secret_value("ca.crt").await? == own, "another certificate was generated");
+    ensure!(fixture.secret_value("ca.crt").await? == own, "another certificate was generated");
     Ok(())
 }

@@ -5,25 +5,25 @@ use std::sync::Arc;
 use anyhow::ensure;
 use mcsa_tests::eventually;
 
+use super::fixture::Fixture;
 use super::load::Load;
-use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rollout_under_load_fails_no_request() -> anyhow::Result<()> {
-    let world = Arc::new(World::start().await?);
-    let (kubeconfig, url) = (world.kubeconfig().await?, world.url());
+    let fixture = Arc::new(Fixture::start().await?);
+    let (kubeconfig, url) = (fixture.kubeconfig().await?, fixture.url());
     let replica = async |name: &str| {
-        let replica = world.replica(name, &kubeconfig, &["--url", &url, "--shutdown-delay", "600"]).await?;
+        let replica = fixture.replica(name, &kubeconfig, &["--url", &url, "--shutdown-delay", "600"]).await?;
         eventually(format!("{name} is ready"), async || replica.process.get("/readyz").await).await;
         anyhow::Ok(replica)
     };
     let mut serving = replica("one").await?;
-    world.proxy.redirect_new_connections(serving.address);
-    let mut load = Load::on(&world, &[]).await;
+    fixture.proxy.redirect_new_connections(serving.address);
+    let mut load = Load::on(&fixture, &[]).await;
     load.continues().await?;
     for name in ["two", "three"] {
         let next = replica(name).await?;
-        // Like a deleted pod: it gets SIGTERM, while other components remove it from the Service, which may take a while.
+        // Like a deleted pod, it gets SIGTERM before other components have removed it from the Service.
         serving.process.send_sigterm()?;
         eventually("it is no longer ready", async || match serving.process.get("/readyz").await {
             Ok(_) => Err("it is ready".to_owned()),
@@ -32,7 +32,7 @@ async fn rollout_under_load_fails_no_request() -> anyhow::Result<()> {
         })
         .await;
         load.continues().await?;
-        world.proxy.redirect_new_connections(next.address);
+        fixture.proxy.redirect_new_connections(next.address);
         load.continues().await?;
         // A second signal ends the shutdown delay.
         let ended = serving.process.terminate().await?;

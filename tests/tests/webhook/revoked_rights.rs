@@ -8,13 +8,13 @@ use mcsa_credentials::contract::webhook::CERTIFICATE;
 use mcsa_tests::eventually;
 
 use super::client::call;
+use super::fixture::{Fixture, Replica};
 use super::load::Load;
-use super::world::{Replica, World};
 
 const ROLE: &str = "multicluster-service-account-webhook";
 const USER: &str = "--as=system:serviceaccount:multicluster-service-account:webhook";
 
-impl World {
+impl Fixture {
     /// Grants or revokes the right to patch the configuration.
     async fn allow_patch(&self, allowed: bool) -> anyhow::Result<()> {
         let verbs = if allowed { r#"["list", "watch", "patch"]"# } else { r#"["list", "watch"]"# };
@@ -42,24 +42,24 @@ async fn logs_failed_patch(webhook: &Replica) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn served_certificate_stays_until_the_next_one_is_trusted() -> anyhow::Result<()> {
-    let world = Arc::new(World::start().await?);
-    let webhook = world.webhook("webhook", &["--certificate-overlap=1s"]).await?;
-    let mut load = Load::on(&world, &[webhook.address]).await;
-    let bundle = world.bundle().await?;
+    let fixture = Arc::new(Fixture::start().await?);
+    let webhook = fixture.webhook("webhook", &["--certificate-overlap=1s"]).await?;
+    let mut load = Load::on(&fixture, &[webhook.address]).await;
+    let bundle = fixture.bundle().await?;
     let before = call(webhook.address, &bundle).await?.certificate;
 
-    world.allow_patch(false).await?;
-    world.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?;
+    fixture.allow_patch(false).await?;
+    fixture.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?;
     logs_failed_patch(&webhook).await;
     load.continues().await?;
-    ensure!(world.bundle().await? == bundle, "the configuration was patched anyway");
+    ensure!(fixture.bundle().await? == bundle, "the configuration was patched anyway");
     ensure!(call(webhook.address, &bundle).await?.certificate == before, "another certificate is served");
     ensure!(webhook.process.get("/readyz").await? == "ok\n", "it is not ready");
 
-    world.allow_patch(true).await?;
+    fixture.allow_patch(true).await?;
     eventually("the next certificate is served", async || {
         load.check()?;
-        let handshake = call(webhook.address, &world.bundle().await?).await?;
+        let handshake = call(webhook.address, &fixture.bundle().await?).await?;
         ensure!(handshake.certificate != before, "the previous one is served");
         Ok(())
     })
@@ -70,14 +70,14 @@ async fn served_certificate_stays_until_the_next_one_is_trusted() -> anyhow::Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn untrusted_webhook_is_not_ready() -> anyhow::Result<()> {
-    let world = World::start().await?;
-    world.allow_patch(false).await?;
-    let webhook = world.webhook("webhook", &[]).await?;
+    let fixture = Fixture::start().await?;
+    fixture.allow_patch(false).await?;
+    let webhook = fixture.webhook("webhook", &[]).await?;
     logs_failed_patch(&webhook).await;
     let error = webhook.process.get("/readyz").await.unwrap_err();
     ensure!(error.to_string().contains("registration: "), "{error}");
-    world.allow_patch(true).await?;
-    world.reviews_pods().await;
+    fixture.allow_patch(true).await?;
+    fixture.reviews_pods().await;
     eventually("it is ready", async || webhook.process.get("/readyz").await).await;
     Ok(())
 }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 /// Least time between two writes.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Number of writes in a row without longer pauses: enough for rotations and a few edits. After them, each pause is twice
-/// the previous one.
+/// Number of writes in a row without longer pauses: enough for rotations and a few edits. After them, each pause is
+/// twice the previous one.
 const BURST: u32 = 20;
 
 const MAX_PAUSE: Duration = Duration::from_secs(300);

@@ -211,7 +211,7 @@ fn patch_is_minimal() {
 #[case(json!({}))]
 #[case(json!({ "spec": null }))]
 #[case(json!({ "spec": { "containers": [] } }))]
-fn pods_without_containers(#[case] pod: Value) {
+fn pod_without_containers_is_accepted(#[case] pod: Value) {
     patched(&pod, &requested(&["a"]));
     assert_eq!(patch(&parse(&pod), &requested(&[])), Ok(Patch(Vec::new())));
 }

@@ -88,18 +88,18 @@ fn pod(annotation: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": { "containers": [{ "name": "main" }] } })
 }
 
-async fn answer(review: &Value) -> Value {
+async fn respond(review: &Value) -> Value {
     let (status, body) = post_body(review.to_string()).await;
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
-    let answer: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!((&answer["apiVersion"], &answer["kind"]), (&review["apiVersion"], &review["kind"]));
-    assert_eq!(answer["response"]["uid"], "7");
-    answer["response"].clone()
+    let reviewed: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&reviewed["apiVersion"], &reviewed["kind"]), (&review["apiVersion"], &review["kind"]));
+    assert_eq!(reviewed["response"]["uid"], "7");
+    reviewed["response"].clone()
 }
 
 #[tokio::test]
 async fn import_is_mounted() {
-    let response = answer(&review_of(request("default", &pod("ready")))).await;
+    let response = respond(&review_of(request("default", &pod("ready")))).await;
     assert_eq!(response["allowed"], true);
     assert_eq!(response["patchType"], "JSONPatch");
     let patch = STANDARD.decode(response["patch"].as_str().unwrap()).unwrap();
@@ -111,7 +111,7 @@ async fn import_is_mounted() {
 
 #[tokio::test]
 async fn import_without_credential_is_mounted_with_a_warning() {
-    let response = answer(&review_of(request("default", &pod("ready,new")))).await;
+    let response = respond(&review_of(request("default", &pod("ready,new")))).await;
     assert_eq!(response["allowed"], true);
     let [warning] = response["warnings"].as_array().unwrap().as_slice() else { panic!("{response}") };
     assert_eq!(
@@ -137,13 +137,13 @@ async fn import_without_credential_is_mounted_with_a_warning() {
     "can't look up ServiceAccountImport broken/ready: etcd is unreachable; try again"
 )]
 #[tokio::test]
-async fn denials(
+async fn denial_has_a_code_and_a_message(
     #[case] namespace: &str,
     #[case] annotation: &str,
     #[case] code: u16,
     #[case] message: &str,
 ) {
-    let response = answer(&review_of(request(namespace, &pod(annotation)))).await;
+    let response = respond(&review_of(request(namespace, &pod(annotation)))).await;
     assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(code)));
     let text = response["status"]["message"].as_str().unwrap();
     assert!(text.contains(message), "{text}");
@@ -153,7 +153,7 @@ async fn denials(
 #[tokio::test]
 async fn message_about_many_missing_imports_is_short() {
     let names: Vec<_> = (0..60).map(|i| format!("import-{i}")).collect();
-    let response = answer(&review_of(request("default", &pod(&names.join(","))))).await;
+    let response = respond(&review_of(request("default", &pod(&names.join(","))))).await;
     let text = response["status"]["message"].as_str().unwrap();
     assert!(text.len() < 500 && text.contains("default/import-9 and 50 more"), "{text}");
 }
@@ -182,7 +182,7 @@ async fn other_requests_are_allowed_unchanged(#[case] field: &str, #[case] value
     request["subResource"] = json!("");
     let mut review = review_of(request);
     *review.pointer_mut(field).unwrap() = value;
-    assert_eq!(answer(&review).await, json!({ "uid": "7", "allowed": true }));
+    assert_eq!(respond(&review).await, json!({ "uid": "7", "allowed": true }));
 }
 
 #[rstest]

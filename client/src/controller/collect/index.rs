@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::controller::key::Key;
 
-/// An owner's key and UID, as its children claim them. Both must match: a child with the UID of one owner and the key of
-/// another is a child of neither.
+/// An owner's key and UID, as its children claim them. Both must match: a child with the UID of one owner and the key
+/// of another is a child of neither.
 type Owner = (Key, Box<str>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -66,7 +66,7 @@ async fn prove(clusters: &Clusters, owners: &ApiResource, owner: &Owner) -> Verd
         return Verdict::Unproven(format!("cluster {} is not a member", owner.cluster));
     };
     let before = identity(&member).await;
-    // Without the right identity, any answer is Unproven: don't ask for the owner.
+    // Without the right identity, any response is Unproven: don't ask for the owner.
     if before.as_ref() != Ok(&owner.cluster_uid) {
         return proof::judge(owner, &before, &OwnerLookup::Unclear(String::new()), &before);
     }
@@ -94,7 +94,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controller::fake_server::{Answer, FakeServer, status};
+    use crate::controller::fake_server::{FakeResponse, FakeServer, status};
 
     const PARENT: &str = "/api/v1/namespaces/default/configmaps/parent";
     const CHILD: &str = "/api/v1/namespaces/default/secrets/child";
@@ -120,12 +120,12 @@ mod tests {
         value
     }
 
-    fn gone() -> Answer {
-        Answer::Json(404, status(404, "NotFound", "configmaps", "parent"))
+    fn gone() -> FakeResponse {
+        FakeResponse::Json(404, status(404, "NotFound", "configmaps", "parent"))
     }
 
-    fn identity_is(uid: &str) -> Answer {
-        Answer::Json(200, object("kube-system", uid))
+    fn identity_is(uid: &str) -> FakeResponse {
+        FakeResponse::Json(200, object("kube-system", uid))
     }
 
     /// The outcome for a child, and the number of DELETE requests.
@@ -146,33 +146,37 @@ mod tests {
 
     #[rstest]
     #[case::gone(identity_is("identity"), gone(), "deleted")]
-    #[case::replaced(identity_is("identity"), Answer::Json(200, object("parent", "other")), "deleted")]
-    #[case::exists(identity_is("identity"), Answer::Json(200, object("parent", "u")), "owned")]
-    #[case::kind_not_served(identity_is("identity"), Answer::Text(404, "404 page not found\n"), "unproven")]
-    #[case::forbidden(
+    #[case::replaced(identity_is("identity"), FakeResponse::Json(200, object("parent", "other")), "deleted")]
+    #[case::exists(identity_is("identity"), FakeResponse::Json(200, object("parent", "u")), "owned")]
+    #[case::kind_not_served(
         identity_is("identity"),
-        Answer::Json(403, status(403, "Forbidden", "configmaps", "parent")),
+        FakeResponse::Text(404, "404 page not found\n"),
         "unproven"
     )]
-    #[case::no_kubernetes(identity_is("identity"), Answer::Text(200, "<html>"), "unproven")]
-    #[case::hangs(identity_is("identity"), Answer::Never, "unproven")]
+    #[case::forbidden(
+        identity_is("identity"),
+        FakeResponse::Json(403, status(403, "Forbidden", "configmaps", "parent")),
+        "unproven"
+    )]
+    #[case::no_kubernetes(identity_is("identity"), FakeResponse::Text(200, "<html>"), "unproven")]
+    #[case::hangs(identity_is("identity"), FakeResponse::Never, "unproven")]
     #[case::another_cluster(identity_is("other"), gone(), "unproven")]
     #[case::no_identity(
-        Answer::Json(403, status(403, "Forbidden", "namespaces", "kube-system")),
+        FakeResponse::Json(403, status(403, "Forbidden", "namespaces", "kube-system")),
         gone(),
         "unproven"
     )]
     #[tokio::test(start_paused = true)]
     async fn only_a_proven_orphan_is_deleted(
-        #[case] identity: Answer,
-        #[case] parent: Answer,
+        #[case] identity: FakeResponse,
+        #[case] parent: FakeResponse,
         #[case] outcome: &'static str,
     ) {
         let (c1, c2) = (FakeServer::with(&[]), FakeServer::with(&[]));
-        c1.answer(Method::GET, IDENTITY, identity);
-        c1.answer(Method::GET, PARENT, parent);
-        c2.answer(Method::GET, CHILD, Answer::Json(200, child_of("u")));
-        c2.answer(Method::DELETE, CHILD, Answer::Json(200, object("child", "child-uid")));
+        c1.respond_with(Method::GET, IDENTITY, identity);
+        c1.respond_with(Method::GET, PARENT, parent);
+        c2.respond_with(Method::GET, CHILD, FakeResponse::Json(200, child_of("u")));
+        c2.respond_with(Method::DELETE, CHILD, FakeResponse::Json(200, object("child", "child-uid")));
         assert_eq!(check(&c1, &c2).await, (outcome, usize::from(outcome == "deleted")));
         let deletes = c2.requests();
         let conditions = deletes.iter().filter(|request| request.starts_with("DELETE")).all(|request| {
@@ -185,33 +189,40 @@ mod tests {
     async fn a_cluster_whose_identity_changes_during_the_check_proves_nothing() {
         let (c1, c2) = (FakeServer::with(&[]), FakeServer::with(&[]));
         for uid in ["identity", "other"] {
-            c1.answer(Method::GET, IDENTITY, identity_is(uid));
+            c1.respond_with(Method::GET, IDENTITY, identity_is(uid));
         }
-        c1.answer(Method::GET, PARENT, gone());
-        c2.answer(Method::GET, CHILD, Answer::Json(200, child_of("u")));
+        c1.respond_with(Method::GET, PARENT, gone());
+        c2.respond_with(Method::GET, CHILD, FakeResponse::Json(200, child_of("u")));
         assert_eq!(check(&c1, &c2).await, ("unproven", 0));
     }
 
     #[tokio::test]
     async fn an_object_that_changed_is_checked_again() {
         let (c1, c2) = (FakeServer::with(&[]), FakeServer::with(&[]));
-        c1.answer(Method::GET, IDENTITY, identity_is("identity"));
-        c1.answer(Method::GET, PARENT, Answer::Json(200, object("parent", "new")));
+        c1.respond_with(Method::GET, IDENTITY, identity_is("identity"));
+        c1.respond_with(Method::GET, PARENT, FakeResponse::Json(200, object("parent", "new")));
         for owner in ["old", "new"] {
-            c2.answer(Method::GET, CHILD, Answer::Json(200, child_of(owner)));
+            c2.respond_with(Method::GET, CHILD, FakeResponse::Json(200, child_of(owner)));
         }
-        c2.answer(Method::DELETE, CHILD, Answer::Json(409, status(409, "Conflict", "secrets", "child")));
+        c2.respond_with(
+            Method::DELETE,
+            CHILD,
+            FakeResponse::Json(409, status(409, "Conflict", "secrets", "child")),
+        );
         assert_eq!(check(&c1, &c2).await, ("owned", 1));
     }
 
     #[rstest]
-    #[case::gone(Answer::Json(404, status(404, "NotFound", "secrets", "child")), "unowned")]
-    #[case::no_owner(Answer::Json(200, object("child", "child-uid")), "unowned")]
-    #[case::hangs(Answer::Never, "unproven")]
+    #[case::gone(FakeResponse::Json(404, status(404, "NotFound", "secrets", "child")), "unowned")]
+    #[case::no_owner(FakeResponse::Json(200, object("child", "child-uid")), "unowned")]
+    #[case::hangs(FakeResponse::Never, "unproven")]
     #[tokio::test(start_paused = true)]
-    async fn an_object_without_owner_is_not_deleted(#[case] child: Answer, #[case] outcome: &'static str) {
+    async fn an_object_without_owner_is_not_deleted(
+        #[case] child: FakeResponse,
+        #[case] outcome: &'static str,
+    ) {
         let (c1, c2) = (FakeServer::with(&[]), FakeServer::with(&[]));
-        c2.answer(Method::GET, CHILD, child);
+        c2.respond_with(Method::GET, CHILD, child);
         assert_eq!(check(&c1, &c2).await, (outcome, 0));
         assert!(c1.requests().is_empty());
     }

@@ -5,7 +5,7 @@ use kube::api::{ApiResource, ObjectMeta};
 
 use crate::controller::owner::Owner;
 
-/// A cluster's answer to a GET of an owner.
+/// A cluster's response to a GET of an owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OwnerLookup {
     /// An object of that name exists and has this UID.

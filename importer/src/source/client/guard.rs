@@ -62,9 +62,9 @@ where
     fn call(&mut self, request: Request<R>) -> Self::Future {
         let bound = Bound::of(&request);
         let authorization = request.headers().get(AUTHORIZATION).cloned();
-        let answer = self.inner.call(request);
+        let response = self.inner.call(request);
         Box::pin(async move {
-            let (parts, body) = answer.await?.into_parts();
+            let (parts, body) = response.await?.into_parts();
             if parts.status.is_success() {
                 return Ok(Response::from_parts(parts, Either::Left(Bounded { body, bound, read: 0 })));
             }

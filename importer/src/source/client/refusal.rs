@@ -120,11 +120,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case::page(502, &format!("<html>authorization: Bearer {TOKEN}</html>"), 502, "HTTP 502")]
+    #[case::html_page(502, &format!("<html>authorization: Bearer {TOKEN}</html>"), 502, "HTTP 502")]
     #[case::priority_and_fairness(429, "Too many requests, please try again later.\n", 429, "HTTP 429")]
     #[case::empty_details(503, "", 503, "HTTP 503")]
     #[case::other_json(401, r#"{"message": "no", "code": 200}"#, 401, "HTTP 401")]
-    #[case::no_object(500, "[1]", 500, "HTTP 500")]
+    #[case::not_an_object(500, "[1]", 500, "HTTP 500")]
     #[case::status_of_wrong_types(
         500,
         r#"{"kind": "Status", "apiVersion": "v1", "code": "x"}"#,
@@ -137,7 +137,7 @@ mod tests {
     #[case::status_without_message(403, &status(403, "", "null"), 403, "HTTP 403")]
     #[case::token(403, &status(403, &format!("'{TOKEN}'?"), "null"), 403, "'[redacted]'?")]
     #[case::jwt(400, &status(400, &format!("<{JWT}> eyJ a.b.c"), "null"), 400, "<[redacted]> eyJ a.b.c")]
-    fn kept_code_and_message(
+    fn code_and_message_are_kept(
         #[case] code: u16,
         #[case] body: &str,
         #[case] kept_code: u16,
@@ -150,10 +150,10 @@ mod tests {
     #[rstest]
     #[case::header(Some("1"), "plain".into(), 1)]
     #[case::status(None, status(429, "m", r#"{"retryAfterSeconds": 7}"#), 7)]
-    #[case::both(Some("1"), status(429, "m", r#"{"retryAfterSeconds": 7}"#), 7)]
+    #[case::header_and_status(Some("1"), status(429, "m", r#"{"retryAfterSeconds": 7}"#), 7)]
     #[case::header_of_a_status(Some("3"), status(429, "m", r#"{"kind": "x"}"#), 3)]
     #[case::date(Some("Wed, 21 Oct 2015 07:28:00 GMT"), "plain".into(), 0)]
-    #[case::neither(None, "plain".into(), 0)]
+    #[case::no_delay(None, "plain".into(), 0)]
     fn retry_after_is_kept(#[case] header: Option<&'static str>, #[case] body: String, #[case] seconds: u32) {
         assert_eq!(refused(429, header, &body).details.unwrap().retry_after_seconds, seconds);
     }

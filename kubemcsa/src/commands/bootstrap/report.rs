@@ -84,8 +84,8 @@ pub(crate) async fn print_manifests(
     let seconds = declare::lifetime(connected, requested.seconds).await?;
     let on_source = desired::source_objects(connected, &requested.unambiguous_grants(connected, &stored)?)?;
     for object in stored.obsolete(&on_source) {
-        let title = object::title(object);
-        let message = format!("also delete {title}: it grants {} more than these manifests", target.name);
+        let reference = object::reference(object);
+        let message = format!("also delete {reference}: it grants {} more than these manifests", target.name);
         output::warn(&source.name, &message);
     }
     let sides = [

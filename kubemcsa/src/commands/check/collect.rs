@@ -21,7 +21,7 @@ use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, lease, list};
 use crate::link::existing;
 
-/// Collects the facts of all namespaces, or of one. Records what the caller may not read.
+/// Collects the facts of all namespaces, or of one. Records what the caller cannot read.
 pub(crate) async fn collect(
     cluster: &Cluster,
     namespace: Option<&str>,
@@ -97,7 +97,7 @@ impl Errors {
     }
 }
 
-/// Every authenticated user may read this: if the target does not answer, all other calls would fail, too.
+/// Every authenticated user may read this: if the target does not respond, all other calls would fail, too.
 async fn has_crd(cluster: &Cluster) -> Result<bool, CallError> {
     let version = ServiceAccountImport::api_version(&());
     let resources = cluster.client.list_api_group_resources(&version);

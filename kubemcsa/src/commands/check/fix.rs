@@ -5,6 +5,7 @@ use mcsa_client::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
 use mcsa_credentials::link::Link;
 
 use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
+use crate::commands::for_context;
 use crate::link::existing::ExistingLink;
 use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
 
@@ -43,7 +44,7 @@ impl FixCommands {
     }
 
     pub(crate) fn install(&self) -> String {
-        format!("kubemcsa install{}", self.target.kubectl().trim_start_matches("kubectl"))
+        for_context("install", &self.target)
     }
 
     /// Installs an importer that is confined to these namespaces.

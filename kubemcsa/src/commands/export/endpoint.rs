@@ -94,7 +94,7 @@ mod tests {
     #[case(&["--format", "flux"], "https://c2", Some("http://proxy:3128"), &["Flux can't have a proxy"])]
     #[case(&["--format", "kubeconfig", "--insecure-skip-tls-verify"], "https://c2", Some("http://proxy:3128"),
         &["INSECURE"])]
-    fn endpoints_and_warnings(
+    fn endpoint_follows_the_flags_and_warns_of_limits(
         #[case] flags: &[&str],
         #[case] server: &str,
         #[case] proxy: Option<&str>,

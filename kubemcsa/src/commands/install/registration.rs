@@ -15,8 +15,8 @@ pub(crate) async fn keep_urls(cluster: &Cluster, object: &mut DynamicObject) -> 
     }
     let Some(stored) = apply::read(cluster, object).await? else { return Ok(()) };
     for url in remove_services(&mut object.data, &stored.data) {
-        let title = object::title(object);
-        output::info(&cluster.name, &format!("{title} keeps its URL {url}"));
+        let reference = object::reference(object);
+        output::info(&cluster.name, &format!("{reference} keeps its URL {url}"));
     }
     Ok(())
 }

@@ -26,23 +26,24 @@ pub(crate) async fn until_available(
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), contract::SYSTEM_NAMESPACE);
     let ours = manifests::objects()?;
     for object in ours.iter().filter(|object| object::kind(object) == "Deployment") {
-        let (name, title) = (object.name_any(), object::title(object));
+        let (name, reference) = (object.name_any(), object::reference(object));
+        let doing = format!("read {}", object::title(object));
         let mut reported = String::new();
         loop {
-            let deployment = cluster.call(&format!("read {title}"), deployments.get(&name)).await?;
+            let deployment = cluster.call(&doing, deployments.get(&name)).await?;
             let progress = progress(&deployment);
             let Some(progress) = progress else {
-                output::info(&cluster.name, &format!("{} available", object::reference(object)));
+                output::info(&cluster.name, &format!("{reference} available"));
                 break;
             };
             if progress != reported {
-                output::info(&cluster.name, &format!("waiting for {title}: {progress}"));
+                output::info(&cluster.name, &format!("waiting for {reference}: {progress}"));
                 reported = progress;
             }
             if Instant::now() >= deadline {
                 let pods = pods(cluster, &deployment).await?;
                 anyhow::bail!(
-                    "{}: {title} is not available after {timeout:?}: {}; for details: {kubectl} -n {} describe pods -l \
+                    "{}: {reference} is not available after {timeout:?}: {}; for details: {kubectl} -n {} describe pods -l \
                      app.kubernetes.io/name={name}",
                     cluster.name,
                     reasons(&deployment, &pods),

@@ -29,8 +29,8 @@ pub(crate) async fn delete(deleter: &mut Deleter, others: &[DynamicObject]) -> a
     if !is_ours(&namespace) {
         warn_not_deleted(&deleter.cluster, &namespace, NOT_OURS);
     } else if let Some(other) = other {
-        let title = object::title(other);
-        let reason = format!("it contains {title}, which doesn't belong to multicluster-service-account");
+        let reference = object::reference(other);
+        let reason = format!("it contains {reference}, which doesn't belong to multicluster-service-account");
         warn_not_deleted(&deleter.cluster, &namespace, &reason);
     } else if !targets.is_empty() {
         let reason =

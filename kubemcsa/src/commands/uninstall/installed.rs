@@ -41,7 +41,7 @@ pub(crate) async fn find(cluster: &Cluster) -> anyhow::Result<Found> {
 }
 
 pub(crate) fn warn_not_deleted(cluster: &Cluster, object: &DynamicObject, reason: &str) {
-    output::warn(&cluster.name, &format!("{} not deleted: {reason}", object::title(object)));
+    output::warn(&cluster.name, &format!("{} not deleted: {reason}", object::reference(object)));
 }
 
 /// What importer, webhook, cert-manager and kustomize create.

@@ -86,7 +86,7 @@ pub(crate) async fn find(
     Ok(Link { source: source.to_owned(), links, imports, secrets })
 }
 
-/// Fails if the caller may not delete the objects, before anything is deleted in the source. Checks one Secret in each
+/// Fails if the caller cannot delete the objects, before anything is deleted in the source. Checks one Secret in each
 /// namespace, as rights don't differ within one.
 pub(crate) async fn ensure_deletable(target: &Cluster, link: &Link) -> anyhow::Result<()> {
     let mut namespaces = BTreeSet::new();

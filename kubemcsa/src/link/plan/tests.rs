@@ -81,7 +81,7 @@ fn names_and_endpoint_default_to_the_kubeconfig() {
     Some("c2:6443"),
     Err("--source-server is \"c2:6443\"; it must begin with https://")
 )]
-fn servers(
+fn server_must_be_reachable_from_the_target(
     #[case] target: &str,
     #[case] source: &str,
     #[case] given: Option<&str>,
@@ -110,7 +110,11 @@ fn servers(
 #[case("c1", "___", "--source-name NAME")]
 #[case("importer", "c2", "importer can't be the name of the target")]
 #[case("default", "c2", "--target-name default-cluster")]
-fn names(#[case] target: &str, #[case] source: &str, #[case] expected: &str) {
+fn unusable_names_are_refused_with_the_flag_that_fixes_them(
+    #[case] target: &str,
+    #[case] source: &str,
+    #[case] expected: &str,
+) {
     let error = refused(flags(), chosen(target, "https://c1"), in_other_file(source));
     assert!(error.contains(expected), "{error}");
 }

@@ -42,7 +42,7 @@ fn pem_is_the_same_as_from_other_tools() {
 #[case("x")]
 #[case("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]
 #[case("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")]
-fn garbage_is_skipped(#[case] garbage: &str) {
+fn invalid_pem_is_skipped(#[case] garbage: &str) {
     let (certificate, authorities): (Certificate, _) = issue();
     assert!(Authorities::read(garbage.as_bytes()).is_empty());
     let read = Authorities::read(format!("{garbage}\n{}", authorities.pem()).as_bytes());

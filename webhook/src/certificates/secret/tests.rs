@@ -24,7 +24,7 @@ impl Fake {
             async move {
                 let method = request.method().clone();
                 let sent = request.into_body().collect_bytes().await?;
-                let (code, body) = fake.answer(method, serde_json::from_slice(&sent).ok());
+                let (code, body) = fake.respond(method, serde_json::from_slice(&sent).ok());
                 anyhow::Ok(Response::builder().status(code).body(Body::from(body.to_string().into_bytes()))?)
             }
         });
@@ -39,7 +39,7 @@ impl Fake {
         *self.secret.lock().unwrap() = secret.map(|secret| serde_json::to_value(secret).unwrap());
     }
 
-    fn answer(&self, method: Method, sent: Option<Value>) -> (u16, Value) {
+    fn respond(&self, method: Method, sent: Option<Value>) -> (u16, Value) {
         let failure = |code, reason| (code, json!({ "status": "Failure", "code": code, "reason": reason }));
         let mut secret = self.secret.lock().unwrap();
         match (method, secret.clone(), sent) {

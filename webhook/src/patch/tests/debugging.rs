@@ -83,7 +83,7 @@ fn container_with_its_own_mount_gets_the_variable() {
 }
 
 #[test]
-fn pods_without_containers() {
+fn pod_without_containers_gets_nothing() {
     for pod in [json!({}), json!({ "spec": null }), json!({ "spec": {} })] {
         assert_eq!(
             patch_ephemeral_containers(&parse(&pod), &parse(&pod), &with_kubeconfig(&["a"])),

@@ -70,13 +70,13 @@ fn collect_paths(value: &Value, path: &str, paths: &mut Vec<String>) {
 /// Checks that the result is a valid response, or an error of one short line.
 async fn check(body: &[u8]) -> Result<(), TestCaseError> {
     match super::super::review(body, &imports()).await {
-        Ok(answer) => {
-            let answer = serde_json::to_value(answer).unwrap();
+        Ok(review_response) => {
+            let review_response = serde_json::to_value(review_response).unwrap();
             // Skipped values may have valid JSON syntax but not parse, such as 1e999.
             let review: Value = serde_json::from_slice(body).unwrap_or_default();
-            let response = &answer["response"];
-            prop_assert_eq!(&answer["apiVersion"], "admission.k8s.io/v1");
-            prop_assert_eq!(&answer["kind"], "AdmissionReview");
+            let response = &review_response["response"];
+            prop_assert_eq!(&review_response["apiVersion"], "admission.k8s.io/v1");
+            prop_assert_eq!(&review_response["kind"], "AdmissionReview");
             prop_assert_eq!(response["allowed"] == true, response.get("status").is_none());
             if review.is_object() {
                 prop_assert_eq!(&response["uid"], &review["request"]["uid"]);

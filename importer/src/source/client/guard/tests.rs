@@ -29,11 +29,11 @@ where
     B::Error: Into<BoxError>,
 {
     let server = service_fn(move |_: Request<kube::client::Body>| {
-        let mut answer = Response::builder().status(code);
+        let mut response = Response::builder().status(code);
         for (name, value) in headers {
-            answer = answer.header(*name, *value);
+            response = response.header(*name, *value);
         }
-        std::future::ready(Ok::<_, Infallible>(answer.body(body()).unwrap()))
+        std::future::ready(Ok::<_, Infallible>(response.body(body()).unwrap()))
     });
     let authorize = MapRequestLayer::new(|mut request: Request<_>| {
         let value = HeaderValue::try_from(format!("Bearer {TOKEN}")).unwrap();
@@ -43,7 +43,7 @@ where
     ClientBuilder::new(server, "default").with_layer(&GuardLayer).with_layer(&authorize).build()
 }
 
-fn says(code: u16, headers: &'static [(&'static str, &'static str)], body: &'static str) -> Client {
+fn server(code: u16, headers: &'static [(&'static str, &'static str)], body: &'static str) -> Client {
     client(code, headers, move || kube::client::Body::from(body.as_bytes().to_vec()))
 }
 
@@ -67,13 +67,13 @@ async fn get(client: Client) -> Error {
 
 #[tokio::test]
 async fn success_is_passed_through() {
-    let client = says(200, &[], r#"{"metadata": {"uid": "u"}}"#);
+    let client = server(200, &[], r#"{"metadata": {"uid": "u"}}"#);
     let namespace = Api::<Namespace>::all(client).get("kube-system").await.unwrap();
     assert_eq!(namespace.metadata.uid.as_deref(), Some("u"));
 }
 
 #[rstest]
-#[case::page(502, &[], "<html>your request: authorization: Bearer opaque-t0ken</html>", 502, "HTTP 502", 0)]
+#[case::html_page(502, &[], "<html>your request: authorization: Bearer opaque-t0ken</html>", 502, "HTTP 502", 0)]
 #[case::priority_and_fairness(
     429,
     &[("retry-after", "1")],
@@ -90,8 +90,8 @@ async fn success_is_passed_through() {
     "HTTP 307: redirects are not followed",
     0
 )]
-#[case::odd_code(999, &[], r#"{"metadata": {"uid": "u"}}"#, 999, "HTTP 999", 0)]
-#[case::no_text(500, &[], "\0\u{fffd}", 500, "HTTP 500", 0)]
+#[case::unknown_code(999, &[], r#"{"metadata": {"uid": "u"}}"#, 999, "HTTP 999", 0)]
+#[case::no_printable_text(500, &[], "\0\u{fffd}", 500, "HTTP 500", 0)]
 #[case::status(
     404,
     &[],
@@ -102,7 +102,7 @@ async fn success_is_passed_through() {
     0
 )]
 #[tokio::test]
-async fn refusals_as_kube_reports_them(
+async fn errors_become_statuses_without_tokens(
     #[case] code: u16,
     #[case] headers: &'static [(&'static str, &'static str)],
     #[case] body: &'static str,
@@ -110,7 +110,7 @@ async fn refusals_as_kube_reports_them(
     #[case] message: &str,
     #[case] retry_after: u32,
 ) {
-    let error = get(says(code, headers, body)).await;
+    let error = get(server(code, headers, body)).await;
     assert!(!format!("{error:?}").contains(TOKEN));
     let Error::Api(status) = error else { panic!("{error:?}") };
     assert_eq!((status.code, status.message.as_str()), (kept_code, message));

@@ -51,7 +51,7 @@ mod tests {
         "True",
         true
     )]
-    #[case::in_the_past(
+    #[case::no_longer_refused(
         "admission webhook \"pods.multicluster.admiralty.io\" denied the request: no",
         "False",
         false

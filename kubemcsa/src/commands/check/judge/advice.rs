@@ -8,11 +8,10 @@ use super::relink::{grants_for, imported_grants, missing_flags_hint};
 use super::state::Failure;
 use crate::commands::check::facts::Facts;
 use crate::commands::check::fix::FixCommands;
+use crate::link::desired::MAX_LIFETIME_SECONDS;
 use crate::link::existing::ExistingLink;
 
-/// The longest lifetime, in seconds, that the admission policy of links allows.
-const MAX_LIFETIME: i64 = 86_400;
-/// Part of the policy's message about a longer one.
+/// Part of the message with which the admission policy denies a longer lifetime than [`MAX_LIFETIME_SECONDS`].
 const TOO_LONG: &str = "24 hours (86400 seconds) at most";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub(crate) fn denial(import: &ServiceAccountImport, message: &str) -> Denial {
     let spec = &import.spec;
     if spec.namespace.starts_with("kube-") || spec.namespace == SYSTEM_NAMESPACE {
         Denial::Namespace
-    } else if message.contains(TOO_LONG) || spec.expiration_seconds > MAX_LIFETIME {
+    } else if message.contains(TOO_LONG) || spec.expiration_seconds > MAX_LIFETIME_SECONDS {
         Denial::Lifetime
     } else {
         Denial::NotAllowed
@@ -123,10 +122,10 @@ fn forbidden(
             fix: of_import("edit", &[]),
         },
         Denial::Lifetime => {
-            let patch = format!(r#"{{"spec":{{"expirationSeconds":{MAX_LIFETIME}}}}}"#);
+            let patch = format!(r#"{{"spec":{{"expirationSeconds":{MAX_LIFETIME_SECONDS}}}}}"#);
             Advice {
                 message: format!(
-                    "links can't get tokens for more than 24 hours, but this import has expirationSeconds {}: reduce \
+                    "links can't get tokens for more than 24h, but this import has expirationSeconds {}: reduce \
                      it; {message}",
                     spec.expiration_seconds
                 ),

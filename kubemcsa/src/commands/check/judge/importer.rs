@@ -99,11 +99,11 @@ mod tests {
     #[case::not_installed(None, false, false, Some(("NotInstalled", INSTALL)))]
     #[case::no_available_pod(Some((2, 0)), true, false, Some(("ImporterNotRunning", PODS)))]
     #[case::no_leader(Some((2, 2)), true, false, Some(("ImporterNotRunning", PODS)))]
-    #[case::never_started(Some((2, 0)), false, false, Some(("ImporterNotRunning", PODS)))]
+    #[case::no_lease(Some((2, 0)), false, false, Some(("ImporterNotRunning", PODS)))]
     #[case::without_leader_election(Some((1, 1)), false, false, None)]
     #[case::scaled_down(Some((0, 0)), true, false, Some(("ImporterNotRunning", SCALE)))]
     #[case::stopped_outside_of_the_cluster(None, true, false, Some(("ImporterNotRunning", INSTALL)))]
-    fn importers(
+    fn importer_must_be_installed_and_lead(
         #[case] pods: Option<(i32, i32)>,
         #[case] has_lease: bool,
         #[case] has_leader: bool,

@@ -226,7 +226,7 @@ mod tests {
     #[rstest]
     #[case::importer_runs(true, true, Some("NotReconciled"))]
     #[case::importer_may_run(false, false, Some("NotReconciled"))]
-    #[case::no_importer_which_has_its_own_finding(false, true, None)]
+    #[case::no_importer(false, true, None)]
     fn unobserved_import_is_a_problem_if_an_importer_may_run(
         #[case] has_leader: bool,
         #[case] is_readable: bool,

@@ -170,7 +170,7 @@ pub(crate) fn is_reachable(facts: &Facts, link: &ExistingLink) -> bool {
 fn no_result(facts: &Facts, import: &ServiceAccountImport, commands: &FixCommands) -> Option<Finding> {
     let CheckRequest::Sent { request, seconds } = &facts.check_request else { return None };
     let message = format!(
-        "the importer did not report within {seconds} s whether {} is reachable: it may be older than this kubemcsa, \
+        "the importer did not report within {seconds}s whether {} is reachable: it may be older than this kubemcsa, \
          or overloaded",
         import.spec.cluster_name
     );
@@ -243,7 +243,11 @@ mod tests {
     #[case::request_not_sent(failed("ServiceAccountNotFound"), CheckRequest::NotSent, &["ServiceAccountNotFound"])]
     #[case::not_reconciled(json!(null), sent(), &["NotReconciled"])]
     #[case::change_not_reconciled(json!({ "conditions": healthy(), "observedGeneration": 0 }), sent(), &["NotReconciled"])]
-    fn links(#[case] status: Value, #[case] check_request: CheckRequest, #[case] expected: &[&str]) {
+    fn each_state_of_a_link_has_its_findings(
+        #[case] status: Value,
+        #[case] check_request: CheckRequest,
+        #[case] expected: &[&str],
+    ) {
         let link = link("c2", status, Some(link_secret(NOW + 3600)));
         let facts = Facts { check_request, links: Some(vec![link]), ..facts() };
         let findings = judge(&facts, &commands());
@@ -268,8 +272,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case::usual(json!({ "name": "c1", "uid": "s" }), None)]
-    #[case::interim(
+    #[case::usual_secret(json!({ "name": "c1", "uid": "s" }), None)]
+    #[case::interim_secret(
         json!({ "name": "c1-rotation-x", "uid": "s" }),
         Some(
             "kubemcsa rotate --target-context c1 --target-name c1 --source-context SOURCE_CONTEXT --source-name c2"

@@ -227,14 +227,14 @@ mod tests {
     #[rstest]
     #[case::mounted_by_volume(pod("enabled", &["a-token"], &[]), None)]
     #[case::mounted_by_path(pod("enabled", &[], &[MOUNT]), None)]
-    #[case::mounted_by_hand_without_the_webhook(pod("disabled", &["a-token"], &[]), None)]
+    #[case::mounted_without_the_webhook(pod("disabled", &["a-token"], &[]), None)]
     #[case::created_too_early(pod("enabled", &["other"], &["/other"]), Some(("PodWithoutMount", "lister")))]
     #[case::webhook_not_enabled(pod("disabled", &[], &[]), Some(("NamespaceNotEnabled", "disabled")))]
     #[case::excluded_namespace(pod("kube-system", &[], &[]), Some(("NamespaceNotEnabled", "kube-system")))]
     #[case::waits_for_secret(pod("waiting", &["a-token"], &[]), Some(("PodWaitsForSecret", "lister")))]
-    #[case::runs_already(Pod { is_pending: false, ..pod("waiting", &["a-token"], &[]) }, None)]
+    #[case::already_running(Pod { is_pending: false, ..pod("waiting", &["a-token"], &[]) }, None)]
     #[case::no_import(pod("empty", &[], &[]), Some(("ImportNotFound", "lister")))]
-    fn pods(#[case] pod: Pod, #[case] expected: Option<(&str, &str)>) {
+    fn pod_must_mount_the_secrets_of_its_imports(#[case] pod: Pod, #[case] expected: Option<(&str, &str)>) {
         let findings = judge(&target(vec![pod]), &commands());
         let found = findings.first().map(|finding| (finding.reason.as_str(), finding.object.name.as_str()));
         assert_eq!((found, findings.len()), (expected, usize::from(expected.is_some())));

@@ -12,8 +12,8 @@ const MAX_GRANTS: usize = 3;
 /// For people to replace.
 const PLACEHOLDER: &str = "NAMESPACE[/NAME]";
 
-/// The values of `--allow` for a source that may not know the target yet: what its imports reference, because bootstrap
-/// would allow everything otherwise. Empty if the source knows the target: the link keeps what it may import.
+/// The values of `--allow` for a source that might not know the target yet: what its imports reference, because
+/// bootstrap would allow everything otherwise. Empty if the source knows the target: the link keeps what it may import.
 pub(crate) fn grants_for(facts: &Facts, source: &str, link: Option<&ExistingLink>) -> Vec<String> {
     if link.is_some_and(|link| link.import.is_some()) {
         return Vec::new();

@@ -184,11 +184,11 @@ mod tests {
 
     #[rstest]
     #[case::fresh(-10, 80, &[])]
-    #[case::due(-61, 29, &[])]
-    #[case::overdue(-84, 6, &["WebhookCertificateExpires"])]
+    #[case::renewal_due(-61, 29, &[])]
+    #[case::renewal_overdue(-84, 6, &["WebhookCertificateExpires"])]
     #[case::expired(-91, -1, &["WebhookCertificateExpires"])]
     #[case::short_lived(-1, 2, &[])]
-    fn certificates(#[case] from: i64, #[case] until: i64, #[case] expected: &[&str]) {
+    fn overdue_certificate_is_reported(#[case] from: i64, #[case] until: i64, #[case] expected: &[&str]) {
         let (authority, chain) = signed(from, until);
         let certificate = Some(Certificate { chain, cert_manager_name: None });
         let entries = entries(&authority, None);
@@ -228,7 +228,7 @@ mod tests {
     #[case::not_available(entries("", None), Some(DeploymentStatus { desired: 2, available: 0 }), &["WebhookNotRunning"])]
     #[case::no_deployment(entries("", None), None, &["WebhookNotRunning"])]
     #[case::outside_of_the_cluster(entries("a bundle", Some("https://c1:9443")), None, &[])]
-    fn webhooks(
+    fn webhook_must_be_registered_and_available(
         #[case] entries: Option<Vec<Entry>>,
         #[case] deployment: Option<DeploymentStatus>,
         #[case] expected: &[&str],

@@ -144,7 +144,7 @@ mod tests {
     #[rstest]
     #[case(&[("c1", "aa-1"), ("c2", "bb-1")], &["c1", "c2"])]
     #[case(&[("c1", "aa-1"), ("c1", "bb-1")], &["c1 (aa)", "c1 (bb)"])]
-    fn equal_names_get_a_distinction(#[case] named: &[(&str, &str)], #[case] expected: &[&str]) {
+    fn equal_names_are_made_unique_by_uid(#[case] named: &[(&str, &str)], #[case] expected: &[&str]) {
         let named: Vec<_> = named.iter().map(|(name, uid)| ((*name).into(), (*uid).into())).collect();
         assert_eq!(unique_names(&named), expected);
     }

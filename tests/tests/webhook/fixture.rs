@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 const NAMESPACE: &str = "reviewed";
 
 /// A target with an import, and a proxy through which the API server calls the webhook.
-pub struct World {
+pub struct Fixture {
     pub cluster: Cluster,
     /// Takes the place of a Service.
     pub proxy: Proxy,
@@ -34,7 +34,7 @@ pub struct Replica {
     pub address: SocketAddr,
 }
 
-impl World {
+impl Fixture {
     pub async fn start() -> anyhow::Result<Self> {
         let cluster = Cluster::start("c1").await?;
         kubemcsa_ok(cluster.kubeconfig(), ["install", "--no-wait"])?;
