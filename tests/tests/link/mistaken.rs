@@ -48,7 +48,7 @@ async fn ambiguous_grants_are_refused() -> anyhow::Result<()> {
     // GitOps narrows the grants: bootstrap prints what to delete, and refuses to guess until that is deleted.
     let output = fixture.attempt(&["bootstrap", "--allow", "team-a", "-o", "yaml", "--side", "source"])?;
     let stderr = String::from_utf8(output.stderr)?;
-    let everything = "cluster role binding multicluster-service-account-link-c1";
+    let everything = "clusterrolebinding.rbac.authorization.k8s.io/multicluster-service-account-link-c1";
     ensure!(stderr.contains(&format!("delete {everything}")), "{stderr}");
     let file = fixture.source.dir().join("narrow.yaml");
     std::fs::write(&file, output.stdout)?;
@@ -57,10 +57,9 @@ async fn ambiguous_grants_are_refused() -> anyhow::Result<()> {
     let stderr = fixture.refused(&["bootstrap"])?;
     ensure!(stderr.contains("choose one") && stderr.contains("--allow NAMESPACE"), "{stderr}");
     fixture.run(&["bootstrap", "--allow", "team-a"])?;
-    let name = "clusterrolebinding.rbac.authorization.k8s.io/multicluster-service-account-link-c1";
-    ensure!(!fixture.traces().await?.contains(name), "the link is still bound to everything");
+    ensure!(!fixture.traces().await?.contains(everything), "the link is still bound to everything");
     fixture.run(&["bootstrap"])?;
-    ensure!(!fixture.traces().await?.contains(name), "the link was widened");
+    ensure!(!fixture.traces().await?.contains(everything), "the link was widened");
 
     // The name now belongs to another target: bootstrap does not print manifests that would take it over.
     let annotation = format!("{TARGET_UID}=somebody-else");
