@@ -153,6 +153,9 @@ impl Flags {
 
     fn as_command(&self, command: &str, except: &str) -> String {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        // Printed commands must not contain the proxy's password.
+        let proxy_url = self.route.proxy_url.clone();
+        let proxy_url = proxy_url.map(|url| if url.contains('@') { "PROXY_URL".into() } else { url });
         let flags = [
             ("--target-context", self.target.context.clone()),
             ("--target-kubeconfig", path(&self.target.kubeconfig)),
@@ -163,7 +166,7 @@ impl Flags {
             ("--source-server", self.route.source_server.clone()),
             ("--source-ca-file", path(&self.route.source_ca_file)),
             ("--tls-server-name", self.route.tls_server_name.clone()),
-            ("--proxy-url", self.route.proxy_url.clone()),
+            ("--proxy-url", proxy_url),
         ];
         let mut text = format!("kubemcsa {command}");
         let kept = flags.into_iter().filter(|(name, _)| *name != except);
@@ -200,5 +203,13 @@ mod tests {
             flags.with_flag("--source-name", "c2"),
             "kubemcsa bootstrap --target-context c1 --source-context 'my c2' --source-name c2"
         );
+    }
+
+    #[test]
+    fn suggested_command_omits_the_password_of_a_proxy() {
+        let route =
+            RouteFlags { proxy_url: Some("http://me:secret@proxy:3128".into()), ..Default::default() };
+        let flags = Flags { command: "bootstrap", route, ..Default::default() };
+        assert_eq!(flags.command_line(), "kubemcsa bootstrap --proxy-url PROXY_URL");
     }
 }

@@ -105,7 +105,7 @@ fn one_cluster_is_read_despite_errors_in_another() {
     let error = Reader::default().rest_configs(&secret).unwrap_err().to_string();
     assert!(error.starts_with("Secret argo/clusters, key c3: "), "{error}");
     let error = Reader::default().rest_config(&secret, "c4").unwrap_err().to_string();
-    assert!(error.starts_with("Secret argo/clusters, key c4: no such key; put"), "{error}");
+    assert!(error.starts_with("Secret argo/clusters, key c4: no such key; add"), "{error}");
 
     secret.data.as_mut().unwrap().insert("c3".into(), ByteString(vec![0xff]));
     let error = Reader::default().rest_configs(&secret).unwrap_err().to_string();
