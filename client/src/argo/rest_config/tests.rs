@@ -112,7 +112,7 @@ fn one_cluster_is_read_despite_errors_in_another() {
     assert!(error.contains("key c3: not UTF-8"), "{error}");
     secret.data = None;
     let error = Reader::default().rest_configs(&secret).unwrap_err().to_string();
-    assert!(error.starts_with("Secret argo/clusters: no keys; put"), "{error}");
+    assert!(error.starts_with("Secret argo/clusters: no keys; add"), "{error}");
 }
 
 #[test]
