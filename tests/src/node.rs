@@ -272,7 +272,9 @@ impl Node {
             let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
             let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
             let ready = ready.context("the node has no condition Ready")?;
-            let is_new = ready.last_heartbeat_time.as_ref().is_some_and(|time| time.0 >= since);
+            // Heartbeats are in whole seconds.
+            let heartbeat = ready.last_heartbeat_time.as_ref().map(|time| time.0.as_second());
+            let is_new = heartbeat.is_some_and(|second| second >= since.as_second());
             ensure!(
                 ready.status == "True" && is_new,
                 "not ready: {:?}, last heartbeat {:?}",

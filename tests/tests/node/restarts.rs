@@ -214,9 +214,15 @@ async fn roll_out(installed: &Installation) -> anyhow::Result<()> {
 
 /// Kills the process of one pod, as the kernel does when memory runs out, and waits until the kubelet has restarted it.
 async fn kill_one(installed: &Installation, program: &str) -> anyhow::Result<()> {
+    // The kubelet doesn't restart a container of the previous ReplicaSet, which may still be stopping.
+    let victim = eventually(format!("only two replicas of the {program} run"), async || {
+        let pids = installed.node.pids_of(program)?;
+        ensure!(pids.len() == 2, "processes: {pids:?}");
+        Ok(pids[0].clone())
+    })
+    .await;
     let restarts = async || restarts(installed, program).await;
     let before = restarts().await?;
-    let victim = installed.node.pids_of(program)?.into_iter().next().context("no process runs")?;
     installed.node.run("sh", &["-c", "kill -KILL $0", &victim])?;
     eventually(format!("the killed {program} is restarted"), async || {
         let now = restarts().await?;
