@@ -53,7 +53,7 @@ pub(crate) fn reference(object: &DynamicObject) -> String {
     reference_of(object, &resource(object))
 }
 
-/// [`reference`] of a typed object.
+/// [`reference()`] of a typed object.
 pub(crate) fn reference_of<K: Resource>(object: &K, kind: &K::DynamicType) -> String {
     let group = Some(K::group(kind)).filter(|group| !group.is_empty());
     let group = group.map(|group| format!(".{group}")).unwrap_or_default();
