@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
 
-    /// The flag that cargo bench passes
+    /// The flag that `cargo bench` passes
     #[arg(long, hide = true)]
     pub bench: bool,
 
@@ -32,9 +32,9 @@ pub struct Args {
 }
 
 impl Args {
-    /// `None` unless cargo bench or the bench itself started this process: `cargo test --all-targets` starts it too,
+    /// `None` unless `cargo bench` or the bench itself started this process: `cargo test --all-targets` starts it too,
     /// and must not wait for the bench.
-    pub fn wanted() -> Option<Self> {
+    pub fn parse_if_bench() -> Option<Self> {
         let wanted = |arg: String| arg == "--bench" || arg == "--as-contestant";
         std::env::args().any(wanted).then(Self::parse)
     }

@@ -87,7 +87,7 @@ async fn measure(contest: &Contest) -> anyhow::Result<Figures> {
     let tally = Arc::new(Tally::new(contest.pods as usize, contest.laps.into()));
     let own = std::process::id();
     let mut figures = Figures { bare_kib: Memory::of(own)?.rss_kib, ..Default::default() };
-    let begun = cpu(own)?;
+    let started = cpu(own)?;
     let mut controller = match contest.who {
         Who::Ours(clusters) => tokio::spawn(ours(contest, clusters, tally.clone())?),
         _ => tokio::spawn(kubes(contest, tally.clone())?),
@@ -95,15 +95,15 @@ async fn measure(contest: &Contest) -> anyhow::Result<Figures> {
     let figures = async {
         tally.listed.reached().await;
         let listed = cpu(own)?;
-        figures.listing = listed - begun;
+        figures.listing = listed - started;
         tokio::time::sleep(REST).await;
         let memory = Memory::of(own)?;
         (figures.listed_kib, figures.peak_kib) = (memory.rss_kib, memory.peak_kib);
 
-        let (begun, before, reconciliations) = (Instant::now(), cpu(own)?, tally.reconciliations());
+        let (started, before, reconciliations) = (Instant::now(), cpu(own)?, tally.reconciliations());
         release(contest.server, contest.run, Stage::Laps).await?;
         tally.changed.reached().await;
-        (figures.took, figures.changing) = (begun.elapsed(), cpu(own)? - before);
+        (figures.took, figures.changing) = (started.elapsed(), cpu(own)? - before);
         figures.reconciliations = tally.reconciliations() - reconciliations;
         figures.changed_kib = Memory::of(own)?.rss_kib;
 
@@ -165,7 +165,7 @@ async fn read(contest: &Contest) -> anyhow::Result<Figures> {
     let client = Client::try_from(config(contest, 1, 0)?)?;
     let mut body =
         client.send(Request::get("/api/v1/pods?watch=true").body(Body::empty())?).await?.into_body();
-    let (own, begun) = (std::process::id(), Instant::now());
+    let (own, started) = (std::process::id(), Instant::now());
     let before = cpu(own)?;
     release(contest.server, contest.run, Stage::Laps).await?;
     let mut events = 0;
@@ -173,5 +173,5 @@ async fn read(contest: &Contest) -> anyhow::Result<Figures> {
         let Some(frame) = body.frame().await.transpose()? else { bail!("the watch ended") };
         events += frame.data_ref().map_or(0, |data| data.iter().filter(|byte| **byte == b'\n').count());
     }
-    Ok(Figures { took: begun.elapsed(), changing: cpu(own)? - before, ..Default::default() })
+    Ok(Figures { took: started.elapsed(), changing: cpu(own)? - before, ..Default::default() })
 }

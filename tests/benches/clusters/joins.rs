@@ -10,7 +10,7 @@ use mcsa_tests::pod_lister_import;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::watchers::{Observation, Watcher};
 
 /// How often an import is created and deleted; the table shows the median.
@@ -29,31 +29,31 @@ pub struct Joins {
 }
 
 /// Adds a context.
-pub async fn context(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
-    let version = scene.change("context").await?;
-    scene.list(true)?;
+pub async fn context(fixture: &Fixture, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
+    let version = fixture.change("context").await?;
+    fixture.list(true)?;
     joins.context = ours.observed(&Observation::Object("c2".into(), version), Instant::now()).await?;
     Ok(())
 }
 
 /// Removes the context.
-pub async fn context_gone(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
-    scene.list(false)?;
+pub async fn context_gone(fixture: &Fixture, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
+    fixture.list(false)?;
     joins.context_gone = ours.observed(&Observation::Gone("c2".into()), Instant::now()).await?;
     Ok(())
 }
 
 /// Creates and deletes imports, one after the other.
-pub async fn imports(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
+pub async fn imports(fixture: &Fixture, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
     let grant =
         "create clusterrolebinding bench --clusterrole=cluster-admin --serviceaccount=default:default";
-    scene.remote.kubectl(grant.split(' ')).await?;
-    let kubeconfig = std::fs::read_to_string(scene.remote.kubeconfig_of("default", "default").await?)?;
-    let (imports, secrets) = (scene.imports(), Api::<Secret>::default_namespaced(scene.home.client()));
+    fixture.remote.kubectl(grant.split(' ')).await?;
+    let kubeconfig = std::fs::read_to_string(fixture.remote.kubeconfig_of("default", "default").await?)?;
+    let (imports, secrets) = (fixture.imports(), Api::<Secret>::default_namespaced(fixture.home.client()));
     let mut watcher = Watcher::of::<ServiceAccountImport>(imports.clone(), Default::default());
     let create = PostParams::default();
     for number in 0..TIMES {
-        let version = scene.change(&format!("import {number}")).await?;
+        let version = fixture.change(&format!("import {number}")).await?;
         let name = format!("i{number}");
         let import = imports.create(&create, &pod_lister_import(&name, "c2", "default")).await?;
         let secret = json!({
@@ -63,16 +63,18 @@ pub async fn imports(scene: &Scene, ours: &mut Watcher, joins: &mut Joins) -> an
         });
         secrets.create(&create, &serde_json::from_value(secret)?).await?;
         let status = json!({ "status": { "expirationTime": "2036-01-01T00:00:00Z" } });
-        let begun = Instant::now();
+        let started = Instant::now();
         let import = imports.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
         let applied = Observation::Object("".into(), import.resource_version().unwrap_or_default());
-        joins.watcher.push(watcher.observed(&applied, begun).await?);
-        joins.imports.push(ours.observed(&Observation::Object(name.as_str().into(), version), begun).await?);
+        joins.watcher.push(watcher.observed(&applied, started).await?);
+        joins
+            .imports
+            .push(ours.observed(&Observation::Object(name.as_str().into(), version), started).await?);
 
-        let begun = Instant::now();
+        let started = Instant::now();
         imports.delete(&name, &Default::default()).await?;
-        joins.watcher_gone.push(watcher.observed(&Observation::Gone("".into()), begun).await?);
-        joins.imports_gone.push(ours.observed(&Observation::Gone(name.into()), begun).await?);
+        joins.watcher_gone.push(watcher.observed(&Observation::Gone("".into()), started).await?);
+        joins.imports_gone.push(ours.observed(&Observation::Gone(name.into()), started).await?);
     }
     Ok(())
 }

@@ -7,14 +7,14 @@ use mcsa_client::clusters::Health;
 use mcsa_tests::Fault;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::scene::{HANGING, Scene};
+use crate::fixture::{Fixture, HANGING};
 use crate::watchers::{Observation, Watcher};
 
 /// How long a cluster stays unreachable after that was noticed: long enough for health checks to become rare.
 const LOST: Duration = Duration::from_secs(10);
 
 /// Deadline for noticing a change.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Times until a change was noticed: by our controller, and by a kube watcher if it noticed the change by then.
 #[derive(Default)]
@@ -26,46 +26,46 @@ pub struct Losses {
 }
 
 /// Kills the API server, and starts it again.
-pub async fn killed(scene: &Scene, ours: &mut Watcher, losses: &mut Losses) -> anyhow::Result<()> {
-    let mut watcher = Watcher::of_config_map(scene.config_maps());
-    let version = scene.change("before the kill").await?;
+pub async fn killed(fixture: &Fixture, ours: &mut Watcher, losses: &mut Losses) -> anyhow::Result<()> {
+    let mut watcher = Watcher::of_config_map(fixture.config_maps());
+    let version = fixture.change("before the kill").await?;
     watcher.observed(&Observation::Object("".into(), version), Instant::now()).await?;
-    let begun = Instant::now();
-    scene.remote.stop_api_server();
-    let noticed = unreachable(scene, "c2", begun).await?;
-    losses.killed = (noticed, watcher.has_observed(&Observation::Error, begun));
+    let started = Instant::now();
+    fixture.remote.stop_api_server();
+    let noticed = unreachable(fixture, "c2", started).await?;
+    losses.killed = (noticed, watcher.has_observed(&Observation::Error, started));
     sleep(LOST).await;
-    scene.remote.start_api_server().await?;
-    let begun = Instant::now();
-    let version = scene.change("after the kill").await?;
-    let kubes = watcher.observed(&Observation::Object("".into(), version.clone()), begun).await?;
-    losses.started = (ours.observed(&Observation::Object("c2".into(), version), begun).await?, kubes);
+    fixture.remote.start_api_server().await?;
+    let started = Instant::now();
+    let version = fixture.change("after the kill").await?;
+    let kubes = watcher.observed(&Observation::Object("".into(), version.clone()), started).await?;
+    losses.started = (ours.observed(&Observation::Object("c2".into(), version), started).await?, kubes);
     Ok(())
 }
 
 /// Makes the proxy forward nothing for a while.
-pub async fn hung(scene: &Scene, ours: &mut Watcher, losses: &mut Losses) -> anyhow::Result<()> {
-    let mut watcher = Watcher::of_config_map(scene.hanging_config_maps()?);
-    let version = scene.change("before it hangs").await?;
+pub async fn hung(fixture: &Fixture, ours: &mut Watcher, losses: &mut Losses) -> anyhow::Result<()> {
+    let mut watcher = Watcher::of_config_map(fixture.hanging_config_maps()?);
+    let version = fixture.change("before it hangs").await?;
     watcher.observed(&Observation::Object("".into(), version.clone()), Instant::now()).await?;
     ours.observed(&Observation::Object(HANGING.into(), version), Instant::now()).await?;
-    let begun = Instant::now();
-    scene.proxy.set(Fault::Hang);
-    let noticed = unreachable(scene, HANGING, begun).await?;
-    losses.hung = (noticed, watcher.has_observed(&Observation::Error, begun));
-    let version = scene.change("while it hangs").await?;
+    let started = Instant::now();
+    fixture.proxy.set(Fault::Hang);
+    let noticed = unreachable(fixture, HANGING, started).await?;
+    losses.hung = (noticed, watcher.has_observed(&Observation::Error, started));
+    let version = fixture.change("while it hangs").await?;
     sleep(LOST).await;
-    let begun = Instant::now();
-    scene.proxy.set(Fault::Pass);
-    let kubes = watcher.observed(&Observation::Object("".into(), version.clone()), begun).await?;
-    losses.freed = (ours.observed(&Observation::Object(HANGING.into(), version), begun).await?, kubes);
+    let started = Instant::now();
+    fixture.proxy.set(Fault::Pass);
+    let kubes = watcher.observed(&Observation::Object("".into(), version.clone()), started).await?;
+    losses.freed = (ours.observed(&Observation::Object(HANGING.into(), version), started).await?, kubes);
     Ok(())
 }
 
-async fn unreachable(scene: &Scene, name: &str, since: Instant) -> anyhow::Result<Duration> {
-    let member = scene.clusters.get(name).with_context(|| format!("{name} is not a member"))?;
+async fn unreachable(fixture: &Fixture, name: &str, since: Instant) -> anyhow::Result<Duration> {
+    let member = fixture.clusters.get(name).with_context(|| format!("{name} is not a member"))?;
     let mut health = member.watch_health();
-    timeout(PATIENCE, health.wait_for(Health::is_unavailable))
+    timeout(TIMEOUT, health.wait_for(Health::is_unavailable))
         .await
         .with_context(|| format!("{name} still counts as reachable"))??;
     Ok(since.elapsed())

@@ -6,12 +6,13 @@
 //! turns. Changes of clusters are measured on real clusters.
 //!
 //! `-- --pods 2000 --rounds 2` is quick. The exit code says only whether the figures could be measured, not whether
-//! the aims are met. The table is on stdout, progress on stderr.
+//! the goals are met. The table is on stdout, progress on stderr.
 
-mod aims;
 mod args;
 mod compare;
 mod contestant;
+mod fixture;
+mod goals;
 mod joins;
 mod losses;
 mod noticed;
@@ -21,18 +22,17 @@ mod progress;
 mod recording;
 mod replay;
 mod rounds;
-mod scene;
 mod sections;
 #[path = "../imports/table.rs"]
 mod table;
 mod tally;
+#[path = "../node/units.rs"]
+#[allow(dead_code)]
+mod units;
 #[path = "../imports/usage.rs"]
 #[allow(dead_code)]
 mod usage;
 mod watchers;
-#[path = "../node/words.rs"]
-#[allow(dead_code)]
-mod words;
 
 use std::process::ExitCode;
 
@@ -45,7 +45,7 @@ use crate::rounds::Rounds;
 
 fn main() -> ExitCode {
     mcsa_tests::init();
-    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    let Some(args) = Args::parse_if_bench() else { return ExitCode::SUCCESS };
     let ended = match &args.as_contestant {
         Some(contest) => contestant::run(contest),
         None => measure(&args),
@@ -79,6 +79,6 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         "A controller of {pods} pods ({size:.1} KiB each) that each change {laps} times; \
          a few clusters are 2, many are {many}"
     );
-    table::print(&title, "ours", &sections::of(&rounds, &noticed), &aims::of(&rounds, &noticed));
+    table::print(&title, "ours", &sections::of(&rounds, &noticed), &goals::of(&rounds, &noticed));
     Ok(())
 }

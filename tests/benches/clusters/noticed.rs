@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::fixture::Fixture;
 use crate::joins::{self, Joins};
 use crate::losses::{self, Losses};
-use crate::scene::Scene;
 use crate::table::Row;
+use crate::units::median;
 use crate::watchers::Watcher;
-use crate::words::median;
 
 /// Interval of reading a kubeconfig. A context that is missing twice in a row leaves.
 const LOOK: Duration = Duration::from_secs(10);
@@ -36,14 +36,14 @@ pub struct Noticed {
 }
 
 pub async fn measure() -> anyhow::Result<Vec<Noticed>> {
-    let scene = Scene::start().await?;
-    let mut ours = Watcher::ours(&scene.clusters);
+    let fixture = Fixture::start().await?;
+    let mut ours = Watcher::ours(&fixture.clusters);
     let (mut joins, mut losses) = (Joins::default(), Losses::default());
-    joins::context(&scene, &mut ours, &mut joins).await?;
-    joins::imports(&scene, &mut ours, &mut joins).await?;
-    losses::killed(&scene, &mut ours, &mut losses).await?;
-    losses::hung(&scene, &mut ours, &mut losses).await?;
-    joins::context_gone(&scene, &mut ours, &mut joins).await?;
+    joins::context(&fixture, &mut ours, &mut joins).await?;
+    joins::imports(&fixture, &mut ours, &mut joins).await?;
+    losses::killed(&fixture, &mut ours, &mut losses).await?;
+    losses::hung(&fixture, &mut ours, &mut losses).await?;
+    joins::context_gone(&fixture, &mut ours, &mut joins).await?;
     Ok(all(&joins, &losses))
 }
 
@@ -78,8 +78,8 @@ impl Noticed {
 
     pub fn row(&self) -> Row {
         let limit = format!("{} at most", shown(self.limit));
-        let beside = if self.peer.is_empty() { limit } else { format!("{limit}; {}", self.peer) };
-        Row::new(self.what, shown(self.took), beside)
+        let reference = if self.peer.is_empty() { limit } else { format!("{limit}; {}", self.peer) };
+        Row::new(self.what, shown(self.took), reference)
     }
 }
 

@@ -22,7 +22,7 @@ const EVENT: &str = r#"{"type":"MODIFIED","object":"#;
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// Number of concurrent requests.
-const AT_A_TIME: usize = 32;
+const CONCURRENCY: usize = 32;
 
 /// Pods as the API server serialized them, each split at its resource version.
 pub struct Recording {
@@ -51,7 +51,7 @@ impl Recording {
             let pod = serde_json::from_value(pods::pod(number))?;
             api.create(&creating, &pod).await.map(drop).map_err(anyhow::Error::from)
         };
-        stream::iter(0..pods).map(create).buffer_unordered(AT_A_TIME).try_collect::<Vec<_>>().await?;
+        stream::iter(0..pods).map(create).buffer_unordered(CONCURRENCY).try_collect::<Vec<_>>().await?;
 
         let version =
             api.list_metadata(&Default::default()).await?.metadata.resource_version.unwrap_or_default();
@@ -61,7 +61,7 @@ impl Recording {
             let reported = api.patch_status(&pods::name(number), &reporting, &status).await;
             reported.map(drop).map_err(anyhow::Error::from)
         };
-        let reports = stream::iter(0..pods).map(report).buffer_unordered(AT_A_TIME).try_collect::<Vec<_>>();
+        let reports = stream::iter(0..pods).map(report).buffer_unordered(CONCURRENCY).try_collect::<Vec<_>>();
         let (_, mut pods) = try_join!(reports, watch(&client, &version, pods as usize))?;
         pods.sort_unstable_by(|one, other| one.before.cmp(&other.before));
         let recording = Self { pods, authority: cluster.ca_pem().to_owned() };

@@ -24,15 +24,15 @@ pub fn of(rounds: &Rounds, noticed: &[Noticed]) -> Vec<Section> {
 
 fn events(rounds: &Rounds) -> Section {
     let rate = |whose| format!("{:.0}/s", median_of(rounds, whose, events_per_second));
-    let beside = |whose| format!("{} kube's", rate(whose));
+    let reference = |whose| format!("{} kube's", rate(whose));
     let reader = median_of(rounds, |rounds| &rounds.reader, events_per_second);
     let ratio = |whose| format!("{:.2}", median_of(rounds, whose, reconciliations_per_event));
     let mut rows = compared(rounds, time_per_event, |micros| format!("{micros:.1} µs"));
     rows.extend([
         Row::new("noise: kube's slowest round divided by its fastest", noise(rounds, time_per_event), "1.00"),
-        Row::new("events per second, one cluster", rate(ONE), beside(KUBE)),
-        Row::new("  a few clusters together", rate(FEW), beside(KUBE)),
-        Row::new("  many clusters together", rate(MANY), beside(KUBE)),
+        Row::new("events per second, one cluster", rate(ONE), reference(KUBE)),
+        Row::new("  a few clusters together", rate(FEW), reference(KUBE)),
+        Row::new("  many clusters together", rate(MANY), reference(KUBE)),
         Row::new("  a reader that does nothing with them", "", format!("{reader:.0}/s")),
         Row::new("reconciliations per event", ratio(ONE), format!("{} kube's", ratio(KUBE))),
     ]);
@@ -52,8 +52,8 @@ fn listing(rounds: &Rounds) -> Section {
 fn memory(rounds: &Rounds) -> Section {
     let kib = |bytes: f64| format!("{:.2} KiB", bytes / 1024.0);
     let both = |what, of: Of| {
-        let beside = format!("{} kube's", kib(median_of(rounds, KUBE, of)));
-        Row::new(what, kib(median_of(rounds, ONE, of)), beside)
+        let reference = format!("{} kube's", kib(median_of(rounds, KUBE, of)));
+        Row::new(what, kib(median_of(rounds, ONE, of)), reference)
     };
     let more = median_of(rounds, MANY, memory_per_pod) - median_of(rounds, ONE, memory_per_pod);
     let each = more * f64::from(rounds.pods) / f64::from(rounds.many_clusters - 1) / 1024.0;
@@ -68,12 +68,12 @@ fn memory(rounds: &Rounds) -> Section {
 }
 
 fn compared(rounds: &Rounds, of: Of, shown: impl Fn(f64) -> String) -> Vec<Row> {
-    let beside = format!("{} kube's", shown(median_of(rounds, KUBE, of)));
+    let reference = format!("{} kube's", shown(median_of(rounds, KUBE, of)));
     let ratio = |what, one: Whose, other: Whose| {
         Row::new(what, format!("{:.2}", times(rounds, (one, other), of)), "1.00")
     };
     vec![
-        Row::new("one cluster", shown(median_of(rounds, ONE, of)), beside),
+        Row::new("one cluster", shown(median_of(rounds, ONE, of)), reference),
         ratio("  times kube's", ONE, KUBE),
         ratio("a few clusters, times that of one", FEW, ONE),
         ratio("many clusters, times that of one", MANY, ONE),

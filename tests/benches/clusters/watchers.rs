@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 /// Deadline for an observation.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,9 +88,9 @@ impl Watcher {
                 }
             }
         };
-        timeout(PATIENCE, seen)
+        timeout(TIMEOUT, seen)
             .await
-            .with_context(|| format!("{observation:?} was not observed within {PATIENCE:?}"))?
+            .with_context(|| format!("{observation:?} was not observed within {TIMEOUT:?}"))?
     }
 
     /// The time of an observation after `since`, if it was made by now.

@@ -15,9 +15,9 @@ use mcsa_importer::Metrics;
 use mcsa_importer::Target;
 use prometheus_client::registry::Registry;
 
+use crate::fixture::{Access, Fixture};
 use crate::one_import::{Loop, Source};
 use crate::plan::Group;
-use crate::scene::{Access, Scene};
 use crate::spent::{Spent, settle};
 
 /// Number of imports per lane and turn. At the end of a turn, some lanes are empty before others.
@@ -66,35 +66,35 @@ impl Loops {
 
     /// Runs each kind of loop over at least `count` more imports. The loops take turns, so that noise affects all of
     /// them.
-    pub async fn run(&mut self, scene: &Scene, access: &Access, count: usize) -> anyhow::Result<()> {
-        let turn = LANE_LENGTH * LANE_LIMIT * scene.plan.sources;
+    pub async fn run(&mut self, fixture: &Fixture, access: &Access, count: usize) -> anyhow::Result<()> {
+        let turn = LANE_LENGTH * LANE_LIMIT * fixture.plan.sources;
         let turns = count.div_ceil(turn) * Loop::ALL.len();
-        let imports = scene.plan.imports(Group::Bare, 0..ALONE + turns * turn);
-        let mut imports = scene.declare(imports).await?;
+        let imports = fixture.plan.imports(Group::Bare, 0..ALONE + turns * turn);
+        let mut imports = fixture.declare(imports).await?;
         // As planned: of each source in turn.
         imports.sort_by_cached_key(ResourceExt::name_any);
         let sources = access.links.iter().map(Source::of).collect::<anyhow::Result<Vec<_>>>()?;
-        settle(scene).await?;
+        settle(fixture).await?;
 
         let lanes = Lanes { sources: &sources, access };
         let (alone, rest) = imports.split_at(ALONE);
         for import in alone {
-            let begun = Instant::now();
+            let started = Instant::now();
             lanes.work(Loop::MergePatch, std::slice::from_ref(import)).await?;
-            self.alone.push(begun.elapsed());
+            self.alone.push(started.elapsed());
         }
         self.alone.sort_unstable();
         for (turn, kind) in rest.chunks(turn).zip(Loop::ALL.into_iter().cycle()) {
-            let before = Spent::so_far(scene, std::process::id())?;
-            let begun = Instant::now();
+            let before = Spent::so_far(fixture, std::process::id())?;
+            let started = Instant::now();
             lanes.work(kind, turn).await?;
             let done = self.done.entry(kind).or_default();
             done.imports += turn.len();
-            done.took += begun.elapsed();
-            done.spent += Spent::so_far(scene, std::process::id())?.since(before);
+            done.took += started.elapsed();
+            done.spent += Spent::so_far(fixture, std::process::id())?.since(before);
         }
-        scene.delete(Group::Bare).await?;
-        settle(scene).await
+        fixture.delete(Group::Bare).await?;
+        settle(fixture).await
     }
 }
 

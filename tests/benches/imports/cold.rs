@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::calls::{Calls, Counts};
+use crate::fixture::{Access, Fixture};
 use crate::importer::Importer;
 use crate::observer::Observer;
 use crate::plan::Group;
-use crate::scene::{Access, Scene};
 use crate::spent::{Spent, settle};
 use crate::usage::Memory;
 
@@ -36,20 +36,24 @@ impl Cold {
 }
 
 /// Measures it. All imports must be declared, and no importer may run.
-pub async fn run(scene: &Scene, access: &Access, observer: &Observer) -> anyhow::Result<(Importer, Cold)> {
-    let (target, sources) = (Calls::of(&scene.target).await?, Calls::of_all(&scene.sources).await?);
-    let before = Spent::without_worker(scene)?;
-    let importer = Importer::start(&scene.target, &access.importer, "cold").await?;
-    let imports = scene.plan.imports;
+pub async fn run(
+    fixture: &Fixture,
+    access: &Access,
+    observer: &Observer,
+) -> anyhow::Result<(Importer, Cold)> {
+    let (target, sources) = (Calls::of(&fixture.target).await?, Calls::of_all(&fixture.sources).await?);
+    let before = Spent::without_worker(fixture)?;
+    let importer = Importer::start(&fixture.target, &access.importer, "cold").await?;
+    let imports = fixture.plan.imports;
     let ready = observer.all(Group::Served.prefix(), imports, "ready", |seen| seen.ready).await;
     let ready = importer.explain(ready)?;
-    let spent = Spent::so_far(scene, importer.id())?.since(before);
+    let spent = Spent::so_far(fixture, importer.id())?.since(before);
     tokio::time::sleep(AFTERMATH).await;
     let cold = Cold {
         imports,
         took: ready.last().map(|last| last.duration_since(importer.leading)).unwrap_or_default(),
-        target: Calls::of(&scene.target).await?.since(&target),
-        sources: Calls::of_all(&scene.sources).await?.since(&sources),
+        target: Calls::of(&fixture.target).await?.since(&target),
+        sources: Calls::of_all(&fixture.sources).await?.since(&sources),
         spent,
         peak_kib: Memory::of(importer.id())?.peak_kib,
     };
@@ -57,8 +61,8 @@ pub async fn run(scene: &Scene, access: &Access, observer: &Observer) -> anyhow:
 }
 
 /// The importer's memory once it is idle.
-pub async fn idle(scene: &Scene, importer: &Importer) -> anyhow::Result<Memory> {
-    settle(scene).await?;
+pub async fn idle(fixture: &Fixture, importer: &Importer) -> anyhow::Result<Memory> {
+    settle(fixture).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     Memory::of(importer.id())
 }

@@ -55,7 +55,7 @@ impl Figures {
         Section {
             title: "From cold: all imports exist, none has a Secret, the importer starts",
             rows: vec![
-                Row::new("share of the bare loop's rate", ratio(self.share(limit)), "1.00; aim 0.85"),
+                Row::new("share of the bare loop's rate", ratio(self.share(limit)), "1.00; goal 0.85"),
                 Row::new("  by processor time", ratio(self.processor_share(limit)), "1.00"),
                 Row::new("share of the lean loop's rate", ratio(self.share(Loop::Lean)), "1.00"),
                 Row::new("  by processor time", ratio(self.processor_share(Loop::Lean)), "1.00"),
@@ -87,14 +87,14 @@ impl Figures {
                 let Done { spent, imports, .. } = self.bare.of(kind);
                 per_import(part(spent), imports)
             };
-            let beside = format!(
+            let reference = format!(
                 "{:.2} bare loop, {:.2} lean loop, {:.2} with PUT, {:.2} without status",
                 bare(Loop::MergePatch),
                 bare(Loop::Lean),
                 bare(Loop::Put),
                 bare(Loop::NoStatus)
             );
-            Row::new(what, format!("{:.2}", per_import(part(ours), imports)), beside)
+            Row::new(what, format!("{:.2}", per_import(part(ours), imports)), reference)
         };
         Section {
             title: "Processor time of the same, in ms per import",
@@ -114,7 +114,7 @@ impl Figures {
         Section {
             title: "Calls of the same, per import",
             rows: vec![
-                Row::new("source: tokens minted", each(sources.tokens), "1; aim 1"),
+                Row::new("source: tokens minted", each(sources.tokens), "1; goal 1"),
                 Row::new("target: Secrets created", each(target.secrets_created), "1"),
                 Row::new("target: Secrets changed", each(target.secrets_changed), "0"),
                 Row::new("target: statuses written", each(target.statuses), "1"),
@@ -133,8 +133,8 @@ impl Figures {
         Section {
             title: "The importer's memory, in MiB",
             rows: vec![
-                Row::new("peak, from cold", show(self.cold.peak_kib), "aim 64"),
-                Row::new("idle afterwards", show(self.idle.rss_kib), "aim 32"),
+                Row::new("peak, from cold", show(self.cold.peak_kib), "goal 64"),
+                Row::new("idle afterwards", show(self.idle.rss_kib), "goal 32"),
             ],
         }
     }
@@ -151,7 +151,7 @@ impl Figures {
                 ),
                 Row::new("idle: p99", millis(idle.percentile(99)), ""),
                 Row::new("during a refresh round: median", millis(busy.percentile(50)), ""),
-                Row::new("during a refresh round: p99", millis(busy.percentile(99)), "aim 300 ms"),
+                Row::new("during a refresh round: p99", millis(busy.percentile(99)), "goal 300 ms"),
             ],
         }
     }
@@ -162,7 +162,7 @@ impl Figures {
             title: "Killed and restarted, with all imports and none due",
             rows: vec![
                 Row::new("ready after", millis(*took), ""),
-                Row::new("tokens minted", format!("{}", sources.tokens), "aim 0"),
+                Row::new("tokens minted", format!("{}", sources.tokens), "goal 0"),
                 Row::new(
                     "other writes",
                     format!("{}", target.writes() + sources.writes() - sources.tokens),

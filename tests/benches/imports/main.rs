@@ -1,15 +1,16 @@
 //! `cargo bench --bench imports -- --imports 10000 --sources 10`: the cost of the importer on real API servers, each
 //! figure beside a limit or a comparable figure of the same run.
 //!
-//! The exit code says only whether the figures could be measured, not whether the aims are met.
+//! The exit code says only whether the figures could be measured, not whether the goals are met.
 
-mod aims;
 mod args;
 mod bare;
 mod calls;
 mod client;
 mod cold;
 mod figures;
+mod fixture;
+mod goals;
 mod importer;
 mod observer;
 mod one_import;
@@ -18,7 +19,6 @@ mod plan;
 mod progress;
 mod restart;
 mod round;
-mod scene;
 mod spent;
 mod table;
 mod trickle;
@@ -35,7 +35,7 @@ use crate::args::Args;
 #[tokio::main]
 async fn main() -> ExitCode {
     mcsa_tests::init();
-    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    let Some(args) = Args::parse_if_bench() else { return ExitCode::SUCCESS };
     exit::report("imports", unless_interrupted(run(args)).await)
 }
 

@@ -18,7 +18,7 @@ use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 use tokio::task::JoinHandle;
 
 /// Deadline without any progress.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Interval of reading the records, which have their own times.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -98,9 +98,9 @@ impl Observer {
             if times.len() > most {
                 (most, since) = (times.len(), Instant::now());
             }
-            if since.elapsed() > PATIENCE {
+            if since.elapsed() > TIMEOUT {
                 let waiting = self.some_not(prefix, &done);
-                bail!("{most} of {count} imports are {what}, and no other for {PATIENCE:?}; as {waiting:#?}");
+                bail!("{most} of {count} imports are {what}, and no other for {TIMEOUT:?}; as {waiting:#?}");
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -116,9 +116,9 @@ impl Observer {
 
     /// Waits until none of the imports is left.
     pub async fn none(&self, prefix: &str) -> anyhow::Result<()> {
-        let begun = Instant::now();
+        let started = Instant::now();
         while !self.find(prefix, |_| Some(())).is_empty() {
-            ensure!(begun.elapsed() < PATIENCE, "some deleted imports still exist");
+            ensure!(started.elapsed() < TIMEOUT, "some deleted imports still exist");
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())

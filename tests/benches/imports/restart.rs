@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::calls::{Calls, Counts};
+use crate::fixture::{Access, Fixture};
 use crate::importer::Importer;
-use crate::scene::{Access, Scene};
 
 /// How long after it is ready the importer may still call.
 const AFTERMATH: Duration = Duration::from_secs(5);
@@ -18,14 +18,14 @@ pub struct Restart {
     pub sources: Counts,
 }
 
-pub async fn run(scene: &Scene, access: &Access) -> anyhow::Result<(Importer, Restart)> {
-    let (target, sources) = (Calls::of(&scene.target).await?, Calls::of_all(&scene.sources).await?);
-    let importer = Importer::start(&scene.target, &access.importer, "again").await?;
+pub async fn run(fixture: &Fixture, access: &Access) -> anyhow::Result<(Importer, Restart)> {
+    let (target, sources) = (Calls::of(&fixture.target).await?, Calls::of_all(&fixture.sources).await?);
+    let importer = Importer::start(&fixture.target, &access.importer, "again").await?;
     tokio::time::sleep(AFTERMATH).await;
     let restart = Restart {
         took: importer.ready.duration_since(importer.started),
-        target: Calls::of(&scene.target).await?.since(&target),
-        sources: Calls::of_all(&scene.sources).await?.since(&sources),
+        target: Calls::of(&fixture.target).await?.since(&target),
+        sources: Calls::of_all(&fixture.sources).await?.since(&sources),
     };
     let restart = importer.explain(Ok(restart))?;
     Ok((importer, restart))

@@ -6,9 +6,9 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use crate::calls::{Calls, Counts};
+use crate::fixture::{Access, Fixture};
 use crate::observer::{Observer, Seen};
 use crate::plan::Group;
-use crate::scene::{Access, Scene};
 use crate::spent::Spent;
 use crate::trickle::{self, Trickle};
 use crate::turned::Turned;
@@ -77,27 +77,32 @@ impl Round {
 }
 
 /// Measures a round, and a trickle of `count` imports during it. No other importer may run.
-pub async fn run(scene: &Scene, access: &Access, observer: &Observer, count: usize) -> anyhow::Result<Round> {
-    let mut importer = Turned::start(&scene.target, &access.importer).await?;
+pub async fn run(
+    fixture: &Fixture,
+    access: &Access,
+    observer: &Observer,
+    count: usize,
+) -> anyhow::Result<Round> {
+    let mut importer = Turned::start(&fixture.target, &access.importer).await?;
     let served = Group::Served.prefix();
     let earliest = observer.find(served, Seen::refresh_time).into_iter().min();
     let earliest = earliest.context("no import has a refresh time")?;
-    let (target, sources) = (Calls::of(&scene.target).await?, Calls::of_all(&scene.sources).await?);
-    let before = Spent::so_far(scene, importer.id()?)?;
-    let begun = Instant::now();
+    let (target, sources) = (Calls::of(&fixture.target).await?, Calls::of_all(&fixture.sources).await?);
+    let before = Spent::so_far(fixture, importer.id()?)?;
+    let started = Instant::now();
     importer.turn(earliest.duration_since(Timestamp::now())).await?;
 
-    let refreshed = |seen: &Seen| seen.refreshed.filter(|time| *time > begun);
-    let (some, all) = (scene.plan.imports / 4, scene.plan.imports);
+    let refreshed = |seen: &Seen| seen.refreshed.filter(|time| *time > started);
+    let (some, all) = (fixture.plan.imports / 4, fixture.plan.imports);
     importer.explain(observer.all(served, some, "refreshed", refreshed).await)?;
-    let trickle = importer.explain(trickle::run(scene, observer, count).await)?;
+    let trickle = importer.explain(trickle::run(fixture, observer, count).await)?;
     let refreshes = importer.explain(observer.all(served, all, "refreshed", refreshed).await)?;
-    let spent = Spent::so_far(scene, importer.id()?)?.since(before);
-    let first = refreshes.first().copied().unwrap_or(begun);
+    let spent = Spent::so_far(fixture, importer.id()?)?.since(before);
+    let first = refreshes.first().copied().unwrap_or(started);
     Ok(Round {
         refreshes: refreshes.iter().map(|time| time.duration_since(first)).collect(),
-        target: Calls::of(&scene.target).await?.since(&target),
-        sources: Calls::of_all(&scene.sources).await?.since(&sources),
+        target: Calls::of(&fixture.target).await?.since(&target),
+        sources: Calls::of_all(&fixture.sources).await?.since(&sources),
         spent,
         trickle,
     })

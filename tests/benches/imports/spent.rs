@@ -3,11 +3,11 @@
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::usage::{cpu, machine_cpu};
 
 /// Deadline of [`settle`].
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The processor time during a time span.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,20 +24,20 @@ pub struct Spent {
 
 impl Spent {
     /// The processor time so far.
-    pub fn so_far(scene: &Scene, worker: u32) -> anyhow::Result<Self> {
+    pub fn so_far(fixture: &Fixture, worker: u32) -> anyhow::Result<Self> {
         let sum = |ids: &[u32]| ids.iter().map(|&id| cpu(id)).sum::<anyhow::Result<Duration>>();
-        let sources: Vec<_> = scene.sources.iter().flat_map(|source| source.pids()).collect();
+        let sources: Vec<_> = fixture.sources.iter().flat_map(|source| source.pids()).collect();
         Ok(Self {
             worker: cpu(worker)?,
-            target: sum(&scene.target.pids())?,
+            target: sum(&fixture.target.pids())?,
             sources: sum(&sources)?,
             machine: machine_cpu()?,
         })
     }
 
     /// The processor time so far, without a worker.
-    pub fn without_worker(scene: &Scene) -> anyhow::Result<Self> {
-        Ok(Self { worker: Duration::ZERO, ..Self::so_far(scene, std::process::id())? })
+    pub fn without_worker(fixture: &Fixture) -> anyhow::Result<Self> {
+        Ok(Self { worker: Duration::ZERO, ..Self::so_far(fixture, std::process::id())? })
     }
 
     /// The processor time since `before`.
@@ -71,14 +71,14 @@ impl AddAssign for Spent {
 }
 
 /// Waits until the clusters are as idle as they become, or the deadline passes.
-pub async fn settle(scene: &Scene) -> anyhow::Result<()> {
-    let begun = Instant::now();
+pub async fn settle(fixture: &Fixture) -> anyhow::Result<()> {
+    let started = Instant::now();
     // An idle cluster uses a few hundredths of a processor.
-    let idle = Duration::from_millis(150 + 50 * scene.sources.len() as u64);
-    while begun.elapsed() < PATIENCE {
-        let before = Spent::so_far(scene, std::process::id())?;
+    let idle = Duration::from_millis(150 + 50 * fixture.sources.len() as u64);
+    while started.elapsed() < TIMEOUT {
+        let before = Spent::so_far(fixture, std::process::id())?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if Spent::so_far(scene, std::process::id())?.since(before).ours() < idle {
+        if Spent::so_far(fixture, std::process::id())?.since(before).ours() < idle {
             break;
         }
     }

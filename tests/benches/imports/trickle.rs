@@ -7,9 +7,9 @@ use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::ServiceAccountImport;
 
+use crate::fixture::Fixture;
 use crate::observer::{Observer, key};
 use crate::plan::Group;
-use crate::scene::Scene;
 
 /// Interval of declarations.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -30,11 +30,11 @@ impl Trickle {
 }
 
 /// Declares `count` imports, and deletes them once all are ready.
-pub async fn run(scene: &Scene, observer: &Observer, count: usize) -> anyhow::Result<Trickle> {
-    let client = scene.target.client();
+pub async fn run(fixture: &Fixture, observer: &Observer, count: usize) -> anyhow::Result<Trickle> {
+    let client = fixture.target.client();
     let mut declared = Vec::new();
     let mut ticks = tokio::time::interval(INTERVAL);
-    for import in scene.plan.imports(Group::Trickle, 0..count) {
+    for import in fixture.plan.imports(Group::Trickle, 0..count) {
         let key = key(&import);
         let api = Api::<ServiceAccountImport>::namespaced(client.clone(), &key.0);
         if declared.is_empty() {
@@ -43,18 +43,18 @@ pub async fn run(scene: &Scene, observer: &Observer, count: usize) -> anyhow::Re
             api.create(&rehearsal, &import).await?;
         }
         ticks.tick().await;
-        let begun = Instant::now();
+        let started = Instant::now();
         api.create(&PostParams::default(), &import).await?;
-        declared.push((key, begun));
+        declared.push((key, started));
     }
     observer.all(Group::Trickle.prefix(), count, "ready", |seen| seen.ready).await?;
-    let took = declared.iter().map(|(key, begun)| {
+    let took = declared.iter().map(|(key, started)| {
         let ready = observer.ready(key).context("an import was deleted")?;
-        Ok(ready.duration_since(*begun))
+        Ok(ready.duration_since(*started))
     });
     let mut took = took.collect::<anyhow::Result<Vec<_>>>()?;
     took.sort_unstable();
-    scene.delete(Group::Trickle).await?;
+    fixture.delete(Group::Trickle).await?;
     observer.none(Group::Trickle.prefix()).await?;
     Ok(Trickle(took))
 }

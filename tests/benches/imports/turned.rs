@@ -40,10 +40,10 @@ impl Turned {
         let mut child = command.process_group(0).spawn().context("starting the importer process")?;
         let stdin = child.stdin.take().context("the importer process has no stdin")?;
         let mut turned = Self { child, stdin, log };
-        let begun = Instant::now();
+        let started = Instant::now();
         while !has_logged(&turned.log(), "leading") {
             let ended = turned.child.try_wait()?;
-            if ended.is_some() || begun.elapsed() > READY_WITHIN {
+            if ended.is_some() || started.elapsed() > READY_WITHIN {
                 let log = turned.log();
                 bail!("the importer process is not ready ({ended:?}); its log:\n{log}");
             }

@@ -1,7 +1,7 @@
 //! `cargo bench --bench node`: the whole path on a real node, from images, each figure beside a limit or a comparable
 //! figure of the same run. Needs Linux and root.
 //!
-//! The exit code says only whether the figures could be measured, not whether the aims are met.
+//! The exit code says only whether the figures could be measured, not whether the goals are met.
 
 mod args;
 mod journey;
@@ -11,7 +11,7 @@ mod sections;
 mod starts;
 #[path = "../imports/table.rs"]
 mod table;
-mod words;
+mod units;
 
 use std::process::ExitCode;
 
@@ -25,7 +25,7 @@ use crate::memory::Memory;
 #[tokio::main]
 async fn main() -> ExitCode {
     mcsa_tests::init();
-    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    let Some(args) = Args::parse_if_bench() else { return ExitCode::SUCCESS };
     exit::report("node", unless_interrupted(run(&args)).await)
 }
 
@@ -48,6 +48,6 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     ];
     let title =
         format!("One node, two pods each of importer and webhook, {} imports in the end", args.imports);
-    table::print(&title, "here", &sections, &sections::aims(images));
+    table::print(&title, "here", &sections, &sections::goals(images));
     Ok(())
 }

@@ -7,8 +7,8 @@ use mcsa_release::Images;
 use crate::journey::Journey;
 use crate::memory::Memory;
 use crate::starts::Starts;
-use crate::table::{Aim, Row, Section};
-use crate::words::{median, mib, seconds};
+use crate::table::{Goal, Row, Section};
+use crate::units::{median, mib, seconds};
 
 /// The largest allowed image, in bytes.
 const LIMIT: u64 = 25 << 20;
@@ -49,12 +49,12 @@ pub fn starts(starts: &Starts) -> Section {
 pub fn refreshes(refreshes: &[Duration]) -> Section {
     let longest = refreshes.iter().max().copied().unwrap_or_default();
     let shortest = refreshes.iter().min().copied().unwrap_or_default();
-    let beside = "60.0 s syncFrequency, 300.0 s left of the old token";
+    let reference = "60.0 s syncFrequency, 300.0 s left of the old token";
     Section {
         title: "From a new token in the Secret to the same token in two pods",
         rows: vec![
-            Row::new("shortest", seconds(shortest), beside),
-            Row::new("longest", seconds(longest), beside),
+            Row::new("shortest", seconds(shortest), reference),
+            Row::new("longest", seconds(longest), reference),
         ],
     }
 }
@@ -73,7 +73,7 @@ pub fn memory(rest: &Memory, full: &Memory) -> Section {
     }
 }
 
-pub fn aims(images: &Images) -> [Aim; 1] {
+pub fn goals(images: &Images) -> [Goal; 1] {
     let largest = images.all().into_iter().map(|image| image.size).max().unwrap_or_default();
-    [Aim { what: "each image below 25 MiB".to_owned(), figure: mib(largest), is_met: largest < LIMIT }]
+    [Goal { what: "each image below 25 MiB".to_owned(), figure: mib(largest), is_met: largest < LIMIT }]
 }

@@ -15,9 +15,9 @@ use mcsa_tests::try_eventually;
 use serde_json::json;
 
 use crate::both::Both;
+use crate::fixture::{Fixture, import_name, namespace_of};
 use crate::load::at_rate;
 use crate::pods::{KINDS, pod};
-use crate::scene::{Scene, import_name, namespace_of};
 use crate::server::Server;
 use crate::tally::{Sample, Tally};
 use crate::tls::Authority;
@@ -75,15 +75,15 @@ impl Histogram {
 
 /// Measures with dry runs: the API server does everything except storing the pods.
 pub async fn run(
-    scene: &Scene,
+    fixture: &Fixture,
     limit: &Server,
     authority: &Authority,
     window: Duration,
 ) -> anyhow::Result<FromApiServer> {
-    scene.namespace(LIMITED, &json!({ "bench": "limit" })).await?;
-    scene.namespace(PLAIN, &json!({})).await?;
-    register(scene, limit, authority).await?;
-    let client = scene.cluster.client();
+    fixture.namespace(LIMITED, &json!({ "bench": "limit" })).await?;
+    fixture.namespace(PLAIN, &json!({})).await?;
+    register(fixture, limit, authority).await?;
+    let client = fixture.cluster.client();
     for (namespace, entry) in
         [(namespace_of(0).as_str(), Some(ENTRY)), (LIMITED, Some(LIMIT_ENTRY)), (PLAIN, None)]
     {
@@ -142,7 +142,7 @@ async fn create(client: &Client, namespace: &str, kind: usize) -> Result<(), Str
 }
 
 /// Registers the limit like the webhook, for a namespace of its own.
-async fn register(scene: &Scene, limit: &Server, authority: &Authority) -> anyhow::Result<()> {
+async fn register(fixture: &Fixture, limit: &Server, authority: &Authority) -> anyhow::Result<()> {
     let configuration = json!({
         "metadata": { "name": "bench-limit" },
         "webhooks": [{
@@ -159,7 +159,7 @@ async fn register(scene: &Scene, limit: &Server, authority: &Authority) -> anyho
             "namespaceSelector": { "matchLabels": { "bench": "limit" } },
         }],
     });
-    let api = Api::<MutatingWebhookConfiguration>::all(scene.cluster.client());
+    let api = Api::<MutatingWebhookConfiguration>::all(fixture.cluster.client());
     api.create(&PostParams::default(), &serde_json::from_value(configuration)?).await?;
     Ok(())
 }

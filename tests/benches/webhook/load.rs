@@ -28,9 +28,9 @@ where
     let (answered, mut samples) = mpsc::unbounded_channel();
     let runtime = Handle::current();
     let pace = move || {
-        let begun = Instant::now();
+        let started = Instant::now();
         for index in 0..count {
-            let due = begun + Duration::from_secs_f64(index as f64 / rate);
+            let due = started + Duration::from_secs_f64(index as f64 / rate);
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let (request, answered) = (request(index), answered.clone());
             runtime.spawn(async move {
@@ -64,9 +64,9 @@ where
         tokio::spawn(async move {
             let mut samples = Vec::new();
             while Instant::now() < end {
-                let (index, begun) = (next.fetch_add(1, Ordering::Relaxed), Instant::now());
+                let (index, started) = (next.fetch_add(1, Ordering::Relaxed), Instant::now());
                 let error = request(index).await.err();
-                samples.push(Sample { index, latency: begun.elapsed(), error });
+                samples.push(Sample { index, latency: started.elapsed(), error });
             }
             samples
         })

@@ -2,16 +2,17 @@
 //! that of a handler that allows every pod, in the same run.
 //!
 //! `-- --imports 1000 --seconds 2` is quick. The exit code says only whether the figures could be measured, not
-//! whether the aims are met. The table is on stdout, progress on stderr.
+//! whether the goals are met. The table is on stdout, progress on stderr.
 
-mod aims;
 mod api_server;
 mod args;
 mod both;
 mod climb;
 mod connection;
 mod figures;
+mod fixture;
 mod footprint;
+mod goals;
 mod limit;
 mod load;
 mod memory;
@@ -23,7 +24,6 @@ mod progress;
 mod restarts;
 mod reviews;
 mod rounds;
-mod scene;
 mod sections;
 mod server;
 mod service;
@@ -42,7 +42,7 @@ use crate::args::Args;
 
 fn main() -> ExitCode {
     mcsa_tests::init();
-    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    let Some(args) = Args::parse_if_bench() else { return ExitCode::SUCCESS };
     let ended = match &args.as_limit {
         Some(folder) => limit::serve(args.listen, folder),
         None => measure(&args),

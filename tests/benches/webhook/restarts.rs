@@ -8,9 +8,9 @@ use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::args::Args;
+use crate::fixture::Fixture;
 use crate::reviews::{Answer, Reviews};
 use crate::rounds::{Load, ask};
-use crate::scene::Scene;
 use crate::server::{Identity, Place, Server, probe};
 use crate::service::Service;
 use crate::tally::Tally;
@@ -27,10 +27,10 @@ pub struct Restarts {
     pub count: usize,
 }
 
-pub async fn run(args: &Args, scene: &Scene, reviews: &Arc<Reviews>) -> anyhow::Result<Restarts> {
+pub async fn run(args: &Args, fixture: &Fixture, reviews: &Arc<Reviews>) -> anyhow::Result<Restarts> {
     let places = [Place::free()?, Place::free()?];
     // Clients use one URL for both, as behind a Service.
-    let start = async |place| Server::webhook(scene, "restarts", place, places[0], Identity::Own).await;
+    let start = async |place| Server::webhook(fixture, "restarts", place, places[0], Identity::Own).await;
     let mut replicas = [start(places[0]).await?, start(places[1]).await?];
     let trust = replicas[0].trust.clone();
     let service = Service::new(args.connections, places[0].address, trust, Answer::Patch);

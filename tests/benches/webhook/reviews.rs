@@ -5,8 +5,8 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::fixture::{import_name, namespace_of};
 use crate::pods::{KINDS, managed_fields, pod};
-use crate::scene::{import_name, namespace_of};
 
 /// Number of different reviews.
 const COUNT: usize = 400;
@@ -56,7 +56,7 @@ impl Reviews {
 
 /// Every third pod names two imports of its namespace.
 fn names(index: usize, import: usize, imports: usize) -> String {
-    let other = (import + crate::scene::NAMESPACES) % imports;
+    let other = (import + crate::fixture::NAMESPACES) % imports;
     let has_two = index.is_multiple_of(3) && other != import && namespace_of(other) == namespace_of(import);
     if has_two { format!("{},{}", import_name(import), import_name(other)) } else { import_name(import) }
 }

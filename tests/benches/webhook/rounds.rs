@@ -49,9 +49,9 @@ impl Side {
     pub async fn round(&self, load: Load, reviews: &Arc<Reviews>, window: Duration) -> anyhow::Result<Round> {
         self.service.connect().await?;
         let before = cpu(self.server.id())?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let samples = ask(&self.service, load, reviews, window).await?;
-        let took = begun.elapsed();
+        let took = started.elapsed();
         let cpu = cpu(self.server.id())?.saturating_sub(before);
         Ok(Round { tally: samples.into_iter().collect(), took, cpu })
     }

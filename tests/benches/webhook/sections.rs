@@ -27,7 +27,7 @@ pub fn throughput(full: &Both<Rounds>, highest: Both<f64>) -> Section {
     Section {
         title: "Throughput, on a machine that also runs the load generator",
         rows: vec![
-            row("share of the limit's, with a p99 under 10 ms", ratio(highest.ratio()), "1.00; aim 0.80"),
+            row("share of the limit's, with a p99 under 10 ms", ratio(highest.ratio()), "1.00; goal 0.80"),
             row(
                 "reviews per second with that p99",
                 whole(highest.webhook),
@@ -74,13 +74,13 @@ pub fn swapped(swaps: &Swaps, steady: &Rounds) -> Section {
 
 pub fn restarted(restarts: &Restarts, steady: &Rounds) -> Section {
     let tally = &restarts.tally;
-    let beside = |percent: f64| format!("{} without restarts", millis(steady.percentile(percent)));
+    let reference = |percent: f64| format!("{} without restarts", millis(steady.percentile(percent)));
     let mut rows = vec![
         row("restarts", format!("{}", restarts.count), ""),
-        row("errors", format!("{} of {}", tally.errors(), tally.count()), "aim 0"),
-        row("p50", millis(tally.percentile(50.0)), beside(50.0)),
-        row("p99", millis(tally.percentile(99.0)), beside(99.0)),
-        row("p99.9", millis(tally.percentile(99.9)), beside(99.9)),
+        row("errors", format!("{} of {}", tally.errors(), tally.count()), "goal 0"),
+        row("p50", millis(tally.percentile(50.0)), reference(50.0)),
+        row("p99", millis(tally.percentile(99.0)), reference(99.0)),
+        row("p99.9", millis(tally.percentile(99.9)), reference(99.9)),
         row("the slowest", millis(tally.percentile(100.0)), format!("{} without", millis(steady.slowest()))),
     ];
     rows.extend(tally.reasons().into_iter().take(REASONS).map(|reason| row("", "", reason)));
@@ -89,17 +89,17 @@ pub fn restarted(restarts: &Restarts, steady: &Rounds) -> Section {
 
 pub fn memory(footprint: &Footprint) -> Section {
     let Footprint { empty, watched, before, during, overloaded, after } = footprint;
-    let beside = |kib: u64| format!("{} limit, without imports", mib(kib));
+    let reference = |kib: u64| format!("{} limit, without imports", mib(kib));
     let at_rest = |at: &Both<Memory>| at.map(|memory| memory.rss_kib);
     let (first, last) = (at_rest(before), at_rest(after));
     Section {
         title: "Memory, in MiB",
         rows: vec![
             row("without imports", mib(empty.rss_kib), ""),
-            row("with all imports, before the load", mib(first.webhook), beside(first.limit)),
-            row("peak at the fixed rate", mib(during.webhook), beside(during.limit)),
-            row("peak at any rate", mib(overloaded.webhook), beside(overloaded.limit)),
-            row("after the load", mib(last.webhook), beside(last.limit)),
+            row("with all imports, before the load", mib(first.webhook), reference(first.limit)),
+            row("peak at the fixed rate", mib(during.webhook), reference(during.limit)),
+            row("peak at any rate", mib(overloaded.webhook), reference(overloaded.limit)),
+            row("after the load", mib(last.webhook), reference(last.limit)),
             row("peak ever, including the list of all imports", mib(after.webhook.peak_kib), ""),
             row("after observing each import become ready", mib(watched.rss_kib), ""),
         ],
@@ -126,7 +126,7 @@ pub fn created(from: &FromApiServer) -> Section {
         row("calls", whole(counts.webhook), format!("{} limit", whole(counts.limit))),
         row("mean duration of a call", millis(means.webhook), format!("{} limit", millis(means.limit))),
     ];
-    let pair = |what, (figure, beside): (String, String)| row(what, figure, beside);
+    let pair = |what, (figure, reference): (String, String)| row(what, figure, reference);
     rows.push(pair("p50 of the calls, by the histogram's bounds", bound(50.0)));
     rows.push(pair("99 % of the calls within, by the histogram's bounds", bound(99.0)));
     rows.push(pair("a pod's creation, p50", creations(50.0)));
@@ -148,7 +148,7 @@ fn latencies(rounds: &Both<Rounds>) -> Vec<Row> {
     let mut rows = vec![
         at("p50", 50.0),
         at("p99", 99.0),
-        row("p99 in the best round", best.webhook, format!("{} limit; aim 10 ms", best.limit)),
+        row("p99 in the best round", best.webhook, format!("{} limit; goal 10 ms", best.limit)),
         at("p99.9", 99.9),
         row("the slowest of all rounds", millis(slowest.webhook), format!("{} limit", millis(slowest.limit))),
         row("p99, divided by the limit's", ratio(p99.ratio()), "1.00"),
@@ -157,14 +157,14 @@ fn latencies(rounds: &Both<Rounds>) -> Vec<Row> {
             format!("{:.3} s", cpu.webhook),
             format!("{:.3} s limit", cpu.limit),
         ),
-        row("errors", errors(&rounds.webhook), format!("{} limit; aim 0", errors(&rounds.limit))),
+        row("errors", errors(&rounds.webhook), format!("{} limit; goal 0", errors(&rounds.limit))),
     ];
     rows.extend(rounds.webhook.reasons().take(REASONS).map(|reason| row("", "", reason)));
     rows
 }
 
-fn row(what: &'static str, figure: impl Into<String>, beside: impl Into<String>) -> Row {
-    Row::new(what, figure, beside)
+fn row(what: &'static str, figure: impl Into<String>, reference: impl Into<String>) -> Row {
+    Row::new(what, figure, reference)
 }
 
 fn errors(rounds: &Rounds) -> String {

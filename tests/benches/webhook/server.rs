@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::connection::Connection;
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::tls::{Authority, CA, CERTIFICATE, KEY, Trust};
 
 /// Deadline for a server to become ready. A webhook lists all imports first.
@@ -58,7 +58,7 @@ impl Server {
     /// Starts a webhook, which registers the address `called`, and waits until it is ready. Its log is named after
     /// the `phase`.
     pub async fn webhook(
-        scene: &Scene,
+        fixture: &Fixture,
         phase: &str,
         place: Place,
         called: Place,
@@ -66,7 +66,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let url = format!("https://{}{PATH}", called.address);
         let mut command = Command::new(program("mcsa-webhook")?);
-        command.arg("--kubeconfig").arg(&scene.kubeconfig);
+        command.arg("--kubeconfig").arg(&fixture.kubeconfig);
         command.args(["--listen", &place.address.to_string(), "--url", &url]);
         command.args(["--probe-address", &place.probes.to_string(), "--shutdown-delay", SHUTDOWN_DELAY]);
         if let Identity::Files(folder, _) = identity {
@@ -74,10 +74,10 @@ impl Server {
             command.arg("--tls-key-file").arg(folder.join(KEY));
             command.arg("--ca-file").arg(folder.join(CA));
         }
-        let log = scene.cluster.dir().join(format!("webhook-{phase}.log"));
+        let log = fixture.cluster.dir().join(format!("webhook-{phase}.log"));
         let process = Process::spawn(format!("webhook-{phase}"), &command, log)?;
         let trust = match identity {
-            Identity::Own => &unless_ended(&process, registered(scene, &url)).await?,
+            Identity::Own => &unless_ended(&process, registered(fixture, &url)).await?,
             Identity::Files(_, authority) => &authority.pem(),
         };
         let server = Self { process, place, trust: Trust::new(trust)? };
@@ -87,11 +87,11 @@ impl Server {
     }
 
     /// Starts the limit, with a certificate in this folder.
-    pub async fn limit(scene: &Scene, folder: &Path, authority: &Authority) -> anyhow::Result<Self> {
+    pub async fn limit(fixture: &Fixture, folder: &Path, authority: &Authority) -> anyhow::Result<Self> {
         let place = Place::free()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--as-limit").arg(folder).args(["--listen", &place.address.to_string()]);
-        let process = Process::spawn("limit", &command, scene.cluster.dir().join("limit.log"))?;
+        let process = Process::spawn("limit", &command, fixture.cluster.dir().join("limit.log"))?;
         let server = Self { process, place, trust: Trust::new(&authority.pem())? };
         let ready = try_eventually(READY_WITHIN, "the limit to serve", async || {
             Connection::open(place.address, &server.trust).await.map(drop)
@@ -160,8 +160,8 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 /// Waits until an authority is registered for this URL, and returns it.
-async fn registered(scene: &Scene, url: &str) -> anyhow::Result<String> {
-    let configurations = Api::<MutatingWebhookConfiguration>::all(scene.cluster.client());
+async fn registered(fixture: &Fixture, url: &str) -> anyhow::Result<String> {
+    let configurations = Api::<MutatingWebhookConfiguration>::all(fixture.cluster.client());
     try_eventually(READY_WITHIN, "the webhook to be registered", async || {
         let configuration = configurations.get(CONFIGURATION).await?;
         let mut entries = configuration.webhooks.into_iter().flatten();

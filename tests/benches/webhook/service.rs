@@ -18,7 +18,7 @@ use crate::reviews::{Answer, Review};
 use crate::tls::Trust;
 
 /// An API server's timeout for the webhook, from the manifest.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a request that was not processed is sent.
 const ATTEMPTS: usize = 3;
@@ -83,8 +83,8 @@ impl Service {
     /// # Errors
     /// If there is no answer in time, or a wrong one.
     pub async fn ask(&self, review: &Review) -> Result<(), String> {
-        let asked = timeout(PATIENCE, self.try_ask(review)).await;
-        asked.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
+        let asked = timeout(TIMEOUT, self.try_ask(review)).await;
+        asked.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")))
     }
 
     async fn try_ask(&self, review: &Review) -> Result<(), String> {
@@ -129,7 +129,7 @@ fn request(review: &Review) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(review.body.clone()));
     *request.method_mut() = http::Method::POST;
     // The servers use only the path. HTTP/2 requires an authority.
-    let uri = format!("https://webhook{PATH}?timeout={}s", PATIENCE.as_secs());
+    let uri = format!("https://webhook{PATH}?timeout={}s", TIMEOUT.as_secs());
     *request.uri_mut() = uri.parse().unwrap_or_default();
     let json = header::HeaderValue::from_static("application/json");
     request.headers_mut().insert(header::ACCEPT, json.clone());

@@ -9,9 +9,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::Args;
 use crate::both::Both;
+use crate::fixture::Fixture;
 use crate::reviews::{Answer, Reviews};
 use crate::rounds::{Load, Rounds, Side, take_turns};
-use crate::scene::Scene;
 use crate::server::{Identity, Place, Server};
 use crate::tls::Authority;
 
@@ -32,16 +32,16 @@ pub struct Swaps {
 /// Measures a webhook that reads its certificate from files, and the given limit.
 pub async fn run(
     args: &Args,
-    scene: &Scene,
+    fixture: &Fixture,
     limit: Server,
     reviews: &Arc<Reviews>,
     authority: &Authority,
 ) -> anyhow::Result<Swaps> {
-    let folder = tempfile::tempdir_in(scene.cluster.dir())?;
+    let folder = tempfile::tempdir_in(fixture.cluster.dir())?;
     let place = Place::free()?;
     let mounted = authority.issue(folder.path())?;
     let identity = Identity::Files(&mounted, authority);
-    let webhook = Server::webhook(scene, "swaps", place, place, identity).await?;
+    let webhook = Server::webhook(fixture, "swaps", place, place, identity).await?;
     let side = |server, answer| Side::new(args.connections, server, answer, EACH);
     let sides = Both { webhook: side(webhook, Answer::Patch), limit: side(limit, Answer::Nothing) };
 

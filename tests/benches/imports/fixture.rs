@@ -21,9 +21,9 @@ use crate::client;
 use crate::plan::{self, Group, Plan};
 
 /// Number of objects created at the same time.
-const AT_A_TIME: usize = 32;
+const CONCURRENCY: usize = 32;
 
-pub struct Scene {
+pub struct Fixture {
     pub target: Cluster,
     pub sources: Vec<Cluster>,
     pub plan: Plan,
@@ -39,7 +39,7 @@ pub struct Access {
     pub links: Vec<Link>,
 }
 
-impl Scene {
+impl Fixture {
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let names: Vec<_> = (0..plan.sources).map(Plan::source_name).collect();
         let sources = try_join_all(names.iter().map(|name| Cluster::start(name)));
@@ -131,7 +131,7 @@ async fn create_namespaces(
     let api = &Api::<Namespace>::all(client.clone());
     let created = stream::iter(namespaces)
         .map(async |namespace| api.create(&PostParams::default(), &namespace).await.map(drop))
-        .buffer_unordered(AT_A_TIME);
+        .buffer_unordered(CONCURRENCY);
     Ok(created.try_collect().await?)
 }
 
@@ -145,6 +145,6 @@ where
             let api = Api::<K>::namespaced(client.clone(), &object.namespace().unwrap_or_default());
             api.create(&PostParams::default(), &object).await
         })
-        .buffer_unordered(AT_A_TIME);
+        .buffer_unordered(CONCURRENCY);
     Ok(created.try_collect().await?)
 }

@@ -1,4 +1,4 @@
-//! The aims of the figures.
+//! The goals of the figures.
 
 use crate::climb::P99;
 use crate::figures::Figures;
@@ -6,7 +6,7 @@ use crate::footprint::Footprint;
 use crate::restarts::Restarts;
 use crate::rounds::Rounds;
 use crate::swaps::Swaps;
-use crate::table::Aim;
+use crate::table::Goal;
 use crate::units::{mib, millis, ratio};
 
 /// Least share of the limit's throughput.
@@ -15,19 +15,19 @@ const SHARE: f64 = 0.8;
 /// Limit of the memory with all imports, in KiB.
 const MEMORY_KIB: u64 = 20 * 1024;
 
-/// Aims whose figures could not be measured are not met.
-pub fn of(figures: &Figures) -> Vec<Aim> {
+/// Goals whose figures could not be measured are not met.
+pub fn of(figures: &Figures) -> Vec<Goal> {
     let unknown = |_: &_| ("not measured".to_owned(), false);
     let swapped = figures.swaps.as_ref().map_or_else(unknown, swapped);
     let restarted = figures.restarts.as_ref().map_or_else(unknown, restarted);
     let fast = format!("p99 under {} at the fixed rate in the best round, and no errors", millis(P99));
-    let aim = |what: String, (figure, is_met): (String, bool)| Aim { what, figure, is_met };
+    let goal = |what: String, (figure, is_met): (String, bool)| Goal { what, figure, is_met };
     vec![
-        aim(fast, in_time(&figures.steady.webhook)),
-        aim("the same while the certificate is swapped every second".into(), swapped),
-        aim("no errors while one of two replicas is restarted".into(), restarted),
-        aim(format!("at least {SHARE} of the limit's throughput"), throughput(figures)),
-        aim(format!("under {} MiB with all imports", mib(MEMORY_KIB)), memory(&figures.footprint)),
+        goal(fast, in_time(&figures.steady.webhook)),
+        goal("the same while the certificate is swapped every second".into(), swapped),
+        goal("no errors while one of two replicas is restarted".into(), restarted),
+        goal(format!("at least {SHARE} of the limit's throughput"), throughput(figures)),
+        goal(format!("under {} MiB with all imports", mib(MEMORY_KIB)), memory(&figures.footprint)),
     ]
 }
 

@@ -18,7 +18,7 @@ use serde_json::json;
 pub const HANGING: &str = "hanging";
 
 /// A cluster with imports, and one that is a member under several names.
-pub struct Scene {
+pub struct Fixture {
     /// `c1`, which has the imports.
     pub home: Cluster,
     /// `c2`, whose objects are reconciled.
@@ -29,7 +29,7 @@ pub struct Scene {
     kubeconfig: PathBuf,
 }
 
-impl Scene {
+impl Fixture {
     /// Starts the clusters. The members are `hanging`, and those from the kubeconfig and from imports.
     pub async fn start() -> anyhow::Result<Self> {
         let (home, remote) = try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
@@ -46,11 +46,11 @@ impl Scene {
             .all_contexts(Contexts::from_file(&kubeconfig))
             .imports(Imports::in_namespace(&home.client(), "default"))
             .start()?;
-        let scene = Self { home, remote, proxy, clusters, kubeconfig };
+        let fixture = Self { home, remote, proxy, clusters, kubeconfig };
         // The API server takes a moment to serve a new kind.
-        eventually("imports to be served", async || scene.imports().list(&Default::default()).await).await;
-        scene.change("0").await?;
-        Ok(scene)
+        eventually("imports to be served", async || fixture.imports().list(&Default::default()).await).await;
+        fixture.change("0").await?;
+        Ok(fixture)
     }
 
     /// Changes the watched ConfigMap, and returns its resource version.

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 pub const NAMESPACES: usize = 20;
 
 /// Number of imports created at the same time.
-const AT_A_TIME: usize = 32;
+const CONCURRENCY: usize = 32;
 
-pub struct Scene {
+pub struct Fixture {
     pub cluster: Cluster,
     /// The kubeconfig of the webhook's own service account.
     pub kubeconfig: PathBuf,
@@ -32,17 +32,17 @@ pub fn namespace_of(import: usize) -> String {
     format!("bench-{:02}", import % NAMESPACES)
 }
 
-impl Scene {
+impl Fixture {
     /// Starts the cluster, and installs the manifests.
     pub async fn start() -> anyhow::Result<Self> {
         let cluster = Cluster::start("c1").await?;
         kubemcsa_ok(cluster.kubeconfig(), ["install", "--no-wait"])?;
         let kubeconfig = cluster.kubeconfig_of(SYSTEM_NAMESPACE, "webhook").await?;
-        let scene = Self { cluster, kubeconfig };
+        let fixture = Self { cluster, kubeconfig };
         for index in 0..NAMESPACES {
-            scene.namespace(&namespace_of(index), &json!({ NAMESPACE_LABEL: ENABLED })).await?;
+            fixture.namespace(&namespace_of(index), &json!({ NAMESPACE_LABEL: ENABLED })).await?;
         }
-        Ok(scene)
+        Ok(fixture)
     }
 
     /// Creates a namespace with these labels.
@@ -71,7 +71,7 @@ impl Scene {
                 let status = Patch::Merge(json!({ "status": status(&import) }));
                 api.patch_status(&import_name(index), &PatchParams::default(), &status).await.map(drop)
             })
-            .buffer_unordered(AT_A_TIME);
+            .buffer_unordered(CONCURRENCY);
         Ok(declared.try_collect().await?)
     }
 }
