@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-/// Measures the whole path on a real node, each figure beside a limit or a comparable figure of the same run.
+/// Measure the whole path on a real node, and compare each figure with a limit or a comparable figure of the same run.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "node")]
 pub struct Args {
