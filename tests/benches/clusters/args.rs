@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-/// Measures controllers of several clusters beside kube's controller of one, in the same run.
+/// Measure controllers of several clusters, and compare them with kube's controller of one, in the same run.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "clusters")]
 pub struct Args {
@@ -10,7 +10,7 @@ pub struct Args {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(3..=200))]
     pub clusters: u32,
 
-    /// Number of pods, in all clusters together
+    /// Total number of pods in all clusters
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(500..=100_000))]
     pub pods: u32,
 
@@ -26,16 +26,16 @@ pub struct Args {
     #[arg(long, hide = true)]
     pub bench: bool,
 
-    /// Run as the measured controller, with this configuration
+    /// Run as the measured controller, with these options
     #[arg(long, hide = true, value_name = "JSON")]
-    pub as_contestant: Option<String>,
+    pub as_controller: Option<String>,
 }
 
 impl Args {
     /// `None` unless `cargo bench` or the bench itself started this process: `cargo test --all-targets` starts it too,
     /// and must not wait for the bench.
     pub fn parse_if_bench() -> Option<Self> {
-        let wanted = |arg: String| arg == "--bench" || arg == "--as-contestant";
+        let wanted = |arg: String| arg == "--bench" || arg == "--as-controller";
         std::env::args().any(wanted).then(Self::parse)
     }
 }

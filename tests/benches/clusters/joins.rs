@@ -1,4 +1,4 @@
-//! Clusters that join and leave.
+//! Measures how soon clusters join and leave.
 
 use std::time::Duration;
 
@@ -13,33 +13,33 @@ use tokio::time::Instant;
 use crate::fixture::Fixture;
 use crate::watchers::{Observation, Watcher};
 
-/// How often an import is created and deleted; the table shows the median.
-const TIMES: usize = 5;
+/// How many times an import is created and deleted. The table shows the median.
+const ROUNDS: usize = 5;
 
-/// Times until the first reconciliation, or until a member has left.
+/// Durations until the first reconciliation, or until the member is removed.
 #[derive(Default)]
 pub struct Joins {
     pub context: Duration,
-    pub context_gone: Duration,
+    pub context_removed: Duration,
     pub imports: Vec<Duration>,
-    pub imports_gone: Vec<Duration>,
-    /// A watcher of imports in one cluster.
+    pub imports_deleted: Vec<Duration>,
+    /// For comparison: kube's watcher of imports, in one cluster.
     pub watcher: Vec<Duration>,
-    pub watcher_gone: Vec<Duration>,
+    pub watcher_deleted: Vec<Duration>,
 }
 
 /// Adds a context.
 pub async fn context(fixture: &Fixture, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
     let version = fixture.change("context").await?;
-    fixture.list(true)?;
+    fixture.set_context_listed(true)?;
     joins.context = ours.observed(&Observation::Object("c2".into(), version), Instant::now()).await?;
     Ok(())
 }
 
 /// Removes the context.
-pub async fn context_gone(fixture: &Fixture, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
-    fixture.list(false)?;
-    joins.context_gone = ours.observed(&Observation::Gone("c2".into()), Instant::now()).await?;
+pub async fn context_removed(fixture: &Fixture, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
+    fixture.set_context_listed(false)?;
+    joins.context_removed = ours.observed(&Observation::Removed("c2".into()), Instant::now()).await?;
     Ok(())
 }
 
@@ -47,12 +47,12 @@ pub async fn context_gone(fixture: &Fixture, ours: &mut Watcher, joins: &mut Joi
 pub async fn imports(fixture: &Fixture, ours: &mut Watcher, joins: &mut Joins) -> anyhow::Result<()> {
     let grant =
         "create clusterrolebinding bench --clusterrole=cluster-admin --serviceaccount=default:default";
-    fixture.remote.kubectl(grant.split(' ')).await?;
-    let kubeconfig = std::fs::read_to_string(fixture.remote.kubeconfig_of("default", "default").await?)?;
-    let (imports, secrets) = (fixture.imports(), Api::<Secret>::default_namespaced(fixture.home.client()));
+    fixture.source.kubectl(grant.split(' ')).await?;
+    let kubeconfig = std::fs::read_to_string(fixture.source.kubeconfig_of("default", "default").await?)?;
+    let (imports, secrets) = (fixture.imports(), Api::<Secret>::default_namespaced(fixture.target.client()));
     let mut watcher = Watcher::of::<ServiceAccountImport>(imports.clone(), Default::default());
     let create = PostParams::default();
-    for number in 0..TIMES {
+    for number in 0..ROUNDS {
         let version = fixture.change(&format!("import {number}")).await?;
         let name = format!("i{number}");
         let import = imports.create(&create, &pod_lister_import(&name, "c2", "default")).await?;
@@ -73,8 +73,8 @@ pub async fn imports(fixture: &Fixture, ours: &mut Watcher, joins: &mut Joins) -
 
         let started = Instant::now();
         imports.delete(&name, &Default::default()).await?;
-        joins.watcher_gone.push(watcher.observed(&Observation::Gone("".into()), started).await?);
-        joins.imports_gone.push(ours.observed(&Observation::Gone(name.into()), started).await?);
+        joins.watcher_deleted.push(watcher.observed(&Observation::Removed("".into()), started).await?);
+        joins.imports_deleted.push(ours.observed(&Observation::Removed(name.into()), started).await?);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Clusters that become unreachable, and answer again.
+//! Measures how soon the controller detects that a cluster is unreachable, and that it has recovered.
 
 use std::time::Duration;
 
@@ -10,15 +10,16 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::fixture::{Fixture, HANGING};
 use crate::watchers::{Observation, Watcher};
 
-/// How long a cluster stays unreachable after that was noticed: long enough for health checks to become rare.
-const LOST: Duration = Duration::from_secs(10);
+/// How long a cluster stays unreachable after that is detected: long enough that the interval of health checks grows.
+const OUTAGE: Duration = Duration::from_secs(10);
 
-/// Deadline for noticing a change.
+/// Deadline for detecting a change.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Times until a change was noticed: by our controller, and by a kube watcher if it noticed the change by then.
+/// Durations until a change was detected by our controller, and by a kube watcher. `None`: the watcher had not
+/// detected it by then.
 #[derive(Default)]
-pub struct Losses {
+pub struct Outages {
     pub killed: (Duration, Option<Duration>),
     pub started: (Duration, Duration),
     pub hung: (Duration, Option<Duration>),
@@ -26,39 +27,41 @@ pub struct Losses {
 }
 
 /// Kills the API server, and starts it again.
-pub async fn killed(fixture: &Fixture, ours: &mut Watcher, losses: &mut Losses) -> anyhow::Result<()> {
+pub async fn killed(fixture: &Fixture, ours: &mut Watcher, outages: &mut Outages) -> anyhow::Result<()> {
     let mut watcher = Watcher::of_config_map(fixture.config_maps());
     let version = fixture.change("before the kill").await?;
     watcher.observed(&Observation::Object("".into(), version), Instant::now()).await?;
     let started = Instant::now();
-    fixture.remote.stop_api_server();
-    let noticed = unreachable(fixture, "c2", started).await?;
-    losses.killed = (noticed, watcher.has_observed(&Observation::Error, started));
-    sleep(LOST).await;
-    fixture.remote.start_api_server().await?;
+    fixture.source.stop_api_server();
+    let detected = unreachable(fixture, "c2", started).await?;
+    outages.killed = (detected, watcher.has_observed(&Observation::Error, started));
+    sleep(OUTAGE).await;
+    fixture.source.start_api_server().await?;
     let started = Instant::now();
     let version = fixture.change("after the kill").await?;
-    let kubes = watcher.observed(&Observation::Object("".into(), version.clone()), started).await?;
-    losses.started = (ours.observed(&Observation::Object("c2".into(), version), started).await?, kubes);
+    let kube_watcher = watcher.observed(&Observation::Object("".into(), version.clone()), started).await?;
+    outages.started =
+        (ours.observed(&Observation::Object("c2".into(), version), started).await?, kube_watcher);
     Ok(())
 }
 
-/// Makes the proxy forward nothing for a while.
-pub async fn hung(fixture: &Fixture, ours: &mut Watcher, losses: &mut Losses) -> anyhow::Result<()> {
+/// Makes the proxy forward nothing, and later forward again.
+pub async fn hung(fixture: &Fixture, ours: &mut Watcher, outages: &mut Outages) -> anyhow::Result<()> {
     let mut watcher = Watcher::of_config_map(fixture.hanging_config_maps()?);
     let version = fixture.change("before it hangs").await?;
     watcher.observed(&Observation::Object("".into(), version.clone()), Instant::now()).await?;
     ours.observed(&Observation::Object(HANGING.into(), version), Instant::now()).await?;
     let started = Instant::now();
     fixture.proxy.set(Fault::Hang);
-    let noticed = unreachable(fixture, HANGING, started).await?;
-    losses.hung = (noticed, watcher.has_observed(&Observation::Error, started));
+    let detected = unreachable(fixture, HANGING, started).await?;
+    outages.hung = (detected, watcher.has_observed(&Observation::Error, started));
     let version = fixture.change("while it hangs").await?;
-    sleep(LOST).await;
+    sleep(OUTAGE).await;
     let started = Instant::now();
     fixture.proxy.set(Fault::Pass);
-    let kubes = watcher.observed(&Observation::Object("".into(), version.clone()), started).await?;
-    losses.freed = (ours.observed(&Observation::Object(HANGING.into(), version), started).await?, kubes);
+    let kube_watcher = watcher.observed(&Observation::Object("".into(), version.clone()), started).await?;
+    outages.freed =
+        (ours.observed(&Observation::Object(HANGING.into(), version), started).await?, kube_watcher);
     Ok(())
 }
 
