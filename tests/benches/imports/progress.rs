@@ -22,8 +22,8 @@ impl Progress {
     /// Ends the current phase.
     pub fn done(&mut self) {
         if let Some((what, started)) = self.phase.take() {
-            let (total, took) = (self.started.elapsed().as_secs_f64(), started.elapsed().as_secs_f64());
-            eprintln!("[{total:6.1} s] {what} ({took:.1} s)");
+            let (total, duration) = (self.started.elapsed().as_secs_f64(), started.elapsed().as_secs_f64());
+            eprintln!("[{total:6.1} s] {what} ({duration:.1} s)");
         }
     }
 }
