@@ -101,7 +101,7 @@ impl Observer {
             if since.elapsed() > TIMEOUT {
                 let waiting = self.waiting(prefix, &done);
                 bail!(
-                    "{count_done} of {count} imports are {what}, without progress for {TIMEOUT:?}; \\
+                    "{count_done} of {count} imports are {what}, without progress for {TIMEOUT:?}; \
                      not {what}: {waiting:#?}"
                 );
             }
