@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// Number of namespaces with the webhook enabled.
 pub const NAMESPACES: usize = 20;
 
-/// Number of imports created at the same time.
+/// Number of imports to create at the same time.
 const CONCURRENCY: usize = 32;
 
 pub struct Fixture {
@@ -40,23 +40,23 @@ impl Fixture {
         let kubeconfig = cluster.kubeconfig_of(SYSTEM_NAMESPACE, "webhook").await?;
         let fixture = Self { cluster, kubeconfig };
         for index in 0..NAMESPACES {
-            fixture.namespace(&namespace_of(index), &json!({ NAMESPACE_LABEL: ENABLED })).await?;
+            fixture.create_namespace(&namespace_of(index), &json!({ NAMESPACE_LABEL: ENABLED })).await?;
         }
         Ok(fixture)
     }
 
     /// Creates a namespace with these labels.
-    pub async fn namespace(&self, name: &str, labels: &Value) -> anyhow::Result<()> {
+    pub async fn create_namespace(&self, name: &str, labels: &Value) -> anyhow::Result<()> {
         let namespace = json!({ "metadata": { "name": name, "labels": labels } });
         let api = Api::<Namespace>::all(self.cluster.client());
         api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
         Ok(())
     }
 
-    /// Declares imports, and marks each as ready, as an importer does.
-    pub async fn declare(&self, count: usize) -> anyhow::Result<()> {
+    /// Creates imports, and marks each as ready, as an importer does.
+    pub async fn create_imports(&self, count: usize) -> anyhow::Result<()> {
         let client = &self.cluster.client();
-        let declared = stream::iter(0..count)
+        let created = stream::iter(0..count)
             .map(async |index| {
                 let api = Api::<ServiceAccountImport>::namespaced(client.clone(), &namespace_of(index));
                 let spec = ServiceAccountImportSpec {
@@ -72,7 +72,7 @@ impl Fixture {
                 api.patch_status(&import_name(index), &PatchParams::default(), &status).await.map(drop)
             })
             .buffer_unordered(CONCURRENCY);
-        Ok(declared.try_collect().await?)
+        Ok(created.try_collect().await?)
     }
 }
 
