@@ -25,8 +25,8 @@ use crate::recording::{Recorded, Recording, list};
 /// recording.
 pub const LAP: u64 = 10_000_000;
 
-/// After all laps, one in this number of pods changes once more. These changes are sent one by one, while the controller
-/// is idle.
+/// After all laps, one in this number of pods changes once more. These changes are sent one by one, while the
+/// controller is idle.
 pub const TRICKLE: usize = 5;
 
 /// Interval of the changes of [`TRICKLE`], over all servers.

@@ -64,8 +64,8 @@ impl BaselineLoops {
         self.sequential.get(self.sequential.len() / 2).copied().unwrap_or_default()
     }
 
-    /// Runs each kind of loop over at least `count` more imports. The loops alternate in batches, so that other
-    /// load on the machine affects all of them.
+    /// Runs each kind of loop over at least `count` more imports. The loops alternate in batches, so that
+    /// other load on the machine affects all of them.
     pub async fn run(&mut self, fixture: &Fixture, access: &Access, count: usize) -> anyhow::Result<()> {
         let batch = LANE_LENGTH * LANE_LIMIT * fixture.plan.sources;
         let batches = count.div_ceil(batch) * LoopKind::ALL.len();

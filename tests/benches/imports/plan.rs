@@ -32,7 +32,7 @@ pub enum Group {
 pub struct Plan {
     /// Number of imports that the importer serves.
     pub imports: usize,
-    /// Number of sources. Successive imports are of different sources.
+    /// Number of sources. Successive imports have different sources.
     pub sources: usize,
     /// The lifetime of their tokens.
     pub expiration_seconds: i64,
@@ -44,7 +44,7 @@ impl Group {
         (0..NAMESPACES).map(move |index| self.namespace(index))
     }
 
-    /// The prefix of the names of the group's namespaces, and of no others.
+    /// The name prefix of the group's namespaces. No other namespaces have it.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Served => "served-",

@@ -1,5 +1,5 @@
-//! `cargo bench --bench links`: measures the duration of kubemcsa commands, and compares them with kubectl commands that
-//! do the same, in the same run.
+//! `cargo bench --bench links`: measures the duration of kubemcsa commands, and compares them with kubectl commands
+//! that do the same, in the same run.
 //!
 //! The exit code says only whether the figures could be measured, not whether the goals are met.
 

@@ -15,7 +15,9 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// Refreshes the token in each round, and returns how long all mounts took to have it.
 pub async fn measure(installed: &Installation, rounds: u32) -> anyhow::Result<Vec<Duration>> {
     let imports = Imports::of(installed.node.client(), NAMESPACE);
-    let token = async || imports.values("c2-pod-lister-token").await?.remove("token").context("no token");
+    let token = async || {
+        imports.values("c2-pod-lister-token").await?.remove("token").context("the Secret has no token")
+    };
     let mut durations = Vec::new();
     for round in 0..rounds {
         let before = token().await?;
@@ -23,7 +25,7 @@ pub async fn measure(installed: &Installation, rounds: u32) -> anyhow::Result<Ve
         imports.api.patch("c2-pod-lister", &PatchParams::default(), &patch).await?;
         let after = eventually("a new token", async || {
             let after = token().await?;
-            ensure!(after != before, "it is the old token");
+            ensure!(after != before, "the Secret still has the old token");
             Ok::<_, anyhow::Error>(after)
         })
         .await;

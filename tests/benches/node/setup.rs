@@ -27,7 +27,7 @@ pub async fn run(
 ) -> anyhow::Result<(Setup, Installation)> {
     let mut start = Instant::now();
     let mut lap = || std::mem::replace(&mut start, Instant::now()).elapsed();
-    let installed = boot().await?.context("no node can run here")?;
+    let installed = boot().await?.context("this machine cannot run a node")?;
     let boot = lap();
     installed.install()?;
     let install = lap();

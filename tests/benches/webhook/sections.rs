@@ -1,4 +1,4 @@
-//! The sections of the table: each figure with the baseline's to compare.
+//! The sections of the table. Each compares a figure with the baseline's.
 
 use crate::api_server::ApiServerFigures;
 use crate::comparison::Comparison;
@@ -85,7 +85,11 @@ pub fn restarted(restarts: &Restarts, steady: &Rounds) -> Section {
         row("p50", millis(results.percentile(50.0)), reference(50.0)),
         row("p99", millis(results.percentile(99.0)), reference(99.0)),
         row("p99.9", millis(results.percentile(99.9)), reference(99.9)),
-        row("slowest", millis(results.percentile(100.0)), format!("{} without", millis(steady.slowest()))),
+        row(
+            "slowest",
+            millis(results.percentile(100.0)),
+            format!("{} without restarts", millis(steady.slowest())),
+        ),
     ];
     rows.extend(results.reasons().into_iter().take(REASONS).map(|reason| row("", "", reason)));
     Section { title: "The same, while two replicas are restarted in turn", rows }

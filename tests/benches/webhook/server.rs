@@ -131,7 +131,7 @@ pub async fn probe(addresses: Addresses) -> anyhow::Result<()> {
         ensure!(response.starts_with("HTTP/1.1 200 "), "{response}");
         Ok(())
     };
-    timeout(PROBE_TIMEOUT, probe).await.context("no response")?
+    timeout(PROBE_TIMEOUT, probe).await.context("the probe received no response in time")?
 }
 
 /// Returns a future's result, or an error if the process ends first.
@@ -167,7 +167,10 @@ async fn registered_authority(fixture: &Fixture, url: &str) -> anyhow::Result<St
     try_eventually(READY_WITHIN, "the webhook to be registered", async || {
         let configuration = configurations.get(CONFIGURATION).await?;
         let mut entries = configuration.webhooks.into_iter().flatten();
-        let client = entries.find(|entry| entry.name == ENTRY).context("no such entry")?.client_config;
+        let client = entries
+            .find(|entry| entry.name == ENTRY)
+            .context("the configuration has no entry of the webhook")?
+            .client_config;
         ensure!(client.url.as_deref() == Some(url), "another URL is registered: {:?}", client.url);
         Ok(String::from_utf8(client.ca_bundle.context("no authority is registered")?.0)?)
     })

@@ -36,7 +36,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Creates a Service with one ready address.
+    /// Creates a Service with one ready address. All reviews expect the same kind of response.
     pub fn new(connections: u32, address: SocketAddr, trust: Trust, expected: ExpectedResponse) -> Self {
         Self {
             trust,
