@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-/// Measures controllers of several clusters beside kube's controller of one, in the same run.
+/// Measure controllers of several clusters, and compare them with kube's controller of one, in the same run.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "clusters")]
 pub struct Args {
@@ -10,7 +10,7 @@ pub struct Args {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(3..=200))]
     pub clusters: u32,
 
-    /// Number of pods, in all clusters together
+    /// Total number of pods in all clusters
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(500..=100_000))]
     pub pods: u32,
 
@@ -22,20 +22,20 @@ pub struct Args {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
 
-    /// The flag that cargo bench passes
+    /// The flag that `cargo bench` passes
     #[arg(long, hide = true)]
     pub bench: bool,
 
-    /// Run as the measured controller, with this configuration
+    /// Run as the measured controller, with these options
     #[arg(long, hide = true, value_name = "JSON")]
-    pub as_contestant: Option<String>,
+    pub as_controller: Option<String>,
 }
 
 impl Args {
-    /// `None` unless cargo bench or the bench itself started this process: `cargo test --all-targets` starts it too,
+    /// `None` unless `cargo bench` or the bench itself started this process: `cargo test --all-targets` starts it too,
     /// and must not wait for the bench.
-    pub fn wanted() -> Option<Self> {
-        let wanted = |arg: String| arg == "--bench" || arg == "--as-contestant";
+    pub fn parse_if_bench() -> Option<Self> {
+        let wanted = |arg: String| arg == "--bench" || arg == "--as-controller";
         std::env::args().any(wanted).then(Self::parse)
     }
 }

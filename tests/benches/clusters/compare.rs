@@ -1,23 +1,24 @@
 //! Compares the figures of several rounds.
 
-use crate::contestant::Figures;
+use crate::controller_process::Figures;
 use crate::rounds::Rounds;
 
-pub type Of = fn(&Rounds, &Figures) -> f64;
+/// Computes one number from the figures of a round.
+pub type Metric = fn(&Rounds, &Figures) -> f64;
 
-/// The figures of one contestant.
-pub type Whose = fn(&Rounds) -> &[Figures];
+/// The figures of one implementation in all rounds.
+pub type Series = fn(&Rounds) -> &[Figures];
 
-pub const KUBE: Whose = |rounds| &rounds.kube;
+pub const KUBE: Series = |rounds| &rounds.kube;
 
 /// Our controller of one cluster.
-pub const ONE: Whose = |rounds| &rounds.one;
+pub const ONE: Series = |rounds| &rounds.one;
 
 /// Our controller of a few clusters.
-pub const FEW: Whose = |rounds| &rounds.few;
+pub const FEW: Series = |rounds| &rounds.few;
 
 /// Our controller of many clusters.
-pub const MANY: Whose = |rounds| &rounds.many;
+pub const MANY: Series = |rounds| &rounds.many;
 
 /// Processor time, in microseconds.
 pub fn time_per_event(rounds: &Rounds, figures: &Figures) -> f64 {
@@ -26,14 +27,14 @@ pub fn time_per_event(rounds: &Rounds, figures: &Figures) -> f64 {
 
 /// Processor time, in microseconds, for events that arrive one by one.
 pub fn time_per_single_event(rounds: &Rounds, figures: &Figures) -> f64 {
-    figures.trickling.as_secs_f64() * 1e6 / rounds.single_events()
+    figures.single_changes.as_secs_f64() * 1e6 / rounds.single_events()
 }
 
 pub fn events_per_second(rounds: &Rounds, figures: &Figures) -> f64 {
-    rounds.events() / figures.took.as_secs_f64()
+    rounds.events() / figures.duration.as_secs_f64()
 }
 
-/// Less than 1 if several events of an object lead to one reconciliation.
+/// Less than 1 if the controller reconciles an object once for several events.
 pub fn reconciliations_per_event(rounds: &Rounds, figures: &Figures) -> f64 {
     figures.reconciliations as f64 / rounds.events()
 }
@@ -43,45 +44,45 @@ pub fn time_per_listed_pod(rounds: &Rounds, figures: &Figures) -> f64 {
     figures.listing.as_secs_f64() * 1e6 / f64::from(rounds.pods)
 }
 
-/// In bytes, once all pods are listed.
+/// In bytes, after all pods are listed.
 pub fn memory_per_pod(rounds: &Rounds, figures: &Figures) -> f64 {
-    grown(rounds, figures, figures.listed_kib)
+    growth_per_pod(rounds, figures, figures.listed_kib)
 }
 
 /// In bytes, at the peak while pods were listed.
 pub fn peak_per_pod(rounds: &Rounds, figures: &Figures) -> f64 {
-    grown(rounds, figures, figures.peak_kib)
+    growth_per_pod(rounds, figures, figures.peak_kib)
 }
 
-/// In bytes, once all pods have changed.
+/// In bytes, after all pods have changed.
 pub fn memory_per_changed_pod(rounds: &Rounds, figures: &Figures) -> f64 {
-    grown(rounds, figures, figures.changed_kib)
+    growth_per_pod(rounds, figures, figures.changed_kib)
 }
 
-fn grown(rounds: &Rounds, figures: &Figures, kib: u64) -> f64 {
-    kib.saturating_sub(figures.bare_kib) as f64 * 1024.0 / f64::from(rounds.pods)
+fn growth_per_pod(rounds: &Rounds, figures: &Figures, kib: u64) -> f64 {
+    kib.saturating_sub(figures.initial_kib) as f64 * 1024.0 / f64::from(rounds.pods)
 }
 
 /// The median of all rounds.
-pub fn median_of(rounds: &Rounds, whose: Whose, of: Of) -> f64 {
-    median(whose(rounds).iter().map(|figures| of(rounds, figures)).collect())
+pub fn median_of(rounds: &Rounds, series: Series, metric: Metric) -> f64 {
+    median(series(rounds).iter().map(|figures| metric(rounds, figures)).collect())
 }
 
-/// The median of the ratios of each round.
-pub fn times(rounds: &Rounds, (one, other): (Whose, Whose), of: Of) -> f64 {
+/// The median of the rounds' ratios.
+pub fn ratio_of(rounds: &Rounds, (one, other): (Series, Series), metric: Metric) -> f64 {
     let pairs = pairs_of(rounds, one, other);
-    median(pairs.map(|(one, other)| of(rounds, one) / of(rounds, other)).collect())
+    median(pairs.map(|(one, other)| metric(rounds, one) / metric(rounds, other)).collect())
 }
 
-/// The highest figure divided by the lowest: a measure of noise.
-pub fn spread(rounds: &Rounds, whose: Whose, of: Of) -> f64 {
-    let all: Vec<_> = whose(rounds).iter().map(|figures| of(rounds, figures)).collect();
-    let (least, most) =
+/// The highest value divided by the lowest, which shows how much other load on the machine affects the figures.
+pub fn spread(rounds: &Rounds, series: Series, metric: Metric) -> f64 {
+    let all: Vec<_> = series(rounds).iter().map(|figures| metric(rounds, figures)).collect();
+    let (lowest, highest) =
         (all.iter().copied().fold(f64::NAN, f64::min), all.iter().copied().fold(f64::NAN, f64::max));
-    most / least
+    highest / lowest
 }
 
-fn pairs_of(rounds: &Rounds, one: Whose, other: Whose) -> impl Iterator<Item = (&Figures, &Figures)> {
+fn pairs_of(rounds: &Rounds, one: Series, other: Series) -> impl Iterator<Item = (&Figures, &Figures)> {
     one(rounds).iter().zip(other(rounds))
 }
 

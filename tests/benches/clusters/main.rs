@@ -1,38 +1,38 @@
-//! `cargo bench --bench clusters`: the cost of a controller of several clusters beside kube's controller of one, in
-//! the same run, and how soon it notices changes of clusters.
+//! `cargo bench --bench clusters`: measures the cost of a controller of several clusters, compares it with kube's
+//! controller of one, in the same run, and measures how soon the controller detects changes of clusters.
 //!
-//! The cost is measured on servers that replay a real API server's lists and events of pods, because real API servers
-//! would be the bottleneck. Each controller has its own process and the same trivial `reconcile`, and they take
-//! turns. Changes of clusters are measured on real clusters.
+//! The cost is measured with servers that replay a real API server's lists and events of pods, because real API servers
+//! would be the bottleneck. All controllers have the same trivial `reconcile`, and run one after the other, each in a
+//! process of its own. Changes of clusters are measured on real clusters.
 //!
-//! `-- --pods 2000 --rounds 2` is quick. The exit code says only whether the figures could be measured, not whether
-//! the aims are met. The table is on stdout, progress on stderr.
+//! `-- --pods 2000 --rounds 2` is a quick run. The exit code says only whether the figures could be measured, not
+//! whether the goals are met. The table is on stdout, progress on stderr.
 
-mod aims;
 mod args;
 mod compare;
-mod contestant;
+mod controller_process;
+mod counter;
+mod detection;
+mod fixture;
+mod goals;
 mod joins;
-mod losses;
-mod noticed;
+mod outages;
 mod pods;
 #[path = "../imports/progress.rs"]
 mod progress;
 mod recording;
 mod replay;
 mod rounds;
-mod scene;
 mod sections;
 #[path = "../imports/table.rs"]
 mod table;
-mod tally;
+#[path = "../node/units.rs"]
+#[allow(dead_code)]
+mod units;
 #[path = "../imports/usage.rs"]
 #[allow(dead_code)]
 mod usage;
 mod watchers;
-#[path = "../node/words.rs"]
-#[allow(dead_code)]
-mod words;
 
 use std::process::ExitCode;
 
@@ -45,9 +45,9 @@ use crate::rounds::Rounds;
 
 fn main() -> ExitCode {
     mcsa_tests::init();
-    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
-    let ended = match &args.as_contestant {
-        Some(contest) => contestant::run(contest),
+    let Some(args) = Args::parse_if_bench() else { return ExitCode::SUCCESS };
+    let ended = match &args.as_controller {
+        Some(options) => controller_process::run(options),
         None => measure(&args),
     };
     match ended {
@@ -66,8 +66,8 @@ async fn measure(args: &Args) -> anyhow::Result<()> {
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     let mut progress = Progress::new();
-    progress.phase("measuring changes of real clusters");
-    let noticed = noticed::measure().await?;
+    progress.phase("measuring how soon changes of real clusters are detected");
+    let detections = detection::measure().await?;
     progress.phase(format!("recording {} pods of a real API server", args.pods));
     let recording = Recording::of(args.pods).await?;
     let size = recording.mean_size() as f64 / 1024.0;
@@ -79,6 +79,6 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         "A controller of {pods} pods ({size:.1} KiB each) that each change {laps} times; \
          a few clusters are 2, many are {many}"
     );
-    table::print(&title, "ours", &sections::of(&rounds, &noticed), &aims::of(&rounds, &noticed));
+    table::print(&title, "ours", &sections::of(&rounds, &detections), &goals::of(&rounds, &detections));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Records a real API server's lists and events of pods once, to replay them many times.
+//! Records the lists and events of pods of a real API server once. The bench replays them many times.
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream, try_join};
@@ -12,7 +12,7 @@ use mcsa_tests::Cluster;
 
 use crate::pods;
 
-/// Precedes an object's metadata in an event, but not in a list.
+/// Precedes the metadata of an object in an event, but not in a list.
 const KIND: &str = r#""kind":"Pod","apiVersion":"v1","#;
 
 const VERSION: &str = r#""resourceVersion":""#;
@@ -22,7 +22,7 @@ const EVENT: &str = r#"{"type":"MODIFIED","object":"#;
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// Number of concurrent requests.
-const AT_A_TIME: usize = 32;
+const CONCURRENCY: usize = 32;
 
 /// Pods as the API server serialized them, each split at its resource version.
 pub struct Recording {
@@ -38,30 +38,30 @@ pub struct Recorded {
 }
 
 impl Recording {
-    /// Records this number of pods as they start to run.
+    /// Creates this number of pods, and records how they start to run.
     pub async fn of(pods: u32) -> anyhow::Result<Self> {
         let cluster = Cluster::start("recorded").await?;
-        // It would delete pods without owners and nodes.
+        // The controller manager would delete pods without owners and nodes.
         cluster.controller_manager().kill();
         let client = cluster.client();
         let api = Api::<Pod>::default_namespaced(client.clone());
-        let creating =
+        let create_params =
             PostParams { field_manager: Some("kube-controller-manager".into()), ..Default::default() };
         let create = async |number| {
             let pod = serde_json::from_value(pods::pod(number))?;
-            api.create(&creating, &pod).await.map(drop).map_err(anyhow::Error::from)
+            api.create(&create_params, &pod).await.map(drop).map_err(anyhow::Error::from)
         };
-        stream::iter(0..pods).map(create).buffer_unordered(AT_A_TIME).try_collect::<Vec<_>>().await?;
+        stream::iter(0..pods).map(create).buffer_unordered(CONCURRENCY).try_collect::<Vec<_>>().await?;
 
         let version =
             api.list_metadata(&Default::default()).await?.metadata.resource_version.unwrap_or_default();
-        let reporting = PatchParams { field_manager: Some("kubelet".into()), ..Default::default() };
+        let patch_params = PatchParams { field_manager: Some("kubelet".into()), ..Default::default() };
         let report = async |number| {
             let status = Patch::Strategic(pods::running(number));
-            let reported = api.patch_status(&pods::name(number), &reporting, &status).await;
+            let reported = api.patch_status(&pods::name(number), &patch_params, &status).await;
             reported.map(drop).map_err(anyhow::Error::from)
         };
-        let reports = stream::iter(0..pods).map(report).buffer_unordered(AT_A_TIME).try_collect::<Vec<_>>();
+        let reports = stream::iter(0..pods).map(report).buffer_unordered(CONCURRENCY).try_collect::<Vec<_>>();
         let (_, mut pods) = try_join!(reports, watch(&client, &version, pods as usize))?;
         pods.sort_unstable_by(|one, other| one.before.cmp(&other.before));
         let recording = Self { pods, authority: cluster.ca_pem().to_owned() };
@@ -106,7 +106,7 @@ impl Recorded {
         Some(Self { before, version: version.to_owned(), after })
     }
 
-    /// A modification event with this resource version.
+    /// Returns a `MODIFIED` event with this resource version.
     pub fn event(&self, version: u64) -> Vec<u8> {
         let mut line = Vec::with_capacity(EVENT.len() + self.before.len() + self.after.len() + 24);
         let version = version.to_string();

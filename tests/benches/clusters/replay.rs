@@ -1,5 +1,5 @@
-//! API servers that replay a recording as fast as it is read, so that they are not the bottleneck. One server serves
-//! all of them, each under its own path.
+//! Simulates API servers that replay a recording as fast as clients read it, so that they are not the bottleneck. One
+//! HTTP server simulates all of them, each under its own path.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,13 +25,14 @@ use crate::recording::{Recorded, Recording, list};
 /// recording.
 pub const LAP: u64 = 10_000_000;
 
-/// After all laps, one of this number of pods changes once more, one by one, while the controller is idle.
+/// After all laps, one in this number of pods changes once more. These changes are sent one by one, while the
+/// controller is idle.
 pub const TRICKLE: usize = 5;
 
-/// Interval of these changes, in all servers together.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Interval of the changes of [`TRICKLE`], over all servers.
+const TRICKLE_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The servers. They end when this is dropped.
+/// The running servers. Dropping this stops them.
 pub struct Replay {
     pub address: SocketAddr,
     task: JoinHandle<()>,
@@ -40,17 +41,17 @@ pub struct Replay {
 struct Shared {
     recording: Recording,
     laps: u32,
-    /// The latest run and its stage.
-    released: watch::Sender<(u32, Stage)>,
+    /// The current run and its stage.
+    current: watch::Sender<(u32, Stage)>,
 }
 
-/// The events that watches have sent.
+/// The stage of a run, which decides the events that watches send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Stage {
     #[default]
     Listed,
     Laps,
-    /// The additional changes, one by one.
+    /// The additional changes, one after the other.
     Trickle,
 }
 
@@ -66,11 +67,11 @@ impl Replay {
     pub async fn start(recording: Recording, laps: u32) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let shared = Shared { recording, laps, released: watch::Sender::default() };
+        let shared = Shared { recording, laps, current: watch::Sender::default() };
         let router = Router::new()
             .route("/{run}/{of}/{number}/readyz", get(async || "ok"))
             .route("/{run}/{of}/{number}/api/v1/pods", get(pods))
-            .route("/{run}/release/{stage}", get(set_stage))
+            .route("/{run}/stage/{stage}", get(set_stage))
             .with_state(Arc::new(shared));
         let task = tokio::spawn(async move { drop(axum::serve(listener, router).await) });
         Ok(Self { address, task })
@@ -89,19 +90,18 @@ pub fn url(address: SocketAddr, run: u32, of: u32, number: u32) -> String {
 }
 
 /// Starts a stage of a run.
-pub async fn release(address: SocketAddr, run: u32, stage: Stage) -> anyhow::Result<()> {
+pub async fn start_stage(address: SocketAddr, run: u32, stage: Stage) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
-    let request =
-        format!("GET /{run}/release/{stage:?} HTTP/1.1\r\nHost: replay\r\nConnection: close\r\n\r\n");
+    let request = format!("GET /{run}/stage/{stage:?} HTTP/1.1\r\nHost: replay\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    anyhow::ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await?;
+    anyhow::ensure!(response.starts_with("HTTP/1.1 200 "), "{response}");
     Ok(())
 }
 
 async fn set_stage(Path(to): Path<(u32, Stage)>, State(shared): State<Arc<Shared>>) -> &'static str {
-    shared.released.send_replace(to);
+    shared.current.send_replace(to);
     "ok"
 }
 
@@ -137,18 +137,18 @@ fn page(shard: &Shard, from: usize, limit: Option<usize>) -> Vec<u8> {
     page
 }
 
-/// All laps and a bookmark without pause, then the additional changes, then nothing.
+/// Sends all laps and a bookmark without pauses, then the additional changes, then nothing.
 fn events(shard: Shard, run: u32) -> impl Stream<Item = Result<Vec<u8>, Infallible>> {
     let start_of = |stage| {
-        let mut released = shard.shared.released.subscribe();
-        // Cannot fail: the sender lives as long as the server.
-        async move { drop(released.wait_for(|released| *released >= (run, stage)).await) }
+        let mut current = shard.shared.current.subscribe();
+        // Can't fail, because the sender lives as long as the server.
+        async move { drop(current.wait_for(|current| *current >= (run, stage)).await) }
     };
     let (laps, trickle) = (stream::once(start_of(Stage::Laps)), stream::once(start_of(Stage::Trickle)));
-    let pause = PAUSE * u32::try_from(shard.of).unwrap_or(u32::MAX);
-    let once_more = shard.clone();
+    let pause = TRICKLE_INTERVAL * u32::try_from(shard.of).unwrap_or(u32::MAX);
+    let additional_changes = shard.clone();
     let laps = laps.flat_map(move |()| stream::iter(shard.clone().laps()));
-    let trickle = trickle.flat_map(move |()| stream::iter(once_more.clone().once_more()));
+    let trickle = trickle.flat_map(move |()| stream::iter(additional_changes.clone().additional_changes()));
     let trickle = trickle.then(move |event| tokio::time::sleep(pause).map(|()| event));
     laps.chain(trickle).chain(stream::pending()).map(Ok)
 }
@@ -168,7 +168,7 @@ impl Shard {
         steps.map(move |(lap, pod)| self.event(lap, pod)).chain([bookmark(version(laps, pods))])
     }
 
-    fn once_more(self) -> impl Iterator<Item = Vec<u8>> {
+    fn additional_changes(self) -> impl Iterator<Item = Vec<u8>> {
         let (first, pods) = (self.shared.recording.bound(self.number, self.of), self.pods().len());
         let some = (0..pods).filter(move |pod| (first + pod).is_multiple_of(TRICKLE));
         some.map(move |pod| self.event(self.shared.laps + 1, pod))

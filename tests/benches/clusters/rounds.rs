@@ -1,4 +1,4 @@
-//! Measures all contestants in turns, so that noise affects all of them.
+//! Measures all implementations alternately, so that other load on the machine affects all of them.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use mcsa_tests::Process;
 use tempfile::TempDir;
 
 use crate::args::Args;
-use crate::contestant::{Contest, Figures, Who};
+use crate::controller_process::{Figures, Implementation, RunOptions};
 use crate::recording::Recording;
 use crate::replay::{Replay, TRICKLE};
 
-/// Deadline for a contestant.
+/// Deadline of each process.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Number of clusters in "a few clusters".
@@ -34,7 +34,7 @@ pub struct Rounds {
     pub few: Vec<Figures>,
     /// Our controller of many clusters.
     pub many: Vec<Figures>,
-    /// A reader that does nothing with the events.
+    /// A reader that ignores the events.
     pub reader: Vec<Figures>,
 }
 
@@ -43,16 +43,23 @@ impl Rounds {
         let Args { pods, laps, clusters, .. } = *args;
         let authority = recording.authority.clone();
         let replay = Replay::start(recording, laps).await?;
-        let contest = Contest { who: Who::Reader, server: replay.address, run: 0, pods, laps, authority };
-        let mut arena = Arena { contest, logs: tempfile::tempdir()?, _replay: replay };
+        let options = RunOptions {
+            implementation: Implementation::Reader,
+            server: replay.address,
+            run: 0,
+            pods,
+            laps,
+            authority,
+        };
+        let mut runner = Runner { options, logs: tempfile::tempdir()?, _replay: replay };
         let (kube, one, few, many) = Default::default();
-        let reader = vec![arena.turn(Who::Reader).await?];
+        let reader = vec![runner.run(Implementation::Reader).await?];
         let mut rounds = Self { pods, laps, many_clusters: clusters, kube, one, few, many, reader };
         for _ in 0..args.rounds {
-            rounds.kube.push(arena.turn(Who::Kube).await?);
-            rounds.one.push(arena.turn(Who::Ours(1)).await?);
-            rounds.few.push(arena.turn(Who::Ours(FEW)).await?);
-            rounds.many.push(arena.turn(Who::Ours(clusters)).await?);
+            rounds.kube.push(runner.run(Implementation::Kube).await?);
+            rounds.one.push(runner.run(Implementation::Ours(1)).await?);
+            rounds.few.push(runner.run(Implementation::Ours(FEW)).await?);
+            rounds.many.push(runner.run(Implementation::Ours(clusters)).await?);
         }
         Ok(rounds)
     }
@@ -62,30 +69,31 @@ impl Rounds {
         f64::from(self.pods) * f64::from(self.laps)
     }
 
-    /// Number of events that arrive one by one.
+    /// Number of events that arrive one by one in a round.
     pub fn single_events(&self) -> f64 {
         (self.pods as usize).div_ceil(TRICKLE) as f64
     }
 }
 
-struct Arena {
-    contest: Contest,
+/// Runs each implementation in a process of its own.
+struct Runner {
+    options: RunOptions,
     logs: TempDir,
     _replay: Replay,
 }
 
-impl Arena {
-    async fn turn(&mut self, who: Who) -> anyhow::Result<Figures> {
-        self.contest.run += 1;
-        self.contest.who = who;
+impl Runner {
+    async fn run(&mut self, implementation: Implementation) -> anyhow::Result<Figures> {
+        self.options.run += 1;
+        self.options.implementation = implementation;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--as-contestant").arg(serde_json::to_string(&self.contest)?);
-        let log = self.logs.path().join(format!("{}.log", self.contest.run));
-        let process = Process::spawn(format!("{who:?}"), &command, log)?;
+        command.arg("--as-controller").arg(serde_json::to_string(&self.options)?);
+        let log = self.logs.path().join(format!("{}.log", self.options.run));
+        let process = Process::spawn(format!("{implementation:?}"), &command, log)?;
         let status = process.wait(LIMIT).await?;
         let log = process.log();
-        ensure!(status.success(), "{who:?} ended with {status}:\n{log}");
+        ensure!(status.success(), "{implementation:?} ended with {status}:\n{log}");
         let figures = log.lines().last().and_then(|line| serde_json::from_str(line).ok());
-        figures.with_context(|| format!("{who:?} printed no figures:\n{log}"))
+        figures.with_context(|| format!("{implementation:?} printed no figures:\n{log}"))
     }
 }

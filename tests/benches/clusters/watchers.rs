@@ -1,4 +1,4 @@
-//! Records when our controller, and kube's watchers beside it, observe changes.
+//! Records when our controller observes changes, and when kube's watchers do, for comparison.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -20,20 +20,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 /// Deadline for an observation.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An observation.
+/// A change that a watcher observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
     /// An object with this resource version, in this cluster.
     Object(Arc<str>, String),
-    /// An object or cluster is gone.
-    Gone(Arc<str>),
+    /// An object was deleted, or a cluster was removed.
+    Removed(Arc<str>),
     /// The watch failed.
     Error,
 }
 
-/// The observations of a watcher, which ends when this is dropped.
+/// The observations of a watcher. Dropping this stops the watcher.
 pub struct Watcher {
     receiver: UnboundedReceiver<(Observation, Instant)>,
     _tasks: JoinSet<()>,
@@ -47,7 +47,7 @@ impl Watcher {
         let controller = Controller::<ConfigMap>::new(clusters, watched()).namespace("default");
         let results = controller.run(reconcile, |_, never, _| match *never {}, Arc::new(sender.clone()));
         tasks.spawn(results.for_each(async |_| {}));
-        tasks.spawn(observe_leaves(clusters.watch(), sender));
+        tasks.spawn(observe_removed_members(clusters.watch(), sender));
         Self { receiver, _tasks: tasks }
     }
 
@@ -68,7 +68,7 @@ impl Watcher {
                 Ok(Event::Apply(object) | Event::InitApply(object)) => {
                     Some(Observation::Object("".into(), object.resource_version().unwrap_or_default()))
                 }
-                Ok(Event::Delete(_)) => Some(Observation::Gone("".into())),
+                Ok(Event::Delete(_)) => Some(Observation::Removed("".into())),
                 Ok(Event::Init | Event::InitDone) => None,
                 Err(_) => Some(Observation::Error),
             };
@@ -80,23 +80,23 @@ impl Watcher {
 
     /// Waits for an observation. Returns its time after `since`.
     pub async fn observed(&mut self, observation: &Observation, since: Instant) -> anyhow::Result<Duration> {
-        let seen = async {
+        let matching = async {
             loop {
-                let (seen, at) = self.receiver.recv().await.context("the watcher ended")?;
-                if seen == *observation {
+                let (next, at) = self.receiver.recv().await.context("the watcher ended")?;
+                if next == *observation {
                     return anyhow::Ok(at.duration_since(since));
                 }
             }
         };
-        timeout(PATIENCE, seen)
+        timeout(TIMEOUT, matching)
             .await
-            .with_context(|| format!("{observation:?} was not observed within {PATIENCE:?}"))?
+            .with_context(|| format!("{observation:?} was not observed within {TIMEOUT:?}"))?
     }
 
-    /// The time of an observation after `since`, if it was made by now.
+    /// Returns the time from `since` to an observation, if it was made by now.
     pub fn has_observed(&mut self, observation: &Observation, since: Instant) -> Option<Duration> {
-        while let Ok((seen, at)) = self.receiver.try_recv() {
-            if seen == *observation {
+        while let Ok((next, at)) = self.receiver.try_recv() {
+            if next == *observation {
                 return Some(at.duration_since(since));
             }
         }
@@ -117,13 +117,13 @@ async fn reconcile(
     Ok(Action::await_change())
 }
 
-async fn observe_leaves(
+async fn observe_removed_members(
     mut changes: impl Stream<Item = Change> + Unpin,
     sender: UnboundedSender<(Observation, Instant)>,
 ) {
     while let Some(change) = changes.next().await {
         if let Change::Left(member) = change {
-            record(&sender, Some(Observation::Gone(member.name().clone())));
+            record(&sender, Some(Observation::Removed(member.name().clone())));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Counts calls by an API server's own metrics.
+//! Counts calls with the API server's own metrics.
 //!
-//! Not by audit logs: writing them costs an API server more than what is measured here.
+//! Not with audit logs, because writing them costs the API server more than what is measured here.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use anyhow::Context;
 use futures::future::try_join_all;
 use mcsa_tests::Cluster;
 
-/// The resources that an importer has rights for, in the target or in a source. The metrics do not name the client,
-/// so no other client may call these at the same time.
+/// The resources that an importer has rights for, in the target or in a source. The metrics don't name the client, so
+/// no other client may call these at the same time.
 const RESOURCES: [&str; 5] = ["serviceaccountimports", "secrets", "events", "serviceaccounts", "namespaces"];
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,11 +19,11 @@ struct Kind {
     verb: String,
 }
 
-/// Number of calls that an API server has answered, by resource and verb.
+/// Number of calls that an API server has served, by resource and verb.
 #[derive(Clone, Debug, Default)]
 pub struct Calls(BTreeMap<Kind, u64>);
 
-/// The calls during a time span.
+/// Number of calls during a time span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub tokens: u64,
@@ -32,7 +32,7 @@ pub struct Counts {
     /// Writes of imports' statuses.
     pub statuses: u64,
     pub events: u64,
-    /// Lists, and ended watches.
+    /// Lists, and watches that ended.
     pub lists: u64,
     /// All other calls.
     pub others: u64,
@@ -89,14 +89,14 @@ impl Counts {
 fn parse(metrics: &str) -> anyhow::Result<Calls> {
     let mut calls = BTreeMap::new();
     for line in metrics.lines().filter_map(|line| line.strip_prefix("apiserver_request_total{")) {
-        let (labels, count) = line.rsplit_once("} ").with_context(|| format!("no metric: {line}"))?;
+        let (labels, count) = line.rsplit_once("} ").with_context(|| format!("not a metric: {line}"))?;
         let labels: BTreeMap<_, _> =
             labels.split("\",").filter_map(|label| label.trim_end_matches('"').split_once("=\"")).collect();
         let label = |name| labels.get(name).copied().unwrap_or_default().to_owned();
         let kind =
             Kind { resource: label("resource"), subresource: label("subresource"), verb: label("verb") };
         if RESOURCES.contains(&kind.resource.as_str()) && label("dry_run").is_empty() {
-            let count: f64 = count.parse().with_context(|| format!("no metric: {line}"))?;
+            let count: f64 = count.parse().with_context(|| format!("not a metric: {line}"))?;
             *calls.entry(kind).or_default() += count as u64;
         }
     }

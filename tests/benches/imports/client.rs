@@ -1,4 +1,4 @@
-//! Makes a client like the importer's.
+//! Creates a client like the importer's.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::Client;
 use mcsa_runtime::cluster::ClusterArgs;
 
-/// A client for the current context of a kubeconfig, without retries: the importer's queue retries.
+/// Creates a client for the current context of a kubeconfig. It doesn't retry, because the importer's queue does.
 pub async fn of(kubeconfig: &Path) -> anyhow::Result<Client> {
     let cluster = ClusterArgs { kubeconfig: Some(kubeconfig.to_path_buf()), ..Default::default() };
     let mut config = cluster.config().await?;

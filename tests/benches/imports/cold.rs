@@ -1,29 +1,29 @@
-//! From cold: all imports exist, none has a Secret, and the importer starts.
+//! Measures a cold start: all imports exist, none has a Secret, and the importer starts.
 
 use std::time::Duration;
 
 use crate::calls::{Calls, Counts};
+use crate::cpu_time::{CpuTime, wait_until_idle};
+use crate::fixture::{Access, Fixture};
 use crate::importer::Importer;
 use crate::observer::Observer;
 use crate::plan::Group;
-use crate::scene::{Access, Scene};
-use crate::spent::{Spent, settle};
 use crate::usage::Memory;
 
-/// Pause for the event of the last import, which is written after the import is ready.
-const AFTERMATH: Duration = Duration::from_secs(1);
+/// Pause after the last import is ready, because its event is written after that.
+const EVENT_DELAY: Duration = Duration::from_secs(1);
 
 pub struct Cold {
     /// Number of imports.
     pub imports: usize,
-    /// From the importer's start of work until the last import is ready.
-    pub took: Duration,
+    /// From the importer's first work until the last import is ready.
+    pub duration: Duration,
     /// Calls in the target.
     pub target: Counts,
     /// Calls in the sources.
     pub sources: Counts,
     /// Processor time.
-    pub spent: Spent,
+    pub cpu_time: CpuTime,
     /// The importer's peak memory.
     pub peak_kib: u64,
 }
@@ -31,34 +31,39 @@ pub struct Cold {
 impl Cold {
     /// Imports per second.
     pub fn rate(&self) -> f64 {
-        self.imports as f64 / self.took.as_secs_f64()
+        self.imports as f64 / self.duration.as_secs_f64()
     }
 }
 
-/// Measures it. All imports must be declared, and no importer may run.
-pub async fn run(scene: &Scene, access: &Access, observer: &Observer) -> anyhow::Result<(Importer, Cold)> {
-    let (target, sources) = (Calls::of(&scene.target).await?, Calls::of_all(&scene.sources).await?);
-    let before = Spent::without_worker(scene)?;
-    let importer = Importer::start(&scene.target, &access.importer, "cold").await?;
-    let imports = scene.plan.imports;
-    let ready = observer.all(Group::Served.prefix(), imports, "ready", |seen| seen.ready).await;
-    let ready = importer.explain(ready)?;
-    let spent = Spent::so_far(scene, importer.id())?.since(before);
-    tokio::time::sleep(AFTERMATH).await;
+/// Measures a cold start. All imports must exist, and no importer may run.
+pub async fn run(
+    fixture: &Fixture,
+    access: &Access,
+    observer: &Observer,
+) -> anyhow::Result<(Importer, Cold)> {
+    let (target, sources) = (Calls::of(&fixture.target).await?, Calls::of_all(&fixture.sources).await?);
+    let before = CpuTime::read_without_worker(fixture)?;
+    let importer = Importer::start(&fixture.target, &access.importer, "cold").await?;
+    let imports = fixture.plan.imports;
+    let ready =
+        observer.wait_for_all(Group::Served.prefix(), imports, "ready", |observed| observed.ready).await;
+    let ready = importer.with_log(ready)?;
+    let cpu_time = CpuTime::read(fixture, importer.id())?.since(before);
+    tokio::time::sleep(EVENT_DELAY).await;
     let cold = Cold {
         imports,
-        took: ready.last().map(|last| last.duration_since(importer.leading)).unwrap_or_default(),
-        target: Calls::of(&scene.target).await?.since(&target),
-        sources: Calls::of_all(&scene.sources).await?.since(&sources),
-        spent,
+        duration: ready.last().map(|last| last.duration_since(importer.leading)).unwrap_or_default(),
+        target: Calls::of(&fixture.target).await?.since(&target),
+        sources: Calls::of_all(&fixture.sources).await?.since(&sources),
+        cpu_time,
         peak_kib: Memory::of(importer.id())?.peak_kib,
     };
     Ok((importer, cold))
 }
 
-/// The importer's memory once it is idle.
-pub async fn idle(scene: &Scene, importer: &Importer) -> anyhow::Result<Memory> {
-    settle(scene).await?;
+/// Waits until the importer is idle, and returns its memory.
+pub async fn idle(fixture: &Fixture, importer: &Importer) -> anyhow::Result<Memory> {
+    wait_until_idle(fixture).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     Memory::of(importer.id())
 }

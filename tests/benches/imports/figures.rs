@@ -1,26 +1,26 @@
-//! Makes the sections of the table from the measured figures.
+//! All measured figures, and the sections of the table.
 
 use std::time::Duration;
 
-use crate::bare::{Done, Loops};
+use crate::baseline::{BaselineLoops, LoopFigures};
 use crate::cold::Cold;
-use crate::one_import::Loop;
+use crate::cpu_time::CpuTime;
+use crate::one_import::LoopKind;
 use crate::restart::Restart;
 use crate::round::Round;
-use crate::spent::Spent;
 use crate::table::{Row, Section};
 use crate::trickle::Trickle;
 use crate::usage::Memory;
 
 /// All measured figures.
 pub struct Figures {
-    /// The bare loops: the limit.
-    pub bare: Loops,
+    /// The baseline loops, for comparison.
+    pub baseline: BaselineLoops,
     pub cold: Cold,
     /// Memory with all imports, while idle.
     pub idle: Memory,
     pub restart: Restart,
-    /// Imports declared one by one.
+    /// Imports created one by one.
     pub trickle: Trickle,
     pub round: Round,
 }
@@ -33,92 +33,97 @@ impl Figures {
             self.calls(),
             self.memory(),
             self.latency(),
-            self.again(),
+            self.restarted(),
             self.rounds(),
         ]
     }
 
-    /// The importer's rate from cold divided by a loop's.
-    pub fn share(&self, kind: Loop) -> f64 {
-        self.cold.rate() / self.bare.of(kind).rate()
+    /// The importer's rate in the cold start, divided by a loop's.
+    pub fn share(&self, kind: LoopKind) -> f64 {
+        self.cold.rate() / self.baseline.of(kind).rate()
     }
 
-    /// The same ratio, computed from the processor time of all measured processes.
-    pub fn processor_share(&self, kind: Loop) -> f64 {
-        let Done { spent, imports, .. } = self.bare.of(kind);
-        per_import(spent.ours(), imports) / per_import(self.cold.spent.ours(), self.cold.imports)
+    /// The same ratio by the processor time of all measured processes.
+    pub fn processor_share(&self, kind: LoopKind) -> f64 {
+        let LoopFigures { cpu_time, imports, .. } = self.baseline.of(kind);
+        per_import(cpu_time.measured(), imports)
+            / per_import(self.cold.cpu_time.measured(), self.cold.imports)
     }
 
     fn throughput(&self) -> Section {
-        let bare = |kind| format!("{:.1}", self.bare.of(kind).rate());
-        let limit = Loop::MergePatch;
+        let baseline = |kind| format!("{:.1}", self.baseline.of(kind).rate());
+        let merge_patch = LoopKind::MergePatch;
         Section {
-            title: "From cold: all imports exist, none has a Secret, the importer starts",
+            title: "Cold start: all imports exist, none has a Secret, and the importer starts",
             rows: vec![
-                Row::new("share of the bare loop's rate", ratio(self.share(limit)), "1.00; aim 0.85"),
-                Row::new("  by processor time", ratio(self.processor_share(limit)), "1.00"),
-                Row::new("share of the lean loop's rate", ratio(self.share(Loop::Lean)), "1.00"),
-                Row::new("  by processor time", ratio(self.processor_share(Loop::Lean)), "1.00"),
+                Row::new(
+                    "share of the baseline loop's rate",
+                    ratio(self.share(merge_patch)),
+                    "1.00; goal 0.85",
+                ),
+                Row::new("  by processor time", ratio(self.processor_share(merge_patch)), "1.00"),
+                Row::new("share of the lean loop's rate", ratio(self.share(LoopKind::Lean)), "1.00"),
+                Row::new("  by processor time", ratio(self.processor_share(LoopKind::Lean)), "1.00"),
                 Row::new(
                     "imports per second",
                     format!("{:.1}", self.cold.rate()),
-                    format!("{} bare loop: token, Secret, status by merge patch", bare(limit)),
+                    format!("{} baseline loop: token, Secret, status by merge patch", baseline(merge_patch)),
                 ),
                 Row::new(
                     "",
                     "",
                     format!(
-                        "{} lean loop: PUT, and answers of metadata alone, as the importer",
-                        bare(Loop::Lean)
+                        "{} lean loop: PUT, and responses with only metadata, like the importer",
+                        baseline(LoopKind::Lean)
                     ),
                 ),
-                Row::new("", "", format!("{} bare loop with the status by PUT", bare(Loop::Put))),
-                Row::new("", "", format!("{} bare loop without a status", bare(Loop::NoStatus))),
-                Row::new("total seconds", format!("{:.1}", self.cold.took.as_secs_f64()), ""),
+                Row::new("", "", format!("{} baseline loop with the status by PUT", baseline(LoopKind::Put))),
+                Row::new("", "", format!("{} baseline loop without a status", baseline(LoopKind::NoStatus))),
+                Row::new("duration in seconds", format!("{:.1}", self.cold.duration.as_secs_f64()), ""),
             ],
         }
     }
 
-    /// More stable than durations on a shared machine.
+    /// Processor time is more stable than durations on a shared machine.
     fn processors(&self) -> Section {
-        let (ours, imports) = (self.cold.spent, self.cold.imports);
-        let row = |what, part: fn(Spent) -> Duration| {
-            let bare = |kind| {
-                let Done { spent, imports, .. } = self.bare.of(kind);
-                per_import(part(spent), imports)
+        let (cpu_time, imports) = (self.cold.cpu_time, self.cold.imports);
+        let row = |what, part: fn(CpuTime) -> Duration| {
+            let baseline = |kind| {
+                let LoopFigures { cpu_time, imports, .. } = self.baseline.of(kind);
+                per_import(part(cpu_time), imports)
             };
-            let beside = format!(
-                "{:.2} bare loop, {:.2} lean loop, {:.2} with PUT, {:.2} without status",
-                bare(Loop::MergePatch),
-                bare(Loop::Lean),
-                bare(Loop::Put),
-                bare(Loop::NoStatus)
+            let reference = format!(
+                "{:.2} baseline loop, {:.2} lean loop, {:.2} with PUT, {:.2} without status",
+                baseline(LoopKind::MergePatch),
+                baseline(LoopKind::Lean),
+                baseline(LoopKind::Put),
+                baseline(LoopKind::NoStatus)
             );
-            Row::new(what, format!("{:.2}", per_import(part(ours), imports)), beside)
+            Row::new(what, format!("{:.2}", per_import(part(cpu_time), imports)), reference)
         };
         Section {
-            title: "Processor time of the same, in ms per import",
+            title: "Processor time of the cold start, in ms per import",
             rows: vec![
-                row("all", Spent::ours),
-                row("  of that: importer, or the loop in its place", |spent| spent.worker),
-                row("  of that: target's API server, etcd and controllers", |spent| spent.target),
-                row("  of that: the same of the sources", |spent| spent.sources),
-                row("noise: other processes on this machine", Spent::others),
+                row("all measured processes", CpuTime::measured),
+                row("  importer, or the loop in its place", |cpu_time| cpu_time.worker),
+                row("  target: API server, etcd and controllers", |cpu_time| cpu_time.target),
+                row("  sources: API servers, etcd and controllers", |cpu_time| cpu_time.sources),
+                row("other processes on this machine", CpuTime::other_processes),
             ],
         }
     }
 
     fn calls(&self) -> Section {
         let (target, sources, imports) = (self.cold.target, self.cold.sources, self.cold.imports);
-        let each = |count: u64| format!("{:.3}", count as f64 / imports as f64);
+        let per_import = |count: u64| format!("{:.3}", count as f64 / imports as f64);
         Section {
-            title: "Calls of the same, per import",
+            title: "Calls of the cold start, per import",
             rows: vec![
-                Row::new("source: tokens minted", each(sources.tokens), "1; aim 1"),
-                Row::new("target: Secrets created", each(target.secrets_created), "1"),
-                Row::new("target: Secrets changed", each(target.secrets_changed), "0"),
-                Row::new("target: statuses written", each(target.statuses), "1"),
-                Row::new("target: events written", each(target.events), "0 in the bare loop"),
+                Row::new("source: tokens minted", per_import(sources.tokens), "1; goal 1"),
+                Row::new("target: Secrets created", per_import(target.secrets_created), "1"),
+                Row::new("target: Secrets changed", per_import(target.secrets_changed), "0"),
+                Row::new("target: statuses written", per_import(target.statuses), "1"),
+                Row::new("target: events written", per_import(target.events), "0 in the baseline loop"),
                 Row::new(
                     "other calls except lists and watches, in total",
                     format!("{}", sources.others + target.others),
@@ -133,8 +138,8 @@ impl Figures {
         Section {
             title: "The importer's memory, in MiB",
             rows: vec![
-                Row::new("peak, from cold", show(self.cold.peak_kib), "aim 64"),
-                Row::new("idle afterwards", show(self.idle.rss_kib), "aim 32"),
+                Row::new("peak of the cold start", show(self.cold.peak_kib), "goal 64"),
+                Row::new("idle, after the cold start", show(self.idle.rss_kib), "goal 32"),
             ],
         }
     }
@@ -142,36 +147,39 @@ impl Figures {
     fn latency(&self) -> Section {
         let (idle, busy) = (&self.trickle, &self.round.trickle);
         Section {
-            title: "From declared to ready, one import every 100 ms",
+            title: "Time from creation to ready, one import every 100 ms",
             rows: vec![
                 Row::new(
                     "idle: median",
                     millis(idle.percentile(50)),
-                    format!("{} bare loop, one import at a time", millis(self.bare.alone())),
+                    format!(
+                        "{} baseline loop, one import at a time",
+                        millis(self.baseline.sequential_median())
+                    ),
                 ),
                 Row::new("idle: p99", millis(idle.percentile(99)), ""),
                 Row::new("during a refresh round: median", millis(busy.percentile(50)), ""),
-                Row::new("during a refresh round: p99", millis(busy.percentile(99)), "aim 300 ms"),
+                Row::new("during a refresh round: p99", millis(busy.percentile(99)), "goal 300 ms"),
             ],
         }
     }
 
-    fn again(&self) -> Section {
-        let Restart { took, target, sources } = &self.restart;
+    fn restarted(&self) -> Section {
+        let Restart { duration, target, sources } = &self.restart;
         Section {
-            title: "Killed and restarted, with all imports and none due",
+            title: "Killed and restarted, while no import is due",
             rows: vec![
-                Row::new("ready after", millis(*took), ""),
-                Row::new("tokens minted", format!("{}", sources.tokens), "aim 0"),
+                Row::new("ready after", millis(*duration), ""),
+                Row::new("tokens minted", format!("{}", sources.tokens), "goal 0"),
                 Row::new(
                     "other writes",
                     format!("{}", target.writes() + sources.writes() - sources.tokens),
                     "0",
                 ),
                 Row::new(
-                    "lists, and ended watches",
+                    "lists, and watches that ended",
                     format!("{}", target.lists + sources.lists),
-                    "three watches: each ends, and lists again in pages of 500",
+                    "3 watches that end, and 3 lists in pages of 500",
                 ),
             ],
         }
@@ -180,15 +188,18 @@ impl Figures {
     fn rounds(&self) -> Section {
         let each = self.round.per_refresh();
         let (mean, peak) = (self.round.mean(), self.round.peak());
-        let bare = self.bare.of(Loop::MergePatch);
-        let bare = per_import(bare.spent.worker, bare.imports);
+        let baseline = self.baseline.of(LoopKind::MergePatch);
+        let baseline = per_import(baseline.cpu_time.worker, baseline.imports);
         Section {
-            title: "A refresh round, spread over a tenth of the lifetime",
+            title: "A refresh round, spread over a tenth of the tokens' lifetime",
             rows: vec![
                 Row::new(
                     "refreshes per second, mean",
                     format!("{mean:.1}"),
-                    format!("{:.1} bare loop: the maximum", self.bare.of(Loop::MergePatch).rate()),
+                    format!(
+                        "{:.1} baseline loop, the maximum",
+                        self.baseline.of(LoopKind::MergePatch).rate()
+                    ),
                 ),
                 Row::new(
                     "refreshes in the busiest second",
@@ -202,7 +213,7 @@ impl Figures {
                 Row::new(
                     "importer's CPU seconds per 1,000 refreshes",
                     format!("{:.2}", self.round.cpu_per_refresh().as_secs_f64() * 1000.0),
-                    format!("{bare:.2} bare loop"),
+                    format!("{baseline:.2} baseline loop"),
                 ),
             ],
         }

@@ -1,4 +1,4 @@
-//! The importer's own binary, with its own rights.
+//! Runs the importer's own binary, with its own rights.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,18 +14,18 @@ pub const READY_WITHIN: Duration = Duration::from_secs(60);
 pub struct Importer {
     process: Process,
     pub started: Instant,
-    /// When it logged that it is ready, and knows all imports.
+    /// When it logged that it is ready: it knows all imports.
     pub ready: Instant,
-    /// When it logged that it leads, and started to work.
+    /// When it logged that it leads: it starts to work.
     pub leading: Instant,
 }
 
 impl Importer {
-    /// Starts the importer, and waits until it logs that it is ready. Its log is named after the `phase`.
+    /// Starts the importer, and waits until it logs that it is ready and leads. Its log is named after the `phase`.
     pub async fn start(target: &Cluster, kubeconfig: &Path, phase: &str) -> anyhow::Result<Self> {
         let mut command = Command::new(program("mcsa-importer")?);
         command.arg("--kubeconfig").arg(kubeconfig).args(["--probe-address", "127.0.0.1:0"]);
-        // A short lease, since the next importer waits for its expiry after this one is killed.
+        // A short lease, because after a kill, the next importer waits until the lease expires.
         command.args(["--lease-duration", "3"]);
         let log = target.dir().join(format!("importer-{phase}.log"));
         let started = Instant::now();
@@ -49,7 +49,7 @@ impl Importer {
     }
 
     /// Adds the end of the importer's log to an error.
-    pub fn explain<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
+    pub fn with_log<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
         self.process.check()?;
         result.with_context(|| format!("the importer's log ends with:\n{}", self.process.log_tail(5)))
     }

@@ -1,16 +1,19 @@
-//! `cargo bench --bench imports -- --imports 10000 --sources 10`: the cost of the importer on real API servers, each
-//! figure beside a limit or a comparable figure of the same run.
+//! `cargo bench --bench imports -- --imports 10000 --sources 10`: measures the cost of the importer on real API
+//! servers, and compares each figure with a limit or a comparable figure of the same run.
 //!
-//! The exit code says only whether the figures could be measured, not whether the aims are met.
+//! The exit code says only whether the figures could be measured, not whether the goals are met.
 
-mod aims;
 mod args;
-mod bare;
+mod baseline;
 mod calls;
 mod client;
 mod cold;
+mod cpu_time;
 mod figures;
+mod fixture;
+mod goals;
 mod importer;
+mod importer_with_clock;
 mod observer;
 mod one_import;
 mod phases;
@@ -18,11 +21,8 @@ mod plan;
 mod progress;
 mod restart;
 mod round;
-mod scene;
-mod spent;
 mod table;
 mod trickle;
-mod turned;
 mod usage;
 
 use std::process::ExitCode;
@@ -35,13 +35,13 @@ use crate::args::Args;
 #[tokio::main]
 async fn main() -> ExitCode {
     mcsa_tests::init();
-    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    let Some(args) = Args::parse_if_bench() else { return ExitCode::SUCCESS };
     exit::report("imports", unless_interrupted(run(args)).await)
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
     match &args.as_importer {
-        Some(kubeconfig) => turned::serve(kubeconfig).await,
+        Some(kubeconfig) => importer_with_clock::serve(kubeconfig).await,
         None => phases::run(&args).await,
     }
 }

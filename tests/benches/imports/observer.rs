@@ -1,7 +1,7 @@
 //! Watches the target's imports, and records when each becomes ready and when it is refreshed.
 //!
-//! A watch, because polling would measure its own interval. It also runs beside the bare loops, so that it costs
-//! importer and limit the same.
+//! It watches, because polling would measure its own interval. It also runs during the baseline loops, so that it costs
+//! them the same as the importer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,24 +17,24 @@ use mcsa_client::api::READY;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 use tokio::task::JoinHandle;
 
-/// Deadline without any progress.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait without any progress.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Interval of reading the records, which have their own times.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Interval at which waiting functions look at the records. The records have their own times.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Namespace and name.
 pub type Key = (String, String);
 
 /// The observed state of the target's imports.
 pub struct Observer {
-    seen: Arc<Mutex<HashMap<Key, Seen>>>,
+    observed: Arc<Mutex<HashMap<Key, Observed>>>,
     watch: JoinHandle<()>,
 }
 
 /// The observed state of one import.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct Observed {
     /// When it was first observed to be ready.
     pub ready: Option<Instant>,
     /// When its refresh time last changed after that.
@@ -42,8 +42,8 @@ pub struct Seen {
     pub status: Option<ServiceAccountImportStatus>,
 }
 
-impl Seen {
-    /// The time of its next refresh.
+impl Observed {
+    /// When its next refresh is due.
     pub fn refresh_time(&self) -> Option<Timestamp> {
         Some(self.status.as_ref()?.refresh_time.as_ref()?.0)
     }
@@ -51,75 +51,78 @@ impl Seen {
 
 impl Observer {
     pub fn start(target: Client) -> Self {
-        let seen = Arc::new(Mutex::default());
+        let observed = Arc::new(Mutex::default());
         let events = watcher(Api::<ServiceAccountImport>::all(target), Config::default());
         let watch = tokio::spawn({
-            let seen = seen.clone();
+            let observed = observed.clone();
             async move {
                 let mut events = std::pin::pin!(events.default_backoff());
                 while let Some(event) = events.next().await {
                     match event {
-                        Ok(event) => note(&mut lock(&seen), event),
+                        Ok(event) => record(&mut lock(&observed), event),
                         Err(error) => eprintln!("watching imports: {error}; retrying"),
                     }
                 }
             }
         });
-        Self { seen, watch }
+        Self { observed, watch }
     }
 
-    /// The results of `look` for the imports in namespaces with this name prefix.
-    pub fn find<T>(&self, prefix: &str, look: impl Fn(&Seen) -> Option<T>) -> Vec<T> {
-        let seen = lock(&self.seen);
-        let members = seen.iter().filter(|((namespace, _), _)| namespace.starts_with(prefix));
-        members.filter_map(|(_, seen)| look(seen)).collect()
+    /// Applies `look` to the imports in namespaces with this prefix, and returns its results.
+    pub fn find<T>(&self, prefix: &str, look: impl Fn(&Observed) -> Option<T>) -> Vec<T> {
+        let observed = lock(&self.observed);
+        let members = observed.iter().filter(|((namespace, _), _)| namespace.starts_with(prefix));
+        members.filter_map(|(_, observed)| look(observed)).collect()
     }
 
     pub fn ready(&self, key: &Key) -> Option<Instant> {
-        lock(&self.seen).get(key)?.ready
+        lock(&self.observed).get(key)?.ready
     }
 
-    /// Waits until `count` imports in namespaces with this name prefix are `done`, and returns their times in order.
-    /// Fails without progress for a minute.
-    pub async fn all(
+    /// Waits until `count` imports in namespaces with this prefix are `done`, and returns their times in order. Fails
+    /// after a minute without progress.
+    pub async fn wait_for_all(
         &self,
         prefix: &str,
         count: usize,
         what: &str,
-        done: impl Fn(&Seen) -> Option<Instant>,
+        done: impl Fn(&Observed) -> Option<Instant>,
     ) -> anyhow::Result<Vec<Instant>> {
-        let (mut most, mut since) = (0, Instant::now());
+        let (mut count_done, mut since) = (0, Instant::now());
         loop {
             let mut times = self.find(prefix, &done);
             if times.len() >= count {
                 times.sort_unstable();
                 return Ok(times);
             }
-            if times.len() > most {
-                (most, since) = (times.len(), Instant::now());
+            if times.len() > count_done {
+                (count_done, since) = (times.len(), Instant::now());
             }
-            if since.elapsed() > PATIENCE {
-                let waiting = self.some_not(prefix, &done);
-                bail!("{most} of {count} imports are {what}, and no other for {PATIENCE:?}; as {waiting:#?}");
+            if since.elapsed() > TIMEOUT {
+                let waiting = self.waiting(prefix, &done);
+                bail!(
+                    "{count_done} of {count} imports are {what}, without progress for {TIMEOUT:?}; \
+                     not {what}: {waiting:#?}"
+                );
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// A few imports that are not `done`, for an error message.
-    fn some_not(&self, prefix: &str, done: impl Fn(&Seen) -> Option<Instant>) -> Vec<(Key, Seen)> {
-        let seen = lock(&self.seen);
-        let waiting = seen.iter().filter(|((namespace, _), _)| namespace.starts_with(prefix));
-        let waiting = waiting.filter(|(_, seen)| done(seen).is_none()).take(3);
-        waiting.map(|(key, seen)| (key.clone(), seen.clone())).collect()
+    fn waiting(&self, prefix: &str, done: impl Fn(&Observed) -> Option<Instant>) -> Vec<(Key, Observed)> {
+        let observed = lock(&self.observed);
+        let waiting = observed.iter().filter(|((namespace, _), _)| namespace.starts_with(prefix));
+        let waiting = waiting.filter(|(_, observed)| done(observed).is_none()).take(3);
+        waiting.map(|(key, observed)| (key.clone(), observed.clone())).collect()
     }
 
-    /// Waits until none of the imports is left.
-    pub async fn none(&self, prefix: &str) -> anyhow::Result<()> {
-        let begun = Instant::now();
+    /// Waits until no import is left in namespaces with this prefix.
+    pub async fn wait_until_gone(&self, prefix: &str) -> anyhow::Result<()> {
+        let started = Instant::now();
         while !self.find(prefix, |_| Some(())).is_empty() {
-            ensure!(begun.elapsed() < PATIENCE, "some deleted imports still exist");
-            tokio::time::sleep(PAUSE).await;
+            ensure!(started.elapsed() < TIMEOUT, "some deleted imports still exist");
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
@@ -131,22 +134,24 @@ impl Drop for Observer {
     }
 }
 
-fn note(seen: &mut HashMap<Key, Seen>, event: Event<ServiceAccountImport>) {
+fn record(observed: &mut HashMap<Key, Observed>, event: Event<ServiceAccountImport>) {
     match event {
-        Event::Apply(import) | Event::InitApply(import) => see(seen.entry(key(&import)).or_default(), import),
-        Event::Delete(import) => drop(seen.remove(&key(&import))),
+        Event::Apply(import) | Event::InitApply(import) => {
+            update(observed.entry(key(&import)).or_default(), import)
+        }
+        Event::Delete(import) => drop(observed.remove(&key(&import))),
         Event::Init | Event::InitDone => {}
     }
 }
 
-fn see(seen: &mut Seen, import: ServiceAccountImport) {
+fn update(observed: &mut Observed, import: ServiceAccountImport) {
     let is_ready = import.condition(READY).is_some_and(|condition| condition.status == "True");
-    let refresh_time = seen.refresh_time();
-    seen.status = import.status;
-    if seen.ready.is_none() {
-        seen.ready = is_ready.then(Instant::now);
-    } else if seen.refresh_time() != refresh_time {
-        seen.refreshed = Some(Instant::now());
+    let refresh_time = observed.refresh_time();
+    observed.status = import.status;
+    if observed.ready.is_none() {
+        observed.ready = is_ready.then(Instant::now);
+    } else if observed.refresh_time() != refresh_time {
+        observed.refreshed = Some(Instant::now());
     }
 }
 

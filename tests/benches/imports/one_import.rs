@@ -1,4 +1,4 @@
-//! What the bare loop does for one import.
+//! Serves one import, as the baseline loops do.
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
@@ -17,34 +17,34 @@ use mcsa_credentials::token::{Claims, request};
 use mcsa_importer::Target;
 use serde_json::json;
 
-/// How a loop writes the status, after minting a token and creating a Secret.
+/// How a baseline loop writes the status, after it has minted a token and created the Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Loop {
+pub enum LoopKind {
     /// With a merge patch.
     MergePatch,
     /// With a PUT.
     Put,
     /// Not at all.
     NoStatus,
-    /// With a PUT, and each write is answered with metadata only, like the importer's.
+    /// With a PUT. As in the importer, responses to writes have only metadata.
     Lean,
 }
 
-/// A source, with the importer's way of access.
+/// A source, with a client like the importer's.
 pub struct Source<'a> {
     link: &'a Link,
     client: Client,
 }
 
 impl<'a> Source<'a> {
-    /// The client of a link.
+    /// Creates the client of a link.
     pub fn of(link: &'a Link) -> anyhow::Result<Self> {
         let mut config = link.config.clone();
         config.default_retry = false;
         Ok(Self { link, client: Client::try_from(config)? })
     }
 
-    /// The imports' name for it.
+    /// Its name in imports.
     pub fn name(&self) -> &str {
         &self.link.cluster_name
     }
@@ -53,22 +53,22 @@ impl<'a> Source<'a> {
     pub async fn serve(
         &self,
         target: &Target,
-        kind: Loop,
+        kind: LoopKind,
         import: &ServiceAccountImport,
     ) -> anyhow::Result<()> {
         let (credential, provenance) = self.mint(import).await?;
         let secret = build(import, &credential, &provenance)?;
         let status = status(import, &provenance);
-        if kind == Loop::Lean {
+        if kind == LoopKind::Lean {
             return lean(target, import, &secret, status).await;
         }
         let target = &target.client;
         let secrets = Api::<Secret>::namespaced(target.clone(), &import.namespace().unwrap_or_default());
         secrets.create(&parameters(), &secret).await?;
         match kind {
-            Loop::MergePatch => patch(target, import, &status).await,
-            Loop::Put => put(target, import, status).await,
-            Loop::NoStatus | Loop::Lean => Ok(()),
+            LoopKind::MergePatch => patch(target, import, &status).await,
+            LoopKind::Put => put(target, import, status).await,
+            LoopKind::NoStatus | LoopKind::Lean => Ok(()),
         }
     }
 
@@ -76,13 +76,13 @@ impl<'a> Source<'a> {
         let spec = &import.spec;
         let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), &spec.namespace);
         let request = request(spec.expiration_seconds, &[], None);
-        let answer = accounts.create_token_request(&spec.name, &PostParams::default(), &request).await?;
-        let token = answer.status.context("the answer has no token")?.token.into();
+        let response = accounts.create_token_request(&spec.name, &PostParams::default(), &request).await?;
+        let token = response.status.context("the response has no token")?.token.into();
         let claims = Claims::parse(&token)?;
         let provenance = Provenance {
             expires_at: claims.expires_at,
             refresh_at: claims.expires_at.checked_sub(SignedDuration::from_mins(5)).ok(),
-            // No importer compares these. They have the usual length.
+            // No importer reads these, so only their length matters.
             cluster_uid: Some(claims.service_account_uid.clone()),
             fingerprint: "0123456789abcdef".into(),
             service_account_uid: claims.service_account_uid,
@@ -105,7 +105,7 @@ async fn patch(
 ) -> anyhow::Result<()> {
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
     let patch = Patch::Merge(json!({ "metadata": { "uid": import.uid() }, "status": status }));
-    neighbours(target, import).patch_status(&import.name_any(), &parameters, &patch).await?;
+    imports_in_namespace(target, import).patch_status(&import.name_any(), &parameters, &patch).await?;
     Ok(())
 }
 
@@ -115,11 +115,11 @@ async fn put(
     status: ServiceAccountImportStatus,
 ) -> anyhow::Result<()> {
     let whole = ServiceAccountImport { status: Some(status), ..import.clone() };
-    neighbours(target, import).replace_status(&import.name_any(), &parameters(), &whole).await?;
+    imports_in_namespace(target, import).replace_status(&import.name_any(), &parameters(), &whole).await?;
     Ok(())
 }
 
-/// Like the importer: the answer does not repeat the object.
+/// Writes as the importer does: responses don't repeat the object.
 async fn lean(
     target: &Target,
     import: &ServiceAccountImport,
@@ -139,11 +139,11 @@ fn parameters() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() }
 }
 
-fn neighbours(target: &Client, import: &ServiceAccountImport) -> Api<ServiceAccountImport> {
+fn imports_in_namespace(target: &Client, import: &ServiceAccountImport) -> Api<ServiceAccountImport> {
     Api::namespaced(target.clone(), &import.namespace().unwrap_or_default())
 }
 
-/// A status with all fields of the importer's.
+/// Builds a status with all fields that the importer sets.
 fn status(import: &ServiceAccountImport, provenance: &Provenance) -> ServiceAccountImportStatus {
     let name = import.secret_name();
     let seconds = |time: Timestamp| Time(Timestamp::from_second(time.as_second()).unwrap_or(time));

@@ -4,18 +4,18 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{kubernetes_version, program};
 
 use crate::args::Args;
-use crate::bare::Loops;
+use crate::baseline::BaselineLoops;
+use crate::cpu_time::wait_until_idle;
 use crate::figures::Figures;
+use crate::fixture::{Access, Fixture};
 use crate::importer::Importer;
 use crate::observer::Observer;
 use crate::plan::{Group, Plan};
 use crate::progress::Progress;
-use crate::scene::{Access, Scene};
-use crate::spent::settle;
-use crate::{aims, cold, restart, round, table, trickle};
+use crate::{cold, goals, restart, round, table, trickle};
 
-/// Least number of imports of each kind of bare loop, before and again after the cold run.
-const BARE: usize = 500;
+/// Minimum number of imports for each kind of baseline loop, before the cold start and again at the end.
+const BASELINE_IMPORTS: usize = 500;
 
 /// Runs the phases, and prints the table.
 pub async fn run(args: &Args) -> anyhow::Result<()> {
@@ -25,17 +25,17 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     program("mcsa-importer")?;
     mcsa_tests::binaries().await?;
     progress.phase(format!("starting {} clusters", plan.sources + 1));
-    let scene = Scene::start(plan).await?;
+    let fixture = Fixture::start(plan).await?;
     progress.phase("linking the target to each source");
-    scene.link()?;
+    fixture.link()?;
     progress.phase("creating namespaces and service accounts");
-    scene.furnish().await?;
-    let access = scene.access().await?;
-    let observer = Observer::start(scene.target.client());
-    progress.phase("waiting until the importer has refreshed the links");
-    take_over_links(&scene, &access, &observer).await?;
+    fixture.create_accounts().await?;
+    let access = fixture.access().await?;
+    let observer = Observer::start(fixture.target.client());
+    progress.phase("waiting until the importer has replaced the links' tokens");
+    take_over_links(&fixture, &access, &observer).await?;
 
-    let figures = measure(args, &scene, &access, &observer, &mut progress).await?;
+    let figures = measure(args, &fixture, &access, &observer, &mut progress).await?;
     progress.done();
     let kind = if cfg!(debug_assertions) { "debug build" } else { "release build" };
     let title = format!(
@@ -46,49 +46,50 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         plan.expiration_seconds,
         kubernetes_version(),
     );
-    table::print(&title, "importer", &figures.sections(), &aims::of(&figures));
+    table::print(&title, "importer", &figures.sections(), &goals::of(&figures));
     Ok(())
 }
 
 async fn measure(
     args: &Args,
-    scene: &Scene,
+    fixture: &Fixture,
     access: &Access,
     observer: &Observer,
     progress: &mut Progress,
 ) -> anyhow::Result<Figures> {
-    let mut bare = Loops::default();
-    progress.phase("running the bare loops");
-    bare.run(scene, access, BARE).await?;
-    progress.phase("declaring all imports, without an importer");
-    scene.declare(scene.plan.imports(Group::Served, 0..scene.plan.imports)).await?;
-    settle(scene).await?;
-    progress.phase("running the importer from cold");
-    let (importer, cold) = cold::run(scene, access, observer).await?;
+    let mut baseline = BaselineLoops::default();
+    progress.phase("running the baseline loops");
+    baseline.run(fixture, access, BASELINE_IMPORTS).await?;
+    progress.phase("creating all imports, without an importer");
+    fixture.create_imports(fixture.plan.imports(Group::Served, 0..fixture.plan.imports)).await?;
+    wait_until_idle(fixture).await?;
+    progress.phase("measuring a cold start of the importer");
+    let (importer, cold) = cold::run(fixture, access, observer).await?;
     progress.phase("waiting until the importer is idle");
-    let idle = cold::idle(scene, &importer).await?;
+    let idle = cold::idle(fixture, &importer).await?;
     importer.kill();
     progress.phase("restarting the importer");
-    let (importer, restart) = restart::run(scene, access).await?;
-    progress.phase("declaring imports one by one");
+    let (importer, restart) = restart::run(fixture, access).await?;
+    progress.phase("creating imports one by one");
     let count = args.trickle as usize;
-    let trickle = importer.explain(trickle::run(scene, observer, count).await)?;
+    let trickle = importer.with_log(trickle::run(fixture, observer, count).await)?;
     importer.kill();
-    progress.phase("running the bare loops again");
-    bare.run(scene, access, BARE).await?;
-    progress.phase("running a refresh round, and declaring imports one by one during it");
-    let round = round::run(scene, access, observer, count).await?;
-    Ok(Figures { bare, cold, idle, restart, trickle, round })
+    progress.phase("running the baseline loops again");
+    baseline.run(fixture, access, BASELINE_IMPORTS).await?;
+    progress.phase("running a refresh round, and creating imports one by one during it");
+    let round = round::run(fixture, access, observer, count).await?;
+    Ok(Figures { baseline, cold, idle, restart, trickle, round })
 }
 
-/// kubemcsa mints the first token of a new link, and the importer replaces it at once. This happens before the
-/// figures are measured.
-async fn take_over_links(scene: &Scene, access: &Access, observer: &Observer) -> anyhow::Result<()> {
-    let importer = Importer::start(&scene.target, &access.importer, "links").await?;
-    let links = scene.plan.sources;
-    let taken_over =
-        observer.all(SYSTEM_NAMESPACE, links, "ready", |seen| seen.refresh_time().and(seen.ready));
-    importer.explain(taken_over.await)?;
+/// kubemcsa mints the first token of a new link, and the importer replaces it at once. This must happen before anything
+/// is measured.
+async fn take_over_links(fixture: &Fixture, access: &Access, observer: &Observer) -> anyhow::Result<()> {
+    let importer = Importer::start(&fixture.target, &access.importer, "links").await?;
+    let links = fixture.plan.sources;
+    let taken_over = observer.wait_for_all(SYSTEM_NAMESPACE, links, "ready", |observed| {
+        observed.refresh_time().and(observed.ready)
+    });
+    importer.with_log(taken_over.await)?;
     importer.kill();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The imports and their service accounts.
+//! Plans the imports and their service accounts.
 
 use std::ops::Range;
 
@@ -13,17 +13,17 @@ pub const NAMESPACES: usize = 20;
 /// Number of imports per service account.
 const IMPORTS_PER_ACCOUNT: usize = 10;
 
-/// Target rate of refreshes per second in a round, if the limits of the lifetime allow it.
+/// Intended rate of refreshes per second in a round, if the limits of the lifetime allow it.
 const REFRESHES_PER_SECOND: f64 = 28.0;
 
-/// Imports that are declared together, in namespaces of their own.
+/// Imports that are created together, in namespaces of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
     /// Served by the importer.
     Served,
-    /// Handled by the bare loops.
-    Bare,
-    /// Declared one by one.
+    /// Served by the baseline loops.
+    Baseline,
+    /// Created one by one.
     Trickle,
 }
 
@@ -32,7 +32,7 @@ pub enum Group {
 pub struct Plan {
     /// Number of imports that the importer serves.
     pub imports: usize,
-    /// Number of sources. Successive imports are of different sources.
+    /// Number of sources. Successive imports have different sources.
     pub sources: usize,
     /// The lifetime of their tokens.
     pub expiration_seconds: i64,
@@ -44,11 +44,11 @@ impl Group {
         (0..NAMESPACES).map(move |index| self.namespace(index))
     }
 
-    /// The prefix of the group's namespaces, and of no others.
+    /// The name prefix of the group's namespaces. No other namespaces have it.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Served => "served-",
-            Self::Bare => "bare-",
+            Self::Baseline => "baseline-",
             Self::Trickle => "trickle-",
         }
     }
@@ -65,8 +65,8 @@ impl Plan {
     pub fn new(args: &Args) -> Self {
         let (imports, sources) = (args.imports as usize, args.sources as usize);
         let lifetime = (10.0 * imports as f64 / REFRESHES_PER_SECOND) as i64;
-        let least = if sources == 1 { 600 } else { 1800 };
-        Self { imports, sources, expiration_seconds: lifetime.clamp(least, 86_400) }
+        let minimum = if sources == 1 { 600 } else { 1800 };
+        Self { imports, sources, expiration_seconds: lifetime.clamp(minimum, 86_400) }
     }
 
     /// The name of a source, and of its link.

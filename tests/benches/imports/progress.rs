@@ -4,13 +4,13 @@ use std::time::Instant;
 
 /// Prints a line for each phase, with its duration.
 pub struct Progress {
-    begun: Instant,
+    started: Instant,
     phase: Option<(String, Instant)>,
 }
 
 impl Progress {
     pub fn new() -> Self {
-        Self { begun: Instant::now(), phase: None }
+        Self { started: Instant::now(), phase: None }
     }
 
     /// Ends the previous phase, and starts this one.
@@ -21,9 +21,9 @@ impl Progress {
 
     /// Ends the current phase.
     pub fn done(&mut self) {
-        if let Some((what, begun)) = self.phase.take() {
-            let (total, took) = (self.begun.elapsed().as_secs_f64(), begun.elapsed().as_secs_f64());
-            eprintln!("[{total:6.1} s] {what} ({took:.1} s)");
+        if let Some((what, started)) = self.phase.take() {
+            let (total, duration) = (self.started.elapsed().as_secs_f64(), started.elapsed().as_secs_f64());
+            eprintln!("[{total:6.1} s] {what} ({duration:.1} s)");
         }
     }
 }

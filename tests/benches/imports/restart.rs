@@ -1,32 +1,32 @@
-//! Restarts the importer when no import is due.
+//! Measures a restart of the importer while no import is due.
 
 use std::time::Duration;
 
 use crate::calls::{Calls, Counts};
+use crate::fixture::{Access, Fixture};
 use crate::importer::Importer;
-use crate::scene::{Access, Scene};
 
-/// How long after it is ready the importer may still call.
-const AFTERMATH: Duration = Duration::from_secs(5);
+/// How long calls are counted after the importer is ready.
+const COUNTED_TIME: Duration = Duration::from_secs(5);
 
 pub struct Restart {
-    /// From the start until it is ready.
-    pub took: Duration,
+    /// From the start until the importer is ready.
+    pub duration: Duration,
     /// Calls in the target.
     pub target: Counts,
     /// Calls in the sources.
     pub sources: Counts,
 }
 
-pub async fn run(scene: &Scene, access: &Access) -> anyhow::Result<(Importer, Restart)> {
-    let (target, sources) = (Calls::of(&scene.target).await?, Calls::of_all(&scene.sources).await?);
-    let importer = Importer::start(&scene.target, &access.importer, "again").await?;
-    tokio::time::sleep(AFTERMATH).await;
+pub async fn run(fixture: &Fixture, access: &Access) -> anyhow::Result<(Importer, Restart)> {
+    let (target, sources) = (Calls::of(&fixture.target).await?, Calls::of_all(&fixture.sources).await?);
+    let importer = Importer::start(&fixture.target, &access.importer, "restart").await?;
+    tokio::time::sleep(COUNTED_TIME).await;
     let restart = Restart {
-        took: importer.ready.duration_since(importer.started),
-        target: Calls::of(&scene.target).await?.since(&target),
-        sources: Calls::of_all(&scene.sources).await?.since(&sources),
+        duration: importer.ready.duration_since(importer.started),
+        target: Calls::of(&fixture.target).await?.since(&target),
+        sources: Calls::of_all(&fixture.sources).await?.since(&sources),
     };
-    let restart = importer.explain(Ok(restart))?;
+    let restart = importer.with_log(Ok(restart))?;
     Ok((importer, restart))
 }

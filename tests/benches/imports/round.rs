@@ -1,4 +1,4 @@
-//! A refresh round: all imports become due within a tenth of the lifetime.
+//! Measures a refresh round: all imports become due within a tenth of their tokens' lifetime.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use crate::calls::{Calls, Counts};
-use crate::observer::{Observer, Seen};
+use crate::cpu_time::CpuTime;
+use crate::fixture::{Access, Fixture};
+use crate::importer_with_clock::ImporterWithClock;
+use crate::observer::{Observed, Observer};
 use crate::plan::Group;
-use crate::scene::{Access, Scene};
-use crate::spent::Spent;
 use crate::trickle::{self, Trickle};
-use crate::turned::Turned;
 
 pub struct Round {
     /// When each import was refreshed, relative to the first.
@@ -21,12 +21,12 @@ pub struct Round {
     /// Calls in the sources, including those for the trickle.
     pub sources: Counts,
     /// Processor time, including that for the trickle.
-    pub spent: Spent,
-    /// Imports that were declared during the round.
+    pub cpu_time: CpuTime,
+    /// Imports that were created during the round.
     pub trickle: Trickle,
 }
 
-/// Calls for one refresh.
+/// Number of calls for each refresh.
 #[derive(Clone, Copy, Debug)]
 pub struct PerRefresh {
     /// TokenRequests in the source.
@@ -40,13 +40,13 @@ pub struct PerRefresh {
 }
 
 impl PerRefresh {
-    pub fn all(&self) -> f64 {
+    pub fn total(&self) -> f64 {
         self.tokens + self.secrets + self.statuses + self.events
     }
 }
 
 impl Round {
-    /// The calls for one refresh, without those for the trickle, which is one of each kind per import.
+    /// The calls for each refresh, without those for the trickle: one of each kind per new import.
     pub fn per_refresh(&self) -> PerRefresh {
         let (refreshes, new) = (self.refreshes.len() as f64, self.trickle.count() as f64);
         PerRefresh {
@@ -60,7 +60,7 @@ impl Round {
 
     /// The importer's processor time per refresh or new import.
     pub fn cpu_per_refresh(&self) -> Duration {
-        self.spent.worker.div_f64((self.refreshes.len() + self.trickle.count()) as f64)
+        self.cpu_time.worker.div_f64((self.refreshes.len() + self.trickle.count()) as f64)
     }
 
     /// Refreshes per second.
@@ -77,28 +77,33 @@ impl Round {
 }
 
 /// Measures a round, and a trickle of `count` imports during it. No other importer may run.
-pub async fn run(scene: &Scene, access: &Access, observer: &Observer, count: usize) -> anyhow::Result<Round> {
-    let mut importer = Turned::start(&scene.target, &access.importer).await?;
+pub async fn run(
+    fixture: &Fixture,
+    access: &Access,
+    observer: &Observer,
+    count: usize,
+) -> anyhow::Result<Round> {
+    let mut importer = ImporterWithClock::start(&fixture.target, &access.importer).await?;
     let served = Group::Served.prefix();
-    let earliest = observer.find(served, Seen::refresh_time).into_iter().min();
+    let earliest = observer.find(served, Observed::refresh_time).into_iter().min();
     let earliest = earliest.context("no import has a refresh time")?;
-    let (target, sources) = (Calls::of(&scene.target).await?, Calls::of_all(&scene.sources).await?);
-    let before = Spent::so_far(scene, importer.id()?)?;
-    let begun = Instant::now();
-    importer.turn(earliest.duration_since(Timestamp::now())).await?;
+    let (target, sources) = (Calls::of(&fixture.target).await?, Calls::of_all(&fixture.sources).await?);
+    let before = CpuTime::read(fixture, importer.id()?)?;
+    let started = Instant::now();
+    importer.advance(earliest.duration_since(Timestamp::now())).await?;
 
-    let refreshed = |seen: &Seen| seen.refreshed.filter(|time| *time > begun);
-    let (some, all) = (scene.plan.imports / 4, scene.plan.imports);
-    importer.explain(observer.all(served, some, "refreshed", refreshed).await)?;
-    let trickle = importer.explain(trickle::run(scene, observer, count).await)?;
-    let refreshes = importer.explain(observer.all(served, all, "refreshed", refreshed).await)?;
-    let spent = Spent::so_far(scene, importer.id()?)?.since(before);
-    let first = refreshes.first().copied().unwrap_or(begun);
+    let refreshed = |observed: &Observed| observed.refreshed.filter(|time| *time > started);
+    let (some, all) = (fixture.plan.imports / 4, fixture.plan.imports);
+    importer.with_log(observer.wait_for_all(served, some, "refreshed", refreshed).await)?;
+    let trickle = importer.with_log(trickle::run(fixture, observer, count).await)?;
+    let refreshes = importer.with_log(observer.wait_for_all(served, all, "refreshed", refreshed).await)?;
+    let cpu_time = CpuTime::read(fixture, importer.id()?)?.since(before);
+    let first = refreshes.first().copied().unwrap_or(started);
     Ok(Round {
         refreshes: refreshes.iter().map(|time| time.duration_since(first)).collect(),
-        target: Calls::of(&scene.target).await?.since(&target),
-        sources: Calls::of_all(&scene.sources).await?.since(&sources),
-        spent,
+        target: Calls::of(&fixture.target).await?.since(&target),
+        sources: Calls::of_all(&fixture.sources).await?.since(&sources),
+        cpu_time,
         trickle,
     })
 }

@@ -1,4 +1,4 @@
-//! Prints the table, and a line for each aim.
+//! Prints the table of figures, and whether each goal is met.
 
 /// A section of the table.
 pub struct Section {
@@ -6,15 +6,15 @@ pub struct Section {
     pub rows: Vec<Row>,
 }
 
-/// A figure, beside a limit or a comparable figure.
+/// A figure, and a limit or another figure to compare it with.
 pub struct Row {
     what: &'static str,
     figure: String,
-    beside: String,
+    reference: String,
 }
 
-/// An aim of the figures.
-pub struct Aim {
+/// A goal for a figure.
+pub struct Goal {
     pub what: String,
     /// The measured figure.
     pub figure: String,
@@ -22,23 +22,23 @@ pub struct Aim {
 }
 
 impl Row {
-    pub fn new(what: &'static str, figure: impl Into<String>, beside: impl Into<String>) -> Self {
-        Self { what, figure: figure.into(), beside: beside.into() }
+    pub fn new(what: &'static str, figure: impl Into<String>, reference: impl Into<String>) -> Self {
+        Self { what, figure: figure.into(), reference: reference.into() }
     }
 }
 
-/// Prints the table. `subject` is what is measured.
-pub fn print(title: &str, subject: &str, sections: &[Section], aims: &[Aim]) {
+/// Prints the table. `subject` names what is measured.
+pub fn print(title: &str, subject: &str, sections: &[Section], goals: &[Goal]) {
     println!("\n{title}\n");
     println!("{:58}{subject:>12}   compared with", "");
     for Section { title, rows } in sections {
         println!("{title}");
-        for Row { what, figure, beside } in rows {
-            println!("  {what:56}{figure:>12}   {beside}");
+        for Row { what, figure, reference } in rows {
+            println!("  {what:56}{figure:>12}   {reference}");
         }
     }
     println!("\nAims");
-    for Aim { what, figure, is_met } in aims {
+    for Goal { what, figure, is_met } in goals {
         println!("  {:8}{what}: {figure}", if *is_met { "met" } else { "NOT MET" });
     }
 }

@@ -1,4 +1,4 @@
-//! The time until imports that are declared one by one are ready.
+//! Measures the time until imports that are created one by one are ready.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use kube::Api;
 use kube::api::PostParams;
 use mcsa_client::ServiceAccountImport;
 
+use crate::fixture::Fixture;
 use crate::observer::{Observer, key};
 use crate::plan::Group;
-use crate::scene::Scene;
 
-/// Interval of declarations.
+/// Interval between creations.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The times from declared to ready, sorted.
+/// The times from creation to ready, sorted.
 pub struct Trickle(Vec<Duration>);
 
 impl Trickle {
@@ -29,32 +29,32 @@ impl Trickle {
     }
 }
 
-/// Declares `count` imports, and deletes them once all are ready.
-pub async fn run(scene: &Scene, observer: &Observer, count: usize) -> anyhow::Result<Trickle> {
-    let client = scene.target.client();
-    let mut declared = Vec::new();
+/// Creates `count` imports, and deletes them after all are ready.
+pub async fn run(fixture: &Fixture, observer: &Observer, count: usize) -> anyhow::Result<Trickle> {
+    let client = fixture.target.client();
+    let mut created = Vec::new();
     let mut ticks = tokio::time::interval(INTERVAL);
-    for import in scene.plan.imports(Group::Trickle, 0..count) {
+    for import in fixture.plan.imports(Group::Trickle, 0..count) {
         let key = key(&import);
         let api = Api::<ServiceAccountImport>::namespaced(client.clone(), &key.0);
-        if declared.is_empty() {
+        if created.is_empty() {
             // The first create of a kind can take seconds.
-            let rehearsal = PostParams { dry_run: true, ..Default::default() };
-            api.create(&rehearsal, &import).await?;
+            let dry_run = PostParams { dry_run: true, ..Default::default() };
+            api.create(&dry_run, &import).await?;
         }
         ticks.tick().await;
-        let begun = Instant::now();
+        let started = Instant::now();
         api.create(&PostParams::default(), &import).await?;
-        declared.push((key, begun));
+        created.push((key, started));
     }
-    observer.all(Group::Trickle.prefix(), count, "ready", |seen| seen.ready).await?;
-    let took = declared.iter().map(|(key, begun)| {
+    observer.wait_for_all(Group::Trickle.prefix(), count, "ready", |observed| observed.ready).await?;
+    let durations = created.iter().map(|(key, started)| {
         let ready = observer.ready(key).context("an import was deleted")?;
-        Ok(ready.duration_since(*begun))
+        Ok(ready.duration_since(*started))
     });
-    let mut took = took.collect::<anyhow::Result<Vec<_>>>()?;
-    took.sort_unstable();
-    scene.delete(Group::Trickle).await?;
-    observer.none(Group::Trickle.prefix()).await?;
-    Ok(Trickle(took))
+    let mut durations = durations.collect::<anyhow::Result<Vec<_>>>()?;
+    durations.sort_unstable();
+    fixture.delete(Group::Trickle).await?;
+    observer.wait_until_gone(Group::Trickle.prefix()).await?;
+    Ok(Trickle(durations))
 }

@@ -1,11 +1,11 @@
-//! What processes use of the machine, from /proc.
+//! Reads the memory and processor time of processes from /proc.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::Context;
 
-/// The unit of processor time in /proc, whatever the kernel's own tick is.
+/// The unit of processor time in /proc, which does not depend on the kernel's own tick.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// The memory of a process.

@@ -1,18 +1,18 @@
-//! `cargo bench --bench links`: the duration of kubemcsa commands, beside kubectl commands that do the same, in the
-//! same run.
+//! `cargo bench --bench links`: measures the duration of kubemcsa commands, and compares them with kubectl commands
+//! that do the same, in the same run.
 //!
-//! The exit code says only whether the figures could be measured, not whether the aims are met.
+//! The exit code says only whether the figures could be measured, not whether the goals are met.
 
 mod args;
-mod many;
-mod one;
-mod scene;
+mod fixture;
+mod list_links;
+mod many_sources;
+mod one_source;
 #[path = "../imports/table.rs"]
 mod table;
-mod tables;
-#[path = "../node/words.rs"]
+#[path = "../node/units.rs"]
 #[allow(dead_code)]
-mod words;
+mod units;
 
 use std::process::ExitCode;
 
@@ -20,29 +20,29 @@ use mcsa_runtime::exit;
 use mcsa_tests::{program, unless_interrupted};
 
 use crate::args::Args;
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     mcsa_tests::init();
-    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    let Some(args) = Args::parse_if_bench() else { return ExitCode::SUCCESS };
     exit::report("links", unless_interrupted(run(&args)).await)
 }
 
 async fn run(args: &Args) -> anyhow::Result<()> {
-    // Build it before anything is timed.
+    // Build kubemcsa before the first measurement.
     program("kubemcsa")?;
-    let mut scene = Scene::start().await?;
-    let one = one::measure(&scene, args.rounds).await?;
-    scene.grow(args.sources).await?;
-    let many = many::measure(&scene).await?;
-    let tables = tables::measure(&scene, args.links, args.rounds).await?;
+    let mut fixture = Fixture::start().await?;
+    let one = one_source::measure(&fixture, args.rounds).await?;
+    fixture.start_sources(args.sources).await?;
+    let many = many_sources::measure(&fixture).await?;
+    let list = list_links::measure(&fixture, args.links, args.rounds).await?;
     let title = format!("kubemcsa on loopback, {} real sources", args.sources);
     table::print(
         &title,
         "kubemcsa",
-        &[one.section(), many.section(), tables.section()],
-        &[one.aim(), many.aim(), tables.aim()],
+        &[one.section(), many.section(), list.section()],
+        &[one.goal(), many.goal(), list.goal()],
     );
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-/// Measures the whole path on a real node, each figure beside a limit or a comparable figure of the same run.
+/// Measure the whole path on a real node, and compare each figure with a limit or a comparable figure of the same run.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "node")]
 pub struct Args {
@@ -18,15 +18,15 @@ pub struct Args {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub refreshes: u32,
 
-    /// The flag that cargo bench passes
+    /// The flag that `cargo bench` passes
     #[arg(long, hide = true)]
     pub bench: bool,
 }
 
 impl Args {
-    /// `None` unless cargo bench started this process: `cargo test --all-targets` starts it too, and must not wait
+    /// `None` unless `cargo bench` started this process: `cargo test --all-targets` starts it too, and must not wait
     /// for the bench.
-    pub fn wanted() -> Option<Self> {
+    pub fn parse_if_bench() -> Option<Self> {
         std::env::args().any(|arg| arg == "--bench").then(Self::parse)
     }
 }

@@ -1,17 +1,17 @@
-//! `cargo bench --bench node`: the whole path on a real node, from images, each figure beside a limit or a comparable
-//! figure of the same run. Needs Linux and root.
+//! `cargo bench --bench node`: measures the whole path on a real node, from images to pods that call the source, and
+//! compares each figure with a limit or a comparable figure of the same run. Needs Linux and root.
 //!
-//! The exit code says only whether the figures could be measured, not whether the aims are met.
+//! The exit code says only whether the figures could be measured, not whether the goals are met.
 
 mod args;
-mod journey;
 mod memory;
 mod refresh;
 mod sections;
+mod setup;
 mod starts;
 #[path = "../imports/table.rs"]
 mod table;
-mod words;
+mod units;
 
 use std::process::ExitCode;
 
@@ -25,29 +25,29 @@ use crate::memory::Memory;
 #[tokio::main]
 async fn main() -> ExitCode {
     mcsa_tests::init();
-    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
+    let Some(args) = Args::parse_if_bench() else { return ExitCode::SUCCESS };
     exit::report("node", unless_interrupted(run(&args)).await)
 }
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     let images = images().await?;
-    // Build it before anything is timed.
+    // Build kubemcsa before the first measurement.
     program("kubemcsa")?;
-    let (journey, installed) = journey::run(|| Installation::start_clusters(Node::builder("c1"))).await?;
-    let rest = Memory::of(&installed.node)?;
+    let (setup, installed) = setup::run(|| Installation::start_clusters(Node::builder("c1"))).await?;
+    let few_imports = Memory::of(&installed.node)?;
     let starts = starts::measure(&installed, args.rounds).await?;
     let refreshes = refresh::measure(&installed, args.refreshes).await?;
-    starts::declare(&installed, args.imports).await.context("declaring many imports")?;
-    let full = Memory::of(&installed.node)?;
+    starts::create_imports(&installed, args.imports).await.context("creating many imports")?;
+    let all_imports = Memory::of(&installed.node)?;
     let sections = [
         sections::images(images),
-        sections::journey(&journey),
+        sections::setup(&setup),
         sections::starts(&starts),
         sections::refreshes(&refreshes),
-        sections::memory(&rest, &full),
+        sections::memory(&few_imports, &all_imports),
     ];
     let title =
-        format!("One node, two pods each of importer and webhook, {} imports in the end", args.imports);
-    table::print(&title, "here", &sections, &sections::aims(images));
+        format!("One node, two pods each of importer and webhook, {} imports at the end", args.imports);
+    table::print(&title, "measured", &sections, &sections::goals(images));
     Ok(())
 }

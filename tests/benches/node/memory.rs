@@ -1,15 +1,15 @@
-//! The memory of the pods.
+//! Measures the memory of the pods.
 
 use anyhow::Context;
 use mcsa_tests::Node;
 
-/// Resident memory in KiB, of the pod that has the most.
+/// Resident memory in KiB: for each program, that of the pod with the most.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Of the importers. The leader has more than the other.
+    /// The leader uses more than the other importer.
     pub importer: u64,
     pub webhook: u64,
-    /// For comparison: every node has it.
+    /// For comparison, because every node runs it.
     pub kube_proxy: u64,
 }
 

@@ -1,4 +1,4 @@
-//! From a new token in the Secret to the same token in the mounts of all pods.
+//! Measures the time from a new token in the Secret until all pods have it mounted.
 
 use std::time::{Duration, Instant};
 
@@ -7,27 +7,29 @@ use kube::api::{Patch, PatchParams};
 use mcsa_tests::{Imports, Installation, eventually, eventually_within};
 use serde_json::json;
 
-use crate::journey::NAMESPACE;
+use crate::setup::NAMESPACE;
 
 /// Twice the kubelet's worst case: it syncs every minute, from a cache that is up to a minute old.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// The time that each refresh took to be mounted.
+/// Refreshes the token in each round, and returns how long all mounts took to have it.
 pub async fn measure(installed: &Installation, rounds: u32) -> anyhow::Result<Vec<Duration>> {
     let imports = Imports::of(installed.node.client(), NAMESPACE);
-    let token = async || imports.values("c2-pod-lister-token").await?.remove("token").context("no token");
-    let mut taken = Vec::new();
+    let token = async || {
+        imports.values("c2-pod-lister-token").await?.remove("token").context("the Secret has no token")
+    };
+    let mut durations = Vec::new();
     for round in 0..rounds {
         let before = token().await?;
         let patch = Patch::Merge(json!({ "spec": { "expirationSeconds": 3601 + round } }));
         imports.api.patch("c2-pod-lister", &PatchParams::default(), &patch).await?;
         let after = eventually("a new token", async || {
             let after = token().await?;
-            ensure!(after != before, "it is the old token");
+            ensure!(after != before, "the Secret still has the old token");
             Ok::<_, anyhow::Error>(after)
         })
         .await;
-        let begin = Instant::now();
+        let start = Instant::now();
         eventually_within(LIMIT, "the new token in all mounts", async || {
             let mounted = installed.node.mounted_values("token")?;
             let count = mounted.iter().filter(|token| **token == after).count();
@@ -35,7 +37,7 @@ pub async fn measure(installed: &Installation, rounds: u32) -> anyhow::Result<Ve
             Ok(())
         })
         .await;
-        taken.push(begin.elapsed());
+        durations.push(start.elapsed());
     }
-    Ok(taken)
+    Ok(durations)
 }

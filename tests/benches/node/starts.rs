@@ -1,4 +1,4 @@
-//! From `kubectl apply` of an import and a pod to the pod's first successful call in the source.
+//! Measures the time from `kubectl apply` of an import and a pod until the pod's first successful call to the source.
 
 use std::time::{Duration, Instant};
 
@@ -14,31 +14,31 @@ use mcsa_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::journey::NAMESPACE;
+use crate::setup::NAMESPACE;
 
-/// The durations from creating a pod to its output.
+/// How long pods take from their creation until their first output.
 #[derive(Clone, Debug, Default)]
 pub struct Starts {
-    /// An import and a pod that names it, until the pod has listed pods in the source.
+    /// A pod created together with the import that it names, until it has listed pods in the source.
     pub imported: Vec<Duration>,
-    /// The same program in a pod without import, until its error message.
+    /// A pod of the same program without an import, until its error message.
     pub plain: Vec<Duration>,
 }
 
-/// Starts both kinds of pods in turns.
+/// Starts pods of both kinds alternately.
 pub async fn measure(installed: &Installation, rounds: u32) -> anyhow::Result<Starts> {
     let imports = Imports::of(installed.node.client(), NAMESPACE);
     let mut starts = Starts::default();
     for round in 0..rounds {
         let name = format!("start-{round}");
-        let begin = Instant::now();
-        // Like `kubectl apply -f` of one file with both: the pod may exist before the token.
+        let start = Instant::now();
+        // Like `kubectl apply -f` of one file with both, so the pod may exist before the token.
         imports.create(&pod_lister_import(&name, installed.source.name(), NAMESPACE)).await?;
         run(installed, &name, json!({ IMPORT_NAME: name }), &name, " pods in namespace ").await?;
-        starts.imported.push(begin.elapsed());
-        let begin = Instant::now();
+        starts.imported.push(start.elapsed());
+        let start = Instant::now();
         run(installed, &format!("plain-{round}"), Value::Null, &name, &name).await?;
-        starts.plain.push(begin.elapsed());
+        starts.plain.push(start.elapsed());
     }
     Ok(starts)
 }
@@ -75,13 +75,13 @@ async fn run(
 }
 
 /// Creates imports, and waits until all are ready.
-pub async fn declare(installed: &Installation, count: u32) -> anyhow::Result<()> {
+pub async fn create_imports(installed: &Installation, count: u32) -> anyhow::Result<()> {
     let imports = Imports::of(installed.node.client(), NAMESPACE);
-    let declare = |number: u32| {
+    let create = |number: u32| {
         let imports = &imports;
         async move { imports.create(&pod_lister_import(&format!("many-{number}"), "c2", NAMESPACE)).await }
     };
-    stream::iter(0..count).map(declare).buffer_unordered(16).try_for_each(async |_| Ok(())).await?;
+    stream::iter(0..count).map(create).buffer_unordered(16).try_for_each(async |_| Ok(())).await?;
     eventually_within(READY_TIMEOUT, "all imports are ready", async || {
         let all = imports.api.list(&Default::default()).await?;
         let waiting = all.iter().filter(|import| !is_ready(import)).count();

@@ -1,4 +1,4 @@
-//! Creates pods in a real API server, whose metrics have the durations of its webhook calls.
+//! Measures the webhook behind a real API server, whose metrics have the durations of its calls.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,29 +14,29 @@ use mcsa_credentials::contract::webhook::{ENTRY, PATH};
 use mcsa_tests::try_eventually;
 use serde_json::json;
 
-use crate::both::Both;
+use crate::comparison::Comparison;
+use crate::fixture::{Fixture, import_name, namespace_of};
 use crate::load::at_rate;
 use crate::pods::{KINDS, pod};
-use crate::scene::{Scene, import_name, namespace_of};
+use crate::results::{Results, Sample};
 use crate::server::Server;
-use crate::tally::{Sample, Tally};
 use crate::tls::Authority;
 
-/// Creations per second, for each of the three kinds of namespaces.
+/// Creations per second in each of the three namespaces.
 const RATE: f64 = 20.0;
 
 const METRIC: &str = "apiserver_admission_webhook_admission_duration_seconds";
-const LIMITED: &str = "bench-limited";
-const PLAIN: &str = "bench-plain";
-const LIMIT_ENTRY: &str = "limit.multicluster.admiralty.io";
+const BASELINE_NAMESPACE: &str = "bench-baseline";
+const PLAIN_NAMESPACE: &str = "bench-plain";
+const BASELINE_ENTRY: &str = "baseline.multicluster.admiralty.io";
 
-pub struct FromApiServer {
-    /// The API server's metrics of the calls.
-    pub calls: Both<Histogram>,
-    /// The durations of creations, as its client measures them.
-    pub creations: Both<Tally>,
+pub struct ApiServerFigures {
+    /// The durations of the webhook calls, from the API server's metrics.
+    pub calls: Comparison<Histogram>,
+    /// The durations of creations, measured by the client.
+    pub creations: Comparison<Results>,
     /// The durations of creations without a webhook.
-    pub plain: Tally,
+    pub plain: Results,
 }
 
 /// A Prometheus histogram.
@@ -73,20 +73,22 @@ impl Histogram {
     }
 }
 
-/// Measures with dry runs: the API server does everything except storing the pods.
+/// Creates pods with dry runs, in which the API server does everything except storing them.
 pub async fn run(
-    scene: &Scene,
-    limit: &Server,
+    fixture: &Fixture,
+    baseline: &Server,
     authority: &Authority,
     window: Duration,
-) -> anyhow::Result<FromApiServer> {
-    scene.namespace(LIMITED, &json!({ "bench": "limit" })).await?;
-    scene.namespace(PLAIN, &json!({})).await?;
-    register(scene, limit, authority).await?;
-    let client = scene.cluster.client();
-    for (namespace, entry) in
-        [(namespace_of(0).as_str(), Some(ENTRY)), (LIMITED, Some(LIMIT_ENTRY)), (PLAIN, None)]
-    {
+) -> anyhow::Result<ApiServerFigures> {
+    fixture.create_namespace(BASELINE_NAMESPACE, &json!({ "bench": "baseline" })).await?;
+    fixture.create_namespace(PLAIN_NAMESPACE, &json!({})).await?;
+    register(fixture, baseline, authority).await?;
+    let client = fixture.cluster.client();
+    for (namespace, entry) in [
+        (namespace_of(0).as_str(), Some(ENTRY)),
+        (BASELINE_NAMESPACE, Some(BASELINE_ENTRY)),
+        (PLAIN_NAMESPACE, None),
+    ] {
         let what = format!("pods to be created in {namespace}");
         try_eventually(Duration::from_secs(20), what, async || {
             create(&client, namespace, 0).await.map_err(anyhow::Error::msg)?;
@@ -97,9 +99,9 @@ pub async fn run(
         .await?;
     }
     let histograms = async || {
-        anyhow::Ok(Both {
+        anyhow::Ok(Comparison {
             webhook: histogram(&client, ENTRY).await?,
-            limit: histogram(&client, LIMIT_ENTRY).await?,
+            baseline: histogram(&client, BASELINE_ENTRY).await?,
         })
     };
     let before = histograms().await?;
@@ -112,22 +114,22 @@ pub async fn run(
     let after = histograms().await?;
     let of =
         |kind: usize| samples.iter().filter(|sample: &&Sample| sample.index % 3 == kind).cloned().collect();
-    Ok(FromApiServer {
-        calls: Both {
+    Ok(ApiServerFigures {
+        calls: Comparison {
             webhook: after.webhook.since(&before.webhook),
-            limit: after.limit.since(&before.limit),
+            baseline: after.baseline.since(&before.baseline),
         },
-        creations: Both { webhook: of(0), limit: of(1) },
+        creations: Comparison { webhook: of(0), baseline: of(1) },
         plain: of(2),
     })
 }
 
-/// Creates pods in the three kinds of namespaces in turns.
+/// Alternates between the three namespaces.
 fn namespace(index: usize) -> String {
     match index % 3 {
         0 => namespace_of(0),
-        1 => LIMITED.to_owned(),
-        _ => PLAIN.to_owned(),
+        1 => BASELINE_NAMESPACE.to_owned(),
+        _ => PLAIN_NAMESPACE.to_owned(),
     }
 }
 
@@ -137,43 +139,47 @@ async fn create(client: &Client, namespace: &str, kind: usize) -> Result<(), Str
     let request = Request::post(path).header("content-type", "application/json").body(body);
     let request = request.map_err(|error| error.to_string())?;
     let created = client.request_text(request).await.map_err(|error| error.to_string())?;
-    let (is_mounted, is_wanted) = (created.contains(MOUNT_ROOT), namespace == namespace_of(0));
-    if is_mounted == is_wanted { Ok(()) } else { Err(format!("a pod in {namespace} is not as it should be")) }
+    let (is_mounted, is_expected) = (created.contains(MOUNT_ROOT), namespace == namespace_of(0));
+    if is_mounted == is_expected {
+        Ok(())
+    } else {
+        Err(format!("a pod in {namespace} has an unexpected mount, or lacks the expected one"))
+    }
 }
 
-/// Registers the limit like the webhook, for a namespace of its own.
-async fn register(scene: &Scene, limit: &Server, authority: &Authority) -> anyhow::Result<()> {
+/// Registers the baseline like the webhook, for a namespace of its own.
+async fn register(fixture: &Fixture, baseline: &Server, authority: &Authority) -> anyhow::Result<()> {
     let configuration = json!({
-        "metadata": { "name": "bench-limit" },
+        "metadata": { "name": "bench-baseline" },
         "webhooks": [{
-            "name": LIMIT_ENTRY,
+            "name": BASELINE_ENTRY,
             "admissionReviewVersions": ["v1"],
             "sideEffects": "None",
             "timeoutSeconds": 5,
             "clientConfig": {
-                "url": format!("https://{}{PATH}", limit.place.address),
+                "url": format!("https://{}{PATH}", baseline.addresses.reviews),
                 "caBundle": ByteString(authority.pem().into_bytes()),
             },
             "rules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
                 "resources": ["pods"], "scope": "Namespaced" }],
-            "namespaceSelector": { "matchLabels": { "bench": "limit" } },
+            "namespaceSelector": { "matchLabels": { "bench": "baseline" } },
         }],
     });
-    let api = Api::<MutatingWebhookConfiguration>::all(scene.cluster.client());
+    let api = Api::<MutatingWebhookConfiguration>::all(fixture.cluster.client());
     api.create(&PostParams::default(), &serde_json::from_value(configuration)?).await?;
     Ok(())
 }
 
-/// The API server's metrics of a webhook so far.
+/// The durations of calls to a webhook so far, from the API server's metrics.
 async fn histogram(client: &Client, entry: &str) -> anyhow::Result<Histogram> {
     let metrics = client.request_text(Request::get("/metrics").body(Vec::new())?).await?;
     let mut histogram = Histogram::default();
     for line in metrics.lines().filter_map(|line| line.strip_prefix(METRIC)) {
-        let (series, value) = line.rsplit_once(' ').with_context(|| format!("no metric: {line}"))?;
+        let (series, value) = line.rsplit_once(' ').with_context(|| format!("not a metric: {line}"))?;
         if !series.contains(&format!("name=\"{entry}\"")) {
             continue;
         }
-        let value: f64 = value.parse().with_context(|| format!("no metric: {line}"))?;
+        let value: f64 = value.parse().with_context(|| format!("not a metric: {line}"))?;
         let bound =
             series.split_once("le=\"").and_then(|(_, rest)| rest.split('"').next()?.parse::<f64>().ok());
         match bound {

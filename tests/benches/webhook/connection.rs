@@ -1,4 +1,4 @@
-//! A connection like an API server's: HTTP/2 over TLS 1.3, with a full handshake.
+//! Connects like an API server: HTTP/2 over TLS 1.3, with a full handshake.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::tls::Trust;
 
-/// A connection. Its clones share it, and it ends with the last answer of the last clone.
+/// A connection. Its clones share it, and it ends with the last response to the last clone.
 #[derive(Clone)]
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
@@ -24,11 +24,11 @@ pub struct Connection {
     opened: Instant,
 }
 
-/// A request without an answer.
+/// Why a request received no response.
 #[derive(Debug)]
 pub enum Failure {
-    /// The server closed the connection, and reported that it has not processed the request. HTTP/2 clients retry it
-    /// on another connection.
+    /// The server closed the connection, and reported that it did not process the request. HTTP/2 clients retry it on
+    /// another connection.
     Unprocessed,
     /// Any other error.
     Other(String),
@@ -41,15 +41,16 @@ impl Connection {
         let connector = TlsConnector::from(trust.config());
         let stream = connector.connect(address.ip().into(), stream).await.context("TLS handshake")?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let certificate = certificate.map(|shown| Bytes::copy_from_slice(shown)).unwrap_or_default();
+        let certificate =
+            certificate.map(|certificate| Bytes::copy_from_slice(certificate)).unwrap_or_default();
         let http2 = http2::Builder::new(TokioExecutor::new());
         let (sender, connection) = http2.handshake(TokioIo::new(stream)).await.context("HTTP/2")?;
-        // Requests receive the connection's errors.
+        // Requests report the connection's errors.
         tokio::spawn(async { drop(connection.await) });
         Ok(Self { sender, certificate, opened: Instant::now() })
     }
 
-    /// Whether it still accepts requests, as far as known.
+    /// Whether it accepts requests, as far as known.
     pub fn is_open(&self) -> bool {
         !self.sender.is_closed()
     }
@@ -59,14 +60,14 @@ impl Connection {
         self.opened.elapsed()
     }
 
-    /// Sends a request, and reads the whole answer.
+    /// Sends a request, and reads the whole response.
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure> {
-        let answer = self.sender.try_send_request(request).await.map_err(|mut error| {
+        let response = self.sender.try_send_request(request).await.map_err(|mut error| {
             let unsent = error.take_message().is_some();
             if unsent { Failure::Unprocessed } else { Failure::of(&error.into_error()) }
         })?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await;
+        let status = response.status();
+        let body = response.into_body().collect().await;
         Ok((status, body.map_err(|error| Failure::of(&error))?.to_bytes()))
     }
 }
@@ -75,8 +76,8 @@ impl Failure {
     fn of(error: &hyper::Error) -> Self {
         let reason = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
         let unprocessed = reason.is_some_and(|reason| {
-            let farewell = reason.is_go_away() && reason.reason() == Some(h2::Reason::NO_ERROR);
-            farewell || reason.reason() == Some(h2::Reason::REFUSED_STREAM)
+            let is_graceful = reason.is_go_away() && reason.reason() == Some(h2::Reason::NO_ERROR);
+            is_graceful || reason.reason() == Some(h2::Reason::REFUSED_STREAM)
         });
         if unprocessed { Self::Unprocessed } else { Self::Other(error_line(error)) }
     }

@@ -1,29 +1,29 @@
-//! All measured figures.
+//! All measured figures, and the sections of the table.
 
-use crate::api_server::FromApiServer;
-use crate::both::Both;
+use crate::api_server::ApiServerFigures;
+use crate::comparison::Comparison;
 use crate::footprint::Footprint;
 use crate::restarts::Restarts;
+use crate::rotations::Rotations;
 use crate::rounds::Rounds;
 use crate::sections;
-use crate::swaps::Swaps;
 use crate::table::Section;
 
 pub struct Figures {
-    /// The number of processors that were busy with other processes.
-    pub noise: f64,
+    /// The mean number of processors that were busy with other processes.
+    pub other_load: f64,
     /// At the fixed rate.
-    pub steady: Both<Rounds>,
-    /// At the highest throughput.
-    pub full: Both<Rounds>,
-    /// The highest rate with answers in time.
-    pub highest_rate: Both<f64>,
-    /// With calls from an API server.
-    pub from_api_server: anyhow::Result<FromApiServer>,
+    pub steady: Comparison<Rounds>,
+    /// With a fixed number of concurrent reviews.
+    pub full: Comparison<Rounds>,
+    /// The highest rate with responses in time.
+    pub highest_rate: Comparison<f64>,
+    /// Behind a real API server.
+    pub from_api_server: anyhow::Result<ApiServerFigures>,
     pub footprint: Footprint,
-    /// With swaps of the certificate.
-    pub swaps: anyhow::Result<Swaps>,
-    /// With restarts.
+    /// While the certificate is rotated.
+    pub rotations: anyhow::Result<Rotations>,
+    /// While replicas are restarted.
     pub restarts: anyhow::Result<Restarts>,
 }
 
@@ -31,10 +31,10 @@ impl Figures {
     pub fn sections(&self) -> Vec<Section> {
         let steady = &self.steady.webhook;
         let mut sections = vec![
-            sections::steady(&self.steady, self.noise),
+            sections::steady(&self.steady, self.other_load),
             sections::throughput(&self.full, self.highest_rate),
         ];
-        sections.extend(self.swaps.as_ref().ok().map(|swaps| sections::swapped(swaps, steady)));
+        sections.extend(self.rotations.as_ref().ok().map(|rotations| sections::rotated(rotations, steady)));
         sections.extend(self.restarts.as_ref().ok().map(|restarts| sections::restarted(restarts, steady)));
         sections.extend(self.from_api_server.as_ref().ok().map(sections::created));
         sections.push(sections::memory(&self.footprint));
@@ -44,7 +44,7 @@ impl Figures {
     /// What could not be measured, with the error.
     pub fn failures(&self) -> impl Iterator<Item = String> {
         let failures = [
-            ("swaps of the certificate", self.swaps.as_ref().err()),
+            ("rotation of the certificate", self.rotations.as_ref().err()),
             ("restarts", self.restarts.as_ref().err()),
             ("calls from an API server", self.from_api_server.as_ref().err()),
         ];

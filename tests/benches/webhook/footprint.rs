@@ -1,4 +1,6 @@
-use crate::both::Both;
+//! Memory of webhook and baseline.
+
+use crate::comparison::Comparison;
 use crate::usage::Memory;
 
 /// Memory at different times.
@@ -7,12 +9,12 @@ pub struct Footprint {
     pub empty: Memory,
     /// The webhook's, after it observed that each import was created and became ready.
     pub watched: Memory,
-    /// Idle, with all imports from the start.
-    pub before: Both<Memory>,
+    /// Idle, with all imports since the start.
+    pub before: Comparison<Memory>,
     /// The peak at the fixed rate, in KiB.
-    pub during: Both<u64>,
-    /// The peak at any rate, including rates that were too high.
-    pub overloaded: Both<u64>,
-    /// Idle again.
-    pub after: Both<Memory>,
+    pub during: Comparison<u64>,
+    /// The peak at any rate, including rates that are too high.
+    pub overloaded: Comparison<u64>,
+    /// Idle again, after the load.
+    pub after: Comparison<Memory>,
 }

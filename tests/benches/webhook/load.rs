@@ -9,13 +9,13 @@ use futures::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::tally::Sample;
+use crate::results::Sample;
 
-/// Sends requests when they are due, even if earlier ones have no answer yet, and measures from the time when each
-/// was due. So delays of the server and of the bench itself count.
+/// Sends each request when it is due, even if earlier ones have no response yet, and measures from the time when it was
+/// due. So delays of the server and of the bench itself count.
 ///
-/// A separate thread keeps the time: tokio's timers have a resolution of one millisecond, which is about the duration
-/// of an answer.
+/// A separate thread keeps the time, because tokio's timers have a resolution of one millisecond, which is about the
+/// duration of a request.
 pub async fn at_rate<F>(
     rate: f64,
     window: Duration,
@@ -25,17 +25,17 @@ where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
     let count = (window.as_secs_f64() * rate) as usize;
-    let (answered, mut samples) = mpsc::unbounded_channel();
+    let (sender, mut samples) = mpsc::unbounded_channel();
     let runtime = Handle::current();
     let pace = move || {
-        let begun = Instant::now();
+        let started = Instant::now();
         for index in 0..count {
-            let due = begun + Duration::from_secs_f64(index as f64 / rate);
+            let due = started + Duration::from_secs_f64(index as f64 / rate);
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            let (request, answered) = (request(index), answered.clone());
+            let (request, sender) = (request(index), sender.clone());
             runtime.spawn(async move {
                 let error = request.await.err();
-                drop(answered.send(Sample { index, latency: due.elapsed(), error }));
+                drop(sender.send(Sample { index, latency: due.elapsed(), error }));
             });
         }
     };
@@ -48,9 +48,9 @@ where
     Ok(all)
 }
 
-/// Sends requests for the duration of the window, each as soon as one of the previous ones is answered.
-pub async fn at_a_time<F>(
-    at_a_time: usize,
+/// Sends requests for the duration of the window, each as soon as a previous one has its response.
+pub async fn concurrently<F>(
+    concurrency: usize,
     window: Duration,
     request: impl Fn(usize) -> F + Send + Sync + 'static,
 ) -> anyhow::Result<Vec<Sample>>
@@ -59,14 +59,14 @@ where
 {
     let (request, next) = (Arc::new(request), Arc::new(AtomicUsize::new(0)));
     let end = Instant::now() + window;
-    let one_by_one = (0..at_a_time).map(|_| {
+    let one_by_one = (0..concurrency).map(|_| {
         let (request, next) = (request.clone(), next.clone());
         tokio::spawn(async move {
             let mut samples = Vec::new();
             while Instant::now() < end {
-                let (index, begun) = (next.fetch_add(1, Ordering::Relaxed), Instant::now());
+                let (index, started) = (next.fetch_add(1, Ordering::Relaxed), Instant::now());
                 let error = request(index).await.err();
-                samples.push(Sample { index, latency: begun.elapsed(), error });
+                samples.push(Sample { index, latency: started.elapsed(), error });
             }
             samples
         })

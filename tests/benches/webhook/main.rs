@@ -1,36 +1,36 @@
-//! `cargo bench --bench webhook`: the cost of the webhook, over TLS and from a real API server, each figure beside
-//! that of a handler that allows every pod, in the same run.
+//! `cargo bench --bench webhook`: measures the cost of the webhook, over TLS and behind a real API server, and compares
+//! it with a handler that allows every pod, in the same run.
 //!
-//! `-- --imports 1000 --seconds 2` is quick. The exit code says only whether the figures could be measured, not
-//! whether the aims are met. The table is on stdout, progress on stderr.
+//! `-- --imports 1000 --seconds 2 --rounds 3` is a quick run. The exit code says only whether the figures could be
+//! measured, not whether the goals are met. The table is on stdout, progress on stderr.
 
-mod aims;
 mod api_server;
 mod args;
-mod both;
-mod climb;
+mod baseline;
+mod comparison;
 mod connection;
 mod figures;
+mod fixture;
 mod footprint;
-mod limit;
+mod goals;
+mod highest_rate;
 mod load;
-mod memory;
-mod noise;
+mod other_load;
+mod peak_memory;
 mod phases;
 mod pods;
 #[path = "../imports/progress.rs"]
 mod progress;
 mod restarts;
+mod results;
 mod reviews;
+mod rotations;
 mod rounds;
-mod scene;
 mod sections;
 mod server;
 mod service;
-mod swaps;
 #[path = "../imports/table.rs"]
 mod table;
-mod tally;
 mod tls;
 mod units;
 #[path = "../imports/usage.rs"]
@@ -42,9 +42,9 @@ use crate::args::Args;
 
 fn main() -> ExitCode {
     mcsa_tests::init();
-    let Some(args) = Args::wanted() else { return ExitCode::SUCCESS };
-    let ended = match &args.as_limit {
-        Some(folder) => limit::serve(args.listen, folder),
+    let Some(args) = Args::parse_if_bench() else { return ExitCode::SUCCESS };
+    let ended = match &args.as_baseline {
+        Some(folder) => baseline::serve(args.listen, folder),
         None => measure(&args),
     };
     match ended {

@@ -9,38 +9,38 @@ use mcsa_tests::{kubernetes_version, program};
 use tokio::time::sleep;
 
 use crate::args::Args;
-use crate::both::Both;
+use crate::comparison::Comparison;
 use crate::figures::Figures;
+use crate::fixture::Fixture;
 use crate::footprint::Footprint;
-use crate::memory::Highest;
-use crate::noise::Noise;
+use crate::other_load::OtherLoad;
+use crate::peak_memory::PeakMemory;
 use crate::progress::Progress;
-use crate::reviews::{Answer, Reviews};
-use crate::rounds::{Load, Side, take_turns};
-use crate::scene::Scene;
-use crate::server::{Identity, Place, Server};
+use crate::reviews::{ExpectedResponse, Reviews};
+use crate::rounds::{Load, Subject, run_alternating};
+use crate::server::{Addresses, CertificateSource, Server};
 use crate::tls::Authority;
 use crate::usage::Memory;
-use crate::{aims, api_server, climb, restarts, swaps, table};
+use crate::{api_server, goals, highest_rate, restarts, rotations, table};
 
-/// Number of concurrent reviews where the rate is not fixed.
-const AT_A_TIME: usize = 16;
+/// Number of concurrent reviews when the rate is not fixed.
+const CONCURRENCY: usize = 16;
 
 /// How long a server is idle before its memory is measured.
-const REST: Duration = Duration::from_secs(3);
+const IDLE_TIME: Duration = Duration::from_secs(3);
 
-/// Runs the phases, and prints the table. A phase that fails does not affect the others.
+/// Runs the phases, and prints the table. A phase that fails doesn't affect the others.
 pub async fn run(args: &Args) -> anyhow::Result<()> {
     let mut progress = Progress::new();
     progress.phase("building the programs, and Kubernetes if it is not cached");
     program("mcsa-webhook")?;
     mcsa_tests::binaries().await?;
     progress.phase("starting a cluster");
-    let scene = Scene::start().await?;
+    let fixture = Fixture::start().await?;
     let reviews = Arc::new(Reviews::new(args.imports as usize));
     let [smallest, middle, largest] = reviews.sizes();
     eprintln!("reviews of {smallest:.1} to {largest:.1} KB, half of them up to {middle:.1}");
-    let figures = measure(args, &scene, &reviews, &mut progress).await?;
+    let figures = measure(args, &fixture, &reviews, &mut progress).await?;
     progress.done();
     let kind = if cfg!(debug_assertions) { "debug build" } else { "release build" };
     let title = format!(
@@ -50,75 +50,82 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         args.connections,
         kubernetes_version(),
     );
-    table::print(&title, "webhook", &figures.sections(), &aims::of(&figures));
+    table::print(&title, "webhook", &figures.sections(), &goals::of(&figures));
     let failures: Vec<_> = figures.failures().collect();
     if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("; ")) }
 }
 
 async fn measure(
     args: &Args,
-    scene: &Scene,
+    fixture: &Fixture,
     reviews: &Arc<Reviews>,
     progress: &mut Progress,
 ) -> anyhow::Result<Figures> {
-    progress.phase("running the webhook while all imports are declared");
-    let (empty, watched) = while_declared(args, scene).await?;
-    progress.phase("starting the webhook and the limit, and waiting until they are idle");
+    progress.phase("running the webhook while all imports are created");
+    let (empty, watched) = measure_during_creation(args, fixture).await?;
+    progress.phase("starting the webhook and the baseline, and waiting until they are idle");
     let authority = Authority::new()?;
-    let folder = tempfile::tempdir_in(scene.cluster.dir())?;
-    let sides = sides(args, scene, folder.path(), &authority).await?;
-    sleep(REST).await;
-    let ids = sides.map(|side| side.server.id());
-    let before = Both { webhook: Memory::of(ids.webhook)?, limit: Memory::of(ids.limit)? };
-    let highest = ids.map(|&id| Highest::of(id));
+    let folder = tempfile::tempdir_in(fixture.cluster.dir())?;
+    let subjects = subjects(args, fixture, folder.path(), &authority).await?;
+    sleep(IDLE_TIME).await;
+    let ids = subjects.map(|subject| subject.server.id());
+    let before = Comparison { webhook: Memory::of(ids.webhook)?, baseline: Memory::of(ids.baseline)? };
+    let peak = ids.map(|&id| PeakMemory::of(id));
 
     progress.phase(format!("sending {} reviews per second", args.rate));
-    let noise = Noise::begin(scene, ids)?;
-    let steady = take_turns(&sides, Load::Rate(args.rate.into()), reviews, args.round(), args.rounds).await?;
-    let noise = noise.end(scene, ids)?;
-    let during = highest.map(Highest::kib);
-    progress.phase(format!("{AT_A_TIME} reviews at a time"));
-    let full = take_turns(&sides, Load::AtATime(AT_A_TIME), reviews, args.round() / 2, args.rounds).await?;
-    progress.phase("sending more and more reviews per second");
-    let highest_rate = climb::run(&sides, reviews, args.rate.into()).await?;
+    let other_load = OtherLoad::start(fixture, ids)?;
+    let steady =
+        run_alternating(&subjects, Load::Rate(args.rate.into()), reviews, args.round(), args.rounds).await?;
+    let other_load = other_load.finish(fixture, ids)?;
+    let during = peak.map(PeakMemory::kib);
+    progress.phase(format!("sending {CONCURRENCY} concurrent reviews"));
+    let full =
+        run_alternating(&subjects, Load::Concurrent(CONCURRENCY), reviews, args.round() / 2, args.rounds)
+            .await?;
+    progress.phase("finding the highest rate of reviews");
+    let highest_rate = highest_rate::run(&subjects, reviews, args.rate.into()).await?;
     progress.phase("creating pods in the API server");
     let from_api_server =
-        api_server::run(scene, &sides.limit.server, &authority, args.all_rounds() / 2).await;
-    let overloaded = highest.map(Highest::kib);
-    sleep(REST).await;
-    let after = Both { webhook: Memory::of(ids.webhook)?, limit: Memory::of(ids.limit)? };
-    sides.webhook.server.terminate().await?;
+        api_server::run(fixture, &subjects.baseline.server, &authority, args.all_rounds() / 2).await;
+    let overloaded = peak.map(PeakMemory::kib);
+    sleep(IDLE_TIME).await;
+    let after = Comparison { webhook: Memory::of(ids.webhook)?, baseline: Memory::of(ids.baseline)? };
+    subjects.webhook.server.terminate().await?;
 
-    progress.phase("sending reviews while the certificate is swapped");
-    let swaps = swaps::run(args, scene, sides.limit.server, reviews, &authority).await;
-    progress.phase("sending reviews while one of two replicas is restarted");
-    let restarts = restarts::run(args, scene, reviews).await;
+    progress.phase("sending reviews while the certificate is rotated");
+    let rotations = rotations::run(args, fixture, subjects.baseline.server, reviews, &authority).await;
+    progress.phase("sending reviews while two replicas are restarted in turn");
+    let restarts = restarts::run(args, fixture, reviews).await;
     let footprint = Footprint { empty, watched, before, during, overloaded, after };
-    Ok(Figures { noise, steady, full, highest_rate, from_api_server, footprint, swaps, restarts })
+    Ok(Figures { other_load, steady, full, highest_rate, from_api_server, footprint, rotations, restarts })
 }
 
-/// The memory of a webhook without imports, and after it observed that each import was created and became ready.
-async fn while_declared(args: &Args, scene: &Scene) -> anyhow::Result<(Memory, Memory)> {
-    let place = Place::free()?;
-    let webhook = Server::webhook(scene, "early", place, place, Identity::Own).await?;
-    sleep(REST).await;
+/// Returns the memory of a webhook without imports, and after it observed that each import was created and became
+/// ready.
+async fn measure_during_creation(args: &Args, fixture: &Fixture) -> anyhow::Result<(Memory, Memory)> {
+    let addresses = Addresses::free()?;
+    let webhook = Server::webhook(fixture, "early", addresses, addresses, CertificateSource::Own).await?;
+    sleep(IDLE_TIME).await;
     let empty = Memory::of(webhook.id())?;
-    scene.declare(args.imports as usize).await?;
-    sleep(REST).await;
+    fixture.create_imports(args.imports as usize).await?;
+    sleep(IDLE_TIME).await;
     let watched = Memory::of(webhook.id())?;
     webhook.terminate().await?;
     Ok((empty, watched))
 }
 
-async fn sides(
+async fn subjects(
     args: &Args,
-    scene: &Scene,
+    fixture: &Fixture,
     folder: &Path,
     authority: &Authority,
-) -> anyhow::Result<Both<Side>> {
-    let place = Place::free()?;
-    let webhook = Server::webhook(scene, "steady", place, place, Identity::Own).await?;
-    let limit = Server::limit(scene, &authority.issue(folder)?, authority).await?;
-    let side = |server, answer| Side::new(args.connections, server, answer, Duration::MAX);
-    Ok(Both { webhook: side(webhook, Answer::Patch), limit: side(limit, Answer::Nothing) })
+) -> anyhow::Result<Comparison<Subject>> {
+    let addresses = Addresses::free()?;
+    let webhook = Server::webhook(fixture, "steady", addresses, addresses, CertificateSource::Own).await?;
+    let baseline = Server::baseline(fixture, &authority.issue(folder)?, authority).await?;
+    let subject = |server, expected| Subject::new(args.connections, server, expected, Duration::MAX);
+    Ok(Comparison {
+        webhook: subject(webhook, ExpectedResponse::Patch),
+        baseline: subject(baseline, ExpectedResponse::NoPatch),
+    })
 }

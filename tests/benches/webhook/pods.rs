@@ -1,4 +1,4 @@
-//! Pods as an API server sends them to webhooks: with defaults, and a mount for the token.
+//! Pods as an API server sends them to webhooks: with defaults, and a mount for the service account's token.
 
 use mcsa_client::contract::IMPORT_NAME;
 use serde_json::{Map, Value, json};
@@ -64,7 +64,7 @@ pub fn pod(kind: usize, imports: &str) -> Value {
     pod
 }
 
-/// For example a Job's.
+/// Whether the pod has few fields, like a Job's.
 fn is_lean(kind: usize) -> bool {
     kind.is_multiple_of(4)
 }
@@ -120,7 +120,7 @@ fn container(kind: usize, index: usize) -> Value {
     container
 }
 
-/// Plain values, and some references.
+/// Environment variables with plain values, and some with references.
 fn environment(count: usize) -> Value {
     let variables = (0..count).map(|index| match index % 4 {
         0 => json!({ "name": format!("CHECKOUT_PASSWORD_{index}"), "valueFrom": {

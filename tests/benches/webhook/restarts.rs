@@ -1,4 +1,4 @@
-//! Restarts two replicas, one after the other.
+//! Measures reviews while two replicas are restarted, one after the other.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,49 +8,53 @@ use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::args::Args;
-use crate::reviews::{Answer, Reviews};
-use crate::rounds::{Load, ask};
-use crate::scene::Scene;
-use crate::server::{Identity, Place, Server, probe};
+use crate::fixture::Fixture;
+use crate::results::Results;
+use crate::reviews::{ExpectedResponse, Reviews};
+use crate::rounds::{Load, send_reviews};
+use crate::server::{Addresses, CertificateSource, Server, probe};
 use crate::service::Service;
-use crate::tally::Tally;
 
-/// Delay until the Service knows that a replica's readiness changed.
-const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// Interval of the readiness probes. The Service learns of a change at most this much later.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Pause with both replicas before the next one is restarted.
+/// How long both replicas run before the next one is restarted.
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub struct Restarts {
-    pub tally: Tally,
+    pub results: Results,
     /// Number of restarts that were complete before the load ended.
     pub count: usize,
 }
 
-pub async fn run(args: &Args, scene: &Scene, reviews: &Arc<Reviews>) -> anyhow::Result<Restarts> {
-    let places = [Place::free()?, Place::free()?];
+pub async fn run(args: &Args, fixture: &Fixture, reviews: &Arc<Reviews>) -> anyhow::Result<Restarts> {
+    let all_addresses = [Addresses::free()?, Addresses::free()?];
     // Clients use one URL for both, as behind a Service.
-    let start = async |place| Server::webhook(scene, "restarts", place, places[0], Identity::Own).await;
-    let mut replicas = [start(places[0]).await?, start(places[1]).await?];
+    let start = async |addresses| {
+        Server::webhook(fixture, "restarts", addresses, all_addresses[0], CertificateSource::Own).await
+    };
+    let mut replicas = [start(all_addresses[0]).await?, start(all_addresses[1]).await?];
     let trust = replicas[0].trust.clone();
-    let service = Service::new(args.connections, places[0].address, trust, Answer::Patch);
+    let service = Service::new(args.connections, all_addresses[0].reviews, trust, ExpectedResponse::Patch);
     let service = Arc::new(service);
-    service.set_ready(places.map(|place| place.address).to_vec());
+    service.set_ready(all_addresses.map(|addresses| addresses.reviews).to_vec());
     service.connect().await?;
 
     let window = args.all_rounds();
     let load = Load::Rate(args.rate.into());
-    let (asked, asks) = (service.clone(), reviews.clone());
-    let asking = tokio::spawn(async move { ask(&asked, load, &asks, window).await });
+    let sending = tokio::spawn({
+        let (service, reviews) = (service.clone(), reviews.clone());
+        async move { send_reviews(&service, load, &reviews, window).await }
+    });
     let restarting = async {
         let mut count = 0;
         loop {
             sleep(PAUSE).await;
-            let turn = count % places.len();
-            replicas[turn].terminate().await?;
-            let restarted = start(places[turn]).await?;
-            replicas[turn] = restarted;
-            if asking.is_finished() {
+            let index = count % all_addresses.len();
+            replicas[index].terminate().await?;
+            let restarted = start(all_addresses[index]).await?;
+            replicas[index] = restarted;
+            if sending.is_finished() {
                 return anyhow::Ok(count);
             }
             count += 1;
@@ -58,17 +62,18 @@ pub async fn run(args: &Args, scene: &Scene, reviews: &Arc<Reviews>) -> anyhow::
     };
     let count = tokio::select! {
         count = restarting => count?,
-        never = follow(&service, places) => match never {},
+        never = update_ready_addresses(&service, all_addresses) => match never {},
     };
-    Ok(Restarts { tally: asking.await??.into_iter().collect(), count })
+    Ok(Restarts { results: sending.await??.into_iter().collect(), count })
 }
 
-/// Tells the Service which replicas are ready.
-async fn follow(service: &Service, places: [Place; 2]) -> Infallible {
+/// Probes the replicas, and updates the Service's ready addresses.
+async fn update_ready_addresses(service: &Service, all_addresses: [Addresses; 2]) -> Infallible {
     loop {
-        let probes = places.map(async |place| probe(place).await.is_ok().then_some(place.address));
+        let probes =
+            all_addresses.map(async |addresses| probe(addresses).await.is_ok().then_some(addresses.reviews));
         let ready = join_all(probes).await.into_iter().flatten().collect();
         service.set_ready(ready);
-        sleep(PROBE_EVERY).await;
+        sleep(PROBE_INTERVAL).await;
     }
 }

@@ -1,12 +1,12 @@
-//! Reviews like an API server's, and the check of their answers.
+//! Builds reviews like an API server's, and checks the responses.
 
 use axum::body::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::fixture::{import_name, namespace_of};
 use crate::pods::{KINDS, managed_fields, pod};
-use crate::scene::{import_name, namespace_of};
 
 /// Number of different reviews.
 const COUNT: usize = 400;
@@ -18,13 +18,13 @@ pub struct Review {
     uid: String,
 }
 
-/// What an answer must have, in addition to the review's UID and `allowed`.
+/// What a response must have, in addition to the review's UID and `allowed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ExpectedResponse {
     /// A patch.
     Patch,
     /// No patch.
-    Nothing,
+    NoPatch,
 }
 
 pub struct Reviews(Vec<Review>);
@@ -33,7 +33,7 @@ impl Reviews {
     /// Reviews of pods that name one or two of this number of imports.
     pub fn new(imports: usize) -> Self {
         let reviews = (0..COUNT).map(|index| {
-            // Spread the pods over all imports.
+            // Spreads the pods over all imports.
             let import = index * imports / COUNT;
             Review::new(index, &namespace_of(import), pod(index % KINDS, &names(index, import, imports)))
         });
@@ -56,7 +56,7 @@ impl Reviews {
 
 /// Every third pod names two imports of its namespace.
 fn names(index: usize, import: usize, imports: usize) -> String {
-    let other = (import + crate::scene::NAMESPACES) % imports;
+    let other = (import + crate::fixture::NAMESPACES) % imports;
     let has_two = index.is_multiple_of(3) && other != import && namespace_of(other) == namespace_of(import);
     if has_two { format!("{},{}", import_name(import), import_name(other)) } else { import_name(import) }
 }
@@ -97,31 +97,31 @@ impl Review {
     }
 
     /// # Errors
-    /// If the answer is wrong.
-    pub fn check(&self, status: StatusCode, body: &[u8], answer: Answer) -> Result<(), String> {
+    /// If the response is wrong.
+    pub fn check(&self, status: StatusCode, body: &[u8], expected: ExpectedResponse) -> Result<(), String> {
         if status != StatusCode::OK {
             return Err(format!("{status}: {}", String::from_utf8_lossy(body).trim_end()));
         }
-        let answered: Answered =
-            serde_json::from_slice(body).map_err(|error| format!("no answer: {error}"))?;
-        let Response { uid, allowed, patch, status } = answered.response;
+        let review: AdmissionReview =
+            serde_json::from_slice(body).map_err(|error| format!("not an AdmissionReview: {error}"))?;
+        let Response { uid, allowed, patch, status } = review.response;
         if !allowed {
             return Err(format!("denied: {}", status["message"]));
         }
         if uid != self.uid {
-            return Err("the answer is for another review".into());
+            return Err("the response is for another review".into());
         }
         let patched = patch.is_some_and(|patch| !patch.is_empty());
-        if patched == (answer == Answer::Patch) {
+        if patched == (expected == ExpectedResponse::Patch) {
             Ok(())
         } else {
-            Err("a patch is missing, or unexpected".into())
+            Err("a patch is missing or unexpected".into())
         }
     }
 }
 
 #[derive(Deserialize)]
-struct Answered {
+struct AdmissionReview {
     response: Response,
 }
 

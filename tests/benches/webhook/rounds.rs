@@ -1,19 +1,19 @@
-//! Rounds of the same load, in which webhook and limit take turns, so that noise affects both. The table shows the
-//! median of the rounds. The best round is closest to an otherwise idle machine.
+//! Runs rounds of the same load, which alternate between webhook and baseline, so that other load on the machine
+//! affects both. The table shows the median of the rounds. The best round is closest to an otherwise idle machine.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::both::Both;
+use crate::comparison::Comparison;
 use crate::load;
-use crate::reviews::{Answer, Reviews};
+use crate::results::{Results, Sample};
+use crate::reviews::{ExpectedResponse, Reviews};
 use crate::server::Server;
 use crate::service::Service;
-use crate::tally::{Sample, Tally};
 use crate::usage::cpu;
 
 /// A server under load.
-pub struct Side {
+pub struct Subject {
     pub server: Server,
     /// The connections to the server.
     pub service: Arc<Service>,
@@ -24,14 +24,14 @@ pub enum Load {
     /// Reviews per second.
     Rate(f64),
     /// Concurrent reviews.
-    AtATime(usize),
+    Concurrent(usize),
 }
 
 /// One round of one server.
 #[derive(Clone, Debug)]
 pub struct Round {
-    pub tally: Tally,
-    took: Duration,
+    pub results: Results,
+    duration: Duration,
     cpu: Duration,
 }
 
@@ -39,26 +39,26 @@ pub struct Round {
 #[derive(Clone, Debug, Default)]
 pub struct Rounds(Vec<Round>);
 
-impl Side {
-    /// A server and connections to it, each used no longer than `longest`.
-    pub fn new(connections: u32, server: Server, answer: Answer, longest: Duration) -> Self {
-        let service = Service::new(connections, server.place.address, server.trust.clone(), answer);
-        Self { service: Arc::new(service.renewing(longest)), server }
+impl Subject {
+    /// Creates connections to a server, each used no longer than `max_age`.
+    pub fn new(connections: u32, server: Server, expected: ExpectedResponse, max_age: Duration) -> Self {
+        let service = Service::new(connections, server.addresses.reviews, server.trust.clone(), expected);
+        Self { service: Arc::new(service.with_max_age(max_age)), server }
     }
 
     pub async fn round(&self, load: Load, reviews: &Arc<Reviews>, window: Duration) -> anyhow::Result<Round> {
         self.service.connect().await?;
         let before = cpu(self.server.id())?;
-        let begun = Instant::now();
-        let samples = ask(&self.service, load, reviews, window).await?;
-        let took = begun.elapsed();
+        let started = Instant::now();
+        let samples = send_reviews(&self.service, load, reviews, window).await?;
+        let duration = started.elapsed();
         let cpu = cpu(self.server.id())?.saturating_sub(before);
-        Ok(Round { tally: samples.into_iter().collect(), took, cpu })
+        Ok(Round { results: samples.into_iter().collect(), duration, cpu })
     }
 }
 
-/// Sends the reviews in turn.
-pub async fn ask(
+/// Sends reviews in order, and starts over after the last.
+pub async fn send_reviews(
     service: &Arc<Service>,
     load: Load,
     reviews: &Arc<Reviews>,
@@ -69,29 +69,29 @@ pub async fn ask(
         let (service, reviews) = (service.clone(), reviews.clone());
         async move {
             match reviews.get(index) {
-                Some(review) => service.ask(review).await,
+                Some(review) => service.send(review).await,
                 None => Err("there is no review".to_owned()),
             }
         }
     };
     match load {
         Load::Rate(rate) => load::at_rate(rate, window, request).await,
-        Load::AtATime(count) => load::at_a_time(count, window, request).await,
+        Load::Concurrent(count) => load::concurrently(count, window, request).await,
     }
 }
 
-/// Runs `count` rounds of both.
-pub async fn take_turns(
-    sides: &Both<Side>,
+/// Runs `count` rounds of each.
+pub async fn run_alternating(
+    subjects: &Comparison<Subject>,
     load: Load,
     reviews: &Arc<Reviews>,
     window: Duration,
     count: u32,
-) -> anyhow::Result<Both<Rounds>> {
-    let mut rounds = Both::<Rounds>::default();
+) -> anyhow::Result<Comparison<Rounds>> {
+    let mut rounds = Comparison::<Rounds>::default();
     for _ in 0..count {
-        rounds.webhook.0.push(sides.webhook.round(load, reviews, window).await?);
-        rounds.limit.0.push(sides.limit.round(load, reviews, window).await?);
+        rounds.webhook.0.push(subjects.webhook.round(load, reviews, window).await?);
+        rounds.baseline.0.push(subjects.baseline.round(load, reviews, window).await?);
     }
     Ok(rounds)
 }
@@ -99,37 +99,37 @@ pub async fn take_turns(
 impl Rounds {
     /// A percentile of the requests' durations. The median of the rounds.
     pub fn percentile(&self, percent: f64) -> Duration {
-        self.median(|round| round.tally.percentile(percent).as_secs_f64(), Duration::from_secs_f64)
+        self.median(|round| round.results.percentile(percent).as_secs_f64(), Duration::from_secs_f64)
     }
 
-    /// A percentile of the requests' durations in the best round, which has the least noise.
+    /// A percentile of the requests' durations in the best round, which other load affected least.
     pub fn best(&self, percent: f64) -> Duration {
-        self.0.iter().map(|round| round.tally.percentile(percent)).min().unwrap_or_default()
+        self.0.iter().map(|round| round.results.percentile(percent)).min().unwrap_or_default()
     }
 
     /// The duration of the slowest request of all rounds.
     pub fn slowest(&self) -> Duration {
-        self.0.iter().map(|round| round.tally.percentile(100.0)).max().unwrap_or_default()
+        self.0.iter().map(|round| round.results.percentile(100.0)).max().unwrap_or_default()
     }
 
     /// Number of requests.
     pub fn count(&self) -> usize {
-        self.0.iter().map(|round| round.tally.count()).sum()
+        self.0.iter().map(|round| round.results.count()).sum()
     }
 
     /// Number of failed requests.
     pub fn errors(&self) -> usize {
-        self.0.iter().map(|round| round.tally.errors()).sum()
+        self.0.iter().map(|round| round.results.errors()).sum()
     }
 
     /// The errors.
     pub fn reasons(&self) -> impl Iterator<Item = String> {
-        self.0.iter().flat_map(|round| round.tally.reasons())
+        self.0.iter().flat_map(|round| round.results.reasons())
     }
 
     /// Requests per second. The median of the rounds.
     pub fn rate(&self) -> f64 {
-        self.median(|round| round.tally.count() as f64 / round.took.as_secs_f64(), |rate| rate)
+        self.median(|round| round.results.count() as f64 / round.duration.as_secs_f64(), |rate| rate)
     }
 
     /// The server's processor time per 1,000 requests, in seconds, over all rounds, since the kernel counts

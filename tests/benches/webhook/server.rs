@@ -1,4 +1,5 @@
-//! The measured servers, each in its own process: the webhook's own binary, with its own rights, and the limit.
+//! Runs the measured servers, each in a process of its own: the webhook's binary, with the webhook's rights, and the
+//! baseline.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::connection::Connection;
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::tls::{Authority, CA, CERTIFICATE, KEY, Trust};
 
 /// Deadline for a server to become ready. A webhook lists all imports first.
@@ -27,74 +28,75 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Ports between those of the test clusters and the kernel's ephemeral ports.
 const PORTS: std::ops::Range<u16> = 30_000..32_000;
 
-/// How long a webhook still serves after SIGTERM, in seconds. Our Service learns of it sooner.
+/// How long a webhook still serves after SIGTERM, in seconds. The Service of the bench stops using it sooner.
 const SHUTDOWN_DELAY: &str = "2";
 
+/// The addresses of a server.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Addresses {
     /// The address for reviews.
-    pub address: SocketAddr,
+    pub reviews: SocketAddr,
     probes: SocketAddr,
 }
 
 /// A running server.
 pub struct Server {
     process: Process,
-    pub place: Place,
+    pub addresses: Addresses,
     /// The authority that its clients trust.
     pub trust: Trust,
 }
 
 /// The source of a webhook's certificate.
 #[derive(Clone, Copy)]
-pub enum Identity<'a> {
-    /// The webhook issues one, and registers the authority.
+pub enum CertificateSource<'a> {
+    /// The webhook issues a certificate, and registers its own authority.
     Own,
-    /// The webhook reads one of this authority from a folder.
+    /// The webhook reads a certificate of this authority from a folder.
     Files(&'a Path, &'a Authority),
 }
 
 impl Server {
-    /// Starts a webhook, which registers the address `called`, and waits until it is ready. Its log is named after
-    /// the `phase`.
+    /// Starts a webhook, which registers the address of `registered`, and waits until it is ready. Its log is named
+    /// after the `phase`.
     pub async fn webhook(
-        scene: &Scene,
+        fixture: &Fixture,
         phase: &str,
-        place: Place,
-        called: Place,
-        identity: Identity<'_>,
+        addresses: Addresses,
+        registered: Addresses,
+        certificate_source: CertificateSource<'_>,
     ) -> anyhow::Result<Self> {
-        let url = format!("https://{}{PATH}", called.address);
+        let url = format!("https://{}{PATH}", registered.reviews);
         let mut command = Command::new(program("mcsa-webhook")?);
-        command.arg("--kubeconfig").arg(&scene.kubeconfig);
-        command.args(["--listen", &place.address.to_string(), "--url", &url]);
-        command.args(["--probe-address", &place.probes.to_string(), "--shutdown-delay", SHUTDOWN_DELAY]);
-        if let Identity::Files(folder, _) = identity {
+        command.arg("--kubeconfig").arg(&fixture.kubeconfig);
+        command.args(["--listen", &addresses.reviews.to_string(), "--url", &url]);
+        command.args(["--probe-address", &addresses.probes.to_string(), "--shutdown-delay", SHUTDOWN_DELAY]);
+        if let CertificateSource::Files(folder, _) = certificate_source {
             command.arg("--tls-cert-file").arg(folder.join(CERTIFICATE));
             command.arg("--tls-key-file").arg(folder.join(KEY));
             command.arg("--ca-file").arg(folder.join(CA));
         }
-        let log = scene.cluster.dir().join(format!("webhook-{phase}.log"));
+        let log = fixture.cluster.dir().join(format!("webhook-{phase}.log"));
         let process = Process::spawn(format!("webhook-{phase}"), &command, log)?;
-        let trust = match identity {
-            Identity::Own => &unless_ended(&process, registered(scene, &url)).await?,
-            Identity::Files(_, authority) => &authority.pem(),
+        let trust = match certificate_source {
+            CertificateSource::Own => &unless_ended(&process, registered_authority(fixture, &url)).await?,
+            CertificateSource::Files(_, authority) => &authority.pem(),
         };
-        let server = Self { process, place, trust: Trust::new(trust)? };
-        let ready = try_eventually(READY_WITHIN, "the webhook to be ready", async || probe(place).await);
+        let server = Self { process, addresses, trust: Trust::new(trust)? };
+        let ready = try_eventually(READY_WITHIN, "the webhook to be ready", async || probe(addresses).await);
         unless_ended(&server.process, ready).await?;
         Ok(server)
     }
 
-    /// Starts the limit, with a certificate in this folder.
-    pub async fn limit(scene: &Scene, folder: &Path, authority: &Authority) -> anyhow::Result<Self> {
-        let place = Place::free()?;
+    /// Starts the baseline, with a certificate in this folder.
+    pub async fn baseline(fixture: &Fixture, folder: &Path, authority: &Authority) -> anyhow::Result<Self> {
+        let addresses = Addresses::free()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--as-limit").arg(folder).args(["--listen", &place.address.to_string()]);
-        let process = Process::spawn("limit", &command, scene.cluster.dir().join("limit.log"))?;
-        let server = Self { process, place, trust: Trust::new(&authority.pem())? };
-        let ready = try_eventually(READY_WITHIN, "the limit to serve", async || {
-            Connection::open(place.address, &server.trust).await.map(drop)
+        command.arg("--as-baseline").arg(folder).args(["--listen", &addresses.reviews.to_string()]);
+        let process = Process::spawn("baseline", &command, fixture.cluster.dir().join("baseline.log"))?;
+        let server = Self { process, addresses, trust: Trust::new(&authority.pem())? };
+        let ready = try_eventually(READY_WITHIN, "the baseline to serve", async || {
+            Connection::open(addresses.reviews, &server.trust).await.map(drop)
         });
         unless_ended(&server.process, ready).await?;
         Ok(server)
@@ -104,7 +106,7 @@ impl Server {
         self.process.id()
     }
 
-    /// Terminates it like a kubelet, and waits for its end.
+    /// Terminates the server like a kubelet, and waits until it ends.
     pub async fn terminate(&self) -> anyhow::Result<()> {
         let status = self.process.terminate().await?;
         ensure!(status.success(), "{} ended with {status}", self.process.name());
@@ -112,30 +114,30 @@ impl Server {
     }
 }
 
-impl Place {
-    /// Finds a free place.
+impl Addresses {
+    /// Finds free addresses.
     pub fn free() -> anyhow::Result<Self> {
-        Ok(Self { address: free_address()?, probes: free_address()? })
+        Ok(Self { reviews: free_address()?, probes: free_address()? })
     }
 }
 
 /// Probes a webhook's readiness like a kubelet.
-pub async fn probe(place: Place) -> anyhow::Result<()> {
+pub async fn probe(addresses: Addresses) -> anyhow::Result<()> {
     let probe = async {
-        let mut stream = TcpStream::connect(place.probes).await?;
+        let mut stream = TcpStream::connect(addresses.probes).await?;
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: webhook\r\nConnection: close\r\n\r\n").await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await?;
+        ensure!(response.starts_with("HTTP/1.1 200 "), "{response}");
         Ok(())
     };
-    timeout(PROBE_TIMEOUT, probe).await.context("no answer")?
+    timeout(PROBE_TIMEOUT, probe).await.context("the probe received no response in time")?
 }
 
 /// Returns a future's result, or an error if the process ends first.
 async fn unless_ended<T>(
     process: &Process,
-    something: impl Future<Output = anyhow::Result<T>>,
+    future: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
     let ended = async {
         loop {
@@ -146,7 +148,7 @@ async fn unless_ended<T>(
         }
     };
     tokio::select! {
-        result = something => {
+        result = future => {
             result.with_context(|| format!("its log ends with:\n{}", process.log_tail(5)))
         }
         ended = ended => Err(ended),
@@ -160,12 +162,15 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 /// Waits until an authority is registered for this URL, and returns it.
-async fn registered(scene: &Scene, url: &str) -> anyhow::Result<String> {
-    let configurations = Api::<MutatingWebhookConfiguration>::all(scene.cluster.client());
+async fn registered_authority(fixture: &Fixture, url: &str) -> anyhow::Result<String> {
+    let configurations = Api::<MutatingWebhookConfiguration>::all(fixture.cluster.client());
     try_eventually(READY_WITHIN, "the webhook to be registered", async || {
         let configuration = configurations.get(CONFIGURATION).await?;
         let mut entries = configuration.webhooks.into_iter().flatten();
-        let client = entries.find(|entry| entry.name == ENTRY).context("no such entry")?.client_config;
+        let client = entries
+            .find(|entry| entry.name == ENTRY)
+            .context("the configuration has no entry of the webhook")?
+            .client_config;
         ensure!(client.url.as_deref() == Some(url), "another URL is registered: {:?}", client.url);
         Ok(String::from_utf8(client.ca_bundle.context("no authority is registered")?.0)?)
     })

@@ -1,4 +1,4 @@
-//! A Service in front of the replicas. It distributes connections, not requests, over the ready ones.
+//! Simulates a Service in front of the replicas. It distributes connections, not requests, over the ready ones.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -14,45 +14,45 @@ use mcsa_credentials::contract::webhook::PATH;
 use tokio::time::timeout;
 
 use crate::connection::{Connection, Failure};
-use crate::reviews::{Answer, Review};
+use crate::reviews::{ExpectedResponse, Review};
 use crate::tls::Trust;
 
-/// An API server's timeout for the webhook, from the manifest.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The API server's timeout for the webhook, from the manifest.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a request that was not processed is sent.
+/// How many times a request that was not processed is sent.
 const ATTEMPTS: usize = 3;
 
 /// A few connections, like those of a few API servers, to one or more replicas.
 pub struct Service {
     trust: Trust,
-    answer: Answer,
+    expected: ExpectedResponse,
     ready: Mutex<Vec<SocketAddr>>,
     connections: Vec<tokio::sync::Mutex<Option<Connection>>>,
-    longest: Duration,
+    max_age: Duration,
     next: AtomicUsize,
     opened: AtomicUsize,
     certificates: Mutex<HashSet<Bytes>>,
 }
 
 impl Service {
-    /// Connections to a server, and the expected answer.
-    pub fn new(connections: u32, address: SocketAddr, trust: Trust, answer: Answer) -> Self {
+    /// Creates a Service with one ready address. All reviews expect the same kind of response.
+    pub fn new(connections: u32, address: SocketAddr, trust: Trust, expected: ExpectedResponse) -> Self {
         Self {
             trust,
-            answer,
+            expected,
             ready: Mutex::new(vec![address]),
             connections: (0..connections).map(|_| tokio::sync::Mutex::new(None)).collect(),
-            longest: Duration::MAX,
+            max_age: Duration::MAX,
             next: AtomicUsize::new(0),
             opened: AtomicUsize::new(0),
             certificates: Mutex::default(),
         }
     }
 
-    /// Limits the lifetime of connections.
-    pub fn renewing(self, longest: Duration) -> Self {
-        Self { longest, ..self }
+    /// Limits the age of connections.
+    pub fn with_max_age(self, max_age: Duration) -> Self {
+        Self { max_age, ..self }
     }
 
     /// Sets the addresses for new connections. Open connections stay, as behind a real Service.
@@ -78,20 +78,20 @@ impl Service {
         Ok(())
     }
 
-    /// Sends a review, and checks the answer.
+    /// Sends a review, and checks the response.
     ///
     /// # Errors
-    /// If there is no answer in time, or a wrong one.
-    pub async fn ask(&self, review: &Review) -> Result<(), String> {
-        let asked = timeout(PATIENCE, self.try_ask(review)).await;
-        asked.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
+    /// If there is no response in time, or if it is wrong.
+    pub async fn send(&self, review: &Review) -> Result<(), String> {
+        let sent = timeout(TIMEOUT, self.try_send(review)).await;
+        sent.unwrap_or_else(|_| Err(format!("no response within {TIMEOUT:?}")))
     }
 
-    async fn try_ask(&self, review: &Review) -> Result<(), String> {
+    async fn try_send(&self, review: &Review) -> Result<(), String> {
         for _ in 0..ATTEMPTS {
             let mut connection = self.connection().await.map_err(|error| format!("{error:#}"))?;
             match connection.send(request(review)).await {
-                Ok((status, body)) => return review.check(status, &body, self.answer),
+                Ok((status, body)) => return review.check(status, &body, self.expected),
                 Err(Failure::Unprocessed) => {}
                 Err(Failure::Other(reason)) => return Err(reason),
             }
@@ -99,28 +99,28 @@ impl Service {
         Err(format!("not processed on {ATTEMPTS} connections"))
     }
 
-    /// The next connection in turn. If it is closed, opens it while other requests wait.
+    /// Returns the next connection, round robin. If it is closed, opens it while other requests wait.
     async fn connection(&self) -> anyhow::Result<Connection> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
-        let place = self.connections.get(turn).context("no connections")?;
-        let mut place = place.lock().await;
-        match &*place {
-            Some(connection) if connection.is_open() && connection.age() < self.longest => {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
+        let slot = self.connections.get(index).context("no connections")?;
+        let mut slot = slot.lock().await;
+        match &*slot {
+            Some(connection) if connection.is_open() && connection.age() < self.max_age => {
                 Ok(connection.clone())
             }
             _ => {
                 let connection = Connection::open(self.address()?, &self.trust).await?;
                 let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
                 certificates.insert(connection.certificate.clone());
-                Ok(place.insert(connection).clone())
+                Ok(slot.insert(connection).clone())
             }
         }
     }
 
     fn address(&self) -> anyhow::Result<SocketAddr> {
-        let turn = self.opened.fetch_add(1, Ordering::Relaxed);
+        let index = self.opened.fetch_add(1, Ordering::Relaxed);
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        ready.get(turn % ready.len().max(1)).copied().context("no replica is ready")
+        ready.get(index % ready.len().max(1)).copied().context("no replica is ready")
     }
 }
 
@@ -129,7 +129,7 @@ fn request(review: &Review) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(review.body.clone()));
     *request.method_mut() = http::Method::POST;
     // The servers use only the path. HTTP/2 requires an authority.
-    let uri = format!("https://webhook{PATH}?timeout={}s", PATIENCE.as_secs());
+    let uri = format!("https://webhook{PATH}?timeout={}s", TIMEOUT.as_secs());
     *request.uri_mut() = uri.parse().unwrap_or_default();
     let json = header::HeaderValue::from_static("application/json");
     request.headers_mut().insert(header::ACCEPT, json.clone());

@@ -1,4 +1,4 @@
-//! An authority, its certificates, and the trust of clients.
+//! The bench's certificate authority, its certificates, and the clients' trust in authorities.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Formats figures.
+//! Formats figures with their units.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub fn ratio(ratio: f64) -> String {
     if ratio.is_finite() { format!("{ratio:.2}") } else { "unknown".to_owned() }
 }
 
-/// What has no use for a fraction.
+/// A number without its fraction.
 pub fn whole(number: f64) -> String {
     format!("{number:.0}")
 }

@@ -1,4 +1,4 @@
-//! The peak memory of a process during a time span.
+//! Measures the peak memory of a process during a time span.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,12 +12,12 @@ use crate::usage::Memory;
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// The highest sample of a process's memory since this was created.
-pub struct Highest {
+pub struct PeakMemory {
     kib: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
-impl Highest {
+impl PeakMemory {
     /// Starts to sample a process.
     pub fn of(id: u32) -> Self {
         let kib = Arc::<AtomicU64>::default();
@@ -37,7 +37,7 @@ impl Highest {
     }
 }
 
-impl Drop for Highest {
+impl Drop for PeakMemory {
     fn drop(&mut self) {
         self.task.abort();
     }

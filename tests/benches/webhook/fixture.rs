@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 /// Number of namespaces with the webhook enabled.
 pub const NAMESPACES: usize = 20;
 
-/// Number of imports created at the same time.
-const AT_A_TIME: usize = 32;
+/// Number of imports to create at the same time.
+const CONCURRENCY: usize = 32;
 
-pub struct Scene {
+pub struct Fixture {
     pub cluster: Cluster,
     /// The kubeconfig of the webhook's own service account.
     pub kubeconfig: PathBuf,
@@ -32,31 +32,31 @@ pub fn namespace_of(import: usize) -> String {
     format!("bench-{:02}", import % NAMESPACES)
 }
 
-impl Scene {
+impl Fixture {
     /// Starts the cluster, and installs the manifests.
     pub async fn start() -> anyhow::Result<Self> {
         let cluster = Cluster::start("c1").await?;
         kubemcsa_ok(cluster.kubeconfig(), ["install", "--no-wait"])?;
         let kubeconfig = cluster.kubeconfig_of(SYSTEM_NAMESPACE, "webhook").await?;
-        let scene = Self { cluster, kubeconfig };
+        let fixture = Self { cluster, kubeconfig };
         for index in 0..NAMESPACES {
-            scene.namespace(&namespace_of(index), &json!({ NAMESPACE_LABEL: ENABLED })).await?;
+            fixture.create_namespace(&namespace_of(index), &json!({ NAMESPACE_LABEL: ENABLED })).await?;
         }
-        Ok(scene)
+        Ok(fixture)
     }
 
     /// Creates a namespace with these labels.
-    pub async fn namespace(&self, name: &str, labels: &Value) -> anyhow::Result<()> {
+    pub async fn create_namespace(&self, name: &str, labels: &Value) -> anyhow::Result<()> {
         let namespace = json!({ "metadata": { "name": name, "labels": labels } });
         let api = Api::<Namespace>::all(self.cluster.client());
         api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
         Ok(())
     }
 
-    /// Declares imports, and marks each as ready, as an importer does.
-    pub async fn declare(&self, count: usize) -> anyhow::Result<()> {
+    /// Creates imports, and marks each as ready, as an importer does.
+    pub async fn create_imports(&self, count: usize) -> anyhow::Result<()> {
         let client = &self.cluster.client();
-        let declared = stream::iter(0..count)
+        let created = stream::iter(0..count)
             .map(async |index| {
                 let api = Api::<ServiceAccountImport>::namespaced(client.clone(), &namespace_of(index));
                 let spec = ServiceAccountImportSpec {
@@ -71,8 +71,8 @@ impl Scene {
                 let status = Patch::Merge(json!({ "status": status(&import) }));
                 api.patch_status(&import_name(index), &PatchParams::default(), &status).await.map(drop)
             })
-            .buffer_unordered(AT_A_TIME);
-        Ok(declared.try_collect().await?)
+            .buffer_unordered(CONCURRENCY);
+        Ok(created.try_collect().await?)
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, TryStreamExt, stream};
 use mcsa_tests::{Cluster, kubemcsa_ok, write_merged_kubeconfig};
 
-/// Number of clusters that start at the same time.
-const AT_A_TIME: usize = 4;
+/// Number of clusters to start at the same time.
+const CONCURRENCY: usize = 4;
 
-pub struct Scene {
+pub struct Fixture {
     /// The target, `c1`.
     pub target: Cluster,
     /// The sources, from `s0` on.
@@ -18,30 +18,30 @@ pub struct Scene {
     pub kubeconfig: PathBuf,
 }
 
-impl Scene {
+impl Fixture {
     /// Starts the target and the first source.
     pub async fn start() -> anyhow::Result<Self> {
         let target = Cluster::start("c1").await?;
         let kubeconfig = target.dir().join("kubeconfig-of-all");
-        let mut scene = Self { target, sources: Vec::new(), kubeconfig };
-        scene.grow(1).await?;
-        kubemcsa_ok(&scene.kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
-        Ok(scene)
+        let mut fixture = Self { target, sources: Vec::new(), kubeconfig };
+        fixture.start_sources(1).await?;
+        kubemcsa_ok(&fixture.kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
+        Ok(fixture)
     }
 
-    /// Starts sources until there are `sources`.
-    pub async fn grow(&mut self, sources: u32) -> anyhow::Result<()> {
+    /// Starts sources until `sources` of them run.
+    pub async fn start_sources(&mut self, sources: u32) -> anyhow::Result<()> {
         let start = async |number: u32| Cluster::start(&format!("s{number}")).await;
-        let there = u32::try_from(self.sources.len())?;
+        let running = u32::try_from(self.sources.len())?;
         let more: Vec<_> =
-            stream::iter((there..sources).map(start)).buffered(AT_A_TIME).try_collect().await?;
+            stream::iter((running..sources).map(start)).buffered(CONCURRENCY).try_collect().await?;
         self.sources.extend(more);
         let all: Vec<_> = std::iter::once(&self.target).chain(&self.sources).collect();
         write_merged_kubeconfig(&all, &self.kubeconfig)
     }
 
     /// Unlinks a source, without waiting until its token is refused.
-    pub fn forget(&self, source: &str) -> anyhow::Result<()> {
+    pub fn unlink(&self, source: &str) -> anyhow::Result<()> {
         let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", source];
         kubemcsa_ok(&self.kubeconfig, local)?;
         let remote = ["unlink", "--source-only", "--target-name", "c1", "--source-context", source];

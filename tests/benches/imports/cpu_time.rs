@@ -1,43 +1,43 @@
-//! The processor time of the processes.
+//! Measures the processor time of the importer and the clusters.
 
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::usage::{cpu, machine_cpu};
 
-/// Deadline of [`settle`].
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Deadline of [`wait_until_idle`].
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The processor time during a time span.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Spent {
-    /// Of the importer, or of the bench in its place, which has a watch as well.
+pub struct CpuTime {
+    /// Of the importer, or of the bench while it runs a baseline loop and watches imports.
     pub worker: Duration,
     /// Of the target's API server, etcd and controllers.
     pub target: Duration,
     /// Of the same processes of all sources.
     pub sources: Duration,
-    /// Of the whole machine, including noise.
+    /// Of the whole machine, including other processes.
     pub machine: Duration,
 }
 
-impl Spent {
+impl CpuTime {
     /// The processor time so far.
-    pub fn so_far(scene: &Scene, worker: u32) -> anyhow::Result<Self> {
+    pub fn read(fixture: &Fixture, worker: u32) -> anyhow::Result<Self> {
         let sum = |ids: &[u32]| ids.iter().map(|&id| cpu(id)).sum::<anyhow::Result<Duration>>();
-        let sources: Vec<_> = scene.sources.iter().flat_map(|source| source.pids()).collect();
+        let sources: Vec<_> = fixture.sources.iter().flat_map(|source| source.pids()).collect();
         Ok(Self {
             worker: cpu(worker)?,
-            target: sum(&scene.target.pids())?,
+            target: sum(&fixture.target.pids())?,
             sources: sum(&sources)?,
             machine: machine_cpu()?,
         })
     }
 
-    /// The processor time so far, without a worker.
-    pub fn without_worker(scene: &Scene) -> anyhow::Result<Self> {
-        Ok(Self { worker: Duration::ZERO, ..Self::so_far(scene, std::process::id())? })
+    /// The processor time so far, with 0 for the worker.
+    pub fn read_without_worker(fixture: &Fixture) -> anyhow::Result<Self> {
+        Ok(Self { worker: Duration::ZERO, ..Self::read(fixture, std::process::id())? })
     }
 
     /// The processor time since `before`.
@@ -51,17 +51,17 @@ impl Spent {
     }
 
     /// Of all processes that are measured.
-    pub fn ours(self) -> Duration {
+    pub fn measured(self) -> Duration {
         self.worker + self.target + self.sources
     }
 
     /// Of all other processes.
-    pub fn others(self) -> Duration {
-        self.machine.saturating_sub(self.ours())
+    pub fn other_processes(self) -> Duration {
+        self.machine.saturating_sub(self.measured())
     }
 }
 
-impl AddAssign for Spent {
+impl AddAssign for CpuTime {
     fn add_assign(&mut self, more: Self) {
         self.worker += more.worker;
         self.target += more.target;
@@ -70,15 +70,15 @@ impl AddAssign for Spent {
     }
 }
 
-/// Waits until the clusters are as idle as they become, or the deadline passes.
-pub async fn settle(scene: &Scene) -> anyhow::Result<()> {
-    let begun = Instant::now();
+/// Waits until the clusters are as idle as they become, or until the deadline.
+pub async fn wait_until_idle(fixture: &Fixture) -> anyhow::Result<()> {
+    let started = Instant::now();
     // An idle cluster uses a few hundredths of a processor.
-    let idle = Duration::from_millis(150 + 50 * scene.sources.len() as u64);
-    while begun.elapsed() < PATIENCE {
-        let before = Spent::so_far(scene, std::process::id())?;
+    let idle = Duration::from_millis(150 + 50 * fixture.sources.len() as u64);
+    while started.elapsed() < TIMEOUT {
+        let before = CpuTime::read(fixture, std::process::id())?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if Spent::so_far(scene, std::process::id())?.since(before).ours() < idle {
+        if CpuTime::read(fixture, std::process::id())?.since(before).measured() < idle {
             break;
         }
     }

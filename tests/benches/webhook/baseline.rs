@@ -1,6 +1,6 @@
-//! The limit: the webhook's server, with a handler that allows every pod.
+//! The baseline: the webhook's server, with a handler that allows every pod.
 //!
-//! It reads the whole review, as any handler must, and keeps only the UID for the answer. No webhook on this stack
+//! It reads the whole review, as any handler must, and keeps only the UID for the response. No webhook on this stack
 //! could be faster.
 
 use std::fs;
@@ -43,12 +43,12 @@ pub fn serve(address: SocketAddr, folder: &Path) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).with_context(|| format!("can't listen at {address}"))?;
     listener.set_nonblocking(true)?;
     let tls = RustlsConfig::from_config(Arc::new(config(folder)?));
-    let router = Router::new().route(PATH, post(answer));
+    let router = Router::new().route(PATH, post(allow));
     runtime.block_on(async { from_tcp_rustls(listener, tls)?.serve(router.into_make_service()).await })?;
     Ok(())
 }
 
-async fn answer(body: Bytes) -> Response {
+async fn allow(body: Bytes) -> Response {
     match serde_json::from_slice::<Review>(&body) {
         Ok(Review { request: Request { uid } }) => Json(json!({
             "apiVersion": "admission.k8s.io/v1",
@@ -60,7 +60,7 @@ async fn answer(body: Bytes) -> Response {
     }
 }
 
-/// Like the webhook's.
+/// A configuration like the webhook's.
 fn config(folder: &Path) -> anyhow::Result<ServerConfig> {
     let chain = fs::read(folder.join(CERTIFICATE))?;
     let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>()?;

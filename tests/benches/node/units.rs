@@ -1,4 +1,4 @@
-//! Formats figures.
+//! Formats figures with their units, and computes medians.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! The importer's library in a process of this executable, with a clock that can be advanced.
+//! Runs the importer's library in a process of this executable, with a clock that the bench can advance.
 //!
-//! The bench need not wait for hours, and the importer's memory and CPU are separate from the bench's own.
+//! So the bench need not wait for hours, and the importer's memory and CPU are separate from the bench's own.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,34 +22,34 @@ use crate::client;
 use crate::importer::{READY_WITHIN, has_logged};
 
 /// An importer whose clock the bench advances. It ends when this is dropped, and when the bench ends in any way,
-/// since that closes its stdin.
-pub struct Turned {
+/// because that closes its stdin.
+pub struct ImporterWithClock {
     child: Child,
     stdin: ChildStdin,
     log: PathBuf,
 }
 
-impl Turned {
-    /// Starts it, and waits until it logs that it is ready.
+impl ImporterWithClock {
+    /// Starts the importer, and waits until it logs that it leads.
     pub async fn start(target: &Cluster, kubeconfig: &Path) -> anyhow::Result<Self> {
-        let log = target.dir().join("importer-turned.log");
+        let log = target.dir().join("importer-with-clock.log");
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--as-importer").arg(kubeconfig).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(File::create(&log)?);
         // The bench handles Ctrl-C.
         let mut child = command.process_group(0).spawn().context("starting the importer process")?;
         let stdin = child.stdin.take().context("the importer process has no stdin")?;
-        let mut turned = Self { child, stdin, log };
-        let begun = Instant::now();
-        while !has_logged(&turned.log(), "leading") {
-            let ended = turned.child.try_wait()?;
-            if ended.is_some() || begun.elapsed() > READY_WITHIN {
-                let log = turned.log();
+        let mut importer = Self { child, stdin, log };
+        let started = Instant::now();
+        while !has_logged(&importer.log(), "leading") {
+            let ended = importer.child.try_wait()?;
+            if ended.is_some() || started.elapsed() > READY_WITHIN {
+                let log = importer.log();
                 bail!("the importer process is not ready ({ended:?}); its log:\n{log}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(turned)
+        Ok(importer)
     }
 
     pub fn id(&self) -> anyhow::Result<u32> {
@@ -57,7 +57,7 @@ impl Turned {
     }
 
     /// Adds the path of the importer's log to an error.
-    pub fn explain<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
+    pub fn with_log<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
         result.with_context(|| format!("the importer's log is {}", self.log.display()))
     }
 
@@ -65,22 +65,25 @@ impl Turned {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Advances its clock.
-    pub async fn turn(&mut self, by: SignedDuration) -> anyhow::Result<()> {
-        ensure!(by.is_positive(), "the first refresh was due before its time came to be measured");
+    /// Advances the clock.
+    pub async fn advance(&mut self, by: SignedDuration) -> anyhow::Result<()> {
+        ensure!(
+            by.is_positive(),
+            "the first refresh is already due; it must be later than the start of the measurement"
+        );
         self.stdin.write_all(format!("{}\n", by.as_secs()).as_bytes()).await?;
         Ok(())
     }
 }
 
 /// The main function of the process. Each line on stdin is a number of seconds by which to advance the clock. The
-/// process ends with stdin.
+/// process ends at the end of stdin.
 pub async fn serve(kubeconfig: &Path) -> anyhow::Result<()> {
     logs::init(&LogArgs { log_format: LogFormat::Text, log: "info".into() })?;
     let clock = Clock::system();
     let (stop, stopped) = oneshot::channel::<()>();
     let controller = run(client::of(kubeconfig).await?, clock.clone(), async { drop(stopped.await) });
-    let turn = async {
+    let advance = async {
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = lines.next_line().await? {
             clock.advance(SignedDuration::from_secs(line.parse()?));
@@ -88,7 +91,7 @@ pub async fn serve(kubeconfig: &Path) -> anyhow::Result<()> {
         drop(stop);
         anyhow::Ok(())
     };
-    tokio::try_join!(controller, turn).map(drop)
+    tokio::try_join!(controller, advance).map(drop)
 }
 
 /// Runs the importer like `mcsa_importer::run`, except for its clock.

@@ -7,20 +7,20 @@ use std::time::Duration;
 pub struct Sample {
     /// The number of the request in the load.
     pub index: usize,
-    /// From the time when the request was due until its answer.
+    /// From the time when the request was due until its response.
     pub latency: Duration,
-    /// Why the request failed, or its answer is wrong.
+    /// Why the request failed, or why its response is wrong.
     pub error: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub struct Results {
     /// Sorted.
     latencies: Vec<Duration>,
     errors: BTreeMap<String, usize>,
 }
 
-impl Tally {
+impl Results {
     pub fn count(&self) -> usize {
         self.latencies.len()
     }
@@ -44,16 +44,16 @@ impl Tally {
     }
 }
 
-impl FromIterator<Sample> for Tally {
+impl FromIterator<Sample> for Results {
     fn from_iter<I: IntoIterator<Item = Sample>>(samples: I) -> Self {
-        let mut tally = Self::default();
+        let mut results = Self::default();
         for Sample { latency, error, .. } in samples {
-            tally.latencies.push(latency);
+            results.latencies.push(latency);
             if let Some(reason) = error {
-                *tally.errors.entry(reason).or_default() += 1;
+                *results.errors.entry(reason).or_default() += 1;
             }
         }
-        tally.latencies.sort_unstable();
-        tally
+        results.latencies.sort_unstable();
+        results
     }
 }

@@ -1,4 +1,4 @@
-//! From nothing to pods that call the source, step by step.
+//! Sets everything up, step by step, until pods call the source.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use mcsa_tests::{Installation, eventually};
 
 pub const NAMESPACE: &str = "shop";
 
-/// The durations of the steps.
+/// The duration of each step.
 #[derive(Clone, Copy, Debug)]
-pub struct Journey {
+pub struct Setup {
     /// Start two clusters and a node, and load the images.
     pub boot: Duration,
     /// `kubemcsa install`, until the pods are available.
@@ -24,10 +24,10 @@ pub struct Journey {
 
 pub async fn run(
     boot: impl AsyncFnOnce() -> anyhow::Result<Option<Installation>>,
-) -> anyhow::Result<(Journey, Installation)> {
+) -> anyhow::Result<(Setup, Installation)> {
     let mut start = Instant::now();
     let mut lap = || std::mem::replace(&mut start, Instant::now()).elapsed();
-    let installed = boot().await?.context("no node can run here")?;
+    let installed = boot().await?.context("this machine cannot run a node")?;
     let boot = lap();
     installed.install()?;
     let install = lap();
@@ -45,5 +45,5 @@ pub async fn run(
     })
     .await;
     let deployment = lap();
-    Ok((Journey { boot, install, bootstrap, import, deployment }, installed))
+    Ok((Setup { boot, install, bootstrap, import, deployment }, installed))
 }

@@ -1,4 +1,4 @@
-//! Real clusters that join, hang, and leave.
+//! Real clusters that join, stop responding, and leave.
 
 use std::path::PathBuf;
 
@@ -17,40 +17,40 @@ use serde_json::json;
 /// The member behind the proxy.
 pub const HANGING: &str = "hanging";
 
-/// A cluster with imports, and one that is a member under several names.
-pub struct Scene {
+/// A target with imports, and a source that is a member under several names.
+pub struct Fixture {
     /// `c1`, which has the imports.
-    pub home: Cluster,
+    pub target: Cluster,
     /// `c2`, whose objects are reconciled.
-    pub remote: Cluster,
+    pub source: Cluster,
     /// The proxy between the member `hanging` and `c2`.
     pub proxy: Proxy,
     pub clusters: Clusters,
     kubeconfig: PathBuf,
 }
 
-impl Scene {
-    /// Starts the clusters. The members are `hanging`, and those from the kubeconfig and from imports.
+impl Fixture {
+    /// Starts the clusters. The members are `hanging`, the contexts of the kubeconfig, and the imports.
     pub async fn start() -> anyhow::Result<Self> {
-        let (home, remote) = try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
-        let crd = home.dir().join("crd.json");
+        let (target, source) = try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
+        let crd = target.dir().join("crd.json");
         std::fs::write(&crd, serde_json::to_vec(&ServiceAccountImport::crd())?)?;
-        home.kubectl(["apply".into(), "--server-side".into(), "-f".into(), crd.into_os_string()]).await?;
-        let proxy = Proxy::start(([127, 0, 0, 1], remote.port()).into()).await?;
-        let mut config = Config::try_from(kubeconfig_with_server(remote.kubeconfig_value(), &proxy.url()))?;
+        target.kubectl(["apply".into(), "--server-side".into(), "-f".into(), crd.into_os_string()]).await?;
+        let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
+        let mut config = Config::try_from(kubeconfig_with_server(source.kubeconfig_value(), &proxy.url()))?;
         config.proxy_url = None;
-        let kubeconfig = home.dir().join("members");
-        write_merged_kubeconfig(&[&home], &kubeconfig)?;
+        let kubeconfig = target.dir().join("members");
+        write_merged_kubeconfig(&[&target], &kubeconfig)?;
         let clusters = Clusters::builder()
             .member(HANGING, LiveConfig::fixed(config)?)
             .all_contexts(Contexts::from_file(&kubeconfig))
-            .imports(Imports::in_namespace(&home.client(), "default"))
+            .imports(Imports::in_namespace(&target.client(), "default"))
             .start()?;
-        let scene = Self { home, remote, proxy, clusters, kubeconfig };
+        let fixture = Self { target, source, proxy, clusters, kubeconfig };
         // The API server takes a moment to serve a new kind.
-        eventually("imports to be served", async || scene.imports().list(&Default::default()).await).await;
-        scene.change("0").await?;
-        Ok(scene)
+        eventually("imports to be served", async || fixture.imports().list(&Default::default()).await).await;
+        fixture.change("0").await?;
+        Ok(fixture)
     }
 
     /// Changes the watched ConfigMap, and returns its resource version.
@@ -65,23 +65,23 @@ impl Scene {
 
     /// The ConfigMaps of `c2`, at its own address.
     pub fn config_maps(&self) -> Api<ConfigMap> {
-        Api::default_namespaced(self.remote.client())
+        Api::default_namespaced(self.source.client())
     }
 
     /// The ConfigMaps of `c2`, through the proxy.
     pub fn hanging_config_maps(&self) -> anyhow::Result<Api<ConfigMap>> {
-        let kubeconfig = kubeconfig_with_server(self.remote.kubeconfig_value(), &self.proxy.url());
+        let kubeconfig = kubeconfig_with_server(self.source.kubeconfig_value(), &self.proxy.url());
         Ok(Api::default_namespaced(mcsa_tests::client(kubeconfig)?))
     }
 
     /// The imports in `c1`.
     pub fn imports(&self) -> Api<ServiceAccountImport> {
-        Api::default_namespaced(self.home.client())
+        Api::default_namespaced(self.target.client())
     }
 
     /// Adds `c2` to the kubeconfig, or removes it.
-    pub fn list(&self, is_listed: bool) -> anyhow::Result<()> {
-        let all = [&self.home, &self.remote];
+    pub fn set_context_listed(&self, is_listed: bool) -> anyhow::Result<()> {
+        let all = [&self.target, &self.source];
         write_merged_kubeconfig(if is_listed { &all } else { &all[..1] }, &self.kubeconfig)
     }
 }

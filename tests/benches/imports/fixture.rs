@@ -20,26 +20,26 @@ use serde::de::DeserializeOwned;
 use crate::client;
 use crate::plan::{self, Group, Plan};
 
-/// Number of objects created at the same time.
-const AT_A_TIME: usize = 32;
+/// Number of objects to create at the same time.
+const CONCURRENCY: usize = 32;
 
-pub struct Scene {
+pub struct Fixture {
     pub target: Cluster,
     pub sources: Vec<Cluster>,
     pub plan: Plan,
 }
 
-/// Credentials for the importer and the bare loops.
+/// Credentials for the importer and the baseline loops.
 pub struct Access {
     /// The kubeconfig of the importer's own service account in the target.
     pub importer: PathBuf,
-    /// The target, for the bare loops: with the importer's rights, and the right to patch a status.
+    /// A client of the target for the baseline loops. It has the importer's rights, and the right to patch a status.
     pub target: Client,
     /// The links to the sources, in the order of `sources`.
     pub links: Vec<Link>,
 }
 
-impl Scene {
+impl Fixture {
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let names: Vec<_> = (0..plan.sources).map(Plan::source_name).collect();
         let sources = try_join_all(names.iter().map(|name| Cluster::start(name)));
@@ -47,7 +47,7 @@ impl Scene {
         Ok(Self { target, sources, plan })
     }
 
-    /// Installs in the target, and links it to each source.
+    /// Installs the manifests in the target, and links it to each source.
     pub fn link(&self) -> anyhow::Result<()> {
         let all: Vec<_> = std::iter::once(&self.target).chain(&self.sources).collect();
         let kubeconfig = self.target.dir().join("kubeconfig-of-all");
@@ -56,13 +56,13 @@ impl Scene {
         for source in &self.sources {
             bootstrap(&kubeconfig, &self.target, source)?;
         }
-        // Otherwise its garbage collector discovers the new kind during a measurement.
+        // Otherwise its garbage collector would discover the new kind during a measurement.
         self.target.restart_controller_manager()
     }
 
     /// Creates all namespaces and service accounts.
-    pub async fn furnish(&self) -> anyhow::Result<()> {
-        let groups = [Group::Served, Group::Bare, Group::Trickle];
+    pub async fn create_accounts(&self) -> anyhow::Result<()> {
+        let groups = [Group::Served, Group::Baseline, Group::Trickle];
         let namespaces = groups.into_iter().flat_map(Group::namespaces).map(plan::namespace);
         create_namespaces(&self.target.client(), namespaces).await?;
         for source in &self.sources {
@@ -73,14 +73,14 @@ impl Scene {
         Ok(())
     }
 
-    pub async fn declare(
+    pub async fn create_imports(
         &self,
         imports: impl IntoIterator<Item = ServiceAccountImport>,
     ) -> anyhow::Result<Vec<ServiceAccountImport>> {
         create(&self.target.client(), imports).await
     }
 
-    /// Deletes the imports of a group and their Secrets, so that the garbage collector does not affect the figures.
+    /// Deletes the imports of a group and their Secrets, so that the garbage collector doesn't affect the figures.
     pub async fn delete(&self, group: Group) -> anyhow::Result<()> {
         let client = self.target.client();
         let secrets = ListParams::default().labels(IMPORT_NAME);
@@ -95,18 +95,25 @@ impl Scene {
 
     /// Creates the credentials for the linked clusters.
     pub async fn access(&self) -> anyhow::Result<Access> {
-        let account = format!("{SYSTEM_NAMESPACE}:bare");
+        let account = format!("{SYSTEM_NAMESPACE}:baseline");
         let status = "--resource=serviceaccountimports.multicluster.admiralty.io/status";
         let importer = "--clusterrole=multicluster-service-account-importer";
         for args in [
-            &["create", "serviceaccount", "bare", "--namespace", SYSTEM_NAMESPACE][..],
-            &["create", "clusterrole", "bare", "--verb=patch", status],
-            &["create", "clusterrolebinding", "bare", "--clusterrole=bare", "--serviceaccount", &account],
-            &["create", "clusterrolebinding", "bare-importer", importer, "--serviceaccount", &account],
+            &["create", "serviceaccount", "baseline", "--namespace", SYSTEM_NAMESPACE][..],
+            &["create", "clusterrole", "baseline", "--verb=patch", status],
+            &[
+                "create",
+                "clusterrolebinding",
+                "baseline",
+                "--clusterrole=baseline",
+                "--serviceaccount",
+                &account,
+            ],
+            &["create", "clusterrolebinding", "baseline-importer", importer, "--serviceaccount", &account],
         ] {
             self.target.kubectl(args).await?;
         }
-        let kubeconfig = self.target.kubeconfig_of(SYSTEM_NAMESPACE, "bare").await?;
+        let kubeconfig = self.target.kubeconfig_of(SYSTEM_NAMESPACE, "baseline").await?;
         Ok(Access {
             importer: self.target.kubeconfig_of(SYSTEM_NAMESPACE, "importer").await?,
             target: client::of(&kubeconfig).await?,
@@ -131,7 +138,7 @@ async fn create_namespaces(
     let api = &Api::<Namespace>::all(client.clone());
     let created = stream::iter(namespaces)
         .map(async |namespace| api.create(&PostParams::default(), &namespace).await.map(drop))
-        .buffer_unordered(AT_A_TIME);
+        .buffer_unordered(CONCURRENCY);
     Ok(created.try_collect().await?)
 }
 
@@ -145,6 +152,6 @@ where
             let api = Api::<K>::namespaced(client.clone(), &object.namespace().unwrap_or_default());
             api.create(&PostParams::default(), &object).await
         })
-        .buffer_unordered(AT_A_TIME);
+        .buffer_unordered(CONCURRENCY);
     Ok(created.try_collect().await?)
 }
