@@ -22,7 +22,7 @@ pub(crate) async fn report(connected: &Connected, route: &Route, linked: &Linked
         &source.name,
         &format!("permissions of {} (service account {SYSTEM_NAMESPACE}/{}):", target.name, target.name),
     );
-    for sentence in linked.authorized.grants().sentences(&target.name, linked.verified.policy()) {
+    for sentence in linked.authorized.grants().sentences(&target.name, linked.verified.enforces_policy()) {
         output::info(&source.name, &format!("- {sentence}"));
     }
     let flags = connected.plan().flags();

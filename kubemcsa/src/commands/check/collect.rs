@@ -162,7 +162,7 @@ struct Imports {
 }
 
 async fn imports(cluster: &Cluster, namespace: Option<&str>) -> Imports {
-    let links = list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::links());
+    let links = list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::link_params());
     let all = list::readable_imports(cluster, namespace, ListParams::default());
     let (links, all) = tokio::join!(links, all);
     let key = |import: &ServiceAccountImport| (import.namespace().unwrap_or_default(), import.name_any());

@@ -107,7 +107,7 @@ async fn owned_secrets(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallErro
 
 async fn link_secrets(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError> {
     let system = Api::<Secret>::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
-    secrets(cluster, system, list::links()).await
+    secrets(cluster, system, list::link_params()).await
 }
 
 async fn secrets(
