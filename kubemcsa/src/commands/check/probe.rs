@@ -1,4 +1,4 @@
-//! Second step: has the importer check whether it reaches the sources, because this machine can't know.
+//! Second step: requests that the importer check whether it reaches the sources. This machine may have other routes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The source's side: the target's identity and rights and, with the last link, what all links share.
+//! The source's side: the target's identity and rights, and, if this is the last link, what all links share.
 
 use anyhow::bail;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -82,7 +82,8 @@ pub(crate) async fn delete(deleter: &mut Deleter, identity: &Identity) -> anyhow
     delete_shared(deleter, &identity.target).await
 }
 
-/// Deletes the policy last, as it restricts links that still exist. If a target is linked meanwhile, recreates all.
+/// Deletes what all links share if this was the last link. Deletes the policy last, because it restricts the links that
+/// still exist. If another target is linked meanwhile, applies all of it again.
 async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()> {
     for object in desired::shared()?.iter().rev() {
         let others = others(&deleter.cluster, target).await?;
@@ -105,14 +106,14 @@ async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()
     if let Some(namespace) = apply::read(&deleter.cluster, &manifests::namespace()?).await?
         && object::is_ours(&namespace)
     {
-        let say =
+        let info =
             |text: &str| output::info(&deleter.cluster.name, &format!("namespace {SYSTEM_NAMESPACE} {text}"));
         if deleter.dry_run {
-            say("would be deleted, unless it has other contents");
+            info("would be deleted, unless it has other contents");
         } else if is_empty(&deleter.cluster).await {
             deleter.delete(&namespace).await?;
         } else {
-            say("not deleted: it has other contents");
+            info("not deleted: it has other contents");
         }
     }
     Ok(())
