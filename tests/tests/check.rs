@@ -68,7 +68,7 @@ async fn paste(fix: &str, target: &Cluster, source: &Cluster) -> anyhow::Result<
 struct Linked {
     target: Cluster,
     source: Arc<Cluster>,
-    /// The name of the target in the source, which other tests' targets are linked to, too.
+    /// The name of the target in the source. It is unique, because tests share the source.
     target_name: String,
     /// For both; the current context is the target's.
     kubeconfig: PathBuf,

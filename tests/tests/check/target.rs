@@ -44,7 +44,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     ensure!(stderr.contains("namespace tema does not exist in c1"), "{stderr}");
     ensure!(stderr.lines().count() == 1 && nowhere.stdout.is_empty(), "{stderr}");
 
-    // A user who can read, but not request checks.
+    // This user can read everything, but not request checks.
     let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"] }]);
     let reader = serde_json::from_value(json!({ "metadata": { "name": "reader" }, "rules": rules }))?;
     Api::<ClusterRole>::all(target.client()).create(&PostParams::default(), &reader).await?;

@@ -14,7 +14,7 @@ async fn family(fixture: &Fixture) -> anyhow::Result<(Objects, Objects)> {
     let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     o1.create("a").await?;
     let clusters = fixture.clusters();
-    let running = Running::start(fixture.owners(&clusters), &Scene::copying(&clusters));
+    let running = Running::start(fixture.owners(&clusters), &Recorder::copying(&clusters));
     o2.has_child("a").await;
     drop(running);
     Ok((o1, o2))
@@ -27,7 +27,7 @@ async fn a_child_is_deleted_after_its_owner() -> anyhow::Result<()> {
     o1.create("a").await?;
     o1.create("b").await?;
     let clusters = fixture.clusters();
-    let running = Running::start(fixture.owners(&clusters), &Scene::copying(&clusters));
+    let running = Running::start(fixture.owners(&clusters), &Recorder::copying(&clusters));
     o2.has_child("a").await;
     o2.has_child("b").await;
     o1.delete("a").await?;
@@ -220,7 +220,7 @@ async fn a_cluster_that_hangs_does_not_delay_deletions_for_others() -> anyhow::R
         .parents(&clusters)
         .members(|member| &**member.name() != "c2")
         .owns::<Secret>(watcher::Config::default());
-    let running = Running::start(controller, &Scene::copying(&clusters));
+    let running = Running::start(controller, &Recorder::copying(&clusters));
     o2.has_child("a").await;
     running.metric_is(r#"multicluster_controller_listed{cluster="hangs"}"#, 1.0).await;
     proxy.set(Fault::Hang);
