@@ -1,4 +1,4 @@
-//! `kubemcsa graph`, of two clusters.
+//! `kubemcsa graph` of two clusters: what it shows, and what it reports if it can't read a part.
 
 use std::path::{Path, PathBuf};
 

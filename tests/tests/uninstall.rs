@@ -298,7 +298,7 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     ensure!(!ok && stderr.contains("delete mutatingwebhookconfiguration their-own"), "{stderr}");
     target.kubectl(["delete", label[0], "their-own"]).await?;
 
-    // If the CRD is part of another program, so may be the imports.
+    // If the CRD belongs to another program, the imports may belong to it, too.
     let definition = ["customresourcedefinition", "serviceaccountimports.multicluster.admiralty.io"];
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of=shop"]].concat()).await?;
     let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;

@@ -174,8 +174,8 @@ fn explain_role_ref(error: CallError, object: &DynamicObject) -> anyhow::Error {
     }
     let reference = object::reference(object);
     anyhow::anyhow!(
-        "{error}; the existing binding refers to another role: check whether anything needs it; if not, delete it, then run the \
-         command again: kubectl delete {reference}"
+        "{error}; the existing binding refers to another role; if nothing needs it, delete it in this cluster with \
+         kubectl delete {reference}, then run the command again"
     )
 }
 

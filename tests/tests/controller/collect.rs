@@ -124,7 +124,7 @@ async fn an_owner_deleted_during_an_outage_is_observed() -> anyhow::Result<()> {
 async fn no_child_is_deleted_because_of_a_response_of_another_cluster() -> anyhow::Result<()> {
     let fixture = Fixture::new("mistaken").await?;
     let (_, o2) = family(&fixture).await?;
-    // The other cluster has no such parent, but its identity is wrong.
+    // This cluster has no parent `a`, but its UID is not that of the owner's cluster.
     let clusters = Clusters::fixed([("c1", fixture.c2.client()), ("c2", fixture.c2.client())]);
     let running = Running::start(fixture.owners(&clusters), &Arc::default());
     running.metric_is(UNPROVEN, 1.0).await;
@@ -224,7 +224,7 @@ async fn a_cluster_that_hangs_does_not_delay_deletions_for_others() -> anyhow::R
     o2.has_child("a").await;
     running.metric_is(r#"multicluster_controller_listed{cluster="hangs"}"#, 1.0).await;
     proxy.set(Fault::Hang);
-    // So many suspects that the other one would time out if all clusters shared a limit.
+    // Enough orphans of the hanging cluster that deleting `a` would time out if all clusters shared a limit.
     for number in 0..40 {
         let mut late = Secret::default();
         late.metadata.name = Some(format!("late-{number}"));

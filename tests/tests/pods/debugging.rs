@@ -1,4 +1,4 @@
-//! `kubectl debug`.
+//! `kubectl debug`: ephemeral containers get the imports of their pod.
 
 use k8s_openapi::api::core::v1::EphemeralContainer;
 use kube::api::PatchParams;

@@ -63,7 +63,10 @@ async fn stored<K: Resource<DynamicType = ()> + Serialize>(
 fn ensure_owner(source: &Cluster, object: &DynamicObject, target_uid: Option<&str>) -> anyhow::Result<()> {
     let reference = object::reference(object);
     match (object.annotations().get(TARGET_UID), target_uid) {
-        (None, _) => bail!("{}: nothing was deleted: {reference} doesn't belong to a link", source.name),
+        (None, _) => bail!(
+            "{}: nothing was deleted: {reference} doesn't belong to a link; choose a linked target with --target-name",
+            source.name
+        ),
         (Some(uid), Some(target)) if uid != target => bail!(
             "{}: nothing was deleted: {reference} belongs to another target of that name, with UID {uid} instead of \
              {target}; if that target is gone for good: kubemcsa unlink --source-only --target-name {} \
