@@ -76,7 +76,7 @@ async fn link_one(
     Ok((source.clone(), message))
 }
 
-/// Removes the cluster's name from the error, because the line begins with it.
+/// The line begins with the context. An error that begins with the same name doesn't repeat it.
 fn report_failure(context: &str, error: &anyhow::Error) {
     let message = errors::line(error.as_ref());
     output::failed(context, message.strip_prefix(&format!("{context}: ")).unwrap_or(&message));
