@@ -53,8 +53,8 @@ impl Checked {
     }
 }
 
-/// Runs a kubectl command for one of these clusters, as a user would paste it.
-async fn paste(fix: &str, target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
+/// Runs the kubectl command of a fix, for the cluster that its context names.
+async fn run_fix(fix: &str, target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
     let contexts = [("SOURCE_CONTEXT", source), (target.name(), target)];
     for (context, cluster) in contexts {
         if let Some(args) = fix.strip_prefix(&format!("kubectl --context {context} ")) {

@@ -52,7 +52,7 @@ impl Finding {
             severity: Severity::Problem,
             object,
             reason: reason.to_owned(),
-            message: without_internals(&message.into()),
+            message: program::rename_commands(&without_internals(&message.into())).into_owned(),
             fix: program::rename_commands(&fix).into_owned(),
         }
     }
