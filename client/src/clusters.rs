@@ -79,7 +79,7 @@ impl Clusters {
             .is_some()
     }
 
-    /// Removes a member that [`Clusters::join`] or [`Clusters::fixed`] added. Don't remove other members.
+    /// Removes a member. Use it only for members that [`Clusters::join`] or [`Clusters::fixed`] added.
     pub fn leave(&self, name: &str) {
         if let Some(member) = self.get(name) {
             self.set.leave(&member);

@@ -49,7 +49,7 @@ pub fn imports() -> Result<BTreeMap<String, LiveConfig>, ConfigError> {
 /// getting the import is forbidden, the Secret is assumed to have its default name.
 ///
 /// # Errors
-/// If one of them does not exist or is unusable. The error includes the importer's failure message.
+/// If the import or its Secret does not exist or is unusable. The error includes the importer's failure message.
 pub async fn from_import(client: &Client, namespace: &str, name: &str) -> Result<LiveConfig, ConfigError> {
     let imports = Api::<ServiceAccountImport>::namespaced(client.clone(), namespace);
     let import = match imports.get(name).await {
@@ -109,7 +109,7 @@ pub fn load(context: Option<&str>) -> Result<LiveConfig, ConfigError> {
     }
 }
 
-/// What [`load`] loads.
+/// The config that [`load`] loads.
 #[derive(Debug, PartialEq, Eq)]
 enum Choice<'a> {
     Context(&'a str),

@@ -11,7 +11,7 @@ pub mod proxy;
 
 use self::proxy::ProxyError;
 
-/// The name of the field in a kubeconfig.
+/// The field of a kubeconfig that disables the verification of certificates.
 pub(crate) const INSECURE: &str = "insecure-skip-tls-verify";
 
 const AUTHORITY: &str = "certificate-authority-data";
@@ -43,15 +43,15 @@ pub enum Problem {
     // kube's message would quote the YAML, and so the token.
     #[error("it is not a kubeconfig")]
     NotAKubeconfig,
-    #[error("its kubeconfig has no current-context with a cluster")]
+    #[error("its kubeconfig has no current-context with a cluster: set it with kubectl config use-context")]
     NoCluster,
-    #[error("its kubeconfig has no context {0} with a cluster")]
+    #[error("its kubeconfig has no context {0} with a cluster: add it, or name another one")]
     NoContext(String),
     #[error("its server does not begin with https://, which tokens require")]
     NotHttps,
-    #[error("its kubeconfig has {0}, which is not allowed: inline the data")]
+    #[error("its kubeconfig has {}, which is not allowed: {}", .0, alternative(.0))]
     Refused(&'static str),
-    #[error("its {0} is not a base64-encoded PEM bundle")]
+    #[error("its {0} is not a base64-encoded PEM bundle: copy it from kubectl config view --raw")]
     NotPem(&'static str),
     #[error("its {0} is a PEM bundle that was base64-encoded twice: encode it only once")]
     EncodedTwice(&'static str),
@@ -59,6 +59,15 @@ pub enum Problem {
     Unusable(&'static str),
     #[error("its kubeconfig is unusable: {0}")]
     Proxy(#[from] ProxyError),
+}
+
+/// What to do instead of setting a refused field.
+pub fn alternative(field: &str) -> &'static str {
+    match field {
+        INSECURE => "set certificate-authority-data instead",
+        "exec" | "auth-provider" => "use a token or a client certificate instead",
+        _ => "inline the data",
+    }
 }
 
 /// Reads a context of a kubeconfig. `None`: the current context. Also rejects commands and files in the other contexts.

@@ -18,8 +18,8 @@ pub const SERVICE_ACCOUNT_UID: &str = "multicluster.admiralty.io/service-account
 /// Annotation of an import's Secret: a digest of its inputs, without the token.
 pub const FINGERPRINT: &str = "multicluster.admiralty.io/fingerprint";
 
-/// Annotation of a link's import: the time of the last request for a connectivity check, RFC 3339. The importer answers
-/// each value once, in the import's status.
+/// Annotation of a link's import: the time of the last request for a connectivity check, RFC 3339. The importer runs
+/// one check for each value, and reports the result in the import's status.
 pub const CHECK_REQUESTED: &str = "multicluster.admiralty.io/check-requested";
 
 /// Annotation of a link's service account in the source: the UID of the target's `kube-system` namespace.

@@ -15,7 +15,7 @@ use crate::contract::key;
 /// What a consumer needs to authenticate as a service account of a source.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    /// The import's name. Names the context, cluster and user in the kubeconfigs.
+    /// The import's name, which the context, cluster and user in the kubeconfigs have, too.
     pub name: String,
     /// The source's name.
     pub cluster_name: String,

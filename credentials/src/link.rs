@@ -36,11 +36,17 @@ pub struct LinkError {
 enum Problem {
     #[error("it has no key {}: add a kubeconfig, or run kubemcsa bootstrap again", key::KUBECONFIG)]
     MissingKey,
-    #[error("the value of {} is not UTF-8", key::KUBECONFIG)]
+    #[error(
+        "the value of its key {} is not UTF-8: correct it, or run kubemcsa bootstrap again",
+        key::KUBECONFIG
+    )]
     NotText,
-    #[error("the value of {} is not a kubeconfig", key::KUBECONFIG)]
+    #[error(
+        "the value of its key {} is not a kubeconfig: correct it, or run kubemcsa bootstrap again",
+        key::KUBECONFIG
+    )]
     NotAKubeconfig,
-    #[error("its kubeconfig has {0}, which is not allowed in a link: inline the data")]
+    #[error("its kubeconfig has {}, which is not allowed in a link: {}", .0, kubeconfig::alternative(.0))]
     Refused(&'static str),
     #[error(transparent)]
     Kubeconfig(kubeconfig::Problem),

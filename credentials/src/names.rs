@@ -4,7 +4,7 @@ use mcsa_client::names::{HASH_DIGITS, LABEL_MAX, with_hash};
 pub use mcsa_client::names::{is_dns_subdomain, label_value, short_hash};
 
 /// A DNS-1123 label of `prefix` and `name`, for example for a volume. Different names get different labels, even if
-/// they only differ in dots or after the longest length.
+/// they differ only in dots, or only in characters that a label is too short for.
 pub fn dns_label(prefix: &str, name: &str) -> String {
     let label = format!("{prefix}{}", name.replace('.', "-"));
     if label.len() <= LABEL_MAX && !name.contains('.') && !ends_like_a_hash(name) {
@@ -13,7 +13,7 @@ pub fn dns_label(prefix: &str, name: &str) -> String {
     with_hash(&label, name)
 }
 
-/// Such a name gets a hash, too: otherwise it could equal the label of another name.
+/// Whether a name ends like a hash. Such a name gets a hash, too, because it could equal the label of another name.
 fn ends_like_a_hash(name: &str) -> bool {
     let end = name.rsplit('-').next().unwrap_or_default();
     end.len() == HASH_DIGITS && end.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(dns_label("sai-", "a-b"), "sai-a-b");
         let dotted = dns_label("sai-", "a.b");
         assert_ne!(dotted, "sai-a-b");
-        // Not even a name that was chosen to collide.
+        // A name that was chosen to collide gets another label, too.
         assert_ne!(dns_label("sai-", dotted.trim_start_matches("sai-")), dotted);
     }
 

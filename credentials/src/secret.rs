@@ -77,7 +77,7 @@ pub fn build(
     provenance: &Provenance,
 ) -> Result<Secret, FormatError> {
     let template = import.spec.secret.clone().unwrap_or_default();
-    // Insert ours last, so that the template can't replace them.
+    // Our labels are inserted last, so that the template can't replace them.
     let mut labels = template.labels;
     labels.insert(contract::IMPORT_NAME.into(), label_value(&import.name_any()));
     if import.is_link() {

@@ -1,6 +1,6 @@
 //! Token requests, and the claims of service account tokens (KEP-1205).
 //!
-//! The claims are not verified: only the API server that issued a token needs to do that.
+//! The claims are not verified: only the API server that issued a token needs to verify them.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! Connections to clusters, and what is done there.
+//! Connections to clusters, and the operations on their objects.
 
 pub(crate) mod apply;
 pub(crate) mod call;
@@ -30,7 +30,7 @@ const CONCURRENCY: usize = 64;
 pub(crate) struct Cluster {
     /// Its name in messages.
     pub(crate) name: String,
-    /// URL of its API server, with the proxy.
+    /// URL of its API server and host of the proxy, for messages.
     pub(crate) address: String,
     /// The user in messages, such as `context c1`.
     pub(crate) identity: String,
@@ -47,7 +47,7 @@ impl Cluster {
         config.default_retry = false;
         let mut address = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         if let Some(proxy) = &config.proxy_url {
-            // Without path and password.
+            // The proxy's URL may contain a password.
             let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
             address = format!("{address} (through proxy {}{port})", proxy.host().unwrap_or_default());
         }
@@ -62,7 +62,7 @@ impl Cluster {
         }
     }
 
-    /// Awaits a call within the deadline. `doing` is a verb and its object, for the error.
+    /// Awaits a call within the deadline. `doing` is a verb and its object for the error, such as `list pods`.
     pub(crate) async fn call<T>(
         &self,
         doing: &str,

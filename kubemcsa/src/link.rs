@@ -22,5 +22,5 @@ pub(crate) mod reuse;
 pub(crate) mod revocation;
 pub(crate) mod verify;
 
-/// Attempts to write an object that an importer or another administrator changes at the same time.
+/// How often to try a write that conflicts with an importer or another administrator.
 pub(crate) const TRIES: usize = 5;

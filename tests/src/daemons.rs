@@ -92,7 +92,7 @@ impl Daemons {
     }
 }
 
-/// A new log for each start, so that nobody finds lines of an earlier run.
+/// A new log for each start, so that tests don't find lines of an earlier run.
 fn unused_log(folder: &Path, name: &str) -> PathBuf {
     let numbered = (2..).map(|count| format!("{name}-{count}.log"));
     let mut paths = std::iter::once(format!("{name}.log")).chain(numbered).map(|file| folder.join(file));

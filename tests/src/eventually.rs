@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// Long enough even if the machine compiles at the same time. Tests that pass never wait so long.
+/// Long enough even while the machine compiles. A passing test never waits this long.
 const DEADLINE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -30,7 +30,7 @@ pub async fn eventually_within<T, E: Display>(
     }
 }
 
-/// Awaits a future. Ctrl-C drops it, and everything that it started.
+/// Awaits a future. Ctrl-C drops the future, and with it everything that it started.
 pub async fn unless_interrupted<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
         result = future => result,

@@ -120,7 +120,7 @@ fn remove_all_but_logs(folder: &Path) -> io::Result<()> {
             remove_all_but_logs(&path)?;
             let removed = ignore(ErrorKind::DirectoryNotEmpty, fs::remove_dir(&path));
             ignore(ErrorKind::NotFound, removed)?;
-        } else if !is_log(&path) {
+        } else if !is_kept_by_cleanup(&path) {
             ignore(ErrorKind::NotFound, fs::remove_file(&path))?;
         }
     }
@@ -131,8 +131,8 @@ fn ignore(kind: ErrorKind, result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.kind() == kind { Ok(()) } else { Err(error) })
 }
 
-/// The cleanup needs the lock.
-fn is_log(path: &Path) -> bool {
+/// Whether cleanup keeps a file: logs, and the lock, which the next cleanup needs.
+fn is_kept_by_cleanup(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == LOCK)
         || path.extension().is_some_and(|extension| extension == "log" || extension == "jsonl")
 }

@@ -1,4 +1,5 @@
-//! Programs that no package manager has in the right version. They are built once, from a go.mod with `tool` lines.
+//! Go programs that package managers don't have in the right version. They are built once, from a go.mod with `tool`
+//! lines.
 
 use std::fs::{self, TryLockError};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ pub(crate) struct GoTools {
     pub folder: &'static str,
     /// The contents of the go.mod, which sets the version, and of other files that the programs are built from.
     pub go_mod: &'static str,
-    /// The module that contains them.
+    /// The module that contains the programs. Its version in the go.mod is their version.
     pub module: &'static str,
     /// Additional arguments of `go build`.
     pub flags: Vec<String>,

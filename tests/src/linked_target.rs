@@ -50,7 +50,7 @@ impl LinkedTarget {
 
     /// Deletes all imports and links, and makes the target available to other tests. Stop the importer first.
     ///
-    /// A test that leaves other changes in its target must drop it instead, as a test that fails does.
+    /// A test that made other changes to its target must drop it instead. A failing test drops it, too.
     pub async fn release(self) -> anyhow::Result<()> {
         self.target.kubectl(["delete", "serviceaccountimports", "--all", "--all-namespaces"]).await?;
         let links = Api::<Secret>::namespaced(self.target.client(), SYSTEM_NAMESPACE);

@@ -54,7 +54,7 @@ static SLOTS: Semaphore = Semaphore::const_new(2);
 /// A [`Cluster`] with one node. When this value is dropped, or this process ends for any reason, everything is stopped.
 #[derive(Debug)]
 pub struct Node {
-    // Fields are dropped in this order.
+    // Fields are dropped in this order: processes first, then what they use.
     running: Mutex<Running>,
     scheduler: Process,
     coredns: Process,
@@ -262,7 +262,7 @@ impl Node {
         self.wait_until_ready(stopped).await
     }
 
-    /// Waits until the kubelet has reported since then that the node is ready.
+    /// Waits until the kubelet has reported, not before `since`, that the node is ready.
     async fn wait_until_ready(&self, since: Timestamp) -> anyhow::Result<()> {
         let nodes = Api::<NodeObject>::all(self.cluster.client());
         try_eventually(READY_TIMEOUT, format!("node {} is ready", self.services.name), async || {

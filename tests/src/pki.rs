@@ -30,7 +30,7 @@ pub(crate) struct Pki {
 }
 
 impl Pki {
-    /// `address`: what the API server listens on.
+    /// Creates an authority, and the certificate of an API server that listens on `address`.
     pub(crate) fn new(cluster: &str, address: Ipv4Addr) -> anyhow::Result<Self> {
         let mut params = params(&format!("{cluster}-ca"), None, &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -39,7 +39,7 @@ impl Pki {
             .with_context(|| format!("creating the certificate authority of {cluster}"))?;
         let address = address.to_string();
         let names: Vec<_> = API_SERVER_NAMES.into_iter().chain([&*address]).collect();
-        let api_server = serve(&authority, "kube-apiserver", &names)?;
+        let api_server = serving(&authority, "kube-apiserver", &names)?;
         let service_account_key =
             KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?.serialize_pem();
         Ok(Self { authority, api_server, service_account_key })
@@ -54,8 +54,8 @@ impl Pki {
     }
 
     /// A serving certificate for these names.
-    pub(crate) fn server(&self, user: &str, names: &[&str]) -> anyhow::Result<Identity> {
-        serve(&self.authority, user, names)
+    pub(crate) fn server(&self, common_name: &str, names: &[&str]) -> anyhow::Result<Identity> {
+        serving(&self.authority, common_name, names)
     }
 
     /// A client certificate: the common name is the user, the organization its group.
@@ -66,7 +66,7 @@ impl Pki {
     }
 }
 
-fn serve(
+fn serving(
     authority: &CertifiedIssuer<'static, KeyPair>,
     common_name: &str,
     names: &[&str],

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 /// Unused clusters are stopped after this time: even idle ones cost CPU.
 pub(crate) const IDLE: Duration = Duration::from_secs(30);
 
-/// Values, each of which one test uses at a time. The pool starts empty. Acquiring never waits: if the pool is empty,
-/// the caller creates a value.
+/// Values that tests use one after another. Acquiring never waits: if the pool is empty, the caller creates a value.
 #[derive(Debug)]
 pub struct Pool<T>(Mutex<Vec<(T, Instant)>>);
 

@@ -24,7 +24,7 @@ pub struct Process {
     log: PathBuf,
     id: u32,
     child: Mutex<Child>,
-    /// When it closes, supervisor.sh kills the program.
+    /// The pipe to supervisor.sh, which kills the program when the pipe closes.
     pipe: Mutex<Option<ChildStdin>>,
 }
 
@@ -179,7 +179,7 @@ impl Process {
         status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
     }
 
-    /// Keeps the program running when this process ends. Then it can be stopped only by its process ID.
+    /// Keeps the program running when this process ends. To stop it after that, send a signal to its process ID.
     pub fn keep(&self) -> anyhow::Result<()> {
         self.check()?;
         let pipe = lock(&self.pipe).take();

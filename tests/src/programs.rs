@@ -30,8 +30,8 @@ pub(crate) fn build_once() -> anyhow::Result<&'static Path> {
     FOLDER.as_deref().map_err(|error| anyhow!("building this workspace's programs: {error}"))
 }
 
-/// Building all binaries and examples selects the same features of dependencies as `cargo test --workspace`, so that
-/// nothing is compiled twice.
+/// Builds all binaries and examples at once. This selects the same features of dependencies as
+/// `cargo test --workspace`, so that nothing is compiled twice.
 fn build() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = profile_folder(&own)?;
@@ -42,7 +42,7 @@ fn build() -> anyhow::Result<PathBuf> {
     cargo.args(["build", "--quiet", "--workspace", "--bins", "--examples", "--target-dir"]).arg(target);
     cargo.arg("--profile").arg(if profile == "debug" { "dev".as_ref() } else { profile });
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    // .ci/timed sets it for libtest. Build scripts would compile for nightly.
+    // .ci/timed sets this variable for libtest. Build scripts would mistake the compiler for a nightly one.
     cargo.env_remove("RUSTC_BOOTSTRAP");
 
     let output =

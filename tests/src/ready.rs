@@ -1,4 +1,4 @@
-//! Waits for the components of a cluster.
+//! Waits until the components of a cluster are ready.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};

@@ -181,7 +181,7 @@ fn write_files(components: &Components, pki: &Pki, name: &str) -> anyhow::Result
     Ok(admin)
 }
 
-/// Reservations hold between tests only: other programs may use the port.
+/// Whether another program uses a port: reservations exclude only other tests.
 fn is_port_taken(error: &anyhow::Error) -> bool {
     format!("{error:#}").contains("address already in use")
 }

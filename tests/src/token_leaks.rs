@@ -20,7 +20,7 @@ pub async fn stored_tokens(target: &Cluster) -> anyhow::Result<BTreeSet<String>>
     tokens.map(|token| Ok(String::from_utf8(token?.0)?)).collect()
 }
 
-/// Fails if one of the texts contains one of the tokens in any form. Each text has a description for the error.
+/// Fails if a text contains a token in any form. `texts` are pairs of a description for the error, and the text.
 pub fn ensure_no_tokens_in(
     tokens: &BTreeSet<String>,
     texts: impl IntoIterator<Item = (String, String)>,

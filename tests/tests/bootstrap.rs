@@ -158,7 +158,7 @@ fn kill_after(lines: usize, args: &[&str]) -> anyhow::Result<bool> {
     Ok(printed == lines && !status.success())
 }
 
-/// Nothing is printed between the token's request and the write of its Secret. So this test cuts the connections.
+/// Between the token's request and the write of its Secret, nothing is printed. Therefore, this test cuts the connections.
 #[tokio::test(flavor = "multi_thread")]
 async fn bootstrap_that_lost_a_cluster_with_its_token_is_finished_by_another_run() -> anyhow::Result<()> {
     let source = Cluster::builder("c2").audit_log();

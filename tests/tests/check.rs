@@ -53,8 +53,8 @@ impl Checked {
     }
 }
 
-/// Runs a kubectl command for one of these clusters, as a user would paste it.
-async fn paste(fix: &str, target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
+/// Runs the kubectl command of a fix, for the cluster that its context names.
+async fn run_fix(fix: &str, target: &Cluster, source: &Cluster) -> anyhow::Result<()> {
     let contexts = [("SOURCE_CONTEXT", source), (target.name(), target)];
     for (context, cluster) in contexts {
         if let Some(args) = fix.strip_prefix(&format!("kubectl --context {context} ")) {
@@ -68,7 +68,7 @@ async fn paste(fix: &str, target: &Cluster, source: &Cluster) -> anyhow::Result<
 struct Linked {
     target: Cluster,
     source: Arc<Cluster>,
-    /// The name of the target in the source, which other tests' targets are linked to, too.
+    /// The name of the target in the source. It is unique, because tests share the source.
     target_name: String,
     /// For both; the current context is the target's.
     kubeconfig: PathBuf,

@@ -133,16 +133,16 @@ impl From<kube::Error> for Failure {
     }
 }
 
-/// The context of reconciliations.
+/// The context of the controllers: records reconciliations.
 #[derive(Default)]
-struct Scene {
+struct Recorder {
     /// The keys of started reconciliations, in order.
     started: Mutex<Vec<String>>,
     /// If set, `reconcile` creates a child of each parent.
     copies: Option<Clusters>,
 }
 
-impl Scene {
+impl Recorder {
     fn copying(clusters: &Clusters) -> Arc<Self> {
         Arc::new(Self { copies: Some(clusters.clone()), ..Self::default() })
     }
@@ -160,10 +160,10 @@ impl Scene {
     }
 }
 
-/// Records the call, and creates a child in `c2` with the parent's name if the scene has `copies`.
-async fn reconcile(request: Request<ConfigMap>, scene: Arc<Scene>) -> Result<Action, Failure> {
-    scene.started.lock().unwrap().push(request.key().to_string());
-    if let Some(clusters) = &scene.copies {
+/// Records the call. If the recorder has `copies`, creates a child in `c2` with the parent's name.
+async fn reconcile(request: Request<ConfigMap>, recorder: Arc<Recorder>) -> Result<Action, Failure> {
+    recorder.started.lock().unwrap().push(request.key().to_string());
+    if let Some(clusters) = &recorder.copies {
         let member = clusters.get("c2").ok_or_else(|| Failure("there is no c2".into()))?;
         let namespace = request.object.namespace().unwrap_or_default();
         let secrets = Api::<Secret>::namespaced(member.client(), &namespace);
@@ -178,11 +178,10 @@ async fn reconcile(request: Request<ConfigMap>, scene: Arc<Scene>) -> Result<Act
     Ok(Action::await_change())
 }
 
-fn error_policy(request: &Request<ConfigMap>, _: &Failure, _: Arc<Scene>) -> Action {
+fn error_policy(request: &Request<ConfigMap>, _: &Failure, _: Arc<Recorder>) -> Action {
     request.backoff()
 }
 
-/// Waits until a member is considered unresponsive.
 async fn wait_until_unresponsive(clusters: &Clusters, name: &str) {
     eventually(format!("{name} is unresponsive"), async || {
         let member = clusters.get(name).context("it has left")?;
@@ -204,9 +203,9 @@ struct Running {
 }
 
 impl Running {
-    fn start(controller: Parents, scene: &Arc<Scene>) -> Self {
+    fn start(controller: Parents, recorder: &Arc<Recorder>) -> Self {
         let metrics = controller.metrics();
-        Self::read(metrics, controller.run(reconcile, error_policy, scene.clone()))
+        Self::read(metrics, controller.run(reconcile, error_policy, recorder.clone()))
     }
 
     fn read<E: std::error::Error + Send + 'static>(

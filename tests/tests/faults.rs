@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 use mcsa_client::ServiceAccountImport;
 use mcsa_tests::{Importer, Imports, eventually, pod_lister_import};
 
-/// An import of `pod-lister` with a token of a day, which outlives all turns of a test's clock.
+/// An import of `pod-lister` with a token of a day, which is valid however far a test advances its clock.
 fn for_a_day(name: &str, cluster: &str, namespace: &str) -> ServiceAccountImport {
     let mut import = pod_lister_import(name, cluster, namespace);
     import.spec.expiration_seconds = 86_400;

@@ -1,4 +1,4 @@
-//! `kubemcsa graph`, of two clusters.
+//! `kubemcsa graph` of two clusters: what it shows, and what it reports if it can't read a part.
 
 use std::path::{Path, PathBuf};
 
@@ -51,10 +51,10 @@ struct Fixture {
 /// that is not linked.
 async fn fixture() -> anyhow::Result<&'static Fixture> {
     static FIXTURE: OnceCell<Fixture> = OnceCell::const_new();
-    FIXTURE.get_or_try_init(make).await
+    FIXTURE.get_or_try_init(start).await
 }
 
-async fn make() -> anyhow::Result<Fixture> {
+async fn start() -> anyhow::Result<Fixture> {
     let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
     let kubeconfig = install_and_link(&target, &source)?;
     create_pod_lister(&source, "listed").await?;
@@ -91,14 +91,14 @@ fn graph(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<(String, String)> {
 
 const BOTH: [&str; 4] = ["--context", "c1", "--context", "c2"];
 
-fn with(more: &[&'static str]) -> Vec<&'static str> {
+fn both_and(more: &[&'static str]) -> Vec<&'static str> {
     BOTH.iter().chain(more).copied().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ways_to_cluster_admin_are_marked() -> anyhow::Result<()> {
     let fixture = fixture().await?;
-    let (text, stderr) = graph(&fixture.kubeconfig, &with(&["-n", HERE]))?;
+    let (text, stderr) = graph(&fixture.kubeconfig, &both_and(&["-n", HERE]))?;
     let expected = "c1
 └─ graphed
    ├─ import boss  ! could become cluster-admin  not ready: NotReconciled
@@ -133,18 +133,18 @@ async fn ways_to_cluster_admin_are_marked() -> anyhow::Result<()> {
 async fn all_formats_show_the_same() -> anyhow::Result<()> {
     let fixture = fixture().await?;
     let json: Value =
-        serde_json::from_str(&graph(&fixture.kubeconfig, &with(&["-n", HERE, "-o", "json"]))?.0)?;
+        serde_json::from_str(&graph(&fixture.kubeconfig, &both_and(&["-n", HERE, "-o", "json"]))?.0)?;
     let identities = json["identities"].as_array().context("no identities")?;
     let boss = identities.iter().find(|it| it["name"] == "boss").context("no boss")?;
     ensure!(boss["admin"][0] == "do everything", "{boss}");
     let imports = json["imports"].as_array().context("no imports")?.len();
 
-    let (dot, _) = graph(&fixture.kubeconfig, &with(&["-n", HERE, "-o", "dot"]))?;
+    let (dot, _) = graph(&fixture.kubeconfig, &both_and(&["-n", HERE, "-o", "dot"]))?;
     ensure!(dot.starts_with("digraph") && dot.matches(" -> identity").count() == imports, "{dot}");
-    let (mermaid, _) = graph(&fixture.kubeconfig, &with(&["-n", HERE, "-o", "mermaid"]))?;
+    let (mermaid, _) = graph(&fixture.kubeconfig, &both_and(&["-n", HERE, "-o", "mermaid"]))?;
     ensure!(mermaid.starts_with("flowchart LR\n") && mermaid.contains(":::marked"), "{mermaid}");
     // `--format` is a hidden alias.
-    let (svg, _) = graph(&fixture.kubeconfig, &with(&["-n", HERE, "--format", "svg"]))?;
+    let (svg, _) = graph(&fixture.kubeconfig, &both_and(&["-n", HERE, "--format", "svg"]))?;
     ensure!(svg.starts_with("<svg ") && svg.contains("it can do everything"), "{svg}");
     for output in [dot, mermaid, svg] {
         for name in ["lister", "deployment web", "by-hand", "listed/boss"] {
@@ -172,7 +172,7 @@ async fn unreadable_roles_are_reported() -> anyhow::Result<()> {
     source.kubectl(bind.into_iter().chain(["--serviceaccount=default:passer-by"])).await?;
     let passer_by = Kubeconfig::read_from(source.kubeconfig_of("default", "passer-by").await?)?;
     let (_folder, path) = joined([fixture.target.kubeconfig_value(), passer_by])?;
-    let (text, stderr) = graph(&path, &with(&["-n", HERE]))?;
+    let (text, stderr) = graph(&path, &both_and(&["-n", HERE]))?;
     ensure!(text.contains("service account listed/boss in c2\n"), "{text}");
     ensure!(text.contains("permissions unknown: context c2 cannot list roles"), "{text}");
     ensure!(
@@ -200,7 +200,7 @@ async fn unreadable_parts_of_a_target_are_reported() -> anyhow::Result<()> {
     for unreadable in ["pods", "the secrets of links", "namespace kube-system"] {
         ensure!(stderr.contains(unreadable), "{unreadable} is not in {stderr}");
     }
-    let (text, _) = graph(&path, &with(&["-n", HERE]))?;
+    let (text, _) = graph(&path, &both_and(&["-n", HERE]))?;
     ensure!(text.contains("permissions unknown: links could not be listed"), "{text}");
     Ok(())
 }
@@ -219,7 +219,7 @@ async fn link_that_was_created_by_hand_is_shown() -> anyhow::Result<()> {
     target.kubectl(system.into_iter().chain(["apply", "-f", &path])).await?;
     let label = ["label", "secret", "by-hand-token", "multicluster.admiralty.io/link=true"];
     target.kubectl(system.into_iter().chain(label)).await?;
-    let (text, _) = graph(&fixture.kubeconfig, &with(&["-n", SYSTEM_NAMESPACE]))?;
+    let (text, _) = graph(&fixture.kubeconfig, &both_and(&["-n", SYSTEM_NAMESPACE]))?;
     target.kubectl(system.into_iter().chain(["delete", "secret", "by-hand-token"])).await?;
     let link = text.split_once("link by-hand-token\n").with_context(|| format!("no link in {text}"))?.1;
     ensure!(link.contains("held by the importer") && link.contains("listed/pod-lister in c2"), "{text}");

@@ -1,4 +1,4 @@
-//! The importer in the test's own process, where a test turns its clock.
+//! The importer in the test's own process, where the test advances its clock.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use mcsa_tests::{
 };
 use serde_json::json;
 
-/// The unique id of the token that a client is known by in its cluster.
+/// The unique ID of the token that a client uses, according to its cluster.
 async fn credential_id(client: &Client) -> anyhow::Result<String> {
     let reviews = Api::<SelfSubjectReview>::all(client.clone());
     let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
@@ -124,7 +124,7 @@ async fn secret_is_repaired_unless_another_object_owns_it() -> anyhow::Result<()
         })
         .await;
     }
-    // Labels and annotations of others are left alone.
+    // Labels and annotations of others are kept.
     let minted = tokens_minted_in(source, namespace)?;
     let theirs = json!({ "metadata": { "annotations": { "team": "blue" }, "labels": { "team": "blue" } } });
     imports.secrets.patch("a-token", &PatchParams::default(), &Patch::Merge(theirs)).await?;
@@ -162,7 +162,7 @@ async fn secret_is_repaired_unless_another_object_owns_it() -> anyhow::Result<()
     .await;
     let theirs = imports.secrets.get("a-token").await?.metadata.resource_version;
 
-    // A Secret that was there first, without a label, is not overwritten either.
+    // A Secret that existed before the import, without a label, is not overwritten either.
     let foreign = json!({ "metadata": { "name": "b-token" }, "stringData": { "password": "theirs" } });
     imports.secrets.create(&PostParams::default(), &serde_json::from_value(foreign)?).await?;
     imports.create(&pod_lister_import("b", "c2", namespace)).await?;
@@ -301,8 +301,8 @@ async fn hanging_source_and_repeated_edits_do_not_affect_other_imports() -> anyh
     proxy.set(Fault::Hang);
     apply_link(target, "c3", &kubeconfig_with_server(source.kubeconfig_value(), &proxy.url())).await?;
     let imports = Imports::of(target.client(), namespace);
-    // So many that, if they delayed other imports, those would not be ready before this test gives up: eight at a time,
-    // ten seconds each.
+    // Enough that this test would time out if they delayed other imports: the importer calls for eight imports of a source
+    // at a time, and each call hangs for ten seconds.
     for i in 0..60 {
         imports.create(&pod_lister_import(&format!("hangs-{i}"), "c3", namespace)).await?;
     }

@@ -38,7 +38,7 @@ impl Fixture {
         Ok(replica)
     }
 
-    /// Starts an importer that may acquire the lease, and nothing else.
+    /// Starts an importer that has no rights except to acquire the Lease.
     async fn importer_without_rights(&self, name: &str) -> anyhow::Result<Replica> {
         let account = format!("--serviceaccount={SYSTEM_NAMESPACE}:{name}");
         let create = ["-n", SYSTEM_NAMESPACE, "create"];
@@ -65,7 +65,7 @@ impl Fixture {
         .await;
     }
 
-    /// The answered requests to the target, in order.
+    /// The completed requests to the target, in order.
     fn requests(&self) -> anyhow::Result<Vec<Request>> {
         let events =
             self.target.audit_events()?.into_iter().filter(|event| event.stage == "ResponseComplete");

@@ -67,7 +67,7 @@ async fn deleted_link_is_recreated_only_by_bootstrap() -> anyhow::Result<()> {
         links.condition("c2", "Refreshed", "False", Some("ClusterNotLinked")).await
     })
     .await;
-    // When another import reports the same, the importer would have recreated the link if it did that.
+    // Once another import reports the same, the importer has had time to recreate the link, and must not have.
     let imports = linked.create_namespace("unlinked").await?;
     imports.create(&pod_lister_import("a", "c2", "unlinked")).await?;
     eventually("an import reports that the link is missing", async || {
@@ -113,7 +113,7 @@ async fn importer_keeps_the_server_that_bootstrap_wrote() -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The answered requests of a service account, with their objects.
+/// The completed requests of a service account, with their objects.
 fn requests(cluster: &Cluster, caller: &str) -> anyhow::Result<Vec<(AuditEvent, AuditObject)>> {
     let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{caller}");
     let events = cluster.audit_events()?.into_iter().filter(|event| event.user.username == user);

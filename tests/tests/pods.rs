@@ -25,7 +25,7 @@ struct Fixture {
     daemons: Daemons,
 }
 
-/// Shared by all tests of this binary. Each test has its own namespaces.
+/// The fixture that all tests of this module share. Each test has its own namespaces.
 async fn fixture() -> &'static Fixture {
     static FIXTURE: OnceCell<Fixture> = OnceCell::const_new();
     let fixture = FIXTURE.get_or_try_init(async || {
@@ -38,14 +38,15 @@ async fn fixture() -> &'static Fixture {
 }
 
 /// Creates a namespace with the webhook enabled.
-async fn enabled(cluster: &Cluster, name: &str) -> anyhow::Result<Api<Pod>> {
+async fn enabled_namespace(cluster: &Cluster, name: &str) -> anyhow::Result<Api<Pod>> {
     cluster.kubectl(["create", "namespace", name]).await.ok();
     cluster.kubectl(["label", "namespace", name, "multicluster-service-account=enabled"]).await?;
     wait_for_default_service_account(cluster, name).await;
     Ok(Api::namespaced(cluster.client(), name))
 }
 
-/// Creates the imports `a`; `b.c`, whose kubeconfig has another key; and `bare`, which has none.
+/// Creates three imports: `a`; `b.c`, whose Secret has the kubeconfig under another key; and `bare`, whose Secret has
+/// none.
 async fn imports(cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
     let imports = Imports::of(cluster.client(), namespace);
     imports.create(&pod_lister_import("a", "c2", namespace)).await?;
@@ -91,7 +92,7 @@ fn spec(pod: &Pod) -> anyhow::Result<&PodSpec> {
 }
 
 /// Whether a container mounts the import, from a volume with the import's Secret.
-fn has(spec: &PodSpec, container: &Container, import: &str) -> bool {
+fn mounts_import(spec: &PodSpec, container: &Container, import: &str) -> bool {
     let path = format!("{MOUNT_ROOT}/{import}");
     let mount = container.volume_mounts.iter().flatten().find(|mount| mount.mount_path == path);
     mount.is_some_and(|mount| {
@@ -110,7 +111,11 @@ fn check(pod: &Pod) -> anyhow::Result<()> {
     let spec = spec(pod)?;
     for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
         for import in ["a", "b.c", "bare"] {
-            ensure!(has(spec, container, import), "{} lacks {import}: {container:?}", container.name);
+            ensure!(
+                mounts_import(spec, container, import),
+                "{} lacks {import}: {container:?}",
+                container.name
+            );
         }
         let kubeconfigs = format!("{MOUNT_ROOT}/b.c/value:{MOUNT_ROOT}/a/config");
         let expected = if container.name == "own" { "/mine" } else { &kubeconfigs };
@@ -123,7 +128,7 @@ fn check(pod: &Pod) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_are_mounted_with_name_generate_name_and_dry_run() -> anyhow::Result<()> {
     let Fixture { cluster, .. } = fixture().await;
-    let pods = enabled(cluster, "sent").await?;
+    let pods = enabled_namespace(cluster, "sent").await?;
     imports(cluster, "sent").await?;
     check(&pods.create(&PostParams::default(), &pod("named", annotations())?).await?)?;
 

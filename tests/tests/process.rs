@@ -1,4 +1,4 @@
-//! `Process` and `eventually`.
+//! `Process` runs, signals and kills programs; `eventually` reports what it waited for.
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `Cluster`, and that it leaves nothing behind.
+//! `Cluster` works, and leaves nothing behind.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

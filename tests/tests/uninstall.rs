@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
 const WITH_CERT_MANAGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/cert-manager");
 
-/// The kinds of objects that are installed, or created later.
+/// The kinds of objects that install creates, or that importer, webhook and Kubernetes create later.
 const KINDS: &str = "mutatingwebhookconfiguration,deployment,replicaset,pod,service,poddisruptionbudget,\
                      resourcequota,serviceaccount,clusterrole,clusterrolebinding,role,rolebinding,lease,\
                      validatingadmissionpolicy,validatingadmissionpolicybinding";
@@ -57,15 +57,15 @@ fn deleted(stderr: &str) -> Vec<String> {
 async fn left(target: &Cluster) -> anyhow::Result<Vec<String>> {
     let ours = format!("app.kubernetes.io/part-of={SYSTEM_NAMESPACE}");
     let labelled = target.kubectl(["get", KINDS, "-A", "-l", &ours, "-o", "name"]).await?;
-    let made = ["-n", SYSTEM_NAMESPACE, "get", "secret/webhook-tls", "lease/importer", "--ignore-not-found"];
-    let made = target.kubectl([&made[..], &["-o", "name"]].concat()).await?;
-    Ok(labelled.lines().chain(made.lines()).map(str::to_owned).collect())
+    let later = ["-n", SYSTEM_NAMESPACE, "get", "secret/webhook-tls", "lease/importer", "--ignore-not-found"];
+    let later = target.kubectl([&later[..], &["-o", "name"]].concat()).await?;
+    Ok(labelled.lines().chain(later.lines()).map(str::to_owned).collect())
 }
 
-/// The same without objects that Kubernetes creates and deletes with a delay.
+/// [`left`] without pods and ReplicaSets, which Kubernetes creates and deletes with a delay.
 async fn installed(target: &Cluster) -> anyhow::Result<Vec<String>> {
-    let is_made = |line: &String| ["pod/", "replicaset.apps/"].iter().any(|kind| line.starts_with(kind));
-    Ok(left(target).await?.into_iter().filter(|line| !is_made(line)).collect())
+    let is_delayed = |line: &String| ["pod/", "replicaset.apps/"].iter().any(|kind| line.starts_with(kind));
+    Ok(left(target).await?.into_iter().filter(|line| !is_delayed(line)).collect())
 }
 
 /// What is left if imports, links and the namespace are deleted, too.
@@ -114,7 +114,7 @@ async fn uninstall_keeps_working_credentials_until_imports_are_deleted() -> anyh
     ensure!(ok && deleted(&dry_run).len() > 15 && !dry_run.contains("life"), "{dry_run}");
     ensure!(installed(&target).await? == before.1, "a dry run deleted something");
 
-    // Pods are created all the time. The webhook ends when its pods are deleted, as on a node.
+    // Pods are created throughout. The webhook's process ends when its pods are deleted, as on a node.
     let run = tokio::task::spawn_blocking({
         let kubeconfig = kubeconfig.clone();
         move || uninstall(&kubeconfig, &[])
@@ -298,7 +298,7 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     ensure!(!ok && stderr.contains("delete mutatingwebhookconfiguration their-own"), "{stderr}");
     target.kubectl(["delete", label[0], "their-own"]).await?;
 
-    // If the CRD is part of another program, so may be the imports.
+    // If the CRD belongs to another program, the imports may belong to it, too.
     let definition = ["customresourcedefinition", "serviceaccountimports.multicluster.admiralty.io"];
     target.kubectl([&["label"], &definition[..], &["app.kubernetes.io/part-of=shop"]].concat()).await?;
     let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports"])?;

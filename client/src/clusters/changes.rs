@@ -19,7 +19,7 @@ pub enum Change {
     Left(Member),
 }
 
-/// The changes since the set was empty.
+/// The changes of the set, starting from an empty one.
 pub(super) fn changes(
     members: watch::Receiver<Members>,
 ) -> impl Stream<Item = Change> + Send + Unpin + 'static {
@@ -40,7 +40,7 @@ pub(super) fn changes(
     .boxed()
 }
 
-/// Members that left come first: one that joined may have taken the name of one that left.
+/// Members that left come first, because a member that joined may have the name of one that left.
 fn differences(old: &Members, new: &Members) -> VecDeque<Change> {
     let stays = |set: &Members, member: &Member| set.get(member.name()).is_some_and(|other| other == member);
     let left = old.values().filter(|member| !stays(new, member)).cloned().map(Change::Left);

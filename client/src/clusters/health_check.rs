@@ -31,7 +31,7 @@ pub(super) async fn run(member: Member, revise: impl Fn()) {
         let start = Instant::now();
         let health = tokio::select! {
             health = check(&member, &client) => health,
-            () = changes(&mut endpoint) => {
+            () = endpoint_changed(&mut endpoint) => {
                 revise();
                 continue;
             }
@@ -43,7 +43,7 @@ pub(super) async fn run(member: Member, revise: impl Fn()) {
         record(&member, health);
         tokio::select! {
             () = next_check(&member, start, backoff) => {}
-            () = changes(&mut endpoint) => revise(),
+            () = endpoint_changed(&mut endpoint) => revise(),
         }
     }
 }
@@ -72,8 +72,8 @@ async fn silence(member: &Member) {
     }
 }
 
-/// Waits for a change. `None`: there is none.
-async fn changes(endpoint: &mut Option<watch::Receiver<u64>>) {
+/// Waits for a change of the endpoint. `None`: it never changes.
+async fn endpoint_changed(endpoint: &mut Option<watch::Receiver<u64>>) {
     match endpoint {
         Some(receiver) => {
             if receiver.changed().await.is_err() {
@@ -84,8 +84,8 @@ async fn changes(endpoint: &mut Option<watch::Receiver<u64>>) {
     }
 }
 
-/// Checks an unresponsive cluster once more, over a new connection: the old connection may be dead, and all watches of
-/// a cluster end when it is considered unresponsive.
+/// Checks the health. If the cluster does not respond, checks once more over a new connection: the old one may be dead,
+/// and all watches of a cluster end when it is considered unresponsive.
 async fn check(member: &Member, client: &Client) -> Health {
     let health = check_once(client).await;
     if !health.is_unresponsive() {
@@ -112,7 +112,7 @@ async fn check_once(client: &Client) -> Health {
     }
 }
 
-/// Logs changes of the health, and records it.
+/// Records the health, and logs changes.
 fn record(member: &Member, health: Health) {
     let (cluster, known) = (&**member.name(), member.health());
     match &health {

@@ -123,12 +123,14 @@ type Key = (String, String);
 /// A config, and the UID of its cluster.
 type ReadResult = Result<(kube::Config, Option<String>), ConfigError>;
 
+/// Feeds the set with the imports of a watch.
 struct Feed {
     imports: Imports,
     set: Set,
     known: BTreeMap<Key, Known>,
-    /// The imports in the list that is being received.
+    /// The imports received so far of a list that is not complete.
     listed: BTreeSet<Key>,
+    /// Whether the first list is complete.
     is_listed: bool,
     reads: JoinSet<(Key, u64, ReadResult)>,
     /// The number of reads that were started.
@@ -138,14 +140,17 @@ struct Feed {
     is_interrupted: bool,
 }
 
+/// What is known about an import.
 struct Known {
     import: ServiceAccountImport,
     /// The number of the latest read. Results of earlier reads are ignored.
     number: u64,
     member: Option<Joined>,
+    /// Why the latest read failed, or the cluster could not join.
     problem: Option<String>,
 }
 
+/// A member of the set, and the UID of its cluster.
 struct Joined {
     member: Member,
     live: LiveConfig,
@@ -187,7 +192,7 @@ impl Feed {
         }
     }
 
-    /// Records an import, and reads its Secret if that may have changed.
+    /// Records an import. Reads its Secret if the Secret may have changed.
     fn apply(&mut self, mut import: ServiceAccountImport) {
         // Managed fields are as large as all other fields together.
         import.metadata.managed_fields = None;

@@ -12,7 +12,7 @@ use crate::config::{Contexts, Mounts};
 use crate::error::ConfigError;
 use crate::live::LiveConfig;
 
-/// The interval of listing names.
+/// The interval at which names are listed.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where the members come from.
@@ -29,7 +29,7 @@ pub(super) struct State {
     joined: BTreeMap<String, Member>,
     /// Members that were missing from the last list.
     missing: BTreeSet<String>,
-    /// Why names could not join. The problem of the list itself has an empty name.
+    /// Why clusters could not join, by name. The empty name has the problem of the list itself.
     problems: BTreeMap<String, String>,
 }
 
@@ -49,7 +49,7 @@ impl Polled {
         }
     }
 
-    /// Whether the caller named the members. Then an unusable one is an error at start.
+    /// Whether the caller named the members. If so, an unusable one is an error at start.
     fn has_given_names(&self) -> bool {
         matches!(self, Self::Contexts(_, Some(_)))
     }
@@ -133,11 +133,15 @@ impl State {
         self.problems.retain(|name, _| names.contains(name) || name.is_empty());
     }
 
-    /// Logs a problem that is new.
+    /// Records a problem. Logs it if it is new.
     fn set_problem(&mut self, name: &str, problem: Option<String>) {
         match problem {
             Some(problem) if self.problems.get(name) != Some(&problem) => {
-                warn!(cluster = name, problem, "cluster can't join; retrying");
+                if name.is_empty() {
+                    warn!(problem, "can't list clusters; retrying, and keeping all members");
+                } else {
+                    warn!(cluster = name, problem, "cluster can't join; retrying");
+                }
                 self.problems.insert(name.to_owned(), problem);
             }
             Some(_) => {}

@@ -42,7 +42,7 @@ impl Set {
     /// Adds a member, if its name is free.
     pub(super) fn join(&self, new: NewMember) -> Option<Member> {
         let tasks = self.tasks.upgrade()?;
-        // Locked until the member is in the set, so that exactly the members have a health check.
+        // Locked until the member is in the set, so that each member has a health check, and nothing else has one.
         let mut health_checks = tasks.health_checks();
         let name = new.name.clone();
         if self.members.borrow().contains_key(&name) {
@@ -92,7 +92,7 @@ fn revise(member: &Member, members: &watch::Sender<Members>) {
     });
 }
 
-/// Runs a task and logs its panic, which a function of the caller may cause.
+/// Runs a task, and logs it if the task panics. A function that the caller passed may panic.
 async fn log_panic(task: impl Future<Output = ()>, what: &str) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
         error!("{what} panicked; the set keeps its members");

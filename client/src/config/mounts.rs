@@ -16,7 +16,7 @@ use crate::names::is_dns_subdomain;
 /// Environment variable that names another folder than [`crate::contract::MOUNT_ROOT`].
 pub const MOUNT_ROOT_ENV: &str = "MCSA_MOUNT_ROOT";
 
-/// How often to try to read a mount that is replaced while it is read.
+/// The most attempts to read a mount, which may be replaced while it is read.
 const MAX_ATTEMPTS: u32 = 5;
 
 /// Why a mount can't be read.

@@ -45,6 +45,7 @@ struct Shared {
 /// Why a config is reread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReloadReason {
+    /// It is older than its origin allows.
     Stale,
     /// The cluster refused the credential.
     Unauthorized,
@@ -117,7 +118,7 @@ impl LiveConfig {
 
     /// Replaces the config with one that the caller has read.
     pub(crate) fn update(&self, config: Config) -> Result<(), ConfigError> {
-        if self.shared.has(&config) {
+        if self.shared.is_unchanged(&config) {
             return Ok(());
         }
         let new = Current::new(config);
@@ -153,7 +154,8 @@ impl LiveConfig {
         let Ok(last_read) = self.shared.last_read.try_lock() else { return current };
         self.shared.current().read_at = Instant::now();
         if let Some(read) = self.shared.origin.read_files() {
-            let runs_plugin = |config: &Config| config.auth_info.exec.is_some() && !self.shared.has(config);
+            let runs_plugin =
+                |config: &Config| config.auth_info.exec.is_some() && !self.shared.is_unchanged(config);
             if !read.as_ref().is_ok_and(runs_plugin) {
                 let updated = read.and_then(|config| self.update(config));
                 self.shared.set_problem(updated.err().map(|error| error.to_string()));
@@ -166,7 +168,7 @@ impl LiveConfig {
         current
     }
 
-    /// A config that is newer than `used`. Rereads it, unless it was read after `sent`.
+    /// A config that is newer than `used`, if there is one. Rereads the config, unless it was read after `sent`.
     pub(super) async fn newer(&self, used: &Current, sent: Instant, reason: ReloadReason) -> Option<Current> {
         if self.current().number == used.number {
             // Read in a task: if it takes longer than this request waits, later requests still benefit.
@@ -199,16 +201,16 @@ impl Shared {
         let config = timeout(READ_DEADLINE, self.origin.read()).await;
         let config = config
             .unwrap_or_else(|_| Err(unusable(format!("no response within {}s", READ_DEADLINE.as_secs()))))?;
-        // A plugin may return another credential although the config is the same.
+        // A credential plugin may return another credential, although the config is the same.
         let run_plugin_again = reason == ReloadReason::Unauthorized && config.auth_info.exec.is_some();
-        if !self.has(&config) || run_plugin_again {
+        if !self.is_unchanged(&config) || run_plugin_again {
             self.replace(Current::new_async(config).await.map_err(unusable)?, Some(used));
         }
         Ok(())
     }
 
-    /// Whether this is the config in use. If so, it is fresh again.
-    fn has(&self, config: &Config) -> bool {
+    /// Whether the config that was just read is the one in use. Restarts the age of the one in use.
+    fn is_unchanged(&self, config: &Config) -> bool {
         let mut current = self.current();
         current.read_at = Instant::now();
         current.digest == Digest::of(config)
@@ -228,7 +230,7 @@ impl Shared {
         self.endpoint.send_if_modified(|known| std::mem::replace(known, endpoint) != endpoint);
     }
 
-    /// Logs a problem that is new.
+    /// Records the problem of the last read. Logs it if it is new.
     fn set_problem(&self, problem: Option<String>) {
         let mut known = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != problem

@@ -9,9 +9,9 @@ use serde_json::Value;
 /// Hashes of a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digest {
-    /// Of the address, the certificate authority and the default namespace. A new token does not change it.
+    /// The hash of the address, the certificate authority and the default namespace. A new token does not change it.
     pub(super) endpoint: u64,
-    /// Of the whole config.
+    /// The hash of the whole config.
     pub(super) whole: u64,
 }
 

@@ -105,7 +105,7 @@ impl HealthState {
         *self.0.last_response.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a request has an inconclusive result.
+    /// Waits until the result of a request makes a health check due.
     pub(crate) async fn check_due(&self) {
         self.0.check_due.notified().await;
     }

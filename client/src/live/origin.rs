@@ -18,7 +18,7 @@ const FILES_MAX_AGE: Duration = Duration::from_secs(1);
 /// How old a config from a Secret may get. A watch of imports observes changes earlier.
 const SECRET_MAX_AGE: Duration = Duration::from_secs(60);
 
-/// The longest connect timeout.
+/// The longest time to connect to a cluster.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes a config from a Secret.
@@ -34,7 +34,7 @@ pub(crate) struct Origin {
 
 #[derive(Clone)]
 enum Reader {
-    /// Reads files, and only blocks for as long as that takes.
+    /// Reads files. This blocks, but only briefly.
     Files(Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>),
     /// Sends a request to an API server.
     Api(Arc<dyn Fn() -> BoxFuture<'static, Result<Config, ConfigError>> + Send + Sync>),
@@ -102,7 +102,7 @@ pub(super) fn read_files(read: &dyn Fn() -> Result<Config, ConfigError>) -> Resu
 fn adjust(mut config: Config) -> Config {
     let timeout = config.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.min(CONNECT_TIMEOUT));
     config.connect_timeout = Some(timeout);
-    // It is reread with everything else.
+    // This config is reread as a whole, so kube must not reread the file.
     config.root_cert_file = None;
     config
 }

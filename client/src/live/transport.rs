@@ -19,10 +19,10 @@ use super::error_message::{find_cause, without_credential};
 use super::health::{Evidence, HealthState};
 use super::response_body::{ResponseBody, Unresponsive};
 
-/// Whether to retry after 429, 503 and 504.
+/// Whether to retry after the status codes 429, 503 and 504.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retry {
-    /// As kube does if the config enables it. This can take minutes.
+    /// If the config enables it, as kube does. This can take minutes.
     AsConfigured,
     Never,
 }
@@ -100,8 +100,8 @@ async fn send_and_reload(
     request: Request<Body>,
     retry: Retry,
 ) -> kube::Result<Response<Body>> {
-    // A reload that ends later is newer than this request.
     let used = live.fresh();
+    // A read of the config that ends after this time is newer than the request.
     let sent = Instant::now();
     let (copy, is_safe) = (copy(&request), is_safe(request.method()));
     let result = send(&used, request, retry).await;
@@ -220,7 +220,7 @@ fn is_safe(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }
 
-/// Whether no connection was made, so that the cluster can't have executed the request.
+/// Whether the connection failed, so that the cluster can't have received the request.
 fn was_never_sent(error: &kube::Error) -> bool {
     find_cause::<hyper_util::client::legacy::Error>(error).is_some_and(|error| error.is_connect())
 }

@@ -23,7 +23,8 @@ pub struct Scope<'a> {
 }
 
 impl Exported<'_> {
-    /// The Secret [`CLUSTERS`] with one cluster: under its name, client-go's `rest.Config` as JSON.
+    /// The Secret [`CLUSTERS`] with one cluster. The key is the cluster's name, and the value is client-go's `rest.Config`
+    /// as JSON.
     pub fn argo_clusters(&self) -> Secret {
         let mut config = self.credential.rest_config();
         if self.is_insecure() {
@@ -74,7 +75,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn secret_has_a_rest_config_for_each_cluster() {
+    fn secret_has_a_rest_config_named_after_the_cluster() {
         each(|exported| {
             let secret = exported.argo_clusters();
             assert_eq!(secret.metadata.name.as_deref(), Some("clusters"));
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn kubeconfig_has_a_context_for_each_cluster() {
+    fn kubeconfig_has_a_context_named_after_the_cluster() {
         each(|exported| {
             let secret = exported.argo_kubeconfig().unwrap();
             assert_eq!(secret.metadata.name.as_deref(), Some("kubeconfig"));

@@ -59,7 +59,7 @@ impl Exported<'_> {
         Ok(secret(name, [], [(key::KUBECONFIG, self.yaml()?)]))
     }
 
-    /// A kubeconfig for a program: its context has the program's name of the cluster.
+    /// A kubeconfig for a program, as YAML. The context and the cluster have the name that the program expects.
     pub(super) fn yaml(&self) -> Result<String, FormatError> {
         let cluster = self.cluster_name();
         let names = Names { context: cluster, cluster, user: self.service_account };

@@ -35,11 +35,11 @@ pub struct SecretState {
     is_tracked: bool,
     /// When the importer last wrote it.
     written_at: Option<Timestamp>,
-    /// When another manager last wrote a value, or a label or annotation of ours.
+    /// When another manager last wrote a value, or one of our labels or annotations.
     edited_at: Option<Timestamp>,
-    /// A digest of the entries of other managers that have values, or labels or annotations of ours.
-    edits: u64,
-    /// The value of `edits` when the importer last wrote the Secret. `None` after a restart.
+    /// A digest of the managed fields of other managers that include a value, or one of our labels or annotations.
+    edits_digest: u64,
+    /// The value of `edits_digest` when the importer last wrote the Secret. `None` after a restart.
     baseline: Option<u64>,
 }
 
@@ -79,7 +79,7 @@ impl SecretState {
             is_tracked: false,
             written_at: None,
             edited_at: None,
-            edits: 0,
+            edits_digest: 0,
             baseline: None,
         };
         let mut names = Names::default();
@@ -92,10 +92,10 @@ impl SecretState {
     /// The state after a write by the importer. Earlier edits no longer count, even if their managers still own values
     /// that did not change.
     pub fn as_written(self) -> Self {
-        Self { baseline: Some(self.edits), ..self }
+        Self { baseline: Some(self.edits_digest), ..self }
     }
 
-    /// The state that the watch observed after `known`.
+    /// The state that the watch observed after `known`, with what `known` recorded about edits.
     pub fn after(self, known: &Self) -> Self {
         if self.uid == known.uid { Self { baseline: known.baseline, ..self } } else { self }
     }
@@ -104,7 +104,7 @@ impl SecretState {
     /// times in the managed fields, which are whole seconds.
     pub fn was_edited(&self) -> bool {
         match self.baseline {
-            Some(baseline) => self.edits != baseline,
+            Some(baseline) => self.edits_digest != baseline,
             None => self.edited_at > self.written_at,
         }
     }
@@ -162,12 +162,14 @@ impl SecretState {
         } else if !data.is_empty() || labels.iter().chain(&annotations).any(|name| is_ours(name)) {
             self.edited_at = self.edited_at.max(time);
             let mut hasher = DefaultHasher::new();
-            (self.edits, &entry.manager, &entry.operation, time, fields.0.to_string()).hash(&mut hasher);
-            self.edits = hasher.finish();
+            (self.edits_digest, &entry.manager, &entry.operation, time, fields.0.to_string())
+                .hash(&mut hasher);
+            self.edits_digest = hasher.finish();
         }
     }
 }
 
+/// The entries of a merge patch: `null` removes an old one that is not in `new`.
 fn replacing<'a, V: Serialize + 'a>(
     old: &BTreeSet<String>,
     new: impl Iterator<Item = (&'a String, &'a V)>,
@@ -177,6 +179,7 @@ fn replacing<'a, V: Serialize + 'a>(
     entries
 }
 
+/// Whether a label or annotation has our prefix.
 fn is_ours(name: &str) -> bool {
     name.starts_with(GROUP)
 }

@@ -1,7 +1,7 @@
 //! Output: messages go to stderr, each line with the name of its cluster; results go to stdout.
 //!
-//! Errors of stderr are ignored, so that they interrupt nothing (`eprintln!` would panic). Errors of stdout are
-//! reported, because a partial result is wrong.
+//! If stderr can't be written, the command continues (`eprintln!` would panic). If stdout can't be written, it fails,
+//! because a partial result is wrong.
 
 use std::fmt::Display;
 use std::io::{self, Write};

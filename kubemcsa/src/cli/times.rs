@@ -1,4 +1,4 @@
-//! Times and durations for people.
+//! Times and durations in messages and tables.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, object};
 
-/// Field manager of all applied objects. Only a link's Secret has the importer's, which takes it over.
+/// Field manager of all applied objects, except a link's Secret: it has the importer's, which takes it over.
 pub(crate) const FIELD_MANAGER: &str = "kubemcsa";
 
 /// What was done to an object.
@@ -46,7 +46,7 @@ pub(crate) async fn read(
     let doing = format!("read {}", object::title(object));
     match cluster.call(&doing, api(cluster, object).get(&object.name_any())).await {
         Ok(stored) => Ok(Some(stored)),
-        // Also if the resource is not defined.
+        // Also if the API server does not serve the resource.
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }

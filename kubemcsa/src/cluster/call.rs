@@ -47,7 +47,7 @@ enum Problem {
     Deadline,
     Unreachable(String),
     Certificate(String),
-    /// The CA is trusted, but the certificate has other names.
+    /// The CA is trusted, but the certificate is for other names.
     CertificateName(String),
     Credentials(String),
     Unauthorized,

@@ -31,7 +31,8 @@ pub(crate) async fn wait_until_established(cluster: &Cluster, timeout: Duration)
         }
         if Instant::now() >= deadline {
             anyhow::bail!(
-                "{}: the CRD of ServiceAccountImport is not established after {}s: {}",
+                "{}: the CRD of ServiceAccountImport is not established after {}s: {}; fix this, then run the command \
+                 again",
                 cluster.name,
                 timeout.as_secs(),
                 conditions(&status)

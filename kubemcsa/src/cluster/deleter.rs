@@ -1,4 +1,4 @@
-//! Deletes objects, or does a dry run, and reports them.
+//! Deletes objects and reports them, or only reports them in a dry run.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) struct Deleter {
     /// How long to wait until an object is deleted.
     pub(crate) timeout: Duration,
     pub(crate) dry_run: bool,
-    /// Number of reported objects.
+    /// Number of deleted objects; in a dry run, of those that would be deleted.
     pub(crate) deleted: usize,
 }
 

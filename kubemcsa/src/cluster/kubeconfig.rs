@@ -49,7 +49,7 @@ enum Problem {
     #[error("can't be read: {0}")]
     Unreadable(String),
     // The parser's message may quote credentials.
-    #[error("is not a valid kubeconfig")]
+    #[error("is not a valid kubeconfig; run kubectl config view to find the error")]
     NotAKubeconfig,
     #[error("has no contexts; choose another file with {flag} or KUBECONFIG")]
     NoContexts { flag: String },
@@ -57,12 +57,14 @@ enum Problem {
     NoCurrentContext { flag: String, contexts: Vec<String> },
     #[error("has no context {context:?}; choose one with {flag}: {}", contexts.join(", "))]
     NoSuchContext { context: String, flag: String, contexts: Vec<String> },
-    #[error("the cluster of context {0} does not exist or has no server")]
+    #[error(
+        "the cluster of context {0} does not exist or has no server; correct it, or choose another context"
+    )]
     NoCluster(String),
-    #[error("user {1} of context {0} does not exist")]
+    #[error("user {1} of context {0} does not exist; add it, or choose another context")]
     NoUser(String, String),
     #[error("the certificate authority of cluster {0} can't be used: {1}")]
-    NoAuthority(String, String),
+    InvalidAuthority(String, String),
     #[error("context {0} can't be used: {1}")]
     Unusable(String, String),
 }
@@ -81,12 +83,13 @@ impl ChosenContext {
             .map_err(|problem| ContextError { place: files::describe(&files::paths(file)), problem })
     }
 
-    /// Connects, and uses the kubeconfig's name of the cluster.
+    /// Connects to the cluster. Messages call it by its name in the kubeconfig.
     pub(crate) async fn connect(&self) -> anyhow::Result<crate::cluster::Cluster> {
         self.connect_as(&self.cluster_name).await
     }
 
-    /// Connects, and uses this name of the cluster. A credential plugin that waits for the user blocks no other task.
+    /// Connects to the cluster. Messages call it `name`. A credential plugin that waits for the user does not block other
+    /// tasks.
     pub(crate) async fn connect_as(&self, name: &str) -> anyhow::Result<crate::cluster::Cluster> {
         let (name, identity) = (name.to_owned(), format!("context {}", self.context));
         let config = self.config()?;
@@ -128,7 +131,7 @@ impl ChosenContext {
             context: name,
             namespace: context.namespace.clone().filter(|namespace| !namespace.is_empty()),
             ca_bundle: ca_bundle(&cluster)
-                .map_err(|problem| Problem::NoAuthority(cluster_name.clone(), problem))?,
+                .map_err(|problem| Problem::InvalidAuthority(cluster_name.clone(), problem))?,
             cluster_name,
             server,
             insecure: cluster.insecure_skip_tls_verify == Some(true),

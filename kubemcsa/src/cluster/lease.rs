@@ -31,7 +31,7 @@ pub(crate) async fn is_renewed(cluster: &Cluster, first: &Lease, timeout: Durati
     if is_held(first) && is_fresh(renewed, seconds, Timestamp::now()) {
         return true;
     }
-    // A running replica acquires a released Lease at once.
+    // If no replica holds the Lease, a running one acquires it at once.
     let wait = if is_held(first) { Duration::from_secs(seconds.unsigned_abs().into()) } else { 4 * INTERVAL };
     let end = Instant::now() + wait.min(timeout);
     while Instant::now() < end {
@@ -45,7 +45,7 @@ pub(crate) async fn is_renewed(cluster: &Cluster, first: &Lease, timeout: Durati
     false
 }
 
-/// Whether the renewal time is within the Lease's duration of now, in either direction.
+/// Whether the renewal time is less than the Lease's duration before or after now.
 fn is_fresh(renewed: Option<Timestamp>, seconds: i32, now: Timestamp) -> bool {
     let age = renewed.map(|time| now.duration_since(time));
     age.is_some_and(|age| age.abs() < SignedDuration::from_secs(seconds.into()))

@@ -13,8 +13,8 @@ use crate::cluster::{Cluster, object};
 /// Objects per page.
 const PAGE: u32 = 500;
 
-/// Selects the Secrets and imports of links.
-pub(crate) fn links() -> ListParams {
+/// The parameters to list the Secrets or the imports of links.
+pub(crate) fn link_params() -> ListParams {
     ListParams::default().labels(&format!("{LINK_LABEL}=true"))
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn is_link(import: &DynamicObject) -> bool {
         && import.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
 }
 
-/// API version and kind, which items of a list lack.
+/// The API version and kind of a type: items of a list don't have these fields.
 pub(crate) fn types<K: Resource<DynamicType = ()>>() -> TypeMeta {
     TypeMeta { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned() }
 }

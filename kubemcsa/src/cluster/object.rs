@@ -66,7 +66,7 @@ pub(crate) fn title(object: &DynamicObject) -> String {
     titled(kind(object), object.namespace().as_deref(), &object.name_any())
 }
 
-/// [`title`] of an object that is not at hand.
+/// Like [`title`], for an object of which only kind, namespace and name are known.
 pub(crate) fn titled(kind: &str, namespace: Option<&str>, name: &str) -> String {
     let namespace = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
     format!("{} {namespace}{name}", words(kind))

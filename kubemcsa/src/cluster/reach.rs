@@ -1,4 +1,4 @@
-//! Tells from an address whether other machines can reach it.
+//! Classifies addresses by whether other machines can reach them.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use http::Uri;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Perhaps from other machines.
+    /// Possibly from other machines, too.
     Anywhere,
     /// Only from the machine itself.
     Loopback,

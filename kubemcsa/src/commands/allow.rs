@@ -40,19 +40,19 @@ pub(crate) async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     let target = known_target(&flags, &source).await?;
     let progress = Progress::Lines;
     let mut tries = TRIES;
-    let (before, after, policy) = loop {
+    let (before, after, supports_policy) = loop {
         let stored = grants::read(&source, &target).await?;
         let before = stored.grants.clone().unwrap_or(Grants::Only(Default::default()));
         let after =
             changed(&args, change, &before).map_err(|whole| indivisible(whole, &flags, &target, &before))?;
         authorize::ensure_namespaces(&source, &after, &stored).await?;
-        let policy = authorize::apply_shared(&source, &progress, &after).await?;
+        let supports_policy = authorize::apply_shared(&source, &progress, &after).await?;
         match authorize::apply_grants(&source, &progress, &target, &after, &stored).await {
             Err(error) if is_conflict(&error) && tries > 1 => tries -= 1,
-            put => break put.map(|()| (before, after, policy))?,
+            applied => break applied.map(|()| (before, after, supports_policy))?,
         }
     };
-    for sentence in after.sentences(&target, policy) {
+    for sentence in after.sentences(&target, supports_policy) {
         output::info(&source.name, &sentence);
     }
     if before == after {
@@ -80,7 +80,11 @@ async fn known_target(flags: &Flags, source: &Cluster) -> anyhow::Result<String>
         None => {
             let known = known_targets::names(source).await?;
             let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-            bail!("{}: target {name} is not linked to this source; linked targets: {known}", source.name)
+            bail!(
+                "{}: target {name} is not linked to this source; choose another one with --target-name; linked targets: \
+                 {known}",
+                source.name
+            )
         }
         Some(known) if uid.as_ref().is_some_and(|uid| *uid != known) => bail!(
             "{}: service account {SYSTEM_NAMESPACE}/{name} belongs to another target of that name, with UID {known} \
@@ -122,7 +126,7 @@ fn indivisible(
         ),
         LargerGrant::Namespace => anyhow::anyhow!(
             "{target} may import all of namespace {}, and RBAC can't exclude {grant} from that; deny the namespace, \
-             then allow the service accounts that it may import: {}; it may now import: {before}",
+             then allow the service accounts that it may import: {}; currently, it may import: {before}",
             grant.namespace,
             flags.other_command("deny", &grant.namespace)
         ),

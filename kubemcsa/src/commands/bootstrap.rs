@@ -1,6 +1,6 @@
 //! `kubemcsa bootstrap`: links a target to one or more sources.
 //!
-//! [`crate::link`] lists the steps. Wherever a run is interrupted, the next one finishes.
+//! [`crate::link`] lists the steps. If a run is interrupted at any step, the next one completes the link.
 
 mod args;
 mod dry_run;
@@ -117,7 +117,7 @@ async fn link(permitted: &Permitted, route: &Route, requested: &RequestedRights)
     let bound = bind::bind(permitted, &authorized).await?;
     let declared = declare::declare(permitted, requested.seconds).await?;
     let verified = renew::keep_or_mint(permitted, route.endpoint(), &authorized, &declared, &bound).await?;
-    // Left over from an interrupted rotation.
+    // An interrupted rotation may have left some.
     bind::delete_interim(permitted).await?;
     Ok(Linked { authorized, verified })
 }

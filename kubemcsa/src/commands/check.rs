@@ -1,7 +1,7 @@
 //! `kubemcsa check`: diagnoses an installation.
 //!
-//! collect → probe → judge → report. Findings are a pure function of the collected facts. The only write to the target
-//! is an annotation on the import of each link, which requests a connectivity check from the importer.
+//! collect → probe → judge → report. Findings are a pure function of the collected facts. The command writes only one
+//! annotation on the import of each link, which requests a connectivity check from the importer.
 
 mod collect;
 mod facts;
@@ -48,7 +48,6 @@ pub(crate) enum Format {
     Yaml,
 }
 
-/// Checks a target.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (chosen, cluster) = args.target.connect().await?;
     let mut facts = collect::collect(&cluster, args.namespace.as_deref(), args.timeout).await?;

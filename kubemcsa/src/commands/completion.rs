@@ -38,7 +38,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     output::text(&script(args.shell)?)
 }
 
-/// Completes a command line of `cli` if a shell asks for it; returns whether one did.
+/// Completes a command line of `cli` if a shell requests it. Returns whether one did.
 pub(crate) fn complete(cli: fn() -> Command) -> Result<bool, clap::Error> {
     let folder = std::env::current_dir().ok();
     CompleteEnv::with_factory(|| completed(&cli()))

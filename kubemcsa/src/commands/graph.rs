@@ -1,4 +1,4 @@
-//! `kubemcsa graph`: which workloads hold which imported identities, and the permissions of these in their clusters.
+//! `kubemcsa graph`: which workloads hold which imported identities, and what these may do in their own clusters.
 //!
 //! collect → resolve → rights → model → render
 
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     let collected = collect::merge_by_uid(collected);
-    ensure!(!collected.is_empty(), "none of the clusters could be read");
+    ensure!(!collected.is_empty(), "none of the clusters could be read (see above)");
     let views: Vec<_> = collected.iter().map(|it| &it.view).collect();
     let resolved = resolve::resolve(&views);
 
@@ -70,7 +70,7 @@ fn chosen(args: &Args) -> anyhow::Result<Vec<ChosenContext>> {
     let kubeconfig = kubeconfig::read(args.kubeconfig.as_deref(), "--")?;
     let names: Vec<_> = kubeconfig.contexts.into_iter().map(|named| named.name).collect();
     if names.is_empty() {
-        bail!("the kubeconfig has no contexts");
+        bail!("the kubeconfig has no contexts; choose another one with --kubeconfig or KUBECONFIG");
     }
     let loaded = names.iter().filter_map(|name| match load(Some(name)) {
         Ok(chosen) => Some(chosen),

@@ -59,7 +59,7 @@ struct Entry {
     is_refreshed: bool,
     /// Reason of the condition that is not true, or `Ready`.
     reason: String,
-    /// For people.
+    /// The reason as a sentence.
     message: String,
     expires_at: Option<String>,
     refreshes_at: Option<String>,

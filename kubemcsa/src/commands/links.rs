@@ -50,7 +50,7 @@ pub(crate) struct Health {
     is_good: bool,
     /// One word, like the reason of a condition.
     reason: String,
-    /// For people.
+    /// The reason as a sentence.
     message: String,
 }
 

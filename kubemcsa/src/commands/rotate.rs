@@ -2,8 +2,8 @@
 //!
 //! A link's tokens are bound to a Secret in the source; deleting it revokes them. So that no import fails meanwhile,
 //! the link first gets a token that is bound to an interim Secret. Once the importer uses that token, the usual Secret
-//! is recreated, and the link gets a token that is bound to the new Secret. Wherever this is interrupted, the link
-//! works, and the next rotate or bootstrap finishes.
+//! is recreated, and the link gets a token that is bound to the new Secret. If this is interrupted at any step, the
+//! link works, and the next rotate or bootstrap finishes the rotation.
 //!
 //! current → replace (interim) → pickup → replace → pickup → report
 

@@ -2,7 +2,7 @@
 //!
 //! installed → foreign_webhook → delete_installed → report; with `--delete-imports`, delete_imports → delete_system
 //! come before the report.
-//! Each step starts from what exists, so wherever a run is interrupted, the next one finishes.
+//! Each step reads what exists, so if a run is interrupted at any step, the next one finishes the uninstallation.
 
 mod delete_imports;
 mod delete_installed;

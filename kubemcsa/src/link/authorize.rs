@@ -22,10 +22,10 @@ pub(crate) struct Identity {
     grants: Grants,
 }
 
-/// A service account that has all rights of a link.
+/// The link's service account with its rights, which exist in the source.
 pub(crate) struct Authorized {
     identity: Identity,
-    policy: bool,
+    supports_policy: bool,
 }
 
 impl Authorized {
@@ -38,8 +38,8 @@ impl Authorized {
     }
 
     /// Whether the source supports admission policies.
-    pub(crate) fn policy(&self) -> bool {
-        self.policy
+    pub(crate) fn supports_policy(&self) -> bool {
+        self.supports_policy
     }
 }
 
@@ -66,12 +66,12 @@ pub(crate) async fn authorize(
 ) -> anyhow::Result<Authorized> {
     let (cluster, progress) = (permitted.source(), permitted.progress());
     ensure_namespaces(cluster, grants, stored).await?;
-    let policy = apply_shared(cluster, progress, grants).await?;
+    let supports_policy = apply_shared(cluster, progress, grants).await?;
     // Before the service account: after an interruption, the next run finds the grants that were requested.
     apply_grants(cluster, progress, &permitted.target().name, grants, stored).await?;
     let account = apply(cluster, progress, &desired::service_account(permitted)?).await?;
     let service_account_uid = account.uid().context("the service account has no UID")?;
-    Ok(Authorized { identity: Identity { service_account_uid, grants: grants.clone() }, policy })
+    Ok(Authorized { identity: Identity { service_account_uid, grants: grants.clone() }, supports_policy })
 }
 
 /// Reads the service account of an existing link; `None`: the source has no such link.
@@ -87,10 +87,10 @@ pub(crate) async fn read_identity(checked: &NamesChecked) -> anyhow::Result<Opti
     }))
 }
 
-/// Updates the objects that all links share; keeps the grants.
+/// Updates the objects that all links share, and keeps the grants.
 pub(crate) async fn keep_grants(permitted: &Permitted, identity: Identity) -> anyhow::Result<Authorized> {
-    let policy = apply_shared(permitted.source(), permitted.progress(), &identity.grants).await?;
-    Ok(Authorized { identity, policy })
+    let supports_policy = apply_shared(permitted.source(), permitted.progress(), &identity.grants).await?;
+    Ok(Authorized { identity, supports_policy })
 }
 
 /// Applies the objects that all links share. Returns whether the source supports admission policies.
@@ -106,21 +106,21 @@ pub(crate) async fn apply_shared(
     } else {
         apply(cluster, progress, &namespace).await?;
     }
-    let mut policy = true;
+    let mut supports_policy = true;
     for object in desired::shared()? {
         match apply(cluster, progress, &object).await {
-            Err(error) if desired::is_policy(&object) && error.is_not_found() => policy = false,
+            Err(error) if desired::is_policy(&object) && error.is_not_found() => supports_policy = false,
             applied => drop(applied?),
         }
     }
-    if !policy {
+    if !supports_policy {
         progress.warn(&cluster.name, &no_policy_warning(grants));
     }
-    Ok(policy)
+    Ok(supports_policy)
 }
 
-/// Applies a target's grants and deletes obsolete ones: the ClusterRoleBinding to everything last, when the Roles that
-/// replace it exist. Fails if someone else changed the grants since they were read.
+/// Applies a target's grants and deletes obsolete ones. Deletes an obsolete ClusterRoleBinding last, after it created
+/// the Roles that replace it. Fails if someone else changed the grants since they were read.
 pub(crate) async fn apply_grants(
     cluster: &Cluster,
     progress: &Progress,
@@ -167,15 +167,15 @@ async fn delete_all(
     Ok(())
 }
 
-/// The role of a binding is immutable: the binding must be deleted.
+/// The `roleRef` of a binding is immutable, so the message says how to delete the binding.
 fn explain_role_ref(error: CallError, object: &DynamicObject) -> anyhow::Error {
     if !error.to_string().contains("cannot change roleRef") {
         return error.into();
     }
     let reference = object::reference(object);
     anyhow::anyhow!(
-        "{error}; the existing binding refers to another role: check whether anything needs it; if not, delete it, then run the \
-         command again: kubectl delete {reference}"
+        "{error}; the existing binding refers to another role; if nothing needs it, delete it in this cluster with \
+         kubectl delete {reference}, then run the command again"
     )
 }
 

@@ -14,7 +14,8 @@ use crate::cluster::apply::Outcome;
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, apply, delete, list, object};
 
-/// Label and annotation of an interim Secret. The value is the target's name; a label may have to shorten it.
+/// Label and annotation of an interim Secret. The value is the target's name; the label shortens a name that is too
+/// long.
 const ROTATION: &str = "multicluster.admiralty.io/rotation-of";
 
 /// A Secret that exists and that tokens can be bound to.
@@ -52,8 +53,8 @@ pub(crate) async fn rebind(permitted: &Permitted, authorized: &Authorized) -> an
     bind(permitted, authorized).await
 }
 
-/// Creates the Secret that the link's token is bound to while a rotation recreates the usual one. It carries the
-/// target's UID, so that no target of the same name can claim it.
+/// Creates the Secret that the link's token is bound to while a rotation recreates the usual one. It has the target's
+/// UID, so that no target of the same name can claim it.
 pub(crate) async fn bind_interim(permitted: &Permitted, _: &Authorized) -> anyhow::Result<Bound> {
     let target = &permitted.target().name;
     let secret = Secret {

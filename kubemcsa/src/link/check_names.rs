@@ -38,7 +38,8 @@ async fn check_target_name(connected: &Connected) -> anyhow::Result<()> {
         let Some(conflict) = conflict else { continue };
         let name = &connected.target().name;
         bail!(
-            "{}: {} {conflict}; for another cluster, run: {}; if {name} was recreated, first remove its old objects: {}",
+            "{}: {} {conflict}; if {name} is another cluster, run: {}; if it was recreated, first remove its old \
+             objects: {}",
             connected.source().name,
             object::reference(&object),
             connected.plan().flags().with_flag("--target-name", &format!("{name}-2")),
@@ -66,7 +67,8 @@ async fn check_source_name(connected: &Connected) -> anyhow::Result<()> {
     let (name, flags) = (&connected.source().name, connected.plan().flags());
     if let Some(conflict) = source_name_conflict(&stored, connected.source_uid()) {
         bail!(
-            "{}: {} {conflict}; for another cluster, run: {}; if {name} was recreated, first remove its old link: {}",
+            "{}: {} {conflict}; if {name} is another cluster, run: {}; if it was recreated, first remove its old \
+             link: {}",
             connected.target().name,
             object::reference(&import),
             flags.with_flag("--source-name", &format!("{name}-2")),
@@ -77,7 +79,7 @@ async fn check_source_name(connected: &Connected) -> anyhow::Result<()> {
     if let Some(known) = other_target_name(&stored, target) {
         bail!(
             "{name}: this cluster knows this target as {known}, not as {target}: use --target-name {known}, or, to rename \
-             it to {target}, first: {} --target-name {known}",
+             it to {target}, first run: {} --target-name {known}",
             Flags { target: TargetFlags { name: None, ..flags.target.clone() }, ..flags.clone() }
                 .other_command("unlink", ""),
         );

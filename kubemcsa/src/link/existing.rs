@@ -61,7 +61,7 @@ impl ExistingLink {
 pub(crate) async fn list(cluster: &Cluster) -> Result<Vec<ExistingLink>, CallError> {
     let (secrets, imports) = tokio::join!(
         secrets(cluster),
-        list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::links()),
+        list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::link_params()),
     );
     Ok(pair(secrets?, imports?))
 }
@@ -69,7 +69,7 @@ pub(crate) async fn list(cluster: &Cluster) -> Result<Vec<ExistingLink>, CallErr
 pub(crate) async fn secrets(cluster: &Cluster) -> Result<Vec<Secret>, CallError> {
     let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
     let page = async |params: &ListParams| secrets.list(params).await;
-    list::pages(cluster, "list the secrets of links", list::links(), page).await
+    list::pages(cluster, "list the secrets of links", list::link_params(), page).await
 }
 
 /// Pairs imports with their Secrets, and keeps those without a counterpart.

@@ -103,7 +103,7 @@ pub(crate) struct RouteFlags {
     pub(crate) proxy_url: Option<String>,
 }
 
-/// A command about one link, with its flags, to print it and similar commands.
+/// A command about one link, with its flags: prints this command, and similar ones to suggest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flags {
     pub(crate) command: &'static str,
@@ -148,7 +148,7 @@ impl Flags {
     /// Another command about the same link.
     pub(crate) fn other_command(&self, command: &str, arguments: &str) -> String {
         let flags = Self { route: RouteFlags::default(), others: Vec::new(), ..self.clone() };
-        flags.as_command(&format!("{command} {arguments}"), "").replace("  ", " ").trim_end().to_owned()
+        flags.as_command(format!("{command} {arguments}").trim_end(), "")
     }
 
     fn as_command(&self, command: &str, except: &str) -> String {

@@ -1,4 +1,4 @@
-//! Plans a link from the flags and the kubeconfigs, and refuses what can be refused without calling a cluster.
+//! Plans a link from the flags and the kubeconfigs. Refuses whatever is invalid before any call to a cluster.
 
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 use mcsa_credentials::credential::Endpoint;
@@ -12,7 +12,7 @@ use crate::cluster::reach::{self, Reach};
 /// identity must not get their rights.
 const RESERVED: [&str; 5] = ["default", "importer", "launcher", webhook::SERVICE, webhook::CERTIFICATE];
 
-/// The import of a link is named after the source, and its Secret gets `-token`.
+/// The import of a link is named after the source, and its Secret has that name with `-token`, in 253 characters.
 const MAX_SOURCE_NAME: usize = 247;
 
 /// A pair of clusters that a command may link, rotate or unlink.
@@ -184,8 +184,9 @@ pub(crate) fn route(plan: &Plan, ca_file: Option<String>) -> Result<Route, PlanE
     }
     // The kubeconfig's proxy leads to the kubeconfig's server.
     let proxy_url = args.proxy_url.clone().or_else(|| chosen.proxy_url.clone().filter(|_| !given));
+    let proxy_field = if args.proxy_url.is_some() { "--proxy-url" } else { "the kubeconfig's proxy-url" };
     let proxy_reach = match &proxy_url {
-        Some(url) => reach::of_proxy(url).map_err(|problem| invalid("the proxy", problem))?,
+        Some(url) => reach::of_proxy(url).map_err(|problem| invalid(proxy_field, problem))?,
         None => Reach::Anywhere,
     };
     if let (Some(url), None, Reach::Loopback | Reach::Unspecified, false) =

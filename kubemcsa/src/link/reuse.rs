@@ -34,7 +34,7 @@ pub(crate) enum LinkSecret {
 struct Wanted<'a> {
     endpoint: &'a Endpoint,
     cluster_uid: &'a str,
-    /// Of the current import.
+    /// The fingerprint of the current import and the endpoint.
     fingerprint: &'a str,
     service_account_uid: &'a str,
     bound_secret_uid: &'a str,
@@ -43,36 +43,36 @@ struct Wanted<'a> {
 
 /// Reads the Secret, and tries its token. Fails if the Secret doesn't belong to the link's import.
 pub(crate) async fn find(
-    connected: &Permitted,
+    permitted: &Permitted,
     endpoint: &Endpoint,
     authorized: &Authorized,
     declared: &Declared,
     bound: &Bound,
 ) -> anyhow::Result<LinkSecret> {
     let name = declared.import().secret_name();
-    let secrets: Api<Secret> = Api::namespaced(connected.target().client.clone(), SYSTEM_NAMESPACE);
+    let secrets: Api<Secret> = Api::namespaced(permitted.target().client.clone(), SYSTEM_NAMESPACE);
     let doing = format!("read secret {SYSTEM_NAMESPACE}/{name}");
-    let Some(secret) = connected.target().call(&doing, secrets.get_opt(&name)).await? else {
+    let Some(secret) = permitted.target().call(&doing, secrets.get_opt(&name)).await? else {
         return Ok(LinkSecret::Missing);
     };
     if !is_owned(&secret, &declared.import().uid().unwrap_or_default()) {
         bail!(
             "{}: secret {SYSTEM_NAMESPACE}/{name} has the name of the link's Secret, but does not belong to the link's \
              import; if nothing needs it, run: {} -n {SYSTEM_NAMESPACE} delete secret {name} && {}",
-            connected.target().name,
-            connected.plan().target().chosen().kubectl(),
-            connected.plan().flags().command_line(),
+            permitted.target().name,
+            permitted.plan().target().chosen().kubectl(),
+            permitted.plan().flags().command_line(),
         );
     }
     let wanted = Wanted {
         endpoint,
-        cluster_uid: connected.source_uid(),
+        cluster_uid: permitted.source_uid(),
         fingerprint: &secret::fingerprint(&declared.import().spec, true, endpoint),
         service_account_uid: authorized.service_account_uid(),
         bound_secret_uid: bound.uid(),
         now: Timestamp::now(),
     };
-    if matches(&secret, &wanted) && is_accepted(connected, &secret).await? {
+    if matches(&secret, &wanted) && is_accepted(permitted, &secret).await? {
         Ok(LinkSecret::Usable(secret))
     } else {
         Ok(LinkSecret::Unusable(secret))
@@ -99,12 +99,12 @@ fn matches(secret: &Secret, wanted: &Wanted) -> bool {
         && claims.expires_at.duration_since(wanted.now) > min_remaining(&claims)
 }
 
-/// Less for short-lived tokens: sources can limit lifetimes.
+/// At most a quarter of the token's lifetime, because sources can limit lifetimes.
 fn min_remaining(claims: &Claims) -> SignedDuration {
     MIN_REMAINING.min(claims.expires_at.duration_since(claims.issued_at) / 4)
 }
 
-/// The token of the kubeconfig, if it equals that of the Secret's key.
+/// The token of the kubeconfig, if the Secret's key `token` has the same one.
 fn token(secret: &Secret) -> Option<SecretString> {
     let token = Link::read(secret).ok()?.config.auth_info.token?;
     let value = secret.data.as_ref()?.get(key::TOKEN)?;
@@ -142,7 +142,7 @@ mod tests {
         Endpoint { server: server.into(), ca_bundle: None, tls_server_name: None, proxy_url: None }
     }
 
-    /// Its token was issued at the epoch.
+    /// A link's Secret. Its token was issued at the epoch.
     fn stored(lifetime: SignedDuration) -> Secret {
         let mut import = ServiceAccountImport::new("c2", ServiceAccountImportSpec::default());
         import.metadata.namespace = Some(SYSTEM_NAMESPACE.into());

@@ -1,5 +1,5 @@
-//! Verifies the link by using it, with nothing but the content of its Secret, before the Secret is written: it may
-//! replace one that works.
+//! Verifies the link by using it, with nothing but the content of its Secret. This happens before the Secret is
+//! written, because it may replace one that works.
 
 use std::time::Duration;
 
@@ -28,11 +28,11 @@ use crate::cluster::call::CallError;
 const TIMEOUT: Duration = Duration::from_secs(15);
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// A Secret whose link works, or that this machine could not try.
+/// A Secret whose link works, or could not be tried from this machine.
 pub(crate) struct Verified {
     secret: Secret,
     expires_at: Option<Timestamp>,
-    policy: bool,
+    enforces_policy: bool,
 }
 
 impl Verified {
@@ -46,8 +46,8 @@ impl Verified {
     }
 
     /// Whether the source enforces the admission policy on this link, as far as this machine could check.
-    pub(crate) fn policy(&self) -> bool {
-        self.policy
+    pub(crate) fn enforces_policy(&self) -> bool {
+        self.enforces_policy
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn verify(
                 name,
                 &format!("the link was not verified: this machine can't reach {server} ({error})"),
             );
-            return Ok(Verified { secret, expires_at, policy: authorized.policy() });
+            return Ok(Verified { secret, expires_at, enforces_policy: authorized.supports_policy() });
         }
         Err(error) => return Err(error.into()),
         Ok(uid) if uid != permitted.source_uid() => bail!(
@@ -82,8 +82,9 @@ pub(crate) async fn verify(
         Ok(_) => {}
     }
     wait_for_mint_right(&as_link, authorized.grants(), &permitted.target().name).await?;
-    let policy = authorized.policy() && wait_for_policy(&as_link, permitted, authorized.grants()).await?;
-    Ok(Verified { secret, expires_at, policy })
+    let enforces_policy =
+        authorized.supports_policy() && wait_for_policy(&as_link, permitted, authorized.grants()).await?;
+    Ok(Verified { secret, expires_at, enforces_policy })
 }
 
 /// Retries until the new rights apply.
@@ -101,7 +102,7 @@ async fn read_uid(as_link: &Cluster) -> Result<String, CallError> {
     }
 }
 
-/// Every link may at least mint its own token.
+/// Waits until the link can mint tokens; every link can at least mint its own.
 async fn wait_for_mint_right(as_link: &Cluster, grants: &Grants, target: &str) -> anyhow::Result<()> {
     let own = *grants != Grants::Everything;
     let reviews: Api<SelfSubjectAccessReview> = Api::all(as_link.client.clone());
@@ -139,8 +140,8 @@ async fn wait_for_mint_right(as_link: &Cluster, grants: &Grants, target: &str) -
     }
 }
 
-/// Requests, as a dry run, what only the policy refuses: the link's own token with a lifetime that is one second too
-/// long. Returns whether the policy is enforced.
+/// Waits until the policy is enforced, and returns whether it is. Dry-runs a request that only the policy refuses: for
+/// the link's own token, with a lifetime that is one second too long.
 async fn wait_for_policy(as_link: &Cluster, permitted: &Permitted, grants: &Grants) -> anyhow::Result<bool> {
     let name = &permitted.target().name;
     let accounts: Api<ServiceAccount> = Api::namespaced(as_link.client.clone(), SYSTEM_NAMESPACE);
@@ -149,7 +150,7 @@ async fn wait_for_policy(as_link: &Cluster, permitted: &Permitted, grants: &Gran
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let call = accounts.create_token_request(name, &params, &request);
-        match as_link.call("request a token that is valid too long", call).await {
+        match as_link.call("request a token whose lifetime is too long", call).await {
             Err(error) if error.refusal().is_some_and(|message| message.contains(LINK)) => return Ok(true),
             Err(error) => return Err(error.into()),
             Ok(_) if Instant::now() >= deadline => {

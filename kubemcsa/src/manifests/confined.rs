@@ -83,7 +83,7 @@ pub(crate) async fn granted(cluster: &Cluster) -> Result<Vec<DynamicObject>, Cal
     Ok(granted)
 }
 
-/// Our roles and bindings that are not wanted any more.
+/// Our roles and bindings that the installation no longer needs.
 pub(crate) fn obsolete(granted: Vec<DynamicObject>, wanted: &[DynamicObject]) -> Vec<DynamicObject> {
     let key =
         |object: &DynamicObject| (object::kind(object).to_owned(), object.namespace(), object.name_any());

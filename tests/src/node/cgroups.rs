@@ -18,7 +18,7 @@ pub(crate) struct Cgroups {
 }
 
 impl Cgroups {
-    /// `number`: of the node's network.
+    /// `number` is that of the node's network.
     pub(crate) fn create(number: u8) -> anyhow::Result<Self> {
         let cgroups = Self { name: name(number) };
         for folder in folders(&cgroups.name) {
@@ -28,7 +28,7 @@ impl Cgroups {
         Ok(cgroups)
     }
 
-    /// The path that the kubelet uses.
+    /// The path of the control groups in their hierarchies, for the kubelet.
     pub(crate) fn path(&self) -> String {
         format!("/{}", self.name)
     }
@@ -48,7 +48,7 @@ impl Drop for Cgroups {
     }
 }
 
-/// Removes what a killed node with this number has left.
+/// Removes the control groups that a killed node with this number left behind.
 pub(crate) fn clean_up(number: u8) {
     remove_all(&name(number));
 }
@@ -72,7 +72,7 @@ fn remove_all(name: &str) {
     folders(name).iter().for_each(|folder| remove(folder));
 }
 
-/// Removes the folders bottom up. The files in them can't be removed.
+/// Removes the folders, bottom up. The kernel removes the files in them.
 fn remove(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -1,4 +1,4 @@
-//! The network namespace of a node. It does not change this machine's network, except for one interface.
+//! The network namespace of a node. It adds one interface to this machine's network, and changes nothing else there.
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -114,7 +114,7 @@ fn interface(number: u8) -> String {
     format!("mcsa{number}")
 }
 
-/// Reserves the first free number, and cleans up after nodes that were killed.
+/// Reserves the first free number. Cleans up after killed nodes, whose numbers are free, too.
 fn reserve() -> anyhow::Result<(u8, File)> {
     let folder = cache::folder("networks")?;
     let mut reserved = None;

@@ -87,7 +87,7 @@ fn build() -> anyhow::Result<Programs> {
     })
 }
 
-/// In the same version as the clusters.
+/// The programs of Kubernetes, in the version of the clusters.
 fn kubernetes() -> GoTools {
     GoTools {
         name: "a node's Kubernetes",

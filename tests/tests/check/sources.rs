@@ -32,7 +32,7 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
     eventually("the import is ready", async || imports.ready("a").await).await;
     eventually("there are no findings", async || fixture.check()?.no_findings()).await;
 
-    // This machine still reaches the source.
+    // The importer does not reach the source; this machine still does.
     proxy.set(Fault::Refuse);
     let checked = fixture.check()?;
     let fix = checked.problem("SourceUnreachable", "c2")?;
@@ -75,7 +75,7 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
     kubemcsa_ok(&fixture.kubeconfig, again.into_iter().chain([&*proxy.url()]))?;
     eventually("there are no findings once more", async || fixture.check()?.no_findings()).await;
 
-    // Existing connections continue to work.
+    // Existing connections would still work: the check opens a new one.
     source.next_authority()?.activate().await?;
     let fix = fixture.check()?.problem("SourceNotTrusted", "c2")?;
     ensure!(fix.starts_with("kubemcsa bootstrap --target-context c1"), "{fix}");

@@ -11,7 +11,7 @@ use mcsa_tests::{
 };
 use serde_json::json;
 
-use super::{Fixture, check, paste};
+use super::{Fixture, check, run_fix};
 
 fn deployment(name: &str, import: &str) -> anyhow::Result<Deployment> {
     let labels = json!({ "app": name });
@@ -44,7 +44,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     ensure!(stderr.contains("namespace tema does not exist in c1"), "{stderr}");
     ensure!(stderr.lines().count() == 1 && nowhere.stdout.is_empty(), "{stderr}");
 
-    // A user who can read, but not request checks.
+    // This user can read everything, but not request checks.
     let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"] }]);
     let reader = serde_json::from_value(json!({ "metadata": { "name": "reader" }, "rules": rules }))?;
     Api::<ClusterRole>::all(target.client()).create(&PostParams::default(), &reader).await?;
@@ -66,7 +66,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
         checked.problem("NamespaceNotEnabled", "team")
     })
     .await;
-    paste(&fix, target, source).await?;
+    run_fix(&fix, target, source).await?;
 
     // The webhook is enabled now, but does not change existing pods.
     let checked = fixture.check()?;
@@ -74,7 +74,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     let fix = checked.problem("PodWithoutMount", "lister")?;
     ensure!(fix == "kubectl --context c1 -n team rollout restart deployment lister", "{fix}");
     ensure!(checked.report["problems"] == 2, "one finding for each controller: {:#}", checked.report);
-    paste(&fix, target, source).await?;
+    run_fix(&fix, target, source).await?;
     // New pods never become ready without nodes, so the rollout keeps the old ones.
     target.kubectl(["-n", "team", "delete", "pods", "--all", "--force", "--grace-period=0"]).await?;
     let fix =
@@ -102,7 +102,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     })
     .await;
     source.kubectl(["create", "namespace", "nowhere"]).await?;
-    paste(&lacks, target, source).await?;
+    run_fix(&lacks, target, source).await?;
     eventually("there are no findings once more", async || fixture.check()?.no_findings()).await;
 
     // No grant allows this lifetime, so the fix changes the import.
@@ -113,7 +113,7 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     let fix =
         eventually("the lifetime is forbidden", async || fixture.check()?.problem("Forbidden", "long")).await;
     ensure!(fix.contains("expirationSeconds"), "{fix}");
-    paste(&fix.replace('\'', ""), target, source).await?;
+    run_fix(&fix.replace('\'', ""), target, source).await?;
     eventually("the lifetime is reduced", async || fixture.check()?.no_findings()).await;
     target.kubectl(["-n", "team", "delete", "serviceaccountimport", "long"]).await?;
 

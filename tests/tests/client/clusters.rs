@@ -85,7 +85,7 @@ async fn requests_to_an_unreachable_member_fail_fast_until_it_is_back(
     )
     .await;
     if is_unresponsive {
-        // Health checks connect now and then.
+        // Health checks connect, too, so a single attempt may count a connection of theirs.
         eventually("a request fails without a connection", async || {
             let before = proxy.connections();
             let error = member.client().apiserver_version().await.expect_err("the member is unreachable");

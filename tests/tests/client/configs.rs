@@ -96,7 +96,7 @@ impl Lister {
         Self { origin, listed, stop, task }
     }
 
-    /// Waits for more responses.
+    /// Waits for twenty more responses.
     async fn keeps_listing(&self) {
         let before = self.listed.load(Ordering::Relaxed);
         eventually(format!("the client from {} lists pods", self.origin), async || {

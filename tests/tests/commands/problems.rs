@@ -147,7 +147,7 @@ async fn commands_report_problems_and_change_nothing() -> anyhow::Result<()> {
         let cases: Vec<_> = cases.collect();
         let without_target = fixture.kubeconfig(&[("c1", problem)]).await?;
         let without_source = fixture.kubeconfig(&[("c2", problem)]).await?;
-        // Commands that only wait all run at once.
+        // Commands that wait for a hanging cluster use no CPU, so all of them run at once.
         let concurrency = if problem == Problem::Hanging { cases.len() } else { 4 };
         let mut endings = stream::iter(cases)
             .map(|(command, name)| {
@@ -184,7 +184,7 @@ fn ensure_reported(
     words.push(format!("{name}: "));
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     completed.failed_with(&words)?;
-    // Only a user with some rights gets so far that a command prints other lines.
+    // Only with some rights does a command get past its first call, and print other lines.
     let lines = completed.stderr.lines().filter(|line| !line.contains("  warning: ")).count();
     ensure!(
         lines == 1 || problem == Problem::ReadOnly,

@@ -46,7 +46,8 @@ pub const COMMANDS: [Case; 11] = [
     case("uninstall", Access::Write, Access::None),
 ];
 
-/// Its exit code is that of its findings, and a cluster that can't be read is a finding: see tests/check.
+/// Not in the table: its exit code depends on its findings, and a cluster that can't be read is a finding. tests/check
+/// covers it.
 const CHECK: &str = "check";
 
 /// The commands that call no cluster.

@@ -14,7 +14,7 @@ async fn family(fixture: &Fixture) -> anyhow::Result<(Objects, Objects)> {
     let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     o1.create("a").await?;
     let clusters = fixture.clusters();
-    let running = Running::start(fixture.owners(&clusters), &Scene::copying(&clusters));
+    let running = Running::start(fixture.owners(&clusters), &Recorder::copying(&clusters));
     o2.has_child("a").await;
     drop(running);
     Ok((o1, o2))
@@ -27,7 +27,7 @@ async fn a_child_is_deleted_after_its_owner() -> anyhow::Result<()> {
     o1.create("a").await?;
     o1.create("b").await?;
     let clusters = fixture.clusters();
-    let running = Running::start(fixture.owners(&clusters), &Scene::copying(&clusters));
+    let running = Running::start(fixture.owners(&clusters), &Recorder::copying(&clusters));
     o2.has_child("a").await;
     o2.has_child("b").await;
     o1.delete("a").await?;
@@ -124,7 +124,7 @@ async fn an_owner_deleted_during_an_outage_is_observed() -> anyhow::Result<()> {
 async fn no_child_is_deleted_because_of_a_response_of_another_cluster() -> anyhow::Result<()> {
     let fixture = Fixture::new("mistaken").await?;
     let (_, o2) = family(&fixture).await?;
-    // The other cluster has no such parent, but its identity is wrong.
+    // This cluster has no parent `a`, but its UID is not that of the owner's cluster.
     let clusters = Clusters::fixed([("c1", fixture.c2.client()), ("c2", fixture.c2.client())]);
     let running = Running::start(fixture.owners(&clusters), &Arc::default());
     running.metric_is(UNPROVEN, 1.0).await;
@@ -220,11 +220,11 @@ async fn a_cluster_that_hangs_does_not_delay_deletions_for_others() -> anyhow::R
         .parents(&clusters)
         .members(|member| &**member.name() != "c2")
         .owns::<Secret>(watcher::Config::default());
-    let running = Running::start(controller, &Scene::copying(&clusters));
+    let running = Running::start(controller, &Recorder::copying(&clusters));
     o2.has_child("a").await;
     running.metric_is(r#"multicluster_controller_listed{cluster="hangs"}"#, 1.0).await;
     proxy.set(Fault::Hang);
-    // So many suspects that the other one would time out if all clusters shared a limit.
+    // Enough orphans of the hanging cluster that deleting `a` would time out if all clusters shared a limit.
     for number in 0..40 {
         let mut late = Secret::default();
         late.metadata.name = Some(format!("late-{number}"));

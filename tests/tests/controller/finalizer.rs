@@ -20,14 +20,14 @@ async fn an_owner_waits_until_its_children_are_gone(
     let proxy = Proxy::start(([127, 0, 0, 1], fixture.c2.port()).into()).await?;
     let c2 = mcsa_tests::client(kubeconfig_with_server(fixture.c2.kubeconfig_value(), &proxy.url()))?;
     let clusters = Clusters::fixed([("c1", fixture.c1.client()), ("c2", c2)]);
-    let scene = Scene::copying(&clusters);
-    let running = Running::start(fixture.owners(&clusters).finalizer(FINALIZER), &scene);
+    let recorder = Recorder::copying(&clusters);
+    let running = Running::start(fixture.owners(&clusters).finalizer(FINALIZER), &recorder);
     o1.create("a").await?;
     o2.has_child("a").await;
     ensure!(o1.parents.get("a").await?.finalizers().contains(&FINALIZER.to_owned()));
 
     proxy.set(fault);
-    let started = scene.count(&fixture.key("c1", "a"));
+    let started = recorder.count(&fixture.key("c1", "a"));
     o1.delete("a").await?;
     running.result(&["error", &format!("finalizing c1/{namespace}/a: in cluster c2")]).await;
     ensure!(o1.parents.get("a").await?.metadata.deletion_timestamp.is_some());
@@ -39,6 +39,6 @@ async fn an_owner_waits_until_its_children_are_gone(
     })
     .await;
     ensure!(o2.children.get_opt("a").await?.is_none(), "it outlives its owner");
-    ensure!(scene.count(&fixture.key("c1", "a")) == started, "it was reconciled while it was deleted");
+    ensure!(recorder.count(&fixture.key("c1", "a")) == started, "it was reconciled while it was deleted");
     Ok(())
 }

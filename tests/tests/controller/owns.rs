@@ -10,8 +10,8 @@ async fn a_change_to_a_child_in_another_cluster_reconciles_its_owner() -> anyhow
     let (o1, o2) = (fixture.objects(fixture.c1), fixture.objects(fixture.c2));
     let parent = o1.create("a").await?;
     let clusters = fixture.clusters();
-    let scene = Scene::copying(&clusters);
-    let running = Running::start(fixture.owners(&clusters), &scene);
+    let recorder = Recorder::copying(&clusters);
+    let running = Running::start(fixture.owners(&clusters), &recorder);
     o2.has_child("a").await;
     let owner =
         Owner::from_metadata(&o2.children.get("a").await?.metadata).context("the child has no owner")?;
@@ -20,9 +20,9 @@ async fn a_change_to_a_child_in_another_cluster_reconciles_its_owner() -> anyhow
     ensure!(Some(owner.cluster_uid) == uid);
 
     // A deleted child is recreated.
-    let before = scene.count(&fixture.key("c1", "a"));
+    let before = recorder.count(&fixture.key("c1", "a"));
     o2.children.delete("a", &DeleteParams::default()).await?;
-    scene.started(&fixture.key("c1", "a"), before + 1).await;
+    recorder.started(&fixture.key("c1", "a"), before + 1).await;
     o2.has_child("a").await;
     ensure!(running.errors().is_empty(), "{:?}", running.errors());
     Ok(())

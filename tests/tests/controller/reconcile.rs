@@ -16,15 +16,15 @@ async fn objects_of_all_clusters_are_reconciled() -> anyhow::Result<()> {
     o2.create("a").await?;
     let clusters = fixture.clusters();
     let controller = fixture.parents(&clusters);
-    let (stores, scene) = (controller.stores(), Arc::<Scene>::default());
-    let running = Running::start(controller, &scene);
-    scene.started(&fixture.key("c1", "a"), 1).await;
-    scene.started(&fixture.key("c2", "a"), 1).await;
+    let (stores, recorder) = (controller.stores(), Arc::<Recorder>::default());
+    let running = Running::start(controller, &recorder);
+    recorder.started(&fixture.key("c1", "a"), 1).await;
+    recorder.started(&fixture.key("c2", "a"), 1).await;
 
     o2.create("b").await?;
-    scene.started(&fixture.key("c2", "b"), 1).await;
+    recorder.started(&fixture.key("c2", "b"), 1).await;
     o2.touch("a", "new").await?;
-    scene.started(&fixture.key("c2", "a"), 2).await;
+    recorder.started(&fixture.key("c2", "a"), 2).await;
     let key = Key::new("c2", Some("all"), "a");
     let seen = stores.get(&key).context("it is not in the store")?;
     ensure!(seen.data.as_ref().is_some_and(|data| data["value"] == "new"), "{seen:?}");
@@ -40,7 +40,7 @@ async fn objects_of_all_clusters_are_reconciled() -> anyhow::Result<()> {
         stores.get(&key).is_none().then_some(()).context("it is in the store")
     })
     .await;
-    ensure!(scene.count(&fixture.key("c1", "a")) == 1, "{:?}", scene.started.lock());
+    ensure!(recorder.count(&fixture.key("c1", "a")) == 1, "{:?}", recorder.started.lock());
     ensure!(running.errors().is_empty(), "{:?}", running.errors());
     running.metric_is(r#"multicluster_controller_listed{cluster="c2"}"#, 1.0).await;
     running.metric_is(r#"multicluster_controller_queue_depth{cluster="c2"}"#, 0.0).await;
@@ -66,11 +66,11 @@ async fn mapped_objects_and_streams_trigger_reconciliations() -> anyhow::Result<
         .watches(watcher::Config::default(), concerns)
         .reconcile_on(received(keys.1))
         .reconcile_all_on(received(resyncs.1));
-    let scene = Arc::<Scene>::default();
-    let running = Running::start(controller, &scene);
+    let recorder = Arc::<Recorder>::default();
+    let running = Running::start(controller, &recorder);
     let (a, b) = (fixture.key("c1", "a"), fixture.key("c1", "b"));
-    scene.started(&a, 1).await;
-    scene.started(&b, 1).await;
+    recorder.started(&a, 1).await;
+    recorder.started(&b, 1).await;
 
     for name in ["bad", "a"] {
         let secret = Secret {
@@ -79,15 +79,15 @@ async fn mapped_objects_and_streams_trigger_reconciliations() -> anyhow::Result<
         };
         o2.children.create(&PostParams::default(), &secret).await?;
     }
-    scene.started(&a, 2).await;
+    recorder.started(&a, 2).await;
     running.result(&["error", "c2/others/bad", "a mapper that panics"]).await;
     for name in ["b", "none"] {
         keys.0.send(Key::new("c1", Some("others"), name)).await?;
     }
-    scene.started(&b, 2).await;
+    recorder.started(&b, 2).await;
     resyncs.0.send(()).await?;
-    scene.started(&a, 3).await;
-    scene.started(&b, 3).await;
+    recorder.started(&a, 3).await;
+    recorder.started(&b, 3).await;
     ensure!(running.errors().len() == 1, "{:?}", running.errors());
     Ok(())
 }

@@ -23,7 +23,7 @@ async fn importer_killed_around_a_token_request_loses_at_most_that_token() -> an
         anyhow::Ok(Importer::start(client(kubeconfig)?))
     };
     let imports = Imports::of(target.client(), namespace);
-    // The importer's watch reports imports in order: once it knows this one, it knows all before.
+    // The importer's watch reports imports in order: once the importer knows this one, it knows all earlier ones.
     let observed = async |barrier: &str| {
         imports.create(&pod_lister_import(barrier, "unlinked", namespace)).await?;
         eventually("the importer knows the imports", async || {
@@ -33,7 +33,7 @@ async fn importer_killed_around_a_token_request_loses_at_most_that_token() -> an
         anyhow::Ok(())
     };
 
-    // While it requests a token.
+    // Killed while it requests a token.
     let before = format!("{namespace}-before");
     create_pod_lister(source, &before).await?;
     to_source.set(Fault::Hang);
@@ -51,7 +51,7 @@ async fn importer_killed_around_a_token_request_loses_at_most_that_token() -> an
     eventually("the import is ready", async || imports.ready("before").await).await;
     ensure!(tokens_minted_in(source, &before)? == 1, "more than one token");
 
-    // After it received a token, before it wrote the Secret.
+    // Killed after it received a token, before it wrote the Secret.
     let after = format!("{namespace}-after");
     create_pod_lister(source, &after).await?;
     to_source.set(Fault::Hang);
@@ -65,7 +65,7 @@ async fn importer_killed_around_a_token_request_loses_at_most_that_token() -> an
     })
     .await;
     importer.kill().await;
-    // Its pending requests are lost.
+    // The killed importer's pending requests are lost.
     to_target.set(Fault::Cut);
     ensure!(imports.secrets.get_opt("after-token").await?.is_none(), "the Secret was written");
     let importer = start()?;

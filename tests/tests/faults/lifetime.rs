@@ -47,8 +47,7 @@ async fn token_that_the_source_shortens_is_refreshed_in_time() -> anyhow::Result
     let rest = expiry.duration_since(refresh).as_secs();
     ensure!((359..=721).contains(&rest), "of an hour, {rest} s are left at the refresh");
 
-    // Until then, there is no other token. By the time that another import is ready, the importer would have requested
-    // one.
+    // Before the refresh time, the token is kept. When a later import is ready, the importer would have replaced it.
     let first = a.values().await?;
     importer.advance_to(refresh - SignedDuration::from_secs(30));
     imports.create(&for_a_day("later", "c2", "lister")).await?;
@@ -74,7 +73,7 @@ async fn token_that_the_source_shortens_is_refreshed_in_time() -> anyhow::Result
     linked.release().await
 }
 
-/// By this lifetime, API servers recognize tokens that kubelets mount, which they may extend to a year
+/// Kubelets request tokens with a lifetime of 3607 s. API servers recognize them by it, and may extend them to a year
 /// (`--service-account-extend-token-expiration`).
 #[tokio::test(flavor = "multi_thread")]
 async fn token_of_the_kubelets_lifetime_is_not_extended() -> anyhow::Result<()> {

@@ -19,14 +19,14 @@ async fn identity(source: &Cluster) -> anyhow::Result<Kubeconfig> {
     Ok(Kubeconfig::read_from(source.kubeconfig_of("links", "c1").await?)?)
 }
 
-/// Waits until the source answers that identity with this status.
-async fn answers(kubeconfig: &Kubeconfig, code: u16) -> anyhow::Result<()> {
+/// Waits until the source responds to the kubeconfig's identity with this status.
+async fn wait_for_response(kubeconfig: &Kubeconfig, code: u16) -> anyhow::Result<()> {
     let mut config = Config::try_from(kubeconfig.clone())?;
     config.proxy_url = None;
-    // Otherwise, the client retries by itself.
+    // kube's client would retry.
     config.default_retry = false;
     let reviews = Api::<SelfSubjectReview>::all(Client::try_from(config)?);
-    eventually(format!("the source answers the link with {code}"), async || {
+    eventually(format!("the source responds to the link with {code}"), async || {
         match reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await {
             Ok(_) if code == 201 => Ok(()),
             Err(kube::Error::Api(status)) if status.code == code => Ok(()),
@@ -67,7 +67,7 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
 
     // 401: its identity is gone. A link with another identity repairs it at once.
     source.kubectl(["-n", "links", "delete", "serviceaccount", "c1"]).await?;
-    answers(&link, 401).await?;
+    wait_for_response(&link, 401).await?;
     let failed = a.refresh_fails("LinkUnauthorized").await?;
     ensure!(
         failed.message.contains("kubemcsa bootstrap") && failed.message.contains("c2"),
@@ -107,13 +107,13 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
 
     // 429: the source rejects all requests of the link.
     let throttle = throttle(source, &link).await?;
-    answers(&link, 429).await?;
+    wait_for_response(&link, 429).await?;
     let failed = a.refresh_fails("Throttled").await?;
     ensure!(failed.message.contains("c2"), "{}", failed.message);
     drop(throttle);
     source.kubectl(["delete", "flowschema", "no-links"]).await?;
-    // Otherwise, it would be rejected once more, and told to retry after a minute.
-    answers(&link, 201).await?;
+    // Otherwise, the importer would be throttled once more, and retry only after a minute.
+    wait_for_response(&link, 201).await?;
     a.recovers(&failed).await;
     importer.stop().await.context("stopping the importer")?;
     linked.release().await

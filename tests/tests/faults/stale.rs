@@ -1,4 +1,4 @@
-//! The importer was cut off from the target: so long that its watches can't be resumed, or without an error.
+//! The importer was cut off from the target, for so long that its watches can't be resumed, or without an error.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn version(client: &Client) -> anyhow::Result<String> {
     api.list(&ListParams::default()).await?.metadata.resource_version.context("a list has a version")
 }
 
-/// Whether this version is too old for a watch to start at.
+/// Whether a watch can't start at this version, because it is too old.
 async fn is_expired(client: &Client, version: &str) -> anyhow::Result<bool> {
     let resource = ApiResource::erase::<ServiceAccountImport>(&());
     let api = Api::<DynamicObject>::all_with(client.clone(), &resource);

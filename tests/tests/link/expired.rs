@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Fixture;
 
-/// The token as it is in a day and a minute: its own claims say that it is expired.
+/// The token with times a day and a minute earlier, so that it has expired according to its own claims.
 fn aged(token: &str) -> anyhow::Result<String> {
     let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();
     let mut claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(&parts[1])?)?;

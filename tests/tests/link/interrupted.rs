@@ -12,7 +12,7 @@ use super::{BOTH, Fixture};
 /// Runs a command about the link, and sends it a signal once it has printed `lines` lines. Returns whether the signal
 /// ended it.
 fn interrupt(fixture: &Fixture, command: &[&str], lines: usize, signal: &str) -> anyhow::Result<bool> {
-    // Starts before the command, which may finish sooner than a shell starts on a busy machine.
+    // The shell starts first: on a busy machine, the command may finish before a shell has started.
     let kill = format!("read pid; kill -s {signal} $pid");
     let mut killer = Command::new("sh").args(["-c", &kill]).stdin(Stdio::piped()).spawn()?;
     let mut child = Command::new(program("kubemcsa")?);

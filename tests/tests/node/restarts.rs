@@ -76,7 +76,7 @@ const KILLS: usize = 2;
 /// The pause between two creations, and between two attempts.
 const TICK: Duration = Duration::from_millis(100);
 
-/// So many refusals mean that the webhook is down.
+/// With this many refusals, the webhook counts as down.
 const MAX_REFUSALS: usize = 300;
 
 /// The API server's errors for refused pods.

@@ -176,7 +176,7 @@ async fn try_pod(pods: &Api<Pod>, pod: Value, requested: &RequestedImports) -> a
     let stored: Pod = serde_json::from_value(after)?;
     let spec = spec(&stored)?;
     for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
-        let missing = requested.imports.iter().find(|import| !has(spec, container, &import.name));
+        let missing = requested.imports.iter().find(|import| !mounts_import(spec, container, &import.name));
         ensure!(missing.is_none(), "{} lacks {missing:?} in {stored:?}", container.name);
         let sets = container.env.iter().flatten().any(|env| env.name == "KUBECONFIG");
         ensure!(sets || !requested.kubeconfig_env, "{container:?}");

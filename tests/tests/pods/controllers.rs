@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_of_controllers_get_the_imports_of_their_template() -> anyhow::Result<()> {
     let Fixture { cluster, .. } = fixture().await;
-    let pods = enabled(cluster, "controllers").await?;
+    let pods = enabled_namespace(cluster, "controllers").await?;
     imports(cluster, "controllers").await?;
     // A node without a kubelet, for the DaemonSet.
     let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n1" } });

@@ -1,4 +1,4 @@
-//! `kubectl debug`.
+//! `kubectl debug`: ephemeral containers get the imports of their pod.
 
 use k8s_openapi::api::core::v1::EphemeralContainer;
 use kube::api::PatchParams;
@@ -17,7 +17,7 @@ async fn ephemeral(pods: &Api<Pod>, name: &str) -> anyhow::Result<(PodSpec, Vec<
 #[tokio::test(flavor = "multi_thread")]
 async fn ephemeral_container_gets_the_imports_of_its_pod() -> anyhow::Result<()> {
     let Fixture { cluster, .. } = fixture().await;
-    let pods = enabled(cluster, "debugging").await?;
+    let pods = enabled_namespace(cluster, "debugging").await?;
     imports(cluster, "debugging").await?;
     let debug = async |pod: &str, name: &str| {
         let args = ["-n", "debugging", "debug", pod, "--image=i", "-c", name, "--profile=general"];
@@ -31,7 +31,10 @@ async fn ephemeral_container_gets_the_imports_of_its_pod() -> anyhow::Result<()>
     let (spec, containers) = ephemeral(&pods, "p").await?;
     ensure!(containers.len() == 2, "{containers:?}");
     for container in &containers {
-        ensure!(["a", "b.c", "bare"].iter().all(|import| has(&spec, container, import)), "{container:?}");
+        ensure!(
+            ["a", "b.c", "bare"].iter().all(|import| mounts_import(&spec, container, import)),
+            "{container:?}"
+        );
         let expected = format!("{MOUNT_ROOT}/b.c/value:{MOUNT_ROOT}/a/config");
         ensure!(variable(container, "KUBECONFIG") == Some(&expected), "{container:?}");
     }
@@ -46,7 +49,10 @@ async fn ephemeral_container_gets_the_imports_of_its_pod() -> anyhow::Result<()>
     debug("late", "debug").await?;
     let (spec, containers) = ephemeral(&pods, "late").await?;
     let [container] = containers.as_slice() else { anyhow::bail!("{containers:?}") };
-    ensure!(has(&spec, container, "a") && !has(&spec, container, "bare"), "{container:?}");
+    ensure!(
+        mounts_import(&spec, container, "a") && !mounts_import(&spec, container, "bare"),
+        "{container:?}"
+    );
     ensure!(variable(container, "KUBECONFIG").is_none(), "{container:?}");
     Ok(())
 }

@@ -36,7 +36,7 @@ fn injector() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn injected_container_gets_the_imports() -> anyhow::Result<()> {
     let Fixture { cluster, .. } = fixture().await;
-    let pods = enabled(cluster, "injected").await?;
+    let pods = enabled_namespace(cluster, "injected").await?;
     imports(cluster, "injected").await?;
     let file = cluster.dir().join("injector.json");
     std::fs::write(&file, injector().to_string())?;
@@ -52,7 +52,7 @@ async fn injected_container_gets_the_imports() -> anyhow::Result<()> {
     let spec = spec(&stored)?;
     for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
         for import in ["a", "b.c", "bare"] {
-            ensure!(has(spec, container, import), "{} lacks {import}: {stored:?}", container.name);
+            ensure!(mounts_import(spec, container, import), "{} lacks {import}: {stored:?}", container.name);
         }
         let mounts = container.volume_mounts.iter().flatten();
         let mounts = mounts.filter(|mount| mount.mount_path.starts_with(MOUNT_ROOT));

@@ -18,7 +18,7 @@ async fn only_new_pods_with_imports_need_the_webhook() -> anyhow::Result<()> {
     cluster
         .kubectl(["patch", "mutatingwebhookconfiguration", CONFIGURATION, "--type=json", "-p", &patch])
         .await?;
-    let pods = enabled(&cluster, "away").await?;
+    let pods = enabled_namespace(&cluster, "away").await?;
 
     // The API server observes the configuration with a delay.
     let error = eventually("a pod is denied", async || {

@@ -18,13 +18,13 @@ async fn other_pods_are_not_reviewed() -> anyhow::Result<()> {
     let fixture = fixture().await;
     let cluster = &fixture.cluster;
     let absent = || json!({ IMPORT_NAME: "absent" });
-    let pods = enabled(cluster, "asked").await?;
+    let pods = enabled_namespace(cluster, "asked").await?;
     imports(cluster, "asked").await?;
     cluster.kubectl(["create", "namespace", "not-enabled"]).await?;
     wait_for_default_service_account(cluster, "not-enabled").await;
     let not_enabled = Api::namespaced(cluster.client(), "not-enabled");
     // System namespaces, even if labelled.
-    let system = enabled(cluster, SYSTEM_NAMESPACE).await?;
+    let system = enabled_namespace(cluster, SYSTEM_NAMESPACE).await?;
     cluster
         .kubectl([
             "label",
@@ -34,7 +34,7 @@ async fn other_pods_are_not_reviewed() -> anyhow::Result<()> {
             "pod-security.kubernetes.io/enforce=privileged",
         ])
         .await?;
-    let kube_system = enabled(cluster, "kube-system").await?;
+    let kube_system = enabled_namespace(cluster, "kube-system").await?;
     let mirror = json!({ IMPORT_NAME: "absent", "kubernetes.io/config.mirror": "x" });
     for (pods, name, annotations) in [
         (&pods, "unreviewed-plain", json!(null)),

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const POLICY: &str = "multicluster-service-account-secrets";
 
-/// Kubernetes adds a token to Secrets of this type, of the service account that an annotation names.
+/// To Secrets of this type, Kubernetes adds a token of the service account that an annotation names.
 const TOKEN: &str = "kubernetes.io/service-account-token";
 
 /// The API server's message if RBAC refuses a request.

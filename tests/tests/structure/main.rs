@@ -1,4 +1,4 @@
-//! Checks the structure that ARCHITECTURE.md describes: which crate depends on which, and no circles of files.
+//! Checks the structure that ARCHITECTURE.md describes: which crate depends on which, and that no files form a circle.
 
 mod circles;
 mod crates;

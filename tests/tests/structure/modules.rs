@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Default)]
 pub struct Modules(pub Vec<Module>);
 
-/// The text of a file, if it exists.
+/// Reads the text of a file. `None`: it does not exist.
 pub type Read<'a> = &'a dyn Fn(&Path) -> Option<String>;
 
 /// A module's file, and the folder with the files of its children.

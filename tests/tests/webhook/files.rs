@@ -77,7 +77,7 @@ impl Volume {
 }
 
 /// Waits until the webhook has logged this.
-async fn logs(webhook: &Replica, text: &str) {
+async fn wait_for_log(webhook: &Replica, text: &str) {
     eventually(format!("the webhook logs {text:?}"), async || {
         webhook.process.check()?;
         ensure!(webhook.process.log().contains(text), "it does not");
@@ -121,7 +121,7 @@ async fn replaced_files_fail_no_request() -> anyhow::Result<()> {
     let key = KeyPair::generate()?.serialize_pem();
     let chain = std::fs::read_to_string(volume.file("tls.crt"))?;
     volume.put([("tls.crt", chain), ("tls.key", key), ("ca.crt", first.pem())])?;
-    logs(&webhook, "can't be served").await;
+    wait_for_log(&webhook, "can't be served").await;
     ensure!(handshake().await? == before, "another certificate is served");
     fixture.review().await?;
     ensure!(fixture.secrets().get_opt(CERTIFICATE).await?.is_none(), "an unneeded Secret was created");
@@ -164,11 +164,11 @@ async fn webhook_leaves_the_ca_bundle_to_an_injector() -> anyhow::Result<()> {
     let flags = volume.flags();
     let flags = flags.each_ref().map(String::as_str);
     let webhook = fixture.webhook_without_url("webhook", &flags[..3]).await?;
-    logs(&webhook, "can't read").await;
+    wait_for_log(&webhook, "can't read").await;
     first.issue_until(&volume, rcgen::date_time_ymd(2000, 1, 1))?;
-    logs(&webhook, "expired at 2000-01-01").await;
+    wait_for_log(&webhook, "expired at 2000-01-01").await;
     first.issue(&volume)?;
-    logs(&webhook, "the API server would reject the certificate").await;
+    wait_for_log(&webhook, "the API server would reject the certificate").await;
     let handshake = call(webhook.address, &first.pem()).await?;
     let before = handshake.certificate.clone();
     let error = webhook.process.get("/readyz").await.unwrap_err().to_string();

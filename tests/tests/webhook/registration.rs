@@ -1,4 +1,4 @@
-//! Edits of the webhook configuration.
+//! The webhook repairs edits of its configuration.
 
 use anyhow::ensure;
 use mcsa_credentials::contract::webhook::CONFIGURATION;

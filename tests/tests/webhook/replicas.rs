@@ -1,4 +1,4 @@
-//! Rollouts.
+//! Rollouts of the webhook lose no request.
 
 use std::sync::Arc;
 

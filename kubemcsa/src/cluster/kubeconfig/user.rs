@@ -1,4 +1,4 @@
-//! Adapts the user of a kubeconfig for kube, so that it behaves like kubectl.
+//! Adapts the user of a kubeconfig, so that kube handles it like kubectl.
 
 use kube::config::{AuthInfo, Cluster};
 use mcsa_credentials::{ExposeSecret, SecretString};

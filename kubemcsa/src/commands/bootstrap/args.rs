@@ -67,7 +67,7 @@ pub(crate) enum OneSide {
 }
 
 impl Args {
-    /// Why these flags can't be combined, if they can't: clap can't express this.
+    /// Why these flags can't be combined, if they can't. clap has no rule for the number of values.
     pub(crate) fn conflict(&self) -> Option<&'static str> {
         let is_for_one = self.source_name.is_some()
             || self.route.source_server.is_some()

@@ -22,7 +22,7 @@ pub(crate) async fn report(connected: &Connected, route: &Route, linked: &Linked
         &source.name,
         &format!("permissions of {} (service account {SYSTEM_NAMESPACE}/{}):", target.name, target.name),
     );
-    for sentence in linked.authorized.grants().sentences(&target.name, linked.verified.policy()) {
+    for sentence in linked.authorized.grants().sentences(&target.name, linked.verified.enforces_policy()) {
         output::info(&source.name, &format!("- {sentence}"));
     }
     let flags = connected.plan().flags();
@@ -109,14 +109,14 @@ pub(crate) async fn print_manifests(
     Ok(())
 }
 
-/// An importer outside the cluster has no Deployment and is not found. An error counts as found.
+/// Whether the importer's Deployment exists; true if it can't be read. *Absent:* importers outside of the cluster.
 async fn has_importer(connected: &Connected) -> bool {
     let deployments: Api<Deployment> = Api::namespaced(connected.target().client.clone(), SYSTEM_NAMESPACE);
     let found = connected.target().call("read deployment importer", deployments.get_opt("importer")).await;
     !matches!(found, Ok(None))
 }
 
-/// The serializer quotes names that YAML would read as numbers or booleans.
+/// A command that applies an example import. The YAML serializer quotes names such as `1.0` and `on`.
 fn example_import(kubectl: &str, source: &str) -> anyhow::Result<String> {
     let import = serde_json::json!({
         "apiVersion": ServiceAccountImport::api_version(&()),

@@ -24,7 +24,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     ensure_distinct_names(&plans)?;
     let requested = RequestedRights::of(&args);
     let verb = if args.dry_run { "would link" } else { "linked" };
-    // All plans have the same target; if all failed, there is none.
+    // All plans have the same target. Without any plan, there is nothing to link.
     let Some(side) =
         plans.iter().find_map(|(_, plan)| plan.as_ref().ok().map(|(plan, _)| plan.target().clone()))
     else {
@@ -76,7 +76,7 @@ async fn link_one(
     Ok((source.clone(), message))
 }
 
-/// The line begins with the cluster's name, so it is removed from the error.
+/// The line begins with the context. An error that begins with the same name doesn't repeat it.
 fn report_failure(context: &str, error: &anyhow::Error) {
     let message = errors::line(error.as_ref());
     output::failed(context, message.strip_prefix(&format!("{context}: ")).unwrap_or(&message));

@@ -31,7 +31,11 @@ pub(crate) async fn collect(
     let has_crd = has_crd?;
     if let (Some(name), Ok(existing)) = (namespace, &namespaces) {
         // A misspelled namespace must not look healthy.
-        ensure!(existing.contains_key(name), "namespace {name} does not exist in {}", cluster.name);
+        ensure!(
+            existing.contains_key(name),
+            "namespace {name} does not exist in {}; choose another one with --namespace",
+            cluster.name
+        );
     }
     let (importer, webhook, secrets, imports, pods, refused) = tokio::join!(
         importer(cluster, timeout),
@@ -47,7 +51,7 @@ pub(crate) async fn collect(
     let Imports { links, others } = imports;
     let links = errors.record(links, "ServiceAccountImport", Some(SYSTEM_NAMESPACE));
     let imports = errors.record(others, "ServiceAccountImport", namespace);
-    let has_link_secrets = secrets.is_some();
+    let are_link_secrets_readable = secrets.is_some();
     let links = match (secrets, links) {
         (None, None) => None,
         (secrets, links) => Some(existing::pair(secrets.unwrap_or_default(), links.unwrap_or_default())),
@@ -58,7 +62,7 @@ pub(crate) async fn collect(
         importer,
         webhook,
         links,
-        has_link_secrets,
+        are_link_secrets_readable,
         imports,
         namespaces: errors.record(namespaces, "Namespace", None),
         pods: errors.record(pods, "Pod", namespace),
@@ -97,7 +101,7 @@ impl Errors {
     }
 }
 
-/// Every authenticated user may read this: if the target does not respond, all other calls would fail, too.
+/// Fails if the target does not respond, as all other calls would. Every authenticated user may read this.
 async fn has_crd(cluster: &Cluster) -> Result<bool, CallError> {
     let version = ServiceAccountImport::api_version(&());
     let resources = cluster.client.list_api_group_resources(&version);
@@ -107,7 +111,7 @@ async fn has_crd(cluster: &Cluster) -> Result<bool, CallError> {
             Ok(resources.resources.iter().any(|resource| resource.name == plural))
         }
         Err(error) if error.is_not_found() => Ok(false),
-        // Listing imports will tell.
+        // The CRD may exist: listing the imports shows whether it does.
         Err(error) if error.refusal().is_some() => Ok(true),
         Err(error) => Err(error),
     }
@@ -162,7 +166,7 @@ struct Imports {
 }
 
 async fn imports(cluster: &Cluster, namespace: Option<&str>) -> Imports {
-    let links = list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::links());
+    let links = list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::link_params());
     let all = list::readable_imports(cluster, namespace, ListParams::default());
     let (links, all) = tokio::join!(links, all);
     let key = |import: &ServiceAccountImport| (import.namespace().unwrap_or_default(), import.name_any());

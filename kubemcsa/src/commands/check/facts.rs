@@ -8,10 +8,10 @@ use mcsa_client::ServiceAccountImport;
 
 use crate::link::existing::ExistingLink;
 
-/// Everything that was collected. What could not be read is `None`, and listed in `not_checked`.
+/// Everything that was collected. `None` means that it could not be read; then `not_checked` has the error.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    /// When it was collected, by this machine's clock.
+    /// When the last fact was collected, by this machine's clock.
     pub(crate) now: Timestamp,
     /// Whether the target serves the CRD.
     pub(crate) has_crd: bool,
@@ -19,7 +19,7 @@ pub(crate) struct Facts {
     pub(crate) webhook: Webhook,
     pub(crate) links: Option<Vec<ExistingLink>>,
     /// Whether the Secrets of links could be listed.
-    pub(crate) has_link_secrets: bool,
+    pub(crate) are_link_secrets_readable: bool,
     pub(crate) check_request: CheckRequest,
     /// The imports that belong to no link.
     pub(crate) imports: Option<Imports>,

@@ -52,7 +52,7 @@ impl Finding {
             severity: Severity::Problem,
             object,
             reason: reason.to_owned(),
-            message: without_internals(&message.into()),
+            message: program::rename_commands(&without_internals(&message.into())).into_owned(),
             fix: program::rename_commands(&fix).into_owned(),
         }
     }
@@ -62,7 +62,7 @@ impl Finding {
     }
 }
 
-/// Removes details of the HTTP client and its TLS stack, which are for programmers.
+/// Removes details of our HTTP client and TLS stack, which don't help users.
 fn without_internals(message: &str) -> String {
     let mut text = message.replace("ServiceError: ", "");
     // The cause follows the colon.

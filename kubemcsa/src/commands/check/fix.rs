@@ -9,7 +9,7 @@ use crate::commands::for_context;
 use crate::link::existing::ExistingLink;
 use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
 
-/// For people to replace.
+/// A placeholder, because the context of a source is unknown here.
 const SOURCE: &str = "SOURCE_CONTEXT";
 
 /// Builds commands for one target.
@@ -38,7 +38,7 @@ impl FixCommands {
         self.in_namespace(SYSTEM_NAMESPACE, args)
     }
 
-    /// kubectl in a source, whose context is unknown here.
+    /// kubectl in a source.
     pub(crate) fn in_source(args: &[&str]) -> String {
         join(&format!("kubectl --context {SOURCE}"), args)
     }
@@ -74,7 +74,7 @@ impl FixCommands {
         self.flags(source, link, None, allow).with_flag("--source-context", SOURCE)
     }
 
-    /// Bootstraps a link again, with another address, which only people know.
+    /// Bootstraps a link again, with a placeholder for another address.
     pub(crate) fn bootstrap_with_server(
         &self,
         source: &str,
@@ -92,7 +92,6 @@ impl FixCommands {
         format!("{unlink} && {}", self.bootstrap(source, link, allow))
     }
 
-    /// Rotates the credential of a link.
     pub(crate) fn rotate(&self, source: &str, link: &ExistingLink) -> String {
         let mut flags = self.flags(source, Some(link), None, &[]);
         flags.source.context = Some(SOURCE.to_owned());
@@ -139,7 +138,6 @@ impl FixCommands {
         )
     }
 
-    /// Describes an import.
     pub(crate) fn describe(&self, import: &mcsa_client::ServiceAccountImport) -> String {
         let namespace = import.namespace().unwrap_or_default();
         self.in_namespace(&namespace, &["describe", "serviceaccountimport", &import.name_any()])

@@ -1,4 +1,4 @@
-//! Third step: what follows from the facts. Pure functions, with a file for each kind of object.
+//! Third step: derives the findings from the facts. Pure functions, with a file for each kind of object.
 
 mod advice;
 mod importer;

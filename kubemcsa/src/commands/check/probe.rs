@@ -1,4 +1,4 @@
-//! Second step: has the importer check whether it reaches the sources, because this machine can't know.
+//! Second step: requests that the importer check whether it reaches the sources. This machine may have other routes.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ async fn request_all(cluster: &Cluster, names: &[String], request: &str) -> Resu
 async fn wait(cluster: &Cluster, facts: &mut Facts, request: &str, timeout: Duration) {
     let end = Instant::now() + timeout;
     loop {
-        let imports = list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::links()).await;
+        let imports = list::readable_imports(cluster, Some(SYSTEM_NAMESPACE), list::link_params()).await;
         let Ok(imports) = imports else { return };
         for link in facts.links.iter_mut().flatten() {
             let name = link.import.as_ref().map(ResourceExt::name_any);

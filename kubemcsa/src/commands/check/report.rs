@@ -1,4 +1,4 @@
-//! Last step: prints the findings, for people or for programs.
+//! Last step: prints the findings as text, JSON or YAML.
 
 use anstyle::{AnsiColor, Style};
 use anyhow::bail;
@@ -14,7 +14,7 @@ use crate::cluster::object;
 const PROBLEM: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
-/// What programs read.
+/// The report. `-o json` and `-o yaml` print it as it is.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report<'a> {
@@ -71,7 +71,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A finding for people, with the fix on a line of its own for pasting.
+/// A finding as text. The fix is on a line of its own, for pasting.
 fn text(finding: &Finding) -> String {
     let Finding { severity, object, reason, message, fix } = finding;
     let (style, word) = match severity {

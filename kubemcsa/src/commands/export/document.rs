@@ -22,7 +22,7 @@ pub(crate) enum Document {
     Kubeconfig(Box<Kubeconfig>),
 }
 
-/// The Secret or kubeconfig in the requested format.
+/// Builds the document in the requested format.
 pub(crate) fn document(
     args: &Args,
     cluster_name: &str,

@@ -45,11 +45,12 @@ fn decide(chosen: &ChosenContext, args: &Args) -> Result<(Endpoint, Vec<String>)
     }
     // The kubeconfig's proxy is for the kubeconfig's server.
     let proxy_url = chosen.proxy_url.clone().filter(|_| args.server.is_none());
-    if let Some(proxy) = &proxy_url
+    if proxy_url.is_some()
         && let Some(consumer) = ignores_proxy(args.format)
     {
         warnings.push(format!(
-            "{consumer} can't have a proxy, but context {} reaches the cluster by {proxy}",
+            "{consumer} can't have a proxy, but context {} reaches the cluster through one; set --server to an address \
+             that needs no proxy",
             chosen.context
         ));
     }
@@ -62,7 +63,7 @@ fn decide(chosen: &ChosenContext, args: &Args) -> Result<(Endpoint, Vec<String>)
     Ok((endpoint, warnings))
 }
 
-/// The proxy of a rest config is a Go function, which JSON can't express. Flux ignores the kubeconfig's proxy.
+/// The consumers that ignore the proxy. In a rest config, the proxy is a Go function, which JSON can't express.
 fn ignores_proxy(format: Format) -> Option<&'static str> {
     match format {
         Format::ArgoClusters => Some("a rest config"),

@@ -1,4 +1,4 @@
-//! Whether rules suffice to become cluster-admin, in the ways that Kubernetes documents:
+//! Whether rules suffice to become cluster-admin, in the ways that the Kubernetes documentation lists:
 //! <https://kubernetes.io/docs/concepts/security/rbac-good-practices/#privilege-escalation-risks>
 //!
 //! The result is a possibility. *Absent:* ways that need more than RBAC, such as a node that pods can break out of;
@@ -109,19 +109,19 @@ fn ways_in_namespace(can: &Permissions<'_>) -> Vec<&'static str> {
     ways.into_iter().filter_map(|(is_open, reason)| is_open.then_some(reason)).collect()
 }
 
-/// What rules allow cluster-wide, or in a namespace.
+/// What the rules allow: cluster-wide, or in a namespace.
 struct Permissions<'a> {
     grants: &'a [Grant<'a>],
     namespace: Option<&'a str>,
 }
 
 impl Permissions<'_> {
-    /// For all objects of a resource.
+    /// Whether the verb is allowed on all objects of a resource.
     fn all(&self, verb: &str, group: &str, resource: &str) -> bool {
         self.allow(&Action { verb, group, resource, name: None })
     }
 
-    /// For the object with this name.
+    /// Whether the verb is allowed on the object with this name.
     fn one(&self, verb: &str, group: &str, resource: &str, name: &str) -> bool {
         self.allow(&Action { verb, group, resource, name: Some(name) })
     }

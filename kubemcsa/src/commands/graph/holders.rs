@@ -21,7 +21,7 @@ pub(crate) struct PodInfo {
     pub(crate) imports: BTreeSet<String>,
 }
 
-/// Kind and name of a controller.
+/// Kind and name of a controller, or of a pod without one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Owner {
     pub(crate) kind: String,
@@ -68,7 +68,7 @@ impl PodInfo {
     }
 }
 
-/// The number of pods that hold an import, by owner: by its parent if that is known.
+/// The number of pods that hold an import, by owner. If an owner's parent is known, the parent counts as the owner.
 pub(crate) fn count(
     pods: &[PodInfo],
     parents: &Parents,

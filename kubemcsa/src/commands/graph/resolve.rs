@@ -24,7 +24,7 @@ pub(crate) enum Source {
     },
 }
 
-/// Why it is unknown which cluster a source is.
+/// Why a source can't be identified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Unidentified {
     /// The target has no link with this name.
@@ -36,6 +36,7 @@ pub(crate) enum Unidentified {
 }
 
 impl Source {
+    /// Whether the source is the cluster of this view.
     pub(crate) fn is(&self, view: &View) -> bool {
         matches!(self, Self::Pinned { uid } if view.uid.as_ref() == Some(uid))
     }

@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, list};
 /// The RBAC of a cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Roles {
-    /// Rules, by the name of the ClusterRole. A controller has filled in the rules of aggregated ones.
+    /// Rules, by the name of the ClusterRole. Kubernetes has filled in the rules of aggregated ClusterRoles.
     pub(crate) cluster_roles: BTreeMap<String, Vec<PolicyRule>>,
     /// Rules, by namespace and name of the Role.
     pub(crate) roles: BTreeMap<(String, String), Vec<PolicyRule>>,

@@ -1,4 +1,4 @@
-//! What was read of a cluster, as plain data.
+//! What was read from a cluster, as plain data.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;

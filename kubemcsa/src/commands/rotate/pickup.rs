@@ -16,8 +16,8 @@ use crate::link::permit::Permitted;
 const PICKUP_TIMEOUT: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Waits until the refresh time in the status is one that `is_awaited`: the importer then uses the token that has this
-/// time. Returns whether that happened.
+/// Waits until `is_awaited` is true for the refresh time in the status, which shows that the importer uses the new
+/// token. Returns whether that happened, and prints a warning if it did not.
 pub(crate) async fn wait_for_pickup(
     permitted: &Permitted,
     declared: &Declared,
@@ -40,7 +40,8 @@ pub(crate) async fn wait_for_pickup(
         }
         if Instant::now() >= deadline {
             let message = format!(
-                "the importer did not use the new token within {PICKUP_TIMEOUT:?}; it will, when the old one is refused"
+                "the importer did not use the new token within {PICKUP_TIMEOUT:?}; it will once the source refuses the \
+                 old one"
             );
             permitted.progress().warn(&target.name, &message);
             return Ok(false);

@@ -88,7 +88,7 @@ async fn delete_owned_secrets(deleter: &Deleter) -> anyhow::Result<Vec<DynamicOb
         before = left.len();
         let deletions = left.iter().map(async |secret| {
             match delete::delete_unchanged(&deleter.cluster, secret).await {
-                // It changed meanwhile, perhaps its owner: look at it again.
+                // The Secret changed meanwhile, perhaps its owner: the next iteration reads it again.
                 Err(error) if error.is_conflict() => Ok(()),
                 result => result,
             }
@@ -107,7 +107,7 @@ async fn owned_secrets(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallErro
 
 async fn link_secrets(cluster: &Cluster) -> Result<Vec<DynamicObject>, CallError> {
     let system = Api::<Secret>::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
-    secrets(cluster, system, list::links()).await
+    secrets(cluster, system, list::link_params()).await
 }
 
 async fn secrets(

@@ -10,11 +10,11 @@ use crate::cluster::{apply, object};
 use crate::link::known_targets;
 use crate::manifests;
 
-/// Waits until they are gone. Warns instead if something else needs them.
+/// Deletes both, and waits until they are gone. Keeps what something else needs, with a warning.
 pub(crate) async fn delete(deleter: &mut Deleter, others: &[DynamicObject]) -> anyhow::Result<()> {
     if let Some(crd) = apply::read(&deleter.cluster, &manifests::crd()?).await? {
         if !is_ours(&crd) {
-            // Its imports are not ours either, and some may be in the namespace.
+            // Imports of that CRD are not ours either, and some may be in the system namespace.
             warn_not_deleted(&deleter.cluster, &crd, NOT_OURS);
             return Ok(());
         }
@@ -23,7 +23,7 @@ pub(crate) async fn delete(deleter: &mut Deleter, others: &[DynamicObject]) -> a
     let Some(namespace) = apply::read(&deleter.cluster, &manifests::namespace()?).await? else {
         return Ok(());
     };
-    // Its contents would be deleted with it.
+    // Deleting the namespace would delete its contents.
     let other = others.iter().find(|object| object.namespace().as_deref() == Some(SYSTEM_NAMESPACE));
     let targets = known_targets::names(&deleter.cluster).await?;
     if !is_ours(&namespace) {

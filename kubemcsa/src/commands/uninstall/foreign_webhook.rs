@@ -1,4 +1,5 @@
-//! Second step: ensures that no other webhook configuration calls our webhook, or pods would be refused without it.
+//! Second step: ensures that no other configuration calls our webhook. Otherwise, pods would be refused once it is
+//! gone.
 
 use anyhow::bail;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;

@@ -1,4 +1,4 @@
-//! First step: finds the installed objects, and those of others that have their names.
+//! First step: finds the installed objects, and objects of others with the same names.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;

@@ -17,15 +17,15 @@ pub(crate) async fn report(
     links: &[ExistingLink],
     delete_imports: bool,
 ) -> anyhow::Result<()> {
-    let say = |text: &str| output::info(&deleter.cluster.name, text);
+    let info = |text: &str| output::info(&deleter.cluster.name, text);
     if deleter.deleted == 0 {
-        say("nothing to delete");
+        info("nothing to delete");
     }
     if !delete_imports {
         let kept = kept(deleter, links).await?;
         if !kept.is_empty() {
-            say(&format!("kept: {}", kept.join(", ")));
-            say(&format!("to delete these as well: {}", command_line(chosen, true)));
+            info(&format!("kept: {}", kept.join(", ")));
+            info(&format!("to delete these as well: {}", command_line(chosen, true)));
         }
     }
     report_trust(deleter, links);

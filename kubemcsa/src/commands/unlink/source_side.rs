@@ -1,4 +1,4 @@
-//! The source's side: the target's identity and rights and, with the last link, what all links share.
+//! The source's side: the target's identity and rights, and, if this is the last link, what all links share.
 
 use anyhow::bail;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -63,7 +63,10 @@ async fn stored<K: Resource<DynamicType = ()> + Serialize>(
 fn ensure_owner(source: &Cluster, object: &DynamicObject, target_uid: Option<&str>) -> anyhow::Result<()> {
     let reference = object::reference(object);
     match (object.annotations().get(TARGET_UID), target_uid) {
-        (None, _) => bail!("{}: nothing was deleted: {reference} doesn't belong to a link", source.name),
+        (None, _) => bail!(
+            "{}: nothing was deleted: {reference} doesn't belong to a link; choose a linked target with --target-name",
+            source.name
+        ),
         (Some(uid), Some(target)) if uid != target => bail!(
             "{}: nothing was deleted: {reference} belongs to another target of that name, with UID {uid} instead of \
              {target}; if that target is gone for good: kubemcsa unlink --source-only --target-name {} \
@@ -82,7 +85,8 @@ pub(crate) async fn delete(deleter: &mut Deleter, identity: &Identity) -> anyhow
     delete_shared(deleter, &identity.target).await
 }
 
-/// Deletes the policy last, as it restricts links that still exist. If a target is linked meanwhile, recreates all.
+/// Deletes what all links share if this was the last link. Deletes the policy last, because it restricts the links that
+/// still exist. If another target is linked meanwhile, applies all of it again.
 async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()> {
     for object in desired::shared()?.iter().rev() {
         let others = others(&deleter.cluster, target).await?;
@@ -105,14 +109,14 @@ async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()
     if let Some(namespace) = apply::read(&deleter.cluster, &manifests::namespace()?).await?
         && object::is_ours(&namespace)
     {
-        let say =
+        let info =
             |text: &str| output::info(&deleter.cluster.name, &format!("namespace {SYSTEM_NAMESPACE} {text}"));
         if deleter.dry_run {
-            say("would be deleted, unless it has other contents");
+            info("would be deleted, unless it has other contents");
         } else if is_empty(&deleter.cluster).await {
             deleter.delete(&namespace).await?;
         } else {
-            say("not deleted: it has other contents");
+            info("not deleted: it has other contents");
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use crate::cluster::deleter::Deleter;
 use crate::cluster::{Cluster, delete, list, object};
 use crate::link::existing::{self, ExistingLink};
 
-/// All objects of a source in a target.
+/// The objects in a target that belong to one source.
 pub(crate) struct Link {
     source: String,
     links: Vec<ExistingLink>,
@@ -27,7 +27,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Imports and Secrets of the link itself.
+    /// The imports and Secrets of the link itself.
     fn own(&self) -> anyhow::Result<Vec<DynamicObject>> {
         let mut objects = Vec::new();
         for link in &self.links {
@@ -86,8 +86,8 @@ pub(crate) async fn find(
     Ok(Link { source: source.to_owned(), links, imports, secrets })
 }
 
-/// Fails if the caller cannot delete the objects, before anything is deleted in the source. Checks one Secret in each
-/// namespace, as rights don't differ within one.
+/// Fails if the caller cannot delete the objects. This is checked before anything is deleted in the source, with one
+/// Secret in each namespace, because rights rarely differ within a namespace.
 pub(crate) async fn ensure_deletable(target: &Cluster, link: &Link) -> anyhow::Result<()> {
     let mut namespaces = BTreeSet::new();
     let samples = link.secrets.iter().filter(|secret| namespaces.insert(secret.namespace()));

@@ -156,7 +156,7 @@ fn certificate_is_always_verified() {
 #[case(None, None, Err("socks5://localhost:1080 is a proxy on a loopback address"))]
 #[case(None, Some("http://proxy:3128"), Ok(Some("http://proxy:3128")))]
 #[case(Some(REACHABLE), None, Ok(None))]
-#[case(None, Some("proxy"), Err("the proxy is \"proxy\""))]
+#[case(None, Some("proxy"), Err("--proxy-url is \"proxy\""))]
 fn loopback_proxy_of_the_kubeconfig_is_refused(
     #[case] server: Option<&str>,
     #[case] proxy: Option<&str>,

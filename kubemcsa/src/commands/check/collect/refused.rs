@@ -1,4 +1,4 @@
-//! Deployments whose pods are refused: the only trace of pods that were never created.
+//! Deployments whose pods are refused. Their conditions are the only trace of pods that were never created.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;

@@ -25,9 +25,9 @@ pub(crate) struct Advice {
 /// Why the source denies a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denial {
-    /// No link gets tokens in this namespace.
+    /// No link can request tokens of service accounts in this namespace.
     Namespace,
-    /// No link gets tokens with this lifetime.
+    /// No link can request tokens with this lifetime.
     Lifetime,
     /// This link is not allowed to import this service account.
     NotAllowed,
@@ -178,7 +178,7 @@ mod tests {
     #[case::too_long_by_the_message(
         "x",
         3600,
-        "denied request: a link gets tokens of 24 hours (86400 seconds) at most",
+        "denied request: a link can request tokens for 24 hours (86400 seconds) at most",
         REDUCE
     )]
     #[case::namespace_and_lifetime("kube-public", 86_401, "no", EDIT)]

@@ -44,7 +44,7 @@ struct Group {
     source: String,
     reason: String,
     affects_source: bool,
-    /// Namespace and name of the failing service account, or of the import itself; empty if all of the source fail.
+    /// Namespace and name of the failing service account, or of the import itself. Empty if the whole source fails.
     object: (String, String),
 }
 
@@ -100,7 +100,7 @@ fn is_served(facts: &Facts, import: &ServiceAccountImport) -> bool {
         .is_none_or(|served| namespace == SYSTEM_NAMESPACE || served.contains(&namespace))
 }
 
-/// The fix is one command for all namespaces: with one for each, the last would undo the others.
+/// The fix is one command for all namespaces, because each `install --namespaces` replaces the previous list.
 fn not_served(facts: &Facts, commands: &FixCommands) -> Option<Finding> {
     let served = facts.importer.namespaces.as_ref()?;
     let missing = facts.other_imports().filter(|import| !is_served(facts, import));

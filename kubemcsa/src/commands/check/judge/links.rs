@@ -102,7 +102,7 @@ fn judge_secret(
         |reason: &str, message: String, fix| Finding::problem(subject(import), reason, message, fix);
     let bootstrap = || commands.bootstrap_as_in_context(source, Some(link), &[]);
     match link.link() {
-        None if facts.has_link_secrets => {
+        None if facts.are_link_secrets_readable => {
             let secret = import.secret_name();
             let message =
                 format!("Secret {SYSTEM_NAMESPACE}/{secret} of the link to {source} does not exist");
@@ -152,7 +152,7 @@ fn judge_result(
     (reason == "ClockSkewed").then(|| Finding::warning(subject(import), reason, message, fix))
 }
 
-/// Whether a check would report the same failure, if it still existed.
+/// Whether a connectivity check would report this failure if it persisted.
 pub(crate) fn is_about_connectivity(reason: &str) -> bool {
     matches!(
         reason,
@@ -294,7 +294,7 @@ mod tests {
         let links = || Some(vec![link("c2", checked("True", "Answered"), None)]);
         let listed = Facts { check_request: sent(), links: links(), ..facts() };
         assert_eq!(judge(&listed, &commands())[0].reason, "ClusterNotLinked");
-        let not_listed = Facts { has_link_secrets: false, ..listed };
+        let not_listed = Facts { are_link_secrets_readable: false, ..listed };
         assert_eq!(judge(&not_listed, &commands()), [], "it may exist");
     }
 

@@ -1,4 +1,4 @@
-//! Flags of commands that bootstrap a link again: what it may import, and what can't be printed.
+//! Flags of commands that bootstrap a link again, and a hint about flags that can't be printed.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::link::grants::Grant;
 /// Longer lists are not printed.
 const MAX_GRANTS: usize = 3;
 
-/// For people to replace.
+/// For the user to replace.
 const PLACEHOLDER: &str = "NAMESPACE[/NAME]";
 
 /// The values of `--allow` for a source that might not know the target yet: what its imports reference, because

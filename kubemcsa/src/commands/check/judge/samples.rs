@@ -24,7 +24,7 @@ pub(crate) fn facts() -> Facts {
         now: at(NOW),
         has_crd: true,
         importer: Importer { has_leader: true, is_readable: true, ..Default::default() },
-        has_link_secrets: true,
+        are_link_secrets_readable: true,
         imports: Some(Imports::new()),
         ..Default::default()
     }

@@ -37,7 +37,7 @@ pub(crate) fn is_unobserved(import: &ServiceAccountImport, now: Timestamp) -> bo
     !is_current && last_change(import).is_none_or(|time| now.duration_since(time) > GRACE_PERIOD)
 }
 
-/// The last write that did not only change the status.
+/// When the import was last written, apart from its status.
 fn last_change(import: &ServiceAccountImport) -> Option<Timestamp> {
     let writes =
         import.managed_fields().iter().filter(|entry| entry.subresource.as_deref() != Some("status"));

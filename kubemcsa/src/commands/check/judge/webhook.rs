@@ -20,7 +20,7 @@ use crate::commands::check::fix::FixCommands;
 /// A certificate is replaced after two thirds of its lifetime, usually long before this.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// A short-lived certificate expires soon in the last sixth of its lifetime.
+/// A short-lived certificate counts as expiring soon in the last sixth of its lifetime.
 const LAST_PART: i32 = 6;
 
 pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
@@ -36,7 +36,7 @@ pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     not_running.into_iter().chain(not_trusted).chain(expires_soon).collect()
 }
 
-/// A problem only if somebody uses the webhook: controllers can use imports without it.
+/// A problem only if pods use the webhook: controllers can use imports without it.
 fn not_installed(facts: &Facts, commands: &FixCommands) -> Finding {
     let is_enabled = facts.namespaces.iter().flatten().any(|(_, is_enabled)| *is_enabled);
     let is_needed = is_enabled || facts.pods.as_ref().is_some_and(|pods| !pods.is_empty());
@@ -45,7 +45,7 @@ fn not_installed(facts: &Facts, commands: &FixCommands) -> Finding {
     Finding { severity: if is_needed { Severity::Problem } else { Severity::Warning }, ..finding }
 }
 
-/// A webhook that is called by a URL may run outside of the cluster.
+/// No finding if the API server calls the webhook by a URL: it may run outside of the cluster.
 fn not_running(webhook: &Webhook, entries: &[Entry], commands: &FixCommands) -> Option<Finding> {
     let deployment = match &webhook.deployment {
         _ if !webhook.is_readable || entries.iter().all(|entry| entry.url.is_some()) => return None,
