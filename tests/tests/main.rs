@@ -1,4 +1,4 @@
-//! End-to-end tests on real API servers and real nodes.
+//! End-to-end tests on real API servers. `node/main.rs` has those on real nodes.
 //!
 //! They are one binary, because they mostly wait for Kubernetes and so can run in parallel, and because most of them
 //! share two clusters.
@@ -26,7 +26,6 @@ mod life;
 mod link;
 mod links;
 mod monitoring;
-mod node;
 mod pods;
 mod process;
 mod proxy;
