@@ -188,7 +188,7 @@ impl Process {
     }
 
     fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        // While the lock is held, nobody waits for the child, so its ID can't be reused.
+        // The lock keeps other threads from reaping the child, so its process ID can't be reused.
         let mut child = lock(&self.child);
         if let Some(status) = child.try_wait()? {
             bail!(

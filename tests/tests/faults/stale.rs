@@ -31,7 +31,7 @@ async fn is_expired(client: &Client, version: &str) -> anyhow::Result<bool> {
     Ok(matches!(first, Some(WatchEvent::Error(status)) if status.code == 410))
 }
 
-/// How often a client that is no component of the cluster listed a resource in all namespaces.
+/// Counts list requests for a resource in all namespaces, except those of Kubernetes' components and kubectl.
 fn lists(target: &Cluster, resource: &str) -> anyhow::Result<usize> {
     let events = target.audit_events()?.into_iter().filter(|event| {
         let object = event.object_ref.as_ref();

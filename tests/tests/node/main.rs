@@ -13,3 +13,21 @@ mod pods;
 mod power;
 mod refresh;
 mod restarts;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::PostParams;
+use mcsa_tests::Installation;
+use serde_json::Value;
+
+/// Creates a pod with a name in the target.
+async fn create_pod(
+    installed: &Installation,
+    namespace: &str,
+    name: &str,
+    mut pod: Value,
+) -> kube::Result<Pod> {
+    pod["metadata"]["name"] = name.into();
+    let pod = serde_json::from_value(pod).map_err(kube::Error::SerdeError)?;
+    Api::namespaced(installed.node.client(), namespace).create(&PostParams::default(), &pod).await
+}

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{IMPORT_NAME, KUBECONFIG_ENV, MOUNT_ROOT, SYSTEM_NAMESPACE};
 use mcsa_tests::{
@@ -11,6 +11,8 @@ use mcsa_tests::{
     wait_for_default_service_account,
 };
 use serde_json::{Value, json};
+
+use super::create_pod;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_use_imports() -> anyhow::Result<()> {
@@ -187,11 +189,8 @@ async fn create_from(
     args: &[&str],
 ) -> kube::Result<Pod> {
     let mut pod = restricted_pod(image, annotations, args);
-    pod["metadata"]["name"] = name.into();
     pod["spec"]["restartPolicy"] = "Never".into();
-    let pods = Api::<Pod>::namespaced(installed.node.client(), namespace);
-    let pod = serde_json::from_value(pod).map_err(kube::Error::SerdeError)?;
-    pods.create(&PostParams::default(), &pod).await
+    create_pod(installed, namespace, name, pod).await
 }
 
 /// Waits until a pod has succeeded, and returns its log.

@@ -3,13 +3,15 @@
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
 use mcsa_tests::{
     Installation, Node, READY_TIMEOUT, TOOLS_IMAGE, eventually, eventually_within, restricted_pod,
     wait_for_default_service_account,
 };
 use serde_json::{Value, json};
+
+use super::create_pod;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_recover_from_a_power_loss() -> anyhow::Result<()> {
@@ -79,10 +81,8 @@ async fn create(
     name: &str,
     annotations: Value,
 ) -> kube::Result<Pod> {
-    let mut pod = restricted_pod(TOOLS_IMAGE, annotations, &["sleep", "infinity"]);
-    pod["metadata"]["name"] = name.into();
-    let pod = serde_json::from_value(pod).map_err(kube::Error::SerdeError)?;
-    Api::namespaced(installed.node.client(), namespace).create(&PostParams::default(), &pod).await
+    let pod = restricted_pod(TOOLS_IMAGE, annotations, &["sleep", "infinity"]);
+    create_pod(installed, namespace, name, pod).await
 }
 
 /// How often each lister was restarted.

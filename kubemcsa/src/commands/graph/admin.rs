@@ -154,7 +154,7 @@ impl Permissions<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules::tests::rule;
+    use super::super::rules::tests::{rule, scope};
     use super::*;
     use rstest::rstest;
 
@@ -227,10 +227,6 @@ mod tests {
     #[case::persistent_volumes_alone(&[(ALL, "create persistentvolumes")], &[])]
     fn ways_to_cluster_admin_are_found(#[case] grants: &[(&str, &str)], #[case] expected: &[&str]) {
         let rules: Vec<_> = grants.iter().map(|(scope, text)| (*scope, rule(text))).collect();
-        let scope = |name: &str| match name {
-            "" => Scope::Cluster,
-            name => Scope::Namespace(name.into()),
-        };
         let grants: Vec<_> = rules.iter().map(|(name, rule)| (scope(name), rule)).collect();
         assert_eq!(reasons(&grants), expected);
     }

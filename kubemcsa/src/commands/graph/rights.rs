@@ -80,7 +80,7 @@ fn resources(rule: &PolicyRule) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules::tests::rule;
+    use super::super::rules::tests::{rule, scope};
     use super::*;
     use rstest::rstest;
 
@@ -97,10 +97,6 @@ mod tests {
     #[case(&[("", "use,get a.b")], &["cluster-wide: get, use a.b"])]
     fn rules_are_described_by_scope_and_verbs(#[case] grants: &[(&str, &str)], #[case] expected: &[&str]) {
         let rules: Vec<_> = grants.iter().map(|(scope, text)| (*scope, rule(text))).collect();
-        let scope = |name: &str| match name {
-            "" => Scope::Cluster,
-            name => Scope::Namespace(name.into()),
-        };
         let grants: Vec<_> = rules.iter().map(|(name, rule)| (scope(name), rule)).collect();
         assert_eq!(sentences(&grants), expected);
     }

@@ -112,6 +112,14 @@ pub(super) mod tests {
         }
     }
 
+    /// Parses the scope of a rule: a namespace, or empty for the whole cluster.
+    pub(in super::super) fn scope(namespace: &str) -> Scope {
+        match namespace {
+            "" => Scope::Cluster,
+            namespace => Scope::Namespace(namespace.into()),
+        }
+    }
+
     #[rstest]
     #[case("get pods", "get", "", "pods", true)]
     #[case("get pods", "list", "", "pods", false)]
