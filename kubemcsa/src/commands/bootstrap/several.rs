@@ -28,11 +28,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let Some(side) =
         plans.iter().find_map(|(_, plan)| plan.as_ref().ok().map(|(plan, _)| plan.target().clone()))
     else {
-        let failed = plans.into_iter().map(|(context, plan)| {
-            plan.as_ref().err().into_iter().for_each(|error| report_failure(&context, error));
-            (context, plan.map(drop))
-        });
-        return summary(verb, failed.collect());
+        for (context, plan) in &plans {
+            if let Err(error) = plan {
+                report_failure(context, error);
+            }
+        }
+        return summary(verb, plans.into_iter().map(|(context, plan)| (context, plan.map(drop))).collect());
     };
     let target = connect::reach(&side).await?;
     if args.dry_run {
