@@ -1,0 +1,50 @@
+//! Reads the Secret of an import.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, Config, ResourceExt};
+use tokio::time::timeout;
+
+use crate::config::read_secret;
+use crate::contract;
+use crate::error::ConfigError;
+use crate::live::Origin;
+
+/// The deadline for reading a Secret.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A config, and the UID of its cluster.
+pub(super) type ReadResult = Result<(Config, Option<String>), ConfigError>;
+
+/// Reads a Secret. A panic is an error, so that the read is retried.
+pub(super) async fn read(client: Client, namespace: &str, name: &str) -> ReadResult {
+    let failed = |problem| ConfigError::Secret { namespace: namespace.into(), name: name.into(), problem };
+    let get = async {
+        let secret = Api::<Secret>::namespaced(client, namespace).get(name).await?;
+        Ok((read_secret(&secret)?, cluster_uid(&secret).map(str::to_owned)))
+    };
+    match timeout(READ_DEADLINE, AssertUnwindSafe(get).catch_unwind()).await {
+        Ok(Ok(result)) => result.map_err(failed),
+        Ok(Err(_)) => Err(failed("reading it panicked".into())),
+        Err(elapsed) => Err(failed(elapsed.into())),
+    }
+}
+
+/// The origin of a member's config. It refuses the config of another cluster.
+pub(super) fn origin(client: &Client, namespace: &str, name: &str, uid: Option<String>) -> Origin {
+    let read = move |secret: &Secret| match cluster_uid(secret) == uid.as_deref() {
+        true => Ok(read_secret(secret)?),
+        // A member is one cluster. The watch replaces this member.
+        false => Err("it is for another cluster now".into()),
+    };
+    Origin::secret(client, namespace, name, Arc::new(read))
+}
+
+/// The UID of the source, which the importer verified.
+fn cluster_uid(secret: &Secret) -> Option<&str> {
+    secret.annotations().get(contract::CLUSTER_UID).map(String::as_str)
+}

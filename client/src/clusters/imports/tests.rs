@@ -1,0 +1,173 @@
+//! The feed of imports against a fake API server.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{Request, Response};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Client;
+use kube::client::Body;
+use kube::runtime::watcher::Event;
+use rstest::rstest;
+
+use super::feed::Feed;
+use super::*;
+use crate::clusters::set::Tasks;
+use crate::contract;
+use crate::{ServiceAccountImport, ServiceAccountImportSpec};
+
+struct Scene {
+    feed: Feed,
+    set: Set,
+    _tasks: Arc<Tasks>,
+    /// Whether requests for Secrets panic.
+    panics: Arc<AtomicBool>,
+}
+
+/// A feed of all imports, named by their clusters. Each Secret has a config.
+fn scene() -> Scene {
+    let panics = Arc::<AtomicBool>::default();
+    let panicking = panics.clone();
+    let server = tower::service_fn(move |_: Request<Body>| {
+        let panics = panicking.load(Ordering::SeqCst);
+        async move {
+            assert!(!panics, "a bug");
+            // Nothing listens on this port.
+            let values = [("server", "https://127.0.0.1:1"), ("token", "t0ken")];
+            let data = values.map(|(key, value)| (key.to_owned(), ByteString(value.into())));
+            let secret = Secret { data: Some(data.into()), ..Default::default() };
+            Ok::<_, Infallible>(Response::new(Body::from(serde_json::to_vec(&secret).unwrap())))
+        }
+    });
+    let imports = Imports::in_all_namespaces(&Client::new(server, "default"))
+        .named(|import| import.spec.cluster_name.clone());
+    let (set, tasks) = Set::new();
+    Scene { feed: Feed::new(imports, set.clone()), set, _tasks: tasks, panics }
+}
+
+impl Scene {
+    async fn list(&mut self, imports: &[&ServiceAccountImport]) {
+        self.feed.handle(Event::Init);
+        for &import in imports {
+            self.feed.handle(Event::InitApply(import.clone()));
+        }
+        self.feed.handle(Event::InitDone);
+        self.finish_reads().await;
+    }
+
+    async fn handle(&mut self, event: Event<ServiceAccountImport>) {
+        self.feed.handle(event);
+        self.finish_reads().await;
+    }
+
+    async fn finish_reads(&mut self) {
+        while self.feed.finish_read().await.is_some() {}
+    }
+
+    /// The names of the members, each with the Secret that its config comes from.
+    fn members(&self) -> Vec<String> {
+        let members = self.set.members.borrow();
+        let line = |member: &crate::clusters::Member| {
+            let shown = format!("{:?}", member.access());
+            let secret = shown.split("Secret ").nth(1).and_then(|rest| rest.split('"').next());
+            format!("{} from {}", member.name(), secret.unwrap())
+        };
+        members.values().map(line).collect()
+    }
+}
+
+fn import(namespace: &str, name: &str, cluster: &str, created: i64) -> ServiceAccountImport {
+    let spec = ServiceAccountImportSpec { cluster_name: cluster.into(), ..Default::default() };
+    let mut import = ServiceAccountImport::new(name, spec);
+    import.metadata.namespace = Some(namespace.into());
+    import.metadata.creation_timestamp = Some(Time(jiff::Timestamp::from_second(created).unwrap()));
+    import
+}
+
+fn link(cluster: &str) -> ServiceAccountImport {
+    let mut link = import(contract::SYSTEM_NAMESPACE, cluster, cluster, 1);
+    link.metadata.labels = Some([(contract::LINK_LABEL.to_owned(), "true".to_owned())].into());
+    link
+}
+
+#[tokio::test]
+async fn links_never_become_members() {
+    let mut scene = scene();
+    scene.list(&[&link("c2"), &import("team", "lister", "c2", 2)]).await;
+    assert_eq!(scene.members(), ["c2 from team/lister-token"]);
+    scene.handle(Event::Apply(link("c3"))).await;
+    assert_eq!(scene.members(), ["c2 from team/lister-token"]);
+}
+
+#[tokio::test]
+async fn import_that_becomes_a_link_leaves() {
+    let mut scene = scene();
+    scene.list(&[&import(contract::SYSTEM_NAMESPACE, "c2", "c2", 1)]).await;
+    assert_eq!(scene.members(), ["c2 from multicluster-service-account/c2-token"]);
+    scene.handle(Event::Apply(link("c2"))).await;
+    assert!(scene.members().is_empty());
+}
+
+#[tokio::test]
+async fn read_that_panics_is_retried() {
+    let mut scene = scene();
+    scene.panics.store(true, Ordering::SeqCst);
+    scene.list(&[&import("team", "lister", "c2", 1)]).await;
+    assert!(scene.members().is_empty() && scene.feed.is_synced());
+    scene.panics.store(false, Ordering::SeqCst);
+    scene.feed.retry_failed();
+    scene.finish_reads().await;
+    assert_eq!(scene.members(), ["c2 from team/lister-token"]);
+}
+
+#[rstest]
+#[case::oldest_first(true)]
+#[case::oldest_last(false)]
+#[tokio::test]
+async fn oldest_import_has_the_name_and_the_next_one_joins_when_it_leaves(#[case] is_oldest_first: bool) {
+    let mut scene = scene();
+    let (old, new) = (import("z", "old", "c2", 1), import("a", "new", "c2", 2));
+    scene.list(&if is_oldest_first { [&old, &new] } else { [&new, &old] }).await;
+    assert_eq!(scene.members(), ["c2 from z/old-token"]);
+    scene.feed.retry_failed();
+    scene.finish_reads().await;
+    assert_eq!(scene.members(), ["c2 from z/old-token"]);
+    scene.handle(Event::Delete(old.clone())).await;
+    assert_eq!(scene.members(), ["c2 from a/new-token"]);
+    // Not possible in a cluster, but the choice must not depend on the order of events.
+    scene.handle(Event::Apply(old)).await;
+    assert_eq!(scene.members(), ["c2 from z/old-token"]);
+}
+
+#[tokio::test]
+async fn import_without_a_credential_keeps_its_name() {
+    let mut scene = scene();
+    scene.panics.store(true, Ordering::SeqCst);
+    let old = import("z", "old", "c2", 1);
+    scene.list(&[&old]).await;
+    scene.panics.store(false, Ordering::SeqCst);
+    scene.feed.handle(Event::Apply(import("a", "new", "c2", 2)));
+    scene.finish_reads().await;
+    assert_eq!(scene.members(), ["c2 from z/old-token"]);
+}
+
+#[tokio::test]
+async fn renamed_import_joins_under_its_new_name() {
+    let mut scene = scene();
+    let (first, second) = (import("team", "lister", "c2", 1), import("team", "other", "c2", 2));
+    scene.list(&[&first, &second]).await;
+    scene.handle(Event::Apply(import("team", "lister", "c3", 1))).await;
+    assert_eq!(scene.members(), ["c2 from team/other-token", "c3 from team/lister-token"]);
+}
+
+#[tokio::test]
+async fn recreated_import_is_the_youngest_of_its_name() {
+    let mut scene = scene();
+    let (first, second) = (import("team", "lister", "c2", 1), import("team", "other", "c2", 2));
+    scene.list(&[&first, &second]).await;
+    scene.list(&[&import("team", "lister", "c2", 3), &second]).await;
+    assert_eq!(scene.members(), ["c2 from team/other-token"]);
+}
