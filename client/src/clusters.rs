@@ -26,6 +26,7 @@ mod imports;
 mod member;
 mod polled;
 mod set;
+pub(crate) mod watch_backoff;
 
 use std::sync::Arc;
 

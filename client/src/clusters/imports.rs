@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, ResourceExt};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use self::feed::Feed;
 use super::set::Set;
+use super::watch_backoff::WatchBackoff;
 use crate::ServiceAccountImport;
 
 /// The timeout of a watch, in seconds. It limits how long a dead connection goes unnoticed.
@@ -87,18 +87,25 @@ impl Imports {
         };
         let config = watcher::Config { label_selector: self.labels.clone(), ..Default::default() }
             .timeout(WATCH_TIMEOUT);
-        let mut events = pin!(watcher(api, config).default_backoff());
+        let mut events = pin!(watcher(api, config));
+        let (mut backoff, mut next_poll) = (WatchBackoff::default(), Instant::now());
         let mut feed = Feed::new(self, set);
         let mut retry = tokio::time::interval(RETRY_INTERVAL);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut on_synced = Some(on_synced);
         loop {
             tokio::select! {
-                event = events.next() => match event {
-                    Some(Ok(event)) => feed.handle(event),
-                    Some(Err(error)) => feed.log_watch_error(&error),
-                    None => return,
-                },
+                event = async {
+                    sleep_until(next_poll).await;
+                    events.next().await
+                } => {
+                    let Some(event) = event else { return };
+                    next_poll = Instant::now() + backoff.pause_after(&event);
+                    match event {
+                        Ok(event) => feed.handle(event),
+                        Err(error) => feed.log_watch_error(&error),
+                    }
+                }
                 Some(()) = feed.finish_read() => {}
                 _ = retry.tick() => feed.retry_failed(),
             }

@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -170,4 +170,21 @@ async fn recreated_import_is_the_youngest_of_its_name() {
     scene.list(&[&first, &second]).await;
     scene.list(&[&import("team", "lister", "c2", 3), &second]).await;
     assert_eq!(scene.members(), ["c2 from team/other-token"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn forbidden_list_is_retried_with_back_off() {
+    let lists = Arc::<AtomicUsize>::default();
+    let counter = lists.clone();
+    let server = tower::service_fn(move |_: Request<Body>| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let (set, _tasks) = Set::new();
+    let watch = Imports::in_all_namespaces(&Client::new(server, "default")).watch(set, || {});
+    assert!(tokio::time::timeout(Duration::from_secs(600), watch).await.is_err());
+    let lists = lists.load(Ordering::SeqCst);
+    assert!((10..40).contains(&lists), "{lists} lists in 10 minutes");
 }
