@@ -24,6 +24,7 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs until the member leaves. Calls `revise` when its address, certificate authority or default namespace changes.
 pub(super) async fn run(member: Member, revise: impl Fn()) {
+    let _reset = ResetHealth(member.clone());
     let client = Transport::for_health_checks(member.access().clone()).into_client();
     let mut endpoint = member.access().watch_endpoint();
     let mut backoff = Duration::ZERO;
@@ -45,6 +46,16 @@ pub(super) async fn run(member: Member, revise: impl Fn()) {
             () = next_check(&member, start, backoff) => {}
             () = endpoint_changed(&mut endpoint) => revise(),
         }
+    }
+}
+
+/// Resets the health when the task ends. Nothing checks the health any more, so clients that are still in use must not
+/// fail because of it.
+struct ResetHealth(Member);
+
+impl Drop for ResetHealth {
+    fn drop(&mut self) {
+        self.0.health_state().set(Health::Unknown);
     }
 }
 

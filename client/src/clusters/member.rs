@@ -13,8 +13,8 @@ use crate::live::{ClusterAccess, HealthState, Transport};
 
 /// One cluster of a [`Clusters`](super::Clusters). Clones are cheap.
 ///
-/// Members are compared by identity: clones are equal, also after the address changed. A cluster that left and joined
-/// again is another member.
+/// Members are compared by identity, so a member can be the key of a map: clones are equal, also after the address
+/// changed. A cluster that left and joined again is another member.
 #[derive(Clone)]
 pub struct Member {
     inner: Arc<Inner>,
@@ -32,6 +32,7 @@ struct Inner {
     /// The cluster's UID, if the importer verified it.
     verified_uid: Option<String>,
     health: HealthState,
+    has_left: watch::Sender<bool>,
 }
 
 /// A cluster to add to the set.
@@ -47,7 +48,8 @@ impl Member {
         let NewMember { name, access, is_local, verified_uid } = new;
         let health = HealthState::default();
         let client = Transport::for_member(access.clone(), health.clone()).into_client();
-        let inner = Arc::new(Inner { name, access, is_local, verified_uid, health });
+        let has_left = watch::Sender::new(false);
+        let inner = Arc::new(Inner { name, access, is_local, verified_uid, health, has_left });
         Self { inner, client, revision: 0, requested_uid: Arc::default() }
     }
 
@@ -56,11 +58,15 @@ impl Member {
         &self.inner.name
     }
 
-    /// A client that works for as long as the member is in the set, even if its address, certificate authority or token
-    /// changes. All clients of a member share their connections.
+    /// A client that keeps working when the address, certificate authority or token changes. All clients of a member
+    /// share their connections.
     ///
-    /// While the cluster is considered unresponsive, requests fail at once. 429, 503 and 504 are returned, not retried,
-    /// unless the member was built from a [`Client`] with a retry policy of its own.
+    /// While the cluster is considered unresponsive, requests fail at once, and response bodies that are being read
+    /// (the stream of a log or a watch) end with an error. 429, 503 and 504 are returned, not retried, unless the
+    /// member was built from a [`Client`] with a retry policy of its own.
+    ///
+    /// When the member has left, the client still works, but nothing checks the cluster's health any more: requests to
+    /// a cluster that does not respond wait.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
@@ -90,6 +96,13 @@ impl Member {
         let mut health = self.watch_health();
         // The sender lives as long as this member.
         let _ = health.wait_for(|health| !health.is_unavailable()).await;
+    }
+
+    /// Waits until the member has left the set, or the set has ended.
+    pub async fn left(&self) {
+        let mut has_left = self.inner.has_left.subscribe();
+        // The sender lives as long as this member.
+        let _ = has_left.wait_for(|has_left| *has_left).await;
     }
 
     /// The UID of the namespace `kube-system`, which identifies the cluster. For a watched import, it is the UID that
@@ -128,6 +141,10 @@ impl Member {
         let inner = self.inner.clone();
         let client = Transport::for_member(inner.access.clone(), inner.health.clone()).into_client();
         Self { inner, client, revision: self.revision + 1, requested_uid: Arc::default() }
+    }
+
+    pub(super) fn set_left(&self) {
+        self.inner.has_left.send_replace(true);
     }
 
     pub(super) fn access(&self) -> &ClusterAccess {

@@ -25,8 +25,22 @@ pub(super) struct Set {
 /// The tasks of a set. They end when this is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
-    health_checks: Mutex<HashMap<Arc<str>, AbortHandle>>,
+    health_checks: Mutex<HashMap<Arc<str>, HealthCheck>>,
     feeds: Mutex<Vec<AbortHandle>>,
+}
+
+/// The task of a member. When this is dropped, the member has left.
+#[derive(Debug)]
+struct HealthCheck {
+    member: Member,
+    task: AbortHandle,
+}
+
+impl Drop for HealthCheck {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.member.set_left();
+    }
 }
 
 impl Set {
@@ -52,7 +66,7 @@ impl Set {
         let (members, checked) = (self.members.clone(), member.clone());
         let health_check = health_check::run(member.clone(), move || revise(&checked, &members));
         let task = tokio::spawn(log_panic(health_check, "a health check")).abort_handle();
-        health_checks.insert(name.clone(), task);
+        health_checks.insert(name.clone(), HealthCheck { member: member.clone(), task });
         self.members.send_modify(|members| drop(Arc::make_mut(members).insert(name, member.clone())));
         Some(member)
     }
@@ -64,10 +78,9 @@ impl Set {
         if !self.get(member.name()).is_some_and(|known| known == *member) {
             return;
         }
-        if let Some(task) = health_checks.remove(member.name()) {
-            task.abort();
-        }
         self.members.send_modify(|members| drop(Arc::make_mut(members).remove(member.name())));
+        // Last: who waits until the member has left must not get it from the set.
+        health_checks.remove(member.name());
     }
 
     /// Runs a task until the set is dropped.
@@ -100,39 +113,46 @@ async fn log_panic(task: impl Future<Output = ()>, what: &str) {
 }
 
 impl Tasks {
-    fn health_checks(&self) -> MutexGuard<'_, HashMap<Arc<str>, AbortHandle>> {
+    fn health_checks(&self) -> MutexGuard<'_, HashMap<Arc<str>, HealthCheck>> {
         self.health_checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        let health_checks = self.health_checks.get_mut().unwrap_or_else(PoisonError::into_inner);
         let feeds = self.feeds.get_mut().unwrap_or_else(PoisonError::into_inner);
-        health_checks.values().chain(feeds.iter()).for_each(AbortHandle::abort);
+        feeds.iter().for_each(AbortHandle::abort);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::{Request, Response};
     use kube::Client;
     use kube::client::Body;
+    use rstest::rstest;
+    use tokio::time::timeout;
 
     use super::*;
+    use crate::clusters::Health;
+
+    /// A cluster that responds to everything but health checks.
+    fn new() -> NewMember {
+        let respond = |request: Request<Body>| async move {
+            if request.uri().path() == "/readyz" {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, std::convert::Infallible>(Response::new(Body::empty()))
+        };
+        let client = Client::new(tower::service_fn(respond), "default");
+        NewMember { name: "c2".into(), access: client.into(), is_local: false, verified_uid: None }
+    }
 
     #[tokio::test]
     async fn leaving_does_not_remove_a_later_member_of_the_same_name() {
         let (set, _tasks) = Set::new();
-        let response =
-            |_: Request<Body>| async { Ok::<_, std::convert::Infallible>(Response::new(Body::empty())) };
-        let client = Client::new(tower::service_fn(response), "default");
-        let new = || NewMember {
-            name: "c2".into(),
-            access: client.clone().into(),
-            is_local: false,
-            verified_uid: None,
-        };
         let first = set.join(new()).unwrap();
         assert!(set.join(new()).is_none());
         set.leave(&first);
@@ -141,5 +161,28 @@ mod tests {
         assert_eq!(set.get("c2"), Some(second.clone()));
         set.leave(&second);
         assert!(set.get("c2").is_none());
+    }
+
+    #[rstest]
+    #[case::member_leaves(true)]
+    #[case::set_is_dropped(false)]
+    #[tokio::test(start_paused = true)]
+    async fn client_of_an_unresponsive_member_works_again_when_it_has_left(#[case] leaves: bool) {
+        let (set, tasks) = Set::new();
+        let member = set.join(new()).unwrap();
+        let mut health = member.watch_health();
+        health.wait_for(Health::is_unresponsive).await.unwrap();
+        let client = member.client();
+        let send = || client.send(Request::new(Body::empty()));
+        assert!(send().await.unwrap_err().to_string().contains("unresponsive"));
+        assert!(timeout(Duration::from_secs(60), member.left()).await.is_err());
+
+        match leaves {
+            true => set.leave(&member),
+            false => drop(tasks),
+        }
+        member.left().await;
+        timeout(Duration::from_secs(60), member.wait_until_available()).await.unwrap();
+        send().await.unwrap();
     }
 }
