@@ -75,9 +75,7 @@ impl Clusters {
     ///
     /// Call it within a tokio runtime.
     pub fn join(&self, name: impl Into<Arc<str>>, access: impl Into<ClusterAccess>) -> bool {
-        self.set
-            .join(NewMember { name: name.into(), access: access.into(), is_local: false, verified_uid: None })
-            .is_some()
+        self.set.join(NewMember::new(name, access)).is_some()
     }
 
     /// Removes a member. Use it only for members that [`Clusters::join`] or [`Clusters::fixed`] added.
@@ -95,6 +93,18 @@ impl Clusters {
     /// All members, by name.
     pub fn members(&self) -> Vec<Member> {
         self.set.members.borrow().values().cloned().collect()
+    }
+
+    /// The members whose [import](Member::import) is in this namespace and names this source (`spec.clusterName`), by
+    /// name. There are several if the namespace imports several service accounts of the source.
+    pub fn imported(&self, namespace: &str, cluster_name: &str) -> Vec<Member> {
+        let is_imported = |member: &&Member| {
+            member.import().is_some_and(|import| {
+                import.metadata.namespace.as_deref() == Some(namespace)
+                    && import.spec.cluster_name == cluster_name
+            })
+        };
+        self.set.members.borrow().values().filter(is_imported).cloned().collect()
     }
 
     /// The member that [`ClustersBuilder::local`] added, if there is one.

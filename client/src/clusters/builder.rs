@@ -80,7 +80,8 @@ impl ClustersBuilder {
     pub fn start(self) -> Result<Clusters, ConfigError> {
         let (set, tasks) = Set::new();
         for (name, access, is_local) in self.fixed {
-            if set.join(NewMember { name: name.clone(), access, is_local, verified_uid: None }).is_none() {
+            let new = NewMember { is_local, ..NewMember::new(name.clone(), access) };
+            if set.join(new).is_none() {
                 return Err(ConfigError::DuplicateName(name.to_string()));
             }
         }

@@ -68,7 +68,7 @@ impl Imports {
     }
 
     /// Changes how members are named, for example by `spec.clusterName` if each cluster has one import. An import that
-    /// gets another name leaves, and joins again under the new name.
+    /// gets another name, or names another service account, leaves and joins again as another member.
     ///
     /// If several imports get the same name, the oldest has it, even while it has no credential: a name never switches
     /// to another identity for a short time. The next one joins when the import is deleted. If they were created in

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::{OnceCell, watch};
 
+use crate::ServiceAccountImport;
 use crate::live::health::Health;
 use crate::live::{ClusterAccess, HealthState, Transport};
 
@@ -31,6 +32,7 @@ struct Inner {
     is_local: bool,
     /// The cluster's UID, if the importer verified it.
     verified_uid: Option<String>,
+    import: watch::Sender<Option<Arc<ServiceAccountImport>>>,
     health: HealthState,
     has_left: watch::Sender<bool>,
 }
@@ -41,15 +43,23 @@ pub(super) struct NewMember {
     pub(super) access: ClusterAccess,
     pub(super) is_local: bool,
     pub(super) verified_uid: Option<String>,
+    pub(super) import: Option<Arc<ServiceAccountImport>>,
+}
+
+impl NewMember {
+    pub(super) fn new(name: impl Into<Arc<str>>, access: impl Into<ClusterAccess>) -> Self {
+        let (name, access) = (name.into(), access.into());
+        Self { name, access, is_local: false, verified_uid: None, import: None }
+    }
 }
 
 impl Member {
     pub(super) fn new(new: NewMember) -> Self {
-        let NewMember { name, access, is_local, verified_uid } = new;
+        let NewMember { name, access, is_local, verified_uid, import } = new;
         let health = HealthState::default();
         let client = Transport::for_member(access.clone(), health.clone()).into_client();
-        let has_left = watch::Sender::new(false);
-        let inner = Arc::new(Inner { name, access, is_local, verified_uid, health, has_left });
+        let (import, has_left) = (watch::Sender::new(import), watch::Sender::new(false));
+        let inner = Arc::new(Inner { name, access, is_local, verified_uid, import, health, has_left });
         Self { inner, client, revision: 0, requested_uid: Arc::default() }
     }
 
@@ -79,6 +89,16 @@ impl Member {
     /// Whether the program runs in this cluster.
     pub fn is_local(&self) -> bool {
         self.inner.is_local
+    }
+
+    /// The import that the member comes from, if [`ClustersBuilder::imports`](super::ClustersBuilder::imports) watches
+    /// it: its namespace, name and labels, and in its spec the cluster and the service account. `None` for mounted
+    /// imports and other members.
+    ///
+    /// It is the latest version (without managed fields), also in older clones. A new version is no
+    /// [`Change`](super::Change).
+    pub fn import(&self) -> Option<Arc<ServiceAccountImport>> {
+        self.inner.import.borrow().clone()
     }
 
     /// The cluster's health.
@@ -141,6 +161,10 @@ impl Member {
         let inner = self.inner.clone();
         let client = Transport::for_member(inner.access.clone(), inner.health.clone()).into_client();
         Self { inner, client, revision: self.revision + 1, requested_uid: Arc::default() }
+    }
+
+    pub(super) fn set_import(&self, import: Arc<ServiceAccountImport>) {
+        self.inner.import.send_replace(Some(import));
     }
 
     pub(super) fn set_left(&self) {

@@ -104,18 +104,14 @@ impl State {
     fn join(&mut self, set: &Set, name: &str, opened: Result<LiveConfig, ConfigError>) {
         let problem = match opened {
             Err(error) => Some(error.to_string()),
-            Ok(live) => {
-                let new =
-                    NewMember { name: name.into(), access: live.into(), is_local: false, verified_uid: None };
-                match set.join(new) {
-                    Some(member) => {
-                        info!(cluster = name, "cluster joined");
-                        self.joined.insert(name.to_owned(), member);
-                        None
-                    }
-                    None => Some("another cluster has this name".into()),
+            Ok(live) => match set.join(NewMember::new(name, live)) {
+                Some(member) => {
+                    info!(cluster = name, "cluster joined");
+                    self.joined.insert(name.to_owned(), member);
+                    None
                 }
-            }
+                None => Some("another cluster has this name".into()),
+            },
         };
         self.set_problem(name, problem);
     }

@@ -147,7 +147,7 @@ mod tests {
             Ok::<_, std::convert::Infallible>(Response::new(Body::empty()))
         };
         let client = Client::new(tower::service_fn(respond), "default");
-        NewMember { name: "c2".into(), access: client.into(), is_local: false, verified_uid: None }
+        NewMember::new("c2", client)
     }
 
     #[tokio::test]

@@ -41,7 +41,7 @@ pub(super) struct Feed {
 
 /// What is known about an import.
 struct Known {
-    import: ServiceAccountImport,
+    import: Arc<ServiceAccountImport>,
     /// The name of its member.
     name: Arc<str>,
     /// The number of the latest read, while it runs. Results of earlier reads are ignored.
@@ -110,15 +110,24 @@ impl Feed {
     fn apply(&mut self, mut import: ServiceAccountImport) {
         // Managed fields are as large as all other fields together.
         import.metadata.managed_fields = None;
+        let import = Arc::new(import);
         let (key, candidate) = (key(&import), Candidate::of(&import));
         let name: Arc<str> = (self.imports.name)(&import).into();
-        let is_same = |known: &Known| known.name == name && Candidate::of(&known.import) == candidate;
+        let is_same = |known: &Known| {
+            known.name == name
+                && Candidate::of(&known.import) == candidate
+                && identity(&known.import) == identity(&import)
+        };
+        // Another identity is another member.
         if self.known.get(&key).is_some_and(|known| !is_same(known)) {
             self.remove(&key);
         }
         match self.known.get_mut(&key) {
             Some(known) => {
                 let is_changed = secret_version(&known.import) != secret_version(&import);
+                if let Some(joined) = &known.member {
+                    joined.member.set_import(import.clone());
+                }
                 known.import = import;
                 if is_changed && self.is_listed && self.names.winner(&name) == Some(&key) {
                     self.read(key);
@@ -159,10 +168,10 @@ impl Feed {
         let number = self.started_reads;
         known.reading = Some(number);
         let (name, client) = (known.import.secret_name(), self.imports.client.clone());
-        let permits = self.read_permits.clone();
+        let (cluster, permits) = (known.import.spec.cluster_name.clone(), self.read_permits.clone());
         self.reads.spawn(async move {
             let _permit = permits.acquire_owned().await;
-            let result = secret::read(client, &key.0, &name).await;
+            let result = secret::read(client, &key.0, &name, &cluster).await;
             (key, number, result)
         });
     }
@@ -245,6 +254,11 @@ impl Known {
     }
 }
 
+/// The service account that is imported.
+fn identity(import: &ServiceAccountImport) -> [&str; 3] {
+    [&import.spec.cluster_name, &import.spec.namespace, &import.spec.name]
+}
+
 /// Changes when the importer writes the Secret.
 fn secret_version(import: &ServiceAccountImport) -> impl PartialEq + use<> {
     let status = import.status.as_ref();
@@ -264,10 +278,9 @@ fn join(
     let origin = secret::origin(&imports.client, &namespace, &secret, uid.clone());
     let live = LiveConfig::new(origin, config)?;
     let new = NewMember {
-        name: name.clone(),
-        access: live.clone().into(),
-        is_local: false,
         verified_uid: uid.clone(),
+        import: Some(import.clone()),
+        ..NewMember::new(name.clone(), live.clone())
     };
     let Some(member) = set.join(new) else { return Err(ConfigError::DuplicateName(name.to_string())) };
     info!(cluster = &*name, import = format!("{namespace}/{}", import.name_any()), "cluster joined");

@@ -20,11 +20,17 @@ const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// A config, and the UID of its cluster.
 pub(super) type ReadResult = Result<(Config, Option<String>), ConfigError>;
 
-/// Reads a Secret. A panic is an error, so that the read is retried.
-pub(super) async fn read(client: Client, namespace: &str, name: &str) -> ReadResult {
+/// Reads a Secret for the source `cluster_name`. A panic is an error, so that the read is retried.
+pub(super) async fn read(client: Client, namespace: &str, name: &str, cluster_name: &str) -> ReadResult {
     let failed = |problem| ConfigError::Secret { namespace: namespace.into(), name: name.into(), problem };
     let get = async {
         let secret = Api::<Secret>::namespaced(client, namespace).get(name).await?;
+        // The importer may not have replaced it after a change of the import.
+        if let Some(other) = secret.annotations().get(contract::CLUSTER_NAME)
+            && other != cluster_name
+        {
+            return Err(format!("it is for the source {other}, and the import names {cluster_name}").into());
+        }
         Ok((read_secret(&secret)?, cluster_uid(&secret).map(str::to_owned)))
     };
     match timeout(READ_DEADLINE, AssertUnwindSafe(get).catch_unwind()).await {

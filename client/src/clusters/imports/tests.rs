@@ -1,8 +1,8 @@
 //! The feed of imports against a fake API server.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode};
 use k8s_openapi::ByteString;
@@ -15,6 +15,7 @@ use rstest::rstest;
 
 use super::feed::Feed;
 use super::*;
+use crate::clusters::Clusters;
 use crate::clusters::set::Tasks;
 use crate::contract;
 use crate::{ServiceAccountImport, ServiceAccountImportSpec};
@@ -22,30 +23,36 @@ use crate::{ServiceAccountImport, ServiceAccountImportSpec};
 struct Scene {
     feed: Feed,
     set: Set,
-    _tasks: Arc<Tasks>,
+    tasks: Arc<Tasks>,
     /// Whether requests for Secrets panic.
     panics: Arc<AtomicBool>,
+    /// The source that all Secrets are for, if they have this annotation.
+    source: Arc<Mutex<Option<String>>>,
 }
 
 /// A feed of all imports, named by their clusters. Each Secret has a config.
 fn scene() -> Scene {
     let panics = Arc::<AtomicBool>::default();
-    let panicking = panics.clone();
+    let source = Arc::<Mutex<Option<String>>>::default();
+    let (panicking, annotation) = (panics.clone(), source.clone());
     let server = tower::service_fn(move |_: Request<Body>| {
         let panics = panicking.load(Ordering::SeqCst);
+        let source = annotation.lock().unwrap().clone();
         async move {
             assert!(!panics, "a bug");
             // Nothing listens on this port.
             let values = [("server", "https://127.0.0.1:1"), ("token", "t0ken")];
             let data = values.map(|(key, value)| (key.to_owned(), ByteString(value.into())));
-            let secret = Secret { data: Some(data.into()), ..Default::default() };
+            let mut secret = Secret { data: Some(data.into()), ..Default::default() };
+            secret.metadata.annotations =
+                source.map(|source| [(contract::CLUSTER_NAME.to_owned(), source)].into());
             Ok::<_, Infallible>(Response::new(Body::from(serde_json::to_vec(&secret).unwrap())))
         }
     });
     let imports = Imports::in_all_namespaces(&Client::new(server, "default"))
         .named(|import| import.spec.cluster_name.clone());
     let (set, tasks) = Set::new();
-    Scene { feed: Feed::new(imports, set.clone()), set, _tasks: tasks, panics }
+    Scene { feed: Feed::new(imports, set.clone()), set, tasks, panics, source }
 }
 
 impl Scene {
@@ -164,12 +171,56 @@ async fn renamed_import_joins_under_its_new_name() {
 }
 
 #[tokio::test]
+async fn import_of_another_source_joins_when_its_secret_is_replaced() {
+    let mut scene = scene();
+    *scene.source.lock().unwrap() = Some("c2".into());
+    scene.list(&[&import("team", "lister", "c2", 1)]).await;
+    assert_eq!(scene.members(), ["c2 from team/lister-token"]);
+    scene.handle(Event::Apply(import("team", "lister", "c3", 1))).await;
+    assert!(scene.members().is_empty());
+    *scene.source.lock().unwrap() = Some("c3".into());
+    scene.feed.retry_failed();
+    scene.finish_reads().await;
+    assert_eq!(scene.members(), ["c3 from team/lister-token"]);
+}
+
+#[tokio::test]
+async fn another_service_account_is_another_member() {
+    let mut scene = scene();
+    let mut import = import("team", "lister", "c2", 1);
+    scene.list(&[&import]).await;
+    let member = scene.set.get("c2").unwrap();
+    import.spec.name = "other".into();
+    scene.handle(Event::Apply(import)).await;
+    assert!(scene.set.get("c2").is_some_and(|other| other != member));
+}
+
+#[tokio::test]
 async fn recreated_import_is_the_youngest_of_its_name() {
     let mut scene = scene();
     let (first, second) = (import("team", "lister", "c2", 1), import("team", "other", "c2", 2));
     scene.list(&[&first, &second]).await;
     scene.list(&[&import("team", "lister", "c2", 3), &second]).await;
     assert_eq!(scene.members(), ["c2 from team/other-token"]);
+}
+
+#[tokio::test]
+async fn member_has_the_latest_version_of_its_import() {
+    let mut scene = scene();
+    let mut import = import("team", "lister", "c2", 1);
+    scene.list(&[&import]).await;
+    let clusters = Clusters {
+        set: scene.set.clone(),
+        pending: tokio::sync::watch::Sender::new(0).subscribe(),
+        _tasks: scene.tasks.clone(),
+    };
+    let [member] = &clusters.imported("team", "c2")[..] else { panic!("{:?}", scene.members()) };
+    assert_eq!(*member.import().unwrap(), import);
+    assert!(clusters.imported("team", "c3").is_empty() && clusters.imported("other", "c2").is_empty());
+
+    import.metadata.labels = Some([("tier".to_owned(), "gold".to_owned())].into());
+    scene.handle(Event::Apply(import.clone())).await;
+    assert_eq!(*member.import().unwrap(), import);
 }
 
 #[tokio::test(start_paused = true)]
