@@ -24,6 +24,7 @@ mod changes;
 mod health_check;
 mod imports;
 mod member;
+mod member_tasks;
 mod polled;
 mod set;
 pub(crate) mod watch_backoff;
@@ -114,8 +115,43 @@ impl Clusters {
 
     /// The changes of the set. The stream begins with [`Change::Joined`] for each current member, and ends when the
     /// last clone of the set is dropped. A slow consumer observes the net change, not every step.
-    pub fn watch(&self) -> impl Stream<Item = Change> + Send + Unpin + 'static {
+    ///
+    /// The stream doesn't keep the set alive. A task that reads it should not own a clone of the set: it would keep the
+    /// set alive, and wait for an end that never comes.
+    pub fn watch(&self) -> impl Stream<Item = Change> + Send + Unpin + use<> {
         changes::changes(self.set.members.subscribe())
+    }
+
+    /// Runs a task for each member, for as long as it is a member: the task is dropped when the member leaves, when the
+    /// returned future is dropped, or when the last clone of the set is dropped. The returned future ends with the set.
+    ///
+    /// - A task that returns is done. It starts again only if the cluster leaves and joins again.
+    /// - A task that panics starts again, after a pause that grows up to a minute.
+    /// - A task goes on when the address of its member changes. The member's client uses the new one.
+    /// - As for [`Clusters::watch`], neither `task` nor its futures should own a clone of the set.
+    ///
+    /// ```no_run
+    /// # async fn example(clusters: mcsa_client::clusters::Clusters) {
+    /// use mcsa_client::clusters::Member;
+    ///
+    /// let tasks = clusters.for_each_member(|member: Member| async move {
+    ///     loop {
+    ///         member.wait_until_available().await;
+    ///         if let Ok(version) = member.client().apiserver_version().await {
+    ///             println!("{} runs {}", member.name(), version.git_version);
+    ///         }
+    ///         tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    ///     }
+    /// });
+    /// tasks.await;
+    /// # }
+    /// ```
+    pub fn for_each_member<F, Fut>(&self, task: F) -> impl Future<Output = ()> + Send + use<F, Fut>
+    where
+        F: Fn(Member) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        member_tasks::run(self.watch(), task)
     }
 
     /// Waits until every cluster known at start has joined or failed to. While imports can't be listed, it keeps
