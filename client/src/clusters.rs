@@ -27,6 +27,7 @@ mod member;
 mod member_tasks;
 mod polled;
 mod set;
+mod upgrade;
 pub(crate) mod watch_backoff;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use self::imports::Imports;
 pub use self::member::Member;
 use self::member::NewMember;
 use self::set::{Set, Tasks};
+pub use self::upgrade::UpgradedStream;
 use crate::live::ClusterAccess;
 pub use crate::live::health::Health;
 
