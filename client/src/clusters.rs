@@ -35,6 +35,7 @@ use std::sync::Arc;
 use futures::Stream;
 use kube::Client;
 use tokio::sync::watch;
+use tracing::warn;
 
 pub use self::builder::ClustersBuilder;
 pub use self::changes::Change;
@@ -62,30 +63,34 @@ impl Clusters {
         ClustersBuilder::default()
     }
 
-    /// A set of these clusters, by name. If two have the same name, the first wins.
+    /// A set of these clusters, by name. If two have the same name, the first wins, and the others are logged:
+    /// [`ClustersBuilder::member`] makes that an error.
     ///
     /// Call it within a tokio runtime.
     pub fn fixed<N: Into<Arc<str>>>(clients: impl IntoIterator<Item = (N, Client)>) -> Self {
         let (set, tasks) = Set::new();
         let clusters = Self { set, pending: watch::Sender::new(0).subscribe(), _tasks: tasks };
         for (name, client) in clients {
-            clusters.join(name, client);
+            let name = name.into();
+            if clusters.join(name.clone(), client).is_none() {
+                warn!(cluster = &*name, "two clusters have this name; the second is not a member");
+            }
         }
         clusters
     }
 
-    /// Adds a member. Returns false if the name is taken.
+    /// Adds a member. `None`: the name is taken.
     ///
     /// Call it within a tokio runtime.
-    pub fn join(&self, name: impl Into<Arc<str>>, access: impl Into<ClusterAccess>) -> bool {
-        self.set.join(NewMember::new(name, access)).is_some()
+    pub fn join(&self, name: impl Into<Arc<str>>, access: impl Into<ClusterAccess>) -> Option<Member> {
+        self.set.join(NewMember::new(name, access))
     }
 
-    /// Removes a member. Use it only for members that [`Clusters::join`] or [`Clusters::fixed`] added.
-    pub fn leave(&self, name: &str) {
-        if let Some(member) = self.get(name) {
-            self.set.leave(&member);
-        }
+    /// Removes a member, and returns it. `None`: there is none of this name.
+    ///
+    /// Use it only for members that [`Clusters::join`] or [`Clusters::fixed`] added.
+    pub fn leave(&self, name: &str) -> Option<Member> {
+        self.get(name).filter(|member| self.set.leave(member))
     }
 
     /// The member of this name.
@@ -162,5 +167,32 @@ impl Clusters {
         let mut pending = self.pending.clone();
         // An error means that the watches have ended, so no further cluster will join.
         let _ = pending.wait_for(|pending| *pending == 0).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    fn client(namespace: &str) -> Client {
+        let respond = |_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) };
+        Client::new(tower::service_fn(respond), namespace)
+    }
+
+    #[tokio::test]
+    async fn first_cluster_of_a_name_is_the_member_until_it_leaves() {
+        let clusters = Clusters::fixed([("c1", client("first")), ("c1", client("second"))]);
+        let first = clusters.get("c1").unwrap();
+        assert_eq!(first.default_namespace(), "first");
+        assert_eq!(clusters.join("c1", client("third")), None);
+        assert_eq!(clusters.leave("c1"), Some(first));
+        assert_eq!(clusters.leave("c1"), None);
+        let third = clusters.join("c1", client("third"));
+        assert!(third.is_some() && clusters.get("c1") == third);
     }
 }

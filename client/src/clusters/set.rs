@@ -71,16 +71,17 @@ impl Set {
         Some(member)
     }
 
-    /// Removes this member, but not a later one of the same name.
-    pub(super) fn leave(&self, member: &Member) {
-        let Some(tasks) = self.tasks.upgrade() else { return };
+    /// Removes this member, but not a later one of the same name. Returns whether it was in the set.
+    pub(super) fn leave(&self, member: &Member) -> bool {
+        let Some(tasks) = self.tasks.upgrade() else { return false };
         let mut health_checks = tasks.health_checks();
         if !self.get(member.name()).is_some_and(|known| known == *member) {
-            return;
+            return false;
         }
         self.members.send_modify(|members| drop(Arc::make_mut(members).remove(member.name())));
         // Last: who waits until the member has left must not get it from the set.
         health_checks.remove(member.name());
+        true
     }
 
     /// Runs a task until the set is dropped.
@@ -178,7 +179,7 @@ mod tests {
         assert!(timeout(Duration::from_secs(60), member.left()).await.is_err());
 
         match leaves {
-            true => set.leave(&member),
+            true => assert!(set.leave(&member)),
             false => drop(tasks),
         }
         member.left().await;

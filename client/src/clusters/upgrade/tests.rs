@@ -122,7 +122,7 @@ async fn reads_and_writes_fail_at_once(#[case] cause: Cause, #[case] expected: &
     let (_, mut kept) = member.upgrade(request("/echo")).await.unwrap();
     next(&mut events).await;
     match cause {
-        Cause::Leaves => clusters.leave("c2"),
+        Cause::Leaves => drop(clusters.leave("c2")),
         Cause::SetEnds => drop(clusters),
         Cause::Unresponsive => member
             .health_state()
