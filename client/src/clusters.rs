@@ -18,6 +18,28 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # A cluster may have several members
+//!
+//! A member is a way to reach a cluster as somebody: two imports of different service accounts, or two contexts for
+//! different users, are two members, also if they lead to the same cluster. A controller reconciles the objects of that
+//! cluster once for each. If that is wrong, use one import or context per cluster, or compare UIDs:
+//!
+//! ```no_run
+//! # async fn example(clusters: mcsa_client::clusters::Clusters) -> kube::Result<()> {
+//! use std::collections::BTreeMap;
+//!
+//! let mut by_uid = BTreeMap::new();
+//! for member in clusters.members() {
+//!     let uid = member.cluster_uid().await?.to_owned();
+//!     by_uid.entry(uid).or_insert(member);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A member of a watched import never switches to another cluster: it leaves, and another one joins. Of mounted imports
+//! and contexts, only the address is known. If it changes, [`Change::Updated`] reports it, and the UID is requested again.
 
 mod builder;
 mod changes;
@@ -48,7 +70,7 @@ use crate::live::ClusterAccess;
 pub use crate::live::health::Health;
 
 /// A set of clusters that join, change and leave. Clones are cheap, and share the set. When the last clone is dropped,
-/// health checks and watches stop.
+/// all members leave, and health checks and watches stop.
 #[derive(Clone, Debug)]
 pub struct Clusters {
     set: Set,
