@@ -58,6 +58,10 @@
 //! | the reconciled kind | `get` | garbage collection: proving that an owner is gone |
 //! | kinds of [`Controller::owns`] | `get`, `delete` | garbage collection |
 //! | the reconciled kind | `patch` | [`Controller::finalizer`] |
+//!
+//! These rights are needed in all namespaces, or only in the one that [`Controller::namespace_of`] returns for the
+//! member. An imported service account typically has rights in its own namespace only:
+//! [`Controller::default_namespaces`] confines the controller to it.
 
 mod action;
 mod backoff;
@@ -83,6 +87,7 @@ mod scope;
 mod signal;
 mod start;
 mod stores;
+mod target;
 mod tasks;
 #[cfg(test)]
 mod tests;

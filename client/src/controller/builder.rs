@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, Stream, StreamExt};
 use kube::api::ApiResource;
-use kube::core::NamespaceScope;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -24,6 +23,7 @@ use super::request::Kind;
 use super::scope::Scoped;
 use super::signal;
 use super::stores::Stores;
+use super::target::{NamespaceOf, Target};
 use super::watch::{MappedKind, Watch};
 use crate::clusters::{Clusters, Member};
 
@@ -45,10 +45,10 @@ where
     pub(super) config: watcher::Config,
     pub(super) kind: Arc<Kind<K::DynamicType>>,
     pub(super) api: fn(Client, Option<&str>, &K::DynamicType) -> Api<K>,
-    pub(super) namespace: Option<Arc<str>>,
+    pub(super) namespace_of: NamespaceOf,
     pub(super) reconciles_in: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
     pub(super) modify: Arc<dyn Fn(&mut K) + Send + Sync>,
-    pub(super) owned: Vec<(OwnedKind, bool, watcher::Config)>,
+    pub(super) owned: Vec<(OwnedKind, watcher::Config)>,
     pub(super) mapped: Vec<MappedKind>,
     pub(super) keys: Vec<BoxStream<'static, Key>>,
     pub(super) resyncs: Vec<BoxStream<'static, ()>>,
@@ -86,7 +86,7 @@ where
             stores: Stores::new(dyntype.clone()),
             kind: Arc::new(Kind { dyntype, resource }),
             api: <K::Scope as Scoped>::api::<K>,
-            namespace: None,
+            namespace_of: Arc::new(|_| None),
             reconciles_in: Arc::new(|_| true),
             modify: Arc::new(|_| {}),
             owned: Vec::new(),
@@ -103,13 +103,42 @@ where
         }
     }
 
-    /// Watches only this namespace of each member, for the reconciled kind and those of [`Controller::owns`] and
-    /// [`Controller::watches`]. Cluster-scoped kinds are not affected.
-    pub fn namespace(mut self, namespace: &str) -> Self
-    where
-        K::Scope: NamespaceScope,
-    {
-        self.namespace = Some(namespace.into());
+    /// Watches only this namespace of each member. See [`Controller::namespace_of`].
+    pub fn namespace(self, namespace: &str) -> Self {
+        let namespace = namespace.to_owned();
+        self.namespace_of(move |_| Some(namespace.clone()))
+    }
+
+    /// Watches only the [default namespace](Member::default_namespace) of each member. See
+    /// [`Controller::namespace_of`].
+    pub fn default_namespaces(self) -> Self {
+        self.namespace_of(|member| Some(member.default_namespace().to_owned()))
+    }
+
+    /// Confines the controller to one namespace of each member. `choose` returns it, or `None` for all namespaces of
+    /// that member. By default, all namespaces of all members are watched. Replaces earlier choices.
+    ///
+    /// This applies to the reconciled kind, to the kinds of [`Controller::owns`] and [`Controller::watches`], and to
+    /// garbage collection and finalizers. Children whose owner is in another namespace of a member are left to other
+    /// controllers. Cluster-scoped kinds are not affected.
+    ///
+    /// `choose` is called when a member joins and each time it changes: its default namespace may be another one. This
+    /// watches all namespaces of the program's own cluster, and of each other cluster the one of its service account:
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::Pod;
+    /// # use kube::runtime::watcher;
+    /// # use mcsa_client::{clusters::Clusters, controller::Controller};
+    /// # fn example(clusters: &Clusters) -> Controller<Pod> {
+    /// Controller::<Pod>::new(clusters, watcher::Config::default())
+    ///     .namespace_of(|member| (!member.is_local()).then(|| member.default_namespace().to_owned()))
+    /// # }
+    /// ```
+    pub fn namespace_of(
+        mut self,
+        choose: impl Fn(&Member) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.namespace_of = Arc::new(choose);
         self
     }
 
@@ -163,8 +192,9 @@ where
             _ => owned.to_owned(),
         });
         let resource = ApiResource::erase::<Child>(&dyntype);
-        let owned = OwnedKind { kind: resource.kind.as_str().into(), resource, namespace: None };
-        self.owned.push((owned, Child::Scope::IS_NAMESPACED, config));
+        let kind = resource.kind.as_str().into();
+        let owned = OwnedKind { kind, resource, is_namespaced: Child::Scope::IS_NAMESPACED };
+        self.owned.push((owned, config));
         self
     }
 
@@ -201,11 +231,15 @@ where
         I: IntoIterator<Item = Key> + 'static,
     {
         let kind: Arc<str> = Other::kind(&dyntype).into();
-        let mapper = Arc::new(mapper);
-        let watch = move |watch: Watch, queue: Arc<Queue<Key>>, namespace: Option<&str>| {
-            let api = Other::Scope::api::<Other>(watch.member.client(), namespace, &dyntype);
-            let (member, kind) = (watch.member.clone(), watch.kind.clone());
-            let handler = MapHandler::new(member, kind, mapper.clone(), queue, watch.errors.clone());
+        let (mapper, dyntype) = (Arc::new(mapper), Arc::new(dyntype));
+        let watch = move |watch: Watch, queue: Arc<Queue<Key>>| {
+            let (target, kind) = (watch.target.clone(), watch.kind.clone());
+            let handler = MapHandler::new(target, kind, mapper.clone(), queue, watch.errors.clone());
+            let dyntype = dyntype.clone();
+            let api = move |target: &Target| {
+                let namespace = target.namespace.as_deref();
+                Other::Scope::api::<Other>(target.member.client(), namespace, &dyntype)
+            };
             watch.run(api, config.clone(), handler).boxed()
         };
         self.mapped.push(MappedKind { kind, watch: Arc::new(watch) });

@@ -16,6 +16,7 @@ use super::collect::OwnedKind;
 use super::error::Problem;
 use super::key::Key;
 use super::owner::{Owner, selector_of};
+use super::target::NamespaceOf;
 use crate::clusters::{Clusters, Health, Member};
 
 /// Delay before children that are being deleted are listed again. Usually an event comes first.
@@ -47,6 +48,7 @@ pub(super) type Blocked = (Arc<str>, Problem);
 pub(super) struct Finalizer {
     pub(super) name: Arc<str>,
     pub(super) clusters: Clusters,
+    pub(super) namespace_of: NamespaceOf,
     pub(super) owned: Vec<OwnedKind>,
     pub(super) resource: ApiResource,
 }
@@ -125,7 +127,7 @@ impl Finalizer {
         if let Health::Unavailable { problem, .. } = member.health() {
             return Err(Problem::Unavailable(problem));
         }
-        let api = api(member, &owned.resource, owned.namespace.as_deref());
+        let api = owned.api(member, (self.namespace_of)(member).as_deref());
         let mut params = ListParams::default().labels(&selector_of(uid)).limit(PAGE_SIZE);
         let mut left = 0;
         loop {
@@ -162,8 +164,11 @@ impl Finalizer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
     use rstest::rstest;
+
+    use super::super::fake_server::FakeServer;
+    use super::*;
 
     #[rstest]
     #[case(false, &["other"], Step::Add)]
@@ -181,5 +186,34 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(step(&meta, "ours"), expected);
+    }
+
+    /// A finalizer for ConfigMaps with Secrets as children.
+    fn finalizer(clusters: &Clusters, namespace_of: NamespaceOf) -> Finalizer {
+        let resource = ApiResource::erase::<Secret>(&());
+        Finalizer {
+            name: "example.com/children".into(),
+            clusters: clusters.clone(),
+            namespace_of,
+            owned: vec![OwnedKind { kind: "Secret".into(), resource, is_namespaced: true }],
+            resource: ApiResource::erase::<ConfigMap>(&()),
+        }
+    }
+
+    async fn clean_up(finalizer: &Finalizer) -> Result<NextCheck, Blocked> {
+        let member = finalizer.clusters.get("c1").unwrap();
+        let mut object = ConfigMap::default();
+        object.metadata.uid = Some("u".into());
+        finalizer.clean_up(&member, &Key::new("c1", Some("default"), "a"), &object).await
+    }
+
+    #[tokio::test]
+    async fn children_are_listed_in_the_namespace_of_each_member() {
+        let (c1, c2) = (FakeServer::with(&[]), FakeServer::with(&[]));
+        let clusters = Clusters::fixed([("c1", c1.client()), ("c2", c2.client())]);
+        let namespace_of = |member: &Member| (&**member.name() == "c2").then(|| "its-own".to_owned());
+        assert_eq!(clean_up(&finalizer(&clusters, Arc::new(namespace_of))).await.unwrap(), None);
+        c1.requested("GET /api/v1/secrets").await;
+        c2.requested("GET /api/v1/namespaces/its-own/secrets").await;
     }
 }

@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use kube::Resource;
 use kube::runtime::watcher::Event;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::error::{BackgroundError, panic_message};
 use super::key::{Key, Keys};
 use super::queue::Queue;
+use super::target::Target;
 use super::watch::EventHandler;
 use crate::clusters::Member;
 
 /// Enqueues the keys that the mapper returns for an object, and those that it returned before the object changed.
 pub(super) struct MapHandler<O, F> {
-    member: Member,
+    target: watch::Receiver<Target>,
     kind: Arc<str>,
     mapper: Arc<F>,
     queue: Arc<Queue<Key>>,
@@ -37,15 +38,15 @@ struct Mapped {
 
 impl<O, F> MapHandler<O, F> {
     pub(super) fn new(
-        member: Member,
+        target: watch::Receiver<Target>,
         kind: Arc<str>,
         mapper: Arc<F>,
         queue: Arc<Queue<Key>>,
         errors: mpsc::Sender<BackgroundError>,
     ) -> Self {
-        let keys = Keys::new(member.name().clone());
+        let keys = Keys::new(target.borrow().member.name().clone());
         Self {
-            member,
+            target,
             kind,
             mapper,
             queue,
@@ -68,7 +69,8 @@ impl<O, F> MapHandler<O, F> {
         I: IntoIterator<Item = Key>,
     {
         let key = self.keys.key(&object);
-        let map = || (self.mapper)(&self.member, object).into_iter().collect::<Box<[Key]>>();
+        let member = self.target.borrow().member.clone();
+        let map = || (self.mapper)(&member, object).into_iter().collect::<Box<[Key]>>();
         let keys = match catch_unwind(AssertUnwindSafe(map)) {
             Ok(keys) => keys,
             Err(panic) => {
@@ -148,8 +150,9 @@ mod tests {
         let mapper =
             |_: &Member, object: ConfigMap| Some(Key::new("c1", None, &object.annotations()["mapped"]));
         let (errors, _) = mpsc::channel(1);
+        let target = watch::Sender::new(Target::new(member, None)).subscribe();
         let mut handler =
-            MapHandler::new(member, "ConfigMap".into(), Arc::new(mapper), queue.clone(), errors);
+            MapHandler::new(target, "ConfigMap".into(), Arc::new(mapper), queue.clone(), errors);
         let mut send =
             |events: Vec<Event<ConfigMap>>| events.into_iter().for_each(|event| handler.handle(event));
 

@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::call;
 use super::collect::{ChildHandler, Collector, OwnedKind};
 use super::error::BackgroundError;
 use super::key::Key;
@@ -21,6 +20,7 @@ use super::object_handler::ObjectHandler;
 use super::queue::Queue;
 use super::request::Kind;
 use super::stores::Stores;
+use super::target::{NamespaceOf, Target};
 use super::watch::{MappedKind, Watch};
 use crate::clusters::{Change, Member};
 
@@ -32,7 +32,7 @@ where
 {
     pub(super) kind: Arc<Kind<K::DynamicType>>,
     pub(super) api: fn(Client, Option<&str>, &K::DynamicType) -> Api<K>,
-    pub(super) namespace: Option<Arc<str>>,
+    pub(super) namespace_of: NamespaceOf,
     pub(super) config: watcher::Config,
     pub(super) reconciles_in: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
     pub(super) modify: Arc<dyn Fn(&mut K) + Send + Sync>,
@@ -57,7 +57,7 @@ where
 struct WatchedMember {
     member: Member,
     is_reconciled: bool,
-    restarts: watch::Sender<u64>,
+    target: watch::Sender<Target>,
     metrics: ReconcileMetrics,
     /// The watches end when this is dropped.
     _watches: JoinSet<()>,
@@ -98,15 +98,16 @@ where
     }
 
     fn join(&mut self, member: Member) {
-        let Plan { kind, queue, stores, metrics, collector, namespace, .. } = &self.plan;
+        let Plan { kind, queue, stores, metrics, collector, .. } = &self.plan;
         let name = member.name();
         let is_reconciled = (self.plan.reconciles_in)(&member);
-        let (restarts, restarted) = watch::channel(0);
+        let target = Target::new(member.clone(), (self.plan.namespace_of)(&member));
+        let namespace = target.namespace.clone();
+        let target = watch::Sender::new(target);
         let watch = |kind: &Arc<str>| Watch {
-            member: member.clone(),
             health: member.watch_health(),
             kind: kind.clone(),
-            restarts: restarted.clone(),
+            target: target.subscribe(),
             errors: self.plan.errors.clone(),
             events: metrics.events(name, kind),
             interruptions: metrics.interruptions(name, kind),
@@ -114,7 +115,7 @@ where
         let mut watches = JoinSet::new();
         if is_reconciled {
             let writer = Writer::new(kind.dyntype.clone());
-            stores.insert(name.clone(), writer.as_reader());
+            stores.insert(name.clone(), writer.as_reader(), namespace);
             queue.open(name, true);
             let listed = metrics.listed(name);
             let handler = ObjectHandler::new(
@@ -126,32 +127,37 @@ where
                 collector.clone(),
                 listed,
             );
-            let api = (self.plan.api)(member.client(), namespace.as_deref(), &kind.dyntype);
+            let (api, kind) = (self.plan.api, kind.clone());
+            let api = move |target: &Target| {
+                api(target.member.client(), target.namespace.as_deref(), &kind.dyntype)
+            };
             watches.spawn(watch(&self.kind()).run(api, self.plan.config.clone(), handler));
         }
         for (number, (owned, config)) in self.plan.owned.iter().enumerate() {
             let Some(collector) = collector else { continue };
             let handler = ChildHandler::new(collector.clone(), queue.clone(), name.clone(), number);
-            let api = call::api(&member, &owned.resource, owned.namespace.as_deref());
+            let kind = owned.clone();
+            let api = move |target: &Target| kind.api(&target.member, target.namespace.as_deref());
             watches.spawn(watch(&owned.kind).run(api, config.clone(), handler));
         }
         for mapped in &self.plan.mapped {
-            watches.spawn((mapped.watch)(watch(&mapped.kind), queue.clone(), namespace.as_deref()));
+            watches.spawn((mapped.watch)(watch(&mapped.kind), queue.clone()));
         }
         let metrics = metrics.reconciliations(name);
         let name = name.clone();
         self.members
-            .insert(name, WatchedMember { member, is_reconciled, restarts, metrics, _watches: watches });
+            .insert(name, WatchedMember { member, is_reconciled, target, metrics, _watches: watches });
     }
 
     /// Lists again before any object is reconciled, because the store may hold another cluster's objects.
     fn restart(&mut self, member: Member) {
         let Some(watched) = self.members.get_mut(member.name()) else { return self.join(member) };
         // Do this first: it invalidates lists that have started.
-        watched.restarts.send_modify(|number| *number += 1);
+        let namespace = (self.plan.namespace_of)(&member);
+        watched.target.send_modify(|target| target.update(member.clone(), namespace.clone()));
         if watched.is_reconciled {
             self.plan.queue.open(member.name(), true);
-            self.plan.stores.set_listed(member.name(), false);
+            self.plan.stores.restart(member.name(), namespace.map(Arc::from));
         }
         watched.member = member;
     }
@@ -175,25 +181,23 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::super::builder::Controller;
     use super::super::fake_server::FakeServer;
     use super::super::queue::Completion;
+    use super::super::stores::Presence;
     use super::*;
     use crate::clusters::Clusters;
 
-    #[tokio::test(start_paused = true)]
-    async fn objects_of_the_previous_cluster_are_not_reconciled() {
-        let server = FakeServer::with(&["a"]);
-        let clusters = Clusters::fixed([("c1", server.client())]);
-        let controller = Controller::<ConfigMap>::new(&clusters, watcher::Config::default());
-        let (queue, stores) = (controller.queue.clone(), controller.stores());
+    fn members(controller: Controller<ConfigMap>) -> Members<ConfigMap> {
         let (errors, _) = mpsc::channel(1);
-        let mut members = Members::new(Plan {
+        Members::new(Plan {
             kind: controller.kind,
             api: controller.api,
-            namespace: None,
+            namespace_of: controller.namespace_of,
             config: controller.config,
             reconciles_in: controller.reconciles_in,
             modify: controller.modify,
@@ -204,7 +208,16 @@ mod tests {
             queue: controller.queue,
             metrics: controller.metrics,
             errors,
-        });
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn objects_of_the_previous_cluster_are_not_reconciled() {
+        let server = FakeServer::with(&["a"]);
+        let clusters = Clusters::fixed([("c1", server.client())]);
+        let controller = Controller::<ConfigMap>::new(&clusters, watcher::Config::default());
+        let (queue, stores) = (controller.queue.clone(), controller.stores());
+        let mut members = members(controller);
         let member = clusters.get("c1").unwrap();
         assert_eq!(members.apply(Change::Joined(member.clone())), None);
         let (a, _) = queue.next().await;
@@ -216,5 +229,27 @@ mod tests {
         let (b, _) = queue.next().await;
         assert_eq!(b.to_string(), "c1/default/b");
         assert!(stores.get(&a).is_none() && stores.get(&b).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_updated_member_is_watched_in_its_new_namespace() {
+        let server = FakeServer::with(&["a"]);
+        let clusters = Clusters::fixed([("c1", server.client())]);
+        let namespace = Arc::new(Mutex::new("default"));
+        let chosen = namespace.clone();
+        let controller = Controller::<ConfigMap>::new(&clusters, watcher::Config::default())
+            .namespace_of(move |_| Some((*chosen.lock().unwrap()).to_owned()));
+        let (queue, stores) = (controller.queue.clone(), controller.stores());
+        let mut members = members(controller);
+        let member = clusters.get("c1").unwrap();
+        members.apply(Change::Joined(member.clone()));
+        let (a, _) = queue.next().await;
+        queue.complete(&a, Completion::Succeeded(None));
+        assert_eq!(stores.presence(&a, "a"), Presence::Present);
+
+        *namespace.lock().unwrap() = "other";
+        members.apply(Change::Updated(member));
+        server.requested("GET /api/v1/namespaces/other/configmaps").await;
+        assert_eq!(stores.presence(&a, "a"), Presence::NoStore);
     }
 }

@@ -81,7 +81,7 @@ where
         for gone in known.into_values() {
             self.deleted(gone);
         }
-        self.stores.set_listed(&self.cluster, true);
+        self.stores.set_listed(&self.cluster);
         self.listed.set(1);
         self.queue.open(&self.cluster, false);
         if let Some(collector) = &self.collector {

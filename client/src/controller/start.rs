@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::builder::Controller;
-use super::collect::{Collector, OwnedKind};
+use super::collect::Collector;
 use super::error::{BackgroundError, Error};
 use super::finalizer::Finalizer;
 use super::key::Key;
@@ -68,13 +68,7 @@ where
     {
         let (errors, errors_received) = mpsc::channel(ERRORS);
         let (results, results_received) = channel();
-        let namespace = self.namespace.clone();
-        let confine = |(owned, is_namespaced, config): (OwnedKind, bool, _)| {
-            let namespace = namespace.clone().filter(|_| is_namespaced);
-            (OwnedKind { namespace, ..owned }, config)
-        };
-        let owned: Vec<_> = self.owned.into_iter().map(confine).collect();
-        let kinds: Vec<_> = owned.iter().map(|(owned, _)| owned.clone()).collect();
+        let kinds: Vec<_> = self.owned.iter().map(|(owned, _)| owned.clone()).collect();
         let resource = self.kind.resource.clone();
 
         let stores = self.stores.clone();
@@ -91,6 +85,7 @@ where
         let finalizer = self.finalizer.map(|name| Finalizer {
             name,
             clusters: self.clusters.clone(),
+            namespace_of: self.namespace_of.clone(),
             owned: kinds,
             resource,
         });
@@ -120,11 +115,11 @@ where
         let members = Members::new(Plan {
             kind: self.kind.clone(),
             api: self.api,
-            namespace,
+            namespace_of: self.namespace_of,
             config: self.config,
             reconciles_in: self.reconciles_in,
             modify: self.modify,
-            owned,
+            owned: self.owned,
             mapped: self.mapped,
             collector,
             stores: self.stores.clone(),

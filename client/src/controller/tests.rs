@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use kube::runtime::controller::Action;
 use kube::runtime::watcher;
 use prometheus_client::encoding::text::encode;
@@ -57,9 +57,12 @@ struct Running {
 
 impl Running {
     fn start(clusters: &Clusters) -> Self {
+        Self::of(Controller::new(clusters, watcher::Config::default()))
+    }
+
+    fn of(controller: Controller<ConfigMap>) -> Self {
         let (started, started_received) = mpsc::unbounded_channel();
         let scene = Arc::new(Scene { started, running: Mutex::new(0), dropped: Notify::new() });
-        let controller = Controller::<ConfigMap>::new(clusters, watcher::Config::default());
         let (stores, metrics) = (controller.stores(), controller.metrics());
         let mut task = JoinSet::new();
         task.spawn(controller.run(reconcile, error_policy, scene.clone()).for_each(|_| async {}));
@@ -123,4 +126,36 @@ async fn a_member_that_rejoins_under_its_name_is_listed() {
     clusters.join("c1", FakeServer::with(&["a"]).client());
     running.started("c1/default/a").await;
     assert_eq!(running.stores.cluster("c1").unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_member_is_watched_in_its_own_namespace() {
+    let (home, remote) = (FakeServer::with(&["a"]), FakeServer::with(&["b"]));
+    let clusters = Clusters::fixed([("home", home.client()), ("remote", remote.client_in("its-own"))]);
+    let controller = Controller::<ConfigMap>::new(&clusters, watcher::Config::default())
+        .namespace_of(|member| (&**member.name() != "home").then(|| member.default_namespace().to_owned()))
+        .owns::<Secret>(watcher::Config::default())
+        .watches::<Pod, _>(watcher::Config::default(), |_, _| None)
+        .watches::<Namespace, _>(watcher::Config::default(), |_, _| None);
+    let _running = Running::of(controller);
+    for kind in ["configmaps", "secrets", "pods"] {
+        home.requested(&format!("GET /api/v1/{kind}")).await;
+        remote.requested(&format!("GET /api/v1/namespaces/its-own/{kind}")).await;
+    }
+    remote.requested("GET /api/v1/namespaces").await;
+    let namespaced = ["configmaps", "secrets", "pods"].map(|kind| format!("GET /api/v1/{kind} "));
+    let requests = remote.requests();
+    assert!(
+        !requests.iter().any(|request| namespaced.iter().any(|all| request.starts_with(all))),
+        "{requests:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_is_confined_to_default_namespaces() {
+    let server = FakeServer::with(&["a"]);
+    let clusters = Clusters::fixed([("c1", server.client_in("its-own"))]);
+    let controller = Controller::<ConfigMap>::new(&clusters, watcher::Config::default());
+    let _running = Running::of(controller.default_namespaces());
+    server.requested("GET /api/v1/namespaces/its-own/configmaps").await;
 }

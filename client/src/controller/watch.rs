@@ -19,7 +19,8 @@ use tokio::time::{sleep, timeout};
 use super::error::BackgroundError;
 use super::key::Key;
 use super::queue::Queue;
-use crate::clusters::{Health, Member};
+use super::target::Target;
+use crate::clusters::Health;
 
 /// Deadline for a page of a list: the API server's default `--request-timeout`
 /// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>).
@@ -35,15 +36,13 @@ pub(super) struct MappedKind {
     pub(super) watch: WatchMapped,
 }
 
-pub(super) type WatchMapped =
-    Arc<dyn Fn(Watch, Arc<Queue<Key>>, Option<&str>) -> BoxFuture<'static, ()> + Send + Sync>;
+pub(super) type WatchMapped = Arc<dyn Fn(Watch, Arc<Queue<Key>>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub(super) struct Watch {
-    pub(super) member: Member,
     pub(super) health: watch::Receiver<Health>,
     pub(super) kind: Arc<str>,
-    /// Changes when the member's name points to another cluster: list again.
-    pub(super) restarts: watch::Receiver<u64>,
+    /// Changes when the member's name points to another cluster, or another namespace is watched: list again.
+    pub(super) target: watch::Receiver<Target>,
     pub(super) errors: mpsc::Sender<BackgroundError>,
     pub(super) events: Counter,
     pub(super) interruptions: Counter,
@@ -51,43 +50,52 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Never returns. Drops the watch when the cluster stops responding, since a watch that hangs ends only after
-    /// minutes. Lists again once the cluster responds.
+    /// minutes. Lists again once the cluster responds, and when the target changes.
     pub(super) async fn run<K>(
         mut self,
-        api: Api<K>,
+        api: impl Fn(&Target) -> Api<K>,
         config: watcher::Config,
         mut handler: impl EventHandler<K>,
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let mut health = self.health.clone();
-        let mut restarts = self.restarts.clone();
+        let mut targets = self.target.clone();
         loop {
             if health.borrow_and_update().is_unresponsive() {
-                let (cluster, kind) = (self.member.name(), &*self.kind);
+                let (cluster, kind) = (self.cluster(), &*self.kind);
                 tracing::info!(%cluster, kind, "the cluster does not respond: watching again once it does");
             }
             if health.wait_for(|health| !health.is_unresponsive()).await.is_err() {
                 return pending().await;
             }
+            let target = targets.borrow_and_update().clone();
             tokio::select! {
-                () = self.watch(api.clone(), config.clone(), &mut handler) => {}
+                () = self.watch(api(&target), target.revision, config.clone(), &mut handler) => {}
                 () = becomes_unresponsive(&mut health) => {}
-                () = changed(&mut restarts) => {}
+                () = changed(&mut targets) => {}
             }
             self.interruptions.inc();
         }
     }
 
-    async fn watch<K>(&mut self, api: Api<K>, config: watcher::Config, handler: &mut impl EventHandler<K>)
-    where
+    fn cluster(&self) -> Arc<str> {
+        self.target.borrow().member.name().clone()
+    }
+
+    async fn watch<K>(
+        &mut self,
+        api: Api<K>,
+        revision: u64,
+        config: watcher::Config,
+        handler: &mut impl EventHandler<K>,
+    ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let mut events = pin!(watcher(api, config));
         // Not `default_backoff()`: each retry starts with an `Init` event, which would reset it.
         let mut backoff = DefaultBackoff::default();
         let mut health = self.health.clone();
-        let generation = *self.restarts.borrow();
         let mut is_listed = false;
         loop {
             // A watch may be quiet for any time. A list may not.
@@ -103,8 +111,8 @@ impl Watch {
                 Ok(event) => {
                     match event {
                         Event::Init => is_listed = false,
-                        // The list may come from the cluster that had the name before.
-                        Event::InitDone if *self.restarts.borrow() != generation => return,
+                        // The list may come from the previous cluster or namespace.
+                        Event::InitDone if self.target.borrow().revision != revision => return,
                         Event::InitDone => {
                             is_listed = true;
                             backoff.reset();
@@ -119,7 +127,7 @@ impl Watch {
                 Err(source) => {
                     self.interruptions.inc();
                     health.mark_unchanged();
-                    let (cluster, kind) = (self.member.name().clone(), self.kind.clone());
+                    let (cluster, kind) = (self.cluster(), self.kind.clone());
                     // Dropped if the channel is full: unread errors must not accumulate.
                     drop(self.errors.try_send(BackgroundError::Watch { cluster, kind, source }));
                     let Some(pause) = backoff.next() else { return };
@@ -151,8 +159,8 @@ async fn becomes_ready(health: &mut watch::Receiver<Health>) {
     }
 }
 
-async fn changed(restarts: &mut watch::Receiver<u64>) {
-    if restarts.changed().await.is_err() {
+async fn changed(target: &mut watch::Receiver<Target>) {
+    if target.changed().await.is_err() {
         pending().await
     }
 }
@@ -180,7 +188,7 @@ mod tests {
     struct Scene {
         server: FakeServer,
         health: watch::Sender<Health>,
-        restarts: watch::Sender<u64>,
+        target: watch::Sender<Target>,
         log: mpsc::UnboundedReceiver<String>,
         errors: mpsc::Receiver<BackgroundError>,
         interruptions: Counter,
@@ -189,26 +197,30 @@ mod tests {
 
     fn scene() -> Scene {
         let (server, log) = (FakeServer::with(&["a"]), mpsc::unbounded_channel());
-        let (health, restarts) = (watch::Sender::new(Health::Unknown), watch::Sender::new(0));
+        let health = watch::Sender::new(Health::Unknown);
         let (errors, errors_received) = mpsc::channel(8);
         let interruptions = Counter::default();
         let member = Clusters::fixed([("c1", server.client())]).get("c1").unwrap();
-        let api = Api::all(member.client());
+        let target = watch::Sender::new(Target::new(member, None));
+        let api = |target: &Target| Api::all(target.member.client());
         let watch = Watch {
-            member,
             health: health.subscribe(),
             kind: "ConfigMap".into(),
-            restarts: restarts.subscribe(),
+            target: target.subscribe(),
             errors,
             events: Counter::default(),
             interruptions: interruptions.clone(),
         };
         let mut task = tokio::task::JoinSet::new();
         task.spawn(watch.run(api, watcher::Config::default(), Log(log.0)));
-        Scene { server, health, restarts, log: log.1, errors: errors_received, interruptions, _task: task }
+        Scene { server, health, target, log: log.1, errors: errors_received, interruptions, _task: task }
     }
 
     impl Scene {
+        fn restart(&self) {
+            self.target.send_modify(|target| target.update(target.member.clone(), None));
+        }
+
         async fn next_is(&mut self, event: &str) {
             let next = timeout(Duration::from_secs(3600), self.log.recv()).await;
             assert_eq!(next.unwrap().unwrap(), event);
@@ -254,7 +266,7 @@ mod tests {
         for response in [FakeResponse::Never, FakeResponse::Json(200, list)] {
             scene.server.respond_with(http::Method::GET, "/api/v1/configmaps", response);
         }
-        scene.restarts.send_replace(1);
+        scene.restart();
         assert_eq!(scene.log.recv().await.unwrap(), "Init");
         scene.lists(&[]).await;
     }
@@ -264,7 +276,7 @@ mod tests {
         let mut scene = scene();
         scene.lists(&["a"]).await;
         scene.server.set(&["b"]);
-        scene.restarts.send_replace(1);
+        scene.restart();
         scene.lists(&["b"]).await;
     }
 
@@ -274,7 +286,7 @@ mod tests {
         scene.lists(&["a"]).await;
         scene.health.send_replace(Health::Ready);
         scene.server.refuse(403);
-        scene.restarts.send_replace(1);
+        scene.restart();
         let start = tokio::time::Instant::now();
         for _ in 0..8 {
             assert!(matches!(scene.errors.recv().await, Some(BackgroundError::Watch { .. })));
@@ -288,7 +300,7 @@ mod tests {
         scene.lists(&["a"]).await;
         scene.health.send_replace(Health::Unauthorized);
         scene.server.refuse(401);
-        scene.restarts.send_replace(1);
+        scene.restart();
         for _ in 0..8 {
             scene.errors.recv().await.unwrap();
         }

@@ -4,13 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kube::Api;
 use kube::api::ApiResource;
 use tokio::sync::{mpsc, watch};
 
 use super::index::Index;
 use super::orphan::{Outcome, delete_if_orphan};
-use crate::clusters::Clusters;
+use crate::clusters::{Clusters, Member};
 use crate::controller::backoff::Backoff;
+use crate::controller::call::{self, Meta};
 use crate::controller::error::BackgroundError;
 use crate::controller::key::Key;
 use crate::controller::metrics::Metrics;
@@ -29,8 +31,14 @@ const BACKOFF: Backoff = Backoff { min: Duration::from_secs(60), max: Duration::
 pub(in crate::controller) struct OwnedKind {
     pub(in crate::controller) resource: ApiResource,
     pub(in crate::controller) kind: Arc<str>,
-    /// Confines watches and lists of this kind.
-    pub(in crate::controller) namespace: Option<Arc<str>>,
+    pub(in crate::controller) is_namespaced: bool,
+}
+
+impl OwnedKind {
+    /// The API of the kind in a member, confined to a namespace unless the kind is cluster-scoped.
+    pub(in crate::controller) fn api(&self, member: &Member, namespace: Option<&str>) -> Api<Meta> {
+        call::api(member, &self.resource, namespace.filter(|_| self.is_namespaced))
+    }
 }
 
 /// An object that may be an orphan.
