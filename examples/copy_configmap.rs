@@ -48,7 +48,7 @@ async fn copy(member: Member, original: &ConfigMap, owner: &Owner) -> kube::Resu
     owner.apply_to(&mut copy);
     let api = Api::<ConfigMap>::namespaced(member.client(), &namespace);
     if let Some(found) = api.get_metadata_opt(&name).await?
-        && Owner::from_metadata(&found.metadata).as_ref() != Some(owner)
+        && !owner.owns(&found.metadata)
     {
         let problem =
             format!("ConfigMap {namespace}/{name} in cluster {} exists, and is not a copy", member.name());

@@ -164,8 +164,8 @@ where
     /// Watches only the metadata of objects with an owner label.
     ///
     /// A child is deleted only if live requests prove that its owner is gone, and that they reached the cluster in
-    /// which the owner was. Children are kept while that cluster is unreachable or is not a member, and while another
-    /// cluster has its name.
+    /// which the owner was. That cluster is known by its UID, also if the member has another name now. Children are
+    /// kept while it is unreachable or is not a member.
     ///
     /// To reconcile owners without deleting children, use [`Controller::watches`] with [`Owner::from_metadata`].
     ///

@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
+
+use super::owner::Owner;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Mode {
@@ -156,4 +159,31 @@ pub(super) fn status(code: u16, reason: &str, kind: &str, name: &str) -> Value {
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
         "reason": reason, "message": reason, "details": {"kind": kind, "name": name},
     })
+}
+
+/// The metadata of an object in the namespace `default`.
+pub(super) fn object(name: &str, uid: &str) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"namespace": "default", "name": name, "uid": uid, "resourceVersion": "7"},
+    })
+}
+
+/// The metadata of an object `child`, whose owner is the ConfigMap `parent` with this UID in the cluster `c1`, whose UID
+/// is `identity`.
+pub(super) fn child_of(owner: &str) -> Value {
+    let mut parent = ConfigMap::default();
+    parent.metadata.namespace = Some("default".into());
+    parent.metadata.name = Some("parent".into());
+    parent.metadata.uid = Some(owner.into());
+    let mut child = ConfigMap::default();
+    Owner::new("c1", "identity", &parent, &()).unwrap().apply_to(&mut child);
+    let mut value = object("child", "child-uid");
+    value["metadata"]["labels"] = json!(child.metadata.labels);
+    value["metadata"]["annotations"] = json!(child.metadata.annotations);
+    value
+}
+
+pub(super) fn identity_is(uid: &str) -> FakeResponse {
+    FakeResponse::Json(200, object("kube-system", uid))
 }

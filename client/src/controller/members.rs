@@ -133,9 +133,12 @@ where
             };
             watches.spawn(watch(&self.kind()).run(api, self.plan.config.clone(), handler));
         }
+        if let Some(collector) = collector {
+            watches.spawn(collector.clone().identify(target.subscribe(), is_reconciled));
+        }
         for (number, (owned, config)) in self.plan.owned.iter().enumerate() {
             let Some(collector) = collector else { continue };
-            let handler = ChildHandler::new(collector.clone(), queue.clone(), name.clone(), number);
+            let handler = ChildHandler::new(collector.clone(), name.clone(), number);
             let kind = owned.clone();
             let api = move |target: &Target| kind.api(&target.member, target.namespace.as_deref());
             watches.spawn(watch(&owned.kind).run(api, config.clone(), handler));
@@ -159,11 +162,17 @@ where
             self.plan.queue.open(member.name(), true);
             self.plan.stores.restart(member.name(), namespace.map(Arc::from));
         }
+        if let Some(collector) = &self.plan.collector {
+            collector.cluster_changed(member.name());
+        }
         watched.member = member;
     }
 
     fn leave(&mut self, name: &Arc<str>) {
-        self.members.remove(name);
+        if let Some(watched) = self.members.remove(name) {
+            // Its tasks end later: what they still report is outdated.
+            watched.target.send_modify(|target| target.revision += 1);
+        }
         self.plan.queue.close(name);
         self.plan.stores.remove(name);
         if let Some(collector) = &self.plan.collector {

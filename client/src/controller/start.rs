@@ -78,6 +78,7 @@ where
                 resource.clone(),
                 kinds.clone(),
                 Box::new(move |key, uid| stores.presence(key, uid)),
+                self.queue.clone(),
                 self.metrics.clone(),
                 errors.clone(),
             ))

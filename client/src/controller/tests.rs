@@ -4,16 +4,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
+use http::Method;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use kube::runtime::controller::Action;
 use kube::runtime::watcher;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::fake_server::FakeServer;
+use super::fake_server::{FakeResponse, FakeServer, child_of, identity_is, object, status};
 use super::*;
 use crate::clusters::Clusters;
 
@@ -158,4 +160,61 @@ async fn a_controller_is_confined_to_default_namespaces() {
     let controller = Controller::<ConfigMap>::new(&clusters, watcher::Config::default());
     let _running = Running::of(controller.default_namespaces());
     server.requested("GET /api/v1/namespaces/its-own/configmaps").await;
+}
+
+const CHILD: &str = "/api/v1/namespaces/default/secrets/child";
+
+/// The owner's cluster and the child's. The child was recorded while the owner's cluster was named `c1`.
+fn family(parent: &str) -> (FakeServer, FakeServer) {
+    let (owners, children) = (FakeServer::with(&[]), FakeServer::with(&[]));
+    owners.respond_with(Method::GET, "/api/v1/namespaces/kube-system", identity_is("identity"));
+    let gone = FakeResponse::Json(404, status(404, "NotFound", "configmaps", "parent"));
+    owners.respond_with(Method::GET, "/api/v1/namespaces/default/configmaps/parent", gone);
+    let list = |items: &[Value]| {
+        FakeResponse::Json(200, json!({"metadata": {"resourceVersion": "1"}, "items": items}))
+    };
+    owners.respond_with(Method::GET, "/api/v1/secrets", list(&[]));
+    children.respond_with(Method::GET, "/api/v1/namespaces/kube-system", identity_is("another"));
+    children.respond_with(Method::GET, "/api/v1/secrets", list(&[child_of(parent)]));
+    children.respond_with(Method::GET, CHILD, FakeResponse::Json(200, child_of(parent)));
+    children.respond_with(Method::DELETE, CHILD, FakeResponse::Json(200, object("child", "child-uid")));
+    (owners, children)
+}
+
+fn owning(clusters: &Clusters) -> Controller<ConfigMap> {
+    Controller::new(clusters, watcher::Config::default()).owns::<Secret>(watcher::Config::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orphan_is_deleted_although_its_owners_cluster_was_renamed() {
+    let (owners, children) = family("u");
+    let clusters = Clusters::fixed([("prod", owners.client()), ("c2", children.client())]);
+    let _running = Running::of(owning(&clusters));
+    children.requested(&format!("DELETE {CHILD}")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orphan_is_deleted_although_another_cluster_has_the_name_of_its_owners_cluster() {
+    let (owners, children) = family("u");
+    let clusters = Clusters::fixed([("prod", owners.client()), ("c1", children.client())]);
+    let _running = Running::of(owning(&clusters));
+    children.requested(&format!("DELETE {CHILD}")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_is_kept_while_its_owner_exists_in_a_renamed_cluster() {
+    let (owners, children) = family("parent");
+    owners.set(&["parent"]);
+    let clusters = Clusters::fixed([("prod", owners.client()), ("c2", children.client())]);
+    let mut running = Running::of(owning(&clusters));
+    running.started("prod/default/parent").await;
+    // When the child is listed again, its owner is reconciled.
+    clusters.leave("c2");
+    clusters.join("c2", children.client());
+    running.started("prod/default/parent").await;
+    assert!(!children.requests().iter().any(|request| request.starts_with("DELETE")));
+    assert!(
+        !owners.requests().iter().any(|request| request.contains("configmaps/parent")),
+        "it was looked up"
+    );
 }
