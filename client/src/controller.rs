@@ -54,7 +54,7 @@
 //! | --- | --- | --- |
 //! | the reconciled kind | `list`, `watch` | watching it |
 //! | kinds of [`Controller::owns`] and [`Controller::watches`] | `list`, `watch` | watching them |
-//! | the namespace `kube-system` | `get` | [`Request::owner`] and garbage collection: its UID identifies the cluster. Not needed in members from watched imports, because the importer has verified their clusters |
+//! | the namespace `kube-system` | `get` | [`Request::owner`], garbage collection and finalizers: its UID identifies the cluster. Not needed in members from watched imports, because the importer has verified their clusters |
 //! | the reconciled kind | `get` | garbage collection: proving that an owner is gone |
 //! | kinds of [`Controller::owns`] | `get`, `delete` | garbage collection |
 //! | the reconciled kind | `patch` | [`Controller::finalizer`] |
@@ -84,6 +84,7 @@ mod reconciler;
 mod request;
 mod results;
 mod scope;
+mod served;
 mod signal;
 mod start;
 mod stores;

@@ -263,7 +263,8 @@ where
     /// objects that are being deleted.
     ///
     /// Without a finalizer, an object is deleted at once, and its children afterwards. With it, deletion waits for
-    /// unreachable members until they respond again or leave.
+    /// unreachable members until they respond again or leave, and for clusters that have not joined since the start
+    /// ([`Clusters::wait_until_synced`]). Children in clusters that join later are orphans.
     ///
     /// For a clean-up of your own, call [`kube::runtime::finalizer()`] in `reconcile` with [`Request::api`] and
     /// another finalizer name.

@@ -78,6 +78,13 @@ pub enum Problem {
     /// The cluster did not respond in time.
     #[error("no response within {}s", .0.as_secs())]
     Deadline(std::time::Duration),
+    /// The cluster's UID is another one than before. Its address points to another cluster.
+    #[error("another cluster responded: the UID of its namespace kube-system is another one")]
+    AnotherCluster,
+    /// Clusters may be missing from the set (see
+    /// [`Clusters::wait_until_synced`](crate::clusters::Clusters::wait_until_synced)).
+    #[error("the set of clusters is incomplete: imports are not listed yet")]
+    NotSynced,
 }
 
 /// Errors outside reconciliations.
