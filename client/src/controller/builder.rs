@@ -152,7 +152,7 @@ where
     }
 
     /// Changes each object before it is stored and reconciled, for example to drop its managed fields and save
-    /// memory.
+    /// memory. It must not change the object's name, namespace or UID.
     pub fn modify(mut self, change: impl Fn(&mut K) + Send + Sync + 'static) -> Self {
         self.modify = Arc::new(change);
         self
@@ -233,8 +233,7 @@ where
         let kind: Arc<str> = Other::kind(&dyntype).into();
         let (mapper, dyntype) = (Arc::new(mapper), Arc::new(dyntype));
         let watch = move |watch: Watch, queue: Arc<Queue<Key>>| {
-            let (target, kind) = (watch.target.clone(), watch.kind.clone());
-            let handler = MapHandler::new(target, kind, mapper.clone(), queue, watch.errors.clone());
+            let handler = MapHandler::new(watch.target.clone(), mapper.clone(), queue);
             let dyntype = dyntype.clone();
             let api = move |target: &Target| {
                 let namespace = target.namespace.as_deref();

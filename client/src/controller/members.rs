@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::future::pending;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -11,9 +12,11 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
+use super::backoff::PANIC_BACKOFF;
 use super::collect::{ChildHandler, Collector, OwnedKind};
-use super::error::BackgroundError;
+use super::error::{BackgroundError, catch_panic};
 use super::key::Key;
 use super::metrics::{Metrics, ReconcileMetrics};
 use super::object_handler::ObjectHandler;
@@ -52,6 +55,20 @@ where
 {
     plan: Plan<K>,
     members: HashMap<Arc<str>, WatchedMember>,
+    /// Members that are not watched, because a function of the caller panicked on them.
+    refused: HashMap<Arc<str>, Refused>,
+}
+
+struct Refused {
+    member: Member,
+    panics: u32,
+    retry: Instant,
+}
+
+/// What the caller's functions choose for a member.
+struct Choice {
+    is_reconciled: bool,
+    namespace: Option<String>,
 }
 
 struct WatchedMember {
@@ -59,7 +76,7 @@ struct WatchedMember {
     is_reconciled: bool,
     target: watch::Sender<Target>,
     metrics: ReconcileMetrics,
-    /// The watches end when this is dropped.
+    /// The watches end when this is dropped. They catch panics of the caller's code.
     _watches: JoinSet<()>,
 }
 
@@ -69,7 +86,7 @@ where
     K::DynamicType: Eq + Hash + Clone + Send + Sync,
 {
     pub(super) fn new(plan: Plan<K>) -> Self {
-        Self { plan, members: HashMap::new() }
+        Self { plan, members: HashMap::new(), refused: HashMap::new() }
     }
 
     /// A member and its metrics, if its objects are reconciled.
@@ -91,17 +108,55 @@ where
                 Some(name)
             }
             Change::Left(member) => {
+                self.refused.remove(member.name());
                 self.leave(member.name());
                 Some(member.name().clone())
             }
         }
     }
 
+    /// Waits until a refused member is due to be tried again.
+    pub(super) async fn retry_due(&self) {
+        match self.refused.values().map(|refused| refused.retry).min() {
+            Some(retry) => sleep_until(retry).await,
+            None => pending().await,
+        }
+    }
+
+    /// Tries the refused members that are due.
+    pub(super) fn retry(&mut self) {
+        let now = Instant::now();
+        let due = self.refused.values().filter(|refused| refused.retry <= now);
+        let due: Vec<_> = due.map(|refused| refused.member.clone()).collect();
+        due.into_iter().for_each(|member| self.join(member));
+    }
+
+    fn refuse(&mut self, member: Member, message: String) {
+        let cluster = member.name().clone();
+        drop(
+            self.plan.errors.try_send(BackgroundError::ChoicePanicked { cluster: cluster.clone(), message }),
+        );
+        let panics = self.refused.get(&cluster).map_or(0, |refused| refused.panics + 1);
+        let retry = Instant::now() + PANIC_BACKOFF.after(panics);
+        self.refused.insert(cluster, Refused { member, panics, retry });
+    }
+
+    fn choose(&self, member: &Member) -> Result<Choice, String> {
+        catch_panic(|| Choice {
+            is_reconciled: (self.plan.reconciles_in)(member),
+            namespace: (self.plan.namespace_of)(member),
+        })
+    }
+
     fn join(&mut self, member: Member) {
+        let Choice { is_reconciled, namespace } = match self.choose(&member) {
+            Ok(choice) => choice,
+            Err(message) => return self.refuse(member, message),
+        };
+        self.refused.remove(member.name());
         let Plan { kind, queue, stores, metrics, collector, .. } = &self.plan;
         let name = member.name();
-        let is_reconciled = (self.plan.reconciles_in)(&member);
-        let target = Target::new(member.clone(), (self.plan.namespace_of)(&member));
+        let target = Target::new(member.clone(), namespace);
         let namespace = target.namespace.clone();
         let target = watch::Sender::new(target);
         let watch = |kind: &Arc<str>| Watch {
@@ -154,9 +209,15 @@ where
 
     /// Lists again before any object is reconciled, because the store may hold another cluster's objects.
     fn restart(&mut self, member: Member) {
+        let namespace = match catch_panic(|| (self.plan.namespace_of)(&member)) {
+            Ok(namespace) => namespace,
+            Err(message) => {
+                self.leave(member.name());
+                return self.refuse(member, message);
+            }
+        };
         let Some(watched) = self.members.get_mut(member.name()) else { return self.join(member) };
         // Do this first: it invalidates lists that have started.
-        let namespace = (self.plan.namespace_of)(&member);
         watched.target.send_modify(|target| target.update(member.clone(), namespace.clone()));
         if watched.is_reconciled {
             self.plan.queue.open(member.name(), true);

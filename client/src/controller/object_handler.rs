@@ -10,10 +10,11 @@ use kube::runtime::watcher::Event;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::collect::Collector;
+use super::error::catch_panic;
 use super::key::{Key, Keys};
 use super::queue::Queue;
 use super::stores::Stores;
-use super::watch::EventHandler;
+use super::watch::{EventHandler, Panicked};
 
 /// Updates the store of one cluster, and enqueues changed objects.
 pub(super) struct ObjectHandler<K>
@@ -47,6 +48,14 @@ where
     ) -> Self {
         let keys = Keys::new(cluster.clone());
         Self { cluster, keys, writer, modify, stores, queue, collector, listed }
+    }
+
+    fn modified(&mut self, mut object: K) -> Result<K, Panicked> {
+        let key = self.keys.key(&object);
+        match catch_panic(|| (self.modify)(&mut object)) {
+            Ok(()) => Ok(object),
+            Err(message) => Err(Panicked { key, message }),
+        }
     }
 
     fn deleted(&mut self, object: &K) {
@@ -99,20 +108,33 @@ where
     K: Resource + Clone + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Send + Sync,
 {
-    fn handle(&mut self, event: Event<K>) {
-        let event = event.modify(|object| (self.modify)(object));
-        match &event {
+    fn handle(&mut self, event: Event<K>) -> Result<(), Panicked> {
+        match event {
             Event::Apply(object) => {
-                let key = self.keys.key(object);
-                self.writer.apply_watcher_event(&event);
+                let object = self.modified(object)?;
+                let key = self.keys.key(&object);
+                self.writer.apply_watcher_event(&Event::Apply(object));
                 self.queue.push(key);
             }
-            Event::Delete(object) => {
-                self.writer.apply_watcher_event(&event);
-                self.deleted(object);
+            Event::InitApply(object) => {
+                let (key, uid) = (self.keys.key(&object), object.meta().uid.clone());
+                let (object, panicked) = match self.modified(object) {
+                    Ok(object) => (Some(Arc::new(object)), Ok(())),
+                    // The object still exists.
+                    Err(panicked) => (self.stores.get(&key), Err(panicked)),
+                };
+                if let Some(object) = object.filter(|object| object.meta().uid == uid) {
+                    self.writer.apply_watcher_event(&Event::InitApply(Arc::unwrap_or_clone(object)));
+                }
+                return panicked;
             }
-            Event::Init | Event::InitApply(_) => self.writer.apply_watcher_event(&event),
+            Event::Delete(object) => {
+                self.deleted(&object);
+                self.writer.apply_watcher_event(&Event::Delete(object));
+            }
+            Event::Init => self.writer.apply_watcher_event(&event),
             Event::InitDone => self.listed(&event),
         }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::future::pending;
 use std::hash::Hash;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 use futures::future::{FutureExt, select_all};
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::builder::Controller;
 use super::collect::Collector;
-use super::error::{BackgroundError, Error};
+use super::error::{BackgroundError, Error, panic_message};
 use super::finalizer::Finalizer;
 use super::key::Key;
 use super::members::{Members, Plan};
@@ -98,19 +98,21 @@ where
         }
         for mut keys in self.keys {
             let queue = self.queue.clone();
-            background.spawn(async move {
+            let trigger = async move {
                 while let Some(key) = keys.next().await {
                     queue.push(key);
                 }
-            });
+            };
+            background.spawn(report_panic(trigger, errors.clone()));
         }
         for mut triggers in self.resyncs {
             let (queue, stores) = (self.queue.clone(), self.stores.clone());
-            background.spawn(async move {
+            let trigger = async move {
                 while triggers.next().await.is_some() {
                     stores.keys().into_iter().for_each(|key| queue.push(key));
                 }
-            });
+            };
+            background.spawn(report_panic(trigger, errors.clone()));
         }
 
         let members = Members::new(Plan {
@@ -151,6 +153,14 @@ where
             drop(leader);
         });
         Running { results: results_received, errors: errors_received, tasks }
+    }
+}
+
+/// Runs a stream of the caller that triggers reconciliations.
+async fn report_panic(trigger: impl Future<Output = ()>, errors: mpsc::Sender<BackgroundError>) {
+    if let Err(panic) = AssertUnwindSafe(trigger).catch_unwind().await {
+        let message = panic_message(panic.as_ref());
+        drop(errors.try_send(BackgroundError::TriggerPanicked { message }));
     }
 }
 
@@ -195,7 +205,7 @@ impl<E: std::error::Error + Send + 'static> Running<E> {
         if let Some(item) = item {
             return Some((item, self));
         }
-        // Resume a panic of the caller's code, such as the filter of `Controller::members`, on the caller's task.
+        // Resume a panic of the caller's code, such as the trigger of a shutdown, on the caller's task.
         if let Some(Err(error)) = self.tasks.join_next().await
             && let Ok(panic) = error.try_into_panic()
         {

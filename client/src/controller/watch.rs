@@ -1,22 +1,25 @@
 //! Watches one kind in one cluster while the cluster is a member.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Resource};
 use prometheus_client::metrics::counter::Counter;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::error::BackgroundError;
+use super::backoff::PANIC_BACKOFF;
+use super::error::{BackgroundError, panic_message};
 use super::key::Key;
 use super::queue::Queue;
 use super::target::Target;
@@ -27,7 +30,15 @@ use crate::clusters::Health;
 const LIST_DEADLINE: Duration = Duration::from_secs(60);
 
 pub(super) trait EventHandler<K>: Send {
-    fn handle(&mut self, event: Event<K>);
+    /// Fails if the caller's code panics. Then the object is skipped, and the watch lists again later.
+    fn handle(&mut self, event: Event<K>) -> Result<(), Panicked>;
+}
+
+/// The caller's code panicked on an object.
+#[derive(Debug)]
+pub(super) struct Panicked {
+    pub(super) key: Key,
+    pub(super) message: String,
 }
 
 /// A kind given to [`Controller::watches`](super::Controller::watches), and a function that runs its watch.
@@ -52,7 +63,7 @@ impl Watch {
     /// Never returns. Drops the watch when the cluster stops responding, since a watch that hangs ends only after
     /// minutes. Lists again once the cluster responds, and when the target changes.
     pub(super) async fn run<K>(
-        mut self,
+        self,
         api: impl Fn(&Target) -> Api<K>,
         config: watcher::Config,
         mut handler: impl EventHandler<K>,
@@ -61,6 +72,8 @@ impl Watch {
     {
         let mut health = self.health.clone();
         let mut targets = self.target.clone();
+        // Consecutive lists with a panic of the handler, and consecutive panics of the watch itself.
+        let (mut handler_panics, mut watch_panics) = (0, 0);
         loop {
             if health.borrow_and_update().is_unresponsive() {
                 let (cluster, kind) = (self.cluster(), &*self.kind);
@@ -70,8 +83,18 @@ impl Watch {
                 return pending().await;
             }
             let target = targets.borrow_and_update().clone();
+            let watched = (api(&target), target.revision, config.clone());
             tokio::select! {
-                () = self.watch(api(&target), target.revision, config.clone(), &mut handler) => {}
+                ended = AssertUnwindSafe(self.watch(watched, &mut handler, &mut handler_panics)).catch_unwind() => {
+                    watch_panics = match ended {
+                        Ok(()) => 0,
+                        Err(panic) => {
+                            self.report_panic(panic.as_ref());
+                            sleep(PANIC_BACKOFF.after(watch_panics)).await;
+                            watch_panics + 1
+                        }
+                    };
+                }
                 () = becomes_unresponsive(&mut health) => {}
                 () = changed(&mut targets) => {}
             }
@@ -83,12 +106,23 @@ impl Watch {
         self.target.borrow().member.name().clone()
     }
 
+    fn report(&self, error: BackgroundError) {
+        // Dropped if the channel is full: unread errors must not accumulate.
+        drop(self.errors.try_send(error));
+    }
+
+    fn report_panic(&self, panic: &(dyn Any + Send)) {
+        let (cluster, kind, message) = (self.cluster(), self.kind.clone(), panic_message(panic));
+        self.report(BackgroundError::WatchPanicked { cluster, kind, message });
+    }
+
+    /// Returns when the target must be listed again. `panics` is the number of previous lists on which the handler
+    /// panicked.
     async fn watch<K>(
-        &mut self,
-        api: Api<K>,
-        revision: u64,
-        config: watcher::Config,
+        &self,
+        (api, revision, config): (Api<K>, u64, watcher::Config),
         handler: &mut impl EventHandler<K>,
+        panics: &mut u32,
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
@@ -97,11 +131,14 @@ impl Watch {
         let mut backoff = DefaultBackoff::default();
         let mut health = self.health.clone();
         let mut is_listed = false;
+        // When to list again after a panic of the handler.
+        let mut retry = None;
         loop {
             // A watch may be quiet for any time. A list may not.
-            let next = match is_listed {
-                true => events.next().await,
-                false => match timeout(LIST_DEADLINE, events.next()).await {
+            let deadline = if is_listed { retry } else { Some(Instant::now() + LIST_DEADLINE) };
+            let next = match deadline {
+                None => events.next().await,
+                Some(deadline) => match timeout_at(deadline, events.next()).await {
                     Ok(next) => next,
                     Err(_) => return,
                 },
@@ -116,20 +153,32 @@ impl Watch {
                         Event::InitDone => {
                             is_listed = true;
                             backoff.reset();
+                            if retry.is_none() {
+                                *panics = 0;
+                            }
                         }
                         Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {
                             backoff.reset();
                             self.events.inc();
                         }
                     }
-                    handler.handle(event);
+                    if let Err(Panicked { key, message }) = handler.handle(event) {
+                        self.report(BackgroundError::HandlerPanicked {
+                            kind: self.kind.clone(),
+                            key,
+                            message,
+                        });
+                        if retry.is_none() {
+                            retry = Some(Instant::now() + PANIC_BACKOFF.after(*panics));
+                            *panics += 1;
+                        }
+                    }
                 }
                 Err(source) => {
                     self.interruptions.inc();
                     health.mark_unchanged();
                     let (cluster, kind) = (self.cluster(), self.kind.clone());
-                    // Dropped if the channel is full: unread errors must not accumulate.
-                    drop(self.errors.try_send(BackgroundError::Watch { cluster, kind, source }));
+                    self.report(BackgroundError::Watch { cluster, kind, source });
                     let Some(pause) = backoff.next() else { return };
                     tokio::select! {
                         () = sleep(pause) => {}
@@ -167,9 +216,13 @@ async fn changed(target: &mut watch::Receiver<Target>) {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::time::Duration;
 
     use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::ObjectMeta;
+    use kube::core::NamespaceResourceScope;
+    use serde::{Deserialize, Deserializer};
     use serde_json::json;
     use tokio::time::timeout;
 
@@ -180,8 +233,59 @@ mod tests {
     struct Log(mpsc::UnboundedSender<String>);
 
     impl EventHandler<ConfigMap> for Log {
-        fn handle(&mut self, event: Event<ConfigMap>) {
-            drop(self.0.send(event.to_string()));
+        fn handle(&mut self, event: Event<ConfigMap>) -> Result<(), Panicked> {
+            let text = event.to_string();
+            let panics = text == "InitApply(panics)";
+            drop(self.0.send(text));
+            match panics {
+                true => Err(Panicked { key: Key::new("c1", None, "panics"), message: "broken".into() }),
+                false => Ok(()),
+            }
+        }
+    }
+
+    /// Panics when it is deserialized.
+    #[derive(Clone, Debug)]
+    struct Broken(ObjectMeta);
+
+    impl<'de> Deserialize<'de> for Broken {
+        fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            panic!("broken")
+        }
+    }
+
+    impl Resource for Broken {
+        type DynamicType = ();
+        type Scope = NamespaceResourceScope;
+
+        fn kind(_: &()) -> Cow<'_, str> {
+            "ConfigMap".into()
+        }
+
+        fn group(_: &()) -> Cow<'_, str> {
+            "".into()
+        }
+
+        fn version(_: &()) -> Cow<'_, str> {
+            "v1".into()
+        }
+
+        fn plural(_: &()) -> Cow<'_, str> {
+            "configmaps".into()
+        }
+
+        fn meta(&self) -> &ObjectMeta {
+            &self.0
+        }
+
+        fn meta_mut(&mut self) -> &mut ObjectMeta {
+            &mut self.0
+        }
+    }
+
+    impl EventHandler<Broken> for () {
+        fn handle(&mut self, _: Event<Broken>) -> Result<(), Panicked> {
+            Ok(())
         }
     }
 
@@ -196,13 +300,24 @@ mod tests {
     }
 
     fn scene() -> Scene {
-        let (server, log) = (FakeServer::with(&["a"]), mpsc::unbounded_channel());
+        let (log, log_received) = mpsc::unbounded_channel();
+        let watch = |watch: Watch| {
+            let api = |target: &Target| Api::all(target.member.client());
+            watch.run(api, watcher::Config::default(), Log(log)).boxed()
+        };
+        scene_of(watch, log_received)
+    }
+
+    fn scene_of(
+        start: impl FnOnce(Watch) -> BoxFuture<'static, ()>,
+        log: mpsc::UnboundedReceiver<String>,
+    ) -> Scene {
+        let server = FakeServer::with(&["a"]);
         let health = watch::Sender::new(Health::Unknown);
         let (errors, errors_received) = mpsc::channel(8);
         let interruptions = Counter::default();
         let member = Clusters::fixed([("c1", server.client())]).get("c1").unwrap();
         let target = watch::Sender::new(Target::new(member, None));
-        let api = |target: &Target| Api::all(target.member.client());
         let watch = Watch {
             health: health.subscribe(),
             kind: "ConfigMap".into(),
@@ -212,8 +327,8 @@ mod tests {
             interruptions: interruptions.clone(),
         };
         let mut task = tokio::task::JoinSet::new();
-        task.spawn(watch.run(api, watcher::Config::default(), Log(log.0)));
-        Scene { server, health, target, log: log.1, errors: errors_received, interruptions, _task: task }
+        task.spawn(start(watch));
+        Scene { server, health, target, log, errors: errors_received, interruptions, _task: task }
     }
 
     impl Scene {
@@ -310,5 +425,37 @@ mod tests {
         scene.health.send_replace(Health::Ready);
         scene.lists(&["b"]).await;
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_on_which_the_handler_panics_is_listed_again_with_back_off() {
+        let mut scene = scene();
+        scene.lists(&["a"]).await;
+        scene.server.set(&["panics", "b"]);
+        scene.restart();
+        let start = tokio::time::Instant::now();
+        for _ in 0..6 {
+            scene.lists(&["panics", "b"]).await;
+            assert!(matches!(scene.errors.recv().await, Some(BackgroundError::HandlerPanicked { .. })));
+        }
+        assert!(start.elapsed() > Duration::from_secs(20), "{:?}", start.elapsed());
+        scene.server.set(&["b"]);
+        scene.lists(&["b"]).await;
+        scene.is_quiet().await;
+        assert!(scene.errors.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_panics_is_started_again_with_back_off() {
+        let watch = |watch: Watch| {
+            let api = |target: &Target| Api::<Broken>::all(target.member.client());
+            watch.run(api, watcher::Config::default(), ()).boxed()
+        };
+        let mut scene = scene_of(watch, mpsc::unbounded_channel().1);
+        let start = tokio::time::Instant::now();
+        for _ in 0..6 {
+            assert!(matches!(scene.errors.recv().await, Some(BackgroundError::WatchPanicked { .. })));
+        }
+        assert!(start.elapsed() > Duration::from_secs(20), "{:?}", start.elapsed());
     }
 }

@@ -9,7 +9,7 @@ use super::index::{Name, OwnerRef, WatchId};
 use crate::controller::call::Meta;
 use crate::controller::key::{Key, Keys};
 use crate::controller::owner::Owner;
-use crate::controller::watch::EventHandler;
+use crate::controller::watch::{EventHandler, Panicked};
 
 /// Enqueues the owners of changed objects, and keeps the collector's index up to date.
 pub(in crate::controller) struct ChildHandler {
@@ -55,7 +55,7 @@ impl ChildHandler {
 }
 
 impl EventHandler<Meta> for ChildHandler {
-    fn handle(&mut self, event: Event<Meta>) {
+    fn handle(&mut self, event: Event<Meta>) -> Result<(), Panicked> {
         match event {
             Event::Init => self.collector.index().begin_list(self.watch),
             Event::InitApply(object) | Event::Apply(object) => self.applied(&object),
@@ -70,6 +70,7 @@ impl EventHandler<Meta> for ChildHandler {
                 }
             }
         }
+        Ok(())
     }
 }
 
