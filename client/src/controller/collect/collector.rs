@@ -7,6 +7,7 @@ use std::time::Duration;
 use kube::Api;
 use kube::api::ApiResource;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinError;
 
 use super::cluster_uids::{ClusterUids, read_uid};
 use super::index::{Index, OwnerRef};
@@ -190,12 +191,13 @@ impl Collector {
             }
             tokio::select! {
                 Ok(()) = leading.changed() => {}
-                Some((suspect, completion)) = checks.next() => {
-                    self.suspects.complete(&suspect, completion.unwrap_or(Completion::Aborted));
+                Some(((suspect, failures), result)) = checks.next() => {
+                    let completion = result.unwrap_or_else(|error| failed(&error, failures));
+                    self.suspects.complete(&suspect, completion);
                 }
                 (suspect, failures) = self.suspects.next(), if is_leading => {
                     let check = self.clone().check(suspect.clone(), failures);
-                    checks.start(suspect, check);
+                    checks.start((suspect, failures), check);
                 }
                 else => return,
             }
@@ -225,7 +227,7 @@ impl Collector {
             // No request: there may be thousands of such suspects.
             None => Outcome::Unproven("the owner's cluster is not a member".into()),
         };
-        let retry = Completion::Failed(Some(BACKOFF.after(failures)));
+        let retry = retry(failures);
         let completion = match outcome {
             Outcome::Unowned => Completion::Succeeded(None),
             // The owner is not in the store, so no event reports its deletion.
@@ -252,8 +254,8 @@ impl Collector {
 
     fn enqueue(&self, owner: &OwnerRef, kind: usize, child: Key) {
         let pair = self.pair(owner, &child);
-        self.suspects.open(&pair, false);
-        self.suspects.push(Suspect { pair, kind, child });
+        // Temporary: children may claim owners in any number of clusters.
+        self.suspects.push_to_temporary_lane(Suspect { pair, kind, child });
     }
 
     fn enqueue_children(&self, owner: &OwnerRef) {
@@ -336,5 +338,34 @@ impl Collector {
 
     fn unproven(&self) -> MutexGuard<'_, HashMap<Arc<str>, HashSet<Suspect>>> {
         self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn retry(failures: u32) -> Completion {
+    Completion::Failed(Some(BACKOFF.after(failures)))
+}
+
+/// How a check completes that did not return. An aborted one is due once this replica leads again.
+fn failed(error: &JoinError, failures: u32) -> Completion {
+    if !error.is_panic() {
+        return Completion::Aborted;
+    }
+    tracing::error!("checking a possible orphan panicked: checking it again later");
+    retry(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_check_that_panics_backs_off() {
+        let error = tokio::spawn(async { panic!("broken") }).await.unwrap_err();
+        assert!(matches!(failed(&error, 0), Completion::Failed(Some(delay)) if delay >= BACKOFF.min / 2));
+        let task = tokio::spawn(pending::<()>());
+        task.abort();
+        assert_eq!(failed(&task.await.unwrap_err(), 0), Completion::Aborted);
     }
 }
