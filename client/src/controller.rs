@@ -93,6 +93,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod watch_config;
 
 pub use self::builder::Controller;
 pub use self::error::{Error, Problem};
@@ -102,5 +103,6 @@ pub use self::owner::Owner;
 pub use self::request::Request;
 pub use self::scope::Scoped;
 pub use self::stores::Stores;
+pub use self::watch_config::WatchConfig;
 #[cfg(doc)]
 use crate::clusters::Clusters;

@@ -9,11 +9,9 @@ pub(super) struct Backoff {
     pub(super) max: Duration,
 }
 
-/// Delays after a panic of the caller's code outside `reconcile`.
-pub(super) const PANIC_BACKOFF: Backoff =
-    Backoff { min: Duration::from_secs(1), max: Duration::from_secs(5 * 60) };
-
 impl Backoff {
+    pub(super) const DEFAULT: Self = Self { min: Duration::from_secs(1), max: Duration::from_secs(5 * 60) };
+
     /// `failures` is the number of consecutive failures before the latest one.
     pub(super) fn after(self, failures: u32) -> Duration {
         self.jittered(failures, fastrand::f64())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, Stream, StreamExt};
 use kube::api::ApiResource;
-use kube::runtime::watcher;
+use kube::runtime::{Predicate, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
@@ -17,6 +17,7 @@ use super::collect::OwnedKind;
 use super::key::Key;
 use super::map_handler::MapHandler;
 use super::metrics::Metrics;
+use super::object_handler::{Modify, PredicateHash};
 use super::owner;
 use super::queue::Queue;
 use super::request::Kind;
@@ -25,12 +26,11 @@ use super::signal;
 use super::stores::Stores;
 use super::target::{NamespaceOf, Target};
 use super::watch::{MappedKind, Watch};
+use super::watch_config::{MemberFilter, WatchConfig};
 use crate::clusters::{Clusters, Member};
 
 /// Default limit of concurrent reconciliations per cluster.
 const CONCURRENCY: usize = 16;
-
-const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(5 * 60) };
 
 /// Reconciles the objects of one kind in every member of a [`Clusters`].
 ///
@@ -46,8 +46,9 @@ where
     pub(super) kind: Arc<Kind<K::DynamicType>>,
     pub(super) api: fn(Client, Option<&str>, &K::DynamicType) -> Api<K>,
     pub(super) namespace_of: NamespaceOf,
-    pub(super) reconciles_in: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
-    pub(super) modify: Arc<dyn Fn(&mut K) + Send + Sync>,
+    pub(super) reconciles_in: MemberFilter,
+    pub(super) modify: Modify<K>,
+    pub(super) predicate: PredicateHash<K>,
     pub(super) owned: Vec<(OwnedKind, watcher::Config)>,
     pub(super) mapped: Vec<MappedKind>,
     pub(super) keys: Vec<BoxStream<'static, Key>>,
@@ -89,12 +90,13 @@ where
             namespace_of: Arc::new(|_| None),
             reconciles_in: Arc::new(|_| true),
             modify: Arc::new(|_| {}),
+            predicate: Arc::new(|_| None),
             owned: Vec::new(),
             mapped: Vec::new(),
             keys: Vec::new(),
             resyncs: Vec::new(),
             finalizer: None,
-            backoff: BACKOFF,
+            backoff: Backoff::DEFAULT,
             leadership: None,
             graceful: Vec::new(),
             forceful: Vec::new(),
@@ -127,7 +129,7 @@ where
     ///
     /// ```
     /// # use k8s_openapi::api::core::v1::Pod;
-    /// # use kube::runtime::watcher;
+    /// # use kube::runtime::{Predicate, watcher};
     /// # use mcsa_client::{clusters::Clusters, controller::Controller};
     /// # fn example(clusters: &Clusters) -> Controller<Pod> {
     /// Controller::<Pod>::new(clusters, watcher::Config::default())
@@ -143,7 +145,7 @@ where
     }
 
     /// Reconciles only the objects of members for which `filter` returns true. Kinds of [`Controller::owns`] and
-    /// [`Controller::watches`] are watched in all members.
+    /// [`Controller::watches`] are watched in all members, unless a [`WatchConfig`] selects some.
     ///
     /// `filter` is called once for each member, when it joins.
     pub fn members(mut self, filter: impl Fn(&Member) -> bool + Send + Sync + 'static) -> Self {
@@ -158,6 +160,26 @@ where
         self
     }
 
+    /// Reconciles an object only when `predicate` returns another value for it than before, for example only when its
+    /// generation changes, not its status:
+    ///
+    /// ```
+    /// # use k8s_openapi::api::apps::v1::Deployment;
+    /// # use kube::runtime::{predicates, watcher};
+    /// # use mcsa_client::{clusters::Clusters, controller::Controller};
+    /// # fn example(clusters: &Clusters) -> Controller<Deployment> {
+    /// Controller::<Deployment>::new(clusters, watcher::Config::default()).predicate(predicates::generation)
+    /// # }
+    /// ```
+    ///
+    /// The store has the latest version anyway. Objects for which `predicate` returns `None` are reconciled at each
+    /// change, and all objects when they are added, deleted, or get or lose a finalizer. Replaces an earlier predicate:
+    /// use [`Predicate::combine`] for several.
+    pub fn predicate(mut self, predicate: impl Predicate<K> + Send + Sync + 'static) -> Self {
+        self.predicate = Arc::new(move |object| predicate.hash_property(object));
+        self
+    }
+
     /// Reconciles the owner of an object of kind `Child` when the child, in any member, is created, changed or deleted.
     /// Deletes the child once its owner is gone. [`Owner::apply_to`] records the owner of a child.
     ///
@@ -167,11 +189,15 @@ where
     /// which the owner was. That cluster is known by its UID, also if the member has another name now. Children are
     /// kept while it is unreachable or is not a member.
     ///
+    /// An object that no longer matches the selector of the controller still exists. Its children are neither updated
+    /// nor deleted until it matches again or is deleted. To delete them, select a label with any value, and let
+    /// `reconcile` delete the children when the value says so (see the example `copy_configmap`).
+    ///
     /// To reconcile owners without deleting children, use [`Controller::watches`] with [`Owner::from_metadata`].
     ///
     /// [`Owner::apply_to`]: super::Owner::apply_to
     /// [`Owner::from_metadata`]: super::Owner::from_metadata
-    pub fn owns<Child>(self, config: watcher::Config) -> Self
+    pub fn owns<Child>(self, config: impl Into<WatchConfig>) -> Self
     where
         Child: Resource,
         Child::DynamicType: Default,
@@ -181,11 +207,12 @@ where
     }
 
     /// [`Controller::owns`] for a kind known only at runtime.
-    pub fn owns_with<Child>(mut self, mut config: watcher::Config, dyntype: Child::DynamicType) -> Self
+    pub fn owns_with<Child>(mut self, config: impl Into<WatchConfig>, dyntype: Child::DynamicType) -> Self
     where
         Child: Resource,
         Child::Scope: Scoped,
     {
+        let WatchConfig { mut config, members } = config.into();
         let owned = owner::selector();
         config.label_selector = Some(match config.label_selector {
             Some(selector) if !selector.is_empty() => format!("{selector},{owned}"),
@@ -193,7 +220,7 @@ where
         });
         let resource = ApiResource::erase::<Child>(&dyntype);
         let kind = resource.kind.as_str().into();
-        let owned = OwnedKind { kind, resource, is_namespaced: Child::Scope::IS_NAMESPACED };
+        let owned = OwnedKind { kind, resource, is_namespaced: Child::Scope::IS_NAMESPACED, members };
         self.owned.push((owned, config));
         self
     }
@@ -205,7 +232,7 @@ where
     /// unreachable. Only the keys of these objects are stored.
     pub fn watches<Other, I>(
         self,
-        config: watcher::Config,
+        config: impl Into<WatchConfig>,
         mapper: impl Fn(&Member, Other) -> I + Send + Sync + 'static,
     ) -> Self
     where
@@ -220,7 +247,7 @@ where
     /// [`Controller::watches`] for a kind known only at runtime.
     pub fn watches_with<Other, I>(
         mut self,
-        config: watcher::Config,
+        config: impl Into<WatchConfig>,
         mapper: impl Fn(&Member, Other) -> I + Send + Sync + 'static,
         dyntype: Other::DynamicType,
     ) -> Self
@@ -230,6 +257,7 @@ where
         Other::Scope: Scoped,
         I: IntoIterator<Item = Key> + 'static,
     {
+        let WatchConfig { config, members } = config.into();
         let kind: Arc<str> = Other::kind(&dyntype).into();
         let (mapper, dyntype) = (Arc::new(mapper), Arc::new(dyntype));
         let watch = move |watch: Watch, queue: Arc<Queue<Key>>| {
@@ -241,7 +269,7 @@ where
             };
             watch.run(api, config.clone(), handler).boxed()
         };
-        self.mapped.push(MappedKind { kind, watch: Arc::new(watch) });
+        self.mapped.push(MappedKind { kind, members, watch: Arc::new(watch) });
         self
     }
 

@@ -94,6 +94,7 @@ impl Finalizer {
         let is_synced = timeout(SYNC_DEADLINE, self.clusters.wait_until_synced()).await.is_ok();
         let members = self.clusters.members();
         let pairs = members.iter().flat_map(|member| self.owned.iter().map(move |owned| (member, owned)));
+        let pairs = pairs.filter(|(member, owned)| (owned.members)(member));
         let left = pairs.map(|(member, owned)| async move {
             let left = self.delete_children(member, owned, uid).await;
             left.map_err(|problem| (member.name().clone(), problem))
@@ -216,7 +217,12 @@ mod tests {
             name: "example.com/children".into(),
             clusters: clusters.clone(),
             namespace_of,
-            owned: vec![OwnedKind { kind: resource.kind.as_str().into(), resource, is_namespaced: true }],
+            owned: vec![OwnedKind {
+                kind: resource.kind.as_str().into(),
+                resource,
+                is_namespaced: true,
+                members: Arc::new(|member| &**member.name() != "c3"),
+            }],
             resource: ApiResource::erase::<ConfigMap>(&()),
         }
     }
@@ -229,13 +235,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn children_are_listed_in_the_namespace_of_each_member() {
-        let (c1, c2) = (FakeServer::with(&[]), FakeServer::with(&[]));
-        let clusters = Clusters::fixed([("c1", c1.client()), ("c2", c2.client())]);
+    async fn children_are_listed_in_the_namespace_of_each_selected_member() {
+        let (c1, c2, c3) = (FakeServer::with(&[]), FakeServer::with(&[]), FakeServer::with(&[]));
+        let clusters = Clusters::fixed([("c1", c1.client()), ("c2", c2.client()), ("c3", c3.client())]);
         let namespace_of = |member: &Member| (&**member.name() == "c2").then(|| "its-own".to_owned());
         assert_eq!(clean_up(&finalizer(&clusters, Arc::new(namespace_of))).await.unwrap(), None);
         c1.requested("GET /api/v1/secrets").await;
         c2.requested("GET /api/v1/namespaces/its-own/secrets").await;
+        assert!(c3.requests().is_empty(), "{:?}", c3.requests());
     }
 
     fn groups(groups: &[&str]) -> FakeResponse {

@@ -14,17 +14,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::PANIC_BACKOFF;
+use super::backoff::Backoff;
 use super::collect::{ChildHandler, Collector, OwnedKind};
 use super::error::{BackgroundError, catch_panic};
 use super::key::Key;
 use super::metrics::{Metrics, ReconcileMetrics};
-use super::object_handler::ObjectHandler;
+use super::object_handler::{Modify, ObjectHandler, PredicateHash};
 use super::queue::Queue;
 use super::request::Kind;
 use super::stores::Stores;
 use super::target::{NamespaceOf, Target};
 use super::watch::{MappedKind, Watch};
+use super::watch_config::MemberFilter;
 use crate::clusters::{Change, Member};
 
 /// What to watch in each member.
@@ -37,8 +38,9 @@ where
     pub(super) api: fn(Client, Option<&str>, &K::DynamicType) -> Api<K>,
     pub(super) namespace_of: NamespaceOf,
     pub(super) config: watcher::Config,
-    pub(super) reconciles_in: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
-    pub(super) modify: Arc<dyn Fn(&mut K) + Send + Sync>,
+    pub(super) reconciles_in: MemberFilter,
+    pub(super) modify: Modify<K>,
+    pub(super) predicate: PredicateHash<K>,
     pub(super) owned: Vec<(OwnedKind, watcher::Config)>,
     pub(super) mapped: Vec<MappedKind>,
     pub(super) collector: Option<Arc<Collector>>,
@@ -69,6 +71,10 @@ struct Refused {
 struct Choice {
     is_reconciled: bool,
     namespace: Option<String>,
+    /// For each of [`Plan::owned`], whether it is watched.
+    owned: Vec<bool>,
+    /// For each of [`Plan::mapped`], whether it is watched.
+    mapped: Vec<bool>,
 }
 
 struct WatchedMember {
@@ -137,7 +143,7 @@ where
             self.plan.errors.try_send(BackgroundError::ChoicePanicked { cluster: cluster.clone(), message }),
         );
         let panics = self.refused.get(&cluster).map_or(0, |refused| refused.panics + 1);
-        let retry = Instant::now() + PANIC_BACKOFF.after(panics);
+        let retry = Instant::now() + Backoff::DEFAULT.after(panics);
         self.refused.insert(cluster, Refused { member, panics, retry });
     }
 
@@ -145,11 +151,13 @@ where
         catch_panic(|| Choice {
             is_reconciled: (self.plan.reconciles_in)(member),
             namespace: (self.plan.namespace_of)(member),
+            owned: self.plan.owned.iter().map(|(owned, _)| (owned.members)(member)).collect(),
+            mapped: self.plan.mapped.iter().map(|mapped| (mapped.members)(member)).collect(),
         })
     }
 
     fn join(&mut self, member: Member) {
-        let Choice { is_reconciled, namespace } = match self.choose(&member) {
+        let Choice { is_reconciled, namespace, owned, mapped } = match self.choose(&member) {
             Ok(choice) => choice,
             Err(message) => return self.refuse(member, message),
         };
@@ -176,7 +184,7 @@ where
             let handler = ObjectHandler::new(
                 name.clone(),
                 writer,
-                self.plan.modify.clone(),
+                (self.plan.modify.clone(), self.plan.predicate.clone()),
                 stores.clone(),
                 queue.clone(),
                 collector.clone(),
@@ -188,17 +196,18 @@ where
             };
             watches.spawn(watch(&self.kind()).run(api, self.plan.config.clone(), handler));
         }
-        if let Some(collector) = collector {
-            watches.spawn(collector.clone().identify(target.subscribe(), is_reconciled));
+        if let Some(collector) = collector.as_ref().filter(|_| is_reconciled) {
+            watches.spawn(collector.clone().identify(target.subscribe()));
         }
-        for (number, (owned, config)) in self.plan.owned.iter().enumerate() {
+        let owned = self.plan.owned.iter().enumerate().zip(owned).filter(|(_, is_watched)| *is_watched);
+        for ((number, (owned, config)), _) in owned {
             let Some(collector) = collector else { continue };
             let handler = ChildHandler::new(collector.clone(), name.clone(), number);
             let kind = owned.clone();
             let api = move |target: &Target| kind.api(&target.member, target.namespace.as_deref());
             watches.spawn(watch(&owned.kind).run(api, config.clone(), handler));
         }
-        for mapped in &self.plan.mapped {
+        for (mapped, _) in self.plan.mapped.iter().zip(mapped).filter(|(_, is_watched)| *is_watched) {
             watches.spawn((mapped.watch)(watch(&mapped.kind), queue.clone()));
         }
         let metrics = metrics.reconciliations(name);
@@ -271,6 +280,7 @@ mod tests {
             config: controller.config,
             reconciles_in: controller.reconciles_in,
             modify: controller.modify,
+            predicate: controller.predicate,
             owned: Vec::new(),
             mapped: Vec::new(),
             collector: None,

@@ -109,7 +109,7 @@ where
             let (queue, stores) = (self.queue.clone(), self.stores.clone());
             let trigger = async move {
                 while triggers.next().await.is_some() {
-                    stores.keys().into_iter().for_each(|key| queue.push(key));
+                    stores.objects().into_iter().for_each(|(key, _)| queue.push(key));
                 }
             };
             background.spawn(report_panic(trigger, errors.clone()));
@@ -122,6 +122,7 @@ where
             config: self.config,
             reconciles_in: self.reconciles_in,
             modify: self.modify,
+            predicate: self.predicate,
             owned: self.owned,
             mapped: self.mapped,
             collector,

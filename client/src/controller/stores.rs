@@ -1,6 +1,6 @@
 //! The reconciled objects of all clusters.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -16,7 +16,7 @@ where
     K::DynamicType: Eq + Hash + Clone,
 {
     dyntype: K::DynamicType,
-    stores: Arc<RwLock<HashMap<Arc<str>, ClusterStore<K>>>>,
+    stores: Arc<RwLock<BTreeMap<Arc<str>, ClusterStore<K>>>>,
 }
 
 struct ClusterStore<K>
@@ -64,14 +64,19 @@ where
         self.read().get(name).map(|known| known.store.clone())
     }
 
-    /// The keys of all objects in all clusters.
-    pub(super) fn keys(&self) -> Vec<Key> {
-        let stores: Vec<_> =
-            self.read().iter().map(|(name, known)| (name.clone(), known.store.clone())).collect();
-        let keys = stores.iter().flat_map(|(name, store)| {
-            store.state().into_iter().map(|object| Key::from_object(name.clone(), object.as_ref()))
+    /// The store of each cluster, by name.
+    pub fn clusters(&self) -> Vec<(Arc<str>, Store<K>)> {
+        self.read().iter().map(|(name, known)| (name.clone(), known.store.clone())).collect()
+    }
+
+    /// All objects of all clusters, as last observed, with their keys.
+    pub fn objects(&self) -> Vec<(Key, Arc<K>)> {
+        let stores = self.clusters();
+        let objects = stores.iter().flat_map(|(name, store)| {
+            let objects = store.state().into_iter();
+            objects.map(|object| (Key::from_object(name.clone(), object.as_ref()), object))
         });
-        keys.collect()
+        objects.collect()
     }
 
     pub(super) fn presence(&self, key: &Key, uid: &str) -> Presence {
@@ -115,7 +120,7 @@ where
         self.write().remove(cluster);
     }
 
-    fn reference(&self, key: &Key) -> ObjectRef<K> {
+    pub(super) fn reference(&self, key: &Key) -> ObjectRef<K> {
         let reference = ObjectRef::new_with(&key.name, self.dyntype.clone());
         match &key.namespace {
             Some(namespace) => reference.within(namespace),
@@ -123,11 +128,11 @@ where
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, ClusterStore<K>>> {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Arc<str>, ClusterStore<K>>> {
         self.stores.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Arc<str>, ClusterStore<K>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Arc<str>, ClusterStore<K>>> {
         self.stores.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -368,3 +368,38 @@ async fn a_child_is_no_longer_looked_up_once_its_owner_is_in_the_store() {
     assert!(timeout(Duration::from_secs(3600), running.started.recv()).await.is_err());
     assert_eq!(count(), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn other_kinds_are_watched_only_in_selected_members() {
+    let (c1, c2) = (FakeServer::with(&["a"]), FakeServer::with(&["b"]));
+    let clusters = Clusters::fixed([("c1", c1.client()), ("c2", c2.client())]);
+    let config = || WatchConfig::from(watcher::Config::default()).members(|member| &**member.name() == "c2");
+    let controller = Controller::new(&clusters, watcher::Config::default())
+        .owns::<Secret>(config())
+        .watches::<Pod, _>(config(), |_, _| None);
+    let mut running = Running::of(controller);
+    c2.requested("GET /api/v1/secrets").await;
+    c2.requested("GET /api/v1/pods").await;
+    running.started("c1/default/a").await;
+    running.started("c2/default/b").await;
+    let requests = c1.requests();
+    assert!(
+        !requests.iter().any(|request| request.contains("secrets") || request.contains("pods")),
+        "{requests:?}"
+    );
+}
+
+#[tokio::test]
+async fn stores_can_be_iterated() {
+    let (c1, c2) = (FakeServer::with(&["a", "b"]), FakeServer::with(&["c"]));
+    let clusters = Clusters::fixed([("c1", c1.client()), ("c2", c2.client())]);
+    let mut running = Running::start(&clusters);
+    for _ in 0..3 {
+        running.started.recv().await.unwrap();
+    }
+    let mut keys: Vec<_> = running.stores.objects().into_iter().map(|(key, _)| key.to_string()).collect();
+    keys.sort();
+    assert_eq!(keys, ["c1/default/a", "c1/default/b", "c2/default/c"]);
+    let names: Vec<_> = running.stores.clusters().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["c1".into(), "c2".into()]);
+}

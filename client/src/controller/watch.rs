@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use kube::runtime::utils::Backoff;
+use kube::runtime::utils::Backoff as _;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Resource};
 use prometheus_client::metrics::counter::Counter;
@@ -18,11 +18,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::backoff::PANIC_BACKOFF;
+use super::backoff::Backoff;
 use super::error::{BackgroundError, panic_message};
 use super::key::Key;
 use super::queue::Queue;
 use super::target::Target;
+use super::watch_config::MemberFilter;
 use crate::clusters::Health;
 
 /// Deadline for a page of a list: the API server's default `--request-timeout`
@@ -44,6 +45,7 @@ pub(super) struct Panicked {
 /// A kind given to [`Controller::watches`](super::Controller::watches), and a function that runs its watch.
 pub(super) struct MappedKind {
     pub(super) kind: Arc<str>,
+    pub(super) members: MemberFilter,
     pub(super) watch: WatchMapped,
 }
 
@@ -90,7 +92,7 @@ impl Watch {
                         Ok(()) => 0,
                         Err(panic) => {
                             self.report_panic(panic.as_ref());
-                            sleep(PANIC_BACKOFF.after(watch_panics)).await;
+                            sleep(Backoff::DEFAULT.after(watch_panics)).await;
                             watch_panics + 1
                         }
                     };
@@ -183,7 +185,7 @@ impl Watch {
                             message,
                         });
                         if retry.is_none() {
-                            retry = Some(Instant::now() + PANIC_BACKOFF.after(*panics));
+                            retry = Some(Instant::now() + Backoff::DEFAULT.after(*panics));
                             *panics += 1;
                         }
                     }

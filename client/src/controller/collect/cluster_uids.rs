@@ -12,27 +12,21 @@ use crate::controller::call::with_deadline;
 
 const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(15 * 60) };
 
-/// The members whose cluster's UID is known.
+/// The UIDs of members whose objects are reconciled, as far as they are known.
 #[derive(Debug, Default)]
-pub(super) struct ClusterUids(Mutex<BTreeMap<Arc<str>, Identified>>);
-
-#[derive(Clone, Debug)]
-struct Identified {
-    uid: String,
-    is_reconciled: bool,
-}
+pub(super) struct ClusterUids(Mutex<BTreeMap<Arc<str>, String>>);
 
 impl ClusterUids {
-    pub(super) fn insert(&self, name: Arc<str>, uid: String, is_reconciled: bool) {
-        self.known().insert(name, Identified { uid, is_reconciled });
+    pub(super) fn insert(&self, name: Arc<str>, uid: String) {
+        self.known().insert(name, uid);
     }
 
     pub(super) fn remove(&self, name: &str) {
         self.known().remove(name);
     }
 
-    /// The member whose cluster has this UID. Several members may be the same cluster: `hint` wins, and then one whose
-    /// objects are reconciled. While the UID of `hint` is not known, it may be the one if it is a member.
+    /// The member whose cluster has this UID. Several members may be the same cluster: `hint` wins. While the UID of
+    /// `hint` is not known, it may be the one if it is a member.
     pub(super) fn locate(
         &self,
         hint: &str,
@@ -41,17 +35,14 @@ impl ClusterUids {
     ) -> Option<Arc<str>> {
         let known = self.known();
         let named = known.get_key_value(hint);
-        if let Some((name, _)) = named.filter(|(_, identified)| identified.uid == uid) {
-            return Some(name.clone());
-        }
-        let same = known.iter().filter(|(_, identified)| identified.uid == uid);
-        if let Some((name, _)) = same.min_by_key(|(_, identified)| !identified.is_reconciled) {
+        let mut same = named.into_iter().chain(&*known).filter(|(_, known)| *known == uid);
+        if let Some((name, _)) = same.next() {
             return Some(name.clone());
         }
         (named.is_none() && is_member(hint)).then(|| hint.into())
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Identified>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,8 +73,8 @@ mod tests {
     #[case::by_name("c1", "uid-1", Some("c1"))]
     #[case::renamed("old", "uid-1", Some("c1"))]
     #[case::the_name_is_another_cluster_now("c1", "uid-2", Some("c2"))]
-    #[case::one_that_is_reconciled("old", "uid-3", Some("c4"))]
-    #[case::of_the_same_uid_by_name("c3", "uid-3", Some("c3"))]
+    #[case::of_the_same_uid("old", "uid-3", Some("c3"))]
+    #[case::of_the_same_uid_by_name("c4", "uid-3", Some("c4"))]
     #[case::not_yet_identified("new", "uid-5", Some("new"))]
     #[case::another_is_identified("new", "uid-1", Some("c1"))]
     #[case::no_member("old", "uid-5", None)]
@@ -94,10 +85,8 @@ mod tests {
         #[case] expected: Option<&str>,
     ) {
         let uids = ClusterUids::default();
-        for (name, uid, is_reconciled) in
-            [("c1", "uid-1", true), ("c2", "uid-2", false), ("c3", "uid-3", false), ("c4", "uid-3", true)]
-        {
-            uids.insert(name.into(), uid.into(), is_reconciled);
+        for (name, uid) in [("c1", "uid-1"), ("c2", "uid-2"), ("c3", "uid-3"), ("c4", "uid-3")] {
+            uids.insert(name.into(), uid.into());
         }
         assert_eq!(uids.locate(hint, uid, |name| name == "new").as_deref(), expected);
     }

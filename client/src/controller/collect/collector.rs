@@ -23,6 +23,7 @@ use crate::controller::queue::{Completion, Item, Queue};
 use crate::controller::stores::Presence;
 use crate::controller::target::Target;
 use crate::controller::tasks::Tasks;
+use crate::controller::watch_config::MemberFilter;
 
 /// Concurrent checks per pair of clusters.
 const CONCURRENCY: usize = 8;
@@ -30,11 +31,12 @@ const CONCURRENCY: usize = 8;
 const BACKOFF: Backoff = Backoff { min: Duration::from_secs(60), max: Duration::from_secs(15 * 60) };
 
 /// A kind given to [`Controller::owns`](crate::controller::Controller::owns).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(in crate::controller) struct OwnedKind {
     pub(in crate::controller) resource: ApiResource,
     pub(in crate::controller) kind: Arc<str>,
     pub(in crate::controller) is_namespaced: bool,
+    pub(in crate::controller) members: MemberFilter,
 }
 
 impl OwnedKind {
@@ -142,17 +144,13 @@ impl Collector {
         }
     }
 
-    /// Reads the UID of a member's cluster, and again when the member changes.
-    pub(in crate::controller) async fn identify(
-        self: Arc<Self>,
-        mut target: watch::Receiver<Target>,
-        is_reconciled: bool,
-    ) {
+    /// Reads the UID of a member's cluster, and again when the member changes. Needed for members with owners.
+    pub(in crate::controller) async fn identify(self: Arc<Self>, mut target: watch::Receiver<Target>) {
         loop {
             let Target { member, revision, .. } = target.borrow_and_update().clone();
             tokio::select! {
                 uid = read_uid(&member) => {
-                    self.identified(&target, revision, uid, is_reconciled);
+                    self.identified(&target, revision, uid);
                     if target.changed().await.is_err() {
                         return;
                     }
@@ -162,14 +160,14 @@ impl Collector {
         }
     }
 
-    fn identified(&self, target: &watch::Receiver<Target>, revision: u64, uid: String, is_reconciled: bool) {
+    fn identified(&self, target: &watch::Receiver<Target>, revision: u64, uid: String) {
         // Borrowed until the UID is recorded: afterwards, the member may change or leave.
         let current = target.borrow();
         if current.revision != revision {
             return;
         }
         let name = current.member.name();
-        self.uids.insert(name.clone(), uid.clone(), is_reconciled);
+        self.uids.insert(name.clone(), uid.clone());
         let owners = self.index().owners();
         for owner in owners.into_iter().filter(|owner| *owner.cluster_uid == *uid || owner.cluster == *name) {
             if owner.cluster != *name {
