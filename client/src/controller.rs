@@ -106,3 +106,6 @@ pub use self::stores::Stores;
 pub use self::watch_config::WatchConfig;
 #[cfg(doc)]
 use crate::clusters::Clusters;
+/// The crate whose [`Registry`](prometheus_client::registry::Registry) [`Metrics::register`] takes. A new version of it
+/// with breaking changes requires a new major version of this crate.
+pub use prometheus_client;
