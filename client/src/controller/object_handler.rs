@@ -167,9 +167,10 @@ where
                 }
                 return panicked;
             }
-            Event::Delete(object) => {
-                self.deleted(&object);
-                self.writer.apply_watcher_event(&Event::Delete(object));
+            Event::Delete(ref object) => {
+                // The store first: the collector drops suspects whose owner is in the store.
+                self.writer.apply_watcher_event(&event);
+                self.deleted(object);
             }
             Event::Init => self.writer.apply_watcher_event(&event),
             Event::InitDone => return self.listed(&event),
