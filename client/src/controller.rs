@@ -54,10 +54,14 @@
 //! | --- | --- | --- |
 //! | the reconciled kind | `list`, `watch` | watching it |
 //! | kinds of [`Controller::owns`] and [`Controller::watches`] | `list`, `watch` | watching them |
-//! | the namespace `kube-system` | `get` | [`Request::owner`] and garbage collection: its UID identifies the cluster. Not needed in members from watched imports, because the importer has verified their clusters |
+//! | the namespace `kube-system` | `get` | [`Request::owner`], garbage collection and finalizers: its UID identifies the cluster. Not needed in members from watched imports, because the importer has verified their clusters |
 //! | the reconciled kind | `get` | garbage collection: proving that an owner is gone |
 //! | kinds of [`Controller::owns`] | `get`, `delete` | garbage collection |
 //! | the reconciled kind | `patch` | [`Controller::finalizer`] |
+//!
+//! These rights are needed in all namespaces, or only in the one that [`Controller::namespace_of`] returns for the
+//! member. An imported service account typically has rights in its own namespace only:
+//! [`Controller::default_namespaces`] confines the controller to it.
 
 mod action;
 mod backoff;
@@ -80,13 +84,16 @@ mod reconciler;
 mod request;
 mod results;
 mod scope;
+mod served;
 mod signal;
 mod start;
 mod stores;
+mod target;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod watch_config;
 
 pub use self::builder::Controller;
 pub use self::error::{Error, Problem};
@@ -96,5 +103,9 @@ pub use self::owner::Owner;
 pub use self::request::Request;
 pub use self::scope::Scoped;
 pub use self::stores::Stores;
+pub use self::watch_config::WatchConfig;
 #[cfg(doc)]
 use crate::clusters::Clusters;
+/// The crate whose [`Registry`](prometheus_client::registry::Registry) [`Metrics::register`] takes. A new version of it
+/// with breaking changes requires a new major version of this crate.
+pub use prometheus_client;

@@ -1,5 +1,6 @@
 //! Reads the delay of kube's `Action`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
@@ -9,15 +10,26 @@ const FALLBACK: Duration = Duration::from_secs(60);
 
 /// The delay of an action.
 ///
-/// kube has no getter for it, so this parses the `Debug` output, which is exact for durations. If another version of
-/// kube prints it differently, the test below fails, and the delay is [`FALLBACK`].
+/// kube has no getter for it. So this parses the `Debug` output, and compares the action with one of the parsed delay.
+/// If a version of kube prints it differently, the delay is [`FALLBACK`], which is logged.
 pub(super) fn requeue_after(action: &Action) -> Option<Duration> {
     if *action == Action::await_change() {
         return None;
     }
-    let text = format!("{action:?}");
-    let delay = text.split_once("Some(").and_then(|(_, rest)| rest.split_once(')'));
-    Some(delay.and_then(|(delay, _)| duration(delay)).unwrap_or(FALLBACK))
+    Some(delay(action, &format!("{action:?}")).unwrap_or_else(|| {
+        static WARNED: AtomicBool = AtomicBool::new(false);
+        if !WARNED.swap(true, Ordering::Relaxed) {
+            tracing::warn!("cannot read the delay of {action:?}: all delays are {FALLBACK:?}");
+        }
+        FALLBACK
+    }))
+}
+
+/// The delay in the `Debug` output of an action, if it is that of the action.
+fn delay(action: &Action, text: &str) -> Option<Duration> {
+    let (_, rest) = text.split_once("Some(")?;
+    let (delay, _) = rest.split_once(')')?;
+    duration(delay).filter(|delay| *action == Action::requeue(*delay))
 }
 
 fn duration(text: &str) -> Option<Duration> {
@@ -59,5 +71,15 @@ mod tests {
     #[test]
     fn await_change_has_no_delay() {
         assert_eq!(requeue_after(&Action::await_change()), None);
+    }
+
+    #[rstest]
+    #[case("Action { requeue_after: Some(2s) }", Some(2))]
+    #[case("Action { jitter: Some(1s), requeue_after: Some(2s) }", None)]
+    #[case("Action { requeue_after: Some(2000) }", None)]
+    #[case("Action(2s)", None)]
+    fn only_a_delay_that_makes_the_same_action_is_used(#[case] text: &str, #[case] seconds: Option<u64>) {
+        let action = Action::requeue(Duration::from_secs(2));
+        assert_eq!(delay(&action, text), seconds.map(Duration::from_secs));
     }
 }

@@ -10,6 +10,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
+    pub(super) const DEFAULT: Self = Self { min: Duration::from_secs(1), max: Duration::from_secs(5 * 60) };
+
     /// `failures` is the number of consecutive failures before the latest one.
     pub(super) fn after(self, failures: u32) -> Duration {
         self.jittered(failures, fastrand::f64())

@@ -8,8 +8,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, Stream, StreamExt};
 use kube::api::ApiResource;
-use kube::core::NamespaceScope;
-use kube::runtime::watcher;
+use kube::runtime::{Predicate, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
@@ -18,19 +17,20 @@ use super::collect::OwnedKind;
 use super::key::Key;
 use super::map_handler::MapHandler;
 use super::metrics::Metrics;
+use super::object_handler::{Modify, PredicateHash};
 use super::owner;
 use super::queue::Queue;
 use super::request::Kind;
 use super::scope::Scoped;
 use super::signal;
 use super::stores::Stores;
+use super::target::{NamespaceOf, Target};
 use super::watch::{MappedKind, Watch};
+use super::watch_config::{MemberFilter, WatchConfig};
 use crate::clusters::{Clusters, Member};
 
 /// Default limit of concurrent reconciliations per cluster.
 const CONCURRENCY: usize = 16;
-
-const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(5 * 60) };
 
 /// Reconciles the objects of one kind in every member of a [`Clusters`].
 ///
@@ -45,10 +45,11 @@ where
     pub(super) config: watcher::Config,
     pub(super) kind: Arc<Kind<K::DynamicType>>,
     pub(super) api: fn(Client, Option<&str>, &K::DynamicType) -> Api<K>,
-    pub(super) namespace: Option<Arc<str>>,
-    pub(super) reconciles_in: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
-    pub(super) modify: Arc<dyn Fn(&mut K) + Send + Sync>,
-    pub(super) owned: Vec<(OwnedKind, bool, watcher::Config)>,
+    pub(super) namespace_of: NamespaceOf,
+    pub(super) reconciles_in: MemberFilter,
+    pub(super) modify: Modify<K>,
+    pub(super) predicate: PredicateHash<K>,
+    pub(super) owned: Vec<(OwnedKind, watcher::Config)>,
     pub(super) mapped: Vec<MappedKind>,
     pub(super) keys: Vec<BoxStream<'static, Key>>,
     pub(super) resyncs: Vec<BoxStream<'static, ()>>,
@@ -86,15 +87,16 @@ where
             stores: Stores::new(dyntype.clone()),
             kind: Arc::new(Kind { dyntype, resource }),
             api: <K::Scope as Scoped>::api::<K>,
-            namespace: None,
+            namespace_of: Arc::new(|_| None),
             reconciles_in: Arc::new(|_| true),
             modify: Arc::new(|_| {}),
+            predicate: Arc::new(|_| None),
             owned: Vec::new(),
             mapped: Vec::new(),
             keys: Vec::new(),
             resyncs: Vec::new(),
             finalizer: None,
-            backoff: BACKOFF,
+            backoff: Backoff::DEFAULT,
             leadership: None,
             graceful: Vec::new(),
             forceful: Vec::new(),
@@ -103,18 +105,47 @@ where
         }
     }
 
-    /// Watches only this namespace of each member, for the reconciled kind and those of [`Controller::owns`] and
-    /// [`Controller::watches`]. Cluster-scoped kinds are not affected.
-    pub fn namespace(mut self, namespace: &str) -> Self
-    where
-        K::Scope: NamespaceScope,
-    {
-        self.namespace = Some(namespace.into());
+    /// Watches only this namespace of each member. See [`Controller::namespace_of`].
+    pub fn namespace(self, namespace: &str) -> Self {
+        let namespace = namespace.to_owned();
+        self.namespace_of(move |_| Some(namespace.clone()))
+    }
+
+    /// Watches only the [default namespace](Member::default_namespace) of each member. See
+    /// [`Controller::namespace_of`].
+    pub fn default_namespaces(self) -> Self {
+        self.namespace_of(|member| Some(member.default_namespace().to_owned()))
+    }
+
+    /// Confines the controller to one namespace of each member. `choose` returns it, or `None` for all namespaces of
+    /// that member. By default, all namespaces of all members are watched. Replaces earlier choices.
+    ///
+    /// This applies to the reconciled kind, to the kinds of [`Controller::owns`] and [`Controller::watches`], and to
+    /// garbage collection and finalizers. Children whose owner is in another namespace of a member are left to other
+    /// controllers. Cluster-scoped kinds are not affected.
+    ///
+    /// `choose` is called when a member joins and each time it changes: its default namespace may be another one. This
+    /// watches all namespaces of the program's own cluster, and of each other cluster the one of its service account:
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::Pod;
+    /// # use kube::runtime::{Predicate, watcher};
+    /// # use mcsa_client::{clusters::Clusters, controller::Controller};
+    /// # fn example(clusters: &Clusters) -> Controller<Pod> {
+    /// Controller::<Pod>::new(clusters, watcher::Config::default())
+    ///     .namespace_of(|member| (!member.is_local()).then(|| member.default_namespace().to_owned()))
+    /// # }
+    /// ```
+    pub fn namespace_of(
+        mut self,
+        choose: impl Fn(&Member) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.namespace_of = Arc::new(choose);
         self
     }
 
     /// Reconciles only the objects of members for which `filter` returns true. Kinds of [`Controller::owns`] and
-    /// [`Controller::watches`] are watched in all members.
+    /// [`Controller::watches`] are watched in all members, unless a [`WatchConfig`] selects some.
     ///
     /// `filter` is called once for each member, when it joins.
     pub fn members(mut self, filter: impl Fn(&Member) -> bool + Send + Sync + 'static) -> Self {
@@ -123,9 +154,29 @@ where
     }
 
     /// Changes each object before it is stored and reconciled, for example to drop its managed fields and save
-    /// memory.
+    /// memory. It must not change the object's name, namespace or UID.
     pub fn modify(mut self, change: impl Fn(&mut K) + Send + Sync + 'static) -> Self {
         self.modify = Arc::new(change);
+        self
+    }
+
+    /// Reconciles an object only when `predicate` returns another value for it than before, for example only when its
+    /// generation changes, not its status:
+    ///
+    /// ```
+    /// # use k8s_openapi::api::apps::v1::Deployment;
+    /// # use kube::runtime::{predicates, watcher};
+    /// # use mcsa_client::{clusters::Clusters, controller::Controller};
+    /// # fn example(clusters: &Clusters) -> Controller<Deployment> {
+    /// Controller::<Deployment>::new(clusters, watcher::Config::default()).predicate(predicates::generation)
+    /// # }
+    /// ```
+    ///
+    /// The store has the latest version anyway. Objects for which `predicate` returns `None` are reconciled at each
+    /// change, and all objects when they are added, deleted, or get or lose a finalizer. Replaces an earlier predicate:
+    /// use [`Predicate::combine`] for several.
+    pub fn predicate(mut self, predicate: impl Predicate<K> + Send + Sync + 'static) -> Self {
+        self.predicate = Arc::new(move |object| predicate.hash_property(object));
         self
     }
 
@@ -135,14 +186,18 @@ where
     /// Watches only the metadata of objects with an owner label.
     ///
     /// A child is deleted only if live requests prove that its owner is gone, and that they reached the cluster in
-    /// which the owner was. Children are kept while that cluster is unreachable or is not a member, and while another
-    /// cluster has its name.
+    /// which the owner was. That cluster is known by its UID, also if the member has another name now. Children are
+    /// kept while it is unreachable or is not a member.
+    ///
+    /// An object that no longer matches the selector of the controller still exists. Its children are neither updated
+    /// nor deleted until it matches again or is deleted. To delete them, select a label with any value, and let
+    /// `reconcile` delete the children when the value says so (see the example `copy_configmap`).
     ///
     /// To reconcile owners without deleting children, use [`Controller::watches`] with [`Owner::from_metadata`].
     ///
     /// [`Owner::apply_to`]: super::Owner::apply_to
     /// [`Owner::from_metadata`]: super::Owner::from_metadata
-    pub fn owns<Child>(self, config: watcher::Config) -> Self
+    pub fn owns<Child>(self, config: impl Into<WatchConfig>) -> Self
     where
         Child: Resource,
         Child::DynamicType: Default,
@@ -152,19 +207,21 @@ where
     }
 
     /// [`Controller::owns`] for a kind known only at runtime.
-    pub fn owns_with<Child>(mut self, mut config: watcher::Config, dyntype: Child::DynamicType) -> Self
+    pub fn owns_with<Child>(mut self, config: impl Into<WatchConfig>, dyntype: Child::DynamicType) -> Self
     where
         Child: Resource,
         Child::Scope: Scoped,
     {
+        let WatchConfig { mut config, members } = config.into();
         let owned = owner::selector();
         config.label_selector = Some(match config.label_selector {
             Some(selector) if !selector.is_empty() => format!("{selector},{owned}"),
             _ => owned.to_owned(),
         });
         let resource = ApiResource::erase::<Child>(&dyntype);
-        let owned = OwnedKind { kind: resource.kind.as_str().into(), resource, namespace: None };
-        self.owned.push((owned, Child::Scope::IS_NAMESPACED, config));
+        let kind = resource.kind.as_str().into();
+        let owned = OwnedKind { kind, resource, is_namespaced: Child::Scope::IS_NAMESPACED, members };
+        self.owned.push((owned, config));
         self
     }
 
@@ -175,7 +232,7 @@ where
     /// unreachable. Only the keys of these objects are stored.
     pub fn watches<Other, I>(
         self,
-        config: watcher::Config,
+        config: impl Into<WatchConfig>,
         mapper: impl Fn(&Member, Other) -> I + Send + Sync + 'static,
     ) -> Self
     where
@@ -190,7 +247,7 @@ where
     /// [`Controller::watches`] for a kind known only at runtime.
     pub fn watches_with<Other, I>(
         mut self,
-        config: watcher::Config,
+        config: impl Into<WatchConfig>,
         mapper: impl Fn(&Member, Other) -> I + Send + Sync + 'static,
         dyntype: Other::DynamicType,
     ) -> Self
@@ -200,15 +257,19 @@ where
         Other::Scope: Scoped,
         I: IntoIterator<Item = Key> + 'static,
     {
+        let WatchConfig { config, members } = config.into();
         let kind: Arc<str> = Other::kind(&dyntype).into();
-        let mapper = Arc::new(mapper);
-        let watch = move |watch: Watch, queue: Arc<Queue<Key>>, namespace: Option<&str>| {
-            let api = Other::Scope::api::<Other>(watch.member.client(), namespace, &dyntype);
-            let (member, kind) = (watch.member.clone(), watch.kind.clone());
-            let handler = MapHandler::new(member, kind, mapper.clone(), queue, watch.errors.clone());
+        let (mapper, dyntype) = (Arc::new(mapper), Arc::new(dyntype));
+        let watch = move |watch: Watch, queue: Arc<Queue<Key>>| {
+            let handler = MapHandler::new(watch.target.clone(), mapper.clone(), queue);
+            let dyntype = dyntype.clone();
+            let api = move |target: &Target| {
+                let namespace = target.namespace.as_deref();
+                Other::Scope::api::<Other>(target.member.client(), namespace, &dyntype)
+            };
             watch.run(api, config.clone(), handler).boxed()
         };
-        self.mapped.push(MappedKind { kind, watch: Arc::new(watch) });
+        self.mapped.push(MappedKind { kind, members, watch: Arc::new(watch) });
         self
     }
 
@@ -229,7 +290,8 @@ where
     /// objects that are being deleted.
     ///
     /// Without a finalizer, an object is deleted at once, and its children afterwards. With it, deletion waits for
-    /// unreachable members until they respond again or leave.
+    /// unreachable members until they respond again or leave, and for clusters that have not joined since the start
+    /// ([`Clusters::wait_until_synced`]). Children in clusters that join later are orphans.
     ///
     /// For a clean-up of your own, call [`kube::runtime::finalizer()`] in `reconcile` with [`Request::api`] and
     /// another finalizer name.

@@ -1,5 +1,6 @@
 //! Errors of a controller.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use kube::runtime::watcher;
@@ -33,13 +34,39 @@ pub enum Error<E: std::error::Error + 'static> {
         /// The cause.
         source: watcher::Error,
     },
-    /// The mapper of a `watches` panicked on this object. No object is reconciled for it.
-    #[error("mapping {kind} {key} panicked: {message}")]
-    MapperPanicked {
+    /// The function of `modify` or the mapper of a `watches` panicked on this object. The object is skipped: the store
+    /// keeps the previous version, and no object is reconciled for it. Listed and tried again with back-off.
+    #[error("handling {kind} {key} panicked: {message}")]
+    HandlerPanicked {
         /// The watched kind.
         kind: Arc<str>,
         /// The object.
         key: Key,
+        /// The panic's message.
+        message: String,
+    },
+    /// A watch panicked, for example because deserializing an object panicked. Started again with back-off.
+    #[error("watching {kind} in cluster {cluster} panicked: {message}")]
+    WatchPanicked {
+        /// The cluster.
+        cluster: Arc<str>,
+        /// The watched kind.
+        kind: Arc<str>,
+        /// The panic's message.
+        message: String,
+    },
+    /// A function that chooses members or namespaces panicked on this member. Nothing is watched in it. Called again
+    /// with back-off.
+    #[error("choosing what to watch in cluster {cluster} panicked: {message}")]
+    ChoicePanicked {
+        /// The cluster.
+        cluster: Arc<str>,
+        /// The panic's message.
+        message: String,
+    },
+    /// A stream of `reconcile_on` or `reconcile_all_on` panicked. It is not polled again.
+    #[error("a stream that triggers reconciliations panicked, and has ended: {message}")]
+    TriggerPanicked {
         /// The panic's message.
         message: String,
     },
@@ -78,13 +105,23 @@ pub enum Problem {
     /// The cluster did not respond in time.
     #[error("no response within {}s", .0.as_secs())]
     Deadline(std::time::Duration),
+    /// The cluster's UID is another one than before. Its address points to another cluster.
+    #[error("another cluster responded: the UID of its namespace kube-system is another one")]
+    AnotherCluster,
+    /// Clusters may be missing from the set (see
+    /// [`Clusters::wait_until_synced`](crate::clusters::Clusters::wait_until_synced)).
+    #[error("the set of clusters is incomplete: imports are not listed yet")]
+    NotSynced,
 }
 
 /// Errors outside reconciliations.
 #[derive(Debug)]
 pub(super) enum BackgroundError {
     Watch { cluster: Arc<str>, kind: Arc<str>, source: watcher::Error },
-    MapperPanicked { kind: Arc<str>, key: Key, message: String },
+    HandlerPanicked { kind: Arc<str>, key: Key, message: String },
+    WatchPanicked { cluster: Arc<str>, kind: Arc<str>, message: String },
+    ChoicePanicked { cluster: Arc<str>, message: String },
+    TriggerPanicked { message: String },
     Collect { kind: Arc<str>, key: Key, problem: Problem },
 }
 
@@ -92,12 +129,22 @@ impl<E: std::error::Error + 'static> From<BackgroundError> for Error<E> {
     fn from(error: BackgroundError) -> Self {
         match error {
             BackgroundError::Watch { cluster, kind, source } => Self::Watch { cluster, kind, source },
-            BackgroundError::MapperPanicked { kind, key, message } => {
-                Self::MapperPanicked { kind, key, message }
+            BackgroundError::HandlerPanicked { kind, key, message } => {
+                Self::HandlerPanicked { kind, key, message }
             }
+            BackgroundError::WatchPanicked { cluster, kind, message } => {
+                Self::WatchPanicked { cluster, kind, message }
+            }
+            BackgroundError::ChoicePanicked { cluster, message } => Self::ChoicePanicked { cluster, message },
+            BackgroundError::TriggerPanicked { message } => Self::TriggerPanicked { message },
             BackgroundError::Collect { kind, key, problem } => Self::Collect { kind, key, problem },
         }
     }
+}
+
+/// Calls a function of the caller. Returns the message of a panic.
+pub(super) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panic_message(panic.as_ref()))
 }
 
 pub(super) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {

@@ -3,11 +3,17 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::owner::Owner;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Mode {
@@ -25,6 +31,7 @@ struct State {
     /// Responses for a method and path, which take precedence over `mode`.
     responses: Vec<(Method, String, FakeResponse)>,
     requests: Vec<String>,
+    requested: Arc<Notify>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,8 +44,13 @@ pub(super) enum FakeResponse {
 impl FakeServer {
     /// A server with ConfigMaps of these names. Its watches emit no events.
     pub(super) fn with(names: &[&str]) -> Self {
-        let state =
-            State { mode: Mode::Serve, names: Vec::new(), responses: Vec::new(), requests: Vec::new() };
+        let state = State {
+            mode: Mode::Serve,
+            names: Vec::new(),
+            responses: Vec::new(),
+            requests: Vec::new(),
+            requested: Arc::default(),
+        };
         let server = Self(Arc::new(Mutex::new(state)));
         server.set(names);
         server
@@ -70,13 +82,27 @@ impl FakeServer {
         requests.into_iter().filter(|request| !request.contains("/readyz")).collect()
     }
 
+    /// Waits for a request that starts with this method and path.
+    pub(super) async fn requested(&self, start: &str) {
+        let requested = self.0.lock().unwrap().requested.clone();
+        while !self.requests().iter().any(|request| request.starts_with(&format!("{start} "))) {
+            let next = timeout(Duration::from_secs(3600), requested.notified()).await;
+            assert!(next.is_ok(), "no {start} in {:?}", self.requests());
+        }
+    }
+
     pub(super) fn client(&self) -> Client {
+        self.client_in("default")
+    }
+
+    /// A client with this default namespace.
+    pub(super) fn client_in(&self, namespace: &str) -> Client {
         let server = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
             async move { Ok::<_, Infallible>(server.respond(request).await) }
         });
-        Client::new(service, "default")
+        Client::new(service, namespace)
     }
 
     async fn respond(&self, request: Request<Body>) -> Response<Body> {
@@ -87,6 +113,7 @@ impl FakeServer {
         let response = {
             let mut state = self.0.lock().unwrap();
             state.requests.push(format!("{} {} {body}", parts.method, parts.uri.path()));
+            state.requested.notify_one();
             state.next_response(&parts.method, parts.uri.path())
         };
         let (code, body) = match response {
@@ -132,4 +159,31 @@ pub(super) fn status(code: u16, reason: &str, kind: &str, name: &str) -> Value {
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
         "reason": reason, "message": reason, "details": {"kind": kind, "name": name},
     })
+}
+
+/// The metadata of an object in the namespace `default`.
+pub(super) fn object(name: &str, uid: &str) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"namespace": "default", "name": name, "uid": uid, "resourceVersion": "7"},
+    })
+}
+
+/// The metadata of an object `child`, whose owner is the ConfigMap `parent` with this UID in the cluster `c1`, whose UID
+/// is `identity`.
+pub(super) fn child_of(owner: &str) -> Value {
+    let mut parent = ConfigMap::default();
+    parent.metadata.namespace = Some("default".into());
+    parent.metadata.name = Some("parent".into());
+    parent.metadata.uid = Some(owner.into());
+    let mut child = ConfigMap::default();
+    Owner::new("c1", "identity", &parent, &()).unwrap().apply_to(&mut child);
+    let mut value = object("child", "child-uid");
+    value["metadata"]["labels"] = json!(child.metadata.labels);
+    value["metadata"]["annotations"] = json!(child.metadata.annotations);
+    value
+}
+
+pub(super) fn identity_is(uid: &str) -> FakeResponse {
+    FakeResponse::Json(200, object("kube-system", uid))
 }

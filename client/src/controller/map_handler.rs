@@ -2,26 +2,24 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use kube::Resource;
 use kube::runtime::watcher::Event;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
-use super::error::{BackgroundError, panic_message};
+use super::error::catch_panic;
 use super::key::{Key, Keys};
 use super::queue::Queue;
-use super::watch::EventHandler;
+use super::target::Target;
+use super::watch::{EventHandler, Panicked};
 use crate::clusters::Member;
 
 /// Enqueues the keys that the mapper returns for an object, and those that it returned before the object changed.
 pub(super) struct MapHandler<O, F> {
-    member: Member,
-    kind: Arc<str>,
+    target: watch::Receiver<Target>,
     mapper: Arc<F>,
     queue: Arc<Queue<Key>>,
-    errors: mpsc::Sender<BackgroundError>,
     keys: Keys,
     /// Only objects with keys.
     mapped: HashMap<Key, Mapped>,
@@ -36,47 +34,27 @@ struct Mapped {
 }
 
 impl<O, F> MapHandler<O, F> {
-    pub(super) fn new(
-        member: Member,
-        kind: Arc<str>,
-        mapper: Arc<F>,
-        queue: Arc<Queue<Key>>,
-        errors: mpsc::Sender<BackgroundError>,
-    ) -> Self {
-        let keys = Keys::new(member.name().clone());
-        Self {
-            member,
-            kind,
-            mapper,
-            queue,
-            errors,
-            keys,
-            mapped: HashMap::new(),
-            list: 0,
-            objects: PhantomData,
-        }
+    pub(super) fn new(target: watch::Receiver<Target>, mapper: Arc<F>, queue: Arc<Queue<Key>>) -> Self {
+        let keys = Keys::new(target.borrow().member.name().clone());
+        Self { target, mapper, queue, keys, mapped: HashMap::new(), list: 0, objects: PhantomData }
     }
 
     fn push(&self, keys: &[Key]) {
         keys.iter().for_each(|key| self.queue.push(key.clone()));
     }
 
-    fn map<I>(&mut self, object: O, exists: bool)
+    fn map<I>(&mut self, object: O, exists: bool) -> Result<(), Panicked>
     where
         O: Resource,
         F: Fn(&Member, O) -> I,
         I: IntoIterator<Item = Key>,
     {
         let key = self.keys.key(&object);
-        let map = || (self.mapper)(&self.member, object).into_iter().collect::<Box<[Key]>>();
-        let keys = match catch_unwind(AssertUnwindSafe(map)) {
-            Ok(keys) => keys,
-            Err(panic) => {
-                let (kind, message) = (self.kind.clone(), panic_message(panic.as_ref()));
-                let error = BackgroundError::MapperPanicked { kind, key: key.clone(), message };
-                drop(self.errors.try_send(error));
-                Box::default()
-            }
+        let member = self.target.borrow().member.clone();
+        let map = || (self.mapper)(&member, object).into_iter().collect::<Box<[Key]>>();
+        let (keys, panicked) = match catch_panic(map) {
+            Ok(keys) => (keys, Ok(())),
+            Err(message) => (Box::default(), Err(Panicked { key: key.clone(), message })),
         };
         self.push(&keys);
         let previous = if exists && !keys.is_empty() {
@@ -88,6 +66,7 @@ impl<O, F> MapHandler<O, F> {
         if let Some(previous) = previous {
             self.push(&previous.keys);
         }
+        panicked
     }
 }
 
@@ -97,11 +76,11 @@ where
     F: Fn(&Member, O) -> I + Send + Sync,
     I: IntoIterator<Item = Key>,
 {
-    fn handle(&mut self, event: Event<O>) {
+    fn handle(&mut self, event: Event<O>) -> Result<(), Panicked> {
         match event {
             Event::Init => self.list = self.list.wrapping_add(1),
-            Event::Apply(object) | Event::InitApply(object) => self.map(object, true),
-            Event::Delete(object) => self.map(object, false),
+            Event::Apply(object) | Event::InitApply(object) => return self.map(object, true),
+            Event::Delete(object) => return self.map(object, false),
             Event::InitDone => {
                 let list = self.list;
                 for (_, gone) in self.mapped.extract_if(|_, mapped| mapped.list != list) {
@@ -109,6 +88,7 @@ where
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -147,11 +127,11 @@ mod tests {
         let member = Clusters::fixed([("c1", FakeServer::with(&[]).client())]).get("c1").unwrap();
         let mapper =
             |_: &Member, object: ConfigMap| Some(Key::new("c1", None, &object.annotations()["mapped"]));
-        let (errors, _) = mpsc::channel(1);
-        let mut handler =
-            MapHandler::new(member, "ConfigMap".into(), Arc::new(mapper), queue.clone(), errors);
-        let mut send =
-            |events: Vec<Event<ConfigMap>>| events.into_iter().for_each(|event| handler.handle(event));
+        let target = watch::Sender::new(Target::new(member, None)).subscribe();
+        let mut handler = MapHandler::new(target, Arc::new(mapper), queue.clone());
+        let mut send = |events: Vec<Event<ConfigMap>>| {
+            events.into_iter().for_each(|event| handler.handle(event).unwrap())
+        };
 
         send(vec![
             Event::Init,

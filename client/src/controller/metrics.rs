@@ -76,6 +76,18 @@ impl Metrics {
 
     /// Registers the metrics. If several controllers share a registry, give each its own
     /// [`sub_registry_with_label`](Registry::sub_registry_with_label).
+    ///
+    /// ```
+    /// use mcsa_client::controller::Metrics;
+    /// use mcsa_client::controller::prometheus_client::{encoding::text::encode, registry::Registry};
+    ///
+    /// fn text(metrics: &Metrics) -> Result<String, std::fmt::Error> {
+    ///     let (mut registry, mut text) = (Registry::default(), String::new());
+    ///     metrics.register(&mut registry);
+    ///     encode(&mut text, &registry)?;
+    ///     Ok(text)
+    /// }
+    /// ```
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix(PREFIX);
         registry.register(

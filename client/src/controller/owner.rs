@@ -3,6 +3,7 @@
 //! A Kubernetes owner reference cannot name another cluster: the garbage collector would not find the owner, and
 //! would delete the object. So an annotation holds the owner, and labels allow selecting objects by owner.
 
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kube::api::{ApiResource, ObjectMeta};
@@ -14,10 +15,14 @@ use crate::contract::owner as names;
 use crate::names::{label_value, short_hash};
 
 /// The owner of an object: an object in any cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+///
+/// Owners are compared by the UIDs of cluster and object. The other fields help to find it: names of clusters and API
+/// versions may change.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
     /// The name of the owner's cluster in the [`Clusters`](crate::clusters::Clusters) of the program that wrote this.
+    /// A hint: the cluster may have another name now.
     pub cluster: String,
     /// The UID of the namespace `kube-system` in the owner's cluster.
     pub cluster_uid: String,
@@ -88,7 +93,12 @@ impl Owner {
         owner
     }
 
-    /// The owner's cluster, namespace and name.
+    /// Whether this is the owner of an object with this metadata.
+    pub fn owns(&self, meta: &ObjectMeta) -> bool {
+        Self::from_metadata(meta).is_some_and(|owner| owner == *self)
+    }
+
+    /// The owner's cluster, namespace and name. The cluster's name is the one that the writer used.
     pub fn key(&self) -> Key {
         Key::new(self.cluster.as_str(), self.namespace.as_deref(), &self.name)
     }
@@ -97,6 +107,20 @@ impl Owner {
     pub(super) fn is_a(&self, resource: &ApiResource) -> bool {
         let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
         group == resource.group && self.kind == resource.kind
+    }
+}
+
+impl PartialEq for Owner {
+    fn eq(&self, other: &Self) -> bool {
+        self.cluster_uid == other.cluster_uid && self.uid == other.uid
+    }
+}
+
+impl Eq for Owner {}
+
+impl Hash for Owner {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.cluster_uid, &self.uid).hash(state);
     }
 }
 
@@ -162,7 +186,8 @@ mod tests {
     fn an_applied_owner_is_read_back() {
         let (owner, mut child) = (owner(), ConfigMap::default());
         owner.apply_to(&mut child);
-        assert_eq!(Owner::from_metadata(&child.metadata), Some(owner.clone()));
+        let read = Owner::from_metadata(&child.metadata).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), serde_json::to_value(&owner).unwrap());
         assert_eq!(owner.key(), Key::new("c1", Some("default"), "a"));
         assert_eq!(child.labels()[names::NAMESPACE], "default");
         assert_eq!(selector_of(&owner.uid), format!("{}={}", names::UID, child.labels()[names::UID]));
@@ -175,8 +200,26 @@ mod tests {
         other.namespace = None;
         other.uid = "other".into();
         other.apply_to(&mut child);
-        assert_eq!(Owner::from_metadata(&child.metadata), Some(other));
+        let read = Owner::from_metadata(&child.metadata).unwrap();
+        assert_eq!((read.namespace, read.uid.as_str()), (None, "other"));
         assert!(!child.labels().contains_key(names::NAMESPACE));
+    }
+
+    #[rstest]
+    #[case::same(|_: &mut Owner| {}, true)]
+    #[case::renamed_cluster(|owner: &mut Owner| owner.cluster = "prod".into(), true)]
+    #[case::another_version(|owner: &mut Owner| owner.api_version = "v2".into(), true)]
+    #[case::another_object(|owner: &mut Owner| owner.uid = "other".into(), false)]
+    #[case::another_cluster(|owner: &mut Owner| owner.cluster_uid = "other".into(), false)]
+    fn an_owner_is_known_by_the_uids_of_cluster_and_object(
+        #[case] change: fn(&mut Owner),
+        #[case] is_owner: bool,
+    ) {
+        let (mut owner, mut child) = (owner(), ConfigMap::default());
+        owner.apply_to(&mut child);
+        change(&mut owner);
+        assert_eq!(owner.owns(&child.metadata), is_owner);
+        assert!(!owner.owns(&ObjectMeta::default()));
     }
 
     #[test]

@@ -89,6 +89,17 @@ impl<T: Item> Queue<T> {
         }
     }
 
+    /// Like [`Queue::push`], but opens the lane. It is removed once it has no items.
+    pub(super) fn push_to_temporary_lane(&self, item: T) {
+        let mut state = self.state();
+        let lane = state.lanes.entry(item.lane().clone()).or_default();
+        lane.is_open = true;
+        lane.is_temporary = true;
+        state.push(item);
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// Removes an item and its failure count.
     pub(super) fn forget(&self, item: &T) {
         self.state().forget(item);
@@ -162,6 +173,9 @@ impl<T: Item> State<T> {
         if let Some(timer) = lane.forget(item) {
             self.timers.remove(&timer);
         }
+        if lane.is_unused() {
+            self.lanes.remove(item.lane());
+        }
     }
 
     fn pop(&mut self, now: Instant) -> Next<T> {
@@ -187,7 +201,7 @@ impl<T: Item> State<T> {
         self.last_number += 1;
         match lane.complete(item, completion, self.last_number) {
             Schedule::At(timer) => drop(self.timers.insert(timer, item.clone())),
-            _ if !lane.is_open && lane.running == 0 => {
+            _ if lane.is_unused() || (!lane.is_open && lane.running == 0) => {
                 self.lanes.remove(name);
                 return;
             }

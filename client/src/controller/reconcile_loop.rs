@@ -108,6 +108,7 @@ where
                         self.running.abort_where(|reconciliation| reconciliation.key.cluster == cluster);
                     }
                 }
+                () = self.members.retry_due() => self.members.retry(),
                 Some((reconciliation, result)) = self.running.next() => self.finish(reconciliation, result),
                 (key, attempt) = next(&self.results, &self.queue), if is_leading && stopping.is_some() => {
                     self.start(key, attempt);

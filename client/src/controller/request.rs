@@ -32,6 +32,48 @@ pub struct Request<K: Resource> {
 }
 
 impl<K: Resource> Request<K> {
+    /// A request for a unit test of a `reconcile` function. A controller makes its own.
+    ///
+    /// The member may be one of [`Clusters::fixed`](crate::clusters::Clusters::fixed), with a client of a mock service:
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use k8s_openapi::api::core::v1::ConfigMap;
+    /// # use kube::runtime::controller::Action;
+    /// # use kube::{Client, ResourceExt};
+    /// # use mcsa_client::clusters::Clusters;
+    /// # use mcsa_client::controller::Request;
+    /// # async fn reconcile(request: Request<ConfigMap>, _: Arc<()>) -> kube::Result<Action> {
+    /// #     assert_eq!(request.object.name_any(), "a");
+    /// #     Ok(Action::await_change())
+    /// # }
+    /// # async fn example(client: Client, object: ConfigMap) -> Result<(), Box<dyn std::error::Error>> {
+    /// let clusters = Clusters::fixed([("c1", client)]);
+    /// let member = clusters.get("c1").ok_or("c1 is not a member")?;
+    /// let action = reconcile(Request::new(member, object), Arc::new(())).await?;
+    /// assert_eq!(action, Action::await_change());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(member: Member, object: K) -> Self
+    where
+        K::DynamicType: Default,
+    {
+        Self::new_with(member, object, Default::default())
+    }
+
+    /// [`Request::new`] for a kind known only at runtime.
+    pub fn new_with(member: Member, object: K, dyntype: K::DynamicType) -> Self {
+        let key = Key::from_object(member.name().clone(), &object);
+        let kind = Arc::new(Kind { resource: ApiResource::erase::<K>(&dyntype), dyntype });
+        Self { member, object: Arc::new(object), key, kind, attempt: 0, backoff: Backoff::DEFAULT }
+    }
+
+    /// The same request after this number of consecutive failures, for a unit test.
+    pub fn with_attempt(self, attempt: u32) -> Self {
+        Self { attempt, ..self }
+    }
+
     /// The object's cluster, namespace and name.
     pub fn key(&self) -> &Key {
         &self.key
@@ -84,5 +126,32 @@ impl<K: Resource> fmt::Debug for Request<K> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, attempt, .. } = self;
         formatter.debug_struct("Request").field("key", key).field("attempt", attempt).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::super::fake_server::{FakeServer, identity_is};
+    use super::*;
+    use crate::clusters::Clusters;
+
+    #[tokio::test]
+    async fn a_request_can_be_made_for_a_test() {
+        let server = FakeServer::with(&[]);
+        server.respond_with(Method::GET, "/api/v1/namespaces/kube-system", identity_is("identity"));
+        let clusters = Clusters::fixed([("c1", server.client())]);
+        let mut object = ConfigMap::default();
+        object.metadata.namespace = Some("default".into());
+        object.metadata.name = Some("a".into());
+        object.metadata.uid = Some("u".into());
+        let request = Request::new(clusters.get("c1").unwrap(), object).with_attempt(2);
+        assert_eq!((request.key().to_string().as_str(), request.attempt()), ("c1/default/a", 2));
+        request.api().list(&Default::default()).await.unwrap();
+        server.requested("GET /api/v1/namespaces/default/configmaps").await;
+        let owner = request.owner().await.unwrap();
+        assert_eq!((owner.cluster_uid.as_str(), owner.uid.as_str()), ("identity", "u"));
     }
 }

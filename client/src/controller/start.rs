@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::future::pending;
 use std::hash::Hash;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 use futures::future::{FutureExt, select_all};
@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::builder::Controller;
-use super::collect::{Collector, OwnedKind};
-use super::error::{BackgroundError, Error};
+use super::collect::Collector;
+use super::error::{BackgroundError, Error, panic_message};
 use super::finalizer::Finalizer;
 use super::key::Key;
 use super::members::{Members, Plan};
@@ -68,13 +68,7 @@ where
     {
         let (errors, errors_received) = mpsc::channel(ERRORS);
         let (results, results_received) = channel();
-        let namespace = self.namespace.clone();
-        let confine = |(owned, is_namespaced, config): (OwnedKind, bool, _)| {
-            let namespace = namespace.clone().filter(|_| is_namespaced);
-            (OwnedKind { namespace, ..owned }, config)
-        };
-        let owned: Vec<_> = self.owned.into_iter().map(confine).collect();
-        let kinds: Vec<_> = owned.iter().map(|(owned, _)| owned.clone()).collect();
+        let kinds: Vec<_> = self.owned.iter().map(|(owned, _)| owned.clone()).collect();
         let resource = self.kind.resource.clone();
 
         let stores = self.stores.clone();
@@ -84,6 +78,7 @@ where
                 resource.clone(),
                 kinds.clone(),
                 Box::new(move |key, uid| stores.presence(key, uid)),
+                self.queue.clone(),
                 self.metrics.clone(),
                 errors.clone(),
             ))
@@ -91,6 +86,7 @@ where
         let finalizer = self.finalizer.map(|name| Finalizer {
             name,
             clusters: self.clusters.clone(),
+            namespace_of: self.namespace_of.clone(),
             owned: kinds,
             resource,
         });
@@ -102,29 +98,32 @@ where
         }
         for mut keys in self.keys {
             let queue = self.queue.clone();
-            background.spawn(async move {
+            let trigger = async move {
                 while let Some(key) = keys.next().await {
                     queue.push(key);
                 }
-            });
+            };
+            background.spawn(report_panic(trigger, errors.clone()));
         }
         for mut triggers in self.resyncs {
             let (queue, stores) = (self.queue.clone(), self.stores.clone());
-            background.spawn(async move {
+            let trigger = async move {
                 while triggers.next().await.is_some() {
-                    stores.keys().into_iter().for_each(|key| queue.push(key));
+                    stores.objects().into_iter().for_each(|(key, _)| queue.push(key));
                 }
-            });
+            };
+            background.spawn(report_panic(trigger, errors.clone()));
         }
 
         let members = Members::new(Plan {
             kind: self.kind.clone(),
             api: self.api,
-            namespace,
+            namespace_of: self.namespace_of,
             config: self.config,
             reconciles_in: self.reconciles_in,
             modify: self.modify,
-            owned,
+            predicate: self.predicate,
+            owned: self.owned,
             mapped: self.mapped,
             collector,
             stores: self.stores.clone(),
@@ -155,6 +154,14 @@ where
             drop(leader);
         });
         Running { results: results_received, errors: errors_received, tasks }
+    }
+}
+
+/// Runs a stream of the caller that triggers reconciliations.
+async fn report_panic(trigger: impl Future<Output = ()>, errors: mpsc::Sender<BackgroundError>) {
+    if let Err(panic) = AssertUnwindSafe(trigger).catch_unwind().await {
+        let message = panic_message(panic.as_ref());
+        drop(errors.try_send(BackgroundError::TriggerPanicked { message }));
     }
 }
 
@@ -199,7 +206,7 @@ impl<E: std::error::Error + Send + 'static> Running<E> {
         if let Some(item) = item {
             return Some((item, self));
         }
-        // Resume a panic of the caller's code, such as the filter of `Controller::members`, on the caller's task.
+        // Resume a panic of the caller's code, such as the trigger of a shutdown, on the caller's task.
         if let Some(Err(error)) = self.tasks.join_next().await
             && let Ok(panic) = error.try_into_panic()
         {

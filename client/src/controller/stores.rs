@@ -1,8 +1,8 @@
 //! The reconciled objects of all clusters.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -16,7 +16,7 @@ where
     K::DynamicType: Eq + Hash + Clone,
 {
     dyntype: K::DynamicType,
-    stores: Arc<RwLock<HashMap<Arc<str>, ClusterStore<K>>>>,
+    stores: Arc<RwLock<BTreeMap<Arc<str>, ClusterStore<K>>>>,
 }
 
 struct ClusterStore<K>
@@ -25,6 +25,8 @@ where
     K::DynamicType: Eq + Hash + Clone,
 {
     store: Store<K>,
+    /// The namespace that is watched. `None`: all namespaces.
+    namespace: Option<Arc<str>>,
     is_listed: bool,
 }
 
@@ -36,7 +38,7 @@ pub(super) enum Presence {
     Absent,
     /// The cluster is not listed yet.
     Unknown,
-    /// The cluster is not a member, or its objects are not reconciled.
+    /// The cluster is not a member, or its objects or those of the namespace are not reconciled.
     NoStore,
 }
 
@@ -62,19 +64,29 @@ where
         self.read().get(name).map(|known| known.store.clone())
     }
 
-    /// The keys of all objects in all clusters.
-    pub(super) fn keys(&self) -> Vec<Key> {
-        let stores: Vec<_> =
-            self.read().iter().map(|(name, known)| (name.clone(), known.store.clone())).collect();
-        let keys = stores.iter().flat_map(|(name, store)| {
-            store.state().into_iter().map(|object| Key::from_object(name.clone(), object.as_ref()))
+    /// The store of each cluster, by name.
+    pub fn clusters(&self) -> Vec<(Arc<str>, Store<K>)> {
+        self.read().iter().map(|(name, known)| (name.clone(), known.store.clone())).collect()
+    }
+
+    /// All objects of all clusters, as last observed, with their keys.
+    pub fn objects(&self) -> Vec<(Key, Arc<K>)> {
+        let stores = self.clusters();
+        let objects = stores.iter().flat_map(|(name, store)| {
+            let objects = store.state().into_iter();
+            objects.map(|object| (Key::from_object(name.clone(), object.as_ref()), object))
         });
-        keys.collect()
+        objects.collect()
     }
 
     pub(super) fn presence(&self, key: &Key, uid: &str) -> Presence {
         let stores = self.read();
         let Some(known) = stores.get(&key.cluster) else { return Presence::NoStore };
+        if let (Some(watched), Some(namespace)) = (&known.namespace, &key.namespace)
+            && watched != namespace
+        {
+            return Presence::NoStore;
+        }
         if !known.is_listed {
             return Presence::Unknown;
         }
@@ -85,22 +97,30 @@ where
         }
     }
 
-    pub(super) fn insert(&self, cluster: Arc<str>, store: Store<K>) {
-        let known = ClusterStore { store, is_listed: false };
-        self.stores.write().unwrap_or_else(PoisonError::into_inner).insert(cluster, known);
+    pub(super) fn insert(&self, cluster: Arc<str>, store: Store<K>, namespace: Option<Arc<str>>) {
+        let known = ClusterStore { store, namespace, is_listed: false };
+        self.write().insert(cluster, known);
     }
 
-    pub(super) fn set_listed(&self, cluster: &str, is_listed: bool) {
-        if let Some(known) = self.stores.write().unwrap_or_else(PoisonError::into_inner).get_mut(cluster) {
-            known.is_listed = is_listed;
+    /// Until the cluster is listed again, its store may hold objects of another cluster or namespace.
+    pub(super) fn restart(&self, cluster: &str, namespace: Option<Arc<str>>) {
+        if let Some(known) = self.write().get_mut(cluster) {
+            known.namespace = namespace;
+            known.is_listed = false;
+        }
+    }
+
+    pub(super) fn set_listed(&self, cluster: &str) {
+        if let Some(known) = self.write().get_mut(cluster) {
+            known.is_listed = true;
         }
     }
 
     pub(super) fn remove(&self, cluster: &str) {
-        self.stores.write().unwrap_or_else(PoisonError::into_inner).remove(cluster);
+        self.write().remove(cluster);
     }
 
-    fn reference(&self, key: &Key) -> ObjectRef<K> {
+    pub(super) fn reference(&self, key: &Key) -> ObjectRef<K> {
         let reference = ObjectRef::new_with(&key.name, self.dyntype.clone());
         match &key.namespace {
             Some(namespace) => reference.within(namespace),
@@ -108,8 +128,12 @@ where
         }
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Arc<str>, ClusterStore<K>>> {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Arc<str>, ClusterStore<K>>> {
         self.stores.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Arc<str>, ClusterStore<K>>> {
+        self.stores.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,49 +1,61 @@
 //! Watches one kind in one cluster while the cluster is a member.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
-use kube::runtime::utils::Backoff;
+use futures::{FutureExt, StreamExt};
+use kube::runtime::utils::Backoff as _;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Resource};
 use prometheus_client::metrics::counter::Counter;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::error::BackgroundError;
+use super::backoff::Backoff;
+use super::error::{BackgroundError, panic_message};
 use super::key::Key;
 use super::queue::Queue;
-use crate::clusters::{Health, Member};
+use super::target::Target;
+use super::watch_config::MemberFilter;
+use crate::clusters::Health;
 
 /// Deadline for a page of a list: the API server's default `--request-timeout`
 /// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>).
 const LIST_DEADLINE: Duration = Duration::from_secs(60);
 
 pub(super) trait EventHandler<K>: Send {
-    fn handle(&mut self, event: Event<K>);
+    /// Fails if the caller's code panics. Then the object is skipped, and the watch lists again later.
+    fn handle(&mut self, event: Event<K>) -> Result<(), Panicked>;
+}
+
+/// The caller's code panicked on an object.
+#[derive(Debug)]
+pub(super) struct Panicked {
+    pub(super) key: Key,
+    pub(super) message: String,
 }
 
 /// A kind given to [`Controller::watches`](super::Controller::watches), and a function that runs its watch.
 pub(super) struct MappedKind {
     pub(super) kind: Arc<str>,
+    pub(super) members: MemberFilter,
     pub(super) watch: WatchMapped,
 }
 
-pub(super) type WatchMapped =
-    Arc<dyn Fn(Watch, Arc<Queue<Key>>, Option<&str>) -> BoxFuture<'static, ()> + Send + Sync>;
+pub(super) type WatchMapped = Arc<dyn Fn(Watch, Arc<Queue<Key>>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub(super) struct Watch {
-    pub(super) member: Member,
     pub(super) health: watch::Receiver<Health>,
     pub(super) kind: Arc<str>,
-    /// Changes when the member's name points to another cluster: list again.
-    pub(super) restarts: watch::Receiver<u64>,
+    /// Changes when the member's name points to another cluster, or another namespace is watched: list again.
+    pub(super) target: watch::Receiver<Target>,
     pub(super) errors: mpsc::Sender<BackgroundError>,
     pub(super) events: Counter,
     pub(super) interruptions: Counter,
@@ -51,49 +63,99 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Never returns. Drops the watch when the cluster stops responding, since a watch that hangs ends only after
-    /// minutes. Lists again once the cluster responds.
+    /// minutes. Lists again once the cluster responds, and when the target changes.
     pub(super) async fn run<K>(
-        mut self,
-        api: Api<K>,
+        self,
+        api: impl Fn(&Target) -> Api<K>,
         config: watcher::Config,
         mut handler: impl EventHandler<K>,
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let mut health = self.health.clone();
-        let mut restarts = self.restarts.clone();
+        let mut targets = self.target.clone();
+        // Consecutive lists with a panic of the handler, and consecutive panics of the watch itself.
+        let (mut handler_panics, mut watch_panics) = (0, 0);
         loop {
             if health.borrow_and_update().is_unresponsive() {
-                let (cluster, kind) = (self.member.name(), &*self.kind);
+                let (cluster, kind) = (self.cluster(), &*self.kind);
                 tracing::info!(%cluster, kind, "the cluster does not respond: watching again once it does");
             }
             if health.wait_for(|health| !health.is_unresponsive()).await.is_err() {
                 return pending().await;
             }
+            let target = targets.borrow_and_update().clone();
+            let watched = (api(&target), target.revision, config.clone());
             tokio::select! {
-                () = self.watch(api.clone(), config.clone(), &mut handler) => {}
+                ended = AssertUnwindSafe(self.watch(watched, &mut handler, &mut handler_panics)).catch_unwind() => {
+                    watch_panics = match ended {
+                        Ok(()) => 0,
+                        Err(panic) => {
+                            self.report_panic(panic.as_ref());
+                            sleep(Backoff::DEFAULT.after(watch_panics)).await;
+                            watch_panics + 1
+                        }
+                    };
+                }
                 () = becomes_unresponsive(&mut health) => {}
-                () = changed(&mut restarts) => {}
+                () = changed(&mut targets) => {}
             }
             self.interruptions.inc();
         }
     }
 
-    async fn watch<K>(&mut self, api: Api<K>, config: watcher::Config, handler: &mut impl EventHandler<K>)
-    where
+    fn cluster(&self) -> Arc<str> {
+        self.target.borrow().member.name().clone()
+    }
+
+    /// Returns `None` at the end of a list of the previous cluster or namespace.
+    fn handle<K>(
+        &self,
+        event: Event<K>,
+        revision: u64,
+        handler: &mut impl EventHandler<K>,
+    ) -> Option<Result<(), Panicked>> {
+        if !matches!(event, Event::InitDone) {
+            return Some(handler.handle(event));
+        }
+        // Borrowed until the list is handled: the target cannot change meanwhile.
+        let target = self.target.borrow();
+        (target.revision == revision).then(|| handler.handle(event))
+    }
+
+    fn report(&self, error: BackgroundError) {
+        // Dropped if the channel is full: unread errors must not accumulate.
+        drop(self.errors.try_send(error));
+    }
+
+    fn report_panic(&self, panic: &(dyn Any + Send)) {
+        let (cluster, kind, message) = (self.cluster(), self.kind.clone(), panic_message(panic));
+        self.report(BackgroundError::WatchPanicked { cluster, kind, message });
+    }
+
+    /// Returns when the target must be listed again. `panics` is the number of previous lists on which the handler
+    /// panicked.
+    async fn watch<K>(
+        &self,
+        (api, revision, config): (Api<K>, u64, watcher::Config),
+        handler: &mut impl EventHandler<K>,
+        panics: &mut u32,
+    ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let mut events = pin!(watcher(api, config));
         // Not `default_backoff()`: each retry starts with an `Init` event, which would reset it.
         let mut backoff = DefaultBackoff::default();
         let mut health = self.health.clone();
-        let generation = *self.restarts.borrow();
         let mut is_listed = false;
+        // When to list again after a panic of the handler.
+        let mut retry = None;
         loop {
             // A watch may be quiet for any time. A list may not.
-            let next = match is_listed {
-                true => events.next().await,
-                false => match timeout(LIST_DEADLINE, events.next()).await {
+            let deadline = if is_listed { retry } else { Some(Instant::now() + LIST_DEADLINE) };
+            let next = match deadline {
+                None => events.next().await,
+                Some(deadline) => match timeout_at(deadline, events.next()).await {
                     Ok(next) => next,
                     Err(_) => return,
                 },
@@ -103,25 +165,36 @@ impl Watch {
                 Ok(event) => {
                     match event {
                         Event::Init => is_listed = false,
-                        // The list may come from the cluster that had the name before.
-                        Event::InitDone if *self.restarts.borrow() != generation => return,
                         Event::InitDone => {
                             is_listed = true;
                             backoff.reset();
+                            if retry.is_none() {
+                                *panics = 0;
+                            }
                         }
                         Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {
                             backoff.reset();
                             self.events.inc();
                         }
                     }
-                    handler.handle(event);
+                    let Some(handled) = self.handle(event, revision, handler) else { return };
+                    if let Err(Panicked { key, message }) = handled {
+                        self.report(BackgroundError::HandlerPanicked {
+                            kind: self.kind.clone(),
+                            key,
+                            message,
+                        });
+                        if retry.is_none() {
+                            retry = Some(Instant::now() + Backoff::DEFAULT.after(*panics));
+                            *panics += 1;
+                        }
+                    }
                 }
                 Err(source) => {
                     self.interruptions.inc();
                     health.mark_unchanged();
-                    let (cluster, kind) = (self.member.name().clone(), self.kind.clone());
-                    // Dropped if the channel is full: unread errors must not accumulate.
-                    drop(self.errors.try_send(BackgroundError::Watch { cluster, kind, source }));
+                    let (cluster, kind) = (self.cluster(), self.kind.clone());
+                    self.report(BackgroundError::Watch { cluster, kind, source });
                     let Some(pause) = backoff.next() else { return };
                     tokio::select! {
                         () = sleep(pause) => {}
@@ -151,152 +224,11 @@ async fn becomes_ready(health: &mut watch::Receiver<Health>) {
     }
 }
 
-async fn changed(restarts: &mut watch::Receiver<u64>) {
-    if restarts.changed().await.is_err() {
+async fn changed(target: &mut watch::Receiver<Target>) {
+    if target.changed().await.is_err() {
         pending().await
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use serde_json::json;
-    use tokio::time::timeout;
-
-    use super::super::fake_server::{FakeResponse, FakeServer};
-    use super::*;
-    use crate::clusters::Clusters;
-
-    struct Log(mpsc::UnboundedSender<String>);
-
-    impl EventHandler<ConfigMap> for Log {
-        fn handle(&mut self, event: Event<ConfigMap>) {
-            drop(self.0.send(event.to_string()));
-        }
-    }
-
-    struct Scene {
-        server: FakeServer,
-        health: watch::Sender<Health>,
-        restarts: watch::Sender<u64>,
-        log: mpsc::UnboundedReceiver<String>,
-        errors: mpsc::Receiver<BackgroundError>,
-        interruptions: Counter,
-        _task: tokio::task::JoinSet<()>,
-    }
-
-    fn scene() -> Scene {
-        let (server, log) = (FakeServer::with(&["a"]), mpsc::unbounded_channel());
-        let (health, restarts) = (watch::Sender::new(Health::Unknown), watch::Sender::new(0));
-        let (errors, errors_received) = mpsc::channel(8);
-        let interruptions = Counter::default();
-        let member = Clusters::fixed([("c1", server.client())]).get("c1").unwrap();
-        let api = Api::all(member.client());
-        let watch = Watch {
-            member,
-            health: health.subscribe(),
-            kind: "ConfigMap".into(),
-            restarts: restarts.subscribe(),
-            errors,
-            events: Counter::default(),
-            interruptions: interruptions.clone(),
-        };
-        let mut task = tokio::task::JoinSet::new();
-        task.spawn(watch.run(api, watcher::Config::default(), Log(log.0)));
-        Scene { server, health, restarts, log: log.1, errors: errors_received, interruptions, _task: task }
-    }
-
-    impl Scene {
-        async fn next_is(&mut self, event: &str) {
-            let next = timeout(Duration::from_secs(3600), self.log.recv()).await;
-            assert_eq!(next.unwrap().unwrap(), event);
-        }
-
-        async fn lists(&mut self, names: &[&str]) {
-            self.next_is("Init").await;
-            for name in names {
-                self.next_is(&format!("InitApply({name})")).await;
-            }
-            self.next_is("InitDone").await;
-        }
-
-        async fn is_quiet(&mut self) {
-            assert!(timeout(Duration::from_secs(60), self.log.recv()).await.is_err());
-        }
-    }
-
-    fn silence() -> Health {
-        Health::Unavailable { problem: "it hangs".into(), is_unresponsive: true }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_that_hangs_is_dropped_and_lists_again_once_the_cluster_responds() {
-        let mut scene = scene();
-        scene.lists(&["a"]).await;
-        scene.is_quiet().await;
-        scene.health.send_replace(silence());
-        scene.server.set(&["b"]);
-        scene.is_quiet().await;
-        scene.health.send_replace(Health::Ready);
-        scene.lists(&["b"]).await;
-        assert_eq!(scene.interruptions.get(), 1);
-        assert!(scene.errors.try_recv().is_err());
-    }
-
-    /// One connection hangs, and others to the same cluster work.
-    #[tokio::test(start_paused = true)]
-    async fn a_list_that_hangs_is_retried_after_the_deadline() {
-        let mut scene = scene();
-        scene.lists(&["a"]).await;
-        let list = json!({ "metadata": { "resourceVersion": "1" }, "items": [] });
-        for response in [FakeResponse::Never, FakeResponse::Json(200, list)] {
-            scene.server.respond_with(http::Method::GET, "/api/v1/configmaps", response);
-        }
-        scene.restarts.send_replace(1);
-        assert_eq!(scene.log.recv().await.unwrap(), "Init");
-        scene.lists(&[]).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn another_cluster_under_the_name_is_listed() {
-        let mut scene = scene();
-        scene.lists(&["a"]).await;
-        scene.server.set(&["b"]);
-        scene.restarts.send_replace(1);
-        scene.lists(&["b"]).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_watch_is_reported_and_retried_with_back_off() {
-        let mut scene = scene();
-        scene.lists(&["a"]).await;
-        scene.health.send_replace(Health::Ready);
-        scene.server.refuse(403);
-        scene.restarts.send_replace(1);
-        let start = tokio::time::Instant::now();
-        for _ in 0..8 {
-            assert!(matches!(scene.errors.recv().await, Some(BackgroundError::Watch { .. })));
-        }
-        assert!(start.elapsed() > Duration::from_secs(30), "{:?}", start.elapsed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_is_retried_at_once_when_the_cluster_becomes_ready() {
-        let mut scene = scene();
-        scene.lists(&["a"]).await;
-        scene.health.send_replace(Health::Unauthorized);
-        scene.server.refuse(401);
-        scene.restarts.send_replace(1);
-        for _ in 0..8 {
-            scene.errors.recv().await.unwrap();
-        }
-        while scene.log.try_recv().is_ok() {}
-        scene.server.set(&["b"]);
-        let start = tokio::time::Instant::now();
-        scene.health.send_replace(Health::Ready);
-        scene.lists(&["b"]).await;
-        assert_eq!(start.elapsed(), Duration::ZERO);
-    }
-}
+mod tests;

@@ -132,11 +132,29 @@ async fn no_child_is_deleted_because_of_a_response_of_another_cluster() -> anyho
     drop(running);
 
     // The owner's cluster is not a member.
-    let clusters = Clusters::fixed([("c3", fixture.c1.client()), ("c2", fixture.c2.client())]);
+    let clusters = Clusters::fixed([("c2", fixture.c2.client())]);
     let running = Running::start(fixture.owners(&clusters), &Arc::default());
     running.metric_is(UNPROVEN, 1.0).await;
     o2.children.get("a").await?;
     ensure!(running.metric(r#"multicluster_controller_orphans_deleted_total{cluster="c2"}"#).is_err());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_a_child_is_found_in_a_renamed_cluster() -> anyhow::Result<()> {
+    let fixture = Fixture::new("renamed").await?;
+    let (o1, o2) = family(&fixture).await?;
+    let clusters = Clusters::fixed([("prod", fixture.c1.client()), ("c2", fixture.c2.client())]);
+    let controller = fixture
+        .parents(&clusters)
+        .members(|member| &**member.name() == "prod")
+        .owns::<Secret>(watcher::Config::default());
+    let running = Running::start(controller, &Arc::default());
+    running.result(&[&fixture.key("prod", "a")]).await;
+    o2.children.get("a").await?;
+    o1.delete("a").await?;
+    o2.has_no_child("a").await;
+    ensure!(running.errors().is_empty(), "{:?}", running.errors());
     Ok(())
 }
 

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use kube::runtime::watcher::Event;
 
 use super::collector::Collector;
-use super::index::{Name, WatchId};
+use super::index::{Name, OwnerRef, WatchId};
 use crate::controller::call::Meta;
 use crate::controller::key::{Key, Keys};
 use crate::controller::owner::Owner;
-use crate::controller::queue::Queue;
-use crate::controller::watch::EventHandler;
+use crate::controller::watch::{EventHandler, Panicked};
 
 /// Enqueues the owners of changed objects, and keeps the collector's index up to date.
 pub(in crate::controller) struct ChildHandler {
     collector: Arc<Collector>,
-    queue: Arc<Queue<Key>>,
     keys: Keys,
     kind: usize,
     watch: WatchId,
@@ -23,14 +21,9 @@ pub(in crate::controller) struct ChildHandler {
 
 impl ChildHandler {
     /// `kind` is an index into the collector's owned kinds.
-    pub(in crate::controller) fn new(
-        collector: Arc<Collector>,
-        queue: Arc<Queue<Key>>,
-        cluster: Arc<str>,
-        kind: usize,
-    ) -> Self {
+    pub(in crate::controller) fn new(collector: Arc<Collector>, cluster: Arc<str>, kind: usize) -> Self {
         let watch = collector.index().begin_watch(cluster.clone(), kind);
-        Self { collector, queue, keys: Keys::new(cluster), kind, watch }
+        Self { collector, keys: Keys::new(cluster), kind, watch }
     }
 
     fn applied(&mut self, object: &Meta) {
@@ -41,13 +34,13 @@ impl ChildHandler {
             self.removed(child);
             return;
         };
-        let key = owner.key();
+        let owner = OwnerRef::from(&owner);
         let name = Name { namespace: child.namespace.clone(), name: child.name.clone() };
-        let previous = self.collector.index().insert(self.watch, name, &key, &owner.uid);
+        let previous = self.collector.index().insert(self.watch, name, owner.clone());
         if let Some(previous) = previous {
-            self.queue.push(previous);
+            self.collector.reconcile(&previous);
         }
-        self.queue.push(key);
+        self.collector.reconcile(&owner);
         self.collector.child_applied(self.kind, &child, &owner);
     }
 
@@ -55,14 +48,14 @@ impl ChildHandler {
         let name = Name { namespace: child.namespace.clone(), name: child.name.clone() };
         let owner = self.collector.index().remove(self.watch, &name);
         if let Some(owner) = owner {
-            self.collector.child_removed(self.kind, &child, &owner.cluster);
-            self.queue.push(owner);
+            self.collector.child_removed(self.kind, &child, &owner);
+            self.collector.reconcile(&owner);
         }
     }
 }
 
 impl EventHandler<Meta> for ChildHandler {
-    fn handle(&mut self, event: Event<Meta>) {
+    fn handle(&mut self, event: Event<Meta>) -> Result<(), Panicked> {
         match event {
             Event::Init => self.collector.index().begin_list(self.watch),
             Event::InitApply(object) | Event::Apply(object) => self.applied(&object),
@@ -73,10 +66,11 @@ impl EventHandler<Meta> for ChildHandler {
             Event::InitDone => {
                 let owners = self.collector.index().end_list(self.watch);
                 for owner in owners {
-                    self.queue.push(owner);
+                    self.collector.reconcile(&owner);
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -5,10 +5,33 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::controller::key::Key;
+use crate::controller::owner::Owner;
 
-/// An owner's key and UID, as its children claim them. Both must match: a child with the UID of one owner and the key
-/// of another is a child of neither.
-type Owner = (Key, Box<str>);
+/// An owner, as its children claim it. A child with the UID of one owner and the name of another is a child of neither.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct OwnerRef {
+    /// The name that the cluster had when the owner was recorded.
+    pub(super) cluster: Arc<str>,
+    pub(super) cluster_uid: Box<str>,
+    pub(super) namespace: Option<Arc<str>>,
+    pub(super) name: Arc<str>,
+    pub(super) uid: Box<str>,
+}
+
+impl OwnerRef {
+    /// The owner's key if this is its cluster.
+    pub(super) fn key_in(&self, cluster: Arc<str>) -> Key {
+        Key { cluster, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+impl From<&Owner> for OwnerRef {
+    fn from(owner: &Owner) -> Self {
+        let Key { cluster, namespace, name } = owner.key();
+        let (cluster_uid, uid) = (owner.cluster_uid.as_str().into(), owner.uid.as_str().into());
+        Self { cluster, cluster_uid, namespace, name, uid }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct WatchId(u32);
@@ -22,7 +45,7 @@ pub(super) struct Name {
 
 #[derive(Debug)]
 struct Child {
-    owner: Arc<Owner>,
+    owner: Arc<OwnerRef>,
     /// The number of the latest list when the child was last observed.
     list: u32,
 }
@@ -36,10 +59,18 @@ struct Watch {
     list: u32,
 }
 
+/// An owner and its children.
+#[derive(Debug)]
+struct Family {
+    owner: Arc<OwnerRef>,
+    children: BTreeSet<(WatchId, Arc<Name>)>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Index {
     watches: HashMap<WatchId, Watch>,
-    owners: HashMap<Arc<Owner>, BTreeSet<(WatchId, Arc<Name>)>>,
+    /// Owners by UID. Those with the same UID differ in what their children claim besides.
+    owners: HashMap<Box<str>, Vec<Family>>,
     last_watch: u32,
 }
 
@@ -58,7 +89,7 @@ impl Index {
     }
 
     /// Removes the children that were not in the list that ends now. Returns their owners.
-    pub(super) fn end_list(&mut self, id: WatchId) -> Vec<Key> {
+    pub(super) fn end_list(&mut self, id: WatchId) -> Vec<Arc<OwnerRef>> {
         let Some(watch) = self.watches.get(&id) else { return Vec::new() };
         let gone = watch.children.iter().filter(|(_, child)| child.list != watch.list);
         let gone: Vec<_> = gone.map(|(name, _)| name.clone()).collect();
@@ -73,14 +104,15 @@ impl Index {
     }
 
     /// Adds or updates a child. Returns the previous owner if that was another one.
-    pub(super) fn insert(&mut self, id: WatchId, name: Name, key: &Key, uid: &str) -> Option<Key> {
-        let owner: Owner = (key.clone(), uid.into());
-        let owner = match self.owners.get_key_value(&owner) {
-            Some((known, _)) => known.clone(),
-            None => Arc::new(owner),
-        };
+    pub(super) fn insert(&mut self, id: WatchId, name: Name, owner: OwnerRef) -> Option<Arc<OwnerRef>> {
         let watch = self.watches.get_mut(&id)?;
-        let name = Arc::new(name);
+        let families = self.owners.entry(owner.uid.clone()).or_default();
+        let number = families.iter().position(|family| *family.owner == owner).unwrap_or(families.len());
+        if number == families.len() {
+            families.push(Family { owner: Arc::new(owner), children: BTreeSet::new() });
+        }
+        let family = &mut families[number];
+        let (name, owner) = (Arc::new(name), family.owner.clone());
         let child = Child { owner: owner.clone(), list: watch.list };
         let previous = match watch.children.entry(name.clone()) {
             Entry::Occupied(mut known) => Some(known.insert(child).owner),
@@ -92,43 +124,61 @@ impl Index {
         if previous.as_ref() == Some(&owner) {
             return None;
         }
-        self.owners.entry(owner).or_default().insert((id, name.clone()));
+        family.children.insert((id, name.clone()));
         Some(self.disown(id, name, previous?))
     }
 
     /// Removes a child. Returns its owner.
-    pub(super) fn remove(&mut self, id: WatchId, name: &Name) -> Option<Key> {
+    pub(super) fn remove(&mut self, id: WatchId, name: &Name) -> Option<Arc<OwnerRef>> {
         let (name, child) = self.watches.get_mut(&id)?.children.remove_entry(name)?;
         Some(self.disown(id, name, child.owner))
     }
 
-    fn disown(&mut self, id: WatchId, name: Arc<Name>, owner: Arc<Owner>) -> Key {
-        let key = owner.0.clone();
-        if let Entry::Occupied(mut children) = self.owners.entry(owner) {
-            children.get_mut().remove(&(id, name));
-            if children.get().is_empty() {
-                children.remove();
+    fn disown(&mut self, id: WatchId, name: Arc<Name>, owner: Arc<OwnerRef>) -> Arc<OwnerRef> {
+        if let Entry::Occupied(mut families) = self.owners.entry(owner.uid.clone()) {
+            let child = (id, name);
+            families.get_mut().retain_mut(|family| {
+                family.owner != owner || {
+                    family.children.remove(&child);
+                    !family.children.is_empty()
+                }
+            });
+            if families.get().is_empty() {
+                families.remove();
             }
         }
-        key
+        owner
+    }
+
+    /// The owner of a child.
+    pub(super) fn owner_of(&self, kind: usize, child: &Key) -> Option<Arc<OwnerRef>> {
+        let name = Name { namespace: child.namespace.clone(), name: child.name.clone() };
+        let mut watches =
+            self.watches.values().filter(|watch| watch.kind == kind && watch.cluster == child.cluster);
+        watches.find_map(|watch| watch.children.get(&name)).map(|child| child.owner.clone())
     }
 
     /// The kind and key of each child of an owner.
-    pub(super) fn children(&self, key: &Key, uid: &str) -> Vec<(usize, Key)> {
+    pub(super) fn children(&self, owner: &OwnerRef) -> Vec<(usize, Key)> {
         let child = |(id, name): &(WatchId, Arc<Name>)| {
             let watch = self.watches.get(id)?;
             let Name { namespace, name } = name.as_ref();
             let cluster = watch.cluster.clone();
             Some((watch.kind, Key { cluster, namespace: namespace.clone(), name: name.clone() }))
         };
-        let owner: Owner = (key.clone(), uid.into());
-        self.owners.get(&owner).into_iter().flatten().filter_map(child).collect()
+        let families = self.owners.get(&owner.uid).into_iter().flatten();
+        let family = families.filter(|family| *family.owner == *owner);
+        family.flat_map(|family| &family.children).filter_map(child).collect()
     }
 
-    /// The owners that their children claim to be in a cluster.
-    pub(super) fn owners(&self, cluster: &str) -> Vec<(Key, Box<str>)> {
-        let owners = self.owners.keys().filter(|owner| &*owner.0.cluster == cluster);
-        owners.map(|owner| owner.as_ref().clone()).collect()
+    /// All owners.
+    pub(super) fn owners(&self) -> Vec<Arc<OwnerRef>> {
+        self.owners.values().flatten().map(|family| family.owner.clone()).collect()
+    }
+
+    /// The owners that have this UID.
+    pub(super) fn owners_with(&self, uid: &str) -> Vec<Arc<OwnerRef>> {
+        self.owners.get(uid).into_iter().flatten().map(|family| family.owner.clone()).collect()
     }
 }
 
@@ -140,12 +190,18 @@ mod tests {
         Name { namespace: Some("default".into()), name: name.into() }
     }
 
-    fn owner(name: &str) -> Key {
-        Key::new("c1", Some("default"), name)
+    fn owner(name: &str) -> OwnerRef {
+        OwnerRef {
+            cluster: "c1".into(),
+            cluster_uid: "cluster".into(),
+            namespace: Some("default".into()),
+            name: name.into(),
+            uid: "uid".into(),
+        }
     }
 
-    fn names(index: &Index, owner: &Key) -> Vec<String> {
-        index.children(owner, "uid").iter().map(|(_, key)| key.to_string()).collect()
+    fn names(index: &Index, owner: &OwnerRef) -> Vec<String> {
+        index.children(owner).iter().map(|(_, key)| key.to_string()).collect()
     }
 
     #[test]
@@ -153,19 +209,23 @@ mod tests {
         let mut index = Index::default();
         let (p, q) = (owner("p"), owner("q"));
         let (c1, c2) = (index.begin_watch("c1".into(), 0), index.begin_watch("c2".into(), 0));
-        index.insert(c1, name("a"), &p, "uid");
-        index.insert(c2, name("b"), &p, "uid");
-        index.insert(c2, name("c"), &q, "uid");
+        index.insert(c1, name("a"), p.clone());
+        index.insert(c2, name("b"), p.clone());
+        index.insert(c2, name("c"), q.clone());
         assert_eq!(names(&index, &p), ["c1/default/a", "c2/default/b"]);
-        assert_eq!(index.owners("c1").len(), 2);
-        assert_eq!(index.owners("c2"), []);
+        assert_eq!(index.owners().len(), 2);
+        assert_eq!(index.owners_with("uid").len(), 2);
+        assert_eq!(index.owners_with("other"), []);
+        let b = Key::new("c2", Some("default"), "b");
+        assert_eq!(index.owner_of(0, &b).as_deref(), Some(&p));
+        assert_eq!(index.owner_of(1, &b), None);
 
         // The owner changes.
-        assert_eq!(index.insert(c2, name("b"), &q, "uid"), Some(p.clone()));
+        assert_eq!(index.insert(c2, name("b"), q.clone()).as_deref(), Some(&p));
         assert_eq!(names(&index, &p), ["c1/default/a"]);
-        assert_eq!(index.remove(c1, &name("a")), Some(p.clone()));
+        assert_eq!(index.remove(c1, &name("a")).as_deref(), Some(&p));
         assert_eq!(index.remove(c1, &name("a")), None);
-        assert_eq!(index.owners("c1"), [(q, "uid".into())]);
+        assert_eq!(index.owners(), [Arc::new(q)]);
         index.end_watch(c2);
         assert!(index.owners.is_empty());
     }
@@ -176,22 +236,21 @@ mod tests {
         let (p, q) = (owner("p"), owner("q"));
         let watch = index.begin_watch("c1".into(), 0);
         index.begin_list(watch);
-        index.insert(watch, name("a"), &p, "uid");
-        index.insert(watch, name("b"), &q, "uid");
+        index.insert(watch, name("a"), p.clone());
+        index.insert(watch, name("b"), q.clone());
         assert_eq!(index.end_list(watch), []);
         index.begin_list(watch);
-        index.insert(watch, name("b"), &q, "uid");
-        assert_eq!(index.end_list(watch), std::slice::from_ref(&p));
+        index.insert(watch, name("b"), q.clone());
+        assert_eq!(index.end_list(watch), [Arc::new(p.clone())]);
         assert_eq!([names(&index, &p).len(), names(&index, &q).len()], [0, 1]);
     }
 
     #[test]
-    fn a_uid_under_another_key_makes_no_child() {
+    fn a_uid_under_another_name_makes_no_child() {
         let mut index = Index::default();
         let watch = index.begin_watch("c1".into(), 0);
-        index.insert(watch, name("forged"), &Key::new("c3", None, "x"), "uid");
-        index.insert(watch, name("a"), &owner("p"), "uid");
+        index.insert(watch, name("forged"), owner("x"));
+        index.insert(watch, name("a"), owner("p"));
         assert_eq!(names(&index, &owner("p")), ["c1/default/a"]);
-        assert_eq!(index.owners("c1"), [(owner("p"), "uid".into())]);
     }
 }

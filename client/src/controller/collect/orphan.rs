@@ -26,13 +26,23 @@ pub(super) enum Outcome {
     DeleteFailed(Problem),
 }
 
-/// Deletes an object if its owner is proven to be gone.
+/// Where an owner is.
+#[derive(Debug)]
+pub(super) enum OwnerCluster {
+    Member(Member),
+    /// Nothing can be proven.
+    NotAMember,
+    /// Another controller reconciles the owner.
+    NotOurs,
+}
+
+/// Deletes an object if its owner is proven to be gone. `find` finds the owner's cluster.
 pub(super) async fn delete_if_orphan(
     clusters: &Clusters,
     owners: &ApiResource,
     children: &ApiResource,
     child: &Key,
-    is_ours: impl Fn(&Owner) -> bool,
+    find: impl Fn(&Owner) -> OwnerCluster,
 ) -> Outcome {
     for _ in 0..TRIES {
         let Some(member) = clusters.get(&child.cluster) else { return Outcome::Unowned };
@@ -42,10 +52,16 @@ pub(super) async fn delete_if_orphan(
             Ok(_) => return Outcome::Unowned,
             Err(problem) => return Outcome::Unproven(problem.to_string()),
         };
-        let owner =
-            Owner::from_metadata(&found.metadata).filter(|owner| owner.is_a(owners) && is_ours(owner));
+        let owner = Owner::from_metadata(&found.metadata).filter(|owner| owner.is_a(owners));
         let Some(owner) = owner else { return Outcome::Unowned };
-        match prove(clusters, owners, &owner).await {
+        let member = match find(&owner) {
+            OwnerCluster::Member(member) => member,
+            OwnerCluster::NotAMember => {
+                return Outcome::Unproven(format!("cluster {} is not a member", owner.cluster));
+            }
+            OwnerCluster::NotOurs => return Outcome::Unowned,
+        };
+        match prove(&member, owners, &owner).await {
             Verdict::Owned => return Outcome::Owned,
             Verdict::Unproven(problem) => return Outcome::Unproven(problem),
             Verdict::Orphan => {}
@@ -61,23 +77,20 @@ pub(super) async fn delete_if_orphan(
     Outcome::Unproven("the object changed during each check".into())
 }
 
-async fn prove(clusters: &Clusters, owners: &ApiResource, owner: &Owner) -> Verdict {
-    let Some(member) = clusters.get(&owner.cluster) else {
-        return Verdict::Unproven(format!("cluster {} is not a member", owner.cluster));
-    };
-    let before = identity(&member).await;
+async fn prove(member: &Member, owners: &ApiResource, owner: &Owner) -> Verdict {
+    let before = identity(member).await;
     // Without the right identity, any response is Unproven: don't ask for the owner.
     if before.as_ref() != Ok(&owner.cluster_uid) {
         return proof::judge(owner, &before, &OwnerLookup::Unclear(String::new()), &before);
     }
     // With the controller's API version, because the cluster may no longer serve the version in the annotation.
-    let api = api(&member, owners, owner.namespace.as_deref());
+    let api = api(member, owners, owner.namespace.as_deref());
     let lookup = match with_deadline(api.get(&owner.name)).await {
         Ok(found) => proof::lookup(owners, &owner.name, Ok(&found.metadata)),
         Err(Problem::Api(error)) => proof::lookup(owners, &owner.name, Err(&error)),
         Err(problem) => OwnerLookup::Unclear(problem.to_string()),
     };
-    let after = identity(&member).await;
+    let after = identity(member).await;
     proof::judge(owner, &before, &lookup, &after)
 }
 
@@ -91,41 +104,16 @@ mod tests {
     use http::Method;
     use k8s_openapi::api::core::v1::{ConfigMap, Secret};
     use rstest::rstest;
-    use serde_json::{Value, json};
 
     use super::*;
-    use crate::controller::fake_server::{FakeResponse, FakeServer, status};
+    use crate::controller::fake_server::{FakeResponse, FakeServer, child_of, identity_is, object, status};
 
     const PARENT: &str = "/api/v1/namespaces/default/configmaps/parent";
     const CHILD: &str = "/api/v1/namespaces/default/secrets/child";
     const IDENTITY: &str = "/api/v1/namespaces/kube-system";
 
-    fn object(name: &str, uid: &str) -> Value {
-        json!({
-            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
-            "metadata": {"namespace": "default", "name": name, "uid": uid, "resourceVersion": "7"},
-        })
-    }
-
-    fn child_of(owner: &str) -> Value {
-        let mut parent = ConfigMap::default();
-        parent.metadata.namespace = Some("default".into());
-        parent.metadata.name = Some("parent".into());
-        parent.metadata.uid = Some(owner.into());
-        let mut child = Secret::default();
-        Owner::new("c1", "identity", &parent, &()).unwrap().apply_to(&mut child);
-        let mut value = object("child", "child-uid");
-        value["metadata"]["labels"] = json!(child.metadata.labels);
-        value["metadata"]["annotations"] = json!(child.metadata.annotations);
-        value
-    }
-
     fn gone() -> FakeResponse {
         FakeResponse::Json(404, status(404, "NotFound", "configmaps", "parent"))
-    }
-
-    fn identity_is(uid: &str) -> FakeResponse {
-        FakeResponse::Json(200, object("kube-system", uid))
     }
 
     /// The outcome for a child, and the number of DELETE requests.
@@ -133,7 +121,8 @@ mod tests {
         let clusters = Clusters::fixed([("c1", c1.client()), ("c2", c2.client())]);
         let (owners, children) = (ApiResource::erase::<ConfigMap>(&()), ApiResource::erase::<Secret>(&()));
         let child = Key::new("c2", Some("default"), "child");
-        let outcome = match delete_if_orphan(&clusters, &owners, &children, &child, |_| true).await {
+        let find = |owner: &Owner| OwnerCluster::Member(clusters.get(&owner.cluster).unwrap());
+        let outcome = match delete_if_orphan(&clusters, &owners, &children, &child, find).await {
             Outcome::Unowned => "unowned",
             Outcome::Owned => "owned",
             Outcome::Deleted => "deleted",

@@ -39,6 +39,8 @@ pub(super) struct Lane<T> {
     pub(super) running: usize,
     pub(super) is_open: bool,
     pub(super) is_paused: bool,
+    /// Whether the lane is removed once it has no items.
+    pub(super) is_temporary: bool,
     /// Whether the queue's list of runnable lanes has this lane.
     pub(super) is_enqueued: bool,
 }
@@ -51,6 +53,7 @@ impl<T> Default for Lane<T> {
             running: 0,
             is_open: false,
             is_paused: false,
+            is_temporary: false,
             is_enqueued: false,
         }
     }
@@ -60,6 +63,10 @@ impl<T: Item> Lane<T> {
     fn is_runnable(&self, limit: usize) -> bool {
         let has_room = limit == 0 || self.running < limit;
         self.is_open && !self.is_paused && has_room && !self.ready.is_empty()
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.is_temporary && self.entries.is_empty()
     }
 
     pub(super) fn enqueue_if_runnable(

@@ -152,3 +152,25 @@ async fn a_reopened_lane_runs_no_item_twice() {
     assert_eq!(queue.depths().into_iter().map(|(lane, _)| lane).collect::<Vec<_>>(), ["c2"]);
     assert!(queue.state().timers.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_temporary_lane_is_removed_once_it_has_no_items() {
+    let queue: Queue<Name> = Queue::new(0);
+    let lanes = || queue.depths().len();
+    queue.push_to_temporary_lane(A);
+    queue.push_to_temporary_lane(B);
+    assert_eq!([due(&queue), due(&queue)], [Some(A), Some(B)]);
+    queue.complete(&A, Completion::Succeeded(None));
+    assert_eq!(lanes(), 1);
+    queue.complete(&B, Completion::Failed(Some(Duration::from_secs(1))));
+    assert_eq!(lanes(), 1);
+    assert_eq!(queue.next().await, (B, 1));
+    queue.complete(&B, Completion::Succeeded(None));
+    assert_eq!(lanes(), 0);
+
+    queue.push_to_temporary_lane(C);
+    queue.forget(&C);
+    assert_eq!(lanes(), 0);
+    queue.push_to_temporary_lane(C);
+    assert_eq!(due(&queue), Some(C));
+}
