@@ -15,6 +15,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::link::Link;
+use mcsa_credentials::url::without_credentials;
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors::{self, CertificateError};
 use mcsa_runtime::lease::{Fence, LeaseLost};
@@ -90,7 +91,7 @@ pub fn is_uid(uid: &str) -> bool {
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Source").field("name", &self.name).field("endpoint", &self.endpoint).finish()
+        formatter.debug_struct("Source").field("name", &self.name).field("address", &self.address()).finish()
     }
 }
 
@@ -140,6 +141,11 @@ impl Source {
     /// The address and CA bundle for consumers.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The address for messages.
+    pub fn address(&self) -> String {
+        without_credentials(&self.endpoint.server)
     }
 
     /// The UID that the link pins.
@@ -316,9 +322,9 @@ impl Source {
     }
 
     fn failure(&self, what: &str, error: &kube::Error) -> Failure {
-        let Self { name, endpoint, .. } = self;
+        let name = &self.name;
         let kube::Error::Api(status) = error else {
-            let (problem, server) = (errors::line(error), &endpoint.server);
+            let (problem, server) = (errors::line(error), self.address());
             let (reason, fix) = match errors::certificate_error(error) {
                 None => {
                     (Reason::SourceUnreachable, "check that the source is up and reachable from the importer")

@@ -17,6 +17,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::client::ClientBuilder;
 use kube::client::retry::RetryPolicy;
 use kube::{Api, Client, Config, ResourceExt};
+use mcsa_credentials::url::without_credentials;
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 
@@ -45,12 +46,7 @@ impl Cluster {
         config.read_timeout = Some(DEADLINE);
         config.write_timeout = Some(DEADLINE);
         config.default_retry = false;
-        let mut address = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        if let Some(proxy) = &config.proxy_url {
-            // The proxy's URL may contain a password.
-            let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
-            address = format!("{address} (through proxy {}{port})", proxy.host().unwrap_or_default());
-        }
+        let address = address(&config);
         let plugin = Plugin::of(&config.auth_info);
         let (cluster, identity) = (name.to_owned(), identity.to_owned());
         match client(config) {
@@ -89,10 +85,31 @@ impl Cluster {
     }
 }
 
+fn address(config: &Config) -> String {
+    let server = without_credentials(config.cluster_url.to_string().trim_end_matches('/'));
+    match config.proxy_url.as_ref().and_then(http::Uri::authority) {
+        Some(proxy) => format!("{server} (through proxy {})", without_credentials(proxy.as_str())),
+        None => server,
+    }
+}
+
 /// A client that retries a few times, within the deadline of a call, if the API server is overloaded or a CRD has just
 /// changed. kube's default retries for minutes.
 fn client(config: Config) -> kube::Result<Client> {
     let retry = RetryLayer::new(RetryPolicy::default());
     let builder = ClientBuilder::try_from(config)?;
     Ok(builder.with_layer(&BufferLayer::new(CONCURRENCY)).with_layer(&retry).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_shows_the_proxy_and_no_password() {
+        let mut config = Config::new("https://me:s3cret@c2:6443".parse().unwrap());
+        assert_eq!(address(&config), "https://c2:6443");
+        config.proxy_url = Some("http://me:s3cret@proxy:3128".parse().unwrap());
+        assert_eq!(address(&config), "https://c2:6443 (through proxy proxy:3128)");
+    }
 }

@@ -64,6 +64,10 @@ fn kube_message(error: &(dyn Error + 'static)) -> Option<String> {
     match error.downcast_ref::<kube::Error>()? {
         kube::Error::Api(status) if !status.message.is_empty() => Some(status.message.clone()),
         kube::Error::SerdeError(_) => Some("invalid response from the API server".into()),
+        // kube prints the URL, which may contain a password.
+        kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
+            Some("the proxy must have an http://, https:// or socks5:// URL".into())
+        }
         _ => None,
     }
 }
@@ -104,6 +108,12 @@ mod tests {
     fn invalid_response_is_not_quoted() {
         let invalid = serde_json::from_str::<u8>("\"t0ken\"").unwrap_err();
         assert!(!line(&kube::Error::SerdeError(invalid)).contains("t0ken"));
+    }
+
+    #[test]
+    fn proxy_is_not_quoted() {
+        let proxy_url = Box::new(http::Uri::from_static("ftp://me:s3cret@proxy"));
+        assert!(!line(&kube::Error::ProxyProtocolUnsupported { proxy_url }).contains("s3cret"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use mcsa_client::api::{READY, REFRESHED};
+use mcsa_credentials::url::without_credentials;
 use serde::Serialize;
 
 use crate::cli::flags::TargetArgs;
@@ -70,7 +71,7 @@ impl Entry {
         let expires_at = linked.expires_at();
         Self {
             source: linked.cluster_name.clone(),
-            server: link.as_ref().map(|link| link.endpoint.server.clone()),
+            server: link.as_ref().map(|link| without_credentials(&link.endpoint.server)),
             identity: linked.identity().map(|(namespace, name)| format!("{namespace}/{name}")),
             cluster_uid: link.and_then(|link| link.cluster_uid),
             expires_at: expires_at.map(to_the_second),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCandidates;
+use mcsa_credentials::url::{has_credentials, without_credentials};
 
 use crate::cluster::kubeconfig::{ChosenContext, ContextError, contexts, shell_quote};
 
@@ -153,9 +154,9 @@ impl Flags {
 
     fn as_command(&self, command: &str, except: &str) -> String {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
-        // Printed commands must not contain the proxy's password.
+        // Printed commands must not contain a password. A server is refused if it has one.
         let proxy_url = self.route.proxy_url.clone();
-        let proxy_url = proxy_url.map(|url| if url.contains('@') { "PROXY_URL".into() } else { url });
+        let proxy_url = proxy_url.map(|url| if has_credentials(&url) { "PROXY_URL".into() } else { url });
         let flags = [
             ("--target-context", self.target.context.clone()),
             ("--target-kubeconfig", path(&self.target.kubeconfig)),
@@ -163,7 +164,7 @@ impl Flags {
             ("--source-context", self.source.context.clone()),
             ("--source-kubeconfig", path(&self.source.kubeconfig)),
             ("--source-name", self.source.name.clone()),
-            ("--source-server", self.route.source_server.clone()),
+            ("--source-server", self.route.source_server.as_deref().map(without_credentials)),
             ("--source-ca-file", path(&self.route.source_ca_file)),
             ("--tls-server-name", self.route.tls_server_name.clone()),
             ("--proxy-url", proxy_url),
@@ -206,10 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn suggested_command_omits_the_password_of_a_proxy() {
-        let route =
-            RouteFlags { proxy_url: Some("http://me:secret@proxy:3128".into()), ..Default::default() };
+    fn suggested_command_omits_passwords() {
+        let route = RouteFlags {
+            source_server: Some("https://me:s3cret@c2".into()),
+            proxy_url: Some("http://me:s3cret@proxy:3128".into()),
+            ..Default::default()
+        };
         let flags = Flags { command: "bootstrap", route, ..Default::default() };
-        assert_eq!(flags.command_line(), "kubemcsa bootstrap --proxy-url PROXY_URL");
+        let expected = "kubemcsa bootstrap --source-server https://c2 --proxy-url PROXY_URL";
+        assert_eq!(flags.command_line(), expected);
     }
 }

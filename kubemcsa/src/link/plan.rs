@@ -3,6 +3,7 @@
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::names::is_dns_subdomain;
+use mcsa_credentials::url::without_credentials;
 
 use super::flags::Flags;
 use crate::cluster::kubeconfig::ChosenContext;
@@ -192,7 +193,7 @@ pub(crate) fn route(plan: &Plan, ca_file: Option<String>) -> Result<Route, PlanE
     if let (Some(url), None, Reach::Loopback | Reach::Unspecified, false) =
         (&proxy_url, &args.proxy_url, proxy_reach, same_host)
     {
-        return Err(unreachable(url, "a proxy on a loopback address", "--proxy-url", "URL"));
+        return Err(unreachable(&without_credentials(url), "a proxy on a loopback address", "--proxy-url", "URL"));
     }
     if chosen.insecure && ca_file.is_none() {
         return Err(PlanError::Unverified {
