@@ -6,6 +6,7 @@ pub(crate) mod crd;
 pub(crate) mod delete;
 pub(crate) mod deleter;
 pub(crate) mod deletion;
+pub(crate) mod endpoint;
 pub(crate) mod kubeconfig;
 pub(crate) mod lease;
 pub(crate) mod list;

@@ -71,9 +71,15 @@ impl Call {
 }
 
 impl CallError {
-    /// There was no response, or the server's certificate is not trusted.
+    /// There was no response, or the server's certificate is not accepted.
     pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(self.problem, Problem::Deadline | Problem::Unreachable(_) | Problem::Certificate(_))
+        matches!(
+            self.problem,
+            Problem::Deadline
+                | Problem::Unreachable(_)
+                | Problem::Certificate(_)
+                | Problem::CertificateName(_)
+        )
     }
 
     /// The object or its resource doesn't exist.

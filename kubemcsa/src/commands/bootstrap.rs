@@ -20,8 +20,9 @@ use crate::link::authorize::{self, Authorized};
 use crate::link::connect::{self, Connected};
 use crate::link::grants::{self, Grant, Grants, StoredGrants};
 use crate::link::permit::Permitted;
-use crate::link::plan::{self, Plan, Route};
+use crate::link::plan::{self, Plan};
 use crate::link::progress::Progress;
+use crate::link::route::{self, Route};
 use crate::link::verify::Verified;
 use crate::link::{bind, check_names, declare, permit, renew};
 
@@ -99,7 +100,7 @@ fn plan(args: &Args, source_context: Option<&String>) -> anyhow::Result<(Plan, R
     let (target, source) = (flags.target.choose()?, flags.source.choose()?);
     let ca_file = args.route.source_ca_file.as_deref().map(ca_file).transpose()?;
     let plan = plan::plan(flags, target, source)?;
-    let route = plan::route(&plan, ca_file)?;
+    let route = route::route(&plan, ca_file)?;
     Ok((plan, route))
 }
 

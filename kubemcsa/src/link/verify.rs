@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::link::Link;
 use mcsa_credentials::secret::Provenance;
 use mcsa_credentials::token;
@@ -21,8 +22,9 @@ use super::authorize::{Authorized, unrestricted_tokens};
 use super::desired::MAX_LIFETIME_SECONDS;
 use super::grants::{Grants, LINK};
 use super::permit::Permitted;
-use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
+use crate::cluster::kubeconfig::ChosenContext;
+use crate::cluster::{Cluster, endpoint};
 
 /// API servers apply new rights and policies after a moment.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -58,17 +60,14 @@ pub(crate) async fn verify(
 ) -> anyhow::Result<Verified> {
     let expires_at = Provenance::read(secret.annotations()).map(|provenance| provenance.expires_at);
     let link = Link::read(&secret)?;
-    let server = link.endpoint.server.clone();
     let name = &permitted.source().name;
     let chosen = permitted.plan().source().chosen();
+    let differences = differences(&link.endpoint, chosen);
     let as_link = Cluster::new(name, &format!("the link of {}", permitted.target().name), link.config)?;
     match read_uid(&as_link).await {
-        // Only the target may be able to reach the address.
-        Err(error) if error.is_unreachable() && server != chosen.server => {
-            permitted.progress().warn(
-                name,
-                &format!("the link was not verified: this machine can't reach {server} ({error})"),
-            );
+        // Perhaps only the target can connect in this way.
+        Err(error) if error.is_unreachable() && !differences.is_empty() => {
+            permitted.progress().warn(name, &not_verified(&differences, &chosen.context, &error));
             return Ok(Verified { secret, expires_at, enforces_policy: authorized.supports_policy() });
         }
         Err(error) => return Err(error.into()),
@@ -85,6 +84,22 @@ pub(crate) async fn verify(
     let enforces_policy =
         authorized.supports_policy() && wait_for_policy(&as_link, permitted, authorized.grants()).await?;
     Ok(Verified { secret, expires_at, enforces_policy })
+}
+
+/// The parts of the link's connection that this machine does not use itself.
+fn differences(endpoint: &Endpoint, chosen: &ChosenContext) -> Vec<&'static str> {
+    // A CA that is not used verifies nothing.
+    let ca_bundle = chosen.ca_bundle.clone().filter(|_| !chosen.insecure);
+    endpoint::differences(endpoint, &Endpoint { ca_bundle, ..chosen.endpoint() })
+}
+
+fn not_verified(differences: &[&str], context: &str, error: &CallError) -> String {
+    format!(
+        "the link was not verified, neither that it reaches this cluster nor what it may do there: its {} differs from \
+         that of context {context}, and this machine can't connect in this way ({error}); once an importer runs, \
+         kubemcsa check shows whether the link works",
+        differences.join(", ")
+    )
 }
 
 /// Retries until the new rights apply.
@@ -164,5 +179,20 @@ async fn wait_for_policy(as_link: &Cluster, permitted: &Permitted, grants: &Gran
             }
             Ok(_) => sleep(INTERVAL).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_of_an_insecure_context_differs_in_its_ca() {
+        let mut chosen =
+            ChosenContext { server: "https://c2".into(), ca_bundle: Some("CA".into()), ..Default::default() };
+        let endpoint = chosen.endpoint();
+        assert!(differences(&endpoint, &chosen).is_empty());
+        chosen.insecure = true;
+        assert_eq!(differences(&endpoint, &chosen), ["CA"]);
     }
 }

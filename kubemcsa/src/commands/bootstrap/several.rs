@@ -11,8 +11,9 @@ use super::{Args, Linked, RequestedRights, dry_run, link, plan};
 use crate::cli::output;
 use crate::cli::times::to_the_second;
 use crate::link::connect::{self, Reached};
-use crate::link::plan::{Plan, Route};
+use crate::link::plan::Plan;
 use crate::link::progress::Progress;
+use crate::link::route::Route;
 use crate::link::{check_names, declare, permit};
 
 /// How many sources are linked in parallel.
@@ -70,6 +71,11 @@ async fn link_one(
     let connected = connect::pair(plan, target.clone(), source, progress)?;
     let permitted = permit::permit(check_names::check_names(connected).await?).await?;
     let Linked { authorized, verified } = link(&permitted, route, requested).await?;
+    let notices =
+        [route.proxy_notice(&permitted.source().name), route.password_warning(&permitted.source().name)];
+    for notice in notices.iter().flatten() {
+        permitted.progress().warn(&permitted.target().name, notice);
+    }
     let expiry = verified.expires_at().map(|time| format!("; the token expires at {}", to_the_second(time)));
     let (target, source) = (&permitted.target().name, &permitted.source().name);
     let message =
