@@ -17,7 +17,7 @@ use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::link::Link;
 use mcsa_credentials::url::without_credentials;
 use mcsa_runtime::deadline::with_deadline;
-use mcsa_runtime::errors::{self, CertificateError};
+use mcsa_runtime::errors::{self, CertificateError, foreign};
 use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::task::JoinSet;
 
@@ -322,43 +322,61 @@ impl Source {
     }
 
     fn failure(&self, what: &str, error: &kube::Error) -> Failure {
-        let name = &self.name;
-        let kube::Error::Api(status) = error else {
-            let (problem, server) = (errors::line(error), self.address());
-            let (reason, fix) = match errors::certificate_error(error) {
-                None => {
-                    (Reason::SourceUnreachable, "check that the source is up and reachable from the importer")
-                }
-                Some(certificate) => (Reason::SourceNotTrusted, certificate_advice(certificate)),
-            };
-            let message = format!("can't get {what} from {name} at {server}: {problem}; {fix}");
-            return Failure::new(reason, message);
+        let (reason, message) = explain(&self.name, &self.address(), what, error);
+        let details = match error {
+            kube::Error::Api(status) => status.details.as_ref(),
+            _ => None,
         };
-        let kind = status.details.as_ref().map_or("", |details| details.kind.as_str());
-        let (reason, fix) = match (status.code, kind) {
-            (401, _) => (Reason::LinkUnauthorized, "run kubemcsa bootstrap again for this source"),
-            (403, _) => (Reason::Forbidden, forbidden_advice(&status.message)),
-            (404, "secrets") => {
-                (Reason::BoundSecretNotFound, "create the Secret in the source, or change spec.boundSecret")
-            }
-            (404, _) => (
-                Reason::ServiceAccountNotFound,
-                "create the service account in the source, or change spec.namespace and spec.name",
-            ),
-            (400 | 422, _) => (Reason::InvalidSpec, "change the import's spec"),
-            (429, _) => (Reason::Throttled, "the importer retries later"),
-            (502..=504, _) => (
-                Reason::SourceUnreachable,
-                "check the source and the proxies in front of it; the importer retries later",
-            ),
-            _ => (Reason::SourceFailed, "the importer retries later"),
-        };
-        let retry_after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds.into());
-        Failure {
-            retry: Retry::BackOff(Duration::from_secs(retry_after)),
-            ..Failure::new(reason, format!("{name} refused {what}: {}; {fix}", status.message))
-        }
+        let retry_after = details.map_or(0, |details| details.retry_after_seconds.into());
+        Failure { retry: Retry::BackOff(Duration::from_secs(retry_after)), ..Failure::new(reason, message) }
     }
+}
+
+/// The reason of a failed call, and the message with what to do.
+fn explain(name: &str, address: &str, what: &str, error: &kube::Error) -> (Reason, String) {
+    if let Some(response) = foreign::foreign_response(error) {
+        let message = format!("can't get {what} from {name}: {}; {}", response.at(address), foreign::ADVICE);
+        return (Reason::SourceUnreachable, message);
+    }
+    let kube::Error::Api(status) = error else {
+        let (reason, fix) = match errors::certificate_error(error) {
+            Some(certificate) => (Reason::SourceNotTrusted, certificate_advice(certificate)),
+            None if errors::is_proxy_refusal(error) => (
+                Reason::SourceUnreachable,
+                "the proxy wants other credentials: run kubemcsa bootstrap again with user and password in \
+                 --proxy-url",
+            ),
+            None => {
+                (Reason::SourceUnreachable, "check that the source is up and reachable from the importer")
+            }
+        };
+        let problem = errors::line(error);
+        return (reason, format!("can't get {what} from {name} at {address}: {problem}; {fix}"));
+    };
+    let kind = status.details.as_ref().map_or("", |details| details.kind.as_str());
+    let (reason, fix) = match (status.code, kind) {
+        (401, _) => (
+            Reason::LinkUnauthorized,
+            "run kubemcsa bootstrap again for this source; if a server that accepts only its own users answers there, \
+             such as Rancher, pass the API server's own address with --source-server",
+        ),
+        (403, _) => (Reason::Forbidden, forbidden_advice(&status.message)),
+        (404, "secrets") => {
+            (Reason::BoundSecretNotFound, "create the Secret in the source, or change spec.boundSecret")
+        }
+        (404, _) => (
+            Reason::ServiceAccountNotFound,
+            "create the service account in the source, or change spec.namespace and spec.name",
+        ),
+        (400 | 422, _) => (Reason::InvalidSpec, "change the import's spec"),
+        (429, _) => (Reason::Throttled, "the importer retries later"),
+        (502..=504, _) => (
+            Reason::SourceUnreachable,
+            "check the source and the proxies in front of it; the importer retries later",
+        ),
+        _ => (Reason::SourceFailed, "the importer retries later"),
+    };
+    (reason, format!("{name} refused {what}: {}; {fix}", status.message))
 }
 
 #[cfg(test)]
@@ -374,5 +392,31 @@ mod tests {
     )]
     fn advice_depends_on_whether_rbac_or_the_policy_refused(#[case] message: &str, #[case] expected: &str) {
         assert!(forbidden_advice(message).contains(expected));
+    }
+
+    #[rstest]
+    #[case::page(403, foreign::NO_STATUS, Reason::SourceUnreachable, "answered at https://c2 (HTTP 403)")]
+    #[case::missing_page(404, foreign::NO_STATUS, Reason::SourceUnreachable, "check the path of the address")]
+    #[case::refusal(403, "Forbidden", Reason::Forbidden, "c2 refused a token: HTTP; ")]
+    #[case::not_found(404, "NotFound", Reason::ServiceAccountNotFound, "c2 refused a token: HTTP; ")]
+    #[case::unauthorized(401, "Unauthorized", Reason::LinkUnauthorized, "--source-server")]
+    fn response_of_another_server_is_no_refusal(
+        #[case] code: u16,
+        #[case] reason: &str,
+        #[case] expected: Reason,
+        #[case] words: &str,
+    ) {
+        let status = kube::core::Status::failure("HTTP", reason).with_code(code);
+        let (reason, message) = explain("c2", "https://c2", "a token", &kube::Error::Api(status.boxed()));
+        assert_eq!(reason, expected);
+        assert!(message.contains(words), "{message}");
+    }
+
+    #[test]
+    fn refusal_of_a_proxy_asks_for_other_credentials() {
+        let error = std::io::Error::other("tunnel error: proxy authorization required");
+        let (reason, message) = explain("c2", "https://c2", "a token", &kube::Error::Service(error.into()));
+        assert_eq!(reason, Reason::SourceUnreachable);
+        assert!(message.contains("the proxy wants other credentials"), "{message}");
     }
 }

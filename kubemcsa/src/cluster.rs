@@ -19,8 +19,10 @@ use kube::client::ClientBuilder;
 use kube::client::retry::RetryPolicy;
 use kube::{Api, Client, Config, ResourceExt};
 use mcsa_credentials::url::without_credentials;
+use mcsa_runtime::errors::foreign;
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
+use tower::util::MapResultLayer;
 
 use crate::cluster::call::{Call, CallError, DEADLINE, Plugin};
 
@@ -73,8 +75,21 @@ impl Cluster {
             doing: doing.into(),
         };
         match tokio::time::timeout(DEADLINE, call).await {
-            Ok(result) => result.map_err(|error| details().failed(&error)),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if foreign::is_missing_path(&error) && self.is_kubernetes().await => {
+                Err(details().not_served())
+            }
+            Ok(Err(error)) => Err(details().failed(&error)),
             Err(_) => Err(details().timed_out()),
+        }
+    }
+
+    /// Whether an API server answers: every user may read its version, or gets a `Status`.
+    async fn is_kubernetes(&self) -> bool {
+        match tokio::time::timeout(DEADLINE, self.client.apiserver_version()).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error @ kube::Error::Api(_))) => foreign::foreign_response(&error).is_none(),
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 
@@ -99,12 +114,53 @@ fn address(config: &Config) -> String {
 fn client(config: Config) -> kube::Result<Client> {
     let retry = RetryLayer::new(RetryPolicy::default());
     let builder = ClientBuilder::try_from(config)?;
-    Ok(builder.with_layer(&BufferLayer::new(CONCURRENCY)).with_layer(&retry).build())
+    Ok(builder
+        .with_layer(&BufferLayer::new(CONCURRENCY))
+        .with_layer(&retry)
+        .with_layer(&MapResultLayer::new(foreign::reject))
+        .build())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::client::Body;
+
+    /// A cluster at whose address a server answers each path with this.
+    fn cluster(answer: impl Fn(&str) -> (u16, &'static str) + Clone + Send + 'static) -> Cluster {
+        let server = tower::service_fn(move |request: http::Request<Body>| {
+            let (code, body) = answer(request.uri().path());
+            let response = http::Response::builder().status(code).body(Body::from(body.as_bytes().to_vec()));
+            std::future::ready(Ok::<_, std::convert::Infallible>(response.unwrap()))
+        });
+        Cluster {
+            name: "c2".into(),
+            address: "https://c2".into(),
+            identity: "context c2".into(),
+            client: Client::new(server, "default"),
+            plugin: Plugin::default(),
+        }
+    }
+
+    const VERSION: &str = r#"{"major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "", "gitTreeState": "",
+        "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}"#;
+
+    #[rstest::rstest]
+    #[case::api_server((200, VERSION), true)]
+    #[case::api_server_that_refuses((403, r#"{"kind": "Status", "status": "Failure", "code": 403}"#), true)]
+    #[case::another_server((404, "404 page not found\n"), false)]
+    #[case::a_page((200, "<html>"), false)]
+    #[tokio::test]
+    async fn missing_path_is_not_found_only_on_an_api_server(
+        #[case] version: (u16, &'static str),
+        #[case] is_not_found: bool,
+    ) {
+        let cluster =
+            cluster(move |path| if path == "/version" { version } else { (404, "404 page not found\n") });
+        let error = cluster.uid().await.unwrap_err();
+        assert_eq!(error.is_not_found(), is_not_found, "{error}");
+        assert_eq!(error.to_string().contains("no Kubernetes API server answered"), !is_not_found, "{error}");
+    }
 
     #[test]
     fn address_shows_the_proxy_and_no_password() {

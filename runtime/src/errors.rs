@@ -5,6 +5,8 @@ use std::io;
 
 pub use rustls::CertificateError;
 
+pub mod foreign;
+
 /// Longest message, in characters.
 const MESSAGE_MAX: usize = 800;
 
@@ -20,8 +22,11 @@ pub fn short(message: &str) -> String {
 
 /// Formats an error and its causes on one line of any length. Omits causes that the line already contains, because
 /// many errors print their own cause. For an API server's error, prints only the message. Does not quote a response
-/// that can't be parsed, because it may contain a token.
+/// that can't be parsed, because it may contain a token, or that no API server sent.
 pub fn line(error: &(dyn Error + 'static)) -> String {
+    if let Some(response) = foreign::foreign_response(error) {
+        return response.to_string();
+    }
     if let Some(message) = causes(error).find_map(kube_message) {
         return message.replace('\n', " ");
     }
@@ -41,6 +46,20 @@ pub fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Cer
     std::iter::successors(Some(error), |&error| inner(error)).find_map(|cause| match cause.downcast_ref() {
         Some(rustls::Error::InvalidCertificate(problem)) => Some(problem),
         _ => None,
+    })
+}
+
+/// Whether a proxy on the way rejects the credentials in its URL, or requires some.
+pub fn is_proxy_refusal(error: &(dyn Error + 'static)) -> bool {
+    // hyper-util does not export the types of these errors.
+    const REFUSALS: [&str; 3] = [
+        "proxy authorization required",
+        "server does not support user/pass authentication",
+        "credentials not accepted",
+    ];
+    causes(error).any(|cause| {
+        let message = cause.to_string();
+        REFUSALS.iter().any(|refusal| message.contains(refusal))
     })
 }
 
@@ -74,7 +93,7 @@ fn kube_message(error: &(dyn Error + 'static)) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CertificateError, certificate_error, line, short};
+    use super::{CertificateError, certificate_error, is_proxy_refusal, line, short};
     use anyhow::Context;
 
     #[test]
@@ -108,6 +127,13 @@ mod tests {
     fn invalid_response_is_not_quoted() {
         let invalid = serde_json::from_str::<u8>("\"t0ken\"").unwrap_err();
         assert!(!line(&kube::Error::SerdeError(invalid)).contains("t0ken"));
+    }
+
+    #[test]
+    fn refusal_of_a_proxy_is_recognized() {
+        let error = |message: &str| kube::Error::Service(std::io::Error::other(message.to_owned()).into());
+        assert!(is_proxy_refusal(&error("tunnel error: proxy authorization required")));
+        assert!(!is_proxy_refusal(&error("tunnel error: unsuccessful")));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kube::client::{AuthError, RustlsTlsError};
 use kube::config::{AuthInfo, ExecConfig};
-use mcsa_runtime::errors;
+use mcsa_runtime::errors::foreign::{self, ForeignResponse};
+use mcsa_runtime::errors::{self, is_proxy_refusal};
 
 /// Longest duration of a call.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -49,6 +50,10 @@ enum Problem {
     Certificate(String),
     /// The CA is trusted, but the certificate is for other names.
     CertificateName(String),
+    /// The proxy rejects the credentials in its URL, or requires some.
+    ProxyCredentials(String),
+    /// Something else than an API server answered.
+    NotKubernetes(ForeignResponse),
     Credentials(String),
     Unauthorized,
     Forbidden(String),
@@ -65,6 +70,13 @@ impl Call {
         CallError { problem: classify(error, &self.plugin), call: Box::new(self) }
     }
 
+    /// The API server does not know the path.
+    pub(crate) fn not_served(self) -> CallError {
+        let message = "the API server does not serve this resource".into();
+        let problem = Problem::Api { code: 404, reason: "NotFound".into(), message };
+        CallError { problem, call: Box::new(self) }
+    }
+
     pub(crate) fn timed_out(self) -> CallError {
         CallError { problem: Problem::Deadline, call: Box::new(self) }
     }
@@ -79,6 +91,7 @@ impl CallError {
                 | Problem::Unreachable(_)
                 | Problem::Certificate(_)
                 | Problem::CertificateName(_)
+                | Problem::ProxyCredentials(_)
         )
     }
 
@@ -121,6 +134,13 @@ impl CallError {
                 "can't {doing}: the certificate of {address} is for other names: {cause}; use one of these as the host or as \
                  the TLS server name"
             ),
+            Problem::ProxyCredentials(cause) => format!(
+                "can't {doing}: {address} is unreachable: the proxy wants other credentials ({cause}); correct user and \
+                 password in the proxy's URL"
+            ),
+            Problem::NotKubernetes(response) => {
+                format!("can't {doing}: {}; {}", response.at(address), foreign::ADVICE)
+            }
             Problem::Credentials(cause) => {
                 format!("can't {doing}: can't use the credentials of {identity}: {cause}")
             }
@@ -156,6 +176,9 @@ impl Plugin {
 }
 
 fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
+    if let Some(response) = foreign::foreign_response(error) {
+        return Problem::NotKubernetes(response);
+    }
     match error {
         kube::Error::Api(status) => {
             let message = errors::short(&status.message);
@@ -205,7 +228,9 @@ fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
                     Some(below) => cause = below,
                     None => {
                         let cause = errors::short(&cause.to_string());
-                        return if cause.contains("not valid for name") {
+                        return if is_proxy_refusal(error) {
+                            Problem::ProxyCredentials(cause)
+                        } else if cause.contains("not valid for name") {
                             Problem::CertificateName(cause)
                         } else if cause.contains("certificate") {
                             Problem::Certificate(cause)
@@ -253,15 +278,18 @@ mod tests {
     use kube::core::Status;
     use rstest::rstest;
 
-    fn message(error: &kube::Error) -> String {
-        let call = Call {
+    fn call() -> Call {
+        Call {
             cluster: "c2".into(),
             address: "https://c2:6443".into(),
             identity: "context admin".into(),
             doing: "read namespace kube-system".into(),
             plugin: Plugin { command: "aws".into(), install_hint: Some("apt install\naws".into()) },
-        };
-        call.failed(error).to_string()
+        }
+    }
+
+    fn message(error: &kube::Error) -> String {
+        call().failed(error).to_string()
     }
 
     #[rstest]
@@ -291,6 +319,26 @@ mod tests {
         let late = io::Error::new(io::ErrorKind::TimedOut, "late");
         let error = message(&kube::Error::Service(late.into()));
         assert!(error.contains("no response from https://c2:6443 within 10s"), "{error}");
+    }
+
+    #[test]
+    fn page_is_neither_quoted_nor_a_refusal() {
+        for code in [403, 404, 502] {
+            let status = Status::failure("<html>no</html>", foreign::NO_STATUS).with_code(code);
+            let error = call().failed(&kube::Error::Api(status.boxed()));
+            assert!(error.refusal().is_none() && !error.is_not_found() && !error.is_unreachable());
+            let message = error.to_string();
+            let expected =
+                format!("no Kubernetes API server answered at https://c2:6443 (HTTP {code}); check");
+            assert!(message.contains(&expected) && !message.contains("html"), "{message}");
+        }
+    }
+
+    #[test]
+    fn refusal_of_a_proxy_asks_for_other_credentials() {
+        let refused = io::Error::other("tunnel error: proxy authorization required");
+        let error = message(&kube::Error::Service(refused.into()));
+        assert!(error.contains("the proxy wants other credentials") && !error.contains("is up"), "{error}");
     }
 
     #[test]
