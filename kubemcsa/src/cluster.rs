@@ -40,11 +40,22 @@ pub(crate) struct Cluster {
     pub(crate) identity: String,
     pub(crate) client: Client,
     plugin: Plugin,
+    /// Whether the user is a link, not a person.
+    is_link: bool,
 }
 
 impl Cluster {
     /// Prepares a connection with our deadlines. Sends nothing, but may run a credential plugin.
-    pub(crate) fn new(name: &str, identity: &str, mut config: Config) -> Result<Self, CallError> {
+    pub(crate) fn new(name: &str, identity: &str, config: Config) -> Result<Self, CallError> {
+        Self::prepare(name, identity, config, false)
+    }
+
+    /// Prepares a connection with the credential and the way of a target's link.
+    pub(crate) fn as_link(name: &str, target: &str, config: Config) -> Result<Self, CallError> {
+        Self::prepare(name, &format!("the link of {target}"), config, true)
+    }
+
+    fn prepare(name: &str, identity: &str, mut config: Config, is_link: bool) -> Result<Self, CallError> {
         config.connect_timeout = Some(DEADLINE);
         config.read_timeout = Some(DEADLINE);
         config.write_timeout = Some(DEADLINE);
@@ -53,10 +64,10 @@ impl Cluster {
         let plugin = Plugin::of(&config.auth_info);
         let (cluster, identity) = (name.to_owned(), identity.to_owned());
         match client(config) {
-            Ok(client) => Ok(Self { name: cluster, address, identity, client, plugin }),
+            Ok(client) => Ok(Self { name: cluster, address, identity, client, plugin, is_link }),
             Err(error) => {
                 let doing = "prepare the connection".into();
-                Err(Call { cluster, address, identity, plugin, doing }.failed(&error))
+                Err(Call { cluster, address, identity, plugin, doing, is_link }.failed(&error))
             }
         }
     }
@@ -72,6 +83,7 @@ impl Cluster {
             address: self.address.clone(),
             identity: self.identity.clone(),
             plugin: self.plugin.clone(),
+            is_link: self.is_link,
             doing: doing.into(),
         };
         match tokio::time::timeout(DEADLINE, call).await {
@@ -139,6 +151,7 @@ mod tests {
             identity: "context c2".into(),
             client: Client::new(server, "default"),
             plugin: Plugin::default(),
+            is_link: false,
         }
     }
 

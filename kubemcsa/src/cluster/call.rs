@@ -32,6 +32,8 @@ pub(crate) struct Call {
     pub(crate) plugin: Plugin,
     /// A verb and its object.
     pub(crate) doing: String,
+    /// Whether the user is a link, not a person.
+    pub(crate) is_link: bool,
 }
 
 /// A credential plugin of a kubeconfig, without its arguments and variables, which may be secret.
@@ -95,6 +97,11 @@ impl CallError {
         )
     }
 
+    /// Something else than an API server answered.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self.problem, Problem::NotKubernetes(_))
+    }
+
     /// The object or its resource doesn't exist.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self.problem, Problem::Api { code: 404, .. })
@@ -118,7 +125,7 @@ impl CallError {
     }
 
     fn explain(&self) -> String {
-        let Call { address, identity, doing, .. } = &*self.call;
+        let Call { address, identity, doing, is_link, .. } = &*self.call;
         match &self.problem {
             Problem::Deadline => format!(
                 "can't {doing}: no response from {address} within {}s; check that the cluster is up and the address is right",
@@ -144,10 +151,15 @@ impl CallError {
             Problem::Credentials(cause) => {
                 format!("can't {doing}: can't use the credentials of {identity}: {cause}")
             }
+            Problem::Unauthorized if *is_link => format!(
+                "can't {doing}: {address} does not accept the token of {identity}; if a server that accepts only its own \
+                 users answers there, such as Rancher or Teleport, pass the API server's own address with --source-server"
+            ),
             Problem::Unauthorized => format!(
                 "can't {doing}: {address} does not accept the credentials of {identity}; log in again, or choose \
                  another context"
             ),
+            Problem::Forbidden(message) if *is_link => format!("{identity} cannot {doing}: {message}"),
             Problem::Forbidden(message) => {
                 format!("{identity} cannot {doing}: {message}; choose a context that has this permission")
             }
@@ -273,7 +285,7 @@ fn explain_credentials(error: &AuthError, plugin: &Plugin) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use kube::core::Status;
     use rstest::rstest;
@@ -284,8 +296,18 @@ mod tests {
             address: "https://c2:6443".into(),
             identity: "context admin".into(),
             doing: "read namespace kube-system".into(),
+            is_link: false,
             plugin: Plugin { command: "aws".into(), install_hint: Some("apt install\naws".into()) },
         }
+    }
+
+    /// The error of a call that an API server answered with this code.
+    pub(crate) fn status(code: u16) -> CallError {
+        call().failed(&kube::Error::Api(Status::failure("no", "Failure").with_code(code).boxed()))
+    }
+
+    pub(crate) fn unreachable() -> CallError {
+        call().failed(&kube::Error::Service("refused".into()))
     }
 
     fn message(error: &kube::Error) -> String {
@@ -319,6 +341,20 @@ mod tests {
         let late = io::Error::new(io::ErrorKind::TimedOut, "late");
         let error = message(&kube::Error::Service(late.into()));
         assert!(error.contains("no response from https://c2:6443 within 10s"), "{error}");
+    }
+
+    #[test]
+    fn link_is_not_asked_to_log_in() {
+        let error = |code| {
+            let status = Status::failure("no", "Failure").with_code(code).boxed();
+            Call { is_link: true, ..call() }.failed(&kube::Error::Api(status)).to_string()
+        };
+        let unauthorized = error(401);
+        assert!(
+            unauthorized.contains("--source-server") && !unauthorized.contains("log in"),
+            "{unauthorized}"
+        );
+        assert!(!error(403).contains("choose"), "{}", error(403));
     }
 
     #[test]

@@ -75,9 +75,9 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     let mut on_target = deleter(args, target.cluster().clone());
     target_side::delete(&mut on_target, &link).await?;
     if !args.dry_run
-        && let Some(token) = link.token()
+        && let Some(config) = link.config()
     {
-        source_side::wait_until_revoked(&on_source.cluster, plan.source().chosen(), token).await?;
+        source_side::wait_until_revoked(&on_source.cluster, plan.target().name(), config).await?;
     }
     report_if_not_linked(&[&on_target, &on_source], plan.target().name(), plan.source().name());
     target_side::report(&on_target, &link, args.keep_secrets);

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::authorize::{Authorized, unrestricted_tokens};
 use super::desired::MAX_LIFETIME_SECONDS;
+use super::flags::Flags;
 use super::grants::{Grants, LINK};
 use super::permit::Permitted;
 use crate::cluster::call::CallError;
@@ -63,12 +64,16 @@ pub(crate) async fn verify(
     let name = &permitted.source().name;
     let chosen = permitted.plan().source().chosen();
     let differences = differences(&link.endpoint, chosen);
-    let as_link = Cluster::new(name, &format!("the link of {}", permitted.target().name), link.config)?;
+    let as_link = Cluster::as_link(name, &permitted.target().name, link.config)?;
     match read_uid(&as_link).await {
         // Perhaps only the target can connect in this way.
         Err(error) if error.is_unreachable() && !differences.is_empty() => {
             permitted.progress().warn(name, &not_verified(&differences, &chosen.context, &error));
             return Ok(Verified { secret, expires_at, enforces_policy: authorized.supports_policy() });
+        }
+        Err(error) if error.is_unauthorized() => {
+            let flags = Flags { command: "bootstrap", ..permitted.plan().flags().clone() };
+            bail!("{error}: {}", flags.with_flag("--source-server", "https://ADDRESS"));
         }
         Err(error) => return Err(error.into()),
         Ok(uid) if uid != permitted.source_uid() => bail!(

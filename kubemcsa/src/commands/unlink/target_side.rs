@@ -6,10 +6,9 @@ use anyhow::bail;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DynamicObject, ListParams, ObjectMeta};
-use kube::{Api, ResourceExt};
+use kube::{Api, Config, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{CLUSTER_UID, IMPORT_NAME};
-use mcsa_credentials::SecretString;
 
 use crate::cli::output;
 use crate::cli::times::to_the_second;
@@ -37,8 +36,10 @@ impl Link {
         Ok(objects)
     }
 
-    pub(crate) fn token(&self) -> Option<SecretString> {
-        self.links.iter().find_map(|link| link.link()?.ok()?.config.auth_info.token)
+    /// The connection of the link, if it has a token.
+    pub(crate) fn config(&self) -> Option<Config> {
+        let mut configs = self.links.iter().filter_map(|link| Some(link.link()?.ok()?.config));
+        configs.find(|config| config.auth_info.token.is_some())
     }
 
     /// Name of the link's service account in the source.
