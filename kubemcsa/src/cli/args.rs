@@ -124,7 +124,7 @@ pub(crate) fn exit(usage: &Usage) -> ! {
     cli.build();
     let mut fallback = cli.clone();
     let command = cli.find_subcommand_mut(usage.command).unwrap_or(&mut fallback);
-    command.error(ErrorKind::ArgumentConflict, usage.problem).exit()
+    command.error(ErrorKind::ArgumentConflict, program::rename_commands(&usage.problem)).exit()
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     let source = match (&flags.source.name, &flags.source.context, &flags.source.kubeconfig) {
         (Some(name), ..) => name.clone(),
         (None, None, None) => {
-            let problem = "--local-only needs --source-name, the name of the source in the target";
+            let problem = "--local-only needs --source-name, the name of the source in the target".into();
             return Err(Usage { command: "unlink", problem }.into());
         }
         _ => flags.source.choose()?.cluster_name,
