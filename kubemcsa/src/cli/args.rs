@@ -157,6 +157,14 @@ mod tests {
     }
 
     #[test]
+    fn all_visible_subcommands_are_renamed_in_messages() {
+        let cli = Cli::command();
+        let visible = cli.get_subcommands().filter(|command| !command.is_hide_set());
+        let names: Vec<_> = visible.map(|command| command.get_name().to_owned()).collect();
+        assert_eq!(names, program::SUBCOMMANDS);
+    }
+
+    #[test]
     fn committed_reference_is_up_to_date() {
         let committed = include_str!("../../../docs/commands.md");
         let fix = "run: cargo run --package kubemcsa -- reference > docs/commands.md";

@@ -4,6 +4,7 @@ use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 use mcsa_credentials::names::is_dns_subdomain;
 
 use super::flags::Flags;
+use crate::cli::usage::Usage;
 use crate::cluster::kubeconfig::ChosenContext;
 
 /// Names of service accounts and Secrets that the system namespace has if the source is a target, too. A link's
@@ -65,18 +66,20 @@ pub(crate) enum PlanError {
         "{name} can't be the name of the target: namespace {SYSTEM_NAMESPACE} uses it for another object; run: {fix}"
     )]
     ReservedName { name: String, fix: String },
-    #[error(
-        "target and source are the same context {context}; choose another with --target-context or --source-context, \
-         or pass --allow-self"
-    )]
-    SameContext { context: String },
+    #[error("{0}")]
+    SameContext(#[source] Usage),
     #[error("target and source are both called {name}; give one of them another name: {fix}")]
     SameName { name: String, fix: String },
 }
 
 pub(crate) fn plan(flags: Flags, target: ChosenContext, source: ChosenContext) -> Result<Plan, PlanError> {
     if !flags.allow_self && (&target.file, &target.context) == (&source.file, &source.context) {
-        return Err(PlanError::SameContext { context: target.context });
+        let problem = format!(
+            "target and source are the same context {}; choose another with --target-context or --source-context, or \
+             pass --allow-self",
+            target.context
+        );
+        return Err(PlanError::SameContext(Usage { command: flags.command, problem }));
     }
     let target = self::target(&flags, target)?;
     let source = side(&flags, "source", "--source-name", flags.source.name.as_deref(), source)?;

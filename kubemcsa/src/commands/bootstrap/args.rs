@@ -83,8 +83,7 @@ impl Args {
         let (contexts, names) = (self.source_contexts.len(), self.source_names.len());
         if names > 0 && names != contexts.max(1) {
             return Err(format!(
-                "there are {names} --source-name for {} --source-context: pass one name for each context, in the same order",
-                contexts
+                "{names} of --source-name for {contexts} of --source-context: pass one name for each context, in the same order"
             ));
         }
         let count = contexts.max(1);
@@ -178,9 +177,9 @@ mod tests {
     #[case::same_order(&["a", "b"], &["c2", "c3"], Ok(&[("a", "c2"), ("b", "c3")][..]))]
     #[case::repeated(&["a", "b", "a"], &[], Ok(&[("a", ""), ("b", "")][..]))]
     #[case::repeated_with_names(&["a", "a"], &["c2", "c2"], Ok(&[("a", "c2")][..]))]
-    #[case::too_few(&["a", "b"], &["c2"], Err("1 --source-name for 2 --source-context"))]
-    #[case::too_many(&["a"], &["c2", "c3"], Err("2 --source-name for 1 --source-context"))]
-    #[case::two_names_of_the_current_context(&[], &["c2", "c3"], Err("2 --source-name for 0"))]
+    #[case::too_few(&["a", "b"], &["c2"], Err("1 of --source-name for 2 of"))]
+    #[case::too_many(&["a"], &["c2", "c3"], Err("2 of --source-name for 1 of"))]
+    #[case::two_names_of_the_current_context(&[], &["c2", "c3"], Err("2 of --source-name for 0 of"))]
     fn names_belong_to_the_contexts_in_the_same_order(
         #[case] contexts: &[&str],
         #[case] names: &[&str],

@@ -68,6 +68,8 @@ fn flags_override_names_of_the_kubeconfig() {
 fn same_context_requires_allow_self() {
     let same = || chosen("c1", REACHABLE);
     assert!(refused(flags(), same(), same()).contains("the same context admin@c1"));
+    let error = anyhow::Error::from(plan(flags(), same(), same()).map(drop).unwrap_err());
+    assert!(error.chain().any(|cause| cause.is::<Usage>()), "not reported as wrong usage");
     let allowed = Flags { allow_self: true, ..flags() };
     assert!(plan(allowed, same(), same()).is_ok());
     // kubeadm uses the same context name for all clusters, each in its own file.
