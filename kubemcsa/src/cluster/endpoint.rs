@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use http::Uri;
 use mcsa_credentials::credential::Endpoint;
 
+use super::kubeconfig::ChosenContext;
+
 /// The parts in which two ways differ, for messages. Empty: they are the same.
-pub(crate) fn differences(one: &Endpoint, other: &Endpoint) -> Vec<&'static str> {
+fn differences(one: &Endpoint, other: &Endpoint) -> Vec<&'static str> {
     let proxy = |endpoint: &Endpoint| endpoint.proxy_url.as_deref().map(Url::parse);
     let authorities = |endpoint: &Endpoint| endpoint.ca_bundle.as_deref().map(certificates);
     let are_equal = [
@@ -16,6 +18,13 @@ pub(crate) fn differences(one: &Endpoint, other: &Endpoint) -> Vec<&'static str>
         ("TLS server name", have_same_name(one, other)),
     ];
     are_equal.into_iter().filter(|(_, are_equal)| !are_equal).map(|(part, _)| part).collect()
+}
+
+/// The parts in which a way differs from the one that this machine uses in a context.
+pub(crate) fn differences_from_context(endpoint: &Endpoint, chosen: &ChosenContext) -> Vec<&'static str> {
+    // A CA that is not used verifies nothing.
+    let ca_bundle = chosen.ca_bundle.clone().filter(|_| !chosen.insecure);
+    differences(endpoint, &Endpoint { ca_bundle, ..chosen.endpoint() })
 }
 
 /// A URL without the spellings that make no difference.
@@ -116,5 +125,14 @@ mod tests {
         let other = endpoint(server, proxy, ca, name);
         assert_eq!(differences(&one, &other), expected);
         assert_eq!(differences(&other, &one), expected);
+    }
+    #[test]
+    fn insecure_context_differs_in_its_ca() {
+        let mut chosen =
+            ChosenContext { server: "https://c2".into(), ca_bundle: Some(pem(&["A"])), ..Default::default() };
+        let endpoint = chosen.endpoint();
+        assert!(differences_from_context(&endpoint, &chosen).is_empty());
+        chosen.insecure = true;
+        assert_eq!(differences_from_context(&endpoint, &chosen), ["CA"]);
     }
 }

@@ -12,7 +12,6 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::link::Link;
 use mcsa_credentials::secret::Provenance;
 use mcsa_credentials::token;
@@ -24,7 +23,6 @@ use super::flags::Flags;
 use super::grants::{Grants, LINK};
 use super::permit::Permitted;
 use crate::cluster::call::CallError;
-use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::{Cluster, endpoint};
 
 /// API servers apply new rights and policies after a moment.
@@ -63,7 +61,7 @@ pub(crate) async fn verify(
     let link = Link::read(&secret)?;
     let name = &permitted.source().name;
     let chosen = permitted.plan().source().chosen();
-    let differences = differences(&link.endpoint, chosen);
+    let differences = endpoint::differences_from_context(&link.endpoint, chosen);
     let as_link = Cluster::as_link(name, &permitted.target().name, link.config)?;
     match read_uid(&as_link).await {
         // Perhaps only the target can connect in this way.
@@ -91,18 +89,11 @@ pub(crate) async fn verify(
     Ok(Verified { secret, expires_at, enforces_policy })
 }
 
-/// The parts of the link's connection that this machine does not use itself.
-fn differences(endpoint: &Endpoint, chosen: &ChosenContext) -> Vec<&'static str> {
-    // A CA that is not used verifies nothing.
-    let ca_bundle = chosen.ca_bundle.clone().filter(|_| !chosen.insecure);
-    endpoint::differences(endpoint, &Endpoint { ca_bundle, ..chosen.endpoint() })
-}
-
 fn not_verified(differences: &[&str], context: &str, error: &CallError) -> String {
     format!(
-        "the link was not verified, neither that it reaches this cluster nor what it may do there: its {} differs from \
-         that of context {context}, and this machine can't connect in this way ({error}); once an importer runs, \
-         kubemcsa check shows whether the link works",
+        "the link was not verified, neither that it reaches this cluster nor what it may do there: this machine can't use \
+         its connection ({error}), which differs from that of context {context} in: {}; once an importer runs, kubemcsa \
+         check shows whether the link works",
         differences.join(", ")
     )
 }
@@ -184,20 +175,5 @@ async fn wait_for_policy(as_link: &Cluster, permitted: &Permitted, grants: &Gran
             }
             Ok(_) => sleep(INTERVAL).await,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connection_of_an_insecure_context_differs_in_its_ca() {
-        let mut chosen =
-            ChosenContext { server: "https://c2".into(), ca_bundle: Some("CA".into()), ..Default::default() };
-        let endpoint = chosen.endpoint();
-        assert!(differences(&endpoint, &chosen).is_empty());
-        chosen.insecure = true;
-        assert_eq!(differences(&endpoint, &chosen), ["CA"]);
     }
 }
