@@ -8,6 +8,7 @@ use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use secrecy::{ExposeSecret, SecretString};
 
 pub mod proxy;
+pub mod url;
 
 use self::proxy::ProxyError;
 

@@ -10,6 +10,7 @@
 //! | [`token`] | token requests, and the claims of tokens |
 //! | [`names`] | names within the limits of Kubernetes |
 //! | [`proxy`] | the proxy for an API server |
+//! | [`url`] | URLs in messages |
 
 pub mod contract;
 pub mod credential;
@@ -19,5 +20,5 @@ pub mod names;
 pub mod secret;
 pub mod token;
 
-pub use mcsa_client::kubeconfig::proxy;
+pub use mcsa_client::kubeconfig::{proxy, url};
 pub use secrecy::{ExposeSecret, SecretString};

@@ -147,8 +147,7 @@ async fn probe(source: &Source, request: &CheckRequest) -> Result<ProbeResult, F
     let pinned = request.import.pinned_uid.as_deref().or(source.pinned_uid());
     match pinned {
         Some(pinned) if *pinned != *probed.cluster_uid => {
-            let server = &source.endpoint().server;
-            Err(Failure::other_cluster(source.name(), server, &probed.cluster_uid, pinned))
+            Err(Failure::other_cluster(source.name(), &source.address(), &probed.cluster_uid, pinned))
         }
         _ => Ok(probed),
     }

@@ -124,8 +124,7 @@ async fn verified_uid(resolved: &Resolved, admission: Admission) -> Result<Strin
     let uid = source.cluster_uid(admission).await?;
     match pinned {
         Some(pinned) if *pinned != uid => {
-            let failure =
-                Failure::other_cluster(&import.spec.cluster_name, &source.endpoint().server, &uid, pinned);
+            let failure = Failure::other_cluster(&import.spec.cluster_name, &source.address(), &uid, pinned);
             source.reject_identity(admission, &failure);
             Err(failure)
         }

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod client;
+mod explain;
 mod probe;
 
 use std::collections::HashSet;
@@ -15,8 +16,8 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::link::Link;
+use mcsa_credentials::url::without_credentials;
 use mcsa_runtime::deadline::with_deadline;
-use mcsa_runtime::errors::{self, CertificateError};
 use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::task::JoinSet;
 
@@ -54,35 +55,6 @@ pub struct Source {
 /// The object of the identity request, for messages.
 const IDENTITY: &str = "the cluster identity (namespace kube-system)";
 
-/// What is wrong with a certificate, and how to fix it.
-fn certificate_advice(certificate: &CertificateError) -> &'static str {
-    match certificate {
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "the certificate is for other host names; run kubemcsa bootstrap again with one of them in \
-             --source-server or --tls-server-name"
-        }
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => {
-            "the certificate is expired or not yet valid; renew it in the source, or correct the clocks"
-        }
-        _ => {
-            "the certificate is not signed by the link's CA; if the CA changed on purpose, run kubemcsa bootstrap \
-             again for this source"
-        }
-    }
-}
-
-/// How to fix a refusal. If a policy refuses the request, no grant helps.
-fn forbidden_advice(message: &str) -> &'static str {
-    if message.contains("ValidatingAdmissionPolicy") {
-        "change the import's spec, or ask the source's owners"
-    } else {
-        "allow it in the source with kubemcsa allow, or ask the source's owners"
-    }
-}
-
 /// Whether this is a plausible UID (usually 36 characters): a source may return anything.
 pub fn is_uid(uid: &str) -> bool {
     (1..=128).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_graphic())
@@ -90,7 +62,7 @@ pub fn is_uid(uid: &str) -> bool {
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Source").field("name", &self.name).field("endpoint", &self.endpoint).finish()
+        formatter.debug_struct("Source").field("name", &self.name).field("address", &self.address()).finish()
     }
 }
 
@@ -140,6 +112,11 @@ impl Source {
     /// The address and CA bundle for consumers.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The address for messages.
+    pub fn address(&self) -> String {
+        without_credentials(&self.endpoint.server)
     }
 
     /// The UID that the link pins.
@@ -316,57 +293,12 @@ impl Source {
     }
 
     fn failure(&self, what: &str, error: &kube::Error) -> Failure {
-        let Self { name, endpoint, .. } = self;
-        let kube::Error::Api(status) = error else {
-            let (problem, server) = (errors::line(error), &endpoint.server);
-            let (reason, fix) = match errors::certificate_error(error) {
-                None => {
-                    (Reason::SourceUnreachable, "check that the source is up and reachable from the importer")
-                }
-                Some(certificate) => (Reason::SourceNotTrusted, certificate_advice(certificate)),
-            };
-            let message = format!("can't get {what} from {name} at {server}: {problem}; {fix}");
-            return Failure::new(reason, message);
+        let (reason, message) = explain::explain(&self.name, &self.address(), what, error);
+        let details = match error {
+            kube::Error::Api(status) => status.details.as_ref(),
+            _ => None,
         };
-        let kind = status.details.as_ref().map_or("", |details| details.kind.as_str());
-        let (reason, fix) = match (status.code, kind) {
-            (401, _) => (Reason::LinkUnauthorized, "run kubemcsa bootstrap again for this source"),
-            (403, _) => (Reason::Forbidden, forbidden_advice(&status.message)),
-            (404, "secrets") => {
-                (Reason::BoundSecretNotFound, "create the Secret in the source, or change spec.boundSecret")
-            }
-            (404, _) => (
-                Reason::ServiceAccountNotFound,
-                "create the service account in the source, or change spec.namespace and spec.name",
-            ),
-            (400 | 422, _) => (Reason::InvalidSpec, "change the import's spec"),
-            (429, _) => (Reason::Throttled, "the importer retries later"),
-            (502..=504, _) => (
-                Reason::SourceUnreachable,
-                "check the source and the proxies in front of it; the importer retries later",
-            ),
-            _ => (Reason::SourceFailed, "the importer retries later"),
-        };
-        let retry_after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds.into());
-        Failure {
-            retry: Retry::BackOff(Duration::from_secs(retry_after)),
-            ..Failure::new(reason, format!("{name} refused {what}: {}; {fix}", status.message))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case::rbac("User \"c1\" cannot create resource \"serviceaccounts/token\"", "kubemcsa allow")]
-    #[case::admission_policy(
-        "serviceaccounts \"a\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no",
-        "change the import's spec"
-    )]
-    fn advice_depends_on_whether_rbac_or_the_policy_refused(#[case] message: &str, #[case] expected: &str) {
-        assert!(forbidden_advice(message).contains(expected));
+        let retry_after = details.map_or(0, |details| details.retry_after_seconds.into());
+        Failure { retry: Retry::BackOff(Duration::from_secs(retry_after)), ..Failure::new(reason, message) }
     }
 }

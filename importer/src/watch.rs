@@ -166,7 +166,7 @@ fn link_entry(context: &Arc<WatchContext>, secret: &Secret) -> LinkEntry {
     match &source {
         Ok(source) if known.is_some_and(|known| Arc::ptr_eq(&known, source)) => {}
         Ok(source) => {
-            tracing::info!(cluster = cluster_name, server = source.endpoint().server, "link");
+            tracing::info!(cluster = cluster_name, server = source.address(), "link");
             source.spawn(accounts::follow(Arc::downgrade(source), Arc::downgrade(context)));
         }
         Err(problem) => tracing::warn!(cluster = cluster_name, reason = "InvalidLink", "{problem}"),

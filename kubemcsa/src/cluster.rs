@@ -6,6 +6,7 @@ pub(crate) mod crd;
 pub(crate) mod delete;
 pub(crate) mod deleter;
 pub(crate) mod deletion;
+pub(crate) mod endpoint;
 pub(crate) mod kubeconfig;
 pub(crate) mod lease;
 pub(crate) mod list;
@@ -17,8 +18,11 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::client::ClientBuilder;
 use kube::client::retry::RetryPolicy;
 use kube::{Api, Client, Config, ResourceExt};
+use mcsa_credentials::url::without_credentials;
+use mcsa_runtime::errors::foreign;
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
+use tower::util::MapResultLayer;
 
 use crate::cluster::call::{Call, CallError, DEADLINE, Plugin};
 
@@ -36,28 +40,34 @@ pub(crate) struct Cluster {
     pub(crate) identity: String,
     pub(crate) client: Client,
     plugin: Plugin,
+    /// Whether the user is a link, not a person.
+    is_link: bool,
 }
 
 impl Cluster {
     /// Prepares a connection with our deadlines. Sends nothing, but may run a credential plugin.
-    pub(crate) fn new(name: &str, identity: &str, mut config: Config) -> Result<Self, CallError> {
+    pub(crate) fn new(name: &str, identity: &str, config: Config) -> Result<Self, CallError> {
+        Self::prepare(name, identity, config, false)
+    }
+
+    /// Prepares a connection with the credential and the way of a target's link.
+    pub(crate) fn as_link(name: &str, target: &str, config: Config) -> Result<Self, CallError> {
+        Self::prepare(name, &format!("the link of {target}"), config, true)
+    }
+
+    fn prepare(name: &str, identity: &str, mut config: Config, is_link: bool) -> Result<Self, CallError> {
         config.connect_timeout = Some(DEADLINE);
         config.read_timeout = Some(DEADLINE);
         config.write_timeout = Some(DEADLINE);
         config.default_retry = false;
-        let mut address = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        if let Some(proxy) = &config.proxy_url {
-            // The proxy's URL may contain a password.
-            let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
-            address = format!("{address} (through proxy {}{port})", proxy.host().unwrap_or_default());
-        }
+        let address = address(&config);
         let plugin = Plugin::of(&config.auth_info);
         let (cluster, identity) = (name.to_owned(), identity.to_owned());
         match client(config) {
-            Ok(client) => Ok(Self { name: cluster, address, identity, client, plugin }),
+            Ok(client) => Ok(Self { name: cluster, address, identity, client, plugin, is_link }),
             Err(error) => {
                 let doing = "prepare the connection".into();
-                Err(Call { cluster, address, identity, plugin, doing }.failed(&error))
+                Err(Call { cluster, address, identity, plugin, doing, is_link }.failed(&error))
             }
         }
     }
@@ -73,11 +83,25 @@ impl Cluster {
             address: self.address.clone(),
             identity: self.identity.clone(),
             plugin: self.plugin.clone(),
+            is_link: self.is_link,
             doing: doing.into(),
         };
         match tokio::time::timeout(DEADLINE, call).await {
-            Ok(result) => result.map_err(|error| details().failed(&error)),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if foreign::is_missing_path(&error) && self.is_kubernetes().await => {
+                Err(details().not_served())
+            }
+            Ok(Err(error)) => Err(details().failed(&error)),
             Err(_) => Err(details().timed_out()),
+        }
+    }
+
+    /// Whether an API server answers: every user may read its version, or gets a `Status`.
+    async fn is_kubernetes(&self) -> bool {
+        match tokio::time::timeout(DEADLINE, self.client.apiserver_version()).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error @ kube::Error::Api(_))) => foreign::foreign_response(&error).is_none(),
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 
@@ -89,10 +113,73 @@ impl Cluster {
     }
 }
 
+fn address(config: &Config) -> String {
+    let server = without_credentials(config.cluster_url.to_string().trim_end_matches('/'));
+    match config.proxy_url.as_ref().and_then(http::Uri::authority) {
+        Some(proxy) => format!("{server} (through proxy {})", without_credentials(proxy.as_str())),
+        None => server,
+    }
+}
+
 /// A client that retries a few times, within the deadline of a call, if the API server is overloaded or a CRD has just
 /// changed. kube's default retries for minutes.
 fn client(config: Config) -> kube::Result<Client> {
     let retry = RetryLayer::new(RetryPolicy::default());
     let builder = ClientBuilder::try_from(config)?;
-    Ok(builder.with_layer(&BufferLayer::new(CONCURRENCY)).with_layer(&retry).build())
+    Ok(builder
+        .with_layer(&BufferLayer::new(CONCURRENCY))
+        .with_layer(&retry)
+        .with_layer(&MapResultLayer::new(foreign::reject))
+        .build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::client::Body;
+
+    /// A cluster at whose address a server answers each path with this.
+    fn cluster(answer: impl Fn(&str) -> (u16, &'static str) + Clone + Send + 'static) -> Cluster {
+        let server = tower::service_fn(move |request: http::Request<Body>| {
+            let (code, body) = answer(request.uri().path());
+            let response = http::Response::builder().status(code).body(Body::from(body.as_bytes().to_vec()));
+            std::future::ready(Ok::<_, std::convert::Infallible>(response.unwrap()))
+        });
+        Cluster {
+            name: "c2".into(),
+            address: "https://c2".into(),
+            identity: "context c2".into(),
+            client: Client::new(server, "default"),
+            plugin: Plugin::default(),
+            is_link: false,
+        }
+    }
+
+    const VERSION: &str = r#"{"major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "", "gitTreeState": "",
+        "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}"#;
+
+    #[rstest::rstest]
+    #[case::api_server((200, VERSION), true)]
+    #[case::api_server_that_refuses((403, r#"{"kind": "Status", "status": "Failure", "code": 403}"#), true)]
+    #[case::another_server((404, "404 page not found\n"), false)]
+    #[case::a_page((200, "<html>"), false)]
+    #[tokio::test]
+    async fn missing_path_is_not_found_only_on_an_api_server(
+        #[case] version: (u16, &'static str),
+        #[case] is_not_found: bool,
+    ) {
+        let cluster =
+            cluster(move |path| if path == "/version" { version } else { (404, "404 page not found\n") });
+        let error = cluster.uid().await.unwrap_err();
+        assert_eq!(error.is_not_found(), is_not_found, "{error}");
+        assert_eq!(error.to_string().contains("no Kubernetes API server answered"), !is_not_found, "{error}");
+    }
+
+    #[test]
+    fn address_shows_the_proxy_and_no_password() {
+        let mut config = Config::new("https://me:s3cret@c2:6443".parse().unwrap());
+        assert_eq!(address(&config), "https://c2:6443");
+        config.proxy_url = Some("http://me:s3cret@proxy:3128".parse().unwrap());
+        assert_eq!(address(&config), "https://c2:6443 (through proxy proxy:3128)");
+    }
 }

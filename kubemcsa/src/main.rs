@@ -31,7 +31,9 @@ fn main() -> ExitCode {
 async fn run() -> ExitCode {
     mcsa_runtime::tls::install_provider();
     let result = Cli::read().run().await;
-    if let Some(usage) = result.as_ref().err().and_then(|error| error.downcast_ref::<Usage>()) {
+    let usage =
+        result.as_ref().err().and_then(|error| error.chain().find_map(|cause| cause.downcast_ref::<Usage>()));
+    if let Some(usage) = usage {
         args::exit(usage);
     }
     let rename =

@@ -5,6 +5,8 @@ use std::io;
 
 pub use rustls::CertificateError;
 
+pub mod foreign;
+
 /// Longest message, in characters.
 const MESSAGE_MAX: usize = 800;
 
@@ -20,8 +22,11 @@ pub fn short(message: &str) -> String {
 
 /// Formats an error and its causes on one line of any length. Omits causes that the line already contains, because
 /// many errors print their own cause. For an API server's error, prints only the message. Does not quote a response
-/// that can't be parsed, because it may contain a token.
+/// that can't be parsed, because it may contain a token, or that no API server sent.
 pub fn line(error: &(dyn Error + 'static)) -> String {
+    if let Some(response) = foreign::foreign_response(error) {
+        return response.to_string();
+    }
     if let Some(message) = causes(error).find_map(kube_message) {
         return message.replace('\n', " ");
     }
@@ -41,6 +46,20 @@ pub fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Cer
     std::iter::successors(Some(error), |&error| inner(error)).find_map(|cause| match cause.downcast_ref() {
         Some(rustls::Error::InvalidCertificate(problem)) => Some(problem),
         _ => None,
+    })
+}
+
+/// Whether a proxy on the way rejects the credentials in its URL, or requires some.
+pub fn is_proxy_refusal(error: &(dyn Error + 'static)) -> bool {
+    // hyper-util does not export the types of these errors.
+    const REFUSALS: [&str; 3] = [
+        "proxy authorization required",
+        "server does not support user/pass authentication",
+        "credentials not accepted",
+    ];
+    causes(error).any(|cause| {
+        let message = cause.to_string();
+        REFUSALS.iter().any(|refusal| message.contains(refusal))
     })
 }
 
@@ -64,13 +83,17 @@ fn kube_message(error: &(dyn Error + 'static)) -> Option<String> {
     match error.downcast_ref::<kube::Error>()? {
         kube::Error::Api(status) if !status.message.is_empty() => Some(status.message.clone()),
         kube::Error::SerdeError(_) => Some("invalid response from the API server".into()),
+        // kube prints the URL, which may contain a password.
+        kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
+            Some("the proxy must have an http://, https:// or socks5:// URL".into())
+        }
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CertificateError, certificate_error, line, short};
+    use super::{CertificateError, certificate_error, is_proxy_refusal, line, short};
     use anyhow::Context;
 
     #[test]
@@ -104,6 +127,19 @@ mod tests {
     fn invalid_response_is_not_quoted() {
         let invalid = serde_json::from_str::<u8>("\"t0ken\"").unwrap_err();
         assert!(!line(&kube::Error::SerdeError(invalid)).contains("t0ken"));
+    }
+
+    #[test]
+    fn refusal_of_a_proxy_is_recognized() {
+        let error = |message: &str| kube::Error::Service(std::io::Error::other(message.to_owned()).into());
+        assert!(is_proxy_refusal(&error("tunnel error: proxy authorization required")));
+        assert!(!is_proxy_refusal(&error("tunnel error: unsuccessful")));
+    }
+
+    #[test]
+    fn proxy_is_not_quoted() {
+        let proxy_url = Box::new(http::Uri::from_static("ftp://me:s3cret@proxy"));
+        assert!(!line(&kube::Error::ProxyProtocolUnsupported { proxy_url }).contains("s3cret"));
     }
 
     #[test]

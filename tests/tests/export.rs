@@ -275,7 +275,9 @@ async fn errors_are_one_line() -> anyhow::Result<()> {
         export("exported-refused", "flux", &["--server", "http://c2"]),
         &["--server", "https://"],
     )?;
-    refused(admin, export("exported-refused", "flux", &["--workflow-namespace", "argo"]), &["argo-profile"])?;
+    let wrong = kubemcsa(admin, export("exported-refused", "flux", &["--workflow-namespace", "argo"]))?;
+    let stderr = String::from_utf8_lossy(&wrong.stderr);
+    ensure!(wrong.status.code() == Some(2) && stderr.contains("argo-profile"), "{stderr}");
     // A user who cannot mint tokens.
     let lister = source.kubeconfig_of("exported-refused", "pod-lister").await?;
     refused(&lister, export("exported-refused", "argocd", &[]), &["cannot", "exported-refused/pod-lister"])

@@ -14,7 +14,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
-use mcsa_runtime::errors;
+use mcsa_runtime::errors::{self, foreign};
 
 use super::context::WatchContext;
 use crate::model::account::Account;
@@ -157,5 +157,5 @@ pub fn is_forbidden(error: &watcher::Error) -> bool {
     else {
         return false;
     };
-    status.code == 403
+    status.code == 403 && foreign::of_status(status).is_none()
 }

@@ -124,7 +124,7 @@ pub(crate) fn exit(usage: &Usage) -> ! {
     cli.build();
     let mut fallback = cli.clone();
     let command = cli.find_subcommand_mut(usage.command).unwrap_or(&mut fallback);
-    command.error(ErrorKind::ArgumentConflict, usage.problem).exit()
+    command.error(ErrorKind::ArgumentConflict, program::rename_commands(&usage.problem)).exit()
 }
 
 #[cfg(test)]
@@ -154,6 +154,14 @@ mod tests {
             "{candidates:?}"
         );
         assert!(!candidates.contains(&"man".to_owned()), "{candidates:?}");
+    }
+
+    #[test]
+    fn all_visible_subcommands_are_renamed_in_messages() {
+        let cli = Cli::command();
+        let visible = cli.get_subcommands().filter(|command| !command.is_hide_set());
+        let names: Vec<_> = visible.map(|command| command.get_name().to_owned()).collect();
+        assert_eq!(names, program::SUBCOMMANDS);
     }
 
     #[test]

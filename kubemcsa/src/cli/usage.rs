@@ -4,5 +4,5 @@
 #[error("{problem}")]
 pub(crate) struct Usage {
     pub(crate) command: &'static str,
-    pub(crate) problem: &'static str,
+    pub(crate) problem: String,
 }

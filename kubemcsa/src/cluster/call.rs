@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kube::client::{AuthError, RustlsTlsError};
 use kube::config::{AuthInfo, ExecConfig};
-use mcsa_runtime::errors;
+use mcsa_runtime::errors::foreign::{self, ForeignResponse};
+use mcsa_runtime::errors::{self, is_proxy_refusal};
 
 /// Longest duration of a call.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -31,6 +32,8 @@ pub(crate) struct Call {
     pub(crate) plugin: Plugin,
     /// A verb and its object.
     pub(crate) doing: String,
+    /// Whether the user is a link, not a person.
+    pub(crate) is_link: bool,
 }
 
 /// A credential plugin of a kubeconfig, without its arguments and variables, which may be secret.
@@ -49,6 +52,10 @@ enum Problem {
     Certificate(String),
     /// The CA is trusted, but the certificate is for other names.
     CertificateName(String),
+    /// The proxy rejects the credentials in its URL, or requires some.
+    ProxyCredentials(String),
+    /// Something else than an API server answered.
+    NotKubernetes(ForeignResponse),
     Credentials(String),
     Unauthorized,
     Forbidden(String),
@@ -65,15 +72,34 @@ impl Call {
         CallError { problem: classify(error, &self.plugin), call: Box::new(self) }
     }
 
+    /// The API server does not know the path.
+    pub(crate) fn not_served(self) -> CallError {
+        let message = "the API server does not serve this resource".into();
+        let problem = Problem::Api { code: 404, reason: "NotFound".into(), message };
+        CallError { problem, call: Box::new(self) }
+    }
+
     pub(crate) fn timed_out(self) -> CallError {
         CallError { problem: Problem::Deadline, call: Box::new(self) }
     }
 }
 
 impl CallError {
-    /// There was no response, or the server's certificate is not trusted.
+    /// There was no response, or the server's certificate is not accepted.
     pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(self.problem, Problem::Deadline | Problem::Unreachable(_) | Problem::Certificate(_))
+        matches!(
+            self.problem,
+            Problem::Deadline
+                | Problem::Unreachable(_)
+                | Problem::Certificate(_)
+                | Problem::CertificateName(_)
+                | Problem::ProxyCredentials(_)
+        )
+    }
+
+    /// Something else than an API server answered.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self.problem, Problem::NotKubernetes(_))
     }
 
     /// The object or its resource doesn't exist.
@@ -99,7 +125,7 @@ impl CallError {
     }
 
     fn explain(&self) -> String {
-        let Call { address, identity, doing, .. } = &*self.call;
+        let Call { address, identity, doing, is_link, .. } = &*self.call;
         match &self.problem {
             Problem::Deadline => format!(
                 "can't {doing}: no response from {address} within {}s; check that the cluster is up and the address is right",
@@ -115,13 +141,25 @@ impl CallError {
                 "can't {doing}: the certificate of {address} is for other names: {cause}; use one of these as the host or as \
                  the TLS server name"
             ),
+            Problem::ProxyCredentials(cause) => format!(
+                "can't {doing}: {address} is unreachable: the proxy wants other credentials ({cause}); correct user and \
+                 password in the proxy's URL"
+            ),
+            Problem::NotKubernetes(response) => {
+                format!("can't {doing}: {}; {}", response.at(address), foreign::ADVICE)
+            }
             Problem::Credentials(cause) => {
                 format!("can't {doing}: can't use the credentials of {identity}: {cause}")
             }
+            Problem::Unauthorized if *is_link => format!(
+                "can't {doing}: {address} does not accept the token of {identity}; if a server that accepts only its own \
+                 users answers there, such as Rancher or Teleport, pass the API server's own address with --source-server"
+            ),
             Problem::Unauthorized => format!(
                 "can't {doing}: {address} does not accept the credentials of {identity}; log in again, or choose \
                  another context"
             ),
+            Problem::Forbidden(message) if *is_link => format!("{identity} cannot {doing}: {message}"),
             Problem::Forbidden(message) => {
                 format!("{identity} cannot {doing}: {message}; choose a context that has this permission")
             }
@@ -150,6 +188,9 @@ impl Plugin {
 }
 
 fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
+    if let Some(response) = foreign::foreign_response(error) {
+        return Problem::NotKubernetes(response);
+    }
     match error {
         kube::Error::Api(status) => {
             let message = errors::short(&status.message);
@@ -199,7 +240,9 @@ fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
                     Some(below) => cause = below,
                     None => {
                         let cause = errors::short(&cause.to_string());
-                        return if cause.contains("not valid for name") {
+                        return if is_proxy_refusal(error) {
+                            Problem::ProxyCredentials(cause)
+                        } else if cause.contains("not valid for name") {
                             Problem::CertificateName(cause)
                         } else if cause.contains("certificate") {
                             Problem::Certificate(cause)
@@ -242,20 +285,33 @@ fn explain_credentials(error: &AuthError, plugin: &Plugin) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use kube::core::Status;
     use rstest::rstest;
 
-    fn message(error: &kube::Error) -> String {
-        let call = Call {
+    fn call() -> Call {
+        Call {
             cluster: "c2".into(),
             address: "https://c2:6443".into(),
             identity: "context admin".into(),
             doing: "read namespace kube-system".into(),
+            is_link: false,
             plugin: Plugin { command: "aws".into(), install_hint: Some("apt install\naws".into()) },
-        };
-        call.failed(error).to_string()
+        }
+    }
+
+    /// The error of a call that an API server answered with this code.
+    pub(crate) fn status(code: u16) -> CallError {
+        call().failed(&kube::Error::Api(Status::failure("no", "Failure").with_code(code).boxed()))
+    }
+
+    pub(crate) fn unreachable() -> CallError {
+        call().failed(&kube::Error::Service("refused".into()))
+    }
+
+    fn message(error: &kube::Error) -> String {
+        call().failed(error).to_string()
     }
 
     #[rstest]
@@ -285,6 +341,40 @@ mod tests {
         let late = io::Error::new(io::ErrorKind::TimedOut, "late");
         let error = message(&kube::Error::Service(late.into()));
         assert!(error.contains("no response from https://c2:6443 within 10s"), "{error}");
+    }
+
+    #[test]
+    fn link_is_not_asked_to_log_in() {
+        let error = |code| {
+            let status = Status::failure("no", "Failure").with_code(code).boxed();
+            Call { is_link: true, ..call() }.failed(&kube::Error::Api(status)).to_string()
+        };
+        let unauthorized = error(401);
+        assert!(
+            unauthorized.contains("--source-server") && !unauthorized.contains("log in"),
+            "{unauthorized}"
+        );
+        assert!(!error(403).contains("choose"), "{}", error(403));
+    }
+
+    #[test]
+    fn page_is_neither_quoted_nor_a_refusal() {
+        for code in [403, 404, 502] {
+            let status = Status::failure("<html>no</html>", foreign::NO_STATUS).with_code(code);
+            let error = call().failed(&kube::Error::Api(status.boxed()));
+            assert!(error.refusal().is_none() && !error.is_not_found() && !error.is_unreachable());
+            let message = error.to_string();
+            let expected =
+                format!("no Kubernetes API server answered at https://c2:6443 (HTTP {code}); check");
+            assert!(message.contains(&expected) && !message.contains("html"), "{message}");
+        }
+    }
+
+    #[test]
+    fn refusal_of_a_proxy_asks_for_other_credentials() {
+        let refused = io::Error::other("tunnel error: proxy authorization required");
+        let error = message(&kube::Error::Service(refused.into()));
+        assert!(error.contains("the proxy wants other credentials") && !error.contains("is up"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use clap_complete::engine::CompletionCandidate;
 use http::Uri;
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
-use mcsa_credentials::credential::pem_bundle;
+use mcsa_credentials::credential::{Endpoint, pem_bundle};
 use mcsa_credentials::proxy;
 
 /// A context with its cluster and user.
@@ -81,6 +81,16 @@ impl ChosenContext {
         Self::choose(kubeconfig, context, flags)
             .map(|chosen| Self { file: file.map(Path::to_owned), ..chosen })
             .map_err(|problem| ContextError { place: files::describe(&files::paths(file)), problem })
+    }
+
+    /// How this machine reaches the API server.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            server: self.server.clone(),
+            ca_bundle: self.ca_bundle.clone(),
+            tls_server_name: self.tls_server_name.clone(),
+            proxy_url: self.proxy_url.clone(),
+        }
     }
 
     /// Connects to the cluster. Messages call it by its name in the kubeconfig.

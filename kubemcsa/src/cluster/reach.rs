@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use http::Uri;
+use mcsa_credentials::url::without_credentials;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
@@ -14,22 +15,34 @@ pub(crate) enum Reach {
     Unspecified,
 }
 
-/// Classifies the host of an API server's URL. Fails unless it is an https URL.
+/// Classifies the host of an API server's URL. Fails unless it is an https URL without a user: clients ignore a user in
+/// the URL, or send it to the API server, and every credential would contain its password.
 pub(crate) fn of(url: &str) -> Result<Reach, String> {
-    let uri: Uri = url.parse().map_err(|_| format!("is {url:?}, which is not a URL"))?;
+    let shown = without_credentials(url);
+    let uri = parse(url)?;
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(format!("has a user or a password, which credentials can't have; use {shown:?}"));
+    }
     match (uri.scheme_str(), uri.host()) {
         (Some("https"), Some(host)) => Ok(of_host(host)),
-        _ => Err(format!("is {url:?}; it must begin with https://, or tokens would be sent in plain text")),
+        _ => Err(format!("is {shown:?}; it must begin with https://, or tokens would be sent in plain text")),
     }
 }
 
 /// Classifies the host of a proxy's URL.
 pub(crate) fn of_proxy(url: &str) -> Result<Reach, String> {
-    let uri: Uri = url.parse().map_err(|_| format!("is {url:?}, which is not a URL"))?;
+    let uri = parse(url)?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https" | "socks5"), Some(host)) => Ok(of_host(host)),
-        _ => Err(format!("is {url:?}; it must begin with http://, https:// or socks5://")),
+        _ => Err(format!(
+            "is {:?}; it must begin with http://, https:// or socks5://",
+            without_credentials(url)
+        )),
     }
+}
+
+fn parse(url: &str) -> Result<Uri, String> {
+    url.parse().map_err(|_| format!("is {:?}, which is not a URL", without_credentials(url)))
 }
 
 fn of_host(host: &str) -> Reach {
@@ -75,6 +88,28 @@ mod tests {
     #[case("https://a b")]
     fn invalid_urls_are_rejected(#[case] url: &str) {
         assert!(of(url).is_err());
+    }
+
+    #[rstest]
+    #[case("https://me:s3cret@c2")]
+    #[case("https://me:s3 cret@c2")]
+    #[case("http://me:s3cret@c2")]
+    #[case("ftp://me:s3cret@c2")]
+    #[case("me:s3cret@c2")]
+    fn errors_show_no_password(#[case] url: &str) {
+        for error in [of(url).err(), of_proxy(url).err()].into_iter().flatten() {
+            assert!(!error.contains("cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn user_in_the_url_of_a_server_is_refused() {
+        let error = of("https://me:s3cret@c2:6443/x").unwrap_err();
+        assert!(
+            error.contains("has a user or a password") && error.contains("\"https://c2:6443/x\""),
+            "{error}"
+        );
+        assert_eq!(of("https://c2/a@b"), Ok(Reach::Anywhere));
     }
 
     #[rstest]

@@ -7,34 +7,29 @@ mod dry_run;
 mod report;
 mod several;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
 use mcsa_credentials::credential::pem_bundle;
 
 pub(crate) use args::Args;
+use args::SourceChoice;
 
 use crate::cli::usage::Usage;
 use crate::link::authorize::{self, Authorized};
 use crate::link::connect::{self, Connected};
 use crate::link::grants::{self, Grant, Grants, StoredGrants};
 use crate::link::permit::Permitted;
-use crate::link::plan::{self, Plan, Route};
+use crate::link::plan::{self, Plan};
 use crate::link::progress::Progress;
+use crate::link::route::{self, Route};
 use crate::link::verify::Verified;
 use crate::link::{bind, check_names, declare, permit, renew};
 
-pub(crate) async fn run(mut args: Args) -> anyhow::Result<()> {
-    let mut seen = BTreeSet::new();
-    args.source_contexts.retain(|context| seen.insert(context.clone()));
-    if let Some(problem) = args.conflict() {
-        return Err(Usage { command: "bootstrap", problem }.into());
-    }
-    if args.source_contexts.len() > 1 {
-        return several::run(args).await;
-    }
-    let (plan, route) = plan(&args, args.source_contexts.first())?;
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let sources = args.sources().map_err(|problem| Usage { command: "bootstrap", problem })?;
+    let [source] = sources.as_slice() else { return several::run(&args, &sources).await };
+    let (plan, route) = plan(&args, source)?;
     let requested = RequestedRights::of(&args);
     let checked = check_names::check_names(connect::connect(plan, Progress::Lines).await?).await?;
     if args.output.is_some() {
@@ -94,12 +89,12 @@ impl RequestedRights {
     }
 }
 
-fn plan(args: &Args, source_context: Option<&String>) -> anyhow::Result<(Plan, Route)> {
-    let flags = args.flags(source_context);
+fn plan(args: &Args, source: &SourceChoice) -> anyhow::Result<(Plan, Route)> {
+    let flags = args.flags(source);
     let (target, source) = (flags.target.choose()?, flags.source.choose()?);
     let ca_file = args.route.source_ca_file.as_deref().map(ca_file).transpose()?;
     let plan = plan::plan(flags, target, source)?;
-    let route = plan::route(&plan, ca_file)?;
+    let route = route::route(&plan, ca_file)?;
     Ok((plan, route))
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use mcsa_client::api::{READY, REFRESHED};
+use mcsa_credentials::url::without_credentials;
 use serde::Serialize;
 
 use crate::cli::flags::TargetArgs;
@@ -70,7 +71,7 @@ impl Entry {
         let expires_at = linked.expires_at();
         Self {
             source: linked.cluster_name.clone(),
-            server: link.as_ref().map(|link| link.endpoint.server.clone()),
+            server: link.as_ref().map(|link| without_credentials(&link.endpoint.server)),
             identity: linked.identity().map(|(namespace, name)| format!("{namespace}/{name}")),
             cluster_uid: link.and_then(|link| link.cluster_uid),
             expires_at: expires_at.map(to_the_second),
@@ -152,7 +153,10 @@ pub(crate) fn left(left: Option<SignedDuration>) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::ByteString;
+    use k8s_openapi::api::core::v1::Secret;
     use rstest::rstest;
+    use serde_json::json;
 
     #[rstest]
     #[case(3600, "1h")]
@@ -161,5 +165,19 @@ mod tests {
     fn time_left_and_time_since_are_printed(#[case] seconds: i64, #[case] expected: &str) {
         let cell = left(Some(SignedDuration::from_secs(seconds)));
         assert!(cell == expected.into() || cell == Cell::bad(expected), "{cell:?}");
+    }
+    #[test]
+    fn address_is_listed_without_a_password() {
+        let cluster = json!({ "server": "https://me:s3cret@c2", "proxy-url": "http://me:s3cret@proxy" });
+        let kubeconfig = json!({
+            "current-context": "c", "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
+            "clusters": [{ "name": "c", "cluster": cluster }], "users": [{ "name": "c", "user": {} }],
+        });
+        let data = [("kubeconfig".to_owned(), ByteString(kubeconfig.to_string().into_bytes()))];
+        let secret = Secret { data: Some(data.into()), ..Default::default() };
+        let link = ExistingLink { secret: Some(secret), ..Default::default() };
+        let entry = Entry::of(&link, Timestamp::UNIX_EPOCH);
+        assert_eq!(entry.server.as_deref(), Some("https://c2"));
+        assert!(!serde_json::to_string(&entry).unwrap().contains("s3cret"));
     }
 }

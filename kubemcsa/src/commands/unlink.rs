@@ -75,9 +75,15 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     let mut on_target = deleter(args, target.cluster().clone());
     target_side::delete(&mut on_target, &link).await?;
     if !args.dry_run
-        && let Some(token) = link.token()
+        && let Some((config, is_trusted)) = link.config(plan.source().chosen())
     {
-        source_side::wait_until_revoked(&on_source.cluster, plan.source().chosen(), token).await?;
+        if is_trusted {
+            source_side::wait_until_revoked(&on_source.cluster, plan.target().name(), config).await?;
+        } else {
+            let message = "did not check that the link's token is revoked: neither bootstrap nor the importer wrote the \
+                           link's address, so no token is sent to it";
+            output::warn(&on_source.cluster.name, message);
+        }
     }
     report_if_not_linked(&[&on_target, &on_source], plan.target().name(), plan.source().name());
     target_side::report(&on_target, &link, args.keep_secrets);
@@ -88,7 +94,7 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     let source = match (&flags.source.name, &flags.source.context, &flags.source.kubeconfig) {
         (Some(name), ..) => name.clone(),
         (None, None, None) => {
-            let problem = "--local-only needs --source-name, the name of the source in the target";
+            let problem = "--local-only needs --source-name, the name of the source in the target".into();
             return Err(Usage { command: "unlink", problem }.into());
         }
         _ => flags.source.choose()?.cluster_name,

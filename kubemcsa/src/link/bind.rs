@@ -18,6 +18,14 @@ use crate::cluster::{Cluster, apply, delete, list, object};
 /// long.
 const ROTATION: &str = "multicluster.admiralty.io/rotation-of";
 
+/// How the names of interim Secrets begin.
+const INTERIM: &str = "rotation-";
+
+/// Whether a Secret of this name in the source may be one that a target's tokens are bound to.
+pub(crate) fn is_bound_name(secret: &str, target: &str) -> bool {
+    secret == target || secret.starts_with(INTERIM)
+}
+
 /// A Secret that exists and that tokens can be bound to.
 pub(crate) struct Bound {
     name: String,
@@ -59,7 +67,7 @@ pub(crate) async fn bind_interim(permitted: &Permitted, _: &Authorized) -> anyho
     let target = &permitted.target().name;
     let secret = Secret {
         metadata: ObjectMeta {
-            generate_name: Some("rotation-".into()),
+            generate_name: Some(INTERIM.into()),
             labels: Some([(ROTATION.to_owned(), label_value(target))].into()),
             annotations: Some(
                 [

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCandidates;
+use mcsa_credentials::url::{has_credentials, without_credentials};
 
 use crate::cluster::kubeconfig::{ChosenContext, ContextError, contexts, shell_quote};
 
@@ -99,8 +100,12 @@ pub(crate) struct RouteFlags {
     pub(crate) tls_server_name: Option<String>,
 
     /// URL of an HTTP or SOCKS5 proxy between target and source [default: the kubeconfig's, unless --source-server is given]
-    #[arg(long, value_name = "URL", help_heading = "Connection from target to source")]
+    #[arg(long, value_name = "URL", value_parser = proxy_url, help_heading = "Connection from target to source")]
     pub(crate) proxy_url: Option<String>,
+
+    /// Have the target reach the source without the kubeconfig's proxy
+    #[arg(long, conflicts_with = "proxy_url", help_heading = "Connection from target to source")]
+    pub(crate) no_proxy: bool,
 }
 
 /// A command about one link, with its flags: prints this command, and similar ones to suggest.
@@ -145,6 +150,11 @@ impl Flags {
         format!("{} {flag} {value}", self.as_command(self.command, flag))
     }
 
+    /// The same command with another flag that has no value.
+    pub(crate) fn with_switch(&self, flag: &str) -> String {
+        format!("{} {flag}", self.command_line())
+    }
+
     /// Another command about the same link.
     pub(crate) fn other_command(&self, command: &str, arguments: &str) -> String {
         let flags = Self { route: RouteFlags::default(), others: Vec::new(), ..self.clone() };
@@ -153,9 +163,9 @@ impl Flags {
 
     fn as_command(&self, command: &str, except: &str) -> String {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
-        // Printed commands must not contain the proxy's password.
+        // Printed commands must not contain a password. A server is refused if it has one.
         let proxy_url = self.route.proxy_url.clone();
-        let proxy_url = proxy_url.map(|url| if url.contains('@') { "PROXY_URL".into() } else { url });
+        let proxy_url = proxy_url.map(|url| if has_credentials(&url) { "PROXY_URL".into() } else { url });
         let flags = [
             ("--target-context", self.target.context.clone()),
             ("--target-kubeconfig", path(&self.target.kubeconfig)),
@@ -163,7 +173,7 @@ impl Flags {
             ("--source-context", self.source.context.clone()),
             ("--source-kubeconfig", path(&self.source.kubeconfig)),
             ("--source-name", self.source.name.clone()),
-            ("--source-server", self.route.source_server.clone()),
+            ("--source-server", self.route.source_server.as_deref().map(without_credentials)),
             ("--source-ca-file", path(&self.route.source_ca_file)),
             ("--tls-server-name", self.route.tls_server_name.clone()),
             ("--proxy-url", proxy_url),
@@ -172,6 +182,9 @@ impl Flags {
         let kept = flags.into_iter().filter(|(name, _)| *name != except);
         for (name, value) in kept.filter_map(|(name, value)| Some((name, value?))) {
             text.push_str(&format!(" {name} {}", shell_quote(&value)));
+        }
+        if self.route.no_proxy {
+            text.push_str(" --no-proxy");
         }
         for (name, value) in &self.others {
             text.push_str(&format!(" {name} {value}"));
@@ -183,9 +196,56 @@ impl Flags {
     }
 }
 
+/// Rejects an empty URL. Its other errors would be clap's, which quote the value.
+fn proxy_url(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("it is empty; for no proxy, use --no-proxy".into())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+    use rstest::rstest;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        route: RouteFlags,
+    }
+
+    #[rstest]
+    #[case(&["--proxy-url", "http://proxy"], Ok("kubemcsa bootstrap --proxy-url http://proxy"))]
+    #[case(&["--no-proxy"], Ok("kubemcsa bootstrap --no-proxy"))]
+    #[case(&["--proxy-url", ""], Err("use --no-proxy"))]
+    #[case(&["--proxy-url", "http://proxy", "--no-proxy"], Err("cannot be used with '--no-proxy'"))]
+    fn proxy_is_given_or_excluded(#[case] args: &[&str], #[case] expected: Result<&str, &str>) {
+        let parsed = Cli::try_parse_from(["bootstrap"].iter().chain(args));
+        match (parsed, expected) {
+            (Ok(Cli { route }), Ok(command)) => {
+                assert_eq!(
+                    Flags { command: "bootstrap", route, ..Default::default() }.command_line(),
+                    command
+                );
+            }
+            (Err(error), Err(message)) => assert!(error.to_string().contains(message), "{error}"),
+            (parsed, _) => panic!("{parsed:?}"),
+        }
+    }
+
+    #[test]
+    fn spaces_in_a_name_are_kept() {
+        let source = SourceFlags { context: Some("my  c2".into()), ..Default::default() };
+        let flags = Flags { command: "bootstrap", source, ..Default::default() };
+        for command in
+            [flags.command_line(), flags.with_switch("--no-proxy"), flags.other_command("unlink", "")]
+        {
+            assert!(command.contains("--source-context 'my  c2'"), "{command}");
+        }
+    }
 
     #[test]
     fn suggested_command_replaces_one_flag_and_keeps_the_others() {
@@ -206,10 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn suggested_command_omits_the_password_of_a_proxy() {
-        let route =
-            RouteFlags { proxy_url: Some("http://me:secret@proxy:3128".into()), ..Default::default() };
+    fn suggested_command_omits_passwords() {
+        let route = RouteFlags {
+            source_server: Some("https://me:s3cret@c2".into()),
+            proxy_url: Some("http://me:s3cret@proxy:3128".into()),
+            ..Default::default()
+        };
         let flags = Flags { command: "bootstrap", route, ..Default::default() };
-        assert_eq!(flags.command_line(), "kubemcsa bootstrap --proxy-url PROXY_URL");
+        let expected = "kubemcsa bootstrap --source-server https://c2 --proxy-url PROXY_URL";
+        assert_eq!(flags.command_line(), expected);
     }
 }

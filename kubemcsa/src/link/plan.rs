@@ -1,12 +1,11 @@
 //! Plans a link from the flags and the kubeconfigs. Refuses whatever is invalid before any call to a cluster.
 
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
-use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::names::is_dns_subdomain;
 
 use super::flags::Flags;
+use crate::cli::usage::Usage;
 use crate::cluster::kubeconfig::ChosenContext;
-use crate::cluster::reach::{self, Reach};
 
 /// Names of service accounts and Secrets that the system namespace has if the source is a target, too. A link's
 /// identity must not get their rights.
@@ -34,24 +33,6 @@ impl Plan {
 
     pub(crate) fn flags(&self) -> &Flags {
         &self.flags
-    }
-}
-
-/// How the target reaches the source.
-#[derive(Clone, Debug)]
-pub(crate) struct Route {
-    endpoint: Endpoint,
-    same_host_only: bool,
-}
-
-impl Route {
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// Whether it works only if the importer runs on this machine.
-    pub(crate) fn same_host_only(&self) -> bool {
-        self.same_host_only
     }
 }
 
@@ -85,29 +66,20 @@ pub(crate) enum PlanError {
         "{name} can't be the name of the target: namespace {SYSTEM_NAMESPACE} uses it for another object; run: {fix}"
     )]
     ReservedName { name: String, fix: String },
-    #[error(
-        "target and source are the same context {context}; choose another with --target-context or --source-context, \
-         or pass --allow-self"
-    )]
-    SameContext { context: String },
+    #[error("{0}")]
+    SameContext(#[source] Usage),
     #[error("target and source are both called {name}; give one of them another name: {fix}")]
     SameName { name: String, fix: String },
-    #[error("{cluster}: {field} {problem}")]
-    InvalidUrl { cluster: String, field: &'static str, problem: String },
-    #[error(
-        "{cluster}: {url} is {kind}, which {target} can't reach; pass an address that it can reach: {fix}"
-    )]
-    Unreachable { cluster: String, url: String, kind: &'static str, target: String, fix: String },
-    #[error(
-        "{cluster}: context {context} has insecure-skip-tls-verify, but links always verify certificates; pass the CA \
-         that signed the API server's certificate: {fix}"
-    )]
-    Unverified { cluster: String, context: String, fix: String },
 }
 
 pub(crate) fn plan(flags: Flags, target: ChosenContext, source: ChosenContext) -> Result<Plan, PlanError> {
     if !flags.allow_self && (&target.file, &target.context) == (&source.file, &source.context) {
-        return Err(PlanError::SameContext { context: target.context });
+        let problem = format!(
+            "target and source are the same context {}; choose another with --target-context or --source-context, or \
+             pass --allow-self",
+            target.context
+        );
+        return Err(PlanError::SameContext(Usage { command: flags.command, problem }));
     }
     let target = self::target(&flags, target)?;
     let source = side(&flags, "source", "--source-name", flags.source.name.as_deref(), source)?;
@@ -153,67 +125,6 @@ fn similar(name: &str) -> Option<String> {
         .collect();
     let labels: Vec<_> = name.split('.').map(|label| label.trim_matches('-')).collect();
     Some(labels.join(".")).filter(|name| is_dns_subdomain(name))
-}
-
-/// Plans the route from the target to the source. `ca_file` is the content of the flag's file.
-pub(crate) fn route(plan: &Plan, ca_file: Option<String>) -> Result<Route, PlanError> {
-    let Plan { target, source, flags } = plan;
-    let (chosen, args) = (&source.chosen, &flags.route);
-    let invalid = |field, problem| PlanError::InvalidUrl { cluster: source.name.clone(), field, problem };
-    let given = args.source_server.is_some();
-    let server = args.source_server.clone().unwrap_or_else(|| chosen.server.clone());
-    let field = if given { "--source-server" } else { "the kubeconfig's server" };
-    let reach = reach::of(&server).map_err(|problem| invalid(field, problem))?;
-    let same_host = reach::of(&target.chosen.server) == Ok(Reach::Loopback);
-    let unreachable = |url: &str, kind, flag: &str, value: &str| PlanError::Unreachable {
-        cluster: source.name.clone(),
-        url: url.to_owned(),
-        kind,
-        target: target.name.clone(),
-        fix: flags.with_flag(flag, value),
-    };
-    match reach {
-        Reach::Unspecified => {
-            let kind = "an unspecified address";
-            return Err(unreachable(&server, kind, "--source-server", &placeholder(&server)));
-        }
-        Reach::Loopback if !given && !same_host => {
-            return Err(unreachable(&server, "a loopback address", "--source-server", &placeholder(&server)));
-        }
-        Reach::Loopback | Reach::Anywhere => {}
-    }
-    // The kubeconfig's proxy leads to the kubeconfig's server.
-    let proxy_url = args.proxy_url.clone().or_else(|| chosen.proxy_url.clone().filter(|_| !given));
-    let proxy_field = if args.proxy_url.is_some() { "--proxy-url" } else { "the kubeconfig's proxy-url" };
-    let proxy_reach = match &proxy_url {
-        Some(url) => reach::of_proxy(url).map_err(|problem| invalid(proxy_field, problem))?,
-        None => Reach::Anywhere,
-    };
-    if let (Some(url), None, Reach::Loopback | Reach::Unspecified, false) =
-        (&proxy_url, &args.proxy_url, proxy_reach, same_host)
-    {
-        return Err(unreachable(url, "a proxy on a loopback address", "--proxy-url", "URL"));
-    }
-    if chosen.insecure && ca_file.is_none() {
-        return Err(PlanError::Unverified {
-            cluster: source.name.clone(),
-            context: chosen.context.clone(),
-            fix: flags.with_flag("--source-ca-file", "FILE"),
-        });
-    }
-    let endpoint = Endpoint {
-        server,
-        ca_bundle: ca_file.or_else(|| chosen.ca_bundle.clone()),
-        tls_server_name: args.tls_server_name.clone().or_else(|| chosen.tls_server_name.clone()),
-        proxy_url,
-    };
-    Ok(Route { endpoint, same_host_only: reach == Reach::Loopback || proxy_reach == Reach::Loopback })
-}
-
-/// A placeholder for an address with the same port.
-pub(crate) fn placeholder(server: &str) -> String {
-    let port = server.parse().ok().and_then(|uri: http::Uri| uri.port_u16());
-    port.map_or_else(|| "https://ADDRESS".into(), |port| format!("https://ADDRESS:{port}"))
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::config::AuthInfo;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE, key};
 use mcsa_credentials::credential::Endpoint;
@@ -18,6 +17,7 @@ use super::connect::Connected;
 use super::declare::Declared;
 use super::permit::Permitted;
 use crate::cluster::Cluster;
+use crate::cluster::call::CallError;
 
 /// Least remaining lifetime of a usable token. A running importer refreshes a one-day token hours before it expires.
 const MIN_REMAINING: SignedDuration = SignedDuration::from_hours(1);
@@ -72,10 +72,18 @@ pub(crate) async fn find(
         bound_secret_uid: bound.uid(),
         now: Timestamp::now(),
     };
-    if matches(&secret, &wanted) && is_accepted(permitted, &secret).await? {
-        Ok(LinkSecret::Usable(secret))
-    } else {
-        Ok(LinkSecret::Unusable(secret))
+    let Some(link) = matching(&secret, &wanted) else { return Ok(LinkSecret::Unusable(secret)) };
+    match try_token(permitted, link).await? {
+        Tried::Accepted => Ok(LinkSecret::Usable(secret)),
+        Tried::Rejected => Ok(LinkSecret::Unusable(secret)),
+        Tried::Untried(error) => {
+            let message = format!(
+                "kept the link's token without trying it, because its expiry, bound Secret and service account are right \
+                 ({error})"
+            );
+            permitted.progress().info(&permitted.target().name, &message);
+            Ok(LinkSecret::Usable(secret))
+        }
     }
 }
 
@@ -83,20 +91,21 @@ fn is_owned(secret: &Secret, import_uid: &str) -> bool {
     secret.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == import_uid)
 }
 
-fn matches(secret: &Secret, wanted: &Wanted) -> bool {
-    let (Ok(link), Some(provenance)) = (Link::read(secret), Provenance::read(secret.annotations())) else {
-        return false;
-    };
-    let Some(claims) = token(secret).and_then(|token| Claims::parse(&token).ok()) else { return false };
+/// The link in the Secret, if it matches.
+fn matching(secret: &Secret, wanted: &Wanted) -> Option<Link> {
+    let link = Link::read(secret).ok()?;
+    let provenance = Provenance::read(secret.annotations())?;
+    let claims = Claims::parse(&token(secret, &link)?).ok()?;
     // The importer watches only Secrets with this label.
-    secret.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
+    let matches = secret.labels().get(LINK_LABEL).is_some_and(|value| value == "true")
         && link.endpoint == *wanted.endpoint
         && link.cluster_uid.as_deref() == Some(wanted.cluster_uid)
         && provenance.fingerprint == wanted.fingerprint
         && provenance.service_account_uid == wanted.service_account_uid
         // A token is accepted up to 10 s after its Secret was deleted, so trying it is not enough.
         && claims.bound_secret.as_ref().map(|secret| secret.uid.as_str()) == Some(wanted.bound_secret_uid)
-        && claims.expires_at.duration_since(wanted.now) > min_remaining(&claims)
+        && claims.expires_at.duration_since(wanted.now) > min_remaining(&claims);
+    matches.then_some(link)
 }
 
 /// At most a quarter of the token's lifetime, because sources can limit lifetimes.
@@ -105,32 +114,44 @@ fn min_remaining(claims: &Claims) -> SignedDuration {
 }
 
 /// The token of the kubeconfig, if the Secret's key `token` has the same one.
-fn token(secret: &Secret) -> Option<SecretString> {
-    let token = Link::read(secret).ok()?.config.auth_info.token?;
+fn token(secret: &Secret, link: &Link) -> Option<SecretString> {
+    let token = link.config.auth_info.token.clone()?;
     let value = secret.data.as_ref()?.get(key::TOKEN)?;
     (value.0 == token.expose_secret().as_bytes()).then_some(token)
 }
 
-/// Whether the source accepts the token. Uses the address of the kubeconfig, because the link's own may work only from
-/// the target.
-async fn is_accepted(connected: &Connected, secret: &Secret) -> anyhow::Result<bool> {
-    let Some(token) = token(secret) else { return Ok(false) };
-    let mut config = connected.plan().source().chosen().config()?;
-    config.auth_info = AuthInfo { token: Some(token), ..Default::default() };
-    let cluster = Cluster::new(&connected.source().name, "the link", config)?;
-    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    match cluster.call("read namespace kube-system as the link", namespaces.get("kube-system")).await {
-        Ok(namespace) => Ok(namespace.uid().as_deref() == Some(connected.source_uid())),
-        Err(error) if error.is_unauthorized() => Ok(false),
+/// Tries the token over the link's own connection, which always verifies certificates. A server that accepts only its
+/// own users may answer at the kubeconfig's address.
+async fn try_token(connected: &Connected, link: Link) -> anyhow::Result<Tried> {
+    let cluster = Cluster::as_link(&connected.source().name, &connected.target().name, link.config)?;
+    Ok(tried(cluster.uid().await, connected.source_uid())?)
+}
+
+/// Whether the source accepts a token.
+#[derive(Debug)]
+enum Tried {
+    Accepted,
+    Rejected,
+    /// This machine can't use the connection.
+    Untried(CallError),
+}
+
+fn tried(response: Result<String, CallError>, source_uid: &str) -> Result<Tried, CallError> {
+    match response {
+        Ok(uid) if uid == source_uid => Ok(Tried::Accepted),
+        Ok(_) => Ok(Tried::Rejected),
+        Err(error) if error.is_unauthorized() => Ok(Tried::Rejected),
         // New rights take effect after a moment; `verify` waits for them.
-        Err(error) if error.refusal().is_some() => Ok(true),
-        Err(error) => Err(error.into()),
+        Err(error) if error.refusal().is_some() => Ok(Tried::Accepted),
+        Err(error) if error.is_unreachable() => Ok(Tried::Untried(error)),
+        Err(error) => Err(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::call::tests::{status, unreachable};
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
     use mcsa_credentials::credential::Credential;
@@ -183,7 +204,7 @@ mod tests {
             bound_secret_uid: bound,
             now: Timestamp::UNIX_EPOCH + age,
         };
-        matches(secret, &wanted)
+        matching(secret, &wanted).is_some()
     }
 
     const MATCHING: [&str; 4] = ["https://c2", "cluster", "account", "bound"];
@@ -225,6 +246,21 @@ mod tests {
         let mut secret = stored(SignedDuration::from_hours(24));
         secret.data.as_mut().unwrap().remove(key).unwrap();
         assert!(!is_usable(&secret, MATCHING, SignedDuration::ZERO));
+    }
+
+    #[rstest]
+    #[case::accepted(Ok("source".into()), "Ok(Accepted)")]
+    #[case::another_cluster(Ok("other".into()), "Ok(Rejected)")]
+    #[case::unauthorized(Err(status(401)), "Ok(Rejected)")]
+    #[case::forbidden(Err(status(403)), "Ok(Accepted)")]
+    #[case::unreachable(Err(unreachable()), "Ok(Untried(")]
+    #[case::broken(Err(status(500)), "Err(")]
+    fn token_counts_as_rejected_only_if_the_source_rejects_it(
+        #[case] response: Result<String, CallError>,
+        #[case] expected: &str,
+    ) {
+        let tried = format!("{:?}", tried(response, "source"));
+        assert!(tried.starts_with(expected), "{tried}");
     }
 
     #[test]

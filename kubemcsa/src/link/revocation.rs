@@ -1,46 +1,132 @@
-//! Waits until a token is revoked.
+//! Waits until a link's token is revoked.
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
-use kube::config::AuthInfo;
+use jiff::{SignedDuration, Timestamp};
+use kube::Config;
 use mcsa_credentials::SecretString;
+use mcsa_credentials::token::Claims;
 use tokio::time::{Instant, sleep};
 
+use super::bind;
+use crate::cli::times::to_the_second;
 use crate::cluster::Cluster;
-use crate::cluster::kubeconfig::ChosenContext;
+use crate::cluster::call::CallError;
 
-/// API servers cache an authenticated token for 10 s, and several may share an address.
+/// How long an API server caches an authenticated token.
+const CACHED: Duration = Duration::from_secs(10);
+/// Several API servers may share an address.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum TokenState {
     Revoked,
     /// The source still authenticates the token.
     Accepted,
+    /// This machine can't use the link's connection.
+    NotChecked(CallError),
 }
 
-/// Waits until the source rejects the token, or the timeout expires. Fails if the source is unreachable.
+/// Waits until the source rejects the token, or the timeout expires. Uses the link's own connection: at the kubeconfig's
+/// address, a server that accepts only its own users may answer, and its certificate may not be verified.
 pub(crate) async fn wait_until_revoked(
     source: &Cluster,
-    chosen: &ChosenContext,
-    token: SecretString,
+    target: &str,
+    link: Config,
 ) -> anyhow::Result<TokenState> {
-    let mut config = chosen.config()?;
-    config.auth_info = AuthInfo { token: Some(token), ..Default::default() };
-    let cluster = Cluster::new(&source.name, "the old token", config)?;
-    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    let deadline = Instant::now() + TIMEOUT;
+    let cluster = Cluster::as_link(&source.name, target, link)?;
+    let start = Instant::now();
     loop {
-        let response = cluster.call("read namespace kube-system", namespaces.get("kube-system")).await;
-        match response {
-            Err(error) if error.is_unauthorized() => return Ok(TokenState::Revoked),
-            Err(error) if error.refusal().is_none() && Instant::now() >= deadline => return Err(error.into()),
-            // A token that is forbidden to read the namespace is still authenticated.
-            Ok(_) | Err(_) if Instant::now() >= deadline => return Ok(TokenState::Accepted),
-            Ok(_) | Err(_) => sleep(INTERVAL).await,
+        if let Some(state) = state(cluster.uid().await, start.elapsed())? {
+            return Ok(state);
         }
+        sleep(INTERVAL).await;
+    }
+}
+
+/// What a response shows so long after the start. `None`: try again.
+fn state(response: Result<String, CallError>, elapsed: Duration) -> Result<Option<TokenState>, CallError> {
+    let is_late = elapsed >= TIMEOUT;
+    match response {
+        Err(error) if error.is_unauthorized() => Ok(Some(TokenState::Revoked)),
+        // Until then, the failure may be a short one; afterwards, waiting changes nothing.
+        Err(error) if (error.is_unreachable() || error.is_foreign()) && elapsed >= CACHED => {
+            Ok(Some(TokenState::NotChecked(error)))
+        }
+        Err(error) if error.refusal().is_none() && is_late => Err(error),
+        // A token that is forbidden to read the namespace is still authenticated.
+        Ok(_) | Err(_) => Ok(is_late.then_some(TokenState::Accepted)),
+    }
+}
+
+/// The sentence for a revocation that was not checked. `now` is when the objects were deleted.
+pub(crate) fn not_checked(token: &SecretString, target: &str, now: Timestamp, error: &CallError) -> String {
+    let until = match accepted_until(Claims::parse(token).ok().as_ref(), target, now) {
+        Some(time) => format!("it stops working at {} at the latest", to_the_second(time)),
+        None => "when it stops working is unknown".into(),
+    };
+    format!(
+        "could not check that the link's old token is revoked: this machine can't use its connection ({error}); {until}"
+    )
+}
+
+/// When the token stops working at the latest: once API servers forget it if it is bound to a Secret of the link, which
+/// was deleted; else when it expires.
+fn accepted_until(claims: Option<&Claims>, target: &str, now: Timestamp) -> Option<Timestamp> {
+    let claims = claims?;
+    let is_deleted =
+        claims.bound_secret.as_ref().is_some_and(|secret| bind::is_bound_name(&secret.name, target));
+    let forgotten = now.saturating_add(SignedDuration::try_from(CACHED).ok()?).ok()?;
+    Some(if is_deleted { forgotten.min(claims.expires_at) } else { claims.expires_at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::call::tests::{status, unreachable};
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    #[rstest]
+    #[case::revoked(Err(status(401)), 0, "Ok(Some(Revoked))")]
+    #[case::still_cached(Ok("uid".into()), 10, "Ok(None)")]
+    #[case::accepted(Ok("uid".into()), 60, "Ok(Some(Accepted))")]
+    #[case::forbidden(Err(status(403)), 60, "Ok(Some(Accepted))")]
+    #[case::unreachable_for_a_moment(Err(unreachable()), 9, "Ok(None)")]
+    #[case::unreachable(Err(unreachable()), 10, "Ok(Some(NotChecked(")]
+    #[case::broken_for_a_moment(Err(status(500)), 59, "Ok(None)")]
+    #[case::broken(Err(status(500)), 60, "Err(")]
+    fn only_a_rejection_counts_as_revoked(
+        #[case] response: Result<String, CallError>,
+        #[case] seconds: u64,
+        #[case] expected: &str,
+    ) {
+        let state = format!("{:?}", state(response, Duration::from_secs(seconds)));
+        assert!(state.starts_with(expected), "{state}");
+    }
+
+    #[rstest]
+    #[case::of_the_link(json!({ "name": "c1", "uid": "u" }), 3600, Some(110))]
+    #[case::of_a_rotation(json!({ "name": "rotation-x1", "uid": "u" }), 3600, Some(110))]
+    #[case::expires_sooner(json!({ "name": "c1", "uid": "u" }), 105, Some(105))]
+    #[case::of_another_secret(json!({ "name": "other", "uid": "u" }), 3600, Some(3600))]
+    #[case::not_bound(Value::Null, 3600, Some(3600))]
+    fn token_works_until_it_is_forgotten_or_expires(
+        #[case] bound: Value,
+        #[case] expires_at: i64,
+        #[case] expected: Option<i64>,
+    ) {
+        let mut of = json!({ "namespace": "n", "serviceaccount": { "name": "c1", "uid": "a" } });
+        if !bound.is_null() {
+            of["secret"] = bound;
+        }
+        let claims = json!({ "iat": 0, "exp": expires_at, "kubernetes.io": of }).to_string();
+        let token = SecretString::from(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)));
+        let claims = Claims::parse(&token).unwrap();
+        let until = accepted_until(Some(&claims), "c1", Timestamp::from_second(100).unwrap());
+        assert_eq!(until.map(Timestamp::as_second), expected);
+        assert_eq!(accepted_until(None, "c1", Timestamp::UNIX_EPOCH), None);
     }
 }

@@ -19,10 +19,11 @@ use tokio::time::{Instant, sleep};
 
 use super::authorize::{Authorized, unrestricted_tokens};
 use super::desired::MAX_LIFETIME_SECONDS;
+use super::flags::Flags;
 use super::grants::{Grants, LINK};
 use super::permit::Permitted;
-use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
+use crate::cluster::{Cluster, endpoint};
 
 /// API servers apply new rights and policies after a moment.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -58,18 +59,19 @@ pub(crate) async fn verify(
 ) -> anyhow::Result<Verified> {
     let expires_at = Provenance::read(secret.annotations()).map(|provenance| provenance.expires_at);
     let link = Link::read(&secret)?;
-    let server = link.endpoint.server.clone();
     let name = &permitted.source().name;
     let chosen = permitted.plan().source().chosen();
-    let as_link = Cluster::new(name, &format!("the link of {}", permitted.target().name), link.config)?;
+    let differences = endpoint::differences_from_context(&link.endpoint, chosen);
+    let as_link = Cluster::as_link(name, &permitted.target().name, link.config)?;
     match read_uid(&as_link).await {
-        // Only the target may be able to reach the address.
-        Err(error) if error.is_unreachable() && server != chosen.server => {
-            permitted.progress().warn(
-                name,
-                &format!("the link was not verified: this machine can't reach {server} ({error})"),
-            );
+        // Perhaps only the target can connect in this way.
+        Err(error) if error.is_unreachable() && !differences.is_empty() => {
+            permitted.progress().warn(name, &not_verified(&differences, &chosen.context, &error));
             return Ok(Verified { secret, expires_at, enforces_policy: authorized.supports_policy() });
+        }
+        Err(error) if error.is_unauthorized() => {
+            let flags = Flags { command: "bootstrap", ..permitted.plan().flags().clone() };
+            bail!("{error}: {}", flags.with_flag("--source-server", "https://ADDRESS"));
         }
         Err(error) => return Err(error.into()),
         Ok(uid) if uid != permitted.source_uid() => bail!(
@@ -85,6 +87,15 @@ pub(crate) async fn verify(
     let enforces_policy =
         authorized.supports_policy() && wait_for_policy(&as_link, permitted, authorized.grants()).await?;
     Ok(Verified { secret, expires_at, enforces_policy })
+}
+
+fn not_verified(differences: &[&str], context: &str, error: &CallError) -> String {
+    format!(
+        "the link was not verified, neither that it reaches this cluster nor what it may do there: this machine can't use \
+         its connection ({error}), which differs from that of context {context} in: {}; once an importer runs, kubemcsa \
+         check shows whether the link works",
+        differences.join(", ")
+    )
 }
 
 /// Retries until the new rights apply.

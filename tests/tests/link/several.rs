@@ -50,7 +50,7 @@ async fn failing_source_does_not_stop_the_others() -> anyhow::Result<()> {
         link.apiserver_version().await?;
     }
 
-    // A flag about one source can't be combined with two sources.
+    // Two sources need two names.
     let args = ["bootstrap", "--source-context", "c2", "--source-context", "c3", "--source-name", "x"];
     ensure!(kubemcsa(&kubeconfig, args)?.status.code() == Some(2));
     fixture.release().await

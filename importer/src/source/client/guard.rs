@@ -13,6 +13,7 @@ use http::response::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Either, Full, Limited};
+use mcsa_runtime::errors::foreign;
 use tower::{BoxError, Layer, Service};
 
 use super::refusal::refusal;
@@ -65,7 +66,7 @@ where
         let response = self.inner.call(request);
         Box::pin(async move {
             let (parts, body) = response.await?.into_parts();
-            if parts.status.is_success() {
+            if parts.status.is_success() && !foreign::is_html(&parts.headers) {
                 return Ok(Response::from_parts(parts, Either::Left(Bounded { body, bound, read: 0 })));
             }
             Ok(status_response(parts, body, authorization.as_ref()).await)
@@ -73,7 +74,7 @@ where
     }
 }
 
-/// Replaces a response other than a success by a `Status`.
+/// Replaces a response other than a success, or a page, by a `Status`.
 async fn status_response<B>(
     mut parts: Parts,
     body: B,

@@ -4,6 +4,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use kube::core::Status;
 use kube::core::response::{StatusCause, StatusDetails};
+use mcsa_runtime::errors::foreign;
 use serde_json::Value;
 
 /// Maximum number of characters of a message, and of a name.
@@ -16,7 +17,7 @@ const CAUSES: usize = 10;
 const REDACTED: &str = "[redacted]";
 
 /// The `Status` in a source's response, bounded and without tokens. Any other body is dropped, such as a
-/// proxy's page that echoes the request.
+/// proxy's page that echoes the request; its reason is [`foreign::NO_STATUS`] if no API server sends it.
 ///
 /// `Retry-After` is copied into the details: kube does not read headers, and API Priority and Fairness sends
 /// no Status (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>).
@@ -24,10 +25,14 @@ pub fn refusal(code: StatusCode, headers: &HeaderMap, body: &[u8], token: &str) 
     let http = format!("HTTP {}", code.as_u16());
     if code.is_redirection() {
         let message = format!("{http}: redirects are not followed");
-        return Status::failure(&message, "").with_code(StatusCode::BAD_GATEWAY.as_u16());
+        return Status::failure(&message, foreign::NO_STATUS).with_code(code.as_u16());
     }
     let clean = |text: &str, limit: usize| redacted(text, token).chars().take(limit).collect::<String>();
-    let status = parse(body).unwrap_or_default();
+    let status = parse(body).unwrap_or_else(|| {
+        let is_foreign = foreign::is_foreign(code.as_u16(), body);
+        let reason = if is_foreign { foreign::NO_STATUS.to_owned() } else { String::new() };
+        Status { reason, ..Default::default() }
+    });
     let details = status.details.unwrap_or_else(empty_details);
     let details = StatusDetails {
         name: clean(&details.name, NAME),
@@ -131,7 +136,7 @@ mod tests {
         500,
         "HTTP 500"
     )]
-    #[case::redirection(302, "<a href=x>", 502, "HTTP 302: redirects are not followed")]
+    #[case::redirection(302, "<a href=x>", 302, "HTTP 302: redirects are not followed")]
     #[case::status(403, &status(403, "may not", "null"), 403, "may not")]
     #[case::status_without_code(403, &status(0, "may not", "null"), 403, "may not")]
     #[case::status_without_message(403, &status(403, "", "null"), 403, "HTTP 403")]
@@ -145,6 +150,19 @@ mod tests {
     ) {
         let Status { code, message, .. } = refused(code, None, body);
         assert_eq!((code, message.as_str()), (kept_code, kept_message));
+    }
+
+    #[rstest]
+    #[case::html_page(403, "<html>", true)]
+    #[case::text(404, "404 page not found", true)]
+    #[case::empty(503, "", true)]
+    #[case::redirection(302, "", true)]
+    #[case::login_page(200, "<html>", true)]
+    #[case::other_json(404, r#"{"error": "no"}"#, true)]
+    #[case::priority_and_fairness(429, "Too many requests, please try again later.\n", false)]
+    #[case::status(403, &status(403, "may not", "null"), false)]
+    fn response_of_another_server_is_marked(#[case] code: u16, #[case] body: &str, #[case] expected: bool) {
+        assert_eq!(foreign::of_status(&refused(code, None, body)).is_some(), expected);
     }
 
     #[rstest]

@@ -24,9 +24,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Source (owns the service accounts)")]
     pub(crate) source_kubeconfig: Option<PathBuf>,
 
-    /// Name of the source in the target, which imports use as clusterName [default: the name of the context's cluster]
-    #[arg(long, value_name = "NAME", help_heading = "Source (owns the service accounts)")]
-    pub(crate) source_name: Option<String>,
+    /// Name of the source in the target, which imports use as clusterName [default: the name of the context's cluster];
+    /// with several sources, one for each --source-context, in the same order
+    #[arg(long = "source-name", value_name = "NAME", help_heading = "Source (owns the service accounts)")]
+    pub(crate) source_names: Vec<String>,
 
     #[command(flatten)]
     pub(crate) route: RouteFlags,
@@ -66,31 +67,61 @@ pub(crate) enum OneSide {
     Target,
 }
 
+/// A source, as the flags select it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SourceChoice {
+    /// `None`: the current context.
+    pub(crate) context: Option<String>,
+    /// `None`: the name of the context's cluster.
+    pub(crate) name: Option<String>,
+}
+
 impl Args {
-    /// Why these flags can't be combined, if they can't. clap has no rule for the number of values.
-    pub(crate) fn conflict(&self) -> Option<&'static str> {
-        let is_for_one = self.source_name.is_some()
-            || self.route.source_server.is_some()
+    /// The sources, each once; at least one. Fails with the reason if flags can't be combined. clap has no rule for the
+    /// number of values.
+    pub(crate) fn sources(&self) -> Result<Vec<SourceChoice>, String> {
+        let (contexts, names) = (self.source_contexts.len(), self.source_names.len());
+        if names > 0 && names != contexts.max(1) {
+            return Err(format!(
+                "{names} of --source-name for {contexts} of --source-context: pass one name for each context, in the same order"
+            ));
+        }
+        let count = contexts.max(1);
+        let mut sources = Vec::new();
+        for i in 0..count {
+            let source = SourceChoice {
+                context: self.source_contexts.get(i).cloned(),
+                name: self.source_names.get(i).cloned(),
+            };
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        let is_for_one = self.route.source_server.is_some()
             || self.route.source_ca_file.is_some()
             || self.route.tls_server_name.is_some()
             || self.output.is_some();
-        (self.source_contexts.len() > 1 && is_for_one).then_some(
-            "--source-name, --source-server, --source-ca-file, --tls-server-name and --output apply to one source: use \
-             them with one --source-context",
-        )
+        if sources.len() > 1 && is_for_one {
+            return Err(
+                "--source-server, --source-ca-file, --tls-server-name and --output apply to one source: use them with one \
+                 --source-context"
+                    .into(),
+            );
+        }
+        Ok(sources)
     }
 
     /// The flags for one of the sources.
-    pub(crate) fn flags(&self, source_context: Option<&String>) -> Flags {
+    pub(crate) fn flags(&self, source: &SourceChoice) -> Flags {
         let allow = self.allow.iter().map(|grant| ("--allow", grant.to_string()));
         let link_ttl = self.link_ttl.map(|seconds| ("--link-ttl", format!("{seconds}s")));
         Flags {
             command: "bootstrap",
             target: self.target.clone(),
             source: SourceFlags {
-                context: source_context.cloned(),
+                context: source.context.clone(),
                 kubeconfig: self.source_kubeconfig.clone(),
-                name: self.source_name.clone(),
+                name: source.name.clone(),
             },
             route: self.route.clone(),
             allow_self: self.allow_self,
@@ -129,15 +160,49 @@ mod tests {
     #[test]
     fn suggested_command_keeps_the_requested_rights() {
         let args = Args { allow: vec!["team-a".parse().unwrap()], link_ttl: Some(600), ..Default::default() };
-        let command = args.flags(None).with_flag("--source-name", "c2");
+        let command = args.flags(&SourceChoice::default()).with_flag("--source-name", "c2");
         assert_eq!(command, "kubemcsa bootstrap --allow team-a --link-ttl 600s --source-name c2");
+    }
+
+    fn args(contexts: &[&str], names: &[&str]) -> Args {
+        let owned = |values: &[&str]| values.iter().map(ToString::to_string).collect();
+        Args { source_contexts: owned(contexts), source_names: owned(names), ..Default::default() }
+    }
+
+    #[rstest]
+    #[case::none(&[], &[], Ok(&[("", "")][..]))]
+    #[case::name_only(&[], &["c2"], Ok(&[("", "c2")][..]))]
+    #[case::one(&["a"], &["c2"], Ok(&[("a", "c2")][..]))]
+    #[case::several(&["a", "b"], &[], Ok(&[("a", ""), ("b", "")][..]))]
+    #[case::same_order(&["a", "b"], &["c2", "c3"], Ok(&[("a", "c2"), ("b", "c3")][..]))]
+    #[case::repeated(&["a", "b", "a"], &[], Ok(&[("a", ""), ("b", "")][..]))]
+    #[case::repeated_with_names(&["a", "a"], &["c2", "c2"], Ok(&[("a", "c2")][..]))]
+    #[case::too_few(&["a", "b"], &["c2"], Err("1 of --source-name for 2 of"))]
+    #[case::too_many(&["a"], &["c2", "c3"], Err("2 of --source-name for 1 of"))]
+    #[case::two_names_of_the_current_context(&[], &["c2", "c3"], Err("2 of --source-name for 0 of"))]
+    fn names_belong_to_the_contexts_in_the_same_order(
+        #[case] contexts: &[&str],
+        #[case] names: &[&str],
+        #[case] expected: Result<&[(&str, &str)], &str>,
+    ) {
+        let set = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        match (args(contexts, names).sources(), expected) {
+            (Ok(sources), Ok(expected)) => {
+                let expected = expected.iter();
+                let expected: Vec<_> = expected
+                    .map(|(context, name)| SourceChoice { context: set(context), name: set(name) })
+                    .collect();
+                assert_eq!(sources, expected);
+            }
+            (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+            (sources, _) => panic!("{sources:?}"),
+        }
     }
 
     #[test]
     fn flags_for_one_source_conflict_with_several_sources() {
-        let two = vec!["c2".to_owned(), "c3".to_owned()];
-        let args = Args { source_contexts: two, ..Default::default() };
-        assert_eq!(args.conflict(), None);
-        assert!(Args { source_name: Some("c2".into()), ..args }.conflict().is_some());
+        let mut args = args(&["c2", "c3"], &[]);
+        args.route.source_server = Some("https://c2".into());
+        assert!(args.sources().unwrap_err().contains("apply to one source"));
     }
 }

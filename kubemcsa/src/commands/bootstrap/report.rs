@@ -13,7 +13,7 @@ use crate::cluster::object;
 use crate::commands::for_context;
 use crate::link::connect::Connected;
 use crate::link::grants::{self, Grants};
-use crate::link::plan::{Route, placeholder};
+use crate::link::route::{Route, placeholder};
 use crate::link::{declare, desired};
 
 pub(crate) async fn report(connected: &Connected, route: &Route, linked: &Linked) -> anyhow::Result<()> {
@@ -53,6 +53,12 @@ pub(crate) async fn report(connected: &Connected, route: &Route, linked: &Linked
                 to_the_second(expires_at)
             ),
         );
+    }
+    if let Some(notice) = route.proxy_notice(&source.name) {
+        output::info(&target.name, &notice);
+    }
+    if let Some(warning) = route.password_warning(&source.name) {
+        output::warn(&target.name, &warning);
     }
     if route.same_host_only() {
         output::warn(

@@ -7,22 +7,38 @@ use futures::{StreamExt, stream};
 use indicatif::MultiProgress;
 use mcsa_runtime::errors;
 
-use super::{Args, Linked, RequestedRights, dry_run, link, plan};
+use super::{Args, Linked, RequestedRights, SourceChoice, dry_run, link, plan};
 use crate::cli::output;
 use crate::cli::times::to_the_second;
 use crate::link::connect::{self, Reached};
-use crate::link::plan::{Plan, Route};
+use crate::link::plan::Plan;
 use crate::link::progress::Progress;
+use crate::link::route::Route;
 use crate::link::{check_names, declare, permit};
 
 /// How many sources are linked in parallel.
 const CONCURRENCY: usize = 32;
 
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let plans: Vec<_> =
-        args.source_contexts.iter().map(|context| (context.clone(), plan(&args, Some(context)))).collect();
+/// A source, as far as it could be prepared.
+struct Prepared {
+    /// Its context, for messages.
+    context: String,
+    result: anyhow::Result<Source>,
+}
+
+struct Source {
+    plan: Plan,
+    route: Route,
+    reached: Reached,
+}
+
+pub(crate) async fn run(args: &Args, choices: &[SourceChoice]) -> anyhow::Result<()> {
+    let plans: Vec<_> = choices
+        .iter()
+        .map(|choice| (choice.context.clone().unwrap_or_default(), plan(args, choice)))
+        .collect();
     ensure_distinct_names(&plans)?;
-    let requested = RequestedRights::of(&args);
+    let requested = RequestedRights::of(args);
     let verb = if args.dry_run { "would link" } else { "linked" };
     // All plans have the same target. Without any plan, there is nothing to link.
     let Some(side) =
@@ -36,16 +52,23 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         return summary(verb, plans.into_iter().map(|(context, plan)| (context, plan.map(drop))).collect());
     };
     let target = connect::reach(&side).await?;
+    let sources = reach_each(plans).await;
+    let uids = sources
+        .iter()
+        .filter_map(|source| Some((source.context.as_str(), source.result.as_ref().ok()?.reached.uid())));
+    if let Some(problem) = same_cluster(uids) {
+        bail!(problem);
+    }
     if args.dry_run {
-        return summary(verb, dry_run_each(plans, &target, &requested).await);
+        return summary(verb, dry_run_each(sources, &target, &requested).await);
     }
     declare::prepare(target.cluster(), &Progress::Lines).await?;
 
     let lines = MultiProgress::new();
-    let each = plans.into_iter().map(async |(context, plan)| {
+    let each = sources.into_iter().map(async |Prepared { context, result }| {
         let progress = Progress::line(&lines, &context);
-        let linked = match plan {
-            Ok((plan, route)) => link_one(plan, &route, &target, &requested, progress.clone()).await,
+        let linked = match result {
+            Ok(source) => link_one(source, &target, &requested, progress.clone()).await,
             Err(error) => Err(error),
         };
         progress.finish(|| match &linked {
@@ -57,19 +80,50 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     summary(verb, stream::iter(each).buffered(CONCURRENCY).collect().await)
 }
 
+/// Connects to the sources before anything is written: contexts may lead to the same cluster.
+async fn reach_each(plans: Vec<(String, anyhow::Result<(Plan, Route)>)>) -> Vec<Prepared> {
+    let each = plans.into_iter().map(async |(context, plan)| {
+        let result = match plan {
+            Ok((plan, route)) => {
+                connect::reach(plan.source()).await.map(|reached| Source { plan, route, reached })
+            }
+            Err(error) => Err(error),
+        };
+        Prepared { context, result }
+    });
+    stream::iter(each).buffered(CONCURRENCY).collect().await
+}
+
+/// Why the contexts can't be linked together, if two of them lead to the same cluster: both links would share their
+/// identity in it.
+fn same_cluster<'a>(uids: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+    let mut seen = BTreeMap::new();
+    for (context, uid) in uids {
+        if let Some(other) = seen.insert(uid, context) {
+            return Some(format!(
+                "contexts {other} and {context} lead to the same cluster: their kube-system has the same UID {uid}; \
+                 nothing was changed; pass only one of them"
+            ));
+        }
+    }
+    None
+}
+
 /// Returns the name of the source, and what to print about it.
 async fn link_one(
-    plan: Plan,
-    route: &Route,
+    Source { plan, route, reached }: Source,
     target: &Reached,
     requested: &RequestedRights,
     progress: Progress,
 ) -> anyhow::Result<(String, String)> {
-    progress.info(plan.source().name(), "connecting");
-    let source = connect::reach(plan.source()).await?;
-    let connected = connect::pair(plan, target.clone(), source, progress)?;
+    let connected = connect::pair(plan, target.clone(), reached, progress)?;
     let permitted = permit::permit(check_names::check_names(connected).await?).await?;
-    let Linked { authorized, verified } = link(&permitted, route, requested).await?;
+    let Linked { authorized, verified } = link(&permitted, &route, requested).await?;
+    let notices =
+        [route.proxy_notice(&permitted.source().name), route.password_warning(&permitted.source().name)];
+    for notice in notices.iter().flatten() {
+        permitted.progress().warn(&permitted.target().name, notice);
+    }
     let expiry = verified.expires_at().map(|time| format!("; the token expires at {}", to_the_second(time)));
     let (target, source) = (&permitted.target().name, &permitted.source().name);
     let message =
@@ -84,14 +138,14 @@ fn report_failure(context: &str, error: &anyhow::Error) {
 }
 
 async fn dry_run_each(
-    plans: Vec<(String, anyhow::Result<(Plan, Route)>)>,
+    sources: Vec<Prepared>,
     target: &Reached,
     requested: &RequestedRights,
 ) -> Vec<(String, anyhow::Result<()>)> {
     let mut results = Vec::new();
-    for (context, plan) in plans {
-        let result = match plan {
-            Ok((plan, _)) => dry_run_one(plan, target, requested).await,
+    for Prepared { context, result } in sources {
+        let result = match result {
+            Ok(source) => dry_run_one(source, target, requested).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &result {
@@ -102,9 +156,8 @@ async fn dry_run_each(
     results
 }
 
-async fn dry_run_one(plan: Plan, target: &Reached, requested: &RequestedRights) -> anyhow::Result<()> {
-    let source = connect::reach(plan.source()).await?;
-    let connected = connect::pair(plan, target.clone(), source, Progress::Lines)?;
+async fn dry_run_one(source: Source, target: &Reached, requested: &RequestedRights) -> anyhow::Result<()> {
+    let connected = connect::pair(source.plan, target.clone(), source.reached, Progress::Lines)?;
     dry_run::dry_run(&*check_names::check_names(connected).await?, requested).await
 }
 
@@ -115,7 +168,8 @@ fn ensure_distinct_names(plans: &[(String, anyhow::Result<(Plan, Route)>)]) -> a
         let Ok((plan, _)) = plan else { continue };
         if let Some(other) = names.insert(plan.source().name(), context) {
             bail!(
-                "contexts {other} and {context} both use cluster name {}; link them one at a time, with --source-name",
+                "contexts {other} and {context} both use cluster name {}; pass a --source-name for each --source-context, in \
+                 the same order",
                 plan.source().name()
             );
         }
@@ -137,6 +191,13 @@ fn summary(verb: &str, results: Vec<(String, anyhow::Result<()>)>) -> anyhow::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contexts_of_the_same_cluster_are_refused() {
+        let problem = same_cluster([("a", "u-1"), ("b", "u-2"), ("c", "u-1")].into_iter()).unwrap();
+        assert!(problem.contains("contexts a and c lead to the same cluster"), "{problem}");
+        assert_eq!(same_cluster([("a", "u-1"), ("b", "u-2")].into_iter()), None);
+    }
 
     #[test]
     fn summary_names_the_sources_that_failed() {

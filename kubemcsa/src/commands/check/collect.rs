@@ -90,6 +90,7 @@ impl Errors {
             kind: kind.to_owned(),
             namespace: namespace.map(str::to_owned),
             error: error.to_string(),
+            is_refused: error.refusal().is_some(),
         };
         result.map_err(|error| self.0.push(not_checked(&error))).ok()
     }

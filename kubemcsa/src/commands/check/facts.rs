@@ -42,6 +42,8 @@ pub(crate) struct NotChecked {
     /// `None`: in all namespaces, or the kind has no namespace.
     pub(crate) namespace: Option<String>,
     pub(crate) error: String,
+    /// Whether the API server refused it.
+    pub(crate) is_refused: bool,
 }
 
 /// A Deployment whose pods the webhook refuses, or the API server because it can't call the webhook.

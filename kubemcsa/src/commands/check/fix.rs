@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 use mcsa_client::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
 use mcsa_credentials::link::Link;
+use mcsa_credentials::url::{has_credentials, without_credentials};
 
 use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
 use crate::commands::for_context;
@@ -115,10 +116,12 @@ impl FixCommands {
             },
             source: SourceFlags { name: Some(source.to_owned()), ..Default::default() },
             route: RouteFlags {
-                source_server: endpoint.as_ref().map(|endpoint| endpoint.server.clone()),
+                source_server: endpoint.as_ref().map(|endpoint| without_credentials(&endpoint.server)),
                 tls_server_name: endpoint.as_ref().and_then(|endpoint| endpoint.tls_server_name.clone()),
                 // Never print a password.
-                proxy_url: endpoint.and_then(|endpoint| endpoint.proxy_url).filter(|url| !url.contains('@')),
+                proxy_url: endpoint
+                    .and_then(|endpoint| endpoint.proxy_url)
+                    .filter(|url| !has_credentials(url)),
                 ..Default::default()
             },
             others: allow.iter().map(|grant| ("--allow", grant.clone())).collect(),

@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn problems_come_before_warnings() {
-        let not_checked = vec![NotChecked { kind: "Pod".into(), namespace: None, error: "no".into() }];
+        let not_checked =
+            vec![NotChecked { kind: "Pod".into(), namespace: None, error: "no".into(), is_refused: true }];
         let findings = judge(&Facts { not_checked, ..Facts::default() }, &commands());
         let severities = [Severity::Problem, Severity::Warning];
         assert!(findings.iter().map(|finding| finding.severity).eq(severities), "{findings:?}");

@@ -1,6 +1,7 @@
 //! Second step: how the consumer reaches the source.
 
 use mcsa_credentials::credential::Endpoint;
+use mcsa_credentials::url::without_credentials;
 
 use super::args::{Args, Format};
 use crate::cli::output;
@@ -45,13 +46,12 @@ fn decide(chosen: &ChosenContext, args: &Args) -> Result<(Endpoint, Vec<String>)
     }
     // The kubeconfig's proxy is for the kubeconfig's server.
     let proxy_url = chosen.proxy_url.clone().filter(|_| args.server.is_none());
-    if proxy_url.is_some()
-        && let Some(consumer) = ignores_proxy(args.format)
-    {
+    if let Some((proxy, consumer)) = proxy_url.as_deref().zip(ignores_proxy(args.format)) {
         warnings.push(format!(
-            "{consumer} can't have a proxy, but context {} reaches the cluster through one; set --server to an address \
+            "{consumer} can't have a proxy, but context {} reaches the cluster through {}; set --server to an address \
              that needs no proxy",
-            chosen.context
+            chosen.context,
+            without_credentials(proxy)
         ));
     }
     let endpoint = Endpoint {
@@ -111,13 +111,23 @@ mod tests {
     #[rstest]
     #[case("http://c2", &[], "the server of context admin is \"http://c2\"")]
     #[case("https://c2", &["--server", "c2:6443"], "--server is \"c2:6443\"")]
+    #[case("https://me:s3cret@c2", &[], "the server of context admin has a user or a password")]
+    #[case("https://c2", &["--server", "https://me:s3cret@c2"], "--server has a user or a password")]
     fn insecure_and_invalid_urls_are_refused(
         #[case] server: &str,
         #[case] flags: &[&str],
         #[case] expected: &str,
     ) {
         let error = decide(&chosen(server), &args(flags)).unwrap_err();
-        assert!(error.contains(expected), "{error}");
+        assert!(error.contains(expected) && !error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn proxy_is_named_without_its_password() {
+        let proxy_url = Some("http://me:s3cret@proxy:3128".to_owned());
+        let chosen = ChosenContext { proxy_url, ..chosen("https://c2") };
+        let (_, warnings) = decide(&chosen, &args(&["--format", "flux"])).unwrap();
+        assert!(warnings[0].contains("http://proxy:3128") && !warnings[0].contains("s3cret"), "{warnings:?}");
     }
 
     #[test]

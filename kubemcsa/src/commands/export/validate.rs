@@ -3,10 +3,11 @@
 use mcsa_credentials::names::{is_dns_subdomain, label_value};
 
 use super::args::{Args, Format};
+use crate::cli::usage::Usage;
 
 /// Fails if flags conflict.
-pub(crate) fn flags(args: &Args) -> anyhow::Result<()> {
-    conflict(args).map_or(Ok(()), |conflict| Err(anyhow::anyhow!(conflict)))
+pub(crate) fn flags(args: &Args) -> Result<(), Usage> {
+    conflict(args).map_or(Ok(()), |problem| Err(Usage { command: "export", problem }))
 }
 
 /// Fails if the document can't contain the cluster's name.

@@ -6,6 +6,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::link::Link;
 use mcsa_credentials::secret::{self, Provenance};
+use mcsa_credentials::url::without_credentials;
 
 use super::replace;
 use crate::cluster::object;
@@ -50,7 +51,7 @@ pub(crate) async fn read(checked: &NamesChecked) -> anyhow::Result<CurrentLink> 
             "{}: neither bootstrap nor the importer wrote the address {} in Secret {SYSTEM_NAMESPACE}/{name}, so no \
              token is sent to it; to set the address of {}: {bootstrap}",
             target.name,
-            endpoint.server,
+            without_credentials(&endpoint.server),
             source.name
         );
     }

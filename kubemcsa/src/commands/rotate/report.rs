@@ -1,6 +1,7 @@
 //! Last step: waits until the old token is revoked, and reports the new one.
 
 use anyhow::bail;
+use jiff::Timestamp;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::link::Link;
 
@@ -24,11 +25,20 @@ pub(crate) async fn report(
         let message = format!("new token for {}; it expires at {}", source.name, to_the_second(expires_at));
         output::info(&target.name, &message);
     }
-    let Some(token) = credential.config.auth_info.token else { return Ok(()) };
+    let Some(token) = credential.config.auth_info.token.clone() else { return Ok(()) };
+    let deleted_at = Timestamp::now();
     output::info(&source.name, "waiting until the old token is revoked");
-    if revocation::wait_until_revoked(source, plan.source().chosen(), token).await? == TokenState::Revoked {
-        output::info(&source.name, "all earlier tokens of the link are revoked");
-        return Ok(());
+    match revocation::wait_until_revoked(source, &target.name, credential.config).await? {
+        TokenState::Revoked => {
+            output::info(&source.name, "all earlier tokens of the link are revoked");
+            return Ok(());
+        }
+        TokenState::NotChecked(error) => {
+            let message = revocation::not_checked(&token, &target.name, deleted_at, &error);
+            output::warn(&source.name, &message);
+            return Ok(());
+        }
+        TokenState::Accepted => {}
     }
     bail!(
         "{}: the old token is still accepted, so it is not bound to Secret {SYSTEM_NAMESPACE}/{}; to revoke it, \

@@ -6,15 +6,17 @@ use anyhow::bail;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DynamicObject, ListParams, ObjectMeta};
-use kube::{Api, ResourceExt};
+use kube::{Api, Config, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{CLUSTER_UID, IMPORT_NAME};
-use mcsa_credentials::SecretString;
+use mcsa_credentials::credential::Endpoint;
+use mcsa_credentials::secret::{self, Provenance};
 
 use crate::cli::output;
 use crate::cli::times::to_the_second;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::{Cluster, delete, list, object};
+use crate::cluster::kubeconfig::ChosenContext;
+use crate::cluster::{Cluster, delete, endpoint, list, object};
 use crate::link::existing::{self, ExistingLink};
 
 /// The objects in a target that belong to one source.
@@ -37,14 +39,29 @@ impl Link {
         Ok(objects)
     }
 
-    pub(crate) fn token(&self) -> Option<SecretString> {
-        self.links.iter().find_map(|link| link.link()?.ok()?.config.auth_info.token)
+    /// The link's connection, if it has a token, and whether a token may be sent over it: another user may have changed
+    /// the address in the Secret.
+    pub(crate) fn config(&self, source: &ChosenContext) -> Option<(Config, bool)> {
+        self.links.iter().find_map(|existing| {
+            let link = existing.link()?.ok()?;
+            link.config.auth_info.token.as_ref()?;
+            let is_trusted = is_ours(existing, &link.endpoint)
+                || endpoint::differences_from_context(&link.endpoint, source).is_empty();
+            Some((link.config, is_trusted))
+        })
     }
 
     /// Name of the link's service account in the source.
     pub(crate) fn identity(&self) -> Option<String> {
         self.links.iter().find_map(ExistingLink::identity).map(|(_, name)| name)
     }
+}
+
+/// Whether bootstrap or the importer wrote the address.
+fn is_ours(link: &ExistingLink, endpoint: &Endpoint) -> bool {
+    let (Some(import), Some(secret)) = (&link.import, &link.secret) else { return false };
+    let written = Provenance::read(secret.annotations()).map(|provenance| provenance.fingerprint);
+    written == Some(secret::fingerprint(&import.spec, import.is_link(), endpoint))
 }
 
 /// Fails if the link is for another source of that name, or uses another name of the target than `known_as`.
@@ -156,4 +173,56 @@ fn kept_imports(count: usize, source: &str, keep_secrets: bool) -> Option<String
 
 fn metadata_only(metadata: ObjectMeta) -> DynamicObject {
     DynamicObject { types: Some(list::types::<Secret>()), metadata, data: Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mcsa_client::ServiceAccountImportSpec;
+    use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
+    use mcsa_credentials::credential::Credential;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::written_by_bootstrap("https://c2", "https://c2", "https://other", true)]
+    #[case::changed("https://c2", "https://thief", "https://other", false)]
+    #[case::changed_to_the_address_of_the_context("https://c2", "https://other", "https://other", true)]
+    fn token_is_not_sent_to_an_address_that_another_user_wrote(
+        #[case] written: &str,
+        #[case] current: &str,
+        #[case] context: &str,
+        #[case] expected: bool,
+    ) {
+        let endpoint = |server: &str| Endpoint {
+            server: server.into(),
+            ca_bundle: None,
+            tls_server_name: None,
+            proxy_url: None,
+        };
+        let spec = ServiceAccountImportSpec { cluster_name: "c2".into(), ..Default::default() };
+        let mut import = ServiceAccountImport::new("c2", spec);
+        import.metadata.namespace = Some(SYSTEM_NAMESPACE.into());
+        import.metadata.uid = Some("u".into());
+        import.labels_mut().insert(LINK_LABEL.into(), "true".into());
+        let credential = Credential {
+            name: "c2".into(),
+            cluster_name: "c2".into(),
+            endpoint: endpoint(current),
+            namespace: SYSTEM_NAMESPACE.into(),
+            token: "t0ken".to_owned().into(),
+        };
+        let provenance = Provenance {
+            expires_at: Timestamp::UNIX_EPOCH,
+            refresh_at: None,
+            service_account_uid: "account".into(),
+            cluster_uid: None,
+            fingerprint: secret::fingerprint(&import.spec, true, &endpoint(written)),
+        };
+        let secret = secret::build(&import, &credential, &provenance).unwrap();
+        let links =
+            vec![ExistingLink { cluster_name: "c2".into(), import: Some(import), secret: Some(secret) }];
+        let link = Link { source: "c2".into(), links, imports: Vec::new(), secrets: Vec::new() };
+        let source = ChosenContext { server: context.into(), ..Default::default() };
+        assert_eq!(link.config(&source).map(|(_, is_trusted)| is_trusted), Some(expected));
+    }
 }

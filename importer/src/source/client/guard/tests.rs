@@ -86,10 +86,11 @@ async fn success_is_passed_through() {
     307,
     &[("location", "https://opaque-t0ken.example")],
     "",
-    502,
+    307,
     "HTTP 307: redirects are not followed",
     0
 )]
+#[case::login_page(200, &[("content-type", "text/html")], "<html>opaque-t0ken</html>", 200, "HTTP 200", 0)]
 #[case::unknown_code(999, &[], r#"{"metadata": {"uid": "u"}}"#, 999, "HTTP 999", 0)]
 #[case::no_printable_text(500, &[], "\0\u{fffd}", 500, "HTTP 500", 0)]
 #[case::status(

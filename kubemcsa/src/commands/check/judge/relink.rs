@@ -95,6 +95,7 @@ mod tests {
         json!({ "proxy-url": "http://me:pass@proxy:1" }),
         "; if you bootstrapped the link with --proxy-url, add that flag again"
     )]
+    #[case::server_with_a_password(json!({ "server": "https://me:pass@c2" }), "")]
     #[case::authority_and_proxy(
         json!({ "proxy-url": "http://me:pass@proxy:1", "certificate-authority-data": authority() }),
         "; if you bootstrapped the link with --source-ca-file or --proxy-url, add that flag again"
