@@ -102,7 +102,8 @@ async fn check(member: &Member, client: &Client) -> Health {
     if !health.is_unresponsive() {
         return health;
     }
-    member.access().reconnect().await;
+    // A credential plugin may hang.
+    let _ = timeout(DEADLINE, member.access().reconnect()).await;
     check_once(client).await
 }
 

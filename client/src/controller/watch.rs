@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use kube::runtime::utils::Backoff as _;
-use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
 use prometheus_client::metrics::counter::Counter;
 use serde::de::DeserializeOwned;
@@ -25,6 +24,7 @@ use super::queue::Queue;
 use super::target::Target;
 use super::watch_config::MemberFilter;
 use crate::clusters::Health;
+use crate::clusters::watch_backoff::WatchBackoff;
 
 /// Deadline for a page of a list: the API server's default `--request-timeout`
 /// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>).
@@ -144,8 +144,7 @@ impl Watch {
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let mut events = pin!(watcher(api, config));
-        // Not `default_backoff()`: each retry starts with an `Init` event, which would reset it.
-        let mut backoff = DefaultBackoff::default();
+        let mut backoff = WatchBackoff::default();
         let mut health = self.health.clone();
         let mut is_listed = false;
         // When to list again after a panic of the handler.
@@ -161,21 +160,18 @@ impl Watch {
                 },
             };
             let Some(event) = next else { return };
+            let pause = backoff.pause_after(&event);
             match event {
                 Ok(event) => {
                     match event {
                         Event::Init => is_listed = false,
                         Event::InitDone => {
                             is_listed = true;
-                            backoff.reset();
                             if retry.is_none() {
                                 *panics = 0;
                             }
                         }
-                        Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {
-                            backoff.reset();
-                            self.events.inc();
-                        }
+                        Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => drop(self.events.inc()),
                     }
                     let Some(handled) = self.handle(event, revision, handler) else { return };
                     if let Err(Panicked { key, message }) = handled {
@@ -195,7 +191,6 @@ impl Watch {
                     health.mark_unchanged();
                     let (cluster, kind) = (self.cluster(), self.kind.clone());
                     self.report(BackgroundError::Watch { cluster, kind, source });
-                    let Some(pause) = backoff.next() else { return };
                     tokio::select! {
                         () = sleep(pause) => {}
                         () = becomes_ready(&mut health) => {}

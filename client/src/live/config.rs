@@ -33,7 +33,7 @@ pub struct LiveConfig {
 struct Shared {
     origin: Origin,
     current: Mutex<Current>,
-    /// When the last read ended, whether or not it succeeded. Locked during a read, so that one read serves all
+    /// When the last read began, whether or not it succeeded. Locked during a read, so that one read serves all
     /// requests.
     last_read: tokio::sync::Mutex<Option<Instant>>,
     /// The digest of address, certificate authority and default namespace.
@@ -184,9 +184,9 @@ impl LiveConfig {
         if last_read.is_some_and(|time| time > since) {
             return;
         }
+        *last_read = Some(Instant::now());
         let problem = self.shared.read(reason).await.err();
         self.shared.set_problem(problem.map(|error| error.to_string()));
-        *last_read = Some(Instant::now());
     }
 }
 

@@ -6,10 +6,13 @@ use http::HeaderValue;
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use secrecy::ExposeSecret;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, timeout};
 
 use super::digest::Digest;
 use super::error_message::error_message;
+
+/// How long a credential plugin may run. It may ask somebody to log in.
+const PLUGIN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A client that is built on first use, because building it needs a tokio runtime.
 type LazyClient = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
@@ -47,8 +50,13 @@ impl Current {
         if config.auth_info.exec.is_none() {
             return Self::new(config);
         }
-        let current = tokio::task::spawn_blocking(move || Self::new(config)).await;
-        current.unwrap_or_else(|_| Err("its credential plugin can't be used".into()))
+        let current = timeout(PLUGIN_DEADLINE, tokio::task::spawn_blocking(move || Self::new(config))).await;
+        match current {
+            Ok(current) => current.unwrap_or_else(|_| Err("its credential plugin can't be used".into())),
+            Err(_) => {
+                Err(format!("its credential plugin did not finish within {}s", PLUGIN_DEADLINE.as_secs()))
+            }
+        }
     }
 
     pub(super) fn client(&self) -> &Client {

@@ -22,6 +22,10 @@ impl Digest {
         (config.proxy_url.as_ref().map(ToString::to_string), &config.tls_server_name).hash(&mut hasher);
         config.default_namespace.hash(&mut hasher);
         let endpoint = hasher.finish();
+        // A gateway's key may be in a header.
+        config.headers.hash(&mut hasher);
+        (config.connect_timeout, config.read_timeout, config.write_timeout).hash(&mut hasher);
+        (config.disable_compression, config.default_retry).hash(&mut hasher);
         // This includes the arguments of a credential plugin.
         hash_json(&serde_json::to_value(&config.auth_info).unwrap_or_default(), &mut hasher);
         for file in [&config.auth_info.client_certificate, &config.auth_info.client_key].into_iter().flatten()
@@ -44,5 +48,23 @@ fn hash_json(value: &Value, hasher: &mut DefaultHasher) {
         }
         Value::Array(items) => items.iter().for_each(|item| hash_json(item, hasher)),
         other => other.to_string().hash(hasher),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+
+    #[test]
+    fn another_header_is_another_config_at_the_same_endpoint() {
+        let config = |key: &'static str| {
+            let mut config = Config::new(http::Uri::from_static("https://c2"));
+            config.headers.push((HeaderName::from_static("x-key"), HeaderValue::from_static(key)));
+            Digest::of(&config)
+        };
+        assert_eq!(config("a"), config("a"));
+        assert_eq!(config("a").endpoint, config("b").endpoint);
+        assert_ne!(config("a"), config("b"));
     }
 }

@@ -176,3 +176,24 @@ async fn a_plugin_runs_again_after_a_401_but_not_for_an_unreachable_cluster() {
     }
     assert_eq!(runs(), before);
 }
+
+#[tokio::test]
+async fn a_401_of_a_server_behind_a_service_is_returned_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("echo run >> $D/runs\nT=t\necho '{CREDENTIAL}'");
+    let requests = Arc::<AtomicUsize>::default();
+    let counter = requests.clone();
+    let url = server(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        "401 Unauthorized"
+    })
+    .await;
+    let live = with_plugin(folder.path(), &url, &script).context(None).unwrap();
+    let health = HealthState::default();
+    let client = Transport::for_member(live.into(), health.clone()).into_client();
+    let runs = || std::fs::read_to_string(folder.path().join("runs")).unwrap().lines().count();
+    let before = runs();
+    let pay = Request::post("/api/v1/namespaces/n/services/s/proxy/pay").body(Body::empty()).unwrap();
+    assert_eq!(client.send(pay).await.unwrap().status().as_u16(), 401);
+    assert_eq!((requests.load(Ordering::SeqCst), runs(), health.health()), (1, before, Health::Ready));
+}

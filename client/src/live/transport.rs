@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
+use http::header::UPGRADE;
 use http::{Method, Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
@@ -75,11 +76,12 @@ impl Transport {
             let response = self.send_unchecked(request).await.map_err(without_credential)?;
             return Ok(response.map(ResponseBody::unchecked));
         };
+        let is_proxied = is_proxied(request.uri().path());
         tokio::select! {
             biased;
             problem = health.clone().becomes_unresponsive() => Err(Unresponsive(problem).into()),
             result = self.send_unchecked(request) => {
-                health.record(evidence(&result));
+                health.record(evidence(&result, is_proxied));
                 let response = result.map_err(without_credential)?;
                 Ok(response.map(|body| ResponseBody::new(body, health)))
             }
@@ -94,7 +96,8 @@ impl Transport {
     }
 }
 
-/// Sends a request. If it fails and the config has changed since, sends it once more.
+/// Sends a request. If it fails and the config has changed since, sends it once more, unless the first one may have had
+/// an effect.
 async fn send_and_reload(
     live: &LiveConfig,
     request: Request<Body>,
@@ -103,11 +106,13 @@ async fn send_and_reload(
     let used = live.fresh();
     // A read of the config that ends after this time is newer than the request.
     let sent = Instant::now();
-    let (copy, is_safe) = (copy(&request), is_safe(request.method()));
+    let (copy, effect) = (copy(&request), Effect::of(&request));
     let result = send(&used, request, retry).await;
     let reason = match &result {
-        Ok(response) if response.status() == StatusCode::UNAUTHORIZED => Some(ReloadReason::Unauthorized),
-        Err(error) if is_safe || was_never_sent(error) => Some(ReloadReason::Unreachable),
+        Ok(response) if response.status() == StatusCode::UNAUTHORIZED && effect != Effect::Unknown => {
+            Some(ReloadReason::Unauthorized)
+        }
+        Err(error) if effect == Effect::None || was_never_sent(error) => Some(ReloadReason::Unreachable),
         _ => None,
     };
     let (Some(copy), Some(reason)) = (copy, reason) else { return result };
@@ -216,8 +221,42 @@ fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     Some(copy)
 }
 
-fn is_safe(method: &Method) -> bool {
-    method == Method::GET || method == Method::HEAD
+/// What a request that failed may have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// Nothing: it only reads.
+    None,
+    /// If the API server refused the credential (401), nothing. Otherwise perhaps what it asked for: a write, or an
+    /// upgrade, such as `kubectl exec`, which is a GET.
+    UnlessUnauthorized,
+    /// Perhaps anything, whatever the response: the API server passes the request on to a server of somebody else, whose
+    /// 401 looks like its own.
+    Unknown,
+}
+
+impl Effect {
+    fn of<B>(request: &Request<B>) -> Self {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match () {
+            () if is_proxied(request.uri().path()) => Self::Unknown,
+            () if is_read && !request.headers().contains_key(UPGRADE) => Self::None,
+            () => Self::UnlessUnauthorized,
+        }
+    }
+}
+
+/// Whether the path is behind the proxy subresource of a node, pod or service
+/// (<https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/>).
+fn is_proxied(path: &str) -> bool {
+    // The API server's own URL may have a path before `/api`.
+    let Some((_, path)) = path.split_once("/api/v1/") else { return false };
+    let segments: Vec<_> = path.split('/').collect();
+    match segments[..] {
+        ["nodes", _, "proxy", ..] | ["namespaces", _, "pods" | "services", _, "proxy", ..] => true,
+        // The old form.
+        ["proxy", ..] => true,
+        _ => false,
+    }
 }
 
 /// Whether the connection failed, so that the cluster can't have received the request.
@@ -225,12 +264,51 @@ fn was_never_sent(error: &kube::Error) -> bool {
     find_cause::<hyper_util::client::legacy::Error>(error).is_some_and(|error| error.is_connect())
 }
 
-fn evidence(result: &kube::Result<Response<Body>>) -> Evidence {
+fn evidence(result: &kube::Result<Response<Body>>, is_proxied: bool) -> Evidence {
     match result {
-        Ok(response) if response.status() == StatusCode::UNAUTHORIZED => Evidence::Unauthorized,
+        Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !is_proxied => {
+            Evidence::Unauthorized
+        }
         // The response may come from a server behind the API server.
         Ok(response) if response.status().is_server_error() => Evidence::Inconclusive,
         Ok(_) => Evidence::Responded,
         Err(_) => Evidence::Inconclusive,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::read("GET", "/api/v1/namespaces/n/pods/p/log", None, Effect::None)]
+    #[case::pod_named_proxy("GET", "/api/v1/namespaces/n/pods/proxy", None, Effect::None)]
+    #[case::configmap_named_proxy("GET", "/api/v1/namespaces/n/configmaps/proxy", None, Effect::None)]
+    #[case::write("POST", "/api/v1/namespaces/n/pods", None, Effect::UnlessUnauthorized)]
+    #[case::exec("GET", "/api/v1/namespaces/n/pods/p/exec", Some("SPDY/3.1"), Effect::UnlessUnauthorized)]
+    #[case::service("GET", "/api/v1/namespaces/n/services/https:s:443/proxy/pay", None, Effect::Unknown)]
+    #[case::service_root("POST", "/api/v1/namespaces/n/services/s/proxy", None, Effect::Unknown)]
+    #[case::pod("POST", "/api/v1/namespaces/n/pods/p:80/proxy/", None, Effect::Unknown)]
+    #[case::node("GET", "/api/v1/nodes/n/proxy/run", None, Effect::Unknown)]
+    #[case::behind_a_path("GET", "/k8s/clusters/c/api/v1/nodes/n/proxy/run", None, Effect::Unknown)]
+    #[case::old_form("GET", "/api/v1/proxy/namespaces/n/services/s/", None, Effect::Unknown)]
+    #[case::upgrade_of_a_service(
+        "GET",
+        "/api/v1/namespaces/n/services/s/proxy/",
+        Some("websocket"),
+        Effect::Unknown
+    )]
+    fn effects(
+        #[case] method: &str,
+        #[case] path: &str,
+        #[case] upgrade: Option<&str>,
+        #[case] expected: Effect,
+    ) {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(protocol) = upgrade {
+            request = request.header(UPGRADE, protocol);
+        }
+        assert_eq!(Effect::of(&request.body(()).unwrap()), expected);
     }
 }
