@@ -215,7 +215,7 @@ async fn verification_can_be_skipped_only_if_the_consumer_supports_it() -> anyho
         let output = kubemcsa(source.kubeconfig(), export("insecure", format, &flags))?;
         let (document, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
         if !INSECURE.contains(&format) {
-            ensure!(output.status.code() == Some(1) && document.is_empty(), "{format}: {stderr}");
+            ensure!(output.status.code() == Some(2) && document.is_empty(), "{format}: {stderr}");
             ensure!(stderr.contains("certificate-authority-data"), "{format}: no fix in {stderr}");
             continue;
         }

@@ -13,6 +13,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode, response};
+use http_body_util::{BodyExt, Collected, Limited};
 use hyper_util::rt::TokioIo;
 use kube::client::Body;
 use kube::core::Status;
@@ -35,6 +36,9 @@ pub struct UpgradedStream {
     read_end: End,
     write_end: End,
 }
+
+/// The most bytes of an error that are read: a cluster may be hostile.
+const MAX_ERROR: usize = 64 * 1024;
 
 enum Connection {
     Open(Io),
@@ -108,9 +112,10 @@ async fn refused(response: Response<Body>) -> kube::Error {
     let code = response.status();
     // Other bodies may never end.
     let body = match code.is_client_error() || code.is_server_error() {
-        true => response.into_body().collect_bytes().await.unwrap_or_default(),
-        false => Default::default(),
+        true => Limited::new(response.into_body(), MAX_ERROR).collect().await.ok(),
+        false => None,
     };
+    let body = body.map(Collected::to_bytes).unwrap_or_default();
     let status = serde_json::from_slice::<Status>(&body).ok().filter(|status| !status.message.is_empty());
     let status = status.unwrap_or_else(|| {
         let text = String::from_utf8_lossy(&body);

@@ -32,6 +32,7 @@ async fn respond(mut socket: TcpStream, events: UnboundedSender<String>) -> io::
         let response = match &*path {
             "/forbidden" => refusal(403, r#"{"kind":"Status","message":"pods is forbidden","code":403}"#),
             "/text" => refusal(400, "upgrade request required"),
+            "/large" => refusal(500, &"x".repeat(2 * MAX_ERROR)),
             "/ok" | "/readyz" => refusal(200, "{}"),
             _ => SWITCH.to_owned(),
         };
@@ -143,6 +144,7 @@ async fn reads_and_writes_fail_at_once(#[case] cause: Cause, #[case] expected: &
 #[rstest]
 #[case("/forbidden", 403, "pods is forbidden")]
 #[case("/text", 400, "upgrade request required")]
+#[case("/large", 500, "the server did not switch protocols")]
 #[case("/ok", 200, "the server did not switch protocols")]
 #[tokio::test]
 async fn response_that_is_not_101_is_an_error(#[case] path: &str, #[case] code: u16, #[case] message: &str) {
