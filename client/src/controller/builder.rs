@@ -129,7 +129,7 @@ where
     ///
     /// ```
     /// # use k8s_openapi::api::core::v1::Pod;
-    /// # use kube::runtime::{Predicate, watcher};
+    /// # use kube::runtime::watcher;
     /// # use mcsa_client::{clusters::Clusters, controller::Controller};
     /// # fn example(clusters: &Clusters) -> Controller<Pod> {
     /// Controller::<Pod>::new(clusters, watcher::Config::default())

@@ -210,8 +210,6 @@ mod tests {
         #[case] expected: bool,
     ) {
         let mut meta = json!({"name": "a", "uid": "u", "generation": 1, "resourceVersion": "1"});
-        let object =
-            |meta: &Value| -> ConfigMap { serde_json::from_value(json!({"metadata": meta})).unwrap() };
         let old = object(&meta);
         meta.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         assert_eq!(is_relevant(&generation, &old, &object(&meta)), expected);

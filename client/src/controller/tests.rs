@@ -12,6 +12,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::watcher;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -207,18 +208,13 @@ fn owning(clusters: &Clusters) -> Controller<ConfigMap> {
     Controller::new(clusters, watcher::Config::default()).owns::<Secret>(watcher::Config::default())
 }
 
+#[rstest]
+#[case::renamed("c2")]
+#[case::another_cluster_has_its_name("c1")]
 #[tokio::test(start_paused = true)]
-async fn an_orphan_is_deleted_although_its_owners_cluster_was_renamed() {
+async fn an_orphan_is_deleted_although_its_owners_cluster_was_renamed(#[case] other: &str) {
     let (owners, children) = family("u", false);
-    let clusters = Clusters::fixed([("prod", owners.client()), ("c2", children.client())]);
-    let _running = Running::of(owning(&clusters));
-    children.requested(&format!("DELETE {CHILD}")).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_orphan_is_deleted_although_another_cluster_has_the_name_of_its_owners_cluster() {
-    let (owners, children) = family("u", false);
-    let clusters = Clusters::fixed([("prod", owners.client()), ("c1", children.client())]);
+    let clusters = Clusters::fixed([("prod", owners.client()), (other, children.client())]);
     let _running = Running::of(owning(&clusters));
     children.requested(&format!("DELETE {CHILD}")).await;
 }

@@ -41,6 +41,17 @@ async fn server(response: impl Fn(&str) -> &'static str + Clone + Send + 'static
     format!("http://{address}")
 }
 
+/// Starts a server that responds to all requests with this status. Returns its URL, and the number of requests.
+async fn counting_server(status: &'static str) -> (String, Arc<AtomicUsize>) {
+    let requests = Arc::<AtomicUsize>::default();
+    let counter = requests.clone();
+    let count = move |_: &str| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        status
+    };
+    (server(count).await, requests)
+}
+
 /// A config from a Secret. The first request for the Secret succeeds, and all others hang.
 async fn from_secret_that_hangs() -> LiveConfig {
     let requests = Arc::<AtomicUsize>::default();
@@ -68,13 +79,7 @@ async fn concurrent_requests_wait_for_the_same_reload() {
 
 #[tokio::test]
 async fn health_checks_do_not_retry_a_503() {
-    let requests = Arc::<AtomicUsize>::default();
-    let counter = requests.clone();
-    let url = server(move |_| {
-        counter.fetch_add(1, Ordering::SeqCst);
-        "503 Service Unavailable"
-    })
-    .await;
+    let (url, requests) = counting_server("503 Service Unavailable").await;
     let live = LiveConfig::fixed(Config::new(url.parse().unwrap())).unwrap();
     let request = Request::get("/readyz").body(Body::empty()).unwrap();
     let response = Transport::for_health_checks(live.into()).into_client().send(request).await.unwrap();
@@ -181,13 +186,7 @@ async fn a_plugin_runs_again_after_a_401_but_not_for_an_unreachable_cluster() {
 async fn a_401_of_a_server_behind_a_service_is_returned_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let script = format!("echo run >> $D/runs\nT=t\necho '{CREDENTIAL}'");
-    let requests = Arc::<AtomicUsize>::default();
-    let counter = requests.clone();
-    let url = server(move |_| {
-        counter.fetch_add(1, Ordering::SeqCst);
-        "401 Unauthorized"
-    })
-    .await;
+    let (url, requests) = counting_server("401 Unauthorized").await;
     let live = with_plugin(folder.path(), &url, &script).context(None).unwrap();
     let health = HealthState::default();
     let client = Transport::for_member(live.into(), health.clone()).into_client();

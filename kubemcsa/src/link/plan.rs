@@ -128,4 +128,4 @@ fn similar(name: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,7 +6,7 @@ use crate::link::flags::{SourceFlags, TargetFlags};
 
 const REACHABLE: &str = "https://c2.example:6443";
 
-fn chosen(name: &str, server: &str) -> ChosenContext {
+pub(crate) fn chosen(name: &str, server: &str) -> ChosenContext {
     ChosenContext {
         context: format!("admin@{name}"),
         cluster_name: name.into(),
@@ -20,7 +20,7 @@ fn in_other_file(name: &str) -> ChosenContext {
     ChosenContext { file: Some("other.kubeconfig".into()), ..chosen(name, REACHABLE) }
 }
 
-fn flags() -> Flags {
+pub(crate) fn flags() -> Flags {
     Flags {
         command: "bootstrap",
         target: TargetFlags { context: Some("admin@c1".into()), ..Default::default() },

@@ -1,29 +1,14 @@
 use super::*;
 use rstest::rstest;
 
-use crate::link::flags::{RouteFlags, SourceFlags, TargetFlags};
-use crate::link::plan;
+use crate::link::flags::RouteFlags;
+use crate::link::plan::{self, tests::flags};
 
 const LOOPBACK: &str = "https://127.0.0.1:6441";
 const REACHABLE: &str = "https://c2.example:6443";
 
 fn chosen(name: &str, server: &str) -> ChosenContext {
-    ChosenContext {
-        context: format!("admin@{name}"),
-        cluster_name: name.into(),
-        server: server.into(),
-        ca_bundle: Some("CA of the kubeconfig".into()),
-        ..Default::default()
-    }
-}
-
-fn flags() -> Flags {
-    Flags {
-        command: "bootstrap",
-        target: TargetFlags { context: Some("admin@c1".into()), ..Default::default() },
-        source: SourceFlags { context: Some("admin@c2".into()), ..Default::default() },
-        ..Default::default()
-    }
+    ChosenContext { ca_bundle: Some("CA of the kubeconfig".into()), ..plan::tests::chosen(name, server) }
 }
 
 fn routed(
