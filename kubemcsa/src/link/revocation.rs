@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Config;
-use mcsa_credentials::SecretString;
 use mcsa_credentials::token::Claims;
 use tokio::time::{Instant, sleep};
 
@@ -24,45 +23,59 @@ pub(crate) enum TokenState {
     Revoked,
     /// The source still authenticates the token.
     Accepted,
-    /// This machine can't use the link's connection.
-    NotChecked(CallError),
+    /// This machine can't use the link's connection. The message says when the token stops working.
+    NotChecked(String),
 }
 
-/// Waits until the source rejects the token, or the timeout expires. Uses the link's own connection: at the kubeconfig's
-/// address, a server that accepts only its own users may answer, and its certificate may not be verified.
+/// Waits until the source rejects the link's token, whose Secret was just deleted, or the timeout expires. Uses the
+/// link's own connection: at the kubeconfig's address, a server that accepts only its own users may answer, and its
+/// certificate may not be verified.
 pub(crate) async fn wait_until_revoked(
     source: &Cluster,
     target: &str,
     link: Config,
 ) -> anyhow::Result<TokenState> {
+    let claims = link.auth_info.token.as_ref().and_then(|token| Claims::parse(token).ok());
+    let until = accepted_until(claims.as_ref(), target, Timestamp::now());
     let cluster = Cluster::as_link(&source.name, target, link)?;
     let start = Instant::now();
     loop {
-        if let Some(state) = state(cluster.uid().await, start.elapsed())? {
-            return Ok(state);
+        match state(cluster.uid().await, start.elapsed())? {
+            Response::Revoked => return Ok(TokenState::Revoked),
+            Response::Accepted => return Ok(TokenState::Accepted),
+            Response::Unreachable(error) => return Ok(TokenState::NotChecked(not_checked(until, &error))),
+            Response::Inconclusive => sleep(INTERVAL).await,
         }
-        sleep(INTERVAL).await;
     }
 }
 
-/// What a response shows so long after the start. `None`: try again.
-fn state(response: Result<String, CallError>, elapsed: Duration) -> Result<Option<TokenState>, CallError> {
+/// What a response shows.
+#[derive(Debug)]
+enum Response {
+    Revoked,
+    Accepted,
+    Unreachable(CallError),
+    /// Try again.
+    Inconclusive,
+}
+
+/// `elapsed` is the time since the first request.
+fn state(response: Result<String, CallError>, elapsed: Duration) -> Result<Response, CallError> {
     let is_late = elapsed >= TIMEOUT;
     match response {
-        Err(error) if error.is_unauthorized() => Ok(Some(TokenState::Revoked)),
+        Err(error) if error.is_unauthorized() => Ok(Response::Revoked),
         // Until then, the failure may be a short one; afterwards, waiting changes nothing.
         Err(error) if (error.is_unreachable() || error.is_foreign()) && elapsed >= CACHED => {
-            Ok(Some(TokenState::NotChecked(error)))
+            Ok(Response::Unreachable(error))
         }
         Err(error) if error.refusal().is_none() && is_late => Err(error),
         // A token that is forbidden to read the namespace is still authenticated.
-        Ok(_) | Err(_) => Ok(is_late.then_some(TokenState::Accepted)),
+        Ok(_) | Err(_) => Ok(if is_late { Response::Accepted } else { Response::Inconclusive }),
     }
 }
 
-/// The sentence for a revocation that was not checked. `now` is when the objects were deleted.
-pub(crate) fn not_checked(token: &SecretString, target: &str, now: Timestamp, error: &CallError) -> String {
-    let until = match accepted_until(Claims::parse(token).ok().as_ref(), target, now) {
+fn not_checked(until: Option<Timestamp>, error: &CallError) -> String {
+    let until = match until {
         Some(time) => format!("it stops working at {} at the latest", to_the_second(time)),
         None => "when it stops working is unknown".into(),
     };
@@ -71,8 +84,8 @@ pub(crate) fn not_checked(token: &SecretString, target: &str, now: Timestamp, er
     )
 }
 
-/// When the token stops working at the latest: once API servers forget it if it is bound to a Secret of the link, which
-/// was deleted; else when it expires.
+/// When the token stops working at the latest. If it is bound to a Secret of the link, which was deleted `now`: once API
+/// servers no longer cache it. Otherwise: when it expires.
 fn accepted_until(claims: Option<&Claims>, target: &str, now: Timestamp) -> Option<Timestamp> {
     let claims = claims?;
     let is_deleted =
@@ -86,17 +99,18 @@ mod tests {
     use super::*;
     use crate::cluster::call::tests::{status, unreachable};
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use mcsa_credentials::SecretString;
     use rstest::rstest;
     use serde_json::{Value, json};
 
     #[rstest]
-    #[case::revoked(Err(status(401)), 0, "Ok(Some(Revoked))")]
-    #[case::still_cached(Ok("uid".into()), 10, "Ok(None)")]
-    #[case::accepted(Ok("uid".into()), 60, "Ok(Some(Accepted))")]
-    #[case::forbidden(Err(status(403)), 60, "Ok(Some(Accepted))")]
-    #[case::unreachable_for_a_moment(Err(unreachable()), 9, "Ok(None)")]
-    #[case::unreachable(Err(unreachable()), 10, "Ok(Some(NotChecked(")]
-    #[case::broken_for_a_moment(Err(status(500)), 59, "Ok(None)")]
+    #[case::revoked(Err(status(401)), 0, "Ok(Revoked)")]
+    #[case::still_cached(Ok("uid".into()), 10, "Ok(Inconclusive)")]
+    #[case::accepted(Ok("uid".into()), 60, "Ok(Accepted)")]
+    #[case::forbidden(Err(status(403)), 60, "Ok(Accepted)")]
+    #[case::unreachable_for_a_moment(Err(unreachable()), 9, "Ok(Inconclusive)")]
+    #[case::unreachable(Err(unreachable()), 10, "Ok(Unreachable(")]
+    #[case::broken_for_a_moment(Err(status(500)), 59, "Ok(Inconclusive)")]
     #[case::broken(Err(status(500)), 60, "Err(")]
     fn only_a_rejection_counts_as_revoked(
         #[case] response: Result<String, CallError>,

@@ -1,7 +1,6 @@
 //! The source's side: the target's identity and rights, and, if this is the last link, what all links share.
 
 use anyhow::bail;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectMeta};
 use kube::discovery::{Discovery, Scope, verbs};
@@ -160,14 +159,11 @@ fn is_event(resource: &ApiResource) -> bool {
 
 /// Waits until the source refuses the link's token; fails if it doesn't.
 pub(crate) async fn wait_until_revoked(source: &Cluster, target: &str, link: Config) -> anyhow::Result<()> {
-    let (token, deleted_at) = (link.auth_info.token.clone(), Timestamp::now());
     output::info(&source.name, "waiting until the link's token is revoked");
-    match (revocation::wait_until_revoked(source, target, link).await?, token) {
-        (TokenState::Revoked, _) => output::info(&source.name, "the link's token is revoked"),
-        (TokenState::NotChecked(error), Some(token)) => {
-            output::warn(&source.name, &revocation::not_checked(&token, target, deleted_at, &error));
-        }
-        (TokenState::Accepted | TokenState::NotChecked(_), _) => bail!(
+    match revocation::wait_until_revoked(source, target, link).await? {
+        TokenState::Revoked => output::info(&source.name, "the link's token is revoked"),
+        TokenState::NotChecked(message) => output::warn(&source.name, &message),
+        TokenState::Accepted => bail!(
             "{}: the link's token is still accepted, so it must belong to another service account; find out which, and \
              revoke it there",
             source.name
