@@ -50,7 +50,7 @@ impl Cluster {
         Self::prepare(name, identity, config, false)
     }
 
-    /// Prepares a connection with the credential and the way of a target's link.
+    /// Prepares a connection with the credential and the endpoint of a target's link.
     pub(crate) fn as_link(name: &str, target: &str, config: Config) -> Result<Self, CallError> {
         Self::prepare(name, &format!("the link of {target}"), config, true)
     }

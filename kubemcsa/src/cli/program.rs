@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 const NAME: &str = "kubemcsa";
 
-/// The subcommands that messages name. [`super::args`] tests that none is missing.
+/// The visible subcommands. A test in `args.rs` compares this list with clap's.
 pub(crate) const SUBCOMMANDS: [&str; 14] = [
     "install",
     "uninstall",
@@ -90,6 +90,7 @@ mod tests {
     fn commands_use_the_name_of_the_program(#[case] program: &str, #[case] expected: &str) {
         assert_eq!(rename_commands_to("run kubemcsa bootstrap again", name_of(program.as_ref())), expected);
     }
+
     #[rstest]
     #[case("kubemcsa check", "kubectl mcsa check")]
     #[case("a && kubemcsa bootstrap --allow a", "a && kubectl mcsa bootstrap --allow a")]

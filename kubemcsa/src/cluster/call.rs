@@ -54,7 +54,7 @@ enum Problem {
     CertificateName(String),
     /// The proxy rejects the credentials in its URL, or requires some.
     ProxyCredentials(String),
-    /// Something else than an API server answered.
+    /// Something other than an API server answered.
     NotKubernetes(ForeignResponse),
     Credentials(String),
     Unauthorized,
@@ -97,7 +97,7 @@ impl CallError {
         )
     }
 
-    /// Something else than an API server answered.
+    /// Something other than an API server answered.
     pub(crate) fn is_foreign(&self) -> bool {
         matches!(self.problem, Problem::NotKubernetes(_))
     }

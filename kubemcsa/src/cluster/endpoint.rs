@@ -1,16 +1,15 @@
-//! Compares the ways to an API server.
+//! Compares endpoints. Two spellings of the same connection are equal.
 
 use std::collections::BTreeSet;
 
 use http::Uri;
 use mcsa_credentials::credential::Endpoint;
 
-use super::kubeconfig::ChosenContext;
+use super::kubeconfig::{ChosenContext, certificates};
 
-/// The parts in which two ways differ, for messages. Empty: they are the same.
+/// The parts in which two endpoints differ, for messages.
 fn differences(one: &Endpoint, other: &Endpoint) -> Vec<&'static str> {
     let proxy = |endpoint: &Endpoint| endpoint.proxy_url.as_deref().map(Url::parse);
-    let authorities = |endpoint: &Endpoint| endpoint.ca_bundle.as_deref().map(certificates);
     let are_equal = [
         ("server", Url::parse(&one.server) == Url::parse(&other.server)),
         ("proxy", proxy(one) == proxy(other)),
@@ -20,9 +19,9 @@ fn differences(one: &Endpoint, other: &Endpoint) -> Vec<&'static str> {
     are_equal.into_iter().filter(|(_, are_equal)| !are_equal).map(|(part, _)| part).collect()
 }
 
-/// The parts in which a way differs from the one that this machine uses in a context.
+/// The parts in which an endpoint differs from the one that this machine uses for a context.
 pub(crate) fn differences_from_context(endpoint: &Endpoint, chosen: &ChosenContext) -> Vec<&'static str> {
-    // A CA that is not used verifies nothing.
+    // An insecure context does not use its CA.
     let ca_bundle = chosen.ca_bundle.clone().filter(|_| !chosen.insecure);
     differences(endpoint, &Endpoint { ca_bundle, ..chosen.endpoint() })
 }
@@ -58,11 +57,10 @@ impl Url {
     }
 }
 
-/// The certificates of a PEM bundle. Their order, and text around them, make no difference.
-fn certificates(bundle: &str) -> BTreeSet<String> {
-    let blocks = bundle.split("-----BEGIN CERTIFICATE-----").skip(1);
-    let texts = blocks.map(|rest| rest.split_once("-----END").map_or(rest, |(text, _)| text));
-    texts.map(|text| text.split_whitespace().collect()).collect()
+/// The CAs, without their order and the text around them. An invalid bundle equals only itself.
+fn authorities(endpoint: &Endpoint) -> Option<Result<BTreeSet<Vec<u8>>, &str>> {
+    let bundle = endpoint.ca_bundle.as_deref()?;
+    Some(certificates(bundle).map(BTreeSet::from_iter).map_err(|_| bundle))
 }
 
 /// Whether the same name is expected in the certificate. The default, the host, is compared as a part of the server.
@@ -77,11 +75,13 @@ fn have_same_name(one: &Endpoint, other: &Endpoint) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::{Engine, engine::general_purpose::STANDARD};
     use rstest::rstest;
 
     fn pem(certificates: &[&str]) -> String {
         let block = |text: &&str| {
-            format!("# {text}\n-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+            let data = STANDARD.encode(text);
+            format!("# {text}\n-----BEGIN CERTIFICATE-----\n{data}\n-----END CERTIFICATE-----\n")
         };
         certificates.iter().map(block).collect()
     }
@@ -114,7 +114,7 @@ mod tests {
     #[case::no_certificates("https://c2", "http://proxy", &[], "", &["CA"])]
     #[case::name("https://c2", "http://proxy", &["A", "B"], "kubernetes", &["TLS server name"])]
     #[case::all("https://c3", "", &[], "c2.example", &["server", "proxy", "CA", "TLS server name"])]
-    fn ways_are_compared_as_a_whole(
+    fn endpoints_are_compared_as_a_whole(
         #[case] server: &str,
         #[case] proxy: &str,
         #[case] ca: &[&str],
@@ -126,6 +126,7 @@ mod tests {
         assert_eq!(differences(&one, &other), expected);
         assert_eq!(differences(&other, &one), expected);
     }
+
     #[test]
     fn insecure_context_differs_in_its_ca() {
         let mut chosen =

@@ -220,7 +220,7 @@ fn ca_bundle(cluster: &Cluster) -> Result<Option<String>, String> {
 }
 
 /// The certificates of a PEM bundle, in DER.
-fn certificates(bundle: &str) -> Result<Vec<Vec<u8>>, String> {
+pub(super) fn certificates(bundle: &str) -> Result<Vec<Vec<u8>>, String> {
     let blocks = bundle.split("-----BEGIN CERTIFICATE-----").skip(1);
     let texts = blocks.map(|rest| rest.split_once("-----").map_or(rest, |(text, _)| text));
     let decoded = texts.map(|text| STANDARD.decode(user::single_line(text)));

@@ -166,6 +166,7 @@ mod tests {
         let cell = left(Some(SignedDuration::from_secs(seconds)));
         assert!(cell == expected.into() || cell == Cell::bad(expected), "{cell:?}");
     }
+
     #[test]
     fn address_is_listed_without_a_password() {
         let cluster = json!({ "server": "https://me:s3cret@c2", "proxy-url": "http://me:s3cret@proxy" });

@@ -122,6 +122,7 @@ async fn link_one(
     let notices =
         [route.proxy_notice(&permitted.source().name), route.password_warning(&permitted.source().name)];
     for notice in notices.iter().flatten() {
+        // The next step would overwrite an info.
         permitted.progress().warn(&permitted.target().name, notice);
     }
     let expiry = verified.expires_at().map(|time| format!("; the token expires at {}", to_the_second(time)));
