@@ -21,9 +21,9 @@
 //!
 //! # A cluster may have several members
 //!
-//! A member is a way to reach a cluster as somebody: two imports of different service accounts, or two contexts for
-//! different users, are two members, also if they lead to the same cluster. A controller reconciles the objects of that
-//! cluster once for each. If that is wrong, use one import or context per cluster, or compare UIDs:
+//! Each import and each context is a member of its own. Two imports of different service accounts, or two contexts of
+//! different users, are two members even if they lead to the same cluster, and a controller reconciles the objects of that
+//! cluster twice. To avoid that, use one import or context per cluster, or compare UIDs:
 //!
 //! ```no_run
 //! # async fn example(clusters: mcsa_client::clusters::Clusters) -> kube::Result<()> {
@@ -38,8 +38,9 @@
 //! # }
 //! ```
 //!
-//! A member of a watched import never switches to another cluster: it leaves, and another one joins. Of mounted imports
-//! and contexts, only the address is known. If it changes, [`Change::Updated`] reports it, and the UID is requested again.
+//! A member of a watched import never switches to another cluster: it leaves, and another one joins. The UIDs of mounted
+//! imports and contexts are not known in advance: if their address changes, the set reports [`Change::Updated`], and the
+//! UID is requested again.
 
 mod builder;
 mod changes;
