@@ -59,7 +59,7 @@ pub use self::log::ClusterLine;
 pub use self::profile::Profile;
 pub use self::profiles::Profiles;
 
-use crate::kubeconfig::Verification;
+use crate::kubeconfig::Policy;
 
 /// The namespace of these Secrets, unless Argo Workflows is installed in another one.
 pub const NAMESPACE: &str = "argo";
@@ -96,8 +96,8 @@ impl Reader {
         Self { insecure: true }
     }
 
-    fn verification(self) -> Verification {
-        if self.insecure { Verification::Nothing } else { Verification::Certificate }
+    fn policy(self) -> Policy {
+        if self.insecure { Policy::UnverifiedData } else { Policy::Data }
     }
 }
 

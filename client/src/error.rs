@@ -3,10 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use kube::config::{InClusterError, KubeconfigError};
+use kube::config::InClusterError;
 
 use crate::ServiceAccountImport;
 use crate::contract;
+use crate::kubeconfig::Problem;
 
 /// A config can't be loaded. Neither `Display` nor `Debug` shows a credential.
 #[derive(Debug, thiserror::Error)]
@@ -98,8 +99,8 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn context(context: Option<&str>, source: KubeconfigError) -> Self {
-        Self::Context { context: context.map(str::to_owned), problem: kubeconfig_problem(&source) }
+    pub(crate) fn context(context: Option<&str>, problem: &Problem) -> Self {
+        Self::Context { context: context.map(str::to_owned), problem: problem.to_string() }
     }
 
     pub(crate) fn import(namespace: &str, name: &str, source: kube::Error) -> Self {
@@ -119,15 +120,5 @@ impl ConfigError {
             name: metadata.name.clone().unwrap_or_default(),
             problem: format!("{self}; the importer reports: {message}"),
         }
-    }
-}
-
-/// What is wrong with a kubeconfig. Leaves out the parser's message, which may quote a token.
-fn kubeconfig_problem(error: &KubeconfigError) -> String {
-    match error {
-        KubeconfigError::Parse(_) => {
-            "it is not a valid kubeconfig: run kubectl config view to find the error".into()
-        }
-        error => error.to_string(),
     }
 }

@@ -4,11 +4,14 @@
 //! the address changes there, its clients use the new one, without a restart and without a failed request.
 
 mod config;
+mod connect;
 mod current;
 mod digest;
 mod error_message;
 pub(crate) mod health;
 mod origin;
+mod plugin;
+mod plugins;
 mod response_body;
 mod transport;
 
@@ -19,5 +22,6 @@ pub use self::config::LiveConfig;
 pub(crate) use self::error_message::error_message;
 pub(crate) use self::health::HealthState;
 pub(crate) use self::origin::Origin;
+pub use self::plugin::{PluginError, PluginProblem};
 pub use self::transport::ClusterAccess;
 pub(crate) use self::transport::Transport;

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::ByteString;
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use mcsa_client::api::{ItemValue, SecretItem};
-pub use mcsa_client::kubeconfig::{Endpoint, pem_bundle};
+pub use mcsa_client::kubeconfig::{CaBundle, Endpoint};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -207,6 +207,13 @@ pub(crate) fn kubeconfig(
 pub(crate) mod tests {
     use super::*;
     use mcsa_client::config::Mounts;
+    use std::sync::LazyLock;
+
+    /// A certificate in PEM, as [`CaBundle::pem`] writes it.
+    static CA: LazyLock<String> = LazyLock::new(|| {
+        let generated = rcgen::generate_simple_self_signed(["c2".to_owned()]).unwrap().cert.pem();
+        CaBundle::parse("CA", generated.as_bytes()).unwrap().pem()
+    });
 
     pub(crate) fn credential() -> Credential {
         Credential {
@@ -214,7 +221,7 @@ pub(crate) mod tests {
             cluster_name: "c2".into(),
             endpoint: Endpoint {
                 server: "https://c2.example:6443".into(),
-                ca_bundle: Some("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".into()),
+                ca_bundle: Some(CA.clone()),
                 tls_server_name: None,
                 proxy_url: None,
             },

@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Config, ResourceExt};
-use mcsa_client::kubeconfig;
+use mcsa_client::kubeconfig::{self, Context, Kubeconfig, Policy};
 
 use crate::contract::{self, key};
 use crate::credential::Endpoint;
@@ -41,25 +41,8 @@ enum Problem {
         key::KUBECONFIG
     )]
     NotText,
-    #[error(
-        "the value of its key {} is not a kubeconfig: correct it, or run kubemcsa bootstrap again",
-        key::KUBECONFIG
-    )]
-    NotAKubeconfig,
-    #[error("its kubeconfig has {}, which is not allowed in a link: {}", .0, kubeconfig::alternative(.0))]
-    Refused(&'static str),
-    #[error(transparent)]
+    #[error("the kubeconfig in its key {key}: {0}; correct it, or run kubemcsa bootstrap again", key = key::KUBECONFIG)]
     Kubeconfig(kubeconfig::Problem),
-}
-
-impl From<kubeconfig::Problem> for Problem {
-    fn from(problem: kubeconfig::Problem) -> Self {
-        match problem {
-            kubeconfig::Problem::NotAKubeconfig => Self::NotAKubeconfig,
-            kubeconfig::Problem::Refused(field) => Self::Refused(field),
-            other => Self::Kubeconfig(other),
-        }
-    }
 }
 
 /// The name of a link's source: the Secret's annotation, or else the Secret's name.
@@ -85,7 +68,8 @@ impl Link {
 fn read(secret: &Secret) -> Result<Link, Problem> {
     let value = secret.data.as_ref().and_then(|data| data.get(key::KUBECONFIG)).ok_or(Problem::MissingKey)?;
     let text = std::str::from_utf8(&value.0).map_err(|_| Problem::NotText)?;
-    let (endpoint, config) = kubeconfig::read(text, None)?;
+    let context = Kubeconfig::from_data(text, None).and_then(|read| read.context(None, Policy::Data));
+    let Context { endpoint, config, .. } = context.map_err(Problem::Kubeconfig)?;
     Ok(Link {
         cluster_name: cluster_name(secret),
         cluster_uid: secret.annotations().get(contract::CLUSTER_UID).cloned(),
@@ -130,7 +114,7 @@ mod tests {
     #[case("token: t0ken", "exec: {command: sh, args: [-c, id]}", "exec")]
     #[case("server: ", "insecure-skip-tls-verify: true\n    server: ", "insecure-skip-tls-verify")]
     #[case("server: ", "certificate-authority: /etc/passwd\n    server: ", "certificate-authority")]
-    #[case("current-context: c2-pod-lister", "current-context: other", "current-context")]
+    #[case("current-context: c2-pod-lister", "current-context: other", "has no context")]
     #[case("https://c2", "http://c2", "https://")]
     #[case("clusters:", "clusters: t0ken", "not a kubeconfig")]
     #[case("https://c2", "https://c 2", "server is not a URL")]

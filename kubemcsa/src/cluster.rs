@@ -15,16 +15,18 @@ pub(crate) mod pod;
 pub(crate) mod reach;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::client::ClientBuilder;
 use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ClientBuilder};
 use kube::{Api, Client, Config, ResourceExt};
+use mcsa_client::live::LiveConfig;
 use mcsa_credentials::url::without_credentials;
 use mcsa_runtime::errors::foreign;
+use tower::BoxError;
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 use tower::util::MapResultLayer;
 
-use crate::cluster::call::{Call, CallError, DEADLINE, Plugin};
+use crate::cluster::call::{Call, CallError, DEADLINE};
 
 /// Concurrent calls per cluster.
 const CONCURRENCY: usize = 64;
@@ -39,36 +41,54 @@ pub(crate) struct Cluster {
     /// The user in messages, such as `context c1`.
     pub(crate) identity: String,
     pub(crate) client: Client,
-    plugin: Plugin,
     /// Whether the user is a link, not a person.
     is_link: bool,
 }
 
 impl Cluster {
-    /// Prepares a connection with our deadlines. Sends nothing, but may run a credential plugin.
-    pub(crate) fn new(name: &str, identity: &str, config: Config) -> Result<Self, CallError> {
-        Self::prepare(name, identity, config, false)
+    /// Connects as the user of a kubeconfig: runs the credential plugin, which may wait for the user.
+    pub(crate) async fn connect(name: &str, identity: &str, config: Config) -> Result<Self, CallError> {
+        let (cluster, live) = Self::prepare(name, identity, config, false)?;
+        let authenticated = live.authenticate().await;
+        authenticated.map_err(|error| cluster.details("authenticate").failed(&error))?;
+        Ok(cluster)
     }
 
-    /// Prepares a connection with the credential and the endpoint of a target's link.
+    /// Prepares a connection with the credential and the endpoint of a target's link. Sends nothing.
     pub(crate) fn as_link(name: &str, target: &str, config: Config) -> Result<Self, CallError> {
-        Self::prepare(name, &format!("the link of {target}"), config, true)
+        Self::prepare(name, &format!("the link of {target}"), config, true).map(|(cluster, _)| cluster)
     }
 
-    fn prepare(name: &str, identity: &str, mut config: Config, is_link: bool) -> Result<Self, CallError> {
+    fn prepare(
+        name: &str,
+        identity: &str,
+        mut config: Config,
+        is_link: bool,
+    ) -> Result<(Self, LiveConfig), CallError> {
         config.connect_timeout = Some(DEADLINE);
         config.read_timeout = Some(DEADLINE);
         config.write_timeout = Some(DEADLINE);
         config.default_retry = false;
-        let address = address(&config);
-        let plugin = Plugin::of(&config.auth_info);
-        let (cluster, identity) = (name.to_owned(), identity.to_owned());
-        match client(config) {
-            Ok(client) => Ok(Self { name: cluster, address, identity, client, plugin, is_link }),
+        let (cluster, identity, address) = (name.to_owned(), identity.to_owned(), address(&config));
+        match LiveConfig::fixed(config) {
+            Ok(live) => {
+                let client = client(&live);
+                Ok((Self { name: cluster, address, identity, client, is_link }, live))
+            }
             Err(error) => {
                 let doing = "prepare the connection".into();
-                Err(Call { cluster, address, identity, plugin, doing, is_link }.failed(&error))
+                Err(Call { cluster, address, identity, doing, is_link }.impossible(error.to_string()))
             }
+        }
+    }
+
+    fn details(&self, doing: &str) -> Call {
+        Call {
+            cluster: self.name.clone(),
+            address: self.address.clone(),
+            identity: self.identity.clone(),
+            is_link: self.is_link,
+            doing: doing.into(),
         }
     }
 
@@ -78,21 +98,13 @@ impl Cluster {
         doing: &str,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, CallError> {
-        let details = || Call {
-            cluster: self.name.clone(),
-            address: self.address.clone(),
-            identity: self.identity.clone(),
-            plugin: self.plugin.clone(),
-            is_link: self.is_link,
-            doing: doing.into(),
-        };
         match tokio::time::timeout(DEADLINE, call).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) if foreign::is_missing_path(&error) && self.is_kubernetes().await => {
-                Err(details().not_served())
+                Err(self.details(doing).not_served())
             }
-            Ok(Err(error)) => Err(details().failed(&error)),
-            Err(_) => Err(details().timed_out()),
+            Ok(Err(error)) => Err(self.details(doing).failed(&error)),
+            Err(_) => Err(self.details(doing).timed_out()),
         }
     }
 
@@ -123,14 +135,18 @@ fn address(config: &Config) -> String {
 
 /// A client that retries a few times, within the deadline of a call, if the API server is overloaded or a CRD has just
 /// changed. kube's default retries for minutes.
-fn client(config: Config) -> kube::Result<Client> {
+fn client(live: &LiveConfig) -> Client {
     let retry = RetryLayer::new(RetryPolicy::default());
-    let builder = ClientBuilder::try_from(config)?;
-    Ok(builder
+    let client = live.client();
+    let send = tower::service_fn(move |request: http::Request<Body>| {
+        let client = client.clone();
+        async move { client.send(request).await.map_err(BoxError::from) }
+    });
+    ClientBuilder::new(send, live.default_namespace())
         .with_layer(&BufferLayer::new(CONCURRENCY))
         .with_layer(&retry)
         .with_layer(&MapResultLayer::new(foreign::reject))
-        .build())
+        .build()
 }
 
 #[cfg(test)]
@@ -150,7 +166,6 @@ mod tests {
             address: "https://c2".into(),
             identity: "context c2".into(),
             client: Client::new(server, "default"),
-            plugin: Plugin::default(),
             is_link: false,
         }
     }

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Config;
-use kube::config::{Context, Kubeconfig};
 
 use super::Reader;
 use super::error::{ArgoError, Place, Problem, if_encoded, require_credential, text};
-use crate::kubeconfig::{self, Chosen, INSECURE};
+use crate::kubeconfig::{self, Entry, EntryKind, INSECURE, Kubeconfig};
 
 /// The key that has the kubeconfig.
 const VALUE: &str = "value";
@@ -25,9 +24,8 @@ impl Reader {
     /// with its name.
     pub fn contexts(self, secret: &Secret) -> Result<BTreeMap<String, Config>, ArgoError> {
         let kubeconfig = parsed(secret)?;
-        let contexts = kubeconfig.contexts.iter().map(|named| named.name.as_str());
-        let names: BTreeSet<_> =
-            contexts.chain(kubeconfig.clusters.iter().map(|named| named.name.as_str())).collect();
+        let entries = |kind| kubeconfig.entries(kind).iter().map(Entry::name);
+        let names: BTreeSet<_> = entries(EntryKind::Context).chain(entries(EntryKind::Cluster)).collect();
         if names.is_empty() {
             return Err(place(secret).error(Problem::NoContexts));
         }
@@ -52,7 +50,7 @@ impl Reader {
     pub fn managed_namespace(self, secret: &Secret, cluster: &str) -> Result<String, ArgoError> {
         let kubeconfig = parsed(secret)?;
         let context = only(&kubeconfig, cluster).map_err(|problem| place(secret).error(problem))?;
-        Ok(context.namespace.clone().unwrap_or_default())
+        Ok(context.text("namespace").unwrap_or_default())
     }
 
     fn one(self, secret: &Secret, kubeconfig: &Kubeconfig, name: &str) -> Result<Config, ArgoError> {
@@ -67,7 +65,7 @@ impl Reader {
         kubeconfig: &Kubeconfig,
         context: Option<&str>,
     ) -> Result<Config, Problem> {
-        let (endpoint, config) = Chosen::of(kubeconfig, context)?.read(self.verification())?;
+        let kubeconfig::Context { endpoint, config, .. } = kubeconfig.context(context, self.policy())?;
         if config.accept_invalid_certs && endpoint.ca_bundle.is_some() {
             return Err(Problem::InsecureAuthority(INSECURE));
         }
@@ -87,36 +85,33 @@ fn parsed(secret: &Secret) -> Result<Kubeconfig, ArgoError> {
 }
 
 pub(super) fn kubeconfig_of(text: &str, fix: &'static str) -> Result<Kubeconfig, Problem> {
-    kubeconfig::parse(text).map_err(|_| if_encoded(text, Problem::NotAKubeconfig(fix)))
+    Kubeconfig::from_data(text, None).map_err(|_| if_encoded(text, Problem::NotAKubeconfig(fix)))
 }
 
 /// The context of a cluster, if it is unambiguous.
-fn only<'a>(kubeconfig: &'a Kubeconfig, name: &str) -> Result<&'a Context, Problem> {
-    let mut contexts = kubeconfig.contexts.iter().filter(|named| named.name == name);
-    let context = contexts.next().ok_or_else(|| Problem::NoContext(name.to_owned()))?;
-    check_single("contexts", name, 1 + contexts.count())?;
+fn only<'a>(kubeconfig: &'a Kubeconfig, name: &str) -> Result<&'a Entry, Problem> {
+    let named =
+        |kind, name: &str| kubeconfig.entries(kind).iter().filter(|entry| entry.name() == name).count();
+    let context =
+        kubeconfig.find(EntryKind::Context, name).ok_or_else(|| Problem::NoContext(name.to_owned()))?;
+    check_single("contexts", name, named(EntryKind::Context, name))?;
     let dangling = || Problem::Dangling(name.to_owned());
-    let context = context.context.as_ref().ok_or_else(dangling)?;
-
-    let of_cluster = |other: &&Context| other.cluster == context.cluster;
-    let several = kubeconfig.contexts.iter();
-    let several = several.filter(|named| named.context.as_ref().filter(of_cluster).is_some());
-    let several: Vec<_> = several.map(|named| named.name.clone()).collect();
-    if several.len() > 1 {
-        let cluster = context.cluster.clone();
-        return Err(Problem::SeveralForCluster { cluster, contexts: several });
+    let cluster = context.text("cluster").ok_or_else(dangling)?;
+    let contexts = kubeconfig.contexts().filter(|entry| entry.text("cluster").as_ref() == Some(&cluster));
+    let contexts: Vec<_> = contexts.map(|entry| entry.name().to_owned()).collect();
+    if contexts.len() > 1 {
+        return Err(Problem::SeveralForCluster { cluster, contexts });
     }
-    if context.cluster != name {
-        return Err(Problem::Misnamed { context: name.to_owned(), cluster: context.cluster.clone() });
+    if cluster != name {
+        return Err(Problem::Misnamed { context: name.to_owned(), cluster });
     }
-    let clusters = kubeconfig.clusters.iter().filter(|named| named.name == name).count();
-    let user = context.user.as_deref().unwrap_or_default();
-    let users = kubeconfig.auth_infos.iter().filter(|named| named.name == user).count();
+    let user = context.text("user").unwrap_or_default();
+    let (clusters, users) = (named(EntryKind::Cluster, name), named(EntryKind::User, &user));
     if clusters == 0 || users == 0 {
         return Err(dangling());
     }
     check_single("clusters", name, clusters)?;
-    check_single("users", user, users)?;
+    check_single("users", &user, users)?;
     Ok(context)
 }
 

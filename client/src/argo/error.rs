@@ -7,7 +7,7 @@ use kube::config::AuthInfo;
 use kube::{Resource, ResourceExt};
 
 use crate::kubeconfig::proxy::ProxyError;
-use crate::kubeconfig::{self, INSECURE, decoded};
+use crate::kubeconfig::{self, FieldProblem, INSECURE, decode};
 
 /// Why a Secret or ConfigMap cannot be used. The message names the object, the key and the fix, and quotes no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,14 +57,14 @@ pub(super) enum Problem {
     HalfACertificate(&'static str, &'static str),
     #[error("no credential; add a token or a client certificate")]
     NoCredential,
-    #[error("{0} is not a base64-encoded PEM bundle; copy it from kubectl config view --raw")]
-    NotPem(&'static str),
     #[error("{0}; correct it")]
     Proxy(ProxyError),
     #[error("not a kubeconfig; {0}")]
     NotAKubeconfig(&'static str),
     #[error(transparent)]
     Kubeconfig(kubeconfig::Problem),
+    #[error(transparent)]
+    Field(FieldProblem),
 
     #[error("the kubeconfig has no contexts; add one for each cluster, with the cluster's name")]
     NoContexts,
@@ -99,13 +99,19 @@ pub(super) enum Problem {
 
 impl From<kubeconfig::Problem> for Problem {
     fn from(problem: kubeconfig::Problem) -> Self {
+        match (problem.field(), &problem) {
+            (Some(FieldProblem::Refused(INSECURE)), _) => Self::Insecure(INSECURE),
+            (_, kubeconfig::Problem::NoCurrentContext { .. }) => Self::NoCurrentContext,
+            _ => Self::Kubeconfig(problem),
+        }
+    }
+}
+
+impl From<FieldProblem> for Problem {
+    fn from(problem: FieldProblem) -> Self {
         match problem {
-            kubeconfig::Problem::Refused(INSECURE) => Self::Insecure(INSECURE),
-            kubeconfig::Problem::Refused(field) => Self::Refused(field),
-            kubeconfig::Problem::NotPem(field) => Self::NotPem(field),
-            kubeconfig::Problem::Proxy(error) => Self::Proxy(error),
-            kubeconfig::Problem::NoCluster => Self::NoCurrentContext,
-            other => Self::Kubeconfig(other),
+            FieldProblem::Proxy(error) => Self::Proxy(error),
+            other => Self::Field(other),
         }
     }
 }
@@ -157,7 +163,7 @@ pub(super) fn text<'a>(secret: &'a Secret, key: &str, fix: &'static str) -> Resu
 
 /// Returns [`Problem::EncodedTwice`] if the text is the base64 of JSON or a kubeconfig, and else `otherwise`.
 pub(super) fn if_encoded(text: &str, otherwise: Problem) -> Problem {
-    let once = decoded(text).and_then(|bytes| String::from_utf8(bytes).ok());
+    let once = decode(text).and_then(|bytes| String::from_utf8(bytes).ok());
     // JSON and kubeconfigs have a colon.
     if once.is_some_and(|once| once.contains(':')) { Problem::EncodedTwice } else { otherwise }
 }

@@ -6,6 +6,7 @@ mod fields;
 
 use std::collections::BTreeMap;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Config;
 use kube::config::AuthInfo;
@@ -14,7 +15,9 @@ use serde_json::Value;
 use self::fields::Fields;
 use super::Reader;
 use super::error::{ArgoError, Place, Problem, if_encoded, require_credential, text};
-use crate::kubeconfig::{self, Verification, authority, decoded_pem, proxy, url, without_line_breaks};
+use crate::kubeconfig::{CaBundle, FieldProblem, Policy, decode_pem, proxy, server_url};
+
+const CA: &str = "TLSClientConfig.CAData";
 
 const FIX: &str = "add the rest config of the cluster under its name, as kubemcsa export --format \
                    argo-clusters prints it";
@@ -37,12 +40,12 @@ impl Reader {
     /// # Errors
     /// If the cluster does not exist, or cannot be used.
     pub fn rest_config(self, secret: &Secret, cluster: &str) -> Result<Config, ArgoError> {
-        let read = text(secret, cluster, FIX).and_then(|text| config(text, self.verification()));
+        let read = text(secret, cluster, FIX).and_then(|text| config(text, self.policy()));
         read.map_err(|problem| Place::of(secret, Some(cluster)).error(problem))
     }
 }
 
-fn config(text: &str, verification: Verification) -> Result<Config, Problem> {
+fn config(text: &str, policy: Policy) -> Result<Config, Problem> {
     let value: Value = serde_json::from_str(text).map_err(|error| {
         // Not the error's text, which may quote the value.
         let (line, column) = (error.line(), error.column());
@@ -56,21 +59,22 @@ fn config(text: &str, verification: Verification) -> Result<Config, Problem> {
     let host = fields.text("Host")?.ok_or(Problem::NoField("Host", FIX))?;
     // client-go would use HTTP without TLS settings.
     let server = if host.contains("://") { host.to_owned() } else { format!("https://{host}") };
-    if !server.starts_with("https://") {
-        return Err(kubeconfig::Problem::NotHttps.into());
-    }
-    let ca = tls.text("CAData")?.map(|data| authority("TLSClientConfig.CAData", data)).transpose()?;
+    let ca = tls.text("CAData")?;
+    let ca = ca.map(|data| CaBundle::parse(CA, &decode_pem(CA, data)?)).transpose()?;
     let insecure = tls.flag("Insecure")?;
-    if insecure && verification == Verification::Certificate {
+    if insecure && policy == Policy::Data {
         return Err(Problem::Insecure("TLSClientConfig.Insecure"));
     }
     if insecure && ca.is_some() {
         return Err(Problem::InsecureAuthority("TLSClientConfig.Insecure"));
     }
 
-    let mut config = Config::new(url(&server).ok_or(Problem::NotAUrl("Host"))?);
+    let mut config = Config::new(server_url(&server, policy).map_err(|problem| match problem {
+        FieldProblem::NotHttps => problem.into(),
+        _ => Problem::NotAUrl("Host"),
+    })?);
     config.proxy_url = proxy::proxy_for(&config.cluster_url, None).map_err(Problem::Proxy)?;
-    config.root_cert = ca.map(|(_, certificates)| certificates);
+    config.root_cert = ca.map(|ca| ca.der().to_vec());
     config.accept_invalid_certs = insecure;
     config.tls_server_name = tls.text("ServerName")?.map(str::to_owned);
     config.disable_compression = fields.flag("DisableCompression")?;
@@ -83,7 +87,7 @@ fn user(fields: &Fields<'_>, tls: &Fields<'_>) -> Result<AuthInfo, Problem> {
     if cert.is_some() != key.is_some() {
         return Err(Problem::HalfACertificate("TLSClientConfig.CertData", "TLSClientConfig.KeyData"));
     }
-    let pem = |field, data: &str| decoded_pem(field, data).map(|_| without_line_breaks(data));
+    let pem = |field, data: &str| decode_pem(field, data).map(|pem| STANDARD.encode(pem));
     let impersonated = fields.inner("Impersonate")?;
     let user = AuthInfo {
         token: fields.text("BearerToken")?.map(|token| token.to_owned().into()),

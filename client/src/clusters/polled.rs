@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::member::{Member, NewMember};
@@ -15,9 +14,6 @@ use crate::live::LiveConfig;
 
 /// The interval at which names are listed.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How long opening a member may take.
-const OPEN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where the members come from.
 #[derive(Clone, Debug)]
@@ -51,18 +47,6 @@ impl Polled {
             Self::Mounted(mounts) => mounts.import(name),
             Self::Contexts(contexts, _) => contexts.context(Some(name)),
         }
-    }
-
-    /// Opens a member without blocking the runtime: its credential plugin may ask somebody to log in.
-    async fn open_in_background(&self, name: &str) -> Result<LiveConfig, ConfigError> {
-        let (polled, opened) = (self.clone(), name.to_owned());
-        let open = tokio::task::spawn_blocking(move || polled.open(&opened));
-        let problem = match timeout(OPEN_DEADLINE, open).await {
-            Ok(Ok(opened)) => return opened,
-            Ok(Err(_)) => "reading it panicked".to_owned(),
-            Err(_) => format!("it could not be opened within {}s", OPEN_DEADLINE.as_secs()),
-        };
-        Err(ConfigError::unusable(name, problem))
     }
 
     /// Whether the caller named the members. If so, an unusable one is an error at start.
@@ -101,9 +85,8 @@ impl Polled {
                         .cloned()
                         .collect::<Vec<_>>()
                     {
-                        // Check the name first: opening may run a credential plugin.
                         let opened = match set.get(&name) {
-                            None => self.open_in_background(&name).await,
+                            None => self.open(&name),
                             Some(_) => Err(ConfigError::DuplicateName(name.clone())),
                         };
                         state.join(&set, &name, opened);

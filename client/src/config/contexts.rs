@@ -1,30 +1,51 @@
 //! Contexts of a kubeconfig.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kube::Config;
-use kube::config::{Cluster, Kubeconfig};
 
 use crate::error::ConfigError;
-use crate::kubeconfig::proxy;
+use crate::kubeconfig::{Files, Kubeconfig, Policy, Problem};
 use crate::live::LiveConfig;
 
-/// The contexts of a kubeconfig.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The parsed files that are in use, so that 300 contexts of a file don't parse it 300 times.
+static PARSED: LazyLock<Mutex<HashMap<Files, Weak<Parsed>>>> = LazyLock::new(Mutex::default);
+
+/// The contexts of a kubeconfig. Clones are cheap, and share the parsed files.
+#[derive(Clone)]
 pub struct Contexts {
-    file: Option<PathBuf>,
+    files: Files,
+    parsed: Arc<Parsed>,
 }
+
+/// The latest parsed files.
+#[derive(Default)]
+struct Parsed(Mutex<Option<(Vec<Stamp>, Arc<Kubeconfig>)>>);
+
+/// What changes when a file is written. `None`: the file is missing.
+type Stamp = Option<(SystemTime, u64)>;
 
 impl Contexts {
     /// The contexts of the files that `KUBECONFIG` names, or of `~/.kube/config`.
     pub fn from_env() -> Self {
-        Self::default()
+        Self::new(Files::from_env())
     }
 
     /// The contexts of one file.
     pub fn from_file(file: impl Into<PathBuf>) -> Self {
-        Self { file: Some(file.into()) }
+        Self::new(Files::from_file(file))
+    }
+
+    fn new(files: Files) -> Self {
+        let mut all = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, parsed| parsed.strong_count() > 0);
+        let parsed = all.get(&files).and_then(Weak::upgrade).unwrap_or_default();
+        all.insert(files.clone(), Arc::downgrade(&parsed));
+        Self { files, parsed }
     }
 
     /// Like [`super::context()`], from this kubeconfig.
@@ -46,31 +67,77 @@ impl Contexts {
     }
 
     pub(crate) fn names(&self) -> Result<Vec<String>, ConfigError> {
-        let kubeconfig = self.kubeconfig().map_err(|source| ConfigError::context(None, source))?;
-        Ok(kubeconfig.contexts.into_iter().map(|named| named.name).collect())
+        let kubeconfig = self.kubeconfig().map_err(|problem| ConfigError::context(None, &problem))?;
+        Ok(kubeconfig.contexts().map(|entry| entry.name().to_owned()).collect())
     }
 
     fn read(&self, context: Option<&str>) -> Result<Config, ConfigError> {
-        let unusable = |source| ConfigError::context(context, source);
-        let kubeconfig = self.kubeconfig().map_err(unusable)?;
-        let current_context = context.map(str::to_owned).or_else(|| kubeconfig.current_context.clone());
-        let kubeconfig = Kubeconfig { current_context, ..kubeconfig };
-        let proxy = current_cluster(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
-        let mut config = Config::try_from(kubeconfig).map_err(unusable)?;
-        let proxy = proxy.as_deref().filter(|url| !url.is_empty());
-        config.proxy_url = proxy::proxy_for(&config.cluster_url, proxy).map_err(|error| {
-            ConfigError::Context { context: context.map(str::to_owned), problem: error.to_string() }
-        })?;
-        Ok(config)
+        let read = self.kubeconfig().and_then(|kubeconfig| kubeconfig.context(context, Policy::OwnFiles));
+        read.map(|context| context.config).map_err(|problem| ConfigError::context(context, &problem))
     }
 
-    fn kubeconfig(&self) -> Result<Kubeconfig, kube::config::KubeconfigError> {
-        self.file.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from)
+    /// The parsed files. Parses them only if they have changed.
+    fn kubeconfig(&self) -> Result<Arc<Kubeconfig>, Problem> {
+        let mut parsed = self.parsed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps: Vec<_> = self.files.paths().iter().map(stamp).collect();
+        if let Some((known, kubeconfig)) = &*parsed
+            && *known == stamps
+        {
+            return Ok(kubeconfig.clone());
+        }
+        *parsed = None;
+        let kubeconfig = Arc::new(self.files.read()?);
+        if stamps.iter().flatten().all(|(modified, _)| is_final(*modified, SystemTime::now())) {
+            *parsed = Some((stamps, kubeconfig.clone()));
+        }
+        Ok(kubeconfig)
     }
 }
 
-fn current_cluster(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
-    let current = kubeconfig.current_context.as_deref()?;
-    let context = kubeconfig.contexts.iter().find(|named| named.name == current)?.context.as_ref()?;
-    kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()
+fn stamp(path: &PathBuf) -> Stamp {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+/// Whether a later write would have another time: not before the clock of the file system has advanced.
+fn is_final(modified: SystemTime, now: SystemTime) -> bool {
+    let has_fraction = modified.duration_since(UNIX_EPOCH).is_ok_and(|time| time.subsec_nanos() != 0);
+    // Linux takes the time of its last tick. Without a fraction, the file system may store only even seconds, as FAT does.
+    let resolution = if has_fraction { Duration::from_millis(50) } else { Duration::from_secs(2) };
+    now.duration_since(modified).is_ok_and(|age| age > resolution)
+}
+
+impl fmt::Debug for Contexts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Contexts").field(&self.files).finish()
+    }
+}
+
+impl PartialEq for Contexts {
+    fn eq(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
+}
+
+impl Eq for Contexts {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::same_tick(1_500, 1_510, false)]
+    #[case::next_tick(1_500, 1_600, true)]
+    #[case::whole_seconds(1_000, 2_900, false)]
+    #[case::two_seconds_later(1_000, 3_100, true)]
+    #[case::clock_went_back(1_500, 1_000, false)]
+    fn parsed_file_is_kept_once_a_later_write_would_show(
+        #[case] modified: u64,
+        #[case] now: u64,
+        #[case] expected: bool,
+    ) {
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        assert_eq!(is_final(at(modified), at(now)), expected);
+    }
 }

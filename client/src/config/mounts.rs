@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::Config;
 
 use crate::contract::{self, key};
 use crate::error::ConfigError;
-use crate::kubeconfig::{self, Verification};
+use crate::kubeconfig::{FieldProblem, Kubeconfig, Policy};
 use crate::live::LiveConfig;
 use crate::names::is_dns_subdomain;
 
@@ -97,26 +96,18 @@ impl Mounts {
                 ReadError::Permanent(error)
             }
         };
-        let read = |file: &str| {
-            let path = path.with_file_name(file);
-            std::fs::read_to_string(&path).map_err(|source| unreadable(path, source))
-        };
-        let unusable = |problem: kubeconfig::Problem| {
-            ReadError::Permanent(ConfigError::Kubeconfig { name: name.into(), problem: problem.to_string() })
-        };
-        let mut kubeconfig = kubeconfig::parse(&read(key::CONFIG)?).map_err(unusable)?;
-        for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-            if let Some(file) = cluster.certificate_authority.take() {
-                cluster.certificate_authority_data = Some(STANDARD.encode(read(&file)?));
+        let text = std::fs::read_to_string(&path).map_err(|source| unreadable(path.clone(), source))?;
+        let context =
+            Kubeconfig::from_data(&text, Some(&path)).and_then(|read| read.context(None, Policy::Mount));
+        context.map(|context| context.config).map_err(|problem| match problem.field() {
+            Some(FieldProblem::Unreadable { path, error, .. }) => {
+                unreadable(path.clone(), error.clone().into())
             }
-        }
-        for user in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
-            if let Some(file) = user.token_file.take() {
-                user.token = Some(read(&file)?.trim_end().to_owned().into());
-            }
-        }
-        let chosen = kubeconfig::Chosen::of(&kubeconfig, None).map_err(unusable)?;
-        Ok(chosen.read(Verification::Certificate).map_err(unusable)?.1)
+            _ => ReadError::Permanent(ConfigError::Kubeconfig {
+                name: name.into(),
+                problem: problem.to_string(),
+            }),
+        })
     }
 
     /// The sorted names of the mounted imports. Skips the kubelet's own symbolic links, which begin with two dots.

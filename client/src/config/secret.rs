@@ -1,12 +1,10 @@
 //! Reads the config in an import's Secret.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Config;
-use kube::config::{AuthInfo, Cluster};
 
 use crate::contract::key;
-use crate::kubeconfig::{self, Chosen, Verification, pem_bundle};
+use crate::kubeconfig::{self, FieldProblem, Kubeconfig, Policy, config_of_values};
 
 /// What is wrong with a Secret. It contains no value of the Secret.
 #[derive(Debug, thiserror::Error)]
@@ -20,43 +18,36 @@ pub(crate) enum Problem {
     MissingKeys,
     #[error("key {0}: its value is not UTF-8")]
     NotText(&'static str),
-    #[error("key {0}: its value is not a PEM bundle of certificates")]
-    NotPem(&'static str),
     #[error("key {0}: {1}")]
     Kubeconfig(&'static str, kubeconfig::Problem),
+    #[error(transparent)]
+    Value(FieldProblem),
 }
 
 /// Reads the key `kubeconfig`, or, if the import chose other items, `server`, `token`, `ca.crt` and `namespace`.
 pub(crate) fn read_secret(secret: &Secret) -> Result<Config, Problem> {
+    let value = |key: &str| secret.data.as_ref()?.get(key).map(|value| value.0.as_slice());
     let text = |key: &'static str| {
-        let value = secret.data.as_ref().and_then(|data| data.get(key));
-        value.map(|value| std::str::from_utf8(&value.0).map_err(|_| Problem::NotText(key))).transpose()
+        value(key).map(|value| std::str::from_utf8(value).map_err(|_| Problem::NotText(key))).transpose()
     };
-    let problem = |key| move |problem| Problem::Kubeconfig(key, problem);
     if let Some(text) = text(key::KUBECONFIG)? {
-        return kubeconfig::read(text, None).map(|(_, config)| config).map_err(problem(key::KUBECONFIG));
+        let context = Kubeconfig::from_data(text, None).and_then(|read| read.context(None, Policy::Data));
+        return context
+            .map(|context| context.config)
+            .map_err(|problem| Problem::Kubeconfig(key::KUBECONFIG, problem));
     }
     let (Some(server), Some(token)) = (text(key::SERVER)?, text(key::TOKEN)?) else {
         return Err(Problem::MissingKeys);
     };
-    let ca = text(key::CA)?.filter(|pem| !pem.is_empty());
-    let ca = ca.map(|pem| pem_bundle(pem.as_bytes().to_vec()).ok_or(Problem::NotPem(key::CA))).transpose()?;
-    // Build a kubeconfig, so that the same checks apply.
-    let cluster = Cluster {
-        server: Some(server.trim().to_owned()),
-        certificate_authority_data: ca.map(|pem| STANDARD.encode(pem)),
-        ..Default::default()
-    };
-    let user = AuthInfo { token: Some(token.trim().to_owned().into()), ..Default::default() };
+    let ca = value(key::CA).filter(|pem| !pem.is_empty()).map(|pem| (key::CA, pem));
     let namespace = text(key::NAMESPACE)?.map(str::trim).filter(|namespace| !namespace.is_empty());
-    let chosen = Chosen { cluster: &cluster, user: Some(&user), namespace };
-    chosen.read(Verification::Certificate).map(|(_, config)| config).map_err(problem(key::SERVER))
+    config_of_values(server, ca, token, namespace).map_err(Problem::Value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubeconfig::tests::KUBECONFIG;
+    use crate::kubeconfig::tests::{CA, KUBECONFIG};
     use k8s_openapi::ByteString;
     use rstest::rstest;
     use secrecy::ExposeSecret;
@@ -70,7 +61,7 @@ mod tests {
     #[case::kubeconfig(&[("kubeconfig", KUBECONFIG)])]
     #[case::separate_keys(&[
         ("server", "https://c2.example:6443"),
-        ("ca.crt", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"),
+        ("ca.crt", CA),
         ("token", "t0ken"),
         ("namespace", "default"),
     ])]
@@ -85,9 +76,9 @@ mod tests {
     #[rstest]
     #[case(&[], "neither the key kubeconfig nor server and token")]
     #[case(&[("token", "t0ken")], "neither")]
-    #[case(&[("kubeconfig", "t0ken: [")], "key kubeconfig: it is not a kubeconfig")]
-    #[case(&[("server", "http://c2"), ("token", "t0ken")], "key server: its server does not begin with https://")]
-    #[case(&[("server", "https://c2"), ("token", "t0ken"), ("ca.crt", "t0ken")], "key ca.crt: its value is not a PEM")]
+    #[case(&[("kubeconfig", "t0ken: [")], "key kubeconfig: line 1, column 8: it is not a kubeconfig")]
+    #[case(&[("server", "http://c2"), ("token", "t0ken")], "server does not begin with https://")]
+    #[case(&[("server", "https://c2"), ("token", "t0ken"), ("ca.crt", "t0ken")], "ca.crt has no readable certificate")]
     fn unusable_secrets(#[case] values: &[(&str, &str)], #[case] expected: &str) {
         let error = read_secret(&secret(values)).unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains("t0ken"), "{error}");

@@ -42,17 +42,6 @@ struct Shared {
     problem: Mutex<Option<String>>,
 }
 
-/// Why a config is reread.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReloadReason {
-    /// It is older than its origin allows.
-    Stale,
-    /// The cluster refused the credential.
-    Unauthorized,
-    /// The cluster could not be reached.
-    Unreachable,
-}
-
 impl LiveConfig {
     /// A config that does not change. Files that it names (a token, a client certificate) are reread.
     ///
@@ -106,6 +95,15 @@ impl LiveConfig {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Waits until there is a valid credential. Runs the credential plugin if there is none, without a deadline but the
+    /// plugin's own: it may ask somebody to log in. Otherwise the first request does that.
+    ///
+    /// # Errors
+    /// If the plugin fails: the error, or one of its causes, is a [`PluginError`](super::PluginError).
+    pub async fn authenticate(&self) -> kube::Result<()> {
+        self.fresh().client().await.map(drop).map_err(kube::Error::Service)
+    }
+
     /// The current config.
     pub fn config(&self) -> Config {
         (*self.current().config).clone()
@@ -128,10 +126,10 @@ impl LiveConfig {
     }
 
     /// Sends further requests over new connections.
-    pub(crate) async fn reconnect(&self) {
+    pub(crate) fn reconnect(&self) {
         let used = self.current();
         // If no client can be built now, the current one stays in use.
-        if let Ok(new) = Current::new_async((*used.config).clone()).await {
+        if let Ok(new) = Current::new((*used.config).clone()) {
             self.shared.replace(new, Some(used.number));
         }
     }
@@ -154,38 +152,34 @@ impl LiveConfig {
         let Ok(last_read) = self.shared.last_read.try_lock() else { return current };
         self.shared.current().read_at = Instant::now();
         if let Some(read) = self.shared.origin.read_files() {
-            let runs_plugin =
-                |config: &Config| config.auth_info.exec.is_some() && !self.shared.is_unchanged(config);
-            if !read.as_ref().is_ok_and(runs_plugin) {
-                let updated = read.and_then(|config| self.update(config));
-                self.shared.set_problem(updated.err().map(|error| error.to_string()));
-                return self.current();
-            }
+            let updated = read.and_then(|config| self.update(config));
+            self.shared.set_problem(updated.err().map(|error| error.to_string()));
+            return self.current();
         }
         // Read in the background: the current config probably works. If it doesn't, `newer` waits for a read.
         drop(last_read);
-        tokio::spawn(self.clone().read(ReloadReason::Stale, Instant::now()));
+        tokio::spawn(self.clone().read(Instant::now()));
         current
     }
 
-    /// A config that is newer than `used`, if there is one. Rereads the config, unless it was read after `sent`.
-    pub(super) async fn newer(&self, used: &Current, sent: Instant, reason: ReloadReason) -> Option<Current> {
+    /// The config in use. If it is still `used`, rereads it, unless it was read after `sent`.
+    pub(super) async fn newer(&self, used: &Current, sent: Instant) -> Current {
         if self.current().number == used.number {
             // Read in a task: if it takes longer than this request waits, later requests still benefit.
-            let reload = tokio::spawn(self.clone().read(reason, sent));
+            let reload = tokio::spawn(self.clone().read(sent));
             drop(timeout(RELOAD_WAIT, reload).await);
         }
-        Some(self.current()).filter(|current| current.number != used.number)
+        self.current()
     }
 
     /// Rereads the config, unless it was read after `since`.
-    async fn read(self, reason: ReloadReason, since: Instant) {
+    async fn read(self, since: Instant) {
         let mut last_read = self.shared.last_read.lock().await;
         if last_read.is_some_and(|time| time > since) {
             return;
         }
         *last_read = Some(Instant::now());
-        let problem = self.shared.read(reason).await.err();
+        let problem = self.shared.read().await.err();
         self.shared.set_problem(problem.map(|error| error.to_string()));
     }
 }
@@ -195,16 +189,14 @@ impl Shared {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self, reason: ReloadReason) -> Result<(), ConfigError> {
+    async fn read(&self) -> Result<(), ConfigError> {
         let used = self.current().number;
         let unusable = |problem| ConfigError::unusable(&self.origin, problem);
         let config = timeout(READ_DEADLINE, self.origin.read()).await;
         let config = config
             .unwrap_or_else(|_| Err(unusable(format!("no response within {}s", READ_DEADLINE.as_secs()))))?;
-        // A credential plugin may return another credential, although the config is the same.
-        let run_plugin_again = reason == ReloadReason::Unauthorized && config.auth_info.exec.is_some();
-        if !self.is_unchanged(&config) || run_plugin_again {
-            self.replace(Current::new_async(config).await.map_err(unusable)?, Some(used));
+        if !self.is_unchanged(&config) {
+            self.replace(Current::new(config).map_err(unusable)?, Some(used));
         }
         Ok(())
     }

@@ -1,21 +1,22 @@
 //! The config in use, and its client.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
-use kube::client::ClientBuilder;
+use jiff::Timestamp;
+use kube::client::ConfigExt;
+use kube::config::ExecConfig;
 use kube::{Client, Config};
 use secrecy::ExposeSecret;
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::Instant;
+use tower::BoxError;
 
 use super::digest::Digest;
 use super::error_message::error_message;
-
-/// How long a credential plugin may run. It may ask somebody to log in.
-const PLUGIN_DEADLINE: Duration = Duration::from_secs(30);
-
-/// A client that is built on first use, because building it needs a tokio runtime.
-type LazyClient = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
+use super::plugin::PluginCredential;
+use super::{connect, plugins};
+use crate::kubeconfig::id_token;
 
 /// The config in use.
 #[derive(Clone)]
@@ -25,46 +26,95 @@ pub(super) struct Current {
     /// Increases with each replacement.
     pub(super) number: u64,
     pub(super) read_at: Instant,
-    client: Arc<LazyClient>,
+    builder: Arc<Builder>,
+}
+
+/// Builds the client on first use: that needs a tokio runtime, and the credential of the plugin.
+struct Builder {
+    /// Without the plugin.
+    config: Config,
+    plugin: Option<ExecConfig>,
+    built: Mutex<Option<Authenticated>>,
+}
+
+/// A client, and the plugin's credential that it sends.
+#[derive(Clone)]
+pub(super) struct Authenticated {
+    pub(super) client: Client,
+    credential: Option<Arc<PluginCredential>>,
+}
+
+impl Authenticated {
+    /// Whether both send the same credential.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.credential, &other.credential) {
+            (Some(credential), Some(other)) => Arc::ptr_eq(credential, other),
+            (credential, other) => credential.is_none() && other.is_none(),
+        }
+    }
 }
 
 impl Current {
-    /// Blocks while a credential plugin runs, if the config has one.
+    /// Does not run the plugin.
     pub(super) fn new(config: Config) -> Result<Self, String> {
-        validate(&config)?;
-        let mut without_retries = config.clone();
-        // The transport retries.
-        without_retries.default_retry = false;
-        let builder = ClientBuilder::try_from(without_retries).map_err(|error| error_message(&error))?;
+        let mut without_plugin = config.clone();
+        let user = &mut without_plugin.auth_info;
+        // As for client-go, a plugin is used if there is nothing else.
+        let plugin = user.exec.take().filter(|_| user.token.is_none() && user.username.is_none());
+        if let Some(provider) = user.auth_provider.take().filter(|_| user.token.is_none()) {
+            let token = id_token(&provider, Timestamp::now()).map_err(|problem| problem.to_string())?;
+            user.token = Some(token.into());
+        }
+        validate(&without_plugin)?;
         Ok(Self {
             digest: Digest::of(&config),
             config: Arc::new(config),
             number: 0,
             read_at: Instant::now(),
-            client: Arc::new(LazyLock::new(Box::new(move || builder.build()))),
+            builder: Arc::new(Builder { config: without_plugin, plugin, built: Mutex::default() }),
         })
     }
 
-    /// Like [`Self::new`], but does not block the runtime while the plugin runs.
-    pub(super) async fn new_async(config: Config) -> Result<Self, String> {
-        if config.auth_info.exec.is_none() {
-            return Self::new(config);
+    /// A client with a valid credential. Waits for the plugin if there is none yet.
+    pub(super) async fn client(&self) -> Result<Authenticated, BoxError> {
+        let Builder { config, plugin, built } = &*self.builder;
+        let credential = match plugin {
+            Some(plugin) => Some(plugins::credential(plugin, config.disable_compression).await?),
+            None => None,
+        };
+        let mut built = built.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |known: &&Authenticated| match (&known.credential, &credential) {
+            (Some(known), Some(credential)) => Arc::ptr_eq(known, credential),
+            (known, credential) => known.is_none() && credential.is_none(),
+        };
+        if let Some(known) = built.as_ref().filter(is_it) {
+            return Ok(known.clone());
         }
-        let current = timeout(PLUGIN_DEADLINE, tokio::task::spawn_blocking(move || Self::new(config))).await;
-        match current {
-            Ok(current) => current.unwrap_or_else(|_| Err("its credential plugin can't be used".into())),
-            Err(_) => {
-                Err(format!("its credential plugin did not finish within {}s", PLUGIN_DEADLINE.as_secs()))
-            }
-        }
+        let client = connect::client(with_credential(config, credential.as_deref()))?;
+        Ok(built.insert(Authenticated { client, credential }).clone())
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    /// The cluster refused the credential: the plugin runs again for the next client.
+    pub(super) fn refused(&self, used: &Authenticated) {
+        if let (Some(plugin), Some(credential)) = (&self.builder.plugin, &used.credential) {
+            plugins::refused(plugin, credential);
+        }
     }
 }
 
-/// Rejects configs that kube would panic on later.
+fn with_credential(config: &Config, credential: Option<&PluginCredential>) -> Config {
+    let mut config = config.clone();
+    if let Some(credential) = credential {
+        config.auth_info.token = credential.token.clone();
+        if let Some((certificate, key)) = &credential.identity {
+            config.auth_info.client_certificate_data = Some(STANDARD.encode(certificate));
+            config.auth_info.client_key_data = Some(STANDARD.encode(key.expose_secret()).into());
+        }
+    }
+    config
+}
+
+/// Rejects configs for which no client can be built, and those that kube would panic on later.
 fn validate(config: &Config) -> Result<(), String> {
     let url = &config.cluster_url;
     if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
@@ -74,6 +124,8 @@ fn validate(config: &Config) -> Result<(), String> {
     if token.is_some_and(|token| HeaderValue::from_str(token.expose_secret()).is_err()) {
         return Err("its token has invalid characters".into());
     }
+    config.rustls_client_config().map_err(|error| error_message(&error))?;
+    config.extra_headers_layer().map_err(|error| error_message(&error))?;
     Ok(())
 }
 

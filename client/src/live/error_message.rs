@@ -2,11 +2,17 @@
 
 use std::error::Error as StdError;
 
-use kube::client::AuthError;
+use kube::client::{AuthError, RustlsTlsError};
 
 /// The error and its causes, in one line.
 pub(crate) fn error_message(error: &kube::Error) -> String {
-    find_cause::<AuthError>(error).map_or_else(|| line(error), credential_problem)
+    match error {
+        // Its cause may quote the key.
+        kube::Error::RustlsTls(RustlsTlsError::InvalidIdentityPem(_)) => {
+            "its client certificate or key is not PEM".into()
+        }
+        error => find_cause::<AuthError>(error).map_or_else(|| line(error), credential_problem),
+    }
 }
 
 /// Replaces an error that may quote a credential.

@@ -152,10 +152,12 @@ const CREDENTIAL: &str =
     r#"echo '{"status":{"token":"t0ken"}}'; echo t0ken >&2; exit 1"#,
     "failed: exit status: 1"
 )]
-#[case::that_prints_something_else(r#"echo '"t0ken"'"#, "did not print an ExecCredential")]
-fn errors_do_not_quote_a_plugin(#[case] script: &str, #[case] expected: &str) {
+#[case::that_prints_something_else(r#"echo '"t0ken"'"#, "printed no ExecCredential")]
+#[tokio::test]
+async fn errors_do_not_quote_a_plugin(#[case] script: &str, #[case] expected: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let error = with_plugin(folder.path(), "https://127.0.0.1:1", script).context(None).unwrap_err();
+    let live = with_plugin(folder.path(), "https://127.0.0.1:1", script).context(None).unwrap();
+    let error = live.client().apiserver_version().await.unwrap_err();
     let shown = format!("{error} {error:?}");
     assert!(shown.contains(expected), "{shown}");
     assert!(!shown.contains("t0ken") && !shown.contains("s3cret"), "{shown}");
@@ -164,22 +166,51 @@ fn errors_do_not_quote_a_plugin(#[case] script: &str, #[case] expected: &str) {
 #[tokio::test]
 async fn a_plugin_runs_again_after_a_401_but_not_for_an_unreachable_cluster() {
     let folder = tempfile::tempdir().unwrap();
-    let script = format!("echo run >> $D/runs\nT=$(cat $D/token)\necho '{CREDENTIAL}'");
+    let script =
+        format!("echo run >> $D/runs\nT=$(cat $D/token)\necho second > $D/token\necho '{CREDENTIAL}'");
     let runs = || std::fs::read_to_string(folder.path().join("runs")).unwrap().lines().count();
     std::fs::write(folder.path().join("token"), "first").unwrap();
 
     let url = server(|request| if request.contains("second") { "200 OK" } else { "401 Unauthorized" }).await;
     let live = with_plugin(folder.path(), &url, &script).context(None).unwrap();
-    std::fs::write(folder.path().join("token"), "second").unwrap();
     let request = || Request::get("/version").body(Body::empty()).unwrap();
     assert_eq!(live.client().send(request()).await.unwrap().status().as_u16(), 200);
+    assert_eq!(runs(), 2);
 
     let unreachable = with_plugin(folder.path(), "http://127.0.0.1:1", &script).context(None).unwrap();
-    let before = runs();
     for _ in 0..3 {
         unreachable.client().send(request()).await.unwrap_err();
     }
-    assert_eq!(runs(), before);
+    assert_eq!(runs(), 2);
+}
+
+#[tokio::test]
+async fn a_plugin_runs_once_for_all_clients_of_a_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("echo run >> $D/runs\nT=t\necho '{CREDENTIAL}'");
+    let url = server(|_| "200 OK").await;
+    let contexts = with_plugin(folder.path(), &url, &script);
+    let clients: Vec<_> = (0..4).map(|_| contexts.context(None).unwrap().client()).collect();
+    let request = || Request::get("/version").body(Body::empty()).unwrap();
+    for response in
+        join_all(clients.iter().flat_map(|client| [client.send(request()), client.send(request())])).await
+    {
+        assert_eq!(response.unwrap().status().as_u16(), 200);
+    }
+    assert_eq!(std::fs::read_to_string(folder.path().join("runs")).unwrap().lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_plugin_that_hangs_delays_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = server(|_| "200 OK").await;
+    let hangs = with_plugin(folder.path(), &url, "exec sleep 1000").context(None).unwrap().client();
+    let mut waits = pin!(hangs.apiserver_version());
+    assert!(futures::poll!(&mut waits).is_pending());
+    let works = LiveConfig::fixed(Config::new(url.parse().unwrap())).unwrap().client();
+    let request = Request::get("/version").body(Body::empty()).unwrap();
+    assert_eq!(works.send(request).await.unwrap().status().as_u16(), 200);
+    assert!(futures::poll!(&mut waits).is_pending());
 }
 
 #[tokio::test]
@@ -191,8 +222,7 @@ async fn a_401_of_a_server_behind_a_service_is_returned_as_it_is() {
     let health = HealthState::default();
     let client = Transport::for_member(live.into(), health.clone()).into_client();
     let runs = || std::fs::read_to_string(folder.path().join("runs")).unwrap().lines().count();
-    let before = runs();
     let pay = Request::post("/api/v1/namespaces/n/services/s/proxy/pay").body(Body::empty()).unwrap();
     assert_eq!(client.send(pay).await.unwrap().status().as_u16(), 401);
-    assert_eq!((requests.load(Ordering::SeqCst), runs(), health.health()), (1, before, Health::Ready));
+    assert_eq!((requests.load(Ordering::SeqCst), runs(), health.health()), (1, 1, Health::Ready));
 }

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
-use super::config::{LiveConfig, ReloadReason};
-use super::current::Current;
+use super::config::LiveConfig;
+use super::current::{Authenticated, Current};
 use super::error_message::{find_cause, without_credential};
 use super::health::{Evidence, HealthState};
 use super::response_body::{ResponseBody, Unresponsive};
@@ -104,26 +104,39 @@ async fn send_and_reload(
     retry: Retry,
 ) -> kube::Result<Response<Body>> {
     let used = live.fresh();
-    // A read of the config that ends after this time is newer than the request.
+    // A read of the config that begins after this time is newer than the request.
     let sent = Instant::now();
     let (copy, effect) = (copy(&request), Effect::of(&request));
-    let result = send(&used, request, retry).await;
-    let reason = match &result {
-        Ok(response) if response.status() == StatusCode::UNAUTHORIZED && effect != Effect::Unknown => {
-            Some(ReloadReason::Unauthorized)
-        }
-        Err(error) if effect == Effect::None || was_never_sent(error) => Some(ReloadReason::Unreachable),
-        _ => None,
+    let client = used.client().await.map_err(kube::Error::Service)?;
+    let result = send(&used, &client, request, retry).await;
+    let is_unauthorized = match &result {
+        Ok(response) => response.status() == StatusCode::UNAUTHORIZED && effect != Effect::Unknown,
+        Err(_) => false,
     };
-    let (Some(copy), Some(reason)) = (copy, reason) else { return result };
-    match live.newer(&used, sent, reason).await {
-        Some(newer) => send(&newer, copy, retry).await,
-        None => result,
+    let is_unsent = match &result {
+        Ok(_) => false,
+        Err(error) => effect == Effect::None || was_never_sent(error),
+    };
+    if is_unauthorized {
+        used.refused(&client);
+    }
+    let Some(copy) = copy.filter(|_| is_unauthorized || is_unsent) else { return result };
+    let newer = live.newer(&used, sent).await;
+    match newer.client().await {
+        Ok(next) if newer.number != used.number || !next.is_same(&client) => {
+            send(&newer, &next, copy, retry).await
+        }
+        _ => result,
     }
 }
 
-async fn send(current: &Current, request: Request<Body>, retry: Retry) -> kube::Result<Response<Body>> {
-    let client = current.client().clone();
+async fn send(
+    current: &Current,
+    client: &Authenticated,
+    request: Request<Body>,
+    retry: Retry,
+) -> kube::Result<Response<Body>> {
+    let client = client.client.clone();
     match retry == Retry::AsConfigured && current.config.default_retry {
         true => send_with_retries(client, request).await,
         false => client.send(request).await,
@@ -182,9 +195,9 @@ impl std::fmt::Debug for Kind {
 impl ClusterAccess {
     /// Sends further requests over new connections: a firewall or load balancer may have dropped the old ones without
     /// closing them. Has no effect on a [`Client`] of the caller.
-    pub(crate) async fn reconnect(&self) {
+    pub(crate) fn reconnect(&self) {
         if let Kind::Live(live) = &self.0 {
-            live.reconnect().await;
+            live.reconnect();
         }
     }
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use kube::client::{AuthError, RustlsTlsError};
-use kube::config::{AuthInfo, ExecConfig};
+use mcsa_client::live::{PluginError, PluginProblem};
+use mcsa_credentials::ExposeSecret;
 use mcsa_runtime::errors::foreign::{self, ForeignResponse};
 use mcsa_runtime::errors::{self, is_proxy_refusal};
 
@@ -28,21 +28,10 @@ pub(crate) struct Call {
     pub(crate) address: String,
     /// The user, such as `context c1`.
     pub(crate) identity: String,
-    /// The user's credential plugin.
-    pub(crate) plugin: Plugin,
     /// A verb and its object.
     pub(crate) doing: String,
     /// Whether the user is a link, not a person.
     pub(crate) is_link: bool,
-}
-
-/// A credential plugin of a kubeconfig, without its arguments and variables, which may be secret.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Plugin {
-    /// Empty: there is no plugin.
-    pub(crate) command: String,
-    /// How to install it, from the kubeconfig.
-    pub(crate) install_hint: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +58,12 @@ enum Problem {
 
 impl Call {
     pub(crate) fn failed(self, error: &kube::Error) -> CallError {
-        CallError { problem: classify(error, &self.plugin), call: Box::new(self) }
+        CallError { problem: classify(error), call: Box::new(self) }
+    }
+
+    /// No request can be sent.
+    pub(crate) fn impossible(self, problem: String) -> CallError {
+        CallError { problem: Problem::Other(problem), call: Box::new(self) }
     }
 
     /// The API server does not know the path.
@@ -169,25 +163,7 @@ impl CallError {
     }
 }
 
-impl Plugin {
-    pub(crate) fn of(user: &AuthInfo) -> Self {
-        let command = |exec: &ExecConfig| exec.command.clone().unwrap_or_default();
-        Self {
-            command: user.exec.as_ref().map(command).unwrap_or_default(),
-            install_hint: user.exec.as_ref().and_then(|exec| exec.install_hint.clone()),
-        }
-    }
-
-    fn missing(&self) -> String {
-        let hint = self
-            .install_hint
-            .as_deref()
-            .map_or_else(|| "install it, or choose another context".to_owned(), errors::short);
-        format!("plugin {} is not installed; {hint}", self.command)
-    }
-}
-
-fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
+fn classify(error: &kube::Error) -> Problem {
     if let Some(response) = foreign::foreign_response(error) {
         return Problem::NotKubernetes(response);
     }
@@ -212,24 +188,12 @@ fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
                 code => Problem::Api { code, reason: status.reason.clone(), message },
             }
         }
-        kube::Error::Auth(error) => Problem::Credentials(explain_credentials(error, plugin)),
-        kube::Error::InferKubeconfig(error) => Problem::Credentials(errors::line(error)),
-        // The error may quote the key.
-        kube::Error::RustlsTls(RustlsTlsError::InvalidIdentityPem(_)) => {
-            Problem::Credentials("client certificate or key is not PEM".into())
-        }
-        kube::Error::RustlsTls(
-            error @ (RustlsTlsError::MissingPrivateKey
-            | RustlsTlsError::MissingCertificate
-            | RustlsTlsError::InvalidPrivateKey(_)
-            | RustlsTlsError::UnknownPrivateKeyFormat),
-        ) => Problem::Credentials(errors::line(error)),
         kube::Error::Service(_) | kube::Error::HyperError(_) => {
             // Tower layers wrap the cause.
             let mut cause: &dyn std::error::Error = error;
             loop {
-                if let Some(error) = cause.downcast_ref::<AuthError>() {
-                    return Problem::Credentials(explain_credentials(error, plugin));
+                if let Some(error) = cause.downcast_ref::<PluginError>() {
+                    return Problem::Credentials(explain_plugin(error));
                 }
                 if let Some(error) = cause.downcast_ref::<io::Error>()
                     && error.kind() == io::ErrorKind::TimedOut
@@ -257,30 +221,25 @@ fn classify(error: &kube::Error, plugin: &Plugin) -> Problem {
     }
 }
 
-/// Never quotes a plugin's stdout, which may be a token, nor its arguments and variables, which may be secret. An
-/// interactive plugin writes to our stderr.
-fn explain_credentials(error: &AuthError, plugin: &Plugin) -> String {
-    let command = &plugin.command;
-    match error {
-        AuthError::AuthExecRun { out, .. } => {
-            let stderr = errors::short(&String::from_utf8_lossy(&out.stderr));
-            let stderr = if stderr.is_empty() { "see its output above" } else { &stderr };
-            format!(
-                "plugin {command} failed ({}): {stderr}; log in again, or choose another context",
-                out.status
-            )
+/// Quotes the stderr of a plugin, as kubectl shows it, but not what may be secret: its stdout, arguments and variables.
+fn explain_plugin(error: &PluginError) -> String {
+    let command = &error.command;
+    match &error.problem {
+        PluginProblem::NotInstalled => {
+            let hint = error.install_hint.as_deref();
+            let hint = hint.map_or_else(|| "install it, or choose another context".to_owned(), errors::short);
+            format!("plugin {command} is not installed; {hint}")
         }
-        AuthError::AuthExecStart(error) if error.kind() == io::ErrorKind::NotFound => plugin.missing(),
-        AuthError::AuthExecStart(error) => format!("can't start plugin {command}: {error}"),
-        AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => format!(
-            "plugin {command} printed no ExecCredential with a status; check its command and arguments in the \
-             kubeconfig"
-        ),
-        AuthError::MalformedTokenExpirationDate(_) => "invalid expirationTimestamp".into(),
-        AuthError::InvalidBearerToken(_) => "the token has invalid characters".into(),
-        AuthError::ReadTokenFile(error, path) => format!("{}: {error}", path.display()),
-        AuthError::ParseTokenKey(_) => "can't parse the response of the auth provider".into(),
-        other => errors::short(&other.to_string()),
+        PluginProblem::Failed(status) => {
+            let stderr = error.stderr.as_ref().map(|stderr| errors::short(stderr.expose_secret()));
+            let stderr = stderr.filter(|stderr| !stderr.is_empty());
+            let stderr = stderr.unwrap_or_else(|| "see its output above".into());
+            format!("plugin {command} failed ({status}): {stderr}; log in again, or choose another context")
+        }
+        PluginProblem::NoCredential | PluginProblem::OtherVersion(_) | PluginProblem::InvalidTime => {
+            format!("plugin {command} {}; check its command and arguments in the kubeconfig", error.problem)
+        }
+        problem => format!("plugin {command} {problem}"),
     }
 }
 
@@ -297,7 +256,6 @@ pub(crate) mod tests {
             identity: "context admin".into(),
             doing: "read namespace kube-system".into(),
             is_link: false,
-            plugin: Plugin { command: "aws".into(), install_hint: Some("apt install\naws".into()) },
         }
     }
 
@@ -379,8 +337,13 @@ pub(crate) mod tests {
 
     #[test]
     fn missing_plugin_is_reported_with_its_install_hint() {
-        let missing = AuthError::AuthExecStart(io::ErrorKind::NotFound.into());
-        let error = message(&kube::Error::Auth(missing));
+        let missing = PluginError {
+            command: "aws".into(),
+            install_hint: Some("apt install\naws".into()),
+            stderr: None,
+            problem: PluginProblem::NotInstalled,
+        };
+        let error = message(&kube::Error::Service(missing.into()));
         assert!(error.ends_with("of context admin: plugin aws is not installed; apt install aws"), "{error}");
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use http::Uri;
-use mcsa_credentials::credential::Endpoint;
+use mcsa_credentials::credential::{CaBundle, Endpoint};
 
-use super::kubeconfig::{ChosenContext, certificates};
+use super::kubeconfig::ChosenContext;
 
 /// The parts in which two endpoints differ, for messages.
 fn differences(one: &Endpoint, other: &Endpoint) -> Vec<&'static str> {
@@ -60,7 +60,8 @@ impl Url {
 /// The CAs, without their order and the text around them. An invalid bundle equals only itself.
 fn authorities(endpoint: &Endpoint) -> Option<Result<BTreeSet<Vec<u8>>, &str>> {
     let bundle = endpoint.ca_bundle.as_deref()?;
-    Some(certificates(bundle).map(BTreeSet::from_iter).map_err(|_| bundle))
+    let parsed = CaBundle::parse("CA", bundle.as_bytes());
+    Some(parsed.map(|parsed| parsed.der().iter().cloned().collect()).map_err(|_| bundle))
 }
 
 /// Whether the same name is expected in the certificate. The default, the host, is compared as a part of the server.
@@ -75,15 +76,19 @@ fn have_same_name(one: &Endpoint, other: &Endpoint) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::{Engine, engine::general_purpose::STANDARD};
     use rstest::rstest;
+    use std::collections::HashMap;
+    use std::sync::{LazyLock, Mutex};
 
-    fn pem(certificates: &[&str]) -> String {
-        let block = |text: &&str| {
-            let data = STANDARD.encode(text);
-            format!("# {text}\n-----BEGIN CERTIFICATE-----\n{data}\n-----END CERTIFICATE-----\n")
-        };
-        certificates.iter().map(block).collect()
+    /// Self-signed certificates. The same name is the same certificate.
+    fn pem(names: &[&str]) -> String {
+        static KNOWN: LazyLock<Mutex<HashMap<String, String>>> = LazyLock::new(Mutex::default);
+        let mut known = KNOWN.lock().unwrap();
+        let new = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem();
+        names
+            .iter()
+            .map(|&name| format!("# {name}\n{}", known.entry(name.into()).or_insert_with(|| new(name))))
+            .collect()
     }
 
     fn endpoint(server: &str, proxy: &str, ca: &[&str], name: &str) -> Endpoint {

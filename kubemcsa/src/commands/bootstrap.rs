@@ -10,11 +10,12 @@ mod several;
 use std::path::Path;
 
 use anyhow::Context;
-use mcsa_credentials::credential::pem_bundle;
+use mcsa_credentials::credential::CaBundle;
 
 pub(crate) use args::Args;
 use args::SourceChoice;
 
+use crate::cli::output;
 use crate::cli::usage::Usage;
 use crate::link::authorize::{self, Authorized};
 use crate::link::connect::{self, Connected};
@@ -101,7 +102,11 @@ fn plan(args: &Args, source: &SourceChoice) -> anyhow::Result<(Plan, Route)> {
 fn ca_file(path: &Path) -> anyhow::Result<String> {
     let failed = |problem: String| anyhow::anyhow!("--source-ca-file {}: {problem}", path.display());
     let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    pem_bundle(bytes).ok_or_else(|| failed("contains no PEM certificate".into()))
+    let bundle = CaBundle::parse("the file", &bytes).map_err(|problem| failed(problem.to_string()))?;
+    if let Some(warning) = bundle.warning() {
+        output::warn("--source-ca-file", &warning);
+    }
+    Ok(bundle.pem())
 }
 
 /// Links two clusters. The target has the system namespace and the CRD already.

@@ -68,7 +68,7 @@ fn chosen(args: &Args) -> anyhow::Result<Vec<ChosenContext>> {
         return Ok(named.into_iter().map(load).collect::<Result<_, _>>()?);
     }
     let kubeconfig = kubeconfig::read(args.kubeconfig.as_deref(), "--")?;
-    let names: Vec<_> = kubeconfig.contexts.into_iter().map(|named| named.name).collect();
+    let names: Vec<_> = kubeconfig.contexts().map(|context| context.name().to_owned()).collect();
     if names.is_empty() {
         bail!("the kubeconfig has no contexts; choose another one with --kubeconfig or KUBECONFIG");
     }

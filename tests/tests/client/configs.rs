@@ -203,7 +203,10 @@ async fn error_for_an_unusable_import_gives_the_reason() -> anyhow::Result<()> {
     invalid.insert("kubeconfig".into(), "users: nonsense".into());
     write_secret(&imports.secrets, "waiting-token", &invalid, None).await?;
     let error = message(&c1.client(), "waiting").await;
-    ensure!(error.contains("Secret why/waiting-token: key kubeconfig: it is not a kubeconfig"), "{error}");
+    ensure!(
+        error.contains("Secret why/waiting-token: key kubeconfig: line 1, column 8: it is not a kubeconfig"),
+        "{error}"
+    );
 
     // If the Secret has its default name, the right to get that Secret is enough.
     write_secret(&imports.secrets, "waiting-token", &identity.values(&token)?, None).await?;

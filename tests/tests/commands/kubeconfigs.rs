@@ -243,13 +243,11 @@ async fn invalid_credentials_are_reported_without_secrets() -> anyhow::Result<()
     if let Some(exec) = &mut quiet.exec {
         exec.interactive_mode = Some(kube::config::ExecInteractiveMode::Never);
     }
-    let loud = exec(script(path, "loud", &format!("echo {NONSENSE}; echo not logged in >&2; exit 3"))?);
     let version = "client.authentication.k8s.io/v1";
     let old = format!("echo '{{\"apiVersion\": \"{version}\", \"spec\": {{\"token\": \"{NONSENSE}\"}}}}'");
     let cases = [
         (missing, &["no-such-plugin", "is not installed", "To get it: apt install"][..]),
         (quiet, &["quiet", "exit status: 3", "not logged in", "log in again"]),
-        (loud, &["loud", "exit status: 3", "above", "log in again"]),
         (exec(script(path, "nonsense", &format!("echo {NONSENSE}"))?), &["nonsense", "no ExecCredential"]),
         (exec(script(path, "old", &old)?), &["old", "no ExecCredential"]),
         (
@@ -270,7 +268,7 @@ async fn invalid_credentials_are_reported_without_secrets() -> anyhow::Result<()
                 client_key_data: Some(BASE64_STANDARD.encode(format!("-----BEGIN {NONSENSE}\n")).into()),
                 ..Default::default()
             },
-            &["credentials of context c2"],
+            &["client-certificate-data and client-key-data can't be used"],
         ),
         (
             AuthInfo { token_file: Some("no-such-file".into()), ..Default::default() },
@@ -346,17 +344,17 @@ async fn invalid_kubeconfigs_are_reported_without_their_content() -> anyhow::Res
         fs::write(&path, text)?;
         anyhow::Ok(path.display().to_string())
     };
-    everywhere(&file("empty", "")?, &["/empty: ", "no contexts", "kubeconfig or KUBECONFIG"]).await?;
+    everywhere(&file("empty", "")?, &["/empty has no contexts", "kubeconfig or KUBECONFIG"]).await?;
     everywhere("/nonexistent/a", &["/nonexistent/a: ", "file not found", "kubeconfig or KUBECONFIG"]).await?;
-    everywhere(&folder.path().display().to_string(), &["can't be read"]).await?;
+    everywhere(&folder.path().display().to_string(), &["can't read kubeconfig "]).await?;
 
-    // A file that can't be parsed may contain secrets, so the error only names the file.
+    // A file that can't be parsed may contain secrets, so the error only names the place.
     let nonsense = file("nonsense", &format!("users: [{{name: a, user: {{token: {NONSENSE}: :"))?;
     let types = file("types", &format!("users: {NONSENSE}"))?;
     for broken in [&nonsense, &types] {
         let joined = format!("{c1}:{broken}");
         let completed = run(&joined, ["links"]).await?;
-        completed.failed_with(&[&format!("kubeconfig {broken}: is not a valid kubeconfig")])?;
+        completed.failed_with(&[&format!("kubeconfig {broken}:1:"), "it is not a kubeconfig"])?;
         ensure!(!completed.stderr.contains(NONSENSE), "{}", completed.stderr);
     }
     let flag = ["links", "--kubeconfig", "/nonexistent/b"];

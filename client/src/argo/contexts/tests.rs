@@ -3,6 +3,7 @@
 use super::super::KUBECONFIG;
 use super::super::tests::secret;
 use super::*;
+use crate::kubeconfig::tests::CA;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rstest::rstest;
 
@@ -18,10 +19,7 @@ users:
 ";
 
 fn two() -> String {
-    TWO.replace(
-        "CA}",
-        &(STANDARD.encode("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n") + "}"),
-    )
+    TWO.replace("CA}", &(STANDARD.encode(CA) + "}"))
 }
 
 fn of(text: &str) -> Secret {
@@ -52,11 +50,6 @@ fn each_cluster_is_read_from_its_context() {
     "several contexts for cluster c2: a, c2"
 )]
 #[case(
-    "users:",
-    "---\ncontexts:\n- {name: c2, context: {cluster: c3, user: me}}\nusers:",
-    "2 contexts with the name c2"
-)]
-#[case(
     "name: c2, context",
     "name: admin, context",
     "context admin is for cluster c2, but must have its name"
@@ -71,21 +64,25 @@ fn each_cluster_is_read_from_its_context() {
 #[case("user: me", "user: you", "context c2 refers to a cluster or user that does not exist")]
 #[case("cluster: c2, user", "cluster: t0, user", "context c2 is for cluster t0")]
 #[case("clusters:", "clusters: t0ken", "not a kubeconfig; add")]
-#[case("https://c2", "http://c2", "context c2: its server does not begin with https://")]
-#[case("https://c2", "https://c 2", "context c2: its kubeconfig is unusable: its server is not a URL")]
-#[case("token: t0ken", "tokenFile: /etc/shadow", "context c2: tokenFile is not allowed")]
-#[case("token: t0ken", "exec: {command: sh, args: [t0ken]}", "context c2: exec is not allowed")]
-#[case("token: t0ken", "auth-provider: {name: gcp, config: {}}", "context c2: auth-provider is not allowed")]
+#[case("https://c2", "http://c2", "cluster c2: server does not begin with https://")]
+#[case("https://c2", "https://c 2", "cluster c2: server is not a URL")]
+#[case("token: t0ken", "tokenFile: /etc/shadow", "user me: it has tokenFile, which is not allowed")]
+#[case("token: t0ken", "exec: {command: sh, args: [t0ken]}", "user me: it has exec, which is not allowed")]
+#[case(
+    "token: t0ken",
+    "auth-provider: {name: gcp, config: {}}",
+    "user me: it has auth-provider, which is not allowed"
+)]
 #[case("token: t0ken", "toke: t0ken", "context c2: no credential")]
 #[case(
     "certificate-authority-data: ",
     "certificate-authority-data: t0ken",
-    "context c2: certificate-authority-data is not"
+    "cluster c2: certificate-authority-data is not"
 )]
 #[case(
     "certificate-authority-data: ",
     "certificate-authority: /etc/passwd, x: ",
-    "context c2: certificate-authority is not allowed"
+    "cluster c2: it has certificate-authority, which is not allowed"
 )]
 #[case("https://c2'", "https://c2', insecure-skip-tls-verify: true", "Reader::allow_insecure")]
 #[case(
@@ -130,7 +127,7 @@ fn one_cluster_is_read_despite_errors_in_another() {
 
 #[test]
 fn an_authority_that_is_encoded_twice_is_an_error() {
-    let ca = STANDARD.encode("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+    let ca = STANDARD.encode(CA);
     let error =
         Reader::default().contexts(&of(&TWO.replace("CA}", &(STANDARD.encode(&ca) + "}")))).unwrap_err();
     assert!(error.to_string().contains("encode it only once"), "{error}");

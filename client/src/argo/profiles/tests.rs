@@ -77,7 +77,7 @@ fn an_ambiguity_names_both_profiles() {
     |secret: &mut Secret| change(secret, "current-context", "x"),
     ", key kubeconfig: the kubeconfig has no current-context"
 )]
-#[case(|secret: &mut Secret| change(secret, "token: t0ken", "exec: {command: t0ken}"), ", key kubeconfig: exec is not allowed")]
+#[case(|secret: &mut Secret| change(secret, "token: t0ken", "exec: {command: t0ken}"), ": it has exec, which is not allowed")]
 #[case(|secret: &mut Secret| change(secret, "clusters:", "clusters: t0ken"), ", key kubeconfig: not a kubeconfig; add")]
 fn an_invalid_profile_does_not_affect_others(#[case] change: fn(&mut Secret), #[case] expected: &str) {
     let mut bad = profile("bad", None, None);

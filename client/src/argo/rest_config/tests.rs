@@ -9,7 +9,7 @@ use rstest::rstest;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-const CA: &str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+use crate::kubeconfig::tests::CA;
 
 fn whole() -> Value {
     json!({
@@ -70,8 +70,8 @@ fn field_names_are_case_insensitive_as_in_go() {
 #[case(json!({ "TLSClientConfig": { "KeyFile": "/etc/passwd" } }), "KeyFile is not allowed")]
 #[case(json!({ "TLSClientConfig": { "Insecure": true } }), "Reader::allow_insecure")]
 #[case(json!({ "TLSClientConfig": { "Insecure": "t0ken" } }), "Insecure must be a boolean")]
-#[case(json!({ "TLSClientConfig": { "CAData": CA } }), "CAData is not a base64-encoded PEM bundle;")]
-#[case(json!({ "TLSClientConfig": { "CAData": STANDARD.encode("t0ken") } }), "CAData is not a base64-encoded PEM bundle;")]
+#[case(json!({ "TLSClientConfig": { "CAData": CA } }), "CAData is not a base64-encoded PEM bundle")]
+#[case(json!({ "TLSClientConfig": { "CAData": STANDARD.encode("t0ken") } }), "CAData is not a base64-encoded PEM bundle")]
 #[case(json!({ "TLSClientConfig": { "CAData": STANDARD.encode(STANDARD.encode(CA)) } }), "encode it only once")]
 #[case(json!({ "TLSClientConfig": { "CertData": STANDARD.encode(CA) } }), "only one of TLSClientConfig.CertData and")]
 #[case(json!({ "TLSClientConfig": "t0ken" }), "TLSClientConfig must be an object")]
