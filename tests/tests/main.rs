@@ -21,6 +21,7 @@ mod faults;
 mod graph;
 mod importer;
 mod install;
+mod kubeconfigs;
 mod leader;
 mod life;
 mod link;
