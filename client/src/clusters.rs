@@ -38,18 +38,25 @@
 //! # }
 //! ```
 //!
+//! Members of one address, proxy and certificate authority share their health: a response to one of them is one of their
+//! cluster, and at rest the cluster is asked with the credential of one member at a time. A credential that is refused,
+//! or can't be had, concerns only its own member. A member that is a [`Client`] shares nothing.
+//!
 //! A member of a watched import never switches to another cluster: it leaves, and another one joins. The UIDs of mounted
 //! imports and contexts are not known in advance: if their address changes, the set reports [`Change::Updated`], and the
 //! UID is requested again.
 
 mod builder;
 mod changes;
+mod endpoints;
+mod group;
 mod health_check;
 mod imports;
 mod member;
 mod member_tasks;
 mod polled;
 mod set;
+mod turns;
 mod upgrade;
 pub(crate) mod watch_backoff;
 

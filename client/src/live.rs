@@ -19,9 +19,10 @@ mod transport;
 mod tests;
 
 pub use self::config::LiveConfig;
+pub(crate) use self::digest::Endpoint;
 pub(crate) use self::error_message::error_message;
 pub(crate) use self::health::HealthState;
 pub(crate) use self::origin::Origin;
 pub use self::plugin::{PluginError, PluginProblem};
 pub use self::transport::ClusterAccess;
-pub(crate) use self::transport::Transport;
+pub(crate) use self::transport::{Credential, Transport};

@@ -1,15 +1,16 @@
-//! The members, and a health check for each of them.
+//! The members, in groups that share a cluster.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::{debug, error};
 
-use super::health_check;
+use super::endpoints::{self, Observed};
+use super::group::{Groups, Membership};
 use super::member::{Member, NewMember};
 
 /// The members, by name.
@@ -23,30 +24,29 @@ pub(super) struct Set {
 }
 
 /// The tasks of a set. They end when this is dropped.
-#[derive(Debug, Default)]
-pub(super) struct Tasks {
-    health_checks: Mutex<HashMap<Arc<str>, HealthCheck>>,
-    feeds: Mutex<Vec<AbortHandle>>,
-}
-
-/// The task of a member. When this is dropped, the member has left.
 #[derive(Debug)]
-struct HealthCheck {
-    member: Member,
-    task: AbortHandle,
+pub(super) struct Tasks {
+    memberships: Mutex<Memberships>,
+    joined: mpsc::UnboundedSender<Observed>,
+    others: Mutex<Vec<AbortHandle>>,
 }
 
-impl Drop for HealthCheck {
-    fn drop(&mut self) {
-        self.task.abort();
-        self.member.set_left();
-    }
+#[derive(Debug, Default)]
+struct Memberships {
+    by_name: HashMap<Arc<str>, Membership>,
+    groups: Groups,
 }
 
 impl Set {
+    /// Call it within a tokio runtime.
     pub(super) fn new() -> (Self, Arc<Tasks>) {
-        let tasks = Arc::<Tasks>::default();
-        (Self { members: watch::Sender::new(Members::default()), tasks: Arc::downgrade(&tasks) }, tasks)
+        let (joined, observed) = mpsc::unbounded_channel();
+        let tasks = Arc::new(Tasks { memberships: Mutex::default(), joined, others: Mutex::default() });
+        let set = Self { members: watch::Sender::new(Members::default()), tasks: Arc::downgrade(&tasks) };
+        let (changed, all) = (set.clone(), set.members.clone());
+        set.spawn(endpoints::observe(observed, move |member| changed.endpoint_changed(member)));
+        set.spawn(endpoints::refresh(move || all.borrow().values().cloned().collect()));
+        (set, tasks)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Member> {
@@ -56,17 +56,19 @@ impl Set {
     /// Adds a member, if its name is free.
     pub(super) fn join(&self, new: NewMember) -> Option<Member> {
         let tasks = self.tasks.upgrade()?;
-        // Locked until the member is in the set, so that each member has a health check, and nothing else has one.
-        let mut health_checks = tasks.health_checks();
+        // Locked until the member is in the set, so that each member is in a group, and nothing else is.
+        let mut memberships = tasks.memberships();
         let name = new.name.clone();
         if self.members.borrow().contains_key(&name) {
             return None;
         }
         let member = Member::new(new);
-        let (members, checked) = (self.members.clone(), member.clone());
-        let health_check = health_check::run(member.clone(), move || revise(&checked, &members));
-        let task = tokio::spawn(log_panic(health_check, "a health check")).abort_handle();
-        health_checks.insert(name.clone(), HealthCheck { member: member.clone(), task });
+        if let Some(endpoint) = member.access().watch_endpoint() {
+            // The receiver lives as long as `tasks`.
+            let _ = tasks.joined.send((member.clone(), endpoint));
+        }
+        let membership = memberships.groups.join(&member);
+        memberships.by_name.insert(name.clone(), membership);
         self.members.send_modify(|members| drop(Arc::make_mut(members).insert(name, member.clone())));
         Some(member)
     }
@@ -74,55 +76,57 @@ impl Set {
     /// Removes this member, but not a later one of the same name. Returns whether it was in the set.
     pub(super) fn leave(&self, member: &Member) -> bool {
         let Some(tasks) = self.tasks.upgrade() else { return false };
-        let mut health_checks = tasks.health_checks();
+        let mut memberships = tasks.memberships();
         if !self.get(member.name()).is_some_and(|known| known == *member) {
             return false;
         }
         self.members.send_modify(|members| drop(Arc::make_mut(members).remove(member.name())));
         // Last: who waits until the member has left must not get it from the set.
-        health_checks.remove(member.name());
+        memberships.by_name.remove(member.name());
         true
+    }
+
+    /// Moves a member to the group of its new endpoint, and replaces it in the set.
+    fn endpoint_changed(&self, member: &Member) {
+        let Some(tasks) = self.tasks.upgrade() else { return };
+        let Memberships { by_name, groups } = &mut *tasks.memberships();
+        let membership = by_name.get_mut(member.name()).filter(|membership| membership.member == *member);
+        let Some(membership) = membership else { return };
+        debug!(cluster = &**member.name(), "address, certificate authority or default namespace changed");
+        groups.update(membership);
+        self.members.send_modify(|members| {
+            if let Some(known) = Arc::make_mut(members).get_mut(member.name()) {
+                *known = known.next_revision();
+            }
+        });
     }
 
     /// Runs a task until the set is dropped.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(tasks) = self.tasks.upgrade() {
-            let task = tokio::spawn(log_panic(task, "the watch of a cluster source")).abort_handle();
-            tasks.feeds.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+            let task = tokio::spawn(log_panic(task)).abort_handle();
+            tasks.others.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         }
     }
 }
 
-/// Replaces a member in the set after a change of its address.
-fn revise(member: &Member, members: &watch::Sender<Members>) {
-    debug!(cluster = &**member.name(), "address, certificate authority or default namespace changed");
-    members.send_if_modified(|members| {
-        let Some(known) = Arc::make_mut(members).get_mut(member.name()) else { return false };
-        let is_same = known == member;
-        if is_same {
-            *known = known.next_revision();
-        }
-        is_same
-    });
-}
-
 /// Runs a task, and logs it if the task panics. A function that the caller passed may panic.
-async fn log_panic(task: impl Future<Output = ()>, what: &str) {
+async fn log_panic(task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        error!("{what} panicked; the set keeps its members");
+        error!("the watch of a cluster source panicked; the set keeps its members");
     }
 }
 
 impl Tasks {
-    fn health_checks(&self) -> MutexGuard<'_, HashMap<Arc<str>, HealthCheck>> {
-        self.health_checks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn memberships(&self) -> MutexGuard<'_, Memberships> {
+        self.memberships.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        let feeds = self.feeds.get_mut().unwrap_or_else(PoisonError::into_inner);
-        feeds.iter().for_each(AbortHandle::abort);
+        let others = self.others.get_mut().unwrap_or_else(PoisonError::into_inner);
+        others.iter().for_each(AbortHandle::abort);
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::current::Current;
-use super::digest::Digest;
+use super::digest::{Digest, Endpoint};
 use super::origin::{self, Origin};
 use crate::error::ConfigError;
 
@@ -36,8 +36,8 @@ struct Shared {
     /// When the last read began, whether or not it succeeded. Locked during a read, so that one read serves all
     /// requests.
     last_read: tokio::sync::Mutex<Option<Instant>>,
-    /// The digest of address, certificate authority and default namespace.
-    endpoint: watch::Sender<u64>,
+    /// That of the current config.
+    endpoint: watch::Sender<Endpoint>,
     /// Why the last read failed. Each problem is logged once.
     problem: Mutex<Option<String>>,
 }
@@ -135,7 +135,7 @@ impl LiveConfig {
     }
 
     /// Changes when the address, certificate authority or default namespace changes.
-    pub(crate) fn watch_endpoint(&self) -> watch::Receiver<u64> {
+    pub(crate) fn watch_endpoint(&self) -> watch::Receiver<Endpoint> {
         self.shared.endpoint.subscribe()
     }
 

@@ -9,10 +9,18 @@ use serde_json::Value;
 /// Hashes of a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digest {
-    /// The hash of the address, the certificate authority and the default namespace. A new token does not change it.
-    pub(super) endpoint: u64,
+    /// A new token does not change it.
+    pub(super) endpoint: Endpoint,
     /// The hash of the whole config.
     pub(super) whole: u64,
+}
+
+/// Hashes of where a config leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// The hash of the address, the proxy and the certificate authority: equal for members of one cluster.
+    pub(crate) cluster: u64,
+    namespace: u64,
 }
 
 impl Digest {
@@ -20,8 +28,9 @@ impl Digest {
         let mut hasher = DefaultHasher::new();
         (config.cluster_url.to_string(), &config.root_cert, config.accept_invalid_certs).hash(&mut hasher);
         (config.proxy_url.as_ref().map(ToString::to_string), &config.tls_server_name).hash(&mut hasher);
+        let cluster = hasher.finish();
         config.default_namespace.hash(&mut hasher);
-        let endpoint = hasher.finish();
+        let endpoint = Endpoint { cluster, namespace: hasher.finish() };
         // A gateway's key may be in a header.
         config.headers.hash(&mut hasher);
         (config.connect_timeout, config.read_timeout, config.write_timeout).hash(&mut hasher);
@@ -66,5 +75,15 @@ mod tests {
         assert_eq!(config("a"), config("a"));
         assert_eq!(config("a").endpoint, config("b").endpoint);
         assert_ne!(config("a"), config("b"));
+    }
+    #[test]
+    fn another_default_namespace_is_another_endpoint_of_the_same_cluster() {
+        let endpoint = |namespace: &str| {
+            let mut config = Config::new(http::Uri::from_static("https://c2"));
+            config.default_namespace = namespace.into();
+            Digest::of(&config).endpoint
+        };
+        assert_ne!(endpoint("a"), endpoint("b"));
+        assert_eq!(endpoint("a").cluster, endpoint("b").cluster);
     }
 }

@@ -18,7 +18,7 @@ use tower::service_fn;
 
 use super::health::{Health, HealthState};
 use super::response_body::ResponseBody;
-use super::{LiveConfig, Transport};
+use super::{ClusterAccess, LiveConfig, Transport};
 use crate::config::Contexts;
 
 /// Starts a server that responds to requests with the status that `response` returns. Returns its URL.
@@ -82,7 +82,7 @@ async fn health_checks_do_not_retry_a_503() {
     let (url, requests) = counting_server("503 Service Unavailable").await;
     let live = LiveConfig::fixed(Config::new(url.parse().unwrap())).unwrap();
     let request = Request::get("/readyz").body(Body::empty()).unwrap();
-    let response = Transport::for_health_checks(live.into()).into_client().send(request).await.unwrap();
+    let response = ClusterAccess::from(live).check(request).await.unwrap();
     assert_eq!((response.status().as_u16(), requests.load(Ordering::SeqCst)), (503, 1));
 }
 

@@ -16,7 +16,8 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 use super::config::LiveConfig;
 use super::current::{Authenticated, Current};
-use super::error_message::{find_cause, without_credential};
+use super::digest::Endpoint;
+use super::error_message::{error_message, find_cause, without_credential};
 use super::health::{Evidence, HealthState};
 use super::response_body::{ResponseBody, Unresponsive};
 
@@ -38,6 +39,16 @@ enum Kind {
     Client(Client),
 }
 
+/// The credential of a [`ClusterAccess`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    Available,
+    /// A credential plugin runs.
+    Pending,
+    /// There is none: the problem.
+    Failed(String),
+}
+
 /// A service for [`Client::new`].
 #[derive(Clone)]
 pub(crate) struct Transport {
@@ -56,11 +67,6 @@ impl Transport {
     /// For the client of a member: one cluster must not block the program.
     pub(crate) fn for_member(access: ClusterAccess, health: HealthState) -> Self {
         Self { access, retry: Retry::Never, health: Some(health) }
-    }
-
-    /// For health checks.
-    pub(crate) fn for_health_checks(access: ClusterAccess) -> Self {
-        Self { access, retry: Retry::Never, health: None }
     }
 
     pub(crate) fn into_client(self) -> Client {
@@ -202,11 +208,39 @@ impl ClusterAccess {
     }
 
     /// Changes when the address, certificate authority or default namespace changes. `None`: they never change.
-    pub(crate) fn watch_endpoint(&self) -> Option<watch::Receiver<u64>> {
+    pub(crate) fn watch_endpoint(&self) -> Option<watch::Receiver<Endpoint>> {
         match &self.0 {
             Kind::Live(live) => Some(live.watch_endpoint()),
             Kind::Client(_) => None,
         }
+    }
+
+    /// The same for all members of a cluster. `None`: unknown.
+    pub(crate) fn cluster(&self) -> Option<u64> {
+        self.watch_endpoint().map(|endpoint| endpoint.borrow().cluster)
+    }
+
+    /// Rereads the config if it is stale.
+    pub(crate) fn refresh(&self) {
+        if let Kind::Live(live) = &self.0 {
+            live.fresh();
+        }
+    }
+
+    /// Whether there is a credential, without waiting for one.
+    pub(crate) fn credential(&self) -> Credential {
+        let Kind::Live(live) = &self.0 else { return Credential::Available };
+        match live.current().client().now_or_never() {
+            Some(Ok(_)) => Credential::Available,
+            Some(Err(error)) => Credential::Failed(error_message(&kube::Error::Service(error))),
+            None => Credential::Pending,
+        }
+    }
+
+    /// Sends a health check, without retries.
+    pub(crate) async fn check(&self, request: Request<Body>) -> kube::Result<Response<Body>> {
+        let transport = Transport { access: self.clone(), retry: Retry::Never, health: None };
+        transport.send_unchecked(request).await.map_err(without_credential)
     }
 }
 

@@ -1,0 +1,341 @@
+//! Members of one cluster, and the task that checks its health.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures::future::{OptionFuture, join};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::health_check::{Answer, Verdict, ask, verdict};
+use super::member::Member;
+use super::turns::{self, Next, Turn, check_due, next_backoff};
+use crate::live::Credential;
+use crate::live::health::{ClusterHealth, Health};
+
+/// The most names of members in a message.
+const NAMES: usize = 3;
+
+/// The groups of a set, by endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Groups(HashMap<u64, Weak<Group>>);
+
+/// Members of one cluster. Its task ends with the last of them.
+#[derive(Debug)]
+pub(super) struct Group {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+/// A member of a group. When this is dropped, the member has left the set.
+#[derive(Debug)]
+pub(super) struct Membership {
+    pub(super) member: Member,
+    group: Arc<Group>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// What the configs of all members have in common. `None`: it is the group of one caller's client.
+    endpoint: Option<u64>,
+    cluster: Arc<ClusterHealth>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// In the order of their turns.
+    entries: VecDeque<Entry>,
+    /// When the last check began.
+    last_check: Instant,
+    /// The pause between checks while the cluster is unavailable.
+    backoff: Duration,
+    was_unavailable: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    member: Member,
+    /// When it is asked again, and the pause before, if its last check concerned only itself, and failed.
+    retry: Option<(Instant, Duration)>,
+}
+
+impl Groups {
+    /// Adds the member to the group of its endpoint.
+    pub(super) fn join(&mut self, member: &Member) -> Membership {
+        let group = self.get(member.access().cluster());
+        group.shared.add(member);
+        Membership { member: member.clone(), group }
+    }
+
+    /// Moves the member to the group of its endpoint, if that is another one.
+    pub(super) fn update(&mut self, membership: &mut Membership) {
+        let (member, group) = (&membership.member, self.get(membership.member.access().cluster()));
+        if !Arc::ptr_eq(&group, &membership.group) {
+            membership.group.shared.remove(member);
+            group.shared.add(member);
+            membership.group = group;
+        }
+    }
+
+    fn get(&mut self, endpoint: Option<u64>) -> Arc<Group> {
+        self.0.retain(|_, group| group.strong_count() > 0);
+        let Some(key) = endpoint else { return Arc::new(Group::new(None)) };
+        let known = self.0.get(&key).and_then(Weak::upgrade);
+        let group = known.unwrap_or_else(|| Arc::new(Group::new(endpoint)));
+        self.0.insert(key, Arc::downgrade(&group));
+        group
+    }
+}
+
+impl Group {
+    fn new(endpoint: Option<u64>) -> Self {
+        let state = State {
+            entries: VecDeque::new(),
+            last_check: Instant::now(),
+            backoff: Duration::ZERO,
+            was_unavailable: false,
+        };
+        let shared = Arc::new(Shared { endpoint, cluster: Arc::default(), state: Mutex::new(state) });
+        let task = tokio::spawn(run(shared.clone())).abort_handle();
+        Self { shared, task }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.group.shared.remove(&self.member);
+        self.member.health_state().leave();
+        self.member.set_left();
+    }
+}
+
+/// Checks the health of a cluster until the task is aborted.
+async fn run(shared: Arc<Shared>) {
+    loop {
+        match shared.next() {
+            Ok(member) => shared.check(member).await,
+            Err(until) => tokio::select! {
+                () = sleep(until) => {}
+                () = shared.cluster.changed() => {}
+            },
+        }
+        shared.recover();
+    }
+}
+
+async fn sleep(until: Option<Instant>) {
+    match until {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, member: &Member) {
+        let mut state = self.state();
+        member.health_state().join(self.cluster.clone());
+        state.entries.push_back(Entry { member: member.clone(), retry: None });
+        self.cluster.wake();
+    }
+
+    fn remove(&self, member: &Member) {
+        self.state().entries.retain(|entry| entry.member != *member);
+    }
+
+    /// The member to ask now, or when to decide again. It moves to the end of the turns.
+    fn next(&self) -> Result<Member, Option<Instant>> {
+        let (mut state, facts, now) = (self.state(), self.cluster.facts(), Instant::now());
+        let turn = |entry: &Entry| Turn {
+            is_untried: entry.member.health_state().own() == Health::Unknown,
+            retry_at: entry.retry.map(|(time, _)| time),
+        };
+        let turns: Vec<_> = state.entries.iter().map(turn).collect();
+        let due = check_due(&facts, state.last_check, state.backoff);
+        match turns::next(&turns, facts.unavailable.is_some(), due, now) {
+            Next::Ask(index) => {
+                state.last_check = now;
+                state.move_to_the_end(index).ok_or(None)
+            }
+            Next::Wait(until) => Err(until),
+        }
+    }
+
+    /// Asks with the credential of `member`. If that fails, asks another member, too: the reason may be the member's own.
+    /// If the cluster does not respond, both are asked over new connections: the old ones may be dead, and all watches of
+    /// a cluster end when it is considered unresponsive.
+    async fn check(&self, member: Member) {
+        self.cluster.check_begins();
+        let (mut since, access) = (Instant::now(), member.access());
+        // Its credential plugin delays the check only once.
+        let is_pending =
+            member.health_state().own().is_unavailable() && access.credential() == Credential::Pending;
+        let mut answer = if is_pending { Answer::CredentialPending } else { ask(access).await };
+        let mut other = None;
+        if answer.is_failure() {
+            since = Instant::now();
+            let second = self.second(&member);
+            let ask_second = OptionFuture::from(second.as_ref().map(|second| ask(second.access())));
+            let second_answer = match answer {
+                Answer::Silence => {
+                    self.reconnect();
+                    let second_answer;
+                    (answer, second_answer) = join(ask(access), ask_second).await;
+                    second_answer
+                }
+                _ => ask_second.await,
+            };
+            other = second.zip(second_answer);
+        }
+        self.apply(since, &member, &answer, other.as_ref());
+    }
+
+    /// Another member that has a credential. It moves to the end of the turns.
+    fn second(&self, first: &Member) -> Option<Member> {
+        let is_healthy = |entry: &&Entry| entry.member != *first && entry.retry.is_none();
+        let members: Vec<_> =
+            self.state().entries.iter().filter(is_healthy).map(|entry| entry.member.clone()).collect();
+        let second =
+            members.into_iter().find(|member| member.access().credential() == Credential::Available)?;
+        let mut state = self.state();
+        let index = state.entries.iter().position(|entry| entry.member == second)?;
+        state.move_to_the_end(index)
+    }
+
+    fn reconnect(&self) {
+        let members: Vec<_> = self.state().entries.iter().map(|entry| entry.member.clone()).collect();
+        members.iter().for_each(|member| member.access().reconnect());
+    }
+
+    /// Applies the answer to `member`, and that to another one. `since` is when they were asked.
+    fn apply(&self, since: Instant, member: &Member, answer: &Answer, other: Option<&(Member, Answer)>) {
+        let mut state = self.state();
+        if member.access().cluster() != self.endpoint {
+            // Another cluster may have answered. The member is about to leave this group.
+            state.set_retry(member, true);
+            return;
+        }
+        if state.entry(member).is_none() {
+            return;
+        }
+        let has_responded = self.cluster.facts().last_response.is_some_and(|time| time > since);
+        match verdict(answer, other.map(|(_, answer)| answer), has_responded) {
+            Verdict::Responds => {
+                state.backoff = Duration::ZERO;
+                if let Some((other, answer)) = other.filter(|(_, answer)| answer.is_response()) {
+                    state.set_own(other, answer);
+                }
+                state.set_own(member, answer);
+            }
+            Verdict::Inconclusive => state.set_own(member, answer),
+            Verdict::Unavailable => {
+                state.backoff = next_backoff(state.backoff);
+                self.set_unavailable(&mut state, answer.health());
+                // It is asked anew when the cluster is available again.
+                if state.set_retry(member, false) {
+                    member.health_state().set(Health::Unknown);
+                }
+            }
+        }
+    }
+
+    fn set_unavailable(&self, state: &mut State, health: Health) {
+        if let Health::Unavailable { problem, .. } = &health
+            && !std::mem::replace(&mut state.was_unavailable, true)
+        {
+            warn!(cluster = state.names(), problem = &**problem, "cluster is unavailable");
+        }
+        self.cluster.set_unavailable(health);
+        state.refresh();
+    }
+
+    /// Tells all members if the cluster responded to one of them.
+    fn recover(&self) {
+        let mut state = self.state();
+        if state.was_unavailable && self.cluster.facts().unavailable.is_none() {
+            state.was_unavailable = false;
+            state.backoff = Duration::ZERO;
+            state.refresh();
+            info!(cluster = state.names(), "cluster is available again");
+        }
+    }
+}
+
+impl State {
+    fn entry(&mut self, member: &Member) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.member == *member)
+    }
+
+    fn move_to_the_end(&mut self, index: usize) -> Option<Member> {
+        let entry = self.entries.remove(index)?;
+        let member = entry.member.clone();
+        self.entries.push_back(entry);
+        Some(member)
+    }
+
+    /// Sets an answer that concerns only this member.
+    fn set_own(&mut self, member: &Member, answer: &Answer) {
+        self.set_retry(member, !answer.is_response());
+        let (known, health) = (member.health_state().own(), answer.health());
+        // A plugin that failed runs again: the problem stays the same until it ends.
+        if *answer != Answer::CredentialPending || !known.is_unavailable() {
+            log(member.name(), &known, &health);
+            member.health_state().set(health);
+        }
+    }
+
+    /// Sets or clears when the member is asked again. Returns whether it was set.
+    fn set_retry(&mut self, member: &Member, is_due: bool) -> bool {
+        let Some(entry) = self.entry(member) else { return false };
+        let known = entry.retry;
+        let backoff = next_backoff(known.map_or(Duration::ZERO, |(_, backoff)| backoff));
+        entry.retry = is_due.then(|| (Instant::now() + backoff, backoff));
+        known.is_some()
+    }
+
+    fn refresh(&self) {
+        self.entries.iter().for_each(|entry| entry.member.health_state().refresh());
+    }
+
+    /// The names of the members, for messages.
+    fn names(&self) -> String {
+        let mut names: Vec<_> = self.entries.iter().map(|entry| &**entry.member.name()).collect();
+        names.sort_unstable();
+        match names.len() {
+            all @ ..=NAMES => names[..all].join(", "),
+            all => format!("{} and {} more", names[..NAMES].join(", "), all - NAMES),
+        }
+    }
+}
+
+/// Logs a change that concerns only one member.
+fn log(cluster: &str, known: &Health, health: &Health) {
+    match health {
+        Health::Unavailable { problem, .. } if !known.is_unavailable() => {
+            warn!(cluster, problem = &**problem, "cluster is unavailable");
+        }
+        Health::Unauthorized if known != health => {
+            warn!(cluster, "cluster refuses the credential (401): it expired or was revoked");
+        }
+        Health::Ready if !matches!(known, Health::Ready | Health::Unknown) => {
+            info!(cluster, "cluster is available again");
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;
