@@ -215,9 +215,11 @@ impl Shared {
         state.move_to_the_end(index)
     }
 
+    /// Sends further requests of all members over new connections.
     fn reconnect(&self) {
         let members: Vec<_> = self.state().entries.iter().map(|entry| entry.member.clone()).collect();
-        members.iter().for_each(|member| member.access().reconnect());
+        let now = Instant::now();
+        members.iter().for_each(|member| member.access().reconnect(now));
     }
 
     /// Applies the answer to `member`, and that to another one. `since` is when they were asked.

@@ -21,7 +21,8 @@ const RELOAD_WAIT: Duration = Duration::from_secs(3);
 /// The deadline for reading a config, for example a Secret from an API server.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A config that reloads. Cheap to clone: all clones and their clients share the config and its connections.
+/// A config that reloads. Cheap to clone: all clones and their clients share the config. Configs that
+/// differ only in their token, headers and default namespace share their connections.
 ///
 /// It is reread while it is in use, and when the cluster refuses the token (401) or is unreachable. If rereading fails,
 /// the current config stays in use.
@@ -125,13 +126,13 @@ impl LiveConfig {
         Ok(())
     }
 
-    /// Sends further requests over new connections.
-    pub(crate) fn reconnect(&self) {
-        let used = self.current();
-        // If no client can be built now, the current one stays in use.
-        if let Ok(new) = Current::new((*used.config).clone()) {
-            self.shared.replace(new, Some(used.number));
-        }
+    /// Sends further requests over new connections, also those of other configs that share them. Opens none if that was
+    /// done since `time`.
+    pub(crate) fn reconnect(&self, time: Instant) {
+        let mut current = self.shared.current();
+        current.reconnect(time);
+        // Requests that fail on the old connections may be sent once more.
+        current.number += 1;
     }
 
     /// Changes when the address, certificate authority or default namespace changes.

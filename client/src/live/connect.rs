@@ -1,24 +1,126 @@
-//! Builds kube's client, with what kube leaves out: user and password of a SOCKS5 proxy.
+//! Builds kube's client, with what kube leaves out: user and password of a SOCKS5 proxy, and connections that several
+//! configs share.
+//!
+//! Configs that differ only in token, headers and default namespace may share connections: they are HTTP/1.1, where the
+//! server authenticates each request by itself. A client certificate, which it authenticates once, must be the same.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use aws_lc_rs::digest::{SHA256, digest};
 use http::Uri;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::SocksV5;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt};
+use kube::config::AuthInfo;
 use kube::{Client, Config};
 use percent_encoding::percent_decode_str;
-use tower::{BoxError, ServiceBuilder};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tower::{BoxError, ServiceBuilder, service_fn};
 
-/// A client without retries of its own. Call it within a tokio runtime.
-///
-/// # Errors
-/// If the certificates or the headers of the config can't be used.
-pub fn client(mut config: Config) -> kube::Result<Client> {
-    config.default_retry = false;
-    match config.proxy_url.as_ref().and_then(socks_proxy) {
-        Some(proxy) => through_socks(&config, proxy),
-        None => Ok(ClientBuilder::try_from(config)?.build()),
+/// The connections that are in use, by [`key`].
+static POOLS: LazyLock<Mutex<HashMap<Vec<u8>, Weak<Pool>>>> = LazyLock::new(Mutex::default);
+
+/// The connections of configs that share them.
+pub(super) struct Pool {
+    /// What the configs have in common.
+    common: Config,
+    /// The client that has the connections, and since when.
+    client: Mutex<(Client, Instant)>,
+}
+
+impl Pool {
+    /// The connections for a config. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the certificates or the proxy of the config can't be used.
+    pub(super) fn of(config: &Config) -> kube::Result<Arc<Self>> {
+        let common = common(config);
+        let key = key(&common)?;
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|_, pool| pool.strong_count() > 0);
+        if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
+            return Ok(pool);
+        }
+        let client = Mutex::new((connect(&common)?, Instant::now()));
+        let pool = Arc::new(Self { common, client });
+        pools.insert(key, Arc::downgrade(&pool));
+        Ok(pool)
+    }
+
+    /// A client that sends the credential of a config over these connections, without retries of its own.
+    ///
+    /// # Errors
+    /// If the credential or the headers of the config can't be used.
+    pub(super) fn client(self: &Arc<Self>, config: &Config) -> kube::Result<Client> {
+        let pool = self.clone();
+        let send = service_fn(move |request| {
+            let client = pool.current().0.clone();
+            async move { client.send(request).await.map_err(BoxError::from) }
+        });
+        let service = ServiceBuilder::new()
+            .option_layer(config.auth_layer()?)
+            .layer(config.extra_headers_layer()?)
+            .service(send);
+        Ok(Client::new(service, config.default_namespace.clone()))
+    }
+
+    /// Sends further requests over new connections. Does nothing if that was done since `time`, for another config.
+    pub(super) fn reconnect(&self, time: Instant) {
+        let mut current = self.current();
+        // If no client can be built now, the current one stays in use.
+        if current.1 < time
+            && let Ok(client) = connect(&self.common)
+        {
+            *current = (client, Instant::now());
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, (Client, Instant)> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What must be equal in configs that share connections: all but token, headers and default namespace.
+fn common(config: &Config) -> Config {
+    let mut common = config.clone();
+    let user = std::mem::take(&mut common.auth_info);
+    common.auth_info = AuthInfo {
+        client_certificate: user.client_certificate,
+        client_certificate_data: user.client_certificate_data,
+        client_key: user.client_key,
+        client_key_data: user.client_key_data,
+        ..Default::default()
+    };
+    common.headers.clear();
+    common.default_namespace.clear();
+    common.default_retry = false;
+    common
+}
+
+/// A digest, which does not show the key of the client certificate. A connection belongs to the runtime that opened it.
+fn key(common: &Config) -> kube::Result<Vec<u8>> {
+    let (url, user) = (|url: &Uri| url.to_string(), &common.auth_info);
+    let server = (url(&common.cluster_url), common.proxy_url.as_ref().map(url));
+    let trust =
+        (&common.root_cert, &common.root_cert_file, &common.tls_server_name, common.accept_invalid_certs);
+    let file = |path: &Option<String>| path.as_ref().map(|path| std::fs::read(path).unwrap_or_default());
+    let identity = (user, file(&user.client_certificate), file(&user.client_key));
+    let timeouts = (common.connect_timeout, common.read_timeout, common.write_timeout);
+    let flags = (common.reset_reader_on_write, common.disable_compression);
+    let runtime = Handle::try_current().map(|runtime| runtime.id().to_string()).ok();
+    let all = serde_json::to_vec(&(server, trust, identity, timeouts, flags, runtime));
+    Ok(digest(&SHA256, &all.map_err(kube::Error::SerdeError)?).as_ref().to_vec())
+}
+
+/// A client with connections of its own.
+fn connect(common: &Config) -> kube::Result<Client> {
+    match common.proxy_url.as_ref().and_then(socks_proxy) {
+        Some(proxy) => through_socks(common, proxy),
+        None => Ok(ClientBuilder::try_from(common.clone())?.build()),
     }
 }
 
@@ -51,11 +153,7 @@ fn through_socks(config: &Config, proxy: SocksProxy) -> kube::Result<Client> {
     connector.set_write_timeout(config.write_timeout);
     let client =
         hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(client);
+    let service =
+        ServiceBuilder::new().layer(config.base_uri_layer()).map_err(BoxError::from).service(client);
     Ok(Client::new(service, config.default_namespace.clone()))
 }

@@ -12,10 +12,11 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tower::BoxError;
 
+use super::connect::Pool;
 use super::digest::Digest;
 use super::error_message::error_message;
 use super::plugin::PluginCredential;
-use super::{connect, plugins};
+use super::plugins;
 use crate::kubeconfig::id_token;
 
 /// The config in use.
@@ -41,6 +42,7 @@ struct Builder {
 #[derive(Clone)]
 pub(super) struct Authenticated {
     pub(super) client: Client,
+    pool: Arc<Pool>,
     credential: Option<Arc<PluginCredential>>,
 }
 
@@ -90,8 +92,18 @@ impl Current {
         if let Some(known) = built.as_ref().filter(is_it) {
             return Ok(known.clone());
         }
-        let client = connect::client(with_credential(config, credential.as_deref()))?;
-        Ok(built.insert(Authenticated { client, credential }).clone())
+        let config = with_credential(config, credential.as_deref());
+        let pool = Pool::of(&config)?;
+        let client = pool.client(&config)?;
+        Ok(built.insert(Authenticated { client, pool, credential }).clone())
+    }
+
+    /// Sends further requests over new connections, unless that was done since `time`.
+    pub(super) fn reconnect(&self, time: Instant) {
+        let built = self.builder.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(built) = &*built {
+            built.pool.reconnect(time);
+        }
     }
 
     /// The cluster refused the credential: the plugin runs again for the next client.

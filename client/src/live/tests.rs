@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::{join_all, pending};
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::{Client, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Duration, Instant};
 use tower::service_fn;
 
@@ -225,4 +226,71 @@ async fn a_401_of_a_server_behind_a_service_is_returned_as_it_is() {
     let pay = Request::post("/api/v1/namespaces/n/services/s/proxy/pay").body(Body::empty()).unwrap();
     assert_eq!(client.send(pay).await.unwrap().status().as_u16(), 401);
     assert_eq!((requests.load(Ordering::SeqCst), runs(), health.health()), (1, 1, Health::Ready));
+}
+
+/// Starts a server that responds to all requests. Returns its URL, and reports each connection by its number, and the
+/// requests on it.
+async fn reporting_server() -> (String, UnboundedReceiver<(usize, String)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (report, requests) = unbounded_channel();
+    tokio::spawn(async move {
+        for number in 1.. {
+            let (mut socket, report) = (listener.accept().await.unwrap().0, report.clone());
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while let Ok(length @ 1..) = socket.read(&mut buffer).await {
+                    report.send((number, String::from_utf8_lossy(&buffer[..length]).into_owned())).unwrap();
+                    socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+                }
+            });
+        }
+    });
+    (format!("http://{address}"), requests)
+}
+
+#[tokio::test]
+async fn configs_share_connections_and_send_their_own_credentials() {
+    let (url, mut requests) = reporting_server().await;
+    let live = |change: fn(&mut Config)| {
+        let mut config = Config::new(url.parse().unwrap());
+        change(&mut config);
+        LiveConfig::fixed(config).unwrap()
+    };
+    let first = live(|config| config.auth_info.token = Some("first".to_owned().into()));
+    let second = live(|config| {
+        config.auth_info.token = Some("second".to_owned().into());
+        config.headers.push((HeaderName::from_static("x-key"), HeaderValue::from_static("k")));
+        config.default_namespace = "other".into();
+    });
+    let other = live(|config| config.read_timeout = Some(Duration::from_secs(7)));
+    let mut send = async |live: &LiveConfig| {
+        let request = Request::get("/version").body(Body::empty()).unwrap();
+        // The connection is free again when the body has been read.
+        live.client().send(request).await.unwrap().into_body().collect().await.unwrap();
+        requests.recv().await.unwrap()
+    };
+    for _ in 0..2 {
+        let (connection, request) = send(&first).await;
+        assert_eq!(connection, 1);
+        assert!(
+            request.contains("authorization: Bearer first\r\n") && !request.contains("x-key"),
+            "{request}"
+        );
+        let (connection, request) = send(&second).await;
+        assert_eq!(connection, 1);
+        assert!(request.contains("authorization: Bearer second\r\n"), "{request}");
+        assert!(request.contains("x-key: k\r\n") && !request.contains("first"), "{request}");
+    }
+    let (connection, request) = send(&other).await;
+    assert_eq!(connection, 2);
+    assert!(!request.contains("authorization"), "{request}");
+
+    // All members of a cluster reconnect at the same time.
+    let now = Instant::now();
+    first.reconnect(now);
+    assert_eq!(send(&second).await.0, 3);
+    second.reconnect(now);
+    assert_eq!(send(&first).await.0, 3);
+    assert_eq!(send(&other).await.0, 2);
 }

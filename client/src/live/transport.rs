@@ -200,10 +200,11 @@ impl std::fmt::Debug for Kind {
 
 impl ClusterAccess {
     /// Sends further requests over new connections: a firewall or load balancer may have dropped the old ones without
-    /// closing them. Has no effect on a [`Client`] of the caller.
-    pub(crate) fn reconnect(&self) {
+    /// closing them. Opens none if that was done since `time`, for another config that shares them. Has no effect on a
+    /// [`Client`] of the caller.
+    pub(crate) fn reconnect(&self, time: Instant) {
         if let Kind::Live(live) = &self.0 {
-            live.reconnect();
+            live.reconnect(time);
         }
     }
 
