@@ -1,6 +1,7 @@
 //! Members from imports in an API server.
 //!
-//! Imports are watched. The Secret of an import is read when the import's status reports a new token. This needs the
+//! Imports are watched. The Secret of an import is read when the import's status reports a new token, and when the cluster
+//! refuses the credential (401) or is unreachable. This needs the
 //! rights to `list` and `watch` imports and to `get` their Secrets, but not to list Secrets.
 
 mod feed;

@@ -147,7 +147,7 @@ impl LiveConfig {
     /// The config to use, reread if it is stale.
     pub(super) fn fresh(&self) -> Current {
         let current = self.current();
-        if current.read_at.elapsed() < self.shared.origin.max_age() {
+        if !self.shared.origin.is_stale(current.read_at.elapsed()) {
             return current;
         }
         let Ok(last_read) = self.shared.last_read.try_lock() else { return current };

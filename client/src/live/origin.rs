@@ -15,7 +15,7 @@ use crate::error::ConfigError;
 /// How old a config from files may get. Reading files is cheap.
 const FILES_MAX_AGE: Duration = Duration::from_secs(1);
 
-/// How old a config from a Secret may get. A watch of imports observes changes earlier.
+/// How old a config from a Secret may get.
 const SECRET_MAX_AGE: Duration = Duration::from_secs(60);
 
 /// The longest time to connect to a cluster.
@@ -30,6 +30,8 @@ pub(crate) struct Origin {
     /// For messages, such as `context c1`.
     description: Arc<str>,
     reader: Reader,
+    /// How old the config may get before it is reread. `None`: somebody else observes changes.
+    max_age: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -46,7 +48,8 @@ impl Origin {
         description: impl Into<Arc<str>>,
         read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
     ) -> Self {
-        Self { description: description.into(), reader: Reader::Files(Arc::new(read)) }
+        let reader = Reader::Files(Arc::new(read));
+        Self { description: description.into(), reader, max_age: Some(FILES_MAX_AGE) }
     }
 
     pub(crate) fn secret(client: &Client, namespace: &str, name: &str, read: Arc<SecretReader>) -> Self {
@@ -65,7 +68,12 @@ impl Origin {
             }
             .boxed()
         };
-        Self { description, reader: Reader::Api(Arc::new(read)) }
+        Self { description, reader: Reader::Api(Arc::new(read)), max_age: Some(SECRET_MAX_AGE) }
+    }
+
+    /// The caller observes changes, so the config is reread only when a request fails.
+    pub(crate) fn observed(self) -> Self {
+        Self { max_age: None, ..self }
     }
 
     /// Reads the config, including the token.
@@ -84,12 +92,9 @@ impl Origin {
         }
     }
 
-    /// How old the config may get before it is reread.
-    pub(super) fn max_age(&self) -> Duration {
-        match &self.reader {
-            Reader::Files(_) => FILES_MAX_AGE,
-            Reader::Api(_) => SECRET_MAX_AGE,
-        }
+    /// Whether a config of this age must be reread.
+    pub(super) fn is_stale(&self, age: Duration) -> bool {
+        self.max_age.is_some_and(|max_age| age >= max_age)
     }
 }
 

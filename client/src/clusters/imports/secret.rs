@@ -40,14 +40,15 @@ pub(super) async fn read(client: Client, namespace: &str, name: &str, cluster_na
     }
 }
 
-/// The origin of a member's config. It refuses the config of another cluster.
+/// The origin of a member's config. It refuses the config of another cluster. The Secret is not reread at an interval:
+/// the status of the import, which is watched, reports changes.
 pub(super) fn origin(client: &Client, namespace: &str, name: &str, uid: Option<String>) -> Origin {
     let read = move |secret: &Secret| match cluster_uid(secret) == uid.as_deref() {
         true => Ok(read_secret(secret)?),
         // A member is one cluster. The watch replaces this member.
         false => Err("it is for another cluster now".into()),
     };
-    Origin::secret(client, namespace, name, Arc::new(read))
+    Origin::secret(client, namespace, name, Arc::new(read)).observed()
 }
 
 /// The UID of the source, which the importer verified.

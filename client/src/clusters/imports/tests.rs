@@ -17,8 +17,10 @@ use super::feed::Feed;
 use super::*;
 use crate::clusters::Clusters;
 use crate::clusters::set::Tasks;
+use crate::config::read_secret;
 use crate::contract;
-use crate::{ServiceAccountImport, ServiceAccountImportSpec};
+use crate::live::{ClusterAccess, LiveConfig};
+use crate::{ServiceAccountImport, ServiceAccountImportSpec, ServiceAccountImportStatus};
 
 struct Scene {
     feed: Feed,
@@ -26,6 +28,9 @@ struct Scene {
     tasks: Arc<Tasks>,
     /// Whether requests for Secrets panic.
     panics: Arc<AtomicBool>,
+    client: Client,
+    /// The number of requests for Secrets.
+    reads: Arc<AtomicUsize>,
     /// The source that all Secrets are for, if they have this annotation.
     source: Arc<Mutex<Option<String>>>,
 }
@@ -34,8 +39,10 @@ struct Scene {
 fn scene() -> Scene {
     let panics = Arc::<AtomicBool>::default();
     let source = Arc::<Mutex<Option<String>>>::default();
-    let (panicking, annotation) = (panics.clone(), source.clone());
+    let reads = Arc::<AtomicUsize>::default();
+    let (panicking, annotation, counter) = (panics.clone(), source.clone(), reads.clone());
     let server = tower::service_fn(move |_: Request<Body>| {
+        counter.fetch_add(1, Ordering::SeqCst);
         let panics = panicking.load(Ordering::SeqCst);
         let source = annotation.lock().unwrap().clone();
         async move {
@@ -49,10 +56,10 @@ fn scene() -> Scene {
             Ok::<_, Infallible>(Response::new(Body::from(serde_json::to_vec(&secret).unwrap())))
         }
     });
-    let imports = Imports::in_all_namespaces(&Client::new(server, "default"))
-        .named(|import| import.spec.cluster_name.clone());
+    let client = Client::new(server, "default");
+    let imports = Imports::in_all_namespaces(&client).named(|import| import.spec.cluster_name.clone());
     let (set, tasks) = Set::new();
-    Scene { feed: Feed::new(imports, set.clone()), set, tasks, panics, source }
+    Scene { feed: Feed::new(imports, set.clone()), set, tasks, panics, client, reads, source }
 }
 
 impl Scene {
@@ -221,6 +228,47 @@ async fn member_has_the_latest_version_of_its_import() {
     import.metadata.labels = Some([("tier".to_owned(), "gold".to_owned())].into());
     scene.handle(Event::Apply(import.clone())).await;
     assert_eq!(*member.import().unwrap(), import);
+}
+
+#[tokio::test]
+async fn secret_is_read_again_when_the_status_changes() {
+    let mut scene = scene();
+    let mut import = import("team", "lister", "c2", 1);
+    scene.list(&[&import]).await;
+    scene.feed.handle(Event::Apply(import.clone()));
+    assert!(scene.feed.is_synced(), "a read without a reason");
+    let refresh_time = Some(Time(jiff::Timestamp::from_second(9).unwrap()));
+    import.status = Some(ServiceAccountImportStatus { refresh_time, ..Default::default() });
+    scene.feed.handle(Event::Apply(import));
+    assert!(!scene.feed.is_synced());
+}
+
+#[rstest]
+#[case::observed_by_the_watch(true, 0)]
+#[case::of_somebody_else(false, 5)]
+#[tokio::test(start_paused = true)]
+async fn secret_of_a_watched_import_is_not_read_at_an_interval(
+    #[case] is_observed: bool,
+    #[case] expected: usize,
+) {
+    let Scene { client, reads, .. } = scene();
+    let live = match is_observed {
+        true => {
+            let config = kube::Config::new("https://127.0.0.1:1".parse().unwrap());
+            LiveConfig::new(super::secret::origin(&client, "team", "lister-token", None), config)
+        }
+        false => LiveConfig::from_secret(&client, "team", "lister-token", read_secret).await,
+    };
+    let access = ClusterAccess::from(live.unwrap());
+    let before = reads.load(Ordering::SeqCst);
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        // What each request does first.
+        access.refresh();
+    }
+    // The last read ends.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(reads.load(Ordering::SeqCst) - before, expected);
 }
 
 #[tokio::test(start_paused = true)]
