@@ -1,5 +1,9 @@
 //! Members of one cluster, and the task that checks its health.
 
+mod state;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,14 +14,12 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use self::state::{Entry, State};
 use super::health_check::{Answer, Verdict, ask, verdict};
 use super::member::Member;
 use super::turns::{self, Next, Turn, check_due, next_backoff};
 use crate::live::Credential;
 use crate::live::health::{ClusterHealth, Health};
-
-/// The most names of members in a message.
-const NAMES: usize = 3;
 
 /// The groups of a set, by endpoint.
 #[derive(Debug, Default)]
@@ -43,24 +45,6 @@ struct Shared {
     endpoint: Option<u64>,
     cluster: Arc<ClusterHealth>,
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// In the order of their turns.
-    entries: VecDeque<Entry>,
-    /// When the last check began.
-    last_check: Instant,
-    /// The pause between checks while the cluster is unavailable.
-    backoff: Duration,
-    was_unavailable: bool,
-}
-
-#[derive(Debug)]
-struct Entry {
-    member: Member,
-    /// When it is asked again, and the pause before, if its last check concerned only itself, and failed.
-    retry: Option<(Instant, Duration)>,
 }
 
 impl Groups {
@@ -275,69 +259,3 @@ impl Shared {
         }
     }
 }
-
-impl State {
-    fn entry(&mut self, member: &Member) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.member == *member)
-    }
-
-    fn move_to_the_end(&mut self, index: usize) -> Option<Member> {
-        let entry = self.entries.remove(index)?;
-        let member = entry.member.clone();
-        self.entries.push_back(entry);
-        Some(member)
-    }
-
-    /// Sets an answer that concerns only this member.
-    fn set_own(&mut self, member: &Member, answer: &Answer) {
-        self.set_retry(member, !answer.is_response());
-        let (known, health) = (member.health_state().own(), answer.health());
-        // A plugin that failed runs again: the problem stays the same until it ends.
-        if *answer != Answer::CredentialPending || !known.is_unavailable() {
-            log(member.name(), &known, &health);
-            member.health_state().set(health);
-        }
-    }
-
-    /// Sets or clears when the member is asked again. Returns whether it was set.
-    fn set_retry(&mut self, member: &Member, is_due: bool) -> bool {
-        let Some(entry) = self.entry(member) else { return false };
-        let known = entry.retry;
-        let backoff = next_backoff(known.map_or(Duration::ZERO, |(_, backoff)| backoff));
-        entry.retry = is_due.then(|| (Instant::now() + backoff, backoff));
-        known.is_some()
-    }
-
-    fn refresh(&self) {
-        self.entries.iter().for_each(|entry| entry.member.health_state().refresh());
-    }
-
-    /// The names of the members, for messages.
-    fn names(&self) -> String {
-        let mut names: Vec<_> = self.entries.iter().map(|entry| &**entry.member.name()).collect();
-        names.sort_unstable();
-        match names.len() {
-            all @ ..=NAMES => names[..all].join(", "),
-            all => format!("{} and {} more", names[..NAMES].join(", "), all - NAMES),
-        }
-    }
-}
-
-/// Logs a change that concerns only one member.
-fn log(cluster: &str, known: &Health, health: &Health) {
-    match health {
-        Health::Unavailable { problem, .. } if !known.is_unavailable() => {
-            warn!(cluster, problem = &**problem, "cluster is unavailable");
-        }
-        Health::Unauthorized if known != health => {
-            warn!(cluster, "cluster refuses the credential (401): it expired or was revoked");
-        }
-        Health::Ready if !matches!(known, Health::Ready | Health::Unknown) => {
-            info!(cluster, "cluster is available again");
-        }
-        _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -206,7 +206,7 @@ fn live(server: &str, change: impl FnOnce(&mut Config)) -> LiveConfig {
 #[tokio::test]
 async fn members_of_one_endpoint_share_a_group() {
     let mut groups = Groups::default();
-    let mut join =
+    let join =
         |groups: &mut Groups, live: &LiveConfig| groups.join(&Member::new(NewMember::new("c", live.clone())));
     let (c1, c2) = ("https://127.0.0.1:1", "https://127.0.0.1:2");
     let moves = live(c1, |_| {});
