@@ -3,9 +3,11 @@
 //! | file | content |
 //! | --- | --- |
 //! | `quickstart` | imports a service account of one new cluster into another: `cargo run --example quickstart` |
-//! | `list_remote_pods` | a program in a pod with an import |
+//! | `list_remote_pods` | a program in a pod with an import, which may run for months |
 //! | `watch_pods` | the smallest controller over several clusters |
 //! | `copy_configmap` | a controller whose objects own objects in other clusters |
+//! | `keep_replicas` | a controller that keeps copies of Deployments in all contexts of a kubeconfig |
+//! | `mirror_pods` | a controller that watches imports, each good for one namespace only |
 //! | `import.yaml` | an import of the service account default/pod-lister of c2 |
 //! | `pod.yaml`, `deployment.yaml` | pods that mount the import |
 //! | `consumers/` | imports for Argo CD, Flux, Cluster API and MultiKueue |

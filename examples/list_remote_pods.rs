@@ -4,7 +4,8 @@
 //! list_remote_pods [IMPORT [SECONDS]]
 //! ```
 //!
-//! `IMPORT` defaults to `c2-pod-lister`. With `SECONDS`, it lists the pods again at this interval.
+//! `IMPORT` defaults to `c2-pod-lister`. With `SECONDS`, it lists the pods again at this interval. It may run for months:
+//! the client uses each new token, certificate authority and address.
 
 use std::time::Duration;
 
