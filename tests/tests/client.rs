@@ -4,3 +4,4 @@ mod clusters;
 mod configs;
 mod examples;
 mod identity;
+mod programs;
