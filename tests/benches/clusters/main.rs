@@ -1,15 +1,17 @@
 //! `cargo bench --bench clusters`: measures the cost of a controller of several clusters, compares it with kube's
-//! controller of one, in the same run, and measures how soon the controller detects changes of clusters.
+//! controller of one, in the same run, and measures how soon the controller detects changes of clusters, and what many
+//! contexts cost.
 //!
 //! The cost is measured with servers that replay a real API server's lists and events of pods, because real API servers
 //! would be the bottleneck. All controllers have the same trivial `reconcile`, and run one after the other, each in a
-//! process of its own. Changes of clusters are measured on real clusters.
+//! process of its own. Changes of clusters, and a set of many contexts, are measured on real clusters.
 //!
 //! `-- --pods 2000 --rounds 2` is a quick run. The exit code says only whether the figures could be measured, not
 //! whether the goals are met. The table is on stdout, progress on stderr.
 
 mod args;
 mod compare;
+mod contexts;
 mod controller_process;
 mod counter;
 mod detection;
@@ -39,6 +41,7 @@ use std::process::ExitCode;
 use mcsa_tests::unless_interrupted;
 
 use crate::args::Args;
+use crate::contexts::ManyContexts;
 use crate::progress::Progress;
 use crate::recording::Recording;
 use crate::rounds::Rounds;
@@ -66,6 +69,8 @@ async fn measure(args: &Args) -> anyhow::Result<()> {
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     let mut progress = Progress::new();
+    progress.phase("measuring a set of many contexts");
+    let contexts = ManyContexts::measure().await?;
     progress.phase("measuring how soon changes of real clusters are detected");
     let detections = detection::measure().await?;
     progress.phase(format!("recording {} pods of a real API server", args.pods));
@@ -79,6 +84,10 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         "A controller of {pods} pods ({size:.1} KiB each) that each change {laps} times; \
          a few clusters are 2, many are {many}"
     );
-    table::print(&title, "ours", &sections::of(&rounds, &detections), &goals::of(&rounds, &detections));
+    let mut sections = sections::of(&rounds, &detections);
+    sections.push(contexts.section());
+    let mut goals = goals::of(&rounds, &detections);
+    goals.extend(contexts.goals());
+    table::print(&title, "ours", &sections, &goals);
     Ok(())
 }
