@@ -1,6 +1,6 @@
 //! Names and label values within the limits of Kubernetes.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use sha2::{Digest, Sha256};
 
 /// The longest label value, and the longest DNS-1123 label.
 pub const LABEL_MAX: usize = 63;
@@ -10,7 +10,7 @@ pub const HASH_DIGITS: usize = 10;
 
 /// The first `digits` hexadecimal digits of the text's SHA-256.
 pub fn short_hash(text: &[u8], digits: usize) -> String {
-    let mut hex: String = digest(&SHA256, text).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(digits);
     hex
 }

@@ -57,13 +57,23 @@ fn first((name, text): (&str, &str)) -> anyhow::Result<DynamicObject> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::ResourceExt;
+    use kube::{CustomResourceExt, ResourceExt};
+    use mcsa_client::ServiceAccountImport;
     use mcsa_credentials::contract;
     use serde_json::Value;
 
     fn find(kind: &str, name: &str) -> DynamicObject {
         let found = |object: &DynamicObject| object::kind(object) == kind && object.name_any() == name;
         objects().unwrap().into_iter().find(found).unwrap_or_else(|| panic!("no {kind} {name}"))
+    }
+
+    #[test]
+    fn the_embedded_definition_is_up_to_date() {
+        assert_eq!(
+            serde_json::to_value(crd().unwrap()).unwrap(),
+            serde_json::to_value(ServiceAccountImport::crd()).unwrap(),
+            "run: cargo run --package mcsa-client --example crd > manifests/crd.yaml"
+        );
     }
 
     #[test]

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use http::Uri;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -17,6 +16,7 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::config::AuthInfo;
 use kube::{Client, Config};
 use percent_encoding::percent_decode_str;
+use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower::{BoxError, ServiceBuilder, service_fn};
@@ -113,7 +113,7 @@ fn key(common: &Config) -> kube::Result<Vec<u8>> {
     let flags = (common.reset_reader_on_write, common.disable_compression);
     let runtime = Handle::try_current().map(|runtime| runtime.id().to_string()).ok();
     let all = serde_json::to_vec(&(server, trust, identity, timeouts, flags, runtime));
-    Ok(digest(&SHA256, &all.map_err(kube::Error::SerdeError)?).as_ref().to_vec())
+    Ok(Sha256::digest(all.map_err(kube::Error::SerdeError)?).to_vec())
 }
 
 /// A client with connections of its own.

@@ -1,0 +1,1 @@
+../../examples/copy_configmap.rs

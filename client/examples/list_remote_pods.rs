@@ -1,0 +1,1 @@
+../../examples/list_remote_pods.rs
