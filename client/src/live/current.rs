@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 use jiff::Timestamp;
-use kube::client::ConfigExt;
+use kube::client::ClientBuilder;
 use kube::config::ExecConfig;
 use kube::{Client, Config};
 use secrecy::ExposeSecret;
@@ -136,9 +136,8 @@ fn validate(config: &Config) -> Result<(), String> {
     if token.is_some_and(|token| HeaderValue::from_str(token.expose_secret()).is_err()) {
         return Err("its token has invalid characters".into());
     }
-    config.rustls_client_config().map_err(|error| error_message(&error))?;
-    config.extra_headers_layer().map_err(|error| error_message(&error))?;
-    Ok(())
+    // This also installs kube's crypto provider. Without one, rustls panics if the program has several.
+    ClientBuilder::try_from(config.clone()).map(drop).map_err(|error| error_message(&error))
 }
 
 #[cfg(test)]
