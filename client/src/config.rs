@@ -94,18 +94,21 @@ pub fn in_cluster() -> Result<LiveConfig, ConfigError> {
 ///
 /// 1. the kubeconfig context (from `KUBECONFIG`, or `~/.kube/config`) that the caller names;
 /// 2. the mounted import, an error if there are several;
-/// 3. the pod's own service account.
+/// 3. in a pod, its own service account; elsewhere, such as on a laptop, the kubeconfig's current context.
 ///
 /// # Errors
-/// If the first that exists is unusable, or none exists. The kubeconfig's current context is never used by default.
+/// If the first that exists is unusable, or none exists.
 pub fn load(context: Option<&str>) -> Result<LiveConfig, ConfigError> {
     let mounts = Mounts::default();
     let mounted = if context.is_none() { mounts.names()? } else { Vec::new() };
-    match choose(context, &mounted) {
+    // Kubernetes sets it in every container.
+    let is_in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    match choose(context, &mounted, is_in_pod) {
         Choice::Context(name) => self::context(Some(name)),
         Choice::Import(name) => mounts.import(name),
         Choice::Ambiguous => Err(ConfigError::Ambiguous(mounted)),
         Choice::InCluster => in_cluster().map_err(|source| mounts.not_found(source)),
+        Choice::CurrentContext => self::context(None).map_err(|source| mounts.not_found(source)),
     }
 }
 
@@ -116,13 +119,15 @@ enum Choice<'a> {
     Import(&'a str),
     Ambiguous,
     InCluster,
+    CurrentContext,
 }
 
-fn choose<'a>(context: Option<&'a str>, mounted: &'a [String]) -> Choice<'a> {
+fn choose<'a>(context: Option<&'a str>, mounted: &'a [String], is_in_pod: bool) -> Choice<'a> {
     match (context, mounted) {
         (Some(name), _) => Choice::Context(name),
         (None, [name]) => Choice::Import(name),
-        (None, []) => Choice::InCluster,
+        (None, []) if is_in_pod => Choice::InCluster,
+        (None, []) => Choice::CurrentContext,
         (None, _) => Choice::Ambiguous,
     }
 }
@@ -137,18 +142,21 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(Some("c1"), &[], Choice::Context("c1"))]
-    #[case(Some("c1"), &["a"], Choice::Context("c1"))]
-    #[case(Some("c1"), &["a", "b"], Choice::Context("c1"))]
-    #[case(None, &["a"], Choice::Import("a"))]
-    #[case(None, &["a", "b"], Choice::Ambiguous)]
-    #[case(None, &[], Choice::InCluster)]
+    #[case(Some("c1"), &[], true, Choice::Context("c1"))]
+    #[case(Some("c1"), &["a"], true, Choice::Context("c1"))]
+    #[case(Some("c1"), &["a", "b"], false, Choice::Context("c1"))]
+    #[case(None, &["a"], true, Choice::Import("a"))]
+    #[case(None, &["a"], false, Choice::Import("a"))]
+    #[case(None, &["a", "b"], true, Choice::Ambiguous)]
+    #[case(None, &[], true, Choice::InCluster)]
+    #[case(None, &[], false, Choice::CurrentContext)]
     fn load_uses_the_first_source_that_exists(
         #[case] context: Option<&str>,
         #[case] mounted: &[&str],
+        #[case] is_in_pod: bool,
         #[case] expected: Choice<'_>,
     ) {
         let mounted: Vec<_> = mounted.iter().map(ToString::to_string).collect();
-        assert_eq!(choose(context, &mounted), expected);
+        assert_eq!(choose(context, &mounted, is_in_pod), expected);
     }
 }

@@ -19,6 +19,8 @@ mod transport;
 mod tests;
 
 pub use self::config::LiveConfig;
+#[doc(hidden)]
+pub use self::connect::client_builder;
 pub(crate) use self::digest::Endpoint;
 pub(crate) use self::error_message::error_message;
 pub(crate) use self::health::HealthState;

@@ -7,7 +7,7 @@ mod case;
 mod files;
 mod plugin_calls;
 mod program;
-mod proxies;
+pub(crate) mod proxies;
 mod render;
 mod run;
 mod table;

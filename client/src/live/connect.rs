@@ -7,18 +7,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use http::Uri;
+use http::{Request, Response, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::SocksV5;
 use hyper_util::rt::TokioExecutor;
-use kube::client::{Body, ClientBuilder, ConfigExt};
+use kube::client::{Body, ClientBuilder, ConfigExt, DynBody};
 use kube::config::AuthInfo;
 use kube::{Client, Config};
 use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use tower::util::BoxService;
 use tower::{BoxError, ServiceBuilder, service_fn};
 
 /// The connections that are in use, by [`key`].
@@ -45,7 +48,7 @@ impl Pool {
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
             return Ok(pool);
         }
-        let client = Mutex::new((connect(&common)?, Instant::now()));
+        let client = Mutex::new((client_builder(common.clone())?.build(), Instant::now()));
         let pool = Arc::new(Self { common, client });
         pools.insert(key, Arc::downgrade(&pool));
         Ok(pool)
@@ -73,9 +76,9 @@ impl Pool {
         let mut current = self.current();
         // If no client can be built now, the current one stays in use.
         if current.1 < time
-            && let Ok(client) = connect(&self.common)
+            && let Ok(builder) = client_builder(self.common.clone())
         {
-            *current = (client, Instant::now());
+            *current = (builder.build(), Instant::now());
         }
     }
 
@@ -116,11 +119,17 @@ fn key(common: &Config) -> kube::Result<Vec<u8>> {
     Ok(Sha256::digest(all.map_err(kube::Error::SerdeError)?).to_vec())
 }
 
-/// A client with connections of its own.
-fn connect(common: &Config) -> kube::Result<Client> {
-    match common.proxy_url.as_ref().and_then(socks_proxy) {
-        Some(proxy) => through_socks(common, proxy),
-        None => Ok(ClientBuilder::try_from(common.clone())?.build()),
+/// The service of kube's `ClientBuilder`.
+pub type SendService = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
+
+/// A builder of clients with connections of their own, as kube's `ClientBuilder::try_from`.
+///
+/// # Errors
+/// If the certificates, the proxy or the headers of the config can't be used.
+pub fn client_builder(config: Config) -> kube::Result<ClientBuilder<SendService>> {
+    match config.proxy_url.as_ref().and_then(socks_proxy) {
+        Some(proxy) => through_socks(&config, proxy),
+        None => ClientBuilder::try_from(config),
     }
 }
 
@@ -143,7 +152,7 @@ fn socks_proxy(url: &Uri) -> Option<SocksProxy> {
     Some(SocksProxy { url, user: decoded(user), password: decoded(password) })
 }
 
-fn through_socks(config: &Config, proxy: SocksProxy) -> kube::Result<Client> {
+fn through_socks(config: &Config, proxy: SocksProxy) -> kube::Result<ClientBuilder<SendService>> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     let socks = SocksV5::new(proxy.url, http).with_auth(proxy.user, proxy.password);
@@ -153,7 +162,15 @@ fn through_socks(config: &Config, proxy: SocksProxy) -> kube::Result<Client> {
     connector.set_write_timeout(config.write_timeout);
     let client =
         hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
-    let service =
-        ServiceBuilder::new().layer(config.base_uri_layer()).map_err(BoxError::from).service(client);
-    Ok(Client::new(service, config.default_namespace.clone()))
+    let boxed = |response: Response<Incoming>| {
+        response.map(|body| Box::new(body.map_err(BoxError::from)) as Box<DynBody>)
+    };
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .map_response(boxed)
+        .service(client);
+    Ok(ClientBuilder::new(BoxService::new(service), config.default_namespace.clone()))
 }

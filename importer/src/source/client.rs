@@ -13,8 +13,9 @@ use anyhow::Context;
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Request, Response};
 use hyper_util::client::legacy::connect::HttpInfo;
-use kube::client::{Body, ClientBuilder};
+use kube::client::Body;
 use kube::{Client, Config};
+use mcsa_client::live::client_builder;
 use mcsa_credentials::ExposeSecret;
 use mcsa_runtime::deadline::set_timeouts;
 use mcsa_runtime::lease::Fence;
@@ -129,7 +130,7 @@ fn connect(
         connections.record(&response);
         response
     };
-    let client = ClientBuilder::try_from(config.clone())?
+    let client = client_builder(config.clone())?
         .with_layer(&GuardLayer)
         .with_layer(&MapRequestLayer::new(authorize))
         .with_layer(&MapResponseLayer::new(record))

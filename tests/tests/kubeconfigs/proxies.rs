@@ -15,19 +15,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-pub(super) const USER: &str = "jane";
+pub(crate) const USER: &str = "jane";
 
 /// With characters that URLs must escape.
-pub(super) const PASSWORD: &str = "p@ss:w%rd/s3cret";
+pub(crate) const PASSWORD: &str = "p@ss:w%rd/s3cret";
 
-pub(super) struct Proxies {
-    pub(super) http: SocketAddr,
-    pub(super) open_http: SocketAddr,
-    pub(super) https: SocketAddr,
-    pub(super) socks: SocketAddr,
-    pub(super) open_socks: SocketAddr,
+pub(crate) struct Proxies {
+    pub(crate) http: SocketAddr,
+    pub(crate) open_http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) socks: SocketAddr,
+    pub(crate) open_socks: SocketAddr,
     /// Forwards to the API server. `None`: this machine has no IPv6.
-    pub(super) ipv6: Option<SocketAddr>,
+    pub(crate) ipv6: Option<SocketAddr>,
     _tasks: JoinSet<()>,
 }
 
@@ -45,7 +45,7 @@ enum Protocol {
 }
 
 impl Proxies {
-    pub(super) async fn start(cluster: &Cluster) -> anyhow::Result<Self> {
+    pub(crate) async fn start(cluster: &Cluster) -> anyhow::Result<Self> {
         let mut tasks = JoinSet::new();
         let mut start = async |protocol| {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -71,7 +71,7 @@ impl Proxies {
 }
 
 /// A password as a part of a URL.
-pub(super) fn escaped(password: &str) -> String {
+pub(crate) fn escaped(password: &str) -> String {
     let escape =
         |c: char| if c.is_ascii_alphanumeric() { c.to_string() } else { format!("%{:02X}", c as u32) };
     password.chars().map(escape).collect()
