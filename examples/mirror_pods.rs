@@ -6,7 +6,8 @@
 //!
 //! A pod with the label `mirror=IMPORT` is created in the source of that import of its namespace, in the namespace of
 //! the imported service account, and its status is copied back. The import needs the label `mirror=pods`, and the pod a
-//! `schedulerName` that nobody has, so that no local node runs it. The remote pod is deleted with the local one.
+//! `schedulerName` that no scheduler has, so that no local node runs it. The remote pod is deleted with the local one,
+//! but not if that loses the label.
 //! Without `CONTEXT`, the program uses the service account of its own pod. Rights:
 //!
 //! - here: `get`, `list`, `watch` pods, `patch` their `status`, `list`, `watch` serviceaccountimports, `get` their

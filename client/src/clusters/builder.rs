@@ -53,7 +53,8 @@ impl ClustersBuilder {
         self
     }
 
-    /// The contexts of a kubeconfig that have these names.
+    /// The contexts of a kubeconfig that have these names. They never leave: after its context was renamed or removed,
+    /// a member keeps its last config.
     pub fn contexts<N: Into<String>>(
         mut self,
         contexts: Contexts,
@@ -64,7 +65,8 @@ impl ClustersBuilder {
         self
     }
 
-    /// All usable contexts of a kubeconfig.
+    /// All usable contexts of a kubeconfig. They join and leave as the files change; a renamed context is another
+    /// member.
     pub fn all_contexts(mut self, contexts: Contexts) -> Self {
         self.polled.push(Polled::Contexts(contexts, None));
         self

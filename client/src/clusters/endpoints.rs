@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::member::Member;
 use crate::live::Endpoint;
 
-/// The interval at which configs that are stale are reread, even if nobody uses them.
+/// The interval at which configs that are stale are reread, even if they are not in use.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A member whose config may lead elsewhere later.

@@ -1,5 +1,5 @@
-//! A kubeconfig, read loosely: each entry keeps its values, of whatever type, until it is used. An odd entry that nobody
-//! uses is no error, as for kubectl.
+//! A kubeconfig, read loosely: each entry keeps its values, of any type, until it is used. As for kubectl, an odd entry is
+//! an error only if it is in use.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use kube::config::AuthInfo;
 use super::entry::Fields;
 use super::field_problem::FieldProblem;
 
-/// Reads whom the user impersonates.
+/// Reads the impersonated user.
 pub(super) fn read(fields: &Fields<'_>, user: &mut AuthInfo) -> Result<(), FieldProblem> {
     user.impersonate = fields.text("as")?.map(|name| header("as", name)).transpose()?;
     user.impersonate_uid = fields.text("as-uid")?.map(|uid| header("as-uid", uid)).transpose()?;
