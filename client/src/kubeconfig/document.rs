@@ -55,11 +55,10 @@ struct Raw {
 impl Kubeconfig {
     /// Parses the first YAML document: kubectl ignores others. Accepts UTF-8, and UTF-16 with a byte order mark, which
     /// PowerShell writes. `file` is the text's file: relative paths begin in its folder.
-    pub(super) fn parse(mut text: &[u8], file: Option<&Path>, limits: Limits) -> Result<Self, Problem> {
+    pub(super) fn parse(text: &[u8], file: Option<&Path>, limits: Limits) -> Result<Self, Problem> {
         let file: Option<Arc<Path>> = file.map(Into::into);
-        let document = serde_saphyr::read_with_options::<_, Raw>(&mut text, options(limits)).next();
         // The parser's message may quote a credential.
-        let document = document.transpose().map_err(|error| {
+        let document = read_first_document(text, limits).map_err(|error| {
             let place = Place::new(file.clone(), error.location().map(|at| (at.line(), at.column())));
             match error.without_snippet() {
                 serde_saphyr::Error::Budget { .. } => Problem::TooComplex(place),
@@ -142,6 +141,17 @@ impl Section {
     }
 }
 
+/// `None`: there is no document, or it is null.
+fn read_first_document(mut text: &[u8], limits: Limits) -> Result<Option<Raw>, serde_saphyr::Error> {
+    // Almost all files are one document in UTF-8, which is parsed in half the time without a reader.
+    if let Ok(text) = str::from_utf8(text)
+        && let Ok(document) = serde_saphyr::from_str_with_options(text, options(limits))
+    {
+        return Ok(Some(document));
+    }
+    serde_saphyr::read_with_options(&mut text, options(limits)).next().transpose()
+}
+
 fn options(limits: Limits) -> Options {
     // As for kubectl, the last of two equal keys wins.
     let mut options = serde_saphyr::options! {
@@ -192,6 +202,8 @@ mod tests {
     #[case::duplicate_key_in_an_entry("contexts: [{name: a, name: b}]", &["b"])]
     #[case::duplicate_name("contexts: [{name: a}, {name: a}]", &["a", "a"])]
     #[case::documents("contexts: [{name: a}]\n---\ncontexts: [{name: b}]", &["a"])]
+    #[case::invalid_second_document("contexts: [{name: a}]\n---\n]", &["a"])]
+    #[case::null_first_document("null\n---\ncontexts: [{name: b}]", &["b"])]
     #[case::json(r#"{"contexts": [{"name": "a"}]}"#, &["a"])]
     #[case::line_breaks_of_windows("contexts:\r\n- name: a\r\n", &["a"])]
     #[case::odd_entries("contexts: [5, null, [], {}, {name: null}, {name: []}, {name: 7}, {name: a}]", &["7", "a"])]
