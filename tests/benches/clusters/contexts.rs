@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use kube::config::Kubeconfig;
 use mcsa_client::clusters::{Clusters, Health};
 use mcsa_client::config::Contexts;
 use mcsa_tests::Cluster;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::repeated::repeat;
 use crate::table::{Goal, Row, Section};
 use crate::usage::cpu;
 
@@ -41,7 +41,7 @@ impl ManyContexts {
     /// All contexts lead to one real API server, each with a cluster and a user of its own.
     pub async fn measure() -> anyhow::Result<Self> {
         let cluster = Cluster::start("c1").await?;
-        let yaml = serde_saphyr::to_string(&repeat(&cluster.kubeconfig_value())?)?;
+        let yaml = serde_saphyr::to_string(&repeat(&cluster.kubeconfig_value(), CONTEXTS))?;
         let kubeconfig = cluster.dir().join("contexts");
         std::fs::write(&kubeconfig, &yaml)?;
         // A file that was just written may change again without another time, so it is not kept in memory yet.
@@ -99,21 +99,4 @@ impl ManyContexts {
             },
         ]
     }
-}
-
-/// The same context under many names.
-fn repeat(one: &Kubeconfig) -> anyhow::Result<Kubeconfig> {
-    (0..CONTEXTS).try_fold(Kubeconfig::default(), |all, number| {
-        let (mut next, name) = (one.clone(), format!("c{number}"));
-        next.clusters.iter_mut().for_each(|cluster| cluster.name.clone_from(&name));
-        next.auth_infos.iter_mut().for_each(|user| user.name.clone_from(&name));
-        for entry in &mut next.contexts {
-            entry.name.clone_from(&name);
-            if let Some(context) = &mut entry.context {
-                context.cluster.clone_from(&name);
-                context.user = Some(name.clone());
-            }
-        }
-        Ok(all.merge(next)?)
-    })
 }

@@ -23,6 +23,8 @@ mod pods;
 #[path = "../imports/progress.rs"]
 mod progress;
 mod recording;
+#[path = "../links/repeated.rs"]
+mod repeated;
 mod replay;
 mod rounds;
 mod sections;

@@ -6,13 +6,18 @@
 mod args;
 mod fixture;
 mod list_links;
+mod many_contexts;
 mod many_sources;
 mod one_source;
+mod repeated;
 #[path = "../imports/table.rs"]
 mod table;
 #[path = "../node/units.rs"]
 #[allow(dead_code)]
 mod units;
+#[path = "../imports/usage.rs"]
+#[allow(dead_code)]
+mod usage;
 
 use std::process::ExitCode;
 
@@ -37,12 +42,13 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     fixture.start_sources(args.sources).await?;
     let many = many_sources::measure(&fixture).await?;
     let list = list_links::measure(&fixture, args.links, args.rounds).await?;
+    let contexts = many_contexts::measure(&fixture, args.rounds).await?;
     let title = format!("kubemcsa on loopback, {} real sources", args.sources);
     table::print(
         &title,
         "kubemcsa",
-        &[one.section(), many.section(), list.section()],
-        &[one.goal(), many.goal(), list.goal()],
+        &[one.section(), many.section(), list.section(), contexts.section()],
+        &[one.goal(), many.goal(), list.goal(), contexts.goal()],
     );
     Ok(())
 }
