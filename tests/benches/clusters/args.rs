@@ -1,5 +1,7 @@
 //! The bench's command line.
 
+use std::path::PathBuf;
+
 use clap::Parser;
 
 /// Measure controllers of several clusters, and compare them with kube's controller of one, in the same run.
@@ -22,6 +24,10 @@ pub struct Args {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
 
+    /// Number of imports of service accounts of these clusters
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub imports: u32,
+
     /// The flag that `cargo bench` passes
     #[arg(long, hide = true)]
     pub bench: bool,
@@ -29,13 +35,21 @@ pub struct Args {
     /// Run as the measured controller, with these options
     #[arg(long, hide = true, value_name = "JSON")]
     pub as_controller: Option<String>,
+
+    /// Run as the measured reader of imports, with a kubeconfig of the cluster that has them
+    #[arg(long, hide = true, value_name = "KUBECONFIG")]
+    pub as_reader_of_imports: Option<PathBuf>,
+
+    /// As a reader of imports, use one of kube's clients for each
+    #[arg(long, hide = true)]
+    pub kube: bool,
 }
 
 impl Args {
     /// `None` unless `cargo bench` or the bench itself started this process: `cargo test --all-targets` starts it too,
     /// and must not wait for the bench.
     pub fn parse_if_bench() -> Option<Self> {
-        let wanted = |arg: String| arg == "--bench" || arg == "--as-controller";
-        std::env::args().any(wanted).then(Self::parse)
+        const WANTED: [&str; 3] = ["--bench", "--as-controller", "--as-reader-of-imports"];
+        std::env::args().any(|arg| WANTED.contains(&&*arg)).then(Self::parse)
     }
 }

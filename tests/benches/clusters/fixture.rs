@@ -33,9 +33,7 @@ impl Fixture {
     /// Starts the clusters. The members are `hanging`, the contexts of the kubeconfig, and the imports.
     pub async fn start() -> anyhow::Result<Self> {
         let (target, source) = try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
-        let crd = target.dir().join("crd.json");
-        std::fs::write(&crd, serde_json::to_vec(&ServiceAccountImport::crd())?)?;
-        target.kubectl(["apply".into(), "--server-side".into(), "-f".into(), crd.into_os_string()]).await?;
+        serve_imports(&target).await?;
         let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
         let mut config = Config::try_from(kubeconfig_with_server(source.kubeconfig_value(), &proxy.url()))?;
         config.proxy_url = None;
@@ -47,8 +45,6 @@ impl Fixture {
             .imports(Imports::in_namespace(&target.client(), "default"))
             .start()?;
         let fixture = Self { target, source, proxy, clusters, kubeconfig };
-        // The API server takes a moment to serve a new kind.
-        eventually("imports to be served", async || fixture.imports().list(&Default::default()).await).await;
         fixture.change("0").await?;
         Ok(fixture)
     }
@@ -84,4 +80,15 @@ impl Fixture {
         let all = [&self.target, &self.source];
         write_merged_kubeconfig(if is_listed { &all } else { &all[..1] }, &self.kubeconfig)
     }
+}
+
+/// Creates the custom resource definition of imports, and waits until it is served.
+pub async fn serve_imports(cluster: &Cluster) -> anyhow::Result<()> {
+    let crd = cluster.dir().join("crd.json");
+    std::fs::write(&crd, serde_json::to_vec(&ServiceAccountImport::crd())?)?;
+    cluster.kubectl(["apply".into(), "--server-side".into(), "-f".into(), crd.into_os_string()]).await?;
+    let imports = Api::<ServiceAccountImport>::default_namespaced(cluster.client());
+    // The API server takes a moment to serve a new kind.
+    eventually("imports to be served", async || imports.list(&Default::default()).await).await;
+    Ok(())
 }

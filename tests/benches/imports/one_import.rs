@@ -83,7 +83,7 @@ impl<'a> Source<'a> {
             expires_at: claims.expires_at,
             refresh_at: claims.expires_at.checked_sub(SignedDuration::from_mins(5)).ok(),
             // No importer reads these, so only their length matters.
-            cluster_uid: Some(claims.service_account_uid.clone()),
+            cluster_uid: self.link.cluster_uid.clone().or(Some(claims.service_account_uid.clone())),
             fingerprint: "0123456789abcdef".into(),
             service_account_uid: claims.service_account_uid,
         };
