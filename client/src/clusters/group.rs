@@ -9,7 +9,9 @@ use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use futures::future::{OptionFuture, join};
+use futures::StreamExt;
+use futures::future::{join, join_all};
+use futures::stream::FuturesUnordered;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -107,7 +109,7 @@ impl Drop for Membership {
 async fn run(shared: Arc<Shared>) {
     loop {
         match shared.next() {
-            Ok(member) => shared.check(member).await,
+            Ok(members) => drop(join_all(members.into_iter().map(|member| shared.check(member))).await),
             Err(until) => tokio::select! {
                 () = sleep(until) => {}
                 () = shared.cluster.changed() => {}
@@ -115,6 +117,24 @@ async fn run(shared: Arc<Shared>) {
         }
         shared.recover();
     }
+}
+
+/// Asks all at once, until the cluster responds to one of them.
+async fn ask_others(members: Vec<Member>) -> Option<(Member, Answer)> {
+    let ask = |member: Member| async move {
+        let answer = ask(member.access()).await;
+        (member, answer)
+    };
+    let mut answers: FuturesUnordered<_> = members.into_iter().map(ask).collect();
+    let mut last = None;
+    while let Some((member, answer)) = answers.next().await {
+        let is_response = answer.is_response();
+        last = Some((member, answer));
+        if is_response {
+            break;
+        }
+    }
+    last
 }
 
 async fn sleep(until: Option<Instant>) {
@@ -140,8 +160,8 @@ impl Shared {
         self.state().entries.retain(|entry| entry.member != *member);
     }
 
-    /// The member to ask now, or when to decide again. It moves to the end of the turns.
-    fn next(&self) -> Result<Member, Option<Instant>> {
+    /// The members to ask now, or when to decide again. They move to the end of the turns.
+    fn next(&self) -> Result<Vec<Member>, Option<Instant>> {
         let (mut state, facts, now) = (self.state(), self.cluster.facts(), Instant::now());
         let turn = |entry: &Entry| Turn {
             is_untried: entry.member.health_state().own() == Health::Unknown,
@@ -150,17 +170,17 @@ impl Shared {
         let turns: Vec<_> = state.entries.iter().map(turn).collect();
         let due = check_due(&facts, state.last_check, state.backoff);
         match turns::next(&turns, facts.unavailable.is_some(), due, now) {
-            Next::Ask(index) => {
+            Next::Ask(indexes) => {
                 state.last_check = now;
-                state.move_to_the_end(index).ok_or(None)
+                Ok(state.take_turns(&indexes))
             }
             Next::Wait(until) => Err(until),
         }
     }
 
-    /// Asks with the credential of `member`. If that fails, asks another member, too: the reason may be the member's own.
-    /// If the cluster does not respond, both are asked over new connections: the old ones may be dead, and all watches of
-    /// a cluster end when it is considered unresponsive.
+    /// Asks with the credential of `member`. If that fails, asks others, too: the reason may be the member's own. If the
+    /// cluster does not respond, all are asked over new connections: the old ones may be dead, and all watches of a cluster
+    /// end when it is considered unresponsive.
     async fn check(&self, member: Member) {
         self.cluster.check_begins();
         let (mut since, access) = (Instant::now(), member.access());
@@ -171,32 +191,39 @@ impl Shared {
         let mut other = None;
         if answer.is_failure() {
             since = Instant::now();
-            let second = self.second(&member);
-            let ask_second = OptionFuture::from(second.as_ref().map(|second| ask(second.access())));
-            let second_answer = match answer {
+            let others = ask_others(self.others(&member));
+            other = match answer {
                 Answer::Silence => {
                     self.reconnect();
-                    let second_answer;
-                    (answer, second_answer) = join(ask(access), ask_second).await;
-                    second_answer
+                    let other;
+                    (answer, other) = join(ask(access), others).await;
+                    other
                 }
-                _ => ask_second.await,
+                _ => others.await,
             };
-            other = second.zip(second_answer);
         }
         self.apply(since, &member, &answer, other.as_ref());
     }
 
-    /// Another member that has a credential. It moves to the end of the turns.
-    fn second(&self, first: &Member) -> Option<Member> {
-        let is_healthy = |entry: &&Entry| entry.member != *first && entry.retry.is_none();
-        let members: Vec<_> =
-            self.state().entries.iter().filter(is_healthy).map(|entry| entry.member.clone()).collect();
-        let second =
-            members.into_iter().find(|member| member.access().credential() == Credential::Available)?;
+    /// Other members that can prove that the cluster responds: those to which it responded before, or any one. Before the
+    /// cluster becomes unavailable for all, these are all of them, since several may fail for reasons of their own.
+    /// Afterwards it is one, which moves to the end of the turns.
+    fn others(&self, first: &Member) -> Vec<Member> {
         let mut state = self.state();
-        let index = state.entries.iter().position(|entry| entry.member == second)?;
-        state.move_to_the_end(index)
+        let can_prove = |entry: &Entry| entry.member != *first && entry.retry.is_none();
+        let has_responded = |entry: &Entry| {
+            can_prove(entry)
+                && matches!(entry.member.health_state().own(), Health::Ready | Health::Unauthorized)
+        };
+        let mut indexes = state.indexes(has_responded);
+        if indexes.is_empty() {
+            indexes = state.indexes(can_prove);
+            indexes.truncate(1);
+        }
+        if self.cluster.facts().unavailable.is_some() {
+            indexes.truncate(1);
+        }
+        state.take_turns(&indexes)
     }
 
     /// Sends further requests of all members over new connections.

@@ -51,10 +51,10 @@ impl Answer {
         }
     }
 
-    /// Whether the cluster seems to be unreachable. The reason may be the member's own connection, for example its
-    /// client certificate.
+    /// Whether the cluster seems to be unavailable. The reason may be the member's own, for example its client
+    /// certificate, or a gateway that fails for its user.
     pub(super) fn is_failure(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Silence)
+        matches!(self, Self::NotReady(_) | Self::Unreachable(_) | Self::Silence)
     }
 
     pub(super) fn is_response(&self) -> bool {
@@ -77,7 +77,9 @@ pub(super) fn verdict(answer: &Answer, other: Option<&Answer>, has_responded: bo
     match (answer, other) {
         (Answer::Ready | Answer::Unauthorized, _) => Verdict::Responds,
         (_, Some(other)) if other.is_response() => Verdict::Responds,
-        (Answer::Unreachable(_) | Answer::Silence, _) if has_responded => Verdict::Responds,
+        (Answer::NotReady(_) | Answer::Unreachable(_) | Answer::Silence, _) if has_responded => {
+            Verdict::Responds
+        }
         (Answer::NoCredential(_) | Answer::CredentialPending, _) => Verdict::Inconclusive,
         (Answer::NotReady(_) | Answer::Unreachable(_) | Answer::Silence, _) => Verdict::Unavailable,
     }
@@ -139,6 +141,16 @@ mod tests {
     #[case::plugin_hangs(Answer::CredentialPending, None, Verdict::Inconclusive)]
     #[case::silent_for_both(Answer::Silence, Some(Answer::Silence), Verdict::Unavailable)]
     #[case::unreachable_for_both(unreachable(), Some(unreachable()), Verdict::Unavailable)]
+    #[case::not_ready_for_both(
+        Answer::NotReady(StatusCode::SERVICE_UNAVAILABLE),
+        Some(Answer::NotReady(StatusCode::SERVICE_UNAVAILABLE)),
+        Verdict::Unavailable
+    )]
+    #[case::not_ready_for_one(
+        Answer::NotReady(StatusCode::INTERNAL_SERVER_ERROR),
+        Some(Answer::Ready),
+        Verdict::Responds
+    )]
     #[case::silent_for_one(Answer::Silence, Some(Answer::Ready), Verdict::Responds)]
     #[case::unreachable_for_one(unreachable(), Some(Answer::Unauthorized), Verdict::Responds)]
     #[case::other_has_no_credential(Answer::Silence, Some(no_credential()), Verdict::Unavailable)]
@@ -155,7 +167,7 @@ mod tests {
     #[rstest]
     #[case::silent(Answer::Silence, Verdict::Responds)]
     #[case::unreachable(unreachable(), Verdict::Responds)]
-    #[case::not_ready(Answer::NotReady(StatusCode::SERVICE_UNAVAILABLE), Verdict::Unavailable)]
+    #[case::not_ready(Answer::NotReady(StatusCode::SERVICE_UNAVAILABLE), Verdict::Responds)]
     #[case::plugin_hangs(Answer::CredentialPending, Verdict::Inconclusive)]
     fn a_response_to_another_request_proves_that_the_cluster_responds(
         #[case] answer: Answer,

@@ -23,8 +23,8 @@ pub(super) struct Turn {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Asks the member at this index.
-    Ask(usize),
+    /// Asks the members at these indexes, at the same time: one whose credential plugin hangs must not delay others.
+    Ask(Vec<usize>),
     /// Waits for this time, or until something changes.
     Wait(Option<Instant>),
 }
@@ -34,10 +34,15 @@ pub(super) fn next(turns: &[Turn], is_unavailable: bool, check_due: Instant, now
     let may_ask = |turn: &Turn| turn.retry_at.is_none_or(|time| time <= now);
     let has_own_reason = |turn: &Turn| may_ask(turn) && (turn.is_untried || turn.retry_at.is_some());
     // While the cluster is unavailable, all members wait for it.
-    let of_a_member = turns.iter().position(has_own_reason).filter(|_| !is_unavailable);
-    let of_the_cluster = || turns.iter().position(may_ask).filter(|_| check_due <= now);
-    match of_a_member.or_else(of_the_cluster) {
-        Some(index) => Next::Ask(index),
+    let indexes = |filter: &dyn Fn(&Turn) -> bool| {
+        turns.iter().enumerate().filter(|(_, turn)| filter(turn)).map(|(index, _)| index).collect::<Vec<_>>()
+    };
+    let of_members = if is_unavailable { Vec::new() } else { indexes(&has_own_reason) };
+    if !of_members.is_empty() {
+        return Next::Ask(of_members);
+    }
+    match turns.iter().position(may_ask).filter(|_| check_due <= now) {
+        Some(index) => Next::Ask(vec![index]),
         None => {
             let retries = turns.iter().filter_map(|turn| turn.retry_at);
             Next::Wait(retries.chain([check_due]).filter(|time| *time > now).min())
@@ -78,20 +83,21 @@ mod tests {
 
     #[rstest]
     #[case::at_rest(&[TRIED, TRIED], false, 20, Ok(20))]
-    #[case::after_silence(&[TRIED, TRIED], false, 10, Err(0))]
-    #[case::new_member_at_once(&[TRIED, UNTRIED], false, 20, Err(1))]
+    #[case::after_silence(&[TRIED, TRIED], false, 10, Err(vec![0]))]
+    #[case::new_member_at_once(&[TRIED, UNTRIED], false, 20, Err(vec![1]))]
+    #[case::new_members_together(&[UNTRIED, TRIED, UNTRIED], false, 20, Err(vec![0, 2]))]
     #[case::new_member_of_an_unavailable_cluster(&[TRIED, UNTRIED], true, 20, Ok(20))]
-    #[case::unavailable_cluster_after_the_pause(&[TRIED, UNTRIED], true, 10, Err(0))]
-    #[case::failed_member_after_its_pause(&[TRIED, failed(10)], false, 20, Err(1))]
+    #[case::unavailable_cluster_after_the_pause(&[TRIED, UNTRIED], true, 10, Err(vec![0]))]
+    #[case::failed_member_after_its_pause(&[TRIED, failed(10)], false, 20, Err(vec![1]))]
     #[case::failed_member_within_its_pause(&[TRIED, failed(11)], false, 20, Ok(11))]
-    #[case::failed_member_is_not_asked_for_the_cluster(&[failed(11), TRIED], false, 10, Err(1))]
+    #[case::failed_member_is_not_asked_for_the_cluster(&[failed(11), TRIED], false, 10, Err(vec![1]))]
     #[case::all_members_failed(&[failed(11), failed(12)], false, 10, Ok(11))]
     #[case::all_members_failed_and_the_cluster(&[failed(11), failed(12)], true, 10, Ok(11))]
     fn steps(
         #[case] members: &[(bool, Option<u64>)],
         #[case] is_unavailable: bool,
         #[case] check_due: u64,
-        #[case] expected: Result<u64, usize>,
+        #[case] expected: Result<u64, Vec<usize>>,
     ) {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
@@ -100,7 +106,7 @@ mod tests {
         let turns: Vec<_> = members.iter().map(turn).collect();
         let expected = match expected {
             Ok(time) => Next::Wait(Some(at(time))),
-            Err(index) => Next::Ask(index),
+            Err(indexes) => Next::Ask(indexes),
         };
         assert_eq!(next(&turns, is_unavailable, at(check_due), at(10)), expected);
     }

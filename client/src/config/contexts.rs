@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,8 +27,9 @@ pub struct Contexts {
 #[derive(Default)]
 struct Parsed(Mutex<Option<(Vec<Stamp>, Arc<Kubeconfig>)>>);
 
-/// What changes when a file is written. `None`: the file is missing.
-type Stamp = Option<(SystemTime, u64)>;
+/// What changes when a file is written or replaced: time, size, and on Unix inode and time of the change. `None`: the file
+/// is missing.
+type Stamp = Option<(SystemTime, u64, Option<(u64, i64, i64)>)>;
 
 impl Contexts {
     /// The contexts of the files that `KUBECONFIG` names, or of `~/.kube/config`.
@@ -87,7 +89,7 @@ impl Contexts {
         }
         *parsed = None;
         let kubeconfig = Arc::new(self.files.read()?);
-        if stamps.iter().flatten().all(|(modified, _)| is_final(*modified, SystemTime::now())) {
+        if stamps.iter().flatten().all(|(modified, ..)| is_final(*modified, SystemTime::now())) {
             *parsed = Some((stamps, kubeconfig.clone()));
         }
         Ok(kubeconfig)
@@ -96,7 +98,22 @@ impl Contexts {
 
 fn stamp(path: &PathBuf) -> Stamp {
     let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    // A pipe can be read only once.
+    if !metadata.is_file() {
+        return Some((UNIX_EPOCH, 0, None));
+    }
+    Some((metadata.modified().ok()?, metadata.len(), identity(&metadata)))
+}
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> Option<(u64, i64, i64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> Option<(u64, i64, i64)> {
+    None
 }
 
 /// Whether a later write would have another time: not before the clock of the file system has advanced.
@@ -139,5 +156,23 @@ mod tests {
     ) {
         let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
         assert_eq!(is_final(at(modified), at(now)), expected);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn replaced_file_with_the_same_time_and_size_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, context: &str| {
+            let path = folder.path().join(file);
+            std::fs::write(&path, format!("contexts: [{{name: {context}}}]")).unwrap();
+            let opened = std::fs::File::options().write(true).open(&path).unwrap();
+            opened.set_modified(UNIX_EPOCH + Duration::from_secs(1000)).unwrap();
+            path
+        };
+        let path = write("config", "a");
+        let contexts = Contexts::from_file(&path);
+        assert_eq!(contexts.names().unwrap(), ["a"]);
+        std::fs::rename(write("new", "b"), &path).unwrap();
+        assert_eq!(contexts.names().unwrap(), ["b"]);
     }
 }

@@ -14,6 +14,9 @@ use super::entry::{self, Entry};
 use super::place::{EntryKind, Place};
 use super::problem::Problem;
 
+/// The most bytes of data of others, and of the texts in it.
+const MAX_DATA: usize = 1 << 20;
+
 /// Limits of the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Limits {
@@ -57,11 +60,16 @@ impl Kubeconfig {
     /// PowerShell writes. `file` is the text's file: relative paths begin in its folder.
     pub(super) fn parse(text: &[u8], file: Option<&Path>, limits: Limits) -> Result<Self, Problem> {
         let file: Option<Arc<Path>> = file.map(Into::into);
+        if limits == Limits::Data && text.len() > MAX_DATA {
+            return Err(Problem::TooComplex(Place::new(file, None)));
+        }
         // The parser's message may quote a credential.
         let document = read_first_document(text, limits).map_err(|error| {
             let place = Place::new(file.clone(), error.location().map(|at| (at.line(), at.column())));
             match error.without_snippet() {
-                serde_saphyr::Error::Budget { .. } => Problem::TooComplex(place),
+                serde_saphyr::Error::Budget { .. } | serde_saphyr::Error::AliasReplayLimitExceeded { .. } => {
+                    Problem::TooComplex(place)
+                }
                 serde_saphyr::Error::IOError { .. } => Problem::NotText(place),
                 _ => Problem::NotAKubeconfig(place),
             }
@@ -159,22 +167,29 @@ fn options(limits: Limits) -> Options {
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
     };
-    if limits == Limits::OwnFile {
+    match limits {
+        // The size of a Secret is limited to 1 MiB, and real ones have no aliases. The bytes of aliases count, too.
+        Limits::Data => {
+            options.budget = serde_saphyr::budget! { max_total_scalar_bytes: MAX_DATA };
+            options.alias_limits = serde_saphyr::alias_limits! { max_total_replayed_events: 1_000 };
+        }
         // The limit of the depth stays: values are nested on the stack.
-        options.budget = serde_saphyr::budget! {
-            max_events: usize::MAX,
-            max_nodes: usize::MAX,
-            max_aliases: usize::MAX,
-            max_anchors: usize::MAX,
-            max_merge_keys: usize::MAX,
-            max_documents: usize::MAX,
-            max_total_scalar_bytes: usize::MAX,
-            max_recorded_anchor_events: usize::MAX,
-            max_recorded_anchor_bytes: usize::MAX,
-            max_reader_input_bytes: None,
-            enforce_alias_anchor_ratio: false,
-        };
-        options.alias_limits = serde_saphyr::alias_limits! { max_total_replayed_events: 1_000_000 };
+        Limits::OwnFile => {
+            options.budget = serde_saphyr::budget! {
+                max_events: usize::MAX,
+                max_nodes: usize::MAX,
+                max_aliases: usize::MAX,
+                max_anchors: usize::MAX,
+                max_merge_keys: usize::MAX,
+                max_documents: usize::MAX,
+                max_total_scalar_bytes: usize::MAX,
+                max_recorded_anchor_events: usize::MAX,
+                max_recorded_anchor_bytes: usize::MAX,
+                max_reader_input_bytes: None,
+                enforce_alias_anchor_ratio: false,
+            };
+            options.alias_limits = serde_saphyr::alias_limits! { max_total_replayed_events: 1_000_000 };
+        }
     }
     options
 }

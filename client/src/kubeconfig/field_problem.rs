@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::place::EntryKind;
 use super::proxy::ProxyError;
 
 /// The field of a kubeconfig that disables the verification of certificates.
 pub(crate) const INSECURE: &str = "insecure-skip-tls-verify";
+
+/// The longest path that a message shows. Tokens are longer.
+const MAX_PATH: usize = 256;
 
 /// The most names that a message lists.
 const MAX_NAMES: usize = 10;
@@ -97,7 +100,7 @@ pub enum FieldProblem {
     )]
     IdToken(&'static str),
     /// A file of the entry can't be read.
-    #[error("can't read {field} {}: {error}", path.display())]
+    #[error("can't read {field} {}: {error}", printable(path))]
     Unreadable {
         /// The field that names the file.
         field: &'static str,
@@ -107,7 +110,7 @@ pub enum FieldProblem {
         error: Io,
     },
     /// The token file is empty.
-    #[error("tokenFile {} is empty: wait until the token was written, or log in again", .0.display())]
+    #[error("tokenFile {} is empty: wait until the token was written, or log in again", printable(.0))]
     EmptyTokenFile(PathBuf),
     /// A token or a name can't be sent in a header.
     #[error("{0} has a line break or another invalid character in it: remove it")]
@@ -158,6 +161,13 @@ impl fmt::Display for Io {
     }
 }
 
+/// A path for messages. A token or a key that was pasted in its place is not shown.
+fn printable(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let is_path = text.len() <= MAX_PATH && !text.contains(char::is_control) && !text.contains("-----");
+    if is_path { text.into_owned() } else { "(which does not look like a path)".to_owned() }
+}
+
 /// What to do instead of setting a refused field.
 pub fn alternative(field: &str) -> &'static str {
     match field {
@@ -190,6 +200,14 @@ pub(crate) fn certificates(numbers: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_paths_are_shown() {
+        assert_eq!(printable(Path::new("/home/me/my keys/c2.pem")), "/home/me/my keys/c2.pem");
+        for text in ["-----BEGIN PRIVATE KEY----- t0ken", "t0\nken", &"t0ken".repeat(60)] {
+            assert!(!printable(Path::new(text)).contains("t0"), "{text}");
+        }
+    }
 
     #[test]
     fn long_lists_of_names_are_cut() {

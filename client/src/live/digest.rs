@@ -1,10 +1,14 @@
 //! Detects whether a config changed.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::sync::LazyLock;
 
 use kube::Config;
 use serde_json::Value;
+
+/// Random, so that nobody can make a config that has the hash of another one.
+static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Hashes of a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub(crate) struct Endpoint {
 
 impl Digest {
     pub(super) fn of(config: &Config) -> Self {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = KEYS.build_hasher();
         (config.cluster_url.to_string(), &config.root_cert, config.accept_invalid_certs).hash(&mut hasher);
         (config.proxy_url.as_ref().map(ToString::to_string), &config.tls_server_name).hash(&mut hasher);
         let cluster = hasher.finish();

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -37,8 +38,6 @@ pub struct PluginError {
     pub command: String,
     /// How to install it, by the kubeconfig.
     pub install_hint: Option<String>,
-    /// What it wrote to stderr, if that was not a terminal. It may be a secret.
-    pub stderr: Option<SecretString>,
     /// What went wrong.
     pub problem: PluginProblem,
 }
@@ -105,17 +104,22 @@ pub(super) async fn run(
     exec: ExecConfig,
     disable_compression: bool,
 ) -> Result<PluginCredential, PluginError> {
-    let command = exec.command.clone().unwrap_or_default();
-    let mut stderr = None;
-    let result = try_run(&exec, disable_compression, &mut stderr).await;
-    result.map_err(|problem| PluginError { command, install_hint: exec.install_hint, stderr, problem })
+    let command = program(exec.command.as_deref().unwrap_or_default());
+    let result = try_run(&exec, disable_compression).await;
+    result.map_err(|problem| PluginError { command, install_hint: exec.install_hint, problem })
 }
 
-async fn try_run(
-    exec: &ExecConfig,
-    disable_compression: bool,
-    stderr: &mut Option<SecretString>,
-) -> Result<PluginCredential, PluginProblem> {
+/// The command for messages: without arguments, if it is a command line, which plugins don't have.
+fn program(command: &str) -> String {
+    let is_file = !command.contains(char::is_whitespace) || Path::new(command).exists();
+    if is_file {
+        command.to_owned()
+    } else {
+        command.split_whitespace().next().unwrap_or_default().to_owned()
+    }
+}
+
+async fn try_run(exec: &ExecConfig, disable_compression: bool) -> Result<PluginCredential, PluginProblem> {
     let is_interactive = is_interactive(exec.interactive_mode.as_ref(), io::stdin().is_terminal())?;
     let _terminal = match is_interactive {
         true => Some(TERMINAL.lock().await),
@@ -132,10 +136,8 @@ async fn try_run(
         command.env_remove(variable);
     }
     command.env("KUBERNETES_EXEC_INFO", exec_info(exec, is_interactive, disable_compression));
-    match is_interactive {
-        true => command.stdin(Stdio::inherit()).stderr(Stdio::inherit()),
-        false => command.stdin(Stdio::null()).stderr(Stdio::piped()),
-    };
+    // As for kubectl, it inherits stderr: it may ask somebody to open a page and log in.
+    command.stdin(if is_interactive { Stdio::inherit() } else { Stdio::null() });
     let child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => PluginProblem::NotInstalled,
         kind => PluginProblem::Start(kind),
@@ -145,7 +147,6 @@ async fn try_run(
     let output = output.map_err(|_| PluginProblem::TimedOut(deadline))?;
     let output = output.map_err(|error| PluginProblem::Start(error.kind()))?;
     if !output.status.success() {
-        *stderr = Some(String::from_utf8_lossy(&output.stderr).into_owned().into());
         return Err(PluginProblem::Failed(output.status));
     }
     parse(&output.stdout, api_version(exec))

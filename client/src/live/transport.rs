@@ -21,12 +21,16 @@ use super::error_message::{error_message, find_cause, without_credential};
 use super::health::{Evidence, HealthState};
 use super::response_body::{ResponseBody, Unresponsive};
 
-/// Whether to retry after the status codes 429, 503 and 504.
+/// What a transport is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Retry {
-    /// If the config enables it, as kube does. This can take minutes.
-    AsConfigured,
-    Never,
+enum Purpose {
+    /// A client of a single cluster. Retries after the status codes 429, 503 and 504 if the config enables it, as kube
+    /// does. This can take minutes.
+    Client,
+    /// The client of a member: one cluster must not block the program.
+    Member,
+    /// Health checks. They must not make a credential plugin run again and again.
+    HealthChecks,
 }
 
 /// How to reach a cluster: a [`LiveConfig`] or a [`Client`].
@@ -53,7 +57,7 @@ pub(crate) enum Credential {
 #[derive(Clone)]
 pub(crate) struct Transport {
     access: ClusterAccess,
-    retry: Retry,
+    purpose: Purpose,
     /// The cluster's health. `None`: it is not checked.
     health: Option<HealthState>,
 }
@@ -61,12 +65,12 @@ pub(crate) struct Transport {
 impl Transport {
     /// For a client of a single cluster.
     pub(crate) fn new(access: impl Into<ClusterAccess>) -> Self {
-        Self { access: access.into(), retry: Retry::AsConfigured, health: None }
+        Self { access: access.into(), purpose: Purpose::Client, health: None }
     }
 
-    /// For the client of a member: one cluster must not block the program.
+    /// For the client of a member.
     pub(crate) fn for_member(access: ClusterAccess, health: HealthState) -> Self {
-        Self { access, retry: Retry::Never, health: Some(health) }
+        Self { access, purpose: Purpose::Member, health: Some(health) }
     }
 
     pub(crate) fn into_client(self) -> Client {
@@ -96,7 +100,7 @@ impl Transport {
 
     async fn send_unchecked(&self, request: Request<Body>) -> kube::Result<Response<Body>> {
         match &self.access.0 {
-            Kind::Live(live) => send_and_reload(live, request, self.retry).await,
+            Kind::Live(live) => send_and_reload(live, request, self.purpose).await,
             Kind::Client(client) => client.send(request).await,
         }
     }
@@ -107,14 +111,14 @@ impl Transport {
 async fn send_and_reload(
     live: &LiveConfig,
     request: Request<Body>,
-    retry: Retry,
+    purpose: Purpose,
 ) -> kube::Result<Response<Body>> {
     let used = live.fresh();
     // A read of the config that begins after this time is newer than the request.
     let sent = Instant::now();
     let (copy, effect) = (copy(&request), Effect::of(&request));
     let client = used.client().await.map_err(kube::Error::Service)?;
-    let result = send(&used, &client, request, retry).await;
+    let result = send(&used, &client, request, purpose).await;
     let is_unauthorized = match &result {
         Ok(response) => response.status() == StatusCode::UNAUTHORIZED && effect != Effect::Unknown,
         Err(_) => false,
@@ -123,14 +127,14 @@ async fn send_and_reload(
         Ok(_) => false,
         Err(error) => effect == Effect::None || was_never_sent(error),
     };
-    if is_unauthorized {
+    if is_unauthorized && purpose != Purpose::HealthChecks {
         used.refused(&client);
     }
     let Some(copy) = copy.filter(|_| is_unauthorized || is_unsent) else { return result };
     let newer = live.newer(&used, sent).await;
     match newer.client().await {
         Ok(next) if newer.number != used.number || !next.is_same(&client) => {
-            send(&newer, &next, copy, retry).await
+            send(&newer, &next, copy, purpose).await
         }
         _ => result,
     }
@@ -140,10 +144,10 @@ async fn send(
     current: &Current,
     client: &Authenticated,
     request: Request<Body>,
-    retry: Retry,
+    purpose: Purpose,
 ) -> kube::Result<Response<Body>> {
     let client = client.client.clone();
-    match retry == Retry::AsConfigured && current.config.default_retry {
+    match purpose == Purpose::Client && current.config.default_retry {
         true => send_with_retries(client, request).await,
         false => client.send(request).await,
     }
@@ -240,7 +244,7 @@ impl ClusterAccess {
 
     /// Sends a health check, without retries.
     pub(crate) async fn check(&self, request: Request<Body>) -> kube::Result<Response<Body>> {
-        let transport = Transport { access: self.clone(), retry: Retry::Never, health: None };
+        let transport = Transport { access: self.clone(), purpose: Purpose::HealthChecks, health: None };
         transport.send_unchecked(request).await.map_err(without_credential)
     }
 }

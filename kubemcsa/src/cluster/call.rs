@@ -4,7 +4,6 @@ use std::io;
 use std::time::Duration;
 
 use mcsa_client::live::{PluginError, PluginProblem};
-use mcsa_credentials::ExposeSecret;
 use mcsa_runtime::errors::foreign::{self, ForeignResponse};
 use mcsa_runtime::errors::{self, is_proxy_refusal};
 
@@ -221,7 +220,7 @@ fn classify(error: &kube::Error) -> Problem {
     }
 }
 
-/// Quotes the stderr of a plugin, as kubectl shows it, but not what may be secret: its stdout, arguments and variables.
+/// Does not quote what may be secret: the plugin's output, arguments and variables. Its stderr is that of kubemcsa.
 fn explain_plugin(error: &PluginError) -> String {
     let command = &error.command;
     match &error.problem {
@@ -231,10 +230,7 @@ fn explain_plugin(error: &PluginError) -> String {
             format!("plugin {command} is not installed; {hint}")
         }
         PluginProblem::Failed(status) => {
-            let stderr = error.stderr.as_ref().map(|stderr| errors::short(stderr.expose_secret()));
-            let stderr = stderr.filter(|stderr| !stderr.is_empty());
-            let stderr = stderr.unwrap_or_else(|| "see its output above".into());
-            format!("plugin {command} failed ({status}): {stderr}; log in again, or choose another context")
+            format!("plugin {command} failed ({status}); log in again, or choose another context")
         }
         PluginProblem::NoCredential | PluginProblem::OtherVersion(_) | PluginProblem::InvalidTime => {
             format!("plugin {command} {}; check its command and arguments in the kubeconfig", error.problem)
@@ -340,7 +336,6 @@ pub(crate) mod tests {
         let missing = PluginError {
             command: "aws".into(),
             install_hint: Some("apt install\naws".into()),
-            stderr: None,
             problem: PluginProblem::NotInstalled,
         };
         let error = message(&kube::Error::Service(missing.into()));

@@ -37,11 +37,20 @@ impl State {
         self.entries.iter_mut().find(|entry| entry.member == *member)
     }
 
-    pub(super) fn move_to_the_end(&mut self, index: usize) -> Option<Member> {
-        let entry = self.entries.remove(index)?;
-        let member = entry.member.clone();
-        self.entries.push_back(entry);
-        Some(member)
+    pub(super) fn indexes(&self, filter: impl Fn(&Entry) -> bool) -> Vec<usize> {
+        let matching = self.entries.iter().enumerate().filter(|(_, entry)| filter(entry));
+        matching.map(|(index, _)| index).collect()
+    }
+
+    /// Moves the members at these ascending indexes to the end of the turns.
+    pub(super) fn take_turns(&mut self, indexes: &[usize]) -> Vec<Member> {
+        // Each removal shifts the later ones.
+        let taken =
+            indexes.iter().enumerate().filter_map(|(removed, index)| self.entries.remove(index - removed));
+        let taken: Vec<_> = taken.collect();
+        let members = taken.iter().map(|entry| entry.member.clone()).collect();
+        self.entries.extend(taken);
+        members
     }
 
     /// Sets an answer that concerns only this member.

@@ -166,6 +166,7 @@ async fn a_response_to_one_member_proves_that_the_cluster_is_available() {
 #[rstest]
 #[case::is_never_answered(Mode::Hang, true)]
 #[case::can_not_connect(Mode::Refuse, false)]
+#[case::gets_errors(Mode::Respond(500), false)]
 #[case::panics(Mode::Panic, false)]
 #[tokio::test(start_paused = true)]
 async fn a_member_that_fails_alone_is_unavailable_alone(#[case] mode: Mode, #[case] is_unresponsive: bool) {
@@ -180,6 +181,25 @@ async fn a_member_that_fails_alone_is_unavailable_alone(#[case] mode: Mode, #[ca
     // It does not wait for its turn.
     c1.mode.send_replace(OK);
     timeout(Duration::from_secs(21), c1.wait_for(Health::is_ready)).await.unwrap();
+}
+
+#[rstest]
+#[case::are_never_answered(Mode::Hang)]
+#[case::can_not_connect(Mode::Refuse)]
+#[case::get_errors(Mode::Respond(500))]
+#[tokio::test(start_paused = true)]
+async fn members_that_fail_together_leave_the_others_available(#[case] mode: Mode) {
+    let (_group, [c1, c2, c3]) = group([OK; 3]);
+    for scene in [&c1, &c2, &c3] {
+        scene.wait_for(Health::is_ready).await;
+    }
+    let mut health = c3.member().watch_health();
+    for scene in [&c1, &c2] {
+        scene.mode.send_replace(mode);
+    }
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert!(c1.member().health().is_unavailable() || c2.member().health().is_unavailable());
+    assert!(!health.has_changed().unwrap() && health.borrow_and_update().is_ready());
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,8 +281,10 @@ async fn a_credential_plugin_concerns_one_member(#[case] script: &str, #[case] e
     let bad = groups.join(&Member::new(NewMember::new("bad", with_plugin)));
     let good = groups.join(&Member::new(NewMember::new("good", live(&url, |_| {}))));
     assert!(Arc::ptr_eq(&bad.group, &good.group));
-    let mut health = good.member.watch_health();
-    health.wait_for(|health| !matches!(health, Health::Unknown)).await.unwrap();
+    for member in [&good.member, &bad.member] {
+        let mut health = member.watch_health();
+        health.wait_for(|health| !matches!(health, Health::Unknown)).await.unwrap();
+    }
     assert!(good.member.health().is_ready(), "{:?}", good.member);
     match bad.member.health() {
         Health::Unavailable { problem, .. } => assert!(problem.contains(expected), "{problem}"),
