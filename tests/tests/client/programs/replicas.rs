@@ -93,20 +93,20 @@ async fn renamed_contexts_keep_their_copies() -> anyhow::Result<()> {
     write_merged_kubeconfig(&[c1, c2], &kubeconfig)?;
     let deployments = Deployments::new("keep-renamed", &[c1, c2]).await?;
     let process = run("keep_replicas", &["c1", "keep-renamed"], &kubeconfig, folder.path())?;
-    prints(&process, 0, &[r#"c1/renamed/web has copies in ["c2"]"#]).await;
+    prints(&process, 0, &[r#"c1/keep-renamed/web has copies in ["c2"]"#]).await;
     let copy = deployments.api(c2).get("web").await?;
     for (old, new) in [("c1", "home"), ("c2", "away")] {
         kubectl(&kubeconfig, ["config", "rename-context", old, new]).await?;
     }
     // The old name has left, and the original's cluster is no copy of itself.
-    prints(&process, 0, &[r#"c1/renamed/web has copies in ["away"]"#]).await;
+    prints(&process, 0, &[r#"c1/keep-renamed/web has copies in ["away"]"#]).await;
     deployments.kubectl(c2, "scale deployment web --replicas=9").await?;
     ensure!(deployments.have_replicas(c2, 2).await.uid() == copy.uid(), "the copy was replaced");
     ensure!(process.terminate().await?.success(), "{}", process.log());
 
     // A restart with the new name finds the copies of the old one.
     let process = run("keep_replicas", &["home", "keep-renamed"], &kubeconfig, folder.path())?;
-    prints(&process, 0, &[r#"home/renamed/web has copies in ["away"]"#]).await;
+    prints(&process, 0, &[r#"home/keep-renamed/web has copies in ["away"]"#]).await;
     deployments.kubectl(c2, "scale deployment web --replicas=9").await?;
     ensure!(deployments.have_replicas(c2, 2).await.uid() == copy.uid(), "the copy was replaced");
     for cluster in [c1, c2] {
