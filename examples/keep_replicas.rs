@@ -8,7 +8,7 @@
 //! other contexts. A copy that is scaled or changed is set back. Copies are deleted with the original, and when it loses
 //! the label. Contexts may be added, removed and renamed meanwhile. A cluster without a context keeps its copies.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::bail;
 use futures::{StreamExt, future::join_all};
@@ -73,7 +73,7 @@ async fn main() -> anyhow::Result<()> {
         // A cluster that joins has no copies yet.
         .reconcile_all_on(clusters.watch().map(drop))
         .shutdown_on_signal()
-        .run(reconcile, |request, _, _| request.backoff(), Arc::new(clusters))
+        .run(reconcile, |_, _, _| Action::requeue(Duration::from_secs(10)), Arc::new(clusters))
         .for_each(async |result| drop(result.inspect_err(|error| eprintln!("{error}"))))
         .await;
     Ok(())
