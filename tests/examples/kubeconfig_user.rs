@@ -1,4 +1,4 @@
-//! Prints whom the API server authenticates for a context of a kubeconfig, and the context's namespace, as JSON.
+//! Prints the user that the API server sees for a context of a kubeconfig, and the context's namespace, as JSON.
 //!
 //! The arguments are the file (empty: `KUBECONFIG`) and the context (empty: the current one). It is a program of its
 //! own, because tests need their own environment, standard input and panics for each kubeconfig.

@@ -25,11 +25,23 @@ pub struct Contexts {
 
 /// The latest parsed files.
 #[derive(Default)]
-struct Parsed(Mutex<Option<(Vec<Stamp>, Arc<Kubeconfig>)>>);
+struct Parsed(Mutex<Option<Read>>);
 
-/// What changes when a file is written or replaced: time, size, and on Unix inode and time of the change. `None`: the file
-/// is missing.
-type Stamp = Option<(SystemTime, u64, Option<(u64, i64, i64)>)>;
+/// Files that were read.
+struct Read {
+    /// `None`: the file was missing.
+    stamps: Vec<Option<Stamp>>,
+    kubeconfig: Arc<Kubeconfig>,
+}
+
+/// What changes when a file is written or replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: SystemTime,
+    size: u64,
+    /// On Unix, the inode, and the time of its last change in seconds and nanoseconds.
+    inode: Option<(u64, i64, i64)>,
+}
 
 impl Contexts {
     /// The contexts of the files that `KUBECONFIG` names, or of `~/.kube/config`.
@@ -82,37 +94,36 @@ impl Contexts {
     fn kubeconfig(&self) -> Result<Arc<Kubeconfig>, Problem> {
         let mut parsed = self.parsed.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps: Vec<_> = self.files.paths().iter().map(stamp).collect();
-        if let Some((known, kubeconfig)) = &*parsed
-            && *known == stamps
-        {
-            return Ok(kubeconfig.clone());
+        if let Some(read) = parsed.as_ref().filter(|read| read.stamps == stamps) {
+            return Ok(read.kubeconfig.clone());
         }
         *parsed = None;
         let kubeconfig = Arc::new(self.files.read()?);
-        if stamps.iter().flatten().all(|(modified, ..)| is_final(*modified, SystemTime::now())) {
-            *parsed = Some((stamps, kubeconfig.clone()));
+        if stamps.iter().flatten().all(|stamp| is_final(stamp.modified, SystemTime::now())) {
+            *parsed = Some(Read { stamps, kubeconfig: kubeconfig.clone() });
         }
         Ok(kubeconfig)
     }
 }
 
-fn stamp(path: &PathBuf) -> Stamp {
+/// `None`: the file is missing.
+fn stamp(path: &PathBuf) -> Option<Stamp> {
     let metadata = std::fs::metadata(path).ok()?;
     // A pipe can be read only once.
     if !metadata.is_file() {
-        return Some((UNIX_EPOCH, 0, None));
+        return Some(Stamp { modified: UNIX_EPOCH, size: 0, inode: None });
     }
-    Some((metadata.modified().ok()?, metadata.len(), identity(&metadata)))
+    Some(Stamp { modified: metadata.modified().ok()?, size: metadata.len(), inode: inode(&metadata) })
 }
 
 #[cfg(unix)]
-fn identity(metadata: &Metadata) -> Option<(u64, i64, i64)> {
+fn inode(metadata: &Metadata) -> Option<(u64, i64, i64)> {
     use std::os::unix::fs::MetadataExt;
     Some((metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
 }
 
 #[cfg(not(unix))]
-fn identity(_: &Metadata) -> Option<(u64, i64, i64)> {
+fn inode(_: &Metadata) -> Option<(u64, i64, i64)> {
     None
 }
 

@@ -16,8 +16,8 @@ use super::identity::check_identity;
 use super::policy::Policy;
 use super::{exec, impersonation};
 
-/// Reads the credentials, with the contents of files. As for client-go, of several credentials a token comes before a
-/// password, and both come before a plugin and an auth provider.
+/// Reads the credentials, with the contents of files. As for client-go, a token and a password together are an error, and
+/// each of them is used instead of a plugin or an auth provider.
 pub(super) fn read(
     user: &Entry,
     fields: &Fields<'_>,
