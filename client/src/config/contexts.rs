@@ -130,7 +130,8 @@ fn inode(_: &Metadata) -> Option<(u64, i64, i64)> {
 /// Whether a later write would have another time: not before the clock of the file system has advanced.
 fn is_final(modified: SystemTime, now: SystemTime) -> bool {
     let has_fraction = modified.duration_since(UNIX_EPOCH).is_ok_and(|time| time.subsec_nanos() != 0);
-    // Linux takes the time of its last tick. Without a fraction, the file system may store only even seconds, as FAT does.
+    // Linux takes the time of its last tick. Without a fraction, the file system may store only even seconds, as FAT
+    // does.
     let resolution = if has_fraction { Duration::from_millis(50) } else { Duration::from_secs(2) };
     now.duration_since(modified).is_ok_and(|age| age > resolution)
 }
