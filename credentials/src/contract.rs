@@ -44,3 +44,30 @@ pub mod webhook {
     /// The Secret with the serving certificate, in the system namespace.
     pub const CERTIFICATE: &str = "webhook-tls";
 }
+
+/// The names of the launcher, which runs pods of a target in sources.
+pub mod launch {
+    /// Label (value `"true"`) of an import: the launcher runs pods of the import's namespace with it.
+    pub const LABEL: &str = "multicluster.admiralty.io/launch";
+    /// Annotation of a pod, with any value: the pod may run in any cluster that its namespace has a launch import for.
+    pub const ELECT: &str = "multicluster.admiralty.io/elect";
+    /// Annotation of a pod: the cluster that it must run in.
+    pub const CLUSTER_NAME: &str = "multicluster.admiralty.io/clustername";
+    /// Annotation of a pod: the namespace that it must run in, if its namespace has several launch imports of the
+    /// cluster.
+    pub const REMOTE_NAMESPACE: &str = "multicluster.admiralty.io/remote-namespace";
+    /// Annotation of a home pod: its remote pod, `<namespace>/<name>`.
+    pub const REMOTE_POD: &str = "multicluster.admiralty.io/remote-pod";
+    /// Annotation of a home pod: the UID of its remote pod. A pod that has it is never created again.
+    pub const REMOTE_UID: &str = "multicluster.admiralty.io/remote-uid";
+    /// Label of a virtual node: the source's name, which is also the name of the node.
+    pub const NODE_LABEL: &str = "multicluster.admiralty.io/cluster";
+    /// Taint of a virtual node, with the source's name as its value and the effect `NoSchedule`.
+    pub const NODE_TAINT: &str = "multicluster.admiralty.io/virtual-node";
+    /// Taint (`NoSchedule`) of a virtual node whose source is unreachable.
+    pub const UNREACHABLE_TAINT: &str = "multicluster.admiralty.io/unreachable";
+    /// The launcher's service account, Deployment and Lease, in the target's system namespace.
+    pub const LAUNCHER: &str = "launcher";
+    /// Field manager of the launcher's writes, in the target and in sources.
+    pub const FIELD_MANAGER: &str = "multicluster-service-account-launcher";
+}

@@ -1,0 +1,1 @@
+//! Computes the remote pod of a home pod. A pure function.

@@ -1,0 +1,1 @@
+//! Maintains the Node object of a source.
