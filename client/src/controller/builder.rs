@@ -13,9 +13,10 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use super::backoff::Backoff;
-use super::collect::OwnedKind;
+use super::collect::{OwnedKind, StoreChildren, StoredChildren};
 use super::key::Key;
 use super::map_handler::MapHandler;
+use super::members::Owned;
 use super::metrics::Metrics;
 use super::object_handler::{Modify, PredicateHash};
 use super::owner;
@@ -49,7 +50,7 @@ where
     pub(super) reconciles_in: MemberFilter,
     pub(super) modify: Modify<K>,
     pub(super) predicate: PredicateHash<K>,
-    pub(super) owned: Vec<(OwnedKind, watcher::Config)>,
+    pub(super) owned: Vec<Owned>,
     pub(super) mapped: Vec<MappedKind>,
     pub(super) keys: Vec<BoxStream<'static, Key>>,
     pub(super) resyncs: Vec<BoxStream<'static, ()>>,
@@ -207,21 +208,54 @@ where
     }
 
     /// [`Controller::owns`] for a kind known only at runtime.
-    pub fn owns_with<Child>(mut self, config: impl Into<WatchConfig>, dyntype: Child::DynamicType) -> Self
+    pub fn owns_with<Child>(self, config: impl Into<WatchConfig>, dyntype: Child::DynamicType) -> Self
     where
         Child: Resource,
         Child::Scope: Scoped,
     {
-        let WatchConfig { mut config, members } = config.into();
+        self.owned::<Child>(config.into(), &dyntype, None)
+    }
+
+    /// [`Controller::owns`], and stores the children, so that `reconcile` can read them without a request.
+    ///
+    /// They are watched as a whole, and `stores` has them, by member. `modify` changes each child before it is stored,
+    /// as [`Controller::modify`] does. When a reconciliation starts because of a child, the child is in the store, or
+    /// is gone from it.
+    pub fn owns_stored<Child>(
+        self,
+        config: impl Into<WatchConfig>,
+        stores: &Stores<Child>,
+        modify: impl Fn(&mut Child) + Send + Sync + 'static,
+    ) -> Self
+    where
+        Child: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        Child::DynamicType: Default + Eq + Hash + Clone + Send + Sync + 'static,
+        Child::Scope: Scoped,
+    {
+        let stored = StoredChildren { stores: stores.clone(), modify: Arc::new(modify) };
+        self.owned::<Child>(config.into(), &Default::default(), Some(Arc::new(stored)))
+    }
+
+    fn owned<Child>(
+        mut self,
+        config: WatchConfig,
+        dyntype: &Child::DynamicType,
+        store: Option<Arc<dyn StoreChildren>>,
+    ) -> Self
+    where
+        Child: Resource,
+        Child::Scope: Scoped,
+    {
+        let WatchConfig { mut config, members } = config;
         let owned = owner::selector();
         config.label_selector = Some(match config.label_selector {
             Some(selector) if !selector.is_empty() => format!("{selector},{owned}"),
             _ => owned.to_owned(),
         });
-        let resource = ApiResource::erase::<Child>(&dyntype);
+        let resource = ApiResource::erase::<Child>(dyntype);
         let kind = resource.kind.as_str().into();
-        let owned = OwnedKind { kind, resource, is_namespaced: Child::Scope::IS_NAMESPACED, members };
-        self.owned.push((owned, config));
+        let kind = OwnedKind { kind, resource, is_namespaced: Child::Scope::IS_NAMESPACED, members };
+        self.owned.push(Owned { kind, config, store });
         self
     }
 

@@ -12,6 +12,8 @@ mod collector;
 mod index;
 mod orphan;
 mod proof;
+mod stored_children;
 
 pub(super) use self::child_handler::ChildHandler;
 pub(super) use self::collector::{Collector, OwnedKind};
+pub(super) use self::stored_children::{StoreChildren, StoredChildren};

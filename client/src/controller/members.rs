@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Backoff;
-use super::collect::{ChildHandler, Collector, OwnedKind};
+use super::collect::{ChildHandler, Collector, OwnedKind, StoreChildren};
 use super::error::{BackgroundError, catch_panic};
 use super::key::Key;
 use super::metrics::{Metrics, ReconcileMetrics};
@@ -27,6 +27,14 @@ use super::target::{NamespaceOf, Target};
 use super::watch::{MappedKind, Watch};
 use super::watch_config::MemberFilter;
 use crate::clusters::{Change, Member};
+
+/// An owned kind, and how it is watched.
+pub(super) struct Owned {
+    pub(super) kind: OwnedKind,
+    pub(super) config: watcher::Config,
+    /// `None`: only the metadata is watched.
+    pub(super) store: Option<Arc<dyn StoreChildren>>,
+}
 
 /// What to watch in each member.
 pub(super) struct Plan<K>
@@ -41,7 +49,7 @@ where
     pub(super) reconciles_in: MemberFilter,
     pub(super) modify: Modify<K>,
     pub(super) predicate: PredicateHash<K>,
-    pub(super) owned: Vec<(OwnedKind, watcher::Config)>,
+    pub(super) owned: Vec<Owned>,
     pub(super) mapped: Vec<MappedKind>,
     pub(super) collector: Option<Arc<Collector>>,
     pub(super) stores: Stores<K>,
@@ -151,7 +159,7 @@ where
         catch_panic(|| Choice {
             is_reconciled: (self.plan.reconciles_in)(member),
             namespace: (self.plan.namespace_of)(member),
-            owned: self.plan.owned.iter().map(|(owned, _)| (owned.members)(member)).collect(),
+            owned: self.plan.owned.iter().map(|owned| (owned.kind.members)(member)).collect(),
             mapped: self.plan.mapped.iter().map(|mapped| (mapped.members)(member)).collect(),
         })
     }
@@ -200,12 +208,17 @@ where
             watches.spawn(collector.clone().identify(target.subscribe()));
         }
         let owned = self.plan.owned.iter().enumerate().zip(owned).filter(|(_, is_watched)| *is_watched);
-        for ((number, (owned, config)), _) in owned {
+        for ((number, Owned { kind, config, store }), _) in owned {
             let Some(collector) = collector else { continue };
+            let (watch, config) = (watch(&kind.kind), config.clone());
             let handler = ChildHandler::new(collector.clone(), name.clone(), number);
-            let kind = owned.clone();
-            let api = move |target: &Target| kind.api(&target.member, target.namespace.as_deref());
-            watches.spawn(watch(&owned.kind).run(api, config.clone(), handler));
+            if let Some(store) = store {
+                watches.spawn(store.watch(watch, config, handler));
+            } else {
+                let kind = kind.clone();
+                let api = move |target: &Target| kind.api(&target.member, target.namespace.as_deref());
+                watches.spawn(watch.run(api, config, handler));
+            }
         }
         for (mapped, _) in self.plan.mapped.iter().zip(mapped).filter(|(_, is_watched)| *is_watched) {
             watches.spawn((mapped.watch)(watch(&mapped.kind), queue.clone()));
@@ -226,11 +239,16 @@ where
             }
         };
         let Some(watched) = self.members.get_mut(member.name()) else { return self.join(member) };
+        let target_namespace = namespace.clone();
+        let namespace: Option<Arc<str>> = namespace.map(Arc::from);
         // Do this first: it invalidates lists that have started.
-        watched.target.send_modify(|target| target.update(member.clone(), namespace.clone()));
+        watched.target.send_modify(|target| target.update(member.clone(), target_namespace));
         if watched.is_reconciled {
             self.plan.queue.open(member.name(), true);
-            self.plan.stores.restart(member.name(), namespace.map(Arc::from));
+            self.plan.stores.restart(member.name(), namespace.clone());
+        }
+        for store in self.plan.owned.iter().filter_map(|owned| owned.store.as_ref()) {
+            store.restart(member.name(), namespace.clone());
         }
         if let Some(collector) = &self.plan.collector {
             collector.cluster_changed(member.name());
@@ -245,10 +263,13 @@ where
         }
         self.plan.queue.close(name);
         self.plan.stores.remove(name);
+        for store in self.plan.owned.iter().filter_map(|owned| owned.store.as_ref()) {
+            store.remove(name);
+        }
         if let Some(collector) = &self.plan.collector {
             collector.cluster_left(name);
         }
-        let owned = self.plan.owned.iter().map(|(owned, _)| owned.kind.clone());
+        let owned = self.plan.owned.iter().map(|owned| owned.kind.kind.clone());
         let mapped = self.plan.mapped.iter().map(|mapped| mapped.kind.clone());
         self.plan.metrics.remove(name, owned.chain(mapped).chain([self.kind()]));
     }

@@ -61,14 +61,6 @@ where
         self.writer.as_reader().get(&self.stores.reference(key))
     }
 
-    fn modified(&mut self, mut object: K) -> Result<K, Panicked> {
-        let key = self.keys.key(&object);
-        match catch_panic(|| (self.modify)(&mut object)) {
-            Ok(()) => Ok(object),
-            Err(message) => Err(Panicked { key, message }),
-        }
-    }
-
     fn deleted(&mut self, object: &K) {
         let key = self.keys.key(object);
         self.queue.forget(&key);
@@ -127,6 +119,19 @@ where
     }
 }
 
+/// Changes an object by the caller's function.
+pub(super) fn modified<K: Resource>(
+    modify: &Modify<K>,
+    keys: &mut Keys,
+    mut object: K,
+) -> Result<K, Panicked> {
+    let key = keys.key(&object);
+    match catch_panic(|| modify(&mut object)) {
+        Ok(()) => Ok(object),
+        Err(message) => Err(Panicked { key, message }),
+    }
+}
+
 /// Deletion and finalizers are always relevant: most predicates ignore them, and the controller acts on them.
 fn is_relevant<K: Resource>(predicate: &dyn Fn(&K) -> Option<u64>, old: &K, new: &K) -> bool {
     let (old_meta, new_meta) = (old.meta(), new.meta());
@@ -148,7 +153,7 @@ where
     fn handle(&mut self, event: Event<K>) -> Result<(), Panicked> {
         match event {
             Event::Apply(object) => {
-                let object = self.modified(object)?;
+                let object = modified(&self.modify, &mut self.keys, object)?;
                 let key = self.keys.key(&object);
                 let is_relevant =
                     self.stored(&key).map_or(Ok(true), |old| self.is_relevant(&key, &old, &object));
@@ -157,7 +162,7 @@ where
             }
             Event::InitApply(object) => {
                 let (key, uid) = (self.keys.key(&object), object.meta().uid.clone());
-                let (object, panicked) = match self.modified(object) {
+                let (object, panicked) = match modified(&self.modify, &mut self.keys, object) {
                     Ok(object) => (Some(Arc::new(object)), Ok(())),
                     // The object still exists.
                     Err(panicked) => (self.stored(&key), Err(panicked)),

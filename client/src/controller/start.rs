@@ -68,7 +68,7 @@ where
     {
         let (errors, errors_received) = mpsc::channel(ERRORS);
         let (results, results_received) = channel();
-        let kinds: Vec<_> = self.owned.iter().map(|(owned, _)| owned.clone()).collect();
+        let kinds: Vec<_> = self.owned.iter().map(|owned| owned.kind.clone()).collect();
         let resource = self.kind.resource.clone();
 
         let stores = self.stores.clone();

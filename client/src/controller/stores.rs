@@ -51,6 +51,14 @@ where
         Self { dyntype, stores: Arc::default() }
     }
 
+    /// Stores for [`Controller::owns_stored`](super::Controller::owns_stored).
+    pub fn empty() -> Self
+    where
+        K::DynamicType: Default,
+    {
+        Self::new(K::DynamicType::default())
+    }
+
     /// The object of this key, as last observed. It may have changed or been deleted since.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         self.cluster(&key.cluster)?.get(&self.reference(key))
@@ -62,6 +70,12 @@ where
     /// store.
     pub fn cluster(&self, name: &str) -> Option<Store<K>> {
         self.read().get(name).map(|known| known.store.clone())
+    }
+
+    /// Whether the store of a cluster has all its objects: the first list is complete, and the cluster's address has not
+    /// changed since.
+    pub fn is_listed(&self, name: &str) -> bool {
+        self.read().get(name).is_some_and(|known| known.is_listed)
     }
 
     /// The store of each cluster, by name.
@@ -118,6 +132,10 @@ where
 
     pub(super) fn remove(&self, cluster: &str) {
         self.write().remove(cluster);
+    }
+
+    pub(super) fn dyntype(&self) -> &K::DynamicType {
+        &self.dyntype
     }
 
     pub(super) fn reference(&self, key: &Key) -> ObjectRef<K> {

@@ -290,3 +290,39 @@ async fn stores_can_be_iterated() {
     let names: Vec<_> = running.stores.clusters().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["c1".into(), "c2".into()]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_is_reconciled_when_the_store_has_its_child() {
+    let (c1, c2) = (FakeServer::with(&[]), FakeServer::with(&[]));
+    let list = |item: Value| {
+        let item = json!({"metadata": item["metadata"], "data": item["data"]});
+        FakeResponse::Json(200, json!({"metadata": {"resourceVersion": "1"}, "items": [item]}))
+    };
+    c1.respond_with(Method::GET, "/api/v1/configmaps", list(object("parent", "u")));
+    c1.respond_with(Method::GET, "/api/v1/namespaces/kube-system", identity_is("identity"));
+    let mut child = child_of("u");
+    child["data"] = json!({"key": "dmFsdWU="});
+    c2.respond_with(Method::GET, "/api/v1/secrets", list(child));
+    let clusters = Clusters::fixed([("c1", c1.client()), ("c2", c2.client())]);
+    let stores = Stores::<Secret>::empty();
+    let config = WatchConfig::from(watcher::Config::default()).members(|member| &**member.name() == "c2");
+    let controller = Controller::new(&clusters, watcher::Config::default())
+        .members(|member| &**member.name() == "c1")
+        .owns_stored(config, &stores, |secret: &mut Secret| secret.data = None);
+    let mut running = Running::of(controller);
+    let key = Key::new("c2", Some("default"), "child");
+    while stores.get(&key).is_none() {
+        running.started("c1/default/parent").await;
+    }
+    let secret = stores.get(&key).unwrap();
+    assert!(stores.is_listed("c2") && secret.data.is_none());
+    clusters.leave("c2");
+    timeout(Duration::from_secs(3600), async {
+        while stores.cluster("c2").is_some() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(stores.get(&key).is_none());
+}
