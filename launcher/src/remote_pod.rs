@@ -13,4 +13,8 @@ pub(crate) struct RemotePod {
     pub(crate) name: String,
     /// The pod's UID in the source.
     pub(crate) uid: String,
+    /// The virtual node that the home pod is bound to.
+    pub(crate) node: String,
+    /// The UID of the home pod.
+    pub(crate) home_uid: String,
 }

@@ -1,0 +1,154 @@
+//! Accepts connections, and limits what a client can hold.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, warn};
+
+use super::counters::Counters;
+use super::handler::Handler;
+use super::tunnel::Tunnel;
+use super::user::CertificateUser;
+
+/// Maximum number of concurrent connections, with tunnels; further ones wait.
+const MAX_CONNECTIONS: usize = 1_000;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time in which the head of a request must arrive; idle connections are closed after it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Largest head of a request with a client certificate, in bytes: it holds the arguments of a command.
+const MAX_HEAD: usize = 96 * 1024;
+
+/// Largest head of a request of somebody unknown, in bytes.
+const MAX_ANONYMOUS_HEAD: usize = 16 * 1024;
+
+/// What connections share.
+pub(super) struct Connections {
+    pub(super) handler: Handler,
+    pub(super) counters: Counters,
+    /// The TLS config for new connections. When it changes, older connections are closed after the current request, so
+    /// that callers authenticate again.
+    pub(super) tls: watch::Receiver<Arc<ServerConfig>>,
+    /// Notified when a client's certificate is refused.
+    pub(super) certificate_refused: Arc<Notify>,
+}
+
+impl Connections {
+    /// Serves forever. When dropped, closes all connections.
+    pub(super) async fn serve(self, listener: TcpListener) -> Infallible {
+        let (shared, slots) = (Arc::new(self), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+        let mut tasks = JoinSet::new();
+        loop {
+            // Never fails: the semaphore is never closed.
+            let slot = slots.clone().acquire_owned().await.ok();
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Errors such as too many open files would recur immediately.
+                    warn!(%error, "can't accept a connection at --endpoint-address");
+                    sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            while tasks.try_join_next().is_some() {}
+            let shared = shared.clone();
+            tasks.spawn(async move {
+                shared.connection(stream).await;
+                drop(slot);
+            });
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream) {
+        let mut tls = self.tls.clone();
+        let config = tls.borrow_and_update().clone();
+        let stream = match timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, config)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                debug!(%error, "TLS handshake failed");
+                if is_certificate_error(&error) {
+                    self.certificate_refused.notify_one();
+                }
+                return;
+            }
+            Err(_) => return,
+        };
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let certificate = certificate.and_then(|certificate| CertificateUser::read(certificate));
+        if let Some(tunnel) = self.clone().requests(stream, certificate, tls).await {
+            let _open = self.counters.open_tunnel();
+            if let Err(error) = tunnel.run().await {
+                debug!(%error, "tunnel ended");
+            }
+        }
+    }
+
+    /// Serves the requests of a connection, one after the other. Returns the tunnel that it becomes.
+    async fn requests(
+        self: Arc<Self>,
+        stream: TlsStream<TcpStream>,
+        certificate: Option<CertificateUser>,
+        mut tls: watch::Receiver<Arc<ServerConfig>>,
+    ) -> Option<Tunnel> {
+        let max_head = if certificate.is_some() { MAX_HEAD } else { MAX_ANONYMOUS_HEAD };
+        let (certificate, tunnel) = (Arc::new(certificate), Arc::new(Mutex::new(None)));
+        let opened = tunnel.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let (shared, certificate, opened) = (self.clone(), certificate.clone(), opened.clone());
+            async move {
+                let upgrade = hyper::upgrade::on(&mut request);
+                // No request has a body that matters.
+                let (parts, _) = request.into_parts();
+                let answer = shared.handler.handle(certificate.as_ref().as_ref(), parts, upgrade).await;
+                *opened.lock().unwrap_or_else(PoisonError::into_inner) = answer.tunnel;
+                Ok::<_, Infallible>(answer.response)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(max_head)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let result = tokio::select! {
+            result = &mut connection => result,
+            _ = tls.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            debug!(%error, "connection failed");
+        }
+        tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+async fn shake_hands(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+    // Don't delay a keystroke until the previous one is acknowledged.
+    stream.set_nodelay(true)?;
+    TlsAcceptor::from(config).accept(stream).await
+}
+
+/// Whether the client's certificate was refused: its authority may be new.
+fn is_certificate_error(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+}
