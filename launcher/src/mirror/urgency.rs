@@ -1,0 +1,16 @@
+//! Which patches are written at once.
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::StatusPatch;
+use super::conditions::{READY, condition};
+use super::phase::{Phase, of_name};
+
+/// Whether others wait for this change: the pod runs, has terminated, became ready or unready. Other changes may be
+/// written together, once a second.
+pub(crate) fn is_urgent(home: &Pod, patch: &StatusPatch) -> bool {
+    let ready = condition(home.status.as_ref(), READY).map(|ready| ready.status.as_str());
+    let runs_or_ended = patch.phase().is_some_and(|phase| of_name(phase) > Phase::Pending);
+    let becomes_ready = patch.condition(READY).is_some_and(|status| Some(status) != ready);
+    runs_or_ended || becomes_ready
+}
