@@ -1,1 +1,64 @@
 //! Maintains the Node object of a source.
+//!
+//! [`maintain()`] runs one loop for each node: it observes the Node, and the source's members with their health and their
+//! quotas (`sources`), and writes what differs from the desired state. What is desired is computed by pure functions:
+//!
+//! | file | question |
+//! | --- | --- |
+//! | `health` | is the source reachable? |
+//! | `capacity` | how much may pods request? |
+//! | `desired` | labels, annotations, taints, cordon |
+//! | `status` | conditions, addresses, capacity |
+//!
+//! `write` has the requests. [`remove()`] cordons a node, and deletes it when it is empty.
+
+// Remove this when the launcher starts nodes.
+#![allow(dead_code, unused_imports)]
+
+mod capacity;
+mod desired;
+#[cfg(test)]
+mod fake_source;
+#[cfg(test)]
+mod fake_target;
+mod foreign_pods;
+mod health;
+mod lease;
+mod maintain;
+mod member_watch;
+mod quantity;
+mod quotas;
+mod remove;
+mod requests;
+mod resources;
+mod sources;
+mod status;
+mod write;
+
+use std::net::SocketAddr;
+
+pub(crate) use self::{maintain::maintain, remove::remove, write::NodeError};
+
+/// A source as a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VirtualNode {
+    /// The source's name, which is also the node's.
+    pub(crate) name: String,
+    /// Where the API server reaches the launcher, as it reaches a kubelet.
+    pub(crate) endpoint: SocketAddr,
+    /// Operating system and architecture of the source's nodes.
+    pub(crate) platform: Platform,
+}
+
+/// What a pod must have been built for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Platform {
+    pub(crate) os: String,
+    pub(crate) arch: String,
+}
+
+impl Default for Platform {
+    fn default() -> Self {
+        Self { os: "linux".into(), arch: "amd64".into() }
+    }
+}

@@ -1,0 +1,47 @@
+//! What pods that are not the launcher's use of the quotas of a remote namespace.
+
+use std::collections::HashMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::runtime::watcher::{self, Event};
+use mcsa_client::clusters::Member;
+use mcsa_client::contract::owner;
+
+use super::member_watch::{Forbidden, MemberWatch};
+use super::requests::{add, requests};
+use super::resources::Resources;
+
+/// Watches the pods of a remote namespace that no home pod owns. Keeps only what they request.
+pub(super) struct ForeignPods {
+    watch: MemberWatch<Pod>,
+    requests: HashMap<String, Resources>,
+}
+
+impl ForeignPods {
+    pub(super) fn new(member: Member) -> Self {
+        let config = watcher::Config::default().labels(&format!("!{}", owner::UID));
+        Self { watch: MemberWatch::new(member, config), requests: HashMap::new() }
+    }
+
+    /// Observes one event. May be cancelled.
+    pub(super) async fn observe(&mut self) {
+        match self.watch.next().await {
+            Ok(Event::Init) => self.requests.clear(),
+            Ok(Event::InitApply(pod) | Event::Apply(pod)) => {
+                self.requests.insert(pod.name_any(), requests(&pod));
+            }
+            Ok(Event::Delete(pod)) => drop(self.requests.remove(&pod.name_any())),
+            Ok(Event::InitDone) | Err(Forbidden) => {}
+        }
+    }
+
+    /// The sum of their requests.
+    pub(super) fn used(&self) -> Resources {
+        let mut used = Resources::new();
+        for requests in self.requests.values() {
+            add(&mut used, requests.iter().map(|(name, amount)| (name.clone(), *amount)));
+        }
+        used
+    }
+}

@@ -1,0 +1,246 @@
+//! The loop that maintains one node.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::{Either, select};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, NodeStatus};
+use kube::runtime::{WatchStreamExt, watcher::watch_object};
+use kube::{Client, ResourceExt};
+use mcsa_client::clusters::Member;
+use mcsa_runtime::errors;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::health::Reachability;
+use super::sources::Sources;
+use super::write::{NodeApi, NodeError};
+use super::{VirtualNode, desired, lease, status};
+
+/// A kubelet's interval.
+const STATUS_INTERVAL: Duration = Duration::from_secs(60);
+/// Annotations of imports are read this often: a changed import is no change of its member.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Shortest time between two writes, so that no other program can make this one write without end.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longest wait before a failed write is repeated.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// Maintains the Node of a source, its Lease and its status, until dropped. Creates it again if it is deleted.
+///
+/// `members` has the members of the source's launch imports. `report` gets what can't be done: each problem once, until
+/// it changes.
+pub(crate) async fn maintain(
+    client: Client,
+    node: VirtualNode,
+    members: watch::Receiver<Vec<Member>>,
+    report: impl Fn(&NodeError),
+) -> Infallible {
+    run(client, node, members, report, false).await
+}
+
+/// Like [`maintain`]. A node that `is_leaving` is cordoned, and not created again.
+pub(super) async fn run(
+    client: Client,
+    node: VirtualNode,
+    members: watch::Receiver<Vec<Member>>,
+    report: impl Fn(&NodeError),
+    is_leaving: bool,
+) -> Infallible {
+    let api = NodeApi::new(client, &node.name);
+    let uid = watch::Sender::new(None);
+    let renewals = Reporter::new(&report);
+    let lease = lease::renew(api.client(), &node.name, uid.subscribe(), |result| renewals.report(result));
+    let maintainer = Maintainer {
+        api: api.clone(),
+        node: node.clone(),
+        is_leaving,
+        sources: Sources::default(),
+        observed: Observed::Unread,
+        applied: None,
+        status_due: Instant::now(),
+        version: None,
+        uid,
+    };
+    match select(pin!(lease), pin!(maintainer.run(members, Reporter::new(&report)))).await {
+        Either::Left((never, _)) | Either::Right((never, _)) => never,
+    }
+}
+
+struct Maintainer {
+    api: NodeApi,
+    node: VirtualNode,
+    is_leaving: bool,
+    sources: Sources,
+    observed: Observed,
+    /// The last status that was written, without times.
+    applied: Option<NodeStatus>,
+    status_due: Instant,
+    version: Option<String>,
+    /// The node's UID, while it is ours: its Lease is renewed.
+    uid: watch::Sender<Option<String>>,
+}
+
+/// The Node in the target.
+enum Observed {
+    /// It has to be requested.
+    Unread,
+    Absent,
+    Found(Box<Node>),
+}
+
+impl Maintainer {
+    async fn run(
+        mut self,
+        mut members: watch::Receiver<Vec<Member>>,
+        reporter: Reporter<'_, impl Fn(&NodeError)>,
+    ) -> Infallible {
+        let mut nodes = pin!(watch_object(self.api.nodes(), self.api.name()).default_backoff());
+        let mut has_members = true;
+        let (mut due, mut earliest, mut backoff) = (Instant::now(), Instant::now(), PAUSE);
+        self.sources.set(&members.borrow_and_update());
+        loop {
+            tokio::select! {
+                () = sleep_until(due) => {
+                    let result = self.reconcile().await;
+                    let now = Instant::now();
+                    earliest = now + PAUSE;
+                    (due, backoff) = match &result {
+                        Ok(()) => (now + INTERVAL, PAUSE),
+                        Err(_) => (now + backoff, (backoff * 2).min(MAX_BACKOFF)),
+                    };
+                    reporter.report(result);
+                    continue;
+                }
+                event = nodes.next() => match event {
+                    Some(Ok(node)) => self.observe(node),
+                    Some(Err(error)) => {
+                        let (node, error) = (self.api.name(), errors::line(&error));
+                        tracing::debug!(node, error, "watch of the node interrupted; resuming");
+                        continue;
+                    }
+                    None => return std::future::pending().await,
+                },
+                () = self.sources.changed() => {}
+                changed = members.changed(), if has_members => {
+                    has_members = changed.is_ok();
+                    self.sources.set(&members.borrow_and_update());
+                }
+            }
+            due = due.min(earliest.max(Instant::now()));
+        }
+    }
+
+    /// Events about what is older than the last write are ignored.
+    fn observe(&mut self, node: Option<Node>) {
+        match (node, &self.observed) {
+            (Some(node), Observed::Found(known)) if is_older(&node, known) => {}
+            (Some(node), _) => self.observed = Observed::Found(node.into()),
+            (None, _) => self.observed = Observed::Absent,
+        }
+    }
+
+    /// Writes what differs. After an error, the node is read again.
+    async fn reconcile(&mut self) -> Result<(), NodeError> {
+        let observed = match std::mem::replace(&mut self.observed, Observed::Unread) {
+            Observed::Unread => self.api.get().await?,
+            Observed::Absent => None,
+            Observed::Found(node) => Some(*node),
+        };
+        if let Some(node) = observed.as_ref().filter(|node| !desired::is_ours(node)) {
+            let name = node.name_any();
+            self.set_uid(None);
+            self.set_observed(observed);
+            return Err(NodeError::NameTaken { name });
+        }
+        let written = self.write(observed).await?;
+        self.set_observed(written);
+        Ok(())
+    }
+
+    /// Writes a node that is ours, or absent. Returns what is stored.
+    async fn write(&mut self, observed: Option<Node>) -> Result<Option<Node>, NodeError> {
+        let reachability = self.sources.reachability();
+        self.set_uid(observed.as_ref().and_then(ResourceExt::uid));
+        let stored = match observed {
+            // It is being deleted: wait for the end.
+            Some(node) if node.metadata.deletion_timestamp.is_some() => return Ok(Some(node)),
+            Some(node) => match desired::patch(&node, &self.node, &reachability, self.is_leaving) {
+                Some(patch) => self.api.patch(patch).await?,
+                None => node,
+            },
+            None if self.is_leaving => return Ok(None),
+            None => {
+                let created = self.api.create(&desired::new(&self.node, &reachability)).await?;
+                self.set_uid(created.uid());
+                created
+            }
+        };
+        self.write_status(stored, &reachability).await.map(Some)
+    }
+
+    /// Writes the status if it changed, or is due.
+    async fn write_status(&mut self, node: Node, reachability: &Reachability) -> Result<Node, NodeError> {
+        let (capacity, version) = (self.sources.capacity(), self.version().await);
+        let observed = node.status.as_ref();
+        let status = status::desired(&self.node, observed, reachability, &capacity, &version);
+        let is_changed = self.applied.as_ref() != Some(&status) || status::differs(observed, &status);
+        if !is_changed && Instant::now() < self.status_due {
+            return Ok(node);
+        }
+        let timed = status::timed(&status, observed, Timestamp::now());
+        let written = self.api.apply_status(&node.uid().unwrap_or_default(), &timed).await?;
+        self.applied = Some(status);
+        self.status_due = Instant::now() + STATUS_INTERVAL;
+        Ok(written)
+    }
+
+    fn set_uid(&self, uid: Option<String>) {
+        self.uid.send_if_modified(|known| std::mem::replace(known, uid.clone()) != uid);
+    }
+
+    fn set_observed(&mut self, node: Option<Node>) {
+        self.observed = node.map_or(Observed::Absent, |node| Observed::Found(node.into()));
+    }
+
+    async fn version(&mut self) -> String {
+        if self.version.is_none() {
+            self.version = self.api.server_version().await;
+        }
+        status::kubelet_version(self.version.as_deref())
+    }
+}
+
+/// Whether `node` is an earlier version of `known`. Versions of one object are numbers that increase.
+fn is_older(node: &Node, known: &Node) -> bool {
+    let version = |node: &Node| node.resource_version().and_then(|version| version.parse::<u64>().ok());
+    node.uid() == known.uid() && version(node).zip(version(known)).is_some_and(|(node, known)| node < known)
+}
+
+/// Reports each problem once, until it changes.
+struct Reporter<'a, F> {
+    report: &'a F,
+    last: RefCell<Option<String>>,
+}
+
+impl<'a, F: Fn(&NodeError)> Reporter<'a, F> {
+    fn new(report: &'a F) -> Self {
+        Self { report, last: RefCell::default() }
+    }
+
+    fn report(&self, result: Result<(), NodeError>) {
+        let problem = result.as_ref().err().map(ToString::to_string);
+        let is_new = *self.last.borrow() != problem;
+        if let (Err(error), true) = (&result, is_new) {
+            (self.report)(error);
+        }
+        self.last.replace(problem);
+    }
+}
+
+#[cfg(test)]
+mod tests;

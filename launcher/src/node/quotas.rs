@@ -1,0 +1,107 @@
+//! What the ResourceQuotas of a remote namespace allow.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec};
+use kube::ResourceExt;
+use kube::runtime::watcher::{self, Event};
+use mcsa_client::clusters::Member;
+
+use super::member_watch::{Forbidden, MemberWatch};
+use super::quantity::Amount;
+use super::resources::{Resources, of_quota};
+
+/// Watches the quotas of a remote namespace.
+pub(super) struct QuotaWatch {
+    watch: MemberWatch<ResourceQuota>,
+    quotas: BTreeMap<String, ResourceQuotaSpec>,
+    /// Whether the list is complete.
+    is_listed: bool,
+}
+
+impl QuotaWatch {
+    pub(super) fn new(member: Member) -> Self {
+        let watch = MemberWatch::new(member, watcher::Config::default());
+        Self { watch, quotas: BTreeMap::new(), is_listed: false }
+    }
+
+    /// Waits until it is known what the quotas allow, or until that changes. May be cancelled.
+    pub(super) async fn changed(&mut self) -> Resources {
+        loop {
+            match self.watch.next().await {
+                Ok(Event::Init) => {
+                    self.is_listed = false;
+                    self.quotas.clear();
+                }
+                Ok(Event::InitApply(quota) | Event::Apply(quota)) => {
+                    self.quotas.insert(quota.name_any(), quota.spec.unwrap_or_default());
+                }
+                Ok(Event::Delete(quota)) => drop(self.quotas.remove(&quota.name_any())),
+                Ok(Event::InitDone) => self.is_listed = true,
+                // Without the right to list quotas, none are known. What was known before stays.
+                Err(Forbidden) if self.quotas.is_empty() => return Resources::new(),
+                Err(Forbidden) => {}
+            }
+            if self.is_listed {
+                return hard(self.quotas.values());
+            }
+        }
+    }
+}
+
+/// What all pods of the namespace may request. The smallest of several quotas counts. A quota with scopes limits only
+/// some pods, and is ignored.
+fn hard<'a>(quotas: impl IntoIterator<Item = &'a ResourceQuotaSpec>) -> Resources {
+    let mut hard = Resources::new();
+    for spec in quotas {
+        if spec.scope_selector.is_some() || spec.scopes.as_ref().is_some_and(|scopes| !scopes.is_empty()) {
+            continue;
+        }
+        for (entry, quantity) in spec.hard.iter().flatten() {
+            // The API server accepts no other quantities.
+            let (Some(name), Ok(amount)) = (of_quota(entry), quantity.0.parse::<Amount>()) else { continue };
+            match hard.entry(name.to_owned()) {
+                Entry::Vacant(entry) => drop(entry.insert(amount)),
+                Entry::Occupied(mut entry) => *entry.get_mut() = amount.min(*entry.get()),
+            }
+        }
+    }
+    hard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::resources::quantities;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    #[rstest]
+    #[case::none(&[], "")]
+    #[case::requests_and_pods(
+        &[json!({ "hard": {
+            "requests.cpu": "8", "limits.cpu": "16", "memory": "16Gi", "pods": "50", "services": "3",
+            "requests.nvidia.com/gpu": "2", "requests.storage": "1Ti",
+        }})],
+        "cpu=8 memory=16Gi nvidia.com/gpu=2 pods=50"
+    )]
+    #[case::two_names_of_one_resource(&[json!({ "hard": { "cpu": "8", "requests.cpu": "6" } })], "cpu=6")]
+    #[case::smallest_of_several(
+        &[json!({ "hard": { "cpu": "8" } }), json!({ "hard": { "cpu": "9", "pods": "3" } })],
+        "cpu=8 pods=3"
+    )]
+    #[case::scopes(&[json!({ "hard": { "pods": "1" }, "scopes": ["Terminating"] })], "")]
+    #[case::scope_selector(
+        &[json!({ "hard": { "pods": "1" }, "scopeSelector": { "matchExpressions": [] } })],
+        ""
+    )]
+    #[case::no_hard_limits(&[json!({})], "")]
+    fn quota_limits_what_pods_request(#[case] specs: &[Value], #[case] expected: &str) {
+        let specs: Vec<ResourceQuotaSpec> =
+            specs.iter().map(|spec| serde_json::from_value(spec.clone()).unwrap()).collect();
+        let printed = quantities(&hard(&specs));
+        let printed: Vec<_> = printed.iter().map(|(name, text)| format!("{name}={}", text.0)).collect();
+        assert_eq!(printed.join(" "), expected);
+    }
+}
