@@ -1,5 +1,6 @@
 //! A cache of all imports.
 
+mod launch;
 mod record;
 
 use std::collections::HashMap;
@@ -10,16 +11,20 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
+use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
+use mcsa_credentials::contract::launch::LABEL;
 use mcsa_runtime::errors;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+pub(crate) use self::launch::LaunchImport;
+use self::launch::LaunchImports;
 pub(crate) use self::record::{Credential, Record};
 use crate::readiness::{Part, Readiness};
 
@@ -77,7 +82,7 @@ impl Imports {
     /// Number of cached imports.
     pub(crate) fn count(&self) -> u64 {
         let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
-        u64::try_from(records.0.len()).unwrap_or(u64::MAX)
+        u64::try_from(records.by_name.len()).unwrap_or(u64::MAX)
     }
 
     /// Looks up imports of a namespace, first in the cache. The results are in the order of `names`.
@@ -92,6 +97,21 @@ impl Imports {
         join_all(lookups).await
     }
 
+    /// The launch imports of a namespace, from the cache, which may lag.
+    pub(crate) fn launch_imports(&self, namespace: &str) -> Vec<LaunchImport> {
+        self.records.read().unwrap_or_else(PoisonError::into_inner).launch.of_namespace(namespace)
+    }
+
+    /// Asks the API server for the launch imports of a namespace. An error is the reason, as in [`Lookup::Failed`].
+    pub(crate) async fn list_launch_imports(&self, namespace: &str) -> Result<Vec<LaunchImport>, String> {
+        let api: Api<DeserializeGuard<ServiceAccountImport>> =
+            Api::namespaced(self.client.clone(), namespace);
+        let selected = ListParams::default().labels(&format!("{LABEL}=true"));
+        let imports = self.call(Instant::now() + LOOKUP_TIMEOUT, api.list(&selected)).await?;
+        // The watch logs imports that can't be parsed.
+        Ok(imports.iter().filter_map(|import| LaunchImport::of(import.0.as_ref().ok()?)).collect())
+    }
+
     fn cached(&self, namespace: &str, name: &str) -> Option<Record> {
         self.records.read().unwrap_or_else(PoisonError::into_inner).get(namespace, name)
     }
@@ -99,16 +119,27 @@ impl Imports {
     /// Asks the API server. The watch may lag: import and pod are often applied together.
     async fn get(&self, namespace: &str, name: &str, deadline: Instant) -> Lookup {
         let api: Api<ServiceAccountImport> = Api::namespaced(self.client.clone(), namespace);
-        let call = async {
+        match self.call(deadline, api.get_opt(name)).await {
+            Ok(Some(import)) => Lookup::Found(Record::of(&import)),
+            Ok(None) => Lookup::NotFound,
+            Err(reason) => Lookup::Failed(reason),
+        }
+    }
+
+    /// Waits for a call of the API server; an error is the reason.
+    async fn call<T>(
+        &self,
+        deadline: Instant,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, String> {
+        let limited = async {
             // Never fails: the semaphore is never closed.
             let _permit = self.lookups.acquire().await.ok();
-            api.get_opt(name).await
+            call.await
         };
-        match timeout_at(deadline, call).await {
-            Ok(Ok(Some(import))) => Lookup::Found(Record::of(&import)),
-            Ok(Ok(None)) => Lookup::NotFound,
-            Ok(Err(error)) => Lookup::Failed(errors::line(&error)),
-            Err(_) => Lookup::Failed("the API server did not respond in time".to_owned()),
+        match timeout_at(deadline, limited).await {
+            Ok(response) => response.map_err(|error| errors::line(&error)),
+            Err(_) => Err("the API server did not respond in time".to_owned()),
         }
     }
 
@@ -117,33 +148,42 @@ impl Imports {
     }
 }
 
-/// Records by namespace and name. `None` stands for [`Record::with_defaults`], to save memory.
 #[derive(Default)]
-struct Records(HashMap<Box<str>, Option<Box<Record>>>);
+struct Records {
+    /// By namespace and name. `None` stands for [`Record::with_defaults`], to save memory.
+    by_name: HashMap<Box<str>, Option<Box<Record>>>,
+    launch: LaunchImports,
+}
 
 impl Records {
     fn get(&self, namespace: &str, name: &str) -> Option<Record> {
-        let record = self.0.get(&*key(namespace, name))?;
+        let record = self.by_name.get(&*key(namespace, name))?;
         Some(record.as_deref().cloned().unwrap_or_else(|| Record::with_defaults(name)))
     }
 
     fn apply(&mut self, import: DeserializeGuard<ServiceAccountImport>) {
+        self.set_launch(&import, import.0.as_ref().ok().and_then(LaunchImport::of));
         match &import.0 {
             Ok(valid) => {
                 let record = Record::of(valid);
                 let is_default = record == Record::with_defaults(&valid.name_any());
-                self.0.insert(key_of(valid), (!is_default).then(|| Box::new(record)));
+                self.by_name.insert(key_of(valid), (!is_default).then(|| Box::new(record)));
             }
             Err(error) => {
                 let import_name = key_of(&import);
                 warn!(import = import_name, %error, "can't parse ServiceAccountImport; pods that reference it are denied");
-                self.0.remove(&import_name);
+                self.by_name.remove(&import_name);
             }
         }
     }
 
     fn delete(&mut self, import: &DeserializeGuard<ServiceAccountImport>) {
-        self.0.remove(&key_of(import));
+        self.set_launch(import, None);
+        self.by_name.remove(&key_of(import));
+    }
+
+    fn set_launch(&mut self, import: &impl ResourceExt, launch: Option<LaunchImport>) {
+        self.launch.set(&import.namespace().unwrap_or_default(), &import.name_any(), launch);
     }
 }
 
@@ -191,9 +231,34 @@ mod tests {
         let mut records = Records::default();
         records.apply(import("a", "c2".into()));
         records.apply(import("b", 7.into()));
-        assert_eq!(records.0.keys().map(|key| &**key).collect::<Vec<_>>(), ["default/a"]);
+        assert_eq!(records.by_name.keys().map(|key| &**key).collect::<Vec<_>>(), ["default/a"]);
         records.delete(&import("a", "c2".into()));
-        assert!(records.0.is_empty());
+        assert!(records.by_name.is_empty());
+    }
+
+    #[test]
+    fn launch_imports_follow_the_label() {
+        let mut records = Records::default();
+        let labelled = |cluster: Value| {
+            let mut import = import("a", cluster);
+            if let Ok(import) = &mut import.0 {
+                import.labels_mut().insert(LABEL.into(), "true".into());
+            }
+            import
+        };
+        let permitted = LaunchImport { cluster: "c2".into(), namespace: "default".into() };
+        for (next, expected) in [
+            (labelled("c2".into()), vec![permitted.clone()]),
+            (import("a", "c2".into()), vec![]),
+            (labelled("c2".into()), vec![permitted.clone()]),
+            (labelled(7.into()), vec![]),
+            (labelled("c2".into()), vec![permitted]),
+        ] {
+            records.apply(next);
+            assert_eq!(records.launch.of_namespace("default"), expected);
+        }
+        records.delete(&labelled("c2".into()));
+        assert_eq!(records.launch.of_namespace("default"), []);
     }
 
     #[test]
@@ -206,7 +271,7 @@ mod tests {
         assert_eq!(expected[0], Record::with_defaults("a"));
         records.apply(default);
         records.apply(other);
-        assert!(records.0["default/a"].is_none() && records.0["default/b"].is_some());
+        assert!(records.by_name["default/a"].is_none() && records.by_name["default/b"].is_some());
         let found = ["a", "b"].map(|name| records.get("default", name).unwrap());
         assert_eq!(found, expected);
         assert_eq!(records.get("default", "c"), None);

@@ -1,9 +1,10 @@
 //! The admission webhook: mounts the Secrets of the ServiceAccountImports that a pod's annotation names, in every
-//! container.
+//! container, and lets pods that ask for it run in the clusters of their namespace's launch imports.
 //!
 //! A request passes through `listener` (`connections`: limits) → `server` (`body`: reads the review) →
 //! `review` (`admission`: parses it; `pod`: the parsed pod; `annotation`: the imports that it names;
-//! `imports`: looks them up; `patch`: the volumes and mounts to add). `certificates` maintains the serving
+//! `imports`: looks them up; `patch`: the volumes and mounts to add; `placement`: the clusters in which it may run;
+//! `scheduling`: the tolerations and node affinity to add). `certificates` maintains the serving
 //! certificate and the webhook configuration. `watch_activity` measures how old the cache may be, `readiness`
 //! reports what is missing, and `metrics` exposes both.
 
@@ -19,9 +20,12 @@ mod listener;
 mod message;
 mod metrics;
 pub mod patch;
+mod patch_builder;
+mod placement;
 pub mod pod;
 mod readiness;
 mod review;
+mod scheduling;
 mod server;
 mod watch_activity;
 
@@ -79,7 +83,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let listener = probes::listen(args.listen).with_context(|| format!("can't listen at {}", args.listen))?;
     let address = listener.local_addr()?;
-    let router = server::router(Server::new(imports.clone(), metrics));
+    let router = server::router(Server::new(imports.clone(), args.target_name, metrics));
     let listener = Listener::start(listener, certificates.tls(), router)?;
     info!(version = env!("CARGO_PKG_VERSION"), %address, "listening");
 

@@ -1,5 +1,8 @@
 //! Quotes user input in messages.
 
+/// Maximum number of names that a message lists.
+const MAX_LISTED: usize = 10;
+
 /// Quotes and escapes user input; at most 80 characters of it.
 pub(crate) fn quote(name: &str) -> String {
     let (start, rest) = head(name, 80);
@@ -11,6 +14,15 @@ pub(crate) fn one_line(message: &str) -> String {
     let (start, rest) = head(message, 300);
     let start: String = start.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     start + rest
+}
+
+/// Names, separated by commas; at most ten of them.
+pub(crate) fn list<T: AsRef<str>>(names: &[T]) -> String {
+    let named = names.iter().take(MAX_LISTED).map(T::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_LISTED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 /// The first `max` characters, and an ellipsis if there are more.

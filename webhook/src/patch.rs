@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use json_patch::jsonptr::PointerBuf;
-use json_patch::{AddOperation, Patch, PatchOperation};
+use json_patch::Patch;
 use mcsa_client::contract::MOUNT_ROOT;
 use mcsa_credentials::names::dns_label;
 use serde_json::{Value, json};
 
 use crate::message::quote;
+use crate::patch_builder::PatchBuilder;
 use crate::pod::{Container, Pod, Spec};
 
 /// The variable with the paths of kubeconfigs, which kubectl and client libraries read.
@@ -88,7 +88,7 @@ pub fn patch(pod: &Pod, requested: &RequestedImports) -> Result<Patch, Conflict>
             volumes.push(import_mount.volume());
         }
     }
-    builder.add(&["spec", "volumes"], spec.volumes.is_some(), volumes);
+    builder.append(&["spec", "volumes"], spec.volumes.is_some(), volumes);
     for (field, index, container) in spec.containers() {
         let mut mounts = Vec::new();
         for import_mount in &import_mounts {
@@ -96,7 +96,7 @@ pub fn patch(pod: &Pod, requested: &RequestedImports) -> Result<Patch, Conflict>
                 mounts.push(import_mount.mount());
             }
         }
-        builder.add_to(field, index, container, mounts, kubeconfigs(&import_mounts, requested));
+        add_to(&mut builder, (field, index, container), mounts, kubeconfigs(&import_mounts, requested));
     }
     Ok(builder.build())
 }
@@ -120,7 +120,7 @@ pub(crate) fn patch_ephemeral_containers(pod: &Pod, stored: &Pod, requested: &Re
             mounts.extend(needed.then(|| import_mount.mount()));
         }
         let kubeconfigs = kubeconfigs(mountable, requested);
-        builder.add_to("ephemeralContainers", index, container, mounts, kubeconfigs);
+        add_to(&mut builder, ("ephemeralContainers", index, container), mounts, kubeconfigs);
     }
     builder.build()
 }
@@ -209,42 +209,18 @@ fn kubeconfigs<'a>(
     (!files.is_empty()).then(|| files.join(":"))
 }
 
-#[derive(Default)]
-struct PatchBuilder(Vec<PatchOperation>);
-
-impl PatchBuilder {
-    fn add_to(
-        &mut self,
-        field: &str,
-        index: usize,
-        container: &Container,
-        mounts: Vec<Value>,
-        kubeconfigs: Option<String>,
-    ) {
-        let index = index.to_string();
-        self.add(&["spec", field, &index, "volumeMounts"], container.volume_mounts.is_some(), mounts);
-        let kubeconfigs = kubeconfigs.filter(|_| !container.sets(KUBECONFIG));
-        let env = kubeconfigs.map(|value| json!({ "name": KUBECONFIG, "value": value }));
-        self.add(&["spec", field, &index, "env"], container.env.is_some(), env.into_iter().collect());
-    }
-
-    /// Appends items to the list at `path`, or creates it.
-    fn add(&mut self, path: &[&str], exists: bool, items: Vec<Value>) {
-        let add = |path, value| PatchOperation::Add(AddOperation { path, value });
-        if items.is_empty() {
-            return;
-        }
-        let path = PointerBuf::from_tokens(path.iter().copied());
-        if !exists {
-            return self.0.push(add(path, items.into()));
-        }
-        let end = path.with_trailing_token("-");
-        self.0.extend(items.into_iter().map(|item| add(end.clone(), item)));
-    }
-
-    fn build(self) -> Patch {
-        Patch(self.0)
-    }
+/// Adds mounts and the variable to a container, which has a field and an index.
+fn add_to(
+    builder: &mut PatchBuilder,
+    (field, index, container): (&str, usize, &Container),
+    mounts: Vec<Value>,
+    kubeconfigs: Option<String>,
+) {
+    let index = index.to_string();
+    builder.append(&["spec", field, &index, "volumeMounts"], container.volume_mounts.is_some(), mounts);
+    let kubeconfigs = kubeconfigs.filter(|_| !container.sets(KUBECONFIG));
+    let env = kubeconfigs.map(|value| json!({ "name": KUBECONFIG, "value": value }));
+    builder.append(&["spec", field, &index, "env"], container.env.is_some(), env.into_iter().collect());
 }
 
 #[cfg(test)]

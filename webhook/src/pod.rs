@@ -1,8 +1,11 @@
-//! The fields of a pod that matter for imports, borrowed from the review's body.
+//! The fields of a pod that matter for imports and for its cluster, borrowed from the review's body.
+
+mod scheduling;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+pub(crate) use self::scheduling::{Affinity, NodeSelectorTerm, Toleration};
 use crate::json::{Object, Text};
 
 /// A list of objects; `null` is `None`.
@@ -39,6 +42,15 @@ pub(crate) struct Annotations<'a> {
     /// [`mcsa_client::contract::KUBECONFIG_ENV`].
     #[serde(borrow, rename = "multicluster.admiralty.io/kubeconfig-env")]
     pub(crate) kubeconfig_env: Option<Text<'a>>,
+    /// [`mcsa_credentials::contract::launch::ELECT`].
+    #[serde(borrow, rename = "multicluster.admiralty.io/elect")]
+    pub(crate) elect: Option<Text<'a>>,
+    /// [`mcsa_credentials::contract::launch::CLUSTER_NAME`].
+    #[serde(borrow, rename = "multicluster.admiralty.io/clustername")]
+    pub(crate) cluster_name: Option<Text<'a>>,
+    /// [`mcsa_credentials::contract::launch::REMOTE_NAMESPACE`].
+    #[serde(borrow, rename = "multicluster.admiralty.io/remote-namespace")]
+    pub(crate) remote_namespace: Option<Text<'a>>,
     /// Marks the mirror of a static pod, which may not refer to Secrets.
     #[serde(borrow, rename = "kubernetes.io/config.mirror")]
     pub(crate) mirror: Option<Text<'a>>,
@@ -56,6 +68,9 @@ pub(crate) struct Spec<'a> {
     pub(crate) containers: List<Container<'a>>,
     #[serde(borrow)]
     pub(crate) ephemeral_containers: List<Container<'a>>,
+    #[serde(borrow)]
+    pub(crate) tolerations: List<Toleration<'a>>,
+    pub(crate) affinity: Option<Object<Affinity>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -120,12 +135,17 @@ impl<'a> Pod<'a> {
 
     /// The annotation that names imports; `None` for mirror pods.
     pub(crate) fn imports(&self) -> Option<&str> {
-        self.annotations().filter(|annotations| annotations.mirror.is_none())?.imports.as_deref()
+        self.unmirrored_annotations()?.imports.as_deref()
     }
 
     /// The annotation that requests `KUBECONFIG`.
     pub(crate) fn kubeconfig_env(&self) -> Option<&str> {
         self.annotations()?.kubeconfig_env.as_deref()
+    }
+
+    /// The annotations, unless the pod is a mirror pod, which a kubelet has started already.
+    pub(crate) fn unmirrored_annotations(&self) -> Option<&Annotations<'a>> {
+        self.annotations().filter(|annotations| annotations.mirror.is_none())
     }
 
     fn annotations(&self) -> Option<&Annotations<'a>> {
@@ -182,14 +202,20 @@ impl Container<'_> {
 mod tests {
     use super::*;
     use mcsa_client::contract::{IMPORT_NAME, KUBECONFIG_ENV};
+    use mcsa_credentials::contract::launch::{CLUSTER_NAME, ELECT, REMOTE_NAMESPACE};
     use rstest::rstest;
     use serde_json::{Value, json};
 
     #[test]
     fn annotations_are_those_of_the_contract() {
-        let pod = json!({ "metadata": { "annotations": { IMPORT_NAME: "a", KUBECONFIG_ENV: "true", "other": "b" } } });
+        let pod = json!({ "metadata": { "annotations": {
+            IMPORT_NAME: "a", KUBECONFIG_ENV: "true", ELECT: "", CLUSTER_NAME: "c2", REMOTE_NAMESPACE: "n", "other": "b",
+        } } });
         let pod = Pod::deserialize(&pod).unwrap();
         assert_eq!((pod.imports(), pod.kubeconfig_env()), (Some("a"), Some("true")));
+        let annotations = pod.unmirrored_annotations().unwrap();
+        let found = [&annotations.elect, &annotations.cluster_name, &annotations.remote_namespace];
+        assert_eq!(found.map(Option::as_deref), [Some(""), Some("c2"), Some("n")]);
     }
 
     #[rstest]

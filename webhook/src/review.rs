@@ -1,4 +1,5 @@
-//! Reviews a pod: looks up the imports that it names, and returns the patch or a denial.
+//! Reviews a pod: looks up the imports that it names, and those that let it run in other clusters, and returns the
+//! patch or a denial.
 
 use json_patch::Patch;
 use kube::core::Status;
@@ -8,18 +9,21 @@ use tracing::{debug, info};
 use crate::admission::{Malformed, Operation, Request, ReviewResponse};
 use crate::annotation::{self, Invalid};
 use crate::imports::{Credential, Imports, Lookup, Record};
-use crate::message::quote;
+use crate::message::{list, quote};
 use crate::patch::{self, Conflict, Import, RequestedImports};
+use crate::placement::{self, Home, Refused};
 use crate::pod::Pod;
+use crate::scheduling;
 
-/// Maximum number of imports that a message lists.
-const MAX_LISTED: usize = 10;
-
-/// Parses a review and responds to it.
-pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<ReviewResponse<'a>, Malformed> {
+/// Parses a review and responds to it. `target` is the name of this cluster, if it is known.
+pub(crate) async fn review<'a>(
+    body: &'a [u8],
+    imports: &Imports,
+    target: Option<&str>,
+) -> Result<ReviewResponse<'a>, Malformed> {
     let Request { uid, operation, namespace, pod, stored } = Request::parse(body)?;
     let admitted = match operation {
-        Operation::Create => create(&pod, &namespace, imports).await,
+        Operation::Create => create(&pod, Home { namespace: &namespace, name: target }, imports).await,
         Operation::Debug => Ok(debug(&pod, &stored, &namespace, imports).await),
         Operation::Other => Ok(Admitted::default()),
     };
@@ -58,25 +62,58 @@ enum Denial {
     LookupFailed { import: String, reason: String },
     #[error(transparent)]
     Conflict(#[from] Conflict),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("can't list the ServiceAccountImports of namespace {namespace}: {reason}; try again")]
+    ListFailed { namespace: String, reason: String },
 }
 
 impl Denial {
     fn status(&self) -> Status {
         let (code, reason) = match self {
-            Self::LookupFailed { .. } => (503, "ServiceUnavailable"),
-            Self::Invalid(_) | Self::Missing { .. } | Self::Conflict(_) => (403, "Forbidden"),
+            Self::LookupFailed { .. } | Self::ListFailed { .. } => (503, "ServiceUnavailable"),
+            Self::Invalid(_) | Self::Missing { .. } | Self::Conflict(_) | Self::Refused(_) => {
+                (403, "Forbidden")
+            }
         };
         Status::failure(&self.to_string(), reason).with_code(code)
     }
 }
 
-async fn create(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admitted, Denial> {
+async fn create(pod: &Pod<'_>, home: Home<'_>, imports: &Imports) -> Result<Admitted, Denial> {
+    // Both may ask the API server, and the reviews' deadline is short.
+    let (mounted, placed) = tokio::join!(mount(pod, home.namespace, imports), place(pod, home, imports));
+    let (mut admitted, placed) = (mounted?, placed?);
+    admitted.patch.0.extend(placed.patch.0);
+    admitted.warnings.extend(placed.warnings);
+    Ok(admitted)
+}
+
+/// Mounts the imports that the pod names.
+async fn mount(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admitted, Denial> {
     let Some(annotation) = pod.imports() else { return Ok(Admitted::default()) };
     let names = annotation::names(annotation)?;
     let kubeconfig_env = annotation::kubeconfig_env(pod.kubeconfig_env())?;
     let lookups = imports.look_up(namespace, &names).await;
     let (requested, warnings) = decide(namespace, lookups, kubeconfig_env)?;
     Ok(Admitted { patch: patch::patch(pod, &requested)?, warnings })
+}
+
+/// Restricts the pod to the clusters in which it may run.
+async fn place(pod: &Pod<'_>, home: Home<'_>, imports: &Imports) -> Result<Admitted, Denial> {
+    let Some(request) = placement::Request::of(pod) else { return Ok(Admitted::default()) };
+    let mut placed = request.place(home, &imports.launch_imports(home.namespace));
+    if request.lacks_imports(&placed) {
+        // The watch may lag: a launch import and pods are often applied together.
+        let listed = imports
+            .list_launch_imports(home.namespace)
+            .await
+            .map_err(|reason| Denial::ListFailed { namespace: home.namespace.to_owned(), reason })?;
+        placed = request.place(home, &listed);
+    }
+    let placement = placed?;
+    let warnings = request.warning(home, &placement).into_iter().collect();
+    Ok(Admitted { patch: scheduling::patch(pod, &placement), warnings })
 }
 
 /// Mounts the available imports into new ephemeral containers. Never denies the request. Uses the stored pod's
@@ -150,14 +187,6 @@ fn warn(
         )
     });
     no_credential.into_iter().chain(no_kubeconfig)
-}
-
-fn list(imports: &[String]) -> String {
-    let named = imports.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match imports.len().saturating_sub(MAX_LISTED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 mod any_input;
+mod clusters;
 
 use super::*;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -9,7 +10,8 @@ use tower::service_fn;
 
 const NAMES: &str = "multicluster.admiralty.io/service-account-import.name";
 
-/// Imports of the namespace `default`: `a`, and `bare`, whose Secret has no kubeconfig.
+/// Imports of the namespace `default`: `a`, and `bare`, whose Secret has no kubeconfig. A list has the launch import of
+/// c2.
 fn imports() -> Imports {
     let service = service_fn(|request: http::Request<kube::client::Body>| {
         let prefix = "/apis/multicluster.admiralty.io/v1alpha1/namespaces/default/serviceaccountimports/";
@@ -34,6 +36,13 @@ fn imports() -> Imports {
         };
         let missing = json!({ "status": "Failure", "code": 404, "reason": "NotFound", "message": "no" });
         let (code, body) = items.map_or((404, missing), |items| (200, import(items)));
+        let (code, body) = if request.uri().path().ends_with("/serviceaccountimports") {
+            let mut launch = import(json!([]));
+            launch["metadata"]["labels"] = json!({ "multicluster.admiralty.io/launch": "true" });
+            (200, json!({ "metadata": {}, "items": [launch] }))
+        } else {
+            (code, body)
+        };
         let body = kube::client::Body::from(serde_json::to_vec(&body).unwrap());
         async move { http::Response::builder().status(code).body(body) }
     });
@@ -90,14 +99,14 @@ fn debugging(annotations: Value) -> Value {
 
 async fn respond(request: &Value) -> Value {
     let body = request.to_string();
-    let response = review(body.as_bytes(), &imports()).await.unwrap();
+    let response = review(body.as_bytes(), &imports(), None).await.unwrap();
     serde_json::to_value(response).unwrap()["response"].take()
 }
 
 /// The error of an invalid review: one short line.
 async fn parse_error(request: &Value) -> String {
     let body = request.to_string();
-    let message = review(body.as_bytes(), &imports()).await.unwrap_err().to_string();
+    let message = review(body.as_bytes(), &imports(), None).await.unwrap_err().to_string();
     assert!(message.len() < 1_000 && !message.contains('\n'), "{message}");
     message
 }
@@ -216,9 +225,9 @@ async fn deeply_nested_value_is_skipped_or_rejected() {
     let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
     let skipped =
         creation("a", "true").to_string().replace("\"nodeName\":null", &format!("\"nodeName\":{deep}"));
-    assert!(review(skipped.as_bytes(), &imports()).await.is_ok());
+    assert!(review(skipped.as_bytes(), &imports(), None).await.is_ok());
     let viewed =
         creation("a", "true").to_string().replace("\"nodeName\":null", &format!("\"volumes\":{deep}"));
-    assert!(matches!(review(viewed.as_bytes(), &imports()).await, Err(Malformed::Json { .. })));
-    assert!(review(deep.as_bytes(), &imports()).await.is_err());
+    assert!(matches!(review(viewed.as_bytes(), &imports(), None).await, Err(Malformed::Json { .. })));
+    assert!(review(deep.as_bytes(), &imports(), None).await.is_err());
 }

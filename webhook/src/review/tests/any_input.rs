@@ -43,8 +43,26 @@ fn any_review() -> impl Strategy<Value = Value> {
     let created = (names, select(vec!["true", "false", "?"])).prop_map(|(names, env)| creation(names, env));
     prop_oneof![
         created,
+        select(vec!["c2", "{{x}}", ""]).prop_map(electing),
         Just(debugging(json!({ NAMES: "a", "multicluster.admiralty.io/kubeconfig-env": "true" })))
     ]
+}
+
+/// A pod that asks for a cluster, with a value in each parsed field that matters for it.
+fn electing(cluster: &str) -> Value {
+    let mut object = pod("a", "true");
+    let annotations = object["metadata"]["annotations"].as_object_mut().unwrap();
+    for (name, value) in [("elect", ""), ("clustername", cluster), ("remote-namespace", "n")] {
+        annotations.insert(format!("multicluster.admiralty.io/{name}"), value.into());
+    }
+    let requirement = json!({ "key": "a", "operator": "In", "values": ["a"] });
+    let terms = json!([{ "matchExpressions": [requirement], "matchFields": [requirement] }, {}]);
+    object["spec"]["affinity"] = json!({
+        "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } },
+    });
+    let toleration = json!({ "key": "a", "operator": "Exists", "value": "", "effect": "NoSchedule" });
+    object["spec"]["tolerations"] = json!([toleration]);
+    review_of("CREATE", "", object, json!(null))
 }
 
 /// Collects the path of every value in a document.
@@ -69,7 +87,7 @@ fn collect_paths(value: &Value, path: &str, paths: &mut Vec<String>) {
 
 /// Checks that the result is a valid response, or an error of one short line.
 async fn check(body: &[u8]) -> Result<(), TestCaseError> {
-    match super::super::review(body, &imports()).await {
+    match super::super::review(body, &imports(), None).await {
         Ok(review_response) => {
             let review_response = serde_json::to_value(review_response).unwrap();
             // Skipped values may have valid JSON syntax but not parse, such as 1e999.

@@ -1,0 +1,187 @@
+//! Decides in which clusters a pod may run: a pure function of its annotations and the launch imports of its namespace.
+
+use std::collections::BTreeSet;
+
+use mcsa_credentials::contract::launch;
+
+use crate::imports::LaunchImport;
+use crate::message::{list, quote};
+use crate::pod::Pod;
+
+/// What a pod's annotations ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request<'a> {
+    /// [`launch::CLUSTER_NAME`]; without it, the pod has [`launch::ELECT`].
+    cluster: Option<&'a str>,
+    /// [`launch::REMOTE_NAMESPACE`].
+    remote_namespace: Option<&'a str>,
+}
+
+/// The cluster in which a pod is created: its target.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home<'a> {
+    /// The pod's namespace.
+    pub namespace: &'a str,
+    /// The name of the cluster, if it is known.
+    pub name: Option<&'a str>,
+}
+
+/// Where a pod may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Placement {
+    /// In the cluster in which it is created.
+    pub home: bool,
+    /// In these clusters, in alphabetical order, without duplicates.
+    pub clusters: Vec<String>,
+}
+
+/// The pod's annotations can't be followed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(
+        "annotation {annotation} is {value}, which is a template: set the parameter that it refers to, or write the name \
+         of a {kind}"
+    )]
+    Template { annotation: &'static str, value: String, kind: &'static str },
+    #[error("annotation {annotation} is empty: write the name of a {kind}, or remove the annotation")]
+    Empty { annotation: &'static str, kind: &'static str },
+    #[error(
+        "annotation {} is {cluster}, but namespace {namespace} has {known}; {}run kubemcsa launch {namespace} \
+         --target-context TARGET --source-context SOURCE",
+        launch::CLUSTER_NAME,
+        if *choice { "choose one of these, or " } else { "" }
+    )]
+    Cluster { cluster: String, namespace: String, known: String, choice: bool },
+    #[error(
+        "annotation {} is {remote}, but namespace {namespace} has {known}; {}run kubemcsa launch {namespace} \
+         --remote-namespace NAMESPACE --target-context TARGET --source-context SOURCE",
+        launch::REMOTE_NAMESPACE,
+        if *choice { "choose one of these, or " } else { "" }
+    )]
+    Namespace { remote: String, namespace: String, known: String, choice: bool },
+    #[error(
+        "annotation {} is {remote}, but annotation {} is {cluster}, the name of this cluster, where the pod runs in its \
+         own namespace {namespace}; remove annotation {}",
+        launch::REMOTE_NAMESPACE,
+        launch::CLUSTER_NAME,
+        launch::REMOTE_NAMESPACE
+    )]
+    NamespaceAtHome { remote: String, cluster: String, namespace: String },
+}
+
+impl<'a> Request<'a> {
+    /// `None` if the annotations ask for nothing.
+    pub(crate) fn of(pod: &'a Pod) -> Option<Self> {
+        let annotations = pod.unmirrored_annotations()?;
+        let cluster = annotations.cluster_name.as_deref();
+        if cluster.is_none() && annotations.elect.is_none() {
+            return None;
+        }
+        Some(Self { cluster, remote_namespace: annotations.remote_namespace.as_deref() })
+    }
+
+    /// Where the pod may run, by these launch imports of its namespace.
+    pub(crate) fn place(&self, home: Home, imports: &[LaunchImport]) -> Result<Placement, Refused> {
+        check(launch::CLUSTER_NAME, self.cluster, "cluster")?;
+        check(launch::REMOTE_NAMESPACE, self.remote_namespace, "namespace")?;
+        match self.cluster {
+            Some(cluster) if home.name == Some(cluster) => self.stay(home, cluster),
+            Some(cluster) => self.go(home, cluster, imports),
+            None => self.elect(home, imports),
+        }
+    }
+
+    /// Whether launch imports that the webhook doesn't know of could change the result.
+    pub(crate) fn lacks_imports(&self, placed: &Result<Placement, Refused>) -> bool {
+        match placed {
+            Ok(placement) => self.cluster.is_none() && placement.clusters.is_empty(),
+            Err(refused) => matches!(refused, Refused::Cluster { .. } | Refused::Namespace { .. }),
+        }
+    }
+
+    /// Warns of a pod that can run only in this cluster, although it elects others.
+    pub(crate) fn warning(&self, home: Home, placement: &Placement) -> Option<String> {
+        let namespace = home.namespace;
+        (self.cluster.is_none() && placement.clusters.is_empty()).then(|| {
+            format!(
+                "namespace {namespace} has no launch import: the pod runs in this cluster, although it has annotation \
+                 {}; run kubemcsa launch {namespace} --target-context TARGET --source-context SOURCE",
+                launch::ELECT
+            )
+        })
+    }
+
+    fn stay(&self, home: Home, cluster: &str) -> Result<Placement, Refused> {
+        match self.remote_namespace {
+            Some(remote) if remote != home.namespace => Err(Refused::NamespaceAtHome {
+                remote: quote(remote),
+                cluster: quote(cluster),
+                namespace: home.namespace.to_owned(),
+            }),
+            _ => Ok(Placement { home: true, clusters: Vec::new() }),
+        }
+    }
+
+    fn go(&self, home: Home, cluster: &str, imports: &[LaunchImport]) -> Result<Placement, Refused> {
+        let of_cluster: Vec<_> = imports.iter().filter(|import| *import.cluster == *cluster).collect();
+        if of_cluster.is_empty() {
+            let known = sorted(imports.iter().map(|import| &*import.cluster).chain(home.name));
+            return Err(Refused::Cluster {
+                cluster: quote(cluster),
+                namespace: home.namespace.to_owned(),
+                known: match imports.is_empty() {
+                    true => "no launch import".to_owned(),
+                    false => format!("launch imports of {} only", list(&known)),
+                },
+                choice: !imports.is_empty(),
+            });
+        }
+        self.permitted(home, of_cluster.into_iter(), &format!(" of {cluster}"))?;
+        Ok(Placement { home: false, clusters: vec![cluster.to_owned()] })
+    }
+
+    fn elect(&self, home: Home, imports: &[LaunchImport]) -> Result<Placement, Refused> {
+        Ok(Placement { home: true, clusters: self.permitted(home, imports.iter(), "")? })
+    }
+
+    /// The clusters of the imports that have the requested namespace. Fails if there are none.
+    fn permitted<'i>(
+        &self,
+        home: Home,
+        imports: impl Iterator<Item = &'i LaunchImport> + Clone,
+        of: &str,
+    ) -> Result<Vec<String>, Refused> {
+        let is_requested =
+            |import: &&LaunchImport| self.remote_namespace.is_none_or(|remote| *import.namespace == *remote);
+        let clusters = sorted(imports.clone().filter(is_requested).map(|import| &*import.cluster));
+        let Some(remote) = self.remote_namespace.filter(|_| clusters.is_empty()) else { return Ok(clusters) };
+        let known = sorted(imports.map(|import| &*import.namespace));
+        Err(Refused::Namespace {
+            remote: quote(remote),
+            namespace: home.namespace.to_owned(),
+            known: match known.is_empty() {
+                true => "no launch import".to_owned(),
+                false => format!("launch imports{of} for {} only", list(&known)),
+            },
+            choice: !known.is_empty(),
+        })
+    }
+}
+
+/// Refuses values that are no names, whatever imports there are.
+fn check(annotation: &'static str, value: Option<&str>, kind: &'static str) -> Result<(), Refused> {
+    match value {
+        Some("") => Err(Refused::Empty { annotation, kind }),
+        Some(value) if value.contains("{{") => {
+            Err(Refused::Template { annotation, value: quote(value), kind })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    names.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests;

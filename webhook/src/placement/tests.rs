@@ -1,0 +1,148 @@
+use super::*;
+use rstest::rstest;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const HOME: Home = Home { namespace: "team-a", name: Some("c1") };
+
+/// Launch imports of c2 for two namespaces, and of c3 for one.
+fn imports() -> Vec<LaunchImport> {
+    [("c3", "team-a"), ("c2", "team-a"), ("c2", "batch")]
+        .map(|(cluster, namespace)| LaunchImport { cluster: cluster.into(), namespace: namespace.into() })
+        .into()
+}
+
+/// The result for a pod with these annotations, without their prefix.
+fn place(annotations: &[(&str, &str)], imports: &[LaunchImport]) -> Option<Result<Placement, Refused>> {
+    let annotations: Value =
+        annotations.iter().map(|(key, value)| (format!("multicluster.admiralty.io/{key}"), *value)).collect();
+    let pod = json!({ "metadata": { "annotations": annotations } });
+    let pod = Pod::deserialize(&pod).unwrap();
+    Some(Request::of(&pod)?.place(HOME, imports))
+}
+
+fn placement(home: bool, clusters: &[&str]) -> Placement {
+    Placement { home, clusters: clusters.iter().map(ToString::to_string).collect() }
+}
+
+#[rstest]
+#[case::elect(&[("elect", "")], placement(true, &["c2", "c3"]))]
+#[case::any_value(&[("elect", "{{x}}")], placement(true, &["c2", "c3"]))]
+#[case::elect_of_a_namespace(&[("elect", ""), ("remote-namespace", "batch")], placement(true, &["c2"]))]
+#[case::cluster(&[("clustername", "c2")], placement(false, &["c2"]))]
+#[case::cluster_wins(&[("elect", ""), ("clustername", "c3")], placement(false, &["c3"]))]
+#[case::namespace(&[("clustername", "c2"), ("remote-namespace", "batch")], placement(false, &["c2"]))]
+#[case::own_name(&[("clustername", "c1")], placement(true, &[]))]
+#[case::own_namespace(&[("clustername", "c1"), ("remote-namespace", "team-a")], placement(true, &[]))]
+fn annotations_choose_clusters(#[case] annotations: &[(&str, &str)], #[case] expected: Placement) {
+    assert_eq!(place(annotations, &imports()), Some(Ok(expected)));
+}
+
+#[rstest]
+#[case(&[])]
+#[case(&[("remote-namespace", "batch")])]
+#[case(&[("elect", ""), ("clustername", "c9")])]
+fn pod_that_asks_for_nothing_has_no_request(#[case] annotations: &[(&str, &str)]) {
+    let mirror = json!({ "metadata": { "annotations": {
+        "kubernetes.io/config.mirror": "x", "multicluster.admiralty.io/elect": "",
+    } } });
+    assert_eq!(Request::of(&Pod::deserialize(&mirror).unwrap()), None);
+    assert_eq!(place(annotations, &imports()).is_some(), annotations.len() > 1);
+}
+
+#[rstest]
+#[case::unknown_cluster(
+    &[("clustername", "c9")],
+    "annotation multicluster.admiralty.io/clustername is \"c9\", but namespace team-a has launch imports of c1, c2, c3 \
+     only; choose one of these, or run kubemcsa launch team-a --target-context TARGET --source-context SOURCE"
+)]
+#[case::unknown_namespace(
+    &[("clustername", "c3"), ("remote-namespace", "batch")],
+    "annotation multicluster.admiralty.io/remote-namespace is \"batch\", but namespace team-a has launch imports of c3 \
+     for team-a only; choose one of these, or run kubemcsa launch team-a --remote-namespace NAMESPACE --target-context \
+     TARGET --source-context SOURCE"
+)]
+#[case::elect_of_an_unknown_namespace(
+    &[("elect", ""), ("remote-namespace", "x")],
+    "annotation multicluster.admiralty.io/remote-namespace is \"x\", but namespace team-a has launch imports for batch, \
+     team-a only; choose one of these, or run kubemcsa launch team-a --remote-namespace NAMESPACE --target-context \
+     TARGET --source-context SOURCE"
+)]
+#[case::template(
+    &[("clustername", "{{inputs.parameters.cluster}}")],
+    "annotation multicluster.admiralty.io/clustername is \"{{inputs.parameters.cluster}}\", which is a template: set the \
+     parameter that it refers to, or write the name of a cluster"
+)]
+#[case::template_of_a_namespace(
+    &[("elect", ""), ("remote-namespace", "a-{{=x}}")],
+    "annotation multicluster.admiralty.io/remote-namespace is \"a-{{=x}}\", which is a template: set the parameter that \
+     it refers to, or write the name of a namespace"
+)]
+#[case::empty(
+    &[("clustername", "")],
+    "annotation multicluster.admiralty.io/clustername is empty: write the name of a cluster, or remove the annotation"
+)]
+#[case::other_namespace_at_home(
+    &[("clustername", "c1"), ("remote-namespace", "batch")],
+    "annotation multicluster.admiralty.io/remote-namespace is \"batch\", but annotation \
+     multicluster.admiralty.io/clustername is \"c1\", the name of this cluster, where the pod runs in its own namespace \
+     team-a; remove annotation multicluster.admiralty.io/remote-namespace"
+)]
+fn refusal_names_the_mend(#[case] annotations: &[(&str, &str)], #[case] expected: &str) {
+    assert_eq!(place(annotations, &imports()).unwrap().unwrap_err().to_string(), expected);
+}
+
+#[rstest]
+#[case(
+    &[("clustername", "c2")],
+    "annotation multicluster.admiralty.io/clustername is \"c2\", but namespace team-a has no launch import; run kubemcsa \
+     launch team-a --target-context TARGET --source-context SOURCE"
+)]
+#[case(
+    &[("elect", ""), ("remote-namespace", "batch")],
+    "annotation multicluster.admiralty.io/remote-namespace is \"batch\", but namespace team-a has no launch import; run \
+     kubemcsa launch team-a --remote-namespace NAMESPACE --target-context TARGET --source-context SOURCE"
+)]
+fn refusal_says_that_there_is_no_launch_import(#[case] annotations: &[(&str, &str)], #[case] expected: &str) {
+    assert_eq!(place(annotations, &[]).unwrap().unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn elect_without_launch_imports_stays_home_with_a_warning() {
+    let request = Request { cluster: None, remote_namespace: None };
+    let placed = request.place(HOME, &[]).unwrap();
+    assert_eq!(placed, placement(true, &[]));
+    let warning = request.warning(HOME, &placed).unwrap();
+    assert!(warning.len() <= 256, "the API server may cut it: {warning}");
+    assert!(warning.contains("kubemcsa launch team-a "), "{warning}");
+    assert_eq!(request.warning(HOME, &placement(true, &["c2"])), None);
+    let own = Request { cluster: Some("c1"), ..request };
+    assert_eq!(own.warning(HOME, &placed), None);
+}
+
+#[rstest]
+#[case(Request { cluster: None, remote_namespace: None }, &[], true)]
+#[case(Request { cluster: None, remote_namespace: Some("x") }, &imports(), true)]
+#[case(Request { cluster: Some("c9"), remote_namespace: None }, &imports(), true)]
+#[case(Request { cluster: Some("c3"), remote_namespace: Some("batch") }, &imports(), true)]
+#[case(Request { cluster: None, remote_namespace: None }, &imports(), false)]
+#[case(Request { cluster: Some("c2"), remote_namespace: None }, &imports(), false)]
+#[case(Request { cluster: Some("c1"), remote_namespace: None }, &[], false)]
+#[case(Request { cluster: Some("{{x}}"), remote_namespace: None }, &[], false)]
+#[case(Request { cluster: Some(""), remote_namespace: None }, &[], false)]
+fn only_results_that_more_imports_could_change_lack_imports(
+    #[case] request: Request,
+    #[case] imports: &[LaunchImport],
+    #[case] expected: bool,
+) {
+    assert_eq!(request.lacks_imports(&request.place(HOME, imports)), expected);
+}
+
+#[test]
+fn message_with_long_user_input_is_short() {
+    let long = "x\n{{".repeat(10_000);
+    for annotations in [[("clustername", &*long)], [("clustername", &long[..long.len() - 2])]] {
+        let message = place(&annotations, &imports()).unwrap().unwrap_err().to_string();
+        assert!(message.len() < 500 && !message.contains('\n'), "{message}");
+    }
+}

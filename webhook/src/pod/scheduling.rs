@@ -1,0 +1,119 @@
+//! The fields of a pod that choose its node.
+
+use mcsa_credentials::contract::launch::{NODE_LABEL, NODE_TAINT};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::List;
+use crate::json::{Object, Text};
+
+const EFFECT: &str = "NoSchedule";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Toleration<'a> {
+    /// Every key if empty.
+    #[serde(borrow)]
+    key: Text<'a>,
+    /// `Equal` if empty.
+    #[serde(borrow)]
+    operator: Text<'a>,
+    #[serde(borrow)]
+    value: Text<'a>,
+    /// Every effect if empty.
+    #[serde(borrow)]
+    effect: Text<'a>,
+}
+
+impl Toleration<'_> {
+    /// Whether the pod may be scheduled on the virtual node of a cluster, as the scheduler decides it.
+    pub(crate) fn tolerates(&self, cluster: &str) -> bool {
+        let values = match &*self.operator {
+            "Exists" => true,
+            "" | "Equal" => &*self.value == cluster,
+            // `Lt` and `Gt` compare numbers, and are not available everywhere.
+            _ => false,
+        };
+        let key = &*self.key == NODE_TAINT || (self.key.is_empty() && &*self.operator == "Exists");
+        key && values && matches!(&*self.effect, "" | EFFECT)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Affinity {
+    pub(crate) node_affinity: Option<Object<NodeAffinity>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NodeAffinity {
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+    pub(crate) required: Option<Object<NodeSelector>>,
+}
+
+/// A node must match one of the terms.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct NodeSelector {
+    pub(crate) node_selector_terms: List<NodeSelectorTerm>,
+}
+
+/// A node must match all requirements. Kept as JSON, because a term may be copied.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct NodeSelectorTerm(pub(crate) Map<String, Value>);
+
+impl NodeSelectorTerm {
+    pub(crate) const EXPRESSIONS: &str = "matchExpressions";
+
+    /// The requirements for labels; `None` for no list.
+    pub(crate) fn expressions(&self) -> Option<&Vec<Value>> {
+        self.0.get(Self::EXPRESSIONS)?.as_array()
+    }
+
+    /// Whether the term has no requirements. Such a term matches no node; it would match some with a requirement.
+    pub(crate) fn is_empty(&self) -> bool {
+        let fields = self.0.get("matchFields").and_then(Value::as_array);
+        [self.expressions(), fields].into_iter().flatten().all(Vec::is_empty)
+    }
+
+    /// Whether the term matches only nodes of this cluster.
+    pub(crate) fn is_home(&self) -> bool {
+        self.requirements("DoesNotExist").next().is_some()
+    }
+
+    /// Whether the term matches only virtual nodes of these clusters.
+    pub(crate) fn is_within(&self, clusters: &[String]) -> bool {
+        let is_listed = |value: &Value| clusters.iter().any(|cluster| value == cluster);
+        let values = self.requirements("In").filter_map(|requirement| requirement["values"].as_array());
+        values.into_iter().any(|values| !values.is_empty() && values.iter().all(is_listed))
+    }
+
+    /// The requirements for the label of virtual nodes.
+    fn requirements(&self, operator: &str) -> impl Iterator<Item = &Value> {
+        let of_clusters = move |one: &&Value| one["key"] == NODE_LABEL && one["operator"] == operator;
+        self.expressions().into_iter().flatten().filter(of_clusters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    #[rstest]
+    #[case(json!({ "key": NODE_TAINT, "operator": "Equal", "value": "c2", "effect": "NoSchedule" }), true)]
+    #[case(json!({ "key": NODE_TAINT, "value": "c2" }), true)]
+    #[case(json!({ "key": NODE_TAINT, "operator": "Exists", "effect": null }), true)]
+    #[case(json!({ "operator": "Exists" }), true)]
+    #[case(json!({ "key": NODE_TAINT, "value": "c3" }), false)]
+    #[case(json!({ "key": NODE_TAINT, "operator": "Exists", "effect": "NoExecute" }), false)]
+    #[case(json!({ "key": "other", "operator": "Exists" }), false)]
+    #[case(json!({ "value": "c2" }), false)]
+    #[case(json!({}), false)]
+    fn toleration_is_matched_as_by_the_scheduler(#[case] toleration: Value, #[case] expected: bool) {
+        assert_eq!(Toleration::deserialize(&toleration).unwrap().tolerates("c2"), expected);
+    }
+}

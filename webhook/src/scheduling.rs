@@ -1,0 +1,110 @@
+//! Computes the JSON patch that places a pod: a pure function of the pod and its placement.
+
+use json_patch::Patch;
+use mcsa_credentials::contract::launch::{NODE_LABEL, NODE_TAINT};
+use serde_json::{Value, json};
+
+use crate::patch_builder::PatchBuilder;
+use crate::placement::Placement;
+use crate::pod::{NodeSelectorTerm, Pod, Spec};
+
+const AFFINITY: [&str; 5] = [
+    "spec",
+    "affinity",
+    "nodeAffinity",
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "nodeSelectorTerms",
+];
+
+/// Computes the patch of a new pod. It adds a toleration of the virtual node of each cluster, and restricts the required
+/// node affinity to these nodes, and to the nodes of this cluster if the pod may run at home. It keeps what the pod
+/// already has, and never permits a node that the pod's own affinity excludes.
+///
+/// A toleration of all virtual nodes would be shorter, but then only the affinity would keep the pod from others. The
+/// affinity is needed as well, because the pod itself may tolerate every taint.
+pub(crate) fn patch(pod: &Pod, placement: &Placement) -> Patch {
+    let mut builder = PatchBuilder::default();
+    let Some(spec) = &pod.spec else { return builder.build() };
+    add_tolerations(&mut builder, spec, placement);
+    restrict_affinity(&mut builder, spec, placement);
+    builder.build()
+}
+
+fn add_tolerations(builder: &mut PatchBuilder, spec: &Spec, placement: &Placement) {
+    let tolerates = |cluster: &&String| {
+        spec.tolerations.iter().flatten().any(|toleration| toleration.0.tolerates(cluster))
+    };
+    let missing = placement.clusters.iter().filter(|cluster| !tolerates(cluster)).map(
+        |cluster| json!({ "key": NODE_TAINT, "operator": "Equal", "value": cluster, "effect": "NoSchedule" }),
+    );
+    builder.append(&["spec", "tolerations"], spec.tolerations.is_some(), missing.collect());
+}
+
+fn restrict_affinity(builder: &mut PatchBuilder, spec: &Spec, placement: &Placement) {
+    let alternatives = alternatives(placement);
+    let node_affinity = spec.affinity.as_ref().map(|affinity| affinity.node_affinity.as_ref());
+    let missing = match node_affinity {
+        None => 1,
+        Some(None) => 2,
+        Some(Some(node_affinity)) => match &node_affinity.required {
+            None => 3,
+            Some(required) => {
+                let terms = required.node_selector_terms.iter().flatten().map(|term| &term.0);
+                return restrict_terms(builder, terms, placement, &alternatives);
+            }
+        },
+    };
+    let terms =
+        alternatives.into_iter().map(|alternative| restricted(&NodeSelectorTerm::default(), alternative));
+    // Wrap the terms in the fields that the pod lacks.
+    let value = AFFINITY[missing + 1..]
+        .iter()
+        .rev()
+        .fold(terms.collect(), |value: Value, field| json!({ *field: value }));
+    builder.set(&AFFINITY[..=missing], value);
+}
+
+/// A node must match one of the pod's terms, so each must be restricted. A term can't say "home or one of these
+/// clusters", so it becomes two.
+fn restrict_terms<'a>(
+    builder: &mut PatchBuilder,
+    terms: impl Iterator<Item = &'a NodeSelectorTerm>,
+    placement: &Placement,
+    alternatives: &[Value],
+) {
+    let is_restricted =
+        |term: &NodeSelectorTerm| (placement.home && term.is_home()) || term.is_within(&placement.clusters);
+    let Some((first, others)) = alternatives.split_first() else { return };
+    let mut copies = Vec::new();
+    for (index, term) in terms.enumerate() {
+        if term.is_empty() || is_restricted(term) {
+            continue;
+        }
+        let index = index.to_string();
+        let path = [&AFFINITY[..], &[&index, NodeSelectorTerm::EXPRESSIONS]].concat();
+        builder.append(&path, term.expressions().is_some(), vec![first.clone()]);
+        copies.extend(others.iter().map(|other| restricted(term, other.clone())));
+    }
+    builder.append(&AFFINITY, true, copies);
+}
+
+/// The requirements of which a node must match one.
+fn alternatives(placement: &Placement) -> Vec<Value> {
+    let Placement { home, clusters } = placement;
+    let at_home = home.then(|| json!({ "key": NODE_LABEL, "operator": "DoesNotExist" }));
+    let elsewhere =
+        (!clusters.is_empty()).then(|| json!({ "key": NODE_LABEL, "operator": "In", "values": clusters }));
+    at_home.into_iter().chain(elsewhere).collect()
+}
+
+/// The term with one more requirement.
+fn restricted(term: &NodeSelectorTerm, requirement: Value) -> Value {
+    let mut expressions = term.expressions().cloned().unwrap_or_default();
+    expressions.push(requirement);
+    let mut restricted = term.0.clone();
+    restricted.insert(NodeSelectorTerm::EXPRESSIONS.to_owned(), expressions.into());
+    restricted.into()
+}
+
+#[cfg(test)]
+mod tests;
