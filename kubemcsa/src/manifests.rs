@@ -11,12 +11,13 @@ const NAMESPACE: (&str, &str) = ("namespace.yaml", include_str!("../../manifests
 const CRD: (&str, &str) = ("crd.yaml", include_str!("../../manifests/crd.yaml"));
 
 /// The files that kustomization.yaml lists, in its order: names and contents.
-pub(crate) const FILES: [(&str, &str); 5] = [
+pub(crate) const FILES: [(&str, &str); 6] = [
     NAMESPACE,
     CRD,
     ("policy.yaml", include_str!("../../manifests/policy.yaml")),
     ("importer.yaml", include_str!("../../manifests/importer.yaml")),
     ("webhook.yaml", include_str!("../../manifests/webhook.yaml")),
+    ("launcher.yaml", include_str!("../../manifests/launcher.yaml")),
 ];
 
 /// Files that users may apply in addition: names and contents.
@@ -153,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn importer_and_webhook_survive_the_loss_of_a_node() {
-        for name in ["importer", "webhook"] {
+    fn deployments_survive_the_loss_of_a_node() {
+        for name in ["importer", "webhook", "launcher"] {
             let deployment = find("Deployment", name).data;
             assert_eq!(deployment["spec"]["replicas"], 2);
             let pod = &deployment["spec"]["template"]["spec"];
@@ -169,6 +170,9 @@ mod tests {
         let quota =
             &find("ResourceQuota", "critical-pods").data["spec"]["scopeSelector"]["matchExpressions"][0];
         assert_eq!(quota["values"][0], pod["priorityClassName"]);
+        let launcher = &find("Deployment", "launcher").data["spec"]["template"]["spec"];
+        let quota = &find("ResourceQuota", "critical-launcher-pods").data["spec"]["scopeSelector"];
+        assert_eq!(quota["matchExpressions"][0]["values"][0], launcher["priorityClassName"]);
         assert_eq!(webhook["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
         // The webhook must exit before the kubelet kills it.
         let delay = pod["containers"][0]["args"]
@@ -181,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_container_is_restricted() {
-        for name in ["importer", "webhook"] {
+        for name in ["importer", "webhook", "launcher"] {
             let pod = find("Deployment", name).data["spec"]["template"]["spec"].clone();
             assert_eq!(pod["serviceAccountName"], name);
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true);

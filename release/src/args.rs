@@ -19,7 +19,7 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Build an image archive of importer, webhook and list-remote-pods
+    /// Build an image archive of importer, webhook, launcher and list-remote-pods
     Images {
         #[command(flatten)]
         common: Common,

@@ -46,6 +46,11 @@ pub(crate) const WEBHOOK: Program = Program {
     file: "mcsa-webhook",
     linking: Linking::Static,
 };
+pub(crate) const LAUNCHER: Program = Program {
+    selection: &["-p", "mcsa-launcher", "--bin", "mcsa-launcher"],
+    file: "mcsa-launcher",
+    linking: Linking::Static,
+};
 pub(crate) const LIST_REMOTE_PODS: Program = Program {
     selection: &["-p", "mcsa-client", "--example", "list_remote_pods"],
     file: "examples/list_remote_pods",

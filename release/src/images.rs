@@ -17,14 +17,16 @@ pub struct Images {
     pub importer: ImageArchive,
     /// The image of the admission webhook.
     pub webhook: ImageArchive,
+    /// The image of the launcher.
+    pub launcher: ImageArchive,
     /// The image of `examples/list_remote_pods.rs`.
     pub list_remote_pods: ImageArchive,
 }
 
 impl Images {
     /// All images.
-    pub fn all(&self) -> [&ImageArchive; 3] {
-        [&self.importer, &self.webhook, &self.list_remote_pods]
+    pub fn all(&self) -> [&ImageArchive; 4] {
+        [&self.importer, &self.webhook, &self.launcher, &self.list_remote_pods]
     }
 }
 
@@ -49,6 +51,12 @@ const WEBHOOK: Recipe = Recipe {
     path: "/webhook",
     program: compile::WEBHOOK,
 };
+const LAUNCHER: Recipe = Recipe {
+    name: "launcher",
+    about: "Runs pods in other clusters, each of which is a virtual node",
+    path: "/launcher",
+    program: compile::LAUNCHER,
+};
 const LIST_REMOTE_PODS: Recipe = Recipe {
     name: "list-remote-pods",
     about: "An example: lists the pods of another cluster through an import",
@@ -59,8 +67,8 @@ const LIST_REMOTE_PODS: Recipe = Recipe {
 /// Builds our programs, linked statically, and writes an image of each: `importer-0.1.0-linux-amd64.tar`, ...
 /// The first build takes minutes. Several processes may call this at once.
 pub fn images(arch: Arch, profile: Profile, output: &Path) -> anyhow::Result<Images> {
-    let programs = [&IMPORTER.program, &WEBHOOK.program, &LIST_REMOTE_PODS.program];
-    let [importer, webhook, list_remote_pods] = match profile {
+    let programs = [&IMPORTER.program, &WEBHOOK.program, &LAUNCHER.program, &LIST_REMOTE_PODS.program];
+    let [importer, webhook, launcher, list_remote_pods] = match profile {
         Profile::Dev => compile_dev(arch, programs)?,
         Profile::Release => compile_release(arch, programs)?,
     };
@@ -75,13 +83,14 @@ pub fn images(arch: Arch, profile: Profile, output: &Path) -> anyhow::Result<Ima
     Ok(Images {
         importer: write(&IMPORTER, &importer)?,
         webhook: write(&WEBHOOK, &webhook)?,
+        launcher: write(&LAUNCHER, &launcher)?,
         list_remote_pods: write(&LIST_REMOTE_PODS, &list_remote_pods)?,
     })
 }
 
 /// Builds our programs, linked statically, and writes a folder with the files of each image: `importer`, ...
 pub fn folders(arch: Arch, output: &Path) -> anyhow::Result<()> {
-    for recipe in [IMPORTER, WEBHOOK, LIST_REMOTE_PODS] {
+    for recipe in [IMPORTER, WEBHOOK, LAUNCHER, LIST_REMOTE_PODS] {
         let folder = output.join(recipe.name);
         let [binary] = compile_release(arch, [&recipe.program])?;
         recipe.image(arch, &binary).unpack(&folder)?;
@@ -155,6 +164,7 @@ mod tests {
     #[rstest::rstest]
     #[case("manifests/importer.yaml", IMPORTER)]
     #[case("manifests/webhook.yaml", WEBHOOK)]
+    #[case("manifests/launcher.yaml", LAUNCHER)]
     #[case("examples/deployment.yaml", LIST_REMOTE_PODS)]
     #[case("examples/pod.yaml", LIST_REMOTE_PODS)]
     fn manifests_use_images_of_this_version(#[case] manifest: &str, #[case] recipe: Recipe) {
@@ -167,7 +177,7 @@ mod tests {
 
     #[test]
     fn pods_run_as_the_user_of_the_image() {
-        for manifest in ["manifests/importer.yaml", "manifests/webhook.yaml"] {
+        for manifest in ["manifests/importer.yaml", "manifests/webhook.yaml", "manifests/launcher.yaml"] {
             let text = fs::read_to_string(compile::root().join(manifest)).unwrap();
             assert!(text.contains(&format!("runAsUser: {NONROOT}\n")), "{manifest}");
             assert!(text.contains(&format!("runAsGroup: {NONROOT}\n")), "{manifest}");
@@ -192,7 +202,7 @@ mod tests {
     fn containerfile_builds_the_same_images() {
         let read = |name: &str| fs::read_to_string(compile::root().join(name)).unwrap();
         let text = read("Containerfile");
-        for Recipe { name, path, .. } in [IMPORTER, WEBHOOK, LIST_REMOTE_PODS] {
+        for Recipe { name, path, .. } in [IMPORTER, WEBHOOK, LAUNCHER, LIST_REMOTE_PODS] {
             let stage = format!(
                 "FROM scratch AS {name}\nCOPY --from=build /images/{name}/ /\nUSER {NONROOT}:{NONROOT}\n\
                  ENTRYPOINT [\"{path}\"]\n"
