@@ -1,4 +1,4 @@
-//! Importer and webhook have exactly the rights that manifests/rights.md documents.
+//! Importer, webhook and launcher have exactly the rights that manifests/rights.md documents.
 
 mod attacker;
 mod compare;
@@ -15,10 +15,11 @@ use self::documented::DocumentedRights;
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/helm");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn importer_and_webhook_have_the_documented_rights() -> anyhow::Result<()> {
+async fn programs_have_the_documented_rights() -> anyhow::Result<()> {
     let cluster = Cluster::start("c1").await?;
     kubemcsa_ok(cluster.kubeconfig(), ["install", "--no-wait"])?;
-    compare(&cluster.client(), DocumentedRights::read()?, &[SYSTEM_NAMESPACE, "kube-system", "default"]).await
+    let namespaces = [SYSTEM_NAMESPACE, "kube-system", "kube-node-lease", "default"];
+    compare(&cluster.client(), DocumentedRights::read()?, &namespaces).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
-//! An attacker has a token of the importer or the webhook. The admission policy refuses writes that RBAC allows but the
-//! programs never make.
+//! An attacker has a token of the importer, the webhook or the launcher. The admission policies refuse writes that RBAC
+//! allows but the programs never make.
 
 mod importer;
+mod launcher;
 mod webhook;
 
 use anyhow::{Context, bail, ensure};
@@ -98,17 +99,23 @@ async fn versions(cluster: &Cluster, namespace: &str) -> anyhow::Result<Vec<(Str
 
 /// Kubernetes type-checks policies, and reports warnings in their status.
 #[tokio::test(flavor = "multi_thread")]
-async fn policy_passes_type_checking() -> anyhow::Result<()> {
+async fn policies_pass_type_checking() -> anyhow::Result<()> {
     let cluster = installed("c3", &[], &[]).await?;
     let policies = Api::<ValidatingAdmissionPolicy>::all(cluster.client());
-    let checked = eventually("the policy is type-checked", async || {
-        let policy = policies.get(POLICY).await?;
-        let generation = policy.metadata.generation;
-        let status = policy.status.filter(|status| status.observed_generation == generation);
-        status.and_then(|status| status.type_checking).context("the status has no type checking")
-    })
-    .await;
-    let warnings = checked.expression_warnings.unwrap_or_default();
-    ensure!(warnings.is_empty(), "{warnings:#?}");
+    let listed = policies.list(&Default::default()).await?;
+    let names: Vec<_> =
+        listed.iter().map(ResourceExt::name_any).filter(|name| name.starts_with(SYSTEM_NAMESPACE)).collect();
+    ensure!(names.len() == 4 && names.iter().any(|name| name == POLICY), "{names:?}");
+    for name in names {
+        let checked = eventually("the policy is type-checked", async || {
+            let policy = policies.get(&name).await?;
+            let generation = policy.metadata.generation;
+            let status = policy.status.filter(|status| status.observed_generation == generation);
+            status.and_then(|status| status.type_checking).context("the status has no type checking")
+        })
+        .await;
+        let warnings = checked.expression_warnings.unwrap_or_default();
+        ensure!(warnings.is_empty(), "{name}: {warnings:#?}");
+    }
     Ok(())
 }

@@ -3,11 +3,10 @@
 use anyhow::ensure;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use kube::Client;
-use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::documented::DocumentedRights;
 use super::question::{Question, What};
-use super::surface::{Resource, Surface};
+use super::surface::{NAMED, Resource, Surface};
 
 /// The verbs of requests. A rule with `*` has all of them.
 const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
@@ -71,7 +70,7 @@ fn questions<'a>(surface: &'a Surface, namespaces: &[&'a str]) -> Vec<Question<'
             questions.extend(verbs.iter().map(|verb| Question { account, verb, what }));
         };
         for namespace in namespaces.iter().copied().map(Some).chain([None]) {
-            let named = namespace.is_none_or(|namespace| namespace == SYSTEM_NAMESPACE);
+            let named = namespace.is_none_or(|namespace| NAMED.contains(&namespace));
             let names = names.iter().filter(|_| named).map(|name| Some(name.as_str()));
             for name in names.chain([None]) {
                 let applies = |it: &&Resource| namespace.is_none() || it.is_namespaced;

@@ -38,7 +38,7 @@ mod tests {
         let stages = stages(&manifests::objects().unwrap());
         let kinds = stages.map(|stage| stage.iter().map(object::kind).map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(kinds[0], ["MutatingWebhookConfiguration"]);
-        assert_eq!(kinds[1], ["Deployment", "Deployment"]);
+        assert_eq!(kinds[1], ["Deployment"; 3]);
         assert!(kinds[2].iter().any(|kind| kind == "ServiceAccount"));
         assert!(kinds[3].iter().any(|kind| kind == "Service"));
         assert!(kinds[3].iter().any(|kind| kind == "ValidatingAdmissionPolicy"));

@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, launch, webhook};
 use serde_json::json;
 
 use crate::cli::output;
@@ -44,13 +44,14 @@ pub(crate) fn warn_not_deleted(cluster: &Cluster, object: &DynamicObject, reason
     output::warn(&cluster.name, &format!("{} not deleted: {reason}", object::reference(object)));
 }
 
-/// What importer, webhook, cert-manager and kustomize create.
+/// What importer, webhook, launcher, cert-manager and kustomize create.
 fn created_later() -> anyhow::Result<Vec<DynamicObject>> {
     let objects = [
         ("v1", "Secret", webhook::CERTIFICATE),
         ("v1", "Secret", "webhook-ca"),
         ("v1", "ConfigMap", "multicluster-service-account-dashboard"),
         ("coordination.k8s.io/v1", "Lease", "importer"),
+        ("coordination.k8s.io/v1", "Lease", launch::LAUNCHER),
     ];
     let object = |(version, kind, name)| {
         let metadata = json!({ "namespace": SYSTEM_NAMESPACE, "name": name });
