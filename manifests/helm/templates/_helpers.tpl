@@ -12,6 +12,12 @@ app.kubernetes.io/component: admission
 app.kubernetes.io/part-of: multicluster-service-account
 {{- end }}
 
+{{- define "mcsa.labels.launcher" -}}
+app.kubernetes.io/name: launcher
+app.kubernetes.io/component: virtual-kubelet
+app.kubernetes.io/part-of: multicluster-service-account
+{{- end }}
+
 {{/* The image fields of a container, from (dict "image" ... "chart" .Chart). */}}
 {{- define "mcsa.image" -}}
 {{- with .image.digest -}}
