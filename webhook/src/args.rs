@@ -14,7 +14,7 @@ use mcsa_runtime::cluster::ClusterArgs;
 use mcsa_runtime::logs::LogArgs;
 use mcsa_runtime::probes::ProbeArgs;
 
-/// Mount the credentials of ServiceAccountImports into the pods that name them
+/// Mount the credentials of ServiceAccountImports into the pods that name them, and let pods run in other clusters
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "mcsa-webhook", version)]
 pub struct Args {

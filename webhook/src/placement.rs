@@ -46,19 +46,35 @@ pub(crate) enum Refused {
     #[error("annotation {annotation} is empty: write the name of a {kind}, or remove the annotation")]
     Empty { annotation: &'static str, kind: &'static str },
     #[error(
-        "annotation {} is {cluster}, but namespace {namespace} has {known}; {}run kubemcsa launch {namespace} \
-         --target-context TARGET --source-context SOURCE",
+        "annotation {} is {cluster}, but namespace {namespace} has {}; {}run kubemcsa launch {namespace} --target-context \
+         TARGET --source-context SOURCE",
         launch::CLUSTER_NAME,
-        if *choice { "choose one of these, or " } else { "" }
+        launch_imports(" of", known),
+        choice(known, home.as_deref())
     )]
-    Cluster { cluster: String, namespace: String, known: String, choice: bool },
+    Cluster {
+        cluster: String,
+        namespace: String,
+        /// The clusters that the namespace has launch imports for.
+        known: Vec<String>,
+        /// The name of this cluster, if it is known.
+        home: Option<String>,
+    },
     #[error(
-        "annotation {} is {remote}, but namespace {namespace} has {known}; {}run kubemcsa launch {namespace} \
+        "annotation {} is {remote}, but namespace {namespace} has {}; {}run kubemcsa launch {namespace} \
          --remote-namespace NAMESPACE --target-context TARGET --source-context SOURCE",
         launch::REMOTE_NAMESPACE,
-        if *choice { "choose one of these, or " } else { "" }
+        launch_imports(&format!("{of} for"), known),
+        choice(known, None)
     )]
-    Namespace { remote: String, namespace: String, known: String, choice: bool },
+    Namespace {
+        remote: String,
+        namespace: String,
+        /// ` of` and the cluster that the pod names; empty for any cluster.
+        of: String,
+        /// The namespaces that the launch imports have.
+        known: Vec<String>,
+    },
     #[error(
         "annotation {} is {remote}, but annotation {} is {cluster}, the name of this cluster, where the pod runs in its \
          own namespace {namespace}; remove annotation {}",
@@ -85,8 +101,8 @@ impl<'a> Request<'a> {
         check(launch::CLUSTER_NAME, self.cluster, "cluster")?;
         check(launch::REMOTE_NAMESPACE, self.remote_namespace, "namespace")?;
         match self.cluster {
-            Some(cluster) if home.name == Some(cluster) => self.stay(home, cluster),
-            Some(cluster) => self.go(home, cluster, imports),
+            Some(cluster) if home.name == Some(cluster) => self.stay_home(home, cluster),
+            Some(cluster) => self.run_in(home, cluster, imports),
             None => self.elect(home, imports),
         }
     }
@@ -111,7 +127,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    fn stay(&self, home: Home, cluster: &str) -> Result<Placement, Refused> {
+    fn stay_home(&self, home: Home, cluster: &str) -> Result<Placement, Refused> {
         match self.remote_namespace {
             Some(remote) if remote != home.namespace => Err(Refused::NamespaceAtHome {
                 remote: quote(remote),
@@ -122,18 +138,14 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn go(&self, home: Home, cluster: &str, imports: &[LaunchImport]) -> Result<Placement, Refused> {
+    fn run_in(&self, home: Home, cluster: &str, imports: &[LaunchImport]) -> Result<Placement, Refused> {
         let of_cluster: Vec<_> = imports.iter().filter(|import| *import.cluster == *cluster).collect();
         if of_cluster.is_empty() {
-            let known = sorted(imports.iter().map(|import| &*import.cluster).chain(home.name));
             return Err(Refused::Cluster {
                 cluster: quote(cluster),
                 namespace: home.namespace.to_owned(),
-                known: match imports.is_empty() {
-                    true => "no launch import".to_owned(),
-                    false => format!("launch imports of {} only", list(&known)),
-                },
-                choice: !imports.is_empty(),
+                known: sorted(imports.iter().map(|import| &*import.cluster)),
+                home: home.name.map(str::to_owned),
             });
         }
         self.permitted(home, of_cluster.into_iter(), &format!(" of {cluster}"))?;
@@ -155,16 +167,29 @@ impl<'a> Request<'a> {
             |import: &&LaunchImport| self.remote_namespace.is_none_or(|remote| *import.namespace == *remote);
         let clusters = sorted(imports.clone().filter(is_requested).map(|import| &*import.cluster));
         let Some(remote) = self.remote_namespace.filter(|_| clusters.is_empty()) else { return Ok(clusters) };
-        let known = sorted(imports.map(|import| &*import.namespace));
         Err(Refused::Namespace {
             remote: quote(remote),
             namespace: home.namespace.to_owned(),
-            known: match known.is_empty() {
-                true => "no launch import".to_owned(),
-                false => format!("launch imports{of} for {} only", list(&known)),
-            },
-            choice: !known.is_empty(),
+            of: of.to_owned(),
+            known: sorted(imports.map(|import| &*import.namespace)),
         })
+    }
+}
+
+fn launch_imports(of: &str, known: &[String]) -> String {
+    match known {
+        [] => "no launch import".to_owned(),
+        known => format!("launch imports{of} {} only", list(known)),
+    }
+}
+
+/// What the user may choose instead.
+fn choice(known: &[String], home: Option<&str>) -> String {
+    match (known, home) {
+        ([], None) => String::new(),
+        ([], Some(home)) => format!("choose {home} (this cluster), or "),
+        (_, None) => "choose one of these, or ".to_owned(),
+        (_, Some(home)) => format!("choose one of these or {home} (this cluster), or "),
     }
 }
 

@@ -53,8 +53,8 @@ fn pod_that_asks_for_nothing_has_no_request(#[case] annotations: &[(&str, &str)]
 #[rstest]
 #[case::unknown_cluster(
     &[("clustername", "c9")],
-    "annotation multicluster.admiralty.io/clustername is \"c9\", but namespace team-a has launch imports of c1, c2, c3 \
-     only; choose one of these, or run kubemcsa launch team-a --target-context TARGET --source-context SOURCE"
+    "annotation multicluster.admiralty.io/clustername is \"c9\", but namespace team-a has launch imports of c2, c3 only; \
+     choose one of these or c1 (this cluster), or run kubemcsa launch team-a --target-context TARGET --source-context SOURCE"
 )]
 #[case::unknown_namespace(
     &[("clustername", "c3"), ("remote-namespace", "batch")],
@@ -95,8 +95,8 @@ fn refusal_names_the_mend(#[case] annotations: &[(&str, &str)], #[case] expected
 #[rstest]
 #[case(
     &[("clustername", "c2")],
-    "annotation multicluster.admiralty.io/clustername is \"c2\", but namespace team-a has no launch import; run kubemcsa \
-     launch team-a --target-context TARGET --source-context SOURCE"
+    "annotation multicluster.admiralty.io/clustername is \"c2\", but namespace team-a has no launch import; choose c1 \
+     (this cluster), or run kubemcsa launch team-a --target-context TARGET --source-context SOURCE"
 )]
 #[case(
     &[("elect", ""), ("remote-namespace", "batch")],

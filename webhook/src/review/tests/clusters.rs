@@ -73,7 +73,7 @@ async fn elected_pod_stays_home_with_a_warning_if_there_are_no_launch_imports() 
 }
 
 #[rstest]
-#[case("default", "c9", 403, "is \"c9\", but namespace default has launch imports of c1, c2, c3 only;")]
+#[case("default", "c9", 403, "is \"c9\", but namespace default has launch imports of c2, c3 only;")]
 #[case("team-a", "c2", 403, "but namespace team-a has no launch import;")]
 #[case("broken", "c2", 503, "can't list the ServiceAccountImports of namespace broken: no etcd; try again")]
 #[tokio::test]
