@@ -56,6 +56,9 @@ pub mod launch {
     /// Annotation of a pod: the namespace that it must run in, if its namespace has several launch imports of the
     /// cluster.
     pub const REMOTE_NAMESPACE: &str = "multicluster.admiralty.io/remote-namespace";
+    /// Annotation of a launch import: the capacity that it adds to the virtual node, like
+    /// `cpu=100,memory=200Gi,pods=1000`.
+    pub const CAPACITY: &str = "multicluster.admiralty.io/capacity";
     /// Annotation of a home pod: its remote pod, `<namespace>/<name>`.
     pub const REMOTE_POD: &str = "multicluster.admiralty.io/remote-pod";
     /// Annotation of a home pod: the UID of its remote pod. A pod that has it is never created again.

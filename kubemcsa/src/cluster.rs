@@ -12,6 +12,7 @@ pub(crate) mod lease;
 pub(crate) mod list;
 pub(crate) mod object;
 pub(crate) mod pod;
+pub(crate) mod preview;
 pub(crate) mod reach;
 
 use k8s_openapi::api::core::v1::Namespace;

@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod graph;
 pub(crate) mod imports;
 pub(crate) mod install;
+pub(crate) mod launch;
 pub(crate) mod links;
 pub(crate) mod man;
 pub(crate) mod reference;

@@ -4,6 +4,7 @@
 
 pub(crate) mod authorize;
 pub(crate) mod bind;
+pub(crate) mod change_grants;
 pub(crate) mod check_names;
 pub(crate) mod connect;
 pub(crate) mod declare;
@@ -12,6 +13,7 @@ pub(crate) mod existing;
 pub(crate) mod flags;
 pub(crate) mod grants;
 pub(crate) mod known_targets;
+pub(crate) mod launcher;
 pub(crate) mod mint;
 pub(crate) mod permit;
 pub(crate) mod plan;

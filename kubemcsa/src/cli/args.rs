@@ -7,8 +7,8 @@ use crate::cli::program;
 use crate::cli::usage::Usage;
 use crate::commands::allow::{self, Change};
 use crate::commands::{
-    bootstrap, check, completion, export, graph, imports, install, links, man, reference, rotate, uninstall,
-    unlink, version,
+    bootstrap, check, completion, export, graph, imports, install, launch, links, man, reference, rotate,
+    uninstall, unlink, version,
 };
 
 /// Use service accounts of one Kubernetes cluster in another, with short-lived tokens.
@@ -46,6 +46,11 @@ enum Command {
     /// Deny a target service accounts of a source that it was allowed to import
     #[command(after_help = "Example:\n  kubemcsa deny argocd --target-context c1 --source-context c2")]
     Deny(allow::Args),
+    /// Let pods of a namespace of the target run in a source, as if the source were a node
+    #[command(after_help = "Examples:\n\
+\x20 kubemcsa launch team-a --target-context c1 --source-context c2\n\
+\x20 kubemcsa launch team-a --target-context c1 --source-context c2 --stop")]
+    Launch(Box<launch::Args>),
     /// Rotate a link's credential and revoke all earlier tokens
     #[command(after_help = "Example:\n  kubemcsa rotate --target-context c1 --source-context c2")]
     Rotate(rotate::Args),
@@ -103,6 +108,7 @@ impl Cli {
             Command::Bootstrap(args) => bootstrap::run(*args).await,
             Command::Allow(args) => allow::run(args, Change::Allow).await,
             Command::Deny(args) => allow::run(args, Change::Deny).await,
+            Command::Launch(args) => launch::run(*args).await,
             Command::Rotate(args) => rotate::run(args).await,
             Command::Unlink(args) => unlink::run(args).await,
             Command::Links(args) => links::run(args).await,

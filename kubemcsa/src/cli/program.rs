@@ -9,12 +9,13 @@ use std::sync::LazyLock;
 const NAME: &str = "kubemcsa";
 
 /// The visible subcommands. A test in `args.rs` compares this list with clap's.
-pub(crate) const SUBCOMMANDS: [&str; 14] = [
+pub(crate) const SUBCOMMANDS: [&str; 15] = [
     "install",
     "uninstall",
     "bootstrap",
     "allow",
     "deny",
+    "launch",
     "rotate",
     "unlink",
     "links",

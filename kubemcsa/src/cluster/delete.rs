@@ -11,6 +11,11 @@ pub(crate) async fn delete(cluster: &Cluster, stored: &DynamicObject) -> Result<
     delete_with(cluster, stored, params(stored.uid(), None)).await
 }
 
+/// Deletes a pod at once, without waiting for its node.
+pub(crate) async fn force(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
+    delete_with(cluster, stored, params(stored.uid(), None).grace_period(0)).await
+}
+
 /// A server-side dry run of [`delete`].
 pub(crate) async fn dry_run(cluster: &Cluster, stored: &DynamicObject) -> Result<(), CallError> {
     delete_with(cluster, stored, params(stored.uid(), None).dry_run()).await

@@ -60,6 +60,27 @@ pub(crate) async fn each_page<T: Clone>(
     }
 }
 
+/// Lists the objects of a kind that have this name, in all namespaces.
+pub(crate) async fn by_name<K>(cluster: &Cluster, name: &str) -> Result<Vec<DynamicObject>, CallError>
+where
+    K: Resource<DynamicType = ()>,
+{
+    all::<K>(cluster, ListParams::default().fields(&format!("metadata.name={name}"))).await
+}
+
+/// Lists the objects of a kind in all namespaces.
+pub(crate) async fn all<K>(cluster: &Cluster, params: ListParams) -> Result<Vec<DynamicObject>, CallError>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let api = Api::<DynamicObject>::all_with(cluster.client.clone(), &ApiResource::erase::<K>(&()));
+    let doing = format!("list {}s", object::words(&K::kind(&())));
+    let page = async |params: &ListParams| api.list(params).await;
+    let found = pages(cluster, &doing, params, page).await?;
+    let types = Some(types::<K>());
+    Ok(found.into_iter().map(|it| DynamicObject { types: types.clone(), ..it }).collect())
+}
+
 /// Lists imports, including links. Empty if the CRD is not installed.
 pub(crate) async fn imports(
     cluster: &Cluster,

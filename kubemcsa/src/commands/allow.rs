@@ -6,11 +6,10 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use crate::cli::output;
 use crate::cluster::Cluster;
-use crate::cluster::call::CallError;
+use crate::link::change_grants::{Changed, change_grants};
 use crate::link::flags::{Flags, LinkFlags};
-use crate::link::grants::{self, Grant, Grants, LargerGrant};
-use crate::link::progress::Progress;
-use crate::link::{TRIES, authorize, connect, known_targets, plan};
+use crate::link::grants::{Grant, Grants, LargerGrant};
+use crate::link::{connect, known_targets, plan};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
@@ -38,20 +37,10 @@ pub(crate) async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let source = chosen.connect_as(&name).await?;
     let target = known_target(&flags, &source).await?;
-    let progress = Progress::Lines;
-    let mut tries = TRIES;
-    let (before, after, supports_policy) = loop {
-        let stored = grants::read(&source, &target).await?;
-        let before = stored.grants.clone().unwrap_or(Grants::Only(Default::default()));
-        let after =
-            changed(&args, change, &before).map_err(|whole| indivisible(whole, &flags, &target, &before))?;
-        authorize::ensure_namespaces(&source, &after, &stored).await?;
-        let supports_policy = authorize::apply_shared(&source, &progress, &after).await?;
-        match authorize::apply_grants(&source, &progress, &target, &after, &stored).await {
-            Err(error) if is_conflict(&error) && tries > 1 => tries -= 1,
-            applied => break applied.map(|()| (before, after, supports_policy))?,
-        }
+    let change_of = |before: &Grants| {
+        changed(&args, change, before).map_err(|whole| indivisible(whole, &flags, &target, before))
     };
+    let Changed { before, after, supports_policy } = change_grants(&source, &target, change_of).await?;
     for sentence in after.sentences(&target, supports_policy) {
         output::info(&source.name, &sentence);
     }
@@ -131,8 +120,4 @@ fn indivisible(
             flags.other_command("deny", &grant.namespace)
         ),
     }
-}
-
-fn is_conflict(error: &anyhow::Error) -> bool {
-    error.downcast_ref().is_some_and(CallError::is_conflict)
 }

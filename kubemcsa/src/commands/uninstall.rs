@@ -10,6 +10,7 @@ mod delete_order;
 mod delete_system;
 mod foreign_webhook;
 mod installed;
+mod launched;
 mod report;
 
 use std::time::Duration;
@@ -45,6 +46,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
     let found = installed::find(&deleter.cluster).await?;
     foreign_webhook::ensure_none(&deleter.cluster, &found.ours, &chosen, args.delete_imports).await?;
+    launched::report(&deleter, &found.ours, args.delete_imports);
     let links = existing::list(&deleter.cluster).await?;
     delete_installed::delete(&mut deleter, &found).await?;
     if args.delete_imports {

@@ -70,6 +70,7 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     )
     .await?;
     target_side::ensure_deletable(target.cluster(), &link).await?;
+    target_side::warn_of_remote_pods(target.cluster(), &link);
     let mut on_source = deleter(args, source.cluster().clone());
     source_side::delete(&mut on_source, &identity).await?;
     let mut on_target = deleter(args, target.cluster().clone());
@@ -102,6 +103,7 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     let side = plan::target(flags, flags.target.choose()?)?;
     let target = connect::reach(&side).await?;
     let link = target_side::find(target.cluster(), &source, None, None, args.keep_secrets).await?;
+    target_side::warn_of_remote_pods(target.cluster(), &link);
     let mut deleter = deleter(args, target.cluster().clone());
     target_side::delete(&mut deleter, &link).await?;
     report_if_not_linked(&[&deleter], side.name(), &source);

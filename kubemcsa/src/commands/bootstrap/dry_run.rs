@@ -5,9 +5,10 @@ use kube::api::DynamicObject;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::RequestedRights;
-use crate::cli::{diff, output};
+use crate::cli::output;
 use crate::cluster::apply::{self, DryRun};
-use crate::cluster::{Cluster, object};
+use crate::cluster::call::CallError;
+use crate::cluster::{Cluster, object, preview};
 use crate::link::connect::Connected;
 use crate::link::{authorize, declare, desired, grants};
 
@@ -26,15 +27,15 @@ pub(crate) async fn dry_run(connected: &Connected, requested: &RequestedRights) 
                     output::warn(&source.name, &authorize::no_policy_warning(&wanted));
                 }
             }
-            result => show(source, object, result?)?,
+            result => preview::show(source, object, result?)?,
         }
     }
     for object in stored.obsolete(&objects) {
-        show(source, object, DryRun { before: Some(object.clone()), after: None })?;
+        preview::show_delete(source, object)?;
     }
     let seconds = declare::lifetime(connected, requested.seconds).await?;
     for object in desired::target_objects(connected, seconds)? {
-        show(target, &object, dry_run_one(target, &object).await?)?;
+        preview::show(target, &object, dry_run_one(target, &object).await?)?;
     }
     let name = desired::import(connected, seconds).secret_name();
     output::info(
@@ -46,21 +47,10 @@ pub(crate) async fn dry_run(connected: &Connected, requested: &RequestedRights) 
     Ok(())
 }
 
-async fn dry_run_one(
-    cluster: &Cluster,
-    object: &DynamicObject,
-) -> Result<DryRun, crate::cluster::call::CallError> {
+async fn dry_run_one(cluster: &Cluster, object: &DynamicObject) -> Result<DryRun, CallError> {
     // Bootstrap creates these, but never changes existing ones.
-    let is_kept = matches!(object::kind(object), "Namespace" | "CustomResourceDefinition");
-    if is_kept && let Some(stored) = apply::read(cluster, object).await? {
-        return Ok(DryRun { before: Some(stored.clone()), after: Some(stored) });
+    if matches!(object::kind(object), "Namespace" | "CustomResourceDefinition") {
+        return preview::create(cluster, object).await;
     }
     apply::dry_run(cluster, object).await
-}
-
-fn show(cluster: &Cluster, object: &DynamicObject, result: DryRun) -> anyhow::Result<()> {
-    let reference = object::reference(object);
-    output::dry_run(&cluster.name, &reference, result.outcome());
-    let label = format!("{}: {reference}", cluster.name);
-    output::styled(&diff::diff(&label, result.before.as_ref(), result.after.as_ref())?)
 }

@@ -1,5 +1,6 @@
 //! First step: reads everything in the target that the caller may read.
 
+mod launcher;
 mod pods;
 mod refused;
 mod webhook;
@@ -69,6 +70,7 @@ pub(crate) async fn collect(
         refused: errors.record(refused, "Deployment", namespace),
         ..Default::default()
     };
+    facts.launcher = errors.take(launcher::collect(cluster, &facts).await);
     pods::find_controllers(cluster, &mut facts).await;
     facts.not_checked = errors.0;
     Ok(facts)

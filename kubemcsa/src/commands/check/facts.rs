@@ -7,6 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use mcsa_client::ServiceAccountImport;
 
 use crate::link::existing::ExistingLink;
+use crate::link::launcher::is_launch_import;
 
 /// Everything that was collected. `None` means that it could not be read; then `not_checked` has the error.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,7 @@ pub(crate) struct Facts {
     pub(crate) has_crd: bool,
     pub(crate) importer: Importer,
     pub(crate) webhook: Webhook,
+    pub(crate) launcher: Launcher,
     pub(crate) links: Option<Vec<ExistingLink>>,
     /// Whether the Secrets of links could be listed.
     pub(crate) are_link_secrets_readable: bool,
@@ -92,6 +94,28 @@ pub(crate) struct Webhook {
     pub(crate) certificate: Option<Certificate>,
 }
 
+/// What launch imports need. It is collected only if there are any.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Launcher {
+    pub(crate) deployment: Option<DeploymentStatus>,
+    /// Whether the Deployment could be read.
+    pub(crate) is_readable: bool,
+    /// The nodes that have the names of sources. A source whose node could not be read is missing.
+    pub(crate) nodes: BTreeMap<String, Node>,
+    /// Namespaces and names of the launch imports whose Secrets the launcher may not read.
+    pub(crate) denied: BTreeSet<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// The virtual node of the source.
+    Virtual,
+    /// Another node of the same name.
+    Other,
+    /// There is no such node.
+    Missing,
+}
+
 /// A webhook of the MutatingWebhookConfiguration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -154,6 +178,11 @@ impl Facts {
     /// All other imports; empty if they could not be listed.
     pub(crate) fn other_imports(&self) -> impl Iterator<Item = &ServiceAccountImport> {
         self.imports.iter().flat_map(BTreeMap::values)
+    }
+
+    /// The imports that the launcher runs pods with.
+    pub(crate) fn launch_imports(&self) -> impl Iterator<Item = &ServiceAccountImport> {
+        self.other_imports().filter(|import| is_launch_import(import))
     }
 
     /// An import; `None` also if imports could not be listed.

@@ -141,6 +141,23 @@ impl FixCommands {
         )
     }
 
+    /// Creates again what a launch import needs.
+    pub(crate) fn launch(
+        &self,
+        link: Option<&ExistingLink>,
+        import: &mcsa_client::ServiceAccountImport,
+    ) -> String {
+        let (namespace, remote) = (import.namespace().unwrap_or_default(), &import.spec.namespace);
+        let arguments = if namespace == *remote {
+            namespace
+        } else {
+            format!("{namespace} --remote-namespace {}", shell_quote(remote))
+        };
+        let mut flags = self.flags(&import.spec.cluster_name, link, None, &[]);
+        flags.source.context = Some(SOURCE.to_owned());
+        flags.other_command("launch", &arguments)
+    }
+
     pub(crate) fn describe(&self, import: &mcsa_client::ServiceAccountImport) -> String {
         let namespace = import.namespace().unwrap_or_default();
         self.in_namespace(&namespace, &["describe", "serviceaccountimport", &import.name_any()])

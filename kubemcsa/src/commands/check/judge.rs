@@ -3,6 +3,7 @@
 mod advice;
 mod importer;
 mod imports;
+mod launcher;
 mod links;
 mod not_checked;
 mod pods;
@@ -24,7 +25,8 @@ pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
         let links = links::judge(facts, commands);
         let imports = imports::judge(facts, &links, commands);
         let (importer, webhook) = (importer::judge(facts, commands), webhook::judge(facts, commands));
-        [importer, webhook, links, imports, pods::judge(facts, commands)].concat()
+        [importer, webhook, links, imports, launcher::judge(facts, commands), pods::judge(facts, commands)]
+            .concat()
     } else {
         // All other findings would follow from this one.
         vec![importer::not_installed(commands)]

@@ -2,9 +2,11 @@
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use mcsa_credentials::contract::{SYSTEM_NAMESPACE, launch, webhook};
+use mcsa_credentials::contract::launch::LAUNCHER;
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
 use serde_json::json;
 
+use super::launched;
 use crate::cli::output;
 use crate::cluster::object::{self, PART_OF};
 use crate::cluster::{Cluster, apply};
@@ -31,6 +33,7 @@ pub(crate) async fn find(cluster: &Cluster) -> anyhow::Result<Found> {
             && object.name_any() != confined::RIGHTS
     });
     let mut stored = confined::granted(cluster).await?;
+    stored.extend(launched::find(cluster).await?);
     for object in installed.chain(created_later()?) {
         stored.extend(apply::read(cluster, &object).await?);
     }
@@ -51,7 +54,7 @@ fn created_later() -> anyhow::Result<Vec<DynamicObject>> {
         ("v1", "Secret", "webhook-ca"),
         ("v1", "ConfigMap", "multicluster-service-account-dashboard"),
         ("coordination.k8s.io/v1", "Lease", "importer"),
-        ("coordination.k8s.io/v1", "Lease", launch::LAUNCHER),
+        ("coordination.k8s.io/v1", "Lease", LAUNCHER),
     ];
     let object = |(version, kind, name)| {
         let metadata = json!({ "namespace": SYSTEM_NAMESPACE, "name": name });
@@ -73,7 +76,7 @@ pub(crate) fn is_ours(object: &DynamicObject) -> bool {
         "Lease" => has_no_label || object::is_ours(object),
         // The CRD of the original multicluster-service-account has the same name.
         "CustomResourceDefinition" => (has_no_label || object::is_ours(object)) && has_our_fields(object),
-        _ => object::is_ours(object),
+        _ => object::is_ours(object) || launched::is_ours(object),
     }
 }
 

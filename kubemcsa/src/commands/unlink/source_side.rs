@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, apply, object};
 use crate::link::grants::{self, Grants};
 use crate::link::progress::Progress;
 use crate::link::revocation::{self, TokenState};
-use crate::link::{authorize, bind, desired, known_targets};
+use crate::link::{authorize, bind, desired, known_targets, launcher};
 use crate::manifests;
 
 /// Objects that Kubernetes creates in every namespace.
@@ -46,6 +46,10 @@ pub(crate) async fn find(
     }
     let mut objects: Vec<_> = secret.into_iter().collect();
     objects.extend(bind::interim(source, target).await?);
+    // Before the link's own rights: the tokens of these accounts are the ones that the link has minted.
+    let uid = account.as_ref().and_then(|account| account.annotations().get(TARGET_UID));
+    let uid = target_uid.or(uid.map(String::as_str));
+    objects.extend(launcher::list_objects(source, target, uid).await?);
     objects.extend(grants::read(source, target).await?.objects);
     objects.extend(account);
     Ok(Identity { target: target.to_owned(), objects })

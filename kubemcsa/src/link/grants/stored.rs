@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
-use kube::api::{DynamicObject, ListParams, ObjectList};
-use kube::{Api, Resource, ResourceExt};
+use kube::ResourceExt;
+use kube::api::DynamicObject;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Grants, Names, binding_name, identity_binding_name};
@@ -52,28 +50,13 @@ pub(crate) async fn read(source: &Cluster, target: &str) -> Result<StoredGrants,
     let name = binding_name(target);
     let identity_name = identity_binding_name(target);
     let (everything, identity, roles, bindings) = tokio::join!(
-        list_by_name::<ClusterRoleBinding>(source, &name),
-        list_by_name::<ClusterRoleBinding>(source, &identity_name),
-        list_by_name::<Role>(source, &name),
-        list_by_name::<RoleBinding>(source, &name),
+        list::by_name::<ClusterRoleBinding>(source, &name),
+        list::by_name::<ClusterRoleBinding>(source, &identity_name),
+        list::by_name::<Role>(source, &name),
+        list::by_name::<RoleBinding>(source, &name),
     );
     let objects = [everything?, identity?, roles?, bindings?].concat();
     Ok(StoredGrants { grants: grants(&objects, target), objects })
-}
-
-async fn list_by_name<K>(source: &Cluster, name: &str) -> Result<Vec<DynamicObject>, CallError>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
-{
-    let resource = kube::api::ApiResource::erase::<K>(&());
-    let api = Api::<DynamicObject>::all_with(source.client.clone(), &resource);
-    let params = ListParams::default().fields(&format!("metadata.name={name}"));
-    let doing = format!("list the {}s of links", object::words(&K::kind(&())));
-    let page =
-        async |params: &ListParams| -> kube::Result<ObjectList<DynamicObject>> { api.list(params).await };
-    let types = Some(list::types::<K>());
-    let found = list::pages(source, &doing, params, page).await?;
-    Ok(found.into_iter().map(|it| DynamicObject { types: types.clone(), ..it }).collect())
 }
 
 fn grants(objects: &[DynamicObject], target: &str) -> Option<Grants> {

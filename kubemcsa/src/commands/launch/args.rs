@@ -1,0 +1,217 @@
+//! The flags of `kubemcsa launch`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mcsa_credentials::names::is_dns_subdomain;
+
+use super::capacity;
+use super::model::Copied;
+use crate::cli::output::Format;
+use crate::cli::times::duration;
+use crate::link::flags::LinkFlags;
+use crate::link::grants::Grant;
+
+/// How long to wait for the import and the node, if no flag says otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Namespace of the target whose pods may run in the source
+    #[arg(value_parser = namespace)]
+    pub(crate) namespace: String,
+
+    #[command(flatten)]
+    pub(crate) link: LinkFlags,
+
+    /// Namespace of the source that the pods run in; created if it is missing [default: the same name]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
+    pub(crate) remote_namespace: Option<String>,
+
+    /// Kinds of objects that the launcher may create in the remote namespace, as copies of those that pods refer to
+    /// [default: unchanged; none at first]
+    #[arg(long, value_name = "KINDS", value_enum, value_delimiter = ',', conflicts_with = "stop")]
+    pub(crate) copy: Vec<Copy>,
+
+    /// Capacity that this namespace adds to the virtual node, such as cpu=100,memory=200Gi,pods=1000; none: the
+    /// launcher reads the quota of the remote namespace [default: unchanged; none at first]
+    #[arg(long, value_name = "RESOURCE=QUANTITY,...", value_parser = capacity::parse, conflicts_with = "stop")]
+    pub(crate) capacity: Option<capacity::Choice>,
+
+    /// Pod Security level that the remote namespace enforces if this command creates it [default: baseline]
+    #[arg(long, value_enum, value_name = "LEVEL", conflicts_with = "stop")]
+    pub(crate) pod_security: Option<PodSecurity>,
+
+    /// Take it back: wait until no pod of the namespace runs there, then delete what launch created, except namespaces
+    #[arg(long)]
+    pub(crate) stop: bool,
+
+    /// With --stop, delete the pods that still run there
+    #[arg(long, requires = "stop")]
+    pub(crate) now: bool,
+
+    /// With --stop, clean up only the target, because the source is gone for good
+    #[arg(long, requires = "stop")]
+    pub(crate) local_only: bool,
+
+    /// Show what would change in both clusters, with a server-side dry run; write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Print manifests instead of applying them
+    #[arg(short, long, value_enum, value_name = "FORMAT", conflicts_with_all = ["dry_run", "stop"])]
+    pub(crate) output: Option<Format>,
+
+    /// With -o, print only the manifests for this side
+    #[arg(long, value_enum, value_name = "SIDE", requires = "output")]
+    pub(crate) side: Option<OneSide>,
+
+    /// Don't wait until the import is ready and the virtual node exists
+    #[arg(long, conflicts_with = "stop")]
+    pub(crate) no_wait: bool,
+
+    /// How long to wait, such as 90s or 5m [default: 2m; with --stop and without --now, until the pods have ended]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// A value of `--copy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Copy {
+    /// ConfigMaps
+    Configmaps,
+    /// Secrets
+    Secrets,
+    /// Nothing: what pods refer to must exist in the remote namespace
+    None,
+}
+
+/// A level of the Pod Security Standards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PodSecurity {
+    /// No root, and no privilege that a pod can do without
+    Restricted,
+    /// No access to the node
+    #[default]
+    Baseline,
+    /// No restriction: a pod may act as root on its node
+    Privileged,
+}
+
+/// The side whose objects are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OneSide {
+    /// The remote namespace, and the launcher's service account and rights in it
+    Source,
+    /// The launch import, and the launcher's right to read its Secret
+    Target,
+}
+
+impl Args {
+    pub(crate) fn remote_namespace(&self) -> &str {
+        self.remote_namespace.as_deref().unwrap_or(&self.namespace)
+    }
+
+    /// The kinds that the flag names; `None`: there is no flag.
+    pub(crate) fn copies(&self) -> Option<BTreeSet<Copied>> {
+        let copied = |copy: &Copy| match copy {
+            Copy::Configmaps => Some(Copied::ConfigMaps),
+            Copy::Secrets => Some(Copied::Secrets),
+            Copy::None => None,
+        };
+        (!self.copy.is_empty()).then(|| self.copy.iter().filter_map(copied).collect())
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(DEFAULT_TIMEOUT)
+    }
+
+    /// Namespace and flags that select the same launch import, to print after the name of the command.
+    pub(crate) fn selection(&self) -> String {
+        match &self.remote_namespace {
+            Some(remote) if *remote != self.namespace => {
+                format!("{} --remote-namespace {remote}", self.namespace)
+            }
+            _ => self.namespace.clone(),
+        }
+    }
+}
+
+impl PodSecurity {
+    /// The value of the namespace's label.
+    pub(crate) fn level(self) -> &'static str {
+        match self {
+            Self::Restricted => "restricted",
+            Self::Baseline => "baseline",
+            Self::Privileged => "privileged",
+        }
+    }
+}
+
+/// The webhook ignores pods of the same namespaces that links get no tokens of.
+fn namespace(text: &str) -> Result<String, String> {
+    let grant: Grant = text.parse().map_err(|problem: String| match is_dns_subdomain(text) {
+        true if problem.contains("admission policy") => {
+            "pods of kube-* and of the system namespace stay".into()
+        }
+        _ => problem,
+    })?;
+    match grant.name {
+        None => Ok(grant.namespace),
+        Some(_) => Err("expected the name of a namespace".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use rstest::rstest;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Cli::try_parse_from(["launch"].into_iter().chain(line.split(' '))).map(|cli| cli.args)
+    }
+
+    #[rstest]
+    #[case("team-a", None)]
+    #[case("team-a --copy configmaps,secrets", Some(&[Copied::ConfigMaps, Copied::Secrets][..]))]
+    #[case("team-a --copy secrets", Some(&[Copied::Secrets][..]))]
+    #[case("team-a --copy none", Some(&[][..]))]
+    fn copies_are_those_of_the_flag(#[case] line: &str, #[case] expected: Option<&[Copied]>) {
+        assert_eq!(parse(line).unwrap().copies(), expected.map(|copies| copies.iter().copied().collect()));
+    }
+
+    #[rstest]
+    #[case("kube-system", "stay")]
+    #[case("multicluster-service-account", "stay")]
+    #[case("team-a/x", "expected the name of a namespace")]
+    #[case("A", "not a valid namespace name")]
+    #[case("team-a --remote-namespace kube-system", "stay")]
+    #[case("team-a --now", "--stop")]
+    #[case("team-a --stop --copy secrets", "cannot be used with")]
+    #[case("team-a --stop -o yaml", "cannot be used with")]
+    #[case("team-a --side source", "--output")]
+    fn wrong_usage_is_refused(#[case] line: &str, #[case] expected: &str) {
+        let error = parse(line).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[rstest]
+    #[case("team-a", "team-a", "team-a")]
+    #[case("team-a --remote-namespace team-a", "team-a", "team-a")]
+    #[case("team-a --remote-namespace batch", "batch", "team-a --remote-namespace batch")]
+    fn remote_namespace_has_the_same_name_by_default(
+        #[case] line: &str,
+        #[case] remote: &str,
+        #[case] selection: &str,
+    ) {
+        let args = parse(line).unwrap();
+        assert_eq!((args.remote_namespace(), args.selection().as_str()), (remote, selection));
+    }
+}

@@ -1,0 +1,208 @@
+//! The objects in both clusters. They are plain YAML, which can also be applied by hand.
+
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use kube::Resource;
+use kube::api::{DynamicObject, ObjectMeta};
+use mcsa_client::ServiceAccountImport;
+use mcsa_credentials::contract::launch::{CAPACITY, LABEL, LAUNCHER};
+use mcsa_credentials::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE, TARGET_UID};
+use serde_json::json;
+
+use super::args::PodSecurity;
+use super::model::{Copied, Launch};
+use crate::cluster::object::{self, PART_OF};
+
+/// Label of a namespace: the Pod Security level that it enforces.
+pub(crate) const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+
+/// The remote namespace, if it is missing.
+pub(crate) fn remote_namespace(launch: &Launch, level: PodSecurity) -> anyhow::Result<DynamicObject> {
+    let metadata = ObjectMeta {
+        name: Some(launch.remote_namespace.clone()),
+        labels: Some([(ENFORCE.to_owned(), level.level().to_owned())].into()),
+        ..Default::default()
+    };
+    object::dynamic(&Namespace { metadata, ..Default::default() })
+}
+
+/// The launcher's service account in the remote namespace, with its rights there. The link's right to mint its token is
+/// one of the link's grants.
+pub(crate) fn source_objects(launch: &Launch) -> anyhow::Result<Vec<DynamicObject>> {
+    let metadata = ObjectMeta {
+        name: Some(launch.account()),
+        namespace: Some(launch.remote_namespace.clone()),
+        labels: Some([(PART_OF.to_owned(), SYSTEM_NAMESPACE.to_owned())].into()),
+        annotations: Some([(TARGET_UID.to_owned(), launch.target_uid.clone())].into()),
+        ..Default::default()
+    };
+    let account = ServiceAccount { metadata: metadata.clone(), ..Default::default() };
+    let role = Role { metadata: metadata.clone(), rules: Some(rules(launch)) };
+    let binding = binding(metadata, &launch.account(), &launch.remote_namespace);
+    Ok(vec![object::dynamic(&account)?, object::dynamic(&role)?, object::dynamic(&binding)?])
+}
+
+fn rules(launch: &Launch) -> Vec<PolicyRule> {
+    let mut rules = vec![
+        rule(&["pods"], &["create", "get", "list", "watch", "patch", "delete"]),
+        rule(&["pods/log"], &["get"]),
+        // `get` for WebSockets.
+        rule(&["pods/exec", "pods/attach", "pods/portforward"], &["get", "create"]),
+        rule(&["events", "resourcequotas"], &["list", "watch"]),
+    ];
+    // No `list`: the launcher knows the names, and must not read the Secrets of others in bulk.
+    rules.extend(
+        launch.copies.iter().map(|copied| rule(&[copied.resource()], &["create", "get", "patch", "delete"])),
+    );
+    rules
+}
+
+/// The kinds that a stored Role allows the launcher to copy.
+pub(crate) fn copies_of(role: &DynamicObject) -> impl Iterator<Item = Copied> {
+    let rules: Vec<_> = role.data["rules"].as_array().cloned().unwrap_or_default();
+    let has = |rule: &serde_json::Value, field: &str, value: &str| {
+        rule[field].as_array().is_some_and(|values| values.iter().any(|it| it == value))
+    };
+    Copied::ALL.into_iter().filter(move |copied| {
+        rules.iter().any(|rule| has(rule, "resources", copied.resource()) && has(rule, "verbs", "create"))
+    })
+}
+
+/// The launcher's right to read the import's Secret, and the import itself, last.
+pub(crate) fn target_objects(launch: &Launch) -> anyhow::Result<Vec<DynamicObject>> {
+    let name = launch.import();
+    let metadata = ObjectMeta {
+        name: Some(name.clone()),
+        namespace: Some(launch.namespace.clone()),
+        labels: Some(
+            [(PART_OF.to_owned(), SYSTEM_NAMESPACE.to_owned()), (LABEL.to_owned(), "true".to_owned())].into(),
+        ),
+        ..Default::default()
+    };
+    let read =
+        PolicyRule { resource_names: Some(vec![format!("{name}-token")]), ..rule(&["secrets"], &["get"]) };
+    let role = Role { metadata: metadata.clone(), rules: Some(vec![read]) };
+    let binding = RoleBinding { role_ref: role_ref(&name), ..binding(metadata, LAUNCHER, SYSTEM_NAMESPACE) };
+    Ok(vec![object::dynamic(&role)?, object::dynamic(&binding)?, import(launch)?])
+}
+
+/// The fields that have defaults are left to the API server.
+pub(crate) fn import(launch: &Launch) -> anyhow::Result<DynamicObject> {
+    let mut metadata = json!({
+        "name": launch.import(), "namespace": launch.namespace, "labels": { LABEL: "true" },
+    });
+    if let Some(capacity) = &launch.capacity {
+        metadata["annotations"] = json!({ CAPACITY: capacity });
+    }
+    object::dynamic(&json!({
+        "apiVersion": ServiceAccountImport::api_version(&()),
+        "kind": ServiceAccountImport::kind(&()),
+        "metadata": metadata,
+        "spec": {
+            "clusterName": launch.source,
+            "namespace": launch.remote_namespace,
+            "name": launch.account(),
+        },
+    }))
+}
+
+/// The target's namespace with the label that enables the webhook, and nothing else.
+pub(crate) fn enabled_namespace(namespace: &str) -> anyhow::Result<DynamicObject> {
+    let metadata = ObjectMeta {
+        name: Some(namespace.to_owned()),
+        labels: Some([(NAMESPACE_LABEL.to_owned(), ENABLED.to_owned())].into()),
+        ..Default::default()
+    };
+    object::dynamic(&Namespace { metadata, ..Default::default() })
+}
+
+/// A binding to the Role of the same name.
+fn binding(metadata: ObjectMeta, account: &str, account_namespace: &str) -> RoleBinding {
+    let role_ref = role_ref(metadata.name.as_deref().unwrap_or_default());
+    let subject = Subject {
+        kind: "ServiceAccount".into(),
+        name: account.to_owned(),
+        namespace: Some(account_namespace.to_owned()),
+        ..Default::default()
+    };
+    RoleBinding { metadata, role_ref, subjects: Some(vec![subject]) }
+}
+
+fn role_ref(name: &str) -> RoleRef {
+    RoleRef { api_group: "rbac.authorization.k8s.io".into(), kind: "Role".into(), name: name.into() }
+}
+
+fn rule(resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    PolicyRule {
+        api_groups: Some(vec![String::new()]),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::ResourceExt;
+    use rstest::rstest;
+
+    fn launch(copies: &[Copied]) -> Launch {
+        Launch {
+            target: "c1".into(),
+            target_uid: "uid".into(),
+            source: "c2".into(),
+            namespace: "team-a".into(),
+            remote_namespace: "batch".into(),
+            copies: copies.iter().copied().collect(),
+            capacity: Some("cpu=1".into()),
+        }
+    }
+
+    #[rstest]
+    #[case(&[])]
+    #[case(&[Copied::ConfigMaps])]
+    #[case(&[Copied::ConfigMaps, Copied::Secrets])]
+    fn copies_are_read_as_written(#[case] copies: &[Copied]) {
+        let objects = source_objects(&launch(copies)).unwrap();
+        assert_eq!(copies_of(&objects[1]).collect::<Vec<_>>(), copies);
+    }
+
+    #[test]
+    fn launcher_has_no_rights_on_secrets_unless_they_are_copied() {
+        let role = |copies: &[Copied]| source_objects(&launch(copies)).unwrap()[1].data["rules"].to_string();
+        assert!(!role(&[Copied::ConfigMaps]).contains("secrets"));
+        assert!(
+            role(&Copied::ALL)
+                .contains(r#""resources":["secrets"],"verbs":["create","get","patch","delete"]"#)
+        );
+    }
+
+    #[test]
+    fn launcher_reads_one_secret_in_the_target() {
+        let objects = target_objects(&launch(&[])).unwrap();
+        let names: Vec<_> = objects.iter().map(|it| (object::kind(it), it.name_any())).collect();
+        let name = "launch-c2-batch".to_owned();
+        let expected = ["Role", "RoleBinding", "ServiceAccountImport"].map(|kind| (kind, name.clone()));
+        assert_eq!(names, expected);
+        let rules = json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"],
+            "resourceNames": ["launch-c2-batch-token"] }]);
+        assert_eq!(objects[0].data["rules"], rules);
+        assert_eq!(objects[1].data["subjects"][0]["name"], LAUNCHER);
+        assert_eq!(objects[1].data["subjects"][0]["namespace"], SYSTEM_NAMESPACE);
+        assert_eq!(objects[1].data["roleRef"]["name"], "launch-c2-batch");
+    }
+
+    #[test]
+    fn secret_of_the_import_is_the_one_in_the_role() {
+        let launch = launch(&[]);
+        let import: ServiceAccountImport = import(&launch).unwrap().try_parse().unwrap();
+        assert_eq!(import.secret_name(), "launch-c2-batch-token");
+        assert_eq!(import.annotations()[CAPACITY], "cpu=1");
+        assert_eq!(
+            (import.spec.cluster_name.as_str(), import.spec.namespace.as_str(), import.spec.name.as_str()),
+            ("c2", "batch", "launcher-c1")
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! Fourth step: says what was granted, what that means, and what to do next.
+
+use mcsa_credentials::contract::launch::ELECT;
+
+use super::args::{Args, PodSecurity};
+use super::current::Wanted;
+use super::linked::Linked;
+use super::model::{Copied, Launch};
+use super::objects::ENFORCE;
+use crate::cli::output;
+
+pub(crate) fn report(linked: &Linked, wanted: &Wanted, args: &Args) {
+    let (source, launch) = (&linked.source().name, &wanted.launch);
+    let flags = linked.plan().flags();
+    let created = args.pod_security.unwrap_or_default().level();
+    let level = if wanted.stored_namespace.is_some() { wanted.stored_level() } else { Some(created) };
+    output::info(source, "what this allows:");
+    for sentence in sentences(launch, level) {
+        output::info(source, &format!("- {sentence}"));
+    }
+    let kubectl = linked.plan().source().chosen().kubectl();
+    let warning = level_warning(&launch.remote_namespace, wanted.stored_level(), args.pod_security, &kubectl);
+    if let Some(warning) = warning.filter(|_| wanted.stored_namespace.is_some()) {
+        output::warn(source, &warning);
+    }
+    let stop = flags.other_command("launch", &format!("{} --stop", args.selection()));
+    output::info(source, &format!("to take it back: {stop}"));
+}
+
+/// Says how to run a pod.
+pub(crate) fn next(linked: &Linked, launch: &Launch) {
+    let target = &linked.target().name;
+    let kubectl = linked.plan().target().chosen().kubectl();
+    output::info(
+        target,
+        &format!(
+            "pods of {} with the annotation {ELECT} may run in {} now; for example:",
+            launch.namespace, launch.source
+        ),
+    );
+    output::paste(&example(&kubectl, launch));
+}
+
+fn example(kubectl: &str, launch: &Launch) -> String {
+    format!(
+        "{kubectl} -n {} run hello --image busybox --restart Never --annotations {ELECT}= -- hostname\n{kubectl} get nodes\n",
+        launch.namespace
+    )
+}
+
+/// What was granted, as sentences. `level`: the Pod Security level that the remote namespace enforces.
+fn sentences(launch: &Launch, level: Option<&str>) -> Vec<String> {
+    let Launch { target, source, namespace, remote_namespace, .. } = launch;
+    let pods = format!("pods of {target} in namespace {namespace}");
+    let mut sentences = vec![
+        format!("{pods} may run in namespace {remote_namespace} of {source}"),
+        format!(
+            "{target} may create, read, change and delete all pods of {remote_namespace}, read their logs, run commands in \
+             them and connect to them (service account {remote_namespace}/{})",
+            launch.account()
+        ),
+    ];
+    let copied: Vec<_> = launch.copies.iter().map(|copied| kind(*copied)).collect();
+    if !copied.is_empty() {
+        sentences.push(format!(
+            "{target} may create, read, change and delete the {} of {remote_namespace} whose names it knows",
+            copied.join(" and ")
+        ));
+    }
+    sentences.push(format!(
+        "whoever may create pods in {namespace} of {target} may act as any service account of {remote_namespace}, and read \
+         its Secrets and ConfigMaps, by a pod that uses them"
+    ));
+    sentences.push(match level {
+        Some("restricted" | "baseline") => format!(
+            "Pod Security ({}) forbids pods of {remote_namespace} to access their nodes",
+            level.unwrap_or_default()
+        ),
+        _ => format!(
+            "{remote_namespace} enforces no Pod Security level that forbids it, so they may also act as root on the nodes \
+             of {source}"
+        ),
+    });
+    sentences.push(format!("kubemcsa granted nothing else in {source}"));
+    sentences
+}
+
+fn kind(copied: Copied) -> &'static str {
+    match copied {
+        Copied::ConfigMaps => "ConfigMaps",
+        Copied::Secrets => "Secrets",
+    }
+}
+
+/// Warns of an existing namespace that enforces nothing, or another level than the flag names.
+fn level_warning(
+    namespace: &str,
+    stored: Option<&str>,
+    asked: Option<PodSecurity>,
+    kubectl: &str,
+) -> Option<String> {
+    let asked = asked.map(PodSecurity::level);
+    let command =
+        |level: &str| format!("{kubectl} label namespace {namespace} {ENFORCE}={level} --overwrite");
+    match (stored, asked) {
+        (None, _) => Some(format!(
+            "namespace {namespace} existed already and enforces no Pod Security level; to set one: {}",
+            command(asked.unwrap_or(PodSecurity::default().level()))
+        )),
+        (Some(stored), Some(asked)) if stored != asked => Some(format!(
+            "namespace {namespace} existed already and enforces {stored}, not {asked}; to change that: {}",
+            command(asked)
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn launch() -> Launch {
+        Launch {
+            target: "c1".into(),
+            source: "c2".into(),
+            namespace: "team-a".into(),
+            remote_namespace: "batch".into(),
+            copies: Copied::ALL.into(),
+            ..Default::default()
+        }
+    }
+
+    #[rstest]
+    #[case(None, true)]
+    #[case(Some("privileged"), true)]
+    #[case(Some("baseline"), false)]
+    #[case(Some("restricted"), false)]
+    fn access_to_nodes_is_told_unless_pod_security_forbids_it(
+        #[case] level: Option<&str>,
+        #[case] expected: bool,
+    ) {
+        let text = sentences(&launch(), level).join("\n");
+        assert_eq!(text.contains("as root on the nodes of c2"), expected, "{text}");
+        assert!(text.contains("act as any service account of batch"), "{text}");
+        assert!(text.contains("the ConfigMaps and Secrets of batch"), "{text}");
+    }
+
+    #[rstest]
+    #[case(None, None, Some("enforce=baseline"))]
+    #[case(None, Some(PodSecurity::Restricted), Some("enforce=restricted"))]
+    #[case(Some("baseline"), None, None)]
+    #[case(Some("baseline"), Some(PodSecurity::Baseline), None)]
+    #[case(Some("privileged"), Some(PodSecurity::Baseline), Some("enforces privileged, not baseline"))]
+    fn existing_namespace_keeps_its_level(
+        #[case] stored: Option<&str>,
+        #[case] asked: Option<PodSecurity>,
+        #[case] expected: Option<&str>,
+    ) {
+        let warning = level_warning("batch", stored, asked, "kubectl --context c2");
+        match (warning, expected) {
+            (None, None) => {}
+            (Some(warning), Some(expected)) => {
+                assert!(warning.contains(expected), "{warning}");
+                assert!(warning.contains("kubectl --context c2 label namespace batch"), "{warning}");
+            }
+            (warning, _) => panic!("{warning:?}"),
+        }
+    }
+}
