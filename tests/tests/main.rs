@@ -22,6 +22,7 @@ mod graph;
 mod importer;
 mod install;
 mod kubeconfigs;
+mod launch;
 mod leader;
 mod life;
 mod link;

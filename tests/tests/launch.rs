@@ -1,0 +1,317 @@
+//! `kubemcsa launch`: what it grants in both clusters, and that it takes all of it back. No launcher runs: the tests
+//! create the virtual node, and finish pods.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::config::Kubeconfig;
+use kube::{Api, ResourceExt};
+use mcsa_credentials::contract::launch::{CAPACITY, LAUNCHER, NODE_LABEL, NODE_TAINT};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, key};
+use mcsa_tests::{
+    Cluster, Daemons, Imports, client, eventually, kubemcsa, kubemcsa_ok, wait_for_default_service_account,
+    write_merged_kubeconfig,
+};
+use serde_json::{Value, json};
+
+/// The flags that name both clusters.
+const BOTH: [&str; 4] = ["--target-context", "c1", "--source-context", "c2"];
+
+/// A target `c1` with an installation, and a source `c2`.
+struct Pair {
+    target: Cluster,
+    source: Cluster,
+    kubeconfig: PathBuf,
+}
+
+impl Pair {
+    async fn start() -> anyhow::Result<Self> {
+        let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start("c2"))?;
+        let kubeconfig = target.dir().join("kubeconfig-of-both");
+        write_merged_kubeconfig(&[&target, &source], &kubeconfig)?;
+        kubemcsa_ok(&kubeconfig, ["install", "--context", "c1", "--no-wait"])?;
+        Ok(Self { target, source, kubeconfig })
+    }
+
+    /// Runs a command about the two clusters. `command` is split at spaces.
+    fn attempt(&self, command: &str) -> anyhow::Result<Output> {
+        kubemcsa(&self.kubeconfig, command.split(' ').chain(BOTH))
+    }
+
+    /// Runs a command that must succeed; returns its stderr.
+    fn run(&self, command: &str) -> anyhow::Result<String> {
+        let output = self.attempt(command)?;
+        let stderr = String::from_utf8(output.stderr)?;
+        ensure!(output.status.success(), "{command} ended with {}:\n{stderr}", output.status);
+        Ok(stderr)
+    }
+
+    /// Runs a command that must fail; returns its stderr.
+    fn refused(&self, command: &str) -> anyhow::Result<String> {
+        let output = self.attempt(command)?;
+        let stderr = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1), "{command} ended with {}:\n{stderr}", output.status);
+        Ok(stderr)
+    }
+
+    /// Whether the launcher's service account in this namespace of the source may do this there.
+    async fn may_in_source(&self, namespace: &str, verb: &str, resource: &str) -> anyhow::Result<bool> {
+        may(&self.source, (namespace, "launcher-c1"), (verb, resource, None), namespace).await
+    }
+
+    /// Whether the launcher may read this Secret of the target.
+    async fn launcher_may_read(&self, namespace: &str, secret: &str) -> anyhow::Result<bool> {
+        may(&self.target, (SYSTEM_NAMESPACE, LAUNCHER), ("get", "secrets", Some(secret)), namespace).await
+    }
+
+    /// The objects that launch has created, apart from namespaces and what all launches of a link share.
+    async fn created(&self) -> anyhow::Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for (cluster, kinds) in [
+            (&self.target, "serviceaccountimports,roles,rolebindings"),
+            (&self.source, "serviceaccounts,roles,rolebindings"),
+        ] {
+            let columns = "custom-columns=K:.kind,N:.metadata.namespace,A:.metadata.name";
+            let found = cluster.kubectl(["get", kinds, "-A", "--no-headers", "-o", columns]).await?;
+            let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+            let is_launch = |line: &String| line.contains("launch-") || line.contains("launcher-");
+            let is_grant = |line: &String| line.contains("team-") && line.contains("-link-c1");
+            lines.extend(found.lines().map(words).filter(|line| is_launch(line) || is_grant(line)));
+        }
+        Ok(lines)
+    }
+
+    /// Creates a pod of the target on the virtual node.
+    async fn create_pod(&self, namespace: &str, name: &str) -> anyhow::Result<Api<Pod>> {
+        wait_for_default_service_account(&self.target, namespace).await;
+        let spec = json!({ "nodeName": "c2", "containers": [{ "name": "one", "image": "i" }] });
+        let pod = serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec }))?;
+        let pods = Api::<Pod>::namespaced(self.target.client(), namespace);
+        pods.create(&PostParams::default(), &pod).await?;
+        Ok(pods)
+    }
+
+    /// Creates the virtual node, as the launcher does.
+    async fn create_node(&self) -> anyhow::Result<()> {
+        let taint = json!({ "key": NODE_TAINT, "value": "c2", "effect": "NoSchedule" });
+        let node = json!({ "metadata": { "name": "c2", "labels": { NODE_LABEL: "c2" } }, "spec": { "taints": [taint] } });
+        let nodes = Api::<Node>::all(self.target.client());
+        nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await?;
+        Ok(())
+    }
+
+    /// The reasons that `kubemcsa check` finds.
+    fn findings(&self) -> anyhow::Result<Vec<String>> {
+        let output = kubemcsa(&self.kubeconfig, ["check", "--context", "c1", "-o", "json"])?;
+        let report: Value = serde_json::from_slice(&output.stdout)?;
+        let findings = report["findings"].as_array().context("no findings")?;
+        Ok(findings.iter().filter_map(|it| it["reason"].as_str().map(str::to_owned)).collect())
+    }
+}
+
+/// Whether a service account may do this: `(verb, resource, name)`.
+async fn may(
+    cluster: &Cluster,
+    (account_namespace, account): (&str, &str),
+    (verb, resource, name): (&str, &str, Option<&str>),
+    namespace: &str,
+) -> anyhow::Result<bool> {
+    let (resource, subresource) = match resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (resource, None),
+    };
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(format!("system:serviceaccount:{account_namespace}:{account}")),
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(namespace.into()),
+                verb: Some(verb.into()),
+                resource: Some(resource.into()),
+                subresource,
+                name: name.map(str::to_owned),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let reviews = Api::<SubjectAccessReview>::all(cluster.client());
+    let review = reviews.create(&PostParams::default(), &review).await?;
+    Ok(review.status.context("the review has no status")?.allowed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn launch_grants_one_namespace_until_it_is_stopped() -> anyhow::Result<()> {
+    let pair = Pair::start().await?;
+    let stderr = pair.refused("launch team-a")?;
+    ensure!(
+        stderr.contains("not linked to c2")
+            && stderr.contains("run: kubemcsa bootstrap --target-context c1 --source-context c2"),
+        "{stderr}"
+    );
+    pair.source.kubectl(["create", "namespace", "allowed"]).await?;
+    pair.run("bootstrap --allow allowed")?;
+    let stderr = pair.refused("launch team-a")?;
+    ensure!(stderr.contains("kubectl --context c1 create namespace team-a"), "{stderr}");
+    for namespace in ["team-a", "team-b", "team-c"] {
+        pair.target.kubectl(["create", "namespace", namespace]).await?;
+    }
+    pair.create_node().await?;
+
+    pair.run("launch team-a --dry-run")?;
+    ensure!(pair.created().await?.is_empty(), "a dry run has created {:?}", pair.created().await?);
+    ensure!(pair.source.kubectl(["get", "namespace", "team-a"]).await.is_err(), "a dry run created it");
+
+    // What it grants, and nothing else.
+    let stderr = pair.run("launch team-a --copy configmaps --capacity cpu=4,pods=10 --no-wait")?;
+    ensure!(stderr.contains("c2  namespace/team-a created"), "{stderr}");
+    ensure!(stderr.contains("may act as any service account of team-a"), "{stderr}");
+    for (verb, resource, expected) in [
+        ("create", "pods", true),
+        ("watch", "pods", true),
+        ("get", "pods/log", true),
+        ("create", "pods/exec", true),
+        ("list", "events", true),
+        ("get", "configmaps", true),
+        ("list", "configmaps", false),
+        ("get", "secrets", false),
+        ("update", "pods", false),
+        ("create", "serviceaccounts/token", false),
+    ] {
+        let allowed = pair.may_in_source("team-a", verb, resource).await?;
+        ensure!(allowed == expected, "the launcher may {verb} {resource} in the source: {allowed}");
+    }
+    let elsewhere = may(&pair.source, ("team-a", "launcher-c1"), ("create", "pods", None), "allowed").await?;
+    ensure!(!elsewhere, "the launcher may create pods in another namespace");
+    ensure!(pair.launcher_may_read("team-a", "launch-c2-token").await?);
+    ensure!(!pair.launcher_may_read("team-a", "other").await?);
+    let mint = ("create", "serviceaccounts/token", Some("default"));
+    let other = may(&pair.source, (SYSTEM_NAMESPACE, "c1"), mint, "team-a").await?;
+    ensure!(!other, "the link may mint tokens of other service accounts");
+
+    // The second run waits for the importer, and keeps what the first one was told.
+    let daemons = Daemons::start(&pair.target, pair.target.dir(), "info").await?;
+    let stderr = pair.run("launch team-a")?;
+    ensure!(stderr.contains("import team-a/launch-c2 is ready"), "{stderr}");
+    ensure!(!stderr.contains("created") && !stderr.contains("configured"), "{stderr}");
+    let imports = Imports::of(pair.target.client(), "team-a");
+    let import = imports.ready("launch-c2").await?;
+    ensure!(import.annotations()[CAPACITY] == "cpu=4,pods=10");
+    ensure!(pair.may_in_source("team-a", "create", "configmaps").await?);
+
+    // The import's token has the rights.
+    let values = imports.values("launch-c2-token").await?;
+    let remote = client(Kubeconfig::from_yaml(values.get(key::KUBECONFIG).context("no kubeconfig")?)?)?;
+    wait_for_default_service_account(&pair.source, "team-a").await;
+    let pods = Api::<Pod>::namespaced(remote, "team-a");
+    let pod =
+        |spec: Value| serde_json::from_value::<Pod>(json!({ "metadata": { "name": "one" }, "spec": spec }));
+    let containers = json!([{ "name": "one", "image": "i" }]);
+    let on_node = pod(json!({ "hostNetwork": true, "containers": containers }))?;
+    let error = pods.create(&PostParams::default(), &on_node).await.err().context("it may use the node")?;
+    ensure!(error.to_string().contains("PodSecurity"), "{error}");
+    pods.create(&PostParams::default(), &pod(json!({ "containers": containers }))?).await?;
+
+    // check finds a missing Role, and launch repairs it.
+    ensure!(!pair.findings()?.contains(&"LauncherForbidden".to_owned()));
+    pair.target.kubectl(["-n", "team-a", "delete", "role", "launch-c2"]).await?;
+    ensure!(pair.findings()?.contains(&"LauncherForbidden".to_owned()), "{:?}", pair.findings()?);
+    pair.run("launch team-a")?;
+    ensure!(!pair.findings()?.contains(&"LauncherForbidden".to_owned()));
+    ensure!(!pair.run("launch team-a --copy none --capacity none")?.contains("warning: namespace"));
+    ensure!(!pair.may_in_source("team-a", "create", "configmaps").await?);
+
+    stop_waits_for_pods(&pair).await?;
+    drop(daemons);
+    Ok(())
+}
+
+async fn stop_waits_for_pods(pair: &Pair) -> anyhow::Result<()> {
+    let pods = pair.create_pod("team-a", "busy").await?;
+    let stderr = pair.refused("launch team-a --stop --timeout 1s")?;
+    ensure!(stderr.contains("1 pod of namespace team-a still on node c2: busy"), "{stderr}");
+    ensure!(!pair.created().await?.is_empty(), "stop has deleted something before the pod has ended");
+
+    // --now deletes the pod, which the launcher finishes.
+    let finish = async || {
+        let pod = pods.get("busy").await?;
+        ensure!(pod.metadata.deletion_timestamp.is_some(), "the pod is not deleted");
+        pods.delete("busy", &DeleteParams::default().grace_period(0)).await?;
+        anyhow::Ok(())
+    };
+    let kubeconfig = pair.kubeconfig.clone();
+    let stop =
+        move || kubemcsa_ok(&kubeconfig, ["launch", "team-a", "--stop", "--now"].into_iter().chain(BOTH));
+    let stop = tokio::task::spawn_blocking(stop);
+    eventually("the pod is deleted", finish).await;
+    stop.await??;
+    ensure!(pair.created().await?.is_empty(), "left: {:?}", pair.created().await?);
+    pair.source.kubectl(["get", "namespace", "team-a"]).await?;
+    let stderr = pair.run("launch team-a --stop")?;
+    ensure!(stderr.contains("nothing to delete"), "{stderr}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_share_an_account_until_the_last_is_stopped() -> anyhow::Result<()> {
+    let pair = Pair::start().await?;
+    pair.run("bootstrap")?;
+    for namespace in ["team-b", "team-c"] {
+        pair.target.kubectl(["create", "namespace", namespace]).await?;
+    }
+    pair.source.kubectl(["create", "namespace", "team-b"]).await?;
+    let stderr = pair.run("launch team-b --no-wait")?;
+    let label = "kubectl --context c2 label namespace team-b pod-security.kubernetes.io/enforce=baseline";
+    ensure!(stderr.contains("enforces no Pod Security level") && stderr.contains(label), "{stderr}");
+    // A link that may import everything needs no other right.
+    ensure!(!pair.created().await?.iter().any(|line| line.contains("-link-")), "{:?}", pair.created().await?);
+
+    // The manifests can be applied by hand.
+    for (side, cluster) in [("source", &pair.source), ("target", &pair.target)] {
+        let command = format!("launch team-c --remote-namespace team-b -o yaml --side {side}");
+        let yaml = kubemcsa_ok(&pair.kubeconfig, command.split(' ').chain(BOTH))?;
+        let file = cluster.dir().join("launch.yaml");
+        std::fs::write(&file, yaml)?;
+        cluster.kubectl(["apply", "--server-side", "-f", &file.display().to_string()]).await?;
+    }
+    ensure!(pair.launcher_may_read("team-c", "launch-c2-team-b-token").await?);
+
+    // A finished pod delays nothing.
+    pair.create_node().await?;
+    let pods = pair.create_pod("team-b", "done").await?;
+    let finished = Patch::Merge(json!({ "status": { "phase": "Succeeded" } }));
+    pods.patch_status("done", &PatchParams::default(), &finished).await?;
+    let stderr = pair.run("launch team-b --stop")?;
+    ensure!(stderr.contains("kept service account team-b/launcher-c1: team-c of c1 use"), "{stderr}");
+    ensure!(pair.may_in_source("team-b", "create", "pods").await?);
+    pair.run("launch team-c --stop --remote-namespace team-b")?;
+    ensure!(pair.created().await?.is_empty(), "left: {:?}", pair.created().await?);
+
+    // Without the source, the target is cleaned up.
+    pair.run("launch team-b --no-wait")?;
+    let local = "launch team-b --stop --local-only --target-context c1 --source-name c2";
+    kubemcsa_ok(&pair.kubeconfig, local.split(' '))?;
+    ensure!(
+        !pair.created().await?.iter().any(|line| line.contains("launch-")),
+        "{:?}",
+        pair.created().await?
+    );
+    ensure!(pair.may_in_source("team-b", "create", "pods").await?);
+
+    // Unlink and uninstall leave nothing of a launch that was not stopped.
+    pair.run("launch team-b --no-wait")?;
+    let stderr = pair.run("unlink")?;
+    ensure!(stderr.contains("keep running there without a link"), "{stderr}");
+    ensure!(!pair.may_in_source("team-b", "create", "pods").await?, "unlink has left the launcher's rights");
+    kubemcsa_ok(&pair.kubeconfig, ["uninstall", "--context", "c1", "--delete-imports"])?;
+    ensure!(pair.created().await.is_err(), "the CRD is still there");
+    let left = pair.target.kubectl(["get", "roles,rolebindings", "-n", "team-b", "-o", "name"]).await?;
+    ensure!(left.is_empty(), "left: {left}");
+    let nodes = Api::<Node>::all(pair.target.client());
+    ensure!(nodes.get_opt("c2").await?.is_none(), "the virtual node is left");
+    Ok(())
+}
