@@ -74,8 +74,6 @@ pub mod launch {
     pub const NODE_MANAGED_BY: &str = "multicluster.admiralty.io/managed-by";
     /// Annotation (value `"true"`) of a virtual node: the launcher cordoned it, because it has no launch import any more.
     pub const NODE_CORDONED: &str = "multicluster.admiralty.io/cordoned";
-    /// Annotation of a launch import: what its pods may request in the source, as in `cpu=100,memory=200Gi,pods=1000`.
-    pub const CAPACITY: &str = "multicluster.admiralty.io/capacity";
     /// The launcher's service account, Deployment and Lease, in the target's system namespace.
     pub const LAUNCHER: &str = "launcher";
     /// Field manager of the launcher's writes, in the target and in sources.

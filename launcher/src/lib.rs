@@ -18,22 +18,92 @@
 //! exec, attach and port-forward.
 
 mod args;
+mod controller;
+mod create;
 mod endpoint;
-// Temporary: their callers follow.
-#[allow(dead_code, unused_imports)]
+mod event;
+mod finish;
 mod forge;
-#[allow(dead_code, unused_imports)]
+mod last_states;
 mod mirror;
 mod node;
+mod prune;
+mod reconcile;
 mod remote_pod;
+mod resolve;
+mod source;
+mod sources;
+mod written;
+
+use anyhow::Context;
+use futures::future::OptionFuture;
+use kube::Client;
+use kube::client::ClientBuilder;
+use mcsa_client::clusters::{Clusters, Imports};
+use mcsa_credentials::contract::SYSTEM_NAMESPACE;
+use mcsa_credentials::contract::launch::{LABEL, LAUNCHER};
+use mcsa_runtime::lease::{self, Fence};
+use mcsa_runtime::probes::Probes;
+use prometheus_client::registry::Registry;
+use tokio::sync::{oneshot, watch};
 
 pub use crate::args::Args;
+use crate::endpoint::Endpoint;
+use crate::source::HOME;
+use crate::sources::Sources;
 
 /// Runs the launcher until it receives a signal.
 ///
 /// # Errors
 /// If the target's config can't be loaded, an address can't be bound, or a task ends unexpectedly.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let _config = args.cluster.config().await?;
-    Ok(())
+    let shutdown = mcsa_runtime::signals::shutdown()?;
+    let config = args.cluster.config().await?;
+    tracing::info!(target_server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
+    let candidate = args.lease.candidate(SYSTEM_NAMESPACE, LAUNCHER);
+    let fence = if candidate.is_some() { Fence::initially_closed() } else { Fence::always_open() };
+    let client = Client::try_from(config.clone()).context("client for the target")?;
+    let writer = ClientBuilder::try_from(config)?.with_layer(&fence.layer()).build();
+
+    let imports = Imports::in_all_namespaces(&client).labels(&format!("{LABEL}=true"));
+    let clusters = Clusters::builder().local(HOME, writer.clone()).imports(imports).start()?;
+    let endpoint = Endpoint::bind(&args.endpoint)?;
+    let address = (endpoint.node_address(), endpoint.local_address().port()).into();
+    let sources = Sources::new(writer, clusters.clone(), fence.clone(), address);
+
+    let home = clusters.local().context("this cluster is not a member")?;
+    let probes = Probes {
+        alive: Box::new(|| Ok(())),
+        ready: Box::new(move || match home.health().is_unavailable() {
+            true => Err("the API server does not respond".to_owned()),
+            false => Ok(()),
+        }),
+        metrics: Registry::default(),
+    };
+    let probe_server = args.probes.listen()?.serve(probes);
+    let looked_up = sources.clone();
+    let endpoint = endpoint.serve(client.clone(), move |namespace, pod| looked_up.look_up(namespace, pod));
+
+    let (done, is_done) = oneshot::channel::<()>();
+    let (stop, stopped) = watch::channel(false);
+    let synced = clusters.clone();
+    let election = OptionFuture::from(candidate.map(async |candidate| {
+        // A replica that can't list must not keep others from the lease.
+        synced.wait_until_synced().await;
+        lease::hold(client, candidate, fence, is_done).await;
+    }));
+    let control_loop = async {
+        sources.run(stopped).await;
+        // Releases the lease, after the last reconciliation has ended.
+        drop(done);
+    };
+    let signal = async {
+        tracing::info!(signal = shutdown.await, "stopping");
+        stop.send_replace(true);
+    };
+    tokio::select! {
+        _ = async { tokio::join!(control_loop, election, signal) } => Ok(()),
+        result = endpoint => match result? {},
+        never = probe_server => match never {},
+    }
 }

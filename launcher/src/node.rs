@@ -12,9 +12,6 @@
 //!
 //! `write` has the requests. [`remove()`] cordons a node, and deletes it when it is empty.
 
-// Remove this when the launcher starts nodes.
-#![allow(dead_code, unused_imports)]
-
 mod capacity;
 mod desired;
 #[cfg(test)]

@@ -31,6 +31,7 @@
 //! | [`helm()`] | installs the chart |
 //! | [`Node`] | a cluster that runs pods |
 //! | [`Installation`] | a node that runs our images, linked to a source |
+//! | [`Launched`] | a target whose pods run on a node of its source |
 
 // If test support fails, the test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -51,6 +52,7 @@ mod importer;
 mod installation;
 mod kubeconfig;
 mod kubectl;
+mod launched;
 mod linked_target;
 mod links;
 mod merged_kubeconfig;
@@ -85,6 +87,7 @@ pub use importer::Importer;
 pub use installation::{Installation, ListerLog, images, restricted_pod};
 pub use kubeconfig::{client, kubeconfig_with_server};
 pub use kubectl::kubectl;
+pub use launched::Launched;
 pub use linked_target::LinkedTarget;
 pub use links::{apply_link, create_manual_link, linked_clusters, tokens_minted_in};
 pub use merged_kubeconfig::write_merged_kubeconfig;

@@ -167,6 +167,13 @@ impl Deref for Node {
     }
 }
 
+/// Starts a scheduler for a cluster without a node. Its files are in [`Cluster::dir`].
+pub(crate) async fn start_scheduler(cluster: &Cluster) -> anyhow::Result<Process> {
+    let programs = programs::programs().await?;
+    let command = services::scheduler(programs, cluster.dir(), cluster)?;
+    Process::spawn("kube-scheduler", &command, cluster.dir().join("kube-scheduler.log"))
+}
+
 impl Node {
     /// Whether this machine can run a node.
     pub(crate) fn is_possible() -> bool {

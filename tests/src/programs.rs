@@ -9,10 +9,10 @@ use anyhow::{Context, anyhow, bail, ensure};
 
 use crate::print_uncaptured;
 
-const PROGRAMS: [&str; 3] = ["kubemcsa", "mcsa-importer", "mcsa-webhook"];
+const PROGRAMS: [&str; 4] = ["kubemcsa", "mcsa-importer", "mcsa-launcher", "mcsa-webhook"];
 
-/// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-webhook`), with the caller's profile and
-/// target folder.
+/// The path of a binary of this workspace (`kubemcsa`, `mcsa-importer`, `mcsa-launcher`, `mcsa-webhook`), with the
+/// caller's profile and target folder.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     ensure!(PROGRAMS.contains(&name), "there is no program {name:?}: choose one of {PROGRAMS:?}");
     Ok(build_once()?.join(name))

@@ -15,7 +15,8 @@ pub(crate) const PAUSE: &str = "docker.io/mcsa-tests/pause:1";
 pub const TOOLS_IMAGE: &str = "docker.io/mcsa-tests/tools:1";
 
 /// The busybox tools in [`TOOLS_IMAGE`].
-const TOOL_NAMES: [&str; 8] = ["sh", "cat", "env", "grep", "ls", "nslookup", "sleep", "wget"];
+const TOOL_NAMES: [&str; 10] =
+    ["sh", "cat", "env", "grep", "httpd", "ls", "nslookup", "sleep", "tar", "wget"];
 
 /// Writes the image archives into a folder.
 pub(crate) fn write(folder: &Path, binaries: &Binaries) -> anyhow::Result<Vec<std::path::PathBuf>> {

@@ -166,13 +166,7 @@ disable = true
     }
 
     pub(crate) fn scheduler(&self, cluster: &Cluster) -> anyhow::Result<Command> {
-        let kubeconfig = self.kubeconfig(cluster, "kube-scheduler", "system:kube-scheduler", None)?;
-        let mut scheduler = Command::new(self.programs.kubernetes.join("kube-scheduler"));
-        for flag in ["--kubeconfig", "--authentication-kubeconfig", "--authorization-kubeconfig"] {
-            scheduler.arg(flag).arg(&kubeconfig);
-        }
-        scheduler.args(["--secure-port=0", "--leader-elect=false"]);
-        Ok(scheduler)
+        scheduler(self.programs, &self.dir, cluster)
     }
 
     pub(crate) fn coredns(&self, cluster: &Cluster) -> anyhow::Result<Command> {
@@ -205,11 +199,7 @@ disable = true
         user: &str,
         group: Option<&str>,
     ) -> anyhow::Result<PathBuf> {
-        let identity = cluster.pki.client(user, group)?;
-        let path = self.dir.join(format!("{file}.kubeconfig"));
-        let value = kubeconfig::kubeconfig(cluster.name(), &cluster.server(), cluster.ca_pem(), &identity)?;
-        kubeconfig::write(&value, &path)?;
-        Ok(path)
+        write_kubeconfig(&self.dir, cluster, file, user, group)
     }
 
     fn write(&self, name: &str, content: &str) -> anyhow::Result<PathBuf> {
@@ -217,6 +207,31 @@ disable = true
         fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
         Ok(path)
     }
+}
+
+/// The scheduler of a cluster. Its kubeconfig is in `dir`.
+pub(crate) fn scheduler(programs: &Programs, dir: &Path, cluster: &Cluster) -> anyhow::Result<Command> {
+    let kubeconfig = write_kubeconfig(dir, cluster, "kube-scheduler", "system:kube-scheduler", None)?;
+    let mut scheduler = Command::new(programs.kubernetes.join("kube-scheduler"));
+    for flag in ["--kubeconfig", "--authentication-kubeconfig", "--authorization-kubeconfig"] {
+        scheduler.arg(flag).arg(&kubeconfig);
+    }
+    scheduler.args(["--secure-port=0", "--leader-elect=false"]);
+    Ok(scheduler)
+}
+
+fn write_kubeconfig(
+    dir: &Path,
+    cluster: &Cluster,
+    file: &str,
+    user: &str,
+    group: Option<&str>,
+) -> anyhow::Result<PathBuf> {
+    let identity = cluster.pki.client(user, group)?;
+    let path = dir.join(format!("{file}.kubeconfig"));
+    let value = kubeconfig::kubeconfig(cluster.name(), &cluster.server(), cluster.ca_pem(), &identity)?;
+    kubeconfig::write(&value, &path)?;
+    Ok(path)
 }
 
 /// A command of ctr, containerd's client.

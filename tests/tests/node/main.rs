@@ -9,6 +9,7 @@
 // If a helper of tests fails, the test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod launch;
 mod pods;
 mod power;
 mod refresh;

@@ -147,7 +147,8 @@ async fn bind(pods: &Api<Pod>, name: &str, node: &str, toleration: &Value) -> an
 #[tokio::test(flavor = "multi_thread")]
 async fn launcher_can_write_only_pods_that_asked_for_their_virtual_node() -> anyhow::Result<()> {
     let (cluster, attacker) = attacked("c9").await?;
-    let cluster_name = json!({ "key": NODE_TAINT, "operator": "Equal", "value": "c2", "effect": "NoSchedule" });
+    let cluster_name =
+        json!({ "key": NODE_TAINT, "operator": "Equal", "value": "c2", "effect": "NoSchedule" });
     let any_cluster = json!({ "key": NODE_TAINT, "operator": "Exists" });
     wait_for_default_service_account(&cluster, "default").await;
     let pods = Api::<Pod>::namespaced(cluster.client(), "default");

@@ -1,0 +1,74 @@
+//! What the steps of one source share.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::client::{Body, ClientBuilder};
+use kube::core::Request;
+use kube::{Api, Client, Resource};
+use mcsa_client::clusters::{Clusters, Member};
+use mcsa_client::controller::{Key, Owner, Stores};
+use mcsa_credentials::contract::launch::FIELD_MANAGER;
+use mcsa_runtime::deadline::with_deadline;
+use mcsa_runtime::lease::Fence;
+use tower::service_fn;
+
+use crate::event::Events;
+use crate::last_states::LastStates;
+use crate::written::Written;
+
+/// The member of this cluster in the set. Members of launch imports are named `<namespace>.<import>`.
+pub(crate) const HOME: &str = "home";
+
+/// A source cluster, and the home pods that are bound to its virtual node.
+pub(crate) struct Source {
+    /// The source's name, which is that of its node.
+    pub(crate) cluster: Arc<str>,
+    pub(crate) clusters: Clusters,
+    pub(crate) fence: Fence,
+    pub(crate) events: Events,
+    /// The pods that are bound to the virtual node.
+    pub(crate) home: Stores<Pod>,
+    /// The remote pods, by launch import.
+    pub(crate) remote: Stores<Pod>,
+    pub(crate) last_states: LastStates,
+    pub(crate) written: Written,
+}
+
+impl Source {
+    /// The launch imports of a namespace.
+    pub(crate) fn imports(&self, namespace: &str) -> Vec<Member> {
+        self.clusters.imported(namespace, &self.cluster)
+    }
+
+    /// The remote pod of a home pod, as last observed.
+    pub(crate) fn observed(&self, member: &Member, name: &str, owner: &Owner) -> Option<Arc<Pod>> {
+        let key = Key::new(member.name().clone(), Some(member.default_namespace()), name);
+        self.remote.get(&key).filter(|pod| owner.owns(&pod.metadata))
+    }
+
+    /// The API of pods in the source. It writes only while this replica leads.
+    pub(crate) fn remote_pods(&self, member: &Member) -> Api<Pod> {
+        Api::default_namespaced(self.fenced(member))
+    }
+
+    /// Creates a pod in the source from its JSON.
+    pub(crate) async fn create_remote(&self, member: &Member, pod: &serde_json::Value) -> kube::Result<Pod> {
+        let body = serde_json::to_vec(pod).map_err(kube::Error::SerdeError)?;
+        let path = Pod::url_path(&(), Some(member.default_namespace()));
+        let parameters =
+            kube::api::PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+        let request = Request::new(path).create(&parameters, body).map_err(kube::Error::BuildRequest)?;
+        with_deadline(self.fenced(member).request(request)).await
+    }
+
+    /// A client of a member that writes only while this replica leads.
+    fn fenced(&self, member: &Member) -> Client {
+        let (client, namespace) = (member.client(), member.default_namespace().to_owned());
+        let service = service_fn(move |request: http::Request<Body>| {
+            let client = client.clone();
+            async move { client.send(request).await }
+        });
+        ClientBuilder::new(service, namespace).with_layer(&self.fence.layer()).build()
+    }
+}

@@ -1,0 +1,223 @@
+//! Runs a virtual node for each source that has launch imports.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+use mcsa_client::ServiceAccountImport;
+use mcsa_client::clusters::{Clusters, Member};
+use mcsa_client::controller::Key;
+use mcsa_credentials::contract::launch::{LABEL, NODE_LABEL, REMOTE_UID};
+use mcsa_runtime::deadline::with_deadline;
+use mcsa_runtime::errors;
+use mcsa_runtime::lease::Fence;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::controller;
+use crate::endpoint::Lookup;
+use crate::event::Events;
+use crate::node::{self, NodeError, Platform, VirtualNode};
+use crate::remote_pod::RemotePod;
+use crate::resolve::resolve;
+use crate::source::{HOME, Source};
+
+/// How long to wait before an API server is asked again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// All sources. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    /// Writes only while this replica leads.
+    client: Client,
+    clusters: Clusters,
+    fence: Fence,
+    events: Events,
+    /// Where the API server reaches this process.
+    endpoint: SocketAddr,
+    running: Arc<Mutex<BTreeMap<Arc<str>, Running>>>,
+}
+
+struct Running {
+    source: Arc<Source>,
+    members: watch::Sender<Vec<Member>>,
+}
+
+impl Sources {
+    pub(crate) fn new(client: Client, clusters: Clusters, fence: Fence, endpoint: SocketAddr) -> Self {
+        let events = Events::new(client.clone());
+        Self { client, clusters, fence, events, endpoint, running: Arc::default() }
+    }
+
+    /// Runs until `stop` is true and all reconciliations have finished.
+    pub(crate) async fn run(self, stop: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        let mut changes = self.clusters.watch();
+        self.start_left_over(&mut tasks, &stop).await;
+        let mut stopped = stop.clone();
+        loop {
+            tokio::select! {
+                Some(_) = changes.next() => self.update(&mut tasks, &stop),
+                // A source whose last launch import is gone. It may have one again.
+                Some(_) = tasks.join_next() => self.update(&mut tasks, &stop),
+                () = controller::stopped(&mut stopped) => break,
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Starts the sources that have a node from earlier, and perhaps no launch import any more.
+    async fn start_left_over(&self, tasks: &mut JoinSet<()>, stop: &watch::Receiver<bool>) {
+        self.clusters.wait_until_synced().await;
+        let nodes = Api::<Node>::all(self.client.clone());
+        loop {
+            match with_deadline(nodes.list_metadata(&ListParams::default().labels(NODE_LABEL))).await {
+                Ok(nodes) => {
+                    let names = nodes.into_iter().map(|node| Arc::from(node.name_any()));
+                    names.for_each(|name| self.start(name, tasks, stop));
+                    return self.update(tasks, stop);
+                }
+                Err(error) => tracing::warn!(error = errors::line(&error), "can't list nodes; retrying"),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Starts new sources, and tells all which launch imports they have.
+    fn update(&self, tasks: &mut JoinSet<()>, stop: &watch::Receiver<bool>) {
+        let mut members: BTreeMap<Arc<str>, Vec<Member>> = BTreeMap::new();
+        for member in self.clusters.members() {
+            if let Some(import) = member.import() {
+                members.entry(import.spec.cluster_name.as_str().into()).or_default().push(member);
+            }
+        }
+        for name in members.keys() {
+            self.start(name.clone(), tasks, stop);
+        }
+        for (name, running) in self.lock().iter() {
+            let current = members.remove(name).unwrap_or_default();
+            running.members.send_if_modified(|known| {
+                let is_changed = *known != current;
+                *known = current;
+                is_changed
+            });
+        }
+    }
+
+    fn start(&self, cluster: Arc<str>, tasks: &mut JoinSet<()>, stop: &watch::Receiver<bool>) {
+        let mut running = self.lock();
+        if running.contains_key(&cluster) {
+            return;
+        }
+        let (controller, source) = controller::build(&cluster, &self.clusters, &self.fence, &self.events);
+        let (members, members_watch) = watch::channel(Vec::new());
+        running.insert(cluster.clone(), Running { source: source.clone(), members });
+        drop(running);
+        let (sources, mut stop) = (self.clone(), stop.clone());
+        let control = controller::run(controller, source, stop.clone());
+        tasks.spawn(async move {
+            let mut control = std::pin::pin!(control);
+            tokio::select! {
+                () = sources.maintain_node(&cluster, members_watch) => {}
+                () = &mut control => {}
+                () = controller::stopped(&mut stop) => control.await,
+            }
+            sources.lock().remove(&cluster);
+        });
+    }
+
+    /// Maintains the source's node while this replica leads. Returns once the source has no launch import, and its node
+    /// is deleted.
+    async fn maintain_node(&self, cluster: &Arc<str>, members: watch::Receiver<Vec<Member>>) {
+        loop {
+            self.fence.opened().await;
+            tokio::select! {
+                () = self.maintain_while_leading(cluster, members.clone()) => return,
+                () = self.fence.closed() => {}
+            }
+        }
+    }
+
+    async fn maintain_while_leading(&self, cluster: &str, mut members: watch::Receiver<Vec<Member>>) {
+        let (name, endpoint) = (cluster.to_owned(), self.endpoint);
+        let node = VirtualNode { name, endpoint, platform: Platform::default() };
+        let report = |problem: &NodeError| {
+            tracing::warn!(
+                node = cluster,
+                error = errors::line(problem),
+                "can't maintain the node; retrying"
+            );
+        };
+        loop {
+            if self.has_imports(cluster, &members).await {
+                tokio::select! {
+                    never = node::maintain(self.client.clone(), node.clone(), members.clone(), report) => match never {},
+                    () = self.loses_imports(cluster, members.clone()) => {}
+                }
+            }
+            tokio::select! {
+                () = node::remove(self.client.clone(), node.clone(), report) => return,
+                _ = members.wait_for(|members| !members.is_empty()) => {}
+            }
+        }
+    }
+
+    /// Waits until the source has no launch import any more.
+    async fn loses_imports(&self, cluster: &str, mut members: watch::Receiver<Vec<Member>>) {
+        while self.has_imports(cluster, &members).await {
+            // Without members, only requests tell whether an import still exists.
+            let _ = timeout(RETRY, members.changed()).await;
+        }
+    }
+
+    /// Whether the source has a launch import, even one that can't be used: its Secret may be missing for a while.
+    async fn has_imports(&self, cluster: &str, members: &watch::Receiver<Vec<Member>>) -> bool {
+        if !members.borrow().is_empty() {
+            return true;
+        }
+        let imports = Api::<ServiceAccountImport>::all(self.client.clone());
+        let selected = ListParams::default().labels(&format!("{LABEL}=true"));
+        match with_deadline(imports.list(&selected)).await {
+            Ok(imports) => imports.iter().any(|import| import.spec.cluster_name == cluster),
+            Err(error) => {
+                tracing::warn!(cluster, error = errors::line(&error), "can't list launch imports");
+                true
+            }
+        }
+    }
+
+    /// Finds the remote pod of a home pod, for a request of the API server.
+    pub(crate) fn look_up(&self, namespace: &str, pod: &str) -> Lookup {
+        let key = Key::new(HOME, Some(namespace), pod);
+        let running = self.lock();
+        let found =
+            running.values().find_map(|running| Some((&running.source, running.source.home.get(&key)?)));
+        let Some((source, home)) = found else { return Lookup::NotFound };
+        let node = source.cluster.to_string();
+        let Some(uid) = home.annotations().get(REMOTE_UID).cloned() else {
+            let reason = format!("pod {namespace}/{pod} does not exist in cluster {node} yet");
+            return Lookup::NotStarted { node, reason };
+        };
+        match resolve(&home, &source.cluster, source.imports(namespace)) {
+            Ok(member) => Lookup::Found(RemotePod {
+                namespace: member.default_namespace().to_owned(),
+                name: pod.to_owned(),
+                uid,
+                member,
+                node,
+                home_uid: home.uid().unwrap_or_default(),
+            }),
+            Err(problem) => Lookup::NotStarted { node, reason: problem.to_string() },
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,113 @@
+//! A target whose pods run in a source: it has a scheduler and no node, and the source has a real one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Node as NodeObject;
+use kube::Api;
+use mcsa_credentials::contract::SYSTEM_NAMESPACE;
+use mcsa_credentials::contract::launch::LAUNCHER;
+
+use crate::cluster::Cluster;
+use crate::daemons::Daemons;
+use crate::eventually::eventually;
+use crate::fixtures::{install_and_link, kubemcsa_ok, wait_for_default_service_account};
+use crate::node::{Node, start_scheduler};
+use crate::ports::Port;
+use crate::process::Process;
+use crate::programs::program;
+
+/// A target `c1` and a source `c2`, linked. Both write audit logs.
+#[derive(Debug)]
+pub struct Launched {
+    // Fields are dropped in this order.
+    launcher: Process,
+    scheduler: Process,
+    daemons: Daemons,
+    endpoint: Port,
+    /// The target. Its programs have the rights of the installation.
+    pub home: Cluster,
+    /// The source.
+    pub source: Node,
+    /// A kubeconfig with both.
+    pub kubeconfig: PathBuf,
+}
+
+impl Launched {
+    /// Starts the clusters, importer, webhook and launcher. `None` if this machine can't run a node; the reason was
+    /// printed.
+    pub async fn start() -> anyhow::Result<Option<Self>> {
+        let Some(source) = Node::builder("c2").audit_log().start().await? else { return Ok(None) };
+        // The launcher's certificate is self-signed, as a kubelet's is with kubeadm.
+        let home = Cluster::builder("c1").audit_log().api_server_arg("--kubelet-certificate-authority=");
+        let home = home.start().await?;
+        let kubeconfig = install_and_link(&home, &source)?;
+        let daemons = Daemons::start(&home, home.dir(), "info").await?;
+        let scheduler = start_scheduler(&home).await?;
+        let endpoint = Port::reserve()?;
+        let launcher = start_launcher(&home, &endpoint, "mcsa-launcher.log").await?;
+        Ok(Some(Self { launcher, scheduler, daemons, endpoint, home, source, kubeconfig }))
+    }
+
+    /// Creates a namespace in both clusters, and runs `kubemcsa launch` for it.
+    pub async fn launch(&self, namespace: &str) -> anyhow::Result<()> {
+        self.launch_with(namespace, &[]).await
+    }
+
+    /// [`Launched::launch`] with additional flags.
+    pub async fn launch_with(&self, namespace: &str, flags: &[&str]) -> anyhow::Result<()> {
+        self.home.kubectl(["create", "namespace", namespace]).await?;
+        wait_for_default_service_account(&self.home, namespace).await;
+        let contexts = ["--target-context", self.home.name(), "--source-context", self.source.name()];
+        let args = ["launch", namespace].into_iter().chain(contexts).chain(flags.iter().copied());
+        kubemcsa_ok(&self.kubeconfig, args)?;
+        let nodes = Api::<NodeObject>::all(self.home.client());
+        eventually("the virtual node is ready", async || {
+            let node = nodes.get(self.source.name()).await?;
+            let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+            let ready =
+                conditions.iter().find(|condition| condition.type_ == "Ready").context("not reported")?;
+            ensure!(ready.status == "True", "{ready:?}");
+            anyhow::Ok(())
+        })
+        .await;
+        Ok(())
+    }
+
+    /// The launcher's process.
+    pub fn launcher(&self) -> &Process {
+        &self.launcher
+    }
+
+    /// The importer and the webhook.
+    pub fn daemons(&self) -> &Daemons {
+        &self.daemons
+    }
+
+    /// The scheduler's process.
+    pub fn scheduler(&self) -> &Process {
+        &self.scheduler
+    }
+
+    /// Kills the launcher, as a crash does, and starts it again.
+    pub async fn restart_launcher(&mut self) -> anyhow::Result<()> {
+        self.launcher.kill();
+        self.launcher = start_launcher(&self.home, &self.endpoint, "mcsa-launcher.log").await?;
+        Ok(())
+    }
+}
+
+async fn start_launcher(home: &Cluster, endpoint: &Port, log: &str) -> anyhow::Result<Process> {
+    let kubeconfig = home.kubeconfig_of(SYSTEM_NAMESPACE, LAUNCHER).await?;
+    spawn_launcher(&kubeconfig, endpoint.number, &home.dir().join(log))
+}
+
+fn spawn_launcher(kubeconfig: &Path, port: u16, log: &Path) -> anyhow::Result<Process> {
+    let mut command = Command::new(program("mcsa-launcher")?);
+    command.arg("--kubeconfig").arg(kubeconfig);
+    command.args(["--endpoint-address", &format!("127.0.0.1:{port}"), "--node-address", "127.0.0.1"]);
+    command.args(["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]);
+    command.args(["--log", "info,mcsa_launcher=debug"]);
+    Process::spawn("mcsa-launcher", &command, log)
+}
