@@ -1,8 +1,8 @@
 //! Serves what the API server asks of a kubelet: logs, exec, attach and port-forward.
 //!
 //! A request passes through these files: `connections` (limits, TLS, HTTP) → `handler` → `authentication` →
-//! `authorization` → `remote` (is the remote pod still the one?) → `logs` or `tunnel`. `route` is a pure function: what a
-//! path asks for, and the same request to the source. `tls` follows the serving certificate (`certificate`) and the
+//! `authorization` → `remote` (is the remote pod still the one?) → `logs` or `tunnel`. `route` is a pure function: what
+//! a path asks for, and the same request to the source. `tls` follows the serving certificate (`certificate`) and the
 //! authorities of client certificates (`client_authorities`).
 
 mod args;
@@ -15,6 +15,8 @@ mod client_authorities;
 mod connections;
 mod counters;
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod handler;
 mod logs;
 mod lookup;

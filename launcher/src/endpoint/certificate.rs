@@ -217,3 +217,47 @@ impl Contents {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use rustls::client::verify_server_name;
+    use rustls::pki_types::ServerName;
+    use rustls::server::ParsedCertificate;
+
+    #[rstest]
+    #[case("192.0.2.1")]
+    #[case("2001:db8::1")]
+    fn self_signed_certificate_names_the_node_address(#[case] address: &str) {
+        mcsa_runtime::tls::install_provider();
+        let certified = sign(address.parse().unwrap(), SystemTime::now()).unwrap();
+        let parsed = ParsedCertificate::try_from(&certified.cert[0]).unwrap();
+        verify_server_name(&parsed, &ServerName::try_from(address).unwrap()).unwrap();
+        let (_, certificate) = x509_parser::parse_x509_certificate(&certified.cert[0]).unwrap();
+        assert!(certificate.validity().is_valid());
+        assert_eq!(certificate.validity().time_to_expiration().unwrap().whole_days(), 364);
+    }
+
+    /// A certificate for an address, and its key, in PEM.
+    fn pem(address: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([address.to_owned()]).unwrap().self_signed(&key).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn key_of_another_certificate_is_refused() {
+        mcsa_runtime::tls::install_provider();
+        let ((certificate, key), (_, other)) = (pem("192.0.2.1"), pem("192.0.2.1"));
+        let paths = ("tls.crt".as_ref(), "tls.key".as_ref());
+        let parse = |certificate: &str, key: &str| {
+            let contents = Contents { certificate: certificate.into(), key: key.to_owned().into() };
+            contents.parse(paths.0, paths.1).map(drop).map_err(|error| error.to_string())
+        };
+        parse(&certificate, &key).unwrap();
+        assert!(parse(&certificate, &other).unwrap_err().contains("tls.crt"));
+        assert_eq!(parse("", &key).unwrap_err(), "tls.crt has no certificate in PEM");
+        assert_eq!(parse(&certificate, "x").unwrap_err(), "tls.key has no private key in PEM");
+    }
+}

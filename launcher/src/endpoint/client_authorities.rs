@@ -126,3 +126,35 @@ impl Source {
         if certificates.is_empty() { Err(format!("{place}: no certificate")) } else { Ok(certificates) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::fixtures::{Authority, Target};
+
+    #[tokio::test(start_paused = true)]
+    async fn authorities_are_read_again() {
+        let (target, refused) = (Target::default(), Arc::new(Notify::new()));
+        let mut authorities = ClientAuthorities::read_from(target.client(), None, refused.clone()).await;
+        assert!(authorities.roots().is_empty() && authorities.problem.is_some());
+
+        // One that can't be read is skipped.
+        let (old, new) = (Authority::new("old").pem(), Authority::new("new").pem());
+        let invalid = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        target.set(|state| state.authorities = format!("{invalid}{old}"));
+        authorities.changed().await;
+        assert_eq!((authorities.roots().len(), &authorities.problem), (1, &None));
+
+        // A refused certificate does not wait for the next minute.
+        let start = Instant::now();
+        target.set(|state| state.authorities = format!("{old}{new}"));
+        refused.notify_one();
+        authorities.changed().await;
+        assert_eq!((authorities.roots().len(), start.elapsed()), (2, LEAST_INTERVAL));
+
+        // The last ones stay.
+        target.set(|state| state.authorities.clear());
+        assert!(!authorities.read().await);
+        assert_eq!(authorities.roots().len(), 2);
+    }
+}

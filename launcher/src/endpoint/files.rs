@@ -8,7 +8,7 @@ const MAX_LENGTH: u64 = 1 << 20;
 /// A file can't be read.
 #[derive(Debug, thiserror::Error)]
 #[error("can't read {}: {problem}", path.display())]
-pub(super) struct FileError {
+pub(crate) struct FileError {
     path: PathBuf,
     problem: String,
 }

@@ -6,6 +6,7 @@ use http::StatusCode;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 use mcsa_runtime::deadline::with_deadline;
+use mcsa_runtime::errors::foreign::of_status;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::refusal::Refusal;
@@ -38,8 +39,12 @@ pub(super) async fn verify(remote: &RemotePod, patience: Duration) -> Result<(),
 
 async fn request_uid(remote: &RemotePod) -> kube::Result<Option<String>> {
     let pods = Api::<Pod>::namespaced(remote.member.client(), &remote.namespace);
-    let pod = with_deadline(pods.get_metadata_opt(&remote.name)).await?;
-    Ok(pod.and_then(|pod| pod.uid()))
+    match with_deadline(pods.get_metadata(&remote.name)).await {
+        Ok(pod) => Ok(pod.uid()),
+        // Not the 404 of a proxy or a login page.
+        Err(kube::Error::Api(status)) if status.code == 404 && of_status(&status).is_none() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether another attempt would be refused as well.
@@ -61,5 +66,90 @@ fn unavailable(problem: Refusal, patience: Duration) -> Refusal {
             message: format!("{} (gave up after {}s)", problem.message, patience.as_secs()),
             ..problem
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use mcsa_client::clusters::Clusters;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A source that first fails some times with a code, and then has a pod with the UID `1`.
+    fn source(failures: usize, code: u16) -> (Clusters, Arc<AtomicUsize>) {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = requests.clone();
+        let client = tower::service_fn(move |request: Request<Body>| {
+            let is_check = request.uri().path() == "/readyz";
+            let number = if is_check { failures } else { counted.fetch_add(1, Ordering::Relaxed) };
+            let failure =
+                json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "No", "code": code});
+            let kind = "PartialObjectMetadata";
+            let pod = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": {"uid": "1"}});
+            let (code, body) = if number < failures { (code, failure) } else { (200, pod) };
+            let mut response = Response::new(Body::from(body.to_string().into_bytes()));
+            *response.status_mut() = StatusCode::from_u16(code).unwrap();
+            async { Ok::<_, Infallible>(response) }
+        });
+        (Clusters::fixed([("c2", Client::new(client, "default"))]), requests)
+    }
+
+    fn remote(clusters: &Clusters, uid: &str) -> RemotePod {
+        RemotePod {
+            member: clusters.get("c2").unwrap(),
+            namespace: "n".into(),
+            name: "p".into(),
+            uid: uid.into(),
+            node: "c2".into(),
+            home_uid: "home".into(),
+        }
+    }
+
+    #[rstest]
+    #[case::at_once(0, 0, PATIENCE, None, 1)]
+    #[case::after_an_outage(5, 503, PATIENCE, None, 6)]
+    #[case::after_throttling(2, 429, PATIENCE, None, 3)]
+    #[case::not_for_logs(1, 503, Duration::ZERO, Some(503), 1)]
+    #[case::refused(9, 403, PATIENCE, Some(403), 1)]
+    #[case::gone(9, 404, PATIENCE, Some(404), 1)]
+    #[tokio::test(start_paused = true)]
+    async fn pod_is_verified(
+        #[case] failures: usize,
+        #[case] code: u16,
+        #[case] patience: Duration,
+        #[case] refusal: Option<u16>,
+        #[case] expected: usize,
+    ) {
+        let (clusters, requests) = source(failures, code);
+        let result = verify(&remote(&clusters, "1"), patience).await;
+        assert_eq!(result.err().map(|refusal| refusal.code.as_u16()), refusal);
+        assert_eq!(requests.load(Ordering::Relaxed), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_outage_is_reported() {
+        let (clusters, _) = source(usize::MAX, 503);
+        let refusal = verify(&remote(&clusters, "1"), PATIENCE).await.unwrap_err();
+        assert_eq!(refusal.code, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refusal.message.contains("gave up after 60s"), "{refusal:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_pod_of_the_name_is_not_the_one() {
+        let (clusters, _) = source(0, 0);
+        let refusal = verify(&remote(&clusters, "2"), PATIENCE).await.unwrap_err();
+        assert_eq!(refusal.code, StatusCode::NOT_FOUND);
+        assert!(refusal.message.contains("cluster c2"), "{refusal:?}");
     }
 }

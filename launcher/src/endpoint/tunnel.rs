@@ -72,12 +72,9 @@ mod tests {
     use super::*;
 
     fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
-        let header = |(name, value): &(&'static str, _)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        };
         let mut map = HeaderMap::new();
-        for (name, value) in all.iter().map(header) {
-            map.append(name, value);
+        for &(name, value) in all {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         map
     }
