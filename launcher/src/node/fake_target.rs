@@ -31,8 +31,8 @@ pub(super) struct State {
     pub(super) pods: Vec<Value>,
     /// Method and path of each request.
     pub(super) requests: Vec<String>,
-    /// Requests of this method and path are refused.
-    pub(super) refused: Option<&'static str>,
+    /// Requests of this method and path are refused, with this code.
+    pub(super) refused: Option<(u16, &'static str)>,
     version: u64,
     created: u64,
     watches: Vec<mpsc::UnboundedSender<String>>,
@@ -87,8 +87,8 @@ impl FakeTarget {
         let mut state = self.state();
         let called = format!("{} {}", parts.method, parts.uri.path());
         state.requests.push(called.clone());
-        if state.refused == Some(called.as_str()) {
-            return respond(403, &status(403, "refused"));
+        if let Some((code, _)) = state.refused.filter(|(_, refused)| *refused == called) {
+            return respond(code, &status(code, "refused"));
         }
         if parts.uri.query().is_some_and(|query| query.contains("watch=true")) {
             return state.watch();

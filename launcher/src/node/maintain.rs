@@ -27,6 +27,8 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Shortest time between two writes, so that no other program can make this one write without end.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Conflicts that are over after this back-off are not reported.
+const CONFLICT_BACKOFF: Duration = Duration::from_secs(4);
 /// Longest wait before a failed write is repeated.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -54,7 +56,7 @@ pub(super) async fn run(
     let api = NodeApi::new(client, &node.name);
     let uid = watch::Sender::new(None);
     let renewals = Reporter::new(&report);
-    let lease = lease::renew(api.client(), &node.name, uid.subscribe(), |result| renewals.report(result));
+    let lease = lease::renew(api.client(), &node.name, uid.subscribe(), |result| renewals.report(&result));
     let maintainer = Maintainer {
         api: api.clone(),
         node: node.clone(),
@@ -109,11 +111,15 @@ impl Maintainer {
                     let result = self.reconcile().await;
                     let now = Instant::now();
                     earliest = now + PAUSE;
-                    (due, backoff) = match &result {
+                    // Another writer was faster: that is nobody's problem, unless it goes on.
+                    let is_conflict = result.as_ref().is_err_and(NodeError::is_conflict);
+                    if !is_conflict || backoff > CONFLICT_BACKOFF {
+                        reporter.report(&result);
+                    }
+                    (due, backoff) = match result {
                         Ok(()) => (now + INTERVAL, PAUSE),
                         Err(_) => (now + backoff, (backoff * 2).min(MAX_BACKOFF)),
                     };
-                    reporter.report(result);
                     continue;
                 }
                 event = nodes.next() => match event {
@@ -232,10 +238,10 @@ impl<'a, F: Fn(&NodeError)> Reporter<'a, F> {
         Self { report, last: RefCell::default() }
     }
 
-    fn report(&self, result: Result<(), NodeError>) {
+    fn report(&self, result: &Result<(), NodeError>) {
         let problem = result.as_ref().err().map(ToString::to_string);
         let is_new = *self.last.borrow() != problem;
-        if let (Err(error), true) = (&result, is_new) {
+        if let (Err(error), true) = (result, is_new) {
             (self.report)(error);
         }
         self.last.replace(problem);

@@ -37,6 +37,11 @@ pub(crate) enum NodeError {
 }
 
 impl NodeError {
+    /// Whether the object changed, appeared or disappeared in the meantime.
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Request { error: kube::Error::Api(status), .. } if matches!(status.code, 404 | 409))
+    }
+
     pub(super) fn request(verb: &'static str, object: String) -> impl FnOnce(kube::Error) -> Self {
         move |error| Self::Request { verb, object, error }
     }

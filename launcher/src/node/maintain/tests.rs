@@ -250,7 +250,7 @@ async fn capacity_follows_the_members() {
 #[tokio::test(start_paused = true)]
 async fn failed_write_is_reported_once_and_repeated() {
     let fixture = Fixture::new(&[]);
-    fixture.target.state().refused = Some(STATUS);
+    fixture.target.state().refused = Some((403, STATUS));
     fixture
         .run(async {
             seconds(600).await;
@@ -261,6 +261,21 @@ async fn failed_write_is_reported_once_and_repeated() {
             fixture.target.state().refused = None;
             seconds(30).await;
             assert_eq!(fixture.condition("Ready"), "True");
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn conflict_is_reported_only_if_it_goes_on() {
+    let fixture = Fixture::new(&[]);
+    fixture.target.state().refused = Some((409, STATUS));
+    fixture
+        .run(async {
+            seconds(3).await;
+            assert!(fixture.target.count(STATUS) > 1);
+            assert_eq!(fixture.problems(), [""; 0]);
+            seconds(60).await;
+            assert_eq!(fixture.problems(), ["can't apply the status of Node c2: refused"]);
         })
         .await;
 }
