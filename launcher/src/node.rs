@@ -26,6 +26,7 @@ mod member_watch;
 mod quantity;
 mod quotas;
 mod remove;
+mod reporter;
 mod requests;
 mod resources;
 mod sources;

@@ -13,6 +13,7 @@ use mcsa_runtime::deadline::with_deadline;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::reporter::Reporter;
 use super::write::NodeError;
 
 const NAMESPACE: &str = "kube-node-lease";
@@ -27,7 +28,7 @@ pub(super) async fn renew(
     client: Client,
     name: &str,
     mut uid: watch::Receiver<Option<String>>,
-    report: impl Fn(Result<(), NodeError>),
+    reporter: Reporter<'_, impl Fn(&NodeError)>,
 ) -> Infallible {
     let leases = Api::<Lease>::namespaced(client, NAMESPACE);
     let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -41,7 +42,7 @@ pub(super) async fn renew(
                 pause = RETRY;
             }
             let failed = NodeError::request("renew", format!("Lease {NAMESPACE}/{name}"));
-            report(result.map(drop).map_err(failed));
+            reporter.report(&result.map_err(failed));
         }
         match timeout(pause, uid.changed()).await {
             // Nobody maintains the node any more.

@@ -1,6 +1,5 @@
 //! The loop that maintains one node.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
@@ -12,11 +11,11 @@ use k8s_openapi::api::core::v1::{Node, NodeStatus};
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
 use kube::{Client, ResourceExt};
 use mcsa_client::clusters::Member;
-use mcsa_runtime::errors;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::health::Reachability;
+use super::reporter::Reporter;
 use super::sources::Sources;
 use super::write::{NodeApi, NodeError};
 use super::{VirtualNode, desired, lease, status};
@@ -55,8 +54,7 @@ pub(super) async fn run(
 ) -> Infallible {
     let api = NodeApi::new(client, &node.name);
     let uid = watch::Sender::new(None);
-    let renewals = Reporter::new(&report);
-    let lease = lease::renew(api.client(), &node.name, uid.subscribe(), |result| renewals.report(&result));
+    let lease = lease::renew(api.client(), &node.name, uid.subscribe(), Reporter::new(&report));
     let maintainer = Maintainer {
         api: api.clone(),
         node: node.clone(),
@@ -68,7 +66,7 @@ pub(super) async fn run(
         version: None,
         uid,
     };
-    match select(pin!(lease), pin!(maintainer.run(members, Reporter::new(&report)))).await {
+    match select(pin!(lease), pin!(maintainer.run(members, &report))).await {
         Either::Left((never, _)) | Either::Right((never, _)) => never,
     }
 }
@@ -99,15 +97,20 @@ impl Maintainer {
     async fn run(
         mut self,
         mut members: watch::Receiver<Vec<Member>>,
-        reporter: Reporter<'_, impl Fn(&NodeError)>,
+        report: &impl Fn(&NodeError),
     ) -> Infallible {
+        let (reporter, watch_reporter) = (Reporter::new(report), Reporter::new(report));
         let mut nodes = pin!(watch_object(self.api.nodes(), self.api.name()).default_backoff());
-        let mut has_members = true;
+        let (mut has_members, mut is_changed) = (true, false);
         let (mut due, mut earliest, mut backoff) = (Instant::now(), Instant::now(), PAUSE);
         self.sources.set(&members.borrow_and_update());
         loop {
             tokio::select! {
                 () = sleep_until(due) => {
+                    if !std::mem::take(&mut is_changed) {
+                        // The watch may be broken, and the pod garbage collector waits only 40 seconds.
+                        self.observed = Observed::Unread;
+                    }
                     let result = self.reconcile().await;
                     let now = Instant::now();
                     earliest = now + PAUSE;
@@ -123,10 +126,13 @@ impl Maintainer {
                     continue;
                 }
                 event = nodes.next() => match event {
-                    Some(Ok(node)) => self.observe(node),
+                    Some(Ok(node)) => {
+                        watch_reporter.report(&Ok(()));
+                        self.observe(node);
+                    }
                     Some(Err(error)) => {
-                        let (node, error) = (self.api.name(), errors::line(&error));
-                        tracing::debug!(node, error, "watch of the node interrupted; resuming");
+                        let name = self.node.name.clone();
+                        watch_reporter.report::<()>(&Err(NodeError::Watch { name, error }));
                         continue;
                     }
                     None => return std::future::pending().await,
@@ -137,6 +143,7 @@ impl Maintainer {
                     self.sources.set(&members.borrow_and_update());
                 }
             }
+            is_changed = true;
             due = due.min(earliest.max(Instant::now()));
         }
     }
@@ -225,27 +232,6 @@ impl Maintainer {
 fn is_older(node: &Node, known: &Node) -> bool {
     let version = |node: &Node| node.resource_version().and_then(|version| version.parse::<u64>().ok());
     node.uid() == known.uid() && version(node).zip(version(known)).is_some_and(|(node, known)| node < known)
-}
-
-/// Reports each problem once, until it changes.
-struct Reporter<'a, F> {
-    report: &'a F,
-    last: RefCell<Option<String>>,
-}
-
-impl<'a, F: Fn(&NodeError)> Reporter<'a, F> {
-    fn new(report: &'a F) -> Self {
-        Self { report, last: RefCell::default() }
-    }
-
-    fn report(&self, result: &Result<(), NodeError>) {
-        let problem = result.as_ref().err().map(ToString::to_string);
-        let is_new = *self.last.borrow() != problem;
-        if let (Err(error), true) = (result, is_new) {
-            (self.report)(error);
-        }
-        self.last.replace(problem);
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::VirtualNode;
 use super::desired::is_ours;
 use super::maintain;
+use super::reporter::Reporter;
 use super::write::{NodeApi, NodeError};
 
 /// Interval of looking whether the node is empty.
@@ -31,13 +32,17 @@ pub(crate) async fn remove(client: Client, node: VirtualNode, report: impl Fn(&N
 }
 
 async fn delete_when_empty(api: &NodeApi, report: impl Fn(&NodeError)) {
-    let (mut was_empty, mut is_told) = (false, false);
+    let (mut was_empty, mut is_told, reporter) = (false, false, Reporter::new(&report));
     loop {
         let step = step(api, was_empty).await;
         was_empty = matches!(step, Ok(Step::Empty));
+        // The node changed in the meantime: look again.
+        if !step.as_ref().is_err_and(NodeError::is_conflict) {
+            reporter.report(&step);
+        }
         match step {
             Ok(Step::Gone) => return,
-            Ok(Step::Empty | Step::NotCordoned) => {}
+            Ok(Step::Empty | Step::NotCordoned) | Err(_) => {}
             Ok(Step::HasPod(pod)) => {
                 if !std::mem::replace(&mut is_told, true) {
                     let node = api.name();
@@ -48,7 +53,6 @@ async fn delete_when_empty(api: &NodeApi, report: impl Fn(&NodeError)) {
                     );
                 }
             }
-            Err(error) => report(&error),
         }
         sleep(INTERVAL).await;
     }

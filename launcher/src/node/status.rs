@@ -118,7 +118,9 @@ fn conditions(
             new(CAPACITY_KNOWN, "True", "CapacityKnown", "the sum of what the launch imports allow")
         }
         ([], false) => {
-            new(CAPACITY_KNOWN, "Unknown", "QuotaNotRead", "the quotas in the source were not read yet")
+            let message =
+                "no launch import has a credential yet, or the quotas in the source were not read yet";
+            new(CAPACITY_KNOWN, "Unknown", "QuotaNotRead", message)
         }
         (problems, _) => {
             new(CAPACITY_KNOWN, "False", "InvalidCapacity", &errors::short(&problems.join("; ")))
@@ -129,6 +131,8 @@ fn conditions(
         no_pressure("MemoryPressure"),
         no_pressure("DiskPressure"),
         no_pressure("PIDPressure"),
+        // Without it, a cloud's route controller would taint the node, as it finds no route to it.
+        new("NetworkUnavailable", "False", "SourceNetwork", "pods use the source's network"),
         source_reachable,
         capacity_known,
     ]

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{Node, NodeStatus, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
+use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use mcsa_credentials::contract::launch::FIELD_MANAGER;
 use mcsa_runtime::deadline::with_deadline;
@@ -33,6 +34,14 @@ pub(crate) enum NodeError {
         object: String,
         /// The API server's answer.
         error: kube::Error,
+    },
+    /// The watch was interrupted. It is resumed; until then, deletions are found more slowly.
+    #[error("can't watch Node {name}: {}", errors::line(.error))]
+    Watch {
+        /// The name of source and node.
+        name: String,
+        /// The API server's answer.
+        error: watcher::Error,
     },
 }
 

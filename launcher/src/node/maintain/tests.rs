@@ -125,6 +125,20 @@ async fn deleted_node_is_created_again_within_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn deletion_that_the_watch_does_not_report_is_found_before_pods_are_collected() {
+    let fixture = Fixture::new(&[]);
+    fixture
+        .run(async {
+            seconds(15).await;
+            fixture.target.state().node = None;
+            seconds(15).await;
+            assert_eq!(fixture.condition("Ready"), "True");
+            assert_eq!(fixture.problems(), [""; 0]);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn node_of_others_is_never_touched() {
     let fixture = Fixture::new(&[]);
     fixture.target.create_node(json!({ "metadata": { "labels": { "kubernetes.io/os": "linux" } } }));
@@ -260,6 +274,23 @@ async fn failed_write_is_reported_once_and_repeated() {
             assert!(fixture.target.count(LEASE) > 50, "the heartbeat goes on");
             fixture.target.state().refused = None;
             seconds(30).await;
+            assert_eq!(fixture.condition("Ready"), "True");
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_right_to_watch_is_reported_and_the_node_is_maintained() {
+    let fixture = Fixture::new(&[]);
+    fixture.target.state().refused = Some((403, "GET /api/v1/nodes"));
+    fixture
+        .run(async {
+            seconds(60).await;
+            let [problem] = fixture.problems().try_into().unwrap();
+            assert!(problem.starts_with("can't watch Node c2: "), "{problem}");
+            assert_eq!(fixture.condition("Ready"), "True");
+            fixture.target.delete_node();
+            seconds(15).await;
             assert_eq!(fixture.condition("Ready"), "True");
         })
         .await;

@@ -60,6 +60,7 @@ fn status_has_what_api_server_and_scheduler_need() {
             "MemoryPressure=False",
             "DiskPressure=False",
             "PIDPressure=False",
+            "NetworkUnavailable=False",
             "SourceReachable=True",
             "CapacityKnown=True",
         ]
