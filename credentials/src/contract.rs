@@ -63,9 +63,9 @@ pub mod launch {
     pub const REMOTE_POD: &str = "multicluster.admiralty.io/remote-pod";
     /// Annotation of a home pod: the UID of its remote pod. A pod that has it is never created again.
     pub const REMOTE_UID: &str = "multicluster.admiralty.io/remote-uid";
-    /// Label of a virtual node: the source's name, which is also the name of the node.
+    /// Label of a virtual node: the source's name, which is also the name of the node, as a label value.
     pub const NODE_LABEL: &str = "multicluster.admiralty.io/cluster";
-    /// Taint of a virtual node, with the source's name as its value and the effect `NoSchedule`.
+    /// Taint of a virtual node, with the value of [`NODE_LABEL`] and the effect `NoSchedule`.
     pub const NODE_TAINT: &str = "multicluster.admiralty.io/virtual-node";
     /// Taint (`NoSchedule`) of a virtual node whose source is unreachable.
     pub const UNREACHABLE_TAINT: &str = "multicluster.admiralty.io/unreachable";

@@ -1,7 +1,7 @@
 //! The capacity of a virtual node: the sum of what its launch imports offer. A pure function.
 //!
-//! For each resource, an import offers the number in its annotation, else what the quotas of its remote namespace leave,
-//! else any amount.
+//! For each resource, an import offers the number in its annotation, else what the quotas of its remote namespace
+//! leave, else any amount.
 
 use std::collections::{BTreeMap, BTreeSet};
 

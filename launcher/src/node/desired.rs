@@ -1,14 +1,15 @@
 //! Labels, annotations, taints and cordon of a virtual node. Pure functions.
 //!
-//! They are written by merge patch with the resource version as the precondition, not by server-side apply: `taints` is
-//! an atomic list, and the node lifecycle controller and `kubectl taint` write it, too. An apply would own the whole list,
-//! and remove their taints.
+//! They are written by merge patch with the resource version as the precondition, not by server-side apply: `taints`
+//! is an atomic list, and the node lifecycle controller and `kubectl taint` write it, too. An apply would own the whole
+//! list, and remove their taints.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Node, NodeSpec, Taint};
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
+use mcsa_client::names::label_value;
 use mcsa_credentials::contract::launch::{
     FIELD_MANAGER, NODE_CORDONED, NODE_LABEL, NODE_MANAGED_BY, NODE_TAINT, UNREACHABLE_TAINT,
 };
@@ -28,7 +29,7 @@ pub(crate) fn is_ours(node: &Node) -> bool {
 pub(crate) fn new(node: &VirtualNode, reachability: &Reachability) -> Node {
     let metadata = ObjectMeta {
         name: Some(node.name.clone()),
-        labels: Some(labels(node).map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+        labels: Some(labels(node).map(|(key, value)| (key.to_owned(), value)).into()),
         annotations: Some([(NODE_MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned())].into()),
         ..Default::default()
     };
@@ -48,7 +49,7 @@ pub(crate) fn patch(
     let spec = observed.spec.clone().unwrap_or_default();
     let (known, mut annotations, mut changes) = (observed.annotations(), Map::new(), Map::new());
     let differs =
-        |(key, value): &(&str, &str)| observed.labels().get(*key).is_none_or(|known| known != value);
+        |(key, value): &(&str, String)| observed.labels().get(*key).is_none_or(|known| known != value);
     let labels: BTreeMap<_, _> = labels(node).into_iter().filter(differs).collect();
 
     let current = spec.taints.unwrap_or_default();
@@ -81,15 +82,17 @@ pub(crate) fn patch(
     })
 }
 
-fn labels(node: &VirtualNode) -> [(&str, &str); 6] {
+/// The name of a cluster may be longer than a label's value.
+fn labels(node: &VirtualNode) -> [(&'static str, String); 6] {
+    let name = label_value(&node.name);
     [
-        (NODE_LABEL, &node.name),
+        (NODE_LABEL, name.clone()),
         // Charts of CNI plugins and kube-proxy avoid nodes with this label.
-        ("type", "virtual-kubelet"),
-        ("node.kubernetes.io/exclude-from-external-load-balancers", ""),
-        ("kubernetes.io/hostname", &node.name),
-        ("kubernetes.io/os", &node.platform.os),
-        ("kubernetes.io/arch", &node.platform.arch),
+        ("type", "virtual-kubelet".into()),
+        ("node.kubernetes.io/exclude-from-external-load-balancers", String::new()),
+        ("kubernetes.io/hostname", name),
+        ("kubernetes.io/os", node.platform.os.clone()),
+        ("kubernetes.io/arch", node.platform.arch.clone()),
     ]
 }
 
@@ -101,7 +104,7 @@ fn taints(current: &[Taint], node: &VirtualNode, reachability: &Reachability) ->
         Reachability::Unreachable { .. } => true,
         Reachability::Unknown => was_unreachable,
     };
-    let mut missing = vec![taint(NODE_TAINT, Some(node.name.clone()))];
+    let mut missing = vec![taint(NODE_TAINT, Some(label_value(&node.name)))];
     if is_unreachable {
         missing.push(taint(UNREACHABLE_TAINT, None));
     }

@@ -17,7 +17,7 @@ use super::write::{NodeApi, NodeError};
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Cordons the node, maintains it until no pod is bound to it, and deletes it. Returns when it is gone, or was never
-/// ours. If a launch import returns, drop this and [`maintain`](super::maintain()) the node again: that ends the cordon.
+/// ours. If a launch import returns, drop this and [`maintain`](super::maintain()) the node again: it ends the cordon.
 ///
 /// Nothing is deleted by force: the pod garbage collector would delete the pods of a node that is gone.
 pub(crate) async fn remove(client: Client, node: VirtualNode, report: impl Fn(&NodeError)) {

@@ -1,7 +1,7 @@
 //! The status of a virtual node. Pure functions.
 //!
-//! It is written by server-side apply: the API server merges conditions by type and capacity by name, so what others add
-//! stays.
+//! It is written by server-side apply: the API server merges conditions by type and capacity by name, so what others
+//! add stays.
 
 use std::collections::BTreeMap;
 

@@ -142,3 +142,12 @@ fn node_that_leaves_is_cordoned(
     });
     assert_eq!(patched, expected);
 }
+
+#[test]
+fn label_and_taint_of_a_long_name_are_shortened() {
+    let name = "c".repeat(200);
+    let created = new(&VirtualNode { name: name.clone(), ..node() }, &Reachability::Reachable);
+    let value = &created.labels()[NODE_LABEL];
+    assert_eq!((created.name_any(), value.len()), (name, 63));
+    assert_eq!(taints_of(&created)[0]["value"], *value);
+}
