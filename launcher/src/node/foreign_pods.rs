@@ -16,23 +16,26 @@ use super::resources::Resources;
 pub(super) struct ForeignPods {
     watch: MemberWatch<Pod>,
     requests: HashMap<String, Resources>,
+    /// The list that is being read. What was known before counts until it is complete.
+    listing: HashMap<String, Resources>,
 }
 
 impl ForeignPods {
     pub(super) fn new(member: Member) -> Self {
         let config = watcher::Config::default().labels(&format!("!{}", owner::UID));
-        Self { watch: MemberWatch::new(member, config), requests: HashMap::new() }
+        Self { watch: MemberWatch::new(member, config), requests: HashMap::new(), listing: HashMap::new() }
     }
 
     /// Observes one event. May be cancelled.
     pub(super) async fn observe(&mut self) {
         match self.watch.next().await {
-            Ok(Event::Init) => self.requests.clear(),
-            Ok(Event::InitApply(pod) | Event::Apply(pod)) => {
-                self.requests.insert(pod.name_any(), requests(&pod));
-            }
+            Ok(Event::Init) => self.listing.clear(),
+            Ok(Event::InitApply(pod)) => drop(self.listing.insert(pod.name_any(), requests(&pod))),
+            Ok(Event::InitDone) => self.requests = std::mem::take(&mut self.listing),
+            Ok(Event::Apply(pod)) => drop(self.requests.insert(pod.name_any(), requests(&pod))),
             Ok(Event::Delete(pod)) => drop(self.requests.remove(&pod.name_any())),
-            Ok(Event::InitDone) | Err(Forbidden) => {}
+            // Without the right to list pods, none are known.
+            Err(Forbidden) => {}
         }
     }
 

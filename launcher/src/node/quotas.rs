@@ -15,38 +15,52 @@ use super::resources::{Resources, of_quota};
 /// Watches the quotas of a remote namespace.
 pub(super) struct QuotaWatch {
     watch: MemberWatch<ResourceQuota>,
-    quotas: BTreeMap<String, ResourceQuotaSpec>,
-    /// Whether the list is complete.
-    is_listed: bool,
+    /// `None`: not listed yet.
+    quotas: Option<Quotas>,
+    /// The list that is being read. What was known before counts until it is complete.
+    listing: Quotas,
 }
+
+/// The specs of quotas, by name.
+type Quotas = BTreeMap<String, ResourceQuotaSpec>;
 
 impl QuotaWatch {
     pub(super) fn new(member: Member) -> Self {
         let watch = MemberWatch::new(member, watcher::Config::default());
-        Self { watch, quotas: BTreeMap::new(), is_listed: false }
+        Self { watch, quotas: None, listing: Quotas::new() }
     }
 
     /// Waits until it is known what the quotas allow, or until that changes. May be cancelled.
     pub(super) async fn changed(&mut self) -> Resources {
         loop {
-            match self.watch.next().await {
-                Ok(Event::Init) => {
-                    self.is_listed = false;
-                    self.quotas.clear();
-                }
-                Ok(Event::InitApply(quota) | Event::Apply(quota)) => {
-                    self.quotas.insert(quota.name_any(), quota.spec.unwrap_or_default());
-                }
-                Ok(Event::Delete(quota)) => drop(self.quotas.remove(&quota.name_any())),
-                Ok(Event::InitDone) => self.is_listed = true,
-                // Without the right to list quotas, none are known. What was known before stays.
-                Err(Forbidden) if self.quotas.is_empty() => return Resources::new(),
-                Err(Forbidden) => {}
-            }
-            if self.is_listed {
-                return hard(self.quotas.values());
+            let event = self.watch.next().await;
+            if let Some(quotas) = self.observe(event) {
+                return hard(quotas.values());
             }
         }
+    }
+
+    /// Returns the quotas if they may have changed.
+    fn observe(&mut self, event: Result<Event<ResourceQuota>, Forbidden>) -> Option<&Quotas> {
+        let spec = |quota: ResourceQuota| (quota.name_any(), quota.spec.unwrap_or_default());
+        match event {
+            Ok(Event::Init) => {
+                self.listing.clear();
+                return None;
+            }
+            Ok(Event::InitApply(quota)) => {
+                self.listing.extend([spec(quota)]);
+                return None;
+            }
+            Ok(Event::InitDone) => self.quotas = Some(std::mem::take(&mut self.listing)),
+            Ok(Event::Apply(quota)) => self.quotas.get_or_insert_default().extend([spec(quota)]),
+            Ok(Event::Delete(quota)) => drop(self.quotas.get_or_insert_default().remove(&quota.name_any())),
+            // Without the right to list quotas, none are known. What was known before stays.
+            Err(Forbidden) => {
+                self.quotas.get_or_insert_default();
+            }
+        }
+        self.quotas.as_ref()
     }
 }
 
@@ -73,6 +87,7 @@ fn hard<'a>(quotas: impl IntoIterator<Item = &'a ResourceQuotaSpec>) -> Resource
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::fake_source::FakeSource;
     use crate::node::resources::quantities;
     use rstest::rstest;
     use serde_json::{Value, json};
@@ -103,5 +118,26 @@ mod tests {
         let printed = quantities(&hard(&specs));
         let printed: Vec<_> = printed.iter().map(|(name, text)| format!("{name}={}", text.0)).collect();
         assert_eq!(printed.join(" "), expected);
+    }
+
+    fn quota(cpu: &str) -> ResourceQuota {
+        let value = json!({ "metadata": { "name": "a" }, "spec": { "hard": { "cpu": cpu } } });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[tokio::test]
+    async fn known_quotas_stay_until_a_new_list_is_complete() {
+        let mut watch = QuotaWatch::new(FakeSource::with_quotas(&[]).member());
+        let mut observe = |event| watch.observe(event).map(|quotas| hard(quotas.values()));
+        let cpu = |cpu: &str| Some(Resources::from([("cpu".into(), cpu.parse().unwrap())]));
+        assert_eq!(observe(Err(Forbidden)), Some(Resources::new()), "none are known");
+        for event in [Event::Init, Event::InitApply(quota("7"))] {
+            assert_eq!(observe(Ok(event)), None);
+        }
+        assert_eq!(observe(Ok(Event::InitDone)), cpu("7"));
+        assert_eq!(observe(Ok(Event::Init)), None);
+        assert_eq!(observe(Err(Forbidden)), cpu("7"), "the right was taken back");
+        assert_eq!(observe(Ok(Event::Apply(quota("5")))), cpu("5"));
+        assert_eq!(observe(Ok(Event::Delete(quota("5")))), Some(Resources::new()));
     }
 }
