@@ -117,7 +117,7 @@ fn recoveries(clusters: &Clusters, cluster: Arc<str>) -> impl Stream<Item = ()> 
         async move {
             while is_of_source {
                 // Full: all pods are about to be reconciled anyway.
-                drop(sender.try_send(()));
+                let _ = sender.try_send(());
                 let mut health = member.watch_health();
                 let unavailable = health.wait_for(Health::is_unavailable).await.is_ok();
                 if !unavailable {

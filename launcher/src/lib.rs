@@ -71,6 +71,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let address = (endpoint.node_address(), endpoint.local_address().port()).into();
     let sources = Sources::new(writer, clusters.clone(), fence.clone(), address);
 
+    let mut registry = Registry::default();
+    endpoint.counters().register(&mut registry);
     let home = clusters.local().context("this cluster is not a member")?;
     let probes = Probes {
         alive: Box::new(|| Ok(())),
@@ -78,7 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             true => Err("the API server does not respond".to_owned()),
             false => Ok(()),
         }),
-        metrics: Registry::default(),
+        metrics: registry,
     };
     let probe_server = args.probes.listen()?.serve(probes);
     let looked_up = sources.clone();
