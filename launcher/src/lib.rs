@@ -29,6 +29,7 @@ mod mirror;
 mod node;
 mod prune;
 mod reconcile;
+mod remote_events;
 mod remote_pod;
 mod resolve;
 mod source;

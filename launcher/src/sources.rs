@@ -24,6 +24,7 @@ use crate::controller;
 use crate::endpoint::Lookup;
 use crate::event::Events;
 use crate::node::{self, NodeError, Platform, VirtualNode};
+use crate::remote_events;
 use crate::remote_pod::RemotePod;
 use crate::resolve::resolve;
 use crate::source::{HOME, Source};
@@ -120,11 +121,13 @@ impl Sources {
         running.insert(cluster.clone(), Running { source: source.clone(), members });
         drop(running);
         let (sources, mut stop) = (self.clone(), stop.clone());
+        let repeat_events = remote_events::repeat(source.clone());
         let control = controller::run(controller, source, stop.clone());
         tasks.spawn(async move {
             let mut control = std::pin::pin!(control);
             tokio::select! {
                 () = sources.maintain_node(&cluster, members_watch) => {}
+                () = repeat_events => {}
                 () = &mut control => {}
                 () = controller::stopped(&mut stop) => control.await,
             }

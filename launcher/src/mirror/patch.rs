@@ -60,8 +60,8 @@ impl StatusPatch {
         Some(Self(body.into()))
     }
 
-    /// The patch as JSON.
-    pub(crate) fn body(&self) -> &Value {
+    #[cfg(test)]
+    pub(super) fn body(&self) -> &Value {
         &self.0
     }
 
