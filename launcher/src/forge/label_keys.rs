@@ -20,7 +20,9 @@ pub(super) fn separate(spec: &mut Map<String, Value>, labels: &Strings) {
             separate_term(term, labels);
         }
         for preferred in items(affinity.get_mut("preferredDuringSchedulingIgnoredDuringExecution")) {
-            preferred.get_mut("podAffinityTerm").map(|term| separate_term(term, labels));
+            if let Some(term) = preferred.get_mut("podAffinityTerm") {
+                separate_term(term, labels);
+            }
         }
     }
 }

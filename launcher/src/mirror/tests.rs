@@ -215,13 +215,48 @@ fn pod_that_ran_is_not_pending(#[case] status: Value, #[case] is_written: bool) 
 #[case::runs(json!({ "phase": "Running" }), true)]
 #[case::ended(json!({ "phase": "Succeeded" }), true)]
 #[case::ready(json!({ "phase": "Pending", "conditions": [{ "type": "Ready", "status": "True" }] }), true)]
-#[case::still_unready(
+#[case::new_reason(
     json!({ "phase": "Pending", "conditions": [{ "type": "Ready", "status": "False", "reason": "New" }] }),
     false
 )]
 #[case::address(json!({ "phase": "Pending", "podIP": "10.0.0.1" }), false)]
 fn changes_that_others_wait_for_are_urgent(#[case] remote_status: Value, #[case] urgent: bool) {
-    let home = home(json!({ "phase": "Pending", "conditions": [{ "type": "Ready", "status": "False" }] }));
-    let patch = patch(&home, &remote(remote_status)).unwrap();
-    assert_eq!(is_urgent(&home, &patch), urgent);
+    let unready = home(json!({ "phase": "Pending", "conditions": [{ "type": "Ready", "status": "False" }] }));
+    for home in [bound(), unready] {
+        let patch = patch(&home, &remote(remote_status.clone())).unwrap();
+        assert_eq!(is_urgent(&home, &patch), urgent);
+    }
+}
+
+#[test]
+fn deleted_pods_are_mirrored_until_they_end() {
+    let deleted = |mut pod: Pod| {
+        pod.metadata.deletion_timestamp = serde_json::from_value(json!(AT)).unwrap();
+        pod
+    };
+    let evicted = json!({ "type": "DisruptionTarget", "status": "True", "lastTransitionTime": AT });
+    let remote = deleted(remote(json!({ "phase": "Running", "conditions": [evicted] })));
+    let home = mirrored(&deleted(bound()), &remote);
+    assert_eq!(status(&home).phase.as_deref(), Some(RUNNING));
+    assert_eq!(json!(condition(home.status.as_ref(), DISRUPTION_TARGET)), evicted);
+}
+
+#[test]
+fn pod_on_a_lost_node_is_unready_and_otherwise_as_it_was() {
+    let home = mirrored(
+        &bound(),
+        &remote(json!({
+            "phase": "Running", "podIP": "10.0.0.1", "podIPs": [{ "ip": "10.0.0.1" }],
+            "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": AT }],
+            "containerStatuses": [container("main", 0, running(AT))],
+        })),
+    );
+    let lost = remote(json!({
+        "phase": "Unknown",
+        "conditions": [{ "type": "Ready", "status": "False", "lastTransitionTime": LATER }],
+    }));
+    let mut expected = json!(home.status);
+    expected["message"] = json!("cluster c2 lost contact to the pod's node");
+    expected["conditions"][1] = json!({ "type": "Ready", "status": "False", "lastTransitionTime": LATER });
+    assert_eq!(json!(mirrored(&home, &lost).status), expected);
 }
