@@ -80,13 +80,14 @@ impl Source {
             tokio::select! {
                 // The sender lives as long as the member.
                 _ = self.health.changed() => return,
-                hard = self.quotas.changed() => {
+                // The status of a quota changes with each pod.
+                hard = self.quotas.changed() => if self.hard.as_ref() != Some(&hard) {
                     let watched = self.foreign_pods.take().filter(|_| !hard.is_empty());
                     let watch = || ForeignPods::new(self.member.clone());
                     self.foreign_pods = watched.or_else(|| (!hard.is_empty()).then(watch));
                     self.hard = Some(hard);
                     return;
-                }
+                },
                 () = observe(&mut self.foreign_pods) => {}
             }
         }
