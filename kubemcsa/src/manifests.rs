@@ -168,6 +168,25 @@ mod tests {
     }
 
     #[test]
+    fn policies_of_the_launcher_match_the_contract() {
+        use contract::launch::{FIELD_MANAGER, LAUNCHER, NODE_LABEL, NODE_TAINT, REMOTE_POD, REMOTE_UID};
+        let user = format!("'system:serviceaccount:{}:{LAUNCHER}'", contract::SYSTEM_NAMESPACE);
+        let (label, taint) = (format!("[?'{NODE_LABEL}']"), format!("'{NODE_TAINT}'"));
+        for (name, expected) in [
+            ("virtual-nodes", vec![&*label, &taint, FIELD_MANAGER]),
+            ("virtual-node-leases", vec![FIELD_MANAGER]),
+            ("launched-pods", vec![&taint, REMOTE_POD, REMOTE_UID]),
+        ] {
+            let name = format!("{}-{name}", contract::SYSTEM_NAMESPACE);
+            let policy = find("ValidatingAdmissionPolicy", &name).data["spec"].to_string();
+            assert_eq!(find("ValidatingAdmissionPolicyBinding", &name).data["spec"]["policyName"], name);
+            for text in expected.into_iter().chain([&*user]) {
+                assert!(policy.contains(text), "{text} is not in {policy}");
+            }
+        }
+    }
+
+    #[test]
     fn deployments_survive_the_loss_of_a_node() {
         for name in ["importer", "webhook", "launcher"] {
             let deployment = find("Deployment", name).data;

@@ -125,6 +125,14 @@ async fn disabled_webhook_has_no_objects() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn disabled_launcher_has_no_objects() -> anyhow::Result<()> {
+    let is_of_launcher =
+        |object: &Value| object["metadata"]["labels"]["app.kubernetes.io/name"] == "launcher";
+    let expected = installed(&[])?.filter(|object| !is_of_launcher(object));
+    rendered_without_keep(&["launcher.enabled=false"]).await?.ensure_equal(&expected)
+}
+
+#[tokio::test]
 async fn confined_importer_has_roles_in_its_namespaces_only() -> anyhow::Result<()> {
     let expected = installed(&["--namespaces", "a,b"])?;
     rendered_without_keep(&["importer.namespaces={a,b}"]).await?.ensure_equal(&expected)?;

@@ -28,7 +28,7 @@ fn with(mut object: Value, path: &str, value: Value) -> anyhow::Result<Value> {
 
 #[tokio::test]
 async fn image_values_compose_the_image_name() -> anyhow::Result<()> {
-    for binary in ["importer", "webhook"] {
+    for binary in ["importer", "webhook", "launcher"] {
         for (values, image) in [
             (&["image.repository=example.com/x"][..], "example.com/x:0.1.0"),
             (&["image.tag=v7"], &format!("{SYSTEM_NAMESPACE}/{binary}:v7")),
@@ -51,8 +51,11 @@ async fn each_value_changes_one_field() -> anyhow::Result<()> {
     let pod = |field: &str| format!("{POD}/{field}");
     let container = |field: &str| format!("{POD}/containers/0/{field}");
     let toleration = json!([{ "key": "k", "operator": "Exists" }]);
-    for binary in ["importer", "webhook"] {
+    for binary in ["importer", "webhook", "launcher"] {
         let by_default = deployment(binary, &[]).await?;
+        let mut env = by_default.pointer(&container("env")).cloned().unwrap_or_else(|| json!([]));
+        let added = json!({ "name": "RUST_LOG", "value": "debug" });
+        env.as_array_mut().context("env is not a list")?.push(added);
         let mut resources = by_default.pointer(&container("resources")).cloned().unwrap_or_default();
         resources["limits"]["memory"] = "1Gi".into();
         for (values, path, value) in [
@@ -68,11 +71,7 @@ async fn each_value_changes_one_field() -> anyhow::Result<()> {
             ),
             (&["affinity.any=thing"], pod("affinity"), json!({ "any": "thing" })),
             (&["priorityClassName=high"], pod("priorityClassName"), json!("high")),
-            (
-                &["extraEnv[0].name=RUST_LOG", "extraEnv[0].value=debug"],
-                container("env"),
-                json!([{ "name": "RUST_LOG", "value": "debug" }]),
-            ),
+            (&["extraEnv[0].name=RUST_LOG", "extraEnv[0].value=debug"], container("env"), env),
         ] {
             let found = deployment(binary, values).await?;
             let expected = with(by_default.clone(), &path, value)?;
@@ -97,14 +96,17 @@ async fn extra_argument_replaces_the_default() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn only_system_priority_classes_need_a_quota() -> anyhow::Result<()> {
-    let quota = format!("ResourceQuota {SYSTEM_NAMESPACE}/critical-pods");
-    let mut critical = rendered(&["webhook.priorityClassName=system-node-critical"]).await?;
-    let scope = &critical.get_mut(&quota)?["spec"]["scopeSelector"]["matchExpressions"][0]["values"];
-    ensure!(*scope == json!(["system-node-critical"]), "{scope}");
-    ensure!(
-        rendered(&["webhook.priorityClassName=high"]).await?.remove(&quota).is_err(),
-        "the chart has a quota"
-    );
+    for (program, quota) in [("webhook", "critical-pods"), ("launcher", "critical-launcher-pods")] {
+        let quota = format!("ResourceQuota {SYSTEM_NAMESPACE}/{quota}");
+        let class = format!("{program}.priorityClassName");
+        let mut critical = rendered(&[&format!("{class}=system-node-critical")]).await?;
+        let scope = &critical.get_mut(&quota)?["spec"]["scopeSelector"]["matchExpressions"][0]["values"];
+        ensure!(*scope == json!(["system-node-critical"]), "{scope}");
+        ensure!(
+            rendered(&[&format!("{class}=high")]).await?.remove(&quota).is_err(),
+            "the chart has a quota"
+        );
+    }
     Ok(())
 }
 
