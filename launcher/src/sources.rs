@@ -60,8 +60,11 @@ impl Sources {
     pub(crate) async fn run(self, stop: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
         let mut changes = self.clusters.watch();
-        self.start_left_over(&mut tasks, &stop).await;
         let mut stopped = stop.clone();
+        tokio::select! {
+            () = self.start_left_over(&mut tasks, &stop) => {}
+            () = controller::stopped(&mut stopped) => {}
+        }
         loop {
             tokio::select! {
                 Some(_) = changes.next() => self.update(&mut tasks, &stop),

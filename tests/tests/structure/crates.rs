@@ -3,11 +3,12 @@
 use crate::workspace::Package;
 
 /// Each crate with the crates of this workspace that it may depend on, except in tests. `None`: any.
-const ALLOWED: [(&str, Option<&[&str]>); 9] = [
+const ALLOWED: [(&str, Option<&[&str]>); 10] = [
     ("mcsa-client", Some(&[])),
     ("mcsa-credentials", Some(&["mcsa-client"])),
     ("mcsa-runtime", Some(&[])),
     ("mcsa-importer", Some(BINARY)),
+    ("mcsa-launcher", Some(BINARY)),
     ("mcsa-webhook", Some(BINARY)),
     ("kubemcsa", Some(BINARY)),
     ("mcsa-release", Some(&[])),
