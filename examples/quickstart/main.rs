@@ -4,7 +4,9 @@
 //! `cargo run --example quickstart`; with `-- --keep`, the clusters keep running.
 
 mod figures;
+#[path = "../narrator.rs"]
 mod narrator;
+mod next_steps;
 mod steps;
 
 use std::process::ExitCode;
@@ -92,9 +94,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
     Figures::measure(narrator.elapsed(), ready_after, &daemons, &programs).print(&narrator);
     if args.keep {
         let kept = demo.keep(daemons).context("keeping the clusters")?;
-        narrator.next_steps_kept(&kept);
+        next_steps::print_kept(&narrator, &kept);
     } else {
-        narrator.next_steps();
+        next_steps::print(&narrator);
     }
     Ok(())
 }

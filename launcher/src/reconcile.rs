@@ -32,7 +32,7 @@ const RECHECK: Duration = Duration::from_secs(10);
 pub(crate) enum Error {
     /// A call to this cluster failed.
     #[error("{}", errors::line(.0))]
-    Home(kube::Error),
+    Home(#[source] kube::Error),
     /// The pod waits for something in the source or in its namespace.
     #[error("{reason}: {message}")]
     Waiting { reason: &'static str, message: String },

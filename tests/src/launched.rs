@@ -1,5 +1,6 @@
 //! A target whose pods run in a source: it has a scheduler and no node, and the source has a real one.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,9 +19,10 @@ use crate::ports::Port;
 use crate::process::Process;
 use crate::programs::program;
 
-/// A target `c1` and a source `c2`, linked. Both write audit logs.
+/// A target `c1` and a source `c2`, linked. `S` is a [`Node`], or `Box<Cluster>` for a source without a node, in which
+/// the test plays the kubelet.
 #[derive(Debug)]
-pub struct Launched {
+pub struct Launched<S = Node> {
     // Fields are dropped in this order.
     launcher: Process,
     scheduler: Process,
@@ -29,16 +31,23 @@ pub struct Launched {
     /// The target. Its programs have the rights of the installation.
     pub home: Cluster,
     /// The source.
-    pub source: Node,
+    pub source: S,
     /// A kubeconfig with both.
     pub kubeconfig: PathBuf,
 }
 
 impl Launched {
-    /// Starts the clusters, importer, webhook and launcher. `None` if this machine can't run a node; the reason was
-    /// printed.
+    /// Starts the clusters, with a node in the source, and importer, webhook and launcher. `None` if this machine can't
+    /// run a node; the reason was printed.
     pub async fn start() -> anyhow::Result<Option<Self>> {
         let Some(source) = Node::builder("c2").audit_log().start().await? else { return Ok(None) };
+        Self::with_source(source).await.map(Some)
+    }
+}
+
+impl<S: Deref<Target = Cluster>> Launched<S> {
+    /// Starts the target, importer, webhook and launcher, and links it to the source.
+    pub async fn with_source(source: S) -> anyhow::Result<Self> {
         // The launcher's certificate is self-signed, as a kubelet's is with kubeadm.
         let home = Cluster::builder("c1").audit_log().api_server_arg("--kubelet-certificate-authority=");
         let home = home.start().await?;
@@ -47,21 +56,15 @@ impl Launched {
         let scheduler = start_scheduler(&home).await?;
         let endpoint = Port::reserve()?;
         let launcher = start_launcher(&home, &endpoint, "mcsa-launcher.log").await?;
-        Ok(Some(Self { launcher, scheduler, daemons, endpoint, home, source, kubeconfig }))
+        Ok(Self { launcher, scheduler, daemons, endpoint, home, source, kubeconfig })
     }
 
-    /// Creates a namespace in both clusters, and runs `kubemcsa launch` for it.
+    /// Creates a namespace in the target, and runs `kubemcsa launch` for it.
     pub async fn launch(&self, namespace: &str) -> anyhow::Result<()> {
-        self.launch_with(namespace, &[]).await
-    }
-
-    /// [`Launched::launch`] with additional flags.
-    pub async fn launch_with(&self, namespace: &str, flags: &[&str]) -> anyhow::Result<()> {
         self.home.kubectl(["create", "namespace", namespace]).await?;
         wait_for_default_service_account(&self.home, namespace).await;
         let contexts = ["--target-context", self.home.name(), "--source-context", self.source.name()];
-        let args = ["launch", namespace].into_iter().chain(contexts).chain(flags.iter().copied());
-        kubemcsa_ok(&self.kubeconfig, args)?;
+        kubemcsa_ok(&self.kubeconfig, ["launch", namespace].into_iter().chain(contexts))?;
         let nodes = Api::<NodeObject>::all(self.home.client());
         eventually("the virtual node is ready", async || {
             let node = nodes.get(self.source.name()).await?;

@@ -5,9 +5,8 @@ use std::time::Instant;
 use anstream::println;
 use anstyle::{AnsiColor, Style};
 
-use crate::steps::Kept;
-
-const TITLE: Style = Style::new().bold();
+/// The style of titles.
+pub const TITLE: Style = Style::new().bold();
 const STEP: Style = AnsiColor::Cyan.on_default().bold();
 const DONE: Style = AnsiColor::Green.on_default();
 const COMMAND: Style = AnsiColor::Yellow.on_default();
@@ -72,30 +71,5 @@ impl Narrator {
         for (name, value) in rows {
             println!("   {name:44} {value}");
         }
-    }
-
-    /// What to try next if the clusters are deleted.
-    pub fn next_steps(&self) {
-        println!("\n{TITLE}What to try next{TITLE:#}");
-        println!("   Keep the clusters running, and look around:");
-        self.command("cargo run --example quickstart -- --keep");
-        println!("   Link your own clusters: see \"Link your clusters\" in README.md.\n");
-    }
-
-    /// What to try next with the running clusters.
-    pub fn next_steps_kept(&self, kept: &Kept) {
-        println!("\n{TITLE}What to try next{TITLE:#}");
-        println!("   The clusters, the importer and the webhook keep running. Point kubectl at them:");
-        self.command(&format!("export KUBECONFIG={}", kept.kubeconfig.display()));
-        self.command("kubectl --context c1 get serviceaccountimports --all-namespaces");
-        self.command("kubectl --context c1 -n demo describe serviceaccountimport c2-pod-lister");
-        println!("   Delete the Secret, and watch the importer restore it:");
-        self.command("kubectl --context c1 -n demo delete secret c2-pod-lister-token");
-        self.command("kubectl --context c1 -n demo get secrets --watch");
-        println!("   Use the mount with any Kubernetes client:");
-        self.command(&format!("kubectl --kubeconfig {} get pods", kept.mounted_config.display()));
-        println!("   Stop and delete everything:");
-        self.command(&kept.stop_command);
-        println!();
     }
 }
