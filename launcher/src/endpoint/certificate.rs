@@ -1,7 +1,7 @@
 //! The serving certificate.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -49,13 +49,13 @@ pub(super) enum CertificateProvider {
     /// For API servers that do not verify it, which is their default.
     SelfSigned(SelfSigned),
     /// Maintained by another program.
-    Files(Files),
+    Files(Box<Files>),
 }
 
 impl CertificateProvider {
     pub(super) fn new(args: &EndpointArgs) -> Result<Self, CertificateError> {
         match args.endpoint_certificate.clone().zip(args.endpoint_key.clone()) {
-            Some((certificate, key)) => Files::open(certificate, key).map(Self::Files),
+            Some((certificate, key)) => Files::open(certificate, key).map(Box::new).map(Self::Files),
             None => SelfSigned::new(args.node_address).map(Self::SelfSigned),
         }
     }
@@ -190,7 +190,7 @@ impl Files {
 }
 
 impl Contents {
-    fn read(certificate: &std::path::Path, key: &std::path::Path) -> Result<Self, CertificateError> {
+    fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
         Ok(Self { certificate: files::read(certificate)?, key: files::read(key)?.into() })
     }
 
@@ -198,12 +198,8 @@ impl Contents {
         self.certificate == other.certificate && self.key.expose_secret() == other.key.expose_secret()
     }
 
-    fn parse(
-        &self,
-        certificate: &std::path::Path,
-        key: &std::path::Path,
-    ) -> Result<CertifiedKey, CertificateError> {
-        let no_pem = |path: &std::path::Path, what| CertificateError::NoPem { path: path.to_owned(), what };
+    fn parse(&self, certificate: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {
+        let no_pem = |path: &Path, what| CertificateError::NoPem { path: path.to_owned(), what };
         let chain =
             CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
@@ -259,5 +255,30 @@ mod tests {
         assert!(parse(&certificate, &other).unwrap_err().contains("tls.crt"));
         assert_eq!(parse("", &key).unwrap_err(), "tls.crt has no certificate in PEM");
         assert_eq!(parse(&certificate, "x").unwrap_err(), "tls.key has no private key in PEM");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn replaced_files_are_served() {
+        mcsa_runtime::tls::install_provider();
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+        let write = |(certificate, private): &(String, String)| {
+            std::fs::write(&chain, certificate).unwrap();
+            std::fs::write(&key, private).unwrap();
+        };
+        let (old, new) = (pem("192.0.2.1"), pem("192.0.2.2"));
+        assert!(Files::open(chain.clone(), key.clone()).is_err());
+        write(&old);
+        let mut files = Files::open(chain.clone(), key.clone()).unwrap();
+        let served = files.current.clone();
+
+        // Half of a swap changes nothing.
+        write(&(new.0.clone(), old.1.clone()));
+        assert!(files.reread().await.is_err() && Arc::ptr_eq(&files.current, &served));
+        write(&old);
+        assert!(files.reread().await.unwrap().is_none());
+
+        write(&new);
+        files.changed().await;
+        assert_ne!(files.current.cert, served.cert);
     }
 }

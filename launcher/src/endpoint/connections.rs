@@ -29,14 +29,19 @@ const MAX_CONNECTIONS: usize = 1_000;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time in which the head of a request must arrive; idle connections are closed after it.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a client may hold of a connection.
+struct Limits {
+    /// Time in which the head of a request must arrive; idle connections are closed after it.
+    head_timeout: Duration,
+    /// Largest head of a request, in bytes.
+    max_head: usize,
+}
 
-/// Largest head of a request with a client certificate, in bytes: it holds the arguments of a command.
-const MAX_HEAD: usize = 96 * 1024;
+/// With a client certificate. The head holds the arguments of a command.
+const KNOWN: Limits = Limits { head_timeout: Duration::from_secs(30), max_head: 96 * 1024 };
 
-/// Largest head of a request of somebody unknown, in bytes.
-const MAX_ANONYMOUS_HEAD: usize = 16 * 1024;
+/// Without one: anybody who reaches the port.
+const ANONYMOUS: Limits = Limits { head_timeout: Duration::from_secs(10), max_head: 16 * 1024 };
 
 /// What connections share.
 pub(super) struct Connections {
@@ -106,7 +111,7 @@ impl Connections {
         certificate: Option<CertificateUser>,
         mut tls: watch::Receiver<Arc<ServerConfig>>,
     ) -> Option<Tunnel> {
-        let max_head = if certificate.is_some() { MAX_HEAD } else { MAX_ANONYMOUS_HEAD };
+        let limits = if certificate.is_some() { KNOWN } else { ANONYMOUS };
         let (certificate, tunnel) = (Arc::new(certificate), Arc::new(Mutex::new(None)));
         let opened = tunnel.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -122,8 +127,8 @@ impl Connections {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(max_head)
+            .header_read_timeout(limits.head_timeout)
+            .max_buf_size(limits.max_head)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);

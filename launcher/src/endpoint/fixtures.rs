@@ -189,6 +189,10 @@ impl Authority {
         self.0.pem()
     }
 
+    pub(super) fn certificate(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
     /// A client certificate of a user in the group `masters`.
     pub(super) fn issue(&self, user: &str) -> Identity {
         let mut params = CertificateParams::default();

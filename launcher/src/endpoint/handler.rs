@@ -1,6 +1,6 @@
 //! One request: authenticate, authorize, respond.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_TYPE};
@@ -10,6 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use kube::Client;
 use mcsa_runtime::errors;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::authentication::{TokenReviews, bearer_token};
@@ -27,6 +28,9 @@ use crate::remote_pod::RemotePod;
 /// How long exec, attach and port-forward wait for a source that is away.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Least time between log lines about failed reviews: anybody can cause one.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
 /// An empty list: callers that need the pods of a node read them from the API server.
 const NO_PODS: &str = r#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}"#;
 
@@ -36,6 +40,8 @@ pub(super) struct Handler {
     access: AccessReviews,
     lookup: Arc<LookupFn>,
     counters: Counters,
+    /// When a failed review was last logged.
+    last_logged: Mutex<Option<Instant>>,
 }
 
 /// A response, and what the connection does after it.
@@ -53,7 +59,8 @@ impl From<Response<Body>> for Answer {
 impl Handler {
     pub(super) fn new(client: &Client, lookup: Arc<LookupFn>, counters: Counters) -> Self {
         let tokens = TokenReviews::new(client.clone());
-        Self { tokens, access: AccessReviews::new(client.clone()), lookup, counters }
+        let access = AccessReviews::new(client.clone());
+        Self { tokens, access, lookup, counters, last_logged: Mutex::default() }
     }
 
     /// Serves a request, over a connection with this client certificate.
@@ -114,7 +121,7 @@ impl Handler {
         match self.tokens.user(token).await {
             Ok(Some(user)) => Ok(user),
             Ok(None) => unauthorized("invalid bearer token"),
-            Err(error) => Err(review_failed("TokenReview", &error)),
+            Err(error) => Err(self.review_failed("TokenReview", &error)),
         }
     }
 
@@ -158,8 +165,20 @@ impl Handler {
                 let message = format!("user {name} may not {verb} nodes/{resources}{node}");
                 Err(Refusal::new(StatusCode::FORBIDDEN, message))
             }
-            Err(error) => Err(review_failed("SubjectAccessReview", &error)),
+            Err(error) => Err(self.review_failed("SubjectAccessReview", &error)),
         }
+    }
+
+    /// Never allows: without the API server's word, nobody is known to have a right.
+    fn review_failed(&self, kind: &str, error: &kube::Error) -> Refusal {
+        let line = errors::short(&errors::line(error));
+        let mut last = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() > LOG_INTERVAL) {
+            *last = Some(Instant::now());
+            let advice = "the launcher needs the ClusterRole system:auth-delegator";
+            warn!(kind, error = line, advice, "can't create a review");
+        }
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the launcher can't create a {kind}: {line}"))
     }
 
     async fn serve_pod(
@@ -225,15 +244,4 @@ fn complete(content_type: &'static str, text: &'static str) -> Answer {
     let mut response = Response::new(body::full(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.into()
-}
-
-/// Never allows: without the API server's word, nobody is known to have a right.
-fn review_failed(kind: &str, error: &kube::Error) -> Refusal {
-    let line = errors::short(&errors::line(error));
-    warn!(
-        kind,
-        error = line,
-        "can't create a review; does the ClusterRole system:auth-delegator bind the launcher?"
-    );
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the launcher can't create a {kind}: {line}"))
 }

@@ -1,6 +1,6 @@
 //! The endpoint over real sockets, between a caller, a target and a source.
 
-use mcsa_client::clusters::Clusters;
+use mcsa_client::clusters::{Clusters, Member};
 use rstest::rstest;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
@@ -15,6 +15,27 @@ const SPDY: &str =
     "connection: Upgrade\r\nupgrade: SPDY/3.1\r\nx-stream-protocol-version: v4.channel.k8s.io\r\n";
 const EXEC: &str = "/exec/home/p/c?command=echo&command=a+b&input=1&output=1";
 const TOKEN: &str = "authorization: Bearer valid\r\n";
+
+fn args() -> EndpointArgs {
+    EndpointArgs {
+        endpoint_address: "127.0.0.1:0".parse().unwrap(),
+        node_address: "127.0.0.1".parse().unwrap(),
+        endpoint_certificate: None,
+        endpoint_key: None,
+        endpoint_client_ca: None,
+    }
+}
+
+fn remote(member: &Member, pod: &str, uid: &str) -> RemotePod {
+    RemotePod {
+        member: member.clone(),
+        namespace: "remote".into(),
+        name: pod.into(),
+        uid: uid.into(),
+        node: "c2".into(),
+        home_uid: "home-uid".into(),
+    }
+}
 
 /// An endpoint that runs, and what it stands between.
 struct Scene {
@@ -39,14 +60,7 @@ impl Scene {
             state.authorities = authority.pem();
             state.rights = vec![("create", "proxy"), ("get", "proxy"), ("get", "stats")];
         });
-        let args = EndpointArgs {
-            endpoint_address: "127.0.0.1:0".parse().unwrap(),
-            node_address: "127.0.0.1".parse().unwrap(),
-            endpoint_certificate: None,
-            endpoint_key: None,
-            endpoint_client_ca: None,
-        };
-        let endpoint = Endpoint::bind(&args).unwrap();
+        let endpoint = Endpoint::bind(&args()).unwrap();
         let (port, counters) = (endpoint.local_address().port(), endpoint.counters());
         let certificate = endpoint.provider.current().cert[0].clone();
         let lookup = move |namespace: &str, pod: &str| {
@@ -58,14 +72,7 @@ impl Scene {
                 }
                 _ => return Lookup::NotFound,
             };
-            Lookup::Found(RemotePod {
-                member: member.clone(),
-                namespace: "remote".into(),
-                name: pod.into(),
-                uid: uid.into(),
-                node: "c2".into(),
-                home_uid: "home-uid".into(),
-            })
+            Lookup::Found(remote(&member, pod, uid))
         };
         let client = target.client();
         let server = tokio::spawn(async move { endpoint.serve(client, lookup).await.map(drop).unwrap() });
@@ -319,4 +326,51 @@ async fn serving_ends_with_the_connections() {
     // An error or the end.
     let _ = soon(caller.0.read_to_end(&mut rest)).await;
     assert!(rest.is_empty());
+}
+
+/// Whoever authenticated by an authority that is no longer trusted must authenticate again.
+#[tokio::test]
+async fn new_config_ends_connections_but_not_tunnels() {
+    mcsa_runtime::tls::install_provider();
+    let (_clusters, member, _requests) = source().await;
+    let (target, old, new) = (Target::default(), Authority::new("old"), Authority::new("new"));
+    target.set(|state| state.rights = vec![("create", "proxy"), ("get", "proxy")]);
+    let provider = CertificateProvider::new(&args()).unwrap();
+    let config = |authority: &Authority| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.certificate()).unwrap();
+        Arc::new(tls::config(provider.current(), roots).unwrap())
+    };
+    let configs = tokio::sync::watch::Sender::new(config(&old));
+    let counters = Counters::default();
+    let lookup = move |_: &str, pod: &str| Lookup::Found(remote(&member, pod, UID));
+    let connections = Connections {
+        handler: Handler::new(&target.client(), Arc::new(lookup), counters.clone()),
+        counters,
+        tls: configs.subscribe(),
+        certificate_refused: Arc::new(Notify::new()),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(connections.serve(listener));
+    let certificate = provider.current().cert[0].clone();
+    let connect = async |authority: &Authority| {
+        let identity = authority.issue("api-server");
+        soon(Caller::connect(port, &certificate, Some(identity))).await.unwrap()
+    };
+
+    let (mut idle, mut tunnel) = (connect(&old).await, connect(&old).await);
+    assert_eq!(idle.request("GET", "/healthz", "").await.unwrap().code, 200);
+    assert_eq!(tunnel.request("POST", EXEC, SPDY).await.unwrap().code, 101);
+    configs.send_replace(config(&new));
+    assert!(
+        matches!(soon(idle.0.read_u8()).await, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof)
+    );
+    assert!(connect(&old).await.request("GET", "/healthz", "").await.is_err());
+    assert_eq!(connect(&new).await.request("GET", "/healthz", "").await.unwrap().code, 200);
+    tunnel.0.write_all(b"echo").await.unwrap();
+    let mut echo = [0; 4];
+    soon(tunnel.0.read_exact(&mut echo)).await.unwrap();
+    assert_eq!(&echo, b"echo");
+    server.abort();
 }

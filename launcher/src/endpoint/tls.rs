@@ -48,7 +48,8 @@ impl Tls {
     }
 }
 
-fn config(
+/// A config without authorities accepts no client certificates.
+pub(super) fn config(
     certificate: &Arc<CertifiedKey>,
     roots: RootCertStore,
 ) -> Result<ServerConfig, VerifierBuilderError> {
