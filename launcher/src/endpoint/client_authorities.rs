@@ -40,14 +40,15 @@ pub(super) struct ClientAuthorities {
 }
 
 enum Source {
-    ConfigMap(Api<ConfigMap>),
+    ConfigMap(Box<Api<ConfigMap>>),
     File(PathBuf),
 }
 
 impl ClientAuthorities {
     /// Reads the authorities for the first time. If that fails, callers need bearer tokens until it succeeds.
     pub(super) async fn read_from(client: Client, file: Option<PathBuf>, refused: Arc<Notify>) -> Self {
-        let source = file.map_or_else(|| Source::ConfigMap(Api::namespaced(client, NAMESPACE)), Source::File);
+        let config_map = || Source::ConfigMap(Box::new(Api::namespaced(client, NAMESPACE)));
+        let source = file.map_or_else(config_map, Source::File);
         let (current, last_read) = (Vec::new(), Instant::now());
         let mut authorities = Self { source, refused, current, last_read, problem: None };
         authorities.read().await;
