@@ -1,6 +1,7 @@
 //! The webhook with a real API server: which pods it reviews, and what it adds to them.
 
 mod any_pod;
+mod clusters;
 mod controllers;
 mod debugging;
 mod injected;
