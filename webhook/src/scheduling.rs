@@ -16,9 +16,9 @@ const AFFINITY: [&str; 5] = [
     "nodeSelectorTerms",
 ];
 
-/// Computes the patch of a new pod. It adds a toleration of the virtual node of each cluster, and restricts the required
-/// node affinity to these nodes, and to the nodes of this cluster if the pod may run at home. It keeps what the pod
-/// already has, and never permits a node that the pod's own affinity excludes.
+/// Computes the patch of a new pod. It adds a toleration of the virtual node of each cluster, and restricts the
+/// required node affinity to these nodes, and to the nodes of this cluster if the pod may run at home. It keeps what
+/// the pod already has, and never permits a node that the pod's own affinity excludes.
 ///
 /// A toleration of all virtual nodes would be shorter, but then only the affinity would keep the pod from others. The
 /// affinity is needed as well, because the pod itself may tolerate every taint.

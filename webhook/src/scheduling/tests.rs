@@ -120,7 +120,7 @@ fn own_terms_are_restricted(#[case] terms: &[Value], #[case] expected: &[Value])
 #[case::home(home())]
 #[case::other_cluster(within(&["c3"]))]
 fn term_of_other_nodes_matches_nothing_after(#[case] own: Value) {
-    let pod = json!({ "spec": { "affinity": required(&[term(&[own.clone()])]) } });
+    let pod = json!({ "spec": { "affinity": required(&[term(std::slice::from_ref(&own))]) } });
     let after = patched(&pod, &placement(false, &["c2"]));
     assert_eq!(after["spec"]["affinity"], required(&[term(&[own, within(&["c2"])])]));
 }
