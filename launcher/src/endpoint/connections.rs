@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -28,6 +29,9 @@ use super::user::CertificateUser;
 const MAX_CONNECTIONS: usize = 1_000;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause before and between the probes of an idle connection. It ends after nine without an answer.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// What a client may hold of a connection.
 struct Limits {
@@ -146,9 +150,16 @@ impl Connections {
     }
 }
 
-async fn shake_hands(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
-    // Don't delay a keystroke until the previous one is acknowledged.
+/// Without a delay of keystrokes until the previous one is acknowledged, and with keepalive: the machine of a caller
+/// may vanish, and a shell that nobody sees would run on in the source.
+fn set_options(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+async fn shake_hands(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+    set_options(&stream)?;
     TlsAcceptor::from(config).accept(stream).await
 }
 
@@ -156,4 +167,19 @@ async fn shake_hands(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result
 fn is_certificate_error(error: &io::Error) -> bool {
     let error = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn vanished_callers_are_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        set_options(&stream).unwrap();
+        assert!(SockRef::from(&stream).keepalive().unwrap() && stream.nodelay().unwrap());
+        assert_eq!(SockRef::from(&stream).tcp_keepalive_time().unwrap(), KEEPALIVE);
+    }
 }

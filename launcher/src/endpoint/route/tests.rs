@@ -1,6 +1,6 @@
 use proptest::collection::vec;
 use proptest::prelude::any;
-use proptest::{prop_assert_eq, proptest};
+use proptest::{prop_assert, prop_assert_eq, proptest};
 use rstest::rstest;
 
 use super::*;
@@ -85,6 +85,18 @@ fn other_paths(#[case] path: &str, #[case] expected: Route) {
 }
 
 proptest! {
+    #[test]
+    fn nothing_but_the_pod_is_reached(
+        path in "(/(exec|attach|portForward|containerLogs))?[ -~]{0,40}",
+        query in "[ -~]{0,40}",
+    ) {
+        if let Route::Pod(route) = Route::of(&path, &query) {
+            let uri = route.source_uri("remote", "twin").parse::<http::Uri>().unwrap();
+            let rest = uri.path().strip_prefix("/api/v1/namespaces/remote/pods/twin/").unwrap();
+            prop_assert!(["log", "exec", "attach", "portforward"].contains(&rest));
+        }
+    }
+
     #[test]
     fn command_arrives_as_it_was_sent(command in vec(vec(any::<u8>(), 0..20), 0..9)) {
         let sent: Vec<_> = command.iter().map(|argument| ("command", argument.clone())).collect();
