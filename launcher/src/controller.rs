@@ -115,7 +115,10 @@ fn recoveries(clusters: &Clusters, cluster: Arc<str>) -> impl Stream<Item = ()> 
     let tasks = clusters.for_each_member(move |member| {
         let (sender, is_of_source) = (sender.clone(), is_of_source(&member));
         async move {
-            while is_of_source {
+            if !is_of_source {
+                return;
+            }
+            loop {
                 // Full: all pods are about to be reconciled anyway.
                 let _ = sender.try_send(());
                 let mut health = member.watch_health();

@@ -21,8 +21,21 @@ pub(super) async fn pods_end_from_either_side(launched: &Launched) -> anyhow::Re
     phase(launched, "ends", "evicted", "Running").await;
     there.delete("evicted", &DeleteParams::default()).await?;
     let pod = phase(launched, "ends", "evicted", "Failed").await;
-    ensure!(pod.annotations().contains_key("multicluster.admiralty.io/remote-uid"));
-    ensure!(there.get_opt("evicted").await?.is_none());
+    let remote_uid = pod.annotations().get("multicluster.admiralty.io/remote-uid").cloned();
+    ensure!(remote_uid.is_some());
+    eventually_within(DEADLINE, "the evicted pod is gone from the source", async || {
+        let left = there.get_opt("evicted").await?;
+        ensure!(left.is_none(), "{:?}", left.map(|left| left.status));
+        anyhow::Ok(())
+    })
+    .await;
+    // A change of the home pod does not run it again.
+    launched.home.kubectl(["-n", "ends", "label", "pod", "evicted", "touched=yes"]).await?;
+
+    ensure!(
+        here.get("evicted").await?.annotations().get("multicluster.admiralty.io/remote-uid")
+            == remote_uid.as_ref()
+    );
 
     // Force-deleted at home, and made anew at once: the second pod runs once the first one's twin is gone.
     create(home.clone(), "ends", &shell("again", "sleep 600")).await?;
@@ -43,6 +56,7 @@ pub(super) async fn pods_end_from_either_side(launched: &Launched) -> anyhow::Re
     ensure!(pod.status.and_then(|status| status.reason).as_deref() == Some("NameCollision"));
     ensure!(there.get("foreign").await?.uid() == foreign.uid());
     there.delete("foreign", &DeleteParams::default().grace_period(0)).await?;
+    ensure!(there.get_opt("evicted").await?.is_none());
 
     launched.home.kubectl(["-n", "ends", "delete", "pods", "--all", "--wait=false"]).await?;
     no_pods(launched, "ends").await;
