@@ -63,6 +63,8 @@ pub(crate) struct Import {
     pub(crate) name: String,
     /// Whether it is the import of a link, which the importer itself holds.
     pub(crate) is_link: bool,
+    /// Whether it is a launch import, which the launcher holds.
+    pub(crate) is_launch: bool,
     /// Reason if it is not ready.
     pub(crate) not_ready: Option<String>,
     pub(crate) holders: Vec<usize>,

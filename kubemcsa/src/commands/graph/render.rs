@@ -10,8 +10,14 @@ use super::model::{Graph, Identity, Import};
 /// Label of an identity with ways to cluster-admin.
 const MARK: &str = "could become cluster-admin";
 
-/// The holder of a link's import.
-const IMPORTER: &str = "the importer";
+/// The program that holds an import, beside pods that mount it.
+fn program(import: &Import) -> Option<&'static str> {
+    match (import.is_link, import.is_launch) {
+        (true, _) => Some("the importer"),
+        (false, true) => Some("the launcher"),
+        (false, false) => None,
+    }
+}
 
 struct IdentityLines {
     /// Why the identity is marked.
@@ -33,7 +39,7 @@ fn identity_lines(graph: &Graph, identity: &Identity) -> IdentityLines {
 /// The label of an import's node.
 fn import_label(import: &Import) -> Vec<String> {
     let mut lines = vec![title(import)];
-    lines.extend(import.is_link.then(|| format!("held by {IMPORTER}")));
+    lines.extend(program(import).map(|program| format!("held by {program}")));
     lines.extend(import.not_ready.as_ref().map(|reason| format!("not ready: {reason}")));
     lines
 }

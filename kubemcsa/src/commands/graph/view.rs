@@ -8,6 +8,7 @@ use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
 
 use super::holders::{Parents, PodInfo};
 use crate::link::existing::ExistingLink;
+use crate::link::launcher::is_launch_import;
 
 /// A cluster. What could not be read is `None`.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +49,8 @@ pub(crate) struct ImportInfo {
     pub(crate) secret: String,
     /// Whether it is the import of a link, which the importer itself holds.
     pub(crate) is_link: bool,
+    /// Whether it is a launch import, which the launcher holds.
+    pub(crate) is_launch: bool,
     /// Reason if it is not ready.
     pub(crate) not_ready: Option<String>,
     /// The source's name in this target.
@@ -82,6 +85,7 @@ impl ImportInfo {
             name: import.name_any(),
             secret: import.secret_name(),
             is_link: import.is_link(),
+            is_launch: is_launch_import(import),
             not_ready,
             cluster_name: import.spec.cluster_name.clone(),
             account: (import.spec.namespace.clone(), import.spec.name.clone()),
@@ -96,6 +100,7 @@ impl ImportInfo {
             name: secret.clone(),
             secret,
             is_link: true,
+            is_launch: false,
             not_ready: None,
             cluster_name: link.cluster_name.clone(),
             account: link.identity()?,

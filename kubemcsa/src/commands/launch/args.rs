@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mcsa_credentials::names::is_dns_subdomain;
+use mcsa_credentials::contract::SYSTEM_NAMESPACE;
+use mcsa_credentials::names;
 
 use super::capacity;
 use super::model::Copied;
 use crate::cli::output::Format;
 use crate::cli::times::duration;
 use crate::link::flags::LinkFlags;
-use crate::link::grants::Grant;
 
 /// How long to wait for the import and the node, if no flag says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) stop: bool,
 
-    /// With --stop, delete the pods that still run there
+    /// With --stop, delete the pods that are there, including those that have finished
     #[arg(long, requires = "stop")]
     pub(crate) now: bool,
 
@@ -148,18 +148,13 @@ impl PodSecurity {
     }
 }
 
-/// The webhook ignores pods of the same namespaces that links get no tokens of.
+/// Links get no tokens of the excluded namespaces.
 fn namespace(text: &str) -> Result<String, String> {
-    let grant: Grant = text.parse().map_err(|problem: String| match is_dns_subdomain(text) {
-        true if problem.contains("admission policy") => {
-            "pods of kube-* and of the system namespace stay".into()
-        }
-        _ => problem,
-    })?;
-    match grant.name {
-        None => Ok(grant.namespace),
-        Some(_) => Err("expected the name of a namespace".into()),
+    let is_excluded = text.starts_with("kube-") || text == SYSTEM_NAMESPACE;
+    if is_excluded {
+        return Err(format!("kube-* and {SYSTEM_NAMESPACE} are excluded; choose another namespace"));
     }
+    names::namespace(text)
 }
 
 #[cfg(test)]
@@ -188,11 +183,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case("kube-system", "stay")]
-    #[case("multicluster-service-account", "stay")]
-    #[case("team-a/x", "expected the name of a namespace")]
+    #[case("kube-system", "excluded")]
+    #[case("multicluster-service-account", "excluded")]
+    #[case("team-a/x", "not a valid namespace name")]
     #[case("A", "not a valid namespace name")]
-    #[case("team-a --remote-namespace kube-system", "stay")]
+    #[case("team-a --remote-namespace kube-system", "excluded")]
     #[case("team-a --now", "--stop")]
     #[case("team-a --stop --copy secrets", "cannot be used with")]
     #[case("team-a --stop -o yaml", "cannot be used with")]

@@ -72,13 +72,11 @@ fn sentences(launch: &Launch, level: Option<&str>) -> Vec<String> {
          its Secrets and ConfigMaps, by a pod that uses them"
     ));
     sentences.push(match level {
-        Some("restricted" | "baseline") => format!(
-            "Pod Security ({}) forbids pods of {remote_namespace} to access their nodes",
-            level.unwrap_or_default()
-        ),
+        Some(level @ ("restricted" | "baseline")) => {
+            format!("Pod Security ({level}) keeps pods of {remote_namespace} from accessing their nodes")
+        }
         _ => format!(
-            "{remote_namespace} enforces no Pod Security level that forbids it, so they may also act as root on the nodes \
-             of {source}"
+            "no Pod Security level of {remote_namespace} forbids it, so they may also act as root on the nodes of {source}"
         ),
     });
     sentences.push(format!("kubemcsa granted nothing else in {source}"));

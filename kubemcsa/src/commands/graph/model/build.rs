@@ -44,6 +44,7 @@ pub(crate) fn build(views: &[&View], resolved: &[ResolvedImport<'_>], roles: &Al
             namespace: import.namespace.clone(),
             name: import.name.clone(),
             is_link: import.is_link,
+            is_launch: import.is_launch,
             not_ready: import.not_ready.clone(),
             holders: held_by,
             identity,

@@ -123,6 +123,7 @@ pub(crate) fn large() -> Graph {
             ][number]
                 .into(),
             is_link: number == 6,
+            is_launch: false,
             not_ready: (it == 9).then(|| "SourceUnreachable".to_owned()),
             holders,
             identity: it * 5 % 18,

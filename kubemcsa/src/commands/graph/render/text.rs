@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::{IMPORTER, MARK, identity_lines, is_marked, namespaces, no_holders, title};
+use super::{MARK, identity_lines, is_marked, namespaces, no_holders, program, title};
 use crate::commands::graph::model::{Graph, Import};
 
 const CLUSTER: Style = AnsiColor::Cyan.on_default().bold();
@@ -29,7 +29,7 @@ pub(crate) fn render(graph: &Graph) -> String {
 
 fn import(graph: &Graph, import: &Import) -> Node {
     let holders = import.holders.iter().map(|it| graph.holders[*it].title());
-    let holders = import.is_link.then(|| IMPORTER.to_owned()).into_iter().chain(holders);
+    let holders = program(import).map(str::to_owned).into_iter().chain(holders);
     let mut children: Vec<_> = holders.map(|it| leaf(format!("held by {}", plain(&it)))).collect();
     if children.is_empty() {
         children.push(leaf(styled(FAINT, no_holders(graph, import))));
@@ -117,6 +117,15 @@ mod tests {
          └─ permissions unknown: roles could not be listed
 "
         );
+    }
+
+    #[test]
+    fn launch_import_is_held_by_the_launcher() {
+        let mut graph = small();
+        graph.imports[0].is_launch = true;
+        graph.imports[0].holders.clear();
+        let text = rendered(&graph);
+        assert!(text.contains("held by the launcher") && !text.contains("held by no pod"), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::identity_lines::shown_lines;
 use super::style::{Colours, MARKED, PLAIN, STYLE, colours, hue};
 use super::text::{bold, escape, fit, width};
 use crate::commands::graph::model::{Graph, Identity, Import};
-use crate::commands::graph::render::{MARK, has_marks, identity_lines, is_marked, no_holders};
+use crate::commands::graph::render::{MARK, has_marks, identity_lines, is_marked, no_holders, program};
 
 pub(crate) fn draw(graph: &Graph, layout: &Layout) -> String {
     let mut svg = Svg::default();
@@ -121,11 +121,16 @@ impl Svg {
     }
 
     fn import(&mut self, graph: &Graph, import: &Import, rect: &Rect) {
-        let kind = if import.is_link { "link, held by the importer" } else { "import" };
-        let below = match (&import.not_ready, import.holders.is_empty() && !import.is_link) {
+        let program = program(import);
+        let kind = match program {
+            Some(program) if import.is_link => format!("link, held by {program}"),
+            Some(program) => format!("import, held by {program}"),
+            None => "import".to_owned(),
+        };
+        let below = match (&import.not_ready, import.holders.is_empty() && program.is_none()) {
             (Some(reason), _) => format!("not ready: {reason}"),
             (None, true) => no_holders(graph, import).to_owned(),
-            (None, false) => kind.to_owned(),
+            (None, false) => kind,
         };
         let is_marked = is_marked(graph, import);
         let class = if is_marked { "box marked" } else { "box" };
