@@ -236,6 +236,16 @@ async fn stop_waits_for_pods(pair: &Pair) -> anyhow::Result<()> {
     ensure!(stderr.contains("1 pod of namespace team-a still on node c2: busy"), "{stderr}");
     ensure!(!pair.created().await?.is_empty(), "stop has deleted something before the pod has ended");
 
+    let before = pair.created().await?;
+    let stderr = pair.run("launch team-a --stop --now --dry-run")?;
+    ensure!(stderr.contains("pod/busy -n team-a deleted (dry run)"), "{stderr}");
+    ensure!(
+        stderr
+            .contains("serviceaccountimport.multicluster.admiralty.io/launch-c2 -n team-a deleted (dry run)")
+    );
+    ensure!(stderr.contains("serviceaccount/launcher-c1 -n team-a deleted (dry run)"), "{stderr}");
+    ensure!(pair.created().await? == before, "a dry run has deleted something");
+
     // --now deletes the pod, which the launcher finishes.
     let finish = async || {
         let pod = pods.get("busy").await?;

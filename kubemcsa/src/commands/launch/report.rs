@@ -34,7 +34,7 @@ pub(crate) fn next(linked: &Linked, launch: &Launch) {
     output::info(
         target,
         &format!(
-            "pods of {} with the annotation {ELECT} may run in {} now; for example:",
+            "pods of {} with the annotation {ELECT} may run in {}; for example:",
             launch.namespace, launch.source
         ),
     );
@@ -67,6 +67,10 @@ fn sentences(launch: &Launch, level: Option<&str>) -> Vec<String> {
             copied.join(" and ")
         ));
     }
+    // The import's Secret is in the namespace, and any of its pods may mount it.
+    sentences.push(format!(
+        "whoever may read Secrets or create pods in {namespace} of {target} can use that service account, too"
+    ));
     sentences.push(format!(
         "whoever may create pods in {namespace} of {target} may act as any service account of {remote_namespace}, and read \
          its Secrets and ConfigMaps, by a pod that uses them"
@@ -140,6 +144,7 @@ mod tests {
     ) {
         let text = sentences(&launch(), level).join("\n");
         assert_eq!(text.contains("as root on the nodes of c2"), expected, "{text}");
+        assert!(text.contains("read Secrets or create pods in team-a of c1 can use that"), "{text}");
         assert!(text.contains("act as any service account of batch"), "{text}");
         assert!(text.contains("the ConfigMaps and Secrets of batch"), "{text}");
     }
