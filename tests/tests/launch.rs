@@ -150,7 +150,7 @@ async fn launch_grants_one_namespace_until_it_is_stopped() -> anyhow::Result<()>
     let stderr = pair.refused("launch team-a")?;
     ensure!(
         stderr.contains("not linked to c2")
-            && stderr.contains("run: kubemcsa bootstrap --target-context c1 --source-context c2"),
+            && stderr.contains("link it first: kubemcsa bootstrap --target-context c1 --source-context c2"),
         "{stderr}"
     );
     pair.source.kubectl(["create", "namespace", "allowed"]).await?;
@@ -298,6 +298,9 @@ async fn namespaces_share_an_account_until_the_last_is_stopped() -> anyhow::Resu
     let stderr = pair.run("launch team-b --stop")?;
     ensure!(stderr.contains("kept service account team-b/launcher-c1: team-c of c1 use"), "{stderr}");
     ensure!(pair.may_in_source("team-b", "create", "pods").await?);
+    // As after an interruption: the next run finishes.
+    pair.target.kubectl(["-n", "team-c", "delete", "serviceaccountimport", "launch-c2-team-b"]).await?;
+    pair.source.kubectl(["-n", "team-b", "delete", "rolebinding", "launcher-c1"]).await?;
     pair.run("launch team-c --stop --remote-namespace team-b")?;
     ensure!(pair.created().await?.is_empty(), "left: {:?}", pair.created().await?);
 

@@ -35,7 +35,7 @@ pub(crate) async fn ensure_linked(connected: Connected) -> anyhow::Result<Linked
     match problem(&links?, known_uid?.as_deref(), &names) {
         None => Ok(Linked(connected)),
         Some(Problem::NotLinked(message)) => {
-            bail!("{}: {message}; run: {}", target.name, flags.other_command("bootstrap", ""))
+            bail!("{}: {message}: {}", target.name, flags.other_command("bootstrap", ""))
         }
         Some(Problem::WrongName(message)) => bail!("{}: {message}", target.name),
     }
@@ -62,10 +62,11 @@ fn problem(links: &[ExistingLink], known_uid: Option<&str>, names: &Names<'_>) -
     let Names { target, target_uid, source, source_uid } = *names;
     let Some(link) = links.iter().find(|link| link.cluster_name == source) else {
         let linked: Vec<_> = links.iter().map(|link| link.cluster_name.as_str()).collect();
-        let linked = if linked.is_empty() { "none".to_owned() } else { linked.join(", ") };
-        return Some(Problem::NotLinked(format!(
-            "not linked to {source} (linked sources: {linked}; choose one of them with --source-name, or link it)"
-        )));
+        let hint = match linked.as_slice() {
+            [] => String::new(),
+            linked => format!(" (but to {}, which --source-name selects)", linked.join(", ")),
+        };
+        return Some(Problem::NotLinked(format!("not linked to {source}{hint}; link it first")));
     };
     if let Some((_, known)) = link.identity()
         && known != target
@@ -89,7 +90,9 @@ fn problem(links: &[ExistingLink], known_uid: Option<&str>, names: &Names<'_>) -
             "in {source}, service account {SYSTEM_NAMESPACE}/{target} belongs to another target of that name, with UID \
              {uid} instead of {target_uid}; choose a target with --target-name"
         ))),
-        None => Some(Problem::NotLinked(format!("{source} has no identity of this target any more"))),
+        None => Some(Problem::NotLinked(format!(
+            "{source} has no identity of this target any more; link it again"
+        ))),
     }
 }
 
@@ -112,8 +115,8 @@ mod tests {
 
     #[rstest]
     #[case::linked(&[link("c2", "c1", "two")], Some("one"), None)]
-    #[case::not_linked(&[], None, Some("not linked to c2 (linked sources: none"))]
-    #[case::linked_to_another(&[link("c3", "c1", "two")], None, Some("not linked to c2 (linked sources: c3"))]
+    #[case::not_linked(&[], None, Some("not linked to c2; link it first"))]
+    #[case::linked_to_another(&[link("c3", "c1", "two")], None, Some("not linked to c2 (but to c3, which --source-name selects)"))]
     #[case::other_target_name(&[link("c2", "west", "two")], None, Some("use --target-name west"))]
     #[case::other_source(&[link("c2", "c1", "three")], Some("one"), Some("with UID three instead of two"))]
     #[case::other_target(&[link("c2", "c1", "two")], Some("four"), Some("with UID four instead of one"))]

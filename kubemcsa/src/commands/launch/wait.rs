@@ -54,7 +54,7 @@ pub(crate) async fn wait(linked: &Linked, launch: &Launch, timeout: Duration) ->
     }
     let node = format!("node {}", launch.source);
     loop {
-        match node_problem(read_node(target, &launch.source).await?.as_ref(), &launch.source)? {
+        match node_problem(&target.name, read_node(target, &launch.source).await?.as_ref(), &launch.source)? {
             None => break,
             Some(problem) => waiter.pause(&node, problem).await?,
         }
@@ -124,12 +124,12 @@ fn import_problem(import: &ServiceAccountImport) -> Option<String> {
 }
 
 /// Why the virtual node is not there. Fails if another node has its name.
-fn node_problem(node: Option<&Node>, source: &str) -> anyhow::Result<Option<&'static str>> {
+fn node_problem(target: &str, node: Option<&Node>, source: &str) -> anyhow::Result<Option<&'static str>> {
     match node {
         None => Ok(Some("the launcher has not created it yet")),
         Some(node) if node.labels().get(NODE_LABEL).is_some_and(|value| value == source) => Ok(None),
         Some(_) => bail!(
-            "node {source} exists already and is not virtual, so the launcher can't use its name; link the source under \
+            "{target}: node {source} exists already and is not virtual, so the launcher can't use its name; link the source under \
              another name with --source-name"
         ),
     }
@@ -167,9 +167,9 @@ mod tests {
     #[test]
     fn node_of_that_name_must_be_virtual() {
         let mut node = Node::default();
-        assert!(node_problem(None, "c2").unwrap().is_some());
-        assert!(node_problem(Some(&node), "c2").is_err());
+        assert!(node_problem("c1", None, "c2").unwrap().is_some());
+        assert!(node_problem("c1", Some(&node), "c2").is_err());
         node.labels_mut().insert(NODE_LABEL.into(), "c2".into());
-        assert_eq!(node_problem(Some(&node), "c2").unwrap(), None);
+        assert_eq!(node_problem("c1", Some(&node), "c2").unwrap(), None);
     }
 }
