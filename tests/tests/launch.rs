@@ -10,7 +10,9 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
-use mcsa_credentials::contract::launch::{CAPACITY, LAUNCHER, NODE_LABEL, NODE_TAINT};
+use mcsa_credentials::contract::launch::{
+    CAPACITY, FIELD_MANAGER, LAUNCHER, NODE_LABEL, NODE_MANAGED_BY, NODE_TAINT,
+};
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, key};
 use mcsa_tests::{
     Cluster, Daemons, Imports, client, eventually, kubemcsa, kubemcsa_ok, wait_for_default_service_account,
@@ -98,7 +100,8 @@ impl Pair {
     /// Creates the virtual node, as the launcher does.
     async fn create_node(&self) -> anyhow::Result<()> {
         let taint = json!({ "key": NODE_TAINT, "value": "c2", "effect": "NoSchedule" });
-        let node = json!({ "metadata": { "name": "c2", "labels": { NODE_LABEL: "c2" } }, "spec": { "taints": [taint] } });
+        let node = json!({ "metadata": {
+            "name": "c2", "labels": { NODE_LABEL: "c2" }, "annotations": { NODE_MANAGED_BY: FIELD_MANAGER } }, "spec": { "taints": [taint] } });
         let nodes = Api::<Node>::all(self.target.client());
         nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await?;
         Ok(())

@@ -21,7 +21,7 @@ impl std::ops::Deref for Linked {
 
 pub(crate) async fn ensure_linked(connected: Connected) -> anyhow::Result<Linked> {
     let (target, source) = (connected.target(), connected.source());
-    if let Some(problem) = launcher::name_problem(&target.name, &source.name) {
+    if let Some(problem) = launcher::name_problem(&target.name) {
         bail!("{}: {problem}", target.name);
     }
     let (links, known_uid) = tokio::join!(existing::list(target), known_targets::uid(source, &target.name));

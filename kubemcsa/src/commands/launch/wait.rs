@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::bail;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Node;
-use kube::{Api, ResourceExt};
+use kube::Api;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::api::{READY, REFRESHED};
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
-use mcsa_credentials::contract::launch::{LAUNCHER, NODE_LABEL};
+use mcsa_credentials::contract::launch::LAUNCHER;
 use tokio::time::{Instant, sleep};
 
 use super::linked::Linked;
@@ -18,6 +18,7 @@ use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, lease};
 use crate::commands::for_context;
+use crate::link::launcher::is_virtual_node;
 
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -127,7 +128,7 @@ fn import_problem(import: &ServiceAccountImport) -> Option<String> {
 fn node_problem(target: &str, node: Option<&Node>, source: &str) -> anyhow::Result<Option<&'static str>> {
     match node {
         None => Ok(Some("the launcher has not created it yet")),
-        Some(node) if node.labels().get(NODE_LABEL).is_some_and(|value| value == source) => Ok(None),
+        Some(node) if is_virtual_node(node) => Ok(None),
         Some(_) => bail!(
             "{target}: node {source} exists already and is not virtual, so the launcher can't use its name; link the source under \
              another name with --source-name"
@@ -138,6 +139,8 @@ fn node_problem(target: &str, node: Option<&Node>, source: &str) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::ResourceExt;
+    use mcsa_credentials::contract::launch::{FIELD_MANAGER, NODE_MANAGED_BY};
     use rstest::rstest;
     use serde_json::{Value, json};
 
@@ -169,7 +172,7 @@ mod tests {
         let mut node = Node::default();
         assert!(node_problem("c1", None, "c2").unwrap().is_some());
         assert!(node_problem("c1", Some(&node), "c2").is_err());
-        node.labels_mut().insert(NODE_LABEL.into(), "c2".into());
+        node.annotations_mut().insert(NODE_MANAGED_BY.into(), FIELD_MANAGER.into());
         assert_eq!(node_problem("c1", Some(&node), "c2").unwrap(), None);
     }
 }

@@ -5,11 +5,12 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
 use kube::api::{DynamicObject, ListParams};
-use mcsa_credentials::contract::launch::{LABEL, NODE_LABEL, NODE_TAINT};
+use mcsa_credentials::contract::launch::{LABEL, NODE_LABEL};
 
 use crate::cli::output;
 use crate::cluster::deleter::Deleter;
 use crate::cluster::{Cluster, list, object};
+use crate::link::launcher::is_virtual_node;
 
 pub(crate) async fn find(cluster: &Cluster) -> anyhow::Result<Vec<DynamicObject>> {
     let labelled = || ListParams::default().labels(&format!("{LABEL}=true"));
@@ -19,7 +20,7 @@ pub(crate) async fn find(cluster: &Cluster) -> anyhow::Result<Vec<DynamicObject>
         list::all::<RoleBinding>(cluster, labelled()),
     );
     let mut found = nodes?;
-    found.retain(is_virtual);
+    found.retain(is_virtual_node);
     found.extend(bindings?);
     found.extend(roles?);
     Ok(found)
@@ -28,17 +29,10 @@ pub(crate) async fn find(cluster: &Cluster) -> anyhow::Result<Vec<DynamicObject>
 /// Whether the launcher, or a launch, created the object.
 pub(crate) fn is_ours(object: &DynamicObject) -> bool {
     match object::kind(object) {
-        "Node" => is_virtual(object),
+        "Node" => is_virtual_node(object),
         "Role" | "RoleBinding" => object.labels().get(LABEL).is_some_and(|value| value == "true"),
         _ => false,
     }
-}
-
-/// A label alone does not make a node virtual: an administrator may have set it.
-fn is_virtual(node: &DynamicObject) -> bool {
-    let has_label = node.labels().get(NODE_LABEL) == node.metadata.name.as_ref();
-    let taints = node.data["spec"]["taints"].as_array();
-    has_label && taints.is_some_and(|taints| taints.iter().any(|taint| taint["key"] == NODE_TAINT))
 }
 
 /// Warns of pods that keep running in sources, and says what to do after the next install.
@@ -75,30 +69,23 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    const TAINTS: &str =
-        "spec: {taints: [{key: multicluster.admiralty.io/virtual-node, value: c2, effect: NoSchedule}]}";
+    const MANAGED: &str =
+        "annotations: {multicluster.admiralty.io/managed-by: multicluster-service-account-launcher}";
+    const LABELLED: &str = "labels: {multicluster.admiralty.io/cluster: c2}";
+    const LAUNCH: &str = "labels: {multicluster.admiralty.io/launch: 'true'}";
 
     #[rstest]
-    #[case::virtual_node("Node", "multicluster.admiralty.io/cluster: c2", TAINTS, true)]
-    #[case::real_node_with_the_label("Node", "multicluster.admiralty.io/cluster: c2", "spec: {}", false)]
-    #[case::real_node_of_a_cluster("Node", "multicluster.admiralty.io/cluster: c3", TAINTS, false)]
-    #[case::launch_role("Role", "multicluster.admiralty.io/launch: 'true'", "rules: []", true)]
-    #[case::other_role("Role", "app: a", "rules: []", false)]
-    #[case::launch_import(
-        "ServiceAccountImport",
-        "multicluster.admiralty.io/launch: 'true'",
-        "spec: {}",
-        false
-    )]
+    #[case::virtual_node("Node", MANAGED, true)]
+    #[case::real_node_with_the_label("Node", LABELLED, false)]
+    #[case::launch_role("Role", LAUNCH, true)]
+    #[case::other_role("Role", MANAGED, false)]
+    #[case::launch_import("ServiceAccountImport", LAUNCH, false)]
     fn only_virtual_nodes_and_launch_roles_are_ours(
         #[case] kind: &str,
-        #[case] labels: &str,
-        #[case] fields: &str,
+        #[case] metadata: &str,
         #[case] expected: bool,
     ) {
-        let text = format!(
-            "{{apiVersion: v1, kind: {kind}, metadata: {{name: c2, labels: {{{labels}}}}}, {fields}}}"
-        );
+        let text = format!("{{apiVersion: v1, kind: {kind}, metadata: {{name: c2, {metadata}}}}}");
         assert_eq!(is_ours(&object::parse(&text).unwrap()[0]), expected);
     }
 }

@@ -11,12 +11,13 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
-use mcsa_credentials::contract::launch::{LAUNCHER, NODE_LABEL};
+use mcsa_credentials::contract::launch::LAUNCHER;
 
 use super::{Collected, Errors, deployment, status};
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
 use crate::commands::check::facts::{self, Facts, Launcher};
+use crate::link::launcher::is_virtual_node;
 
 /// Concurrent access reviews.
 const CONCURRENCY: usize = 16;
@@ -62,9 +63,7 @@ async fn node(cluster: &Cluster, name: &str) -> Result<facts::Node, CallError> {
     let node = cluster.call(&format!("read node {name}"), nodes.get_metadata_opt(name)).await?;
     Ok(match node {
         None => facts::Node::Missing,
-        Some(node) if node.labels().get(NODE_LABEL).is_some_and(|value| value == name) => {
-            facts::Node::Virtual
-        }
+        Some(node) if is_virtual_node(&node) => facts::Node::Virtual,
         Some(_) => facts::Node::Other,
     })
 }
