@@ -9,6 +9,7 @@ mod narrator;
 
 use std::ops::Deref;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -105,6 +106,7 @@ async fn run_pod<S: Deref<Target = Cluster>>(
     let text = POD.replace("IMAGE", TOOLS_IMAGE);
     narrator.yaml(&text);
     let pods = Api::<Pod>::namespaced(home.client(), NAMESPACE);
+    let created = Instant::now();
     pods.create(&PostParams::default(), &serde_saphyr::from_str(&text)?).await?;
     kubelet(launched).await?;
     let pod = eventually("the pod runs", async || {
@@ -114,12 +116,20 @@ async fn run_pod<S: Deref<Target = Cluster>>(
         anyhow::Ok(pod)
     });
     let pod = pod.await;
+    let running_after = created.elapsed();
     for context in ["c1", "c2"] {
         narrator.command(&format!("kubectl --context {context} -n team-a get pods -o wide"));
         let cluster: &Cluster = if context == "c1" { home } else { &launched.source };
         narrator.output(&cluster.kubectl(["-n", NAMESPACE, "get", "pods", "-o", "wide"]).await?);
     }
     narrator.done("the scheduler of c1 bound it to the node c2, and the launcher created its twin there");
+    narrator.table(
+        "Figures",
+        &[
+            ("from created in c1 to running there", format!("{} ms", running_after.as_millis())),
+            ("this program so far", format!("{:.0} s", narrator.elapsed().as_secs_f64())),
+        ],
+    );
     Ok(pod)
 }
 

@@ -6,7 +6,7 @@ use mcsa_client::controller::Owner;
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::metadata::metadata_patch;
-pub(crate) use self::refusal::refusal;
+pub(crate) use self::refusal::{refusal, tolerates_node, untolerated};
 
 mod json;
 mod label_keys;

@@ -1,6 +1,7 @@
 //! Drops the fields of pods that no step reads, to save memory.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Toleration};
+use mcsa_credentials::contract::launch::NODE_TAINT;
 
 /// Keeps metadata, status, and of the spec what status and refusals are computed from.
 pub(crate) fn home(pod: &mut Pod) {
@@ -14,8 +15,13 @@ pub(crate) fn home(pod: &mut Pod) {
             .init_containers
             .map(|containers| containers.into_iter().map(container).collect()),
         ephemeral_containers: spec.ephemeral_containers,
+        tolerations: spec.tolerations.map(|all| all.into_iter().filter(is_of_virtual_nodes).collect()),
         ..Default::default()
     });
+}
+
+fn is_of_virtual_nodes(toleration: &Toleration) -> bool {
+    toleration.key.as_deref() == Some(NODE_TAINT)
 }
 
 /// Keeps metadata and status.

@@ -67,6 +67,9 @@ impl HomePod<'_> {
             Ok(member) => member,
             Err(problem) => return self.wait("NoLaunchImport", problem).await,
         };
+        if let Some(refusal) = forge::untolerated(&self.home) {
+            return self.wait(refusal.reason, refusal.message).await;
+        }
         let owner = self.owner().await?;
         match self.source.observed(&member, &self.home.name_any(), &owner) {
             Some(remote) => self.mirror(&member, &remote).await,
@@ -184,7 +187,12 @@ impl HomePod<'_> {
     }
 
     async fn remove(&self) -> Result<Action, Error> {
-        remove_home(&self.request.api(), &self.home).await.map_err(Error::Home)?;
+        match remove_home(&self.request.api(), &self.home).await {
+            Err(kube::Error::Api(status)) if status.code == 403 && !forge::tolerates_node(&self.home) => {
+                return self.wait("NotTolerated", "delete it with `kubectl delete --force`").await;
+            }
+            removed => removed.map_err(Error::Home)?,
+        }
         self.source.written.forget(&self.home);
         if let Some(uid) = self.recorded_uid() {
             self.source.last_states.forget(uid);
@@ -202,7 +210,9 @@ impl HomePod<'_> {
     async fn wait(&self, reason: &'static str, problem: impl ToString) -> Result<Action, Error> {
         let message = problem.to_string();
         self.source.events.warn(&self.home, reason, &message).await;
-        self.write(mirror::pending(&self.home, reason, &message)).await?;
+        if forge::tolerates_node(&self.home) {
+            self.write(mirror::pending(&self.home, reason, &message)).await?;
+        }
         Err(Error::Waiting { reason, message })
     }
 
