@@ -63,6 +63,9 @@ pub mod launch {
     pub const REMOTE_POD: &str = "multicluster.admiralty.io/remote-pod";
     /// Annotation of a home pod: the UID of its remote pod. A pod that has it is never created again.
     pub const REMOTE_UID: &str = "multicluster.admiralty.io/remote-uid";
+    /// Annotation of a home pod: its own UID. Without it, [`REMOTE_POD`] and [`REMOTE_UID`] are those of a pod that this
+    /// one is a copy of.
+    pub const HOME_UID: &str = "multicluster.admiralty.io/home-uid";
     /// Label of a virtual node: the source's name, which is also the name of the node, as a label value.
     pub const NODE_LABEL: &str = "multicluster.admiralty.io/cluster";
     /// Taint of a virtual node, with the value of [`NODE_LABEL`] and the effect `NoSchedule`.

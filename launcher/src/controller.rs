@@ -1,50 +1,53 @@
 //! The controller of one source: watches its home pods and remote pods, and reconciles them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use futures::{FutureExt, Stream};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube::runtime::watcher;
 use mcsa_client::clusters::{Clusters, Health, Member};
-use mcsa_client::controller::{self, Controller, Stores, WatchConfig};
+use mcsa_client::controller::{self, Controller, Key, Owner, Stores, WatchConfig};
 use mcsa_runtime::errors;
 use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::sync::{mpsc, watch};
 
 use crate::event::Events;
-use crate::last_states::LastStates;
-use crate::prune;
-use crate::reconcile::{Error, reconcile};
-use crate::source::Source;
+use crate::home_pod::Error;
+use crate::reconcile::reconcile;
+use crate::source::{HOME, Source};
+use crate::states::States;
+use crate::{mirror, prune};
 
 /// Concurrent reconciliations of a source. Most take two calls.
 const CONCURRENCY: u16 = 64;
 
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The shortest and the longest delay before a pod is tried again.
 const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
-/// The controller of a source, before it runs, and what its reconciliations share.
+/// Builds the controller of a source, and the state that its reconciliations share.
 pub(crate) fn build(
     cluster: &Arc<str>,
     clusters: &Clusters,
     fence: &Fence,
     events: &Events,
 ) -> (Controller<Pod>, Arc<Source>) {
-    let (remote, last_states) = (Stores::empty(), LastStates::default());
+    let (remote, states) = (Stores::empty(), Arc::new(States::default()));
     let on_node = watcher::Config::default().fields(&format!("spec.nodeName={cluster}"));
     let of_source = is_import_of(cluster.clone());
-    let observed = last_states.clone();
-    let remove_unused = move |pod: &mut Pod| {
-        prune::remote(pod);
-        observed.observe(pod);
-    };
-    let controller = Controller::new(clusters, on_node)
+    let of_imports = WatchConfig::from(watcher::Config::default()).members(of_source);
+    let controller = Controller::new(clusters, on_node);
+    let keep_last = keep_last_state(states.clone(), controller.stores());
+    let controller = controller
         .members(Member::is_local)
         .namespace_of(|member| (!member.is_local()).then(|| member.default_namespace().to_owned()))
         .modify(prune::home)
-        .owns_stored(WatchConfig::from(watcher::Config::default()).members(of_source), &remote, remove_unused)
+        .owns_stored(of_imports, &remote, prune::remote, keep_last)
         .reconcile_all_on(recoveries(clusters, cluster.clone()))
         .run_while_leading(leadership(fence.clone()))
         .concurrency(CONCURRENCY)
@@ -56,15 +59,14 @@ pub(crate) fn build(
         events: events.clone(),
         home: controller.stores(),
         remote,
-        last_states,
-        written: Default::default(),
+        states,
     };
     (controller, Arc::new(source))
 }
 
 /// Runs the controller until `stop` is true. Then running reconciliations finish.
 pub(crate) async fn run(controller: Controller<Pod>, source: Arc<Source>, mut stop: watch::Receiver<bool>) {
-    let cluster = source.cluster.clone();
+    let (cluster, swept) = (source.cluster.clone(), source.clone());
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
     let results =
         controller.graceful_shutdown_on(stopped).run(reconcile, |request, _, _| request.backoff(), source);
@@ -74,7 +76,31 @@ pub(crate) async fn run(controller: Controller<Pod>, source: Arc<Source>, mut st
         }
         std::future::ready(())
     };
-    results.for_each(log).await;
+    tokio::select! {
+        () = results.for_each(log) => {}
+        () = sweep(&swept) => {}
+    }
+}
+
+/// Drops the states of home pods that are gone.
+async fn sweep(source: &Source) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        let uids: HashSet<_> = source.home.objects().iter().filter_map(|(_, pod)| pod.uid()).collect();
+        source.states.retain(|uid| uids.contains(uid));
+    }
+}
+
+/// Keeps the last state of a remote pod that is gone, until it is mirrored.
+fn keep_last_state(states: Arc<States>, home: Stores<Pod>) -> impl Fn(&Pod) + Send + Sync + 'static {
+    move |remote| {
+        let Some(owner) = Owner::from_metadata(&remote.metadata) else { return };
+        let pod = home.get(&Key { cluster: HOME.into(), ..owner.key() });
+        let is_awaited = |pod: &Arc<Pod>| pod.uid().as_ref() == Some(&owner.uid) && !mirror::is_terminal(pod);
+        if pod.as_ref().is_some_and(is_awaited) {
+            states.set_last_remote(&owner.uid, remote.clone());
+        }
+    }
 }
 
 /// Waits until `stop` is true, or its sender is gone.
@@ -119,7 +145,7 @@ fn recoveries(clusters: &Clusters, cluster: Arc<str>) -> impl Stream<Item = ()> 
                 return;
             }
             loop {
-                // Full: all pods are about to be reconciled anyway.
+                // If the channel is full, a reconciliation of all pods is due already.
                 let _ = sender.try_send(());
                 let mut health = member.watch_health();
                 let unavailable = health.wait_for(Health::is_unavailable).await.is_ok();

@@ -10,19 +10,19 @@ use kube::core::Request;
 use kube::{Client, Resource, ResourceExt};
 use mcsa_client::clusters::Member;
 use mcsa_client::controller::Owner;
-use mcsa_credentials::contract::launch::REMOTE_UID;
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 use serde_json::Value;
 
 use self::refusal::{Refusal, classify};
 use crate::forge::{Destination, forge};
+use crate::record;
 use crate::source::Source;
 
 /// Why the remote pod of a home pod was not created.
 #[derive(Debug)]
 pub(crate) enum NotCreated {
-    /// The home pod was deleted or launched since it was observed: an event follows.
+    /// The home pod has changed since it was observed: it was deleted, or launched. An event follows.
     Outdated,
     /// Trying again may help.
     Retry { reason: &'static str, message: String },
@@ -79,7 +79,7 @@ async fn read_home(client: &Client, observed: &Pod) -> Result<Value, NotCreated>
     };
     let meta = &home["metadata"];
     let is_same = meta["uid"].as_str() == observed.metadata.uid.as_deref();
-    let is_pending = meta["deletionTimestamp"].is_null() && meta["annotations"][REMOTE_UID].is_null();
+    let is_pending = meta["deletionTimestamp"].is_null() && !record::is_launched(&home);
     if is_same && is_pending { Ok(home) } else { Err(NotCreated::Outdated) }
 }
 

@@ -1,4 +1,4 @@
-//! Deletes the remote pod of a home pod that is being deleted, and then the home pod.
+//! Finishes a home pod that is being deleted: first deletes its remote pod, then removes it.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Preconditions};
@@ -43,12 +43,8 @@ pub(crate) async fn delete_remote(
     if ends.is_some_and(|ends| grace.is_none_or(|grace| ends <= grace)) {
         return Ok(Progress::Terminating(Box::new(remote)));
     }
-    let parameters = DeleteParams {
-        grace_period_seconds: grace.and_then(|seconds| u32::try_from(seconds).ok()),
-        preconditions: Some(Preconditions { uid: remote.uid(), resource_version: None }),
-        ..Default::default()
-    };
-    match with_deadline(api.delete(&name, &parameters)).await {
+    let grace = grace.and_then(|seconds| u32::try_from(seconds).ok());
+    match with_deadline(api.delete(&name, &parameters(&remote, grace))).await {
         Ok(_) => Ok(Progress::Terminating(Box::new(remote))),
         Err(kube::Error::Api(status)) if is_gone(&status, &name) => Ok(Progress::Gone),
         // Another pod has the name now.
@@ -66,14 +62,15 @@ pub(crate) fn is_gone(status: &Status, name: &str) -> bool {
 
 /// Removes a home pod that is being deleted, as a kubelet does once its containers have ended.
 pub(crate) async fn remove_home(api: &Api<Pod>, home: &Pod) -> kube::Result<()> {
-    let parameters = DeleteParams {
-        grace_period_seconds: Some(0),
-        preconditions: Some(Preconditions { uid: home.uid(), resource_version: None }),
-        ..Default::default()
-    };
-    match with_deadline(api.delete(&home.name_any(), &parameters)).await {
+    match with_deadline(api.delete(&home.name_any(), &parameters(home, Some(0)))).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Deletes this pod, and no other of its name.
+fn parameters(pod: &Pod, grace_period_seconds: Option<u32>) -> DeleteParams {
+    let preconditions = Some(Preconditions { uid: pod.uid(), resource_version: None });
+    DeleteParams { grace_period_seconds, preconditions, ..Default::default() }
 }

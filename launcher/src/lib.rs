@@ -10,7 +10,7 @@
 //! | `forge` | what does the remote pod look like? |
 //! | `create` | create it once, and never again |
 //! | `mirror` | which status does the home pod get? |
-//! | `finish` | delete both pods, whichever is deleted first |
+//! | `finish` | delete the remote pod of a deleted home pod, then the home pod |
 //!
 //! `forge` and `mirror` are pure functions; I/O is in the other steps.
 //!
@@ -24,17 +24,19 @@ mod endpoint;
 mod event;
 mod finish;
 mod forge;
-mod last_states;
+mod home_pod;
 mod mirror;
 mod node;
 mod prune;
 mod reconcile;
+mod record;
 mod remote_events;
 mod remote_pod;
+mod report;
 mod resolve;
 mod source;
 mod sources;
-mod written;
+mod states;
 
 use anyhow::Context;
 use futures::future::OptionFuture;
@@ -91,8 +93,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let synced = clusters.clone();
     let election = OptionFuture::from(candidate.map(async |candidate| {
+        let mut is_done = is_done;
         // A replica that can't list must not keep others from the lease.
-        synced.wait_until_synced().await;
+        tokio::select! {
+            () = synced.wait_until_synced() => {}
+            _ = &mut is_done => return,
+        }
         lease::hold(client, candidate, fence, is_done).await;
     }));
     let control_loop = async {

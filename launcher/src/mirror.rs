@@ -5,14 +5,13 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::ResourceExt;
-use mcsa_credentials::contract::launch::REMOTE_UID;
 
 use self::conditions::{DISRUPTION_TARGET, TRUE, condition};
 use self::phase::{FAILED, PENDING, RUNNING};
 
 pub(crate) use self::patch::StatusPatch;
 pub(crate) use self::urgency::is_urgent;
+use crate::record;
 
 mod conditions;
 mod containers;
@@ -74,7 +73,7 @@ pub(crate) fn failed(home: &Pod, reason: &str, message: &str, now: Timestamp) ->
         return None;
     }
     let mut status = home.status.clone().unwrap_or_default();
-    let was_launched = home.annotations().contains_key(REMOTE_UID) || containers::any_started(&status);
+    let was_launched = record::remote_uid(home).is_some() || containers::any_started(&status);
     fail(&mut status, reason, message);
     if was_launched {
         terminal::terminate_all(home.spec.as_ref(), &mut status, message, now);
@@ -134,10 +133,10 @@ fn deleted(status: &PodStatus, cluster: &str) -> String {
 
 fn check_identity(home: &Pod, remote: &Pod) -> Result<(), OtherPod> {
     let actual = remote.metadata.uid.as_deref().unwrap_or_default();
-    match home.annotations().get(REMOTE_UID) {
+    match record::remote_uid(home) {
         Some(recorded) if recorded != actual => {
             let pod = patch::remote_pod(remote);
-            Err(OtherPod { pod, recorded: recorded.clone(), actual: actual.into() })
+            Err(OtherPod { pod, recorded: recorded.into(), actual: actual.into() })
         }
         _ => Ok(()),
     }

@@ -47,6 +47,7 @@ async fn watch(source: &Source, member: &Member) {
         newest = time(&warning).map_or(newest, |time| time.max(newest));
         if source.fence.is_open()
             && let Some(home) = home_pod(source, member, &warning)
+            && source.states.may_warn(&home)
         {
             let reason = warning.reason.as_deref().unwrap_or("Warning");
             let note = warning.message.as_deref().unwrap_or_default();

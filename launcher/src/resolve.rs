@@ -3,20 +3,22 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use mcsa_client::clusters::Member;
-use mcsa_credentials::contract::launch::{REMOTE_NAMESPACE, REMOTE_POD};
+use mcsa_credentials::contract::launch::REMOTE_NAMESPACE;
+
+use crate::record;
 
 /// Why no launch import runs the pod. The pod waits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unresolved {
     #[error(
-        "namespace {namespace} has no usable launch import of cluster {cluster}: run `kubemcsa launch {namespace}`, \
-         or see why in `kubectl -n {namespace} get serviceaccountimports`"
+        "namespace {namespace} has no usable launch import of cluster {cluster}: run kubemcsa launch {namespace} \
+         --target-context TARGET --source-context SOURCE, or see why in kubectl -n {namespace} get serviceaccountimports"
     )]
     NoImport { namespace: String, cluster: String },
 
     #[error(
-        "namespace {namespace} has no usable launch import for namespace {remote} of cluster {cluster}: run \
-         `kubemcsa launch {namespace} --remote-namespace {remote}`"
+        "namespace {namespace} has no usable launch import for namespace {remote} of cluster {cluster}: run kubemcsa \
+         launch {namespace} --remote-namespace {remote} --target-context TARGET --source-context SOURCE"
     )]
     NoNamespace { namespace: String, cluster: String, remote: String },
 
@@ -26,6 +28,16 @@ pub(crate) enum Unresolved {
         .remotes.join(", ")
     )]
     Ambiguous { namespace: String, cluster: String, remotes: Vec<String> },
+}
+
+impl Unresolved {
+    /// The reason for the pod's status and events.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoImport { .. } | Self::NoNamespace { .. } => "NoLaunchImport",
+            Self::Ambiguous { .. } => "AmbiguousLaunchImport",
+        }
+    }
 }
 
 /// Selects the launch import of a pod among those that its namespace has for the pod's source.
@@ -39,7 +51,9 @@ pub(crate) fn resolve(home: &Pod, cluster: &str, imports: Vec<Member>) -> Result
 fn select(home: &Pod, cluster: &str, remotes: &[String]) -> Result<usize, Unresolved> {
     let namespace = home.namespace().unwrap_or_default();
     let position = |wanted: &str| remotes.iter().position(|remote| remote == wanted);
-    if let Some(wanted) = recorded_namespace(home).or_else(|| annotation(home, REMOTE_NAMESPACE)) {
+    // A later launch import must not move a pod that was launched.
+    let annotated = home.annotations().get(REMOTE_NAMESPACE).map(String::as_str);
+    if let Some(wanted) = record::remote_namespace(home).or(annotated) {
         let (remote, cluster) = (wanted.to_owned(), cluster.to_owned());
         return position(wanted).ok_or(Unresolved::NoNamespace { namespace, cluster, remote });
     }
@@ -55,15 +69,6 @@ fn select(home: &Pod, cluster: &str, remotes: &[String]) -> Result<usize, Unreso
     }
 }
 
-/// The namespace in which the pod was launched. A later launch import must not move it.
-fn recorded_namespace(home: &Pod) -> Option<&str> {
-    annotation(home, REMOTE_POD)?.split_once('/').map(|(namespace, _)| namespace)
-}
-
-fn annotation<'a>(home: &'a Pod, key: &str) -> Option<&'a str> {
-    home.annotations().get(key).map(String::as_str)
-}
-
 fn no_import(home: &Pod, cluster: &str) -> Unresolved {
     Unresolved::NoImport { namespace: home.namespace().unwrap_or_default(), cluster: cluster.to_owned() }
 }
@@ -71,11 +76,13 @@ fn no_import(home: &Pod, cluster: &str) -> Unresolved {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mcsa_credentials::contract::launch::{HOME_UID, REMOTE_POD};
     use rstest::rstest;
 
     fn pod(annotations: &[(&str, &str)]) -> Pod {
         let mut pod = Pod::default();
         pod.metadata.namespace = Some("team-a".into());
+        pod.metadata.uid = Some("u".into());
         for (key, value) in annotations {
             pod.annotations_mut().insert((*key).into(), (*value).into());
         }
@@ -89,9 +96,10 @@ mod tests {
     #[case::none(&[], &[], None)]
     #[case::annotated(&[(REMOTE_NAMESPACE, "other")], &["batch", "other"], Some(1))]
     #[case::annotated_and_absent(&[(REMOTE_NAMESPACE, "other")], &["batch"], None)]
-    #[case::launched(&[(REMOTE_POD, "other/a")], &["team-a", "other"], Some(1))]
-    #[case::launched_and_annotated(&[(REMOTE_POD, "other/a"), (REMOTE_NAMESPACE, "x")], &["x", "other"], Some(1))]
-    #[case::launched_and_import_gone(&[(REMOTE_POD, "other/a")], &["team-a"], None)]
+    #[case::launched(&[(REMOTE_POD, "other/a"), (HOME_UID, "u")], &["team-a", "other"], Some(1))]
+    #[case::launched_and_annotated(&[(REMOTE_POD, "other/a"), (HOME_UID, "u"), (REMOTE_NAMESPACE, "x")], &["x", "other"], Some(1))]
+    #[case::launched_and_import_gone(&[(REMOTE_POD, "other/a"), (HOME_UID, "u")], &["team-a"], None)]
+    #[case::copied(&[(REMOTE_POD, "other/a"), (HOME_UID, "v")], &["team-a", "other"], Some(0))]
     fn the_launch_import_is_selected_by_its_namespace(
         #[case] annotations: &[(&str, &str)],
         #[case] remotes: &[&str],

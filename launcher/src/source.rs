@@ -14,8 +14,7 @@ use mcsa_runtime::lease::Fence;
 use tower::service_fn;
 
 use crate::event::Events;
-use crate::last_states::LastStates;
-use crate::written::Written;
+use crate::states::States;
 
 /// The member of this cluster in the set. Members of launch imports are named `<namespace>.<import>`.
 pub(crate) const HOME: &str = "home";
@@ -31,14 +30,24 @@ pub(crate) struct Source {
     pub(crate) home: Stores<Pod>,
     /// The remote pods, by launch import.
     pub(crate) remote: Stores<Pod>,
-    pub(crate) last_states: LastStates,
-    pub(crate) written: Written,
+    pub(crate) states: Arc<States>,
 }
 
 impl Source {
     /// The launch imports of a namespace.
     pub(crate) fn imports(&self, namespace: &str) -> Vec<Member> {
         self.clusters.imported(namespace, &self.cluster)
+    }
+
+    /// The remote pod of a home pod in the namespace of any launch import, with that import. An earlier attempt may have
+    /// created it where the pod would not be created now.
+    pub(crate) fn observed_anywhere(&self, home: &Pod, owner: &Owner) -> Option<(Member, Arc<Pod>)> {
+        let imports = self.imports(home.metadata.namespace.as_deref().unwrap_or_default());
+        let name = home.metadata.name.as_deref().unwrap_or_default();
+        imports.into_iter().find_map(|member| {
+            let remote = self.observed(&member, name, owner)?;
+            Some((member, remote))
+        })
     }
 
     /// The remote pod of a home pod, as last observed.

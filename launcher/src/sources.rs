@@ -2,28 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::ListParams;
+use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::clusters::{Clusters, Member};
 use mcsa_client::controller::Key;
-use mcsa_credentials::contract::launch::{LABEL, NODE_LABEL, REMOTE_UID};
+use mcsa_credentials::contract::launch::{FIELD_MANAGER, LABEL, NODE_LABEL, NODE_MANAGED_BY};
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::controller;
 use crate::endpoint::Lookup;
 use crate::event::Events;
 use crate::node::{self, NodeError, Platform, VirtualNode};
+use crate::record;
 use crate::remote_events;
 use crate::remote_pod::RemotePod;
 use crate::resolve::resolve;
@@ -68,12 +70,17 @@ impl Sources {
         loop {
             tokio::select! {
                 Some(_) = changes.next() => self.update(&mut tasks, &stop),
-                // A source whose last launch import is gone. It may have one again.
-                Some(_) = tasks.join_next() => self.update(&mut tasks, &stop),
+                // A source ended because it had no launch import. It may have one by now.
+                Some(ended) = tasks.join_next() => {
+                    resume_panic(ended);
+                    self.update(&mut tasks, &stop);
+                }
                 () = controller::stopped(&mut stopped) => break,
             }
         }
-        while tasks.join_next().await.is_some() {}
+        while let Some(ended) = tasks.join_next().await {
+            resume_panic(ended);
+        }
     }
 
     /// Starts the sources that have a node from earlier, and perhaps no launch import any more.
@@ -83,7 +90,10 @@ impl Sources {
         loop {
             match with_deadline(nodes.list_metadata(&ListParams::default().labels(NODE_LABEL))).await {
                 Ok(nodes) => {
-                    let names = nodes.into_iter().map(|node| Arc::from(node.name_any()));
+                    let is_ours = |node: &PartialObjectMeta<Node>| {
+                        node.annotations().get(NODE_MANAGED_BY).is_some_and(|by| by == FIELD_MANAGER)
+                    };
+                    let names = nodes.into_iter().filter(is_ours).map(|node| Arc::from(node.name_any()));
                     names.for_each(|name| self.start(name, tasks, stop));
                     return self.update(tasks, stop);
                 }
@@ -206,7 +216,7 @@ impl Sources {
             running.values().find_map(|running| Some((&running.source, running.source.home.get(&key)?)));
         let Some((source, home)) = found else { return Lookup::NotFound };
         let node = source.cluster.to_string();
-        let Some(uid) = home.annotations().get(REMOTE_UID).cloned() else {
+        let Some(uid) = record::remote_uid(&home).map(str::to_owned) else {
             let reason = format!("pod {namespace}/{pod} does not exist in cluster {node} yet");
             return Lookup::NotStarted { node, reason };
         };
@@ -225,5 +235,14 @@ impl Sources {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the process, which is restarted: without its task, a source would stand still unnoticed.
+fn resume_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        resume_unwind(panic);
     }
 }

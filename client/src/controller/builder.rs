@@ -220,19 +220,22 @@ where
     ///
     /// They are watched as a whole, and `stores` has them, by member. `modify` changes each child before it is stored,
     /// as [`Controller::modify`] does. When a reconciliation starts because of a child, the child is in the store, or
-    /// is gone from it.
+    /// is gone from it. Just before a child is removed from the store, `on_removed` is called with its last observed
+    /// state: for a deletion that the watch reports, this is the state in which it was deleted.
     pub fn owns_stored<Child>(
         self,
         config: impl Into<WatchConfig>,
         stores: &Stores<Child>,
         modify: impl Fn(&mut Child) + Send + Sync + 'static,
+        on_removed: impl Fn(&Child) + Send + Sync + 'static,
     ) -> Self
     where
         Child: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
         Child::DynamicType: Default + Eq + Hash + Clone + Send + Sync + 'static,
         Child::Scope: Scoped,
     {
-        let stored = StoredChildren { stores: stores.clone(), modify: Arc::new(modify) };
+        let (modify, on_removed) = (Arc::new(modify), Arc::new(on_removed));
+        let stored = StoredChildren { stores: stores.clone(), modify, on_removed };
         self.owned::<Child>(config.into(), &Default::default(), Some(Arc::new(stored)))
     }
 

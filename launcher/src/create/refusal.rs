@@ -2,6 +2,7 @@
 
 use kube::Error;
 use kube::core::Status;
+use mcsa_runtime::errors::foreign;
 
 /// What follows a failed creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +15,7 @@ pub(crate) enum Refusal {
     Permanent,
 }
 
-/// Messages of the API server for requests that are forbidden (403) now, and that someone can allow without changing
-/// the pod.
+/// Messages of 403s that someone can mend without changing the pod.
 const MENDABLE: [(&str, &str); 4] = [
     ("exceeded quota", "QuotaExceeded"),
     ("failed quota", "QuotaExceeded"),
@@ -27,6 +27,10 @@ const MENDABLE: [(&str, &str); 4] = [
 /// Classifies the error of a POST of a pod.
 pub(crate) fn classify(error: &Error) -> Refusal {
     let Error::Api(status) = error else { return Refusal::Retry("SourceUnreachable") };
+    // A login page or a proxy says nothing about the pod.
+    if foreign::of_status(status).is_some() {
+        return Refusal::Retry("SourceUnreachable");
+    }
     match status.code {
         409 if status.reason == "AlreadyExists" => Refusal::Exists,
         401 => Refusal::Retry("Unauthorized"),
@@ -105,6 +109,12 @@ mod tests {
     ) {
         let status = Status::failure(message, reason).with_code(code);
         assert_eq!(classify(&Error::Api(status.boxed())), expected);
+    }
+
+    #[rstest]
+    fn a_refusal_of_a_proxy_is_retried(#[values(400, 403, 413, 422)] code: u16) {
+        let status = Status::failure("<html>blocked</html>", foreign::NO_STATUS).with_code(code);
+        assert_eq!(classify(&Error::Api(status.boxed())), Refusal::Retry("SourceUnreachable"));
     }
 
     #[test]

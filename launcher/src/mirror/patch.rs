@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::ResourceExt;
-use mcsa_credentials::contract::launch::{REMOTE_POD, REMOTE_UID};
+use mcsa_credentials::contract::launch::{HOME_UID, REMOTE_POD, REMOTE_UID};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -65,6 +65,21 @@ impl StatusPatch {
         &self.0
     }
 
+    /// Whether the patch records the remote pod.
+    pub(super) fn records(&self) -> bool {
+        self.0.pointer("/metadata/annotations").is_some()
+    }
+
+    /// The patch without container statuses and addresses, for an API server that refuses those of the source. `None`:
+    /// nothing else changes.
+    pub(crate) fn essential(&self) -> Option<Self> {
+        let mut body = self.0.clone();
+        let status = body.get_mut("status")?.as_object_mut()?;
+        let before = status.len();
+        status.retain(|field, _| matches!(field.as_str(), "phase" | "reason" | "message" | "conditions"));
+        (!status.is_empty() && status.len() < before).then_some(Self(body))
+    }
+
     /// The phase, if the patch changes it.
     pub(super) fn phase(&self) -> Option<&str> {
         self.0.pointer("/status/phase")?.as_str()
@@ -83,8 +98,10 @@ pub(super) fn remote_pod(remote: &Pod) -> String {
 }
 
 fn new_annotations(home: &Pod, remote: &Pod) -> BTreeMap<&'static str, String> {
-    let Some(uid) = &remote.metadata.uid else { return BTreeMap::new() };
-    let wanted = [(REMOTE_POD, remote_pod(remote)), (REMOTE_UID, uid.clone())];
+    let (Some(uid), Some(home_uid)) = (&remote.metadata.uid, &home.metadata.uid) else {
+        return BTreeMap::new();
+    };
+    let wanted = [(REMOTE_POD, remote_pod(remote)), (REMOTE_UID, uid.clone()), (HOME_UID, home_uid.clone())];
     wanted.into_iter().filter(|(key, value)| home.annotations().get(*key) != Some(value)).collect()
 }
 

@@ -1,5 +1,6 @@
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus};
-use mcsa_credentials::contract::launch::REMOTE_POD;
+use kube::ResourceExt;
+use mcsa_credentials::contract::launch::{HOME_UID, REMOTE_POD, REMOTE_UID};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -84,7 +85,7 @@ fn first_patch_records_the_remote_pod() {
     let remote = remote(json!({ "phase": "Pending" }));
     let patch = patch(&bound(), &remote).unwrap();
     let expected = json!({
-        "metadata": { "uid": "hu", "annotations": { REMOTE_POD: "batch/p", REMOTE_UID: "ru" } },
+        "metadata": { "uid": "hu", "annotations": { REMOTE_POD: "batch/p", REMOTE_UID: "ru", HOME_UID: "hu" } },
         "status": { "message": "runs in cluster c2, namespace batch" },
     });
     assert_eq!(*patch.body(), expected);

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::child_handler::ChildHandler;
 use crate::controller::call::Meta;
+use crate::controller::error::catch_panic;
 use crate::controller::key::Keys;
 use crate::controller::object_handler::{Modify, modified};
 use crate::controller::scope::Scoped;
@@ -41,7 +42,10 @@ where
 {
     pub(in crate::controller) stores: Stores<C>,
     pub(in crate::controller) modify: Modify<C>,
+    pub(in crate::controller) on_removed: OnRemoved<C>,
 }
+
+type OnRemoved<C> = Arc<dyn Fn(&C) + Send + Sync>;
 
 impl<C> StoreChildren for StoredChildren<C>
 where
@@ -62,6 +66,7 @@ where
             cluster,
             writer,
             modify: self.modify.clone(),
+            on_removed: self.on_removed.clone(),
             stores: self.stores.clone(),
             children,
         };
@@ -91,6 +96,7 @@ where
     keys: Keys,
     writer: Writer<C>,
     modify: Modify<C>,
+    on_removed: OnRemoved<C>,
     stores: Stores<C>,
     children: ChildHandler,
 }
@@ -110,18 +116,34 @@ where
         let reader = self.writer.as_reader();
         let version = |object: &Arc<C>| (object.meta().uid.clone(), object.meta().resource_version.clone());
         let name = |object: &Arc<C>| (object.meta().namespace.clone(), object.meta().name.clone());
-        let before: HashMap<_, _> =
-            reader.state().iter().map(|object| (name(object), version(object))).collect();
+        let mut before: HashMap<_, _> =
+            reader.state().into_iter().map(|object| (name(&object), object)).collect();
         self.writer.apply_watcher_event(&Event::InitDone);
-        self.stores.set_listed(&self.cluster);
-        let mut result = self.children.handle(Event::InitDone);
+        let mut result = Ok(());
+        let mut changed = Vec::new();
         for object in reader.state() {
-            if before.get(&name(&object)) != Some(&version(&object)) {
-                let meta = self.meta(&object);
-                result = result.and(self.children.handle(Event::Apply(meta)));
+            let previous = before.remove(&name(&object));
+            if previous.as_ref().map(&version) != Some(version(&object)) {
+                changed.push(self.meta(&object));
+            }
+            if let Some(previous) = previous.filter(|previous| previous.meta().uid != object.meta().uid) {
+                result = result.and(self.removed(&previous));
             }
         }
+        for gone in before.into_values() {
+            result = result.and(self.removed(&gone));
+        }
+        self.stores.set_listed(&self.cluster);
+        result = result.and(self.children.handle(Event::InitDone));
+        for meta in changed {
+            result = result.and(self.children.handle(Event::Apply(meta)));
+        }
         result
+    }
+
+    fn removed(&mut self, object: &C) -> Result<(), Panicked> {
+        let key = self.keys.key(object);
+        catch_panic(|| (self.on_removed)(object)).map_err(|message| Panicked { key, message })
     }
 }
 
@@ -156,8 +178,10 @@ where
             }
             Event::Delete(object) => {
                 let meta = self.meta(&object);
+                let removed = modified(&self.modify, &mut self.keys, object.clone())
+                    .and_then(|object| self.removed(&object));
                 self.writer.apply_watcher_event(&Event::Delete(object));
-                self.children.handle(Event::Delete(meta))
+                self.children.handle(Event::Delete(meta)).and(removed)
             }
             Event::Init => {
                 self.writer.apply_watcher_event(&Event::Init);

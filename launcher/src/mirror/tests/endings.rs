@@ -7,6 +7,7 @@ use crate::mirror::conditions::{CONTAINERS_READY, READY, condition};
 fn launched(status: Value) -> Pod {
     let mut pod = home(status);
     pod.annotations_mut().insert(REMOTE_UID.into(), "ru".into());
+    pod.annotations_mut().insert(HOME_UID.into(), "hu".into());
     pod
 }
 
