@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ObjectMeta;
 use kube::client::Body;
 use kube::{Client, Config};
 use mcsa_client::clusters::{Clusters, Member};
+use mcsa_client::controller::Owner;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair,
@@ -24,12 +27,27 @@ use tokio_rustls::client::TlsStream;
 /// The UID of every pod of the source.
 pub(super) const UID: &str = "remote-uid";
 
+/// The UID of the home pod that every pod of the source was created for, but for the pod `foreign`.
+pub(super) const HOME_UID: &str = "home-uid";
+
 /// The requests that a source received, without health checks.
 pub(super) type Requests = Arc<Mutex<Vec<String>>>;
 
 /// Waits at most a minute: a test never waits for time, but must end.
 pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), future).await.expect("nothing happened for a minute")
+}
+
+/// The metadata of a remote pod that was created for the home pod with this UID.
+pub(super) fn metadata(name: &str, uid: &str, home_uid: &str) -> ObjectMeta {
+    let pod = |namespace: &str, uid: &str| {
+        let (name, namespace, uid) = (Some(name.into()), Some(namespace.into()), Some(uid.into()));
+        Pod { metadata: ObjectMeta { name, namespace, uid, ..Default::default() }, ..Default::default() }
+    };
+    let mut remote = pod("remote", uid);
+    let home = Owner::new("c1", "cluster-uid", &pod("home", home_uid), &()).unwrap();
+    home.apply_to(&mut remote);
+    remote.metadata
 }
 
 /// A source whose pods have the UID [`UID`].
@@ -86,7 +104,8 @@ async fn serve_source(mut socket: TcpStream, requests: Requests) -> std::io::Res
             }
             "readyz" => (200, "ok".to_owned()),
             name => {
-                let metadata = json!({"name": name, "namespace": "remote", "uid": UID});
+                let home_uid = if name == "foreign" { "uid-of-another-home-pod" } else { HOME_UID };
+                let metadata = metadata(name, UID, home_uid);
                 let kind = "PartialObjectMetadata";
                 (200, json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": metadata}).to_string())
             }

@@ -1,10 +1,12 @@
-//! Checks that a remote pod is still the one that the home pod stands for.
+//! Checks that a remote pod is still the one that the home pod stands for, and that the launcher created it for it.
 
 use std::time::Duration;
 
 use http::StatusCode;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt};
+use kube::Api;
+use kube::api::ObjectMeta;
+use mcsa_client::controller::Owner;
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors::foreign::of_status;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -15,13 +17,12 @@ use crate::remote_pod::RemotePod;
 /// Pause between requests to a source that is unavailable.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Checks the remote pod's UID with a live request. If the source is unavailable, tries again for `patience`.
+/// Checks the remote pod's UID and owner with a live request. If the source is unavailable, tries again for `patience`.
 pub(super) async fn verify(remote: &RemotePod, patience: Duration) -> Result<(), Refusal> {
     let end = Instant::now() + patience;
     loop {
-        let problem = match request_uid(remote).await {
-            Ok(Some(uid)) if uid == remote.uid => return Ok(()),
-            Ok(_) => return Err(gone(remote)),
+        let problem = match request_metadata(remote).await {
+            Ok(metadata) => return check(remote, metadata.as_ref()),
             Err(error) if is_refusal(&error) => {
                 return Err(Refusal::of_source(remote.member.name(), &error));
             }
@@ -37,13 +38,25 @@ pub(super) async fn verify(remote: &RemotePod, patience: Duration) -> Result<(),
     }
 }
 
-async fn request_uid(remote: &RemotePod) -> kube::Result<Option<String>> {
+/// `None`: the pod does not exist.
+async fn request_metadata(remote: &RemotePod) -> kube::Result<Option<ObjectMeta>> {
     let pods = Api::<Pod>::namespaced(remote.member.client(), &remote.namespace);
     match with_deadline(pods.get_metadata(&remote.name)).await {
-        Ok(pod) => Ok(pod.uid()),
+        Ok(pod) => Ok(Some(pod.metadata)),
         // Not the 404 of a proxy or a login page.
         Err(kube::Error::Api(status)) if status.code == 404 && of_status(&status).is_none() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Whoever may write the home pod's annotations chooses the UID in them, so it does not prove that the pod is theirs.
+fn check(remote: &RemotePod, found: Option<&ObjectMeta>) -> Result<(), Refusal> {
+    let Some(found) = found.filter(|found| found.uid.as_ref() == Some(&remote.uid)) else {
+        return Err(gone(remote));
+    };
+    match Owner::from_metadata(found) {
+        Some(owner) if owner.uid == remote.home_uid => Ok(()),
+        _ => Err(not_owned(remote)),
     }
 }
 
@@ -56,6 +69,13 @@ fn gone(remote: &RemotePod) -> Refusal {
     let RemotePod { member, namespace, name, uid, .. } = remote;
     let cluster = member.name();
     let message = format!("pod {namespace}/{name} with UID {uid} no longer exists in cluster {cluster}");
+    Refusal::new(StatusCode::NOT_FOUND, message)
+}
+
+fn not_owned(remote: &RemotePod) -> Refusal {
+    let RemotePod { member, namespace, name, .. } = remote;
+    let cluster = member.name();
+    let message = format!("pod {namespace}/{name} in cluster {cluster} was not created for this pod");
     Refusal::new(StatusCode::NOT_FOUND, message)
 }
 
@@ -84,9 +104,11 @@ mod tests {
 
     use super::*;
 
+    use crate::endpoint::fixtures::metadata;
+
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// A source that first fails some times with a code, and then has a pod with the UID `1`.
+    /// A source that first fails some times with a code, and then has a pod with the UID `1`, of the home pod `home`.
     fn source(failures: usize, code: u16) -> (Clusters, Arc<AtomicUsize>) {
         let requests = Arc::new(AtomicUsize::new(0));
         let counted = requests.clone();
@@ -96,7 +118,8 @@ mod tests {
             let failure =
                 json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "No", "code": code});
             let kind = "PartialObjectMetadata";
-            let pod = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": {"uid": "1"}});
+            let metadata = metadata("p", "1", "home");
+            let pod = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
             let (code, body) = if number < failures { (code, failure) } else { (200, pod) };
             let mut response = Response::new(Body::from(body.to_string().into_bytes()));
             *response.status_mut() = StatusCode::from_u16(code).unwrap();
@@ -151,5 +174,28 @@ mod tests {
         let refusal = verify(&remote(&clusters, "2"), PATIENCE).await.unwrap_err();
         assert_eq!(refusal.code, StatusCode::NOT_FOUND);
         assert!(refusal.message.contains("cluster c2"), "{refusal:?}");
+    }
+
+    /// The annotation `remote-uid` of a home pod may name the remote pod of another.
+    #[rstest]
+    #[case::its_own(|_: &mut ObjectMeta| {}, None)]
+    #[case::replaced(|found: &mut ObjectMeta| found.uid = Some("2".into()), Some("no longer exists"))]
+    #[case::of_another(|found: &mut ObjectMeta| *found = metadata("p", "1", "other"), Some("not created for"))]
+    #[case::of_nobody(|found: &mut ObjectMeta| found.annotations = None, Some("not created for"))]
+    #[case::forged(|found: &mut ObjectMeta| found.labels = metadata("p", "1", "other").labels, Some("not created for"))]
+    #[tokio::test]
+    async fn only_the_pod_created_for_the_home_pod_is_reached(
+        #[case] change: fn(&mut ObjectMeta),
+        #[case] refusal: Option<&str>,
+    ) {
+        let (clusters, _) = source(0, 0);
+        let mut found = metadata("p", "1", "home");
+        change(&mut found);
+        let result = check(&remote(&clusters, "1"), Some(&found));
+        assert_eq!(result.is_err(), refusal.is_some());
+        if let (Err(refusal), Some(message)) = (result, refusal) {
+            assert_eq!(refusal.code, StatusCode::NOT_FOUND);
+            assert!(refusal.message.contains(message), "{refusal:?}");
+        }
     }
 }

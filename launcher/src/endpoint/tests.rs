@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
-use super::fixtures::{Authority, Caller, Identity, Requests, Target, UID, soon, source};
+use super::fixtures::{Authority, Caller, HOME_UID, Identity, Requests, Target, UID, soon, source};
 use super::*;
 use crate::remote_pod::RemotePod;
 
@@ -33,7 +33,7 @@ fn remote(member: &Member, pod: &str, uid: &str) -> RemotePod {
         name: pod.into(),
         uid: uid.into(),
         node: "c2".into(),
-        home_uid: "home-uid".into(),
+        home_uid: HOME_UID.into(),
     }
 }
 
@@ -50,8 +50,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// The caller of these tests may do everything. The home pod `p` runs, `other` has been replaced in the source, and
-    /// `pending` has not started.
+    /// The caller of these tests may do everything. The home pod `p` runs, `other` has been replaced in the source,
+    /// `foreign` names a remote pod of another home pod, and `pending` has not started.
     async fn start() -> Self {
         mcsa_runtime::tls::install_provider();
         let (clusters, member, requests) = source().await;
@@ -65,7 +65,7 @@ impl Scene {
         let certificate = endpoint.provider.current().cert[0].clone();
         let lookup = move |namespace: &str, pod: &str| {
             let uid = match (namespace, pod) {
-                ("home", "p") => UID,
+                ("home", "p" | "foreign") => UID,
                 ("home", "other") => "uid-of-an-earlier-pod",
                 ("home", "pending") => {
                     return Lookup::NotStarted { node: "c2".into(), reason: "quota exceeded".into() };
@@ -255,6 +255,8 @@ async fn valid_token_is_reviewed_once_and_an_invalid_one_each_time() {
 
 #[rstest]
 #[case::replaced_in_the_source("/exec/home/other/c?output=1", 404, "no longer exists in cluster c2")]
+#[case::remote_pod_of_another("/exec/home/foreign/c?output=1", 404, "was not created for this pod")]
+#[case::logs_of_a_remote_pod_of_another("/containerLogs/home/foreign/c", 404, "was not created for this pod")]
 #[case::unknown_pod("/exec/home/absent/c?output=1", 404, "on no virtual node")]
 #[case::uid_of_another_home_pod("/exec/home/p/another-uid/c?output=1", 404, "UID is another")]
 #[case::uid_of_the_home_pod("/exec/home/p/home-uid/c?output=1", 101, "")]
