@@ -1,6 +1,6 @@
 //! Serves what the API server asks of a kubelet: logs, exec, attach and port-forward.
 //!
-//! A request passes through these files: `connections` (limits, TLS, HTTP) → `handler` → `authentication` →
+//! A request passes through these files: `connections` (`slots`, TLS, HTTP) → `handler` → `authentication` →
 //! `authorization` → `remote` (is the remote pod still the one?) → `logs` or `tunnel`. `route` is a pure function: what
 //! a path asks for, and the same request to the source. `tls` follows the serving certificate (`certificate`) and the
 //! authorities of client certificates (`client_authorities`).
@@ -24,6 +24,7 @@ mod query;
 mod refusal;
 mod remote;
 mod route;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -49,6 +50,7 @@ use self::connections::Connections;
 pub(crate) use self::counters::Counters;
 use self::handler::Handler;
 pub(crate) use self::lookup::Lookup;
+use self::slots::{Maximums, Slots};
 use self::tls::Tls;
 
 /// The endpoint can't be served.
@@ -70,6 +72,7 @@ pub(crate) struct Endpoint {
     provider: CertificateProvider,
     client_ca: Option<PathBuf>,
     counters: Counters,
+    maximums: Maximums,
 }
 
 impl Endpoint {
@@ -87,7 +90,8 @@ impl Endpoint {
         let (listener, local_address) = bound.map_err(|source| EndpointError::Listen { address, source })?;
         let (node_address, client_ca) = (args.node_address, args.endpoint_client_ca.clone());
         info!(address = %local_address, %node_address, "serving logs, exec, attach and port-forward");
-        Ok(Self { listener, local_address, node_address, provider, client_ca, counters: Counters::default() })
+        let (counters, maximums) = (Counters::default(), Maximums::default());
+        Ok(Self { listener, local_address, node_address, provider, client_ca, counters, maximums })
     }
 
     /// The address of the listener, with the port for the nodes' `daemonEndpoints`.
@@ -115,13 +119,14 @@ impl Endpoint {
         client: Client,
         lookup: impl Fn(&str, &str) -> Lookup + Send + Sync + 'static,
     ) -> Result<Infallible, EndpointError> {
-        let Self { listener, provider, client_ca, counters, .. } = self;
+        let Self { listener, provider, client_ca, counters, maximums, .. } = self;
         let certificate_refused = Arc::new(Notify::new());
         let authorities =
             ClientAuthorities::read_from(client.clone(), client_ca, certificate_refused.clone()).await;
         let tls = Tls::new(provider, authorities)?;
         let handler = Handler::new(&client, Arc::new(lookup), counters.clone());
-        let connections = Connections { handler, counters, tls: tls.watch(), certificate_refused };
+        let slots = Slots::new(maximums);
+        let connections = Connections { handler, counters, slots, tls: tls.watch(), certificate_refused };
         tokio::select! {
             never = connections.serve(listener) => Ok(never),
             never = tls.maintain() => Ok(never),

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -22,11 +22,9 @@ use tracing::{debug, warn};
 
 use super::counters::Counters;
 use super::handler::Handler;
+use super::slots::{Slots, StrangerSlot};
 use super::tunnel::Tunnel;
 use super::user::CertificateUser;
-
-/// Maximum number of concurrent connections, with tunnels; further ones wait.
-const MAX_CONNECTIONS: usize = 1_000;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -51,6 +49,7 @@ const ANONYMOUS: Limits = Limits { head_timeout: Duration::from_secs(10), max_he
 pub(super) struct Connections {
     pub(super) handler: Handler,
     pub(super) counters: Counters,
+    pub(super) slots: Slots,
     /// The TLS config for new connections. When it changes, older connections are closed after the current request, so
     /// that callers authenticate again.
     pub(super) tls: watch::Receiver<Arc<ServerConfig>>,
@@ -61,13 +60,11 @@ pub(super) struct Connections {
 impl Connections {
     /// Serves forever. When dropped, closes all connections.
     pub(super) async fn serve(self, listener: TcpListener) -> Infallible {
-        let (shared, slots) = (Arc::new(self), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+        let shared = Arc::new(self);
         let mut tasks = JoinSet::new();
         loop {
-            // Never fails: the semaphore is never closed.
-            let slot = slots.clone().acquire_owned().await.ok();
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Errors such as too many open files would recur immediately.
                     warn!(%error, "can't accept a connection at --endpoint-address");
@@ -76,18 +73,21 @@ impl Connections {
                 }
             };
             while tasks.try_join_next().is_some() {}
-            let shared = shared.clone();
-            tasks.spawn(async move {
-                shared.connection(stream).await;
-                drop(slot);
-            });
+            let slot = shared.slots.stranger(address.ip().to_canonical());
+            tasks.spawn(shared.clone().connection(stream, slot));
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, mut slot: StrangerSlot) {
         let mut tls = self.tls.clone();
         let config = tls.borrow_and_update().clone();
-        let stream = match timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, config)).await {
+        let result = tokio::select! {
+            // First: a complete handshake counts, even if the slot was lost meanwhile.
+            biased;
+            result = timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, config)) => result,
+            () = slot.evicted() => return debug!("handshake ended: too many connections without a certificate"),
+        };
+        let stream = match result {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 debug!(%error, "TLS handshake failed");
@@ -100,6 +100,27 @@ impl Connections {
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = certificate.and_then(|certificate| CertificateUser::read(certificate));
+        if certificate.is_none() {
+            tokio::select! {
+                () = self.conversation(stream, certificate, tls) => {}
+                () = slot.evicted() => debug!("closed: too many connections without a certificate"),
+            }
+            return;
+        }
+        drop(slot);
+        match self.slots.known() {
+            Some(_slot) => self.conversation(stream, certificate, tls).await,
+            None => debug!("closed: too many connections with a certificate"),
+        }
+    }
+
+    /// Serves requests, and then the tunnel that the last one opened.
+    async fn conversation(
+        self: &Arc<Self>,
+        stream: TlsStream<TcpStream>,
+        certificate: Option<CertificateUser>,
+        tls: watch::Receiver<Arc<ServerConfig>>,
+    ) {
         if let Some(tunnel) = self.clone().requests(stream, certificate, tls).await {
             let _open = self.counters.open_tunnel();
             if let Err(error) = tunnel.run().await {

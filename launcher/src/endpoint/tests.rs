@@ -1,5 +1,7 @@
 //! The endpoint over real sockets, between a caller, a target and a source.
 
+mod limits;
+
 use mcsa_client::clusters::{Clusters, Member};
 use rstest::rstest;
 use rustls::pki_types::CertificateDer;
@@ -53,6 +55,11 @@ impl Scene {
     /// The caller of these tests may do everything. The home pod `p` runs, `other` has been replaced in the source,
     /// `foreign` names a remote pod of another home pod, and `pending` has not started.
     async fn start() -> Self {
+        Self::start_with(Maximums::default()).await
+    }
+
+    /// The same with other limits.
+    async fn start_with(maximums: Maximums) -> Self {
         mcsa_runtime::tls::install_provider();
         let (clusters, member, requests) = source().await;
         let (target, authority) = (Target::default(), Authority::new("cluster CA"));
@@ -60,7 +67,7 @@ impl Scene {
             state.authorities = authority.pem();
             state.rights = vec![("create", "proxy"), ("get", "proxy"), ("get", "stats")];
         });
-        let endpoint = Endpoint::bind(&args()).unwrap();
+        let endpoint = Endpoint { maximums, ..Endpoint::bind(&args()).unwrap() };
         let (port, counters) = (endpoint.local_address().port(), endpoint.counters());
         let certificate = endpoint.provider.current().cert[0].clone();
         let lookup = move |namespace: &str, pod: &str| {
@@ -349,6 +356,7 @@ async fn new_config_ends_connections_but_not_tunnels() {
     let connections = Connections {
         handler: Handler::new(&target.client(), Arc::new(lookup), counters.clone()),
         counters,
+        slots: Slots::new(Maximums::default()),
         tls: configs.subscribe(),
         certificate_refused: Arc::new(Notify::new()),
     };
