@@ -30,6 +30,7 @@ mod tests;
 mod tls;
 mod tunnel;
 mod user;
+mod write_timeout;
 
 use std::convert::Infallible;
 use std::io;

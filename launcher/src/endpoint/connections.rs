@@ -25,6 +25,10 @@ use super::handler::Handler;
 use super::slots::{Slots, StrangerSlot};
 use super::tunnel::Tunnel;
 use super::user::CertificateUser;
+use super::write_timeout::WriteTimeout;
+
+/// A connection of a caller.
+type Stream = TlsStream<WriteTimeout<TcpStream>>;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -117,7 +121,7 @@ impl Connections {
     /// Serves requests, and then the tunnel that the last one opened.
     async fn conversation(
         self: &Arc<Self>,
-        stream: TlsStream<TcpStream>,
+        stream: Stream,
         certificate: Option<CertificateUser>,
         tls: watch::Receiver<Arc<ServerConfig>>,
     ) {
@@ -132,20 +136,23 @@ impl Connections {
     /// Serves the requests of a connection, one after the other. Returns the tunnel that it becomes.
     async fn requests(
         self: Arc<Self>,
-        stream: TlsStream<TcpStream>,
+        stream: Stream,
         certificate: Option<CertificateUser>,
         mut tls: watch::Receiver<Arc<ServerConfig>>,
     ) -> Option<Tunnel> {
         let limits = if certificate.is_some() { KNOWN } else { ANONYMOUS };
         let (certificate, tunnel) = (Arc::new(certificate), Arc::new(Mutex::new(None)));
-        let opened = tunnel.clone();
+        let (opened, exempt) = (tunnel.clone(), stream.get_ref().0.exempt());
         let service = service_fn(move |mut request: Request<Incoming>| {
             let (shared, certificate, opened) = (self.clone(), certificate.clone(), opened.clone());
+            let exempt = exempt.clone();
             async move {
+                exempt.set(false);
                 let upgrade = hyper::upgrade::on(&mut request);
                 // No request has a body that matters.
                 let (parts, _) = request.into_parts();
                 let answer = shared.handler.handle(certificate.as_ref().as_ref(), parts, upgrade).await;
+                exempt.set(answer.may_pause);
                 *opened.lock().unwrap_or_else(PoisonError::into_inner) = answer.tunnel;
                 Ok::<_, Infallible>(answer.response)
             }
@@ -179,9 +186,9 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-async fn shake_hands(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+async fn shake_hands(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<Stream> {
     set_options(&stream)?;
-    TlsAcceptor::from(config).accept(stream).await
+    TlsAcceptor::from(config).accept(WriteTimeout::new(stream)).await
 }
 
 /// Whether the client's certificate was refused: its authority may be new.

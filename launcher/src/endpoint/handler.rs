@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
@@ -48,11 +48,13 @@ pub(super) struct Handler {
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
     pub(super) tunnel: Option<Tunnel>,
+    /// Whether the caller may leave it unread for as long as it likes: a log, or a tunnel.
+    pub(super) may_pause: bool,
 }
 
 impl From<Response<Body>> for Answer {
     fn from(response: Response<Body>) -> Self {
-        Self { response, tunnel: None }
+        Self { response, tunnel: None, may_pause: false }
     }
 }
 
@@ -77,7 +79,7 @@ impl Handler {
             Ok(user) => self.respond(&user, &route, &request, upgrade).await,
             Err(refusal) => Err(refusal),
         };
-        let (answer, problem) = match result {
+        let (mut answer, problem) = match result {
             Ok(answer) => (answer, String::new()),
             Err(refusal) => {
                 let form = if route.is_upgrade() { Form::Status } else { Form::Text };
@@ -86,6 +88,10 @@ impl Handler {
             }
         };
         let (kind, code) = (route.kind(), answer.response.status());
+        // A stranger without rights holds no connection.
+        if certificate.is_none() && matches!(code, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            answer.response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let pod = if let Route::Pod(pod) = &route { pod.to_string() } else { String::new() };
         debug!(method = %request.method, kind, pod, user = name, code = code.as_u16(), problem, "request");
         self.counters.record(kind, code);
@@ -208,7 +214,8 @@ impl Handler {
             return self.open_tunnel(&remote, &uri, request, upgrade).await;
         }
         remote::verify(&remote, Duration::ZERO).await?;
-        Ok(logs::stream(&remote, &uri).await?.into())
+        let response = logs::stream(&remote, &uri).await?;
+        Ok(Answer { response, tunnel: None, may_pause: true })
     }
 
     async fn open_tunnel(
@@ -236,7 +243,7 @@ impl Handler {
         let mut response = Response::new(body::full(""));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = tunnel::response_headers(&parts.headers);
-        Ok(Answer { response, tunnel: Some(Tunnel { caller: upgrade, source }) })
+        Ok(Answer { response, tunnel: Some(Tunnel { caller: upgrade, source }), may_pause: true })
     }
 }
 

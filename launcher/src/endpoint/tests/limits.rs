@@ -40,3 +40,29 @@ async fn too_many_connections_with_a_certificate_are_closed() {
     let mut stranger = scene.connect(None).await;
     assert_eq!(stranger.request("GET", "/healthz", TOKEN).await.unwrap().code, 200);
 }
+
+#[tokio::test]
+async fn stranger_without_rights_holds_no_connection() {
+    let scene = Scene::start().await;
+    scene.target.set(|state| state.rights.clear());
+    let mut caller = scene.connect(None).await;
+    // The second request is sent before the first is answered, and is not handled.
+    let request = format!("GET /pods HTTP/1.1\r\nhost: node\r\n{TOKEN}\r\n");
+    caller.0.write_all(request.as_bytes()).await.unwrap();
+    let response = caller.request("GET", "/stats/summary", TOKEN).await.unwrap();
+    assert_eq!(response.code, 403, "{response:?}");
+    assert!(response.head.contains("connection: close"), "{response:?}");
+    let mut rest = Vec::new();
+    // The end, or an error.
+    let _ = soon(caller.0.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty());
+    let reviewed = scene.target.set(|state| state.access_reviews.clone());
+    assert!(reviewed.iter().all(|spec| spec["resourceAttributes"]["subresource"] != "stats"), "{reviewed:?}");
+
+    let mut api_server = scene.api_server().await;
+    for _ in 0..2 {
+        let response = api_server.request("GET", "/pods", "").await.unwrap();
+        assert_eq!(response.code, 403, "{response:?}");
+        assert!(!response.head.contains("connection: close"), "{response:?}");
+    }
+}
