@@ -53,6 +53,7 @@ use self::handler::Handler;
 pub(crate) use self::lookup::Lookup;
 use self::slots::{Maximums, Slots};
 use self::tls::Tls;
+use self::tunnel::TunnelSlots;
 
 /// The endpoint can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -125,8 +126,8 @@ impl Endpoint {
         let authorities =
             ClientAuthorities::read_from(client.clone(), client_ca, certificate_refused.clone()).await;
         let tls = Tls::new(provider, authorities)?;
-        let handler = Handler::new(&client, Arc::new(lookup), counters.clone());
-        let slots = Slots::new(maximums);
+        let (slots, tunnels) = (Slots::new(maximums), TunnelSlots::new(maximums.tunnels));
+        let handler = Handler::new(&client, Arc::new(lookup), counters.clone(), tunnels);
         let connections = Connections { handler, counters, slots, tls: tls.watch(), certificate_refused };
         tokio::select! {
             never = connections.serve(listener) => Ok(never),

@@ -20,7 +20,7 @@ use super::counters::Counters;
 use super::lookup::{Lookup, LookupFn};
 use super::refusal::{Form, Refusal};
 use super::route::{PodRoute, Route};
-use super::tunnel::{self, Tunnel};
+use super::tunnel::{self, Tunnel, TunnelSlots};
 use super::user::{CertificateUser, User};
 use super::{logs, remote};
 use crate::remote_pod::RemotePod;
@@ -40,6 +40,7 @@ pub(super) struct Handler {
     access: AccessReviews,
     lookup: Arc<LookupFn>,
     counters: Counters,
+    tunnels: TunnelSlots,
     /// When a failed review was last logged.
     last_logged: Mutex<Option<Instant>>,
 }
@@ -59,10 +60,15 @@ impl From<Response<Body>> for Answer {
 }
 
 impl Handler {
-    pub(super) fn new(client: &Client, lookup: Arc<LookupFn>, counters: Counters) -> Self {
+    pub(super) fn new(
+        client: &Client,
+        lookup: Arc<LookupFn>,
+        counters: Counters,
+        tunnels: TunnelSlots,
+    ) -> Self {
         let tokens = TokenReviews::new(client.clone());
         let access = AccessReviews::new(client.clone());
-        Self { tokens, access, lookup, counters, last_logged: Mutex::default() }
+        Self { tokens, access, lookup, counters, tunnels, last_logged: Mutex::default() }
     }
 
     /// Serves a request, over a connection with this client certificate.
@@ -233,6 +239,7 @@ impl Handler {
         *to_source.method_mut() = request.method.clone();
         *to_source.uri_mut() = uri.parse().map_err(|_| bad_request("the command is too long"))?;
         *to_source.headers_mut() = headers;
+        let slot = self.tunnels.take()?;
         remote::verify(remote, PATIENCE).await?;
         // Not tried again: it may have had an effect.
         let (parts, source) = remote
@@ -243,7 +250,8 @@ impl Handler {
         let mut response = Response::new(body::full(""));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = tunnel::response_headers(&parts.headers);
-        Ok(Answer { response, tunnel: Some(Tunnel { caller: upgrade, source }), may_pause: true })
+        let tunnel = Tunnel { caller: upgrade, source, slot };
+        Ok(Answer { response, tunnel: Some(tunnel), may_pause: true })
     }
 }
 

@@ -17,11 +17,13 @@ pub(super) struct Maximums {
     pub(super) strangers: usize,
     /// Connections with one.
     pub(super) known: usize,
+    /// Tunnels. Each has two buffers, and the process has a memory limit.
+    pub(super) tunnels: usize,
 }
 
 impl Default for Maximums {
     fn default() -> Self {
-        Self { strangers: 100, known: 1_000 }
+        Self { strangers: 100, known: 1_000, tunnels: 500 }
     }
 }
 

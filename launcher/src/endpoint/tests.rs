@@ -353,8 +353,9 @@ async fn new_config_ends_connections_but_not_tunnels() {
     let configs = tokio::sync::watch::Sender::new(config(&old));
     let counters = Counters::default();
     let lookup = move |_: &str, pod: &str| Lookup::Found(remote(&member, pod, UID));
+    let tunnels = TunnelSlots::new(1);
     let connections = Connections {
-        handler: Handler::new(&target.client(), Arc::new(lookup), counters.clone()),
+        handler: Handler::new(&target.client(), Arc::new(lookup), counters.clone(), tunnels),
         counters,
         slots: Slots::new(Maximums::default()),
         tls: configs.subscribe(),

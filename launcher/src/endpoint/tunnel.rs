@@ -3,16 +3,20 @@
 //! *Absent:* code for SPDY or WebSocket. What passes is not looked at.
 
 use std::io;
+use std::sync::Arc;
 
 use http::header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use mcsa_client::clusters::UpgradedStream;
 use tokio::io::copy_bidirectional_with_sizes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::refusal::Refusal;
 
 /// Buffer for each direction, in bytes.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 16 * 1024;
 
 /// How browsers send a bearer token: as a WebSocket protocol of this form.
 const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
@@ -21,14 +25,45 @@ const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 pub(super) struct Tunnel {
     pub(super) caller: OnUpgrade,
     pub(super) source: UpgradedStream,
+    pub(super) slot: TunnelSlot,
+}
+
+/// Limits the number of tunnels.
+pub(super) struct TunnelSlots {
+    maximum: usize,
+    free: Arc<Semaphore>,
+}
+
+/// The slot of a tunnel, until it is dropped.
+pub(super) struct TunnelSlot {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl TunnelSlots {
+    pub(super) fn new(maximum: usize) -> Self {
+        Self { maximum, free: Arc::new(Semaphore::new(maximum)) }
+    }
+
+    /// A slot for a new tunnel. Nobody waits for one: sessions may last for days.
+    pub(super) fn take(&self) -> Result<TunnelSlot, Refusal> {
+        let permit = self.free.clone().try_acquire_owned();
+        permit.map(|permit| TunnelSlot { _permit: permit }).map_err(|_| {
+            let message = format!(
+                "the launcher has {} open sessions of exec, attach and port-forward, its maximum: close some, or try \
+                 again later",
+                self.maximum
+            );
+            Refusal::new(StatusCode::TOO_MANY_REQUESTS, message)
+        })
+    }
 }
 
 impl Tunnel {
     /// Copies bytes until both ends have closed, or one fails.
-    pub(super) async fn run(mut self) -> io::Result<()> {
-        let caller = self.caller.await.map_err(io::Error::other)?;
-        let mut caller = TokioIo::new(caller);
-        copy_bidirectional_with_sizes(&mut caller, &mut self.source, BUFFER, BUFFER).await.map(drop)
+    pub(super) async fn run(self) -> io::Result<()> {
+        let Self { caller, mut source, slot: _slot } = self;
+        let mut caller = TokioIo::new(caller.await.map_err(io::Error::other)?);
+        copy_bidirectional_with_sizes(&mut caller, &mut source, BUFFER, BUFFER).await.map(drop)
     }
 }
 

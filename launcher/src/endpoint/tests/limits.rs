@@ -66,3 +66,34 @@ async fn stranger_without_rights_holds_no_connection() {
         assert!(!response.head.contains("connection: close"), "{response:?}");
     }
 }
+
+#[tokio::test]
+async fn number_of_tunnels_is_limited() {
+    let scene = Scene::start_with(Maximums { tunnels: 1, ..Maximums::default() }).await;
+    let mut first = scene.api_server().await;
+    // A refused one counts no longer.
+    let refused = first.request("POST", "/exec/home/p/c?command=refused&output=1", SPDY).await.unwrap();
+    assert_eq!(refused.code, 403, "{refused:?}");
+    assert_eq!(first.request("POST", EXEC, SPDY).await.unwrap().code, 101);
+    let received = scene.requests().len();
+
+    let mut second = scene.api_server().await;
+    let response = second.request("POST", EXEC, SPDY).await.unwrap();
+    let status: Value = serde_json::from_str(&response.body).unwrap();
+    assert_eq!((response.code, &status["reason"]), (429, &"TooManyRequests".into()));
+    assert!(status["message"].as_str().unwrap().contains("has 1 open sessions"), "{status}");
+    // Logs are no tunnels, and the source is not asked for what is refused.
+    assert_eq!(scene.requests().len(), received);
+    assert_eq!(second.request("GET", "/containerLogs/home/p/c", "").await.unwrap().code, 200);
+
+    // Both ends have closed.
+    first.0.shutdown().await.unwrap();
+    soon(first.0.read_to_end(&mut Vec::new())).await.unwrap();
+    let mut third = scene.api_server().await;
+    soon(async {
+        while third.request("POST", EXEC, SPDY).await.unwrap().code != 101 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
