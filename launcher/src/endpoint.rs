@@ -3,7 +3,7 @@
 //! A request passes through these files: `connections` (`slots`, TLS, HTTP) → `handler` → `authentication` →
 //! `authorization` → `remote` (is the remote pod still the one?) → `logs` or `tunnel`. `route` is a pure function: what
 //! a path asks for, and the same request to the source. `tls` follows the serving certificate (`certificate`) and the
-//! authorities of client certificates (`client_authorities`).
+//! authorities of client certificates (`client_authorities`). `reviewer` limits what callers cause in the target.
 
 mod args;
 mod authentication;
@@ -23,6 +23,7 @@ mod lookup;
 mod query;
 mod refusal;
 mod remote;
+mod reviewer;
 mod route;
 mod slots;
 #[cfg(test)]

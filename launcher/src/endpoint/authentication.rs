@@ -6,31 +6,24 @@ use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
-use kube::api::PostParams;
-use kube::{Api, Client};
-use mcsa_runtime::deadline::with_deadline;
-use tokio::sync::Semaphore;
 
 use super::cache::Cache;
+use super::reviewer::Reviewer;
 use super::user::User;
 
 /// How long a token that was valid counts as valid: a revoked one may be used this much longer.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// Maximum number of concurrent reviews: anybody may send tokens.
-const MAX_REVIEWS: usize = 16;
-
 /// Authenticates bearer tokens.
 pub(super) struct TokenReviews {
-    api: Api<TokenReview>,
-    slots: Semaphore,
+    reviewer: Reviewer,
     /// The users of valid tokens, by their SHA-256.
     valid: Cache<Vec<u8>, User>,
 }
 
 impl TokenReviews {
-    pub(super) fn new(client: Client) -> Self {
-        Self { api: Api::all(client), slots: Semaphore::new(MAX_REVIEWS), valid: Cache::new(LIFETIME) }
+    pub(super) fn new(reviewer: Reviewer) -> Self {
+        Self { reviewer, valid: Cache::new(LIFETIME) }
     }
 
     /// The user of a token. `None`: the token is invalid.
@@ -39,11 +32,9 @@ impl TokenReviews {
         if let Some(user) = self.valid.get(&key) {
             return Ok(Some(user));
         }
-        // Never fails: the semaphore is never closed.
-        let _slot = self.slots.acquire().await.map_err(|error| kube::Error::Service(error.into()))?;
         let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: None };
         let review = TokenReview { spec, ..Default::default() };
-        let review = with_deadline(self.api.create(&PostParams::default(), &review)).await?;
+        let review = self.reviewer.create(&review).await?;
         let status = review.status.filter(|status| status.authenticated == Some(true));
         let user = status.and_then(|status| User::of_review(status.user?));
         if let Some(user) = &user {

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use http::Method;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
-use kube::api::PostParams;
-use kube::{Api, Client};
-use mcsa_runtime::deadline::with_deadline;
 
 use super::cache::Cache;
+use super::reviewer::Reviewer;
 use super::route::Route;
 use super::user::User;
 
-/// How long a permission counts. Refusals and errors are never cached.
+/// How long a permission or a refusal counts. Errors are never cached.
 const LIFETIME: Duration = Duration::from_secs(5);
 
 /// The right that a request needs.
@@ -49,13 +47,18 @@ impl Access {
 
 /// Asks the API server for permissions.
 pub(super) struct AccessReviews {
-    api: Api<SubjectAccessReview>,
-    allowed: Cache<(User, Access, String), ()>,
+    reviewer: Reviewer,
+    allowed: Cache<Question, ()>,
+    /// Apart: whoever causes many refusals must not push out permissions.
+    refused: Cache<Question, ()>,
 }
 
+/// The user, the right, and the node.
+type Question = (User, Access, String);
+
 impl AccessReviews {
-    pub(super) fn new(client: Client) -> Self {
-        Self { api: Api::all(client), allowed: Cache::new(LIFETIME) }
+    pub(super) fn new(reviewer: Reviewer) -> Self {
+        Self { reviewer, allowed: Cache::new(LIFETIME), refused: Cache::new(LIFETIME) }
     }
 
     /// Whether a user has a right on a node. An empty name stands for all nodes.
@@ -64,14 +67,18 @@ impl AccessReviews {
         if self.allowed.get(&key).is_some() {
             return Ok(true);
         }
+        if self.refused.get(&key).is_some() {
+            return Ok(false);
+        }
         for subresource in access.subresources {
             let review = review(user, access.verb, subresource, node);
-            let review = with_deadline(self.api.create(&PostParams::default(), &review)).await?;
+            let review = self.reviewer.create(&review).await?;
             if review.status.is_some_and(|status| status.allowed && status.denied != Some(true)) {
                 self.allowed.insert(key, ());
                 return Ok(true);
             }
         }
+        self.refused.insert(key, ());
         Ok(false)
     }
 }
@@ -99,7 +106,9 @@ fn review(user: &User, verb: &str, subresource: &str, node: &str) -> SubjectAcce
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::fixtures::Target;
     use rstest::rstest;
+    use tokio::time::advance;
 
     #[rstest]
     #[case("GET", "/exec/n/p/c", "create", &["proxy"])]
@@ -122,5 +131,31 @@ mod tests {
     ) {
         let access = Access::of(&Route::of(path, ""), &method.parse().unwrap());
         assert_eq!(access, Access { verb, subresources });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_is_asked_for_again_after_a_while() {
+        let target = Target::default();
+        let reviews = AccessReviews::new(Reviewer::new(target.client()));
+        let user = User { name: "u".into(), uid: None, groups: Vec::new(), extra: Default::default() };
+        let access = Access::of(&Route::Pods, &Method::GET);
+        let is_allowed = async || reviews.is_allowed(&user, &access, "").await.unwrap();
+        let count = || target.set(|state| state.access_reviews.len());
+
+        assert!(!is_allowed().await);
+        // One for each subresource.
+        assert_eq!(count(), 2);
+        target.set(|state| state.rights.push(("get", "proxy")));
+        assert!(!is_allowed().await);
+        assert_eq!(count(), 2);
+        advance(LIFETIME).await;
+        assert!(is_allowed().await);
+        assert_eq!(count(), 4);
+        target.set(|state| state.rights.clear());
+        assert!(is_allowed().await);
+        assert_eq!(count(), 4);
+        advance(LIFETIME).await;
+        assert!(!is_allowed().await);
+        assert_eq!(count(), 6);
     }
 }

@@ -19,6 +19,7 @@ use super::body::{self, Body};
 use super::counters::Counters;
 use super::lookup::{Lookup, LookupFn};
 use super::refusal::{Form, Refusal};
+use super::reviewer::Reviewer;
 use super::route::{PodRoute, Route};
 use super::tunnel::{self, Tunnel, TunnelSlots};
 use super::user::{CertificateUser, User};
@@ -66,8 +67,8 @@ impl Handler {
         counters: Counters,
         tunnels: TunnelSlots,
     ) -> Self {
-        let tokens = TokenReviews::new(client.clone());
-        let access = AccessReviews::new(client.clone());
+        let reviewer = Reviewer::new(client.clone());
+        let (tokens, access) = (TokenReviews::new(reviewer.clone()), AccessReviews::new(reviewer));
         Self { tokens, access, lookup, counters, tunnels, last_logged: Mutex::default() }
     }
 

@@ -295,16 +295,18 @@ async fn requests_of_one_connection_are_handled_alone() {
     let pods = caller.request("GET", "/pods", "").await.unwrap();
     let pods: Value = serde_json::from_str(&pods.body).unwrap();
     assert_eq!((&pods["kind"], &pods["items"]), (&"PodList".into(), &Value::Array(Vec::new())));
-    assert_eq!(caller.request("GET", "/containerLogs/home/absent/c", "").await.unwrap().code, 404);
-    scene.target.set(|state| state.rights.retain(|(verb, _)| *verb == "get"));
-    assert_eq!(caller.request("POST", EXEC, SPDY).await.unwrap().code, 403);
-    scene.target.set(|state| state.rights.push(("create", "proxy")));
+    scene.target.set(|state| state.rights.retain(|(verb, _)| *verb == "create"));
+    assert_eq!(caller.request("GET", "/containerLogs/home/p/c", "").await.unwrap().code, 403);
+    assert_eq!(caller.request("POST", "/exec/home/absent/c", SPDY).await.unwrap().code, 404);
     assert_eq!(caller.request("POST", EXEC, SPDY).await.unwrap().code, 101);
     let mut text = String::new();
     let mut registry = prometheus_client::registry::Registry::default();
     scene.counters.register(&mut registry);
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    assert!(text.contains(r#"mcsa_launcher_endpoint_requests_total{kind="exec",code="403"} 1"#), "{text}");
+    assert!(
+        text.contains(r#"mcsa_launcher_endpoint_requests_total{kind="containerLogs",code="403"} 1"#),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn too_many_connections_with_a_certificate_are_closed() {
 }
 
 #[tokio::test]
-async fn stranger_without_rights_holds_no_connection() {
+async fn caller_without_rights_holds_no_connection_and_causes_few_reviews() {
     let scene = Scene::start().await;
     scene.target.set(|state| state.rights.clear());
     let mut caller = scene.connect(None).await;
@@ -60,11 +60,13 @@ async fn stranger_without_rights_holds_no_connection() {
     assert!(reviewed.iter().all(|spec| spec["resourceAttributes"]["subresource"] != "stats"), "{reviewed:?}");
 
     let mut api_server = scene.api_server().await;
-    for _ in 0..2 {
+    for _ in 0..3 {
         let response = api_server.request("GET", "/pods", "").await.unwrap();
         assert_eq!(response.code, 403, "{response:?}");
         assert!(!response.head.contains("connection: close"), "{response:?}");
     }
+    // Each of the two users was reviewed once, for `pods` and for `proxy`.
+    assert_eq!(scene.target.set(|state| state.access_reviews.len()), 4);
 }
 
 #[tokio::test]
