@@ -174,8 +174,9 @@ impl Handler {
             Ok(false) => {
                 let Access { verb, subresources } = access;
                 let (name, resources) = (&user.name, subresources.join(" or nodes/"));
-                let node = if node.is_empty() { String::new() } else { format!(" of node {node}") };
-                let message = format!("user {name} may not {verb} nodes/{resources}{node}");
+                // Without the node, which would tell that a pod of the name exists.
+                let message = format!("user {name} may not {verb} nodes/{resources}");
+                debug!(node, message, "access refused");
                 Err(Refusal::new(StatusCode::FORBIDDEN, message))
             }
             Err(error) => Err(self.review_failed("SubjectAccessReview", &error)),
