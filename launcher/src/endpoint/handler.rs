@@ -189,8 +189,7 @@ impl Handler {
         let mut last = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| last.elapsed() > LOG_INTERVAL) {
             *last = Some(Instant::now());
-            let advice = "the launcher needs the ClusterRole system:auth-delegator";
-            warn!(kind, error = line, advice, "can't create a review");
+            warn!(kind, error = line, advice = advice(error), "can't create a review");
         }
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the launcher can't create a {kind}: {line}"))
     }
@@ -261,4 +260,30 @@ fn complete(content_type: &'static str, text: &'static str) -> Answer {
     let mut response = Response::new(body::full(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.into()
+}
+
+/// What an administrator can do about a review that failed.
+fn advice(error: &kube::Error) -> Option<&'static str> {
+    let is_forbidden = matches!(error, kube::Error::Api(status) if status.code == 403);
+    is_forbidden.then_some("apply manifests/launcher.yaml again: its ClusterRole permits reviews")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+    use rstest::rstest;
+
+    fn api(code: u16) -> kube::Error {
+        kube::Error::Api(Status::failure("no", "No").with_code(code).boxed())
+    }
+
+    #[rstest]
+    #[case::forbidden(api(403), true)]
+    #[case::broken(api(500), false)]
+    #[case::throttled(api(429), false)]
+    #[case::timeout(kube::Error::Service("no response within 10s".into()), false)]
+    fn missing_rights_are_blamed_only_for_a_403(#[case] error: kube::Error, #[case] expected: bool) {
+        assert_eq!(advice(&error).is_some_and(|advice| advice.contains("manifests/launcher.yaml")), expected);
+    }
 }
