@@ -21,7 +21,8 @@ const AFFINITY: [&str; 5] = [
 /// the pod already has, and never permits a node that the pod's own affinity excludes.
 ///
 /// A toleration of all virtual nodes would be shorter, but then only the affinity would keep the pod from others. The
-/// affinity is needed as well, because the pod itself may tolerate every taint.
+/// affinity is needed as well, because the pod itself may tolerate every taint. Such a pod gets the tolerations, too,
+/// because the launcher does not run it without them.
 pub(crate) fn patch(pod: &Pod, placement: &Placement) -> Patch {
     let mut builder = PatchBuilder::default();
     let Some(spec) = &pod.spec else { return builder.build() };

@@ -26,7 +26,10 @@ pub(crate) struct Toleration<'a> {
 }
 
 impl Toleration<'_> {
-    /// Whether the pod may be scheduled on the virtual node of a cluster, as the scheduler decides it.
+    /// Whether this tolerates the virtual node of a cluster by the key of its taint.
+    ///
+    /// A toleration of every taint does not count, although the scheduler accepts it: the launcher runs only pods that
+    /// tolerate this taint by its key, and an admission policy lets it write no others (`manifests/policy.yaml`).
     pub(crate) fn tolerates(&self, cluster: &str) -> bool {
         let values = match &*self.operator {
             "Exists" => true,
@@ -34,8 +37,7 @@ impl Toleration<'_> {
             // `Lt` and `Gt` compare numbers, and are not available everywhere.
             _ => false,
         };
-        let key = &*self.key == NODE_TAINT || (self.key.is_empty() && &*self.operator == "Exists");
-        key && values && matches!(&*self.effect, "" | EFFECT)
+        &*self.key == NODE_TAINT && values && matches!(&*self.effect, "" | EFFECT)
     }
 }
 
@@ -107,13 +109,13 @@ mod tests {
     #[case(json!({ "key": NODE_TAINT, "operator": "Equal", "value": "c2", "effect": "NoSchedule" }), true)]
     #[case(json!({ "key": NODE_TAINT, "value": "c2" }), true)]
     #[case(json!({ "key": NODE_TAINT, "operator": "Exists", "effect": null }), true)]
-    #[case(json!({ "operator": "Exists" }), true)]
+    #[case(json!({ "operator": "Exists" }), false)]
     #[case(json!({ "key": NODE_TAINT, "value": "c3" }), false)]
     #[case(json!({ "key": NODE_TAINT, "operator": "Exists", "effect": "NoExecute" }), false)]
     #[case(json!({ "key": "other", "operator": "Exists" }), false)]
     #[case(json!({ "value": "c2" }), false)]
     #[case(json!({}), false)]
-    fn toleration_is_matched_as_by_the_scheduler(#[case] toleration: Value, #[case] expected: bool) {
+    fn virtual_node_is_tolerated_by_the_key_of_its_taint(#[case] toleration: Value, #[case] expected: bool) {
         assert_eq!(Toleration::deserialize(&toleration).unwrap().tolerates("c2"), expected);
     }
 }

@@ -131,8 +131,14 @@ fn only_missing_tolerations_are_added() {
     let pod = json!({ "spec": { "tolerations": own } });
     let after = patched(&pod, &placement(true, &["c2", "c3"]));
     assert_eq!(after["spec"]["tolerations"], json!([own[0], own[1], toleration("c3")]));
-    let pod = json!({ "spec": { "tolerations": [{ "operator": "Exists" }] } });
-    assert_eq!(patched(&pod, &placement(true, &["c2"]))["spec"]["tolerations"], pod["spec"]["tolerations"]);
+}
+
+#[test]
+fn pod_that_tolerates_every_taint_gets_the_toleration_that_the_launcher_requires() {
+    let own = json!({ "operator": "Exists" });
+    let pod = json!({ "spec": { "tolerations": [own] } });
+    let after = patched(&pod, &placement(false, &["c2"]));
+    assert_eq!(after["spec"]["tolerations"], json!([own, toleration("c2")]));
 }
 
 #[test]
