@@ -1,6 +1,6 @@
 //! Decides in which clusters a pod may run: a pure function of its annotations and the launch imports of its namespace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mcsa_credentials::contract::launch;
 
@@ -33,6 +33,15 @@ pub(crate) struct Placement {
     pub home: bool,
     /// In these clusters, in alphabetical order, without duplicates.
     pub clusters: Vec<String>,
+    /// Not in these clusters, although they have launch imports.
+    pub ambiguous: Vec<Ambiguous>,
+}
+
+/// A cluster in which a pod could run in several namespaces. The launcher would not select one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ambiguous {
+    pub cluster: String,
+    pub namespaces: Vec<String>,
 }
 
 /// The pod's annotations can't be followed.
@@ -76,6 +85,19 @@ pub(crate) enum Refused {
         known: Vec<String>,
     },
     #[error(
+        "annotation {} is {cluster}, but namespace {namespace} has launch imports of it for several namespaces: choose \
+         one of {} with annotation {}",
+        launch::CLUSTER_NAME,
+        list(remotes),
+        launch::REMOTE_NAMESPACE
+    )]
+    Ambiguous {
+        cluster: String,
+        namespace: String,
+        /// The namespaces that the launch imports have.
+        remotes: Vec<String>,
+    },
+    #[error(
         "annotation {} is {remote}, but annotation {} is {cluster}, the name of this cluster, where the pod runs in its \
          own namespace {namespace}; remove annotation {}",
         launch::REMOTE_NAMESPACE,
@@ -111,13 +133,28 @@ impl<'a> Request<'a> {
     pub(crate) fn lacks_imports(&self, placed: &Result<Placement, Refused>) -> bool {
         match placed {
             Ok(placement) => self.cluster.is_none() && placement.clusters.is_empty(),
-            Err(refused) => matches!(refused, Refused::Cluster { .. } | Refused::Namespace { .. }),
+            Err(refused) => matches!(
+                refused,
+                Refused::Cluster { .. } | Refused::Namespace { .. } | Refused::Ambiguous { .. }
+            ),
         }
     }
 
-    /// Warns of a pod that can run only in this cluster, although it elects others.
+    /// Warns of a pod that elects other clusters, but can't run in some, or in any.
     pub(crate) fn warning(&self, home: Home, placement: &Placement) -> Option<String> {
         let namespace = home.namespace;
+        if !placement.ambiguous.is_empty() {
+            let name =
+                |left_out: &Ambiguous| format!("{} ({})", left_out.cluster, list(&left_out.namespaces));
+            let left_out: Vec<_> = placement.ambiguous.iter().map(name).collect();
+            // The clusters are last, because the API server may cut warnings after 256 characters.
+            return Some(format!(
+                "namespace {namespace} has launch imports for several namespaces of some clusters: without annotation \
+                 {}, the pod does not run in {}",
+                launch::REMOTE_NAMESPACE,
+                list(&left_out)
+            ));
+        }
         (self.cluster.is_none() && placement.clusters.is_empty()).then(|| {
             format!(
                 "namespace {namespace} has no launch import: the pod runs in this cluster, although it has annotation \
@@ -134,7 +171,7 @@ impl<'a> Request<'a> {
                 cluster: quote(cluster),
                 namespace: home.namespace.to_owned(),
             }),
-            _ => Ok(Placement { home: true, clusters: Vec::new() }),
+            _ => Ok(Placement { home: true, ..Placement::default() }),
         }
     }
 
@@ -148,31 +185,54 @@ impl<'a> Request<'a> {
                 home: home.name.map(str::to_owned),
             });
         }
-        self.permitted(home, of_cluster.into_iter(), &format!(" of {cluster}"))?;
-        Ok(Placement { home: false, clusters: vec![cluster.to_owned()] })
+        let mut placement = self.permitted(home, of_cluster.into_iter(), &format!(" of {cluster}"))?;
+        match placement.ambiguous.pop() {
+            None => Ok(placement),
+            Some(Ambiguous { cluster, namespaces: remotes }) => Err(Refused::Ambiguous {
+                cluster: quote(&cluster),
+                namespace: home.namespace.to_owned(),
+                remotes,
+            }),
+        }
     }
 
     fn elect(&self, home: Home, imports: &[LaunchImport]) -> Result<Placement, Refused> {
-        Ok(Placement { home: true, clusters: self.permitted(home, imports.iter(), "")? })
+        Ok(Placement { home: true, ..self.permitted(home, imports.iter(), "")? })
     }
 
-    /// The clusters of the imports that have the requested namespace. Fails if there are none.
+    /// The clusters of the imports that have the requested namespace. Fails if there are none. If no namespace is
+    /// requested, selects one of a cluster's imports as the launcher does: the only one, or that of the same name.
     fn permitted<'i>(
         &self,
         home: Home,
         imports: impl Iterator<Item = &'i LaunchImport> + Clone,
         of: &str,
-    ) -> Result<Vec<String>, Refused> {
+    ) -> Result<Placement, Refused> {
         let is_requested =
             |import: &&LaunchImport| self.remote_namespace.is_none_or(|remote| *import.namespace == *remote);
-        let clusters = sorted(imports.clone().filter(is_requested).map(|import| &*import.cluster));
-        let Some(remote) = self.remote_namespace.filter(|_| clusters.is_empty()) else { return Ok(clusters) };
-        Err(Refused::Namespace {
-            remote: quote(remote),
-            namespace: home.namespace.to_owned(),
-            of: of.to_owned(),
-            known: sorted(imports.map(|import| &*import.namespace)),
-        })
+        let mut remotes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for import in imports.clone().filter(is_requested) {
+            remotes.entry(&import.cluster).or_default().push(&import.namespace);
+        }
+        if let Some(remote) = self.remote_namespace.filter(|_| remotes.is_empty()) {
+            return Err(Refused::Namespace {
+                remote: quote(remote),
+                namespace: home.namespace.to_owned(),
+                of: of.to_owned(),
+                known: sorted(imports.map(|import| &*import.namespace)),
+            });
+        }
+        let mut placement = Placement::default();
+        for (cluster, remotes) in remotes {
+            let cluster = cluster.to_owned();
+            if self.remote_namespace.is_some() || remotes.len() == 1 || remotes.contains(&home.namespace) {
+                placement.clusters.push(cluster);
+            } else {
+                let namespaces = sorted(remotes.into_iter());
+                placement.ambiguous.push(Ambiguous { cluster, namespaces });
+            }
+        }
+        Ok(placement)
     }
 }
 

@@ -91,7 +91,7 @@ fn restrict_terms<'a>(
 
 /// The requirements of which a node must match one.
 fn alternatives(placement: &Placement) -> Vec<Value> {
-    let Placement { home, clusters } = placement;
+    let Placement { home, clusters, .. } = placement;
     let at_home = home.then(|| json!({ "key": NODE_LABEL, "operator": "DoesNotExist" }));
     let elsewhere =
         (!clusters.is_empty()).then(|| json!({ "key": NODE_LABEL, "operator": "In", "values": clusters }));

@@ -7,9 +7,7 @@ const HOME: Home = Home { namespace: "team-a", name: Some("c1") };
 
 /// Launch imports of c2 for two namespaces, and of c3 for one.
 fn imports() -> Vec<LaunchImport> {
-    [("c3", "team-a"), ("c2", "team-a"), ("c2", "batch")]
-        .map(|(cluster, namespace)| LaunchImport { cluster: cluster.into(), namespace: namespace.into() })
-        .into()
+    imports_of(&[("c3", "team-a"), ("c2", "team-a"), ("c2", "batch")])
 }
 
 /// The result for a pod with these annotations, without their prefix.
@@ -22,7 +20,16 @@ fn place(annotations: &[(&str, &str)], imports: &[LaunchImport]) -> Option<Resul
 }
 
 fn placement(home: bool, clusters: &[&str]) -> Placement {
-    Placement { home, clusters: clusters.iter().map(ToString::to_string).collect() }
+    let clusters = clusters.iter().map(ToString::to_string).collect();
+    Placement { home, clusters, ambiguous: Vec::new() }
+}
+
+fn imports_of(pairs: &[(&str, &str)]) -> Vec<LaunchImport> {
+    let import = |(cluster, namespace): &(&str, &str)| LaunchImport {
+        cluster: (*cluster).into(),
+        namespace: (*namespace).into(),
+    };
+    pairs.iter().map(import).collect()
 }
 
 #[rstest]
@@ -36,6 +43,53 @@ fn placement(home: bool, clusters: &[&str]) -> Placement {
 #[case::own_namespace(&[("clustername", "c1"), ("remote-namespace", "team-a")], placement(true, &[]))]
 fn annotations_choose_clusters(#[case] annotations: &[(&str, &str)], #[case] expected: Placement) {
     assert_eq!(place(annotations, &imports()), Some(Ok(expected)));
+}
+
+/// As `select` of the launcher: a pod that it would not resolve must not be bound.
+#[rstest]
+#[case::one(&[("c2", "batch")], true)]
+#[case::same_name_of_several(&[("c2", "batch"), ("c2", "team-a")], true)]
+#[case::several(&[("c2", "batch"), ("c2", "other")], false)]
+#[case::one_namespace_twice(&[("c2", "batch"), ("c2", "batch")], false)]
+#[case::several_of_another_cluster(&[("c2", "batch"), ("c3", "batch"), ("c3", "other")], true)]
+fn cluster_is_chosen_only_if_the_launcher_can_select_an_import(
+    #[case] imports: &[(&str, &str)],
+    #[case] is_placed: bool,
+) {
+    let placed = place(&[("clustername", "c2")], &imports_of(imports)).unwrap();
+    assert_eq!(placed.is_ok(), is_placed, "{placed:?}");
+    let annotated = [("clustername", "c2"), ("remote-namespace", "batch")];
+    let placed = place(&annotated, &imports_of(imports)).unwrap();
+    assert_eq!(placed, Ok(placement(false, &["c2"])), "the annotation selects one");
+}
+
+#[test]
+fn ambiguous_cluster_is_denied_with_its_namespaces() {
+    let imports = imports_of(&[("c2", "other"), ("c2", "batch"), ("c3", "x")]);
+    let refused = place(&[("clustername", "c2")], &imports).unwrap().unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "annotation multicluster.admiralty.io/clustername is \"c2\", but namespace team-a has launch imports of it for \
+         several namespaces: choose one of batch, other with annotation multicluster.admiralty.io/remote-namespace"
+    );
+}
+
+#[test]
+fn ambiguous_cluster_is_left_out_with_a_warning() {
+    let request = Request { cluster: None, remote_namespace: None };
+    let mut imports = imports_of(&[("c2", "other"), ("c2", "batch")]);
+    let cases: [&[&str]; 2] = [&[], &["c3"]];
+    for elected in cases {
+        let placed = request.place(HOME, &imports).unwrap();
+        assert_eq!((placed.home, &*placed.clusters), (true, &*placement(true, elected).clusters));
+        let warning = request.warning(HOME, &placed).unwrap();
+        assert!(warning.len() <= 256, "the API server may cut it: {warning}");
+        assert!(warning.ends_with("does not run in c2 (batch, other)"), "{warning}");
+        assert!(warning.contains("annotation multicluster.admiralty.io/remote-namespace"), "{warning}");
+        imports.extend(imports_of(&[("c3", "x")]));
+    }
+    let chosen = Request { remote_namespace: Some("batch"), ..request };
+    assert_eq!(chosen.place(HOME, &imports), Ok(placement(true, &["c2"])));
 }
 
 #[rstest]
@@ -125,6 +179,7 @@ fn elect_without_launch_imports_stays_home_with_a_warning() {
 #[case(Request { cluster: None, remote_namespace: Some("x") }, &imports(), true)]
 #[case(Request { cluster: Some("c9"), remote_namespace: None }, &imports(), true)]
 #[case(Request { cluster: Some("c3"), remote_namespace: Some("batch") }, &imports(), true)]
+#[case(Request { cluster: Some("c2"), remote_namespace: None }, &imports_of(&[("c2", "x"), ("c2", "y")]), true)]
 #[case(Request { cluster: None, remote_namespace: None }, &imports(), false)]
 #[case(Request { cluster: Some("c2"), remote_namespace: None }, &imports(), false)]
 #[case(Request { cluster: Some("c1"), remote_namespace: None }, &[], false)]

@@ -5,7 +5,8 @@ use rstest::rstest;
 use serde::Deserialize;
 
 fn placement(home: bool, clusters: &[&str]) -> Placement {
-    Placement { home, clusters: clusters.iter().map(ToString::to_string).collect() }
+    let clusters = clusters.iter().map(ToString::to_string).collect();
+    Placement { home, clusters, ambiguous: Vec::new() }
 }
 
 /// The patched pod; checks that a second patch is empty.
