@@ -170,15 +170,18 @@ impl Sources {
                 "can't maintain the node; retrying"
             );
         };
+        let is_ours = watch::Sender::new(false);
         loop {
             if self.has_imports(cluster, &members).await {
                 tokio::select! {
-                    never = node::maintain(self.client.clone(), node.clone(), members.clone(), report) => match never {},
+                    never = node::maintain(self.client.clone(), node.clone(), members.clone(), report, &is_ours) => {
+                        match never {}
+                    }
                     () = self.loses_imports(cluster, members.clone()) => {}
                 }
             }
             tokio::select! {
-                () = node::remove(self.client.clone(), node.clone(), report) => return,
+                () = node::remove(self.client.clone(), node.clone(), report, &is_ours) => return,
                 _ = members.wait_for(|members| !members.is_empty()) => {}
             }
         }

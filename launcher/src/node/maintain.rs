@@ -34,14 +34,16 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// Maintains the Node of a source, its Lease and its status, until dropped. Creates it again if it is deleted.
 ///
 /// `members` has the members of the source's launch imports. `report` gets what can't be done: each problem once, until
-/// it changes.
+/// it changes. `is_ours` is true only while the observed Node has the launcher's mark: pods on a Node of others must not
+/// be touched.
 pub(crate) async fn maintain(
     client: Client,
     node: VirtualNode,
     members: watch::Receiver<Vec<Member>>,
     report: impl Fn(&NodeError),
+    is_ours: &watch::Sender<bool>,
 ) -> Infallible {
-    run(client, node, members, report, false).await
+    run(client, node, members, report, is_ours, false).await
 }
 
 /// Like [`maintain`]. A node that `is_leaving` is cordoned, and not created again.
@@ -50,6 +52,7 @@ pub(super) async fn run(
     node: VirtualNode,
     members: watch::Receiver<Vec<Member>>,
     report: impl Fn(&NodeError),
+    is_ours: &watch::Sender<bool>,
     is_leaving: bool,
 ) -> Infallible {
     let api = NodeApi::new(client, &node.name);
@@ -65,13 +68,14 @@ pub(super) async fn run(
         status_due: Instant::now(),
         version: None,
         uid,
+        is_ours,
     };
     match select(pin!(lease), pin!(maintainer.run(members, &report))).await {
         Either::Left((never, _)) | Either::Right((never, _)) => never,
     }
 }
 
-struct Maintainer {
+struct Maintainer<'a> {
     api: NodeApi,
     node: VirtualNode,
     is_leaving: bool,
@@ -83,6 +87,14 @@ struct Maintainer {
     version: Option<String>,
     /// The node's UID, while it is ours: its Lease is renewed.
     uid: watch::Sender<Option<String>>,
+    is_ours: &'a watch::Sender<bool>,
+}
+
+/// What nobody observes is unknown.
+impl Drop for Maintainer<'_> {
+    fn drop(&mut self) {
+        self.set_is_ours(false);
+    }
 }
 
 /// The Node in the target.
@@ -93,7 +105,7 @@ enum Observed {
     Found(Box<Node>),
 }
 
-impl Maintainer {
+impl Maintainer<'_> {
     async fn run(
         mut self,
         mut members: watch::Receiver<Vec<Member>>,
@@ -155,15 +167,18 @@ impl Maintainer {
             (Some(node), _) => self.observed = Observed::Found(node.into()),
             (None, _) => self.observed = Observed::Absent,
         }
+        // At once: the next reconciliation may have to wait.
+        self.set_is_ours(matches!(&self.observed, Observed::Found(node) if desired::is_ours(node)));
     }
 
     /// Writes what differs. After an error, the node is read again.
     async fn reconcile(&mut self) -> Result<(), NodeError> {
         let observed = match std::mem::replace(&mut self.observed, Observed::Unread) {
-            Observed::Unread => self.api.get().await?,
+            Observed::Unread => self.api.get().await.inspect_err(|_| self.set_is_ours(false))?,
             Observed::Absent => None,
             Observed::Found(node) => Some(*node),
         };
+        self.set_is_ours(observed.as_ref().is_some_and(desired::is_ours));
         if let Some(node) = observed.as_ref().filter(|node| !desired::is_ours(node)) {
             let name = node.name_any();
             self.set_uid(None);
@@ -190,6 +205,7 @@ impl Maintainer {
             None => {
                 let created = self.api.create(&desired::new(&self.node, &reachability)).await?;
                 self.set_uid(created.uid());
+                self.set_is_ours(desired::is_ours(&created));
                 created
             }
         };
@@ -214,6 +230,10 @@ impl Maintainer {
 
     fn set_uid(&self, uid: Option<String>) {
         self.uid.send_if_modified(|known| std::mem::replace(known, uid.clone()) != uid);
+    }
+
+    fn set_is_ours(&self, is_ours: bool) {
+        self.is_ours.send_if_modified(|known| std::mem::replace(known, is_ours) != is_ours);
     }
 
     fn set_observed(&mut self, node: Option<Node>) {

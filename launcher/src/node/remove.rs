@@ -18,13 +18,19 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Cordons the node, maintains it until no pod is bound to it, and deletes it. Returns when it is gone, or was never
 /// ours. If a launch import returns, drop this and [`maintain`](super::maintain()) the node again: it ends the cordon.
+/// `is_ours` is as there.
 ///
 /// Nothing is deleted by force: the pod garbage collector would delete the pods of a node that is gone.
-pub(crate) async fn remove(client: Client, node: VirtualNode, report: impl Fn(&NodeError)) {
+pub(crate) async fn remove(
+    client: Client,
+    node: VirtualNode,
+    report: impl Fn(&NodeError),
+    is_ours: &watch::Sender<bool>,
+) {
     let api = NodeApi::new(client.clone(), &node.name);
     // Without a heartbeat, pods would be evicted.
     let no_members = watch::Sender::new(Vec::new());
-    let maintained = maintain::run(client, node, no_members.subscribe(), &report, true);
+    let maintained = maintain::run(client, node, no_members.subscribe(), &report, is_ours, true);
     tokio::select! {
         never = maintained => match never {},
         () = delete_when_empty(&api, &report) => {}

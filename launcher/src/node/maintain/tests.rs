@@ -15,13 +15,14 @@ const LEASE: &str = "PATCH /apis/coordination.k8s.io/v1/namespaces/kube-node-lea
 struct Fixture {
     target: FakeTarget,
     members: watch::Sender<Vec<Member>>,
+    is_ours: watch::Sender<bool>,
     problems: Mutex<Vec<String>>,
 }
 
 impl Fixture {
     fn new(members: &[Member]) -> Self {
-        let members = watch::Sender::new(members.to_vec());
-        Self { target: FakeTarget::default(), members, problems: Mutex::default() }
+        let (members, is_ours) = (watch::Sender::new(members.to_vec()), watch::Sender::new(false));
+        Self { target: FakeTarget::default(), members, is_ours, problems: Mutex::default() }
     }
 
     /// Maintains the node, and runs `test` meanwhile. Time advances only while both wait.
@@ -29,11 +30,16 @@ impl Fixture {
         let endpoint = "10.0.0.7:10250".parse().unwrap();
         let node = VirtualNode { name: "c2".into(), endpoint, platform: Platform::default() };
         let report = |error: &NodeError| self.problems.lock().unwrap().push(error.to_string());
-        let maintained = maintain(self.target.client(), node, self.members.subscribe(), report);
+        let (client, members) = (self.target.client(), self.members.subscribe());
+        let maintained = maintain(client, node, members, report, &self.is_ours);
         tokio::select! {
             never = maintained => match never {},
             () = test => {}
         }
+    }
+
+    fn is_ours(&self) -> bool {
+        *self.is_ours.borrow()
     }
 
     fn problems(&self) -> Vec<String> {
@@ -169,6 +175,46 @@ async fn node_that_lost_its_mark_is_left_alone() {
             seconds(100).await;
             assert_eq!(fixture.target.count(LEASE), leases);
             assert_eq!(fixture.problems().len(), 1);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_is_ours_only_while_it_is_observed_with_our_mark() {
+    let fixture = Fixture::new(&[]);
+    fixture.target.create_node(json!({ "metadata": {} }));
+    fixture
+        .run(async {
+            seconds(30).await;
+            assert!(!fixture.is_ours(), "a node of others");
+            fixture.target.delete_node();
+            eventually("created", || fixture.is_ours()).await;
+            seconds(30).await;
+            let marked = fixture.target.node()["metadata"]["annotations"].clone();
+            fixture.target.change_node(&json!({ "metadata": { "annotations": null } }));
+            seconds(1).await;
+            assert!(!fixture.is_ours(), "it lost the mark");
+            fixture.target.change_node(&json!({ "metadata": { "annotations": marked } }));
+            eventually("marked", || fixture.is_ours()).await;
+            fixture.target.state().refused = Some((500, "GET /api/v1/nodes/c2"));
+            eventually("unknown", || !fixture.is_ours()).await;
+            fixture.target.state().refused = None;
+            eventually("known", || fixture.is_ours()).await;
+        })
+        .await;
+    assert!(!fixture.is_ours(), "it is not observed any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_is_ours_although_its_status_cannot_be_written() {
+    let fixture = Fixture::new(&[]);
+    fixture.target.state().refused = Some((403, STATUS));
+    fixture
+        .run(async {
+            for _ in 0..100 {
+                seconds(3).await;
+                assert!(fixture.is_ours());
+            }
         })
         .await;
 }
