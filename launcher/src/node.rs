@@ -42,6 +42,8 @@ pub(crate) use self::{maintain::maintain, remove::remove, write::NodeError};
 pub(crate) struct VirtualNode {
     /// The source's name, which is also the node's.
     pub(crate) name: String,
+    /// The UID of the target, in which the node is.
+    pub(crate) cluster_uid: String,
     /// Where the API server reaches the launcher, as it reaches a kubelet.
     pub(crate) endpoint: SocketAddr,
     /// Operating system and architecture of the source's nodes.

@@ -161,8 +161,8 @@ impl Sources {
     }
 
     async fn maintain_while_leading(&self, cluster: &str, mut members: watch::Receiver<Vec<Member>>) {
-        let (name, endpoint) = (cluster.to_owned(), self.endpoint);
-        let node = VirtualNode { name, endpoint, platform: Platform::default() };
+        let (name, cluster_uid, endpoint) = (cluster.to_owned(), self.cluster_uid().await, self.endpoint);
+        let node = VirtualNode { name, cluster_uid, endpoint, platform: Platform::default() };
         let report = |problem: &NodeError| {
             tracing::warn!(
                 node = cluster,
@@ -184,6 +184,21 @@ impl Sources {
                 () = node::remove(self.client.clone(), node.clone(), report, &is_ours) => return,
                 _ = members.wait_for(|members| !members.is_empty()) => {}
             }
+        }
+    }
+
+    /// The UID of this cluster.
+    async fn cluster_uid(&self) -> String {
+        loop {
+            // The local member never leaves.
+            let Some(home) = self.clusters.local() else { return std::future::pending().await };
+            match with_deadline(home.cluster_uid()).await {
+                Ok(uid) => return uid.to_owned(),
+                Err(error) => {
+                    tracing::warn!(error = errors::line(&error), "can't get namespace kube-system; retrying");
+                }
+            }
+            sleep(RETRY).await;
         }
     }
 

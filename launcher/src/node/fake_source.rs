@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::client::Body;
 use mcsa_client::clusters::{Clusters, Member};
+use mcsa_client::controller::Owner;
 use serde_json::{Value, json};
 
 #[derive(Clone)]
@@ -35,12 +37,18 @@ impl FakeSource {
         Self { state, clusters }
     }
 
-    /// Adds a pod that is not the launcher's. Call it before the first list.
-    pub(super) fn add_pod(&self, name: &str, cpu: &str) {
+    /// Adds a pod with an owner in this target, if any. Call it before the first list.
+    pub(super) fn add_pod(&self, name: &str, cpu: &str, target_uid: Option<&str>) {
         let container = json!({ "name": "a", "resources": { "requests": { "cpu": cpu } } });
-        self.state.lock().unwrap().pods.push(json!({
-            "metadata": { "name": name, "namespace": "team-a" }, "spec": { "containers": [container] },
-        }));
+        let pod = json!({
+            "metadata": { "name": name, "namespace": "team-a", "uid": name }, "spec": { "containers": [container] },
+        });
+        let mut pod: Pod = serde_json::from_value(pod).unwrap();
+        if let Some(target_uid) = target_uid {
+            // A home pod of the same name.
+            Owner::new("home", target_uid, &pod, &()).unwrap().apply_to(&mut pod);
+        }
+        self.state.lock().unwrap().pods.push(serde_json::to_value(pod).unwrap());
     }
 
     pub(super) fn member(&self) -> Member {
@@ -55,8 +63,13 @@ impl FakeSource {
 
 fn client(state: Arc<Mutex<State>>) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (code, body) = answer(&state.lock().unwrap(), request.uri().path());
-        let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+        let has = |parameter: &str| request.uri().query().is_some_and(|query| query.contains(parameter));
+        let is_watch = has("watch=true");
+        // Label selectors are not implemented.
+        let (code, body) = match has("labelSelector=") {
+            true => (400, json!({})),
+            false => answer(&state.lock().unwrap(), request.uri().path()),
+        };
         async move {
             if code == 200 && is_watch {
                 return std::future::pending().await;

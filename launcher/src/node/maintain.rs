@@ -62,7 +62,7 @@ pub(super) async fn run(
         api: api.clone(),
         node: node.clone(),
         is_leaving,
-        sources: Sources::default(),
+        sources: Sources::new(node.cluster_uid.clone()),
         observed: Observed::Unread,
         applied: None,
         status_due: Instant::now(),

@@ -14,13 +14,15 @@ use super::quotas::QuotaWatch;
 use super::resources::Resources;
 
 /// The members of one source, one for each launch import.
-#[derive(Default)]
 pub(super) struct Sources {
+    /// The UID of the target.
+    cluster_uid: String,
     sources: Vec<Source>,
 }
 
 struct Source {
     member: Member,
+    cluster_uid: String,
     health: watch::Receiver<Health>,
     quotas: QuotaWatch,
     /// What the quotas allow. `None`: not read yet.
@@ -30,6 +32,10 @@ struct Source {
 }
 
 impl Sources {
+    pub(super) fn new(cluster_uid: String) -> Self {
+        Self { cluster_uid, sources: Vec::new() }
+    }
+
     /// Keeps what is known of members that stay.
     pub(super) fn set(&mut self, members: &[Member]) {
         let mut known = std::mem::take(&mut self.sources);
@@ -43,7 +49,7 @@ impl Sources {
                 };
                 match known.iter().position(is_known) {
                     Some(index) => known.swap_remove(index),
-                    None => Source::new(member.clone()),
+                    None => Source::new(member.clone(), self.cluster_uid.clone()),
                 }
             })
             .collect();
@@ -69,9 +75,9 @@ impl Sources {
 }
 
 impl Source {
-    fn new(member: Member) -> Self {
+    fn new(member: Member, cluster_uid: String) -> Self {
         let (health, quotas) = (member.watch_health(), QuotaWatch::new(member.clone()));
-        Self { member, health, quotas, hard: None, foreign_pods: None }
+        Self { member, cluster_uid, health, quotas, hard: None, foreign_pods: None }
     }
 
     /// Pods of others come and go: they end no wait, so they cause no more writes than there are reconciliations.
@@ -83,7 +89,7 @@ impl Source {
                 // The status of a quota changes with each pod.
                 hard = self.quotas.changed() => if self.hard.as_ref() != Some(&hard) {
                     let watched = self.foreign_pods.take().filter(|_| !hard.is_empty());
-                    let watch = || ForeignPods::new(self.member.clone());
+                    let watch = || ForeignPods::new(self.member.clone(), self.cluster_uid.clone());
                     self.foreign_pods = watched.or_else(|| (!hard.is_empty()).then(watch));
                     self.hard = Some(hard);
                     return;

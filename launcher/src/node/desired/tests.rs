@@ -6,7 +6,7 @@ use crate::node::fake_target::merge;
 
 fn node() -> VirtualNode {
     let endpoint = "10.0.0.7:10250".parse().unwrap();
-    VirtualNode { name: "c2".into(), endpoint, platform: Platform::default() }
+    VirtualNode { name: "c2".into(), cluster_uid: "home-uid".into(), endpoint, platform: Platform::default() }
 }
 
 fn unreachable() -> Reachability {

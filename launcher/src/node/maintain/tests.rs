@@ -28,7 +28,12 @@ impl Fixture {
     /// Maintains the node, and runs `test` meanwhile. Time advances only while both wait.
     async fn run(&self, test: impl Future<Output = ()>) {
         let endpoint = "10.0.0.7:10250".parse().unwrap();
-        let node = VirtualNode { name: "c2".into(), endpoint, platform: Platform::default() };
+        let node = VirtualNode {
+            name: "c2".into(),
+            cluster_uid: "home-uid".into(),
+            endpoint,
+            platform: Platform::default(),
+        };
         let report = |error: &NodeError| self.problems.lock().unwrap().push(error.to_string());
         let (client, members) = (self.target.client(), self.members.subscribe());
         let maintained = maintain(client, node, members, report, &self.is_ours);
@@ -263,8 +268,9 @@ async fn source_that_is_away_gets_a_taint_and_its_node_stays_ready() {
 #[tokio::test(start_paused = true)]
 async fn what_others_use_of_a_quota_is_not_allocatable() {
     let source = FakeSource::with_quotas(&[json!({ "cpu": "7", "pods": "5" })]);
-    source.add_pod("a", "1500m");
-    source.add_pod("b", "500m");
+    source.add_pod("a", "1500m", None);
+    source.add_pod("b", "500m", Some("uid-of-another-target"));
+    source.add_pod("c", "1", Some("home-uid"));
     let fixture = Fixture::new(&[source.member()]);
     let allocatable = |name: &str| fixture.target.node()["status"]["allocatable"][name].clone();
     fixture.run(eventually("free", || allocatable("cpu") == "5" && allocatable("pods") == "3")).await;

@@ -14,7 +14,7 @@ const DELETE: &str = "DELETE /api/v1/nodes/c2";
 
 fn node() -> VirtualNode {
     let endpoint = "10.0.0.7:10250".parse().unwrap();
-    VirtualNode { name: "c2".into(), endpoint, platform: Platform::default() }
+    VirtualNode { name: "c2".into(), cluster_uid: "home-uid".into(), endpoint, platform: Platform::default() }
 }
 
 /// A target with a node of ours, to which these pods are bound.

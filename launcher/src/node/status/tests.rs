@@ -10,7 +10,7 @@ const NOW: &str = "2026-01-02T00:00:00Z";
 
 fn node() -> VirtualNode {
     let endpoint = "10.0.0.7:10250".parse().unwrap();
-    VirtualNode { name: "c2".into(), endpoint, platform: Platform::default() }
+    VirtualNode { name: "c2".into(), cluster_uid: "home-uid".into(), endpoint, platform: Platform::default() }
 }
 
 fn offered(annotation: &str, quota: Option<Quota>) -> Capacity {
