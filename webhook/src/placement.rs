@@ -236,6 +236,22 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Warns of a pod that names a namespace, but no cluster. It is used even so if the pod itself tolerates virtual nodes.
+pub(crate) fn unused_namespace(pod: &Pod) -> Option<String> {
+    pod.unmirrored_annotations()?.remote_namespace.as_ref()?;
+    let mut tolerations = pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
+    let is_used =
+        Request::of(pod).is_some() || tolerations.any(|toleration| toleration.is_of_virtual_nodes());
+    (!is_used).then(|| {
+        format!(
+            "annotation {} has no effect without annotation {} or {}: the pod runs in this cluster",
+            launch::REMOTE_NAMESPACE,
+            launch::ELECT,
+            launch::CLUSTER_NAME
+        )
+    })
+}
+
 fn launch_imports(of: &str, known: &[String]) -> String {
     match known {
         [] => "no launch import".to_owned(),

@@ -101,7 +101,10 @@ async fn mount(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admi
 
 /// Restricts the pod to the clusters in which it may run.
 async fn place(pod: &Pod<'_>, home: Home<'_>, imports: &Imports) -> Result<Admitted, Denial> {
-    let Some(request) = placement::Request::of(pod) else { return Ok(Admitted::default()) };
+    let Some(request) = placement::Request::of(pod) else {
+        let warnings = placement::unused_namespace(pod).into_iter().collect();
+        return Ok(Admitted { warnings, ..Admitted::default() });
+    };
     let mut placed = request.place(home, &imports.launch_imports(home.namespace));
     if request.lacks_imports(&placed) {
         // The watch may lag: a launch import and pods are often applied together.

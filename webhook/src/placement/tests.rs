@@ -1,4 +1,5 @@
 use super::*;
+use mcsa_credentials::contract::launch::{CLUSTER_NAME, ELECT, NODE_TAINT, REMOTE_NAMESPACE};
 use rstest::rstest;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -102,6 +103,26 @@ fn pod_that_asks_for_nothing_has_no_request(#[case] annotations: &[(&str, &str)]
     } } });
     assert_eq!(Request::of(&Pod::deserialize(&mirror).unwrap()), None);
     assert_eq!(place(annotations, &imports()).is_some(), annotations.len() > 1);
+}
+
+#[rstest]
+#[case::alone(json!({ REMOTE_NAMESPACE: "batch" }), json!({}), true)]
+#[case::other_toleration(json!({ REMOTE_NAMESPACE: "batch" }), json!({ "key": "other" }), true)]
+#[case::tolerates_every_taint(json!({ REMOTE_NAMESPACE: "batch" }), json!({ "operator": "Exists" }), true)]
+#[case::tolerates_virtual_nodes(json!({ REMOTE_NAMESPACE: "batch" }), json!({ "key": NODE_TAINT }), false)]
+#[case::elect(json!({ REMOTE_NAMESPACE: "batch", ELECT: "" }), json!({}), false)]
+#[case::cluster(json!({ REMOTE_NAMESPACE: "batch", CLUSTER_NAME: "c2" }), json!({}), false)]
+#[case::mirror(json!({ REMOTE_NAMESPACE: "batch", "kubernetes.io/config.mirror": "x" }), json!({}), false)]
+#[case::nothing(json!({}), json!({}), false)]
+fn namespace_that_has_no_effect_is_warned_of(
+    #[case] annotations: Value,
+    #[case] toleration: Value,
+    #[case] expected: bool,
+) {
+    let pod = json!({ "metadata": { "annotations": annotations }, "spec": { "tolerations": [toleration] } });
+    let warning = unused_namespace(&Pod::deserialize(&pod).unwrap());
+    assert_eq!(warning.is_some(), expected);
+    assert!(warning.is_none_or(|warning| warning.contains(ELECT) && warning.contains(CLUSTER_NAME)));
 }
 
 #[rstest]

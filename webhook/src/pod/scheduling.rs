@@ -26,6 +26,11 @@ pub(crate) struct Toleration<'a> {
 }
 
 impl Toleration<'_> {
+    /// Whether this is about virtual nodes.
+    pub(crate) fn is_of_virtual_nodes(&self) -> bool {
+        &*self.key == NODE_TAINT
+    }
+
     /// Whether this tolerates the virtual node of a cluster by the key of its taint.
     ///
     /// A toleration of every taint does not count, although the scheduler accepts it: the launcher runs only pods that
@@ -37,7 +42,7 @@ impl Toleration<'_> {
             // `Lt` and `Gt` compare numbers, and are not available everywhere.
             _ => false,
         };
-        &*self.key == NODE_TAINT && values && matches!(&*self.effect, "" | EFFECT)
+        self.is_of_virtual_nodes() && values && matches!(&*self.effect, "" | EFFECT)
     }
 }
 

@@ -89,6 +89,18 @@ async fn unknown_cluster_is_denied(
     assert!(text.contains(message), "{text}");
 }
 
+#[tokio::test]
+async fn namespace_without_a_cluster_is_admitted_with_a_warning() {
+    let (response, _) =
+        respond("default", json!({ "multicluster.admiralty.io/remote-namespace": "x" })).await;
+    let [warning] = response["warnings"].as_array().unwrap().as_slice() else { panic!("{response}") };
+    assert!(
+        warning.as_str().unwrap().contains("remote-namespace has no effect without annotation"),
+        "{warning}"
+    );
+    assert_eq!((response["allowed"].as_bool(), added(&response)), (Some(true), Vec::new()));
+}
+
 #[rstest]
 #[case::own_name(json!({ "multicluster.admiralty.io/clustername": "c1" }), true)]
 #[case::template(json!({ "multicluster.admiralty.io/clustername": "{{x}}" }), false)]
