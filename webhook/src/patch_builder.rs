@@ -1,7 +1,7 @@
-//! Builds a JSON patch that only adds.
+//! Builds a JSON patch that adds or replaces, and never removes.
 
 use json_patch::jsonptr::PointerBuf;
-use json_patch::{AddOperation, Patch, PatchOperation};
+use json_patch::{AddOperation, Patch, PatchOperation, ReplaceOperation};
 use serde_json::Value;
 
 #[derive(Default)]
@@ -11,6 +11,12 @@ impl PatchBuilder {
     /// Adds a field, or replaces it.
     pub(crate) fn set(&mut self, path: &[&str], value: Value) {
         self.push(PointerBuf::from_tokens(path.iter().copied()), value);
+    }
+
+    /// Replaces an item of a list.
+    pub(crate) fn replace(&mut self, list: &[&str], index: usize, value: Value) {
+        let path = PointerBuf::from_tokens(list.iter().copied()).with_trailing_token(index);
+        self.0.push(PatchOperation::Replace(ReplaceOperation { path, value }));
     }
 
     /// Appends items to the list at `path`, or creates it.

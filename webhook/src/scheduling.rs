@@ -8,6 +8,8 @@ use crate::patch_builder::PatchBuilder;
 use crate::placement::Placement;
 use crate::pod::{NodeSelectorTerm, Pod, Spec};
 
+const TOLERATIONS: [&str; 2] = ["spec", "tolerations"];
+
 const AFFINITY: [&str; 5] = [
     "spec",
     "affinity",
@@ -18,7 +20,7 @@ const AFFINITY: [&str; 5] = [
 
 /// Computes the patch of a new pod. It adds a toleration of the virtual node of each cluster, and restricts the
 /// required node affinity to these nodes, and to the nodes of this cluster if the pod may run at home. It keeps what
-/// the pod already has, and never permits a node that the pod's own affinity excludes.
+/// the pod already has, but for the API server's default evictions, and never permits a node that the pod's own affinity excludes.
 ///
 /// A toleration of all virtual nodes would be shorter, but then only the affinity would keep the pod from others. The
 /// affinity is needed as well, because the pod itself may tolerate every taint. Such a pod gets the tolerations, too,
@@ -27,6 +29,9 @@ pub(crate) fn patch(pod: &Pod, placement: &Placement) -> Patch {
     let mut builder = PatchBuilder::default();
     let Some(spec) = &pod.spec else { return builder.build() };
     add_tolerations(&mut builder, spec, placement);
+    if !placement.home && !placement.clusters.is_empty() {
+        remove_default_evictions(&mut builder, spec);
+    }
     restrict_affinity(&mut builder, spec, placement);
     builder.build()
 }
@@ -38,7 +43,21 @@ fn add_tolerations(builder: &mut PatchBuilder, spec: &Spec, placement: &Placemen
     let missing = placement.clusters.iter().filter(|cluster| !tolerates(cluster)).map(
         |cluster| json!({ "key": NODE_TAINT, "operator": "Equal", "value": cluster, "effect": "NoSchedule" }),
     );
-    builder.append(&["spec", "tolerations"], spec.tolerations.is_some(), missing.collect());
+    builder.append(&TOLERATIONS, spec.tolerations.is_some(), missing.collect());
+}
+
+/// Has the pod stay on a virtual node that fails, which it does while the launcher is down: the pod runs on. Without
+/// this, it is evicted after five minutes. Other times are the user's own.
+///
+/// `Equal` matches these taints, which have no value, as `Exists` does. Users write `Exists`, so the launcher can tell
+/// these tolerations from theirs, which are meant for the nodes of the source, too.
+fn remove_default_evictions(builder: &mut PatchBuilder, spec: &Spec) {
+    for (index, toleration) in spec.tolerations.iter().flatten().enumerate() {
+        if let Some(key) = toleration.default_eviction() {
+            let endless = json!({ "key": key, "operator": "Equal", "effect": "NoExecute" });
+            builder.replace(&TOLERATIONS, index, endless);
+        }
+    }
 }
 
 fn restrict_affinity(builder: &mut PatchBuilder, spec: &Spec, placement: &Placement) {

@@ -9,6 +9,9 @@ use crate::json::{Object, Text};
 
 const EFFECT: &str = "NoSchedule";
 
+/// Taints of a node that failed.
+const FAILED: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Toleration<'a> {
@@ -23,12 +26,22 @@ pub(crate) struct Toleration<'a> {
     /// Every effect if empty.
     #[serde(borrow)]
     effect: Text<'a>,
+    /// How long after the taint the pod is evicted. `None`: never.
+    #[serde(rename = "tolerationSeconds")]
+    seconds: Option<i64>,
 }
 
 impl Toleration<'_> {
     /// Whether this is about virtual nodes.
     pub(crate) fn is_of_virtual_nodes(&self) -> bool {
         &*self.key == NODE_TAINT
+    }
+
+    /// The taint of a failed node from which this has the pod evicted after the API server's default time.
+    pub(crate) fn default_eviction(&self) -> Option<&str> {
+        let is_default = (&*self.operator, &*self.effect, &*self.value, self.seconds)
+            == ("Exists", "NoExecute", "", Some(300));
+        Some(&*self.key).filter(|key| is_default && FAILED.contains(key))
     }
 
     /// Whether this tolerates the virtual node of a cluster by the key of its taint.
@@ -122,5 +135,25 @@ mod tests {
     #[case(json!({}), false)]
     fn virtual_node_is_tolerated_by_the_key_of_its_taint(#[case] toleration: Value, #[case] expected: bool) {
         assert_eq!(Toleration::deserialize(&toleration).unwrap().tolerates("c2"), expected);
+    }
+
+    #[rstest]
+    #[case::not_ready("node.kubernetes.io/not-ready", json!({}), true)]
+    #[case::unreachable("node.kubernetes.io/unreachable", json!({ "value": "" }), true)]
+    #[case::other_taint("node.kubernetes.io/disk-pressure", json!({}), false)]
+    #[case::other_time("node.kubernetes.io/not-ready", json!({ "tolerationSeconds": 30 }), false)]
+    #[case::no_time("node.kubernetes.io/not-ready", json!({ "tolerationSeconds": null }), false)]
+    #[case::other_effect("node.kubernetes.io/not-ready", json!({ "effect": "" }), false)]
+    #[case::other_operator("node.kubernetes.io/not-ready", json!({ "operator": "Equal" }), false)]
+    fn only_the_api_servers_own_tolerations_are_default_evictions(
+        #[case] key: &str,
+        #[case] changes: Value,
+        #[case] is_default: bool,
+    ) {
+        let mut toleration =
+            json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
+        toleration.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let toleration = Toleration::deserialize(&toleration).unwrap();
+        assert_eq!(toleration.default_eviction(), is_default.then_some(key));
     }
 }

@@ -142,6 +142,35 @@ fn pod_that_tolerates_every_taint_gets_the_toleration_that_the_launcher_requires
     assert_eq!(after["spec"]["tolerations"], json!([own, toleration("c2")]));
 }
 
+/// A toleration of a failed node.
+fn failed(taint: &str, operator: &str, seconds: Option<u32>) -> Value {
+    let key = format!("node.kubernetes.io/{taint}");
+    let mut toleration = json!({ "key": key, "operator": operator, "effect": "NoExecute" });
+    if let Some(seconds) = seconds {
+        toleration["tolerationSeconds"] = seconds.into();
+    }
+    toleration
+}
+
+#[rstest]
+#[case::cluster(placement(false, &["c2"]), "Equal", None)]
+#[case::elect(placement(true, &["c2"]), "Exists", Some(300))]
+#[case::home(placement(true, &[]), "Exists", Some(300))]
+fn pod_of_another_cluster_stays_while_the_launcher_is_down(
+    #[case] placement: Placement,
+    #[case] operator: &str,
+    #[case] seconds: Option<u32>,
+) {
+    let [not_ready, unreachable] = ["not-ready", "unreachable"];
+    let own = [failed(not_ready, "Exists", Some(30)), failed(unreachable, "Exists", None)];
+    let defaults = [not_ready, unreachable].map(|taint| failed(taint, "Exists", Some(300)));
+    let pod = json!({ "spec": { "tolerations": [own[0], defaults[0], own[1], defaults[1]] } });
+    let after = patched(&pod, &placement);
+    let expected = [not_ready, unreachable].map(|taint| failed(taint, operator, seconds));
+    let tolerations = &after["spec"]["tolerations"].as_array().unwrap()[..4];
+    assert_eq!(tolerations, [&own[0], &expected[0], &own[1], &expected[1]].map(Value::clone));
+}
+
 #[test]
 fn pod_without_spec_is_unchanged() {
     assert_eq!(patched(&json!({ "spec": null }), &placement(true, &["c2"])), json!({ "spec": null }));
