@@ -34,7 +34,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)]
 pub(crate) fn build(
     cluster: &Arc<str>,
     clusters: &Clusters,
-    fence: &Fence,
+    (fence, node_is_ours): (&Fence, watch::Receiver<bool>),
     events: &Events,
 ) -> (Controller<Pod>, Arc<Source>) {
     let (remote, states) = (Stores::empty(), Arc::new(States::default()));
@@ -49,7 +49,7 @@ pub(crate) fn build(
         .modify(prune::home)
         .owns_stored(of_imports, &remote, prune::remote, keep_last)
         .reconcile_all_on(recoveries(clusters, cluster.clone()))
-        .run_while_leading(leadership(fence.clone()))
+        .run_while_leading(leadership(fence.clone(), node_is_ours))
         .concurrency(CONCURRENCY)
         .backoff(BACKOFF[0], BACKOFF[1]);
     let source = Source {
@@ -67,9 +67,11 @@ pub(crate) fn build(
 /// Runs the controller until `stop` is true. Then running reconciliations finish.
 pub(crate) async fn run(controller: Controller<Pod>, source: Arc<Source>, mut stop: watch::Receiver<bool>) {
     let (cluster, swept) = (source.cluster.clone(), source.clone());
-    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    let results =
-        controller.graceful_shutdown_on(stopped).run(reconcile, |request, _, _| request.backoff(), source);
+    let results = controller.graceful_shutdown_on(async move { stopped(&mut stop).await }).run(
+        reconcile,
+        |request, _, _| request.backoff(),
+        source,
+    );
     let log = |result: Result<_, controller::Error<Error>>| {
         if let Err(error) = result {
             log(&cluster, &error);
@@ -122,14 +124,25 @@ pub(crate) fn is_import_of(cluster: Arc<str>) -> impl Fn(&Member) -> bool + Clon
     move |member| member.import().is_some_and(|import| *import.spec.cluster_name == *cluster)
 }
 
-/// Yields whether this replica leads, at each change.
-fn leadership(fence: Fence) -> impl Stream<Item = bool> + Send + 'static {
-    stream::unfold((fence, false), |(fence, leads)| async move {
-        match leads {
-            true => fence.closed().await,
-            false => fence.opened().await,
+/// Yields whether to reconcile, at each change: this replica leads, and the node is the launcher's. The pods of a real node
+/// of that name are its kubelet's.
+fn leadership(
+    fence: Fence,
+    node_is_ours: watch::Receiver<bool>,
+) -> impl Stream<Item = bool> + Send + 'static {
+    stream::unfold((fence, node_is_ours, false), |(fence, mut node_is_ours, leads)| async move {
+        if leads {
+            tokio::select! {
+                () = fence.closed() => {}
+                result = node_is_ours.wait_for(|is_ours| !is_ours) => drop(result.ok()?),
+            }
+        } else {
+            while !(fence.is_open() && *node_is_ours.borrow()) {
+                fence.opened().await;
+                drop(node_is_ours.wait_for(|is_ours| *is_ours).await.ok()?);
+            }
         }
-        Some((!leads, (fence, !leads)))
+        Some((!leads, (fence, node_is_ours, !leads)))
     })
 }
 

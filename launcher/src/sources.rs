@@ -129,7 +129,9 @@ impl Sources {
         if running.contains_key(&cluster) {
             return;
         }
-        let (controller, source) = controller::build(&cluster, &self.clusters, &self.fence, &self.events);
+        let (is_ours, node_is_ours) = watch::channel(false);
+        let leadership = (&self.fence, node_is_ours);
+        let (controller, source) = controller::build(&cluster, &self.clusters, leadership, &self.events);
         let (members, members_watch) = watch::channel(Vec::new());
         running.insert(cluster.clone(), Running { source: source.clone(), members });
         drop(running);
@@ -139,7 +141,7 @@ impl Sources {
         tasks.spawn(async move {
             let mut control = std::pin::pin!(control);
             tokio::select! {
-                () = sources.maintain_node(&cluster, members_watch) => {}
+                () = sources.maintain_node(&cluster, members_watch, &is_ours) => {}
                 () = repeat_events => {}
                 () = &mut control => {}
                 () = controller::stopped(&mut stop) => control.await,
@@ -150,17 +152,27 @@ impl Sources {
 
     /// Maintains the source's node while this replica leads. Returns once the source has no launch import, and its node
     /// is deleted.
-    async fn maintain_node(&self, cluster: &Arc<str>, members: watch::Receiver<Vec<Member>>) {
+    async fn maintain_node(
+        &self,
+        cluster: &str,
+        members: watch::Receiver<Vec<Member>>,
+        is_ours: &watch::Sender<bool>,
+    ) {
         loop {
             self.fence.opened().await;
             tokio::select! {
-                () = self.maintain_while_leading(cluster, members.clone()) => return,
+                () = self.maintain_while_leading(cluster, members.clone(), is_ours) => return,
                 () = self.fence.closed() => {}
             }
         }
     }
 
-    async fn maintain_while_leading(&self, cluster: &str, mut members: watch::Receiver<Vec<Member>>) {
+    async fn maintain_while_leading(
+        &self,
+        cluster: &str,
+        mut members: watch::Receiver<Vec<Member>>,
+        is_ours: &watch::Sender<bool>,
+    ) {
         let (name, cluster_uid, endpoint) = (cluster.to_owned(), self.cluster_uid().await, self.endpoint);
         let node = VirtualNode { name, cluster_uid, endpoint, platform: Platform::default() };
         let report = |problem: &NodeError| {
@@ -170,18 +182,17 @@ impl Sources {
                 "can't maintain the node; retrying"
             );
         };
-        let is_ours = watch::Sender::new(false);
         loop {
             if self.has_imports(cluster, &members).await {
                 tokio::select! {
-                    never = node::maintain(self.client.clone(), node.clone(), members.clone(), report, &is_ours) => {
+                    never = node::maintain(self.client.clone(), node.clone(), members.clone(), report, is_ours) => {
                         match never {}
                     }
                     () = self.loses_imports(cluster, members.clone()) => {}
                 }
             }
             tokio::select! {
-                () = node::remove(self.client.clone(), node.clone(), report, &is_ours) => return,
+                () = node::remove(self.client.clone(), node.clone(), report, is_ours) => return,
                 _ = members.wait_for(|members| !members.is_empty()) => {}
             }
         }
