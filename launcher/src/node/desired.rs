@@ -82,7 +82,7 @@ pub(crate) fn patch(
     })
 }
 
-/// The name of a cluster may be longer than a label's value.
+/// A name that is longer than a label's value is shortened. The admission policy refuses such a node.
 fn labels(node: &VirtualNode) -> [(&'static str, String); 6] {
     let name = label_value(&node.name);
     [
