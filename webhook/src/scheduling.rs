@@ -19,8 +19,8 @@ const AFFINITY: [&str; 5] = [
 ];
 
 /// Computes the patch of a new pod. It adds a toleration of the virtual node of each cluster, and restricts the
-/// required node affinity to these nodes, and to the nodes of this cluster if the pod may run at home. It keeps what
-/// the pod already has, but for the API server's default evictions, and never permits a node that the pod's own affinity excludes.
+/// required node affinity to these nodes, and to the nodes of this cluster if the pod may run at home. It changes only
+/// the API server's default tolerations, and never permits a node that the pod's own affinity excludes.
 ///
 /// A toleration of all virtual nodes would be shorter, but then only the affinity would keep the pod from others. The
 /// affinity is needed as well, because the pod itself may tolerate every taint. Such a pod gets the tolerations, too,

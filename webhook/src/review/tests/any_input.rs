@@ -60,7 +60,9 @@ fn electing(cluster: &str) -> Value {
     object["spec"]["affinity"] = json!({
         "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } },
     });
-    let toleration = json!({ "key": "a", "operator": "Exists", "value": "", "effect": "NoSchedule", "tolerationSeconds": 1 });
+    let toleration = json!({
+        "key": "a", "operator": "Exists", "value": "", "effect": "NoSchedule", "tolerationSeconds": 300,
+    });
     object["spec"]["tolerations"] = json!([toleration]);
     review_of("CREATE", "", object, json!(null))
 }
