@@ -34,8 +34,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// Maintains the Node of a source, its Lease and its status, until dropped. Creates it again if it is deleted.
 ///
 /// `members` has the members of the source's launch imports. `report` gets what can't be done: each problem once, until
-/// it changes. `is_ours` is true only while the observed Node has the launcher's mark: pods on a Node of others must not
-/// be touched.
+/// it changes. `is_ours` is true only while the observed Node has the launcher's mark: pods on a Node of others must
+/// not be touched.
 pub(crate) async fn maintain(
     client: Client,
     node: VirtualNode,
