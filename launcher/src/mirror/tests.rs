@@ -212,6 +212,10 @@ fn pod_that_ran_is_not_pending(#[case] status: Value, #[case] is_written: bool) 
     }
 }
 
+fn home_status(home: &Pod) -> Value {
+    json!(home.status)
+}
+
 #[rstest]
 #[case::runs(json!({ "phase": "Running" }), true)]
 #[case::ended(json!({ "phase": "Succeeded" }), true)]
@@ -224,6 +228,10 @@ fn pod_that_ran_is_not_pending(#[case] status: Value, #[case] is_written: bool) 
 fn changes_that_others_wait_for_are_urgent(#[case] remote_status: Value, #[case] urgent: bool) {
     let unready = home(json!({ "phase": "Pending", "conditions": [{ "type": "Ready", "status": "False" }] }));
     for home in [bound(), unready] {
+        // The record of the remote pod.
+        let first = patch(&home, &remote(home_status(&home))).unwrap();
+        assert!(is_urgent(&home, &first));
+        let home = apply(&home, &first);
         let patch = patch(&home, &remote(remote_status.clone())).unwrap();
         assert_eq!(is_urgent(&home, &patch), urgent);
     }
