@@ -12,6 +12,7 @@ pub(crate) mod desired;
 pub(crate) mod existing;
 pub(crate) mod flags;
 pub(crate) mod grants;
+pub(crate) mod home_pods;
 pub(crate) mod known_targets;
 pub(crate) mod launcher;
 pub(crate) mod mint;

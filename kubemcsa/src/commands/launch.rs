@@ -38,8 +38,9 @@ async fn create(args: &Args, flags: Flags) -> anyhow::Result<()> {
     }
     create::create(&linked, &wanted, args).await?;
     report::report(&linked, &wanted, args);
-    if args.no_wait || wait::wait(&linked, &wanted.launch, args.timeout()).await? {
-        report::next(&linked, &wanted.launch);
+    if !args.no_wait {
+        wait::wait(&linked, &wanted.launch, args.timeout()).await?;
     }
+    report::next(&linked, &wanted.launch);
     Ok(())
 }

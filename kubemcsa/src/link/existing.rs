@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::ServiceAccountImport;
-use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
 use mcsa_credentials::link::{Link, LinkError, cluster_name};
 use mcsa_credentials::token::Claims;
 
@@ -46,6 +46,11 @@ impl ExistingLink {
     pub(crate) fn interim(&self) -> Option<String> {
         let usual = self.import.as_ref()?.spec.bound_secret.as_ref()?;
         self.claims()?.bound_secret.map(|secret| secret.name).filter(|name| name != usual)
+    }
+
+    /// The UID of the source. `None`: the link was created by hand.
+    pub(crate) fn cluster_uid(&self) -> Option<&str> {
+        self.import.as_ref()?.annotations().get(CLUSTER_UID).map(String::as_str)
     }
 
     /// Namespace and name of the link's service account in the source.

@@ -10,10 +10,14 @@ use mcsa_credentials::contract::TARGET_UID;
 use mcsa_credentials::contract::launch::{FIELD_MANAGER, LABEL, LAUNCHER, NODE_MANAGED_BY};
 
 use crate::cluster::call::CallError;
+use crate::cluster::kubeconfig::shell_quote;
 use crate::cluster::{Cluster, list, object};
 
 /// Longest name of a service account.
 const MAX_NAME: usize = 253;
+
+/// Longest value of a label.
+const MAX_LABEL: usize = 63;
 
 /// Name of a target's service accounts, and of their Roles and RoleBindings.
 pub(crate) fn account_name(target: &str) -> String {
@@ -28,6 +32,25 @@ pub(crate) fn name_problem(target: &str) -> Option<String> {
             "service account {account} would have more than {MAX_NAME} characters; link the target under a shorter name"
         )
     })
+}
+
+/// Why the source's name is too long for the launcher.
+pub(crate) fn source_name_problem(source: &str) -> Option<String> {
+    (source.len() > MAX_LABEL).then(|| {
+        format!(
+            "{source} has more than {MAX_LABEL} characters, so it can't be the value of a label, as the name of a virtual node \
+             must; link the source under a shorter name"
+        )
+    })
+}
+
+/// Arguments of `kubemcsa launch` that select a launch import.
+pub(crate) fn selection(namespace: &str, remote_namespace: &str) -> String {
+    if namespace == remote_namespace {
+        shell_quote(namespace)
+    } else {
+        format!("{} --remote-namespace {}", shell_quote(namespace), shell_quote(remote_namespace))
+    }
 }
 
 /// Whether the launcher created this node: another one can have the name of a source.
@@ -73,5 +96,12 @@ mod tests {
     #[case(&"a".repeat(245), true)]
     fn long_name_of_the_target_is_refused(#[case] target: &str, #[case] expected: bool) {
         assert_eq!(name_problem(target).is_some(), expected);
+    }
+
+    #[rstest]
+    #[case(&"a".repeat(63), false)]
+    #[case(&"a".repeat(64), true)]
+    fn long_name_of_the_source_is_refused(#[case] source: &str, #[case] expected: bool) {
+        assert_eq!(source_name_problem(source).is_some(), expected);
     }
 }

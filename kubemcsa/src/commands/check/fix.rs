@@ -9,6 +9,7 @@ use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
 use crate::commands::for_context;
 use crate::link::existing::ExistingLink;
 use crate::link::flags::{Flags, RouteFlags, SourceFlags, TargetFlags};
+use crate::link::launcher::selection;
 
 /// A placeholder, because the context of a source is unknown here.
 const SOURCE: &str = "SOURCE_CONTEXT";
@@ -147,12 +148,7 @@ impl FixCommands {
         link: Option<&ExistingLink>,
         import: &mcsa_client::ServiceAccountImport,
     ) -> String {
-        let (namespace, remote) = (import.namespace().unwrap_or_default(), &import.spec.namespace);
-        let arguments = if namespace == *remote {
-            namespace
-        } else {
-            format!("{namespace} --remote-namespace {}", shell_quote(remote))
-        };
+        let arguments = selection(&import.namespace().unwrap_or_default(), &import.spec.namespace);
         let mut flags = self.flags(&import.spec.cluster_name, link, None, &[]);
         flags.source.context = Some(SOURCE.to_owned());
         flags.other_command("launch", &arguments)

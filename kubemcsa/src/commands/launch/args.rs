@@ -1,16 +1,15 @@
 //! The flags of `kubemcsa launch`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::names;
 
 use super::capacity;
-use super::model::Copied;
 use crate::cli::output::Format;
 use crate::cli::times::duration;
 use crate::link::flags::LinkFlags;
+use crate::link::launcher;
 
 /// How long to wait for the import and the node, if no flag says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -28,11 +27,6 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
     pub(crate) remote_namespace: Option<String>,
 
-    /// Kinds of objects that the launcher may create in the remote namespace, as copies of those that pods refer to
-    /// [default: unchanged; none at first]
-    #[arg(long, value_name = "KINDS", value_enum, value_delimiter = ',', conflicts_with = "stop")]
-    pub(crate) copy: Vec<Copy>,
-
     /// Capacity that this namespace adds to the virtual node, such as cpu=100,memory=200Gi,pods=1000; none: the
     /// launcher reads the quota of the remote namespace [default: unchanged; none at first]
     #[arg(long, value_name = "RESOURCE=QUANTITY,...", value_parser = capacity::parse, conflicts_with = "stop")]
@@ -42,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "LEVEL", conflicts_with = "stop")]
     pub(crate) pod_security: Option<PodSecurity>,
 
-    /// Take it back: wait until no pod of the namespace runs there, then delete what launch created, except namespaces
+    /// Undo the launch: wait until the namespace's pods in the source have ended, then remove the rights
     #[arg(long)]
     pub(crate) stop: bool,
 
@@ -75,17 +69,6 @@ pub(crate) struct Args {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// A value of `--copy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Copy {
-    /// ConfigMaps
-    Configmaps,
-    /// Secrets
-    Secrets,
-    /// Nothing: what pods refer to must exist in the remote namespace
-    None,
-}
-
 /// A level of the Pod Security Standards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum PodSecurity {
@@ -112,28 +95,20 @@ impl Args {
         self.remote_namespace.as_deref().unwrap_or(&self.namespace)
     }
 
-    /// The kinds that the flag names; `None`: there is no flag.
-    pub(crate) fn copies(&self) -> Option<BTreeSet<Copied>> {
-        let copied = |copy: &Copy| match copy {
-            Copy::Configmaps => Some(Copied::ConfigMaps),
-            Copy::Secrets => Some(Copied::Secrets),
-            Copy::None => None,
-        };
-        (!self.copy.is_empty()).then(|| self.copy.iter().filter_map(copied).collect())
-    }
-
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout.unwrap_or(DEFAULT_TIMEOUT)
     }
 
     /// Namespace and flags that select the same launch import, to print after the name of the command.
     pub(crate) fn selection(&self) -> String {
-        match &self.remote_namespace {
-            Some(remote) if *remote != self.namespace => {
-                format!("{} --remote-namespace {remote}", self.namespace)
-            }
-            _ => self.namespace.clone(),
-        }
+        launcher::selection(&self.namespace, self.remote_namespace())
+    }
+
+    /// The arguments of this `--stop` for a selection.
+    pub(crate) fn stop_arguments(&self, selection: &str) -> String {
+        let now = if self.now { " --now" } else { "" };
+        let local_only = if self.local_only { " --local-only" } else { "" };
+        format!("{selection} --stop{now}{local_only}")
     }
 }
 
@@ -174,22 +149,14 @@ mod tests {
     }
 
     #[rstest]
-    #[case("team-a", None)]
-    #[case("team-a --copy configmaps,secrets", Some(&[Copied::ConfigMaps, Copied::Secrets][..]))]
-    #[case("team-a --copy secrets", Some(&[Copied::Secrets][..]))]
-    #[case("team-a --copy none", Some(&[][..]))]
-    fn copies_are_those_of_the_flag(#[case] line: &str, #[case] expected: Option<&[Copied]>) {
-        assert_eq!(parse(line).unwrap().copies(), expected.map(|copies| copies.iter().copied().collect()));
-    }
-
-    #[rstest]
     #[case("kube-system", "excluded")]
     #[case("multicluster-service-account", "excluded")]
     #[case("team-a/x", "not a valid namespace name")]
     #[case("A", "not a valid namespace name")]
     #[case("team-a --remote-namespace kube-system", "excluded")]
     #[case("team-a --now", "--stop")]
-    #[case("team-a --stop --copy secrets", "cannot be used with")]
+    #[case("team-a --copy secrets", "unexpected argument")]
+    #[case("team-a --stop --capacity cpu=1", "cannot be used with")]
     #[case("team-a --stop -o yaml", "cannot be used with")]
     #[case("team-a --side source", "--output")]
     fn wrong_usage_is_refused(#[case] line: &str, #[case] expected: &str) {
@@ -208,5 +175,12 @@ mod tests {
     ) {
         let args = parse(line).unwrap();
         assert_eq!((args.remote_namespace(), args.selection().as_str()), (remote, selection));
+    }
+
+    #[rstest]
+    #[case("team-a --stop", "batch --stop")]
+    #[case("team-a --stop --local-only --now", "batch --stop --now --local-only")]
+    fn suggested_stop_keeps_its_flags(#[case] line: &str, #[case] expected: &str) {
+        assert_eq!(parse(line).unwrap().stop_arguments("batch"), expected);
     }
 }

@@ -85,8 +85,6 @@ pub(crate) async fn read(linked: &Linked, args: &Args) -> anyhow::Result<Wanted>
             );
         }
     }
-    let role = on_source.iter().find(|object| object::kind(object) == "Role");
-    launch.copies = args.copies().unwrap_or_else(|| role.into_iter().flat_map(objects::copies_of).collect());
     let import = on_target.iter().find(|object| object::kind(object) == "ServiceAccountImport");
     launch.capacity = match &args.capacity {
         Some(choice) => choice.clone().value(),

@@ -1,11 +1,11 @@
 //! First step: ensures that the clusters are linked, under the names that the flags give them.
 
 use anyhow::bail;
-use kube::ResourceExt;
-use mcsa_credentials::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
+use mcsa_credentials::contract::SYSTEM_NAMESPACE;
 
 use crate::link::connect::Connected;
 use crate::link::existing::{self, ExistingLink};
+use crate::link::flags::{Flags, SourceFlags};
 use crate::link::{known_targets, launcher};
 
 /// Two clusters that are linked.
@@ -24,6 +24,13 @@ pub(crate) async fn ensure_linked(connected: Connected) -> anyhow::Result<Linked
     if let Some(problem) = launcher::name_problem(&target.name) {
         bail!("{}: {problem}", target.name);
     }
+    let flags = connected.plan().flags();
+    if let Some(problem) = launcher::source_name_problem(&source.name) {
+        let unnamed = SourceFlags { name: None, ..flags.source.clone() };
+        let bootstrap =
+            Flags { source: unnamed, ..flags.clone() }.other_command("bootstrap", "--source-name NAME");
+        bail!("{}: {problem}: {bootstrap}", target.name);
+    }
     let (links, known_uid) = tokio::join!(existing::list(target), known_targets::uid(source, &target.name));
     let names = Names {
         target: &target.name,
@@ -31,7 +38,6 @@ pub(crate) async fn ensure_linked(connected: Connected) -> anyhow::Result<Linked
         source: &source.name,
         source_uid: connected.source_uid(),
     };
-    let flags = connected.plan().flags();
     match problem(&links?, known_uid?.as_deref(), &names) {
         None => Ok(Linked(connected)),
         Some(Problem::NotLinked(message)) => {
@@ -75,8 +81,7 @@ fn problem(links: &[ExistingLink], known_uid: Option<&str>, names: &Names<'_>) -
             "{source} knows this target as {known}, not as {target}; use --target-name {known}"
         )));
     }
-    let uid = link.import.as_ref().and_then(|import| import.annotations().get(CLUSTER_UID));
-    if let Some(uid) = uid
+    if let Some(uid) = link.cluster_uid()
         && uid != source_uid
     {
         return Some(Problem::WrongName(format!(
@@ -99,7 +104,9 @@ fn problem(links: &[ExistingLink], known_uid: Option<&str>, names: &Names<'_>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::ResourceExt;
     use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+    use mcsa_credentials::contract::CLUSTER_UID;
     use rstest::rstest;
 
     fn link(source: &str, known_as: &str, uid: &str) -> ExistingLink {

@@ -1,7 +1,5 @@
 //! What a namespace of the target may run where, as plain data.
 
-use std::collections::BTreeSet;
-
 use crate::link::launcher;
 
 /// A namespace of a target may run pods in a namespace of a source.
@@ -14,28 +12,8 @@ pub(crate) struct Launch {
     pub(crate) source: String,
     pub(crate) namespace: String,
     pub(crate) remote_namespace: String,
-    pub(crate) copies: BTreeSet<Copied>,
     /// Value of the annotation; `None`: the launcher finds out.
     pub(crate) capacity: Option<String>,
-}
-
-/// A kind of objects that the launcher copies to the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Copied {
-    ConfigMaps,
-    Secrets,
-}
-
-impl Copied {
-    pub(crate) const ALL: [Self; 2] = [Self::ConfigMaps, Self::Secrets];
-
-    /// The resource in rules.
-    pub(crate) fn resource(self) -> &'static str {
-        match self {
-            Self::ConfigMaps => "configmaps",
-            Self::Secrets => "secrets",
-        }
-    }
 }
 
 impl Launch {

@@ -10,7 +10,7 @@ use mcsa_credentials::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE, TAR
 use serde_json::json;
 
 use super::args::PodSecurity;
-use super::model::{Copied, Launch};
+use super::model::Launch;
 use crate::cluster::object::{self, PART_OF};
 
 /// Label of a namespace: the Pod Security level that it enforces.
@@ -37,35 +37,20 @@ pub(crate) fn source_objects(launch: &Launch) -> anyhow::Result<Vec<DynamicObjec
         ..Default::default()
     };
     let account = ServiceAccount { metadata: metadata.clone(), ..Default::default() };
-    let role = Role { metadata: metadata.clone(), rules: Some(rules(launch)) };
+    let role = Role { metadata: metadata.clone(), rules: Some(rules()) };
     let binding = binding(metadata, &launch.account(), &launch.remote_namespace);
     Ok(vec![object::dynamic(&account)?, object::dynamic(&role)?, object::dynamic(&binding)?])
 }
 
-fn rules(launch: &Launch) -> Vec<PolicyRule> {
-    let mut rules = vec![
+/// *Absent:* Secrets and ConfigMaps. What pods refer to must exist in the remote namespace.
+fn rules() -> Vec<PolicyRule> {
+    vec![
         rule(&["pods"], &["create", "get", "list", "watch", "patch", "delete"]),
         rule(&["pods/log"], &["get"]),
         // `get` for WebSockets.
         rule(&["pods/exec", "pods/attach", "pods/portforward"], &["get", "create"]),
         rule(&["events", "resourcequotas"], &["list", "watch"]),
-    ];
-    // No `list`: the launcher knows the names, and must not read the Secrets of others in bulk.
-    rules.extend(
-        launch.copies.iter().map(|copied| rule(&[copied.resource()], &["create", "get", "patch", "delete"])),
-    );
-    rules
-}
-
-/// The kinds that a stored Role allows the launcher to copy.
-pub(crate) fn copies_of(role: &DynamicObject) -> impl Iterator<Item = Copied> {
-    let rules: Vec<_> = role.data["rules"].as_array().cloned().unwrap_or_default();
-    let has = |rule: &serde_json::Value, field: &str, value: &str| {
-        rule[field].as_array().is_some_and(|values| values.iter().any(|it| it == value))
-    };
-    Copied::ALL.into_iter().filter(move |copied| {
-        rules.iter().any(|rule| has(rule, "resources", copied.resource()) && has(rule, "verbs", "create"))
-    })
+    ]
 }
 
 /// The launcher's right to read the import's Secret, and the import itself, last.
@@ -146,42 +131,27 @@ fn rule(resources: &[&str], verbs: &[&str]) -> PolicyRule {
 mod tests {
     use super::*;
     use kube::ResourceExt;
-    use rstest::rstest;
 
-    fn launch(copies: &[Copied]) -> Launch {
+    fn launch() -> Launch {
         Launch {
             target: "c1".into(),
             target_uid: "uid".into(),
             source: "c2".into(),
             namespace: "team-a".into(),
             remote_namespace: "batch".into(),
-            copies: copies.iter().copied().collect(),
             capacity: Some("cpu=1".into()),
         }
     }
 
-    #[rstest]
-    #[case(&[])]
-    #[case(&[Copied::ConfigMaps])]
-    #[case(&[Copied::ConfigMaps, Copied::Secrets])]
-    fn copies_are_read_as_written(#[case] copies: &[Copied]) {
-        let objects = source_objects(&launch(copies)).unwrap();
-        assert_eq!(copies_of(&objects[1]).collect::<Vec<_>>(), copies);
-    }
-
     #[test]
-    fn launcher_has_no_rights_on_secrets_unless_they_are_copied() {
-        let role = |copies: &[Copied]| source_objects(&launch(copies)).unwrap()[1].data["rules"].to_string();
-        assert!(!role(&[Copied::ConfigMaps]).contains("secrets"));
-        assert!(
-            role(&Copied::ALL)
-                .contains(r#""resources":["secrets"],"verbs":["create","get","patch","delete"]"#)
-        );
+    fn launcher_has_no_rights_on_secrets_and_configmaps_of_the_source() {
+        let rules = source_objects(&launch()).unwrap()[1].data["rules"].to_string();
+        assert!(!rules.contains("secrets") && !rules.contains("configmaps"), "{rules}");
     }
 
     #[test]
     fn launcher_reads_one_secret_in_the_target() {
-        let objects = target_objects(&launch(&[])).unwrap();
+        let objects = target_objects(&launch()).unwrap();
         let names: Vec<_> = objects.iter().map(|it| (object::kind(it), it.name_any())).collect();
         let name = "launch-c2-batch".to_owned();
         let expected = ["Role", "RoleBinding", "ServiceAccountImport"].map(|kind| (kind, name.clone()));
@@ -196,7 +166,7 @@ mod tests {
 
     #[test]
     fn secret_of_the_import_is_the_one_in_the_role() {
-        let launch = launch(&[]);
+        let launch = launch();
         let import: ServiceAccountImport = import(&launch).unwrap().try_parse().unwrap();
         assert_eq!(import.secret_name(), "launch-c2-batch-token");
         assert_eq!(import.annotations()[CAPACITY], "cpu=1");

@@ -1,11 +1,11 @@
 //! Fourth step: says what was granted, what that means, and what to do next.
 
-use mcsa_credentials::contract::launch::ELECT;
+use mcsa_credentials::contract::launch::{CLUSTER_NAME, ELECT, REMOTE_NAMESPACE};
 
 use super::args::{Args, PodSecurity};
 use super::current::Wanted;
 use super::linked::Linked;
-use super::model::{Copied, Launch};
+use super::model::Launch;
 use super::objects::ENFORCE;
 use crate::cli::output;
 
@@ -24,7 +24,7 @@ pub(crate) fn report(linked: &Linked, wanted: &Wanted, args: &Args) {
         output::warn(source, &warning);
     }
     let stop = flags.other_command("launch", &format!("{} --stop", args.selection()));
-    output::info(source, &format!("to take it back: {stop}"));
+    output::info(source, &format!("to undo this: {stop}"));
 }
 
 /// Says how to run a pod.
@@ -34,7 +34,7 @@ pub(crate) fn next(linked: &Linked, launch: &Launch) {
     output::info(
         target,
         &format!(
-            "pods of {} with the annotation {ELECT} may run in {}; for example:",
+            "pods of {0} with the annotation {CLUSTER_NAME}={1} run in {1}, and pods with {ELECT} may run there; for example:",
             launch.namespace, launch.source
         ),
     );
@@ -42,9 +42,15 @@ pub(crate) fn next(linked: &Linked, launch: &Launch) {
 }
 
 fn example(kubectl: &str, launch: &Launch) -> String {
+    let Launch { namespace, source, remote_namespace, .. } = launch;
+    let remote = if namespace == remote_namespace {
+        String::new()
+    } else {
+        format!(" --annotations {REMOTE_NAMESPACE}={remote_namespace}")
+    };
     format!(
-        "{kubectl} -n {} run hello --image busybox --restart Never --annotations {ELECT}= -- hostname\n{kubectl} get nodes\n",
-        launch.namespace
+        "{kubectl} -n {namespace} run hello-{source} --image busybox --restart Never \
+         --annotations {CLUSTER_NAME}={source}{remote} -- hostname\n{kubectl} get nodes\n"
     )
 }
 
@@ -60,19 +66,17 @@ fn sentences(launch: &Launch, level: Option<&str>) -> Vec<String> {
             launch.account()
         ),
     ];
-    let copied: Vec<_> = launch.copies.iter().map(|copied| kind(*copied)).collect();
-    if !copied.is_empty() {
-        sentences.push(format!(
-            "{target} may create, read, change and delete the {} of {remote_namespace} whose names it knows",
-            copied.join(" and ")
-        ));
-    }
     // The import's Secret is in the namespace, and any of its pods may mount it.
     sentences.push(format!(
-        "whoever may read Secrets or create pods in {namespace} of {target} can use that service account, too"
+        "everyone who may read Secrets or create pods in {namespace} of {target} can use that service account, too"
+    ));
+    // The link's right is not limited to the namespace.
+    sentences.push(format!(
+        "everyone who may create ServiceAccountImports in any namespace of {target} can import that service account, and so \
+         use it, too"
     ));
     sentences.push(format!(
-        "whoever may create pods in {namespace} of {target} may act as any service account of {remote_namespace}, and read \
+        "everyone who may create pods in {namespace} of {target} may act as any service account of {remote_namespace}, and read \
          its Secrets and ConfigMaps, by a pod that uses them"
     ));
     sentences.push(match level {
@@ -80,18 +84,12 @@ fn sentences(launch: &Launch, level: Option<&str>) -> Vec<String> {
             format!("Pod Security ({level}) keeps pods of {remote_namespace} from accessing their nodes")
         }
         _ => format!(
-            "no Pod Security level of {remote_namespace} forbids it, so they may also act as root on the nodes of {source}"
+            "namespace {remote_namespace} enforces no Pod Security level that prevents it: these pods can become root on the \
+             nodes of {source}"
         ),
     });
     sentences.push(format!("kubemcsa granted nothing else in {source}"));
     sentences
-}
-
-fn kind(copied: Copied) -> &'static str {
-    match copied {
-        Copied::ConfigMaps => "ConfigMaps",
-        Copied::Secrets => "Secrets",
-    }
 }
 
 /// Warns of an existing namespace that enforces nothing, or another level than the flag names.
@@ -128,7 +126,6 @@ mod tests {
             source: "c2".into(),
             namespace: "team-a".into(),
             remote_namespace: "batch".into(),
-            copies: Copied::ALL.into(),
             ..Default::default()
         }
     }
@@ -143,10 +140,20 @@ mod tests {
         #[case] expected: bool,
     ) {
         let text = sentences(&launch(), level).join("\n");
-        assert_eq!(text.contains("as root on the nodes of c2"), expected, "{text}");
+        assert_eq!(text.contains("root on the nodes of c2"), expected, "{text}");
         assert!(text.contains("read Secrets or create pods in team-a of c1 can use that"), "{text}");
         assert!(text.contains("act as any service account of batch"), "{text}");
-        assert!(text.contains("the ConfigMaps and Secrets of batch"), "{text}");
+        let anywhere = "create ServiceAccountImports in any namespace of c1 can import that service account";
+        assert!(text.contains(anywhere) && !text.contains("whoever"), "{text}");
+    }
+
+    #[test]
+    fn example_pod_must_run_in_the_source() {
+        let run = example("kubectl --context c1", &launch());
+        let start = "kubectl --context c1 -n team-a run hello-c2 --image busybox --restart Never \
+                     --annotations multicluster.admiralty.io/clustername=c2 \
+                     --annotations multicluster.admiralty.io/remote-namespace=batch -- hostname\n";
+        assert!(run.starts_with(start), "{run}");
     }
 
     #[rstest]

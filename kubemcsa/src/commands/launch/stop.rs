@@ -4,9 +4,12 @@
 //! new pods come; then the rights in the source. Each step reads what exists, so that an interrupted run can be
 //! repeated.
 
+mod names;
 mod pods;
 mod source_side;
 mod target_side;
+
+use mcsa_client::contract::owner;
 
 use self::pods::Ending;
 use super::args::Args;
@@ -16,7 +19,9 @@ use crate::cli::usage::Usage;
 use crate::cluster::Cluster;
 use crate::cluster::deleter::Deleter;
 use crate::link::connect::{self, Reached};
-use crate::link::flags::Flags;
+use crate::link::existing;
+use crate::link::flags::{Flags, SourceFlags};
+use crate::link::launcher::selection;
 use crate::link::plan;
 use crate::link::progress::Progress;
 
@@ -29,14 +34,13 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     let (target, source) = tokio::join!(connect::reach(plan.target()), connect::reach(plan.source()));
     let target = target?;
     let source = source.map_err(|error| {
-        let local = flags.other_command("launch", &format!("{} --stop --local-only", args.selection()));
+        let local = flags.other_command("launch", &format!("{} --stop --local-only --now", args.selection()));
         anyhow::anyhow!("{error}; if the source is gone for good, clean up only the target: {local}")
     })?;
     let connected = connect::pair(plan, target.clone(), source, Progress::Lines)?;
-    let source_name = connected.source().name.clone();
-    let launch = launch(args, &target, source_name);
+    let launch = launch(args, &target, connected.source().name.clone());
     let mut on_target = deleter(args, connected.target());
-    let found = target_side::find(&on_target.cluster, &launch).await?;
+    let found = find(&on_target.cluster, &launch, Some(connected.source_uid()), args, &flags).await?;
     let objects = source_side::find(connected.source(), &launch).await?;
     let finished = stop_on_target(&mut on_target, &launch, &found, args).await?;
     let mut on_source = deleter(args, connected.source());
@@ -52,8 +56,9 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
         );
         output::info(&on_source.cluster.name, &message);
     }
-    report(&on_target, on_target.deleted + on_source.deleted, &launch, &found.others);
-    if let Some(message) = leftovers(&finished, &connected.plan().source().chosen().kubectl()) {
+    report(&on_target, on_target.deleted + on_source.deleted, &launch, &found.others, args, &flags);
+    let kubectl = connected.plan().source().chosen().kubectl();
+    if let Some(message) = leftovers(&finished, &launch.namespace, &kubectl) {
         output::warn(&on_source.cluster.name, &message);
     }
     Ok(())
@@ -72,17 +77,49 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     let target = connect::reach(&side).await?;
     let launch = launch(args, &target, source);
     let mut deleter = deleter(args, target.cluster());
-    let found = target_side::find(&deleter.cluster, &launch).await?;
+    let found = find(&deleter.cluster, &launch, None, args, flags).await?;
     stop_on_target(&mut deleter, &launch, &found, args).await?;
-    report(&deleter, deleter.deleted, &launch, &found.others);
-    let (namespace, account) = (&launch.remote_namespace, launch.account());
-    let message = format!(
-        "if {} still exists, service account {namespace}/{account} keeps its rights there: kubectl --context CONTEXT -n \
-         {namespace} delete serviceaccount,role,rolebinding {account}",
-        launch.source
-    );
-    output::warn(&deleter.cluster.name, &message);
+    report(&deleter, deleter.deleted, &launch, &found.others, args, flags);
+    if found.sharing.is_empty() {
+        output::warn(&deleter.cluster.name, &rights_left(&launch, flags, &args.selection()));
+    }
     Ok(())
+}
+
+/// Finds what the launch has created in the target. Fails if a name is wrong.
+async fn find(
+    target: &Cluster,
+    launch: &Launch,
+    source_uid: Option<&str>,
+    args: &Args,
+    flags: &Flags,
+) -> anyhow::Result<target_side::Found> {
+    let (links, imports) = tokio::join!(existing::list(target), target_side::launch_imports(target));
+    let (links, imports) = (links?, imports?);
+    names::ensure_known(
+        &links,
+        &imports,
+        launch,
+        source_uid,
+        flags,
+        &args.stop_arguments(&args.selection()),
+    )?;
+    let aliases = names::aliases(&links, &launch.source, source_uid);
+    target_side::find(target, launch, &imports, &aliases).await
+}
+
+/// After `--local-only`: what is left in the source, and the command that deletes it.
+fn rights_left(launch: &Launch, flags: &Flags, selection: &str) -> String {
+    let Launch { source, remote_namespace, .. } = launch;
+    let context = flags.source.context.clone().unwrap_or_else(|| "SOURCE_CONTEXT".into());
+    let named = SourceFlags { context: Some(context), name: Some(source.clone()), ..flags.source.clone() };
+    let stop =
+        Flags { source: named, ..flags.clone() }.other_command("launch", &format!("{selection} --stop"));
+    format!(
+        "if {source} still exists, service account {remote_namespace}/{} keeps its rights there, and the link may mint its \
+         tokens; to delete both: {stop}",
+        launch.account()
+    )
 }
 
 fn launch(args: &Args, target: &Reached, source: String) -> Launch {
@@ -120,7 +157,14 @@ async fn stop_on_target(
     Ok(finished)
 }
 
-fn report(on_target: &Deleter, deleted: usize, launch: &Launch, others: &[String]) {
+fn report(
+    on_target: &Deleter,
+    deleted: usize,
+    launch: &Launch,
+    others: &[String],
+    args: &Args,
+    flags: &Flags,
+) {
     let Launch { source, namespace, remote_namespace, .. } = launch;
     let cluster = &on_target.cluster.name;
     if deleted == 0 {
@@ -135,19 +179,26 @@ fn report(on_target: &Deleter, deleted: usize, launch: &Launch, others: &[String
         );
     }
     for other in others {
+        let stop = flags.other_command("launch", &args.stop_arguments(&selection(namespace, other)));
         let message = format!("{namespace} may still run pods in namespace {other} of {source}");
-        output::info(cluster, &format!("{message}; to take that back, too: --remote-namespace {other}"));
+        output::info(cluster, &format!("{message}; to stop that, too: {stop}"));
     }
 }
 
-/// The remote pods that are left, and how to delete them.
-fn leftovers(finished: &[String], kubectl: &str) -> Option<String> {
+/// The remote pods of this namespace of the target that are left, and how to delete or list them.
+fn leftovers(finished: &[String], home_namespace: &str, kubectl: &str) -> Option<String> {
     let (namespace, _) = finished.first()?.split_once('/')?;
     let names: Vec<_> = finished.iter().filter_map(|pod| Some(pod.split_once('/')?.1)).collect();
-    Some(format!(
-        "finished pods stay, and nobody deletes them any more: {kubectl} -n {namespace} delete pods {}",
-        names.join(" ")
-    ))
+    let count = names.len();
+    let message = format!("finished pods stay ({count}), and nobody deletes them any more");
+    let command = format!("{kubectl} -n {namespace}");
+    Some(if count <= pods::NAMED {
+        format!("{message}: {command} delete pods {}", names.join(" "))
+    } else {
+        let first = names[..pods::NAMED].join(", ");
+        let label = owner::NAMESPACE;
+        format!("{message}: {first} and others; to list them: {command} get pods -l {label}={home_namespace}")
+    })
 }
 
 #[cfg(test)]
@@ -155,9 +206,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leftovers_are_deleted_by_one_command() {
-        assert_eq!(leftovers(&[], "kubectl"), None);
-        let message = leftovers(&["batch/a".into(), "batch/b".into()], "kubectl --context c2").unwrap();
+    fn few_leftovers_are_deleted_by_one_command() {
+        assert_eq!(leftovers(&[], "team-a", "kubectl"), None);
+        let finished = ["batch/a".into(), "batch/b".into()];
+        let message = leftovers(&finished, "team-a", "kubectl --context c2").unwrap();
         assert!(message.ends_with("kubectl --context c2 -n batch delete pods a b"), "{message}");
+    }
+
+    #[test]
+    fn many_leftovers_are_counted() {
+        let finished: Vec<_> = (0..1000).map(|pod| format!("batch/pod-{pod}")).collect();
+        let message = leftovers(&finished, "team-a", "kubectl --context c2").unwrap();
+        assert!(message.contains("(1000)") && !message.contains("pod-10,"), "{message}");
+        let list =
+            "kubectl --context c2 -n batch get pods -l owner.multicluster.admiralty.io/namespace=team-a";
+        assert!(message.ends_with(list), "{message}");
+    }
+
+    #[test]
+    fn rights_that_local_only_leaves_are_deleted_by_a_later_stop() {
+        let launch = Launch {
+            target: "c1".into(),
+            source: "c2".into(),
+            remote_namespace: "batch".into(),
+            ..Default::default()
+        };
+        let message = rights_left(&launch, &Flags::default(), "team-a --remote-namespace batch");
+        assert!(message.contains("batch/launcher-c1") && message.contains("mint its tokens"), "{message}");
+        let stop = "kubemcsa launch team-a --remote-namespace batch --stop --source-context SOURCE_CONTEXT --source-name c2";
+        assert!(message.ends_with(stop), "{message}");
     }
 }

@@ -22,18 +22,19 @@ use crate::link::launcher::is_virtual_node;
 
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Returns whether pods can run in the source now.
-pub(crate) async fn wait(linked: &Linked, launch: &Launch, timeout: Duration) -> anyhow::Result<bool> {
+/// Fails if pods can't run in the source.
+pub(crate) async fn wait(linked: &Linked, launch: &Launch, timeout: Duration) -> anyhow::Result<()> {
     let target = linked.target();
     let chosen = linked.plan().target().chosen();
     let install = for_context("install", chosen);
     let check = for_context("check", chosen);
     let deadline = Instant::now() + timeout;
     if lease::read(target).await?.is_none() && deployment(target, "importer").await?.is_none() {
-        let message =
-            format!("no importer is installed, so the import gets no token; to install it: {install}");
-        output::warn(&target.name, &message);
-        return Ok(false);
+        bail!(
+            "{}: no importer is installed, so the import gets no token, and no pod can run in {}; to install it: {install}",
+            target.name,
+            launch.source
+        );
     }
     let import = format!("import {}/{}", launch.namespace, launch.import());
     let mut waiter = Waiter { cluster: target, deadline, timeout, reported: String::new(), check };
@@ -45,13 +46,12 @@ pub(crate) async fn wait(linked: &Linked, launch: &Launch, timeout: Duration) ->
     }
     output::info(&target.name, &format!("{import} is ready"));
     if deployment(target, LAUNCHER).await?.is_none() {
-        let message = format!(
-            "the launcher (deployment {SYSTEM_NAMESPACE}/{LAUNCHER}) is not installed, so no pod runs in {} yet; to \
-             install it: {install}",
+        bail!(
+            "{}: the launcher (deployment {SYSTEM_NAMESPACE}/{LAUNCHER}) is not installed, so no pod can run in {}; to install \
+             it: {install}",
+            target.name,
             launch.source
         );
-        output::warn(&target.name, &message);
-        return Ok(false);
     }
     let node = format!("node {}", launch.source);
     loop {
@@ -61,7 +61,7 @@ pub(crate) async fn wait(linked: &Linked, launch: &Launch, timeout: Duration) ->
         }
     }
     output::info(&target.name, &format!("{node} exists"));
-    Ok(true)
+    Ok(())
 }
 
 /// Prints what it waits for, once for each change.

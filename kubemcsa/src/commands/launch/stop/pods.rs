@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use anyhow::bail;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
-use mcsa_credentials::contract::launch::{REMOTE_NAMESPACE, REMOTE_POD};
+use kube::ResourceExt;
+use mcsa_credentials::contract::launch::REMOTE_POD;
 use tokio::time::{Instant, sleep};
 
 use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::{Cluster, delete, list, object, pod};
+use crate::cluster::{Cluster, delete, object, pod};
 use crate::commands::launch::model::Launch;
+use crate::link::home_pods::{self, has_finished, remote_namespace};
 
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Pods that a message names.
-const NAMED: usize = 10;
+pub(super) const NAMED: usize = 10;
 
 /// How pods end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(crate) async fn wait_until_ended(
     let mut reported = BTreeSet::new();
     let mut deleted = BTreeSet::new();
     loop {
-        let pods = list_pods(&deleter.cluster, launch).await?;
+        let pods = home_pods::list(&deleter.cluster, Some(&launch.namespace), &launch.source).await?;
         let pods: Vec<_> = pods.into_iter().filter(|pod| belongs(pod, launch, others)).collect();
         let (finished, running): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| has_finished(pod));
         let awaited = if ending == Ending::ByThemselves { running } else { pods.iter().collect() };
@@ -102,30 +102,13 @@ async fn delete_pod(
     }
 }
 
-/// The pods of the namespace on the virtual node.
-async fn list_pods(cluster: &Cluster, launch: &Launch) -> Result<Vec<Pod>, CallError> {
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &launch.namespace);
-    let params = ListParams::default().fields(&format!("spec.nodeName={}", launch.source));
-    let page = async |params: &ListParams| api.list(params).await;
-    let doing = format!("list the pods of namespace {} on node {}", launch.namespace, launch.source);
-    list::pages(cluster, &doing, params, page).await
-}
-
 /// Whether the pod runs in the remote namespace. A pod that has not been launched names the namespace if the node has
 /// several for it.
 fn belongs(pod: &Pod, launch: &Launch, others: &[String]) -> bool {
-    let annotations = pod.annotations();
-    let launched = annotations.get(REMOTE_POD).and_then(|remote| remote.split_once('/')).map(|(it, _)| it);
-    let chosen = launched.or(annotations.get(REMOTE_NAMESPACE).map(String::as_str));
-    match chosen {
+    match remote_namespace(pod) {
         Some(namespace) => namespace == launch.remote_namespace,
         None => others.is_empty(),
     }
-}
-
-fn has_finished(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn waiting(pods: &[&Pod], launch: &Launch, ending: Ending) -> String {
@@ -138,7 +121,8 @@ fn waiting(pods: &[&Pod], launch: &Launch, ending: Ending) -> String {
     );
     match ending {
         Ending::ByThemselves => format!(
-            "waiting for {what}; to delete them, interrupt this, and run it again with --now; new pods may come until then"
+            "waiting for {what}; new pods can still start meanwhile. To delete them all, press Ctrl-C and run this again with \
+             --now"
         ),
         Ending::Deleted | Ending::Forced => format!("deleting {what}"),
     }
@@ -164,6 +148,7 @@ fn names_of(pods: &[&Pod]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mcsa_credentials::contract::launch::REMOTE_NAMESPACE;
     use rstest::rstest;
     use serde_json::{Value, json};
 
@@ -189,16 +174,6 @@ mod tests {
         let launch = Launch { remote_namespace: "batch".into(), ..Default::default() };
         let others: Vec<_> = others.iter().map(ToString::to_string).collect();
         assert_eq!(belongs(&pod(annotations, "Running"), &launch, &others), expected);
-    }
-
-    #[rstest]
-    #[case("Pending", false)]
-    #[case("Running", false)]
-    #[case("Unknown", false)]
-    #[case("Succeeded", true)]
-    #[case("Failed", true)]
-    fn finished_pods_are_not_awaited(#[case] phase: &str, #[case] expected: bool) {
-        assert_eq!(has_finished(&pod(json!({}), phase)), expected);
     }
 
     #[test]

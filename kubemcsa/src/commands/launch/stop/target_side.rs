@@ -7,6 +7,7 @@ use kube::api::{DynamicObject, ListParams};
 use mcsa_client::ServiceAccountImport;
 use mcsa_credentials::contract::launch::LABEL;
 
+use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, apply, list, object};
 use crate::commands::launch::model::Launch;
 use crate::commands::launch::objects;
@@ -18,17 +19,31 @@ pub(crate) struct Found {
     pub(crate) objects: Vec<DynamicObject>,
     /// Other remote namespaces of the same source that the namespace runs pods in.
     pub(crate) others: Vec<String>,
-    /// Other namespaces of the target that use the same service account.
+    /// Namespaces of other launch imports of the target that use the same service account.
     pub(crate) sharing: Vec<String>,
 }
 
-pub(crate) async fn find(target: &Cluster, launch: &Launch) -> anyhow::Result<Found> {
+/// Lists the launch imports of the target.
+pub(crate) async fn launch_imports(target: &Cluster) -> Result<Vec<ServiceAccountImport>, CallError> {
     let labelled = ListParams::default().labels(&format!("{LABEL}=true"));
-    let imports = list::readable_imports(target, None, labelled).await?;
-    let Sorted { own, others, sharing } = sort(&imports, launch);
+    list::readable_imports(target, None, labelled).await
+}
+
+/// `aliases`: the names of the source in the target.
+pub(crate) async fn find(
+    target: &Cluster,
+    launch: &Launch,
+    imports: &[ServiceAccountImport],
+    aliases: &BTreeSet<String>,
+) -> anyhow::Result<Found> {
+    let Sorted { own, others, sharing } = sort(imports, launch, aliases);
     let mut objects = own.into_iter().map(object::dynamic).collect::<anyhow::Result<Vec<_>>>()?;
-    // They may be left without the import.
-    let names: BTreeSet<_> = objects.iter().map(ResourceExt::name_any).chain([launch.import()]).collect();
+    let mut names: BTreeSet<_> = objects.iter().map(ResourceExt::name_any).collect();
+    // The rights may be left without the import.
+    let is_taken = imports.iter().any(|import| {
+        import.namespace().as_ref() == Some(&launch.namespace) && import.name_any() == launch.import()
+    });
+    names.extend(Some(launch.import()).filter(|_| !is_taken));
     for name in names {
         let mut rights = objects::target_objects(launch)?;
         rights.retain(|object| object::kind(object) != "ServiceAccountImport");
@@ -49,16 +64,19 @@ struct Sorted<'a> {
 }
 
 /// Sorts the launch imports of the target by what they have to do with this launch.
-fn sort<'a>(imports: &'a [ServiceAccountImport], launch: &Launch) -> Sorted<'a> {
+fn sort<'a>(imports: &'a [ServiceAccountImport], launch: &Launch, aliases: &BTreeSet<String>) -> Sorted<'a> {
     let mut sorted = Sorted::default();
-    for import in imports.iter().filter(|import| import.spec.cluster_name == launch.source) {
-        let namespace = import.namespace().unwrap_or_default();
-        let is_same_account = import.spec.namespace == launch.remote_namespace;
-        match (namespace == launch.namespace, is_same_account) {
-            (true, true) => sorted.own.push(import),
-            (true, false) => sorted.others.push(import.spec.namespace.clone()),
-            (false, true) => sorted.sharing.push(namespace),
-            (false, false) => {}
+    for import in imports {
+        let (namespace, spec) = (import.namespace().unwrap_or_default(), &import.spec);
+        let is_same_remote = spec.namespace == launch.remote_namespace;
+        let is_same_account = is_same_remote && spec.name == launch.account();
+        let is_of_namespace = spec.cluster_name == launch.source && namespace == launch.namespace;
+        if is_of_namespace && is_same_account {
+            sorted.own.push(import);
+        } else if is_of_namespace && !is_same_remote {
+            sorted.others.push(spec.namespace.clone());
+        } else if is_same_account && aliases.contains(&spec.cluster_name) {
+            sorted.sharing.push(namespace);
         }
     }
     sorted
@@ -70,9 +88,11 @@ mod tests {
     use mcsa_client::ServiceAccountImportSpec;
 
     fn import(namespace: &str, source: &str, remote: &str) -> ServiceAccountImport {
+        let (remote, account) = remote.split_once('/').unwrap_or((remote, "launcher-c1"));
         let spec = ServiceAccountImportSpec {
             cluster_name: source.into(),
             namespace: remote.into(),
+            name: account.into(),
             ..Default::default()
         };
         let mut import = ServiceAccountImport::new(&format!("{namespace}-{source}-{remote}"), spec);
@@ -88,15 +108,23 @@ mod tests {
             import("team-a", "c3", "batch"),
             import("team-b", "c2", "batch"),
             import("team-b", "c2", "other"),
+            import("team-c", "prod", "batch"),
+            import("team-d", "c2", "batch/other-account"),
+            import("team-a", "c2", "batch/other-account"),
         ];
         let launch = Launch {
+            target: "c1".into(),
             source: "c2".into(),
             namespace: "team-a".into(),
             remote_namespace: "batch".into(),
             ..Default::default()
         };
-        let expected =
-            Sorted { own: vec![&imports[0]], others: vec!["other".into()], sharing: vec!["team-b".into()] };
-        assert_eq!(sort(&imports, &launch), expected);
+        let expected = Sorted {
+            own: vec![&imports[0]],
+            others: vec!["other".into()],
+            sharing: vec!["team-b".into(), "team-c".into()],
+        };
+        let aliases = ["c2", "prod"].map(str::to_owned).into();
+        assert_eq!(sort(&imports, &launch, &aliases), expected);
     }
 }
