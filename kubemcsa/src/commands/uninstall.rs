@@ -31,6 +31,10 @@ pub(crate) struct Args {
     #[arg(long)]
     delete_imports: bool,
 
+    /// Uninstall even if pods of this cluster still run in sources: nobody ends them
+    #[arg(long)]
+    abandon_pods: bool,
+
     /// Show what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
@@ -46,8 +50,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
     let found = installed::find(&deleter.cluster).await?;
     foreign_webhook::ensure_none(&deleter.cluster, &found.ours, &chosen, args.delete_imports).await?;
-    launched::report(&deleter, &found.ours, args.delete_imports);
     let links = existing::list(&deleter.cluster).await?;
+    launched::ensure_no_home_pods(&deleter.cluster, &found.ours, &links, &chosen, args.abandon_pods).await?;
+    launched::report(&deleter, &found.ours, args.delete_imports);
     delete_installed::delete(&mut deleter, &found).await?;
     if args.delete_imports {
         // Before the links are deleted: after an interruption, the next run would not find them.

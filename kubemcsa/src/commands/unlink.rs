@@ -25,12 +25,16 @@ pub(crate) struct Args {
     local_only: bool,
 
     /// Clean up only the source, because the target is gone for good; needs --target-name
-    #[arg(long, requires = "target_name", conflicts_with_all = ["local_only", "target_context", "target_kubeconfig"])]
+    #[arg(long, requires = "target_name", conflicts_with_all = ["local_only", "abandon_pods", "target_context", "target_kubeconfig"])]
     source_only: bool,
 
     /// Keep the Secrets of imports from this source; their tokens stay valid until they expire
     #[arg(long)]
     keep_secrets: bool,
+
+    /// Unlink even if pods of the target still run in the source: nobody ends them
+    #[arg(long)]
+    abandon_pods: bool,
 
     /// Show what would be deleted, and delete nothing
     #[arg(long)]
@@ -70,7 +74,7 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     )
     .await?;
     target_side::ensure_deletable(target.cluster(), &link).await?;
-    target_side::warn_of_remote_pods(target.cluster(), &link);
+    target_side::ensure_no_home_pods(target.cluster(), &link, plan.flags(), args.abandon_pods, "").await?;
     let mut on_source = deleter(args, source.cluster().clone());
     source_side::delete(&mut on_source, &identity).await?;
     let mut on_target = deleter(args, target.cluster().clone());
@@ -103,7 +107,9 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     let side = plan::target(flags, flags.target.choose()?)?;
     let target = connect::reach(&side).await?;
     let link = target_side::find(target.cluster(), &source, None, None, args.keep_secrets).await?;
-    target_side::warn_of_remote_pods(target.cluster(), &link);
+    // Nothing but --now ends a pod whose source is gone.
+    let others = " --now --local-only";
+    target_side::ensure_no_home_pods(target.cluster(), &link, flags, args.abandon_pods, others).await?;
     let mut deleter = deleter(args, target.cluster().clone());
     target_side::delete(&mut deleter, &link).await?;
     report_if_not_linked(&[&deleter], side.name(), &source);

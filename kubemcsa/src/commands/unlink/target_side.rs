@@ -18,7 +18,8 @@ use crate::cluster::deleter::Deleter;
 use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::{Cluster, delete, endpoint, list, object};
 use crate::link::existing::{self, ExistingLink};
-use crate::link::launcher::is_launch_import;
+use crate::link::flags::Flags;
+use crate::link::home_pods;
 
 /// The objects in a target that belong to one source.
 pub(crate) struct Link {
@@ -115,23 +116,17 @@ pub(crate) async fn ensure_deletable(target: &Cluster, link: &Link) -> anyhow::R
     Ok(())
 }
 
-/// Warns that pods of the target keep running in the source.
-pub(crate) fn warn_of_remote_pods(target: &Cluster, link: &Link) {
-    let launching = link.imports.iter().filter(|import| is_launch_import(import));
-    let namespaces: BTreeSet<_> = launching.filter_map(ResourceExt::namespace).collect();
-    if namespaces.is_empty() {
-        return;
-    }
-    let namespaces: Vec<_> = namespaces.into_iter().collect();
-    output::warn(
-        &target.name,
-        &format!(
-            "pods of {} that run in {} keep running there without a link, and nobody ends them; to end them, run \
-             kubemcsa launch NAMESPACE --stop for each namespace before unlink",
-            namespaces.join(", "),
-            link.source
-        ),
-    );
+/// Fails while pods run in the source: without the link, nobody could end them. `others`: flags of the commands that
+/// end them.
+pub(crate) async fn ensure_no_home_pods(
+    target: &Cluster,
+    link: &Link,
+    flags: &Flags,
+    abandon: bool,
+    others: &str,
+) -> anyhow::Result<()> {
+    let found = home_pods::unfinished(target, &link.source, &link.imports).await?;
+    home_pods::ensure_none(target, &[(found, flags.clone())], &link.imports, abandon, others)
 }
 
 /// Keeps the imports: users created them, and they work again after the next bootstrap.
