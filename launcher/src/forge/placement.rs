@@ -40,10 +40,12 @@ pub(super) fn remove_virtual_node(spec: &mut Map<String, Value>, cluster: &str) 
 fn is_of_virtual_nodes(toleration: &Value) -> bool {
     let text = |field| toleration.get(field).and_then(Value::as_str).unwrap_or_default();
     let key = text("key");
+    let seconds = toleration.get("tolerationSeconds").and_then(Value::as_i64);
     let is_default = || {
         DEFAULT_TOLERATIONS.contains(&key)
-            && (text("operator"), text("effect"), text("value")) == ("Exists", "NoExecute", "")
-            && toleration.get("tolerationSeconds").and_then(Value::as_i64) == Some(300)
+            && (text("effect"), text("value")) == ("NoExecute", "")
+            // The webhook writes `Equal` without a time in place of the defaults. Users write `Exists`.
+            && matches!((text("operator"), seconds), ("Exists", Some(300)) | ("Equal", None))
     };
     key == NODE_TAINT || key == UNREACHABLE_TAINT || is_default()
 }

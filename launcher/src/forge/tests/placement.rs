@@ -17,6 +17,10 @@ fn default_toleration(key: &str, seconds: i64) -> Value {
 #[case::default_unreachable(default_toleration("node.kubernetes.io/unreachable", 300), false)]
 #[case::of_the_user(default_toleration("node.kubernetes.io/unreachable", 30), true)]
 #[case::forever(json!({ "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute" }), true)]
+#[case::of_the_webhook(
+    json!({ "key": "node.kubernetes.io/not-ready", "operator": "Equal", "effect": "NoExecute" }),
+    false
+)]
 #[case::of_the_sources_nodes(json!({ "key": "gpu", "operator": "Exists" }), true)]
 #[case::of_all_taints(json!({ "operator": "Exists" }), true)]
 fn tolerations_of_virtual_nodes_are_removed(#[case] toleration: Value, #[case] is_kept: bool) {
