@@ -176,7 +176,7 @@ impl Handler {
                 let (name, resources) = (&user.name, subresources.join(" or nodes/"));
                 // Without the node, which would tell that a pod of the name exists.
                 let message = format!("user {name} may not {verb} nodes/{resources}");
-                debug!(node, message, "access refused");
+                debug!(node, user = name, "access refused");
                 Err(Refusal::new(StatusCode::FORBIDDEN, message))
             }
             Err(error) => Err(self.review_failed("SubjectAccessReview", &error)),

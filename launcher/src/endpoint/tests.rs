@@ -216,19 +216,6 @@ async fn callers_need_a_right_on_the_node(
     assert!(code < 400 || scene.requests().is_empty());
 }
 
-#[rstest]
-#[case::pod("p")]
-#[case::pod_that_has_not_started("pending")]
-#[case::no_pod("absent")]
-#[tokio::test]
-async fn refusal_does_not_tell_whether_a_pod_exists(#[case] pod: &str) {
-    let scene = Scene::start().await;
-    scene.target.set(|state| state.rights.clear());
-    let mut caller = scene.connect(None).await;
-    let response = caller.request("GET", &format!("/containerLogs/home/{pod}/c"), TOKEN).await.unwrap();
-    assert_eq!((response.code, &*response.body), (403, "user prober may not get nodes/proxy\n"));
-}
-
 #[tokio::test]
 async fn review_names_user_and_node() {
     let scene = Scene::start().await;

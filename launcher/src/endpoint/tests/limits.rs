@@ -1,4 +1,4 @@
-//! What a caller can hold.
+//! What callers can hold, and learn.
 
 use tokio::net::TcpStream;
 
@@ -98,4 +98,17 @@ async fn number_of_tunnels_is_limited() {
         }
     })
     .await;
+}
+
+#[rstest]
+#[case::pod("p")]
+#[case::pod_that_has_not_started("pending")]
+#[case::no_pod("absent")]
+#[tokio::test]
+async fn refusal_does_not_tell_whether_a_pod_exists(#[case] pod: &str) {
+    let scene = Scene::start().await;
+    scene.target.set(|state| state.rights.clear());
+    let mut caller = scene.connect(None).await;
+    let response = caller.request("GET", &format!("/containerLogs/home/{pod}/c"), TOKEN).await.unwrap();
+    assert_eq!((response.code, &*response.body), (403, "user prober may not get nodes/proxy\n"));
 }
