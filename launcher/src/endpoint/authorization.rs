@@ -49,7 +49,7 @@ impl Access {
 pub(super) struct AccessReviews {
     reviewer: Reviewer,
     allowed: Cache<Question, ()>,
-    /// Apart: whoever causes many refusals must not push out permissions.
+    /// In a cache of their own: a caller that causes many refusals must not push out permissions.
     refused: Cache<Question, ()>,
 }
 

@@ -183,7 +183,7 @@ impl Handler {
         }
     }
 
-    /// Never allows: without the API server's word, nobody is known to have a right.
+    /// Never allows: only the API server knows who has a right.
     fn review_failed(&self, kind: &str, error: &kube::Error) -> Refusal {
         let line = errors::short(&errors::line(error));
         let mut last = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);

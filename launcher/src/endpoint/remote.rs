@@ -49,7 +49,8 @@ async fn request_metadata(remote: &RemotePod) -> kube::Result<Option<ObjectMeta>
     }
 }
 
-/// Whoever may write the home pod's annotations chooses the UID in them, so it does not prove that the pod is theirs.
+/// A user who may write the home pod's annotations chooses the UID in them, so it does not prove that the pod is the
+/// home pod's.
 fn check(remote: &RemotePod, found: Option<&ObjectMeta>) -> Result<(), Refusal> {
     let Some(found) = found.filter(|found| found.uid.as_ref() == Some(&remote.uid)) else {
         return Err(gone(remote));

@@ -339,7 +339,7 @@ async fn serving_ends_with_the_connections() {
     assert!(rest.is_empty());
 }
 
-/// Whoever authenticated by an authority that is no longer trusted must authenticate again.
+/// A caller that authenticated by an authority that is no longer trusted must authenticate again.
 #[tokio::test]
 async fn new_config_ends_connections_but_not_tunnels() {
     mcsa_runtime::tls::install_provider();

@@ -66,7 +66,7 @@ pub(super) fn config(
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate.clone())));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // A resumed session would keep the certificate of the first one, whoever is trusted by then.
+    // A resumed session would keep the certificate of the first one, even if its authority is no longer trusted.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)

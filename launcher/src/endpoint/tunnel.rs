@@ -44,7 +44,7 @@ impl TunnelSlots {
         Self { maximum, free: Arc::new(Semaphore::new(maximum)) }
     }
 
-    /// A slot for a new tunnel. Nobody waits for one: sessions may last for days.
+    /// A slot for a new tunnel, without waiting for one: sessions may last for days.
     pub(super) fn take(&self) -> Result<TunnelSlot, Refusal> {
         let permit = self.free.clone().try_acquire_owned();
         permit.map(|permit| TunnelSlot { _permit: permit }).map_err(|_| {

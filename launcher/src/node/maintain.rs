@@ -90,7 +90,7 @@ struct Maintainer<'a> {
     is_ours: &'a watch::Sender<bool>,
 }
 
-/// What nobody observes is unknown.
+/// Once nothing observes the Node, it is unknown whose it is.
 impl Drop for Maintainer<'_> {
     fn drop(&mut self) {
         self.set_is_ours(false);
