@@ -130,9 +130,9 @@ impl Installation {
         self.node.kubectl(args.into_iter().chain([&*timeout])).await.map(drop)
     }
 
-    /// Waits until the rollouts of importer and webhook are complete.
+    /// Waits until the rollouts of importer, webhook and launcher are complete.
     pub async fn wait_until_available(&self) -> anyhow::Result<()> {
-        for name in ["importer", "webhook"] {
+        for name in ["importer", "webhook", "launcher"] {
             self.wait_for_rollout(SYSTEM_NAMESPACE, name).await?;
         }
         Ok(())

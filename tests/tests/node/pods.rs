@@ -43,7 +43,7 @@ async fn system_pods_run_without_restarts(installed: &Installation) -> anyhow::R
             (pod.name_any(), statuses.map(|status| status.restart_count).sum::<i32>())
         })
         .collect();
-    ensure!(restarts.len() == 4 && restarts.iter().all(|(_, count)| *count == 0), "{restarts:?}");
+    ensure!(restarts.len() == 6 && restarts.iter().all(|(_, count)| *count == 0), "{restarts:?}");
     Ok(())
 }
 
