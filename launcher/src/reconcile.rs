@@ -166,8 +166,8 @@ impl HomePod<'_> {
         }
         let member = match self.resolve() {
             Ok(member) => member,
-            // Nothing runs that anyone waits for. If a remote pod exists all the same, garbage collection deletes it once
-            // the source has a launch import again.
+            // The pod was not launched, or has ended. If a remote pod is left, garbage collection deletes it once the
+            // source has a launch import again.
             Err(_) if !is_launched || mirror::is_terminal(&self.home) => return self.remove().await,
             Err(problem) => return self.wait(problem.reason(), problem).await,
         };

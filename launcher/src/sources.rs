@@ -103,7 +103,7 @@ impl Sources {
         }
     }
 
-    /// Starts new sources, and tells all which launch imports they have.
+    /// Starts new sources, and updates the launch imports of all.
     fn update(&self, tasks: &mut JoinSet<()>, stop: &watch::Receiver<bool>) {
         let mut members: BTreeMap<Arc<str>, Vec<Member>> = BTreeMap::new();
         for member in self.clusters.members() {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::cli::output;
 use crate::cli::times::duration;
-use crate::cli::usage::Usage;
 use crate::cluster::Cluster;
 use crate::cluster::deleter::Deleter;
 use crate::link::flags::{Flags, LinkFlags};
@@ -96,14 +95,7 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
 }
 
 async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
-    let source = match (&flags.source.name, &flags.source.context, &flags.source.kubeconfig) {
-        (Some(name), ..) => name.clone(),
-        (None, None, None) => {
-            let problem = "--local-only needs --source-name, the name of the source in the target".into();
-            return Err(Usage { command: "unlink", problem }.into());
-        }
-        _ => flags.source.choose()?.cluster_name,
-    };
+    let source = flags.local_only_source()?;
     let side = plan::target(flags, flags.target.choose()?)?;
     let target = connect::reach(&side).await?;
     let link = target_side::find(target.cluster(), &source, None, None, args.keep_secrets).await?;

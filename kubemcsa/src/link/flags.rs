@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap_complete::engine::ArgValueCandidates;
 use mcsa_credentials::url::{has_credentials, without_credentials};
 
+use crate::cli::usage::Usage;
 use crate::cluster::kubeconfig::{ChosenContext, ContextError, contexts, shell_quote};
 
 /// Selects the target.
@@ -140,6 +141,18 @@ impl SourceFlags {
 }
 
 impl Flags {
+    /// The name of the source, for `--local-only`, which does not connect to it.
+    pub(crate) fn local_only_source(&self) -> anyhow::Result<String> {
+        match (&self.source.name, &self.source.context, &self.source.kubeconfig) {
+            (Some(name), ..) => Ok(name.clone()),
+            (None, None, None) => {
+                let problem = "--local-only needs --source-name, the name of the source in the target".into();
+                Err(Usage { command: self.command, problem }.into())
+            }
+            _ => Ok(self.source.choose()?.cluster_name),
+        }
+    }
+
     pub(crate) fn command_line(&self) -> String {
         self.as_command(self.command, "")
     }

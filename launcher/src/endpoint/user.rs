@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use x509_parser::x509::AttributeTypeAndValue;
 
-/// The group of all whom an API server authenticates.
+/// The group of all authenticated users.
 const AUTHENTICATED: &str = "system:authenticated";
 
 /// An authenticated user.

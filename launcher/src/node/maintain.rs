@@ -22,7 +22,7 @@ use super::{VirtualNode, desired, lease, status};
 
 /// A kubelet's interval.
 const STATUS_INTERVAL: Duration = Duration::from_secs(60);
-/// Annotations of imports are read this often: a changed import is no change of its member.
+/// How often annotations of imports are read: no event reports that they have changed.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Shortest time between two writes, so that no other program can make this one write without end.
 const PAUSE: Duration = Duration::from_secs(1);

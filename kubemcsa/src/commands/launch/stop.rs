@@ -15,7 +15,6 @@ use self::pods::Ending;
 use super::args::Args;
 use super::model::Launch;
 use crate::cli::output;
-use crate::cli::usage::Usage;
 use crate::cluster::Cluster;
 use crate::cluster::deleter::Deleter;
 use crate::link::connect::{self, Reached};
@@ -65,14 +64,7 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
 }
 
 async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
-    let source = match (&flags.source.name, &flags.source.context, &flags.source.kubeconfig) {
-        (Some(name), ..) => name.clone(),
-        (None, None, None) => {
-            let problem = "--local-only needs --source-name, the name of the source in the target".into();
-            return Err(Usage { command: "launch", problem }.into());
-        }
-        _ => flags.source.choose()?.cluster_name,
-    };
+    let source = flags.local_only_source()?;
     let side = plan::target(flags, flags.target.choose()?)?;
     let target = connect::reach(&side).await?;
     let launch = launch(args, &target, source);
