@@ -148,8 +148,16 @@ async fn may(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn launch_grants_one_namespace_until_it_is_stopped() -> anyhow::Result<()> {
+async fn launch_grants_and_stop_takes_back() -> anyhow::Result<()> {
     let pair = Pair::start().await?;
+    pair.create_node().await?;
+    launch_grants_one_namespace_until_it_is_stopped(&pair).await?;
+    // The next link has no list of what it may import.
+    pair.run("unlink")?;
+    namespaces_share_an_account_until_the_last_is_stopped(&pair).await
+}
+
+async fn launch_grants_one_namespace_until_it_is_stopped(pair: &Pair) -> anyhow::Result<()> {
     let stderr = pair.refused("launch team-a")?;
     ensure!(
         stderr.contains("not linked to c2")
@@ -160,10 +168,7 @@ async fn launch_grants_one_namespace_until_it_is_stopped() -> anyhow::Result<()>
     pair.run("bootstrap --allow allowed")?;
     let stderr = pair.refused("launch team-a")?;
     ensure!(stderr.contains("kubectl --context c1 create namespace team-a"), "{stderr}");
-    for namespace in ["team-a", "team-b", "team-c"] {
-        pair.target.kubectl(["create", "namespace", namespace]).await?;
-    }
-    pair.create_node().await?;
+    pair.target.kubectl(["create", "namespace", "team-a"]).await?;
 
     pair.run("launch team-a --dry-run")?;
     ensure!(pair.created().await?.is_empty(), "a dry run has created {:?}", pair.created().await?);
@@ -227,7 +232,7 @@ async fn launch_grants_one_namespace_until_it_is_stopped() -> anyhow::Result<()>
     ensure!(!pair.findings()?.contains(&"LauncherForbidden".to_owned()));
     ensure!(!pair.run("launch team-a --capacity none")?.contains("warning: namespace"));
 
-    stop_waits_for_pods(&pair).await?;
+    stop_waits_for_pods(pair).await?;
     drop(daemons);
     Ok(())
 }
@@ -275,9 +280,7 @@ async fn stop_waits_for_pods(pair: &Pair) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn namespaces_share_an_account_until_the_last_is_stopped() -> anyhow::Result<()> {
-    let pair = Pair::start().await?;
+async fn namespaces_share_an_account_until_the_last_is_stopped(pair: &Pair) -> anyhow::Result<()> {
     pair.run("bootstrap")?;
     for namespace in ["team-b", "team-c"] {
         pair.target.kubectl(["create", "namespace", namespace]).await?;
@@ -300,7 +303,6 @@ async fn namespaces_share_an_account_until_the_last_is_stopped() -> anyhow::Resu
     ensure!(pair.launcher_may_read("team-c", "launch-c2-team-b-token").await?);
 
     // A finished pod delays nothing.
-    pair.create_node().await?;
     let pods = pair.create_pod("team-b", "done").await?;
     let finished = Patch::Merge(json!({ "status": { "phase": "Succeeded" } }));
     pods.patch_status("done", &PatchParams::default(), &finished).await?;
