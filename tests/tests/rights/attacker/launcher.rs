@@ -66,8 +66,14 @@ async fn attacked(name: &str) -> anyhow::Result<(Cluster, Client)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn launcher_can_write_only_virtual_nodes() -> anyhow::Result<()> {
+async fn launcher_can_write_only_what_is_its_own() -> anyhow::Result<()> {
     let (cluster, attacker) = attacked("c7").await?;
+    launcher_can_write_only_pods_that_asked_for_their_virtual_node(&cluster, attacker.clone()).await?;
+    launcher_can_renew_only_its_own_leases(&cluster, attacker.clone()).await?;
+    launcher_can_write_only_virtual_nodes(&cluster, attacker).await
+}
+
+async fn launcher_can_write_only_virtual_nodes(cluster: &Cluster, attacker: Client) -> anyhow::Result<()> {
     let nodes = Api::<Node>::all(attacker);
     let (post, patch) = (PostParams::default(), PatchParams::default());
     for missing in [
@@ -108,9 +114,7 @@ async fn launcher_can_write_only_virtual_nodes() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn launcher_can_renew_only_its_own_leases() -> anyhow::Result<()> {
-    let (cluster, attacker) = attacked("c8").await?;
+async fn launcher_can_renew_only_its_own_leases(cluster: &Cluster, attacker: Client) -> anyhow::Result<()> {
     let lease = |name: &str, seconds: i32| {
         json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -144,13 +148,14 @@ async fn bind(pods: &Api<Pod>, name: &str, node: &str, toleration: &Value) -> an
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn launcher_can_write_only_pods_that_asked_for_their_virtual_node() -> anyhow::Result<()> {
-    let (cluster, attacker) = attacked("c9").await?;
+async fn launcher_can_write_only_pods_that_asked_for_their_virtual_node(
+    cluster: &Cluster,
+    attacker: Client,
+) -> anyhow::Result<()> {
     let cluster_name =
         json!({ "key": NODE_TAINT, "operator": "Equal", "value": "c2", "effect": "NoSchedule" });
     let any_cluster = json!({ "key": NODE_TAINT, "operator": "Exists" });
-    wait_for_default_service_account(&cluster, "default").await;
+    wait_for_default_service_account(cluster, "default").await;
     let pods = Api::<Pod>::namespaced(cluster.client(), "default");
     for (name, node, toleration) in [
         ("elected", "c2", &cluster_name),
