@@ -44,6 +44,7 @@ mod cluster;
 mod components;
 mod daemons;
 mod eventually;
+mod executable;
 mod fixtures;
 mod folder;
 mod go_tools;
@@ -78,6 +79,7 @@ pub use binaries::{Binaries, binaries, kubernetes_version};
 pub use cluster::{Cluster, KeptCluster};
 pub use daemons::Daemons;
 pub use eventually::{eventually, eventually_within, try_eventually, unless_interrupted};
+pub use executable::write_executable;
 pub use fixtures::{
     Imports, KubemcsaRun, bootstrap, create_pod_lister, install_and_link, kubemcsa, kubemcsa_ok,
     kubemcsa_runs, mount, pod_lister_import, wait_for_default_service_account,

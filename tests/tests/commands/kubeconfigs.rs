@@ -1,7 +1,6 @@
 //! All kinds of kubeconfigs.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -9,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use kube::config::{AuthInfo, ExecConfig, Kubeconfig, NamedAuthInfo};
 use mcsa_credentials::ExposeSecret;
-use mcsa_tests::{Cluster, kubeconfig_with_server, shared_clusters};
+use mcsa_tests::{Cluster, kubeconfig_with_server, shared_clusters, write_executable};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -40,9 +39,7 @@ async fn tokens() -> anyhow::Result<&'static [String; 2]> {
 
 /// Writes a shell script to `folder`.
 fn script(folder: &Path, name: &str, text: &str) -> anyhow::Result<String> {
-    let path = folder.join(name);
-    fs::write(&path, format!("#!/bin/sh\n{text}\n"))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    write_executable(&folder.join(name), format!("#!/bin/sh\n{text}\n").as_bytes())?;
     Ok(format!("./{name}"))
 }
 

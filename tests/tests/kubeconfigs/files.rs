@@ -1,10 +1,10 @@
 //! Writes the files of a case.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context;
+use mcsa_tests::write_executable;
 
 use super::case::{Case, Encoding};
 use super::render::render;
@@ -23,9 +23,10 @@ pub(super) fn write(case: &Case, folder: &Path, values: &Values) -> anyhow::Resu
             }
             bytes = encode(bytes, case.encoding);
         }
-        fs::write(&path, &bytes)?;
         if bytes.starts_with(b"#!") {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            write_executable(&path, &bytes)?;
+        } else {
+            fs::write(&path, &bytes)?;
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use super::render::render;
 use super::values::Values;
 
 /// A program that takes longer waits for something that never happens.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Environment variables of this machine that would change what the programs do.
 const ENVIRONMENT: [&str; 11] = [
