@@ -49,6 +49,11 @@ pub mod webhook {
 pub mod launch {
     /// Label (value `"true"`) of an import: the launcher runs pods of the import's namespace with it.
     pub const LABEL: &str = "multicluster.admiralty.io/launch";
+    /// Value of [`LABEL`] of an import that is about to be deleted: the launcher runs the pods that exist, and the webhook
+    /// places no new ones.
+    pub const STOPPING: &str = "stopping";
+    /// Label selector of launch imports.
+    pub const SELECTOR: &str = "multicluster.admiralty.io/launch in (true,stopping)";
     /// Annotation of a pod, with any value: the pod may run in any cluster that its namespace has a launch import for.
     pub const ELECT: &str = "multicluster.admiralty.io/elect";
     /// Annotation of a pod: the cluster that it must run in.

@@ -44,7 +44,7 @@ use kube::Client;
 use kube::client::ClientBuilder;
 use mcsa_client::clusters::{Clusters, Imports};
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
-use mcsa_credentials::contract::launch::{LABEL, LAUNCHER};
+use mcsa_credentials::contract::launch::{LAUNCHER, SELECTOR};
 use mcsa_runtime::lease::{self, Fence};
 use mcsa_runtime::probes::Probes;
 use prometheus_client::registry::Registry;
@@ -68,7 +68,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let client = Client::try_from(config.clone()).context("client for the target")?;
     let writer = ClientBuilder::try_from(config)?.with_layer(&fence.layer()).build();
 
-    let imports = Imports::in_all_namespaces(&client).labels(&format!("{LABEL}=true"));
+    let imports = Imports::in_all_namespaces(&client).labels(SELECTOR);
     let clusters = Clusters::builder().local(HOME, writer.clone()).imports(imports).start()?;
     let endpoint = Endpoint::bind(&args.endpoint)?;
     let address = (endpoint.node_address(), endpoint.local_address().port()).into();

@@ -13,7 +13,7 @@ use kube::{Api, Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::clusters::{Clusters, Member};
 use mcsa_client::controller::Key;
-use mcsa_credentials::contract::launch::{FIELD_MANAGER, LABEL, NODE_LABEL, NODE_MANAGED_BY};
+use mcsa_credentials::contract::launch::{FIELD_MANAGER, NODE_LABEL, NODE_MANAGED_BY, SELECTOR};
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
@@ -227,7 +227,7 @@ impl Sources {
             return true;
         }
         let imports = Api::<ServiceAccountImport>::all(self.client.clone());
-        let selected = ListParams::default().labels(&format!("{LABEL}=true"));
+        let selected = ListParams::default().labels(SELECTOR);
         match with_deadline(imports.list(&selected)).await {
             Ok(imports) => imports.iter().any(|import| import.spec.cluster_name == cluster),
             Err(error) => {

@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
 use mcsa_credentials::contract::launch::{
-    CAPACITY, FIELD_MANAGER, LAUNCHER, NODE_LABEL, NODE_MANAGED_BY, NODE_TAINT,
+    CAPACITY, FIELD_MANAGER, LABEL, LAUNCHER, NODE_LABEL, NODE_MANAGED_BY, NODE_TAINT, STOPPING,
 };
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, key};
 use mcsa_tests::{
@@ -241,6 +241,13 @@ async fn stop_waits_for_pods(pair: &Pair) -> anyhow::Result<()> {
     let pods = pair.create_pod("team-a", "busy").await?;
     let stderr = pair.refused("launch team-a --stop --timeout 1s")?;
     ensure!(stderr.contains("1 pod of namespace team-a still on node c2: busy"), "{stderr}");
+    // The webhook places no new pods, until launch is run again.
+    let imports = Imports::of(pair.target.client(), "team-a");
+    let label = async || anyhow::Ok(imports.api.get("launch-c2").await?.labels().get(LABEL).cloned());
+    ensure!(label().await?.as_deref() == Some(STOPPING));
+    pair.run("launch team-a")?;
+    ensure!(label().await?.as_deref() == Some("true"));
+    pair.refused("launch team-a --stop --timeout 1s")?;
     ensure!(!pair.created().await?.is_empty(), "stop has deleted something before the pod has ended");
 
     // Wrong names delete nothing.

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use mcsa_client::ServiceAccountImport;
 use mcsa_credentials::contract::TARGET_UID;
-use mcsa_credentials::contract::launch::{FIELD_MANAGER, LABEL, LAUNCHER, NODE_MANAGED_BY};
+use mcsa_credentials::contract::launch::{FIELD_MANAGER, LABEL, LAUNCHER, NODE_MANAGED_BY, STOPPING};
 
 use crate::cluster::call::CallError;
 use crate::cluster::kubeconfig::shell_quote;
@@ -60,7 +60,7 @@ pub(crate) fn is_virtual_node(node: &impl ResourceExt) -> bool {
 
 /// Whether the launcher runs pods with this import.
 pub(crate) fn is_launch_import(import: &ServiceAccountImport) -> bool {
-    import.labels().get(LABEL).is_some_and(|value| value == "true")
+    import.labels().get(LABEL).is_some_and(|value| value == "true" || value == STOPPING)
 }
 
 /// Whether an object in the source belongs to the launcher of this target. `None`: of any target of that name.

@@ -2,7 +2,7 @@
 
 use super::*;
 use kube::ResourceExt;
-use mcsa_credentials::contract::launch::{CLUSTER_NAME, ELECT, LABEL, NODE_LABEL, NODE_TAINT};
+use mcsa_credentials::contract::launch::{CLUSTER_NAME, ELECT, LABEL, NODE_LABEL, NODE_TAINT, STOPPING};
 
 /// Creates launch imports of these clusters.
 async fn launch_imports(cluster: &Cluster, namespace: &str, sources: &[&str]) -> anyhow::Result<()> {
@@ -52,6 +52,21 @@ async fn pods_may_run_in_the_clusters_of_their_launch_imports() -> anyhow::Resul
         .await;
         ensure!(terms(&created)? == expected, "{name}: {}", terms(&created)?);
     }
+    // kubemcsa launch --stop waits until the pods have ended: no new ones are placed.
+    let stopping = format!("{LABEL}={STOPPING}");
+    cluster.kubectl(["-n", "launching", "label", "--overwrite", "sai", "c3", &stopping]).await?;
+    eventually("no pods are placed in c3", async || {
+        let params = PostParams { dry_run: true, ..Default::default() };
+        let named = pods.create(&params, &pod("named", json!({ CLUSTER_NAME: "c3" }))?).await;
+        ensure!(
+            named.as_ref().is_err_and(|error| error.to_string().contains("launch imports of c2 only")),
+            "{named:?}"
+        );
+        let elected = pods.create(&params, &pod("elected", json!({ ELECT: "" }))?).await?;
+        ensure!(tolerated(&elected)? == ["c2"], "{:?}", tolerated(&elected)?);
+        anyhow::Ok(())
+    })
+    .await;
     Ok(())
 }
 

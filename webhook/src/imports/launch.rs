@@ -71,6 +71,7 @@ mod tests {
     #[rstest]
     #[case("true", "c2", true)]
     #[case("false", "c2", false)]
+    #[case(launch::STOPPING, "c2", false)]
     #[case("", "c2", false)]
     #[case("true", &"x".repeat(63), true)]
     #[case("true", &"x".repeat(64), false)]

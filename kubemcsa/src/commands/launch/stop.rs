@@ -1,7 +1,7 @@
 //! `--stop`: takes back what launch granted.
 //!
-//! The pods come first, because they can only end as long as the launcher has its rights; then the import, so that no
-//! new pods come; then the rights in the source. Each step reads what exists, so that an interrupted run can be
+//! First, the import is marked, so that no new pods come. Then the pods end, which they can only do as long as the
+//! launcher has its rights. Then the import is deleted, and last the rights in the source. Each step reads what exists, so that an interrupted run can be
 //! repeated.
 
 mod names;
@@ -142,6 +142,9 @@ async fn stop_on_target(
         // Their launcher can't reach the source, and would wait for it.
         (true, true) => Ending::Forced,
     };
+    if !args.dry_run {
+        target_side::mark(&deleter.cluster, &found.objects).await?;
+    }
     let finished = pods::wait_until_ended(deleter, launch, &found.others, ending, args.timeout).await?;
     for object in &found.objects {
         deleter.delete(object).await?;

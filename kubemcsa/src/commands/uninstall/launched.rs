@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
 use kube::api::{DynamicObject, ListParams};
-use mcsa_credentials::contract::launch::{LABEL, LAUNCHER, NODE_LABEL};
+use mcsa_credentials::contract::launch::{LABEL, LAUNCHER, NODE_LABEL, SELECTOR};
 
 use crate::cli::output;
 use crate::cluster::deleter::Deleter;
@@ -50,8 +50,7 @@ pub(crate) async fn ensure_no_home_pods(
     chosen: &ChosenContext,
     abandon: bool,
 ) -> anyhow::Result<()> {
-    let labelled = ListParams::default().labels(&format!("{LABEL}=true"));
-    let imports = list::readable_imports(cluster, None, labelled).await?;
+    let imports = list::readable_imports(cluster, None, ListParams::default().labels(SELECTOR)).await?;
     let nodes = found.iter().filter(|object| object::kind(object) == "Node").map(ResourceExt::name_any);
     let sources: BTreeSet<_> =
         nodes.chain(imports.iter().map(|import| import.spec.cluster_name.clone())).collect();

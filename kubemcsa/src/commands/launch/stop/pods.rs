@@ -77,13 +77,14 @@ pub(crate) async fn wait_until_ended(
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             bail!(
-                "{}: {} of namespace {} still on node {}: {}; scale down what creates them if new ones come, then run the \
-                 command again",
+                "{}: {} of namespace {} still on node {}: {}; no new pods are placed there; run the command again to wait \
+                 longer{}",
                 deleter.cluster.name,
                 count(awaited.len()),
                 launch.namespace,
                 launch.source,
-                names_of(&awaited)
+                names_of(&awaited),
+                if ending == Ending::ByThemselves { ", or with --now to delete them" } else { "" }
             );
         }
         sleep(PAUSE).await;
@@ -121,8 +122,7 @@ fn waiting(pods: &[&Pod], launch: &Launch, ending: Ending) -> String {
     );
     match ending {
         Ending::ByThemselves => format!(
-            "waiting for {what}; new pods can still start meanwhile. To delete them all, press Ctrl-C and run this again with \
-             --now"
+            "waiting for {what}; no new pods are placed there. To delete these, press Ctrl-C and run this again with --now"
         ),
         Ending::Deleted | Ending::Forced => format!("deleting {what}"),
     }

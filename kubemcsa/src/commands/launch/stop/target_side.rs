@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use mcsa_client::ServiceAccountImport;
-use mcsa_credentials::contract::launch::LABEL;
+use mcsa_credentials::contract::launch::{LABEL, SELECTOR, STOPPING};
+use serde_json::json;
 
+use crate::cluster::apply::FIELD_MANAGER;
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, apply, list, object};
 use crate::commands::launch::model::Launch;
@@ -25,8 +27,22 @@ pub(crate) struct Found {
 
 /// Lists the launch imports of the target.
 pub(crate) async fn launch_imports(target: &Cluster) -> Result<Vec<ServiceAccountImport>, CallError> {
-    let labelled = ListParams::default().labels(&format!("{LABEL}=true"));
-    list::readable_imports(target, None, labelled).await
+    list::readable_imports(target, None, ListParams::default().labels(SELECTOR)).await
+}
+
+/// Marks the imports, so that the webhook places no new pods with them.
+pub(crate) async fn mark(target: &Cluster, objects: &[DynamicObject]) -> Result<(), CallError> {
+    let patch = Patch::Merge(json!({ "metadata": { "labels": { LABEL: STOPPING } } }));
+    for import in objects.iter().filter(|object| object::kind(object) == "ServiceAccountImport") {
+        let api = apply::api(target, import);
+        let doing = format!("label {}", object::title(import));
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+        match target.call(&doing, api.patch_metadata(&import.name_any(), &params, &patch)).await {
+            Err(error) if error.is_not_found() => {}
+            result => drop(result?),
+        }
+    }
+    Ok(())
 }
 
 /// `aliases`: the names of the source in the target.
