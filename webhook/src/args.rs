@@ -9,7 +9,6 @@ use http::Uri;
 use jiff::SignedDuration;
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::contract::webhook::{PATH, SERVICE};
-use mcsa_credentials::names::is_dns_subdomain;
 use mcsa_runtime::cluster::ClusterArgs;
 use mcsa_runtime::logs::LogArgs;
 use mcsa_runtime::probes::ProbeArgs;
@@ -25,11 +24,6 @@ pub struct Args {
     /// Register this URL with the API server, to run outside the cluster [default: the Service `webhook`]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<WebhookUrl>,
-
-    /// The name of this cluster: pods with annotation multicluster.admiralty.io/clustername=NAME stay in it [default:
-    /// unknown]
-    #[arg(long, value_name = "NAME", value_parser = cluster_name)]
-    pub(crate) target_name: Option<String>,
 
     /// Keep serving this long after SIGTERM, until the API servers no longer route requests to this replica
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
@@ -114,14 +108,6 @@ pub struct Paths {
     pub key: PathBuf,
     /// The authorities for the webhook configuration.
     pub authorities: Option<PathBuf>,
-}
-
-/// Parses the name of a cluster, like those of links.
-fn cluster_name(text: &str) -> Result<String, String> {
-    let is_valid = is_dns_subdomain(text);
-    is_valid
-        .then(|| text.to_owned())
-        .ok_or("expected lowercase letters, digits, '-' and '.', such as c1".into())
 }
 
 /// Parses a duration like Go and cert-manager, such as `2160h` or `1m30s`.

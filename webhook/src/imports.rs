@@ -2,6 +2,7 @@
 
 mod launch;
 mod record;
+mod target_names;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use tracing::warn;
 pub(crate) use self::launch::LaunchImport;
 use self::launch::LaunchImports;
 pub(crate) use self::record::{Credential, Record};
+use self::target_names::TargetNames;
 use crate::readiness::{Part, Readiness};
 
 /// Longest time of a review's lookups of imports that are not cached. The API server waits 5 s for the response.
@@ -102,6 +104,11 @@ impl Imports {
         self.records.read().unwrap_or_else(PoisonError::into_inner).launch.of_namespace(namespace)
     }
 
+    /// The names by which sources know this cluster, in alphabetical order.
+    pub(crate) fn target_names(&self) -> Vec<String> {
+        self.records.read().unwrap_or_else(PoisonError::into_inner).target_names.all()
+    }
+
     /// Asks the API server for the launch imports of a namespace. An error is the reason, as in [`Lookup::Failed`].
     pub(crate) async fn list_launch_imports(&self, namespace: &str) -> Result<Vec<LaunchImport>, String> {
         let api: Api<DeserializeGuard<ServiceAccountImport>> =
@@ -143,6 +150,12 @@ impl Imports {
         }
     }
 
+    /// Caches an import, as the watch does.
+    #[cfg(test)]
+    pub(crate) fn apply(&self, import: serde_json::Value) {
+        self.change(|records| records.apply(serde_json::from_value(import).unwrap()));
+    }
+
     fn change(&self, change: impl FnOnce(&mut Records)) {
         change(&mut self.records.write().unwrap_or_else(PoisonError::into_inner));
     }
@@ -153,6 +166,7 @@ struct Records {
     /// By namespace and name. `None` stands for [`Record::with_defaults`], to save memory.
     by_name: HashMap<Box<str>, Option<Box<Record>>>,
     launch: LaunchImports,
+    target_names: TargetNames,
 }
 
 impl Records {
@@ -165,6 +179,7 @@ impl Records {
         self.set_launch(&import, import.0.as_ref().ok().and_then(LaunchImport::of));
         match &import.0 {
             Ok(valid) => {
+                self.target_names.apply(valid);
                 let record = Record::of(valid);
                 let is_default = record == Record::with_defaults(&valid.name_any());
                 self.by_name.insert(key_of(valid), (!is_default).then(|| Box::new(record)));
@@ -179,6 +194,7 @@ impl Records {
 
     fn delete(&mut self, import: &DeserializeGuard<ServiceAccountImport>) {
         self.set_launch(import, None);
+        self.target_names.delete(import);
         self.by_name.remove(&key_of(import));
     }
 

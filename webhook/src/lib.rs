@@ -83,7 +83,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let listener = probes::listen(args.listen).with_context(|| format!("can't listen at {}", args.listen))?;
     let address = listener.local_addr()?;
-    let router = server::router(Server::new(imports.clone(), args.target_name, metrics));
+    let router = server::router(Server::new(imports.clone(), metrics));
     let listener = Listener::start(listener, certificates.tls(), router)?;
     info!(version = env!("CARGO_PKG_VERSION"), %address, "listening");
 

@@ -22,8 +22,14 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Home<'a> {
     /// The pod's namespace.
     pub namespace: &'a str,
-    /// The name of the cluster, if it is known.
-    pub name: Option<&'a str>,
+    /// The names of the cluster: sources know it by them.
+    pub names: &'a [String],
+}
+
+impl Home<'_> {
+    fn has_name(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
 }
 
 /// Where a pod may run.
@@ -66,7 +72,7 @@ pub(crate) enum Refused {
         namespace: String,
         /// The clusters that the namespace has launch imports for.
         known: Vec<String>,
-        /// The name of this cluster, if it is known.
+        /// A name of this cluster, if it has one.
         home: Option<String>,
     },
     #[error(
@@ -123,7 +129,11 @@ impl<'a> Request<'a> {
         check(launch::CLUSTER_NAME, self.cluster, "cluster")?;
         check(launch::REMOTE_NAMESPACE, self.remote_namespace, "namespace")?;
         match self.cluster {
-            Some(cluster) if home.name == Some(cluster) => self.stay_home(home, cluster),
+            Some(cluster)
+                if home.has_name(cluster) && !imports.iter().any(|import| *import.cluster == *cluster) =>
+            {
+                self.stay_home(home, cluster)
+            }
             Some(cluster) => self.run_in(home, cluster, imports),
             None => self.elect(home, imports),
         }
@@ -182,7 +192,7 @@ impl<'a> Request<'a> {
                 cluster: quote(cluster),
                 namespace: home.namespace.to_owned(),
                 known: sorted(imports.iter().map(|import| &*import.cluster)),
-                home: home.name.map(str::to_owned),
+                home: home.names.first().cloned(),
             });
         }
         let mut placement = self.permitted(home, of_cluster.into_iter(), &format!(" of {cluster}"))?;

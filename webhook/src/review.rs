@@ -15,15 +15,11 @@ use crate::placement::{self, Home, Refused};
 use crate::pod::Pod;
 use crate::scheduling;
 
-/// Parses a review and responds to it. `target` is the name of this cluster, if it is known.
-pub(crate) async fn review<'a>(
-    body: &'a [u8],
-    imports: &Imports,
-    target: Option<&str>,
-) -> Result<ReviewResponse<'a>, Malformed> {
+/// Parses a review and responds to it.
+pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<ReviewResponse<'a>, Malformed> {
     let Request { uid, operation, namespace, pod, stored } = Request::parse(body)?;
     let admitted = match operation {
-        Operation::Create => create(&pod, Home { namespace: &namespace, name: target }, imports).await,
+        Operation::Create => create(&pod, &namespace, imports).await,
         Operation::Debug => Ok(debug(&pod, &stored, &namespace, imports).await),
         Operation::Other => Ok(Admitted::default()),
     };
@@ -80,9 +76,9 @@ impl Denial {
     }
 }
 
-async fn create(pod: &Pod<'_>, home: Home<'_>, imports: &Imports) -> Result<Admitted, Denial> {
+async fn create(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admitted, Denial> {
     // Both may ask the API server, and the reviews' deadline is short.
-    let (mounted, placed) = tokio::join!(mount(pod, home.namespace, imports), place(pod, home, imports));
+    let (mounted, placed) = tokio::join!(mount(pod, namespace, imports), place(pod, namespace, imports));
     let (mut admitted, placed) = (mounted?, placed?);
     admitted.patch.0.extend(placed.patch.0);
     admitted.warnings.extend(placed.warnings);
@@ -100,18 +96,19 @@ async fn mount(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admi
 }
 
 /// Restricts the pod to the clusters in which it may run.
-async fn place(pod: &Pod<'_>, home: Home<'_>, imports: &Imports) -> Result<Admitted, Denial> {
+async fn place(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admitted, Denial> {
     let Some(request) = placement::Request::of(pod) else {
         let warnings = placement::unused_namespace(pod).into_iter().collect();
         return Ok(Admitted { warnings, ..Admitted::default() });
     };
-    let mut placed = request.place(home, &imports.launch_imports(home.namespace));
+    let home = Home { namespace, names: &imports.target_names() };
+    let mut placed = request.place(home, &imports.launch_imports(namespace));
     if request.lacks_imports(&placed) {
         // The watch may lag: a launch import and pods are often applied together.
         let listed = imports
-            .list_launch_imports(home.namespace)
+            .list_launch_imports(namespace)
             .await
-            .map_err(|reason| Denial::ListFailed { namespace: home.namespace.to_owned(), reason })?;
+            .map_err(|reason| Denial::ListFailed { namespace: namespace.to_owned(), reason })?;
         placed = request.place(home, &listed);
     }
     let placement = placed?;

@@ -21,8 +21,6 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) struct Server {
     imports: Arc<Imports>,
-    /// The name of this cluster, if it is known.
-    target: Option<String>,
     metrics: Metrics,
     budget: BodyBudget,
     /// When an invalid request was last logged.
@@ -38,7 +36,7 @@ async fn mutate_pods(State(server): State<Arc<Server>>, request: Request) -> Res
     let mut timer =
         ReviewTimer { metrics: &server.metrics, start: Instant::now(), result: ReviewResult::Dropped };
     let refusal = match read(&server.budget, request).await {
-        Ok(body) => match review(&body, &server.imports, server.target.as_deref()).await {
+        Ok(body) => match review(&body, &server.imports).await {
             Ok(response) => {
                 timer.result = response.result();
                 return Json(response).into_response();
@@ -67,8 +65,8 @@ impl Drop for ReviewTimer<'_> {
 }
 
 impl Server {
-    pub(crate) fn new(imports: Arc<Imports>, target: Option<String>, metrics: Metrics) -> Self {
-        Self { imports, target, metrics, budget: BodyBudget::default(), last_logged: Mutex::default() }
+    pub(crate) fn new(imports: Arc<Imports>, metrics: Metrics) -> Self {
+        Self { imports, metrics, budget: BodyBudget::default(), last_logged: Mutex::default() }
     }
 
     fn refuse(&self, (status, reason): (StatusCode, String)) -> Response {

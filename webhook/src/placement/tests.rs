@@ -3,8 +3,13 @@ use mcsa_credentials::contract::launch::{CLUSTER_NAME, ELECT, NODE_TAINT, REMOTE
 use rstest::rstest;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 
-const HOME: Home = Home { namespace: "team-a", name: Some("c1") };
+/// Namespace `team-a` of a cluster that sources know as c1 and as west.
+fn home() -> Home<'static> {
+    static NAMES: LazyLock<[String; 2]> = LazyLock::new(|| ["c1", "west"].map(str::to_owned));
+    Home { namespace: "team-a", names: &*NAMES }
+}
 
 /// Launch imports of c2 for two namespaces, and of c3 for one.
 fn imports() -> Vec<LaunchImport> {
@@ -17,7 +22,7 @@ fn place(annotations: &[(&str, &str)], imports: &[LaunchImport]) -> Option<Resul
         annotations.iter().map(|(key, value)| (format!("multicluster.admiralty.io/{key}"), *value)).collect();
     let pod = json!({ "metadata": { "annotations": annotations } });
     let pod = Pod::deserialize(&pod).unwrap();
-    Some(Request::of(&pod)?.place(HOME, imports))
+    Some(Request::of(&pod)?.place(home(), imports))
 }
 
 fn placement(home: bool, clusters: &[&str]) -> Placement {
@@ -41,6 +46,7 @@ fn imports_of(pairs: &[(&str, &str)]) -> Vec<LaunchImport> {
 #[case::cluster_wins(&[("elect", ""), ("clustername", "c3")], placement(false, &["c3"]))]
 #[case::namespace(&[("clustername", "c2"), ("remote-namespace", "batch")], placement(false, &["c2"]))]
 #[case::own_name(&[("clustername", "c1")], placement(true, &[]))]
+#[case::other_own_name(&[("clustername", "west")], placement(true, &[]))]
 #[case::own_namespace(&[("clustername", "c1"), ("remote-namespace", "team-a")], placement(true, &[]))]
 fn annotations_choose_clusters(#[case] annotations: &[(&str, &str)], #[case] expected: Placement) {
     assert_eq!(place(annotations, &imports()), Some(Ok(expected)));
@@ -81,16 +87,16 @@ fn ambiguous_cluster_is_left_out_with_a_warning() {
     let mut imports = imports_of(&[("c2", "other"), ("c2", "batch")]);
     let cases: [&[&str]; 2] = [&[], &["c3"]];
     for elected in cases {
-        let placed = request.place(HOME, &imports).unwrap();
+        let placed = request.place(home(), &imports).unwrap();
         assert_eq!((placed.home, &*placed.clusters), (true, &*placement(true, elected).clusters));
-        let warning = request.warning(HOME, &placed).unwrap();
+        let warning = request.warning(home(), &placed).unwrap();
         assert!(warning.len() <= 256, "the API server may cut it: {warning}");
         assert!(warning.ends_with("does not run in c2 (batch, other)"), "{warning}");
         assert!(warning.contains("annotation multicluster.admiralty.io/remote-namespace"), "{warning}");
         imports.extend(imports_of(&[("c3", "x")]));
     }
     let chosen = Request { remote_namespace: Some("batch"), ..request };
-    assert_eq!(chosen.place(HOME, &imports), Ok(placement(true, &["c2"])));
+    assert_eq!(chosen.place(home(), &imports), Ok(placement(true, &["c2"])));
 }
 
 #[rstest]
@@ -183,16 +189,22 @@ fn refusal_says_that_there_is_no_launch_import(#[case] annotations: &[(&str, &st
 }
 
 #[test]
+fn a_source_can_have_a_name_that_another_source_knows_this_cluster_by() {
+    let imports = imports_of(&[("west", "team-a")]);
+    assert_eq!(place(&[("clustername", "west")], &imports), Some(Ok(placement(false, &["west"]))));
+}
+
+#[test]
 fn elect_without_launch_imports_stays_home_with_a_warning() {
     let request = Request { cluster: None, remote_namespace: None };
-    let placed = request.place(HOME, &[]).unwrap();
+    let placed = request.place(home(), &[]).unwrap();
     assert_eq!(placed, placement(true, &[]));
-    let warning = request.warning(HOME, &placed).unwrap();
+    let warning = request.warning(home(), &placed).unwrap();
     assert!(warning.len() <= 256, "the API server may cut it: {warning}");
     assert!(warning.contains("kubemcsa launch team-a "), "{warning}");
-    assert_eq!(request.warning(HOME, &placement(true, &["c2"])), None);
+    assert_eq!(request.warning(home(), &placement(true, &["c2"])), None);
     let own = Request { cluster: Some("c1"), ..request };
-    assert_eq!(own.warning(HOME, &placed), None);
+    assert_eq!(own.warning(home(), &placed), None);
 }
 
 #[rstest]
@@ -211,7 +223,7 @@ fn only_results_that_more_imports_could_change_lack_imports(
     #[case] imports: &[LaunchImport],
     #[case] expected: bool,
 ) {
-    assert_eq!(request.lacks_imports(&request.place(HOME, imports)), expected);
+    assert_eq!(request.lacks_imports(&request.place(home(), imports)), expected);
 }
 
 #[test]

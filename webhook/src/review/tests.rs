@@ -99,14 +99,14 @@ fn debugging(annotations: Value) -> Value {
 
 async fn respond(request: &Value) -> Value {
     let body = request.to_string();
-    let response = review(body.as_bytes(), &imports(), None).await.unwrap();
+    let response = review(body.as_bytes(), &imports()).await.unwrap();
     serde_json::to_value(response).unwrap()["response"].take()
 }
 
 /// The error of an invalid review: one short line.
 async fn parse_error(request: &Value) -> String {
     let body = request.to_string();
-    let message = review(body.as_bytes(), &imports(), None).await.unwrap_err().to_string();
+    let message = review(body.as_bytes(), &imports()).await.unwrap_err().to_string();
     assert!(message.len() < 1_000 && !message.contains('\n'), "{message}");
     message
 }
@@ -225,9 +225,9 @@ async fn deeply_nested_value_is_skipped_or_rejected() {
     let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
     let skipped =
         creation("a", "true").to_string().replace("\"nodeName\":null", &format!("\"nodeName\":{deep}"));
-    assert!(review(skipped.as_bytes(), &imports(), None).await.is_ok());
+    assert!(review(skipped.as_bytes(), &imports()).await.is_ok());
     let viewed =
         creation("a", "true").to_string().replace("\"nodeName\":null", &format!("\"volumes\":{deep}"));
-    assert!(matches!(review(viewed.as_bytes(), &imports(), None).await, Err(Malformed::Json { .. })));
-    assert!(review(deep.as_bytes(), &imports(), None).await.is_err());
+    assert!(matches!(review(viewed.as_bytes(), &imports()).await, Err(Malformed::Json { .. })));
+    assert!(review(deep.as_bytes(), &imports()).await.is_err());
 }

@@ -54,7 +54,7 @@ fn api_server() -> Client {
 }
 
 fn server(registry: &mut Registry) -> Server {
-    Server::new(Arc::new(Imports::new(api_server())), None, Metrics::new(registry))
+    Server::new(Arc::new(Imports::new(api_server())), Metrics::new(registry))
 }
 
 async fn send(request: http::Request<Body>) -> (u16, Vec<u8>) {

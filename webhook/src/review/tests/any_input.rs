@@ -89,7 +89,7 @@ fn collect_paths(value: &Value, path: &str, paths: &mut Vec<String>) {
 
 /// Checks that the result is a valid response, or an error of one short line.
 async fn check(body: &[u8]) -> Result<(), TestCaseError> {
-    match super::super::review(body, &imports(), None).await {
+    match super::super::review(body, &imports()).await {
         Ok(review_response) => {
             let review_response = serde_json::to_value(review_response).unwrap();
             // Skipped values may have valid JSON syntax but not parse, such as 1e999.

@@ -4,8 +4,8 @@ use super::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The namespace `default` has launch imports of c2 and c3, `team-a` has none, and `broken` can't be listed. Also
-/// returns the number of lists.
+/// The namespace `default` has launch imports of c2 and c3, `team-a` has none, and `broken` can't be listed. c2
+/// knows this cluster as c1. Also returns the number of lists.
 fn imports() -> (Imports, Arc<AtomicUsize>) {
     let lists = Arc::new(AtomicUsize::new(0));
     let counted = lists.clone();
@@ -39,7 +39,15 @@ fn imports() -> (Imports, Arc<AtomicUsize>) {
         let body = kube::client::Body::from(serde_json::to_vec(&body).unwrap());
         async move { http::Response::builder().status(code).body(body) }
     });
-    (Imports::new(Client::new(service, "default")), lists)
+    let imports = Imports::new(Client::new(service, "default"));
+    imports.apply(json!({
+        "apiVersion": "multicluster.admiralty.io/v1alpha1", "kind": "ServiceAccountImport",
+        "metadata": {
+            "name": "c2", "namespace": "multicluster-service-account", "labels": { "multicluster.admiralty.io/link": "true" },
+        },
+        "spec": { "clusterName": "c2", "namespace": "multicluster-service-account", "name": "c1" },
+    }));
+    (imports, lists)
 }
 
 async fn respond(namespace: &str, annotations: Value) -> (Value, usize) {
@@ -49,7 +57,7 @@ async fn respond(namespace: &str, annotations: Value) -> (Value, usize) {
     request["request"]["namespace"] = namespace.into();
     let (imports, lists) = imports();
     let body = request.to_string();
-    let response = review(body.as_bytes(), &imports, Some("c1")).await.unwrap();
+    let response = review(body.as_bytes(), &imports).await.unwrap();
     (serde_json::to_value(response).unwrap()["response"].take(), lists.load(Ordering::Relaxed))
 }
 
