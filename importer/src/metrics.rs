@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mcsa_runtime::metrics::call_durations;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
@@ -19,9 +20,6 @@ use prometheus_client::registry::{Registry, Unit};
 pub use snapshot::{ImportState, Snapshot, SourceSnapshot, expose};
 
 const PREFIX: &str = "mcsa_importer";
-
-/// Seconds: from a call within a data center to several calls that each reach their deadline.
-const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// Counters and histograms.
 #[derive(Clone, Debug)]
@@ -42,9 +40,9 @@ impl Metrics {
         let metrics = Self {
             minted: SourceCounters::by("why"),
             failures: SourceCounters::by("reason"),
-            reconciliations: histogram(),
-            source_requests: Family::new_with_constructor(histogram),
-            target_requests: histogram(),
+            reconciliations: call_durations(),
+            source_requests: Family::new_with_constructor(call_durations),
+            target_requests: call_durations(),
             watch_interruptions: Family::default(),
         };
         let registry = registry.sub_registry_with_prefix(PREFIX);
@@ -112,10 +110,6 @@ impl Metrics {
             self.source_requests.remove(&source_label(&source));
         }
     }
-}
-
-fn histogram() -> Histogram {
-    Histogram::new(BUCKETS)
 }
 
 fn source_label(source: &str) -> SourceLabel {

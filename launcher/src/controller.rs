@@ -17,6 +17,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::event::Events;
 use crate::home_pod::Error;
+use crate::metrics::SourceMetrics;
+use crate::node::NodeState;
 use crate::reconcile::reconcile;
 use crate::source::{HOME, Source};
 use crate::states::States;
@@ -34,7 +36,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)]
 pub(crate) fn build(
     cluster: &Arc<str>,
     clusters: &Clusters,
-    (fence, node_is_ours): (&Fence, watch::Receiver<bool>),
+    (fence, node): (&Fence, watch::Receiver<NodeState>),
     events: &Events,
 ) -> (Controller<Pod>, Arc<Source>) {
     let (remote, states) = (Stores::empty(), Arc::new(States::default()));
@@ -49,7 +51,7 @@ pub(crate) fn build(
         .modify(prune::home)
         .owns_stored(of_imports, &remote, prune::remote, keep_last)
         .reconcile_all_on(recoveries(clusters, cluster.clone()))
-        .run_while_leading(leadership(fence.clone(), node_is_ours))
+        .run_while_leading(leadership(fence.clone(), node))
         .concurrency(CONCURRENCY)
         .backoff(BACKOFF[0], BACKOFF[1]);
     let source = Source {
@@ -60,6 +62,7 @@ pub(crate) fn build(
         home: controller.stores(),
         remote,
         states,
+        metrics: Arc::new(SourceMetrics::default()),
     };
     (controller, Arc::new(source))
 }
@@ -126,23 +129,20 @@ pub(crate) fn is_import_of(cluster: Arc<str>) -> impl Fn(&Member) -> bool + Clon
 
 /// Yields whether to reconcile, at each change: this replica leads, and the node is the launcher's. The pods of a real node
 /// of that name are its kubelet's.
-fn leadership(
-    fence: Fence,
-    node_is_ours: watch::Receiver<bool>,
-) -> impl Stream<Item = bool> + Send + 'static {
-    stream::unfold((fence, node_is_ours, false), |(fence, mut node_is_ours, leads)| async move {
+fn leadership(fence: Fence, node: watch::Receiver<NodeState>) -> impl Stream<Item = bool> + Send + 'static {
+    stream::unfold((fence, node, false), |(fence, mut node, leads)| async move {
         if leads {
             tokio::select! {
                 () = fence.closed() => {}
-                result = node_is_ours.wait_for(|is_ours| !is_ours) => drop(result.ok()?),
+                result = node.wait_for(|node| !node.is_ours) => drop(result.ok()?),
             }
         } else {
-            while !(fence.is_open() && *node_is_ours.borrow()) {
+            while !(fence.is_open() && node.borrow().is_ours) {
                 fence.opened().await;
-                drop(node_is_ours.wait_for(|is_ours| *is_ours).await.ok()?);
+                drop(node.wait_for(|node| node.is_ours).await.ok()?);
             }
         }
-        Some((!leads, (fence, node_is_ours, !leads)))
+        Some((!leads, (fence, node, !leads)))
     })
 }
 

@@ -49,7 +49,10 @@ pub(crate) async fn create(
     let pod = forge(&home, &to)
         .map_err(|error| NotCreated::Permanent { reason: "InvalidPod", message: error.to_string() })?;
     let error = match source.create_remote(member, &pod).await {
-        Ok(created) => return Ok(created),
+        Ok(created) => {
+            source.metrics.pod_created();
+            return Ok(created);
+        }
         Err(error) => error,
     };
     match classify(&error) {

@@ -21,6 +21,16 @@ pub(crate) enum Error {
     Waiting { reason: &'static str, message: String },
 }
 
+impl Error {
+    /// Why the pod waits. One of few values: it is the label of a metric.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Home(_) => "ApiServerError",
+            Self::Waiting { reason, .. } => reason,
+        }
+    }
+}
+
 /// A home pod, as last written or observed.
 pub(crate) struct HomePod<'a> {
     pub(crate) request: &'a Request<Pod>,

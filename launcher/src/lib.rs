@@ -19,12 +19,14 @@
 
 mod args;
 mod controller;
+mod count;
 mod create;
 mod endpoint;
 mod event;
 mod finish;
 mod forge;
 mod home_pod;
+mod metrics;
 mod mirror;
 mod node;
 mod prune;
@@ -76,6 +78,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let mut registry = Registry::default();
     endpoint.counters().register(&mut registry);
+    let counted = sources.clone();
+    metrics::expose(&mut registry, move || counted.snapshot());
     let home = clusters.local().context("this cluster is not a member")?;
     let probes = Probes {
         alive: Box::new(|| Ok(())),

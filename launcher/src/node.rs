@@ -30,12 +30,14 @@ mod reporter;
 mod requests;
 mod resources;
 mod sources;
+mod state;
 mod status;
 mod write;
 
 use std::net::SocketAddr;
 
-pub(crate) use self::{maintain::maintain, remove::remove, write::NodeError};
+pub(crate) use self::health::{Reachability, reachability};
+pub(crate) use self::{maintain::maintain, remove::remove, state::NodeState, write::NodeError};
 
 /// A source as a node.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Reconciles one home pod: runs its steps in order.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -25,17 +25,24 @@ const RECHECK: Duration = Duration::from_secs(10);
 
 /// Reconciles a home pod.
 pub(crate) async fn reconcile(request: Request<Pod>, source: Arc<Source>) -> Result<Action, Error> {
-    let pod = HomePod::new(&request, &source);
-    if pod.home.metadata.deletion_timestamp.is_some() {
-        return pod.finish().await;
-    }
-    if mirror::is_terminal(&pod.home) {
-        return Ok(Action::await_change());
-    }
-    pod.run().await
+    let (pod, start) = (HomePod::new(&request, &source), Instant::now());
+    let result = pod.reconcile().await;
+    source.metrics.reconciled(start.elapsed());
+    pod.record_wait(&result);
+    result
 }
 
 impl HomePod<'_> {
+    async fn reconcile(&self) -> Result<Action, Error> {
+        if self.home.metadata.deletion_timestamp.is_some() {
+            return self.finish().await;
+        }
+        if mirror::is_terminal(&self.home) {
+            return Ok(Action::await_change());
+        }
+        self.run().await
+    }
+
     /// Creates the remote pod, or mirrors it.
     async fn run(&self) -> Result<Action, Error> {
         // First, because advice about launch imports would mislead.
@@ -81,6 +88,7 @@ impl HomePod<'_> {
                 self.wait(reason, message).await
             }
             Err(NotCreated::Permanent { reason, message }) => {
+                self.source.metrics.failed(reason);
                 self.source.events.warn(&self.home, reason, &message).await;
                 self.write(mirror::failed(&self.home, reason, &message, Timestamp::now())).await?;
                 Ok(Action::await_change())

@@ -8,6 +8,7 @@ use kube::runtime::controller::Action;
 use mcsa_credentials::contract::launch::FIELD_MANAGER;
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
+use mcsa_runtime::lease::LeaseLost;
 
 use crate::home_pod::{Error, HomePod};
 use crate::mirror::{self, StatusPatch};
@@ -19,6 +20,20 @@ pub(crate) fn patch_parameters() -> PatchParams {
 }
 
 impl HomePod<'_> {
+    /// Records for the metrics whether the pod waits after a reconciliation, and why.
+    pub(crate) fn record_wait(&self, result: &Result<Action, Error>) {
+        let reason = match result {
+            Ok(_) => None,
+            // The replica that leads reconciles the pod.
+            Err(error) if LeaseLost::caused(error) => return,
+            Err(error) => Some(error.reason()),
+        };
+        self.source.states.set_wait(&self.home, reason);
+        if let Some(reason) = reason {
+            self.source.metrics.failed(reason);
+        }
+    }
+
     /// Reports why the pod waits, in its status and in an event, and backs off.
     pub(crate) async fn wait(&self, reason: &'static str, problem: impl ToString) -> Result<Action, Error> {
         let message = problem.to_string();
@@ -50,6 +65,7 @@ impl HomePod<'_> {
             Ok(mut pod) => {
                 prune::home(&mut pod);
                 self.source.states.record(pod);
+                self.source.metrics.status_written();
                 Ok(())
             }
             // It is gone, or another pod has the name now: an event follows.

@@ -14,6 +14,7 @@ use mcsa_runtime::lease::Fence;
 use tower::service_fn;
 
 use crate::event::Events;
+use crate::metrics::SourceMetrics;
 use crate::states::States;
 
 /// The member of this cluster in the set. Members of launch imports are named `<namespace>.<import>`.
@@ -31,6 +32,7 @@ pub(crate) struct Source {
     /// The remote pods, by launch import.
     pub(crate) remote: Stores<Pod>,
     pub(crate) states: Arc<States>,
+    pub(crate) metrics: Arc<SourceMetrics>,
 }
 
 impl Source {

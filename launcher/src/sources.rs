@@ -22,9 +22,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::controller;
+use crate::count::count;
 use crate::endpoint::Lookup;
 use crate::event::Events;
-use crate::node::{self, NodeError, Platform, VirtualNode};
+use crate::metrics::{Snapshot, SourceSnapshot};
+use crate::node::{self, NodeError, NodeState, Platform, Reachability, VirtualNode};
 use crate::record;
 use crate::remote_events;
 use crate::remote_pod::RemotePod;
@@ -50,6 +52,25 @@ pub(crate) struct Sources {
 struct Running {
     source: Arc<Source>,
     members: watch::Sender<Vec<Member>>,
+    node: watch::Receiver<NodeState>,
+}
+
+impl Running {
+    fn snapshot(&self) -> SourceSnapshot {
+        let healths: Vec<_> = self.members.borrow().iter().map(Member::health).collect();
+        let is_reachable = match node::reachability(&healths) {
+            Reachability::Reachable => Some(true),
+            Reachability::Unknown => None,
+            Reachability::Unreachable { .. } => Some(false),
+        };
+        let pods = self.source.home.objects();
+        SourceSnapshot {
+            metrics: self.source.metrics.clone(),
+            is_reachable,
+            is_maintained: self.node.borrow().is_maintained(),
+            pods: count(pods.iter().map(|(_, pod)| &**pod), &self.source.states),
+        }
+    }
 }
 
 impl Sources {
@@ -129,11 +150,11 @@ impl Sources {
         if running.contains_key(&cluster) {
             return;
         }
-        let (is_ours, node_is_ours) = watch::channel(false);
-        let leadership = (&self.fence, node_is_ours);
+        let (state, node) = watch::channel(NodeState::default());
+        let leadership = (&self.fence, node.clone());
         let (controller, source) = controller::build(&cluster, &self.clusters, leadership, &self.events);
         let (members, members_watch) = watch::channel(Vec::new());
-        running.insert(cluster.clone(), Running { source: source.clone(), members });
+        running.insert(cluster.clone(), Running { source: source.clone(), members, node });
         drop(running);
         let (sources, mut stop) = (self.clone(), stop.clone());
         let repeat_events = remote_events::repeat(source.clone());
@@ -141,7 +162,7 @@ impl Sources {
         tasks.spawn(async move {
             let mut control = std::pin::pin!(control);
             tokio::select! {
-                () = sources.maintain_node(&cluster, members_watch, &is_ours) => {}
+                () = sources.maintain_node(&cluster, members_watch, &state) => {}
                 () = repeat_events => {}
                 () = &mut control => {}
                 () = controller::stopped(&mut stop) => control.await,
@@ -156,12 +177,12 @@ impl Sources {
         &self,
         cluster: &str,
         members: watch::Receiver<Vec<Member>>,
-        is_ours: &watch::Sender<bool>,
+        state: &watch::Sender<NodeState>,
     ) {
         loop {
             self.fence.opened().await;
             tokio::select! {
-                () = self.maintain_while_leading(cluster, members.clone(), is_ours) => return,
+                () = self.maintain_while_leading(cluster, members.clone(), state) => return,
                 () = self.fence.closed() => {}
             }
         }
@@ -171,7 +192,7 @@ impl Sources {
         &self,
         cluster: &str,
         mut members: watch::Receiver<Vec<Member>>,
-        is_ours: &watch::Sender<bool>,
+        state: &watch::Sender<NodeState>,
     ) {
         let (name, cluster_uid, endpoint) = (cluster.to_owned(), self.cluster_uid().await, self.endpoint);
         let node = VirtualNode { name, cluster_uid, endpoint, platform: Platform::default() };
@@ -185,14 +206,14 @@ impl Sources {
         loop {
             if self.has_imports(cluster, &members).await {
                 tokio::select! {
-                    never = node::maintain(self.client.clone(), node.clone(), members.clone(), report, is_ours) => {
+                    never = node::maintain(self.client.clone(), node.clone(), members.clone(), report, state) => {
                         match never {}
                     }
                     () = self.loses_imports(cluster, members.clone()) => {}
                 }
             }
             tokio::select! {
-                () = node::remove(self.client.clone(), node.clone(), report, is_ours) => return,
+                () = node::remove(self.client.clone(), node.clone(), report, state) => return,
                 _ = members.wait_for(|members| !members.is_empty()) => {}
             }
         }
@@ -235,6 +256,13 @@ impl Sources {
                 true
             }
         }
+    }
+
+    /// The metrics of all sources.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let running = self.lock();
+        let sources = running.iter().map(|(name, running)| (name.clone(), running.snapshot())).collect();
+        Snapshot { leads: self.fence.is_open(), sources }
     }
 
     /// Finds the remote pod of a home pod, for a request of the API server.

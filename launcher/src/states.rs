@@ -34,6 +34,8 @@ struct State {
     written: Option<Pod>,
     written_at: Option<Instant>,
     reported: Option<(String, Instant)>,
+    /// Why the pod waits, since its last reconciliation.
+    wait: Option<&'static str>,
     copied_at: Option<Instant>,
     warnings: Option<(u32, Instant)>,
     /// The last state of the remote pod, once that is gone. A watch reports exit codes and, right afterwards, that the pod
@@ -79,6 +81,16 @@ impl States {
             }
             is_due
         })
+    }
+
+    /// Records why the pod waits. `None`: it does not.
+    pub(crate) fn set_wait(&self, home: &Pod, reason: Option<&'static str>) {
+        self.with(home, |state| state.wait = reason);
+    }
+
+    /// Why the home pod with this UID waits.
+    pub(crate) fn wait(&self, home_uid: &str) -> Option<&'static str> {
+        self.lock().get(home_uid)?.wait
     }
 
     /// How long labels and annotations must wait before they are copied again. `None`: copy them now.

@@ -1,5 +1,5 @@
 //! What the binaries share: TLS provider, flags and config of the cluster, deadlines, errors, logs, signals, exit
-//! codes, probes, leader election.
+//! codes, probes, metrics, leader election.
 
 pub mod cluster;
 pub mod deadline;
@@ -7,6 +7,7 @@ pub mod errors;
 pub mod exit;
 pub mod lease;
 pub mod logs;
+pub mod metrics;
 pub mod probes;
 pub mod signals;
 pub mod tls;

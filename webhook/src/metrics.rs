@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus_client::collector::Collector;
+use mcsa_runtime::metrics;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
@@ -107,28 +107,20 @@ pub(crate) struct Snapshot {
 /// Computes the gauges at each scrape.
 pub(crate) fn expose(registry: &mut Registry, snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) {
     let registry = registry.sub_registry_with_prefix(PREFIX);
-    registry.register_collector(Box::new(Gauges(Box::new(snapshot))));
+    metrics::register(registry, move |encoder| snapshot().encode(encoder));
 }
 
-struct Gauges(Box<dyn Fn() -> Snapshot + Send + Sync>);
-
-impl fmt::Debug for Gauges {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Gauges").finish_non_exhaustive()
-    }
-}
-
-impl Collector for Gauges {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Snapshot { parts, imports, cache_age, certificate_expiry } = (self.0)();
+impl Snapshot {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Self { parts, imports, cache_age, certificate_expiry } = self;
         let help = "Whether a part of the webhook is ready (1) or not (0).";
         let mut ready = encoder.encode_descriptor("ready", help, None, MetricType::Gauge)?;
         for (part, is_ready) in parts {
-            ready.encode_family(&[("part", part.name())])?.encode_gauge(&u64::from(is_ready))?;
+            ready.encode_family(&[("part", part.name())])?.encode_gauge(&u64::from(*is_ready))?;
         }
         encoder
             .encode_descriptor("imports", "Imports in the cache.", None, MetricType::Gauge)?
-            .encode_gauge(&imports)?;
+            .encode_gauge(imports)?;
         if let Some(age) = cache_age {
             let help = "Time since the API server last sent data on the watch of imports; it sends some every minute.";
             encoder

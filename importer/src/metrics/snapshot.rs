@@ -1,13 +1,11 @@
 //! Gauges, computed at each scrape.
-//!
-//! A gauge that is updated by events can go stale, and the gauge of a removed source would stay forever.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet};
+use mcsa_runtime::metrics::{self, gauge};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -86,27 +84,16 @@ const GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// Registers the gauges; each scrape calls `snapshot`.
 pub fn expose(registry: &mut Registry, snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) {
     let registry = registry.sub_registry_with_prefix(PREFIX);
-    registry.register_collector(Box::new(Gauges { snapshot: Box::new(snapshot) }));
+    metrics::register(registry, move |encoder| snapshot().encode(encoder));
 }
 
-/// Encodes a [`Snapshot`] at each scrape.
-struct Gauges {
-    snapshot: Box<dyn Fn() -> Snapshot + Send + Sync>,
-}
-
-impl fmt::Debug for Gauges {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Gauges").finish_non_exhaustive()
-    }
-}
-
-impl Collector for Gauges {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Snapshot { leads, sources, namespaces } = (self.snapshot)();
+impl Snapshot {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Self { leads, sources, namespaces } = self;
         encoder
             .encode_descriptor("leader", "Whether this replica is the leader.", None, MetricType::Gauge)?
-            .encode_gauge(&u64::from(leads))?;
-        if !leads {
+            .encode_gauge(&u64::from(*leads))?;
+        if !*leads {
             return Ok(());
         }
         let help = "Whether the imports of a configured namespace are served.";
@@ -114,46 +101,27 @@ impl Collector for Gauges {
         let served = namespaces
             .iter()
             .map(|(name, is_served)| ([("import_namespace", name.as_str())], u64::from(*is_served)));
-        gauge(&mut encoder, "namespace_served", help, None, served)?;
+        gauge(encoder, "namespace_served", help, None, served)?;
         let of_each = |value: fn(&SourceSnapshot) -> Option<i64>| {
             let value = move |(name, source)| Some(([("source", name)], value(source)?));
             sources.iter().filter_map(value)
         };
         let help = "Whether the link to a source works.";
-        gauge(&mut encoder, "link_up", help, None, of_each(|source| source.link_up.map(i64::from)))?;
+        gauge(encoder, "link_up", help, None, of_each(|source| source.link_up.map(i64::from)))?;
         let help = "Expiration time of the source's token that expires first.";
         let expiry = of_each(|source| Some(source.soonest_expiry?.as_second()));
-        gauge(&mut encoder, "soonest_expiry_timestamp", help, Some(&Unit::Seconds), expiry)?;
+        gauge(encoder, "soonest_expiry_timestamp", help, Some(&Unit::Seconds), expiry)?;
         let help = "Imports whose refresh is overdue.";
         let overdue = of_each(|source| Some(i64::try_from(source.overdue).unwrap_or(i64::MAX)));
-        gauge(&mut encoder, "overdue_imports", help, None, overdue)?;
+        gauge(encoder, "overdue_imports", help, None, overdue)?;
         let imports = sources.iter().flat_map(|(name, source)| {
             source.imports.iter().map(move |(state, count)| {
                 let ready = if state.ready { "true" } else { "false" };
                 ([("source", name.as_str()), ("ready", ready), ("reason", state.reason)], *count)
             })
         });
-        gauge(&mut encoder, "imports", "Imports, by source and condition.", None, imports)
+        gauge(encoder, "imports", "Imports, by source and condition.", None, imports)
     }
-}
-
-/// Encodes a gauge with a series for each set of labels; nothing if there are none.
-fn gauge<L: EncodeLabelSet, V: EncodeGaugeValue>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    unit: Option<&Unit>,
-    values: impl IntoIterator<Item = (L, V)>,
-) -> fmt::Result {
-    let mut values = values.into_iter().peekable();
-    if values.peek().is_none() {
-        return Ok(());
-    }
-    let mut metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-    for (labels, value) in values {
-        metric.encode_family(&labels)?.encode_gauge(&value)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::reporter::Reporter;
+use super::state::NodeState;
 use super::write::NodeError;
 
 const NAMESPACE: &str = "kube-node-lease";
@@ -29,6 +30,7 @@ pub(super) async fn renew(
     name: &str,
     mut uid: watch::Receiver<Option<String>>,
     reporter: Reporter<'_, impl Fn(&NodeError)>,
+    state: &watch::Sender<NodeState>,
 ) -> Infallible {
     let leases = Api::<Lease>::namespaced(client, NAMESPACE);
     let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -41,6 +43,7 @@ pub(super) async fn renew(
             if result.is_err() {
                 pause = RETRY;
             }
+            NodeState::update(state, |state| state.is_renewed = result.is_ok());
             let failed = NodeError::request("renew", format!("Lease {NAMESPACE}/{name}"));
             reporter.report(&result.map_err(failed));
         }

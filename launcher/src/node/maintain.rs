@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::health::Reachability;
 use super::reporter::Reporter;
 use super::sources::Sources;
+use super::state::NodeState;
 use super::write::{NodeApi, NodeError};
 use super::{VirtualNode, desired, lease, status};
 
@@ -34,16 +35,15 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// Maintains the Node of a source, its Lease and its status, until dropped. Creates it again if it is deleted.
 ///
 /// `members` has the members of the source's launch imports. `report` gets what can't be done: each problem once, until
-/// it changes. `is_ours` is true only while the observed Node has the launcher's mark: pods on a Node of others must
-/// not be touched.
+/// it changes. `state` gets what is known of the Node.
 pub(crate) async fn maintain(
     client: Client,
     node: VirtualNode,
     members: watch::Receiver<Vec<Member>>,
     report: impl Fn(&NodeError),
-    is_ours: &watch::Sender<bool>,
+    state: &watch::Sender<NodeState>,
 ) -> Infallible {
-    run(client, node, members, report, is_ours, false).await
+    run(client, node, members, report, state, false).await
 }
 
 /// Like [`maintain`]. A node that `is_leaving` is cordoned, and not created again.
@@ -52,12 +52,12 @@ pub(super) async fn run(
     node: VirtualNode,
     members: watch::Receiver<Vec<Member>>,
     report: impl Fn(&NodeError),
-    is_ours: &watch::Sender<bool>,
+    state: &watch::Sender<NodeState>,
     is_leaving: bool,
 ) -> Infallible {
     let api = NodeApi::new(client, &node.name);
     let uid = watch::Sender::new(None);
-    let lease = lease::renew(api.client(), &node.name, uid.subscribe(), Reporter::new(&report));
+    let lease = lease::renew(api.client(), &node.name, uid.subscribe(), Reporter::new(&report), state);
     let maintainer = Maintainer {
         api: api.clone(),
         node: node.clone(),
@@ -68,7 +68,7 @@ pub(super) async fn run(
         status_due: Instant::now(),
         version: None,
         uid,
-        is_ours,
+        state,
     };
     match select(pin!(lease), pin!(maintainer.run(members, &report))).await {
         Either::Left((never, _)) | Either::Right((never, _)) => never,
@@ -87,13 +87,13 @@ struct Maintainer<'a> {
     version: Option<String>,
     /// The node's UID, while it is ours: its Lease is renewed.
     uid: watch::Sender<Option<String>>,
-    is_ours: &'a watch::Sender<bool>,
+    state: &'a watch::Sender<NodeState>,
 }
 
 /// Once nothing observes the Node, it is unknown whose it is.
 impl Drop for Maintainer<'_> {
     fn drop(&mut self) {
-        self.set_is_ours(false);
+        NodeState::update(self.state, |state| *state = NodeState::default());
     }
 }
 
@@ -130,6 +130,7 @@ impl Maintainer<'_> {
                     let is_conflict = result.as_ref().is_err_and(NodeError::is_conflict);
                     if !is_conflict || backoff > CONFLICT_BACKOFF {
                         reporter.report(&result);
+                        NodeState::update(self.state, |state| state.is_written = result.is_ok());
                     }
                     (due, backoff) = match result {
                         Ok(()) => (now + INTERVAL, PAUSE),
@@ -233,7 +234,7 @@ impl Maintainer<'_> {
     }
 
     fn set_is_ours(&self, is_ours: bool) {
-        self.is_ours.send_if_modified(|known| std::mem::replace(known, is_ours) != is_ours);
+        NodeState::update(self.state, |state| state.is_ours = is_ours);
     }
 
     fn set_observed(&mut self, node: Option<Node>) {

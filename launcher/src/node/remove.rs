@@ -11,6 +11,7 @@ use super::VirtualNode;
 use super::desired::is_ours;
 use super::maintain;
 use super::reporter::Reporter;
+use super::state::NodeState;
 use super::write::{NodeApi, NodeError};
 
 /// Interval of looking whether the node is empty.
@@ -18,19 +19,19 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Cordons the node, maintains it until no pod is bound to it, and deletes it. Returns when it is gone, or was never
 /// ours. If a launch import returns, drop this and [`maintain`](super::maintain()) the node again: it ends the cordon.
-/// `is_ours` is as there.
+/// `state` is as there.
 ///
 /// Nothing is deleted by force: the pod garbage collector would delete the pods of a node that is gone.
 pub(crate) async fn remove(
     client: Client,
     node: VirtualNode,
     report: impl Fn(&NodeError),
-    is_ours: &watch::Sender<bool>,
+    state: &watch::Sender<NodeState>,
 ) {
     let api = NodeApi::new(client.clone(), &node.name);
     // Without a heartbeat, pods would be evicted.
     let no_members = watch::Sender::new(Vec::new());
-    let maintained = maintain::run(client, node, no_members.subscribe(), &report, is_ours, true);
+    let maintained = maintain::run(client, node, no_members.subscribe(), &report, state, true);
     tokio::select! {
         never = maintained => match never {},
         () = delete_when_empty(&api, &report) => {}

@@ -15,14 +15,14 @@ const LEASE: &str = "PATCH /apis/coordination.k8s.io/v1/namespaces/kube-node-lea
 struct Fixture {
     target: FakeTarget,
     members: watch::Sender<Vec<Member>>,
-    is_ours: watch::Sender<bool>,
+    state: watch::Sender<NodeState>,
     problems: Mutex<Vec<String>>,
 }
 
 impl Fixture {
     fn new(members: &[Member]) -> Self {
-        let (members, is_ours) = (watch::Sender::new(members.to_vec()), watch::Sender::new(false));
-        Self { target: FakeTarget::default(), members, is_ours, problems: Mutex::default() }
+        let (members, state) = (watch::Sender::new(members.to_vec()), watch::Sender::default());
+        Self { target: FakeTarget::default(), members, state, problems: Mutex::default() }
     }
 
     /// Maintains the node, and runs `test` meanwhile. Time advances only while both wait.
@@ -36,7 +36,7 @@ impl Fixture {
         };
         let report = |error: &NodeError| self.problems.lock().unwrap().push(error.to_string());
         let (client, members) = (self.target.client(), self.members.subscribe());
-        let maintained = maintain(client, node, members, report, &self.is_ours);
+        let maintained = maintain(client, node, members, report, &self.state);
         tokio::select! {
             never = maintained => match never {},
             () = test => {}
@@ -44,7 +44,11 @@ impl Fixture {
     }
 
     fn is_ours(&self) -> bool {
-        *self.is_ours.borrow()
+        self.state.borrow().is_ours
+    }
+
+    fn is_maintained(&self) -> bool {
+        self.state.borrow().is_maintained()
     }
 
     fn problems(&self) -> Vec<String> {
@@ -222,6 +226,26 @@ async fn node_is_ours_although_its_status_cannot_be_written() {
             }
         })
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_is_maintained_only_while_its_lease_and_its_status_are_written() {
+    let fixture = Fixture::new(&[]);
+    fixture
+        .run(async {
+            for request in [LEASE, STATUS] {
+                eventually("maintained", || fixture.is_maintained()).await;
+                fixture.target.state().refused = Some((403, request));
+                eventually(request, || !fixture.is_maintained()).await;
+                assert!(fixture.is_ours());
+                fixture.target.state().refused = None;
+            }
+            eventually("maintained again", || fixture.is_maintained()).await;
+            fixture.target.change_node(&json!({ "metadata": { "annotations": null } }));
+            eventually("it lost the mark", || !fixture.is_maintained()).await;
+        })
+        .await;
+    assert!(!fixture.is_maintained());
 }
 
 #[tokio::test(start_paused = true)]

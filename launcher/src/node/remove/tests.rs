@@ -36,8 +36,8 @@ fn pod(owner: &str) -> Value {
 async fn ends_within(target: &FakeTarget, seconds: u64) -> bool {
     let problems = Mutex::new(Vec::new());
     let report = |error: &NodeError| problems.lock().unwrap().push(error.to_string());
-    let is_ours = watch::Sender::new(false);
-    let removed = remove(target.client(), node(), report, &is_ours);
+    let state = watch::Sender::default();
+    let removed = remove(target.client(), node(), report, &state);
     let ends = timeout(Duration::from_secs(seconds), removed).await.is_ok();
     assert_eq!(problems.into_inner().unwrap(), [""; 0]);
     ends
@@ -78,9 +78,9 @@ async fn node_of_others_is_not_removed() {
     let target = FakeTarget::default();
     target.create_node(json!({ "metadata": { "labels": {} } }));
     let foreign = target.node();
-    let (report, is_ours) = (|_: &NodeError| (), watch::Sender::new(false));
-    let changes = is_ours.subscribe();
-    let removed = remove(target.client(), node(), report, &is_ours);
+    let (report, state) = (|_: &NodeError| (), watch::Sender::default());
+    let changes = state.subscribe();
+    let removed = remove(target.client(), node(), report, &state);
     assert!(timeout(Duration::from_secs(60), removed).await.is_ok());
     assert_eq!(target.node(), foreign);
     assert!(changes.has_changed().is_ok_and(|has_changed| !has_changed), "it was never ours");
@@ -100,8 +100,8 @@ async fn returned_import_ends_the_cordon() {
     let target = target(&[pod("ReplicaSet")]);
     assert!(!ends_within(&target, 60).await);
     let no_members = watch::Sender::new(Vec::new());
-    let is_ours = watch::Sender::new(false);
-    let maintained = maintain::maintain(target.client(), node(), no_members.subscribe(), |_| (), &is_ours);
+    let state = watch::Sender::default();
+    let maintained = maintain::maintain(target.client(), node(), no_members.subscribe(), |_| (), &state);
     assert!(timeout(Duration::from_secs(60), maintained).await.is_err());
     let stored = target.node();
     assert_eq!(stored["spec"]["unschedulable"], Value::Null);
