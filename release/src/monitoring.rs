@@ -80,12 +80,12 @@ mod tests {
         let folder = root().join("manifests/monitoring");
         let objects: Vec<Value> = serde_saphyr::from_multiple(&render(&folder).unwrap()).unwrap();
         let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
-        assert_eq!(kinds, ["PodMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"]);
+        assert_eq!(kinds, ["PodMonitor", "PodMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"]);
         assert!(
             objects.iter().all(|object| object["metadata"]["namespace"] == "multicluster-service-account")
         );
         let dashboard = fs::read_to_string(folder.join("dashboard.json")).unwrap();
-        assert_eq!(objects[3]["data"]["dashboard.json"], dashboard);
-        assert_eq!(objects[3]["metadata"]["labels"]["grafana_dashboard"], "1");
+        assert_eq!(objects[4]["data"]["dashboard.json"], dashboard);
+        assert_eq!(objects[4]["metadata"]["labels"]["grafana_dashboard"], "1");
     }
 }

@@ -1,6 +1,7 @@
-//! Tests manifests/monitoring with promtool and the metrics of real importers and webhooks: each problem fires its own
-//! alert, and otherwise no alert fires.
+//! Tests manifests/monitoring with promtool and the metrics of real importers, webhooks and launchers: each problem fires
+//! its own alert, and otherwise no alert fires.
 
+mod launcher;
 mod promtool_tests;
 
 use std::path::Path;
@@ -16,29 +17,35 @@ use mcsa_tests::{
 };
 use serde_json::Value;
 
+use self::launcher::Launchers;
 use self::promtool_tests::{Dashboard, Rules, State, object, parse_metrics, run_tests};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/monitoring");
 const SOURCE: &str = "c2";
 const NAMESPACE: &str = "team";
+/// Why pods wait in tests.
+const REASON: &str = "NoLaunchImport";
 const EXPIRY: &str = "mcsa_importer_soonest_expiry_timestamp_seconds";
 const OVERDUE: &str = "mcsa_importer_overdue_imports";
 const SERVED: &str = "mcsa_importer_namespace_served";
 
-/// Starts an importer that serves metrics on a port of its own.
-async fn importer(target: &Cluster, name: &str) -> anyhow::Result<Process> {
-    let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, "importer").await?;
-    let mut command = Command::new(program("mcsa-importer")?);
-    command.arg("--kubeconfig").arg(kubeconfig);
+/// Starts an importer or a launcher that serves metrics on a port of its own.
+async fn replica(target: &Cluster, binary: &str, name: &str, args: &[&str]) -> anyhow::Result<Process> {
+    let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, binary).await?;
+    let mut command = Command::new(program(&format!("mcsa-{binary}"))?);
+    command.arg("--kubeconfig").arg(kubeconfig).args(args);
     command.args(["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]);
-    let importer = Process::spawn(name, &command, target.dir().join(format!("{name}.log")))?;
-    eventually("the importer serves metrics", async || importer.scrape().await).await;
-    Ok(importer)
+    let name = format!("{binary}-{name}");
+    let replica = Process::spawn(&name, &command, target.dir().join(format!("{name}.log")))?;
+    eventually(format!("{name} serves metrics"), async || replica.scrape().await).await;
+    Ok(replica)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_problem_of_an_importer_fires_its_alert() -> anyhow::Result<()> {
-    let (target, source) = tokio::try_join!(Cluster::start("c1"), Cluster::start(SOURCE))?;
+async fn each_problem_of_an_importer_or_a_launcher_fires_its_alert() -> anyhow::Result<()> {
+    // The launchers' certificates are self-signed.
+    let target = Cluster::builder("c1").api_server_arg("--kubelet-certificate-authority=");
+    let (target, source) = tokio::try_join!(target.start(), Cluster::start(SOURCE))?;
     let kubeconfig = install_and_link(&target, &source)?;
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     let server = proxy.url();
@@ -47,18 +54,19 @@ async fn each_problem_of_an_importer_fires_its_alert() -> anyhow::Result<()> {
     create_pod_lister(&source, "lister").await?;
     let imports = Imports::of(target.client(), "default");
 
-    let leader = importer(&target, "leader").await?;
+    let leader = replica(&target, "importer", "leader", &[]).await?;
     leader
         .wait_for_scrape("the first importer leads", |scrape| {
             scrape.value("mcsa_importer_leader", "") == Some(1.0)
         })
         .await;
-    let other = importer(&target, "other").await?;
+    let other = replica(&target, "importer", "other", &[]).await?;
+    let launchers = Launchers::start(&target, &kubeconfig).await?;
     imports.create(&pod_lister_import("a", SOURCE, "lister")).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
     let refreshed =
-        |scrape: &Scrape| scrape.value("mcsa_importer_imports", "reason=\"Refreshed\"") == Some(2.0);
-    let healthy = leader.wait_for_scrape("link and import are refreshed", refreshed).await;
+        |scrape: &Scrape| scrape.value("mcsa_importer_imports", "reason=\"Refreshed\"") == Some(3.0);
+    let healthy = leader.wait_for_scrape("link, import and launch import are refreshed", refreshed).await;
     let healthy = State::now("importer", "healthy", [healthy, other.scrape().await?]);
 
     let mut absent = pod_lister_import("absent", SOURCE, "lister");
@@ -117,7 +125,8 @@ async fn each_problem_of_an_importer_fires_its_alert() -> anyhow::Result<()> {
     ];
     run_tests(target.dir(), &rules, tests).await?;
     parse_metrics(target.dir(), &healthy.replicas[0]).await?;
-    parse_metrics(target.dir(), &absent.replicas[0]).await
+    parse_metrics(target.dir(), &absent.replicas[0]).await?;
+    launchers.check_alerts_without_source(&target).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +197,7 @@ async fn rules_are_valid_and_list_all_reasons() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn pod_monitors_select_their_pods() -> anyhow::Result<()> {
-    for binary in ["importer", "webhook"] {
+    for binary in ["importer", "webhook", "launcher"] {
         let monitor = object("PodMonitor", binary).await?;
         let manifest = Path::new(FOLDER).with_file_name(format!("{binary}.yaml"));
         let objects = std::fs::read_to_string(manifest)?;

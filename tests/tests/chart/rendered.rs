@@ -46,8 +46,8 @@ async fn kustomized(folder: &str) -> anyhow::Result<Objects> {
     Objects::parse(&kubectl("/nonexistent", ["kustomize", &format!("{ROOT}/{folder}")]).await?)
 }
 
-fn is_of_webhook(object: &Value) -> bool {
-    object["metadata"]["labels"]["app.kubernetes.io/name"] == "webhook"
+fn is_of(object: &Value, binary: &str) -> bool {
+    object["metadata"]["labels"]["app.kubernetes.io/name"] == binary
 }
 
 #[tokio::test]
@@ -81,17 +81,21 @@ async fn metrics_values_render_the_monitoring_manifests() -> anyhow::Result<()> 
         rendered_without_keep(&[value]).await?.ensure_equal(&expected)?;
     }
 
-    // Without a webhook, there are no alerts about it.
-    let mut expected = expected_without_webhook(&monitoring)?;
-    expected.extend(installed(&[])?.filter(|object| !is_of_webhook(object)));
-    let values: Vec<_> = ALL.into_iter().chain(["webhook.enabled=false"]).collect();
-    rendered_without_keep(&values).await?.ensure_equal(&expected)?;
+    // Without a webhook or a launcher, there are no alerts about it.
+    for binary in ["webhook", "launcher"] {
+        let mut expected = expected_without(binary, &monitoring)?;
+        expected.extend(installed(&[])?.filter(|object| !is_of(object, binary)));
+        let disabled = format!("{binary}.enabled=false");
+        let values: Vec<_> = ALL.into_iter().chain([disabled.as_str()]).collect();
+        rendered_without_keep(&values).await?.ensure_equal(&expected)?;
+    }
 
     // metrics.labels adds labels that a Prometheus selects by, and changes nothing else.
     let mut labelled = rendered(&[&ALL[..], &["metrics.labels.release=prometheus"]].concat()).await?;
     for object in [
         "PodMonitor multicluster-service-account/importer",
         "PodMonitor multicluster-service-account/webhook",
+        "PodMonitor multicluster-service-account/launcher",
         "PrometheusRule multicluster-service-account/multicluster-service-account",
     ] {
         let labels = labelled.get_mut(object)?["metadata"]["labels"]
@@ -105,20 +109,21 @@ async fn metrics_values_render_the_monitoring_manifests() -> anyhow::Result<()> 
     labelled.ensure_equal(&rendered(&ALL).await?)
 }
 
-/// The objects of manifests/monitoring, without those of the webhook.
-fn expected_without_webhook(monitoring: &Objects) -> anyhow::Result<Objects> {
-    let mut objects = monitoring.clone().filter(|object| !is_of_webhook(object));
+/// The objects of manifests/monitoring, without those of a binary.
+fn expected_without(binary: &str, monitoring: &Objects) -> anyhow::Result<Objects> {
+    let mut objects = monitoring.clone().filter(|object| !is_of(object, binary));
     let rule = "PrometheusRule multicluster-service-account/multicluster-service-account";
     let groups = objects.get_mut(rule)?["spec"]["groups"].as_array_mut().context("the rule has no groups")?;
     let all = groups.len();
-    groups.retain(|group| !group["name"].as_str().is_some_and(|name| name.ends_with("-webhook")));
+    let suffix = format!("-{binary}");
+    groups.retain(|group| !group["name"].as_str().is_some_and(|name| name.ends_with(&suffix)));
     ensure!(groups.len() == all - 1 && !groups.is_empty(), "{all} groups, now {}", groups.len());
     Ok(objects)
 }
 
 #[tokio::test]
 async fn disabled_webhook_has_no_objects() -> anyhow::Result<()> {
-    let expected = installed(&[])?.filter(|object| !is_of_webhook(object));
+    let expected = installed(&[])?.filter(|object| !is_of(object, "webhook"));
     rendered_without_keep(&["webhook.enabled=false"]).await?.ensure_equal(&expected)?;
     let values = ["webhook.enabled=false", "webhook.certificates=cert-manager"];
     rendered_without_keep(&values).await?.ensure_equal(&expected)
@@ -126,9 +131,7 @@ async fn disabled_webhook_has_no_objects() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn disabled_launcher_has_no_objects() -> anyhow::Result<()> {
-    let is_of_launcher =
-        |object: &Value| object["metadata"]["labels"]["app.kubernetes.io/name"] == "launcher";
-    let expected = installed(&[])?.filter(|object| !is_of_launcher(object));
+    let expected = installed(&[])?.filter(|object| !is_of(object, "launcher"));
     rendered_without_keep(&["launcher.enabled=false"]).await?.ensure_equal(&expected)
 }
 

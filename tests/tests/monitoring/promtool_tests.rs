@@ -11,15 +11,16 @@ use mcsa_tests::{Scrape, kubectl, promtool};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{FOLDER, NAMESPACE, SOURCE};
+use super::{FOLDER, NAMESPACE, REASON, SOURCE};
 
 /// The labels that alerts mention, with their values in tests.
-const ALERT_LABELS: [(&str, &str); 2] = [("source", SOURCE), ("import_namespace", NAMESPACE)];
+const ALERT_LABELS: [(&str, &str); 3] =
+    [("source", SOURCE), ("import_namespace", NAMESPACE), ("reason", REASON)];
 
 /// Longer than the `for` of each alert, in minutes.
 const LONG: u32 = 15;
 /// Shorter than the `for` of each alert that need not fire at once, in minutes.
-const SHORT: u32 = 2;
+const SHORT: u32 = 1;
 
 /// An object of manifests/monitoring, as kustomize renders it.
 pub async fn object(kind: &str, name: &str) -> anyhow::Result<Value> {
