@@ -10,7 +10,8 @@
 //! | `desired` | labels, annotations, taints, cordon |
 //! | `status` | conditions, addresses, capacity |
 //!
-//! `write` has the requests. [`remove()`] cordons a node, and deletes it when it is empty.
+//! `write` has the requests, and `state` is what others need to know of a node. [`remove()`] cordons a node, and deletes
+//! it when it is empty.
 
 mod capacity;
 mod desired;

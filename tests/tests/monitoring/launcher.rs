@@ -31,16 +31,18 @@ impl Launchers {
     /// Starts two launchers, launches a pod, and causes the problems for which the source must be reachable. An importer
     /// must run.
     pub async fn start(target: &Cluster, kubeconfig: &Path) -> anyhow::Result<Self> {
+        let args = ["--endpoint-address", "127.0.0.1:0", "--node-address", "127.0.0.1"];
+        let leader = replica(target, "launcher", "leader", &args).await?;
+        let leads = |scrape: &Scrape| scrape.value(LEADER, "") == Some(1.0);
+        leader.wait_for_scrape("the first launcher leads", leads).await;
+        let other = replica(target, "launcher", "other", &args).await?;
+
         target.kubectl(["create", "namespace", NAMESPACE]).await?;
         wait_for_default_service_account(target, NAMESPACE).await;
         let contexts = ["--target-context", target.name(), "--source-context", SOURCE];
         kubemcsa_ok(kubeconfig, ["launch", NAMESPACE].into_iter().chain(contexts))?;
-        let args = ["--endpoint-address", "127.0.0.1:0", "--node-address", "127.0.0.1"];
-        let leader = replica(target, "launcher", "leader", &args).await?;
         let is_maintained = |scrape: &Scrape| scrape.value(MAINTAINED, "") == Some(1.0);
-        leader.wait_for_scrape("the first launcher maintains the node", is_maintained).await;
-        let other = replica(target, "launcher", "other", &args).await?;
-
+        leader.wait_for_scrape("the virtual node is maintained", is_maintained).await;
         create_pod(target, NAMESPACE, "launched").await?;
         let is_launched = |scrape: &Scrape| {
             let created = scrape.value("mcsa_launcher_pods_created_total", "") == Some(1.0);
