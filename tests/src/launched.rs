@@ -1,7 +1,7 @@
 //! A target whose pods run in a source: it has a scheduler and no node, and the source has a real one.
 
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
@@ -19,15 +19,16 @@ use crate::ports::Port;
 use crate::process::Process;
 use crate::programs::program;
 
+const LOG: &str = "mcsa-launcher.log";
+
 /// A target `c1` and a source `c2`, linked. `S` is a [`Node`], or `Box<Cluster>` for a source without a node, in which
 /// the test plays the kubelet.
 #[derive(Debug)]
 pub struct Launched<S = Node> {
     // Fields are dropped in this order.
-    launcher: Process,
+    launcher: Launcher,
     scheduler: Process,
     daemons: Daemons,
-    endpoint: Port,
     /// The target. Its programs have the rights of the installation.
     pub home: Cluster,
     /// The source.
@@ -54,9 +55,8 @@ impl<S: Deref<Target = Cluster>> Launched<S> {
         let kubeconfig = install_and_link(&home, &source)?;
         let daemons = Daemons::start(&home, home.dir(), "info").await?;
         let scheduler = start_scheduler(&home).await?;
-        let endpoint = Port::reserve()?;
-        let launcher = start_launcher(&home, &endpoint, "mcsa-launcher.log").await?;
-        Ok(Self { launcher, scheduler, daemons, endpoint, home, source, kubeconfig })
+        let launcher = Launcher::start(&home, LOG).await?;
+        Ok(Self { launcher, scheduler, daemons, home, source, kubeconfig })
     }
 
     /// Creates a namespace in the target, and runs `kubemcsa launch` for it.
@@ -80,7 +80,7 @@ impl<S: Deref<Target = Cluster>> Launched<S> {
 
     /// The launcher's process.
     pub fn launcher(&self) -> &Process {
-        &self.launcher
+        &self.launcher.process
     }
 
     /// The importer and the webhook.
@@ -95,22 +95,38 @@ impl<S: Deref<Target = Cluster>> Launched<S> {
 
     /// Kills the launcher, as a crash does, and starts it again.
     pub async fn restart_launcher(&mut self) -> anyhow::Result<()> {
-        self.launcher.kill();
-        self.launcher = start_launcher(&self.home, &self.endpoint, "mcsa-launcher.log").await?;
+        self.launcher.process.kill();
+        self.launcher.process = spawn(&self.home, &self.launcher.endpoint, LOG).await?;
         Ok(())
+    }
+
+    /// Starts another replica of the launcher, which follows the first one.
+    pub async fn start_replica(&self) -> anyhow::Result<Launcher> {
+        Launcher::start(&self.home, "mcsa-launcher-replica.log").await
     }
 }
 
-async fn start_launcher(home: &Cluster, endpoint: &Port, log: &str) -> anyhow::Result<Process> {
-    let kubeconfig = home.kubeconfig_of(SYSTEM_NAMESPACE, LAUNCHER).await?;
-    spawn_launcher(&kubeconfig, endpoint.number, &home.dir().join(log))
+/// A replica of the launcher.
+#[derive(Debug)]
+pub struct Launcher {
+    /// The process.
+    pub process: Process,
+    endpoint: Port,
 }
 
-fn spawn_launcher(kubeconfig: &Path, port: u16, log: &Path) -> anyhow::Result<Process> {
+impl Launcher {
+    async fn start(home: &Cluster, log: &str) -> anyhow::Result<Self> {
+        let endpoint = Port::reserve()?;
+        Ok(Self { process: spawn(home, &endpoint, log).await?, endpoint })
+    }
+}
+
+async fn spawn(home: &Cluster, endpoint: &Port, log: &str) -> anyhow::Result<Process> {
     let mut command = Command::new(program("mcsa-launcher")?);
-    command.arg("--kubeconfig").arg(kubeconfig);
-    command.args(["--endpoint-address", &format!("127.0.0.1:{port}"), "--node-address", "127.0.0.1"]);
+    command.arg("--kubeconfig").arg(home.kubeconfig_of(SYSTEM_NAMESPACE, LAUNCHER).await?);
+    let endpoint = format!("127.0.0.1:{}", endpoint.number);
+    command.args(["--endpoint-address", &endpoint, "--node-address", "127.0.0.1"]);
     command.args(["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]);
     command.args(["--log", "info,mcsa_launcher=debug"]);
-    Process::spawn("mcsa-launcher", &command, log)
+    Process::spawn("mcsa-launcher", &command, home.dir().join(log))
 }

@@ -89,7 +89,7 @@ pub use importer::Importer;
 pub use installation::{Installation, ListerLog, images, restricted_pod};
 pub use kubeconfig::{client, kubeconfig_with_server};
 pub use kubectl::kubectl;
-pub use launched::Launched;
+pub use launched::{Launched, Launcher};
 pub use linked_target::LinkedTarget;
 pub use links::{apply_link, create_manual_link, linked_clusters, tokens_minted_in};
 pub use merged_kubeconfig::write_merged_kubeconfig;

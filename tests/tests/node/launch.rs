@@ -1,10 +1,13 @@
 //! Pods of a target that run in its source, on a real node.
 
 mod access;
+mod crashes;
 mod deletion;
-mod faults;
 mod jobs;
+mod names;
+mod outage;
 mod refused;
+mod revoked;
 mod workloads;
 
 use std::time::Duration;
@@ -22,15 +25,18 @@ const DEADLINE: Duration = Duration::from_secs(180);
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_run_in_the_source() -> anyhow::Result<()> {
     let Some(mut launched) = Launched::start().await? else { return Ok(()) };
-    for namespace in ["web", "batch", "shell", "ends", "refused"] {
+    for namespace in ["web", "batch", "shell", "ends", "names", "refused", "revoked", "crashes", "outage"] {
         launched.launch(namespace).await?;
     }
     workloads::deployments_behave_as_on_a_node(&launched).await?;
     jobs::jobs_and_their_results(&launched).await?;
     access::logs_exec_and_ports(&launched).await?;
     deletion::pods_end_from_either_side(&launched).await?;
+    names::names_are_kept_apart(&launched).await?;
     refused::pods_that_cannot_run_say_why(&launched).await?;
-    faults::crashes_and_outages(&mut launched).await
+    revoked::pods_wait_until_the_launch_is_repaired(&launched).await?;
+    crashes::each_pod_runs_once(&mut launched).await?;
+    outage::an_outage_of_the_source_changes_nothing(&launched).await
 }
 
 /// A pod of the namespace in which a shell script runs.

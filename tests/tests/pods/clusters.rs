@@ -2,6 +2,7 @@
 
 use super::*;
 use kube::ResourceExt;
+use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_credentials::contract::launch::{CLUSTER_NAME, ELECT, LABEL, NODE_LABEL, NODE_TAINT, STOPPING};
 
 /// Creates launch imports of these clusters.
@@ -84,5 +85,19 @@ async fn only_pods_that_name_a_cluster_need_a_launch_import() -> anyhow::Result<
     );
     let elected = create(json!({ ELECT: "" })).await?;
     ensure!(tolerated(&elected)?.is_empty(), "{elected:?}");
+
+    // A source knows this cluster as west.
+    let mut link = pod_lister_import("c2", "c2", SYSTEM_NAMESPACE);
+    link.spec.name = "west".into();
+    link.labels_mut().insert(LINK_LABEL.into(), "true".into());
+    Imports::of(cluster.client(), SYSTEM_NAMESPACE).create(&link).await?;
+    let stays = eventually("the link is known", async || {
+        let params = PostParams { dry_run: true, ..Default::default() };
+        Ok::<_, anyhow::Error>(pods.create(&params, &pod("q", json!({ CLUSTER_NAME: "west" }))?).await?)
+    })
+    .await;
+    ensure!(tolerated(&stays)?.is_empty(), "{stays:?}");
+    let home = json!([{ "matchExpressions": [{ "key": NODE_LABEL, "operator": "DoesNotExist" }] }]);
+    ensure!(terms(&stays)? == home, "{}", terms(&stays)?);
     Ok(())
 }

@@ -69,6 +69,11 @@ pub(super) async fn jobs_and_their_results(launched: &Launched) -> anyhow::Resul
         anyhow::Ok(())
     })
     .await;
+    // An event of the source's kubelet.
+    let note = event(launched, "batch", "image", "Failed").await;
+    ensure!(note.contains("mcsa-tests/absent"), "{note}");
+    let described = home.kubectl(["-n", "batch", "describe", "pod", "image"]).await?;
+    ensure!(described.contains("mcsa-tests/absent:1") && described.contains("c2"), "{described}");
     home.kubectl(["-n", "batch", "delete", "jobs,pods", "--all", "--wait=false"]).await?;
     no_pods(launched, "batch").await;
     Ok(())

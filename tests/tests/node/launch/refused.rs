@@ -42,6 +42,29 @@ pub(super) async fn pods_that_cannot_run_say_why(launched: &Launched) -> anyhow:
     ensure!(note.contains("kubemcsa launch default"), "{note}");
     home.kubectl(["-n", "default", "delete", "pod", "unlaunched"]).await?;
 
+    // No node of the source is large enough: the source's scheduler says so.
+    let mut pod = shell("large", "true");
+    pod["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": "1000" } });
+    create(home.client(), "refused", &pod).await?;
+    let note = event(launched, "refused", "large", "FailedScheduling").await;
+    ensure!(note.contains("Insufficient cpu"), "{note}");
+
+    // Admission in the source changes the pod.
+    let limits = json!({
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": { "name": "limits" },
+        "spec": { "limits": [{ "type": "Container", "default": { "memory": "64Mi" } }] },
+    });
+    let file = home.dir().join("limits.json");
+    std::fs::write(&file, limits.to_string())?;
+    source.kubectl(["-n", "refused", "apply", "-f", &file.display().to_string()]).await?;
+    create(home.client(), "refused", &shell("changed", "sleep 600")).await?;
+    phase(launched, "refused", "changed", "Running").await;
+    let limit = "jsonpath={.spec.containers[0].resources.limits.memory}";
+    let get = ["-n", "refused", "get", "pod", "changed", "-o", limit];
+    ensure!(source.kubectl(get).await? == "64Mi" && home.kubectl(get).await?.is_empty());
+
     home.kubectl(["-n", "refused", "delete", "pods", "--all", "--wait=false"]).await?;
     no_pods(launched, "refused").await;
     Ok(())

@@ -26,9 +26,43 @@ pub(super) async fn deployments_behave_as_on_a_node(launched: &Launched) -> anyh
         anyhow::Ok(())
     })
     .await;
-    home.kubectl(["-n", "web", "delete", "deployment", "elected", "sent", "--wait=false"]).await?;
+    readiness_gates_open_at_home(launched).await?;
+    daemon_sets_stay_off_the_virtual_node(launched).await?;
+    home.kubectl(["-n", "web", "delete", "deployments,pods", "--all", "--wait=false"]).await?;
     no_pods(launched, "web").await;
     Ok(())
+}
+
+/// The controller of a readiness gate knows the home pod only.
+async fn readiness_gates_open_at_home(launched: &Launched) -> anyhow::Result<()> {
+    let mut pod = shell("gated", "sleep 600");
+    pod["spec"]["readinessGates"] = json!([{ "conditionType": "example.com/open" }]);
+    create(launched.home.client(), "web", &pod).await?;
+    let reason = "jsonpath={.status.conditions[?(@.type=='Ready')].reason}=ReadinessGatesNotReady";
+    launched.home.kubectl(["-n", "web", "wait", "pod/gated", "--for", reason, "--timeout=180s"]).await?;
+    let open = json!({ "status": { "conditions": [{ "type": "example.com/open", "status": "True" }] } });
+    let patch = ["-n", "web", "patch", "pod", "gated", "--subresource=status", "-p", &open.to_string()];
+    launched.home.kubectl(patch).await?;
+    let wait = ["-n", "web", "wait", "pod/gated", "--for=condition=Ready", "--timeout=180s"];
+    launched.home.kubectl(wait).await.map(drop)
+}
+
+async fn daemon_sets_stay_off_the_virtual_node(launched: &Launched) -> anyhow::Result<()> {
+    let mut daemon_set = deployment("daemons", "elect", "");
+    daemon_set["kind"] = json!("DaemonSet");
+    daemon_set["spec"].as_object_mut().map(|spec| spec.remove("replicas"));
+    let file = launched.home.dir().join("daemons.json");
+    std::fs::write(&file, daemon_set.to_string())?;
+    launched.home.kubectl(["-n", "web", "apply", "-f", &file.display().to_string()]).await?;
+    eventually_within(DEADLINE, "the controller has seen the DaemonSet", async || {
+        let get = ["-n", "web", "get", "daemonset", "daemons", "-o", "json"];
+        let found: Value = serde_json::from_str(&launched.home.kubectl(get).await?)?;
+        let status = &found["status"];
+        ensure!(status["observedGeneration"] == 1 && status["desiredNumberScheduled"] == 0, "{status}");
+        anyhow::Ok(())
+    })
+    .await;
+    launched.home.kubectl(["-n", "web", "delete", "daemonset", "daemons"]).await.map(drop)
 }
 
 async fn rolled_out(launched: &Launched, name: &str) -> anyhow::Result<()> {

@@ -1,51 +1,12 @@
-//! Crashes of the launcher, and outages of the source.
-
-use std::collections::BTreeMap;
+//! Outages of the source.
 
 use k8s_openapi::api::core::v1::Node as NodeObject;
 
 use super::*;
 
-const NAMESPACE: &str = "faults";
+const NAMESPACE: &str = "outage";
 
-pub(super) async fn crashes_and_outages(launched: &mut Launched) -> anyhow::Result<()> {
-    launched.launch(NAMESPACE).await?;
-    each_pod_runs_once_however_often_the_launcher_is_killed(launched).await?;
-    an_outage_of_the_source_changes_nothing(launched).await
-}
-
-async fn each_pod_runs_once_however_often_the_launcher_is_killed(
-    launched: &mut Launched,
-) -> anyhow::Result<()> {
-    const PODS: usize = 12;
-    for number in 0..PODS {
-        create(launched.home.client(), NAMESPACE, &shell(&format!("once-{number}"), "echo ran")).await?;
-        if number % 3 == 2 {
-            launched.restart_launcher().await?;
-        }
-    }
-    for number in 0..PODS {
-        phase(launched, NAMESPACE, &format!("once-{number}"), "Succeeded").await;
-    }
-    let created = launched.source.audit_events()?.into_iter().filter(|event| {
-        let object = event.object_ref.clone().unwrap_or_default();
-        event.verb == "create"
-            && object.resource == "pods"
-            && object.subresource.is_empty()
-            && object.namespace == NAMESPACE
-            && event.response_status.as_ref().is_some_and(|status| status.code == 201)
-    });
-    let mut counts = BTreeMap::new();
-    for event in created {
-        *counts.entry(event.object_ref.unwrap_or_default().name).or_insert(0) += 1;
-    }
-    ensure!(counts.len() == PODS && counts.values().all(|count| *count == 1), "{counts:?}");
-    launched.home.kubectl(["-n", NAMESPACE, "delete", "pods", "--all", "--wait=false"]).await?;
-    no_pods(launched, NAMESPACE).await;
-    Ok(())
-}
-
-async fn an_outage_of_the_source_changes_nothing(launched: &Launched) -> anyhow::Result<()> {
+pub(super) async fn an_outage_of_the_source_changes_nothing(launched: &Launched) -> anyhow::Result<()> {
     let home = launched.home.client();
     for name in ["stays", "leaves"] {
         create(home.clone(), NAMESPACE, &shell(name, "sleep 600")).await?;
