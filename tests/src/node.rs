@@ -86,6 +86,7 @@ impl Running {
 pub struct NodeBuilder {
     name: String,
     sync_frequency: String,
+    max_log_size: String,
     audit_log: bool,
 }
 
@@ -94,6 +95,14 @@ impl NodeBuilder {
     #[must_use]
     pub fn sync_frequency(mut self, frequency: &str) -> Self {
         self.sync_frequency = frequency.to_owned();
+        self
+    }
+
+    /// Sets at which size the kubelet starts a new log of a container, like `1Gi`: `kubectl logs` reads only the newest.
+    /// The default is Kubernetes' own, `10Mi`.
+    #[must_use]
+    pub fn max_log_size(mut self, size: &str) -> Self {
+        self.max_log_size = size.to_owned();
         self
     }
 
@@ -129,6 +138,7 @@ impl NodeBuilder {
             name: format!("{}-node", self.name),
             address: network.node_address(),
             sync_frequency: self.sync_frequency,
+            max_log_size: self.max_log_size,
         };
         let mut builder = Cluster::builder(&self.name).network(network.clone());
         if self.audit_log {
@@ -182,7 +192,12 @@ impl Node {
 
     /// The options of a new cluster with a node. The name is the cluster's.
     pub fn builder(name: &str) -> NodeBuilder {
-        NodeBuilder { name: name.to_owned(), sync_frequency: "1m".to_owned(), audit_log: false }
+        NodeBuilder {
+            name: name.to_owned(),
+            sync_frequency: "1m".to_owned(),
+            max_log_size: "10Mi".to_owned(),
+            audit_log: false,
+        }
     }
 
     /// The address at which pods can reach this machine. A source can listen on it.

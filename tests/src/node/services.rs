@@ -29,6 +29,8 @@ pub(crate) struct Services {
     pub(crate) address: Ipv4Addr,
     /// How often the kubelet syncs pods and their mounts.
     pub(crate) sync_frequency: String,
+    /// At which size the kubelet starts a new log of a container.
+    pub(crate) max_log_size: String,
 }
 
 impl Services {
@@ -124,6 +126,7 @@ disable = true
             "podLogsDir": self.dir.join("pods"),
             "volumePluginDir": self.dir.join("volumeplugins"),
             "syncFrequency": self.sync_frequency,
+            "containerLogMaxSize": self.max_log_size,
             "failSwapOn": false,
             // Images can't be pulled again: there is no registry.
             "imageGCHighThresholdPercent": 100,
