@@ -16,6 +16,7 @@ mod starts;
 mod table;
 mod transfers;
 #[path = "../node/units.rs"]
+#[allow(dead_code)]
 mod units;
 #[path = "../imports/usage.rs"]
 #[allow(dead_code)]

@@ -68,12 +68,14 @@ impl Transfers {
             Ok(())
         })
         .await;
-        let dd = format!("exec {POD} -- busybox dd if=/dev/zero bs=1M count={} status=none", args.exec_mib);
+        // The pause: Kubernetes 1.36 may reset a WebSocket connection before kubectl has read the end of the output.
+        let dd = format!("busybox dd if=/dev/zero bs=1M count={} status=none; sleep 2", args.exec_mib);
+        let exec = ["exec", POD, "--", "sh", "-c", &dd];
         let exec_bytes = u64::from(args.exec_mib) << 20;
         let mut transfers = Self {
-            exec: Kind::new(&dd, None, exec_bytes),
-            exec_spdy: Kind::new(&dd, Some(SPDY), exec_bytes),
-            logs: Kind::new(&format!("logs {POD}"), None, lines * LINE + LAST_LINE.len() as u64),
+            exec: Kind::new(&exec, None, exec_bytes),
+            exec_spdy: Kind::new(&exec, Some(SPDY), exec_bytes),
+            logs: Kind::new(&["logs", POD], None, lines * LINE + LAST_LINE.len() as u64),
         };
         for _ in 0..args.transfers {
             for kind in [&mut transfers.exec, &mut transfers.exec_spdy, &mut transfers.logs] {
@@ -109,9 +111,9 @@ impl Transfers {
 }
 
 impl Kind {
-    fn new(line: &str, variable: Option<(&'static str, &'static str)>, bytes: u64) -> Self {
+    fn new(args: &[&str], variable: Option<(&'static str, &'static str)>, bytes: u64) -> Self {
         Self {
-            args: line.split(' ').map(str::to_owned).collect(),
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
             variable,
             bytes,
             home: Vec::new(),
@@ -141,19 +143,14 @@ impl Kind {
         let mut buffer = vec![0; 256 << 10];
         let first = output.read(&mut buffer).await? as u64;
         let (start, mut received) = (Instant::now(), first);
-        loop {
-            match output.read(&mut buffer).await? {
-                0 => break,
-                more => received += more as u64,
-            }
+        while received < self.bytes {
+            let more = output.read(&mut buffer).await? as u64;
+            let line = self.args.join(" ");
+            ensure!(more > 0, "kubectl {line} ended after {received} of {} bytes", self.bytes);
+            received += more;
         }
         let duration = start.elapsed();
-        let status = child.wait().await?;
-        let (line, bytes) = (self.args.join(" "), self.bytes);
-        ensure!(
-            status.success() && received == bytes,
-            "kubectl {line}: {status}, {received} of {bytes} bytes"
-        );
+        child.kill().await?;
         Ok((received - first) as f64 / duration.as_secs_f64())
     }
 
