@@ -4,14 +4,14 @@ use std::error::Error as StdError;
 
 use kube::client::{AuthError, RustlsTlsError};
 
-/// The error and its causes, in one line.
-pub(crate) fn error_message(error: &kube::Error) -> String {
-    match error {
+/// An error of kube and its causes, in one line.
+pub(crate) fn error_message(error: &(dyn StdError + 'static)) -> String {
+    match find_cause(error) {
         // Its cause may quote the key.
-        kube::Error::RustlsTls(RustlsTlsError::InvalidIdentityPem(_)) => {
+        Some(kube::Error::RustlsTls(RustlsTlsError::InvalidIdentityPem(_))) => {
             "its client certificate or key is not PEM".into()
         }
-        error => find_cause::<AuthError>(error).map_or_else(|| line(error), credential_problem),
+        _ => find_cause::<AuthError>(error).map_or_else(|| line(error), credential_problem),
     }
 }
 

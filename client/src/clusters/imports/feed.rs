@@ -16,7 +16,7 @@ use crate::ServiceAccountImport;
 use crate::clusters::member::{Member, NewMember};
 use crate::clusters::set::Set;
 use crate::error::ConfigError;
-use crate::live::LiveConfig;
+use crate::live::{LiveConfig, error_message};
 
 /// The most Secrets that are read at a time.
 const CONCURRENT_READS: usize = 8;
@@ -238,7 +238,8 @@ impl Feed {
     pub(super) fn log_watch_error(&mut self, error: &watcher::Error) {
         if !std::mem::replace(&mut self.is_interrupted, true) {
             let namespace = self.imports.namespace.as_deref().unwrap_or("all namespaces");
-            warn!(namespace, %error, "can't watch imports; retrying, and keeping all members");
+            let error = error_message(error);
+            warn!(namespace, error, "can't watch imports; retrying, and keeping all members");
         }
     }
 }
