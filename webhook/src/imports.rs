@@ -188,6 +188,7 @@ impl Records {
                 let import_name = key_of(&import);
                 warn!(import = import_name, %error, "can't parse ServiceAccountImport; pods that reference it are denied");
                 self.by_name.remove(&import_name);
+                self.target_names.delete(&import);
             }
         }
     }

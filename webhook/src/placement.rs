@@ -129,11 +129,7 @@ impl<'a> Request<'a> {
         check(launch::CLUSTER_NAME, self.cluster, "cluster")?;
         check(launch::REMOTE_NAMESPACE, self.remote_namespace, "namespace")?;
         match self.cluster {
-            Some(cluster)
-                if home.has_name(cluster) && !imports.iter().any(|import| *import.cluster == *cluster) =>
-            {
-                self.stay_home(home, cluster)
-            }
+            Some(cluster) if home.has_name(cluster) => self.stay_home(home, cluster),
             Some(cluster) => self.run_in(home, cluster, imports),
             None => self.elect(home, imports),
         }

@@ -189,12 +189,6 @@ fn refusal_says_that_there_is_no_launch_import(#[case] annotations: &[(&str, &st
 }
 
 #[test]
-fn a_source_can_have_a_name_that_another_source_knows_this_cluster_by() {
-    let imports = imports_of(&[("west", "team-a")]);
-    assert_eq!(place(&[("clustername", "west")], &imports), Some(Ok(placement(false, &["west"]))));
-}
-
-#[test]
 fn elect_without_launch_imports_stays_home_with_a_warning() {
     let request = Request { cluster: None, remote_namespace: None };
     let placed = request.place(home(), &[]).unwrap();
