@@ -47,7 +47,7 @@ pub mod webhook {
 
 /// The names of the launcher, which runs pods of a target in sources.
 pub mod launch {
-    /// Label (value `"true"`) of an import: the launcher runs pods of the import's namespace with it.
+    /// Label (value `"true"` or [`STOPPING`]) of an import: the launcher runs pods of the import's namespace with it.
     pub const LABEL: &str = "multicluster.admiralty.io/launch";
     /// Value of [`LABEL`] of an import that is about to be deleted: the launcher runs the pods that exist, and the webhook
     /// places no new ones.

@@ -1,8 +1,8 @@
 //! `--stop`: takes back what launch granted.
 //!
 //! First, the import is marked, so that no new pods come. Then the pods end, which they can only do as long as the
-//! launcher has its rights. Then the import is deleted, and last the rights in the source. Each step reads what exists, so that an interrupted run can be
-//! repeated.
+//! launcher has its rights. Then the import is deleted, and last the rights in the source. Each step reads what exists,
+//! so that an interrupted run can be repeated.
 
 mod names;
 mod pods;

@@ -78,13 +78,14 @@ pub(crate) async fn wait_until_ended(
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             bail!(
                 "{}: {} of namespace {} still on node {}: {}; no new pods are placed there; run the command again to wait \
-                 longer{}",
+                 longer{}; kubemcsa launch {} without --stop takes the stop back",
                 deleter.cluster.name,
                 count(awaited.len()),
                 launch.namespace,
                 launch.source,
                 names_of(&awaited),
-                if ending == Ending::ByThemselves { ", or with --now to delete them" } else { "" }
+                if ending == Ending::ByThemselves { ", or with --now to delete them" } else { "" },
+                launch.namespace
             );
         }
         sleep(PAUSE).await;
