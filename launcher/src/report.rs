@@ -12,6 +12,7 @@ use mcsa_runtime::lease::LeaseLost;
 
 use crate::home_pod::{Error, HomePod};
 use crate::mirror::{self, StatusPatch};
+use crate::states::Outcome;
 use crate::{forge, prune, record};
 
 /// Parameters of patches, in this cluster and in sources.
@@ -22,14 +23,14 @@ pub(crate) fn patch_parameters() -> PatchParams {
 impl HomePod<'_> {
     /// Records for the metrics whether the pod waits after a reconciliation, and why.
     pub(crate) fn record_wait(&self, result: &Result<Action, Error>) {
-        let reason = match result {
-            Ok(_) => None,
+        let outcome = match result {
+            Ok(_) => Outcome::Done,
             // The replica that leads reconciles the pod.
-            Err(error) if LeaseLost::caused(error) => return,
-            Err(error) => Some(error.reason()),
+            Err(error) if LeaseLost::caused(error) || !self.source.fence.is_open() => return,
+            Err(error) => Outcome::Waits(error.reason()),
         };
-        self.source.states.set_wait(&self.home, reason);
-        if let Some(reason) = reason {
+        self.source.states.set_outcome(&self.home, outcome);
+        if let Outcome::Waits(reason) = outcome {
             self.source.metrics.failed(reason);
         }
     }

@@ -27,6 +27,14 @@ pub(crate) struct States {
     pods: Mutex<HashMap<String, State>>,
 }
 
+/// How a reconciliation left a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// The pod waits for this reason.
+    Waits(&'static str),
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// The pod as the API server returned it after the latest write, until the watch shows it. A status that is compared
@@ -34,8 +42,8 @@ struct State {
     written: Option<Pod>,
     written_at: Option<Instant>,
     reported: Option<(String, Instant)>,
-    /// Why the pod waits, since its last reconciliation.
-    wait: Option<&'static str>,
+    /// The outcome of the last reconciliation. `None`: the pod was not reconciled.
+    outcome: Option<Outcome>,
     copied_at: Option<Instant>,
     warnings: Option<(u32, Instant)>,
     /// The last state of the remote pod, once that is gone. A watch reports exit codes and, right afterwards, that the pod
@@ -83,14 +91,14 @@ impl States {
         })
     }
 
-    /// Records why the pod waits. `None`: it does not.
-    pub(crate) fn set_wait(&self, home: &Pod, reason: Option<&'static str>) {
-        self.with(home, |state| state.wait = reason);
+    /// Records how a reconciliation left the pod.
+    pub(crate) fn set_outcome(&self, home: &Pod, outcome: Outcome) {
+        self.with(home, |state| state.outcome = Some(outcome));
     }
 
-    /// Why the home pod with this UID waits.
-    pub(crate) fn wait(&self, home_uid: &str) -> Option<&'static str> {
-        self.lock().get(home_uid)?.wait
+    /// How the last reconciliation left the home pod with this UID. `None`: it was not reconciled.
+    pub(crate) fn outcome(&self, home_uid: &str) -> Option<Outcome> {
+        self.lock().get(home_uid)?.outcome
     }
 
     /// How long labels and annotations must wait before they are copied again. `None`: copy them now.
