@@ -23,7 +23,7 @@ const PROTOCOLS: [&[(&str, &str)]; 2] = [&[], &SPDY];
 
 pub(super) async fn logs_exec_and_ports(launched: &Launched) -> anyhow::Result<()> {
     let home = &launched.home;
-    logs::logs_of_containers(launched).await?;
+    within("kubectl logs", logs::logs_of_containers(launched)).await?;
     let script = "echo page > /tmp/www/index.html; httpd -f -p 8080 -h /tmp/www";
     let mut pod = shell("server", script);
     pod["spec"]["volumes"] = json!([{ "name": "www", "emptyDir": {} }]);
@@ -31,17 +31,24 @@ pub(super) async fn logs_exec_and_ports(launched: &Launched) -> anyhow::Result<(
     create(home.client(), "shell", &pod).await?;
     phase(launched, "shell", "server", "Running").await;
     for protocol in PROTOCOLS {
-        let context = |what| format!("kubectl {what} with {protocol:?}");
-        exec::streams_and_exit_code(launched, protocol).await.with_context(|| context("exec"))?;
-        exec::terminal_of_a_size(launched, protocol).await.with_context(|| context("exec --tty"))?;
-        exec::attached_input(launched, protocol).await.with_context(|| context("attach"))?;
-        forward(launched, protocol).await.with_context(|| context("port-forward"))?;
+        within("kubectl exec", exec::streams_and_exit_code(launched, protocol)).await?;
+        within("kubectl exec --tty", exec::terminal_of_a_size(launched, protocol)).await?;
+        within("kubectl attach", exec::attached_input(launched, protocol)).await?;
+        within("kubectl port-forward", forward(launched, protocol)).await?;
     }
     copy(launched).await?;
     denied::callers_need_rights(launched).await?;
     home.kubectl(["-n", "shell", "delete", "pods", "--all", "--wait=false"]).await?;
     no_pods(launched, "shell").await;
     Ok(())
+}
+
+/// Fails if a step hangs. `what` is for the error.
+async fn within(what: &str, step: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::time::timeout(2 * DEADLINE, step)
+        .await
+        .with_context(|| format!("{what} hangs"))?
+        .context(what.to_owned())
 }
 
 /// kubectl in the namespace of the pods.

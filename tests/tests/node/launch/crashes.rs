@@ -11,8 +11,14 @@ use super::*;
 
 const NAMESPACE: &str = "crashes";
 
+/// Pods that run to completion while the launcher is killed.
+const ONCE: usize = 12;
+
+/// All pods of these tests.
+const PODS: usize = ONCE + 10;
+
 pub(super) async fn each_pod_runs_once(launched: &mut Launched) -> anyhow::Result<()> {
-    the_launcher_is_killed_at_random_times(launched).await?;
+    the_launcher_is_killed_while_it_launches(launched).await?;
     the_launcher_is_killed_before_it_records_a_pod(launched).await?;
     pods_change_while_no_launcher_runs(launched).await?;
     a_suspended_leader_is_replaced(launched).await?;
@@ -22,7 +28,7 @@ pub(super) async fn each_pod_runs_once(launched: &mut Launched) -> anyhow::Resul
     Ok(())
 }
 
-/// No pod was created twice in the source. A name that was used twice has two pods.
+/// Each pod was created once in the source.
 fn created_once(launched: &Launched) -> anyhow::Result<()> {
     let created = launched.source.audit_events()?.into_iter().filter(|event| {
         let object = event.object_ref.clone().unwrap_or_default();
@@ -36,19 +42,25 @@ fn created_once(launched: &Launched) -> anyhow::Result<()> {
     for event in created {
         *counts.entry(event.object_ref.unwrap_or_default().name).or_insert(0) += 1;
     }
-    ensure!(counts.len() > 12 && counts.values().all(|count| *count == 1), "{counts:?}");
+    ensure!(counts.len() == PODS && counts.values().all(|count| *count == 1), "{counts:?}");
     Ok(())
 }
 
-async fn the_launcher_is_killed_at_random_times(launched: &mut Launched) -> anyhow::Result<()> {
-    const PODS: usize = 12;
-    for number in 0..PODS {
+async fn the_launcher_is_killed_while_it_launches(launched: &mut Launched) -> anyhow::Result<()> {
+    let there = Api::<Pod>::namespaced(launched.source.client(), NAMESPACE);
+    for number in 0..ONCE {
         create(launched.home.client(), NAMESPACE, &shell(&format!("once-{number}"), "echo ran")).await?;
         if number % 3 == 2 {
+            // The process leads, and is about to create the others, or to record them.
+            let first = format!("once-{}", number - 2);
+            eventually_within(DEADLINE, format!("pod {first} exists in the source"), async || {
+                anyhow::Ok(there.get(&first).await?)
+            })
+            .await;
             launched.restart_launcher().await?;
         }
     }
-    for number in 0..PODS {
+    for number in 0..ONCE {
         phase(launched, NAMESPACE, &format!("once-{number}"), "Succeeded").await;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Names at the limit, and names that are used twice.
 
+use mcsa_credentials::contract::launch::REMOTE_UID;
 use mcsa_tests::kubemcsa_ok;
 
 use super::*;
@@ -17,7 +18,7 @@ pub(super) async fn names_are_kept_apart(launched: &Launched) -> anyhow::Result<
     for namespace in [&*namespace, "names"] {
         let here = phase(launched, namespace, &name, "Running").await;
         let there = Api::<Pod>::namespaced(source.clone(), namespace).get(&name).await?;
-        let recorded = here.annotations().get("multicluster.admiralty.io/remote-uid");
+        let recorded = here.annotations().get(REMOTE_UID);
         ensure!(recorded.is_some() && recorded == there.uid().as_ref(), "{recorded:?}");
     }
 

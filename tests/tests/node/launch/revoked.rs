@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Namespace;
 use mcsa_client::ServiceAccountImport;
+use mcsa_credentials::contract::launch::NODE_TAINT;
 
 use super::*;
 
@@ -32,6 +33,9 @@ async fn the_launch_import_is_missing(launched: &Launched) -> anyhow::Result<()>
     for import in imports.list(&ListParams::default()).await? {
         imports.delete(&import.name_any(), &Default::default()).await?;
     }
+    // Once the launcher has observed that, a new pod waits.
+    create(launched.home.client(), NAMESPACE, &shell_on_node("late")).await?;
+    event(launched, NAMESPACE, "late", "NoLaunchImport").await;
     launched.home.kubectl(["-n", NAMESPACE, "delete", "pod", "runs", "--wait=false"]).await?;
     let note = event(launched, NAMESPACE, "runs", "NoLaunchImport").await;
     ensure!(note.contains("kubemcsa launch"), "{note}");
@@ -63,6 +67,15 @@ async fn the_remote_namespace_is_missing(launched: &Launched) -> anyhow::Result<
     launched.home.kubectl(["-n", NAMESPACE, "delete", "pods", "--all", "--wait=false"]).await?;
     no_pods(launched, NAMESPACE).await;
     Ok(())
+}
+
+/// A pod that the webhook does not place.
+fn shell_on_node(name: &str) -> Value {
+    let mut pod = shell(name, "true");
+    pod["metadata"]["annotations"] = json!({});
+    pod["spec"]["tolerations"] =
+        json!([{ "key": NODE_TAINT, "operator": "Equal", "value": "c2", "effect": "NoSchedule" }]);
+    pod
 }
 
 /// Runs `kubemcsa launch` again.
