@@ -245,6 +245,7 @@ async fn stop_waits_for_pods(pair: &Pair) -> anyhow::Result<()> {
     let imports = Imports::of(pair.target.client(), "team-a");
     let label = async || anyhow::Ok(imports.api.get("launch-c2").await?.labels().get(LABEL).cloned());
     ensure!(label().await?.as_deref() == Some(STOPPING));
+    ensure!(pair.findings()?.contains(&"LaunchStopping".to_owned()), "{:?}", pair.findings()?);
     pair.run("launch team-a")?;
     ensure!(label().await?.as_deref() == Some("true"));
     pair.refused("launch team-a --stop --timeout 1s")?;

@@ -36,13 +36,15 @@ fn created_once(launched: &Launched) -> anyhow::Result<()> {
             && object.resource == "pods"
             && object.subresource.is_empty()
             && object.namespace == NAMESPACE
-            && event.response_status.as_ref().is_some_and(|status| status.code == 201)
     });
     let mut counts = BTreeMap::new();
     for event in created {
-        *counts.entry(event.object_ref.unwrap_or_default().name).or_insert(0) += 1;
+        // If the launcher is killed before it gets the response, the API server logs a timeout, and may have created the
+        // pod.
+        let is_created = event.response_status.as_ref().is_some_and(|status| status.code == 201);
+        *counts.entry(event.object_ref.unwrap_or_default().name).or_insert(0) += u32::from(is_created);
     }
-    ensure!(counts.len() == PODS && counts.values().all(|count| *count == 1), "{counts:?}");
+    ensure!(counts.len() == PODS && counts.values().all(|count| *count <= 1), "{counts:?}");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::api::READY;
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
-use mcsa_credentials::contract::launch::LAUNCHER;
+use mcsa_credentials::contract::launch::{LABEL, LAUNCHER, STOPPING};
 
 use super::links::link_to;
 use super::state::subject;
@@ -24,6 +24,7 @@ pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     for import in &imports {
         findings.extend(not_readable(facts, import, commands));
         findings.extend(webhook_not_enabled(facts, import, commands));
+        findings.extend(stopping(facts, import, commands));
     }
     if not_running.is_none() {
         findings.extend(wrong_nodes(facts, &imports, commands));
@@ -88,6 +89,19 @@ fn webhook_not_enabled(
     })
 }
 
+/// `kubemcsa launch --stop` still waits, or was interrupted.
+fn stopping(facts: &Facts, import: &ServiceAccountImport, commands: &FixCommands) -> Option<Finding> {
+    let is_stopping = import.labels().get(LABEL).is_some_and(|value| value == STOPPING);
+    is_stopping.then(|| {
+        let (namespace, source) = (import.namespace().unwrap_or_default(), &import.spec.cluster_name);
+        let message = format!(
+            "the launch is being stopped: no new pods of namespace {namespace} are placed in {source}, and the others run \
+             until they end; run kubemcsa launch {namespace} --stop again to finish, or take the stop back"
+        );
+        Finding::warning(subject(import), "LaunchStopping", message, commands.launch(link_to(facts, source), import))
+    })
+}
+
 /// The launcher creates a node once an import of its source is ready.
 fn wrong_nodes(facts: &Facts, imports: &[&ServiceAccountImport], commands: &FixCommands) -> Vec<Finding> {
     let is_usable = |import: &&&ServiceAccountImport| {
@@ -130,13 +144,16 @@ mod tests {
     use crate::commands::check::facts::Launcher;
     use crate::commands::check::fix::tests::commands;
     use crate::commands::check::judge::samples::{self, import_status};
-    use mcsa_credentials::contract::launch::LABEL;
     use rstest::rstest;
 
     /// A launch import of c2 that works.
     fn facts() -> Facts {
+        facts_with_label("true")
+    }
+
+    fn facts_with_label(label: &str) -> Facts {
         let mut import = samples::import("team-a", "launch-c2", "c2", import_status(true, None));
-        import.labels_mut().insert(LABEL.into(), "true".into());
+        import.labels_mut().insert(LABEL.into(), label.into());
         Facts {
             imports: samples::imports([
                 import,
@@ -204,6 +221,12 @@ mod tests {
             "kubemcsa launch team-a --remote-namespace default --target-context c1 --source-context SOURCE_CONTEXT \
              --source-name c2"
         );
+    }
+
+    #[test]
+    fn interrupted_stop_is_reported() {
+        assert_eq!(reasons(&facts_with_label(STOPPING)), ["LaunchStopping"]);
+        assert_eq!(reasons(&facts_with_label("false")), [""; 0]);
     }
 
     #[test]
