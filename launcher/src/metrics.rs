@@ -83,7 +83,7 @@ pub(crate) struct SourceSnapshot {
 /// All metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    /// Whether this replica leads. A follower exposes no other gauge.
+    /// Whether this replica leads. A follower exposes nothing of sources.
     pub(crate) leads: bool,
     pub(crate) sources: BTreeMap<Arc<str>, SourceSnapshot>,
 }
