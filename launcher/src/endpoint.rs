@@ -1,4 +1,5 @@
-//! Serves what the API server asks of a kubelet: logs, exec, attach and port-forward.
+//! Serves what the API server asks of a kubelet: logs, exec, attach and port-forward. And what metrics-server asks: the
+//! usage of pods.
 //!
 //! A request passes through these files: `connections` (`slots`, TLS, HTTP) → `handler` → `authentication` →
 //! `authorization` → `remote` (is the remote pod still the one?) → `logs` or `tunnel`. `route` is a pure function: what
@@ -55,6 +56,7 @@ pub(crate) use self::lookup::Lookup;
 use self::slots::{Maximums, Slots};
 use self::tls::Tls;
 use self::tunnel::TunnelSlots;
+use crate::usage::Usage;
 
 /// The endpoint can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +123,7 @@ impl Endpoint {
         self,
         client: Client,
         lookup: impl Fn(&str, &str) -> Lookup + Send + Sync + 'static,
+        usage: Usage,
     ) -> Result<Infallible, EndpointError> {
         let Self { listener, provider, client_ca, counters, maximums, .. } = self;
         let certificate_refused = Arc::new(Notify::new());
@@ -128,7 +131,7 @@ impl Endpoint {
             ClientAuthorities::read_from(client.clone(), client_ca, certificate_refused.clone()).await;
         let tls = Tls::new(provider, authorities)?;
         let (slots, tunnels) = (Slots::new(maximums), TunnelSlots::new(maximums.tunnels));
-        let handler = Handler::new(&client, Arc::new(lookup), counters.clone(), tunnels);
+        let handler = Handler::new(&client, Arc::new(lookup), usage, counters.clone(), tunnels);
         let connections = Connections { handler, counters, slots, tls: tls.watch(), certificate_refused };
         tokio::select! {
             never = connections.serve(listener) => Ok(never),

@@ -15,7 +15,7 @@
 //! `forge` and `mirror` are pure functions; I/O is in the other steps.
 //!
 //! Beside them, `node` maintains the Node object, and `endpoint` serves what the API server asks of a kubelet: logs,
-//! exec, attach and port-forward.
+//! exec, attach, port-forward, and `usage`.
 
 mod args;
 mod controller;
@@ -30,6 +30,7 @@ mod metrics;
 mod mirror;
 mod node;
 mod prune;
+mod quantity;
 mod reconcile;
 mod record;
 mod remote_events;
@@ -39,6 +40,7 @@ mod resolve;
 mod source;
 mod sources;
 mod states;
+mod usage;
 
 use anyhow::Context;
 use futures::future::OptionFuture;
@@ -56,6 +58,7 @@ pub use crate::args::Args;
 use crate::endpoint::Endpoint;
 use crate::source::HOME;
 use crate::sources::Sources;
+use crate::usage::Usage;
 
 /// Runs the launcher until it receives a signal.
 ///
@@ -91,7 +94,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let probe_server = args.probes.listen()?.serve(probes);
     let looked_up = sources.clone();
-    let endpoint = endpoint.serve(client.clone(), move |namespace, pod| looked_up.look_up(namespace, pod));
+    let look_up = move |namespace: &str, pod: &str| looked_up.look_up(namespace, pod);
+    let running = sources.clone();
+    let endpoint = endpoint.serve(client.clone(), look_up, Usage::new(move || running.running_pods()));
 
     let (done, is_done) = oneshot::channel::<()>();
     let (stop, stopped) = watch::channel(false);

@@ -24,7 +24,6 @@ mod health;
 mod lease;
 mod maintain;
 mod member_watch;
-mod quantity;
 mod quotas;
 mod remove;
 mod reporter;

@@ -15,7 +15,10 @@ use tower::service_fn;
 
 use crate::event::Events;
 use crate::metrics::SourceMetrics;
+use crate::record;
+use crate::resolve::resolve;
 use crate::states::States;
+use crate::usage::RunningPod;
 
 /// The member of this cluster in the set. Members of launch imports are named `<namespace>.<import>`.
 pub(crate) const HOME: &str = "home";
@@ -39,6 +42,21 @@ impl Source {
     /// The launch imports of a namespace.
     pub(crate) fn imports(&self, namespace: &str) -> Vec<Member> {
         self.clusters.imported(namespace, &self.cluster)
+    }
+
+    /// The home pods whose remote pods run.
+    pub(crate) fn running_pods(&self) -> Vec<RunningPod> {
+        let home = self.home.objects().into_iter().map(|(_, home)| home);
+        let running = home.filter(|home| {
+            let phase = home.status.as_ref().and_then(|status| status.phase.as_deref());
+            phase == Some("Running") && record::remote_uid(home).is_some()
+        });
+        let resolved = running.filter_map(|home| {
+            let imports = self.imports(home.metadata.namespace.as_deref().unwrap_or_default());
+            let member = resolve(&home, &self.cluster, imports).ok()?;
+            Some(RunningPod { member, home })
+        });
+        resolved.collect()
     }
 
     /// The remote pod of a home pod in the namespace of any launch import, with that import. An earlier attempt may have

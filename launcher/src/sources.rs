@@ -32,6 +32,7 @@ use crate::remote_events;
 use crate::remote_pod::RemotePod;
 use crate::resolve::resolve;
 use crate::source::{HOME, Source};
+use crate::usage::RunningPod;
 
 /// How long to wait before an API server is asked again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -263,6 +264,12 @@ impl Sources {
         let running = self.lock();
         let sources = running.iter().map(|(name, running)| (name.clone(), running.snapshot())).collect();
         Snapshot { leads: self.fence.is_open(), sources }
+    }
+
+    /// The pods that run in sources.
+    pub(crate) fn running_pods(&self) -> Vec<RunningPod> {
+        let sources: Vec<_> = self.lock().values().map(|running| running.source.clone()).collect();
+        sources.iter().flat_map(|source| source.running_pods()).collect()
     }
 
     /// Finds the remote pod of a home pod, for a request of the API server.

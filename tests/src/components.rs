@@ -10,6 +10,9 @@ use crate::binaries::Binaries;
 use crate::node::Network;
 use crate::process::Process;
 
+/// The user as which the API server calls kubelets and other API servers.
+pub(crate) const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
+
 /// The settings that the programs of a cluster share.
 #[derive(Debug)]
 pub(crate) struct Components {
@@ -95,6 +98,14 @@ impl Components {
             self.file("--kubelet-client-key", "kubelet-client.key"),
             self.file("--kubelet-certificate-authority", "ca.crt"),
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            // For the metrics API, which another server serves: it trusts the headers of this client.
+            self.file("--requestheader-client-ca-file", "ca.crt"),
+            format!("--requestheader-allowed-names={}", KUBELET_CLIENT),
+            "--requestheader-username-headers=X-Remote-User".to_owned(),
+            "--requestheader-group-headers=X-Remote-Group".to_owned(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
+            self.file("--proxy-client-cert-file", "kubelet-client.crt"),
+            self.file("--proxy-client-key-file", "kubelet-client.key"),
             self.file("--service-account-key-file", "sa.key"),
             self.file("--service-account-signing-key-file", "sa.key"),
         ]);

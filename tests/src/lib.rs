@@ -29,6 +29,7 @@
 //! | [`Imports`] | creates and observes the imports and Secrets of a namespace |
 //! | [`promtool()`] | checks rules and a [`Scrape`] with Prometheus' own tool |
 //! | [`helm()`] | installs the chart |
+//! | [`MetricsServer`] | serves the metrics API of a cluster |
 //! | [`Node`] | a cluster that runs pods |
 //! | [`Installation`] | a node that runs our images, linked to a source |
 //! | [`Launched`] | a target whose pods run on a node of its source |
@@ -57,6 +58,7 @@ mod launched;
 mod linked_target;
 mod links;
 mod merged_kubeconfig;
+mod metrics_server;
 mod node;
 mod pki;
 mod pool;
@@ -93,6 +95,7 @@ pub use launched::{Launched, Launcher};
 pub use linked_target::LinkedTarget;
 pub use links::{apply_link, create_manual_link, linked_clusters, tokens_minted_in};
 pub use merged_kubeconfig::write_merged_kubeconfig;
+pub use metrics_server::MetricsServer;
 pub use node::{Node, NodeBuilder, READY_TIMEOUT, TOOLS_IMAGE};
 pub use pool::Pool;
 pub use prepare::prepare;

@@ -42,6 +42,7 @@ use crate::binaries::binaries;
 use crate::cluster::Cluster;
 use crate::eventually::try_eventually;
 use crate::folder::Folder;
+use crate::metrics_server::MetricsServer;
 use crate::print_uncaptured;
 use crate::process::Process;
 
@@ -203,6 +204,11 @@ impl Node {
     /// The address at which pods can reach this machine. A source can listen on it.
     pub fn host_address(&self) -> Ipv4Addr {
         self.network.host_address()
+    }
+
+    /// Starts a metrics-server of the cluster.
+    pub async fn start_metrics_server(&self) -> anyhow::Result<MetricsServer> {
+        MetricsServer::start_in(&self.cluster, Some(&self.network)).await
     }
 
     /// Loads an image archive into the node.

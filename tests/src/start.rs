@@ -11,7 +11,7 @@ use kube::{Api, Client};
 
 use crate::binaries::binaries;
 use crate::cluster::Cluster;
-use crate::components::Components;
+use crate::components::{Components, KUBELET_CLIENT};
 use crate::folder::Folder;
 use crate::node::Network;
 use crate::pki::Pki;
@@ -166,7 +166,7 @@ fn write_files(components: &Components, pki: &Pki, name: &str) -> anyhow::Result
     write("apiserver.crt", &pki.api_server.certificate)?;
     write("apiserver.key", &pki.api_server.key)?;
     write("sa.key", &pki.service_account_key)?;
-    let kubelet_client = pki.client("kube-apiserver-kubelet-client", Some("system:masters"))?;
+    let kubelet_client = pki.client(KUBELET_CLIENT, Some("system:masters"))?;
     write("kubelet-client.crt", &kubelet_client.certificate)?;
     write("kubelet-client.key", &kubelet_client.key)?;
     write("audit-policy.yaml", audit::POLICY)?;

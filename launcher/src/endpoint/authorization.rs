@@ -36,7 +36,7 @@ impl Access {
         };
         let subresources: &[_] = match route {
             Route::Stats => &["stats"],
-            Route::Metrics => &["metrics"],
+            Route::Metrics | Route::ResourceMetrics => &["metrics"],
             Route::Pods => &["pods", "proxy"],
             Route::Healthz => &["healthz", "proxy"],
             Route::Pod(_) | Route::Other => &["proxy"],

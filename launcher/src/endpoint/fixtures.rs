@@ -103,6 +103,14 @@ async fn serve_source(mut socket: TcpStream, requests: Requests) -> std::io::Res
                 continue;
             }
             "readyz" => (200, "ok".to_owned()),
+            "pods" => {
+                let usage = json!({ "cpu": "5m", "memory": "1Mi" });
+                let containers = [json!({ "name": "c", "usage": usage })];
+                let pod = json!({ "name": "p" });
+                let at = "2026-01-01T00:00:00Z";
+                let report = json!({ "metadata": pod, "timestamp": at, "containers": containers });
+                (200, json!({ "items": [report] }).to_string())
+            }
             name => {
                 let home_uid = if name == "foreign" { "uid-of-another-home-pod" } else { HOME_UID };
                 let metadata = metadata(name, UID, home_uid);

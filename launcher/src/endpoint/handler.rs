@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Bytes;
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use kube::Client;
@@ -25,6 +26,7 @@ use super::tunnel::{self, Tunnel, TunnelSlots};
 use super::user::{CertificateUser, User};
 use super::{logs, remote};
 use crate::remote_pod::RemotePod;
+use crate::usage::Usage;
 
 /// How long exec, attach and port-forward wait for a source that is away.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,6 +42,7 @@ pub(super) struct Handler {
     tokens: TokenReviews,
     access: AccessReviews,
     lookup: Arc<LookupFn>,
+    usage: Usage,
     counters: Counters,
     tunnels: TunnelSlots,
     /// When a failed review was last logged.
@@ -64,12 +67,13 @@ impl Handler {
     pub(super) fn new(
         client: &Client,
         lookup: Arc<LookupFn>,
+        usage: Usage,
         counters: Counters,
         tunnels: TunnelSlots,
     ) -> Self {
         let reviewer = Reviewer::new(client.clone());
         let (tokens, access) = (TokenReviews::new(reviewer.clone()), AccessReviews::new(reviewer));
-        Self { tokens, access, lookup, counters, tunnels, last_logged: Mutex::default() }
+        Self { tokens, access, lookup, usage, counters, tunnels, last_logged: Mutex::default() }
     }
 
     /// Serves a request, over a connection with this client certificate.
@@ -161,8 +165,12 @@ impl Handler {
             (_, Some((pod, lookup))) => self.serve_pod(pod, lookup, request, upgrade).await,
             (Route::Healthz, _) => Ok(complete("text/plain; charset=utf-8", "ok")),
             (Route::Pods, _) => Ok(complete("application/json", NO_PODS)),
+            (Route::ResourceMetrics, _) => {
+                Ok(complete("text/plain; version=0.0.4; charset=utf-8", self.usage.report().await))
+            }
             _ => {
-                let message = "a virtual node does not serve metrics: ask the source cluster";
+                let message =
+                    "a virtual node serves no metrics but /metrics/resource: ask the source cluster";
                 Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, message))
             }
         }
@@ -256,7 +264,7 @@ impl Handler {
     }
 }
 
-fn complete(content_type: &'static str, text: &'static str) -> Answer {
+fn complete(content_type: &'static str, text: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(body::full(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.into()

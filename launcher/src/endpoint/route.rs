@@ -20,7 +20,9 @@ pub(super) enum Route {
     Pods,
     /// Below `/stats`.
     Stats,
-    /// Below `/metrics`.
+    /// Usage of pods: `/metrics/resource`.
+    ResourceMetrics,
+    /// Other metrics, below `/metrics`.
     Metrics,
     /// What we don't serve, `/run` for example.
     Other,
@@ -72,6 +74,7 @@ impl Route {
             ["healthz"] => Self::Healthz,
             ["pods"] => Self::Pods,
             ["stats", ..] => Self::Stats,
+            ["metrics", "resource"] => Self::ResourceMetrics,
             ["metrics", ..] => Self::Metrics,
             [operation, ref rest @ ..] if rest.iter().all(|segment| !segment.is_empty()) => {
                 pod_route(operation, rest, query).map_or(Self::Other, Self::Pod)
@@ -95,6 +98,7 @@ impl Route {
             Self::Healthz => "healthz",
             Self::Pods => "pods",
             Self::Stats => "stats",
+            Self::ResourceMetrics => "metrics/resource",
             Self::Metrics => "metrics",
             Self::Other => "other",
         }

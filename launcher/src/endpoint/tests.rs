@@ -5,13 +5,14 @@ mod limits;
 use mcsa_client::clusters::{Clusters, Member};
 use rstest::rstest;
 use rustls::pki_types::CertificateDer;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::fixtures::{Authority, Caller, HOME_UID, Identity, Requests, Target, UID, soon, source};
 use super::*;
 use crate::remote_pod::RemotePod;
+use crate::usage::{RunningPod, Usage};
 
 const SPDY: &str =
     "connection: Upgrade\r\nupgrade: SPDY/3.1\r\nx-stream-protocol-version: v4.channel.k8s.io\r\n";
@@ -37,6 +38,16 @@ fn remote(member: &Member, pod: &str, uid: &str) -> RemotePod {
         node: "c2".into(),
         home_uid: HOME_UID.into(),
     }
+}
+
+/// The usage of the home pod `p`, whose source is the member.
+fn usage(member: Member) -> Usage {
+    let pod = json!({
+        "metadata": { "name": "p", "namespace": "home", "uid": HOME_UID },
+        "spec": { "containers": [{ "name": "c" }] },
+    });
+    let home = Arc::new(serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(pod).unwrap());
+    Usage::new(move || vec![RunningPod { member: member.clone(), home: home.clone() }])
 }
 
 /// An endpoint that runs, and what it stands between.
@@ -70,6 +81,7 @@ impl Scene {
         let endpoint = Endpoint { maximums, ..Endpoint::bind(&args()).unwrap() };
         let (port, counters) = (endpoint.local_address().port(), endpoint.counters());
         let certificate = endpoint.provider.current().cert[0].clone();
+        let usage = usage(member.clone());
         let lookup = move |namespace: &str, pod: &str| {
             let uid = match (namespace, pod) {
                 ("home", "p" | "foreign") => UID,
@@ -82,7 +94,8 @@ impl Scene {
             Lookup::Found(remote(&member, pod, uid))
         };
         let client = target.client();
-        let server = tokio::spawn(async move { endpoint.serve(client, lookup).await.map(drop).unwrap() });
+        let server =
+            tokio::spawn(async move { endpoint.serve(client, lookup, usage).await.map(drop).unwrap() });
         Self { port, certificate, authority, target, requests, counters, _clusters: clusters, server }
     }
 
@@ -199,6 +212,8 @@ async fn certificate_of_an_unknown_authority_is_refused() {
 #[case::pods_without_a_right("GET", "/pods", vec![("get", "stats")], 403)]
 #[case::healthz("GET", "/healthz", vec![("get", "healthz")], 200)]
 #[case::stats("GET", "/stats/summary", vec![("get", "stats")], 501)]
+#[case::usage("GET", "/metrics/resource", vec![("get", "stats")], 403)]
+#[case::other_metrics("GET", "/metrics/cadvisor", vec![("get", "metrics")], 501)]
 #[case::unknown_path_needs_a_right("GET", "/run/home/p/c", vec![], 403)]
 #[case::unknown_path("POST", "/run/home/p/c", vec![("create", "proxy")], 404)]
 #[case::method("POST", "/containerLogs/home/p/c", vec![("create", "proxy")], 405)]
@@ -310,6 +325,24 @@ async fn requests_of_one_connection_are_handled_alone() {
 }
 
 #[tokio::test]
+async fn usage_is_that_of_the_source() {
+    let scene = Scene::start().await;
+    scene.target.set(|state| state.rights = vec![("get", "metrics")]);
+    let mut caller = scene.api_server().await;
+    // A scraper asks once for each node.
+    for _ in 0..2 {
+        let response = caller.request("GET", "/metrics/resource", "").await.unwrap();
+        assert_eq!(response.code, 200, "{response:?}");
+        let line = r#"container_memory_working_set_bytes{container="c",namespace="home",pod="p"} 1048576 "#;
+        assert!(response.body.contains(line), "{response:?}");
+    }
+    let requests = scene.requests();
+    let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods", "default");
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert!(requests[0].contains(&path), "{requests:?}");
+}
+
+#[tokio::test]
 async fn log_arrives_before_it_ends_and_ends_with_the_caller() {
     let scene = Scene::start().await;
     let mut caller = scene.api_server().await;
@@ -354,10 +387,11 @@ async fn new_config_ends_connections_but_not_tunnels() {
     };
     let configs = tokio::sync::watch::Sender::new(config(&old));
     let counters = Counters::default();
+    let usage = usage(member.clone());
     let lookup = move |_: &str, pod: &str| Lookup::Found(remote(&member, pod, UID));
     let tunnels = TunnelSlots::new(1);
     let connections = Connections {
-        handler: Handler::new(&target.client(), Arc::new(lookup), counters.clone(), tunnels),
+        handler: Handler::new(&target.client(), Arc::new(lookup), usage, counters.clone(), tunnels),
         counters,
         slots: Slots::new(Maximums::default()),
         tls: configs.subscribe(),

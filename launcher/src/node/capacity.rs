@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mcsa_credentials::contract::launch::CAPACITY;
 
-use super::quantity::{Amount, InvalidAmount};
 use super::resources::{Resources, UNLIMITED, is_counted, is_resource};
+use crate::quantity::{Amount, InvalidAmount};
 
 /// What is known of one launch import.
 #[derive(Clone, Debug)]

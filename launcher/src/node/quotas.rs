@@ -9,8 +9,8 @@ use kube::runtime::watcher::{self, Event};
 use mcsa_client::clusters::Member;
 
 use super::member_watch::{Forbidden, MemberWatch};
-use super::quantity::Amount;
 use super::resources::{Resources, of_quota};
+use crate::quantity::Amount;
 
 /// Watches the quotas of a remote namespace.
 pub(super) struct QuotaWatch {

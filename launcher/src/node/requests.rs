@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::quantity::Amount;
 use super::resources::Resources;
+use crate::quantity::Amount;
 
 /// The requests of a pod, with one pod among them. A pod that ended requests nothing.
 pub(crate) fn requests(pod: &Pod) -> Resources {

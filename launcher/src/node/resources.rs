@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::quantity::Amount;
+use crate::quantity::Amount;
 
 /// Amounts by the name of the resource.
 pub(crate) type Resources = BTreeMap<String, Amount>;

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use super::capacity::{self, Capacity, Offer, Quota};
 use super::foreign_pods::ForeignPods;
 use super::health::{Reachability, reachability};
-use super::quantity::Amount;
 use super::quotas::QuotaWatch;
 use super::resources::Resources;
+use crate::quantity::Amount;
 
 /// The members of one source, one for each launch import.
 pub(super) struct Sources {

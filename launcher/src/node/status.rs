@@ -16,8 +16,8 @@ use mcsa_runtime::errors;
 use super::VirtualNode;
 use super::capacity::Capacity;
 use super::health::Reachability;
-use super::quantity::Amount;
 use super::resources::quantities;
+use crate::quantity::Amount;
 
 const SOURCE_REACHABLE: &str = "SourceReachable";
 const CAPACITY_KNOWN: &str = "CapacityKnown";

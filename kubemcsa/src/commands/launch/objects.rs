@@ -50,6 +50,8 @@ fn rules() -> Vec<PolicyRule> {
         // `get` for WebSockets.
         rule(&["pods/exec", "pods/attach", "pods/portforward"], &["get", "create"]),
         rule(&["events", "resourcequotas"], &["list", "watch"]),
+        // For kubectl top and autoscalers.
+        PolicyRule { api_groups: Some(vec!["metrics.k8s.io".to_owned()]), ..rule(&["pods"], &["list"]) },
     ]
 }
 

@@ -61,8 +61,8 @@ fn sentences(launch: &Launch, level: Option<&str>) -> Vec<String> {
     let mut sentences = vec![
         format!("{pods} may run in namespace {remote_namespace} of {source}"),
         format!(
-            "{target} may create, read, change and delete all pods of {remote_namespace}, read their logs, run commands in \
-             them and connect to them (service account {remote_namespace}/{})",
+            "{target} may create, read, change and delete all pods of {remote_namespace}, read their logs and \
+             usage, run commands in them and connect to them (service account {remote_namespace}/{})",
             launch.account()
         ),
     ];

@@ -1,9 +1,10 @@
-//! kubectl logs, exec, attach, cp and port-forward of home pods.
+//! kubectl logs, exec, attach, cp, port-forward and top of home pods.
 
 mod denied;
 mod exec;
 mod logs;
 mod terminal;
+mod usage;
 
 use std::process::Stdio;
 
@@ -37,6 +38,7 @@ pub(super) async fn logs_exec_and_ports(launched: &Launched) -> anyhow::Result<(
         within("kubectl port-forward", forward(launched, protocol)).await?;
     }
     copy(launched).await?;
+    usage::usage_is_that_of_the_source(launched).await?;
     denied::callers_need_rights(launched).await?;
     home.kubectl(["-n", "shell", "delete", "pods", "--all", "--wait=false"]).await?;
     no_pods(launched, "shell").await;

@@ -39,6 +39,11 @@ impl Amount {
         Self { nano: if nano < MAX_NANO { nano } else { MAX_NANO } }
     }
 
+    /// The number of billionths.
+    pub(crate) fn nano(self) -> u128 {
+        self.nano
+    }
+
     pub(crate) fn is_whole(self) -> bool {
         self.nano.is_multiple_of(NANO)
     }
