@@ -64,6 +64,8 @@ pub mod launch {
     /// Annotation of a launch import: the capacity that it adds to the virtual node, like
     /// `cpu=100,memory=200Gi,pods=1000`.
     pub const CAPACITY: &str = "multicluster.admiralty.io/capacity";
+    /// Annotation (value `"true"`) of a launch import: it gives rights to the outputs of Argo's steps.
+    pub const ARGO: &str = "multicluster.admiralty.io/argo";
     /// Annotation of a home pod: its remote pod, `<namespace>/<name>`.
     pub const REMOTE_POD: &str = "multicluster.admiralty.io/remote-pod";
     /// Annotation of a home pod: the UID of its remote pod. A pod that has it is never created again.

@@ -15,12 +15,14 @@ use mcsa_runtime::errors;
 use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::sync::{mpsc, watch};
 
+use crate::argo;
+use crate::argo::steps::Steps;
 use crate::event::Events;
 use crate::home_pod::Error;
 use crate::metrics::SourceMetrics;
 use crate::node::NodeState;
 use crate::reconcile::reconcile;
-use crate::source::{HOME, Source};
+use crate::source::{HOME, Source, is_import_of};
 use crate::states::States;
 use crate::{mirror, prune};
 
@@ -39,17 +41,22 @@ pub(crate) fn build(
     (fence, node): (&Fence, watch::Receiver<NodeState>),
     events: &Events,
 ) -> (Controller<Pod>, Arc<Source>) {
-    let (remote, states) = (Stores::empty(), Arc::new(States::default()));
+    let (remote, states, steps) = (Stores::empty(), Arc::new(States::default()), Arc::new(Steps::default()));
     let on_node = watcher::Config::default().fields(&format!("spec.nodeName={cluster}"));
     let of_source = is_import_of(cluster.clone());
     let of_imports = WatchConfig::from(watcher::Config::default()).members(of_source);
     let controller = Controller::new(clusters, on_node);
+    let observed = steps.clone();
     let keep_last = keep_last_state(states.clone(), controller.stores());
     let controller = controller
         .members(Member::is_local)
         .namespace_of(|member| (!member.is_local()).then(|| member.default_namespace().to_owned()))
-        .modify(prune::home)
+        .modify(move |home| {
+            prune::home(home);
+            observed.observe(home);
+        })
         .owns_stored(of_imports, &remote, prune::remote, keep_last)
+        .reconcile_on(argo::watch::reports(clusters, cluster.clone(), steps.clone()))
         .reconcile_all_on(recoveries(clusters, cluster.clone()))
         .run_while_leading(leadership(fence.clone(), node))
         .concurrency(CONCURRENCY)
@@ -62,7 +69,9 @@ pub(crate) fn build(
         home: controller.stores(),
         remote,
         states,
+        steps,
         metrics: Arc::new(SourceMetrics::default()),
+        usage: Arc::default(),
     };
     (controller, Arc::new(source))
 }
@@ -87,12 +96,13 @@ pub(crate) async fn run(controller: Controller<Pod>, source: Arc<Source>, mut st
     }
 }
 
-/// Drops the states of home pods that are gone.
+/// Drops what is remembered of home pods that are gone.
 async fn sweep(source: &Source) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         let uids: HashSet<_> = source.home.objects().iter().filter_map(|(_, pod)| pod.uid()).collect();
         source.states.retain(|uid| uids.contains(uid));
+        source.steps.retain(&uids);
     }
 }
 
@@ -120,11 +130,6 @@ fn log(cluster: &str, error: &controller::Error<Error>) {
     } else {
         tracing::warn!(cluster, error = line, "retrying");
     }
-}
-
-/// Selects the launch imports of a source.
-pub(crate) fn is_import_of(cluster: Arc<str>) -> impl Fn(&Member) -> bool + Clone + Send + Sync + 'static {
-    move |member| member.import().is_some_and(|import| *import.spec.cluster_name == *cluster)
 }
 
 /// Yields whether to reconcile, at each change: this replica leads, and the node is the launcher's. The pods of a real node

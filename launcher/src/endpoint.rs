@@ -40,6 +40,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use hyper::body::Bytes;
 use kube::Client;
 use mcsa_runtime::probes::listen;
 use tokio::net::TcpListener;
@@ -56,7 +58,6 @@ pub(crate) use self::lookup::Lookup;
 use self::slots::{Maximums, Slots};
 use self::tls::Tls;
 use self::tunnel::TunnelSlots;
-use crate::usage::Usage;
 
 /// The endpoint can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +116,8 @@ impl Endpoint {
     }
 
     /// Serves forever. When dropped, closes all connections. `client` is that of the target, which authenticates and
-    /// authorizes callers. `lookup` finds a home pod by namespace and name, and does not wait.
+    /// authorizes callers. `lookup` finds a home pod by namespace and name, and does not wait. `usage` is that of a virtual
+    /// node.
     ///
     /// # Errors
     /// If the TLS config is unusable.
@@ -123,7 +125,7 @@ impl Endpoint {
         self,
         client: Client,
         lookup: impl Fn(&str, &str) -> Lookup + Send + Sync + 'static,
-        usage: Usage,
+        usage: impl Fn(&str) -> Option<BoxFuture<'static, Bytes>> + Send + Sync + 'static,
     ) -> Result<Infallible, EndpointError> {
         let Self { listener, provider, client_ca, counters, maximums, .. } = self;
         let certificate_refused = Arc::new(Notify::new());
@@ -131,7 +133,7 @@ impl Endpoint {
             ClientAuthorities::read_from(client.clone(), client_ca, certificate_refused.clone()).await;
         let tls = Tls::new(provider, authorities)?;
         let (slots, tunnels) = (Slots::new(maximums), TunnelSlots::new(maximums.tunnels));
-        let handler = Handler::new(&client, Arc::new(lookup), usage, counters.clone(), tunnels);
+        let handler = Handler::new(&client, Arc::new(lookup), Arc::new(usage), counters.clone(), tunnels);
         let connections = Connections { handler, counters, slots, tls: tls.watch(), certificate_refused };
         tokio::select! {
             never = connections.serve(listener) => Ok(never),

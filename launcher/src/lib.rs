@@ -17,6 +17,7 @@
 //! Beside them, `node` maintains the Node object, and `endpoint` serves what the API server asks of a kubelet: logs,
 //! exec, attach, port-forward, and `usage`.
 
+mod argo;
 mod args;
 mod controller;
 mod count;
@@ -58,7 +59,6 @@ pub use crate::args::Args;
 use crate::endpoint::Endpoint;
 use crate::source::HOME;
 use crate::sources::Sources;
-use crate::usage::Usage;
 
 /// Runs the launcher until it receives a signal.
 ///
@@ -96,7 +96,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let looked_up = sources.clone();
     let look_up = move |namespace: &str, pod: &str| looked_up.look_up(namespace, pod);
     let running = sources.clone();
-    let endpoint = endpoint.serve(client.clone(), look_up, Usage::new(move || running.running_pods()));
+    let endpoint = endpoint.serve(client.clone(), look_up, move |node: &str| running.usage(node));
 
     let (done, is_done) = oneshot::channel::<()>();
     let (stop, stopped) = watch::channel(false);

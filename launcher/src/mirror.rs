@@ -82,6 +82,17 @@ pub(crate) fn failed(home: &Pod, reason: &str, message: &str, now: Timestamp) ->
     StatusPatch::new(home, &status, None)
 }
 
+/// The remote pod has succeeded, but something else of it is missing, so the home pod has failed. `problem`: reason and
+/// message. `None` if it has terminated already.
+pub(crate) fn invalid(home: &Pod, remote: &Pod, cluster: &str, problem: (&str, &str)) -> Option<StatusPatch> {
+    if is_terminal(home) {
+        return None;
+    }
+    let mut status = reported::status(home, remote, cluster);
+    fail(&mut status, problem.0, problem.1);
+    StatusPatch::new(home, &status, Some(remote))
+}
+
 /// The remote pod vanished. If its last known status is not terminal, the home pod has failed: nobody knows how its
 /// containers ended. `None` if it has terminated already.
 pub(crate) fn gone(
@@ -113,6 +124,11 @@ pub(crate) fn gone(
 /// Whether the pod has succeeded or failed.
 pub(crate) fn is_terminal(pod: &Pod) -> bool {
     pod.status.as_ref().is_some_and(phase::is_terminal)
+}
+
+/// Whether the pod has succeeded.
+pub(crate) fn has_succeeded(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some(phase::SUCCEEDED))
 }
 
 fn fail(status: &mut PodStatus, reason: &str, message: &str) {

@@ -13,6 +13,7 @@ use mcsa_client::controller::{Owner, Request};
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 
+use crate::argo::outputs::Outputs;
 use crate::create::{NotCreated, create};
 use crate::finish::{Progress, delete_remote, is_gone, remove_home};
 use crate::home_pod::{Error, HomePod};
@@ -74,6 +75,7 @@ impl HomePod<'_> {
     }
 
     async fn create(&self, member: &Member, owner: &Owner) -> Result<Action, Error> {
+        self.prepare_outputs(member).await?;
         let client = self.request.member.client();
         match create(self.source, (&client, &self.home), member, owner).await {
             Ok(remote) => {
@@ -107,6 +109,14 @@ impl HomePod<'_> {
         let Ok(patch) = mirror::mirror(&self.home, remote, &self.source.cluster) else {
             return self.fail_as_gone().await;
         };
+        match self.copy_outputs(member, remote).await? {
+            Outputs::Copied => {}
+            Outputs::Awaited(pause) => return Ok(Action::requeue(pause)),
+            Outputs::Missing(why) => {
+                self.fail_without_outputs(remote, &why).await?;
+                return Ok(Action::await_change());
+            }
+        }
         if let Some(patch) = &patch
             && !mirror::is_urgent(&self.home, patch)
             && let Some(pause) = self.source.states.write_pause(&self.home)
@@ -121,6 +131,13 @@ impl HomePod<'_> {
             Some(patch) => self.copy_metadata(member, remote, &patch).await,
             None => Ok(Action::await_change()),
         }
+    }
+
+    /// Argo would continue without the outputs of the step.
+    async fn fail_without_outputs(&self, remote: &Pod, why: &str) -> Result<(), Error> {
+        self.source.metrics.failed("OutputsMissing");
+        self.source.events.warn(&self.home, "OutputsMissing", why).await;
+        self.write(mirror::invalid(&self.home, remote, &self.source.cluster, ("OutputsMissing", why))).await
     }
 
     async fn copy_metadata(
@@ -161,7 +178,13 @@ impl HomePod<'_> {
     }
 
     async fn fail_as_gone(&self) -> Result<Action, Error> {
-        self.write_last_status().await?;
+        let last = self.source.states.last_remote(&self.home);
+        match (self.last_outputs(last.as_ref()).await, last) {
+            (Some(why), Some(last)) if mirror::has_succeeded(&last) => {
+                self.fail_without_outputs(&last, &why).await?;
+            }
+            _ => self.write_last_status().await?,
+        }
         Ok(Action::await_change())
     }
 
@@ -182,12 +205,16 @@ impl HomePod<'_> {
         let owner = self.owner().await?;
         match delete_remote(self.source, &self.home, &member, &owner).await {
             Ok(Progress::Terminating(remote)) => {
+                // What argoexec reports until the end. The pod is deleted in any case.
+                drop(self.copy_outputs(&member, &remote).await);
                 // If it is another pod with this owner, delete it, but do not mirror it.
                 let patch = mirror::mirror(&self.home, &remote, &self.source.cluster).ok().flatten();
                 self.write(patch).await?;
                 Ok(Action::requeue(RECHECK))
             }
             Ok(Progress::Gone) => {
+                let last = self.source.states.last_remote(&self.home);
+                drop(self.last_outputs(last.as_ref()).await);
                 self.write_final_status().await?;
                 self.remove().await
             }

@@ -11,8 +11,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use mcsa_client::clusters::Member;
 use mcsa_client::controller::{Key, Owner};
 
-use crate::controller::is_import_of;
-use crate::source::{HOME, Source};
+use crate::source::{HOME, Source, is_import_of};
 
 /// Repeats the warnings of a source, until the set of clusters ends.
 pub(crate) async fn repeat(source: Arc<Source>) {

@@ -1,8 +1,10 @@
 //! What the steps of one source share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::DynamicObject;
 use kube::client::{Body, ClientBuilder};
 use kube::core::Request;
 use kube::{Api, Client, Resource};
@@ -13,12 +15,14 @@ use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::lease::Fence;
 use tower::service_fn;
 
+use crate::argo::steps::Steps;
+use crate::argo::task_results;
 use crate::event::Events;
 use crate::metrics::SourceMetrics;
 use crate::record;
 use crate::resolve::resolve;
 use crate::states::States;
-use crate::usage::RunningPod;
+use crate::usage::{RunningPod, Usage};
 
 /// The member of this cluster in the set. Members of launch imports are named `<namespace>.<import>`.
 pub(crate) const HOME: &str = "home";
@@ -35,7 +39,10 @@ pub(crate) struct Source {
     /// The remote pods, by launch import.
     pub(crate) remote: Stores<Pod>,
     pub(crate) states: Arc<States>,
+    /// The steps of Argo Workflows among the home pods.
+    pub(crate) steps: Arc<Steps>,
     pub(crate) metrics: Arc<SourceMetrics>,
+    pub(crate) usage: Arc<Usage>,
 }
 
 impl Source {
@@ -51,9 +58,11 @@ impl Source {
             let phase = home.status.as_ref().and_then(|status| status.phase.as_deref());
             phase == Some("Running") && record::remote_uid(home).is_some()
         });
+        let mut imports: HashMap<String, Vec<Member>> = HashMap::new();
         let resolved = running.filter_map(|home| {
-            let imports = self.imports(home.metadata.namespace.as_deref().unwrap_or_default());
-            let member = resolve(&home, &self.cluster, imports).ok()?;
+            let namespace = home.metadata.namespace.clone().unwrap_or_default();
+            let imports = imports.entry(namespace).or_insert_with_key(|namespace| self.imports(namespace));
+            let member = resolve(&home, &self.cluster, imports.clone()).ok()?;
             Some(RunningPod { member, home })
         });
         resolved.collect()
@@ -81,6 +90,11 @@ impl Source {
         Api::default_namespaced(self.fenced(member))
     }
 
+    /// The API of what Argo's steps report in the source. It writes only while this replica leads.
+    pub(crate) fn remote_task_results(&self, member: &Member) -> Api<DynamicObject> {
+        Api::default_namespaced_with(self.fenced(member), &task_results())
+    }
+
     /// Creates a pod in the source from its JSON.
     pub(crate) async fn create_remote(&self, member: &Member, pod: &serde_json::Value) -> kube::Result<Pod> {
         let body = serde_json::to_vec(pod).map_err(kube::Error::SerdeError)?;
@@ -100,4 +114,9 @@ impl Source {
         });
         ClientBuilder::new(service, namespace).with_layer(&self.fence.layer()).build()
     }
+}
+
+/// Selects the launch imports of a source.
+pub(crate) fn is_import_of(cluster: Arc<str>) -> impl Fn(&Member) -> bool + Clone + Send + Sync + 'static {
+    move |member| member.import().is_some_and(|import| *import.spec.cluster_name == *cluster)
 }

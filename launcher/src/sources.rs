@@ -6,7 +6,9 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use hyper::body::Bytes;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt};
@@ -32,7 +34,7 @@ use crate::remote_events;
 use crate::remote_pod::RemotePod;
 use crate::resolve::resolve;
 use crate::source::{HOME, Source};
-use crate::usage::RunningPod;
+use crate::usage::Usage;
 
 /// How long to wait before an API server is asked again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -158,12 +160,13 @@ impl Sources {
         running.insert(cluster.clone(), Running { source: source.clone(), members, node });
         drop(running);
         let (sources, mut stop) = (self.clone(), stop.clone());
+        let usage = source.usage.clone();
         let repeat_events = remote_events::repeat(source.clone());
         let control = controller::run(controller, source, stop.clone());
         tasks.spawn(async move {
             let mut control = std::pin::pin!(control);
             tokio::select! {
-                () = sources.maintain_node(&cluster, members_watch, &state) => {}
+                () = sources.maintain_node((&cluster, &usage), members_watch, &state) => {}
                 () = repeat_events => {}
                 () = &mut control => {}
                 () = controller::stopped(&mut stop) => control.await,
@@ -176,7 +179,7 @@ impl Sources {
     /// is deleted.
     async fn maintain_node(
         &self,
-        cluster: &str,
+        (cluster, usage): (&str, &Usage),
         members: watch::Receiver<Vec<Member>>,
         state: &watch::Sender<NodeState>,
     ) {
@@ -184,7 +187,7 @@ impl Sources {
             self.fence.opened().await;
             tokio::select! {
                 () = self.maintain_while_leading(cluster, members.clone(), state) => return,
-                () = self.fence.closed() => {}
+                () = self.fence.closed() => usage.reset().await,
             }
         }
     }
@@ -266,10 +269,12 @@ impl Sources {
         Snapshot { leads: self.fence.is_open(), sources }
     }
 
-    /// The pods that run in sources.
-    pub(crate) fn running_pods(&self) -> Vec<RunningPod> {
-        let sources: Vec<_> = self.lock().values().map(|running| running.source.clone()).collect();
-        sources.iter().flat_map(|source| source.running_pods()).collect()
+    /// The usage of a virtual node and its pods, in Prometheus' text format. `None`: there is no such node.
+    pub(crate) fn usage(&self, node: &str) -> Option<BoxFuture<'static, Bytes>> {
+        let source = self.lock().get(node)?.source.clone();
+        // A task of its own completes the report for the next caller, if this one goes.
+        let report = tokio::spawn(async move { source.usage.report(|| source.running_pods()).await });
+        Some(report.map(Result::unwrap_or_default).boxed())
     }
 
     /// Finds the remote pod of a home pod, for a request of the API server.

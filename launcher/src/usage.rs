@@ -1,8 +1,6 @@
-//! CPU and memory of running pods, for `kubectl top` and autoscalers: what the metrics API of each source reports
-//! (<https://github.com/kubernetes/metrics>), in the format of a kubelet's `/metrics/resource`
+//! CPU and memory of the pods of a virtual node, for `kubectl top` and autoscalers: what the metrics API of the source
+//! reports (<https://github.com/kubernetes/metrics>), in the format of a kubelet's `/metrics/resource`
 //! (<https://kubernetes.io/docs/reference/instrumentation/node-metrics/>).
-//!
-//! *Absent:* usage of nodes. All virtual nodes have one address, so a scraper gets the same response for each.
 
 mod totals;
 
@@ -11,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Bytes;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
-use kube::core::Request;
 use kube::{Client, ResourceExt};
 use mcsa_client::clusters::Member;
 use mcsa_runtime::errors;
@@ -22,21 +20,26 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use self::totals::{PodMetrics, PodMetricsList, PodTotals};
+use self::totals::{NodeTotals, PodMetrics, PodMetricsList, PodTotals};
 
-/// How long a response is served again. A scraper asks once for each virtual node.
+/// How long a response is served again: callers that come at the same time cause one request.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// The longest wait for all sources. metrics-server waits ten seconds for the response.
+/// The longest wait for a source. metrics-server waits ten seconds for the response.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many requests are made at the same time.
-const CONCURRENT: usize = 64;
+/// How many requests are made at the same time, and the largest response in bytes, that of about 10,000 pods. They limit
+/// the memory that a source can fill.
+const CONCURRENT: usize = 4;
+const MAX_RESPONSE: usize = 8 << 20;
 
-/// Least time between warnings: the sources are asked every few seconds.
+/// Least time between warnings about a launch import: its source is asked every few seconds.
 const WARNING_INTERVAL: Duration = Duration::from_secs(600);
 
-/// A home pod that runs in a source.
+/// Later reports are ignored: a clock that was wrong must not stop the totals.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// A home pod that runs in the source.
 #[derive(Clone)]
 pub(crate) struct RunningPod {
     /// The launch import's member.
@@ -44,31 +47,25 @@ pub(crate) struct RunningPod {
     pub(crate) home: Arc<Pod>,
 }
 
-/// Lists the pods that run in sources.
-type RunningPods = dyn Fn() -> Vec<RunningPod> + Send + Sync;
-
-/// Reports the usage of all running pods.
+/// The usage of the pods of one source.
+#[derive(Default)]
 pub(crate) struct Usage {
-    pods: Box<RunningPods>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     /// By UID of the home pod.
-    totals: HashMap<String, PodTotals>,
+    pods: HashMap<String, PodTotals>,
+    node: NodeTotals,
     response: Option<(Bytes, Instant)>,
-    warned_at: Option<Instant>,
+    /// When warnings were logged, by launch import.
+    warned: BTreeMap<String, Instant>,
 }
 
 impl Usage {
-    /// `pods` does not wait.
-    pub(crate) fn new(pods: impl Fn() -> Vec<RunningPod> + Send + Sync + 'static) -> Self {
-        Self { pods: Box::new(pods), state: Mutex::default() }
-    }
-
-    /// The usage of all pods, in Prometheus' text format. A pod is missing while its source does not report it.
-    pub(crate) async fn report(&self) -> Bytes {
+    /// The usage of these pods, in Prometheus' text format. A pod is missing while its source does not report it.
+    pub(crate) async fn report(&self, pods: impl FnOnce() -> Vec<RunningPod>) -> Bytes {
         // Concurrent callers wait for the first, and get its response.
         let mut state = self.state.lock().await;
         if let Some((response, at)) = &state.response
@@ -76,68 +73,95 @@ impl Usage {
         {
             return response.clone();
         }
-        let pods = (self.pods)();
+        let pods = pods();
         let reports = reports(&pods).await;
         state.warn_about(&reports);
-        let mut totals = HashMap::new();
-        let mut current = Vec::new();
-        for RunningPod { member, home } in &pods {
-            let uid = home.uid().unwrap_or_default();
-            let known = state.totals.remove(&uid);
-            let reported = reports.get(&**member.name()).and_then(|report| report.as_ref().ok());
-            let reported = reported.and_then(|report| report.get(&home.name_any()));
-            let advanced = reported.map(|reported| PodTotals::advance(known.as_ref(), home, reported));
-            if let Some(totals) = &advanced {
-                current.push((home.clone(), totals.clone()));
-            }
-            if let Some(latest) = advanced.or(known) {
-                totals.insert(uid, latest);
-            }
-        }
-        let response = Bytes::from(totals::render(&current));
-        state.totals = totals;
+        let response = Bytes::from(state.advance(&pods, &reports));
         state.response = Some((response.clone(), Instant::now()));
         response
+    }
+
+    /// Forgets the totals. Another replica may have served others since.
+    pub(crate) async fn reset(&self) {
+        *self.state.lock().await = State::default();
     }
 }
 
 /// The usage of the pods in one remote namespace, by their names.
 type Report = HashMap<String, PodMetrics>;
 
-/// The report of each member that runs one of the pods, by the member's name. Members that don't respond in time are
-/// missing.
+/// The reports of the members that run the pods, by the member's name.
 async fn reports(pods: &[RunningPod]) -> BTreeMap<String, kube::Result<Report>> {
     let members: BTreeMap<_, _> = pods.iter().map(|pod| (pod.member.name(), &pod.member)).collect();
-    let reachable = members.into_values().filter(|member| !member.health().is_unavailable());
-    let requests = reachable.map(|member| {
+    let reachable: Vec<_> =
+        members.into_values().filter(|member| !member.health().is_unavailable()).collect();
+    let late = || kube::Error::Service(format!("no response within {}s", TIMEOUT.as_secs()).into());
+    let mut reports: BTreeMap<_, _> =
+        reachable.iter().map(|member| (member.name().to_string(), Err(late()))).collect();
+    let requests = reachable.iter().map(|member| {
         let (name, client) = (member.name().to_string(), member.client());
         let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods", member.default_namespace());
         async move { (name, report(client, path).await) }
     });
     let requests: Vec<_> = requests.collect();
-    stream::iter(requests).buffer_unordered(CONCURRENT).take_until(sleep(TIMEOUT)).collect().await
+    let responses = stream::iter(requests).buffer_unordered(CONCURRENT).take_until(sleep(TIMEOUT));
+    reports.extend(responses.collect::<Vec<_>>().await);
+    reports
 }
 
 async fn report(client: Client, path: String) -> kube::Result<Report> {
-    let request = Request::new(path).list(&ListParams::default()).map_err(kube::Error::BuildRequest)?;
-    let list: PodMetricsList = client.request(request).await?;
-    Ok(list.items.into_iter().filter_map(|item| Some((item.metadata.name.clone()?, item))).collect())
+    let request = http::Request::get(path).body(kube::client::Body::empty());
+    let response = client.send(request.map_err(kube::Error::HttpError)?).await?;
+    let code = response.status();
+    let body =
+        Limited::new(response.into_body(), MAX_RESPONSE).collect().await.map_err(kube::Error::Service)?;
+    let body = body.to_bytes();
+    if !code.is_success() {
+        let status = serde_json::from_slice::<kube::core::Status>(&body).unwrap_or_default();
+        return Err(kube::Error::Api(status.with_code(code.as_u16()).boxed()));
+    }
+    let list: PodMetricsList = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
+    Ok(list.items.into_iter().map(|item| (item.metadata.name.clone(), item)).collect())
 }
 
 impl State {
+    /// Adds the reports to the totals, and returns those of the reported pods, and of the node.
+    fn advance(&mut self, pods: &[RunningPod], reports: &BTreeMap<String, kube::Result<Report>>) -> String {
+        let latest = Timestamp::now().checked_add(MAX_CLOCK_SKEW).unwrap_or(Timestamp::MAX);
+        let mut before = std::mem::take(&mut self.pods);
+        let mut reported_pods = Vec::new();
+        for RunningPod { member, home } in pods {
+            let uid = home.uid().unwrap_or_default();
+            let known = before.remove(&uid);
+            let report = reports.get(&**member.name()).and_then(|report| report.as_ref().ok());
+            let reported = report.and_then(|report| report.get(&home.name_any()));
+            let reported = reported.filter(|reported| reported.timestamp.is_some_and(|at| at <= latest));
+            let advanced = reported.map(|reported| PodTotals::advance(known.as_ref(), home, reported));
+            if let Some(totals) = &advanced {
+                self.node.add(known.as_ref(), totals);
+                reported_pods.push((home.clone(), totals.clone()));
+            }
+            if let Some(totals) = advanced.or(known) {
+                self.pods.insert(uid, totals);
+            }
+        }
+        totals::render(&reported_pods, &self.node)
+    }
+
     fn warn_about(&mut self, reports: &BTreeMap<String, kube::Result<Report>>) {
-        let failures = reports.iter().filter_map(|(import, report)| Some((import, report.as_ref().err()?)));
-        for (import, error) in failures {
+        self.warned.retain(|import, at| reports.contains_key(import) && at.elapsed() < WARNING_INTERVAL);
+        for (import, report) in reports {
+            let Err(error) = report else { continue };
             let line = errors::short(&errors::line(error));
+            let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
             // A source may well have no metrics API.
-            let is_absent = matches!(error, kube::Error::Api(status) if status.code == 404);
-            if is_absent || self.warned_at.is_some_and(|at| at.elapsed() < WARNING_INTERVAL) {
+            if code == 404 || self.warned.contains_key(import) {
                 debug!(import, error = line, "no usage of pods");
                 continue;
             }
-            self.warned_at = Some(Instant::now());
-            let is_forbidden = matches!(error, kube::Error::Api(status) if status.code == 403);
-            let advice = is_forbidden.then_some("run kubemcsa launch again: it grants the right to read it");
+            self.warned.insert(import.clone(), Instant::now());
+            let advice =
+                (code == 403).then_some("run kubemcsa launch again: it grants list on pods.metrics.k8s.io");
             warn!(import, error = line, advice, "can't read the usage of pods in the source");
         }
     }

@@ -32,6 +32,15 @@ pub(crate) struct GoTools {
     pub alternative: &'static str,
     /// Programs to rename, as Go names a program after its package.
     pub renamed: &'static [(&'static str, &'static str)],
+    /// A file that the module lacks.
+    pub addition: Option<Addition>,
+}
+
+/// A file that is added to a module.
+pub(crate) struct Addition {
+    /// Its path in the module.
+    pub path: &'static str,
+    pub text: &'static str,
 }
 
 impl GoTools {
@@ -83,6 +92,48 @@ impl GoTools {
         Ok(folder)
     }
 
+    /// The folder with the sources of the module. Downloads it if necessary.
+    pub fn module_folder(&self) -> anyhow::Result<PathBuf> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Downloaded {
+            dir: PathBuf,
+        }
+        let mut go = Command::new("go");
+        go.args(["mod", "download", "-json", self.module]);
+        let output = go.current_dir(self.source()).env("GOWORK", "off").output().context("running go")?;
+        let downloaded = serde_json::from_slice::<Downloaded>(&output.stdout);
+        let downloaded = downloaded.with_context(|| {
+            let (stdout, stderr) = (&output.stdout, &output.stderr);
+            format!("{}{}", String::from_utf8_lossy(stdout), String::from_utf8_lossy(stderr))
+        });
+        Ok(downloaded.with_context(|| format!("downloading {}", self.module))?.dir)
+    }
+
+    /// The folder of the go.mod.
+    fn source(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder)
+    }
+
+    /// The arguments of `go build` for a module with an added file. Go refuses to change its own copy of a module, but
+    /// not one behind a link.
+    fn with_addition(&self, addition: &Addition, folder: &Path) -> anyhow::Result<[String; 2]> {
+        drop(fs::remove_dir_all(folder));
+        fs::create_dir(folder)?;
+        let (module, added) = (folder.join("module"), folder.join("addition"));
+        std::os::unix::fs::symlink(self.module_folder()?, &module)?;
+        fs::write(&added, addition.text)?;
+        let overlay =
+            serde_json::json!({ "Replace": { module.join(addition.path).display().to_string(): added } });
+        fs::write(folder.join("overlay.json"), overlay.to_string())?;
+        let go_mod = fs::read_to_string(self.source().join("go.mod"))?;
+        let replaced = format!("{go_mod}\nreplace {} => {}\n", self.module, module.display());
+        fs::write(folder.join("go.mod"), replaced)?;
+        fs::copy(self.source().join("go.sum"), folder.join("go.sum"))?;
+        let argument = |flag: &str, file: &str| format!("-{flag}={}", folder.join(file).display());
+        Ok([argument("modfile", "go.mod"), argument("overlay", "overlay.json")])
+    }
+
     fn go_build(&self, output: &Path) -> anyhow::Result<()> {
         if !Command::new("go").arg("version").output().is_ok_and(|go| go.status.success()) {
             bail!(
@@ -93,9 +144,12 @@ impl GoTools {
         }
         print_uncaptured(format_args!("building {self} once; this takes about {}", self.duration));
         let mut go = Command::new("go");
-        go.args(["build", "-v"]).args(&self.flags).arg("-o").arg(output).arg(self.packages);
-        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder);
-        go.current_dir(module).env("CGO_ENABLED", "0").env("GOWORK", "off");
+        go.args(["build", "-v"]).args(&self.flags);
+        if let Some(addition) = &self.addition {
+            go.args(self.with_addition(addition, &output.with_extension("source"))?);
+        }
+        go.arg("-o").arg(output).arg(self.packages);
+        go.current_dir(self.source()).env("CGO_ENABLED", "0").env("GOWORK", "off");
         let log = output.with_extension("log");
         drop(fs::remove_file(&log));
         let go = Process::spawn("go build", &go, log)?;

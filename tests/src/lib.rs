@@ -29,6 +29,7 @@
 //! | [`Imports`] | creates and observes the imports and Secrets of a namespace |
 //! | [`promtool()`] | checks rules and a [`Scrape`] with Prometheus' own tool |
 //! | [`helm()`] | installs the chart |
+//! | [`Argo`] | a workflow controller |
 //! | [`MetricsServer`] | serves the metrics API of a cluster |
 //! | [`Node`] | a cluster that runs pods |
 //! | [`Installation`] | a node that runs our images, linked to a source |
@@ -37,6 +38,7 @@
 // If test support fails, the test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod argo;
 mod audit;
 mod authority;
 mod binaries;
@@ -75,6 +77,7 @@ mod shared_source;
 mod start;
 mod token_leaks;
 
+pub use argo::Argo;
 pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
 pub use authority::NextAuthority;
 pub use binaries::{Binaries, binaries, kubernetes_version};

@@ -69,7 +69,7 @@ fn command(program: &Path, kubeconfig: &Path, dir: &Path, port: u16) -> Command 
     command.args(["--bind-address=127.0.0.1", &format!("--secure-port={port}")]);
     // As the manifests of metrics-server have it, but for the resolution, here the shortest.
     command.args(["--kubelet-preferred-address-types=InternalIP", "--kubelet-use-node-status-port"]);
-    command.args(["--kubelet-insecure-tls", "--metric-resolution=10s"]);
+    command.args(["--kubelet-insecure-tls", "--metric-resolution=10s", "--kubelet-request-timeout=9s"]);
     command
 }
 
@@ -90,6 +90,7 @@ fn find() -> anyhow::Result<PathBuf> {
         duration: "two minutes",
         alternative: "",
         renamed: &[],
+        addition: None,
     };
     Ok(tools.build()?.join(NAME))
 }

@@ -3,10 +3,10 @@
 use crate::node::Node;
 use crate::node::programs::programs;
 use crate::programs::build_once;
-use crate::{binaries, helm, images, metrics_server, prometheus};
+use crate::{argo, binaries, helm, images, metrics_server, prometheus};
 
 /// Builds what end-to-end tests would build when they first need it: this workspace's programs, Kubernetes, helm,
-/// promtool, and, if this machine can run a node, its programs, metrics-server and our images.
+/// promtool, and, if this machine can run a node, its programs, metrics-server, Argo Workflows and our images.
 ///
 /// Tests are slower while compilers run.
 pub async fn prepare() -> anyhow::Result<()> {
@@ -17,6 +17,7 @@ pub async fn prepare() -> anyhow::Result<()> {
     if Node::is_possible() {
         programs().await?;
         metrics_server::program().await?;
+        argo::programs().await?;
         images().await?;
     }
     Ok(())

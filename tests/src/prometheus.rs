@@ -48,6 +48,7 @@ fn find() -> anyhow::Result<PathBuf> {
         duration: "two minutes",
         alternative: ", or set PROMTOOL to the path of your own",
         renamed: &[],
+        addition: None,
     };
     Ok(tools.build()?.join("promtool"))
 }

@@ -3,6 +3,7 @@
 //! linked → current → create → report → wait; with `--stop`, see [`stop`]. If a run is interrupted at any step, the next
 //! one finishes the work.
 
+mod argo;
 mod args;
 mod capacity;
 mod create;

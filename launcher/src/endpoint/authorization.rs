@@ -36,7 +36,7 @@ impl Access {
         };
         let subresources: &[_] = match route {
             Route::Stats => &["stats"],
-            Route::Metrics | Route::ResourceMetrics => &["metrics"],
+            Route::Metrics | Route::Usage(_) => &["metrics"],
             Route::Pods => &["pods", "proxy"],
             Route::Healthz => &["healthz", "proxy"],
             Route::Pod(_) | Route::Other => &["proxy"],
@@ -119,6 +119,7 @@ mod tests {
     #[case("GET", "/pods", "get", &["pods", "proxy"])]
     #[case("GET", "/healthz", "get", &["healthz", "proxy"])]
     #[case("GET", "/stats/summary", "get", &["stats"])]
+    #[case("GET", "/metrics/resource/c2", "get", &["metrics"])]
     #[case("GET", "/metrics/resource", "get", &["metrics"])]
     #[case("POST", "/run/n/p/c", "create", &["proxy"])]
     #[case("DELETE", "/pods", "delete", &["pods", "proxy"])]

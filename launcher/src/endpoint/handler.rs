@@ -18,7 +18,7 @@ use super::authentication::{TokenReviews, bearer_token};
 use super::authorization::{Access, AccessReviews};
 use super::body::{self, Body};
 use super::counters::Counters;
-use super::lookup::{Lookup, LookupFn};
+use super::lookup::{Lookup, LookupFn, UsageFn};
 use super::refusal::{Form, Refusal};
 use super::reviewer::Reviewer;
 use super::route::{PodRoute, Route};
@@ -26,7 +26,6 @@ use super::tunnel::{self, Tunnel, TunnelSlots};
 use super::user::{CertificateUser, User};
 use super::{logs, remote};
 use crate::remote_pod::RemotePod;
-use crate::usage::Usage;
 
 /// How long exec, attach and port-forward wait for a source that is away.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,7 +41,7 @@ pub(super) struct Handler {
     tokens: TokenReviews,
     access: AccessReviews,
     lookup: Arc<LookupFn>,
-    usage: Usage,
+    usage: Arc<UsageFn>,
     counters: Counters,
     tunnels: TunnelSlots,
     /// When a failed review was last logged.
@@ -67,7 +66,7 @@ impl Handler {
     pub(super) fn new(
         client: &Client,
         lookup: Arc<LookupFn>,
-        usage: Usage,
+        usage: Arc<UsageFn>,
         counters: Counters,
         tunnels: TunnelSlots,
     ) -> Self {
@@ -153,7 +152,11 @@ impl Handler {
             Route::Pod(pod) => Some((pod, (self.lookup)(&pod.namespace, &pod.pod))),
             _ => None,
         };
-        let node = pod.as_ref().map_or("", |(_, lookup)| lookup.node());
+        let node = match (&pod, route) {
+            (Some((_, lookup)), _) => lookup.node(),
+            (None, Route::Usage(node)) => node,
+            _ => "",
+        };
         self.authorize(user, &Access::of(route, &request.method), node).await?;
         if *route == Route::Other {
             return Err(Refusal::new(StatusCode::NOT_FOUND, "a virtual node does not serve this path"));
@@ -165,12 +168,13 @@ impl Handler {
             (_, Some((pod, lookup))) => self.serve_pod(pod, lookup, request, upgrade).await,
             (Route::Healthz, _) => Ok(complete("text/plain; charset=utf-8", "ok")),
             (Route::Pods, _) => Ok(complete("application/json", NO_PODS)),
-            (Route::ResourceMetrics, _) => {
-                Ok(complete("text/plain; version=0.0.4; charset=utf-8", self.usage.report().await))
-            }
+            (Route::Usage(node), _) => match (self.usage)(node) {
+                Some(usage) => Ok(complete("text/plain; version=0.0.4; charset=utf-8", usage.await)),
+                None => Err(Refusal::new(StatusCode::NOT_FOUND, format!("{node} is no virtual node"))),
+            },
             _ => {
                 let message =
-                    "a virtual node serves no metrics but /metrics/resource: ask the source cluster";
+                    "a virtual node serves only /metrics/resource/NODE: ask the source for other metrics";
                 Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, message))
             }
         }

@@ -1,4 +1,7 @@
-//! What the endpoint asks about a home pod.
+//! What the endpoint asks about home pods and nodes.
+
+use futures::future::BoxFuture;
+use hyper::body::Bytes;
 
 use crate::remote_pod::RemotePod;
 
@@ -31,3 +34,6 @@ impl Lookup {
 
 /// Looks up a home pod by namespace and name.
 pub(super) type LookupFn = dyn Fn(&str, &str) -> Lookup + Send + Sync;
+
+/// The usage of a virtual node and its pods, in Prometheus' text format. `None`: there is no such node.
+pub(super) type UsageFn = dyn Fn(&str) -> Option<BoxFuture<'static, Bytes>> + Send + Sync;

@@ -20,8 +20,8 @@ pub(super) enum Route {
     Pods,
     /// Below `/stats`.
     Stats,
-    /// Usage of pods: `/metrics/resource`.
-    ResourceMetrics,
+    /// Usage of a node and its pods: `/metrics/resource/<node>`. All nodes have one address, so the path names the node.
+    Usage(String),
     /// Other metrics, below `/metrics`.
     Metrics,
     /// What we don't serve, `/run` for example.
@@ -74,7 +74,7 @@ impl Route {
             ["healthz"] => Self::Healthz,
             ["pods"] => Self::Pods,
             ["stats", ..] => Self::Stats,
-            ["metrics", "resource"] => Self::ResourceMetrics,
+            ["metrics", "resource", node] if !node.is_empty() => Self::Usage(node.to_owned()),
             ["metrics", ..] => Self::Metrics,
             [operation, ref rest @ ..] if rest.iter().all(|segment| !segment.is_empty()) => {
                 pod_route(operation, rest, query).map_or(Self::Other, Self::Pod)
@@ -98,7 +98,7 @@ impl Route {
             Self::Healthz => "healthz",
             Self::Pods => "pods",
             Self::Stats => "stats",
-            Self::ResourceMetrics => "metrics/resource",
+            Self::Usage(_) => "usage",
             Self::Metrics => "metrics",
             Self::Other => "other",
         }

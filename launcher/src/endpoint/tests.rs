@@ -2,6 +2,7 @@
 
 mod limits;
 
+use futures::FutureExt;
 use mcsa_client::clusters::{Clusters, Member};
 use rstest::rstest;
 use rustls::pki_types::CertificateDer;
@@ -40,14 +41,18 @@ fn remote(member: &Member, pod: &str, uid: &str) -> RemotePod {
     }
 }
 
-/// The usage of the home pod `p`, whose source is the member.
-fn usage(member: Member) -> Usage {
+/// The usage of the home pod `p`, which runs on the node `c2`.
+fn usage(member: Member) -> impl Fn(&str) -> Option<BoxFuture<'static, Bytes>> + Send + Sync + 'static {
     let pod = json!({
         "metadata": { "name": "p", "namespace": "home", "uid": HOME_UID },
         "spec": { "containers": [{ "name": "c" }] },
     });
     let home = Arc::new(serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(pod).unwrap());
-    Usage::new(move || vec![RunningPod { member: member.clone(), home: home.clone() }])
+    let (usage, pods) = (Arc::new(Usage::default()), vec![RunningPod { member, home }]);
+    move |node| {
+        let (usage, pods) = (usage.clone(), pods.clone());
+        (node == "c2").then(|| async move { usage.report(|| pods).await }.boxed())
+    }
 }
 
 /// An endpoint that runs, and what it stands between.
@@ -212,7 +217,9 @@ async fn certificate_of_an_unknown_authority_is_refused() {
 #[case::pods_without_a_right("GET", "/pods", vec![("get", "stats")], 403)]
 #[case::healthz("GET", "/healthz", vec![("get", "healthz")], 200)]
 #[case::stats("GET", "/stats/summary", vec![("get", "stats")], 501)]
-#[case::usage("GET", "/metrics/resource", vec![("get", "stats")], 403)]
+#[case::usage_needs_a_right("GET", "/metrics/resource/c2", vec![("get", "stats")], 403)]
+#[case::usage_of_another_node("GET", "/metrics/resource/c3", vec![("get", "metrics")], 404)]
+#[case::usage_of_no_node("GET", "/metrics/resource", vec![("get", "metrics")], 501)]
 #[case::other_metrics("GET", "/metrics/cadvisor", vec![("get", "metrics")], 501)]
 #[case::unknown_path_needs_a_right("GET", "/run/home/p/c", vec![], 403)]
 #[case::unknown_path("POST", "/run/home/p/c", vec![("create", "proxy")], 404)]
@@ -329,9 +336,9 @@ async fn usage_is_that_of_the_source() {
     let scene = Scene::start().await;
     scene.target.set(|state| state.rights = vec![("get", "metrics")]);
     let mut caller = scene.api_server().await;
-    // A scraper asks once for each node.
+    // The source is not asked for each caller.
     for _ in 0..2 {
-        let response = caller.request("GET", "/metrics/resource", "").await.unwrap();
+        let response = caller.request("GET", "/metrics/resource/c2", "").await.unwrap();
         assert_eq!(response.code, 200, "{response:?}");
         let line = r#"container_memory_working_set_bytes{container="c",namespace="home",pod="p"} 1048576 "#;
         assert!(response.body.contains(line), "{response:?}");
@@ -391,7 +398,7 @@ async fn new_config_ends_connections_but_not_tunnels() {
     let lookup = move |_: &str, pod: &str| Lookup::Found(remote(&member, pod, UID));
     let tunnels = TunnelSlots::new(1);
     let connections = Connections {
-        handler: Handler::new(&target.client(), Arc::new(lookup), usage, counters.clone(), tunnels),
+        handler: Handler::new(&target.client(), Arc::new(lookup), Arc::new(usage), counters.clone(), tunnels),
         counters,
         slots: Slots::new(Maximums::default()),
         tls: configs.subscribe(),

@@ -18,6 +18,9 @@ use serde_json::{Map, Value, json};
 use super::VirtualNode;
 use super::health::Reachability;
 
+/// Annotation that tells metrics-server the path of a node's usage.
+const METRICS_PATH: &str = "metrics.k8s.io/resource-metrics-path";
+
 const NO_SCHEDULE: &str = "NoSchedule";
 
 /// Whether the launcher created this node.
@@ -30,7 +33,13 @@ pub(crate) fn new(node: &VirtualNode, reachability: &Reachability) -> Node {
     let metadata = ObjectMeta {
         name: Some(node.name.clone()),
         labels: Some(labels(node).map(|(key, value)| (key.to_owned(), value)).into()),
-        annotations: Some([(NODE_MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned())].into()),
+        annotations: Some(
+            [
+                (NODE_MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned()),
+                (METRICS_PATH.to_owned(), metrics_path(node)),
+            ]
+            .into(),
+        ),
         ..Default::default()
     };
     let spec = NodeSpec { taints: Some(taints(&[], node, reachability)), ..Default::default() };
@@ -52,6 +61,9 @@ pub(crate) fn patch(
         |(key, value): &(&str, String)| observed.labels().get(*key).is_none_or(|known| known != value);
     let labels: BTreeMap<_, _> = labels(node).into_iter().filter(differs).collect();
 
+    if known.get(METRICS_PATH) != Some(&metrics_path(node)) {
+        annotations.insert(METRICS_PATH.into(), json!(metrics_path(node)));
+    }
     let current = spec.taints.unwrap_or_default();
     let taints = taints(&current, node, reachability);
     if taints != current {
@@ -80,6 +92,11 @@ pub(crate) fn patch(
             "spec": changes,
         })
     })
+}
+
+/// Where the endpoint serves the usage of the node.
+fn metrics_path(node: &VirtualNode) -> String {
+    format!("/metrics/resource/{}", node.name)
 }
 
 /// A name that is longer than a label's value is shortened. The admission policy refuses such a node.

@@ -4,22 +4,21 @@
 //! one that the source reported.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
-use kube::api::ObjectMeta;
 use serde::Deserialize;
 
 use crate::quantity::Amount;
 
 const NANO: u128 = 1_000_000_000;
 
-/// The total at the first report, one second. metrics-server takes a total of zero for a missing one.
-const FIRST_TOTAL: u128 = NANO;
+/// The total at the first report, a microsecond. metrics-server takes a total of zero for a missing one.
+const FIRST_TOTAL: u128 = 1_000;
 
 /// A `PodMetricsList` of `metrics.k8s.io/v1beta1`.
 #[derive(Debug, Deserialize)]
@@ -31,11 +30,15 @@ pub(super) struct PodMetricsList {
 /// The usage of a pod.
 #[derive(Debug, Deserialize)]
 pub(super) struct PodMetrics {
-    #[serde(default)]
-    pub(super) metadata: ObjectMeta,
-    timestamp: Timestamp,
-    #[serde(default)]
-    containers: Vec<ContainerMetrics>,
+    pub(super) metadata: Metadata,
+    /// `None`: metrics-server has nothing to report.
+    pub(super) timestamp: Option<Timestamp>,
+    containers: Option<Vec<ContainerMetrics>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Metadata {
+    pub(super) name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,6 +51,9 @@ struct ContainerMetrics {
 /// What the containers of a pod have used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PodTotals {
+    /// The first report.
+    since: Timestamp,
+    /// The latest report.
     at: Timestamp,
     containers: BTreeMap<String, ContainerTotals>,
 }
@@ -56,8 +62,8 @@ pub(super) struct PodTotals {
 struct ContainerTotals {
     /// Nanoseconds.
     cpu: u128,
-    /// Bytes.
-    memory: u128,
+    /// Bytes. `None`: the latest report does not have the container.
+    memory: Option<u128>,
 }
 
 impl PodTotals {
@@ -65,59 +71,134 @@ impl PodTotals {
     ///
     /// Containers that the home pod does not have are ignored: names of the source are not trusted.
     pub(super) fn advance(previous: Option<&Self>, home: &Pod, reported: &PodMetrics) -> Self {
-        if let Some(previous) = previous.filter(|previous| reported.timestamp <= previous.at) {
+        let at = reported.timestamp.unwrap_or(Timestamp::MIN);
+        if let Some(previous) = previous.filter(|previous| at <= previous.at) {
             return previous.clone();
         }
-        let elapsed = previous.map_or(0, |previous| {
-            let nanos = reported.timestamp.duration_since(previous.at).as_nanos();
-            nanos.unsigned_abs()
-        });
+        let since = previous.map_or(at, |previous| previous.since);
+        let elapsed =
+            at.duration_since(previous.map_or(at, |previous| previous.at)).as_nanos().unsigned_abs();
         let containers = containers(home).filter_map(|name| {
-            let reported = reported.containers.iter().find(|reported| reported.name == name)?;
-            let amount = |resource| reported.usage.get(resource)?.0.parse::<Amount>().ok();
-            let (rate, memory) = (amount("cpu")?.nano(), amount("memory")?.nano() / NANO);
             let before = previous.and_then(|previous| previous.containers.get(name));
-            let before = before.map_or(FIRST_TOTAL, |before| before.cpu);
-            let cpu = before.saturating_add(rate.saturating_mul(elapsed) / NANO);
-            Some((name.to_owned(), ContainerTotals { cpu, memory }))
+            let total = before.map_or(FIRST_TOTAL, |before| before.cpu);
+            let reported = reported.containers.iter().flatten().find(|reported| reported.name == name);
+            let amount = |resource| reported?.usage.get(resource)?.0.parse::<Amount>().ok();
+            let totals = match (amount("cpu"), amount("memory")) {
+                (Some(rate), Some(memory)) => ContainerTotals {
+                    cpu: total.saturating_add(rate.nano().saturating_mul(elapsed) / NANO),
+                    memory: Some(memory.nano() / NANO),
+                },
+                _ => ContainerTotals { cpu: before?.cpu, memory: None },
+            };
+            Some((name.to_owned(), totals))
         });
-        Self { at: reported.timestamp, containers: containers.collect() }
+        Self { since, at, containers: containers.collect() }
+    }
+
+    fn cpu(&self) -> u128 {
+        self.containers.values().map(|container| container.cpu).fold(0, u128::saturating_add)
+    }
+
+    fn memory(&self) -> u128 {
+        self.containers.values().filter_map(|container| container.memory).fold(0, u128::saturating_add)
+    }
+}
+
+/// What all pods of the node have used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeTotals {
+    /// Nanoseconds. It includes pods that have ended, as a total never decreases.
+    cpu: u128,
+}
+
+impl NodeTotals {
+    /// Adds what a pod has used since its last report.
+    pub(super) fn add(&mut self, before: Option<&PodTotals>, after: &PodTotals) {
+        let used = after.cpu().saturating_sub(before.map_or(0, PodTotals::cpu));
+        self.cpu = self.cpu.saturating_add(used);
     }
 }
 
 /// The names of the containers that run as long as the pod.
 fn containers(home: &Pod) -> impl Iterator<Item = &str> {
-    let spec = home.spec.iter();
     let sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
-    spec.flat_map(move |spec| {
+    home.spec.iter().flat_map(move |spec| {
         let sidecars = spec.init_containers.iter().flatten().filter(sidecar);
         spec.containers.iter().chain(sidecars).map(|container| &*container.name)
     })
 }
 
-/// Prometheus' text format, with timestamps in milliseconds.
-pub(super) fn render(pods: &[(Arc<Pod>, PodTotals)]) -> String {
+/// Prometheus' text format, with timestamps in milliseconds. The pods are those of the latest report.
+pub(super) fn render(pods: &[(Arc<Pod>, PodTotals)], node: &NodeTotals) -> String {
     let mut text = String::new();
-    let mut family = |name: &str, kind: &str, help: &str, value: fn(&ContainerTotals) -> String| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (home, totals) in pods {
-            let (namespace, pod) = (home.namespace().unwrap_or_default(), home.name_any());
-            let at = totals.at.as_millisecond();
-            for (container, totals) in &totals.containers {
-                let value = value(totals);
-                let labels = format!(r#"container="{container}",namespace="{namespace}",pod="{pod}""#);
-                let _ = writeln!(text, "{name}{{{labels}}} {value} {at}");
-            }
-        }
+    // A start that moves tells metrics-server that a total began anew.
+    let start = |pod: &PodTotals, _: u128, _: u128| {
+        let millis = pod.since.as_millisecond();
+        format!("{}.{:03}", millis.div_euclid(1000), millis.rem_euclid(1000))
     };
-    let help = "Cumulative CPU time consumed by the container in core-seconds";
-    family("container_cpu_usage_seconds_total", "counter", help, |totals| {
-        format!("{}.{:09}", totals.cpu / NANO, totals.cpu % NANO)
-    });
-    let help = "Current working set of the container in bytes";
-    family("container_memory_working_set_bytes", "gauge", help, |totals| totals.memory.to_string());
+    let name = "container_start_time_seconds";
+    family(&mut text, name, "gauge", "Start of the total in seconds since the epoch", pods, start);
+    let cpu = |_: &PodTotals, cpu: u128, _: u128| seconds(cpu);
+    let name = "container_cpu_usage_seconds_total";
+    family(&mut text, name, "counter", "CPU time of the container in seconds", pods, cpu);
+    let memory = |_: &PodTotals, _: u128, memory: u128| memory.to_string();
+    let name = "container_memory_working_set_bytes";
+    family(&mut text, name, "gauge", "Working set of the container in bytes", pods, memory);
+
+    if let Some(at) = pods.iter().map(|(_, totals)| totals.at).max() {
+        let memory = pods.iter().map(|(_, totals)| totals.memory()).fold(0, u128::saturating_add);
+        let cpu = seconds(node.cpu);
+        sample(
+            &mut text,
+            "node_cpu_usage_seconds_total",
+            "counter",
+            "CPU time of all pods in seconds",
+            cpu,
+            at,
+        );
+        sample(
+            &mut text,
+            "node_memory_working_set_bytes",
+            "gauge",
+            "Working set of all pods in bytes",
+            memory,
+            at,
+        );
+    }
     text
+}
+
+fn seconds(nanos: u128) -> String {
+    format!("{}.{:09}", nanos / NANO, nanos % NANO)
+}
+
+/// Writes a sample for each container. `value` is computed from pod, CPU and memory.
+fn family(
+    text: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    pods: &[(Arc<Pod>, PodTotals)],
+    value: impl Fn(&PodTotals, u128, u128) -> String,
+) {
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    for (home, totals) in pods {
+        let (namespace, pod, at) =
+            (home.namespace().unwrap_or_default(), home.name_any(), totals.at.as_millisecond());
+        for (container, &ContainerTotals { cpu, memory }) in &totals.containers {
+            let Some(memory) = memory else { continue };
+            let value = value(totals, cpu, memory);
+            let labels = format!(r#"container="{container}",namespace="{namespace}",pod="{pod}""#);
+            let _ = writeln!(text, "{name}{{{labels}}} {value} {at}");
+        }
+    }
+}
+
+/// Writes a sample without labels.
+fn sample(text: &mut String, name: &str, kind: &str, help: &str, value: impl Display, at: Timestamp) {
+    let at = at.as_millisecond();
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value} {at}");
 }
 
 #[cfg(test)]
@@ -151,15 +232,32 @@ mod tests {
     fn rate_of_two_totals_is_the_reported_one() {
         let report = reported("2026-01-01T00:00:00Z", &[("main", "1"), ("proxy", "0")]);
         let first = PodTotals::advance(None, &home(), &report);
-        assert_eq!(first.containers["main"], ContainerTotals { cpu: FIRST_TOTAL, memory: 2 << 20 });
+        assert_eq!(first.containers["main"], ContainerTotals { cpu: FIRST_TOTAL, memory: Some(2 << 20) });
         let report = reported("2026-01-01T00:00:10Z", &[("main", "250m"), ("proxy", "1500n")]);
         let second = PodTotals::advance(Some(&first), &home(), &report);
         assert_eq!(second.containers["main"].cpu - FIRST_TOTAL, 2_500_000_000);
         assert_eq!(second.containers["proxy"].cpu - FIRST_TOTAL, 15_000);
+        assert_eq!(second.since, first.at);
         // The same report again, and an older one, change nothing.
         assert_eq!(PodTotals::advance(Some(&second), &home(), &report), second);
         let older = reported("2026-01-01T00:00:09Z", &[("main", "8")]);
         assert_eq!(PodTotals::advance(Some(&second), &home(), &older), second);
+
+        let mut node = NodeTotals::default();
+        node.add(None, &first);
+        node.add(Some(&first), &second);
+        assert_eq!(node.cpu, second.cpu());
+    }
+
+    #[test]
+    fn total_of_a_container_that_is_not_reported_stays() {
+        let first = PodTotals::advance(None, &home(), &reported("2026-01-01T00:00:00Z", &[("main", "1")]));
+        let second = PodTotals::advance(Some(&first), &home(), &reported("2026-01-01T00:00:10Z", &[]));
+        assert_eq!(second.containers["main"], ContainerTotals { cpu: FIRST_TOTAL, memory: None });
+        let report = reported("2026-01-01T00:00:20Z", &[("main", "1")]);
+        let third = PodTotals::advance(Some(&second), &home(), &report);
+        assert_eq!(third.containers["main"].cpu - FIRST_TOTAL, 10 * NANO);
+        assert!(!render(&[(Arc::new(home()), second)], &NodeTotals::default()).contains("main"));
     }
 
     #[test]
@@ -174,26 +272,37 @@ mod tests {
     fn incomplete_and_absurd_amounts_are_harmless() {
         let mut report = reported("2026-01-01T00:00:00Z", &[("main", "9999E"), ("proxy", "-1")]);
         let first = PodTotals::advance(None, &home(), &report);
-        report.timestamp = Timestamp::MAX;
+        report.timestamp = Some(Timestamp::MAX);
         let second = PodTotals::advance(Some(&first), &home(), &report);
         assert!(second.containers["main"].cpu > first.containers["main"].cpu);
         assert!(!second.containers.contains_key("proxy"));
-        report.containers[0].usage.clear();
+        report.containers.as_mut().unwrap()[0].usage.clear();
         assert_eq!(PodTotals::advance(None, &home(), &report).containers, BTreeMap::new());
+        // metrics-server reports a pod without usage with `null`.
+        let empty = json!({ "metadata": { "name": "p" }, "timestamp": null, "containers": null });
+        let list = json!({ "items": [empty] });
+        assert!(serde_json::from_value::<PodMetricsList>(list).unwrap().items[0].timestamp.is_none());
     }
 
     #[test]
     fn text_is_that_of_a_kubelet() {
         let report = reported("2026-01-01T00:00:00Z", &[("main", "1")]);
         let totals = PodTotals::advance(None, &home(), &report);
+        let mut node = NodeTotals::default();
+        node.add(None, &totals);
+        let text = render(&[(Arc::new(home()), totals)], &node);
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let labels = r#"{container="main",namespace="home",pod="p"}"#;
         assert_eq!(
-            render(&[(Arc::new(home()), totals)]),
-            "# HELP container_cpu_usage_seconds_total Cumulative CPU time consumed by the container in core-seconds\n\
-             # TYPE container_cpu_usage_seconds_total counter\n\
-             container_cpu_usage_seconds_total{container=\"main\",namespace=\"home\",pod=\"p\"} 1.000000000 1767225600000\n\
-             # HELP container_memory_working_set_bytes Current working set of the container in bytes\n\
-             # TYPE container_memory_working_set_bytes gauge\n\
-             container_memory_working_set_bytes{container=\"main\",namespace=\"home\",pod=\"p\"} 2097152 1767225600000\n"
+            samples,
+            [
+                format!("container_start_time_seconds{labels} 1767225600.000 1767225600000"),
+                format!("container_cpu_usage_seconds_total{labels} 0.000001000 1767225600000"),
+                format!("container_memory_working_set_bytes{labels} 2097152 1767225600000"),
+                "node_cpu_usage_seconds_total 0.000001000 1767225600000".to_owned(),
+                "node_memory_working_set_bytes 2097152 1767225600000".to_owned(),
+            ]
         );
+        assert!(text.contains("# TYPE container_cpu_usage_seconds_total counter\n"), "{text}");
     }
 }

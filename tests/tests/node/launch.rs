@@ -1,6 +1,7 @@
 //! Pods of a target that run in its source, on a real node.
 
 mod access;
+mod argo;
 mod crashes;
 mod deletion;
 mod jobs;
@@ -25,7 +26,9 @@ const DEADLINE: Duration = Duration::from_secs(180);
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_run_in_the_source() -> anyhow::Result<()> {
     let Some(mut launched) = Launched::start().await? else { return Ok(()) };
-    for namespace in ["web", "batch", "shell", "ends", "names", "refused", "revoked", "crashes", "outage"] {
+    for namespace in
+        ["web", "batch", "shell", "ends", "names", "flows", "refused", "revoked", "crashes", "outage"]
+    {
         launched.launch(namespace).await?;
     }
     workloads::deployments_behave_as_on_a_node(&launched).await?;
@@ -33,6 +36,7 @@ async fn pods_run_in_the_source() -> anyhow::Result<()> {
     access::logs_exec_and_ports(&launched).await?;
     deletion::pods_end_from_either_side(&launched).await?;
     names::names_are_kept_apart(&launched).await?;
+    argo::steps_and_their_outputs(&mut launched).await?;
     refused::pods_that_cannot_run_say_why(&launched).await?;
     revoked::pods_wait_until_the_launch_is_repaired(&launched).await?;
     crashes::each_pod_runs_once(&mut launched).await?;

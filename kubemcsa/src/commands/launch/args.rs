@@ -32,6 +32,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RESOURCE=QUANTITY,...", value_parser = capacity::parse, conflicts_with = "stop")]
     pub(crate) capacity: Option<capacity::Choice>,
 
+    /// Let steps of Argo Workflows run in the source, too: grant the rights to report their outputs, and to bring them
+    /// home; installs the kind WorkflowTaskResult in the source if it is missing [default: unchanged; false at first]
+    #[arg(long, conflicts_with = "stop")]
+    pub(crate) argo: bool,
+
     /// Pod Security level that the remote namespace enforces if this command creates it [default: baseline]
     #[arg(long, value_enum, value_name = "LEVEL", conflicts_with = "stop")]
     pub(crate) pod_security: Option<PodSecurity>,
@@ -157,6 +162,7 @@ mod tests {
     #[case("team-a --now", "--stop")]
     #[case("team-a --copy secrets", "unexpected argument")]
     #[case("team-a --stop --capacity cpu=1", "cannot be used with")]
+    #[case("team-a --stop --argo", "cannot be used with")]
     #[case("team-a --stop -o yaml", "cannot be used with")]
     #[case("team-a --side source", "--output")]
     fn wrong_usage_is_refused(#[case] line: &str, #[case] expected: &str) {

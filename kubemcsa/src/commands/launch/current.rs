@@ -3,8 +3,9 @@
 use anyhow::bail;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use mcsa_credentials::contract::launch::{CAPACITY, LABEL};
+use mcsa_credentials::contract::launch::{ARGO, CAPACITY, LABEL};
 
+use super::argo;
 use super::args::Args;
 use super::linked::Linked;
 use super::model::Launch;
@@ -17,6 +18,8 @@ use crate::link::launcher;
 /// What a run will create, and what exists already.
 pub(crate) struct Wanted {
     pub(crate) launch: Launch,
+    /// The kind of the outputs of Argo's steps, if steps may run in the source and it does not have the kind.
+    pub(crate) missing_kind: Option<DynamicObject>,
     /// `None`: the remote namespace is missing, or being created.
     pub(crate) stored_namespace: Option<DynamicObject>,
     pub(crate) stored_grants: StoredGrants,
@@ -61,6 +64,7 @@ pub(crate) async fn read(linked: &Linked, args: &Args) -> anyhow::Result<Wanted>
         source: source.name.clone(),
         namespace: args.namespace.clone(),
         remote_namespace: args.remote_namespace().to_owned(),
+        argo: args.argo,
         ..Default::default()
     };
     let on_target = stored(target, &objects::target_objects(&launch)?).await?;
@@ -90,11 +94,13 @@ pub(crate) async fn read(linked: &Linked, args: &Args) -> anyhow::Result<Wanted>
         Some(choice) => choice.clone().value(),
         None => import.and_then(|import| import.annotations().get(CAPACITY).cloned()),
     };
+    launch.argo |= import.is_some_and(|import| import.annotations().get(ARGO).is_some_and(|it| it == "true"));
+    let missing_kind = if launch.argo { argo::missing_kind(target, source).await? } else { None };
     let namespace = objects::remote_namespace(&launch, args.pod_security.unwrap_or_default())?;
     let exists = apply::exists(source, &namespace).await?;
     let stored_namespace = if exists { apply::read(source, &namespace).await? } else { None };
     let stored_grants = grants::read(source, &target.name).await?;
-    Ok(Wanted { launch, stored_namespace, stored_grants })
+    Ok(Wanted { launch, missing_kind, stored_namespace, stored_grants })
 }
 
 async fn ensure_namespace(target: &Cluster, namespace: &str, kubectl: &str) -> anyhow::Result<()> {

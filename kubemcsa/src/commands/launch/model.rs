@@ -12,6 +12,8 @@ pub(crate) struct Launch {
     pub(crate) source: String,
     pub(crate) namespace: String,
     pub(crate) remote_namespace: String,
+    /// Whether steps of Argo Workflows may run there: their outputs come home.
+    pub(crate) argo: bool,
     /// Value of the annotation; `None`: the launcher finds out.
     pub(crate) capacity: Option<String>,
 }

@@ -5,7 +5,7 @@ use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject
 use kube::Resource;
 use kube::api::{DynamicObject, ObjectMeta};
 use mcsa_client::ServiceAccountImport;
-use mcsa_credentials::contract::launch::{CAPACITY, LABEL, LAUNCHER};
+use mcsa_credentials::contract::launch::{ARGO, CAPACITY, LABEL, LAUNCHER};
 use mcsa_credentials::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE, TARGET_UID};
 use serde_json::json;
 
@@ -15,6 +15,8 @@ use crate::cluster::object::{self, PART_OF};
 
 /// Label of a namespace: the Pod Security level that it enforces.
 pub(crate) const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+
+const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// The remote namespace, if it is missing.
 pub(crate) fn remote_namespace(launch: &Launch, level: PodSecurity) -> anyhow::Result<DynamicObject> {
@@ -37,9 +39,26 @@ pub(crate) fn source_objects(launch: &Launch) -> anyhow::Result<Vec<DynamicObjec
         ..Default::default()
     };
     let account = ServiceAccount { metadata: metadata.clone(), ..Default::default() };
-    let role = Role { metadata: metadata.clone(), rules: Some(rules()) };
-    let binding = binding(metadata, &launch.account(), &launch.remote_namespace);
-    Ok(vec![object::dynamic(&account)?, object::dynamic(&role)?, object::dynamic(&binding)?])
+    let launcher = service_account(&launch.account(), &launch.remote_namespace);
+    let mut objects = vec![object::dynamic(&account)?];
+    objects.extend(granted(metadata.clone(), rules(), launcher.clone())?);
+    if launch.argo {
+        let named = |suffix: &str| ObjectMeta {
+            name: Some(format!("{}-{suffix}", launch.account())),
+            ..metadata.clone()
+        };
+        let rights = vec![task_results(&["get", "list", "watch", "patch", "delete"])];
+        objects.extend(granted(named("argo"), rights, launcher)?);
+        // argoexec has the rights of the step's pod, which may use any service account of the namespace.
+        let pods = Subject {
+            api_group: Some(RBAC.into()),
+            kind: "Group".into(),
+            name: format!("system:serviceaccounts:{}", launch.remote_namespace),
+            namespace: None,
+        };
+        objects.extend(granted(named("argoexec"), vec![task_results(&["create", "patch"])], pods)?);
+    }
+    Ok(objects)
 }
 
 /// *Absent:* Secrets and ConfigMaps. What pods refer to must exist in the remote namespace.
@@ -51,26 +70,36 @@ fn rules() -> Vec<PolicyRule> {
         rule(&["pods/exec", "pods/attach", "pods/portforward"], &["get", "create"]),
         rule(&["events", "resourcequotas"], &["list", "watch"]),
         // For kubectl top and autoscalers.
-        PolicyRule { api_groups: Some(vec!["metrics.k8s.io".to_owned()]), ..rule(&["pods"], &["list"]) },
+        in_group("metrics.k8s.io", rule(&["pods"], &["list"])),
     ]
 }
 
-/// The launcher's right to read the import's Secret, and the import itself, last.
+/// The launcher's rights in the target's namespace, and the import itself, last.
 pub(crate) fn target_objects(launch: &Launch) -> anyhow::Result<Vec<DynamicObject>> {
-    let name = launch.import();
-    let metadata = ObjectMeta {
-        name: Some(name.clone()),
+    let mut objects = target_rights(launch, &launch.import())?;
+    objects.push(import(launch)?);
+    Ok(objects)
+}
+
+/// The launcher's rights to read the Secret of the import with this name, and to write the outputs of Argo's steps.
+pub(crate) fn target_rights(launch: &Launch, import: &str) -> anyhow::Result<Vec<DynamicObject>> {
+    let named = |name: String| ObjectMeta {
+        name: Some(name),
         namespace: Some(launch.namespace.clone()),
         labels: Some(
             [(PART_OF.to_owned(), SYSTEM_NAMESPACE.to_owned()), (LABEL.to_owned(), "true".to_owned())].into(),
         ),
         ..Default::default()
     };
-    let read =
-        PolicyRule { resource_names: Some(vec![format!("{name}-token")]), ..rule(&["secrets"], &["get"]) };
-    let role = Role { metadata: metadata.clone(), rules: Some(vec![read]) };
-    let binding = RoleBinding { role_ref: role_ref(&name), ..binding(metadata, LAUNCHER, SYSTEM_NAMESPACE) };
-    Ok(vec![object::dynamic(&role)?, object::dynamic(&binding)?, import(launch)?])
+    let launcher = service_account(LAUNCHER, SYSTEM_NAMESPACE);
+    let secret = Some(vec![format!("{import}-token")]);
+    let read = PolicyRule { resource_names: secret, ..rule(&["secrets"], &["get"]) };
+    let mut objects = granted(named(import.to_owned()), vec![read], launcher.clone())?;
+    if launch.argo {
+        let rights = vec![task_results(&["create", "patch"])];
+        objects.extend(granted(named(format!("{import}-argo")), rights, launcher)?);
+    }
+    Ok(objects)
 }
 
 /// The fields that have defaults are left to the API server.
@@ -79,7 +108,10 @@ pub(crate) fn import(launch: &Launch) -> anyhow::Result<DynamicObject> {
         "name": launch.import(), "namespace": launch.namespace, "labels": { LABEL: "true" },
     });
     if let Some(capacity) = &launch.capacity {
-        metadata["annotations"] = json!({ CAPACITY: capacity });
+        metadata["annotations"][CAPACITY] = json!(capacity);
+    }
+    if launch.argo {
+        metadata["annotations"][ARGO] = json!("true");
     }
     object::dynamic(&json!({
         "apiVersion": ServiceAccountImport::api_version(&()),
@@ -103,20 +135,34 @@ pub(crate) fn enabled_namespace(namespace: &str) -> anyhow::Result<DynamicObject
     object::dynamic(&Namespace { metadata, ..Default::default() })
 }
 
-/// A binding to the Role of the same name.
-fn binding(metadata: ObjectMeta, account: &str, account_namespace: &str) -> RoleBinding {
-    let role_ref = role_ref(metadata.name.as_deref().unwrap_or_default());
-    let subject = Subject {
-        kind: "ServiceAccount".into(),
-        name: account.to_owned(),
-        namespace: Some(account_namespace.to_owned()),
-        ..Default::default()
-    };
-    RoleBinding { metadata, role_ref, subjects: Some(vec![subject]) }
+/// A Role, and a RoleBinding of the same name.
+fn granted(
+    metadata: ObjectMeta,
+    rules: Vec<PolicyRule>,
+    subject: Subject,
+) -> anyhow::Result<Vec<DynamicObject>> {
+    let name = metadata.name.clone().unwrap_or_default();
+    let role_ref = RoleRef { api_group: RBAC.into(), kind: "Role".into(), name };
+    let role = Role { metadata: metadata.clone(), rules: Some(rules) };
+    let binding = RoleBinding { metadata, role_ref, subjects: Some(vec![subject]) };
+    Ok(vec![object::dynamic(&role)?, object::dynamic(&binding)?])
 }
 
-fn role_ref(name: &str) -> RoleRef {
-    RoleRef { api_group: "rbac.authorization.k8s.io".into(), kind: "Role".into(), name: name.into() }
+fn service_account(name: &str, namespace: &str) -> Subject {
+    Subject {
+        kind: "ServiceAccount".into(),
+        name: name.to_owned(),
+        namespace: Some(namespace.to_owned()),
+        ..Default::default()
+    }
+}
+
+fn task_results(verbs: &[&str]) -> PolicyRule {
+    in_group("argoproj.io", rule(&["workflowtaskresults"], verbs))
+}
+
+fn in_group(group: &str, rule: PolicyRule) -> PolicyRule {
+    PolicyRule { api_groups: Some(vec![group.to_owned()]), ..rule }
 }
 
 fn rule(resources: &[&str], verbs: &[&str]) -> PolicyRule {
@@ -141,6 +187,7 @@ mod tests {
             source: "c2".into(),
             namespace: "team-a".into(),
             remote_namespace: "batch".into(),
+            argo: false,
             capacity: Some("cpu=1".into()),
         }
     }
@@ -164,6 +211,20 @@ mod tests {
         assert_eq!(objects[1].data["subjects"][0]["name"], LAUNCHER);
         assert_eq!(objects[1].data["subjects"][0]["namespace"], SYSTEM_NAMESPACE);
         assert_eq!(objects[1].data["roleRef"]["name"], "launch-c2-batch");
+    }
+
+    #[test]
+    fn rights_to_outputs_of_steps_are_apart() {
+        let launch = Launch { argo: true, ..launch() };
+        let names = |objects: Vec<DynamicObject>| -> Vec<_> {
+            let roles = objects.iter().filter(|object| object::kind(object) == "Role");
+            roles.map(ResourceExt::name_any).collect()
+        };
+        let (source, target) = (source_objects(&launch).unwrap(), target_objects(&launch).unwrap());
+        assert_eq!(source[6].data["subjects"][0]["name"], "system:serviceaccounts:batch");
+        assert_eq!(target.last().unwrap().annotations()[ARGO], "true");
+        assert_eq!(names(source), ["launcher-c1", "launcher-c1-argo", "launcher-c1-argoexec"]);
+        assert_eq!(names(target), ["launch-c2-batch", "launch-c2-batch-argo"]);
     }
 
     #[test]

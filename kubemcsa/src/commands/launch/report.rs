@@ -88,6 +88,12 @@ fn sentences(launch: &Launch, level: Option<&str>) -> Vec<String> {
              nodes of {source}"
         ),
     });
+    if launch.argo {
+        sentences.push(format!(
+            "all pods of {remote_namespace} may report outputs of Argo's steps (WorkflowTaskResults), and {target} may read, \
+             change and delete these; the launcher copies them to namespace {namespace} of {target}"
+        ));
+    }
     sentences.push(format!("kubemcsa granted nothing else in {source}"));
     sentences
 }

@@ -121,6 +121,8 @@ fn launch(args: &Args, target: &Reached, source: String) -> Launch {
         source,
         namespace: args.namespace.clone(),
         remote_namespace: args.remote_namespace().to_owned(),
+        // Its rights may exist.
+        argo: true,
         ..Default::default()
     }
 }

@@ -66,6 +66,10 @@ fn new_node_is_ours_and_needs_no_patch() {
     );
     assert_eq!(taints_of(&created), json!([own_taint(), unreachable_taint()]));
     assert_eq!(patch(&created, &node(), &unreachable(), false), None);
+    assert_eq!(created.annotations()[METRICS_PATH], "/metrics/resource/c2");
+    created.annotations_mut().remove(METRICS_PATH);
+    let restored = json!({ METRICS_PATH: "/metrics/resource/c2" });
+    assert_eq!(patch(&created, &node(), &unreachable(), false).unwrap()["metadata"]["annotations"], restored);
     created.metadata.annotations = Some([(NODE_MANAGED_BY.into(), "someone".into())].into());
     assert!(!is_ours(&created));
 }

@@ -61,10 +61,7 @@ pub(crate) async fn find(
     });
     names.extend(Some(launch.import()).filter(|_| !is_taken));
     for name in names {
-        let mut rights = objects::target_objects(launch)?;
-        rights.retain(|object| object::kind(object) != "ServiceAccountImport");
-        for mut right in rights.into_iter().rev() {
-            right.metadata.name = Some(name.clone());
+        for right in objects::target_rights(launch, &name)?.into_iter().rev() {
             let stored = apply::read(target, &right).await?;
             objects.extend(stored.filter(|stored| stored.labels().contains_key(LABEL)));
         }

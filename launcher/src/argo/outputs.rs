@@ -1,0 +1,224 @@
+//! Copies the outputs of a step home.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use mcsa_client::clusters::Member;
+use mcsa_credentials::contract::launch::FIELD_MANAGER;
+use mcsa_runtime::deadline::with_deadline;
+use mcsa_runtime::errors;
+use serde_json::{Value, json};
+
+use super::result::{at_home, completed, is_complete};
+use super::step::Step;
+use super::steps::Copied;
+use super::{is_granted, task_results};
+use crate::home_pod::{Error, HomePod};
+use crate::mirror;
+use crate::report::patch_parameters;
+
+/// How long the home pod of an ended pod waits for its outputs. argoexec reports them before it ends.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How soon to look for them again, in case that the watch is late.
+const RECHECK: Duration = Duration::from_secs(2);
+
+/// Whether the home pod may follow its remote pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outputs {
+    /// It may.
+    Copied,
+    /// The remote pod has ended, and its outputs are not complete: look again after this delay.
+    Awaited(Duration),
+    /// The outputs did not come in time, for this reason.
+    Missing(String),
+}
+
+/// Why a report was not copied.
+enum NotCopied {
+    /// An API server refused it. Trying again helps only if someone changes something.
+    Refused(String),
+    Failed(Error),
+}
+
+impl HomePod<'_> {
+    /// Prepares the launch of a step: Argo waits for its outputs, and those of an earlier pod of the step are gone.
+    ///
+    /// Copies are forced: an earlier pod may have run at home, where argoexec wrote them. A person who may create pods in
+    /// the namespace gains nothing by a pod that names the node of another step: the pod could use the service account of
+    /// that step, which may write the same.
+    pub(crate) async fn prepare_outputs(&self, member: &Member) -> Result<(), Error> {
+        let Some(step) = Step::of(&self.home) else { return Ok(()) };
+        if !is_granted(member) {
+            return self.wait("NoRightsToOutputs", no_rights(member)).await.map(drop);
+        }
+        let pods = self.source.remote_pods(member);
+        // After a crash: argoexec may have reported already.
+        if with_deadline(pods.get_metadata_opt(&step.pod))
+            .await
+            .map_err(|it| self.source_error(&it))?
+            .is_some()
+        {
+            return Ok(());
+        }
+        let api = self.source.remote_task_results(member);
+        match with_deadline(api.delete(&step.node_id, &DeleteParams::default())).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(self.source_error(&error)),
+        }
+        match self.apply(&step, &at_home(None, &step)).await {
+            Ok(()) => Ok(()),
+            Err(NotCopied::Refused(message)) => self.wait("OutputsNotCopied", message).await.map(drop),
+            Err(NotCopied::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Copies what a step has reported since the last copy.
+    pub(crate) async fn copy_outputs(&self, member: &Member, remote: &Pod) -> Result<Outputs, Error> {
+        let Some(step) = Step::of(&self.home) else { return Ok(Outputs::Copied) };
+        let steps = &self.source.steps;
+        let has_ended = mirror::is_terminal(remote);
+        match steps.take(&step) {
+            Copied::All => return Ok(Outputs::Copied),
+            Copied::Latest if !has_ended => return Ok(Outputs::Copied),
+            Copied::Latest | Copied::Outdated => {}
+        }
+        let problem = match self.copy_report(member, remote, &step).await {
+            Ok(true) => {
+                steps.set(&step, Copied::All);
+                return Ok(Outputs::Copied);
+            }
+            Ok(false) => None,
+            Err(NotCopied::Refused(message)) => Some(message),
+            Err(NotCopied::Failed(error)) if has_ended => return Err(error),
+            Err(NotCopied::Failed(error)) => Some(error.to_string()),
+        };
+        if !has_ended {
+            // The pod goes on, and its status is written. The next reconciliation tries again.
+            if let Some(message) = problem {
+                steps.set(&step, Copied::Outdated);
+                if self.source.states.may_report(&self.home, "OutputsNotCopied") {
+                    self.source.events.warn(&self.home, "OutputsNotCopied", &message).await;
+                }
+            }
+            return Ok(Outputs::Copied);
+        }
+        if steps.since_end(&step) < PATIENCE {
+            return Ok(Outputs::Awaited(RECHECK));
+        }
+        self.give_up(&step).await;
+        let has_failed =
+            remote.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Failed"));
+        let cluster = &self.source.cluster;
+        let problem = problem.unwrap_or_else(|| {
+            format!("argoexec has not reported the outputs of the step in cluster {cluster}: see kubectl logs -c wait")
+        });
+        Ok(if has_failed { Outputs::Copied } else { Outputs::Missing(problem) })
+    }
+
+    /// Copies what is left of the outputs of a step whose remote pod is gone. Returns why they are not complete.
+    pub(crate) async fn last_outputs(&self, last: Option<&Pod>) -> Option<String> {
+        let step = Step::of(&self.home)?;
+        if self.source.steps.take(&step) == Copied::All {
+            return None;
+        }
+        if let (Ok(member), Some(last)) = (self.resolve(), last)
+            && let Ok(true) = self.copy_report(&member, last, &step).await
+        {
+            self.source.steps.set(&step, Copied::All);
+            return None;
+        }
+        self.give_up(&step).await;
+        Some("the pod is gone from its cluster, and its outputs with it".to_owned())
+    }
+
+    /// Returns whether the copy is complete.
+    async fn copy_report(&self, member: &Member, remote: &Pod, step: &Step) -> Result<bool, NotCopied> {
+        if !is_granted(member) {
+            return Err(NotCopied::Refused(no_rights(member)));
+        }
+        let report = match self.read_report(member, remote, step).await {
+            Ok(report) => report,
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                let why = errors::short(&status.message);
+                let message = format!(
+                    "can't read the outputs of the step: {why}; run kubemcsa launch again, with --argo"
+                );
+                return Err(NotCopied::Refused(message));
+            }
+            Err(error) => return Err(NotCopied::Failed(self.source_error(&error))),
+        };
+        let Some(report) = report else { return Ok(false) };
+        self.apply(step, &at_home(Some(&report), step)).await?;
+        Ok(is_complete(&report))
+    }
+
+    async fn read_report(
+        &self,
+        member: &Member,
+        remote: &Pod,
+        step: &Step,
+    ) -> kube::Result<Option<DynamicObject>> {
+        let api = self.source.remote_task_results(member);
+        let Some(report) = with_deadline(api.get_opt(&step.node_id)).await? else { return Ok(None) };
+        let uid = remote.metadata.uid.as_ref();
+        if !report.owner_references().iter().any(|owner| Some(&owner.uid) == uid) {
+            // Its owner, the workflow, is not in the source. With this one, it goes with the pod.
+            let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": remote.name_any(), "uid": uid }]);
+            let metadata = json!({ "uid": report.uid(), "ownerReferences": owner });
+            let patch = Patch::Merge(json!({ "metadata": metadata }));
+            drop(with_deadline(api.patch(&step.node_id, &patch_parameters(), &patch)).await?);
+        }
+        Ok(Some(report))
+    }
+
+    /// Writes the copy at home.
+    async fn apply(&self, step: &Step, copy: &Value) -> Result<(), NotCopied> {
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let (api, patch) = (self.home_task_results(step), Patch::Apply(copy));
+        match with_deadline(api.patch(&step.node_id, &parameters, &patch)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 404 | 413 | 422) => {
+                Err(NotCopied::Refused(format!(
+                    "can't write WorkflowTaskResult {}/{}: {}; if rights are missing, run kubemcsa launch again, with \
+                     --argo",
+                    step.namespace,
+                    step.node_id,
+                    errors::short(&status.message)
+                )))
+            }
+            Err(error) => Err(NotCopied::Failed(Error::Home(error))),
+        }
+    }
+
+    /// Tells Argo not to wait for more. If that fails, Argo waits for ten minutes.
+    async fn give_up(&self, step: &Step) {
+        let patch = Patch::Merge(completed());
+        let api = self.home_task_results(step);
+        if let Err(error) = with_deadline(api.patch(&step.node_id, &patch_parameters(), &patch)).await {
+            let pod = self.request.key();
+            tracing::warn!(%pod, error = errors::line(&error), "can't mark the outputs of a step as complete");
+        }
+        self.source.steps.set(step, Copied::All);
+    }
+
+    fn home_task_results(&self, step: &Step) -> Api<DynamicObject> {
+        Api::namespaced_with(self.request.member.client(), &step.namespace, &task_results())
+    }
+}
+
+/// What to do about a launch import without rights to outputs.
+fn no_rights(member: &Member) -> String {
+    let import = member.import();
+    let (namespace, remote) = import.as_ref().map_or(("NAMESPACE", "NAMESPACE"), |import| {
+        (import.metadata.namespace.as_deref().unwrap_or_default(), &*import.spec.namespace)
+    });
+    let remote = if namespace == remote { String::new() } else { format!(" --remote-namespace {remote}") };
+    format!(
+        "the launch import gives no right to the outputs of Argo's steps: run kubemcsa launch {namespace}{remote} --argo \
+         --target-context TARGET --source-context SOURCE"
+    )
+}

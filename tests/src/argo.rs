@@ -1,0 +1,91 @@
+//! Argo Workflows: the controller, and the kinds and the executor that it needs.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use mcsa_release::{Arch, Image};
+use tokio::sync::OnceCell;
+
+use crate::cluster::Cluster;
+use crate::eventually::eventually;
+use crate::go_tools::{Addition, GoTools};
+use crate::node::Node;
+use crate::process::Process;
+
+const MODULE: &str = "github.com/argoproj/argo-workflows/v4";
+
+/// The image of argoexec, which runs beside each step.
+const EXECUTOR_IMAGE: &str = "docker.io/mcsa-tests/argoexec:1";
+
+/// The kinds that the test waits for.
+const KINDS: [&str; 2] = ["workflows.argoproj.io", "workflowtaskresults.argoproj.io"];
+
+/// A workflow controller, unmodified. It processes the workflows of one namespace.
+#[derive(Debug)]
+pub struct Argo {
+    _controller: Process,
+}
+
+impl Argo {
+    /// Installs Argo's kinds, as its release has them, and starts the controller.
+    pub async fn start(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
+        let kinds = tokio::task::spawn_blocking(|| tools().module_folder()).await??;
+        let kinds = kinds.join("manifests/base/crds/full");
+        // Client-side apply stores a copy in an annotation, for which these are too large.
+        let kinds = kinds.display().to_string();
+        cluster.kubectl(["apply", "--server-side", "-k", &kinds]).await?;
+        let served = Api::<CustomResourceDefinition>::all(cluster.client());
+        for kind in KINDS {
+            eventually(format!("{kind} is served"), async || {
+                let status = served.get(kind).await?.status.unwrap_or_default();
+                let conditions = status.conditions.unwrap_or_default();
+                let is_served = |name| conditions.iter().any(|it| it.type_ == name && it.status == "True");
+                anyhow::ensure!(is_served("Established"), "{conditions:?}");
+                Ok(())
+            })
+            .await;
+        }
+        let config = ["-n", namespace, "create", "configmap", "workflow-controller-configmap"];
+        cluster.kubectl(config).await?;
+        let mut command = Command::new(programs().await?.join("workflow-controller"));
+        command.arg("--kubeconfig").arg(cluster.kubeconfig()).args(["--namespaced", "-n", namespace]);
+        command.args(["--executor-image", EXECUTOR_IMAGE, "--executor-image-pull-policy", "IfNotPresent"]);
+        command.env("LEADER_ELECTION_DISABLE", "true").env("DEFAULT_REQUEUE_TIME", "1s");
+        let log = cluster.dir().join("workflow-controller.log");
+        Ok(Self { _controller: Process::spawn("workflow-controller", &command, log)? })
+    }
+
+    /// Loads the image of argoexec into a node.
+    pub async fn load_executor(node: &Node) -> anyhow::Result<()> {
+        let argoexec = programs().await?.join("argoexec");
+        let image = Image::new(EXECUTOR_IMAGE, Arch::host()?).file("/bin/argoexec", &argoexec, 0o755);
+        let archive = image.env("PATH", "/bin").write(&node.dir().join("argoexec.tar"))?.archive;
+        node.load_image(&archive)
+    }
+}
+
+/// The folder of workflow-controller and argoexec. Builds them if necessary.
+pub(crate) async fn programs() -> anyhow::Result<&'static PathBuf> {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    BUILT.get_or_try_init(async || tokio::task::spawn_blocking(|| tools().build()).await?).await
+}
+
+fn tools() -> GoTools {
+    GoTools {
+        name: "Argo Workflows",
+        folder: "argo",
+        go_mod: concat!(include_str!("../argo/go.mod"), include_str!("../argo/signal_linux.go")),
+        module: MODULE,
+        flags: ["-ldflags", "-s -w"].map(str::to_owned).into(),
+        packages: "tool",
+        duration: "ten minutes",
+        alternative: "",
+        renamed: &[],
+        addition: Some(Addition {
+            path: "workflow/executor/osspecific/signal_linux.go",
+            text: include_str!("../argo/signal_linux.go"),
+        }),
+    }
+}

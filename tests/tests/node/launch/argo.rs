@@ -1,0 +1,177 @@
+//! Workflows of an unmodified Argo, whose steps run in the source.
+
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use mcsa_tests::{Argo, kubemcsa_ok};
+
+use super::*;
+
+const NAMESPACE: &str = "flows";
+
+pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::Result<()> {
+    let _argo = Argo::start(&launched.home, NAMESPACE).await?;
+    Argo::load_executor(&launched.source).await?;
+    outputs_need_a_right(launched).await?;
+    outputs_of_one_step_reach_the_next(launched).await?;
+    exit_codes_are_those_of_the_source(launched).await?;
+    a_workflow_can_be_terminated(launched).await?;
+    a_step_that_cannot_report_fails(launched).await?;
+    outputs_survive_a_killed_launcher(launched).await
+}
+
+/// Before `launch --argo`, a step waits. Afterwards, it runs.
+async fn outputs_need_a_right(launched: &Launched) -> anyhow::Result<()> {
+    let home = &launched.home;
+    let name = submit(launched, "granted", &[script("main", "echo 1")]).await?;
+    let advice = event(launched, NAMESPACE, &name, "NoRightsToOutputs").await;
+    ensure!(advice.contains("kubemcsa launch flows --argo"), "{advice}");
+    grant(launched)?;
+    let workflow = finished(launched, &name).await;
+    ensure!(workflow.data["status"]["phase"] == "Succeeded", "{}", workflow.data["status"]);
+    // Garbage collection in the source deletes it with the pod.
+    home.kubectl(["-n", NAMESPACE, "delete", "workflow", &name]).await?;
+    let left = Api::<DynamicObject>::namespaced_with(launched.source.client(), NAMESPACE, &task_results());
+    eventually_within(DEADLINE, "nothing is left in the source", async || {
+        let left = left.list(&ListParams::default()).await?;
+        ensure!(left.items.is_empty(), "{left:?}");
+        anyhow::Ok(())
+    })
+    .await;
+    no_pods(launched, NAMESPACE).await;
+    Ok(())
+}
+
+async fn outputs_of_one_step_reach_the_next(launched: &Launched) -> anyhow::Result<()> {
+    let steps = json!([
+        [{ "name": "compute", "template": "compute" }],
+        [{
+            "name": "check",
+            "template": "check",
+            "arguments": { "parameters": [
+                { "name": "result", "value": "{{steps.compute.outputs.result}}" },
+                { "name": "file", "value": "{{steps.compute.outputs.parameters.file}}" },
+            ] },
+        }],
+    ]);
+    let compute = writes_file("compute", "echo 42; echo contents > /work/file");
+    let condition = "[ {{inputs.parameters.result}} = 42 ] && [ {{inputs.parameters.file}} = contents ]";
+    let mut check = script("check", condition);
+    check["inputs"] = json!({ "parameters": [{ "name": "result" }, { "name": "file" }] });
+    let main = json!({ "name": "main", "steps": steps });
+    let name = submit(launched, "outputs", &[main, compute, check]).await?;
+    let workflow = finished(launched, &name).await;
+    ensure!(workflow.data["status"]["phase"] == "Succeeded", "{}", workflow.data["status"]);
+    Ok(())
+}
+
+async fn exit_codes_are_those_of_the_source(launched: &Launched) -> anyhow::Result<()> {
+    let name = submit(launched, "fails", &[script("main", "exit 3")]).await?;
+    let workflow = finished(launched, &name).await;
+    let status = &workflow.data["status"];
+    ensure!(status["phase"] == "Failed", "{status}");
+    ensure!(status["nodes"][&name]["outputs"]["exitCode"] == "3", "{status}");
+    Ok(())
+}
+
+/// Argo ends a step by `argoexec kill` in its pod.
+async fn a_workflow_can_be_terminated(launched: &Launched) -> anyhow::Result<()> {
+    let name =
+        submit(launched, "endless", &[script("main", "trap 'exit 4' TERM; while sleep 1; do :; done")])
+            .await?;
+    phase(launched, NAMESPACE, &name, "Running").await;
+    let shutdown = Patch::Merge(json!({ "spec": { "shutdown": "Terminate" } }));
+    workflows(launched).patch(&name, &PatchParams::default(), &shutdown).await?;
+    let workflow = finished(launched, &name).await;
+    ensure!(workflow.data["status"]["phase"] == "Failed", "{}", workflow.data["status"]);
+    phase(launched, NAMESPACE, &name, "Failed").await;
+    Ok(())
+}
+
+/// argoexec has no right to report. Argo must not wait for the outputs.
+async fn a_step_that_cannot_report_fails(launched: &Launched) -> anyhow::Result<()> {
+    let binding = ["-n", NAMESPACE, "delete", "rolebinding", "launcher-c1-argoexec"];
+    launched.source.kubectl(binding).await?;
+    let name = submit(launched, "mute", &[script("main", "echo 1")]).await?;
+    let workflow = finished(launched, &name).await;
+    let status = &workflow.data["status"];
+    ensure!(status["phase"] == "Error" || status["phase"] == "Failed", "{status}");
+    grant(launched)
+}
+
+/// The step ends while no launcher runs.
+async fn outputs_survive_a_killed_launcher(launched: &mut Launched) -> anyhow::Result<()> {
+    let name = submit(launched, "killed", &[writes_file("main", "sleep 2; echo 7 > /work/file")]).await?;
+    phase(launched, NAMESPACE, &name, "Running").await;
+    launched.launcher().kill();
+    let pods = Api::<Pod>::namespaced(launched.source.client(), NAMESPACE);
+    eventually_within(DEADLINE, "the step has ended in the source", async || {
+        let status = pods.get(&name).await?.status.unwrap_or_default();
+        ensure!(status.phase.as_deref() == Some("Succeeded"), "{status:?}");
+        anyhow::Ok(())
+    })
+    .await;
+    launched.restart_launcher().await?;
+    let workflow = finished(launched, &name).await;
+    let status = &workflow.data["status"];
+    ensure!(status["phase"] == "Succeeded", "{status}");
+    ensure!(status["nodes"][&name]["outputs"]["parameters"][0]["value"] == "7", "{status}");
+    Ok(())
+}
+
+fn grant(launched: &Launched) -> anyhow::Result<()> {
+    let launch = ["launch", NAMESPACE, "--argo", "--target-context", "c1", "--source-context", "c2"];
+    kubemcsa_ok(&launched.kubeconfig, launch).map(drop)
+}
+
+/// A template with a shell script.
+fn script(name: &str, source: &str) -> Value {
+    json!({ "name": name, "script": { "image": TOOLS_IMAGE, "command": ["sh"], "source": source } })
+}
+
+/// The same, with the file `/work/file` as its output parameter.
+fn writes_file(name: &str, source: &str) -> Value {
+    let mut template = script(name, source);
+    template["outputs"] =
+        json!({ "parameters": [{ "name": "file", "valueFrom": { "path": "/work/file" } }] });
+    template["volumes"] = json!([{ "name": "work", "emptyDir": {} }]);
+    template["script"]["volumeMounts"] = json!([{ "name": "work", "mountPath": "/work" }]);
+    template
+}
+
+/// Submits a workflow whose steps must run in the source, and returns its name. Its only pod has the same name if it has
+/// no other template.
+async fn submit(launched: &Launched, name: &str, templates: &[Value]) -> anyhow::Result<String> {
+    let workflow = json!({
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": { "name": name, "namespace": NAMESPACE },
+        "spec": {
+            "entrypoint": "main",
+            "podMetadata": { "annotations": { "multicluster.admiralty.io/clustername": "c2" } },
+            "templates": templates,
+        },
+    });
+    let workflow = serde_json::from_value(workflow)?;
+    workflows(launched).create(&PostParams::default(), &workflow).await?;
+    Ok(name.to_owned())
+}
+
+/// Waits until a workflow has ended, and returns it.
+async fn finished(launched: &Launched, name: &str) -> DynamicObject {
+    let workflows = workflows(launched);
+    eventually_within(2 * DEADLINE, format!("workflow {name} has ended"), async || {
+        let workflow = workflows.get(name).await?;
+        ensure!(workflow.data["status"]["finishedAt"].is_string(), "{}", workflow.data["status"]);
+        anyhow::Ok(workflow)
+    })
+    .await
+}
+
+fn workflows(launched: &Launched) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow");
+    Api::namespaced_with(launched.home.client(), NAMESPACE, &ApiResource::from_gvk(&kind))
+}
+
+fn task_results() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "WorkflowTaskResult"))
+}
