@@ -54,13 +54,10 @@ impl HomePod<'_> {
         if !is_granted(member) {
             return self.wait("NoRightsToOutputs", no_rights(member)).await.map(drop);
         }
+        // After a crash, the pod may exist, and argoexec may have reported already.
         let pods = self.source.remote_pods(member);
-        // After a crash: argoexec may have reported already.
-        if with_deadline(pods.get_metadata_opt(&step.pod))
-            .await
-            .map_err(|it| self.source_error(&it))?
-            .is_some()
-        {
+        let existing = with_deadline(pods.get_metadata_opt(&step.pod)).await;
+        if existing.map_err(|error| self.source_error(&error))?.is_some() {
             return Ok(());
         }
         let api = self.source.remote_task_results(member);
@@ -196,11 +193,15 @@ impl HomePod<'_> {
 
     /// Tells Argo not to wait for more. If that fails, Argo waits for ten minutes.
     async fn give_up(&self, step: &Step) {
-        let patch = Patch::Merge(completed());
-        let api = self.home_task_results(step);
-        if let Err(error) = with_deadline(api.patch(&step.node_id, &patch_parameters(), &patch)).await {
-            let pod = self.request.key();
-            tracing::warn!(%pod, error = errors::line(&error), "can't mark the outputs of a step as complete");
+        let (api, patch) = (self.home_task_results(step), Patch::Merge(completed()));
+        match with_deadline(api.patch(&step.node_id, &patch_parameters(), &patch)).await {
+            Ok(_) => {}
+            // The step was never launched, or its workflow is gone.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => {
+                let (pod, error) = (self.request.key(), errors::line(&error));
+                tracing::warn!(%pod, error, "can't mark the outputs of a step as complete");
+            }
         }
         self.source.steps.set(step, Copied::All);
     }
