@@ -75,7 +75,7 @@ impl HomePod<'_> {
     }
 
     async fn create(&self, member: &Member, owner: &Owner) -> Result<Action, Error> {
-        self.prepare_outputs(member).await?;
+        self.prepare_outputs(member, owner).await?;
         let client = self.request.member.client();
         match create(self.source, (&client, &self.home), member, owner).await {
             Ok(remote) => {
@@ -92,6 +92,7 @@ impl HomePod<'_> {
             Err(NotCreated::Permanent { reason, message }) => {
                 self.source.metrics.failed(reason);
                 self.source.events.warn(&self.home, reason, &message).await;
+                self.abandon_outputs().await;
                 self.write(mirror::failed(&self.home, reason, &message, Timestamp::now())).await?;
                 Ok(Action::await_change())
             }
@@ -178,12 +179,9 @@ impl HomePod<'_> {
     }
 
     async fn fail_as_gone(&self) -> Result<Action, Error> {
-        let last = self.source.states.last_remote(&self.home);
-        match (self.last_outputs(last.as_ref()).await, last) {
-            (Some(why), Some(last)) if mirror::has_succeeded(&last) => {
-                self.fail_without_outputs(&last, &why).await?;
-            }
-            _ => self.write_last_status().await?,
+        match self.lost_outputs().await? {
+            Some((last, why)) => self.fail_without_outputs(&last, &why).await?,
+            None => self.write_last_status().await?,
         }
         Ok(Action::await_change())
     }
@@ -199,23 +197,30 @@ impl HomePod<'_> {
             Ok(member) => member,
             // The pod was not launched, or has ended. If a remote pod is left, garbage collection deletes it once the
             // source has a launch import again.
-            Err(_) if !is_launched || mirror::is_terminal(&self.home) => return self.remove().await,
+            Err(_) if !is_launched || mirror::is_terminal(&self.home) => {
+                self.abandon_outputs().await;
+                return self.remove().await;
+            }
             Err(problem) => return self.wait(problem.reason(), problem).await,
         };
         let owner = self.owner().await?;
         match delete_remote(self.source, &self.home, &member, &owner).await {
             Ok(Progress::Terminating(remote)) => {
-                // What argoexec reports until the end. The pod is deleted in any case.
-                drop(self.copy_outputs(&member, &remote).await);
                 // If it is another pod with this owner, delete it, but do not mirror it.
-                let patch = mirror::mirror(&self.home, &remote, &self.source.cluster).ok().flatten();
-                self.write(patch).await?;
+                if let Ok(patch) = mirror::mirror(&self.home, &remote, &self.source.cluster) {
+                    match self.copy_outputs(&member, &remote).await {
+                        Ok(Outputs::Copied) => self.write(patch).await?,
+                        Ok(Outputs::Missing(why)) => self.fail_without_outputs(&remote, &why).await?,
+                        Ok(Outputs::Awaited(_)) | Err(_) => {}
+                    }
+                }
                 Ok(Action::requeue(RECHECK))
             }
             Ok(Progress::Gone) => {
-                let last = self.source.states.last_remote(&self.home);
-                drop(self.last_outputs(last.as_ref()).await);
-                self.write_final_status().await?;
+                match self.lost_outputs().await? {
+                    Some((last, why)) => self.fail_without_outputs(&last, &why).await?,
+                    None => self.write_final_status().await?,
+                }
                 self.remove().await
             }
             Err(error) => {

@@ -138,13 +138,13 @@ impl State {
             let reported = reported.filter(|reported| reported.timestamp.is_some_and(|at| at <= latest));
             let advanced = reported.map(|reported| PodTotals::advance(known.as_ref(), home, reported));
             if let Some(totals) = &advanced {
-                self.node.add(known.as_ref(), totals);
                 reported_pods.push((home.clone(), totals.clone()));
             }
             if let Some(totals) = advanced.or(known) {
                 self.pods.insert(uid, totals);
             }
         }
+        self.node.advance(&reported_pods);
         totals::render(&reported_pods, &self.node)
     }
 

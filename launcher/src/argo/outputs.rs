@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use mcsa_client::clusters::Member;
+use mcsa_client::controller::Owner;
 use mcsa_credentials::contract::launch::FIELD_MANAGER;
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
@@ -49,15 +50,15 @@ impl HomePod<'_> {
     /// Copies are forced: an earlier pod may have run at home, where argoexec wrote them. A person who may create pods in
     /// the namespace gains nothing by a pod that names the node of another step: the pod could use the service account of
     /// that step, which may write the same.
-    pub(crate) async fn prepare_outputs(&self, member: &Member) -> Result<(), Error> {
+    pub(crate) async fn prepare_outputs(&self, member: &Member, owner: &Owner) -> Result<(), Error> {
         let Some(step) = Step::of(&self.home) else { return Ok(()) };
         if !is_granted(member) {
             return self.wait("NoRightsToOutputs", no_rights(member)).await.map(drop);
         }
         // After a crash, the pod may exist, and argoexec may have reported already.
-        let pods = self.source.remote_pods(member);
-        let existing = with_deadline(pods.get_metadata_opt(&step.pod)).await;
-        if existing.map_err(|error| self.source_error(&error))?.is_some() {
+        let existing = with_deadline(self.source.remote_pods(member).get_metadata_opt(&step.pod)).await;
+        let existing = existing.map_err(|error| self.source_error(&error))?;
+        if existing.is_some_and(|existing| owner.owns(&existing.metadata)) {
             return Ok(());
         }
         let api = self.source.remote_task_results(member);
@@ -80,6 +81,7 @@ impl HomePod<'_> {
         let has_ended = mirror::is_terminal(remote);
         match steps.take(&step) {
             Copied::All => return Ok(Outputs::Copied),
+            Copied::GivenUp(why) => return Ok(missing(remote, why)),
             Copied::Latest if !has_ended => return Ok(Outputs::Copied),
             Copied::Latest | Copied::Outdated => {}
         }
@@ -106,30 +108,50 @@ impl HomePod<'_> {
         if steps.since_end(&step) < PATIENCE {
             return Ok(Outputs::Awaited(RECHECK));
         }
-        self.give_up(&step).await;
-        let has_failed =
-            remote.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Failed"));
         let cluster = &self.source.cluster;
-        let problem = problem.unwrap_or_else(|| {
+        let why = problem.unwrap_or_else(|| {
             format!("argoexec has not reported the outputs of the step in cluster {cluster}: see kubectl logs -c wait")
         });
-        Ok(if has_failed { Outputs::Copied } else { Outputs::Missing(problem) })
+        self.give_up(&step, &why).await;
+        Ok(missing(remote, why))
     }
 
-    /// Copies what is left of the outputs of a step whose remote pod is gone. Returns why they are not complete.
-    pub(crate) async fn last_outputs(&self, last: Option<&Pod>) -> Option<String> {
-        let step = Step::of(&self.home)?;
-        if self.source.steps.take(&step) == Copied::All {
-            return None;
+    /// Copies what is left of the outputs of a step whose remote pod is gone. Returns the last state of that pod, and why
+    /// it has not succeeded, if it seems to have.
+    pub(crate) async fn lost_outputs(&self) -> Result<Option<(Pod, String)>, Error> {
+        let Some(step) = Step::of(&self.home) else { return Ok(None) };
+        let last = self.source.states.last_remote(&self.home);
+        let why = match self.source.steps.take(&step) {
+            Copied::All => return Ok(None),
+            Copied::GivenUp(why) => why,
+            Copied::Latest | Copied::Outdated => {
+                let copied = match (self.resolve(), &last) {
+                    (Ok(member), Some(last)) => self.copy_report(&member, last, &step).await,
+                    _ => Ok(false),
+                };
+                match copied {
+                    Ok(true) => {
+                        self.source.steps.set(&step, Copied::All);
+                        return Ok(None);
+                    }
+                    Err(NotCopied::Failed(error)) => return Err(error),
+                    Err(NotCopied::Refused(why)) => why,
+                    Ok(false) => format!(
+                        "the pod was deleted in cluster {} before the outputs of the step were copied",
+                        self.source.cluster
+                    ),
+                }
+            }
+        };
+        self.give_up(&step, &why).await;
+        Ok(last.filter(mirror::has_succeeded).map(|last| (last, why)))
+    }
+
+    /// Tells Argo not to wait for the outputs of a step that was never launched, and will not be.
+    pub(crate) async fn abandon_outputs(&self) {
+        if let Some(step) = Step::of(&self.home) {
+            self.give_up(&step, "the step was not launched").await;
         }
-        if let (Ok(member), Some(last)) = (self.resolve(), last)
-            && let Ok(true) = self.copy_report(&member, last, &step).await
-        {
-            self.source.steps.set(&step, Copied::All);
-            return None;
-        }
-        self.give_up(&step).await;
-        Some("the pod is gone from its cluster, and its outputs with it".to_owned())
     }
 
     /// Returns whether the copy is complete.
@@ -162,7 +184,11 @@ impl HomePod<'_> {
         let api = self.source.remote_task_results(member);
         let Some(report) = with_deadline(api.get_opt(&step.node_id)).await? else { return Ok(None) };
         let uid = remote.metadata.uid.as_ref();
-        if !report.owner_references().iter().any(|owner| Some(&owner.uid) == uid) {
+        let owner = report.owner_references().iter().find(|owner| owner.kind == "Pod");
+        if owner.is_some_and(|owner| Some(&owner.uid) != uid) {
+            return Ok(None);
+        }
+        if owner.is_none() {
             // Its owner, the workflow, is not in the source. With this one, it goes with the pod.
             let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": remote.name_any(), "uid": uid }]);
             let metadata = json!({ "uid": report.uid(), "ownerReferences": owner });
@@ -192,23 +218,28 @@ impl HomePod<'_> {
     }
 
     /// Tells Argo not to wait for more. If that fails, Argo waits for ten minutes.
-    async fn give_up(&self, step: &Step) {
+    async fn give_up(&self, step: &Step, why: &str) {
         let (api, patch) = (self.home_task_results(step), Patch::Merge(completed()));
         match with_deadline(api.patch(&step.node_id, &patch_parameters(), &patch)).await {
             Ok(_) => {}
-            // The step was never launched, or its workflow is gone.
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            // Argo does not wait for a step of which there is no copy.
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {}
             Err(error) => {
                 let (pod, error) = (self.request.key(), errors::line(&error));
                 tracing::warn!(%pod, error, "can't mark the outputs of a step as complete");
             }
         }
-        self.source.steps.set(step, Copied::All);
+        self.source.steps.set(step, Copied::GivenUp(why.to_owned()));
     }
 
     fn home_task_results(&self, step: &Step) -> Api<DynamicObject> {
         Api::namespaced_with(self.request.member.client(), &step.namespace, &task_results())
     }
+}
+
+/// A step that has failed needs no outputs.
+fn missing(remote: &Pod, why: String) -> Outputs {
+    if mirror::has_succeeded(remote) { Outputs::Missing(why) } else { Outputs::Copied }
 }
 
 /// What to do about a launch import without rights to outputs.

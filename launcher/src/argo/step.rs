@@ -12,10 +12,7 @@ const NODE_ID: &str = "workflows.argoproj.io/node-id";
 /// Label of a workflow, and of what belongs to it: the only controller that processes it.
 pub(super) const INSTANCE_ID: &str = "workflows.argoproj.io/controller-instanceid";
 
-/// The container of argoexec that reports outputs.
-const WAIT: &str = "wait";
-
-/// A step of a workflow that reports its outputs.
+/// A step of a workflow. argoexec reports its outputs, from a container beside it, or as its only one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Step {
     /// Name and UID of the home pod.
@@ -28,13 +25,9 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// The step of a home pod. `None`: the pod is none, or reports nothing, as pods of Argo's agents.
+    /// The step of a home pod. `None`: the pod is none. Pods of Argo's agents have no node.
     pub(crate) fn of(home: &Pod) -> Option<Self> {
-        let containers = &home.spec.as_ref()?.containers;
-        let reports = containers.iter().any(|container| container.name == WAIT);
-        if !reports || !home.labels().contains_key(WORKFLOW) {
-            return None;
-        }
+        home.labels().get(WORKFLOW)?;
         let is_workflow = |owner: &&OwnerReference| {
             owner.kind == "Workflow" && owner.api_version.starts_with("argoproj.io/")
         };
@@ -73,7 +66,6 @@ mod tests {
                 "annotations": { NODE_ID: "w-1" },
                 "ownerReferences": [workflow],
             },
-            "spec": { "containers": [{ "name": "wait" }, { "name": "main" }] },
         })
     }
 
@@ -89,7 +81,6 @@ mod tests {
     }
 
     #[rstest]
-    #[case::nothing_waits("/spec/containers/0/name", json!("sidecar"))]
     #[case::no_label("/metadata/labels", json!({}))]
     #[case::no_node("/metadata/annotations", json!({}))]
     #[case::node_of_another_path("/metadata/annotations/workflows.argoproj.io~1node-id", json!("../pods"))]

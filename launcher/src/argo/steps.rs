@@ -35,7 +35,7 @@ struct State {
 }
 
 /// What was copied of a step's outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Copied {
     /// There may be a new report.
     Outdated,
@@ -43,6 +43,8 @@ pub(super) enum Copied {
     Latest,
     /// Everything: nothing more will come.
     All,
+    /// Not everything, for this reason, and nothing more will come.
+    GivenUp(String),
 }
 
 impl Steps {
@@ -60,8 +62,8 @@ impl Steps {
         let of_node = steps
             .range_mut(first..)
             .take_while(|(id, _)| id.namespace == namespace && id.node_id == node_id)
-            // Outputs that are complete do not change.
-            .filter(|(_, state)| state.copied != Copied::All);
+            // Nothing more is copied of the others.
+            .filter(|(_, state)| matches!(state.copied, Copied::Outdated | Copied::Latest));
         let outdated = of_node.map(|(_, state)| {
             state.copied = Copied::Outdated;
             state.pod.clone()
@@ -71,9 +73,9 @@ impl Steps {
 
     /// What was copied of a step. The step counts as copied from now on, until another report.
     pub(super) fn take(&self, step: &Step) -> Copied {
-        self.with(step, |state| match state.copied {
+        self.with(step, |state| match &state.copied {
             Copied::Outdated => std::mem::replace(&mut state.copied, Copied::Latest),
-            copied => copied,
+            copied => copied.clone(),
         })
     }
 
@@ -118,7 +120,7 @@ mod tests {
             "annotations": { "workflows.argoproj.io/node-id": "w-1" },
             "ownerReferences": [workflow],
         });
-        let spec = json!({ "containers": [{ "name": "wait" }] });
+        let spec = json!({ "containers": [{ "name": "main" }] });
         serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
     }
 
@@ -135,9 +137,11 @@ mod tests {
         assert_eq!([steps.take(&step), steps.take(&step)], [Copied::Outdated, Copied::Latest]);
         assert!(steps.report("team-b", "w-1").is_empty() && steps.report("team-a", "w-").is_empty());
 
-        steps.set(&step, Copied::All);
-        assert!(steps.report("team-a", "w-1").is_empty());
-        assert_eq!(steps.take(&step), Copied::All);
+        for end in [Copied::All, Copied::GivenUp("why".into())] {
+            steps.set(&step, end.clone());
+            assert!(steps.report("team-a", "w-1").is_empty());
+            assert_eq!([steps.take(&step), steps.take(&step)], [end.clone(), end]);
+        }
     }
 
     #[tokio::test(start_paused = true)]

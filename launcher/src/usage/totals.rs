@@ -55,6 +55,8 @@ pub(super) struct PodTotals {
     since: Timestamp,
     /// The latest report.
     at: Timestamp,
+    /// CPU of all containers in the latest report, in nanoseconds per second.
+    rate: u128,
     containers: BTreeMap<String, ContainerTotals>,
 }
 
@@ -78,25 +80,24 @@ impl PodTotals {
         let since = previous.map_or(at, |previous| previous.since);
         let elapsed =
             at.duration_since(previous.map_or(at, |previous| previous.at)).as_nanos().unsigned_abs();
+        let mut sum = 0_u128;
         let containers = containers(home).filter_map(|name| {
             let before = previous.and_then(|previous| previous.containers.get(name));
             let total = before.map_or(FIRST_TOTAL, |before| before.cpu);
             let reported = reported.containers.iter().flatten().find(|reported| reported.name == name);
             let amount = |resource| reported?.usage.get(resource)?.0.parse::<Amount>().ok();
             let totals = match (amount("cpu"), amount("memory")) {
-                (Some(rate), Some(memory)) => ContainerTotals {
-                    cpu: total.saturating_add(rate.nano().saturating_mul(elapsed) / NANO),
-                    memory: Some(memory.nano() / NANO),
-                },
+                (Some(rate), Some(memory)) => {
+                    sum = sum.saturating_add(rate.nano());
+                    let cpu = total.saturating_add(rate.nano().saturating_mul(elapsed) / NANO);
+                    ContainerTotals { cpu, memory: Some(memory.nano() / NANO) }
+                }
                 _ => ContainerTotals { cpu: before?.cpu, memory: None },
             };
             Some((name.to_owned(), totals))
         });
-        Self { since, at, containers: containers.collect() }
-    }
-
-    fn cpu(&self) -> u128 {
-        self.containers.values().map(|container| container.cpu).fold(0, u128::saturating_add)
+        let containers = containers.collect();
+        Self { since, at, rate: sum, containers }
     }
 
     fn memory(&self) -> u128 {
@@ -104,18 +105,26 @@ impl PodTotals {
     }
 }
 
-/// What all pods of the node have used.
+/// What all pods of the node have used. It grows as the totals of pods do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct NodeTotals {
-    /// Nanoseconds. It includes pods that have ended, as a total never decreases.
-    cpu: u128,
+    /// The latest report, and the nanoseconds until then.
+    cpu: Option<(Timestamp, u128)>,
 }
 
 impl NodeTotals {
-    /// Adds what a pod has used since its last report.
-    pub(super) fn add(&mut self, before: Option<&PodTotals>, after: &PodTotals) {
-        let used = after.cpu().saturating_sub(before.map_or(0, PodTotals::cpu));
-        self.cpu = self.cpu.saturating_add(used);
+    /// The totals after a report of these pods.
+    pub(super) fn advance(&mut self, pods: &[(Arc<Pod>, PodTotals)]) {
+        let Some(at) = pods.iter().map(|(_, totals)| totals.at).max() else { return };
+        let Some((before, cpu)) = self.cpu else {
+            self.cpu = Some((at, FIRST_TOTAL));
+            return;
+        };
+        if at > before {
+            let elapsed = at.duration_since(before).as_nanos().unsigned_abs();
+            let rate = pods.iter().map(|(_, totals)| totals.rate).fold(0, u128::saturating_add);
+            self.cpu = Some((at, cpu.saturating_add(rate.saturating_mul(elapsed) / NANO)));
+        }
     }
 }
 
@@ -145,9 +154,9 @@ pub(super) fn render(pods: &[(Arc<Pod>, PodTotals)], node: &NodeTotals) -> Strin
     let name = "container_memory_working_set_bytes";
     family(&mut text, name, "gauge", "Working set of the container in bytes", pods, memory);
 
-    if let Some(at) = pods.iter().map(|(_, totals)| totals.at).max() {
+    if let Some((at, cpu)) = node.cpu.filter(|_| !pods.is_empty()) {
         let memory = pods.iter().map(|(_, totals)| totals.memory()).fold(0, u128::saturating_add);
-        let cpu = seconds(node.cpu);
+        let cpu = seconds(cpu);
         sample(
             &mut text,
             "node_cpu_usage_seconds_total",
@@ -244,9 +253,10 @@ mod tests {
         assert_eq!(PodTotals::advance(Some(&second), &home(), &older), second);
 
         let mut node = NodeTotals::default();
-        node.add(None, &first);
-        node.add(Some(&first), &second);
-        assert_eq!(node.cpu, second.cpu());
+        for totals in [first, second] {
+            node.advance(&[(Arc::new(home()), totals)]);
+        }
+        assert_eq!(node.cpu.unwrap().1 - FIRST_TOTAL, 2_500_015_000);
     }
 
     #[test]
@@ -288,9 +298,9 @@ mod tests {
     fn text_is_that_of_a_kubelet() {
         let report = reported("2026-01-01T00:00:00Z", &[("main", "1")]);
         let totals = PodTotals::advance(None, &home(), &report);
-        let mut node = NodeTotals::default();
-        node.add(None, &totals);
-        let text = render(&[(Arc::new(home()), totals)], &node);
+        let (mut node, pods) = (NodeTotals::default(), [(Arc::new(home()), totals)]);
+        node.advance(&pods);
+        let text = render(&pods, &node);
         let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let labels = r#"{container="main",namespace="home",pod="p"}"#;
         assert_eq!(

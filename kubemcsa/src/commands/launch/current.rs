@@ -67,6 +67,9 @@ pub(crate) async fn read(linked: &Linked, args: &Args) -> anyhow::Result<Wanted>
         argo: args.argo,
         ..Default::default()
     };
+    let import = apply::read(target, &objects::import(&launch)?).await?;
+    let annotation = |key| import.as_ref().and_then(|import| import.annotations().get(key).cloned());
+    launch.argo |= annotation(ARGO).is_some_and(|value| value == "true");
     let on_target = stored(target, &objects::target_objects(&launch)?).await?;
     for object in &on_target {
         if let Some(conflict) = target_conflict(object, &launch) {
@@ -89,12 +92,10 @@ pub(crate) async fn read(linked: &Linked, args: &Args) -> anyhow::Result<Wanted>
             );
         }
     }
-    let import = on_target.iter().find(|object| object::kind(object) == "ServiceAccountImport");
     launch.capacity = match &args.capacity {
         Some(choice) => choice.clone().value(),
-        None => import.and_then(|import| import.annotations().get(CAPACITY).cloned()),
+        None => annotation(CAPACITY),
     };
-    launch.argo |= import.is_some_and(|import| import.annotations().get(ARGO).is_some_and(|it| it == "true"));
     let missing_kind = if launch.argo { argo::missing_kind(target, source).await? } else { None };
     let namespace = objects::remote_namespace(&launch, args.pod_security.unwrap_or_default())?;
     let exists = apply::exists(source, &namespace).await?;
