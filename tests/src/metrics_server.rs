@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::ensure;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Api;
+use kube::api::DeleteParams;
 use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
@@ -20,12 +21,17 @@ use crate::process::Process;
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "metrics-server";
 
+/// The registration of the metrics API.
+const SERVICE: &str = "v1beta1.metrics.k8s.io";
+
 /// Its rights, and its registration at the port 10250.
 const OBJECTS: &str = include_str!("../metrics-server/objects.yaml");
 
 /// A metrics-server of one cluster, which reads the usage of pods from all nodes.
 #[derive(Debug)]
+#[must_use = "stop it: while it does not respond, namespaces of the cluster can't be deleted"]
 pub struct MetricsServer {
+    services: Api<APIService>,
     _process: Process,
     _port: Port,
 }
@@ -50,13 +56,19 @@ impl MetricsServer {
         let services = Api::<APIService>::all(cluster.client());
         eventually("the metrics API is available", async || {
             process.check()?;
-            let service = services.get("v1beta1.metrics.k8s.io").await?;
+            let service = services.get(SERVICE).await?;
             let conditions = service.status.and_then(|status| status.conditions).unwrap_or_default();
             ensure!(conditions.iter().any(|condition| condition.status == "True"), "{conditions:?}");
             anyhow::Ok(())
         })
         .await;
-        Ok(Self { _process: process, _port: port })
+        Ok(Self { services, _process: process, _port: port })
+    }
+
+    /// Removes the metrics API from the cluster, and ends the process.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.services.delete(SERVICE, &DeleteParams::default()).await?;
+        Ok(())
     }
 }
 

@@ -9,8 +9,8 @@ const BUSY: RangeInclusive<u64> = 100..=300;
 
 /// metrics-server, which runs in both clusters, reads the usage of pods from kubelet and launcher.
 pub(super) async fn usage_is_that_of_the_source(launched: &Launched) -> anyhow::Result<()> {
-    let _source = launched.source.start_metrics_server().await?;
-    let _home = MetricsServer::start(&launched.home).await?;
+    let source_server = launched.source.start_metrics_server().await?;
+    let home_server = MetricsServer::start(&launched.home).await?;
     let mut pod = shell("busy", "while :; do :; done");
     pod["spec"]["containers"][0]["resources"] = json!({ "limits": { "cpu": "200m", "memory": "64Mi" } });
     create(launched.home.client(), "shell", &pod).await?;
@@ -25,7 +25,8 @@ pub(super) async fn usage_is_that_of_the_source(launched: &Launched) -> anyhow::
         anyhow::Ok(())
     })
     .await;
-    Ok(())
+    home_server.stop().await?;
+    source_server.stop().await
 }
 
 #[derive(Debug)]
