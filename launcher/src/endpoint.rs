@@ -1,5 +1,4 @@
-//! Serves what the API server asks of a kubelet: logs, exec, attach and port-forward. And what metrics-server asks: the
-//! usage of pods.
+//! Serves what the API server asks of a kubelet (logs, exec, attach and port-forward), and usage to metrics-server.
 //!
 //! A request passes through these files: `connections` (`slots`, TLS, HTTP) → `handler` → `authentication` →
 //! `authorization` → `remote` (is the remote pod still the one?) → `logs` or `tunnel`. `route` is a pure function: what
@@ -116,8 +115,8 @@ impl Endpoint {
     }
 
     /// Serves forever. When dropped, closes all connections. `client` is that of the target, which authenticates and
-    /// authorizes callers. `lookup` finds a home pod by namespace and name, and does not wait. `usage` is that of a virtual
-    /// node.
+    /// authorizes callers. `lookup` finds a home pod by namespace and name, and does not wait. `usage` returns the
+    /// usage of a virtual node.
     ///
     /// # Errors
     /// If the TLS config is unusable.

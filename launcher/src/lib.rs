@@ -15,7 +15,8 @@
 //! `forge` and `mirror` are pure functions; I/O is in the other steps.
 //!
 //! Beside them, `node` maintains the Node object, and `endpoint` serves what the API server asks of a kubelet: logs,
-//! exec, attach, port-forward, and `usage`.
+//! exec, attach and port-forward. `usage` is what metrics-server asks for, and `argo` brings the outputs of workflow steps
+//! home.
 
 mod argo;
 mod args;
@@ -23,6 +24,7 @@ mod controller;
 mod count;
 mod create;
 mod endpoint;
+mod error_response;
 mod event;
 mod finish;
 mod forge;

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use self::totals::{NodeTotals, PodMetrics, PodMetricsList, PodTotals};
+use crate::error_response;
 
 /// How long a response is served again: callers that come at the same time cause one request.
 const LIFETIME: Duration = Duration::from_secs(10);
@@ -112,14 +113,11 @@ async fn reports(pods: &[RunningPod]) -> BTreeMap<String, kube::Result<Report>> 
 async fn report(client: Client, path: String) -> kube::Result<Report> {
     let request = http::Request::get(path).body(kube::client::Body::empty());
     let response = client.send(request.map_err(kube::Error::HttpError)?).await?;
-    let code = response.status();
-    let body =
-        Limited::new(response.into_body(), MAX_RESPONSE).collect().await.map_err(kube::Error::Service)?;
-    let body = body.to_bytes();
-    if !code.is_success() {
-        let status = serde_json::from_slice::<kube::core::Status>(&body).unwrap_or_default();
-        return Err(kube::Error::Api(status.with_code(code.as_u16()).boxed()));
+    if !response.status().is_success() {
+        return Err(error_response::read(response).await);
     }
+    let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
+    let body = body.map_err(kube::Error::Service)?.to_bytes();
     let list: PodMetricsList = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
     Ok(list.items.into_iter().map(|item| (item.metadata.name.clone(), item)).collect())
 }

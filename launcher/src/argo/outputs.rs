@@ -46,10 +46,6 @@ enum NotCopied {
 
 impl HomePod<'_> {
     /// Prepares the launch of a step: Argo waits for its outputs, and those of an earlier pod of the step are gone.
-    ///
-    /// Copies are forced: an earlier pod may have run at home, where argoexec wrote them. A person who may create pods in
-    /// the namespace gains nothing by a pod that names the node of another step: the pod could use the service account of
-    /// that step, which may write the same.
     pub(crate) async fn prepare_outputs(&self, member: &Member, owner: &Owner) -> Result<(), Error> {
         let Some(step) = Step::of(&self.home) else { return Ok(()) };
         if !is_granted(member) {
@@ -198,7 +194,11 @@ impl HomePod<'_> {
         Ok(Some(report))
     }
 
-    /// Writes the copy at home.
+    /// Writes the copy at home. It is forced, because argoexec may have written it when an earlier pod of the step ran at
+    /// home.
+    ///
+    /// A person who may create pods in the namespace gains nothing by a pod that names the node of another step: the pod
+    /// could use the service account of that step, which may write the same.
     async fn apply(&self, step: &Step, copy: &Value) -> Result<(), NotCopied> {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let (api, patch) = (self.home_task_results(step), Patch::Apply(copy));

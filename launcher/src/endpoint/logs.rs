@@ -2,16 +2,13 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Collected, Limited};
-use kube::core::Status;
+use http_body_util::BodyExt;
 use tower::BoxError;
 
 use super::body::Body;
 use super::refusal::Refusal;
+use crate::error_response;
 use crate::remote_pod::RemotePod;
-
-/// The most bytes of an error that are read: a source may be hostile.
-const MAX_ERROR: usize = 64 * 1024;
 
 /// Requests a log, and passes it on as it arrives. The caller's connection sets the pace: the source is read no faster.
 pub(super) async fn stream(remote: &RemotePod, uri: &str) -> Result<Response<Body>, Refusal> {
@@ -21,7 +18,7 @@ pub(super) async fn stream(remote: &RemotePod, uri: &str) -> Result<Response<Bod
     let response = remote.member.client().send(request).await;
     let response = response.map_err(|error| Refusal::of_source(cluster, &error))?;
     if response.status() != StatusCode::OK {
-        return Err(Refusal::of_source(cluster, &refused(response).await));
+        return Err(Refusal::of_source(cluster, &error_response::read(response).await));
     }
     let (parts, body) = response.into_parts();
     let mut response = Response::new(body.map_err(BoxError::from).boxed_unsync());
@@ -29,15 +26,4 @@ pub(super) async fn stream(remote: &RemotePod, uri: &str) -> Result<Response<Bod
     let content_type = content_type.unwrap_or(HeaderValue::from_static("text/plain"));
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     Ok(response)
-}
-
-/// The error of a response without success.
-async fn refused(response: Response<kube::client::Body>) -> kube::Error {
-    let code = response.status();
-    let body = Limited::new(response.into_body(), MAX_ERROR).collect().await;
-    let body = body.map(Collected::to_bytes).unwrap_or_default();
-    let status = serde_json::from_slice::<Status>(&body).ok().filter(|status| !status.message.is_empty());
-    let reason = code.canonical_reason().unwrap_or("unknown");
-    let status = status.unwrap_or_else(|| Status::failure(&format!("{reason} ({})", code.as_u16()), reason));
-    kube::Error::Api(status.with_code(code.as_u16()).boxed())
 }

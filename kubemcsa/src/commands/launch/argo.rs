@@ -17,8 +17,8 @@ pub(crate) async fn missing_kind(
 ) -> anyhow::Result<Option<DynamicObject>> {
     if apply::exists(source, &definition(WORKFLOWS)).await? {
         bail!(
-            "{0}: it serves the kind Workflow, so its garbage collector would delete the outputs of workflows of {1}; \
-             --argo supports only sources without that kind: kubectl get crd {WORKFLOWS}",
+            "{0} has the kind Workflow (CRD {WORKFLOWS}), so its garbage collector would delete the outputs of workflows \
+             of {1}: use --argo only with sources without that kind",
             source.name,
             target.name
         );
