@@ -18,20 +18,20 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(build_once()?.join(name))
 }
 
-/// The path of an example of this workspace, built like a [`program()`].
+/// The path of an example of this workspace, built like a [`program()`]. Benchmarks have none.
 pub fn example(name: &str) -> anyhow::Result<PathBuf> {
     Ok(build_once()?.join("examples").join(name))
 }
 
-/// Builds all binaries and examples, once per process, and returns the folder of the caller's profile.
+/// Builds the binaries and examples, once per process, and returns the folder of the caller's profile.
 pub(crate) fn build_once() -> anyhow::Result<&'static Path> {
     static FOLDER: LazyLock<Result<PathBuf, String>> =
         LazyLock::new(|| build().map_err(|error| format!("{error:#}")));
     FOLDER.as_deref().map_err(|error| anyhow!("building this workspace's programs: {error}"))
 }
 
-/// Builds all binaries and examples at once. This selects the same features of dependencies as
-/// `cargo test --workspace`, so that nothing is compiled twice.
+/// Builds the binaries and examples at once. Because there is an example, this selects the same features of
+/// dependencies as `cargo test --workspace` and `cargo bench`, so that nothing is compiled twice.
 fn build() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = profile_folder(&own)?;
@@ -39,14 +39,18 @@ fn build() -> anyhow::Result<PathBuf> {
     let (target, profile) =
         target.zip(profile).with_context(|| format!("{} is in no target folder", own.display()))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--workspace", "--bins", "--examples", "--target-dir"]).arg(target);
-    cargo.arg("--profile").arg(if profile == "debug" { "dev".as_ref() } else { profile });
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--target-dir"]).arg(target);
+    if profile == "debug" {
+        cargo.args(["--examples", "--profile", "dev"]);
+    } else {
+        // For benchmarks. All examples would take minutes with the optimizations of a release.
+        cargo.args(["--example", "list_remote_pods", "--profile"]).arg(profile);
+    }
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     // .ci/timed sets this variable for libtest. Build scripts would mistake the compiler for a nightly one.
     cargo.env_remove("RUSTC_BOOTSTRAP");
 
-    let output =
-        announce_if_slow("cargo build --bins --examples", || cargo.output()).context("running cargo")?;
+    let output = announce_if_slow("cargo build", || cargo.output()).context("running cargo")?;
     if !output.status.success() {
         bail!("cargo build failed:\n{}", String::from_utf8_lossy(&output.stderr));
     }
