@@ -57,6 +57,9 @@ pub(crate) async fn collect(
         (None, None) => None,
         (secrets, links) => Some(existing::pair(secrets.unwrap_or_default(), links.unwrap_or_default())),
     };
+    let namespaces = errors.record(namespaces, "Namespace", None);
+    let found = errors.record(pods, "Pod", namespace);
+    let (pods, waiting_steps) = found.map(|found| (found.pods, found.waiting_steps)).unzip();
     let mut facts = Facts {
         now: Timestamp::now(),
         has_crd,
@@ -65,8 +68,9 @@ pub(crate) async fn collect(
         links,
         are_link_secrets_readable,
         imports,
-        namespaces: errors.record(namespaces, "Namespace", None),
-        pods: errors.record(pods, "Pod", namespace),
+        namespaces,
+        pods,
+        waiting_steps: waiting_steps.unwrap_or_default(),
         refused: errors.record(refused, "Deployment", namespace),
         ..Default::default()
     };

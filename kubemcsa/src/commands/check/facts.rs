@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
+use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
+use mcsa_credentials::contract::launch::ARGO;
 
 use crate::link::existing::ExistingLink;
 use crate::link::launcher::is_launch_import;
@@ -29,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) namespaces: Option<BTreeMap<String, bool>>,
     /// The pods that reference imports.
     pub(crate) pods: Option<Vec<Pod>>,
+    /// The steps of Argo Workflows that wait on a node; empty also if pods could not be listed.
+    pub(crate) waiting_steps: Vec<WaitingStep>,
     /// The Deployments whose pods the webhook refuses.
     pub(crate) refused: Option<Vec<RefusedDeployment>>,
     pub(crate) not_checked: Vec<NotChecked>,
@@ -104,6 +108,8 @@ pub(crate) struct Launcher {
     pub(crate) nodes: BTreeMap<String, Node>,
     /// Namespaces and names of the launch imports whose Secrets the launcher may not read.
     pub(crate) denied: BTreeSet<(String, String)>,
+    /// Namespaces and names of the launch imports for Argo where the launcher may not write the outputs of steps.
+    pub(crate) outputs_denied: BTreeSet<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +168,20 @@ pub(crate) struct Pod {
     pub(crate) is_pending: bool,
     /// Kind and name of its controller: a Deployment instead of its ReplicaSet, if that was looked up.
     pub(crate) controller: Option<(String, String)>,
+}
+
+/// A step of a workflow whose pod is bound to a node and pending. The launcher has recorded no remote pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WaitingStep {
+    pub(crate) namespace: String,
+    pub(crate) node: String,
+    /// The namespace of the source that the pod selects, if it selects one.
+    pub(crate) remote_namespace: Option<String>,
+}
+
+/// Whether a launch import gives rights to the outputs of Argo's steps.
+pub(crate) fn is_for_argo(import: &ServiceAccountImport) -> bool {
+    import.annotations().get(ARGO).is_some_and(|value| value == "true")
 }
 
 impl Facts {

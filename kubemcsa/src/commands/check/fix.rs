@@ -154,6 +154,15 @@ impl FixCommands {
         flags.other_command("launch", &arguments)
     }
 
+    /// The same, with the rights to the outputs of Argo's steps.
+    pub(crate) fn launch_argo(
+        &self,
+        link: Option<&ExistingLink>,
+        import: &mcsa_client::ServiceAccountImport,
+    ) -> String {
+        format!("{} --argo", self.launch(link, import))
+    }
+
     pub(crate) fn describe(&self, import: &mcsa_client::ServiceAccountImport) -> String {
         let namespace = import.namespace().unwrap_or_default();
         self.in_namespace(&namespace, &["describe", "serviceaccountimport", &import.name_any()])

@@ -1,6 +1,7 @@
 //! Third step: derives the findings from the facts. Pure functions, with a file for each kind of object.
 
 mod advice;
+mod argo;
 mod importer;
 mod imports;
 mod launcher;
@@ -25,8 +26,8 @@ pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
         let links = links::judge(facts, commands);
         let imports = imports::judge(facts, &links, commands);
         let (importer, webhook) = (importer::judge(facts, commands), webhook::judge(facts, commands));
-        [importer, webhook, links, imports, launcher::judge(facts, commands), pods::judge(facts, commands)]
-            .concat()
+        let (launcher, argo) = (launcher::judge(facts, commands), argo::judge(facts, commands));
+        [importer, webhook, links, imports, launcher, argo, pods::judge(facts, commands)].concat()
     } else {
         // All other findings would follow from this one.
         vec![importer::not_installed(commands)]

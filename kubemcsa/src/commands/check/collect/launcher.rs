@@ -1,4 +1,5 @@
-//! Reads what launch imports need: the launcher, its right to read their Secrets, and the virtual nodes.
+//! Reads what launch imports need: the launcher, its rights to read their Secrets and to write the outputs of Argo's
+//! steps, and the virtual nodes.
 
 use std::collections::BTreeSet;
 
@@ -16,10 +17,10 @@ use mcsa_credentials::contract::launch::LAUNCHER;
 use super::{Collected, Errors, deployment, status};
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
-use crate::commands::check::facts::{self, Facts, Launcher};
+use crate::commands::check::facts::{self, Facts, Launcher, is_for_argo};
 use crate::link::launcher::is_virtual_node;
 
-/// Concurrent access reviews.
+/// Imports whose access is reviewed concurrently.
 const CONCURRENCY: usize = 16;
 
 /// Calls nothing if there are no launch imports.
@@ -40,13 +41,14 @@ pub(crate) async fn collect(cluster: &Cluster, facts: &Facts) -> Collected<Launc
         let node = errors.record(node(cluster, source).await, "Node", None);
         value.nodes.extend(node.map(|node| (source.to_owned(), node)));
     }
-    let reviews = imports.iter().map(async |import| (*import, may_read(cluster, import).await));
+    let reviews = imports.iter().map(async |import| (*import, denied(cluster, import).await));
     let reviews: Vec<_> = stream::iter(reviews).buffered(CONCURRENCY).collect().await;
     for (import, review) in reviews {
         match review {
-            Ok(true) => {}
-            Ok(false) => {
-                value.denied.insert((import.namespace().unwrap_or_default(), import.name_any()));
+            Ok(Denied { secret, outputs }) => {
+                let key = (import.namespace().unwrap_or_default(), import.name_any());
+                value.denied.extend(secret.then(|| key.clone()));
+                value.outputs_denied.extend(outputs.then_some(key));
             }
             Err(error) => {
                 // The same error for all imports.
@@ -68,8 +70,42 @@ async fn node(cluster: &Cluster, name: &str) -> Result<facts::Node, CallError> {
     })
 }
 
+/// What the launcher may not do.
+struct Denied {
+    /// Read the Secret of the import.
+    secret: bool,
+    /// Write the outputs of Argo's steps in the import's namespace, which it needs only if the import is for Argo.
+    outputs: bool,
+}
+
+async fn denied(cluster: &Cluster, import: &ServiceAccountImport) -> Result<Denied, CallError> {
+    let read = ResourceAttributes {
+        verb: Some("get".into()),
+        version: Some("v1".into()),
+        resource: Some("secrets".into()),
+        namespace: import.namespace(),
+        name: Some(import.secret_name()),
+        ..Default::default()
+    };
+    let secret = !may(cluster, read).await?;
+    let mut outputs = false;
+    let verbs: &[&str] = if is_for_argo(import) { &["create", "patch"] } else { &[] };
+    for verb in verbs {
+        let write = ResourceAttributes {
+            verb: Some((*verb).into()),
+            group: Some("argoproj.io".into()),
+            version: Some("v1alpha1".into()),
+            resource: Some("workflowtaskresults".into()),
+            namespace: import.namespace(),
+            ..Default::default()
+        };
+        outputs |= !may(cluster, write).await?;
+    }
+    Ok(Denied { secret, outputs })
+}
+
 /// Asks the API server, which knows all Roles and ClusterRoles.
-async fn may_read(cluster: &Cluster, import: &ServiceAccountImport) -> Result<bool, CallError> {
+async fn may(cluster: &Cluster, attributes: ResourceAttributes) -> Result<bool, CallError> {
     let groups = [
         "system:serviceaccounts",
         &format!("system:serviceaccounts:{SYSTEM_NAMESPACE}"),
@@ -79,14 +115,7 @@ async fn may_read(cluster: &Cluster, import: &ServiceAccountImport) -> Result<bo
         spec: SubjectAccessReviewSpec {
             user: Some(format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{LAUNCHER}")),
             groups: Some(groups.map(str::to_owned).into()),
-            resource_attributes: Some(ResourceAttributes {
-                verb: Some("get".into()),
-                version: Some("v1".into()),
-                resource: Some("secrets".into()),
-                namespace: import.namespace(),
-                name: Some(import.secret_name()),
-                ..Default::default()
-            }),
+            resource_attributes: Some(attributes),
             ..Default::default()
         },
         ..Default::default()

@@ -1,4 +1,5 @@
-//! Reads the pods that reference imports. Keeps nothing of other pods, of which there may be many.
+//! Reads the pods that reference imports, and the waiting steps of Argo Workflows. Keeps nothing of other pods, of which
+//! there may be many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +9,22 @@ use k8s_openapi::api::core::v1::{Container, Pod as CorePod, PodSpec};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::IMPORT_NAME;
+use mcsa_credentials::contract::launch::{HOME_UID, REMOTE_NAMESPACE, REMOTE_UID};
 use mcsa_credentials::names::comma_separated;
 
 use crate::cluster::call::CallError;
 use crate::cluster::pod::{controller, secrets};
 use crate::cluster::{Cluster, list};
-use crate::commands::check::facts::{Facts, Pod};
+use crate::commands::check::facts::{Facts, Pod, WaitingStep};
 use crate::commands::check::judge::is_reported_by_controller;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Label of what belongs to a workflow: its name.
+const WORKFLOW: &str = "workflows.argoproj.io/workflow";
+
+/// Annotation of a step's pod: the node of the workflow. Pods of Argo's agents have none.
+const NODE_ID: &str = "workflows.argoproj.io/node-id";
 
 /// Concurrent reads of ReplicaSets.
 const CONCURRENCY: usize = 8;
@@ -24,16 +32,52 @@ const CONCURRENCY: usize = 8;
 /// The most ReplicaSets that are read: with more problems, people fix some and check again.
 const MAX_REPLICA_SETS: usize = 200;
 
+/// What was found in one listing of all pods.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// The pods that reference imports.
+    pub(crate) pods: Vec<Pod>,
+    pub(crate) waiting_steps: Vec<WaitingStep>,
+}
+
 /// Reads all namespaces, or one.
-pub(crate) async fn collect(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Pod>, CallError> {
+pub(crate) async fn collect(cluster: &Cluster, namespace: Option<&str>) -> Result<Found, CallError> {
     let api: Api<CorePod> = list::within(cluster, namespace);
     let page = async |params: &ListParams| api.list(params).await;
-    let mut pods = Vec::new();
+    let mut found = Found::default();
     list::each_page(cluster, "list pods", ListParams::default(), page, |page| {
-        pods.extend(page.into_iter().filter_map(pod));
+        for listed in page {
+            found.waiting_steps.extend(waiting_step(&listed));
+            found.pods.extend(pod(listed));
+        }
     })
     .await?;
-    Ok(pods)
+    Ok(found)
+}
+
+/// `None` if the pod is not that of a step, is bound to no node, or does not wait for the launcher.
+fn waiting_step(pod: &CorePod) -> Option<WaitingStep> {
+    let annotations = pod.annotations();
+    let mut owners = pod.owner_references().iter();
+    let is_step = pod.labels().contains_key(WORKFLOW)
+        && annotations.contains_key(NODE_ID)
+        && owners.any(|owner| owner.kind == "Workflow" && owner.api_version.starts_with("argoproj.io/"));
+    // The record of another pod, of which this one is a copy, does not count.
+    let is_own = annotations.get(HOME_UID).is_some_and(|uid| Some(uid) == pod.metadata.uid.as_ref());
+    let is_launched = is_own && annotations.contains_key(REMOTE_UID);
+    let is_pending = phase(pod) == "Pending" && pod.metadata.deletion_timestamp.is_none();
+    if !is_step || is_launched || !is_pending {
+        return None;
+    }
+    Some(WaitingStep {
+        namespace: pod.namespace()?,
+        node: pod.spec.as_ref()?.node_name.clone()?,
+        remote_namespace: annotations.get(REMOTE_NAMESPACE).cloned(),
+    })
+}
+
+fn phase(pod: &CorePod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
 /// `None` if the pod references no import, has ended, or is the mirror of a static pod, which the webhook ignores.
@@ -42,8 +86,7 @@ fn pod(pod: CorePod) -> Option<Pod> {
         return None;
     }
     let imports = comma_separated(pod.annotations().get(IMPORT_NAME)?).map(str::to_owned).collect();
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
-    if pod.metadata.deletion_timestamp.is_some() || matches!(phase, "Succeeded" | "Failed") {
+    if pod.metadata.deletion_timestamp.is_some() || matches!(phase(&pod), "Succeeded" | "Failed") {
         return None;
     }
     let spec = pod.spec.as_ref();
@@ -55,7 +98,7 @@ fn pod(pod: CorePod) -> Option<Pod> {
         imports,
         secrets: spec.into_iter().flat_map(|spec| spec.volumes.iter().flatten()).flat_map(secrets).collect(),
         mount_paths: mounts.map(|mount| mount.mount_path.trim_end_matches('/').to_owned()).collect(),
-        is_pending: phase == "Pending",
+        is_pending: phase(&pod) == "Pending",
         controller: controller(&pod),
     })
 }
@@ -95,6 +138,7 @@ pub(crate) async fn find_controllers(cluster: &Cluster, facts: &mut Facts) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rstest::rstest;
     use serde_json::{Value, json};
 
     fn read(annotations: Value, phase: &str) -> Option<Pod> {
@@ -133,5 +177,32 @@ mod tests {
         assert_eq!(read(json!({ IMPORT_NAME: "one", MIRROR: "x" }), "Running"), None);
         assert_eq!(read(json!({ IMPORT_NAME: "one" }), "Succeeded"), None);
         assert_eq!(read(json!({ IMPORT_NAME: "one" }), "Failed"), None);
+    }
+
+    #[rstest]
+    #[case::waits("/status/phase", json!("Pending"), true)]
+    #[case::copied("/metadata/annotations", json!({ NODE_ID: "w-1", HOME_UID: "other", REMOTE_UID: "r" }), true)]
+    #[case::launched("/metadata/annotations", json!({ NODE_ID: "w-1", HOME_UID: "p", REMOTE_UID: "r" }), false)]
+    #[case::runs("/status/phase", json!("Running"), false)]
+    #[case::is_deleted("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"), false)]
+    #[case::is_not_bound("/spec/nodeName", json!(null), false)]
+    #[case::no_workflow("/metadata/labels", json!({}), false)]
+    #[case::agent("/metadata/annotations", json!({}), false)]
+    #[case::other_owner("/metadata/ownerReferences/0/kind", json!("WorkflowTaskSet"), false)]
+    fn steps_without_a_remote_pod_wait(#[case] path: &str, #[case] value: Value, #[case] expected: bool) {
+        let workflow =
+            json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "w", "uid": "u" });
+        let mut object = json!({
+            "metadata": {
+                "namespace": "team", "name": "w-main-1", "uid": "p", "deletionTimestamp": null,
+                "labels": { WORKFLOW: "w" }, "annotations": { NODE_ID: "w-1" }, "ownerReferences": [workflow],
+            },
+            "spec": { "nodeName": "c2", "containers": [{ "name": "main" }] },
+            "status": { "phase": "Pending" },
+        });
+        *object.pointer_mut(path).unwrap() = value;
+        let found = waiting_step(&serde_json::from_value(object).unwrap());
+        let step = WaitingStep { namespace: "team".into(), node: "c2".into(), remote_namespace: None };
+        assert_eq!(found, expected.then_some(step));
     }
 }

@@ -164,7 +164,7 @@ mod tests {
                 deployment: Some(DeploymentStatus { desired: 2, available: 1 }),
                 is_readable: true,
                 nodes: [("c2".to_owned(), Node::Virtual)].into(),
-                denied: Default::default(),
+                ..Default::default()
             },
             ..samples::facts()
         }
