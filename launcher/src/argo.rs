@@ -3,12 +3,13 @@
 //! argoexec, which runs beside a step in the step's pod, reports outputs in a WorkflowTaskResult of its own cluster.
 //! Argo's controller reads those of the target, and no more once the pod has ended. So `outputs` copies each of them home,
 //! before the home pod ends: `result` computes the copy, `step` reads what a pod says about its step. `watch` notices
-//! reports, and `steps` remembers what was copied.
+//! reports, and `steps` remembers what was copied. `stub` keeps garbage collection in the source from deleting reports.
 
 pub(crate) mod outputs;
 mod result;
 pub(crate) mod step;
 pub(crate) mod steps;
+pub(crate) mod stub;
 pub(crate) mod watch;
 
 use kube::api::ApiResource;

@@ -15,6 +15,7 @@ use mcsa_runtime::errors;
 use serde_json::Value;
 
 use self::refusal::{Refusal, classify};
+use crate::argo::stub::Stub;
 use crate::forge::{Destination, forge};
 use crate::record;
 use crate::source::Source;
@@ -36,18 +37,23 @@ impl NotCreated {
     }
 }
 
-/// Creates the remote pod, or finds the one that an earlier attempt created.
+/// Creates the remote pod, or finds the one that an earlier attempt created. `stub`: the owner of what a step of Argo
+/// reports.
 pub(crate) async fn create(
     source: &Source,
     home: (&Client, &Pod),
     member: &Member,
     owner: &Owner,
+    stub: Option<&Stub>,
 ) -> Result<Pod, NotCreated> {
     let (client, observed) = home;
     let home = read_home(client, observed).await?;
     let to = Destination { cluster: &source.cluster, namespace: member.default_namespace(), owner };
-    let pod = forge(&home, &to)
+    let mut pod = forge(&home, &to)
         .map_err(|error| NotCreated::Permanent { reason: "InvalidPod", message: error.to_string() })?;
+    if let Some(stub) = stub {
+        stub.own_reports_of(&mut pod);
+    }
     let error = match source.create_remote(member, &pod).await {
         Ok(created) => {
             source.metrics.pod_created();

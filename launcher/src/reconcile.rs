@@ -75,9 +75,9 @@ impl HomePod<'_> {
     }
 
     async fn create(&self, member: &Member, owner: &Owner) -> Result<Action, Error> {
-        self.prepare_outputs(member, owner).await?;
+        let stub = self.prepare_outputs(member, owner).await?;
         let client = self.request.member.client();
-        match create(self.source, (&client, &self.home), member, owner).await {
+        match create(self.source, (&client, &self.home), member, owner, stub.as_ref()).await {
             Ok(remote) => {
                 tracing::info!(pod = %self.request.key(), cluster = &*self.source.cluster, "launched");
                 self.mirror(member, &remote).await

@@ -47,8 +47,10 @@ impl Argo {
             })
             .await;
         }
-        let config = ["-n", namespace, "create", "configmap", "workflow-controller-configmap"];
-        cluster.kubectl(config).await?;
+        // Two controllers on a machine would have the same port for metrics.
+        let config = ["--from-literal", r#"config={"metricsConfig":{"enabled":false}}"#];
+        let create = ["-n", namespace, "create", "configmap", "workflow-controller-configmap"];
+        cluster.kubectl([&create[..], &config].concat()).await?;
         let mut command = Command::new(programs().await?.join("workflow-controller"));
         command.arg("--kubeconfig").arg(cluster.kubeconfig()).args(["--namespaced", "-n", namespace]);
         command.args(["--executor-image", EXECUTOR_IMAGE, "--executor-image-pull-policy", "IfNotPresent"]);

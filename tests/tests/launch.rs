@@ -87,6 +87,13 @@ impl Pair {
         Ok(lines)
     }
 
+    /// What launch has created in a namespace of the source that has Argo's kinds.
+    async fn launched_in_source(&self, namespace: &str) -> anyhow::Result<String> {
+        let label = "app.kubernetes.io/part-of=multicluster-service-account";
+        let kinds = "serviceaccounts,roles,rolebindings,workflows";
+        self.source.kubectl(["-n", namespace, "get", kinds, "-l", label, "-o", "name"]).await
+    }
+
     /// Creates a pod of the target on the virtual node.
     async fn create_pod(&self, namespace: &str, name: &str) -> anyhow::Result<Api<Pod>> {
         wait_for_default_service_account(&self.target, namespace).await;
@@ -334,8 +341,10 @@ async fn namespaces_share_an_account_until_the_last_is_stopped(pair: &Pair) -> a
     );
     ensure!(pair.may_in_source("team-b", "create", "pods").await?);
 
+    argo_needs_its_kinds_and_an_owner_of_outputs(pair).await?;
+
     // Unlink and uninstall refuse to abandon pods.
-    pair.run("launch team-b --no-wait")?;
+    pair.run("launch team-b --argo --no-wait")?;
     pair.create_pod("team-b", "busy").await?;
     let stderr = pair.refused("unlink")?;
     let stop = "kubemcsa launch team-b --stop --target-context c1 --source-context c2";
@@ -351,7 +360,8 @@ async fn namespaces_share_an_account_until_the_last_is_stopped(pair: &Pair) -> a
     // They leave nothing of a launch that was not stopped.
     let stderr = pair.run("unlink --abandon-pods")?;
     ensure!(stderr.contains("abandoned: in c2: 1 of team-b"), "{stderr}");
-    ensure!(!pair.may_in_source("team-b", "create", "pods").await?, "unlink has left the launcher's rights");
+    let left = pair.launched_in_source("team-b").await?;
+    ensure!(left.is_empty(), "unlink has left {left}");
     kubemcsa_ok(&pair.kubeconfig, uninstall.into_iter().chain(["--abandon-pods"]))?;
     ensure!(pair.created().await.is_err(), "the CRD is still there");
     let left = pair.target.kubectl(["get", "roles,rolebindings", "-n", "team-b", "-o", "name"]).await?;
@@ -359,4 +369,56 @@ async fn namespaces_share_an_account_until_the_last_is_stopped(pair: &Pair) -> a
     let nodes = Api::<Node>::all(pair.target.client());
     ensure!(nodes.get_opt("c2").await?.is_none(), "the virtual node is left");
     Ok(())
+}
+
+async fn argo_needs_its_kinds_and_an_owner_of_outputs(pair: &Pair) -> anyhow::Result<()> {
+    let stderr = pair.refused("launch team-b --argo")?;
+    ensure!(stderr.contains("c1: Argo Workflows is not installed"), "{stderr}");
+    install_kind(&pair.target, "WorkflowTaskResult").await?;
+    let stderr = pair.run("launch team-b --argo --no-wait --dry-run")?;
+    ensure!(stderr.contains("workflowtaskresults.argoproj.io created (dry run)"), "{stderr}");
+    let stderr = pair.run("launch team-b --argo --no-wait")?;
+    ensure!(stderr.contains("workflowtaskresults.argoproj.io created"), "{stderr}");
+
+    // Without the flag, a launch for Argo stays one. The source has an Argo of its own now.
+    install_kind(&pair.source, "Workflow").await?;
+    let yaml = "launch team-b -o yaml --side source";
+    let yaml = kubemcsa_ok(&pair.kubeconfig, yaml.split(' ').chain(BOTH))?;
+    ensure!(yaml.contains("\nkind: Workflow\n"), "{yaml}");
+    let stderr = pair.run("launch team-b --no-wait")?;
+    ensure!(stderr.contains("workflow.argoproj.io/launcher-c1 -n team-b created"), "{stderr}");
+
+    pair.target.kubectl(["-n", "team-b", "delete", "rolebinding", "launch-c2-argo"]).await?;
+    ensure!(pair.findings()?.contains(&"OutputsForbidden".to_owned()), "{:?}", pair.findings()?);
+    pair.run("launch team-b --no-wait")?;
+    ensure!(!pair.findings()?.contains(&"OutputsForbidden".to_owned()), "{:?}", pair.findings()?);
+
+    pair.run("launch team-b --stop")?;
+    let left = pair.launched_in_source("team-b").await?;
+    ensure!(left.is_empty(), "left in the source: {left}");
+    ensure!(pair.created().await?.is_empty(), "left: {:?}", pair.created().await?);
+    Ok(())
+}
+
+/// Installs a kind of Argo, with any fields.
+async fn install_kind(cluster: &Cluster, kind: &str) -> anyhow::Result<()> {
+    let singular = kind.to_lowercase();
+    let name = format!("{singular}s.argoproj.io");
+    let schema =
+        json!({ "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } });
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": name },
+        "spec": {
+            "group": "argoproj.io",
+            "scope": "Namespaced",
+            "names": { "kind": kind, "plural": format!("{singular}s"), "singular": singular },
+            "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": schema }],
+        },
+    });
+    let file = cluster.dir().join("kind.json");
+    std::fs::write(&file, definition.to_string())?;
+    cluster.kubectl(["create", "-f", &file.display().to_string()]).await?;
+    cluster.kubectl(["wait", "--for", "condition=Established", "crd", &name]).await.map(drop)
 }

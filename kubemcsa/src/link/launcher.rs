@@ -4,14 +4,16 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
-use kube::api::DynamicObject;
+use kube::api::{ApiResource, DynamicObject, ObjectMeta};
+use kube::core::GroupVersionKind;
 use mcsa_client::ServiceAccountImport;
-use mcsa_credentials::contract::TARGET_UID;
 use mcsa_credentials::contract::launch::{FIELD_MANAGER, LABEL, LAUNCHER, NODE_MANAGED_BY, STOPPING};
+use mcsa_credentials::contract::{SYSTEM_NAMESPACE, TARGET_UID};
+use serde_json::json;
 
 use crate::cluster::call::CallError;
 use crate::cluster::kubeconfig::shell_quote;
-use crate::cluster::{Cluster, list, object};
+use crate::cluster::{Cluster, apply, list, object};
 
 /// Longest name of a service account.
 const MAX_NAME: usize = 253;
@@ -22,6 +24,24 @@ const MAX_LABEL: usize = 63;
 /// Name of a target's service accounts, and of their Roles and RoleBindings.
 pub(crate) fn account_name(target: &str) -> String {
     format!("{LAUNCHER}-{target}")
+}
+
+/// Names of the Roles and RoleBindings for the outputs of Argo's steps: the launcher's, and that of all pods.
+pub(crate) fn argo_names(target: &str) -> [String; 2] {
+    ["argo", "argoexec"].map(|suffix| format!("{}-{suffix}", account_name(target)))
+}
+
+/// A Workflow that never runs: it owns the outputs of steps in a source that has the kind Workflow. Without an owner,
+/// garbage collection would delete them. A source's own Argo ignores it.
+pub(crate) fn stub(metadata: ObjectMeta) -> DynamicObject {
+    let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow");
+    let mut stub = DynamicObject::new("", &ApiResource::from_gvk(&kind));
+    stub.metadata = metadata;
+    let labels = [("controller-instanceid", SYSTEM_NAMESPACE), ("completed", "true")];
+    let labels = labels.map(|(key, value)| (format!("workflows.argoproj.io/{key}"), value.to_owned()));
+    stub.labels_mut().extend(labels);
+    stub.data = json!({ "spec": { "suspend": true } });
+    stub
 }
 
 /// Why the target's name is too long for the launcher.
@@ -76,12 +96,19 @@ pub(crate) async fn list_objects(
     target_uid: Option<&str>,
 ) -> Result<Vec<DynamicObject>, CallError> {
     let name = account_name(target);
-    let (bindings, roles, accounts) = tokio::join!(
-        list::by_name::<RoleBinding>(source, &name),
-        list::by_name::<Role>(source, &name),
-        list::by_name::<ServiceAccount>(source, &name),
-    );
-    let mut objects = [bindings?, roles?, accounts?].concat();
+    let mut objects = Vec::new();
+    for name in argo_names(target).iter().chain([&name]) {
+        let (bindings, roles) =
+            tokio::join!(list::by_name::<RoleBinding>(source, name), list::by_name::<Role>(source, name));
+        objects.extend([bindings?, roles?].concat());
+    }
+    let accounts = list::by_name::<ServiceAccount>(source, &name).await?;
+    for account in &accounts {
+        let metadata =
+            ObjectMeta { name: Some(name.clone()), namespace: account.namespace(), ..Default::default() };
+        objects.extend(apply::read(source, &stub(metadata)).await?);
+    }
+    objects.extend(accounts);
     objects.retain(|object| object::is_ours(object) && is_of_target(object, target_uid));
     Ok(objects)
 }

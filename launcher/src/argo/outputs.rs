@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::result::{at_home, completed, is_complete};
 use super::step::Step;
 use super::steps::Copied;
+use super::stub::Stub;
 use super::{is_granted, task_results};
 use crate::home_pod::{Error, HomePod};
 use crate::mirror;
@@ -46,17 +47,23 @@ enum NotCopied {
 
 impl HomePod<'_> {
     /// Prepares the launch of a step: Argo waits for its outputs, and those of an earlier pod of the step are gone.
-    pub(crate) async fn prepare_outputs(&self, member: &Member, owner: &Owner) -> Result<(), Error> {
-        let Some(step) = Step::of(&self.home) else { return Ok(()) };
+    /// Returns their owner in the source.
+    pub(crate) async fn prepare_outputs(
+        &self,
+        member: &Member,
+        owner: &Owner,
+    ) -> Result<Option<Stub>, Error> {
+        let Some(step) = Step::of(&self.home) else { return Ok(None) };
         if !is_granted(member) {
-            return self.wait("NoRightsToOutputs", no_rights(member)).await.map(drop);
+            return self.wait("NoRightsToOutputs", no_rights(member)).await.map(|_| None);
         }
         // After a crash, the pod may exist, and argoexec may have reported already.
         let existing = with_deadline(self.source.remote_pods(member).get_metadata_opt(&step.pod)).await;
         let existing = existing.map_err(|error| self.source_error(&error))?;
         if existing.is_some_and(|existing| owner.owns(&existing.metadata)) {
-            return Ok(());
+            return Ok(None);
         }
+        let stub = self.stub(member).await?;
         let api = self.source.remote_task_results(member);
         match with_deadline(api.delete(&step.node_id, &DeleteParams::default())).await {
             Ok(_) => {}
@@ -64,8 +71,8 @@ impl HomePod<'_> {
             Err(error) => return Err(self.source_error(&error)),
         }
         match self.apply(&step, &at_home(None, &step)).await {
-            Ok(()) => Ok(()),
-            Err(NotCopied::Refused(message)) => self.wait("OutputsNotCopied", message).await.map(drop),
+            Ok(()) => Ok(stub),
+            Err(NotCopied::Refused(message)) => self.wait("OutputsNotCopied", message).await.map(|_| None),
             Err(NotCopied::Failed(error)) => Err(error),
         }
     }
@@ -185,7 +192,7 @@ impl HomePod<'_> {
             return Ok(None);
         }
         if owner.is_none() {
-            // Its owner, the workflow, is not in the source. With this one, it goes with the pod.
+            // Its owner is no workflow of the source, or the stub. With this one, it goes with the pod.
             let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": remote.name_any(), "uid": uid }]);
             let metadata = json!({ "uid": report.uid(), "ownerReferences": owner });
             let patch = Patch::Merge(json!({ "metadata": metadata }));
@@ -243,14 +250,16 @@ fn missing(remote: &Pod, why: String) -> Outputs {
 }
 
 /// What to do about a launch import without rights to outputs.
-fn no_rights(member: &Member) -> String {
+pub(super) fn no_rights(member: &Member) -> String {
+    format!("the launch import gives no right to the outputs of Argo's steps: run {}", launch_command(member))
+}
+
+/// The command that gives these rights.
+pub(super) fn launch_command(member: &Member) -> String {
     let import = member.import();
     let (namespace, remote) = import.as_ref().map_or(("NAMESPACE", "NAMESPACE"), |import| {
         (import.metadata.namespace.as_deref().unwrap_or_default(), &*import.spec.namespace)
     });
     let remote = if namespace == remote { String::new() } else { format!(" --remote-namespace {remote}") };
-    format!(
-        "the launch import gives no right to the outputs of Argo's steps: run kubemcsa launch {namespace}{remote} --argo \
-         --target-context TARGET --source-context SOURCE"
-    )
+    format!("kubemcsa launch {namespace}{remote} --argo --target-context TARGET --source-context SOURCE")
 }

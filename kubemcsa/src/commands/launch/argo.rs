@@ -10,19 +10,16 @@ use crate::cluster::{Cluster, apply};
 const TASK_RESULTS: &str = "workflowtaskresults.argoproj.io";
 const WORKFLOWS: &str = "workflows.argoproj.io";
 
+/// Whether a cluster has the kind Workflow.
+pub(crate) async fn has_workflows(cluster: &Cluster) -> anyhow::Result<bool> {
+    apply::exists(cluster, &definition(WORKFLOWS)).await
+}
+
 /// The kind of the outputs of steps, as the target has it, if the source does not have it.
 pub(crate) async fn missing_kind(
     target: &Cluster,
     source: &Cluster,
 ) -> anyhow::Result<Option<DynamicObject>> {
-    if apply::exists(source, &definition(WORKFLOWS)).await? {
-        bail!(
-            "{0} has the kind Workflow (CRD {WORKFLOWS}), so its garbage collector would delete the outputs of workflows \
-             of {1}: use --argo only with sources without that kind",
-            source.name,
-            target.name
-        );
-    }
     let wanted = definition(TASK_RESULTS);
     if apply::exists(source, &wanted).await? {
         return Ok(None);

@@ -70,6 +70,7 @@ pub(crate) async fn read(linked: &Linked, args: &Args) -> anyhow::Result<Wanted>
     let import = apply::read(target, &objects::import(&launch)?).await?;
     let annotation = |key| import.as_ref().and_then(|import| import.annotations().get(key).cloned());
     launch.argo |= annotation(ARGO).is_some_and(|value| value == "true");
+    launch.stub = launch.argo && argo::has_workflows(source).await?;
     let on_target = stored(target, &objects::target_objects(&launch)?).await?;
     for object in &on_target {
         if let Some(conflict) = target_conflict(object, &launch) {

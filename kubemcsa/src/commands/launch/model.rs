@@ -14,6 +14,8 @@ pub(crate) struct Launch {
     pub(crate) remote_namespace: String,
     /// Whether steps of Argo Workflows may run there: their outputs come home.
     pub(crate) argo: bool,
+    /// Whether the source has the kind Workflow: a stub must own these outputs there.
+    pub(crate) stub: bool,
     /// Value of the annotation; `None`: the launcher finds out.
     pub(crate) capacity: Option<String>,
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::args::PodSecurity;
 use super::model::Launch;
 use crate::cluster::object::{self, PART_OF};
+use crate::link::launcher;
 
 /// Label of a namespace: the Pod Security level that it enforces.
 pub(crate) const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
@@ -38,17 +39,19 @@ pub(crate) fn source_objects(launch: &Launch) -> anyhow::Result<Vec<DynamicObjec
         annotations: Some([(TARGET_UID.to_owned(), launch.target_uid.clone())].into()),
         ..Default::default()
     };
-    let account = ServiceAccount { metadata: metadata.clone(), ..Default::default() };
-    let launcher = service_account(&launch.account(), &launch.remote_namespace);
-    let mut objects = vec![object::dynamic(&account)?];
-    objects.extend(granted(metadata.clone(), rules(), launcher.clone())?);
+    let mut objects =
+        vec![object::dynamic(&ServiceAccount { metadata: metadata.clone(), ..Default::default() })?];
+    let account = service_account(&launch.account(), &launch.remote_namespace);
+    objects.extend(granted(metadata.clone(), rules(), account.clone())?);
     if launch.argo {
-        let named = |suffix: &str| ObjectMeta {
-            name: Some(format!("{}-{suffix}", launch.account())),
-            ..metadata.clone()
+        let [argo, argoexec] = launcher::argo_names(&launch.target);
+        let named = |name: String| ObjectMeta { name: Some(name), ..metadata.clone() };
+        let stub = PolicyRule {
+            resource_names: Some(vec![launch.account()]),
+            ..in_group("argoproj.io", rule(&["workflows"], &["get"]))
         };
-        let rights = vec![task_results(&["get", "list", "watch", "patch", "delete"])];
-        objects.extend(granted(named("argo"), rights, launcher)?);
+        let rights = vec![task_results(&["get", "list", "watch", "patch", "delete"]), stub];
+        objects.extend(granted(named(argo), rights, account)?);
         // argoexec has the rights of the step's pod, which may use any service account of the namespace.
         let pods = Subject {
             api_group: Some(RBAC.into()),
@@ -56,7 +59,10 @@ pub(crate) fn source_objects(launch: &Launch) -> anyhow::Result<Vec<DynamicObjec
             name: format!("system:serviceaccounts:{}", launch.remote_namespace),
             namespace: None,
         };
-        objects.extend(granted(named("argoexec"), vec![task_results(&["create", "patch"])], pods)?);
+        objects.extend(granted(named(argoexec), vec![task_results(&["create", "patch"])], pods)?);
+        if launch.stub {
+            objects.push(launcher::stub(metadata));
+        }
     }
     Ok(objects)
 }
@@ -188,6 +194,7 @@ mod tests {
             namespace: "team-a".into(),
             remote_namespace: "batch".into(),
             argo: false,
+            stub: false,
             capacity: Some("cpu=1".into()),
         }
     }
@@ -221,10 +228,20 @@ mod tests {
             roles.map(ResourceExt::name_any).collect()
         };
         let (source, target) = (source_objects(&launch).unwrap(), target_objects(&launch).unwrap());
+        assert_eq!(source.len(), 7);
         assert_eq!(source[6].data["subjects"][0]["name"], "system:serviceaccounts:batch");
         assert_eq!(target.last().unwrap().annotations()[ARGO], "true");
         assert_eq!(names(source), ["launcher-c1", "launcher-c1-argo", "launcher-c1-argoexec"]);
         assert_eq!(names(target), ["launch-c2-batch", "launch-c2-batch-argo"]);
+    }
+
+    #[test]
+    fn stub_is_no_workflow_of_any_controller() {
+        let launch = Launch { argo: true, stub: true, ..launch() };
+        let stub = source_objects(&launch).unwrap().pop().unwrap();
+        assert_eq!((object::kind(&stub), &*stub.name_any()), ("Workflow", "launcher-c1"));
+        assert_eq!(stub.labels()["workflows.argoproj.io/controller-instanceid"], SYSTEM_NAMESPACE);
+        assert_eq!(stub.data["spec"], json!({ "suspend": true }));
     }
 
     #[test]

@@ -94,6 +94,12 @@ fn sentences(launch: &Launch, level: Option<&str>) -> Vec<String> {
              change and delete these; the launcher copies them to namespace {namespace} of {target}"
         ));
     }
+    if launch.stub {
+        sentences.push(format!(
+            "Workflow {remote_namespace}/{} never runs; it must stay, because it owns the outputs of these steps",
+            launch.account()
+        ));
+    }
     sentences.push(format!("kubemcsa granted nothing else in {source}"));
     sentences
 }

@@ -123,6 +123,7 @@ fn launch(args: &Args, target: &Reached, source: String) -> Launch {
         remote_namespace: args.remote_namespace().to_owned(),
         // Its rights may exist.
         argo: true,
+        stub: true,
         ..Default::default()
     }
 }

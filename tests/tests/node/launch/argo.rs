@@ -1,5 +1,7 @@
 //! Workflows of an unmodified Argo, whose steps run in the source.
 
+mod lifecycle;
+
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use mcsa_tests::{Argo, kubemcsa_ok};
@@ -14,9 +16,11 @@ pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::
     outputs_need_a_right(launched).await?;
     outputs_of_one_step_reach_the_next(launched).await?;
     exit_codes_are_those_of_the_source(launched).await?;
+    lifecycle::features_of_argo(launched).await?;
     a_workflow_can_be_terminated(launched).await?;
     a_step_that_cannot_report_fails(launched).await?;
-    outputs_survive_a_killed_launcher(launched).await
+    outputs_survive_a_killed_launcher(launched).await?;
+    a_source_with_an_argo_of_its_own_keeps_outputs(launched).await
 }
 
 /// Before `launch --argo`, a step waits. Afterwards, it runs.
@@ -26,8 +30,7 @@ async fn outputs_need_a_right(launched: &Launched) -> anyhow::Result<()> {
     let advice = event(launched, NAMESPACE, &name, "NoRightsToOutputs").await;
     ensure!(advice.contains("kubemcsa launch flows --argo"), "{advice}");
     grant(launched)?;
-    let workflow = finished(launched, &name).await;
-    ensure!(workflow.data["status"]["phase"] == "Succeeded", "{}", workflow.data["status"]);
+    ended(launched, &name, "Succeeded").await?;
     // Garbage collection in the source deletes it with the pod.
     home.kubectl(["-n", NAMESPACE, "delete", "workflow", &name]).await?;
     let left = Api::<DynamicObject>::namespaced_with(launched.source.client(), NAMESPACE, &task_results());
@@ -42,33 +45,13 @@ async fn outputs_need_a_right(launched: &Launched) -> anyhow::Result<()> {
 }
 
 async fn outputs_of_one_step_reach_the_next(launched: &Launched) -> anyhow::Result<()> {
-    let steps = json!([
-        [{ "name": "compute", "template": "compute" }],
-        [{
-            "name": "check",
-            "template": "check",
-            "arguments": { "parameters": [
-                { "name": "result", "value": "{{steps.compute.outputs.result}}" },
-                { "name": "file", "value": "{{steps.compute.outputs.parameters.file}}" },
-            ] },
-        }],
-    ]);
-    let compute = writes_file("compute", "echo 42; echo contents > /work/file");
-    let condition = "[ {{inputs.parameters.result}} = 42 ] && [ {{inputs.parameters.file}} = contents ]";
-    let mut check = script("check", condition);
-    check["inputs"] = json!({ "parameters": [{ "name": "result" }, { "name": "file" }] });
-    let main = json!({ "name": "main", "steps": steps });
-    let name = submit(launched, "outputs", &[main, compute, check]).await?;
-    let workflow = finished(launched, &name).await;
-    ensure!(workflow.data["status"]["phase"] == "Succeeded", "{}", workflow.data["status"]);
-    Ok(())
+    let name = submit(launched, "outputs", &compute_and_check()).await?;
+    ended(launched, &name, "Succeeded").await.map(drop)
 }
 
 async fn exit_codes_are_those_of_the_source(launched: &Launched) -> anyhow::Result<()> {
     let name = submit(launched, "fails", &[script("main", "exit 3")]).await?;
-    let workflow = finished(launched, &name).await;
-    let status = &workflow.data["status"];
-    ensure!(status["phase"] == "Failed", "{status}");
+    let status = ended(launched, &name, "Failed").await?;
     ensure!(status["nodes"][&name]["outputs"]["exitCode"] == "3", "{status}");
     Ok(())
 }
@@ -80,9 +63,8 @@ async fn a_workflow_can_be_terminated(launched: &Launched) -> anyhow::Result<()>
             .await?;
     phase(launched, NAMESPACE, &name, "Running").await;
     let shutdown = Patch::Merge(json!({ "spec": { "shutdown": "Terminate" } }));
-    workflows(launched).patch(&name, &PatchParams::default(), &shutdown).await?;
-    let workflow = finished(launched, &name).await;
-    ensure!(workflow.data["status"]["phase"] == "Failed", "{}", workflow.data["status"]);
+    workflows(launched.home.client()).patch(&name, &PatchParams::default(), &shutdown).await?;
+    ended(launched, &name, "Failed").await?;
     phase(launched, NAMESPACE, &name, "Failed").await;
     Ok(())
 }
@@ -111,10 +93,22 @@ async fn outputs_survive_a_killed_launcher(launched: &mut Launched) -> anyhow::R
     })
     .await;
     launched.restart_launcher().await?;
-    let workflow = finished(launched, &name).await;
-    let status = &workflow.data["status"];
-    ensure!(status["phase"] == "Succeeded", "{status}");
+    let status = ended(launched, &name, "Succeeded").await?;
     ensure!(status["nodes"][&name]["outputs"]["parameters"][0]["value"] == "7", "{status}");
+    Ok(())
+}
+
+/// Garbage collection in the source would delete the outputs of a workflow that is not there.
+async fn a_source_with_an_argo_of_its_own_keeps_outputs(launched: &Launched) -> anyhow::Result<()> {
+    let _theirs = Argo::start(&launched.source, NAMESPACE).await?;
+    let name = submit(launched, "kept", &[writes_file("main", "echo 8 > /work/file")]).await?;
+    let advice = event(launched, NAMESPACE, &name, "OutputsNotKept").await;
+    ensure!(advice.contains("kubemcsa launch flows --argo"), "{advice}");
+    grant(launched)?;
+    let status = ended(launched, &name, "Succeeded").await?;
+    ensure!(status["nodes"][&name]["outputs"]["parameters"][0]["value"] == "8", "{status}");
+    let stub = workflows(launched.source.client()).get("launcher-c1").await?;
+    ensure!(stub.data.get("status").is_none(), "the source's Argo has processed {stub:?}");
     Ok(())
 }
 
@@ -138,10 +132,41 @@ fn writes_file(name: &str, source: &str) -> Value {
     template
 }
 
+/// Templates of a step that has a result and an output parameter, and of the next one, which fails unless it gets them.
+fn compute_and_check() -> [Value; 3] {
+    let steps = json!([
+        [{ "name": "compute", "template": "compute" }],
+        [{
+            "name": "check",
+            "template": "check",
+            "arguments": { "parameters": [
+                { "name": "result", "value": "{{steps.compute.outputs.result}}" },
+                { "name": "file", "value": "{{steps.compute.outputs.parameters.file}}" },
+            ] },
+        }],
+    ]);
+    let compute = writes_file("compute", "echo 42; echo contents > /work/file");
+    let condition = "[ {{inputs.parameters.result}} = 42 ] && [ {{inputs.parameters.file}} = contents ]";
+    let mut check = script("check", condition);
+    check["inputs"] = json!({ "parameters": [{ "name": "result" }, { "name": "file" }] });
+    let main = json!({ "name": "main", "steps": steps });
+    [main, compute, check]
+}
+
 /// Submits a workflow whose steps must run in the source, and returns its name. Its only pod has the same name if it has
 /// no other template.
 async fn submit(launched: &Launched, name: &str, templates: &[Value]) -> anyhow::Result<String> {
-    let workflow = json!({
+    submit_with(launched, name, &[], templates).await
+}
+
+/// The same, with additional fields of the spec.
+async fn submit_with(
+    launched: &Launched,
+    name: &str,
+    fields: &[(&str, Value)],
+    templates: &[Value],
+) -> anyhow::Result<String> {
+    let mut workflow = json!({
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
         "metadata": { "name": name, "namespace": NAMESPACE },
@@ -151,14 +176,17 @@ async fn submit(launched: &Launched, name: &str, templates: &[Value]) -> anyhow:
             "templates": templates,
         },
     });
+    for (field, value) in fields {
+        workflow["spec"][*field] = value.clone();
+    }
     let workflow = serde_json::from_value(workflow)?;
-    workflows(launched).create(&PostParams::default(), &workflow).await?;
+    workflows(launched.home.client()).create(&PostParams::default(), &workflow).await?;
     Ok(name.to_owned())
 }
 
 /// Waits until a workflow has ended, and returns it.
 async fn finished(launched: &Launched, name: &str) -> DynamicObject {
-    let workflows = workflows(launched);
+    let workflows = workflows(launched.home.client());
     eventually_within(2 * DEADLINE, format!("workflow {name} has ended"), async || {
         let workflow = workflows.get(name).await?;
         ensure!(workflow.data["status"]["finishedAt"].is_string(), "{}", workflow.data["status"]);
@@ -167,9 +195,16 @@ async fn finished(launched: &Launched, name: &str) -> DynamicObject {
     .await
 }
 
-fn workflows(launched: &Launched) -> Api<DynamicObject> {
+/// Waits until a workflow has ended, and returns its status. Fails if it has ended in another phase.
+async fn ended(launched: &Launched, name: &str, phase: &str) -> anyhow::Result<Value> {
+    let status = finished(launched, name).await.data["status"].clone();
+    ensure!(status["phase"] == phase, "workflow {name}: {status}");
+    Ok(status)
+}
+
+fn workflows(client: Client) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow");
-    Api::namespaced_with(launched.home.client(), NAMESPACE, &ApiResource::from_gvk(&kind))
+    Api::namespaced_with(client, NAMESPACE, &ApiResource::from_gvk(&kind))
 }
 
 fn task_results() -> ApiResource {

@@ -1,0 +1,107 @@
+//! The Workflow in a source that owns the reports there.
+//!
+//! argoexec makes the step's workflow the owner of its report. In a source with the kind Workflow, garbage collection
+//! would delete the report at once, because that workflow exists at home only. So `kubemcsa launch --argo` creates a
+//! Workflow there that never runs, with the name of the launcher's service account, and remote pods name it instead.
+
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::GroupVersionKind;
+use kube::{Api, ResourceExt};
+use mcsa_client::clusters::Member;
+use mcsa_runtime::deadline::with_deadline;
+use serde_json::{Value, json};
+
+use super::outputs::{launch_command, no_rights};
+use crate::home_pod::{Error, HomePod};
+
+/// Environment variables of argoexec: the owner of its report.
+const OWNER_NAME: &str = "ARGO_WORKFLOW_NAME";
+const OWNER_UID: &str = "ARGO_WORKFLOW_UID";
+
+/// The owner of reports in a source with the kind Workflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stub {
+    name: String,
+    uid: String,
+}
+
+impl Stub {
+    /// Makes argoexec in a remote pod name this owner.
+    pub(crate) fn own_reports_of(&self, pod: &mut Value) {
+        for list in ["initContainers", "containers"] {
+            let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+            let variables = containers
+                .filter_map(|container| container.get_mut("env").and_then(Value::as_array_mut))
+                .flatten();
+            for variable in variables {
+                let value = match variable["name"].as_str() {
+                    Some(OWNER_NAME) => &self.name,
+                    Some(OWNER_UID) => &self.uid,
+                    _ => continue,
+                };
+                *variable = json!({ "name": variable["name"], "value": value });
+            }
+        }
+    }
+}
+
+impl HomePod<'_> {
+    /// The owner of reports in the source. `None`: any will do, because the source does not have the kind Workflow.
+    pub(super) async fn stub(&self, member: &Member) -> Result<Option<Stub>, Error> {
+        let Some(name) = member.import().map(|import| import.spec.name.clone()) else { return Ok(None) };
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"));
+        let workflows: Api<DynamicObject> = Api::default_namespaced_with(member.client(), &kind);
+        let missing = || {
+            format!(
+                "Workflow {}/{name} is missing in cluster {}, so garbage collection there would delete the outputs of the \
+                 step: run {}",
+                member.default_namespace(),
+                self.source.cluster,
+                launch_command(member)
+            )
+        };
+        match with_deadline(workflows.get_metadata(&name)).await {
+            Ok(stub) if stub.metadata.deletion_timestamp.is_none() => {
+                Ok(Some(Stub { uid: stub.uid().unwrap_or_default(), name }))
+            }
+            Ok(_) => self.wait("OutputsNotKept", missing()).await.map(|_| None),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                // An API server that does not have the kind answers without details.
+                match status.details.as_ref().is_some_and(|details| details.name == name) {
+                    true => self.wait("OutputsNotKept", missing()).await.map(|_| None),
+                    false => Ok(None),
+                }
+            }
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                self.wait("NoRightsToOutputs", no_rights(member)).await.map(|_| None)
+            }
+            Err(error) => Err(self.source_error(&error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn argoexec_names_the_stub_as_the_owner() {
+        let field =
+            json!({ "name": "ARGO_POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } });
+        let env = |name: &str, uid: &str| json!([field, { "name": OWNER_NAME, "value": name }, { "name": OWNER_UID, "value": uid }]);
+        let pod = |name: &str, uid: &str| {
+            json!({ "spec": {
+                "initContainers": [{ "name": "init", "env": env(name, uid) }],
+                "containers": [{ "name": "wait", "env": env(name, uid) }, { "name": "main" }],
+            } })
+        };
+        let mut remote = pod("at-home", "home");
+        Stub { name: "launcher-c1".into(), uid: "u".into() }.own_reports_of(&mut remote);
+        assert_eq!(remote, pod("launcher-c1", "u"));
+
+        let mut without = json!({ "spec": { "containers": [{ "name": "main", "env": null }] } });
+        let before = without.clone();
+        Stub { name: "launcher-c1".into(), uid: "u".into() }.own_reports_of(&mut without);
+        assert_eq!(without, before);
+    }
+}
