@@ -6,16 +6,18 @@
 
 #[path = "../narrator.rs"]
 mod narrator;
+#[path = "../virtual_node.rs"]
+mod virtual_node;
 
 use std::ops::Deref;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use mcsa_tests::{Cluster, Launched, TOOLS_IMAGE, eventually, wait_for_default_service_account};
+use mcsa_tests::{Cluster, Launched, TOOLS_IMAGE, eventually};
 use serde_json::json;
 
 use crate::narrator::Narrator;
@@ -83,24 +85,8 @@ async fn run_pod<S: Deref<Target = Cluster>>(
 ) -> anyhow::Result<Pod> {
     let home = &launched.home;
     narrator.step("Allowing the pods of namespace team-a in c1 to run in team-a of c2");
-    home.kubectl(["create", "namespace", NAMESPACE]).await?;
-    wait_for_default_service_account(home, NAMESPACE).await;
-    narrator.command("kubemcsa launch team-a --target-context c1 --source-context c2");
-    let mut launch = Command::new(mcsa_tests::program("kubemcsa")?);
-    launch.args(["launch", NAMESPACE, "--target-context", "c1", "--source-context", "c2"]);
-    let output = launch.env("KUBECONFIG", &launched.kubeconfig).output()?;
-    let messages = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "kubemcsa launch failed:\n{messages}");
-    narrator.output(&messages);
-    let nodes = eventually("c2 is a node", async || {
-        let nodes = home.kubectl(["get", "nodes"]).await?;
-        ensure!(nodes.contains(" Ready"), "{nodes}");
-        anyhow::Ok(nodes)
-    });
-    let nodes = nodes.await;
-    narrator.command("kubectl --context c1 get nodes");
-    narrator.output(&nodes);
-    narrator.done("c2 is a node of c1");
+    virtual_node::create_namespace(home, NAMESPACE).await?;
+    virtual_node::launch(narrator, launched, NAMESPACE, &[]).await?;
 
     narrator.step("In c1: creating a pod that must run in c2");
     let text = POD.replace("IMAGE", TOOLS_IMAGE);
