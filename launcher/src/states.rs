@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-/// Changes that are not urgent are written at most once in this time.
-const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+/// Changes that are not urgent are written at most once in this time. Most pods start sooner, so that the steps between
+/// their creation and their start are not written.
+const WRITE_INTERVAL: Duration = Duration::from_secs(3);
 /// The watch shows a write much sooner. After a restore of etcd, resource versions start again at a lower number.
 const MAX_LAG: Duration = Duration::from_secs(30);
 /// How often the reason for which a pod waits is reported again, or another reason.
