@@ -30,3 +30,18 @@ pub(crate) fn is_granted(member: &Member) -> bool {
     let annotations = member.import().and_then(|import| import.metadata.annotations.clone());
     annotations.is_some_and(|annotations| annotations.get(ARGO).is_some_and(|value| value == "true"))
 }
+
+/// What to do about a launch import without rights to outputs.
+fn no_rights(member: &Member) -> String {
+    format!("the launch import gives no right to the outputs of Argo's steps: run {}", launch_command(member))
+}
+
+/// The command that gives these rights.
+fn launch_command(member: &Member) -> String {
+    let import = member.import();
+    let (namespace, remote) = import.as_ref().map_or(("NAMESPACE", "NAMESPACE"), |import| {
+        (import.metadata.namespace.as_deref().unwrap_or_default(), &*import.spec.namespace)
+    });
+    let remote = if namespace == remote { String::new() } else { format!(" --remote-namespace {remote}") };
+    format!("kubemcsa launch {namespace}{remote} --argo --target-context TARGET --source-context SOURCE")
+}

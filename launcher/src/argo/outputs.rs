@@ -16,7 +16,7 @@ use super::result::{at_home, completed, is_complete};
 use super::step::Step;
 use super::steps::Copied;
 use super::stub::Stub;
-use super::{is_granted, task_results};
+use super::{is_granted, no_rights, task_results};
 use crate::home_pod::{Error, HomePod};
 use crate::mirror;
 use crate::report::patch_parameters;
@@ -247,19 +247,4 @@ impl HomePod<'_> {
 /// A step that has failed needs no outputs.
 fn missing(remote: &Pod, why: String) -> Outputs {
     if mirror::has_succeeded(remote) { Outputs::Missing(why) } else { Outputs::Copied }
-}
-
-/// What to do about a launch import without rights to outputs.
-pub(super) fn no_rights(member: &Member) -> String {
-    format!("the launch import gives no right to the outputs of Argo's steps: run {}", launch_command(member))
-}
-
-/// The command that gives these rights.
-pub(super) fn launch_command(member: &Member) -> String {
-    let import = member.import();
-    let (namespace, remote) = import.as_ref().map_or(("NAMESPACE", "NAMESPACE"), |import| {
-        (import.metadata.namespace.as_deref().unwrap_or_default(), &*import.spec.namespace)
-    });
-    let remote = if namespace == remote { String::new() } else { format!(" --remote-namespace {remote}") };
-    format!("kubemcsa launch {namespace}{remote} --argo --target-context TARGET --source-context SOURCE")
 }

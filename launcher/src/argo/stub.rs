@@ -11,7 +11,7 @@ use mcsa_client::clusters::Member;
 use mcsa_runtime::deadline::with_deadline;
 use serde_json::{Value, json};
 
-use super::outputs::{launch_command, no_rights};
+use super::{launch_command, no_rights};
 use crate::home_pod::{Error, HomePod};
 
 /// Environment variables of argoexec: the owner of its report.

@@ -179,9 +179,13 @@ async fn submit_with(
     for (field, value) in fields {
         workflow["spec"][*field] = value.clone();
     }
+    create_workflow(launched, workflow).await
+}
+
+async fn create_workflow(launched: &Launched, workflow: Value) -> anyhow::Result<String> {
     let workflow = serde_json::from_value(workflow)?;
-    workflows(launched.home.client()).create(&PostParams::default(), &workflow).await?;
-    Ok(name.to_owned())
+    let created = workflows(launched.home.client()).create(&PostParams::default(), &workflow).await?;
+    Ok(created.name_any())
 }
 
 /// Waits until a workflow has ended, and returns it.

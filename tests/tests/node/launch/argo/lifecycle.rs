@@ -17,6 +17,7 @@ pub(super) async fn features_of_argo(launched: &Launched) -> anyhow::Result<()> 
         an_exit_handler_knows_the_status(launched),
         results_of_a_loop_are_aggregated(launched),
         a_deleted_workflow_leaves_nothing(launched),
+        the_example_with_elected_clusters_runs(launched),
     )
     .map(drop)
 }
@@ -136,6 +137,18 @@ async fn a_deleted_workflow_leaves_nothing(launched: &Launched) -> anyhow::Resul
     for kind in [pod_kind(), task_results()] {
         none_left(launched, &name, &kind).await;
     }
+    Ok(())
+}
+
+/// The other example is run by `cargo run --example argo`.
+async fn the_example_with_elected_clusters_runs(launched: &Launched) -> anyhow::Result<()> {
+    let text = include_str!("../../../../../examples/argo/scenario-a.yaml");
+    let workflow = serde_saphyr::from_str(&text.replace("busybox", TOOLS_IMAGE))?;
+    let name = create_workflow(launched, workflow).await?;
+    ended(launched, &name, "Succeeded").await?;
+    // The home cluster has no node.
+    let pods = objects_of(launched, &name, &pod_kind()).await?;
+    ensure!(pods.len() == 2 * 10, "{} pods in both clusters", pods.len());
     Ok(())
 }
 
