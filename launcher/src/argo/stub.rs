@@ -5,7 +5,7 @@
 //! Workflow there that never runs, with the name of the launcher's service account, and remote pods name it instead.
 
 use kube::api::{ApiResource, DynamicObject};
-use kube::core::GroupVersionKind;
+use kube::core::{GroupVersionKind, Status};
 use kube::{Api, ResourceExt};
 use mcsa_client::clusters::Member;
 use mcsa_runtime::deadline::with_deadline;
@@ -51,32 +51,31 @@ impl HomePod<'_> {
         let Some(name) = member.import().map(|import| import.spec.name.clone()) else { return Ok(None) };
         let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"));
         let workflows: Api<DynamicObject> = Api::default_namespaced_with(member.client(), &kind);
-        let missing = || {
-            format!(
-                "Workflow {}/{name} is missing in cluster {}, so garbage collection there would delete the outputs of the \
-                 step: run {}",
-                member.default_namespace(),
-                self.source.cluster,
-                launch_command(member)
-            )
-        };
-        match with_deadline(workflows.get_metadata(&name)).await {
+        let has_name = |status: &Status| status.details.as_ref().is_some_and(|details| details.name == name);
+        let (reason, problem) = match with_deadline(workflows.get_metadata(&name)).await {
             Ok(stub) if stub.metadata.deletion_timestamp.is_none() => {
-                Ok(Some(Stub { uid: stub.uid().unwrap_or_default(), name }))
+                return Ok(Some(Stub { uid: stub.uid().unwrap_or_default(), name }));
             }
-            Ok(_) => self.wait("OutputsNotKept", missing()).await.map(|_| None),
+            // An API server that does not have the kind names no object.
+            Err(kube::Error::Api(status)) if status.code == 404 && !has_name(&status) => return Ok(None),
+            Ok(_) => ("OutputsNotKept", self.no_stub(member, &name)),
             Err(kube::Error::Api(status)) if status.code == 404 => {
-                // An API server that does not have the kind answers without details.
-                match status.details.as_ref().is_some_and(|details| details.name == name) {
-                    true => self.wait("OutputsNotKept", missing()).await.map(|_| None),
-                    false => Ok(None),
-                }
+                ("OutputsNotKept", self.no_stub(member, &name))
             }
-            Err(kube::Error::Api(status)) if status.code == 403 => {
-                self.wait("NoRightsToOutputs", no_rights(member)).await.map(|_| None)
-            }
-            Err(error) => Err(self.source_error(&error)),
-        }
+            Err(kube::Error::Api(status)) if status.code == 403 => ("NoRightsToOutputs", no_rights(member)),
+            Err(error) => return Err(self.source_error(&error)),
+        };
+        self.wait(reason, problem).await.map(|_| None)
+    }
+
+    fn no_stub(&self, member: &Member, name: &str) -> String {
+        format!(
+            "Workflow {}/{name} is missing in cluster {}, so garbage collection there would delete the outputs of the step: \
+             run {}",
+            member.default_namespace(),
+            self.source.cluster,
+            launch_command(member)
+        )
     }
 }
 
