@@ -13,6 +13,12 @@ pub fn dns_label(prefix: &str, name: &str) -> String {
     with_hash(&label, name)
 }
 
+/// The Workflow that owns the outputs of Argo's steps in a source with the kind Workflow. `account`: the launcher's
+/// service account there. argoexec puts the name into a label, whose values are short.
+pub fn stub_workflow(account: &str) -> String {
+    dns_label("", account)
+}
+
 /// Whether a name ends like a hash. Such a name gets a hash, too, because it could equal the label of another name.
 fn ends_like_a_hash(name: &str) -> bool {
     let end = name.rsplit('-').next().unwrap_or_default();

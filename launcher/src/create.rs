@@ -93,7 +93,12 @@ async fn read_home(client: &Client, observed: &Pod) -> Result<Value, NotCreated>
 }
 
 /// Finds out whose pod has the name.
-async fn existing(source: &Source, member: &Member, name: &str, owner: &Owner) -> Result<Pod, NotCreated> {
+pub(crate) async fn existing(
+    source: &Source,
+    member: &Member,
+    name: &str,
+    owner: &Owner,
+) -> Result<Pod, NotCreated> {
     let found = with_deadline(source.remote_pods(member).get_opt(name)).await;
     let (cluster, namespace) = (&source.cluster, member.default_namespace());
     match found {

@@ -36,7 +36,7 @@ impl HomePod<'_> {
     }
 
     /// Reports why the pod waits, in its status and in an event, and backs off.
-    pub(crate) async fn wait(&self, reason: &'static str, problem: impl ToString) -> Result<Action, Error> {
+    pub(crate) async fn wait<T>(&self, reason: &'static str, problem: impl ToString) -> Result<T, Error> {
         let message = problem.to_string();
         if self.source.states.may_report(&self.home, reason) {
             self.source.events.warn(&self.home, reason, &message).await;

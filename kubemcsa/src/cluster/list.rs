@@ -65,7 +65,16 @@ pub(crate) async fn by_name<K>(cluster: &Cluster, name: &str) -> Result<Vec<Dyna
 where
     K: Resource<DynamicType = ()>,
 {
-    all::<K>(cluster, ListParams::default().fields(&format!("metadata.name={name}"))).await
+    named(cluster, &ApiResource::erase::<K>(&()), name).await
+}
+
+/// The same, of a kind without a Rust type.
+pub(crate) async fn named(
+    cluster: &Cluster,
+    kind: &ApiResource,
+    name: &str,
+) -> Result<Vec<DynamicObject>, CallError> {
+    of_kind(cluster, kind, ListParams::default().fields(&format!("metadata.name={name}"))).await
 }
 
 /// Lists the objects of a kind in all namespaces.
@@ -73,11 +82,19 @@ pub(crate) async fn all<K>(cluster: &Cluster, params: ListParams) -> Result<Vec<
 where
     K: Resource<DynamicType = ()>,
 {
-    let api = Api::<DynamicObject>::all_with(cluster.client.clone(), &ApiResource::erase::<K>(&()));
-    let doing = format!("list {}s", object::words(&K::kind(&())));
+    of_kind(cluster, &ApiResource::erase::<K>(&()), params).await
+}
+
+async fn of_kind(
+    cluster: &Cluster,
+    kind: &ApiResource,
+    params: ListParams,
+) -> Result<Vec<DynamicObject>, CallError> {
+    let api = Api::<DynamicObject>::all_with(cluster.client.clone(), kind);
+    let doing = format!("list {}s", object::words(&kind.kind));
     let page = async |params: &ListParams| api.list(params).await;
     let found = pages(cluster, &doing, params, page).await?;
-    let types = Some(types::<K>());
+    let types = Some(TypeMeta { api_version: kind.api_version.clone(), kind: kind.kind.clone() });
     Ok(found.into_iter().map(|it| DynamicObject { types: types.clone(), ..it }).collect())
 }
 

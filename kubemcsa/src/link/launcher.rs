@@ -9,14 +9,15 @@ use kube::core::GroupVersionKind;
 use mcsa_client::ServiceAccountImport;
 use mcsa_credentials::contract::launch::{FIELD_MANAGER, LABEL, LAUNCHER, NODE_MANAGED_BY, STOPPING};
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, TARGET_UID};
+use mcsa_credentials::names::stub_workflow;
 use serde_json::json;
 
 use crate::cluster::call::CallError;
 use crate::cluster::kubeconfig::shell_quote;
-use crate::cluster::{Cluster, apply, list, object};
+use crate::cluster::{Cluster, list, object};
 
-/// Longest name of a service account.
-const MAX_NAME: usize = 253;
+/// Longest name of a service account whose Roles for Argo, with the longest suffix, have valid names.
+const MAX_NAME: usize = 253 - "-argoexec".len();
 
 /// Longest value of a label.
 const MAX_LABEL: usize = 63;
@@ -32,16 +33,21 @@ pub(crate) fn argo_names(target: &str) -> [String; 2] {
 }
 
 /// A Workflow that never runs: it owns the outputs of steps in a source that has the kind Workflow. Without an owner,
-/// garbage collection would delete them. A source's own Argo ignores it.
-pub(crate) fn stub(metadata: ObjectMeta) -> DynamicObject {
-    let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow");
-    let mut stub = DynamicObject::new("", &ApiResource::from_gvk(&kind));
-    stub.metadata = metadata;
+/// garbage collection would delete them. A source's own Argo ignores it. `account`: the metadata of the
+/// service account.
+pub(crate) fn stub(account: ObjectMeta) -> DynamicObject {
+    let name = stub_workflow(account.name.as_deref().unwrap_or_default());
+    let mut stub = DynamicObject::new(&name, &workflows());
+    stub.metadata = ObjectMeta { name: Some(name), ..account };
     let labels = [("controller-instanceid", SYSTEM_NAMESPACE), ("completed", "true")];
     let labels = labels.map(|(key, value)| (format!("workflows.argoproj.io/{key}"), value.to_owned()));
     stub.labels_mut().extend(labels);
     stub.data = json!({ "spec": { "suspend": true } });
     stub
+}
+
+fn workflows() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"))
 }
 
 /// Why the target's name is too long for the launcher.
@@ -102,13 +108,12 @@ pub(crate) async fn list_objects(
             tokio::join!(list::by_name::<RoleBinding>(source, name), list::by_name::<Role>(source, name));
         objects.extend([bindings?, roles?].concat());
     }
-    let accounts = list::by_name::<ServiceAccount>(source, &name).await?;
-    for account in &accounts {
-        let metadata =
-            ObjectMeta { name: Some(name.clone()), namespace: account.namespace(), ..Default::default() };
-        objects.extend(apply::read(source, &stub(metadata)).await?);
+    // The source may not have the kind.
+    match list::named(source, &workflows(), &stub_workflow(&name)).await {
+        Err(error) if error.is_not_found() => {}
+        stubs => objects.extend(stubs?),
     }
-    objects.extend(accounts);
+    objects.extend(list::by_name::<ServiceAccount>(source, &name).await?);
     objects.retain(|object| object::is_ours(object) && is_of_target(object, target_uid));
     Ok(objects)
 }
@@ -119,8 +124,8 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(&"a".repeat(244), false)]
-    #[case(&"a".repeat(245), true)]
+    #[case(&"a".repeat(235), false)]
+    #[case(&"a".repeat(236), true)]
     fn long_name_of_the_target_is_refused(#[case] target: &str, #[case] expected: bool) {
         assert_eq!(name_problem(target).is_some(), expected);
     }

@@ -3,19 +3,18 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use mcsa_client::clusters::Member;
-use mcsa_client::controller::Owner;
-use mcsa_credentials::contract::launch::FIELD_MANAGER;
+use mcsa_credentials::contract::launch::{FIELD_MANAGER, NO_RIGHTS_TO_OUTPUTS};
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 use serde_json::{Value, json};
 
-use super::result::{at_home, completed, is_complete};
+use super::result::{at_home, completed, is_complete, is_of_other_workflow};
 use super::step::Step;
 use super::steps::Copied;
-use super::stub::Stub;
+use super::stub::{Stub, stub_name};
 use super::{is_granted, no_rights, task_results};
 use crate::home_pod::{Error, HomePod};
 use crate::mirror;
@@ -38,6 +37,15 @@ pub(crate) enum Outputs {
     Missing(String),
 }
 
+/// Whether a step can be launched.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// A pod of its name exists in the source: ours, or another.
+    PodExists,
+    /// It can. What argoexec reports must have this owner in the source, if any.
+    Ready(Option<Stub>),
+}
+
 /// Why a report was not copied.
 enum NotCopied {
     /// An API server refused it. Trying again helps only if someone changes something.
@@ -47,34 +55,53 @@ enum NotCopied {
 
 impl HomePod<'_> {
     /// Prepares the launch of a step: Argo waits for its outputs, and those of an earlier pod of the step are gone.
-    /// Returns their owner in the source.
-    pub(crate) async fn prepare_outputs(
-        &self,
-        member: &Member,
-        owner: &Owner,
-    ) -> Result<Option<Stub>, Error> {
-        let Some(step) = Step::of(&self.home) else { return Ok(None) };
+    pub(crate) async fn prepare_outputs(&self, member: &Member) -> Result<Prepared, Error> {
+        let Some(step) = Step::of(&self.home) else { return Ok(Prepared::Ready(None)) };
         if !is_granted(member) {
-            return self.wait("NoRightsToOutputs", no_rights(member)).await.map(|_| None);
+            return self.wait(NO_RIGHTS_TO_OUTPUTS, no_rights(member)).await;
         }
-        // After a crash, the pod may exist, and argoexec may have reported already.
+        // After a crash, it may be ours, and argoexec may have reported already.
         let existing = with_deadline(self.source.remote_pods(member).get_metadata_opt(&step.pod)).await;
-        let existing = existing.map_err(|error| self.source_error(&error))?;
-        if existing.is_some_and(|existing| owner.owns(&existing.metadata)) {
-            return Ok(None);
+        if existing.map_err(|error| self.source_error(&error))?.is_some() {
+            return Ok(Prepared::PodExists);
         }
         let stub = self.stub(member).await?;
-        let api = self.source.remote_task_results(member);
-        match with_deadline(api.delete(&step.node_id, &DeleteParams::default())).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(self.source_error(&error)),
+        if let Some(problem) = self.delete_report(member, &step).await? {
+            return self.wait("OutputsExist", problem).await;
         }
         match self.apply(&step, &at_home(None, &step)).await {
-            Ok(()) => Ok(stub),
-            Err(NotCopied::Refused(message)) => self.wait("OutputsNotCopied", message).await.map(|_| None),
+            Ok(()) => Ok(Prepared::Ready(stub)),
+            Err(NotCopied::Refused(message)) => self.wait("OutputsNotCopied", message).await,
             Err(NotCopied::Failed(error)) => Err(error),
         }
+    }
+
+    /// Deletes the report of an earlier pod of the step. Returns why it may not.
+    async fn delete_report(&self, member: &Member, step: &Step) -> Result<Option<String>, Error> {
+        let api = self.source.remote_task_results(member);
+        let found = with_deadline(api.get_metadata_opt(&step.node_id)).await;
+        let Some(report) = found.map_err(|error| self.source_error(&error))? else { return Ok(None) };
+        if is_of_other_workflow(&report.metadata, step, stub_name(member).as_deref()) {
+            return Ok(Some(self.other_report(member, step)));
+        }
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions { uid: report.metadata.uid, resource_version: None }),
+            ..Default::default()
+        };
+        match with_deadline(api.delete(&step.node_id, &parameters)).await {
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(self.source_error(&error)),
+        }
+    }
+
+    fn other_report(&self, member: &Member, step: &Step) -> String {
+        format!(
+            "WorkflowTaskResult {}/{} of cluster {} belongs to another workflow: rename this one, or delete the other",
+            member.default_namespace(),
+            step.node_id,
+            self.source.cluster
+        )
     }
 
     /// Copies what a step has reported since the last copy.
@@ -174,6 +201,9 @@ impl HomePod<'_> {
             Err(error) => return Err(NotCopied::Failed(self.source_error(&error))),
         };
         let Some(report) = report else { return Ok(false) };
+        if is_of_other_workflow(&report.metadata, step, stub_name(member).as_deref()) {
+            return Err(NotCopied::Refused(self.other_report(member, step)));
+        }
         self.apply(step, &at_home(Some(&report), step)).await?;
         Ok(is_complete(&report))
     }
@@ -191,8 +221,10 @@ impl HomePod<'_> {
         if owner.is_some_and(|owner| Some(&owner.uid) != uid) {
             return Ok(None);
         }
-        if owner.is_none() {
-            // Its owner is no workflow of the source, or the stub. With this one, it goes with the pod.
+        let is_of_other = is_of_other_workflow(&report.metadata, step, stub_name(member).as_deref());
+        if owner.is_none() && !is_of_other {
+            // Its owner is the workflow at home, or the stub. Make the remote pod the owner, so that garbage collection
+            // deletes the report with the pod.
             let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": remote.name_any(), "uid": uid }]);
             let metadata = json!({ "uid": report.uid(), "ownerReferences": owner });
             let patch = Patch::Merge(json!({ "metadata": metadata }));

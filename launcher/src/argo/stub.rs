@@ -2,12 +2,14 @@
 //!
 //! argoexec makes the step's workflow the owner of its report. In a source with the kind Workflow, garbage collection
 //! would delete the report at once, because that workflow exists at home only. So `kubemcsa launch --argo` creates a
-//! Workflow there that never runs, with the name of the launcher's service account, and remote pods name it instead.
+//! Workflow there that never runs, the stub, and argoexec makes it the owner.
 
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::{GroupVersionKind, Status};
 use kube::{Api, ResourceExt};
 use mcsa_client::clusters::Member;
+use mcsa_credentials::contract::launch::{NO_RIGHTS_TO_OUTPUTS, OUTPUTS_NOT_KEPT};
+use mcsa_credentials::names::stub_workflow;
 use mcsa_runtime::deadline::with_deadline;
 use serde_json::{Value, json};
 
@@ -26,20 +28,27 @@ pub(crate) struct Stub {
 }
 
 impl Stub {
-    /// Makes argoexec in a remote pod name this owner.
+    /// Makes it the owner of what argoexec in a remote pod reports.
     pub(crate) fn own_reports_of(&self, pod: &mut Value) {
         for list in ["initContainers", "containers"] {
             let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
-            let variables = containers
-                .filter_map(|container| container.get_mut("env").and_then(Value::as_array_mut))
-                .flatten();
-            for variable in variables {
-                let value = match variable["name"].as_str() {
-                    Some(OWNER_NAME) => &self.name,
-                    Some(OWNER_UID) => &self.uid,
-                    _ => continue,
+            for container in containers {
+                let Some(variables) = container.get_mut("env").and_then(Value::as_array_mut) else {
+                    continue;
                 };
-                *variable = json!({ "name": variable["name"], "value": value });
+                // Argo sets both for argoexec. Containers of the user may have variables of these names.
+                let has = |name: &str| variables.iter().any(|variable| variable["name"] == name);
+                if !has(OWNER_NAME) || !has(OWNER_UID) {
+                    continue;
+                }
+                for variable in variables {
+                    let value = match variable["name"].as_str() {
+                        Some(OWNER_NAME) => &self.name,
+                        Some(OWNER_UID) => &self.uid,
+                        _ => continue,
+                    };
+                    *variable = json!({ "name": variable["name"], "value": value });
+                }
             }
         }
     }
@@ -48,7 +57,7 @@ impl Stub {
 impl HomePod<'_> {
     /// The owner of reports in the source. `None`: any will do, because the source does not have the kind Workflow.
     pub(super) async fn stub(&self, member: &Member) -> Result<Option<Stub>, Error> {
-        let Some(name) = member.import().map(|import| import.spec.name.clone()) else { return Ok(None) };
+        let Some(name) = stub_name(member) else { return Ok(None) };
         let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"));
         let workflows: Api<DynamicObject> = Api::default_namespaced_with(member.client(), &kind);
         let has_name = |status: &Status| status.details.as_ref().is_some_and(|details| details.name == name);
@@ -58,14 +67,14 @@ impl HomePod<'_> {
             }
             // An API server that does not have the kind names no object.
             Err(kube::Error::Api(status)) if status.code == 404 && !has_name(&status) => return Ok(None),
-            Ok(_) => ("OutputsNotKept", self.no_stub(member, &name)),
+            Ok(_) => (OUTPUTS_NOT_KEPT, self.no_stub(member, &name)),
             Err(kube::Error::Api(status)) if status.code == 404 => {
-                ("OutputsNotKept", self.no_stub(member, &name))
+                (OUTPUTS_NOT_KEPT, self.no_stub(member, &name))
             }
-            Err(kube::Error::Api(status)) if status.code == 403 => ("NoRightsToOutputs", no_rights(member)),
+            Err(kube::Error::Api(status)) if status.code == 403 => (NO_RIGHTS_TO_OUTPUTS, no_rights(member)),
             Err(error) => return Err(self.source_error(&error)),
         };
-        self.wait(reason, problem).await.map(|_| None)
+        self.wait(reason, problem).await
     }
 
     fn no_stub(&self, member: &Member, name: &str) -> String {
@@ -79,6 +88,11 @@ impl HomePod<'_> {
     }
 }
 
+/// Its name. `None`: the cluster has no import.
+pub(super) fn stub_name(member: &Member) -> Option<String> {
+    member.import().map(|import| stub_workflow(&import.spec.name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,10 +102,15 @@ mod tests {
         let field =
             json!({ "name": "ARGO_POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } });
         let env = |name: &str, uid: &str| json!([field, { "name": OWNER_NAME, "value": name }, { "name": OWNER_UID, "value": uid }]);
+        let of_user = json!([{ "name": OWNER_NAME, "value": "at-home" }]);
         let pod = |name: &str, uid: &str| {
             json!({ "spec": {
                 "initContainers": [{ "name": "init", "env": env(name, uid) }],
-                "containers": [{ "name": "wait", "env": env(name, uid) }, { "name": "main" }],
+                "containers": [
+                    { "name": "wait", "env": env(name, uid) },
+                    { "name": "main", "env": of_user },
+                    { "name": "side" },
+                ],
             } })
         };
         let mut remote = pod("at-home", "home");

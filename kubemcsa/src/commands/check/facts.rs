@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
-use mcsa_credentials::contract::launch::ARGO;
+use mcsa_credentials::contract::launch::{ARGO, NO_RIGHTS_TO_OUTPUTS, OUTPUTS_NOT_KEPT};
 
 use crate::link::existing::ExistingLink;
 use crate::link::launcher::is_launch_import;
@@ -31,7 +31,7 @@ pub(crate) struct Facts {
     pub(crate) namespaces: Option<BTreeMap<String, bool>>,
     /// The pods that reference imports.
     pub(crate) pods: Option<Vec<Pod>>,
-    /// The steps of Argo Workflows that wait on a node; empty also if pods could not be listed.
+    /// The steps of Argo Workflows that wait on virtual nodes; empty also if pods could not be listed.
     pub(crate) waiting_steps: Vec<WaitingStep>,
     /// The Deployments whose pods the webhook refuses.
     pub(crate) refused: Option<Vec<RefusedDeployment>>,
@@ -170,13 +170,34 @@ pub(crate) struct Pod {
     pub(crate) controller: Option<(String, String)>,
 }
 
-/// A step of a workflow whose pod is bound to a node and pending. The launcher has recorded no remote pod.
+/// A step of Argo Workflows that waits on a virtual node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WaitingStep {
     pub(crate) namespace: String,
     pub(crate) node: String,
     /// The namespace of the source that the pod selects, if it selects one.
     pub(crate) remote_namespace: Option<String>,
+    pub(crate) missing: Missing,
+}
+
+/// What the source lacks, as the launcher has written it to the status of a step's pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Missing {
+    /// The launcher's rights to outputs.
+    Rights,
+    /// The Workflow that owns outputs in a source with that kind.
+    Stub,
+}
+
+impl Missing {
+    /// Reads the reason in the status of a pod.
+    pub(crate) fn of_reason(reason: &str) -> Option<Self> {
+        match reason {
+            NO_RIGHTS_TO_OUTPUTS => Some(Self::Rights),
+            OUTPUTS_NOT_KEPT => Some(Self::Stub),
+            _ => None,
+        }
+    }
 }
 
 /// Whether a launch import gives rights to the outputs of Argo's steps.

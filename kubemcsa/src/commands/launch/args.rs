@@ -34,7 +34,7 @@ pub(crate) struct Args {
 
     /// Let steps of Argo Workflows run in the source, too: grant the rights to report their outputs, and to bring them
     /// home; installs the kind WorkflowTaskResult in the source if it is missing and, if the source has the kind
-    /// Workflow, creates one there that owns the outputs [default: unchanged; false at first]
+    /// Workflow, creates a Workflow there that never runs and owns the outputs [default: unchanged; false at first]
     #[arg(long, conflicts_with = "stop")]
     pub(crate) argo: bool,
 

@@ -7,6 +7,7 @@ use kube::api::{DynamicObject, ObjectMeta};
 use mcsa_client::ServiceAccountImport;
 use mcsa_credentials::contract::launch::{ARGO, CAPACITY, LABEL, LAUNCHER};
 use mcsa_credentials::contract::{ENABLED, NAMESPACE_LABEL, SYSTEM_NAMESPACE, TARGET_UID};
+use mcsa_credentials::names::stub_workflow;
 use serde_json::json;
 
 use super::args::PodSecurity;
@@ -47,7 +48,7 @@ pub(crate) fn source_objects(launch: &Launch) -> anyhow::Result<Vec<DynamicObjec
         let [argo, argoexec] = launcher::argo_names(&launch.target);
         let named = |name: String| ObjectMeta { name: Some(name), ..metadata.clone() };
         let stub = PolicyRule {
-            resource_names: Some(vec![launch.account()]),
+            resource_names: Some(vec![stub_workflow(&launch.account())]),
             ..in_group("argoproj.io", rule(&["workflows"], &["get"]))
         };
         let rights = vec![task_results(&["get", "list", "watch", "patch", "delete"]), stub];

@@ -1,6 +1,7 @@
 //! Fourth step: says what was granted, what that means, and what to do next.
 
 use mcsa_credentials::contract::launch::{CLUSTER_NAME, ELECT, REMOTE_NAMESPACE};
+use mcsa_credentials::names::stub_workflow;
 
 use super::args::{Args, PodSecurity};
 use super::current::Wanted;
@@ -97,7 +98,7 @@ fn sentences(launch: &Launch, level: Option<&str>) -> Vec<String> {
     if launch.stub {
         sentences.push(format!(
             "Workflow {remote_namespace}/{} never runs; it must stay, because it owns the outputs of these steps",
-            launch.account()
+            stub_workflow(&launch.account())
         ));
     }
     sentences.push(format!("kubemcsa granted nothing else in {source}"));

@@ -2,7 +2,7 @@
 
 mod lifecycle;
 
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use mcsa_tests::{Argo, kubemcsa_ok};
 
@@ -16,6 +16,7 @@ pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::
     outputs_need_a_right(launched).await?;
     outputs_of_one_step_reach_the_next(launched).await?;
     exit_codes_are_those_of_the_source(launched).await?;
+    outputs_of_another_workflow_are_left_alone(launched).await?;
     lifecycle::features_of_argo(launched).await?;
     a_workflow_can_be_terminated(launched).await?;
     a_step_that_cannot_report_fails(launched).await?;
@@ -54,6 +55,24 @@ async fn exit_codes_are_those_of_the_source(launched: &Launched) -> anyhow::Resu
     let status = ended(launched, &name, "Failed").await?;
     ensure!(status["nodes"][&name]["outputs"]["exitCode"] == "3", "{status}");
     Ok(())
+}
+
+/// A workflow of another target can have a node of the same name.
+async fn outputs_of_another_workflow_are_left_alone(launched: &Launched) -> anyhow::Result<()> {
+    let reports = Api::<DynamicObject>::namespaced_with(launched.source.client(), NAMESPACE, &task_results());
+    let owner =
+        json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "taken", "uid": "other" });
+    let report = json!({
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "WorkflowTaskResult",
+        "metadata": { "name": "taken", "ownerReferences": [owner] },
+    });
+    reports.create(&PostParams::default(), &serde_json::from_value(report)?).await?;
+    let name = submit(launched, "taken", &[script("main", "echo 1")]).await?;
+    let problem = event(launched, NAMESPACE, &name, "OutputsExist").await;
+    ensure!(problem.contains("flows/taken of cluster c2 belongs to another workflow"), "{problem}");
+    reports.delete("taken", &DeleteParams::default()).await?;
+    ended(launched, &name, "Succeeded").await.map(drop)
 }
 
 /// Argo ends a step by `argoexec kill` in its pod.

@@ -9,22 +9,16 @@ use k8s_openapi::api::core::v1::{Container, Pod as CorePod, PodSpec};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::IMPORT_NAME;
-use mcsa_credentials::contract::launch::{HOME_UID, REMOTE_NAMESPACE, REMOTE_UID};
+use mcsa_credentials::contract::launch::REMOTE_NAMESPACE;
 use mcsa_credentials::names::comma_separated;
 
 use crate::cluster::call::CallError;
 use crate::cluster::pod::{controller, secrets};
 use crate::cluster::{Cluster, list};
-use crate::commands::check::facts::{Facts, Pod, WaitingStep};
+use crate::commands::check::facts::{Facts, Missing, Pod, WaitingStep};
 use crate::commands::check::judge::is_reported_by_controller;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
-
-/// Label of what belongs to a workflow: its name.
-const WORKFLOW: &str = "workflows.argoproj.io/workflow";
-
-/// Annotation of a step's pod: the node of the workflow. Pods of Argo's agents have none.
-const NODE_ID: &str = "workflows.argoproj.io/node-id";
 
 /// Concurrent reads of ReplicaSets.
 const CONCURRENCY: usize = 8;
@@ -55,24 +49,17 @@ pub(crate) async fn collect(cluster: &Cluster, namespace: Option<&str>) -> Resul
     Ok(found)
 }
 
-/// `None` if the pod is not that of a step, is bound to no node, or does not wait for the launcher.
+/// `None` if the launcher does not report that the pod is a step that waits.
 fn waiting_step(pod: &CorePod) -> Option<WaitingStep> {
-    let annotations = pod.annotations();
-    let mut owners = pod.owner_references().iter();
-    let is_step = pod.labels().contains_key(WORKFLOW)
-        && annotations.contains_key(NODE_ID)
-        && owners.any(|owner| owner.kind == "Workflow" && owner.api_version.starts_with("argoproj.io/"));
-    // The record of another pod, of which this one is a copy, does not count.
-    let is_own = annotations.get(HOME_UID).is_some_and(|uid| Some(uid) == pod.metadata.uid.as_ref());
-    let is_launched = is_own && annotations.contains_key(REMOTE_UID);
-    let is_pending = phase(pod) == "Pending" && pod.metadata.deletion_timestamp.is_none();
-    if !is_step || is_launched || !is_pending {
+    let missing = Missing::of_reason(pod.status.as_ref()?.reason.as_deref()?)?;
+    if phase(pod) != "Pending" || pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
     Some(WaitingStep {
         namespace: pod.namespace()?,
         node: pod.spec.as_ref()?.node_name.clone()?,
-        remote_namespace: annotations.get(REMOTE_NAMESPACE).cloned(),
+        remote_namespace: pod.annotations().get(REMOTE_NAMESPACE).cloned(),
+        missing,
     })
 }
 
@@ -181,28 +168,28 @@ mod tests {
 
     #[rstest]
     #[case::waits("/status/phase", json!("Pending"), true)]
-    #[case::copied("/metadata/annotations", json!({ NODE_ID: "w-1", HOME_UID: "other", REMOTE_UID: "r" }), true)]
-    #[case::launched("/metadata/annotations", json!({ NODE_ID: "w-1", HOME_UID: "p", REMOTE_UID: "r" }), false)]
-    #[case::runs("/status/phase", json!("Running"), false)]
+    #[case::waits_for_something_else("/status/reason", json!("QuotaExceeded"), false)]
+    #[case::has_failed("/status/phase", json!("Failed"), false)]
     #[case::is_deleted("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"), false)]
     #[case::is_not_bound("/spec/nodeName", json!(null), false)]
-    #[case::no_workflow("/metadata/labels", json!({}), false)]
-    #[case::agent("/metadata/annotations", json!({}), false)]
-    #[case::other_owner("/metadata/ownerReferences/0/kind", json!("WorkflowTaskSet"), false)]
-    fn steps_without_a_remote_pod_wait(#[case] path: &str, #[case] value: Value, #[case] expected: bool) {
-        let workflow =
-            json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "w", "uid": "u" });
+    fn steps_wait_for_what_the_launcher_reports(
+        #[case] path: &str,
+        #[case] value: Value,
+        #[case] expected: bool,
+    ) {
         let mut object = json!({
-            "metadata": {
-                "namespace": "team", "name": "w-main-1", "uid": "p", "deletionTimestamp": null,
-                "labels": { WORKFLOW: "w" }, "annotations": { NODE_ID: "w-1" }, "ownerReferences": [workflow],
-            },
+            "metadata": { "namespace": "team", "name": "w-main-1", "deletionTimestamp": null },
             "spec": { "nodeName": "c2", "containers": [{ "name": "main" }] },
-            "status": { "phase": "Pending" },
+            "status": { "phase": "Pending", "reason": "NoRightsToOutputs" },
         });
         *object.pointer_mut(path).unwrap() = value;
         let found = waiting_step(&serde_json::from_value(object).unwrap());
-        let step = WaitingStep { namespace: "team".into(), node: "c2".into(), remote_namespace: None };
+        let step = WaitingStep {
+            namespace: "team".into(),
+            node: "c2".into(),
+            remote_namespace: None,
+            missing: Missing::Rights,
+        };
         assert_eq!(found, expected.then_some(step));
     }
 }

@@ -4,27 +4,34 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
+use mcsa_client::api::READY;
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
-use mcsa_credentials::contract::launch::LAUNCHER;
+use mcsa_credentials::contract::launch::{LABEL, LAUNCHER, OUTPUTS_NOT_KEPT};
+use mcsa_credentials::names::stub_workflow;
 
 use super::links::link_to;
 use super::state::subject;
-use crate::commands::check::facts::{Facts, Node, WaitingStep, is_for_argo};
+use crate::commands::check::facts::{Facts, Missing, Node, WaitingStep, is_for_argo};
 use crate::commands::check::finding::Finding;
 use crate::commands::check::fix::FixCommands;
 
 pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
     let waiting = waiting(facts);
-    let finding = |import| {
-        let key = key(import);
-        if is_for_argo(import) {
-            let is_denied = facts.launcher.outputs_denied.contains(&key);
-            is_denied.then(|| outputs_forbidden(facts, import, commands))
-        } else {
-            waiting.get(&key).map(|steps| not_launched(facts, import, *steps, commands))
+    // The fix would take back the stop of an import that is being stopped.
+    let is_used =
+        |import: &&ServiceAccountImport| import.labels().get(LABEL).is_some_and(|value| value == "true");
+    let mut findings = Vec::new();
+    for import in facts.launch_imports().filter(is_used) {
+        if is_for_argo(import) && facts.launcher.outputs_denied.contains(&key(import)) {
+            findings.push(outputs_forbidden(facts, import, commands));
         }
-    };
-    facts.launch_imports().filter_map(finding).collect()
+        for missing in [Missing::Rights, Missing::Stub] {
+            if let Some(steps) = waiting.get(&(key(import), missing)) {
+                findings.push(steps_wait(facts, import, *steps, missing, commands));
+            }
+        }
+    }
+    findings
 }
 
 fn outputs_forbidden(facts: &Facts, import: &ServiceAccountImport, commands: &FixCommands) -> Finding {
@@ -38,10 +45,11 @@ fn outputs_forbidden(facts: &Facts, import: &ServiceAccountImport, commands: &Fi
     Finding::problem(subject(import), "OutputsForbidden", message, fix)
 }
 
-fn not_launched(
+fn steps_wait(
     facts: &Facts,
     import: &ServiceAccountImport,
     steps: usize,
+    missing: Missing,
     commands: &FixCommands,
 ) -> Finding {
     let source = &import.spec.cluster_name;
@@ -49,25 +57,35 @@ fn not_launched(
         1 => "1 step of Argo Workflows waits".to_owned(),
         steps => format!("{steps} steps of Argo Workflows wait"),
     };
-    let message = format!(
-        "{wait} on node {source}, because this launch import gives no right to the outputs of Argo's steps: run kubemcsa \
-         launch again, with --argo"
-    );
+    let (reason, why) = match missing {
+        Missing::Rights => {
+            ("ArgoNotLaunched", "this launch import gives no right to the outputs of Argo's steps".to_owned())
+        }
+        Missing::Stub => (
+            OUTPUTS_NOT_KEPT,
+            format!(
+                "{source} has the kind Workflow, but not Workflow {}/{} that owns the outputs of steps",
+                import.spec.namespace,
+                stub_workflow(&import.spec.name)
+            ),
+        ),
+    };
+    let message = format!("{wait} on node {source}, because {why}: run kubemcsa launch again, with --argo");
     let fix = commands.launch_argo(link_to(facts, source), import);
-    Finding::warning(subject(import), "ArgoNotLaunched", message, fix)
+    Finding::warning(subject(import), reason, message, fix)
 }
 
 /// The number of steps that wait for each launch import.
-fn waiting(facts: &Facts) -> BTreeMap<(String, String), usize> {
+fn waiting(facts: &Facts) -> BTreeMap<((String, String), Missing), usize> {
     // Many steps may wait for the same import.
     let mut alike: BTreeMap<&WaitingStep, usize> = BTreeMap::new();
     for step in &facts.waiting_steps {
         *alike.entry(step).or_default() += 1;
     }
-    let mut waiting: BTreeMap<_, usize> = BTreeMap::new();
+    let mut waiting = BTreeMap::new();
     for (step, count) in alike {
         if let Some(import) = import_of(facts, step) {
-            *waiting.entry(key(import)).or_default() += count;
+            *waiting.entry((key(import), step.missing)).or_default() += count;
         }
     }
     waiting
@@ -79,7 +97,9 @@ fn import_of<'a>(facts: &'a Facts, step: &WaitingStep) -> Option<&'a ServiceAcco
         return None;
     }
     let is_usable = |import: &&ServiceAccountImport| {
-        import.spec.cluster_name == step.node && import.namespace().as_ref() == Some(&step.namespace)
+        import.spec.cluster_name == step.node
+            && import.namespace().as_ref() == Some(&step.namespace)
+            && import.condition(READY).is_some_and(|ready| ready.status == "True")
     };
     let imports: Vec<_> = facts.launch_imports().filter(is_usable).collect();
     let into = |remote: &str| imports.iter().copied().find(|import| import.spec.namespace == remote);
@@ -100,7 +120,7 @@ mod tests {
     use crate::commands::check::finding::Severity;
     use crate::commands::check::fix::tests::commands;
     use crate::commands::check::judge::samples::{self, import_status};
-    use mcsa_credentials::contract::launch::{ARGO, LABEL};
+    use mcsa_credentials::contract::launch::{ARGO, STOPPING};
     use rstest::rstest;
 
     /// A launch import of team-a.
@@ -121,7 +141,12 @@ mod tests {
             namespace: namespace.into(),
             node: node.into(),
             remote_namespace: remote_namespace.map(Into::into),
+            missing: Missing::Rights,
         }
+    }
+
+    fn without_stub() -> WaitingStep {
+        WaitingStep { missing: Missing::Stub, ..step("team-a", "c2", None) }
     }
 
     const FIX: &str = "kubemcsa launch team-a --remote-namespace batch --target-context c1 --source-context SOURCE_CONTEXT \
@@ -145,22 +170,31 @@ mod tests {
     }
 
     #[rstest]
-    #[case::waits("false", step("team-a", "c2", None), true)]
-    #[case::namespace_is_selected("false", step("team-a", "c2", Some("batch")), true)]
-    #[case::other_namespace_is_selected("false", step("team-a", "c2", Some("other")), false)]
-    #[case::waits_for_something_else("true", step("team-a", "c2", None), false)]
-    #[case::other_node("false", step("team-a", "node-1", None), false)]
-    #[case::other_namespace("false", step("team-b", "c2", None), false)]
-    fn steps_wait_for_a_launch_with_argo(
-        #[case] argo: &str,
-        #[case] step: WaitingStep,
-        #[case] expected: bool,
-    ) {
-        let facts = Facts { waiting_steps: vec![step], ..facts([import("a", "c2", "batch", argo)]) };
+    #[case::waits(step("team-a", "c2", None), Some("ArgoNotLaunched"))]
+    #[case::waits_for_the_stub(without_stub(), Some("OutputsNotKept"))]
+    #[case::namespace_is_selected(step("team-a", "c2", Some("batch")), Some("ArgoNotLaunched"))]
+    #[case::other_namespace_is_selected(step("team-a", "c2", Some("other")), None)]
+    #[case::other_node(step("team-a", "node-1", None), None)]
+    #[case::other_namespace(step("team-b", "c2", None), None)]
+    fn steps_wait_for_a_launch_with_argo(#[case] step: WaitingStep, #[case] expected: Option<&str>) {
+        let facts = Facts { waiting_steps: vec![step], ..facts([import("a", "c2", "batch", "true")]) };
         let findings = judge(&facts, &commands());
         let found = findings.iter().map(|it| (it.severity, it.reason.as_str(), it.fix.as_str()));
-        let expected = expected.then_some((Severity::Warning, "ArgoNotLaunched", FIX));
+        let expected = expected.map(|reason| (Severity::Warning, reason, FIX));
         assert_eq!(Vec::from_iter(found), Vec::from_iter(expected));
+    }
+
+    #[test]
+    fn launch_that_is_being_stopped_or_is_not_ready_has_no_finding() {
+        let mut stopping = import("a", "c2", "batch", "true");
+        stopping.labels_mut().insert(LABEL.into(), STOPPING.into());
+        let mut failed = import("a", "c2", "batch", "false");
+        failed.status = serde_json::from_value(import_status(false, None)).unwrap();
+        for import in [stopping, failed] {
+            let mut facts = facts([import]);
+            facts.waiting_steps = vec![step("team-a", "c2", None)];
+            assert_eq!(judge(&facts, &commands()), []);
+        }
     }
 
     #[rstest]
