@@ -32,8 +32,8 @@ pub(crate) fn argo_names(target: &str) -> [String; 2] {
     ["argo", "argoexec"].map(|suffix| format!("{}-{suffix}", account_name(target)))
 }
 
-/// A Workflow that never runs: it owns the outputs of steps in a source that has the kind Workflow. Without an owner,
-/// garbage collection would delete them. A source's own Argo ignores it. `account`: the metadata of the
+/// A Workflow that never runs, which no controller processes: it owns the outputs of steps in a source with the kind
+/// Workflow, where garbage collection deletes outputs whose owner does not exist. `account`: the metadata of the launcher's
 /// service account.
 pub(crate) fn stub(account: ObjectMeta) -> DynamicObject {
     let name = stub_workflow(account.name.as_deref().unwrap_or_default());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use mcsa_client::clusters::Member;
@@ -205,32 +206,46 @@ impl HomePod<'_> {
             return Err(NotCopied::Refused(self.other_report(member, step)));
         }
         self.apply(step, &at_home(Some(&report), step)).await?;
+        self.give_to_pod(member, remote, &report).await?;
         Ok(is_complete(&report))
     }
 
+    /// The report of this remote pod.
     async fn read_report(
         &self,
         member: &Member,
         remote: &Pod,
         step: &Step,
     ) -> kube::Result<Option<DynamicObject>> {
-        let api = self.source.remote_task_results(member);
-        let Some(report) = with_deadline(api.get_opt(&step.node_id)).await? else { return Ok(None) };
-        let uid = remote.metadata.uid.as_ref();
-        let owner = report.owner_references().iter().find(|owner| owner.kind == "Pod");
-        if owner.is_some_and(|owner| Some(&owner.uid) != uid) {
-            return Ok(None);
+        let report = with_deadline(self.source.remote_task_results(member).get_opt(&step.node_id)).await?;
+        let is_of_other_pod = |report: &DynamicObject| {
+            pod_owner(report).is_some_and(|owner| Some(&owner.uid) != remote.metadata.uid.as_ref())
+        };
+        Ok(report.filter(|report| !is_of_other_pod(report)))
+    }
+
+    /// Makes the remote pod the owner of its report, so that garbage collection deletes the report with the pod. If the pod
+    /// is gone already, that is at once.
+    async fn give_to_pod(
+        &self,
+        member: &Member,
+        remote: &Pod,
+        report: &DynamicObject,
+    ) -> Result<(), NotCopied> {
+        if pod_owner(report).is_some() {
+            return Ok(());
         }
-        let is_of_other = is_of_other_workflow(&report.metadata, step, stub_name(member).as_deref());
-        if owner.is_none() && !is_of_other {
-            // Its owner is the workflow at home, or the stub. Make the remote pod the owner, so that garbage collection
-            // deletes the report with the pod.
-            let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": remote.name_any(), "uid": uid }]);
-            let metadata = json!({ "uid": report.uid(), "ownerReferences": owner });
-            let patch = Patch::Merge(json!({ "metadata": metadata }));
-            drop(with_deadline(api.patch(&step.node_id, &patch_parameters(), &patch)).await?);
+        let owner = json!([{
+            "apiVersion": "v1", "kind": "Pod", "name": remote.name_any(), "uid": remote.metadata.uid,
+        }]);
+        let metadata = json!({ "uid": report.uid(), "ownerReferences": owner });
+        let (api, patch) =
+            (self.source.remote_task_results(member), Patch::Merge(json!({ "metadata": metadata })));
+        match with_deadline(api.patch(&report.name_any(), &patch_parameters(), &patch)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(NotCopied::Failed(self.source_error(&error))),
         }
-        Ok(Some(report))
     }
 
     /// Writes the copy at home. It is forced, because argoexec may have written it when an earlier pod of the step ran at
@@ -274,6 +289,11 @@ impl HomePod<'_> {
     fn home_task_results(&self, step: &Step) -> Api<DynamicObject> {
         Api::namespaced_with(self.request.member.client(), &step.namespace, &task_results())
     }
+}
+
+/// The pod that owns a report.
+fn pod_owner(report: &DynamicObject) -> Option<&OwnerReference> {
+    report.owner_references().iter().find(|owner| owner.kind == "Pod")
 }
 
 /// A step that has failed needs no outputs.

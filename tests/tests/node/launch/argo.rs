@@ -127,6 +127,11 @@ async fn a_source_with_an_argo_of_its_own_keeps_outputs(launched: &Launched) -> 
     let status = ended(launched, &name, "Succeeded").await?;
     ensure!(status["nodes"][&name]["outputs"]["parameters"][0]["value"] == "8", "{status}");
     let stub = workflows(launched.source.client()).get("launcher-c1").await?;
+    let remote = Api::<Pod>::namespaced(launched.source.client(), NAMESPACE).get(&name).await?;
+    let containers = remote.spec.context("no spec")?.containers;
+    let variables = containers.into_iter().flat_map(|container| container.env.unwrap_or_default());
+    let owners: Vec<_> = variables.filter(|it| it.name == "ARGO_WORKFLOW_UID").map(|it| it.value).collect();
+    ensure!(owners == [stub.uid()], "argoexec has these owners: {owners:?}");
     ensure!(stub.data.get("status").is_none(), "the source's Argo has processed {stub:?}");
     Ok(())
 }

@@ -62,7 +62,9 @@ async fn a_daemon_has_an_address_and_is_stopped(launched: &Launched) -> anyhow::
     let name = submit(launched, "daemon", &[main, server, check]).await?;
     ended(launched, &name, "Succeeded").await?;
     eventually_within(DEADLINE, "the daemon has ended in both clusters", async || {
-        for pod in objects_of(launched, &name, &pod_kind()).await? {
+        let pods = objects_of(launched, &name, &pod_kind()).await?;
+        ensure!(pods.len() == 4, "not two pods in each cluster: {pods:?}");
+        for pod in pods {
             let status = &pod.data["status"];
             ensure!(status["phase"] == "Succeeded" || status["phase"] == "Failed", "{status}");
         }
