@@ -66,7 +66,7 @@ pub mod launch {
     pub const CAPACITY: &str = "multicluster.admiralty.io/capacity";
     /// Annotation (value `"true"`) of a launch import: it gives rights to the outputs of Argo's steps.
     pub const ARGO: &str = "multicluster.admiralty.io/argo";
-    /// Reason in the status of a step's pod: the launch import lacks rights to the outputs of Argo's steps.
+    /// Reason in the status of a step's pod: the launcher lacks rights to the outputs of Argo's steps.
     pub const NO_RIGHTS_TO_OUTPUTS: &str = "NoRightsToOutputs";
     /// Reason in the status of a step's pod: the source has the kind Workflow, but not the
     /// [Workflow](crate::names::stub_workflow) that owns outputs.

@@ -360,6 +360,7 @@ async fn namespaces_share_an_account_until_the_last_is_stopped(pair: &Pair) -> a
     // They leave nothing of a launch that was not stopped.
     let stderr = pair.run("unlink --abandon-pods")?;
     ensure!(stderr.contains("abandoned: in c2: 1 of team-b"), "{stderr}");
+    ensure!(!pair.may_in_source("team-b", "create", "pods").await?, "unlink has left the launcher's rights");
     let left = pair.launched_in_source("team-b").await?;
     ensure!(left.is_empty(), "unlink has left {left}");
     kubemcsa_ok(&pair.kubeconfig, uninstall.into_iter().chain(["--abandon-pods"]))?;

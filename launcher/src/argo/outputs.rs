@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use mcsa_client::clusters::Member;
 use mcsa_credentials::contract::launch::{FIELD_MANAGER, NO_RIGHTS_TO_OUTPUTS};
@@ -67,9 +67,7 @@ impl HomePod<'_> {
             return Ok(Prepared::PodExists);
         }
         let stub = self.stub(member).await?;
-        if let Some(problem) = self.delete_report(member, &step).await? {
-            return self.wait("OutputsExist", problem).await;
-        }
+        self.delete_report(member, &step).await?;
         match self.apply(&step, &at_home(None, &step)).await {
             Ok(()) => Ok(Prepared::Ready(stub)),
             Err(NotCopied::Refused(message)) => self.wait("OutputsNotCopied", message).await,
@@ -77,32 +75,36 @@ impl HomePod<'_> {
         }
     }
 
-    /// Deletes the report of an earlier pod of the step. Returns why it may not.
-    async fn delete_report(&self, member: &Member, step: &Step) -> Result<Option<String>, Error> {
+    /// Deletes the report of an earlier pod of the step.
+    async fn delete_report(&self, member: &Member, step: &Step) -> Result<(), Error> {
         let api = self.source.remote_task_results(member);
         let found = with_deadline(api.get_metadata_opt(&step.node_id)).await;
-        let Some(report) = found.map_err(|error| self.source_error(&error))? else { return Ok(None) };
-        if is_of_other_workflow(&report.metadata, step, stub_name(member).as_deref()) {
-            return Ok(Some(self.other_report(member, step)));
+        let Some(report) = found.map_err(|error| self.source_error(&error))? else { return Ok(()) };
+        if let Err(problem) = self.ensure_of_step(member, &report.metadata, step) {
+            return self.wait("OutputsExist", problem).await;
         }
         let parameters = DeleteParams {
             preconditions: Some(Preconditions { uid: report.metadata.uid, resource_version: None }),
             ..Default::default()
         };
         match with_deadline(api.delete(&step.node_id, &parameters)).await {
-            Ok(_) => Ok(None),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(self.source_error(&error)),
         }
     }
 
-    fn other_report(&self, member: &Member, step: &Step) -> String {
-        format!(
+    /// Fails if a report is that of another workflow.
+    fn ensure_of_step(&self, member: &Member, report: &ObjectMeta, step: &Step) -> Result<(), String> {
+        if !is_of_other_workflow(report, step, stub_name(member).as_deref()) {
+            return Ok(());
+        }
+        Err(format!(
             "WorkflowTaskResult {}/{} of cluster {} belongs to another workflow: rename this one, or delete the other",
             member.default_namespace(),
             step.node_id,
             self.source.cluster
-        )
+        ))
     }
 
     /// Copies what a step has reported since the last copy.
@@ -202,9 +204,7 @@ impl HomePod<'_> {
             Err(error) => return Err(NotCopied::Failed(self.source_error(&error))),
         };
         let Some(report) = report else { return Ok(false) };
-        if is_of_other_workflow(&report.metadata, step, stub_name(member).as_deref()) {
-            return Err(NotCopied::Refused(self.other_report(member, step)));
-        }
+        self.ensure_of_step(member, &report.metadata, step).map_err(NotCopied::Refused)?;
         self.apply(step, &at_home(Some(&report), step)).await?;
         self.give_to_pod(member, remote, &report).await?;
         Ok(is_complete(&report))

@@ -13,7 +13,7 @@ use mcsa_credentials::names::stub_workflow;
 use mcsa_runtime::deadline::with_deadline;
 use serde_json::{Value, json};
 
-use super::{launch_command, no_rights};
+use super::launch_command;
 use crate::home_pod::{Error, HomePod};
 
 /// Environment variables of argoexec: the owner of its report.
@@ -33,23 +33,20 @@ impl Stub {
         for list in ["initContainers", "containers"] {
             let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
             for container in containers {
-                let Some(variables) = container.get_mut("env").and_then(Value::as_array_mut) else {
-                    continue;
-                };
-                // Argo sets both for argoexec. Containers of the user may have variables of these names.
-                let has = |name: &str| variables.iter().any(|variable| variable["name"] == name);
-                if !has(OWNER_NAME) || !has(OWNER_UID) {
-                    continue;
-                }
-                for variable in variables {
-                    let value = match variable["name"].as_str() {
-                        Some(OWNER_NAME) => &self.name,
-                        Some(OWNER_UID) => &self.uid,
-                        _ => continue,
-                    };
-                    *variable = json!({ "name": variable["name"], "value": value });
+                if let Some(variables) = container.get_mut("env").and_then(Value::as_array_mut) {
+                    self.set_owner(variables);
                 }
             }
+        }
+    }
+
+    /// Changes the environment of a container if argoexec runs in it: Argo sets both variables for argoexec, and a
+    /// container of the user may have one of them.
+    fn set_owner(&self, variables: &mut [Value]) {
+        let position = |name: &str| variables.iter().position(|variable| variable["name"] == name);
+        if let (Some(name), Some(uid)) = (position(OWNER_NAME), position(OWNER_UID)) {
+            variables[name] = json!({ "name": OWNER_NAME, "value": self.name });
+            variables[uid] = json!({ "name": OWNER_UID, "value": self.uid });
         }
     }
 }
@@ -71,7 +68,14 @@ impl HomePod<'_> {
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 (OUTPUTS_NOT_KEPT, self.no_stub(member, &name))
             }
-            Err(kube::Error::Api(status)) if status.code == 403 => (NO_RIGHTS_TO_OUTPUTS, no_rights(member)),
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                let (remote, cluster) = (member.default_namespace(), &self.source.cluster);
+                let command = launch_command(member);
+                let problem = format!(
+                    "the launcher may not get Workflow {remote}/{name} in cluster {cluster}: run {command}"
+                );
+                (NO_RIGHTS_TO_OUTPUTS, problem)
+            }
             Err(error) => return Err(self.source_error(&error)),
         };
         self.wait(reason, problem).await

@@ -97,12 +97,12 @@ fn sentences(launch: &Launch, level: Option<&str>) -> Vec<String> {
     }
     if launch.stub {
         sentences.push(format!(
-            "Workflow {remote_namespace}/{} never runs; it must stay, because it owns the outputs of these steps",
-            stub_workflow(&launch.account())
+            "these rights include the outputs of workflows that {source}'s own Argo runs in {remote_namespace}: use a \
+             --remote-namespace in which it runs none"
         ));
         sentences.push(format!(
-            "this includes outputs of workflows that {source}'s own Argo runs in {remote_namespace}: use a --remote-namespace \
-             in which it runs none"
+            "Workflow {remote_namespace}/{} never runs; it must stay, because it owns the outputs of steps",
+            stub_workflow(&launch.account())
         ));
     }
     sentences.push(format!("kubemcsa granted nothing else in {source}"));

@@ -59,7 +59,7 @@ fn steps_wait(
     };
     let (reason, why) = match missing {
         Missing::Rights => {
-            ("ArgoNotLaunched", "this launch import gives no right to the outputs of Argo's steps".to_owned())
+            ("ArgoNotLaunched", "the launcher lacks rights to the outputs of Argo's steps".to_owned())
         }
         Missing::Stub => (
             OUTPUTS_NOT_KEPT,
