@@ -33,13 +33,7 @@ const TOTAL: &str = "83";
 #[tokio::main]
 async fn main() -> ExitCode {
     mcsa_tests::init();
-    match mcsa_tests::unless_interrupted(run()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("argo: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    mcsa_runtime::exit::report("argo", mcsa_tests::unless_interrupted(run()).await)
 }
 
 async fn run() -> anyhow::Result<()> {

@@ -41,13 +41,7 @@ spec:
 #[tokio::main]
 async fn main() -> ExitCode {
     mcsa_tests::init();
-    match mcsa_tests::unless_interrupted(run()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("launch: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    mcsa_runtime::exit::report("launch", mcsa_tests::unless_interrupted(run()).await)
 }
 
 async fn run() -> anyhow::Result<()> {

@@ -29,13 +29,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     mcsa_tests::init();
-    match mcsa_tests::unless_interrupted(run(Args::parse())).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("quickstart: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    mcsa_runtime::exit::report("quickstart", mcsa_tests::unless_interrupted(run(Args::parse())).await)
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
