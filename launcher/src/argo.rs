@@ -3,13 +3,17 @@
 //! argoexec, which runs beside a step in the step's pod, reports outputs in a WorkflowTaskResult of its own cluster.
 //! Argo's controller reads those of the target, and no more once the pod has ended. So `outputs` copies each of them home,
 //! before the home pod ends: `result` computes the copy, `step` reads what a pod says about its step. `watch` notices
-//! reports, and `steps` remembers what was copied. `stub` keeps garbage collection in the source from deleting reports.
+//! reports, and `steps` remembers what was copied. `report` is how argoexec names its report in the source, and `stub` keeps
+//! garbage collection there from deleting it. `sweep` deletes `leftovers`: reports whose pods are gone.
 
+pub(crate) mod leftovers;
 pub(crate) mod outputs;
+pub(crate) mod report;
 mod result;
 pub(crate) mod step;
 pub(crate) mod steps;
-pub(crate) mod stub;
+mod stub;
+pub(crate) mod sweep;
 pub(crate) mod watch;
 
 use kube::api::ApiResource;

@@ -16,6 +16,7 @@ use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::sync::{mpsc, watch};
 
 use crate::argo;
+use crate::argo::leftovers::Leftovers;
 use crate::argo::steps::Steps;
 use crate::event::Events;
 use crate::home_pod::Error;
@@ -41,7 +42,8 @@ pub(crate) fn build(
     (fence, node): (&Fence, watch::Receiver<NodeState>),
     events: &Events,
 ) -> (Controller<Pod>, Arc<Source>) {
-    let (remote, states, steps) = (Stores::empty(), Arc::new(States::default()), Arc::new(Steps::default()));
+    let (remote, states) = (Stores::empty(), Arc::new(States::default()));
+    let (steps, leftovers) = (Arc::new(Steps::default()), Arc::new(Leftovers::default()));
     let on_node = watcher::Config::default().fields(&format!("spec.nodeName={cluster}"));
     let of_source = is_import_of(cluster.clone());
     let of_imports = WatchConfig::from(watcher::Config::default()).members(of_source);
@@ -56,7 +58,7 @@ pub(crate) fn build(
             observed.observe(home);
         })
         .owns_stored(of_imports, &remote, prune::remote, keep_last)
-        .reconcile_on(argo::watch::reports(clusters, cluster.clone(), steps.clone()))
+        .reconcile_on(argo::watch::reports(clusters, cluster.clone(), steps.clone(), leftovers.clone()))
         .reconcile_all_on(recoveries(clusters, cluster.clone()))
         .run_while_leading(leadership(fence.clone(), node))
         .concurrency(CONCURRENCY)
@@ -70,6 +72,7 @@ pub(crate) fn build(
         remote,
         states,
         steps,
+        leftovers,
         metrics: Arc::new(SourceMetrics::default()),
         usage: Arc::default(),
     };
@@ -96,13 +99,14 @@ pub(crate) async fn run(controller: Controller<Pod>, source: Arc<Source>, mut st
     }
 }
 
-/// Drops what is remembered of home pods that are gone.
+/// Drops what is remembered of home pods that are gone, and deletes what is left of their steps.
 async fn sweep(source: &Source) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         let uids: HashSet<_> = source.home.objects().iter().filter_map(|(_, pod)| pod.uid()).collect();
         source.states.retain(|uid| uids.contains(uid));
         source.steps.retain(&uids);
+        argo::sweep::sweep(source, &uids).await;
     }
 }
 

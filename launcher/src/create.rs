@@ -15,7 +15,7 @@ use mcsa_runtime::errors;
 use serde_json::Value;
 
 use self::refusal::{Refusal, classify};
-use crate::argo::stub::Stub;
+use crate::argo::report::Report;
 use crate::forge::{Destination, forge};
 use crate::record;
 use crate::source::Source;
@@ -37,22 +37,22 @@ impl NotCreated {
     }
 }
 
-/// Creates the remote pod, or finds the one that an earlier attempt created. `stub`: the owner of what a step of Argo
-/// reports.
+/// Creates the remote pod, or finds the one that an earlier attempt created. `report`: how a step of Argo reports its
+/// outputs.
 pub(crate) async fn create(
     source: &Source,
     home: (&Client, &Pod),
     member: &Member,
     owner: &Owner,
-    stub: Option<&Stub>,
+    report: Option<&Report>,
 ) -> Result<Pod, NotCreated> {
     let (client, observed) = home;
     let home = read_home(client, observed).await?;
     let to = Destination { cluster: &source.cluster, namespace: member.default_namespace(), owner };
     let mut pod = forge(&home, &to)
         .map_err(|error| NotCreated::Permanent { reason: "InvalidPod", message: error.to_string() })?;
-    if let Some(stub) = stub {
-        stub.own_reports_of(&mut pod);
+    if let Some(report) = report {
+        report.configure(&mut pod);
     }
     let error = match source.create_remote(member, &pod).await {
         Ok(created) => {
@@ -93,12 +93,7 @@ async fn read_home(client: &Client, observed: &Pod) -> Result<Value, NotCreated>
 }
 
 /// Finds out whose pod has the name.
-pub(crate) async fn existing(
-    source: &Source,
-    member: &Member,
-    name: &str,
-    owner: &Owner,
-) -> Result<Pod, NotCreated> {
+async fn existing(source: &Source, member: &Member, name: &str, owner: &Owner) -> Result<Pod, NotCreated> {
     let found = with_deadline(source.remote_pods(member).get_opt(name)).await;
     let (cluster, namespace) = (&source.cluster, member.default_namespace());
     match found {

@@ -13,8 +13,8 @@ use mcsa_client::controller::{Owner, Request};
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 
-use crate::argo::outputs::{Outputs, Prepared};
-use crate::create::{NotCreated, create, existing};
+use crate::argo::outputs::Outputs;
+use crate::create::{NotCreated, create};
 use crate::finish::{Progress, delete_remote, is_gone, remove_home};
 use crate::home_pod::{Error, HomePod};
 use crate::report::patch_parameters;
@@ -75,14 +75,8 @@ impl HomePod<'_> {
     }
 
     async fn create(&self, member: &Member, owner: &Owner) -> Result<Action, Error> {
-        let created = match self.prepare_outputs(member).await? {
-            Prepared::PodExists => existing(self.source, member, &self.home.name_any(), owner).await,
-            Prepared::Ready(stub) => {
-                let client = self.request.member.client();
-                create(self.source, (&client, &self.home), member, owner, stub.as_ref()).await
-            }
-        };
-        match created {
+        let (report, client) = (self.prepare_outputs(member).await?, self.request.member.client());
+        match create(self.source, (&client, &self.home), member, owner, report.as_ref()).await {
             Ok(remote) => {
                 tracing::info!(pod = %self.request.key(), cluster = &*self.source.cluster, "launched");
                 self.mirror(member, &remote).await

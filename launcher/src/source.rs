@@ -15,6 +15,7 @@ use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::lease::Fence;
 use tower::service_fn;
 
+use crate::argo::leftovers::Leftovers;
 use crate::argo::steps::Steps;
 use crate::argo::task_results;
 use crate::event::Events;
@@ -41,6 +42,8 @@ pub(crate) struct Source {
     pub(crate) states: Arc<States>,
     /// The steps of Argo Workflows among the home pods.
     pub(crate) steps: Arc<Steps>,
+    /// What these steps have reported, and no pod owns.
+    pub(crate) leftovers: Arc<Leftovers>,
     pub(crate) metrics: Arc<SourceMetrics>,
     pub(crate) usage: Arc<Usage>,
 }

@@ -7,6 +7,7 @@ use std::process::Output;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
@@ -341,6 +342,7 @@ async fn namespaces_share_an_account_until_the_last_is_stopped(pair: &Pair) -> a
     );
     ensure!(pair.may_in_source("team-b", "create", "pods").await?);
 
+    stop_without_argo_needs_no_rights_on_its_kinds(pair).await?;
     argo_needs_its_kinds_and_an_owner_of_outputs(pair).await?;
 
     // Unlink and uninstall refuse to abandon pods.
@@ -369,6 +371,27 @@ async fn namespaces_share_an_account_until_the_last_is_stopped(pair: &Pair) -> a
     ensure!(left.is_empty(), "left: {left}");
     let nodes = Api::<Node>::all(pair.target.client());
     ensure!(nodes.get_opt("c2").await?.is_none(), "the virtual node is left");
+    Ok(())
+}
+
+/// The user may do everything in the source but read Workflows.
+async fn stop_without_argo_needs_no_rights_on_its_kinds(pair: &Pair) -> anyhow::Result<()> {
+    pair.run("launch team-b --no-wait")?;
+    let groups = ["", "rbac.authorization.k8s.io", "apiextensions.k8s.io"];
+    let rules = json!([{ "apiGroups": groups, "resources": ["*"], "verbs": ["*"] }]);
+    let role = serde_json::from_value(json!({ "metadata": { "name": "no-argo" }, "rules": rules }))?;
+    Api::<ClusterRole>::all(pair.source.client()).create(&PostParams::default(), &role).await?;
+    let bind = ["create", "clusterrolebinding", "no-argo", "--clusterrole=no-argo", "--user=no-argo"];
+    pair.source.kubectl(bind).await?;
+    let mut config = Kubeconfig::read_from(&pair.kubeconfig)?;
+    let users = config.auth_infos.iter_mut().filter(|user| user.name.contains("c2"));
+    for user in users {
+        user.auth_info.as_mut().context("no user")?.impersonate = Some("no-argo".into());
+    }
+    let kubeconfig = pair.target.dir().join("kubeconfig-without-argo");
+    std::fs::write(&kubeconfig, serde_json::to_vec(&config)?)?;
+    kubemcsa_ok(&kubeconfig, "launch team-b --stop".split(' ').chain(BOTH))?;
+    ensure!(pair.created().await?.is_empty(), "left: {:?}", pair.created().await?);
     Ok(())
 }
 

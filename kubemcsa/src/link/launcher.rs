@@ -46,6 +46,16 @@ pub(crate) fn stub(account: ObjectMeta) -> DynamicObject {
     stub
 }
 
+/// Whether an object is a Workflow, as only a stub is among those of a launcher.
+pub(crate) fn is_stub(object: &DynamicObject) -> bool {
+    object::kind(object) == "Workflow"
+}
+
+/// Whether an object gives rights to the outputs of Argo's steps.
+pub(crate) fn is_for_argo(object: &DynamicObject, target: &str) -> bool {
+    argo_names(target).contains(&object.name_any())
+}
+
 fn workflows() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"))
 }
@@ -95,7 +105,8 @@ pub(crate) fn is_of_target(object: &DynamicObject, target_uid: Option<&str>) -> 
     uid.is_some_and(|uid| target_uid.is_none_or(|target_uid| uid == target_uid))
 }
 
-/// Lists the service accounts of a target's launcher, with their rights, in the order of deletion: rights first.
+/// Lists the service accounts of a target's launcher, with their Workflows and rights, in the order of deletion: the accounts
+/// last.
 pub(crate) async fn list_objects(
     source: &Cluster,
     target: &str,
@@ -108,10 +119,13 @@ pub(crate) async fn list_objects(
             tokio::join!(list::by_name::<RoleBinding>(source, name), list::by_name::<Role>(source, name));
         objects.extend([bindings?, roles?].concat());
     }
-    // The source may not have the kind.
-    match list::named(source, &workflows(), &stub_workflow(&name)).await {
-        Err(error) if error.is_not_found() => {}
-        stubs => objects.extend(stubs?),
+    // Without Argo, who runs this needs no rights on Workflows.
+    if objects.iter().any(|object| is_for_argo(object, target)) {
+        // The source may not have the kind.
+        match list::named(source, &workflows(), &stub_workflow(&name)).await {
+            Err(error) if error.is_not_found() => {}
+            stubs => objects.splice(0..0, stubs?).for_each(drop),
+        }
     }
     objects.extend(list::by_name::<ServiceAccount>(source, &name).await?);
     objects.retain(|object| object::is_ours(object) && is_of_target(object, target_uid));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use mcsa_client::clusters::Member;
 use mcsa_credentials::contract::launch::{FIELD_MANAGER, NO_RIGHTS_TO_OUTPUTS};
@@ -12,10 +12,10 @@ use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 use serde_json::{Value, json};
 
-use super::result::{at_home, completed, is_complete, is_of_other_workflow};
+use super::report::Report;
+use super::result::{at_home, completed, is_complete};
 use super::step::Step;
 use super::steps::Copied;
-use super::stub::{Stub, stub_name};
 use super::{is_granted, no_rights, task_results};
 use crate::home_pod::{Error, HomePod};
 use crate::mirror;
@@ -38,15 +38,6 @@ pub(crate) enum Outputs {
     Missing(String),
 }
 
-/// Whether a step can be launched.
-#[derive(Debug)]
-pub(crate) enum Prepared {
-    /// A pod of its name exists in the source: ours, or another.
-    PodExists,
-    /// It can. What argoexec reports must have this owner in the source, if any.
-    Ready(Option<Stub>),
-}
-
 /// Why a report was not copied.
 enum NotCopied {
     /// An API server refused it. Trying again helps only if someone changes something.
@@ -55,56 +46,18 @@ enum NotCopied {
 }
 
 impl HomePod<'_> {
-    /// Prepares the launch of a step: Argo waits for its outputs, and those of an earlier pod of the step are gone.
-    pub(crate) async fn prepare_outputs(&self, member: &Member) -> Result<Prepared, Error> {
-        let Some(step) = Step::of(&self.home) else { return Ok(Prepared::Ready(None)) };
+    /// Prepares the launch of a step: from now on, Argo waits for its outputs. `None`: the pod is no step.
+    pub(crate) async fn prepare_outputs(&self, member: &Member) -> Result<Option<Report>, Error> {
+        let Some(step) = Step::of(&self.home) else { return Ok(None) };
         if !is_granted(member) {
             return self.wait(NO_RIGHTS_TO_OUTPUTS, no_rights(member)).await;
         }
-        // After a crash, it may be ours, and argoexec may have reported already.
-        let existing = with_deadline(self.source.remote_pods(member).get_metadata_opt(&step.pod)).await;
-        if existing.map_err(|error| self.source_error(&error))?.is_some() {
-            return Ok(Prepared::PodExists);
-        }
-        let stub = self.stub(member).await?;
-        self.delete_report(member, &step).await?;
+        let report = self.report(member, &step).await?;
         match self.apply(&step, &at_home(None, &step)).await {
-            Ok(()) => Ok(Prepared::Ready(stub)),
+            Ok(()) => Ok(Some(report)),
             Err(NotCopied::Refused(message)) => self.wait("OutputsNotCopied", message).await,
             Err(NotCopied::Failed(error)) => Err(error),
         }
-    }
-
-    /// Deletes the report of an earlier pod of the step.
-    async fn delete_report(&self, member: &Member, step: &Step) -> Result<(), Error> {
-        let api = self.source.remote_task_results(member);
-        let found = with_deadline(api.get_metadata_opt(&step.node_id)).await;
-        let Some(report) = found.map_err(|error| self.source_error(&error))? else { return Ok(()) };
-        if let Err(problem) = self.ensure_of_step(member, &report.metadata, step) {
-            return self.wait("OutputsExist", problem).await;
-        }
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions { uid: report.metadata.uid, resource_version: None }),
-            ..Default::default()
-        };
-        match with_deadline(api.delete(&step.node_id, &parameters)).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(self.source_error(&error)),
-        }
-    }
-
-    /// Fails if a report is that of another workflow.
-    fn ensure_of_step(&self, member: &Member, report: &ObjectMeta, step: &Step) -> Result<(), String> {
-        if !is_of_other_workflow(report, step, stub_name(member).as_deref()) {
-            return Ok(());
-        }
-        Err(format!(
-            "WorkflowTaskResult {}/{} of cluster {} belongs to another workflow: rename this one, or delete the other",
-            member.default_namespace(),
-            step.node_id,
-            self.source.cluster
-        ))
     }
 
     /// Copies what a step has reported since the last copy.
@@ -204,7 +157,6 @@ impl HomePod<'_> {
             Err(error) => return Err(NotCopied::Failed(self.source_error(&error))),
         };
         let Some(report) = report else { return Ok(false) };
-        self.ensure_of_step(member, &report.metadata, step).map_err(NotCopied::Refused)?;
         self.apply(step, &at_home(Some(&report), step)).await?;
         self.give_to_pod(member, remote, &report).await?;
         Ok(is_complete(&report))
@@ -217,7 +169,7 @@ impl HomePod<'_> {
         remote: &Pod,
         step: &Step,
     ) -> kube::Result<Option<DynamicObject>> {
-        let report = with_deadline(self.source.remote_task_results(member).get_opt(&step.node_id)).await?;
+        let report = with_deadline(self.source.remote_task_results(member).get_opt(step.report())).await?;
         let is_of_other_pod = |report: &DynamicObject| {
             pod_owner(report).is_some_and(|owner| Some(&owner.uid) != remote.metadata.uid.as_ref())
         };

@@ -1,7 +1,7 @@
 //! The WorkflowTaskResult at home. A pure function.
 
 use kube::ResourceExt;
-use kube::api::{DynamicObject, ObjectMeta};
+use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
 use super::step::{INSTANCE_ID, Step};
@@ -13,14 +13,6 @@ const COMPLETED: &str = "workflows.argoproj.io/report-outputs-completed";
 /// Whether argoexec has reported everything.
 pub(super) fn is_complete(report: &DynamicObject) -> bool {
     report.labels().get(COMPLETED).is_some_and(|value| value == "true")
-}
-
-/// Whether a report in the source is that of another workflow, which may have nodes of the same names: a workflow of the
-/// source's own Argo, or of another target. `stub`: the name of the Workflow that owns our reports there.
-pub(super) fn is_of_other_workflow(report: &ObjectMeta, step: &Step, stub: Option<&str>) -> bool {
-    let owners = report.owner_references.iter().flatten();
-    let mut workflows = owners.filter(|owner| owner.kind == "Workflow");
-    workflows.any(|owner| owner.uid != step.workflow.uid && Some(owner.name.as_str()) != stub)
 }
 
 /// The copy at home of what argoexec has reported in the source, to be applied. Without a report, Argo waits for one.
@@ -56,8 +48,6 @@ pub(super) fn completed() -> Value {
 
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
-
     use super::*;
 
     fn step(instance_id: Option<&str>) -> Step {
@@ -78,31 +68,14 @@ mod tests {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "WorkflowTaskResult",
             "metadata": {
-                "name": "w-1", "namespace": "batch", "uid": "r", "resourceVersion": "7",
-                "labels": { WORKFLOW: "w", COMPLETED: completed, INSTANCE_ID: "theirs", "a": "b" },
+                "name": "p", "namespace": "batch", "uid": "r", "resourceVersion": "7",
+                "labels": { WORKFLOW: "launcher-c1", COMPLETED: completed, INSTANCE_ID: "theirs", "a": "b" },
                 "ownerReferences": [{ "apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "p" }],
             },
             "outputs": { "result": "3", "new": [1] },
             "progress": "1/2",
         });
         serde_json::from_value(report).unwrap()
-    }
-
-    #[rstest]
-    #[case::of_the_pod(json!([{ "kind": "Pod", "name": "p", "uid": "p" }]), false)]
-    #[case::of_the_workflow_at_home(json!([{ "kind": "Workflow", "name": "w", "uid": "home" }]), false)]
-    #[case::of_the_stub(json!([{ "kind": "Workflow", "name": "launcher-c1", "uid": "stub" }]), false)]
-    #[case::of_a_workflow_of_the_same_name(json!([{ "kind": "Workflow", "name": "w", "uid": "there" }]), true)]
-    #[case::without_an_owner(json!([]), false)]
-    fn report_of_another_workflow_is_recognized(#[case] owners: Value, #[case] expected: bool) {
-        let mut report = report("true");
-        let with_version = |mut owner: Value| {
-            owner["apiVersion"] = json!("v1");
-            serde_json::from_value(owner).unwrap()
-        };
-        let owners = owners.as_array().unwrap().iter().cloned().map(with_version);
-        report.metadata.owner_references = Some(owners.collect());
-        assert_eq!(is_of_other_workflow(&report.metadata, &step(None), Some("launcher-c1")), expected);
     }
 
     #[test]

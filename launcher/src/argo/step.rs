@@ -41,6 +41,11 @@ impl Step {
             instance_id: home.labels().get(INSTANCE_ID).cloned(),
         })
     }
+
+    /// Name of the report in the source.
+    pub(super) fn report(&self) -> &str {
+        &self.uid
+    }
 }
 
 /// Whether an object can have this name. It becomes a part of URLs, and who creates pods chooses it.

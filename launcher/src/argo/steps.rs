@@ -1,6 +1,6 @@
 //! What this process remembers about each step of a source.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,21 +13,14 @@ use crate::mirror;
 /// The steps whose home pods are bound to a virtual node.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
-    steps: Mutex<BTreeMap<Id, State>>,
-}
-
-/// A step that is tried again has another pod.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Id {
-    namespace: String,
-    node_id: String,
-    /// UID of the home pod.
-    uid: String,
+    /// By the UID of the home pod. A step that is tried again has another pod.
+    steps: Mutex<HashMap<String, State>>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Name of the home pod.
+    /// The home pod.
+    namespace: String,
     pod: String,
     copied: Copied,
     /// When the remote pod was first seen ended.
@@ -55,20 +48,16 @@ impl Steps {
         }
     }
 
-    /// Records that there is a new report. Returns the names of the step's home pods.
-    pub(super) fn report(&self, namespace: &str, node_id: &str) -> Vec<String> {
-        let first = Id { namespace: namespace.into(), node_id: node_id.into(), uid: String::new() };
+    /// Records that there is a new report of the home pod with this UID. Returns namespace and name of the pod, if the report
+    /// is to be copied.
+    pub(super) fn report(&self, uid: &str) -> Option<(String, String)> {
         let mut steps = self.lock();
-        let of_node = steps
-            .range_mut(first..)
-            .take_while(|(id, _)| id.namespace == namespace && id.node_id == node_id)
-            // Nothing more is copied of the others.
-            .filter(|(_, state)| matches!(state.copied, Copied::Outdated | Copied::Latest));
-        let outdated = of_node.map(|(_, state)| {
-            state.copied = Copied::Outdated;
-            state.pod.clone()
-        });
-        outdated.collect()
+        let state = steps.get_mut(uid)?;
+        if matches!(state.copied, Copied::All | Copied::GivenUp(_)) {
+            return None;
+        }
+        state.copied = Copied::Outdated;
+        Some((state.namespace.clone(), state.pod.clone()))
     }
 
     /// What was copied of a step. The step counts as copied from now on, until another report.
@@ -90,17 +79,20 @@ impl Steps {
 
     /// Drops the steps of all other home pods.
     pub(crate) fn retain(&self, uids: &HashSet<String>) {
-        self.lock().retain(|id, _| uids.contains(&id.uid));
+        self.lock().retain(|uid, _| uids.contains(uid));
     }
 
     fn with<T>(&self, step: &Step, change: impl FnOnce(&mut State) -> T) -> T {
-        let Step { namespace, node_id, uid, pod, .. } = step;
-        let id = Id { namespace: namespace.clone(), node_id: node_id.clone(), uid: uid.clone() };
-        let new = || State { pod: pod.clone(), copied: Copied::Outdated, ended_at: None };
-        change(self.lock().entry(id).or_insert_with(new))
+        let new = || State {
+            namespace: step.namespace.clone(),
+            pod: step.pod.clone(),
+            copied: Copied::Outdated,
+            ended_at: None,
+        };
+        change(self.lock().entry(step.uid.clone()).or_insert_with(new))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Id, State>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, State>> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,22 +116,26 @@ mod tests {
         serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn each_report_is_copied_once() {
+    fn key(pod: &str) -> Option<(String, String)> {
+        Some(("team-a".into(), pod.into()))
+    }
+
+    #[test]
+    fn each_report_is_copied_once() {
         let (steps, pod) = (Steps::default(), pod("p", "1"));
         let step = Step::of(&pod).unwrap();
-        assert!(steps.report("team-a", "w-1").is_empty());
+        assert_eq!(steps.report("1"), None);
         steps.observe(&pod);
         // Before the first report is noticed, one may exist.
         assert_eq!([steps.take(&step), steps.take(&step)], [Copied::Outdated, Copied::Latest]);
-        assert_eq!(steps.report("team-a", "w-1"), ["p"]);
+        assert_eq!(steps.report("1"), key("p"));
         steps.observe(&pod);
         assert_eq!([steps.take(&step), steps.take(&step)], [Copied::Outdated, Copied::Latest]);
-        assert!(steps.report("team-b", "w-1").is_empty() && steps.report("team-a", "w-").is_empty());
+        assert_eq!(steps.report("2"), None);
 
         for end in [Copied::All, Copied::GivenUp("why".into())] {
             steps.set(&step, end.clone());
-            assert!(steps.report("team-a", "w-1").is_empty());
+            assert_eq!(steps.report("1"), None);
             assert_eq!([steps.take(&step), steps.take(&step)], [end.clone(), end]);
         }
     }
@@ -156,9 +152,9 @@ mod tests {
         steps.observe(&pod("q", "2"));
         assert_eq!((steps.take(&again), steps.take(&first)), (Copied::Outdated, Copied::All));
         assert_eq!(steps.since_end(&again), Duration::ZERO);
-        assert_eq!(steps.report("team-a", "w-1"), ["q"]);
+        assert_eq!(steps.report("2"), key("q"));
         steps.retain(&["1".to_owned()].into());
-        assert!(steps.report("team-a", "w-1").is_empty());
+        assert_eq!(steps.report("2"), None);
     }
 
     #[test]

@@ -14,7 +14,9 @@ use mcsa_client::controller::Key;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::leftovers::Leftovers;
 use super::steps::Steps;
+use super::stub::stub_name;
 use super::{WORKFLOW, is_granted, task_results};
 use crate::source::{HOME, is_import_of};
 
@@ -29,14 +31,16 @@ pub(crate) fn reports(
     clusters: &Clusters,
     cluster: Arc<str>,
     steps: Arc<Steps>,
+    leftovers: Arc<Leftovers>,
 ) -> impl Stream<Item = Key> + Send + 'static {
     let (sender, mut receiver) = mpsc::channel(BUFFER);
     let is_of_source = is_import_of(cluster);
     let tasks = clusters.for_each_member(move |member| {
-        let (sender, steps, is_of_source) = (sender.clone(), steps.clone(), is_of_source(&member));
+        let (observed, sender) = ((steps.clone(), leftovers.clone()), sender.clone());
+        let is_of_source = is_of_source(&member);
         async move {
             if is_of_source {
-                watch_while_granted(&member, &steps, &sender).await;
+                watch_while_granted(&member, (&observed.0, &observed.1), &sender).await;
             }
         }
     });
@@ -44,11 +48,11 @@ pub(crate) fn reports(
     stream::select(received, tasks.into_stream().filter_map(|()| std::future::ready(None)))
 }
 
-async fn watch_while_granted(member: &Member, steps: &Steps, sender: &mpsc::Sender<Key>) {
+async fn watch_while_granted(member: &Member, observed: (&Steps, &Leftovers), sender: &mpsc::Sender<Key>) {
     loop {
         until(member, true).await;
         tokio::select! {
-            () = watch(member, steps, sender) => return,
+            () = watch(member, observed, sender) => return,
             () = until(member, false) => {}
         }
     }
@@ -61,20 +65,25 @@ async fn until(member: &Member, granted: bool) {
 }
 
 /// Returns when nobody receives the keys any more.
-async fn watch(member: &Member, steps: &Steps, sender: &mpsc::Sender<Key>) {
+async fn watch(member: &Member, (steps, leftovers): (&Steps, &Leftovers), sender: &mpsc::Sender<Key>) {
     let api: Api<PartialObjectMeta<DynamicObject>> =
         Api::default_namespaced_with(member.client(), &task_results());
-    let config = watcher::Config::default().labels(WORKFLOW);
+    // Reports of other workflows have other owners.
+    let config = watcher::Config::default().labels(&format!("{WORKFLOW}={}", stub_name(member)));
     let mut events = pin!(watcher(api, config).default_backoff());
     while let Some(event) = events.next().await {
-        // The watch of pods reports why the source does not respond.
-        let Ok(watcher::Event::Apply(report) | watcher::Event::InitApply(report)) = event else { continue };
-        let namespace = member.import().and_then(|import| import.metadata.namespace.clone());
-        let namespace = namespace.unwrap_or_default();
-        for pod in steps.report(&namespace, &report.name_any()) {
-            if sender.send(Key::new(HOME, Some(&namespace), &pod)).await.is_err() {
-                return;
+        match event {
+            Ok(watcher::Event::Apply(report) | watcher::Event::InitApply(report)) => {
+                leftovers.observe(member.name(), &report.metadata);
+                if let Some((namespace, pod)) = steps.report(&report.name_any())
+                    && sender.send(Key::new(HOME, Some(&namespace), &pod)).await.is_err()
+                {
+                    return;
+                }
             }
+            Ok(watcher::Event::Delete(report)) => leftovers.forget(member.name(), &report.name_any()),
+            // The watch of pods reports why the source does not respond.
+            Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => {}
         }
     }
 }

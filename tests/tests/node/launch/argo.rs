@@ -2,13 +2,19 @@
 
 mod lifecycle;
 
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
-use mcsa_tests::{Argo, kubemcsa_ok};
+use mcsa_tests::{Argo, Cluster, kubemcsa_ok};
 
 use super::*;
 
 const NAMESPACE: &str = "flows";
+
+/// A report that is not the launcher's.
+const OTHERS: &str = "taken";
+
+/// A report of the launcher's whose pods are gone.
+const LEFT_OVER: &str = "left-over";
 
 pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::Result<()> {
     let _argo = Argo::start(&launched.home, NAMESPACE).await?;
@@ -16,11 +22,13 @@ pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::
     outputs_need_a_right(launched).await?;
     outputs_of_one_step_reach_the_next(launched).await?;
     exit_codes_are_those_of_the_source(launched).await?;
-    outputs_of_another_workflow_are_left_alone(launched).await?;
+    create_report(&launched.source, LEFT_OVER, "launcher-c1").await?;
+    reports_of_others_are_left_alone(launched).await?;
     lifecycle::features_of_argo(launched).await?;
     a_workflow_can_be_terminated(launched).await?;
     a_step_that_cannot_report_fails(launched).await?;
     outputs_survive_a_killed_launcher(launched).await?;
+    is_deleted(&reports(&launched.source), LEFT_OVER).await;
     a_source_with_an_argo_of_its_own_keeps_outputs(launched).await
 }
 
@@ -34,7 +42,7 @@ async fn outputs_need_a_right(launched: &Launched) -> anyhow::Result<()> {
     ended(launched, &name, "Succeeded").await?;
     // Garbage collection in the source deletes it with the pod.
     home.kubectl(["-n", NAMESPACE, "delete", "workflow", &name]).await?;
-    let left = Api::<DynamicObject>::namespaced_with(launched.source.client(), NAMESPACE, &task_results());
+    let left = reports(&launched.source);
     eventually_within(DEADLINE, "nothing is left in the source", async || {
         let left = left.list(&ListParams::default()).await?;
         ensure!(left.items.is_empty(), "{left:?}");
@@ -57,22 +65,39 @@ async fn exit_codes_are_those_of_the_source(launched: &Launched) -> anyhow::Resu
     Ok(())
 }
 
-/// A workflow of another target can have a node of the same name.
-async fn outputs_of_another_workflow_are_left_alone(launched: &Launched) -> anyhow::Result<()> {
-    let reports = Api::<DynamicObject>::namespaced_with(launched.source.client(), NAMESPACE, &task_results());
+/// A workflow of another target can have a node of the same name. Its report exists already.
+async fn reports_of_others_are_left_alone(launched: &Launched) -> anyhow::Result<()> {
+    create_report(&launched.source, OTHERS, "taken").await?;
+    let name = submit(launched, OTHERS, &[script("main", "echo 1")]).await?;
+    ended(launched, &name, "Succeeded").await?;
+    let report = reports(&launched.source).get(OTHERS).await?;
+    ensure!(report.data.get("outputs").is_none() && report.owner_references().len() == 1, "{report:?}");
+    Ok(())
+}
+
+/// Creates a report of a workflow that does not exist.
+async fn create_report(cluster: &Cluster, name: &str, workflow: &str) -> anyhow::Result<()> {
     let owner =
-        json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "taken", "uid": "other" });
+        json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": workflow, "uid": "other" });
     let report = json!({
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "WorkflowTaskResult",
-        "metadata": { "name": "taken", "ownerReferences": [owner] },
+        "metadata": {
+            "name": name,
+            "labels": { "workflows.argoproj.io/workflow": workflow },
+            "ownerReferences": [owner],
+        },
     });
-    reports.create(&PostParams::default(), &serde_json::from_value(report)?).await?;
-    let name = submit(launched, "taken", &[script("main", "echo 1")]).await?;
-    let problem = event(launched, NAMESPACE, &name, "OutputsExist").await;
-    ensure!(problem.contains("flows/taken of cluster c2 belongs to another workflow"), "{problem}");
-    reports.delete("taken", &DeleteParams::default()).await?;
-    ended(launched, &name, "Succeeded").await.map(drop)
+    reports(cluster).create(&PostParams::default(), &serde_json::from_value(report)?).await?;
+    Ok(())
+}
+
+async fn is_deleted(reports: &Api<DynamicObject>, name: &str) {
+    eventually_within(DEADLINE, format!("report {name} is deleted"), async || {
+        ensure!(reports.get_opt(name).await?.is_none(), "it exists");
+        anyhow::Ok(())
+    })
+    .await;
 }
 
 /// Argo ends a step by `argoexec kill` in its pod.
@@ -119,7 +144,10 @@ async fn outputs_survive_a_killed_launcher(launched: &mut Launched) -> anyhow::R
 
 /// Garbage collection in the source would delete the outputs of a workflow that is not there.
 async fn a_source_with_an_argo_of_its_own_keeps_outputs(launched: &Launched) -> anyhow::Result<()> {
+    reports(&launched.source).get(OTHERS).await.context("the launcher has deleted a report of others")?;
     let _theirs = Argo::start(&launched.source, NAMESPACE).await?;
+    // Garbage collection knows the kind from now on.
+    is_deleted(&reports(&launched.source), OTHERS).await;
     let name = submit(launched, "kept", &[writes_file("main", "echo 8 > /work/file")]).await?;
     let advice = event(launched, NAMESPACE, &name, "OutputsNotKept").await;
     ensure!(advice.contains("kubemcsa launch flows --argo"), "{advice}");
@@ -133,7 +161,7 @@ async fn a_source_with_an_argo_of_its_own_keeps_outputs(launched: &Launched) -> 
     let owners: Vec<_> = variables.filter(|it| it.name == "ARGO_WORKFLOW_UID").map(|it| it.value).collect();
     ensure!(owners == [stub.uid()], "argoexec has these owners: {owners:?}");
     ensure!(stub.data.get("status").is_none(), "the source's Argo has processed {stub:?}");
-    Ok(())
+    lifecycle::a_deleted_workflow_leaves_nothing(launched, "deleted-again").await
 }
 
 fn grant(launched: &Launched) -> anyhow::Result<()> {
@@ -233,6 +261,11 @@ async fn ended(launched: &Launched, name: &str, phase: &str) -> anyhow::Result<V
 fn workflows(client: Client) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow");
     Api::namespaced_with(client, NAMESPACE, &ApiResource::from_gvk(&kind))
+}
+
+/// What argoexec has reported in a cluster.
+fn reports(cluster: &Cluster) -> Api<DynamicObject> {
+    Api::namespaced_with(cluster.client(), NAMESPACE, &task_results())
 }
 
 fn task_results() -> ApiResource {

@@ -16,7 +16,7 @@ pub(super) async fn features_of_argo(launched: &Launched) -> anyhow::Result<()> 
         containers_of_a_set_run_in_order(launched),
         an_exit_handler_knows_the_status(launched),
         results_of_a_loop_are_aggregated(launched),
-        a_deleted_workflow_leaves_nothing(launched),
+        a_deleted_workflow_leaves_nothing(launched, "deleted"),
         the_example_with_elected_clusters_runs(launched),
     )
     .map(drop)
@@ -132,13 +132,15 @@ async fn results_of_a_loop_are_aggregated(launched: &Launched) -> anyhow::Result
     ended(launched, &name, "Succeeded").await.map(drop)
 }
 
-async fn a_deleted_workflow_leaves_nothing(launched: &Launched) -> anyhow::Result<()> {
-    let name = submit(launched, "deleted", &[script("main", ENDLESS)]).await?;
+pub(super) async fn a_deleted_workflow_leaves_nothing(launched: &Launched, name: &str) -> anyhow::Result<()> {
+    let name = submit(launched, name, &[script("main", ENDLESS)]).await?;
     phase(launched, NAMESPACE, &name, "Running").await;
+    let pod = Api::<Pod>::namespaced(launched.home.client(), NAMESPACE).get(&name).await?;
     launched.home.kubectl(["-n", NAMESPACE, "delete", "workflow", &name]).await?;
     for kind in [pod_kind(), task_results()] {
         none_left(launched, &name, &kind).await;
     }
+    is_deleted(&reports(&launched.source), &pod.uid().context("no UID")?).await;
     Ok(())
 }
 
