@@ -33,11 +33,13 @@ pub mod webhook {
     pub const ENTRY: &str = "pods.multicluster.admiralty.io";
     /// Its webhook for ephemeral containers, which are added to running pods.
     pub const DEBUGGING_ENTRY: &str = "ephemeralcontainers.multicluster.admiralty.io";
+    /// Its webhook for templates of Argo Workflows.
+    pub const WORKFLOW_ENTRY: &str = "workflows.multicluster.admiralty.io";
     /// Its webhooks, in their order.
-    pub const ENTRIES: [&str; 2] = [ENTRY, DEBUGGING_ENTRY];
+    pub const ENTRIES: [&str; 3] = [ENTRY, DEBUGGING_ENTRY, WORKFLOW_ENTRY];
     /// The Service in front of the replicas, in the system namespace.
     pub const SERVICE: &str = "webhook";
-    /// The path of admission reviews.
+    /// The path of all admission reviews. Its name is older than the reviews of other kinds.
     pub const PATH: &str = "/mutate-pods";
     /// Field manager of the webhook's writes.
     pub const FIELD_MANAGER: &str = "multicluster-service-account-webhook";

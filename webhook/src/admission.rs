@@ -1,4 +1,4 @@
-//! The `AdmissionReview` of a pod: request and response.
+//! The `AdmissionReview` of a pod, or of an object with templates of Argo Workflows: request and response.
 //!
 //! kube's own type serializes a patch as an array of numbers; the API specifies base64.
 
@@ -7,12 +7,14 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use json_patch::Patch;
 use kube::core::Status;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{Object, Text};
 use crate::message;
 use crate::metrics::ReviewResult;
 use crate::pod::Pod;
+use crate::workflow::{self, Workflow};
 
 pub(crate) const API_VERSION: &str = "admission.k8s.io/v1";
 
@@ -35,40 +37,54 @@ pub(crate) enum Malformed {
     NoNamespace,
     #[error("the request to create a pod has no object")]
     NoObject,
+    #[error("the request to create or update a workflow or templates has no object")]
+    NoWorkflow,
 }
 
-/// An admission request for a pod.
+/// An admission request.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     /// Repeated in the response.
     pub uid: Cow<'a, str>,
     pub operation: Operation,
-    /// The request's namespace; the object's own may still be empty.
+    /// The request's namespace; the object's own may still be empty. Empty if the object has none.
     pub namespace: Cow<'a, str>,
+    /// Empty unless the operation is one on a pod.
     pub pod: Pod<'a>,
     /// The old object; empty on creation.
     pub stored: Pod<'a>,
+    /// Empty unless the operation is [`Operation::Translate`].
+    pub workflow: Workflow<'a>,
 }
 
-/// What the request does to a pod.
+/// What the request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
+    /// Creates a pod.
     Create,
-    /// Adds ephemeral containers, as `kubectl debug` does.
+    /// Adds ephemeral containers to a pod, as `kubectl debug` does.
     Debug,
-    /// Anything else, or not a pod.
+    /// Creates or updates an object with templates of Argo Workflows.
+    Translate,
+    /// Anything else, or another kind.
     Other,
 }
 
 impl<'a> Request<'a> {
-    /// Parses a review in one pass.
+    /// Parses the review of a pod in one pass, and any other in at most three.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         // Validating the whole body once avoids validating each string.
         let body = str::from_utf8(body).map_err(|error| Malformed::Json { problem: error.to_string() })?;
-        let Object(review) =
-            serde_json::from_str::<Object<Review>>(body).map_err(|error| explain(body, error))?;
-        Type { api_version: review.api_version, kind: review.kind }.check()?;
-        let Object(request) = review.request.ok_or(Malformed::NoRequest)?;
+        let parsed = read::<Pod>(body);
+        let operation = match &parsed {
+            Ok(request) => request.operation(),
+            // A workflow may have fields of other types than a pod has by the same names.
+            Err(_) => read::<IgnoredAny>(body).map_or(Operation::Other, |request| request.operation()),
+        };
+        if operation == Operation::Translate { Self::of_workflow(read(body)?) } else { Self::of_pod(parsed?) }
+    }
+
+    fn of_pod(request: RawRequest<'a, Pod<'a>>) -> Result<Self, Malformed> {
         let operation = request.operation();
         if operation != Operation::Other && request.namespace.is_empty() {
             return Err(Malformed::NoNamespace);
@@ -78,13 +94,28 @@ impl<'a> Request<'a> {
         }
         let pod = |object: Option<Object<_>>| object.map(|Object(pod)| pod).unwrap_or_default();
         let (pod, stored) = (pod(request.object), pod(request.old_object));
-        Ok(Self { uid: request.uid, operation, namespace: request.namespace.0, pod, stored })
+        let (uid, namespace, workflow) = (request.uid, request.namespace.0, Workflow::default());
+        Ok(Self { uid, operation, namespace, pod, stored, workflow })
     }
+
+    fn of_workflow(request: RawRequest<'a, Workflow<'a>>) -> Result<Self, Malformed> {
+        let Some(Object(workflow)) = request.object else { return Err(Malformed::NoWorkflow) };
+        let (uid, operation, namespace) = (request.uid, Operation::Translate, request.namespace.0);
+        Ok(Self { uid, operation, namespace, pod: Pod::default(), stored: Pod::default(), workflow })
+    }
+}
+
+/// Parses a review of objects of the type `T`, and returns its request.
+fn read<'a, T: Deserialize<'a>>(body: &'a str) -> Result<RawRequest<'a, T>, Malformed> {
+    let Object(review) =
+        serde_json::from_str::<Object<Review<T>>>(body).map_err(|error| explain::<T>(body, error))?;
+    Type { api_version: review.api_version, kind: review.kind }.check()?;
+    review.request.map(|Object(request)| request).ok_or(Malformed::NoRequest)
 }
 
 /// Explains a parse error. Another version or kind is reported first, because it may explain the error.
 #[cold]
-fn explain(body: &str, error: serde_json::Error) -> Malformed {
+fn explain<'a, T: Deserialize<'a>>(body: &'a str, error: serde_json::Error) -> Malformed {
     if let Ok(Object(found)) = serde_json::from_str::<Object<Type>>(body)
         && let Err(other) = found.check()
     {
@@ -94,22 +125,23 @@ fn explain(body: &str, error: serde_json::Error) -> Malformed {
     if error.is_data() {
         // Parse again, to find the path of the field.
         let mut json = serde_json::Deserializer::from_str(body);
-        if let Err(error) = serde_path_to_error::deserialize::<_, Object<Review>>(&mut json) {
+        if let Err(error) = serde_path_to_error::deserialize::<_, Object<Review<T>>>(&mut json) {
             problem = format!("{}: {problem}", error.path());
         }
     }
     Malformed::Json { problem: message::one_line(&problem) }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Review<'a> {
-    #[serde(borrow)]
+/// A review of objects of the type `T`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a, T> {
+    #[serde(borrow, default)]
     api_version: Text<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     kind: Text<'a>,
     #[serde(borrow)]
-    request: Option<Object<RawRequest<'a>>>,
+    request: Option<Object<RawRequest<'a, T>>>,
 }
 
 /// Version and kind of a body.
@@ -133,7 +165,7 @@ impl Type<'_> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawRequest<'a> {
+struct RawRequest<'a, T> {
     #[serde(borrow)]
     uid: Cow<'a, str>,
     #[serde(borrow)]
@@ -144,10 +176,8 @@ struct RawRequest<'a> {
     operation: Cow<'a, str>,
     #[serde(borrow, default)]
     namespace: Text<'a>,
-    #[serde(borrow, default)]
-    object: Option<Object<Pod<'a>>>,
-    #[serde(borrow, default)]
-    old_object: Option<Object<Pod<'a>>>,
+    object: Option<Object<T>>,
+    old_object: Option<Object<T>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -159,11 +189,14 @@ struct Kind<'a> {
     kind: Text<'a>,
 }
 
-impl RawRequest<'_> {
+impl<T> RawRequest<'_, T> {
     fn operation(&self) -> Operation {
         match (&*self.kind.group, &*self.kind.kind, &*self.sub_resource, &*self.operation) {
             ("", "Pod", "", "CREATE") => Operation::Create,
             ("", "Pod", "ephemeralcontainers", "UPDATE") => Operation::Debug,
+            ("argoproj.io", kind, "", "CREATE" | "UPDATE") if workflow::KINDS.contains(&kind) => {
+                Operation::Translate
+            }
             _ => Operation::Other,
         }
     }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// A string that is copied only if it contains escapes. `null` is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,39 @@ pub(crate) struct Text<'a>(pub Cow<'a, str>);
 /// An object. A derived `Deserialize` would also accept a list of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Object<T>(pub T);
+
+/// A value whose type the API server has not checked. Objects are parsed as `T`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Any<'a, T> {
+    #[default]
+    Absent,
+    Text(Cow<'a, str>),
+    Object(T),
+    List(Vec<Self>),
+    /// A number or a boolean.
+    Other,
+}
+
+impl<T> Any<'_, T> {
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    pub(crate) fn object(&self) -> Option<&T> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The items of a list; none of any other value.
+    pub(crate) fn items(&self) -> &[Self] {
+        match self {
+            Self::List(items) => items,
+            _ => &[],
+        }
+    }
+}
 
 impl Deref for Text<'_> {
     type Target = str;
@@ -80,6 +113,62 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Any<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor::<T>(PhantomData))
+    }
+}
+
+struct AnyVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for AnyVisitor<T> {
+    type Value = Any<'de, T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Any<'de, T>, E> {
+        Ok(Any::Absent)
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Any<'de, T>, E> {
+        Ok(Any::Text(text.into()))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Any<'de, T>, E> {
+        Ok(Any::Text(text.to_owned().into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Any<'de, T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Any::Object)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Any<'de, T>, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Any::List(items))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Any<'de, T>, E> {
+        Ok(Any::Other)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Any<'de, T>, E> {
+        Ok(Any::Other)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Any<'de, T>, E> {
+        Ok(Any::Other)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Any<'de, T>, E> {
+        Ok(Any::Other)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +203,18 @@ mod tests {
     #[case(r#"{"right":{}}"#)]
     fn other_values_are_rejected(#[case] json: &str) {
         assert!(serde_json::from_str::<Object<Pair>>(json).is_err());
+    }
+    #[rstest]
+    #[case("null", Any::Absent)]
+    #[case(r#""a""#, Any::Text("a".into()))]
+    #[case(r#""\u0062""#, Any::Text("b".into()))]
+    #[case(r#"{"left":"a"}"#, Any::Object(Pair { left: Text("a".into()), right: None }))]
+    #[case(r#"[null,"a",[]]"#, Any::List(vec![Any::Absent, Any::Text("a".into()), Any::List(Vec::new())]))]
+    #[case("true", Any::Other)]
+    #[case("-7", Any::Other)]
+    #[case("7", Any::Other)]
+    #[case("7.5", Any::Other)]
+    fn any_value_is_parsed(#[case] json: &str, #[case] expected: Any<'_, Pair<'_>>) {
+        assert_eq!(serde_json::from_str::<Any<Pair>>(json).unwrap(), expected);
     }
 }

@@ -1,12 +1,13 @@
 //! The admission webhook: mounts the Secrets of the ServiceAccountImports that a pod's annotation names, in every
-//! container, and lets pods that ask for it run in the clusters of their namespace's launch imports.
+//! container, and lets pods that ask for it run in the clusters of their namespace's launch imports. Translates the
+//! fields `cluster` and `namespace` of templates of Argo Workflows into annotations of the pods.
 //!
 //! A request passes through `listener` (`connections`: limits) → `server` (`body`: reads the review) →
 //! `review` (`admission`: parses it; `pod`: the parsed pod; `annotation`: the imports that it names;
 //! `imports`: looks them up; `patch`: the volumes and mounts to add; `placement`: the clusters in which it may run;
-//! `scheduling`: the tolerations and node affinity to add). `certificates` maintains the serving
-//! certificate and the webhook configuration. `watch_activity` measures how old the cache may be, `readiness`
-//! reports what is missing, and `metrics` exposes both.
+//! `scheduling`: the tolerations and node affinity to add; `workflow`: the annotations of templates). `certificates`
+//! maintains the serving certificate and the webhook configuration. `watch_activity` measures how old the cache may be,
+//! `readiness` reports what is missing, and `metrics` exposes both.
 
 mod admission;
 mod annotation;
@@ -28,6 +29,7 @@ mod review;
 mod scheduling;
 mod server;
 mod watch_activity;
+mod workflow;
 
 use std::sync::Arc;
 use std::time::Duration;

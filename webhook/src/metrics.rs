@@ -45,7 +45,7 @@ results! {
     Patched = "patched",
     /// Allowed without a patch.
     Unchanged = "unchanged",
-    /// Denied because of the pod or its annotations.
+    /// Denied because of the pod or its annotations, or because of a template.
     Denied = "denied",
     /// Denied because an import could not be looked up.
     Unknown = "unknown",

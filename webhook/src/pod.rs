@@ -31,6 +31,8 @@ pub(crate) struct Metadata<'a> {
     pub(crate) generate_name: Text<'a>,
     #[serde(borrow)]
     pub(crate) annotations: Option<Object<Annotations<'a>>>,
+    /// Set once the object is being deleted.
+    pub(crate) deletion_timestamp: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -126,11 +128,17 @@ pub(crate) struct Env<'a> {
     pub(crate) name: Text<'a>,
 }
 
-impl<'a> Pod<'a> {
+impl Metadata<'_> {
     /// The name, or `generateName` if the API server has not generated the name yet.
     pub(crate) fn name(&self) -> &str {
-        let names = self.metadata.iter().flat_map(|metadata| [&metadata.name, &metadata.generate_name]);
-        names.map(|name| &**name).find(|name| !name.is_empty()).unwrap_or_default()
+        if self.name.is_empty() { &self.generate_name } else { &self.name }
+    }
+}
+
+impl<'a> Pod<'a> {
+    /// See [`Metadata::name`].
+    pub(crate) fn name(&self) -> &str {
+        self.metadata.as_ref().map(|metadata| metadata.name()).unwrap_or_default()
     }
 
     /// The annotation that names imports; `None` for mirror pods.

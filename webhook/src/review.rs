@@ -1,5 +1,5 @@
 //! Reviews a pod: looks up the imports that it names, and those that let it run in other clusters, and returns the
-//! patch or a denial.
+//! patch or a denial. Reviews templates of Argo Workflows, too.
 
 use json_patch::Patch;
 use kube::core::Status;
@@ -14,37 +14,47 @@ use crate::patch::{self, Conflict, Import, RequestedImports};
 use crate::placement::{self, Home, Refused};
 use crate::pod::Pod;
 use crate::scheduling;
+use crate::workflow::{self, InvalidTemplate, Workflow};
 
 /// Parses a review and responds to it.
 pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<ReviewResponse<'a>, Malformed> {
-    let Request { uid, operation, namespace, pod, stored } = Request::parse(body)?;
+    let Request { uid, operation, namespace, pod, stored, workflow } = Request::parse(body)?;
     let admitted = match operation {
         Operation::Create => create(&pod, &namespace, imports).await,
         Operation::Debug => Ok(debug(&pod, &stored, &namespace, imports).await),
+        Operation::Translate => translate(&workflow),
         Operation::Other => Ok(Admitted::default()),
     };
+    // Only one of them is logged.
+    let is_workflow = operation == Operation::Translate;
+    let (pod_name, workflow_name) =
+        ((!is_workflow).then(|| pod.name()), is_workflow.then(|| workflow.name()));
     match admitted {
         Ok(Admitted { patch, warnings }) => {
             let patches = patch.0.len();
-            debug!(%namespace, pod = pod.name(), ?operation, patches, warnings = warnings.len(), "admitted");
+            let warned = warnings.len();
+            debug!(
+                %namespace, pod = pod_name, workflow = workflow_name, ?operation, patches, warnings = warned, "admitted"
+            );
             Ok(ReviewResponse::allow(uid, &patch, warnings))
         }
         Err(denial) => {
             let import = pod.imports().map(quote).unwrap_or_default();
-            info!(%namespace, pod = pod.name(), %import, reason = denial.to_string(), "denied");
+            let reason = denial.to_string();
+            info!(%namespace, pod = pod_name, workflow = workflow_name, %import, reason, "denied");
             Ok(ReviewResponse::deny(uid, denial.status()))
         }
     }
 }
 
-/// The pod is allowed, with this patch.
+/// The object is allowed, with this patch.
 #[derive(Default)]
 struct Admitted {
     patch: Patch,
     warnings: Vec<String>,
 }
 
-/// Why a pod is denied.
+/// Why an object is denied.
 #[derive(Debug, thiserror::Error)]
 enum Denial {
     #[error(transparent)]
@@ -60,6 +70,8 @@ enum Denial {
     Conflict(#[from] Conflict),
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error(transparent)]
+    InvalidTemplate(#[from] InvalidTemplate),
     #[error("can't list the ServiceAccountImports of namespace {namespace}: {reason}; try again")]
     ListFailed { namespace: String, reason: String },
 }
@@ -68,9 +80,11 @@ impl Denial {
     fn status(&self) -> Status {
         let (code, reason) = match self {
             Self::LookupFailed { .. } | Self::ListFailed { .. } => (503, "ServiceUnavailable"),
-            Self::Invalid(_) | Self::Missing { .. } | Self::Conflict(_) | Self::Refused(_) => {
-                (403, "Forbidden")
-            }
+            Self::Invalid(_)
+            | Self::Missing { .. }
+            | Self::Conflict(_)
+            | Self::Refused(_)
+            | Self::InvalidTemplate(_) => (403, "Forbidden"),
         };
         Status::failure(&self.to_string(), reason).with_code(code)
     }
@@ -129,6 +143,12 @@ async fn debug(pod: &Pod<'_>, stored: &Pod<'_>, namespace: &str, imports: &Impor
         });
     let requested = RequestedImports { imports: found.collect(), kubeconfig_env };
     Admitted { patch: patch::patch_ephemeral_containers(pod, stored, &requested), warnings: Vec::new() }
+}
+
+/// Adds the annotations that the fields of templates stand for.
+fn translate(workflow: &Workflow<'_>) -> Result<Admitted, Denial> {
+    let warnings = workflow::unused_namespaces(workflow).into_iter().collect();
+    Ok(Admitted { patch: workflow::patch(workflow)?, warnings })
 }
 
 fn import(name: &str, record: Record) -> Import {

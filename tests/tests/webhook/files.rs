@@ -8,7 +8,7 @@ use anyhow::ensure;
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
-use mcsa_credentials::contract::webhook::{CERTIFICATE, CONFIGURATION, PATH};
+use mcsa_credentials::contract::webhook::{CERTIFICATE, CONFIGURATION, ENTRIES, PATH};
 use mcsa_tests::{eventually, mount};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ProtocolVersion;
@@ -155,8 +155,8 @@ async fn webhook_leaves_the_ca_bundle_to_an_injector() -> anyhow::Result<()> {
     let inject = async |pem: Option<String>| {
         let ca_bundle = pem.map(|pem| ByteString(pem.into_bytes()));
         let client = json!({ "url": fixture.url(), "caBundle": ca_bundle });
-        let set = |index| json!({ "op": "replace", "path": format!("/webhooks/{index}/clientConfig"), "value": client });
-        fixture.edit(json!([set(0), set(1)])).await
+        let set = |index: usize| json!({ "op": "replace", "path": format!("/webhooks/{index}/clientConfig"), "value": client });
+        fixture.edit((0..ENTRIES.len()).map(set).collect()).await
     };
     inject(None).await?;
 

@@ -1,5 +1,6 @@
 mod any_input;
 mod clusters;
+mod workflows;
 
 use super::*;
 use base64::{Engine, engine::general_purpose::STANDARD};

@@ -44,6 +44,7 @@ fn any_review() -> impl Strategy<Value = Value> {
     prop_oneof![
         created,
         select(vec!["c2", "{{x}}", ""]).prop_map(electing),
+        Just(workflows::of_templates("UPDATE", "CronWorkflow", workflows::template())),
         Just(debugging(json!({ NAMES: "a", "multicluster.admiralty.io/kubeconfig-env": "true" })))
     ]
 }
