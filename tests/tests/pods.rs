@@ -7,6 +7,7 @@ mod debugging;
 mod injected;
 mod unreachable_webhook;
 mod unreviewed;
+mod workflows;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};

@@ -18,6 +18,7 @@ pub(super) async fn features_of_argo(launched: &Launched) -> anyhow::Result<()> 
         results_of_a_loop_are_aggregated(launched),
         a_deleted_workflow_leaves_nothing(launched, "deleted"),
         the_example_with_elected_clusters_runs(launched),
+        templates_name_their_cluster_and_namespace(launched),
     )
     .map(drop)
 }
@@ -153,6 +154,37 @@ async fn the_example_with_elected_clusters_runs(launched: &Launched) -> anyhow::
     // The home cluster has no node.
     let pods = objects_of(launched, &name, &pod_kind()).await?;
     ensure!(pods.len() == 2 * 10, "{} pods in both clusters", pods.len());
+    Ok(())
+}
+
+/// Without annotations. The kinds have the fields since `kubemcsa launch --argo`, so kubectl accepts them.
+async fn templates_name_their_cluster_and_namespace(launched: &Launched) -> anyhow::Result<()> {
+    let placed = |name: &str| {
+        let container = json!({ "image": TOOLS_IMAGE, "command": ["sh", "-c", "echo 1"] });
+        json!({ "name": name, "cluster": "c2", "namespace": NAMESPACE, "container": container })
+    };
+    let steps = json!([[
+        { "name": "own", "template": "own" },
+        { "name": "shared", "templateRef": { "name": "placed", "template": "shared" } },
+    ]]);
+    let main = json!({ "name": "main", "steps": steps });
+    for (kind, name, spec) in [
+        ("WorkflowTemplate", "placed", json!({ "templates": [placed("shared")] })),
+        ("Workflow", "fields", json!({ "entrypoint": "main", "templates": [main, placed("own")] })),
+    ] {
+        let object = json!({
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": kind,
+            "metadata": { "name": name, "namespace": NAMESPACE },
+            "spec": spec,
+        });
+        let file = launched.home.dir().join(format!("{name}.json"));
+        std::fs::write(&file, object.to_string())?;
+        launched.home.kubectl(["create", "--validate=strict", "-f", &file.display().to_string()]).await?;
+    }
+    ended(launched, "fields", "Succeeded").await?;
+    let pods = objects_of(launched, "fields", &pod_kind()).await?;
+    ensure!(pods.len() == 4, "not two pods in each cluster: {pods:?}");
     Ok(())
 }
 

@@ -1,0 +1,135 @@
+//! Templates of Argo Workflows that name a cluster and a namespace. No Argo runs.
+
+use mcsa_credentials::contract::launch::{CLUSTER_NAME, REMOTE_NAMESPACE};
+
+use super::*;
+
+const NAMESPACE: &str = "templates";
+
+/// The kinds that have templates.
+const KINDS: [&str; 4] = ["Workflow", "WorkflowTemplate", "CronWorkflow", "ClusterWorkflowTemplate"];
+
+/// The kubectl command that creates an object as a dry run.
+const TRY: [&str; 2] = ["create", "--dry-run=server"];
+
+/// Installs the kinds, with any fields.
+async fn install_kinds(cluster: &Cluster) -> anyhow::Result<()> {
+    let schema =
+        json!({ "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } });
+    let definition = |kind: &str| {
+        let singular = kind.to_lowercase();
+        let plural = format!("{singular}s");
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": { "name": format!("{plural}.argoproj.io"), "labels": { "argo": "" } },
+            "spec": {
+                "group": "argoproj.io",
+                "scope": if is_namespaced(kind) { "Namespaced" } else { "Cluster" },
+                "names": { "kind": kind, "plural": plural, "singular": singular },
+                "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": schema }],
+            },
+        })
+    };
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": KINDS.map(definition) });
+    cluster.kubectl(["create", "-f", &write(cluster, &list)?]).await?;
+    cluster.kubectl(["wait", "--for", "condition=Established", "crd", "-l", "argo"]).await.map(drop)
+}
+
+fn is_namespaced(kind: &str) -> bool {
+    kind != "ClusterWorkflowTemplate"
+}
+
+/// An object whose workflows have this spec.
+fn object(kind: &str, name: &str, spec: Value) -> Value {
+    let spec = if kind == "CronWorkflow" { json!({ "workflowSpec": spec }) } else { spec };
+    let mut metadata = json!({ "name": name });
+    if is_namespaced(kind) {
+        metadata["namespace"] = NAMESPACE.into();
+    }
+    json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec })
+}
+
+/// A spec with a template for this cluster.
+fn spec(cluster: &Value) -> Value {
+    json!({
+        "entrypoint": "main",
+        "templates": [{
+            "name": "main", "cluster": cluster, "namespace": "default", "container": { "image": "i" },
+        }],
+    })
+}
+
+/// Writes a file for kubectl.
+fn write(cluster: &Cluster, object: &Value) -> anyhow::Result<String> {
+    let file = cluster.dir().join("templates.json");
+    std::fs::write(&file, object.to_string())?;
+    Ok(file.display().to_string())
+}
+
+/// Passes an object to a kubectl command, and returns the API server's response.
+async fn run(cluster: &Cluster, command: &[&str], object: &Value) -> anyhow::Result<Value> {
+    let file = write(cluster, object)?;
+    let stdout = cluster.kubectl([command, &["-o", "json", "-f", &file]].concat()).await?;
+    Ok(serde_json::from_str(&stdout)?)
+}
+
+/// Checks the annotations, and that the fields are still there.
+fn check_template(stored: &Value, cluster: &str) -> anyhow::Result<()> {
+    let spec = stored["spec"].get("workflowSpec").unwrap_or(&stored["spec"]);
+    let template = &spec["templates"][0];
+    let annotations = json!({ CLUSTER_NAME: cluster, REMOTE_NAMESPACE: "default" });
+    ensure!(template["metadata"]["annotations"] == annotations, "{stored}");
+    ensure!(template["cluster"] == cluster && template["namespace"] == "default", "{stored}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_templates_become_annotations() -> anyhow::Result<()> {
+    let Fixture { cluster, daemons } = fixture().await;
+    enabled_namespace(cluster, NAMESPACE).await?;
+    install_kinds(cluster).await?;
+    for kind in KINDS {
+        let named = object(kind, "named", spec(&json!("cluster-1")));
+        // The API server observes the namespace's label with a delay.
+        eventually(format!("the fields of a {kind} are translated"), async || {
+            check_template(&run(cluster, &TRY, &named).await?, "cluster-1")
+        })
+        .await;
+        check_template(&run(cluster, &["apply"], &named).await?, "cluster-1")?;
+        // Apply replaces the list of templates, and with it the annotations. A label replaces nothing.
+        for other in ["cluster-2", "cluster-3"] {
+            let named = object(kind, "named", spec(&json!(other)));
+            check_template(&run(cluster, &["apply"], &named).await?, other)?;
+            let label = format!("updated={other}");
+            check_template(&run(cluster, &["label", "--overwrite", &label], &named).await?, other)?;
+        }
+
+        let wrong = object(kind, "wrong", spec(&json!(7)));
+        let error = run(cluster, &TRY, &wrong).await.unwrap_err().to_string();
+        let path = if kind == "CronWorkflow" { "spec.workflowSpec" } else { "spec" };
+        let message = format!("{path}.templates[0] (main): cluster must be a string");
+        ensure!(error.contains(&message), "{error}");
+
+        for odd in [
+            json!({}),
+            json!(null),
+            json!({ "templates": null, "templateDefaults": null }),
+            json!({ "templates": {}, "templateDefaults": [] }),
+            json!({ "templates": [null, 7, "cluster", [], {}, { "name": "main" }] }),
+        ] {
+            let plain = object(kind, "plain", odd);
+            run(cluster, &TRY, &plain).await.with_context(|| plain.to_string())?;
+        }
+        let odd = json!({ "templates": [7, { "name": "main", "cluster": "c2" }], "templateDefaults": 7 });
+        let mixed = run(cluster, &TRY, &object(kind, "mixed", odd)).await?;
+        ensure!(mixed.to_string().contains(CLUSTER_NAME), "{mixed}");
+    }
+    let without_spec = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": { "name": "plain", "namespace": NAMESPACE },
+    });
+    run(cluster, &TRY, &without_spec).await?;
+    let log = daemons.webhook.log();
+    ensure!(log.contains("workflow=\"mixed\"") && !log.contains("workflow=\"plain\""), "{log}");
+    Ok(())
+}
