@@ -1,5 +1,6 @@
 //! Importer and webhook as processes, for a target without nodes.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,8 +31,19 @@ impl Daemons {
     ///
     /// Logs in [`Cluster::dir`] are kept when the cluster is removed.
     pub async fn start(target: &Cluster, folder: &Path, log: &str) -> anyhow::Result<Self> {
+        Self::start_on(Ipv4Addr::LOCALHOST, target, folder, log).await
+    }
+
+    /// The same, with another address at which the target's API server reaches this machine: for a
+    /// [`Node`](crate::Node), it is [`host_address`](crate::Node::host_address).
+    pub async fn start_on(
+        address: Ipv4Addr,
+        target: &Cluster,
+        folder: &Path,
+        log: &str,
+    ) -> anyhow::Result<Self> {
         let port = Port::reserve()?;
-        let address = format!("127.0.0.1:{}", port.number);
+        let address = format!("{address}:{}", port.number);
         let url = format!("https://{address}{}", webhook::PATH);
         let spawn = async |service_account: &str, args: &[&str]| {
             let name = format!("mcsa-{service_account}");

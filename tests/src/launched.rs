@@ -1,5 +1,6 @@
 //! A target whose pods run in a source: it has a scheduler and no node, and the source has a real one.
 
+use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
@@ -55,7 +56,7 @@ impl<S: Deref<Target = Cluster>> Launched<S> {
         let kubeconfig = install_and_link(&home, &source)?;
         let daemons = Daemons::start(&home, home.dir(), "info").await?;
         let scheduler = start_scheduler(&home).await?;
-        let launcher = Launcher::start(&home, LOG).await?;
+        let launcher = Launcher::start(&home, Ipv4Addr::LOCALHOST, LOG).await?;
         Ok(Self { launcher, scheduler, daemons, home, source, kubeconfig })
     }
 
@@ -95,14 +96,15 @@ impl<S: Deref<Target = Cluster>> Launched<S> {
 
     /// Kills the launcher, as a crash does, and starts it again.
     pub async fn restart_launcher(&mut self) -> anyhow::Result<()> {
-        self.launcher.process.kill();
-        self.launcher.process = spawn(&self.home, &self.launcher.endpoint, LOG).await?;
+        let Launcher { process, address, port } = &mut self.launcher;
+        process.kill();
+        *process = spawn(&self.home, *address, port, LOG).await?;
         Ok(())
     }
 
     /// Starts another replica of the launcher, which follows the first one.
     pub async fn start_replica(&self) -> anyhow::Result<Launcher> {
-        Launcher::start(&self.home, "mcsa-launcher-replica.log").await
+        Launcher::start(&self.home, Ipv4Addr::LOCALHOST, "mcsa-launcher-replica.log").await
     }
 }
 
@@ -111,21 +113,24 @@ impl<S: Deref<Target = Cluster>> Launched<S> {
 pub struct Launcher {
     /// The process.
     pub process: Process,
-    endpoint: Port,
+    address: Ipv4Addr,
+    port: Port,
 }
 
 impl Launcher {
-    async fn start(home: &Cluster, log: &str) -> anyhow::Result<Self> {
-        let endpoint = Port::reserve()?;
-        Ok(Self { process: spawn(home, &endpoint, log).await?, endpoint })
+    /// Starts a replica for a target. `address` is that at which the target's API server reaches this machine, and
+    /// `log` a file in the target's folder.
+    pub async fn start(home: &Cluster, address: Ipv4Addr, log: &str) -> anyhow::Result<Self> {
+        let port = Port::reserve()?;
+        Ok(Self { process: spawn(home, address, &port, log).await?, address, port })
     }
 }
 
-async fn spawn(home: &Cluster, endpoint: &Port, log: &str) -> anyhow::Result<Process> {
+async fn spawn(home: &Cluster, address: Ipv4Addr, port: &Port, log: &str) -> anyhow::Result<Process> {
     let mut command = Command::new(program("mcsa-launcher")?);
     command.arg("--kubeconfig").arg(home.kubeconfig_of(SYSTEM_NAMESPACE, LAUNCHER).await?);
-    let endpoint = format!("127.0.0.1:{}", endpoint.number);
-    command.args(["--endpoint-address", &endpoint, "--node-address", "127.0.0.1"]);
+    let endpoint = format!("{address}:{}", port.number);
+    command.args(["--endpoint-address", &endpoint, "--node-address", &address.to_string()]);
     command.args(["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]);
     command.args(["--log", "info,mcsa_launcher=debug"]);
     Process::spawn("mcsa-launcher", &command, home.dir().join(log))
