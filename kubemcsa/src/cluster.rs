@@ -14,6 +14,7 @@ pub(crate) mod object;
 pub(crate) mod pod;
 pub(crate) mod preview;
 pub(crate) mod reach;
+pub(crate) mod template_fields;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::client::retry::RetryPolicy;

@@ -1,6 +1,8 @@
 //! `kubemcsa launch`: what it grants in both clusters, and that it takes all of it back. No launcher runs: the tests
 //! create the virtual node, and finish pods.
 
+mod argo;
+
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -343,7 +345,7 @@ async fn namespaces_share_an_account_until_the_last_is_stopped(pair: &Pair) -> a
     ensure!(pair.may_in_source("team-b", "create", "pods").await?);
 
     stop_without_argo_needs_no_rights_on_its_kinds(pair).await?;
-    argo_needs_its_kinds_and_an_owner_of_outputs(pair).await?;
+    argo::needs_its_kinds_and_an_owner_of_outputs(pair).await?;
 
     // Unlink and uninstall refuse to abandon pods.
     pair.run("launch team-b --argo --no-wait")?;
@@ -393,56 +395,4 @@ async fn stop_without_argo_needs_no_rights_on_its_kinds(pair: &Pair) -> anyhow::
     kubemcsa_ok(&kubeconfig, "launch team-b --stop".split(' ').chain(BOTH))?;
     ensure!(pair.created().await?.is_empty(), "left: {:?}", pair.created().await?);
     Ok(())
-}
-
-async fn argo_needs_its_kinds_and_an_owner_of_outputs(pair: &Pair) -> anyhow::Result<()> {
-    let stderr = pair.refused("launch team-b --argo")?;
-    ensure!(stderr.contains("c1: Argo Workflows is not installed"), "{stderr}");
-    install_kind(&pair.target, "WorkflowTaskResult").await?;
-    let stderr = pair.run("launch team-b --argo --no-wait --dry-run")?;
-    ensure!(stderr.contains("workflowtaskresults.argoproj.io created (dry run)"), "{stderr}");
-    let stderr = pair.run("launch team-b --argo --no-wait")?;
-    ensure!(stderr.contains("workflowtaskresults.argoproj.io created"), "{stderr}");
-
-    // Without the flag, a launch for Argo stays one. The source has an Argo of its own now.
-    install_kind(&pair.source, "Workflow").await?;
-    let yaml = "launch team-b -o yaml --side source";
-    let yaml = kubemcsa_ok(&pair.kubeconfig, yaml.split(' ').chain(BOTH))?;
-    ensure!(yaml.contains("\nkind: Workflow\n"), "{yaml}");
-    let stderr = pair.run("launch team-b --no-wait")?;
-    ensure!(stderr.contains("workflow.argoproj.io/launcher-c1 -n team-b created"), "{stderr}");
-
-    pair.target.kubectl(["-n", "team-b", "delete", "rolebinding", "launch-c2-argo"]).await?;
-    ensure!(pair.findings()?.contains(&"OutputsForbidden".to_owned()), "{:?}", pair.findings()?);
-    pair.run("launch team-b --no-wait")?;
-    ensure!(!pair.findings()?.contains(&"OutputsForbidden".to_owned()), "{:?}", pair.findings()?);
-
-    pair.run("launch team-b --stop")?;
-    let left = pair.launched_in_source("team-b").await?;
-    ensure!(left.is_empty(), "left in the source: {left}");
-    ensure!(pair.created().await?.is_empty(), "left: {:?}", pair.created().await?);
-    Ok(())
-}
-
-/// Installs a kind of Argo, with any fields.
-async fn install_kind(cluster: &Cluster, kind: &str) -> anyhow::Result<()> {
-    let singular = kind.to_lowercase();
-    let name = format!("{singular}s.argoproj.io");
-    let schema =
-        json!({ "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } });
-    let definition = json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": { "name": name },
-        "spec": {
-            "group": "argoproj.io",
-            "scope": "Namespaced",
-            "names": { "kind": kind, "plural": format!("{singular}s"), "singular": singular },
-            "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": schema }],
-        },
-    });
-    let file = cluster.dir().join("kind.json");
-    std::fs::write(&file, definition.to_string())?;
-    cluster.kubectl(["create", "-f", &file.display().to_string()]).await?;
-    cluster.kubectl(["wait", "--for", "condition=Established", "crd", &name]).await.map(drop)
 }

@@ -13,6 +13,7 @@ mod model;
 mod objects;
 mod report;
 mod stop;
+mod template_fields;
 mod wait;
 
 pub(crate) use args::Args;

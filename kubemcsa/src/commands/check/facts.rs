@@ -110,6 +110,8 @@ pub(crate) struct Launcher {
     pub(crate) denied: BTreeSet<(String, String)>,
     /// Namespaces and names of the launch imports for Argo where the launcher may not write the outputs of steps.
     pub(crate) outputs_denied: BTreeSet<(String, String)>,
+    /// The CRDs of Argo whose templates lack fields; empty also without launch imports for Argo.
+    pub(crate) without_template_fields: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

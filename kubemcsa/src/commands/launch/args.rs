@@ -34,7 +34,8 @@ pub(crate) struct Args {
 
     /// Let steps of Argo Workflows run in the source, too: grant the rights to report their outputs, and to bring them
     /// home; installs the kind WorkflowTaskResult in the source if it is missing and, if the source has the kind
-    /// Workflow, creates a Workflow there that never runs and owns the outputs [default: unchanged; false at first]
+    /// Workflow, creates a Workflow there that never runs and owns the outputs; adds the fields cluster and namespace to
+    /// the templates of Argo's full CRDs in the target, where --stop leaves them [default: unchanged; false at first]
     #[arg(long, conflicts_with = "stop")]
     pub(crate) argo: bool,
 

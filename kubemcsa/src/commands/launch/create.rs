@@ -9,7 +9,7 @@ use serde_json::json;
 use super::args::{Args, OneSide};
 use super::current::Wanted;
 use super::linked::Linked;
-use super::objects;
+use super::{objects, template_fields};
 use crate::cli::output;
 use crate::cluster::apply::{self, DryRun, FIELD_MANAGER, Outcome};
 use crate::cluster::{Cluster, object, preview};
@@ -24,7 +24,7 @@ pub(crate) async fn create(linked: &Linked, wanted: &Wanted, args: &Args) -> any
         Some(stored) => output::outcome(&source.name, &object::reference(stored), Outcome::Unchanged),
         None => apply(source, &namespace).await?,
     }
-    if let Some(kind) = &wanted.missing_kind {
+    if let Some(kind) = &wanted.kind {
         apply(source, kind).await?;
     }
     if wanted.grants().is_some() {
@@ -43,6 +43,7 @@ pub(crate) async fn create(linked: &Linked, wanted: &Wanted, args: &Args) -> any
     for object in objects::target_objects(launch)? {
         apply(target, &object).await?;
     }
+    template_fields::add(target, &wanted.lacking, false).await?;
     Ok(())
 }
 
@@ -91,7 +92,7 @@ pub(crate) async fn dry_run(linked: &Linked, wanted: &Wanted, args: &Args) -> an
     let (target, source, launch) = (linked.target(), linked.source(), &wanted.launch);
     let namespace = objects::remote_namespace(launch, args.pod_security.unwrap_or_default())?;
     preview::show_create(source, &namespace).await?;
-    let kind = wanted.missing_kind.clone().into_iter();
+    let kind = wanted.kind.clone().into_iter();
     for object in kind.chain(link_objects(wanted)?).chain(objects::source_objects(launch)?) {
         preview::show_apply(source, &object).await?;
     }
@@ -105,6 +106,7 @@ pub(crate) async fn dry_run(linked: &Linked, wanted: &Wanted, args: &Args) -> an
     for object in objects::target_objects(launch)? {
         preview::show_apply(target, &object).await?;
     }
+    template_fields::add(target, &wanted.lacking, true).await?;
     Ok(())
 }
 
@@ -115,7 +117,7 @@ pub(crate) fn print(linked: &Linked, wanted: &Wanted, args: &Args) -> anyhow::Re
     if wanted.stored_namespace.is_none() {
         on_source.push(objects::remote_namespace(launch, args.pod_security.unwrap_or_default())?);
     }
-    on_source.extend(wanted.missing_kind.clone());
+    on_source.extend(wanted.kind.clone());
     on_source.extend(link_objects(wanted)?);
     on_source.extend(objects::source_objects(launch)?);
     let mut on_target = vec![objects::enabled_namespace(&launch.namespace)?];
@@ -132,6 +134,7 @@ pub(crate) fn print(linked: &Linked, wanted: &Wanted, args: &Args) -> anyhow::Re
             output::document(&format!("{name} (the {word}): {}", object::title(&object)), &object)?;
         }
     }
+    template_fields::print(linked, &wanted.lacking, args);
     output::info(&linked.target().name, "nothing was applied; apply the manifests of the source first");
     Ok(())
 }

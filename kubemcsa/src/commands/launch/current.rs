@@ -10,6 +10,7 @@ use super::args::Args;
 use super::linked::Linked;
 use super::model::Launch;
 use super::objects::{self, ENFORCE};
+use super::template_fields::{self, Lacking};
 use crate::cluster::{Cluster, apply, object};
 use crate::link::change_grants::current;
 use crate::link::grants::{self, Grant, Grants, StoredGrants};
@@ -18,8 +19,11 @@ use crate::link::launcher;
 /// What a run will create, and what exists already.
 pub(crate) struct Wanted {
     pub(crate) launch: Launch,
-    /// The kind of the outputs of Argo's steps, if steps may run in the source and it does not have the kind.
-    pub(crate) missing_kind: Option<DynamicObject>,
+    /// The kind of the outputs of Argo's steps, if steps may run in the source and it does not have the kind, or has
+    /// another version that launch has copied.
+    pub(crate) kind: Option<DynamicObject>,
+    /// The target's CRDs whose templates lack fields, if steps may run in the source.
+    pub(crate) lacking: Lacking,
     /// `None`: the remote namespace is missing, or being created.
     pub(crate) stored_namespace: Option<DynamicObject>,
     pub(crate) stored_grants: StoredGrants,
@@ -97,12 +101,17 @@ pub(crate) async fn read(linked: &Linked, args: &Args) -> anyhow::Result<Wanted>
         Some(choice) => choice.clone().value(),
         None => annotation(CAPACITY),
     };
-    let missing_kind = if launch.argo { argo::missing_kind(target, source).await? } else { None };
+    let (kind, lacking) = if launch.argo {
+        let kind = argo::wanted_kind(target, source, launch.stub).await?;
+        (kind, template_fields::read(target).await?)
+    } else {
+        (None, Ok(Vec::new()))
+    };
     let namespace = objects::remote_namespace(&launch, args.pod_security.unwrap_or_default())?;
     let exists = apply::exists(source, &namespace).await?;
     let stored_namespace = if exists { apply::read(source, &namespace).await? } else { None };
     let stored_grants = grants::read(source, &target.name).await?;
-    Ok(Wanted { launch, missing_kind, stored_namespace, stored_grants })
+    Ok(Wanted { launch, kind, lacking, stored_namespace, stored_grants })
 }
 
 async fn ensure_namespace(target: &Cluster, namespace: &str, kubectl: &str) -> anyhow::Result<()> {

@@ -1,5 +1,5 @@
 //! Reads what launch imports need: the launcher, its rights to read their Secrets and to write the outputs of Argo's
-//! steps, and the virtual nodes.
+//! steps, the virtual nodes, and the CRDs of Argo.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,7 @@ use mcsa_credentials::contract::launch::LAUNCHER;
 use super::{Collected, Errors, deployment, status};
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
+use crate::cluster::template_fields::incomplete;
 use crate::commands::check::facts::{self, Facts, Launcher, is_for_argo};
 use crate::link::launcher::is_virtual_node;
 
@@ -56,6 +57,11 @@ pub(crate) async fn collect(cluster: &Cluster, facts: &Facts) -> Collected<Launc
                 break;
             }
         }
+    }
+    // The CRDs may have megabytes.
+    if imports.iter().any(|import| is_for_argo(import)) {
+        let found = errors.record(incomplete(cluster).await, "CustomResourceDefinition", None);
+        value.without_template_fields.extend(found.iter().flatten().map(|definition| definition.name));
     }
     Collected { value, errors }
 }

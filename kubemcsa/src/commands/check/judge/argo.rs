@@ -1,4 +1,5 @@
-//! Launch imports and Argo Workflows: may the outputs of steps come home, and do steps wait because they may not?
+//! Launch imports and Argo Workflows: may the outputs of steps come home, do steps wait because they may not, and can
+//! templates have the fields that select a cluster?
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use mcsa_credentials::names::stub_workflow;
 use super::links::link_to;
 use super::state::subject;
 use crate::commands::check::facts::{Facts, Missing, Node, WaitingStep, is_for_argo};
-use crate::commands::check::finding::Finding;
+use crate::commands::check::finding::{Finding, Subject};
 use crate::commands::check::fix::FixCommands;
 
 pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
@@ -31,7 +32,26 @@ pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
             }
         }
     }
+    let mut for_argo = facts.launch_imports().filter(is_used).filter(|import| is_for_argo(import));
+    findings.extend(for_argo.next().and_then(|import| template_fields_missing(facts, import, commands)));
     findings
+}
+
+/// `import`: any launch import for Argo.
+fn template_fields_missing(
+    facts: &Facts,
+    import: &ServiceAccountImport,
+    commands: &FixCommands,
+) -> Option<Finding> {
+    let without = &facts.launcher.without_template_fields;
+    let object = Subject::cluster_scoped("CustomResourceDefinition", without.first()?);
+    let message = format!(
+        "templates of Argo Workflows can't use the fields cluster and namespace, because the schemas of these CRDs lack \
+         them: {}; annotations of pods work",
+        without.join(", ")
+    );
+    let fix = commands.launch_argo(link_to(facts, &import.spec.cluster_name), import);
+    Some(Finding::warning(object, "TemplateFieldsMissing", message, fix))
 }
 
 fn outputs_forbidden(facts: &Facts, import: &ServiceAccountImport, commands: &FixCommands) -> Finding {
@@ -167,6 +187,27 @@ mod tests {
         let found = findings.iter().map(|it| (it.severity, it.reason.as_str(), it.fix.as_str()));
         let expected = expected.map(|reason| (Severity::Problem, reason, FIX));
         assert_eq!(Vec::from_iter(found), Vec::from_iter(expected));
+    }
+
+    #[rstest]
+    #[case::lacking("true", &["cronworkflows.argoproj.io", "workflows.argoproj.io"], 1)]
+    #[case::complete("true", &[], 0)]
+    #[case::not_for_argo("false", &["workflows.argoproj.io"], 0)]
+    fn crds_without_template_fields_share_a_finding(
+        #[case] argo: &str,
+        #[case] without: &[&'static str],
+        #[case] expected: usize,
+    ) {
+        let imports = ["a", "b"].map(|name| import(name, "c2", "batch", argo));
+        let mut facts = facts(imports);
+        facts.launcher.without_template_fields = without.to_vec();
+        let findings = judge(&facts, &commands());
+        assert_eq!(findings.len(), expected, "{findings:?}");
+        for finding in findings {
+            assert_eq!((finding.severity, finding.fix.as_str()), (Severity::Warning, FIX));
+            assert_eq!(finding.object.name, without[0]);
+            assert!(finding.message.contains(&without.join(", ")), "{finding:?}");
+        }
     }
 
     #[rstest]

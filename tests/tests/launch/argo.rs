@@ -1,0 +1,122 @@
+//! `--argo`: the kinds that it needs and changes. No controller of Argo runs.
+
+use super::*;
+
+pub(super) async fn needs_its_kinds_and_an_owner_of_outputs(pair: &Pair) -> anyhow::Result<()> {
+    let stderr = pair.refused("launch team-b --argo")?;
+    ensure!(stderr.contains("c1: Argo Workflows is not installed"), "{stderr}");
+    install_kind(&pair.target, "WorkflowTaskResult").await?;
+    let stderr = pair.run("launch team-b --argo --no-wait --dry-run")?;
+    ensure!(stderr.contains("workflowtaskresults.argoproj.io created (dry run)"), "{stderr}");
+    let stderr = pair.run("launch team-b --argo --no-wait")?;
+    ensure!(stderr.contains("workflowtaskresults.argoproj.io created"), "{stderr}");
+    let newer =
+        r#"[{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/description", "value": "newer"}]"#;
+    let kind = ["patch", "crd", "workflowtaskresults.argoproj.io", "--type", "json", "--patch", newer];
+    pair.target.kubectl(kind).await?;
+    let stderr = pair.run("launch team-b --no-wait")?;
+    ensure!(stderr.contains("workflowtaskresults.argoproj.io configured"), "{stderr}");
+    let stderr = pair.run("launch team-b --no-wait")?;
+    ensure!(!stderr.contains("workflowtaskresults.argoproj.io"), "{stderr}");
+    templates_can_name_a_cluster(pair).await?;
+
+    // Without the flag, a launch for Argo stays one. The source has an Argo of its own now.
+    install_kind(&pair.source, "Workflow").await?;
+    let yaml = "launch team-b -o yaml --side source";
+    let yaml = kubemcsa_ok(&pair.kubeconfig, yaml.split(' ').chain(BOTH))?;
+    ensure!(yaml.contains("\nkind: Workflow\n"), "{yaml}");
+    let stderr = pair.run("launch team-b --no-wait")?;
+    ensure!(stderr.contains("workflow.argoproj.io/launcher-c1 -n team-b created"), "{stderr}");
+
+    pair.target.kubectl(["-n", "team-b", "delete", "rolebinding", "launch-c2-argo"]).await?;
+    ensure!(pair.findings()?.contains(&"OutputsForbidden".to_owned()), "{:?}", pair.findings()?);
+    pair.run("launch team-b --no-wait")?;
+    ensure!(!pair.findings()?.contains(&"OutputsForbidden".to_owned()), "{:?}", pair.findings()?);
+
+    pair.run("launch team-b --stop")?;
+    let left = pair.launched_in_source("team-b").await?;
+    ensure!(left.is_empty(), "left in the source: {left}");
+    ensure!(pair.created().await?.is_empty(), "left: {:?}", pair.created().await?);
+    Ok(())
+}
+
+/// A full CRD of Argo lacks the template fields, before and after each upgrade.
+async fn templates_can_name_a_cluster(pair: &Pair) -> anyhow::Result<()> {
+    const CRD: &str = "workflowtemplates.argoproj.io";
+    let target = &pair.target;
+    let strings = json!({ "type": "object", "properties": { "name": { "type": "string" } } });
+    let templates = json!({ "templates": { "type": "array", "items": strings } });
+    let spec = json!({ "spec": { "type": "object", "properties": templates } });
+    install_kind_with(target, "WorkflowTemplate", json!({ "type": "object", "properties": spec })).await?;
+    let file = target.dir().join("template.json");
+    let template = json!({ "name": "main", "cluster": "c2", "namespace": "batch" });
+    let object = json!({
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "WorkflowTemplate",
+        "metadata": { "name": "placed", "namespace": "team-b" },
+        "spec": { "templates": [template] },
+    });
+    std::fs::write(&file, object.to_string())?;
+    let file = file.display().to_string();
+    eventually("the API server refuses the fields", async || {
+        let refused = target.kubectl(["create", "-f", &file]).await.err().context("it accepts them")?;
+        ensure!(refused.to_string().contains(r#"unknown field "spec.templates[0].cluster""#), "{refused}");
+        anyhow::Ok(())
+    })
+    .await;
+
+    let stderr = pair.run("launch team-b --no-wait --dry-run")?;
+    ensure!(stderr.contains(&format!("{CRD} configured (dry run)")), "{stderr}");
+    let stderr = pair.run("launch team-b -o yaml")?;
+    ensure!(stderr.contains(&format!("which these CRDs lack: {CRD};")), "{stderr}");
+    ensure!(pair.findings()?.contains(&"TemplateFieldsMissing".to_owned()), "{:?}", pair.findings()?);
+    let stderr = pair.run("launch team-b --no-wait")?;
+    let outcome = format!("customresourcedefinition.apiextensions.k8s.io/{CRD} configured");
+    ensure!(stderr.contains(&outcome), "{stderr}");
+    ensure!(!pair.findings()?.contains(&"TemplateFieldsMissing".to_owned()), "{:?}", pair.findings()?);
+    eventually("the API server accepts the fields", async || {
+        target.kubectl(["create", "-f", &file]).await.map(drop)
+    })
+    .await;
+    let fields = "jsonpath={.spec.templates[0].cluster} {.spec.templates[0].namespace}";
+    let stored = target.kubectl(["-n", "team-b", "get", "workflowtemplate", "placed", "-o", fields]).await?;
+    ensure!(stored == "c2 batch", "{stored}");
+    let stderr = pair.run("launch team-b --argo --no-wait")?;
+    ensure!(!stderr.contains(CRD), "{stderr}");
+
+    let upgrade = target.dir().join("kind.json").display().to_string();
+    target.kubectl(["apply", "--server-side", "--force-conflicts", "-f", &upgrade]).await?;
+    ensure!(pair.findings()?.contains(&"TemplateFieldsMissing".to_owned()), "{:?}", pair.findings()?);
+    let stderr = pair.run("launch team-b --no-wait")?;
+    ensure!(stderr.contains(&outcome), "{stderr}");
+    ensure!(!pair.findings()?.contains(&"TemplateFieldsMissing".to_owned()), "{:?}", pair.findings()?);
+    Ok(())
+}
+
+/// Installs a kind of Argo, with any fields.
+async fn install_kind(cluster: &Cluster, kind: &str) -> anyhow::Result<()> {
+    let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    install_kind_with(cluster, kind, any).await
+}
+
+/// Installs a kind of Argo with a schema, by server-side apply, as Argo's documentation says.
+async fn install_kind_with(cluster: &Cluster, kind: &str, schema: Value) -> anyhow::Result<()> {
+    let singular = kind.to_lowercase();
+    let name = format!("{singular}s.argoproj.io");
+    let schema = json!({ "openAPIV3Schema": schema });
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": name },
+        "spec": {
+            "group": "argoproj.io",
+            "scope": "Namespaced",
+            "names": { "kind": kind, "plural": format!("{singular}s"), "singular": singular },
+            "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": schema }],
+        },
+    });
+    let file = cluster.dir().join("kind.json");
+    std::fs::write(&file, definition.to_string())?;
+    cluster.kubectl(["apply", "--server-side", "-f", &file.display().to_string()]).await?;
+    cluster.kubectl(["wait", "--for", "condition=Established", "crd", &name]).await.map(drop)
+}
