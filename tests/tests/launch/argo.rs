@@ -53,7 +53,7 @@ async fn templates_can_name_a_cluster(pair: &Pair) -> anyhow::Result<()> {
     let object = json!({
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "WorkflowTemplate",
-        "metadata": { "name": "placed", "namespace": "team-b" },
+        "metadata": { "name": "placed", "namespace": "default" },
         "spec": { "templates": [template] },
     });
     std::fs::write(&file, object.to_string())?;
@@ -79,7 +79,7 @@ async fn templates_can_name_a_cluster(pair: &Pair) -> anyhow::Result<()> {
     })
     .await;
     let fields = "jsonpath={.spec.templates[0].cluster} {.spec.templates[0].namespace}";
-    let stored = target.kubectl(["-n", "team-b", "get", "workflowtemplate", "placed", "-o", fields]).await?;
+    let stored = target.kubectl(["-n", "default", "get", "workflowtemplate", "placed", "-o", fields]).await?;
     ensure!(stored == "c2 batch", "{stored}");
     let stderr = pair.run("launch team-b --argo --no-wait")?;
     ensure!(!stderr.contains(CRD), "{stderr}");
