@@ -55,6 +55,8 @@ pub(crate) struct Request<'a> {
     pub stored: Pod<'a>,
     /// Empty unless the operation is [`Operation::Translate`].
     pub workflow: Workflow<'a>,
+    /// The old object; empty on creation.
+    pub stored_workflow: Workflow<'a>,
 }
 
 /// What the request does.
@@ -81,7 +83,12 @@ impl<'a> Request<'a> {
             // A workflow may have fields of other types than a pod has by the same names.
             Err(_) => read::<IgnoredAny>(body).map_or(Operation::Other, |request| request.operation()),
         };
-        if operation == Operation::Translate { Self::of_workflow(read(body)?) } else { Self::of_pod(parsed?) }
+        if operation == Operation::Translate {
+            // Holds what was read of it as a pod, which may be large.
+            drop(parsed);
+            return Self::of_workflow(read(body)?);
+        }
+        Self::of_pod(parsed?)
     }
 
     fn of_pod(request: RawRequest<'a, Pod<'a>>) -> Result<Self, Malformed> {
@@ -94,14 +101,17 @@ impl<'a> Request<'a> {
         }
         let pod = |object: Option<Object<_>>| object.map(|Object(pod)| pod).unwrap_or_default();
         let (pod, stored) = (pod(request.object), pod(request.old_object));
-        let (uid, namespace, workflow) = (request.uid, request.namespace.0, Workflow::default());
-        Ok(Self { uid, operation, namespace, pod, stored, workflow })
+        let (uid, namespace) = (request.uid, request.namespace.0);
+        let (workflow, stored_workflow) = (Workflow::default(), Workflow::default());
+        Ok(Self { uid, operation, namespace, pod, stored, workflow, stored_workflow })
     }
 
     fn of_workflow(request: RawRequest<'a, Workflow<'a>>) -> Result<Self, Malformed> {
         let Some(Object(workflow)) = request.object else { return Err(Malformed::NoWorkflow) };
+        let stored_workflow = request.old_object.map(|Object(workflow)| workflow).unwrap_or_default();
         let (uid, operation, namespace) = (request.uid, Operation::Translate, request.namespace.0);
-        Ok(Self { uid, operation, namespace, pod: Pod::default(), stored: Pod::default(), workflow })
+        let (pod, stored) = (Pod::default(), Pod::default());
+        Ok(Self { uid, operation, namespace, pod, stored, workflow, stored_workflow })
     }
 }
 

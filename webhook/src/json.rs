@@ -5,8 +5,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// A string that is copied only if it contains escapes. `null` is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,19 +16,19 @@ pub(crate) struct Text<'a>(pub Cow<'a, str>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Object<T>(pub T);
 
-/// A value whose type the API server has not checked. Objects are parsed as `T`.
+/// A value whose type the API server has not checked. Objects are parsed as `T`, and lists as `L`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Any<'a, T> {
+pub(crate) enum Any<'a, T, L = IgnoredAny> {
     #[default]
     Absent,
     Text(Cow<'a, str>),
     Object(T),
-    List(Vec<Self>),
+    List(L),
     /// A number or a boolean.
     Other,
 }
 
-impl<T> Any<'_, T> {
+impl<T, L> Any<'_, T, L> {
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
@@ -40,11 +40,10 @@ impl<T> Any<'_, T> {
         }
     }
 
-    /// The items of a list; none of any other value.
-    pub(crate) fn items(&self) -> &[Self] {
+    pub(crate) fn list(&self) -> Option<&L> {
         match self {
-            Self::List(items) => items,
-            _ => &[],
+            Self::List(list) => Some(list),
+            _ => None,
         }
     }
 }
@@ -113,58 +112,54 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Any<'a, T> {
+impl<'de: 'a, 'a, T: Deserialize<'de>, L: Deserialize<'de>> Deserialize<'de> for Any<'a, T, L> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor::<T>(PhantomData))
+        deserializer.deserialize_any(AnyVisitor::<T, L>(PhantomData))
     }
 }
 
-struct AnyVisitor<T>(PhantomData<T>);
+struct AnyVisitor<T, L>(PhantomData<(T, L)>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for AnyVisitor<T> {
-    type Value = Any<'de, T>;
+impl<'de, T: Deserialize<'de>, L: Deserialize<'de>> Visitor<'de> for AnyVisitor<T, L> {
+    type Value = Any<'de, T, L>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Any<'de, T>, E> {
+    fn visit_unit<E: Error>(self) -> Result<Any<'de, T, L>, E> {
         Ok(Any::Absent)
     }
 
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Any<'de, T>, E> {
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Any<'de, T, L>, E> {
         Ok(Any::Text(text.into()))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Any<'de, T>, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Any<'de, T, L>, E> {
         Ok(Any::Text(text.to_owned().into()))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Any<'de, T>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Any<'de, T, L>, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map)).map(Any::Object)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Any<'de, T>, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element()? {
-            items.push(item);
-        }
-        Ok(Any::List(items))
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Any<'de, T, L>, A::Error> {
+        L::deserialize(SeqAccessDeserializer::new(list)).map(Any::List)
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Any<'de, T>, E> {
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Any<'de, T, L>, E> {
         Ok(Any::Other)
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Any<'de, T>, E> {
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Any<'de, T, L>, E> {
         Ok(Any::Other)
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Any<'de, T>, E> {
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Any<'de, T, L>, E> {
         Ok(Any::Other)
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Any<'de, T>, E> {
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Any<'de, T, L>, E> {
         Ok(Any::Other)
     }
 }
@@ -204,17 +199,18 @@ mod tests {
     fn other_values_are_rejected(#[case] json: &str) {
         assert!(serde_json::from_str::<Object<Pair>>(json).is_err());
     }
+
     #[rstest]
     #[case("null", Any::Absent)]
     #[case(r#""a""#, Any::Text("a".into()))]
     #[case(r#""\u0062""#, Any::Text("b".into()))]
     #[case(r#"{"left":"a"}"#, Any::Object(Pair { left: Text("a".into()), right: None }))]
-    #[case(r#"[null,"a",[]]"#, Any::List(vec![Any::Absent, Any::Text("a".into()), Any::List(Vec::new())]))]
+    #[case(r#"["a","b"]"#, Any::List(vec!["a", "b"]))]
     #[case("true", Any::Other)]
     #[case("-7", Any::Other)]
     #[case("7", Any::Other)]
     #[case("7.5", Any::Other)]
-    fn any_value_is_parsed(#[case] json: &str, #[case] expected: Any<'_, Pair<'_>>) {
-        assert_eq!(serde_json::from_str::<Any<Pair>>(json).unwrap(), expected);
+    fn any_value_is_parsed(#[case] json: &str, #[case] expected: Any<'_, Pair<'_>, Vec<&str>>) {
+        assert_eq!(serde_json::from_str::<Any<Pair, Vec<&str>>>(json).unwrap(), expected);
     }
 }

@@ -18,11 +18,12 @@ use crate::workflow::{self, InvalidTemplate, Workflow};
 
 /// Parses a review and responds to it.
 pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<ReviewResponse<'a>, Malformed> {
-    let Request { uid, operation, namespace, pod, stored, workflow } = Request::parse(body)?;
+    let request = Request::parse(body)?;
+    let Request { uid, operation, namespace, pod, stored, workflow, stored_workflow } = request;
     let admitted = match operation {
         Operation::Create => create(&pod, &namespace, imports).await,
         Operation::Debug => Ok(debug(&pod, &stored, &namespace, imports).await),
-        Operation::Translate => translate(&workflow),
+        Operation::Translate => translate(&workflow, &stored_workflow, &namespace, imports),
         Operation::Other => Ok(Admitted::default()),
     };
     // Only one of them is logged.
@@ -146,9 +147,24 @@ async fn debug(pod: &Pod<'_>, stored: &Pod<'_>, namespace: &str, imports: &Impor
 }
 
 /// Adds the annotations that the fields of templates stand for.
-fn translate(workflow: &Workflow<'_>) -> Result<Admitted, Denial> {
-    let warnings = workflow::unused_namespaces(workflow).into_iter().collect();
-    Ok(Admitted { patch: workflow::patch(workflow)?, warnings })
+fn translate(
+    workflow: &Workflow<'_>,
+    stored: &Workflow<'_>,
+    namespace: &str,
+    imports: &Imports,
+) -> Result<Admitted, Denial> {
+    let patch = workflow::patch(workflow, stored)?;
+    let mut warnings: Vec<_> = workflow::warnings(workflow).collect();
+    let names = imports.target_names();
+    let names_other = workflow.clusters().any(|cluster| !names.iter().any(|name| name == cluster));
+    // Without a namespace, the object is used in several.
+    if names_other && !namespace.is_empty() && imports.launch_imports(namespace).is_empty() {
+        warnings.push(format!(
+            "namespace {namespace} has no launch import, so its pods run in no other cluster: run kubemcsa launch \
+             {namespace} --argo --target-context TARGET --source-context SOURCE"
+        ));
+    }
+    Ok(Admitted { patch, warnings })
 }
 
 fn import(name: &str, record: Record) -> Import {

@@ -3,6 +3,9 @@
 //!
 //! Argo itself does not know the fields, and some of its kinds have no schema, so any field may have any type.
 
+mod template;
+mod warnings;
+
 use std::fmt;
 use std::iter;
 
@@ -12,17 +15,16 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use self::template::{MAX_TEMPLATES, Metadata, Scalar, Template, Templates, text};
+pub(crate) use self::warnings::warnings;
 use crate::json::{Any, Object};
-use crate::message::{list, one_line, quote};
+use crate::message::{one_line, quote};
 use crate::patch_builder::PatchBuilder;
 use crate::pod;
 
 /// The kinds that have templates.
 pub(crate) const KINDS: [&str; 4] =
     ["Workflow", "WorkflowTemplate", "CronWorkflow", "ClusterWorkflowTemplate"];
-
-/// A value that should be a string.
-type Scalar<'a> = Any<'a, IgnoredAny>;
 
 /// A partial view of an object of one of the [`KINDS`].
 #[derive(Debug, Default, Deserialize)]
@@ -38,7 +40,7 @@ pub(crate) struct Workflow<'a> {
 #[serde(default, rename_all = "camelCase")]
 struct Spec<'a> {
     #[serde(borrow)]
-    templates: Any<'a, Template<'a>>,
+    templates: Any<'a, IgnoredAny, Templates<'a>>,
     #[serde(borrow)]
     template_defaults: Any<'a, Template<'a>>,
     #[serde(borrow)]
@@ -46,41 +48,6 @@ struct Spec<'a> {
     /// The spec of a CronWorkflow's workflows.
     #[serde(borrow)]
     workflow_spec: Any<'a, Box<Spec<'a>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Template<'a> {
-    #[serde(borrow)]
-    name: Scalar<'a>,
-    #[serde(borrow)]
-    cluster: Scalar<'a>,
-    #[serde(borrow)]
-    namespace: Scalar<'a>,
-    #[serde(borrow)]
-    metadata: Any<'a, Metadata<'a>>,
-}
-
-/// The metadata of pods.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Metadata<'a> {
-    #[serde(borrow)]
-    annotations: Any<'a, Annotations<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Annotations<'a> {
-    /// [`launch::ELECT`].
-    #[serde(borrow, rename = "multicluster.admiralty.io/elect")]
-    elect: Scalar<'a>,
-    /// [`launch::CLUSTER_NAME`].
-    #[serde(borrow, rename = "multicluster.admiralty.io/clustername")]
-    cluster_name: Scalar<'a>,
-    /// [`launch::REMOTE_NAMESPACE`].
-    #[serde(borrow, rename = "multicluster.admiralty.io/remote-namespace")]
-    remote_namespace: Scalar<'a>,
 }
 
 /// A field can't be translated.
@@ -97,33 +64,31 @@ pub(crate) enum InvalidTemplate {
         /// The value of the annotation.
         present: String,
     },
+    #[error(
+        "{spec}.templates: more than {MAX_TEMPLATES} templates name a cluster or a namespace: use templateDefaults, or \
+         annotations of podMetadata"
+    )]
+    TooMany { spec: String },
 }
 
-/// Computes the patch of a new or updated object. It adds the annotations that are missing, and never changes one.
+/// Computes the patch of a new or updated object. `stored`: the object before the update.
+///
+/// An annotation that a field has set follows the field. If the field is gone, the annotation stays: Argo's own programs drop
+/// the fields when they write an object.
 ///
 /// # Errors
-/// If a field is not a string, or if an annotation has another value.
-pub(crate) fn patch(workflow: &Workflow) -> Result<Patch, InvalidTemplate> {
+/// If a field is not a string, or if the user has set the annotation to another value.
+pub(crate) fn patch(workflow: &Workflow, stored: &Workflow) -> Result<Patch, InvalidTemplate> {
     let mut builder = PatchBuilder::default();
-    if !workflow.is_deleted() {
-        for place in workflow.specs().into_iter().flat_map(PlacedSpec::all_places) {
-            place.annotate(&mut builder)?;
+    for spec in workflow.specs() {
+        if spec.spec.templates.list().is_some_and(|templates| templates.are_too_many) {
+            return Err(InvalidTemplate::TooMany { spec: spec.path.join(".") });
+        }
+        for place in spec.all_places() {
+            place.annotate(stored, &mut builder)?;
         }
     }
     Ok(builder.build())
-}
-
-/// Warns of templates that name a namespace, but whose pods get no cluster.
-pub(crate) fn unused_namespaces(workflow: &Workflow) -> Option<String> {
-    let places = workflow.specs().into_iter().flat_map(PlacedSpec::unused_namespaces);
-    let unused: Vec<_> = places.map(|place| place.to_string()).collect();
-    // The templates are last, because the API server may cut warnings after 256 characters.
-    (!unused.is_empty() && !workflow.is_deleted()).then(|| {
-        format!(
-            "namespace has no effect unless the pods name a cluster; set cluster, too, in {}",
-            list(&unused)
-        )
-    })
 }
 
 impl<'a> Workflow<'a> {
@@ -132,8 +97,10 @@ impl<'a> Workflow<'a> {
         self.metadata.as_ref().map(|metadata| metadata.name()).unwrap_or_default()
     }
 
-    fn is_deleted(&self) -> bool {
-        self.metadata.as_ref().is_some_and(|metadata| metadata.deletion_timestamp.is_some())
+    /// The clusters that templates name in their fields.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &str> {
+        let places = self.specs().into_iter().flat_map(PlacedSpec::all_places);
+        places.filter_map(|place| text(&place.template.cluster))
     }
 
     /// The specs that may have templates.
@@ -164,46 +131,9 @@ impl<'w, 'a> PlacedSpec<'w, 'a> {
         Some(Place { path: self.path, index: None, template })
     }
 
-    /// Without items that are no objects, which Argo refuses.
     fn templates(self) -> impl Iterator<Item = Place<'w, 'a>> {
-        self.spec.templates.items().iter().enumerate().filter_map(move |(index, template)| {
-            Some(Place { path: self.path, index: Some(index), template: template.object()? })
-        })
-    }
-
-    fn unused_namespaces(self) -> Vec<Place<'w, 'a>> {
-        let pods_have_cluster = self.spec.pod_metadata.object().is_some_and(Metadata::names_cluster)
-            || self.defaults().is_some_and(|defaults| defaults.template.names_cluster());
-        if pods_have_cluster {
-            return Vec::new();
-        }
-        let defaults_are_used = self.templates().any(|place| place.template.names_cluster());
-        let unused = |place: &Place| {
-            let is_used = place.template.names_cluster() || (place.index.is_none() && defaults_are_used);
-            text(&place.template.namespace).is_some() && !is_used
-        };
-        self.all_places().filter(unused).collect()
-    }
-}
-
-impl Template<'_> {
-    fn names_cluster(&self) -> bool {
-        text(&self.cluster).is_some() || self.metadata.object().is_some_and(Metadata::names_cluster)
-    }
-}
-
-impl Metadata<'_> {
-    fn names_cluster(&self) -> bool {
-        let annotations = self.annotations.object();
-        annotations.is_some_and(|present| !present.cluster_name.is_absent() || !present.elect.is_absent())
-    }
-}
-
-/// A string, unless it is empty.
-fn text<'v>(value: &'v Scalar) -> Option<&'v str> {
-    match value {
-        Any::Text(text) if !text.is_empty() => Some(text),
-        _ => None,
+        let templates = self.spec.templates.list().into_iter().flat_map(|templates| &templates.named);
+        templates.map(move |(index, template)| Place { path: self.path, index: Some(*index), template })
     }
 }
 
@@ -227,10 +157,10 @@ impl fmt::Display for Place<'_, '_> {
 }
 
 impl Place<'_, '_> {
-    /// Adds the annotations that the template lacks.
-    fn annotate(&self, builder: &mut PatchBuilder) -> Result<(), InvalidTemplate> {
-        let missing = self.missing_annotations()?;
-        if missing.is_empty() {
+    /// Adds the annotations that the template lacks, and changes those that a field has set.
+    fn annotate(&self, stored: &Workflow, builder: &mut PatchBuilder) -> Result<(), InvalidTemplate> {
+        let annotations = self.annotations(stored)?;
+        if annotations.is_empty() {
             return Ok(());
         }
         let index = self.index.map(|index| index.to_string());
@@ -242,7 +172,7 @@ impl Place<'_, '_> {
         path.push("metadata");
         let metadata = match &self.template.metadata {
             Any::Absent => {
-                builder.set(&path, json!({ "annotations": missing }));
+                builder.set(&path, json!({ "annotations": annotations }));
                 return Ok(());
             }
             Any::Object(metadata) => metadata,
@@ -250,9 +180,9 @@ impl Place<'_, '_> {
         };
         path.push("annotations");
         match &metadata.annotations {
-            Any::Absent => builder.set(&path, missing.into()),
+            Any::Absent => builder.set(&path, annotations.into()),
             Any::Object(_) => {
-                for (annotation, value) in missing {
+                for (annotation, value) in annotations {
                     let path: Vec<_> = path.iter().copied().chain(iter::once(&*annotation)).collect();
                     builder.set(&path, value);
                 }
@@ -262,37 +192,94 @@ impl Place<'_, '_> {
         Ok(())
     }
 
-    fn missing_annotations(&self) -> Result<Map<String, Value>, InvalidTemplate> {
-        let Template { cluster, namespace, metadata, .. } = self.template;
-        let annotations = metadata.object().and_then(|metadata| metadata.annotations.object());
-        let mut missing = Map::new();
-        for (field, value, annotation, present) in [
-            ("cluster", cluster, launch::CLUSTER_NAME, annotations.map(|it| &it.cluster_name)),
-            ("namespace", namespace, launch::REMOTE_NAMESPACE, annotations.map(|it| &it.remote_namespace)),
-        ] {
-            let value = match value {
+    /// The annotations to set.
+    fn annotations(&self, stored: &Workflow) -> Result<Map<String, Value>, InvalidTemplate> {
+        let mut annotations = Map::new();
+        for field in [Field::Cluster, Field::Namespace] {
+            let value = match field.value(self.template) {
                 Any::Absent => continue,
                 Any::Text(value) if value.is_empty() => continue,
                 Any::Text(value) => &**value,
-                _ => return Err(self.invalid(field, "a string")),
+                _ => return Err(self.invalid(field.name(), "a string")),
             };
-            let present = match present {
-                None | Some(Any::Absent) => {
-                    missing.insert(annotation.to_owned(), value.into());
-                    continue;
-                }
+            let present = match field.annotation_of(self.template) {
+                None | Some(Any::Absent) => None,
                 Some(Any::Text(present)) if present == value => continue,
-                Some(Any::Text(present)) => quote(present),
-                Some(_) => "not a string".to_owned(),
+                Some(Any::Text(present)) if self.was_set_by(field, present, stored) => None,
+                Some(Any::Text(present)) => Some(quote(present)),
+                Some(_) => Some("not a string".to_owned()),
             };
-            let (template, value) = (self.to_string(), quote(value));
-            return Err(InvalidTemplate::Conflict { template, field, value, annotation, present });
+            if let Some(present) = present {
+                let (template, value, annotation) = (self.to_string(), quote(value), field.annotation());
+                return Err(InvalidTemplate::Conflict {
+                    template,
+                    field: field.name(),
+                    value,
+                    annotation,
+                    present,
+                });
+            }
+            annotations.insert(field.annotation().to_owned(), value.into());
         }
-        Ok(missing)
+        Ok(annotations)
+    }
+
+    /// Whether the field had this value before the update, so that it has set the annotation.
+    fn was_set_by(&self, field: Field, present: &str, stored: &Workflow) -> bool {
+        let specs = stored.specs().into_iter().filter(|spec| spec.path == self.path);
+        let mut places = specs.flat_map(PlacedSpec::all_places);
+        let name = text(&self.template.name);
+        let before = places.find(|place| match (self.index, place.index) {
+            (Some(index), Some(other)) => match name {
+                Some(name) => text(&place.template.name) == Some(name),
+                None => index == other,
+            },
+            (None, None) => true,
+            _ => false,
+        });
+        before.is_some_and(|before| text(field.value(before.template)) == Some(present))
     }
 
     fn invalid(&self, field: &'static str, expected: &'static str) -> InvalidTemplate {
         InvalidTemplate::Type { template: self.to_string(), field, expected }
+    }
+}
+
+/// A field that is translated.
+#[derive(Clone, Copy)]
+enum Field {
+    Cluster,
+    Namespace,
+}
+
+impl Field {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Namespace => "namespace",
+        }
+    }
+
+    fn annotation(self) -> &'static str {
+        match self {
+            Self::Cluster => launch::CLUSTER_NAME,
+            Self::Namespace => launch::REMOTE_NAMESPACE,
+        }
+    }
+
+    fn value<'t, 'a>(self, template: &'t Template<'a>) -> &'t Scalar<'a> {
+        match self {
+            Self::Cluster => &template.cluster,
+            Self::Namespace => &template.namespace,
+        }
+    }
+
+    fn annotation_of<'t, 'a>(self, template: &'t Template<'a>) -> Option<&'t Scalar<'a>> {
+        let annotations = template.metadata.object()?.annotations.object()?;
+        Some(match self {
+            Self::Cluster => &annotations.cluster_name,
+            Self::Namespace => &annotations.remote_namespace,
+        })
     }
 }
 

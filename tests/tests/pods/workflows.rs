@@ -87,23 +87,29 @@ fn check_template(stored: &Value, cluster: &str) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_of_templates_become_annotations() -> anyhow::Result<()> {
     let Fixture { cluster, daemons } = fixture().await;
-    enabled_namespace(cluster, NAMESPACE).await?;
+    // The fields are translated without the label of pods, too.
+    cluster.kubectl(["create", "namespace", NAMESPACE]).await?;
     install_kinds(cluster).await?;
     for kind in KINDS {
         let named = object(kind, "named", spec(&json!("cluster-1")));
-        // The API server observes the namespace's label with a delay.
+        // The API server observes the kind with a delay.
         eventually(format!("the fields of a {kind} are translated"), async || {
             check_template(&run(cluster, &TRY, &named).await?, "cluster-1")
         })
         .await;
         check_template(&run(cluster, &["apply"], &named).await?, "cluster-1")?;
-        // Apply replaces the list of templates, and with it the annotations. A label replaces nothing.
-        for other in ["cluster-2", "cluster-3"] {
-            let named = object(kind, "named", spec(&json!(other)));
-            check_template(&run(cluster, &["apply"], &named).await?, other)?;
-            let label = format!("updated={other}");
-            check_template(&run(cluster, &["label", "--overwrite", &label], &named).await?, other)?;
-        }
+        // Apply replaces the list of templates, and with it the annotations. The patch changes the field only, as `kubectl
+        // edit` does. A label changes nothing.
+        check_template(
+            &run(cluster, &["apply"], &object(kind, "named", spec(&json!("cluster-2")))).await?,
+            "cluster-2",
+        )?;
+        let path = if kind == "CronWorkflow" { "/spec/workflowSpec" } else { "/spec" };
+        let path = format!("{path}/templates/0/cluster");
+        let patch = json!([{ "op": "replace", "path": path, "value": "cluster-3" }]).to_string();
+        let patch = ["patch", "--type", "json", "--patch", &patch];
+        check_template(&run(cluster, &patch, &named).await?, "cluster-3")?;
+        check_template(&run(cluster, &["label", "updated=true"], &named).await?, "cluster-3")?;
 
         let wrong = object(kind, "wrong", spec(&json!(7)));
         let error = run(cluster, &TRY, &wrong).await.unwrap_err().to_string();
@@ -125,6 +131,13 @@ async fn fields_of_templates_become_annotations() -> anyhow::Result<()> {
         let mixed = run(cluster, &TRY, &object(kind, "mixed", odd)).await?;
         ensure!(mixed.to_string().contains(CLUSTER_NAME), "{mixed}");
     }
+    let mut many = spec(&json!("c2"));
+    many["templates"] = vec![json!({ "cluster": "c2" }); 1_001].into();
+    let error = run(cluster, &TRY, &object("Workflow", "many", many)).await.unwrap_err().to_string();
+    ensure!(error.contains("more than 1000 templates"), "{error}");
+    let warned = [TRY[0], TRY[1], "--warnings-as-errors"];
+    let warned = run(cluster, &warned, &object("Workflow", "warned", spec(&json!("c2")))).await.unwrap_err();
+    ensure!(warned.to_string().contains("namespace templates has no launch import"), "{warned}");
     let without_spec = json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": { "name": "plain", "namespace": NAMESPACE },
     });

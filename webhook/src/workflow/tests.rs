@@ -6,21 +6,27 @@ fn workflow(spec: &Value) -> Value {
     json!({ "kind": "Workflow", "metadata": { "generateName": "w-" }, "spec": spec })
 }
 
-/// The patched object, and the warning.
-fn translate(object: &Value) -> Result<(Value, Option<String>), InvalidTemplate> {
-    let text = object.to_string();
-    let workflow = serde_json::from_str::<Workflow>(&text).unwrap();
-    let patch = patch(&workflow)?;
+/// The patched object, and the warnings.
+fn translate(object: &Value) -> Result<(Value, Vec<String>), InvalidTemplate> {
+    update(&json!({}), object)
+}
+
+/// The same of an update.
+fn update(stored: &Value, object: &Value) -> Result<(Value, Vec<String>), InvalidTemplate> {
+    let (stored, text) = (stored.to_string(), object.to_string());
+    let parse = |text| serde_json::from_str::<Workflow>(text).unwrap();
+    let workflow = parse(&text);
+    let patch = patch(&workflow, &parse(&stored))?;
     let mut after = object.clone();
     json_patch::patch(&mut after, &patch).unwrap();
-    Ok((after, unused_namespaces(&workflow)))
+    Ok((after, warnings(&workflow).collect()))
 }
 
 /// The patched spec of an object that gets no warning. Another review changes nothing.
 fn translated(spec: &Value) -> Value {
-    let (after, warning) = translate(&workflow(spec)).unwrap();
-    assert_eq!(warning, None);
-    assert_eq!(translate(&after), Ok((after.clone(), None)));
+    let (after, warnings) = translate(&workflow(spec)).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(update(&after, &after), Ok((after.clone(), Vec::new())));
     after["spec"].clone()
 }
 
@@ -86,12 +92,8 @@ fn defaults_and_workflows_of_cron_workflows_are_translated() {
 #[case::odd_templates(json!({ "spec": { "templates": [null, 7, "a", [{ "cluster": "c2" }], {}] } }))]
 #[case::no_values(json!({ "spec": { "templates": [{ "cluster": "", "namespace": null }] } }))]
 #[case::odd_metadata(json!({ "spec": { "templates": [{ "name": {}, "metadata": 7 }], "podMetadata": [] } }))]
-#[case::deleted(json!({
-    "metadata": { "deletionTimestamp": "2024-01-01T00:00:00Z" },
-    "spec": { "templates": [{ "cluster": 7, "namespace": "n" }] },
-}))]
 fn other_objects_are_unchanged(#[case] object: Value) {
-    assert_eq!(translate(&object), Ok((object, None)));
+    assert_eq!(translate(&object), Ok((object, Vec::new())));
 }
 
 #[rstest]
@@ -159,9 +161,70 @@ fn message_about_long_values_is_short() {
     Some("spec.templateDefaults, spec.templates[1]")
 )]
 fn namespace_without_a_cluster_gets_a_warning(#[case] spec: Value, #[case] templates: Option<&str>) {
-    let (_, warning) = translate(&workflow(&spec)).unwrap();
+    let (_, warnings) = translate(&workflow(&spec)).unwrap();
     let expected = templates.map(|it| {
         format!("namespace has no effect unless the pods name a cluster; set cluster, too, in {it}")
     });
-    assert_eq!(warning, expected);
+    assert_eq!(warnings, expected.into_iter().collect::<Vec<_>>());
+}
+
+#[rstest]
+#[case(json!({ "name": "a", "cluster": "c2", "steps": [] }), true)]
+#[case(json!({ "name": "a", "cluster": "c2", "dag": {} }), true)]
+#[case(json!({ "name": "a", "cluster": "c2", "script": {} }), false)]
+#[case(json!({ "name": "a", "cluster": "", "steps": [] }), false)]
+fn cluster_of_a_template_without_pods_gets_a_warning(#[case] template: Value, #[case] expected: bool) {
+    let (_, warnings) = translate(&workflow(&json!({ "templates": [{}, template] }))).unwrap();
+    let has_warning = warnings.iter().any(|warning| warning.ends_with("the steps of spec.templates[1] (a)"));
+    assert_eq!((warnings.len(), has_warning), (usize::from(expected), expected), "{warnings:?}");
+}
+
+/// A template that was translated for one cluster, and names another one now.
+fn moved(name: &str, from: &str, to: &str) -> Value {
+    json!({ "name": name, "cluster": to, "metadata": { "annotations": { CLUSTER_NAME: from } } })
+}
+
+#[rstest]
+#[case::of_a_template(json!({ "templates": [moved("a", "c2", "c3")] }), "/spec/templates/0")]
+#[case::of_another_index(json!({ "templates": [{ "cluster": "c4" }, moved("a", "c2", "c3")] }), "/spec/templates/1")]
+#[case::of_the_defaults(json!({ "templateDefaults": moved("", "c2", "c3") }), "/spec/templateDefaults")]
+fn annotation_follows_its_field(#[case] spec: Value, #[case] path: &str) {
+    let before = json!({
+        "templates": [moved("a", "c2", "c2"), moved("b", "c5", "c5")],
+        "templateDefaults": moved("", "c2", "c2"),
+    });
+    let (after, _) = update(&workflow(&before), &workflow(&spec)).unwrap();
+    let annotations = &after.pointer(path).unwrap()["metadata"]["annotations"];
+    assert_eq!(*annotations, json!({ CLUSTER_NAME: "c3" }));
+}
+
+#[rstest]
+#[case::of_the_user(json!({ "templates": [moved("a", "c2", "c5")] }))]
+#[case::of_another_template(json!({ "templates": [moved("b", "c2", "c2")] }))]
+#[case::of_another_spec(json!({ "workflowSpec": { "templates": [moved("a", "c2", "c2")] } }))]
+#[case::of_nothing(json!({}))]
+fn annotation_of_the_user_stays(#[case] before: Value) {
+    let object = workflow(&json!({ "templates": [moved("a", "c2", "c3")] }));
+    let message = update(&workflow(&before), &object).unwrap_err().to_string();
+    assert!(message.contains("change one of them"), "{message}");
+}
+
+#[test]
+fn annotation_without_its_field_stays() {
+    let before = workflow(&json!({ "templates": [moved("a", "c2", "c2")] }));
+    let annotated = json!({ "name": "a", "metadata": { "annotations": { CLUSTER_NAME: "c2" } } });
+    let object = workflow(&json!({ "templates": [annotated] }));
+    assert_eq!(update(&before, &object), Ok((object, Vec::new())));
+}
+
+#[test]
+fn number_of_templates_is_limited() {
+    let templates = |count| json!({ "templates": vec![json!({ "cluster": "c2" }); count] });
+    assert!(translate(&workflow(&templates(MAX_TEMPLATES))).is_ok());
+    let message = refused(&json!({ "workflowSpec": templates(MAX_TEMPLATES + 1) }));
+    assert!(message.starts_with("spec.workflowSpec.templates: more than 1000 templates"), "{message}");
+    // Templates without the fields do not count.
+    let mut many = templates(1);
+    many["templates"].as_array_mut().unwrap().extend(vec![json!({}); 2 * MAX_TEMPLATES]);
+    assert!(translate(&workflow(&many)).is_ok());
 }
