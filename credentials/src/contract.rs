@@ -68,9 +68,6 @@ pub mod launch {
     pub const CAPACITY: &str = "multicluster.admiralty.io/capacity";
     /// Annotation (value `"true"`) of a launch import: it gives rights to the outputs of Argo's steps.
     pub const ARGO: &str = "multicluster.admiralty.io/argo";
-    /// Annotation (value `"true"`) of a CRD of Argo: `kubemcsa launch --argo` has added the
-    /// [template fields](crate::template_fields) to it, so the launcher adds them again after an upgrade of Argo.
-    pub const TEMPLATE_FIELDS: &str = "multicluster.admiralty.io/template-fields";
     /// Reason in the status of a step's pod: the launcher lacks rights to the outputs of Argo's steps.
     pub const NO_RIGHTS_TO_OUTPUTS: &str = "NoRightsToOutputs";
     /// Reason in the status of a step's pod: the source has the kind Workflow, but not the

@@ -8,7 +8,6 @@
 //! | [`secret`] | the Secret of an import |
 //! | [`link`] | links: the importer's credentials for sources |
 //! | [`token`] | token requests, and the claims of tokens |
-//! | [`template_fields`] | fields that are added to Argo's CRDs |
 //! | [`names`] | names within the limits of Kubernetes |
 //! | [`proxy`] | the proxy for an API server |
 //! | [`url`] | URLs in messages |
@@ -19,7 +18,6 @@ pub mod formats;
 pub mod link;
 pub mod names;
 pub mod secret;
-pub mod template_fields;
 pub mod token;
 
 pub use mcsa_client::kubeconfig::{proxy, url};

@@ -3,10 +3,9 @@
 use anyhow::bail;
 use kube::api::{DynamicObject, ObjectMeta};
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
-use mcsa_credentials::template_fields;
 
 use crate::cluster::object::{self, PART_OF};
-use crate::cluster::{Cluster, apply};
+use crate::cluster::{Cluster, apply, template_fields};
 
 /// The outputs of steps.
 const TASK_RESULTS: &str = "workflowtaskresults.argoproj.io";

@@ -1,25 +1,12 @@
-//! The fields `cluster` and `namespace` of templates in the CRDs of Argo Workflows.
-//!
-//! Argo's full CRDs have a schema for templates, and the API server refuses or drops all other fields. `kubemcsa launch
-//! --argo` adds these two to the schema, and the launcher adds them again after an upgrade of Argo. Argo's minimal CRDs
-//! keep unknown fields.
+//! The schemas of templates in the CRDs of Argo Workflows, and the JSON Patch that adds the missing fields to them: a
+//! pure function of a CRD.
 
 use std::collections::BTreeMap;
 
-use kube::api::{ApiResource, GroupVersionKind, NotUsed, Object, ObjectMeta, Patch};
+use kube::api::{NotUsed, Object, Patch};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-
-use crate::contract::launch::TEMPLATE_FIELDS;
-
-/// The CRDs of the kinds that have templates.
-pub const DEFINITIONS: [&str; 4] = [
-    "clusterworkflowtemplates.argoproj.io",
-    "cronworkflows.argoproj.io",
-    "workflows.argoproj.io",
-    "workflowtemplates.argoproj.io",
-];
 
 /// Each field with its description.
 const FIELDS: [(&str, &str); 2] = [
@@ -28,11 +15,11 @@ const FIELDS: [(&str, &str); 2] = [
 ];
 
 /// A CRD. Full ones have megabytes, of which only what describes templates is kept.
-pub type Definition = Object<Spec, NotUsed>;
+pub(crate) type Definition = Object<Spec, NotUsed>;
 
 /// The spec of a CRD.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Spec {
+pub(crate) struct Spec {
     versions: Vec<Version>,
 }
 
@@ -82,26 +69,16 @@ struct Template {
     keeps_unknown_fields: bool,
 }
 
-/// The kind of CRDs.
-pub fn kind() -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition"))
-}
-
-/// Whether the fields were added to this CRD at some time.
-pub fn is_marked(metadata: &ObjectMeta) -> bool {
-    metadata.annotations.iter().flatten().any(|(key, value)| key == TEMPLATE_FIELDS && value == "true")
-}
-
-/// The JSON Patch that adds the missing fields to all served versions, and marks the CRD. `None`: no field is missing.
-///
-/// # Errors
-/// If the operations are not a JSON Patch, which is a programming error.
-pub fn patch(definition: &Definition) -> serde_json::Result<Option<Patch<()>>> {
-    let mut operations = missing(&definition.spec);
-    if operations.is_empty() {
+/// The JSON Patch that adds the missing fields to all served versions. The API server refuses it if the CRD has changed:
+/// paths contain the index of a version. `None`: no field is missing.
+pub(crate) fn patch(definition: &Definition) -> serde_json::Result<Option<Patch<()>>> {
+    let missing = missing(&definition.spec);
+    if missing.is_empty() {
         return Ok(None);
     }
-    operations.extend(mark(&definition.metadata));
+    let version = &definition.metadata.resource_version;
+    let mut operations = vec![json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version })];
+    operations.extend(missing);
     serde_json::from_value(Value::Array(operations)).map(|patch| Some(Patch::Json(patch)))
 }
 
@@ -143,18 +120,6 @@ impl Template {
     }
 }
 
-fn mark(metadata: &ObjectMeta) -> Option<Value> {
-    let (path, value) = match &metadata.annotations {
-        Some(_) if is_marked(metadata) => return None,
-        Some(_) => {
-            let key = TEMPLATE_FIELDS.replace('/', "~1");
-            (format!("/metadata/annotations/{key}"), json!("true"))
-        }
-        None => ("/metadata/annotations".to_owned(), json!({ TEMPLATE_FIELDS: "true" })),
-    };
-    Some(json!({ "op": "add", "path": path, "value": value }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,8 +154,8 @@ mod tests {
             "schema": { "openAPIV3Schema": { "type": "object", "properties": root } } })
     }
 
-    fn definition(annotations: &Value, versions: &[Value]) -> Definition {
-        let metadata = json!({ "name": "workflows.argoproj.io", "annotations": annotations });
+    fn definition(versions: &[Value]) -> Definition {
+        let metadata = json!({ "name": "workflows.argoproj.io", "resourceVersion": "7" });
         serde_json::from_value(json!({
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
@@ -201,12 +166,13 @@ mod tests {
         .unwrap()
     }
 
-    /// The paths that the patch adds.
+    /// The paths that the patch adds, if the CRD has not changed.
     fn paths(definition: &Definition) -> Vec<String> {
         let Some(patch) = patch(definition).unwrap() else { return Vec::new() };
         let Patch::Json(operations) = patch else { panic!("not a JSON Patch") };
         let operations = serde_json::to_value(operations).unwrap();
-        let operations = operations.as_array().unwrap();
+        let (first, operations) = operations.as_array().unwrap().split_first().unwrap();
+        assert_eq!(*first, json!({ "op": "test", "path": "/metadata/resourceVersion", "value": "7" }));
         assert!(operations.iter().all(|operation| operation["op"] == "add"), "{operations:?}");
         operations.iter().map(|operation| operation["path"].as_str().unwrap().to_owned()).collect()
     }
@@ -221,14 +187,12 @@ mod tests {
         let expected = ["templateDefaults", "templates/items"].map(|template| {
             ["cluster", "namespace"].map(|field| format!("{SPEC}{nested}/{template}/properties/{field}"))
         });
-        let mut expected = expected.concat();
-        expected.push("/metadata/annotations".to_owned());
-        assert_eq!(paths(&definition(&Value::Null, &[version(&properties)])), expected);
+        assert_eq!(paths(&definition(&[version(&properties)])), expected.concat());
     }
 
     #[test]
     fn fields_are_strings() {
-        let operations = missing(&definition(&Value::Null, &[version(&workflow(&full()))]).spec);
+        let operations = missing(&definition(&[version(&workflow(&full()))]).spec);
         assert!(operations.iter().all(|operation| operation["value"]["type"] == "string"), "{operations:?}");
     }
 
@@ -243,7 +207,7 @@ mod tests {
     #[case::without_templates(json!({ "suspend": { "type": "boolean" } }))]
     #[case::minimal(Value::Null)]
     fn other_schemas_are_left_alone(#[case] properties: Value) {
-        assert_eq!(paths(&definition(&Value::Null, &[version(&properties)])), Vec::<String>::new());
+        assert_eq!(paths(&definition(&[version(&properties)])), Vec::<String>::new());
     }
 
     #[test]
@@ -251,9 +215,8 @@ mod tests {
         let mut template = patched();
         template["properties"].as_object_mut().unwrap().remove("namespace");
         let templates = json!({ "templates": { "items": template } });
-        let marked = json!({ TEMPLATE_FIELDS: "true" });
         let expected = [format!("{SPEC}/templates/items/properties/namespace")];
-        assert_eq!(paths(&definition(&marked, &[version(&templates)])), expected);
+        assert_eq!(paths(&definition(&[version(&templates)])), expected);
     }
 
     #[test]
@@ -263,19 +226,8 @@ mod tests {
         unserved["served"] = json!(false);
         let minimal = json!({ "name": "v2", "served": true, "schema": {
             "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } });
-        let found = paths(&definition(&json!({ "a": "b" }), &[unserved, minimal, served.clone(), served]));
+        let found = paths(&definition(&[unserved, minimal, served.clone(), served]));
         let versions: Vec<_> = found.iter().map(|path| path.split('/').nth(3).unwrap()).collect();
-        assert_eq!(versions[..4], ["2", "2", "3", "3"]);
-        assert_eq!(found[4], "/metadata/annotations/multicluster.admiralty.io~1template-fields");
-        assert_eq!(found.len(), 5);
-    }
-
-    #[rstest]
-    #[case(json!({ TEMPLATE_FIELDS: "true" }), true)]
-    #[case(json!({ TEMPLATE_FIELDS: "false" }), false)]
-    #[case(json!({}), false)]
-    #[case(Value::Null, false)]
-    fn definition_with_the_annotation_is_marked(#[case] annotations: Value, #[case] expected: bool) {
-        assert_eq!(is_marked(&definition(&annotations, &[]).metadata), expected);
+        assert_eq!(versions, ["2", "2", "3", "3"]);
     }
 }
