@@ -152,12 +152,12 @@ fn client(live: &LiveConfig) -> Client {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use kube::client::Body;
 
     /// A cluster at whose address a server answers each path with this.
-    fn cluster(answer: impl Fn(&str) -> (u16, &'static str) + Clone + Send + 'static) -> Cluster {
+    pub(crate) fn cluster(answer: impl Fn(&str) -> (u16, &'static str) + Clone + Send + 'static) -> Cluster {
         let server = tower::service_fn(move |request: http::Request<Body>| {
             let (code, body) = answer(request.uri().path());
             let response = http::Response::builder().status(code).body(Body::from(body.as_bytes().to_vec()));

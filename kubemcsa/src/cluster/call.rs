@@ -105,6 +105,11 @@ impl CallError {
         matches!(self.problem, Problem::Api { code: 409, .. })
     }
 
+    /// The object is not valid, or a `test` of a JSON Patch has failed.
+    pub(crate) fn is_unprocessable(&self) -> bool {
+        matches!(self.problem, Problem::Api { code: 422, .. })
+    }
+
     pub(crate) fn is_unauthorized(&self) -> bool {
         self.problem == Problem::Unauthorized
     }

@@ -38,6 +38,12 @@ pub(crate) async fn add(target: &Cluster, lacking: &Lacking, dry_run: bool) -> R
                 warn(target, &error);
                 return Ok(());
             }
+            Err(error) if error.is_unprocessable() || error.is_conflict() => {
+                output::warn_of(&error);
+                let reference = definition.reference();
+                let text = format!("{reference} has changed since it was read; run this command again");
+                output::warn(&target.name, &text);
+            }
             Err(error) => return Err(error),
         }
     }
@@ -52,7 +58,8 @@ fn warn(target: &Cluster, refused: &CallError) {
 fn consequence(target: &str) -> String {
     format!(
         "templates of Argo Workflows can't use the fields cluster and namespace until someone who may patch \
-         CustomResourceDefinitions of {target}, such as its administrator, runs this command; annotations of pods work"
+         CustomResourceDefinitions of {target}, such as its administrator, runs this command; until then, use the \
+         annotations"
     )
 }
 
@@ -85,19 +92,32 @@ fn left_out(names: &[&str], command: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::tests::cluster;
+    use rstest::rstest;
 
-    #[test]
-    fn user_without_rights_on_crds_is_told_whom_to_ask() {
-        let text = consequence("c1");
-        assert!(text.contains("may patch CustomResourceDefinitions of c1, such as"), "{text}");
-        assert!(text.ends_with("annotations of pods work"), "{text}");
-    }
+    /// A CRD that lacks the fields.
+    const CRD: &str = r#"{
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": "workflows.argoproj.io", "resourceVersion": "7" },
+        "spec": { "versions": [{ "served": true, "schema": { "openAPIV3Schema": { "properties": {
+            "spec": { "properties": { "templateDefaults": { "properties": {} } } } } } } }] }
+    }"#;
 
-    #[test]
-    fn manifests_name_what_they_leave_out() {
-        let names = ["workflows.argoproj.io", "cronworkflows.argoproj.io"];
-        let text = left_out(&names, "kubemcsa launch a --argo");
-        assert!(text.contains("lack: workflows.argoproj.io, cronworkflows.argoproj.io; to add"), "{text}");
-        assert!(text.contains("CRDs: kubemcsa launch a --argo; or annotate"), "{text}");
+    #[rstest]
+    #[case::changed(422, r#"{ "kind": "Status", "status": "Failure", "code": 422 }"#, true)]
+    #[case::changed_during_the_patch(409, r#"{ "kind": "Status", "status": "Failure", "code": 409 }"#, true)]
+    #[case::refused(403, r#"{ "kind": "Status", "status": "Failure", "code": 403 }"#, true)]
+    #[case::failed(500, r#"{ "kind": "Status", "status": "Failure", "code": 500 }"#, false)]
+    #[tokio::test]
+    async fn launch_succeeds_without_the_fields(
+        #[case] code: u16,
+        #[case] status: &'static str,
+        #[case] expected: bool,
+    ) {
+        let lacking = read(&cluster(|_| (200, CRD))).await.unwrap();
+        assert!(lacking.as_ref().is_ok_and(|lacking| !lacking.is_empty()), "{lacking:?}");
+        let added = add(&cluster(move |_| (code, status)), &lacking, false).await;
+        assert_eq!(added.is_ok(), expected, "{added:?}");
     }
 }

@@ -47,7 +47,7 @@ fn template_fields_missing(
     let object = Subject::cluster_scoped("CustomResourceDefinition", without.first()?);
     let message = format!(
         "templates of Argo Workflows can't use the fields cluster and namespace, because the schemas of these CRDs lack \
-         them: {}; annotations of pods work",
+         them: {}; until then, use the annotations",
         without.join(", ")
     );
     let fix = commands.launch_argo(link_to(facts, &import.spec.cluster_name), import);
