@@ -52,17 +52,37 @@ pub(crate) async fn read(
     }
 }
 
-/// Whether the object exists. Fails if it is being deleted.
-pub(crate) async fn exists(cluster: &Cluster, object: &DynamicObject) -> anyhow::Result<bool> {
-    let Some(stored) = read(cluster, object).await? else { return Ok(false) };
-    if stored.metadata.deletion_timestamp.is_some() {
+/// Reads those of the objects that exist.
+pub(crate) async fn read_all(
+    cluster: &Cluster,
+    objects: &[DynamicObject],
+) -> Result<Vec<DynamicObject>, CallError> {
+    let mut stored = Vec::new();
+    for object in objects {
+        stored.extend(read(cluster, object).await?);
+    }
+    Ok(stored)
+}
+
+/// Like [`read`], but fails if the object is being deleted.
+pub(crate) async fn read_live(
+    cluster: &Cluster,
+    object: &DynamicObject,
+) -> anyhow::Result<Option<DynamicObject>> {
+    let stored = read(cluster, object).await?;
+    if stored.as_ref().is_some_and(|stored| stored.metadata.deletion_timestamp.is_some()) {
         anyhow::bail!(
             "{}: {} is being deleted; wait until it is gone, then run the command again",
             cluster.name,
             object::reference(object)
         );
     }
-    Ok(true)
+    Ok(stored)
+}
+
+/// Whether the object exists. Fails if it is being deleted.
+pub(crate) async fn exists(cluster: &Cluster, object: &DynamicObject) -> anyhow::Result<bool> {
+    Ok(read_live(cluster, object).await?.is_some())
 }
 
 pub(crate) async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<Applied, CallError> {

@@ -25,7 +25,7 @@ pub(crate) async fn create(linked: &Linked, wanted: &Wanted, args: &Args) -> any
         None => apply(source, &namespace).await?,
     }
     if let Some(kind) = &wanted.kind {
-        apply(source, kind).await?;
+        kind.apply(source).await?;
     }
     if wanted.grants().is_some() {
         let grant = wanted.grant();
@@ -92,8 +92,10 @@ pub(crate) async fn dry_run(linked: &Linked, wanted: &Wanted, args: &Args) -> an
     let (target, source, launch) = (linked.target(), linked.source(), &wanted.launch);
     let namespace = objects::remote_namespace(launch, args.pod_security.unwrap_or_default())?;
     preview::show_create(source, &namespace).await?;
-    let kind = wanted.kind.clone().into_iter();
-    for object in kind.chain(link_objects(wanted)?).chain(objects::source_objects(launch)?) {
+    if let Some(kind) = &wanted.kind {
+        kind.show(source).await?;
+    }
+    for object in link_objects(wanted)?.into_iter().chain(objects::source_objects(launch)?) {
         preview::show_apply(source, &object).await?;
     }
     let enabled = objects::enabled_namespace(&launch.namespace)?;
@@ -117,7 +119,7 @@ pub(crate) fn print(linked: &Linked, wanted: &Wanted, args: &Args) -> anyhow::Re
     if wanted.stored_namespace.is_none() {
         on_source.push(objects::remote_namespace(launch, args.pod_security.unwrap_or_default())?);
     }
-    on_source.extend(wanted.kind.clone());
+    on_source.extend(wanted.kind.as_ref().map(|kind| kind.copy.clone()));
     on_source.extend(link_objects(wanted)?);
     on_source.extend(objects::source_objects(launch)?);
     let mut on_target = vec![objects::enabled_namespace(&launch.namespace)?];

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use mcsa_credentials::contract::launch::{ARGO, CAPACITY, LABEL};
 
-use super::argo;
+use super::argo::{self, KindCopy};
 use super::args::Args;
 use super::linked::Linked;
 use super::model::Launch;
@@ -19,9 +19,9 @@ use crate::link::launcher;
 /// What a run will create, and what exists already.
 pub(crate) struct Wanted {
     pub(crate) launch: Launch,
-    /// The kind of the outputs of Argo's steps, if steps may run in the source and it does not have the kind, or has
-    /// another version that launch has copied.
-    pub(crate) kind: Option<DynamicObject>,
+    /// The copy of the kind of the outputs of Argo's steps, if steps may run in the source and it lacks the kind, or has
+    /// another version that a launch of this target has copied.
+    pub(crate) kind: Option<KindCopy>,
     /// The target's CRDs whose templates lack fields, if steps may run in the source.
     pub(crate) lacking: Lacking,
     /// `None`: the remote namespace is missing, or being created.
@@ -75,7 +75,7 @@ pub(crate) async fn read(linked: &Linked, args: &Args) -> anyhow::Result<Wanted>
     let annotation = |key| import.as_ref().and_then(|import| import.annotations().get(key).cloned());
     launch.argo |= annotation(ARGO).is_some_and(|value| value == "true");
     launch.stub = launch.argo && argo::has_workflows(source).await?;
-    let on_target = stored(target, &objects::target_objects(&launch)?).await?;
+    let on_target = apply::read_all(target, &objects::target_objects(&launch)?).await?;
     for object in &on_target {
         if let Some(conflict) = target_conflict(object, &launch) {
             bail!(
@@ -86,7 +86,7 @@ pub(crate) async fn read(linked: &Linked, args: &Args) -> anyhow::Result<Wanted>
             );
         }
     }
-    let on_source = stored(source, &objects::source_objects(&launch)?).await?;
+    let on_source = apply::read_all(source, &objects::source_objects(&launch)?).await?;
     for object in &on_source {
         if let Some(conflict) = source_conflict(object, linked.target_uid()) {
             let kubectl = linked.plan().source().chosen().kubectl();
@@ -102,14 +102,13 @@ pub(crate) async fn read(linked: &Linked, args: &Args) -> anyhow::Result<Wanted>
         None => annotation(CAPACITY),
     };
     let (kind, lacking) = if launch.argo {
-        let kind = argo::wanted_kind(target, source, launch.stub).await?;
+        let kind = argo::wanted_kind(target, source, &launch).await?;
         (kind, template_fields::read(target).await?)
     } else {
         (None, Ok(Vec::new()))
     };
     let namespace = objects::remote_namespace(&launch, args.pod_security.unwrap_or_default())?;
-    let exists = apply::exists(source, &namespace).await?;
-    let stored_namespace = if exists { apply::read(source, &namespace).await? } else { None };
+    let stored_namespace = apply::read_live(source, &namespace).await?;
     let stored_grants = grants::read(source, &target.name).await?;
     Ok(Wanted { launch, kind, lacking, stored_namespace, stored_grants })
 }
@@ -122,14 +121,6 @@ async fn ensure_namespace(target: &Cluster, namespace: &str, kubectl: &str) -> a
         );
     }
     Ok(())
-}
-
-async fn stored(cluster: &Cluster, wanted: &[DynamicObject]) -> anyhow::Result<Vec<DynamicObject>> {
-    let mut stored = Vec::new();
-    for object in wanted {
-        stored.extend(apply::read(cluster, object).await?);
-    }
-    Ok(stored)
 }
 
 /// Why a stored object in the target is not the one of this launch.
