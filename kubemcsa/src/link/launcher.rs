@@ -51,9 +51,20 @@ pub(crate) fn is_stub(object: &DynamicObject) -> bool {
     object::kind(object) == "Workflow"
 }
 
-/// Whether an object gives rights to the outputs of Argo's steps.
-pub(crate) fn is_for_argo(object: &DynamicObject, target: &str) -> bool {
-    argo_names(target).contains(&object.name_any())
+/// The objects of a target's launcher with their Workflows, which come first. `read_stubs` reads the Workflows.
+pub(crate) async fn with_stubs(
+    objects: Vec<DynamicObject>,
+    target: &str,
+    read_stubs: impl Future<Output = Result<Vec<DynamicObject>, CallError>>,
+) -> Result<Vec<DynamicObject>, CallError> {
+    let argo = argo_names(target);
+    // Read Workflows only if the launch is for Argo: the user may lack the right.
+    if !objects.iter().any(|object| argo.contains(&object.name_any())) {
+        return Ok(objects);
+    }
+    let mut all = read_stubs.await?;
+    all.extend(objects);
+    Ok(all)
 }
 
 fn workflows() -> ApiResource {
@@ -119,14 +130,15 @@ pub(crate) async fn list_objects(
             tokio::join!(list::by_name::<RoleBinding>(source, name), list::by_name::<Role>(source, name));
         objects.extend([bindings?, roles?].concat());
     }
-    // Without Argo, who runs this needs no rights on Workflows.
-    if objects.iter().any(|object| is_for_argo(object, target)) {
-        // The source may not have the kind.
-        match list::named(source, &workflows(), &stub_workflow(&name)).await {
-            Err(error) if error.is_not_found() => {}
-            stubs => objects.splice(0..0, stubs?).for_each(drop),
+    let stub = stub_workflow(&name);
+    let stubs = async {
+        match list::named(source, &workflows(), &stub).await {
+            // The source may not have the kind.
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            stubs => stubs,
         }
-    }
+    };
+    let mut objects = with_stubs(objects, target, stubs).await?;
     objects.extend(list::by_name::<ServiceAccount>(source, &name).await?);
     objects.retain(|object| object::is_ours(object) && is_of_target(object, target_uid));
     Ok(objects)

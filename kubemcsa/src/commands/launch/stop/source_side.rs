@@ -14,18 +14,10 @@ use crate::link::{known_targets, launcher};
 
 /// The objects of this target's launcher, in the order of deletion: the Workflow first, then the rights.
 pub(crate) async fn find(source: &Cluster, launch: &Launch) -> anyhow::Result<Vec<DynamicObject>> {
-    let mut found = Vec::new();
     let (stubs, others): (Vec<_>, Vec<_>) =
         objects::source_objects(launch)?.into_iter().rev().partition(launcher::is_stub);
-    for object in &others {
-        found.extend(apply::read(source, object).await?);
-    }
-    // Without Argo, who runs this needs no rights on Workflows.
-    if found.iter().any(|object| launcher::is_for_argo(object, &launch.target)) {
-        for stub in &stubs {
-            found.splice(0..0, apply::read(source, stub).await?);
-        }
-    }
+    let others = apply::read_all(source, &others).await?;
+    let mut found = launcher::with_stubs(others, &launch.target, apply::read_all(source, &stubs)).await?;
     found
         .retain(|stored| object::is_ours(stored) && launcher::is_of_target(stored, Some(&launch.target_uid)));
     Ok(found)
