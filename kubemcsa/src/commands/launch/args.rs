@@ -32,10 +32,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RESOURCE=QUANTITY,...", value_parser = capacity::parse, conflicts_with = "stop")]
     pub(crate) capacity: Option<capacity::Choice>,
 
-    /// Let steps of Argo Workflows run in the source, too: grant the rights to report their outputs, and to bring them
-    /// home; installs the kind WorkflowTaskResult in the source if it is missing and, if the source has the kind
-    /// Workflow, creates a Workflow there that never runs and owns the outputs; adds the fields cluster and namespace to
-    /// the templates of Argo's full CRDs in the target, where --stop leaves them [default: unchanged; false at first]
+    /// Let steps of Argo Workflows run in the source, too. Grants the rights to report outputs there and to copy them
+    /// to the target. Installs the kind WorkflowTaskResult in the source if it is missing, and updates it. If the
+    /// source has Argo, creates a Workflow there that never runs and owns the outputs. Adds the fields cluster and
+    /// namespace to Argo's full CRDs in the target; --stop leaves them [default: unchanged; false at first]
     #[arg(long, conflicts_with = "stop")]
     pub(crate) argo: bool,
 
