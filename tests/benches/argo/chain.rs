@@ -11,7 +11,7 @@ use crate::table::{Goal, Row, Section};
 use crate::workflow::workflow;
 
 /// Number of steps.
-const STEPS: u32 = 10;
+pub const STEPS: u32 = 10;
 
 /// How much longer a step may take in the source, in seconds.
 const LIMIT: f64 = 1.0;
@@ -33,11 +33,11 @@ impl Chain {
         self.0.difference() / f64::from(STEPS)
     }
 
-    pub fn section(&self) -> Section {
+    pub fn section(&self) -> Section<String> {
         let Self(both) = self;
         let of_step = |all: Duration| format!("{:.2} s", all.as_secs_f64() / f64::from(STEPS));
         Section {
-            title: "Ten steps that do nothing, one after another; the time of one step, median",
+            title: format!("{STEPS} steps that do nothing, one after another; the time of one step, median"),
             rows: vec![
                 Row::new(
                     "in the source",

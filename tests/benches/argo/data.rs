@@ -28,10 +28,10 @@ impl Data {
         Both::measure(clusters, &forms, rounds).await.map(Self)
     }
 
-    pub fn section(&self) -> Section {
+    pub fn section(&self) -> Section<String> {
         let Self(both) = self;
         Section {
-            title: "Scenario B: three steps, one of them where its data is; median",
+            title: "Scenario B: three steps, one of them where its data is; median".to_owned(),
             rows: vec![
                 Row::new(
                     "with one step in the source",

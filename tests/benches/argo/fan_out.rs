@@ -49,11 +49,13 @@ impl FanOut {
         1.0 / self.both.ratio()
     }
 
-    pub fn section(&self) -> Section {
+    pub fn section(&self) -> Section<String> {
         let (remote, home) = (self.both.remote(), self.both.home());
         let rate = |duration: Duration| format!("{:.2}/s", f64::from(self.steps) / duration.as_secs_f64());
         Section {
-            title: "Many steps, twenty at a time, and one that gets all their results; one run",
+            title: format!(
+                "Many steps, {PARALLELISM} at a time, and one that gets all their results; one run"
+            ),
             rows: vec![
                 Row::new("in the source", seconds(remote), format!("{} at home", seconds(home))),
                 Row::new("steps", rate(remote), format!("{} at home", rate(home))),

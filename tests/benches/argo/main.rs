@@ -7,9 +7,11 @@
 //! - Many steps at the same time, whose results the last step gets.
 //!
 //! Home and source have a real node each, on this machine, and one Argo controller, at home, runs the workflows of both
-//! sides. So the only difference is where steps run. Both sides take turns. The exit code says only whether the figures
-//! could be measured, not whether the goals are met; a workflow that does not succeed is an error. The table is on
-//! stdout, progress on stderr.
+//! sides. Its requeue time is 1 s (the default is 10 s), and its executor, argoexec, is built with a signal file of ours.
+//! The two forms of a workflow differ only in where its steps run, and in scenario A in the annotation, which the form for
+//! one cluster lacks. Both sides take turns in scenario B and the sequential steps; scenario A and the many steps run once
+//! on each. The exit code says only whether the figures could be measured, not whether the goals are met; a workflow that
+//! does not succeed is an error. The table is on stdout, progress on stderr.
 
 mod args;
 mod both;
@@ -57,15 +59,20 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let room = Room::measure(&clusters, args.seconds).await?;
     progress.phase(format!("running scenario B {} times on each side", args.rounds));
     let data = Data::measure(&clusters, args.rounds).await?;
-    progress.phase(format!("running ten steps, one after another, {} times on each side", args.rounds));
+    let phase =
+        format!("running {} steps, one after another, {} times on each side", chain::STEPS, args.rounds);
+    progress.phase(phase);
     let chain = Chain::measure(&clusters, args.rounds).await?;
     progress.phase(format!("running {} steps on each side", args.steps));
     let fan_out = FanOut::measure(&clusters, args.steps).await?;
     progress.done();
     let title = format!(
         "Workflows of one cluster whose steps run in another, on one machine; steps of {} s in scenario A, {} rounds \
-         of scenario B and of ten steps, {} steps at the end",
-        args.seconds, args.rounds, args.steps
+         of scenario B and of {} sequential steps, {} steps at the end",
+        args.seconds,
+        args.rounds,
+        chain::STEPS,
+        args.steps
     );
     let sections = [room.section(), data.section(), chain.section(), fan_out.section()];
     let goals = [room.goal(), data.goal(), chain.goal(), fan_out.goal()];

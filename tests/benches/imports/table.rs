@@ -1,8 +1,10 @@
 //! Prints the table of figures, and whether each goal is met.
 
+use std::fmt::Display;
+
 /// A section of the table.
-pub struct Section {
-    pub title: &'static str,
+pub struct Section<T = &'static str> {
+    pub title: T,
     pub rows: Vec<Row>,
 }
 
@@ -28,7 +30,7 @@ impl Row {
 }
 
 /// Prints the table. `subject` names what is measured.
-pub fn print(title: &str, subject: &str, sections: &[Section], goals: &[Goal]) {
+pub fn print(title: &str, subject: &str, sections: &[Section<impl Display>], goals: &[Goal]) {
     println!("\n{title}\n");
     println!("{:58}{subject:>12}   compared with", "");
     for Section { title, rows } in sections {
