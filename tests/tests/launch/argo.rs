@@ -1,5 +1,7 @@
 //! `--argo`: the kinds that it needs and changes. No controller of Argo runs.
 
+use mcsa_credentials::contract::TARGET_UID;
+
 use super::*;
 
 pub(super) async fn needs_its_kinds_and_an_owner_of_outputs(pair: &Pair) -> anyhow::Result<()> {
@@ -16,6 +18,16 @@ pub(super) async fn needs_its_kinds_and_an_owner_of_outputs(pair: &Pair) -> anyh
     pair.target.kubectl(kind).await?;
     let stderr = pair.run("launch team-b --no-wait")?;
     ensure!(stderr.contains("workflowtaskresults.argoproj.io configured"), "{stderr}");
+    let stderr = pair.run("launch team-b --no-wait")?;
+    ensure!(!stderr.contains("workflowtaskresults.argoproj.io"), "{stderr}");
+
+    // The copy for another target stays as it is.
+    let other = format!("{TARGET_UID}=other");
+    let annotate = ["annotate", "crd", "workflowtaskresults.argoproj.io", "--overwrite", &other];
+    pair.source.kubectl(annotate).await?;
+    let newest = r#"[{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/description", "value": "newest"}]"#;
+    let kind = ["patch", "crd", "workflowtaskresults.argoproj.io", "--type", "json", "--patch", newest];
+    pair.target.kubectl(kind).await?;
     let stderr = pair.run("launch team-b --no-wait")?;
     ensure!(!stderr.contains("workflowtaskresults.argoproj.io"), "{stderr}");
     templates_can_name_a_cluster(pair).await?;
