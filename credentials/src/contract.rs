@@ -39,7 +39,7 @@ pub mod webhook {
     pub const ENTRIES: [&str; 3] = [ENTRY, DEBUGGING_ENTRY, WORKFLOW_ENTRY];
     /// The Service in front of the replicas, in the system namespace.
     pub const SERVICE: &str = "webhook";
-    /// The path of all admission reviews. Its name is older than the reviews of other kinds.
+    /// Despite its name, the path of all admission reviews.
     pub const PATH: &str = "/mutate-pods";
     /// Field manager of the webhook's writes.
     pub const FIELD_MANAGER: &str = "multicluster-service-account-webhook";

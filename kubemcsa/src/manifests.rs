@@ -115,14 +115,18 @@ mod tests {
         let webhooks = configuration.data["webhooks"].as_array().unwrap();
         assert!(webhooks.iter().map(|webhook| &webhook["name"]).eq(contract::webhook::ENTRIES));
         for webhook in webhooks {
-            let enabled = &webhook["namespaceSelector"]["matchExpressions"][0];
-            assert_eq!(enabled["key"], contract::NAMESPACE_LABEL);
-            assert_eq!(enabled["values"][0], contract::ENABLED);
-            let excluded = &webhook["namespaceSelector"]["matchExpressions"][1]["values"];
+            let excluded = &webhook["namespaceSelector"]["matchExpressions"]
+                .as_array()
+                .unwrap()
+                .last()
+                .unwrap()["values"];
             assert!(excluded.as_array().unwrap().contains(&contract::SYSTEM_NAMESPACE.into()));
             assert!(webhook["clientConfig"].get("caBundle").is_none());
         }
         for webhook in &webhooks[..2] {
+            let enabled = &webhook["namespaceSelector"]["matchExpressions"][0];
+            assert_eq!(enabled["key"], contract::NAMESPACE_LABEL);
+            assert_eq!(enabled["values"][0], contract::ENABLED);
             let condition = webhook["matchConditions"][0]["expression"].as_str().unwrap();
             assert!(condition.contains(&format!("'{}'", contract::IMPORT_NAME)));
         }

@@ -13,18 +13,27 @@ use tokio::time::Instant;
 /// How long a report must have had no pod. The stores of pods may be late by less.
 const AGE: Duration = Duration::from_secs(60);
 
-/// The reports in a source that no pod owns.
-#[derive(Debug, Default)]
-pub(crate) struct Leftovers(Mutex<HashMap<Id, Unowned>>);
+/// Maximum number of reports that are remembered for each launch import. Any pod of the remote namespace can create more.
+/// Those are observed again when the watch is restarted.
+const MAX_REPORTS: usize = 1_000;
 
-/// Name of the launch import's member, and of the report, which is the UID of the home pod.
-pub(super) type Id = (Arc<str>, String);
+/// By the names of launch imports' members, and of reports.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers(Mutex<HashMap<Arc<str>, HashMap<String, Unowned>>>);
 
 #[derive(Clone, Debug)]
-pub(super) struct Unowned {
+struct Unowned {
     /// UID of the report.
-    pub(super) uid: Option<String>,
+    uid: Option<String>,
     since: Instant,
+}
+
+/// A report whose pods are gone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Leftover {
+    pub(super) member: Arc<str>,
+    pub(super) name: String,
+    pub(super) uid: Option<String>,
 }
 
 impl Leftovers {
@@ -34,28 +43,38 @@ impl Leftovers {
         if report.owner_references.iter().flatten().any(|owner| owner.kind == "Pod") {
             return self.forget(member, &name);
         }
-        let new = || Unowned { uid: report.uid.clone(), since: Instant::now() };
-        let mut reports = self.lock();
-        let unowned = reports.entry((member.clone(), name)).or_insert_with(new);
-        if unowned.uid != report.uid {
-            *unowned = new();
+        let mut members = self.lock();
+        let reports = members.entry(member.clone()).or_default();
+        let is_known = reports.get(&name).is_some_and(|known| known.uid == report.uid);
+        if !is_known && (reports.len() < MAX_REPORTS || reports.contains_key(&name)) {
+            reports.insert(name, Unowned { uid: report.uid.clone(), since: Instant::now() });
         }
     }
 
     pub(super) fn forget(&self, member: &Arc<str>, report: &str) {
-        self.lock().remove(&(member.clone(), report.to_owned()));
+        let mut members = self.lock();
+        if let Some(reports) = members.get_mut(member) {
+            reports.remove(report);
+            if reports.is_empty() {
+                members.remove(member);
+            }
+        }
     }
 
-    /// Those that have had no owner for long, and whose pods are not among these.
-    pub(super) fn without_pods(&self, pods: &HashSet<String>) -> Vec<(Id, Unowned)> {
-        let reports = self.lock();
-        let left = reports
-            .iter()
-            .filter(|((_, pod), unowned)| unowned.since.elapsed() >= AGE && !pods.contains(pod));
-        left.map(|(id, unowned)| (id.clone(), unowned.clone())).collect()
+    /// The reports that no pod has owned for [`AGE`], and whose home pods are not among `pods`.
+    pub(super) fn without_pods(&self, pods: &HashSet<String>) -> Vec<Leftover> {
+        let members = self.lock();
+        let reports = members.iter().flat_map(|(member, reports)| reports.iter().map(move |it| (member, it)));
+        let left = reports.filter(|(_, (pod, report))| report.since.elapsed() >= AGE && !pods.contains(*pod));
+        left.map(|(member, (name, report))| Leftover {
+            member: member.clone(),
+            name: name.clone(),
+            uid: report.uid.clone(),
+        })
+        .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Id, Unowned>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, HashMap<String, Unowned>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,7 +97,7 @@ mod tests {
         }
         let left = || {
             let left = leftovers.without_pods(&["at-home".to_owned()].into());
-            let mut names: Vec<_> = left.into_iter().map(|((_, name), _)| name).collect();
+            let mut names: Vec<_> = left.into_iter().map(|leftover| leftover.name).collect();
             names.sort();
             names
         };
@@ -91,5 +110,18 @@ mod tests {
         assert_eq!(left(), ["gone"]);
         tokio::time::advance(AGE).await;
         assert_eq!(left(), ["again", "gone"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_reports_is_not_remembered() {
+        let (leftovers, member, other) =
+            (Leftovers::default(), Arc::from("a.launch-c2"), Arc::from("b.launch-c2"));
+        for number in 0..2 * MAX_REPORTS {
+            let name = number.to_string();
+            leftovers.observe(&member, &report(&name, &name, "Workflow"));
+        }
+        leftovers.observe(&other, &report("other", "other", "Workflow"));
+        tokio::time::advance(AGE).await;
+        assert_eq!(leftovers.without_pods(&HashSet::new()).len(), MAX_REPORTS + 1);
     }
 }

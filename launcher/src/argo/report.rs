@@ -2,8 +2,8 @@
 //!
 //! At home, argoexec names its report after the node of the workflow, and makes the workflow its owner. In a source, other
 //! workflows may have nodes of the same name: those of the source's own Argo, of other namespaces, and of other targets. And
-//! a step that is tried again has the same node. So in a source, a report is named after the UID of the home pod. It belongs
-//! to that pod only, and none is there before the pod is.
+//! a step that is tried again has the same node. So in a source, a report is named after the UID of the home pod. So each
+//! report belongs to one pod, and cannot exist before it.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Makes argoexec in a remote pod report so.
+    /// Sets the variables of argoexec in a remote pod that name this report.
     pub(crate) fn configure(&self, pod: &mut Value) {
         for list in ["initContainers", "containers"] {
             let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();

@@ -137,11 +137,13 @@ pub(super) async fn a_deleted_workflow_leaves_nothing(launched: &Launched, name:
     let name = submit(launched, name, &[script("main", ENDLESS)]).await?;
     phase(launched, NAMESPACE, &name, "Running").await;
     let pod = Api::<Pod>::namespaced(launched.home.client(), NAMESPACE).get(&name).await?;
+    let (uid, reports) = (pod.uid().context("no UID")?, reports(&launched.source));
+    eventually_within(DEADLINE, "argoexec has reported the start", async || reports.get(&uid).await).await;
     launched.home.kubectl(["-n", NAMESPACE, "delete", "workflow", &name]).await?;
     for kind in [pod_kind(), task_results()] {
         none_left(launched, &name, &kind).await;
     }
-    is_deleted(&reports(&launched.source), &pod.uid().context("no UID")?).await;
+    is_deleted(&reports, &uid).await;
     Ok(())
 }
 
