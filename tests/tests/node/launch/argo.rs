@@ -27,8 +27,9 @@ pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::
     lifecycle::features_of_argo(launched).await?;
     a_workflow_can_be_terminated(launched).await?;
     a_step_that_cannot_report_fails(launched).await?;
-    outputs_survive_a_killed_launcher(launched).await?;
+    // Before the launcher is started again, and observes it anew.
     is_deleted(&reports(&launched.source), LEFT_OVER).await;
+    outputs_survive_a_killed_launcher(launched).await?;
     a_source_with_an_argo_of_its_own_keeps_outputs(launched).await
 }
 
