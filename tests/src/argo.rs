@@ -6,6 +6,7 @@ use std::process::Command;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use mcsa_release::{Arch, Image};
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
@@ -66,6 +67,32 @@ impl Argo {
         let archive = image.env("PATH", "/bin").write(&node.dir().join("argoexec.tar"))?.archive;
         node.load_image(&archive)
     }
+}
+
+/// Installs a kind of Argo without Argo, with this schema, or replaces its schema as an upgrade does. `None`: any fields.
+pub async fn install_argo_kind(cluster: &Cluster, kind: &str, schema: Option<Value>) -> anyhow::Result<()> {
+    let any = || json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    let singular = kind.to_lowercase();
+    let plural = format!("{singular}s");
+    let name = format!("{plural}.argoproj.io");
+    let schema = json!({ "openAPIV3Schema": schema.unwrap_or_else(any) });
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": name },
+        "spec": {
+            "group": "argoproj.io",
+            "scope": if kind.starts_with("Cluster") { "Cluster" } else { "Namespaced" },
+            "names": { "kind": kind, "plural": plural, "singular": singular },
+            "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": schema }],
+        },
+    });
+    let file = cluster.dir().join("kind.json");
+    std::fs::write(&file, definition.to_string())?;
+    let file = file.display().to_string();
+    // As Argo's documentation says.
+    cluster.kubectl(["apply", "--server-side", "--force-conflicts", "-f", &file]).await?;
+    cluster.kubectl(["wait", "--for", "condition=Established", "crd", &name]).await.map(drop)
 }
 
 /// The folder of workflow-controller and argoexec. Builds them if necessary.

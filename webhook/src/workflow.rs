@@ -33,21 +33,21 @@ pub(crate) struct Workflow<'a> {
     #[serde(borrow)]
     metadata: Option<Object<pod::Metadata<'a>>>,
     #[serde(borrow)]
-    spec: Any<'a, Spec<'a>>,
+    spec: Any<'a, Spec<'a, Spec<'a, IgnoredAny>>>,
 }
 
+/// A spec with templates. `W`: the spec of a CronWorkflow's workflows, which is not read at any other depth.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Spec<'a> {
+#[serde(default, rename_all = "camelCase", bound(deserialize = "W: Deserialize<'de> + Default"))]
+struct Spec<'a, W> {
     #[serde(borrow)]
     templates: Any<'a, IgnoredAny, Templates<'a>>,
     #[serde(borrow)]
     template_defaults: Any<'a, Template<'a>>,
     #[serde(borrow)]
     pod_metadata: Any<'a, Metadata<'a>>,
-    /// The spec of a CronWorkflow's workflows.
     #[serde(borrow)]
-    workflow_spec: Any<'a, Box<Spec<'a>>>,
+    workflow_spec: Any<'a, W>,
 }
 
 /// A field can't be translated.
@@ -81,7 +81,7 @@ pub(crate) enum InvalidTemplate {
 pub(crate) fn patch(workflow: &Workflow, stored: &Workflow) -> Result<Patch, InvalidTemplate> {
     let mut builder = PatchBuilder::default();
     for spec in workflow.specs() {
-        if spec.spec.templates.list().is_some_and(|templates| templates.are_too_many) {
+        if spec.templates.is_some_and(|templates| templates.are_too_many) {
             return Err(InvalidTemplate::TooMany { spec: spec.path.join(".") });
         }
         for place in spec.all_places() {
@@ -106,11 +106,16 @@ impl<'a> Workflow<'a> {
     /// The specs that may have templates.
     fn specs(&self) -> Vec<PlacedSpec<'_, 'a>> {
         let Some(spec) = self.spec.object() else { return Vec::new() };
-        let mut specs = vec![PlacedSpec { path: &["spec"], spec }];
-        if let Some(spec) = spec.workflow_spec.object() {
-            specs.push(PlacedSpec { path: &["spec", "workflowSpec"], spec });
-        }
-        specs
+        let nested = spec.workflow_spec.object().map(|spec| spec.placed(&["spec", "workflowSpec"]));
+        [Some(spec.placed(&["spec"])), nested].into_iter().flatten().collect()
+    }
+}
+
+impl<'a, W> Spec<'a, W> {
+    fn placed<'w>(&'w self, path: &'static [&'static str]) -> PlacedSpec<'w, 'a> {
+        let Self { templates, template_defaults, pod_metadata, .. } = self;
+        let (templates, defaults) = (templates.list(), template_defaults.object());
+        PlacedSpec { path, templates, defaults, pod_metadata: pod_metadata.object() }
     }
 }
 
@@ -118,7 +123,9 @@ impl<'a> Workflow<'a> {
 #[derive(Clone, Copy)]
 struct PlacedSpec<'w, 'a> {
     path: &'static [&'static str],
-    spec: &'w Spec<'a>,
+    templates: Option<&'w Templates<'a>>,
+    defaults: Option<&'w Template<'a>>,
+    pod_metadata: Option<&'w Metadata<'a>>,
 }
 
 impl<'w, 'a> PlacedSpec<'w, 'a> {
@@ -127,12 +134,11 @@ impl<'w, 'a> PlacedSpec<'w, 'a> {
     }
 
     fn defaults(self) -> Option<Place<'w, 'a>> {
-        let template = self.spec.template_defaults.object()?;
-        Some(Place { path: self.path, index: None, template })
+        Some(Place { path: self.path, index: None, template: self.defaults? })
     }
 
     fn templates(self) -> impl Iterator<Item = Place<'w, 'a>> {
-        let templates = self.spec.templates.list().into_iter().flat_map(|templates| &templates.named);
+        let templates = self.templates.into_iter().flat_map(|templates| &templates.named);
         templates.map(move |(index, template)| Place { path: self.path, index: Some(*index), template })
     }
 }

@@ -2,12 +2,14 @@
 
 use mcsa_credentials::contract::TARGET_UID;
 
+use mcsa_tests::install_argo_kind;
+
 use super::*;
 
 pub(super) async fn needs_its_kinds_and_an_owner_of_outputs(pair: &Pair) -> anyhow::Result<()> {
     let stderr = pair.refused("launch team-b --argo")?;
     ensure!(stderr.contains("c1: Argo Workflows is not installed"), "{stderr}");
-    install_kind(&pair.target, "WorkflowTaskResult").await?;
+    install_argo_kind(&pair.target, "WorkflowTaskResult", None).await?;
     let stderr = pair.run("launch team-b --argo --no-wait --dry-run")?;
     ensure!(stderr.contains("workflowtaskresults.argoproj.io created (dry run)"), "{stderr}");
     let stderr = pair.run("launch team-b --argo --no-wait")?;
@@ -33,7 +35,7 @@ pub(super) async fn needs_its_kinds_and_an_owner_of_outputs(pair: &Pair) -> anyh
     templates_can_name_a_cluster(pair).await?;
 
     // Without the flag, a launch for Argo stays one. The source has an Argo of its own now.
-    install_kind(&pair.source, "Workflow").await?;
+    install_argo_kind(&pair.source, "Workflow", None).await?;
     let yaml = "launch team-b -o yaml --side source";
     let yaml = kubemcsa_ok(&pair.kubeconfig, yaml.split(' ').chain(BOTH))?;
     ensure!(yaml.contains("\nkind: Workflow\n"), "{yaml}");
@@ -61,7 +63,8 @@ async fn templates_can_name_a_cluster(pair: &Pair) -> anyhow::Result<()> {
     let strings = json!({ "type": "object", "properties": { "name": { "type": "string" } } });
     let templates = json!({ "templates": { "type": "array", "items": strings } });
     let spec = json!({ "spec": { "type": "object", "properties": templates } });
-    install_kind_with(target, "WorkflowTemplate", json!({ "type": "object", "properties": spec })).await?;
+    let full = json!({ "type": "object", "properties": spec });
+    install_argo_kind(target, "WorkflowTemplate", Some(full.clone())).await?;
     let file = target.dir().join("template.json");
     let template = json!({ "name": "main", "cluster": "c2", "namespace": "batch" });
     let object = json!({
@@ -98,39 +101,11 @@ async fn templates_can_name_a_cluster(pair: &Pair) -> anyhow::Result<()> {
     let stderr = pair.run("launch team-b --argo --no-wait")?;
     ensure!(!stderr.contains(CRD), "{stderr}");
 
-    let upgrade = target.dir().join("kind.json").display().to_string();
-    target.kubectl(["apply", "--server-side", "--force-conflicts", "-f", &upgrade]).await?;
+    // An upgrade of Argo.
+    install_argo_kind(target, "WorkflowTemplate", Some(full)).await?;
     ensure!(pair.findings()?.contains(&"TemplateFieldsMissing".to_owned()), "{:?}", pair.findings()?);
     let stderr = pair.run("launch team-b --no-wait")?;
     ensure!(stderr.contains(&outcome), "{stderr}");
     ensure!(!pair.findings()?.contains(&"TemplateFieldsMissing".to_owned()), "{:?}", pair.findings()?);
     Ok(())
-}
-
-/// Installs a kind of Argo, with any fields.
-async fn install_kind(cluster: &Cluster, kind: &str) -> anyhow::Result<()> {
-    let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    install_kind_with(cluster, kind, any).await
-}
-
-/// Installs a kind of Argo with a schema, by server-side apply, as Argo's documentation says.
-async fn install_kind_with(cluster: &Cluster, kind: &str, schema: Value) -> anyhow::Result<()> {
-    let singular = kind.to_lowercase();
-    let name = format!("{singular}s.argoproj.io");
-    let schema = json!({ "openAPIV3Schema": schema });
-    let definition = json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": { "name": name },
-        "spec": {
-            "group": "argoproj.io",
-            "scope": "Namespaced",
-            "names": { "kind": kind, "plural": format!("{singular}s"), "singular": singular },
-            "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": schema }],
-        },
-    });
-    let file = cluster.dir().join("kind.json");
-    std::fs::write(&file, definition.to_string())?;
-    cluster.kubectl(["apply", "--server-side", "-f", &file.display().to_string()]).await?;
-    cluster.kubectl(["wait", "--for", "condition=Established", "crd", &name]).await.map(drop)
 }

@@ -1,6 +1,7 @@
 //! Templates of Argo Workflows that name a cluster and a namespace. No Argo runs.
 
 use mcsa_credentials::contract::launch::{CLUSTER_NAME, REMOTE_NAMESPACE};
+use mcsa_tests::install_argo_kind;
 
 use super::*;
 
@@ -11,30 +12,6 @@ const KINDS: [&str; 4] = ["Workflow", "WorkflowTemplate", "CronWorkflow", "Clust
 
 /// The kubectl command that creates an object as a dry run.
 const TRY: [&str; 2] = ["create", "--dry-run=server"];
-
-/// Installs the kinds, with any fields.
-async fn install_kinds(cluster: &Cluster) -> anyhow::Result<()> {
-    let schema =
-        json!({ "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } });
-    let definition = |kind: &str| {
-        let singular = kind.to_lowercase();
-        let plural = format!("{singular}s");
-        json!({
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": { "name": format!("{plural}.argoproj.io"), "labels": { "argo": "" } },
-            "spec": {
-                "group": "argoproj.io",
-                "scope": if is_namespaced(kind) { "Namespaced" } else { "Cluster" },
-                "names": { "kind": kind, "plural": plural, "singular": singular },
-                "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": schema }],
-            },
-        })
-    };
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": KINDS.map(definition) });
-    cluster.kubectl(["create", "-f", &write(cluster, &list)?]).await?;
-    cluster.kubectl(["wait", "--for", "condition=Established", "crd", "-l", "argo"]).await.map(drop)
-}
 
 fn is_namespaced(kind: &str) -> bool {
     kind != "ClusterWorkflowTemplate"
@@ -89,8 +66,8 @@ async fn fields_of_templates_become_annotations() -> anyhow::Result<()> {
     let Fixture { cluster, daemons } = fixture().await;
     // The fields are translated without the label of pods, too.
     cluster.kubectl(["create", "namespace", NAMESPACE]).await?;
-    install_kinds(cluster).await?;
     for kind in KINDS {
+        install_argo_kind(cluster, kind, None).await?;
         let named = object(kind, "named", spec(&json!("cluster-1")));
         // The API server observes the kind with a delay.
         eventually(format!("the fields of a {kind} are translated"), async || {

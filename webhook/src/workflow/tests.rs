@@ -218,6 +218,12 @@ fn annotation_without_its_field_stays() {
 }
 
 #[test]
+fn only_one_spec_is_nested() {
+    let nested = json!({ "workflowSpec": { "workflowSpec": { "templates": [{ "cluster": 7 }] } } });
+    assert_eq!(translated(&nested), nested);
+}
+
+#[test]
 fn number_of_templates_is_limited() {
     let templates = |count| json!({ "templates": vec![json!({ "cluster": "c2" }); count] });
     assert!(translate(&workflow(&templates(MAX_TEMPLATES))).is_ok());

@@ -29,7 +29,7 @@ fn places<'w, 'a>(
 impl<'w, 'a> PlacedSpec<'w, 'a> {
     /// The templates that name a namespace, but whose pods get no cluster.
     fn unused_namespaces(self) -> Vec<Place<'w, 'a>> {
-        let pods_have_cluster = self.spec.pod_metadata.object().is_some_and(Metadata::names_cluster)
+        let pods_have_cluster = self.pod_metadata.is_some_and(Metadata::names_cluster)
             || self.defaults().is_some_and(|defaults| defaults.template.names_cluster());
         if pods_have_cluster {
             return Vec::new();
