@@ -41,6 +41,9 @@ pub(crate) enum Malformed {
     NoWorkflow,
 }
 
+/// Longest body that is parsed as a pod before its kind is known. Read as a pod, a workflow may take many times its size.
+const MAX_UNKNOWN: usize = 64 * 1024;
+
 /// An admission request.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
@@ -77,18 +80,18 @@ impl<'a> Request<'a> {
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         // Validating the whole body once avoids validating each string.
         let body = str::from_utf8(body).map_err(|error| Malformed::Json { problem: error.to_string() })?;
-        let parsed = read::<Pod>(body);
-        let operation = match &parsed {
-            Ok(request) => request.operation(),
+        let pod = (body.len() <= MAX_UNKNOWN).then(|| read::<Pod>(body));
+        let operation = match &pod {
+            Some(Ok(request)) => request.operation(),
             // A workflow may have fields of other types than a pod has by the same names.
-            Err(_) => read::<IgnoredAny>(body).map_or(Operation::Other, |request| request.operation()),
+            Some(Err(_)) | None => {
+                read::<IgnoredAny>(body).map_or(Operation::Other, |request| request.operation())
+            }
         };
         if operation == Operation::Translate {
-            // Holds what was read of it as a pod, which may be large.
-            drop(parsed);
             return Self::of_workflow(read(body)?);
         }
-        Self::of_pod(parsed?)
+        Self::of_pod(pod.unwrap_or_else(|| read(body))?)
     }
 
     fn of_pod(request: RawRequest<'a, Pod<'a>>) -> Result<Self, Malformed> {

@@ -31,8 +31,6 @@ pub(crate) struct Metadata<'a> {
     pub(crate) generate_name: Text<'a>,
     #[serde(borrow)]
     pub(crate) annotations: Option<Object<Annotations<'a>>>,
-    /// Set once the object is being deleted.
-    pub(crate) deletion_timestamp: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -23,7 +23,7 @@ pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<Revi
     let admitted = match operation {
         Operation::Create => create(&pod, &namespace, imports).await,
         Operation::Debug => Ok(debug(&pod, &stored, &namespace, imports).await),
-        Operation::Translate => translate(&workflow, &stored_workflow, &namespace, imports),
+        Operation::Translate => translate(&workflow, &stored_workflow, &namespace, imports).await,
         Operation::Other => Ok(Admitted::default()),
     };
     // Only one of them is logged.
@@ -147,7 +147,7 @@ async fn debug(pod: &Pod<'_>, stored: &Pod<'_>, namespace: &str, imports: &Impor
 }
 
 /// Adds the annotations that the fields of templates stand for.
-fn translate(
+async fn translate(
     workflow: &Workflow<'_>,
     stored: &Workflow<'_>,
     namespace: &str,
@@ -157,8 +157,12 @@ fn translate(
     let mut warnings: Vec<_> = workflow::warnings(workflow).collect();
     let names = imports.target_names();
     let names_other = workflow.clusters().any(|cluster| !names.iter().any(|name| name == cluster));
-    // Without a namespace, the object is used in several.
-    if names_other && !namespace.is_empty() && imports.launch_imports(namespace).is_empty() {
+    // Without a namespace, the object is used in several. The watch may lag.
+    if names_other
+        && !namespace.is_empty()
+        && imports.launch_imports(namespace).is_empty()
+        && imports.list_launch_imports(namespace).await.is_ok_and(|listed| listed.is_empty())
+    {
         warnings.push(format!(
             "namespace {namespace} has no launch import, so its pods run in no other cluster: run kubemcsa launch \
              {namespace} --argo --target-context TARGET --source-context SOURCE"

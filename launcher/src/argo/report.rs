@@ -2,8 +2,8 @@
 //!
 //! At home, argoexec names its report after the node of the workflow, and makes the workflow its owner. In a source, other
 //! workflows may have nodes of the same name: those of the source's own Argo, of other namespaces, and of other targets. And
-//! a step that is tried again has the same node. So in a source, a report is named after the UID of the home pod. So each
-//! report belongs to one pod, and cannot exist before it.
+//! a step that is tried again has the same node. In a source, a report is therefore named after the UID of the home pod: it
+//! belongs to one pod, and no report of an earlier try has its name.
 
 use serde_json::{Value, json};
 

@@ -175,7 +175,8 @@ fn namespace_without_a_cluster_gets_a_warning(#[case] spec: Value, #[case] templ
 #[case(json!({ "name": "a", "cluster": "", "steps": [] }), false)]
 fn cluster_of_a_template_without_pods_gets_a_warning(#[case] template: Value, #[case] expected: bool) {
     let (_, warnings) = translate(&workflow(&json!({ "templates": [{}, template] }))).unwrap();
-    let has_warning = warnings.iter().any(|warning| warning.ends_with("the steps of spec.templates[1] (a)"));
+    let has_warning =
+        warnings.iter().any(|warning| warning.ends_with("that they call: spec.templates[1] (a)"));
     assert_eq!((warnings.len(), has_warning), (usize::from(expected), expected), "{warnings:?}");
 }
 

@@ -11,7 +11,10 @@ pub(crate) fn warnings(workflow: &Workflow) -> impl Iterator<Item = String> {
         format!("namespace has no effect unless the pods name a cluster; set cluster, too, in {it}")
     });
     let without_pods = places(workflow, PlacedSpec::places_without_pods).map(|it| {
-        format!("cluster has no effect on templates without pods; set it in those of the steps of {it}")
+        format!(
+            "cluster has no effect on templates of the types steps and dag, which have no pod; set it in the templates that \
+             they call: {it}"
+        )
     });
     unused.into_iter().chain(without_pods)
 }

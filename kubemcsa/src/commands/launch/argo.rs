@@ -84,8 +84,8 @@ impl KindCopy {
 fn warn(source: &Cluster, refused: &CallError) {
     output::warn_of(refused);
     let text = format!(
-        "the kind {TASK_RESULTS} keeps its version until someone who may read CustomResourceDefinitions of the target \
-         and patch those of {}, such as an administrator, runs this command",
+        "kept the version of CRD {TASK_RESULTS}; to update it, run this command as a user who may get CRDs in the target \
+         and patch CRDs in {}",
         source.name
     );
     output::warn(&source.name, &text);

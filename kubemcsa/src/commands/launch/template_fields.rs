@@ -41,7 +41,10 @@ pub(crate) async fn add(target: &Cluster, lacking: &Lacking, dry_run: bool) -> R
             Err(error) if error.is_unprocessable() || error.is_conflict() => {
                 output::warn_of(&error);
                 let reference = definition.reference();
-                let text = format!("{reference} has changed since it was read; run this command again");
+                let text = format!(
+                    "{reference} may have changed since it was read: run this command again; if that fails, too, use \
+                     the annotations"
+                );
                 output::warn(&target.name, &text);
             }
             Err(error) => return Err(error),

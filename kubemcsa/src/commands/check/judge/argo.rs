@@ -46,8 +46,8 @@ fn template_fields_missing(
     let without = &facts.launcher.without_template_fields;
     let object = Subject::cluster_scoped("CustomResourceDefinition", without.first()?);
     let message = format!(
-        "templates of Argo Workflows can't use the fields cluster and namespace, because the schemas of these CRDs lack \
-         them: {}; until then, use the annotations",
+        "templates of Argo Workflows can't use the fields cluster and namespace: the schemas of these CRDs lack them: {}; \
+         use the annotations until launch has added the fields",
         without.join(", ")
     );
     let fix = commands.launch_argo(link_to(facts, &import.spec.cluster_name), import);
