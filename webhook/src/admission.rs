@@ -49,29 +49,46 @@ const MAX_UNKNOWN: usize = 64 * 1024;
 pub(crate) struct Request<'a> {
     /// Repeated in the response.
     pub uid: Cow<'a, str>,
-    pub operation: Operation,
     /// The request's namespace; the object's own may still be empty. Empty if the object has none.
     pub namespace: Cow<'a, str>,
-    /// Empty unless the operation is one on a pod.
-    pub pod: Pod<'a>,
-    /// The old object; empty on creation.
-    pub stored: Pod<'a>,
-    /// Empty unless the operation is [`Operation::Translate`].
-    pub workflow: Workflow<'a>,
-    /// The old object; empty on creation.
-    pub stored_workflow: Workflow<'a>,
+    pub change: Change<'a>,
 }
 
 /// What the request does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
+#[derive(Debug)]
+pub(crate) enum Change<'a> {
     /// Creates a pod.
-    Create,
+    Create(Box<Pod<'a>>),
     /// Adds ephemeral containers to a pod, as `kubectl debug` does.
-    Debug,
-    /// Creates or updates an object with templates of Argo Workflows.
-    Translate,
+    Debug { pod: Box<Pod<'a>>, stored: Box<Pod<'a>> },
+    /// Creates or updates an object with templates of Argo Workflows. The stored one is empty on creation.
+    Translate { workflow: Box<Workflow<'a>>, stored: Box<Workflow<'a>> },
     /// Anything else, or another kind.
+    Other,
+}
+
+impl Change<'_> {
+    pub(crate) fn pod(&self) -> Option<&Pod<'_>> {
+        match self {
+            Self::Create(pod) | Self::Debug { pod, .. } => Some(pod),
+            Self::Translate { .. } | Self::Other => None,
+        }
+    }
+
+    pub(crate) fn workflow(&self) -> Option<&Workflow<'_>> {
+        match self {
+            Self::Translate { workflow, .. } => Some(workflow),
+            Self::Create(_) | Self::Debug { .. } | Self::Other => None,
+        }
+    }
+}
+
+/// The kind of a [`Change`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Create,
+    Debug,
+    Translate,
     Other,
 }
 
@@ -99,23 +116,27 @@ impl<'a> Request<'a> {
         if operation != Operation::Other && request.namespace.is_empty() {
             return Err(Malformed::NoNamespace);
         }
-        if operation == Operation::Create && request.object.is_none() {
-            return Err(Malformed::NoObject);
-        }
-        let pod = |object: Option<Object<_>>| object.map(|Object(pod)| pod).unwrap_or_default();
-        let (pod, stored) = (pod(request.object), pod(request.old_object));
-        let (uid, namespace) = (request.uid, request.namespace.0);
-        let (workflow, stored_workflow) = (Workflow::default(), Workflow::default());
-        Ok(Self { uid, operation, namespace, pod, stored, workflow, stored_workflow })
+        let (pod, stored) = (request.object.map(boxed), request.old_object.map(boxed));
+        let change = match operation {
+            Operation::Create => Change::Create(pod.ok_or(Malformed::NoObject)?),
+            Operation::Debug => {
+                Change::Debug { pod: pod.unwrap_or_default(), stored: stored.unwrap_or_default() }
+            }
+            Operation::Translate | Operation::Other => Change::Other,
+        };
+        Ok(Self { uid: request.uid, namespace: request.namespace.0, change })
     }
 
     fn of_workflow(request: RawRequest<'a, Workflow<'a>>) -> Result<Self, Malformed> {
-        let Some(Object(workflow)) = request.object else { return Err(Malformed::NoWorkflow) };
-        let stored_workflow = request.old_object.map(|Object(workflow)| workflow).unwrap_or_default();
-        let (uid, operation, namespace) = (request.uid, Operation::Translate, request.namespace.0);
-        let (pod, stored) = (Pod::default(), Pod::default());
-        Ok(Self { uid, operation, namespace, pod, stored, workflow, stored_workflow })
+        let workflow = request.object.map(boxed).ok_or(Malformed::NoWorkflow)?;
+        let stored = request.old_object.map(boxed).unwrap_or_default();
+        let change = Change::Translate { workflow, stored };
+        Ok(Self { uid: request.uid, namespace: request.namespace.0, change })
     }
+}
+
+fn boxed<T>(Object(object): Object<T>) -> Box<T> {
+    Box::new(object)
 }
 
 /// Parses a review of objects of the type `T`, and returns its request.

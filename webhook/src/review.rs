@@ -1,12 +1,13 @@
 //! Reviews a pod: looks up the imports that it names, and those that let it run in other clusters, and returns the
-//! patch or a denial. Reviews templates of Argo Workflows, too.
+//! patch or a denial. Also reviews templates of Argo Workflows.
 
 use json_patch::Patch;
 use kube::core::Status;
 use mcsa_client::contract;
+use tracing::field::display;
 use tracing::{debug, info};
 
-use crate::admission::{Malformed, Operation, Request, ReviewResponse};
+use crate::admission::{Change, Malformed, Request, ReviewResponse};
 use crate::annotation::{self, Invalid};
 use crate::imports::{Credential, Imports, Lookup, Record};
 use crate::message::{list, quote};
@@ -18,31 +19,22 @@ use crate::workflow::{self, InvalidTemplate, Workflow};
 
 /// Parses a review and responds to it.
 pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<ReviewResponse<'a>, Malformed> {
-    let request = Request::parse(body)?;
-    let Request { uid, operation, namespace, pod, stored, workflow, stored_workflow } = request;
-    let admitted = match operation {
-        Operation::Create => create(&pod, &namespace, imports).await,
-        Operation::Debug => Ok(debug(&pod, &stored, &namespace, imports).await),
-        Operation::Translate => translate(&workflow, &stored_workflow, &namespace, imports).await,
-        Operation::Other => Ok(Admitted::default()),
+    let Request { uid, namespace, change } = Request::parse(body)?;
+    let admitted = match &change {
+        Change::Create(pod) => create(pod, &namespace, imports).await,
+        Change::Debug { pod, stored } => Ok(debug(pod, stored, &namespace, imports).await),
+        Change::Translate { workflow, stored } => translate(workflow, stored, &namespace, imports).await,
+        Change::Other => Ok(Admitted::default()),
     };
-    // Only one of them is logged.
-    let is_workflow = operation == Operation::Translate;
-    let (pod_name, workflow_name) =
-        ((!is_workflow).then(|| pod.name()), is_workflow.then(|| workflow.name()));
+    let (pod, workflow) = (change.pod().map(Pod::name), change.workflow().map(Workflow::name));
     match admitted {
         Ok(Admitted { patch, warnings }) => {
-            let patches = patch.0.len();
-            let warned = warnings.len();
-            debug!(
-                %namespace, pod = pod_name, workflow = workflow_name, ?operation, patches, warnings = warned, "admitted"
-            );
+            debug!(%namespace, pod, workflow, patches = patch.0.len(), warnings = warnings.len(), "admitted");
             Ok(ReviewResponse::allow(uid, &patch, warnings))
         }
         Err(denial) => {
-            let import = pod.imports().map(quote).unwrap_or_default();
-            let reason = denial.to_string();
-            info!(%namespace, pod = pod_name, workflow = workflow_name, %import, reason, "denied");
+            let import = change.pod().and_then(Pod::imports).map(|names| display(quote(names)));
+            info!(%namespace, pod, workflow, import, reason = denial.to_string(), "denied");
             Ok(ReviewResponse::deny(uid, denial.status()))
         }
     }
@@ -155,8 +147,8 @@ async fn translate(
 ) -> Result<Admitted, Denial> {
     let patch = workflow::patch(workflow, stored)?;
     let mut warnings: Vec<_> = workflow::warnings(workflow).collect();
-    let names = imports.target_names();
-    let names_other = workflow.clusters().any(|cluster| !names.iter().any(|name| name == cluster));
+    let own_names = imports.target_names();
+    let names_other = workflow.clusters().any(|cluster| !own_names.iter().any(|name| name == cluster));
     // Without a namespace, the object is used in several. The watch may lag.
     if names_other
         && !namespace.is_empty()

@@ -17,7 +17,7 @@ const AGE: Duration = Duration::from_secs(60);
 /// Those are observed again when the watch is restarted.
 const MAX_REPORTS: usize = 1_000;
 
-/// By the names of launch imports' members, and of reports.
+/// By the member of the launch import, and by the name of the report.
 #[derive(Debug, Default)]
 pub(crate) struct Leftovers(Mutex<HashMap<Arc<str>, HashMap<String, Unowned>>>);
 

@@ -52,7 +52,7 @@ impl HomePod<'_> {
         if !is_granted(member) {
             return self.wait(NO_RIGHTS_TO_OUTPUTS, no_rights(member)).await;
         }
-        let report = self.report(member, &step).await?;
+        let report = self.expected_report(member, &step).await?;
         match self.apply(&step, &at_home(None, &step)).await {
             Ok(()) => Ok(Some(report)),
             Err(NotCopied::Refused(message)) => self.wait("OutputsNotCopied", message).await,

@@ -17,8 +17,8 @@ use super::step::Step;
 use crate::home_pod::{Error, HomePod};
 
 impl HomePod<'_> {
-    /// How argoexec reports the outputs of a step in the source. Waits if the stub is missing there.
-    pub(super) async fn report(&self, member: &Member, step: &Step) -> Result<Report, Error> {
+    /// The report that argoexec will create in the source. Waits if the stub is missing there.
+    pub(super) async fn expected_report(&self, member: &Member, step: &Step) -> Result<Report, Error> {
         let name = stub_name(member);
         let owned_by =
             |uid: String| Report { name: step.report().into(), owner: name.clone(), owner_uid: uid };

@@ -58,7 +58,7 @@ impl Template<'_> {
         text(&self.cluster).is_some() || self.metadata.object().is_some_and(Metadata::names_cluster)
     }
 
-    /// Whether its steps have pods, and it has none.
+    /// Whether it consists of steps, and so has no pod of its own.
     pub(super) fn has_steps(&self) -> bool {
         !self.steps.is_absent() || !self.dag.is_absent()
     }

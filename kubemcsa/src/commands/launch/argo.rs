@@ -95,8 +95,8 @@ fn definition(name: &str) -> DynamicObject {
     DynamicObject::new(name, &template_fields::kind())
 }
 
-/// Whether a kind of the source is no copy of this target's launches, or an Argo that was installed later may have
-/// updated it. Two targets may have different versions.
+/// Whether the source's kind must stay as it is: a launch of this target did not copy it, or the source has its own Argo
+/// by now, which may have updated it.
 fn is_of_others(stored: &DynamicObject, launch: &Launch) -> bool {
     let is_own = object::is_ours(stored) && launcher::is_of_target(stored, Some(&launch.target_uid));
     launch.stub || !is_own
