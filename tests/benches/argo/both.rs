@@ -6,8 +6,12 @@ use anyhow::ensure;
 use serde_json::Value;
 
 use crate::clusters::Clusters;
+use crate::table::{Goal, Row};
 use crate::units::median;
 use crate::workflow::{LIMIT, Run, run};
+
+/// How much longer the remote form may take, in seconds.
+const MAX_DIFFERENCE: f64 = 1.0;
 
 /// A workflow in two forms.
 pub struct Forms {
@@ -47,6 +51,29 @@ impl Both {
             both.home.push(forms.check(run(clusters, &forms.home, limit).await?, 0)?);
         }
         Ok(both)
+    }
+
+    /// Durations, ratio and difference; the first and the last are divided by `parts`. `forms`: in words, the remote one and
+    /// the one at home.
+    pub fn rows(&self, forms: [&'static str; 2], parts: u32) -> Vec<Row> {
+        let of_part = |all: Duration| format!("{:.2} s", all.as_secs_f64() / f64::from(parts));
+        let (remote, home) = (of_part(self.remote()), of_part(self.home()));
+        let difference = format!("{:.2} s", self.difference() / f64::from(parts));
+        vec![
+            Row::new(forms[0], remote, format!("{home} {}", forms[1])),
+            Row::new("ratio", format!("{:.2}", self.ratio()), "1.00"),
+            Row::new("difference", difference, format!("goal: below {MAX_DIFFERENCE:.2} s")),
+        ]
+    }
+
+    /// The goal that the remote form takes at most [`MAX_DIFFERENCE`] longer for each of `parts`.
+    pub fn goal(&self, what: &str, parts: u32) -> Goal {
+        let difference = self.difference() / f64::from(parts);
+        Goal {
+            what: format!("{what} takes less than {MAX_DIFFERENCE:.0} s longer than at home"),
+            figure: format!("{difference:.2} s"),
+            is_met: difference < MAX_DIFFERENCE,
+        }
     }
 
     /// The median with all steps at home.

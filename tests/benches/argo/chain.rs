@@ -1,20 +1,15 @@
 //! Steps that do nothing, one after another: what it costs a step to run in the source.
 
-use std::time::Duration;
-
 use mcsa_tests::TOOLS_IMAGE;
 use serde_json::{Value, json};
 
 use crate::both::{Both, Forms};
 use crate::clusters::Clusters;
-use crate::table::{Goal, Row, Section};
+use crate::table::{Goal, Section};
 use crate::workflow::workflow;
 
 /// Number of steps.
 pub const STEPS: u32 = 10;
-
-/// How much longer a step may take in the source, in seconds.
-const LIMIT: f64 = 1.0;
 
 pub struct Chain(Both);
 
@@ -28,38 +23,15 @@ impl Chain {
         Both::measure(clusters, &forms(clusters, STEPS), rounds).await.map(Self)
     }
 
-    /// How much longer a step takes in the source, in seconds.
-    fn difference(&self) -> f64 {
-        self.0.difference() / f64::from(STEPS)
-    }
-
     pub fn section(&self) -> Section<String> {
-        let Self(both) = self;
-        let of_step = |all: Duration| format!("{:.2} s", all.as_secs_f64() / f64::from(STEPS));
         Section {
             title: format!("{STEPS} steps that do nothing, one after another; the time of one step, median"),
-            rows: vec![
-                Row::new(
-                    "in the source",
-                    of_step(both.remote()),
-                    format!("{} at home", of_step(both.home())),
-                ),
-                Row::new("ratio", format!("{:.2}", both.ratio()), "1.00"),
-                Row::new(
-                    "difference",
-                    format!("{:.2} s", self.difference()),
-                    format!("goal: below {LIMIT:.2} s"),
-                ),
-            ],
+            rows: self.0.rows(["in the source", "at home"], STEPS),
         }
     }
 
     pub fn goal(&self) -> Goal {
-        Goal {
-            what: format!("a step takes less than {LIMIT:.0} s longer in the source than at home"),
-            figure: format!("{:.2} s", self.difference()),
-            is_met: self.difference() < LIMIT,
-        }
+        self.0.goal("a step in the source", STEPS)
     }
 }
 
