@@ -1,6 +1,7 @@
 //! What the binaries share: TLS provider, flags and config of the cluster, deadlines, errors, logs, signals, exit
 //! codes, probes, metrics, leader election.
 
+pub mod argo;
 pub mod cluster;
 pub mod deadline;
 pub mod errors;

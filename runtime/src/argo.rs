@@ -1,0 +1,61 @@
+//! The flags that select the Secrets of Argo Workflows' multi-cluster designs.
+
+use std::collections::BTreeSet;
+
+/// Where these Secrets are, and whose pods may use them.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ArgoArgs {
+    /// Run pods also in the clusters that Argo's Secrets clusters, kubeconfig and profiles name; this is the namespace of
+    /// the workflow controller, which has these Secrets [default: use launch imports only]
+    #[arg(long, value_name = "NS", env = "ARGO_NAMESPACE")]
+    pub argo_namespace: Option<String>,
+
+    /// Let workflows of these namespaces use Argo's Secrets, in addition to the workflow controller's own
+    #[arg(
+        long,
+        value_name = "NS,...",
+        value_delimiter = ',',
+        env = "ARGO_WORKFLOW_NAMESPACES",
+        requires = "argo_namespace"
+    )]
+    pub argo_workflow_namespaces: Vec<String>,
+}
+
+impl ArgoArgs {
+    /// The namespaces whose pods may use the Secrets, with that of the workflow controller. Empty if the Secrets are not
+    /// used.
+    pub fn namespaces(&self) -> BTreeSet<String> {
+        let controller = self.argo_namespace.iter();
+        controller
+            .chain(self.argo_namespace.iter().flat_map(|_| &self.argo_workflow_namespaces))
+            .cloned()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use rstest::rstest;
+
+    #[derive(Parser)]
+    struct Args {
+        #[command(flatten)]
+        argo: ArgoArgs,
+    }
+
+    #[rstest]
+    #[case(&[], Some(&[]))]
+    #[case(&["--argo-namespace=argo"], Some(&["argo"]))]
+    #[case(&["--argo-namespace=argo", "--argo-workflow-namespaces=b,argo,a"], Some(&["a", "argo", "b"]))]
+    #[case(&["--argo-workflow-namespaces=a"], None)]
+    fn workflows_of_named_namespaces_use_the_secrets(
+        #[case] flags: &[&str],
+        #[case] expected: Option<&[&str]>,
+    ) {
+        let parsed = Args::try_parse_from([&["test"], flags].concat()).ok();
+        let namespaces = parsed.map(|args| args.argo.namespaces());
+        assert_eq!(namespaces, expected.map(|names| names.iter().map(ToString::to_string).collect()));
+    }
+}
