@@ -50,7 +50,22 @@ impl LiveConfig {
     /// If no client can be built from it.
     pub fn fixed(config: Config) -> Result<Self, ConfigError> {
         let description = format!("a config for {}", config.cluster_url.host().unwrap_or_default());
-        Self::from_files(description, move || Ok(config.clone()))
+        Self::from_fn(description, move || config.clone())
+    }
+
+    /// A config that the caller keeps up to date elsewhere, for example in a [`watch`] channel. `description` is for
+    /// messages, such as `context c1`.
+    ///
+    /// `read` returns the latest config. It is called about once a second while the config is in use, and when the
+    /// cluster refuses the token (401) or is unreachable, so it must be cheap, and must not block.
+    ///
+    /// # Errors
+    /// If no client can be built from the first config.
+    pub fn from_fn(
+        description: impl Into<Arc<str>>,
+        read: impl Fn() -> Config + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        Self::from_files(description, move || Ok(read()))
     }
 
     /// A config that `read` makes from a Secret. The Secret is reread when it may have changed.
@@ -243,5 +258,27 @@ impl fmt::Debug for LiveConfig {
             .field("origin", &self.shared.origin.to_string())
             .field("server", &current.config.cluster_url.host())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Uri;
+
+    #[tokio::test(start_paused = true)]
+    async fn config_of_a_function_follows_what_it_returns() {
+        let config = |namespace: &str| {
+            let mut config = Config::new(Uri::from_static("https://c2"));
+            config.default_namespace = namespace.into();
+            config
+        };
+        let (sender, receiver) = watch::channel(config("first"));
+        let live = LiveConfig::from_fn("a test", move || receiver.borrow().clone()).unwrap();
+        assert_eq!(live.default_namespace(), "first");
+        sender.send_replace(config("second"));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        live.fresh();
+        assert_eq!(live.default_namespace(), "second");
     }
 }
