@@ -74,6 +74,7 @@ pub use self::member::Member;
 use self::member::NewMember;
 use self::set::{Set, Tasks};
 pub use self::upgrade::UpgradedStream;
+use crate::ServiceAccountImport;
 use crate::live::ClusterAccess;
 pub use crate::live::health::Health;
 
@@ -116,9 +117,22 @@ impl Clusters {
         self.set.join(NewMember::new(name, access))
     }
 
+    /// Like [`Clusters::join`], but the member has this [import](Member::import), so that [`Clusters::imported`] finds
+    /// it. The import need not exist in an API server.
+    ///
+    /// Call it within a tokio runtime.
+    pub fn join_as_import(
+        &self,
+        name: impl Into<Arc<str>>,
+        access: impl Into<ClusterAccess>,
+        import: ServiceAccountImport,
+    ) -> Option<Member> {
+        self.set.join(NewMember { import: Some(Arc::new(import)), ..NewMember::new(name, access) })
+    }
+
     /// Removes a member, and returns it. `None`: there is none of this name.
     ///
-    /// Use it only for members that [`Clusters::join`] or [`Clusters::fixed`] added.
+    /// Use it only for members that [`Clusters::join`], [`Clusters::join_as_import`] or [`Clusters::fixed`] added.
     pub fn leave(&self, name: &str) -> Option<Member> {
         self.get(name).filter(|member| self.set.leave(member))
     }
@@ -208,6 +222,7 @@ mod tests {
     use kube::client::Body;
 
     use super::*;
+    use crate::ServiceAccountImportSpec;
 
     fn client(namespace: &str) -> Client {
         let respond = |_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) };
@@ -224,5 +239,20 @@ mod tests {
         assert_eq!(clusters.leave("c1"), None);
         let third = clusters.join("c1", client("third"));
         assert!(third.is_some() && clusters.get("c1") == third);
+    }
+
+    #[tokio::test]
+    async fn member_that_joined_as_an_import_is_imported_until_it_leaves() {
+        let spec = ServiceAccountImportSpec { cluster_name: "c2".into(), ..Default::default() };
+        let mut import = ServiceAccountImport::new("launch", spec);
+        import.metadata.namespace = Some("team-a".into());
+        let clusters = Clusters::fixed([("c2", client("other"))]);
+        assert_eq!(clusters.join_as_import("c2", client("taken"), import.clone()), None);
+        let member = clusters.join_as_import("team-a/c2", client("team-a"), import.clone()).unwrap();
+        assert_eq!(member.import().as_deref(), Some(&import));
+        assert_eq!(clusters.imported("team-a", "c2"), [member.clone()]);
+        assert!(clusters.imported("team-b", "c2").is_empty());
+        assert_eq!(clusters.leave("team-a/c2"), Some(member));
+        assert!(clusters.imported("team-a", "c2").is_empty());
     }
 }

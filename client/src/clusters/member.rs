@@ -92,10 +92,10 @@ impl Member {
     }
 
     /// The import that the member comes from, if [`ClustersBuilder::imports`](super::ClustersBuilder::imports) watches
-    /// it: its namespace, name and labels, and in its spec the cluster and the service account. `None` for mounted
-    /// imports and other members.
+    /// it, or that it [joined as](super::Clusters::join_as_import): its namespace, name and labels, and in its spec the
+    /// cluster and the service account. `None` for mounted imports and other members.
     ///
-    /// It is the latest version (without managed fields), also in older clones. A new version is no
+    /// If it is watched, it is the latest version (without managed fields), also in older clones. A new version is no
     /// [`Change`](super::Change).
     pub fn import(&self) -> Option<Arc<ServiceAccountImport>> {
         self.inner.import.borrow().clone()
