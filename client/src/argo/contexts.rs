@@ -1,5 +1,5 @@
 //! The Secret [`KUBECONFIG`](super::KUBECONFIG): a kubeconfig with exactly one context for each cluster, with the
-//! cluster's name.
+//! cluster's name. The namespace of the workflows may have another one, with users of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,9 @@ const VALUE: &str = "value";
 
 const FIX: &str = "add a kubeconfig, with a context for each cluster, as kubemcsa export --format \
                     argo-kubeconfig prints it";
+
+/// What a context refers to.
+const REFERENCES: [EntryKind; 2] = [EntryKind::Cluster, EntryKind::User];
 
 impl Reader {
     /// All clusters of the Secret [`KUBECONFIG`](super::KUBECONFIG), by name.
@@ -46,15 +49,51 @@ impl Reader {
     /// managed. [`Config::default_namespace`] would be `default` in that case.
     ///
     /// # Errors
-    /// If there is not exactly one context with that name.
+    /// If there is not exactly one context with that name, or its namespace is not a string.
     pub fn managed_namespace(self, secret: &Secret, cluster: &str) -> Result<String, ArgoError> {
         let kubeconfig = parsed(secret)?;
-        let context = only(&kubeconfig, cluster).map_err(|problem| place(secret).error(problem))?;
-        Ok(context.text("namespace").unwrap_or_default())
+        let context = only(&kubeconfig, cluster, &REFERENCES);
+        context.and_then(namespace).map_err(|problem| place(secret).error(problem))
+    }
+
+    /// One cluster for workflows with users of their own, and its only managed namespace, which is empty as in
+    /// [`Reader::managed_namespace`] if all are managed.
+    ///
+    /// `clusters` is the Secret [`KUBECONFIG`](super::KUBECONFIG) of the controller's namespace. Its users are ignored.
+    /// `users` is that of the workflows' namespace. Its clusters are ignored, so that only the controller's Secret
+    /// decides where credentials are sent. Both have a context for the cluster, and either may have the namespace.
+    /// [`Config::default_namespace`] is that of `users`.
+    ///
+    /// # Errors
+    /// If the cluster's configuration cannot be used, if one of the Secrets does not have exactly one context with its
+    /// name, or if both contexts have a namespace, and not the same.
+    pub fn workflow_context(
+        self,
+        clusters: &Secret,
+        users: &Secret,
+        cluster: &str,
+    ) -> Result<(Config, String), ArgoError> {
+        let (of_clusters, of_users) = (parsed(clusters)?, parsed(users)?);
+        let namespace_in = |secret: &Secret, kubeconfig: &Kubeconfig, reference: EntryKind| {
+            let context = only(kubeconfig, cluster, &[reference]);
+            context.and_then(namespace).map_err(|problem| place(secret).error(problem))
+        };
+        let managed = namespace_in(clusters, &of_clusters, EntryKind::Cluster)?;
+        let requested = namespace_in(users, &of_users, EntryKind::User)?;
+        if !managed.is_empty() && !requested.is_empty() && managed != requested {
+            let other = place(clusters).in_context(cluster).to_string();
+            return Err(place(users).in_context(cluster).error(Problem::OtherNamespace { other }));
+        }
+        let kubeconfig = of_users.with_clusters_of(of_clusters);
+        let config = self.context_config(&kubeconfig, Some(cluster)).map_err(|problem| {
+            let secret = if problem.is_about_cluster() { clusters } else { users };
+            place(secret).in_context(cluster).error(problem)
+        })?;
+        Ok((config, if managed.is_empty() { requested } else { managed }))
     }
 
     fn one(self, secret: &Secret, kubeconfig: &Kubeconfig, name: &str) -> Result<Config, ArgoError> {
-        only(kubeconfig, name).map_err(|problem| place(secret).error(problem))?;
+        only(kubeconfig, name, &REFERENCES).map_err(|problem| place(secret).error(problem))?;
         self.context_config(kubeconfig, Some(name))
             .map_err(|problem| place(secret).in_context(name).error(problem))
     }
@@ -88,13 +127,11 @@ pub(super) fn kubeconfig_of(text: &str, fix: &'static str) -> Result<Kubeconfig,
     Kubeconfig::from_data(text, None).map_err(|_| if_encoded(text, Problem::NotAKubeconfig(fix)))
 }
 
-/// The context of a cluster, if it is unambiguous.
-fn only<'a>(kubeconfig: &'a Kubeconfig, name: &str) -> Result<&'a Entry, Problem> {
-    let named =
-        |kind, name: &str| kubeconfig.entries(kind).iter().filter(|entry| entry.name() == name).count();
+/// The context of a cluster, if it is unambiguous, and refers to one entry of each of these kinds.
+fn only<'a>(kubeconfig: &'a Kubeconfig, name: &str, references: &[EntryKind]) -> Result<&'a Entry, Problem> {
     let context =
         kubeconfig.find(EntryKind::Context, name).ok_or_else(|| Problem::NoContext(name.to_owned()))?;
-    check_single("contexts", name, named(EntryKind::Context, name))?;
+    check_single(kubeconfig, EntryKind::Context, name)?;
     let dangling = || Problem::Dangling(name.to_owned());
     let cluster = context.text("cluster").ok_or_else(dangling)?;
     let contexts = kubeconfig.contexts().filter(|entry| entry.text("cluster").as_ref() == Some(&cluster));
@@ -105,19 +142,24 @@ fn only<'a>(kubeconfig: &'a Kubeconfig, name: &str) -> Result<&'a Entry, Problem
     if cluster != name {
         return Err(Problem::Misnamed { context: name.to_owned(), cluster });
     }
-    let user = context.text("user").unwrap_or_default();
-    let (clusters, users) = (named(EntryKind::Cluster, name), named(EntryKind::User, &user));
-    if clusters == 0 || users == 0 {
-        return Err(dangling());
+    for kind in references {
+        // The field of a reference has the name of its kind.
+        let reference = context.text(&kind.to_string()).unwrap_or_default();
+        kubeconfig.find(*kind, &reference).ok_or_else(dangling)?;
+        check_single(kubeconfig, *kind, &reference)?;
     }
-    check_single("clusters", name, clusters)?;
-    check_single("users", &user, users)?;
     Ok(context)
 }
 
-fn check_single(what: &'static str, name: &str, count: usize) -> Result<(), Problem> {
-    let name = name.to_owned();
-    if count > 1 { Err(Problem::Several { count, what, name }) } else { Ok(()) }
+fn check_single(kubeconfig: &Kubeconfig, kind: EntryKind, name: &str) -> Result<(), Problem> {
+    let count = kubeconfig.entries(kind).iter().filter(|entry| entry.name() == name).count();
+    if count > 1 { Err(Problem::Several { count, kind, name: name.to_owned() }) } else { Ok(()) }
+}
+
+/// The namespace of a context. Empty if it has none: any. So one that is not a string must be an error.
+fn namespace(context: &Entry) -> Result<String, Problem> {
+    let namespace = context.fields()?.text("namespace").map_err(|problem| context.problem(problem))?;
+    Ok(namespace.unwrap_or_default())
 }
 
 #[cfg(test)]

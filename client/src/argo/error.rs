@@ -7,7 +7,7 @@ use kube::config::AuthInfo;
 use kube::{Resource, ResourceExt};
 
 use crate::kubeconfig::proxy::ProxyError;
-use crate::kubeconfig::{self, FieldProblem, INSECURE, decode};
+use crate::kubeconfig::{self, EntryKind, FieldProblem, INSECURE, decode};
 
 /// Why a Secret or ConfigMap cannot be used. The message names the object, the key and the fix, and quotes no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,14 +70,16 @@ pub(super) enum Problem {
     NoContexts,
     #[error("the kubeconfig has no context {0}; add one for cluster {0}")]
     NoContext(String),
-    #[error("the kubeconfig has {count} {what} with the name {name}; remove all but one")]
-    Several { count: usize, what: &'static str, name: String },
+    #[error("the kubeconfig has {count} {kind}s with the name {name}; remove all but one")]
+    Several { count: usize, kind: EntryKind, name: String },
     #[error("the kubeconfig has several contexts for cluster {cluster}: {}; remove all but one", contexts.join(", "))]
     SeveralForCluster { cluster: String, contexts: Vec<String> },
     #[error("context {context} is for cluster {cluster}, but must have its name; rename one of them")]
     Misnamed { context: String, cluster: String },
     #[error("context {0} refers to a cluster or user that does not exist; add it")]
     Dangling(String),
+    #[error("its namespace differs from that of {other}; make them equal, or remove one of them")]
+    OtherNamespace { other: String },
 
     #[error("the kubeconfig has no current-context with a cluster; set it with kubectl config use-context")]
     NoCurrentContext,
@@ -95,6 +97,17 @@ pub(super) enum Problem {
     NotYaml,
     #[error("the key config has another name for the local cluster; remove one of them")]
     TwoNames,
+}
+
+impl Problem {
+    /// Whether the cluster of a context is wrong, and not the context or its user.
+    pub(super) fn is_about_cluster(&self) -> bool {
+        match self {
+            Self::Insecure(_) | Self::InsecureAuthority(_) => true,
+            Self::Kubeconfig(kubeconfig::Problem::Entry(entry)) => entry.kind == EntryKind::Cluster,
+            _ => false,
+        }
+    }
 }
 
 impl From<kubeconfig::Problem> for Problem {

@@ -98,6 +98,12 @@ impl Kubeconfig {
         self.current_context = self.current_context.take().or(next.current_context);
     }
 
+    /// The contexts and users of this kubeconfig, with the clusters of another one instead of its own.
+    #[cfg(feature = "argo")]
+    pub(crate) fn with_clusters_of(self, other: Self) -> Self {
+        Self { clusters: other.clusters, ..self }
+    }
+
     /// The name of the current context.
     pub fn current_context(&self) -> Option<&str> {
         self.current_context.as_deref()

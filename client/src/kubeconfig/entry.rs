@@ -42,7 +42,7 @@ impl Entry {
     }
 
     /// An error about this entry.
-    pub(super) fn problem(&self, problem: impl Into<FieldProblem>) -> Problem {
+    pub(crate) fn problem(&self, problem: impl Into<FieldProblem>) -> Problem {
         Problem::Entry(Box::new(EntryProblem {
             place: self.place.clone(),
             kind: self.kind,

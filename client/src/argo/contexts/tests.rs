@@ -6,6 +6,7 @@ use super::*;
 use crate::kubeconfig::tests::CA;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rstest::rstest;
+use secrecy::ExposeSecret;
 
 const TWO: &str = "
 clusters:
@@ -131,4 +132,96 @@ fn an_authority_that_is_encoded_twice_is_an_error() {
     let error =
         Reader::default().contexts(&of(&TWO.replace("CA}", &(STANDARD.encode(&ca) + "}")))).unwrap_err();
     assert!(error.to_string().contains("encode it only once"), "{error}");
+}
+
+/// The kubeconfig of the controller's namespace, as in Argo's proposal.
+const CONTROLLER: &str = "
+clusters:
+- {name: cluster-1, cluster: {server: 'https://1.2.3.4:6443'}}
+contexts:
+- {name: cluster-1, context: {cluster: cluster-1, namespace: remote, user: cluster-1}}
+users:
+- {name: cluster-1, user: {token: controller-t0ken}}
+";
+
+/// The kubeconfig of the workflows' namespace.
+const WORKFLOWS: &str = "
+contexts:
+- {name: cluster-1, context: {cluster: cluster-1, namespace: remote, user: cluster-1}}
+current-context: cluster-1
+users:
+- {name: cluster-1, user: {token: t0ken}}
+";
+
+fn workflow_context(clusters: &str, users: &str) -> Result<(Config, String), ArgoError> {
+    let mut users = of(users);
+    users.metadata.namespace = Some("local".into());
+    Reader::default().workflow_context(&of(clusters), &users, "cluster-1")
+}
+
+#[rstest]
+#[case::in_both("remote", "remote", "remote")]
+#[case::in_clusters("remote", "", "remote")]
+#[case::in_users("", "remote", "remote")]
+#[case::in_none("", "", "")]
+fn workflows_use_the_cluster_of_the_controller_with_their_own_user(
+    #[case] of_clusters: &str,
+    #[case] of_users: &str,
+    #[case] expected: &str,
+) {
+    let with = |text: &str, namespace: &str| text.replace(": remote", &format!(": '{namespace}'"));
+    let read = workflow_context(&with(CONTROLLER, of_clusters), &with(WORKFLOWS, of_users));
+    let (config, managed) = read.unwrap();
+    assert_eq!(managed, expected);
+    assert_eq!(config.cluster_url, "https://1.2.3.4:6443/");
+    assert_eq!(config.auth_info.token.unwrap().expose_secret(), "t0ken");
+}
+
+#[test]
+fn workflows_need_no_user_of_the_controller_and_cannot_change_its_cluster() {
+    let (without_users, _) = CONTROLLER.split_once("users:").unwrap();
+    let cluster = "clusters:\n- {name: cluster-1, cluster: {server: 'https://5.6.7.8'}}\n";
+    let (config, _) = workflow_context(without_users, &format!("{WORKFLOWS}{cluster}")).unwrap();
+    assert_eq!(config.cluster_url, "https://1.2.3.4:6443/");
+}
+
+#[rstest]
+#[case(CONTROLLER, "- {name: cluster-1, context", "- {name: c2, context", "argo", "no context cluster-1")]
+#[case(CONTROLLER, "cluster: cluster-1,", "cluster: c2,", "argo", "context cluster-1 is for cluster c2")]
+#[case(CONTROLLER, "clusters:", "clusters:\n- {name: cluster-1}", "argo", "2 clusters with the name")]
+#[case(CONTROLLER, "- {name: cluster-1, cluster", "- {name: c2, cluster", "argo", "does not exist")]
+#[case(CONTROLLER, "https://", "http://", "argo", "cluster cluster-1: server does not begin with https://")]
+#[case(CONTROLLER, "6443'", "6443', insecure-skip-tls-verify: true", "argo", "Reader::allow_insecure")]
+#[case(CONTROLLER, "remote", "[t0ken]", "argo", "context cluster-1: namespace is not a string")]
+#[case(CONTROLLER, "clusters:", "clusters: t0ken", "argo", "not a kubeconfig; add")]
+#[case(
+    CONTROLLER,
+    "remote",
+    "t0ken",
+    "local",
+    "namespace differs from that of Secret argo/kubeconfig, key value, context cluster-1; make them equal"
+)]
+#[case(WORKFLOWS, "- {name: cluster-1, context", "- {name: c2, context", "local", "no context cluster-1")]
+#[case(WORKFLOWS, "cluster: cluster-1,", "cluster: c2,", "local", "context cluster-1 is for cluster c2")]
+#[case(WORKFLOWS, "users:", "users:\n- {name: cluster-1}", "local", "2 users with the name cluster-1")]
+#[case(WORKFLOWS, "user: cluster-1", "user: c2", "local", "does not exist")]
+#[case(WORKFLOWS, "token: t0ken", "exec: {command: t0ken}", "local", "it has exec, which")]
+#[case(WORKFLOWS, "token: t0ken", "tokenFile: /etc/t0ken", "local", "it has tokenFile, which")]
+#[case(WORKFLOWS, "token: t0ken", "toke: t0ken", "local", "no credential")]
+fn an_error_of_a_workflow_context_names_the_secret_and_quotes_no_value(
+    #[case] original: &str,
+    #[case] from: &str,
+    #[case] to: &str,
+    #[case] namespace: &str,
+    #[case] expected: &str,
+) {
+    let changed = original.replacen(from, to, 1);
+    assert_ne!(changed, original, "the case replaces nothing");
+    let [clusters, users] =
+        [CONTROLLER, WORKFLOWS].map(|text| if text == original { changed.as_str() } else { text });
+    let error = workflow_context(clusters, users).unwrap_err();
+    let text = error.to_string();
+    let place = format!("Secret {namespace}/kubeconfig, key value");
+    assert!(text.starts_with(&place) && text.contains(expected), "{text}");
+    assert!(!text.contains("t0ken") && !format!("{error:?}").contains("t0ken"), "{text}");
 }
