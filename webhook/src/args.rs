@@ -9,6 +9,7 @@ use http::Uri;
 use jiff::SignedDuration;
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::contract::webhook::{PATH, SERVICE};
+use mcsa_runtime::argo::ArgoArgs;
 use mcsa_runtime::cluster::ClusterArgs;
 use mcsa_runtime::logs::LogArgs;
 use mcsa_runtime::probes::ProbeArgs;
@@ -32,6 +33,10 @@ pub struct Args {
     /// Flags of the serving certificate.
     #[command(flatten)]
     pub certificate: CertificateArgs,
+
+    /// Flags of the Secrets of Argo Workflows.
+    #[command(flatten)]
+    pub argo: ArgoArgs,
 
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
@@ -199,6 +204,13 @@ mod tests {
         let names = args.names();
         assert!(names.contains(&"webhook.multicluster-service-account.svc".to_owned()));
         assert!(names.contains(&"webhook.multicluster-service-account.svc.cluster.local".to_owned()));
+    }
+
+    #[test]
+    fn namespaces_that_use_secrets_of_argo_workflows_are_flags() {
+        let flags = ["mcsa-webhook", "--argo-namespace=argo", "--argo-workflow-namespaces=local"];
+        let namespaces = Args::parse_from(flags).argo.namespaces();
+        assert_eq!(namespaces.into_iter().collect::<Vec<_>>(), ["argo", "local"]);
     }
 
     #[rstest]

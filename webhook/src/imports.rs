@@ -28,6 +28,7 @@ pub(crate) use self::launch::LaunchImport;
 use self::launch::LaunchImports;
 pub(crate) use self::record::{Credential, Record};
 use self::target_names::TargetNames;
+use crate::argo::ArgoNamespaces;
 use crate::readiness::{Part, Readiness};
 
 /// Longest time of a review's lookups of imports that are not cached. The API server waits 5 s for the response.
@@ -52,12 +53,14 @@ pub(crate) struct Imports {
     client: Client,
     lookups: Semaphore,
     records: RwLock<Records>,
+    /// The namespaces whose pods may run without launch imports.
+    pub argo: ArgoNamespaces,
 }
 
 impl Imports {
     /// The cache is empty until [`Self::watch`] has listed the imports. Until then, each lookup asks the API server.
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client, lookups: Semaphore::new(MAX_LOOKUPS), records: RwLock::default() }
+    pub(crate) fn new(client: Client, argo: ArgoNamespaces) -> Self {
+        Self { client, lookups: Semaphore::new(MAX_LOOKUPS), records: RwLock::default(), argo }
     }
 
     /// Keeps the cache up to date. Never returns without an error.
@@ -104,9 +107,12 @@ impl Imports {
         self.records.read().unwrap_or_else(PoisonError::into_inner).launch.of_namespace(namespace)
     }
 
-    /// The names by which sources know this cluster, in alphabetical order.
-    pub(crate) fn target_names(&self) -> Vec<String> {
-        self.records.read().unwrap_or_else(PoisonError::into_inner).target_names.all()
+    /// The names of this cluster for pods of a namespace: those by which sources know it, in alphabetical order, and
+    /// that of Argo's workflow controller.
+    pub(crate) fn home_names(&self, namespace: &str) -> Vec<String> {
+        let mut names = self.records.read().unwrap_or_else(PoisonError::into_inner).target_names.all();
+        names.extend(self.argo.cluster_name(namespace));
+        names
     }
 
     /// Asks the API server for the launch imports of a namespace. An error is the reason, as in [`Lookup::Failed`].

@@ -5,12 +5,14 @@
 //! A request passes through `listener` (`connections`: limits) → `server` (`body`: reads the review) →
 //! `review` (`admission`: parses it; `pod`: the parsed pod; `annotation`: the imports that it names;
 //! `imports`: looks them up; `patch`: the volumes and mounts to add; `placement`: the clusters in which it may run;
-//! `scheduling`: the tolerations and node affinity to add; `workflow`: the annotations of templates). `certificates`
-//! maintains the serving certificate and the webhook configuration. `watch_activity` measures how old the cache may be,
-//! `readiness` reports what is missing, and `metrics` exposes both.
+//! `scheduling`: the tolerations and node affinity to add; `workflow`: the annotations of templates; `argo`: the
+//! namespaces whose pods may run without launch imports). `certificates` maintains the serving certificate and the
+//! webhook configuration. `watch_activity` measures how old the cache may be, `readiness` reports what is missing, and
+//! `metrics` exposes both.
 
 mod admission;
 mod annotation;
+mod argo;
 mod args;
 mod body;
 mod certificates;
@@ -42,6 +44,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::sleep;
 use tracing::info;
 
+use argo::ArgoNamespaces;
 pub use args::Args;
 use certificates::CertificateController;
 use imports::Imports;
@@ -61,10 +64,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let activity = WatchActivity::default();
     let watcher = activity.client(config.clone())?;
     let client = Client::try_from(config)?;
-    let imports = Arc::new(Imports::new(client.clone()));
+    let imports = Arc::new(Imports::new(client.clone(), ArgoNamespaces::new(&args.argo)));
 
     let readiness = Arc::new(Readiness::default());
-    let certificates = CertificateController::new(&args, client, readiness.clone())?;
+    let certificates = CertificateController::new(&args, client.clone(), readiness.clone())?;
 
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
@@ -106,6 +109,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         result = shut_down => result?,
         result = certificates.run() => match result? {},
         result = imports.watch(watcher, &readiness) => match result? {},
+        never = imports.argo.watch(client) => match never {},
         never = probe_server => match never {},
     }
     info!("stopped");

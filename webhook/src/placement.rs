@@ -1,5 +1,7 @@
 //! Decides in which clusters a pod may run: a pure function of its annotations and the launch imports of its namespace.
 
+mod secret;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mcsa_credentials::contract::launch;
@@ -22,8 +24,10 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Home<'a> {
     /// The pod's namespace.
     pub namespace: &'a str,
-    /// The names of the cluster: sources know it by them.
+    /// The names of the cluster, by which sources and workflows of the namespace know it.
     pub names: &'a [String],
+    /// Whether Secrets of Argo Workflows may give pods of the namespace access to clusters without launch imports.
+    pub uses_secrets: bool,
 }
 
 impl Home<'_> {

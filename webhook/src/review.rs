@@ -108,7 +108,8 @@ async fn place(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admi
         let warnings = placement::unused_namespace(pod).into_iter().collect();
         return Ok(Admitted { warnings, ..Admitted::default() });
     };
-    let home = Home { namespace, names: &imports.target_names() };
+    let uses_secrets = imports.argo.contains(namespace);
+    let home = Home { namespace, names: &imports.home_names(namespace), uses_secrets };
     let mut placed = request.place(home, &imports.launch_imports(namespace));
     if request.lacks_imports(&placed) {
         // The watch may lag: a launch import and pods are often applied together.
@@ -118,9 +119,17 @@ async fn place(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admi
             .map_err(|reason| Denial::ListFailed { namespace: namespace.to_owned(), reason })?;
         placed = request.place(home, &listed);
     }
-    let placement = placed?;
-    let warnings = request.warning(home, &placement).into_iter().collect();
-    Ok(Admitted { patch: scheduling::patch(pod, &placement), warnings })
+    let (placement, warning) = match placed {
+        Ok(placement) => {
+            let warning = request.warning(home, &placement);
+            (placement, warning)
+        }
+        Err(refused) => {
+            let (placement, warning) = request.place_by_secret(home, refused)?;
+            (placement, Some(warning))
+        }
+    };
+    Ok(Admitted { patch: scheduling::patch(pod, &placement), warnings: warning.into_iter().collect() })
 }
 
 /// Mounts the available imports into new ephemeral containers. Never denies the request. Uses the stored pod's
@@ -147,11 +156,12 @@ async fn translate(
 ) -> Result<Admitted, Denial> {
     let patch = workflow::patch(workflow, stored)?;
     let mut warnings: Vec<_> = workflow::warnings(workflow).collect();
-    let own_names = imports.target_names();
+    let own_names = imports.home_names(namespace);
     let names_other = workflow.clusters().any(|cluster| !own_names.iter().any(|name| name == cluster));
     // Without a namespace, the object is used in several. The watch may lag.
     if names_other
         && !namespace.is_empty()
+        && !imports.argo.contains(namespace)
         && imports.launch_imports(namespace).is_empty()
         && imports.list_launch_imports(namespace).await.is_ok_and(|listed| listed.is_empty())
     {

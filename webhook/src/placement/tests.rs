@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 /// Namespace `team-a` of a cluster that sources know as c1 and as west.
 fn home() -> Home<'static> {
     static NAMES: LazyLock<[String; 2]> = LazyLock::new(|| ["c1", "west"].map(str::to_owned));
-    Home { namespace: "team-a", names: &*NAMES }
+    Home { namespace: "team-a", names: &*NAMES, uses_secrets: false }
 }
 
 /// Launch imports of c2 for two namespaces, and of c3 for one.
@@ -218,6 +218,58 @@ fn only_results_that_more_imports_could_change_lack_imports(
     #[case] expected: bool,
 ) {
     assert_eq!(request.lacks_imports(&request.place(home(), imports)), expected);
+}
+
+#[rstest]
+#[case::unknown_cluster("c9", None, true)]
+#[case::unknown_namespace("c3", Some("batch"), true)]
+#[case::both("c9", Some("batch"), true)]
+#[case::own_name_with_another_namespace("c1", Some("batch"), false)]
+#[case::template("{{x}}", None, false)]
+#[case::template_of_a_namespace("c9", Some("{{x}}"), false)]
+#[case::empty("", None, false)]
+#[case::too_long(&"x".repeat(64), None, false)]
+#[case::no_label_value("a/b", None, false)]
+#[case::no_namespace("c9", Some("a/b"), false)]
+fn cluster_without_a_launch_import_is_chosen_only_if_secrets_are_used(
+    #[case] cluster: &str,
+    #[case] remote_namespace: Option<&str>,
+    #[case] is_placed: bool,
+) {
+    let request = Request { cluster: Some(cluster), remote_namespace };
+    let refused = || request.place(home(), &imports()).unwrap_err();
+    assert_eq!(request.place_by_secret(home(), refused()), Err(refused()));
+    let placed = request.place_by_secret(Home { uses_secrets: true, ..home() }, refused());
+    let expected = if is_placed { Ok(placement(false, &[cluster])) } else { Err(refused()) };
+    assert_eq!(placed.map(|(placement, _)| placement), expected);
+}
+
+#[rstest]
+#[case::elect(Request { cluster: None, remote_namespace: Some("x") })]
+#[case::several_namespaces(Request { cluster: Some("c2"), remote_namespace: None })]
+fn secrets_do_not_permit_what_is_refused_for_another_reason(#[case] request: Request) {
+    let refused = || request.place(home(), &imports_of(&[("c2", "other"), ("c2", "batch")])).unwrap_err();
+    let placed = request.place_by_secret(Home { uses_secrets: true, ..home() }, refused());
+    assert_eq!(placed, Err(refused()));
+}
+
+#[rstest]
+#[case(None, "of cluster c3: ")]
+#[case(Some("batch"), "of cluster c3 for namespace batch: ")]
+fn cluster_without_a_launch_import_is_warned_of(
+    #[case] remote_namespace: Option<&str>,
+    #[case] expected: &str,
+) {
+    let request = Request { cluster: Some("c3"), remote_namespace };
+    let refused = request.place(home(), &[]).unwrap_err();
+    let (_, warning) = request.place_by_secret(Home { uses_secrets: true, ..home() }, refused).unwrap();
+    assert_eq!(
+        warning,
+        format!(
+            "namespace team-a has no launch import {expected}the pod waits unless a Secret of Argo Workflows gives \
+             access to it"
+        )
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@ mod clusters;
 mod workflows;
 
 use super::*;
+use crate::argo::ArgoNamespaces;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::Client;
 use rstest::rstest;
@@ -47,7 +48,7 @@ fn imports() -> Imports {
         let body = kube::client::Body::from(serde_json::to_vec(&body).unwrap());
         async move { http::Response::builder().status(code).body(body) }
     });
-    Imports::new(Client::new(service, "default"))
+    Imports::new(Client::new(service, "default"), ArgoNamespaces::default())
 }
 
 /// A pod with a value in each parsed field.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::argo::ArgoNamespaces;
 use crate::body::BODY_LIMIT;
 use axum::body::{Body, to_bytes};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -54,7 +55,7 @@ fn api_server() -> Client {
 }
 
 fn server(registry: &mut Registry) -> Server {
-    Server::new(Arc::new(Imports::new(api_server())), Metrics::new(registry))
+    Server::new(Arc::new(Imports::new(api_server(), ArgoNamespaces::default())), Metrics::new(registry))
 }
 
 async fn send(request: http::Request<Body>) -> (u16, Vec<u8>) {

@@ -1,11 +1,13 @@
 //! Pods that ask for a cluster.
 
 use super::*;
+use mcsa_runtime::argo::ArgoArgs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The namespace `default` has launch imports of c2 and c3, `team-a` has none, and `broken` can't be listed. c2
-/// knows this cluster as c1. Also returns the number of lists.
+/// knows this cluster as c1. The namespaces `argo`, without launch imports, and `local`, with one of c2, use Secrets of
+/// Argo Workflows, which knows this cluster as cluster-0. Also returns the number of lists.
 fn imports() -> (Imports, Arc<AtomicUsize>) {
     let lists = Arc::new(AtomicUsize::new(0));
     let counted = lists.clone();
@@ -24,7 +26,8 @@ fn imports() -> (Imports, Arc<AtomicUsize>) {
         };
         let clusters = match request.uri().path().split('/').nth(5) {
             Some("default") => Some(vec![import("c3"), import("c2"), json!({ "metadata": {}, "spec": 7 })]),
-            Some("team-a") => Some(Vec::new()),
+            Some("local") => Some(vec![import("c2")]),
+            Some("team-a" | "argo") => Some(Vec::new()),
             _ => None,
         };
         let failure =
@@ -39,7 +42,12 @@ fn imports() -> (Imports, Arc<AtomicUsize>) {
         let body = kube::client::Body::from(serde_json::to_vec(&body).unwrap());
         async move { http::Response::builder().status(code).body(body) }
     });
-    let imports = Imports::new(Client::new(service, "default"));
+    let argo = ArgoNamespaces::new(&ArgoArgs {
+        argo_namespace: Some("argo".into()),
+        argo_workflow_namespaces: vec!["local".into()],
+    });
+    argo.update(Ok(Some("cluster-0".into())));
+    let imports = Imports::new(Client::new(service, "default"), argo);
     imports.apply(json!({
         "apiVersion": "multicluster.admiralty.io/v1alpha1", "kind": "ServiceAccountImport",
         "metadata": {
@@ -53,7 +61,10 @@ fn imports() -> (Imports, Arc<AtomicUsize>) {
 async fn respond(namespace: &str, annotations: Value) -> (Value, usize) {
     let mut object = pod("", "");
     object["metadata"]["annotations"] = annotations;
-    let mut request = review_of("CREATE", "", object, json!(null));
+    respond_in(namespace, review_of("CREATE", "", object, json!(null))).await
+}
+
+async fn respond_in(namespace: &str, mut request: Value) -> (Value, usize) {
     request["request"]["namespace"] = namespace.into();
     let (imports, lists) = imports();
     let body = request.to_string();
@@ -117,4 +128,56 @@ async fn namespace_without_a_cluster_is_admitted_with_a_warning() {
 async fn api_server_is_not_asked_needlessly(#[case] annotations: Value, #[case] allowed: bool) {
     let (response, lists) = respond("default", annotations).await;
     assert_eq!((response["allowed"].as_bool(), lists), (Some(allowed), 0));
+}
+
+#[rstest]
+#[case::no_import("argo", "c9", true)]
+#[case::import_of_another_cluster("local", "c9", true)]
+#[case::import("local", "c2", false)]
+#[tokio::test]
+async fn pod_that_may_use_a_secret_is_placed_on_any_cluster(
+    #[case] namespace: &str,
+    #[case] cluster: &str,
+    #[case] is_warned: bool,
+) {
+    let (response, lists) =
+        respond(namespace, json!({ "multicluster.admiralty.io/clustername": cluster })).await;
+    assert_eq!((response["allowed"].as_bool(), lists), (Some(true), 1));
+    let [toleration, affinity] = &*added(&response) else { panic!("{response}") };
+    assert!(toleration.contains(&format!(r#""value":"{cluster}""#)), "{toleration}");
+    assert!(
+        affinity.contains(&format!(r#"["{cluster}"]"#)) && !affinity.contains("DoesNotExist"),
+        "{affinity}"
+    );
+    let warnings: Vec<_> = response["warnings"].as_array().into_iter().flatten().collect();
+    assert_eq!(warnings.len(), usize::from(is_warned), "{response}");
+}
+
+#[rstest]
+#[case("argo", true)]
+#[case("local", true)]
+#[case("default", false)]
+#[tokio::test]
+async fn name_of_argo_workflows_for_this_cluster_is_known_where_secrets_are_used(
+    #[case] namespace: &str,
+    #[case] is_known: bool,
+) {
+    let (response, lists) =
+        respond(namespace, json!({ "multicluster.admiralty.io/clustername": "cluster-0" })).await;
+    assert_eq!((response["allowed"].as_bool(), response.get("warnings")), (Some(is_known), None));
+    assert_eq!(lists, usize::from(!is_known), "no launch import is needed at home");
+}
+
+#[rstest]
+#[case("team-a", 1)]
+#[case("argo", 0)]
+#[tokio::test]
+async fn workflow_without_launch_imports_has_a_warning_unless_secrets_are_used(
+    #[case] namespace: &str,
+    #[case] expected: usize,
+) {
+    let request = workflows::of_templates("CREATE", "Workflow", workflows::template());
+    let (response, lists) = respond_in(namespace, request).await;
+    let warnings = response["warnings"].as_array().map_or(0, Vec::len);
+    assert_eq!((response["allowed"].as_bool(), warnings, lists), (Some(true), expected, expected));
 }
