@@ -22,14 +22,17 @@ pub struct ArgoArgs {
 }
 
 impl ArgoArgs {
+    /// The namespace of the workflow controller. `None`: the Secrets are not used. An empty variable is as good as none.
+    pub fn controller_namespace(&self) -> Option<&str> {
+        self.argo_namespace.as_deref().filter(|namespace| !namespace.is_empty())
+    }
+
     /// The namespaces whose pods may use the Secrets, with that of the workflow controller. Empty if the Secrets are not
     /// used.
     pub fn namespaces(&self) -> BTreeSet<String> {
-        let controller = self.argo_namespace.iter();
-        controller
-            .chain(self.argo_namespace.iter().flat_map(|_| &self.argo_workflow_namespaces))
-            .cloned()
-            .collect()
+        let Some(controller) = self.controller_namespace() else { return BTreeSet::new() };
+        let others = self.argo_workflow_namespaces.iter().map(String::as_str).filter(|name| !name.is_empty());
+        others.chain([controller]).map(str::to_owned).collect()
     }
 }
 
@@ -49,6 +52,8 @@ mod tests {
     #[case(&[], Some(""))]
     #[case(&["--argo-namespace=argo"], Some("argo"))]
     #[case(&["--argo-namespace=argo", "--argo-workflow-namespaces=b,argo,a"], Some("a argo b"))]
+    #[case(&["--argo-namespace=argo", "--argo-workflow-namespaces="], Some("argo"))]
+    #[case(&["--argo-namespace=", "--argo-workflow-namespaces="], Some(""))]
     #[case(&["--argo-workflow-namespaces=a"], None)]
     fn workflows_of_named_namespaces_use_the_secrets(#[case] flags: &[&str], #[case] expected: Option<&str>) {
         let parsed = Args::try_parse_from([&["test"], flags].concat()).ok();

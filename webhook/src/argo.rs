@@ -27,7 +27,7 @@ pub(crate) struct ArgoNamespaces {
 impl ArgoNamespaces {
     /// This cluster has no name until [`Self::watch`] has read it.
     pub(crate) fn new(args: &ArgoArgs) -> Self {
-        let (controller, names) = (args.argo_namespace.clone(), args.namespaces());
+        let (controller, names) = (args.controller_namespace().map(str::to_owned), args.namespaces());
         Self { controller, names, local_cluster: RwLock::default() }
     }
 
