@@ -35,6 +35,15 @@ impl Reader {
         names.into_iter().map(|name| Ok((name.to_owned(), self.one(secret, &kubeconfig, name)?))).collect()
     }
 
+    /// The names of the contexts of the Secret [`KUBECONFIG`](super::KUBECONFIG), in their order, even of those that
+    /// cannot be used.
+    ///
+    /// # Errors
+    /// If the Secret has no kubeconfig.
+    pub fn context_names(self, secret: &Secret) -> Result<Vec<String>, ArgoError> {
+        Ok(parsed(secret)?.contexts().map(|context| context.name().to_owned()).collect())
+    }
+
     /// One cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG). Errors of other clusters are ignored.
     ///
     /// # Errors

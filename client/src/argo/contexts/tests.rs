@@ -121,6 +121,7 @@ fn one_cluster_is_read_despite_errors_in_another() {
     let changed =
         of(&two().replacen("https://c3", "http://c3", 1).replacen("contexts:", "contexts:\n- {name: c4}", 1));
     assert!(Reader::default().contexts(&changed).is_err());
+    assert_eq!(Reader::default().context_names(&changed).unwrap(), ["c4", "c2", "c3"]);
     assert!(Reader::default().context(&changed, "c2").is_ok());
     let error = Reader::default().context(&changed, "c5").unwrap_err().to_string();
     assert!(error.contains("no context c5; add one"), "{error}");
