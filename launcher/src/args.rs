@@ -1,5 +1,6 @@
 //! The launcher's command line.
 
+use mcsa_runtime::argo::ArgoArgs;
 use mcsa_runtime::cluster::ClusterArgs;
 use mcsa_runtime::lease::LeaseArgs;
 use mcsa_runtime::logs::LogArgs;
@@ -14,6 +15,10 @@ pub struct Args {
     /// The target: the cluster whose pods run elsewhere
     #[command(flatten)]
     pub cluster: ClusterArgs,
+
+    /// Secrets of Argo Workflows
+    #[command(flatten)]
+    pub argo: ArgoArgs,
 
     /// Logs and exec of pods
     #[command(flatten)]

@@ -16,9 +16,10 @@
 //!
 //! Beside them, `node` maintains the Node object, and `endpoint` serves what the API server asks of a kubelet: logs,
 //! exec, attach and port-forward. `usage` is what metrics-server asks for, and `argo` brings the outputs of workflow steps
-//! home.
+//! home. `argo_secrets` runs pods with the Secrets of Argo Workflows instead of launch imports.
 
 mod argo;
+mod argo_secrets;
 mod args;
 mod controller;
 mod count;
@@ -79,7 +80,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let clusters = Clusters::builder().local(HOME, writer.clone()).imports(imports).start()?;
     let endpoint = Endpoint::bind(&args.endpoint)?;
     let address = (endpoint.node_address(), endpoint.local_address().port()).into();
-    let sources = Sources::new(writer, clusters.clone(), fence.clone(), address);
+    let (secrets_synced, are_synced) = watch::channel(args.argo.argo_namespace.is_none());
+    let secrets = argo_secrets::run(args.argo, client.clone(), clusters.clone(), secrets_synced);
+    let sources = Sources::new(writer, clusters.clone(), are_synced, fence.clone(), address);
 
     let mut registry = Registry::default();
     endpoint.counters().register(&mut registry);
@@ -125,5 +128,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         _ = async { tokio::join!(control_loop, election, signal) } => Ok(()),
         result = endpoint => match result? {},
         never = probe_server => match never {},
+        never = secrets => match never {},
     }
 }

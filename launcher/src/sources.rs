@@ -33,7 +33,7 @@ use crate::record;
 use crate::remote_events;
 use crate::remote_pod::RemotePod;
 use crate::resolve::resolve;
-use crate::source::{HOME, Source};
+use crate::source::{HOME, Source, is_import_of};
 use crate::usage::Usage;
 
 /// How long to wait before an API server is asked again.
@@ -45,6 +45,8 @@ pub(crate) struct Sources {
     /// Writes only while this replica leads.
     client: Client,
     clusters: Clusters,
+    /// Whether the launches of Argo's Secrets are members, if there are any.
+    secrets_synced: watch::Receiver<bool>,
     fence: Fence,
     events: Events,
     /// Where the API server reaches this process.
@@ -77,9 +79,15 @@ impl Running {
 }
 
 impl Sources {
-    pub(crate) fn new(client: Client, clusters: Clusters, fence: Fence, endpoint: SocketAddr) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        clusters: Clusters,
+        secrets_synced: watch::Receiver<bool>,
+        fence: Fence,
+        endpoint: SocketAddr,
+    ) -> Self {
         let events = Events::new(client.clone());
-        Self { client, clusters, fence, events, endpoint, running: Arc::default() }
+        Self { client, clusters, secrets_synced, fence, events, endpoint, running: Arc::default() }
     }
 
     /// Runs until `stop` is true and all reconciliations have finished.
@@ -208,7 +216,7 @@ impl Sources {
             );
         };
         loop {
-            if self.has_imports(cluster, &members).await {
+            if self.has_imports(cluster).await {
                 tokio::select! {
                     never = node::maintain(self.client.clone(), node.clone(), members.clone(), report, state) => {
                         match never {}
@@ -240,15 +248,18 @@ impl Sources {
 
     /// Waits until the source has no launch import any more.
     async fn loses_imports(&self, cluster: &str, mut members: watch::Receiver<Vec<Member>>) {
-        while self.has_imports(cluster, &members).await {
+        while self.has_imports(cluster).await {
             // Without members, only requests tell whether an import still exists.
             let _ = timeout(RETRY, members.changed()).await;
         }
     }
 
     /// Whether the source has a launch import, even one that can't be used: its Secret may be missing for a while.
-    async fn has_imports(&self, cluster: &str, members: &watch::Receiver<Vec<Member>>) -> bool {
-        if !members.borrow().is_empty() {
+    /// Until Argo's Secrets are listed, any source may have one.
+    async fn has_imports(&self, cluster: &str) -> bool {
+        // In this order: the launches of the Secrets join before they are synced.
+        let is_synced = *self.secrets_synced.borrow();
+        if !is_synced || self.clusters.members().iter().any(is_import_of(cluster.into())) {
             return true;
         }
         let imports = Api::<ServiceAccountImport>::all(self.client.clone());

@@ -16,7 +16,7 @@ use super::report::Report;
 use super::result::{at_home, completed, is_complete};
 use super::step::Step;
 use super::steps::Copied;
-use super::{is_granted, no_rights, task_results};
+use super::{is_granted, no_rights, remedy, task_results};
 use crate::home_pod::{Error, HomePod};
 use crate::mirror;
 use crate::report::patch_parameters;
@@ -149,9 +149,7 @@ impl HomePod<'_> {
             Ok(report) => report,
             Err(kube::Error::Api(status)) if status.code == 403 => {
                 let why = errors::short(&status.message);
-                let message = format!(
-                    "can't read the outputs of the step: {why}; run kubemcsa launch again, with --argo"
-                );
+                let message = format!("can't read the outputs of the step: {why}; {}", remedy(member));
                 return Err(NotCopied::Refused(message));
             }
             Err(error) => return Err(NotCopied::Failed(self.source_error(&error))),

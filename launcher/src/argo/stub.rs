@@ -11,7 +11,7 @@ use mcsa_credentials::contract::launch::{NO_RIGHTS_TO_OUTPUTS, OUTPUTS_NOT_KEPT}
 use mcsa_credentials::names::stub_workflow;
 use mcsa_runtime::deadline::with_deadline;
 
-use super::launch_command;
+use super::remedy;
 use super::report::Report;
 use super::step::Step;
 use crate::home_pod::{Error, HomePod};
@@ -39,9 +39,9 @@ impl HomePod<'_> {
             }
             Err(kube::Error::Api(status)) if status.code == 403 => {
                 let (remote, cluster) = (member.default_namespace(), &self.source.cluster);
-                let command = launch_command(member);
+                let remedy = remedy(member);
                 let problem = format!(
-                    "the launcher may not get Workflow {remote}/{name} in cluster {cluster}: run {command}"
+                    "the launcher may not get Workflow {remote}/{name} in cluster {cluster}: {remedy}"
                 );
                 (NO_RIGHTS_TO_OUTPUTS, problem)
             }
@@ -52,11 +52,11 @@ impl HomePod<'_> {
 
     fn no_stub(&self, member: &Member, name: &str) -> String {
         format!(
-            "Workflow {}/{name} is missing in cluster {}, so garbage collection there would delete the outputs of the step: \
-             run {}",
+            "Workflow {}/{name} is missing in cluster {}, so garbage collection there would delete the outputs of \
+             the step: {}",
             member.default_namespace(),
             self.source.cluster,
-            launch_command(member)
+            remedy(member)
         )
     }
 }
