@@ -5,11 +5,13 @@
 //! before the home pod ends: `result` computes the copy, `step` reads what a pod says about its step. `watch` notices
 //! reports, and `steps` remembers what was copied. `report` is how argoexec names its report in the source, and `stub` keeps
 //! garbage collection there from deleting it. `sweep` deletes `leftovers`: reports whose pods are gone.
+//! `shutdown` ends steps of workflows that were shut down during an outage.
 
 pub(crate) mod leftovers;
 pub(crate) mod outputs;
 pub(crate) mod report;
 mod result;
+pub(crate) mod shutdown;
 pub(crate) mod step;
 pub(crate) mod steps;
 mod stub;
@@ -29,6 +31,10 @@ const WORKFLOW: &str = "workflows.argoproj.io/workflow";
 /// The kind of the reports.
 pub(crate) fn task_results() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "WorkflowTaskResult"))
+}
+
+fn workflows() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"))
 }
 
 /// Whether the launch import gives rights to the outputs of steps.

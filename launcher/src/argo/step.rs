@@ -29,7 +29,7 @@ impl Step {
     pub(crate) fn of(home: &Pod) -> Option<Self> {
         home.labels().get(WORKFLOW)?;
         let is_workflow = |owner: &&OwnerReference| {
-            owner.kind == "Workflow" && owner.api_version.starts_with("argoproj.io/")
+            owner.kind == "Workflow" && owner.api_version.starts_with("argoproj.io/") && is_name(&owner.name)
         };
         let node_id = home.annotations().get(NODE_ID).filter(|id| is_name(id))?;
         Some(Self {
@@ -48,7 +48,7 @@ impl Step {
     }
 }
 
-/// Whether an object can have this name. It becomes a part of URLs, and who creates pods chooses it.
+/// Whether an object can have this name. Names become parts of URLs, and who creates pods chooses them.
 fn is_name(text: &str) -> bool {
     let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
     text.bytes().all(is_valid) && text.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -93,6 +93,7 @@ mod tests {
     #[case::empty_node("/metadata/annotations/workflows.argoproj.io~1node-id", json!(""))]
     #[case::no_owner("/metadata/ownerReferences", json!([]))]
     #[case::other_owner("/metadata/ownerReferences/0/kind", json!("WorkflowTaskSet"))]
+    #[case::owner_of_another_path("/metadata/ownerReferences/0/name", json!("../pods"))]
     #[case::other_group("/metadata/ownerReferences/0/apiVersion", json!("example.com/v1"))]
     fn other_pods_are_no_steps(#[case] path: &str, #[case] value: Value) {
         let mut pod = pod();

@@ -3,17 +3,17 @@
 //! In a source with the kind Workflow, garbage collection would delete a report whose owner is the step's workflow at once,
 //! because that workflow exists at home only. So `kubemcsa launch --argo` creates a Workflow there that never runs.
 
-use kube::api::{ApiResource, DynamicObject};
-use kube::core::{GroupVersionKind, Status};
+use kube::api::DynamicObject;
+use kube::core::Status;
 use kube::{Api, ResourceExt};
 use mcsa_client::clusters::Member;
 use mcsa_credentials::contract::launch::{NO_RIGHTS_TO_OUTPUTS, OUTPUTS_NOT_KEPT};
 use mcsa_credentials::names::stub_workflow;
 use mcsa_runtime::deadline::with_deadline;
 
-use super::remedy;
 use super::report::Report;
 use super::step::Step;
+use super::{remedy, workflows};
 use crate::home_pod::{Error, HomePod};
 
 impl HomePod<'_> {
@@ -22,10 +22,9 @@ impl HomePod<'_> {
         let name = stub_name(member);
         let owned_by =
             |uid: String| Report { name: step.report().into(), owner: name.clone(), owner_uid: uid };
-        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"));
-        let workflows: Api<DynamicObject> = Api::default_namespaced_with(member.client(), &kind);
+        let api: Api<DynamicObject> = Api::default_namespaced_with(member.client(), &workflows());
         let has_name = |status: &Status| status.details.as_ref().is_some_and(|details| details.name == name);
-        let (reason, problem) = match with_deadline(workflows.get_metadata(&name)).await {
+        let (reason, problem) = match with_deadline(api.get_metadata(&name)).await {
             Ok(stub) if stub.metadata.deletion_timestamp.is_none() => {
                 return Ok(owned_by(stub.uid().unwrap_or_default()));
             }
