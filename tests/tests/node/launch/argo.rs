@@ -30,6 +30,7 @@ pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::
     // Before the launcher is started again, and observes it anew.
     is_deleted(&reports(&launched.source), LEFT_OVER).await;
     outputs_survive_a_killed_launcher(launched).await?;
+    lifecycle::a_kill_is_not_lost(launched).await?;
     a_source_with_an_argo_of_its_own_keeps_outputs(launched).await
 }
 
@@ -107,10 +108,16 @@ async fn a_workflow_can_be_terminated(launched: &Launched) -> anyhow::Result<()>
         submit(launched, "endless", &[script("main", "trap 'exit 4' TERM; while sleep 1; do :; done")])
             .await?;
     phase(launched, NAMESPACE, &name, "Running").await;
-    let shutdown = Patch::Merge(json!({ "spec": { "shutdown": "Terminate" } }));
-    workflows(launched.home.client()).patch(&name, &PatchParams::default(), &shutdown).await?;
+    terminate(launched, &name).await?;
     ended(launched, &name, "Failed").await?;
     phase(launched, NAMESPACE, &name, "Failed").await;
+    Ok(())
+}
+
+/// What `argo terminate` does.
+async fn terminate(launched: &Launched, name: &str) -> anyhow::Result<()> {
+    let shutdown = Patch::Merge(json!({ "spec": { "shutdown": "Terminate" } }));
+    workflows(launched.home.client()).patch(name, &PatchParams::default(), &shutdown).await?;
     Ok(())
 }
 

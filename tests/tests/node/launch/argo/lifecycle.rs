@@ -147,6 +147,37 @@ pub(super) async fn a_deleted_workflow_leaves_nothing(launched: &Launched, name:
     Ok(())
 }
 
+/// Argo tries to end the step while no launcher runs: by a signal, and by another one after the grace period.
+pub(super) async fn a_kill_is_not_lost(launched: &mut Launched) -> anyhow::Result<()> {
+    let grace_period = [("podSpecPatch", json!(r#"{ "terminationGracePeriodSeconds": 5 }"#))];
+    let name = submit_with(launched, "lost-kill", &grace_period, &[script("main", ENDLESS)]).await?;
+    phase(launched, NAMESPACE, &name, "Running").await;
+    launched.launcher().kill();
+    terminate(launched, &name).await?;
+    let (log, last) =
+        (launched.home.dir().join("workflow-controller.log"), format!("{NAMESPACE}/{name}/killContainers"));
+    eventually_within(DEADLINE, "Argo has given up", async || {
+        let log = std::fs::read_to_string(&log)?;
+        let is_last = |line: &&str| line.contains("signaled container") && line.contains(&last);
+        // Of the containers main and wait.
+        ensure!(log.lines().filter(is_last).count() >= 2, "no last signal to both containers");
+        anyhow::Ok(())
+    })
+    .await;
+    launched.restart_launcher().await?;
+    let note = event(launched, NAMESPACE, &name, "StepEnded").await;
+    ensure!(note.contains("Terminate"), "{note}");
+    ended(launched, &name, "Failed").await?;
+    let pods = Api::<Pod>::namespaced(launched.source.client(), NAMESPACE);
+    eventually_within(DEADLINE, "the step has ended in the source", async || {
+        let phase = pods.get_opt(&name).await?.and_then(|pod| pod.status?.phase);
+        ensure!(phase.as_deref().is_none_or(|phase| phase == "Succeeded" || phase == "Failed"), "{phase:?}");
+        anyhow::Ok(())
+    })
+    .await;
+    Ok(())
+}
+
 /// The other example is run by `cargo run --example argo`.
 async fn the_example_with_elected_clusters_runs(launched: &Launched) -> anyhow::Result<()> {
     let text = include_str!("../../../../../examples/argo/scenario-a.yaml");
