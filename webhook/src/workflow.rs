@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use self::template::{MAX_TEMPLATES, Metadata, Scalar, Template, Templates, text};
+use self::template::{Listed, MAX_TEMPLATES, Metadata, Scalar, Template, Templates, text};
 pub(crate) use self::warnings::warnings;
 use crate::json::{Any, Object};
 use crate::message::{one_line, quote};
@@ -68,7 +68,7 @@ pub(crate) enum InvalidTemplate {
         "{spec}.templates: more than {MAX_TEMPLATES} templates name a cluster or a namespace: use templateDefaults, or \
          annotations of podMetadata"
     )]
-    TooMany { spec: String },
+    TooMany { spec: &'static str },
 }
 
 /// Computes the patch of a new or updated object. `stored`: the object before the update.
@@ -81,8 +81,8 @@ pub(crate) enum InvalidTemplate {
 pub(crate) fn patch(workflow: &Workflow, stored: &Workflow) -> Result<Patch, InvalidTemplate> {
     let mut builder = PatchBuilder::default();
     for spec in workflow.specs() {
-        if spec.templates.is_some_and(|templates| templates.are_too_many) {
-            return Err(InvalidTemplate::TooMany { spec: spec.path.join(".") });
+        if spec.templates.is_some_and(Templates::are_too_many) {
+            return Err(InvalidTemplate::TooMany { spec: spec.path });
         }
         for place in spec.all_places() {
             place.annotate(stored, &mut builder)?;
@@ -106,13 +106,13 @@ impl<'a> Workflow<'a> {
     /// The specs that may have templates.
     fn specs(&self) -> Vec<PlacedSpec<'_, 'a>> {
         let Some(spec) = self.spec.object() else { return Vec::new() };
-        let nested = spec.workflow_spec.object().map(|spec| spec.placed(&["spec", "workflowSpec"]));
-        [Some(spec.placed(&["spec"])), nested].into_iter().flatten().collect()
+        let nested = spec.workflow_spec.object().map(|spec| spec.placed("spec.workflowSpec"));
+        [Some(spec.placed("spec")), nested].into_iter().flatten().collect()
     }
 }
 
 impl<'a, W> Spec<'a, W> {
-    fn placed<'w>(&'w self, path: &'static [&'static str]) -> PlacedSpec<'w, 'a> {
+    fn placed<'w>(&'w self, path: &'static str) -> PlacedSpec<'w, 'a> {
         let Self { templates, template_defaults, pod_metadata, .. } = self;
         let (templates, defaults) = (templates.list(), template_defaults.object());
         PlacedSpec { path, templates, defaults, pod_metadata: pod_metadata.object() }
@@ -122,7 +122,7 @@ impl<'a, W> Spec<'a, W> {
 /// A spec with templates, and where it is.
 #[derive(Clone, Copy)]
 struct PlacedSpec<'w, 'a> {
-    path: &'static [&'static str],
+    path: &'static str,
     templates: Option<&'w Templates<'a>>,
     defaults: Option<&'w Template<'a>>,
     pod_metadata: Option<&'w Metadata<'a>>,
@@ -134,47 +134,67 @@ impl<'w, 'a> PlacedSpec<'w, 'a> {
     }
 
     fn defaults(self) -> Option<Place<'w, 'a>> {
-        Some(Place { path: self.path, index: None, template: self.defaults? })
+        Some(Place { spec: self.path, listed: None, inline: "", template: self.defaults? })
     }
 
+    /// The templates of the list, and their inline templates.
     fn templates(self) -> impl Iterator<Item = Place<'w, 'a>> {
-        let templates = self.templates.into_iter().flat_map(|templates| &templates.named);
-        templates.map(move |(index, template)| Place { path: self.path, index: Some(*index), template })
+        let listed = self.templates.into_iter().flat_map(|templates| &templates.listed);
+        listed.flat_map(move |item| {
+            let place = move |inline: &'w str, template: &'w Template<'a>| Place {
+                spec: self.path,
+                listed: Some(item),
+                inline,
+                template,
+            };
+            let inlines = item.inlines.iter().map(move |(path, template)| place(path, template));
+            iter::once(place("", &item.template)).chain(inlines)
+        })
     }
 }
 
-/// A template, and where it is. Without an index, it has the defaults of all templates of the spec.
+/// A template, and where it is.
 struct Place<'w, 'a> {
-    path: &'static [&'static str],
-    index: Option<usize>,
+    /// The path of its spec.
+    spec: &'static str,
+    /// The item of `templates` that it is, or is in. `None`: it has the defaults of all templates of the spec.
+    listed: Option<&'w Listed<'a>>,
+    /// The path of an inline template in that item. Empty for any other template.
+    inline: &'w str,
     template: &'w Template<'a>,
 }
 
 impl fmt::Display for Place<'_, '_> {
-    /// The field, and the name of the template.
+    /// The path, and the name of the template that it is, or is in.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let spec = self.path.join(".");
-        match self.index {
-            Some(index) => write!(f, "{spec}.templates[{index}]")?,
-            None => write!(f, "{spec}.templateDefaults")?,
-        }
-        text(&self.template.name).map_or(Ok(()), |name| write!(f, " ({})", one_line(name)))
+        f.write_str(&self.path())?;
+        self.name().map_or(Ok(()), |name| write!(f, " ({})", one_line(name)))
     }
 }
 
 impl Place<'_, '_> {
+    /// The path in the object, such as `spec.templates[2].steps[0][1].inline`.
+    fn path(&self) -> String {
+        let Self { spec, inline, .. } = self;
+        match self.listed {
+            Some(item) => format!("{spec}.templates[{}]{inline}", item.index),
+            None => format!("{spec}.templateDefaults"),
+        }
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.listed.and_then(|item| text(&item.template.name))
+    }
+
     /// Adds the annotations that the template lacks, and changes those that a field has set.
     fn annotate(&self, stored: &Workflow, builder: &mut PatchBuilder) -> Result<(), InvalidTemplate> {
         let annotations = self.annotations(stored)?;
         if annotations.is_empty() {
             return Ok(());
         }
-        let index = self.index.map(|index| index.to_string());
-        let mut path: Vec<&str> = self.path.to_vec();
-        match &index {
-            Some(index) => path.extend(["templates", index]),
-            None => path.push("templateDefaults"),
-        }
+        let path = self.path();
+        // As tokens of a JSON pointer.
+        let mut path: Vec<_> = path.split(['.', '[']).map(|token| token.trim_end_matches(']')).collect();
         path.push("metadata");
         let metadata = match &self.template.metadata {
             Any::Absent => {
@@ -232,13 +252,12 @@ impl Place<'_, '_> {
 
     /// Whether the field had this value before the update, so that it has set the annotation.
     fn was_set_by(&self, field: Field, present: &str, stored: &Workflow) -> bool {
-        let specs = stored.specs().into_iter().filter(|spec| spec.path == self.path);
-        let mut places = specs.flat_map(PlacedSpec::all_places);
-        let name = text(&self.template.name);
-        let before = places.find(|place| match (self.index, place.index) {
-            (Some(index), Some(other)) => match name {
-                Some(name) => text(&place.template.name) == Some(name),
-                None => index == other,
+        let specs = stored.specs().into_iter().filter(|spec| spec.path == self.spec);
+        let mut places = specs.flat_map(PlacedSpec::all_places).filter(|place| place.inline == self.inline);
+        let before = places.find(|place| match (self.listed, place.listed) {
+            (Some(item), Some(other)) => match self.name() {
+                Some(name) => place.name() == Some(name),
+                None => item.index == other.index,
             },
             (None, None) => true,
             _ => false,

@@ -1,3 +1,5 @@
+mod inlines;
+
 use super::*;
 use mcsa_credentials::contract::launch::{CLUSTER_NAME, ELECT, REMOTE_NAMESPACE};
 use rstest::rstest;
@@ -91,6 +93,15 @@ fn defaults_and_workflows_of_cron_workflows_are_translated() {
 #[case::object_for_templates(json!({ "spec": { "templates": {}, "templateDefaults": [], "workflowSpec": 7 } }))]
 #[case::odd_templates(json!({ "spec": { "templates": [null, 7, "a", [{ "cluster": "c2" }], {}] } }))]
 #[case::no_values(json!({ "spec": { "templates": [{ "cluster": "", "namespace": null }] } }))]
+#[case::odd_steps(json!({ "spec": { "templates": [
+    { "steps": 7 }, { "steps": [null, "a", {}, [null, 7, [], { "inline": [{ "cluster": "c2" }] }, { "inline": "a" }]] },
+] } }))]
+#[case::odd_dags(json!({ "spec": { "templates": [
+    { "dag": [] }, { "dag": { "tasks": {} } }, { "dag": { "tasks": [null, 7, [{}], { "inline": 7 }, {}] } },
+] } }))]
+#[case::inline_in_inline(json!({ "spec": { "templates": [
+    { "steps": [[{ "inline": { "steps": [[{ "inline": { "cluster": "c2" } }]] } }]] },
+] } }))]
 #[case::odd_metadata(json!({ "spec": { "templates": [{ "name": {}, "metadata": 7 }], "podMetadata": [] } }))]
 fn other_objects_are_unchanged(#[case] object: Value) {
     assert_eq!(translate(&object), Ok((object, Vec::new())));
@@ -160,6 +171,17 @@ fn message_about_long_values_is_short() {
     json!({ "templates": [{}, { "namespace": "n" }], "templateDefaults": { "namespace": "n" } }),
     Some("spec.templateDefaults, spec.templates[1]")
 )]
+#[case::inline(
+    json!({ "templates": [{ "name": "a", "steps": [[{ "inline": { "namespace": "n" } }]] }] }),
+    Some("spec.templates[0].steps[0][0].inline (a)")
+)]
+#[case::default_that_an_inline_template_uses(
+    json!({
+        "templates": [{ "dag": { "tasks": [{ "inline": { "cluster": "c2" } }] } }],
+        "templateDefaults": { "namespace": "n" },
+    }),
+    None
+)]
 fn namespace_without_a_cluster_gets_a_warning(#[case] spec: Value, #[case] templates: Option<&str>) {
     let (_, warnings) = translate(&workflow(&spec)).unwrap();
     let expected = templates.map(|it| {
@@ -173,6 +195,8 @@ fn namespace_without_a_cluster_gets_a_warning(#[case] spec: Value, #[case] templ
 #[case(json!({ "name": "a", "cluster": "c2", "dag": {} }), true)]
 #[case(json!({ "name": "a", "cluster": "c2", "script": {} }), false)]
 #[case(json!({ "name": "a", "cluster": "", "steps": [] }), false)]
+#[case(json!({ "name": "a", "steps": [[{ "inline": { "cluster": "c2" } }]] }), false)]
+#[case(json!({ "name": "a", "cluster": "c2", "steps": [[{ "inline": { "cluster": "c2" } }]] }), true)]
 fn cluster_of_a_template_without_pods_gets_a_warning(#[case] template: Value, #[case] expected: bool) {
     let (_, warnings) = translate(&workflow(&json!({ "templates": [{}, template] }))).unwrap();
     let has_warning =

@@ -39,7 +39,7 @@ impl<'w, 'a> PlacedSpec<'w, 'a> {
         }
         let defaults_are_used = self.templates().any(|place| place.template.names_cluster());
         let unused = |place: &Place| {
-            let is_used = place.template.names_cluster() || (place.index.is_none() && defaults_are_used);
+            let is_used = place.template.names_cluster() || (place.listed.is_none() && defaults_are_used);
             text(&place.template.namespace).is_some() && !is_used
         };
         self.all_places().filter(unused).collect()
