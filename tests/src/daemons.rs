@@ -22,6 +22,8 @@ pub struct Daemons {
     pub importer: Process,
     /// The webhook, which the API server calls by URL.
     pub webhook: Process,
+    /// Where the API server calls the webhook, `<host>:<port>`.
+    address: String,
     _port: Port,
 }
 
@@ -44,36 +46,26 @@ impl Daemons {
     ) -> anyhow::Result<Self> {
         let port = Port::reserve()?;
         let address = format!("{address}:{}", port.number);
-        let url = format!("https://{address}{}", webhook::PATH);
-        let spawn = async |service_account: &str, args: &[&str]| {
-            let name = format!("mcsa-{service_account}");
-            let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, service_account).await?;
-            let mut command = Command::new(program(&name)?);
-            command.arg("--kubeconfig").arg(kubeconfig).arg("--log").arg(log).args(args);
-            Process::spawn(&name, &command, unused_log(folder, &name))
-        };
-        let daemons = Self {
-            // A short lease: when this importer is killed, the next one waits until it expires.
-            importer: spawn("importer", &["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]).await?,
-            // No shutdown delay: no Service routes requests to it.
-            webhook: spawn(
-                "webhook",
-                &[
-                    "--listen",
-                    &address,
-                    "--url",
-                    &url,
-                    "--probe-address",
-                    "127.0.0.1:0",
-                    "--shutdown-delay",
-                    "0",
-                ],
-            )
-            .await?,
-            _port: port,
-        };
-        eventually("importer and webhook are ready", async || daemons.ensure_ready(target, &url).await).await;
+        // A short lease: when this importer is killed, the next one waits until it expires.
+        let importer = spawn("importer", target, folder, log, &["--lease-duration", "3"]).await?;
+        let webhook = spawn_webhook(target, folder, log, &address, &[]).await?;
+        let daemons = Self { importer, webhook, address, _port: port };
+        daemons.wait_until_ready(target).await;
         Ok(daemons)
+    }
+
+    /// Kills the webhook, and starts it again with additional flags. The rest is as for [`Daemons::start`].
+    pub async fn restart_webhook(
+        &mut self,
+        target: &Cluster,
+        folder: &Path,
+        log: &str,
+        flags: &[String],
+    ) -> anyhow::Result<()> {
+        self.webhook.kill();
+        self.webhook = spawn_webhook(target, folder, log, &self.address, flags).await?;
+        self.wait_until_ready(target).await;
+        Ok(())
     }
 
     /// Keeps both running when this process ends. Returns a shell command line that stops them.
@@ -83,7 +75,11 @@ impl Daemons {
         Ok(format!("kill {} {}", self.importer.id(), self.webhook.id()))
     }
 
-    async fn ensure_ready(&self, target: &Cluster, url: &str) -> anyhow::Result<()> {
+    async fn wait_until_ready(&self, target: &Cluster) {
+        eventually("importer and webhook are ready", async || self.ensure_ready(target).await).await;
+    }
+
+    async fn ensure_ready(&self, target: &Cluster) -> anyhow::Result<()> {
         self.importer.check()?;
         self.webhook.get("/readyz").await?;
         ensure!(
@@ -97,11 +93,43 @@ impl Daemons {
             configuration.webhooks.iter().flatten().next().context("the configuration has no webhook")?;
         let client = &entry.client_config;
         ensure!(
-            client.url.as_deref() == Some(url) && client.ca_bundle.is_some(),
+            client.url == Some(url(&self.address)) && client.ca_bundle.is_some(),
             "the webhook is not registered: {client:?}"
         );
         Ok(())
     }
+}
+
+async fn spawn_webhook(
+    target: &Cluster,
+    folder: &Path,
+    log: &str,
+    address: &str,
+    flags: &[String],
+) -> anyhow::Result<Process> {
+    let url = url(address);
+    // No shutdown delay: no Service routes requests to it.
+    let args = ["--listen", address, "--url", &url, "--shutdown-delay", "0"];
+    let args: Vec<_> = args.into_iter().chain(flags.iter().map(String::as_str)).collect();
+    spawn("webhook", target, folder, log, &args).await
+}
+
+async fn spawn(
+    service_account: &str,
+    target: &Cluster,
+    folder: &Path,
+    log: &str,
+    args: &[&str],
+) -> anyhow::Result<Process> {
+    let name = format!("mcsa-{service_account}");
+    let kubeconfig = target.kubeconfig_of(SYSTEM_NAMESPACE, service_account).await?;
+    let mut command = Command::new(program(&name)?);
+    command.arg("--kubeconfig").arg(kubeconfig).args(["--log", log, "--probe-address", "127.0.0.1:0"]);
+    Process::spawn(&name, command.args(args), unused_log(folder, &name))
+}
+
+fn url(address: &str) -> String {
+    format!("https://{address}{}", webhook::PATH)
 }
 
 /// A new log for each start, so that tests don't find lines of an earlier run.

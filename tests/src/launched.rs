@@ -22,6 +22,9 @@ use crate::programs::program;
 
 const LOG: &str = "mcsa-launcher.log";
 
+/// What importer and webhook log.
+const LEVEL: &str = "info";
+
 /// A target `c1` and a source `c2`, linked. `S` is a [`Node`], or `Box<Cluster>` for a source without a node, in which
 /// the test plays the kubelet.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ impl<S: Deref<Target = Cluster>> Launched<S> {
         let home = Cluster::builder("c1").audit_log().api_server_arg("--kubelet-certificate-authority=");
         let home = home.start().await?;
         let kubeconfig = install_and_link(&home, &source)?;
-        let daemons = Daemons::start(&home, home.dir(), "info").await?;
+        let daemons = Daemons::start(&home, home.dir(), LEVEL).await?;
         let scheduler = start_scheduler(&home).await?;
         let launcher = Launcher::start(&home, Ipv4Addr::LOCALHOST, LOG).await?;
         Ok(Self { launcher, scheduler, daemons, home, source, kubeconfig })
@@ -96,10 +99,26 @@ impl<S: Deref<Target = Cluster>> Launched<S> {
 
     /// Kills the launcher, as a crash does, and starts it again.
     pub async fn restart_launcher(&mut self) -> anyhow::Result<()> {
-        let Launcher { process, address, port } = &mut self.launcher;
+        let Launcher { process, address, port, flags } = &mut self.launcher;
         process.kill();
-        *process = spawn(&self.home, *address, port, LOG).await?;
+        *process = spawn(&self.home, *address, port, LOG, flags).await?;
         Ok(())
+    }
+
+    /// Restarts launcher and webhook, and has them use the Secrets of Argo Workflows in `namespace` for the pods of
+    /// that namespace and of `workflow_namespaces`, separated by commas. Later restarts of the launcher keep that.
+    pub async fn use_argo_secrets(
+        &mut self,
+        namespace: &str,
+        workflow_namespaces: &str,
+    ) -> anyhow::Result<()> {
+        self.launcher.flags = vec![
+            format!("--argo-namespace={namespace}"),
+            format!("--argo-workflow-namespaces={workflow_namespaces}"),
+        ];
+        let flags = &self.launcher.flags;
+        self.daemons.restart_webhook(&self.home, self.home.dir(), LEVEL, flags).await?;
+        self.restart_launcher().await
     }
 
     /// Starts another replica of the launcher, which follows the first one.
@@ -115,6 +134,8 @@ pub struct Launcher {
     pub process: Process,
     address: Ipv4Addr,
     port: Port,
+    /// Flags that not every launcher has.
+    flags: Vec<String>,
 }
 
 impl Launcher {
@@ -122,16 +143,23 @@ impl Launcher {
     /// `log` a file in the target's folder.
     pub async fn start(home: &Cluster, address: Ipv4Addr, log: &str) -> anyhow::Result<Self> {
         let port = Port::reserve()?;
-        Ok(Self { process: spawn(home, address, &port, log).await?, address, port })
+        let process = spawn(home, address, &port, log, &[]).await?;
+        Ok(Self { process, address, port, flags: Vec::new() })
     }
 }
 
-async fn spawn(home: &Cluster, address: Ipv4Addr, port: &Port, log: &str) -> anyhow::Result<Process> {
+async fn spawn(
+    home: &Cluster,
+    address: Ipv4Addr,
+    port: &Port,
+    log: &str,
+    flags: &[String],
+) -> anyhow::Result<Process> {
     let mut command = Command::new(program("mcsa-launcher")?);
     command.arg("--kubeconfig").arg(home.kubeconfig_of(SYSTEM_NAMESPACE, LAUNCHER).await?);
     let endpoint = format!("{address}:{}", port.number);
     command.args(["--endpoint-address", &endpoint, "--node-address", &address.to_string()]);
     command.args(["--probe-address", "127.0.0.1:0", "--lease-duration", "3"]);
-    command.args(["--log", "info,mcsa_launcher=debug"]);
+    command.args(["--log", "info,mcsa_launcher=debug"]).args(flags);
     Process::spawn("mcsa-launcher", &command, home.dir().join(log))
 }
