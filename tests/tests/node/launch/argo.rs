@@ -1,6 +1,7 @@
 //! Workflows of an unmodified Argo, whose steps run in the source.
 
 mod lifecycle;
+mod secrets;
 
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -17,7 +18,7 @@ const OTHERS: &str = "taken";
 const LEFT_OVER: &str = "left-over";
 
 pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::Result<()> {
-    let _argo = Argo::start(&launched.home, NAMESPACE).await?;
+    let argo = Argo::start(&launched.home, NAMESPACE).await?;
     Argo::load_executor(&launched.source).await?;
     outputs_need_a_right(launched).await?;
     outputs_of_one_step_reach_the_next(launched).await?;
@@ -31,7 +32,10 @@ pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::
     is_deleted(&reports(&launched.source), LEFT_OVER).await;
     outputs_survive_a_killed_launcher(launched).await?;
     lifecycle::a_kill_is_not_lost(launched).await?;
-    a_source_with_an_argo_of_its_own_keeps_outputs(launched).await
+    secrets::steps_run_by_argos_secrets(launched).await?;
+    a_source_with_an_argo_of_its_own_keeps_outputs(launched).await?;
+    drop(argo);
+    secrets::the_home_cluster_has_a_name(launched).await
 }
 
 /// Before `launch --argo`, a step waits. Afterwards, it runs.
