@@ -1,5 +1,6 @@
-//! Argo Workflows: the controller, and the kinds and the executor that it needs.
+//! Argo Workflows: the controller, the kinds and the executor that it needs, and the command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -12,6 +13,7 @@ use tokio::sync::OnceCell;
 use crate::cluster::Cluster;
 use crate::eventually::eventually;
 use crate::go_tools::{Addition, GoTools};
+use crate::kubectl::stdout;
 use crate::node::Node;
 use crate::process::Process;
 
@@ -95,7 +97,21 @@ pub async fn install_argo_kind(cluster: &Cluster, kind: &str, schema: Option<Val
     cluster.kubectl(["wait", "--for", "condition=Established", "crd", &name]).await.map(drop)
 }
 
-/// The folder of workflow-controller and argoexec. Builds them if necessary.
+/// Runs the command line `argo` as the admin, without an Argo server, and returns its stdout. If it fails, the error
+/// has its stderr.
+pub async fn argo<A: AsRef<OsStr>>(
+    cluster: &Cluster,
+    namespace: &str,
+    args: impl IntoIterator<Item = A>,
+) -> anyhow::Result<String> {
+    let mut command = tokio::process::Command::new(programs().await?.join("argo"));
+    // Variables like ARGO_SERVER change what it does. On a dumb terminal, there are no colors.
+    command.env_clear().env("TERM", "dumb");
+    command.arg("--kubeconfig").arg(cluster.kubeconfig()).args(["-n", namespace]);
+    stdout(command.args(args), "argo").await
+}
+
+/// The folder of workflow-controller, argoexec and argo. Builds them if necessary.
 pub(crate) async fn programs() -> anyhow::Result<&'static PathBuf> {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
     BUILT.get_or_try_init(async || tokio::task::spawn_blocking(|| tools().build()).await?).await
@@ -112,9 +128,13 @@ fn tools() -> GoTools {
         duration: "ten minutes",
         alternative: "",
         renamed: &[],
-        addition: Some(Addition {
-            path: "workflow/executor/osspecific/signal_linux.go",
-            text: include_str!("../argo/signal_linux.go"),
-        }),
+        additions: &[
+            Addition {
+                path: "workflow/executor/osspecific/signal_linux.go",
+                text: include_str!("../argo/signal_linux.go"),
+            },
+            // argo can serve the user interface, which has to be built first. The tests don't need it.
+            Addition { path: "ui/dist/app/index.html", text: "" },
+        ],
     }
 }

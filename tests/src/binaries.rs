@@ -66,7 +66,7 @@ fn kubernetes() -> GoTools {
         alternative: ", or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, kube-controller-manager, \
                   etcd and kubectl",
         renamed: &[("server", "etcd")],
-        addition: None,
+        additions: &[],
     }
 }
 

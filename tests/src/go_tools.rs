@@ -1,6 +1,7 @@
 //! Go programs that package managers don't have in the right version. They are built once, from a go.mod with `tool`
 //! lines.
 
+use std::collections::BTreeMap;
 use std::fs::{self, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,8 +33,8 @@ pub(crate) struct GoTools {
     pub alternative: &'static str,
     /// Programs to rename, as Go names a program after its package.
     pub renamed: &'static [(&'static str, &'static str)],
-    /// A file that the module lacks.
-    pub addition: Option<Addition>,
+    /// Files that the module lacks.
+    pub additions: &'static [Addition],
 }
 
 /// A file that is added to a module.
@@ -115,16 +116,20 @@ impl GoTools {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder)
     }
 
-    /// The arguments of `go build` for a module with an added file. Go refuses to change its own copy of a module, but
+    /// The arguments of `go build` for a module with added files. Go refuses to change its own copy of a module, but
     /// not one behind a link.
-    fn with_addition(&self, addition: &Addition, folder: &Path) -> anyhow::Result<[String; 2]> {
+    fn with_additions(&self, folder: &Path) -> anyhow::Result<[String; 2]> {
         drop(fs::remove_dir_all(folder));
         fs::create_dir(folder)?;
-        let (module, added) = (folder.join("module"), folder.join("addition"));
+        let module = folder.join("module");
         std::os::unix::fs::symlink(self.module_folder()?, &module)?;
-        fs::write(&added, addition.text)?;
-        let overlay =
-            serde_json::json!({ "Replace": { module.join(addition.path).display().to_string(): added } });
+        let mut files = BTreeMap::new();
+        for (index, Addition { path, text }) in self.additions.iter().enumerate() {
+            let added = folder.join(format!("addition-{index}"));
+            fs::write(&added, text)?;
+            files.insert(module.join(path), added);
+        }
+        let overlay = serde_json::json!({ "Replace": files });
         fs::write(folder.join("overlay.json"), overlay.to_string())?;
         let go_mod = fs::read_to_string(self.source().join("go.mod"))?;
         let replaced = format!("{go_mod}\nreplace {} => {}\n", self.module, module.display());
@@ -145,8 +150,8 @@ impl GoTools {
         print_uncaptured(format_args!("building {self} once; this takes about {}", self.duration));
         let mut go = Command::new("go");
         go.args(["build", "-v"]).args(&self.flags);
-        if let Some(addition) = &self.addition {
-            go.args(self.with_addition(addition, &output.with_extension("source"))?);
+        if !self.additions.is_empty() {
+            go.args(self.with_additions(&output.with_extension("source"))?);
         }
         go.arg("-o").arg(output).arg(self.packages);
         go.current_dir(self.source()).env("CGO_ENABLED", "0").env("GOWORK", "off");

@@ -55,7 +55,7 @@ fn tools() -> GoTools {
         duration: "three minutes",
         alternative: ", or set HELM to the path of your own",
         renamed: &[],
-        addition: None,
+        additions: &[],
     };
     // By default, helm knows only its minor version.
     let version = format!("-s -w -X helm.sh/helm/v4/internal/version.version={}", tools.version());

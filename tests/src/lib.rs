@@ -77,7 +77,7 @@ mod shared_source;
 mod start;
 mod token_leaks;
 
-pub use argo::{Argo, install_argo_kind};
+pub use argo::{Argo, argo, install_argo_kind};
 pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
 pub use authority::NextAuthority;
 pub use binaries::{Binaries, binaries, kubernetes_version};

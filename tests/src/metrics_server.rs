@@ -102,7 +102,7 @@ fn find() -> anyhow::Result<PathBuf> {
         duration: "two minutes",
         alternative: "",
         renamed: &[],
-        addition: None,
+        additions: &[],
     };
     Ok(tools.build()?.join(NAME))
 }

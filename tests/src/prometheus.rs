@@ -48,7 +48,7 @@ fn find() -> anyhow::Result<PathBuf> {
         duration: "two minutes",
         alternative: ", or set PROMTOOL to the path of your own",
         renamed: &[],
-        addition: None,
+        additions: &[],
     };
     Ok(tools.build()?.join("promtool"))
 }

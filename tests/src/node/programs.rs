@@ -99,7 +99,7 @@ fn kubernetes() -> GoTools {
         duration: "three minutes",
         alternative: "",
         renamed: &[],
-        addition: None,
+        additions: &[],
     }
 }
 
