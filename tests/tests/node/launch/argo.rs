@@ -1,5 +1,7 @@
 //! Workflows of an unmodified Argo, whose steps run in the source.
 
+mod cli;
+mod config_maps;
 mod lifecycle;
 mod secrets;
 
@@ -26,7 +28,8 @@ pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::
     create_report(&launched.source, LEFT_OVER, "launcher-c1").await?;
     reports_of_others_are_left_alone(launched).await?;
     lifecycle::features_of_argo(launched).await?;
-    a_workflow_can_be_terminated(launched).await?;
+    tokio::try_join!(cli::the_cli_works(launched), config_maps::steps_use_config_maps(launched))?;
+    lifecycle::results_of_a_large_loop_are_aggregated(launched).await?;
     a_step_that_cannot_report_fails(launched).await?;
     // Before the launcher is started again, and observes it anew.
     is_deleted(&reports(&launched.source), LEFT_OVER).await;
@@ -104,18 +107,6 @@ async fn is_deleted(reports: &Api<DynamicObject>, name: &str) {
         anyhow::Ok(())
     })
     .await;
-}
-
-/// Argo ends a step by `argoexec kill` in its pod.
-async fn a_workflow_can_be_terminated(launched: &Launched) -> anyhow::Result<()> {
-    let name =
-        submit(launched, "endless", &[script("main", "trap 'exit 4' TERM; while sleep 1; do :; done")])
-            .await?;
-    phase(launched, NAMESPACE, &name, "Running").await;
-    terminate(launched, &name).await?;
-    ended(launched, &name, "Failed").await?;
-    phase(launched, NAMESPACE, &name, "Failed").await;
-    Ok(())
 }
 
 /// What `argo terminate` does.
@@ -230,6 +221,11 @@ async fn submit_with(
     fields: &[(&str, Value)],
     templates: &[Value],
 ) -> anyhow::Result<String> {
+    create_workflow(launched, workflow(name, fields, templates)).await
+}
+
+/// A workflow whose steps must run in the source, with additional fields of the spec.
+fn workflow(name: &str, fields: &[(&str, Value)], templates: &[Value]) -> Value {
     let mut workflow = json!({
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
@@ -243,7 +239,7 @@ async fn submit_with(
     for (field, value) in fields {
         workflow["spec"][*field] = value.clone();
     }
-    create_workflow(launched, workflow).await
+    workflow
 }
 
 async fn create_workflow(launched: &Launched, workflow: Value) -> anyhow::Result<String> {
@@ -255,7 +251,8 @@ async fn create_workflow(launched: &Launched, workflow: Value) -> anyhow::Result
 /// Waits until a workflow has ended, and returns it.
 async fn finished(launched: &Launched, name: &str) -> DynamicObject {
     let workflows = workflows(launched.home.client());
-    eventually_within(2 * DEADLINE, format!("workflow {name} has ended"), async || {
+    // The large loop takes minutes.
+    eventually_within(4 * DEADLINE, format!("workflow {name} has ended"), async || {
         let workflow = workflows.get(name).await?;
         ensure!(workflow.data["status"]["finishedAt"].is_string(), "{}", workflow.data["status"]);
         anyhow::Ok(workflow)

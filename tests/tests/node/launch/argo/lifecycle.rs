@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The number of steps of the large loop: more than the pods that the source's node may run at once, 110.
+const STEPS: u32 = 200;
+
 /// A shell script that runs until it is terminated.
 const ENDLESS: &str = "trap 'exit 0' TERM; while sleep 1; do :; done";
 
@@ -15,7 +18,6 @@ pub(super) async fn features_of_argo(launched: &Launched) -> anyhow::Result<()> 
         a_sidecar_is_stopped(launched),
         containers_of_a_set_run_in_order(launched),
         an_exit_handler_knows_the_status(launched),
-        results_of_a_loop_are_aggregated(launched),
         a_deleted_workflow_leaves_nothing(launched, "deleted"),
         the_example_with_elected_clusters_runs(launched),
         templates_name_their_cluster_and_namespace(launched),
@@ -121,16 +123,20 @@ async fn an_exit_handler_knows_the_status(launched: &Launched) -> anyhow::Result
     Ok(())
 }
 
-async fn results_of_a_loop_are_aggregated(launched: &Launched) -> anyhow::Result<()> {
+pub(super) async fn results_of_a_large_loop_are_aggregated(launched: &Launched) -> anyhow::Result<()> {
     let mut echo = step("echo", "{{item}}");
-    echo["withSequence"] = json!({ "count": "10" });
+    echo["withSequence"] = json!({ "count": STEPS.to_string() });
     let steps = json!([[echo], [step("check", "{{steps.echo.outputs.result}}")]]);
     let main = json!({ "name": "main", "steps": steps });
     let echo = takes_value("echo", "echo {{inputs.parameters.value}}");
-    let check = takes_value("check", "[ '{{inputs.parameters.value}}' = '[0,1,2,3,4,5,6,7,8,9]' ]");
-    let fields = [("parallelism", json!(5))];
+    let numbers = json!((0..STEPS).collect::<Vec<_>>());
+    let check = takes_value("check", &format!("[ '{{{{inputs.parameters.value}}}}' = '{numbers}' ]"));
+    let collection = json!({ "strategy": "OnPodSuccess", "deleteDelayDuration": "0s" });
+    let fields = [("parallelism", json!(50)), ("podGC", collection)];
     let name = submit_with(launched, "loop", &fields, &[main, echo, check]).await?;
-    ended(launched, &name, "Succeeded").await.map(drop)
+    ended(launched, &name, "Succeeded").await?;
+    none_left(launched, &name, &pod_kind()).await;
+    Ok(())
 }
 
 pub(super) async fn a_deleted_workflow_leaves_nothing(launched: &Launched, name: &str) -> anyhow::Result<()> {
@@ -190,20 +196,23 @@ async fn the_example_with_elected_clusters_runs(launched: &Launched) -> anyhow::
     Ok(())
 }
 
-/// Without annotations. The kinds have the fields since `kubemcsa launch --argo`, so kubectl accepts them.
+/// Without annotations. The kinds have the fields since `kubemcsa launch --argo`, so kubectl accepts them. A
+/// parameter can name the cluster.
 async fn templates_name_their_cluster_and_namespace(launched: &Launched) -> anyhow::Result<()> {
-    let placed = |name: &str| {
+    let placed = |name: &str, cluster: &str| {
         let container = json!({ "image": TOOLS_IMAGE, "command": ["sh", "-c", "echo 1"] });
-        json!({ "name": name, "cluster": "c2", "namespace": NAMESPACE, "container": container })
+        json!({ "name": name, "cluster": cluster, "namespace": NAMESPACE, "container": container })
     };
+    let mut own = placed("own", "{{inputs.parameters.value}}");
+    own["inputs"] = json!({ "parameters": [{ "name": "value" }] });
     let steps = json!([[
-        { "name": "own", "template": "own" },
+        step("own", "c2"),
         { "name": "shared", "templateRef": { "name": "placed", "template": "shared" } },
     ]]);
     let main = json!({ "name": "main", "steps": steps });
     for (kind, name, spec) in [
-        ("WorkflowTemplate", "placed", json!({ "templates": [placed("shared")] })),
-        ("Workflow", "fields", json!({ "entrypoint": "main", "templates": [main, placed("own")] })),
+        ("WorkflowTemplate", "placed", json!({ "templates": [placed("shared", "c2")] })),
+        ("Workflow", "fields", json!({ "entrypoint": "main", "templates": [main, own] })),
     ] {
         let object = json!({
             "apiVersion": "argoproj.io/v1alpha1",
@@ -235,7 +244,7 @@ fn step(name: &str, value: &str) -> Value {
 }
 
 /// The node with this name in the status of a workflow.
-fn node<'a>(status: &'a Value, name: &str) -> anyhow::Result<&'a Value> {
+pub(super) fn node<'a>(status: &'a Value, name: &str) -> anyhow::Result<&'a Value> {
     let mut nodes = status["nodes"].as_object().into_iter().flat_map(|nodes| nodes.values());
     nodes.find(|node| node["name"] == name).with_context(|| format!("no node {name} in {status}"))
 }
@@ -252,7 +261,7 @@ async fn none_left(launched: &Launched, workflow: &str, kind: &ApiResource) {
 }
 
 /// The objects of a kind that belong to a workflow, in both clusters.
-async fn objects_of(
+pub(super) async fn objects_of(
     launched: &Launched,
     workflow: &str,
     kind: &ApiResource,
@@ -266,6 +275,6 @@ async fn objects_of(
     Ok(objects)
 }
 
-fn pod_kind() -> ApiResource {
+pub(super) fn pod_kind() -> ApiResource {
     ApiResource::erase::<Pod>(&())
 }
