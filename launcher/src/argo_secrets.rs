@@ -30,7 +30,7 @@ pub(crate) async fn run(
     clusters: Clusters,
     synced: Sender<bool>,
 ) -> Infallible {
-    let Some(controller) = &args.argo_namespace else { return pending().await };
+    let Some(controller) = args.controller_namespace() else { return pending().await };
     let namespaces = args.namespaces();
     let (lists, observed) = channel(Lists::new(controller, &namespaces));
     tokio::select! {

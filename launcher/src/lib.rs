@@ -80,7 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let clusters = Clusters::builder().local(HOME, writer.clone()).imports(imports).start()?;
     let endpoint = Endpoint::bind(&args.endpoint)?;
     let address = (endpoint.node_address(), endpoint.local_address().port()).into();
-    let (secrets_synced, are_synced) = watch::channel(args.argo.argo_namespace.is_none());
+    let (secrets_synced, are_synced) = watch::channel(args.argo.controller_namespace().is_none());
     let secrets = argo_secrets::run(args.argo, client.clone(), clusters.clone(), secrets_synced);
     let sources = Sources::new(writer, clusters.clone(), are_synced, fence.clone(), address);
 
