@@ -30,8 +30,18 @@ func Kill(pid int, signal syscall.Signal) error {
 	return syscall.Kill(pid, signal)
 }
 
+// The caller gives the goroutines that copy the output of the step only 100 ms after Wait has returned. On a busy machine,
+// that is not enough, and the step's result is empty.
+const copyDelay = 400 * time.Millisecond
+
 // Wait reaps children until the process has ended, and returns how it ended.
 func Wait(process *os.Process) error {
+	err := reap(process)
+	time.Sleep(copyDelay)
+	return err
+}
+
+func reap(process *os.Process) error {
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)

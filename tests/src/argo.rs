@@ -66,6 +66,8 @@ impl Argo {
     pub async fn load_executor(node: &Node) -> anyhow::Result<()> {
         let argoexec = programs().await?.join("argoexec");
         let image = Image::new(EXECUTOR_IMAGE, Arch::host()?).file("/bin/argoexec", &argoexec, 0o755);
+        // For resource templates.
+        let image = image.directory("/tmp", 0o1777);
         let archive = image.env("PATH", "/bin").write(&node.dir().join("argoexec.tar"))?.archive;
         node.load_image(&archive)
     }
