@@ -21,9 +21,8 @@ pub(crate) mod watch;
 use kube::api::ApiResource;
 use kube::core::GroupVersionKind;
 use mcsa_client::clusters::Member;
-use mcsa_credentials::contract::launch::ARGO;
 
-use crate::argo_secrets::is_made_up;
+use crate::launch_import::is_of_secret;
 
 /// Label of what belongs to a workflow: its name.
 const WORKFLOW: &str = "workflows.argoproj.io/workflow";
@@ -37,12 +36,6 @@ fn workflows() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"))
 }
 
-/// Whether the launch import gives rights to the outputs of steps.
-pub(crate) fn is_granted(member: &Member) -> bool {
-    let annotations = member.import().and_then(|import| import.metadata.annotations.clone());
-    annotations.is_some_and(|annotations| annotations.get(ARGO).is_some_and(|value| value == "true"))
-}
-
 /// What to do about a launch import without rights to outputs.
 fn no_rights(member: &Member) -> String {
     format!("the launch import gives no right to the outputs of Argo's steps: {}", remedy(member))
@@ -50,12 +43,12 @@ fn no_rights(member: &Member) -> String {
 
 /// How to give these rights, and create the stub.
 fn remedy(member: &Member) -> String {
-    let import = member.import();
-    if import.as_deref().is_some_and(is_made_up) {
+    if is_of_secret(member) {
         return "give the service account of the credential in Argo's Secret the rights in \
                 examples/argo/secrets/source.yaml, and create the Workflow that is described there"
             .to_owned();
     }
+    let import = member.import();
     let (namespace, remote) = import.as_ref().map_or(("NAMESPACE", "NAMESPACE"), |import| {
         (import.metadata.namespace.as_deref().unwrap_or_default(), &*import.spec.namespace)
     });
@@ -63,33 +56,37 @@ fn remedy(member: &Member) -> String {
     format!("run kubemcsa launch {namespace}{remote} --argo --target-context TARGET --source-context SOURCE")
 }
 
+/// How to give the launcher the rights to write outputs in this cluster.
+fn home_remedy(member: &Member) -> &'static str {
+    match is_of_secret(member) {
+        true => "give the launcher the rights of its Role in examples/argo/secrets/target.yaml",
+        false => "run kubemcsa launch again, with --argo",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
-    use http::{Request, Response};
-    use kube::Client;
-    use kube::client::Body;
     use mcsa_client::clusters::Clusters;
-    use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
     use rstest::rstest;
 
     use super::*;
+    use crate::launch_import::tests::join;
 
     #[rstest]
-    #[case::launch_import(Some("u"), "run kubemcsa launch team-a --remote-namespace remote --argo")]
-    #[case::secret(None, "examples/argo/secrets/source.yaml")]
+    #[case::launch_import(
+        Some("u"),
+        "run kubemcsa launch team-a --remote-namespace remote --argo",
+        "run kubemcsa launch again, with --argo"
+    )]
+    #[case::secret(None, "examples/argo/secrets/source.yaml", "examples/argo/secrets/target.yaml")]
     #[tokio::test]
-    async fn remedy_is_for_a_launch_import_or_a_secret(#[case] uid: Option<&str>, #[case] expected: &str) {
-        let spec = ServiceAccountImportSpec { namespace: "remote".into(), ..Default::default() };
-        let mut import = ServiceAccountImport::new("c2", spec);
-        import.metadata.namespace = Some("team-a".into());
-        import.metadata.uid = uid.map(str::to_owned);
-        let respond = |_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) };
-        let client = Client::new(tower::service_fn(respond), "remote");
-        let clusters = Clusters::fixed::<&str>([]);
-        let member = clusters.join_as_import("c2", client, import).unwrap();
-        let remedy = remedy(&member);
-        assert!(remedy.contains(expected), "{remedy}");
+    async fn remedies_are_for_a_launch_import_or_a_secret(
+        #[case] uid: Option<&str>,
+        #[case] of_source: &str,
+        #[case] of_home: &str,
+    ) {
+        let member = join(&Clusters::fixed::<&str>([]), "c2", uid, true);
+        assert!(remedy(&member).contains(of_source), "{}", remedy(&member));
+        assert!(home_remedy(&member).contains(of_home), "{}", home_remedy(&member));
     }
 }

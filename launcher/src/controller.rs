@@ -1,6 +1,6 @@
 //! The controller of one source: watches its home pods and remote pods, and reconciles them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)]
 pub(crate) fn build(
     cluster: &Arc<str>,
     clusters: &Clusters,
+    argo_namespaces: &Arc<BTreeSet<String>>,
     (fence, node): (&Fence, watch::Receiver<NodeState>),
     events: &Events,
 ) -> (Controller<Pod>, Arc<Source>) {
@@ -66,6 +67,7 @@ pub(crate) fn build(
     let source = Source {
         cluster: cluster.clone(),
         clusters: clusters.clone(),
+        argo_namespaces: argo_namespaces.clone(),
         fence: fence.clone(),
         events: events.clone(),
         home: controller.stores(),

@@ -1,13 +1,12 @@
 //! A home pod that is being reconciled.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use mcsa_client::clusters::Member;
 use mcsa_client::controller::{Owner, Request};
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 
-use crate::resolve::{Unresolved, resolve};
+use crate::resolve::Unresolved;
 use crate::source::Source;
 
 /// Why a pod could not be reconciled. It is retried with back-off.
@@ -45,8 +44,7 @@ impl<'a> HomePod<'a> {
 
     /// The launch import that runs the pod.
     pub(crate) fn resolve(&self) -> Result<Member, Unresolved> {
-        let namespace = self.home.namespace().unwrap_or_default();
-        resolve(&self.home, &self.source.cluster, self.source.imports(&namespace))
+        self.source.resolve(&self.home)
     }
 
     /// The home pod as the owner of its remote pod.

@@ -30,6 +30,7 @@ mod event;
 mod finish;
 mod forge;
 mod home_pod;
+mod launch_import;
 mod metrics;
 mod mirror;
 mod node;
@@ -46,6 +47,8 @@ mod sources;
 mod states;
 mod usage;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use futures::future::OptionFuture;
 use kube::Client;
@@ -57,11 +60,17 @@ use mcsa_runtime::lease::{self, Fence};
 use mcsa_runtime::probes::Probes;
 use prometheus_client::registry::Registry;
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 pub use crate::args::Args;
 use crate::endpoint::Endpoint;
 use crate::source::HOME;
 use crate::sources::Sources;
+
+/// How long a candidate waits for Argo's Secrets: a leader that does not know them would report that pods have no launch
+/// import, and could create a pod elsewhere than its predecessor. Not for ever, because pods of launch imports need no
+/// Secret.
+const SECRETS_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Runs the launcher until it receives a signal.
 ///
@@ -81,8 +90,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let endpoint = Endpoint::bind(&args.endpoint)?;
     let address = (endpoint.node_address(), endpoint.local_address().port()).into();
     let (secrets_synced, are_synced) = watch::channel(args.argo.controller_namespace().is_none());
+    let argo_namespaces = args.argo.namespaces();
     let secrets = argo_secrets::run(args.argo, client.clone(), clusters.clone(), secrets_synced);
-    let sources = Sources::new(writer, clusters.clone(), are_synced, fence.clone(), address);
+    let sources =
+        Sources::new(writer, clusters.clone(), argo_namespaces, are_synced.clone(), fence.clone(), address);
 
     let mut registry = Registry::default();
     endpoint.counters().register(&mut registry);
@@ -110,7 +121,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let mut is_done = is_done;
         // A replica that can't list must not keep others from the lease.
         tokio::select! {
-            () = synced.wait_until_synced() => {}
+            () = wait_until_synced(&synced, are_synced) => {}
             _ = &mut is_done => return,
         }
         lease::hold(client, candidate, fence, is_done).await;
@@ -129,5 +140,31 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         result = endpoint => match result? {},
         never = probe_server => match never {},
         never = secrets => match never {},
+    }
+}
+
+/// Waits for the launch imports, and for a limited time for Argo's Secrets.
+async fn wait_until_synced(clusters: &Clusters, mut secrets_synced: watch::Receiver<bool>) {
+    clusters.wait_until_synced().await;
+    let secrets = secrets_synced.wait_for(|synced| *synced);
+    if timeout(SECRETS_DEADLINE, secrets).await.is_err() {
+        tracing::warn!("Secrets of Argo Workflows can't be listed; not waiting for them any longer");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_waits_for_the_secrets_but_not_for_ever() {
+        let clusters = Clusters::fixed::<&str>([]);
+        let (synced, are_synced) = watch::channel(false);
+        let wait = |deadline| timeout(deadline, wait_until_synced(&clusters, are_synced.clone()));
+        let second = Duration::from_secs(1);
+        assert!(wait(SECRETS_DEADLINE - second).await.is_err());
+        assert!(wait(SECRETS_DEADLINE + second).await.is_ok());
+        synced.send_replace(true);
+        assert!(wait(second).await.is_ok());
     }
 }

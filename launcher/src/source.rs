@@ -1,6 +1,6 @@
 //! What the steps of one source share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -19,9 +19,10 @@ use crate::argo::leftovers::Leftovers;
 use crate::argo::steps::Steps;
 use crate::argo::task_results;
 use crate::event::Events;
+use crate::launch_import::granted_first;
 use crate::metrics::SourceMetrics;
 use crate::record;
-use crate::resolve::resolve;
+use crate::resolve::{Unresolved, resolve};
 use crate::states::States;
 use crate::usage::{RunningPod, Usage};
 
@@ -33,6 +34,8 @@ pub(crate) struct Source {
     /// The source's name, which is that of its node.
     pub(crate) cluster: Arc<str>,
     pub(crate) clusters: Clusters,
+    /// The namespaces whose pods may use Argo's Secrets.
+    pub(crate) argo_namespaces: Arc<BTreeSet<String>>,
     pub(crate) fence: Fence,
     pub(crate) events: Events,
     /// The pods that are bound to the virtual node.
@@ -49,9 +52,17 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The launch imports of a namespace.
+    /// The launch imports of a namespace. Those that give rights to the outputs of steps are first.
     pub(crate) fn imports(&self, namespace: &str) -> Vec<Member> {
-        self.clusters.imported(namespace, &self.cluster)
+        granted_first(self.clusters.imported(namespace, &self.cluster))
+    }
+
+    /// The launch import that runs a home pod.
+    pub(crate) fn resolve(&self, home: &Pod) -> Result<Member, Unresolved> {
+        let namespace = home.metadata.namespace.as_deref().unwrap_or_default();
+        resolve(home, &self.cluster, self.imports(namespace)).map_err(|problem| {
+            if self.argo_namespaces.contains(namespace) { problem.with_secrets() } else { problem }
+        })
     }
 
     /// The home pods whose remote pods run.

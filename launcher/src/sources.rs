@@ -1,20 +1,19 @@
 //! Runs a virtual node for each source that has launch imports.
 
-use std::collections::BTreeMap;
+mod queries;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
-use hyper::body::Bytes;
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::clusters::{Clusters, Member};
-use mcsa_client::controller::Key;
 use mcsa_credentials::contract::launch::{FIELD_MANAGER, NODE_LABEL, NODE_MANAGED_BY, SELECTOR};
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
@@ -24,16 +23,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::controller;
-use crate::count::count;
-use crate::endpoint::Lookup;
 use crate::event::Events;
-use crate::metrics::{Snapshot, SourceSnapshot};
-use crate::node::{self, NodeError, NodeState, Platform, Reachability, VirtualNode};
-use crate::record;
+use crate::node::{self, NodeError, NodeState, Platform, VirtualNode};
 use crate::remote_events;
-use crate::remote_pod::RemotePod;
-use crate::resolve::resolve;
-use crate::source::{HOME, Source, is_import_of};
+use crate::source::{Source, is_import_of};
 use crate::usage::Usage;
 
 /// How long to wait before an API server is asked again.
@@ -45,6 +38,8 @@ pub(crate) struct Sources {
     /// Writes only while this replica leads.
     client: Client,
     clusters: Clusters,
+    /// The namespaces whose pods may use Argo's Secrets.
+    argo_namespaces: Arc<BTreeSet<String>>,
     /// Whether the launches of Argo's Secrets are members, if there are any.
     secrets_synced: watch::Receiver<bool>,
     fence: Fence,
@@ -60,34 +55,18 @@ struct Running {
     node: watch::Receiver<NodeState>,
 }
 
-impl Running {
-    fn snapshot(&self) -> SourceSnapshot {
-        let healths: Vec<_> = self.members.borrow().iter().map(Member::health).collect();
-        let is_reachable = match node::reachability(&healths) {
-            Reachability::Reachable => Some(true),
-            Reachability::Unknown => None,
-            Reachability::Unreachable { .. } => Some(false),
-        };
-        let pods = self.source.home.objects();
-        SourceSnapshot {
-            metrics: self.source.metrics.clone(),
-            is_reachable,
-            is_maintained: self.node.borrow().is_maintained(),
-            pods: count(pods.iter().map(|(_, pod)| &**pod), &self.source.states),
-        }
-    }
-}
-
 impl Sources {
     pub(crate) fn new(
         client: Client,
         clusters: Clusters,
+        argo_namespaces: BTreeSet<String>,
         secrets_synced: watch::Receiver<bool>,
         fence: Fence,
         endpoint: SocketAddr,
     ) -> Self {
         let events = Events::new(client.clone());
-        Self { client, clusters, secrets_synced, fence, events, endpoint, running: Arc::default() }
+        let (argo_namespaces, running) = (Arc::new(argo_namespaces), Arc::default());
+        Self { client, clusters, argo_namespaces, secrets_synced, fence, events, endpoint, running }
     }
 
     /// Runs until `stop` is true and all reconciliations have finished.
@@ -163,7 +142,8 @@ impl Sources {
         }
         let (state, node) = watch::channel(NodeState::default());
         let leadership = (&self.fence, node.clone());
-        let (controller, source) = controller::build(&cluster, &self.clusters, leadership, &self.events);
+        let (controller, source) =
+            controller::build(&cluster, &self.clusters, &self.argo_namespaces, leadership, &self.events);
         let (members, members_watch) = watch::channel(Vec::new());
         running.insert(cluster.clone(), Running { source: source.clone(), members, node });
         drop(running);
@@ -270,46 +250,6 @@ impl Sources {
                 tracing::warn!(cluster, error = errors::line(&error), "can't list launch imports");
                 true
             }
-        }
-    }
-
-    /// The metrics of all sources.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let running = self.lock();
-        let sources = running.iter().map(|(name, running)| (name.clone(), running.snapshot())).collect();
-        Snapshot { leads: self.fence.is_open(), sources }
-    }
-
-    /// The usage of a virtual node and its pods, in Prometheus' text format. `None`: there is no such node.
-    pub(crate) fn usage(&self, node: &str) -> Option<BoxFuture<'static, Bytes>> {
-        let source = self.lock().get(node)?.source.clone();
-        // A task of its own completes the report for the next caller, if this one goes.
-        let report = tokio::spawn(async move { source.usage.report(|| source.running_pods()).await });
-        Some(report.map(Result::unwrap_or_default).boxed())
-    }
-
-    /// Finds the remote pod of a home pod, for a request of the API server.
-    pub(crate) fn look_up(&self, namespace: &str, pod: &str) -> Lookup {
-        let key = Key::new(HOME, Some(namespace), pod);
-        let running = self.lock();
-        let found =
-            running.values().find_map(|running| Some((&running.source, running.source.home.get(&key)?)));
-        let Some((source, home)) = found else { return Lookup::NotFound };
-        let node = source.cluster.to_string();
-        let Some(uid) = record::remote_uid(&home).map(str::to_owned) else {
-            let reason = format!("pod {namespace}/{pod} does not exist in cluster {node} yet");
-            return Lookup::NotStarted { node, reason };
-        };
-        match resolve(&home, &source.cluster, source.imports(namespace)) {
-            Ok(member) => Lookup::Found(RemotePod {
-                namespace: member.default_namespace().to_owned(),
-                name: pod.to_owned(),
-                uid,
-                member,
-                node,
-                home_uid: home.uid().unwrap_or_default(),
-            }),
-            Err(problem) => Lookup::NotStarted { node, reason: problem.to_string() },
         }
     }
 

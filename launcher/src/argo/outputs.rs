@@ -16,8 +16,9 @@ use super::report::Report;
 use super::result::{at_home, completed, is_complete};
 use super::step::Step;
 use super::steps::Copied;
-use super::{is_granted, no_rights, remedy, task_results};
+use super::{home_remedy, no_rights, remedy, task_results};
 use crate::home_pod::{Error, HomePod};
+use crate::launch_import::is_granted;
 use crate::mirror;
 use crate::report::patch_parameters;
 
@@ -53,7 +54,7 @@ impl HomePod<'_> {
             return self.wait(NO_RIGHTS_TO_OUTPUTS, no_rights(member)).await;
         }
         let report = self.expected_report(member, &step).await?;
-        match self.apply(&step, &at_home(None, &step)).await {
+        match self.apply(member, &step, &at_home(None, &step)).await {
             Ok(()) => Ok(Some(report)),
             Err(NotCopied::Refused(message)) => self.wait("OutputsNotCopied", message).await,
             Err(NotCopied::Failed(error)) => Err(error),
@@ -155,7 +156,7 @@ impl HomePod<'_> {
             Err(error) => return Err(NotCopied::Failed(self.source_error(&error))),
         };
         let Some(report) = report else { return Ok(false) };
-        self.apply(step, &at_home(Some(&report), step)).await?;
+        self.apply(member, step, &at_home(Some(&report), step)).await?;
         self.give_to_pod(member, remote, &report).await?;
         Ok(is_complete(&report))
     }
@@ -203,18 +204,18 @@ impl HomePod<'_> {
     ///
     /// A person who may create pods in the namespace gains nothing by a pod that names the node of another step: the pod
     /// could use the service account of that step, which may write the same.
-    async fn apply(&self, step: &Step, copy: &Value) -> Result<(), NotCopied> {
+    async fn apply(&self, member: &Member, step: &Step, copy: &Value) -> Result<(), NotCopied> {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let (api, patch) = (self.home_task_results(step), Patch::Apply(copy));
         match with_deadline(api.patch(&step.node_id, &parameters, &patch)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 404 | 413 | 422) => {
                 Err(NotCopied::Refused(format!(
-                    "can't write WorkflowTaskResult {}/{}: {}; if rights are missing, run kubemcsa launch again, with \
-                     --argo",
+                    "can't write WorkflowTaskResult {}/{}: {}; if rights are missing, {}",
                     step.namespace,
                     step.node_id,
-                    errors::short(&status.message)
+                    errors::short(&status.message),
+                    home_remedy(member)
                 )))
             }
             Err(error) => Err(NotCopied::Failed(Error::Home(error))),

@@ -17,7 +17,8 @@ use tokio::time::sleep;
 use super::leftovers::Leftovers;
 use super::steps::Steps;
 use super::stub::stub_name;
-use super::{WORKFLOW, is_granted, task_results};
+use super::{WORKFLOW, task_results};
+use crate::launch_import::is_granted;
 use crate::source::{HOME, is_import_of};
 
 /// How often to look whether a launch import gives rights to outputs.

@@ -1,7 +1,9 @@
-//! Whether a source is reachable, by the health of its members. A pure function.
+//! Whether a source is reachable, by the health of its members.
 
-use mcsa_client::clusters::Health;
+use mcsa_client::clusters::{Health, Member};
 use mcsa_runtime::errors;
+
+use crate::launch_import::is_of_secret;
 
 /// Whether the launcher can run pods in a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,11 +17,21 @@ pub(crate) enum Reachability {
     },
 }
 
-/// One member that works is enough: others may have problems of their own.
+/// Whether the source of these members is reachable.
+pub(crate) fn reachability<'a>(members: impl IntoIterator<Item = &'a Member>) -> Reachability {
+    let (mut healths, mut uses_secrets) = (Vec::new(), false);
+    for member in members {
+        healths.push(member.health());
+        uses_secrets |= is_of_secret(member);
+    }
+    judge(&healths, uses_secrets)
+}
+
+/// One member that works is enough: others may have problems of their own. A pure function.
 ///
 /// The client library calls a cluster unavailable only after it was asked again with other credentials, so a single
 /// failed request never makes a source unreachable.
-pub(crate) fn reachability<'a>(members: impl IntoIterator<Item = &'a Health>) -> Reachability {
+fn judge(members: &[Health], uses_secrets: bool) -> Reachability {
     let (mut is_unknown, mut unavailable, mut is_unauthorized) = (false, None, false);
     for health in members {
         match health {
@@ -34,11 +46,19 @@ pub(crate) fn reachability<'a>(members: impl IntoIterator<Item = &'a Health>) ->
     match (unavailable, is_unknown, is_unauthorized) {
         (_, true, _) | (None, false, false) => Reachability::Unknown,
         (Some(problem), ..) => unreachable("SourceUnavailable", errors::short(problem)),
-        (None, ..) => unreachable(
-            "Unauthorized",
-            "the source refuses the credentials of all launch imports: see their conditions, or run kubemcsa check"
-                .into(),
-        ),
+        (None, ..) => {
+            let message = match uses_secrets {
+                true => {
+                    "the source refuses all credentials: replace those in Argo's Secrets, and see the conditions of \
+                     launch imports, if there are any"
+                }
+                false => {
+                    "the source refuses the credentials of all launch imports: see their conditions, or run \
+                     kubemcsa check"
+                }
+            };
+            unreachable("Unauthorized", message.to_owned())
+        }
     }
 }
 
@@ -62,7 +82,7 @@ mod tests {
         "SourceUnavailable: no response within 5s"
     )]
     fn source_is_reachable_if_a_member_works(#[case] members: &[Health], #[case] expected: &str) {
-        let found = match reachability(members) {
+        let found = match judge(members, false) {
             Reachability::Reachable => "Reachable".to_owned(),
             Reachability::Unknown => "Unknown".to_owned(),
             Reachability::Unreachable { reason, message } => format!("{reason}: {message}"),
@@ -70,9 +90,14 @@ mod tests {
         assert_eq!(found, expected);
     }
 
-    #[test]
-    fn refused_credentials_make_a_source_unreachable() {
-        let found = reachability(&[Health::Unauthorized]);
-        assert!(matches!(found, Reachability::Unreachable { reason: "Unauthorized", .. }), "{found:?}");
+    #[rstest]
+    #[case::launch_imports(false, "run kubemcsa check")]
+    #[case::secrets(true, "replace those in Argo's Secrets")]
+    fn refused_credentials_make_a_source_unreachable(#[case] uses_secrets: bool, #[case] expected: &str) {
+        let found = judge(&[Health::Unauthorized], uses_secrets);
+        let Reachability::Unreachable { reason: "Unauthorized", message } = &found else {
+            panic!("{found:?}")
+        };
+        assert!(message.contains(expected), "{message}");
     }
 }

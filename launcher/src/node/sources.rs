@@ -64,8 +64,7 @@ impl Sources {
     }
 
     pub(super) fn reachability(&self) -> Reachability {
-        let healths: Vec<_> = self.sources.iter().map(|source| source.member.health()).collect();
-        reachability(&healths)
+        reachability(self.sources.iter().map(|source| &source.member))
     }
 
     pub(super) fn capacity(&self) -> Capacity {
