@@ -5,7 +5,7 @@
 //! | --- | --- | --- | --- |
 //! | [`CLUSTERS`] | under each cluster's name, client-go's `rest.Config` as JSON | [`Reader::rest_configs`] | [`Reader::rest_config`] |
 //! | [`KUBECONFIG`] | under the key `value`, a kubeconfig with a context for each cluster, named after it | [`Reader::contexts`] | [`Reader::context`] |
-//! | [`KUBECONFIG`], also in the workflows' namespace | there, contexts and users for the clusters of the controller's Secret | | [`Reader::workflow_context`] |
+//! | [`KUBECONFIG`], also in the workflows' namespace | there, contexts and users for the clusters of the controller's Secret | [`Reader::kubeconfig`] | [`Reader::workflow_context`] |
 //! | with the label [`CLUSTER_LABEL`] | under the key `kubeconfig`, a kubeconfig: a profile | [`Reader::profiles`] | [`Reader::profile`] |
 //!
 //! The functions in the last column ignore errors in the entries of other clusters. Configurations that would run a
@@ -54,6 +54,7 @@ mod profile;
 mod profiles;
 mod rest_config;
 
+pub use self::contexts::Contexts;
 pub use self::error::ArgoError;
 pub use self::local::{CONTROLLER_CONFIG_MAP, local_cluster};
 pub use self::log::ClusterLine;

@@ -1,9 +1,10 @@
 //! Runs pods with the Secrets of Argo Workflows' multi-cluster designs, without launch imports.
 //!
-//! `watch` observes the Secrets. `plan`, a pure function, computes which namespaces they let run pods in which
-//! clusters. `members` adds these launches to the set of clusters, each with an import that exists in no API server, so
-//! that all other files treat them like launch imports.
+//! `watch` observes the Secrets, and `lists` has what it observed. `plan`, a pure function, computes which namespaces
+//! they let run pods in which clusters. `members` adds these launches to the set of clusters, each with an import that
+//! exists in no API server, so that all other files treat them like launch imports.
 
+mod lists;
 mod members;
 mod plan;
 mod watch;
@@ -11,17 +12,25 @@ mod watch;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use kube::Client;
 use mcsa_client::clusters::{Change, Clusters};
 use mcsa_runtime::argo::ArgoArgs;
 use tokio::sync::watch::{Receiver, Sender, channel};
+use tokio::time::sleep;
 
+use self::lists::Lists;
 use self::members::Members;
-pub(crate) use self::members::is_made_up;
 use self::plan::plan;
-use self::watch::Lists;
+
+/// Shortest time between two plans. When a member joins or leaves, all pods of its source are reconciled, so whoever
+/// may write a Secret must not cause that at each write.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How often annotations of launch imports are read: no event reports that they have changed.
+const RECHECK: Duration = Duration::from_secs(10);
 
 /// Adds and removes members as the Secrets change. `synced` becomes true when those of the first lists have joined.
 pub(crate) async fn run(
@@ -47,25 +56,24 @@ async fn apply(
 ) -> Infallible {
     // Launch imports precede the Secrets.
     clusters.wait_until_synced().await;
+    // A plan of only some of the lists could let a launch of an earlier design join. The sender lives as long as this
+    // function.
+    drop(observed.wait_for(Lists::are_listed).await);
+    let mut current = plan(controller, namespaces, &observed.borrow_and_update().secrets());
     let mut changes = clusters.watch();
     let mut members = Members::new(clusters);
     loop {
-        let (plan, is_complete) = {
-            let lists = observed.borrow_and_update();
-            // Before, a launch of an earlier generation could join for a moment.
-            let plan = lists.are_tried().then(|| plan(controller, namespaces, &lists.secrets()));
-            (plan, lists.are_complete())
+        members.apply(&current);
+        synced.send_replace(true);
+        sleep(PAUSE).await;
+        let is_changed = tokio::select! {
+            biased;
+            changed = observed.changed() => changed.is_ok(),
+            () = launch_import_changed(&mut changes, namespaces) => false,
+            () = sleep(RECHECK) => false,
         };
-        if let Some(plan) = plan {
-            members.apply(plan);
-        }
-        if is_complete {
-            synced.send_replace(true);
-        }
-        tokio::select! {
-            // The sender lives as long as this loop.
-            _ = observed.changed() => {}
-            () = launch_import_changed(&mut changes, namespaces) => {}
+        if is_changed {
+            current = plan(controller, namespaces, &observed.borrow_and_update().secrets());
         }
     }
 }
@@ -84,3 +92,6 @@ async fn launch_import_changed(
     // The set has ended.
     pending().await
 }
+
+#[cfg(test)]
+mod tests;

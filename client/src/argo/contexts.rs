@@ -1,7 +1,7 @@
 //! The Secret [`KUBECONFIG`](super::KUBECONFIG): a kubeconfig with exactly one context for each cluster, with the
 //! cluster's name. The namespace of the workflows may have another one, with users of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Config;
@@ -19,6 +19,15 @@ const FIX: &str = "add a kubeconfig, with a context for each cluster, as kubemcs
 /// What a context refers to.
 const REFERENCES: [EntryKind; 2] = [EntryKind::Cluster, EntryKind::User];
 
+/// The kubeconfig of a Secret [`KUBECONFIG`](super::KUBECONFIG), parsed once for all of its clusters. *Absent:*
+/// `Debug`, which would print credentials.
+pub struct Contexts {
+    place: Place,
+    kubeconfig: Kubeconfig,
+    /// The names of the contexts of each cluster.
+    by_cluster: HashMap<String, Vec<String>>,
+}
+
 impl Reader {
     /// All clusters of the Secret [`KUBECONFIG`](super::KUBECONFIG), by name.
     ///
@@ -26,22 +35,13 @@ impl Reader {
     /// If there is no cluster, if the configuration of one cannot be used, or if one does not have exactly one context
     /// with its name.
     pub fn contexts(self, secret: &Secret) -> Result<BTreeMap<String, Config>, ArgoError> {
-        let kubeconfig = parsed(secret)?;
-        let entries = |kind| kubeconfig.entries(kind).iter().map(Entry::name);
+        let parsed = self.kubeconfig(secret)?;
+        let entries = |kind| parsed.kubeconfig.entries(kind).iter().map(Entry::name);
         let names: BTreeSet<_> = entries(EntryKind::Context).chain(entries(EntryKind::Cluster)).collect();
         if names.is_empty() {
-            return Err(place(secret).error(Problem::NoContexts));
+            return Err(parsed.error(Problem::NoContexts));
         }
-        names.into_iter().map(|name| Ok((name.to_owned(), self.one(secret, &kubeconfig, name)?))).collect()
-    }
-
-    /// The names of the contexts of the Secret [`KUBECONFIG`](super::KUBECONFIG), in their order, even of those that
-    /// cannot be used.
-    ///
-    /// # Errors
-    /// If the Secret has no kubeconfig.
-    pub fn context_names(self, secret: &Secret) -> Result<Vec<String>, ArgoError> {
-        Ok(parsed(secret)?.contexts().map(|context| context.name().to_owned()).collect())
+        names.into_iter().map(|name| Ok((name.to_owned(), self.one(&parsed, name)?))).collect()
     }
 
     /// One cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG). Errors of other clusters are ignored.
@@ -50,7 +50,7 @@ impl Reader {
     /// If the cluster does not exist or its configuration cannot be used, or if there is not exactly one context with
     /// its name.
     pub fn context(self, secret: &Secret, cluster: &str) -> Result<Config, ArgoError> {
-        self.one(secret, &parsed(secret)?, cluster)
+        self.one(&self.kubeconfig(secret)?, cluster)
     }
 
     /// The only managed namespace of a cluster of the Secret [`KUBECONFIG`](super::KUBECONFIG): its context's
@@ -60,9 +60,24 @@ impl Reader {
     /// # Errors
     /// If there is not exactly one context with that name, or its namespace is not a string.
     pub fn managed_namespace(self, secret: &Secret, cluster: &str) -> Result<String, ArgoError> {
-        let kubeconfig = parsed(secret)?;
-        let context = only(&kubeconfig, cluster, &REFERENCES);
-        context.and_then(namespace).map_err(|problem| place(secret).error(problem))
+        self.kubeconfig(secret)?.namespace(cluster, &REFERENCES)
+    }
+
+    /// Parses the Secret [`KUBECONFIG`](super::KUBECONFIG), for [`Reader::workflow_context`].
+    ///
+    /// # Errors
+    /// If the Secret has no kubeconfig.
+    pub fn kubeconfig(self, secret: &Secret) -> Result<Contexts, ArgoError> {
+        let place = Place::of(secret, Some(VALUE));
+        let parsed = text(secret, VALUE, FIX).and_then(|text| kubeconfig_of(text, FIX));
+        let kubeconfig = parsed.map_err(|problem| place.clone().error(problem))?;
+        let mut by_cluster: HashMap<_, Vec<_>> = HashMap::new();
+        for context in kubeconfig.contexts() {
+            if let Some(cluster) = context.text("cluster") {
+                by_cluster.entry(cluster).or_default().push(context.name().to_owned());
+            }
+        }
+        Ok(Contexts { place, kubeconfig, by_cluster })
     }
 
     /// One cluster for workflows with users of their own, and its only managed namespace, which is empty as in
@@ -78,33 +93,29 @@ impl Reader {
     /// name, or if both contexts have a namespace, and not the same.
     pub fn workflow_context(
         self,
-        clusters: &Secret,
-        users: &Secret,
+        clusters: &Contexts,
+        users: &Contexts,
         cluster: &str,
     ) -> Result<(Config, String), ArgoError> {
-        let (of_clusters, of_users) = (parsed(clusters)?, parsed(users)?);
-        let namespace_in = |secret: &Secret, kubeconfig: &Kubeconfig, reference: EntryKind| {
-            let context = only(kubeconfig, cluster, &[reference]);
-            context.and_then(namespace).map_err(|problem| place(secret).error(problem))
-        };
-        let managed = namespace_in(clusters, &of_clusters, EntryKind::Cluster)?;
-        let requested = namespace_in(users, &of_users, EntryKind::User)?;
+        let managed = clusters.namespace(cluster, &[EntryKind::Cluster])?;
+        let requested = users.namespace(cluster, &[EntryKind::User])?;
+        let place = |contexts: &Contexts| contexts.place.clone().in_context(cluster);
         if !managed.is_empty() && !requested.is_empty() && managed != requested {
-            let other = place(clusters).in_context(cluster).to_string();
-            return Err(place(users).in_context(cluster).error(Problem::OtherNamespace { other }));
+            let other = place(clusters).to_string();
+            return Err(place(users).error(Problem::OtherNamespace { other }));
         }
-        let kubeconfig = of_users.with_clusters_of(of_clusters);
-        let config = self.context_config(&kubeconfig, Some(cluster)).map_err(|problem| {
-            let secret = if problem.is_about_cluster() { clusters } else { users };
-            place(secret).in_context(cluster).error(problem)
+        let context = users.kubeconfig.context_in(&clusters.kubeconfig, Some(cluster), self.policy());
+        let config = context.map_err(Problem::from).and_then(usable).map_err(|problem| {
+            let contexts = if problem.is_about_cluster() { clusters } else { users };
+            place(contexts).error(problem)
         })?;
         Ok((config, if managed.is_empty() { requested } else { managed }))
     }
 
-    fn one(self, secret: &Secret, kubeconfig: &Kubeconfig, name: &str) -> Result<Config, ArgoError> {
-        only(kubeconfig, name, &REFERENCES).map_err(|problem| place(secret).error(problem))?;
-        self.context_config(kubeconfig, Some(name))
-            .map_err(|problem| place(secret).in_context(name).error(problem))
+    fn one(self, contexts: &Contexts, name: &str) -> Result<Config, ArgoError> {
+        contexts.only(name, &REFERENCES).map_err(|problem| contexts.error(problem))?;
+        self.context_config(&contexts.kubeconfig, Some(name))
+            .map_err(|problem| contexts.place.clone().in_context(name).error(problem))
     }
 
     /// The configuration of a context. `None`: the current context.
@@ -113,56 +124,69 @@ impl Reader {
         kubeconfig: &Kubeconfig,
         context: Option<&str>,
     ) -> Result<Config, Problem> {
-        let kubeconfig::Context { endpoint, config, .. } = kubeconfig.context(context, self.policy())?;
-        if config.accept_invalid_certs && endpoint.ca_bundle.is_some() {
-            return Err(Problem::InsecureAuthority(INSECURE));
-        }
-        require_credential(&config.auth_info)?;
-        Ok(config)
+        usable(kubeconfig.context(context, self.policy())?)
     }
 }
 
-fn place(secret: &Secret) -> Place {
-    Place::of(secret, Some(VALUE))
+impl Contexts {
+    /// The names of the contexts, in their order and each once, even of those that cannot be used.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let mut known = HashSet::new();
+        self.kubeconfig.contexts().map(Entry::name).filter(move |name| known.insert(*name))
+    }
+
+    /// The namespace of the context of a cluster. Empty: any.
+    fn namespace(&self, cluster: &str, references: &[EntryKind]) -> Result<String, ArgoError> {
+        self.only(cluster, references).and_then(namespace).map_err(|problem| self.error(problem))
+    }
+
+    /// The context of a cluster, if it is unambiguous, and refers to one entry of each of these kinds.
+    fn only(&self, name: &str, references: &[EntryKind]) -> Result<&Entry, Problem> {
+        let context = self
+            .kubeconfig
+            .find(EntryKind::Context, name)
+            .ok_or_else(|| Problem::NoContext(name.to_owned()))?;
+        self.check_single(EntryKind::Context, name)?;
+        let dangling = || Problem::Dangling(name.to_owned());
+        let cluster = context.text("cluster").ok_or_else(dangling)?;
+        let contexts = self.by_cluster.get(&cluster).map(Vec::as_slice).unwrap_or_default();
+        if contexts.len() > 1 {
+            let contexts = kubeconfig::list(contexts);
+            return Err(Problem::SeveralForCluster { cluster, contexts });
+        }
+        if cluster != name {
+            return Err(Problem::Misnamed { context: name.to_owned(), cluster });
+        }
+        for kind in references {
+            // The field of a reference has the name of its kind.
+            let reference = context.text(&kind.to_string()).unwrap_or_default();
+            self.kubeconfig.find(*kind, &reference).ok_or_else(dangling)?;
+            self.check_single(*kind, &reference)?;
+        }
+        Ok(context)
+    }
+
+    fn check_single(&self, kind: EntryKind, name: &str) -> Result<(), Problem> {
+        let count = self.kubeconfig.count(kind, name);
+        if count > 1 { Err(Problem::Several { count, kind, name: name.to_owned() }) } else { Ok(()) }
+    }
+
+    fn error(&self, problem: Problem) -> ArgoError {
+        self.place.clone().error(problem)
+    }
 }
 
-fn parsed(secret: &Secret) -> Result<Kubeconfig, ArgoError> {
-    text(secret, VALUE, FIX)
-        .and_then(|text| kubeconfig_of(text, FIX))
-        .map_err(|problem| place(secret).error(problem))
+fn usable(context: kubeconfig::Context) -> Result<Config, Problem> {
+    let kubeconfig::Context { endpoint, config, .. } = context;
+    if config.accept_invalid_certs && endpoint.ca_bundle.is_some() {
+        return Err(Problem::InsecureAuthority(INSECURE));
+    }
+    require_credential(&config.auth_info)?;
+    Ok(config)
 }
 
 pub(super) fn kubeconfig_of(text: &str, fix: &'static str) -> Result<Kubeconfig, Problem> {
     Kubeconfig::from_data(text, None).map_err(|_| if_encoded(text, Problem::NotAKubeconfig(fix)))
-}
-
-/// The context of a cluster, if it is unambiguous, and refers to one entry of each of these kinds.
-fn only<'a>(kubeconfig: &'a Kubeconfig, name: &str, references: &[EntryKind]) -> Result<&'a Entry, Problem> {
-    let context =
-        kubeconfig.find(EntryKind::Context, name).ok_or_else(|| Problem::NoContext(name.to_owned()))?;
-    check_single(kubeconfig, EntryKind::Context, name)?;
-    let dangling = || Problem::Dangling(name.to_owned());
-    let cluster = context.text("cluster").ok_or_else(dangling)?;
-    let contexts = kubeconfig.contexts().filter(|entry| entry.text("cluster").as_ref() == Some(&cluster));
-    let contexts: Vec<_> = contexts.map(|entry| entry.name().to_owned()).collect();
-    if contexts.len() > 1 {
-        return Err(Problem::SeveralForCluster { cluster, contexts });
-    }
-    if cluster != name {
-        return Err(Problem::Misnamed { context: name.to_owned(), cluster });
-    }
-    for kind in references {
-        // The field of a reference has the name of its kind.
-        let reference = context.text(&kind.to_string()).unwrap_or_default();
-        kubeconfig.find(*kind, &reference).ok_or_else(dangling)?;
-        check_single(kubeconfig, *kind, &reference)?;
-    }
-    Ok(context)
-}
-
-fn check_single(kubeconfig: &Kubeconfig, kind: EntryKind, name: &str) -> Result<(), Problem> {
-    let count = kubeconfig.entries(kind).iter().filter(|entry| entry.name() == name).count();
-    if count > 1 { Err(Problem::Several { count, kind, name: name.to_owned() }) } else { Ok(()) }
 }
 
 /// The namespace of a context. Empty if it has none: any. So one that is not a string must be an error.

@@ -72,8 +72,8 @@ pub(super) enum Problem {
     NoContext(String),
     #[error("the kubeconfig has {count} {kind}s with the name {name}; remove all but one")]
     Several { count: usize, kind: EntryKind, name: String },
-    #[error("the kubeconfig has several contexts for cluster {cluster}: {}; remove all but one", contexts.join(", "))]
-    SeveralForCluster { cluster: String, contexts: Vec<String> },
+    #[error("the kubeconfig has several contexts for cluster {cluster}: {contexts}; remove all but one")]
+    SeveralForCluster { cluster: String, contexts: String },
     #[error("context {context} is for cluster {cluster}, but must have its name; rename one of them")]
     Misnamed { context: String, cluster: String },
     #[error("context {0} refers to a cluster or user that does not exist; add it")]

@@ -20,8 +20,15 @@ impl Reader {
                 Err(error) => errors.push(error),
             }
         }
+        (profiles.into_iter().collect(), errors)
+    }
+}
+
+impl FromIterator<Profile> for Profiles {
+    fn from_iter<I: IntoIterator<Item = Profile>>(profiles: I) -> Self {
+        let mut profiles: Vec<_> = profiles.into_iter().collect();
         profiles.sort_by(|one, other| one.secret.cmp(&other.secret));
-        (Profiles(profiles), errors)
+        Self(profiles)
     }
 }
 

@@ -42,16 +42,26 @@ impl Kubeconfig {
     /// # Errors
     /// If there is no such context, or it can't be used under this policy.
     pub fn context(&self, name: Option<&str>, policy: Policy) -> Result<Context, Problem> {
+        self.context_in(self, name, policy)
+    }
+
+    /// Like [`Self::context`], with the cluster of this name in another kubeconfig.
+    pub(crate) fn context_in(
+        &self,
+        clusters: &Self,
+        name: Option<&str>,
+        policy: Policy,
+    ) -> Result<Context, Problem> {
         let entry = self.choose(name)?;
         let fields = entry.fields()?;
         let text = |field| fields.text(field).map_err(|problem| entry.problem(problem));
-        let find = |kind: EntryKind, name: &str| {
-            let missing = || entry.problem(FieldProblem::Missing(kind, name.to_owned()));
-            self.find(kind, name).ok_or_else(missing)
-        };
+        let missing = |kind, name: &str| entry.problem(FieldProblem::Missing(kind, name.to_owned()));
         let cluster = text("cluster")?.ok_or_else(|| entry.problem(FieldProblem::Empty("cluster")))?;
-        let cluster = find(EntryKind::Cluster, &cluster)?;
-        let user = text("user")?.map(|user| find(EntryKind::User, &user)).transpose()?;
+        let found = clusters.find(EntryKind::Cluster, &cluster);
+        let cluster = found.ok_or_else(|| missing(EntryKind::Cluster, &cluster))?;
+        let find_user =
+            |user: String| self.find(EntryKind::User, &user).ok_or_else(|| missing(EntryKind::User, &user));
+        let user = text("user")?.map(find_user).transpose()?;
         let namespace = text("namespace")?;
 
         let mut warnings = Vec::new();

@@ -41,8 +41,8 @@ pub struct Kubeconfig {
 #[derive(Clone, Default)]
 struct Section {
     entries: Vec<Entry>,
-    /// The first entry of each name.
-    index: HashMap<String, usize>,
+    /// The first entry of each name, and how many entries have the name.
+    index: HashMap<String, (usize, usize)>,
 }
 
 /// The sections of a document. An entry is any value.
@@ -98,12 +98,6 @@ impl Kubeconfig {
         self.current_context = self.current_context.take().or(next.current_context);
     }
 
-    /// The contexts and users of this kubeconfig, with the clusters of another one instead of its own.
-    #[cfg(feature = "argo")]
-    pub(crate) fn with_clusters_of(self, other: Self) -> Self {
-        Self { clusters: other.clusters, ..self }
-    }
-
     /// The name of the current context.
     pub fn current_context(&self) -> Option<&str> {
         self.current_context.as_deref()
@@ -117,13 +111,19 @@ impl Kubeconfig {
     /// The first context, cluster or user of this name.
     pub fn find(&self, kind: EntryKind, name: &str) -> Option<&Entry> {
         let section = self.section(kind);
-        section.index.get(name).and_then(|index| section.entries.get(*index))
+        section.index.get(name).and_then(|(first, _)| section.entries.get(*first))
     }
 
     /// The entries of a kind, in their order. Names may be duplicate.
     #[cfg(feature = "argo")]
     pub(crate) fn entries(&self, kind: EntryKind) -> &[Entry] {
         &self.section(kind).entries
+    }
+
+    /// How many entries of a kind have this name.
+    #[cfg(feature = "argo")]
+    pub(crate) fn count(&self, kind: EntryKind, name: &str) -> usize {
+        self.section(kind).index.get(name).map_or(0, |(_, count)| *count)
     }
 
     fn section(&self, kind: EntryKind) -> &Section {
@@ -143,7 +143,8 @@ impl Section {
     }
 
     fn push(&mut self, entry: Entry) {
-        self.index.entry(entry.name().to_owned()).or_insert(self.entries.len());
+        let (_, count) = self.index.entry(entry.name().to_owned()).or_insert((self.entries.len(), 0));
+        *count += 1;
         self.entries.push(entry);
     }
 

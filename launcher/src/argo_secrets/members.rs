@@ -12,7 +12,8 @@ use mcsa_credentials::contract::launch::{ARGO, LABEL};
 use mcsa_runtime::errors;
 use tokio::sync::watch;
 
-use super::plan::{Launch, Plan};
+use super::plan::{Access, Design, Launch, Plan};
+use crate::launch_import::{is_granted, is_made_up};
 
 /// The service account in the imports of these members, whose own service account is unknown. It names the stub.
 const ACCOUNT: &str = "argo-secrets";
@@ -20,10 +21,15 @@ const ACCOUNT: &str = "argo-secrets";
 /// The members that this file has added.
 pub(super) struct Members {
     clusters: Clusters,
-    /// The configs that their clients read.
-    joined: BTreeMap<Launch, watch::Sender<Config>>,
+    joined: BTreeMap<Launch, Joined>,
     /// Each problem is logged once.
     problems: BTreeSet<String>,
+}
+
+struct Joined {
+    design: Design,
+    /// The config that the member's client reads.
+    config: watch::Sender<Config>,
 }
 
 impl Members {
@@ -31,29 +37,36 @@ impl Members {
         Self { clusters, joined: BTreeMap::new(), problems: BTreeSet::new() }
     }
 
-    /// Adds new launches, updates those that are members, and removes the others. A launch import precedes an equal
-    /// launch.
-    pub(super) fn apply(&mut self, plan: Plan) {
-        let Plan { mut launches, mut problems } = plan;
-        for member in self.clusters.members() {
-            if let Some(launch) = imported(&member) {
-                launches.remove(&launch);
-            }
-        }
-        self.joined.retain(|launch, _| {
-            let stays = launches.contains_key(launch);
+    /// Adds new launches, updates those that are members, and removes those of deleted Secrets and entries. A member
+    /// whose Secret or entry can't be used any more keeps its config: no earlier design replaces it.
+    ///
+    /// A launch import precedes an equal launch if it gives the rights that steps need.
+    pub(super) fn apply(&mut self, plan: &Plan) {
+        let members = self.clusters.members();
+        let imported: BTreeSet<_> =
+            members.iter().filter(|member| is_granted(member)).filter_map(imported).collect();
+        self.joined.retain(|launch, joined| {
+            let is_planned = plan.launches.contains_key(launch) || plan.lacks(joined.design, launch);
+            let stays = is_planned && !imported.contains(launch);
             if !stays {
                 leave(&self.clusters, launch);
             }
             stays
         });
-        for (launch, config) in launches {
-            if let Some(known) = self.joined.get(&launch) {
-                known.send_replace(config);
+        let mut problems = plan.problems.clone();
+        for (launch, Access { design, config }) in &plan.launches {
+            if imported.contains(launch) {
                 continue;
             }
-            match join(&self.clusters, &launch, config) {
-                Ok(config) => drop(self.joined.insert(launch, config)),
+            if let Some(joined) = self.joined.get_mut(launch) {
+                if *design >= joined.design || !plan.lacks(joined.design, launch) {
+                    joined.design = *design;
+                    joined.config.send_replace(config.clone());
+                }
+                continue;
+            }
+            match join(&self.clusters, launch, config.clone()) {
+                Ok(config) => drop(self.joined.insert(launch.clone(), Joined { design: *design, config })),
                 Err(error) => drop(problems.insert(error.to_string())),
             }
         }
@@ -72,11 +85,6 @@ pub(super) fn imported(member: &Member) -> Option<Launch> {
         cluster: import.spec.cluster_name.clone(),
         remote_namespace: member.default_namespace().to_owned(),
     })
-}
-
-/// Whether the import exists in no API server: its member comes from a Secret of Argo Workflows.
-pub(crate) fn is_made_up(import: &ServiceAccountImport) -> bool {
-    import.metadata.uid.is_none()
 }
 
 fn join(clusters: &Clusters, launch: &Launch, config: Config) -> Result<watch::Sender<Config>, ConfigError> {

@@ -121,7 +121,6 @@ fn one_cluster_is_read_despite_errors_in_another() {
     let changed =
         of(&two().replacen("https://c3", "http://c3", 1).replacen("contexts:", "contexts:\n- {name: c4}", 1));
     assert!(Reader::default().contexts(&changed).is_err());
-    assert_eq!(Reader::default().context_names(&changed).unwrap(), ["c4", "c2", "c3"]);
     assert!(Reader::default().context(&changed, "c2").is_ok());
     let error = Reader::default().context(&changed, "c5").unwrap_err().to_string();
     assert!(error.contains("no context c5; add one"), "{error}");
@@ -133,6 +132,25 @@ fn an_authority_that_is_encoded_twice_is_an_error() {
     let error =
         Reader::default().contexts(&of(&TWO.replace("CA}", &(STANDARD.encode(&ca) + "}")))).unwrap_err();
     assert!(error.to_string().contains("encode it only once"), "{error}");
+}
+
+#[test]
+fn each_name_is_listed_once_even_of_contexts_that_cannot_be_used() {
+    let many = "- {name: c4}\n".repeat(10_000);
+    let changed = of(&two().replacen("contexts:\n", &format!("contexts:\n{many}"), 1));
+    let contexts = Reader::default().kubeconfig(&changed).unwrap();
+    assert_eq!(contexts.names().collect::<Vec<_>>(), ["c4", "c2", "c3"]);
+    let error = Reader::default().context(&changed, "c4").unwrap_err().to_string();
+    assert!(error.contains("10000 contexts with the name c4"), "{error}");
+}
+
+#[test]
+fn an_error_lists_only_the_first_contexts_of_a_cluster() {
+    let context = |number| format!("- {{name: other-{number}, context: {{cluster: c2, user: me}}}}\n");
+    let many: String = (0..1_000).map(context).collect();
+    let changed = of(&two().replacen("contexts:\n", &format!("contexts:\n{many}"), 1));
+    let error = Reader::default().context(&changed, "c2").unwrap_err().to_string();
+    assert!(error.contains("other-9 and 991 more") && !error.contains("other-10"), "{error}");
 }
 
 /// The kubeconfig of the controller's namespace, as in Argo's proposal.
@@ -157,7 +175,8 @@ users:
 fn workflow_context(clusters: &str, users: &str) -> Result<(Config, String), ArgoError> {
     let mut users = of(users);
     users.metadata.namespace = Some("local".into());
-    Reader::default().workflow_context(&of(clusters), &users, "cluster-1")
+    let reader = Reader::default();
+    reader.workflow_context(&reader.kubeconfig(&of(clusters))?, &reader.kubeconfig(&users)?, "cluster-1")
 }
 
 #[rstest]

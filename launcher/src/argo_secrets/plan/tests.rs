@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod limits;
+mod unusable;
+
 fn secret(namespace: &str, name: &str, values: &[(&str, String)]) -> Secret {
-    let values = values.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.clone().into_bytes())));
+    let values =
+        values.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.clone().into_bytes())));
     let mut secret = Secret { data: Some(values.collect()), ..Default::default() };
     secret.metadata.namespace = Some(namespace.to_owned());
     secret.metadata.name = Some(name.to_owned());
@@ -80,7 +84,7 @@ fn planned(clusters: Option<&Secret>, kubeconfigs: &[&Secret], profiles: &[&Secr
 
 /// The launches as `namespace cluster/remote-namespace token`.
 fn launches(plan: &Plan) -> Vec<String> {
-    let line = |(launch, config): (&Launch, &Config)| {
+    let line = |(launch, Access { config, .. }): (&Launch, &Access)| {
         assert_eq!(config.default_namespace, launch.remote_namespace);
         let Launch { namespace, cluster, remote_namespace } = launch;
         let token = config.auth_info.token.as_ref().map(|token| token.expose_secret()).unwrap_or_default();
@@ -106,7 +110,7 @@ fn pods_run_in_the_namespace_of_the_same_name_with_a_rest_config() {
     let plan = planned(Some(&clusters(&[("other", rest_config("t0ken"))])), &[], &[]);
     assert_eq!(launches(&plan), ["argo other/argo t0ken", "local other/local t0ken"]);
     assert!(plan.problems.is_empty());
-    assert!(plan.launches.values().all(|config| config.cluster_url == "https://0.0.0.0:57667/"));
+    assert!(plan.launches.values().all(|access| access.config.cluster_url == "https://0.0.0.0:57667/"));
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn each_namespace_uses_its_own_credential_of_the_second_design(
         let plan = planned(None, &[&controller, &local], &[]);
         assert_eq!(launches(&plan), expected);
         assert!(plan.problems.is_empty());
-        assert!(plan.launches.values().all(|config| config.cluster_url == "https://1.2.3.4:6443/"));
+        assert!(plan.launches.values().all(|access| access.config.cluster_url == "https://1.2.3.4:6443/"));
     }
 }
 
@@ -156,6 +160,7 @@ fn a_namespace_can_add_no_cluster() {
     assert_eq!(launches(&plan), ["argo cluster-1/remote t0ken"]);
     let problem = problem(&plan);
     assert!(problem.starts_with("Secret local/kubeconfig") && problem.contains("cluster-2"), "{problem}");
+    assert!(plan.unusable.is_empty());
 }
 
 #[test]
@@ -223,7 +228,22 @@ fn a_later_design_precedes_an_earlier_one() {
     let of_controller: Vec<_> =
         launches(&plan).into_iter().filter(|launch| launch.starts_with("argo ")).collect();
     assert_eq!(of_controller, ["argo a/argo t0ken-1", "argo b/argo t0ken-2", "argo c/argo t0ken-3"]);
+    let designs = plan.launches.iter().filter(|(launch, _)| launch.namespace == "argo");
+    let designs: Vec<_> = designs.map(|(_, access)| access.design).collect();
+    assert_eq!(designs, [Design::RestConfigs, Design::Kubeconfigs, Design::Profiles]);
     assert!(plan.problems.is_empty());
+}
+
+/// The Secret kubeconfig of a namespace, without clusters and users.
+fn contexts(namespace: &str, names: impl IntoIterator<Item = String>) -> Secret {
+    let context = |name: String| json!({ "name": name, "context": { "cluster": name, "user": name } });
+    let contexts: Vec<_> = names.into_iter().map(context).collect();
+    secret(namespace, KUBECONFIG, &[("value", json!({ "contexts": contexts }).to_string())])
+}
+
+fn launch(namespace: &str, cluster: &str) -> Launch {
+    let [namespace, cluster, remote_namespace] = [namespace, cluster, "remote"].map(str::to_owned);
+    Launch { namespace, cluster, remote_namespace }
 }
 
 #[rstest]
