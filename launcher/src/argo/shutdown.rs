@@ -1,52 +1,56 @@
-//! Ends steps of workflows that were shut down during an outage.
+//! Ends steps that Argo could not end.
 //!
-//! Argo ends the running steps of a workflow with `spec.shutdown` by `argoexec kill` in each pod. It does so once, and
-//! ignores errors. If the source is unreachable then, or no launcher runs, the remote pods would run until their
-//! natural end.
+//! Argo ends steps by `argoexec kill` in each pod: when a workflow is shut down, when its deadline has passed, and
+//! daemons at their end. It does so once, ignores errors, and marks the steps as ended. If the source is unreachable
+//! then, or no launcher runs, the remote pods would run until their natural end. So this file looks for running steps
+//! of workflows that were shut down or have finished.
+//!
+//! *Absent:* the end of a daemon that Argo could not end while its workflow goes on. It runs until the workflow has
+//! finished.
 
-use std::collections::{HashMap, VecDeque};
-use std::future::pending;
+mod workflow;
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::{NotUsed, Object};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use mcsa_client::clusters::{Health, Member};
 use mcsa_client::controller::{Key, Owner};
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
-use serde::Deserialize;
-use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
+use self::workflow::WorkflowId;
+use super::home_remedy;
 use super::step::Step;
-use super::workflows;
-use crate::finish::{Progress, delete_remote};
+use crate::finish::{Progress, delete_remote, is_gone};
 use crate::source::{HOME, Source, is_import_of};
 use crate::{mirror, record};
 
 /// Label of the pods of exit handlers.
 const ON_EXIT: &str = "workflows.argoproj.io/on-exit";
 
-/// Concurrent workflows of a source, and concurrent deletions for each of them.
-const WORKFLOWS: usize = 4;
+/// How many workflows are read at the same time, for each launch import.
+const READS: usize = 4;
+
+/// How many steps are ended at the same time, for each launch import.
 const DELETIONS: usize = 8;
 
 /// How soon to look again whether the pods of both clusters are listed.
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long to wait after a call that failed.
-const RETRY: Duration = Duration::from_secs(10);
+/// How often to look. A kill may also be lost while the source seems to be ready.
+const INTERVAL: Duration = Duration::from_secs(300);
 
-/// A workflow, as the home pods of its steps refer to it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct WorkflowId {
-    namespace: String,
-    name: String,
-    uid: String,
-}
+/// How long Argo may take to end a step: it waits for the grace period, by default 30 s.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// How long to wait after a call that failed, or after an interruption.
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// A step whose remote pod runs.
 struct RunningStep {
@@ -55,88 +59,83 @@ struct RunningStep {
     owner: Owner,
 }
 
-/// The only field of a workflow that is read.
-#[derive(Clone, Debug, Deserialize)]
-struct WorkflowSpec {
-    shutdown: Option<String>,
+/// A running step that must end.
+struct EndingStep {
+    step: RunningStep,
+    workflow: WorkflowId,
+    why: &'static str,
 }
 
-/// Whether a workflow that is shut down in this way ends a step. This is the rule of Argo's controller.
-fn must_end(shutdown: Option<&str>, is_exit_handler: bool) -> bool {
-    match shutdown {
-        Some("Terminate") => true,
-        Some("Stop") => !is_exit_handler,
-        _ => false,
-    }
-}
-
-/// Ends steps of workflows that were shut down, each time that this replica begins to lead, a launch import of the
-/// source joins, or the source is available again.
+/// Looks for such steps at an interval while this replica leads and the source is ready; and at once, when this replica
+/// begins to lead, a launch import of the source joins, or the source is ready again.
 pub(crate) async fn end_steps(source: Arc<Source>) {
     let is_of_source = is_import_of(source.cluster.clone());
-    let (clusters, limit) = (source.clusters.clone(), Arc::new(Semaphore::new(WORKFLOWS)));
+    let clusters = source.clusters.clone();
     let tasks = clusters.for_each_member(move |member| {
-        let (source, limit, is_of_source) = (source.clone(), limit.clone(), is_of_source(&member));
+        let (source, is_of_source) = (source.clone(), is_of_source(&member));
         async move {
             if is_of_source {
-                end_after_outages(&source, &member, &limit).await;
+                look_while_ready(&source, &member).await;
             }
         }
     });
     tasks.await;
 }
 
-async fn end_after_outages(source: &Source, member: &Member, limit: &Semaphore) {
-    let mut health = member.watch_health();
+/// Runs until the member leaves.
+async fn look_while_ready(source: &Source, member: &Member) {
+    let (mut health, mut is_reported) = (member.watch_health(), false);
     loop {
         source.fence.opened().await;
-        member.wait_until_available().await;
-        let end = async {
-            end_steps_of(source, member, limit).await;
-            pending::<()>().await;
-        };
+        // The sender lives as long as the member.
+        drop(health.wait_for(Health::is_ready).await);
         tokio::select! {
-            () = end => {}
+            never = look_repeatedly(source, member, &mut is_reported) => match never {},
             () = source.fence.closed() => {}
-            _ = health.wait_for(Health::is_unavailable) => {}
+            _ = health.wait_for(|health| !health.is_ready()) => {}
         }
+        // A source that is ready only now and then causes few reads.
+        sleep(PAUSE).await;
     }
 }
 
-/// Ends such steps of this launch import, and returns. Tries again until no call fails.
-async fn end_steps_of(source: &Source, member: &Member, limit: &Semaphore) {
+async fn look_repeatedly(source: &Source, member: &Member, is_reported: &mut bool) -> Infallible {
+    loop {
+        let next = Instant::now() + INTERVAL;
+        look(source, member, next, is_reported).await;
+        sleep_until(next).await;
+    }
+}
+
+/// Ends the steps of this launch import that must end. Repeats what fails, until the next look is due.
+async fn look(source: &Source, member: &Member, next: Instant, is_reported: &mut bool) {
     while !(source.home.is_listed(HOME) && source.remote.is_listed(member.name())) {
         sleep(LIST_INTERVAL).await;
     }
-    let mut workflows: VecDeque<_> = running_steps(source, member).into_iter().collect();
-    while let Some((workflow, steps)) = workflows.pop_front() {
-        let permit = limit.acquire().await;
-        let result = end_steps_of_workflow(source, member, &workflow, &steps).await;
-        drop(permit);
-        if let Err(error) = result {
-            let (cluster, error) = (&*source.cluster, errors::line(&error));
-            let WorkflowId { namespace, name, .. } = &workflow;
-            tracing::warn!(
-                cluster,
-                namespace,
-                workflow = name,
-                error,
-                "can't look whether a workflow was shut down, or end its steps; retrying"
-            );
-            workflows.push_back((workflow, steps));
-            sleep(RETRY).await;
+    let mut workflows = running_steps(source, member);
+    loop {
+        let failed = end_steps_of(source, member, workflows, is_reported).await;
+        if failed.is_empty() || Instant::now() + PAUSE >= next {
+            return;
         }
+        sleep(PAUSE).await;
+        workflows = running_steps(source, member);
+        workflows.retain(|workflow, _| failed.contains(workflow));
     }
 }
 
-/// The steps that this launch import runs, by their workflow.
+/// The steps that this launch import runs, by their workflow. Other namespaces may have launch imports for the same
+/// remote namespace.
 fn running_steps(source: &Source, member: &Member) -> HashMap<WorkflowId, Vec<RunningStep>> {
+    let import = member.import();
+    let namespace = import.as_ref().and_then(|import| import.metadata.namespace.as_deref());
     let mut workflows: HashMap<_, Vec<_>> = HashMap::new();
     let remote = source.remote.cluster(member.name()).map(|store| store.state());
     for remote in remote.unwrap_or_default() {
         let Some(owner) = Owner::from_metadata(&remote.metadata) else { continue };
         let Some(home) = source.home.get(&Key { cluster: HOME.into(), ..owner.key() }) else { continue };
-        if home.metadata.uid.as_ref() == Some(&owner.uid)
+        if home.metadata.namespace.as_deref() == namespace
+            && home.metadata.uid.as_ref() == Some(&owner.uid)
             && is_running(&home, &remote)
             && let Some(step) = Step::of(&home)
         {
@@ -155,108 +154,111 @@ fn is_running(home: &Pod, remote: &Pod) -> bool {
     runs(home) && runs(remote) && recorded.is_some() && recorded == remote.metadata.uid.as_deref()
 }
 
-async fn end_steps_of_workflow(
+/// Ends the steps of these workflows that must end. Returns the workflows for which a call failed.
+async fn end_steps_of(
     source: &Source,
     member: &Member,
-    workflow: &WorkflowId,
-    steps: &[RunningStep],
-) -> kube::Result<()> {
-    let shutdown = requested_shutdown(source, workflow).await?;
-    let ends = |step: &&RunningStep| must_end(shutdown.as_deref(), step.home.labels().contains_key(ON_EXIT));
-    let ending: Vec<_> = steps.iter().filter(ends).collect();
-    let note = format!(
-        "workflow {} was shut down ({}) while cluster {cluster} or the launcher was away: deleted the pod in {cluster}",
-        workflow.name,
-        shutdown.as_deref().unwrap_or_default(),
-        cluster = source.cluster
-    );
-    for steps in ending.chunks(DELETIONS) {
-        let results = join_all(steps.iter().map(|step| end_step(source, member, step, &note))).await;
-        results.into_iter().collect::<kube::Result<()>>()?;
+    workflows: HashMap<WorkflowId, Vec<RunningStep>>,
+    is_reported: &mut bool,
+) -> HashSet<WorkflowId> {
+    let (ending, mut failures) = ending_steps(source, member, workflows, is_reported).await;
+    if !ending.is_empty() {
+        sleep(PATIENCE).await;
     }
-    Ok(())
+    let ends = ending.into_iter().map(|ending| async move {
+        let ended = end_step(source, member, &ending).await;
+        (ending.workflow, ended)
+    });
+    let ends: Vec<_> = ends.collect();
+    let ended: Vec<_> = stream::iter(ends).buffer_unordered(DELETIONS).collect().await;
+    failures.extend(ended.into_iter().filter_map(|(workflow, ended)| Some((workflow, ended.err()?))));
+    if let Some((WorkflowId { namespace, name, .. }, error)) = failures.first() {
+        let (cluster, failures, error) = (&*source.cluster, failures.len(), errors::line(error));
+        tracing::warn!(
+            cluster,
+            namespace,
+            workflow = name,
+            error,
+            failures,
+            "can't read whether a workflow has ended, or end its steps; retrying"
+        );
+    }
+    failures.into_iter().map(|(workflow, _)| workflow).collect()
 }
 
-/// Reads `spec.shutdown` of a workflow. `None` also if the workflow is gone, or the launcher may not read it.
-async fn requested_shutdown(source: &Source, workflow: &WorkflowId) -> kube::Result<Option<String>> {
+/// Reads these workflows. Returns their steps that must end, and the workflows that could not be read.
+async fn ending_steps(
+    source: &Source,
+    member: &Member,
+    workflows: HashMap<WorkflowId, Vec<RunningStep>>,
+    is_reported: &mut bool,
+) -> (Vec<EndingStep>, Vec<(WorkflowId, kube::Error)>) {
+    let (mut ending, mut failures) = (Vec::new(), Vec::new());
     // The local member never leaves.
-    let Some(home) = source.clusters.local() else { return Ok(None) };
-    let WorkflowId { namespace, name, uid } = workflow;
-    let api: Api<Object<WorkflowSpec, NotUsed>> =
-        Api::namespaced_with(home.client(), namespace, &workflows());
-    match with_deadline(api.get(name)).await {
-        Ok(found) if found.metadata.uid.as_ref() == Some(uid) => Ok(found.spec.shutdown),
-        // Garbage collection deletes the home pods.
-        Ok(_) => Ok(None),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        // Launches by older versions lack the right.
-        Err(kube::Error::Api(status)) if status.code == 403 => {
-            let error = errors::short(&status.message);
-            tracing::debug!(namespace, workflow = name, error, "can't read whether a workflow was shut down");
-            Ok(None)
+    let Some(home) = source.clusters.local() else { return (ending, failures) };
+    let reads = workflows.into_iter().map(|(workflow, steps)| {
+        let client = home.client();
+        async move {
+            let read = workflow::read(client, &workflow).await;
+            (workflow, steps, read)
         }
-        Err(error) => Err(error),
+    });
+    let reads: Vec<_> = reads.collect();
+    let reads: Vec<_> = stream::iter(reads).buffer_unordered(READS).collect().await;
+    for (workflow, steps, read) in reads {
+        match read {
+            Ok(read) => ending.extend(steps.into_iter().filter_map(|step| {
+                let why = read.why_ended(step.home.labels().contains_key(ON_EXIT))?;
+                Some(EndingStep { step, workflow: workflow.clone(), why })
+            })),
+            // Launches by older versions lack the right. The next look tries again.
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                if !std::mem::replace(is_reported, true) {
+                    report_missing_right(source, member, &workflow.namespace, &status.message);
+                }
+            }
+            Err(error) => failures.push((workflow, error)),
+        }
     }
+    (ending, failures)
+}
+
+/// Called once for each launch import, not for each workflow.
+fn report_missing_right(source: &Source, member: &Member, namespace: &str, message: &str) {
+    let (cluster, error, advice) = (&*source.cluster, errors::short(message), home_remedy(member));
+    tracing::warn!(
+        cluster,
+        namespace,
+        error,
+        advice,
+        "the launcher may not get Workflows: steps that Argo can't end during an outage run on"
+    );
 }
 
 /// Deletes the remote pod, if it still runs. The home pod then follows it.
-async fn end_step(source: &Source, member: &Member, step: &RunningStep, note: &str) -> kube::Result<()> {
-    let RunningStep { home, owner } = step;
-    let remote = source.observed(member, &home.name_any(), owner);
-    let runs = remote.is_some_and(|remote| is_running(home, &remote));
-    if runs && let Progress::Terminating(_) = delete_remote(source, home, member, owner).await? {
-        source.events.warn(home, "StepEnded", note).await;
+async fn end_step(source: &Source, member: &Member, ending: &EndingStep) -> kube::Result<()> {
+    let EndingStep { step: RunningStep { home, owner }, workflow, why } = ending;
+    let name = home.name_any();
+    // The store may lag behind.
+    let remote = match with_deadline(source.remote_pods(member).get(&name)).await {
+        Ok(remote) => remote,
+        Err(kube::Error::Api(status)) if is_gone(&status, &name) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if owner.owns(&remote.metadata)
+        && is_running(home, &remote)
+        && let Progress::Terminating(_) = delete_remote(source, home, member, owner).await?
+    {
+        let (workflow, cluster) = (&workflow.name, &source.cluster);
+        let note = format!(
+            "workflow {workflow} {why}, but the step still ran: deleted the pod in cluster {cluster}"
+        );
+        source.events.warn(home, "StepEnded", &note).await;
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use mcsa_credentials::contract::launch::{HOME_UID, REMOTE_UID};
-    use rstest::rstest;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[rstest]
-    #[case::not_shut_down(None, false, false)]
-    #[case::empty(Some(""), false, false)]
-    #[case::terminated(Some("Terminate"), false, true)]
-    #[case::terminated_exit_handler(Some("Terminate"), true, true)]
-    #[case::stopped(Some("Stop"), false, true)]
-    #[case::stopped_exit_handler(Some("Stop"), true, false)]
-    #[case::unknown(Some("Pause"), false, false)]
-    fn shutdown_ends_the_steps_that_argo_would_end(
-        #[case] shutdown: Option<&str>,
-        #[case] is_exit_handler: bool,
-        #[case] ends: bool,
-    ) {
-        assert_eq!(must_end(shutdown, is_exit_handler), ends);
-    }
-
-    #[rstest]
-    #[case::running("home", "/status/phase", json!("Running"), true)]
-    #[case::home_pod_ended("home", "/status/phase", json!("Failed"), false)]
-    #[case::home_pod_deleted("home", "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"), false)]
-    #[case::record_of_a_copied_pod("home", "/metadata/uid", json!("copy"), false)]
-    #[case::remote_pod_ended("remote", "/status/phase", json!("Succeeded"), false)]
-    #[case::remote_pod_deleted("remote", "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"), false)]
-    #[case::another_remote_pod("remote", "/metadata/uid", json!("other"), false)]
-    fn only_running_pods_are_ended(
-        #[case] changed: &str,
-        #[case] path: &str,
-        #[case] value: Value,
-        #[case] expected: bool,
-    ) {
-        let pod = |name: &str, annotations: Value| -> Pod {
-            let metadata = json!({ "uid": name, "annotations": annotations, "deletionTimestamp": null });
-            let mut pod = json!({ "metadata": metadata, "status": { "phase": "Running" } });
-            if name == changed {
-                *pod.pointer_mut(path).unwrap() = value.clone();
-            }
-            serde_json::from_value(pod).unwrap()
-        };
-        let home = pod("home", json!({ HOME_UID: "home", REMOTE_UID: "remote" }));
-        assert_eq!(is_running(&home, &pod("remote", json!({}))), expected);
-    }
-}
+mod fake_clusters;
+#[cfg(test)]
+mod tests;
