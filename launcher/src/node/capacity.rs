@@ -20,6 +20,15 @@ pub(crate) struct Offer {
     pub(crate) remote_namespace: String,
     /// What the quotas of the remote namespace allow. `None`: not read yet.
     pub(crate) quota: Option<Quota>,
+    /// Whether the source refuses its credential.
+    pub(crate) is_refused: bool,
+}
+
+impl Offer {
+    /// Whether the import can't run pods. If its quotas were read, it keeps its share: it may soon have a new token.
+    fn is_unusable(&self) -> bool {
+        self.is_refused && self.quota.is_none()
+    }
 }
 
 /// What the quotas of a namespace allow. A resource that is absent is not limited.
@@ -37,7 +46,7 @@ pub(crate) struct Capacity {
     pub(crate) total: Resources,
     /// What the launcher's pods may request: the rest is in use by others.
     pub(crate) allocatable: Resources,
-    /// Whether there are imports, and the quotas of all namespaces that matter were read.
+    /// Whether there are usable imports, and the quotas of all namespaces that matter were read.
     pub(crate) is_complete: bool,
     /// What is wrong with the annotations of imports.
     pub(crate) problems: Vec<String>,
@@ -62,6 +71,7 @@ pub(crate) fn capacity(offers: &[Offer]) -> Capacity {
     let mut problems = Vec::new();
     let offers: Vec<_> = offers
         .iter()
+        .filter(|offer| !offer.is_unusable())
         .map(|offer| match offer.annotation.as_deref().map(read).transpose() {
             Ok(given) => (given.unwrap_or_default(), offer),
             Err(problem) => {
@@ -99,14 +109,15 @@ struct Sum {
 /// The sum of one resource. If one import is not limited, neither is the node.
 fn sum(name: &str, offers: &[(Resources, &Offer)]) -> Sum {
     let unlimited = UNLIMITED.iter().find(|(known, _)| *known == name).map(|(_, amount)| *amount);
-    // Imports of one remote namespace share its quota.
-    let mut namespaces = BTreeMap::new();
+    // Imports of one remote namespace share its quota, which one of them may have read.
+    let mut namespaces: BTreeMap<_, Option<&Quota>> = BTreeMap::new();
     let (mut total, mut free) = (Amount::default(), Amount::default());
     for (given, offer) in offers {
         if let Some(amount) = given.get(name) {
             (total, free) = (total + *amount, free + *amount);
         } else {
-            namespaces.insert(offer.remote_namespace.as_str(), offer.quota.as_ref());
+            let quota = namespaces.entry(offer.remote_namespace.as_str()).or_default();
+            *quota = quota.or(offer.quota.as_ref());
         }
     }
     let mut is_complete = true;

@@ -119,7 +119,7 @@ fn conditions(
         }
         ([], false) => {
             let message =
-                "no launch import has a credential yet, or the quotas in the source were not read yet";
+                "no launch import has a credential that works, or the quotas in the source were not read yet";
             new(CAPACITY_KNOWN, "Unknown", "QuotaNotRead", message)
         }
         (problems, _) => {

@@ -10,7 +10,12 @@ fn resources(pairs: &[(&str, &str)]) -> Resources {
 fn offer(namespace: &str, annotation: &str, quota: Option<Quota>) -> Offer {
     let annotation = (!annotation.is_empty()).then(|| annotation.to_owned());
     let import = "team-a/c2".to_owned();
-    Offer { import, annotation, remote_namespace: namespace.into(), quota }
+    Offer { import, annotation, remote_namespace: namespace.into(), quota, is_refused: false }
+}
+
+/// An import whose credential the source refuses.
+fn refused(namespace: &str, annotation: &str, quota: Option<Quota>) -> Offer {
+    Offer { is_refused: true, ..offer(namespace, annotation, quota) }
 }
 
 fn quota(hard: &[(&str, &str)]) -> Option<Quota> {
@@ -63,6 +68,18 @@ fn is_limited(resources: &Resources, name: &str) -> bool {
     &[offer("a", "", quota(&[("cpu", "7")])), offer("a", "", quota(&[("cpu", "7")]))],
     "cpu=7 ephemeral-storage=1Pi memory=1Pi pods=10k"
 )]
+#[case::one_of_them_has_read_it(
+    &[offer("a", "", None), offer("a", "", quota(&[("cpu", "7")])), offer("a", "", None)],
+    "cpu=7 ephemeral-storage=1Pi memory=1Pi pods=10k"
+)]
+#[case::refused_import_runs_no_pods(
+    &[offer("a", "", quota(&[("pods", "5")])), refused("b", "cpu=3", None)],
+    "cpu=100k ephemeral-storage=1Pi memory=1Pi pods=5"
+)]
+#[case::refused_later(
+    &[offer("a", "", quota(&[("pods", "5")])), refused("b", "", quota(&[("pods", "7")]))],
+    "cpu=100k ephemeral-storage=1Pi memory=1Pi pods=12"
+)]
 fn capacity_is_the_sum_of_the_imports(#[case] offers: &[Offer], #[case] expected: &str) {
     let capacity = capacity(offers);
     assert_eq!(print(&capacity.total), expected);
@@ -91,6 +108,11 @@ fn capacity_waits_for_quotas_that_matter(
     #[case] is_complete: bool,
 ) {
     assert_eq!(capacity(&[offer("a", annotation, quota)]).is_complete, is_complete);
+}
+
+#[test]
+fn capacity_of_refused_imports_alone_is_not_known() {
+    assert!(!capacity(&[refused("a", "cpu=1,memory=1,ephemeral-storage=1,pods=1", None)]).is_complete);
 }
 
 #[rstest]

@@ -15,7 +15,8 @@ fn node() -> VirtualNode {
 
 fn offered(annotation: &str, quota: Option<Quota>) -> Capacity {
     let annotation = (!annotation.is_empty()).then(|| annotation.to_owned());
-    capacity(&[Offer { import: "team-a/c2".into(), annotation, remote_namespace: "team-a".into(), quota }])
+    let (import, remote_namespace) = ("team-a/c2".into(), "team-a".into());
+    capacity(&[Offer { import, annotation, remote_namespace, quota, is_refused: false }])
 }
 
 fn unreachable() -> Reachability {
