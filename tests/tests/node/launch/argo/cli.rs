@@ -54,6 +54,7 @@ async fn a_stopped_workflow_runs_its_exit_handler(launched: &Launched) -> anyhow
     ensure!(printed.contains("workflow stopped stopped"), "{printed}");
     let status = ended(launched, &name, "Failed").await?;
     ensure!(node(&status, "stopped.onExit")?["phase"] == "Succeeded", "{status}");
+    phase(launched, NAMESPACE, &name, "Failed").await;
     Ok(())
 }
 
