@@ -56,7 +56,7 @@ fn remedy(member: &Member) -> String {
     format!("run kubemcsa launch {namespace}{remote} --argo --target-context TARGET --source-context SOURCE")
 }
 
-/// How to give the launcher the rights to write outputs in this cluster.
+/// How to give the launcher its rights in this cluster.
 fn home_remedy(member: &Member) -> &'static str {
     match is_of_secret(member) {
         true => "give the launcher the rights of its Role in examples/argo/secrets/target.yaml",
