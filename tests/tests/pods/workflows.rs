@@ -37,6 +37,16 @@ fn spec(cluster: &Value) -> Value {
     })
 }
 
+/// A template with an inline template in a step, beside steps of other types.
+fn in_steps(inline: &Value) -> Value {
+    json!({ "steps": [7, [], [7, { "inline": null }, { "template": "main" }, { "inline": inline }]] })
+}
+
+/// The same in a task.
+fn in_tasks(inline: &Value) -> Value {
+    json!({ "dag": { "tasks": [7, [], { "inline": null }, { "template": "main" }, { "inline": inline }] } })
+}
+
 /// Writes a file for kubectl.
 fn write(cluster: &Cluster, object: &Value) -> anyhow::Result<String> {
     let file = cluster.dir().join("templates.json");
@@ -100,6 +110,9 @@ async fn fields_of_templates_become_annotations() -> anyhow::Result<()> {
             json!({ "templates": null, "templateDefaults": null }),
             json!({ "templates": {}, "templateDefaults": [] }),
             json!({ "templates": [null, 7, "cluster", [], {}, { "name": "main" }] }),
+            json!({ "templates": [{ "steps": 7, "dag": 7 }, { "steps": {}, "dag": { "tasks": {} } }] }),
+            json!({ "templates": [in_steps(&json!("cluster")), in_steps(&json!({ "name": "cluster" }))] }),
+            json!({ "templates": [in_tasks(&json!(["cluster"])), in_tasks(&json!({ "container": {} }))] }),
         ] {
             let plain = object(kind, "plain", odd);
             run(cluster, &TRY, &plain).await.with_context(|| plain.to_string())?;
@@ -107,6 +120,14 @@ async fn fields_of_templates_become_annotations() -> anyhow::Result<()> {
         let odd = json!({ "templates": [7, { "name": "main", "cluster": "c2" }], "templateDefaults": 7 });
         let mixed = run(cluster, &TRY, &object(kind, "mixed", odd)).await?;
         ensure!(mixed.to_string().contains(CLUSTER_NAME), "{mixed}");
+        for field in ["cluster", "namespace"] {
+            let inline = json!({ field: "c2" });
+            for template in [in_steps(&inline), in_tasks(&inline)] {
+                let inlined = object(kind, "inlined", json!({ "templates": [{}, template] }));
+                let created = run(cluster, &TRY, &inlined).await?;
+                ensure!(created.to_string().contains(r#""annotations":{"multicluster."#), "{created}");
+            }
+        }
     }
     let mut many = spec(&json!("c2"));
     many["templates"] = vec![json!({ "cluster": "c2" }); 1_001].into();
