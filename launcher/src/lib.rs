@@ -78,6 +78,7 @@ const SECRETS_DEADLINE: Duration = Duration::from_secs(30);
 /// If the target's config can't be loaded, an address can't be bound, or a task ends unexpectedly.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = mcsa_runtime::signals::shutdown()?;
+    args.argo.warn_if_useless();
     let config = args.cluster.config().await?;
     tracing::info!(target_server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
     let candidate = args.lease.candidate(SYSTEM_NAMESPACE, LAUNCHER);

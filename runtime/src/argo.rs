@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tracing::warn;
+
 /// Where these Secrets are, and whose pods may use them.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ArgoArgs {
@@ -11,29 +13,42 @@ pub struct ArgoArgs {
     pub argo_namespace: Option<String>,
 
     /// Let workflows of these namespaces use Argo's Secrets, in addition to the workflow controller's own
-    #[arg(
-        long,
-        value_name = "NS,...",
-        value_delimiter = ',',
-        env = "ARGO_WORKFLOW_NAMESPACES",
-        requires = "argo_namespace"
-    )]
+    #[arg(long, value_name = "NS,...", value_delimiter = ',', env = "ARGO_WORKFLOW_NAMESPACES")]
     pub argo_workflow_namespaces: Vec<String>,
 }
 
 impl ArgoArgs {
     /// The namespace of the workflow controller. `None`: the Secrets are not used. An empty variable is as good as none.
     pub fn controller_namespace(&self) -> Option<&str> {
-        self.argo_namespace.as_deref().filter(|namespace| !namespace.is_empty())
+        self.argo_namespace.as_deref().and_then(name)
     }
 
     /// The namespaces whose pods may use the Secrets, with that of the workflow controller. Empty if the Secrets are not
     /// used.
     pub fn namespaces(&self) -> BTreeSet<String> {
         let Some(controller) = self.controller_namespace() else { return BTreeSet::new() };
-        let others = self.argo_workflow_namespaces.iter().map(String::as_str).filter(|name| !name.is_empty());
-        others.chain([controller]).map(str::to_owned).collect()
+        self.others().chain([controller]).map(str::to_owned).collect()
     }
+
+    /// Logs that workflow namespaces have no effect, if that of the workflow controller is missing.
+    pub fn warn_if_useless(&self) {
+        if self.is_useless() {
+            warn!("ARGO_WORKFLOW_NAMESPACES has no effect without ARGO_NAMESPACE");
+        }
+    }
+
+    fn is_useless(&self) -> bool {
+        self.controller_namespace().is_none() && self.others().next().is_some()
+    }
+
+    fn others(&self) -> impl Iterator<Item = &str> {
+        self.argo_workflow_namespaces.iter().filter_map(|text| name(text))
+    }
+}
+
+/// The value of a ConfigMap may have spaces and a newline around a name.
+fn name(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -49,15 +64,21 @@ mod tests {
     }
 
     #[rstest]
-    #[case(&[], Some(""))]
-    #[case(&["--argo-namespace=argo"], Some("argo"))]
-    #[case(&["--argo-namespace=argo", "--argo-workflow-namespaces=b,argo,a"], Some("a argo b"))]
-    #[case(&["--argo-namespace=argo", "--argo-workflow-namespaces="], Some("argo"))]
-    #[case(&["--argo-namespace=", "--argo-workflow-namespaces="], Some(""))]
-    #[case(&["--argo-workflow-namespaces=a"], None)]
-    fn workflows_of_named_namespaces_use_the_secrets(#[case] flags: &[&str], #[case] expected: Option<&str>) {
-        let parsed = Args::try_parse_from([&["test"], flags].concat()).ok();
-        let namespaces = parsed.map(|args| Vec::from_iter(args.argo.namespaces()).join(" "));
-        assert_eq!(namespaces.as_deref(), expected);
+    #[case(&[], "", false)]
+    #[case(&["--argo-namespace=argo"], "argo", false)]
+    #[case(&["--argo-namespace=argo", "--argo-workflow-namespaces=b,argo,a"], "a argo b", false)]
+    #[case(&["--argo-namespace= argo\n", "--argo-workflow-namespaces=b, a,\n"], "a argo b", false)]
+    #[case(&["--argo-namespace=argo", "--argo-workflow-namespaces="], "argo", false)]
+    #[case(&["--argo-namespace=", "--argo-workflow-namespaces=\n"], "", false)]
+    #[case(&["--argo-namespace=\n", "--argo-workflow-namespaces=a"], "", true)]
+    #[case(&["--argo-workflow-namespaces=a"], "", true)]
+    fn workflows_of_named_namespaces_use_the_secrets(
+        #[case] flags: &[&str],
+        #[case] expected: &str,
+        #[case] is_useless: bool,
+    ) {
+        let Args { argo } = Args::parse_from([&["test"], flags].concat());
+        assert_eq!(Vec::from_iter(argo.namespaces()).join(" "), expected);
+        assert_eq!(argo.is_useless(), is_useless);
     }
 }

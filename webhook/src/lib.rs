@@ -60,6 +60,7 @@ use watch_activity::WatchActivity;
 /// If it can't start, or if a task fails that should run until shutdown.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = signals::shutdown()?;
+    args.argo.warn_if_useless();
     let config = args.cluster.config().await?;
     let activity = WatchActivity::default();
     let watcher = activity.client(config.clone())?;
