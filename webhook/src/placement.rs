@@ -45,6 +45,8 @@ pub(crate) struct Placement {
     pub clusters: Vec<String>,
     /// Not in these clusters, although they have launch imports.
     pub ambiguous: Vec<Ambiguous>,
+    /// The clusters lack a launch import. A Secret of Argo Workflows may give access to them.
+    pub by_secret: bool,
 }
 
 /// A cluster in which a pod could run in several namespaces. The launcher would not select one of them.
@@ -128,8 +130,12 @@ impl<'a> Request<'a> {
         Some(Self { cluster, remote_namespace: annotations.remote_namespace.as_deref() })
     }
 
-    /// Where the pod may run, by these launch imports of its namespace.
+    /// Where the pod may run, by these launch imports of its namespace, or else by Secrets.
     pub(crate) fn place(&self, home: Home, imports: &[LaunchImport]) -> Result<Placement, Refused> {
+        self.place_by_imports(home, imports).or_else(|refused| self.place_by_secret(home, refused))
+    }
+
+    fn place_by_imports(&self, home: Home, imports: &[LaunchImport]) -> Result<Placement, Refused> {
         check(launch::CLUSTER_NAME, self.cluster, "cluster")?;
         check(launch::REMOTE_NAMESPACE, self.remote_namespace, "namespace")?;
         match self.cluster {
@@ -139,7 +145,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether launch imports that the webhook doesn't know of could change the result.
+    /// Whether launch imports that the webhook doesn't know of could change the result. Not if the pod is placed by a
+    /// Secret: they would place it on the same node.
     pub(crate) fn lacks_imports(&self, placed: &Result<Placement, Refused>) -> bool {
         match placed {
             Ok(placement) => self.cluster.is_none() && placement.clusters.is_empty(),
@@ -150,8 +157,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Warns of a pod that elects other clusters, but can't run in some, or in any.
+    /// Warns of a pod that elects other clusters, but can't run in some, or in any. Also warns of a pod that is placed by
+    /// a Secret.
     pub(crate) fn warning(&self, home: Home, placement: &Placement) -> Option<String> {
+        if placement.by_secret {
+            return Some(self.warning_of_secret(home));
+        }
         let namespace = home.namespace;
         if !placement.ambiguous.is_empty() {
             let name =

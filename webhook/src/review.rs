@@ -67,12 +67,16 @@ enum Denial {
     InvalidTemplate(#[from] InvalidTemplate),
     #[error("can't list the ServiceAccountImports of namespace {namespace}: {reason}; try again")]
     ListFailed { namespace: String, reason: String },
+    #[error("can't decide whether the pod names this cluster: {reason}; try again")]
+    NameUnknown { reason: String },
 }
 
 impl Denial {
     fn status(&self) -> Status {
         let (code, reason) = match self {
-            Self::LookupFailed { .. } | Self::ListFailed { .. } => (503, "ServiceUnavailable"),
+            Self::LookupFailed { .. } | Self::ListFailed { .. } | Self::NameUnknown { .. } => {
+                (503, "ServiceUnavailable")
+            }
             Self::Invalid(_)
             | Self::Missing { .. }
             | Self::Conflict(_)
@@ -109,6 +113,8 @@ async fn place(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admi
         return Ok(Admitted { warnings, ..Admitted::default() });
     };
     let uses_secrets = imports.argo.contains(namespace);
+    // Before the names are read, so that they include a name that is known by now.
+    let problem_with_name = imports.argo.problem_with_name();
     let home = Home { namespace, names: &imports.home_names(namespace), uses_secrets };
     let mut placed = request.place(home, &imports.launch_imports(namespace));
     if request.lacks_imports(&placed) {
@@ -119,17 +125,15 @@ async fn place(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admi
             .map_err(|reason| Denial::ListFailed { namespace: namespace.to_owned(), reason })?;
         placed = request.place(home, &listed);
     }
-    let (placement, warning) = match placed {
-        Ok(placement) => {
-            let warning = request.warning(home, &placement);
-            (placement, warning)
-        }
-        Err(refused) => {
-            let (placement, warning) = request.place_by_secret(home, refused)?;
-            (placement, Some(warning))
-        }
-    };
-    Ok(Admitted { patch: scheduling::patch(pod, &placement), warnings: warning.into_iter().collect() })
+    let placement = placed?;
+    if placement.by_secret
+        && let Some(reason) = problem_with_name
+    {
+        // If it named this cluster, it would wait forever for a virtual node of that name.
+        return Err(Denial::NameUnknown { reason });
+    }
+    let warnings = request.warning(home, &placement).into_iter().collect();
+    Ok(Admitted { patch: scheduling::patch(pod, &placement), warnings })
 }
 
 /// Mounts the available imports into new ephemeral containers. Never denies the request. Uses the stored pod's

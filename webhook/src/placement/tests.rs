@@ -27,7 +27,7 @@ fn place(annotations: &[(&str, &str)], imports: &[LaunchImport]) -> Option<Resul
 
 fn placement(home: bool, clusters: &[&str]) -> Placement {
     let clusters = clusters.iter().map(ToString::to_string).collect();
-    Placement { home, clusters, ambiguous: Vec::new() }
+    Placement { home, clusters, ..Placement::default() }
 }
 
 fn imports_of(pairs: &[(&str, &str)]) -> Vec<LaunchImport> {
@@ -237,37 +237,36 @@ fn cluster_without_a_launch_import_is_chosen_only_if_secrets_are_used(
     #[case] is_placed: bool,
 ) {
     let request = Request { cluster: Some(cluster), remote_namespace };
-    let refused = || request.place(home(), &imports()).unwrap_err();
-    assert_eq!(request.place_by_secret(home(), refused()), Err(refused()));
-    let placed = request.place_by_secret(Home { uses_secrets: true, ..home() }, refused());
-    let expected = if is_placed { Ok(placement(false, &[cluster])) } else { Err(refused()) };
-    assert_eq!(placed.map(|(placement, _)| placement), expected);
+    let refused = request.place(home(), &imports()).unwrap_err();
+    let placed = request.place(Home { uses_secrets: true, ..home() }, &imports());
+    let by_secret = Placement { by_secret: true, ..placement(false, &[cluster]) };
+    assert_eq!(placed, if is_placed { Ok(by_secret) } else { Err(refused) });
 }
 
 #[rstest]
 #[case::elect(Request { cluster: None, remote_namespace: Some("x") })]
 #[case::several_namespaces(Request { cluster: Some("c2"), remote_namespace: None })]
 fn secrets_do_not_permit_what_is_refused_for_another_reason(#[case] request: Request) {
-    let refused = || request.place(home(), &imports_of(&[("c2", "other"), ("c2", "batch")])).unwrap_err();
-    let placed = request.place_by_secret(Home { uses_secrets: true, ..home() }, refused());
-    assert_eq!(placed, Err(refused()));
+    let imports = imports_of(&[("c2", "other"), ("c2", "batch")]);
+    let refused = request.place(home(), &imports).unwrap_err();
+    assert_eq!(request.place(Home { uses_secrets: true, ..home() }, &imports), Err(refused));
 }
 
 #[rstest]
-#[case(None, "of cluster c3: ")]
-#[case(Some("batch"), "of cluster c3 for namespace batch: ")]
+#[case(None, "cluster c3")]
+#[case(Some("batch"), "namespace batch of cluster c3")]
 fn cluster_without_a_launch_import_is_warned_of(
     #[case] remote_namespace: Option<&str>,
     #[case] expected: &str,
 ) {
     let request = Request { cluster: Some("c3"), remote_namespace };
-    let refused = request.place(home(), &[]).unwrap_err();
-    let (_, warning) = request.place_by_secret(Home { uses_secrets: true, ..home() }, refused).unwrap();
+    let home = Home { uses_secrets: true, ..home() };
+    let warning = request.warning(home, &request.place(home, &[]).unwrap()).unwrap();
     assert_eq!(
         warning,
         format!(
-            "namespace team-a has no launch import {expected}the pod waits unless a Secret of Argo Workflows gives \
-             access to it"
+            "the pod waits unless a launch import or a Secret of Argo Workflows gives namespace team-a access to \
+             {expected}"
         )
     );
 }

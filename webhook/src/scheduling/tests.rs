@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 fn placement(home: bool, clusters: &[&str]) -> Placement {
     let clusters = clusters.iter().map(ToString::to_string).collect();
-    Placement { home, clusters, ambiguous: Vec::new() }
+    Placement { home, clusters, ..Placement::default() }
 }
 
 /// The patched pod; checks that a second patch is empty.

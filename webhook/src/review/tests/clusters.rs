@@ -9,6 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// knows this cluster as c1. The namespaces `argo`, without launch imports, and `local`, with one of c2, use Secrets of
 /// Argo Workflows, which knows this cluster as cluster-0. Also returns the number of lists.
 fn imports() -> (Imports, Arc<AtomicUsize>) {
+    let (imports, lists) = imports_before_the_name();
+    imports.argo.update(Ok(Some("cluster-0".into())));
+    (imports, lists)
+}
+
+/// The same, before the ConfigMap of Argo Workflows was read.
+fn imports_before_the_name() -> (Imports, Arc<AtomicUsize>) {
     let lists = Arc::new(AtomicUsize::new(0));
     let counted = lists.clone();
     let service = service_fn(move |request: http::Request<kube::client::Body>| {
@@ -46,7 +53,6 @@ fn imports() -> (Imports, Arc<AtomicUsize>) {
         argo_namespace: Some("argo".into()),
         argo_workflow_namespaces: vec!["local".into()],
     });
-    argo.update(Ok(Some("cluster-0".into())));
     let imports = Imports::new(Client::new(service, "default"), argo);
     imports.apply(json!({
         "apiVersion": "multicluster.admiralty.io/v1alpha1", "kind": "ServiceAccountImport",
@@ -59,17 +65,25 @@ fn imports() -> (Imports, Arc<AtomicUsize>) {
 }
 
 async fn respond(namespace: &str, annotations: Value) -> (Value, usize) {
-    let mut object = pod("", "");
-    object["metadata"]["annotations"] = annotations;
-    respond_in(namespace, review_of("CREATE", "", object, json!(null))).await
+    respond_in(namespace, creation_with(annotations)).await
 }
 
-async fn respond_in(namespace: &str, mut request: Value) -> (Value, usize) {
-    request["request"]["namespace"] = namespace.into();
+fn creation_with(annotations: Value) -> Value {
+    let mut object = pod("", "");
+    object["metadata"]["annotations"] = annotations;
+    review_of("CREATE", "", object, json!(null))
+}
+
+async fn respond_in(namespace: &str, request: Value) -> (Value, usize) {
     let (imports, lists) = imports();
+    (respond_by(&imports, namespace, request).await, lists.load(Ordering::Relaxed))
+}
+
+async fn respond_by(imports: &Imports, namespace: &str, mut request: Value) -> Value {
+    request["request"]["namespace"] = namespace.into();
     let body = request.to_string();
-    let response = review(body.as_bytes(), &imports).await.unwrap();
-    (serde_json::to_value(response).unwrap()["response"].take(), lists.load(Ordering::Relaxed))
+    let response = review(body.as_bytes(), imports).await.unwrap();
+    serde_json::to_value(response).unwrap()["response"].take()
 }
 
 #[tokio::test]
@@ -132,17 +146,23 @@ async fn api_server_is_not_asked_needlessly(#[case] annotations: Value, #[case] 
 
 #[rstest]
 #[case::no_import("argo", "c9", true)]
-#[case::import_of_another_cluster("local", "c9", true)]
-#[case::import("local", "c2", false)]
+#[case::unknown_import("local", "c2", true)]
+#[case::import("local", "c4", false)]
 #[tokio::test]
-async fn pod_that_may_use_a_secret_is_placed_on_any_cluster(
+async fn pod_that_may_use_a_secret_is_placed_without_a_list(
     #[case] namespace: &str,
     #[case] cluster: &str,
     #[case] is_warned: bool,
 ) {
-    let (response, lists) =
-        respond(namespace, json!({ "multicluster.admiralty.io/clustername": cluster })).await;
-    assert_eq!((response["allowed"].as_bool(), lists), (Some(true), 1));
+    let (imports, lists) = imports();
+    imports.apply(json!({
+        "apiVersion": "multicluster.admiralty.io/v1alpha1", "kind": "ServiceAccountImport",
+        "metadata": { "name": "c4", "namespace": "local", "labels": { "multicluster.admiralty.io/launch": "true" } },
+        "spec": { "clusterName": "c4", "namespace": "remote", "name": "launcher-c1" },
+    }));
+    let request = creation_with(json!({ "multicluster.admiralty.io/clustername": cluster }));
+    let response = respond_by(&imports, namespace, request).await;
+    assert_eq!((response["allowed"].as_bool(), lists.load(Ordering::Relaxed)), (Some(true), 0));
     let [toleration, affinity] = &*added(&response) else { panic!("{response}") };
     assert!(toleration.contains(&format!(r#""value":"{cluster}""#)), "{toleration}");
     assert!(
@@ -151,6 +171,35 @@ async fn pod_that_may_use_a_secret_is_placed_on_any_cluster(
     );
     let warnings: Vec<_> = response["warnings"].as_array().into_iter().flatten().collect();
     assert_eq!(warnings.len(), usize::from(is_warned), "{response}");
+}
+
+#[tokio::test]
+async fn launch_imports_are_listed_if_no_secret_can_help() {
+    let (response, lists) =
+        respond("argo", json!({ "multicluster.admiralty.io/clustername": "no/node" })).await;
+    assert_eq!((response["allowed"].as_bool(), lists), (Some(false), 1));
+}
+
+#[rstest]
+#[case::another_cluster("argo", "c2", Some(503))]
+#[case::this_cluster("argo", "cluster-0", Some(503))]
+#[case::name_of_a_source("argo", "c1", None)]
+#[case::no_secrets("default", "c2", None)]
+#[tokio::test]
+async fn pod_is_not_placed_by_a_secret_until_the_name_of_this_cluster_is_known(
+    #[case] namespace: &str,
+    #[case] cluster: &str,
+    #[case] denied: Option<u16>,
+) {
+    let (imports, _) = imports_before_the_name();
+    let request = creation_with(json!({ "multicluster.admiralty.io/clustername": cluster }));
+    let response = respond_by(&imports, namespace, request.clone()).await;
+    assert_eq!(response["status"]["code"].as_u64(), denied.map(u64::from), "{response}");
+    let message = response["status"]["message"].as_str().unwrap_or_default();
+    assert_eq!(message.ends_with("was not read yet; try again"), denied.is_some(), "{message}");
+    // There is no name.
+    imports.argo.update(Ok(None));
+    assert_eq!(respond_by(&imports, namespace, request).await["allowed"], true);
 }
 
 #[rstest]
