@@ -1,12 +1,13 @@
 //! Templates, as far as they are read. Any field may have any type.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::json::{Any, Object};
+use crate::json::Any;
 
 /// Maximum number of templates of a spec that name a cluster or a namespace, including inline templates. Argo's full
 /// schemas allow 200 templates. The others have no limit, and a body of megabytes could list a million.
@@ -90,25 +91,30 @@ impl<'a> Template<'a> {
     /// Inline templates within inline templates are not read: Argo's documentation says that they do not work.
     fn inlines(&self) -> Vec<(String, Template<'a>)> {
         let mut inlines = Vec::new();
-        let mut add = |step: &'a RawValue, path: fmt::Arguments<'_>| {
-            if inlines.len() <= MAX_TEMPLATES
-                && let Ok(Object(step)) = serde_json::from_str::<Object<Step>>(step.get())
+        let _ = self.for_each_step(|step, path| {
+            if let Some(step) = object::<Step>(step)
                 && let Any::Object(template) = step.inline
                 && template.is_relevant()
             {
                 inlines.push((path.to_string(), template));
             }
-        };
-        for_each_item(self.steps, |group, steps| {
-            for_each_item(Some(steps), |index, step| {
-                add(step, format_args!(".steps[{group}][{index}].inline"));
-            });
-        });
-        let dag = self.dag.and_then(|dag| serde_json::from_str::<Object<Dag>>(dag.get()).ok());
-        for_each_item(dag.and_then(|dag| dag.tasks), |index, task| {
-            add(task, format_args!(".dag.tasks[{index}].inline"));
+            break_if(inlines.len() > MAX_TEMPLATES)
         });
         inlines
+    }
+
+    /// Calls a function with each step and task, and with the path of its inline template, until the function breaks.
+    fn for_each_step(
+        &self,
+        mut f: impl FnMut(&'a RawValue, fmt::Arguments<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for_each_item(self.steps, |group, steps| {
+            for_each_item(Some(steps), |index, step| f(step, format_args!(".steps[{group}][{index}].inline")))
+        })?;
+        let dag = self.dag.and_then(object::<Dag>);
+        for_each_item(dag.and_then(|dag| dag.tasks), |index, task| {
+            f(task, format_args!(".dag.tasks[{index}].inline"))
+        })
     }
 }
 
@@ -150,15 +156,17 @@ impl<'a> Templates<'a> {
         self.count > MAX_TEMPLATES
     }
 
-    fn add(&mut self, index: usize, item: &'a RawValue) {
+    /// Breaks if there are too many.
+    fn add(&mut self, index: usize, item: &'a RawValue) -> ControlFlow<()> {
         // Skips items that are not objects; Argo refuses them.
-        let Ok(Object(template)) = serde_json::from_str::<Object<Template>>(item.get()) else { return };
+        let Some(template) = object::<Template>(item) else { return ControlFlow::Continue(()) };
         let inlines = template.inlines();
         let count = usize::from(template.is_relevant()) + inlines.len();
         self.count += count;
         if count > 0 && !self.are_too_many() {
             self.listed.push(Listed { index, template, inlines });
         }
+        break_if(self.are_too_many())
     }
 }
 
@@ -170,18 +178,41 @@ impl<'de: 'a, 'a> Deserialize<'de> for Templates<'a> {
     }
 }
 
-/// Calls a function with each item of a list, and its index. A value of another type has no items.
-fn for_each_item<'a>(list: Option<&'a RawValue>, f: impl FnMut(usize, &'a RawValue)) {
-    if let Some(list) = list {
-        // Fails if the value is not a list.
-        let _ = list.deserialize_seq(Items(f));
-    }
+fn break_if(condition: bool) -> ControlFlow<()> {
+    if condition { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-/// Calls a function with each item of a list, and its index, so that no list is kept in memory.
+/// Parses a value if it is an object. Does not try to parse others: each would cost an error, and a list may have a
+/// million of them.
+fn object<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    if !value.get().starts_with('{') {
+        return None;
+    }
+    serde_json::from_str(value.get()).ok()
+}
+
+/// Calls a function with each item of a list, and its index, until the function breaks. A value of another type has no
+/// items.
+fn for_each_item<'a>(
+    list: Option<&'a RawValue>,
+    mut f: impl FnMut(usize, &'a RawValue) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let mut flow = ControlFlow::Continue(());
+    if let Some(list) = list.filter(|list| list.get().starts_with('[')) {
+        // Never fails: a raw value is valid JSON.
+        let _ = list.deserialize_seq(Items(|index, item: &'a RawValue| {
+            flow = f(index, item);
+            flow
+        }));
+    }
+    flow
+}
+
+/// Calls a function with each item of a list, and its index, so that no list is kept in memory, until the function
+/// breaks.
 struct Items<F>(F);
 
-impl<'de, F: FnMut(usize, &'de RawValue)> Visitor<'de> for Items<F> {
+impl<'de, F: FnMut(usize, &'de RawValue) -> ControlFlow<()>> Visitor<'de> for Items<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,9 +221,61 @@ impl<'de, F: FnMut(usize, &'de RawValue)> Visitor<'de> for Items<F> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         for index in 0.. {
-            let Some(item) = list.next_element::<&'de RawValue>()? else { break };
-            (self.0)(index, item);
+            let Some(item) = list.next_element::<&'de RawValue>()? else { return Ok(()) };
+            if (self.0)(index, item).is_break() {
+                break;
+            }
         }
+        // The parser requires that a list is read to its end.
+        while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    struct NeverParsed;
+
+    impl<'de> Deserialize<'de> for NeverParsed {
+        fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            panic!("it was parsed")
+        }
+    }
+
+    #[rstest]
+    #[case("null")]
+    #[case("7")]
+    #[case(r#""{}""#)]
+    #[case("[{}]")]
+    fn only_objects_are_parsed(#[case] value: &str) {
+        let value: &RawValue = serde_json::from_str(value).unwrap();
+        assert!(object::<NeverParsed>(value).is_none());
+    }
+
+    #[test]
+    fn templates_are_not_parsed_when_there_are_too_many() {
+        let list = |count| format!("[ 7, {} ]", vec![r#"{ "cluster": "c2" }"#; count].join(", "));
+        for (count, expected) in [(2, 2), (2 * MAX_TEMPLATES, MAX_TEMPLATES + 1)] {
+            let list = list(count);
+            let templates: Templates = serde_json::from_str(&list).unwrap();
+            assert_eq!(templates.count, expected);
+        }
+    }
+
+    #[test]
+    fn steps_are_not_read_after_a_break() {
+        let template = r#"{ "steps": [7, [1, 2], [3, 4]], "dag": { "tasks": [5, 6] } }"#;
+        let template: Template = serde_json::from_str(template).unwrap();
+        for (last, expected) in [("1", "1"), ("3", "1 2 3"), ("5", "1 2 3 4 5"), ("", "1 2 3 4 5 6")] {
+            let mut read = Vec::new();
+            let _ = template.for_each_step(|step, _| {
+                read.push(step.get());
+                break_if(step.get() == last)
+            });
+            assert_eq!(read.join(" "), expected);
+        }
     }
 }
