@@ -106,7 +106,8 @@ impl<S: Deref<Target = Cluster>> Launched<S> {
     }
 
     /// Restarts launcher and webhook, and has them use the Secrets of Argo Workflows in `namespace` for the pods of
-    /// that namespace and of `workflow_namespaces`, separated by commas. Later restarts of the launcher keep that.
+    /// that namespace and of `workflow_namespaces`, separated by commas. Later restarts of the launcher keep that, as do
+    /// new replicas.
     pub async fn use_argo_secrets(
         &mut self,
         namespace: &str,
@@ -123,7 +124,8 @@ impl<S: Deref<Target = Cluster>> Launched<S> {
 
     /// Starts another replica of the launcher, which follows the first one.
     pub async fn start_replica(&self) -> anyhow::Result<Launcher> {
-        Launcher::start(&self.home, Ipv4Addr::LOCALHOST, "mcsa-launcher-replica.log").await
+        let flags = self.launcher.flags.clone();
+        Launcher::start_with(&self.home, Ipv4Addr::LOCALHOST, "mcsa-launcher-replica.log", flags).await
     }
 }
 
@@ -142,9 +144,18 @@ impl Launcher {
     /// Starts a replica for a target. `address` is that at which the target's API server reaches this machine, and
     /// `log` a file in the target's folder.
     pub async fn start(home: &Cluster, address: Ipv4Addr, log: &str) -> anyhow::Result<Self> {
+        Self::start_with(home, address, log, Vec::new()).await
+    }
+
+    async fn start_with(
+        home: &Cluster,
+        address: Ipv4Addr,
+        log: &str,
+        flags: Vec<String>,
+    ) -> anyhow::Result<Self> {
         let port = Port::reserve()?;
-        let process = spawn(home, address, &port, log, &[]).await?;
-        Ok(Self { process, address, port, flags: Vec::new() })
+        let process = spawn(home, address, &port, log, &flags).await?;
+        Ok(Self { process, address, port, flags })
     }
 }
 
