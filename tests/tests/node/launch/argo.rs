@@ -37,6 +37,9 @@ pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::
     lifecycle::a_kill_is_not_lost(launched).await?;
     secrets::steps_run_by_argos_secrets(launched).await?;
     a_source_with_an_argo_of_its_own_keeps_outputs(launched).await?;
+    // The source still has Argo's kinds.
+    secrets::the_stub_keeps_outputs(launched).await?;
+    secrets::nodes_end_with_the_secrets(launched).await?;
     drop(argo);
     secrets::the_home_cluster_has_a_name(launched).await
 }

@@ -17,11 +17,17 @@ const LOCAL: &str = "local";
 /// The only namespace of the source for the second design.
 const REMOTE: &str = "remote";
 
+/// The workflow that runs when the source has the kind Workflow.
+const STUBBED: &str = "stubbed";
+
 /// The service account of the example.
 const ACCOUNT: &str = "argo-secrets";
 
 const TARGET_EXAMPLE: &str = include_str!("../../../../../examples/argo/secrets/target.yaml");
 const SOURCE_EXAMPLE: &str = include_str!("../../../../../examples/argo/secrets/source.yaml");
+const STUB_EXAMPLE: &str = include_str!("../../../../../examples/argo/secrets/stub.yaml");
+const WORKFLOW_EXAMPLE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/argo/secrets/workflow.yaml");
 
 pub(super) async fn steps_run_by_argos_secrets(launched: &mut Launched) -> anyhow::Result<()> {
     prepare(launched).await?;
@@ -31,16 +37,22 @@ pub(super) async fn steps_run_by_argos_secrets(launched: &mut Launched) -> anyho
     create_profile(launched).await?;
     let [first, second, third] = CLUSTERS;
     tokio::try_join!(
-        steps_run(launched, first, None, NAMESPACE),
-        steps_run(launched, second, Some(REMOTE), REMOTE),
-        steps_run(launched, third, Some(NAMESPACE), NAMESPACE),
+        steps_run(launched, first, first, None, NAMESPACE),
+        steps_run(launched, second, second, Some(REMOTE), REMOTE),
+        steps_run(launched, third, third, Some(NAMESPACE), NAMESPACE),
         another_namespace_needs_a_kubeconfig_of_its_own(launched, second, &users),
     )?;
     let imports = Api::<ServiceAccountImport>::all(launched.home.client());
     for import in imports.list(&ListParams::default()).await? {
         ensure!(!CLUSTERS.contains(&&*import.spec.cluster_name), "{}", import.name_any());
     }
-    nodes_end_with_the_secrets(launched).await
+    Ok(())
+}
+
+/// Garbage collection in a source with the kind Workflow would delete the outputs otherwise.
+pub(super) async fn the_stub_keeps_outputs(launched: &Launched) -> anyhow::Result<()> {
+    apply(&launched.source, &STUB_EXAMPLE.replace(REMOTE, NAMESPACE)).await?;
+    steps_run(launched, STUBBED, CLUSTERS[0], None, NAMESPACE).await
 }
 
 /// Applies the examples, for Argo in the namespace of these tests.
@@ -53,6 +65,8 @@ async fn prepare(launched: &Launched) -> anyhow::Result<()> {
     wait_for_default_service_account(source, REMOTE).await;
     let argo = format!("namespace: {NAMESPACE}");
     apply(home, &TARGET_EXAMPLE.replace("namespace: argo", &argo)).await?;
+    // Fails if the kind lacks a field.
+    home.kubectl(["create", "--dry-run=server", "--validate=strict", "-f", WORKFLOW_EXAMPLE]).await?;
     apply(source, SOURCE_EXAMPLE).await?;
     apply(source, &SOURCE_EXAMPLE.replace(REMOTE, NAMESPACE)).await
 }
@@ -121,6 +135,7 @@ async fn create_profile(launched: &Launched) -> anyhow::Result<()> {
 /// `remote` of the source.
 async fn steps_run(
     launched: &Launched,
+    name: &str,
     cluster: &str,
     namespace: Option<&str>,
     remote: &str,
@@ -136,13 +151,13 @@ async fn steps_run(
     let workflow = json!({
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
-        "metadata": { "name": cluster, "namespace": NAMESPACE },
+        "metadata": { "name": name, "namespace": NAMESPACE },
         "spec": { "entrypoint": "main", "templates": [main, compute, check] },
     });
     create_workflow(launched, workflow).await?;
-    ended(launched, cluster, "Succeeded").await?;
-    let here = pods_of(&launched.home, NAMESPACE, cluster).await?;
-    let there = pods_of(&launched.source, remote, cluster).await?;
+    ended(launched, name, "Succeeded").await?;
+    let here = pods_of(&launched.home, NAMESPACE, name).await?;
+    let there = pods_of(&launched.source, remote, name).await?;
     let runs_there = |pod: &Pod| {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         node == Some(cluster) && there.iter().any(|remote| remote.name_any() == pod.name_any())
@@ -167,16 +182,18 @@ async fn another_namespace_needs_a_kubeconfig_of_its_own(
     Ok(())
 }
 
-async fn nodes_end_with_the_secrets(launched: &Launched) -> anyhow::Result<()> {
+pub(super) async fn nodes_end_with_the_secrets(launched: &Launched) -> anyhow::Result<()> {
     let home = &launched.home;
-    home.kubectl(["-n", NAMESPACE, "delete", "workflow"].iter().chain(&CLUSTERS)).await?;
+    let [first, second, third] = CLUSTERS;
+    let workflows = [first, second, third, STUBBED];
+    home.kubectl(["-n", NAMESPACE, "delete", "workflow"].iter().chain(&workflows)).await?;
     home.kubectl(["-n", LOCAL, "delete", "pod", "plain", "--wait=false"]).await?;
     eventually_within(DEADLINE, "the pods are gone in both clusters", async || {
         let mut left = pods(home.client(), LOCAL).await?;
         left.extend(pods(launched.source.client(), REMOTE).await?);
-        for cluster in CLUSTERS {
-            let here = pods_of(home, NAMESPACE, cluster).await?;
-            let there = pods_of(&launched.source, NAMESPACE, cluster).await?;
+        for workflow in workflows {
+            let here = pods_of(home, NAMESPACE, workflow).await?;
+            let there = pods_of(&launched.source, NAMESPACE, workflow).await?;
             left.extend(here.iter().chain(&there).map(ResourceExt::name_any));
         }
         ensure!(left.is_empty(), "{left:?}");
