@@ -21,7 +21,8 @@ async fn run(servers: &FakeClusters, test: impl AsyncFnOnce(&Source, &Member)) {
     let (_node, node) = watch::channel(NodeState::default());
     let (_stop, stopped) = watch::channel(false);
     let (fence, events) = (Fence::always_open(), Events::new(servers.home()));
-    let (controller, source) = controller::build(&Arc::from("c2"), &clusters, (&fence, node), &events);
+    let (controller, source) =
+        controller::build(&Arc::from("c2"), &clusters, &Arc::default(), (&fence, node), &events);
     let running = controller::run(controller, source.clone(), stopped);
     tokio::select! {
         () = running => panic!("the controller has ended"),

@@ -33,7 +33,7 @@ struct Spec {
 }
 
 /// The only field that is read. It may be any JSON value, too.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
     #[serde(default)]

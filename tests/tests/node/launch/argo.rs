@@ -29,7 +29,7 @@ pub(super) async fn steps_and_their_outputs(launched: &mut Launched) -> anyhow::
     reports_of_others_are_left_alone(launched).await?;
     lifecycle::features_of_argo(launched).await?;
     tokio::try_join!(cli::the_cli_works(launched), config_maps::steps_use_config_maps(launched))?;
-    lifecycle::results_of_a_large_loop_are_aggregated(launched).await?;
+    lifecycle::results_of_a_loop_are_aggregated(launched).await?;
     a_step_that_cannot_report_fails(launched).await?;
     // Before the launcher is started again, and observes it anew.
     is_deleted(&reports(&launched.source), LEFT_OVER).await;

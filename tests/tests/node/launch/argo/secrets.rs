@@ -26,8 +26,7 @@ const ACCOUNT: &str = "argo-secrets";
 const TARGET_EXAMPLE: &str = include_str!("../../../../../examples/argo/secrets/target.yaml");
 const SOURCE_EXAMPLE: &str = include_str!("../../../../../examples/argo/secrets/source.yaml");
 const STUB_EXAMPLE: &str = include_str!("../../../../../examples/argo/secrets/stub.yaml");
-const WORKFLOW_EXAMPLE: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/argo/secrets/workflow.yaml");
+const WORKFLOW_EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/argo/secrets/workflow.yaml");
 
 pub(super) async fn steps_run_by_argos_secrets(launched: &mut Launched) -> anyhow::Result<()> {
     prepare(launched).await?;
