@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(clusters.join_as_import("c2", client("taken"), import.clone()), None);
         let member = clusters.join_as_import("team-a/c2", client("team-a"), import.clone()).unwrap();
         assert_eq!(member.import().as_deref(), Some(&import));
-        assert_eq!(clusters.imported("team-a", "c2"), [member.clone()]);
+        assert_eq!(clusters.imported("team-a", "c2"), std::slice::from_ref(&member));
         assert!(clusters.imported("team-b", "c2").is_empty());
         assert_eq!(clusters.leave("team-a/c2"), Some(member));
         assert!(clusters.imported("team-a", "c2").is_empty());
