@@ -5,13 +5,11 @@
 //! before the home pod ends: `result` computes the copy, `step` reads what a pod says about its step. `watch` notices
 //! reports, and `steps` remembers what was copied. `report` is how argoexec names its report in the source, and `stub` keeps
 //! garbage collection there from deleting it. `sweep` deletes `leftovers`: reports whose pods are gone.
-//! `shutdown` ends steps that Argo could not end during an outage.
 
 pub(crate) mod leftovers;
 pub(crate) mod outputs;
 pub(crate) mod report;
 mod result;
-pub(crate) mod shutdown;
 pub(crate) mod step;
 pub(crate) mod steps;
 mod stub;

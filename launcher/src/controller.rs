@@ -83,7 +83,7 @@ pub(crate) fn build(
 
 /// Runs the controller until `stop` is true. Then running reconciliations finish.
 pub(crate) async fn run(controller: Controller<Pod>, source: Arc<Source>, mut stop: watch::Receiver<bool>) {
-    let (cluster, shared) = (source.cluster.clone(), source.clone());
+    let (cluster, swept) = (source.cluster.clone(), source.clone());
     let results = controller.graceful_shutdown_on(async move { stopped(&mut stop).await }).run(
         reconcile,
         |request, _, _| request.backoff(),
@@ -97,8 +97,7 @@ pub(crate) async fn run(controller: Controller<Pod>, source: Arc<Source>, mut st
     };
     tokio::select! {
         () = results.for_each(log) => {}
-        () = sweep(&shared) => {}
-        () = argo::shutdown::end_steps(shared.clone()) => {}
+        () = sweep(&swept) => {}
     }
 }
 

@@ -88,8 +88,7 @@ pub(crate) fn target_objects(launch: &Launch) -> anyhow::Result<Vec<DynamicObjec
     Ok(objects)
 }
 
-/// The launcher's rights to read the Secret of the import with this name, to write the outputs of Argo's steps, and to
-/// read whether a workflow was shut down.
+/// The launcher's rights to read the Secret of the import with this name, and to write the outputs of Argo's steps.
 pub(crate) fn target_rights(launch: &Launch, import: &str) -> anyhow::Result<Vec<DynamicObject>> {
     let named = |name: String| ObjectMeta {
         name: Some(name),
@@ -104,8 +103,7 @@ pub(crate) fn target_rights(launch: &Launch, import: &str) -> anyhow::Result<Vec
     let read = PolicyRule { resource_names: secret, ..rule(&["secrets"], &["get"]) };
     let mut objects = granted(named(import.to_owned()), vec![read], launcher.clone())?;
     if launch.argo {
-        let workflows = in_group("argoproj.io", rule(&["workflows"], &["get"]));
-        let rights = vec![task_results(&["create", "patch"]), workflows];
+        let rights = vec![task_results(&["create", "patch"])];
         objects.extend(granted(named(format!("{import}-argo")), rights, launcher)?);
     }
     Ok(objects)
@@ -233,11 +231,6 @@ mod tests {
         let (source, target) = (source_objects(&launch).unwrap(), target_objects(&launch).unwrap());
         assert_eq!(source.len(), 7);
         assert_eq!(source[6].data["subjects"][0]["name"], "system:serviceaccounts:batch");
-        let rules = json!([
-            { "apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"] },
-            { "apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["get"] },
-        ]);
-        assert_eq!(target[2].data["rules"], rules);
         assert_eq!(target.last().unwrap().annotations()[ARGO], "true");
         assert_eq!(names(source), ["launcher-c1", "launcher-c1-argo", "launcher-c1-argoexec"]);
         assert_eq!(names(target), ["launch-c2-batch", "launch-c2-batch-argo"]);
