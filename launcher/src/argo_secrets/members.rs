@@ -65,6 +65,10 @@ impl Members {
                 }
                 continue;
             }
+            // Its place stays free for the entry of a later design that can't be used now.
+            if Design::ALL.into_iter().any(|later| later > *design && plan.lacks(later, launch)) {
+                continue;
+            }
             match join(&self.clusters, launch, config.clone()) {
                 Ok(config) => drop(self.joined.insert(launch.clone(), Joined { design: *design, config })),
                 Err(error) => drop(problems.insert(error.to_string())),

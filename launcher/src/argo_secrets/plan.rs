@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Config, ResourceExt};
-use mcsa_client::argo::{ArgoError, CLUSTER_LABEL, Contexts, KUBECONFIG, Profiles, Reader};
+use mcsa_client::argo::{
+    ArgoError, CLUSTER_LABEL, Contexts, KUBECONFIG, Profiles, Reader, WORKFLOW_NAMESPACE,
+};
 use mcsa_client::kubeconfig::list;
 use mcsa_credentials::names;
 
@@ -23,6 +25,10 @@ pub(super) enum Design {
     RestConfigs,
     Kubeconfigs,
     Profiles,
+}
+
+impl Design {
+    pub(super) const ALL: [Self; 3] = [Self::RestConfigs, Self::Kubeconfigs, Self::Profiles];
 }
 
 /// Pods of a namespace may run in a namespace of a cluster.
@@ -118,16 +124,29 @@ impl Plan {
         let reader = Reader::default();
         // Without it, the design is not in use, and a Secret of that name may be for something else.
         let Some(clusters) = kubeconfigs.get(controller) else { return };
-        let scope = Scope::new(Design::Kubeconfigs, None, None);
-        let Some(contexts) = self.usable(scope, reader.kubeconfig(clusters)) else { return };
+        let contexts = match reader.kubeconfig(clusters) {
+            Ok(contexts) => contexts,
+            Err(error) => {
+                // Without a Secret of its own, a namespace has no access.
+                for namespace in kubeconfigs.keys() {
+                    self.fail(Scope::new(Design::Kubeconfigs, Some(namespace), None), error.to_string());
+                }
+                return;
+            }
+        };
         let known = Known { controller, contexts: &contexts, names: contexts.names().collect() };
         for namespace in namespaces {
             if namespace == controller {
                 self.add_users(namespace, &known, &contexts);
             } else if let Some(secret) = kubeconfigs.get(namespace.as_str()) {
-                let scope = Scope::new(Design::Kubeconfigs, Some(namespace), None);
-                if let Some(users) = self.usable(scope, reader.kubeconfig(secret)) {
-                    self.add_users(namespace, &known, &users);
+                match reader.kubeconfig(secret) {
+                    Ok(users) => self.add_users(namespace, &known, &users),
+                    Err(error) => {
+                        for cluster in &known.names {
+                            let scope = Scope::new(Design::Kubeconfigs, Some(namespace), Some(cluster));
+                            self.fail(scope, error.to_string());
+                        }
+                    }
                 }
             }
         }
@@ -178,9 +197,13 @@ impl Plan {
             self.fail(Scope::new(design, None, None), problem);
         }
         let read = |secret: &&Secret| {
+            let read = Reader::default().profile(secret);
+            let own = secret.metadata.namespace.as_ref();
+            let namespace = secret.annotations().get(WORKFLOW_NAMESPACE).or(own);
+            let namespace = namespace.map(String::as_str).filter(|namespace| !namespace.is_empty());
+            // The list selects the label.
             let cluster = secret.labels().get(CLUSTER_LABEL).map(String::as_str);
-            let scope = Scope::new(design, None, cluster.filter(|cluster| !cluster.is_empty()));
-            self.usable(scope, Reader::default().profile(secret))
+            self.usable(Scope::new(design, namespace, Some(cluster.unwrap_or_default())), read)
         };
         let profiles: Profiles = secrets.iter().take(MAX_ENTRIES).filter_map(read).collect();
         let mut launches = BTreeSet::new();

@@ -20,7 +20,7 @@ pub(crate) struct Offer {
     pub(crate) remote_namespace: String,
     /// What the quotas of the remote namespace allow. `None`: not read yet.
     pub(crate) quota: Option<Quota>,
-    /// Whether the source refuses its credential.
+    /// Whether the source refuses its credential, or does not respond.
     pub(crate) is_refused: bool,
 }
 

@@ -111,6 +111,18 @@ async fn a_member_stays_as_it_is_while_its_secret_can_not_be_used(
 }
 
 #[tokio::test]
+async fn earlier_design_does_not_join_while_a_later_one_can_not_be_used() {
+    let (clusters, mut members) = members();
+    let mut next = plan_of(Design::RestConfigs, &[("remote", "t0ken")]);
+    next.unusable.insert(Scope::new(Design::Profiles, Some("team-a"), Some("c2")));
+    members.apply(&next);
+    assert!(names(&clusters).is_empty());
+    next.unusable.clear();
+    members.apply(&next);
+    assert_eq!(names(&clusters), ["team-a.c2/remote"]);
+}
+
+#[tokio::test]
 async fn a_launch_import_with_rights_to_outputs_precedes_the_secrets() {
     let (clusters, mut members) = members();
     let both = || plan(&[("remote", "t0ken"), ("team-a", "t0ken")]);
