@@ -25,8 +25,8 @@ use self::lists::Lists;
 use self::members::Members;
 use self::plan::plan;
 
-/// Shortest time between two plans. When a member joins or leaves, all pods of its source are reconciled, so whoever
-/// may write a Secret must not cause that at each write.
+/// Shortest time between two plans. When a member joins or leaves, all pods of its source are reconciled, so a user who
+/// writes a Secret again and again must not cause that at each write.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// How often annotations of launch imports are read: no event reports that they have changed.
