@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use kube::Client;
+use mcsa_client::argo::Reader;
 use mcsa_client::clusters::{Change, Clusters};
 use mcsa_runtime::argo::ArgoArgs;
 use tokio::sync::watch::{Receiver, Sender, channel};
@@ -23,7 +24,7 @@ use tokio::time::sleep;
 
 use self::lists::Lists;
 use self::members::Members;
-use self::plan::plan;
+use self::plan::{Secrets, plan};
 
 /// Shortest time between two plans. When a member joins or leaves, all pods of its source are reconciled, so a user who
 /// writes a Secret again and again must not cause that at each write.
@@ -35,6 +36,7 @@ const RECHECK: Duration = Duration::from_secs(10);
 /// Adds and removes members as the Secrets change. `synced` becomes true when those of the first lists have joined.
 pub(crate) async fn run(
     args: ArgoArgs,
+    reader: Reader,
     client: Client,
     clusters: Clusters,
     synced: Sender<bool>,
@@ -44,12 +46,12 @@ pub(crate) async fn run(
     let (lists, observed) = channel(Lists::new(controller, &namespaces));
     tokio::select! {
         never = watch::run(&client, &lists) => never,
-        never = apply((controller, &namespaces), clusters, observed, &synced) => never,
+        never = apply((controller, &namespaces, reader), clusters, observed, &synced) => never,
     }
 }
 
 async fn apply(
-    (controller, namespaces): (&str, &BTreeSet<String>),
+    (controller, namespaces, reader): (&str, &BTreeSet<String>, Reader),
     clusters: Clusters,
     mut observed: Receiver<Lists>,
     synced: &Sender<bool>,
@@ -59,7 +61,8 @@ async fn apply(
     // A plan of only some of the lists could let a launch of an earlier design join. The sender lives as long as this
     // function.
     drop(observed.wait_for(Lists::are_listed).await);
-    let mut current = plan(controller, namespaces, &observed.borrow_and_update().secrets());
+    let plan_of = |lists: &Lists| plan(controller, namespaces, &Secrets { reader, ..lists.secrets() });
+    let mut current = plan_of(&observed.borrow_and_update());
     let mut changes = clusters.watch();
     let mut members = Members::new(clusters);
     loop {
@@ -73,7 +76,7 @@ async fn apply(
             () = sleep(RECHECK) => false,
         };
         if is_changed {
-            current = plan(controller, namespaces, &observed.borrow_and_update().secrets());
+            current = plan_of(&observed.borrow_and_update());
         }
     }
 }

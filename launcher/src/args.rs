@@ -20,6 +20,11 @@ pub struct Args {
     #[command(flatten)]
     pub argo: ArgoArgs,
 
+    /// Also use Argo's Secrets that disable the verification of certificates: anyone on the network path to such a cluster
+    /// can read their credentials
+    #[arg(long, env = "ARGO_ALLOW_INSECURE")]
+    pub argo_allow_insecure: bool,
+
     /// Logs and exec of pods
     #[command(flatten)]
     pub endpoint: EndpointArgs,

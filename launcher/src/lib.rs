@@ -53,6 +53,7 @@ use anyhow::Context;
 use futures::future::OptionFuture;
 use kube::Client;
 use kube::client::ClientBuilder;
+use mcsa_client::argo::Reader;
 use mcsa_client::clusters::{Clusters, Imports};
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::contract::launch::{LAUNCHER, SELECTOR};
@@ -92,7 +93,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let address = (endpoint.node_address(), endpoint.local_address().port()).into();
     let (secrets_synced, are_synced) = watch::channel(args.argo.controller_namespace().is_none());
     let argo_namespaces = args.argo.namespaces();
-    let secrets = argo_secrets::run(args.argo, client.clone(), clusters.clone(), secrets_synced);
+    let reader = Reader::default();
+    let reader = if args.argo_allow_insecure { reader.allow_insecure() } else { reader };
+    let secrets = argo_secrets::run(args.argo, reader, client.clone(), clusters.clone(), secrets_synced);
     let sources =
         Sources::new(writer, clusters.clone(), argo_namespaces, are_synced.clone(), fence.clone(), address);
 

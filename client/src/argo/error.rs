@@ -48,7 +48,7 @@ pub(super) enum Problem {
     Refused(&'static str),
     #[error(
         "{0} lets anyone on the network path read the token; replace it with the cluster's certificate authority, or \
-         use Reader::allow_insecure"
+         allow insecure clusters (Reader::allow_insecure)"
     )]
     Insecure(&'static str),
     #[error("{0} disables verification, but there is a certificate authority; remove one of them")]

@@ -56,6 +56,8 @@ pub(super) struct Scope {
 /// The Secrets, as observed.
 #[derive(Default)]
 pub(super) struct Secrets<'a> {
+    /// How they are read.
+    pub(super) reader: Reader,
     /// The rest configs, in the workflow controller's namespace.
     pub(super) clusters: Option<&'a Secret>,
     /// By namespace.
@@ -76,14 +78,15 @@ pub(super) struct Plan {
 /// `controller` is the workflow controller's namespace, and one of the `namespaces` whose pods may use the Secrets.
 pub(super) fn plan(controller: &str, namespaces: &BTreeSet<String>, secrets: &Secrets<'_>) -> Plan {
     let mut plan = Plan::default();
-    plan.add_rest_configs(namespaces, secrets.clusters);
-    plan.add_contexts(controller, namespaces, &secrets.kubeconfigs);
-    plan.add_profiles(namespaces, &secrets.profiles);
+    plan.add_rest_configs(namespaces, secrets);
+    plan.add_contexts(controller, namespaces, secrets);
+    plan.add_profiles(namespaces, secrets);
     plan
 }
 
 /// The kubeconfig of the workflow controller's namespace: only its clusters may be used.
 struct Known<'a> {
+    reader: Reader,
     controller: &'a str,
     contexts: &'a Contexts,
     names: BTreeSet<&'a str>,
@@ -101,12 +104,12 @@ impl Plan {
     }
 
     /// The first design has no remote namespaces: pods run in the namespace of the same name.
-    fn add_rest_configs(&mut self, namespaces: &BTreeSet<String>, secret: Option<&Secret>) {
+    fn add_rest_configs(&mut self, namespaces: &BTreeSet<String>, secrets: &Secrets<'_>) {
         let design = Design::RestConfigs;
-        let Some(secret) = secret else { return };
+        let Some(secret) = secrets.clusters else { return };
         for cluster in secret.data.iter().flat_map(BTreeMap::keys) {
             let scope = Scope::new(design, None, Some(cluster));
-            if let Some(config) = self.usable(scope, Reader::default().rest_config(secret, cluster)) {
+            if let Some(config) = self.usable(scope, secrets.reader.rest_config(secret, cluster)) {
                 for namespace in namespaces {
                     self.add(design, [namespace, cluster, namespace], &config);
                 }
@@ -115,13 +118,8 @@ impl Plan {
     }
 
     /// The second design: the controller's Secret has the clusters. Each other namespace has its own users.
-    fn add_contexts(
-        &mut self,
-        controller: &str,
-        namespaces: &BTreeSet<String>,
-        kubeconfigs: &BTreeMap<&str, &Secret>,
-    ) {
-        let reader = Reader::default();
+    fn add_contexts(&mut self, controller: &str, namespaces: &BTreeSet<String>, secrets: &Secrets<'_>) {
+        let Secrets { reader, kubeconfigs, .. } = secrets;
         // Without it, the design is not in use, and a Secret of that name may be for something else.
         let Some(clusters) = kubeconfigs.get(controller) else { return };
         let contexts = match reader.kubeconfig(clusters) {
@@ -134,7 +132,8 @@ impl Plan {
                 return;
             }
         };
-        let known = Known { controller, contexts: &contexts, names: contexts.names().collect() };
+        let known =
+            Known { reader: *reader, controller, contexts: &contexts, names: contexts.names().collect() };
         for namespace in namespaces {
             if namespace == controller {
                 self.add_users(namespace, &known, &contexts);
@@ -178,7 +177,7 @@ impl Plan {
         }
         for cluster in names {
             let scope = Scope::new(design, Some(namespace), Some(cluster));
-            let read = Reader::default().workflow_context(known.contexts, users, cluster);
+            let read = known.reader.workflow_context(known.contexts, users, cluster);
             if let Some((config, managed)) = self.usable(scope, read) {
                 let remote = if managed.is_empty() { namespace } else { &*managed };
                 self.add(design, [namespace, cluster, remote], &config);
@@ -187,8 +186,8 @@ impl Plan {
     }
 
     /// The third design: the most specific profile wins.
-    fn add_profiles(&mut self, namespaces: &BTreeSet<String>, secrets: &[&Secret]) {
-        let design = Design::Profiles;
+    fn add_profiles(&mut self, namespaces: &BTreeSet<String>, secrets: &Secrets<'_>) {
+        let (design, reader, secrets) = (Design::Profiles, secrets.reader, &secrets.profiles);
         if secrets.len() > MAX_ENTRIES {
             let problem = format!(
                 "there are {} profiles, of which only the first {MAX_ENTRIES} are used; delete some",
@@ -197,7 +196,7 @@ impl Plan {
             self.fail(Scope::new(design, None, None), problem);
         }
         let read = |secret: &&Secret| {
-            let read = Reader::default().profile(secret);
+            let read = reader.profile(secret);
             let own = secret.metadata.namespace.as_ref();
             let namespace = secret.annotations().get(WORKFLOW_NAMESPACE).or(own);
             let namespace = namespace.map(String::as_str).filter(|namespace| !namespace.is_empty());

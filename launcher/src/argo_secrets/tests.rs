@@ -54,7 +54,7 @@ async fn secrets_that_change_often_are_applied_once_in_a_while() {
         assert!(member("c2").is_none() && member("c3").is_some());
     };
     tokio::select! {
-        never = apply(("argo", &namespaces), clusters.clone(), observed, &synced) => match never {},
+        never = apply(("argo", &namespaces, Reader::default()), clusters.clone(), observed, &synced) => match never {},
         () = change => {}
     }
 }

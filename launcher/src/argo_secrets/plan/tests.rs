@@ -71,10 +71,19 @@ fn profile(name: &str, cluster: &str, [workflows, remote]: [Option<&str>; 2], to
 
 /// The plan for workflows in the namespaces `argo`, which is the controller's, and `local`.
 fn planned(clusters: Option<&Secret>, kubeconfigs: &[&Secret], profiles: &[&Secret]) -> Plan {
+    planned_by(Reader::default(), clusters, kubeconfigs, profiles)
+}
+
+fn planned_by(
+    reader: Reader,
+    clusters: Option<&Secret>,
+    kubeconfigs: &[&Secret],
+    profiles: &[&Secret],
+) -> Plan {
     let by_namespace: Vec<_> =
         kubeconfigs.iter().map(|secret| (secret.metadata.namespace.clone().unwrap(), *secret)).collect();
     let kubeconfigs = by_namespace.iter().map(|(namespace, secret)| (namespace.as_str(), *secret)).collect();
-    let secrets = Secrets { clusters, kubeconfigs, profiles: profiles.to_vec() };
+    let secrets = Secrets { reader, clusters, kubeconfigs, profiles: profiles.to_vec() };
     let plan = plan("argo", &["argo", "local"].map(str::to_owned).into(), &secrets);
     for problem in &plan.problems {
         assert!(!problem.contains("t0ken"), "{problem}");
@@ -91,6 +100,21 @@ fn launches(plan: &Plan) -> Vec<String> {
         format!("{namespace} {cluster}/{remote_namespace} {token}")
     };
     plan.launches.iter().map(line).collect()
+}
+
+#[test]
+fn unverified_clusters_need_the_flag() {
+    let mut profile = profile("profile", "c2", [None, None], "t0ken");
+    let data = profile.data.as_mut().unwrap().get_mut("kubeconfig").unwrap();
+    let mut kubeconfig: Value = serde_json::from_slice(&data.0).unwrap();
+    let cluster = kubeconfig["clusters"][0]["cluster"].as_object_mut().unwrap();
+    cluster.remove("certificate-authority-data");
+    cluster.insert("insecure-skip-tls-verify".into(), true.into());
+    data.0 = serde_json::to_vec(&kubeconfig).unwrap();
+    let plan = planned(None, &[], &[&profile]);
+    assert!(launches(&plan).is_empty() && problem(&plan).contains("insecure"), "{:?}", plan.problems);
+    let plan = planned_by(Reader::default().allow_insecure(), None, &[], &[&profile]);
+    assert_eq!(launches(&plan), ["argo c2/argo t0ken"]);
 }
 
 fn problem(plan: &Plan) -> &str {
