@@ -48,7 +48,7 @@ async fn watch_until_list_hangs(client: &Client, selection: &Selection, lists: &
         // kube's watches do not end.
         let Some(event) = event else { return pending().await };
         let pause = match &event {
-            // Each retry of a list begins with it, so it is no progress.
+            // Each retry of a list begins with this event, so it does not reset the back-off.
             Ok(Event::Init) => {
                 is_listed = false;
                 None

@@ -20,14 +20,14 @@ pub(crate) struct Offer {
     pub(crate) remote_namespace: String,
     /// What the quotas of the remote namespace allow. `None`: not read yet.
     pub(crate) quota: Option<Quota>,
-    /// Whether the source refuses its credential, or does not respond.
-    pub(crate) is_refused: bool,
+    /// Whether the launcher has no access with it: the source refuses the credential, or does not respond.
+    pub(crate) lacks_access: bool,
 }
 
 impl Offer {
     /// Whether the import can't run pods. If its quotas were read, it keeps its share: it may soon have a new token.
     fn is_unusable(&self) -> bool {
-        self.is_refused && self.quota.is_none()
+        self.lacks_access && self.quota.is_none()
     }
 }
 

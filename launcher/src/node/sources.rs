@@ -122,7 +122,7 @@ impl Source {
             annotation,
             remote_namespace: self.member.default_namespace().to_owned(),
             quota: self.quota(),
-            is_refused: matches!(self.member.health(), Health::Unauthorized | Health::Unavailable { .. }),
+            lacks_access: matches!(self.member.health(), Health::Unauthorized | Health::Unavailable { .. }),
         }
     }
 }

@@ -10,12 +10,12 @@ fn resources(pairs: &[(&str, &str)]) -> Resources {
 fn offer(namespace: &str, annotation: &str, quota: Option<Quota>) -> Offer {
     let annotation = (!annotation.is_empty()).then(|| annotation.to_owned());
     let import = "team-a/c2".to_owned();
-    Offer { import, annotation, remote_namespace: namespace.into(), quota, is_refused: false }
+    Offer { import, annotation, remote_namespace: namespace.into(), quota, lacks_access: false }
 }
 
 /// An import whose credential the source refuses.
 fn refused(namespace: &str, annotation: &str, quota: Option<Quota>) -> Offer {
-    Offer { is_refused: true, ..offer(namespace, annotation, quota) }
+    Offer { lacks_access: true, ..offer(namespace, annotation, quota) }
 }
 
 fn quota(hard: &[(&str, &str)]) -> Option<Quota> {

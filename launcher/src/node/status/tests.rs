@@ -16,7 +16,7 @@ fn node() -> VirtualNode {
 fn offered(annotation: &str, quota: Option<Quota>) -> Capacity {
     let annotation = (!annotation.is_empty()).then(|| annotation.to_owned());
     let (import, remote_namespace) = ("team-a/c2".into(), "team-a".into());
-    capacity(&[Offer { import, annotation, remote_namespace, quota, is_refused: false }])
+    capacity(&[Offer { import, annotation, remote_namespace, quota, lacks_access: false }])
 }
 
 fn unreachable() -> Reachability {
