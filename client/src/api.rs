@@ -194,8 +194,8 @@ pub const REFRESHED: &str = "Refreshed";
 pub const REACHABLE: &str = "Reachable";
 
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
-const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+pub(crate) const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+pub(crate) const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const SECRET_KEY: &str = r"^[-._a-zA-Z0-9]+$";
 
 fn default_expiration_seconds() -> i64 {

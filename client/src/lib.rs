@@ -10,6 +10,7 @@
 //! | `controller` | controllers for objects in several clusters, with owners and garbage collection across clusters |
 //! | `argo` | reads the Secrets of multi-cluster designs for Argo Workflows |
 //! | [`api`] | the `ServiceAccountImport` resource |
+//! | [`policy`] | the `ImportPolicy` resource |
 //! | [`contract`] | annotations, labels, Secret keys and paths |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -24,6 +25,7 @@ pub mod contract;
 pub mod controller;
 mod error;
 pub mod live;
+pub mod policy;
 
 // Public for mcsa-credentials only.
 #[doc(hidden)]
@@ -32,3 +34,4 @@ pub mod kubeconfig;
 pub mod names;
 
 pub use api::{ServiceAccountImport, ServiceAccountImportSpec, ServiceAccountImportStatus};
+pub use policy::{ImportPolicy, ImportPolicySpec};

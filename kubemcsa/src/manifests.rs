@@ -47,6 +47,7 @@ pub(crate) fn namespace() -> anyhow::Result<DynamicObject> {
     first(NAMESPACE)
 }
 
+/// The definition of `ServiceAccountImport`.
 pub(crate) fn crd() -> anyhow::Result<DynamicObject> {
     first(CRD)
 }
@@ -59,7 +60,7 @@ fn first((name, text): (&str, &str)) -> anyhow::Result<DynamicObject> {
 mod tests {
     use super::*;
     use kube::{CustomResourceExt, ResourceExt};
-    use mcsa_client::ServiceAccountImport;
+    use mcsa_client::{ImportPolicy, ServiceAccountImport};
     use mcsa_credentials::contract;
     use serde_json::Value;
 
@@ -72,10 +73,10 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_definition_is_up_to_date() {
+    fn the_embedded_definitions_are_up_to_date() {
         assert_eq!(
-            serde_json::to_value(crd().unwrap()).unwrap(),
-            serde_json::to_value(ServiceAccountImport::crd()).unwrap(),
+            serde_json::to_value(all(&[CRD]).unwrap()).unwrap(),
+            serde_json::to_value([ServiceAccountImport::crd(), ImportPolicy::crd()]).unwrap(),
             "run: cargo run --package mcsa-client --example crd > manifests/crd.yaml"
         );
     }
