@@ -62,7 +62,7 @@ mod tests {
     use kube::{CustomResourceExt, ResourceExt};
     use mcsa_client::{ImportPolicy, ServiceAccountImport};
     use mcsa_credentials::contract;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     /// Name of the launcher's ClusterRole, and of its Roles outside of the system namespace.
     const LAUNCHER_RIGHTS: &str = "multicluster-service-account-launcher";
@@ -175,6 +175,25 @@ mod tests {
         for name in users.iter().chain(&names).chain([&group]) {
             assert!(policy.contains(name), "{name} is not in {policy}");
         }
+    }
+
+    #[test]
+    fn policy_of_the_webhook_configuration_matches_the_contract() {
+        let name = "multicluster-service-account-webhook-configuration";
+        let policy = find("ValidatingAdmissionPolicy", name).data["spec"].clone();
+        let binding = find("ValidatingAdmissionPolicyBinding", name).data["spec"].clone();
+        assert_eq!(binding["policyName"], name);
+        assert_eq!(binding["validationActions"], json!(["Deny"]));
+        assert_eq!(policy["failurePolicy"], "Fail");
+        let user = format!(
+            "'system:serviceaccount:{}:{}'",
+            contract::SYSTEM_NAMESPACE,
+            find("ServiceAccount", "webhook").name_any()
+        );
+        assert_eq!(
+            policy["matchConditions"][0]["expression"],
+            format!("request.userInfo.username == {user}")
+        );
     }
 
     #[test]

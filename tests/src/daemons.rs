@@ -7,7 +7,9 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, webhook};
+use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::eventually::eventually;
@@ -100,6 +102,17 @@ impl Daemons {
     }
 }
 
+/// Makes the API server call the webhook by this URL instead of its Service, as an administrator. The admission policy
+/// refuses this change by the webhook itself.
+pub async fn set_webhook_url(target: &Cluster, url: &str) -> anyhow::Result<()> {
+    let configurations = Api::<MutatingWebhookConfiguration>::all(target.client());
+    let entry = |name: &str| json!({ "name": name, "clientConfig": { "service": null, "url": url } });
+    // This patch merges entries by name, and keeps their CA bundles.
+    let patch = Patch::Strategic(json!({ "webhooks": webhook::ENTRIES.map(entry) }));
+    configurations.patch(webhook::CONFIGURATION, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
 async fn spawn_webhook(
     target: &Cluster,
     folder: &Path,
@@ -108,6 +121,7 @@ async fn spawn_webhook(
     flags: &[String],
 ) -> anyhow::Result<Process> {
     let url = url(address);
+    set_webhook_url(target, &url).await?;
     // No shutdown delay: no Service routes requests to it.
     let args = ["--listen", address, "--url", &url, "--shutdown-delay", "0"];
     let args: Vec<_> = args.into_iter().chain(flags.iter().map(String::as_str)).collect();

@@ -82,7 +82,7 @@ pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
 pub use authority::NextAuthority;
 pub use binaries::{Binaries, binaries, kubernetes_version};
 pub use cluster::{Cluster, KeptCluster};
-pub use daemons::Daemons;
+pub use daemons::{Daemons, set_webhook_url};
 pub use eventually::{eventually, eventually_within, try_eventually, unless_interrupted};
 pub use executable::write_executable;
 pub use fixtures::{

@@ -48,7 +48,7 @@ async fn kubectl_and_kubemcsa_install_the_same_objects() -> anyhow::Result<()> {
     let stderr = String::from_utf8(output.stderr)?;
     ensure!(stderr.lines().filter(|line| line.ends_with("created")).count() == 1, "{stderr}");
 
-    // Installing again keeps the URL that a webhook has registered, and repairs other fields.
+    // Installing again keeps the URL of a webhook outside the cluster, and repairs other fields.
     let configurations = Api::<MutatingWebhookConfiguration>::all(cluster.client());
     let by_url = json!({
         "url": "https://127.0.0.1:9443/mutate-pods",

@@ -22,7 +22,8 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9443")]
     pub(crate) listen: SocketAddr,
 
-    /// Register this URL with the API server, to run outside the cluster [default: the Service `webhook`]
+    /// Register this URL with the API server, to run outside the cluster; the admission policy requires that
+    /// clientConfig has a URL already, instead of the Service [default: the Service `webhook`]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<WebhookUrl>,
 

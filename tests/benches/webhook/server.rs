@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
 use mcsa_credentials::contract::webhook::{CONFIGURATION, ENTRY, PATH};
-use mcsa_tests::{Process, program, try_eventually};
+use mcsa_tests::{Process, program, set_webhook_url, try_eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -67,6 +67,7 @@ impl Server {
         certificate_source: CertificateSource<'_>,
     ) -> anyhow::Result<Self> {
         let url = format!("https://{}{PATH}", registered.reviews);
+        set_webhook_url(&fixture.cluster, &url).await?;
         let mut command = Command::new(program("mcsa-webhook")?);
         command.arg("--kubeconfig").arg(&fixture.kubeconfig);
         command.args(["--listen", &addresses.reviews.to_string(), "--url", &url]);

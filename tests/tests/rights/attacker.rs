@@ -5,6 +5,8 @@ mod importer;
 mod launcher;
 mod webhook;
 
+use std::fmt::Debug;
+
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::Secret;
@@ -79,6 +81,14 @@ async fn installed(name: &str, args: &[&str], namespaces: &[&str]) -> anyhow::Re
     Ok(cluster)
 }
 
+/// Fails unless a policy refused the request with this message.
+fn ensure_refused<T: Debug>(result: kube::Result<T>, message: &str) -> anyhow::Result<()> {
+    match result {
+        Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains(message) => Ok(()),
+        other => bail!("expected a refusal with {message:?}, not: {other:?}"),
+    }
+}
+
 fn secret(type_: &str, metadata: &Value, values: &Value) -> Value {
     json!({ "type": type_, "metadata": metadata, "stringData": values })
 }
@@ -105,7 +115,7 @@ async fn policies_pass_type_checking() -> anyhow::Result<()> {
     let listed = policies.list(&Default::default()).await?;
     let names: Vec<_> =
         listed.iter().map(ResourceExt::name_any).filter(|name| name.starts_with(SYSTEM_NAMESPACE)).collect();
-    ensure!(names.len() == 4 && names.iter().any(|name| name == POLICY), "{names:?}");
+    ensure!(names.len() == 5 && names.iter().any(|name| name == POLICY), "{names:?}");
     for name in names {
         let checked = eventually("the policy is type-checked", async || {
             let policy = policies.get(&name).await?;

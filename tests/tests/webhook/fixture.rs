@@ -12,7 +12,7 @@ use kube::{Api, Client, Config};
 use mcsa_credentials::contract::webhook::{CERTIFICATE, CONFIGURATION, PATH};
 use mcsa_credentials::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
 use mcsa_tests::{
-    Cluster, Imports, Process, Proxy, eventually, kubemcsa_ok, pod_lister_import, program,
+    Cluster, Imports, Process, Proxy, eventually, kubemcsa_ok, pod_lister_import, program, set_webhook_url,
     wait_for_default_service_account,
 };
 use serde_json::{Value, json};
@@ -69,6 +69,9 @@ impl Fixture {
 
     /// Starts a replica with this kubeconfig; the API server does not call it yet.
     pub async fn replica(&self, name: &str, kubeconfig: &Path, flags: &[&str]) -> anyhow::Result<Replica> {
+        if flags.contains(&"--url") {
+            set_webhook_url(&self.cluster, &self.url()).await?;
+        }
         let mut command = Command::new(program("mcsa-webhook")?);
         command.arg("--kubeconfig").arg(kubeconfig).args(["--log", "trace", "--listen", "127.0.0.1:0"]);
         command.args(["--probe-address", "127.0.0.1:0"]).args(flags);

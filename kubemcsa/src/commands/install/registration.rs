@@ -1,5 +1,5 @@
 //! How the API server calls the webhook: by the Service in the manifest, unless the webhook runs outside the cluster
-//! and has registered a URL.
+//! and the stored configuration has its URL.
 
 use kube::api::DynamicObject;
 use serde_json::Value;

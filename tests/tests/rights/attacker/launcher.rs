@@ -1,8 +1,6 @@
 //! An attacker with a token of the launcher.
 
-use std::fmt::Debug;
-
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -14,7 +12,7 @@ use mcsa_credentials::contract::launch::{
 use mcsa_tests::{Cluster, eventually, wait_for_default_service_account};
 use serde_json::{Value, json};
 
-use super::{installed, merged};
+use super::{ensure_refused, installed, merged};
 
 const MANAGED_BY: &str = "multicluster.admiralty.io/managed-by";
 
@@ -27,14 +25,6 @@ const NOT_ASKED: &str = "the launcher may only write the status of pods that tol
 const NOT_TERMINATING: &str = "the launcher may only delete pods that are terminating";
 const LABELS: &str = "the launcher may not change labels and finalizers of a pod";
 const ANNOTATIONS: &str = "the launcher may only change the annotations";
-
-/// Fails unless a policy refused the request with this message.
-fn ensure_refused<T: Debug>(result: kube::Result<T>, message: &str) -> anyhow::Result<()> {
-    match result {
-        Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains(message) => Ok(()),
-        other => bail!("expected a refusal with {message:?}, not: {other:?}"),
-    }
-}
 
 /// The virtual node c2, as the launcher creates it.
 fn node() -> Value {
