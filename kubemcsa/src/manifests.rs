@@ -253,7 +253,7 @@ mod tests {
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
             let container = &pod["containers"][0];
             let version = env!("CARGO_PKG_VERSION");
-            assert_eq!(container["image"], format!("multicluster-service-account/{name}:{version}"));
+            assert_eq!(container["image"], format!("multicluster-service-account.invalid/{name}:{version}"));
             let security = &container["securityContext"];
             assert_eq!(security["readOnlyRootFilesystem"], true);
             assert_eq!(security["allowPrivilegeEscalation"], false);

@@ -10,6 +10,10 @@ use crate::{Arch, Image, ImageArchive, VERSION, progress};
 /// The user and group of our images and of the pods in our manifests.
 pub const NONROOT: u32 = 65532;
 
+/// The registry in the names of our images, until they are published. Nobody can register a name below `.invalid`
+/// (RFC 2606), so a node without the images can't pull those of somebody else.
+const REGISTRY: &str = "multicluster-service-account.invalid";
+
 /// The image archives of one architecture.
 #[derive(Clone, Debug)]
 pub struct Images {
@@ -105,7 +109,7 @@ impl Recipe {
             "" => image,
             value => image.label(&format!("org.opencontainers.image.{name}"), value),
         };
-        let image = Image::new(format!("multicluster-service-account/{}:{VERSION}", self.name), arch)
+        let image = Image::new(format!("{REGISTRY}/{}:{VERSION}", self.name), arch)
             .file(self.path, binary, 0o755)
             // For sources with a certificate of a public authority.
             .certificates()
@@ -153,12 +157,12 @@ mod tests {
         (written, folder)
     }
 
-    /// The images of the pods in a manifest.
-    fn images_of(manifest: &str) -> Vec<String> {
-        let text = fs::read_to_string(compile::root().join(manifest)).unwrap();
-        let images =
-            text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image: "));
-        images.map(|image| format!("docker.io/{image}")).collect()
+    /// The values of a field in a YAML file.
+    fn values_of(field: &str, file: &str) -> Vec<String> {
+        let text = fs::read_to_string(compile::root().join(file)).unwrap();
+        let prefix = format!("{field}: ");
+        let lines = text.lines().map(|line| line.trim().trim_start_matches("- "));
+        lines.filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect()
     }
 
     #[rstest::rstest]
@@ -168,11 +172,28 @@ mod tests {
     #[case("examples/deployment.yaml", LIST_REMOTE_PODS)]
     #[case("examples/pod.yaml", LIST_REMOTE_PODS)]
     fn manifests_use_images_of_this_version(#[case] manifest: &str, #[case] recipe: Recipe) {
-        assert!(
-            images_of(manifest).contains(&image(&recipe).0.name),
-            "{manifest} names {:?}",
-            images_of(manifest)
-        );
+        let images = values_of("image", manifest);
+        assert!(images.contains(&image(&recipe).0.name), "{manifest} names {images:?}");
+    }
+
+    /// The published images that our files name. Anybody could register other names, except below `.invalid`.
+    const PUBLISHED: [&str; 1] = ["registry.k8s.io/pause:"];
+
+    #[rstest::rstest]
+    #[case("image", "manifests/importer.yaml")]
+    #[case("image", "manifests/webhook.yaml")]
+    #[case("image", "manifests/launcher.yaml")]
+    #[case("repository", "manifests/helm/values.yaml")]
+    #[case("image", "examples/deployment.yaml")]
+    #[case("image", "examples/pod.yaml")]
+    fn default_images_are_published_or_in_no_registry(#[case] field: &str, #[case] file: &str) {
+        let images = values_of(field, file);
+        assert!(!images.is_empty(), "{file} names no image");
+        for image in images {
+            let published = PUBLISHED.iter().any(|name| image.starts_with(name));
+            let registry = image.split('/').next().unwrap();
+            assert!(published || registry.ends_with(".invalid"), "{file} names {image}");
+        }
     }
 
     #[test]

@@ -31,10 +31,10 @@ async fn image_values_compose_the_image_name() -> anyhow::Result<()> {
     for binary in ["importer", "webhook", "launcher"] {
         for (values, image) in [
             (&["image.repository=example.com/x"][..], "example.com/x:0.1.0"),
-            (&["image.tag=v7"], &format!("{SYSTEM_NAMESPACE}/{binary}:v7")),
+            (&["image.tag=v7"], &format!("{SYSTEM_NAMESPACE}.invalid/{binary}:v7")),
             (
                 &["image.tag=v7", &format!("image.digest={DIGEST}")],
-                &format!("{SYSTEM_NAMESPACE}/{binary}@{DIGEST}"),
+                &format!("{SYSTEM_NAMESPACE}.invalid/{binary}@{DIGEST}"),
             ),
         ] {
             let found = deployment(binary, values).await?;
