@@ -102,8 +102,7 @@ impl Metrics {
         self.watch_interruptions.get_or_create(&[("watch", watch)]).inc();
     }
 
-    /// Drops the series of sources that have neither a link nor imports. Anyone who may create imports
-    /// chooses these names, so they must not accumulate.
+    /// Drops the series of other sources, which no longer have a link.
     pub fn retain_sources(&self, is_kept: impl Fn(&str) -> bool) {
         let dropped = [self.minted.retain(&is_kept), self.failures.retain(&is_kept)];
         for source in dropped.into_iter().flatten() {
@@ -169,7 +168,7 @@ impl EncodeMetric for SourceCounters {
 }
 
 #[cfg(test)]
-fn samples(registry: &Registry) -> Vec<String> {
+pub(crate) fn samples(registry: &Registry) -> Vec<String> {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
