@@ -60,6 +60,13 @@ impl Reconciler {
         let known = self.cache.import(key).filter(|known| !known.import.is_deleted)?;
         let import = &known.import;
         let mut history = self.histories.take(import);
+        // Links are exempt: only administrators can cause their events.
+        if !import.is_link
+            && let Err(time) = history.record_attempt(self.clock.now())
+        {
+            self.histories.keep(import, history);
+            return Some(time);
+        }
         let result = self.refresh(&known, &mut history).await;
         self.enqueue_waiting(import, result.as_ref().err());
         if !self.fence.is_open() {
@@ -91,9 +98,7 @@ impl Reconciler {
                 time
             }
             Err(failure) => match failure.retry {
-                Retry::BackOff(retry_after) => {
-                    after(now, history.record_failure(retry_after, fastrand::f64()))
-                }
+                Retry::BackOff(retry_after) => history.record_failure(retry_after, now, fastrand::f64()),
                 Retry::BreakerOpen(time) => after(time, SPREAD.mul_f64(fastrand::f64())),
                 Retry::NotBefore(time) => time,
             },

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::cache::Cache;
+use crate::clock::after;
 use crate::decide::MintReason;
 use crate::mint::Minted;
 use crate::model::failure::{MAX_WAIT, back_off, wait_limit};
@@ -16,16 +17,23 @@ use crate::model::key::ObjectKey;
 /// Number of consecutive repairs without a delay: enough for a person's edits, or for a tool that writes once.
 const UNDELAYED_REPAIRS: u32 = 5;
 
-/// Time without a repair, in addition to the wait, after which the next repair starts a new series.
+/// Number of consecutive attempts before the end of the back-off without a delay: enough for a person who fixes what
+/// is wrong.
+const UNDELAYED_EARLY_ATTEMPTS: u32 = 1;
+
+/// Time without a repetition, in addition to the wait, that ends a series.
 const SERIES_GAP: Duration = Duration::from_secs(60);
 
 /// Recent failures and repairs of an import.
 #[derive(Debug, Default)]
 pub struct History {
     failures: u32,
+    /// The end of the back-off.
+    retry_at: Option<Timestamp>,
     status_failures: u32,
-    repairs: u32,
-    repaired_at: Option<Timestamp>,
+    /// Attempts before the end of the back-off, because of an event.
+    early_attempts: Series,
+    repairs: Series,
     /// A minted token that could not be written yet.
     pub unpublished: Option<Minted>,
 }
@@ -36,36 +44,48 @@ impl History {
         self.failures > 0
     }
 
+    /// Records an attempt. An event may bring it about before the end of the back-off: it may have fixed the failure.
+    /// But a client that causes one event after another must not cause as many calls, so these attempts are limited.
+    ///
+    /// # Errors
+    /// When the next attempt may be made, if not now.
+    pub fn record_attempt(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        // A clock that was set back must not extend the wait.
+        let Some(retry_at) = self.retry_at.filter(|time| *time > now && *time <= after(now, MAX_WAIT)) else {
+            return Ok(());
+        };
+        let earliest = self.early_attempts.earliest(UNDELAYED_EARLY_ATTEMPTS, now);
+        if earliest > now {
+            return Err(earliest.min(retry_at));
+        }
+        self.early_attempts.record(now);
+        Ok(())
+    }
+
     pub fn record_success(&mut self) {
-        self.failures = 0;
+        (self.failures, self.retry_at) = (0, None);
         self.unpublished = None;
     }
 
-    /// Records a failure; returns the wait, which is at least `retry_after`, up to [`MAX_WAIT`].
-    pub fn record_failure(&mut self, retry_after: Duration, random: f64) -> Duration {
+    /// Records a failure; returns when to retry: after at least `retry_after`, up to [`MAX_WAIT`].
+    pub fn record_failure(&mut self, retry_after: Duration, now: Timestamp, random: f64) -> Timestamp {
         self.failures = self.failures.saturating_add(1);
         let wait = back_off(self.failures, random);
-        retry_after.clamp(wait, MAX_WAIT)
+        let retry_at = after(now, retry_after.clamp(wait, MAX_WAIT));
+        self.retry_at = Some(retry_at);
+        retry_at
     }
 
     /// When a token may be minted for this reason. Limits the number of tokens if another client keeps writing the
     /// Secret or the spec.
     pub fn earliest_mint(&self, why: MintReason, now: Timestamp) -> Timestamp {
-        match self.repaired_at {
-            // A clock that was set back must not extend the wait.
-            Some(last) if is_repair(why) && self.repairs >= UNDELAYED_REPAIRS => {
-                last.min(now) + wait_limit(self.repairs - UNDELAYED_REPAIRS + 1)
-            }
-            _ => now,
-        }
+        if is_repair(why) { self.repairs.earliest(UNDELAYED_REPAIRS, now) } else { now }
     }
 
     pub fn record_mint(&mut self, why: MintReason, now: Timestamp) {
-        if !is_repair(why) {
-            return;
+        if is_repair(why) {
+            self.repairs.record(now);
         }
-        self.repairs = if self.is_repairing(now) { self.repairs.saturating_add(1) } else { 1 };
-        self.repaired_at = Some(now);
     }
 
     pub fn record_status_written(&mut self) {
@@ -83,13 +103,37 @@ impl History {
         self.failures == 0
             && self.status_failures == 0
             && self.unpublished.is_none()
-            && !self.is_repairing(now)
+            && !self.early_attempts.continues(now)
+            && !self.repairs.continues(now)
+    }
+}
+
+/// What others can make the importer repeat. Repetitions are delayed like retries.
+#[derive(Debug, Default)]
+struct Series {
+    count: u32,
+    last: Option<Timestamp>,
+}
+
+impl Series {
+    /// When the next repetition is allowed, if this number is allowed without a delay.
+    fn earliest(&self, undelayed: u32, now: Timestamp) -> Timestamp {
+        match self.last {
+            // A clock that was set back must not extend the wait.
+            Some(last) if self.count >= undelayed => last.min(now) + wait_limit(self.count - undelayed + 1),
+            _ => now,
+        }
     }
 
-    /// Whether a repair now would continue the series.
-    fn is_repairing(&self, now: Timestamp) -> bool {
-        let gap = SERIES_GAP + wait_limit(self.repairs);
-        self.repaired_at.is_some_and(|last| now.duration_since(last).unsigned_abs() < gap)
+    fn record(&mut self, now: Timestamp) {
+        self.count = if self.continues(now) { self.count.saturating_add(1) } else { 1 };
+        self.last = Some(now);
+    }
+
+    /// Whether a repetition now would continue the series.
+    fn continues(&self, now: Timestamp) -> bool {
+        let gap = SERIES_GAP + wait_limit(self.count);
+        self.last.is_some_and(|last| now.duration_since(last).unsigned_abs() < gap)
     }
 }
 
@@ -186,12 +230,59 @@ mod tests {
     #[test]
     fn retry_after_is_respected_within_bounds() {
         let mut history = History::default();
-        assert_eq!(history.record_failure(Duration::from_secs(7), 1.0), Duration::from_secs(7));
-        assert_eq!(history.record_failure(Duration::from_secs(1), 1.0), Duration::from_secs(2));
-        assert_eq!(history.record_failure(Duration::MAX, 1.0), MAX_WAIT);
+        let mut fail = |retry_after| history.record_failure(retry_after, at(0), 1.0);
+        assert_eq!(fail(Duration::from_secs(7)), at(7));
+        assert_eq!(fail(Duration::from_secs(1)), at(2));
+        assert_eq!(fail(Duration::MAX), after(at(0), MAX_WAIT));
         assert!(history.has_failed() && !history.is_empty_at(at(0)));
         history.record_success();
         assert!(history.is_empty_at(at(0)));
+    }
+
+    /// The times of attempts from 0 to `until` if an event comes every `step` milliseconds, and all attempts fail.
+    fn attempts(history: &mut History, step: usize, until: i64) -> Vec<Timestamp> {
+        let milliseconds = (0..until * 1000).step_by(step);
+        let times = milliseconds.map(|time| Timestamp::from_millisecond(time).unwrap());
+        times
+            .filter(|now| {
+                let is_admitted = history.record_attempt(*now).is_ok();
+                if is_admitted {
+                    history.record_failure(Duration::ZERO, *now, 1.0);
+                }
+                is_admitted
+            })
+            .collect()
+    }
+
+    #[test]
+    fn many_events_of_a_failing_import_cause_few_attempts() {
+        let mut history = History::default();
+        // The second is the reaction to the first event, without a delay.
+        let expected =
+            [0, 50, 1050, 3050, 7050, 15_050, 31_050, 63_050, 127_050, 255_050, 511_050, 811_050, 811_100];
+        let expected = expected.map(|time| Timestamp::from_millisecond(time).unwrap());
+        assert_eq!(attempts(&mut history, 50, 900), expected);
+        // A success in between does not end the series, but a quiet time does.
+        let fail = |history: &mut History, now| history.record_failure(Duration::MAX, now, 1.0);
+        let now = at(900);
+        history.record_success();
+        assert_eq!(history.record_attempt(now), Ok(()), "it has not failed since");
+        let retry_at = fail(&mut history, now);
+        assert_eq!(history.record_attempt(now), Err(at(1111) + SignedDuration::from_millis(100)));
+        assert!(!history.is_empty_at(now));
+        assert_eq!(history.record_attempt(retry_at), Ok(()), "the end of the back-off");
+        let now = retry_at + SignedDuration::from_secs(600);
+        fail(&mut history, now);
+        assert_eq!(history.record_attempt(now), Ok(()), "the first event after a quiet time");
+    }
+
+    #[test]
+    fn clock_that_is_set_back_does_not_extend_the_back_off() {
+        let mut history = History::default();
+        history.record_failure(Duration::MAX, at(10_000), 1.0);
+        assert_eq!(history.record_attempt(at(10_000)), Ok(()));
+        assert_eq!(history.record_attempt(at(10_000)), Err(at(10_001)));
+        assert_eq!(history.record_attempt(at(0)), Ok(()));
     }
 
     #[test]
@@ -205,7 +296,7 @@ mod tests {
         };
         let keep = || {
             let mut history = History::default();
-            history.record_failure(Duration::ZERO, 1.0);
+            history.record_failure(Duration::ZERO, at(0), 1.0);
             histories.keep(&import("u").import, history);
         };
         let key = ObjectKey::new("default", "a");

@@ -5,7 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
-use kube::api::PostParams;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client, Config};
 use mcsa_tests::{Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, client, eventually};
@@ -13,6 +13,18 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::{Subject, for_a_day};
+
+const EDITS: usize = 200;
+
+/// The number of tokens that were requested for a service account, whether the source granted them or not.
+fn tokens_requested(source: &Cluster, namespace: &str, name: &str) -> anyhow::Result<usize> {
+    let requests = source.audit_events()?.into_iter().filter(|event| {
+        let object = event.object_ref.as_ref().filter(|object| object.subresource == "token");
+        event.stage == "ResponseComplete"
+            && object.is_some_and(|object| object.namespace == namespace && object.name == name)
+    });
+    Ok(requests.count())
+}
 
 /// A kubeconfig of the link's own service account, `links/c1`.
 async fn identity(source: &Cluster) -> anyhow::Result<Kubeconfig> {
@@ -97,6 +109,18 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
         "{}",
         failed.message
     );
+    // A client that edits an import again and again causes few calls.
+    let mut edited = for_a_day("b", "c2", namespace);
+    edited.spec.name = "absent".into();
+    imports.create(&edited).await?;
+    let b = Subject { importer: &importer, imports: &imports, name: "b" };
+    b.fails("Forbidden").await?;
+    for i in 0..EDITS {
+        let edit = json!({ "spec": { "expirationSeconds": 3600 + i } });
+        imports.api.patch("b", &PatchParams::default(), &Patch::Merge(edit)).await?;
+    }
+    let requested = tokens_requested(source, namespace, "absent")?;
+    ensure!((1..EDITS / 10).contains(&requested), "{requested} tokens were requested after {EDITS} edits");
     source.kubectl(bind("minter")).await?;
     eventually(
         "the link can request tokens",
@@ -104,6 +128,9 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
     )
     .await;
     a.recovers(&failed).await;
+    // The last edit is not lost.
+    b.fails("ServiceAccountNotFound").await?;
+    imports.api.delete("b", &DeleteParams::default()).await?;
 
     // 429: the source rejects all requests of the link.
     let throttle = throttle(source, &link).await?;
