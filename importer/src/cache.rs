@@ -30,6 +30,10 @@ use crate::model::status::StatusSummary;
 /// How many deleted Secrets are remembered: more than there can be concurrent writes.
 const DELETED: usize = 1024;
 
+/// Stands for all sources without a link, in the queue and in metrics: anyone who may create imports chooses their
+/// names.
+pub const UNLINKED: &str = "unlinked";
+
 /// Imports, the metadata of their Secrets, and links.
 #[derive(Debug)]
 pub struct Cache {
@@ -94,6 +98,11 @@ impl Cache {
     /// The link to a source. If there are several, the first by the name of its Secret.
     pub fn link(&self, cluster_name: &str) -> Option<LinkEntry> {
         self.state().link(cluster_name).cloned()
+    }
+
+    /// The name of a source that has a link, or [`UNLINKED`].
+    pub fn source_or_unlinked<'a>(&self, cluster_name: &'a str) -> &'a str {
+        if self.state().link(cluster_name).is_some() { cluster_name } else { UNLINKED }
     }
 
     /// The link in this Secret of the system namespace.
@@ -201,12 +210,22 @@ impl Cache {
         })
     }
 
-    /// Visits all imports; returns the sources, and whether each link is up.
-    pub fn visit_imports(&self, mut visit: impl FnMut(&Import, &StatusSummary)) -> BTreeMap<String, bool> {
+    /// Visits all imports, with the names of their sources or [`UNLINKED`]; returns the linked sources, and whether
+    /// each link is up.
+    pub fn visit_imports(
+        &self,
+        mut visit: impl FnMut(&str, &Import, &StatusSummary),
+    ) -> BTreeMap<String, bool> {
         let state = self.state();
-        state.imports.iter().for_each(|(_, known)| visit(&known.import, &known.summary));
         let is_up = |link: &LinkEntry| link.source.as_ref().is_ok_and(|source| source.is_up());
-        state.links.iter().map(|(_, link)| (link.cluster_name.clone(), is_up(link))).collect()
+        let links: BTreeMap<_, _> =
+            state.links.iter().map(|(_, link)| (link.cluster_name.clone(), is_up(link))).collect();
+        for (_, known) in state.imports.iter() {
+            let name = known.import.spec.cluster_name.as_str();
+            let source = if links.contains_key(name) { name } else { UNLINKED };
+            visit(source, &known.import, &known.summary);
+        }
+        links
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

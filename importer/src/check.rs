@@ -92,7 +92,7 @@ pub async fn run(context: Arc<WatchContext>) {
 }
 
 async fn run_check(request: CheckRequest, context: Arc<WatchContext>) {
-    let WatchContext { cache, queue, fence, clock, .. } = &*context;
+    let WatchContext { cache, fence, clock, .. } = &*context;
     let (key, cluster) = (&request.import.key, &request.import.spec.cluster_name);
     let running_check = RunningCheck { cache, key, result: None };
     let link = || {
@@ -115,12 +115,11 @@ async fn run_check(request: CheckRequest, context: Arc<WatchContext>) {
         tracing::info!(cluster, import = key.name(), reason, "check finished: {}", condition.message);
     }
     running_check.end(result);
-    queue.enqueue(key.clone(), cluster);
+    let mut keys = vec![key.clone()];
     if let Ok(source) = source {
-        for key in source.take_waiting() {
-            queue.enqueue(key, cluster);
-        }
+        keys.extend(source.take_waiting());
     }
+    context.enqueue(keys);
 }
 
 /// A running check. Dropping it, even by a panic, allows the next one.

@@ -21,6 +21,7 @@ mod check;
 mod clock;
 mod controller;
 mod decide;
+mod enqueue;
 mod metrics;
 mod mint;
 mod model;

@@ -1,8 +1,9 @@
 //! The work queue.
 //!
-//! Each source has a lane with its own limit: imports of a source that hangs do not delay those of others. In
-//! a lane, changed imports come before those that are due by the clock, whose tokens are still valid for a
-//! while. An import never has two reconciliations at a time.
+//! Each source has a lane with its own limit: imports of a source that hangs do not delay those of others. In a
+//! lane, links come first, because other imports need them. All others come in order of their deadlines: the refresh
+//! time of an import that is due, the time of the event for an import that changed. So neither delays the other
+//! forever. An import never has two reconciliations at a time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,10 @@ use crate::model::key::ObjectKey;
 /// Maximum number of concurrent reconciliations for one source.
 pub const LANE_LIMIT: usize = 8;
 
-/// Imports, by due time.
+/// Maximum number of concurrent reconciliations for all sources together. Each lane may always run one.
+const TOTAL_LIMIT: usize = 64;
+
+/// Imports, by deadline.
 #[derive(Debug)]
 pub struct Queue {
     clock: Clock,
@@ -25,32 +29,49 @@ pub struct Queue {
     changed: Notify,
 }
 
-/// When an import is due.
+/// Where an import waits.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub lane: String,
+    /// Whether it comes before all imports that are not links.
+    pub is_link: bool,
+}
+
+/// The order of imports: by time, then in order of enqueueing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    /// At once, in order of enqueueing.
-    Now(u64),
-    /// At this time.
-    At(Timestamp),
+struct Deadline {
+    time: Timestamp,
+    number: u64,
+}
+
+/// When an import is due.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    deadline: Deadline,
+    /// Whether it may run even if the deadline is in the future, because the clock was set back since.
+    is_ready: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     lanes: HashMap<String, Lane>,
     entries: HashMap<ObjectKey, Entry>,
-    /// Counter that orders `Due::Now`.
-    enqueued: u64,
+    /// Counts what was scheduled, for `Deadline::number`.
+    scheduled: u64,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    waiting: BTreeSet<(Due, ObjectKey)>,
+    ready_links: BTreeSet<(Deadline, ObjectKey)>,
+    ready_imports: BTreeSet<(Deadline, ObjectKey)>,
+    /// Not ready before their deadlines.
+    later: BTreeSet<(Deadline, ObjectKey)>,
     running: BTreeMap<ObjectKey, Instant>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    lane: String,
+    place: Place,
     /// When it is due; while it runs, when it is due again.
     due: Option<Due>,
     /// The lane in which it runs.
@@ -62,13 +83,11 @@ impl Queue {
         Self { clock, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Enqueues `key` for immediate reconciliation, in the lane of its source.
-    pub fn enqueue(&self, key: ObjectKey, lane: &str) {
-        let mut state = self.state();
-        state.enqueued += 1;
-        let due = Due::Now(state.enqueued);
-        state.schedule(key, lane, due);
-        drop(state);
+    /// Enqueues `key` for immediate reconciliation. Its deadline is now, or earlier if its refresh is overdue.
+    pub fn enqueue(&self, key: ObjectKey, place: Place, refresh_at: Option<Timestamp>) {
+        let now = self.clock.now();
+        let deadline = refresh_at.map_or(now, |time| time.min(now));
+        self.state().enqueue(key, place, deadline);
         self.changed.notify_one();
     }
 
@@ -110,9 +129,46 @@ impl Queue {
     }
 }
 
+impl Due {
+    /// The earlier deadline. An event does not postpone a refresh that is overdue.
+    fn merge(self, other: Self) -> Self {
+        Self { deadline: self.deadline.min(other.deadline), is_ready: self.is_ready || other.is_ready }
+    }
+}
+
 impl Lane {
     fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty()
+        self.running.is_empty()
+            && self.ready_links.is_empty()
+            && self.ready_imports.is_empty()
+            && self.later.is_empty()
+    }
+
+    /// Where an import waits that is due then.
+    fn waiting(&mut self, is_link: bool, due: Due) -> &mut BTreeSet<(Deadline, ObjectKey)> {
+        match (due.is_ready, is_link) {
+            (true, true) => &mut self.ready_links,
+            (true, false) => &mut self.ready_imports,
+            (false, _) => &mut self.later,
+        }
+    }
+
+    /// Whether it may run another import, if this number is running in all lanes.
+    fn has_free_run(&self, total: usize) -> bool {
+        self.running.is_empty() || (self.running.len() < LANE_LIMIT && total < TOTAL_LIMIT)
+    }
+
+    /// The order among lanes of the next ready import; `None` if none is ready. The lane with the fewest runs comes
+    /// first, so that a few lanes can't take all runs.
+    fn order(&self) -> Option<(usize, bool, Deadline)> {
+        let first = |set: &BTreeSet<(Deadline, ObjectKey)>| set.first().map(|(deadline, _)| *deadline);
+        let link = first(&self.ready_links).map(|deadline| (self.running.len(), false, deadline));
+        link.or_else(|| first(&self.ready_imports).map(|deadline| (self.running.len(), true, deadline)))
+    }
+
+    fn pop_ready(&mut self) -> Option<ObjectKey> {
+        let (_, key) = self.ready_links.pop_first().or_else(|| self.ready_imports.pop_first())?;
+        Some(key)
     }
 }
 
@@ -123,25 +179,42 @@ enum Head {
 }
 
 impl State {
-    fn schedule(&mut self, key: ObjectKey, lane: &str, due: Due) {
-        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
-            lane: lane.to_owned(),
-            due: None,
-            running: None,
-        });
-        let first = entry.due.map_or(due, |known| known.min(due));
-        if entry.running.is_none() {
-            if let (Some(known), Some(old)) = (entry.due, self.lanes.get_mut(&entry.lane)) {
-                old.waiting.remove(&(known, key.clone()));
-                if old.is_empty() {
-                    self.lanes.remove(&entry.lane);
-                }
-            }
-            self.lanes.entry(lane.to_owned()).or_default().waiting.insert((first, key));
+    fn enqueue(&mut self, key: ObjectKey, place: Place, time: Timestamp) {
+        let deadline = self.deadline(time);
+        self.schedule(key, place, Due { deadline, is_ready: true });
+    }
+
+    fn deadline(&mut self, time: Timestamp) -> Deadline {
+        self.scheduled += 1;
+        Deadline { time, number: self.scheduled }
+    }
+
+    fn schedule(&mut self, key: ObjectKey, place: Place, due: Due) {
+        let Some(entry) = self.entries.get_mut(&key) else {
+            let lane = self.lanes.entry(place.lane.clone()).or_default();
+            lane.waiting(place.is_link, due).insert((due.deadline, key.clone()));
+            self.entries.insert(key, Entry { place, due: Some(due), running: None });
+            return;
+        };
+        let first = entry.due.map_or(due, |known| known.merge(due));
+        let known = entry.due.replace(first);
+        let before = std::mem::replace(&mut entry.place, place.clone());
+        if entry.running.is_some() {
+            return;
         }
-        entry.due = Some(first);
-        if entry.lane != lane {
-            entry.lane = lane.to_owned();
+        if let Some(known) = known {
+            self.remove(&key, &before, known);
+        }
+        let lane = self.lanes.entry(place.lane).or_default();
+        lane.waiting(place.is_link, first).insert((first.deadline, key));
+    }
+
+    /// Removes a waiting import from its lane.
+    fn remove(&mut self, key: &ObjectKey, place: &Place, due: Due) {
+        let Some(lane) = self.lanes.get_mut(&place.lane) else { return };
+        lane.waiting(place.is_link, due).remove(&(due.deadline, key.clone()));
+        if lane.is_empty() {
+            self.lanes.remove(&place.lane);
         }
     }
 
@@ -151,25 +224,37 @@ impl State {
         if entry.running.is_some() {
             return;
         }
-        if let (Some(due), Some(lane)) = (due, self.lanes.get_mut(&entry.lane)) {
-            lane.waiting.remove(&(due, key.clone()));
-            if lane.is_empty() {
-                self.lanes.remove(&entry.lane);
+        let Some(Entry { place, .. }) = self.entries.remove(key) else { return };
+        if let Some(due) = due {
+            self.remove(key, &place, due);
+        }
+    }
+
+    /// Makes imports ready whose deadlines have come.
+    fn promote(&mut self, now: Timestamp) {
+        for lane in self.lanes.values_mut() {
+            while lane.later.first().is_some_and(|(deadline, _)| deadline.time <= now) {
+                let Some((deadline, key)) = lane.later.pop_first() else { break };
+                let Some(entry) = self.entries.get_mut(&key) else { continue };
+                let due = Due { deadline, is_ready: true };
+                entry.due = Some(due);
+                lane.waiting(entry.place.is_link, due).insert((deadline, key));
             }
         }
-        self.entries.remove(key);
     }
 
     fn pop(&mut self, now: Timestamp) -> Head {
-        let open = self.lanes.iter().filter(|(_, lane)| lane.running.len() < LANE_LIMIT);
-        let first = open.filter_map(|(name, lane)| Some((lane.waiting.first()?.0, name))).min();
-        let Some((due, name)) = first.map(|(due, name)| (due, name.clone())) else { return Head::Empty };
-        match due {
-            Due::At(time) if time > now => return Head::At(time),
-            _ => {}
-        }
+        self.promote(now);
+        let total: usize = self.lanes.values().map(|lane| lane.running.len()).sum();
+        let free: Vec<(&String, &Lane)> =
+            self.lanes.iter().filter(|(_, lane)| lane.has_free_run(total)).collect();
+        let ready = free.iter().filter_map(|(name, lane)| Some((lane.order()?, *name))).min();
+        let Some(name) = ready.map(|(_, name)| name.clone()) else {
+            let next = free.iter().filter_map(|(_, lane)| Some(lane.later.first()?.0.time)).min();
+            return next.map_or(Head::Empty, Head::At);
+        };
         let Some(lane) = self.lanes.get_mut(&name) else { return Head::Empty };
-        let Some((_, key)) = lane.waiting.pop_first() else { return Head::Empty };
+        let Some(key) = lane.pop_ready() else { return Head::Empty };
         lane.running.insert(key.clone(), Instant::now());
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.due = None;
@@ -188,117 +273,12 @@ impl State {
                 self.lanes.remove(&name);
             }
         }
-        let again = [entry.due, next.map(Due::At)].into_iter().flatten().min();
-        if let Some(due) = again {
-            self.schedule(key.clone(), &entry.lane, due);
+        let next = next.map(|time| Due { deadline: self.deadline(time), is_ready: false });
+        if let Some(due) = [entry.due, next].into_iter().flatten().reduce(Due::merge) {
+            self.schedule(key.clone(), entry.place, due);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(name: &str) -> ObjectKey {
-        ObjectKey::new("default", name)
-    }
-
-    fn time(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn at(second: i64) -> Due {
-        Due::At(time(second))
-    }
-
-    fn take(state: &mut State, now: i64) -> Option<String> {
-        match state.pop(time(now)) {
-            Head::Ready(key) => Some(key.name().to_owned()),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn imports_are_taken_in_order_of_due_time() {
-        let mut state = State::default();
-        state.schedule(key("late"), "c2", at(20));
-        state.schedule(key("early"), "c3", at(10));
-        assert_eq!(take(&mut state, 9), None);
-        assert_eq!(take(&mut state, 30).as_deref(), Some("early"));
-        assert_eq!(take(&mut state, 30).as_deref(), Some("late"));
-    }
-
-    #[test]
-    fn earliest_due_time_wins() {
-        let mut state = State::default();
-        state.schedule(key("a"), "c2", at(20));
-        state.schedule(key("a"), "c2", at(10));
-        state.schedule(key("a"), "c2", at(30));
-        assert_eq!(take(&mut state, 10).as_deref(), Some("a"));
-        assert_eq!(take(&mut state, 99), None);
-    }
-
-    #[test]
-    fn changed_imports_are_taken_before_overdue_ones() {
-        let mut state = State::default();
-        state.schedule(key("overdue"), "c2", at(1));
-        state.schedule(key("second"), "c3", Due::Now(2));
-        state.schedule(key("first"), "c2", Due::Now(1));
-        state.schedule(key("overdue-too"), "c3", at(0));
-        let order: Vec<_> = std::iter::from_fn(|| take(&mut state, 9)).collect();
-        assert_eq!(order, ["first", "second", "overdue-too", "overdue"]);
-    }
-
-    #[test]
-    fn change_during_a_run_is_queued_until_it_ends() {
-        let mut state = State::default();
-        state.schedule(key("a"), "c2", at(1));
-        assert_eq!(take(&mut state, 1).as_deref(), Some("a"));
-        state.schedule(key("a"), "c2", at(2));
-        assert_eq!(take(&mut state, 9), None);
-        state.done(&key("a"), Some(time(100)));
-        assert_eq!(take(&mut state, 9).as_deref(), Some("a"));
-    }
-
-    #[test]
-    fn full_lane_does_not_delay_others() {
-        let mut state = State::default();
-        for i in 0..LANE_LIMIT + 5 {
-            state.schedule(key(&format!("hangs-{i}")), "c2", at(1));
-        }
-        state.schedule(key("other"), "c3", at(2));
-        for _ in 0..LANE_LIMIT {
-            assert!(take(&mut state, 9).is_some_and(|name| name.starts_with("hangs")));
-        }
-        assert_eq!(take(&mut state, 9).as_deref(), Some("other"));
-        assert_eq!(take(&mut state, 9), None);
-        state.done(&key("hangs-0"), None);
-        assert!(take(&mut state, 9).is_some_and(|name| name.starts_with("hangs")));
-    }
-
-    #[test]
-    fn forgotten_import_is_removed_from_all_lanes() {
-        let mut state = State::default();
-        state.schedule(key("waits"), "c2", at(9));
-        state.forget(&key("waits"));
-        state.schedule(key("runs"), "c2", at(1));
-        assert_eq!(take(&mut state, 1).as_deref(), Some("runs"));
-        state.schedule(key("runs"), "c2", at(2));
-        state.forget(&key("runs"));
-        state.done(&key("runs"), None);
-        assert!(state.lanes.is_empty() && state.entries.is_empty());
-    }
-
-    #[test]
-    fn waiting_and_running_imports_can_change_lanes() {
-        let mut state = State::default();
-        state.schedule(key("a"), "c2", at(5));
-        state.schedule(key("a"), "c3", at(6));
-        assert_eq!(take(&mut state, 9).as_deref(), Some("a"));
-        state.schedule(key("a"), "c4", at(7));
-        state.done(&key("a"), None);
-        assert_eq!(take(&mut state, 9).as_deref(), Some("a"));
-        state.done(&key("a"), None);
-        assert!(state.lanes.is_empty() && state.entries.is_empty());
-    }
-}
+mod tests;

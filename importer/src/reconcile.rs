@@ -14,6 +14,7 @@ use self::history::{Histories, History};
 use crate::cache::{Cache, CachedImport};
 use crate::clock::{Clock, after};
 use crate::decide::{Decision, Facts, MintReason, decide};
+use crate::enqueue::enqueue;
 use crate::metrics::Metrics;
 use crate::mint::{Minted, mint};
 use crate::model::failure::{Failure, Reason, Retry};
@@ -253,7 +254,7 @@ impl Reconciler {
             // The import that made the attempt logs a warning.
             tracing::debug!(cluster, namespace, import = name, reason, "{}", failure.message);
         } else {
-            self.metrics.failed(cluster, reason);
+            self.metrics.failed(self.cache.source_or_unlinked(cluster), reason);
             tracing::warn!(cluster, namespace, import = name, reason, "{}", failure.message);
         }
     }
@@ -265,9 +266,8 @@ impl Reconciler {
         if matches!(failure, Some(Failure { retry: Retry::BreakerOpen(_), .. })) {
             source.add_waiting(&import.key);
         }
-        for key in source.take_waiting() {
-            self.queue.enqueue(key, cluster_name);
-        }
+        // The watch forgets deleted ones.
+        enqueue(&self.queue, &self.cache, source.take_waiting());
     }
 
     /// The current Secret, if the import owns it.

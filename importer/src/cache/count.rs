@@ -9,14 +9,14 @@ use crate::metrics::{ImportState, Metrics, Snapshot, SourceSnapshot};
 use crate::model::import::Import;
 use crate::model::status::StatusSummary;
 
-/// Computes the gauges from the cached imports and links, and drops the counters of sources that have neither.
+/// Computes the gauges from the cached imports and links, and drops the counters of sources without a link.
 pub fn snapshot(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -> Snapshot {
     let mut sources: BTreeMap<String, SourceSnapshot> = BTreeMap::new();
-    let links = cache.visit_imports(|import, summary| {
-        if !sources.contains_key(&import.spec.cluster_name) {
-            sources.insert(import.spec.cluster_name.clone(), SourceSnapshot::default());
+    let links = cache.visit_imports(|name, import, summary| {
+        if !sources.contains_key(name) {
+            sources.insert(name.to_owned(), SourceSnapshot::default());
         }
-        if let Some(source) = sources.get_mut(&import.spec.cluster_name) {
+        if let Some(source) = sources.get_mut(name) {
             add(source, import, summary, now);
         }
     });
@@ -38,7 +38,7 @@ fn add(source: &mut SourceSnapshot, import: &Import, summary: &StatusSummary, no
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::ObservedImport;
+    use crate::cache::{LinkEntry, ObservedImport, UNLINKED};
     use crate::model::scope::Scope;
     use kube::runtime::watcher::Event;
     use mcsa_client::ServiceAccountImport;
@@ -74,19 +74,23 @@ mod tests {
                 "expirationTime": at(expires).to_string(), "refreshTime": at(expires - 300).to_string(),
             })
         };
+        let link =
+            LinkEntry { cluster_name: "c2".into(), version: "1".into(), source: Err("problem".into()) };
+        cache.observe_link(Event::Apply(("c2-token".into(), link)));
         observe(&cache, "a", "c2", ready(2000));
         observe(&cache, "b", "c2", ready(1200));
         observe(&cache, "c", "c3", json!(null));
+        observe(&cache, "d", "made-up", json!(null));
         let Snapshot { sources, .. } = snapshot(&cache, true, at(1000), &metrics);
         let state = |ready, reason| ImportState { ready, reason };
         let c2 = SourceSnapshot {
-            link_up: None,
+            link_up: Some(false),
             imports: [(state(true, "Refreshed"), 2)].into(),
             soonest_expiry: Some(at(1200)),
             overdue: 1,
         };
-        let pending = [(state(false, ImportState::PENDING), 1)].into();
-        let c3 = SourceSnapshot { imports: pending, overdue: 1, ..Default::default() };
-        assert_eq!(sources, [("c2".to_owned(), c2), ("c3".to_owned(), c3)].into());
+        let pending = [(state(false, ImportState::PENDING), 2)].into();
+        let unlinked = SourceSnapshot { imports: pending, overdue: 2, ..Default::default() };
+        assert_eq!(sources, [("c2".to_owned(), c2), (UNLINKED.to_owned(), unlinked)].into());
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use mcsa_client::ServiceAccountImport;
 
 use super::checks::ObservedCheck;
 use crate::model::account::Account;
+use crate::model::failure::Reason;
 use crate::model::import::Import;
 use crate::model::status::StatusSummary;
 use crate::source::Source;
@@ -24,6 +26,18 @@ pub struct CachedImport {
     pub(super) pending_digest: Option<u64>,
     /// The shortened lifetime, in seconds, that an event reported last.
     pub(super) reported_lifetime: Option<u64>,
+}
+
+impl CachedImport {
+    /// When its refresh is, or was, due. `None` without a token, and if only the import's owner can fix it: such an
+    /// import must not overtake others whenever it changes.
+    pub fn refresh_at(&self) -> Option<Timestamp> {
+        let reason = self.summary.refreshed.map_or("", |refreshed| refreshed.reason);
+        let is_fixed_by_owner = Reason::FIXED_BY_OWNERS.iter().any(|known| known.as_str() == reason);
+        // A new link fixes all imports of its source at once.
+        let is_unlinked = reason == Reason::ClusterNotLinked.as_str();
+        self.summary.refresh_at.filter(|_| is_unlinked || !is_fixed_by_owner)
+    }
 }
 
 /// A link, as read from its Secret.

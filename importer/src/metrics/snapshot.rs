@@ -18,7 +18,7 @@ use crate::model::status::SUCCEEDED;
 pub struct Snapshot {
     /// Whether this replica leads. A follower exposes no other gauge.
     pub leads: bool,
-    /// The sources that have a link or imports.
+    /// The sources that have a link, and one for the imports without a link.
     pub sources: BTreeMap<String, SourceSnapshot>,
     /// The namespaces that the importer is confined to, and whether each is served.
     pub namespaces: BTreeMap<String, bool>,

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::enqueue::enqueue;
 use crate::metrics::Metrics;
 use crate::model::key::ObjectKey;
 use crate::queue::Queue;
@@ -30,14 +31,9 @@ pub struct WatchContext {
 impl WatchContext {
     /// Enqueues imports for immediate reconciliation, and forgets deleted ones.
     pub fn enqueue(&self, keys: Vec<ObjectKey>) {
-        for key in keys {
-            match self.cache.import(&key) {
-                Some(known) => self.queue.enqueue(key, &known.import.spec.cluster_name),
-                None => {
-                    self.queue.forget(&key);
-                    self.histories.forget(&key);
-                }
-            }
+        for key in enqueue(&self.queue, &self.cache, keys) {
+            self.queue.forget(&key);
+            self.histories.forget(&key);
         }
     }
 }
