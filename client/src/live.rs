@@ -9,6 +9,7 @@ mod current;
 mod digest;
 mod error_message;
 pub(crate) mod health;
+mod numbered;
 mod origin;
 mod plugin;
 mod plugins;
@@ -20,10 +21,12 @@ mod tests;
 
 pub use self::config::LiveConfig;
 #[doc(hidden)]
-pub use self::connect::client_builder;
+pub use self::connect::{client_builder, numbered_client_builder};
 pub(crate) use self::digest::Endpoint;
 pub(crate) use self::error_message::error_message;
 pub(crate) use self::health::HealthState;
+#[doc(hidden)]
+pub use self::numbered::ConnectionNumber;
 pub(crate) use self::origin::Origin;
 pub use self::plugin::{PluginError, PluginProblem};
 pub use self::transport::ClusterAccess;

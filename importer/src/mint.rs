@@ -13,7 +13,7 @@ use crate::decide::refresh_time;
 use crate::model::account::Account;
 use crate::model::failure::{Failure, Reason};
 use crate::resolve::Resolved;
-use crate::source::{Admission, is_uid};
+use crate::source::{Admission, Session, is_uid};
 
 /// A new credential. Only [`mint`] creates one.
 #[derive(Debug)]
@@ -55,13 +55,27 @@ impl Minted {
 /// # Errors
 /// If the source does not respond, is another cluster, or refuses.
 pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure> {
+    let source = &resolved.source;
+    let admission = source.admit()?;
+    let mut session = source.session()?;
+    let minted = mint_with(&mut session, resolved, admission, now).await;
+    source.keep_session(session);
+    minted
+}
+
+async fn mint_with(
+    session: &mut Session,
+    resolved: &Resolved,
+    admission: Admission,
+    now: Timestamp,
+) -> Result<Minted, Failure> {
     let Resolved { import, source, .. } = resolved;
     let spec = &import.spec;
-    let admission = source.admit()?;
-    let mut cluster_uid = verified_uid(resolved, admission).await?;
+    verified_uid(session, resolved, admission).await?;
     let account = import.account_key();
     let request = request(spec.expiration_seconds, &spec.audiences, spec.bound_secret.as_deref());
-    let response = source.request_token(admission, &account, &request).await?;
+    let response = source.request_token(admission, session, &account, &request).await?;
+    let connection = session.connection();
     let (token, granted_until) =
         response.status.map(|status| (status.token, status.expiration_timestamp.0)).unwrap_or_default();
     let token: SecretString = token.into();
@@ -87,10 +101,19 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     }
     let known = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());
     let is_recreated = known.is_some_and(|known| known.service_account_uid != claims.service_account_uid);
-    if is_recreated || source.identity_may_have_changed() {
-        // Another cluster may have responded. Then the token must not be used.
+    if is_recreated {
         source.recheck_identity();
-        cluster_uid = verified_uid(resolved, admission).await?;
+    }
+    // The token may have arrived over another connection than the UID, and from another cluster. Then the UID is
+    // requested again.
+    let cluster_uid = verified_uid(session, resolved, admission).await?;
+    if session.connection() != connection {
+        let message = format!(
+            "the connection to {} was closed before the importer could verify over it which cluster issued the token; \
+             if this happens repeatedly, let the proxies in front of the source keep connections open",
+            spec.cluster_name
+        );
+        return Err(Failure::new(Reason::SourceFailed, message));
     }
     // The lifetime by the source's clock, added to the importer's: clocks may differ. The claims may exceed
     // what was granted: API servers may extend tokens of 3607 seconds to a year, for clients that never
@@ -118,10 +141,14 @@ pub async fn mint(resolved: &Resolved, now: Timestamp) -> Result<Minted, Failure
     })
 }
 
-/// The UID of the cluster that answers, if it is the one that the link pins.
-async fn verified_uid(resolved: &Resolved, admission: Admission) -> Result<String, Failure> {
+/// The UID of the cluster that sent the session's last response, if it is the one that the link pins.
+async fn verified_uid(
+    session: &mut Session,
+    resolved: &Resolved,
+    admission: Admission,
+) -> Result<String, Failure> {
     let Resolved { import, source, cluster_uid: pinned, .. } = resolved;
-    let uid = source.cluster_uid(admission).await?;
+    let uid = source.cluster_uid(admission, session).await?;
     match pinned {
         Some(pinned) if *pinned != uid => {
             let failure = Failure::other_cluster(&import.spec.cluster_name, &source.address(), &uid, pinned);
@@ -131,3 +158,6 @@ async fn verified_uid(resolved: &Resolved, admission: Admission) -> Result<Strin
         _ => Ok(uid),
     }
 }
+
+#[cfg(test)]
+mod tests;

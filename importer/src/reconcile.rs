@@ -90,7 +90,8 @@ impl Reconciler {
         let check = import.is_link.then(|| self.cache.check_result(key)).flatten();
         let failure = result.as_ref().err();
         let outcome = Outcome { secret: secret.as_ref(), failure, check: check.as_deref() };
-        let is_reported = self.report(&known, outcome).await;
+        let is_reported = self.report(&known, outcome, history.has_own_failure()).await;
+        history.record_outcome(failure, is_reported);
         self.metrics.reconciled(start.elapsed());
         let now = self.clock.now();
         let mut next = match result {
@@ -118,9 +119,10 @@ impl Reconciler {
     }
 
     /// Writes the status; returns whether it is up to date.
-    async fn report(&self, known: &CachedImport, outcome: Outcome<'_>) -> bool {
+    async fn report(&self, known: &CachedImport, outcome: Outcome<'_>, had_own_failure: bool) -> bool {
         let import = &known.import;
-        match report(&self.target, &self.cache, known, outcome, self.clock.now()).await {
+        let now = self.clock.now();
+        match report(&self.target, &self.cache, known, outcome, had_own_failure, now).await {
             Ok(is_reported) => is_reported,
             Err(error) => {
                 let (cluster, error) = (&import.spec.cluster_name, errors::line(&error));
@@ -250,7 +252,7 @@ impl Reconciler {
     fn record_failure(&self, import: &Import, failure: &Failure) {
         let (cluster, reason) = (&import.spec.cluster_name, failure.reason.as_str());
         let (namespace, name) = (import.key.namespace(), import.key.name());
-        if let Retry::BreakerOpen(_) = failure.retry {
+        if failure.waits_for_source() {
             // The import that made the attempt logs a warning.
             tracing::debug!(cluster, namespace, import = name, reason, "{}", failure.message);
         } else {
@@ -263,7 +265,7 @@ impl Reconciler {
     fn enqueue_waiting(&self, import: &Import, failure: Option<&Failure>) {
         let cluster_name = &import.spec.cluster_name;
         let Some(source) = self.cache.link(cluster_name).and_then(|link| link.source.ok()) else { return };
-        if matches!(failure, Some(Failure { retry: Retry::BreakerOpen(_), .. })) {
+        if failure.is_some_and(Failure::waits_for_source) {
             source.add_waiting(&import.key);
         }
         // The watch forgets deleted ones.

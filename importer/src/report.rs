@@ -10,12 +10,12 @@ use mcsa_client::api::{READY, REFRESHED};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportStatus};
 
 use crate::cache::{Cache, CachedImport, version_of};
-use crate::model::failure::{Failure, Retry};
 use crate::model::status::{Outcome, StatusSummary, status};
 use crate::target::event::{EventContent, emit};
 use crate::target::{Target, parameters};
 
-/// Writes the status if it changed. Returns whether it is up to date; if not, the import changed meanwhile,
+/// Writes the status if it changed. `had_own_failure`: whether an attempt for this import failed since its last success,
+/// so that its recovery is news. Returns whether it is up to date; if not, the import changed meanwhile,
 /// and the watch will enqueue it.
 ///
 /// # Errors
@@ -25,6 +25,7 @@ pub async fn report(
     cache: &Cache,
     known: &CachedImport,
     outcome: Outcome<'_>,
+    had_own_failure: bool,
     now: Timestamp,
 ) -> kube::Result<bool> {
     let CachedImport { import, summary, version, .. } = known;
@@ -46,12 +47,17 @@ pub async fn report(
         Err(error) => return Err(error),
     };
     cache.record_written_status(import, new_summary, version_of(&written));
-    // Of the imports that wait for a source, only the one that made the attempt emits an event.
-    let waits = matches!(outcome.failure, Some(Failure { retry: Retry::BreakerOpen(_), .. }));
-    if let Some(event) = transition_event(summary, &new_summary, &status).filter(|_| !waits) {
+    let event = transition_event(summary, &new_summary, &status);
+    if let Some(event) = event.filter(|_| follows_an_attempt(outcome, had_own_failure)) {
         emit(target, import, event, now).await;
     }
     Ok(true)
+}
+
+/// Whether the failure, or the failure that ended, is that of an attempt for this import. Thousands of imports may wait
+/// for a source: events about each would delay their refreshes.
+fn follows_an_attempt(outcome: Outcome<'_>, had_own_failure: bool) -> bool {
+    outcome.failure.map_or(had_own_failure, |failure| !failure.waits_for_source())
 }
 
 /// The event for a new failure or a recovery; `None` for an ordinary success.
@@ -76,10 +82,11 @@ fn transition_event(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::failure::Reason;
+    use crate::model::failure::{Failure, Reason, Retry};
     use crate::model::import::Import;
     use mcsa_client::ServiceAccountImportSpec;
     use rstest::rstest;
+    use std::time::Duration;
 
     #[rstest]
     #[case::first_success(&[None], None)]
@@ -101,5 +108,22 @@ mod tests {
             before = now;
         }
         assert_eq!(event.map(|event| event.reason), expected);
+    }
+
+    #[rstest]
+    #[case::own_failure(Some(Retry::BackOff(Duration::ZERO)), false, true)]
+    #[case::waits(Some(Retry::BreakerOpen(Timestamp::UNIX_EPOCH)), false, false)]
+    #[case::waits_after_its_own_failure(Some(Retry::BreakerOpen(Timestamp::UNIX_EPOCH)), true, false)]
+    #[case::recovers_from_its_own_failure(None, true, true)]
+    #[case::has_only_waited(None, false, false)]
+    fn imports_that_only_wait_emit_no_event(
+        #[case] retry: Option<Retry>,
+        #[case] had_own_failure: bool,
+        #[case] expected: bool,
+    ) {
+        let failure =
+            retry.map(|retry| Failure { retry, ..Failure::new(Reason::SourceUnreachable, "no response") });
+        let outcome = Outcome { secret: None, failure: failure.as_ref(), check: None };
+        assert_eq!(follows_an_attempt(outcome, had_own_failure), expected);
     }
 }

@@ -3,10 +3,15 @@
 mod breaker;
 mod client;
 mod explain;
+#[cfg(test)]
+pub(crate) mod fake_api_server;
 mod probe;
+mod session;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,14 +22,17 @@ use kube::{Api, Client};
 use mcsa_credentials::credential::Endpoint;
 use mcsa_credentials::link::Link;
 use mcsa_credentials::url::without_credentials;
-use mcsa_runtime::deadline::with_deadline;
+use mcsa_runtime::deadline::{NoResponse, with_deadline};
+use mcsa_runtime::errors;
 use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::task::JoinSet;
 
 pub use self::breaker::Admission;
 use self::breaker::{Breaker, is_source_failure};
 use self::client::SourceClient;
+use self::explain::Call;
 pub use self::probe::ProbeResult;
+pub use self::session::Session;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::model::failure::{Failure, Reason, Retry};
@@ -39,11 +47,13 @@ pub struct Source {
     client: SourceClient,
     clock: Clock,
     metrics: Metrics,
-    /// The UID that the cluster reported. The lock is held during the request, so one request serves all.
-    known_uid: tokio::sync::Mutex<Option<String>>,
-    /// Whether the UID has to be requested again.
-    is_identity_stale: AtomicBool,
+    /// Sessions that no mint uses.
+    sessions: Mutex<Vec<Session>>,
+    /// Cluster UIDs of earlier epochs have to be requested again.
+    identity_epoch: AtomicU64,
     breaker: Mutex<Breaker>,
+    /// Held while the cause of a timeout is examined, so that one request serves all.
+    examining: tokio::sync::Mutex<()>,
     /// The imports that wait for the source to respond.
     waiting: Mutex<HashSet<ObjectKey>>,
     /// Whether the watch of service accounts works, or is forbidden.
@@ -51,9 +61,6 @@ pub struct Source {
     /// Tasks that end with this source.
     tasks: Mutex<JoinSet<()>>,
 }
-
-/// The object of the identity request, for messages.
-const IDENTITY: &str = "the cluster identity (namespace kube-system)";
 
 /// Whether this is a plausible UID (usually 36 characters): a source may return anything.
 pub fn is_uid(uid: &str) -> bool {
@@ -96,9 +103,10 @@ impl Source {
             client: SourceClient::new(config, fence)?,
             clock: clock.clone(),
             metrics: metrics.clone(),
-            known_uid: Default::default(),
-            is_identity_stale: AtomicBool::new(false),
+            sessions: Mutex::default(),
+            identity_epoch: AtomicU64::new(0),
             breaker: Mutex::default(),
+            examining: Default::default(),
             waiting: Mutex::default(),
             is_watched: AtomicBool::new(true),
             tasks: Mutex::default(),
@@ -176,53 +184,57 @@ impl Source {
         self.breaker().admit(self.clock.now())
     }
 
-    /// Whether a connection is new since the last identity request: another cluster may have responded.
-    pub fn identity_may_have_changed(&self) -> bool {
-        self.client.has_new_connection()
+    /// A session for one mint, to be returned with [`Source::keep_session`].
+    ///
+    /// # Errors
+    /// If no client can be built.
+    pub fn session(&self) -> Result<Session, Failure> {
+        if let Some(session) = self.sessions().pop() {
+            return Ok(session);
+        }
+        self.client.session().map_err(|error| {
+            let problem = errors::line(error.as_ref());
+            let message = format!("can't connect to {} with the link's Secret: {problem}", self.name);
+            Failure::new(Reason::InvalidLink, message)
+        })
     }
 
-    /// The UID of the cluster, requested once for each new connection and after [`Source::recheck_identity`].
+    /// Keeps the session and its connection for the next mint.
+    pub fn keep_session(&self, session: Session) {
+        self.sessions().push(session);
+    }
+
+    /// The UID of the cluster that sent the session's last response. It is requested once for each connection, and
+    /// after [`Source::recheck_identity`].
     ///
     /// # Errors
     /// If the request fails.
-    pub async fn cluster_uid(&self, admission: Admission) -> Result<String, Failure> {
-        let mut known = match self.known_uid.try_lock() {
-            Ok(known) => known,
-            Err(_) => {
-                let known = self.known_uid.lock().await;
-                // The request of the previous holder may have failed.
-                self.breaker().recheck(admission)?;
-                known
-            }
-        };
-        let is_identity_stale =
-            self.is_identity_stale.swap(false, Ordering::Relaxed) | self.client.take_new_connection();
-        if let Some(uid) = known.as_ref().filter(|_| !is_identity_stale) {
-            return Ok(uid.clone());
+    pub async fn cluster_uid(&self, admission: Admission, session: &mut Session) -> Result<String, Failure> {
+        let epoch = self.identity_epoch.load(Ordering::Relaxed);
+        if let Some(uid) = session.cluster_uid(epoch) {
+            return Ok(uid.to_owned());
         }
-        *known = None;
-        let namespaces = Api::<Namespace>::all(self.client());
-        let namespace = self.call(admission, IDENTITY, namespaces.get("kube-system")).await?;
+        let namespaces = Api::<Namespace>::all(session.start_call());
+        let namespace = self.call(admission, Call::Identity, namespaces.get("kube-system")).await?;
         let uid = namespace.metadata.uid.unwrap_or_default();
         if !is_uid(&uid) {
-            let message = format!("{} returned an invalid UID for {IDENTITY}", self.name);
-            let failure = Failure::new(Reason::SourceFailed, message);
-            self.record_failure(admission, &failure, Duration::ZERO);
+            let failure = self.invalid_uid();
+            self.open_breaker(admission, &failure);
             return Err(failure);
         }
-        *known = Some(uid.clone());
+        session.record_cluster_uid(uid.clone(), epoch);
         Ok(uid)
     }
 
-    /// Makes the next [`Source::cluster_uid`] request the UID again.
+    /// Makes [`Source::cluster_uid`] request the UID again, in each session.
     pub fn recheck_identity(&self) {
-        self.is_identity_stale.store(true, Ordering::Relaxed);
+        self.identity_epoch.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Opens the breaker because another cluster answers.
     pub fn reject_identity(&self, admission: Admission, failure: &Failure) {
         self.recheck_identity();
-        self.record_failure(admission, failure, Duration::ZERO);
+        self.open_breaker(admission, failure);
     }
 
     /// Requests a token for a service account.
@@ -232,14 +244,14 @@ impl Source {
     pub async fn request_token(
         &self,
         admission: Admission,
+        session: &mut Session,
         account: &ObjectKey,
         request: &TokenRequest,
     ) -> Result<TokenRequest, Failure> {
-        let accounts = Api::<ServiceAccount>::namespaced(self.client(), account.namespace());
-        let what = format!("a token for {account}");
+        let accounts = Api::<ServiceAccount>::namespaced(session.start_call(), account.namespace());
         let parameters = PostParams::default();
         let request = accounts.create_token_request(account.name(), &parameters, request);
-        let response = self.call(admission, &what, request).await?;
+        let response = self.call(admission, Call::Token(account), request).await?;
         self.breaker().responded(admission);
         Ok(response)
     }
@@ -247,41 +259,81 @@ impl Source {
     async fn call<T>(
         &self,
         admission: Admission,
-        what: &str,
-        call: impl Future<Output = Result<T, kube::Error>>,
+        call: Call<'_>,
+        response: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Failure> {
         let (start, token) = (Instant::now(), self.token_number());
-        let response = with_deadline(call).await;
+        let response = with_deadline(response).await;
         self.metrics.source_responded(&self.name, start.elapsed());
-        let failure = match response {
+        let error = match response {
             Ok(response) => return Ok(response),
-            // Not the source's fault.
-            Err(error) if LeaseLost::caused(&error) => return Err(self.failure(what, &error)),
-            Err(error) => self.failure(what, &error),
+            Err(error) => error,
         };
+        let failure = self.failure(call, &error);
+        if LeaseLost::caused(&error) {
+            // Not the source's fault.
+            return Err(failure);
+        }
         if failure.reason == Reason::LinkUnauthorized && self.token_number() != token {
             // The source rejected the previous token.
             return Err(failure);
         }
-        let identity_doubts = [Reason::SourceUnreachable, Reason::SourceNotTrusted, Reason::LinkUnauthorized];
-        if identity_doubts.contains(&failure.reason) {
-            self.recheck_identity();
+        match call {
+            Call::Token(account) if NoResponse::caused(&error) => {
+                Err(self.examine_timeout(admission, account).await)
+            }
+            Call::Token(_) if !is_source_failure(failure.reason) => {
+                self.breaker().responded(admission);
+                Err(failure)
+            }
+            // Everything needs the identity, so any failure to get it concerns all imports.
+            Call::Token(_) | Call::Identity => {
+                if failure.reason != Reason::Throttled {
+                    self.recheck_identity();
+                }
+                self.open_breaker(admission, &failure);
+                Err(failure)
+            }
         }
+    }
+
+    /// The failure of a token request that timed out. An admission webhook of the source that is slow for some service
+    /// accounts must not delay the imports of all others, so the breaker opens only if the source does not respond to
+    /// the identity request either.
+    async fn examine_timeout(&self, admission: Admission, account: &ObjectKey) -> Failure {
+        let _examining = self.examining.lock().await;
+        let opened = self.breaker().recheck(admission);
+        if let Err(failure) = opened {
+            return failure;
+        }
+        match self.probe_identity().await {
+            Ok(_) => {
+                self.breaker().responded(admission);
+                Failure::token_request_timed_out(&self.name, account)
+            }
+            Err(failure) => {
+                self.recheck_identity();
+                self.open_breaker(admission, &failure);
+                failure
+            }
+        }
+    }
+
+    fn open_breaker(&self, admission: Admission, failure: &Failure) {
         let retry_after = match failure.retry {
             Retry::BackOff(retry_after) => retry_after,
             Retry::BreakerOpen(_) | Retry::NotBefore(_) => Duration::ZERO,
         };
-        self.record_failure(admission, &failure, retry_after);
-        Err(failure)
+        self.breaker().failed(admission, failure, retry_after, self.clock.now(), fastrand::f64());
     }
 
-    fn record_failure(&self, admission: Admission, failure: &Failure, retry_after: Duration) {
-        let mut breaker = self.breaker();
-        if is_source_failure(failure.reason) {
-            breaker.failed(admission, failure, retry_after, self.clock.now(), fastrand::f64());
-        } else {
-            breaker.responded(admission);
-        }
+    fn invalid_uid(&self) -> Failure {
+        let message = format!("{} returned an invalid UID for {}", self.name, Call::Identity);
+        Failure::new(Reason::SourceFailed, message)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashSet<ObjectKey>> {
@@ -292,8 +344,8 @@ impl Source {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failure(&self, what: &str, error: &kube::Error) -> Failure {
-        let (reason, message) = explain::explain(&self.name, &self.address(), what, error);
+    fn failure(&self, call: Call<'_>, error: &kube::Error) -> Failure {
+        let (reason, message) = explain::explain(&self.name, &self.address(), call, error);
         let details = match error {
             kube::Error::Api(status) => status.details.as_ref(),
             _ => None,

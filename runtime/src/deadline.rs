@@ -1,8 +1,11 @@
 //! Timeouts of calls to API servers.
 
+use std::error::Error;
 use std::time::Duration;
 
 use kube::Config;
+
+use crate::errors;
 
 /// Longest wait for a response.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -22,6 +25,18 @@ pub fn set_timeouts(config: &mut Config) {
     config.reset_reader_on_write = true;
 }
 
+/// A call took longer than [`DEADLINE`].
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no response within {}s", DEADLINE.as_secs())]
+pub struct NoResponse;
+
+impl NoResponse {
+    /// Whether the error, such as a [`kube::Error`], has this cause.
+    pub fn caused(error: &(dyn Error + 'static)) -> bool {
+        errors::causes(error).any(|cause| cause.is::<Self>())
+    }
+}
+
 /// Awaits a call for at most [`DEADLINE`].
 ///
 /// # Errors
@@ -29,6 +44,6 @@ pub fn set_timeouts(config: &mut Config) {
 pub async fn with_deadline<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     match tokio::time::timeout(DEADLINE, call).await {
         Ok(result) => result,
-        Err(_) => Err(kube::Error::Service(format!("no response within {}s", DEADLINE.as_secs()).into())),
+        Err(_) => Err(kube::Error::Service(NoResponse.into())),
     }
 }

@@ -7,12 +7,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use http::{Request, Response, Uri};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use hyper_timeout::TimeoutConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::SocksV5;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt, DynBody};
 use kube::config::AuthInfo;
@@ -22,7 +25,9 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower::util::BoxService;
-use tower::{BoxError, ServiceBuilder, service_fn};
+use tower::{BoxError, Service, ServiceBuilder, service_fn};
+
+use super::numbered::NumberedConnector;
 
 /// The connections that are in use, by [`key`].
 static POOLS: LazyLock<Mutex<HashMap<Vec<u8>, Weak<Pool>>>> = LazyLock::new(Mutex::default);
@@ -128,8 +133,31 @@ pub type SendService = BoxService<Request<Body>, Response<Box<DynBody>>, BoxErro
 /// If the certificates, the proxy or the headers of the config can't be used.
 pub fn client_builder(config: Config) -> kube::Result<ClientBuilder<SendService>> {
     match config.proxy_url.as_ref().and_then(socks_proxy) {
-        Some(proxy) => through_socks(&config, proxy),
+        Some(proxy) => {
+            let mut http = HttpConnector::new();
+            http.enforce_http(false);
+            build(&config, proxy.connector(http))
+        }
         None => ClientBuilder::try_from(config),
+    }
+}
+
+/// Same, with a [`ConnectionNumber`](super::ConnectionNumber) in the extensions of each response.
+///
+/// # Errors
+/// If the certificates, the proxy or the headers of the config can't be used.
+pub fn numbered_client_builder(config: Config) -> kube::Result<ClientBuilder<SendService>> {
+    let connector = NumberedConnector::new();
+    let Some(url) = config.proxy_url.clone() else { return build(&config, connector) };
+    match (url.scheme_str(), socks_proxy(&url)) {
+        (_, Some(proxy)) => build(&config, proxy.connector(connector)),
+        (Some("socks5"), None) => build(&config, SocksV5::new(url.clone(), connector)),
+        (Some("http"), None) => build(&config, tunnel(&url, connector)),
+        (Some("https"), None) => {
+            build(&config, tunnel(&url, config.rustls_https_connector_with_connector(connector)?))
+        }
+        // kube's error.
+        _ => client_builder(config),
     }
 }
 
@@ -152,14 +180,39 @@ fn socks_proxy(url: &Uri) -> Option<SocksProxy> {
     Some(SocksProxy { url, user: decoded(user), password: decoded(password) })
 }
 
-fn through_socks(config: &Config, proxy: SocksProxy) -> kube::Result<ClientBuilder<SendService>> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    let socks = SocksV5::new(proxy.url, http).with_auth(proxy.user, proxy.password);
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(socks)?);
+impl SocksProxy {
+    fn connector<C>(self, connector: C) -> SocksV5<C> {
+        SocksV5::new(self.url, connector).with_auth(self.user, self.password)
+    }
+}
+
+/// Connects through an HTTP proxy, with the user and password in its URL.
+fn tunnel<C>(url: &Uri, connector: C) -> Tunnel<C> {
+    let user_info = url.authority().and_then(|authority| authority.as_str().rsplit_once('@'));
+    let basic = user_info.and_then(|(user_info, _)| {
+        let decoded: Vec<u8> = percent_decode_str(user_info).collect();
+        HeaderValue::try_from(format!("Basic {}", STANDARD.encode(decoded))).ok()
+    });
+    let tunnel = Tunnel::new(url.clone(), connector);
+    match basic {
+        Some(basic) => tunnel.with_auth(basic),
+        None => tunnel,
+    }
+}
+
+/// A builder of clients whose connections this connector opens. Ignores the config's proxy.
+fn build<C>(config: &Config, connector: C) -> kube::Result<ClientBuilder<SendService>>
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Connection + Read + Write + Send + Unpin + 'static,
+    C::Future: Send + 'static,
+    C::Error: Into<BoxError>,
+{
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
+    connector.set_reset_reader_on_write(config.reset_reader_on_write);
     let client =
         hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
     let boxed = |response: Response<Incoming>| {

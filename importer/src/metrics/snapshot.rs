@@ -209,6 +209,8 @@ mod tests {
     #[case::new_import("Pending", Some(-5), 0)]
     #[case::new_and_overdue("Pending", Some(-61), 1)]
     #[case::failing("SourceUnreachable", Some(1), 1)]
+    #[case::link_forbidden("LinkForbidden", Some(1), 1)]
+    #[case::token_request_timed_out("TokenRequestTimedOut", Some(1), 1)]
     #[case::owner_must_fix_it("ServiceAccountNotFound", Some(-99), 0)]
     #[case::never_due("Refreshed", None, 0)]
     fn import_is_overdue_a_minute_after_its_due_time(

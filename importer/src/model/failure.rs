@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mcsa_runtime::errors;
 
+use crate::model::key::ObjectKey;
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// Reason of the condition `Refreshed=False`. These names are part of the API.
@@ -34,8 +36,12 @@ reasons! {
     InvalidLink,
     /// The source refuses the link's own token.
     LinkUnauthorized,
+    /// The link may not get the cluster's identity.
+    LinkForbidden,
     /// The source does not respond.
     SourceUnreachable,
+    /// The source responds, but not to the token request in time.
+    TokenRequestTimedOut,
     /// The server at the source's address has a certificate that the link does not trust.
     SourceNotTrusted,
     /// The source returned a server error or an invalid response.
@@ -100,6 +106,11 @@ pub enum Retry {
 }
 
 impl Failure {
+    /// Whether no attempt was made, because the circuit breaker is open.
+    pub fn waits_for_source(&self) -> bool {
+        matches!(self.retry, Retry::BreakerOpen(_))
+    }
+
     /// A failure that is retried after the back-off. The message is truncated.
     pub fn new(reason: Reason, message: impl AsRef<str>) -> Self {
         let retry = Retry::BackOff(Duration::ZERO);
@@ -110,6 +121,15 @@ impl Failure {
         let message =
             format!("there is no link to {cluster}; run kubemcsa bootstrap --source-name {cluster}");
         Self::new(Reason::ClusterNotLinked, message)
+    }
+
+    /// The source responds, but not to the token request in time.
+    pub fn token_request_timed_out(cluster: &str, account: &ObjectKey) -> Self {
+        let message = format!(
+            "{cluster} responds, but not in time to the request of a token for {account}: check whether an admission \
+             webhook of {cluster} for serviceaccounts/token is slow; the importer retries later"
+        );
+        Self::new(Reason::TokenRequestTimedOut, message)
     }
 
     /// Another cluster answers at the source's address.

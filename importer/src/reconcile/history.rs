@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::clock::after;
 use crate::decide::MintReason;
 use crate::mint::Minted;
-use crate::model::failure::{MAX_WAIT, back_off, wait_limit};
+use crate::model::failure::{Failure, MAX_WAIT, back_off, wait_limit};
 use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 
@@ -30,6 +30,8 @@ pub struct History {
     failures: u32,
     /// The end of the back-off.
     retry_at: Option<Timestamp>,
+    /// Whether an attempt failed since the last success that the status shows.
+    has_own_failure: bool,
     status_failures: u32,
     /// Attempts before the end of the back-off, because of an event.
     early_attempts: Series,
@@ -60,6 +62,21 @@ impl History {
         }
         self.early_attempts.record(now);
         Ok(())
+    }
+
+    /// Whether an attempt failed since the last success that the status shows. An import that only waited for its
+    /// source made no attempt.
+    pub fn has_own_failure(&self) -> bool {
+        self.has_own_failure
+    }
+
+    /// Records how a reconciliation ended, and whether the status shows it.
+    pub fn record_outcome(&mut self, failure: Option<&Failure>, is_reported: bool) {
+        match failure {
+            Some(failure) if failure.waits_for_source() => {}
+            Some(_) => self.has_own_failure = true,
+            None => self.has_own_failure &= !is_reported,
+        }
     }
 
     pub fn record_success(&mut self) {
@@ -101,6 +118,7 @@ impl History {
     /// Whether there is nothing to remember.
     pub fn is_empty_at(&self, now: Timestamp) -> bool {
         self.failures == 0
+            && !self.has_own_failure
             && self.status_failures == 0
             && self.unpublished.is_none()
             && !self.early_attempts.continues(now)
@@ -189,6 +207,7 @@ impl Histories {
 mod tests {
     use super::*;
     use crate::cache::ObservedImport;
+    use crate::model::failure::{Reason, Retry};
     use crate::model::scope::Scope;
     use jiff::SignedDuration;
     use kube::runtime::watcher::Event;
@@ -283,6 +302,24 @@ mod tests {
         assert_eq!(history.record_attempt(at(10_000)), Ok(()));
         assert_eq!(history.record_attempt(at(10_000)), Err(at(10_001)));
         assert_eq!(history.record_attempt(at(0)), Ok(()));
+    }
+
+    #[test]
+    fn own_failure_is_remembered_until_a_success_is_reported() {
+        let failed = |retry| Failure { retry, ..Failure::new(Reason::SourceUnreachable, "no response") };
+        let waits = failed(Retry::BreakerOpen(at(1)));
+        let own = [Retry::BackOff(Duration::ZERO), Retry::NotBefore(at(1))];
+        for own in own.map(failed) {
+            let mut history = History::default();
+            history.record_outcome(Some(&waits), true);
+            assert!(!history.has_own_failure() && history.is_empty_at(at(0)));
+            history.record_outcome(Some(&own), true);
+            history.record_outcome(Some(&waits), true);
+            history.record_outcome(None, false);
+            assert!(history.has_own_failure() && !history.is_empty_at(at(0)));
+            history.record_outcome(None, true);
+            assert!(!history.has_own_failure() && history.is_empty_at(at(0)));
+        }
     }
 
     #[test]

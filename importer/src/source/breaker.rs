@@ -82,7 +82,7 @@ impl Breaker {
         }
     }
 
-    /// Records a failure of the source ([`is_source_failure`]). The breaker opens for `retry_after` at least,
+    /// Records a failure that concerns all calls. The breaker opens for `retry_after` at least,
     /// and for a back-off with `random` in 0..1.
     pub fn failed(
         &mut self,
@@ -108,16 +108,23 @@ impl Breaker {
 
     /// A watch or check has reached the source.
     pub fn reached(&mut self) {
-        let is_unreachable =
-            |why: &Failure| matches!(why.reason, Reason::SourceUnreachable | Reason::SourceNotTrusted);
-        if self.open.as_ref().is_some_and(|open| is_unreachable(&open.why)) {
+        let is_disproved = |why: &Failure| {
+            matches!(
+                why.reason,
+                Reason::SourceUnreachable
+                    | Reason::SourceNotTrusted
+                    | Reason::LinkForbidden
+                    | Reason::SourceFailed
+            )
+        };
+        if self.open.as_ref().is_some_and(|open| is_disproved(&open.why)) {
             self.close();
         }
     }
 
-    /// A check has failed in a way that any call would.
+    /// A check has failed to get the cluster's identity, as any mint would.
     pub fn probe_failed(&mut self, failure: &Failure, now: Timestamp, random: f64) {
-        if self.is_closed() && is_source_failure(failure.reason) {
+        if self.is_closed() {
             self.failed(Admission(self.epoch), failure, Duration::ZERO, now, random);
         }
     }
@@ -133,7 +140,7 @@ impl Breaker {
     }
 }
 
-/// Whether the failure concerns all calls to the source, not only one import.
+/// Whether the failure of a token request concerns all calls to the source, not only one import.
 pub fn is_source_failure(reason: Reason) -> bool {
     matches!(
         reason,
@@ -236,13 +243,13 @@ mod tests {
     #[test]
     fn failed_checks_open_it_without_extending_the_wait() {
         let mut breaker = Breaker::default();
-        breaker.probe_failed(&failure(Reason::Forbidden), at(0), 1.0);
-        assert!(breaker.is_closed(), "not a failure of the source");
-        for now in [0, 1] {
-            breaker.probe_failed(&failure(Reason::SourceNotTrusted), at(now), 1.0);
+        for reason in [Reason::SourceNotTrusted, Reason::LinkForbidden, Reason::SourceFailed] {
+            for now in [0, 1] {
+                breaker.probe_failed(&failure(reason), at(now), 1.0);
+            }
+            assert_eq!(retry_at(&mut breaker, 0), Retry::BreakerOpen(at(1)));
+            breaker.reached();
+            assert!(breaker.is_closed());
         }
-        assert_eq!(retry_at(&mut breaker, 0), Retry::BreakerOpen(at(1)));
-        breaker.reached();
-        assert!(breaker.is_closed());
     }
 }

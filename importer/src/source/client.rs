@@ -3,28 +3,23 @@
 mod guard;
 mod refusal;
 
-use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Request, Response};
-use hyper_util::client::legacy::connect::HttpInfo;
 use kube::client::Body;
 use kube::{Client, Config};
-use mcsa_client::live::client_builder;
+use mcsa_client::live::{ConnectionNumber, client_builder, numbered_client_builder};
 use mcsa_credentials::ExposeSecret;
 use mcsa_runtime::deadline::set_timeouts;
 use mcsa_runtime::lease::Fence;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use self::guard::GuardLayer;
-
-/// Maximum number of recorded connections: many more than are open at a time.
-const MAX_RECORDED: usize = 256;
+use super::session::Session;
 
 /// A client, and the token that it sends.
 pub(super) struct SourceClient {
@@ -35,27 +30,6 @@ pub(super) struct SourceClient {
     /// Digest of the config without the token.
     digest: u64,
     token: Arc<RwLock<Token>>,
-    connections: Arc<Connections>,
-}
-
-/// The connections with a response so far, by local address.
-#[derive(Default)]
-struct Connections {
-    known: Mutex<HashSet<SocketAddr>>,
-    is_new: AtomicBool,
-}
-
-impl Connections {
-    fn record<B>(&self, response: &Response<B>) {
-        let Some(info) = response.extensions().get::<HttpInfo>() else { return };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_RECORDED {
-            known.clear();
-        }
-        if known.insert(info.local_addr()) {
-            self.is_new.store(true, Ordering::Relaxed);
-        }
-    }
 }
 
 /// The `Authorization` header, marked sensitive, and its number. `None` if the link uses a client certificate.
@@ -71,14 +45,20 @@ impl SourceClient {
         let token = Arc::new(RwLock::new(Token { header: header(&config)?, number: 0 }));
         config.auth_info.token = None;
         set_timeouts(&mut config);
-        let connections = Arc::new(Connections::default());
-        let client = connect(&config, &token, &connections, fence)?;
-        Ok(Self { client, config, fence: fence.clone(), digest, token, connections })
+        let client = connect(&config, &token, fence, None)?;
+        Ok(Self { client, config, fence: fence.clone(), digest, token })
     }
 
     /// A client with the same config and no connections.
     pub(super) fn fresh(&self) -> anyhow::Result<Client> {
-        connect(&self.config, &self.token, &Arc::default(), &self.fence)
+        connect(&self.config, &self.token, &self.fence, None)
+    }
+
+    /// A session with the same config and no connections.
+    pub(super) fn session(&self) -> anyhow::Result<Session> {
+        let connection = Arc::default();
+        let client = connect(&self.config, &self.token, &self.fence, Some(&connection))?;
+        Ok(Session::new(client, connection))
     }
 
     pub(super) fn client(&self) -> Client {
@@ -101,25 +81,20 @@ impl SourceClient {
         }
         Ok(true)
     }
-
-    /// Whether a response arrived over a new connection, where another cluster may have responded; resets it.
-    pub(super) fn take_new_connection(&self) -> bool {
-        self.connections.is_new.swap(false, Ordering::Relaxed)
-    }
-
-    /// Same, without the reset.
-    pub(super) fn has_new_connection(&self) -> bool {
-        self.connections.is_new.load(Ordering::Relaxed)
-    }
 }
 
+/// A client. If `connection` is given, the client stores there the number of each response's connection.
 fn connect(
     config: &Config,
     token: &Arc<RwLock<Token>>,
-    connections: &Arc<Connections>,
     fence: &Fence,
+    connection: Option<&Arc<AtomicU64>>,
 ) -> anyhow::Result<Client> {
-    let (token, connections) = (token.clone(), connections.clone());
+    let builder = match connection {
+        Some(_) => numbered_client_builder(config.clone())?,
+        None => client_builder(config.clone())?,
+    };
+    let (token, connection) = (token.clone(), connection.cloned().unwrap_or_default());
     let authorize = move |mut request: Request<Body>| {
         if let Some(header) = &token.read().unwrap_or_else(PoisonError::into_inner).header {
             request.headers_mut().insert(AUTHORIZATION, header.clone());
@@ -127,10 +102,11 @@ fn connect(
         request
     };
     let record = move |response: Response<_>| {
-        connections.record(&response);
+        let number = response.extensions().get::<ConnectionNumber>().map_or(0, |number| number.0);
+        connection.store(number, Ordering::Relaxed);
         response
     };
-    let client = client_builder(config.clone())?
+    let client = builder
         .with_layer(&GuardLayer)
         .with_layer(&MapRequestLayer::new(authorize))
         .with_layer(&MapResponseLayer::new(record))

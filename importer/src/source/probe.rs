@@ -12,8 +12,9 @@ use kube::core::PartialObjectMeta;
 use kube::core::Status;
 use mcsa_runtime::deadline::with_deadline;
 
-use super::{IDENTITY, Source, is_uid};
-use crate::model::failure::{Failure, Reason};
+use super::explain::Call;
+use super::{Source, is_uid};
+use crate::model::failure::Failure;
 
 const PATH: &str = "/api/v1/namespaces/kube-system";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -33,14 +34,8 @@ impl Source {
     /// # Errors
     /// If the source does not respond, or refuses.
     pub async fn probe(&self) -> Result<ProbeResult, Failure> {
-        let (start, token) = (Instant::now(), self.token_number());
-        let response = with_deadline(self.request_identity()).await;
-        self.metrics.source_responded(&self.name, start.elapsed());
-        let response = response.map_err(|error| self.failure(IDENTITY, &error)).and_then(|result| {
-            let message = || format!("{} returned an invalid UID for {IDENTITY}", self.name);
-            let is_uid = is_uid(&result.cluster_uid);
-            is_uid.then_some(result).ok_or_else(|| Failure::new(Reason::SourceFailed, message()))
-        });
+        let token = self.token_number();
+        let response = self.probe_identity().await;
         match &response {
             Ok(_) => self.breaker().reached(),
             // If the link's token has changed meanwhile, the failure is about the previous one.
@@ -50,6 +45,15 @@ impl Source {
             Err(_) => {}
         }
         response
+    }
+
+    /// Same, but the breaker does not record the result.
+    pub(super) async fn probe_identity(&self) -> Result<ProbeResult, Failure> {
+        let start = Instant::now();
+        let response = with_deadline(self.request_identity()).await;
+        self.metrics.source_responded(&self.name, start.elapsed());
+        let result = response.map_err(|error| self.failure(Call::Identity, &error))?;
+        if is_uid(&result.cluster_uid) { Ok(result) } else { Err(self.invalid_uid()) }
     }
 
     async fn request_identity(&self) -> kube::Result<ProbeResult> {
