@@ -107,7 +107,7 @@ async fn mint_with(
     // The token may have arrived over another connection than the UID, and from another cluster. Then the UID is
     // requested again.
     let cluster_uid = verified_uid(session, resolved, admission).await?;
-    if session.connection() != connection {
+    if connection == 0 || session.connection() != connection {
         let message = format!(
             "the connection to {} was closed before the importer could verify over it which cluster issued the token; \
              if this happens repeatedly, let the proxies in front of the source keep connections open",

@@ -106,18 +106,19 @@ impl Breaker {
         self.open = Some(Open { until: after(now, rest), why });
     }
 
-    /// A watch or check has reached the source.
+    /// A watch has reached the source.
     pub fn reached(&mut self) {
-        let is_disproved = |why: &Failure| {
-            matches!(
-                why.reason,
-                Reason::SourceUnreachable
-                    | Reason::SourceNotTrusted
-                    | Reason::LinkForbidden
-                    | Reason::SourceFailed
-            )
-        };
-        if self.open.as_ref().is_some_and(|open| is_disproved(&open.why)) {
+        self.close_if(|reason| matches!(reason, Reason::SourceUnreachable | Reason::SourceNotTrusted));
+    }
+
+    /// A check has got the cluster's identity.
+    pub fn probe_succeeded(&mut self) {
+        self.reached();
+        self.close_if(|reason| matches!(reason, Reason::LinkForbidden | Reason::SourceFailed));
+    }
+
+    fn close_if(&mut self, is_disproved: impl Fn(Reason) -> bool) {
+        if self.open.as_ref().is_some_and(|open| is_disproved(open.why.reason)) {
             self.close();
         }
     }
@@ -249,6 +250,8 @@ mod tests {
             }
             assert_eq!(retry_at(&mut breaker, 0), Retry::BreakerOpen(at(1)));
             breaker.reached();
+            assert_eq!(breaker.is_closed(), reason == Reason::SourceNotTrusted, "a watch needs other rights");
+            breaker.probe_succeeded();
             assert!(breaker.is_closed());
         }
     }

@@ -37,7 +37,7 @@ impl Source {
         let token = self.token_number();
         let response = self.probe_identity().await;
         match &response {
-            Ok(_) => self.breaker().reached(),
+            Ok(_) => self.breaker().probe_succeeded(),
             // If the link's token has changed meanwhile, the failure is about the previous one.
             Err(failure) if self.token_number() == token => {
                 self.breaker().probe_failed(failure, self.clock.now(), fastrand::f64());

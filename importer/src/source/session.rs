@@ -30,7 +30,7 @@ impl Session {
         Self { client, connection, known: None }
     }
 
-    /// Number of the connection that the last response arrived over; 0 if the last call failed without one.
+    /// Number of the connection that the last response arrived over; 0 if there was none, or its connection has no number.
     pub fn connection(&self) -> u64 {
         self.connection.load(Ordering::Relaxed)
     }

@@ -96,7 +96,12 @@ async fn hostile_sources_do_not_affect_other_imports() -> anyhow::Result<()> {
         ("endless", HostileResponse::Endless, "SourceUnreachable", "longer than 1 MiB"),
         ("page", HostileResponse::Fixed(502, page), "SourceUnreachable", "HTTP 502"),
         ("elsewhere", HostileResponse::Fixed(302, page), "SourceUnreachable", "HTTP 302"),
-        ("status", HostileResponse::Fixed(403, status), "Forbidden", "no, authorization: Bearer [redacted];"),
+        (
+            "status",
+            HostileResponse::Fixed(403, status),
+            "LinkForbidden",
+            "no, authorization: Bearer [redacted];",
+        ),
         ("no-uid", HostileResponse::Fixed(200, no_uid), "SourceFailed", "an invalid UID"),
         (
             "not-an-object",

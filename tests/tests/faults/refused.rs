@@ -1,14 +1,18 @@
-//! The source refuses the link: its identity (401), its rights (403), its rate (429).
+//! The source refuses the link: its identity (401), its rights (403), its rate (429). Or a webhook delays it.
 
 use anyhow::{Context, ensure};
+use jiff::SignedDuration;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Event, ServiceAccount};
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client, Config};
-use mcsa_tests::{Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, client, eventually};
+use mcsa_tests::{
+    Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, client, create_pod_lister,
+    eventually, kubeconfig_with_server,
+};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -62,14 +66,18 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
     for args in [
         &["create", "namespace", "links"][..],
         &["-n", "links", "create", "serviceaccount", "c1"],
-        &role("reader", "--verb=get,list,watch", "--resource=serviceaccounts,namespaces"),
+        &role("reader", "--verb=get,list,watch", "--resource=serviceaccounts"),
+        &role("identifier", "--verb=get", "--resource=namespaces"),
         &role("minter", "--verb=create", "--resource=serviceaccounts/token"),
         &bind("reader"),
+        &bind("identifier"),
         &bind("minter"),
     ] {
         source.kubectl(args).await?;
     }
-    let link = identity(source).await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
+    let identity = async || anyhow::Ok(kubeconfig_with_server(identity(source).await?, &proxy.url()));
+    let link = identity().await?;
     apply_link(target, "c2", &link).await?;
     let importer = Importer::of(target).await?;
     let imports = Imports::of(target.client(), namespace);
@@ -87,7 +95,7 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
         failed.message
     );
     source.kubectl(["-n", "links", "create", "serviceaccount", "c1"]).await?;
-    let link = identity(source).await?;
+    let link = identity().await?;
     apply_link(target, "c2", &link).await?;
     a.has_another(&failed.values).await;
 
@@ -132,6 +140,37 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
     b.fails("ServiceAccountNotFound").await?;
     imports.api.delete("b", &DeleteParams::default()).await?;
 
+    // 403: it cannot get the cluster's identity, which the importer requests over each new connection.
+    source.kubectl(["delete", "clusterrolebinding", "identifier"]).await?;
+    let may_identify = async || {
+        let review =
+            ["auth", "can-i", "get", "namespaces/kube-system", "--as=system:serviceaccount:links:c1"];
+        source.kubectl(review).await.is_ok()
+    };
+    eventually(
+        "the link cannot get the identity",
+        async || {
+            if may_identify().await { Err("it can") } else { Ok(()) }
+        },
+    )
+    .await;
+    proxy.set(Fault::Cut);
+    let failed = a.refresh_fails("LinkForbidden").await?;
+    ensure!(
+        failed.message.contains("kube-system") && failed.message.contains("kubemcsa bootstrap"),
+        "{}",
+        failed.message
+    );
+    source.kubectl(bind("identifier")).await?;
+    eventually(
+        "the link can get the identity",
+        async || {
+            if may_identify().await { Ok(()) } else { Err("it cannot") }
+        },
+    )
+    .await;
+    a.recovers(&failed).await;
+
     // 429: the source rejects all requests of the link.
     let throttle = throttle(source, &link).await?;
     wait_for_response(&link, 429).await?;
@@ -146,6 +185,76 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
     linked.release().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_webhook_of_the_source_delays_only_imports_that_it_reviews() -> anyhow::Result<()> {
+    let linked = LinkedTarget::acquire().await?;
+    let LinkedTarget { target, source, namespace } = &linked;
+    let slow = format!("{namespace}-slow");
+    create_pod_lister(source, &slow).await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
+    proxy.set(Fault::Hang);
+    let webhooks = Api::<ValidatingWebhookConfiguration>::all(source.client());
+    webhooks.create(&PostParams::default(), &hanging_webhook(&slow, &slow, &proxy)?).await?;
+    let importer = Importer::of(target).await?;
+    let imports = Imports::of(target.client(), namespace);
+    let subject = |name| Subject { importer: &importer, imports: &imports, name };
+    imports.create(&for_a_day("a", "c2", namespace)).await?;
+    subject("a").ready().await;
+    // An API server reads a new webhook configuration from its cache.
+    eventually("the webhook is called", async || {
+        let request = ["-n", slow.as_str(), "create", "token", "pod-lister", "--request-timeout=1s"];
+        drop(source.kubectl(request).await);
+        if proxy.connections() == 0 { Err("it is not") } else { Ok(()) }
+    })
+    .await;
+
+    imports.create(&for_a_day("b", "c2", &slow)).await?;
+    let message = subject("b").fails("TokenRequestTimedOut").await?;
+    ensure!(message.contains(&format!("{slow}/pod-lister")) && message.contains("webhook"), "{message}");
+    let before = subject("a").values().await?;
+    importer.advance_to_refresh(&imports, "a").await?;
+    subject("a").has_another(&before).await;
+    imports.create(&for_a_day("c", "c2", namespace)).await?;
+    subject("c").ready().await;
+    for name in ["a", "c"] {
+        let of_it = ListParams::default().fields(&format!("involvedObject.name={name}"));
+        let events = Api::<Event>::namespaced(target.client(), namespace).list(&of_it).await?;
+        let warning = events.items.iter().find(|event| event.type_.as_deref() == Some("Warning"));
+        ensure!(warning.is_none(), "{name} failed: {warning:?}");
+    }
+
+    webhooks.delete(&slow, &Default::default()).await?;
+    drop(proxy);
+    importer.clock.advance(SignedDuration::from_mins(5));
+    subject("b").ready().await;
+    importer.stop().await?;
+    linked.release().await
+}
+
+/// A webhook that reviews token requests in a namespace of the source, and never responds while the proxy hangs.
+fn hanging_webhook(
+    name: &str,
+    namespace: &str,
+    proxy: &Proxy,
+) -> anyhow::Result<ValidatingWebhookConfiguration> {
+    let webhook = json!({
+        "metadata": { "name": name },
+        "webhooks": [{
+            "name": "hangs.example.com",
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "timeoutSeconds": 30,
+            "clientConfig": { "url": proxy.url() },
+            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
+            "rules": [{
+                "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"],
+                "resources": ["serviceaccounts/token"],
+            }],
+        }],
+    });
+    Ok(serde_json::from_value(webhook)?)
+}
+
 /// Makes API Priority and Fairness reject all requests of the link, until the returned value is dropped.
 ///
 /// A priority level without seats still serves one request at a time. An admission webhook that does not respond
@@ -153,21 +262,6 @@ async fn import_reports_why_the_source_refuses_its_link() -> anyhow::Result<()> 
 async fn throttle(source: &Cluster, link: &Kubeconfig) -> anyhow::Result<Throttle> {
     let proxy = Proxy::start(([127, 0, 0, 1], source.port()).into()).await?;
     proxy.set(Fault::Hang);
-    let webhook = json!({
-        "metadata": { "name": "hangs" },
-        "webhooks": [{
-            "name": "hangs.example.com",
-            "admissionReviewVersions": ["v1"],
-            "sideEffects": "None",
-            "timeoutSeconds": 30,
-            "clientConfig": { "url": proxy.url() },
-            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "links" } },
-            "rules": [{
-                "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"],
-                "resources": ["serviceaccounts/token"],
-            }],
-        }],
-    });
     let level = json!({
         "metadata": { "name": "none" },
         "spec": { "type": "Limited", "limited": {
@@ -194,7 +288,7 @@ async fn throttle(source: &Cluster, link: &Kubeconfig) -> anyhow::Result<Throttl
     });
     let (admin, parameters) = (source.client(), PostParams::default());
     let webhooks = Api::<ValidatingWebhookConfiguration>::all(admin.clone());
-    webhooks.create(&parameters, &serde_json::from_value(webhook)?).await?;
+    webhooks.create(&parameters, &hanging_webhook("hangs", "links", &proxy)?).await?;
     let levels = Api::<PriorityLevelConfiguration>::all(admin.clone());
     levels.create(&parameters, &serde_json::from_value(level)?).await?;
     let schemas = Api::<FlowSchema>::all(admin);

@@ -59,7 +59,7 @@ pub(crate) fn advise(
     let grants = || grants_for(facts, source, link);
     let fix = match failure.reason.as_str() {
         "ClusterNotLinked" | "InvalidLink" => commands.bootstrap_as_in_context(source, link, &grants()),
-        "LinkUnauthorized" | "SourceNotTrusted" => {
+        "LinkUnauthorized" | "LinkForbidden" | "SourceNotTrusted" => {
             return Advice::bootstrap(message, link, commands.bootstrap(source, link, &grants()));
         }
         // Bootstrap creates a link's own service account, its Secret and its rights.
@@ -79,6 +79,12 @@ pub(crate) fn advise(
         }
         "Forbidden" => return forbidden(failure, import, link, commands),
         "SourceFailed" | "Throttled" => FixCommands::in_source(&["get", "--raw", "/readyz?verbose"]),
+        "TokenRequestTimedOut" => FixCommands::in_source(&[
+            "get",
+            "validatingwebhookconfigurations,mutatingwebhookconfigurations",
+            "-o",
+            "yaml",
+        ]),
         "ServiceAccountNotFound" => {
             FixCommands::in_source(&["-n", &spec.namespace, "create", "serviceaccount", &spec.name])
         }
@@ -204,6 +210,17 @@ mod tests {
         let advice = advice("SourceUnreachable", "no response", &import("x", "y", 3600), Some(&link));
         assert!(advice.message.starts_with("check that c2 is up;"), "{}", advice.message);
         assert!(advice.fix.contains("--source-server https://ADDRESS"), "{}", advice.fix);
+    }
+
+    #[test]
+    fn link_without_rights_is_bootstrapped_again() {
+        let link = link("c2", import_status(true, None), Some(link_secret(NOW + 60)));
+        let advice = advice("LinkForbidden", "cannot get", &import("x", "y", 3600), Some(&link));
+        assert_eq!(
+            advice.fix,
+            "kubemcsa bootstrap --target-context c1 --target-name c1 --source-name c2 --source-server https://c2 \
+             --source-context SOURCE_CONTEXT"
+        );
     }
 
     #[test]

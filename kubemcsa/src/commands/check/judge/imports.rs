@@ -57,7 +57,7 @@ impl Group {
             _ if affects_source => Default::default(),
             // The fix of other denials is to change the import.
             "Forbidden" if denial(import, &failure.message) == Denial::NotAllowed => account(),
-            "ServiceAccountNotFound" => account(),
+            "ServiceAccountNotFound" | "TokenRequestTimedOut" => account(),
             _ => (import.namespace().unwrap_or_default(), import.name_any()),
         };
         Self { source: spec.cluster_name.clone(), reason: failure.reason.clone(), affects_source, object }
@@ -150,6 +150,12 @@ mod tests {
         Some(
             "kubemcsa bootstrap --target-context c1 --source-name c2 --allow default/pod-lister --source-context \
              SOURCE_CONTEXT"
+        )
+    )]
+    #[case::token_request_timed_out(
+        Some("TokenRequestTimedOut"),
+        Some(
+            "kubectl --context SOURCE_CONTEXT get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml"
         )
     )]
     #[case::name_conflict(

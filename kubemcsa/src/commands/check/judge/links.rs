@@ -156,7 +156,11 @@ fn judge_result(
 pub(crate) fn is_about_connectivity(reason: &str) -> bool {
     matches!(
         reason,
-        "SourceUnreachable" | "SourceNotTrusted" | "LinkUnauthorized" | "ClusterIdentityMismatch"
+        "SourceUnreachable"
+            | "SourceNotTrusted"
+            | "LinkUnauthorized"
+            | "LinkForbidden"
+            | "ClusterIdentityMismatch"
     )
 }
 
@@ -229,6 +233,8 @@ mod tests {
     #[case::unreachable(checked("False", "SourceUnreachable"), sent(), &["SourceUnreachable"])]
     #[case::not_trusted(checked("False", "SourceNotTrusted"), sent(), &["SourceNotTrusted"])]
     #[case::revoked(checked("False", "LinkUnauthorized"), sent(), &["LinkUnauthorized"])]
+    #[case::forbidden(checked("False", "LinkForbidden"), sent(), &["LinkForbidden"])]
+    #[case::allowed_again(failed_and_checked("LinkForbidden", "True", "Answered"), sent(), &[])]
     #[case::clock_skewed(checked("True", "ClockSkewed"), sent(), &["ClockSkewed"])]
     #[case::same_failure_twice(failed_and_checked("Forbidden", "False", "Forbidden"), sent(), &["Forbidden"])]
     #[case::two_failures(

@@ -53,6 +53,7 @@ pub(crate) fn affects_source(reason: &str) -> bool {
         "ClusterNotLinked"
             | "InvalidLink"
             | "LinkUnauthorized"
+            | "LinkForbidden"
             | "SourceUnreachable"
             | "SourceNotTrusted"
             | "SourceFailed"
