@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod call;
+pub(crate) mod contents;
 pub(crate) mod crd;
 pub(crate) mod delete;
 pub(crate) mod deleter;

@@ -314,7 +314,7 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     ensure!(ok && stderr.contains("the identities of c9"), "{stderr}");
     target.kubectl([&system[..], &["delete", "serviceaccount", "c9"]].concat()).await?;
 
-    // A finalizer in the namespace is reported, and the next run continues.
+    // Any other object keeps the namespace.
     let held = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "namespace": SYSTEM_NAMESPACE, "name": "held", "finalizers": ["example.com/held"] },
@@ -322,6 +322,13 @@ async fn objects_of_others_are_kept() -> anyhow::Result<()> {
     let file = target.dir().join("held.json");
     std::fs::write(&file, held.to_string())?;
     target.kubectl(["create", "-f", &file.display().to_string()]).await?;
+    for dry_run in [&["--delete-imports", "--dry-run"][..], &["--delete-imports"]] {
+        let (ok, stderr) = uninstall(target.kubeconfig(), dry_run)?;
+        let kept = "not deleted: it contains configmap/held -n multicluster-service-account,";
+        ensure!(ok && stderr.contains(kept), "{stderr}");
+    }
+    // Once it is being deleted, its finalizer is reported, and the next run continues.
+    target.kubectl([&system[..], &["delete", "configmap", "held", "--wait=false"]].concat()).await?;
     let (ok, stderr) = uninstall(target.kubeconfig(), &["--delete-imports", "--timeout", "15s"])?;
     ensure!(!ok && stderr.contains("example.com/held"), "{stderr}");
     let free = ["patch", "configmap", "held", "--type=merge", "-p", "{\"metadata\":{\"finalizers\":null}}"];

@@ -1,5 +1,6 @@
 //! Deletes objects and reports them, or only reports them in a dry run.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -20,11 +21,13 @@ pub(crate) struct Deleter {
     pub(crate) dry_run: bool,
     /// Number of deleted objects; in a dry run, of those that would be deleted.
     pub(crate) deleted: usize,
+    /// The references of these objects.
+    recorded: BTreeSet<String>,
 }
 
 impl Deleter {
     pub(crate) fn new(cluster: Cluster, timeout: Duration, dry_run: bool) -> Self {
-        Self { cluster, timeout, dry_run, deleted: 0 }
+        Self { cluster, timeout, dry_run, deleted: 0, recorded: BTreeSet::new() }
     }
 
     /// Deletes an object, and waits until the API server has removed it.
@@ -49,8 +52,15 @@ impl Deleter {
 
     /// Counts and reports a deleted object.
     pub(crate) fn record(&mut self, object: &DynamicObject) {
+        let reference = object::reference(object);
         self.deleted += 1;
         let print = if self.dry_run { output::dry_run } else { output::outcome };
-        print(&self.cluster.name, &object::reference(object), Outcome::Deleted);
+        print(&self.cluster.name, &reference, Outcome::Deleted);
+        self.recorded.insert(reference);
+    }
+
+    /// Whether the object with this reference was deleted, or would be.
+    pub(crate) fn has_recorded(&self, reference: &str) -> bool {
+        self.recorded.contains(reference)
     }
 }

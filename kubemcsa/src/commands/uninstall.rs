@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         // Before the links are deleted: after an interruption, the next run would not find them.
         report::report_trust(&deleter, &links);
         delete_imports::delete(&mut deleter).await?;
-        delete_system::delete(&mut deleter, &found.others).await?;
+        delete_system::delete(&mut deleter).await?;
     }
     report::report(&deleter, &chosen, &links, args.delete_imports).await
 }
