@@ -118,8 +118,10 @@ impl Failure {
     }
 
     pub fn not_linked(cluster: &str) -> Self {
-        let message =
-            format!("there is no link to {cluster}; run kubemcsa bootstrap --source-name {cluster}");
+        let message = format!(
+            "there is no link to {cluster}; run kubemcsa bootstrap --source-name {cluster}, with --allow to limit what \
+             may be imported"
+        );
         Self::new(Reason::ClusterNotLinked, message)
     }
 
@@ -136,7 +138,8 @@ impl Failure {
     pub fn other_cluster(cluster: &str, server: &str, uid: &str, pinned: &str) -> Self {
         let message = format!(
             "the cluster at {server} has UID {uid}, but link {cluster} expects UID {pinned}; if the cluster was \
-             replaced on purpose, run kubemcsa unlink --local-only --source-name {cluster}, then kubemcsa bootstrap"
+             replaced on purpose, run kubemcsa unlink --local-only --source-name {cluster}, then kubemcsa bootstrap, \
+             with --allow to limit what may be imported"
         );
         Self::new(Reason::ClusterIdentityMismatch, message)
     }

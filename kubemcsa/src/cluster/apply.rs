@@ -2,7 +2,7 @@
 
 use kube::Api;
 use kube::ResourceExt;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, object};
@@ -86,7 +86,31 @@ pub(crate) async fn exists(cluster: &Cluster, object: &DynamicObject) -> anyhow:
 }
 
 pub(crate) async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<Applied, CallError> {
-    patch(cluster, object, &PatchParams::apply(FIELD_MANAGER).force()).await
+    let before = read(cluster, object).await?;
+    patch(cluster, object, &PatchParams::apply(FIELD_MANAGER).force(), before.as_ref()).await
+}
+
+/// Like [`apply`], but fails with a conflict if the object exists already.
+pub(crate) async fn create(cluster: &Cluster, object: &DynamicObject) -> Result<Applied, CallError> {
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+    let doing = format!("create {}", object::title(object));
+    let created = cluster.call(&doing, api(cluster, object).create(&params, object)).await?;
+    // Makes all fields those that later applies manage, so that these change nothing.
+    let mut object = object.clone();
+    object.metadata.resource_version = created.resource_version();
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let Applied { stored, .. } = patch(cluster, &object, &params, Some(&created)).await?;
+    Ok(Applied { outcome: Outcome::Created, stored })
+}
+
+/// Like [`apply`], but fails with a conflict if someone else manages a field and its value differs. `before`: the stored
+/// object.
+pub(crate) async fn apply_unforced(
+    cluster: &Cluster,
+    object: &DynamicObject,
+    before: Option<&DynamicObject>,
+) -> Result<Applied, CallError> {
+    patch(cluster, object, &PatchParams::apply(FIELD_MANAGER), before).await
 }
 
 /// An object before and after a dry run.
@@ -111,9 +135,26 @@ impl DryRun {
 
 /// A server-side dry run of [`apply`].
 pub(crate) async fn dry_run(cluster: &Cluster, object: &DynamicObject) -> Result<DryRun, CallError> {
-    let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
     let before = read(cluster, object).await?;
-    let after = match patch(cluster, object, &params).await {
+    dry_run_with(cluster, object, PatchParams::apply(FIELD_MANAGER).force(), before).await
+}
+
+/// A server-side dry run of [`apply_unforced`].
+pub(crate) async fn dry_run_unforced(
+    cluster: &Cluster,
+    object: &DynamicObject,
+    before: Option<DynamicObject>,
+) -> Result<DryRun, CallError> {
+    dry_run_with(cluster, object, PatchParams::apply(FIELD_MANAGER), before).await
+}
+
+async fn dry_run_with(
+    cluster: &Cluster,
+    object: &DynamicObject,
+    params: PatchParams,
+    before: Option<DynamicObject>,
+) -> Result<DryRun, CallError> {
+    let after = match patch(cluster, object, &params.dry_run(), before.as_ref()).await {
         Ok(applied) => applied.stored,
         // Its namespace or CRD would have been created first.
         Err(error) if error.is_not_found() && object.namespace().is_some() => object.clone(),
@@ -126,15 +167,15 @@ async fn patch(
     cluster: &Cluster,
     object: &DynamicObject,
     params: &PatchParams,
+    before: Option<&DynamicObject>,
 ) -> Result<Applied, CallError> {
-    let before = read(cluster, object).await?;
     let doing = format!("apply {}", object::title(object));
     let name = object.name_any();
     let stored =
         cluster.call(&doing, api(cluster, object).patch(&name, params, &Patch::Apply(object))).await?;
     let outcome = match before {
         None => Outcome::Created,
-        Some(before) if are_equal(&before, &stored) => Outcome::Unchanged,
+        Some(before) if are_equal(before, &stored) => Outcome::Unchanged,
         Some(_) => Outcome::Configured,
     };
     Ok(Applied { outcome, stored })

@@ -6,9 +6,9 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use crate::cli::output;
 use crate::cluster::Cluster;
-use crate::link::change_grants::{Changed, change_grants};
+use crate::link::change_grants::{Changed, ambiguous, change_grants, current};
 use crate::link::flags::{Flags, LinkFlags};
-use crate::link::grants::{Grant, Grants, LargerGrant};
+use crate::link::grants::{Grant, Grants, LargerGrant, StoredGrants};
 use crate::link::{connect, known_targets, plan};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -37,14 +37,18 @@ pub(crate) async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let source = chosen.connect_as(&name).await?;
     let target = known_target(&flags, &source).await?;
-    let change_of = |before: &Grants| {
-        changed(&args, change, before).map_err(|whole| indivisible(whole, &flags, &target, before))
+    let change_of = |stored: &StoredGrants| {
+        let before = current(stored);
+        if stored.is_ambiguous() && !args.everything {
+            return Err(ambiguous(&source.name, &target, &flags));
+        }
+        changed(&args, change, &before).map_err(|whole| indivisible(whole, &flags, &target, &before))
     };
-    let Changed { before, after, supports_policy } = change_grants(&source, &target, change_of).await?;
+    let Changed { after, is_changed, supports_policy } = change_grants(&source, &target, change_of).await?;
     for sentence in after.sentences(&target, supports_policy) {
         output::info(&source.name, &sentence);
     }
-    if before == after {
+    if !is_changed {
         output::info(&source.name, &format!("unchanged: {target} already had these permissions"));
     } else if change == Change::Deny {
         let message = "existing tokens stay valid until they expire; then the imports report Forbidden";

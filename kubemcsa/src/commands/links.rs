@@ -90,7 +90,12 @@ pub(crate) fn health(linked: &ExistingLink, now: Timestamp) -> Health {
         Some(Ok(_)) => {}
     }
     if linked.expires_at().is_some_and(|time| time <= now) {
-        return Health::bad("Expired", "the token has expired; run kubemcsa bootstrap again");
+        let again = match linked.import {
+            Some(_) => "run kubemcsa bootstrap again",
+            // Bootstrap may find no rights in the source that it could keep.
+            None => "replace it, or run kubemcsa bootstrap --allow NAMESPACE[/NAME]",
+        };
+        return Health::bad("Expired", format!("the token has expired; {again}"));
     }
     let Some(import) = &linked.import else { return Health::good("ByHand") };
     if let Some(secret) = linked.interim() {

@@ -11,7 +11,8 @@ use crate::cli::output;
 use crate::cli::times::duration;
 use crate::cluster::Cluster;
 use crate::cluster::deleter::Deleter;
-use crate::link::flags::{Flags, LinkFlags};
+use crate::link::existing::Account;
+use crate::link::flags::{Flags, LinkFlags, SourceFlags};
 use crate::link::{connect, plan};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -74,11 +75,21 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     .await?;
     target_side::ensure_deletable(target.cluster(), &link).await?;
     target_side::ensure_no_home_pods(target.cluster(), &link, plan.flags(), args.abandon_pods, "").await?;
+    let account_uid = identity.account_uid();
+    let sharing = link.others_with(Account {
+        cluster_uid: Some(source.uid()),
+        name: plan.target().name(),
+        uid: account_uid.as_deref(),
+    });
     let mut on_source = deleter(args, source.cluster().clone());
-    source_side::delete(&mut on_source, &identity).await?;
+    match sharing.first() {
+        None => source_side::delete(&mut on_source, &identity).await?,
+        Some(other) => output::warn(&on_source.cluster.name, &kept_for(other, plan.flags())),
+    }
     let mut on_target = deleter(args, target.cluster().clone());
     target_side::delete(&mut on_target, &link).await?;
     if !args.dry_run
+        && sharing.is_empty()
         && let Some((config, is_trusted)) = link.config(plan.source().chosen())
     {
         if is_trusted {
@@ -106,6 +117,13 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     target_side::delete(&mut deleter, &link).await?;
     report_if_not_linked(&[&deleter], side.name(), &source);
     target_side::report(&deleter, &link, args.keep_secrets);
+    if let Some(other) = link.others_with_own_account().first() {
+        let context = flags.source.context.clone().unwrap_or_else(|| "SOURCE_CONTEXT".into());
+        let source = SourceFlags { context: Some(context), ..flags.source.clone() };
+        let flags = Flags { source, ..flags.clone() };
+        output::warn(&deleter.cluster.name, &kept_for(other, &flags));
+        return Ok(());
+    }
     let name = link.identity().unwrap_or_else(|| side.name().to_owned());
     output::warn(
         &deleter.cluster.name,
@@ -115,6 +133,16 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
         ),
     );
     Ok(())
+}
+
+/// Why the identity in the source is kept. The deleted link's token works until it expires or is revoked.
+fn kept_for(other: &str, flags: &Flags) -> String {
+    let source = SourceFlags { name: Some(other.to_owned()), ..flags.source.clone() };
+    let rotate = Flags { source, ..flags.clone() }.other_command("rotate", "");
+    format!(
+        "kept the service account and its rights: link {other} to the same cluster uses them; to revoke the token of the \
+         deleted link: {rotate}"
+    )
 }
 
 async fn source_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {

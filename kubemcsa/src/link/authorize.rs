@@ -11,10 +11,10 @@ use super::desired;
 use super::grants::{self, Grants, StoredGrants};
 use super::permit::Permitted;
 use super::progress::Progress;
+use super::shared;
 use crate::cluster::apply::{self, Outcome};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, delete, object};
-use crate::manifests;
 
 /// The link's service account and its grants.
 pub(crate) struct Identity {
@@ -43,21 +43,6 @@ impl Authorized {
     }
 }
 
-/// What the link can request if the admission policy is not enforced.
-pub(crate) fn unrestricted_tokens(grants: &Grants) -> &'static str {
-    match grants {
-        Grants::Everything => "tokens of kube-system, of other links, or for more than 24h",
-        Grants::Only(_) => "tokens for more than 24h, or tokens of its own that a rotation doesn't revoke",
-    }
-}
-
-pub(crate) fn no_policy_warning(grants: &Grants) -> String {
-    format!(
-        "this API server has no ValidatingAdmissionPolicy (it requires Kubernetes 1.30): the link can request {}",
-        unrestricted_tokens(grants)
-    )
-}
-
 /// Creates the service account with exactly these rights.
 pub(crate) async fn authorize(
     permitted: &Permitted,
@@ -66,9 +51,11 @@ pub(crate) async fn authorize(
 ) -> anyhow::Result<Authorized> {
     let (cluster, progress) = (permitted.source(), permitted.progress());
     ensure_namespaces(cluster, grants, stored).await?;
-    let supports_policy = apply_shared(cluster, progress, grants).await?;
+    let supports_policy = shared::update(cluster, progress, grants).await?;
     // Before the service account: after an interruption, the next run finds the grants that were requested.
-    apply_grants(cluster, progress, &permitted.target().name, grants, stored).await?;
+    let target = &permitted.target().name;
+    apply_grants(cluster, progress, target, grants, stored).await?;
+    ensure_applied(cluster, target, grants).await?;
     let account = apply(cluster, progress, &desired::service_account(permitted)?).await?;
     let service_account_uid = account.uid().context("the service account has no UID")?;
     Ok(Authorized { identity: Identity { service_account_uid, grants: grants.clone() }, supports_policy })
@@ -87,40 +74,15 @@ pub(crate) async fn read_identity(checked: &NamesChecked) -> anyhow::Result<Opti
     }))
 }
 
-/// Updates the objects that all links share, and keeps the grants.
+/// Creates the objects that all links share, if they are missing, and keeps the grants.
 pub(crate) async fn keep_grants(permitted: &Permitted, identity: Identity) -> anyhow::Result<Authorized> {
-    let supports_policy = apply_shared(permitted.source(), permitted.progress(), &identity.grants).await?;
+    let (source, progress) = (permitted.source(), permitted.progress());
+    let supports_policy = shared::create_missing(source, progress, &identity.grants).await?;
     Ok(Authorized { identity, supports_policy })
 }
 
-/// Applies the objects that all links share. Returns whether the source supports admission policies.
-pub(crate) async fn apply_shared(
-    cluster: &Cluster,
-    progress: &Progress,
-    grants: &Grants,
-) -> anyhow::Result<bool> {
-    let namespace = manifests::namespace()?;
-    // An existing namespace keeps its labels: the source may be a target, too.
-    if apply::exists(cluster, &namespace).await? {
-        progress.outcome(&cluster.name, &object::reference(&namespace), Outcome::Unchanged);
-    } else {
-        apply(cluster, progress, &namespace).await?;
-    }
-    let mut supports_policy = true;
-    for object in desired::shared()? {
-        match apply(cluster, progress, &object).await {
-            Err(error) if desired::is_policy(&object) && error.is_not_found() => supports_policy = false,
-            applied => drop(applied?),
-        }
-    }
-    if !supports_policy {
-        progress.warn(&cluster.name, &no_policy_warning(grants));
-    }
-    Ok(supports_policy)
-}
-
 /// Applies a target's grants and deletes obsolete ones. Deletes an obsolete ClusterRoleBinding last, after it created
-/// the Roles that replace it. Fails if someone else changed the grants since they were read.
+/// the Roles that replace it. Fails with a conflict if someone else changed the same objects since they were read.
 pub(crate) async fn apply_grants(
     cluster: &Cluster,
     progress: &Progress,
@@ -137,12 +99,22 @@ pub(crate) async fn apply_grants(
     for object in &wanted {
         // A conflict shows that another administrator changed the grants at the same time.
         let versioned = stored.with_resource_version(object);
-        apply(cluster, progress, &versioned).await.map_err(|error| explain_role_ref(error, object))?;
+        let applied = match versioned.metadata.resource_version {
+            Some(_) => apply::apply(cluster, &versioned).await,
+            None => apply::create(cluster, &versioned).await,
+        };
+        let applied = applied.map_err(|error| explain_role_ref(error, object))?;
+        progress.outcome(&cluster.name, &object::reference(object), applied.outcome);
     }
     if *grants == Grants::Everything {
         delete_all(cluster, progress, &namespaced).await?;
     }
     delete_all(cluster, progress, &cluster_wide).await?;
+    Ok(())
+}
+
+/// Fails if someone else changed the grants meanwhile.
+async fn ensure_applied(cluster: &Cluster, target: &str, grants: &Grants) -> anyhow::Result<()> {
     let current = grants::read(cluster, target).await?;
     if current.grants.as_ref() != Some(grants) || current.is_ambiguous() {
         let current = current.grants.map_or_else(|| "nothing".to_owned(), |grants| grants.to_string());

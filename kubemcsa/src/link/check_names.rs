@@ -8,6 +8,7 @@ use kube::api::DynamicObject;
 use mcsa_credentials::contract::{CLUSTER_UID, LINK_LABEL, TARGET_UID};
 
 use super::connect::Connected;
+use super::existing::{self, Account};
 use super::flags::{Flags, SourceFlags, TargetFlags};
 use super::{desired, known_targets};
 use crate::cluster::{apply, object};
@@ -26,6 +27,7 @@ impl Deref for NamesChecked {
 pub(crate) async fn check_names(connected: Connected) -> anyhow::Result<NamesChecked> {
     check_target_name(&connected).await?;
     check_source_name(&connected).await?;
+    check_other_links(&connected).await?;
     warn_of_other_names(&connected).await?;
     Ok(NamesChecked(connected))
 }
@@ -92,6 +94,36 @@ async fn check_source_name(connected: &Connected) -> anyhow::Result<()> {
 fn other_target_name<'a>(stored: &'a DynamicObject, target: &str) -> Option<&'a str> {
     let is_link = stored.labels().get(LINK_LABEL).is_some_and(|value| value == "true");
     stored.data["spec"]["name"].as_str().filter(|known| is_link && *known != target)
+}
+
+/// Refuses a second name of the same source: both links would share the target's service account there, so to rotate or
+/// unlink one would break the other.
+async fn check_other_links(connected: &Connected) -> anyhow::Result<()> {
+    let (target, source) = (connected.target(), connected.source());
+    let stored = apply::read(source, &desired::service_account(connected)?).await?;
+    let uid = stored.and_then(|stored| stored.uid());
+    let account =
+        Account { cluster_uid: Some(connected.source_uid()), name: &target.name, uid: uid.as_deref() };
+    let links = existing::list(target).await?;
+    let (own, others): (Vec<_>, Vec<_>) = links.iter().partition(|link| link.cluster_name == source.name);
+    let Some(other) = existing::with_account(others, account).into_iter().next() else { return Ok(()) };
+    let flags = connected.plan().flags();
+    let unlink = {
+        let source = SourceFlags { name: Some(other.to_owned()), ..flags.source.clone() };
+        Flags { source, ..flags.clone() }.other_command("unlink", "")
+    };
+    let problem = format!(
+        "{}: {other} links the same cluster as {}, with the same service account, so to rotate or unlink one link would \
+         break the other",
+        target.name, source.name
+    );
+    if own.is_empty() {
+        bail!(
+            "{problem}; use that link: {}, or unlink it first: {unlink}",
+            flags.with_flag("--source-name", other)
+        );
+    }
+    bail!("{problem}; unlink one of them first, which keeps the service account for the other: {unlink}");
 }
 
 /// Warns if the source has service accounts for this target under other names, such as after `unlink --local-only`.

@@ -56,6 +56,12 @@ pub(crate) async fn existing(checked: &NamesChecked) -> anyhow::Result<Option<De
     Ok(Some(Declared { import }))
 }
 
+/// Whether the target has the link's import.
+pub(crate) async fn is_declared(connected: &Connected) -> anyhow::Result<bool> {
+    let import = object::dynamic(&desired::import(connected, MAX_LIFETIME_SECONDS))?;
+    Ok(apply::read(connected.target(), &import).await?.is_some())
+}
+
 /// The lifetime of the link's tokens in seconds: as given, else as stored, else [`MAX_LIFETIME_SECONDS`].
 pub(crate) async fn lifetime(connected: &Connected, given: Option<i64>) -> anyhow::Result<i64> {
     if let Some(seconds) = given {

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use kube::ResourceExt;
 use kube::api::{DynamicObject, ObjectMeta};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 use mcsa_credentials::contract::{CLUSTER_UID, LINK_LABEL, SYSTEM_NAMESPACE, TARGET_UID};
@@ -14,6 +15,9 @@ use crate::manifests;
 /// The longest lifetime of a link's token that the policy allows, in seconds. It is the default, so that links survive
 /// hours without an importer.
 pub(crate) const MAX_LIFETIME_SECONDS: i64 = 86_400;
+
+/// Annotation of the objects that all links of a source share: the version of kubemcsa that wrote them.
+pub(crate) const KUBEMCSA_VERSION: &str = "multicluster.admiralty.io/kubemcsa-version";
 
 /// The objects that all links of a source share.
 const RIGHTS: &str = include_str!("rights.yaml");
@@ -29,7 +33,11 @@ pub(crate) fn source_objects(connected: &Connected, grants: &Grants) -> anyhow::
 
 /// The objects that all links of a source share, except the namespace.
 pub(crate) fn shared() -> anyhow::Result<Vec<DynamicObject>> {
-    object::parse(RIGHTS).context("rights.yaml")
+    let mut objects = object::parse(RIGHTS).context("rights.yaml")?;
+    for object in &mut objects {
+        object.annotations_mut().insert(KUBEMCSA_VERSION.into(), env!("CARGO_PKG_VERSION").into());
+    }
+    Ok(objects)
 }
 
 /// Whether the object is an admission policy or its binding, which old sources don't support.
@@ -81,7 +89,6 @@ pub(crate) fn import(connected: &Connected, seconds: i64) -> ServiceAccountImpor
 mod tests {
     use super::*;
     use crate::link::grants::LINK;
-    use kube::ResourceExt;
 
     #[test]
     fn shared_objects_match_the_contract() {

@@ -117,7 +117,7 @@ pub(crate) struct Flags {
     pub(crate) source: SourceFlags,
     pub(crate) route: RouteFlags,
     pub(crate) allow_self: bool,
-    /// Other flags to repeat, with their values.
+    /// Other flags to repeat, with their values; empty for flags without a value.
     pub(crate) others: Vec<(&'static str, String)>,
 }
 
@@ -200,7 +200,7 @@ impl Flags {
             text.push_str(" --no-proxy");
         }
         for (name, value) in &self.others {
-            text.push_str(&format!(" {name} {value}"));
+            text.push_str(format!(" {name} {value}").trim_end());
         }
         if self.allow_self {
             text.push_str(" --allow-self");

@@ -86,14 +86,38 @@ impl<'a> FromIterator<&'a Grant> for Grants {
 }
 
 impl Grants {
-    /// The flags of `kubemcsa bootstrap` that grant the same again.
+    /// The flags of `kubemcsa bootstrap` that grant the same again. A flag without a value has an empty one.
     pub(crate) fn flags(&self) -> Vec<(&'static str, String)> {
-        let Self::Only(namespaces) = self else { return Vec::new() };
-        let each = namespaces.iter().flat_map(|(namespace, names)| match names {
-            Names::All => vec![namespace.clone()],
-            Names::These(names) => names.iter().map(|name| format!("{namespace}/{name}")).collect(),
-        });
-        each.map(|grant| ("--allow", grant)).collect()
+        match self {
+            Self::Everything => vec![("--allow-everything", String::new())],
+            // No flag grants nothing.
+            Self::Only(namespaces) if namespaces.is_empty() => {
+                vec![("--allow", "NAMESPACE[/NAME]".to_owned())]
+            }
+            Self::Only(namespaces) => list(namespaces).into_iter().map(|grant| ("--allow", grant)).collect(),
+        }
+    }
+
+    /// Whether the link may import this service account, as far as RBAC decides.
+    pub(crate) fn includes(&self, namespace: &str, name: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Only(namespaces) => match namespaces.get(namespace) {
+                None => false,
+                Some(Names::All) => true,
+                Some(Names::These(names)) => names.contains(name),
+            },
+        }
+    }
+
+    /// Whether `other` includes all of these grants.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        let (Self::Only(own), Self::Only(others)) = (self, other) else { return *other == Self::Everything };
+        own.iter().all(|(namespace, names)| match (names, others.get(namespace)) {
+            (_, Some(Names::All)) => true,
+            (Names::These(names), Some(Names::These(others))) => names.is_subset(others),
+            _ => false,
+        })
     }
 
     /// Adds a grant.
@@ -169,13 +193,21 @@ impl Grants {
 
 impl fmt::Display for Grants {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::Everything {
-            return formatter.write_str("everything");
+        match self {
+            Self::Everything => formatter.write_str("everything"),
+            Self::Only(namespaces) if namespaces.is_empty() => formatter.write_str("nothing"),
+            Self::Only(namespaces) => formatter.write_str(&list(namespaces).join(", ")),
         }
-        let grants: Vec<_> = self.flags().into_iter().map(|(_, grant)| grant).collect();
-        formatter.write_str(if grants.is_empty() { "nothing" } else { "" })?;
-        formatter.write_str(&grants.join(", "))
     }
+}
+
+/// The values of `--allow`.
+fn list(namespaces: &BTreeMap<String, Names>) -> Vec<String> {
+    let each = namespaces.iter().flat_map(|(namespace, names)| match names {
+        Names::All => vec![namespace.clone()],
+        Names::These(names) => names.iter().map(|name| format!("{namespace}/{name}")).collect(),
+    });
+    each.collect()
 }
 
 #[cfg(test)]
@@ -244,6 +276,29 @@ mod tests {
         let mut grants = grants(before);
         let denied = grants.deny(&grant.parse().unwrap());
         assert_eq!(denied.map(|()| grants.to_string()), expected.map(str::to_owned));
+    }
+
+    #[rstest]
+    #[case("everything", "--allow-everything ")]
+    #[case("a b/x", "--allow a --allow b/x")]
+    #[case("", "--allow NAMESPACE[/NAME]")]
+    fn flags_never_grant_more(#[case] text: &str, #[case] expected: &str) {
+        let flags = grants(text).flags().into_iter().map(|(flag, value)| format!("{flag} {value}"));
+        assert_eq!(flags.collect::<Vec<_>>().join(" "), expected);
+    }
+
+    #[rstest]
+    #[case("a/x", "a", true)]
+    #[case("a/x", "a/x a/y", true)]
+    #[case("a", "everything", true)]
+    #[case("", "b", true)]
+    #[case("a", "a/x", false)]
+    #[case("a/x a/y", "a/x", false)]
+    #[case("a", "b", false)]
+    #[case("everything", "a", false)]
+    fn narrower_grants_are_within_wider_ones(#[case] one: &str, #[case] other: &str, #[case] expected: bool) {
+        assert_eq!(grants(one).is_within(&grants(other)), expected);
+        assert!(grants(one).is_within(&grants(one)));
     }
 
     #[test]

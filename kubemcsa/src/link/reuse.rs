@@ -15,6 +15,7 @@ use super::authorize::Authorized;
 use super::bind::Bound;
 use super::connect::Connected;
 use super::declare::Declared;
+use super::flags::Flags;
 use super::permit::Permitted;
 use crate::cluster::Cluster;
 use crate::cluster::call::CallError;
@@ -55,15 +56,7 @@ pub(crate) async fn find(
     let Some(secret) = permitted.target().call(&doing, secrets.get_opt(&name)).await? else {
         return Ok(LinkSecret::Missing);
     };
-    if !is_owned(&secret, &declared.import().uid().unwrap_or_default()) {
-        bail!(
-            "{}: secret {SYSTEM_NAMESPACE}/{name} has the name of the link's Secret, but does not belong to the link's \
-             import; if nothing needs it, run: {} -n {SYSTEM_NAMESPACE} delete secret {name} && {}",
-            permitted.target().name,
-            permitted.plan().target().chosen().kubectl(),
-            permitted.plan().flags().command_line(),
-        );
-    }
+    ensure_owned(permitted, declared, &secret)?;
     let wanted = Wanted {
         endpoint,
         cluster_uid: permitted.source_uid(),
@@ -85,6 +78,25 @@ pub(crate) async fn find(
             Ok(LinkSecret::Usable(secret))
         }
     }
+}
+
+/// Fails if the Secret doesn't belong to the link's import.
+pub(crate) fn ensure_owned(
+    connected: &Connected,
+    declared: &Declared,
+    secret: &Secret,
+) -> anyhow::Result<()> {
+    if is_owned(secret, &declared.import().uid().unwrap_or_default()) {
+        return Ok(());
+    }
+    let (plan, name) = (connected.plan(), secret.name_any());
+    bail!(
+        "{}: secret {SYSTEM_NAMESPACE}/{name} has the name of the link's Secret, but does not belong to the link's \
+         import; if nothing needs it, run: {} -n {SYSTEM_NAMESPACE} delete secret {name} && {}",
+        connected.target().name,
+        plan.target().chosen().kubectl(),
+        Flags { command: "bootstrap", ..plan.flags().clone() }.command_line(),
+    );
 }
 
 fn is_owned(secret: &Secret, import_uid: &str) -> bool {

@@ -17,11 +17,12 @@ use mcsa_credentials::secret::Provenance;
 use mcsa_credentials::token;
 use tokio::time::{Instant, sleep};
 
-use super::authorize::{Authorized, unrestricted_tokens};
+use super::authorize::Authorized;
 use super::desired::MAX_LIFETIME_SECONDS;
 use super::flags::Flags;
 use super::grants::{Grants, LINK};
 use super::permit::Permitted;
+use super::shared::unrestricted_tokens;
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, endpoint};
 

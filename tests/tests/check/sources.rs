@@ -67,7 +67,8 @@ async fn importer_reports_whether_it_reaches_a_source() -> anyhow::Result<()> {
     }
     let fix =
         eventually("the link is forbidden", async || fixture.check()?.problem("LinkForbidden", "c2")).await;
-    let command = fix.replace("SOURCE_CONTEXT", "c2");
+    // That may be a revocation, so bootstrap does not grant everything again by default.
+    let command = format!("{} --allow-everything", fix.replace("SOURCE_CONTEXT", "c2"));
     kubemcsa_ok(&fixture.kubeconfig, command.split(' ').skip(1))?;
     eventually("there are no findings once more", async || fixture.check()?.no_findings()).await;
 

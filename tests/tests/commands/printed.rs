@@ -13,7 +13,8 @@ use mcsa_tests::{Cluster, Imports, create_pod_lister, pod_lister_import, write_m
 use super::run;
 
 /// Patterns of values that differ between runs, and their placeholders in snapshots.
-const FILTERS: [(&str, &str); 6] = [
+const FILTERS: [(&str, &str); 7] = [
+    (r#"kubemcsa-version: "?\d+\.\d+\.\d+"?"#, "kubemcsa-version: VERSION"),
     (r"https://(127\.0\.0\.1|ADDRESS):\d+", "https://ADDRESS:PORT"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),

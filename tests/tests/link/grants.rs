@@ -63,7 +63,10 @@ async fn only_allowed_service_accounts_can_be_imported() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_can_be_narrowed_and_widened_again() -> anyhow::Result<()> {
     let fixture = Fixture::acquire().await?;
-    fixture.accounts().await?;
+    let imports = fixture.accounts().await?;
+    for namespace in ["team-a", "team-b"] {
+        imports.create(&pod_lister_import(namespace, "c2", namespace)).await?;
+    }
     fixture.run(&["bootstrap"])?;
     let stderr = fixture.refused(&["deny", "team-a"])?;
     ensure!(stderr.contains("may import everything") && stderr.contains("--allow NAMESPACE"), "{stderr}");
@@ -75,7 +78,10 @@ async fn grants_can_be_narrowed_and_widened_again() -> anyhow::Result<()> {
     ensure!(diff.contains(removed) && diff.contains("+  namespace: team-a"), "{diff}");
     ensure!(granted(&fixture).await? == before, "a dry run changed something");
 
-    fixture.run(&["bootstrap", "--allow", "team-a"])?;
+    let output = fixture.attempt(&["bootstrap", "--allow", "team-a"])?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.success() && stderr.contains("what these imports need: demo/team-b;"), "{stderr}");
+    ensure!(stderr.contains("for example team-a/pod-lister"), "{stderr}");
     ensure!(!granted(&fixture).await?.contains("clusterrole/multicluster-service-account-link"));
     ensure!(
         fixture.run(&["bootstrap", "--allow", "team-a", "--dry-run"])?.is_empty(),
@@ -87,6 +93,19 @@ async fn grants_can_be_narrowed_and_widened_again() -> anyhow::Result<()> {
     let roles = granted(&fixture).await?;
     ensure!(roles == before, "not as it was:\n{roles}\n{before}");
 
+    // An administrator's stricter policy stays.
+    let policy = ["validatingadmissionpolicy", "multicluster-service-account-link"];
+    let rule = r#"{"expression":"true","message":"stricter"}"#;
+    let patch = format!(r#"[{{"op":"add","path":"/spec/validations/-","value":{rule}}}]"#);
+    fixture.source.kubectl([&["patch"], &policy[..], &["--type=json", "-p", &patch]].concat()).await?;
+    fixture.run(&["allow", "team-b"])?;
+    let output = fixture.attempt(&["bootstrap"])?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.success() && stderr.contains("not updated, because someone else"), "{stderr}");
+    ensure!(stderr.contains("kubectl-patch"), "{stderr}");
+    let stored = fixture.source.kubectl([&["get", "-o", "json"], &policy[..]].concat()).await?;
+    ensure!(stored.contains("stricter"), "{stored}");
+
     // A source's owner needs no access to the target. A target that is not linked is an error.
     let named =
         |name: &'static str| ["deny", "--everything", "--target-name", name, "--source-context", "c2"];
@@ -94,6 +113,15 @@ async fn grants_can_be_narrowed_and_widened_again() -> anyhow::Result<()> {
     let output = mcsa_tests::kubemcsa(&fixture.kubeconfig, named("c3"))?;
     let stderr = String::from_utf8(output.stderr)?;
     ensure!(output.status.code() == Some(1) && stderr.contains("linked targets: c1"), "{stderr}");
+
+    // What the source's owner has revoked is not granted again, unless a flag says so.
+    let unlink = ["unlink", "--source-only", "--target-name", "c1", "--source-context", "c2"];
+    mcsa_tests::kubemcsa_ok(&fixture.kubeconfig, unlink)?;
+    for command in [&["bootstrap"][..], &["bootstrap", "--dry-run"], &["bootstrap", "-o", "yaml"]] {
+        let stderr = fixture.refused(command)?;
+        ensure!(stderr.contains("nothing was granted") && stderr.contains("--allow-everything"), "{stderr}");
+    }
+    ensure!(fixture.traces().await?.is_empty(), "a refusal has left {:?}", fixture.traces().await?);
     fixture.release().await
 }
 

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, ensure};
 use k8s_openapi::ByteString;
+use mcsa_client::ServiceAccountImport;
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, TARGET_UID, key};
 use mcsa_tests::kubemcsa_ok;
 
@@ -25,6 +26,31 @@ async fn target_has_one_name_in_a_source() -> anyhow::Result<()> {
     }
     ensure!(fixture.traces().await? == before, "a wrong name left something, or took it");
     fixture.links().values("c2-token").await?;
+
+    // The source has one name, too.
+    let stderr = fixture.refused(&["bootstrap", "--source-name", "other"])?;
+    ensure!(stderr.contains("c2 links the same cluster as other"), "{stderr}");
+    ensure!(
+        stderr.contains("bootstrap --target-context c1 --source-context c2 --source-name c2"),
+        "{stderr}"
+    );
+    ensure!(stderr.contains("unlink --target-context c1 --source-context c2 --source-name c2"), "{stderr}");
+    // Such a link exists, as older versions created it: no command breaks either link.
+    let link = fixture.links().api.get("c2").await?;
+    let mut second = ServiceAccountImport::new("other", link.spec);
+    second.spec.cluster_name = "other".into();
+    second.metadata.labels = link.metadata.labels;
+    second.metadata.annotations = link.metadata.annotations;
+    fixture.links().create(&second).await?;
+    for name in ["c2", "other"] {
+        let stderr = fixture.refused(&["rotate", "--source-name", name])?;
+        ensure!(stderr.contains("unlink one of them first"), "{stderr}");
+    }
+    let output = fixture.attempt(&["unlink", "--source-name", "other"])?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.success() && stderr.contains("kept the service account"), "{stderr}");
+    ensure!(fixture.links().api.get_opt("other").await?.is_none(), "the second link is there");
+    ensure!(fixture.traces().await? == before, "unlink of one link has broken the other");
 
     // Bootstrap warns of a link that was deleted on one side only, with the command that deletes the rest.
     let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", "c2"];
@@ -54,8 +80,12 @@ async fn ambiguous_grants_are_refused() -> anyhow::Result<()> {
     std::fs::write(&file, output.stdout)?;
     let file = file.display().to_string();
     fixture.source.kubectl(["apply", "--server-side", "--field-manager", "gitops", "-f", &file]).await?;
-    let stderr = fixture.refused(&["bootstrap"])?;
-    ensure!(stderr.contains("choose one") && stderr.contains("--allow NAMESPACE"), "{stderr}");
+    let before = fixture.traces().await?;
+    for command in [&["bootstrap"][..], &["allow", "team-b"]] {
+        let stderr = fixture.refused(command)?;
+        ensure!(stderr.contains("choose one") && stderr.contains("--allow NAMESPACE"), "{stderr}");
+        ensure!(fixture.traces().await? == before, "{command:?} changed something");
+    }
     fixture.run(&["bootstrap", "--allow", "team-a"])?;
     ensure!(!fixture.traces().await?.contains(everything), "the link is still bound to everything");
     fixture.run(&["bootstrap"])?;

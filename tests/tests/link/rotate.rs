@@ -69,7 +69,25 @@ async fn rotate_without_a_link_prints_the_command_that_helps() -> anyhow::Result
     fixture.source.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "serviceaccount", "c1"]).await?;
     let stderr = fixture.refused(&["rotate"])?;
     ensure!(stderr.contains("the service account of c1 is gone"), "{stderr}");
-    fixture.run(&["bootstrap"])?;
+    // Bootstrap does not grant everything again, unless a flag says so.
+    let stderr = fixture.refused(&["bootstrap"])?;
+    ensure!(
+        stderr.contains("bootstrap --target-context c1 --source-context c2 --allow-everything"),
+        "{stderr}"
+    );
+    fixture.run(&["bootstrap", "--allow-everything"])?;
     fixture.run(&["rotate"])?;
+
+    // A Secret of someone else has the name of the link's Secret.
+    let system = ["-n", SYSTEM_NAMESPACE];
+    let secret = ["secret", "c2-token"];
+    fixture.target.kubectl([&system[..], &["delete"], &secret].concat()).await?;
+    let create = ["create", "secret", "generic", "c2-token", "--from-literal=a=b"];
+    fixture.target.kubectl([&system[..], &create].concat()).await?;
+    let stderr = fixture.refused(&["rotate"])?;
+    ensure!(stderr.contains("does not belong to the link's import"), "{stderr}");
+    let values = fixture.links().values("c2-token").await?;
+    ensure!(values.len() == 1, "rotate has overwritten the Secret");
+    fixture.target.kubectl([&system[..], &["delete"], &secret].concat()).await?;
     fixture.release().await
 }

@@ -77,6 +77,25 @@ async fn concurrent_runs_with_different_grants_do_not_both_succeed() -> anyhow::
         fixture.run(&["bootstrap", "--allow", "team-a"])?;
         fixture.forget()?;
     }
+
+    // Grants that don't contradict each other are all made.
+    fixture.run(&["bootstrap", "--allow", "team-a"])?;
+    let start = |grant: &str| {
+        let mut command = Command::new(program("kubemcsa")?);
+        command.env("KUBECONFIG", &fixture.kubeconfig).args(["allow", grant]).args(BOTH);
+        anyhow::Ok(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?)
+    };
+    for allowed in [start("default/one")?, start("default/two")?, start("team-b")?] {
+        let output = allowed.wait_with_output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let role = ["get", "role", "multicluster-service-account-link-c1", "-o", "json", "-n"];
+    let roles = [
+        fixture.source.kubectl([&role[..], &["default"]].concat()).await?,
+        fixture.source.kubectl([&role[..], &["team-b"]].concat()).await?,
+    ];
+    ensure!(roles[0].contains("\"one\"") && roles[0].contains("\"two\""), "{}", roles[0]);
+    ensure!(roles[1].contains("serviceaccounts/token"), "{}", roles[1]);
     fixture.release().await
 }
 

@@ -37,6 +37,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAMESPACE[/NAME]", help_heading = "Rights")]
     pub(crate) allow: Vec<Grant>,
 
+    /// Allow the target to import all service accounts, except those in kube-*; needed if the source has deleted the
+    /// link's rights
+    #[arg(long, conflicts_with = "allow", help_heading = "Rights")]
+    pub(crate) allow_everything: bool,
+
     /// Lifetime of the link's own tokens, 10m to 24h [default: unchanged; 24h for a new link]
     #[arg(long, value_name = "DURATION", value_parser = link_ttl, help_heading = "Rights")]
     pub(crate) link_ttl: Option<i64>,
@@ -114,6 +119,7 @@ impl Args {
     /// The flags for one of the sources.
     pub(crate) fn flags(&self, source: &SourceChoice) -> Flags {
         let allow = self.allow.iter().map(|grant| ("--allow", grant.to_string()));
+        let everything = self.allow_everything.then(|| ("--allow-everything", String::new()));
         let link_ttl = self.link_ttl.map(|seconds| ("--link-ttl", format!("{seconds}s")));
         Flags {
             command: "bootstrap",
@@ -125,7 +131,7 @@ impl Args {
             },
             route: self.route.clone(),
             allow_self: self.allow_self,
-            others: allow.chain(link_ttl).collect(),
+            others: allow.chain(everything).chain(link_ttl).collect(),
         }
     }
 }
@@ -162,6 +168,9 @@ mod tests {
         let args = Args { allow: vec!["team-a".parse().unwrap()], link_ttl: Some(600), ..Default::default() };
         let command = args.flags(&SourceChoice::default()).with_flag("--source-name", "c2");
         assert_eq!(command, "kubemcsa bootstrap --allow team-a --link-ttl 600s --source-name c2");
+        let args = Args { allow_everything: true, ..Default::default() };
+        let command = args.flags(&SourceChoice::default()).with_flag("--source-name", "c2");
+        assert_eq!(command, "kubemcsa bootstrap --allow-everything --source-name c2");
     }
 
     fn args(contexts: &[&str], names: &[&str]) -> Args {

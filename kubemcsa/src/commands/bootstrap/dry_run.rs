@@ -1,30 +1,35 @@
 //! `--dry-run`: what would change, by a server-side dry run. Diffs go to stdout, and the outcome for each object to
 //! stderr.
 
+use kube::ResourceExt;
 use kube::api::DynamicObject;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::RequestedRights;
+use super::{RequestedRights, lost};
 use crate::cli::output;
 use crate::cluster::apply::{self, DryRun};
 use crate::cluster::call::CallError;
 use crate::cluster::{Cluster, object, preview};
 use crate::link::connect::Connected;
-use crate::link::{authorize, declare, desired, grants};
+use crate::link::desired::KUBEMCSA_VERSION;
+use crate::link::{authorize, declare, desired, shared};
 
 /// Fails if an API server would refuse an object.
 pub(crate) async fn dry_run(connected: &Connected, requested: &RequestedRights) -> anyhow::Result<()> {
     let (source, target) = (connected.source(), connected.target());
-    let stored = grants::read(source, &target.name).await?;
-    let wanted = requested.unambiguous_grants(connected, &stored)?;
+    let (wanted, stored) = requested.grants(connected).await?;
     authorize::ensure_namespaces(source, &wanted, &stored).await?;
     let objects = desired::source_objects(connected, &wanted)?;
     for object in &objects {
-        match dry_run_one(source, object).await {
+        let result = match object.annotations().contains_key(KUBEMCSA_VERSION) {
+            true => shared::dry_run(source, connected.progress(), object).await,
+            false => dry_run_one(source, object).await,
+        };
+        match result {
             Err(error) if desired::is_policy(object) && error.is_not_found() => {
                 // Warn once, not for the binding again.
                 if object::kind(object) == "ValidatingAdmissionPolicy" {
-                    output::warn(&source.name, &authorize::no_policy_warning(&wanted));
+                    output::warn(&source.name, &shared::no_policy_warning(&wanted));
                 }
             }
             result => preview::show(source, object, result?)?,
@@ -33,6 +38,7 @@ pub(crate) async fn dry_run(connected: &Connected, requested: &RequestedRights) 
     for object in stored.obsolete(&objects) {
         preview::show_delete(source, object)?;
     }
+    lost::warn(connected, stored.grants.as_ref(), &wanted).await;
     let seconds = declare::lifetime(connected, requested.seconds).await?;
     for object in desired::target_objects(connected, seconds)? {
         preview::show(target, &object, dry_run_one(target, &object).await?)?;

@@ -12,7 +12,7 @@ use crate::cli::times::to_the_second;
 use crate::cluster::object;
 use crate::commands::for_context;
 use crate::link::connect::Connected;
-use crate::link::grants::{self, Grants};
+use crate::link::grants::{Grants, Names};
 use crate::link::route::{Route, placeholder};
 use crate::link::{declare, desired};
 
@@ -74,8 +74,12 @@ pub(crate) async fn report(connected: &Connected, route: &Route, linked: &Linked
         let install = for_context("install", connected.plan().target().chosen());
         output::info(&target.name, &format!("no importer is installed yet; to install it: {install}"));
     }
-    output::info(&target.name, "next, import a service account, for example one called pod-lister:");
-    output::paste(&example_import(&connected.plan().target().chosen().kubectl(), &source.name)?);
+    if let Some((namespace, name)) = example_account(linked.authorized.grants()) {
+        let message = format!("next, import a service account, for example {namespace}/{name}:");
+        output::info(&target.name, &message);
+        let kubectl = connected.plan().target().chosen().kubectl();
+        output::paste(&example_import(&kubectl, &source.name, namespace, name)?);
+    }
     Ok(())
 }
 
@@ -86,9 +90,9 @@ pub(crate) async fn print_manifests(
     only: Option<OneSide>,
 ) -> anyhow::Result<()> {
     let (source, target) = (connected.source(), connected.target());
-    let stored = grants::read(source, &target.name).await?;
+    let (wanted, stored) = requested.grants(connected).await?;
     let seconds = declare::lifetime(connected, requested.seconds).await?;
-    let on_source = desired::source_objects(connected, &requested.unambiguous_grants(connected, &stored)?)?;
+    let on_source = desired::source_objects(connected, &wanted)?;
     for object in stored.obsolete(&on_source) {
         let reference = object::reference(object);
         let message = format!("also delete {reference}: it grants {} more than these manifests", target.name);
@@ -122,21 +126,33 @@ async fn has_importer(connected: &Connected) -> bool {
     !matches!(found, Ok(None))
 }
 
+/// Namespace and name of a service account that the link may import; the name is an example if it may import all of a
+/// namespace. `None`: it may import nothing.
+fn example_account(grants: &Grants) -> Option<(&str, &str)> {
+    const NAME: &str = "pod-lister";
+    let Grants::Only(namespaces) = grants else { return Some(("default", NAME)) };
+    let (namespace, names) = namespaces.iter().next()?;
+    match names {
+        Names::All => Some((namespace, NAME)),
+        Names::These(names) => Some((namespace, names.first()?)),
+    }
+}
+
 /// A command that applies an example import. The YAML serializer quotes names such as `1.0` and `on`.
-fn example_import(kubectl: &str, source: &str) -> anyhow::Result<String> {
+fn example_import(kubectl: &str, source: &str, namespace: &str, name: &str) -> anyhow::Result<String> {
     let import = serde_json::json!({
         "apiVersion": ServiceAccountImport::api_version(&()),
         "kind": ServiceAccountImport::kind(&()),
-        "metadata": { "name": format!("{source}-default-pod-lister"), "namespace": "default" },
-        "spec": { "clusterName": source, "namespace": "default", "name": "pod-lister" },
+        "metadata": { "name": format!("{source}-{namespace}-{name}"), "namespace": "default" },
+        "spec": { "clusterName": source, "namespace": namespace, "name": name },
     });
     Ok(format!("{kubectl} apply -f - <<EOF\n{}EOF\n", serde_saphyr::to_string(&import)?))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::example_import;
-    use mcsa_client::ServiceAccountImport;
+    use super::*;
+    use crate::link::grants::Grant;
     use rstest::rstest;
 
     #[rstest]
@@ -144,11 +160,21 @@ mod tests {
     #[case("1.0", "clusterName: \"1.0\"\n")]
     #[case("on", "clusterName: \"on\"\n")]
     fn example_is_a_valid_import(#[case] source: &str, #[case] line: &str) {
-        let text = example_import("kubectl --context c1", source).unwrap();
+        let text = example_import("kubectl --context c1", source, "default", "pod-lister").unwrap();
         let yaml = text.strip_prefix("kubectl --context c1 apply -f - <<EOF\n").unwrap();
         let import: ServiceAccountImport =
             serde_saphyr::from_str(yaml.strip_suffix("EOF\n").unwrap()).unwrap();
         assert_eq!(import.spec.cluster_name, source);
         assert!(yaml.contains(line), "{yaml}");
+    }
+
+    #[rstest]
+    #[case::namespace(&["team-a"], Some(("team-a", "pod-lister")))]
+    #[case::service_account(&["shop/deployer"], Some(("shop", "deployer")))]
+    #[case::nothing(&[], None)]
+    fn example_is_allowed(#[case] allow: &[&str], #[case] expected: Option<(&str, &str)>) {
+        let allow: Vec<Grant> = allow.iter().map(|grant| grant.parse().unwrap()).collect();
+        assert_eq!(example_account(&allow.iter().collect()), expected);
+        assert_eq!(example_account(&Grants::Everything), Some(("default", "pod-lister")));
     }
 }

@@ -13,8 +13,8 @@ use super::{objects, template_fields};
 use crate::cli::output;
 use crate::cluster::apply::{self, DryRun, FIELD_MANAGER, Outcome};
 use crate::cluster::{Cluster, object, preview};
-use crate::link::change_grants::change_grants;
-use crate::link::grants::Grants;
+use crate::link::change_grants::{ambiguous, change_grants, current};
+use crate::link::grants::StoredGrants;
 
 pub(crate) async fn create(linked: &Linked, wanted: &Wanted, args: &Args) -> anyhow::Result<()> {
     let (target, source, launch) = (linked.target(), linked.source(), &wanted.launch);
@@ -29,8 +29,11 @@ pub(crate) async fn create(linked: &Linked, wanted: &Wanted, args: &Args) -> any
     }
     if wanted.grants().is_some() {
         let grant = wanted.grant();
-        let allow = |before: &Grants| {
-            let mut after = before.clone();
+        let allow = |stored: &StoredGrants| {
+            if stored.is_ambiguous() {
+                return Err(ambiguous(&source.name, &launch.target, linked.plan().flags()));
+            }
+            let mut after = current(stored);
             after.allow(&grant);
             Ok(after)
         };

@@ -96,7 +96,7 @@ fn problem(links: &[ExistingLink], known_uid: Option<&str>, names: &Names<'_>) -
              {uid} instead of {target_uid}; choose a target with --target-name"
         ))),
         None => Some(Problem::NotLinked(format!(
-            "{source} has no identity of this target any more; link it again"
+            "{source} has no identity of this target any more; link it again, with --allow for what it may import"
         ))),
     }
 }

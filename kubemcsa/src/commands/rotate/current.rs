@@ -28,7 +28,8 @@ pub(crate) async fn read(checked: &NamesChecked) -> anyhow::Result<CurrentLink> 
     let bootstrap = checked.plan().flags().other_command("bootstrap", "");
     let missing = |what: &str| {
         anyhow::anyhow!(
-            "{}: {what}, so there is no link to {} to rotate; run: {bootstrap}",
+            "{}: {what}, so there is no link to {} to rotate; to create it, with --allow to limit what a new link may \
+             import: {bootstrap}",
             target.name,
             source.name
         )
@@ -39,7 +40,7 @@ pub(crate) async fn read(checked: &NamesChecked) -> anyhow::Result<CurrentLink> 
     };
     let import = declared.import();
     let name = import.secret_name();
-    let Some(secret) = replace::read(target, &name).await? else {
+    let Some(secret) = replace::read(checked, &declared).await? else {
         bail!(missing(&format!("Secret {SYSTEM_NAMESPACE}/{name} not found")));
     };
     let credential = Link::read(&secret)
@@ -57,10 +58,10 @@ pub(crate) async fn read(checked: &NamesChecked) -> anyhow::Result<CurrentLink> 
     }
     let Some(identity) = authorize::read_identity(checked).await? else {
         bail!(
-            "{}: the service account of {} is gone; link them again, with --allow to limit what it may import: \
-             {bootstrap}",
+            "{}: the service account of {} is gone; if it may import something again: {}",
             source.name,
-            target.name
+            target.name,
+            checked.plan().flags().other_command("bootstrap", "--allow NAMESPACE[/NAME]")
         );
     };
     Ok(CurrentLink { declared, endpoint, identity, credential })

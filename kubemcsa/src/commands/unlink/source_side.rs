@@ -2,30 +2,34 @@
 
 use anyhow::bail;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::api::{ApiResource, DynamicObject, ListParams, ObjectMeta};
-use kube::discovery::{Discovery, Scope, verbs};
-use kube::{Api, Config, Resource, ResourceExt};
+use kube::api::{DynamicObject, ObjectMeta};
+use kube::{Config, Resource, ResourceExt};
 use mcsa_credentials::contract::{SYSTEM_NAMESPACE, TARGET_UID};
 use serde::Serialize;
 
 use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::{Cluster, apply, object};
+use crate::cluster::{Cluster, apply, contents, object};
 use crate::link::grants::{self, Grants};
 use crate::link::progress::Progress;
 use crate::link::revocation::{self, TokenState};
-use crate::link::{authorize, bind, desired, known_targets, launcher};
+use crate::link::{bind, desired, known_targets, launcher, shared};
 use crate::manifests;
-
-/// Objects that Kubernetes creates in every namespace.
-const CREATED_BY_KUBERNETES: [&str; 2] = ["default", "kube-root-ca.crt"];
 
 /// A target's identity in a source.
 pub(crate) struct Identity {
     target: String,
     /// In the order of deletion: the bound Secret first, the service account last.
     objects: Vec<DynamicObject>,
+}
+
+impl Identity {
+    /// The UID of the service account, if it exists.
+    pub(crate) fn account_uid(&self) -> Option<String> {
+        let account = self.objects.last().filter(|object| object::kind(object) == "ServiceAccount")?;
+        account.uid().filter(|_| account.name_any() == self.target)
+    }
 }
 
 /// Fails if the objects belong to another target, or to no link.
@@ -104,21 +108,24 @@ async fn delete_shared(deleter: &mut Deleter, target: &str) -> anyhow::Result<()
     }
     if !others(&deleter.cluster, target).await?.is_empty() {
         if !deleter.dry_run {
-            authorize::apply_shared(&deleter.cluster, &Progress::Lines, &Grants::Everything).await?;
+            shared::create_missing(&deleter.cluster, &Progress::Lines, &Grants::Everything).await?;
         }
         return Ok(());
     }
     if let Some(namespace) = apply::read(&deleter.cluster, &manifests::namespace()?).await?
         && object::is_ours(&namespace)
     {
-        let info =
-            |text: &str| output::info(&deleter.cluster.name, &format!("namespace {SYSTEM_NAMESPACE} {text}"));
-        if deleter.dry_run {
-            info("would be deleted, unless it has other contents");
-        } else if is_empty(&deleter.cluster).await {
-            deleter.delete(&namespace).await?;
-        } else {
-            info("not deleted: it has other contents");
+        // The source may also be a target.
+        let reason = match contents::others(deleter, SYSTEM_NAMESPACE).await {
+            Ok(others) => others.map(|others| format!("it contains {others}")),
+            Err(error) => Some(format!("it may contain other objects ({error})")),
+        };
+        match reason {
+            Some(reason) => {
+                let text = format!("namespace {SYSTEM_NAMESPACE} not deleted: {reason}");
+                output::info(&deleter.cluster.name, &text);
+            }
+            None => deleter.delete(&namespace).await?,
         }
     }
     Ok(())
@@ -129,36 +136,6 @@ async fn others(source: &Cluster, target: &str) -> Result<Vec<String>, CallError
     let mut targets = known_targets::names(source).await?;
     targets.retain(|other| other != target);
     Ok(targets)
-}
-
-/// Whether the system namespace has no other contents: the source may also be a target. False if a kind can't be
-/// listed.
-async fn is_empty(cluster: &Cluster) -> bool {
-    let Ok(discovery) = Discovery::new(cluster.client.clone()).run().await else { return false };
-    for group in discovery.groups() {
-        for (resource, capabilities) in group.recommended_resources() {
-            let is_listable = capabilities.supports_operation(verbs::LIST);
-            if capabilities.scope != Scope::Namespaced || !is_listable || is_event(&resource) {
-                continue;
-            }
-            let api =
-                Api::<DynamicObject>::namespaced_with(cluster.client.clone(), SYSTEM_NAMESPACE, &resource);
-            let found = cluster
-                .call("list the contents of the namespace", api.list_metadata(&ListParams::default()))
-                .await;
-            let is_other = |name: &String| !CREATED_BY_KUBERNETES.contains(&name.as_str());
-            match found {
-                Ok(found) if !found.iter().map(ResourceExt::name_any).any(|name| is_other(&name)) => {}
-                _ => return false,
-            }
-        }
-    }
-    true
-}
-
-/// Events expire by themselves.
-fn is_event(resource: &ApiResource) -> bool {
-    resource.kind == "Event"
 }
 
 /// Waits until the source refuses the link's token; fails if it doesn't.

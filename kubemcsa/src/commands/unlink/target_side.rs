@@ -17,7 +17,7 @@ use crate::cli::times::to_the_second;
 use crate::cluster::deleter::Deleter;
 use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::{Cluster, delete, endpoint, list, object};
-use crate::link::existing::{self, ExistingLink};
+use crate::link::existing::{self, Account, ExistingLink};
 use crate::link::flags::Flags;
 use crate::link::home_pods;
 
@@ -25,6 +25,8 @@ use crate::link::home_pods;
 pub(crate) struct Link {
     source: String,
     links: Vec<ExistingLink>,
+    /// The links to other sources, or to the same source under other names.
+    others: Vec<ExistingLink>,
     imports: Vec<ServiceAccountImport>,
     /// Secrets of the imports; empty with `--keep-secrets`.
     secrets: Vec<DynamicObject>,
@@ -57,6 +59,18 @@ impl Link {
     pub(crate) fn identity(&self) -> Option<String> {
         self.links.iter().find_map(ExistingLink::identity).map(|(_, name)| name)
     }
+
+    /// The names of other links that use the same service account.
+    pub(crate) fn others_with(&self, account: Account<'_>) -> Vec<&str> {
+        existing::with_account(&self.others, account)
+    }
+
+    /// The same, if the source is not reached.
+    pub(crate) fn others_with_own_account(&self) -> Vec<&str> {
+        let (Some(name), Some(own)) = (self.identity(), self.links.first()) else { return Vec::new() };
+        let uid = own.claims().map(|claims| claims.service_account_uid);
+        self.others_with(Account { cluster_uid: own.cluster_uid(), name: &name, uid: uid.as_deref() })
+    }
 }
 
 /// Whether bootstrap or the importer wrote the address.
@@ -74,8 +88,8 @@ pub(crate) async fn find(
     known_as: Option<&str>,
     keep_secrets: bool,
 ) -> anyhow::Result<Link> {
-    let mut links = existing::list(target).await?;
-    links.retain(|link| link.cluster_name == source);
+    let all = existing::list(target).await?.into_iter();
+    let (links, others): (Vec<_>, Vec<_>) = all.partition(|link| link.cluster_name == source);
     for import in links.iter().filter_map(|link| link.import.as_ref()) {
         let name = &import.spec.name;
         if let Some(given) = known_as
@@ -102,7 +116,7 @@ pub(crate) async fn find(
     imports.retain(|import| !import.is_link() && import.spec.cluster_name == source);
     let secrets =
         if keep_secrets || imports.is_empty() { Vec::new() } else { secrets_of(target, &imports).await? };
-    Ok(Link { source: source.to_owned(), links, imports, secrets })
+    Ok(Link { source: source.to_owned(), links, others, imports, secrets })
 }
 
 /// Fails if the caller cannot delete the objects. This is checked before anything is deleted in the source, with one
@@ -236,7 +250,8 @@ mod tests {
         let secret = secret::build(&import, &credential, &provenance).unwrap();
         let links =
             vec![ExistingLink { cluster_name: "c2".into(), import: Some(import), secret: Some(secret) }];
-        let link = Link { source: "c2".into(), links, imports: Vec::new(), secrets: Vec::new() };
+        let link =
+            Link { source: "c2".into(), links, others: Vec::new(), imports: Vec::new(), secrets: Vec::new() };
         let source = ChosenContext { server: context.into(), ..Default::default() };
         assert_eq!(link.config(&source).map(|(_, is_trusted)| is_trusted), Some(expected));
     }

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::relink::{grants_for, imported_grants, missing_flags_hint};
+use super::relink::{grants_for, imported_grants, missing_flags_hint, revoked_hint};
 use super::state::Failure;
 use crate::commands::check::facts::Facts;
 use crate::commands::check::fix::FixCommands;
@@ -55,7 +55,7 @@ pub(crate) fn advise(
     let spec = &import.spec;
     let source = &spec.cluster_name;
     let namespace = import.namespace().unwrap_or_default();
-    let message = failure.message.clone();
+    let message = format!("{}{}", failure.message, revoked_hint(facts, &failure.reason, import, link));
     let grants = || grants_for(facts, source, link);
     let fix = match failure.reason.as_str() {
         "ClusterNotLinked" | "InvalidLink" => commands.bootstrap_as_in_context(source, link, &grants()),

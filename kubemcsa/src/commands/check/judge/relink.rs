@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use mcsa_client::ServiceAccountImport;
+
 use crate::commands::check::facts::Facts;
 use crate::link::existing::ExistingLink;
 use crate::link::grants::Grant;
@@ -13,7 +15,8 @@ const MAX_GRANTS: usize = 3;
 const PLACEHOLDER: &str = "NAMESPACE[/NAME]";
 
 /// The values of `--allow` for a source that might not know the target yet: what its imports reference, because
-/// bootstrap would allow everything otherwise. Empty if the source knows the target: the link keeps what it may import.
+/// bootstrap would allow everything otherwise. Empty if the target has the link's import: bootstrap keeps what the link
+/// may import, and refuses to grant again what was revoked.
 pub(crate) fn grants_for(facts: &Facts, source: &str, link: Option<&ExistingLink>) -> Vec<String> {
     if link.is_some_and(|link| link.import.is_some()) {
         return Vec::new();
@@ -34,6 +37,28 @@ pub(crate) fn imported_grants(facts: &Facts, source: &str) -> Vec<String> {
     }
     let short = [accounts, namespaces].into_iter().find(|names| (1..=MAX_GRANTS).contains(&names.len()));
     short.map_or_else(|| vec![PLACEHOLDER.to_owned()], Vec::from_iter)
+}
+
+/// A hint to append to the message if the source may have deleted the link's identity: then, bootstrap requires to say
+/// what the link may import. Empty without an import of the link, because [`grants_for`] returns the values then.
+pub(crate) fn revoked_hint(
+    facts: &Facts,
+    reason: &str,
+    import: &ServiceAccountImport,
+    link: Option<&ExistingLink>,
+) -> String {
+    let may_be_revoked = match reason {
+        "LinkUnauthorized" => true,
+        "Forbidden" | "ServiceAccountNotFound" | "BoundSecretNotFound" => import.is_link(),
+        _ => false,
+    };
+    if !may_be_revoked || link.is_none_or(|link| link.import.is_none()) {
+        return String::new();
+    }
+    let source = &import.spec.cluster_name;
+    let grants = imported_grants(facts, source);
+    let flags: Vec<_> = grants.iter().map(|grant| format!("--allow {grant}")).collect();
+    format!("; if {source} has deleted the link's service account or rights, add {}", flags.join(" "))
 }
 
 /// A hint to append to the message if the command lacks parts of the link's connection.
@@ -86,6 +111,28 @@ mod tests {
         assert_eq!(grants_for(&facts, "c2", None), expected);
         let existing = link("c2", import_status(true, None), None);
         assert_eq!(grants_for(&facts, "c2", Some(&existing)), [""; 0], "the link keeps what it may import");
+    }
+
+    const HINT: &str =
+        "; if c2 has deleted the link's service account or rights, add --allow default/pod-lister";
+
+    #[rstest]
+    #[case::refused("LinkUnauthorized", HINT, HINT)]
+    #[case::forbidden("Forbidden", HINT, "")]
+    #[case::no_account("ServiceAccountNotFound", HINT, "")]
+    #[case::unreachable("SourceUnreachable", "", "")]
+    fn flags_after_a_revocation_are_mentioned(
+        #[case] reason: &str,
+        #[case] of_link: &str,
+        #[case] of_import: &str,
+    ) {
+        let other = import("team", "a", "c2", Value::Null);
+        let facts = Facts { imports: samples::imports([other.clone()]), ..facts() };
+        let link = link("c2", import_status(true, None), None);
+        let own = link.import.clone().unwrap();
+        assert_eq!(revoked_hint(&facts, reason, &own, Some(&link)), of_link);
+        assert_eq!(revoked_hint(&facts, reason, &other, Some(&link)), of_import);
+        assert_eq!(revoked_hint(&facts, reason, &other, None), "", "the command has the flags");
     }
 
     #[rstest]

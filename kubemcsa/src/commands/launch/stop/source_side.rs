@@ -9,7 +9,7 @@ use crate::commands::launch::current::grant;
 use crate::commands::launch::model::Launch;
 use crate::commands::launch::objects;
 use crate::link::change_grants::{change_grants, current};
-use crate::link::grants::{self, Grants};
+use crate::link::grants::{self, Grants, StoredGrants};
 use crate::link::{known_targets, launcher};
 
 /// The objects of this target's launcher, in the order of deletion: the Workflow first, then the rights.
@@ -57,8 +57,11 @@ async fn revoke(deleter: &mut Deleter, launch: &Launch) -> anyhow::Result<()> {
             preview::show_apply(source, object).await?;
         }
     } else {
-        change_grants(source, target, |before| Ok(narrowed(before, launch).unwrap_or(before.clone())))
-            .await?;
+        let change = |stored: &StoredGrants| {
+            let before = current(stored);
+            Ok(narrowed(&before, launch).unwrap_or(before))
+        };
+        change_grants(source, target, change).await?;
     }
     deleter.deleted += 1;
     Ok(())
