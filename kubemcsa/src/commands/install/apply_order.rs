@@ -40,7 +40,7 @@ mod tests {
         let stages = stages(manifests::objects().unwrap());
         let kinds: Vec<Vec<_>> =
             stages.iter().map(|stage| stage.iter().map(object::kind).collect()).collect();
-        assert_eq!(kinds[..2], [vec!["Namespace"], vec!["CustomResourceDefinition"]]);
+        assert_eq!(kinds[..2], [vec!["Namespace"], vec!["CustomResourceDefinition"; 2]]);
         assert_eq!(kinds[2], ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"].repeat(5));
         assert!(kinds[3].contains(&"ServiceAccount") && kinds[3].contains(&"RoleBinding"));
         assert!(kinds[4].contains(&"Deployment") && kinds[4].contains(&"MutatingWebhookConfiguration"));
