@@ -243,6 +243,9 @@ pub(crate) struct ReviewResponse<'a> {
     api_version: &'static str,
     kind: &'static str,
     response: Response<'a>,
+    /// For metrics.
+    #[serde(skip)]
+    pub result: ReviewResult,
 }
 
 #[derive(Debug, Serialize)]
@@ -264,34 +267,17 @@ impl<'a> ReviewResponse<'a> {
     pub(crate) fn allow(uid: Cow<'a, str>, patch: &Patch, warnings: Vec<String>) -> Self {
         let patch = (!patch.0.is_empty()).then(|| STANDARD.encode(patch.to_string()));
         let patch_type = patch.is_some().then_some("JSONPatch");
-        Self::new(Response { uid, allowed: true, status: None, patch, patch_type, warnings })
+        let result = if patch.is_some() { ReviewResult::Patched } else { ReviewResult::Unchanged };
+        Self::new(result, Response { uid, allowed: true, status: None, patch, patch_type, warnings })
     }
 
-    pub(crate) fn deny(uid: Cow<'a, str>, status: Status) -> Self {
+    pub(crate) fn deny(uid: Cow<'a, str>, status: Status, result: ReviewResult) -> Self {
         let status = Some(status);
-        Self::new(Response {
-            uid,
-            allowed: false,
-            status,
-            patch: None,
-            patch_type: None,
-            warnings: Vec::new(),
-        })
+        let (patch, patch_type, warnings) = (None, None, Vec::new());
+        Self::new(result, Response { uid, allowed: false, status, patch, patch_type, warnings })
     }
 
-    /// The result, for metrics.
-    pub(crate) fn result(&self) -> ReviewResult {
-        let Response { allowed, patch, status, .. } = &self.response;
-        let code = status.as_ref().map_or(0, |status| status.code);
-        match (allowed, patch, code) {
-            (true, Some(_), _) => ReviewResult::Patched,
-            (true, None, _) => ReviewResult::Unchanged,
-            (false, _, 503) => ReviewResult::Unknown,
-            (false, ..) => ReviewResult::Denied,
-        }
-    }
-
-    fn new(response: Response<'a>) -> Self {
-        Self { api_version: API_VERSION, kind: KIND, response }
+    fn new(result: ReviewResult, response: Response<'a>) -> Self {
+        Self { api_version: API_VERSION, kind: KIND, response, result }
     }
 }

@@ -1,5 +1,6 @@
 //! A cache of all imports.
 
+mod calls;
 mod launch;
 mod record;
 mod target_names;
@@ -12,18 +13,19 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use kube::api::ListParams;
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use mcsa_client::ServiceAccountImport;
 use mcsa_credentials::contract::launch::LABEL;
-use mcsa_runtime::errors;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use mcsa_runtime::errors::{self, foreign};
+use tokio::time::Instant;
 use tracing::warn;
 
+pub(crate) use self::calls::CallError;
+use self::calls::{Calls, NO_CRD};
 pub(crate) use self::launch::LaunchImport;
 use self::launch::LaunchImports;
 pub(crate) use self::record::{Credential, Record};
@@ -31,11 +33,9 @@ use self::target_names::TargetNames;
 use crate::argo::ArgoNamespaces;
 use crate::readiness::{Part, Readiness};
 
-/// Longest time of a review's lookups of imports that are not cached. The API server waits 5 s for the response.
+/// Longest time of a review's lookups of imports that are not cached. The API server waits 5 s for the response, and
+/// 3 s when ephemeral containers are added, which looks up nothing.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Concurrent lookups of all reviews. Each uses a connection.
-const MAX_LOOKUPS: usize = 16;
 
 /// Imports per page of the list, which limits how many full objects are in memory.
 const PAGE_SIZE: u32 = 50;
@@ -45,13 +45,15 @@ const PAGE_SIZE: u32 = 50;
 pub(crate) enum Lookup {
     Found(Record),
     NotFound,
-    /// The API server could not be asked; the reason.
-    Failed(String),
+    /// The import can't be parsed; the field and the reason.
+    Invalid(String),
+    /// The API server could not be asked.
+    Failed(CallError),
 }
 
 pub(crate) struct Imports {
     client: Client,
-    lookups: Semaphore,
+    calls: Calls,
     records: RwLock<Records>,
     /// The namespaces whose pods may run without launch imports.
     pub argo: ArgoNamespaces,
@@ -60,7 +62,7 @@ pub(crate) struct Imports {
 impl Imports {
     /// The cache is empty until [`Self::watch`] has listed the imports. Until then, each lookup asks the API server.
     pub(crate) fn new(client: Client, argo: ArgoNamespaces) -> Self {
-        Self { client, lookups: Semaphore::new(MAX_LOOKUPS), records: RwLock::default(), argo }
+        Self { client, calls: Calls::default(), records: RwLock::default(), argo }
     }
 
     /// Keeps the cache up to date. Never returns without an error.
@@ -115,44 +117,42 @@ impl Imports {
         names
     }
 
-    /// Asks the API server for the launch imports of a namespace. An error is the reason, as in [`Lookup::Failed`].
-    pub(crate) async fn list_launch_imports(&self, namespace: &str) -> Result<Vec<LaunchImport>, String> {
+    /// Asks the API server for the launch imports of a namespace.
+    pub(crate) async fn list_launch_imports(&self, namespace: &str) -> Result<Vec<LaunchImport>, CallError> {
         let api: Api<DeserializeGuard<ServiceAccountImport>> =
             Api::namespaced(self.client.clone(), namespace);
         let selected = ListParams::default().labels(&format!("{LABEL}=true"));
-        let imports = self.call(Instant::now() + LOOKUP_TIMEOUT, api.list(&selected)).await?;
+        let deadline = Instant::now() + LOOKUP_TIMEOUT;
+        let imports = self.calls.run(namespace, deadline, api.list(&selected)).await?;
         // The watch logs imports that can't be parsed.
         Ok(imports.iter().filter_map(|import| LaunchImport::of(import.0.as_ref().ok()?)).collect())
     }
 
-    fn cached(&self, namespace: &str, name: &str) -> Option<Record> {
+    /// The record of an import, if it is cached.
+    pub(crate) fn cached(&self, namespace: &str, name: &str) -> Option<Record> {
         self.records.read().unwrap_or_else(PoisonError::into_inner).get(namespace, name)
     }
 
     /// Asks the API server. The watch may lag: import and pod are often applied together.
     async fn get(&self, namespace: &str, name: &str, deadline: Instant) -> Lookup {
-        let api: Api<ServiceAccountImport> = Api::namespaced(self.client.clone(), namespace);
-        match self.call(deadline, api.get_opt(name)).await {
-            Ok(Some(import)) => Lookup::Found(Record::of(&import)),
-            Ok(None) => Lookup::NotFound,
-            Err(reason) => Lookup::Failed(reason),
-        }
-    }
-
-    /// Waits for a call of the API server; an error is the reason.
-    async fn call<T>(
-        &self,
-        deadline: Instant,
-        call: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T, String> {
-        let limited = async {
-            // Never fails: the semaphore is never closed.
-            let _permit = self.lookups.acquire().await.ok();
-            call.await
+        let kind = ApiResource::erase::<ServiceAccountImport>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
+        let call = async {
+            match api.get(name).await {
+                Ok(import) => Ok(Some(import)),
+                // Unlike `get_opt`, doesn't take a proxy's error page for a missing import.
+                Err(kube::Error::Api(status))
+                    if status.is_not_found() && foreign::of_status(&status).is_none() =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
         };
-        match timeout_at(deadline, limited).await {
-            Ok(response) => response.map_err(|error| errors::line(&error)),
-            Err(_) => Err("the API server did not respond in time".to_owned()),
+        match self.calls.run(namespace, deadline, call).await {
+            Ok(Some(import)) => Record::parse(import).map_or_else(Lookup::Invalid, Lookup::Found),
+            Ok(None) => Lookup::NotFound,
+            Err(error) => Lookup::Failed(error),
         }
     }
 
@@ -213,8 +213,7 @@ impl Records {
 fn watch_problem(error: watcher::Error) -> String {
     match &error {
         watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_not_found() => {
-            "the ServiceAccountImport CRD is not installed: run kubemcsa install, or kubectl apply -k manifests"
-                .to_owned()
+            NO_CRD.to_owned()
         }
         _ => format!("can't watch ServiceAccountImports: {}", errors::line(&error)),
     }
@@ -232,7 +231,9 @@ fn key_of(import: &impl ResourceExt) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
     use serde_json::{Value, json};
+    use tower::service_fn;
 
     fn import(name: &str, cluster: Value) -> DeserializeGuard<ServiceAccountImport> {
         let ready = json!({
@@ -298,5 +299,27 @@ mod tests {
         let found = ["a", "b"].map(|name| records.get("default", name).unwrap());
         assert_eq!(found, expected);
         assert_eq!(records.get("default", "c"), None);
+    }
+
+    /// Otherwise, a pod that names many imports that don't exist would block other namespaces.
+    #[tokio::test(start_paused = true)]
+    async fn namespace_is_answered_while_the_lookups_of_another_hang() {
+        let service = service_fn(|request: http::Request<kube::client::Body>| async move {
+            if request.uri().path().contains("/namespaces/hanging/") {
+                std::future::pending::<()>().await;
+            }
+            let status =
+                json!({ "status": "Failure", "code": 404, "reason": "NotFound", "message": "not found" });
+            let body = kube::client::Body::from(serde_json::to_vec(&status).unwrap());
+            http::Response::builder().status(404).body(body)
+        });
+        let imports = Imports::new(Client::new(service, "default"), ArgoNamespaces::default());
+        let names: Vec<_> = (0..64).map(|i| format!("absent-{i}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let mut hanging = Box::pin(imports.look_up("hanging", &names));
+        assert!((&mut hanging).now_or_never().is_none());
+        assert_eq!(imports.look_up("other", &["a"]).await, [("a", Lookup::NotFound)]);
+        let lookups = hanging.await;
+        assert!(lookups.iter().all(|(_, lookup)| matches!(lookup, Lookup::Failed(_))), "{lookups:?}");
     }
 }

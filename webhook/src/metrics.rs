@@ -47,6 +47,8 @@ results! {
     Unchanged = "unchanged",
     /// Denied because of the pod or its annotations, or because of a template.
     Denied = "denied",
+    /// Denied because an import can't be parsed.
+    InvalidImport = "invalid_import",
     /// Denied because an import could not be looked up.
     Unknown = "unknown",
     /// Not a review: HTTP status 4xx.

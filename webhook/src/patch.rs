@@ -1,5 +1,8 @@
 //! Computes the JSON patch of a pod: a pure function of the pod and its imports.
 
+mod stored;
+mod warnings;
+
 use std::borrow::Cow;
 
 use json_patch::Patch;
@@ -7,6 +10,8 @@ use mcsa_client::contract::MOUNT_ROOT;
 use mcsa_credentials::names::dns_label;
 use serde_json::{Value, json};
 
+pub(crate) use self::stored::stored_imports;
+pub(crate) use self::warnings::warnings;
 use crate::message::quote;
 use crate::patch_builder::PatchBuilder;
 use crate::pod::{Container, Pod, Spec};
@@ -96,7 +101,7 @@ pub fn patch(pod: &Pod, requested: &RequestedImports) -> Result<Patch, Conflict>
                 mounts.push(import_mount.mount());
             }
         }
-        add_to(&mut builder, (field, index, container), mounts, kubeconfigs(&import_mounts, requested));
+        add_to(&mut builder, (field, index, container), mounts, kubeconfigs(spec, &import_mounts, requested));
     }
     Ok(builder.build())
 }
@@ -119,10 +124,18 @@ pub(crate) fn patch_ephemeral_containers(pod: &Pod, stored: &Pod, requested: &Re
             mountable.push(import_mount);
             mounts.extend(needed.then(|| import_mount.mount()));
         }
-        let kubeconfigs = kubeconfigs(mountable, requested);
+        let kubeconfigs = kubeconfigs(spec, mountable, requested);
         add_to(&mut builder, ("ephemeralContainers", index, container), mounts, kubeconfigs);
     }
     builder.build()
+}
+
+fn volume_name(import: &str) -> String {
+    dns_label("sai-", import)
+}
+
+fn mount_path(import: &str) -> String {
+    format!("{MOUNT_ROOT}/{import}")
 }
 
 /// The volume and the mount path of an import.
@@ -134,8 +147,7 @@ struct ImportMount<'a> {
 
 impl<'a> ImportMount<'a> {
     fn of(import: &'a Import) -> Self {
-        let path = format!("{MOUNT_ROOT}/{}", import.name);
-        Self { import, volume: dns_label("sai-", &import.name), path }
+        Self { import, volume: volume_name(&import.name), path: mount_path(&import.name) }
     }
 
     fn volume(&self) -> Value {
@@ -159,7 +171,8 @@ impl<'a> ImportMount<'a> {
     }
 
     /// Another volume at the path is accepted if it is the same Secret. Mounts at parent and child paths are no
-    /// conflict: runtimes mount the outer one first, and create directories for the inner one if it is writable.
+    /// conflict: runtimes mount the outer one first, and create directories for the inner one if it is writable. If it is
+    /// not, there is a warning.
     fn needs_mount(&self, spec: &Spec, container: &Container) -> Result<bool, Conflict> {
         let mut mounts = container.volume_mounts.iter().flatten();
         let Some(mount) = mounts.find(|mount| self.is_at(&mount.mount_path)) else { return Ok(true) };
@@ -196,8 +209,10 @@ fn components(path: &str) -> Vec<&str> {
     components
 }
 
-/// The value of `KUBECONFIG`, if it is requested and an import has a kubeconfig.
+/// The value of `KUBECONFIG`, if it is requested and an import has a kubeconfig. Clients for Windows separate its paths
+/// by semicolons, and accept slashes in them.
 fn kubeconfigs<'a>(
+    spec: &Spec,
     import_mounts: impl IntoIterator<Item = &'a ImportMount<'a>>,
     requested: &RequestedImports,
 ) -> Option<String> {
@@ -206,7 +221,7 @@ fn kubeconfigs<'a>(
         Some(format!("{}/{file}", import_mount.path))
     });
     let files: Vec<_> = files.collect();
-    (!files.is_empty()).then(|| files.join(":"))
+    (!files.is_empty()).then(|| files.join(if spec.is_for_windows() { ";" } else { ":" }))
 }
 
 /// Adds mounts and the variable to a container, which has a field and an index.

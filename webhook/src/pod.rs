@@ -1,11 +1,13 @@
 //! The fields of a pod that matter for imports and for its cluster, borrowed from the review's body.
 
 mod scheduling;
+mod volumes;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 pub(crate) use self::scheduling::{Affinity, NodeSelectorTerm, Toleration};
+use self::scheduling::{NodeLabels, Os, WINDOWS};
+pub(crate) use self::volumes::{Volume, VolumeMount};
 use crate::json::{Object, Text};
 
 /// A list of objects; `null` is `None`.
@@ -71,24 +73,10 @@ pub(crate) struct Spec<'a> {
     #[serde(borrow)]
     pub(crate) tolerations: List<Toleration<'a>>,
     pub(crate) affinity: Option<Object<Affinity>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Volume<'a> {
     #[serde(borrow)]
-    pub(crate) name: Text<'a>,
+    node_selector: Option<Object<NodeLabels<'a>>>,
     #[serde(borrow)]
-    pub(crate) secret: Option<Object<SecretSource<'a>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(crate) struct SecretSource<'a> {
-    #[serde(borrow)]
-    pub(crate) secret_name: Text<'a>,
-    /// All keys if empty.
-    pub(crate) items: Option<Vec<IgnoredAny>>,
+    os: Option<Object<Os<'a>>>,
 }
 
 /// The common fields of all kinds of containers.
@@ -105,25 +93,12 @@ pub(crate) struct Container<'a> {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(crate) struct VolumeMount<'a> {
-    #[serde(borrow)]
-    pub(crate) name: Text<'a>,
-    #[serde(borrow)]
-    pub(crate) mount_path: Text<'a>,
-    /// The whole volume if empty.
-    #[serde(borrow)]
-    pub(crate) sub_path: Text<'a>,
-    /// Like `sub_path`, with variables.
-    #[serde(borrow)]
-    pub(crate) sub_path_expr: Text<'a>,
-}
-
-#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Env<'a> {
     #[serde(borrow)]
     pub(crate) name: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) value: Text<'a>,
 }
 
 impl Metadata<'_> {
@@ -169,6 +144,16 @@ impl<'a> Spec<'a> {
         self.volumes.iter().flatten().map(|volume| &volume.0).find(|volume| &*volume.name == name)
     }
 
+    /// Whether only nodes with Windows can run the pod.
+    pub(crate) fn is_for_windows(&self) -> bool {
+        let os = self.os.as_ref().map(|os| &*os.name);
+        let selected = self.node_selector.as_ref().map(|labels| &*labels.os);
+        match [os, selected].into_iter().flatten().find(|os| !os.is_empty()) {
+            Some(os) => os == WINDOWS,
+            None => self.affinity.as_ref().is_some_and(|affinity| affinity.requires_os(WINDOWS)),
+        }
+    }
+
     /// Every container, with its field and index.
     pub(crate) fn containers(&self) -> impl Iterator<Item = (&'static str, usize, &Container<'a>)> {
         let kinds = [
@@ -179,21 +164,6 @@ impl<'a> Spec<'a> {
         kinds.into_iter().flat_map(|(field, list)| {
             list.iter().flatten().enumerate().map(move |(index, container)| (field, index, &container.0))
         })
-    }
-}
-
-impl Volume<'_> {
-    /// Whether the volume is this Secret with all keys. The pod's author may choose `defaultMode` and `optional`.
-    pub(crate) fn is_secret(&self, name: &str) -> bool {
-        self.secret.as_ref().is_some_and(|secret| {
-            &*secret.secret_name == name && secret.items.as_ref().is_none_or(Vec::is_empty)
-        })
-    }
-}
-
-impl VolumeMount<'_> {
-    pub(crate) fn is_whole(&self) -> bool {
-        self.sub_path.is_empty() && self.sub_path_expr.is_empty()
     }
 }
 

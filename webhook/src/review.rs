@@ -9,8 +9,9 @@ use tracing::{debug, info};
 
 use crate::admission::{Change, Malformed, Request, ReviewResponse};
 use crate::annotation::{self, Invalid};
-use crate::imports::{Credential, Imports, Lookup, Record};
+use crate::imports::{CallError, Credential, Imports, Lookup, Record};
 use crate::message::{list, quote};
+use crate::metrics::ReviewResult;
 use crate::patch::{self, Conflict, Import, RequestedImports};
 use crate::placement::{self, Home, Refused};
 use crate::pod::Pod;
@@ -22,7 +23,7 @@ pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<Revi
     let Request { uid, namespace, change } = Request::parse(body)?;
     let admitted = match &change {
         Change::Create(pod) => create(pod, &namespace, imports).await,
-        Change::Debug { pod, stored } => Ok(debug(pod, stored, &namespace, imports).await),
+        Change::Debug { pod, stored } => Ok(debug(pod, stored, &namespace, imports)),
         Change::Translate { workflow, stored } => translate(workflow, stored, &namespace, imports).await,
         Change::Other => Ok(Admitted::default()),
     };
@@ -35,7 +36,7 @@ pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<Revi
         Err(denial) => {
             let import = change.pod().and_then(Pod::imports).map(|names| display(quote(names)));
             info!(%namespace, pod, workflow, import, reason = denial.to_string(), "denied");
-            Ok(ReviewResponse::deny(uid, denial.status()))
+            Ok(ReviewResponse::deny(uid, denial.status(), denial.result()))
         }
     }
 }
@@ -57,16 +58,21 @@ enum Denial {
         contract::IMPORT_NAME
     )]
     Missing { imports: String },
-    #[error("can't look up ServiceAccountImport {import}: {reason}; try again")]
-    LookupFailed { import: String, reason: String },
+    #[error(
+        "ServiceAccountImport {import} can't be used: {problem}; correct the field, or upgrade the webhook if it is older \
+         than the CRD"
+    )]
+    InvalidImport { import: String, problem: String },
+    #[error("can't look up ServiceAccountImport {import}: {error}")]
+    LookupFailed { import: String, error: CallError },
     #[error(transparent)]
     Conflict(#[from] Conflict),
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error(transparent)]
     InvalidTemplate(#[from] InvalidTemplate),
-    #[error("can't list the ServiceAccountImports of namespace {namespace}: {reason}; try again")]
-    ListFailed { namespace: String, reason: String },
+    #[error("can't list the ServiceAccountImports of namespace {namespace}: {error}")]
+    ListFailed { namespace: String, error: CallError },
     #[error("can't decide whether the pod names this cluster: {reason}; try again")]
     NameUnknown { reason: String },
 }
@@ -74,16 +80,34 @@ enum Denial {
 impl Denial {
     fn status(&self) -> Status {
         let (code, reason) = match self {
+            Self::LookupFailed { error, .. } | Self::ListFailed { error, .. } if !error.is_temporary() => {
+                (500, "InternalError")
+            }
             Self::LookupFailed { .. } | Self::ListFailed { .. } | Self::NameUnknown { .. } => {
                 (503, "ServiceUnavailable")
             }
             Self::Invalid(_)
             | Self::Missing { .. }
+            | Self::InvalidImport { .. }
             | Self::Conflict(_)
             | Self::Refused(_)
             | Self::InvalidTemplate(_) => (403, "Forbidden"),
         };
         Status::failure(&self.to_string(), reason).with_code(code)
+    }
+
+    fn result(&self) -> ReviewResult {
+        match self {
+            Self::InvalidImport { .. } => ReviewResult::InvalidImport,
+            Self::LookupFailed { .. } | Self::ListFailed { .. } | Self::NameUnknown { .. } => {
+                ReviewResult::Unknown
+            }
+            Self::Invalid(_)
+            | Self::Missing { .. }
+            | Self::Conflict(_)
+            | Self::Refused(_)
+            | Self::InvalidTemplate(_) => ReviewResult::Denied,
+        }
     }
 }
 
@@ -102,8 +126,10 @@ async fn mount(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admi
     let names = annotation::names(annotation)?;
     let kubeconfig_env = annotation::kubeconfig_env(pod.kubeconfig_env())?;
     let lookups = imports.look_up(namespace, &names).await;
-    let (requested, warnings) = decide(namespace, lookups, kubeconfig_env)?;
-    Ok(Admitted { patch: patch::patch(pod, &requested)?, warnings })
+    let (requested, mut warnings) = decide(namespace, lookups, kubeconfig_env)?;
+    let patch = patch::patch(pod, &requested)?;
+    warnings.extend(patch::warnings(pod, &requested));
+    Ok(Admitted { patch, warnings })
 }
 
 /// Restricts the pod to the clusters in which it may run.
@@ -122,7 +148,7 @@ async fn place(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admi
         let listed = imports
             .list_launch_imports(namespace)
             .await
-            .map_err(|reason| Denial::ListFailed { namespace: namespace.to_owned(), reason })?;
+            .map_err(|error| Denial::ListFailed { namespace: namespace.to_owned(), error })?;
         placed = request.place(home, &listed);
     }
     let placement = placed?;
@@ -136,18 +162,16 @@ async fn place(pod: &Pod<'_>, namespace: &str, imports: &Imports) -> Result<Admi
     Ok(Admitted { patch: scheduling::patch(pod, &placement), warnings })
 }
 
-/// Mounts the available imports into new ephemeral containers. Never denies the request. Uses the stored pod's
-/// annotations, because the API server ignores everything in this update except ephemeral containers.
-async fn debug(pod: &Pod<'_>, stored: &Pod<'_>, namespace: &str, imports: &Imports) -> Admitted {
+/// Mounts the imports that the pod has into new ephemeral containers. Never denies the request, and never asks the API
+/// server: the imports may have been deleted. Uses the stored pod's annotations, because the API server ignores
+/// everything in this update except ephemeral containers.
+fn debug(pod: &Pod<'_>, stored: &Pod<'_>, namespace: &str, imports: &Imports) -> Admitted {
     let names =
         stored.imports().and_then(|annotation| annotation::names(annotation).ok()).unwrap_or_default();
     let kubeconfig_env = annotation::kubeconfig_env(stored.kubeconfig_env()).unwrap_or_default();
-    let found =
-        imports.look_up(namespace, &names).await.into_iter().filter_map(|(name, lookup)| match lookup {
-            Lookup::Found(record) => Some(import(name, record)),
-            Lookup::NotFound | Lookup::Failed(_) => None,
-        });
-    let requested = RequestedImports { imports: found.collect(), kubeconfig_env };
+    let cached_kubeconfig = |name: &str| imports.cached(namespace, name)?.kubeconfig;
+    let imports = patch::stored_imports(stored, &names, cached_kubeconfig);
+    let requested = RequestedImports { imports, kubeconfig_env };
     Admitted { patch: patch::patch_ephemeral_containers(pod, stored, &requested), warnings: Vec::new() }
 }
 
@@ -181,14 +205,14 @@ fn import(name: &str, record: Record) -> Import {
     Import { name: name.to_owned(), secret: record.secret, kubeconfig: record.kubeconfig }
 }
 
-/// The imports to mount, and warnings. Denies a pod whose imports are missing.
+/// The imports to mount, and warnings. Denies a pod whose imports are missing or invalid.
 fn decide(
     namespace: &str,
     lookups: Vec<(&str, Lookup)>,
     kubeconfig_env: bool,
 ) -> Result<(RequestedImports, Vec<String>), Denial> {
     let (mut imports, mut warnings) = (Vec::new(), Vec::new());
-    let (mut missing, mut failed) = (Vec::new(), None);
+    let (mut missing, mut invalid, mut failed) = (Vec::new(), None, None);
     for (name, lookup) in lookups {
         match lookup {
             Lookup::Found(record) => {
@@ -196,16 +220,20 @@ fn decide(
                 imports.push(import(name, record));
             }
             Lookup::NotFound => missing.push(format!("{namespace}/{name}")),
-            Lookup::Failed(reason) => {
+            Lookup::Invalid(problem) => {
                 let import = format!("{namespace}/{name}");
-                failed = failed.or(Some(Denial::LookupFailed { import, reason }));
+                invalid = invalid.or(Some(Denial::InvalidImport { import, problem }));
+            }
+            Lookup::Failed(error) => {
+                let import = format!("{namespace}/{name}");
+                failed = failed.or(Some(Denial::LookupFailed { import, error }));
             }
         }
     }
     if !missing.is_empty() {
         return Err(Denial::Missing { imports: list(&missing) });
     }
-    failed.map_or(Ok((RequestedImports { imports, kubeconfig_env }, warnings)), Err)
+    invalid.or(failed).map_or(Ok((RequestedImports { imports, kubeconfig_env }, warnings)), Err)
 }
 
 /// Warns of a missing credential or kubeconfig.

@@ -38,7 +38,7 @@ async fn mutate_pods(State(server): State<Arc<Server>>, request: Request) -> Res
     let refusal = match read(&server.budget, request).await {
         Ok(body) => match review(&body, &server.imports).await {
             Ok(response) => {
-                timer.result = response.result();
+                timer.result = response.result;
                 return Json(response).into_response();
             }
             Err(malformed) => (StatusCode::BAD_REQUEST, malformed.to_string()),

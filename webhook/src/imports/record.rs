@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::message::one_line;
+use kube::api::DynamicObject;
 use mcsa_client::api::{ItemValue, READY, REFRESHED, SecretItem};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec, contract};
 
@@ -31,6 +33,14 @@ impl Record {
     pub(crate) fn with_defaults(name: &str) -> Self {
         let secret = ServiceAccountImportSpec::default().secret_name(name);
         Self { secret, credential: Credential::Present, kubeconfig: kubeconfig(&[]) }
+    }
+
+    /// Parses an import. An error names the field.
+    pub(super) fn parse(import: DynamicObject) -> Result<Self, String> {
+        let value = serde_json::to_value(import).map_err(|error| one_line(&error.to_string()))?;
+        let import: ServiceAccountImport =
+            serde_path_to_error::deserialize(value).map_err(|error| one_line(&error.to_string()))?;
+        Ok(Self::of(&import))
     }
 
     pub(crate) fn of(import: &ServiceAccountImport) -> Self {
@@ -162,5 +172,22 @@ mod tests {
             panic!("no reason");
         };
         assert!(text.chars().count() < 130, "{text}");
+    }
+
+    #[rstest]
+    #[case("/spec", json!({ "namespace": "n", "name": "n" }), "spec: missing field `clusterName`")]
+    #[case("/spec/clusterName", json!(7), "spec.clusterName: invalid type: integer `7`, expected a string")]
+    #[case(
+        "/spec/secret",
+        json!({ "items": [{ "key": "k", "value": "New\nValue" }] }),
+        "spec.secret.items[0].value: unknown variant `New Value`"
+    )]
+    fn problem_names_the_field(#[case] field: &str, #[case] value: Value, #[case] expected: &str) {
+        let mut import = import(json!({}));
+        import["spec"]["secret"] = json!({});
+        assert!(Record::parse(serde_json::from_value(import.clone()).unwrap()).is_ok());
+        *import.pointer_mut(field).unwrap() = value;
+        let problem = Record::parse(serde_json::from_value(import).unwrap()).unwrap_err();
+        assert!(problem.starts_with(expected) && !problem.contains('\n'), "{problem}");
     }
 }

@@ -9,8 +9,30 @@ use crate::json::{Object, Text};
 
 const EFFECT: &str = "NoSchedule";
 
+/// The label of nodes with their operating system.
+const OS_LABEL: &str = "kubernetes.io/os";
+
+pub(super) const WINDOWS: &str = "windows";
+
 /// Taints of a node that failed.
 const FAILED: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+
+/// The pod's operating system.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Os<'a> {
+    #[serde(borrow)]
+    pub(super) name: Text<'a>,
+}
+
+/// The labels of nodes that the pod selects.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NodeLabels<'a> {
+    /// [`OS_LABEL`].
+    #[serde(borrow, rename = "kubernetes.io/os")]
+    pub(super) os: Text<'a>,
+}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -65,6 +87,16 @@ pub(crate) struct Affinity {
     pub(crate) node_affinity: Option<Object<NodeAffinity>>,
 }
 
+impl Affinity {
+    /// Whether only nodes with this operating system match. Terms without requirements match no node.
+    pub(super) fn requires_os(&self, os: &str) -> bool {
+        let required = self.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
+        let terms = required.into_iter().flat_map(|required| required.node_selector_terms.iter().flatten());
+        let mut terms = terms.filter(|term| !term.is_empty()).peekable();
+        terms.peek().is_some() && terms.all(|term| term.has_only(OS_LABEL, |value| value == os))
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct NodeAffinity {
@@ -100,20 +132,25 @@ impl NodeSelectorTerm {
 
     /// Whether the term matches only nodes of this cluster.
     pub(crate) fn is_home(&self) -> bool {
-        self.requirements("DoesNotExist").next().is_some()
+        self.requirements(NODE_LABEL, "DoesNotExist").next().is_some()
     }
 
     /// Whether the term matches only virtual nodes of these clusters.
     pub(crate) fn is_within(&self, clusters: &[String]) -> bool {
-        let is_listed = |value: &Value| clusters.iter().any(|cluster| value == cluster);
-        let values = self.requirements("In").filter_map(|requirement| requirement["values"].as_array());
-        values.into_iter().any(|values| !values.is_empty() && values.iter().all(is_listed))
+        self.has_only(NODE_LABEL, |value| clusters.iter().any(|cluster| value == cluster))
     }
 
-    /// The requirements for the label of virtual nodes.
-    fn requirements(&self, operator: &str) -> impl Iterator<Item = &Value> {
-        let of_clusters = move |one: &&Value| one["key"] == NODE_LABEL && one["operator"] == operator;
-        self.expressions().into_iter().flatten().filter(of_clusters)
+    /// Whether the term matches only nodes whose label has one of these values.
+    fn has_only(&self, label: &str, is_listed: impl Fn(&Value) -> bool) -> bool {
+        let mut lists =
+            self.requirements(label, "In").filter_map(|requirement| requirement["values"].as_array());
+        lists.any(|values| !values.is_empty() && values.iter().all(&is_listed))
+    }
+
+    /// The requirements for a label.
+    fn requirements(&self, label: &str, operator: &str) -> impl Iterator<Item = &Value> {
+        let is_of_label = move |one: &&Value| one["key"] == label && one["operator"] == operator;
+        self.expressions().into_iter().flatten().filter(is_of_label)
     }
 }
 

@@ -5,6 +5,7 @@ mod workflows;
 use super::*;
 use crate::argo::ArgoNamespaces;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::FutureExt;
 use kube::Client;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -55,9 +56,10 @@ fn imports() -> Imports {
 fn pod(names: &str, kubeconfig_env: &str) -> Value {
     let container = json!({
         "name": "main", "image": "i",
-        "volumeMounts": [{ "name": "own", "mountPath": "/own", "subPath": "s" }],
+        "volumeMounts": [{ "name": "own", "mountPath": "/own", "subPath": "s", "readOnly": true }],
         "env": [{ "name": "A", "value": "b" }],
     });
+    let items = json!([{ "key": "k", "path": "p" }]);
     json!({
         "metadata": {
             "name": "p", "generateName": "p-",
@@ -65,7 +67,12 @@ fn pod(names: &str, kubeconfig_env: &str) -> Value {
         },
         "spec": {
             "nodeName": null,
-            "volumes": [{ "name": "own", "secret": { "secretName": "s", "items": [{ "key": "k", "path": "p" }] } }],
+            "os": { "name": "linux" }, "nodeSelector": { "kubernetes.io/os": "linux" },
+            "volumes": [
+                { "name": "own", "secret": { "secretName": "s", "items": items } },
+                { "name": "projected", "projected": { "sources": [{ "secret": { "name": "s", "items": items } }] } },
+                { "name": "claim", "persistentVolumeClaim": { "claimName": "c", "readOnly": true } },
+            ],
             "initContainers": [container], "containers": [container], "ephemeralContainers": [],
         },
     })
@@ -91,6 +98,9 @@ fn debugging(annotations: Value) -> Value {
     let mut stored = pod("a", "true");
     let volume = json!({ "name": "sai-a", "secret": { "secretName": "a-token" } });
     stored["spec"]["volumes"].as_array_mut().unwrap().push(volume);
+    let path = "/var/run/secrets/admiralty.io/serviceaccountimports/a/config";
+    let env = stored["spec"]["containers"][0]["env"].as_array_mut().unwrap();
+    env.push(json!({ "name": "KUBECONFIG", "value": path }));
     stored["metadata"]["annotations"] = annotations;
     let mut object = stored.clone();
     object["spec"]["ephemeralContainers"] = json!([{ "name": "debug" }]);
@@ -170,6 +180,35 @@ async fn debugging_is_never_denied(#[case] annotations: Value, #[case] fields: &
     let expected: Vec<_> =
         fields.iter().map(|field| format!("/spec/ephemeralContainers/0/{field}")).collect();
     assert_eq!(added, expected);
+}
+
+/// The import may have been deleted, or the API server may be slow.
+#[tokio::test]
+async fn debugging_needs_neither_import_nor_api_server() {
+    let service = service_fn(|_: http::Request<kube::client::Body>| {
+        std::future::pending::<Result<http::Response<kube::client::Body>, http::Error>>()
+    });
+    let imports = Imports::new(Client::new(service, "default"), ArgoNamespaces::default());
+    let annotations = json!({ NAMES: "gone,a", "multicluster.admiralty.io/kubeconfig-env": "true" });
+    let body = debugging(annotations).to_string();
+    let response = review(body.as_bytes(), &imports).now_or_never().unwrap().unwrap();
+    let added = added(&serde_json::to_value(response).unwrap()["response"]);
+    let [mounts, env] = added.as_slice() else { panic!("{added:?}") };
+    assert!(
+        mounts.contains(r#""name":"sai-a""#) && env.contains("serviceaccountimports/a/config"),
+        "{added:?}"
+    );
+}
+
+#[tokio::test]
+async fn read_only_mount_above_the_import_has_a_warning() {
+    let mut request = creation("a", "false");
+    let mounts = &mut request["request"]["object"]["spec"]["containers"][0]["volumeMounts"];
+    mounts[0]["mountPath"] = "/var/run/secrets".into();
+    let response = respond(&request).await;
+    let [warning] = response["warnings"].as_array().unwrap().as_slice() else { panic!("{response}") };
+    let start = r#"container "main" mounts volume "own" at "/var/run/secrets", read-only"#;
+    assert!(response["allowed"] == true && warning.as_str().unwrap().starts_with(start), "{response}");
 }
 
 #[rstest]

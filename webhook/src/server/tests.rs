@@ -11,7 +11,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
-/// A fake API server with imports `ready` and `new` in the namespace `default`; it fails for the namespace `broken`.
+/// A fake API server with imports `ready`, `new` and `invalid` in the namespace `default`. It fails for the namespace
+/// `broken`, and forbids calls for the namespace `forbidden`. For `no-crd`, it does not know the kind.
 fn api_server() -> Client {
     let import = |name: &str, status: Value| {
         let value = json!({
@@ -30,7 +31,11 @@ fn api_server() -> Client {
         })
     };
     let failure = |code: u16, message: &str| {
-        let reason = if code == 404 { "NotFound" } else { "InternalError" };
+        let reason = match code {
+            403 => "Forbidden",
+            404 => "NotFound",
+            _ => "InternalError",
+        };
         let status = json!({ "status": "Failure", "code": code, "reason": reason, "message": message });
         (code, status)
     };
@@ -45,10 +50,18 @@ fn api_server() -> Client {
             "default/serviceaccountimports/new" => {
                 import("new", json!({ "conditions": [condition("Refreshed", "False")] }))
             }
+            "default/serviceaccountimports/invalid" => {
+                let (code, mut import) = import("invalid", json!({}));
+                import["spec"]["clusterName"] = json!(7);
+                (code, import)
+            }
             path if path.starts_with("default/") => failure(404, "not found"),
+            path if path.starts_with("forbidden/") => failure(403, "webhook cannot get imports"),
+            path if path.starts_with("no-crd/") => (404, json!("404 page not found")),
             _ => failure(500, "etcd is unreachable"),
         };
-        let body = kube::client::Body::from(serde_json::to_vec(&body).unwrap());
+        let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+        let body = kube::client::Body::from(body.into_bytes());
         async move { http::Response::builder().status(code).body(body) }
     });
     Client::new(service, "default")
@@ -136,6 +149,24 @@ async fn import_without_credential_is_mounted_with_a_warning() {
     "ready",
     503,
     "can't look up ServiceAccountImport broken/ready: etcd is unreachable; try again"
+)]
+#[case::invalid_import(
+    "default",
+    "ready,invalid",
+    403,
+    "ServiceAccountImport default/invalid can't be used: spec.clusterName: invalid type: integer `7`, expected a string;"
+)]
+#[case::forbidden(
+    "forbidden",
+    "ready",
+    500,
+    "can't look up ServiceAccountImport forbidden/ready: webhook cannot get imports; install the webhook again"
+)]
+#[case::no_crd(
+    "no-crd",
+    "ready",
+    500,
+    "can't look up ServiceAccountImport no-crd/ready: the ServiceAccountImport CRD is not installed"
 )]
 #[tokio::test]
 async fn denial_has_a_code_and_a_message(
@@ -265,7 +296,7 @@ async fn each_request_is_counted_even_if_the_client_disconnects() {
         let request = http::Request::post(PATH).header("content-type", "application/json");
         router.clone().oneshot(request.body(body).unwrap())
     };
-    for annotation in ["ready", "", "a"] {
+    for annotation in ["ready", "", "a", "invalid"] {
         post(review_of(request("default", &pod(annotation))).to_string().into()).await.unwrap();
     }
     post(review_of(request("broken", &pod("ready"))).to_string().into()).await.unwrap();
@@ -278,7 +309,7 @@ async fn each_request_is_counted_even_if_the_client_disconnects() {
         let line = format!("mcsa_webhook_reviews_total{{result=\"{}\"}} 1", result.as_str());
         assert!(text.lines().any(|found| found == line), "no {line} in:\n{text}");
     }
-    assert!(text.contains("mcsa_webhook_review_duration_seconds_count 6"), "{text}");
+    assert!(text.contains("mcsa_webhook_review_duration_seconds_count 7"), "{text}");
 }
 
 #[rstest]

@@ -39,6 +39,31 @@ fn sub_path_at_the_path_is_a_conflict(#[case] volume: &str, #[case] field: &str)
     assert!(message.contains(&format!("a subPath of volume {volume:?}")), "{message}");
 }
 
+fn projected(name: &str, sources: Value) -> Value {
+    json!({ "name": name, "projected": { "sources": sources } })
+}
+
+#[rstest]
+#[case(volume("mine", "a-token"))]
+#[case(projected("mine", json!([{ "secret": { "name": "a-token" } }])))]
+#[case(projected("mine", json!([{ "secret": { "name": "a-token", "items": [], "optional": true } }])))]
+fn volume_of_the_same_secret_is_accepted_at_the_path(#[case] mine: Value) {
+    let pod = json!({ "spec": {
+        "volumes": [volume("sai-a", "a-token"), mine],
+        "containers": [{ "name": "main", "volumeMounts": [mount("mine", "a")] }],
+    } });
+    assert_eq!(patched(&pod, &requested(&["a"])), pod);
+}
+
+#[test]
+fn projected_volume_with_the_name_is_accepted() {
+    let pod = json!({ "spec": {
+        "volumes": [projected("sai-a", json!([{ "secret": { "name": "a-token" } }]))],
+        "containers": [{ "name": "main", "volumeMounts": [mount("sai-a", "a")] }],
+    } });
+    assert_eq!(patched(&pod, &requested(&["a"])), pod);
+}
+
 #[test]
 fn mount_with_another_spelling_of_the_path_is_accepted() {
     let mount = json!({ "name": "sai-a", "mountPath": format!("{MOUNT_ROOT}//a/") });
@@ -54,7 +79,12 @@ fn mount_with_another_spelling_of_the_path_is_accepted() {
 #[case(json!({ "name": "sai-a", "hostPath": { "path": "/var/run" } }))]
 #[case(json!({ "name": "sai-a", "secret": { "secretName": "a-token", "items": [{ "key": "k", "path": "p" }] } }))]
 #[case(volume("sai-a", "other"))]
-#[case(json!({ "name": "sai-a", "projected": { "sources": [{ "secret": { "name": "a-token" } }] } }))]
+#[case(projected("sai-a", json!([{ "secret": { "name": "other" } }])))]
+#[case(projected("sai-a", json!([{ "secret": { "name": "a-token" } }, { "configMap": { "name": "c" } }])))]
+#[case(projected("sai-a", json!([{ "secret": { "name": "a-token", "items": [{ "key": "k", "path": "p" }] } }])))]
+#[case(projected("sai-a", json!([{ "configMap": { "name": "a-token" } }])))]
+#[case(projected("sai-a", json!([])))]
+#[case(projected("sai-a", json!(null)))]
 fn other_volume_with_the_name_is_a_conflict(#[case] volume: Value) {
     let pod = json!({ "spec": { "volumes": [volume], "containers": [{ "name": "main" }] } });
     let conflict = patch(&parse(&pod), &requested(&["a"])).unwrap_err();

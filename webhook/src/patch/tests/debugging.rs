@@ -91,3 +91,43 @@ fn pod_without_containers_gets_nothing() {
         );
     }
 }
+
+#[test]
+fn imports_are_those_that_the_pod_has() {
+    let own = json!({ "name": "KUBECONFIG", "value": "/mine" });
+    let old = json!({ "name": "KUBECONFIG", "value": format!("{MOUNT_ROOT}/a/old:{MOUNT_ROOT}/ab/other") });
+    let source = json!([{ "secret": { "name": "c-token" } }]);
+    let stored = json!({ "spec": {
+        "volumes": [
+            volume("sai-b", "b-secret"),
+            volume("sai-a", "a-secret"),
+            { "name": "sai-c", "projected": { "sources": source } },
+            { "name": "sai-d", "emptyDir": {} },
+        ],
+        "initContainers": [{ "name": "init", "env": [own] }],
+        "containers": [{ "name": "main", "env": [{ "name": "A", "value": "b" }, old] }],
+    } });
+    let cached = |name: &str| (name != "c").then(|| Cow::from("cached"));
+    let imports = stored_imports(&parse(&stored), &["c", "e", "d", "b", "a"], cached);
+    let expected = |name: &str, secret: &str, kubeconfig: Option<&'static str>| Import {
+        name: name.to_owned(),
+        secret: secret.to_owned(),
+        kubeconfig: kubeconfig.map(Into::into),
+    };
+    let [a, b] = [("a", "a-secret", "old"), ("b", "b-secret", "cached")]
+        .map(|(name, secret, kubeconfig)| expected(name, secret, Some(kubeconfig)));
+    assert_eq!(imports, [expected("c", "c-token", None), b, a]);
+}
+
+#[rstest]
+#[case::windows(format!("C:/x;{MOUNT_ROOT}/a/k"), Some("k"))]
+#[case::folder(format!("{MOUNT_ROOT}/a/"), None)]
+#[case::below(format!("{MOUNT_ROOT}/a/b/c"), None)]
+#[case::another_import(format!("{MOUNT_ROOT}/ab/c"), None)]
+fn kubeconfig_of_a_stored_pod_is_that_of_its_variable(#[case] value: String, #[case] expected: Option<&str>) {
+    let mut stored = stored(json!([{ "name": "old", "env": [{ "name": "KUBECONFIG", "value": value }] }]));
+    stored["spec"]["volumes"] = json!([volume("sai-a", "a-token")]);
+    let imports = stored_imports(&parse(&stored), &["a"], |_| None);
+    assert_eq!(imports.len(), 1);
+    assert_eq!(imports[0].kubeconfig.as_deref(), expected);
+}

@@ -61,3 +61,37 @@ fn variable_is_added_only_if_requested_and_a_kubeconfig_exists() {
     let none = RequestedImports { imports: vec![requested().imports.remove(1)], ..requested() };
     assert_eq!(patched(&pod(None), &none), pod(None));
 }
+
+#[rstest]
+#[case::none(json!({}), ":")]
+#[case::null(json!({ "os": null, "nodeSelector": null, "affinity": null }), ":")]
+#[case::linux(json!({ "os": { "name": "linux" } }), ":")]
+#[case::windows(json!({ "os": { "name": "windows" } }), ";")]
+#[case::node_selector(json!({ "nodeSelector": { "kubernetes.io/os": "windows", "a": "b" } }), ";")]
+#[case::other_node_selector(json!({ "nodeSelector": { "a": "windows" } }), ":")]
+#[case::affinity(affinity(json!([windows("In", &["windows"])])), ";")]
+#[case::affinity_of_several(affinity(json!([windows("In", &["windows", "linux"])])), ":")]
+#[case::affinity_to_others(affinity(json!([windows("NotIn", &["windows"])])), ":")]
+#[case::any_of_two_terms(affinity(json!([windows("In", &["windows"]), { "matchExpressions": [{ "key": "a" }] }])), ":")]
+#[case::term_that_matches_no_node(affinity(json!([{}, windows("In", &["windows"])])), ";")]
+#[case::no_terms(affinity(json!([])), ":")]
+fn paths_are_separated_as_the_operating_system_does(#[case] spec: Value, #[case] separator: &str) {
+    let mut pod = pod(None);
+    pod["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let after = patched(&pod, &requested());
+    let expected = format!("{B}{separator}{A}");
+    for (field, index) in [("initContainers", 0), ("containers", 1), ("ephemeralContainers", 0)] {
+        assert_eq!(after["spec"][field][index]["env"][0]["value"], expected);
+    }
+}
+
+fn affinity(terms: Value) -> Value {
+    let required = json!({ "nodeSelectorTerms": terms });
+    json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": required } } })
+}
+
+/// A term for nodes by their operating system.
+fn windows(operator: &str, values: &[&str]) -> Value {
+    let requirement = json!({ "key": "kubernetes.io/os", "operator": operator, "values": values });
+    json!({ "matchExpressions": [{ "key": "a", "operator": "Exists" }, requirement] })
+}
