@@ -175,11 +175,14 @@ async fn try_pod(pods: &Api<Pod>, pod: Value, requested: &RequestedImports) -> a
     ensure!(patch(&View::deserialize(&after)?, requested)?.is_empty(), "more for {after:#}");
     let stored: Pod = serde_json::from_value(after)?;
     let spec = spec(&stored)?;
+    let is_for_windows = spec.os.as_ref().is_some_and(|os| os.name == "windows");
     for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
         let missing = requested.imports.iter().find(|import| !mounts_import(spec, container, &import.name));
         ensure!(missing.is_none(), "{} lacks {missing:?} in {stored:?}", container.name);
         let sets = container.env.iter().flatten().any(|env| env.name == "KUBECONFIG");
         ensure!(sets || !requested.kubeconfig_env, "{container:?}");
+        let paths = variable(container, "KUBECONFIG").unwrap_or_default();
+        ensure!(!paths.contains(if is_for_windows { ':' } else { ';' }), "{container:?}");
     }
     Ok(Some(()))
 }

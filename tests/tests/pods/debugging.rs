@@ -54,5 +54,21 @@ async fn ephemeral_container_gets_the_imports_of_its_pod() -> anyhow::Result<()>
         "{container:?}"
     );
     ensure!(variable(container, "KUBECONFIG").is_none(), "{container:?}");
+
+    // The pod keeps its volumes when the imports are deleted.
+    cluster.kubectl(["-n", "debugging", "delete", "serviceaccountimports", "--all"]).await?;
+    eventually("the webhook observes the deletion", async || {
+        let params = PostParams { dry_run: true, ..Default::default() };
+        let denied = pods.create(&params, &pod("denied", annotations())?).await;
+        ensure!(denied.as_ref().is_err_and(|error| error.to_string().contains("not found")), "{denied:?}");
+        anyhow::Ok(())
+    })
+    .await;
+    debug("p", "third").await?;
+    let (spec, containers) = ephemeral(&pods, "p").await?;
+    let third = containers.iter().find(|container| container.name == "third").context("third")?;
+    ensure!(["a", "b.c", "bare"].iter().all(|import| mounts_import(&spec, third, import)), "{third:?}");
+    let expected = format!("{MOUNT_ROOT}/b.c/value:{MOUNT_ROOT}/a/config");
+    ensure!(variable(third, "KUBECONFIG") == Some(&expected), "{third:?}");
     Ok(())
 }
