@@ -5,13 +5,17 @@ use std::io;
 
 pub use rustls::CertificateError;
 
+pub use self::redact::{REDACTED, redacted};
+
 pub mod foreign;
+mod redact;
 
 /// Longest message, in characters.
 const MESSAGE_MAX: usize = 800;
 
-/// Makes a message from elsewhere fit into a log line or a status: one line of at most 800 characters.
+/// Makes a message from elsewhere fit into a log line or a status: one line of at most 800 characters, without tokens.
 pub fn short(message: &str) -> String {
+    let message = redacted(message);
     let line = message.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty());
     let line = line.collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MESSAGE_MAX) {
@@ -21,14 +25,14 @@ pub fn short(message: &str) -> String {
 }
 
 /// Formats an error and its causes on one line of any length. Omits causes that the line already contains, because
-/// many errors print their own cause. For an API server's error, prints only the message. Does not quote a response
-/// that can't be parsed, because it may contain a token, or that no API server sent.
+/// many errors print their own cause. For an API server's error, prints only the message. Does not quote tokens, a
+/// response that can't be parsed, because it may contain a token, or one that no API server sent.
 pub fn line(error: &(dyn Error + 'static)) -> String {
     if let Some(response) = foreign::foreign_response(error) {
         return response.to_string();
     }
     if let Some(message) = causes(error).find_map(kube_message) {
-        return message.replace('\n', " ");
+        return redacted(&message.replace('\n', " "));
     }
     let mut line = String::new();
     for cause in causes(error).map(ToString::to_string) {
@@ -38,7 +42,7 @@ pub fn line(error: &(dyn Error + 'static)) -> String {
             line = format!("{line}: {cause}");
         }
     }
-    line.replace('\n', " ")
+    redacted(&line.replace('\n', " "))
 }
 
 /// Why the server's certificate was rejected, if that caused the error.
@@ -121,6 +125,17 @@ mod tests {
     fn api_error_is_reduced_to_its_message() {
         let status = kube::core::Status::failure("quota exceeded", "Forbidden").with_code(403);
         assert_eq!(line(&kube::Error::Api(status.boxed())), "quota exceeded");
+    }
+
+    #[test]
+    fn token_in_a_message_is_not_quoted() {
+        let message =
+            "admission webhook \"x\" denied the request: token eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln";
+        let expected = "admission webhook \"x\" denied the request: token [redacted]";
+        assert_eq!(short(message), expected);
+        let status = kube::core::Status::failure(message, "Forbidden").with_code(403);
+        assert_eq!(line(&kube::Error::Api(status.boxed())), expected);
+        assert_eq!(line(anyhow::anyhow!(message).as_ref()), expected);
     }
 
     #[test]

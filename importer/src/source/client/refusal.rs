@@ -4,7 +4,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use kube::core::Status;
 use kube::core::response::{StatusCause, StatusDetails};
-use mcsa_runtime::errors::foreign;
+use mcsa_runtime::errors::{REDACTED, foreign, redacted};
 use serde_json::Value;
 
 /// Maximum number of characters of a message, and of a name.
@@ -13,8 +13,6 @@ const NAME: usize = 253;
 
 /// Maximum number of causes.
 const CAUSES: usize = 10;
-
-const REDACTED: &str = "[redacted]";
 
 /// The `Status` in a source's response, bounded and without tokens. Any other body is dropped, such as a
 /// proxy's page that echoes the request; its reason is [`foreign::NO_STATUS`] if no API server sends it.
@@ -27,7 +25,8 @@ pub fn refusal(code: StatusCode, headers: &HeaderMap, body: &[u8], token: &str) 
         let message = format!("{http}: redirects are not followed");
         return Status::failure(&message, foreign::NO_STATUS).with_code(code.as_u16());
     }
-    let clean = |text: &str, limit: usize| redacted(text, token).chars().take(limit).collect::<String>();
+    let clean =
+        |text: &str, limit: usize| without_tokens(text, token).chars().take(limit).collect::<String>();
     let status = parse(body).unwrap_or_else(|| {
         let is_foreign = foreign::is_foreign(code.as_u16(), body);
         let reason = if is_foreign { foreign::NO_STATUS.to_owned() } else { String::new() };
@@ -83,23 +82,9 @@ fn empty_details() -> StatusDetails {
     }
 }
 
-/// The text without this token and without anything that looks like a JWT.
-fn redacted(text: &str, token: &str) -> String {
-    let text = if token.is_empty() { text.to_owned() } else { text.replace(token, REDACTED) };
-    let (mut clean, mut rest) = (String::new(), text.as_str());
-    while let Some(start) = rest.find("eyJ") {
-        let (before, found) = rest.split_at(start);
-        let (word, after) = found.split_at(found.find(|c| !is_of_a_jwt(c)).unwrap_or(found.len()));
-        let parts = word.split('.').filter(|part| !part.is_empty()).count();
-        clean.push_str(before);
-        clean.push_str(if parts >= 3 { REDACTED } else { word });
-        rest = after;
-    }
-    clean + rest
-}
-
-fn is_of_a_jwt(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+/// The text without this token and without anything that looks like one.
+fn without_tokens(text: &str, token: &str) -> String {
+    if token.is_empty() { redacted(text) } else { redacted(&text.replace(token, REDACTED)) }
 }
 
 #[cfg(test)]
