@@ -153,8 +153,8 @@ pub struct ServiceAccountImportStatus {
     pub observed_generation: Option<i64>,
 
     /// conditions are the latest observations of the import's state. Known types are `Ready` (the Secret holds a token
-    /// that has not expired), `Refreshed` (the last reconciliation succeeded) and, on imports of links, `Reachable`
-    /// (the source answered the last connectivity check).
+    /// that has not expired, and that was not revoked, as far as the importer knows), `Refreshed` (the last reconciliation
+    /// succeeded) and, on imports of links, `Reachable` (the source answered the last connectivity check).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -184,7 +184,7 @@ pub struct SecretReference {
     pub name: String,
 }
 
-/// Condition type: whether the Secret holds a token that has not expired.
+/// Condition type: whether the Secret holds a token that has neither expired nor been revoked.
 pub const READY: &str = "Ready";
 
 /// Condition type: whether the last reconciliation succeeded.

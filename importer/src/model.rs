@@ -5,5 +5,6 @@ pub mod check_result;
 pub mod failure;
 pub mod import;
 pub mod key;
+pub mod revocation;
 pub mod scope;
 pub mod status;

@@ -20,6 +20,7 @@ use crate::mint::{Minted, mint};
 use crate::model::failure::{Failure, Reason, Retry};
 use crate::model::import::Import;
 use crate::model::key::ObjectKey;
+use crate::model::revocation::{Evidence, revocation};
 use crate::model::status::Outcome;
 use crate::publish::{publish, read_secret};
 use crate::queue::Queue;
@@ -89,7 +90,8 @@ impl Reconciler {
         let secret = self.own_secret(import);
         let check = import.is_link.then(|| self.cache.check_result(key)).flatten();
         let failure = result.as_ref().err();
-        let outcome = Outcome { secret: secret.as_ref(), failure, check: check.as_deref() };
+        let revocation = secret.as_ref().and_then(|secret| self.revocation(&known, secret, failure));
+        let outcome = Outcome { secret: secret.as_ref(), failure, revocation, check: check.as_deref() };
         let is_reported = self.report(&known, outcome, history.has_own_failure()).await;
         history.record_outcome(failure, is_reported);
         self.metrics.reconciled(start.elapsed());
@@ -270,6 +272,19 @@ impl Reconciler {
         }
         // The watch forgets deleted ones.
         enqueue(&self.queue, &self.cache, source.take_waiting());
+    }
+
+    /// Why the source rejects the token in the Secret, as far as the importer knows.
+    fn revocation(
+        &self,
+        known: &CachedImport,
+        secret: &SecretState,
+        failure: Option<&Failure>,
+    ) -> Option<Reason> {
+        let resolved = resolve(&self.cache, known.import.clone()).ok();
+        let fingerprint = resolved.as_ref().map(|resolved| resolved.fingerprint.as_str());
+        let (account, before) = (known.account.as_ref(), &known.summary);
+        revocation(secret, Evidence { fingerprint, account, failure, before })
     }
 
     /// The current Secret, if the import owns it.

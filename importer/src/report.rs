@@ -101,7 +101,7 @@ mod tests {
         let (mut before, mut event) = (StatusSummary::default(), None);
         for failure in failures {
             let failure = failure.map(|reason| Failure::new(reason, "what is wrong"));
-            let outcome = Outcome { secret: None, failure: failure.as_ref(), check: None };
+            let outcome = Outcome { secret: None, failure: failure.as_ref(), revocation: None, check: None };
             let status = status(&import, &before, outcome, Timestamp::UNIX_EPOCH);
             let now = StatusSummary::of(Some(&status));
             event = transition_event(&before, &now, &status);

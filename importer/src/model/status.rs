@@ -25,6 +25,8 @@ pub struct Outcome<'a> {
     pub secret: Option<&'a SecretState>,
     /// Why the reconciliation failed.
     pub failure: Option<&'a Failure>,
+    /// Why the source rejects the token in the Secret, although it has not expired.
+    pub revocation: Option<Reason>,
     /// For a link: the latest check result.
     pub check: Option<&'a CheckResult>,
 }
@@ -115,21 +117,22 @@ pub fn status(
         };
     let ready = |status, reason: &str, message| condition(READY, summary.ready, status, reason, message);
     let is_intact = outcome.secret.is_some_and(|secret| is_intact(import, secret));
-    let ready = match (provenance, outcome.failure) {
-        (Some(_), _) if !is_intact => {
+    let ready = match (provenance, outcome.revocation, outcome.failure) {
+        (Some(_), ..) if !is_intact => {
             let message = format!("another client changed Secret {secret_name}; the importer restores it");
             ready(false, "SecretEdited", message)
         }
-        (Some(token), _) if token.expires_at > now => {
-            let message = format!("Secret {secret_name} holds a token until {:.0}", token.expires_at);
-            ready(true, "TokenValid", message)
-        }
-        (Some(token), _) => {
+        (Some(token), ..) if token.expires_at <= now => {
             let message = format!("the token in Secret {secret_name} expired at {:.0}", token.expires_at);
             ready(false, "TokenExpired", message)
         }
-        (None, Some(failure)) => ready(false, failure.reason.as_str(), failure.message.clone()),
-        (None, None) => ready(false, "NoToken", format!("Secret {secret_name} holds no token")),
+        (Some(_), Some(reason), _) => ready(false, reason.as_str(), revoked(import, &secret_name, reason)),
+        (Some(token), None, _) => {
+            let message = format!("Secret {secret_name} holds a token until {:.0}", token.expires_at);
+            ready(true, "TokenValid", message)
+        }
+        (None, _, Some(failure)) => ready(false, failure.reason.as_str(), failure.message.clone()),
+        (None, _, None) => ready(false, "NoToken", format!("Secret {secret_name} holds no token")),
     };
     let refreshed =
         |status, reason: &str, message| condition(REFRESHED, summary.refreshed, status, reason, message);
@@ -149,6 +152,19 @@ pub fn status(
         service_account_uid: provenance.map(|token| token.service_account_uid.clone()),
         checked_request: outcome.check.map(|check| check.request.clone()),
     }
+}
+
+/// The message of `Ready` about a revoked token. The condition `Refreshed` says what to do.
+fn revoked(import: &Import, secret_name: &str, reason: Reason) -> String {
+    let spec = &import.spec;
+    let (kind, name) = match (reason, &spec.bound_secret) {
+        (Reason::BoundSecretNotFound, Some(name)) => ("Secret", name),
+        _ => ("service account", &spec.name),
+    };
+    format!(
+        "the source rejects the token in Secret {secret_name}, because {kind} {}/{name} was deleted in {}",
+        spec.namespace, spec.cluster_name
+    )
 }
 
 /// Whether the Secret's metadata shows the content that the importer wrote.
@@ -207,7 +223,8 @@ mod tests {
     fn failed_refresh_keeps_a_valid_token_ready() {
         let failure = Failure::new(Reason::SourceUnreachable, "c2 is unreachable");
         let secret = secret(NOW + 600);
-        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), check: None };
+        let outcome =
+            Outcome { secret: Some(&secret), failure: Some(&failure), revocation: None, check: None };
         let before = first(outcome, NOW);
         assert_eq!(condition(&before, READY), ("True", "TokenValid"));
         assert_eq!(condition(&before, REFRESHED), ("False", "SourceUnreachable"));
@@ -215,17 +232,29 @@ mod tests {
     }
 
     #[test]
+    fn revoked_token_is_not_ready() {
+        let failure = Failure::new(Reason::BoundSecretNotFound, "c2 has no such Secret");
+        let secret = secret(NOW + 600);
+        let revocation = Some(Reason::BoundSecretNotFound);
+        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), revocation, check: None };
+        assert_eq!(condition(&first(outcome, NOW), READY), ("False", "BoundSecretNotFound"));
+        assert_eq!(first(outcome, NOW).secrets.len(), 1, "the Secret stays as it is");
+        assert_eq!(condition(&first(outcome, NOW + 600), READY), ("False", "TokenExpired"));
+    }
+
+    #[test]
     fn edited_secret_is_not_ready() {
         let failure = Failure::new(Reason::SourceUnreachable, "c2 is unreachable");
         let emptied = holding(&["server"], NOW + 600);
-        let outcome = Outcome { secret: Some(&emptied), failure: Some(&failure), check: None };
+        let outcome =
+            Outcome { secret: Some(&emptied), failure: Some(&failure), revocation: None, check: None };
         assert_eq!(condition(&first(outcome, NOW), READY), ("False", "SecretEdited"));
     }
 
     #[test]
     fn unchanged_status_is_equal() {
         let secret = secret(NOW + 600);
-        let outcome = Outcome { secret: Some(&secret), failure: None, check: None };
+        let outcome = Outcome { secret: Some(&secret), failure: None, revocation: None, check: None };
         let before = first(outcome, NOW);
         let summary = StatusSummary::of(Some(&before));
         let after = status(&import(), &summary, outcome, at(NOW + 5));
@@ -244,11 +273,12 @@ mod tests {
     fn transition_time_changes_only_with_the_status() {
         let secret = secret(NOW + 600);
         let summary = StatusSummary::of(Some(&first(
-            Outcome { secret: Some(&secret), failure: None, check: None },
+            Outcome { secret: Some(&secret), failure: None, revocation: None, check: None },
             NOW,
         )));
         let failure = Failure::new(Reason::Forbidden, "no");
-        let outcome = Outcome { secret: Some(&secret), failure: Some(&failure), check: None };
+        let outcome =
+            Outcome { secret: Some(&secret), failure: Some(&failure), revocation: None, check: None };
         let failed = status(&import(), &summary, outcome, at(NOW + 9));
         let time = |type_| {
             let found = failed.conditions.iter().find(|condition| condition.type_ == type_);
@@ -260,7 +290,8 @@ mod tests {
     #[test]
     fn missing_secret_is_explained_by_ready() {
         let failure = Failure::new(Reason::ClusterNotLinked, "there is no link to c2");
-        let status = first(Outcome { secret: None, failure: Some(&failure), check: None }, NOW);
+        let status =
+            first(Outcome { secret: None, failure: Some(&failure), revocation: None, check: None }, NOW);
         assert_eq!(condition(&status, READY), ("False", "ClusterNotLinked"));
         assert!(status.secrets.is_empty() && status.expiration_time.is_none());
     }
