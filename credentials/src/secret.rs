@@ -1,5 +1,6 @@
 //! The Secret of an import.
 
+mod metadata;
 mod state;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,9 @@ use mcsa_client::api::{ServiceAccountImport, ServiceAccountImportSpec};
 
 use crate::contract;
 use crate::credential::{Credential, Endpoint, FormatError};
-use crate::names::{label_value, short_hash};
+use crate::names::short_hash;
 
+pub use metadata::SecretMetadata;
 pub use state::{Names, Owner, SecretState};
 
 /// Facts about the token in a Secret, stored in annotations of the Secret. A restarted importer reads them instead of
@@ -33,16 +35,29 @@ pub struct Provenance {
     pub fingerprint: String,
 }
 
+/// Longest annotation that is read: ours are shorter, and anyone who may write a Secret can write longer ones.
+const VALUE_MAX: usize = 253;
+
 impl Provenance {
+    /// The annotations.
+    pub(crate) const KEYS: [&str; 5] = [
+        contract::EXPIRATION_TIME,
+        contract::REFRESH_TIME,
+        contract::SERVICE_ACCOUNT_UID,
+        contract::CLUSTER_UID,
+        contract::FINGERPRINT,
+    ];
+
     /// Reads the annotations of a Secret. `None`: one is missing or invalid.
     pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
-        let time = |key| annotations.get(key)?.parse().ok();
+        let value = |key| annotations.get(key).filter(|value| value.len() <= VALUE_MAX);
+        let time = |key| value(key)?.parse().ok();
         Some(Self {
             expires_at: time(contract::EXPIRATION_TIME)?,
             refresh_at: time(contract::REFRESH_TIME),
-            service_account_uid: annotations.get(contract::SERVICE_ACCOUNT_UID)?.clone(),
-            cluster_uid: annotations.get(contract::CLUSTER_UID).cloned(),
-            fingerprint: annotations.get(contract::FINGERPRINT)?.clone(),
+            service_account_uid: value(contract::SERVICE_ACCOUNT_UID)?.clone(),
+            cluster_uid: value(contract::CLUSTER_UID).cloned(),
+            fingerprint: value(contract::FINGERPRINT)?.clone(),
         })
     }
 
@@ -76,20 +91,9 @@ pub fn build(
     credential: &Credential,
     provenance: &Provenance,
 ) -> Result<Secret, FormatError> {
-    let template = import.spec.secret.clone().unwrap_or_default();
-    // Our labels are inserted last, so that the template can't replace them.
-    let mut labels = template.labels;
-    labels.insert(contract::IMPORT_NAME.into(), label_value(&import.name_any()));
-    if import.is_link() {
-        labels.insert(contract::LINK_LABEL.into(), "true".into());
-    } else {
-        // A template must not create a link.
-        labels.remove(contract::LINK_LABEL);
-    }
-    let mut annotations = template.annotations;
-    annotations.retain(|key, _| !key.starts_with(contract::GROUP));
-    annotations.insert(contract::CLUSTER_NAME.into(), import.spec.cluster_name.clone());
+    let SecretMetadata { labels, mut annotations } = SecretMetadata::of(import);
     annotations.extend(provenance.annotations());
+    let items = import.spec.secret.as_ref().map_or(&[][..], |template| &template.items);
     Ok(Secret {
         metadata: ObjectMeta {
             name: Some(import.secret_name()),
@@ -100,7 +104,7 @@ pub fn build(
             ..Default::default()
         },
         type_: Some("Opaque".into()),
-        data: Some(credential.data(&template.items)?),
+        data: Some(credential.data(items)?),
         ..Default::default()
     })
 }

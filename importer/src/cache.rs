@@ -54,8 +54,8 @@ struct State {
     checks: BTreeMap<ObjectKey, CheckState>,
     /// When each source was last checked; entries are dropped after the pause between checks.
     last_checks: BTreeMap<String, Instant>,
-    /// UIDs of the Secrets deleted last: the response to an earlier write may arrive after the deletion.
-    deleted: VecDeque<Box<str>>,
+    /// UIDs and versions of the Secrets deleted last: the response to an earlier write may arrive after the deletion.
+    deleted: VecDeque<(Box<str>, Option<u64>)>,
 }
 
 impl Cache {
@@ -128,7 +128,7 @@ impl Cache {
     /// Records the Secret that the importer just wrote, unless the watch has observed a newer one.
     pub fn record_written_secret(&self, key: ObjectKey, secret: SecretState) {
         let mut state = self.state();
-        if state.deleted.contains(&secret.uid) {
+        if state.is_deleted(&secret) {
             return;
         }
         let written = secret.as_written();
@@ -138,6 +138,14 @@ impl Cache {
         };
         let newest = state.with_shared_names(newest);
         state.secrets.set(key, newest);
+    }
+
+    /// Records the Secret whose labels and annotations the importer just restored. Its values may still be edited.
+    pub fn record_restored_secret(&self, key: ObjectKey, secret: SecretState) {
+        let mut state = self.state();
+        if !state.is_deleted(&secret) {
+            state.set_secret(key, secret);
+        }
     }
 
     /// Records that the importer is about to write this status.
@@ -340,8 +348,14 @@ impl State {
         changed
     }
 
-    fn record_deleted(&mut self, uid: Box<str>) {
-        self.deleted.push_back(uid);
+    /// Whether this version of the Secret was deleted. A Secret that only lost its label for a while has a later one.
+    fn is_deleted(&self, secret: &SecretState) -> bool {
+        let version = secret.resource_version.parse::<u64>().ok();
+        self.deleted.iter().any(|(uid, deleted)| *uid == secret.uid && version <= *deleted)
+    }
+
+    fn record_deleted(&mut self, deleted: SecretState) {
+        self.deleted.push_back((deleted.uid, deleted.resource_version.parse().ok()));
         if self.deleted.len() > DELETED {
             self.deleted.pop_front();
         }

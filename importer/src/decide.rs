@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use mcsa_credentials::secret::SecretState;
+use mcsa_credentials::secret::{SecretMetadata, SecretState};
 
 use crate::clock::after;
 use crate::model::account::Account;
@@ -21,6 +21,8 @@ const SLACK: Duration = Duration::from_secs(60);
 pub enum Decision {
     /// Mint a token.
     Mint(MintReason),
+    /// Restore labels and annotations of the Secret, and do nothing else before this time. The token stays.
+    Restore(Timestamp),
     /// Do nothing before this time.
     Wait(Timestamp),
 }
@@ -73,6 +75,8 @@ pub struct Facts<'a> {
     pub fingerprint: &'a str,
     /// The keys that the Secret should have.
     pub keys: &'a BTreeSet<String>,
+    /// The labels and annotations that the Secret should have.
+    pub metadata: &'a SecretMetadata,
     /// UID of the source, if the link pins it.
     pub cluster_uid: Option<&'a str>,
     /// The source's report about the service account, if it invalidates the token.
@@ -103,6 +107,7 @@ pub fn decide(facts: Facts<'_>, now: Timestamp) -> Decision {
     match provenance.refresh_at {
         None => Decision::Mint(MintReason::TakenOver),
         Some(time) if time <= now => Decision::Mint(MintReason::TimeIsUp),
+        Some(time) if !secret.has(facts.metadata) => Decision::Restore(time),
         Some(time) => Decision::Wait(time),
     }
 }
@@ -122,6 +127,7 @@ mod tests {
     use mcsa_credentials::contract;
     use rstest::rstest;
     use serde_json::{Value, json};
+    use std::collections::BTreeMap;
 
     const NOW: i64 = 1_000_000;
 
@@ -201,15 +207,42 @@ mod tests {
     }
 
     fn facts<'a>(secret: &'a SecretState, keys: &'a BTreeSet<String>) -> Facts<'a> {
+        static NONE: SecretMetadata =
+            SecretMetadata { labels: BTreeMap::new(), annotations: BTreeMap::new() };
         Facts {
             secret: Some(secret),
             had_secret: true,
             fingerprint: "f",
             keys,
+            metadata: &NONE,
             cluster_uid: Some("c2"),
             account: None,
             requested_lifetime: Duration::from_secs(600),
         }
+    }
+
+    #[rstest]
+    #[case::intact("1", annotations(), NOW, Decision::Wait(at(NOW + 300)))]
+    #[case::label_lost("2", annotations(), NOW, Decision::Restore(at(NOW + 300)))]
+    #[case::label_lost_and_token_due("2", annotations(), NOW + 300, Decision::Mint(MintReason::TimeIsUp))]
+    #[case::label_lost_and_edited(
+        "2",
+        without(contract::FINGERPRINT),
+        NOW,
+        Decision::Mint(MintReason::Edited)
+    )]
+    fn lost_label_is_restored_without_a_token(
+        #[case] wanted: &str,
+        #[case] annotations: Value,
+        #[case] now: i64,
+        #[case] expected: Decision,
+    ) {
+        let metadata = json!({ "labels": { "team": "1" }, "annotations": annotations });
+        let secret = SecretState::read(&serde_json::from_value(metadata).unwrap());
+        let labels = [("team".to_owned(), wanted.to_owned())].into();
+        let metadata = &SecretMetadata { labels, ..Default::default() };
+        let keys = BTreeSet::new();
+        assert_eq!(decide(Facts { metadata, ..facts(&secret, &keys) }, at(now)), expected);
     }
 
     #[test]

@@ -7,13 +7,14 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::core::Request;
-use kube::{Api, Resource, ResourceExt};
-use mcsa_credentials::contract::{FIELD_MANAGER, IMPORT_NAME};
-use mcsa_credentials::secret::{SecretState, build};
+use kube::{Api, Resource};
+use mcsa_credentials::contract::FIELD_MANAGER;
+use mcsa_credentials::secret::{SecretMetadata, SecretState, build};
 use mcsa_runtime::errors;
 
 use crate::mint::Minted;
 use crate::model::failure::{Failure, Reason};
+use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 use crate::resolve::{Resolved, ensure_owned};
 use crate::target::{Target, parameters};
@@ -54,7 +55,7 @@ pub async fn publish(
             Err(error) => return Err(not_written(key, &error)),
         }
         // The Secret was created, changed or deleted meanwhile, or lost its label.
-        known = read_secret(target, resolved).await?.map(|found| found.state);
+        known = read_secret(target, key, &resolved.import).await?;
     }
     Err(Failure::new(
         Reason::SecretNotWritten,
@@ -62,26 +63,45 @@ pub async fn publish(
     ))
 }
 
-/// The Secret, as read from the API server.
-pub struct FoundSecret {
-    pub state: SecretState,
-    /// Whether it has the label that the watch selects by.
-    pub has_label: bool,
+/// Restores the labels and annotations of the import's Secret, and keeps its values. Returns `None` if the Secret
+/// changed concurrently, which the watch reports.
+///
+/// # Errors
+/// If the target rejects the write.
+pub async fn restore(
+    target: &Target,
+    key: &ObjectKey,
+    wanted: &SecretMetadata,
+    known: &SecretState,
+) -> Result<Option<SecretState>, Failure> {
+    let patch = Patch::Merge(known.restore(wanted));
+    match target.write(secrets(key).patch(key.name(), &patch_parameters(), &patch)).await {
+        Ok(restored) => Ok(Some(SecretState::read(&restored))),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+        Err(error) => Err(not_written(key, &error)),
+    }
 }
 
 /// Reads the metadata of the import's Secret. The watch does not report a Secret that has lost its label.
 ///
 /// # Errors
 /// If the Secret's name is taken, or the read fails.
-pub async fn read_secret(target: &Target, resolved: &Resolved) -> Result<Option<FoundSecret>, Failure> {
-    let key = &resolved.secret_key;
+pub async fn read_secret(
+    target: &Target,
+    key: &ObjectKey,
+    import: &Import,
+) -> Result<Option<SecretState>, Failure> {
     let secrets = Api::<Secret>::namespaced(target.client.clone(), key.namespace());
     let found = target.call(secrets.get_metadata_opt(key.name())).await;
     let found = found.map_err(|error| not_written(key, &error))?;
     let Some(found) = found else { return Ok(None) };
     let state = SecretState::read(&found.metadata);
-    ensure_owned(key, &state, &resolved.import)?;
-    Ok(Some(FoundSecret { state, has_label: found.labels().contains_key(IMPORT_NAME) }))
+    ensure_owned(key, &state, import)?;
+    Ok(Some(state))
+}
+
+fn patch_parameters() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() }
 }
 
 fn secrets(key: &ObjectKey) -> Request {
@@ -100,9 +120,8 @@ async fn update(
     secret: &Secret,
     known: &SecretState,
 ) -> kube::Result<SecretState> {
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
     let patch = Patch::Merge(known.update(secret));
-    let updated = target.write(secrets(key).patch(key.name(), &parameters, &patch)).await?;
+    let updated = target.write(secrets(key).patch(key.name(), &patch_parameters(), &patch)).await?;
     Ok(SecretState::read(&updated))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mcsa_credentials::secret::{Provenance, SecretState};
+use mcsa_credentials::secret::{Provenance, SecretMetadata, SecretState};
 use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
 
@@ -22,7 +22,7 @@ use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 use crate::model::revocation::{Evidence, revocation};
 use crate::model::status::Outcome;
-use crate::publish::{publish, read_secret};
+use crate::publish::{publish, read_secret, restore};
 use crate::queue::Queue;
 use crate::report::report;
 use crate::resolve::{Resolved, is_owned, resolve};
@@ -139,14 +139,15 @@ impl Reconciler {
     /// Makes sure that the Secret holds a fresh token.
     async fn refresh(&self, known: &CachedImport, history: &mut History) -> Result<Refresh, Failure> {
         let import = &known.import;
+        if import.is_link && self.restore_link(import, history).await? {
+            return Ok(Refresh::Postponed(after(self.clock.now(), WATCH_LAG)));
+        }
         let mut resolved = resolve(&self.cache, import.clone())?;
-        let mut has_label = true;
-        if resolved.secret.is_none() && (history.has_failed() || import.is_link) {
-            // Don't mint a token that can't be written: a Secret without the label may have the name, which the
-            // watch does not report. And the two watches of a link's Secret may report its deletion in any order.
-            let found = read_secret(&self.target, &resolved).await?;
-            has_label = found.as_ref().is_none_or(|found| found.has_label);
-            resolved.secret = found.map(|found| found.state);
+        if resolved.secret.is_none() && (known.summary.has_secret || history.has_failed() || import.is_link) {
+            // Don't mint a token that can't be written, or that is not needed: a Secret without the label may have
+            // the name, which the watch does not report. And the two watches of a link's Secret may report its
+            // deletion in any order.
+            resolved.secret = read_secret(&self.target, &resolved.secret_key, import).await?;
         }
         if resolved.secret.is_none() && import.is_link {
             return Err(Failure::not_linked(&import.spec.cluster_name));
@@ -156,16 +157,13 @@ impl Reconciler {
             had_secret: known.summary.has_secret,
             fingerprint: &resolved.fingerprint,
             keys: &resolved.keys,
+            metadata: &resolved.metadata,
             cluster_uid: resolved.cluster_uid.as_deref(),
             account: known.account.as_ref(),
             requested_lifetime: requested_lifetime(import),
         };
         let now = self.clock.now();
-        let decision = match decide(facts, now) {
-            // A write restores the label, like any other edit.
-            Decision::Wait(_) if !has_label => Decision::Mint(MintReason::Edited),
-            decision => decision,
-        };
+        let decision = decide(facts, now);
         if !resolved.watches_agree() {
             // The later watch enqueues the import. Until then, report nothing: `kubemcsa rotate` assumes that the
             // import's status is about the current Secret.
@@ -173,6 +171,12 @@ impl Reconciler {
         }
         let why = match decision {
             Decision::Wait(time) => return Ok(Refresh::Done(time)),
+            Decision::Restore(time) => {
+                if let Some(secret) = &resolved.secret {
+                    self.restore(import, secret, &resolved.metadata, history).await?;
+                }
+                return Ok(Refresh::Done(time));
+            }
             Decision::Mint(why) => why,
         };
         let account = known.account.as_ref();
@@ -183,7 +187,7 @@ impl Reconciler {
                 let token = resolved.secret.as_ref().and_then(|secret| secret.provenance.as_ref());
                 let allowed = history.earliest_mint(why, now);
                 if allowed > now && !token.is_some_and(has_expired) {
-                    return Err(too_many_repairs(&resolved, allowed));
+                    return Err(too_many_repairs(&resolved.secret_key, allowed));
                 }
                 let minted = self.mint(resolved).await?;
                 history.record_mint(why, now);
@@ -213,6 +217,47 @@ impl Reconciler {
         );
         self.report_short_lifetime(import, minted.lifetime()).await;
         Ok(Refresh::Done(token.refresh_at.unwrap_or(token.expires_at)))
+    }
+
+    /// Restores the labels of a link's Secret; returns whether it did. Without the link's label, there is no link, so
+    /// this must not depend on one.
+    async fn restore_link(&self, import: &Import, history: &mut History) -> Result<bool, Failure> {
+        let key = import.secret_key();
+        if self.cache.link_in(key.name()).is_some() {
+            return Ok(false);
+        }
+        let known = match self.cache.secret(&key) {
+            Some(known) => Some(known),
+            None => read_secret(&self.target, &key, import).await?,
+        };
+        let wanted = SecretMetadata::of(&import.object());
+        match known.filter(|known| is_owned(known, import) && !known.has(&wanted)) {
+            Some(known) => self.restore(import, &known, &wanted, history).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Restores labels and annotations of a Secret. This counts as a repair, like a token that is minted after an edit.
+    async fn restore(
+        &self,
+        import: &Import,
+        known: &SecretState,
+        wanted: &SecretMetadata,
+        history: &mut History,
+    ) -> Result<(), Failure> {
+        let (key, now) = (import.secret_key(), self.clock.now());
+        let allowed = history.earliest_mint(MintReason::Edited, now);
+        if allowed > now {
+            return Err(too_many_repairs(&key, allowed));
+        }
+        if let Some(restored) = restore(&self.target, &key, wanted, known).await? {
+            history.record_mint(MintReason::Edited, now);
+            let (namespace, name) = (import.key.namespace(), import.key.name());
+            let (cluster, secret) = (&import.spec.cluster_name, key.name());
+            tracing::info!(cluster, namespace, import = name, secret, "labels and annotations restored");
+            self.cache.record_restored_secret(key, restored);
+        }
+        Ok(())
     }
 
     /// Mints a token. If the source rejects the link's token, retries once with the link's current one.
@@ -293,11 +338,11 @@ impl Reconciler {
     }
 }
 
-fn too_many_repairs(resolved: &Resolved, until: Timestamp) -> Failure {
+fn too_many_repairs(secret_key: &ObjectKey, until: Timestamp) -> Failure {
     let message = format!(
-        "Secret {} was rewritten several times in a row, because another client keeps changing it or the import's \
-         spec; find the client in the managedFields of the Secret or the import; the importer retries at {until:.0}",
-        resolved.secret_key
+        "Secret {secret_key} was rewritten several times in a row, because another client keeps changing it or the \
+         import's spec; find the client in the managedFields of the Secret or the import; the importer retries at \
+         {until:.0}"
     );
     Failure { retry: Retry::NotBefore(until), ..Failure::new(Reason::TooManyRepairs, message) }
 }

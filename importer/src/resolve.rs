@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::credential::items;
-use mcsa_credentials::secret::SecretState;
-use mcsa_credentials::secret::fingerprint;
+use mcsa_credentials::secret::{SecretMetadata, SecretState, fingerprint};
 
 use crate::cache::Cache;
 use crate::model::failure::{Failure, Reason};
@@ -26,6 +25,8 @@ pub struct Resolved {
     pub fingerprint: String,
     /// The keys that the Secret should have.
     pub keys: BTreeSet<String>,
+    /// The labels and annotations that the Secret should have.
+    pub metadata: SecretMetadata,
     /// UID of the source, if the link pins it.
     pub cluster_uid: Option<String>,
     /// For a link: the version of its Secret that the source was read from.
@@ -67,6 +68,7 @@ pub fn resolve(cache: &Cache, import: Arc<Import>) -> Result<Resolved, Failure> 
     let chosen = import.spec.secret.as_ref().map_or(&[][..], |secret| &secret.items);
     Ok(Resolved {
         keys: items(chosen, source.endpoint().ca_bundle.is_some()).into_iter().map(|item| item.key).collect(),
+        metadata: SecretMetadata::of(&import.object()),
         fingerprint: fingerprint(&import.spec, import.is_link, source.endpoint()),
         // Bootstrap also records the UID on the link's import, where it survives the Secret.
         link_version: import

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use mcsa_client::config::Mounts;
-use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
+use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_tests::{
     Cluster, Fault, Importer, Imports, LinkedTarget, Proxy, apply_link, create_manual_link,
     create_pod_lister, eventually, eventually_within, install_and_link, kubeconfig_with_server, mount,
@@ -100,7 +100,10 @@ async fn secret_is_repaired_unless_another_object_owns_it() -> anyhow::Result<()
     target.restart_controller_manager()?;
     let importer = Importer::of(target).await?;
     let imports = Imports::of(target.client(), namespace);
-    imports.create(&pod_lister_import("a", "c2", namespace)).await?;
+    let mut import = pod_lister_import("a", "c2", namespace);
+    let template = json!({ "labels": { "kind": "cluster" }, "annotations": { "note": "ours" } });
+    import.spec.secret = Some(serde_json::from_value(template.clone())?);
+    imports.create(&import).await?;
     eventually("the import is ready", async || imports.ready("a").await).await;
     let whole = imports.values("a-token").await?;
     let keys: Vec<_> = whole.keys().map(String::as_str).collect();
@@ -129,6 +132,18 @@ async fn secret_is_repaired_unless_another_object_owns_it() -> anyhow::Result<()
     let theirs = json!({ "metadata": { "annotations": { "team": "blue" }, "labels": { "team": "blue" } } });
     imports.secrets.patch("a-token", &PatchParams::default(), &Patch::Merge(theirs)).await?;
 
+    // Those of the template are restored, without another token.
+    let edit = json!({ "metadata": { "labels": { "kind": null }, "annotations": { "note": "edited" } } });
+    imports.secrets.patch("a-token", &PatchParams::default(), &Patch::Merge(edit)).await?;
+    eventually("the label and the annotation are restored", async || {
+        let metadata = json!(imports.secrets.get("a-token").await?.metadata);
+        ensure!(metadata["labels"]["kind"] == template["labels"]["kind"], "{}", metadata["labels"]);
+        ensure!(metadata["annotations"]["note"] == template["annotations"]["note"], "no annotation");
+        ensure!(metadata["labels"]["team"] == "blue", "the label of another client was removed");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await;
+
     // A deleted Secret is created again, with the same name.
     imports.secrets.delete("a-token", &Default::default()).await?;
     eventually("the Secret is back", async || imports.values("a-token").await).await;
@@ -143,9 +158,10 @@ async fn secret_is_repaired_unless_another_object_owns_it() -> anyhow::Result<()
     imports.secrets.patch("a-token", &PatchParams::default(), &Patch::Merge(unlabelled)).await?;
     eventually("the label is back", async || {
         let labels = imports.secrets.get("a-token").await?.metadata.labels;
-        labels.filter(|labels| labels.len() == 1).context("no label")
+        labels.filter(|labels| labels.len() == 2).context("no label")
     })
     .await;
+    ensure!(tokens_minted_in(source, namespace)? == minted + 1, "the lost label caused another token");
 
     // A Secret with another owner is left alone, and the import reports it. The owner exists, or the garbage collector
     // would delete the Secret.
@@ -297,7 +313,19 @@ async fn link_refreshes_itself_in_time() -> anyhow::Result<()> {
         Ok::<_, anyhow::Error>(())
     })
     .await;
-    ensure!(links.values("c2-token").await?["token"] != taken_over, "the token is the same");
+    let refreshed = links.values("c2-token").await?["token"].clone();
+    ensure!(refreshed != taken_over, "the token is the same");
+
+    // A link that lost its labels is none, so the importer restores them without a token.
+    let unlabelled = json!({ "metadata": { "labels": null } });
+    links.secrets.patch("c2-token", &PatchParams::default(), &Patch::Merge(unlabelled)).await?;
+    eventually("the link's labels are back", async || {
+        let labels = links.secrets.get("c2-token").await?.metadata.labels.unwrap_or_default();
+        ensure!(labels.contains_key(LINK_LABEL) && labels.contains_key(IMPORT_NAME), "{labels:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await;
+    ensure!(links.values("c2-token").await?["token"] == refreshed, "another token was minted");
     let imports = Imports::of(target.client(), "default");
     imports.create(&pod_lister_import("a", "c2", &namespace)).await?;
     eventually("an import uses the refreshed link", async || imports.ready("a").await).await;
@@ -355,25 +383,6 @@ async fn hanging_source_and_repeated_edits_do_not_affect_other_imports() -> anyh
     .await;
     let repairs = tokens_minted_in(source, namespace)? - minted;
     ensure!((1..=12).contains(&repairs), "{repairs} tokens were minted for {edits} edits");
-    importer.stop().await?;
-    linked.release().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn no_token_is_requested_from_another_cluster_at_the_address() -> anyhow::Result<()> {
-    let linked = LinkedTarget::acquire().await?;
-    let LinkedTarget { target, source, namespace } = &linked;
-    let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
-    let pin = json!({ "metadata": { "annotations": { CLUSTER_UID: "another" } } });
-    links.patch("c2", &PatchParams::default(), &Patch::Merge(pin)).await?;
-    let importer = Importer::of(target).await?;
-    let imports = Imports::of(target.client(), namespace);
-    imports.create(&pod_lister_import("a", "c2", namespace)).await?;
-    eventually("the import reports another cluster", async || {
-        imports.condition("a", "Ready", "False", Some("ClusterIdentityMismatch")).await
-    })
-    .await;
-    ensure!(tokens_minted_in(source, namespace)? == 0, "a token was minted");
     importer.stop().await?;
     linked.release().await
 }

@@ -16,7 +16,15 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::contract::{FIELD_MANAGER, GROUP};
-use crate::secret::Provenance;
+use crate::secret::metadata::MetadataDigests;
+use crate::secret::{Provenance, SecretMetadata};
+
+/// How many names of keys, of labels and of annotations are kept. An import's Secret has fewer, but anyone who may write
+/// a Secret can add more.
+const NAMES_MAX: usize = 128;
+
+/// Longest name or UID of an owner that is kept: Kubernetes does not limit them.
+const OWNER_MAX: usize = 253;
 
 /// The state of a Secret according to its metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +39,8 @@ pub struct SecretState {
     pub provenance: Option<Provenance>,
     /// Its keys, labels and annotations. Equal ones of many Secrets can be shared, to save memory.
     pub names: Arc<Names>,
+    /// Its labels and annotations.
+    metadata: MetadataDigests,
     /// Whether the managed fields have an entry of the importer.
     is_tracked: bool,
     /// When the importer last wrote it.
@@ -69,6 +79,7 @@ impl SecretState {
         let owners = metadata.owner_references.iter().flatten();
         let mut owner = owners
             .filter(|owner| owner.controller == Some(true))
+            .filter(|owner| owner.name.len() <= OWNER_MAX && owner.uid.len() <= OWNER_MAX)
             .map(|owner| Owner { name: owner.name.as_str().into(), uid: owner.uid.as_str().into() });
         let mut state = Self {
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
@@ -76,6 +87,7 @@ impl SecretState {
             owner: owner.next(),
             provenance: metadata.annotations.as_ref().and_then(Provenance::read),
             names: Arc::default(),
+            metadata: MetadataDigests::of(metadata),
             is_tracked: false,
             written_at: None,
             edited_at: None,
@@ -143,6 +155,22 @@ impl SecretState {
         })
     }
 
+    /// Whether the Secret has these labels and annotations.
+    pub fn has(&self, wanted: &SecretMetadata) -> bool {
+        self.metadata.include(wanted)
+    }
+
+    /// The merge patch that restores these labels and annotations, with the Secret's UID and version as preconditions. It
+    /// keeps all others, and the values.
+    pub fn restore(&self, wanted: &SecretMetadata) -> Value {
+        json!({ "metadata": {
+            "uid": self.uid,
+            "resourceVersion": self.resource_version,
+            "labels": wanted.labels,
+            "annotations": wanted.annotations,
+        } })
+    }
+
     fn version(&self) -> Option<u64> {
         self.resource_version.parse().ok()
     }
@@ -153,12 +181,12 @@ impl SecretState {
         let data = names_below(&fields.0, &["f:data"]);
         let labels = names_below(&fields.0, &["f:metadata", "f:labels"]);
         let annotations = names_below(&fields.0, &["f:metadata", "f:annotations"]);
-        names.keys.extend(data.iter().cloned());
+        extend(&mut names.keys, data.iter().cloned());
         if entry.manager.as_deref() == Some(FIELD_MANAGER) {
             self.is_tracked = true;
             self.written_at = self.written_at.max(time);
-            names.labels.extend(labels);
-            names.annotations.extend(annotations);
+            extend(&mut names.labels, labels);
+            extend(&mut names.annotations, annotations);
         } else if !data.is_empty() || labels.iter().chain(&annotations).any(|name| is_ours(name)) {
             self.edited_at = self.edited_at.max(time);
             let mut hasher = DefaultHasher::new();
@@ -177,6 +205,14 @@ fn replacing<'a, V: Serialize + 'a>(
     let mut entries: Map<_, _> = old.iter().map(|key| (key.clone(), Value::Null)).collect();
     entries.extend(new.map(|(key, value)| (key.clone(), json!(value))));
     entries
+}
+
+fn extend(names: &mut BTreeSet<String>, more: impl IntoIterator<Item = String>) {
+    for name in more {
+        if names.len() < NAMES_MAX {
+            names.insert(name);
+        }
+    }
 }
 
 /// Whether a label or annotation has our prefix.
@@ -250,6 +286,39 @@ mod tests {
         let fields =
             json!({ "f:metadata": { "f:annotations": { "f:multicluster.admiralty.io/refresh-time": {} } } });
         assert!(state(vec![ours(10), entry("kubectl-annotate", 11, fields)]).was_edited());
+    }
+
+    #[test]
+    fn state_of_a_large_secret_takes_bounded_memory() {
+        let long = "x".repeat(100_000);
+        let keys: Map<_, _> = (0..10_000).map(|i| (format!("f:{i}"), json!({}))).collect();
+        let metadata = json!({
+            "labels": { long.as_str(): "1" },
+            "annotations": {
+                "multicluster.admiralty.io/expiration-time": "2026-01-01T00:00:00Z",
+                "multicluster.admiralty.io/service-account-uid": long,
+                "multicluster.admiralty.io/fingerprint": "f",
+            },
+            "ownerReferences": [{ "apiVersion": "v1", "kind": "K", "name": long, "uid": "u", "controller": true }],
+            "managedFields": [entry("kubectl", 10, json!({ "f:data": keys }))],
+        });
+        let state = SecretState::read(&serde_json::from_value(metadata).unwrap());
+        assert_eq!(
+            (state.names.keys.len(), state.provenance.as_ref(), state.owner.as_ref()),
+            (NAMES_MAX, None, None)
+        );
+        assert!(format!("{state:?}").len() < 10_000);
+    }
+
+    #[test]
+    fn only_labels_and_annotations_are_restored() {
+        let wanted = SecretMetadata { labels: [("team".into(), "1".into())].into(), ..Default::default() };
+        let state = state(vec![ours(10)]);
+        assert!(!state.has(&wanted));
+        let patch = json!({ "metadata": {
+            "uid": "u", "resourceVersion": "7", "labels": { "team": "1" }, "annotations": {},
+        } });
+        assert_eq!(state.restore(&wanted), patch);
     }
 
     #[test]

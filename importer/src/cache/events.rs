@@ -77,7 +77,7 @@ impl Cache {
                 // The importer may have recreated it meanwhile.
                 let is_known = state.secrets.get(&key).is_some_and(|known| known.uid == deleted.uid);
                 let interested_imports = interested_imports(&key, [Some(&deleted)]);
-                state.record_deleted(deleted.uid);
+                state.record_deleted(deleted);
                 if !is_known {
                     return Vec::new();
                 }

@@ -103,6 +103,28 @@ fn deletion_observed_before_the_write_response_is_kept() {
 }
 
 #[test]
+fn secret_that_lost_its_label_is_back_with_the_write_response() {
+    let cache = Cache::default();
+    cache.observe_secret(&Scope::All, Event::Apply((key("a-token"), secret("s", 7, &[]))));
+    // The watch, which selects by label, reports a deletion.
+    cache.observe_secret(&Scope::All, Event::Delete((key("a-token"), secret("s", 8, &[]))));
+    cache.record_restored_secret(key("a-token"), secret("s", 8, &[]));
+    assert_eq!(cache.secret(&key("a-token")), None);
+    cache.record_restored_secret(key("a-token"), secret("s", 9, &[]));
+    assert!(cache.secret(&key("a-token")).is_some());
+    assert_eq!(cache.observe_secret(&Scope::All, Event::Apply((key("a-token"), secret("s", 9, &[])))), []);
+}
+
+#[test]
+fn edit_of_a_value_outlasts_a_restored_label() {
+    let cache = Cache::default();
+    cache.record_written_secret(key("a-token"), secret("s", 7, &[]));
+    cache.observe_secret(&Scope::All, Event::Apply((key("a-token"), secret("s", 8, &["kubectl-edit"]))));
+    cache.record_restored_secret(key("a-token"), secret("s", 9, &["kubectl-edit"]));
+    assert!(cache.secret(&key("a-token")).unwrap().was_edited());
+}
+
+#[test]
 fn unlisted_and_unreadable_imports_are_removed() {
     let cache = Cache::default();
     apply(&cache, import(1, 1, "c2"));

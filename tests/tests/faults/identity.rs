@@ -10,6 +10,7 @@ use kube::config::Kubeconfig;
 use mcsa_client::contract::{CLUSTER_UID, SYSTEM_NAMESPACE};
 use mcsa_tests::{
     Cluster, Importer, Imports, LinkedTarget, Proxy, apply_link, create_pod_lister, eventually,
+    pod_lister_import, tokens_minted_in,
 };
 use serde_json::json;
 
@@ -89,6 +90,25 @@ async fn another_cluster_at_the_sources_address_is_not_trusted() -> anyhow::Resu
     proxy.replace_target(address(&source));
     a.recovers(&failed).await;
     subject("c").ready().await;
+    importer.stop().await?;
+    linked.release().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_is_requested_from_another_cluster_at_the_address() -> anyhow::Result<()> {
+    let linked = LinkedTarget::acquire().await?;
+    let LinkedTarget { target, source, namespace } = &linked;
+    let links = Api::<Secret>::namespaced(target.client(), SYSTEM_NAMESPACE);
+    let pin = json!({ "metadata": { "annotations": { CLUSTER_UID: "another" } } });
+    links.patch("c2", &PatchParams::default(), &Patch::Merge(pin)).await?;
+    let importer = Importer::of(target).await?;
+    let imports = Imports::of(target.client(), namespace);
+    imports.create(&pod_lister_import("a", "c2", namespace)).await?;
+    eventually("the import reports another cluster", async || {
+        imports.condition("a", "Ready", "False", Some("ClusterIdentityMismatch")).await
+    })
+    .await;
+    ensure!(tokens_minted_in(source, namespace)? == 0, "a token was minted");
     importer.stop().await?;
     linked.release().await
 }
